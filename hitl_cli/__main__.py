@@ -1,0 +1,5 @@
+"""`python -m hitl_cli`."""
+
+from hitl_cli.cli import main
+
+main()

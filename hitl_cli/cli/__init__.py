@@ -1,0 +1,5 @@
+"""The command line: `hitl`."""
+
+from hitl_cli.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,394 @@
+"""`hitl start`, `status`, `wait` and `cancel`: runs of workflows."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+
+from hitl_cli import runs
+from hitl_cli.cli.shared import AsJson, Server, Token, Who, complete_run, console, note, open_client, print_json
+from hitl_cli.durations import format_duration, parse_duration
+from hitl_cli.errors import BadInput, Conflict, RunFailed, TimedOut
+from hitl_cli.runs import RunSpec, RunState
+from hitl_cli.settings import Settings
+from hitl_cli.times import iso
+from hitl_cli.wire import decode, error_message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rich.text import Text
+    from rich.tree import Tree
+
+    from hitl_cli.connect import Client
+    from hitl_cli.runs import Node, Run, Started
+    from hitl_cli.wire import Promise
+
+DEFAULT_LIMIT = 25
+RESULT_WIDTH = 60
+"""Characters of a step's result that the tree shows."""
+
+COLORS = {
+    "running": "blue",
+    "waiting": "yellow",
+    "completed": "green",
+    "failed": "red",
+    "canceled": "magenta",
+    "expired": "magenta",
+}
+MARKS = {"pending": "…", "resolved": "✓", "rejected": "✗", "rejected_canceled": "⊘", "rejected_timedout": "⌛"}
+
+RunId = Annotated[str, typer.Argument(metavar="ID", help="The workflow's id.", autocompletion=complete_run)]
+
+
+def start(
+    ctx: typer.Context,
+    id: Annotated[str | None, typer.Argument(metavar="ID", help="An id of your choice for the run.")] = None,  # noqa: A002
+    args: Annotated[
+        list[str] | None, typer.Argument(metavar="[ARG]...", help="Arguments: JSON, else text. The id if none is given.")
+    ] = None,
+    workflow: Annotated[
+        str | None,
+        typer.Option("--workflow", "-w", metavar="NAME", help="Which workflow. [env: HITL_WORKFLOW; default: approval]", show_default=False),
+    ] = None,
+    kwarg: Annotated[list[str] | None, typer.Option("--kwarg", "-k", metavar="NAME=VALUE", help="An argument by name.")] = None,
+    group: Annotated[
+        str | None,
+        typer.Option("--group", "-g", help="The group of workers that runs it. [env: HITL_GROUP; default: default]", show_default=False),
+    ] = None,
+    deadline: Annotated[str, typer.Option("--deadline", metavar="DURATION", help="How long the run may take in all.")] = "365d",
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end, as `hitl wait` does.")] = False,
+    stdin: Annotated[
+        bool, typer.Option("--stdin", help="Start many: an id a line, or a JSON object with id, workflow, args, kwargs.")
+    ] = False,
+    as_json: AsJson = False,
+    server: Server = None,
+    token: Token = None,
+) -> None:
+    """Start a run. The same id again finds the same run, and prints its result once it has ended."""
+    settings = Settings()
+    name = settings.workflow(workflow).value
+    group = settings.group(group).value
+    deadline_ms = parse_duration(deadline)
+    if stdin:
+        if id is not None:
+            raise BadInput("with --stdin the ids come from standard input: give none on the command line.")
+        specs = read_specs(sys.stdin.buffer, name)
+    elif id is None:
+        raise BadInput("an id is missing: hitl start ID, for example hitl start hitl-001.")
+    else:
+        kwargs = dict(read_kwarg(text) for text in kwarg or [])
+        specs = [RunSpec(id=id, workflow=name, args=[read_arg(arg) for arg in args] if args else None, kwargs=kwargs)]
+    with open_client(ctx, server, token) as client:
+        if stdin:
+            start_many(client, specs, group=group, deadline_ms=deadline_ms, as_json=as_json)
+            return
+        started = runs.start(client, specs[0], group=group, deadline_ms=deadline_ms)
+        tell_no_worker(client, group, started)
+        if started.run.ended or wait:
+            run = started.run if started.run.ended else wait_showing(client, started.run.id, None)
+            finish(run, as_json=as_json)
+        elif as_json:
+            print_json(run_document(started.run, client.now()))
+        else:
+            print(f"workflow {started.run.id} {'started' if started.created else 'is already running'}")
+
+
+def start_many(client: Client, specs: Sequence[RunSpec], *, group: str, deadline_ms: int, as_json: bool) -> None:
+    """Start runs, print a line each, and end with a conflict if there was one."""
+    conflicts = []
+    documents = []
+    for spec, started in zip(specs, runs.start_many(client, specs, group=group, deadline_ms=deadline_ms), strict=True):
+        if isinstance(started, Conflict):
+            conflicts.append(started)
+            continue
+        documents.append(run_document(started.run, client.now()))
+        if not as_json:
+            state = "started" if started.created else "is already running"
+            print(f"workflow {spec.id} {started.run.state if started.run.ended else state}")
+    if as_json:
+        print_json(documents)
+    if specs and client.has_worker(group) is False:
+        note(no_worker(group))
+    if conflicts:
+        for conflict in conflicts[:-1]:
+            note(f"hitl: {conflict}")
+        raise conflicts[-1]
+
+
+def read_specs(lines: Iterable[bytes], workflow: str) -> list[RunSpec]:
+    """Return the runs that lines of standard input name. Raises BadInput with the line's number."""
+    specs = []
+    for number, raw in enumerate(lines, start=1):
+        line = raw.strip()
+        if not line:
+            continue
+        try:
+            if line.startswith(b"{"):
+                given = msgspec.json.decode(line, type=dict[str, Any])
+                spec = msgspec.convert({"workflow": workflow, **given}, RunSpec)
+            else:
+                spec = RunSpec(id=line.decode(), workflow=workflow)
+            runs.check_id(spec.id)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise BadInput(f"line {number} of standard input cannot be read: {error}. Nothing was started.") from error
+        except BadInput as error:
+            raise BadInput(f"line {number} of standard input: {error} Nothing was started.") from error
+        specs.append(spec)
+    return specs
+
+
+def read_arg(text: str) -> Any:
+    """Return an argument: JSON if it parses, else the text itself."""
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError):
+        return text
+
+
+def read_kwarg(text: str) -> tuple[str, Any]:
+    """Return the name and the value of `name=value`. Raises BadInput."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise BadInput(f"--kwarg {text!r} is not NAME=VALUE.")
+    return name, read_arg(value)
+
+
+def tell_no_worker(client: Client, group: str, started: Started) -> None:
+    """Say on stderr that nobody is there to run it, where the server can tell."""
+    if not started.run.ended and client.has_worker(group) is False:
+        note(no_worker(group))
+
+
+def no_worker(group: str) -> str:
+    """Return the note that no worker is there."""
+    option = "" if group == runs.DEFAULT_GROUP else f" --group {shlex.quote(group)}"
+    return f"No worker is listening; what was started waits for one: hitl worker{option}"
+
+
+def status(
+    ctx: typer.Context,
+    id: Annotated[str | None, typer.Argument(metavar="[ID]", help="Show this run with all its steps.", autocompletion=complete_run)] = None,  # noqa: A002
+    state: Annotated[str | None, typer.Option("--state", "-s", metavar="STATE", help=f"Only runs that are {', '.join(COLORS)}.")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many to show.")] = DEFAULT_LIMIT,
+    as_json: AsJson = False,
+    server: Server = None,
+    token: Token = None,
+) -> None:
+    """Show runs, the newest first, or one run as a tree of its steps."""
+    if state is not None and state not in COLORS:
+        raise BadInput(f"{state!r} is not a state: use one of {', '.join(COLORS)}.")
+    with open_client(ctx, server, token) as client:
+        if id is not None:
+            show_run(client, id, as_json=as_json)
+            return
+        found, more = runs.list_runs(client, state=as_state(state), limit=limit)
+        if as_json:
+            print_json([run_document(run, client.now()) for run in found])
+            return
+        show_runs(found, more, client.now())
+
+
+def as_state(state: str | None) -> RunState | None:
+    """Return a checked state."""
+    return None if state is None else msgspec.convert(state, RunState)
+
+
+def show_runs(found: Sequence[Run], more: bool, now: int) -> None:
+    """Print runs as a table."""
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    if not found:
+        note("There are no such runs. Start one: hitl start hitl-001")
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("workflow", style="bold", no_wrap=True, overflow="ignore")
+    for name in ("state", "function"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("age", justify="right", no_wrap=True)
+    table.add_column("waits for", overflow="fold")
+    for run in found:
+        age = format_duration(now - run.created_at)
+        waits = ", ".join(run.waits_for) or (run.error or "")
+        table.add_row(Text(run.id), Text(run.state, style=COLORS[run.state]), Text(run.function or "-"), age, Text(shorten(waits)))
+    screen = console()
+    screen.print(table, soft_wrap=screen.width < 80)  # noqa: PLR2004
+    if more:
+        note(f"The {len(found)} newest are shown; there are more: --limit N.")
+
+
+def show_run(client: Client, id: str, *, as_json: bool) -> None:  # noqa: A002
+    """Print one run with its steps."""
+    node = runs.tree(client, id)
+    run = runs.get_run(client, node.promise.id)
+    if as_json:
+        print_json({**run_document(run, client.now()), "steps": [step_document(child) for child in node.children]})
+        return
+    from rich.tree import Tree  # noqa: PLC0415
+
+    label = headline(run, client.now())
+    drawn = Tree(label, guide_style="dim")
+    draw_steps(drawn, node.children, client.now())
+    console().print(drawn, soft_wrap=True)
+
+
+def headline(run: Run, now: int) -> Text:
+    """Return the first line of a run's tree."""
+    from rich.text import Text  # noqa: PLC0415
+
+    text = Text.assemble((run.id, "bold"), " ", (run.state, COLORS[run.state]), f"  {run.function or '-'}")
+    took = f"{format_duration(now - run.created_at)} old" if not run.ended else took_text(run)
+    text.append(f"  {took}", style="dim")
+    if run.waits_for:
+        text.append(f"\nwaits for {', '.join(run.waits_for)}")
+    if run.state == "completed":
+        text.append(f"\nresult {shorten(to_json(run.result))}")
+    if run.error:
+        text.append(f"\n{run.error}", style="red")
+    return text
+
+
+def took_text(run: Run) -> str:
+    """Return when a run ended and how long it took."""
+    settled_at = run.settled_at or run.created_at
+    return f"{iso(settled_at)}, took {format_duration(settled_at - run.created_at)}"
+
+
+def draw_steps(drawn: Tree, nodes: Sequence[Node], now: int) -> None:
+    """Add the steps to a tree."""
+    from rich.text import Text  # noqa: PLC0415
+
+    for node in nodes:
+        promise = node.promise
+        end = promise.settled_at or now
+        line = Text.assemble(
+            f"{MARKS[promise.state]} ",
+            (promise.id, "bold"),
+            f"  {step_name(node)}  ",
+            (format_duration(end - promise.created_at), "dim"),
+        )
+        outcome = step_outcome(promise)
+        if outcome:
+            line.append(f"  {outcome}", style="" if promise.state in ("pending", "resolved") else "red")
+        draw_steps(drawn.add(line), node.children, now)
+
+
+def step_name(node: Node) -> str:
+    """Return what a step is."""
+    call = node.promise.call
+    return f"call {call.func}" if call is not None else node.kind
+
+
+def step_outcome(promise: Promise) -> str:
+    """Return a step's result or error, cut to fit."""
+    if promise.state == "pending":
+        return f"hitl approve {shlex.quote(promise.id)}" if promise.is_blocking else ""
+    if promise.state == "resolved":
+        data = decode(promise.value)
+        return "" if data is None else shorten(to_json(data))
+    return shorten(runs.error_text(promise))
+
+
+def shorten(text: str) -> str:
+    """Return text on one line, cut to fit."""
+    line = "".join(char if char.isprintable() else " " for char in text)
+    return line if len(line) <= RESULT_WIDTH else line[: RESULT_WIDTH - 1] + "…"
+
+
+def wait(
+    ctx: typer.Context,
+    id: RunId,  # noqa: A002
+    timeout: Annotated[str | None, typer.Option("--timeout", metavar="DURATION", help="Give up after this long (exit 5).")] = None,
+    as_json: AsJson = False,
+    server: Server = None,
+    token: Token = None,
+) -> None:
+    """Wait until a run ends, and print its result as JSON."""
+    timeout_s = None if timeout is None else parse_duration(timeout) / 1_000
+    with open_client(ctx, server, token) as client:
+        finish(wait_showing(client, id, timeout_s), as_json=as_json)
+
+
+def wait_showing(client: Client, id: str, timeout_s: float | None) -> Run:  # noqa: A002
+    """Wait, saying on a terminal that it is waiting."""
+    if sys.stderr.isatty():
+        note(f"waiting for {id} to end (Ctrl-C leaves it running)")
+    return runs.wait(client, id, timeout_s)
+
+
+def finish(run: Run, *, as_json: bool) -> None:
+    """Print the result of a run that has ended, or raise what it ended with."""
+    if as_json:
+        print_json(run_document(run, run.settled_at or run.created_at))
+    elif run.state == "completed":
+        print(to_json(run.result))
+    if run.state == "expired":
+        raise TimedOut(f"workflow {run.id} expired: its deadline passed {iso(run.deadline)}.")
+    if run.state != "completed":
+        raise RunFailed(f"workflow {run.id} {run.state}: {run.error}")
+
+
+def cancel(
+    ctx: typer.Context,
+    id: RunId,  # noqa: A002
+    reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why; it is kept with the run.")] = None,
+    who: Who = None,
+    as_json: AsJson = False,
+    server: Server = None,
+    token: Token = None,
+) -> None:
+    """Cancel a run and what it waits for."""
+    person = Settings().person(who).value
+    with open_client(ctx, server, token) as client:
+        fresh = runs.cancel(client, id, by=person, via="cli", reason=reason)
+        if as_json:
+            print_json(run_document(runs.get_run(client, id), client.now()))
+        else:
+            print(f"workflow {id} {'canceled' if fresh else 'had already been canceled'}")
+
+
+def run_document(run: Run, now: int) -> dict[str, Any]:
+    """Return the run as `--json` shows it."""
+    return {
+        "id": run.id,
+        "workflow": run.id,
+        "function": run.function,
+        "state": run.state,
+        "prompt": None,
+        "created_at": iso(run.created_at),
+        "deadline": iso(run.deadline),
+        "age_s": max(now - run.created_at, 0) // 1_000,
+        "settled_at": None if run.settled_at is None else iso(run.settled_at),
+        "waits_for": list(run.waits_for),
+        "result": run.result,
+        "error": run.error,
+    }
+
+
+def step_document(node: Node) -> dict[str, Any]:
+    """Return a step as `--json` shows it."""
+    promise = node.promise
+    call = promise.call
+    settled = promise.state != "pending"
+    return {
+        "id": promise.id,
+        "kind": node.kind,
+        "function": call.func if call else None,
+        "state": promise.state,
+        "created_at": iso(promise.created_at),
+        "deadline": iso(promise.timeout_at),
+        "settled_at": iso(promise.settled_at) if promise.settled_at is not None else None,
+        "result": decode(promise.value) if promise.state == "resolved" else None,
+        "error": error_message(promise.value) if settled and promise.state != "resolved" else None,
+        "steps": [step_document(child) for child in node.children],
+    }
+
+
+def to_json(value: Any) -> str:
+    """Return a value as JSON on one line."""
+    return msgspec.json.encode(value).decode()

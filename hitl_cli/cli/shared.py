@@ -1,0 +1,89 @@
+"""What the commands share: options, how to reach the server, how to write a result."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator  # noqa: TC003 - Typer reads the annotations of completions
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hitl_cli.connect import connect
+from hitl_cli.settings import Settings
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from hitl_cli.connect import Client
+
+Server = Annotated[
+    str | None,
+    typer.Option(
+        "--server",
+        "-S",
+        metavar="URL",
+        help="sqlite:///path or http(s)://host. [env: HITL_SERVER, RESONATE_URL; default: a file of yours]",
+        show_default=False,
+    ),
+]
+Token = Annotated[
+    str | None,
+    typer.Option("--token", "-T", metavar="TOKEN", help="Token for the server. [env: RESONATE_TOKEN]", show_default=False),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Who = Annotated[
+    str | None,
+    typer.Option("--as", metavar="WHO", help="Who acts. [env: HITL_AS; default: your login name]", show_default=False),
+]
+
+
+def open_client(ctx: typer.Context, server: str | None, token: str | None) -> Client:
+    """Return a client of the server that the options, the environment or a file names."""
+    settings = Settings()
+    given = ctx.obj or {}
+    url = settings.server(server or given.get("server")).value
+    return connect(url, settings.token(token or given.get("token")))
+
+
+def print_json(document: Any) -> None:
+    """Write one JSON document to stdout."""
+    import msgspec  # noqa: PLC0415
+
+    print(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+
+
+def note(message: str) -> None:
+    """Write a note for the person to stderr."""
+    print(message, file=sys.stderr)
+
+
+def console() -> Console:
+    """Return a console for tables: colored on a terminal, and never cutting what is piped."""
+    from rich.console import Console  # noqa: PLC0415
+
+    if sys.stdout.isatty():
+        return Console(highlight=False)
+    return Console(highlight=False, width=int(os.environ.get("COLUMNS", "0")) or 200)
+
+
+def complete_promise(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
+    """Yield the promises that wait for a person."""
+    from hitl_cli import inbox  # noqa: PLC0415
+
+    with open_client(ctx, None, None) as client:
+        items, _ = inbox.pending(client, limit=200)
+    for item in items:
+        if item.id.startswith(incomplete):
+            yield item.id, item.prompt or item.function or ""
+
+
+def complete_run(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
+    """Yield the runs, the newest first."""
+    from hitl_cli import runs  # noqa: PLC0415
+
+    with open_client(ctx, None, None) as client:
+        items, _ = runs.list_runs(client, limit=200)
+    for item in items:
+        if item.id.startswith(incomplete):
+            yield item.id, f"{item.function or ''} {item.state}"

@@ -1,0 +1,141 @@
+"""`hitl worker`: run workflows."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hitl_cli.cli.shared import Server, Token
+from hitl_cli.durations import parse_duration
+from hitl_cli.settings import Settings
+from hitl_cli.times import iso
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hitl_cli.activity import Event
+    from hitl_cli.worker import Serving
+
+
+def worker(
+    ctx: typer.Context,
+    app: Annotated[
+        list[str] | None,
+        typer.Option("--app", "-a", metavar="FILE.py|MODULE", help="Whose workflows to serve; may be repeated. [env: HITL_APP]"),
+    ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option("--group", "-g", help="Workers of one group share its work. [env: HITL_GROUP; default: default]", show_default=False),
+    ] = None,
+    concurrency: Annotated[int, typer.Option("--concurrency", "-c", min=1, max=10_000, help="Executions at a time.")] = 64,
+    lease: Annotated[
+        str, typer.Option("--lease", metavar="DURATION", help="After which others take over from a worker that died.")
+    ] = "15s",
+    log_json: Annotated[bool, typer.Option("--log-json", help="One JSON object a line, for machines.")] = False,
+    server: Server = None,
+    token: Token = None,
+) -> None:
+    """Run workflows until stopped: Ctrl-C lets steps in hand finish, a second one stops at once."""
+    lease_ms = parse_duration(lease)
+    settings = Settings()
+    given = ctx.obj or {}
+    url = settings.server(server or given.get("server")).value
+    apps = tuple(setting.value for setting in settings.apps(app or []))
+
+    from hitl_cli.worker import WorkerOptions, run_worker  # noqa: PLC0415 - imports the SDK
+
+    options = WorkerOptions(
+        server=url,
+        token=settings.token(token or given.get("token")),
+        group=settings.group(group).value,
+        apps=apps,
+        concurrency=concurrency,
+        lease_ms=lease_ms,
+    )
+    log_to_stderr()
+    if log_json:
+        run_worker(options, announce_json, report_json)
+    else:
+        run_worker(options, announce, reporter())
+
+
+def announce(serving: Serving) -> None:
+    """Say in one line what is served."""
+    print(
+        f"serving {', '.join(serving.workflows)} for group {serving.group} on {serving.server} (Ctrl-C stops)",
+        flush=True,
+    )
+
+
+def announce_json(serving: Serving) -> None:
+    """Say the same for machines."""
+    write_json({"event": "serving", "server": serving.server, "group": serving.group, "workflows": serving.workflows, "pid": serving.pid})
+
+
+def reporter() -> Callable[[Event], None]:
+    """Return what prints a line an event, in color on a terminal."""
+    colors = {"started": "blue", "resumed": "blue", "waiting": "yellow", "completed": "green", "failed": "red", "unknown": "red"}
+    colored = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+    def report(event: Event) -> None:
+        kind = typer.style(event.event, fg=colors[event.event]) if colored else event.event
+        print(f"{clock_time(event.at)} {event.workflow} {kind}{detail(event)}", flush=True)
+
+    return report
+
+
+def clock_time(at: int) -> str:
+    """Return an instant's time of day, UTC."""
+    return iso(at)[11:19]
+
+
+def detail(event: Event) -> str:
+    """Return what a line says after the kind of event."""
+    if event.event == "unknown":
+        return f": this worker has no workflow {event.function!r}; its runs wait for a worker that has it"
+    if event.event == "waiting":
+        answers = "  or  ".join(f"hitl approve {shlex.quote(promise)}" for promise in event.promises)
+        return f" for a person: {answers}"
+    if event.event == "failed":
+        return f": {event.reason}"
+    return f" ({event.function})" if event.function else ""
+
+
+def report_json(event: Event) -> None:
+    """Print an event for machines."""
+    write_json({**{name: getattr(event, name) for name in event.__struct_fields__}, "at": iso(event.at)})
+
+
+def write_json(document: object) -> None:
+    """Print a JSON line."""
+    import msgspec  # noqa: PLC0415
+
+    print(msgspec.json.encode(document).decode(), flush=True)
+
+
+class OneLine(logging.Formatter):
+    """Log records of one line; tracebacks only with --debug."""
+
+    def formatException(self, ei: object) -> str:  # noqa: N802
+        """Return nothing: the message says it."""
+        del ei
+        return ""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record on one line, ended by the error that it is about."""
+        if os.environ.get("HITL_DEBUG"):
+            return logging.Formatter.format(logging.Formatter("%(levelname)s %(name)s: %(message)s"), record)
+        error = record.exc_info[1] if record.exc_info else None
+        return f"hitl: {record.getMessage()}" + (f": {error}" if error else "")
+
+
+def log_to_stderr() -> None:
+    """Send what the SDK and the engine log to stderr."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(OneLine())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])

@@ -1,0 +1,89 @@
+"""The main job, done by real processes on a database that is gone afterwards."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from hitl_cli import inbox
+from hitl_cli.connect import connect
+from hitl_cli.engine.doorbell import WATCHERS, Bell, until
+from hitl_cli.errors import TimedOut
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+PATIENCE_S = 30.0
+"""How long a step of the demo may take before it is said to have failed."""
+
+
+class Demo:
+    """A worker, a database, and the commands run against them."""
+
+    workflow_id = "hitl-001"
+
+    def __init__(self, echo: Callable[[Sequence[str]], None]) -> None:
+        """`echo` is shown each command before it runs."""
+        self._echo = echo
+        self._folder = Path(tempfile.mkdtemp(prefix="hitl-demo-"))
+        self._database = self._folder / "hitl.db"
+        self._env = {
+            **os.environ,
+            "HITL_SERVER": f"sqlite:///{self._database}",
+            "HITL_WORKFLOW": "approval",
+            "HITL_GROUP": "default",
+        }
+        self._worker: subprocess.Popen[str] | None = None
+        self._lines: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._worker is not None:
+            self._worker.terminate()
+            self._worker.wait()
+        if self._lines is not None:
+            self._lines.join()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def start_worker(self) -> None:
+        """Start the worker, and wait until it serves."""
+        self._echo(["hitl", "worker"])
+        self._worker = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-m", "hitl_cli", "worker"], env=self._env, stdout=subprocess.PIPE, text=True
+        )
+        assert self._worker.stdout is not None  # noqa: S101
+        print(f"  worker | {self._worker.stdout.readline().rstrip()}", flush=True)
+        self._lines = threading.Thread(target=self._show_lines, daemon=True)
+        self._lines.start()
+
+    def _show_lines(self) -> None:
+        assert self._worker is not None  # noqa: S101
+        assert self._worker.stdout is not None  # noqa: S101
+        for line in self._worker.stdout:
+            print(f"  worker | {line.rstrip()}", flush=True)
+
+    def run(self, *command: str) -> None:
+        """Run a command of this tool, shown as a person would type it."""
+        self._echo(["hitl", *command])
+        subprocess.run([sys.executable, "-m", "hitl_cli", *command], env=self._env, check=False)  # noqa: S603
+
+    def blocked(self) -> str:
+        """Return the promise that waits for a person, once there is one. Raises TimedOut."""
+        import time  # noqa: PLC0415
+
+        bell = Bell(self._database, WATCHERS, "demo")
+        try:
+            with connect(self._env["HITL_SERVER"]) as client:
+                if not until(lambda: bool(inbox.pending(client, limit=1)[0]), bell, PATIENCE_S, time.monotonic):
+                    raise TimedOut("the workflow did not block: its worker did not run it in time.")
+                return inbox.pending(client, limit=1)[0][0].id
+        finally:
+            bell.close()

@@ -1,0 +1,39 @@
+"""Durations as people write them: `90s`, `1h30m`, `30d` (as the resonate CLI takes them, and days)."""
+
+from __future__ import annotations
+
+import re
+
+from hitl_cli.errors import BadInput
+
+UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+NAMES = {"d": "day", "h": "hour", "m": "minute", "s": "second"}
+LONGEST_MS = 100 * 366 * UNITS_MS["d"]
+
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
+
+
+def parse_duration(text: str) -> int:
+    """Return the duration in ms. Raises BadInput."""
+    parts = _PART.findall(text.strip().lower())
+    if not parts or "".join(number + unit for number, unit in parts) != text.strip().lower():
+        raise BadInput(f"{text!r} is not a duration: write it like 90s, 1h30m or 30d.")
+    total = round(sum(float(number) * UNITS_MS[unit] for number, unit in parts))
+    if not 0 < total <= LONGEST_MS:
+        raise BadInput(f"{text!r} is not a duration that can be used: it must be more than 0 and under 100 years.")
+    return total
+
+
+def format_duration(ms: int) -> str:
+    """Return a duration in at most two units: `45s`, `3m 20s`, `2d 4h`."""
+    seconds = max(ms, 0) // 1_000
+    if seconds < 1:
+        return f"{max(ms, 0)}ms" if 0 < ms < UNITS_MS["s"] else "0s"
+    parts = []
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):
+        count, seconds = divmod(seconds, size)
+        if count:
+            parts.append(f"{count}{unit}")
+        if len(parts) == 2 or (parts and not count):  # noqa: PLR2004
+            break
+    return " ".join(parts)

@@ -1,0 +1,195 @@
+"""How a process learns, within milliseconds, that another one committed something it waits for.
+
+Beside the file `x.db` lies the folder `x.db-bells`. Whoever wants to be rung binds a Unix datagram
+socket there, named after what it waits for; whoever commits sends one byte to those it concerns.
+Nothing depends on it: a ring may be lost, a name may be stale, and where Unix sockets are missing
+or the path is too long there is no bell at all. Everyone looks at the file every `POLL_S` anyway.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import select
+import socket
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+POLL_S = 0.5
+"""How long a lost ring can go unnoticed."""
+
+QUIET_POLL_S = 0.02
+"""The same where there is no bell."""
+
+WATCHERS = ""
+"""The group of those who watch promises settle, and take no messages."""
+
+SOCKET_PATH_MAX = 100
+"""Bytes that every system allows in a socket's address (Linux 107, macOS 103)."""
+
+
+def bells_folder(database: Path) -> Path:
+    """Return the folder of the bells of a database."""
+    return database.with_name(database.name + "-bells")
+
+
+class Bell:
+    """A socket that others ring. `fileno()` can be waited on; `answer()` clears it."""
+
+    def __init__(self, database: Path, group: str, name: str) -> None:
+        """Hang a bell for `group` (WATCHERS, or a worker group); `name` tells it from the others."""
+        self._path = bells_folder(database) / f"{quote(group, safe='')}~{quote(name, safe='')}"
+        self._socket = bind(self._path)
+
+    @property
+    def poll_s(self) -> float:
+        """How long to wait for a ring before looking anyway."""
+        return QUIET_POLL_S if self._socket is None else POLL_S
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait on, or -1 where there is no bell."""
+        return -1 if self._socket is None else self._socket.fileno()
+
+    def wait(self, timeout_s: float) -> None:
+        """Return when rung, or after `timeout_s`, or when it is time to look anyway."""
+        ready = [] if self._socket is None else [self._socket]
+        select.select(ready, [], [], max(0.0, min(timeout_s, self.poll_s)))
+        self.answer()
+
+    def answer(self) -> None:
+        """Take in all rings so far."""
+        if self._socket is not None:
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    self._socket.recv(16)
+
+    def close(self) -> None:
+        """Take the bell down."""
+        if self._socket is not None:
+            self._socket.close()
+            self._path.unlink(missing_ok=True)
+
+
+class Ringer:
+    """Rings the bells beside one database."""
+
+    def __init__(self, database: Path) -> None:
+        self._folder = bells_folder(database)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) if hasattr(socket, "AF_UNIX") else None
+        if self._socket is not None:
+            self._socket.setblocking(False)
+        self._listed_at = -1
+        self._bells: list[tuple[str, str]] = []
+
+    def ring(self, addresses: Iterable[str], *, watchers: bool, everyone: bool = False) -> None:
+        """Ring whoever takes messages for the addresses, those who watch, or all workers."""
+        groups = {bell_of(address) for address in addresses}
+        if not (groups or watchers or everyone):
+            return
+        bells = self._list()
+        random.shuffle(bells)  # the first to hear gets the work: let it be another one each time
+        for group, name in bells:
+            rung = watchers if group == WATCHERS else everyone or (group, "") in groups or (group, name) in groups
+            if rung:
+                self._send(group, name)
+
+    def hears(self, group: str) -> bool:
+        """Whether a live process takes messages for the group. True where there are no bells to ask."""
+        if self._socket is None or not self._folder.is_dir():
+            return self._socket is None
+        return any([self._send(quote(group, safe=""), name) for g, name in self._list() if g == quote(group, safe="")])
+
+    def close(self) -> None:
+        """Release the socket."""
+        if self._socket is not None:
+            self._socket.close()
+
+    def _list(self) -> list[tuple[str, str]]:
+        """Return group and name of every bell, from the folder only when that has changed."""
+        try:
+            changed_at = self._folder.stat().st_mtime_ns
+        except FileNotFoundError:
+            return []
+        if changed_at != self._listed_at:
+            self._listed_at = changed_at
+            self._bells = list(bells_in(self._folder))
+        return self._bells
+
+    def _send(self, group: str, name: str) -> bool:
+        """Ring one bell, and clear away one whose process is gone. Return whether it is there."""
+        if self._socket is None:
+            return False
+        path = self._folder / f"{group}~{name}"
+        try:
+            with reachable(path) as address:
+                self._socket.sendto(b"!", address)
+        except BlockingIOError:
+            return True  # its rings fill the buffer: it will look
+        except (ConnectionRefusedError, FileNotFoundError):
+            path.unlink(missing_ok=True)
+            return False
+        except OSError:
+            return False
+        return True
+
+
+def bell_of(address: str) -> tuple[str, str]:
+    """Return group and name of the bell of an address; the name is '' where any of the group will do."""
+    kind, _, rest = address.removeprefix("poll://").partition("@")
+    group, _, name = rest.partition("/")
+    return quote(group, safe=""), quote(name, safe="") if kind == "uni" else ""
+
+
+def bells_in(folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield group and name, quoted, of the bells in a folder."""
+    for entry in os.scandir(folder):
+        group, mark, name = entry.name.partition("~")
+        if mark:
+            yield group, name
+
+
+def bind(path: Path) -> socket.socket | None:
+    """Return a socket bound to the path, or None where that cannot be had."""
+    if not hasattr(socket, "AF_UNIX"):
+        return None
+    bell = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    bell.setblocking(False)
+    try:
+        path.parent.mkdir(mode=stat.S_IRWXU, exist_ok=True)
+        path.unlink(missing_ok=True)
+        with reachable(path) as address:
+            bell.bind(address)
+    except OSError:
+        bell.close()
+        return None
+    return bell
+
+
+@contextlib.contextmanager
+def reachable(path: Path) -> Iterator[str]:
+    """Give a socket's address for the path, by way of its open folder if the path is too long for one."""
+    if len(os.fsencode(path)) <= SOCKET_PATH_MAX or not Path("/proc/self/fd").is_dir():
+        yield str(path)
+        return
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
+
+
+def until(condition: Callable[[], bool], bell: Bell, timeout_s: float, clock: Callable[[], float]) -> bool:
+    """Wait until the condition holds, looking whenever the bell rings. Return whether it came to hold."""
+    end = clock() + timeout_s
+    while not condition():
+        left = end - clock()
+        if left <= 0:
+            return False
+        bell.wait(left)
+    return True

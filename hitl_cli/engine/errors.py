@@ -1,0 +1,15 @@
+"""What can be wrong with the file. Each exception's message is a sentence for the person who sees it."""
+
+from __future__ import annotations
+
+
+class EngineError(Exception):
+    """The engine could not answer, and nothing was changed."""
+
+
+class FileUnusable(EngineError):  # noqa: N818
+    """The file cannot be opened, read or written, or is not ours."""
+
+
+class StorageFailed(EngineError):  # noqa: N818
+    """The file was open and an operation on it failed."""

@@ -1,0 +1,526 @@
+"""The protocol: one function per request, one per step the server takes by itself.
+
+Read it beside resonatehq/resonate-specification, spec/02-abstract/external.lean and internal.lean:
+the names, the order of the guards (400, 404, then 409 or 422) and the effects are the same. No SQL,
+no clock and no I/O is in here; `now` comes in, and `State` is what the rules read and write.
+
+Every read materialises: a promise that is looked at past its deadline is settled there and then.
+Two things differ from the text of the specification, and docs/protocol.md says why: settling drains
+callbacks and listeners in the same step, and a targeted timer is a timer without a task.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from hitl_cli.engine.records import (
+    EMPTY_VALUE,
+    Answer,
+    CreateAction,
+    FenceData,
+    HeldData,
+    PreloadData,
+    Promise,
+    PromiseCreate,
+    PromiseData,
+    PromisesData,
+    Response,
+    ResponseHead,
+    Task,
+    TaskData,
+    TasksData,
+    json_text,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hitl_cli.engine.records import (
+        PromiseGet,
+        PromiseRecord,
+        PromiseRegisterCallback,
+        PromiseRegisterListener,
+        PromiseSearch,
+        PromiseSettle,
+        PromiseState,
+        TaskAcquire,
+        TaskContinue,
+        TaskCreate,
+        TaskFence,
+        TaskFulfill,
+        TaskGet,
+        TaskHalt,
+        TaskHeartbeat,
+        TaskRef,
+        TaskRelease,
+        TaskSearch,
+        TaskSuspend,
+    )
+
+OFFER_RETRY_MS = 5_000
+"""How long a task that was handed over may stay unacquired before it is offered again.
+The specification's retryTimeout, and its default."""
+
+SEARCH_LIMIT = 100
+"""Records on a page when the caller does not say."""
+
+
+class State(Protocol):
+    """What the rules read and write. `seq` is the store's own key for a promise and its task."""
+
+    def promise(self, id: str) -> Promise | None: ...  # noqa: A002
+    def task(self, id: str) -> tuple[Task, Promise] | None: ...  # noqa: A002
+    def task_by_seq(self, seq: int) -> tuple[Task, Promise] | None: ...
+    def created_by(self, owner: int) -> Iterable[Promise]: ...
+    def search_promises(self, req: PromiseSearch, limit: int, now: int) -> list[Promise]: ...
+    def search_tasks(self, req: TaskSearch, limit: int) -> list[tuple[Task, Promise]]: ...
+
+    def insert_promise(self, promise: Promise) -> Promise: ...
+    def settle_promise(self, promise: Promise, state: PromiseState, value: str, at: int) -> Promise: ...
+    def insert_task(self, task: Task) -> None: ...
+    def update_task(self, task: Task) -> None: ...
+    def fulfill_task(self, seq: int) -> None: ...
+
+    def add_callback(self, awaited: int, awaiter: int) -> None: ...
+    def take_callbacks(self, awaited: int) -> list[int]: ...
+    def add_listener(self, promise: int, address: str) -> None: ...
+    def notify_listeners(self, promise: int) -> None: ...
+
+
+# Reading
+
+
+def read_promise(tx: State, id: str, now: int) -> Promise | None:  # noqa: A002
+    """Return the promise, settled first if its deadline has passed."""
+    promise = tx.promise(id)
+    return None if promise is None else expire(tx, promise, now)
+
+
+def read_task(tx: State, id: str, now: int) -> tuple[Task, Promise] | None:  # noqa: A002
+    """Return the task and its promise, both ended first if the deadline has passed."""
+    found = tx.task(id)
+    if found is None or not is_due(found[1], now):
+        return found
+    expire(tx, found[1], now)
+    return tx.task(id)
+
+
+def is_due(promise: Promise, now: int) -> bool:
+    """Whether the deadline has passed and nobody has settled the promise."""
+    return promise.state == "pending" and promise.timeout_at <= now
+
+
+def project(promise: Promise, now: int) -> Promise:
+    """Return the promise as it stands at `now`, and write nothing."""
+    if not is_due(promise, now):
+        return promise
+    return msgspec.structs.replace(promise, state=deadline_state(promise), settled_at=promise.timeout_at)
+
+
+def deadline_state(promise: Promise) -> PromiseState:
+    """Return what the deadline makes of a promise."""
+    return "resolved" if promise.timer else "rejected_timedout"
+
+
+# Effects
+
+
+def expire(tx: State, promise: Promise, now: int) -> Promise:
+    """Settle the promise by its deadline, if that has passed."""
+    if not is_due(promise, now):
+        return promise
+    return settle(tx, promise, deadline_state(promise), EMPTY_VALUE, promise.timeout_at, now)
+
+
+def settle(tx: State, promise: Promise, state: PromiseState, value: str, at: int, now: int) -> Promise:
+    """Settle the promise, end its task, resume who awaits it, and notify who listens."""
+    settled = tx.settle_promise(promise, state, value, at)
+    if promise.target is not None:
+        tx.fulfill_task(promise.seq)
+    if promise.external:
+        for awaiter in tx.take_callbacks(promise.seq):
+            resume(tx, awaiter, now)
+        tx.notify_listeners(promise.seq)
+    return settled
+
+
+def resume(tx: State, awaiter: int, now: int) -> None:
+    """Offer a suspended task again; tell any other live task that it has something to see.
+
+    A task whose own deadline has passed is left alone: its deadline ends it.
+    """
+    found = tx.task_by_seq(awaiter)
+    if found is None or found[0].state == "fulfilled" or is_due(found[1], now):
+        return
+    task = found[0]
+    if task.state == "suspended":
+        tx.update_task(msgspec.structs.replace(task, state="pending", resumes=1, due=now))
+    else:
+        tx.update_task(msgspec.structs.replace(task, resumes=task.resumes + 1))
+
+
+def create(tx: State, req: PromiseCreate, now: int, owner: int | None = None) -> Promise:
+    """Create the promise, and a pending task where it is targeted. The id must be free."""
+    promise = tx.insert_promise(newborn(req, now, owner))
+    if promise.target is None:
+        return promise
+    if promise.state == "pending":
+        due = max(delayed_until(req), now)
+        tx.insert_task(new_task(promise, "pending", due=due))
+    else:
+        tx.insert_task(new_task(promise, "fulfilled"))
+    return promise
+
+
+def newborn(req: PromiseCreate, now: int, owner: int | None) -> Promise:
+    """Return the promise that `req` asks for; one whose deadline has passed is born settled."""
+    tags = req.tags or {}
+    timer = tags.get("resonate:timer") == "true"
+    target = None if timer else tags.get("resonate:target")
+    marked = tags.get("resonate:external") == "true"
+    # The npm SDK's ctx.promise() says only scope=global, and its worker suspends on it.
+    bare = not timer and target is None and tags.get("resonate:scope") == "global"
+    promise = Promise(
+        seq=0,
+        id=req.id,
+        state="pending",
+        param=json_text(req.param) if req.param is not None else EMPTY_VALUE,
+        value=EMPTY_VALUE,
+        tags=json_text(tags),
+        timeout_at=req.timeout_at,
+        created_at=min(now, req.timeout_at),
+        settled_at=None,
+        target=target,
+        timer=timer,
+        external=marked or bare or timer or target is not None,
+        open=marked or bare,
+        root=target is not None and ":" not in req.id,
+        owner=owner,
+    )
+    return project(promise, now)
+
+
+def new_task(promise: Promise, state: str, **fields: object) -> Task:
+    """Return a task for a promise that was just created."""
+    task = Task(
+        seq=promise.seq,
+        state="pending",
+        version=0,
+        address=promise.target or "",
+        pid=None,
+        ttl=None,
+        due=None,
+        resumes=0,
+    )
+    return msgspec.structs.replace(task, state=state, **fields)
+
+
+def delayed_until(req: PromiseCreate) -> int:
+    """Return the instant before which the task is not to be offered; 0 without one."""
+    delay = (req.tags or {}).get("resonate:delay", "")
+    return int(delay) if delay.isdecimal() and len(delay) <= len(str(2**62)) else 0
+
+
+def hold(task: Task, version: int, pid: str, ttl: int, now: int) -> Task:
+    """Return the task, held by `pid` for `ttl` ms."""
+    return msgspec.structs.replace(
+        task, state="acquired", version=version, pid=pid, ttl=ttl, due=now + ttl, resumes=0
+    )
+
+
+def let_go(task: Task, state: str, due: int | None = None) -> Task:
+    """Return the task, held by nobody."""
+    return msgspec.structs.replace(task, state=state, pid=None, ttl=None, due=due)
+
+
+def preload(tx: State, promise: Promise, now: int) -> list[PromiseRecord]:
+    """Return what the promise's task has created so far: all that its replay will ask for."""
+    return [project(child, now).record() for child in tx.created_by(promise.seq)]
+
+
+# Answers
+
+
+def found_promise(promise: Promise) -> Answer:
+    """Answer with one promise."""
+    return Answer(200, PromiseData(promise.record()))
+
+
+def refuse(status: int, message: str) -> Answer:
+    """Answer with an error."""
+    return Answer(status, message)
+
+
+def no_promise(id: str) -> Answer:  # noqa: A002
+    """Answer that there is no such promise."""
+    return refuse(404, f"there is no promise {id}")
+
+
+def no_task(id: str) -> Answer:  # noqa: A002
+    """Answer that there is no such task."""
+    return refuse(404, f"there is no task {id}")
+
+
+# promise.*
+
+
+def promise_get(tx: State, req: PromiseGet, now: int) -> Answer:
+    """Answer promise.get."""
+    promise = read_promise(tx, req.id, now)
+    return no_promise(req.id) if promise is None else found_promise(promise)
+
+
+def promise_create(tx: State, req: PromiseCreate, now: int, owner: int | None = None) -> Answer:
+    """Answer promise.create. `owner` is the promise of the task that asks, when one does."""
+    promise = read_promise(tx, req.id, now)
+    return found_promise(create(tx, req, now, owner) if promise is None else promise)
+
+
+def promise_settle(tx: State, req: PromiseSettle, now: int) -> Answer:
+    """Answer promise.settle: the first settlement stands, and later ones are shown it."""
+    promise = read_promise(tx, req.id, now)
+    if promise is None:
+        return no_promise(req.id)
+    if promise.state == "pending":
+        promise = settle(tx, promise, req.state, value_text(req), now, now)
+    return found_promise(promise)
+
+
+def value_text(req: PromiseSettle) -> str:
+    """Return the value of a settlement as JSON text."""
+    return EMPTY_VALUE if req.value is None else json_text(req.value)
+
+
+def promise_register_callback(tx: State, req: PromiseRegisterCallback, now: int) -> Answer:
+    """Answer promise.register_callback."""
+    if req.awaited == req.awaiter:
+        return refuse(400, "a promise cannot await itself")
+    awaited = read_promise(tx, req.awaited, now)
+    if awaited is None:
+        return no_promise(req.awaited)
+    awaiter = read_promise(tx, req.awaiter, now)
+    if awaiter is None:
+        return refuse(422, f"there is no promise {req.awaiter} to resume")
+    if awaiter.target is None:
+        return refuse(422, f"{req.awaiter} has no task to resume")
+    if not awaited.external:
+        return refuse(422, f"{req.awaited} is internal: only its own task awaits it")
+    if awaited.state == "pending" and awaiter.state == "pending":
+        tx.add_callback(awaited.seq, awaiter.seq)
+    return found_promise(awaited)
+
+
+def promise_register_listener(tx: State, req: PromiseRegisterListener, now: int) -> Answer:
+    """Answer promise.register_listener."""
+    if not deliverable(req.address):
+        return refuse(400, f"{req.address!r} is no address: use http(s)://… or poll://any@GROUP")
+    awaited = read_promise(tx, req.awaited, now)
+    if awaited is None:
+        return no_promise(req.awaited)
+    if not awaited.external:
+        return refuse(422, f"{req.awaited} is internal: only its own task awaits it")
+    if awaited.state == "pending":
+        tx.add_listener(awaited.seq, req.address)
+    return found_promise(awaited)
+
+
+def deliverable(address: str) -> bool:
+    """Whether messages can be sent to the address (spec/01-protocol/validation.lean, addressValid)."""
+    return address.startswith(("http://", "https://")) or (address.startswith("poll://") and "@" in address)
+
+
+def promise_search(tx: State, req: PromiseSearch, now: int) -> Answer:
+    """Answer promise.search, which the specification leaves open: docs/protocol.md defines it."""
+    if req.cursor is not None and not req.cursor.isdecimal():
+        return refuse(400, "the cursor is not one that promise.search gave")
+    limit = req.limit or SEARCH_LIMIT
+    found = tx.search_promises(req, limit + 1, now)
+    cursor = str(found[limit - 1].seq) if len(found) > limit else None
+    return Answer(200, PromisesData([project(p, now).record() for p in found[:limit]], cursor))
+
+
+# task.*
+
+
+def task_get(tx: State, req: TaskGet, now: int) -> Answer:
+    """Answer task.get."""
+    found = read_task(tx, req.id, now)
+    return no_task(req.id) if found is None else Answer(200, TaskData(found[0].record(req.id)))
+
+
+def task_create(tx: State, req: TaskCreate, now: int) -> Answer:
+    """Answer task.create: create the promise and hold its task, or take the task if it is on offer."""
+    action = req.action.data
+    tags = action.tags or {}
+    if "resonate:target" not in tags or tags.get("resonate:timer") == "true":
+        return refuse(400, "task.create takes a promise with resonate:target and without resonate:timer")
+    promise = read_promise(tx, action.id, now)
+    if promise is None:
+        promise = tx.insert_promise(newborn(action, now, None))
+        if promise.state == "pending":
+            task = hold(new_task(promise, "pending"), 1, req.pid, req.ttl, now)
+        else:
+            task = new_task(promise, "fulfilled")
+        tx.insert_task(task)
+        return Answer(200, HeldData(task.record(promise.id), promise.record(), []))
+    if promise.target is None:
+        return refuse(422, f"{action.id} is a promise without a task")
+    found = read_task(tx, action.id, now)
+    if found is None or found[0].state not in ("pending", "fulfilled"):
+        return refuse(409, f"the task {action.id} is not on offer")
+    task, promise = found
+    if task.state == "pending":
+        task = hold(task, task.version + 1, req.pid, req.ttl, now)
+        tx.update_task(task)
+    return Answer(200, HeldData(task.record(promise.id), promise.record(), preload(tx, promise, now)))
+
+
+def task_acquire(tx: State, req: TaskAcquire, now: int) -> Answer:
+    """Answer task.acquire."""
+    found = read_task(tx, req.id, now)
+    if found is None:
+        return no_task(req.id)
+    task, promise = found
+    if task.state != "pending" or promise.state != "pending":
+        return refuse(409, f"the task {req.id} is not on offer: it is {task.state}")
+    if task.version != req.version:
+        return refuse(409, f"the task {req.id} is at version {task.version}, not {req.version}")
+    task = hold(task, task.version + 1, req.pid, req.ttl, now)
+    tx.update_task(task)
+    return Answer(200, HeldData(task.record(req.id), promise.record(), preload(tx, promise, now)))
+
+
+def held(tx: State, ref: TaskFence | TaskSuspend | TaskFulfill | TaskRelease, now: int) -> tuple[Task, Promise] | Answer:
+    """Return the task if it is held at the version that the request names, else the refusal."""
+    found = read_task(tx, ref.id, now)
+    if found is None:
+        return no_task(ref.id)
+    task, promise = found
+    if task.state != "acquired" or promise.state != "pending":
+        return refuse(409, f"the task {ref.id} is not held: it is {task.state}")
+    if task.version != ref.version:
+        return refuse(409, f"the task {ref.id} is held at version {task.version}, not {ref.version}")
+    return found
+
+
+def task_fence(tx: State, req: TaskFence, now: int) -> Answer:
+    """Answer task.fence: the inner request, on condition that the task is still held."""
+    if req.action.data.id == req.id:
+        return refuse(400, "a task's own promise is settled by task.fulfill")
+    task = held(tx, req, now)
+    if isinstance(task, Answer):
+        return task
+    if isinstance(req.action, CreateAction):
+        kind, inner = "promise.create", promise_create(tx, req.action.data, now, owner=task[1].seq)
+    else:
+        kind, inner = "promise.settle", promise_settle(tx, req.action.data, now)
+    return Answer(200, FenceData(Response(kind, ResponseHead("", inner.status), inner.data), []))
+
+
+def task_heartbeat(tx: State, req: TaskHeartbeat, now: int) -> Answer:
+    """Answer task.heartbeat: renew what is still held, and say nothing of the rest."""
+    for ref in req.tasks:
+        heartbeat_one(tx, req.pid, ref, now)
+    return Answer(200)
+
+
+def heartbeat_one(tx: State, pid: str, ref: TaskRef, now: int) -> None:
+    """Renew one lease, if `pid` still holds the task at that version."""
+    found = read_task(tx, ref.id, now)
+    if found is None:
+        return
+    task = found[0]
+    if task.state == "acquired" and task.version == ref.version and task.pid == pid:
+        tx.update_task(msgspec.structs.replace(task, due=now + (task.ttl or 0)))
+
+
+def task_suspend(tx: State, req: TaskSuspend, now: int) -> Answer:
+    """Answer task.suspend: 200 when suspended, 300 when something awaited has settled already."""
+    ids = [action.data.awaited for action in req.actions]
+    if not ids or req.id in ids or len(set(ids)) != len(ids):
+        return refuse(400, "task.suspend takes at least one promise, each once, and not the task's own")
+    task = held(tx, req, now)
+    if isinstance(task, Answer):
+        return task
+    awaited = [promise for id in ids if (promise := read_promise(tx, id, now)) is not None]  # noqa: A001
+    if len(awaited) != len(ids) or not all(promise.external for promise in awaited):
+        return refuse(422, "a task can await only promises that exist and that are not internal")
+    if any(promise.state != "pending" for promise in awaited):
+        tx.update_task(msgspec.structs.replace(task[0], resumes=0))
+        return Answer(300, PreloadData(preload(tx, task[1], now)))
+    for promise in awaited:
+        tx.add_callback(promise.seq, task[1].seq)
+    tx.update_task(msgspec.structs.replace(let_go(task[0], "suspended"), resumes=0))
+    return Answer(200, PreloadData([]))
+
+
+def task_fulfill(tx: State, req: TaskFulfill, now: int) -> Answer:
+    """Answer task.fulfill."""
+    task = held(tx, req, now)
+    if isinstance(task, Answer):
+        return task
+    settlement = req.action.data
+    return found_promise(settle(tx, task[1], settlement.state, value_text(settlement), now, now))
+
+
+def task_release(tx: State, req: TaskRelease, now: int) -> Answer:
+    """Answer task.release."""
+    task = held(tx, req, now)
+    if isinstance(task, Answer):
+        return task
+    tx.update_task(let_go(task[0], "pending", due=now))
+    return Answer(200)
+
+
+def task_halt(tx: State, req: TaskHalt, now: int) -> Answer:
+    """Answer task.halt."""
+    found = read_task(tx, req.id, now)
+    if found is None:
+        return no_task(req.id)
+    if found[0].state == "fulfilled":
+        return refuse(409, f"the task {req.id} has ended")
+    if found[0].state != "halted":
+        tx.update_task(let_go(found[0], "halted"))
+    return Answer(200)
+
+
+def task_continue(tx: State, req: TaskContinue, now: int) -> Answer:
+    """Answer task.continue."""
+    found = read_task(tx, req.id, now)
+    if found is None:
+        return no_task(req.id)
+    if found[0].state != "halted" or found[1].state != "pending":
+        return refuse(409, f"the task {req.id} is not halted: it is {found[0].state}")
+    tx.update_task(let_go(found[0], "pending", due=now))
+    return Answer(200)
+
+
+def task_search(tx: State, req: TaskSearch, now: int) -> Answer:  # noqa: ARG001
+    """Answer task.search, which the specification leaves open: docs/protocol.md defines it."""
+    if req.cursor is not None and not req.cursor.isdecimal():
+        return refuse(400, "the cursor is not one that task.search gave")
+    limit = req.limit or SEARCH_LIMIT
+    found = tx.search_tasks(req, limit + 1)
+    cursor = str(found[limit - 1][0].seq) if len(found) > limit else None
+    return Answer(200, TasksData([task.record(promise.id) for task, promise in found[:limit]], cursor))
+
+
+# What the server does by itself
+
+
+def process_promise_timeout(tx: State, promise: Promise, now: int) -> None:
+    """Settle a promise whose deadline has passed."""
+    expire(tx, promise, now)
+
+
+def process_lease_timeout(tx: State, task: Task, promise: Promise, now: int) -> None:
+    """Offer a task again whose holder let the lease lapse; a dead promise's task is not offered."""
+    if task.state == "acquired" and task.due is not None and task.due <= now and not is_due(promise, now):
+        tx.update_task(let_go(task, "pending", due=now))
+
+
+def process_offer(tx: State, task: Task, now: int) -> None:
+    """Note that a pending task was handed over: it is offered again unless it is acquired in time."""
+    tx.update_task(msgspec.structs.replace(task, due=now + OFFER_RETRY_MS))

@@ -1,0 +1,195 @@
+"""The SDK's connection (`resonate_base.Network` and `Source`) to an engine in this process.
+
+Requests that arrive in one turn of the event loop share one transaction and one sync. Messages are
+fetched in the same transactions, when another process rings, and when something falls due.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from resonate_base import ConnectorError
+
+from hitl_cli.engine.doorbell import Bell, Ringer
+from hitl_cli.engine.errors import EngineError
+from hitl_cli.engine.server import Server, now_ms
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from hitl_cli.engine.records import Promise
+    from hitl_cli.engine.server import Turn
+
+logger = logging.getLogger(__name__)
+
+RETRY_S = 1.0
+"""How long to wait before looking for messages again after the file failed."""
+
+MAX_SLEEP_S = 3_600.0
+"""The longest the loop is asked to sleep, whatever is due when."""
+
+
+def any_of(group: str) -> str:
+    """Return the address that any worker of the group takes messages for."""
+    return f"poll://any@{group}"
+
+
+class EmbeddedConnection:
+    """One worker's connection to the file: network and source in one."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        group: str,
+        pid: str,
+        room: Callable[[], int],
+        wants: Callable[[Promise], bool],
+        clock: Callable[[], int] = now_ms,
+    ) -> None:
+        """Open the file. `room` says how many tasks can start now, `wants` which of them.
+
+        Raises FileUnusable.
+        """
+        self._server = Server(path, clock)
+        self._ringer = Ringer(path)
+        self._path = path
+        self._group = group
+        self._pid = pid
+        self.room = room
+        self.wants = wants
+        self._addresses = (any_of(group), self.unicast())
+        self._clock = clock
+        self._callbacks: list[Callable[[str], None]] = []
+        self._queue: list[tuple[str, asyncio.Future[str]]] = []
+        self._bell: Bell | None = None
+        self._turn_asked = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = 0
+        self._failed = False
+        self._seen = -1
+
+    # resonate_base.Source
+
+    def unicast(self) -> str:
+        """Return the address of this process alone."""
+        return f"poll://uni@{self._group}/{self._pid}"
+
+    def resolve_target(self, target: str) -> str:
+        """Return the address of any worker of a group."""
+        return any_of(target)
+
+    def recv(self, callback: Callable[[str], None]) -> None:
+        """Have messages handed to the callback."""
+        self._callbacks.append(callback)
+
+    # resonate_base.Network
+
+    async def start(self) -> None:
+        """Begin to fetch messages."""
+        if self._bell is not None:
+            return
+        self._bell = Bell(self._path, self._group, self._pid)
+        if self._bell.fileno() >= 0:
+            asyncio.get_running_loop().add_reader(self._bell.fileno(), self._rung)
+        self.poke()
+
+    async def stop(self) -> None:
+        """Fetch no more messages. Requests are still answered, so that work in hand can end."""
+        self._callbacks.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._bell is not None:
+            if self._bell.fileno() >= 0:
+                asyncio.get_running_loop().remove_reader(self._bell.fileno())
+            self._bell.close()
+
+    async def send(self, req: str, headers: dict[str, str] | None = None) -> str:  # noqa: ARG002
+        """Answer one request, once it is on disk. Raises ConnectorError if the file failed."""
+        answered: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._queue.append((req, answered))
+        self._ask_turn()
+        return await answered
+
+    def close(self) -> None:
+        """Close the file. No request may follow."""
+        self._ringer.close()
+        self._server.close()
+
+    def poke(self) -> None:
+        """Look for messages soon: there may be room for more."""
+        self._ask_turn()
+
+    # engine.server.Subscriber, with room() and wants() above
+
+    def addresses(self) -> Sequence[str]:
+        """Return the addresses whose messages are fetched here."""
+        return self._addresses
+
+    # Turns
+
+    def _ask_turn(self) -> None:
+        if not self._turn_asked:
+            self._turn_asked = True
+            asyncio.get_running_loop().call_soon(self._run_turn)
+
+    def _rung(self) -> None:
+        if self._bell is not None:
+            self._bell.answer()
+        self._ask_turn()
+
+    def _look(self) -> None:
+        """Take a turn if the file changed or something is due; a lost ring costs no more than this."""
+        seen = self._server.store.data_version()
+        if seen != self._seen or self._due <= self._clock() or self._failed:
+            self._seen = seen
+            self._ask_turn()
+        else:
+            self._arm()
+
+    def _run_turn(self) -> None:
+        self._turn_asked = False
+        queue, self._queue = self._queue, []
+        subscribers = [self] if self._callbacks else []
+        try:
+            turn = self._server.turn([request for request, _ in queue], subscribers)
+        except EngineError as error:
+            if not self._failed:
+                logger.warning("%s", error)
+            self._failed = True
+            for _, answered in queue:
+                if not answered.done():
+                    answered.set_exception(ConnectorError(error))
+            self._arm(RETRY_S)
+            return
+        self._failed = False
+        for (_, answered), reply in zip(queue, turn.answers, strict=True):
+            if not answered.done():
+                answered.set_result(reply.decode())
+        for delivery in turn.deliveries:
+            for callback in self._callbacks:
+                callback(delivery.text)
+        self._tell_others(turn)
+        self._arm()
+
+    def _tell_others(self, turn: Turn) -> None:
+        """Ring those who have something to fetch, and everyone if something is due sooner than they know."""
+        own = self._addresses if self._callbacks else ()
+        others = turn.offered.difference(own)
+        if turn.offered.intersection(own) and self.room() <= 0:
+            others |= turn.offered
+        self._ringer.ring(others, watchers=turn.settled, everyone=turn.sooner)
+        self._due = turn.due
+
+    def _arm(self, at_least_s: float = 0.0) -> None:
+        """Sleep until something is due, and never longer than a lost ring may go unnoticed."""
+        if self._bell is None or not self._callbacks:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        left_s = (self._due - self._clock()) / 1_000
+        delay_s = max(at_least_s, min(left_s, self._bell.poll_s, MAX_SLEEP_S), 0.0)
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self._look)

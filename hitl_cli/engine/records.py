@@ -1,0 +1,388 @@
+"""What travels on the wire, and what the store keeps, as validated Structs.
+
+Names and shapes are the protocol's (resonatehq/resonate-specification, spec/01-protocol/types.lean)
+and what resonate-sdk 0.8 and @resonatehq/sdk 0.11 send. All instants are milliseconds since the
+Unix epoch, all durations milliseconds.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+PROTOCOL_VERSION = "2026-04-01"
+
+type PromiseState = Literal["pending", "resolved", "rejected", "rejected_canceled", "rejected_timedout"]
+type TaskState = Literal["pending", "acquired", "suspended", "halted", "fulfilled"]
+type Id = Annotated[str, Meta(min_length=1, max_length=4096, pattern=r"^[^\x00]*$")]
+type Millis = Annotated[int, Meta(ge=0, le=2**62)]
+type Version = Annotated[int, Meta(ge=0, le=2**53)]
+type PageSize = Annotated[int, Meta(ge=1, le=10_000)]
+
+
+class Value(Struct, frozen=True, omit_defaults=True):
+    """A payload: `data` is opaque text (the SDKs put base64 of JSON there)."""
+
+    headers: dict[str, str] | None = None
+    data: str | None = None
+
+
+class Wire(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A request's data, with the wire's names."""
+
+
+class PromiseGet(Wire):
+    """Read one promise."""
+
+    id: Id
+
+
+class PromiseCreate(Wire):
+    """Create a promise unless its id is taken."""
+
+    id: Id
+    timeout_at: Millis
+    param: Value | None = None
+    tags: dict[str, str] | None = None
+
+
+class PromiseSettle(Wire):
+    """Settle a promise that is pending; a settled one stays as it is."""
+
+    id: Id
+    state: Literal["resolved", "rejected", "rejected_canceled"]
+    value: Value | None = None
+
+
+class PromiseRegisterCallback(Wire):
+    """Resume `awaiter`'s task when `awaited` settles."""
+
+    awaited: Id
+    awaiter: Id
+
+
+class PromiseRegisterListener(Wire):
+    """Send `address` a message when `awaited` settles."""
+
+    awaited: Id
+    address: str
+
+
+class PromiseSearch(Wire):
+    """List promises; see docs/protocol.md for the order, `root` and `sort`."""
+
+    state: PromiseState | None = None
+    tags: dict[str, str] | None = None
+    root: bool = False
+    sort: Literal["created", "-created"] = "created"
+    limit: PageSize | None = None
+    cursor: str | None = None
+
+
+class TaskGet(Wire):
+    """Read one task."""
+
+    id: Id
+
+
+class CreateAction(Struct, frozen=True, tag_field="kind", tag="promise.create"):
+    """A promise.create inside another request."""
+
+    data: PromiseCreate
+
+
+class SettleAction(Struct, frozen=True, tag_field="kind", tag="promise.settle"):
+    """A promise.settle inside another request."""
+
+    data: PromiseSettle
+
+
+class CallbackAction(Struct, frozen=True, tag_field="kind", tag="promise.register_callback"):
+    """A promise.register_callback inside another request."""
+
+    data: PromiseRegisterCallback
+
+
+class TaskCreate(Wire):
+    """Create a promise and hold its task at once."""
+
+    pid: str
+    ttl: Millis
+    action: CreateAction
+
+
+class TaskAcquire(Wire):
+    """Take a pending task under a lease of `ttl`."""
+
+    id: Id
+    version: Version
+    pid: str
+    ttl: Millis
+
+
+class TaskFence(Wire):
+    """Create or settle a promise, if the task is still held at this version."""
+
+    id: Id
+    version: Version
+    action: CreateAction | SettleAction
+
+
+class TaskRef(Wire):
+    """A task at a version."""
+
+    id: Id
+    version: Version
+
+
+class TaskHeartbeat(Wire):
+    """Renew the leases of tasks that `pid` holds."""
+
+    pid: str
+    tasks: list[TaskRef]
+
+
+class TaskSuspend(Wire):
+    """Let go of a task until one of the awaited promises settles."""
+
+    id: Id
+    version: Version
+    actions: list[CallbackAction]
+
+
+class TaskFulfill(Wire):
+    """Settle the task's own promise and end the task."""
+
+    id: Id
+    version: Version
+    action: SettleAction
+
+
+class TaskRelease(Wire):
+    """Give a task back unfinished."""
+
+    id: Id
+    version: Version
+
+
+class TaskHalt(Wire):
+    """Keep a task from being offered."""
+
+    id: Id
+
+
+class TaskContinue(Wire):
+    """Offer a halted task again."""
+
+    id: Id
+
+
+class TaskSearch(Wire):
+    """List tasks in order of creation."""
+
+    state: TaskState | None = None
+    limit: PageSize | None = None
+    cursor: str | None = None
+
+
+class RequestHead(Struct, frozen=True, rename="camel"):
+    """What travels beside a request."""
+
+    corr_id: str = ""
+
+
+class Request(Struct, frozen=True):
+    """A request's envelope; `data` is decoded by the kind."""
+
+    kind: str
+    head: RequestHead = RequestHead()
+    data: Raw = Raw(b"{}")
+
+
+class PromiseRecord(Wire, omit_defaults=True):
+    """A promise as the wire shows it."""
+
+    id: str
+    state: PromiseState
+    param: Raw
+    value: Raw
+    tags: Raw
+    timeout_at: int
+    created_at: int
+    settled_at: int | None = None
+
+
+class TaskRecord(Wire, omit_defaults=True):
+    """A task as the wire shows it."""
+
+    id: str
+    state: TaskState
+    version: int
+    resumes: int
+    ttl: int | None = None
+    pid: str | None = None
+
+
+class PromiseData(Struct, frozen=True):
+    """The data of an answer that is one promise."""
+
+    promise: PromiseRecord
+
+
+class TaskData(Struct, frozen=True):
+    """The data of an answer that is one task."""
+
+    task: TaskRecord
+
+
+class HeldData(Struct, frozen=True):
+    """The data of an answer that hands over a task."""
+
+    task: TaskRecord
+    promise: PromiseRecord
+    preload: list[PromiseRecord]
+
+
+class PreloadData(Struct, frozen=True):
+    """The data of task.suspend."""
+
+    preload: list[PromiseRecord]
+
+
+class FenceData(Struct, frozen=True):
+    """The data of task.fence: the inner answer, with a head of its own."""
+
+    action: Response
+    preload: list[PromiseRecord]
+
+
+class PromisesData(Struct, frozen=True, omit_defaults=True):
+    """The data of promise.search."""
+
+    promises: list[PromiseRecord]
+    cursor: str | None = None
+
+
+class TasksData(Struct, frozen=True, omit_defaults=True):
+    """The data of task.search."""
+
+    tasks: list[TaskRecord]
+    cursor: str | None = None
+
+
+class NoData(Struct, frozen=True):
+    """The data of an answer that says nothing more."""
+
+
+class ResponseHead(Struct, frozen=True, rename="camel"):
+    """What travels beside an answer. `status` is an HTTP status code."""
+
+    corr_id: str
+    status: int
+    version: str = PROTOCOL_VERSION
+
+
+class Response(Struct, frozen=True):
+    """An answer's envelope; the data of an error is its message."""
+
+    kind: str
+    head: ResponseHead
+    data: Any
+
+
+class Answer(Struct, frozen=True):
+    """What a rule answers: a status and the data, or a message where the status is an error."""
+
+    status: int
+    data: Any = NoData()
+
+
+class MessageHead(Struct, frozen=True):
+    """What travels beside a message."""
+
+    version: str = PROTOCOL_VERSION
+
+
+class ExecuteData(Struct, frozen=True):
+    """A task on offer."""
+
+    task: TaskRef
+
+
+class ExecuteMessage(Struct, frozen=True, tag_field="kind", tag="execute"):
+    """Tells a worker that a task can be acquired."""
+
+    data: ExecuteData
+    head: MessageHead = MessageHead()
+
+
+class UnblockMessage(Struct, frozen=True, tag_field="kind", tag="unblock"):
+    """Tells a listener that a promise settled."""
+
+    data: PromiseData
+    head: MessageHead = MessageHead()
+
+
+type Message = ExecuteMessage | UnblockMessage
+
+
+class Promise(Struct, frozen=True):
+    """A promise as the store keeps it; `param`, `value` and `tags` are JSON texts."""
+
+    seq: int
+    id: str
+    state: PromiseState
+    param: str
+    value: str
+    tags: str
+    timeout_at: int
+    created_at: int
+    settled_at: int | None
+    target: str | None
+    timer: bool
+    external: bool
+    open: bool
+    root: bool
+    owner: int | None
+
+    def record(self) -> PromiseRecord:
+        """Return it as the wire shows it."""
+        return PromiseRecord(
+            id=self.id,
+            state=self.state,
+            param=Raw(self.param),
+            value=Raw(self.value),
+            tags=Raw(self.tags),
+            timeout_at=self.timeout_at,
+            created_at=self.created_at,
+            settled_at=self.settled_at,
+        )
+
+
+class Task(Struct, frozen=True):
+    """A task as the store keeps it. `due`: pending, its next offer; acquired, its lease's end."""
+
+    seq: int
+    state: TaskState
+    version: int
+    address: str
+    pid: str | None
+    ttl: int | None
+    due: int | None
+    resumes: int
+
+    def record(self, id: str) -> TaskRecord:  # noqa: A002
+        """Return it as the wire shows it, under its promise's id."""
+        return TaskRecord(
+            id=id, state=self.state, version=self.version, resumes=self.resumes, ttl=self.ttl, pid=self.pid
+        )
+
+
+EMPTY_VALUE = "{}"
+
+
+def json_text(value: Any) -> str:
+    """Return `value` as JSON text."""
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,452 @@
+"""The SQLite file: opening it safely, and what the rules read and write in one transaction.
+
+One `Store` is one connection and belongs to one thread at a time. Any number of them, in any
+number of processes, share the file: WAL mode, one writer at a time, every commit synced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import stat
+from contextlib import contextmanager
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from hitl_cli.engine.errors import FileUnusable, StorageFailed
+from hitl_cli.engine.records import Promise, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from hitl_cli.engine.records import PromiseSearch, PromiseState, TaskSearch
+
+APPLICATION_ID = 0x6869746C
+"""'hitl' in the file's header, by which a file of another program is told from ours."""
+
+LOCK_WAIT_S = 20.0
+"""How long a transaction waits for another process's. One takes milliseconds; this is for a machine
+that is suspended or very busy."""
+
+CACHE_KIB = 64 * 1024
+CHECKPOINT_PAGES = 4_000
+"""Pages of log before they are copied into the file: 16 MB, a few thousand decisions."""
+
+PROMISE = (
+    "p.seq, p.id, p.state, p.param, p.value, p.tags, p.timeout_at, p.created_at, p.settled_at,"
+    " p.target, p.timer, p.external, p.open, p.root, p.owner"
+)
+TASK = "t.seq, t.state, t.version, t.address, t.pid, t.ttl, t.due, t.resumes"
+TASK_COLUMNS = 8
+
+PROMISE_BY_ID = f"SELECT {PROMISE} FROM promises p WHERE id = ?"
+INSERT_PROMISE = (
+    "INSERT INTO promises (id, state, param, value, tags, timeout_at, created_at, settled_at,"
+    " target, timer, external, open, root, owner) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+SETTLE_PROMISE = "UPDATE promises SET state = ?, value = ?, settled_at = ? WHERE seq = ?"
+CREATED_BY = f"SELECT {PROMISE} FROM promises p WHERE owner = ? ORDER BY seq"
+
+TASK_BY_ID = f"SELECT {TASK}, {PROMISE} FROM promises p JOIN tasks t ON t.seq = p.seq WHERE p.id = ?"
+TASK_BY_SEQ = f"SELECT {TASK}, {PROMISE} FROM promises p JOIN tasks t ON t.seq = p.seq WHERE p.seq = ?"
+INSERT_TASK = "INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+UPDATE_TASK = (
+    "UPDATE tasks SET state = ?, version = ?, address = ?, pid = ?, ttl = ?, due = ?, resumes = ?"
+    " WHERE seq = ?"
+)
+FULFILL_TASK = (
+    "UPDATE tasks SET state = 'fulfilled', pid = NULL, ttl = NULL, due = NULL, resumes = 0 WHERE seq = ?"
+)
+
+ADD_CALLBACK = "INSERT OR IGNORE INTO callbacks VALUES (?, ?)"
+TAKE_CALLBACKS = "DELETE FROM callbacks WHERE awaited = ? RETURNING awaiter"
+ADD_LISTENER = "INSERT OR IGNORE INTO listeners VALUES (?, ?)"
+TAKE_LISTENERS = "DELETE FROM listeners WHERE promise = ? RETURNING address"
+ADD_UNBLOCK = "INSERT OR IGNORE INTO unblocks VALUES (?, ?)"
+
+DUE_PROMISES = (
+    f"SELECT {PROMISE} FROM promises p"
+    " WHERE state = 'pending' AND external = 1 AND timeout_at <= ? ORDER BY timeout_at LIMIT ?"
+)
+LAPSED_LEASES = (
+    f"SELECT {TASK}, {PROMISE} FROM tasks t JOIN promises p ON p.seq = t.seq"
+    " WHERE t.state = 'acquired' AND t.due <= ? ORDER BY t.due LIMIT ?"
+)
+OFFERS = (
+    f"SELECT {TASK}, {PROMISE} FROM tasks t JOIN promises p ON p.seq = t.seq"
+    " WHERE t.state = 'pending' AND t.address = ? AND t.due <= ? ORDER BY t.due"
+)
+UNBLOCKS = f"SELECT {PROMISE} FROM unblocks u JOIN promises p ON p.seq = u.promise WHERE u.address = ? LIMIT ?"
+NEXT_OFFER = "SELECT min(due) FROM tasks WHERE state = 'pending' AND address = ? AND due > ?"
+NEXT_DUE = (
+    "SELECT min((SELECT coalesce(min(timeout_at), 9e18) FROM promises WHERE state = 'pending' AND external = 1),"
+    " (SELECT coalesce(min(due), 9e18) FROM tasks WHERE state = 'acquired'))"
+)
+
+
+class NeedsWriting(Exception):  # noqa: N818
+    """A transaction that was opened for reading came upon something to write: open it for writing."""
+
+
+class Store:
+    """One connection to the file."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, creating or upgrading it where needed.
+
+        Raises FileUnusable: no permission, no database, another program's, or a newer version's.
+        """
+        self.path = path
+        with unusable(path):
+            create_private(path)
+            self._db = sqlite3.connect(
+                path, timeout=LOCK_WAIT_S, isolation_level=None, cached_statements=256, check_same_thread=False
+            )
+        try:
+            with unusable(path):
+                self._open()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _open(self) -> None:
+        refuse_foreign(self._db, self.path)
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
+        self._db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        self._db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        migrate(self._db, self.path)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._db.close()
+
+    def data_version(self) -> int:
+        """Return a number that changes when another connection commits."""
+        return int(self._db.execute("PRAGMA data_version").fetchone()[0])
+
+    @contextmanager
+    def transaction(self, clock: Callable[[], int], *, write: bool) -> Iterator[Transaction]:
+        """Run a block as one transaction, committed and synced at its end, undone if it raises.
+
+        `clock` gives ms since the epoch; the transaction's `now` is never before any earlier one's.
+        Raises StorageFailed; NeedsWriting where `write` is False and something has to be written.
+        """
+        try:
+            self._db.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+            try:
+                tx = Transaction(self._db, clock, write=write)
+                yield tx
+                tx.remember_now()
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    with contextlib.suppress(sqlite3.Error):
+                        self._db.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise StorageFailed(explain(error, self.path)) from error
+
+
+class Transaction:
+    """What the rules read and write (`machine.State`), and what the server hands out."""
+
+    def __init__(self, db: sqlite3.Connection, clock: Callable[[], int], *, write: bool) -> None:
+        self._db = db
+        self._write = write
+        self._written = False
+        self._remembered: int = db.execute("SELECT now FROM clock").fetchone()[0]
+        self.now = max(clock(), self._remembered)
+        self.offered: set[str] = set()
+        """Addresses that have something new to fetch."""
+        self.settled = False
+        """Whether a promise was created or settled: what people watch for."""
+
+    def _change(self, sql: str, values: Sequence[Any]) -> sqlite3.Cursor:
+        if not self._write:
+            raise NeedsWriting
+        self._written = True
+        return self._db.execute(sql, values)
+
+    def remember_now(self) -> None:
+        """Record the instant, so that no process ever answers at an earlier one."""
+        if self._written and self.now > self._remembered:
+            self._db.execute("UPDATE clock SET now = ?", (self.now,))
+
+    # machine.State: promises
+
+    def promise(self, id: str) -> Promise | None:  # noqa: A002
+        """Return the promise with this id."""
+        row = self._db.execute(PROMISE_BY_ID, (id,)).fetchone()
+        return None if row is None else Promise(*row)
+
+    def created_by(self, owner: int) -> Iterable[Promise]:
+        """Return what a promise's task created, in order."""
+        return [Promise(*row) for row in self._db.execute(CREATED_BY, (owner,))]
+
+    def insert_promise(self, promise: Promise) -> Promise:
+        """Insert the promise and return it with its seq."""
+        row = self._change(
+            INSERT_PROMISE,
+            (
+                promise.id,
+                promise.state,
+                promise.param,
+                promise.value,
+                promise.tags,
+                promise.timeout_at,
+                promise.created_at,
+                promise.settled_at,
+                promise.target,
+                promise.timer,
+                promise.external,
+                promise.open,
+                promise.root,
+                promise.owner,
+            ),
+        )
+        self.settled |= promise.open or promise.root
+        assert row.lastrowid is not None  # noqa: S101
+        return msgspec.structs.replace(promise, seq=row.lastrowid)
+
+    def settle_promise(self, promise: Promise, state: PromiseState, value: str, at: int) -> Promise:
+        """Settle the promise and return it settled."""
+        self._change(SETTLE_PROMISE, (state, value, at, promise.seq))
+        self.settled |= promise.external
+        return msgspec.structs.replace(promise, state=state, value=value, settled_at=at)
+
+    def search_promises(self, req: PromiseSearch, limit: int, now: int) -> list[Promise]:
+        """Return up to `limit` promises that match, after the cursor, in the order asked for."""
+        sql, values = search_sql(req, now)
+        return [Promise(*row) for row in self._db.execute(sql, [*values, limit])]
+
+    # machine.State: tasks
+
+    def task(self, id: str) -> tuple[Task, Promise] | None:  # noqa: A002
+        """Return the task with this id, and its promise."""
+        return pair(self._db.execute(TASK_BY_ID, (id,)).fetchone())
+
+    def task_by_seq(self, seq: int) -> tuple[Task, Promise] | None:
+        """Return the task of the promise with this seq, and the promise."""
+        return pair(self._db.execute(TASK_BY_SEQ, (seq,)).fetchone())
+
+    def insert_task(self, task: Task) -> None:
+        """Insert the task of a promise that was just inserted."""
+        self._change(INSERT_TASK, msgspec.structs.astuple(task))
+        if task.state == "pending":
+            self.offered.add(task.address)
+
+    def update_task(self, task: Task) -> None:
+        """Write the task."""
+        seq, *columns = msgspec.structs.astuple(task)
+        self._change(UPDATE_TASK, (*columns, seq))
+        if task.state == "pending" and task.due is not None and task.due <= self.now:
+            self.offered.add(task.address)
+
+    def fulfill_task(self, seq: int) -> None:
+        """End the task of the promise with this seq, if it has one."""
+        self._change(FULFILL_TASK, (seq,))
+
+    def search_tasks(self, req: TaskSearch, limit: int) -> list[tuple[Task, Promise]]:
+        """Return up to `limit` tasks that match, after the cursor, in order of creation."""
+        sql = f"SELECT {TASK}, {PROMISE} FROM tasks t JOIN promises p ON p.seq = t.seq WHERE t.seq > ?"
+        values: list[Any] = [int(req.cursor or 0)]
+        if req.state is not None:
+            sql += " AND t.state = ?"
+            values.append(req.state)
+        rows = self._db.execute(f"{sql} ORDER BY t.seq LIMIT ?", [*values, limit])
+        return [(Task(*row[:TASK_COLUMNS]), Promise(*row[TASK_COLUMNS:])) for row in rows]
+
+    # machine.State: who waits
+
+    def add_callback(self, awaited: int, awaiter: int) -> None:
+        """Record that a task awaits a promise."""
+        self._change(ADD_CALLBACK, (awaited, awaiter))
+
+    def take_callbacks(self, awaited: int) -> list[int]:
+        """Return who awaits the promise, and forget it."""
+        return [row[0] for row in self._change(TAKE_CALLBACKS, (awaited,)).fetchall()]
+
+    def add_listener(self, promise: int, address: str) -> None:
+        """Record that an address wants to hear of a promise."""
+        self._change(ADD_LISTENER, (promise, address))
+
+    def notify_listeners(self, promise: int) -> None:
+        """Leave a message for every address that wants to hear of the promise, and forget them."""
+        for (address,) in self._change(TAKE_LISTENERS, (promise,)).fetchall():
+            self._change(ADD_UNBLOCK, (address, promise))
+            self.offered.add(address)
+
+    # What the server does by itself
+
+    def due_promises(self, limit: int) -> list[Promise]:
+        """Return promises whose deadline has passed, the earliest first."""
+        return [Promise(*row) for row in self._db.execute(DUE_PROMISES, (self.now, limit))]
+
+    def lapsed_leases(self, limit: int) -> list[tuple[Task, Promise]]:
+        """Return held tasks whose lease has lapsed, the earliest first."""
+        rows = self._db.execute(LAPSED_LEASES, (self.now, limit))
+        return [(Task(*row[:TASK_COLUMNS]), Promise(*row[TASK_COLUMNS:])) for row in rows]
+
+    def next_due(self) -> int:
+        """Return the next instant at which a deadline or a lease passes; far in the future if none."""
+        return int(self._db.execute(NEXT_DUE).fetchone()[0])
+
+    # Messages
+
+    def offers(self, address: str) -> Iterator[tuple[Task, Promise]]:
+        """Yield the tasks on offer to the address, the longest waiting first."""
+        for row in self._db.execute(OFFERS, (address, self.now)):
+            yield Task(*row[:TASK_COLUMNS]), Promise(*row[TASK_COLUMNS:])
+
+    def next_offer(self, address: str) -> int | None:
+        """Return the next instant at which a task that is not on offer yet will be."""
+        due: int | None = self._db.execute(NEXT_OFFER, (address, self.now)).fetchone()[0]
+        return due
+
+    def take_unblocks(self, address: str, limit: int) -> list[Promise]:
+        """Return settled promises that the address was promised word of, and forget that."""
+        found = [Promise(*row) for row in self._db.execute(UNBLOCKS, (address, limit))]
+        for promise in found:
+            self._change("DELETE FROM unblocks WHERE address = ? AND promise = ?", (address, promise.seq))
+        return found
+
+
+def pair(row: tuple[Any, ...] | None) -> tuple[Task, Promise] | None:
+    """Split a joined row."""
+    return None if row is None else (Task(*row[:TASK_COLUMNS]), Promise(*row[TASK_COLUMNS:]))
+
+
+def search_sql(req: PromiseSearch, now: int) -> tuple[str, list[Any]]:
+    """Return the query for a search and its values, without the limit.
+
+    The two lists people look at have an index each: what is open, and the roots. A lineage is read
+    by a range of ids. Anything else is read in order of creation until the page is full.
+    """
+    tags = dict(req.tags or {})
+    where: list[str] = []
+    values: list[Any] = []
+
+    def add(condition: str, *given: Any) -> None:
+        where.append(condition)
+        values.extend(given)
+
+    if req.state is not None:
+        # Written into the text, not bound: only so can the planner use the partial indexes.
+        add(f"p.state = '{req.state}'")
+    if req.state == "pending":
+        add("p.timeout_at > ?", now)
+    if tags.get("resonate:external") == "true":
+        del tags["resonate:external"]
+        add("p.open = 1")
+    if req.root:
+        add("p.root = 1")
+    if (origin := tags.get("resonate:origin")) is not None:
+        # ':' is the character before ';', so this is every id of the lineage.
+        add("(p.id = ? OR (p.id > ? AND p.id < ?))", origin, f"{origin}:", f"{origin};")
+    for key, value in tags.items():
+        add("EXISTS (SELECT 1 FROM json_each(p.tags) e WHERE e.key = ? AND e.value = ?)", key, value)
+
+    backwards = req.sort == "-created"
+    if req.cursor is not None:
+        add("p.seq < ?" if backwards else "p.seq > ?", int(req.cursor))
+    condition = f" WHERE {' AND '.join(where)}" if where else ""
+    order = "p.seq DESC" if backwards else "p.seq"
+    if origin is not None:
+        order = "+" + order  # sorting one lineage is cheap; walking every promise in order is not
+    return f"SELECT {PROMISE} FROM promises p{condition} ORDER BY {order} LIMIT ?", values
+
+
+# Opening
+
+
+def create_private(path: Path) -> None:
+    """Create the file (0600) and its folder (0700) where missing, so that only their owner reads them."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=stat.S_IRWXU)
+    if not path.exists():
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, stat.S_IRUSR | stat.S_IWUSR))
+
+
+def refuse_foreign(db: sqlite3.Connection, path: Path) -> None:
+    """Raise FileUnusable if the file is another program's or a newer version's, before touching it."""
+    application = db.execute("PRAGMA application_id").fetchone()[0]
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    tables = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    if application != APPLICATION_ID and (application or version or tables):
+        raise FileUnusable(f"{path} is a database of another program, not hitl's. Name another file.")
+    if version > len(migrations()):
+        raise FileUnusable(f"{path} was written by a newer hitl (format {version}). Upgrade hitl to use it.")
+
+
+def migrations() -> list[str]:
+    """Return the scripts in sql/, in the order of their numbers. Script n leads to format n."""
+    folder = resources.files("hitl_cli.engine") / "sql"
+    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
+    return [(folder / name).read_text() for name in names]
+
+
+def migrate(db: sqlite3.Connection, path: Path) -> None:
+    """Bring the file to the newest format, in one transaction."""
+    scripts = migrations()
+    if db.execute("PRAGMA user_version").fetchone()[0] == len(scripts):
+        return
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        refuse_foreign(db, path)
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        for script in scripts[version:]:
+            for statement in statements(script):
+                db.execute(statement)
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version = {len(scripts)}")
+        db.execute("COMMIT")
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+
+
+def statements(script: str) -> Iterator[str]:
+    """Split a script, because executescript() would commit half-way."""
+    pending = ""
+    for line in script.splitlines(keepends=True):
+        pending += line
+        if sqlite3.complete_statement(pending):
+            yield pending
+            pending = ""
+
+
+@contextmanager
+def unusable(path: Path) -> Iterator[None]:
+    """Turn what can go wrong on opening into FileUnusable."""
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        raise FileUnusable(explain(error, path)) from error
+
+
+def explain(error: Exception, path: Path) -> str:
+    """Return one sentence on what is wrong with the file and what to do."""
+    text = str(error)
+    match error:
+        case PermissionError():
+            return f"{path} cannot be written: permission denied. Name another file, or change its permissions."
+        case NotADirectoryError() | FileExistsError():
+            return f"{path} cannot be created: a part of that path is not a folder."
+        case OSError():
+            return f"{path} cannot be opened: {error.strerror}."
+    if "not a database" in text:
+        return f"{path} is not a database. Name another file; this one was not touched."
+    if "malformed" in text:
+        return f"{path} is damaged ({text}). Restore it from a backup."
+    if "full" in text:
+        return f"The disk that holds {path} is full. Free some space; nothing was changed."
+    if "readonly" in text or "unable to open" in text:
+        return f"{path} cannot be written. Name another file, or change the permissions of it and its folder."
+    if "locked" in text:
+        return f"{path} has been locked by another process for {LOCK_WAIT_S:.0f} s. Nothing was changed; try again."
+    return f"{path} cannot be used: {text}."

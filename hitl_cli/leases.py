@@ -1,0 +1,87 @@
+"""Keeps the leases of a worker's tasks alive, from a thread of its own.
+
+A step that blocks the event loop (a synchronous HTTP call, a long computation) must not cost the
+worker its leases, so the renewals do not depend on the loop. It stands where the SDK expects its
+`Heartbeat` (resonate/heartbeat.py), and so is told when each execution begins and ends.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from hitl_cli.connect import Request
+from hitl_cli.errors import HitlError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hitl_cli.connect import Client
+
+logger = logging.getLogger(__name__)
+
+RENEWALS_PER_LEASE = 3
+"""So that two may fail before a lease lapses."""
+
+
+class LeaseKeeper:
+    """Renews what is held, every third of a lease."""
+
+    def __init__(
+        self, open_client: Callable[[], Client], pid: str, lease_s: float, ended: Callable[[str], None]
+    ) -> None:
+        """`open_client` is called in the thread; `ended` is told of each execution that ends."""
+        self._open_client = open_client
+        self._pid = pid
+        self._interval_s = lease_s / RENEWALS_PER_LEASE
+        self._ended = ended
+        self._held: dict[str, int] = {}
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
+
+    # resonate.heartbeat.Heartbeat
+
+    def start(self, task_id: str, task_version: int) -> None:
+        """Note that an execution begins."""
+        with self._lock:
+            self._held[task_id] = task_version
+        if not self._thread.ident:
+            self._thread.start()
+
+    def stop(self, task_id: str) -> None:
+        """Note that an execution ended."""
+        with self._lock:
+            self._held.pop(task_id, None)
+        self._ended(task_id)
+
+    def shutdown(self) -> None:
+        """Renew nothing more."""
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=1)
+
+    def held(self) -> dict[str, int]:
+        """Return the tasks whose executions go on, with the versions they are held at."""
+        with self._lock:
+            return dict(self._held)
+
+    def _run(self) -> None:
+        client: Client | None = None
+        while not self._stopped.wait(self._interval_s):
+            try:
+                client = client or self._open_client()
+                client.call_many(self._renewals())
+            except HitlError as error:
+                logger.warning("leases could not be renewed: %s", error)
+        if client is not None:
+            client.close()
+
+    def _renewals(self) -> list[Request]:
+        """Return one heartbeat per lineage: some servers take no other."""
+        tasks: dict[str, list[dict[str, object]]] = defaultdict(list)
+        for id, version in self.held().items():  # noqa: A001
+            tasks[id.split(":", 1)[0]].append({"id": id, "version": version})
+        return [Request("task.heartbeat", {"pid": self._pid, "tasks": group}) for group in tasks.values()]

@@ -1,0 +1,350 @@
+"""What is done to a run of a workflow: start, look, wait, cancel."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+from msgspec import Struct
+
+from hitl_cli.connect import Request, as_page, as_promise, get_promise, get_tasks, search, search_pages
+from hitl_cli.durations import format_duration
+from hitl_cli.errors import BadInput, Conflict, NotFound, TimedOut
+from hitl_cli.wire import Call, Decision, Json, decode, encode, error_message, error_value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from hitl_cli.connect import Client
+    from hitl_cli.wire import Promise, Task
+
+DEFAULT_WORKFLOW = "approval"
+DEFAULT_GROUP = "default"
+DEFAULT_DEADLINE_MS = 365 * 86_400_000
+"""How long a run lives unless told otherwise. People go on leave; the SDK's own default is a day."""
+
+START_BATCH = 500
+"""Runs that are started in one round trip."""
+
+LOOK_EVERY_S = 5.0
+"""The longest that a waiting command goes without asking, whatever it was told."""
+
+type RunState = Literal["running", "waiting", "completed", "failed", "canceled", "expired"]
+
+ENDED: dict[str, RunState] = {
+    "resolved": "completed",
+    "rejected": "failed",
+    "rejected_canceled": "canceled",
+    "rejected_timedout": "expired",
+}
+
+
+class RunSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A run to start: a line of `hitl start --stdin`, or one command line."""
+
+    id: str
+    workflow: str = DEFAULT_WORKFLOW
+    args: list[Json] | None = None
+    kwargs: dict[str, Json] = {}
+
+    def call(self) -> Call:
+        """Return the function call; a run that is given no arguments is given its id."""
+        args = self.args if self.args is not None else [] if self.kwargs else [self.id]
+        return Call(func=self.workflow, args=tuple(args), kwargs=self.kwargs)
+
+
+class Run(Struct, frozen=True, kw_only=True):
+    """A run and how it stands. Instants are ms since the epoch; `result` is what it returned."""
+
+    id: str
+    function: str | None
+    state: RunState
+    created_at: int
+    deadline: int
+    settled_at: int | None = None
+    waits_for: tuple[str, ...] = ()
+    result: Json = None
+    error: str | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is nothing more to come."""
+        return self.state not in ("running", "waiting")
+
+
+class Started(Struct, frozen=True, kw_only=True):
+    """A run that was asked for; `created` tells whether by this very call."""
+
+    run: Run
+    created: bool
+
+
+class Node(Struct, frozen=True, kw_only=True):
+    """A step in the tree of a run."""
+
+    promise: Promise
+    kind: Literal["run", "step", "call", "sleep", "person"]
+    children: list[Node]
+
+
+def check_id(id: str) -> str:  # noqa: A002
+    """Return the id if a run can have it (resonate/ids.py, validate_root_id). Raises BadInput."""
+    if not id or id != id.strip() or not id.isprintable():
+        raise BadInput(f"{id!r} cannot be a workflow id: it must have characters, and none that is invisible.")
+    if ":" in id:
+        raise BadInput(f"{id!r} cannot be a workflow id: ':' separates a workflow from its steps.")
+    return id
+
+
+def start(
+    client: Client,
+    spec: RunSpec,
+    *,
+    group: str = DEFAULT_GROUP,
+    deadline_ms: int = DEFAULT_DEADLINE_MS,
+    new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+) -> Started:
+    """Start a run, or find the one that was started before with the same id and call.
+
+    Raises BadInput (the id), Conflict (the id is taken by another call).
+    """
+    [started] = start_many(client, [spec], group=group, deadline_ms=deadline_ms, new_id=new_id)
+    if isinstance(started, Conflict):
+        raise started
+    return started
+
+
+def start_many(
+    client: Client,
+    specs: Sequence[RunSpec],
+    *,
+    group: str = DEFAULT_GROUP,
+    deadline_ms: int = DEFAULT_DEADLINE_MS,
+    new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+) -> list[Started | Conflict]:
+    """Start runs, many to a round trip; a Conflict stands in the place of one that could not be."""
+    for spec in specs:
+        check_id(spec.id)
+    started: list[Started | Conflict] = []
+    for at in range(0, len(specs), START_BATCH):
+        batch = [(spec, new_id()) for spec in specs[at : at + START_BATCH]]
+        timeout_at = client.now() + deadline_ms
+        answers = client.call_many([create_request(spec, group, timeout_at, mark) for spec, mark in batch])
+        for (spec, mark), answer in zip(batch, answers, strict=True):
+            started.append(started_or_conflict(spec, mark, as_promise(answer)))
+    return started
+
+
+def create_request(spec: RunSpec, group: str, timeout_at: int, mark: str) -> Request:
+    """Return the promise.create that starts a run, with the tags that the SDK's own `rpc` gives it.
+
+    `hitl:start` is ours: by it the caller knows whether the promise is the one it created.
+    """
+    target = group if "://" in group else f"poll://any@{group}"
+    tags = {
+        "resonate:origin": spec.id,
+        "resonate:branch": spec.id,
+        "resonate:parent": spec.id,
+        "resonate:scope": "global",
+        "resonate:target": target,
+        "hitl:start": mark,
+    }
+    param = encode(msgspec.to_builtins(spec.call()))
+    return Request("promise.create", {"id": spec.id, "timeoutAt": timeout_at, "param": param, "tags": tags})
+
+
+def started_or_conflict(spec: RunSpec, mark: str, promise: Promise) -> Started | Conflict:
+    """Return the run if it is the one that was asked for."""
+    call = promise.call
+    if call is None or not same_call(call, spec.call()):
+        return Conflict(
+            f"{spec.id} is taken by {show_call(call)}, not {show_call(spec.call())}. Nothing was changed;"
+            f" `hitl status {spec.id}` shows it."
+        )
+    return Started(run=run_of(promise), created=promise.tags.get("hitl:start") == mark)
+
+
+def same_call(one: Call, other: Call) -> bool:
+    """Whether two calls are of the same function with the same arguments, as JSON."""
+    return msgspec.json.encode(one, order="sorted") == msgspec.json.encode(other, order="sorted")
+
+
+def show_call(call: Call | None) -> str:
+    """Return a call as `approval("hitl-001")`, cut to fit a sentence."""
+    if call is None:
+        return "a promise that is no workflow"
+    shown = [msgspec.json.encode(arg).decode() for arg in call.args]
+    shown += [f"{name}={msgspec.json.encode(value).decode()}" for name, value in call.kwargs.items()]
+    text = ", ".join(shown)
+    return f"{call.func}({text if len(text) <= 200 else text[:200] + '…'})"  # noqa: PLR2004
+
+
+def run_of(promise: Promise) -> Run:
+    """Return a run as its promise alone shows it; while it is pending, that is `running`."""
+    call = promise.call
+    state = ENDED.get(promise.state, "running")
+    return Run(
+        id=promise.id,
+        function=call.func if call else None,
+        state=state,
+        created_at=promise.created_at,
+        deadline=promise.timeout_at,
+        settled_at=promise.settled_at,
+        result=decode(promise.value) if state == "completed" else None,
+        error=error_text(promise) if state in ("failed", "canceled", "expired") else None,
+    )
+
+
+def error_text(promise: Promise) -> str:
+    """Return why a run did not complete."""
+    return "its deadline passed" if promise.state == "rejected_timedout" else error_message(promise.value)
+
+
+# Looking
+
+
+def get_run(client: Client, id: str) -> Run:  # noqa: A002
+    """Return a run with what it waits for. Raises NotFound."""
+    return detailed(client, [known(client, id)])[0]
+
+
+def known(client: Client, id: str) -> Promise:  # noqa: A002
+    """Return the promise of a run. Raises NotFound."""
+    promise = get_promise(client, id)
+    if promise is None:
+        raise NotFound(f"there is no workflow {id!r}. `hitl status` lists them.")
+    return promise
+
+
+def list_runs(client: Client, *, state: RunState | None = None, limit: int | None = None) -> tuple[list[Run], bool]:
+    """Return the runs, the newest first, and whether there are more than `limit`."""
+    found: list[Run] = []
+    for page in run_pages(client, state, limit):
+        for run in detailed(client, page):
+            if state is not None and run.state != state:
+                continue
+            if len(found) == limit:
+                return found, True
+            found.append(run)
+    return found, False
+
+
+def run_pages(client: Client, state: RunState | None, limit: int | None) -> Iterable[list[Promise]]:
+    """Yield the promises of runs, the newest first; of the given state as far as a promise tells it."""
+    wanted = {} if state is None else {"state": promise_state(state)}
+    if client.embedded:
+        size = None if limit is None else limit + 1
+        yield from search_pages(client, size, root=True, sort="-created", **wanted)
+        return
+    every = [p for p in search(client, tags={"resonate:scope": "global"}, **wanted) if p.is_run]
+    yield sorted(every, key=lambda promise: promise.created_at, reverse=True)
+
+
+def promise_state(state: RunState) -> str:
+    """Return the state of the promise of a run that is in this state."""
+    return next((name for name, ended in ENDED.items() if ended == state), "pending")
+
+
+def detailed(client: Client, promises: Sequence[Promise]) -> list[Run]:
+    """Return the runs, those that have not ended with what they wait for."""
+    live = [promise for promise in promises if promise.state == "pending"]
+    tasks = get_tasks(client, [promise.id for promise in live])
+    searches = [Request("promise.search", {"state": "pending", "tags": {"resonate:origin": p.id}}) for p in live]
+    pages = client.call_many(searches) if searches else []
+    below = {p.id: [b for b in as_page(page).promises if b.id != p.id] for p, page in zip(live, pages, strict=True)}
+    return [
+        with_waits(run_of(promise), tasks.get(promise.id), below.get(promise.id, []), client.now())
+        for promise in promises
+    ]
+
+
+def with_waits(run: Run, task: Task | None, below: Sequence[Promise], now: int) -> Run:
+    """Return a live run with its state and what it waits for."""
+    if run.ended:
+        return run
+    if task is not None and task.state == "pending":
+        return msgspec.structs.replace(run, state="waiting", waits_for=(f"a worker that has {run.function}",))
+    if task is not None and task.state == "halted":
+        return msgspec.structs.replace(run, state="waiting", waits_for=("someone to continue it: it is halted",))
+    people = tuple(promise.id for promise in below if promise.is_blocking)
+    timers = [promise.timeout_at for promise in below if promise.tags.get("resonate:timer") == "true"]
+    calls = tuple(
+        f"{promise.id} ({call.func})"
+        for promise in below
+        if "resonate:target" in promise.tags and (call := promise.call)
+    )
+    if task is not None and task.state == "acquired":
+        return msgspec.structs.replace(run, state="running", waits_for=people)
+    if people:
+        return msgspec.structs.replace(run, state="waiting", waits_for=people)
+    if timers:
+        left = format_duration(max(min(timers) - now, 0))
+        return msgspec.structs.replace(run, state="waiting", waits_for=(f"a timer, {left} left",))
+    return msgspec.structs.replace(run, waits_for=calls)
+
+
+def tree(client: Client, id: str) -> Node:  # noqa: A002
+    """Return a run with all its steps below it, in the order in which they were created. Raises NotFound."""
+    root = known(client, id)
+    promises = [p for p in search(client, tags={"resonate:origin": root.origin}) if p.id != root.id]
+    nodes = {p.id: Node(promise=p, kind=kind_of(p), children=[]) for p in [root, *promises]}
+    for promise in promises:
+        parent = nodes.get(promise.tags.get("resonate:parent", ""), nodes[root.id])
+        if parent is not nodes[promise.id]:
+            parent.children.append(nodes[promise.id])
+    return nodes[root.id]
+
+
+def kind_of(promise: Promise) -> Literal["run", "step", "call", "sleep", "person"]:
+    """Return what kind of step a promise stands for."""
+    if promise.is_run:
+        return "run"
+    if promise.tags.get("resonate:timer") == "true":
+        return "sleep"
+    if promise.is_blocking:
+        return "person"
+    return "call" if "resonate:target" in promise.tags else "step"
+
+
+# Waiting and canceling
+
+
+def wait(
+    client: Client, id: str, timeout_s: float | None = None, clock: Callable[[], float] = time.monotonic  # noqa: A002
+) -> Run:
+    """Return the run once it has ended. Raises NotFound, TimedOut after `timeout_s` seconds."""
+    end = None if timeout_s is None else clock() + timeout_s
+    while True:
+        run = run_of(known(client, id))
+        if run.ended:
+            return run
+        left = LOOK_EVERY_S if end is None else min(end - clock(), LOOK_EVERY_S)
+        if left <= 0:
+            raise TimedOut(f"{id} has not ended yet. It goes on; `hitl wait {id}` waits again.")
+        client.wait(left)
+
+
+def cancel(client: Client, id: str, *, by: str, via: str, reason: str | None = None) -> bool:  # noqa: A002
+    """Cancel a run and what it waits for. Return whether it was this call that did.
+
+    Raises NotFound, Conflict (it has ended otherwise).
+    """
+    promise = known(client, id)
+    if not promise.is_run:
+        raise NotFound(f"{id} is not a workflow but a part of {promise.origin}.")
+    decision = Decision(id=uuid.uuid4().hex, by=by, via=via, at=client.now())
+    value = error_value(reason or "canceled", decision.headers())
+    settled = as_promise(client.call_many([cancel_request(id, value)])[0])
+    if settled.state != "rejected_canceled":
+        raise Conflict(f"{id} has already {run_of(settled).state}. Nothing was changed.")
+    below = search(client, state="pending", tags={"resonate:origin": id})
+    client.call_many([cancel_request(p.id, value) for p in below if p.is_blocking or "resonate:target" in p.tags])
+    headers = (settled.value.headers if settled.value else None) or {}
+    return headers.get("hitl:id") == decision.id
+
+
+def cancel_request(id: str, value: object) -> Request:  # noqa: A002
+    """Return the request that cancels one promise."""
+    return Request("promise.settle", {"id": id, "state": "rejected_canceled", "value": value})

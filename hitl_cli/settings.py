@@ -1,0 +1,153 @@
+"""Settings: a flag, else an environment variable, else `hitl.toml` or `[tool.hitl]` in pyproject.toml
+in this folder or the nearest one above, else the default. `hitl doctor` shows which one won.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+
+from hitl_cli.errors import BadInput
+from hitl_cli.runs import DEFAULT_GROUP, DEFAULT_WORKFLOW
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+NAMES = ("hitl.toml", "pyproject.toml")
+
+
+class FileSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"as_": "as"}):
+    """What a settings file may say."""
+
+    server: str | None = None
+    app: str | list[str] | None = None
+    workflow: str | None = None
+    group: str | None = None
+    gateway: str | None = None
+    as_: str | None = None
+
+
+class Setting(Struct, frozen=True):
+    """A value and where it came from."""
+
+    value: str
+    source: str
+
+
+class Settings:
+    """The settings that hold in a folder, for one command line."""
+
+    def __init__(self, env: Mapping[str, str] | None = None, folder: Path | None = None) -> None:
+        """Read the nearest settings file. Raises BadInput if it makes no sense."""
+        self._env = os.environ if env is None else env
+        self._file, self._path = read_file(folder or Path.cwd())
+
+    def server(self, flag: str | None = None) -> Setting:
+        """Return the server's URL."""
+        env = first_set(self._env, "HITL_SERVER", "RESONATE_URL")
+        return self._choose(flag, "--server", env, self._file.server) or Setting(default_server(), "default")
+
+    def token(self, flag: str | None = None) -> str | None:
+        """Return the token for servers with authentication."""
+        return flag or self._env.get("RESONATE_TOKEN") or None
+
+    def apps(self, flags: list[str]) -> list[Setting]:
+        """Return the apps whose workflows a worker serves."""
+        if flags:
+            return [Setting(flag, "--app") for flag in flags]
+        if value := self._env.get("HITL_APP"):
+            return [Setting(value, "HITL_APP")]
+        given = self._file.app or []
+        base = self._path.parent if self._path else Path()
+        return [
+            Setting(str(base / app) if app.endswith(".py") else app, str(self._path))
+            for app in ([given] if isinstance(given, str) else given)
+        ]
+
+    def workflow(self, flag: str | None = None) -> Setting:
+        """Return the workflow that is started when none is named."""
+        env = first_set(self._env, "HITL_WORKFLOW")
+        return self._choose(flag, "--workflow", env, self._file.workflow) or Setting(DEFAULT_WORKFLOW, "default")
+
+    def group(self, flag: str | None = None) -> Setting:
+        """Return the group of workers."""
+        env = first_set(self._env, "HITL_GROUP")
+        return self._choose(flag, "--group", env, self._file.group) or Setting(DEFAULT_GROUP, "default")
+
+    def person(self, flag: str | None = None) -> Setting:
+        """Return who acts. On a file that everyone can open this is a claim, not a proof."""
+        env = first_set(self._env, "HITL_AS")
+        return self._choose(flag, "--as", env, self._file.as_) or Setting(login_name(), "operating system")
+
+    def _choose(
+        self, flag: str | None, flag_name: str, env: Setting | None, in_file: str | None
+    ) -> Setting | None:
+        if flag:
+            return Setting(flag, flag_name)
+        if env is not None:
+            return env
+        return Setting(in_file, str(self._path)) if in_file else None
+
+
+def first_set(env: Mapping[str, str], *names: str) -> Setting | None:
+    """Return the first of the variables that is set and not empty."""
+    return next((Setting(env[name], name) for name in names if env.get(name)), None)
+
+
+def read_file(folder: Path) -> tuple[FileSettings, Path | None]:
+    """Return the settings of the nearest file, at or above the folder, and its path."""
+    for place in (folder, *folder.parents):
+        for name in NAMES:
+            path = place / name
+            table = table_in(path)
+            if table is not None:
+                return convert(table, path), path
+    return FileSettings(), None
+
+
+def table_in(path: Path) -> dict[str, Any] | None:
+    """Return the settings in a file, or None where it has none."""
+    try:
+        content = tomllib.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except PermissionError:
+        return None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise BadInput(f"{path} cannot be read: {error}.") from error
+    if path.name == "hitl.toml":
+        return content
+    tool = content.get("tool", {})
+    return tool.get("hitl") if isinstance(tool, dict) else None
+
+
+def convert(table: Any, path: Path) -> FileSettings:
+    """Return the table as settings."""
+    try:
+        return msgspec.convert(table, FileSettings)
+    except msgspec.ValidationError as error:
+        raise BadInput(f"{path} has a setting that makes no sense: {error}.") from error
+
+
+def default_server() -> str:
+    """Return the URL of the file that every `hitl` of this user shares."""
+    from platformdirs import user_data_path  # noqa: PLC0415 - only where nothing else is set
+
+    folder = user_data_path("hitl", appauthor=False)
+    if not folder.is_absolute():
+        raise BadInput("there is no home folder to keep the database in: name a file with -S sqlite:////path/hitl.db.")
+    return f"sqlite:///{folder / 'hitl.db'}"
+
+
+def login_name() -> str:
+    """Return the operating system's name for the user."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return f"uid {os.getuid()}"

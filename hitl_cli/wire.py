@@ -1,0 +1,154 @@
+"""How values travel inside promises: the SDKs' encoding, requests, decisions and runs.
+
+The SDKs keep base64 of JSON in `data` (resonate/codec.py). Nothing that a person gives is ever
+written at the level where the SDK looks for `__py_pickle`: a rejection is our own error value with
+the person's reason as a string inside it (docs/security.md).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from hitl_cli.engine.records import Millis, PromiseState, TaskState, Value
+
+type Json = Any
+"""A JSON value: None, bool, int, float, str, list or dict."""
+
+
+class Promise(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A promise as any server shows it. Instants are ms since the epoch."""
+
+    id: str
+    state: PromiseState
+    timeout_at: int
+    created_at: int = 0
+    settled_at: int | None = None
+    param: Value | None = None
+    value: Value | None = None
+    tags: dict[str, str] = {}
+
+    @property
+    def origin(self) -> str:
+        """The id of the run that it belongs to."""
+        return self.id.split(":", 1)[0]
+
+    @property
+    def is_blocking(self) -> bool:
+        """Whether only the outside can settle it, so that it may wait for a person."""
+        tags = self.tags
+        external = tags.get("resonate:external") == "true" or tags.get("resonate:scope") == "global"
+        return external and "resonate:target" not in tags and tags.get("resonate:timer") != "true"
+
+    @property
+    def is_run(self) -> bool:
+        """Whether it is the start of a run: a function call with an id that somebody gave."""
+        return ":" not in self.id and "resonate:target" in self.tags
+
+    @property
+    def call(self) -> Call | None:
+        """The function call that it stands for, if it is one that can be read."""
+        data = decode(self.param)
+        try:
+            return msgspec.convert(data, Call)
+        except msgspec.ValidationError:
+            return None
+
+    @property
+    def request(self) -> RequestText:
+        """What is asked of the person, as far as the promise says."""
+        data = decode(self.param)
+        if self.tags.get("hitl:request") != "1" or not isinstance(data, dict):
+            return RequestText()
+        try:
+            return msgspec.convert(data, RequestText)
+        except msgspec.ValidationError:
+            return RequestText()
+
+
+class Task(Struct, frozen=True, kw_only=True):
+    """A task as any server shows it."""
+
+    id: str
+    state: TaskState
+    version: int
+
+
+class Call(Struct, frozen=True):
+    """A function call, as the SDKs write it into a promise's param."""
+
+    func: str
+    args: tuple[Json, ...] = ()
+    kwargs: dict[str, Json] = {}
+    version: int = 1
+
+
+class RequestText(Struct, frozen=True):
+    """The part of a request that a list shows."""
+
+    prompt: str | None = None
+
+
+class Decision(Struct, frozen=True):
+    """Who answered, through what and when: the headers of a settled promise's value.
+
+    `at` is ms since the epoch. All are None where another tool settled the promise.
+    """
+
+    id: str | None = None
+    by: str | None = None
+    via: str | None = None
+    at: Millis | None = None
+    comment: str | None = None
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers that say so."""
+        fields = msgspec.structs.asdict(self)
+        return {f"hitl:{name}": str(value) for name, value in fields.items() if value is not None}
+
+
+def decision_of(promise: Promise) -> Decision:
+    """Return what a settled promise's headers say of its decision."""
+    headers = (promise.value.headers if promise.value else None) or {}
+    at = headers.get("hitl:at", "")
+    return Decision(
+        id=headers.get("hitl:id"),
+        by=headers.get("hitl:by"),
+        via=headers.get("hitl:via"),
+        at=int(at) if at.isdecimal() else None,
+        comment=headers.get("hitl:comment"),
+    )
+
+
+def encode(data: Json, headers: dict[str, str] | None = None) -> Value:
+    """Return JSON data as the SDKs read it. None becomes no data, as theirs does."""
+    text = None if data is None else base64.b64encode(msgspec.json.encode(data)).decode()
+    return Value(headers=headers, data=text)
+
+
+def decode(value: Value | None) -> Json:
+    """Return the JSON data in a value; what is not in the SDKs' encoding is returned as its text."""
+    if value is None or not value.data:
+        return None
+    try:
+        return msgspec.json.decode(base64.b64decode(value.data, validate=True))
+    except (binascii.Error, ValueError):  # msgspec.DecodeError is a ValueError
+        return value.data
+
+
+def error_value(reason: str, headers: dict[str, str] | None = None) -> Value:
+    """Return a rejection that every SDK reads as an error with this message, and as nothing else."""
+    return encode({"__type": "error", "message": reason}, headers)
+
+
+def error_message(value: Value | None) -> str:
+    """Return the message of a rejection."""
+    data = decode(value)
+    if isinstance(data, dict) and isinstance(data.get("message"), str):
+        message: str = data["message"]
+        return message
+    return "no reason was given" if data is None else msgspec.json.encode(data).decode()

@@ -1,0 +1,250 @@
+"""A process that executes workflows: builds the SDK's client, loads apps, runs until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import signal
+import threading
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+from resonate.resonate import Resonate
+from resonate_base import ResonateError
+
+from hitl_cli.activity import Event, Watched
+from hitl_cli.apps import register_app
+from hitl_cli.builtin import WORKFLOWS
+from hitl_cli.connect import Request, connect, send, worker_link
+from hitl_cli.engine.server import now_ms
+from hitl_cli.errors import HitlError
+from hitl_cli.leases import LeaseKeeper
+from hitl_cli.runs import DEFAULT_GROUP
+from hitl_cli.wire import Call, decode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from hitl_cli.connect import Link
+    from hitl_cli.engine.records import Value
+
+logger = logging.getLogger(__name__)
+
+LEASE_MS = 15_000
+"""How long after a worker died another one takes its tasks over."""
+
+CONCURRENCY = 64
+"""Executions at a time. One that waits for a person takes no place."""
+
+GRACE_S = 10.0
+"""How long steps in hand may take to finish once the worker is told to stop."""
+
+
+class WorkerOptions(Struct, frozen=True, kw_only=True):
+    """What a worker is told: durations in ms."""
+
+    server: str
+    token: str | None = None
+    group: str = DEFAULT_GROUP
+    apps: Sequence[str] = ()
+    concurrency: int = CONCURRENCY
+    lease_ms: int = LEASE_MS
+
+
+class Serving(Struct, frozen=True, kw_only=True):
+    """What a worker serves, once it does."""
+
+    server: str
+    group: str
+    pid: str
+    workflows: tuple[str, ...]
+
+
+class Registering(Resonate):
+    """The SDK's client, which remembers what was registered with it."""
+
+    served: set[tuple[str, int]]
+
+    def register(self, fn: Any = None, **options: Any) -> Any:
+        """Register a durable function, as the SDK does."""
+        if fn is not None:
+            name = options.get("name") or getattr(fn, "__name__", "")
+            self.served = getattr(self, "served", set()) | {(name, options.get("version", 1))}
+        return super().register(fn, **options)
+
+
+class Worker:
+    """One worker. `run` returns once it has been told to stop and has let go of everything."""
+
+    def __init__(
+        self,
+        options: WorkerOptions,
+        report: Callable[[Event], None],
+        clock: Callable[[], int] = now_ms,
+    ) -> None:
+        """Build the worker; `report` is told what happens to its runs. Nothing is opened yet."""
+        self._options = options
+        self._report = report
+        self._clock = clock
+        self._pid = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._taken: set[str] = set()
+        self._unknown: set[str] = set()
+        self._idle = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._keeper = LeaseKeeper(
+            lambda: connect(options.server, options.token), self._pid, options.lease_ms / 1_000, self._let_go
+        )
+        self._link: Link | None = None
+        self._resonate: Registering | None = None
+
+    async def run(self, serving: Callable[[Serving], None]) -> None:
+        """Serve until told to stop; `serving` is told when that begins. Raises BadInput, Unreachable."""
+        options = self._options
+        self._loop = asyncio.get_running_loop()
+        self._link = worker_link(
+            options.server,
+            options.token,
+            group=options.group,
+            pid=self._pid,
+            room=self._room,
+            wants=self._wants,
+        )
+        self._link.source.recv(self._note_message)
+        self._resonate = Registering(
+            network=Watched(self._link.network, self._report, self._let_go, self._clock),
+            sources=[self._link.source],
+            group=options.group,
+            pid=self._pid,
+            ttl=timedelta(milliseconds=options.lease_ms),
+            token=options.token,
+            heartbeat=self._keeper,
+            max_concurrent_tasks=options.concurrency,
+            env={},
+            autostart=False,
+        )
+        try:
+            workflows = self._register(self._resonate)
+            self._resonate.start()
+            serving(Serving(server=self._link.name, group=options.group, pid=self._pid, workflows=workflows))
+            await self._stop.wait()
+            await self._wind_down()
+        finally:
+            self._keeper.shutdown()
+            self._link.close()
+
+    def stop(self) -> None:
+        """Take no more work, let steps in hand finish, and end. Safe to call from a signal handler."""
+        self._loop.call_soon_threadsafe(self._stop.set)
+
+    def _register(self, resonate: Registering) -> tuple[str, ...]:
+        for app in self._options.apps:
+            register_app(app, resonate)
+        for name, function in WORKFLOWS.items():
+            if (name, 1) not in getattr(resonate, "served", set()):
+                resonate.register(function, name=name)
+        return tuple(sorted({name for name, _ in resonate.served}))
+
+    # What it takes
+
+    def _room(self) -> int:
+        return 0 if self._stop.is_set() else self._options.concurrency - len(self._taken)
+
+    def _wants(self, id: str, param: Value) -> bool:  # noqa: A002
+        """Whether the function that a task calls is served here. What cannot be read is the SDK's to refuse."""
+        try:
+            call = msgspec.convert(decode(param), Call)
+        except msgspec.ValidationError:
+            return True
+        assert self._resonate is not None  # noqa: S101
+        if (call.func, call.version) in self._resonate.served:
+            return True
+        if call.func not in self._unknown:
+            self._unknown.add(call.func)
+            self._report(Event("unknown", id, self._clock(), function=call.func))
+        return False
+
+    def _note_message(self, text: str) -> None:
+        if text.startswith('{"kind":"execute"'):
+            self._taken.add(msgspec.json.decode(text, type=_Execute).data.task.id)
+            self._idle.clear()
+
+    def _let_go(self, task_id: str) -> None:
+        """Note that a task is no longer in hand, so that there is room for another."""
+        if task_id not in self._taken:
+            return
+        full = len(self._taken) >= self._options.concurrency
+        self._taken.discard(task_id)
+        if full and self._link is not None:
+            self._link.poke()
+        if not self._taken:
+            self._idle.set()
+
+    # How it ends
+
+    async def _wind_down(self) -> None:
+        """Let steps in hand finish, give back what does not, and stop the SDK's client."""
+        assert self._link is not None  # noqa: S101
+        assert self._resonate is not None  # noqa: S101
+        await self._link.source.stop()
+        if self._taken:
+            try:
+                await asyncio.wait_for(self._idle.wait(), GRACE_S)
+            except TimeoutError:
+                await self._give_back()
+                return
+        await self._resonate.stop()
+
+    async def _give_back(self) -> None:
+        """Release what is still in hand, so that another worker need not wait for the leases to lapse."""
+        assert self._link is not None  # noqa: S101
+        for id, version in self._keeper.held().items():  # noqa: A001
+            try:
+                await send(self._link.network, Request("task.release", {"id": id, "version": version}), self._options.token)
+            except (HitlError, ResonateError) as error:
+                logger.warning("%s could not be given back: %s", id, error)
+
+
+class _TaskId(Struct, frozen=True):
+    id: str
+
+
+class _ExecuteData(Struct, frozen=True):
+    task: _TaskId
+
+
+class _Execute(Struct, frozen=True):
+    data: _ExecuteData
+
+
+def run_worker(options: WorkerOptions, serving: Callable[[Serving], None], report: Callable[[Event], None]) -> None:
+    """Run a worker until SIGINT or SIGTERM; a second one ends the process at once.
+
+    Raises BadInput, Unreachable.
+    """
+    asyncio.run(_run_worker(options, serving, report))
+
+
+async def _run_worker(
+    options: WorkerOptions, serving: Callable[[Serving], None], report: Callable[[Event], None]
+) -> None:
+    worker = Worker(options, report)
+    signaled = False
+
+    def on_signal(_signum: int, _frame: object) -> None:
+        nonlocal signaled
+        if signaled:
+            os._exit(0)
+        signaled = True
+        # A step that blocks the event loop would block the worker's end as well.
+        guard = threading.Timer(GRACE_S + 2, os._exit, [0])
+        guard.daemon = True
+        guard.start()
+        worker.stop()
+
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, on_signal)
+    await worker.run(serving)
