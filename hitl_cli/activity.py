@@ -197,7 +197,12 @@ class Watched:
         self._functions.pop(promise.id, None)
 
     def _say(
-        self, kind: EventKind, id: str, *, promises: tuple[str, ...] = (), reason: str | None = None  # noqa: A002
+        self,
+        kind: EventKind,
+        id: str,
+        *,
+        promises: tuple[str, ...] = (),
+        reason: str | None = None,
     ) -> None:
         self._report(
             Event(

@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import sys
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,12 +29,14 @@ def register_app(app: str, resonate: Resonate) -> int:
     module = load(app)
     functions = marked(module)
     for name, function in functions.items():
-        attempt(app, lambda name=name, function=function: resonate.register(function, name=name))
+        attempt(app, partial(resonate.register, function, name=name))
     register = getattr(module, "register", None)
     if callable(register):
         attempt(app, lambda: register(resonate))
     elif not functions:
-        raise BadInput(f"{app} has no workflows: mark functions with @workflow, or define register(resonate).")
+        raise BadInput(
+            f"{app} has no workflows: mark functions with @workflow, or define register(resonate)."
+        )
     return len(functions)
 
 
@@ -49,7 +52,9 @@ def load(app: str) -> ModuleType:
     except (ImportError, ValueError):
         found = None
     if found is None:
-        raise BadInput(f"there is no app {app!r}: name a file that ends in .py, or a module that can be imported.")
+        raise BadInput(
+            f"there is no app {app!r}: name a file that ends in .py, or a module that can be imported."
+        )
     return attempt(app, lambda: importlib.import_module(app))
 
 

@@ -56,7 +56,7 @@ class Demo:
     def start_worker(self) -> None:
         """Start the worker, and wait until it serves."""
         self._echo(["hitl", "worker"])
-        self._worker = subprocess.Popen(  # noqa: S603
+        self._worker = subprocess.Popen(
             [sys.executable, "-m", "hitl_cli", "worker"], env=self._env, stdout=subprocess.PIPE, text=True
         )
         assert self._worker.stdout is not None  # noqa: S101
@@ -82,7 +82,9 @@ class Demo:
         bell = Bell(self._database, WATCHERS, "demo")
         try:
             with connect(self._env["HITL_SERVER"]) as client:
-                if not until(lambda: bool(inbox.pending(client, limit=1)[0]), bell, PATIENCE_S, time.monotonic):
+                if not until(
+                    lambda: bool(inbox.pending(client, limit=1)[0]), bell, PATIENCE_S, time.monotonic
+                ):
                     raise TimedOut("the workflow did not block: its worker did not run it in time.")
                 return inbox.pending(client, limit=1)[0][0].id
         finally:

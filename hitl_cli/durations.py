@@ -20,7 +20,9 @@ def parse_duration(text: str) -> int:
         raise BadInput(f"{text!r} is not a duration: write it like 90s, 1h30m or 30d.")
     total = round(sum(float(number) * UNITS_MS[unit] for number, unit in parts))
     if not 0 < total <= LONGEST_MS:
-        raise BadInput(f"{text!r} is not a duration that can be used: it must be more than 0 and under 100 years.")
+        raise BadInput(
+            f"{text!r} is not a duration that can be used: it must be more than 0 and under 100 years."
+        )
     return total
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 from msgspec import Struct
 
-from hitl_cli.connect import Request, as_promise, get_promise, get_promises, search, search_pages
+from hitl_cli.client import Request, as_promise, get_promise, get_promises, search, search_pages
 from hitl_cli.durations import format_duration
 from hitl_cli.errors import BadInput, Conflict, NotFound, TimedOut
 from hitl_cli.times import iso
@@ -23,7 +23,7 @@ from hitl_cli.wire import Decision, Json, decision_of, decode, encode, error_mes
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from hitl_cli.connect import Client
+    from hitl_cli.client import Client
     from hitl_cli.engine.records import Value
     from hitl_cli.wire import Promise
 
@@ -100,7 +100,11 @@ def pending(
         for item in described(client, page):
             if item.created_at > newest:
                 return found, False
-            if workflow is None or fnmatchcase(item.workflow, workflow) or fnmatchcase(item.function or "", workflow):
+            if (
+                workflow is None
+                or fnmatchcase(item.workflow, workflow)
+                or fnmatchcase(item.function or "", workflow)
+            ):
                 if len(found) == limit:
                     return found, True
                 found.append(item)
@@ -141,7 +145,9 @@ def described(client: Client, promises: Sequence[Promise]) -> list[Waiting]:
     ]
 
 
-def decide(client: Client, id: str, answer: Answer, new_id: Callable[[], str] = lambda: uuid.uuid4().hex) -> Decided:  # noqa: A002
+def decide(
+    client: Client, id: str, answer: Answer, new_id: Callable[[], str] = lambda: uuid.uuid4().hex
+) -> Decided:
     """Answer a promise, named by its own id or by the id of a run that waits for one thing.
 
     Of several answers exactly one is recorded; giving that one again is no error. Raises NotFound,
@@ -168,7 +174,11 @@ def outcome(settled: Promise, answer: Answer, decision: Decision, now: int) -> D
     recorded = decision_of(settled)
     data = decode(settled.value)
     fresh = recorded.id == decision.id
-    same = settled.state == "rejected" if answer.verdict == "reject" else settled.state == "resolved" and data == answer.data
+    same = (
+        settled.state == "rejected"
+        if answer.verdict == "reject"
+        else settled.state == "resolved" and data == answer.data
+    )
     if not fresh and not same:
         raise already(settled, now)
     return Decided(
@@ -185,15 +195,18 @@ def outcome(settled: Promise, answer: Answer, decision: Decision, now: int) -> D
 def already(settled: Promise, now: int) -> Conflict | TimedOut:
     """Return the error that says how a promise was settled before."""
     if settled.state == "rejected_timedout":
-        return TimedOut(f"{settled.id} can no longer be answered: its deadline passed {iso(settled.timeout_at)}.")
+        return TimedOut(
+            f"{settled.id} can no longer be answered: its deadline passed {iso(settled.timeout_at)}."
+        )
     if settled.state == "rejected_canceled":
         return Conflict(f"{settled.id} was canceled{by_whom(settled, now)}. Nothing was changed.")
     if settled.state == "rejected":
-        return Conflict(
-            f"{settled.id} was already rejected{by_whom(settled, now)}: {error_message(settled.value)}. Nothing was changed."
-        )
+        how = f"{by_whom(settled, now)}: {error_message(settled.value)}"
+        return Conflict(f"{settled.id} was already rejected{how}. Nothing was changed.")
     data = msgspec.json.encode(decode(settled.value)).decode()
-    return Conflict(f"{settled.id} was already approved{by_whom(settled, now)} with {data}. Nothing was changed.")
+    return Conflict(
+        f"{settled.id} was already approved{by_whom(settled, now)} with {data}. Nothing was changed."
+    )
 
 
 def by_whom(settled: Promise, now: int) -> str:
@@ -204,7 +217,7 @@ def by_whom(settled: Promise, now: int) -> str:
     return f"{who} {format_duration(now - at)} ago ({iso(at)})"
 
 
-def find(client: Client, id: str) -> Promise:  # noqa: A002
+def find(client: Client, id: str) -> Promise:
     """Return the promise that an id means for a person who answers. Raises NotFound, BadInput."""
     promise = get_promise(client, id)
     if promise is None:
@@ -214,7 +227,9 @@ def find(client: Client, id: str) -> Promise:  # noqa: A002
     if promise.is_run:
         return only_one(client, promise)
     if promise.tags.get("resonate:timer") == "true":
-        raise NotFound(f"{id} is a timer: nobody can answer it. `hitl pending` lists what waits for a person.")
+        raise NotFound(
+            f"{id} is a timer: nobody can answer it. `hitl pending` lists what waits for a person."
+        )
     kind = "a call of another function" if "resonate:target" in promise.tags else "a step of its workflow"
     raise NotFound(f"{id} is {kind}: nobody can answer it. `hitl pending` lists what waits for a person.")
 
@@ -228,12 +243,16 @@ def only_one(client: Client, run: Promise) -> Promise:
         return candidates[0]
     if waiting:
         names = ", ".join(promise.id for promise in waiting)
-        raise BadInput(f"{run.id} waits for {len(waiting)} answers: name one of {names}. Nothing was changed.")
+        raise BadInput(
+            f"{run.id} waits for {len(waiting)} answers: name one of {names}. Nothing was changed."
+        )
     state = "has not asked anything yet" if run.state == "pending" else "has ended"
-    raise NotFound(f"nothing of {run.id} waits for a person: it {state}. `hitl status {run.id}` shows its steps.")
+    raise NotFound(
+        f"nothing of {run.id} waits for a person: it {state}. `hitl status {run.id}` shows its steps."
+    )
 
 
-def suggestions(client: Client, id: str) -> str:  # noqa: A002
+def suggestions(client: Client, id: str) -> str:
     """Return a sentence that names the nearest ids that wait, or says that none does."""
     waiting, _ = pending(client, limit=1_000)
     ids = [item.id for item in waiting] + [item.workflow for item in waiting]

@@ -12,13 +12,13 @@ import threading
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from hitl_cli.connect import Request
+from hitl_cli.client import Request
 from hitl_cli.errors import HitlError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hitl_cli.connect import Client
+    from hitl_cli.client import Client
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +82,6 @@ class LeaseKeeper:
     def _renewals(self) -> list[Request]:
         """Return one heartbeat per lineage: some servers take no other."""
         tasks: dict[str, list[dict[str, object]]] = defaultdict(list)
-        for id, version in self.held().items():  # noqa: A001
+        for id, version in self.held().items():
             tasks[id.split(":", 1)[0]].append({"id": id, "version": version})
         return [Request("task.heartbeat", {"pid": self._pid, "tasks": group}) for group in tasks.values()]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 from msgspec import Struct
 
-from hitl_cli.connect import Request, as_page, as_promise, get_promise, get_tasks, search, search_pages
+from hitl_cli.client import Request, as_page, as_promise, get_promise, get_tasks, search, search_pages
 from hitl_cli.durations import format_duration
 from hitl_cli.errors import BadInput, Conflict, NotFound, TimedOut
 from hitl_cli.wire import Call, Decision, Json, decode, encode, error_message, error_value
@@ -17,7 +17,7 @@ from hitl_cli.wire import Call, Decision, Json, decode, encode, error_message, e
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from hitl_cli.connect import Client
+    from hitl_cli.client import Client
     from hitl_cli.wire import Promise, Task
 
 DEFAULT_WORKFLOW = "approval"
@@ -89,10 +89,12 @@ class Node(Struct, frozen=True, kw_only=True):
     children: list[Node]
 
 
-def check_id(id: str) -> str:  # noqa: A002
+def check_id(id: str) -> str:
     """Return the id if a run can have it (resonate/ids.py, validate_root_id). Raises BadInput."""
     if not id or id != id.strip() or not id.isprintable():
-        raise BadInput(f"{id!r} cannot be a workflow id: it must have characters, and none that is invisible.")
+        raise BadInput(
+            f"{id!r} cannot be a workflow id: it must have characters, and none that is invisible."
+        )
     if ":" in id:
         raise BadInput(f"{id!r} cannot be a workflow id: ':' separates a workflow from its steps.")
     return id
@@ -205,12 +207,12 @@ def error_text(promise: Promise) -> str:
 # Looking
 
 
-def get_run(client: Client, id: str) -> Run:  # noqa: A002
+def get_run(client: Client, id: str) -> Run:
     """Return a run with what it waits for. Raises NotFound."""
     return detailed(client, [known(client, id)])[0]
 
 
-def known(client: Client, id: str) -> Promise:  # noqa: A002
+def known(client: Client, id: str) -> Promise:
     """Return the promise of a run. Raises NotFound."""
     promise = get_promise(client, id)
     if promise is None:
@@ -218,7 +220,9 @@ def known(client: Client, id: str) -> Promise:  # noqa: A002
     return promise
 
 
-def list_runs(client: Client, *, state: RunState | None = None, limit: int | None = None) -> tuple[list[Run], bool]:
+def list_runs(
+    client: Client, *, state: RunState | None = None, limit: int | None = None
+) -> tuple[list[Run], bool]:
     """Return the runs, the newest first, and whether there are more than `limit`."""
     found: list[Run] = []
     for page in run_pages(client, state, limit):
@@ -251,9 +255,13 @@ def detailed(client: Client, promises: Sequence[Promise]) -> list[Run]:
     """Return the runs, those that have not ended with what they wait for."""
     live = [promise for promise in promises if promise.state == "pending"]
     tasks = get_tasks(client, [promise.id for promise in live])
-    searches = [Request("promise.search", {"state": "pending", "tags": {"resonate:origin": p.id}}) for p in live]
+    searches = [
+        Request("promise.search", {"state": "pending", "tags": {"resonate:origin": p.id}}) for p in live
+    ]
     pages = client.call_many(searches) if searches else []
-    below = {p.id: [b for b in as_page(page).promises if b.id != p.id] for p, page in zip(live, pages, strict=True)}
+    below = {
+        p.id: [b for b in as_page(page).promises if b.id != p.id] for p, page in zip(live, pages, strict=True)
+    }
     return [
         with_waits(run_of(promise), tasks.get(promise.id), below.get(promise.id, []), client.now())
         for promise in promises
@@ -267,7 +275,9 @@ def with_waits(run: Run, task: Task | None, below: Sequence[Promise], now: int) 
     if task is not None and task.state == "pending":
         return msgspec.structs.replace(run, state="waiting", waits_for=(f"a worker that has {run.function}",))
     if task is not None and task.state == "halted":
-        return msgspec.structs.replace(run, state="waiting", waits_for=("someone to continue it: it is halted",))
+        return msgspec.structs.replace(
+            run, state="waiting", waits_for=("someone to continue it: it is halted",)
+        )
     people = tuple(promise.id for promise in below if promise.is_blocking)
     timers = [promise.timeout_at for promise in below if promise.tags.get("resonate:timer") == "true"]
     calls = tuple(
@@ -285,7 +295,7 @@ def with_waits(run: Run, task: Task | None, below: Sequence[Promise], now: int) 
     return msgspec.structs.replace(run, waits_for=calls)
 
 
-def tree(client: Client, id: str) -> Node:  # noqa: A002
+def tree(client: Client, id: str) -> Node:
     """Return a run with all its steps below it, in the order in which they were created. Raises NotFound."""
     root = known(client, id)
     promises = [p for p in search(client, tags={"resonate:origin": root.origin}) if p.id != root.id]
@@ -312,7 +322,10 @@ def kind_of(promise: Promise) -> Literal["run", "step", "call", "sleep", "person
 
 
 def wait(
-    client: Client, id: str, timeout_s: float | None = None, clock: Callable[[], float] = time.monotonic  # noqa: A002
+    client: Client,
+    id: str,
+    timeout_s: float | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Run:
     """Return the run once it has ended. Raises NotFound, TimedOut after `timeout_s` seconds."""
     end = None if timeout_s is None else clock() + timeout_s
@@ -326,7 +339,7 @@ def wait(
         client.wait(left)
 
 
-def cancel(client: Client, id: str, *, by: str, via: str, reason: str | None = None) -> bool:  # noqa: A002
+def cancel(client: Client, id: str, *, by: str, via: str, reason: str | None = None) -> bool:
     """Cancel a run and what it waits for. Return whether it was this call that did.
 
     Raises NotFound, Conflict (it has ended otherwise).
@@ -340,11 +353,13 @@ def cancel(client: Client, id: str, *, by: str, via: str, reason: str | None = N
     if settled.state != "rejected_canceled":
         raise Conflict(f"{id} has already {run_of(settled).state}. Nothing was changed.")
     below = search(client, state="pending", tags={"resonate:origin": id})
-    client.call_many([cancel_request(p.id, value) for p in below if p.is_blocking or "resonate:target" in p.tags])
+    client.call_many(
+        [cancel_request(p.id, value) for p in below if p.is_blocking or "resonate:target" in p.tags]
+    )
     headers = (settled.value.headers if settled.value else None) or {}
     return headers.get("hitl:id") == decision.id
 
 
-def cancel_request(id: str, value: object) -> Request:  # noqa: A002
+def cancel_request(id: str, value: object) -> Request:
     """Return the request that cancels one promise."""
     return Request("promise.settle", {"id": id, "state": "rejected_canceled", "value": value})

@@ -1,5 +1,7 @@
-"""Settings: a flag, else an environment variable, else `hitl.toml` or `[tool.hitl]` in pyproject.toml
-in this folder or the nearest one above, else the default. `hitl doctor` shows which one won.
+"""Settings: a flag, else an environment variable, else a file, else the default.
+
+The file is `hitl.toml`, or pyproject.toml with `[tool.hitl]`, in this folder or the nearest one
+above. `hitl doctor` shows which source won.
 """
 
 from __future__ import annotations
@@ -73,7 +75,9 @@ class Settings:
     def workflow(self, flag: str | None = None) -> Setting:
         """Return the workflow that is started when none is named."""
         env = first_set(self._env, "HITL_WORKFLOW")
-        return self._choose(flag, "--workflow", env, self._file.workflow) or Setting(DEFAULT_WORKFLOW, "default")
+        return self._choose(flag, "--workflow", env, self._file.workflow) or Setting(
+            DEFAULT_WORKFLOW, "default"
+        )
 
     def group(self, flag: str | None = None) -> Setting:
         """Return the group of workers."""
@@ -141,7 +145,9 @@ def default_server() -> str:
 
     folder = user_data_path("hitl", appauthor=False)
     if not folder.is_absolute():
-        raise BadInput("there is no home folder to keep the database in: name a file with -S sqlite:////path/hitl.db.")
+        raise BadInput(
+            "there is no home folder to keep the database in: name a file with -S sqlite:////path/hitl.db."
+        )
     return f"sqlite:///{folder / 'hitl.db'}"
 
 

@@ -13,16 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
+from resonate import observability as sdk_events
 from resonate.resonate import Resonate
 from resonate_base import ResonateError
 
 from hitl_cli.activity import Event, Watched
 from hitl_cli.apps import register_app
 from hitl_cli.builtin import WORKFLOWS
-from hitl_cli.connect import Request, connect, send, worker_link
+from hitl_cli.client import Request
+from hitl_cli.connect import connect, worker_link
 from hitl_cli.engine.server import now_ms
 from hitl_cli.errors import HitlError
 from hitl_cli.leases import LeaseKeeper
+from hitl_cli.remote import send
 from hitl_cli.runs import DEFAULT_GROUP
 from hitl_cli.wire import Call, decode
 
@@ -67,13 +70,15 @@ class Serving(Struct, frozen=True, kw_only=True):
 class Registering(Resonate):
     """The SDK's client, which remembers what was registered with it."""
 
-    served: set[tuple[str, int]]
+    def __init__(self, **options: Any) -> None:
+        self.served: set[tuple[str, int]] = set()
+        super().__init__(**options)
 
     def register(self, fn: Any = None, **options: Any) -> Any:
         """Register a durable function, as the SDK does."""
         if fn is not None:
-            name = options.get("name") or getattr(fn, "__name__", "")
-            self.served = getattr(self, "served", set()) | {(name, options.get("version", 1))}
+            name = str(options.get("name") or getattr(fn, "__name__", ""))
+            self.served.add((name, int(options.get("version", 1))))
         return super().register(fn, **options)
 
 
@@ -124,6 +129,7 @@ class Worker:
             heartbeat=self._keeper,
             max_concurrent_tasks=options.concurrency,
             env={},
+            observer=log_failures,
             autostart=False,
         )
         try:
@@ -144,7 +150,7 @@ class Worker:
         for app in self._options.apps:
             register_app(app, resonate)
         for name, function in WORKFLOWS.items():
-            if (name, 1) not in getattr(resonate, "served", set()):
+            if (name, 1) not in resonate.served:
                 resonate.register(function, name=name)
         return tuple(sorted({name for name, _ in resonate.served}))
 
@@ -153,8 +159,8 @@ class Worker:
     def _room(self) -> int:
         return 0 if self._stop.is_set() else self._options.concurrency - len(self._taken)
 
-    def _wants(self, id: str, param: Value) -> bool:  # noqa: A002
-        """Whether the function that a task calls is served here. What cannot be read is the SDK's to refuse."""
+    def _wants(self, id: str, param: Value) -> bool:
+        """Whether the function that a task calls is served here; what cannot be read, the SDK refuses."""
         try:
             call = msgspec.convert(decode(param), Call)
         except msgspec.ValidationError:
@@ -201,9 +207,13 @@ class Worker:
     async def _give_back(self) -> None:
         """Release what is still in hand, so that another worker need not wait for the leases to lapse."""
         assert self._link is not None  # noqa: S101
-        for id, version in self._keeper.held().items():  # noqa: A001
+        for id, version in self._keeper.held().items():
             try:
-                await send(self._link.network, Request("task.release", {"id": id, "version": version}), self._options.token)
+                await send(
+                    self._link.network,
+                    Request("task.release", {"id": id, "version": version}),
+                    self._options.token,
+                )
             except (HitlError, ResonateError) as error:
                 logger.warning("%s could not be given back: %s", id, error)
 
@@ -220,7 +230,16 @@ class _Execute(Struct, frozen=True):
     data: _ExecuteData
 
 
-def run_worker(options: WorkerOptions, serving: Callable[[Serving], None], report: Callable[[Event], None]) -> None:
+def log_failures(happened: sdk_events.Event) -> None:
+    """Log what the SDK dropped or failed at in the background; the rest is only for its own tests."""
+    match happened:
+        case sdk_events.Dropped() | sdk_events.BackgroundTaskFailed():
+            sdk_events.logging_observer(happened)
+
+
+def run_worker(
+    options: WorkerOptions, serving: Callable[[Serving], None], report: Callable[[Event], None]
+) -> None:
     """Run a worker until SIGINT or SIGTERM; a second one ends the process at once.
 
     Raises BadInput, Unreachable.

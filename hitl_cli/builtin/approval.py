@@ -1,27 +1,27 @@
 """`approval`: block until a person approves, then return what they gave."""
 
-from __future__ import annotations
+# Annotations are evaluated here, not kept as text: the SDK would evaluate text anew at each step
+# (resonate/durable.py, _resolve_annotation), which costs more than the step itself.
 
 import shlex
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from resonate.context import Context
 
 from hitl_cli.runs import DEFAULT_DEADLINE_MS
-
-if TYPE_CHECKING:
-    from resonate.context import Context
 
 
 async def approval(ctx: Context, workflow_id: str) -> dict[str, Any]:
     """Ask for approval, wait for it, and return it. A rejection fails the run with its reason."""
     blocked = ctx.promise(timeout=timedelta(milliseconds=DEFAULT_DEADLINE_MS))
-    await ctx.run(tell_person, await blocked.id())
-    print(f"workflow {workflow_id} blocked, waiting on human interaction", flush=True)
+    await ctx.run(tell_person, workflow_id, await blocked.id())
     data = await blocked
     print(f"workflow {workflow_id} unblocked, promise resolved", flush=True)
     return {"message": f"workflow {workflow_id} completed", "data": data}
 
 
-def tell_person(_ctx: Context, promise_id: str) -> None:
+def tell_person(_ctx: Context, workflow_id: str, promise_id: str) -> None:
     """Print how to answer. A durable step: it is not done again when the workflow resumes."""
     print(f"promise {promise_id} waits for an answer: hitl approve {shlex.quote(promise_id)}", flush=True)
+    print(f"workflow {workflow_id} blocked, waiting on human interaction", flush=True)

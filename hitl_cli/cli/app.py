@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
-from typing import TYPE_CHECKING, Annotated
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+import typer.main
+from typer.core import TyperGroup
 
 from hitl_cli import __version__
-from hitl_cli.cli import decisions, demo, doctor, pending, runs, worker
 from hitl_cli.errors import BadInput, Conflict, HitlError, NotFound, RunFailed, TimedOut, Unreachable
 
 if TYPE_CHECKING:
@@ -27,24 +28,51 @@ EXIT_CODES: Mapping[type[HitlError], int] = {
 UNEXPECTED = 1
 INTERRUPTED = 130
 
+COMMANDS = {
+    "worker": ("worker:worker", "Workers"),
+    "start": ("runs:start", "Runs"),
+    "status": ("runs:status", "Runs"),
+    "wait": ("runs:wait", "Runs"),
+    "cancel": ("runs:cancel", "Runs"),
+    "pending": ("pending:pending", "People"),
+    "approve": ("decisions:approve", "People"),
+    "reject": ("decisions:reject", "People"),
+    "demo": ("demo:demo", "Getting started"),
+    "doctor": ("doctor:doctor", "Getting started"),
+}
+"""Name of each command: its function, and the panel of the help that it stands in."""
+
+
+class Commands(TyperGroup):
+    """The commands, each imported only when it is asked for: `hitl pending` is typed all day."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
+        """Return the names, in the order of the help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
+        """Return one command, or None."""
+        if cmd_name not in COMMANDS:
+            return None
+        place, panel = COMMANDS[cmd_name]
+        module, function = place.split(":")
+        single = typer.Typer(add_completion=False, context_settings=CONTEXT)
+        single.command(cmd_name, rich_help_panel=panel)(
+            getattr(import_module(f"hitl_cli.cli.{module}"), function)
+        )
+        return typer.main.get_command(single)
+
+
+CONTEXT = {"help_option_names": ["-h", "--help"]}
+
 app = typer.Typer(
     name="hitl",
-    help="Human-in-the-loop workflows on Resonate durable promises.",
+    cls=Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=CONTEXT,
     epilog="Start with: hitl demo",
 )
-app.command("worker", rich_help_panel="Workers")(worker.worker)
-app.command("start", rich_help_panel="Runs")(runs.start)
-app.command("status", rich_help_panel="Runs")(runs.status)
-app.command("wait", rich_help_panel="Runs")(runs.wait)
-app.command("cancel", rich_help_panel="Runs")(runs.cancel)
-app.command("pending", rich_help_panel="People")(pending.pending)
-app.command("approve", rich_help_panel="People")(decisions.approve)
-app.command("reject", rich_help_panel="People")(decisions.reject)
-app.command("demo", rich_help_panel="Getting started")(demo.demo)
-app.command("doctor", rich_help_panel="Getting started")(doctor.doctor)
 
 
 def show_version(value: bool) -> None:
@@ -67,7 +95,8 @@ def options(
     ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     version: Annotated[
-        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit.")
+        bool,
+        typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit."),
     ] = False,
 ) -> None:
     """Human-in-the-loop workflows on Resonate durable promises."""
@@ -91,12 +120,17 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - the one place where nothing gets past
-        fail(f"unexpected error: {type(error).__name__}: {error} (run it with --debug and report it)", UNEXPECTED)
+        fail(
+            f"unexpected error: {type(error).__name__}: {error} (run it with --debug and report it)",
+            UNEXPECTED,
+        )
 
 
 def fail(message: str, code: int) -> None:
     """Say what is wrong and exit."""
     if os.environ.get("HITL_DEBUG"):
+        import traceback  # noqa: PLC0415
+
         traceback.print_exc()
     print(f"hitl: {message}", file=sys.stderr)
     sys.exit(code)

@@ -18,7 +18,7 @@ from hitl_cli.times import iso
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hitl_cli.connect import Client
+    from hitl_cli.client import Client
     from hitl_cli.inbox import Answer, Decided
 
 MAX_FILE_BYTES = inbox.MAX_ANSWER_BYTES
@@ -26,10 +26,14 @@ MAX_FILE_BYTES = inbox.MAX_ANSWER_BYTES
 Ids = Annotated[
     list[str],
     typer.Argument(
-        metavar="ID...", help="A promise, or a workflow that waits for one answer.", autocompletion=complete_promise
+        metavar="ID...",
+        help="A promise, or a workflow that waits for one answer.",
+        autocompletion=complete_promise,
     ),
 ]
-Comment = Annotated[str | None, typer.Option("--comment", metavar="TEXT", help="A remark that is kept with the decision.")]
+Comment = Annotated[
+    str | None, typer.Option("--comment", metavar="TEXT", help="A remark that is kept with the decision.")
+]
 
 
 def approve(
@@ -37,7 +41,9 @@ def approve(
     ids: Ids,
     data: Annotated[
         str | None,
-        typer.Option("--data", metavar="JSON|@FILE|-", help="What the workflow gets; true if not given. - reads stdin."),
+        typer.Option(
+            "--data", metavar="JSON|@FILE|-", help="What the workflow gets; true if not given. - reads stdin."
+        ),
     ] = None,
     comment: Comment = None,
     who: Who = None,
@@ -47,7 +53,10 @@ def approve(
 ) -> None:
     """Approve: the workflow goes on with the data given."""
     answer = inbox.approval(
-        by=Settings().person(who).value, via="cli", data=True if data is None else read_data(data), comment=comment
+        by=Settings().person(who).value,
+        via="cli",
+        data=True if data is None else read_data(data),
+        comment=comment,
     )
     with open_client(ctx, server, token) as client:
         answer_all(client, ids, answer, as_json=as_json)
@@ -56,7 +65,9 @@ def approve(
 def reject(
     ctx: typer.Context,
     ids: Ids,
-    reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why; the workflow sees it.")] = None,
+    reason: Annotated[
+        str | None, typer.Option("--reason", metavar="TEXT", help="Why; the workflow sees it.")
+    ] = None,
     comment: Comment = None,
     who: Who = None,
     as_json: AsJson = False,
@@ -78,11 +89,13 @@ def read_data(text: str) -> Any:
     else:
         source, raw = "--data", text.encode(errors="surrogateescape")
     if len(raw) > MAX_FILE_BYTES:
-        raise BadInput(f"{source} is larger than {MAX_FILE_BYTES:,} bytes, the most that an answer may carry.")
+        raise BadInput(
+            f"{source} is larger than {MAX_FILE_BYTES:,} bytes, the most that an answer may carry."
+        )
     try:
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        hint = ' A text needs quotes, as in --data \'"text"\'.' if source == "--data" else ""
+        hint = " A text needs quotes, as in --data '\"text\"'." if source == "--data" else ""
         raise BadInput(f"{source} is not JSON: {error}.{hint}") from error
 
 
@@ -99,7 +112,7 @@ def answer_all(client: Client, ids: Sequence[str], answer: Answer, *, as_json: b
     """Answer each; a failure does not stop the rest, and the last is raised at the end."""
     decided: list[Decided] = []
     failures: list[HitlError] = []
-    for id in ids:  # noqa: A001
+    for id in ids:
         try:
             one = inbox.decide(client, id, answer)
         except HitlError as error:
@@ -115,8 +128,8 @@ def answer_all(client: Client, ids: Sequence[str], answer: Answer, *, as_json: b
         elif documents:
             print_json(documents[0])
     if failures:
-        for error in failures[:-1]:
-            note(f"hitl: {error}")
+        for failure in failures[:-1]:
+            note(f"hitl: {failure}")
         raise failures[-1]
 
 

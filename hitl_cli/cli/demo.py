@@ -26,7 +26,12 @@ def demo(
         print("\nNothing runs and nothing waits in memory now. This is what a person sees:")
         show.run("pending")
         print("\nThe answer wakes the workflow, in whichever worker is there:")
-        if yes or not sys.stdin.isatty() or not sys.stdout.isatty() or typer.confirm(f"Approve {promise}?", default=True):
+        if (
+            yes
+            or not sys.stdin.isatty()
+            or not sys.stdout.isatty()
+            or typer.confirm(f"Approve {promise}?", default=True)
+        ):
             show.run("approve", promise)
         else:
             show.run("reject", promise, "--reason", "not today")

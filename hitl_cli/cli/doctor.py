@@ -5,7 +5,8 @@ from __future__ import annotations
 import typer
 
 from hitl_cli.cli.shared import AsJson, Server, Token, print_json
-from hitl_cli.connect import connect, get_promise
+from hitl_cli.client import get_promise
+from hitl_cli.connect import connect
 from hitl_cli.errors import HitlError
 from hitl_cli.settings import Setting, Settings
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Group
     from rich.text import Text
 
-    from hitl_cli.connect import Client
+    from hitl_cli.client import Client
     from hitl_cli.inbox import Waiting
 
 DEFAULT_LIMIT = 25
@@ -30,10 +30,12 @@ WATCH_EVERY_S = 5.0
 def pending(
     ctx: typer.Context,
     workflow: Annotated[
-        str | None, typer.Option("--workflow", "-w", metavar="GLOB", help="Only of runs or functions with such a name.")
+        str | None,
+        typer.Option("--workflow", "-w", metavar="GLOB", help="Only of runs or functions with such a name."),
     ] = None,
     older: Annotated[
-        str | None, typer.Option("--older", metavar="DURATION", help="Only what has waited that long, e.g. 1d.")
+        str | None,
+        typer.Option("--older", metavar="DURATION", help="Only what has waited that long, e.g. 1d."),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many to show.")] = DEFAULT_LIMIT,
     every: Annotated[bool, typer.Option("--all", "-a", help="Show all.")] = False,

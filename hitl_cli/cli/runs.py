@@ -10,7 +10,17 @@ import msgspec
 import typer
 
 from hitl_cli import runs
-from hitl_cli.cli.shared import AsJson, Server, Token, Who, complete_run, console, note, open_client, print_json
+from hitl_cli.cli.shared import (
+    AsJson,
+    Server,
+    Token,
+    Who,
+    complete_run,
+    console,
+    note,
+    open_client,
+    print_json,
+)
 from hitl_cli.durations import format_duration, parse_duration
 from hitl_cli.errors import BadInput, Conflict, RunFailed, TimedOut
 from hitl_cli.runs import RunSpec, RunState
@@ -24,7 +34,7 @@ if TYPE_CHECKING:
     from rich.text import Text
     from rich.tree import Tree
 
-    from hitl_cli.connect import Client
+    from hitl_cli.client import Client
     from hitl_cli.runs import Node, Run, Started
     from hitl_cli.wire import Promise
 
@@ -40,30 +50,55 @@ COLORS = {
     "canceled": "magenta",
     "expired": "magenta",
 }
-MARKS = {"pending": "…", "resolved": "✓", "rejected": "✗", "rejected_canceled": "⊘", "rejected_timedout": "⌛"}
+MARKS = {
+    "pending": "…",
+    "resolved": "✓",
+    "rejected": "✗",
+    "rejected_canceled": "⊘",
+    "rejected_timedout": "⌛",
+}
 
 RunId = Annotated[str, typer.Argument(metavar="ID", help="The workflow's id.", autocompletion=complete_run)]
 
 
 def start(
     ctx: typer.Context,
-    id: Annotated[str | None, typer.Argument(metavar="ID", help="An id of your choice for the run.")] = None,  # noqa: A002
+    id: Annotated[str | None, typer.Argument(metavar="ID", help="An id of your choice for the run.")] = None,
     args: Annotated[
-        list[str] | None, typer.Argument(metavar="[ARG]...", help="Arguments: JSON, else text. The id if none is given.")
+        list[str] | None,
+        typer.Argument(metavar="[ARG]...", help="Arguments: JSON, else text. The id if none is given."),
     ] = None,
     workflow: Annotated[
         str | None,
-        typer.Option("--workflow", "-w", metavar="NAME", help="Which workflow. [env: HITL_WORKFLOW; default: approval]", show_default=False),
+        typer.Option(
+            "--workflow",
+            "-w",
+            metavar="NAME",
+            help="Which workflow. [env: HITL_WORKFLOW; default: approval]",
+            show_default=False,
+        ),
     ] = None,
-    kwarg: Annotated[list[str] | None, typer.Option("--kwarg", "-k", metavar="NAME=VALUE", help="An argument by name.")] = None,
+    kwarg: Annotated[
+        list[str] | None, typer.Option("--kwarg", "-k", metavar="NAME=VALUE", help="An argument by name.")
+    ] = None,
     group: Annotated[
         str | None,
-        typer.Option("--group", "-g", help="The group of workers that runs it. [env: HITL_GROUP; default: default]", show_default=False),
+        typer.Option(
+            "--group",
+            "-g",
+            help="The group of workers that runs it. [env: HITL_GROUP; default: default]",
+            show_default=False,
+        ),
     ] = None,
-    deadline: Annotated[str, typer.Option("--deadline", metavar="DURATION", help="How long the run may take in all.")] = "365d",
+    deadline: Annotated[
+        str, typer.Option("--deadline", metavar="DURATION", help="How long the run may take in all.")
+    ] = "365d",
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the end, as `hitl wait` does.")] = False,
     stdin: Annotated[
-        bool, typer.Option("--stdin", help="Start many: an id a line, or a JSON object with id, workflow, args, kwargs.")
+        bool,
+        typer.Option(
+            "--stdin", help="Start many: an id a line, or a JSON object with id, workflow, args, kwargs."
+        ),
     ] = False,
     as_json: AsJson = False,
     server: Server = None,
@@ -82,7 +117,11 @@ def start(
         raise BadInput("an id is missing: hitl start ID, for example hitl start hitl-001.")
     else:
         kwargs = dict(read_kwarg(text) for text in kwarg or [])
-        specs = [RunSpec(id=id, workflow=name, args=[read_arg(arg) for arg in args] if args else None, kwargs=kwargs)]
+        specs = [
+            RunSpec(
+                id=id, workflow=name, args=[read_arg(arg) for arg in args] if args else None, kwargs=kwargs
+            )
+        ]
     with open_client(ctx, server, token) as client:
         if stdin:
             start_many(client, specs, group=group, deadline_ms=deadline_ms, as_json=as_json)
@@ -98,11 +137,15 @@ def start(
             print(f"workflow {started.run.id} {'started' if started.created else 'is already running'}")
 
 
-def start_many(client: Client, specs: Sequence[RunSpec], *, group: str, deadline_ms: int, as_json: bool) -> None:
+def start_many(
+    client: Client, specs: Sequence[RunSpec], *, group: str, deadline_ms: int, as_json: bool
+) -> None:
     """Start runs, print a line each, and end with a conflict if there was one."""
     conflicts = []
     documents = []
-    for spec, started in zip(specs, runs.start_many(client, specs, group=group, deadline_ms=deadline_ms), strict=True):
+    for spec, started in zip(
+        specs, runs.start_many(client, specs, group=group, deadline_ms=deadline_ms), strict=True
+    ):
         if isinstance(started, Conflict):
             conflicts.append(started)
             continue
@@ -135,7 +178,9 @@ def read_specs(lines: Iterable[bytes], workflow: str) -> list[RunSpec]:
                 spec = RunSpec(id=line.decode(), workflow=workflow)
             runs.check_id(spec.id)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise BadInput(f"line {number} of standard input cannot be read: {error}. Nothing was started.") from error
+            raise BadInput(
+                f"line {number} of standard input cannot be read: {error}. Nothing was started."
+            ) from error
         except BadInput as error:
             raise BadInput(f"line {number} of standard input: {error} Nothing was started.") from error
         specs.append(spec)
@@ -172,8 +217,14 @@ def no_worker(group: str) -> str:
 
 def status(
     ctx: typer.Context,
-    id: Annotated[str | None, typer.Argument(metavar="[ID]", help="Show this run with all its steps.", autocompletion=complete_run)] = None,  # noqa: A002
-    state: Annotated[str | None, typer.Option("--state", "-s", metavar="STATE", help=f"Only runs that are {', '.join(COLORS)}.")] = None,
+    id: Annotated[
+        str | None,
+        typer.Argument(metavar="[ID]", help="Show this run with all its steps.", autocompletion=complete_run),
+    ] = None,
+    state: Annotated[
+        str | None,
+        typer.Option("--state", "-s", metavar="STATE", help=f"Only runs that are {', '.join(COLORS)}."),
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many to show.")] = DEFAULT_LIMIT,
     as_json: AsJson = False,
     server: Server = None,
@@ -215,19 +266,27 @@ def show_runs(found: Sequence[Run], more: bool, now: int) -> None:
     for run in found:
         age = format_duration(now - run.created_at)
         waits = ", ".join(run.waits_for) or (run.error or "")
-        table.add_row(Text(run.id), Text(run.state, style=COLORS[run.state]), Text(run.function or "-"), age, Text(shorten(waits)))
+        table.add_row(
+            Text(run.id),
+            Text(run.state, style=COLORS[run.state]),
+            Text(run.function or "-"),
+            age,
+            Text(shorten(waits)),
+        )
     screen = console()
     screen.print(table, soft_wrap=screen.width < 80)  # noqa: PLR2004
     if more:
         note(f"The {len(found)} newest are shown; there are more: --limit N.")
 
 
-def show_run(client: Client, id: str, *, as_json: bool) -> None:  # noqa: A002
+def show_run(client: Client, id: str, *, as_json: bool) -> None:
     """Print one run with its steps."""
     node = runs.tree(client, id)
     run = runs.get_run(client, node.promise.id)
     if as_json:
-        print_json({**run_document(run, client.now()), "steps": [step_document(child) for child in node.children]})
+        print_json(
+            {**run_document(run, client.now()), "steps": [step_document(child) for child in node.children]}
+        )
         return
     from rich.tree import Tree  # noqa: PLC0415
 
@@ -302,8 +361,10 @@ def shorten(text: str) -> str:
 
 def wait(
     ctx: typer.Context,
-    id: RunId,  # noqa: A002
-    timeout: Annotated[str | None, typer.Option("--timeout", metavar="DURATION", help="Give up after this long (exit 5).")] = None,
+    id: RunId,
+    timeout: Annotated[
+        str | None, typer.Option("--timeout", metavar="DURATION", help="Give up after this long (exit 5).")
+    ] = None,
     as_json: AsJson = False,
     server: Server = None,
     token: Token = None,
@@ -314,7 +375,7 @@ def wait(
         finish(wait_showing(client, id, timeout_s), as_json=as_json)
 
 
-def wait_showing(client: Client, id: str, timeout_s: float | None) -> Run:  # noqa: A002
+def wait_showing(client: Client, id: str, timeout_s: float | None) -> Run:
     """Wait, saying on a terminal that it is waiting."""
     if sys.stderr.isatty():
         note(f"waiting for {id} to end (Ctrl-C leaves it running)")
@@ -335,8 +396,10 @@ def finish(run: Run, *, as_json: bool) -> None:
 
 def cancel(
     ctx: typer.Context,
-    id: RunId,  # noqa: A002
-    reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why; it is kept with the run.")] = None,
+    id: RunId,
+    reason: Annotated[
+        str | None, typer.Option("--reason", metavar="TEXT", help="Why; it is kept with the run.")
+    ] = None,
     who: Who = None,
     as_json: AsJson = False,
     server: Server = None,

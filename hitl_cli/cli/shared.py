@@ -15,7 +15,7 @@ from hitl_cli.settings import Settings
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from hitl_cli.connect import Client
+    from hitl_cli.client import Client
 
 Server = Annotated[
     str | None,
@@ -29,12 +29,20 @@ Server = Annotated[
 ]
 Token = Annotated[
     str | None,
-    typer.Option("--token", "-T", metavar="TOKEN", help="Token for the server. [env: RESONATE_TOKEN]", show_default=False),
+    typer.Option(
+        "--token",
+        "-T",
+        metavar="TOKEN",
+        help="Token for the server. [env: RESONATE_TOKEN]",
+        show_default=False,
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Who = Annotated[
     str | None,
-    typer.Option("--as", metavar="WHO", help="Who acts. [env: HITL_AS; default: your login name]", show_default=False),
+    typer.Option(
+        "--as", metavar="WHO", help="Who acts. [env: HITL_AS; default: your login name]", show_default=False
+    ),
 ]
 
 

@@ -26,17 +26,34 @@ def worker(
     ctx: typer.Context,
     app: Annotated[
         list[str] | None,
-        typer.Option("--app", "-a", metavar="FILE.py|MODULE", help="Whose workflows to serve; may be repeated. [env: HITL_APP]"),
+        typer.Option(
+            "--app",
+            "-a",
+            metavar="FILE.py|MODULE",
+            help="Whose workflows to serve; may be repeated. [env: HITL_APP]",
+        ),
     ] = None,
     group: Annotated[
         str | None,
-        typer.Option("--group", "-g", help="Workers of one group share its work. [env: HITL_GROUP; default: default]", show_default=False),
+        typer.Option(
+            "--group",
+            "-g",
+            help="Workers of one group share its work. [env: HITL_GROUP; default: default]",
+            show_default=False,
+        ),
     ] = None,
-    concurrency: Annotated[int, typer.Option("--concurrency", "-c", min=1, max=10_000, help="Executions at a time.")] = 64,
+    concurrency: Annotated[
+        int, typer.Option("--concurrency", "-c", min=1, max=10_000, help="Executions at a time.")
+    ] = 64,
     lease: Annotated[
-        str, typer.Option("--lease", metavar="DURATION", help="After which others take over from a worker that died.")
+        str,
+        typer.Option(
+            "--lease", metavar="DURATION", help="After which others take over from a worker that died."
+        ),
     ] = "15s",
-    log_json: Annotated[bool, typer.Option("--log-json", help="One JSON object a line, for machines.")] = False,
+    log_json: Annotated[
+        bool, typer.Option("--log-json", help="One JSON object a line, for machines.")
+    ] = False,
     server: Server = None,
     token: Token = None,
 ) -> None:
@@ -66,20 +83,33 @@ def worker(
 
 def announce(serving: Serving) -> None:
     """Say in one line what is served."""
-    print(
-        f"serving {', '.join(serving.workflows)} for group {serving.group} on {serving.server} (Ctrl-C stops)",
-        flush=True,
-    )
+    names = ", ".join(serving.workflows)
+    print(f"serving {names} for group {serving.group} on {serving.server} (Ctrl-C stops)", flush=True)
 
 
 def announce_json(serving: Serving) -> None:
     """Say the same for machines."""
-    write_json({"event": "serving", "server": serving.server, "group": serving.group, "workflows": serving.workflows, "pid": serving.pid})
+    write_json(
+        {
+            "event": "serving",
+            "server": serving.server,
+            "group": serving.group,
+            "workflows": serving.workflows,
+            "pid": serving.pid,
+        }
+    )
 
 
 def reporter() -> Callable[[Event], None]:
     """Return what prints a line an event, in color on a terminal."""
-    colors = {"started": "blue", "resumed": "blue", "waiting": "yellow", "completed": "green", "failed": "red", "unknown": "red"}
+    colors = {
+        "started": "blue",
+        "resumed": "blue",
+        "waiting": "yellow",
+        "completed": "green",
+        "failed": "red",
+        "unknown": "red",
+    }
     colored = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
     def report(event: Event) -> None:

@@ -81,7 +81,9 @@ class Ringer:
 
     def __init__(self, database: Path) -> None:
         self._folder = bells_folder(database)
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) if hasattr(socket, "AF_UNIX") else None
+        self._socket = (
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) if hasattr(socket, "AF_UNIX") else None
+        )
         if self._socket is not None:
             self._socket.setblocking(False)
         self._listed_at = -1
@@ -95,7 +97,11 @@ class Ringer:
         bells = self._list()
         random.shuffle(bells)  # the first to hear gets the work: let it be another one each time
         for group, name in bells:
-            rung = watchers if group == WATCHERS else everyone or (group, "") in groups or (group, name) in groups
+            rung = (
+                watchers
+                if group == WATCHERS
+                else everyone or (group, "") in groups or (group, name) in groups
+            )
             if rung:
                 self._send(group, name)
 
@@ -103,7 +109,8 @@ class Ringer:
         """Whether a live process takes messages for the group. True where there are no bells to ask."""
         if self._socket is None or not self._folder.is_dir():
             return self._socket is None
-        return any([self._send(quote(group, safe=""), name) for g, name in self._list() if g == quote(group, safe="")])
+        quoted = quote(group, safe="")
+        return any(self._send(quoted, name) for other, name in list(self._list()) if other == quoted)
 
     def close(self) -> None:
         """Release the socket."""

@@ -70,8 +70,8 @@ SEARCH_LIMIT = 100
 class State(Protocol):
     """What the rules read and write. `seq` is the store's own key for a promise and its task."""
 
-    def promise(self, id: str) -> Promise | None: ...  # noqa: A002
-    def task(self, id: str) -> tuple[Task, Promise] | None: ...  # noqa: A002
+    def promise(self, id: str) -> Promise | None: ...
+    def task(self, id: str) -> tuple[Task, Promise] | None: ...
     def task_by_seq(self, seq: int) -> tuple[Task, Promise] | None: ...
     def created_by(self, owner: int) -> Iterable[Promise]: ...
     def search_promises(self, req: PromiseSearch, limit: int, now: int) -> list[Promise]: ...
@@ -92,13 +92,13 @@ class State(Protocol):
 # Reading
 
 
-def read_promise(tx: State, id: str, now: int) -> Promise | None:  # noqa: A002
+def read_promise(tx: State, id: str, now: int) -> Promise | None:
     """Return the promise, settled first if its deadline has passed."""
     promise = tx.promise(id)
     return None if promise is None else expire(tx, promise, now)
 
 
-def read_task(tx: State, id: str, now: int) -> tuple[Task, Promise] | None:  # noqa: A002
+def read_task(tx: State, id: str, now: int) -> tuple[Task, Promise] | None:
     """Return the task and its promise, both ended first if the deadline has passed."""
     found = tx.task(id)
     if found is None or not is_due(found[1], now):
@@ -253,12 +253,12 @@ def refuse(status: int, message: str) -> Answer:
     return Answer(status, message)
 
 
-def no_promise(id: str) -> Answer:  # noqa: A002
+def no_promise(id: str) -> Answer:
     """Answer that there is no such promise."""
     return refuse(404, f"there is no promise {id}")
 
 
-def no_task(id: str) -> Answer:  # noqa: A002
+def no_task(id: str) -> Answer:
     """Answer that there is no such task."""
     return refuse(404, f"there is no task {id}")
 
@@ -392,7 +392,9 @@ def task_acquire(tx: State, req: TaskAcquire, now: int) -> Answer:
     return Answer(200, HeldData(task.record(req.id), promise.record(), preload(tx, promise, now)))
 
 
-def held(tx: State, ref: TaskFence | TaskSuspend | TaskFulfill | TaskRelease, now: int) -> tuple[Task, Promise] | Answer:
+def held(
+    tx: State, ref: TaskFence | TaskSuspend | TaskFulfill | TaskRelease, now: int
+) -> tuple[Task, Promise] | Answer:
     """Return the task if it is held at the version that the request names, else the refusal."""
     found = read_task(tx, ref.id, now)
     if found is None:
@@ -444,7 +446,7 @@ def task_suspend(tx: State, req: TaskSuspend, now: int) -> Answer:
     task = held(tx, req, now)
     if isinstance(task, Answer):
         return task
-    awaited = [promise for id in ids if (promise := read_promise(tx, id, now)) is not None]  # noqa: A001
+    awaited = [promise for id in ids if (promise := read_promise(tx, id, now)) is not None]
     if len(awaited) != len(ids) or not all(promise.external for promise in awaited):
         return refuse(422, "a task can await only promises that exist and that are not internal")
     if any(promise.state != "pending" for promise in awaited):

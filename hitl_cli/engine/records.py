@@ -33,13 +33,13 @@ class Wire(Struct, frozen=True, kw_only=True, rename="camel"):
     """A request's data, with the wire's names."""
 
 
-class PromiseGet(Wire):
+class PromiseGet(Wire, frozen=True):
     """Read one promise."""
 
     id: Id
 
 
-class PromiseCreate(Wire):
+class PromiseCreate(Wire, frozen=True):
     """Create a promise unless its id is taken."""
 
     id: Id
@@ -48,7 +48,7 @@ class PromiseCreate(Wire):
     tags: dict[str, str] | None = None
 
 
-class PromiseSettle(Wire):
+class PromiseSettle(Wire, frozen=True):
     """Settle a promise that is pending; a settled one stays as it is."""
 
     id: Id
@@ -56,21 +56,21 @@ class PromiseSettle(Wire):
     value: Value | None = None
 
 
-class PromiseRegisterCallback(Wire):
+class PromiseRegisterCallback(Wire, frozen=True):
     """Resume `awaiter`'s task when `awaited` settles."""
 
     awaited: Id
     awaiter: Id
 
 
-class PromiseRegisterListener(Wire):
+class PromiseRegisterListener(Wire, frozen=True):
     """Send `address` a message when `awaited` settles."""
 
     awaited: Id
     address: str
 
 
-class PromiseSearch(Wire):
+class PromiseSearch(Wire, frozen=True):
     """List promises; see docs/protocol.md for the order, `root` and `sort`."""
 
     state: PromiseState | None = None
@@ -81,7 +81,7 @@ class PromiseSearch(Wire):
     cursor: str | None = None
 
 
-class TaskGet(Wire):
+class TaskGet(Wire, frozen=True):
     """Read one task."""
 
     id: Id
@@ -105,7 +105,7 @@ class CallbackAction(Struct, frozen=True, tag_field="kind", tag="promise.registe
     data: PromiseRegisterCallback
 
 
-class TaskCreate(Wire):
+class TaskCreate(Wire, frozen=True):
     """Create a promise and hold its task at once."""
 
     pid: str
@@ -113,7 +113,7 @@ class TaskCreate(Wire):
     action: CreateAction
 
 
-class TaskAcquire(Wire):
+class TaskAcquire(Wire, frozen=True):
     """Take a pending task under a lease of `ttl`."""
 
     id: Id
@@ -122,7 +122,7 @@ class TaskAcquire(Wire):
     ttl: Millis
 
 
-class TaskFence(Wire):
+class TaskFence(Wire, frozen=True):
     """Create or settle a promise, if the task is still held at this version."""
 
     id: Id
@@ -130,21 +130,21 @@ class TaskFence(Wire):
     action: CreateAction | SettleAction
 
 
-class TaskRef(Wire):
+class TaskRef(Wire, frozen=True):
     """A task at a version."""
 
     id: Id
     version: Version
 
 
-class TaskHeartbeat(Wire):
+class TaskHeartbeat(Wire, frozen=True):
     """Renew the leases of tasks that `pid` holds."""
 
     pid: str
     tasks: list[TaskRef]
 
 
-class TaskSuspend(Wire):
+class TaskSuspend(Wire, frozen=True):
     """Let go of a task until one of the awaited promises settles."""
 
     id: Id
@@ -152,7 +152,7 @@ class TaskSuspend(Wire):
     actions: list[CallbackAction]
 
 
-class TaskFulfill(Wire):
+class TaskFulfill(Wire, frozen=True):
     """Settle the task's own promise and end the task."""
 
     id: Id
@@ -160,26 +160,26 @@ class TaskFulfill(Wire):
     action: SettleAction
 
 
-class TaskRelease(Wire):
+class TaskRelease(Wire, frozen=True):
     """Give a task back unfinished."""
 
     id: Id
     version: Version
 
 
-class TaskHalt(Wire):
+class TaskHalt(Wire, frozen=True):
     """Keep a task from being offered."""
 
     id: Id
 
 
-class TaskContinue(Wire):
+class TaskContinue(Wire, frozen=True):
     """Offer a halted task again."""
 
     id: Id
 
 
-class TaskSearch(Wire):
+class TaskSearch(Wire, frozen=True):
     """List tasks in order of creation."""
 
     state: TaskState | None = None
@@ -201,7 +201,7 @@ class Request(Struct, frozen=True):
     data: Raw = Raw(b"{}")
 
 
-class PromiseRecord(Wire, omit_defaults=True):
+class PromiseRecord(Wire, frozen=True, omit_defaults=True):
     """A promise as the wire shows it."""
 
     id: str
@@ -214,7 +214,7 @@ class PromiseRecord(Wire, omit_defaults=True):
     settled_at: int | None = None
 
 
-class TaskRecord(Wire, omit_defaults=True):
+class TaskRecord(Wire, frozen=True, omit_defaults=True):
     """A task as the wire shows it."""
 
     id: str
@@ -373,7 +373,7 @@ class Task(Struct, frozen=True):
     due: int | None
     resumes: int
 
-    def record(self, id: str) -> TaskRecord:  # noqa: A002
+    def record(self, id: str) -> TaskRecord:
         """Return it as the wire shows it, under its promise's id."""
         return TaskRecord(
             id=id, state=self.state, version=self.version, resumes=self.resumes, ttl=self.ttl, pid=self.pid

@@ -155,7 +155,9 @@ class Server:
             answers = [answer(tx, request) for request in requests]
             deliveries = [delivery for one in subscribers for delivery in hand_out(tx, one)]
             due = tx.next_due()
-            offers = [at for one in subscribers for address in one.addresses() if (at := tx.next_offer(address))]
+            offers = [
+                at for one in subscribers for address in one.addresses() if (at := tx.next_offer(address))
+            ]
         return Turn(
             answers=answers,
             deliveries=deliveries,
@@ -214,7 +216,9 @@ def hand_out(tx: Transaction, subscriber: Subscriber) -> Iterable[Delivery]:
         room -= len(taken)
         for task, promise in taken:
             machine.process_offer(tx, task, tx.now)
-            yield deliver(subscriber, ExecuteMessage(ExecuteData(TaskRef(id=promise.id, version=task.version))))
+            yield deliver(
+                subscriber, ExecuteMessage(ExecuteData(TaskRef(id=promise.id, version=task.version)))
+            )
         for promise in tx.take_unblocks(address, UNBLOCK_LIMIT):
             yield deliver(subscriber, UnblockMessage(PromiseData(promise.record())))
 

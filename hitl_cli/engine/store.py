@@ -80,10 +80,13 @@ OFFERS = (
     f"SELECT {TASK}, {PROMISE} FROM tasks t JOIN promises p ON p.seq = t.seq"
     " WHERE t.state = 'pending' AND t.address = ? AND t.due <= ? ORDER BY t.due"
 )
-UNBLOCKS = f"SELECT {PROMISE} FROM unblocks u JOIN promises p ON p.seq = u.promise WHERE u.address = ? LIMIT ?"
+UNBLOCKS = (
+    f"SELECT {PROMISE} FROM unblocks u JOIN promises p ON p.seq = u.promise WHERE u.address = ? LIMIT ?"
+)
 NEXT_OFFER = "SELECT min(due) FROM tasks WHERE state = 'pending' AND address = ? AND due > ?"
 NEXT_DUE = (
-    "SELECT min((SELECT coalesce(min(timeout_at), 9e18) FROM promises WHERE state = 'pending' AND external = 1),"
+    "SELECT min((SELECT coalesce(min(timeout_at), 9e18) FROM promises"
+    " WHERE state = 'pending' AND external = 1),"
     " (SELECT coalesce(min(due), 9e18) FROM tasks WHERE state = 'acquired'))"
 )
 
@@ -104,7 +107,11 @@ class Store:
         with unusable(path):
             create_private(path)
             self._db = sqlite3.connect(
-                path, timeout=LOCK_WAIT_S, isolation_level=None, cached_statements=256, check_same_thread=False
+                path,
+                timeout=LOCK_WAIT_S,
+                isolation_level=None,
+                cached_statements=256,
+                check_same_thread=False,
             )
         try:
             with unusable(path):
@@ -177,9 +184,9 @@ class Transaction:
         if self._written and self.now > self._remembered:
             self._db.execute("UPDATE clock SET now = ?", (self.now,))
 
-    # machine.State: promises
+    # What the rules read and write (`machine.State`): promises
 
-    def promise(self, id: str) -> Promise | None:  # noqa: A002
+    def promise(self, id: str) -> Promise | None:
         """Return the promise with this id."""
         row = self._db.execute(PROMISE_BY_ID, (id,)).fetchone()
         return None if row is None else Promise(*row)
@@ -224,9 +231,9 @@ class Transaction:
         sql, values = search_sql(req, now)
         return [Promise(*row) for row in self._db.execute(sql, [*values, limit])]
 
-    # machine.State: tasks
+    # The same: tasks
 
-    def task(self, id: str) -> tuple[Task, Promise] | None:  # noqa: A002
+    def task(self, id: str) -> tuple[Task, Promise] | None:
         """Return the task with this id, and its promise."""
         return pair(self._db.execute(TASK_BY_ID, (id,)).fetchone())
 
@@ -261,7 +268,7 @@ class Transaction:
         rows = self._db.execute(f"{sql} ORDER BY t.seq LIMIT ?", [*values, limit])
         return [(Task(*row[:TASK_COLUMNS]), Promise(*row[TASK_COLUMNS:])) for row in rows]
 
-    # machine.State: who waits
+    # The same: who waits
 
     def add_callback(self, awaited: int, awaiter: int) -> None:
         """Record that a task awaits a promise."""
@@ -434,7 +441,9 @@ def explain(error: Exception, path: Path) -> str:
     text = str(error)
     match error:
         case PermissionError():
-            return f"{path} cannot be written: permission denied. Name another file, or change its permissions."
+            return (
+                f"{path} cannot be written: permission denied. Name another file, or change its permissions."
+            )
         case NotADirectoryError() | FileExistsError():
             return f"{path} cannot be created: a part of that path is not a folder."
         case OSError():
@@ -448,5 +457,5 @@ def explain(error: Exception, path: Path) -> str:
     if "readonly" in text or "unable to open" in text:
         return f"{path} cannot be written. Name another file, or change the permissions of it and its folder."
     if "locked" in text:
-        return f"{path} has been locked by another process for {LOCK_WAIT_S:.0f} s. Nothing was changed; try again."
+        return f"{path} is locked by another process, for over {LOCK_WAIT_S:.0f} s now. Nothing was changed."
     return f"{path} cannot be used: {text}."

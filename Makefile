@@ -1,0 +1,43 @@
+# Everything a contributor runs. `make demo` and `make test` need git, make and some python3: they put
+# uv into .tools where there is none, and build .venv from uv.lock with Python 3.12 or newer.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint fmt bench docs clean
+
+HITL := .venv/bin/hitl
+
+help: ## show this
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+demo: .venv/ready ## run the main job: start, block on a person, approve, complete
+	@$(HITL) demo
+
+test: .venv/ready ## run the tests, in parallel
+	@.venv/bin/pytest -n auto $(ARGS)
+
+lint: .venv/ready ## check style and types
+	@.venv/bin/ruff format --check .
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy
+
+fmt: .venv/ready ## format
+	@.venv/bin/ruff format .
+	@.venv/bin/ruff check --fix .
+
+bench: .venv/ready ## measure; every figure that matters is a ratio within one run
+	@.venv/bin/python -m bench
+
+docs: .venv/ready ## write again what is generated: docs/cli.md and the picture of `hitl pending`
+	@.venv/bin/python -m docs.generate
+
+clean: ## remove what the other targets made
+	rm -rf .venv .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# Compiled here because an environment may forbid Python to do it later, and every start would pay.
+.venv/ready: pyproject.toml uv.lock .python-version scripts/uv
+	@scripts/uv sync --frozen --compile-bytecode --quiet
+	@.venv/bin/python -m compileall -q hitl_cli
+	@touch $@

@@ -1,0 +1,1 @@
+"""Benchmarks. None of them is a test."""

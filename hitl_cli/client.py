@@ -1,0 +1,197 @@
+"""What people's commands ask of a server, whichever it is: the protocol's requests, typed.
+
+`connect` gives a client for a URL; nothing here knows what is behind it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Self
+
+import msgspec
+from msgspec import Struct
+
+from hitl_cli.errors import BadInput, Conflict, HitlError, NotFound, Unreachable
+from hitl_cli.wire import Promise, Task  # noqa: TC001 - msgspec reads these when it decodes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from types import TracebackType
+
+PAGE = 1_000
+"""Records asked for at once when a list is read whole."""
+
+OK = 200
+NO_SUCH = 404
+UNAUTHORIZED = (401, 403)
+
+
+class Request(Struct, frozen=True):
+    """One request of the protocol: its kind and its data."""
+
+    kind: str
+    data: dict[str, Any]
+
+
+class Answer(Struct, frozen=True):
+    """An answer: the status, and the data as it came."""
+
+    status: int
+    data: msgspec.Raw
+
+    def message(self) -> str:
+        """Return the message of an error."""
+        try:
+            return msgspec.json.decode(self.data, type=str)
+        except msgspec.DecodeError:
+            return f"status {self.status}"
+
+
+class Client(ABC):
+    """What people's commands need of a server. All calls block; none is for an event loop."""
+
+    name: str
+    """The server's URL, without secrets."""
+
+    embedded: bool
+    """Whether it is our engine, whose searches know `root` and `sort` and find every open promise."""
+
+    @abstractmethod
+    def call_many(self, requests: Sequence[Request]) -> list[Answer]:
+        """Answer the requests, in order. Raises Unreachable."""
+
+    @abstractmethod
+    def wait(self, timeout_s: float) -> None:
+        """Return when something may have changed, or after `timeout_s` seconds."""
+
+    @abstractmethod
+    def now(self) -> int:
+        """Return the present in ms since the epoch."""
+
+    @abstractmethod
+    def has_worker(self, group: str) -> bool | None:
+        """Return whether a worker of the group listens; None where the server cannot tell."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the server."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Head(Struct, frozen=True):
+    status: int = 200
+
+
+class _Response(Struct, frozen=True):
+    head: _Head = _Head()
+    data: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class _PromiseData(Struct, frozen=True):
+    promise: Promise
+
+
+class _TaskData(Struct, frozen=True):
+    task: Task
+
+
+class Page(Struct, frozen=True):
+    """A page of promises, and the cursor of the next one."""
+
+    promises: list[Promise]
+    cursor: str | None = None
+
+
+_response = msgspec.json.Decoder(_Response)
+_promise = msgspec.json.Decoder(_PromiseData)
+_promises = msgspec.json.Decoder(Page)
+_task = msgspec.json.Decoder(_TaskData)
+
+
+def read(raw: bytes | str) -> Answer:
+    """Return an answer from its envelope."""
+    try:
+        response = _response.decode(raw)
+    except msgspec.DecodeError as error:
+        raise Unreachable(f"what answered is no Resonate server: {error}.") from error
+    if response.head.status in UNAUTHORIZED:
+        raise Unreachable("the server refused the token. Give another with --token or RESONATE_TOKEN.")
+    return Answer(response.head.status, response.data)
+
+
+def call(client: Client, kind: str, **data: Any) -> Answer:
+    """Answer one request."""
+    return client.call_many([Request(kind, data)])[0]
+
+
+def refused(answer: Answer) -> HitlError:
+    """Return the error that an answer means."""
+    match answer.status:
+        case 404:
+            return NotFound(f"{answer.message()}.")
+        case 400 | 422:
+            return BadInput(f"the server refused this: {answer.message()}.")
+        case 409:
+            return Conflict(f"{answer.message()}.")
+        case _:
+            return Unreachable(f"the server failed: {answer.message()} (status {answer.status}).")
+
+
+def as_promise(answer: Answer) -> Promise:
+    """Return the promise in an answer. Raises NotFound and others."""
+    if answer.status != OK:
+        raise refused(answer)
+    return _promise.decode(answer.data).promise
+
+
+def as_page(answer: Answer) -> Page:
+    """Return the page in the answer of a search."""
+    if answer.status != OK:
+        raise refused(answer)
+    return _promises.decode(answer.data)
+
+
+def get_promises(client: Client, ids: Sequence[str]) -> dict[str, Promise]:
+    """Return those of the promises that exist, by id."""
+    if not ids:
+        return {}
+    answers = client.call_many([Request("promise.get", {"id": id}) for id in ids])
+    return {
+        id: as_promise(answer) for id, answer in zip(ids, answers, strict=True) if answer.status != NO_SUCH
+    }
+
+
+def get_promise(client: Client, id: str) -> Promise | None:
+    """Return the promise, or None."""
+    return get_promises(client, [id]).get(id)
+
+
+def get_tasks(client: Client, ids: Sequence[str]) -> dict[str, Task]:
+    """Return those of the tasks that exist, by id."""
+    answers = client.call_many([Request("task.get", {"id": id}) for id in ids]) if ids else []
+    return {id: _task.decode(a.data).task for id, a in zip(ids, answers, strict=True) if a.status == OK}
+
+
+def search_pages(client: Client, size: int | None = None, **query: Any) -> Iterator[list[Promise]]:
+    """Yield pages of up to `size` promises that match; `query` is promise.search's data."""
+    cursor: str | None = None
+    while True:
+        page = {"limit": min(size or PAGE, PAGE)} | ({"cursor": cursor} if cursor else {})
+        answer = call(client, "promise.search", **query, **page)
+        found = as_page(answer)
+        yield found.promises
+        cursor = found.cursor
+        if cursor is None:
+            return
+
+
+def search(client: Client, **query: Any) -> list[Promise]:
+    """Return all promises that match."""
+    return [promise for page in search_pages(client, **query) for promise in page]
