@@ -1,0 +1,176 @@
+"""Fixtures: the installed `hitl` command on a database of its own, and real worker processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hitl_cli.embedded import EmbeddedClient
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+PATIENCE_S = 30.0
+"""How long a condition may take to come true before a test fails. Waiting ends as soon as it does."""
+
+LOOK_S = 0.01
+HITL = str(Path(sys.executable).with_name("hitl"))
+APPS = Path(__file__).parent / "apps"
+
+
+def wait_until[T](condition: Callable[[], T], patience_s: float = PATIENCE_S) -> T:
+    """Return the first true value of the condition; fail if none comes."""
+    end = time.monotonic() + patience_s
+    while not (value := condition()):
+        if time.monotonic() > end:
+            pytest.fail(f"it did not come true within {patience_s:.0f} s")
+        time.sleep(LOOK_S)
+    return value
+
+
+class WorkerProcess:
+    """A `hitl worker` in a process of its own, and the lines it has printed so far."""
+
+    def __init__(self, command: list[str], env: Mapping[str, str], cwd: Path) -> None:
+        self.lines: list[str] = []
+        self.errors: list[str] = []
+        self.process = subprocess.Popen(
+            command, env=env, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        self._readers = [
+            threading.Thread(target=self._read, args=(self.process.stdout, self.lines), daemon=True),
+            threading.Thread(target=self._read, args=(self.process.stderr, self.errors), daemon=True),
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    @staticmethod
+    def _read(stream: Any, lines: list[str]) -> None:
+        for line in stream:
+            lines.append(line.rstrip("\n"))
+
+    def said(self, text: str) -> str:
+        """Wait for a line that contains the text, and return it."""
+        return wait_until(lambda: next((line for line in list(self.lines) if text in line), ""))
+
+    def kill(self) -> None:
+        """End it as a power failure would."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """Ask it to end, and return its exit code."""
+        self.process.send_signal(how)
+        code = self.process.wait(timeout=PATIENCE_S)
+        for reader in self._readers:
+            reader.join(timeout=PATIENCE_S)
+        return code
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+
+class Hitl:
+    """The command, on one database, in one folder, as one person."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.database = folder / "hitl.db"
+        self.url = f"sqlite:///{self.database}"
+        kept = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONDONTWRITEBYTECODE")
+        self.env: dict[str, str] = {name: os.environ[name] for name in kept if name in os.environ}
+        self.env |= {"HITL_SERVER": self.url, "HITL_AS": "ada", "COLUMNS": "200"}
+        self.workers: list[WorkerProcess] = []
+
+    def run(
+        self, *args: str, stdin: str | None = None, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end."""
+        return subprocess.run(
+            [HITL, *args],
+            env={**self.env, **(env or {})},
+            cwd=cwd or self.folder,
+            input=stdin if stdin is not None else "",
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S * 2,
+            check=False,
+        )
+
+    def popen(self, *args: str) -> subprocess.Popen[str]:
+        """Start a command and let it run."""
+        return subprocess.Popen(
+            [HITL, *args],
+            env=self.env,
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def ok(self, *args: str, stdin: str | None = None) -> str:
+        """Run a command that must succeed, and return what it printed."""
+        done = self.run(*args, stdin=stdin)
+        assert done.returncode == 0, f"hitl {' '.join(args)} exited {done.returncode}: {done.stderr}"
+        return done.stdout
+
+    def json(self, *args: str) -> Any:
+        """Run a command with --json and return the document."""
+        return json.loads(self.ok(*args, "--json"))
+
+    def fails(self, code: int, *args: str, stdin: str | None = None, env: Mapping[str, str] | None = None) -> str:
+        """Run a command that must exit with `code`, one sentence on stderr and no traceback; return that."""
+        done = self.run(*args, stdin=stdin, env=env)
+        assert done.returncode == code, f"exit {done.returncode}, not {code}: {done.stdout}{done.stderr}"
+        assert "Traceback" not in done.stderr
+        assert done.stderr.strip()
+        return done.stderr
+
+    def worker(self, *args: str, env: Mapping[str, str] | None = None) -> WorkerProcess:
+        """Start a worker and wait until it serves."""
+        started = self.worker_unready(*args, env=env)
+        started.said("serving")
+        return started
+
+    def worker_unready(self, *args: str, env: Mapping[str, str] | None = None) -> WorkerProcess:
+        """Start a worker and do not wait."""
+        started = WorkerProcess([HITL, "worker", *args], {**self.env, **(env or {})}, self.folder)
+        self.workers.append(started)
+        return started
+
+    def client(self) -> EmbeddedClient:
+        """Return a client of the database, in this process."""
+        return EmbeddedClient(self.database)
+
+    def waiting(self, count: int = 1, *args: str) -> list[dict[str, Any]]:
+        """Wait until so many promises wait for a person, and return them."""
+        items: list[dict[str, Any]] = []
+
+        def enough() -> bool:
+            items[:] = self.json("pending", "--all", *args)
+            return len(items) >= count
+
+        wait_until(enough)
+        assert len(items) == count
+        return items
+
+
+@pytest.fixture
+def hitl(tmp_path: Path) -> Iterator[Hitl]:
+    """The command on a fresh database; its workers end with the test."""
+    command = Hitl(tmp_path)
+    yield command
+    for worker in command.workers:
+        if worker.process.poll() is None:
+            worker.kill()
