@@ -30,7 +30,7 @@ bench: .venv/ready ## measure; every figure that matters is a ratio within one r
 	@.venv/bin/python -m bench
 
 docs: .venv/ready ## write again what is generated: docs/cli.md and the picture of `hitl pending`
-	@.venv/bin/python -m docs.generate
+	@.venv/bin/python -m scripts.generate_docs
 
 clean: ## remove what the other targets made
 	rm -rf .venv .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

@@ -90,7 +90,8 @@ def attempt[T](app: str, action: Callable[[], T]) -> T:
     except BadInput:
         raise
     except (Exception, SystemExit) as error:
-        raise BadInput(f"{app} cannot be loaded: {type(error).__name__}: {error}{where(error)}.") from error
+        text = error.msg if isinstance(error, SyntaxError) else str(error)
+        raise BadInput(f"{app} cannot be loaded: {type(error).__name__}: {text}{where(error)}.") from error
 
 
 def where(error: BaseException) -> str:

@@ -7,7 +7,6 @@ import re
 from hitl_cli.errors import BadInput
 
 UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
-NAMES = {"d": "day", "h": "hour", "m": "minute", "s": "second"}
 LONGEST_MS = 100 * 366 * UNITS_MS["d"]
 
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
@@ -24,6 +23,11 @@ def parse_duration(text: str) -> int:
             f"{text!r} is not a duration that can be used: it must be more than 0 and under 100 years."
         )
     return total
+
+
+def format_age(ms: int) -> str:
+    """Return how long ago something was, in whole seconds at the finest."""
+    return format_duration(ms // UNITS_MS["s"] * UNITS_MS["s"])
 
 
 def format_duration(ms: int) -> str:

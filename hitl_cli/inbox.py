@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from hitl_cli.client import Request, as_promise, get_promise, get_promises, search, search_pages
-from hitl_cli.durations import format_duration
+from hitl_cli.durations import format_age
 from hitl_cli.errors import BadInput, Conflict, NotFound, TimedOut
 from hitl_cli.times import iso
 from hitl_cli.wire import Decision, Json, decision_of, decode, encode, error_message, error_value
@@ -214,7 +214,7 @@ def by_whom(settled: Promise, now: int) -> str:
     decision = decision_of(settled)
     at = decision.at or settled.settled_at or now
     who = f" by {decision.by} through {decision.via}" if decision.by else " by another tool"
-    return f"{who} {format_duration(now - at)} ago ({iso(at)})"
+    return f"{who} {format_age(now - at)} ago ({iso(at)})"
 
 
 def find(client: Client, id: str) -> Promise:

@@ -62,6 +62,12 @@ class Commands(TyperGroup):
         )
         return typer.main.get_command(single)
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command that is called; for a name that is none, Typer suggests the nearest."""
+        if args and args[0] not in COMMANDS:
+            self.commands.update((name, self.get_command(ctx, name)) for name in COMMANDS)
+        return super().resolve_command(ctx, args)
+
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 

@@ -8,7 +8,7 @@ import typer
 
 from hitl_cli import inbox
 from hitl_cli.cli.shared import AsJson, Server, Token, console, note, open_client, print_json
-from hitl_cli.durations import format_duration, parse_duration
+from hitl_cli.durations import format_age, format_duration, parse_duration
 from hitl_cli.times import iso
 
 if TYPE_CHECKING:
@@ -37,7 +37,9 @@ def pending(
         str | None,
         typer.Option("--older", metavar="DURATION", help="Only what has waited that long, e.g. 1d."),
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many to show.")] = DEFAULT_LIMIT,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, metavar="N", help="How many to show.")
+    ] = DEFAULT_LIMIT,
     every: Annotated[bool, typer.Option("--all", "-a", help="Show all.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Stay, and show changes as they happen.")] = False,
     as_json: AsJson = False,
@@ -110,7 +112,7 @@ def drawing(items: list[Waiting], now: int, width: int) -> Any:
             printable(item.workflow),
             printable(item.function or "-"),
             *asked,
-            format_duration(now - item.created_at),
+            format_age(now - item.created_at),
             time_left(item, now),
         )
     return table
@@ -126,7 +128,7 @@ def lines(items: list[Waiting], now: int) -> Group:
         drawn.append(Text(item.id, style="bold", no_wrap=True, overflow="ignore"))
         if item.prompt:
             drawn.append(Text(f"  {printable(item.prompt)}"))
-        age = format_duration(now - item.created_at)
+        age = format_age(now - item.created_at)
         drawn.append(Text(f"  {item.function or '-'}, {age} old, ") + time_left(item, now) + Text(" left"))
     return Group(*drawn)
 

@@ -21,12 +21,12 @@ from hitl_cli.cli.shared import (
     open_client,
     print_json,
 )
-from hitl_cli.durations import format_duration, parse_duration
+from hitl_cli.durations import format_age, format_duration, parse_duration
 from hitl_cli.errors import BadInput, Conflict, RunFailed, TimedOut
 from hitl_cli.runs import RunSpec, RunState
 from hitl_cli.settings import Settings
 from hitl_cli.times import iso
-from hitl_cli.wire import decode, error_message
+from hitl_cli.wire import decision_of, decode, error_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -74,7 +74,7 @@ def start(
             "--workflow",
             "-w",
             metavar="NAME",
-            help="Which workflow. [env: HITL_WORKFLOW; default: approval]",
+            help="Which workflow. (HITL_WORKFLOW; else approval)",
             show_default=False,
         ),
     ] = None,
@@ -86,7 +86,8 @@ def start(
         typer.Option(
             "--group",
             "-g",
-            help="The group of workers that runs it. [env: HITL_GROUP; default: default]",
+            metavar="NAME",
+            help="The group of workers that runs it. (HITL_GROUP; else default)",
             show_default=False,
         ),
     ] = None,
@@ -225,7 +226,9 @@ def status(
         str | None,
         typer.Option("--state", "-s", metavar="STATE", help=f"Only runs that are {', '.join(COLORS)}."),
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many to show.")] = DEFAULT_LIMIT,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, metavar="N", help="How many to show.")
+    ] = DEFAULT_LIMIT,
     as_json: AsJson = False,
     server: Server = None,
     token: Token = None,
@@ -264,7 +267,7 @@ def show_runs(found: Sequence[Run], more: bool, now: int) -> None:
     table.add_column("age", justify="right", no_wrap=True)
     table.add_column("waits for", overflow="fold")
     for run in found:
-        age = format_duration(now - run.created_at)
+        age = format_age(now - run.created_at)
         waits = ", ".join(run.waits_for) or (run.error or "")
         table.add_row(
             Text(run.id),
@@ -301,7 +304,7 @@ def headline(run: Run, now: int) -> Text:
     from rich.text import Text  # noqa: PLC0415
 
     text = Text.assemble((run.id, "bold"), " ", (run.state, COLORS[run.state]), f"  {run.function or '-'}")
-    took = f"{format_duration(now - run.created_at)} old" if not run.ended else took_text(run)
+    took = f"{format_age(now - run.created_at)} old" if not run.ended else took_text(run)
     text.append(f"  {took}", style="dim")
     if run.waits_for:
         text.append(f"\nwaits for {', '.join(run.waits_for)}")
@@ -347,10 +350,12 @@ def step_outcome(promise: Promise) -> str:
     """Return a step's result or error, cut to fit."""
     if promise.state == "pending":
         return f"hitl approve {shlex.quote(promise.id)}" if promise.is_blocking else ""
+    by = decision_of(promise).by
+    who = "" if by is None else f"{'approved' if promise.state == 'resolved' else 'rejected'} by {by}: "
     if promise.state == "resolved":
         data = decode(promise.value)
-        return "" if data is None else shorten(to_json(data))
-    return shorten(runs.error_text(promise))
+        return who.removesuffix(": ") if data is None else who + shorten(to_json(data))
+    return who + shorten(runs.error_text(promise))
 
 
 def shorten(text: str) -> str:

@@ -23,7 +23,7 @@ Server = Annotated[
         "--server",
         "-S",
         metavar="URL",
-        help="sqlite:///path or http(s)://host. [env: HITL_SERVER, RESONATE_URL; default: a file of yours]",
+        help="sqlite:///path or http(s)://host. (HITL_SERVER or RESONATE_URL; else a file of your own)",
         show_default=False,
     ),
 ]
@@ -33,16 +33,14 @@ Token = Annotated[
         "--token",
         "-T",
         metavar="TOKEN",
-        help="Token for the server. [env: RESONATE_TOKEN]",
+        help="Token for the server. (RESONATE_TOKEN)",
         show_default=False,
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Who = Annotated[
     str | None,
-    typer.Option(
-        "--as", metavar="WHO", help="Who acts. [env: HITL_AS; default: your login name]", show_default=False
-    ),
+    typer.Option("--as", metavar="WHO", help="Who acts. (HITL_AS; else your login name)", show_default=False),
 ]
 
 

@@ -30,7 +30,7 @@ def worker(
             "--app",
             "-a",
             metavar="FILE.py|MODULE",
-            help="Whose workflows to serve; may be repeated. [env: HITL_APP]",
+            help="Whose workflows to serve; may be repeated. (HITL_APP)",
         ),
     ] = None,
     group: Annotated[
@@ -38,12 +38,13 @@ def worker(
         typer.Option(
             "--group",
             "-g",
-            help="Workers of one group share its work. [env: HITL_GROUP; default: default]",
+            metavar="NAME",
+            help="Workers of one group share its work. (HITL_GROUP; else default)",
             show_default=False,
         ),
     ] = None,
     concurrency: Annotated[
-        int, typer.Option("--concurrency", "-c", min=1, max=10_000, help="Executions at a time.")
+        int, typer.Option("--concurrency", "-c", min=1, max=10_000, metavar="N", help="Executions at a time.")
     ] = 64,
     lease: Annotated[
         str,

@@ -1,0 +1,95 @@
+"""Writes what is generated: docs/cli.md, from the commands, and docs/pending.svg, from a real run.
+
+With --check it writes nothing, and fails if docs/cli.md is stale.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from hitl_cli import inbox
+from hitl_cli.cli.pending import drawing
+from hitl_cli.embedded import EmbeddedClient
+from hitl_cli.runs import RunSpec, start_many
+
+ROOT = Path(__file__).parent.parent
+PATIENCE_S = 30.0
+WIDTH = 84
+
+CODES = """
+## Exit codes
+
+| code | meaning |
+| --- | --- |
+| 0 | done; also: this very decision had already been made |
+| 1 | the answer is no: the run failed, was rejected or was canceled; or an unexpected error |
+| 2 | the command line is wrong |
+| 3 | there is no such workflow, promise or request |
+| 4 | conflict: already decided or started otherwise; nothing was changed |
+| 5 | timed out waiting, or the deadline had passed |
+| 6 | the server cannot be reached, or refused the token |
+
+Results go to stdout, notes and errors to stderr.
+"""
+
+
+def command_reference() -> str:
+    """Return the reference of all commands, by Typer's own generator."""
+    command = [sys.executable, "-m", "typer", "hitl_cli.cli.app", "utils", "docs", "--name", "hitl"]
+    made = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return html.unescape(made).rstrip() + "\n" + CODES
+
+
+def picture() -> str:
+    """Return `hitl pending` as SVG, of workflows that a real worker has just run into their questions."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "hitl.db"
+        command = [sys.executable, "-m", "hitl_cli", "worker", "-S", f"sqlite:///{path}"]
+        app = ["--app", str(ROOT / "examples" / "deploy.py")]
+        worker = subprocess.Popen([*command, *app], stdout=subprocess.DEVNULL)
+        try:
+            with EmbeddedClient(path) as client:
+                start_many(
+                    client,
+                    [
+                        RunSpec(id="hitl-001"),
+                        RunSpec(id="release-1.4.2", workflow="deploy", args=["1.4.2"]),
+                        RunSpec(id="release-1.5.0", workflow="deploy", args=["1.5.0"]),
+                    ],
+                )
+                end = time.monotonic() + PATIENCE_S
+                while len(inbox.pending(client)[0]) < 3:  # noqa: PLR2004
+                    if time.monotonic() > end:
+                        raise TimeoutError
+                    client.wait(1)
+                items, _ = inbox.pending(client)
+                console = Console(record=True, width=WIDTH, file=io.StringIO())
+                console.print("[bold]$ hitl pending[/bold]")
+                console.print(drawing(items, client.now(), WIDTH))
+                return console.export_svg(title="hitl", unique_id="hitl")
+        finally:
+            worker.terminate()
+            worker.wait()
+
+
+def main() -> None:
+    """Write, or check."""
+    reference = ROOT / "docs" / "cli.md"
+    if "--check" in sys.argv:
+        if reference.read_text() != command_reference():
+            sys.exit("docs/cli.md is stale: run `make docs`")
+        return
+    reference.write_text(command_reference())
+    (ROOT / "docs" / "pending.svg").write_text(picture())
+
+
+if __name__ == "__main__":
+    main()
