@@ -1,0 +1,73 @@
+"""What tests ask of a database while workers run, without the cost of a process a question."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from hitl_cli import inbox, runs
+from hitl_cli.client import call, get_promise, get_tasks
+from hitl_cli.wire import Promise, Task  # noqa: TC001 - msgspec reads these when it decodes
+from tests.conftest import APPS, wait_until
+
+if TYPE_CHECKING:
+    from hitl_cli.client import Client
+    from hitl_cli.runs import Run
+
+FEATURES = str(APPS / "features.py")
+STEPS = str(APPS / "steps.py")
+
+
+def promise_of(client: Client, id: str) -> Promise:
+    """Return a promise that exists."""
+    promise = get_promise(client, id)
+    assert promise is not None
+    return promise
+
+
+def task_of(client: Client, id: str) -> Task:
+    """Return a task that exists."""
+    return get_tasks(client, [id])[id]
+
+
+def end_of(client: Client, id: str) -> Run:
+    """Wait until a run has ended."""
+    wait_until(lambda: promise_of(client, id).state != "pending")
+    return runs.get_run(client, id)
+
+
+def result_of(client: Client, id: str) -> object:
+    """Wait until a run has completed, and return its result."""
+    run = end_of(client, id)
+    assert run.state == "completed", run.error
+    return run.result
+
+
+def waiting(client: Client, count: int = 1) -> list[str]:
+    """Wait until exactly so many promises wait for a person and nobody works, and return their ids."""
+
+    def asked() -> list[str]:
+        items, _ = inbox.pending(client)
+        return [item.id for item in items]
+
+    wait_until(lambda: len(asked()) >= count and not tasks(client, "acquired"))
+    ids = asked()
+    assert len(ids) == count
+    return ids
+
+
+def tasks(client: Client, state: str) -> list[Task]:
+    """Return the tasks that are in a state."""
+    answer = call(client, "task.search", state=state)
+    return msgspec.json.decode(answer.data, type=_Tasks).tasks
+
+
+class _Tasks(msgspec.Struct, frozen=True):
+    tasks: list[Task]
+
+
+def begin(client: Client, id: str, workflow: str, *args: object, group: str = runs.DEFAULT_GROUP) -> None:
+    """Start a run."""
+    spec = runs.RunSpec(id=id, workflow=workflow, args=list(args))
+    assert runs.start(client, spec, group=group).created
