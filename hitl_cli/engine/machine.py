@@ -66,6 +66,9 @@ The specification's retryTimeout, and its default."""
 SEARCH_LIMIT = 100
 """Records on a page when the caller does not say."""
 
+INSTANT_DIGITS = 18
+"""Digits of an instant or a cursor that the store can hold, whatever they are."""
+
 
 class State(Protocol):
     """What the rules read and write. `seq` is the store's own key for a promise and its task."""
@@ -75,7 +78,7 @@ class State(Protocol):
     def task_by_seq(self, seq: int) -> tuple[Task, Promise] | None: ...
     def created_by(self, owner: int) -> Iterable[Promise]: ...
     def search_promises(self, req: PromiseSearch, limit: int, now: int) -> list[Promise]: ...
-    def search_tasks(self, req: TaskSearch, limit: int) -> list[tuple[Task, Promise]]: ...
+    def search_tasks(self, req: TaskSearch, limit: int, now: int) -> list[tuple[Task, Promise]]: ...
 
     def insert_promise(self, promise: Promise) -> Promise: ...
     def settle_promise(self, promise: Promise, state: PromiseState, value: str, at: int) -> Promise: ...
@@ -220,7 +223,9 @@ def new_task(promise: Promise, state: str, **fields: object) -> Task:
 def delayed_until(req: PromiseCreate) -> int:
     """Return the instant before which the task is not to be offered; 0 without one."""
     delay = (req.tags or {}).get("resonate:delay", "")
-    return int(delay) if delay.isdecimal() and len(delay) <= len(str(2**62)) else 0
+    if not (delay.isascii() and delay.isdecimal()):
+        return 0
+    return int(delay) if len(delay) <= INSTANT_DIGITS else 10**INSTANT_DIGITS
 
 
 def hold(task: Task, version: int, pid: str, ttl: int, now: int) -> Task:
@@ -237,7 +242,7 @@ def let_go(task: Task, state: str, due: int | None = None) -> Task:
 
 def preload(tx: State, promise: Promise, now: int) -> list[PromiseRecord]:
     """Return what the promise's task has created so far: all that its replay will ask for."""
-    return [project(child, now).record() for child in tx.created_by(promise.seq)]
+    return [expire(tx, child, now).record() for child in tx.created_by(promise.seq)]
 
 
 # Answers
@@ -333,12 +338,17 @@ def deliverable(address: str) -> bool:
 
 def promise_search(tx: State, req: PromiseSearch, now: int) -> Answer:
     """Answer promise.search, which the specification leaves open: docs/protocol.md defines it."""
-    if req.cursor is not None and not req.cursor.isdecimal():
+    if not is_cursor(req.cursor):
         return refuse(400, "the cursor is not one that promise.search gave")
     limit = req.limit or SEARCH_LIMIT
     found = tx.search_promises(req, limit + 1, now)
     cursor = str(found[limit - 1].seq) if len(found) > limit else None
-    return Answer(200, PromisesData([project(p, now).record() for p in found[:limit]], cursor))
+    return Answer(200, PromisesData([expire(tx, p, now).record() for p in found[:limit]], cursor))
+
+
+def is_cursor(cursor: str | None) -> bool:
+    """Whether a search can have given the cursor, or none is given."""
+    return cursor is None or (cursor.isdecimal() and len(cursor) <= INSTANT_DIGITS)
 
 
 # task.*
@@ -499,14 +509,15 @@ def task_continue(tx: State, req: TaskContinue, now: int) -> Answer:
     return Answer(200)
 
 
-def task_search(tx: State, req: TaskSearch, now: int) -> Answer:  # noqa: ARG001
+def task_search(tx: State, req: TaskSearch, now: int) -> Answer:
     """Answer task.search, which the specification leaves open: docs/protocol.md defines it."""
-    if req.cursor is not None and not req.cursor.isdecimal():
+    if not is_cursor(req.cursor):
         return refuse(400, "the cursor is not one that task.search gave")
     limit = req.limit or SEARCH_LIMIT
-    found = tx.search_tasks(req, limit + 1)
+    found = tx.search_tasks(req, limit + 1, now)
     cursor = str(found[limit - 1][0].seq) if len(found) > limit else None
-    return Answer(200, TasksData([task.record(promise.id) for task, promise in found[:limit]], cursor))
+    ended = [read_task(tx, promise.id, now) or (task, promise) for task, promise in found[:limit]]
+    return Answer(200, TasksData([task.record(promise.id) for task, promise in ended], cursor))
 
 
 # What the server does by itself

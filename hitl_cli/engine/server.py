@@ -65,6 +65,9 @@ RULES: dict[str, tuple[type[Struct], Rule]] = {
 READS = frozenset({"promise.get", "promise.search", "task.get", "task.search"})
 """Kinds that usually write nothing, and so need not wait for another process's write."""
 
+UNDECODABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
+"""What a decoder makes of bytes that are no request, whoever sent them."""
+
 _request = msgspec.json.Decoder(Request)
 _data = {kind: msgspec.json.Decoder(struct) for kind, (struct, _) in RULES.items()}
 _encode = msgspec.json.Encoder().encode
@@ -173,7 +176,7 @@ def decode(raw: str | bytes) -> Decoded:
     """Decode and validate one request."""
     try:
         request = _request.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         return Decoded("error", "", None, machine.refuse(400, f"the request is malformed: {error}"))
     decoder = _data.get(request.kind)
     if decoder is None:
@@ -181,7 +184,7 @@ def decode(raw: str | bytes) -> Decoded:
         return Decoded(request.kind, request.head.corr_id, None, refusal)
     try:
         return Decoded(request.kind, request.head.corr_id, decoder.decode(request.data))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         refusal = machine.refuse(400, f"{request.kind} is malformed: {error}")
         return Decoded(request.kind, request.head.corr_id, None, refusal)
 
@@ -208,7 +211,7 @@ def hand_out(tx: Transaction, subscriber: Subscriber) -> Iterable[Delivery]:
         taken = []
         if room > 0:
             for task, promise in tx.offers(address):
-                if not subscriber.wants(promise):
+                if machine.is_due(promise, tx.now) or not subscriber.wants(promise):
                     continue
                 taken.append((task, promise))
                 if len(taken) == room:

@@ -68,6 +68,9 @@ ADD_LISTENER = "INSERT OR IGNORE INTO listeners VALUES (?, ?)"
 TAKE_LISTENERS = "DELETE FROM listeners WHERE promise = ? RETURNING address"
 ADD_UNBLOCK = "INSERT OR IGNORE INTO unblocks VALUES (?, ?)"
 
+DUE = "(p.state = 'pending' AND p.timeout_at <= ?)"
+"""A promise that its deadline has settled, though nobody has looked since."""
+
 DUE_PROMISES = (
     f"SELECT {PROMISE} FROM promises p"
     " WHERE state = 'pending' AND external = 1 AND timeout_at <= ? ORDER BY timeout_at LIMIT ?"
@@ -258,13 +261,16 @@ class Transaction:
         """End the task of the promise with this seq, if it has one."""
         self._change(FULFILL_TASK, (seq,))
 
-    def search_tasks(self, req: TaskSearch, limit: int) -> list[tuple[Task, Promise]]:
+    def search_tasks(self, req: TaskSearch, limit: int, now: int) -> list[tuple[Task, Promise]]:
         """Return up to `limit` tasks that match, after the cursor, in order of creation."""
         sql = f"SELECT {TASK}, {PROMISE} FROM tasks t JOIN promises p ON p.seq = t.seq WHERE t.seq > ?"
         values: list[Any] = [int(req.cursor or 0)]
-        if req.state is not None:
-            sql += " AND t.state = ?"
-            values.append(req.state)
+        if req.state == "fulfilled":
+            sql += f" AND (t.state = 'fulfilled' OR {DUE})"
+            values.append(now)
+        elif req.state is not None:
+            sql += f" AND t.state = ? AND NOT {DUE}"
+            values += [req.state, now]
         rows = self._db.execute(f"{sql} ORDER BY t.seq LIMIT ?", [*values, limit])
         return [(Task(*row[:TASK_COLUMNS]), Promise(*row[TASK_COLUMNS:])) for row in rows]
 
@@ -343,10 +349,7 @@ def search_sql(req: PromiseSearch, now: int) -> tuple[str, list[Any]]:
         values.extend(given)
 
     if req.state is not None:
-        # Written into the text, not bound: only so can the planner use the partial indexes.
-        add(f"p.state = '{req.state}'")
-    if req.state == "pending":
-        add("p.timeout_at > ?", now)
+        add(*stands_at(req.state, now))
     if tags.get("resonate:external") == "true":
         del tags["resonate:external"]
         add("p.open = 1")
@@ -366,6 +369,22 @@ def search_sql(req: PromiseSearch, now: int) -> tuple[str, list[Any]]:
     if origin is not None:
         order = "+" + order  # sorting one lineage is cheap; walking every promise in order is not
     return f"SELECT {PROMISE} FROM promises p{condition} ORDER BY {order} LIMIT ?", values
+
+
+def stands_at(state: PromiseState, now: int) -> tuple[Any, ...]:
+    """Return the condition that a promise is in the state at `now`, looked at since or not, and its values.
+
+    The state is written into the text, not bound: only so can the planner use the partial indexes.
+    """
+    match state:
+        case "pending":
+            return "p.state = 'pending' AND p.timeout_at > ?", now
+        case "resolved":
+            return f"(p.state = 'resolved' OR ({DUE} AND p.timer = 1))", now
+        case "rejected_timedout":
+            return f"(p.state = 'rejected_timedout' OR ({DUE} AND p.timer = 0))", now
+        case _:
+            return (f"p.state = '{state}'",)
 
 
 # Opening
