@@ -1,4 +1,9 @@
-"""Ship a version once somebody has said yes. Run it with: hitl worker --app examples/deploy.py"""
+"""Ship a version once somebody has said yes.
+
+hitl worker --app examples/deploy.py
+hitl start release-1.4.2 1.4.2 --workflow deploy
+hitl approve release-1.4.2
+"""
 
 from datetime import timedelta
 

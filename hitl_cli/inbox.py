@@ -18,7 +18,7 @@ from hitl_cli.client import Request, as_promise, get_promise, get_promises, sear
 from hitl_cli.durations import format_age
 from hitl_cli.errors import BadInput, Conflict, NotFound, TimedOut
 from hitl_cli.times import iso
-from hitl_cli.wire import Decision, Json, decision_of, decode, encode, error_message, error_value
+from hitl_cli.wire import Decision, Json, decision_of, decode, encode, error_message, error_value, same_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -174,11 +174,10 @@ def outcome(settled: Promise, answer: Answer, decision: Decision, now: int) -> D
     recorded = decision_of(settled)
     data = decode(settled.value)
     fresh = recorded.id == decision.id
-    same = (
-        settled.state == "rejected"
-        if answer.verdict == "reject"
-        else settled.state == "resolved" and data == answer.data
-    )
+    if answer.verdict == "approve":
+        same = settled.state == "resolved" and same_json(data, answer.data)
+    else:
+        same = settled.state == "rejected"
     if not fresh and not same:
         raise already(settled, now)
     return Decided(

@@ -12,7 +12,7 @@ from msgspec import Struct
 from hitl_cli.client import Request, as_page, as_promise, get_promise, get_tasks, search, search_pages
 from hitl_cli.durations import format_duration
 from hitl_cli.errors import BadInput, Conflict, NotFound, TimedOut
-from hitl_cli.wire import Call, Decision, Json, decode, encode, error_message, error_value
+from hitl_cli.wire import Call, Decision, Json, decode, encode, error_message, error_value, same_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -160,17 +160,12 @@ def create_request(spec: RunSpec, group: str, timeout_at: int, mark: str) -> Req
 def started_or_conflict(spec: RunSpec, mark: str, promise: Promise) -> Started | Conflict:
     """Return the run if it is the one that was asked for."""
     call = promise.call
-    if call is None or not same_call(call, spec.call()):
+    if call is None or not same_json(call, spec.call()):
         return Conflict(
             f"{spec.id} is taken by {show_call(call)}, not {show_call(spec.call())}. Nothing was changed;"
             f" `hitl status {spec.id}` shows it."
         )
     return Started(run=run_of(promise), created=promise.tags.get("hitl:start") == mark)
-
-
-def same_call(one: Call, other: Call) -> bool:
-    """Whether two calls are of the same function with the same arguments, as JSON."""
-    return msgspec.json.encode(one, order="sorted") == msgspec.json.encode(other, order="sorted")
 
 
 def show_call(call: Call | None) -> str:

@@ -140,6 +140,11 @@ def decode(value: Value | None) -> Json:
         return value.data
 
 
+def same_json(one: Json, other: Json) -> bool:
+    """Whether two values are the same JSON; in Python `1 == True`, and in JSON it is not."""
+    return msgspec.json.encode(one, order="sorted") == msgspec.json.encode(other, order="sorted")
+
+
 def error_value(reason: str, headers: dict[str, str] | None = None) -> Value:
     """Return a rejection that every SDK reads as an error with this message, and as nothing else."""
     return encode({"__type": "error", "message": reason}, headers)

@@ -55,8 +55,7 @@ class WorkerProcess:
 
     @staticmethod
     def _read(stream: Any, lines: list[str]) -> None:
-        for line in stream:
-            lines.append(line.rstrip("\n"))
+        lines.extend(line.rstrip("\n") for line in stream)
 
     def said(self, text: str) -> str:
         """Wait for a line that contains the text, and return it."""
@@ -93,7 +92,11 @@ class Hitl:
         self.workers: list[WorkerProcess] = []
 
     def run(
-        self, *args: str, stdin: str | None = None, env: Mapping[str, str] | None = None, cwd: Path | None = None
+        self,
+        *args: str,
+        stdin: str | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
         return subprocess.run(
@@ -129,7 +132,9 @@ class Hitl:
         """Run a command with --json and return the document."""
         return json.loads(self.ok(*args, "--json"))
 
-    def fails(self, code: int, *args: str, stdin: str | None = None, env: Mapping[str, str] | None = None) -> str:
+    def fails(
+        self, code: int, *args: str, stdin: str | None = None, env: Mapping[str, str] | None = None
+    ) -> str:
         """Run a command that must exit with `code`, one sentence on stderr and no traceback; return that."""
         done = self.run(*args, stdin=stdin, env=env)
         assert done.returncode == code, f"exit {done.returncode}, not {code}: {done.stdout}{done.stderr}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import typer
 
 from hitl_cli import inbox
@@ -12,11 +14,16 @@ from hitl_cli.durations import format_age, format_duration, parse_duration
 from hitl_cli.times import iso
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.console import Group
     from rich.text import Text
 
     from hitl_cli.client import Client
     from hitl_cli.inbox import Waiting
+
+type Look = Callable[[], tuple[list[Waiting], bool]]
+"""Returns what waits, and whether there is more than that."""
 
 DEFAULT_LIMIT = 25
 NARROW = 80
@@ -55,8 +62,8 @@ def pending(
                 client, workflow=workflow, older_than_ms=older_ms, limit=None if every else limit
             )
 
-        if watch and not as_json:
-            keep_showing(client, look)
+        if watch:
+            keep_showing(client, look, as_json=as_json)
             return
         items, more = look()
         if as_json:
@@ -148,8 +155,35 @@ def printable(text: str) -> Text:
     return Text("".join(char if char.isprintable() else " " for char in text))
 
 
-def keep_showing(client: Client, look: Any) -> None:
-    """Show the items until interrupted, drawn again at once when something changes."""
+def keep_showing(client: Client, look: Look, *, as_json: bool) -> None:
+    """Show the items until interrupted, and again at once when something changes."""
+    client.wait(0)
+    try:
+        if as_json or not sys.stdout.isatty():
+            keep_printing(client, look, as_json=as_json)
+        else:
+            keep_drawing(client, look)
+    except KeyboardInterrupt:
+        return
+
+
+def keep_printing(client: Client, look: Look, *, as_json: bool) -> None:
+    """Print all items whenever there are others than before: a table, or a JSON array on one line."""
+    shown: list[str] | None = None
+    while True:
+        items, more = look()
+        if [item.id for item in items] != shown:
+            shown = [item.id for item in items]
+            if as_json:
+                print(msgspec.json.encode([as_document(item, client.now()) for item in items]).decode())
+            else:
+                show(items, more, client.now())
+            sys.stdout.flush()
+        client.wait(WATCH_EVERY_S)
+
+
+def keep_drawing(client: Client, look: Look) -> None:
+    """Draw all items in the same place of the terminal, the ages with them."""
     from rich.console import Group  # noqa: PLC0415
     from rich.live import Live  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
@@ -163,11 +197,7 @@ def keep_showing(client: Client, look: Any) -> None:
         rest = [Text("… and more: --limit N or --all", style="dim")] if more else []
         return Group(drawing(items, client.now(), screen.width), *rest)
 
-    client.wait(0)
-    try:
-        with Live(frame(), console=screen, auto_refresh=False, screen=False) as live:
-            while True:
-                client.wait(WATCH_EVERY_S)
-                live.update(frame(), refresh=True)
-    except KeyboardInterrupt:
-        return
+    with Live(frame(), console=screen, auto_refresh=False) as live:
+        while True:
+            client.wait(WATCH_EVERY_S)
+            live.update(frame(), refresh=True)

@@ -1,0 +1,204 @@
+"""What bad input gets: one sentence on stderr, the right exit code, nothing changed, no traceback."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sqlite3
+import subprocess
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.conftest import HITL, wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Hitl
+
+APP = "from hitl_cli import workflow\n\n@workflow\nasync def mine(ctx, id):\n    return id\n"
+
+
+def test_unknown_ids_are_not_found(hitl: Hitl) -> None:
+    hitl.fails(3, "approve", "nope")
+    hitl.fails(3, "reject", "nope")
+    hitl.fails(3, "status", "nope")
+    hitl.fails(3, "wait", "nope")
+    hitl.fails(3, "cancel", "nope")
+
+
+@pytest.mark.parametrize("id", ["a:b", "", " a", "a\nb", "a\x1b[31m"])
+def test_an_id_that_no_run_can_have_is_refused(hitl: Hitl, id: str) -> None:
+    assert "cannot be a workflow id" in hitl.fails(2, "start", id)
+    assert hitl.json("status") == []
+
+
+@pytest.mark.parametrize("data", ["{", "yes", "", "'a'", "@missing.json"])
+def test_data_that_is_no_json_is_refused(hitl: Hitl, data: str) -> None:
+    hitl.fails(2, "approve", "a", "--data", data)
+    assert not hitl.database.exists()
+
+
+def test_data_that_is_too_large_is_refused_without_reading_it_all(hitl: Hitl) -> None:
+    big = hitl.folder / "big.json"
+    with big.open("wb") as file:
+        file.truncate(100_000_000)
+    assert "1,000,000 bytes" in hitl.fails(2, "approve", "a", "--data", f"@{big}")
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (None, "no such file"),
+        ("import nopenope\n", "ModuleNotFoundError"),
+        ("x = 1\n", "has no workflows"),
+        ("def f(:\n", "SyntaxError"),
+        ("raise RuntimeError('on purpose')\n", "on purpose (app.py, line 1)"),
+        ("raise SystemExit(0)\n", "SystemExit"),
+        ("from hitl_cli import workflow\n@workflow\ndef f(): pass\n", "Context"),
+        ("def register(resonate):\n    resonate.register(5)\n", "cannot be loaded"),
+    ],
+)
+def test_an_app_that_cannot_be_served_is_refused_with_the_reason(
+    hitl: Hitl, content: str | None, what: str
+) -> None:
+    if content is not None:
+        (hitl.folder / "app.py").write_text(content)
+    assert what in hitl.fails(2, "worker", "--app", "app.py")
+
+
+def test_a_module_that_cannot_be_found_is_refused(hitl: Hitl) -> None:
+    assert "no app 'nope.at.all'" in hitl.fails(2, "worker", "--app", "nope.at.all")
+
+
+def test_an_app_can_be_a_module_and_come_from_the_settings(hitl: Hitl) -> None:
+    (hitl.folder / "flows").mkdir()
+    (hitl.folder / "flows" / "__init__.py").write_text(APP)
+    (hitl.folder / "hitl.toml").write_text('app = "flows"\nworkflow = "mine"\ngroup = "g"\n')
+    worker = hitl.worker()
+    assert "approval, foo, mine for group g" in worker.said("serving")
+    hitl.ok("start", "a")
+    assert hitl.ok("wait", "a") == '"a"\n'
+
+
+def test_a_settings_file_that_makes_no_sense_is_refused(hitl: Hitl) -> None:
+    for content in ("server = 5\n", "sevrer = 'x'\n", "server = \n"):
+        (hitl.folder / "hitl.toml").write_text(content)
+        assert "hitl.toml" in hitl.fails(2, "pending")
+
+
+@pytest.mark.parametrize("text", ["5", "x", "-1d", "1y", "0s", "", "999999w"])
+def test_a_duration_that_makes_no_sense_is_refused(hitl: Hitl, text: str) -> None:
+    hitl.fails(2, "start", "a", "--deadline", text)
+    hitl.fails(2, "worker", "--lease", text)
+
+
+@pytest.mark.parametrize("url", ["redis://x", "foo", "sqlite://host/x", "sqlite:///", "postgresql://x/y"])
+def test_a_kind_of_server_that_is_not_known_is_refused(hitl: Hitl, url: str) -> None:
+    hitl.fails(2, "pending", "--server", url)
+    hitl.fails(2, "--server", url, "pending")
+    hitl.fails(2, "worker", "--server", url)
+
+
+def test_a_server_that_is_not_there_is_said_at_once(hitl: Hitl) -> None:
+    assert "cannot be reached" in hitl.fails(6, "pending", "--server", "http://127.0.0.1:9")
+
+
+def test_a_file_that_is_no_database_is_left_alone(hitl: Hitl) -> None:
+    content = b"This is a letter, not a database. " * 200
+    hitl.database.write_bytes(content)
+    for command in (["pending"], ["start", "a"], ["worker"]):
+        assert "not a database" in hitl.fails(6, *command)
+    assert hitl.database.read_bytes() == content
+
+
+def test_a_database_of_another_program_is_left_alone(hitl: Hitl) -> None:
+    with closing(sqlite3.connect(hitl.database)) as db:
+        db.execute("CREATE TABLE letters (body TEXT)")
+    before = hitl.database.read_bytes()
+    assert "another program" in hitl.fails(6, "start", "a")
+    assert hitl.database.read_bytes() == before
+
+
+def test_a_database_of_a_newer_version_is_left_alone(hitl: Hitl) -> None:
+    hitl.ok("start", "a")
+    with closing(sqlite3.connect(hitl.database)) as db:
+        db.execute("PRAGMA user_version = 999")
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    before = hitl.database.read_bytes()
+    assert "newer hitl" in hitl.fails(6, "start", "b")
+    assert hitl.database.read_bytes() == before
+
+
+def test_a_path_that_cannot_be_a_file_is_refused(hitl: Hitl) -> None:
+    (hitl.folder / "letter").write_text("x")
+    assert "not a folder" in hitl.fails(6, "pending", "-S", f"sqlite:///{hitl.folder}/letter/hitl.db")
+    hitl.fails(6, "pending", "-S", f"sqlite:///{hitl.folder}")
+    hitl.fails(6, "pending", "-S", "sqlite:////proc/nowhere/hitl.db")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_is_said(hitl: Hitl) -> None:
+    locked = hitl.folder / "locked"
+    locked.mkdir(mode=0o500)
+    assert "cannot be written" in hitl.fails(6, "start", "a", "-S", f"sqlite:///{locked}/hitl.db")
+
+
+def test_a_full_disk_is_said_and_changes_nothing(hitl: Hitl) -> None:
+    hitl.ok("start", "a")
+    size = max(path.stat().st_size for path in hitl.folder.iterdir())
+    done = subprocess.run(
+        [HITL, "start", "--stdin"],
+        env=hitl.env,
+        input="\n".join(f"run-{n}" for n in range(2_000)),
+        capture_output=True,
+        text=True,
+        check=False,
+        # What a process may write to one file stands for what the disk has left.
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size + 50_000, size + 50_000)),
+    )
+    assert done.returncode == 6
+    assert "Traceback" not in done.stderr
+    assert hitl.ok("start", "b") == "workflow b started\n"
+    assert {run["id"] for run in hitl.json("status", "--limit", "5")} == {"a", "b"}
+
+
+def test_an_odd_time_zone_changes_nothing(hitl: Hitl) -> None:
+    hitl.ok("start", "a")
+    for zone in ("Mars/Olympus", "UTC+99", ""):
+        done = hitl.run("status", "a", "--json", env={"TZ": zone})
+        assert done.returncode == 0
+        assert '"created_at": "20' in done.stdout
+
+
+def test_without_a_home_the_users_own_is_looked_up(hitl: Hitl, tmp_path: Path) -> None:
+    env = {name: value for name, value in hitl.env.items() if name not in ("HOME", "HITL_SERVER")}
+    done = subprocess.run(
+        [HITL, "doctor"],
+        env={**env, "XDG_DATA_HOME": str(tmp_path / "data")},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert str(tmp_path / "data" / "hitl" / "hitl.db") in done.stdout
+
+
+def test_debug_shows_the_traceback(hitl: Hitl) -> None:
+    done = hitl.run("--debug", "approve", "nope")
+    assert done.returncode == 3
+    assert "Traceback" in done.stderr
+
+
+def test_doctor_says_which_source_won(hitl: Hitl) -> None:
+    (hitl.folder / "hitl.toml").write_text('group = "from-file"\nas = "from-file"\n')
+    shown = hitl.ok("doctor")
+    assert "(HITL_SERVER)" in shown
+    assert f"from-file  ({hitl.folder / 'hitl.toml'})" in shown
+    assert "ada  (HITL_AS)" in shown
+    assert "none is listening" in shown
+    hitl.worker()
+    wait_until(lambda: hitl.json("doctor")["worker"] is True)

@@ -1,0 +1,30 @@
+"""What is generated is as the code would generate it today."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_command_reference_is_not_stale() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.generate_docs", "--check"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_pending_imports_neither_the_sdk_nor_aiohttp_nor_asyncio() -> None:
+    code = (
+        "import sys; from hitl_cli.cli.app import app; "
+        "import hitl_cli.cli.pending, hitl_cli.embedded;"
+        "print([m for m in ('resonate', 'aiohttp', 'asyncio') if m in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown == "[]\n"

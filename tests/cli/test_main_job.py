@@ -1,0 +1,157 @@
+"""The four commands, as a person runs them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+
+from tests.conftest import HITL
+
+if TYPE_CHECKING:
+    from tests.conftest import Hitl
+
+
+def test_a_workflow_starts_blocks_is_listed_is_approved_and_completes(hitl: Hitl) -> None:
+    worker = hitl.worker()
+    assert hitl.ok("start", "hitl-001") == "workflow hitl-001 started\n"
+    [waiting] = hitl.waiting()
+    assert waiting["id"] == "hitl-001:1"
+    assert waiting["workflow"] == "hitl-001"
+    assert waiting["function"] == "approval"
+    assert hitl.ok("approve", "hitl-001:1") == "hitl-001:1 of workflow hitl-001 approved by ada\n"
+    result = json.loads(hitl.ok("wait", "hitl-001", "--timeout", "30s"))
+    assert result == {"message": "workflow hitl-001 completed", "data": True}
+    assert hitl.json("pending") == []
+    worker.said("completed")
+    assert worker.stop() == 0
+    assert [line for line in worker.lines if line.startswith(("workflow", "promise"))] == [
+        "promise hitl-001:1 waits for an answer: hitl approve hitl-001:1",
+        "workflow hitl-001 blocked, waiting on human interaction",
+        "workflow hitl-001 unblocked, promise resolved",
+    ]
+
+
+def test_a_rejection_fails_the_run_with_the_reason(hitl: Hitl) -> None:
+    worker = hitl.worker()
+    hitl.ok("start", "hitl-001")
+    hitl.waiting()
+    assert hitl.ok("reject", "hitl-001", "--reason", "over budget") == (
+        "hitl-001:1 of workflow hitl-001 rejected by ada\n"
+    )
+    assert "over budget" in hitl.fails(1, "wait", "hitl-001", "--timeout", "30s")
+    assert "over budget" in worker.said("failed")
+    status = hitl.json("status", "hitl-001")
+    assert status["state"] == "failed"
+    assert status["error"] == "over budget"
+
+
+def test_what_is_approved_with_is_what_the_workflow_gets(hitl: Hitl) -> None:
+    hitl.worker()
+    given = {"amount": 120, "note": "a 'quoted' \"text\" with ü", "list": [None, 1.5, False]}
+    hitl.ok("start", "hitl-001")
+    hitl.waiting()
+    hitl.ok("approve", "hitl-001", "--data", json.dumps(given))
+    assert json.loads(hitl.ok("wait", "hitl-001"))["data"] == given
+
+
+def test_nothing_waits_for_a_worker_to_be_up(hitl: Hitl) -> None:
+    done = hitl.run("start", "hitl-001")
+    assert done.returncode == 0
+    assert "No worker is listening" in done.stderr
+    assert hitl.json("status", "hitl-001")["waits_for"] == ["a worker that has approval"]
+    hitl.worker()
+    hitl.waiting()
+    assert "No worker" not in hitl.run("start", "hitl-002").stderr
+
+
+def test_foo_is_the_same_workflow(hitl: Hitl) -> None:
+    hitl.worker()
+    hitl.ok("start", "hitl-001", "--workflow", "foo")
+    [waiting] = hitl.waiting()
+    assert waiting["function"] == "foo"
+
+
+def test_the_demo_approves_by_itself_without_a_terminal(hitl: Hitl) -> None:
+    shown = hitl.ok("demo")
+    for command in (
+        "worker",
+        "start hitl-001",
+        "pending",
+        "approve hitl-001:1",
+        "wait hitl-001",
+        "status hitl-001",
+    ):
+        assert f"$ hitl {command}" in shown
+    assert '{"message":"workflow hitl-001 completed","data":true}' in shown
+    assert not hitl.database.exists()
+
+
+def test_a_worker_says_what_happens_in_json_lines(hitl: Hitl) -> None:
+    worker = hitl.worker("--log-json")
+    hitl.ok("start", "hitl-001")
+    hitl.waiting()
+    hitl.ok("approve", "hitl-001")
+    worker.said('"completed"')
+    events = [json.loads(line) for line in worker.lines if line.startswith("{")]
+    assert [event["event"] for event in events] == ["serving", "started", "waiting", "resumed", "completed"]
+    assert events[2]["promises"] == ["hitl-001:1"]
+    assert events[1]["function"] == "approval"
+
+
+def test_completion_offers_what_waits(hitl: Hitl) -> None:
+    hitl.worker()
+    hitl.ok("start", "hitl-001")
+    hitl.waiting()
+    completed = subprocess.run(
+        [HITL],
+        env={
+            **hitl.env,
+            "_HITL_COMPLETE": "complete_bash",
+            "COMP_WORDS": "hitl approve hit",
+            "COMP_CWORD": "2",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert completed.stdout.split() == ["hitl-001:1"]
+
+
+def test_the_version_is_shown(hitl: Hitl) -> None:
+    assert hitl.ok("--version").startswith("hitl 0.")
+
+
+def test_help_needs_no_server_and_names_every_command(hitl: Hitl) -> None:
+    shown = hitl.ok("--help")
+    for command in (
+        "worker",
+        "start",
+        "pending",
+        "approve",
+        "reject",
+        "status",
+        "wait",
+        "cancel",
+        "demo",
+        "doctor",
+    ):
+        assert command in shown
+    assert not hitl.database.exists()
+
+
+def test_pending_watch_shows_a_change_when_it_happens(hitl: Hitl) -> None:
+    hitl.worker()
+    watching = hitl.popen("pending", "--watch", "--json")
+    assert watching.stdout is not None
+    try:
+        assert json.loads(watching.stdout.readline()) == []
+        hitl.ok("start", "hitl-001")
+        assert [item["id"] for item in json.loads(watching.stdout.readline())] == ["hitl-001:1"]
+        hitl.ok("approve", "hitl-001")
+        assert json.loads(watching.stdout.readline()) == []
+    finally:
+        watching.send_signal(signal.SIGINT)
+        watching.communicate()
+    assert watching.returncode == 0

@@ -1,0 +1,86 @@
+"""The README's commands are run as they stand, and what they print is compared."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.conftest import HITL, wait_until
+
+if TYPE_CHECKING:
+    from tests.conftest import Hitl
+
+README = Path(__file__).parents[2] / "README.md"
+BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+VARYING = [
+    (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"), "INSTANT"),
+    (re.compile(r"\d\d:\d\d:\d\d"), "TIME"),
+    (re.compile(r"\b\d+(ms|[dhms])( \d+[hms])?\b"), "DURATION"),
+    (re.compile(r"sqlite:////\S+/hitl\.db"), "FILE"),
+    (re.compile(r" +"), " "),
+]
+"""What differs from run to run, and what it is compared as."""
+
+
+def settled(text: str) -> list[str]:
+    """Return the lines, with what varies replaced."""
+    for pattern, name in VARYING:
+        text = pattern.sub(name, text)
+    return [line.strip() for line in text.strip().splitlines()]
+
+
+def commands(block: str) -> list[tuple[str, str]]:
+    """Return each command of a console block with the output it is shown to have."""
+    parts = re.split(r"^\$ ", block, flags=re.MULTILINE)
+    return [(part.partition("\n")[0], part.partition("\n")[2]) for part in parts if part.strip()]
+
+
+def wait_for_state(hitl: Hitl, command: list[str]) -> None:
+    """Wait for what the reader of the README would have seen before typing the next command."""
+    if command[0] == "start":
+        wait_until(lambda: hitl.json("status", command[1])["state"] != "running")
+        wait_until(lambda: "a worker" not in str(hitl.json("status", command[1])["waits_for"]))
+    if command[0] == "approve":
+        wait_until(lambda: hitl.json("status", command[1].partition(":")[0])["state"] == "completed")
+
+
+def test_every_command_of_the_readme_prints_what_the_readme_shows(hitl: Hitl) -> None:
+    hitl.env["HITL_AS"] = "you"
+    worker = None
+    shown = ""
+    for kind, block in BLOCK.findall(README.read_text()):
+        if kind == "python":
+            name = block.partition("\n")[0].removeprefix("# ")
+            (hitl.folder / name).write_text(block)
+            continue
+        for line, expected in commands(block):
+            command = shlex.split(line)[1:]
+            if command[0] == "worker":
+                if worker is not None:
+                    worker.stop()
+                worker, shown = hitl.worker(*command[1:]), expected
+                continue
+            done = subprocess.run(
+                [HITL, *command],
+                env=hitl.env,
+                cwd=hitl.folder,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT if "hitl: " in expected else subprocess.DEVNULL,
+                text=True,
+                check=False,
+            )
+            assert settled(done.stdout) == settled(expected), line
+            wait_for_state(hitl, command)
+        if worker is not None and block.startswith("$ hitl start"):
+            check_worker_lines(worker, shown)
+
+
+def check_worker_lines(worker: object, shown: str) -> None:
+    """Compare what the worker has printed, as far as the README shows it."""
+    lines = worker.lines  # type: ignore[attr-defined]
+    wait_until(lambda: len(lines) >= len(settled(shown)))
+    assert settled("\n".join(lines))[: len(settled(shown))] == settled(shown)

@@ -1,0 +1,52 @@
+"""Settings: which source wins."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hitl_cli.errors import BadInput
+from hitl_cli.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_flag_wins_over_the_environment_over_the_file_over_the_default(tmp_path: Path) -> None:
+    (tmp_path / "hitl.toml").write_text('group = "file"\n')
+    assert Settings({"HITL_GROUP": "env"}, tmp_path).group("flag").value == "flag"
+    assert Settings({"HITL_GROUP": "env"}, tmp_path).group().value == "env"
+    assert Settings({}, tmp_path).group().value == "file"
+    assert Settings({}, tmp_path).workflow().value == "approval"
+
+
+def test_the_nearest_file_above_is_read(tmp_path: Path) -> None:
+    deep = tmp_path / "a" / "b"
+    deep.mkdir(parents=True)
+    (tmp_path / "hitl.toml").write_text('group = "far"\n')
+    assert Settings({}, deep).group().value == "far"
+    (tmp_path / "a" / "pyproject.toml").write_text("[project]\nname = 'x'\n")
+    assert Settings({}, deep).group().value == "far"
+    (tmp_path / "a" / "pyproject.toml").write_text("[tool.hitl]\ngroup = 'near'\n")
+    assert Settings({}, deep).group().value == "near"
+
+
+def test_the_resonate_variable_names_the_server_too(tmp_path: Path) -> None:
+    assert Settings({"RESONATE_URL": "http://a"}, tmp_path).server().source == "RESONATE_URL"
+    both = {"RESONATE_URL": "http://a", "HITL_SERVER": "http://b"}
+    assert Settings(both, tmp_path).server().value == "http://b"
+
+
+def test_an_apps_path_is_taken_from_the_files_folder(tmp_path: Path) -> None:
+    (tmp_path / "hitl.toml").write_text('app = ["flows.py", "package.flows"]\n')
+    deep = tmp_path / "deep"
+    deep.mkdir()
+    apps = [app.value for app in Settings({}, deep).apps([])]
+    assert apps == [str(tmp_path / "flows.py"), "package.flows"]
+
+
+def test_what_makes_no_sense_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "hitl.toml").write_text("gruop = 'x'\n")
+    with pytest.raises(BadInput, match="gruop"):
+        Settings({}, tmp_path)
