@@ -27,12 +27,12 @@ RENEWALS_PER_LEASE = 3
 
 
 class LeaseKeeper:
-    """Renews what is held, every third of a lease."""
+    """Renews what is held, every third of a lease, and gives it back in the end."""
 
     def __init__(
         self, open_client: Callable[[], Client], pid: str, lease_s: float, ended: Callable[[str], None]
     ) -> None:
-        """`open_client` is called in the thread; `ended` is told of each execution that ends."""
+        """`open_client` is called in the thread that uses it; `ended` is told of each execution that ends."""
         self._open_client = open_client
         self._pid = pid
         self._interval_s = lease_s / RENEWALS_PER_LEASE
@@ -67,6 +67,22 @@ class LeaseKeeper:
         """Return the tasks whose executions go on, with the versions they are held at."""
         with self._lock:
             return dict(self._held)
+
+    def give_back(self) -> None:
+        """Release what is held, so that others need not wait for the leases to lapse.
+
+        Blocks, and so is not for the event loop; it works while that is blocked.
+        """
+        releases = [
+            Request("task.release", {"id": id, "version": version}) for id, version in self.held().items()
+        ]
+        if not releases:
+            return
+        try:
+            with self._open_client() as client:
+                client.call_many(releases)
+        except HitlError as error:
+            logger.warning("what was in hand could not be given back: %s", error)
 
     def _run(self) -> None:
         client: Client | None = None

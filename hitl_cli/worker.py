@@ -15,17 +15,13 @@ import msgspec
 from msgspec import Struct
 from resonate import observability as sdk_events
 from resonate.resonate import Resonate
-from resonate_base import ResonateError
 
 from hitl_cli.activity import Event, Watched
 from hitl_cli.apps import register_app
 from hitl_cli.builtin import WORKFLOWS
-from hitl_cli.client import Request
 from hitl_cli.connect import connect, worker_link
 from hitl_cli.engine.server import now_ms
-from hitl_cli.errors import HitlError
 from hitl_cli.leases import LeaseKeeper
-from hitl_cli.remote import send
 from hitl_cli.runs import DEFAULT_GROUP
 from hitl_cli.wire import Call, decode
 
@@ -200,22 +196,13 @@ class Worker:
             try:
                 await asyncio.wait_for(self._idle.wait(), GRACE_S)
             except TimeoutError:
-                await self._give_back()
+                await asyncio.to_thread(self.give_back)
                 return
         await self._resonate.stop()
 
-    async def _give_back(self) -> None:
-        """Release what is still in hand, so that another worker need not wait for the leases to lapse."""
-        assert self._link is not None  # noqa: S101
-        for id, version in self._keeper.held().items():
-            try:
-                await send(
-                    self._link.network,
-                    Request("task.release", {"id": id, "version": version}),
-                    self._options.token,
-                )
-            except (HitlError, ResonateError) as error:
-                logger.warning("%s could not be given back: %s", id, error)
+    def give_back(self) -> None:
+        """Release what is still in hand. Blocks, and so is not for the event loop."""
+        self._keeper.give_back()
 
 
 class _TaskId(Struct, frozen=True):
@@ -258,12 +245,21 @@ async def _run_worker(
         if signaled:
             os._exit(0)
         signaled = True
-        # A step that blocks the event loop would block the worker's end as well.
-        guard = threading.Timer(GRACE_S + 2, os._exit, [0])
-        guard.daemon = True
-        guard.start()
+        guard(worker)
         worker.stop()
 
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, on_signal)
     await worker.run(serving)
+
+
+def guard(worker: Worker) -> None:
+    """End the process soon after the grace, even if a step blocks the event loop or the server is gone."""
+
+    def end() -> None:
+        worker.give_back()
+        os._exit(0)
+
+    for timer in (threading.Timer(GRACE_S + 1, end), threading.Timer(GRACE_S + 2, os._exit, [0])):
+        timer.daemon = True
+        timer.start()
