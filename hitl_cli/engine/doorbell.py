@@ -14,6 +14,7 @@ import random
 import select
 import socket
 import stat
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -30,6 +31,10 @@ QUIET_POLL_S = 0.02
 WATCHERS = ""
 """The group of those who watch promises settle, and take no messages."""
 
+STILL_NS = 1_000_000_000
+"""How long a folder must have been unchanged before its listing is believed. A folder's time of change
+moves in ticks of some milliseconds, so two changes in one tick look like one."""
+
 SOCKET_PATH_MAX = 100
 """Bytes that every system allows in a socket's address (Linux 107, macOS 103)."""
 
@@ -44,7 +49,7 @@ class Bell:
 
     def __init__(self, database: Path, group: str, name: str) -> None:
         """Hang a bell for `group` (WATCHERS, or a worker group); `name` tells it from the others."""
-        self._path = bells_folder(database) / f"{quote(group, safe='')}~{quote(name, safe='')}"
+        self._path = bells_folder(database) / f"{quoted(group)}~{quoted(name)}"
         self._socket = bind(self._path)
 
     @property
@@ -109,8 +114,8 @@ class Ringer:
         """Whether a live process takes messages for the group. True where there are no bells to ask."""
         if self._socket is None or not self._folder.is_dir():
             return self._socket is None
-        quoted = quote(group, safe="")
-        return any(self._send(quoted, name) for other, name in list(self._list()) if other == quoted)
+        wanted = quoted(group)
+        return any(self._send(wanted, name) for other, name in list(self._list()) if other == wanted)
 
     def close(self) -> None:
         """Release the socket."""
@@ -124,7 +129,8 @@ class Ringer:
         except FileNotFoundError:
             return []
         if changed_at != self._listed_at:
-            self._listed_at = changed_at
+            still = time.time_ns() - changed_at > STILL_NS
+            self._listed_at = changed_at if still else -1
             self._bells = list(bells_in(self._folder))
         return self._bells
 
@@ -150,7 +156,12 @@ def bell_of(address: str) -> tuple[str, str]:
     """Return group and name of the bell of an address; the name is '' where any of the group will do."""
     kind, _, rest = address.removeprefix("poll://").partition("@")
     group, _, name = rest.partition("/")
-    return quote(group, safe=""), quote(name, safe="") if kind == "uni" else ""
+    return quoted(group), quoted(name) if kind == "uni" else ""
+
+
+def quoted(text: str) -> str:
+    """Return the text as a part of a file's name, without '~', which parts group and name."""
+    return quote(text, safe="").replace("~", "%7E")
 
 
 def bells_in(folder: Path) -> Iterator[tuple[str, str]]:

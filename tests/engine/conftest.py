@@ -122,6 +122,11 @@ class Engine:
         data = self.ok("promise.create", id=id, timeoutAt=self.clock.now + life, tags=tags)
         return data["promise"]
 
+    def hold_again(self, id: str) -> Any:
+        """Send task.create for a task that exists, and return the answer's data."""
+        create = {"id": id, "timeoutAt": self.clock.now + LIFE_MS, "tags": TARGETED}
+        return self.ok("task.create", pid="w1", ttl=LEASE_MS, action=action("promise.create", create))
+
     def hold(self, id: str, pid: str = "w1", ttl: int = LEASE_MS, life: int = LIFE_MS) -> Any:
         """Create a task that is held from its birth, and return its record."""
         create = {"id": id, "timeoutAt": self.clock.now + life, "tags": TARGETED}

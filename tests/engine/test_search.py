@@ -1,0 +1,214 @@
+"""promise.search and task.search, which the specification leaves open: docs/protocol.md defines them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.engine.conftest import EXTERNAL, INTERNAL, START_MS, TARGETED, TIMER, Clock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.engine.conftest import Engine
+
+
+def found(engine: Engine, **data: Any) -> list[str]:
+    """Return the ids on the first page of a promise.search."""
+    return [promise["id"] for promise in engine.ok("promise.search", **data)["promises"]]
+
+
+def pages(engine: Engine, kind: str, field: str, **data: Any) -> list[list[str]]:
+    """Return the ids of every page of a search."""
+    got = []
+    answer = engine.ok(kind, **data)
+    while True:
+        got.append([record["id"] for record in answer[field]])
+        if "cursor" not in answer:
+            return got
+        answer = engine.ok(kind, **data, cursor=answer["cursor"])
+
+
+def test_a_search_of_nothing_finds_nothing(engine: Engine) -> None:
+    assert engine.send("promise.search") == (200, {"promises": []})
+    assert engine.send("task.search") == (200, {"tasks": []})
+
+
+def test_a_search_shows_promises_as_get_does_in_order_of_creation(engine: Engine) -> None:
+    for id in ("b", "a", "c"):
+        engine.create(id)
+    engine.settle("a")
+
+    shown = engine.ok("promise.search")["promises"]
+
+    assert shown == [engine.promise(id) for id in ("b", "a", "c")]
+
+
+def test_the_newest_come_first_where_that_is_asked(engine: Engine) -> None:
+    for id in ("b", "a", "c"):
+        engine.create(id)
+
+    assert found(engine, sort="-created") == ["c", "a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("state", "ids"),
+    [
+        ("pending", ["open"]),
+        ("resolved", ["yes", "slept"]),
+        ("rejected", ["no"]),
+        ("rejected_canceled", ["off"]),
+        ("rejected_timedout", ["late", "late step"]),
+    ],
+)
+def test_a_search_by_state_finds_what_get_shows_in_that_state(
+    engine: Engine, state: str, ids: list[str]
+) -> None:
+    settled = {"yes": "resolved", "no": "rejected", "off": "rejected_canceled"}
+    for id in ("open", *settled):
+        engine.create(id)
+    for id, verdict in settled.items():
+        engine.settle(id, verdict)
+    engine.create("late", EXTERNAL, life=10)
+    engine.create("late step", INTERNAL, life=10)
+    engine.create("slept", TIMER, life=10)
+    engine.clock.advance(10)
+
+    assert found(engine, state=state) == ids
+    assert {promise["state"] for promise in engine.ok("promise.search", state=state)["promises"]} == {state}
+
+
+@pytest.mark.parametrize("sort", ["created", "-created"])
+@pytest.mark.parametrize("limit", [1, 2, 3, 6, 7, 100])
+def test_pages_hold_everything_once_and_in_order(engine: Engine, sort: str, limit: int) -> None:
+    ids = [f"p{n}" for n in range(6)]
+    for id in ids:
+        engine.create(id)
+
+    got = pages(engine, "promise.search", "promises", sort=sort, limit=limit)
+
+    assert [id for page in got for id in page] == (ids if sort == "created" else ids[::-1])
+    assert all(len(page) <= limit for page in got)
+    assert all(got)
+
+
+@pytest.mark.parametrize(("sort", "rest"), [("created", ["p2", "p3", "new"]), ("-created", ["p1", "p0"])])
+def test_a_page_is_stable_while_others_create_and_settle(engine: Engine, sort: str, rest: list[str]) -> None:
+    for n in range(4):
+        engine.create(f"p{n}")
+    first = engine.ok("promise.search", sort=sort, limit=2)
+    engine.create("new")
+    engine.settle("p0")
+
+    assert found(engine, sort=sort, limit=10, cursor=first["cursor"]) == rest
+
+
+@pytest.mark.parametrize("cursor", ["x", "-1", "1.5", "", "9" * 19, "1; DROP TABLE promises"])
+def test_a_cursor_that_no_search_gave_is_refused(engine: Engine, cursor: str) -> None:
+    assert engine.status("promise.search", cursor=cursor) == 400
+    assert engine.status("task.search", cursor=cursor) == 400
+
+
+@pytest.mark.parametrize("limit", [0, -1, 10_001, "many"])
+def test_a_limit_out_of_range_is_refused(engine: Engine, limit: Any) -> None:
+    assert engine.status("promise.search", limit=limit) == 400
+    assert engine.status("task.search", limit=limit) == 400
+
+
+def test_a_search_by_tags_finds_what_has_them_all(engine: Engine) -> None:
+    engine.create("both", EXTERNAL | {"hitl:key": "a'b\"c", "colour": "red"})
+    engine.create("one", EXTERNAL | {"colour": "red"})
+    engine.create("other", EXTERNAL | {"colour": "redder"})
+
+    assert found(engine, tags={"colour": "red"}) == ["both", "one"]
+    assert found(engine, tags={"colour": "red", "hitl:key": "a'b\"c"}) == ["both"]
+    assert found(engine, tags={"colour": "blue"}) == []
+
+
+def test_a_search_for_what_waits_finds_bare_promises_of_the_npm_sdk_too(engine: Engine) -> None:
+    engine.create("run", TARGETED)
+    engine.create("step", INTERNAL)
+    engine.create("sleep", TIMER | TARGETED)
+    engine.create("ask", EXTERNAL)
+    engine.create("npm", {"resonate:scope": "global"})
+    engine.create("answered", EXTERNAL)
+    engine.settle("answered")
+
+    assert found(engine, state="pending", tags={"resonate:external": "true"}) == ["ask", "npm"]
+
+
+def test_a_search_for_runs_finds_what_starts_a_lineage_and_has_a_task(engine: Engine) -> None:
+    engine.create("run", TARGETED)
+    engine.create("run:1", TARGETED)
+    engine.create("plain", EXTERNAL)
+    engine.create("sleep", TIMER | TARGETED)
+
+    assert found(engine, root=True) == ["run"]
+
+
+def test_a_search_by_origin_finds_the_lineage_and_not_its_neighbours(engine: Engine) -> None:
+    for id in ("run", "run:1", "run:1.2", "run2", "run;x", "ru", "run-1:1", "rum:1"):
+        engine.create(id, EXTERNAL | {"resonate:origin": "run"})
+
+    assert found(engine, tags={"resonate:origin": "run"}) == ["run", "run:1", "run:1.2"]
+    assert found(engine, tags={"resonate:origin": "run"}, sort="-created", limit=1) == ["run:1.2"]
+
+
+def test_what_a_search_showed_as_settled_stays_so_where_the_clock_is_behind(
+    open_engine: Callable[[Clock], Engine],
+) -> None:
+    ahead, behind = open_engine(Clock(START_MS + 50)), open_engine(Clock(START_MS))
+    behind.create("step", INTERNAL, life=20)
+
+    assert [p["state"] for p in ahead.ok("promise.search")["promises"]] == ["rejected_timedout"]
+
+    assert behind.settle("step")["state"] == "rejected_timedout"
+
+
+def test_what_a_preload_showed_as_settled_stays_so_where_the_clock_is_behind(
+    open_engine: Callable[[Clock], Engine],
+) -> None:
+    ahead, behind = open_engine(Clock(START_MS + 50)), open_engine(Clock(START_MS))
+    behind.hold("t")
+    behind.fence("t", 1, "promise.create", id="t:1", timeoutAt=START_MS + 20, tags=INTERNAL)
+    behind.fulfill("t", 1)
+
+    preload = ahead.hold_again("t")["preload"]
+    assert [promise["state"] for promise in preload] == ["rejected_timedout"]
+
+    assert behind.settle("t:1")["state"] == "rejected_timedout"
+
+
+def test_a_task_search_finds_tasks_by_state_page_by_page(engine: Engine) -> None:
+    for n in range(5):
+        engine.create(f"t{n}", TARGETED)
+    engine.acquire("t1", 0)
+    engine.ok("task.halt", id="t3")
+
+    assert pages(engine, "task.search", "tasks", limit=2) == [["t0", "t1"], ["t2", "t3"], ["t4"]]
+    assert pages(engine, "task.search", "tasks", state="pending", limit=2) == [["t0", "t2"], ["t4"]]
+    assert engine.ok("task.search", state="acquired")["tasks"] == [engine.task("t1")]
+
+
+@pytest.mark.parametrize(
+    ("data", "index"),
+    [
+        ({"state": "pending", "tags": {"resonate:external": "true"}}, "promises_open"),
+        ({"root": True}, "promises_root"),
+        ({"root": True, "sort": "-created", "state": "rejected"}, "promises_root"),
+        ({"root": True, "state": "pending"}, "promises_live"),
+        ({"tags": {"resonate:origin": "run"}}, "sqlite_autoindex_promises"),
+    ],
+)
+def test_what_people_list_is_read_from_an_index_whatever_else_is_stored(
+    engine: Engine, data: dict[str, Any], index: str
+) -> None:
+    statements: list[str] = []
+    engine.server.store._db.set_trace_callback(statements.append)
+    engine.ok("promise.search", **data)
+    [search] = [sql for sql in statements if "LIMIT" in sql and "ORDER BY p.seq" in sql.replace("+", "")]
+
+    plan = [row["detail"] for row in engine.stored(f"EXPLAIN QUERY PLAN {search}")]
+
+    assert any(index in step for step in plan), plan
