@@ -64,6 +64,12 @@ def start_blocked(client: EmbeddedClient, path: Path, count: int, prefix: str) -
     return time.perf_counter() - began
 
 
+def start_blocked_by(client: EmbeddedClient, path: Path, count: int, workflow: str) -> None:
+    """Start runs of a workflow and wait until all have blocked."""
+    start_many(client, [RunSpec(id=f"{workflow}-{n:06}", workflow=workflow) for n in range(count)])
+    wait_for(lambda: suspended_count(path) >= count)
+
+
 def blocked(client: EmbeddedClient, id: str) -> bool:
     """Whether a run waits for a person."""
     return any(p.is_blocking for p in search(client, tags={"resonate:origin": id}, state="pending"))

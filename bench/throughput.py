@@ -48,9 +48,7 @@ def measure(blocked: int) -> tuple[float, float]:
                     for n in range(at, at + BATCH)
                 ]
             )
-        sent = time.perf_counter() - began
         wait_for(lambda: live_count(path) <= blocked + 100 - DECISIONS)
-        print("sent", sent)
         return starts, DECISIONS / (time.perf_counter() - began)
 
 

@@ -1,0 +1,80 @@
+"""`hitl pending` with 1,000 waiting among 100,000 finished, against importing its libraries alone."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from bench.setup import database
+from hitl_cli.client import Request
+from hitl_cli.embedded import EmbeddedClient
+from hitl_cli.runs import RunSpec, create_request
+from hitl_cli.wire import encode
+
+WAITING = 1_000
+FINISHED = 100_000
+PAIRS = 15
+BATCH = 2_000
+YEAR_MS = 365 * 86_400_000
+HITL = str(Path(sys.executable).with_name("hitl"))
+
+
+def fill(client: EmbeddedClient, count: int, *, finished: bool, prefix: str) -> None:
+    """Create runs that have asked a person, and end them where `finished`."""
+    until = client.now() + YEAR_MS
+    for at in range(0, count, BATCH):
+        ids = [f"{prefix}-{n:06}" for n in range(at, min(at + BATCH, count))]
+        requests = [create_request(RunSpec(id=id), "default", until, "bench") for id in ids]
+        tags = {"resonate:external": "true", "resonate:scope": "global"}
+        requests += [
+            Request(
+                "promise.create",
+                {
+                    "id": f"{id}:1",
+                    "timeoutAt": until,
+                    "tags": {**tags, "resonate:origin": id, "resonate:parent": id},
+                },
+            )
+            for id in ids
+        ]
+        if finished:
+            settled = {"state": "resolved", "value": encode(True)}
+            requests += [
+                Request("promise.settle", {"id": each, **settled}) for id in ids for each in (f"{id}:1", id)
+            ]
+        client.call_many(requests)
+
+
+def seconds(command: list[str], env: dict[str, str]) -> float:
+    """Return the wall time of a command."""
+    began = time.perf_counter()
+    subprocess.run(command, env=env, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    """Measure in pairs, one after the other, and print the median of the ratios."""
+    with database() as path:
+        with EmbeddedClient(path) as client:
+            fill(client, FINISHED, finished=True, prefix="old")
+            fill(client, WAITING, finished=False, prefix="new")
+        env = {**os.environ, "HITL_SERVER": f"sqlite:///{path}"}
+        imports = [sys.executable, "-c", "import typer, rich.table"]
+        for name, command in (
+            ("hitl pending", [HITL, "pending"]),
+            ("hitl pending --all --json", [HITL, "pending", "--all", "--json"]),
+            ("hitl status", [HITL, "status"]),
+        ):
+            seconds(command, env)
+            pairs = [(seconds(command, env), seconds(imports, env)) for _ in range(PAIRS)]
+            ratio = statistics.median(one / other for one, other in pairs)
+            wall = statistics.median(one for one, _ in pairs)
+            print(f"{name}: {ratio:.2f} times the imports alone ({wall * 1_000:.0f} ms)", flush=True)
+
+
+if __name__ == "__main__":
+    main()
