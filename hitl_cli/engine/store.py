@@ -10,6 +10,7 @@ import contextlib
 import os
 import sqlite3
 import stat
+import time
 from contextlib import contextmanager
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,9 @@ APPLICATION_ID = 0x6869746C
 LOCK_WAIT_S = 20.0
 """How long a transaction waits for another process's. One takes milliseconds; this is for a machine
 that is suspended or very busy."""
+
+LOCK_LOOK_S = 0.005
+"""How long to leave a lock alone that SQLite itself does not wait for."""
 
 CACHE_KIB = 64 * 1024
 CHECKPOINT_PAGES = 4_000
@@ -124,8 +128,14 @@ class Store:
             raise
 
     def _open(self) -> None:
+        # Closing a refused file must not write the log that another program left into it.
+        log = self.path.with_name(self.path.name + "-wal")
+        self._db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, log.exists())
+        self._db.execute("BEGIN")  # one look: another process may be creating the file
         refuse_foreign(self._db, self.path)
-        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("COMMIT")
+        self._db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, False)
+        write_ahead(self._db)
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         self._db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
@@ -407,6 +417,20 @@ def refuse_foreign(db: sqlite3.Connection, path: Path) -> None:
         raise FileUnusable(f"{path} is a database of another program, not hitl's. Name another file.")
     if version > len(migrations()):
         raise FileUnusable(f"{path} was written by a newer hitl (format {version}). Upgrade hitl to use it.")
+
+
+def write_ahead(db: sqlite3.Connection) -> None:
+    """Switch the file to a write-ahead log. SQLite does not wait for another process that does the same."""
+    end = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            time.sleep(LOCK_LOOK_S)
+        else:
+            return
 
 
 def migrations() -> list[str]:
