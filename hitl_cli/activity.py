@@ -6,6 +6,7 @@ reads the few requests that mark the life of a run.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from resonate_base import Network
+
+logger = logging.getLogger(__name__)
 
 type EventKind = Literal["started", "resumed", "waiting", "completed", "failed", "unknown"]
 
@@ -145,8 +148,16 @@ class Watched:
     async def send(self, req: str, headers: dict[str, str] | None = None) -> str:
         """Pass a request on, and look at it and its answer."""
         answer = await self._network.send(req, headers)
+        try:
+            self._look(req, answer)
+        except msgspec.MsgspecError as error:
+            # Another server may answer in a shape that is new to us: the report suffers, the run must not.
+            logger.debug("an answer was not understood: %s", error)
+        return answer
+
+    def _look(self, req: str, answer: str) -> None:
         if req.startswith(FENCE):
-            if '"resonate:timer"' not in req and ('"resonate:external"' in req):
+            if '"resonate:external"' in req:
                 self._created(answer)
         elif req.startswith(ACQUIRE):
             self._acquired(req, answer)
@@ -156,7 +167,6 @@ class Watched:
             self._fulfilled(answer)
         elif req.startswith(RELEASE):
             self._not_held(_ref.decode(req).data.id)
-        return answer
 
     def _created(self, answer: str) -> None:
         if status(answer) == OK:

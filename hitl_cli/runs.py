@@ -291,9 +291,13 @@ def with_waits(run: Run, task: Task | None, below: Sequence[Promise], now: int) 
 
 
 def tree(client: Client, id: str) -> Node:
-    """Return a run with all its steps below it, in the order in which they were created. Raises NotFound."""
-    root = known(client, id)
-    promises = [p for p in search(client, tags={"resonate:origin": root.origin}) if p.id != root.id]
+    """Return a run with all its steps below it, in the order in which they were created.
+
+    The id of a step shows the run that it belongs to. Raises NotFound.
+    """
+    named = known(client, id)
+    root = get_promise(client, named.origin) or named
+    promises = [p for p in search(client, tags={"resonate:origin": root.id}) if p.id != root.id]
     nodes = {p.id: Node(promise=p, kind=kind_of(p), children=[]) for p in [root, *promises]}
     for promise in promises:
         parent = nodes.get(promise.tags.get("resonate:parent", ""), nodes[root.id])

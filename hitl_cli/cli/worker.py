@@ -114,7 +114,8 @@ def reporter() -> Callable[[Event], None]:
     colored = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
     def report(event: Event) -> None:
-        kind = typer.style(event.event, fg=colors[event.event]) if colored else event.event
+        kind = "left to others" if event.event == "unknown" else event.event
+        kind = typer.style(kind, fg=colors[event.event]) if colored else kind
         print(f"{clock_time(event.at)} {event.workflow} {kind}{detail(event)}", flush=True)
 
     return report

@@ -167,3 +167,11 @@ def test_the_tree_of_a_run_shows_its_steps_and_who_answered(hitl: Hitl) -> None:
         ("a:1", "person", "resolved"),
         ("a:2", "step", "resolved"),
     ]
+
+
+def test_the_id_of_a_step_shows_the_run_it_belongs_to(hitl: Hitl) -> None:
+    hitl.worker()
+    hitl.ok("start", "a")
+    hitl.waiting()
+    assert hitl.json("status", "a:1")["id"] == "a"
+    assert [step["id"] for step in hitl.json("status", "a:1")["steps"]] == ["a:1", "a:2"]
