@@ -1,0 +1,51 @@
+"""Processes that are killed from inside, at a moment that no kill from outside would hit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+from hitl_cli import inbox
+from hitl_cli.embedded import EmbeddedClient
+from hitl_cli.engine.server import Server, encode_request
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def die() -> None:
+    """End as by kill -9: nothing is cleaned up and nobody is told."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def approve_and_die_unheard(database: Path, id: str) -> None:
+    """Settle a promise, and be killed once that is committed and before anybody could be told."""
+    server = Server(database)
+    settlement = {"id": id, "state": "resolved", "value": {"headers": {"hitl:by": "ada"}}}
+    server.turn([encode_request("promise.settle", settlement)])
+    die()
+
+
+class Mortal(sqlite3.Connection):
+    """A connection that executes so many statements and dies at the next."""
+
+    statements_left: int | None = None
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        if Mortal.statements_left is not None:
+            if Mortal.statements_left == 0:
+                die()
+            Mortal.statements_left -= 1
+        return super().execute(sql, parameters)
+
+
+def approve_and_die_at(database: Path, id: str, statement: int) -> None:
+    """Approve a promise, and be killed in place of the nth statement that this takes."""
+    with patch("sqlite3.connect", partial(sqlite3.connect, factory=Mortal)):
+        client = EmbeddedClient(database)
+    Mortal.statements_left = statement
+    inbox.decide(client, id, inbox.approval(by="ada", via="test"))
