@@ -189,10 +189,25 @@ def test_a_folder_in_place_of_the_file_is_refused(tmp_path: Path) -> None:
 
 
 @needs_permissions
-def test_a_file_that_may_not_be_written_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_may_only_be_read_can_be_read_and_a_write_is_refused_with_what_to_do(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "hitl.db"
     Server(path, Clock()).close()
     path.chmod(0o400)
+
+    with closing(Server(path, Clock())) as server:
+        answer = server.turn([request("promise.get", {"id": "p"})]).answers[0]
+        assert status_of(answer) == 404
+        with pytest.raises(StorageFailed, match="cannot be written"):
+            server.turn([request("promise.create", {"id": "p", "timeoutAt": START_MS + 1})])
+
+
+@needs_permissions
+def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "hitl.db"
+    Server(path, Clock()).close()
+    path.chmod(0)
 
     assert "cannot be written" in refusal(path)
 
@@ -305,12 +320,12 @@ def test_a_request_that_fails_does_not_undo_its_neighbours(engine: Engine, malfo
 
     turn = engine.server.turn([create("a"), malformed, create("b")])
 
-    statuses = [engine_status(raw) for raw in turn.answers]
+    statuses = [status_of(raw) for raw in turn.answers]
     assert statuses == [200, 400, 200]
     assert [row["id"] for row in engine.stored("SELECT id FROM promises")] == ["a", "b"]
 
 
-def engine_status(raw: bytes) -> int:
+def status_of(raw: bytes) -> int:
     """Return the status of an answer."""
     status = json.loads(raw)["head"]["status"]
     assert isinstance(status, int)
