@@ -8,6 +8,7 @@ catalogue says of one step is said here of its sum.
 from __future__ import annotations
 
 import json
+import sqlite3
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from hitl_cli.engine.machine import deliverable
 from tests.engine.conftest import ADDRESS, Clock, Engine, Worker, action, request
@@ -34,7 +35,7 @@ TAGS: list[dict[str, str]] = [
 ]
 SETTABLE = ("resolved", "rejected", "rejected_canceled")
 
-ids = st.sampled_from(["a", "a:1", "b", "b:1", "c"])
+ids = st.sampled_from(["a", "b", "c", "c", "a:1"])
 targeted = st.sampled_from(["a", "b"])
 servers = st.sampled_from([0, 1])
 lives = st.sampled_from([-5, 0, 1, 10, 40, 200])
@@ -55,14 +56,18 @@ class Snapshot:
     unblocks: set[tuple[str, str]] = field(default_factory=set)
 
     @classmethod
-    def of(cls, engine: Engine) -> Snapshot:
+    def of(cls, db: sqlite3.Connection) -> Snapshot:
         """Read the file, past the engine."""
-        promises = {row["id"]: row for row in engine.stored("SELECT * FROM promises")}
+
+        def rows(table: str) -> list[dict[str, Any]]:
+            return [dict(row) for row in db.execute(f"SELECT * FROM {table}")]
+
+        promises = {row["id"]: row for row in rows("promises")}
         name = {row["seq"]: id for id, row in promises.items()}
-        tasks = {name[row["seq"]]: row for row in engine.stored("SELECT * FROM tasks")}
-        callbacks = engine.stored("SELECT * FROM callbacks")
-        listeners = engine.stored("SELECT * FROM listeners")
-        unblocks = engine.stored("SELECT * FROM unblocks")
+        tasks = {name[row["seq"]]: row for row in rows("tasks")}
+        callbacks = rows("callbacks")
+        listeners = rows("listeners")
+        unblocks = rows("unblocks")
         return cls(
             promises,
             tasks,
@@ -85,6 +90,8 @@ class Protocol(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         path = Path(self.folder.name) / "hitl.db"
         self.engines = [Engine(path, Clock(START_MS)) for _ in range(2)]
+        self.file = sqlite3.connect(path)
+        self.file.row_factory = sqlite3.Row
         self.before = Snapshot()
         self.now = 0
         self.shown_settled: dict[str, Any] = {}
@@ -93,6 +100,7 @@ class Protocol(RuleBasedStateMachine):
         self.granted: set[tuple[str, int]] = set()
 
     def teardown(self) -> None:
+        self.file.close()
         for engine in self.engines:
             engine.server.close()
         self.folder.cleanup()
@@ -113,44 +121,56 @@ class Protocol(RuleBasedStateMachine):
         """Return the version that the task is stored at."""
         return int(self.before.tasks.get(id, {"version": 0})["version"])
 
-    @initialize(server=servers)
-    def two_tasks_and_something_to_wait_for(self, server: int) -> None:
+    @initialize(
+        server=servers,
+        life=st.sampled_from([40, 150]),
+        awaits=st.booleans(),
+        listens=st.booleans(),
+        steps=st.booleans(),
+    )
+    def two_tasks_and_what_they_wait_for(
+        self, server: int, life: int, awaits: bool, listens: bool, steps: bool
+    ) -> None:
         for id in ("a", "b"):
-            create = {"id": id, "timeoutAt": START_MS + 150, "tags": TAGS[5]}
+            create = {"id": id, "timeoutAt": START_MS + life, "tags": TAGS[5]}
             self.send(server, "task.create", pid="w1", ttl=20, action=action("promise.create", create))
-        external = {"timeoutAt": START_MS + 60, "tags": TAGS[1]}
-        self.send(server, "promise.create", id="c", **external)
+        self.send(server, "promise.create", id="c", timeoutAt=START_MS + 60, tags=TAGS[1])
+        if listens:
+            self.send(server, "promise.register_listener", awaited="c", address=OTHER)
+        if steps:
+            step = action("promise.create", {"id": "a:1", "timeoutAt": START_MS + 10, "tags": {}})
+            self.send(server, "task.fence", id="a", version=1, action=step)
+        if awaits:
+            self.suspend_on(server, "b", "c")
+
+    def suspend_on(self, server: int, id: str, awaited: str) -> None:
+        """Suspend a task on one promise."""
+        actions = [action("promise.register_callback", {"awaited": awaited, "awaiter": id})]
+        self.send(server, "task.suspend", id=id, version=self.version(id), actions=actions)
 
     @rule(server=servers, ms=st.sampled_from([1, 4, 15, 50, -20]))
     def time_passes(self, server: int, ms: int) -> None:
         self.engines[server].clock.advance(ms)
 
-    @rule(server=servers, id=ids)
-    def look(self, server: int, id: str) -> None:
-        self.send(server, "promise.get", id=id)
-        self.send(server, "task.get", id=id)
+    @rule(server=servers, id=ids, kind=st.sampled_from(["promise.get", "task.get"]))
+    def look(self, server: int, id: str, kind: str) -> None:
+        self.send(server, kind, id=id)
 
     @rule(
-        server=servers,
-        state=st.sampled_from([None, "pending", "resolved", "rejected_timedout"]),
-        root=st.booleans(),
+        server=servers, state=st.sampled_from([None, "pending", "resolved", "rejected_timedout", "acquired"])
     )
-    def search(self, server: int, state: str | None, root: bool) -> None:
-        status, data = self.send(server, "promise.search", state=state, root=root)
+    def search(self, server: int, state: str | None) -> None:
+        kind = "task.search" if state == "acquired" else "promise.search"
+        status, data = self.send(server, kind, state=state)
         assert status == 200
-        assert all(state in {None, promise["state"]} for promise in data["promises"])
-
-    @rule(server=servers, state=st.sampled_from([None, "pending", "acquired", "suspended", "fulfilled"]))
-    def search_tasks(self, server: int, state: str | None) -> None:
-        status, data = self.send(server, "task.search", state=state)
-        assert status == 200
-        assert all(state in {None, task["state"]} for task in data["tasks"])
+        found = data.get("promises", []) + data.get("tasks", [])
+        assert all(state in {None, record["state"]} for record in found)
 
     @rule(server=servers, id=ids, life=lives, tags=st.sampled_from(TAGS))
     def create(self, server: int, id: str, life: int, tags: dict[str, str]) -> None:
         assert self.send(server, "promise.create", id=id, timeoutAt=self.now + life, tags=tags)[0] == 200
 
-    @rule(server=servers, id=ids, state=st.sampled_from([*SETTABLE, "pending", "rejected_timedout"]))
+    @rule(server=servers, id=ids, state=st.sampled_from([*SETTABLE, *SETTABLE, "rejected_timedout"]))
     def settle(self, server: int, id: str, state: str) -> None:
         status, _ = self.send(server, "promise.settle", id=id, state=state, value={"data": state})
         assert status in ({200, 404} if state in SETTABLE else {400})
@@ -159,7 +179,7 @@ class Protocol(RuleBasedStateMachine):
     def register_callback(self, server: int, awaited: str, awaiter: str) -> None:
         self.send(server, "promise.register_callback", awaited=awaited, awaiter=awaiter)
 
-    @rule(server=servers, awaited=ids, address=st.sampled_from([OTHER, ADDRESS, "nowhere"]))
+    @rule(server=servers, awaited=ids, address=st.sampled_from([OTHER, OTHER, ADDRESS, "nowhere"]))
     def register_listener(self, server: int, awaited: str, address: str) -> None:
         self.send(server, "promise.register_listener", awaited=awaited, address=address)
 
@@ -198,11 +218,9 @@ class Protocol(RuleBasedStateMachine):
         version = max(0, self.version(id) + off)
         self.send(server, "task.suspend", id=id, version=version, actions=actions)
 
-    @precondition(lambda self: "c" in self.before.promises)
-    @rule(server=servers, id=targeted, awaited=st.sampled_from(["c", "a", "b"]))
+    @rule(server=servers, id=targeted, awaited=st.sampled_from(["c", "c", "a", "b"]))
     def suspend_well(self, server: int, id: str, awaited: str) -> None:
-        actions = [action("promise.register_callback", {"awaited": awaited, "awaiter": id})]
-        self.send(server, "task.suspend", id=id, version=self.version(id), actions=actions)
+        self.suspend_on(server, id, awaited)
 
     @rule(server=servers, id=targeted, off=off_by, state=verdicts)
     def fulfill(self, server: int, id: str, off: int, state: str) -> None:
@@ -210,17 +228,9 @@ class Protocol(RuleBasedStateMachine):
         version = max(0, self.version(id) + off)
         self.send(server, "task.fulfill", id=id, version=version, action=settle)
 
-    @rule(server=servers, id=targeted, off=off_by)
-    def release(self, server: int, id: str, off: int) -> None:
-        self.send(server, "task.release", id=id, version=max(0, self.version(id) + off))
-
-    @rule(server=servers, id=ids)
-    def halt(self, server: int, id: str) -> None:
-        self.send(server, "task.halt", id=id)
-
-    @rule(server=servers, id=ids)
-    def go_on(self, server: int, id: str) -> None:
-        self.send(server, "task.continue", id=id)
+    @rule(server=servers, id=targeted, kind=st.sampled_from(["task.release", "task.halt", "task.continue"]))
+    def give_back(self, server: int, id: str, kind: str) -> None:
+        self.send(server, kind, id=id, version=self.version(id))
 
     @rule(server=servers, address=st.sampled_from([ADDRESS, OTHER]), room=st.sampled_from([0, 1, 5]))
     def fetch(self, server: int, address: str, room: int) -> None:
@@ -245,7 +255,7 @@ class Protocol(RuleBasedStateMachine):
 
     def check_step(self, now: int, messages: list[dict[str, Any]]) -> Snapshot:
         """Check what is stored now, by itself and beside what was stored before the turn."""
-        after = Snapshot.of(self.engines[0])
+        after = Snapshot.of(self.file)
         assert now >= self.now, "time goes back"
         if after != self.before:
             self.now = now  # an instant at which nothing was written is one that nobody can know of
@@ -424,8 +434,8 @@ def check_word_is_kept(a: Snapshot, b: Snapshot, messages: list[dict[str, Any]])
 
 
 Protocol.TestCase.settings = settings(
-    max_examples=40,
-    stateful_step_count=40,
+    max_examples=80,
+    stateful_step_count=50,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
