@@ -93,6 +93,7 @@ def test_what_a_stopped_worker_cannot_finish_is_taken_over_without_waiting_for_t
         at_the_gate(client, log, workflow)
         successor = start_worker(hitl, log, gate, "--lease", "1h")
         assert worker.stop() == 0
+        assert worker.errors == []
         wait_until(lambda: steps_run(log) == ["1", "2", "3", "3"])
         gate.touch()
         lines = read_lines(log)
