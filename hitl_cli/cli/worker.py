@@ -114,8 +114,8 @@ def reporter() -> Callable[[Event], None]:
     colored = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
     def report(event: Event) -> None:
-        kind = "left to others" if event.event == "unknown" else event.event
-        kind = typer.style(kind, fg=colors[event.event]) if colored else kind
+        said: str = "left to others" if event.event == "unknown" else event.event
+        kind = typer.style(said, fg=colors[event.event]) if colored else said
         print(f"{clock_time(event.at)} {event.workflow} {kind}{detail(event)}", flush=True)
 
     return report
