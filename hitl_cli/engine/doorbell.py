@@ -117,6 +117,10 @@ class Ringer:
         wanted = quoted(group)
         return any(self._send(wanted, name) for other, name in list(self._list()) if other == wanted)
 
+    def count(self, group: str) -> int:
+        """Return how many bells hang for the group; one whose process was killed may still be among them."""
+        return sum(1 for other, _ in self._list() if other == quoted(group))
+
     def close(self) -> None:
         """Release the socket."""
         if self._socket is not None:

@@ -28,6 +28,10 @@ logger = logging.getLogger(__name__)
 RETRY_S = 1.0
 """How long to wait before looking for messages again after the file failed."""
 
+SHARE_PAUSE_S = 0.002
+"""How long a worker that took work leaves what comes to the others of its group, if there are any.
+One that is awake anyway would else be faster, each time, than one that has to wake up first."""
+
 MAX_SLEEP_S = 3_600.0
 """The longest the loop is asked to sleep, whatever is due when."""
 
@@ -59,7 +63,7 @@ class EmbeddedConnection:
         self._path = path
         self._group = group
         self._pid = pid
-        self.room = room
+        self._free = room
         self.wants = wants
         self._addresses = (any_of(group), self.unicast())
         self._clock = clock
@@ -71,6 +75,8 @@ class EmbeddedConnection:
         self._due = 0
         self._failed = False
         self._seen = -1
+        self._peers = 0
+        self._may_take_at = 0.0
 
     # resonate_base.Source
 
@@ -123,7 +129,15 @@ class EmbeddedConnection:
         """Look for messages soon: there may be room for more."""
         self._ask_turn()
 
-    # engine.server.Subscriber, with room() and wants() above
+    # engine.server.Subscriber, with wants() above
+
+    def room(self) -> int:
+        """Return how many tasks to take now: what can start, or a part of it where others share the work."""
+        if not self._peers:
+            return self._free()
+        if asyncio.get_running_loop().time() < self._may_take_at:
+            return 0
+        return -(-self._free() // (self._peers + 1))
 
     def addresses(self) -> Sequence[str]:
         """Return the addresses whose messages are fetched here."""
@@ -154,6 +168,7 @@ class EmbeddedConnection:
         self._turn_asked = False
         queue, self._queue = self._queue, []
         subscribers = [self] if self._callbacks else []
+        self._peers = max(self._ringer.count(self._group) - 1, 0)
         try:
             turn = self._server.turn([request for request, _ in queue], subscribers)
         except EngineError as error:
@@ -172,15 +187,16 @@ class EmbeddedConnection:
         for delivery in turn.deliveries:
             for callback in self._callbacks:
                 callback(delivery.text)
+        if self._peers and turn.deliveries:
+            self._may_take_at = asyncio.get_running_loop().time() + SHARE_PAUSE_S
+            asyncio.get_running_loop().call_later(SHARE_PAUSE_S, self.poke)
         self._tell_others(turn)
         self._arm()
 
     def _tell_others(self, turn: Turn) -> None:
         """Ring those who have something to fetch, and everyone if something is due sooner than they know."""
         own = self._addresses if self._callbacks else ()
-        others = turn.offered.difference(own)
-        if turn.offered.intersection(own) and self.room() <= 0:
-            others |= turn.offered
+        others = turn.offered if self._peers else turn.offered.difference(own)
         self._ringer.ring(others, watchers=turn.settled, everyone=turn.sooner)
         self._due = turn.due
 

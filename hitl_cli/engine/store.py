@@ -33,8 +33,12 @@ LOCK_WAIT_S = 20.0
 """How long a transaction waits for another process's. One takes milliseconds; this is for a machine
 that is suspended or very busy."""
 
-LOCK_LOOK_S = 0.005
-"""How long to leave a lock alone that SQLite itself does not wait for."""
+LOCK_LOOK_S = 0.001
+"""How long to leave a lock alone before trying again. SQLite's own waiting backs off to 100 ms, and
+whoever has backed off that far gets no turn while others do."""
+
+PRIMARY_CODE = 0xFF
+"""The part of SQLite's extended result codes that names the kind of error."""
 
 CACHE_KIB = 64 * 1024
 CHECKPOINT_PAGES = 4_000
@@ -135,11 +139,12 @@ class Store:
         refuse_foreign(self._db, self.path)
         self._db.execute("COMMIT")
         self._db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, False)
-        write_ahead(self._db)
+        waiting(lambda: self._db.execute("PRAGMA journal_mode = WAL"))  # SQLite does not wait for this
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         self._db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         migrate(self._db, self.path)
+        self._db.execute("PRAGMA busy_timeout = 0")  # from here on, `waiting` waits
 
     def close(self) -> None:
         """Close the connection."""
@@ -157,9 +162,8 @@ class Store:
         Raises StorageFailed; NeedsWriting where `write` is False and something has to be written.
         """
         try:
-            self._db.execute("BEGIN IMMEDIATE" if write else "BEGIN")
             try:
-                tx = Transaction(self._db, clock, write=write)
+                tx = waiting(lambda: self._begin(clock, write=write))
                 yield tx
                 tx.remember_now()
                 self._db.execute("COMMIT")
@@ -170,6 +174,15 @@ class Store:
                 raise
         except sqlite3.Error as error:
             raise StorageFailed(explain(error, self.path)) from error
+
+    def _begin(self, clock: Callable[[], int], *, write: bool) -> Transaction:
+        """Begin a transaction and read the clock, which is when a reader first meets a lock."""
+        self._db.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+        try:
+            return Transaction(self._db, clock, write=write)
+        except sqlite3.Error:
+            self._db.execute("ROLLBACK")
+            raise
 
 
 class Transaction:
@@ -419,18 +432,16 @@ def refuse_foreign(db: sqlite3.Connection, path: Path) -> None:
         raise FileUnusable(f"{path} was written by a newer hitl (format {version}). Upgrade hitl to use it.")
 
 
-def write_ahead(db: sqlite3.Connection) -> None:
-    """Switch the file to a write-ahead log. SQLite does not wait for another process that does the same."""
+def waiting[T](action: Callable[[], T]) -> T:
+    """Do what another process may hold up for a moment, as soon as it no longer does."""
     end = time.monotonic() + LOCK_WAIT_S
     while True:
         try:
-            db.execute("PRAGMA journal_mode = WAL")
+            return action()
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+            if error.sqlite_errorcode & PRIMARY_CODE != sqlite3.SQLITE_BUSY or time.monotonic() > end:
                 raise
-            time.sleep(LOCK_LOOK_S)
-        else:
-            return
+        time.sleep(LOCK_LOOK_S)
 
 
 def migrations() -> list[str]:

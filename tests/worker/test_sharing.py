@@ -34,10 +34,6 @@ def test_two_workers_each_run_at_least_a_quarter_of_a_batch(hitl: Hitl) -> None:
     assert min(shares(hitl, ids, workers)) >= STARTS // 4
 
 
-@pytest.mark.xfail(
-    reason="SQLite backs off up to 100 ms from a lock, so a worker that met one gets no turn while others do",
-    strict=False,
-)
 def test_two_workers_each_run_at_least_a_quarter_of_what_is_started_one_by_one(hitl: Hitl) -> None:
     workers = [hitl.worker("--app", FEATURES) for _ in range(2)]
     ids = [f"r{n}" for n in range(STARTS)]
