@@ -73,6 +73,16 @@ def test_c1_deadlines_fire_by_themselves_for_external_promises_and_no_others(
     assert (stored != "pending") is fires
 
 
+def test_c1_an_internal_promise_does_not_fire_along_with_its_neighbours(engine: Engine) -> None:
+    engine.create("step", INTERNAL, life=10)
+    engine.create("p", EXTERNAL, life=10)
+    engine.clock.advance(10)
+
+    engine.turn()
+
+    assert engine.stored("SELECT id FROM promises WHERE state = 'pending'") == [{"id": "step"}]
+
+
 def test_c2_a_callback_cannot_attach_to_an_internal_promise(engine: Engine) -> None:
     engine.hold("w")
     engine.create("step", INTERNAL)

@@ -253,6 +253,19 @@ def test_a_suspended_task_is_held_by_nobody_and_not_on_offer(engine: Engine) -> 
     assert engine.acquire("t", 1)[0] == 409
 
 
+def test_suspending_forgets_what_settled_while_the_task_was_held(engine: Engine) -> None:
+    engine.hold("t")
+    for id in ("p", "q"):
+        engine.create(id)
+    engine.ok("promise.register_callback", awaited="p", awaiter="t")
+    engine.settle("p")
+    assert engine.task("t")["resumes"] == 1
+
+    engine.suspend("t", 1, "q")
+
+    assert engine.task("t")["resumes"] == 0
+
+
 def test_suspending_on_what_has_settled_is_a_redirect_and_the_task_stays_held(engine: Engine) -> None:
     engine.hold("t")
     for id in ("t:1", "t:2"):

@@ -190,6 +190,18 @@ def test_behind_a_backlog_of_deadlines_no_task_of_a_dead_promise_is_offered(engi
     assert engine.offers() == []
 
 
+def test_behind_a_backlog_of_deadlines_a_lapsed_lease_of_a_dead_promise_does_not_lapse_into_an_offer(
+    engine: Engine,
+) -> None:
+    engine.hold("t", ttl=5, life=9_000)
+    backlog(engine, EXTERNAL)
+
+    engine.turn()
+
+    assert engine.stored("SELECT state FROM tasks") == [{"state": "acquired"}]
+    assert engine.task("t")["state"] == "fulfilled"
+
+
 def test_behind_a_backlog_of_deadlines_a_task_search_shows_what_has_ended(engine: Engine) -> None:
     ids = backlog(engine, TARGETED)
 
