@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 import signal
+import sys
 import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 from resonate import observability as sdk_events
+from resonate.error import ApplicationError, SerializationError
 from resonate.resonate import Resonate
 
 from hitl_cli.activity import Event, Watched
@@ -126,11 +128,13 @@ class Worker:
             max_concurrent_tasks=options.concurrency,
             env={},
             observer=log_failures,
+            sleeper=pause,
             autostart=False,
         )
         try:
             workflows = self._register(self._resonate)
             self._resonate.start()
+            await asyncio.sleep(0)  # so that the bell hangs before anybody is told
             serving(Serving(server=self._link.name, group=options.group, pid=self._pid, workflows=workflows))
             await self._stop.wait()
             await self._wind_down()
@@ -215,6 +219,26 @@ class _ExecuteData(Struct, frozen=True):
 
 class _Execute(Struct, frozen=True):
     data: _ExecuteData
+
+
+async def pause(delay_s: float) -> None:
+    """Sleep before a step is tried again, and say why (resonate/context.py, invoke_with_retry).
+
+    Arguments that do not fit a function will not fit it later either: raising here ends the run.
+    """
+    error = sys.exception()
+    if error is not None:
+        if never_fits(error):
+            raise error
+        what = f"{type(error).__name__}: {error}"
+        logger.warning("a step failed and is tried again in %.0f s: %s", delay_s, what)
+    await asyncio.sleep(delay_s)
+
+
+def never_fits(error: BaseException) -> bool:
+    """Whether the arguments were not those of the function (resonate/durable.py, invoke)."""
+    miscounted = isinstance(error, ApplicationError) and isinstance(error.__cause__, TypeError)
+    return miscounted or isinstance(error, SerializationError)
 
 
 def log_failures(happened: sdk_events.Event) -> None:

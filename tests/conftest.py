@@ -61,6 +61,10 @@ class WorkerProcess:
         """Wait for a line that contains the text, and return it."""
         return wait_until(lambda: next((line for line in list(self.lines) if text in line), ""))
 
+    def complained(self, text: str) -> str:
+        """Wait for a line on stderr that contains the text, and return it."""
+        return wait_until(lambda: next((line for line in list(self.errors) if text in line), ""))
+
     def kill(self) -> None:
         """End it as a power failure would."""
         self.process.kill()

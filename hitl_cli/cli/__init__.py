@@ -1,5 +1,16 @@
 """The command line: `hitl`."""
 
-from hitl_cli.cli.app import main
+import sys
 
-__all__ = ["main"]
+INTERRUPTED = 130
+"""What a shell expects of a command that Ctrl-C ended."""
+
+
+def main() -> None:
+    """Run the command line. Ctrl-C ends it quietly, also while it is still being imported."""
+    try:
+        from hitl_cli.cli.app import run  # noqa: PLC0415
+
+        run()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

@@ -26,7 +26,6 @@ EXIT_CODES: Mapping[type[HitlError], int] = {
     Unreachable: 6,
 }
 UNEXPECTED = 1
-INTERRUPTED = 130
 
 COMMANDS = {
     "worker": ("worker:worker", "Workers"),
@@ -113,7 +112,7 @@ def options(
         os.environ["HITL_DEBUG"] = "1"
 
 
-def main() -> None:
+def run() -> None:
     """Run the command line; every failure becomes one sentence on stderr and an exit code."""
     try:
         app()
@@ -123,8 +122,6 @@ def main() -> None:
         # The reader has gone, as in `hitl pending | head -1`: nothing is wrong, and nothing more can be said.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - the one place where nothing gets past
         fail(
             f"unexpected error: {type(error).__name__}: {error} (run it with --debug and report it)",

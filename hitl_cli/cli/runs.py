@@ -81,6 +81,7 @@ def start(
     kwarg: Annotated[
         list[str] | None, typer.Option("--kwarg", "-k", metavar="NAME=VALUE", help="An argument by name.")
     ] = None,
+    no_args: Annotated[bool, typer.Option("--no-args", help="Give it no argument, not even the id.")] = False,
     group: Annotated[
         str | None,
         typer.Option(
@@ -116,11 +117,16 @@ def start(
         specs = read_specs(sys.stdin.buffer, name)
     elif id is None:
         raise BadInput("an id is missing: hitl start ID, for example hitl start hitl-001.")
+    elif args and no_args:
+        raise BadInput("--no-args and arguments cannot be given together.")
     else:
         kwargs = dict(read_kwarg(text) for text in kwarg or [])
         specs = [
             RunSpec(
-                id=id, workflow=name, args=[read_arg(arg) for arg in args] if args else None, kwargs=kwargs
+                id=id,
+                workflow=name,
+                args=[read_arg(arg) for arg in args or []] if args or no_args else None,
+                kwargs=kwargs,
             )
         ]
     with open_client(ctx, server, token) as client:

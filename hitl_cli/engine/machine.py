@@ -211,13 +211,19 @@ def new_task(promise: Promise, state: str, **fields: object) -> Task:
         seq=promise.seq,
         state="pending",
         version=0,
-        address=promise.target or "",
+        address=queue_of(promise.target or ""),
         pid=None,
         ttl=None,
         due=None,
         resumes=0,
     )
     return msgspec.structs.replace(task, state=state, **fields)
+
+
+def queue_of(target: str) -> str:
+    """Return the address whose takers are offered a task; `poll://any@group/pid` only prefers that pid."""
+    anycast = target.startswith("poll://any@")
+    return "/".join(target.split("/")[:3]) if anycast else target
 
 
 def delayed_until(req: PromiseCreate) -> int:

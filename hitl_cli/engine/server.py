@@ -6,6 +6,7 @@ messages as far as the subscribers have room. It is synchronous; `network` batch
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from hitl_cli.engine import machine, records
+from hitl_cli.engine.errors import EngineError
 from hitl_cli.engine.records import (
     Answer,
     ExecuteData,
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
     from hitl_cli.engine.records import Message, Promise
     from hitl_cli.engine.store import Transaction
+
+logger = logging.getLogger(__name__)
 
 FIRE_LIMIT = 500
 """Due steps fired in one turn, so that a backlog of deadlines does not hold up the requests."""
@@ -116,12 +120,13 @@ class Turn(Struct, frozen=True):
 
 
 class Decoded(Struct, frozen=True):
-    """A request that is ready to be decided, or one that was refused on arrival."""
+    """A request that is ready to be decided, or one whose answer is known already."""
 
     kind: str
     corr_id: str
     data: Any
     refusal: Answer | None = None
+    answered: bytes | None = None
 
 
 class Server:
@@ -148,7 +153,24 @@ class Server:
                 return self._turn(decoded, subscribers, write=False)
             except NeedsWriting:
                 pass  # a deadline has passed: the same again, as a writer
-        return self._turn(decoded, subscribers, write=True)
+        try:
+            return self._turn(decoded, subscribers, write=True)
+        except EngineError:
+            raise
+        except Exception:
+            logger.exception("a request failed in a way that none should")
+            return self._turn([self._tried(request) for request in decoded], subscribers, write=True)
+
+    def _tried(self, request: Decoded) -> Decoded:
+        """Answer one request alone, so that one that fails does not undo its neighbours."""
+        try:
+            [answered] = self._turn([request], (), write=True).answers
+        except EngineError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this request's alone
+            refusal = machine.refuse(500, f"the server failed: {type(error).__name__}")
+            return Decoded(request.kind, request.corr_id, None, refusal)
+        return Decoded(request.kind, request.corr_id, None, answered=answered)
 
     def _turn(self, requests: Sequence[Decoded], subscribers: Sequence[Subscriber], *, write: bool) -> Turn:
         with self.store.transaction(self._clock, write=write) as tx:
@@ -191,6 +213,8 @@ def decode(raw: str | bytes) -> Decoded:
 
 def answer(tx: Transaction, request: Decoded) -> bytes:
     """Decide one request and return its answer's bytes."""
+    if request.answered is not None:
+        return request.answered
     decided = request.refusal or RULES[request.kind][1](tx, request.data, tx.now)
     head = ResponseHead(request.corr_id, decided.status)
     return _encode(Response(request.kind, head, decided.data))

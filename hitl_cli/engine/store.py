@@ -76,6 +76,9 @@ ADD_LISTENER = "INSERT OR IGNORE INTO listeners VALUES (?, ?)"
 TAKE_LISTENERS = "DELETE FROM listeners WHERE promise = ? RETURNING address"
 ADD_UNBLOCK = "INSERT OR IGNORE INTO unblocks VALUES (?, ?)"
 
+EXTERNAL = ("resonate:external", "true")
+ORIGIN = "resonate:origin"
+
 DUE = "(p.state = 'pending' AND p.timeout_at <= ?)"
 """A promise that its deadline has settled, though nobody has looked since."""
 
@@ -360,38 +363,41 @@ def pair(row: tuple[Any, ...] | None) -> tuple[Task, Promise] | None:
 def search_sql(req: PromiseSearch, now: int) -> tuple[str, list[Any]]:
     """Return the query for a search and its values, without the limit.
 
-    The two lists people look at have an index each: what is open, and the roots. A lineage is read
-    by a range of ids. Anything else is read in order of creation until the page is full.
+    The index is named, because the planner does not know how few rows a partial one has.
     """
-    tags = dict(req.tags or {})
-    where: list[str] = []
-    values: list[Any] = []
+    where = list(search_conditions(req, now))
+    condition = f" WHERE {' AND '.join(text for text, *_ in where)}" if where else ""
+    values = [value for _, *given in where for value in given]
+    order = "p.seq DESC" if req.sort == "-created" else "p.seq"
+    return f"SELECT {PROMISE} FROM promises p {search_index(req)}{condition} ORDER BY {order} LIMIT ?", values
 
-    def add(condition: str, *given: Any) -> None:
-        where.append(condition)
-        values.extend(given)
 
+def search_conditions(req: PromiseSearch, now: int) -> Iterator[tuple[Any, ...]]:
+    """Yield what a promise must fulfil to be found, each condition with its values."""
     if req.state is not None:
-        add(*stands_at(req.state, now))
-    if tags.get("resonate:external") == "true":
-        del tags["resonate:external"]
-        add("p.open = 1")
+        yield stands_at(req.state, now)
     if req.root:
-        add("p.root = 1")
-    if (origin := tags.get("resonate:origin")) is not None:
-        # ':' is the character before ';', so this is every id of the lineage.
-        add("(p.id = ? OR (p.id > ? AND p.id < ?))", origin, f"{origin}:", f"{origin};")
-    for key, value in tags.items():
-        add("EXISTS (SELECT 1 FROM json_each(p.tags) e WHERE e.key = ? AND e.value = ?)", key, value)
-
-    backwards = req.sort == "-created"
+        yield ("p.root = 1",)
+    for key, value in (req.tags or {}).items():
+        if (key, value) == EXTERNAL:
+            yield ("p.open = 1",)
+        elif key == ORIGIN:
+            # ';' follows ':', so this is every id of the lineage.
+            yield "(p.id = ? OR (p.id > ? AND p.id < ?))", value, f"{value}:", f"{value};"
+        else:
+            yield "EXISTS (SELECT 1 FROM json_each(p.tags) e WHERE e.key = ? AND e.value = ?)", key, value
     if req.cursor is not None:
-        add("p.seq < ?" if backwards else "p.seq > ?", int(req.cursor))
-    condition = f" WHERE {' AND '.join(where)}" if where else ""
-    order = "p.seq DESC" if backwards else "p.seq"
-    if origin is not None:
-        order = "+" + order  # sorting one lineage is cheap; walking every promise in order is not
-    return f"SELECT {PROMISE} FROM promises p{condition} ORDER BY {order} LIMIT ?", values
+        yield "p.seq < ?" if req.sort == "-created" else "p.seq > ?", int(req.cursor)
+
+
+def search_index(req: PromiseSearch) -> str:
+    """Return the clause that names the index with the fewest rows for a search."""
+    tags = req.tags or {}
+    if ORIGIN in tags:
+        return "INDEXED BY sqlite_autoindex_promises_1"  # the ids
+    if req.state == "pending":
+        return "INDEXED BY promises_open" if EXTERNAL in tags.items() else "INDEXED BY promises_live"
+    return "INDEXED BY promises_root" if req.root else "NOT INDEXED"
 
 
 def stands_at(state: PromiseState, now: int) -> tuple[Any, ...]:
