@@ -6,8 +6,6 @@ tools and SDKs made.
 
 from __future__ import annotations
 
-import difflib
-import uuid
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
@@ -18,7 +16,17 @@ from hitl_cli.client import Request, as_promise, get_promise, get_promises, sear
 from hitl_cli.durations import format_age
 from hitl_cli.errors import BadInput, Conflict, NotFound, TimedOut
 from hitl_cli.times import iso
-from hitl_cli.wire import Decision, Json, decision_of, decode, encode, error_message, error_value, same_json
+from hitl_cli.wire import (
+    Decision,
+    Json,
+    decision_of,
+    decode,
+    encode,
+    error_message,
+    error_value,
+    fresh_id,
+    same_json,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -145,9 +153,7 @@ def described(client: Client, promises: Sequence[Promise]) -> list[Waiting]:
     ]
 
 
-def decide(
-    client: Client, id: str, answer: Answer, new_id: Callable[[], str] = lambda: uuid.uuid4().hex
-) -> Decided:
+def decide(client: Client, id: str, answer: Answer, new_id: Callable[[], str] = fresh_id) -> Decided:
     """Answer a promise, named by its own id or by the id of a run that waits for one thing.
 
     Of several answers exactly one is recorded; giving that one again is no error. Raises NotFound,
@@ -253,6 +259,8 @@ def only_one(client: Client, run: Promise) -> Promise:
 
 def suggestions(client: Client, id: str) -> str:
     """Return a sentence that names the nearest ids that wait, or says that none does."""
+    import difflib  # noqa: PLC0415 - only where an id was mistyped
+
     waiting, _ = pending(client, limit=1_000)
     ids = [item.id for item in waiting] + [item.workflow for item in waiting]
     near = difflib.get_close_matches(id, dict.fromkeys(ids), n=SUGGESTIONS, cutoff=0.5)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import uuid
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -12,7 +11,17 @@ from msgspec import Struct
 from hitl_cli.client import Request, as_page, as_promise, get_promise, get_tasks, search, search_pages
 from hitl_cli.durations import format_duration
 from hitl_cli.errors import BadInput, Conflict, NotFound, TimedOut
-from hitl_cli.wire import Call, Decision, Json, decode, encode, error_message, error_value, same_json
+from hitl_cli.wire import (
+    Call,
+    Decision,
+    Json,
+    decode,
+    encode,
+    error_message,
+    error_value,
+    fresh_id,
+    same_json,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -106,7 +115,7 @@ def start(
     *,
     group: str = DEFAULT_GROUP,
     deadline_ms: int = DEFAULT_DEADLINE_MS,
-    new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+    new_id: Callable[[], str] = fresh_id,
 ) -> Started:
     """Start a run, or find the one that was started before with the same id and call.
 
@@ -124,7 +133,7 @@ def start_many(
     *,
     group: str = DEFAULT_GROUP,
     deadline_ms: int = DEFAULT_DEADLINE_MS,
-    new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+    new_id: Callable[[], str] = fresh_id,
 ) -> list[Started | Conflict]:
     """Start runs, many to a round trip; a Conflict stands in the place of one that could not be."""
     for spec in specs:
@@ -346,7 +355,7 @@ def cancel(client: Client, id: str, *, by: str, via: str, reason: str | None = N
     promise = known(client, id)
     if not promise.is_run:
         raise NotFound(f"{id} is not a workflow but a part of {promise.origin}.")
-    decision = Decision(id=uuid.uuid4().hex, by=by, via=via, at=client.now())
+    decision = Decision(id=fresh_id(), by=by, via=via, at=client.now())
     value = error_value(reason or "canceled", decision.headers())
     settled = as_promise(client.call_many([cancel_request(id, value)])[0])
     if settled.state != "rejected_canceled":

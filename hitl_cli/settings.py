@@ -6,9 +6,7 @@ above. `hitl doctor` shows which source won.
 
 from __future__ import annotations
 
-import getpass
 import os
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,12 +116,16 @@ def read_file(folder: Path) -> tuple[FileSettings, Path | None]:
 def table_in(path: Path) -> dict[str, Any] | None:
     """Return the settings in a file, or None where it has none."""
     try:
-        content = tomllib.loads(path.read_text())
-    except (FileNotFoundError, NotADirectoryError):
+        text = path.read_text()
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return None
-    except PermissionError:
-        return None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except (UnicodeDecodeError, OSError) as error:
+        raise BadInput(f"{path} cannot be read: {error}.") from error
+    import tomllib  # noqa: PLC0415 - only where there is a file
+
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise BadInput(f"{path} cannot be read: {error}.") from error
     if path.name == "hitl.toml":
         return content
@@ -153,6 +155,8 @@ def default_server() -> str:
 
 def login_name() -> str:
     """Return the operating system's name for the user."""
+    import getpass  # noqa: PLC0415 - only where a name is needed
+
     try:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 from typing import Any
 
 import msgspec
@@ -109,6 +110,11 @@ class Decision(Struct, frozen=True):
         """Return the headers that say so."""
         fields = msgspec.structs.asdict(self)
         return {f"hitl:{name}": str(value) for name, value in fields.items() if value is not None}
+
+
+def fresh_id() -> str:
+    """Return an id that nobody else has."""
+    return os.urandom(16).hex()
 
 
 def decision_of(promise: Promise) -> Decision:

@@ -17,7 +17,8 @@ from pathlib import Path
 from rich.console import Console
 
 from hitl_cli import inbox
-from hitl_cli.cli.pending import drawing
+from hitl_cli.cli.pending import as_table
+from hitl_cli.cli.table import drawing
 from hitl_cli.embedded import EmbeddedClient
 from hitl_cli.runs import RunSpec, start_many
 
@@ -74,7 +75,7 @@ def picture() -> str:
                 items, _ = inbox.pending(client)
                 console = Console(record=True, width=WIDTH, file=io.StringIO())
                 console.print("[bold]$ hitl pending[/bold]")
-                console.print(drawing(items, client.now(), WIDTH))
+                console.print(drawing(*as_table(items, client.now()), WIDTH))
                 drawn = console.export_svg(title="hitl", unique_id="hitl")
                 # Rich names fonts on another host; whoever looks at the picture shall not have to ask it.
                 return re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL)

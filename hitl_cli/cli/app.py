@@ -115,7 +115,10 @@ def options(
 def run() -> None:
     """Run the command line; every failure becomes one sentence on stderr and an exit code."""
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # here, where a reader that has gone is expected, and not at exit
     except HitlError as error:
         fail(str(error), EXIT_CODES[type(error)])
     except BrokenPipeError:

@@ -9,7 +9,8 @@ import msgspec
 import typer
 
 from hitl_cli import inbox
-from hitl_cli.cli.shared import AsJson, Server, Token, console, note, open_client, print_json
+from hitl_cli.cli.shared import AsJson, Server, Token, note, open_client, print_json
+from hitl_cli.cli.table import Cell, Column, console, drawing, print_table
 from hitl_cli.durations import format_age, format_duration, parse_duration
 from hitl_cli.times import iso
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rich.console import Group
-    from rich.text import Text
 
     from hitl_cli.client import Client
     from hitl_cli.inbox import Waiting
@@ -26,8 +26,7 @@ type Look = Callable[[], tuple[list[Waiting], bool]]
 """Returns what waits, and whether there is more than that."""
 
 DEFAULT_LIMIT = 25
-NARROW = 80
-"""Columns below which each promise gets lines of its own instead of a row."""
+"""How many to show unless told otherwise."""
 
 SOON_MS = 86_400_000
 WATCH_EVERY_S = 5.0
@@ -91,68 +90,27 @@ def show(items: list[Waiting], more: bool, now: int) -> None:
     if not items:
         note("Nothing waits for a person.")
         return
-    screen = console()
-    screen.print(drawing(items, now, screen.width), soft_wrap=screen.width < NARROW)
+    print_table(*as_table(items, now))
     if more:
         note(f"The {len(items)} oldest are shown; there are more: --limit N or --all.")
     note("Answer with: hitl approve ID  or  hitl reject ID --reason TEXT")
 
 
-def drawing(items: list[Waiting], now: int, width: int) -> Any:
-    """Return what to print: a table, or on a narrow screen a few lines an item. No id is cut or wrapped."""
-    from rich.table import Table  # noqa: PLC0415
-
-    longest = max(len(item.id) for item in items)
-    if width < max(NARROW, longest + 50):
-        return lines(items, now)
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("promise", style="bold", no_wrap=True, min_width=longest, overflow="ignore")
-    prompts = any(item.prompt for item in items)
-    for name in ("workflow", "function", *(["asks"] if prompts else [])):
-        table.add_column(name, no_wrap=True, overflow="ellipsis")
-    table.add_column("age", justify="right", no_wrap=True)
-    table.add_column("time left", justify="right", no_wrap=True)
+def as_table(items: list[Waiting], now: int) -> tuple[list[Column], list[list[Cell]]]:
+    """Return the columns and the rows; what is asked has a column only where something is known of it."""
+    asks = any(item.prompt for item in items)
+    columns = [Column("promise", whole=True), Column("workflow"), Column("function")]
+    columns += [Column("asks")] if asks else []
+    columns += [Column("age", right=True), Column("time left", right=True)]
+    rows = []
     for item in items:
-        asked = [printable(item.prompt or "")] if prompts else []
-        table.add_row(
-            printable(item.id),
-            printable(item.workflow),
-            printable(item.function or "-"),
-            *asked,
-            format_age(now - item.created_at),
-            time_left(item, now),
-        )
-    return table
-
-
-def lines(items: list[Waiting], now: int) -> Group:
-    """Return a few short lines an item."""
-    from rich.console import Group  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    drawn: list[Text] = []
-    for item in items:
-        drawn.append(Text(item.id, style="bold", no_wrap=True, overflow="ignore"))
-        if item.prompt:
-            drawn.append(Text(f"  {printable(item.prompt)}"))
-        age = format_age(now - item.created_at)
-        drawn.append(Text(f"  {item.function or '-'}, {age} old, ") + time_left(item, now) + Text(" left"))
-    return Group(*drawn)
-
-
-def time_left(item: Waiting, now: int) -> Text:
-    """Return the time to the deadline, in red when it is near."""
-    from rich.text import Text  # noqa: PLC0415
-
-    left = item.deadline - now
-    return Text(format_duration(left), style="red" if left < SOON_MS else "")
-
-
-def printable(text: str) -> Text:
-    """Return text from a promise on one line, without markup and without what could move the cursor."""
-    from rich.text import Text  # noqa: PLC0415
-
-    return Text("".join(char if char.isprintable() else " " for char in text))
+        left = item.deadline - now
+        row = [Cell(item.id), Cell(item.workflow), Cell(item.function or "-")]
+        row += [Cell(item.prompt or "")] if asks else []
+        row += [Cell(format_age(now - item.created_at))]
+        row += [Cell(format_duration(left), style="red" if left < SOON_MS else "")]
+        rows.append(row)
+    return columns, rows
 
 
 def keep_showing(client: Client, look: Look, *, as_json: bool) -> None:
@@ -195,7 +153,7 @@ def keep_drawing(client: Client, look: Look) -> None:
         if not items:
             return Group(Text("Nothing waits for a person.", style="dim"))
         rest = [Text("… and more: --limit N or --all", style="dim")] if more else []
-        return Group(drawing(items, client.now(), screen.width), *rest)
+        return Group(drawing(*as_table(items, client.now()), screen.width), *rest)
 
     with Live(frame(), console=screen, auto_refresh=False) as live:
         while True:

@@ -16,11 +16,11 @@ from hitl_cli.cli.shared import (
     Token,
     Who,
     complete_run,
-    console,
     note,
     open_client,
     print_json,
 )
+from hitl_cli.cli.table import Cell, Column, console, print_table, printable
 from hitl_cli.durations import format_age, format_duration, parse_duration
 from hitl_cli.errors import BadInput, Conflict, RunFailed, TimedOut
 from hitl_cli.runs import RunSpec, RunState
@@ -260,30 +260,22 @@ def as_state(state: str | None) -> RunState | None:
 
 def show_runs(found: Sequence[Run], more: bool, now: int) -> None:
     """Print runs as a table."""
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
     if not found:
         note("There are no such runs. Start one: hitl start hitl-001")
         return
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("workflow", style="bold", no_wrap=True, overflow="ignore")
-    for name in ("state", "function"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("age", justify="right", no_wrap=True)
-    table.add_column("waits for", overflow="fold")
-    for run in found:
-        age = format_age(now - run.created_at)
-        waits = ", ".join(run.waits_for) or (run.error or "")
-        table.add_row(
-            Text(run.id),
-            Text(run.state, style=COLORS[run.state]),
-            Text(run.function or "-"),
-            age,
-            Text(shorten(waits)),
-        )
-    screen = console()
-    screen.print(table, soft_wrap=screen.width < 80)  # noqa: PLR2004
+    columns = [Column("workflow", whole=True), Column("state"), Column("function")]
+    columns += [Column("age", right=True), Column("waits for")]
+    rows = [
+        [
+            Cell(run.id),
+            Cell(run.state, style=COLORS[run.state]),
+            Cell(run.function or "-"),
+            Cell(format_age(now - run.created_at)),
+            Cell(shorten(", ".join(run.waits_for) or (run.error or ""))),
+        ]
+        for run in found
+    ]
+    print_table(columns, rows)
     if more:
         note(f"The {len(found)} newest are shown; there are more: --limit N.")
 
@@ -366,7 +358,7 @@ def step_outcome(promise: Promise) -> str:
 
 def shorten(text: str) -> str:
     """Return text on one line, cut to fit."""
-    line = "".join(char if char.isprintable() else " " for char in text)
+    line = printable(text)
     return line if len(line) <= RESULT_WIDTH else line[: RESULT_WIDTH - 1] + "…"
 
 

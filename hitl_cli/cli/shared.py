@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator  # noqa: TC003 - Typer reads the annotations of completions
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,8 +12,6 @@ from hitl_cli.connect import connect
 from hitl_cli.settings import Settings
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from hitl_cli.client import Client
 
 Server = Annotated[
@@ -62,15 +59,6 @@ def print_json(document: Any) -> None:
 def note(message: str) -> None:
     """Write a note for the person to stderr."""
     print(message, file=sys.stderr)
-
-
-def console() -> Console:
-    """Return a console for tables: colored on a terminal, and never cutting what is piped."""
-    from rich.console import Console  # noqa: PLC0415
-
-    if sys.stdout.isatty():
-        return Console(highlight=False)
-    return Console(highlight=False, width=int(os.environ.get("COLUMNS", "0")) or 200)
 
 
 def complete_promise(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:

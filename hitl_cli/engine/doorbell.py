@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import select
 import socket
 import stat
@@ -99,9 +98,8 @@ class Ringer:
         groups = {bell_of(address) for address in addresses}
         if not (groups or watchers or everyone):
             return
-        bells = self._list()
-        random.shuffle(bells)  # the first to hear gets the work: let it be another one each time
-        for group, name in bells:
+        # The first to hear gets the work: let it be another one each time.
+        for group, name in sorted(self._list(), key=lambda _: os.urandom(4)):
             rung = (
                 watchers
                 if group == WATCHERS

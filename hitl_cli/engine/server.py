@@ -6,7 +6,6 @@ messages as far as the subscribers have room. It is synchronous; `network` batch
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
 
     from hitl_cli.engine.records import Message, Promise
     from hitl_cli.engine.store import Transaction
-
-logger = logging.getLogger(__name__)
 
 FIRE_LIMIT = 500
 """Due steps fired in one turn, so that a backlog of deadlines does not hold up the requests."""
@@ -158,7 +155,9 @@ class Server:
         except EngineError:
             raise
         except Exception:
-            logger.exception("a request failed in a way that none should")
+            import logging  # noqa: PLC0415 - a command that goes well has no use for it
+
+            logging.getLogger(__name__).exception("a request failed in a way that none should")
             return self._turn([self._tried(request) for request in decoded], subscribers, write=True)
 
     def _tried(self, request: Decoded) -> Decoded:

@@ -12,7 +12,7 @@ import sqlite3
 import stat
 import time
 from contextlib import contextmanager
-from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -22,7 +22,6 @@ from hitl_cli.engine.records import Promise, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from pathlib import Path
 
     from hitl_cli.engine.records import PromiseSearch, PromiseState, TaskSearch
 
@@ -450,11 +449,9 @@ def waiting[T](action: Callable[[], T]) -> T:
         time.sleep(LOCK_LOOK_S)
 
 
-def migrations() -> list[str]:
+def migrations() -> list[Path]:
     """Return the scripts in sql/, in the order of their numbers. Script n leads to format n."""
-    folder = resources.files("hitl_cli.engine") / "sql"
-    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
-    return [(folder / name).read_text() for name in names]
+    return sorted(Path(__file__).with_name("sql").glob("*.sql"))
 
 
 def migrate(db: sqlite3.Connection, path: Path) -> None:
@@ -467,7 +464,7 @@ def migrate(db: sqlite3.Connection, path: Path) -> None:
         refuse_foreign(db, path)
         version = db.execute("PRAGMA user_version").fetchone()[0]
         for script in scripts[version:]:
-            for statement in statements(script):
+            for statement in statements(script.read_text()):
                 db.execute(statement)
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute(f"PRAGMA user_version = {len(scripts)}")

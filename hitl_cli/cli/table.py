@@ -1,0 +1,118 @@
+"""Lists, as a person reads them: drawn by Rich on a terminal, plain columns in a pipe.
+
+Nothing is cut in a pipe, and Rich is not even imported: it takes longer to load than to look.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console, RenderableType
+
+GAP = 2
+NARROW = 80
+"""Columns below which each row gets lines of its own."""
+
+
+class Column(Struct, frozen=True):
+    """A column: its head, and how its cells stand. One that is `whole` is never cut or wrapped."""
+
+    head: str
+    right: bool = False
+    whole: bool = False
+
+
+class Cell(Struct, frozen=True):
+    """A piece of text, and its color on a terminal."""
+
+    text: str
+    style: str = ""
+
+
+def printable(text: str) -> str:
+    """Return text on one line, without what could move the cursor or change the colors."""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+def print_table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> None:
+    """Print rows to stdout."""
+    if not sys.stdout.isatty():
+        print("\n".join(plain(columns, rows)))
+        return
+    screen = console()
+    screen.print(drawing(columns, rows, screen.width), soft_wrap=screen.width < NARROW)
+
+
+def plain(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> list[str]:
+    """Return the rows as lines of aligned text, with a line of heads."""
+    texts = [[column.head for column in columns], *([printable(cell.text) for cell in row] for row in rows)]
+    widths = [max(len(line[n]) for line in texts) for n in range(len(columns))]
+    return [
+        (" " * GAP)
+        .join(
+            text.rjust(width) if column.right else text.ljust(width)
+            for column, text, width in zip(columns, line, widths, strict=True)
+        )
+        .rstrip()
+        for line in texts
+    ]
+
+
+def console() -> Console:
+    """Return Rich's console for stdout."""
+    from rich.console import Console  # noqa: PLC0415
+
+    return Console(highlight=False)
+
+
+def drawing(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int) -> RenderableType:
+    """Return what Rich draws in so many columns: a table, or where that is too narrow, lines for each row."""
+    whole = sum(
+        max((len(row[n].text) for row in rows), default=0) + GAP
+        for n, column in enumerate(columns)
+        if column.whole or column.right
+    )
+    return table(columns, rows) if width >= max(NARROW, whole + GAP) else cards(columns, rows)
+
+
+def table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> RenderableType:
+    """Return the rows as a table."""
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    drawn = Table(box=None, padding=(0, GAP, 0, 0), header_style="dim")
+    for n, column in enumerate(columns):
+        longest = max((len(row[n].text) for row in rows), default=0)
+        drawn.add_column(
+            column.head,
+            style="bold" if n == 0 else "",
+            justify="right" if column.right else "left",
+            no_wrap=True,
+            min_width=longest if column.whole or column.right else None,
+            overflow="ignore" if column.whole else "ellipsis",
+        )
+    for row in rows:
+        drawn.add_row(*(Text(printable(cell.text), style=cell.style) for cell in row))
+    return drawn
+
+
+def cards(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> RenderableType:
+    """Return the rows as lines: the first cell, and under it the others by name."""
+    from rich.console import Group  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    lines: list[Text] = []
+    for row in rows:
+        lines.append(Text(printable(row[0].text), style="bold", no_wrap=True, overflow="ignore"))
+        lines.extend(
+            Text.assemble(f"  {column.head} ", (printable(cell.text), cell.style))
+            for column, cell in zip(columns[1:], row[1:], strict=True)
+            if cell.text and cell.text != row[0].text
+        )
+    return Group(*lines)

@@ -1,0 +1,95 @@
+"""What a person sees on a terminal of some width, and is asked there."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import termios
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.cli.test_decisions import ask
+from tests.conftest import HITL
+
+if TYPE_CHECKING:
+    from tests.conftest import Hitl
+
+COLOR = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+LONG = "a-rather-long-workflow-id-that-somebody-chose-for-a-release-2026-11-21:1.2.3"
+
+
+def on_terminal(
+    hitl: Hitl, columns: int, *args: str, typed: str = "", env: dict[str, str] | None = None
+) -> str:
+    """Run a command on a terminal of that width and return what it shows, colors and all."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    given = {name: value for name, value in hitl.env.items() if name != "COLUMNS"}
+    process = subprocess.Popen(
+        [HITL, *args],
+        env={**given, "TERM": "xterm-256color", **(env or {})},
+        cwd=hitl.folder,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    os.write(ours, typed.encode())
+    shown = b""
+    while True:
+        try:
+            chunk = os.read(ours, 65_536)
+        except OSError:  # Linux says so at the end
+            break
+        if not chunk:
+            break
+        shown += chunk
+    os.close(ours)
+    process.wait()
+    return shown.decode().replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize("columns", [20, 40, 80, 120, 200])
+def test_an_id_is_never_cut_or_broken_whatever_the_width(hitl: Hitl, columns: int) -> None:
+    ask(hitl, LONG)
+    ask(hitl, "short:1")
+    for command in ("pending", "status"):
+        hitl.run("start", "a-run-whose-id-is-longer-than-forty-columns-are-wide")
+        lines = COLOR.sub("", on_terminal(hitl, columns, command)).splitlines()
+        id = LONG if command == "pending" else "a-run-whose-id-is-longer-than-forty-columns-are-wide"
+        assert any(id in line.split() for line in lines), lines
+
+
+def test_a_table_fits_an_ordinary_terminal(hitl: Hitl) -> None:
+    ask(hitl, "release-1.4.2:2")
+    lines = COLOR.sub("", on_terminal(hitl, 80, "pending")).splitlines()
+    assert lines[0].split() == ["promise", "workflow", "function", "age", "time", "left"]
+    assert all(len(line) <= 80 for line in lines)
+
+
+def test_colors_are_for_terminals_that_want_them(hitl: Hitl) -> None:
+    ask(hitl, "soon:1", timeout_ms=60_000)
+    assert "\x1b[31m" in on_terminal(hitl, 80, "pending")
+    assert "\x1b[31m" not in on_terminal(hitl, 80, "pending", env={"NO_COLOR": "1"})
+    assert "\x1b" not in hitl.ok("pending")
+
+
+def test_what_is_in_a_promise_cannot_reach_the_terminal(hitl: Hitl) -> None:
+    ask(hitl, "bell\x07\x1b]0;title\x07:1")
+    for columns in (40, 120):
+        shown = on_terminal(hitl, columns, "pending")
+        assert "\x07" not in shown
+        assert "\x1b]" not in shown
+
+
+@pytest.mark.parametrize(("typed", "end"), [("y\n", '"data":true'), ("n\n", "not today")])
+def test_the_demo_asks_the_person_at_the_terminal(hitl: Hitl, typed: str, end: str) -> None:
+    shown = on_terminal(hitl, 120, "demo", typed=typed)
+    assert "Approve hitl-001:1?" in shown
+    assert end in shown
