@@ -7,6 +7,7 @@ import resource
 import sqlite3
 import subprocess
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,8 +15,6 @@ import pytest
 from tests.conftest import HITL, wait_until
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.conftest import Hitl
 
 APP = "from hitl_cli import workflow\n\n@workflow\nasync def mine(ctx, id):\n    return id\n"
@@ -139,11 +138,13 @@ def test_a_path_that_cannot_be_a_file_is_refused(hitl: Hitl) -> None:
     hitl.fails(6, "pending", "-S", "sqlite:////proc/nowhere/hitl.db")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_cannot_be_written_is_said(hitl: Hitl) -> None:
     locked = hitl.folder / "locked"
     locked.mkdir(mode=0o500)
-    assert "cannot be written" in hitl.fails(6, "start", "a", "-S", f"sqlite:///{locked}/hitl.db")
+    if os.geteuid() == 0:
+        locked = Path("/sys")  # where not even root may create a file
+    for command in (["start", "a"], ["pending"], ["worker"]):
+        assert "cannot be written" in hitl.fails(6, *command, "-S", f"sqlite:///{locked}/hitl.db")
 
 
 def test_a_full_disk_is_said_and_changes_nothing(hitl: Hitl) -> None:
