@@ -87,9 +87,12 @@ class LeaseKeeper:
     def _run(self) -> None:
         client: Client | None = None
         while not self._stopped.wait(self._interval_s):
+            renewals = self._renewals()
+            if not renewals:
+                continue
             try:
                 client = client or self._open_client()
-                client.call_many(self._renewals())
+                client.call_many(renewals)
             except HitlError as error:
                 logger.warning("leases could not be renewed: %s", error)
         if client is not None:

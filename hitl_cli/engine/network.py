@@ -76,7 +76,8 @@ class EmbeddedConnection:
         self._failed = False
         self._seen = -1
         self._peers = 0
-        self._may_take_at = 0.0
+        self._pausing = False
+        self._closed = False
 
     # resonate_base.Source
 
@@ -122,6 +123,7 @@ class EmbeddedConnection:
 
     def close(self) -> None:
         """Close the file. No request may follow."""
+        self._closed = True
         self._ringer.close()
         self._server.close()
 
@@ -133,9 +135,7 @@ class EmbeddedConnection:
 
     def room(self) -> int:
         """Return how many tasks to take now: what can start, or a part of it where others share the work."""
-        if not self._peers:
-            return self._free()
-        if asyncio.get_running_loop().time() < self._may_take_at:
+        if self._pausing:
             return 0
         return -(-self._free() // (self._peers + 1))
 
@@ -166,32 +166,45 @@ class EmbeddedConnection:
 
     def _run_turn(self) -> None:
         self._turn_asked = False
+        if self._closed:
+            return
         queue, self._queue = self._queue, []
-        subscribers = [self] if self._callbacks else []
         self._peers = max(self._ringer.count(self._group) - 1, 0)
         try:
-            turn = self._server.turn([request for request, _ in queue], subscribers)
+            turn = self._server.turn([request for request, _ in queue], [self] if self._callbacks else [])
         except EngineError as error:
-            if not self._failed:
-                logger.warning("%s", error)
-            self._failed = True
-            for _, answered in queue:
-                if not answered.done():
-                    answered.set_exception(ConnectorError(error))
-            self._arm(RETRY_S)
+            self._fail(queue, error)
             return
         self._failed = False
         for (_, answered), reply in zip(queue, turn.answers, strict=True):
             if not answered.done():
                 answered.set_result(reply.decode())
+        self._deliver(turn)
+        self._tell_others(turn)
+        self._arm()
+
+    def _fail(self, queue: Sequence[tuple[str, asyncio.Future[str]]], error: EngineError) -> None:
+        """Answer the requests with the failure, say it once, and look again in a while."""
+        if not self._failed:
+            logger.warning("%s", error)
+        self._failed = True
+        for _, answered in queue:
+            if not answered.done():
+                answered.set_exception(ConnectorError(error))
+        self._arm(RETRY_S)
+
+    def _deliver(self, turn: Turn) -> None:
+        """Hand over the messages; after that the others of the group come first for a moment."""
         for delivery in turn.deliveries:
             for callback in self._callbacks:
                 callback(delivery.text)
-        if self._peers and turn.deliveries:
-            self._may_take_at = asyncio.get_running_loop().time() + SHARE_PAUSE_S
-            asyncio.get_running_loop().call_later(SHARE_PAUSE_S, self.poke)
-        self._tell_others(turn)
-        self._arm()
+        if turn.deliveries and self._peers:
+            self._pausing = True
+            asyncio.get_running_loop().call_later(SHARE_PAUSE_S, self._end_pause)
+
+    def _end_pause(self) -> None:
+        self._pausing = False
+        self._ask_turn()
 
     def _tell_others(self, turn: Turn) -> None:
         """Ring those who have something to fetch, and everyone if something is due sooner than they know."""
