@@ -67,11 +67,12 @@ def test_two_workers_take_their_parts_of_what_waits(tmp_path: Path) -> None:
         both = [connection(path, pid, room=8) for pid in ("one", "two")]
         await create(both[0], *(f"r{n}" for n in range(40)))
         taken: list[list[str]] = [[], []]
+        every: asyncio.Queue[str] = asyncio.Queue()
         for texts, one in zip(taken, both, strict=True):
             one.recv(texts.append)
+            one.recv(every.put_nowait)
             await one.start()
-        while sum(map(len, taken)) < 40:
-            await asyncio.sleep(0.001)
+        await collect(every, 40)
         for one in both:
             await one.stop()
             one.close()
