@@ -6,13 +6,17 @@ reads the few requests that mark the life of a run.
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import sys
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 from msgspec import Struct
+from resonate.error import PlatformError, SerializationError
+from resonate_base import PROTOCOL_VERSION
 
-from hitl_cli.wire import Promise, error_message
+from hitl_cli.wire import Promise, error_message, error_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +25,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-type EventKind = Literal["started", "resumed", "waiting", "completed", "failed", "unknown"]
+type EventKind = Literal["started", "resumed", "waiting", "completed", "failed", "lost", "unknown"]
 
 ACQUIRE = '{"kind":"task.acquire"'
 FENCE = '{"kind":"task.fence"'
@@ -30,7 +34,14 @@ FULFILL = '{"kind":"task.fulfill"'
 RELEASE = '{"kind":"task.release"'
 """How the SDK's requests begin (resonate/send.py, Envelope). What begins otherwise is not looked at."""
 
+RELEASED = "instead-of-release"
+"""The correlation id of a request of our own."""
+
 OK = 200
+CONFLICT = 409
+
+LONGEST_PAUSE_S = 60.0
+"""How long a task that fails here time after time is held back before it is given back once more."""
 
 
 class Event(Struct, frozen=True, omit_defaults=True):
@@ -46,6 +57,11 @@ class Event(Struct, frozen=True, omit_defaults=True):
 
 class _Ref(Struct, frozen=True):
     id: str
+    version: int
+
+
+class _Request(Struct, frozen=True):
+    head: dict[str, str]
 
 
 class _RefRequest(Struct, frozen=True):
@@ -136,6 +152,7 @@ class Watched:
         self._clock = clock
         self._functions: dict[str, str] = {}
         self._blocking: set[str] = set()
+        self._given_back: dict[str, int] = {}
 
     async def start(self) -> None:
         """Start the network."""
@@ -147,6 +164,8 @@ class Watched:
 
     async def send(self, req: str, headers: dict[str, str] | None = None) -> str:
         """Pass a request on, and look at it and its answer."""
+        if req.startswith(RELEASE):
+            return await self._release(req, headers, sys.exception())
         answer = await self._network.send(req, headers)
         try:
             self._look(req, answer)
@@ -155,7 +174,33 @@ class Watched:
             logger.debug("an answer was not understood: %s", error)
         return answer
 
+    async def _release(self, req: str, headers: dict[str, str] | None, error: BaseException | None) -> str:
+        """Give a task back that failed in the SDK's own hands, and not for ever at once.
+
+        The server offers it again in the same moment. So it is held back a little longer each time,
+        and where no worker could do better the run is failed instead.
+        """
+        ref = _ref.decode(req).data
+        if error is not None and (reason := hopeless(error)) is not None:
+            answer = await self._network.send(fail_request(ref.id, ref.version, reason), headers)
+            self._look(FULFILL, answer)
+            self._not_held(ref.id)
+            return as_answer_to(req)
+        times = self._given_back.get(ref.id, 0)
+        self._given_back[ref.id] = times + 1
+        if times:
+            await asyncio.sleep(min(2.0**times / 2, LONGEST_PAUSE_S))
+        answer = await self._network.send(req, headers)
+        self._not_held(ref.id)
+        self._forget(ref.id)
+        return answer
+
+    def _forget(self, id: str) -> None:
+        self._functions.pop(id, None)
+
     def _look(self, req: str, answer: str) -> None:
+        if status(answer) == CONFLICT and req.startswith((FENCE, SUSPEND, FULFILL)):
+            self._lost(_ref.decode(req).data.id)
         if req.startswith(FENCE):
             if '"resonate:external"' in req:
                 self._created(answer)
@@ -165,8 +210,12 @@ class Watched:
             self._suspended(req, answer)
         elif req.startswith(FULFILL):
             self._fulfilled(answer)
-        elif req.startswith(RELEASE):
-            self._not_held(_ref.decode(req).data.id)
+
+    def _lost(self, id: str) -> None:
+        """Say once that a task is no longer ours: canceled, expired, or taken over."""
+        if id in self._functions:
+            self._say("lost", id)
+            self._forget(id)
 
     def _created(self, answer: str) -> None:
         if status(answer) == OK:
@@ -194,7 +243,8 @@ class Watched:
         self._blocking.difference_update(people)
         if people:
             self._say("waiting", data.id, promises=people)
-        self._functions.pop(data.id, None)
+        self._forget(data.id)
+        self._given_back.pop(data.id, None)
 
     def _fulfilled(self, answer: str) -> None:
         if status(answer) != OK:
@@ -204,7 +254,8 @@ class Watched:
             self._say("completed", promise.id)
         else:
             self._say("failed", promise.id, reason=error_message(promise.value))
-        self._functions.pop(promise.id, None)
+        self._forget(promise.id)
+        self._given_back.pop(promise.id, None)
 
     def _say(
         self,
@@ -224,6 +275,31 @@ class Watched:
                 reason=reason,
             )
         )
+
+
+def hopeless(error: BaseException) -> str | None:
+    """Return why no worker can do what failed, or None where another one, or a later time, may.
+
+    What a step or a workflow returned could not be written down: it would not be the next time either.
+    """
+    cause = error.cause if isinstance(error, PlatformError) else error
+    return f"the result cannot be kept: {cause}" if isinstance(cause, SerializationError) else None
+
+
+def fail_request(id: str, version: int, reason: str) -> str:
+    """Return the request that ends a run with an error."""
+    head = {"corrId": RELEASED, "version": PROTOCOL_VERSION}
+    settle = {"id": id, "state": "rejected", "value": error_value(reason)}
+    action = {"kind": "promise.settle", "head": head, "data": settle}
+    data = {"id": id, "version": version, "action": action}
+    return msgspec.json.encode({"kind": "task.fulfill", "head": head, "data": data}).decode()
+
+
+def as_answer_to(req: str) -> str:
+    """Return the answer that the SDK expects to its request, now that it needs none."""
+    head = msgspec.json.decode(req, type=_Request).head
+    answer = {"kind": "task.release", "head": {**head, "status": OK}, "data": {}}
+    return msgspec.json.encode(answer).decode()
 
 
 def status(answer: str) -> int:

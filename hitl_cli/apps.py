@@ -20,13 +20,12 @@ if TYPE_CHECKING:
     from resonate.resonate import Resonate
 
 
-def register_app(app: str, resonate: Resonate) -> int:
-    """Register the workflows of `FILE.py` or of a module; return how many functions were marked.
+def register_app(app: str, module: ModuleType, resonate: Resonate) -> None:
+    """Register the workflows of an app that was loaded from `app`.
 
     Those marked with `@workflow` are registered under their names; `register(resonate)` is called
-    if the app defines it. Raises BadInput: missing, failing to import, or without either of the two.
+    if the app defines it. Raises BadInput where it has neither, or they fail.
     """
-    module = load(app)
     functions = marked(module)
     for name, function in functions.items():
         attempt(app, partial(resonate.register, function, name=name))
@@ -37,11 +36,10 @@ def register_app(app: str, resonate: Resonate) -> int:
         raise BadInput(
             f"{app} has no workflows: mark functions with @workflow, or define register(resonate)."
         )
-    return len(functions)
 
 
-def load(app: str) -> ModuleType:
-    """Import the app. Raises BadInput with the line where it failed."""
+def load_app(app: str) -> ModuleType:
+    """Import `FILE.py` or a module. Raises BadInput: missing, or failing, with the line where."""
     if app.endswith(".py"):
         return attempt(app, lambda: load_file(Path(app)))
     folder = str(Path.cwd())
@@ -62,6 +60,8 @@ def load_file(path: Path) -> ModuleType:
     """Import a file as a module of its own name, so that its classes can be found again."""
     if not path.is_file():
         raise BadInput(f"there is no app {path}: no such file.")
+    if path.stem in sys.modules:
+        raise BadInput(f"{path} has the name of another module, {path.stem!r}: give the file another name.")
     folder = str(path.resolve().parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)

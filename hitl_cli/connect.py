@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -27,20 +27,45 @@ if TYPE_CHECKING:
 
 def connect(url: str, token: str | None = None) -> Client:
     """Return a client for people's commands. Raises BadInput, Unreachable."""
-    if urlsplit(url).scheme in ("http", "https"):
+    if is_http(url):
         from hitl_cli.remote import HttpClient  # noqa: PLC0415 - imports the SDK
 
         return HttpClient(url, token)
     return EmbeddedClient(database_path(url))
 
 
+def file_url(path: Path) -> str:
+    """Return the URL that names a file, whatever characters its path has."""
+    return f"sqlite:///{quote(str(path))}"
+
+
+def split(url: str) -> SplitResult:
+    """Return the parts of a URL. Raises BadInput."""
+    try:
+        return urlsplit(url)
+    except ValueError as error:
+        raise BadInput(f"{url!r} is not a URL: {error}.") from error
+
+
+def is_http(url: str) -> bool:
+    """Whether the URL is of a server over HTTP. Raises BadInput for one that names no host."""
+    parts = split(url)
+    if parts.scheme not in ("http", "https"):
+        return False
+    if not parts.hostname:
+        raise BadInput(f"{url!r} names no host: write http://host or http://host:port.")
+    return True
+
+
 def database_path(url: str) -> Path:
     """Return the file that a `sqlite:///` URL names. Raises BadInput for any other URL."""
-    parts = urlsplit(url)
+    parts = split(url)
     if parts.scheme != "sqlite":
         kind = f"{parts.scheme}://" if parts.scheme else repr(url)
         raise BadInput(f"{kind} is not a kind of server hitl knows: use sqlite:///path or http(s)://host.")
     path = unquote(parts.path.removeprefix("/"))
+    if parts.query or parts.fragment:
+        raise BadInput(f"{url!r} has a '?' or a '#' in it: write them as %3F and %23.")
     if parts.netloc or not path or "\0" in path:
         raise BadInput(f"{url!r} names no file: write sqlite:///relative/path or sqlite:////absolute/path.")
     return Path(path).expanduser().absolute()
@@ -71,7 +96,7 @@ def worker_link(
     `room` says how many tasks it can start now, `wants` whether it can run the call in a promise's
     param. Raises BadInput, Unreachable.
     """
-    if urlsplit(url).scheme in ("http", "https"):
+    if is_http(url):
         return http_link(url, token, group, pid, wants)
     return embedded_link(database_path(url), group, pid, room, wants)
 

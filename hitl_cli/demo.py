@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from hitl_cli import inbox
-from hitl_cli.connect import connect
+from hitl_cli.connect import connect, file_url
 from hitl_cli.engine.doorbell import WATCHERS, Bell, until
-from hitl_cli.errors import TimedOut
+from hitl_cli.errors import RunFailed, TimedOut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,9 +34,10 @@ class Demo:
         self._echo = echo
         self._folder = Path(tempfile.mkdtemp(prefix="hitl-demo-"))
         self._database = self._folder / "hitl.db"
+        kept = {name: value for name, value in os.environ.items() if name != "HITL_APP"}
         self._env = {
-            **os.environ,
-            "HITL_SERVER": f"sqlite:///{self._database}",
+            **kept,
+            "HITL_SERVER": file_url(self._database),
             "HITL_WORKFLOW": "approval",
             "HITL_GROUP": "default",
         }
@@ -57,10 +59,17 @@ class Demo:
         """Start the worker, and wait until it serves."""
         self._echo(["hitl", "worker"])
         self._worker = subprocess.Popen(
-            [sys.executable, "-m", "hitl_cli", "worker"], env=self._env, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "hitl_cli", "worker"],
+            env=self._env,
+            cwd=self._folder,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert self._worker.stdout is not None  # noqa: S101
-        print(f"  worker | {self._worker.stdout.readline().rstrip()}", flush=True)
+        first = self._worker.stdout.readline().rstrip()
+        if not first:
+            raise RunFailed("the worker did not start.")
+        print(f"  worker | {first}", flush=True)
         self._lines = threading.Thread(target=self._show_lines, daemon=True)
         self._lines.start()
 
@@ -70,10 +79,14 @@ class Demo:
         for line in self._worker.stdout:
             print(f"  worker | {line.rstrip()}", flush=True)
 
-    def run(self, *command: str) -> None:
-        """Run a command of this tool, shown as a person would type it."""
+    def run(self, *command: str, may_fail: bool = False) -> None:
+        """Run a command of this tool, shown as a person would type it. Raises RunFailed if it fails."""
         self._echo(["hitl", *command])
-        subprocess.run([sys.executable, "-m", "hitl_cli", *command], env=self._env, check=False)  # noqa: S603
+        done = subprocess.run(  # noqa: S603
+            [sys.executable, "-m", "hitl_cli", *command], env=self._env, cwd=self._folder, check=False
+        )
+        if done.returncode and not may_fail:
+            raise RunFailed(f"`hitl {shlex.join(command)}` failed.")
 
     def blocked(self) -> str:
         """Return the promise that waits for a person, once there is one. Raises TimedOut."""

@@ -17,7 +17,8 @@ def parse_duration(text: str) -> int:
     parts = _PART.findall(text.strip().lower())
     if not parts or "".join(number + unit for number, unit in parts) != text.strip().lower():
         raise BadInput(f"{text!r} is not a duration: write it like 90s, 1h30m or 30d.")
-    total = round(sum(float(number) * UNITS_MS[unit] for number, unit in parts))
+    exact = sum(float(number) * UNITS_MS[unit] for number, unit in parts)
+    total = round(exact) if exact <= LONGEST_MS else 0
     if not 0 < total <= LONGEST_MS:
         raise BadInput(
             f"{text!r} is not a duration that can be used: it must be more than 0 and under 100 years."

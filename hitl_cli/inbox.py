@@ -102,11 +102,10 @@ def pending(
 
     `workflow` is a glob that the run's id or its function's name must match.
     """
-    newest = client.now() - older_than_ms
     found: list[Waiting] = []
     for page in blocking_pages(client, limit):
         for item in described(client, page):
-            if item.created_at > newest:
+            if older_than_ms and item.created_at > client.now() - older_than_ms:
                 return found, False
             if (
                 workflow is None
@@ -224,7 +223,7 @@ def by_whom(settled: Promise, now: int) -> str:
 
 def find(client: Client, id: str) -> Promise:
     """Return the promise that an id means for a person who answers. Raises NotFound, BadInput."""
-    promise = get_promise(client, id)
+    promise = get_promise(client, id) if id else None
     if promise is None:
         raise NotFound(f"there is no promise or workflow {id!r}.{suggestions(client, id)}")
     if promise.is_blocking:
@@ -251,7 +250,7 @@ def only_one(client: Client, run: Promise) -> Promise:
         raise BadInput(
             f"{run.id} waits for {len(waiting)} answers: name one of {names}. Nothing was changed."
         )
-    state = "has not asked anything yet" if run.state == "pending" else "has ended"
+    state = "has ended" if run.state != "pending" else "goes on" if asked else "has not asked anything yet"
     raise NotFound(
         f"nothing of {run.id} waits for a person: it {state}. `hitl status {run.id}` shows its steps."
     )

@@ -93,7 +93,7 @@ class LeaseKeeper:
             try:
                 client = client or self._open_client()
                 client.call_many(renewals)
-            except HitlError as error:
+            except (HitlError, OSError) as error:
                 logger.warning("leases could not be renewed: %s", error)
         if client is not None:
             client.close()

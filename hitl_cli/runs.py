@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 from msgspec import Struct
 
-from hitl_cli.client import Request, as_page, as_promise, get_promise, get_tasks, search, search_pages
+from hitl_cli import defaults
+from hitl_cli.client import PAGE, Request, as_page, as_promise, get_promise, get_tasks, search, search_pages
 from hitl_cli.durations import format_duration
 from hitl_cli.errors import BadInput, Conflict, NotFound, TimedOut
+from hitl_cli.times import iso
 from hitl_cli.wire import (
     Call,
     Decision,
@@ -28,11 +30,6 @@ if TYPE_CHECKING:
 
     from hitl_cli.client import Client
     from hitl_cli.wire import Promise, Task
-
-DEFAULT_WORKFLOW = "approval"
-DEFAULT_GROUP = "default"
-DEFAULT_DEADLINE_MS = 365 * 86_400_000
-"""How long a run lives unless told otherwise. People go on leave; the SDK's own default is a day."""
 
 START_BATCH = 500
 """Runs that are started in one round trip."""
@@ -54,7 +51,7 @@ class RunSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A run to start: a line of `hitl start --stdin`, or one command line."""
 
     id: str
-    workflow: str = DEFAULT_WORKFLOW
+    workflow: str = defaults.WORKFLOW
     args: list[Json] | None = None
     kwargs: dict[str, Json] = {}
 
@@ -113,8 +110,8 @@ def start(
     client: Client,
     spec: RunSpec,
     *,
-    group: str = DEFAULT_GROUP,
-    deadline_ms: int = DEFAULT_DEADLINE_MS,
+    group: str = defaults.GROUP,
+    deadline_ms: int = defaults.DEADLINE_MS,
     new_id: Callable[[], str] = fresh_id,
 ) -> Started:
     """Start a run, or find the one that was started before with the same id and call.
@@ -131,8 +128,8 @@ def start_many(
     client: Client,
     specs: Sequence[RunSpec],
     *,
-    group: str = DEFAULT_GROUP,
-    deadline_ms: int = DEFAULT_DEADLINE_MS,
+    group: str = defaults.GROUP,
+    deadline_ms: int = defaults.DEADLINE_MS,
     new_id: Callable[[], str] = fresh_id,
 ) -> list[Started | Conflict]:
     """Start runs, many to a round trip; a Conflict stands in the place of one that could not be."""
@@ -218,7 +215,7 @@ def get_run(client: Client, id: str) -> Run:
 
 def known(client: Client, id: str) -> Promise:
     """Return the promise of a run. Raises NotFound."""
-    promise = get_promise(client, id)
+    promise = get_promise(client, id) if id else None
     if promise is None:
         raise NotFound(f"there is no workflow {id!r}. `hitl status` lists them.")
     return promise
@@ -260,7 +257,8 @@ def detailed(client: Client, promises: Sequence[Promise]) -> list[Run]:
     live = [promise for promise in promises if promise.state == "pending"]
     tasks = get_tasks(client, [promise.id for promise in live])
     searches = [
-        Request("promise.search", {"state": "pending", "tags": {"resonate:origin": p.id}}) for p in live
+        Request("promise.search", {"state": "pending", "tags": {"resonate:origin": p.id}, "limit": PAGE})
+        for p in live
     ]
     pages = client.call_many(searches) if searches else []
     below = {
@@ -358,6 +356,8 @@ def cancel(client: Client, id: str, *, by: str, via: str, reason: str | None = N
     decision = Decision(id=fresh_id(), by=by, via=via, at=client.now())
     value = error_value(reason or "canceled", decision.headers())
     settled = as_promise(client.call_many([cancel_request(id, value)])[0])
+    if settled.state == "rejected_timedout":
+        raise TimedOut(f"{id} can no longer be canceled: its deadline passed {iso(settled.timeout_at)}.")
     if settled.state != "rejected_canceled":
         raise Conflict(f"{id} has already {run_of(settled).state}. Nothing was changed.")
     below = search(client, state="pending", tags={"resonate:origin": id})

@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
 
+from hitl_cli import defaults
 from hitl_cli.errors import BadInput
-from hitl_cli.runs import DEFAULT_GROUP, DEFAULT_WORKFLOW
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,12 +47,18 @@ class Settings:
     def __init__(self, env: Mapping[str, str] | None = None, folder: Path | None = None) -> None:
         """Read the nearest settings file. Raises BadInput if it makes no sense."""
         self._env = os.environ if env is None else env
-        self._file, self._path = read_file(folder or Path.cwd())
+        self._file, self._path = read_file(folder or current_folder())
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the settings file."""
+        return None if self._path is None else self._path.parent
 
     def server(self, flag: str | None = None) -> Setting:
         """Return the server's URL."""
         env = first_set(self._env, "HITL_SERVER", "RESONATE_URL")
-        return self._choose(flag, "--server", env, self._file.server) or Setting(default_server(), "default")
+        in_file = None if self._file.server is None else beside(self._file.server, self.folder)
+        return self._choose(flag, "--server", env, in_file) or Setting(default_server(), "default")
 
     def token(self, flag: str | None = None) -> str | None:
         """Return the token for servers with authentication."""
@@ -74,13 +81,13 @@ class Settings:
         """Return the workflow that is started when none is named."""
         env = first_set(self._env, "HITL_WORKFLOW")
         return self._choose(flag, "--workflow", env, self._file.workflow) or Setting(
-            DEFAULT_WORKFLOW, "default"
+            defaults.WORKFLOW, "default"
         )
 
     def group(self, flag: str | None = None) -> Setting:
         """Return the group of workers."""
         env = first_set(self._env, "HITL_GROUP")
-        return self._choose(flag, "--group", env, self._file.group) or Setting(DEFAULT_GROUP, "default")
+        return self._choose(flag, "--group", env, self._file.group) or Setting(defaults.GROUP, "default")
 
     def person(self, flag: str | None = None) -> Setting:
         """Return who acts. On a file that everyone can open this is a claim, not a proof."""
@@ -95,6 +102,21 @@ class Settings:
         if env is not None:
             return env
         return Setting(in_file, str(self._path)) if in_file else None
+
+
+def current_folder() -> Path:
+    """Return the current folder. Raises BadInput if it is gone."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError as error:
+        raise BadInput("the current folder does not exist any more: change to another one.") from error
+
+
+def beside(url: str, folder: Path | None) -> str:
+    """Return the URL that a settings file means: a relative path is relative to the file."""
+    path = url.removeprefix("sqlite:///")
+    relative = path != url and not path.startswith(("/", "~"))
+    return f"sqlite:///{quote(str(folder))}/{path}" if relative else url
 
 
 def first_set(env: Mapping[str, str], *names: str) -> Setting | None:
@@ -117,7 +139,7 @@ def table_in(path: Path) -> dict[str, Any] | None:
     """Return the settings in a file, or None where it has none."""
     try:
         text = path.read_text()
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (UnicodeDecodeError, OSError) as error:
         raise BadInput(f"{path} cannot be read: {error}.") from error
@@ -150,7 +172,7 @@ def default_server() -> str:
         raise BadInput(
             "there is no home folder to keep the database in: name a file with -S sqlite:////path/hitl.db."
         )
-    return f"sqlite:///{folder / 'hitl.db'}"
+    return f"sqlite:///{quote(str(folder / 'hitl.db'))}"
 
 
 def login_name() -> str:

@@ -18,17 +18,18 @@ from resonate import observability as sdk_events
 from resonate.error import ApplicationError, SerializationError
 from resonate.resonate import Resonate
 
+from hitl_cli import defaults
 from hitl_cli.activity import Event, Watched
-from hitl_cli.apps import register_app
+from hitl_cli.apps import load_app, register_app
 from hitl_cli.builtin import WORKFLOWS
 from hitl_cli.connect import connect, worker_link
 from hitl_cli.engine.server import now_ms
 from hitl_cli.leases import LeaseKeeper
-from hitl_cli.runs import DEFAULT_GROUP
 from hitl_cli.wire import Call, decode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
+    from types import ModuleType
 
     from hitl_cli.connect import Link
     from hitl_cli.engine.records import Value
@@ -50,7 +51,7 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
 
     server: str
     token: str | None = None
-    group: str = DEFAULT_GROUP
+    group: str = defaults.GROUP
     apps: Sequence[str] = ()
     concurrency: int = CONCURRENCY
     lease_ms: int = LEASE_MS
@@ -108,6 +109,8 @@ class Worker:
         """Serve until told to stop; `serving` is told when that begins. Raises BadInput, Unreachable."""
         options = self._options
         self._loop = asyncio.get_running_loop()
+        self._loop.set_task_factory(contained)
+        modules = [(app, load_app(app)) for app in options.apps]
         self._link = worker_link(
             options.server,
             options.token,
@@ -132,7 +135,7 @@ class Worker:
             autostart=False,
         )
         try:
-            workflows = self._register(self._resonate)
+            workflows = self._register(self._resonate, modules)
             self._resonate.start()
             await asyncio.sleep(0)  # so that the bell hangs before anybody is told
             serving(Serving(server=self._link.name, group=options.group, pid=self._pid, workflows=workflows))
@@ -146,9 +149,9 @@ class Worker:
         """Take no more work, let steps in hand finish, and end. Safe to call from a signal handler."""
         self._loop.call_soon_threadsafe(self._stop.set)
 
-    def _register(self, resonate: Registering) -> tuple[str, ...]:
-        for app in self._options.apps:
-            register_app(app, resonate)
+    def _register(self, resonate: Registering, modules: Sequence[tuple[str, ModuleType]]) -> tuple[str, ...]:
+        for app, module in modules:
+            register_app(app, module, resonate)
         for name, function in WORKFLOWS.items():
             if (name, 1) not in resonate.served:
                 resonate.register(function, name=name)
@@ -219,6 +222,24 @@ class _ExecuteData(Struct, frozen=True):
 
 class _Execute(Struct, frozen=True):
     data: _ExecuteData
+
+
+class ExitRefusedError(Exception):
+    """A workflow or a step called sys.exit(), which is not its to call."""
+
+
+def contained[T](
+    loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, T], **options: Any
+) -> asyncio.Task[T]:
+    """Return a task in which sys.exit() is an error like another, and does not end the worker."""
+
+    async def run() -> T:
+        try:
+            return await coro
+        except SystemExit as error:
+            raise ExitRefusedError(f"sys.exit({error.code!r}) was called in a workflow") from error
+
+    return asyncio.Task(run(), loop=loop, **options)
 
 
 async def pause(delay_s: float) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 
 from resonate.context import Context
 
-from hitl_cli.runs import DEFAULT_DEADLINE_MS
+from hitl_cli.defaults import DEADLINE_MS
 
 
 async def approval(ctx: Context, workflow_id: str) -> dict[str, Any]:
     """Ask for approval, wait for it, and return it. A rejection fails the run with its reason."""
-    blocked = ctx.promise(timeout=timedelta(milliseconds=DEFAULT_DEADLINE_MS))
+    blocked = ctx.promise(timeout=timedelta(milliseconds=DEADLINE_MS))
     await ctx.run(tell_person, workflow_id, await blocked.id())
     data = await blocked
     print(f"workflow {workflow_id} unblocked, promise resolved", flush=True)

@@ -12,10 +12,12 @@ import typer.main
 from typer.core import TyperGroup
 
 from hitl_cli import __version__
+from hitl_cli.cli.shared import silence_stdout
 from hitl_cli.errors import BadInput, Conflict, HitlError, NotFound, RunFailed, TimedOut, Unreachable
+from hitl_cli.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 EXIT_CODES: Mapping[type[HitlError], int] = {
     RunFailed: 1,
@@ -116,20 +118,35 @@ def run() -> None:
     """Run the command line; every failure becomes one sentence on stderr and an exit code."""
     try:
         try:
+            check_arguments(sys.argv[1:])
             app()
         finally:
-            sys.stdout.flush()  # here, where a reader that has gone is expected, and not at exit
+            if sys.stdout is not None:
+                sys.stdout.flush()  # here, where a reader that has gone is expected, and not at exit
     except HitlError as error:
         fail(str(error), EXIT_CODES[type(error)])
     except BrokenPipeError:
         # The reader has gone, as in `hitl pending | head -1`: nothing is wrong, and nothing more can be said.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence_stdout()
         sys.exit(0)
+    except OSError as error:
+        # All other files are opened where their failures have a name of their own.
+        silence_stdout()
+        fail(f"what was to be printed could not be written: {error.strerror}.", UNEXPECTED)
     except Exception as error:  # noqa: BLE001 - the one place where nothing gets past
         fail(
             f"unexpected error: {type(error).__name__}: {error} (run it with --debug and report it)",
             UNEXPECTED,
         )
+
+
+def check_arguments(arguments: Sequence[str]) -> None:
+    """Raise BadInput for an argument that is not text: it could be kept nowhere."""
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError as error:
+            raise BadInput(f"the argument {argument!r} is not text in UTF-8.") from error
 
 
 def fail(message: str, code: int) -> None:
@@ -138,5 +155,5 @@ def fail(message: str, code: int) -> None:
         import traceback  # noqa: PLC0415
 
         traceback.print_exc()
-    print(f"hitl: {message}", file=sys.stderr)
+    print(printable(f"hitl: {message}"), file=sys.stderr)
     sys.exit(code)

@@ -13,6 +13,7 @@ from hitl_cli import inbox
 from hitl_cli.cli.shared import AsJson, Server, Token, Who, complete_promise, note, open_client, print_json
 from hitl_cli.errors import BadInput, HitlError
 from hitl_cli.settings import Settings
+from hitl_cli.text import printable
 from hitl_cli.times import iso
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def read_data(text: str) -> Any:
         )
     try:
         return msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         hint = " A text needs quotes, as in --data '\"text\"'." if source == "--data" else ""
         raise BadInput(f"{source} is not JSON: {error}.{hint}") from error
 
@@ -120,7 +121,7 @@ def answer_all(client: Client, ids: Sequence[str], answer: Answer, *, as_json: b
             continue
         decided.append(one)
         if not as_json:
-            print(sentence(one, client.now()))
+            print(printable(sentence(one, client.now())))
     if as_json:
         documents = [as_document(one) for one in decided]
         if len(ids) > 1:
@@ -129,7 +130,7 @@ def answer_all(client: Client, ids: Sequence[str], answer: Answer, *, as_json: b
             print_json(documents[0])
     if failures:
         for failure in failures[:-1]:
-            note(f"hitl: {failure}")
+            note(printable(f"hitl: {failure}"))
         raise failures[-1]
 
 

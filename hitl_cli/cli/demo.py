@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from hitl_cli.cli.shared import note
+from hitl_cli.cli.table import on_terminal
 
 
 def demo(
@@ -26,16 +27,13 @@ def demo(
         print("\nNothing runs and nothing waits in memory now. This is what a person sees:")
         show.run("pending")
         print("\nThe answer wakes the workflow, in whichever worker is there:")
-        if (
-            yes
-            or not sys.stdin.isatty()
-            or not sys.stdout.isatty()
-            or typer.confirm(f"Approve {promise}?", default=True)
-        ):
+        asks = not yes and sys.stdin.isatty() and on_terminal()
+        approved = not asks or typer.confirm(f"Approve {promise}?", default=True)
+        if approved:
             show.run("approve", promise)
         else:
             show.run("reject", promise, "--reason", "not today")
-        show.run("wait", show.workflow_id, "--timeout", "30s")
+        show.run("wait", show.workflow_id, "--timeout", "30s", may_fail=not approved)
         print("\nWho answered, and what came of it:")
         show.run("status", show.workflow_id)
     note("\nThat was it. Yours: `hitl worker` in one terminal, `hitl start hitl-001` in another.")

@@ -10,14 +10,12 @@ import typer
 
 from hitl_cli import inbox
 from hitl_cli.cli.shared import AsJson, Server, Token, note, open_client, print_json
-from hitl_cli.cli.table import Cell, Column, console, drawing, print_table
+from hitl_cli.cli.table import Cell, Column, console, on_terminal, print_table
 from hitl_cli.durations import format_age, format_duration, parse_duration
 from hitl_cli.times import iso
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from rich.console import Group
 
     from hitl_cli.client import Client
     from hitl_cli.inbox import Waiting
@@ -27,6 +25,11 @@ type Look = Callable[[], tuple[list[Waiting], bool]]
 
 DEFAULT_LIMIT = 25
 """How many to show unless told otherwise."""
+
+HOW_TO_ANSWER = "Answer with: hitl approve ID  or  hitl reject ID --reason TEXT"
+
+LINES_BESIDE = 4
+"""Lines of the terminal that `--watch` needs for other things than items."""
 
 SOON_MS = 86_400_000
 WATCH_EVERY_S = 5.0
@@ -93,7 +96,7 @@ def show(items: list[Waiting], more: bool, now: int) -> None:
     print_table(*as_table(items, now))
     if more:
         note(f"The {len(items)} oldest are shown; there are more: --limit N or --all.")
-    note("Answer with: hitl approve ID  or  hitl reject ID --reason TEXT")
+    note(HOW_TO_ANSWER)
 
 
 def as_table(items: list[Waiting], now: int) -> tuple[list[Column], list[list[Cell]]]:
@@ -117,7 +120,7 @@ def keep_showing(client: Client, look: Look, *, as_json: bool) -> None:
     """Show the items until interrupted, and again at once when something changes."""
     client.wait(0)
     try:
-        if as_json or not sys.stdout.isatty():
+        if as_json or not on_terminal():
             keep_printing(client, look, as_json=as_json)
         else:
             keep_drawing(client, look)
@@ -141,21 +144,18 @@ def keep_printing(client: Client, look: Look, *, as_json: bool) -> None:
 
 
 def keep_drawing(client: Client, look: Look) -> None:
-    """Draw all items in the same place of the terminal, the ages with them."""
-    from rich.console import Group  # noqa: PLC0415
-    from rich.live import Live  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
+    """Show all items on a cleared terminal, the ages with them, as many as there is room for."""
     screen = console()
-
-    def frame() -> Group:
+    while True:
         items, more = look()
+        room = max(screen.height - LINES_BESIDE, 1)
+        screen.clear()
         if not items:
-            return Group(Text("Nothing waits for a person.", style="dim"))
-        rest = [Text("… and more: --limit N or --all", style="dim")] if more else []
-        return Group(drawing(*as_table(items, client.now()), screen.width), *rest)
-
-    with Live(frame(), console=screen, auto_refresh=False) as live:
-        while True:
-            client.wait(WATCH_EVERY_S)
-            live.update(frame(), refresh=True)
+            print("Nothing waits for a person.")
+        else:
+            print_table(*as_table(items[:room], client.now()))
+            if more or len(items) > room:
+                print(f"The {min(room, len(items))} oldest are shown; there are more.")
+            print(HOW_TO_ANSWER)
+        sys.stdout.flush()
+        client.wait(WATCH_EVERY_S)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from hitl_cli import runs
+from hitl_cli import defaults, runs
 from hitl_cli.cli.shared import (
     AsJson,
     Server,
@@ -20,25 +20,29 @@ from hitl_cli.cli.shared import (
     open_client,
     print_json,
 )
-from hitl_cli.cli.table import Cell, Column, console, print_table, printable
+from hitl_cli.cli.table import Cell, Column, console, on_terminal, print_table
 from hitl_cli.durations import format_age, format_duration, parse_duration
 from hitl_cli.errors import BadInput, Conflict, RunFailed, TimedOut
 from hitl_cli.runs import RunSpec, RunState
 from hitl_cli.settings import Settings
+from hitl_cli.text import printable
 from hitl_cli.times import iso
 from hitl_cli.wire import decision_of, decode, error_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    from rich.text import Text
-    from rich.tree import Tree
+    from typing import BinaryIO
 
     from hitl_cli.client import Client
     from hitl_cli.runs import Node, Run, Started
     from hitl_cli.wire import Promise
 
+type Line = list[Cell]
+
 DEFAULT_LIMIT = 25
+LONGEST_LINE = 1_000_000
+"""Bytes of one line of `--stdin`."""
+
 RESULT_WIDTH = 60
 """Characters of a step's result that the tree shows."""
 
@@ -114,7 +118,9 @@ def start(
     if stdin:
         if id is not None:
             raise BadInput("with --stdin the ids come from standard input: give none on the command line.")
-        specs = read_specs(sys.stdin.buffer, name)
+        if kwarg or no_args or wait:
+            raise BadInput("--kwarg, --no-args and --wait do not go with --stdin: give kwargs in its lines.")
+        specs = read_specs(read_lines(sys.stdin.buffer), name)
     elif id is None:
         raise BadInput("an id is missing: hitl start ID, for example hitl start hitl-001.")
     elif args and no_args:
@@ -166,8 +172,18 @@ def start_many(
         note(no_worker(group))
     if conflicts:
         for conflict in conflicts[:-1]:
-            note(f"hitl: {conflict}")
+            note(printable(f"hitl: {conflict}"))
         raise conflicts[-1]
+
+
+def read_lines(stream: BinaryIO) -> Iterable[bytes]:
+    """Yield the lines of standard input, none of them longer than can be a run to start."""
+    while line := stream.readline(LONGEST_LINE + 1):
+        if len(line) > LONGEST_LINE:
+            raise BadInput(
+                f"a line of standard input is longer than {LONGEST_LINE:,} bytes. Nothing was started."
+            )
+        yield line
 
 
 def read_specs(lines: Iterable[bytes], workflow: str) -> list[RunSpec]:
@@ -200,6 +216,8 @@ def read_arg(text: str) -> Any:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeError):
         return text
+    except RecursionError as error:
+        raise BadInput("an argument is nested too deep to be JSON.") from error
 
 
 def read_kwarg(text: str) -> tuple[str, Any]:
@@ -218,7 +236,7 @@ def tell_no_worker(client: Client, group: str, started: Started) -> None:
 
 def no_worker(group: str) -> str:
     """Return the note that no worker is there."""
-    option = "" if group == runs.DEFAULT_GROUP else f" --group {shlex.quote(group)}"
+    option = "" if group == defaults.GROUP else f" --group {shlex.quote(group)}"
     return f"No worker is listening; what was started waits for one: hitl worker{option}"
 
 
@@ -230,7 +248,13 @@ def status(
     ] = None,
     state: Annotated[
         str | None,
-        typer.Option("--state", "-s", metavar="STATE", help=f"Only runs that are {', '.join(COLORS)}."),
+        typer.Option(
+            "--state",
+            "-s",
+            metavar="STATE",
+            autocompletion=lambda: list(COLORS),
+            help=f"Only runs that are {', '.join(COLORS)}.",
+        ),
     ] = None,
     limit: Annotated[
         int, typer.Option("--limit", "-n", min=1, metavar="N", help="How many to show.")
@@ -271,7 +295,7 @@ def show_runs(found: Sequence[Run], more: bool, now: int) -> None:
             Cell(run.state, style=COLORS[run.state]),
             Cell(run.function or "-"),
             Cell(format_age(now - run.created_at)),
-            Cell(shorten(", ".join(run.waits_for) or (run.error or ""))),
+            Cell(", ".join(run.waits_for) or (run.error or "")),
         ]
         for run in found
     ]
@@ -289,28 +313,21 @@ def show_run(client: Client, id: str, *, as_json: bool) -> None:
             {**run_document(run, client.now()), "steps": [step_document(child) for child in node.children]}
         )
         return
-    from rich.tree import Tree  # noqa: PLC0415
-
-    label = headline(run, client.now())
-    drawn = Tree(label, guide_style="dim")
-    draw_steps(drawn, node.children, client.now())
-    console().print(drawn, soft_wrap=True)
+    print_lines([*headlines(run, client.now()), *step_lines(node.children, client.now())])
 
 
-def headline(run: Run, now: int) -> Text:
-    """Return the first line of a run's tree."""
-    from rich.text import Text  # noqa: PLC0415
-
-    text = Text.assemble((run.id, "bold"), " ", (run.state, COLORS[run.state]), f"  {run.function or '-'}")
+def headlines(run: Run, now: int) -> list[Line]:
+    """Return the first lines of what is shown of a run."""
     took = f"{format_age(now - run.created_at)} old" if not run.ended else took_text(run)
-    text.append(f"  {took}", style="dim")
+    first = [Cell(run.id, "bold"), Cell(" "), Cell(run.state, COLORS[run.state])]
+    lines = [[*first, Cell(f"  {run.function or '-'}"), Cell(f"  {took}", "dim")]]
     if run.waits_for:
-        text.append(f"\nwaits for {', '.join(run.waits_for)}")
+        lines.append([Cell(f"waits for {', '.join(run.waits_for)}")])
     if run.state == "completed":
-        text.append(f"\nresult {shorten(to_json(run.result))}")
+        lines.append([Cell(f"result {shorten(to_json(run.result))}")])
     if run.error:
-        text.append(f"\n{run.error}", style="red")
-    return text
+        lines.append([Cell(run.error, "red")])
+    return lines
 
 
 def took_text(run: Run) -> str:
@@ -319,23 +336,35 @@ def took_text(run: Run) -> str:
     return f"{iso(settled_at)}, took {format_duration(settled_at - run.created_at)}"
 
 
-def draw_steps(drawn: Tree, nodes: Sequence[Node], now: int) -> None:
-    """Add the steps to a tree."""
-    from rich.text import Text  # noqa: PLC0415
-
+def step_lines(nodes: Sequence[Node], now: int, indent: str = "") -> list[Line]:
+    """Return a line for each step, indented under what made it."""
+    lines: list[Line] = []
     for node in nodes:
+        last = node is nodes[-1]
         promise = node.promise
         end = promise.settled_at or now
-        line = Text.assemble(
-            f"{MARKS[promise.state]} ",
-            (promise.id, "bold"),
-            f"  {step_name(node)}  ",
-            (format_duration(end - promise.created_at), "dim"),
-        )
-        outcome = step_outcome(promise)
-        if outcome:
-            line.append(f"  {outcome}", style="" if promise.state in ("pending", "resolved") else "red")
-        draw_steps(drawn.add(line), node.children, now)
+        bad = promise.state not in ("pending", "resolved")
+        line = [
+            Cell(f"{indent}{'└── ' if last else '├── '}{MARKS[promise.state]} "),
+            Cell(promise.id, "bold"),
+        ]
+        line += [Cell(f"  {step_name(node)}"), Cell(f"  {format_duration(end - promise.created_at)}", "dim")]
+        if outcome := step_outcome(promise):
+            line.append(Cell(f"  {outcome}", "red" if bad else ""))
+        lines += [line, *step_lines(node.children, now, indent + ("    " if last else "│   "))]
+    return lines
+
+
+def print_lines(lines: Sequence[Line]) -> None:
+    """Print lines, colored on a terminal; they are the terminal's to wrap, so that nothing is cut."""
+    if not on_terminal():
+        print("\n".join("".join(printable(cell.text) for cell in line) for line in lines))
+        return
+    from rich.text import Text  # noqa: PLC0415
+
+    screen = console()
+    for line in lines:
+        screen.print(Text.assemble(*((printable(cell.text), cell.style) for cell in line)), soft_wrap=True)
 
 
 def step_name(node: Node) -> str:

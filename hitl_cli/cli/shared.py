@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from collections.abc import Iterator  # noqa: TC003 - Typer reads the annotations of completions
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hitl_cli.connect import connect
+from hitl_cli.connect import connect, database_path, is_http
+from hitl_cli.errors import HitlError
 from hitl_cli.settings import Settings
 
 if TYPE_CHECKING:
     from hitl_cli.client import Client
+
+COMPLETIONS = 200
+"""The most ids that a completion offers."""
 
 Server = Annotated[
     str | None,
@@ -61,12 +67,35 @@ def note(message: str) -> None:
     print(message, file=sys.stderr)
 
 
+def silence_stdout() -> None:
+    """Let everything that is printed from here on go nowhere, because nobody can read it."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def completing(ctx: typer.Context) -> Client | None:
+    """Return a client for completions, of the server that the command line names so far, or None.
+
+    Nothing is created and nothing is said for a person who only pressed a key.
+    """
+    given = {**(ctx.parent.params if ctx.parent else {}), **{k: v for k, v in ctx.params.items() if v}}
+    settings = Settings()
+    url = settings.server(given.get("server")).value
+    if not is_http(url) and not database_path(url).exists():
+        return None
+    return connect(url, settings.token(given.get("token")))
+
+
 def complete_promise(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
     """Yield the promises that wait for a person."""
     from hitl_cli import inbox  # noqa: PLC0415
 
-    with open_client(ctx, None, None) as client:
-        items, _ = inbox.pending(client, limit=200)
+    items: list[inbox.Waiting] = []
+    with contextlib.suppress(HitlError):
+        client = completing(ctx)
+        if client is not None:
+            with client:
+                items, _ = inbox.pending(client, limit=COMPLETIONS)
     for item in items:
         if item.id.startswith(incomplete):
             yield item.id, item.prompt or item.function or ""
@@ -76,8 +105,12 @@ def complete_run(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str
     """Yield the runs, the newest first."""
     from hitl_cli import runs  # noqa: PLC0415
 
-    with open_client(ctx, None, None) as client:
-        items, _ = runs.list_runs(client, limit=200)
+    items: list[runs.Run] = []
+    with contextlib.suppress(HitlError):
+        client = completing(ctx)
+        if client is not None:
+            with client:
+                items, _ = runs.list_runs(client, limit=COMPLETIONS)
     for item in items:
         if item.id.startswith(incomplete):
             yield item.id, f"{item.function or ''} {item.state}"

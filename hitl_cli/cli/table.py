@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from hitl_cli.text import cells, printable
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -35,28 +37,28 @@ class Cell(Struct, frozen=True):
     style: str = ""
 
 
-def printable(text: str) -> str:
-    """Return text on one line, without what could move the cursor or change the colors."""
-    return "".join(char if char.isprintable() else " " for char in text)
-
-
 def print_table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> None:
     """Print rows to stdout."""
-    if not sys.stdout.isatty():
+    if not on_terminal():
         print("\n".join(plain(columns, rows)))
         return
     screen = console()
     screen.print(drawing(columns, rows, screen.width), soft_wrap=screen.width < NARROW)
 
 
+def on_terminal() -> bool:
+    """Whether a person reads stdout, and not a program or nobody at all."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
 def plain(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> list[str]:
     """Return the rows as lines of aligned text, with a line of heads."""
     texts = [[column.head for column in columns], *([printable(cell.text) for cell in row] for row in rows)]
-    widths = [max(len(line[n]) for line in texts) for n in range(len(columns))]
+    widths = [max(cells(line[n]) for line in texts) for n in range(len(columns))]
     return [
         (" " * GAP)
         .join(
-            text.rjust(width) if column.right else text.ljust(width)
+            " " * (width - cells(text)) + text if column.right else text + " " * (width - cells(text))
             for column, text, width in zip(columns, line, widths, strict=True)
         )
         .rstrip()
@@ -74,7 +76,7 @@ def console() -> Console:
 def drawing(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int) -> RenderableType:
     """Return what Rich draws in so many columns: a table, or where that is too narrow, lines for each row."""
     whole = sum(
-        max((len(row[n].text) for row in rows), default=0) + GAP
+        max((cells(row[n].text) for row in rows), default=0) + GAP
         for n, column in enumerate(columns)
         if column.whole or column.right
     )
@@ -88,7 +90,7 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> Renderab
 
     drawn = Table(box=None, padding=(0, GAP, 0, 0), header_style="dim")
     for n, column in enumerate(columns):
-        longest = max((len(row[n].text) for row in rows), default=0)
+        longest = max((cells(row[n].text) for row in rows), default=0)
         drawn.add_column(
             column.head,
             style="bold" if n == 0 else "",

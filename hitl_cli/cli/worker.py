@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hitl_cli.cli.shared import Server, Token
+from hitl_cli.cli.shared import Server, Token, silence_stdout
+from hitl_cli.cli.table import on_terminal
 from hitl_cli.durations import parse_duration
+from hitl_cli.errors import BadInput
 from hitl_cli.settings import Settings
+from hitl_cli.text import printable
 from hitl_cli.times import iso
 
 if TYPE_CHECKING:
@@ -20,6 +23,19 @@ if TYPE_CHECKING:
 
     from hitl_cli.activity import Event
     from hitl_cli.worker import Serving
+
+
+SHORTEST_LEASE_MS = 500
+"""Below that a busy worker loses its work before it can renew the lease."""
+
+
+def say(line: str) -> None:
+    """Print a line. Where nobody can read it any more, the work goes on all the same."""
+    try:
+        print(line, flush=True)
+    except OSError as error:
+        silence_stdout()
+        print(f"hitl: nothing more is printed ({error.strerror}); the worker goes on", file=sys.stderr)
 
 
 def worker(
@@ -60,10 +76,14 @@ def worker(
 ) -> None:
     """Run workflows until stopped: Ctrl-C lets steps in hand finish, a second one stops at once."""
     lease_ms = parse_duration(lease)
+    if lease_ms < SHORTEST_LEASE_MS:
+        raise BadInput(f"--lease {lease} is too short to be kept: {SHORTEST_LEASE_MS}ms is the least.")
     settings = Settings()
     given = ctx.obj or {}
     url = settings.server(server or given.get("server")).value
     apps = tuple(setting.value for setting in settings.apps(app or []))
+    if not app and settings.folder is not None:
+        sys.path.insert(0, str(settings.folder))  # modules that a file names are found beside the file
 
     from hitl_cli.worker import WorkerOptions, run_worker  # noqa: PLC0415 - imports the SDK
 
@@ -85,7 +105,7 @@ def worker(
 def announce(serving: Serving) -> None:
     """Say in one line what is served."""
     names = ", ".join(serving.workflows)
-    print(f"serving {names} for group {serving.group} on {serving.server} (Ctrl-C stops)", flush=True)
+    say(f"serving {names} for group {serving.group} on {serving.server} (Ctrl-C stops)")
 
 
 def announce_json(serving: Serving) -> None:
@@ -109,14 +129,15 @@ def reporter() -> Callable[[Event], None]:
         "waiting": "yellow",
         "completed": "green",
         "failed": "red",
+        "lost": "magenta",
         "unknown": "red",
     }
-    colored = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    colored = on_terminal() and not os.environ.get("NO_COLOR")
 
     def report(event: Event) -> None:
         said: str = "left to others" if event.event == "unknown" else event.event
         kind = typer.style(said, fg=colors[event.event]) if colored else said
-        print(f"{clock_time(event.at)} {event.workflow} {kind}{detail(event)}", flush=True)
+        say(f"{clock_time(event.at)} {event.workflow} {kind}{printable(detail(event))}")
 
     return report
 
@@ -133,6 +154,8 @@ def detail(event: Event) -> str:
     if event.event == "waiting":
         answers = "  or  ".join(f"hitl approve {shlex.quote(promise)}" for promise in event.promises)
         return f" for a person: {answers}"
+    if event.event == "lost":
+        return ": it was canceled or has expired, or another worker took it over"
     if event.event == "failed":
         return f": {event.reason}"
     return f" ({event.function})" if event.function else ""
@@ -147,7 +170,7 @@ def write_json(document: object) -> None:
     """Print a JSON line."""
     import msgspec  # noqa: PLC0415
 
-    print(msgspec.json.encode(document).decode(), flush=True)
+    say(msgspec.json.encode(document).decode())
 
 
 class OneLine(logging.Formatter):
@@ -163,11 +186,17 @@ class OneLine(logging.Formatter):
         if os.environ.get("HITL_DEBUG"):
             return logging.Formatter.format(logging.Formatter("%(levelname)s %(name)s: %(message)s"), record)
         error = record.exc_info[1] if record.exc_info else None
-        return f"hitl: {record.getMessage()}" + (f": {error}" if error else "")
+        return printable(f"hitl: {record.getMessage()}" + (f": {error}" if error else ""))
+
+
+def is_news(record: logging.LogRecord) -> bool:
+    """Whether a person should see what was logged. Losing a task is an event, which says it better."""
+    return "code=409" not in f"{record.getMessage()} {record.exc_info}" or bool(os.environ.get("HITL_DEBUG"))
 
 
 def log_to_stderr() -> None:
     """Send what the SDK and the engine log to stderr."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(OneLine())
+    handler.addFilter(is_news)
     logging.basicConfig(level=logging.WARNING, handlers=[handler])

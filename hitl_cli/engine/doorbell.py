@@ -128,7 +128,7 @@ class Ringer:
         """Return group and name of every bell, from the folder only when that has changed."""
         try:
             changed_at = self._folder.stat().st_mtime_ns
-        except FileNotFoundError:
+        except OSError:
             return []
         if changed_at != self._listed_at:
             still = time.time_ns() - changed_at > STILL_NS

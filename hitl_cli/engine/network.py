@@ -56,9 +56,10 @@ class EmbeddedConnection:
     ) -> None:
         """Open the file. `room` says how many tasks can start now, `wants` which of them.
 
-        Raises FileUnusable.
+        Raises FileUnusable; StorageFailed if it can only be read.
         """
         self._server = Server(path, clock)
+        self._server.turn([])  # a file that can only be read is refused here
         self._ringer = Ringer(path)
         self._path = path
         self._group = group
@@ -157,7 +158,11 @@ class EmbeddedConnection:
 
     def _look(self) -> None:
         """Take a turn if the file changed or something is due; a lost ring costs no more than this."""
-        seen = self._server.store.data_version()
+        try:
+            seen = self._server.store.data_version()
+        except EngineError:
+            self._ask_turn()  # which says what is wrong
+            return
         if seen != self._seen or self._due <= self._clock() or self._failed:
             self._seen = seen
             self._ask_turn()

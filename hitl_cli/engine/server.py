@@ -231,14 +231,19 @@ def hand_out(tx: Transaction, subscriber: Subscriber) -> Iterable[Delivery]:
     """Take the messages that a subscriber has room for."""
     room = subscriber.room()
     for address in subscriber.addresses():
-        taken = []
+        taken, refused = [], []
         if room > 0:
-            for task, promise in tx.offers(address):
-                if machine.is_due(promise, tx.now) or not subscriber.wants(promise):
+            for task, promise in tx.offers(address, id(subscriber)):
+                if machine.is_due(promise, tx.now):
+                    continue
+                if not subscriber.wants(promise):
+                    refused.append(task)
                     continue
                 taken.append((task, promise))
                 if len(taken) == room:
                     break
+        for task in refused:
+            tx.refuse(task, id(subscriber))
         room -= len(taken)
         for task, promise in taken:
             machine.process_offer(tx, task, tx.now)

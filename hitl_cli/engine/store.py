@@ -91,8 +91,10 @@ LAPSED_LEASES = (
 )
 OFFERS = (
     f"SELECT {TASK}, {PROMISE} FROM tasks t JOIN promises p ON p.seq = t.seq"
-    " WHERE t.state = 'pending' AND t.address = ? AND t.due <= ? ORDER BY t.due"
+    " WHERE t.state = 'pending' AND t.address = ? AND t.due <= ?"
+    " AND t.seq NOT IN (SELECT seq FROM temp.refused WHERE taker = ?) ORDER BY t.due"
 )
+REFUSE = "INSERT OR IGNORE INTO temp.refused VALUES (?, ?)"
 UNBLOCKS = (
     f"SELECT {PROMISE} FROM unblocks u JOIN promises p ON p.seq = u.promise WHERE u.address = ? LIMIT ?"
 )
@@ -146,6 +148,10 @@ class Store:
         self._db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         self._db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         migrate(self._db, self.path)
+        self._db.execute("PRAGMA temp_store = MEMORY")
+        self._db.execute(
+            "CREATE TEMP TABLE refused (taker INTEGER, seq INTEGER, PRIMARY KEY (taker, seq)) WITHOUT ROWID"
+        )
         self._db.execute("PRAGMA busy_timeout = 0")  # from here on, `waiting` waits
 
     def close(self) -> None:
@@ -153,8 +159,11 @@ class Store:
         self._db.close()
 
     def data_version(self) -> int:
-        """Return a number that changes when another connection commits."""
-        return int(self._db.execute("PRAGMA data_version").fetchone()[0])
+        """Return a number that changes when another connection commits. Raises StorageFailed."""
+        try:
+            return int(self._db.execute("PRAGMA data_version").fetchone()[0])
+        except sqlite3.Error as error:
+            raise StorageFailed(explain(error, self.path)) from error
 
     @contextmanager
     def transaction(self, clock: Callable[[], int], *, write: bool) -> Iterator[Transaction]:
@@ -336,10 +345,14 @@ class Transaction:
 
     # Messages
 
-    def offers(self, address: str) -> Iterator[tuple[Task, Promise]]:
-        """Yield the tasks on offer to the address, the longest waiting first."""
-        for row in self._db.execute(OFFERS, (address, self.now)):
+    def offers(self, address: str, taker: int) -> Iterator[tuple[Task, Promise]]:
+        """Yield the tasks on offer to the address, the longest waiting first, without those refused."""
+        for row in self._db.execute(OFFERS, (address, self.now, taker)):
             yield Task(*row[:TASK_COLUMNS]), Promise(*row[TASK_COLUMNS:])
+
+    def refuse(self, task: Task, taker: int) -> None:
+        """Leave a task to others: it is not among the offers to this taker again, while the file is open."""
+        self._db.execute(REFUSE, (taker, task.seq))
 
     def next_offer(self, address: str) -> int | None:
         """Return the next instant at which a task that is not on offer yet will be."""

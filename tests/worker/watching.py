@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from hitl_cli import inbox, runs
+from hitl_cli import defaults, inbox, runs
 from hitl_cli.client import call, get_promise, get_tasks
 from hitl_cli.wire import Promise, Task  # noqa: TC001 - msgspec reads these when it decodes
 from tests.conftest import APPS, wait_until
@@ -67,7 +67,7 @@ class _Tasks(msgspec.Struct, frozen=True):
     tasks: list[Task]
 
 
-def begin(client: Client, id: str, workflow: str, *args: object, group: str = runs.DEFAULT_GROUP) -> None:
+def begin(client: Client, id: str, workflow: str, *args: object, group: str = defaults.GROUP) -> None:
     """Start a run."""
     spec = runs.RunSpec(id=id, workflow=workflow, args=list(args))
     assert runs.start(client, spec, group=group).created
