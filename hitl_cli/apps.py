@@ -102,6 +102,6 @@ def where(error: BaseException) -> str:
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith((own, "<frozen"))
+        if not frame.filename.startswith((own, "<frozen")) and "site-packages" not in frame.filename
     ]
     return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""

@@ -22,7 +22,8 @@ from hitl_cli import defaults
 from hitl_cli.activity import Event, Watched
 from hitl_cli.apps import load_app, register_app
 from hitl_cli.builtin import WORKFLOWS
-from hitl_cli.connect import connect, worker_link
+from hitl_cli.client import get_promise
+from hitl_cli.connect import connect, is_http, worker_link
 from hitl_cli.engine.server import now_ms
 from hitl_cli.leases import LeaseKeeper
 from hitl_cli.wire import Call, decode
@@ -105,12 +106,16 @@ class Worker:
         self._link: Link | None = None
         self._resonate: Registering | None = None
 
-    async def run(self, serving: Callable[[Serving], None]) -> None:
-        """Serve until told to stop; `serving` is told when that begins. Raises BadInput, Unreachable."""
+    async def run(
+        self, modules: Sequence[tuple[str, ModuleType]], serving: Callable[[Serving], None]
+    ) -> None:
+        """Serve the modules of apps until told to stop; `serving` is told when that begins.
+
+        Raises BadInput, Unreachable.
+        """
         options = self._options
         self._loop = asyncio.get_running_loop()
         self._loop.set_task_factory(contained)
-        modules = [(app, load_app(app)) for app in options.apps]
         self._link = worker_link(
             options.server,
             options.token,
@@ -276,11 +281,18 @@ def run_worker(
 
     Raises BadInput, Unreachable.
     """
-    asyncio.run(_run_worker(options, serving, report))
+    modules = [(app, load_app(app)) for app in options.apps]
+    if is_http(options.server):
+        with connect(options.server, options.token) as client:
+            get_promise(client, "hitl")  # the SDK would wait for ever for a server that is not there
+    asyncio.run(_run_worker(options, modules, serving, report))
 
 
 async def _run_worker(
-    options: WorkerOptions, serving: Callable[[Serving], None], report: Callable[[Event], None]
+    options: WorkerOptions,
+    modules: Sequence[tuple[str, ModuleType]],
+    serving: Callable[[Serving], None],
+    report: Callable[[Event], None],
 ) -> None:
     worker = Worker(options, report)
     signaled = False
@@ -295,7 +307,7 @@ async def _run_worker(
 
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, on_signal)
-    await worker.run(serving)
+    await worker.run(modules, serving)
 
 
 def guard(worker: Worker) -> None:

@@ -200,7 +200,7 @@ def read_specs(lines: Iterable[bytes], workflow: str) -> list[RunSpec]:
             else:
                 spec = RunSpec(id=line.decode(), workflow=workflow)
             runs.check_id(spec.id)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BadInput(
                 f"line {number} of standard input cannot be read: {error}. Nothing was started."
             ) from error

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 GAP = 2
 NARROW = 80
-"""Columns below which each row gets lines of its own."""
+"""Columns of a terminal below which each row gets lines of its own."""
+
+NARROWEST = 8
+"""How far a column that may be cut is cut at the most."""
 
 
 class Column(Struct, frozen=True):
@@ -75,29 +78,38 @@ def console() -> Console:
 
 def drawing(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int) -> RenderableType:
     """Return what Rich draws in so many columns: a table, or where that is too narrow, lines for each row."""
-    whole = sum(
-        max((cells(row[n].text) for row in rows), default=0) + GAP
-        for n, column in enumerate(columns)
-        if column.whole or column.right
-    )
-    return table(columns, rows) if width >= max(NARROW, whole + GAP) else cards(columns, rows)
+    fitted = widths(columns, rows, width)
+    return cards(columns, rows) if fitted is None else table(columns, rows, fitted)
 
 
-def table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> RenderableType:
-    """Return the rows as a table."""
+def widths(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int) -> list[int] | None:
+    """Return how wide each column is, the cuttable ones as far as there is room; None if they do not fit."""
+    natural = [
+        max(cells(text) for text in (c.head, *(row[n].text for row in rows))) for n, c in enumerate(columns)
+    ]
+    flexible = [n for n, column in enumerate(columns) if not (column.whole or column.right)]
+    over = sum(natural) + GAP * len(columns) - width
+    for n in sorted(flexible, key=lambda n: -natural[n]):
+        given = min(max(over, 0), max(natural[n] - NARROWEST, 0))
+        natural[n] -= given
+        over -= given
+    return None if over > 0 or width < NARROW else natural
+
+
+def table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], fitted: Sequence[int]) -> RenderableType:
+    """Return the rows as a table with columns of these widths."""
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
     drawn = Table(box=None, padding=(0, GAP, 0, 0), header_style="dim")
     for n, column in enumerate(columns):
-        longest = max((cells(row[n].text) for row in rows), default=0)
         drawn.add_column(
             column.head,
             style="bold" if n == 0 else "",
             justify="right" if column.right else "left",
             no_wrap=True,
-            min_width=longest if column.whole or column.right else None,
-            overflow="ignore" if column.whole else "ellipsis",
+            width=fitted[n],
+            overflow="ellipsis",
         )
     for row in rows:
         drawn.add_row(*(Text(printable(cell.text), style=cell.style) for cell in row))

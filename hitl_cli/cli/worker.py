@@ -191,7 +191,8 @@ class OneLine(logging.Formatter):
 
 def is_news(record: logging.LogRecord) -> bool:
     """Whether a person should see what was logged. Losing a task is an event, which says it better."""
-    return "code=409" not in f"{record.getMessage()} {record.exc_info}" or bool(os.environ.get("HITL_DEBUG"))
+    error = record.exc_info[1] if record.exc_info else ""
+    return "code=409" not in f"{record.getMessage()} {error}" or bool(os.environ.get("HITL_DEBUG"))
 
 
 def log_to_stderr() -> None:

@@ -64,6 +64,7 @@ class EmbeddedConnection:
         self._path = path
         self._group = group
         self._pid = pid
+        self.name = pid
         self._free = room
         self.wants = wants
         self._addresses = (any_of(group), self.unicast())
@@ -132,7 +133,7 @@ class EmbeddedConnection:
         """Look for messages soon: there may be room for more."""
         self._ask_turn()
 
-    # engine.server.Subscriber, with wants() above
+    # engine.server.Subscriber, with name and wants() above
 
     def room(self) -> int:
         """Return how many tasks to take now: what can start, or a part of it where others share the work."""

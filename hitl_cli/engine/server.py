@@ -82,6 +82,9 @@ def now_ms() -> int:
 class Subscriber(Protocol):
     """Who takes messages for some addresses."""
 
+    name: str
+    """Tells it from the others of this server."""
+
     def addresses(self) -> Sequence[str]:
         """Return the addresses it takes messages for."""
 
@@ -233,7 +236,7 @@ def hand_out(tx: Transaction, subscriber: Subscriber) -> Iterable[Delivery]:
     for address in subscriber.addresses():
         taken, refused = [], []
         if room > 0:
-            for task, promise in tx.offers(address, id(subscriber)):
+            for task, promise in tx.offers(address, subscriber.name):
                 if machine.is_due(promise, tx.now):
                     continue
                 if not subscriber.wants(promise):
@@ -243,7 +246,7 @@ def hand_out(tx: Transaction, subscriber: Subscriber) -> Iterable[Delivery]:
                 if len(taken) == room:
                     break
         for task in refused:
-            tx.refuse(task, id(subscriber))
+            tx.refuse(task, subscriber.name)
         room -= len(taken)
         for task, promise in taken:
             machine.process_offer(tx, task, tx.now)

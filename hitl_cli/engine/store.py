@@ -150,7 +150,7 @@ class Store:
         migrate(self._db, self.path)
         self._db.execute("PRAGMA temp_store = MEMORY")
         self._db.execute(
-            "CREATE TEMP TABLE refused (taker INTEGER, seq INTEGER, PRIMARY KEY (taker, seq)) WITHOUT ROWID"
+            "CREATE TEMP TABLE refused (taker TEXT, seq INTEGER, PRIMARY KEY (taker, seq)) WITHOUT ROWID"
         )
         self._db.execute("PRAGMA busy_timeout = 0")  # from here on, `waiting` waits
 
@@ -345,12 +345,12 @@ class Transaction:
 
     # Messages
 
-    def offers(self, address: str, taker: int) -> Iterator[tuple[Task, Promise]]:
+    def offers(self, address: str, taker: str) -> Iterator[tuple[Task, Promise]]:
         """Yield the tasks on offer to the address, the longest waiting first, without those refused."""
         for row in self._db.execute(OFFERS, (address, self.now, taker)):
             yield Task(*row[:TASK_COLUMNS]), Promise(*row[TASK_COLUMNS:])
 
-    def refuse(self, task: Task, taker: int) -> None:
+    def refuse(self, task: Task, taker: str) -> None:
         """Leave a task to others: it is not among the offers to this taker again, while the file is open."""
         self._db.execute(REFUSE, (taker, task.seq))
 

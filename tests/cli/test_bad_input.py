@@ -102,7 +102,8 @@ def test_a_kind_of_server_that_is_not_known_is_refused(hitl: Hitl, url: str) -> 
 
 
 def test_a_server_that_is_not_there_is_said_at_once(hitl: Hitl) -> None:
-    assert "cannot be reached" in hitl.fails(6, "pending", "--server", "http://127.0.0.1:9")
+    for command in ("pending", "worker", "doctor"):
+        assert "cannot be reached" in hitl.fails(6, command, "--server", "http://127.0.0.1:9")
 
 
 def test_a_file_that_is_no_database_is_left_alone(hitl: Hitl) -> None:
@@ -203,3 +204,86 @@ def test_doctor_says_which_source_won(hitl: Hitl) -> None:
     assert "none is listening" in shown
     hitl.worker()
     wait_until(lambda: hitl.json("doctor")["worker"] is True)
+
+
+DEEP = "[" * 5_000 + "]" * 5_000
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["approve", "a", "--data", DEEP],
+        ["start", "a", DEEP],
+        ["approve", "\udcff"],
+        ["approve", "a", "--comment", "\udcff"],
+        ["start", "a", "\udcff"],
+        ["status", "\udcff"],
+        ["start", "a", "--deadline", "9" * 400 + "s"],
+        ["pending", "-S", "http://[::1"],
+        ["pending", "-S", "http://"],
+        ["pending", "-S", "sqlite:////tmp/a#b.db"],
+        ["worker", "-S", "http://"],
+        ["worker", "--lease", "1ms"],
+        ["start", "--stdin", "--wait"],
+        ["start", "--stdin", "--kwarg", "a=1"],
+        ["start", "--stdin", "--no-args"],
+    ],
+)
+def test_what_makes_no_sense_is_said_in_one_sentence(hitl: Hitl, command: list[str]) -> None:
+    assert "unexpected" not in hitl.fails(2, *command)
+
+
+def test_an_empty_id_is_not_found(hitl: Hitl) -> None:
+    for command in ("approve", "reject", "status", "wait", "cancel"):
+        assert "malformed" not in hitl.fails(3, command, "")
+
+
+def test_a_line_without_end_is_not_read_to_its_end(hitl: Hitl) -> None:
+    assert "longer than" in hitl.fails(2, "start", "--stdin", stdin="x" * 3_000_000)
+    hitl.fails(2, "start", "--stdin", stdin=f'{{"id": "a", "args": {DEEP}}}')
+
+
+def test_a_folder_that_is_gone_is_said(hitl: Hitl) -> None:
+    gone = hitl.folder / "gone"
+    gone.mkdir()
+    done = subprocess.run(
+        f"cd {gone} && rmdir {gone} && {HITL} pending",
+        shell=True,
+        env=hitl.env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "does not exist any more" in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_output_that_cannot_be_written_is_said(hitl: Hitl) -> None:
+    hitl.ok("start", "a")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [HITL, "status"], env=hitl.env, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1
+    assert "could not be written" in done.stderr
+    assert "unexpected" not in done.stderr
+    closed = subprocess.run(f"{HITL} status >&-", shell=True, env=hitl.env, capture_output=True, check=False)
+    assert closed.returncode == 0, closed.stderr
+
+
+def test_what_one_person_gives_cannot_reach_the_terminal_of_another(hitl: Hitl) -> None:
+    worker = hitl.worker()
+    hitl.ok("start", "a")
+    hitl.ok("start", "b")
+    hitl.waiting(2)
+    hitl.ok("approve", "a", "--as", "\x1b[31mred")
+    hitl.ok("reject", "b", "--reason", "one\ntwo \x1b[2J")
+    worker.said("b failed")
+    shown = [
+        hitl.run(*command) for command in (["reject", "a"], ["status", "a"], ["wait", "b"], ["status", "b"])
+    ]
+    for done in shown:
+        assert "\x1b" not in done.stdout + done.stderr
+    assert len(shown[2].stderr.splitlines()) == 1
+    assert not any("\x1b" in line for line in worker.lines)

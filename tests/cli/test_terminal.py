@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hitl_cli.text import cells
 from tests.cli.test_decisions import ask
 from tests.conftest import HITL
 
@@ -93,3 +94,48 @@ def test_the_demo_asks_the_person_at_the_terminal(hitl: Hitl, typed: str, end: s
     shown = on_terminal(hitl, 120, "demo", typed=typed)
     assert "Approve hitl-001:1?" in shown
     assert end in shown
+
+
+WIDE = "审批审批审批审批审批审批审批审批审批审批"
+
+
+def test_a_script_of_wide_characters_is_counted_as_wide(hitl: Hitl) -> None:
+    ask(hitl, f"{WIDE}:1")
+    for columns in (40, 80, 120):
+        shown = COLOR.sub("", on_terminal(hitl, columns, "pending"))
+        assert f"{WIDE}:1" in shown
+        assert "364d" in shown or "23h" in shown
+    lines = hitl.ok("pending").splitlines()
+    assert len({cells(line.rstrip()) for line in lines}) == 1
+
+
+def test_the_tree_of_a_run_is_whole_in_a_pipe_and_on_a_narrow_terminal(hitl: Hitl) -> None:
+    id = "a-run-whose-id-is-longer-than-forty-columns-are-wide"
+    hitl.worker()
+    hitl.ok("start", id)
+    hitl.waiting()
+    for shown in (hitl.ok("status", id), COLOR.sub("", on_terminal(hitl, 40, "status", id))):
+        assert f"hitl approve {id}:1" in shown
+    assert f"{id}:1" in hitl.ok("status")
+
+
+def test_completion_asks_the_server_that_the_line_names_and_creates_none(hitl: Hitl) -> None:
+    ask(hitl, "hitl-001:1")
+    other = hitl.folder / "other.db"
+    for line in (f"hitl approve -S {hitl.url} h", f"hitl -S {hitl.url} approve h"):
+        words = line.split()
+        done = subprocess.run(
+            [HITL],
+            env={
+                **hitl.env,
+                "HITL_SERVER": f"sqlite:///{other}",
+                "_HITL_COMPLETE": "complete_bash",
+                "COMP_WORDS": line,
+                "COMP_CWORD": str(len(words) - 1),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.stdout.split() == ["hitl-001:1"], line
+    assert not other.exists()

@@ -7,6 +7,7 @@ import sqlite3
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 
@@ -53,6 +54,7 @@ class Worker:
     free: int = 100
     knows: Callable[[Promise], bool] = lambda _: True
     got: list[dict[str, Any]] = field(default_factory=list)
+    name: str = field(default_factory=lambda: uuid4().hex)
 
     def addresses(self) -> Sequence[str]:
         return self.takes

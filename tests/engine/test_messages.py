@@ -12,6 +12,7 @@ from tests.engine.conftest import ADDRESS, EXTERNAL, TARGETED, Clock, Worker, re
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from hitl_cli.engine.records import Promise
     from tests.engine.conftest import Engine
 
 OTHERS = "poll://any@others"
@@ -221,3 +222,18 @@ def test_messages_of_a_batch_that_failed_as_a_whole_are_still_there(engine: Engi
         engine.fetch(Broken())
 
     assert engine.offers() == [("t", 0)]
+
+
+def test_what_a_worker_refused_it_is_not_asked_about_again(engine: Engine) -> None:
+    asked: list[str] = []
+
+    def wants_none(promise: Promise) -> bool:
+        asked.append(promise.id)
+        return False
+
+    worker = Worker(knows=wants_none)
+    engine.create("a", TARGETED)
+    assert [engine.offers(worker), engine.offers(worker)] == [[], []]
+    engine.create("b", TARGETED)
+    assert engine.offers(worker) == []
+    assert asked == ["a", "b"]

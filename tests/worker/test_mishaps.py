@@ -1,0 +1,137 @@
+"""What goes wrong in a workflow is that run's alone, is said once, and does not wear out the worker."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from tests.conftest import HITL, wait_until
+
+if TYPE_CHECKING:
+    from tests.conftest import Hitl
+
+APP = """
+import sys, time
+from pathlib import Path
+from hitl_cli import workflow
+
+@workflow
+async def unwritable(ctx, id):
+    return object()
+
+@workflow
+async def unwritable_step(ctx, id):
+    await ctx.run(lambda ctx: object())
+
+@workflow
+async def exiting(ctx, id):
+    await ctx.run(leave)
+
+def leave(ctx):
+    sys.exit(3)
+
+@workflow
+async def slow(ctx, gate):
+    await ctx.run(wait_for, gate)
+    await ctx.run(wait_for, gate)
+
+def wait_for(ctx, gate):
+    while not Path(gate).exists():
+        time.sleep(0.01)
+"""
+
+
+def test_a_result_that_cannot_be_written_down_fails_the_run_once(hitl: Hitl) -> None:
+    (hitl.folder / "app.py").write_text(APP)
+    worker = hitl.worker("--app", "app.py")
+    for name in ("unwritable", "unwritable_step"):
+        assert "cannot be kept" in hitl.fails(1, "start", name, "--workflow", name, "--wait")
+        assert len([line for line in worker.lines if f" {name} started" in line]) == 1
+    hitl.ok("start", "next")
+    hitl.waiting()
+
+
+def test_a_workflow_that_calls_exit_does_not_end_the_worker(hitl: Hitl) -> None:
+    (hitl.folder / "app.py").write_text(APP)
+    worker = hitl.worker("--app", "app.py")
+    hitl.ok("start", "a", "--workflow", "exiting")
+    worker.said("a started")
+    worker.complained("background task failed")
+    hitl.ok("start", "b")
+    assert [item["id"] for item in hitl.waiting()] == ["b:1"]
+    assert worker.process.poll() is None
+
+
+def test_a_run_that_is_canceled_in_a_step_is_said_to_be_lost_and_nothing_else(hitl: Hitl) -> None:
+    (hitl.folder / "app.py").write_text(APP)
+    worker = hitl.worker("--app", "app.py")
+    gate = hitl.folder / "gate"
+    hitl.ok("start", "a", str(gate), "--workflow", "slow")
+    worker.said("a started")
+    hitl.ok("cancel", "a")
+    gate.touch()
+    worker.said("a lost: it was canceled")
+    assert worker.stop() == 0
+    assert worker.errors == []
+
+
+def test_a_worker_that_nobody_reads_any_more_goes_on(hitl: Hitl) -> None:
+    process = subprocess.Popen(
+        [HITL, "worker"],
+        env=hitl.env,
+        cwd=hitl.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("serving")
+        process.stdout.close()
+        hitl.ok("start", "a")
+        hitl.waiting()
+        hitl.ok("approve", "a")
+        assert "completed" in hitl.ok("wait", "a", "--timeout", "30s")
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0
+
+
+def test_a_clock_that_was_set_back_hides_nothing(hitl: Hitl) -> None:
+    hitl.worker()
+    hitl.ok("start", "a")
+    hitl.waiting()
+    with closing(sqlite3.connect(hitl.database)) as db, db:
+        db.execute("UPDATE clock SET now = now + 3600000")
+    hitl.ok("start", "b")
+    assert [item["id"] for item in hitl.waiting(2)] == ["a:1", "b:1"]
+    assert hitl.json("pending", "--older", "2h") == []
+
+
+def test_the_demo_is_not_disturbed_by_the_settings_of_the_caller(hitl: Hitl) -> None:
+    (hitl.folder / "hitl.toml").write_text('app = "missing.py"\ngroup = "other"\n')
+    done = hitl.run("demo", env={"HITL_APP": "missing.py", "HITL_GROUP": "other"})
+    assert done.returncode == 0
+    assert "workflow hitl-001 completed" in done.stdout
+
+
+def test_settings_in_a_file_are_relative_to_it(hitl: Hitl) -> None:
+    del hitl.env["HITL_SERVER"]
+    below = hitl.folder / "a" / "b"
+    below.mkdir(parents=True)
+    (hitl.folder / "hitl.toml").write_text('server = "sqlite:///data/x.db"\napp = "flows"\n')
+    (hitl.folder / "flows.py").write_text(APP)
+    assert hitl.run("start", "r", cwd=below).returncode == 0
+    assert (hitl.folder / "data" / "x.db").exists()
+    assert "exiting" in hitl.worker().said("serving")
+    wait_until(lambda: "r:1" in hitl.run("pending", cwd=below).stdout)
+
+
+def test_a_path_can_have_any_character(hitl: Hitl) -> None:
+    env = {**hitl.env, "XDG_DATA_HOME": str(hitl.folder / "a b%41?#é"), "HITL_SERVER": ""}
+    for _ in range(2):
+        subprocess.run([HITL, "start", "r"], env=env, check=True, capture_output=True)
+    assert (hitl.folder / "a b%41?#é" / "hitl" / "hitl.db").exists()
+    assert [path.name for path in hitl.folder.iterdir()] == ["a b%41?#é"]
