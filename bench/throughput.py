@@ -8,6 +8,7 @@ decision with the most blocked to that with the least.
 
 from __future__ import annotations
 
+import statistics
 import sys
 import time
 
@@ -17,6 +18,7 @@ from hitl_cli.embedded import EmbeddedClient
 from hitl_cli.inbox import approval, value_of
 from hitl_cli.wire import Decision
 
+ROUNDS = 5
 DECISIONS = 1_000
 BATCH = 20
 """Decisions sent at once, as many people answer through one gateway."""
@@ -53,15 +55,15 @@ def measure(blocked: int) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Measure at each number of blocked runs."""
+    """Measure at each number of blocked runs in turn, several times over, and print the medians."""
     sizes = [int(arg) for arg in sys.argv[1:]] or [1_000, 10_000]
-    rates = {}
+    rounds = [{size: measure(size) for size in sizes} for _ in range(ROUNDS)]
     for size in sizes:
-        starts, decisions = measure(size)
-        rates[size] = decisions
+        starts, decisions = (statistics.median(each[size][n] for each in rounds) for n in (0, 1))
         print(f"{size:>7,} blocked: {starts:>6,.0f} started/s, {decisions:>6,.0f} decided/s", flush=True)
     least, most = min(sizes), max(sizes)
-    print(f"time per decision, {most:,} blocked / {least:,} blocked: {rates[least] / rates[most]:.2f}")
+    ratio = statistics.median(each[least][1] / each[most][1] for each in rounds)
+    print(f"time per decision, {most:,} blocked / {least:,} blocked: {ratio:.2f}")
 
 
 if __name__ == "__main__":

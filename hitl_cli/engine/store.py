@@ -407,9 +407,11 @@ def search_index(req: PromiseSearch) -> str:
     tags = req.tags or {}
     if ORIGIN in tags:
         return "INDEXED BY sqlite_autoindex_promises_1"  # the ids
-    if req.state == "pending":
-        return "INDEXED BY promises_open" if EXTERNAL in tags.items() else "INDEXED BY promises_live"
-    return "INDEXED BY promises_root" if req.root else "NOT INDEXED"
+    if req.state == "pending" and EXTERNAL in tags.items():
+        return "INDEXED BY promises_open"
+    if req.root:
+        return "INDEXED BY promises_live" if req.state == "pending" else "INDEXED BY promises_root"
+    return "NOT INDEXED"
 
 
 def stands_at(state: PromiseState, now: int) -> tuple[Any, ...]:

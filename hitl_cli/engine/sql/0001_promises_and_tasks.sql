@@ -25,7 +25,7 @@ CREATE TABLE promises (
 ) STRICT;
 
 CREATE INDEX promises_open  ON promises (seq)        WHERE state = 'pending' AND open = 1;
-CREATE INDEX promises_live  ON promises (seq)        WHERE state = 'pending';
+CREATE INDEX promises_live  ON promises (seq)        WHERE state = 'pending' AND root = 1;
 CREATE INDEX promises_due   ON promises (timeout_at) WHERE state = 'pending' AND external = 1;
 CREATE INDEX promises_root  ON promises (seq)        WHERE root = 1;
 CREATE INDEX promises_owner ON promises (owner)      WHERE owner IS NOT NULL;
