@@ -182,8 +182,8 @@ class Watched:
         """
         ref = _ref.decode(req).data
         if error is not None and (reason := hopeless(error)) is not None:
-            answer = await self._network.send(fail_request(ref.id, ref.version, reason), headers)
-            self._look(FULFILL, answer)
+            instead = fail_request(ref.id, ref.version, reason)
+            self._look(instead, await self._network.send(instead, headers))
             self._not_held(ref.id)
             return as_answer_to(req)
         times = self._given_back.get(ref.id, 0)

@@ -15,6 +15,8 @@ from hitl_cli.errors import HitlError
 from hitl_cli.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hitl_cli.client import Client
 
 COMPLETIONS = 200
@@ -86,17 +88,21 @@ def completing(ctx: typer.Context) -> Client | None:
     return connect(url, settings.token(given.get("token")))
 
 
-def complete_promise(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
-    """Yield the promises that wait for a person."""
-    from hitl_cli import inbox  # noqa: PLC0415
-
-    items: list[inbox.Waiting] = []
+def offered[T](ctx: typer.Context, look: Callable[[Client], list[T]]) -> list[T]:
+    """Return what a completion offers; nothing, without a word, where that cannot be found out."""
     with contextlib.suppress(HitlError):
         client = completing(ctx)
         if client is not None:
             with client:
-                items, _ = inbox.pending(client, limit=COMPLETIONS)
-    for item in items:
+                return look(client)
+    return []
+
+
+def complete_promise(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
+    """Yield the promises that wait for a person."""
+    from hitl_cli import inbox  # noqa: PLC0415
+
+    for item in offered(ctx, lambda client: inbox.pending(client, limit=COMPLETIONS)[0]):
         if item.id.startswith(incomplete):
             yield item.id, item.prompt or item.function or ""
 
@@ -105,12 +111,6 @@ def complete_run(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str
     """Yield the runs, the newest first."""
     from hitl_cli import runs  # noqa: PLC0415
 
-    items: list[runs.Run] = []
-    with contextlib.suppress(HitlError):
-        client = completing(ctx)
-        if client is not None:
-            with client:
-                items, _ = runs.list_runs(client, limit=COMPLETIONS)
-    for item in items:
+    for item in offered(ctx, lambda client: runs.list_runs(client, limit=COMPLETIONS)[0]):
         if item.id.startswith(incomplete):
             yield item.id, f"{item.function or ''} {item.state}"
