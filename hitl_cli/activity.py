@@ -167,11 +167,7 @@ class Watched:
         if req.startswith(RELEASE):
             return await self._release(req, headers, sys.exception())
         answer = await self._network.send(req, headers)
-        try:
-            self._look(req, answer)
-        except msgspec.MsgspecError as error:
-            # Another server may answer in a shape that is new to us: the report suffers, the run must not.
-            logger.debug("an answer was not understood: %s", error)
+        self._look(req, answer)
         return answer
 
     async def _release(self, req: str, headers: dict[str, str] | None, error: BaseException | None) -> str:
@@ -199,16 +195,32 @@ class Watched:
         self._functions.pop(id, None)
 
     def _look(self, req: str, answer: str) -> None:
-        if status(answer) == CONFLICT and req.startswith((FENCE, SUSPEND, FULFILL)):
+        try:
+            self._read(req, answer)
+        except msgspec.MsgspecError as error:
+            # Another server may answer in a shape that is new to us: the report suffers, the run must not.
+            logger.debug("an answer was not understood: %s", error)
+
+    def _read(self, req: str, answer: str) -> None:
+        if not req.startswith((ACQUIRE, FENCE, SUSPEND, FULFILL)):
+            return
+        code = status(answer)
+        if code == OK:
+            self._done(req, answer)
+        elif req.startswith(ACQUIRE):
+            self._not_held(_ref.decode(req).data.id)
+        elif code == CONFLICT:
             self._lost(_ref.decode(req).data.id)
+
+    def _done(self, req: str, answer: str) -> None:
         if req.startswith(FENCE):
             if '"resonate:external"' in req:
                 self._created(answer)
         elif req.startswith(ACQUIRE):
-            self._acquired(req, answer)
+            self._acquired(answer)
         elif req.startswith(SUSPEND):
-            self._suspended(req, answer)
-        elif req.startswith(FULFILL):
+            self._suspended(req)
+        else:
             self._fulfilled(answer)
 
     def _lost(self, id: str) -> None:
@@ -218,15 +230,11 @@ class Watched:
             self._forget(id)
 
     def _created(self, answer: str) -> None:
-        if status(answer) == OK:
-            promise = _fenced.decode(answer).data.action.data.promise
-            if promise.state == "pending" and promise.is_blocking:
-                self._blocking.add(promise.id)
+        promise = _fenced.decode(answer).data.action.data.promise
+        if promise.state == "pending" and promise.is_blocking:
+            self._blocking.add(promise.id)
 
-    def _acquired(self, req: str, answer: str) -> None:
-        if status(answer) != OK:
-            self._not_held(_ref.decode(req).data.id)
-            return
+    def _acquired(self, answer: str) -> None:
         held = _held.decode(answer).data
         call = held.promise.call
         if call is None:
@@ -235,9 +243,7 @@ class Watched:
         self._blocking.update(p.id for p in held.preload if p.state == "pending" and p.is_blocking)
         self._say("started" if held.task.version == 1 else "resumed", held.promise.id)
 
-    def _suspended(self, req: str, answer: str) -> None:
-        if status(answer) != OK:
-            return
+    def _suspended(self, req: str) -> None:
         data = _suspend.decode(req).data
         people = tuple(awaited for a in data.actions if (awaited := a.data.awaited) in self._blocking)
         self._blocking.difference_update(people)
@@ -247,8 +253,6 @@ class Watched:
         self._given_back.pop(data.id, None)
 
     def _fulfilled(self, answer: str) -> None:
-        if status(answer) != OK:
-            return
         promise = _settled.decode(answer).data.promise
         if promise.state == "resolved":
             self._say("completed", promise.id)

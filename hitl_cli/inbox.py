@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 from msgspec import Struct
 
-from hitl_cli.client import Request, as_promise, get_promise, get_promises, search, search_pages
+from hitl_cli.client import as_promise, call, get_promise, get_promises, search, search_pages
 from hitl_cli.durations import format_age
 from hitl_cli.errors import BadInput, Conflict, NotFound, TimedOut
 from hitl_cli.times import iso
@@ -143,7 +143,7 @@ def described(client: Client, promises: Sequence[Promise]) -> list[Waiting]:
         Waiting(
             id=promise.id,
             workflow=promise.origin,
-            function=call.func if (run := runs.get(promise.origin)) and (call := run.call) else None,
+            function=made.func if (run := runs.get(promise.origin)) and (made := run.call) else None,
             prompt=promise.request.prompt,
             created_at=promise.created_at,
             deadline=promise.timeout_at,
@@ -163,7 +163,7 @@ def decide(client: Client, id: str, answer: Answer, new_id: Callable[[], str] = 
     decision = Decision(id=new_id(), by=answer.by, via=answer.via, at=client.now(), comment=answer.comment)
     state = "resolved" if answer.verdict == "approve" else "rejected"
     settle = {"id": promise.id, "state": state, "value": value_of(answer, decision.headers())}
-    settled = as_promise(client.call_many([Request("promise.settle", settle)])[0])
+    settled = as_promise(call(client, "promise.settle", **settle))
     return outcome(settled, answer, decision, client.now())
 
 

@@ -17,6 +17,7 @@ from hitl_cli.wire import (
     Call,
     Decision,
     Json,
+    decision_of,
     decode,
     encode,
     error_message,
@@ -364,8 +365,7 @@ def cancel(client: Client, id: str, *, by: str, via: str, reason: str | None = N
     client.call_many(
         [cancel_request(p.id, value) for p in below if p.is_blocking or "resonate:target" in p.tags]
     )
-    headers = (settled.value.headers if settled.value else None) or {}
-    return headers.get("hitl:id") == decision.id
+    return decision_of(settled).id == decision.id
 
 
 def cancel_request(id: str, value: object) -> Request:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
 
 from hitl_cli import defaults
+from hitl_cli.connect import file_url
 from hitl_cli.errors import BadInput
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def beside(url: str, folder: Path | None) -> str:
     """Return the URL that a settings file means: a relative path is relative to the file."""
     path = url.removeprefix("sqlite:///")
     relative = path != url and not path.startswith(("/", "~"))
-    return f"sqlite:///{quote(str(folder))}/{path}" if relative else url
+    return f"{file_url(folder)}/{path}" if relative and folder is not None else url
 
 
 def first_set(env: Mapping[str, str], *names: str) -> Setting | None:
@@ -172,7 +172,7 @@ def default_server() -> str:
         raise BadInput(
             "there is no home folder to keep the database in: name a file with -S sqlite:////path/hitl.db."
         )
-    return f"sqlite:///{quote(str(folder / 'hitl.db'))}"
+    return file_url(folder / "hitl.db")
 
 
 def login_name() -> str:

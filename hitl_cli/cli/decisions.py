@@ -130,7 +130,7 @@ def answer_all(client: Client, ids: Sequence[str], answer: Answer, *, as_json: b
             print_json(documents[0])
     if failures:
         for failure in failures[:-1]:
-            note(printable(f"hitl: {failure}"))
+            note(f"hitl: {failure}")
         raise failures[-1]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from hitl_cli.cli.shared import AsJson, Server, Token, print_json
+from hitl_cli.cli.shared import AsJson, Server, Token, named_server, print_json
 from hitl_cli.client import get_promise
 from hitl_cli.connect import connect
 from hitl_cli.errors import HitlError
@@ -14,8 +14,7 @@ from hitl_cli.settings import Setting, Settings
 def doctor(ctx: typer.Context, as_json: AsJson = False, server: Server = None, token: Token = None) -> None:
     """Show the settings, which source each comes from, and whether the server can be reached."""
     settings = Settings()
-    given = ctx.obj or {}
-    url = settings.server(server or given.get("server"))
+    url, chosen_token = named_server(ctx, settings, server, token)
     group = settings.group()
     chosen: list[tuple[str, Setting]] = [
         ("server", url),
@@ -27,7 +26,7 @@ def doctor(ctx: typer.Context, as_json: AsJson = False, server: Server = None, t
     failure: HitlError | None = None
     listening: bool | None = None
     try:
-        with connect(url.value, settings.token(token or given.get("token"))) as client:
+        with connect(url.value, chosen_token) as client:
             get_promise(client, "hitl-doctor")
             listening = client.has_worker(group.value)
     except HitlError as error:

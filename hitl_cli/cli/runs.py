@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from hitl_cli.client import Client
-    from hitl_cli.runs import Node, Run, Started
+    from hitl_cli.runs import Node, Run
     from hitl_cli.wire import Promise
 
 type Line = list[Cell]
@@ -140,7 +140,8 @@ def start(
             start_many(client, specs, group=group, deadline_ms=deadline_ms, as_json=as_json)
             return
         started = runs.start(client, specs[0], group=group, deadline_ms=deadline_ms)
-        tell_no_worker(client, group, started)
+        if not started.run.ended:
+            tell_no_worker(client, group)
         if started.run.ended or wait:
             run = started.run if started.run.ended else wait_showing(client, started.run.id, None)
             finish(run, as_json=as_json)
@@ -168,11 +169,11 @@ def start_many(
             print(f"workflow {spec.id} {started.run.state if started.run.ended else state}")
     if as_json:
         print_json(documents)
-    if specs and client.has_worker(group) is False:
-        note(no_worker(group))
+    if specs:
+        tell_no_worker(client, group)
     if conflicts:
         for conflict in conflicts[:-1]:
-            note(printable(f"hitl: {conflict}"))
+            note(f"hitl: {conflict}")
         raise conflicts[-1]
 
 
@@ -228,16 +229,11 @@ def read_kwarg(text: str) -> tuple[str, Any]:
     return name, read_arg(value)
 
 
-def tell_no_worker(client: Client, group: str, started: Started) -> None:
-    """Say on stderr that nobody is there to run it, where the server can tell."""
-    if not started.run.ended and client.has_worker(group) is False:
-        note(no_worker(group))
-
-
-def no_worker(group: str) -> str:
-    """Return the note that no worker is there."""
-    option = "" if group == defaults.GROUP else f" --group {shlex.quote(group)}"
-    return f"No worker is listening; what was started waits for one: hitl worker{option}"
+def tell_no_worker(client: Client, group: str) -> None:
+    """Say on stderr that nobody is there to run what was started, where the server can tell."""
+    if client.has_worker(group) is False:
+        option = "" if group == defaults.GROUP else f" --group {shlex.quote(group)}"
+        note(f"No worker is listening; what was started waits for one: hitl worker{option}")
 
 
 def status(

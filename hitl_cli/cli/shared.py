@@ -12,7 +12,8 @@ import typer
 
 from hitl_cli.connect import connect, database_path, is_http
 from hitl_cli.errors import HitlError
-from hitl_cli.settings import Settings
+from hitl_cli.settings import Setting, Settings
+from hitl_cli.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,12 +50,18 @@ Who = Annotated[
 ]
 
 
+def named_server(
+    ctx: typer.Context, settings: Settings, server: str | None, token: str | None
+) -> tuple[Setting, str | None]:
+    """Return the server and its token; an option counts after the command as well as before it."""
+    given = ctx.obj or {}
+    return settings.server(server or given.get("server")), settings.token(token or given.get("token"))
+
+
 def open_client(ctx: typer.Context, server: str | None, token: str | None) -> Client:
     """Return a client of the server that the options, the environment or a file names."""
-    settings = Settings()
-    given = ctx.obj or {}
-    url = settings.server(server or given.get("server")).value
-    return connect(url, settings.token(token or given.get("token")))
+    url, chosen_token = named_server(ctx, Settings(), server, token)
+    return connect(url.value, chosen_token)
 
 
 def print_json(document: Any) -> None:
@@ -66,7 +73,7 @@ def print_json(document: Any) -> None:
 
 def note(message: str) -> None:
     """Write a note for the person to stderr."""
-    print(message, file=sys.stderr)
+    print(printable(message), file=sys.stderr)
 
 
 def silence_stdout() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hitl_cli.cli.shared import Server, Token, silence_stdout
+from hitl_cli.cli.shared import Server, Token, named_server, silence_stdout
 from hitl_cli.cli.table import on_terminal
 from hitl_cli.durations import parse_duration
 from hitl_cli.errors import BadInput
@@ -79,8 +79,7 @@ def worker(
     if lease_ms < SHORTEST_LEASE_MS:
         raise BadInput(f"--lease {lease} is too short to be kept: {SHORTEST_LEASE_MS}ms is the least.")
     settings = Settings()
-    given = ctx.obj or {}
-    url = settings.server(server or given.get("server")).value
+    url, chosen_token = named_server(ctx, settings, server, token)
     apps = tuple(setting.value for setting in settings.apps(app or []))
     if not app and settings.folder is not None:
         sys.path.insert(0, str(settings.folder))  # modules that a file names are found beside the file
@@ -88,8 +87,8 @@ def worker(
     from hitl_cli.worker import WorkerOptions, run_worker  # noqa: PLC0415 - imports the SDK
 
     options = WorkerOptions(
-        server=url,
-        token=settings.token(token or given.get("token")),
+        server=url.value,
+        token=chosen_token,
         group=settings.group(group).value,
         apps=apps,
         concurrency=concurrency,

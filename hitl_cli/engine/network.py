@@ -32,9 +32,6 @@ SHARE_PAUSE_S = 0.002
 """How long a worker that took work leaves what comes to the others of its group, if there are any.
 One that is awake anyway would else be faster, each time, than one that has to wake up first."""
 
-MAX_SLEEP_S = 3_600.0
-"""The longest the loop is asked to sleep, whatever is due when."""
-
 
 def any_of(group: str) -> str:
     """Return the address that any worker of the group takes messages for."""
@@ -226,5 +223,5 @@ class EmbeddedConnection:
         if self._timer is not None:
             self._timer.cancel()
         left_s = (self._due - self._clock()) / 1_000
-        delay_s = max(at_least_s, min(left_s, self._bell.poll_s, MAX_SLEEP_S), 0.0)
+        delay_s = max(at_least_s, min(left_s, self._bell.poll_s), 0.0)
         self._timer = asyncio.get_running_loop().call_later(delay_s, self._look)

@@ -272,11 +272,13 @@ class Transaction:
 
     def task(self, id: str) -> tuple[Task, Promise] | None:
         """Return the task with this id, and its promise."""
-        return pair(self._db.execute(TASK_BY_ID, (id,)).fetchone())
+        row = self._db.execute(TASK_BY_ID, (id,)).fetchone()
+        return None if row is None else pair(row)
 
     def task_by_seq(self, seq: int) -> tuple[Task, Promise] | None:
         """Return the task of the promise with this seq, and the promise."""
-        return pair(self._db.execute(TASK_BY_SEQ, (seq,)).fetchone())
+        row = self._db.execute(TASK_BY_SEQ, (seq,)).fetchone()
+        return None if row is None else pair(row)
 
     def insert_task(self, task: Task) -> None:
         """Insert the task of a promise that was just inserted."""
@@ -306,7 +308,7 @@ class Transaction:
             sql += f" AND t.state = ? AND NOT {DUE}"
             values += [req.state, now]
         rows = self._db.execute(f"{sql} ORDER BY t.seq LIMIT ?", [*values, limit])
-        return [(Task(*row[:TASK_COLUMNS]), Promise(*row[TASK_COLUMNS:])) for row in rows]
+        return [pair(row) for row in rows]
 
     # The same: who waits
 
@@ -337,7 +339,7 @@ class Transaction:
     def lapsed_leases(self, limit: int) -> list[tuple[Task, Promise]]:
         """Return held tasks whose lease has lapsed, the earliest first."""
         rows = self._db.execute(LAPSED_LEASES, (self.now, limit))
-        return [(Task(*row[:TASK_COLUMNS]), Promise(*row[TASK_COLUMNS:])) for row in rows]
+        return [pair(row) for row in rows]
 
     def next_due(self) -> int:
         """Return the next instant at which a deadline or a lease passes; far in the future if none."""
@@ -348,7 +350,7 @@ class Transaction:
     def offers(self, address: str, taker: str) -> Iterator[tuple[Task, Promise]]:
         """Yield the tasks on offer to the address, the longest waiting first, without those refused."""
         for row in self._db.execute(OFFERS, (address, self.now, taker)):
-            yield Task(*row[:TASK_COLUMNS]), Promise(*row[TASK_COLUMNS:])
+            yield pair(row)
 
     def refuse(self, task: Task, taker: str) -> None:
         """Leave a task to others: it is not among the offers to this taker again, while the file is open."""
@@ -367,9 +369,9 @@ class Transaction:
         return found
 
 
-def pair(row: tuple[Any, ...] | None) -> tuple[Task, Promise] | None:
+def pair(row: tuple[Any, ...]) -> tuple[Task, Promise]:
     """Split a joined row."""
-    return None if row is None else (Task(*row[:TASK_COLUMNS]), Promise(*row[TASK_COLUMNS:]))
+    return Task(*row[:TASK_COLUMNS]), Promise(*row[TASK_COLUMNS:])
 
 
 def search_sql(req: PromiseSearch, now: int) -> tuple[str, list[Any]]:
