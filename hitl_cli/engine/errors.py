@@ -13,3 +13,7 @@ class FileUnusable(EngineError):  # noqa: N818
 
 class StorageFailed(EngineError):  # noqa: N818
     """The file was open and an operation on it failed."""
+
+
+class FileMoved(StorageFailed):
+    """The file was removed, or another one put in its place, while it was open."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from resonate_base import ConnectorError
@@ -27,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 RETRY_S = 1.0
 """How long to wait before looking for messages again after the file failed."""
+
+WORTH_SAYING_MS = 60_000
+"""How far a clock must be behind the file before a person is told."""
 
 SHARE_PAUSE_S = 0.002
 """How long a worker that took work leaves what comes to the others of its group, if there are any.
@@ -56,7 +60,7 @@ class EmbeddedConnection:
         Raises FileUnusable; StorageFailed if it can only be read.
         """
         self._server = Server(path, clock)
-        self._server.turn([])  # a file that can only be read is refused here
+        begun = self._server.turn([])  # a file that can only be read is refused here
         self._ringer = Ringer(path)
         self._path = path
         self._group = group
@@ -73,10 +77,13 @@ class EmbeddedConnection:
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0
         self._failed = False
+        self._ahead_ms = 0
+        self._ahead_said = False
         self._seen = -1
         self._peers = 0
         self._pausing = False
         self._closed = False
+        self._note_time(begun.now)
 
     # resonate_base.Source
 
@@ -126,6 +133,10 @@ class EmbeddedConnection:
         self._ringer.close()
         self._server.close()
 
+    def now(self) -> int:
+        """Return the present in ms since the epoch, as the file has it."""
+        return self._clock() + self._ahead_ms
+
     def poke(self) -> None:
         """Look for messages soon: there may be room for more."""
         self._ask_turn()
@@ -161,7 +172,7 @@ class EmbeddedConnection:
         except EngineError:
             self._ask_turn()  # which says what is wrong
             return
-        if seen != self._seen or self._due <= self._clock() or self._failed:
+        if seen != self._seen or self._due <= self.now() or self._failed:
             self._seen = seen
             self._ask_turn()
         else:
@@ -179,12 +190,27 @@ class EmbeddedConnection:
             self._fail(queue, error)
             return
         self._failed = False
+        self._note_time(turn.now)
         for (_, answered), reply in zip(queue, turn.answers, strict=True):
             if not answered.done():
                 answered.set_result(reply.decode())
         self._deliver(turn)
         self._tell_others(turn)
         self._arm()
+
+    def _note_time(self, now: int) -> None:
+        """Go by the file's time where the clock is behind it, and say so once."""
+        self._ahead_ms = max(now - self._clock(), 0)
+        if self._ahead_ms < WORTH_SAYING_MS:
+            self._ahead_said = False
+        elif not self._ahead_said:
+            self._ahead_said = True
+            logger.warning(
+                "this computer's clock is %s behind the last instant in %s: time goes on from there, and"
+                " all durations hold. See docs/durability.md if the clock was wrong before.",
+                timedelta(seconds=self._ahead_ms // 1_000),
+                self._path,
+            )
 
     def _fail(self, queue: Sequence[tuple[str, asyncio.Future[str]]], error: EngineError) -> None:
         """Answer the requests with the failure, say it once, and look again in a while."""
@@ -222,6 +248,6 @@ class EmbeddedConnection:
             return
         if self._timer is not None:
             self._timer.cancel()
-        left_s = (self._due - self._clock()) / 1_000
+        left_s = (self._due - self.now()) / 1_000
         delay_s = max(at_least_s, min(left_s, self._bell.poll_s), 0.0)
         self._timer = asyncio.get_running_loop().call_later(delay_s, self._look)
