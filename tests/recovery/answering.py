@@ -1,6 +1,6 @@
 """Two engine processes that answer requests on one file, each answer one write(2): for a test to trace.
 
-    python -m tests.recovery.answering DATABASE ANSWERS TURNS LOG_BYTES
+    python -m tests.recovery.answering DATABASE ANSWERS TURNS LOG_BYTES SYNCHRONOUS
 
 ANSWERS-0 and ANSWERS-1 get one line an answer: the promise, and the mark it was settled with, if it was.
 """
@@ -30,10 +30,12 @@ def settle(id: str, mark: str) -> bytes:
     return encode_request("promise.settle", {"id": id, "state": "resolved", "value": value})
 
 
-def answer(database: Path, answers: Path, number: int, turns: int) -> None:
+def answer(database: Path, answers: Path, number: int, turns: int, synchronous: str) -> None:
     """Create promises and settle them, a few to a turn, and write down each answer once it was given."""
     chance = random.Random(number)
     server = Server(database)
+    if synchronous != "FULL":
+        server.store._db.execute(f"PRAGMA synchronous = {synchronous}")
     out = os.open(f"{answers}-{number}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for turn in range(turns):
         ids = [f"p{number}.{turn}.{n}" for n in range(chance.randrange(1, 6))]
@@ -53,7 +55,7 @@ def main() -> None:
     turns, log.LOG_BYTES = int(sys.argv[3]), int(sys.argv[4])
     for number in range(PROCESSES):
         if os.fork() == 0:
-            answer(database, answers, number, turns)
+            answer(database, answers, number, turns, sys.argv[5])
             os._exit(0)
     codes = [os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(PROCESSES)]
     sys.exit(max(map(abs, codes)))

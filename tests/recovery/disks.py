@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SECTOR = 512
 """Bytes that a disk writes whole or not at all."""
 
-CALLS = "openat,mkdir,write,pwrite64,ftruncate,fsync,fdatasync,unlink,sendto"
+CALLS = "openat,mkdir,write,pwrite64,ftruncate,fsync,fdatasync,unlink"
 
 LINE = re.compile(r"^(?P<pid>\d+) +(?P<rest>.*)$")
 RESUMED = re.compile(r"^<\.\.\. (?P<call>\w+) resumed>(?P<rest>.*)$")
@@ -52,12 +52,22 @@ def tracer() -> str | None:
     return path if works.returncode == 0 else None
 
 
-def trace(command: Sequence[str], log: Path, env: Mapping[str, str], cwd: Path) -> list[Event]:
-    """Run a command to its end under strace, and return what it and its children did to files."""
-    path = tracer()
+def trace(
+    command: Sequence[str], out: Path, env: Mapping[str, str], cwd: Path, *inject: str, code: int = 0
+) -> list[Event]:
+    """Run a command to its end under strace, and return what it and its children did to files.
+
+    What it prints goes to the file `out`; it must exit with `code`. `inject` are faults, as strace has them.
+    """
+    path, log = tracer(), out.with_suffix(".strace")
     assert path is not None
-    wrapped = [path, "-f", "-y", "-xx", "-s", "1000000", "-e", f"trace={CALLS}", "-o", str(log), *command]
-    subprocess.run(wrapped, env=dict(env), cwd=cwd, check=True, capture_output=True, timeout=100)
+    wrapped = [path, "-f", "-y", "-xx", "-s", "1000000", "-e", f"trace={CALLS}", "-o", str(log)]
+    wrapped += [part for fault in inject for part in ("-e", f"inject={fault}")]
+    with out.open("wb") as printed:
+        done = subprocess.run(
+            [*wrapped, *command], env=dict(env), cwd=cwd, check=False, stdout=printed, timeout=100
+        )
+    assert done.returncode == code
     return list(read(log.read_text()))
 
 
@@ -124,6 +134,13 @@ class Disk:
     names: set[str] = field(default_factory=set)
     """Files and folders that are found again after a power failure."""
     _events: int = 0
+    _before: int = 0
+
+    def follow_all(self, events: Sequence[Event]) -> None:
+        """Take all events of one trace into account; another one may follow."""
+        for event in events:
+            self.follow(event)
+        self._before = self._events
 
     def follow(self, event: Event) -> None:
         """Take one event into account."""
@@ -139,25 +156,19 @@ class Disk:
             self.names.discard(path)  # at worst; what is unlinked is never needed again
         elif event.kind == "create":
             self.unsynced.setdefault(path, [])
-        elif event.kind == "sync" and Path(path) != self.root and path not in self.unsynced:
-            self._sync_folder(path)
-        elif event.kind == "sync":
-            self._sync(path, event.begun)
+        else:
+            self._sync(path, self._before + event.begun)
 
     def _sync(self, path: str, begun: int) -> None:
         """Move to disk what was written to a file, or into a folder, before the sync began."""
-        if any(Path(known).parent == Path(path) for known in self.unsynced):
-            self._sync_folder(path)
+        self.names |= {known for known in self.unsynced if Path(known).parent == Path(path)}
         done = [event for number, event in self.unsynced.get(path, []) if number < begun]
         self.synced[path] = applied(self.synced.get(path, b""), done)
         self.unsynced[path] = [(n, event) for n, event in self.unsynced.get(path, []) if n >= begun]
 
-    def _sync_folder(self, path: str) -> None:
-        self.names |= {known for known in self.unsynced if Path(known).parent == Path(path)}
-
-    def dirty(self, path: Path) -> bool:
-        """Whether something was written to a file that is not on disk, or the file's name is not."""
-        return bool(self.unsynced.get(str(path))) or not self.found_again(path)
+    def waits(self, path: Path, pid: int) -> bool:
+        """Whether a process has written to a file what is not on disk yet. Cutting it is no writing."""
+        return any(e.pid == pid and e.kind == "write" for _, e in self.unsynced.get(str(path), []))
 
     def found_again(self, path: Path) -> bool:
         """Whether a file, and each folder on the way to it, is found again."""
