@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from hitl_cli.engine.records import Message, Promise
+    from hitl_cli.engine.records import Promise, Task
     from hitl_cli.engine.store import Transaction
 
 FIRE_LIMIT = 500
@@ -40,6 +40,12 @@ FIRE_LIMIT = 500
 
 UNBLOCK_LIMIT = 500
 """Listener messages handed out in one turn."""
+
+FAR = 9 * 10**18
+"""An instant that never comes."""
+
+type Extra = Callable[[Transaction], None]
+"""What a caller does in a turn's transaction, after the requests. A turn may be tried twice, and so may this."""
 
 type Rule = Callable[[Transaction, Any, int], Answer]
 
@@ -141,27 +147,37 @@ class Server:
         """Close the file."""
         self.store.close()
 
-    def turn(self, requests: Sequence[str | bytes], subscribers: Iterable[Subscriber] = ()) -> Turn:
+    def turn(
+        self,
+        requests: Sequence[str | bytes | Decoded],
+        subscribers: Iterable[Subscriber] = (),
+        extra: Extra | None = None,
+    ) -> Turn:
         """Answer the requests and hand out messages, in one transaction that is on disk on return.
 
         Raises StorageFailed, and then nothing was changed.
         """
-        decoded = [decode(raw) for raw in requests]
+        decoded = [raw if isinstance(raw, Decoded) else decode(raw) for raw in requests]
         subscribers = list(subscribers)
-        if not subscribers and decoded and all(request.kind in READS for request in decoded):
+        if (
+            not subscribers
+            and extra is None
+            and decoded
+            and all(request.kind in READS for request in decoded)
+        ):
             try:
                 return self._turn(decoded, subscribers, write=False)
             except NeedsWriting:
                 pass  # a deadline has passed: the same again, as a writer
         try:
-            return self._turn(decoded, subscribers, write=True)
+            return self._turn(decoded, subscribers, extra, write=True)
         except EngineError:
             raise
         except Exception:
             import logging  # noqa: PLC0415 - a command that goes well has no use for it
 
             logging.getLogger(__name__).exception("a request failed in a way that none should")
-            return self._turn([self._tried(request) for request in decoded], subscribers, write=True)
+            return self._turn([self._tried(request) for request in decoded], subscribers, extra, write=True)
 
     def _tried(self, request: Decoded) -> Decoded:
         """Answer one request alone, so that one that fails does not undo its neighbours."""
@@ -174,13 +190,22 @@ class Server:
             return Decoded(request.kind, request.corr_id, None, refusal)
         return Decoded(request.kind, request.corr_id, None, answered=answered)
 
-    def _turn(self, requests: Sequence[Decoded], subscribers: Sequence[Subscriber], *, write: bool) -> Turn:
+    def _turn(
+        self,
+        requests: Sequence[Decoded],
+        subscribers: Sequence[Subscriber],
+        extra: Extra | None = None,
+        *,
+        write: bool,
+    ) -> Turn:
         with self.store.transaction(self._clock, write=write) as tx:
             due_before = tx.next_due()
             if due_before <= tx.now:
                 fire_due(tx)
             answers = [answer(tx, request) for request in requests]
             deliveries = [delivery for one in subscribers for delivery in hand_out(tx, one)]
+            if extra is not None:
+                extra(tx)
             due = tx.next_due()
             offers = [
                 at for one in subscribers for address in one.addresses() if (at := tx.next_offer(address))
@@ -250,16 +275,19 @@ def hand_out(tx: Transaction, subscriber: Subscriber) -> Iterable[Delivery]:
         room -= len(taken)
         for task, promise in taken:
             machine.process_offer(tx, task, tx.now)
-            yield deliver(
-                subscriber, ExecuteMessage(ExecuteData(TaskRef(id=promise.id, version=task.version)))
-            )
+            yield Delivery(subscriber, execute_message(task, promise).decode())
         for promise in tx.take_unblocks(address, UNBLOCK_LIMIT):
-            yield deliver(subscriber, UnblockMessage(PromiseData(promise.record())))
+            yield Delivery(subscriber, unblock_message(promise).decode())
 
 
-def deliver(subscriber: Subscriber, message: Message) -> Delivery:
-    """Return a message, encoded."""
-    return Delivery(subscriber, _encode(message).decode())
+def execute_message(task: Task, promise: Promise) -> bytes:
+    """Return the message that offers a task."""
+    return _encode(ExecuteMessage(ExecuteData(TaskRef(id=promise.id, version=task.version))))
+
+
+def unblock_message(promise: Promise) -> bytes:
+    """Return the message that tells of a settled promise."""
+    return _encode(UnblockMessage(PromiseData(promise.record())))
 
 
 def encode_request(kind: str, data: object, corr_id: str = "") -> bytes:
