@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.engine.doorbell import Bell
     from hitl_cli.engine.records import Promise
-    from hitl_cli.engine.server import Subscriber, Turn
+    from hitl_cli.engine.server import Decoded, Subscriber, Turn
 
 SHARE_PAUSE_S = 0.002
 """How long a worker that took work leaves what comes to the others of its group, if there are any.
@@ -128,7 +128,7 @@ class EmbeddedConnection:
         self._peers = max(self._turns.ringer.count(self._group) - 1, 0)
         return [self] if self._callbacks else []
 
-    def extra(self) -> None:
+    def also(self, requests: Sequence[str | bytes | Decoded]) -> None:
         """Return nothing: this worker takes its messages as the server hands them out."""
 
     def deliver(self, turn: Turn) -> None:

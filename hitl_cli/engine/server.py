@@ -45,7 +45,7 @@ FAR = 9 * 10**18
 """An instant that never comes."""
 
 type Extra = Callable[[Transaction], None]
-"""What a caller does in a turn's transaction, after the requests. A turn may be tried twice, and so may this."""
+"""What a caller does in a turn's transaction, after the requests. As a turn may be tried twice, so may it."""
 
 type Rule = Callable[[Transaction, Any, int], Answer]
 

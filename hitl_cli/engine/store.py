@@ -437,7 +437,7 @@ class Transaction:
         self._change(DROP_UNBLOCK, (address, promise))
 
     def keep_unblock(self, address: str, promise: int, due: int) -> None:
-        """Keep word of a promise for the address until it is known to have arrived; at `due`, send it again."""
+        """Keep word of a promise that is on its way to the address: at `due`, it is sent again."""
         self._change(KEEP_UNBLOCK, (due, address, promise))
         if due <= self.now:
             self.offered.add(address)

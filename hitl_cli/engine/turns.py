@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from hitl_cli.engine.doorbell import POLL_S, Bell, Ringer
 from hitl_cli.engine.errors import EngineError
-from hitl_cli.engine.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from hitl_cli.engine.server import Decoded, Extra, Subscriber, Turn
+    from hitl_cli.engine.server import Decoded, Extra, Server, Subscriber, Turn
 
 logger = logging.getLogger(__name__)
 
@@ -30,14 +29,15 @@ RETRY_S = 1.0
 class Outlet(Protocol):
     """Where the messages of a process go."""
 
-    due: int
-    """When it wants to look again, ms since the epoch, beside what `Turn.due` says."""
+    @property
+    def due(self) -> int:
+        """When to look for messages again, ms since the epoch, beside what `Turn.due` says."""
 
     def subscribers(self) -> Sequence[Subscriber]:
         """Return who takes messages in the turn that begins."""
 
-    def extra(self) -> Extra | None:
-        """Return what is to be done besides in the turn that begins."""
+    def also(self, requests: Sequence[str | bytes | Decoded]) -> Extra | None:
+        """Return what is to be done besides in the turn that begins with the requests."""
 
     def deliver(self, turn: Turn) -> None:
         """Hand over what the turn brought. It is on disk."""
@@ -136,7 +136,7 @@ class Turns:
         queue, self._queue = self._queue, []
         requests = [request for request, _ in queue]
         try:
-            turn = self.server.turn(requests, self._outlet.subscribers(), self._outlet.extra())
+            turn = self.server.turn(requests, self._outlet.subscribers(), self._outlet.also(requests))
         except EngineError as error:
             self._fail(queue, error)
             return
