@@ -15,5 +15,9 @@ class StorageFailed(EngineError):  # noqa: N818
     """The file was open and an operation on it failed."""
 
 
-class FileMoved(StorageFailed):
+class FileMoved(StorageFailed):  # noqa: N818
     """The file was removed, or another one put in its place, while it was open."""
+
+
+class KeyUnusable(EngineError):  # noqa: N818
+    """The public key for tokens cannot be read, or is none."""

@@ -27,19 +27,27 @@ from hitl_cli.engine.records import (
     UnblockMessage,
 )
 from hitl_cli.engine.store import NeedsWriting, Store
+from hitl_cli.engine.trace import Observation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from hitl_cli.engine.records import Message, Promise
+    from hitl_cli.engine.records import Promise, Task
     from hitl_cli.engine.store import Transaction
+    from hitl_cli.engine.trace import Trace
 
 FIRE_LIMIT = 500
 """Due steps fired in one turn, so that a backlog of deadlines does not hold up the requests."""
 
 UNBLOCK_LIMIT = 500
 """Listener messages handed out in one turn."""
+
+FAR = 9 * 10**18
+"""An instant that never comes."""
+
+type Extra = Callable[[Transaction], None]
+"""What a caller does in a turn's transaction, after the requests. As a turn may be tried twice, so may it."""
 
 type Rule = Callable[[Transaction, Any, int], Answer]
 
@@ -71,6 +79,9 @@ READS = frozenset(
     {"promise.get", "promise.search", "task.get", "task.search", "schedule.get", "schedule.search"}
 )
 """Kinds that usually write nothing, and so need not wait for another process's write."""
+
+DEBUG = frozenset({"debug.start", "debug.stop", "debug.reset", "debug.tick", "debug.snap"})
+"""Kinds that engine.debug knows."""
 
 UNDECODABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
 """What a decoder makes of bytes that are no request, whoever sent them."""
@@ -133,28 +144,39 @@ class Decoded(Struct, frozen=True):
     data: Any
     refusal: Answer | None = None
     answered: bytes | None = None
+    asked: msgspec.Raw = msgspec.Raw(b"{}")
+    """The data as it came."""
+    debug_time: int | None = None
+    """The instant to answer at, where debugging is allowed."""
 
 
 class Server:
     """A Resonate server over one file, in this process."""
 
-    def __init__(self, path: Path, clock: Callable[[], int] = now_ms) -> None:
+    def __init__(self, path: Path, clock: Callable[[], int] = now_ms, trace: Trace | None = None) -> None:
         """Open the file. `clock` gives ms since the epoch. Raises FileUnusable."""
         self.store = Store(path)
         self._clock = clock
+        self._trace = trace
 
     def close(self) -> None:
         """Close the file."""
         self.store.close()
 
-    def turn(self, requests: Sequence[str | bytes], subscribers: Iterable[Subscriber] = ()) -> Turn:
+    def turn(
+        self,
+        requests: Sequence[str | bytes | Decoded],
+        subscribers: Iterable[Subscriber] = (),
+        extra: Extra | None = None,
+    ) -> Turn:
         """Answer the requests and hand out messages, in one transaction that is on disk on return.
 
         Raises StorageFailed, and then nothing was changed; FileMoved, and then the next turn is one of
         the file that is at the path now.
         """
+        decoded = [raw if isinstance(raw, Decoded) else decode(raw) for raw in requests]
         try:
-            return self._answer_all(requests, subscribers)
+            return self._decide(decoded, list(subscribers), extra)
         except FileMoved:
             self._open_again()
             raise
@@ -170,23 +192,24 @@ class Server:
         self.store.close()
         self.store = store
 
-    def _answer_all(self, requests: Sequence[str | bytes], subscribers: Iterable[Subscriber]) -> Turn:
-        decoded = [decode(raw) for raw in requests]
-        subscribers = list(subscribers)
-        if not subscribers and decoded and all(request.kind in READS for request in decoded):
+    def _decide(
+        self, requests: Sequence[Decoded], subscribers: Sequence[Subscriber], extra: Extra | None
+    ) -> Turn:
+        reads_only = requests and all(request.kind in READS for request in requests)
+        if reads_only and not subscribers and extra is None and self._trace is None:
             try:
-                return self._turn(decoded, subscribers, write=False)
+                return self._turn(requests, subscribers, write=False)
             except NeedsWriting:
                 pass  # a deadline has passed: the same again, as a writer
         try:
-            return self._turn(decoded, subscribers, write=True)
+            return self._turn(requests, subscribers, extra, write=True)
         except EngineError:
             raise
         except Exception:
             import logging  # noqa: PLC0415 - a command that goes well has no use for it
 
             logging.getLogger(__name__).exception("a request failed in a way that none should")
-            return self._turn([self._tried(request) for request in decoded], subscribers, write=True)
+            return self._turn([self._tried(request) for request in requests], subscribers, extra, write=True)
 
     def _tried(self, request: Decoded) -> Decoded:
         """Answer one request alone, so that one that fails does not undo its neighbours."""
@@ -199,17 +222,32 @@ class Server:
             return Decoded(request.kind, request.corr_id, None, refusal)
         return Decoded(request.kind, request.corr_id, None, answered=answered)
 
-    def _turn(self, requests: Sequence[Decoded], subscribers: Sequence[Subscriber], *, write: bool) -> Turn:
-        with self.store.transaction(self._clock, write=write) as tx:
+    def _turn(
+        self,
+        requests: Sequence[Decoded],
+        subscribers: Sequence[Subscriber],
+        extra: Extra | None = None,
+        *,
+        write: bool,
+        at: int | None = None,
+        fire: bool = True,
+    ) -> Turn:
+        """Take one turn; at the instant `at`, and without firing what is due, if debugging says so."""
+        clock = self._clock if at is None else lambda: at
+        with self.store.transaction(clock, write=write, exact=at is not None) as tx:
             due_before = tx.next_due()
-            if due_before <= tx.now:
+            if fire and due_before <= tx.now:
                 fire_due(tx)
             answers = [answer(tx, request) for request in requests]
             deliveries = [delivery for one in subscribers for delivery in hand_out(tx, one)]
+            if extra is not None:
+                extra(tx)
             due = tx.next_due()
             offers = [
                 at for one in subscribers for address in one.addresses() if (at := tx.next_offer(address))
             ]
+            if self._trace is not None:
+                self._trace.append(tx, observed(requests, answers, tx.now))
         return Turn(
             answers=answers,
             deliveries=deliveries,
@@ -221,28 +259,58 @@ class Server:
         )
 
 
+def merged(turns: Sequence[Turn]) -> Turn:
+    """Return turns that followed each other as one. There must be one at least."""
+    return Turn(
+        answers=[answer for turn in turns for answer in turn.answers],
+        deliveries=[delivery for turn in turns for delivery in turn.deliveries],
+        offered=set().union(*(turn.offered for turn in turns)),
+        settled=any(turn.settled for turn in turns),
+        now=turns[-1].now,
+        due=turns[-1].due,
+        sooner=any(turn.sooner for turn in turns),
+    )
+
+
+def observed(requests: Sequence[Decoded], answers: Sequence[bytes], now: int) -> list[Observation]:
+    """Return what a trace records of a turn: requests of known kinds, each in the turn that decided it."""
+    return [
+        Observation(request.kind, now, request.asked, msgspec.Raw(answered))
+        for request, answered in zip(requests, answers, strict=True)
+        if request.kind in RULES and request.answered is None
+    ]
+
+
 def decode(raw: str | bytes) -> Decoded:
     """Decode and validate one request."""
     try:
         request = _request.decode(raw)
     except UNDECODABLE as error:
         return Decoded("error", "", None, machine.refuse(400, f"the request is malformed: {error}"))
-    decoder = _data.get(request.kind)
-    if decoder is None:
-        refusal = machine.refuse(400, f"there is no request of the kind {request.kind!r}")
-        return Decoded(request.kind, request.head.corr_id, None, refusal)
-    try:
-        return Decoded(request.kind, request.head.corr_id, decoder.decode(request.data))
-    except UNDECODABLE as error:
-        refusal = machine.refuse(400, f"{request.kind} is malformed: {error}")
-        return Decoded(request.kind, request.head.corr_id, None, refusal)
+    kind, head = request.kind, request.head
+    decoder = _data.get(kind)
+    data, refusal = None, None
+    if decoder is not None:
+        try:
+            data = decoder.decode(request.data)
+        except UNDECODABLE as error:
+            refusal = machine.refuse(400, f"{kind} is malformed: {error}")
+    elif kind in DEBUG:
+        refusal = machine.refuse(403, "debugging is not allowed here: it takes a server started with --debug")
+    else:
+        refusal = machine.refuse(400, f"there is no request of the kind {kind!r}")
+    return Decoded(kind, head.corr_id, data, refusal, asked=request.data, debug_time=head.debug_time)
 
 
 def answer(tx: Transaction, request: Decoded) -> bytes:
     """Decide one request and return its answer's bytes."""
     if request.answered is not None:
         return request.answered
-    decided = request.refusal or RULES[request.kind][1](tx, request.data, tx.now)
+    return reply(request, request.refusal or RULES[request.kind][1](tx, request.data, tx.now))
+
+
+def reply(request: Decoded, decided: Answer) -> bytes:
+    """Return an answer's bytes."""
     head = ResponseHead(request.corr_id, decided.status)
     return _encode(Response(request.kind, head, decided.data))
 
@@ -277,16 +345,19 @@ def hand_out(tx: Transaction, subscriber: Subscriber) -> Iterable[Delivery]:
         room -= len(taken)
         for task, promise in taken:
             machine.process_offer(tx, task, tx.now)
-            yield deliver(
-                subscriber, ExecuteMessage(ExecuteData(TaskRef(id=promise.id, version=task.version)))
-            )
+            yield Delivery(subscriber, execute_message(task, promise).decode())
         for promise in tx.take_unblocks(address, UNBLOCK_LIMIT):
-            yield deliver(subscriber, UnblockMessage(PromiseData(promise.record())))
+            yield Delivery(subscriber, unblock_message(promise).decode())
 
 
-def deliver(subscriber: Subscriber, message: Message) -> Delivery:
-    """Return a message, encoded."""
-    return Delivery(subscriber, _encode(message).decode())
+def execute_message(task: Task, promise: Promise) -> bytes:
+    """Return the message that offers a task."""
+    return _encode(ExecuteMessage(ExecuteData(TaskRef(id=promise.id, version=task.version))))
+
+
+def unblock_message(promise: Promise) -> bytes:
+    """Return the message that tells of a settled promise."""
+    return _encode(UnblockMessage(PromiseData(promise.record())))
 
 
 def encode_request(kind: str, data: object, corr_id: str = "") -> bytes:
