@@ -16,7 +16,14 @@ class StorageFailed(EngineError):  # noqa: N818
 
 
 class FileMoved(StorageFailed):  # noqa: N818
-    """The file was removed, or another one put in its place, while it was open."""
+    """The file was removed, or another one put in its place, while it was open.
+
+    `another` says whether there is one now that can be opened.
+    """
+
+    def __init__(self, message: str, *, another: bool) -> None:
+        super().__init__(message)
+        self.another = another
 
 
 class KeyUnusable(EngineError):  # noqa: N818

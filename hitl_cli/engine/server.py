@@ -177,17 +177,16 @@ class Server:
         decoded = [raw if isinstance(raw, Decoded) else decode(raw) for raw in requests]
         try:
             return self._decide(decoded, list(subscribers), extra)
-        except FileMoved:
-            self._open_again()
+        except FileMoved as moved:
+            if moved.another:
+                self._open_again()
             raise
 
     def _open_again(self) -> None:
-        """Open what is at the path now, if anything is. Raises FileUnusable.
+        """Open what is at the path now. Raises FileUnusable.
 
-        The file is not created: it may be on a disk that is not there at the moment.
+        A file that is not there is not created: it may be on a disk that is away at the moment.
         """
-        if not self.store.path.exists():
-            return
         store = Store(self.store.path, create=False)
         self.store.close()
         self.store = store
