@@ -158,6 +158,7 @@ class Server:
         self.store = Store(path)
         self._clock = clock
         self._trace = trace
+        self._left = False
 
     def close(self) -> None:
         """Close the file."""
@@ -175,21 +176,17 @@ class Server:
         the file that is at the path now.
         """
         decoded = [raw if isinstance(raw, Decoded) else decode(raw) for raw in requests]
+        if self._left:
+            # A file that is not there is not created: it may be on a disk that is away at the moment.
+            self.store = Store(self.store.path, create=False)
+            self._left = False
         try:
             return self._decide(decoded, list(subscribers), extra)
         except FileMoved as moved:
             if moved.another:
-                self._open_again()
+                self._left = True
+                self.store.leave()
             raise
-
-    def _open_again(self) -> None:
-        """Open what is at the path now. Raises FileUnusable.
-
-        A file that is not there is not created: it may be on a disk that is away at the moment.
-        """
-        store = Store(self.store.path, create=False)
-        self.store.close()
-        self.store = store
 
     def _decide(
         self, requests: Sequence[Decoded], subscribers: Sequence[Subscriber], extra: Extra | None

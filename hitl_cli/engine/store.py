@@ -199,6 +199,12 @@ class Store:
         """Close the connection."""
         self._db.close()
 
+    def leave(self) -> None:
+        """Close a file that is not at its path any more, after saving what its log has, if that is gone."""
+        with contextlib.suppress(sqlite3.Error):
+            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        self._db.close()
+
     def data_version(self) -> int:
         """Return a number that changes when another connection commits. Raises StorageFailed."""
         self._place.log_bytes()
