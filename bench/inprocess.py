@@ -124,10 +124,12 @@ async def measure(path: Path, blocked: int, profile: cProfile.Profile | None) ->
         took, took_cpu = time.perf_counter() - began, time.process_time() - cpu
         if profile is not None:
             profile.disable()
-    return (
-        f"{blocked:,} blocked\n"
-        f"start to blocked:      {blocked / starts:6,.0f}/s, {starts_cpu / blocked * 1e6:4.0f} µs of CPU each\n"
-        f"decision to completed: {blocked / took:6,.0f}/s, {took_cpu / blocked * 1e6:4.0f} µs of CPU each"
+    return "\n".join(
+        f"{what:<22} {blocked / wall:6,.0f}/s, {cpu / blocked * 1e6:4.0f} µs of CPU each"
+        for what, wall, cpu in (
+            ("start to blocked:", starts, starts_cpu),
+            ("decision to completed:", took, took_cpu),
+        )
     )
 
 
