@@ -130,7 +130,9 @@ def embedded_link(
         )
     except EngineError as error:
         raise Unreachable(str(error)) from error
-    return Link(f"sqlite:///{path}", connection, connection, connection.poke, connection.close, connection.now)
+    return Link(
+        f"sqlite:///{path}", connection, connection, connection.poke, connection.close, connection.now
+    )
 
 
 def http_link(url: str, token: str | None, group: str, pid: str, wants: Callable[[str, Value], bool]) -> Link:

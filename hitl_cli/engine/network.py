@@ -62,7 +62,6 @@ class EmbeddedConnection:
         self._free = room
         self.wants = wants
         self._addresses = (any_of(group), self.unicast())
-        self._clock = clock
         self._callbacks: list[Callable[[str], None]] = []
         self._bell: Bell | None = None
         self._peers = 0

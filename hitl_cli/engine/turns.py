@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+WORTH_SAYING_MS = 60_000
+"""How far a clock must be behind the file before a person is told."""
+
 RETRY_S = 1.0
 """How long to wait before looking for messages again after the file failed."""
 

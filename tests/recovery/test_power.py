@@ -117,9 +117,7 @@ def test_after_a_power_failure_at_any_moment_every_answer_given_is_in_the_file(
             answered[id] = mark[0] if mark else None
 
 
-def power_failure(
-    disk: Disk, recorded: Recorded, folder: Path, chance: random.Random, kept: float
-) -> bool:
+def power_failure(disk: Disk, recorded: Recorded, folder: Path, chance: random.Random, kept: float) -> bool:
     """Write to a folder what is on disk after a power failure now. Return whether the file is found again."""
     folder.mkdir()
     database = recorded.database
