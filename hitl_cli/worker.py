@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import secrets
@@ -43,6 +44,9 @@ LEASE_MS = 15_000
 
 CONCURRENCY = 64
 """Executions at a time. One that waits for a person takes no place."""
+
+COLLECT_AFTER = 50_000
+"""Objects more than there were, after which the garbage collector looks at the youngest."""
 
 GRACE_S = 10.0
 """How long steps in hand may take to finish once the worker is told to stop."""
@@ -301,7 +305,18 @@ def run_worker(
     if is_http(options.server):
         with connect(options.server, options.token) as client:
             get_promise(client, "hitl")  # the SDK would wait for ever for a server that is not there
+    spare_the_collector()
     asyncio.run(_run_worker(options, modules, serving, report))
+
+
+def spare_the_collector() -> None:
+    """Have what is loaded now left alone by the garbage collector, and what comes looked at less often.
+
+    A worker makes thousands of objects a second that end without it; it cost a tenth of the time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER, 20, 100)
 
 
 async def _run_worker(
