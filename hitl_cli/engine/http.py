@@ -22,7 +22,7 @@ from hitl_cli.engine.auth import Verifier, refusal
 from hitl_cli.engine.doorbell import PUSHERS
 from hitl_cli.engine.errors import EngineError
 from hitl_cli.engine.metrics import Metrics
-from hitl_cli.engine.push import Pusher
+from hitl_cli.engine.push import Pusher, PushRules
 from hitl_cli.engine.records import Response, ResponseHead, TaskAcquire
 from hitl_cli.engine.server import READS, Decoded, Server, decode, now_ms
 from hitl_cli.engine.streams import KEEPALIVE_S, Stream, Streams
@@ -83,8 +83,9 @@ class Options(Struct, frozen=True, kw_only=True):
     host: str
     port: int
     verifier: Verifier | None = None
-    push_to: Sequence[str] | None = None
-    """Origins that messages may be posted to; None: any but link-local ones."""
+    push: PushRules = PushRules()
+    url: str | None = None
+    """Where those that messages are posted to reach this server; None: where it listens."""
 
 
 class HttpServer:
@@ -95,16 +96,15 @@ class HttpServer:
         self._options = options
         self._clock = clock
         self._streams = Streams(lambda: self._turns)
-        self._pusher = Pusher(lambda: self._turns, options.push_to)
-        self._turns = Turns(options.path, clock, self, Server(options.path, clock))
         self._metrics = Metrics()
+        self._pusher = Pusher(lambda: self._turns, options.push, self._metrics.delivery)
+        self._turns = Turns(options.path, clock, self, Server(options.path, clock))
         self._gauges()
         self._stop = asyncio.Event()
         self._hosts: set[str] = set()
-        self._counted = (0.0, 0, 0)
 
-    async def run(self, serving: Callable[[str, int], None]) -> None:
-        """Serve until told to stop; `serving` is told address and port once it does. Raises OSError."""
+    async def run(self, serving: Callable[[str], None]) -> None:
+        """Serve until told to stop; `serving` is told its URL once it does. Raises OSError."""
         loop = asyncio.get_running_loop()
         http = web.Server(
             self._handle,
@@ -122,15 +122,17 @@ class HttpServer:
                 backlog=1_024,
             )
             bell = self._turns.hang(PUSHERS, f"{time.time_ns():x}-{id(self):x}")
-            await self._pusher.start()
+            host, port = listener.sockets[0].getsockname()[:2]
+            here = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+            await self._pusher.start(self._options.url or here)
             beating = loop.create_task(self._beat())
-            serving(*listener.sockets[0].getsockname()[:2])
+            serving(here)
             await self._stop.wait()
             listener.close()
             http.pre_shutdown()
             await http.shutdown(GRACE_S)
             beating.cancel()
-            await self._pusher.stop()
+            await self._pusher.stop(GRACE_S)
             self._give_back()
             self._turns.unhang(bell)
         finally:
@@ -142,7 +144,7 @@ class HttpServer:
 
     def _give_back(self) -> None:
         """Leave to others what streams were sent and have not acted on."""
-        while self._streams.waiting(0) or self._pusher.waiting(0):
+        while self._streams.writing() or self._pusher.writing():
             turn = self._turns.server.turn([], (), self._extra)
             self.deliver(turn)
             self._turns.ringer.ring(turn.offered, watchers=turn.settled)

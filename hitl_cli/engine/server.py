@@ -18,6 +18,7 @@ from hitl_cli.engine.records import (
     Answer,
     ExecuteData,
     ExecuteMessage,
+    MessageHead,
     PromiseData,
     Request,
     RequestHead,
@@ -80,6 +81,8 @@ READS = frozenset(
 
 UNDECODABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
 """What a decoder makes of bytes that are no request, whoever sent them."""
+
+MESSAGE_HEAD = MessageHead()
 
 _request = msgspec.json.Decoder(Request)
 _data = {kind: msgspec.json.Decoder(struct) for kind, (struct, _) in RULES.items()}
@@ -288,9 +291,9 @@ def hand_out(tx: Transaction, subscriber: Subscriber) -> Iterable[Delivery]:
             yield Delivery(subscriber, unblock_message(promise).decode())
 
 
-def execute_message(task: Task, promise: Promise) -> bytes:
+def execute_message(task: Task, promise: Promise, head: MessageHead = MESSAGE_HEAD) -> bytes:
     """Return the message that offers a task."""
-    return _encode(ExecuteMessage(ExecuteData(TaskRef(id=promise.id, version=task.version))))
+    return _encode(ExecuteMessage(ExecuteData(TaskRef(id=promise.id, version=task.version)), head))
 
 
 def unblock_message(promise: Promise) -> bytes:

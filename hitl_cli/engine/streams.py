@@ -283,7 +283,11 @@ class Streams:
 
     def waiting(self, now: int) -> bool:
         """Whether the next turn has something to do here, whatever it is asked."""
-        return bool(self._dirty or self._again or self._drop or self._resend) or self.due <= now
+        return bool(self._dirty) or self.writing() or self.due <= now
+
+    def writing(self) -> bool:
+        """Whether there is something that the next turn must write."""
+        return bool(self._again or self._drop or self._resend)
 
     # One turn
 
