@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hitl_cli.engine.doorbell import Bell
     from hitl_cli.engine.records import Promise
     from hitl_cli.engine.server import Decoded, Subscriber, Turn
+    from hitl_cli.engine.trace import Trace
 
 SHARE_PAUSE_S = 0.002
 """How long a worker that took work leaves what comes to the others of its group, if there are any.
@@ -48,12 +49,13 @@ class EmbeddedConnection:
         room: Callable[[], int],
         wants: Callable[[Promise], bool],
         clock: Callable[[], int] = now_ms,
+        trace: Trace | None = None,
     ) -> None:
         """Open the file. `room` says how many tasks can start now, `wants` which of them.
 
         Raises FileUnusable; StorageFailed if it can only be read.
         """
-        self._turns = Turns(path, clock, self, Server(path, clock))
+        self._turns = Turns(path, clock, self, Server(path, clock, trace))
         self._group = group
         self._pid = pid
         self.name = pid
