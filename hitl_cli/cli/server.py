@@ -12,7 +12,7 @@ import typer
 
 from hitl_cli.cli.shared import Server, named_server
 from hitl_cli.cli.worker import log_to_stderr, say
-from hitl_cli.connect import database_path, is_http
+from hitl_cli.connect import database_path, is_http, named_trace
 from hitl_cli.errors import BadInput, Unreachable
 from hitl_cli.settings import Settings
 
@@ -111,7 +111,16 @@ def server(
     push = PushRules(origins=named, public_only=not is_loopback(host))
     log_to_stderr()
     raise_descriptors()
-    options = Options(path=path, host=host, port=port, verifier=verifier, push=push, url=own_url)
+    options = Options(
+        path=path,
+        host=host,
+        port=port,
+        verifier=verifier,
+        push=push,
+        url=own_url,
+        debug=debug,
+        trace=named_trace(),
+    )
     try:
         asyncio.run(serve(options))
     except EngineError as error:

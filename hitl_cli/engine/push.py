@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.engine.doorbell import Bell
     from hitl_cli.engine.records import Task
+    from hitl_cli.engine.server import Turn
     from hitl_cli.engine.store import Transaction
     from hitl_cli.engine.turns import Turns
 
@@ -163,6 +164,10 @@ class Pusher:
         self._found: list[Post] = []
         self._next = ("", False, FAR)
 
+    def __len__(self) -> int:
+        """Return how many posts are in hand."""
+        return len(self._tasks)
+
     async def start(self, url: str) -> None:
         """Begin to post. Who receives a task is told that it can be acquired at `url`."""
         self._head = MessageHead(server_url=url)
@@ -213,16 +218,14 @@ class Pusher:
             else:
                 tx.offer_at(*post.task, post.address, due)
         self._next = self._cursor, False, self.due
-        offered = any(not address.startswith("poll://") for address in tx.offered)
+        offered = any(is_pushed(address) for address in tx.offered)
         if self._session is not None and (self._dirty or offered or self.due <= tx.now):
             self._look(tx)
 
-    def commit(self, offered: set[str]) -> tuple[int, int]:
+    def commit(self, turn: Turn) -> tuple[int, int]:
         """Post what the turn took, now that it is on disk. Return how many offers and how many words."""
         if not self._ran:
-            if any(not address.startswith("poll://") for address in offered):
-                self._dirty = True
-                self._turns().soon()
+            self._put_off(turn)
             return 0, 0
         self._ran = False
         self._taken, self._again = [], []
@@ -239,6 +242,15 @@ class Pusher:
         words = len(self._found) - offers
         self._found = []
         return offers, words
+
+    def _put_off(self, turn: Turn) -> None:
+        """Look in a later turn for what this one offered, because it handed out nothing."""
+        if self.due <= turn.now:
+            self._dirty = True
+            self.due = FAR
+        if any(is_pushed(address) for address in turn.offered):
+            self._dirty = True
+            self._turns().soon()
 
     def _look(self, tx: Transaction) -> None:
         """Go round the addresses that something waits for, from where the last look ended."""
@@ -355,6 +367,11 @@ class Pusher:
     def _forget(self) -> None:
         """Forget the failures of addresses that nothing is being posted to."""
         self._endpoints = {address: one for address, one in self._endpoints.items() if one.posting}
+
+
+def is_pushed(address: str) -> bool:
+    """Whether messages for an address are posted."""
+    return address.startswith("http")
 
 
 def key_of(post: Post) -> tuple[str, object]:
