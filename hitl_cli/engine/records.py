@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 PROTOCOL_VERSION = "2026-04-01"
 
@@ -368,10 +368,12 @@ class Answer(Struct, frozen=True):
     data: Any = NoData()
 
 
-class MessageHead(Struct, frozen=True):
+class MessageHead(Struct, frozen=True, rename="camel"):
     """What travels beside a message."""
 
     version: str = PROTOCOL_VERSION
+    server_url: str | UnsetType = UNSET
+    """Where its receiver reaches the server, which one that is posted to may not know."""
 
 
 class ExecuteData(Struct, frozen=True):

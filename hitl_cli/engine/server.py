@@ -18,6 +18,7 @@ from hitl_cli.engine.records import (
     Answer,
     ExecuteData,
     ExecuteMessage,
+    MessageHead,
     PromiseData,
     Request,
     RequestHead,
@@ -85,6 +86,8 @@ DEBUG = frozenset({"debug.start", "debug.stop", "debug.reset", "debug.tick", "de
 
 UNDECODABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
 """What a decoder makes of bytes that are no request, whoever sent them."""
+
+MESSAGE_HEAD = MessageHead()
 
 _request = msgspec.json.Decoder(Request)
 _data = {kind: msgspec.json.Decoder(struct) for kind, (struct, _) in RULES.items()}
@@ -361,9 +364,9 @@ def hand_out(tx: Transaction, subscriber: Subscriber) -> Iterable[Delivery]:
             yield Delivery(subscriber, unblock_message(promise).decode())
 
 
-def execute_message(task: Task, promise: Promise) -> bytes:
+def execute_message(task: Task, promise: Promise, head: MessageHead = MESSAGE_HEAD) -> bytes:
     """Return the message that offers a task."""
-    return _encode(ExecuteMessage(ExecuteData(TaskRef(id=promise.id, version=task.version))))
+    return _encode(ExecuteMessage(ExecuteData(TaskRef(id=promise.id, version=task.version)), head))
 
 
 def unblock_message(promise: Promise) -> bytes:

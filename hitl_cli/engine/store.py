@@ -117,6 +117,10 @@ OFFER_AT = (
     "UPDATE tasks SET due = ? WHERE state = 'pending' AND version = ?"
     " AND seq = (SELECT seq FROM promises WHERE id = ?)"
 )
+WAITING_COUNTS = (
+    "SELECT (SELECT count(*) FROM promises WHERE state = 'pending' AND open = 1),"
+    " (SELECT count(*) FROM tasks WHERE state = 'pending')"
+)
 PUSH = "address >= 'http' AND address < 'httq'"
 """What an http(s):// address is, and no poll:// one."""
 
@@ -207,6 +211,14 @@ class Store:
             return int(self._db.execute("PRAGMA data_version").fetchone()[0])
         except sqlite3.Error as error:
             raise StorageFailed(explain(error, self.path)) from error
+
+    def waiting_counts(self) -> tuple[int, int]:
+        """Return how many promises wait for the outside and how many tasks are on offer. Raises StorageFailed."""
+        try:
+            promises, tasks = self._db.execute(WAITING_COUNTS).fetchone()
+        except sqlite3.Error as error:
+            raise StorageFailed(explain(error, self.path)) from error
+        return int(promises), int(tasks)
 
     @contextmanager
     def transaction(
