@@ -27,6 +27,10 @@ PROCESSES.set_forkserver_preload(
         "hitl_cli.cli.app",
         "hitl_cli.cli.decisions",
         "hitl_cli.cli.runs",
+        "hitl_cli.cli.server",
+        "hitl_cli.engine.http",
+        "hitl_cli.remote",
+        "resonate.connections",
         "tests.recovery.storm",
     ]
 )
@@ -70,11 +74,12 @@ def start(function: Callable[..., None], *args: object) -> BaseProcess:
 
 
 def work(
-    database: Path, app: str, lease_ms: int, env: Mapping[str, str], clock: MovedClock | None = None
+    server: Path | str, app: str, lease_ms: int, env: Mapping[str, str], clock: MovedClock | None = None
 ) -> None:
-    """Be a worker, as `hitl worker` is one; on a computer with that clock, if one is given."""
+    """Be a worker of a database or of a server, as `hitl worker` is one; on a computer with that clock."""
     os.environ.update(env)
     if clock is not None:
         clock.install()
-    options = WorkerOptions(server=f"sqlite:///{database}", apps=(app,), lease_ms=lease_ms)
+    url = server if isinstance(server, str) else f"sqlite:///{server}"
+    options = WorkerOptions(server=url, apps=(app,), lease_ms=lease_ms)
     run_worker(options, lambda _serving: None, lambda _event: None)
