@@ -8,8 +8,6 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from hitl_cli import inbox
 from hitl_cli.client import call
 from hitl_cli.embedded import EmbeddedClient
@@ -26,6 +24,8 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
     from multiprocessing.synchronize import Barrier, Event
     from pathlib import Path
+
+    import pytest
 
     from tests.conftest import Hitl
 
