@@ -41,7 +41,10 @@ COMMANDS = 3
 IN_FLIGHT = 20
 """Runs at a time."""
 
-LEASE_MS = 500
+LEASE_MS = 3_000
+"""Longer than a busy machine stops a process that is not killed: whoever is stopped for longer than its
+lease may begin a step after another worker has recorded it, and no check could tell."""
+
 DECISION = "4"
 """The step of `before_and_after` that is a person's."""
 
