@@ -138,6 +138,10 @@ NEXT_PUSH = (
     f"SELECT min(due) FROM (SELECT min(due) AS due FROM tasks WHERE state = 'pending' AND {PUSH} AND due > ?1"
     f" UNION ALL SELECT min(due) FROM unblocks WHERE {PUSH} AND due > ?1)"
 )
+WAITING_AT = (
+    "SELECT (SELECT min(due) FROM tasks WHERE state = 'pending' AND address = ?1),"
+    " (SELECT min(due) FROM unblocks WHERE address = ?1)"
+)
 NEXT_OFFER = "SELECT min(due) FROM tasks WHERE state = 'pending' AND address = ? AND due > ?"
 NEXT_DUE = (
     "SELECT min((SELECT coalesce(min(timeout_at), 9e18) FROM promises"
@@ -468,6 +472,11 @@ class Transaction:
         return int(self._db.execute(NEXT_DUE).fetchone()[0])
 
     # Messages
+
+    def waiting_at(self, address: str) -> tuple[int | None, int | None]:
+        """Return since or from when a task, and word of a promise, wait for the address."""
+        offer_at, word_at = self._db.execute(WAITING_AT, (address,)).fetchone()
+        return offer_at, word_at
 
     def offers(self, address: str, taker: str) -> Iterator[tuple[Task, Promise]]:
         """Yield the tasks on offer to the address, the longest waiting first, without those refused."""
