@@ -139,8 +139,8 @@ NEXT_PUSH = (
     f" UNION ALL SELECT min(due) FROM unblocks WHERE {PUSH} AND due > ?1)"
 )
 WAITING_AT = (
-    "SELECT (SELECT min(due) FROM tasks WHERE state = 'pending' AND address = ?1),"
-    " (SELECT min(due) FROM unblocks WHERE address = ?1)"
+    "SELECT (SELECT min(due) FROM tasks WHERE state = 'pending' AND address = ?),"
+    " (SELECT min(due) FROM unblocks WHERE address = ?)"
 )
 NEXT_OFFER = "SELECT min(due) FROM tasks WHERE state = 'pending' AND address = ? AND due > ?"
 NEXT_DUE = (
@@ -475,7 +475,7 @@ class Transaction:
 
     def waiting_at(self, address: str) -> tuple[int | None, int | None]:
         """Return since or from when a task, and word of a promise, wait for the address."""
-        offer_at, word_at = self._db.execute(WAITING_AT, (address,)).fetchone()
+        offer_at, word_at = self._db.execute(WAITING_AT, (address, address)).fetchone()
         return offer_at, word_at
 
     def offers(self, address: str, taker: str) -> Iterator[tuple[Task, Promise]]:
