@@ -231,7 +231,7 @@ class Store:
             raise StorageFailed(explain(error, self.path)) from error
 
     def waiting_counts(self) -> tuple[int, int]:
-        """Return how many promises wait for the outside and how many tasks are on offer. Raises StorageFailed."""
+        """Return how many promises wait for the outside, and tasks on offer. Raises StorageFailed."""
         try:
             promises, tasks = self._db.execute(WAITING_COUNTS).fetchone()
         except sqlite3.Error as error:
