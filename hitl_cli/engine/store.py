@@ -10,6 +10,7 @@ import contextlib
 import os
 import sqlite3
 import stat
+import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -177,15 +178,18 @@ class Store:
             raise StorageFailed(explain(error, self.path)) from error
 
     @contextmanager
-    def transaction(self, clock: Callable[[], int], *, write: bool) -> Iterator[Transaction]:
+    def transaction(
+        self, clock: Callable[[], int], *, write: bool, exact: bool = False
+    ) -> Iterator[Transaction]:
         """Run a block as one transaction, committed and synced at its end, undone if it raises.
 
-        `clock` gives ms since the epoch; the transaction's `now` is never before any earlier one's.
+        `clock` gives ms since the epoch; the transaction's `now` is never before any earlier one's,
+        unless `exact`, which is for debugging.
         Raises StorageFailed; NeedsWriting where `write` is False and something has to be written.
         """
         try:
             try:
-                tx = waiting(lambda: self._begin(clock, write=write))
+                tx = waiting(lambda: self._begin(clock, write=write, exact=exact))
                 yield tx
                 tx.remember_now()
                 self._db.execute("COMMIT")
@@ -197,11 +201,11 @@ class Store:
         except sqlite3.Error as error:
             raise StorageFailed(explain(error, self.path)) from error
 
-    def _begin(self, clock: Callable[[], int], *, write: bool) -> Transaction:
+    def _begin(self, clock: Callable[[], int], *, write: bool, exact: bool) -> Transaction:
         """Begin a transaction and read the clock, which is when a reader first meets a lock."""
         self._db.execute("BEGIN IMMEDIATE" if write else "BEGIN")
         try:
-            return Transaction(self._db, clock, write=write)
+            return Transaction(self._db, clock, write=write, exact=exact)
         except sqlite3.Error:
             self._db.execute("ROLLBACK")
             raise
@@ -210,12 +214,13 @@ class Store:
 class Transaction:
     """What the rules read and write (`machine.State`), and what the server hands out."""
 
-    def __init__(self, db: sqlite3.Connection, clock: Callable[[], int], *, write: bool) -> None:
+    def __init__(self, db: sqlite3.Connection, clock: Callable[[], int], *, write: bool, exact: bool) -> None:
         self._db = db
         self._write = write
+        self._exact = exact
         self._written = False
         self._remembered: int = db.execute("SELECT now FROM clock").fetchone()[0]
-        self.now = max(clock(), self._remembered)
+        self.now = clock() if exact else max(clock(), self._remembered)
         self.offered: set[str] = set()
         """Addresses that have something new to fetch."""
         self.settled = False
@@ -229,7 +234,7 @@ class Transaction:
 
     def remember_now(self) -> None:
         """Record the instant, so that no process ever answers at an earlier one."""
-        if self._written and self.now > self._remembered:
+        if self._written and self.now > self._remembered and not self._exact:
             self._db.execute("UPDATE clock SET now = ?", (self.now,))
 
     # What the rules read and write (`machine.State`): promises
@@ -404,6 +409,33 @@ class Transaction:
         for promise in found:
             self._change("DELETE FROM unblocks WHERE address = ? AND promise = ?", (address, promise.seq))
         return found
+
+    # Traces, and debugging
+
+    def trace_length(self, path: str) -> int:
+        """Return how much of a trace is known to be true, in bytes; no end to it if nothing is known."""
+        row = self._db.execute("SELECT length FROM traces WHERE path = ?", (path,)).fetchone()
+        return sys.maxsize if row is None else int(row[0])
+
+    def remember_trace(self, path: str, length: int) -> None:
+        """Record how much of a trace is true once this transaction is committed."""
+        self._change("INSERT OR REPLACE INTO traces VALUES (?, ?)", (path, length))
+
+    def every_promise(self) -> list[Promise]:
+        """Return all promises, in the order of their ids."""
+        return [Promise(*row) for row in self._db.execute(f"SELECT {PROMISE} FROM promises p ORDER BY id")]
+
+    def every_task(self) -> list[Task]:
+        """Return all tasks."""
+        return [Task(*row) for row in self._db.execute(f"SELECT {TASK} FROM tasks t")]
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """Return what a query gives."""
+        return self._db.execute(sql).fetchall()
+
+    def change(self, sql: str) -> None:
+        """Carry out a statement that writes."""
+        self._change(sql, ())
 
 
 def pair(row: tuple[Any, ...]) -> tuple[Task, Promise]:
