@@ -1,0 +1,69 @@
+"""What TypeScript workflows are made of, in both of the SDK's APIs: timers, calls, deadlines, shared work."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hitl_cli import inbox
+from hitl_cli.runs import tree
+
+if TYPE_CHECKING:
+    from tests.typescript.conftest import Online
+
+PROGRAMS = ["features_async", "features_generator"]
+RUNS = 40
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_timer_wakes_the_workflow_up(online: Online, program: str) -> None:
+    online.typescript(program)
+    online.begin("tired", "nap", 300)
+
+    assert online.end("tired") == "rested"
+    assert [step.kind for step in tree(online.file, "tired").children] == ["sleep"]
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_workflow_calls_another_and_sees_its_result_or_its_error(online: Online, program: str) -> None:
+    online.typescript(program)
+    online.begin("right", "call", "multiply", "typescript", 6, 7)
+    online.begin("wrong", "call", "multiply", "typescript", 6, 0)
+
+    assert online.end("right") == {"got": 42}
+    assert online.end("wrong") == {"failed": "not by zero"}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_several_people_are_asked_at_once_and_answer_in_any_order(online: Online, program: str) -> None:
+    online.typescript(program)
+    online.begin("both", "two", 60_000)
+    assert online.blocked(2) == ["both:0", "both:1"]
+
+    online.ok("approve", "both:1", "--data", '"second"')
+    online.ok("reject", "both:0", "--reason", "first")
+
+    assert online.end("both") == ["first", "second"]
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_question_that_nobody_answers_in_time_is_an_error(online: Online, program: str) -> None:
+    online.typescript(program)
+    online.begin("lonely", "two", 400)
+
+    assert online.end("lonely") == ["nobody answered in time"] * 2
+    assert inbox.pending(online.file) == ([], False)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_two_workers_share_the_work(online: Online, program: str) -> None:
+    workers = [online.typescript(program) for _ in range(2)]
+    ids = [f"r{n}" for n in range(RUNS)]
+    lines = "".join(f'{{"id": "{id}", "args": []}}\n' for id in ids)
+    online.ok("start", "--stdin", "--workflow", "where", "--group", "typescript", stdin=lines)
+
+    pids = Counter(online.end(id) for id in ids)
+
+    assert min(pids[worker.pid] for worker in workers) >= RUNS // 4
