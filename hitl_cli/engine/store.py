@@ -75,7 +75,8 @@ ADD_CALLBACK = "INSERT OR IGNORE INTO callbacks VALUES (?, ?)"
 TAKE_CALLBACKS = "DELETE FROM callbacks WHERE awaited = ? RETURNING awaiter"
 ADD_LISTENER = "INSERT OR IGNORE INTO listeners VALUES (?, ?)"
 TAKE_LISTENERS = "DELETE FROM listeners WHERE promise = ? RETURNING address"
-ADD_UNBLOCK = "INSERT OR IGNORE INTO unblocks VALUES (?, ?)"
+ADD_UNBLOCK = "INSERT OR IGNORE INTO unblocks (address, promise) VALUES (?, ?)"
+DROP_UNBLOCK = "DELETE FROM unblocks WHERE address = ? AND promise = ?"
 
 SCHEDULE = (
     "s.id, s.cron, s.promise_id, s.promise_timeout, s.promise_param, s.promise_tags,"
@@ -107,7 +108,26 @@ OFFERS = (
 )
 REFUSE = "INSERT OR IGNORE INTO temp.refused VALUES (?, ?)"
 UNBLOCKS = (
-    f"SELECT {PROMISE} FROM unblocks u JOIN promises p ON p.seq = u.promise WHERE u.address = ? LIMIT ?"
+    f"SELECT {PROMISE} FROM unblocks u JOIN promises p ON p.seq = u.promise"
+    " WHERE u.address = ? AND u.due <= ? ORDER BY u.due"
+)
+KEEP_UNBLOCK = "UPDATE unblocks SET due = ? WHERE address = ? AND promise = ?"
+NEXT_UNBLOCK = "SELECT min(due) FROM unblocks WHERE address = ? AND due > ?"
+OFFER_AT = (
+    "UPDATE tasks SET due = ? WHERE state = 'pending' AND version = ?"
+    " AND seq = (SELECT seq FROM promises WHERE id = ?)"
+)
+PUSH = "address >= 'http' AND address < 'httq'"
+"""What an http(s):// address is, and no poll:// one."""
+
+PUSH_ADDRESSES = (
+    "SELECT min(address) FROM (SELECT min(address) AS address FROM tasks"
+    f" WHERE state = 'pending' AND {PUSH} AND address > ?1"
+    f" UNION ALL SELECT min(address) FROM unblocks WHERE {PUSH} AND address > ?1)"
+)
+NEXT_PUSH = (
+    f"SELECT min(due) FROM (SELECT min(due) AS due FROM tasks WHERE state = 'pending' AND {PUSH} AND due > ?1"
+    f" UNION ALL SELECT min(due) FROM unblocks WHERE {PUSH} AND due > ?1)"
 )
 NEXT_OFFER = "SELECT min(due) FROM tasks WHERE state = 'pending' AND address = ? AND due > ?"
 NEXT_DUE = (
@@ -405,10 +425,49 @@ class Transaction:
 
     def take_unblocks(self, address: str, limit: int) -> list[Promise]:
         """Return settled promises that the address was promised word of, and forget that."""
-        found = [Promise(*row) for row in self._db.execute(UNBLOCKS, (address, limit))]
+        found = [promise for promise, _ in zip(self.unblocks(address), range(limit), strict=False)]
         for promise in found:
-            self._change("DELETE FROM unblocks WHERE address = ? AND promise = ?", (address, promise.seq))
+            self.drop_unblock(address, promise.seq)
         return found
+
+    # The same, for those whose messages may be lost on the way
+
+    def unblocks(self, address: str) -> Iterator[Promise]:
+        """Yield settled promises that the address is to hear of now, the longest waiting first."""
+        for row in self._db.execute(UNBLOCKS, (address, self.now)):
+            yield Promise(*row)
+
+    def drop_unblock(self, address: str, promise: int) -> None:
+        """Forget that the address was to hear of a promise: it has."""
+        self._change(DROP_UNBLOCK, (address, promise))
+
+    def keep_unblock(self, address: str, promise: int, due: int) -> None:
+        """Keep word of a promise that is on its way to the address: at `due`, it is sent again."""
+        self._change(KEEP_UNBLOCK, (due, address, promise))
+        if due <= self.now:
+            self.offered.add(address)
+
+    def next_unblock(self, address: str) -> int | None:
+        """Return the next instant at which word that is not to be sent yet will be."""
+        due: int | None = self._db.execute(NEXT_UNBLOCK, (address, self.now)).fetchone()[0]
+        return due
+
+    def offer_at(self, id: str, version: int, address: str, due: int) -> None:
+        """Offer a task at `due`, if it is still on offer at that version."""
+        changed = self._change(OFFER_AT, (due, version, id)).rowcount
+        if changed and due <= self.now:
+            self.offered.add(address)
+
+    def push_addresses(self, after: str) -> Iterator[str]:
+        """Yield the http(s):// addresses that messages wait for, in order, from the one after `after` on."""
+        while (found := self._db.execute(PUSH_ADDRESSES, (after,)).fetchone()[0]) is not None:
+            yield found
+            after = found
+
+    def next_push(self) -> int | None:
+        """Return the next instant at which a message for any http(s):// address is to be sent."""
+        due: int | None = self._db.execute(NEXT_PUSH, (self.now,)).fetchone()[0]
+        return due
 
     # Traces, and debugging
 
