@@ -155,7 +155,7 @@ def reset(tx: Transaction) -> None:
     """Delete everything, the last instant too."""
     for table in TABLES:
         tx.change(f"DELETE FROM {table}")
-    tx.change("UPDATE clock SET now = 0")
+    tx.change("UPDATE clock SET now = 0, slow_from = NULL, slow_wall = NULL")
 
 
 def snapshot(tx: Transaction) -> Snapshot:

@@ -17,3 +17,7 @@ class StorageFailed(EngineError):  # noqa: N818
 
 class KeyUnusable(EngineError):  # noqa: N818
     """The public key for tokens cannot be read, or is none."""
+
+
+class FileMoved(StorageFailed):
+    """The file was removed, or another one put in its place, while it was open."""

@@ -62,7 +62,6 @@ class EmbeddedConnection:
         self._free = room
         self.wants = wants
         self._addresses = (any_of(group), self.unicast())
-        self._clock = clock
         self._callbacks: list[Callable[[str], None]] = []
         self._bell: Bell | None = None
         self._peers = 0
@@ -106,6 +105,10 @@ class EmbeddedConnection:
     def close(self) -> None:
         """Close the file. No request may follow."""
         self._turns.close()
+
+    def now(self) -> int:
+        """Return the present in ms since the epoch, as the file has it."""
+        return self._turns.now()
 
     def poke(self) -> None:
         """Look for messages soon: there may be room for more."""

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from hitl_cli.engine import machine, records
-from hitl_cli.engine.errors import EngineError
+from hitl_cli.engine.errors import EngineError, FileMoved
 from hitl_cli.engine.records import (
     Answer,
     ExecuteData,
@@ -171,10 +171,26 @@ class Server:
     ) -> Turn:
         """Answer the requests and hand out messages, in one transaction that is on disk on return.
 
-        Raises StorageFailed, and then nothing was changed.
+        Raises StorageFailed, and then nothing was changed; FileMoved, and then the next turn is one of
+        the file that is at the path now.
         """
         decoded = [raw if isinstance(raw, Decoded) else decode(raw) for raw in requests]
-        return self._decide(decoded, list(subscribers), extra)
+        try:
+            return self._decide(decoded, list(subscribers), extra)
+        except FileMoved:
+            self._open_again()
+            raise
+
+    def _open_again(self) -> None:
+        """Open what is at the path now, if anything is. Raises FileUnusable.
+
+        The file is not created: it may be on a disk that is not there at the moment.
+        """
+        if not self.store.path.exists():
+            return
+        store = Store(self.store.path, create=False)
+        self.store.close()
+        self.store = store
 
     def _decide(
         self, requests: Sequence[Decoded], subscribers: Sequence[Subscriber], extra: Extra | None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from hitl_cli.engine.doorbell import POLL_S, Bell, Ringer
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from hitl_cli.engine.server import Decoded, Extra, Server, Subscriber, Turn
 
 logger = logging.getLogger(__name__)
+
+WORTH_SAYING_MS = 60_000
+"""How far a clock must be behind the file before a person is told."""
 
 RETRY_S = 1.0
 """How long to wait before looking for messages again after the file failed."""
@@ -55,7 +59,7 @@ class Turns:
     def __init__(self, path: Path, clock: Callable[[], int], outlet: Outlet, server: Server) -> None:
         """Take turns of a server for an outlet. Raises StorageFailed if the file can only be read."""
         self.server = server
-        self.server.turn([])
+        begun = self.server.turn([])
         self.ringer = Ringer(path)
         self._path = path
         self._clock = clock
@@ -69,6 +73,13 @@ class Turns:
         self._failed = False
         self._seen = -1
         self._closed = False
+        self._ahead_ms = 0
+        self._ahead_said = False
+        self._note_time(begun.now)
+
+    def now(self) -> int:
+        """Return the present in ms since the epoch, as the file has it."""
+        return self._clock() + self._ahead_ms
 
     def ask(self, request: str | bytes | Decoded) -> asyncio.Future[bytes]:
         """Return what will be the answer, once it is on disk. It raises EngineError if the file fails."""
@@ -124,7 +135,7 @@ class Turns:
             self._seen = seen
             self._outlet.rung(None)
             self.soon()
-        elif min(self._due, self._outlet.due) <= self._clock() or self._failed:
+        elif min(self._due, self._outlet.due) <= self.now() or self._failed:
             self.soon()
         else:
             self._arm()
@@ -141,6 +152,7 @@ class Turns:
             self._fail(queue, error)
             return
         self._failed = False
+        self._note_time(turn.now)
         for (_, answered), reply in zip(queue, turn.answers, strict=True):
             if not answered.done():
                 answered.set_result(reply)
@@ -150,6 +162,20 @@ class Turns:
         )
         self._due = turn.due
         self._arm()
+
+    def _note_time(self, now: int) -> None:
+        """Go by the file's time where the clock is behind it, and say so once."""
+        self._ahead_ms = max(now - self._clock(), 0)
+        if self._ahead_ms < WORTH_SAYING_MS:
+            self._ahead_said = False
+        elif not self._ahead_said:
+            self._ahead_said = True
+            logger.warning(
+                "this computer's clock is %s behind the last instant in %s: time goes on from there, and"
+                " all durations hold. See docs/durability.md if the clock was wrong before.",
+                timedelta(seconds=self._ahead_ms // 1_000),
+                self._path,
+            )
 
     def _fail(
         self, queue: Sequence[tuple[str | bytes | Decoded, asyncio.Future[bytes]]], error: EngineError
@@ -169,6 +195,6 @@ class Turns:
             return
         if self._timer is not None:
             self._timer.cancel()
-        left_s = (min(self._due, self._outlet.due) - self._clock()) / 1_000
+        left_s = (min(self._due, self._outlet.due) - self.now()) / 1_000
         delay_s = max(at_least_s, min(left_s, self._poll_s), 0.0)
         self._timer = asyncio.get_running_loop().call_later(delay_s, self._look)
