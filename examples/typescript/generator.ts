@@ -37,6 +37,6 @@ function reason(error: unknown): string {
 }
 
 const url = process.env.RESONATE_URL ?? "http://127.0.0.1:8001";
-const resonate = new Resonate({ url, group: "typescript" });
+const resonate = new Resonate({ url, group: "typescript", token: process.env.RESONATE_TOKEN });
 resonate.register(deploy);
 console.log(`serving deploy for group typescript on ${url}`);

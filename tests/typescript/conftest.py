@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.conftest import HITL, PATIENCE_S, Hitl, WorkerProcess
+from tests.conftest import HITL, Hitl, WorkerProcess
 from tests.typescript import node as nodes
 from tests.worker.watching import begin, result_of, waiting
 
@@ -46,9 +46,9 @@ class Online(Hitl):
         self.file = self.client()
         """A client of the file, beside the server: it waits without the cost of a process a question."""
 
-    def serve(self) -> None:
+    def serve(self, *args: str) -> None:
         """Start the server and wait until it serves."""
-        command = [HITL, "server", "--server", self.url, "--port", str(self.port)]
+        command = [HITL, "server", "--server", self.url, "--port", str(self.port), *args]
         self.server = WorkerProcess(command, self.env, self.folder)
         self.workers.append(self.server)
         self.server.said("serving")

@@ -21,6 +21,12 @@ async function call(ctx: Context, name: string, target: string, ...args: unknown
   }
 }
 
+// A call that nobody waits for.
+async function leave(ctx: Context, name: string, target: string, ...args: unknown[]): Promise<string> {
+  await ctx.detached(name, ...args, ctx.options({ target }));
+  return "gone";
+}
+
 // Two questions at once, each of which may go unanswered.
 async function two(ctx: Context, timeout: number): Promise<unknown[]> {
   const asked = [ctx.promise({ timeout }), ctx.promise({ timeout })];
@@ -45,5 +51,5 @@ async function multiply(_ctx: Context, one: number, other: number): Promise<numb
   return one * other;
 }
 
-for (const workflow of [nap, call, two, careful, where, multiply]) resonate.register(workflow as any);
+for (const workflow of [nap, call, leave, two, careful, where, multiply]) resonate.register(workflow as any);
 console.log("serving");

@@ -21,6 +21,11 @@ function* call(ctx: Context, name: string, target: string, ...args: unknown[]): 
   }
 }
 
+function* leave(ctx: Context, name: string, target: string, ...args: unknown[]): Workflow<string> {
+  yield* ctx.detached(name, ...args, ctx.options({ target }));
+  return "gone";
+}
+
 function* two(ctx: Context, timeout: number): Workflow<unknown[]> {
   const asked = [yield* ctx.promise({ timeout }), yield* ctx.promise({ timeout })];
   const answers: unknown[] = [];
@@ -49,5 +54,5 @@ function* multiply(_ctx: Context, one: number, other: number): Workflow<number> 
   return one * other;
 }
 
-for (const workflow of [nap, call, two, careful, where, multiply]) resonate.register(workflow as any);
+for (const workflow of [nap, call, leave, two, careful, where, multiply]) resonate.register(workflow as any);
 console.log("serving");

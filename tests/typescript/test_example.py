@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING
 
+import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.typescript.conftest import Online
 
 APIS = ["async", "generator"]
@@ -70,3 +76,26 @@ def test_either_program_goes_on_where_the_other_was_killed(online: Online, api: 
 
     assert wait(online, "release-3") == "1.4.2 is out, approved with true"
     assert "checking 1.4.2" not in second.lines
+
+
+def signed_token(public_key: Path) -> str:
+    """Write a public key to a file, and return a token that its private half has signed."""
+    key = Ed25519PrivateKey.generate()
+    public_key.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    return jwt.encode({"exp": time.time() + 3_600, "prefix": ""}, key, "EdDSA")
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_a_worker_with_a_token_works_on_a_server_that_wants_one(online: Online, api: str) -> None:
+    public_key = online.folder / "public.pem"
+    token = signed_token(public_key)
+    online.server.stop()
+    online.serve("--auth-key", str(public_key))
+    assert "token" in online.fails(6, "pending")
+    online.env["RESONATE_TOKEN"] = token
+    online.typescript(api)
+    start(online, "release-4")
+    online.blocked()
+    online.ok("approve", "release-4")
+
+    assert wait(online, "release-4") == "1.4.2 is out, approved with true"

@@ -58,6 +58,22 @@ def test_a_question_that_nobody_answers_in_time_is_an_error(online: Online, prog
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
+def test_a_call_that_nobody_waits_for_asks_its_people_after_its_caller_has_ended(
+    online: Online, program: str
+) -> None:
+    online.typescript(program)
+    online.begin("caller", "leave", "two", "typescript", 60_000)
+
+    assert online.end("caller") == "gone"
+    first, second = online.blocked(2)
+    called = first.rpartition(".")[0]
+    assert called.startswith("caller:d")
+    online.ok("approve", first, "--data", "1")
+    online.ok("approve", second, "--data", "2")
+    assert online.end(called) == [1, 2]
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
 def test_two_workers_share_the_work(online: Online, program: str) -> None:
     workers = [online.typescript(program) for _ in range(2)]
     ids = [f"r{n}" for n in range(RUNS)]

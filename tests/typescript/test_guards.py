@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hitl_cli.engine.server import RULES
+from hitl_cli.engine.debug import DebugServer
+from hitl_cli.engine.server import DEBUG, RULES
 from tests.engine.conftest import (
     ADDRESS,
     EXTERNAL,
@@ -54,6 +55,11 @@ STATUSES = {
     "schedule.create": {200, 400},
     "schedule.delete": {200, 400, 404},
     "schedule.search": {200, 400},
+    "debug.start": {200, 403},
+    "debug.stop": {200, 403},
+    "debug.reset": {200, 403},
+    "debug.tick": {200, 400, 403},
+    "debug.snap": {200, 403},
 }
 """What each kind of request can be answered with. A kind that is added to the engine belongs in here."""
 
@@ -65,6 +71,11 @@ class Recorder(Engine):
         super().__init__(path, clock)
         self.given: list[dict[str, str]] = []
         self._ids = count()
+
+    def debug(self) -> None:
+        """Be a server to debug with from now on."""
+        self.server.close()
+        self.server = DebugServer(self.path, self.clock)
 
     def turn(self, *requests: str) -> Turn:
         """Run a batch, each request under a correlation id of its own."""
@@ -103,16 +114,17 @@ def engine(tmp_path: Path) -> Iterator[Recorder]:
 def test_every_answer_and_message_passes_the_guards_of_the_npm_sdk(
     engine: Recorder, node: str, packages: Path, tmp_path: Path
 ) -> None:
-    for kind in RULES:
+    for kind in [*RULES, *DEBUG]:
         engine.send(kind, id=7)
     ask_of_promises(engine)
     ask_of_tasks(engine)
     ask_of_suspended_tasks(engine)
     ask_of_schedules(engine)
     hear_of_tasks_and_promises(engine)
+    ask_to_debug(engine)
 
     assert engine.statuses() == STATUSES
-    assert set(STATUSES) == set(RULES)
+    assert set(STATUSES) == {*RULES, *DEBUG}
     assert refused(engine.given, node, packages, tmp_path) == []
 
 
@@ -262,3 +274,26 @@ def hear_of_tasks_and_promises(engine: Recorder) -> None:
     kinds = {message["kind"] for message in engine.fetch(Worker([ADDRESS, ONE]))}
 
     assert kinds == {"execute", "unblock"}
+
+
+def ask_to_debug(engine: Recorder) -> None:
+    """Have debug.* answered in every way, with something of everything stored, and messages to be sent."""
+    engine.create("unheard")
+    engine.ok("promise.register_listener", awaited="unheard", address=ONE)
+    engine.settle("unheard")
+    engine.create("listened to")
+    engine.ok("promise.register_listener", awaited="listened to", address=ONE)
+    engine.hold("waits")
+    engine.fence("waits", 1, "promise.create", id="waits:1", timeoutAt=engine.clock.now + 5, tags=EXTERNAL)
+    assert engine.suspend("waits", 1, "waits:1")[0] == 200
+    engine.hold("leased")
+    engine.create("unsent", TARGETED)
+    engine.debug()
+    engine.ok("debug.start")
+    shown = engine.ok("debug.snap")
+    assert all(shown.values()), shown
+    engine.ok("debug.tick", time=engine.clock.now + 10)
+    engine.send("debug.tick", time="soon")
+    engine.ok("debug.stop")
+    engine.ok("debug.reset")
+    engine.ok("debug.snap")
