@@ -23,7 +23,7 @@ from hitl_cli.engine.doorbell import PUSHERS
 from hitl_cli.engine.errors import EngineError
 from hitl_cli.engine.metrics import Metrics
 from hitl_cli.engine.push import Pusher
-from hitl_cli.engine.records import Response, ResponseHead, TaskAcquire
+from hitl_cli.engine.records import Response, ResponseHead, TaskAcquire, TaskRelease
 from hitl_cli.engine.server import READS, Decoded, Server, decode, now_ms
 from hitl_cli.engine.streams import KEEPALIVE_S, Stream, Streams
 from hitl_cli.engine.turns import Turns
@@ -270,6 +270,8 @@ class HttpServer:
             decoded = Decoded(decoded.kind, decoded.corr_id, None, refused)
         if isinstance(decoded.data, TaskAcquire):
             self._streams.acquired(decoded.data.id)
+        elif isinstance(decoded.data, TaskRelease):
+            self._streams.released(decoded.data.id, decoded.data.version)
         try:
             answer = await self._turns.ask(decoded)
         except EngineError as error:

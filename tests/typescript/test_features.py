@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,8 @@ import pytest
 
 from hitl_cli import inbox
 from hitl_cli.runs import tree
+from tests.conftest import wait_until
+from tests.worker.watching import task_of
 
 if TYPE_CHECKING:
     from tests.typescript.conftest import Online
@@ -83,3 +86,25 @@ def test_two_workers_share_the_work(online: Online, program: str) -> None:
     pids = Counter(online.end(id) for id in ids)
 
     assert min(pids[worker.pid] for worker in workers) >= RUNS // 4
+
+
+def test_a_worker_is_not_handed_at_once_again_what_it_lacks_and_gives_back(online: Online) -> None:
+    lacking = online.typescript("async")
+    online.begin("unknown", "where")
+    lacking.complained("'where' (version 1) is not registered")
+    given_back = time.monotonic()
+    wait_until(lambda: task_of(online.file, "unknown").version >= 2)
+    assert time.monotonic() - given_back > 1
+
+    having = online.typescript("features_async")
+    assert online.end("unknown") == having.pid
+
+
+def test_what_one_worker_lacks_goes_to_another_that_has_it(online: Online) -> None:
+    online.typescript("async")
+    having = online.typescript("features_async")
+    ids = [f"r{n}" for n in range(10)]
+    for id in ids:
+        online.begin(id, "where")
+
+    assert {online.end(id) for id in ids} == {having.pid}
