@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from resonate_base import Network, Source
 
+    from hitl_cli.activity import Tasks
     from hitl_cli.client import Client
 
 
@@ -86,6 +87,8 @@ class Link(Struct, frozen=True):
     name: str
     network: Network
     source: Source
+    tasks: Tasks | None
+    """What does what the SDK asks for its tasks, where that is quicker than the network."""
     poke: Callable[[], None]
     """Say that there is room again."""
     close: Callable[[], None]
@@ -131,7 +134,13 @@ def embedded_link(
     except EngineError as error:
         raise Unreachable(str(error)) from error
     return Link(
-        f"sqlite:///{path}", connection, connection, connection.poke, connection.close, connection.now
+        f"sqlite:///{path}",
+        network=connection,
+        source=connection,
+        tasks=connection.tasks,
+        poke=connection.poke,
+        close=connection.close,
+        now=connection.now,
     )
 
 
@@ -143,4 +152,4 @@ def http_link(url: str, token: str | None, group: str, pid: str, wants: Callable
 
     network = HttpConnection(url=url, auth=token)
     source = ChoosingSource(SSEConnection(url=url, pid=pid, group=group, auth=token), network, wants)
-    return Link(url, network, source, lambda: None, lambda: None)
+    return Link(url, network=network, source=source, tasks=None, poke=lambda: None, close=lambda: None)

@@ -286,7 +286,7 @@ class HttpServer:
         """Return why a request is refused. The token is in its head, or in the HTTP header."""
         token = token_in(body) or bearer(request)
         claims = verifier.verify(token, self._clock() / 1_000)
-        if claims is not None and decoded.refusal is not None:
+        if claims is not None and decoded.known is not None:
             return None
         return refusal(claims, decoded.kind, decoded.data)
 

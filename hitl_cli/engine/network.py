@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from resonate_base import ConnectorError
 
 from hitl_cli.engine.errors import EngineError
+from hitl_cli.engine.port import EnginePort
 from hitl_cli.engine.server import FAR, Server, now_ms
 from hitl_cli.engine.turns import Turns
 
@@ -56,6 +57,7 @@ class EmbeddedConnection:
         Raises FileUnusable; StorageFailed if it can only be read.
         """
         self._turns = Turns(path, clock, self, Server(path, clock, trace))
+        self.tasks = EnginePort(self._turns)
         self._group = group
         self._pid = pid
         self.name = pid

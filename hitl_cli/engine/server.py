@@ -122,7 +122,9 @@ class Delivery(Struct, frozen=True):
 class Turn(Struct, frozen=True):
     """What came of one turn, committed."""
 
-    answers: list[bytes]
+    requests: Sequence[Decoded]
+    decided: list[Answer]
+    """The answer to each request."""
     deliveries: list[Delivery]
     offered: set[str]
     """Addresses that have something new to fetch."""
@@ -135,6 +137,11 @@ class Turn(Struct, frozen=True):
     sooner: bool
     """Whether the next deadline or lease ends sooner than before the turn."""
 
+    @property
+    def answers(self) -> list[bytes]:
+        """The answers as the wire has them."""
+        return [reply(request, answer) for request, answer in zip(self.requests, self.decided, strict=True)]
+
 
 class Decoded(Struct, frozen=True):
     """A request that is ready to be decided, or one whose answer is known already."""
@@ -142,12 +149,13 @@ class Decoded(Struct, frozen=True):
     kind: str
     corr_id: str
     data: Any
-    refusal: Answer | None = None
-    answered: bytes | None = None
-    asked: msgspec.Raw = msgspec.Raw(b"{}")
-    """The data as it came."""
+    known: Answer | None = None
+    asked: msgspec.Raw | None = None
+    """The data as it came; None if it came from this process, and not as JSON."""
     debug_time: int | None = None
     """The instant to answer at, where debugging is allowed."""
+    tried: bool = False
+    """Whether its answer is known because it was decided in a transaction of its own."""
 
 
 class Server:
@@ -214,13 +222,12 @@ class Server:
     def _tried(self, request: Decoded) -> Decoded:
         """Answer one request alone, so that one that fails does not undo its neighbours."""
         try:
-            [answered] = self._turn([request], (), write=True).answers
+            [known] = self._turn([request], (), write=True).decided
         except EngineError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this request's alone
-            refusal = machine.refuse(500, f"the server failed: {type(error).__name__}")
-            return Decoded(request.kind, request.corr_id, None, refusal)
-        return Decoded(request.kind, request.corr_id, None, answered=answered)
+            known = machine.refuse(500, f"the server failed: {type(error).__name__}")
+        return msgspec.structs.replace(request, known=known, tried=True)
 
     def _turn(
         self,
@@ -238,7 +245,7 @@ class Server:
             due_before = tx.next_due()
             if fire and due_before <= tx.now:
                 fire_due(tx)
-            answers = [answer(tx, request) for request in requests]
+            decided = [decide(tx, request) for request in requests]
             deliveries = [delivery for one in subscribers for delivery in hand_out(tx, one)]
             if extra is not None:
                 extra(tx)
@@ -247,9 +254,10 @@ class Server:
                 at for one in subscribers for address in one.addresses() if (at := tx.next_offer(address))
             ]
             if self._trace is not None:
-                self._trace.append(tx, observed(requests, answers, tx.now))
+                self._trace.append(tx, observed(requests, decided, tx.now))
         return Turn(
-            answers=answers,
+            requests=requests,
+            decided=decided,
             deliveries=deliveries,
             offered=tx.offered,
             settled=tx.settled,
@@ -262,7 +270,8 @@ class Server:
 def merged(turns: Sequence[Turn]) -> Turn:
     """Return turns that followed each other as one. There must be one at least."""
     return Turn(
-        answers=[answer for turn in turns for answer in turn.answers],
+        requests=[request for turn in turns for request in turn.requests],
+        decided=[answer for turn in turns for answer in turn.decided],
         deliveries=[delivery for turn in turns for delivery in turn.deliveries],
         offered=set().union(*(turn.offered for turn in turns)),
         settled=any(turn.settled for turn in turns),
@@ -272,13 +281,18 @@ def merged(turns: Sequence[Turn]) -> Turn:
     )
 
 
-def observed(requests: Sequence[Decoded], answers: Sequence[bytes], now: int) -> list[Observation]:
+def observed(requests: Sequence[Decoded], decided: Sequence[Answer], now: int) -> list[Observation]:
     """Return what a trace records of a turn: requests of known kinds, each in the turn that decided it."""
     return [
-        Observation(request.kind, now, request.asked, msgspec.Raw(answered))
-        for request, answered in zip(requests, answers, strict=True)
-        if request.kind in RULES and request.answered is None
+        Observation(request.kind, now, asked(request), msgspec.Raw(reply(request, answer)))
+        for request, answer in zip(requests, decided, strict=True)
+        if request.kind in RULES and not request.tried
     ]
+
+
+def asked(request: Decoded) -> msgspec.Raw:
+    """Return a request's data as JSON."""
+    return msgspec.Raw(_encode(request.data)) if request.asked is None else request.asked
 
 
 def decode(raw: str | bytes) -> Decoded:
@@ -289,30 +303,27 @@ def decode(raw: str | bytes) -> Decoded:
         return Decoded("error", "", None, machine.refuse(400, f"the request is malformed: {error}"))
     kind, head = request.kind, request.head
     decoder = _data.get(kind)
-    data, refusal = None, None
+    data, known = None, None
     if decoder is not None:
         try:
             data = decoder.decode(request.data)
         except UNDECODABLE as error:
-            refusal = machine.refuse(400, f"{kind} is malformed: {error}")
+            known = machine.refuse(400, f"{kind} is malformed: {error}")
     elif kind in DEBUG:
-        refusal = machine.refuse(403, "debugging is not allowed here: it takes a server started with --debug")
+        known = machine.refuse(403, "debugging is not allowed here: it takes a server started with --debug")
     else:
-        refusal = machine.refuse(400, f"there is no request of the kind {kind!r}")
-    return Decoded(kind, head.corr_id, data, refusal, asked=request.data, debug_time=head.debug_time)
+        known = machine.refuse(400, f"there is no request of the kind {kind!r}")
+    return Decoded(kind, head.corr_id, data, known, request.data, head.debug_time)
 
 
-def answer(tx: Transaction, request: Decoded) -> bytes:
-    """Decide one request and return its answer's bytes."""
-    if request.answered is not None:
-        return request.answered
-    return reply(request, request.refusal or RULES[request.kind][1](tx, request.data, tx.now))
+def decide(tx: Transaction, request: Decoded) -> Answer:
+    """Decide one request."""
+    return request.known or RULES[request.kind][1](tx, request.data, tx.now)
 
 
-def reply(request: Decoded, decided: Answer) -> bytes:
-    """Return an answer's bytes."""
-    head = ResponseHead(request.corr_id, decided.status)
-    return _encode(Response(request.kind, head, decided.data))
+def reply(request: Decoded, answer: Answer) -> bytes:
+    """Return an answer as the wire has it."""
+    return _encode(Response(request.kind, ResponseHead(request.corr_id, answer.status), answer.data))
 
 
 def fire_due(tx: Transaction) -> None:
