@@ -4,7 +4,7 @@ import { type Context, Resonate } from "@resonatehq/sdk/async";
 import { finish, handled, slow, whoami } from "./steps.ts";
 
 const group = process.argv[2] ?? "typescript";
-const resonate = new Resonate({ group, ttl: 2_000 });
+const resonate = new Resonate({ group, ttl: 4_000 });
 
 // A timer.
 async function nap(ctx: Context, ms: number): Promise<string> {

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from tests.typescript.conftest import Online
 
-LEASE_MS = 2_000
+LEASE_MS = 4_000
 """What the programs ask for."""
 
 PROGRAMS = ["features_async", "features_generator"]
