@@ -705,7 +705,8 @@ def due_occurrences(schedule: Schedule, now: int) -> Sequence[int]:
 def fire(tx: State, schedule: Schedule, at: int, now: int) -> None:
     """Create the promise of one occurrence, unless its id is taken.
 
-    It starts a lineage of its own, and the SDKs read that from its tags.
+    It starts a lineage of its own, and the SDKs read that from its tags. A targeted one is a run, and says
+    so as the SDKs' own runs do: without an index of runs, people's commands find them by their scope.
     """
     id = expand(schedule.promise_id, schedule.id, at)
     if read_promise(tx, id, now) is not None:
@@ -718,10 +719,13 @@ def fire(tx: State, schedule: Schedule, at: int, now: int) -> None:
         "resonate:branch": id,
         "resonate:parent": id,
     }
+    tags = msgspec.json.decode(schedule.promise_tags, type=dict[str, str]) | own
+    if "resonate:target" in tags:
+        tags["resonate:scope"] = "global"
     request = PromiseCreate(
         id=id,
         timeout_at=at + schedule.promise_timeout,
         param=msgspec.json.decode(schedule.promise_param, type=Value),
-        tags=msgspec.json.decode(schedule.promise_tags, type=dict[str, str]) | own,
+        tags=tags,
     )
     create(tx, request, at)
