@@ -24,7 +24,7 @@ from hitl_cli.engine.doorbell import PUSHERS
 from hitl_cli.engine.errors import EngineError
 from hitl_cli.engine.metrics import Metrics
 from hitl_cli.engine.push import Pusher, PushRules
-from hitl_cli.engine.records import TaskAcquire
+from hitl_cli.engine.records import TaskAcquire, TaskRelease
 from hitl_cli.engine.server import DEBUG, READS, RULES, Decoded, Server, decode, now_ms, reply
 from hitl_cli.engine.streams import KEEPALIVE_S, Stream, Streams
 from hitl_cli.engine.turns import Turns
@@ -290,6 +290,8 @@ class HttpServer:
             return reply(decoded, refused)
         if isinstance(decoded.data, TaskAcquire):
             self._streams.acquired(decoded.data.id)
+        elif isinstance(decoded.data, TaskRelease):
+            self._streams.released(decoded.data.id, decoded.data.version)
         try:
             return await self._turns.ask(decoded)
         except EngineError as error:

@@ -441,8 +441,7 @@ def task_create(tx: State, req: TaskCreate, now: int) -> Answer:
         return refuse(409, f"the task {action.id} is not on offer")
     task, promise = found
     if task.state == "pending":
-        task = hold(task, task.version + 1, req.pid, req.ttl, now)
-        tx.update_task(task)
+        return Answer(200, take(tx, task, promise, req.pid, req.ttl, now))
     return Answer(200, HeldData(task.record(promise.id), promise.record(), preload(tx, promise.seq, now)))
 
 
@@ -456,9 +455,14 @@ def task_acquire(tx: State, req: TaskAcquire, now: int) -> Answer:
         return refuse(409, f"the task {req.id} is not on offer: it is {task.state}")
     if task.version != req.version:
         return refuse(409, f"the task {req.id} is at version {task.version}, not {req.version}")
-    task = hold(task, task.version + 1, req.pid, req.ttl, now)
+    return Answer(200, take(tx, task, promise, req.pid, req.ttl, now))
+
+
+def take(tx: State, task: Task, promise: Promise, pid: str, ttl: int, now: int) -> HeldData:
+    """Hold a task that is on offer, and return what its holder is told."""
+    task = hold(task, task.version + 1, pid, ttl, now)
     tx.update_task(task)
-    return Answer(200, HeldData(task.record(req.id), promise.record(), preload(tx, promise.seq, now)))
+    return HeldData(task.record(promise.id), promise.record(), preload(tx, promise.seq, now))
 
 
 def held(tx: State, ref: TaskFence | TaskSuspend | TaskRelease, now: int) -> Task | Answer:
@@ -701,7 +705,8 @@ def due_occurrences(schedule: Schedule, now: int) -> Sequence[int]:
 def fire(tx: State, schedule: Schedule, at: int, now: int) -> None:
     """Create the promise of one occurrence, unless its id is taken.
 
-    It starts a lineage of its own, and the SDKs read that from its tags.
+    It starts a lineage of its own, and the SDKs read that from its tags. A targeted one is a run, and says
+    so as the SDKs' own runs do: without an index of runs, people's commands find them by their scope.
     """
     id = expand(schedule.promise_id, schedule.id, at)
     if read_promise(tx, id, now) is not None:
@@ -714,10 +719,13 @@ def fire(tx: State, schedule: Schedule, at: int, now: int) -> None:
         "resonate:branch": id,
         "resonate:parent": id,
     }
+    tags = msgspec.json.decode(schedule.promise_tags, type=dict[str, str]) | own
+    if "resonate:target" in tags:
+        tags["resonate:scope"] = "global"
     request = PromiseCreate(
         id=id,
         timeout_at=at + schedule.promise_timeout,
         param=msgspec.json.decode(schedule.promise_param, type=Value),
-        tags=msgspec.json.decode(schedule.promise_tags, type=dict[str, str]) | own,
+        tags=tags,
     )
     create(tx, request, at)

@@ -143,6 +143,10 @@ NEXT_PUSH = (
     f"SELECT min(due) FROM (SELECT min(due) AS due FROM tasks WHERE state = 'pending' AND {PUSH} AND due > ?1"
     f" UNION ALL SELECT min(due) FROM unblocks WHERE {PUSH} AND due > ?1)"
 )
+WAITING_AT = (
+    "SELECT (SELECT min(due) FROM tasks WHERE state = 'pending' AND address = ?),"
+    " (SELECT min(due) FROM unblocks WHERE address = ?)"
+)
 NEXT_OFFER = "SELECT min(due) FROM tasks WHERE state = 'pending' AND address = ? AND due > ?"
 NEXT_DUE = (
     "SELECT min((SELECT coalesce(min(timeout_at), 9e18) FROM promises"
@@ -228,10 +232,7 @@ class Store:
             raise StorageFailed(explain(error, self.path)) from error
 
     def waiting_counts(self) -> tuple[int, int]:
-        """Return how many promises wait for the outside and how many tasks are on offer.
-
-        Raises StorageFailed.
-        """
+        """Return how many promises wait for the outside, and tasks on offer. Raises StorageFailed."""
         try:
             promises, tasks = self._db.execute(WAITING_COUNTS).fetchone()
         except sqlite3.Error as error:
@@ -479,6 +480,11 @@ class Transaction:
         return int(self._db.execute(NEXT_DUE).fetchone()[0])
 
     # Messages
+
+    def waiting_at(self, address: str) -> tuple[int | None, int | None]:
+        """Return since or from when a task, and word of a promise, wait for the address."""
+        offer_at, word_at = self._db.execute(WAITING_AT, (address, address)).fetchone()
+        return offer_at, word_at
 
     def offers(self, address: str, taker: str) -> Iterator[tuple[Task, Promise]]:
         """Yield the tasks on offer to the address, the longest waiting first, without those refused."""
