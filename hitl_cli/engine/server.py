@@ -6,6 +6,7 @@ messages as far as the subscribers have room. It is synchronous; `network` batch
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -148,12 +149,11 @@ class Server:
         """
         decoded = [decode(raw) for raw in requests]
         subscribers = list(subscribers)
-        if not subscribers and decoded and all(request.kind in READS for request in decoded):
-            try:
-                return self._turn(decoded, subscribers, write=False)
-            except NeedsWriting:
-                pass  # a deadline has passed: the same again, as a writer
+        reads = not subscribers and decoded and all(request.kind in READS for request in decoded)
         try:
+            if reads:
+                with contextlib.suppress(NeedsWriting):  # a deadline has passed: the same again, as a writer
+                    return self._turn(decoded, subscribers, write=False)
             return self._turn(decoded, subscribers, write=True)
         except EngineError:
             raise
@@ -161,18 +161,27 @@ class Server:
             import logging  # noqa: PLC0415 - a command that goes well has no use for it
 
             logging.getLogger(__name__).exception("a request failed in a way that none should")
-            return self._turn([self._tried(request) for request in decoded], subscribers, write=True)
+            return self._each_alone(decoded, subscribers)
 
-    def _tried(self, request: Decoded) -> Decoded:
-        """Answer one request alone, so that one that fails does not undo its neighbours."""
-        try:
-            [answered] = self._turn([request], (), write=True).answers
-        except EngineError:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is this request's alone
-            refusal = machine.refuse(500, f"the server failed: {type(error).__name__}")
-            return Decoded(request.kind, request.corr_id, None, refusal)
-        return Decoded(request.kind, request.corr_id, None, answered=answered)
+    def _each_alone(self, requests: Sequence[Decoded], subscribers: Sequence[Subscriber]) -> Turn:
+        """Answer each request in a turn of its own, so that one that fails does not undo its neighbours."""
+        tried, turns = [], []
+        for request in requests:
+            try:
+                turns.append(self._turn([request], (), write=True))
+                tried.append(Decoded(request.kind, request.corr_id, None, answered=turns[-1].answers[0]))
+            except EngineError:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is this request's alone
+                refusal = machine.refuse(500, f"the server failed: {type(error).__name__}")
+                tried.append(Decoded(request.kind, request.corr_id, None, refusal))
+        last = self._turn(tried, subscribers, write=True)
+        return msgspec.structs.replace(
+            last,
+            offered=last.offered.union(*(turn.offered for turn in turns)),
+            settled=any(turn.settled for turn in [*turns, last]),
+            sooner=any(turn.sooner for turn in [*turns, last]),
+        )
 
     def _turn(self, requests: Sequence[Decoded], subscribers: Sequence[Subscriber], *, write: bool) -> Turn:
         with self.store.transaction(self._clock, write=write) as tx:
