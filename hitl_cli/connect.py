@@ -5,6 +5,7 @@ A URL is `sqlite:///path` (the embedded engine; `sqlite:////path` is absolute) o
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, quote, unquote, urlsplit
@@ -15,6 +16,7 @@ from msgspec import Struct
 from hitl_cli.embedded import EmbeddedClient
 from hitl_cli.engine.errors import EngineError
 from hitl_cli.engine.records import Value
+from hitl_cli.engine.trace import Trace
 from hitl_cli.errors import BadInput, Unreachable
 
 if TYPE_CHECKING:
@@ -31,7 +33,13 @@ def connect(url: str, token: str | None = None) -> Client:
         from hitl_cli.remote import HttpClient  # noqa: PLC0415 - imports the SDK
 
         return HttpClient(url, token)
-    return EmbeddedClient(database_path(url))
+    return EmbeddedClient(database_path(url), trace=named_trace())
+
+
+def named_trace() -> Trace | None:
+    """Return the trace that HITL_TRACE names, if it is set: of every file that this process opens."""
+    path = os.environ.get("HITL_TRACE")
+    return Trace(Path(path)) if path else None
 
 
 def file_url(path: Path) -> str:
@@ -115,6 +123,7 @@ def embedded_link(
             pid=pid,
             room=room,
             wants=lambda promise: wants(promise.id, value.decode(promise.param)),
+            trace=named_trace(),
         )
     except EngineError as error:
         raise Unreachable(str(error)) from error

@@ -15,19 +15,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from hitl_cli.engine.trace import Trace
+
 
 class EmbeddedClient(Client):
     """A client of the engine in this process."""
 
     embedded = True
 
-    def __init__(self, path: Path, clock: Callable[[], int] = now_ms) -> None:
+    def __init__(self, path: Path, clock: Callable[[], int] = now_ms, trace: Trace | None = None) -> None:
         """Open the file. Raises Unreachable."""
         self.name = f"sqlite:///{path}"
         self._path = path
         self._clock = clock
         try:
-            self._server = Server(path, clock)
+            self._server = Server(path, clock, trace)
         except EngineError as error:
             raise Unreachable(str(error)) from error
         self._ringer = Ringer(path)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.engine.records import Promise
     from hitl_cli.engine.server import Turn
+    from hitl_cli.engine.trace import Trace
 
 logger = logging.getLogger(__name__)
 
@@ -50,12 +51,13 @@ class EmbeddedConnection:
         room: Callable[[], int],
         wants: Callable[[Promise], bool],
         clock: Callable[[], int] = now_ms,
+        trace: Trace | None = None,
     ) -> None:
         """Open the file. `room` says how many tasks can start now, `wants` which of them.
 
         Raises FileUnusable; StorageFailed if it can only be read.
         """
-        self._server = Server(path, clock)
+        self._server = Server(path, clock, trace)
         self._server.turn([])  # a file that can only be read is refused here
         self._ringer = Ringer(path)
         self._path = path

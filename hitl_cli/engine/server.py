@@ -28,6 +28,7 @@ from hitl_cli.engine.records import (
     UnblockMessage,
 )
 from hitl_cli.engine.store import NeedsWriting, Store
+from hitl_cli.engine.trace import Observation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.engine.records import Message, Promise
     from hitl_cli.engine.store import Transaction
+    from hitl_cli.engine.trace import Trace
 
 FIRE_LIMIT = 500
 """Due steps fired in one turn, so that a backlog of deadlines does not hold up the requests."""
@@ -62,10 +64,22 @@ RULES: dict[str, tuple[type[Struct], Rule]] = {
     "task.halt": (records.TaskHalt, machine.task_halt),
     "task.continue": (records.TaskContinue, machine.task_continue),
     "task.search": (records.TaskSearch, machine.task_search),
+    "schedule.get": (records.ScheduleGet, machine.schedule_get),
+    "schedule.create": (records.ScheduleCreate, machine.schedule_create),
+    "schedule.delete": (records.ScheduleDelete, machine.schedule_delete),
+    "schedule.search": (records.ScheduleSearch, machine.schedule_search),
 }
 
-READS = frozenset({"promise.get", "promise.search", "task.get", "task.search"})
+READS = frozenset(
+    {"promise.get", "promise.search", "task.get", "task.search", "schedule.get", "schedule.search"}
+)
 """Kinds that usually write nothing, and so need not wait for another process's write."""
+
+DEBUG = frozenset({"debug.start", "debug.stop", "debug.reset", "debug.tick", "debug.snap"})
+"""Kinds that engine.debug knows."""
+
+NOTHING_DUE = 2**62
+"""The instant of what never falls due."""
 
 UNDECODABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
 """What a decoder makes of bytes that are no request, whoever sent them."""
@@ -128,15 +142,20 @@ class Decoded(Struct, frozen=True):
     data: Any
     refusal: Answer | None = None
     answered: bytes | None = None
+    asked: msgspec.Raw = msgspec.Raw(b"{}")
+    """The data as it came."""
+    debug_time: int | None = None
+    """The instant to answer at, where debugging is allowed."""
 
 
 class Server:
     """A Resonate server over one file, in this process."""
 
-    def __init__(self, path: Path, clock: Callable[[], int] = now_ms) -> None:
+    def __init__(self, path: Path, clock: Callable[[], int] = now_ms, trace: Trace | None = None) -> None:
         """Open the file. `clock` gives ms since the epoch. Raises FileUnusable."""
         self.store = Store(path)
         self._clock = clock
+        self._trace = trace
 
     def close(self) -> None:
         """Close the file."""
@@ -147,21 +166,22 @@ class Server:
 
         Raises StorageFailed, and then nothing was changed.
         """
-        decoded = [decode(raw) for raw in requests]
-        subscribers = list(subscribers)
-        reads = not subscribers and decoded and all(request.kind in READS for request in decoded)
+        return self._decide([decode(raw) for raw in requests], list(subscribers))
+
+    def _decide(self, requests: Sequence[Decoded], subscribers: Sequence[Subscriber]) -> Turn:
+        reads_only = requests and all(request.kind in READS for request in requests)
         try:
-            if reads:
+            if reads_only and not subscribers and self._trace is None:
                 with contextlib.suppress(NeedsWriting):  # a deadline has passed: the same again, as a writer
-                    return self._turn(decoded, subscribers, write=False)
-            return self._turn(decoded, subscribers, write=True)
+                    return self._turn(requests, subscribers, write=False)
+            return self._turn(requests, subscribers, write=True)
         except EngineError:
             raise
         except Exception:
             import logging  # noqa: PLC0415 - a command that goes well has no use for it
 
             logging.getLogger(__name__).exception("a request failed in a way that none should")
-            return self._each_alone(decoded, subscribers)
+            return self._each_alone(requests, subscribers)
 
     def _each_alone(self, requests: Sequence[Decoded], subscribers: Sequence[Subscriber]) -> Turn:
         """Answer each request in a turn of its own, so that one that fails does not undo its neighbours."""
@@ -169,24 +189,29 @@ class Server:
         for request in requests:
             try:
                 turns.append(self._turn([request], (), write=True))
-                tried.append(Decoded(request.kind, request.corr_id, None, answered=turns[-1].answers[0]))
+                tried.append(msgspec.structs.replace(request, answered=turns[-1].answers[0]))
             except EngineError:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, it is this request's alone
                 refusal = machine.refuse(500, f"the server failed: {type(error).__name__}")
-                tried.append(Decoded(request.kind, request.corr_id, None, refusal))
+                tried.append(msgspec.structs.replace(request, refusal=refusal))
         last = self._turn(tried, subscribers, write=True)
-        return msgspec.structs.replace(
-            last,
-            offered=last.offered.union(*(turn.offered for turn in turns)),
-            settled=any(turn.settled for turn in [*turns, last]),
-            sooner=any(turn.sooner for turn in [*turns, last]),
-        )
+        return msgspec.structs.replace(merged([*turns, last]), answers=last.answers)
 
-    def _turn(self, requests: Sequence[Decoded], subscribers: Sequence[Subscriber], *, write: bool) -> Turn:
-        with self.store.transaction(self._clock, write=write) as tx:
+    def _turn(
+        self,
+        requests: Sequence[Decoded],
+        subscribers: Sequence[Subscriber],
+        *,
+        write: bool,
+        at: int | None = None,
+        fire: bool = True,
+    ) -> Turn:
+        """Take one turn; at the instant `at`, and without firing what is due, if debugging says so."""
+        clock = self._clock if at is None else lambda: at
+        with self.store.transaction(clock, write=write, exact=at is not None) as tx:
             due_before = tx.next_due()
-            if due_before <= tx.now:
+            if fire and due_before <= tx.now:
                 fire_due(tx)
             answers = [answer(tx, request) for request in requests]
             deliveries = [delivery for one in subscribers for delivery in hand_out(tx, one)]
@@ -194,6 +219,8 @@ class Server:
             offers = [
                 at for one in subscribers for address in one.addresses() if (at := tx.next_offer(address))
             ]
+            if self._trace is not None:
+                self._trace.append(tx, observed(requests, answers, tx.now))
         return Turn(
             answers=answers,
             deliveries=deliveries,
@@ -205,38 +232,70 @@ class Server:
         )
 
 
+def merged(turns: Sequence[Turn]) -> Turn:
+    """Return turns that followed each other as one. There must be one at least."""
+    return Turn(
+        answers=[answer for turn in turns for answer in turn.answers],
+        deliveries=[delivery for turn in turns for delivery in turn.deliveries],
+        offered=set().union(*(turn.offered for turn in turns)),
+        settled=any(turn.settled for turn in turns),
+        now=turns[-1].now,
+        due=turns[-1].due,
+        sooner=any(turn.sooner for turn in turns),
+    )
+
+
+def observed(requests: Sequence[Decoded], answers: Sequence[bytes], now: int) -> list[Observation]:
+    """Return what a trace records of a turn: requests of known kinds, each in the turn that decided it."""
+    return [
+        Observation(request.kind, now, request.asked, msgspec.Raw(answered))
+        for request, answered in zip(requests, answers, strict=True)
+        if request.kind in RULES and request.answered is None
+    ]
+
+
 def decode(raw: str | bytes) -> Decoded:
     """Decode and validate one request."""
     try:
         request = _request.decode(raw)
     except UNDECODABLE as error:
         return Decoded("error", "", None, machine.refuse(400, f"the request is malformed: {error}"))
-    decoder = _data.get(request.kind)
-    if decoder is None:
-        refusal = machine.refuse(400, f"there is no request of the kind {request.kind!r}")
-        return Decoded(request.kind, request.head.corr_id, None, refusal)
-    try:
-        return Decoded(request.kind, request.head.corr_id, decoder.decode(request.data))
-    except UNDECODABLE as error:
-        refusal = machine.refuse(400, f"{request.kind} is malformed: {error}")
-        return Decoded(request.kind, request.head.corr_id, None, refusal)
+    kind, head = request.kind, request.head
+    decoder = _data.get(kind)
+    data, refusal = None, None
+    if decoder is not None:
+        try:
+            data = decoder.decode(request.data)
+        except UNDECODABLE as error:
+            refusal = machine.refuse(400, f"{kind} is malformed: {error}")
+    elif kind in DEBUG:
+        refusal = machine.refuse(403, "debugging is not allowed here: it takes a server started with --debug")
+    else:
+        refusal = machine.refuse(400, f"there is no request of the kind {kind!r}")
+    return Decoded(kind, head.corr_id, data, refusal, asked=request.data, debug_time=head.debug_time)
 
 
 def answer(tx: Transaction, request: Decoded) -> bytes:
     """Decide one request and return its answer's bytes."""
     if request.answered is not None:
         return request.answered
-    decided = request.refusal or RULES[request.kind][1](tx, request.data, tx.now)
+    return reply(request, request.refusal or RULES[request.kind][1](tx, request.data, tx.now))
+
+
+def reply(request: Decoded, decided: Answer) -> bytes:
+    """Return an answer's bytes."""
     head = ResponseHead(request.corr_id, decided.status)
     return _encode(Response(request.kind, head, decided.data))
 
 
 def fire_due(tx: Transaction) -> None:
-    """Take the steps that are due: deadlines first, then leases."""
+    """Take the steps that are due: deadlines first, then leases, then schedules."""
     for promise in tx.due_promises(FIRE_LIMIT):
         machine.process_promise_timeout(tx, promise, tx.now)
     for task, promise in tx.lapsed_leases(FIRE_LIMIT):
         machine.process_lease_timeout(tx, task, promise, tx.now)
+    for schedule in tx.due_schedules(FIRE_LIMIT):
+        machine.process_schedule(tx, schedule, tx.now)
 
 
 def hand_out(tx: Transaction, subscriber: Subscriber) -> Iterable[Delivery]:
