@@ -20,6 +20,17 @@ type Data = dict[str, Any]
 type Answer = tuple[int, Any]
 
 RETRY_MS = 5_000
+CATCH_UP = 100
+"""Occurrences of one schedule that are fired in one step."""
+
+MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
+CRONS = {
+    "* * * * *": (MINUTE_MS, 0),
+    "0 * * * *": (HOUR_MS, 0),
+    "30 2 * * *": (DAY_MS, 2 * HOUR_MS + 30 * MINUTE_MS),
+    "0 0 * * MON": (7 * DAY_MS, 4 * DAY_MS),  # 1970 began on a Thursday
+}
+"""The expressions that the oracle can read: how often each comes, and when after the epoch it first does."""
 SETTABLE = ("resolved", "rejected", "rejected_canceled")
 NEVER = 9 * 10**18
 
@@ -126,12 +137,53 @@ class Task:
         self.resumes = []
 
 
+@dataclass
+class Schedule:
+    """A Schedule. `catch_up` says what of the occurrences that were missed: the last, or all."""
+
+    id: str
+    cron: str
+    promise_id: str
+    promise_timeout: int
+    promise_param: Data
+    promise_tags: dict[str, str]
+    created_at: int
+    next_run_at: int
+    catch_up: str
+    last_run_at: int | None = None
+
+    def record(self) -> Data:
+        shown = {
+            "id": self.id,
+            "cron": self.cron,
+            "promiseId": self.promise_id,
+            "promiseTimeout": self.promise_timeout,
+            "promiseParam": self.promise_param,
+            "promiseTags": self.promise_tags,
+            "createdAt": self.created_at,
+            "nextRunAt": self.next_run_at,
+            "lastRunAt": self.last_run_at,
+            "catchUp": self.catch_up,
+        }
+        return {key: value for key, value in shown.items() if value is not None}
+
+    def occurrences(self, now: int) -> list[int]:
+        """Return the instants to fire now (docs/protocol.md: the last one, unless all are asked for)."""
+        every, first = CRONS[self.cron]
+        if self.next_run_at > now:
+            return []
+        if self.catch_up == "last":
+            return [(now - first) // every * every + first]
+        return list(range(self.next_run_at, now + 1, every))[:CATCH_UP]
+
+
 class Oracle:
     """The machine. Dicts keep the order of creation, which searches and preloads follow."""
 
     def __init__(self) -> None:
         self.promises: dict[str, Promise] = {}
         self.tasks: dict[str, Task] = {}
+        self.schedules: dict[str, Schedule] = {}
         self.unblocks: set[tuple[str, str]] = set()
         """Promise and address of each message to a listener that is not fetched yet."""
 
@@ -250,21 +302,23 @@ class Oracle:
 
     def promise_search(self, data: Data, now: int) -> Answer:
         """List promises as docs/protocol.md has it. A cursor here is the id of the last record."""
-
-        def matches(promise: Promise) -> bool:
-            if data.get("state") not in {None, promise.project(now).state}:
-                return False
-            if data.get("root") and not promise.root:
-                return False
-            return all(has_tag(promise, *tag) for tag in (data.get("tags") or {}).items())
-
-        order = list(self.promises)
-        if data.get("sort") == "-created":
-            order.reverse()
-        found = [id for id in order if matches(self.promises[id])]
-        page, cursor = one_page(order, found, data)
+        self.look_at_all(data, now)
+        found = [
+            promise.id
+            for promise in self.promises.values()
+            if data.get("state") in {None, promise.project(now).state}
+            and (promise.root or not data.get("root"))
+            and named(data, promise)
+        ]
+        page, cursor = one_page(in_order(self.promises, data), found, data)
         records = [promise.record() for id in page if (promise := self.read_promise(id, now))]
         return 200, {"promises": records} | cursor
+
+    def look_at_all(self, data: Data, now: int) -> None:
+        """Materialise all, if what deadlines settle is searched for. (The specification allows either.)"""
+        if data.get("state") in {"resolved", "rejected_timedout", "fulfilled"}:
+            for id in self.promises:
+                self.read_promise(id, now)
 
     # task.*
 
@@ -385,15 +439,61 @@ class Oracle:
 
     def task_search(self, data: Data, now: int) -> Answer:
         """List tasks as docs/protocol.md has it."""
-        order = [id for id in self.promises if self.read_task(id, now)]
-        found = [id for id in order if data.get("state") in {None, self.tasks[id].state}]
-        page, cursor = one_page(order, found, data)
+        self.look_at_all(data, now)
+        found = [
+            task.id
+            for task in self.tasks.values()
+            if data.get("state") in {None, task.state} and named(data, self.promises[task.id])
+        ]
+        page, cursor = one_page(in_order(self.promises, data), found, data)
         return 200, {"tasks": [self.tasks[id].record() for id in page]} | cursor
+
+    # schedule.*
+
+    def schedule_get(self, data: Data, _now: int) -> Answer:
+        schedule = self.schedules.get(data["id"])
+        return (404, None) if schedule is None else (200, {"schedule": schedule.record()})
+
+    def schedule_create(self, data: Data, now: int) -> Answer:
+        tags = data.get("promiseTags") or {}
+        if tags.get("resonate:timer") == "true" and "resonate:target" in tags:
+            return 400, None
+        if data["cron"] not in CRONS:
+            return 400, None
+        if data["id"] not in self.schedules:
+            self.schedules[data["id"]] = Schedule(
+                id=data["id"],
+                cron=data["cron"],
+                promise_id=data["promiseId"],
+                promise_timeout=data["promiseTimeout"],
+                promise_param=data.get("promiseParam") or {},
+                promise_tags=tags,
+                created_at=now,
+                next_run_at=next_cron(data["cron"], now),
+                catch_up=data.get("catchUp", "last"),
+            )
+        return 200, {"schedule": self.schedules[data["id"]].record()}
+
+    def schedule_delete(self, data: Data, _now: int) -> Answer:
+        return (404, None) if self.schedules.pop(data["id"], None) is None else (200, {})
+
+    def schedule_search(self, data: Data, _now: int) -> Answer:
+        """List schedules as docs/protocol.md has it."""
+        tags = (data.get("tags") or {}).items()
+        found = [
+            schedule.id
+            for schedule in self.schedules.values()
+            if tags <= schedule.promise_tags.items() and schedule.id.startswith(data.get("idPrefix") or "")
+        ]
+        page, cursor = one_page(sorted(self.schedules), found, data)
+        return 200, {"schedules": [self.schedules[id].record() for id in page]} | cursor
 
     # What the server does by itself
 
     def fire(self, now: int) -> None:
-        """Settle every external promise whose deadline has passed; then take back every lapsed lease."""
+        """Fire every schedule that is due, settle every external promise, and take back every lapsed lease."""
+        for schedule in self.schedules.values():
+            self.fire_schedule(schedule, now)
         for promise in self.promises.values():
             if promise.external:
                 self.read_promise(promise.id, now)
@@ -402,6 +502,24 @@ class Oracle:
             lapsed = task.expires_at is not None and task.expires_at <= now
             if lapsed and self.promises[task.id].project(now).state == "pending":
                 task.become("pending", retry_at=now)
+
+    def fire_schedule(self, schedule: Schedule, now: int) -> None:
+        due = schedule.occurrences(now)
+        for at in due:
+            id = schedule.promise_id.replace("{{.id}}", schedule.id).replace("{{.timestamp}}", str(at))
+            if self.read_promise(id, now) is None:
+                lineage = {"resonate:schedule": schedule.id, "resonate:branch": id, "resonate:parent": id}
+                origin = id.partition(":")[0]
+                lineage |= {"resonate:origin": origin, "resonate:prefix": origin}
+                request = {
+                    "id": id,
+                    "timeoutAt": at + schedule.promise_timeout,
+                    "param": schedule.promise_param,
+                    "tags": schedule.promise_tags | lineage,
+                }
+                self.create_promise(request, at, None)
+        if due:
+            schedule.last_run_at, schedule.next_run_at = due[-1], next_cron(schedule.cron, due[-1])
 
     def drain(self, now: int) -> None:
         """Discharge what waits for settled promises, in the step that settled them (docs/protocol.md)."""
@@ -426,7 +544,8 @@ class Oracle:
     def next_due(self) -> int:
         """Return the next instant at which something fires."""
         deadlines = [p.timeout_at for p in self.promises.values() if p.external and p.state == "pending"]
-        return min([NEVER, *deadlines, *(t.expires_at for t in self.tasks.values() if t.expires_at is not None)])
+        leases = [t.expires_at for t in self.tasks.values() if t.expires_at is not None]
+        return min([NEVER, *deadlines, *leases, *(s.next_run_at for s in self.schedules.values())])
 
     # Messages
 
@@ -469,8 +588,30 @@ def has_tag(promise: Promise, key: str, value: str) -> bool:
     return promise.tags.get(key) == value
 
 
+def named(data: Data, promise: Promise) -> bool:
+    """Whether the promise has the tags and the beginning of an id that are searched for."""
+    tags = (data.get("tags") or {}).items()
+    return promise.id.startswith(data.get("idPrefix") or "") and all(has_tag(promise, *tag) for tag in tags)
+
+
+def in_order(promises: dict[str, Promise], data: Data) -> list[str]:
+    match data.get("sort"):
+        case "id":
+            return sorted(promises)
+        case "-created":
+            return list(reversed(promises))
+        case _:
+            return list(promises)
+
+
 def one_page(order: list[str], found: list[str], data: Data) -> tuple[list[str], Data]:
     """Return the ids on a page, and the cursor of the next one if there is one."""
     cursor, limit = data.get("cursor"), data.get("limit") or 100
-    rest = found if cursor is None else [id for id in found if order.index(id) > order.index(cursor)]
-    return rest[:limit], {"cursor": rest[limit - 1]} if len(rest) > limit else {}
+    rest = order if cursor is None else order[order.index(cursor) + 1 :]
+    matching = [id for id in rest if id in found]
+    return matching[:limit], {"cursor": matching[limit - 1]} if len(matching) > limit else {}
+
+
+def next_cron(cron: str, after: int) -> int:
+    every, first = CRONS[cron]
+    return (after - first) // every * every + every + first

@@ -11,6 +11,7 @@ HYPOTHESIS_PROFILE=thorough tries for minutes what else is tried for seconds.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import os
 import sqlite3
@@ -28,7 +29,7 @@ from hitl_cli.engine.errors import StorageFailed
 from tests.engine import catalogue
 from tests.engine.conftest import ADDRESS, Clock, Engine, Worker, action, request
 from tests.engine.failing import Killed, failing
-from tests.engine.oracle import NEVER, Oracle, queue_of
+from tests.engine.oracle import CRONS, NEVER, Oracle, queue_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,11 +47,12 @@ TARGETED = {"resonate:target": ADDRESS}
 TAGS: list[dict[str, str] | None] = [
     None,
     {"resonate:external": "true"},
-    {"resonate:external": "true", "resonate:origin": "a"},
+    {"resonate:external": "true", "resonate:origin": "a", "k": "v"},
     {"resonate:scope": "global"},
     {"resonate:timer": "true"},
     {"resonate:timer": "true", "resonate:target": ADDRESS},
     TARGETED,
+    TARGETED | {"k": "w"},
     TARGETED | {"resonate:delay": str(START_MS + 30)},
     {"resonate:target": f"{ADDRESS}/w2"},
     {"resonate:target": OTHER, "resonate:external": "true", "resonate:scope": "global"},
@@ -73,8 +75,59 @@ class At(NamedTuple):
 
 type Ask = tuple[str, Data]
 
+
+class Well(NamedTuple):
+    """A request that suits the state of a task, so that much comes to pass and not all is refused."""
+
+    id: str
+    other: str
+    act: str
+    ttl: int
+
+    def ask(self, oracle: Oracle) -> Ask:
+        """Return the request, as things stand."""
+        task = oracle.tasks.get(self.id)
+        ref = {"id": self.id, "version": At(self.id)}
+        match task.state if task is not None else None:
+            case "pending":
+                return "task.acquire", ref | {"pid": "w1", "ttl": self.ttl}
+            case "acquired":
+                return self.held(oracle, ref)
+            case "suspended" if self.act != "heartbeat":
+                awaited = [p.id for p in oracle.promises.values() if self.id in p.callbacks]
+                return "promise.settle", {"id": awaited[-1], "state": "resolved", "value": {"data": "MQ=="}}
+            case "halted":
+                return "task.continue", {"id": self.id}
+            case None:
+                return "promise.create", {"id": self.id, "timeoutAt": In(300), "tags": TARGETED | {"k": "v"}}
+            case _:
+                return "task.get", {"id": self.id}
+
+    def held(self, oracle: Oracle, ref: Data) -> Ask:
+        """Return what the holder of the task asks."""
+        settle = {"state": "rejected", "value": {"data": "IjEi"}}
+        if self.act in {"step", "await"} and self.other not in oracle.promises:
+            tags = {"resonate:external": "true"} if self.act == "await" else {}
+            create = {"id": self.other, "timeoutAt": In(90), "tags": tags}
+            return "task.fence", ref | {"action": action("promise.create", create)}
+        match self.act:
+            case "step":
+                return "task.fence", ref | {"action": action("promise.settle", settle | {"id": self.other})}
+            case "await":
+                wait = {"awaited": self.other, "awaiter": self.id}
+                return "task.suspend", ref | {"actions": [action("promise.register_callback", wait)]}
+            case "fulfill":
+                return "task.fulfill", ref | {"action": action("promise.settle", settle | {"id": self.id})}
+            case "heartbeat":
+                return "task.heartbeat", {"pid": "w1", "tasks": [ref]}
+            case "listen":
+                return "promise.register_listener", {"awaited": self.id, "address": OTHER}
+            case _:
+                return f"task.{self.act}", ref
+
+
 ids = st.sampled_from(["a", "b", "c", "c", "d", "a:1"])
-targeted = st.sampled_from(["a", "b"])
+targeted = st.sampled_from(["a", "b", "e", "f"])
 servers = st.sampled_from([0, 1, 2])
 lives = st.sampled_from([-5, 0, 1, 10, 40, 200, 10**6, 10**12]).map(In)
 ttls = st.sampled_from([0, 5, 20, 100, 10**12])
@@ -114,6 +167,9 @@ refs = st.lists(
     st.one_of(versions, st.just(At("c"))).map(lambda at: {"id": at.id, "version": at}), max_size=3
 )
 
+acts = ["await", "await", "await", "step", "step", "fulfill", "heartbeat", "listen", "release", "halt"]
+well = st.builds(Well, targeted, st.sampled_from(["c", "d", "b", "g", "a:1"]), st.sampled_from(acts), ttls)
+
 looks = st.one_of(asks("promise.get", id=ids), asks("task.get", id=ids))
 promises = st.one_of(
     asks("promise.create", **create),
@@ -140,18 +196,47 @@ holders = st.one_of(
 )
 states = st.sampled_from([None, "pending", "pending", *SETTABLE, "rejected_timedout"])
 task_states = st.sampled_from([None, "pending", "acquired", "suspended", "halted", "fulfilled"])
-found_tags = st.sampled_from([None, {"resonate:external": "true"}, {"resonate:origin": "a"}, TARGETED])
-limits = st.sampled_from([1, 2, 100])
-promise_searches = asks(
-    "promise.search",
-    state=states,
-    tags=found_tags,
-    root=st.booleans(),
-    sort=st.sampled_from(["created", "-created"]),
-    limit=limits,
+found_tags = st.sampled_from(
+    [None, None, {"resonate:external": "true"}, {"resonate:origin": "a"}, TARGETED, {"k": "v"}, {"k": "w"}]
 )
-searches = st.one_of(promise_searches, asks("task.search", state=task_states, limit=limits))
-anything = st.one_of(looks, promises, tasks, holders, searches)
+found = {
+    "tags": found_tags,
+    "idPrefix": st.sampled_from([None, None, "a", "c"]),
+    "limit": st.sampled_from([1, 2, 100]),
+}
+orders = st.sampled_from(["created", "-created", "id"])
+searches = st.one_of(
+    asks("promise.search", state=states, root=st.booleans(), sort=orders, **found),
+    asks("promise.search", state=states, sort=orders, limit=st.just(2)),
+    asks("task.search", state=task_states, sort=orders, **found),
+    asks("schedule.search", **found),
+)
+schedule_ids = st.sampled_from(["s", "c"])
+recurring = st.one_of(
+    asks(
+        "schedule.create",
+        id=schedule_ids,
+        cron=st.sampled_from(["* * * * *", "* * * * *", *CRONS, "0 0 30 2 *"]),
+        promiseId=st.sampled_from(["{{.id}}-{{.timestamp}}", "{{.id}}"]),
+        promiseTimeout=st.sampled_from([0, 10, 10**6]),
+        promiseParam=values,
+        promiseTags=st.sampled_from(TAGS),
+    ),
+    asks(
+        "schedule.create",
+        id=schedule_ids,
+        cron=st.just("0 0 * * MON"),
+        promiseId=st.just("{{.timestamp}}:{{.id}}"),
+        promiseTimeout=st.sampled_from([10, 10**10]),
+        catchUp=st.just("all"),
+    ),
+)
+schedules = st.one_of(
+    recurring,
+    asks("schedule.get", id=schedule_ids),
+    asks("schedule.delete", id=schedule_ids),
+)
+anything = st.one_of(well, well, well, well, well, well, looks, promises, tasks, holders, searches, schedules)
 
 
 class Protocol(RuleBasedStateMachine):
@@ -186,7 +271,7 @@ class Protocol(RuleBasedStateMachine):
         self.oracle.fire(now)
         self.check_turn(now, self.engines[server].turn(), one_step=True, asked=False)
 
-    def ask(self, server: int, *asked: Ask) -> list[Answer]:
+    def ask(self, server: int, *asked: Ask | Well) -> list[Answer]:
         """Send requests in one batch and check the answers, and all that must hold afterwards."""
         now = self.instant(server)
         self.oracle.fire(now)
@@ -195,7 +280,7 @@ class Protocol(RuleBasedStateMachine):
         self.check_turn(now, turn, one_step=False, asked=True)
         return self.check_answers(now, turn, sent, expected)
 
-    def ask_one(self, server: int, ask: Ask) -> Answer:
+    def ask_one(self, server: int, ask: Ask | Well) -> Answer:
         """Send one request as a step of its own: what is due has fired before."""
         self.fire(server)
         now = self.instant(server)
@@ -204,10 +289,11 @@ class Protocol(RuleBasedStateMachine):
         self.check_turn(now, turn, one_step=True, asked=True)
         return self.check_answers(now, turn, sent, expected)[0]
 
-    def prepare(self, oracle: Oracle, asked: Sequence[Ask], now: int) -> tuple[list[Ask], list[Answer]]:
+    def prepare(self, oracle: Oracle, asked: Sequence[Ask | Well], now: int) -> tuple[list[Ask], list[Answer]]:
         """Return the requests with their instants and versions filled in, and what the oracle answers."""
         sent, expected = [], []
-        for kind, data in asked:
+        for one in asked:
+            kind, data = one.ask(oracle) if isinstance(one, Well) else one
             sent.append((kind, resolve(data, oracle, now)))
             expected.append(self.consult(oracle, sent[-1], now))
         return sent, expected
@@ -223,13 +309,14 @@ class Protocol(RuleBasedStateMachine):
 
     @initialize(
         server=servers,
-        life=st.sampled_from([40, 150, 10**12]),
+        life=st.sampled_from([40, 10**6, 10**12]),
         awaits=st.booleans(),
         listens=st.booleans(),
         steps=st.booleans(),
+        schedule=st.none() | recurring,
     )
     def two_tasks_and_what_they_wait_for(
-        self, server: int, life: int, awaits: bool, listens: bool, steps: bool
+        self, server: int, life: int, awaits: bool, listens: bool, steps: bool, schedule: Ask | None
     ) -> None:
         for id in ("a", "b"):
             made = action("promise.create", {"id": id, "timeoutAt": In(life), "tags": TARGETED})
@@ -241,13 +328,23 @@ class Protocol(RuleBasedStateMachine):
         if steps:
             step = action("promise.create", {"id": "a:1", "timeoutAt": In(10), "tags": {}})
             self.ask_one(server, ("task.fence", {"id": "a", "version": At("a"), "action": step}))
+        if schedule is not None:
+            self.ask_one(server, schedule)
         if awaits:
             waits = action("promise.register_callback", {"awaited": "c", "awaiter": "b"})
             self.ask_one(server, ("task.suspend", {"id": "b", "version": At("b"), "actions": [waits]}))
 
-    @rule(server=servers, ms=st.sampled_from([1, 4, 4, 15, 15, 50, 200, 6_000, -20, -3_600_000, 31_536_000_000]))
+    @rule(server=servers, ms=st.sampled_from([1, 4, 4, 4, 15, 15, 50, 100, 6_000, 70_000, 70_000, 90_000_000, -20, -3_600_000, 31_536_000_000]))
     def time_passes(self, server: int, ms: int) -> None:
         self.engines[server].clock.advance(ms)
+
+    @rule(server=servers, ask=well)
+    def all_goes_well(self, server: int, ask: Well) -> None:
+        self.ask_one(server, ask)
+
+    @rule(server=servers, ask=well)
+    def and_well_again(self, server: int, ask: Well) -> None:
+        self.ask_one(server, ask)
 
     @rule(server=servers, ask=promises)
     def about_promises(self, server: int, ask: Ask) -> None:
@@ -261,12 +358,16 @@ class Protocol(RuleBasedStateMachine):
     def by_holders(self, server: int, ask: Ask) -> None:
         self.ask_one(server, ask)
 
-    @rule(server=servers, ask=st.one_of(looks, searches))
+    @rule(server=servers, ask=schedules)
+    def about_schedules(self, server: int, ask: Ask) -> None:
+        self.ask_one(server, ask)
+
+    @rule(server=servers, ask=looks)
     def looking(self, server: int, ask: Ask) -> None:
         self.ask_one(server, ask)
 
     @rule(server=servers, asked=st.lists(anything, min_size=1, max_size=4))
-    def many_at_once(self, server: int, asked: list[Ask]) -> None:
+    def many_at_once(self, server: int, asked: list[Ask | Well]) -> None:
         self.ask(server, *asked)
 
     @rule(server=servers, ask=searches)
@@ -336,7 +437,7 @@ class Protocol(RuleBasedStateMachine):
         at=st.integers(1, 16),
         how=st.sampled_from(["killed", "killed after", "the disk", "a bug"]),
     )
-    def fails(self, server: int, asked: list[Ask], at: int, how: str) -> None:
+    def fails(self, server: int, asked: list[Ask | Well], at: int, how: str) -> None:
         now, engine = self.instant(server), self.engines[server]
         whole = copy.deepcopy(self.oracle)
         whole.fire(now)
@@ -404,8 +505,8 @@ class Protocol(RuleBasedStateMachine):
         assert catalogue.broken_in(now, after) == []
         assert catalogue.broken_by(now, before, after, one_step=one_step, asked=asked) == []
         assert seen(after) == foreseen(self.oracle)
-        changed = (before.promises, before.tasks, before.unblocks) != (after.promises, after.tasks, after.unblocks)
-        assert after.clock == now if changed else after.clock in {before.clock, now}
+        unchanged = dataclasses.replace(before, clock=after.clock) == after
+        assert after.clock == now or (unchanged and after.clock == before.clock)
         self.before = after
         return after
 
@@ -439,7 +540,7 @@ class Protocol(RuleBasedStateMachine):
             answer = {"status": inner_status, "data": shown if inner_status < 400 else None}
             return status, data | {"action": {"kind": inside["kind"]} | answer}
         if "cursor" in data:
-            last = (data.get("promises") or data.get("tasks"))[-1]["id"]
+            last = (data.get("promises") or data.get("tasks") or data.get("schedules"))[-1]["id"]
             return status, data | {"cursor": self.cursors.setdefault(data["cursor"], last)}
         return status, data
 
@@ -525,7 +626,8 @@ def seen(state: State) -> tuple[Any, ...]:
     }
     tasks = {t.id: (t.state, t.version, t.address, t.pid, t.ttl, t.due, t.resumes) for t in state.tasks.values()}
     unblocks = sorted((message.promise, message.address) for message in state.unblocks)
-    return list(promises), promises, tasks, unblocks
+    schedules = {id: dataclasses.astuple(schedule)[1:] for id, schedule in state.schedules.items()}
+    return list(promises), promises, tasks, unblocks, schedules, state.tags
 
 
 def foreseen(oracle: Oracle) -> tuple[Any, ...]:
@@ -548,7 +650,18 @@ def foreseen(oracle: Oracle) -> tuple[Any, ...]:
         )
         for t in oracle.tasks.values()
     }
-    return list(promises), promises, tasks, sorted(oracle.unblocks)
+    schedules = {
+        s.id: (s.cron, s.promise_id, s.promise_timeout, s.promise_param, s.promise_tags)
+        + (s.created_at, s.next_run_at, s.last_run_at, s.catch_up)
+        for s in oracle.schedules.values()
+    }
+    tags = {
+        (key, value, p.id)
+        for p in oracle.promises.values()
+        for key, value in p.tags.items()
+        if not key.startswith("resonate:") or key == "resonate:schedule"
+    }
+    return list(promises), promises, tasks, sorted(oracle.unblocks), schedules, tags
 
 
 Protocol.TestCase.settings = settings(
