@@ -16,6 +16,7 @@ from msgspec import Struct
 from hitl_cli.embedded import EmbeddedClient
 from hitl_cli.engine.errors import EngineError
 from hitl_cli.engine.records import Value
+from hitl_cli.engine.server import now_ms
 from hitl_cli.engine.trace import Trace
 from hitl_cli.errors import BadInput, Unreachable
 
@@ -88,6 +89,8 @@ class Link(Struct, frozen=True):
     poke: Callable[[], None]
     """Say that there is room again."""
     close: Callable[[], None]
+    now: Callable[[], int] = now_ms
+    """The present, ms since the epoch, as the server has it."""
 
 
 def worker_link(
@@ -127,7 +130,9 @@ def embedded_link(
         )
     except EngineError as error:
         raise Unreachable(str(error)) from error
-    return Link(f"sqlite:///{path}", connection, connection, connection.poke, connection.close)
+    return Link(
+        f"sqlite:///{path}", connection, connection, connection.poke, connection.close, connection.now
+    )
 
 
 def http_link(url: str, token: str | None, group: str, pid: str, wants: Callable[[str, Value], bool]) -> Link:

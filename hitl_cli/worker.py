@@ -19,13 +19,13 @@ from resonate.error import ApplicationError, SerializationError
 from resonate.resonate import Resonate
 
 from hitl_cli import defaults
-from hitl_cli.activity import Event, Watched
+from hitl_cli.activity import Event, Watched, fail_request
 from hitl_cli.apps import load_app, register_app
 from hitl_cli.builtin import WORKFLOWS
 from hitl_cli.client import get_promise
 from hitl_cli.connect import connect, is_http, worker_link
 from hitl_cli.engine.server import now_ms
-from hitl_cli.leases import LeaseKeeper
+from hitl_cli.leases import LeaseKeeper, executing
 from hitl_cli.wire import Call, decode
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class Worker:
         """
         options = self._options
         self._loop = asyncio.get_running_loop()
-        self._loop.set_task_factory(contained)
+        self._loop.set_task_factory(self._contained)
         self._link = worker_link(
             options.server,
             options.token,
@@ -125,14 +125,16 @@ class Worker:
             wants=self._wants,
         )
         self._link.source.recv(self._note_message)
+        self._network = Watched(self._link.network, self._report, self._let_go, self._clock)
         self._resonate = Registering(
-            network=Watched(self._link.network, self._report, self._let_go, self._clock),
+            network=self._network,
             sources=[self._link.source],
             group=options.group,
             pid=self._pid,
             ttl=timedelta(milliseconds=options.lease_ms),
             token=options.token,
             heartbeat=self._keeper,
+            clock=self._link.now,
             max_concurrent_tasks=options.concurrency,
             env={},
             observer=log_failures,
@@ -197,6 +199,22 @@ class Worker:
         if not self._taken:
             self._idle.set()
 
+    def _contained[T](
+        self, loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, T], **options: Any
+    ) -> asyncio.Task[T]:
+        """Return a task in which sys.exit() ends the run that called it, as an error would, and nothing else."""
+
+        async def run() -> T:
+            try:
+                return await coro
+            except SystemExit as error:
+                reason = f"sys.exit({error.code!r}) was called in a workflow"
+                if (held := executing.get(None)) is not None:
+                    await self._network.send(fail_request(*held, reason))
+                raise ExitRefusedError(reason) from error
+
+        return asyncio.Task(run(), loop=loop, **options)
+
     # How it ends
 
     async def _wind_down(self) -> None:
@@ -233,20 +251,6 @@ class ExitRefusedError(Exception):
     """A workflow or a step called sys.exit(), which is not its to call."""
 
 
-def contained[T](
-    loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, T], **options: Any
-) -> asyncio.Task[T]:
-    """Return a task in which sys.exit() is an error like another, and does not end the worker."""
-
-    async def run() -> T:
-        try:
-            return await coro
-        except SystemExit as error:
-            raise ExitRefusedError(f"sys.exit({error.code!r}) was called in a workflow") from error
-
-    return asyncio.Task(run(), loop=loop, **options)
-
-
 async def pause(delay_s: float) -> None:
     """Sleep before a step is tried again, and say why (resonate/context.py, invoke_with_retry).
 
@@ -277,7 +281,7 @@ def log_failures(happened: sdk_events.Event) -> None:
 def run_worker(
     options: WorkerOptions, serving: Callable[[Serving], None], report: Callable[[Event], None]
 ) -> None:
-    """Run a worker until SIGINT or SIGTERM; a second one ends the process at once.
+    """Run a worker until SIGINT or SIGTERM; a second one gives back what is in hand and ends the process.
 
     Raises BadInput, Unreachable.
     """
@@ -299,24 +303,28 @@ async def _run_worker(
 
     def on_signal(_signum: int, _frame: object) -> None:
         nonlocal signaled
-        if signaled:
-            os._exit(0)
-        signaled = True
-        guard(worker)
-        worker.stop()
+        if not signaled:
+            signaled = True
+            end_within(worker, GRACE_S + 1)
+            worker.stop()
+        else:
+            end_within(worker, 0)
 
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, on_signal)
     await worker.run(modules, serving)
 
 
-def guard(worker: Worker) -> None:
-    """End the process soon after the grace, even if a step blocks the event loop or the server is gone."""
+def end_within(worker: Worker, seconds: float) -> None:
+    """Give back what is still in hand after so many seconds and end the process.
+
+    Even if a step blocks the event loop, and a little later even if the server does not answer.
+    """
 
     def end() -> None:
         worker.give_back()
         os._exit(0)
 
-    for timer in (threading.Timer(GRACE_S + 1, end), threading.Timer(GRACE_S + 2, os._exit, [0])):
+    for timer in (threading.Timer(seconds, end), threading.Timer(seconds + 1, os._exit, [0])):
         timer.daemon = True
         timer.start()

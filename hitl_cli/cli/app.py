@@ -31,6 +31,7 @@ UNEXPECTED = 1
 
 COMMANDS = {
     "worker": ("worker:worker", "Workers"),
+    "server": ("server:server", "Workers"),
     "start": ("runs:start", "Runs"),
     "status": ("runs:status", "Runs"),
     "wait": ("runs:wait", "Runs"),

@@ -23,13 +23,13 @@ from hitl_cli.engine.records import (
     TaskRef,
     UnblockMessage,
 )
-from hitl_cli.engine.server import NOTHING_DUE, UNDECODABLE, Server, Turn, fire_due, merged, reply
+from hitl_cli.engine.server import FAR, UNDECODABLE, Server, Turn, fire_due, merged, reply
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hitl_cli.engine.records import Message
-    from hitl_cli.engine.server import Decoded, Subscriber
+    from hitl_cli.engine.server import Decoded, Extra, Subscriber
     from hitl_cli.engine.store import Transaction
 
 TABLES = ("promises", "tasks", "callbacks", "listeners", "unblocks", "schedules", "tags")
@@ -94,21 +94,23 @@ class DebugServer(Server):
 
     _frozen = False
 
-    def _decide(self, requests: Sequence[Decoded], subscribers: Sequence[Subscriber]) -> Turn:
+    def _decide(
+        self, requests: Sequence[Decoded], subscribers: Sequence[Subscriber], extra: Extra | None
+    ) -> Turn:
         if not self._frozen and not any(is_special(request) for request in requests):
-            return super()._decide(requests, subscribers)
+            return super()._decide(requests, subscribers, extra)
         # Each at its own instant, and so in a transaction of its own.
         turns = [self._one(request) for request in requests]
         if not self._frozen:
-            return merged([*turns, super()._decide([], subscribers)])
-        return msgspec.structs.replace(merged([*turns, self._still()]), due=NOTHING_DUE)
+            return merged([*turns, super()._decide([], subscribers, extra)])
+        return msgspec.structs.replace(merged([*turns, self._still()]), due=FAR)
 
     def _one(self, request: Decoded) -> Turn:
         if request.kind.startswith("debug."):
             return self._debug(request)
         at = request.debug_time
         if at is None and not self._frozen:
-            return super()._decide([request], [])
+            return super()._decide([request], [], None)
         return self._turn([request], [], write=True, at=at, fire=False)
 
     def _still(self) -> Turn:
@@ -153,7 +155,7 @@ def reset(tx: Transaction) -> None:
     """Delete everything, the last instant too."""
     for table in TABLES:
         tx.change(f"DELETE FROM {table}")
-    tx.change("UPDATE clock SET now = 0")
+    tx.change("UPDATE clock SET now = 0, slow_from = NULL, slow_wall = NULL")
 
 
 def snapshot(tx: Transaction) -> Snapshot:

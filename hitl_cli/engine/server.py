@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from hitl_cli.engine import machine, records
-from hitl_cli.engine.errors import EngineError
+from hitl_cli.engine.errors import EngineError, FileMoved
 from hitl_cli.engine.records import (
     Answer,
     ExecuteData,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from hitl_cli.engine.records import Message, Promise
+    from hitl_cli.engine.records import Promise, Task
     from hitl_cli.engine.store import Transaction
     from hitl_cli.engine.trace import Trace
 
@@ -43,6 +43,12 @@ FIRE_LIMIT = 500
 
 UNBLOCK_LIMIT = 500
 """Listener messages handed out in one turn."""
+
+FAR = 9 * 10**18
+"""An instant that never comes."""
+
+type Extra = Callable[[Transaction], None]
+"""What a caller does in a turn's transaction, after the requests. As a turn may be tried twice, so may it."""
 
 type Rule = Callable[[Transaction, Any, int], Answer]
 
@@ -77,9 +83,6 @@ READS = frozenset(
 
 DEBUG = frozenset({"debug.start", "debug.stop", "debug.reset", "debug.tick", "debug.snap"})
 """Kinds that engine.debug knows."""
-
-NOTHING_DUE = 2**62
-"""The instant of what never falls due."""
 
 UNDECODABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
 """What a decoder makes of bytes that are no request, whoever sent them."""
@@ -161,29 +164,55 @@ class Server:
         """Close the file."""
         self.store.close()
 
-    def turn(self, requests: Sequence[str | bytes], subscribers: Iterable[Subscriber] = ()) -> Turn:
+    def turn(
+        self,
+        requests: Sequence[str | bytes | Decoded],
+        subscribers: Iterable[Subscriber] = (),
+        extra: Extra | None = None,
+    ) -> Turn:
         """Answer the requests and hand out messages, in one transaction that is on disk on return.
 
-        Raises StorageFailed, and then nothing was changed.
+        Raises StorageFailed, and then nothing was changed; FileMoved, and then the next turn is one of
+        the file that is at the path now.
         """
-        return self._decide([decode(raw) for raw in requests], list(subscribers))
+        decoded = [raw if isinstance(raw, Decoded) else decode(raw) for raw in requests]
+        try:
+            return self._decide(decoded, list(subscribers), extra)
+        except FileMoved:
+            self._open_again()
+            raise
 
-    def _decide(self, requests: Sequence[Decoded], subscribers: Sequence[Subscriber]) -> Turn:
+    def _open_again(self) -> None:
+        """Open what is at the path now, if anything is. Raises FileUnusable.
+
+        The file is not created: it may be on a disk that is not there at the moment.
+        """
+        if not self.store.path.exists():
+            return
+        store = Store(self.store.path, create=False)
+        self.store.close()
+        self.store = store
+
+    def _decide(
+        self, requests: Sequence[Decoded], subscribers: Sequence[Subscriber], extra: Extra | None
+    ) -> Turn:
         reads_only = requests and all(request.kind in READS for request in requests)
         try:
-            if reads_only and not subscribers and self._trace is None:
+            if reads_only and not subscribers and extra is None and self._trace is None:
                 with contextlib.suppress(NeedsWriting):  # a deadline has passed: the same again, as a writer
                     return self._turn(requests, subscribers, write=False)
-            return self._turn(requests, subscribers, write=True)
+            return self._turn(requests, subscribers, extra, write=True)
         except EngineError:
             raise
         except Exception:
             import logging  # noqa: PLC0415 - a command that goes well has no use for it
 
             logging.getLogger(__name__).exception("a request failed in a way that none should")
-            return self._each_alone(requests, subscribers)
+            return self._each_alone(requests, subscribers, extra)
 
-    def _each_alone(self, requests: Sequence[Decoded], subscribers: Sequence[Subscriber]) -> Turn:
+    def _each_alone(
+        self, requests: Sequence[Decoded], subscribers: Sequence[Subscriber], extra: Extra | None
+    ) -> Turn:
         """Answer each request in a turn of its own, so that one that fails does not undo its neighbours."""
         tried, turns = [], []
         for request in requests:
@@ -195,13 +224,14 @@ class Server:
             except Exception as error:  # noqa: BLE001 - whatever it is, it is this request's alone
                 refusal = machine.refuse(500, f"the server failed: {type(error).__name__}")
                 tried.append(msgspec.structs.replace(request, refusal=refusal))
-        last = self._turn(tried, subscribers, write=True)
+        last = self._turn(tried, subscribers, extra, write=True)
         return msgspec.structs.replace(merged([*turns, last]), answers=last.answers)
 
     def _turn(
         self,
         requests: Sequence[Decoded],
         subscribers: Sequence[Subscriber],
+        extra: Extra | None = None,
         *,
         write: bool,
         at: int | None = None,
@@ -215,6 +245,8 @@ class Server:
                 fire_due(tx)
             answers = [answer(tx, request) for request in requests]
             deliveries = [delivery for one in subscribers for delivery in hand_out(tx, one)]
+            if extra is not None:
+                extra(tx)
             due = tx.next_due()
             offers = [
                 at for one in subscribers for address in one.addresses() if (at := tx.next_offer(address))
@@ -318,16 +350,19 @@ def hand_out(tx: Transaction, subscriber: Subscriber) -> Iterable[Delivery]:
         room -= len(taken)
         for task, promise in taken:
             machine.process_offer(tx, task, tx.now)
-            yield deliver(
-                subscriber, ExecuteMessage(ExecuteData(TaskRef(id=promise.id, version=task.version)))
-            )
+            yield Delivery(subscriber, execute_message(task, promise).decode())
         for promise in tx.take_unblocks(address, UNBLOCK_LIMIT):
-            yield deliver(subscriber, UnblockMessage(PromiseData(promise.record())))
+            yield Delivery(subscriber, unblock_message(promise).decode())
 
 
-def deliver(subscriber: Subscriber, message: Message) -> Delivery:
-    """Return a message, encoded."""
-    return Delivery(subscriber, _encode(message).decode())
+def execute_message(task: Task, promise: Promise) -> bytes:
+    """Return the message that offers a task."""
+    return _encode(ExecuteMessage(ExecuteData(TaskRef(id=promise.id, version=task.version))))
+
+
+def unblock_message(promise: Promise) -> bytes:
+    """Return the message that tells of a settled promise."""
+    return _encode(UnblockMessage(PromiseData(promise.record())))
 
 
 def encode_request(kind: str, data: object, corr_id: str = "") -> bytes:

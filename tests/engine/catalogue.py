@@ -140,7 +140,8 @@ class State:
     tags: set[tuple[str, str, str]] = field(default_factory=set)
     """Key, value and promise of every tag that a search finds by an index."""
     unblocks: list[Unblock] = field(default_factory=list)
-    clock: int = 0
+    clock: tuple[int, int | None, int | None] = (0, None, None)
+    """The latest instant, and how time has passed since if the computer's clock fell behind it."""
     rows: dict[str, int] = field(default_factory=dict)
     """How many rows each table has."""
     handed: list[tuple[str, dict[str, Any]]] = field(default_factory=list, compare=False)
@@ -185,7 +186,7 @@ def read(db: sqlite3.Connection) -> State:
     def name(seq: int) -> str:
         return str(ids.get(seq, f"#{seq}"))
 
-    state = State(clock=tables["clock"][0][0], rows={table: len(rows) for table, rows in tables.items()})
+    state = State(clock=tables["clock"][0], rows={table: len(rows) for table, rows in tables.items()})
     for seq, id, kind, param, value, tags, *rest in tables["promises"]:
         callbacks = sorted(name(awaiter) for awaited, awaiter in tables["callbacks"] if awaited == seq)
         listeners = sorted(address for promise, address in tables["listeners"] if promise == seq)
@@ -196,7 +197,7 @@ def read(db: sqlite3.Connection) -> State:
         schedule = Schedule(id, cron, promise_id, timeout, json.loads(param), json.loads(tags), *rest)
         state.schedules[id] = schedule
     state.tags = {(key, value, name(promise)) for key, value, promise in tables["tags"]}
-    state.unblocks = [Unblock(name(promise), address) for address, promise in tables["unblocks"]]
+    state.unblocks = [Unblock(name(promise), address) for address, promise, _ in tables["unblocks"]]
     return state
 
 

@@ -296,8 +296,8 @@ class Oracle:
             return 404, None
         if not awaited.external:
             return 422, None
-        if awaited.state == "pending" and data["address"] not in awaited.listeners:
-            awaited.listeners.append(data["address"])
+        if awaited.state == "pending" and queue_of(data["address"]) not in awaited.listeners:
+            awaited.listeners.append(queue_of(data["address"]))
         return 200, {"promise": awaited.record()}
 
     def promise_search(self, data: Data, now: int) -> Answer:
