@@ -321,13 +321,13 @@ def reply(request: Decoded, decided: Answer) -> bytes:
 
 
 def fire_due(tx: Transaction) -> None:
-    """Take the steps that are due: deadlines first, then leases, then schedules."""
+    """Take the steps that are due: schedules first, because a deadline of theirs may have passed as well."""
+    for schedule in tx.due_schedules(FIRE_LIMIT):
+        machine.process_schedule(tx, schedule, tx.now)
     for promise in tx.due_promises(FIRE_LIMIT):
         machine.process_promise_timeout(tx, promise, tx.now)
     for task, promise in tx.lapsed_leases(FIRE_LIMIT):
         machine.process_lease_timeout(tx, task, promise, tx.now)
-    for schedule in tx.due_schedules(FIRE_LIMIT):
-        machine.process_schedule(tx, schedule, tx.now)
 
 
 def hand_out(tx: Transaction, subscriber: Subscriber) -> Iterable[Delivery]:
