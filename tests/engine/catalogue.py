@@ -823,12 +823,17 @@ def consistent_promise_settlement_stamp(now: int, a: State, b: State) -> bool:
 
 @step
 def consistent_new_promise_born_clean(now: int, a: State, b: State) -> bool:
-    """A new promise is pending, or its deadline settled it at birth; nobody waits for it yet."""
+    """A new promise is pending, or its deadline settled it at birth; nobody waits for it yet.
+
+    What a schedule creates is as old as its occurrence; its deadline may settle it in the same turn.
+    """
 
     def clean(q: Promise) -> bool:
+        late = "resonate:schedule" in q.tags
         alone = not q.callbacks and not q.listeners and not q.value and q.created_at <= now
         alive = q.pending and q.settled_at is None and q.created_at < q.timeout_at
-        dead = q.settled_at == q.timeout_at == q.created_at <= now and q.state == q.verdict
+        dead = q.settled_at == q.timeout_at <= now and q.state == q.verdict
+        dead = dead and (q.created_at == q.timeout_at or late)
         return alone and (alive or dead)
 
     return all(clean(q) for q in born(a.promises, b.promises))

@@ -11,6 +11,7 @@ Answers are a status and the data as the wire has it; an error's data is None, s
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,7 +31,12 @@ CRONS = {
     "30 2 * * *": (DAY_MS, 2 * HOUR_MS + 30 * MINUTE_MS),
     "0 0 * * MON": (7 * DAY_MS, 4 * DAY_MS),  # 1970 began on a Thursday
 }
-"""The expressions that the oracle can read: how often each comes, and when after the epoch it first does."""
+"""Expressions that the oracle can read: how often each comes, and when after the epoch it first does."""
+
+YEARLY = "0 0 1 1 *"
+"""The other expression that the oracle can read."""
+
+YEARS = [int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) * 1_000 for year in range(1970, 2200)]
 SETTABLE = ("resolved", "rejected", "rejected_canceled")
 NEVER = 9 * 10**18
 
@@ -169,12 +175,13 @@ class Schedule:
 
     def occurrences(self, now: int) -> list[int]:
         """Return the instants to fire now (docs/protocol.md: the last one, unless all are asked for)."""
-        every, first = CRONS[self.cron]
         if self.next_run_at > now:
             return []
-        if self.catch_up == "last":
-            return [(now - first) // every * every + first]
-        return list(range(self.next_run_at, now + 1, every))[:CATCH_UP]
+        if self.cron == YEARLY:
+            due = [at for at in YEARS if self.next_run_at <= at <= now]
+        else:
+            due = list(range(self.next_run_at, now + 1, CRONS[self.cron][0]))
+        return due[-1:] if self.catch_up == "last" else due[:CATCH_UP]
 
 
 class Oracle:
@@ -458,7 +465,7 @@ class Oracle:
         tags = data.get("promiseTags") or {}
         if tags.get("resonate:timer") == "true" and "resonate:target" in tags:
             return 400, None
-        if data["cron"] not in CRONS:
+        if data["cron"] not in {*CRONS, YEARLY}:
             return 400, None
         if data["id"] not in self.schedules:
             self.schedules[data["id"]] = Schedule(
@@ -492,7 +499,7 @@ class Oracle:
 
     def fire(self, now: int) -> None:
         """Fire every schedule that is due, settle every external promise, and take back every lapsed lease."""
-        for schedule in self.schedules.values():
+        for schedule in sorted(self.schedules.values(), key=lambda schedule: (schedule.next_run_at, schedule.id)):
             self.fire_schedule(schedule, now)
         for promise in self.promises.values():
             if promise.external:
@@ -613,5 +620,7 @@ def one_page(order: list[str], found: list[str], data: Data) -> tuple[list[str],
 
 
 def next_cron(cron: str, after: int) -> int:
+    if cron == YEARLY:
+        return next(at for at in YEARS if at > after)
     every, first = CRONS[cron]
     return (after - first) // every * every + every + first
