@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hitl_cli.engine.errors import StorageFailed
-from tests.engine.conftest import ADDRESS, EXTERNAL, TARGETED, START_MS, request
+from tests.engine.conftest import ADDRESS, EXTERNAL, START_MS, TARGETED, request
 from tests.engine.failing import failing
 
 if TYPE_CHECKING:
@@ -24,7 +24,9 @@ def test_reads_that_fail_once_are_answered_one_by_one(engine: Engine, at: int) -
 
 
 @pytest.mark.parametrize("at", range(1, 8))
-def test_a_turn_that_is_taken_again_tells_what_is_on_offer_and_what_people_watch(engine: Engine, at: int) -> None:
+def test_a_turn_that_is_taken_again_tells_what_is_on_offer_and_what_people_watch(
+    engine: Engine, at: int
+) -> None:
     create = {"id": "t", "timeoutAt": START_MS + 100, "tags": TARGETED}
     with failing(engine.server.store, at, "a bug"):
         turn = engine.turn(request("promise.create", create))
