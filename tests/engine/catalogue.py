@@ -190,8 +190,8 @@ def read(db: sqlite3.Connection) -> State:
     for seq, id, kind, param, value, tags, *rest in tables["promises"]:
         callbacks = sorted(name(awaiter) for awaited, awaiter in tables["callbacks"] if awaited == seq)
         listeners = sorted(address for promise, address in tables["listeners"] if promise == seq)
-        decoded = (json.loads(param), json.loads(value), json.loads(tags))
-        state.promises[id] = Promise(seq, id, kind, *decoded, *rest, callbacks=callbacks, listeners=listeners)
+        decoded = [json.loads(param), json.loads(value), json.loads(tags)]
+        state.promises[id] = Promise(*[seq, id, kind, *decoded, *rest, callbacks, listeners])
     state.tasks = {name(seq): Task(name(seq), *rest) for seq, *rest in tables["tasks"]}
     for id, cron, promise_id, timeout, param, tags, *rest in tables["schedules"]:
         schedule = Schedule(id, cron, promise_id, timeout, json.loads(param), json.loads(tags), *rest)

@@ -219,6 +219,9 @@ tasks = st.one_of(
 holders = st.one_of(
     asks("task.fence", version=versions, action=inner("promise.create", **create)).map(held),
     asks("task.fence", version=versions, action=inner("promise.settle", **settle)).map(held),
+    asks(
+        "task.fence", version=versions, action=inner("promise.settle", id=ids, state=st.just("pending"))
+    ).map(held),
     asks("task.heartbeat", pid=pids, tasks=refs),
     asks("task.suspend", version=versions, actions=st.lists(awaiting, max_size=3)).map(held),
     asks("task.suspend", version=versions, actions=st.lists(awaiting_c, min_size=1, max_size=1)).map(held),
