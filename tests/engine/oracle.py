@@ -1,9 +1,9 @@
 """What the specification's machine answers: a second implementation, to compare the engine's answers with.
 
-Written from resonatehq/resonate-specification (spec/02-abstract: state.lean, external.lean, internal.lean) and
-from docs/protocol.md where the two differ or the specification leaves something open, and from nothing of
-hitl_cli/engine. Plain dicts, no file, no batches, nothing remembered that can be looked up: what it costs is of
-no interest, that it can be read beside the specification is.
+Written from resonatehq/resonate-specification (spec/02-abstract: state.lean, external.lean, internal.lean),
+and from docs/protocol.md where the two differ or the specification leaves something open, and from nothing
+of hitl_cli/engine. Plain dicts, no file, no batches, nothing remembered that can be looked up: what it costs
+is of no interest, that it can be read beside the specification is.
 
 Answers are a status and the data as the wire has it; an error's data is None, since its words are free.
 """
@@ -498,7 +498,7 @@ class Oracle:
     # What the server does by itself
 
     def fire(self, now: int) -> None:
-        """Fire every schedule that is due, settle every external promise, and take back every lapsed lease."""
+        """Do all that is due: schedules, deadlines of external promises, leases."""
         for schedule in sorted(
             self.schedules.values(), key=lambda schedule: (schedule.next_run_at, schedule.id)
         ):
@@ -555,6 +555,13 @@ class Oracle:
         deadlines = [p.timeout_at for p in self.promises.values() if p.external and p.state == "pending"]
         leases = [t.expires_at for t in self.tasks.values() if t.expires_at is not None]
         return min([NEVER, *deadlines, *leases, *(s.next_run_at for s in self.schedules.values())])
+
+    def instants(self) -> list[int]:
+        """Return every instant at which something changes, whether it fires by itself or not."""
+        deadlines = [promise.timeout_at for promise in self.promises.values() if promise.state == "pending"]
+        dues = [task.retry_at if task.expires_at is None else task.expires_at for task in self.tasks.values()]
+        schedules = [schedule.next_run_at for schedule in self.schedules.values()]
+        return [at for at in (*deadlines, *dues, *schedules) if at is not None]
 
     # Messages
 

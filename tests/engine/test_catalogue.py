@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.engine import catalogue
 from tests.engine.catalogue import ALWAYS, RECORD, SPAN, STEP, SWEEP, UNCHECKED
 
-CHECKS = [ALWAYS, STEP, SPAN, SWEEP, RECORD]
+CHECKS: list[dict[str, Any]] = [ALWAYS, STEP, SPAN, SWEEP, RECORD]
 NAMES = Path(__file__).with_name("catalogue_names.txt")
 """The names in spec/02-abstract/properties.lean, in its order."""
 

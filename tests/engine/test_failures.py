@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hitl_cli.engine.errors import StorageFailed
-from tests.engine.conftest import ADDRESS, EXTERNAL, TARGETED, START_MS, request
+from tests.engine.conftest import ADDRESS, EXTERNAL, START_MS, TARGETED, request
 from tests.engine.failing import failing
 
 if TYPE_CHECKING:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from tests.engine.catalogue import State
     from tests.engine.oracle import Answer, Data
 
-EXAMPLES = {"thorough": 4_000}.get(os.environ.get("HYPOTHESIS_PROFILE", ""), 100)
+EXAMPLES = {"thorough": 4_000}.get(os.environ.get("HYPOTHESIS_PROFILE", ""), 150)
 STEPS = 40
 
 START_MS = 1_000
@@ -84,11 +84,13 @@ class Well(NamedTuple):
     other: str
     act: str
     ttl: int
+    off: int
+    """How far from well it is: what is added to the version."""
 
     def ask(self, oracle: Oracle) -> Ask:
         """Return the request, as things stand."""
         task = oracle.tasks.get(self.id)
-        ref = {"id": self.id, "version": At(self.id)}
+        ref = {"id": self.id, "version": At(self.id, self.off)}
         match task.state if task is not None else None:
             case "pending":
                 return "task.acquire", ref | {"pid": "w1", "ttl": self.ttl}
@@ -107,16 +109,22 @@ class Well(NamedTuple):
     def held(self, oracle: Oracle, ref: Data) -> Ask:
         """Return what the holder of the task asks."""
         settle = {"state": "rejected", "value": {"data": "IjEi"}}
-        if self.act in {"step", "await"} and self.other not in oracle.promises:
-            tags = {"resonate:external": "true"} if self.act == "await" else {}
+        if self.act in {"step", "await", "watch"} and self.other not in oracle.promises:
+            tags = {"resonate:external": "true"} if self.act != "step" else {}
             create = {"id": self.other, "timeoutAt": In(90), "tags": tags}
             return "task.fence", ref | {"action": action("promise.create", create)}
         match self.act:
             case "step":
                 return "task.fence", ref | {"action": action("promise.settle", settle | {"id": self.other})}
-            case "await":
-                wait = {"awaited": self.other, "awaiter": self.id}
-                return "task.suspend", ref | {"actions": [action("promise.register_callback", wait)]}
+            case "await" | "await all":
+                known = [p.id for p in oracle.promises.values() if p.external and p.id != self.id]
+                ids = known[-3:] if self.act == "await all" else [self.other]
+                waits = [{"awaited": id, "awaiter": self.id} for id in ids]
+                return "task.suspend", ref | {
+                    "actions": [action("promise.register_callback", wait) for wait in waits]
+                }
+            case "watch":
+                return "promise.register_callback", {"awaited": self.other, "awaiter": self.id}
             case "fulfill":
                 return "task.fulfill", ref | {"action": action("promise.settle", settle | {"id": self.id})}
             case "heartbeat":
@@ -170,8 +178,29 @@ refs = st.lists(
     st.one_of(versions, st.just(At("c"))).map(lambda at: {"id": at.id, "version": at}), max_size=3
 )
 
-acts = ["await", "await", "await", "step", "step", "fulfill", "heartbeat", "listen", "release", "halt"]
-well = st.builds(Well, targeted, st.sampled_from(["c", "d", "b", "g", "a:1"]), st.sampled_from(acts), ttls)
+acts = [
+    "await",
+    "await",
+    "await all",
+    "await all",
+    "watch",
+    "watch",
+    "step",
+    "step",
+    "fulfill",
+    "heartbeat",
+    "listen",
+    "release",
+    "halt",
+]
+well = st.builds(
+    Well,
+    targeted,
+    st.sampled_from(["c", "d", "b", "g", "a:1"]),
+    st.sampled_from(acts),
+    ttls,
+    st.sampled_from([0, 0, 0, 0, 0, 0, 1, -1]),
+)
 
 looks = st.one_of(asks("promise.get", id=ids), asks("task.get", id=ids))
 promises = st.one_of(
@@ -190,6 +219,9 @@ tasks = st.one_of(
 holders = st.one_of(
     asks("task.fence", version=versions, action=inner("promise.create", **create)).map(held),
     asks("task.fence", version=versions, action=inner("promise.settle", **settle)).map(held),
+    asks(
+        "task.fence", version=versions, action=inner("promise.settle", id=ids, state=st.just("pending"))
+    ).map(held),
     asks("task.heartbeat", pid=pids, tasks=refs),
     asks("task.suspend", version=versions, actions=st.lists(awaiting, max_size=3)).map(held),
     asks("task.suspend", version=versions, actions=st.lists(awaiting_c, min_size=1, max_size=1)).map(held),
@@ -352,6 +384,14 @@ class Protocol(RuleBasedStateMachine):
     )
     def time_passes(self, server: int, ms: int) -> None:
         self.engines[server].clock.advance(ms)
+
+    @rule(server=servers, early=st.sampled_from([0, 0, 1]))
+    def time_comes(self, server: int, early: int) -> None:
+        """Wait for the next instant at which anything changes by itself, or till just before."""
+        now = self.instant(server)
+        instants = [at for at in self.oracle.instants() if at > now]
+        if instants:
+            self.engines[server].clock.now = min(instants) - early
 
     @rule(server=servers, ask=well)
     def all_goes_well(self, server: int, ask: Well) -> None:
@@ -637,25 +677,35 @@ def seen(state: State) -> tuple[Any, ...]:
     """Return what is stored, as `foreseen` has it."""
     names = {p.seq: p.id for p in state.promises.values()}
     promises = {
-        p.id: (p.state, p.param, p.value, p.tags, p.timeout_at, p.created_at, p.settled_at)
-        + (p.target, bool(p.timer), bool(p.external), bool(p.open), bool(p.root), names.get(p.owner or 0))
-        + (p.callbacks, p.listeners)
+        p.id: [
+            (p.state, p.param, p.value, p.tags, p.timeout_at, p.created_at, p.settled_at),
+            (p.target, bool(p.timer), bool(p.external), bool(p.open), bool(p.root)),
+            (names.get(p.owner or 0), p.callbacks, p.listeners),
+        ]
         for p in sorted(state.promises.values(), key=lambda p: p.seq)
     }
     tasks = {
         t.id: (t.state, t.version, t.address, t.pid, t.ttl, t.due, t.resumes) for t in state.tasks.values()
     }
     unblocks = sorted((message.promise, message.address) for message in state.unblocks)
-    schedules = {id: dataclasses.astuple(schedule)[1:] for id, schedule in state.schedules.items()}
+    schedules = {
+        s.id: [
+            (s.cron, s.promise_id, s.promise_timeout, s.promise_param, s.promise_tags),
+            (s.created_at, s.next_run_at, s.last_run_at, s.catch_up),
+        ]
+        for s in state.schedules.values()
+    }
     return list(promises), promises, tasks, unblocks, schedules, state.tags
 
 
 def foreseen(oracle: Oracle) -> tuple[Any, ...]:
     """Return what the oracle holds."""
     promises = {
-        p.id: (p.state, p.param, p.value, p.tags, p.timeout_at, p.created_at, p.settled_at)
-        + (p.target, p.timer, p.external, p.open, p.root, p.maker)
-        + (sorted(p.callbacks), sorted(p.listeners))
+        p.id: [
+            (p.state, p.param, p.value, p.tags, p.timeout_at, p.created_at, p.settled_at),
+            (p.target, p.timer, p.external, p.open, p.root),
+            (p.maker, sorted(p.callbacks), sorted(p.listeners)),
+        ]
         for p in oracle.promises.values()
     }
     tasks = {
@@ -671,8 +721,10 @@ def foreseen(oracle: Oracle) -> tuple[Any, ...]:
         for t in oracle.tasks.values()
     }
     schedules = {
-        s.id: (s.cron, s.promise_id, s.promise_timeout, s.promise_param, s.promise_tags)
-        + (s.created_at, s.next_run_at, s.last_run_at, s.catch_up)
+        s.id: [
+            (s.cron, s.promise_id, s.promise_timeout, s.promise_param, s.promise_tags),
+            (s.created_at, s.next_run_at, s.last_run_at, s.catch_up),
+        ]
         for s in oracle.schedules.values()
     }
     tags = {
