@@ -16,13 +16,13 @@ from tests.apps import features
 async def main(url: str, token: str | None) -> None:
     resonate = Resonate(url=url, token=token, group="default", env={}, ttl=timedelta(seconds=5))
     register_app("features", features, resonate)
-    asks = await resonate.run("asks", features.asks)
+    asks = resonate.run("asks", features.asks)
     print("asking", flush=True)
     results = [
-        await (await resonate.run("runs", features.runs, 2, 3)).result(),
-        await (await resonate.rpc("calls", "calls", 21)).result(),
-        await (await resonate.run("sleeps", features.sleeps, 0.2)).result(),
-        await (await resonate.run("retries", features.counts, 20)).result(),
+        await resonate.run("runs", features.runs, 2, 3).result(),
+        await resonate.rpc("calls", "calls", 21).result(),
+        await resonate.run("sleeps", features.sleeps, 0.2).result(),
+        await resonate.run("counts", features.counts, 20).result(),
         await asks.result(),
     ]
     print(json.dumps(results), flush=True)

@@ -46,9 +46,8 @@ def test_what_makes_no_sense_is_refused(hitl: Hitl, args: tuple[str, ...]) -> No
     hitl.fails(2, "server", "--port", "0", *args)
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
+def test_a_web_page_gets_no_answer(served: Served) -> None:
+    for headers in (
         {"Origin": "https://example.org"},
         {"Origin": "null"},
         {"Sec-Fetch-Site": "cross-site"},
@@ -57,14 +56,12 @@ def test_what_makes_no_sense_is_refused(hitl: Hitl, args: tuple[str, ...]) -> No
         {"Host": "localhost.example.org:8001"},
         {"Host": "["},
         {"Host": ""},
-    ],
-)
-@pytest.mark.parametrize("path", ["/", "/poll/g/i", "/metrics"])
-def test_a_web_page_gets_no_answer(served: Served, headers: dict[str, str], path: str) -> None:
-    method = "POST" if path == "/" else "GET"
-    assert served.raw(method, path, b"{}" if method == "POST" else None, headers)[0] == 403
+    ):
+        assert served.raw("POST", "/", b"{}", headers)[0] == 403, headers
+        assert served.raw("GET", "/poll/g/i", None, headers)[0] == 403, headers
+        assert served.raw("GET", "/metrics", None, headers)[0] == 403, headers
 
 
-@pytest.mark.parametrize("host", ["localhost", "localhost:8001", "127.0.0.1", "127.8.8.8:80", "[::1]:8001"])
-def test_this_machine_has_many_names(served: Served, host: str) -> None:
-    assert served.raw("GET", "/health", None, {"Host": host})[0] == 200
+def test_this_machine_has_many_names(served: Served) -> None:
+    for host in ("localhost", "localhost:8001", "127.0.0.1", "127.8.8.8:80", "[::1]:8001"):
+        assert served.raw("GET", "/health", None, {"Host": host})[0] == 200, host

@@ -42,9 +42,9 @@ def receiving() -> Iterator[Receiver]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            receiver.got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            receiver.open.wait(30)
-            self.send_response(receiver.status)
+            one.got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            one.open.wait(30)
+            self.send_response(one.status)
             self.send_header("Content-Length", "0")
             self.end_headers()
 
@@ -52,11 +52,11 @@ def receiving() -> Iterator[Receiver]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    receiver = Receiver(server)
+    one = Receiver(server)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
-    yield receiver
-    receiver.open.set()
+    yield one
+    one.open.set()
     server.shutdown()
     server.server_close()
 
