@@ -23,7 +23,7 @@ from bench import flows
 from bench.setup import database
 from hitl_cli.cli.worker import reporter
 from hitl_cli.runs import RunSpec, create_request
-from hitl_cli.worker import Registering, Worker, WorkerOptions
+from hitl_cli.worker import Registering, Worker, WorkerOptions, spare_the_collector
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -140,6 +140,7 @@ def main() -> None:
     parser.add_argument("--profile", metavar="FILE")
     options = parser.parse_args()
     profile = cProfile.Profile() if options.profile else None
+    spare_the_collector()
     with database() as path:
         print(asyncio.run(measure(path, options.blocked, profile)))
     if profile is not None:

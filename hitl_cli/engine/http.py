@@ -24,7 +24,7 @@ from hitl_cli.engine.doorbell import PUSHERS
 from hitl_cli.engine.errors import EngineError
 from hitl_cli.engine.metrics import Metrics
 from hitl_cli.engine.push import Pusher, PushRules
-from hitl_cli.engine.records import TaskAcquire
+from hitl_cli.engine.records import TaskAcquire, TaskRelease
 from hitl_cli.engine.server import DEBUG, READS, RULES, Decoded, Server, decode, now_ms, reply
 from hitl_cli.engine.streams import KEEPALIVE_S, Stream, Streams
 from hitl_cli.engine.turns import Turns
@@ -290,6 +290,8 @@ class HttpServer:
             return reply(decoded, refused)
         if isinstance(decoded.data, TaskAcquire):
             self._streams.acquired(decoded.data.id)
+        elif isinstance(decoded.data, TaskRelease):
+            self._streams.released(decoded.data.id, decoded.data.version)
         try:
             return await self._turns.ask(decoded)
         except EngineError as error:
@@ -298,7 +300,7 @@ class HttpServer:
     def _refusal(self, request: BaseRequest, body: bytes, decoded: Decoded) -> Answer | None:
         """Return why a request is refused without a turn. The token is in its head, or in the HTTP header."""
         known = decoded.kind in RULES or decoded.kind in DEBUG
-        malformed = decoded.refusal is not None and decoded.kind not in DEBUG
+        malformed = decoded.known is not None and decoded.kind not in DEBUG
         verifier = self._options.verifier
         if verifier is not None:
             claims = verifier.verify(token_in(body) or bearer(request), self._clock() / 1_000)
@@ -306,7 +308,7 @@ class HttpServer:
                 refused = refusal(claims, decoded.kind, decoded.data)
                 if refused is not None:
                     return refused
-        return None if known else decoded.refusal
+        return None if known else decoded.known
 
     def _refuse(self, status: int, message: str, began: float) -> web.Response:
         """Answer a request that could not be read, and end the connection, which is in the middle of it."""

@@ -432,6 +432,13 @@ class Promise(Struct, frozen=True):
         )
 
 
+class Standing(Struct, frozen=True):
+    """How a task's promise stands: as much of it as most requests ask about."""
+
+    state: PromiseState
+    timeout_at: int
+
+
 class Task(Struct, frozen=True):
     """A task as the store keeps it. `due`: pending, its next offer; acquired, its lease's end."""
 

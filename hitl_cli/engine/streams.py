@@ -72,6 +72,11 @@ KEEPALIVE_S = 15.0
 """After so long a silence a stream gets a comment, so that nothing on the way takes it for dead."""
 
 
+GIVEN_BACK_S = 2.0
+"""Who gives a task back that soon after taking it is not offered it again for as long. The npm SDK gives back
+at once what it has no function for, and would else be handed it hundreds of times a second."""
+
+
 class Offer(Struct, frozen=True):
     """A task that a stream was sent and that nobody is known to have acquired since."""
 
@@ -80,6 +85,14 @@ class Offer(Struct, frozen=True):
     sent: float
     until: float
     """Until when the same stream is not sent it again."""
+
+
+class Taken(Struct, frozen=True):
+    """A task that was acquired, and the offer of it that a stream had been sent."""
+
+    stream: Stream
+    offer: Offer
+    at: float
 
 
 class Word(Struct, frozen=True):
@@ -182,6 +195,7 @@ class Streams:
         self._bells: dict[tuple[str, str], tuple[Bell, int]] = {}
         self._bell_addresses: dict[tuple[str, str], tuple[str, str]] = {}
         self._holders: dict[str, set[Stream]] = {}
+        self._taken: dict[str, list[Taken]] = {}
         self._all: set[Stream] = set()
         self._dirty: set[str] = set()
         self._starved: dict[str, float] = {}
@@ -265,11 +279,33 @@ class Streams:
 
     def acquired(self, id: str) -> None:
         """Note that somebody asks to acquire a task: whoever was offered it has read that."""
+        moment = asyncio.get_running_loop().time()
+        self._forget_taken(moment)
         for stream in self._holders.pop(id, ()):
+            self._taken.setdefault(id, []).append(Taken(stream, stream.offers[id], moment))
             stream.forget_offer(id)
             for address in stream.addresses:
                 if self._starved.pop(address, None) is not None:
                     self._dirty.add(address)
+
+    def released(self, id: str, version: int) -> None:
+        """Note that a task is given back: who has just taken it is not to be offered it again for a while."""
+        moment = asyncio.get_running_loop().time()
+        self._forget_taken(moment)
+        for taken in self._taken.pop(id, ()):
+            stream = taken.stream
+            if stream in self._all:
+                until = moment + GIVEN_BACK_S
+                stream.offers[id] = Offer(version, taken.offer.address, taken.offer.sent, until)
+                self._holders.setdefault(id, set()).add(stream)
+
+    def _forget_taken(self, moment: float) -> None:
+        """Forget who took what too long ago to have to wait if it is given back."""
+        while self._taken:
+            id = next(iter(self._taken))
+            if self._taken[id][-1].at + GIVEN_BACK_S > moment:
+                return
+            del self._taken[id]
 
     def rung(self, bell: Bell | None) -> None:
         """Note that another process has something for those behind a bell; without one, maybe for anyone."""
@@ -396,7 +432,7 @@ class Streams:
             Hand(stream, math.ceil(room * share)) for stream in streams if (room := stream.room(moment)) > 0
         )
         taken: list[tuple[Stream, Task, Promise]] = []
-        kept: list[Task] = []
+        kept: list[tuple[Task, str]] = []
         more = False
         if hands:
             for task, promise in tx.offers(address, ""):
@@ -407,16 +443,24 @@ class Streams:
                     continue
                 stream = deal(hands, promise.id, task.version, moment)
                 if stream is None:
-                    kept.append(task)
+                    kept.append((task, promise.id))
                 else:
                     taken.append((stream, task, promise))
-        for task in kept:
-            machine.process_offer(tx, task, tx.now + RENEW_MS - machine.OFFER_RETRY_MS)
+        for task, id in kept:
+            machine.process_offer(
+                tx, task, tx.now + self._patience_ms(id, address, moment) - machine.OFFER_RETRY_MS
+            )
         for stream, task, promise in taken:
             machine.process_offer(tx, task, tx.now)
             frame = framed(execute_message(task, promise))
             self._offers.append((stream, promise.id, task.version, address, frame))
         return more
+
+    def _patience_ms(self, id: str, address: str, moment: float) -> int:
+        """Return how long nobody is to be offered a task that all who could take it have been sent."""
+        ends = [offer.until for stream in self._at[address] if (offer := stream.offers.get(id))]
+        left = math.ceil((min(ends, default=moment) - moment) * 1_000)
+        return max(1, min(left, RENEW_MS))
 
     def _deal_words(self, tx: Transaction, address: str) -> bool:
         """Take word of settled promises for the first stream with space. Return whether that ran out."""

@@ -9,21 +9,33 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Protocol
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hitl_cli.engine.doorbell import POLL_S, Bell, Ringer
 from hitl_cli.engine.errors import EngineError
+from hitl_cli.engine.server import Decoded, reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from hitl_cli.engine.server import Decoded, Extra, Server, Subscriber, Turn
+    from msgspec import Struct
+
+    from hitl_cli.engine.records import Answer
+    from hitl_cli.engine.server import Extra, Server, Subscriber, Turn
 
 logger = logging.getLogger(__name__)
 
+WORTH_SAYING_MS = 60_000
+"""How far a clock must be behind the file before a person is told."""
+
 RETRY_S = 1.0
 """How long to wait before looking for messages again after the file failed."""
+
+
+WORTH_SAYING_MS = 60_000
+"""How far a clock must be behind the file before a person is told."""
 
 
 class Outlet(Protocol):
@@ -55,12 +67,12 @@ class Turns:
     def __init__(self, path: Path, clock: Callable[[], int], outlet: Outlet, server: Server) -> None:
         """Take turns of a server for an outlet. Raises StorageFailed if the file can only be read."""
         self.server = server
-        self.server.turn([])
+        begun = self.server.turn([])
         self.ringer = Ringer(path)
         self._path = path
         self._clock = clock
         self._outlet = outlet
-        self._queue: list[tuple[str | bytes | Decoded, asyncio.Future[bytes]]] = []
+        self._queue: list[tuple[str | bytes | Decoded, asyncio.Future[Any], bool]] = []
         self._bells: dict[tuple[str, str], Bell] = {}
         self._poll_s = POLL_S
         self._asked = False
@@ -69,11 +81,25 @@ class Turns:
         self._failed = False
         self._seen = -1
         self._closed = False
+        self._ahead_ms = 0
+        self._ahead_said = False
+        self._note_time(begun.now)
+
+    def now(self) -> int:
+        """Return the present in ms since the epoch, as the file has it."""
+        return self._clock() + self._ahead_ms
 
     def ask(self, request: str | bytes | Decoded) -> asyncio.Future[bytes]:
         """Return what will be the answer, once it is on disk. It raises EngineError if the file fails."""
-        answered: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._queue.append((request, answered))
+        return self._ask(request, encoded=True)
+
+    def ask_typed(self, kind: str, data: Struct) -> asyncio.Future[Answer]:
+        """Return what will be the answer to a caller in this process, who wants no JSON. Raises likewise."""
+        return self._ask(Decoded(kind, "", data), encoded=False)
+
+    def _ask(self, request: str | bytes | Decoded, *, encoded: bool) -> asyncio.Future[Any]:
+        answered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._queue.append((request, answered, encoded))
         self.soon()
         return answered
 
@@ -124,7 +150,7 @@ class Turns:
             self._seen = seen
             self._outlet.rung(None)
             self.soon()
-        elif min(self._due, self._outlet.due) <= self._clock() or self._failed:
+        elif min(self._due, self._outlet.due) <= self.now() or self._failed:
             self.soon()
         else:
             self._arm()
@@ -134,16 +160,17 @@ class Turns:
         if self._closed:
             return
         queue, self._queue = self._queue, []
-        requests = [request for request, _ in queue]
+        requests = [request for request, _, _ in queue]
         try:
             turn = self.server.turn(requests, self._outlet.subscribers(), self._outlet.also(requests))
         except EngineError as error:
             self._fail(queue, error)
             return
         self._failed = False
-        for (_, answered), reply in zip(queue, turn.answers, strict=True):
+        self._note_time(turn.now)
+        for (_, answered, encoded), request, answer in zip(queue, turn.requests, turn.decided, strict=True):
             if not answered.done():
-                answered.set_result(reply)
+                answered.set_result(reply(request, answer) if encoded else answer)
         self._outlet.deliver(turn)
         self.ringer.ring(
             self._outlet.others(turn.offered), watchers=turn.settled, everyone=turn.sooner, but=self._bells
@@ -151,14 +178,28 @@ class Turns:
         self._due = turn.due
         self._arm()
 
+    def _note_time(self, now: int) -> None:
+        """Go by the file's time where the clock is behind it, and say so once."""
+        self._ahead_ms = max(now - self._clock(), 0)
+        if self._ahead_ms < WORTH_SAYING_MS:
+            self._ahead_said = False
+        elif not self._ahead_said:
+            self._ahead_said = True
+            logger.warning(
+                "this computer's clock is %s behind the time that %s has come to: that time goes on, and"
+                " durations hold; dates are ahead until the clock has caught up",
+                timedelta(seconds=self._ahead_ms // 1_000),
+                self._path,
+            )
+
     def _fail(
-        self, queue: Sequence[tuple[str | bytes | Decoded, asyncio.Future[bytes]]], error: EngineError
+        self, queue: Sequence[tuple[str | bytes | Decoded, asyncio.Future[Any], bool]], error: EngineError
     ) -> None:
         """Answer the requests with the failure, say it once, and look again in a while."""
         if not self._failed:
             logger.warning("%s", error)
         self._failed = True
-        for _, answered in queue:
+        for _, answered, _ in queue:
             if not answered.done():
                 answered.set_exception(error)
         self._arm(RETRY_S)
@@ -169,6 +210,6 @@ class Turns:
             return
         if self._timer is not None:
             self._timer.cancel()
-        left_s = (min(self._due, self._outlet.due) - self._clock()) / 1_000
+        left_s = (min(self._due, self._outlet.due) - self.now()) / 1_000
         delay_s = max(at_least_s, min(left_s, self._poll_s), 0.0)
         self._timer = asyncio.get_running_loop().call_later(delay_s, self._look)
