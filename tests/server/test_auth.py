@@ -44,7 +44,7 @@ ADMIN = {"role": "Admin"}
 @pytest.fixture
 def guarded(serve: Callable[..., Served], tmp_path: Path) -> Served:
     """A server that wants tokens."""
-    return serve("--auth-key", str(public(tmp_path)))
+    return serve("--auth-publickey", str(public(tmp_path)))
 
 
 def ask(
@@ -128,7 +128,7 @@ def test_a_token_is_bound_to_the_ids_that_begin_with_its_prefix(guarded: Served)
 
 
 def test_issuer_and_audience_are_checked(serve: Callable[..., Served], tmp_path: Path) -> None:
-    served = serve("--auth-key", str(public(tmp_path)), "--auth-issuer", "us", "--auth-audience", "here")
+    served = serve("--auth-publickey", str(public(tmp_path)), "--auth-iss", "us", "--auth-aud", "here")
     get = {"id": "p"}
     good = {**ADMIN, "iss": "us", "aud": ["there", "here"]}
     assert ask(served, "promise.get", get, token(good)) == 404
@@ -179,5 +179,5 @@ def test_the_sdks_own_client_and_our_commands_send_their_token(hitl: Hitl, guard
 def test_with_authentication_another_address_may_be_listened_at(
     serve: Callable[..., Served], tmp_path: Path
 ) -> None:
-    served = serve("--auth-key", str(public(tmp_path)), "--host", "0.0.0.0")
+    served = serve("--auth-publickey", str(public(tmp_path)), "--host", "0.0.0.0")
     assert served.raw("GET", "/health", None, {"Host": "example.org"})[0] == 200

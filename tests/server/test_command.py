@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
 def test_without_authentication_only_this_machine_is_listened_to(hitl: Hitl, host: str) -> None:
-    assert "--auth-key" in hitl.fails(2, "server", "--port", "0", "--host", host)
+    assert "--auth-publickey" in hitl.fails(2, "server", "--port", "0", "--host", host)
 
 
 def test_a_port_that_is_in_use_is_named(hitl: Hitl) -> None:
@@ -36,8 +36,8 @@ def test_a_file_that_cannot_be_used_is_named(hitl: Hitl, tmp_path: Path) -> None
     "args",
     [
         ("-S", "http://127.0.0.1:1"),
-        ("--auth-issuer", "someone"),
-        ("--auth-key", "absent.pem"),
+        ("--auth-iss", "someone"),
+        ("--auth-publickey", "absent.pem"),
         ("--push-to", "nothing"),
         ("--port", "70000"),
     ],

@@ -156,8 +156,10 @@ anything = st.recursive(
     max_leaves=12,
 )
 names = st.sampled_from(
-    ["id", "timeoutAt", "param", "tags", "state", "value", "awaited", "awaiter", "address", "version", "pid"]
-    + ["ttl", "action", "actions", "tasks", "limit", "cursor", "cron", "promiseId", "promiseTimeout", "data"]
+    [
+        *("id", "timeoutAt", "param", "tags", "state", "value", "awaited", "awaiter", "address", "version"),
+        *("pid", "ttl", "action", "actions", "tasks", "limit", "cursor", "cron", "promiseId", "data"),
+    ]
 )
 plausible = st.sampled_from(
     [
