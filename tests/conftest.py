@@ -165,9 +165,7 @@ class Hitl:
 
     def worker_unready(self, *args: str, env: Mapping[str, str] | None = None) -> WorkerProcess:
         """Start a worker and do not wait."""
-        started = WorkerProcess(
-            [*self.command, "worker", *args], {**self.env, **(env or {})}, self.folder
-        )
+        started = WorkerProcess([*self.command, "worker", *args], {**self.env, **(env or {})}, self.folder)
         self.workers.append(started)
         return started
 

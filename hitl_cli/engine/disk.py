@@ -72,7 +72,9 @@ class Place:
                 f" Stop what uses them, then remove {self._log} and the file that ends in -shm."
             )
             raise FileMoved(message, another=False)
-        raise FileMoved(f"{self._file} was replaced by another file while it was in use. Try again.", another=True)
+        raise FileMoved(
+            f"{self._file} was replaced by another file while it was in use. Try again.", another=True
+        )
 
 
 def look(path: str) -> os.stat_result | None:

@@ -138,7 +138,9 @@ class Storm:
             self._hear(command)
         env = {STEPS_LOG: str(self.hitl.folder / "steps.log")}
         while len(self._workers) < WORKERS:
-            self._workers.append(start(work_quietly, self.hitl.folder, self.hitl.database, STEPS, LEASE_MS, env))
+            self._workers.append(
+                start(work_quietly, self.hitl.folder, self.hitl.database, STEPS, LEASE_MS, env)
+            )
         if self._server is None:
             out, err = (self.hitl.folder / f"server.{name}" for name in ("out", "err"))
             self._server = start(run_command, self.hitl.env, out, err, "server", "--port", str(self.port))
