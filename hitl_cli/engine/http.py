@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import msgspec
-from aiohttp import ClientPayloadError, web
+from aiohttp import ClientPayloadError, HttpVersion11, web
 from msgspec import Struct
+from multidict import CIMultiDict
 
 from hitl_cli.engine import machine
 from hitl_cli.engine.auth import Verifier, refusal
@@ -67,17 +68,7 @@ COUNT_S = 5.0
 """How often at most what waits is counted, however often /metrics is asked for."""
 
 JSON = "application/json"
-
-
-class _Head(Struct, frozen=True):
-    status: int
-
-
-class _Answered(Struct, frozen=True):
-    head: _Head
-
-
-_status = msgspec.json.Decoder(_Answered)
+ANSWERED = CIMultiDict({"Content-Type": JSON})
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -179,7 +170,7 @@ class HttpServer:
 
     def also(self, requests: Sequence[str | bytes | Decoded]) -> Extra | None:
         """Return what deals out messages, unless all that is asked is to read and nothing waits."""
-        now = self._clock()
+        now = self._turns.now()
         if (
             requests
             and not self._streams.waiting(now)
@@ -280,22 +271,19 @@ class HttpServer:
         except ClientPayloadError:
             return self._refuse(400, "the request's body is malformed", began)
         decoded = decode(body)
-        answer = await self._decide(decoded, self._refusal(request, body, decoded))
-        status = _status.decode(answer).head.status
-        self._metrics.request(decoded.kind, status, time.perf_counter() - began)
-        return web.Response(body=answer, status=status, content_type=JSON)
+        answer = self._refusal(request, body, decoded) or await self._decide(decoded)
+        self._metrics.request(decoded.kind, answer.status, time.perf_counter() - began)
+        return web.Response(body=reply(decoded, answer), status=answer.status, headers=ANSWERED)
 
-    async def _decide(self, decoded: Decoded, refused: Answer | None) -> bytes:
-        if refused is not None:
-            return reply(decoded, refused)
+    async def _decide(self, decoded: Decoded) -> Answer:
         if isinstance(decoded.data, TaskAcquire):
             self._streams.acquired(decoded.data.id)
         elif isinstance(decoded.data, TaskRelease):
             self._streams.released(decoded.data.id, decoded.data.version)
         try:
-            return await self._turns.ask(decoded)
+            return await self._turns.decide(decoded)
         except EngineError as error:
-            return reply(decoded, machine.refuse(503, str(error)))
+            return machine.refuse(503, str(error))
 
     def _refusal(self, request: BaseRequest, body: bytes, decoded: Decoded) -> Answer | None:
         """Return why a request is refused without a turn. The token is in its head, or in the HTTP header."""
@@ -328,6 +316,8 @@ class HttpServer:
             return plain(
                 400, f"a group and an id are 1 to {NAME_MAX} printable characters, without '/' and '@'"
             )
+        if request.version < HttpVersion11:
+            return plain(505, "a stream takes HTTP/1.1")
         if len(self._streams) >= STREAMS_MAX:
             return plain(503, f"there are {STREAMS_MAX} streams already")
         if self._stop.is_set():

@@ -34,10 +34,6 @@ RETRY_S = 1.0
 """How long to wait before looking for messages again after the file failed."""
 
 
-WORTH_SAYING_MS = 60_000
-"""How far a clock must be behind the file before a person is told."""
-
-
 class Outlet(Protocol):
     """Where the messages of a process go."""
 
@@ -92,6 +88,10 @@ class Turns:
     def ask(self, request: str | bytes | Decoded) -> asyncio.Future[bytes]:
         """Return what will be the answer, once it is on disk. It raises EngineError if the file fails."""
         return self._ask(request, encoded=True)
+
+    def decide(self, request: Decoded) -> asyncio.Future[Answer]:
+        """Return what will be the answer to a decoded request, not encoded yet. Raises likewise."""
+        return self._ask(request, encoded=False)
 
     def ask_typed(self, kind: str, data: Struct) -> asyncio.Future[Answer]:
         """Return what will be the answer to a caller in this process, who wants no JSON. Raises likewise."""
