@@ -137,6 +137,7 @@ class Worker:
             pid=self._pid,
             room=self._room,
             wants=self._wants,
+            lease_ms=options.lease_ms,
         )
         self._link.source.recv(self._note_message)
         self._resonate = Registering(

@@ -22,7 +22,7 @@ from hitl_cli.engine import disk, search
 from hitl_cli.engine.errors import FileUnusable, StorageFailed
 from hitl_cli.engine.instants import Instant, following
 from hitl_cli.engine.log import Log
-from hitl_cli.engine.records import Promise, Schedule, Task
+from hitl_cli.engine.records import Promise, Schedule, Standing, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -61,18 +61,23 @@ SETTLE_PROMISE = "UPDATE promises SET state = ?, value = ?, settled_at = ? WHERE
 CREATED_BY = f"SELECT {PROMISE} FROM promises p WHERE owner = ? ORDER BY seq"
 
 TASK_BY_ID = f"SELECT {TASK}, {PROMISE} FROM promises p JOIN tasks t ON t.seq = p.seq WHERE p.id = ?"
-TASK_BY_SEQ = f"SELECT {TASK}, {PROMISE} FROM promises p JOIN tasks t ON t.seq = p.seq WHERE p.seq = ?"
+STANDING = f"SELECT {TASK}, p.state, p.timeout_at FROM promises p JOIN tasks t ON t.seq = p.seq"
+STANDING_BY_ID = f"{STANDING} WHERE p.id = ?"
+STANDING_BY_SEQ = f"{STANDING} WHERE p.seq = ?"
 INSERT_TASK = "INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 UPDATE_TASK = (
     "UPDATE tasks SET state = ?, version = ?, address = ?, pid = ?, ttl = ?, due = ?, resumes = ?"
     " WHERE seq = ?"
 )
+PUT_OFF_TASK = "UPDATE tasks SET due = ? WHERE seq = ?"
+COUNT_RESUME = "UPDATE tasks SET resumes = resumes + 1 WHERE seq = ?"
 FULFILL_TASK = (
     "UPDATE tasks SET state = 'fulfilled', pid = NULL, ttl = NULL, due = NULL, resumes = 0 WHERE seq = ?"
 )
 
 ADD_CALLBACK = "INSERT OR IGNORE INTO callbacks VALUES (?, ?)"
 TAKE_CALLBACKS = "DELETE FROM callbacks WHERE awaited = ? RETURNING awaiter"
+LISTENED = "SELECT EXISTS (SELECT 1 FROM listeners)"
 ADD_LISTENER = "INSERT OR IGNORE INTO listeners VALUES (?, ?)"
 TAKE_LISTENERS = "DELETE FROM listeners WHERE promise = ? RETURNING address"
 ADD_UNBLOCK = "INSERT OR IGNORE INTO unblocks (address, promise) VALUES (?, ?)"
@@ -117,6 +122,10 @@ OFFER_AT = (
     "UPDATE tasks SET due = ? WHERE state = 'pending' AND version = ?"
     " AND seq = (SELECT seq FROM promises WHERE id = ?)"
 )
+WAITING_COUNTS = (
+    "SELECT (SELECT count(*) FROM promises WHERE state = 'pending' AND open = 1),"
+    " (SELECT count(*) FROM tasks WHERE state = 'pending')"
+)
 PUSH = "address >= 'http' AND address < 'httq'"
 """What an http(s):// address is, and no poll:// one."""
 
@@ -128,6 +137,10 @@ PUSH_ADDRESSES = (
 NEXT_PUSH = (
     f"SELECT min(due) FROM (SELECT min(due) AS due FROM tasks WHERE state = 'pending' AND {PUSH} AND due > ?1"
     f" UNION ALL SELECT min(due) FROM unblocks WHERE {PUSH} AND due > ?1)"
+)
+WAITING_AT = (
+    "SELECT (SELECT min(due) FROM tasks WHERE state = 'pending' AND address = ?),"
+    " (SELECT min(due) FROM unblocks WHERE address = ?)"
 )
 NEXT_OFFER = "SELECT min(due) FROM tasks WHERE state = 'pending' AND address = ? AND due > ?"
 NEXT_DUE = (
@@ -208,6 +221,14 @@ class Store:
         except sqlite3.Error as error:
             raise StorageFailed(explain(error, self.path)) from error
 
+    def waiting_counts(self) -> tuple[int, int]:
+        """Return how many promises wait for the outside and how many tasks are on offer. Raises StorageFailed."""
+        try:
+            promises, tasks = self._db.execute(WAITING_COUNTS).fetchone()
+        except sqlite3.Error as error:
+            raise StorageFailed(explain(error, self.path)) from error
+        return int(promises), int(tasks)
+
     @contextmanager
     def transaction(
         self, clock: Callable[[], int], *, write: bool, exact: bool = False
@@ -258,6 +279,8 @@ class Transaction:
         self._last = Instant(*db.execute("SELECT now, slow_from, slow_wall FROM clock").fetchone())
         self._instant = Instant(clock()) if exact else following(self._last, clock())
         self.now = self._instant.now
+        self._listened: bool | None = None
+        """Whether anybody listens for anything, once that was looked up: mostly nobody does."""
         self.offered: set[str] = set()
         """Addresses that have something new to fetch."""
         self.settled = False
@@ -344,10 +367,15 @@ class Transaction:
         row = self._db.execute(TASK_BY_ID, (id,)).fetchone()
         return None if row is None else pair(row)
 
-    def task_by_seq(self, seq: int) -> tuple[Task, Promise] | None:
-        """Return the task of the promise with this seq, and the promise."""
-        row = self._db.execute(TASK_BY_SEQ, (seq,)).fetchone()
-        return None if row is None else pair(row)
+    def standing(self, id: str) -> tuple[Task, Standing] | None:
+        """Return the task with this id, and how its promise stands."""
+        row = self._db.execute(STANDING_BY_ID, (id,)).fetchone()
+        return None if row is None else (Task(*row[:TASK_COLUMNS]), Standing(*row[TASK_COLUMNS:]))
+
+    def standing_by_seq(self, seq: int) -> tuple[Task, Standing] | None:
+        """Return the task of the promise with this seq, and how the promise stands."""
+        row = self._db.execute(STANDING_BY_SEQ, (seq,)).fetchone()
+        return None if row is None else (Task(*row[:TASK_COLUMNS]), Standing(*row[TASK_COLUMNS:]))
 
     def insert_task(self, task: Task) -> None:
         """Insert the task of a promise that was just inserted."""
@@ -361,6 +389,14 @@ class Transaction:
         self._change(UPDATE_TASK, (*columns, seq))
         if task.state == "pending" and task.due is not None and task.due <= self.now:
             self.offered.add(task.address)
+
+    def put_off_task(self, seq: int, due: int) -> None:
+        """Move the instant at which a task is offered next, or its lease lapses."""
+        self._change(PUT_OFF_TASK, (due, seq))
+
+    def count_resume(self, seq: int) -> None:
+        """Count one more awaited promise that has settled."""
+        self._change(COUNT_RESUME, (seq,))
 
     def fulfill_task(self, seq: int) -> None:
         """End the task of the promise with this seq, if it has one."""
@@ -404,9 +440,14 @@ class Transaction:
     def add_listener(self, promise: int, address: str) -> None:
         """Record that an address wants to hear of a promise."""
         self._change(ADD_LISTENER, (promise, address))
+        self._listened = True
 
     def notify_listeners(self, promise: int) -> None:
         """Leave a message for every address that wants to hear of the promise, and forget them."""
+        if self._listened is None:
+            self._listened = bool(self._db.execute(LISTENED).fetchone()[0])
+        if not self._listened:
+            return
         for (address,) in self._change(TAKE_LISTENERS, (promise,)).fetchall():
             self._change(ADD_UNBLOCK, (address, promise))
             self.offered.add(address)
@@ -431,6 +472,11 @@ class Transaction:
         return int(self._db.execute(NEXT_DUE).fetchone()[0])
 
     # Messages
+
+    def waiting_at(self, address: str) -> tuple[int | None, int | None]:
+        """Return since or from when a task, and word of a promise, wait for the address."""
+        offer_at, word_at = self._db.execute(WAITING_AT, (address, address)).fetchone()
+        return offer_at, word_at
 
     def offers(self, address: str, taker: str) -> Iterator[tuple[Task, Promise]]:
         """Yield the tasks on offer to the address, the longest waiting first, without those refused."""

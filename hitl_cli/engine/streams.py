@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.engine.doorbell import Bell
     from hitl_cli.engine.records import Promise, Task
+    from hitl_cli.engine.server import Turn
     from hitl_cli.engine.store import Transaction
     from hitl_cli.engine.turns import Turns
 
@@ -319,7 +320,11 @@ class Streams:
 
     def waiting(self, now: int) -> bool:
         """Whether the next turn has something to do here, whatever it is asked."""
-        return bool(self._dirty or self._again or self._drop or self._resend) or self.due <= now
+        return bool(self._dirty) or self.writing() or self.due <= now
+
+    def writing(self) -> bool:
+        """Whether there is something that the next turn must write."""
+        return bool(self._again or self._drop or self._resend)
 
     # One turn
 
@@ -342,12 +347,10 @@ class Streams:
         for address in addresses:
             self._look(tx, address, moment)
 
-    def commit(self, offered: set[str]) -> tuple[int, int]:
+    def commit(self, turn: Turn) -> tuple[int, int]:
         """Send what the turn took, now that it is on disk. Return how many offers and how many words."""
         if not self._ran:
-            self._dirty.update(offered & self._at.keys())
-            if self._dirty:
-                self._turns().soon()
+            self._put_off(turn)
             return 0, 0
         self._ran = False
         for _ in range(self._written_back):
@@ -372,6 +375,16 @@ class Streams:
         sent = len(self._offers), len(self._words)
         self._offers, self._words, self._looked = [], [], {}
         return sent
+
+    def _put_off(self, turn: Turn) -> None:
+        """Look in a later turn for what this one offered, because it handed out nothing."""
+        offered = turn.offered & self._at.keys()
+        self._dirty.update(offered)
+        if self.due <= turn.now:
+            self._dirty.update(self._at)
+            self.due = FAR
+        if offered:
+            self._turns().soon()
 
     def _send(self, moment: float) -> None:
         frames: dict[Stream, list[bytes]] = {}
