@@ -181,6 +181,7 @@ class Server:
         self.store = Store(path)
         self._clock = clock
         self._trace = trace
+        self._left = False
 
     def close(self) -> None:
         """Close the file."""
@@ -198,22 +199,17 @@ class Server:
         the file that is at the path now.
         """
         decoded = [raw if isinstance(raw, Decoded) else decode(raw) for raw in requests]
+        if self._left:
+            # A file that is not there is not created: it may be on a disk that is away at the moment.
+            self.store = Store(self.store.path, create=False)
+            self._left = False
         try:
             return self._decide(decoded, list(subscribers), extra)
-        except FileMoved:
-            self._open_again()
+        except FileMoved as moved:
+            if moved.another:
+                self._left = True
+                self.store.leave()
             raise
-
-    def _open_again(self) -> None:
-        """Open what is at the path now, if anything is. Raises FileUnusable.
-
-        The file is not created: it may be on a disk that is not there at the moment.
-        """
-        if not self.store.path.exists():
-            return
-        store = Store(self.store.path, create=False)
-        self.store.close()
-        self.store = store
 
     def _decide(
         self, requests: Sequence[Decoded], subscribers: Sequence[Subscriber], extra: Extra | None

@@ -37,8 +37,12 @@ LOCK_WAIT_S = 20.0
 that is suspended or very busy."""
 
 LOCK_LOOK_S = 0.001
-"""How long to leave a lock alone before trying again. SQLite's own waiting backs off to 100 ms, and
-whoever has backed off that far gets no turn while others do."""
+"""How long to leave a lock alone before trying again, at first."""
+
+LOCK_LOOK_GROWTH = 1.3
+LOCK_LOOK_MAX_S = 0.05
+"""The same, at last: dozens that look more often leave no time to the one that has the lock. SQLite's
+own waiting backs off to 100 ms, and whoever has backed off that far gets no turn while others do."""
 
 PRIMARY_CODE = 0xFF
 """The part of SQLite's extended result codes that names the kind of error."""
@@ -167,7 +171,7 @@ class Store:
         with unusable(path):
             if create:
                 create_private(path)
-            path.stat()  # SQLite would create it, readable to others
+            path.stat()  # SQLite would create it, and readable to others
             self._db = sqlite3.connect(
                 path,
                 timeout=LOCK_WAIT_S,
@@ -191,12 +195,11 @@ class Store:
         self._db.execute("COMMIT")
         self._db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, False)
         self._db.execute("PRAGMA synchronous = FULL")
-        self._db.execute("PRAGMA fullfsync = ON")  # on macOS, only this reaches the disk
-        mode = waiting(
-            lambda: self._db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-        )  # SQLite never waits
+        self._db.execute("PRAGMA fullfsync = ON")  # on macOS, nothing less reaches the disk
+        # SQLite does not wait for this.
+        mode = waiting(lambda: self._db.execute("PRAGMA journal_mode = WAL").fetchone()[0])
         if mode != "wal":
-            raise FileUnusable(f"{self.path} cannot be shared by processes there. Use a local disk.")
+            raise FileUnusable(f"{self.path} is where processes cannot share a file. Use a local disk.")
         self._db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         self._log = Log(self._db, str(self.path))
         migrate(self._db, self.path)
@@ -213,16 +216,22 @@ class Store:
         """Close the connection."""
         self._db.close()
 
+    def leave(self) -> None:
+        """Close a file that is not at its path any more, after saving what its log has, if that is gone."""
+        with contextlib.suppress(sqlite3.Error):
+            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        self._db.close()
+
     def data_version(self) -> int:
         """Return a number that changes when another connection commits. Raises StorageFailed."""
+        self._place.log_bytes()
         try:
-            self._place.log_bytes()
             return int(self._db.execute("PRAGMA data_version").fetchone()[0])
         except sqlite3.Error as error:
             raise StorageFailed(explain(error, self.path)) from error
 
     def waiting_counts(self) -> tuple[int, int]:
-        """Return how many promises wait for the outside and how many tasks are on offer. Raises StorageFailed."""
+        """Return how many promises wait for the outside, and tasks on offer. Raises StorageFailed."""
         try:
             promises, tasks = self._db.execute(WAITING_COUNTS).fetchone()
         except sqlite3.Error as error:
@@ -294,10 +303,8 @@ class Transaction:
 
     def remember_now(self) -> None:
         """Record the instant, so that no process ever answers at an earlier one."""
-        if self._exact:
-            return
         fell_behind = self._write and self._instant.slow_wall not in (None, self._last.slow_wall)
-        if (self._written or fell_behind) and self._instant != self._last:
+        if (self._written or fell_behind) and self._instant != self._last and not self._exact:
             self._db.execute(
                 "UPDATE clock SET now = ?, slow_from = ?, slow_wall = ?",
                 msgspec.structs.astuple(self._instant),
@@ -596,13 +603,15 @@ def refuse_foreign(db: sqlite3.Connection, path: Path) -> None:
 def waiting[T](action: Callable[[], T]) -> T:
     """Do what another process may hold up for a moment, as soon as it no longer does."""
     end = time.monotonic() + LOCK_WAIT_S
+    pause_s = LOCK_LOOK_S
     while True:
         try:
             return action()
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & PRIMARY_CODE != sqlite3.SQLITE_BUSY or time.monotonic() > end:
                 raise
-        time.sleep(LOCK_LOOK_S)
+        time.sleep(pause_s)
+        pause_s = min(pause_s * LOCK_LOOK_GROWTH, LOCK_LOOK_MAX_S)
 
 
 def migrations() -> list[Path]:

@@ -164,8 +164,14 @@ class Stream:
         self._spoke = True
         return self._written
 
+    def end_if_closing(self) -> None:
+        """End a connection whose reader has closed its side: it takes nothing, not even what is left here."""
+        if self._transport.is_closing():
+            self._transport.abort()
+
     def keep_alive(self) -> None:
         """Send a comment, if nothing was sent since the last call."""
+        self.end_if_closing()
         if (
             not self._spoke
             and not self._transport.is_closing()
@@ -406,9 +412,9 @@ class Streams:
         streams = self._at[address]
         peers = self._peers(streams[0].group) if address == streams[0].addresses[0] else 0
         more = self._deal_offers(tx, address, moment, peers)
-        more = self._deal_words(tx, address) or more
+        blocked = self._deal_words(tx, address)
         dues = [due for due in (tx.next_offer(address), tx.next_unblock(address)) if due is not None]
-        starved = not any(stream.room(moment) for stream in streams) or (more and peers > 0)
+        starved = blocked or (more and peers > 0) or not any(stream.room(moment) for stream in streams)
         self._looked[address] = (min(dues, default=FAR), starved, more and not starved)
 
     def _peers(self, group: str) -> int:
@@ -457,27 +463,25 @@ class Streams:
         return max(1, min(left, RENEW_MS))
 
     def _deal_words(self, tx: Transaction, address: str) -> bool:
-        """Take word of settled promises for the first stream with space. Return whether there may be more."""
+        """Take word of settled promises for the first stream with space. Return whether that ran out."""
         space = {stream: stream.space() for stream in self._at[address]}
         found: list[int] = []
-        more = False
+        blocked = False
         for promise in tx.unblocks(address):
-            if len(found) >= LOOK_LIMIT:
-                more = True
-                break
             key = (address, promise.seq)
-            able = [stream for stream, left in space.items() if left > 0 and key not in stream.words]
-            if not able and not any(key in stream.words for stream in space):
-                more = True
+            without = [stream for stream in space if key not in stream.words]
+            taker = next((stream for stream in without if space[stream] > 0), None)
+            blocked = len(found) >= LOOK_LIMIT or (taker is None and bool(without))
+            if blocked:
                 break
             found.append(promise.seq)
-            if able:
+            if taker is not None:
                 frame = framed(unblock_message(promise))
-                space[able[0]] -= len(frame)
-                self._words.append((able[0], address, promise.seq, frame))
+                space[taker] -= len(frame)
+                self._words.append((taker, address, promise.seq, frame))
         for seq in found:
             tx.keep_unblock(address, seq, tx.now + RENEW_MS)
-        return more
+        return blocked
 
     # Between the turns
 
@@ -487,6 +491,8 @@ class Streams:
         self._feeding = False
         for address, since in list(self._starved.items()):
             streams = self._at.get(address, ())
+            for stream in streams:
+                stream.end_if_closing()
             if moment - since >= SHARE_PAUSE_S and any(stream.room(moment) for stream in streams):
                 del self._starved[address]
                 self._dirty.add(address)
