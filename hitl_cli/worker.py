@@ -219,7 +219,7 @@ class Worker:
     def _contained[T](
         self, loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, T], **options: Any
     ) -> asyncio.Task[T]:
-        """Return a task in which sys.exit() ends the run that called it, as an error would, and nothing else."""
+        """Return a task in which sys.exit() ends the run that calls it, as an error does, and no more."""
 
         async def run() -> T:
             try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sqlite3
 import stat
 import sys
@@ -660,6 +661,14 @@ def unusable(path: Path) -> Iterator[None]:
         raise FileUnusable(explain(error, path)) from error
 
 
+def has_room(path: Path) -> bool:
+    """Whether the disk that holds the file has any room left."""
+    try:
+        return shutil.disk_usage(path.parent).free > 0
+    except OSError:
+        return True
+
+
 def explain(error: Exception, path: Path) -> str:
     """Return one sentence on what is wrong with the file and what to do."""
     text = str(error)
@@ -676,7 +685,7 @@ def explain(error: Exception, path: Path) -> str:
         return f"{path} is not a database. Name another file; this one was not touched."
     if "malformed" in text:
         return f"{path} is damaged ({text}). Restore it from a backup."
-    if "full" in text:
+    if "full" in text or ("disk I/O" in text and not has_room(path)):
         return f"The disk that holds {path} is full. Free some space; nothing was changed."
     if "readonly" in text or "unable to open" in text:
         return f"{path} cannot be written. Name another file, or change the permissions of it and its folder."

@@ -13,7 +13,6 @@ import time
 import uuid
 from collections import defaultdict
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Mapping
     from multiprocessing.process import BaseProcess
+    from pathlib import Path
 
     from hitl_cli.embedded import EmbeddedClient
     from tests.conftest import Hitl
@@ -41,7 +41,10 @@ COMMANDS = 3
 IN_FLIGHT = 20
 """Runs at a time."""
 
-LEASE_MS = 500
+LEASE_MS = 3_000
+"""Longer than a busy machine stops a process that is not killed: whoever is stopped for longer than its
+lease may begin a step after another worker has recorded it, and no check could tell."""
+
 DECISION = "4"
 """The step of `before_and_after` that is a person's."""
 

@@ -16,7 +16,7 @@ from tests.apps.steps import STEPS_GATE, STEPS_LOG, read_lines
 from tests.conftest import wait_until
 from tests.recovery.processes import MovedClock, start, work
 from tests.recovery.test_races import blocking
-from tests.worker.watching import STEPS, begin, end_of, promise_of, result_of, waiting
+from tests.worker.watching import begin, end_of, promise_of, result_of, waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,8 +8,6 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from hitl_cli import inbox
 from hitl_cli.client import call
 from hitl_cli.embedded import EmbeddedClient
@@ -27,17 +25,19 @@ if TYPE_CHECKING:
     from multiprocessing.synchronize import Barrier, Event
     from pathlib import Path
 
+    import pytest
+
     from tests.conftest import Hitl
 
 CROWD = 64
-DECISIONS = 5
+DECISIONS = 3
 """Of each process in the crowd."""
 
-COMMITS = int(os.environ.get("HITL_LOG_COMMITS", "1200"))
+COMMITS = int(os.environ.get("HITL_LOG_COMMITS", "600"))
 """Of each writer; each writes some 40 kB to the log."""
 
 WRITERS = 2
-READERS = 4
+READERS = 3
 IMPATIENCE_S = 0.5
 
 
@@ -140,7 +140,7 @@ def read_much(database: Path, enough: Event) -> None:
     """Read page after page without a pause."""
     with EmbeddedClient(database) as client:
         while not enough.is_set():
-            call(client, "promise.search", state="resolved", limit=1_000)
+            call(client, "promise.search", state="resolved", limit=100)
 
 
 def test_the_log_stays_bounded_while_many_write_and_read_without_a_pause(hitl: Hitl) -> None:

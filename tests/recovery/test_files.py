@@ -1,4 +1,4 @@
-"""What happens to the file under running processes: a full disk, a lost permission, another file in its place."""
+"""The file under running processes: a full disk, a lost permission, another file in its place."""
 
 from __future__ import annotations
 
