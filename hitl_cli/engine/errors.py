@@ -13,3 +13,15 @@ class FileUnusable(EngineError):  # noqa: N818
 
 class StorageFailed(EngineError):  # noqa: N818
     """The file was open and an operation on it failed."""
+
+
+class FormatChanged(StorageFailed):
+    """A newer version upgraded the file while this process had it open, which can go on no more."""
+
+
+class BackupFailed(EngineError):  # noqa: N818
+    """The copy could not be made, or is not what it should be; nothing was left under its name."""
+
+
+class AlreadyThere(EngineError):  # noqa: N818
+    """A file has that name already; it was not touched."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from hitl_cli.engine.errors import FileUnusable, StorageFailed
+from hitl_cli.engine.errors import FileUnusable, FormatChanged, StorageFailed
 from hitl_cli.engine.records import Promise, Task
 
 if TYPE_CHECKING:
@@ -143,11 +143,14 @@ class Store:
         refuse_foreign(self._db, self.path)
         self._db.execute("COMMIT")
         self._db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, False)
+        # For a file that is being created; with it, `prune` can give space back while others work.
+        self._db.execute("PRAGMA auto_vacuum = INCREMENTAL")
         waiting(lambda: self._db.execute("PRAGMA journal_mode = WAL"))  # SQLite does not wait for this
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         self._db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         migrate(self._db, self.path)
+        self._format = len(migrations())
         self._db.execute("PRAGMA temp_store = MEMORY")
         self._db.execute(
             "CREATE TEMP TABLE refused (taker TEXT, seq INTEGER, PRIMARY KEY (taker, seq)) WITHOUT ROWID"
@@ -190,10 +193,52 @@ class Store:
         """Begin a transaction and read the clock, which is when a reader first meets a lock."""
         self._db.execute("BEGIN IMMEDIATE" if write else "BEGIN")
         try:
+            self._check_format()
             return Transaction(self._db, clock, write=write)
         except sqlite3.Error:
             self._db.execute("ROLLBACK")
             raise
+
+    def _check_format(self) -> None:
+        """Raise FormatChanged if a newer hitl upgraded the file while this process had it open.
+
+        Its rows may mean by now what this version knows nothing of. In a transaction the answer holds
+        until its end, and it costs 2 microseconds.
+        """
+        found = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if found != self._format:
+            raise FormatChanged(
+                f"{self.path} was upgraded by a newer hitl (format {found}; this process knows {self._format})."
+                " Nothing was changed: stop this process and start it again with the new version."
+            )
+
+    def space(self) -> tuple[int, int]:
+        """Return the file's size in bytes, log included, and how many of them hold nothing."""
+        try:
+            size, pages, free = (
+                int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
+                for name in ("page_size", "page_count", "freelist_count")
+            )
+        except sqlite3.Error as error:
+            raise StorageFailed(explain(error, self.path)) from error
+        return size * pages, size * free
+
+    def give_back(self, pages: int) -> None:
+        """Cut up to so many free pages off the file, in a transaction of its own. Raises StorageFailed.
+
+        Files that were created by an early version cannot do this, and stay as large as they were.
+        """
+        try:
+            waiting(lambda: self._db.execute(f"PRAGMA incremental_vacuum({int(pages)})").fetchall())
+        except sqlite3.Error as error:
+            raise StorageFailed(explain(error, self.path)) from error
+
+    def checkpoint(self) -> None:
+        """Copy the log into the file as far as no reader needs it, so that the file shrinks now."""
+        try:
+            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except sqlite3.Error as error:
+            raise StorageFailed(explain(error, self.path)) from error
 
 
 class Transaction:
@@ -214,6 +259,10 @@ class Transaction:
         if not self._write:
             raise NeedsWriting
         self._written = True
+        return self._db.execute(sql, values)
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+        """Run a statement of the upkeep's own (`prune`), which is no part of the protocol."""
         return self._db.execute(sql, values)
 
     def remember_now(self) -> None:
@@ -452,6 +501,29 @@ def refuse_foreign(db: sqlite3.Connection, path: Path) -> None:
         raise FileUnusable(f"{path} is a database of another program, not hitl's. Name another file.")
     if version > len(migrations()):
         raise FileUnusable(f"{path} was written by a newer hitl (format {version}). Upgrade hitl to use it.")
+
+
+@contextmanager
+def opened_as_it_is(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a file that is there, and only to look: nothing is created, upgraded or changed.
+
+    Raises FileUnusable: no such file, no permission, another program's database, or a newer version's.
+    """
+    with unusable(path):
+        if not path.is_file():
+            raise FileUnusable(f"there is no file {path}.")
+        db = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=LOCK_WAIT_S, isolation_level=None
+        )
+        try:
+            log = path.with_name(path.name + "-wal")
+            db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, log.exists())
+            refuse_foreign(db, path)
+            db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, False)
+            db.execute("PRAGMA query_only = ON")
+            yield db
+        finally:
+            db.close()
 
 
 def waiting[T](action: Callable[[], T]) -> T:
