@@ -61,9 +61,15 @@ RULES: dict[str, tuple[type[Struct], Rule]] = {
     "task.halt": (records.TaskHalt, machine.task_halt),
     "task.continue": (records.TaskContinue, machine.task_continue),
     "task.search": (records.TaskSearch, machine.task_search),
+    "schedule.get": (records.ScheduleGet, machine.schedule_get),
+    "schedule.create": (records.ScheduleCreate, machine.schedule_create),
+    "schedule.delete": (records.ScheduleDelete, machine.schedule_delete),
+    "schedule.search": (records.ScheduleSearch, machine.schedule_search),
 }
 
-READS = frozenset({"promise.get", "promise.search", "task.get", "task.search"})
+READS = frozenset(
+    {"promise.get", "promise.search", "task.get", "task.search", "schedule.get", "schedule.search"}
+)
 """Kinds that usually write nothing, and so need not wait for another process's write."""
 
 UNDECODABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
@@ -223,11 +229,13 @@ def answer(tx: Transaction, request: Decoded) -> bytes:
 
 
 def fire_due(tx: Transaction) -> None:
-    """Take the steps that are due: deadlines first, then leases."""
+    """Take the steps that are due: deadlines first, then leases, then schedules."""
     for promise in tx.due_promises(FIRE_LIMIT):
         machine.process_promise_timeout(tx, promise, tx.now)
     for task, promise in tx.lapsed_leases(FIRE_LIMIT):
         machine.process_lease_timeout(tx, task, promise, tx.now)
+    for schedule in tx.due_schedules(FIRE_LIMIT):
+        machine.process_schedule(tx, schedule, tx.now)
 
 
 def hand_out(tx: Transaction, subscriber: Subscriber) -> Iterable[Delivery]:

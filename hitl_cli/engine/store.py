@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from hitl_cli.engine import search
 from hitl_cli.engine.errors import FileUnusable, FormatChanged, StorageFailed
-from hitl_cli.engine.records import Promise, Task
+from hitl_cli.engine.records import Promise, Schedule, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from hitl_cli.engine.records import PromiseSearch, PromiseState, TaskSearch
+    from hitl_cli.engine.records import PromiseSearch, PromiseState, ScheduleSearch, TaskSearch
 
 APPLICATION_ID = 0x6869746C
 """'hitl' in the file's header, by which a file of another program is told from ours."""
@@ -75,11 +76,19 @@ ADD_LISTENER = "INSERT OR IGNORE INTO listeners VALUES (?, ?)"
 TAKE_LISTENERS = "DELETE FROM listeners WHERE promise = ? RETURNING address"
 ADD_UNBLOCK = "INSERT OR IGNORE INTO unblocks VALUES (?, ?)"
 
-EXTERNAL = ("resonate:external", "true")
-ORIGIN = "resonate:origin"
+SCHEDULE = (
+    "s.id, s.cron, s.promise_id, s.promise_timeout, s.promise_param, s.promise_tags,"
+    " s.created_at, s.next_run_at, s.last_run_at, s.catch_up"
+)
+SCHEDULE_BY_ID = f"SELECT {SCHEDULE} FROM schedules s WHERE id = ?"
+PUT_SCHEDULE = "INSERT OR REPLACE INTO schedules VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
-DUE = "(p.state = 'pending' AND p.timeout_at <= ?)"
-"""A promise that its deadline has settled, though nobody has looked since."""
+TAG = "INSERT OR IGNORE INTO tags VALUES (?, ?, ?)"
+COUNT_TAGGED = "SELECT count(*) FROM (SELECT 1 FROM tags WHERE key = ? AND value = ? LIMIT ?)"
+OVERDUE = (
+    f"SELECT {PROMISE} FROM promises p INDEXED BY promises_pending"
+    " WHERE state = 'pending' AND timeout_at <= ?"
+)
 
 DUE_PROMISES = (
     f"SELECT {PROMISE} FROM promises p"
@@ -89,6 +98,7 @@ LAPSED_LEASES = (
     f"SELECT {TASK}, {PROMISE} FROM tasks t JOIN promises p ON p.seq = t.seq"
     " WHERE t.state = 'acquired' AND t.due <= ? ORDER BY t.due LIMIT ?"
 )
+DUE_SCHEDULES = f"SELECT {SCHEDULE} FROM schedules s WHERE next_run_at <= ? ORDER BY next_run_at LIMIT ?"
 OFFERS = (
     f"SELECT {TASK}, {PROMISE} FROM tasks t JOIN promises p ON p.seq = t.seq"
     " WHERE t.state = 'pending' AND t.address = ? AND t.due <= ?"
@@ -102,7 +112,8 @@ NEXT_OFFER = "SELECT min(due) FROM tasks WHERE state = 'pending' AND address = ?
 NEXT_DUE = (
     "SELECT min((SELECT coalesce(min(timeout_at), 9e18) FROM promises"
     " WHERE state = 'pending' AND external = 1),"
-    " (SELECT coalesce(min(due), 9e18) FROM tasks WHERE state = 'acquired'))"
+    " (SELECT coalesce(min(due), 9e18) FROM tasks WHERE state = 'acquired'),"
+    " (SELECT coalesce(min(next_run_at), 9e18) FROM schedules))"
 )
 
 
@@ -281,8 +292,8 @@ class Transaction:
         """Return what a promise's task created, in order."""
         return [Promise(*row) for row in self._db.execute(CREATED_BY, (owner,))]
 
-    def insert_promise(self, promise: Promise) -> Promise:
-        """Insert the promise and return it with its seq."""
+    def insert_promise(self, promise: Promise, tags: Mapping[str, str]) -> Promise:
+        """Insert the promise and return it with its seq; `tags` are its tags, to be found by."""
         row = self._change(
             INSERT_PROMISE,
             (
@@ -304,6 +315,9 @@ class Transaction:
         )
         self.settled |= promise.open or promise.root
         assert row.lastrowid is not None  # noqa: S101
+        for key, value in tags.items():
+            if search.is_indexed(key):
+                self._change(TAG, (key, value, row.lastrowid))
         return msgspec.structs.replace(promise, seq=row.lastrowid)
 
     def settle_promise(self, promise: Promise, state: PromiseState, value: str, at: int) -> Promise:
@@ -312,10 +326,17 @@ class Transaction:
         self.settled |= promise.external
         return msgspec.structs.replace(promise, state=state, value=value, settled_at=at)
 
+    def overdue(self, now: int) -> list[Promise]:
+        """Return the pending promises whose deadline has passed, internal ones too."""
+        return [Promise(*row) for row in self._db.execute(OVERDUE, (now,)).fetchall()]
+
     def search_promises(self, req: PromiseSearch, limit: int, now: int) -> list[Promise]:
         """Return up to `limit` promises that match, after the cursor, in the order asked for."""
-        sql, values = search_sql(req, now)
+        sql, values = search.promise_query(PROMISE, req, now, self._count_tagged)
         return [Promise(*row) for row in self._db.execute(sql, [*values, limit])]
+
+    def _count_tagged(self, key: str, value: str) -> int:
+        return int(self._db.execute(COUNT_TAGGED, (key, value, search.FEW + 1)).fetchone()[0])
 
     # The same: tasks
 
@@ -347,17 +368,29 @@ class Transaction:
         self._change(FULFILL_TASK, (seq,))
 
     def search_tasks(self, req: TaskSearch, limit: int, now: int) -> list[tuple[Task, Promise]]:
-        """Return up to `limit` tasks that match, after the cursor, in order of creation."""
-        sql = f"SELECT {TASK}, {PROMISE} FROM tasks t JOIN promises p ON p.seq = t.seq WHERE t.seq > ?"
-        values: list[Any] = [int(req.cursor or 0)]
-        if req.state == "fulfilled":
-            sql += f" AND (t.state = 'fulfilled' OR {DUE})"
-            values.append(now)
-        elif req.state is not None:
-            sql += f" AND t.state = ? AND NOT {DUE}"
-            values += [req.state, now]
-        rows = self._db.execute(f"{sql} ORDER BY t.seq LIMIT ?", [*values, limit])
-        return [pair(row) for row in rows]
+        """Return up to `limit` tasks that match, after the cursor, in the order asked for."""
+        sql, values = search.task_query(f"{TASK}, {PROMISE}", req, now)
+        return [pair(row) for row in self._db.execute(sql, [*values, limit])]
+
+    # The same: schedules
+
+    def schedule(self, id: str) -> Schedule | None:
+        """Return the schedule with this id."""
+        row = self._db.execute(SCHEDULE_BY_ID, (id,)).fetchone()
+        return None if row is None else Schedule(*row)
+
+    def put_schedule(self, schedule: Schedule) -> None:
+        """Write the schedule, a new one or one that was there."""
+        self._change(PUT_SCHEDULE, msgspec.structs.astuple(schedule))
+
+    def delete_schedule(self, id: str) -> None:
+        """Delete the schedule."""
+        self._change("DELETE FROM schedules WHERE id = ?", (id,))
+
+    def search_schedules(self, req: ScheduleSearch, limit: int) -> list[Schedule]:
+        """Return up to `limit` schedules that match, after the cursor, in the order of their ids."""
+        sql, values = search.schedule_query(SCHEDULE, req)
+        return [Schedule(*row) for row in self._db.execute(sql, [*values, limit])]
 
     # The same: who waits
 
@@ -390,8 +423,12 @@ class Transaction:
         rows = self._db.execute(LAPSED_LEASES, (self.now, limit))
         return [pair(row) for row in rows]
 
+    def due_schedules(self, limit: int) -> list[Schedule]:
+        """Return schedules whose time has come, the earliest first."""
+        return [Schedule(*row) for row in self._db.execute(DUE_SCHEDULES, (self.now, limit))]
+
     def next_due(self) -> int:
-        """Return the next instant at which a deadline or a lease passes; far in the future if none."""
+        """Return the next instant at which a deadline, a lease or a schedule is due; far off if none is."""
         return int(self._db.execute(NEXT_DUE).fetchone()[0])
 
     # Messages
@@ -421,64 +458,6 @@ class Transaction:
 def pair(row: tuple[Any, ...]) -> tuple[Task, Promise]:
     """Split a joined row."""
     return Task(*row[:TASK_COLUMNS]), Promise(*row[TASK_COLUMNS:])
-
-
-def search_sql(req: PromiseSearch, now: int) -> tuple[str, list[Any]]:
-    """Return the query for a search and its values, without the limit.
-
-    The index is named, because the planner does not know how few rows a partial one has.
-    """
-    where = list(search_conditions(req, now))
-    condition = f" WHERE {' AND '.join(text for text, *_ in where)}" if where else ""
-    values = [value for _, *given in where for value in given]
-    order = "p.seq DESC" if req.sort == "-created" else "p.seq"
-    return f"SELECT {PROMISE} FROM promises p {search_index(req)}{condition} ORDER BY {order} LIMIT ?", values
-
-
-def search_conditions(req: PromiseSearch, now: int) -> Iterator[tuple[Any, ...]]:
-    """Yield what a promise must fulfil to be found, each condition with its values."""
-    if req.state is not None:
-        yield stands_at(req.state, now)
-    if req.root:
-        yield ("p.root = 1",)
-    for key, value in (req.tags or {}).items():
-        if (key, value) == EXTERNAL:
-            yield ("p.open = 1",)
-        elif key == ORIGIN:
-            # ';' follows ':', so this is every id of the lineage.
-            yield "(p.id = ? OR (p.id > ? AND p.id < ?))", value, f"{value}:", f"{value};"
-        else:
-            yield "EXISTS (SELECT 1 FROM json_each(p.tags) e WHERE e.key = ? AND e.value = ?)", key, value
-    if req.cursor is not None:
-        yield "p.seq < ?" if req.sort == "-created" else "p.seq > ?", int(req.cursor)
-
-
-def search_index(req: PromiseSearch) -> str:
-    """Return the clause that names the index with the fewest rows for a search."""
-    tags = req.tags or {}
-    if ORIGIN in tags:
-        return "INDEXED BY sqlite_autoindex_promises_1"  # the ids
-    if req.state == "pending" and EXTERNAL in tags.items():
-        return "INDEXED BY promises_open"
-    if req.root:
-        return "INDEXED BY promises_live" if req.state == "pending" else "INDEXED BY promises_root"
-    return "NOT INDEXED"
-
-
-def stands_at(state: PromiseState, now: int) -> tuple[Any, ...]:
-    """Return the condition that a promise is in the state at `now`, looked at since or not, and its values.
-
-    The state is written into the text, not bound: only so can the planner use the partial indexes.
-    """
-    match state:
-        case "pending":
-            return "p.state = 'pending' AND p.timeout_at > ?", now
-        case "resolved":
-            return f"(p.state = 'resolved' OR ({DUE} AND p.timer = 1))", now
-        case "rejected_timedout":
-            return f"(p.state = 'rejected_timedout' OR ({DUE} AND p.timer = 0))", now
-        case _:
-            return (f"p.state = '{state}'",)
 
 
 # Opening
