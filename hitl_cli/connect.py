@@ -90,19 +90,25 @@ def worker_link(
     pid: str,
     room: Callable[[], int],
     wants: Callable[[str, Value], bool],
+    ended: Callable[[str], None],
 ) -> Link:
     """Return a worker's connections.
 
     `room` says how many tasks it can start now, `wants` whether it can run the call in a promise's
-    param. Raises BadInput, Unreachable.
+    param; `ended` is told why, when the server can be served no longer. Raises BadInput, Unreachable.
     """
     if is_http(url):
         return http_link(url, token, group, pid, wants)
-    return embedded_link(database_path(url), group, pid, room, wants)
+    return embedded_link(database_path(url), group, pid, room, wants, ended)
 
 
 def embedded_link(
-    path: Path, group: str, pid: str, room: Callable[[], int], wants: Callable[[str, Value], bool]
+    path: Path,
+    group: str,
+    pid: str,
+    room: Callable[[], int],
+    wants: Callable[[str, Value], bool],
+    ended: Callable[[str], None],
 ) -> Link:
     """Return a worker's connection to the engine in this process."""
     from hitl_cli.engine.network import EmbeddedConnection  # noqa: PLC0415 - imports asyncio
@@ -115,6 +121,7 @@ def embedded_link(
             pid=pid,
             room=room,
             wants=lambda promise: wants(promise.id, value.decode(promise.param)),
+            ended=ended,
         )
     except EngineError as error:
         raise Unreachable(str(error)) from error

@@ -82,7 +82,9 @@ def check_target(source: Path, target: Path, *, replace: bool) -> None:
     if target.exists() and not replace:
         raise AlreadyThere(f"{target} exists already.")
     if target.with_name(target.name + "-wal").exists():
-        raise BackupFailed(f"{target} is a database in use ({target.name}-wal is beside it): name another file.")
+        raise BackupFailed(
+            f"{target} is a database in use ({target.name}-wal is beside it): name another file."
+        )
 
 
 def copy(db: sqlite3.Connection, part: Path, progress: Progress) -> None:
@@ -92,7 +94,8 @@ def copy(db: sqlite3.Connection, part: Path, progress: Progress) -> None:
     free = shutil.disk_usage(part.parent).free
     if free < pages * page_size + SPARE_BYTES:
         raise BackupFailed(
-            f"the disk that holds {part.parent} has {free:,} bytes left, and the copy takes {pages * page_size:,}."
+            f"the disk that holds {part.parent} has {free:,} bytes left, and the copy takes"
+            f" {pages * page_size:,}."
         )
     with closing(sqlite3.connect(part, isolation_level=None)) as target:
         target.execute("PRAGMA journal_mode = OFF")  # a copy that fails is thrown away
@@ -100,7 +103,7 @@ def copy(db: sqlite3.Connection, part: Path, progress: Progress) -> None:
         db.backup(
             target,
             pages=STEP_PAGES,
-            progress=lambda _, left, all: progress((all - left) * page_size, all * page_size),
+            progress=lambda _, left, count: progress((count - left) * page_size, count * page_size),
         )
         # The copy of a database with a log would ask for a log again when it is only looked at.
         target.execute("PRAGMA journal_mode = DELETE")
@@ -119,7 +122,9 @@ def verify(part: Path, rows: dict[str, int]) -> None:
 
 def counted(db: sqlite3.Connection) -> dict[str, int]:
     """Return how many rows each table has."""
-    tables = [name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")]
+    tables = [
+        name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
+    ]
     return {
         name: db.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0]
         for name in tables

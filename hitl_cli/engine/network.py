@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from resonate_base import ConnectorError
 
 from hitl_cli.engine.doorbell import Bell, Ringer
-from hitl_cli.engine.errors import EngineError
+from hitl_cli.engine.errors import EngineError, FormatChanged
 from hitl_cli.engine.server import Server, now_ms
 
 if TYPE_CHECKING:
@@ -49,9 +49,12 @@ class EmbeddedConnection:
         pid: str,
         room: Callable[[], int],
         wants: Callable[[Promise], bool],
+        ended: Callable[[str], None] = lambda _: None,
         clock: Callable[[], int] = now_ms,
     ) -> None:
         """Open the file. `room` says how many tasks can start now, `wants` which of them.
+
+        `ended` is told why, when the file can be served from here no longer.
 
         Raises FileUnusable; StorageFailed if it can only be read.
         """
@@ -64,6 +67,7 @@ class EmbeddedConnection:
         self.name = pid
         self._free = room
         self.wants = wants
+        self._ended = ended
         self._addresses = (any_of(group), self.unicast())
         self._clock = clock
         self._callbacks: list[Callable[[str], None]] = []
@@ -188,12 +192,14 @@ class EmbeddedConnection:
 
     def _fail(self, queue: Sequence[tuple[str, asyncio.Future[str]]], error: EngineError) -> None:
         """Answer the requests with the failure, say it once, and look again in a while."""
-        if not self._failed:
+        if not self._failed and not isinstance(error, FormatChanged):
             logger.warning("%s", error)
         self._failed = True
         for _, answered in queue:
             if not answered.done():
                 answered.set_exception(ConnectorError(error))
+        if isinstance(error, FormatChanged):
+            self._ended(str(error))
         self._arm(RETRY_S)
 
     def _deliver(self, turn: Turn) -> None:

@@ -61,11 +61,17 @@ BELOW = (
 )
 NEWEST = "SELECT max(seq) FROM promises"
 LEFT_BEHIND = (
-    "SELECT c.awaiter, c.awaited FROM callbacks c JOIN promises p ON p.seq = c.awaiter WHERE p.state <> 'pending'"
+    "SELECT c.awaiter, c.awaited FROM callbacks c JOIN promises p ON p.seq = c.awaiter"
+    " WHERE p.state <> 'pending'"
 )
 UNFETCHED = "SELECT promise, address FROM unblocks"
 
+REMOVE_TAGS = (
+    "DELETE FROM tags WHERE (key, value, promise) IN"
+    " (SELECT e.key, e.value, p.seq FROM promises p, json_each(p.tags) e WHERE p.seq = ?)"
+)
 REMOVE = (
+    REMOVE_TAGS,
     "DELETE FROM tasks WHERE seq = ?",
     "DELETE FROM callbacks WHERE awaited = ?",
     "DELETE FROM listeners WHERE promise = ?",
@@ -126,8 +132,10 @@ class Walk:
     """One look at all runs that were created before a cutoff, the oldest first."""
 
     def __init__(self, store: Store, older_ms: int, clock: Callable[[], int]) -> None:
-        """The present is the clock's, not the file's: a clock that once ran far ahead must not cost
-        what ended yesterday.
+        """Look at what still refers to promises.
+
+        The present is the clock's, not the file's: a clock that once ran far ahead must not cost what
+        ended yesterday.
         """
         self._store = store
         self._clock = clock

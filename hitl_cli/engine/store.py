@@ -219,8 +219,8 @@ class Store:
         found = self._db.execute("PRAGMA user_version").fetchone()[0]
         if found != self._format:
             raise FormatChanged(
-                f"{self.path} was upgraded by a newer hitl (format {found}; this process knows {self._format})."
-                " Nothing was changed: stop this process and start it again with the new version."
+                f"{self.path} was upgraded by a newer hitl (from format {self._format} to {found}) while this"
+                " process had it open. Nothing was changed: start it again with the new version."
             )
 
     def space(self) -> tuple[int, int]:
@@ -245,9 +245,9 @@ class Store:
             raise StorageFailed(explain(error, self.path)) from error
 
     def checkpoint(self) -> None:
-        """Copy the log into the file as far as no reader needs it, so that the file shrinks now."""
+        """Copy the log into the file, so that it shrinks now; not while others read an older state."""
         try:
-            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            self._db.execute("PRAGMA wal_checkpoint(FULL)").fetchall()
         except sqlite3.Error as error:
             raise StorageFailed(explain(error, self.path)) from error
 

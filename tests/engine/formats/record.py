@@ -53,6 +53,15 @@ def fill(engine: Engine) -> None:
     engine.ok("promise.register_listener", awaited="unheard", address=LISTENER)
     engine.settle("unheard")
 
+    engine.ok(
+        "schedule.create",
+        id="nightly",
+        cron="0 2 * * *",
+        promiseId="nightly-{{.timestamp}}",
+        promiseTimeout=60_000,
+        promiseTags=TARGETED,
+    )
+
     engine.clock.advance(1_000)
     engine.create("last")
     engine.fetch(Worker(takes=["poll://any@nobody"]))
