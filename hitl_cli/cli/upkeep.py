@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from pathlib import Path  # noqa: TC003 - Typer reads the annotation
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,8 +21,6 @@ from hitl_cli.times import iso
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
-
     from hitl_cli.engine.backup import Backup
     from hitl_cli.engine.prune import Pruned, Reason
 

@@ -25,3 +25,11 @@ class BackupFailed(EngineError):  # noqa: N818
 
 class AlreadyThere(EngineError):  # noqa: N818
     """A file has that name already; it was not touched."""
+
+
+class KeyUnusable(EngineError):  # noqa: N818
+    """The public key for tokens cannot be read, or is none."""
+
+
+class FileMoved(StorageFailed):
+    """The file was removed, or another one put in its place, while it was open."""

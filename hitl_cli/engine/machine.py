@@ -359,7 +359,7 @@ def promise_register_listener(tx: State, req: PromiseRegisterListener, now: int)
     if not awaited.external:
         return refuse(422, f"{req.awaited} is internal: only its own task awaits it")
     if awaited.state == "pending":
-        tx.add_listener(awaited.seq, req.address)
+        tx.add_listener(awaited.seq, queue_of(req.address))
     return found_promise(awaited)
 
 

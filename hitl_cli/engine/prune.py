@@ -119,12 +119,12 @@ class Obligations:
 
     def __init__(self, tx: Transaction) -> None:
         """Read it."""
-        self.newest: int = tx.execute(NEWEST).fetchone()[0] or 0
+        self.newest: int = tx.rows(NEWEST)[0][0] or 0
         self.messages: dict[int, list[str]] = defaultdict(list)
         self.callbacks: dict[int, list[int]] = defaultdict(list)
-        for promise, address in tx.execute(UNFETCHED):
+        for promise, address in tx.rows(UNFETCHED):
             self.messages[promise].append(address)
-        for awaiter, awaited in tx.execute(LEFT_BEHIND):
+        for awaiter, awaited in tx.rows(LEFT_BEHIND):
             self.callbacks[awaiter].append(awaited)
 
 
@@ -159,11 +159,11 @@ class Walk:
     def _page(self, tx: Transaction, after: int) -> tuple[list[Lineage], int | None]:
         """Return the runs that can go among the next ones, and where to go on, or None."""
         page: list[Lineage] = []
-        roots = tx.execute(ROOTS, (after, LOOK)).fetchall()
+        roots = tx.rows(ROOTS, after, LOOK)
         for seq, id, state, created_at, settled_at, owner in roots:
             if created_at > self._cutoff:
                 return page, None
-            below = tx.execute(BELOW, (f"{id}:", f"{id};")).fetchall()
+            below = tx.rows(BELOW, f"{id}:", f"{id};")
             found = self._judge([*below, (seq, state, settled_at, 1, owner)])
             if isinstance(found, Lineage):
                 page.append(found)
@@ -180,11 +180,11 @@ class Walk:
         with self._store.transaction(self._clock, write=True) as tx:
             for seq in seqs:
                 for awaited in obligations.callbacks.get(seq, ()):
-                    tx.execute(REMOVE_CALLBACK, (awaited, seq))
+                    tx.change(REMOVE_CALLBACK, awaited, seq)
                 for address in obligations.messages.get(seq, ()):
-                    tx.execute(REMOVE_MESSAGE, (address, seq))
+                    tx.change(REMOVE_MESSAGE, address, seq)
                 for statement in REMOVE:
-                    tx.execute(statement, (seq,))
+                    tx.change(statement, seq)
 
     def count(self, lineage: Lineage) -> None:
         """Count a run that goes."""

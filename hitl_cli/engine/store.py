@@ -10,6 +10,7 @@ import contextlib
 import os
 import sqlite3
 import stat
+import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from hitl_cli.engine import search
+from hitl_cli.engine import disk, search
 from hitl_cli.engine.errors import FileUnusable, FormatChanged, StorageFailed
+from hitl_cli.engine.instants import Instant, following
+from hitl_cli.engine.log import Log
 from hitl_cli.engine.records import Promise, Schedule, Task
 
 if TYPE_CHECKING:
@@ -41,8 +44,6 @@ PRIMARY_CODE = 0xFF
 """The part of SQLite's extended result codes that names the kind of error."""
 
 CACHE_KIB = 64 * 1024
-CHECKPOINT_PAGES = 4_000
-"""Pages of log before they are copied into the file: 16 MB, a few thousand decisions."""
 
 PROMISE = (
     "p.seq, p.id, p.state, p.param, p.value, p.tags, p.timeout_at, p.created_at, p.settled_at,"
@@ -74,7 +75,8 @@ ADD_CALLBACK = "INSERT OR IGNORE INTO callbacks VALUES (?, ?)"
 TAKE_CALLBACKS = "DELETE FROM callbacks WHERE awaited = ? RETURNING awaiter"
 ADD_LISTENER = "INSERT OR IGNORE INTO listeners VALUES (?, ?)"
 TAKE_LISTENERS = "DELETE FROM listeners WHERE promise = ? RETURNING address"
-ADD_UNBLOCK = "INSERT OR IGNORE INTO unblocks VALUES (?, ?)"
+ADD_UNBLOCK = "INSERT OR IGNORE INTO unblocks (address, promise) VALUES (?, ?)"
+DROP_UNBLOCK = "DELETE FROM unblocks WHERE address = ? AND promise = ?"
 
 SCHEDULE = (
     "s.id, s.cron, s.promise_id, s.promise_timeout, s.promise_param, s.promise_tags,"
@@ -106,7 +108,26 @@ OFFERS = (
 )
 REFUSE = "INSERT OR IGNORE INTO temp.refused VALUES (?, ?)"
 UNBLOCKS = (
-    f"SELECT {PROMISE} FROM unblocks u JOIN promises p ON p.seq = u.promise WHERE u.address = ? LIMIT ?"
+    f"SELECT {PROMISE} FROM unblocks u JOIN promises p ON p.seq = u.promise"
+    " WHERE u.address = ? AND u.due <= ? ORDER BY u.due"
+)
+KEEP_UNBLOCK = "UPDATE unblocks SET due = ? WHERE address = ? AND promise = ?"
+NEXT_UNBLOCK = "SELECT min(due) FROM unblocks WHERE address = ? AND due > ?"
+OFFER_AT = (
+    "UPDATE tasks SET due = ? WHERE state = 'pending' AND version = ?"
+    " AND seq = (SELECT seq FROM promises WHERE id = ?)"
+)
+PUSH = "address >= 'http' AND address < 'httq'"
+"""What an http(s):// address is, and no poll:// one."""
+
+PUSH_ADDRESSES = (
+    "SELECT min(address) FROM (SELECT min(address) AS address FROM tasks"
+    f" WHERE state = 'pending' AND {PUSH} AND address > ?1"
+    f" UNION ALL SELECT min(address) FROM unblocks WHERE {PUSH} AND address > ?1)"
+)
+NEXT_PUSH = (
+    f"SELECT min(due) FROM (SELECT min(due) AS due FROM tasks WHERE state = 'pending' AND {PUSH} AND due > ?1"
+    f" UNION ALL SELECT min(due) FROM unblocks WHERE {PUSH} AND due > ?1)"
 )
 NEXT_OFFER = "SELECT min(due) FROM tasks WHERE state = 'pending' AND address = ? AND due > ?"
 NEXT_DUE = (
@@ -124,14 +145,16 @@ class NeedsWriting(Exception):  # noqa: N818
 class Store:
     """One connection to the file."""
 
-    def __init__(self, path: Path) -> None:
-        """Open the file, creating or upgrading it where needed.
+    def __init__(self, path: Path, *, create: bool = True) -> None:
+        """Open the file, upgrading it where needed, and creating it unless told not to.
 
         Raises FileUnusable: no permission, no database, another program's, or a newer version's.
         """
         self.path = path
         with unusable(path):
-            create_private(path)
+            if create:
+                create_private(path)
+            path.stat()  # SQLite would create it, readable to others
             self._db = sqlite3.connect(
                 path,
                 timeout=LOCK_WAIT_S,
@@ -156,12 +179,20 @@ class Store:
         self._db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, False)
         # For a file that is being created; with it, `prune` can give space back while others work.
         self._db.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        waiting(lambda: self._db.execute("PRAGMA journal_mode = WAL"))  # SQLite does not wait for this
         self._db.execute("PRAGMA synchronous = FULL")
+        self._db.execute("PRAGMA fullfsync = ON")  # on macOS, only this reaches the disk
+        mode = waiting(
+            lambda: self._db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        )  # SQLite never waits
+        if mode != "wal":
+            raise FileUnusable(f"{self.path} cannot be shared by processes there. Use a local disk.")
         self._db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-        self._db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        self._log = Log(self._db, str(self.path))
         migrate(self._db, self.path)
         self._format = len(migrations())
+        self._place = disk.Place(self.path)
+        # Another process may have died before it had synced what this one can read.
+        disk.sync_log(self.path)
         self._db.execute("PRAGMA temp_store = MEMORY")
         self._db.execute(
             "CREATE TEMP TABLE refused (taker TEXT, seq INTEGER, PRIMARY KEY (taker, seq)) WITHOUT ROWID"
@@ -175,20 +206,25 @@ class Store:
     def data_version(self) -> int:
         """Return a number that changes when another connection commits. Raises StorageFailed."""
         try:
+            self._place.log_bytes()
             return int(self._db.execute("PRAGMA data_version").fetchone()[0])
         except sqlite3.Error as error:
             raise StorageFailed(explain(error, self.path)) from error
 
     @contextmanager
-    def transaction(self, clock: Callable[[], int], *, write: bool) -> Iterator[Transaction]:
+    def transaction(
+        self, clock: Callable[[], int], *, write: bool, exact: bool = False
+    ) -> Iterator[Transaction]:
         """Run a block as one transaction, committed and synced at its end, undone if it raises.
 
-        `clock` gives ms since the epoch; the transaction's `now` is never before any earlier one's.
-        Raises StorageFailed; NeedsWriting where `write` is False and something has to be written.
+        `clock` gives ms since the epoch; the transaction's `now` is never before any earlier one's,
+        unless `exact`, which is for debugging.
+        Raises StorageFailed; FileMoved if the file is no longer at its path, whatever was committed;
+        NeedsWriting where `write` is False and something has to be written.
         """
         try:
             try:
-                tx = waiting(lambda: self._begin(clock, write=write))
+                tx = waiting(lambda: self._begin(clock, write=write, exact=exact))
                 yield tx
                 tx.remember_now()
                 self._db.execute("COMMIT")
@@ -199,13 +235,17 @@ class Store:
                 raise
         except sqlite3.Error as error:
             raise StorageFailed(explain(error, self.path)) from error
+        log_bytes = self._place.log_bytes()
+        if write:
+            with contextlib.suppress(sqlite3.Error):  # the commit stands; a later one tries again
+                self._log.keep_short(log_bytes)
 
-    def _begin(self, clock: Callable[[], int], *, write: bool) -> Transaction:
+    def _begin(self, clock: Callable[[], int], *, write: bool, exact: bool) -> Transaction:
         """Begin a transaction and read the clock, which is when a reader first meets a lock."""
         self._db.execute("BEGIN IMMEDIATE" if write else "BEGIN")
         try:
             self._check_format()
-            return Transaction(self._db, clock, write=write)
+            return Transaction(self._db, clock, write=write, exact=exact)
         except sqlite3.Error:
             self._db.execute("ROLLBACK")
             raise
@@ -255,12 +295,14 @@ class Store:
 class Transaction:
     """What the rules read and write (`machine.State`), and what the server hands out."""
 
-    def __init__(self, db: sqlite3.Connection, clock: Callable[[], int], *, write: bool) -> None:
+    def __init__(self, db: sqlite3.Connection, clock: Callable[[], int], *, write: bool, exact: bool) -> None:
         self._db = db
         self._write = write
+        self._exact = exact
         self._written = False
-        self._remembered: int = db.execute("SELECT now FROM clock").fetchone()[0]
-        self.now = max(clock(), self._remembered)
+        self._last = Instant(*db.execute("SELECT now, slow_from, slow_wall FROM clock").fetchone())
+        self._instant = Instant(clock()) if exact else following(self._last, clock())
+        self.now = self._instant.now
         self.offered: set[str] = set()
         """Addresses that have something new to fetch."""
         self.settled = False
@@ -272,14 +314,16 @@ class Transaction:
         self._written = True
         return self._db.execute(sql, values)
 
-    def execute(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
-        """Run a statement of the upkeep's own (`prune`), which is no part of the protocol."""
-        return self._db.execute(sql, values)
-
     def remember_now(self) -> None:
         """Record the instant, so that no process ever answers at an earlier one."""
-        if self._written and self.now > self._remembered:
-            self._db.execute("UPDATE clock SET now = ?", (self.now,))
+        if self._exact:
+            return
+        fell_behind = self._write and self._instant.slow_wall not in (None, self._last.slow_wall)
+        if (self._written or fell_behind) and self._instant != self._last:
+            self._db.execute(
+                "UPDATE clock SET now = ?, slow_from = ?, slow_wall = ?",
+                msgspec.structs.astuple(self._instant),
+            )
 
     # What the rules read and write (`machine.State`): promises
 
@@ -449,10 +493,76 @@ class Transaction:
 
     def take_unblocks(self, address: str, limit: int) -> list[Promise]:
         """Return settled promises that the address was promised word of, and forget that."""
-        found = [Promise(*row) for row in self._db.execute(UNBLOCKS, (address, limit))]
+        found = [promise for promise, _ in zip(self.unblocks(address), range(limit), strict=False)]
         for promise in found:
-            self._change("DELETE FROM unblocks WHERE address = ? AND promise = ?", (address, promise.seq))
+            self.drop_unblock(address, promise.seq)
         return found
+
+    # The same, for those whose messages may be lost on the way
+
+    def unblocks(self, address: str) -> Iterator[Promise]:
+        """Yield settled promises that the address is to hear of now, the longest waiting first."""
+        for row in self._db.execute(UNBLOCKS, (address, self.now)):
+            yield Promise(*row)
+
+    def drop_unblock(self, address: str, promise: int) -> None:
+        """Forget that the address was to hear of a promise: it has."""
+        self._change(DROP_UNBLOCK, (address, promise))
+
+    def keep_unblock(self, address: str, promise: int, due: int) -> None:
+        """Keep word of a promise that is on its way to the address: at `due`, it is sent again."""
+        self._change(KEEP_UNBLOCK, (due, address, promise))
+        if due <= self.now:
+            self.offered.add(address)
+
+    def next_unblock(self, address: str) -> int | None:
+        """Return the next instant at which word that is not to be sent yet will be."""
+        due: int | None = self._db.execute(NEXT_UNBLOCK, (address, self.now)).fetchone()[0]
+        return due
+
+    def offer_at(self, id: str, version: int, address: str, due: int) -> None:
+        """Offer a task at `due`, if it is still on offer at that version."""
+        changed = self._change(OFFER_AT, (due, version, id)).rowcount
+        if changed and due <= self.now:
+            self.offered.add(address)
+
+    def push_addresses(self, after: str) -> Iterator[str]:
+        """Yield the http(s):// addresses that messages wait for, in order, from the one after `after` on."""
+        while (found := self._db.execute(PUSH_ADDRESSES, (after,)).fetchone()[0]) is not None:
+            yield found
+            after = found
+
+    def next_push(self) -> int | None:
+        """Return the next instant at which a message for any http(s):// address is to be sent."""
+        due: int | None = self._db.execute(NEXT_PUSH, (self.now,)).fetchone()[0]
+        return due
+
+    # Traces, and debugging
+
+    def trace_length(self, path: str) -> int:
+        """Return how much of a trace is known to be true, in bytes; no end to it if nothing is known."""
+        row = self._db.execute("SELECT length FROM traces WHERE path = ?", (path,)).fetchone()
+        return sys.maxsize if row is None else int(row[0])
+
+    def remember_trace(self, path: str, length: int) -> None:
+        """Record how much of a trace is true once this transaction is committed."""
+        self._change("INSERT OR REPLACE INTO traces VALUES (?, ?)", (path, length))
+
+    def every_promise(self) -> list[Promise]:
+        """Return all promises, in the order of their ids."""
+        return [Promise(*row) for row in self._db.execute(f"SELECT {PROMISE} FROM promises p ORDER BY id")]
+
+    def every_task(self) -> list[Task]:
+        """Return all tasks."""
+        return [Task(*row) for row in self._db.execute(f"SELECT {TASK} FROM tasks t")]
+
+    def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Return what a query gives."""
+        return self._db.execute(sql, values).fetchall()
+
+    def change(self, sql: str, *values: Any) -> None:
+        """Carry out a statement that writes."""
+        self._change(sql, values)
 
 
 def pair(row: tuple[Any, ...]) -> tuple[Task, Promise]:
@@ -534,6 +644,8 @@ def migrate(db: sqlite3.Connection, path: Path) -> None:
         for script in scripts[version:]:
             for statement in statements(script.read_text()):
                 db.execute(statement)
+        if version == 0:
+            disk.sync_folders(path)  # before anybody can be told of anything in it
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute(f"PRAGMA user_version = {len(scripts)}")
         db.execute("COMMIT")

@@ -86,7 +86,7 @@ def test_what_cannot_be_backed_up_is_said(hitl: Hitl) -> None:
 def test_a_backup_that_is_told_to_stop_leaves_nothing(hitl: Hitl) -> None:
     hitl.ok("start", "a")
     with closing(sqlite3.connect(hitl.database)) as db:  # so large that copying it takes a while
-        db.execute("UPDATE promises SET value = json_object('data', hex(zeroblob(60000000)))")
+        db.execute("UPDATE promises SET value = json_object('data', hex(zeroblob(20000000)))")
         db.commit()
     copying = hitl.popen("backup", "b.db")
     try:
