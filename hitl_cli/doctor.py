@@ -126,8 +126,8 @@ def examine_server(url: str, token: str | None) -> Report:
                 findings.append(Finding("waiting", "warning", f"it cannot be searched: {answer.message()}"))
             else:
                 page = as_page(answer)
-                some = f"{len(page.promises)}{' or more' if page.cursor else ''}"
-                findings.append(Finding("waiting", "ok", f"{some} promises wait for an answer"))
+                more = " or more" if page.cursor else ""
+                findings.append(Finding("waiting", "ok", waiting(f"{len(page.promises)}{more}")))
     except HitlError as error:
         findings.append(Finding("server", "error", str(error)))
         return Report(findings=findings, reachable=False, worker=None, failure=error)
@@ -244,11 +244,16 @@ def judge_counts(facts: Facts, now: int) -> Iterator[Finding]:
     yield Finding("promises", "ok", f"{shown(counts.promises)} promises; {shown(counts.runs)} runs")
     states = ", ".join(f"{number:,} {state}" for state, number in sorted((counts.tasks or {}).items()))
     yield Finding("tasks", "ok", f"not ended: {states}" if states else "all have ended")
-    waiting = f"{shown(counts.waiting)} promises wait for an answer"
+    oldest = ""
     if facts.oldest_waiting is not None:
         id, since = facts.oldest_waiting
-        waiting += f", the oldest is {id}, for {format_age(now - since)}"
-    yield Finding("waiting", "ok", waiting)
+        oldest = f"; the oldest is {id}, for {format_age(now - since)}"
+    yield Finding("waiting", "ok", waiting(shown(counts.waiting)) + oldest)
+
+
+def waiting(number: str) -> str:
+    """Return how many promises wait."""
+    return f"{number} {'waits' if number == '1' else 'wait'} for an answer"
 
 
 def judge_offers(facts: Facts, now: int) -> Iterator[Finding]:
@@ -320,7 +325,7 @@ def judge_clock(facts: Facts, now: int) -> Iterator[Finding]:
         "clock",
         "error" if ahead > FAR_SKEW_MS else "warning",
         f"this computer's clock is {format_duration(ahead)} behind the latest instant in the file",
-        "set the clock right. If it was wrong before and is right now: docs/operations.md, The clock",
+        "set the clock right. If it was wrong before and is right now: docs/durability.md",
     )
 
 

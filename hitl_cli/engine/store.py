@@ -122,12 +122,12 @@ PUSH = "address >= 'http' AND address < 'httq'"
 
 PUSH_ADDRESSES = (
     "SELECT min(address) FROM (SELECT min(address) AS address FROM tasks"
-    f" WHERE state = 'pending' AND {PUSH} AND address > ?1"
-    f" UNION ALL SELECT min(address) FROM unblocks WHERE {PUSH} AND address > ?1)"
+    f" WHERE state = 'pending' AND {PUSH} AND address > :after"
+    f" UNION ALL SELECT min(address) FROM unblocks WHERE {PUSH} AND address > :after)"
 )
 NEXT_PUSH = (
-    f"SELECT min(due) FROM (SELECT min(due) AS due FROM tasks WHERE state = 'pending' AND {PUSH} AND due > ?1"
-    f" UNION ALL SELECT min(due) FROM unblocks WHERE {PUSH} AND due > ?1)"
+    f"SELECT min(due) FROM (SELECT min(due) AS due FROM tasks WHERE state = 'pending' AND {PUSH} AND due > :after"
+    f" UNION ALL SELECT min(due) FROM unblocks WHERE {PUSH} AND due > :after)"
 )
 NEXT_OFFER = "SELECT min(due) FROM tasks WHERE state = 'pending' AND address = ? AND due > ?"
 NEXT_DUE = (
@@ -528,13 +528,13 @@ class Transaction:
 
     def push_addresses(self, after: str) -> Iterator[str]:
         """Yield the http(s):// addresses that messages wait for, in order, from the one after `after` on."""
-        while (found := self._db.execute(PUSH_ADDRESSES, (after,)).fetchone()[0]) is not None:
+        while (found := self._db.execute(PUSH_ADDRESSES, {"after": after}).fetchone()[0]) is not None:
             yield found
             after = found
 
     def next_push(self) -> int | None:
         """Return the next instant at which a message for any http(s):// address is to be sent."""
-        due: int | None = self._db.execute(NEXT_PUSH, (self.now,)).fetchone()[0]
+        due: int | None = self._db.execute(NEXT_PUSH, {"after": self.now}).fetchone()[0]
         return due
 
     # Traces, and debugging

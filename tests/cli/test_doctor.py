@@ -17,7 +17,7 @@ from hitl_cli.doctor import judge_file_system
 from hitl_cli.engine import facts
 from hitl_cli.engine.facts import file_system
 from hitl_cli.engine.store import migrations
-from tests.conftest import Hitl
+from tests.conftest import HITL, PATIENCE_S, Hitl, WorkerProcess
 
 DAY_MS = 86_400_000
 
@@ -231,3 +231,36 @@ def test_a_network_file_system_is_warned_of(hitl: Hitl) -> None:
     assert [finding.level for finding in judge_file_system(seen, 0)] == ["warning", "ok"]
     full = msgspec.structs.replace(seen, file_system="ext4", disk_free=1_000)
     assert [finding.level for finding in judge_file_system(full, 0)] == ["error"]
+
+
+def server(hitl: Hitl) -> WorkerProcess:
+    """Start `hitl server` on the database, on any port."""
+    started = WorkerProcess([HITL, "server", "--port", "0"], hitl.env, hitl.folder)
+    hitl.workers.append(started)
+    started.said("serving")
+    return started
+
+
+def test_a_server_over_http_is_asked_what_the_protocol_tells(hitl: Hitl) -> None:
+    hitl.ok("start", "a")
+    hitl.worker()
+    hitl.waiting(1)
+    url = server(hitl).said("serving").split(" on ")[1].split()[0]
+
+    report = hitl.json("doctor", "-S", url)
+
+    findings = {finding["name"]: finding for finding in report["findings"]}
+    assert report["reachable"] is True
+    assert report["worker"] is None
+    assert findings["server"]["text"] == f"{url} answers"
+    assert findings["waiting"]["text"] == "1 waits for an answer"
+
+
+def test_a_server_ends_when_a_newer_version_upgrades_its_file(hitl: Hitl) -> None:
+    hitl.ok("start", "a")
+    serving = server(hitl)
+    change(hitl.database, "PRAGMA user_version = 999")
+
+    serving.complained("upgraded by a newer hitl")
+
+    assert serving.process.wait(PATIENCE_S) == 6

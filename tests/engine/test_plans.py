@@ -32,7 +32,7 @@ def scans(engine: Engine, sql: str) -> list[str]:
     """Return the steps of a statement's plan that read a whole table, or an index that is not partial."""
     db = engine.server.store._db
     names = {name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE sql LIKE '%INDEX%WHERE%'")}
-    values = (1,) * (1 if "?1" in sql else sql.count("?"))
+    values = {"after": 1} if ":after" in sql else (1,) * sql.count("?")
     plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
     return [
         step
