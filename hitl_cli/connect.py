@@ -104,16 +104,18 @@ def worker_link(
     pid: str,
     room: Callable[[], int],
     wants: Callable[[str, Value], bool],
+    lease_ms: int,
     ended: Callable[[str], None],
 ) -> Link:
     """Return a worker's connections.
 
     `room` says how many tasks it can start now, `wants` whether it can run the call in a promise's
-    param; `ended` is told why, when the server can be served no longer. Raises BadInput, Unreachable.
+    param, `lease_ms` for how long it holds them at a time; `ended` is told why, when the server can be
+    served no longer. Raises BadInput, Unreachable.
     """
     if is_http(url):
         return http_link(url, token, group, pid, wants)
-    return embedded_link(database_path(url), group, pid, room, wants, ended)
+    return embedded_link(database_path(url), group, pid, room, wants, lease_ms, ended)
 
 
 def embedded_link(
@@ -122,6 +124,7 @@ def embedded_link(
     pid: str,
     room: Callable[[], int],
     wants: Callable[[str, Value], bool],
+    lease_ms: int,
     ended: Callable[[str], None],
 ) -> Link:
     """Return a worker's connection to the engine in this process."""
@@ -137,6 +140,7 @@ def embedded_link(
             wants=lambda promise: wants(promise.id, value.decode(promise.param)),
             ended=ended,
             trace=named_trace(),
+            lease_ms=lease_ms,
         )
     except EngineError as error:
         raise Unreachable(str(error)) from error

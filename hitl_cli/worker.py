@@ -140,6 +140,7 @@ class Worker:
             room=self._room,
             wants=self._wants,
             ended=self._end,
+            lease_ms=options.lease_ms,
         )
         self._link.source.recv(self._note_message)
         self._resonate = Registering(

@@ -12,7 +12,7 @@ import typer
 
 from hitl_cli.cli.shared import Server, named_server
 from hitl_cli.cli.worker import log_to_stderr, say
-from hitl_cli.connect import database_path, is_http
+from hitl_cli.connect import database_path, is_http, named_trace
 from hitl_cli.errors import BadInput, Unreachable
 from hitl_cli.settings import Settings
 
@@ -64,6 +64,15 @@ def server(
             show_default=False,
         ),
     ] = None,
+    own_url: Annotated[
+        str | None,
+        typer.Option(
+            "--url",
+            metavar="URL",
+            help="Where those that messages are posted to reach this server.",
+            show_default=False,
+        ),
+    ] = None,
     debug: Annotated[
         bool, typer.Option("--debug", help="Answer debug.* requests, for tests of clients.")
     ] = False,
@@ -79,6 +88,7 @@ def server(
 
     from hitl_cli.engine.errors import EngineError, KeyUnusable  # noqa: PLC0415
     from hitl_cli.engine.http import Options, is_loopback  # noqa: PLC0415 - imports aiohttp
+    from hitl_cli.engine.push import PushRules, origins  # noqa: PLC0415
 
     if auth_key is None and not is_loopback(host):
         raise BadInput(
@@ -92,9 +102,25 @@ def server(
             verifier = Verifier(auth_key, auth_issuer, auth_audience)
     except KeyUnusable as error:
         raise BadInput(str(error)) from error
+    try:
+        named = origins(push_to) if push_to else None
+    except ValueError as error:
+        raise BadInput(
+            f"--push-to names no origin: {error}. Write https://host or http://host:port."
+        ) from error
+    push = PushRules(origins=named, public_only=not is_loopback(host))
     log_to_stderr()
     raise_descriptors()
-    options = Options(path=path, host=host, port=port, verifier=verifier, push_to=push_to or None)
+    options = Options(
+        path=path,
+        host=host,
+        port=port,
+        verifier=verifier,
+        push=push,
+        url=own_url,
+        debug=debug,
+        trace=named_trace(),
+    )
     try:
         asyncio.run(serve(options))
     except EngineError as error:
@@ -112,9 +138,8 @@ async def serve(options: Options) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, http.stop)
 
-    def announce(host: str, port: int) -> None:
-        where = f"[{host}]" if ":" in host else host
-        say(f"serving sqlite:///{options.path} on http://{where}:{port} (Ctrl-C stops)")
+    def announce(url: str) -> None:
+        say(f"serving sqlite:///{options.path} on {url} (Ctrl-C stops)")
 
     await http.run(announce)
 

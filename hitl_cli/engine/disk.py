@@ -62,10 +62,17 @@ class Place:
         if (identity(file), identity(log)) == self._known:
             return 0 if log is None else log.st_size
         if file is None:
-            raise FileMoved(f"{self._file} was removed while it was in use. Put it back, or start anew.")
-        if identity(file) != self._known[0]:
-            raise FileMoved(f"{self._file} was replaced by another file while it was in use. Try again.")
-        raise FileMoved(f"{self._log} was removed or replaced while it was in use. Try again.")
+            message = f"{self._file} was removed while it was in use. Put it back, or start anew."
+            raise FileMoved(message, another=False)
+        if identity(file) == self._known[0]:
+            raise FileMoved(f"{self._log} was removed while it was in use. Try again.", another=True)
+        if log is not None and identity(log) == self._known[1]:
+            message = (
+                f"{self._file} was replaced while it was in use, and {self._log} belongs to the former one."
+                f" Stop what uses them, then remove {self._log} and the file that ends in -shm."
+            )
+            raise FileMoved(message, another=False)
+        raise FileMoved(f"{self._file} was replaced by another file while it was in use. Try again.", another=True)
 
 
 def look(path: str) -> os.stat_result | None:

@@ -15,6 +15,17 @@ class StorageFailed(EngineError):  # noqa: N818
     """The file was open and an operation on it failed."""
 
 
+class FileMoved(StorageFailed):  # noqa: N818
+    """The file was removed, or another one put in its place, while it was open.
+
+    `another` says whether there is one now that can be opened.
+    """
+
+    def __init__(self, message: str, *, another: bool) -> None:
+        super().__init__(message)
+        self.another = another
+
+
 class FormatChanged(StorageFailed):
     """A newer version upgraded the file while this process had it open, which can go on no more."""
 
@@ -29,7 +40,3 @@ class AlreadyThere(EngineError):  # noqa: N818
 
 class KeyUnusable(EngineError):  # noqa: N818
     """The public key for tokens cannot be read, or is none."""
-
-
-class FileMoved(StorageFailed):
-    """The file was removed, or another one put in its place, while it was open."""

@@ -9,7 +9,7 @@ from resonate_base import ConnectorError
 
 from hitl_cli.engine.errors import EngineError
 from hitl_cli.engine.port import EnginePort
-from hitl_cli.engine.server import FAR, Server, now_ms
+from hitl_cli.engine.server import FAR, Lease, Server, now_ms
 from hitl_cli.engine.turns import Turns
 
 if TYPE_CHECKING:
@@ -53,9 +53,12 @@ class EmbeddedConnection:
         ended: Callable[[str], None] = lambda _: None,
         clock: Callable[[], int] = now_ms,
         trace: Trace | None = None,
+        lease_ms: int | None = None,
     ) -> None:
         """Open the file. `room` says how many tasks can start now, `wants` which of them.
 
+        With `lease_ms` tasks are held from the moment they are handed over, by whoever runs them
+        through `tasks`; without it they are offered, and acquired by a request.
         `ended` is told why, when the file can be served from here no longer.
 
         Raises FileUnusable; StorageFailed if it can only be read.
@@ -65,6 +68,7 @@ class EmbeddedConnection:
         self._group = group
         self._pid = pid
         self.name = pid
+        self.lease = None if lease_ms is None else Lease(pid, lease_ms)
         self._free = room
         self.wants = wants
         self._ended = ended
@@ -146,6 +150,8 @@ class EmbeddedConnection:
     def deliver(self, turn: Turn) -> None:
         """Hand over the messages; after that the others of the group come first for a moment."""
         for delivery in turn.deliveries:
+            if delivery.held is not None:
+                self.tasks.give(delivery.held)
             for callback in self._callbacks:
                 callback(delivery.text)
         if turn.deliveries and self._peers:

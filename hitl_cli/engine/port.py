@@ -37,13 +37,20 @@ class EnginePort:
 
     def __init__(self, turns: Turns) -> None:
         self._turns = turns
+        self._held: dict[str, records.HeldData] = {}
+
+    def give(self, held: records.HeldData) -> None:
+        """Keep a task that this worker was given to hold, until the SDK asks for it."""
+        self._held[held.task.id] = held
 
     # resonate.send.TaskLifecycle
 
     async def task_acquire(self, id: str, version: int, pid: str, ttl: int) -> TaskAcquireResult:
         """Take a task that is on offer."""
-        asked = records.TaskAcquire(id=id, version=version, pid=pid, ttl=ttl)
-        held: records.HeldData = (await self._ask("task.acquire", asked)).data
+        held = self._held.pop(id, None)
+        if held is None or held.task.version != version + 1:
+            asked = records.TaskAcquire(id=id, version=version, pid=pid, ttl=ttl)
+            held = (await self._ask("task.acquire", asked)).data
         return TaskAcquireResult(
             task=task_record(held.task),
             promise=promise_record(held.promise),

@@ -18,6 +18,7 @@ from hitl_cli.engine.records import (
     Answer,
     ExecuteData,
     ExecuteMessage,
+    MessageHead,
     PromiseData,
     Request,
     RequestHead,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from hitl_cli.engine.records import Promise, Task
+    from hitl_cli.engine.records import HeldData, Promise, Task
     from hitl_cli.engine.store import Transaction
     from hitl_cli.engine.trace import Trace
 
@@ -86,6 +87,8 @@ DEBUG = frozenset({"debug.start", "debug.stop", "debug.reset", "debug.tick", "de
 UNDECODABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
 """What a decoder makes of bytes that are no request, whoever sent them."""
 
+MESSAGE_HEAD = MessageHead()
+
 _request = msgspec.json.Decoder(Request)
 _data = {kind: msgspec.json.Decoder(struct) for kind, (struct, _) in RULES.items()}
 _encode = msgspec.json.Encoder().encode
@@ -96,11 +99,21 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+class Lease(Struct, frozen=True):
+    """The terms at which somebody takes tasks. `ttl` is in ms."""
+
+    pid: str
+    ttl: int
+
+
 class Subscriber(Protocol):
     """Who takes messages for some addresses."""
 
     name: str
     """Tells it from the others of this server."""
+
+    lease: Lease | None
+    """At which terms it is given tasks to hold at once; None if it is offered them, and acquires them."""
 
     def addresses(self) -> Sequence[str]:
         """Return the addresses it takes messages for."""
@@ -117,6 +130,8 @@ class Delivery(Struct, frozen=True):
 
     subscriber: Subscriber
     text: str
+    held: HeldData | None = None
+    """The task that the message offers, if the subscriber holds it already."""
 
 
 class Turn(Struct, frozen=True):
@@ -166,6 +181,7 @@ class Server:
         self.store = Store(path)
         self._clock = clock
         self._trace = trace
+        self._left = False
 
     def close(self) -> None:
         """Close the file."""
@@ -183,22 +199,17 @@ class Server:
         the file that is at the path now.
         """
         decoded = [raw if isinstance(raw, Decoded) else decode(raw) for raw in requests]
+        if self._left:
+            # A file that is not there is not created: it may be on a disk that is away at the moment.
+            self.store = Store(self.store.path, create=False)
+            self._left = False
         try:
             return self._decide(decoded, list(subscribers), extra)
-        except FileMoved:
-            self._open_again()
+        except FileMoved as moved:
+            if moved.another:
+                self._left = True
+                self.store.leave()
             raise
-
-    def _open_again(self) -> None:
-        """Open what is at the path now, if anything is. Raises FileUnusable.
-
-        The file is not created: it may be on a disk that is not there at the moment.
-        """
-        if not self.store.path.exists():
-            return
-        store = Store(self.store.path, create=False)
-        self.store.close()
-        self.store = store
 
     def _decide(
         self, requests: Sequence[Decoded], subscribers: Sequence[Subscriber], extra: Extra | None
@@ -246,15 +257,16 @@ class Server:
             if fire and due_before <= tx.now:
                 fire_due(tx)
             decided = [decide(tx, request) for request in requests]
-            deliveries = [delivery for one in subscribers for delivery in hand_out(tx, one)]
+            deliveries: list[Delivery] = []
+            later = FAR
+            for one in subscribers:
+                later = min(later, hand_out(tx, one, deliveries))
             if extra is not None:
                 extra(tx)
             due = tx.next_due()
-            offers = [
-                at for one in subscribers for address in one.addresses() if (at := tx.next_offer(address))
-            ]
             if self._trace is not None:
-                self._trace.append(tx, observed(requests, decided, tx.now))
+                seen = observed(requests, decided, tx.now) + observed(*acquired(deliveries), tx.now)
+                self._trace.append(tx, seen)
         return Turn(
             requests=requests,
             decided=decided,
@@ -262,7 +274,7 @@ class Server:
             offered=tx.offered,
             settled=tx.settled,
             now=tx.now,
-            due=min(due, *offers) if offers else due,
+            due=min(due, later),
             sooner=due < due_before,
         )
 
@@ -336,34 +348,68 @@ def fire_due(tx: Transaction) -> None:
         machine.process_schedule(tx, schedule, tx.now)
 
 
-def hand_out(tx: Transaction, subscriber: Subscriber) -> Iterable[Delivery]:
-    """Take the messages that a subscriber has room for."""
+def hand_out(tx: Transaction, subscriber: Subscriber, deliveries: list[Delivery]) -> int:
+    """Take the messages that a subscriber has room for; return when there may be more, if not before."""
     room = subscriber.room()
+    later = FAR
     for address in subscriber.addresses():
-        taken, refused = [], []
-        if room > 0:
-            for task, promise in tx.offers(address, subscriber.name):
-                if machine.is_due(promise, tx.now):
-                    continue
-                if not subscriber.wants(promise):
-                    refused.append(task)
-                    continue
-                taken.append((task, promise))
-                if len(taken) == room:
-                    break
-        for task in refused:
-            tx.refuse(task, subscriber.name)
-        room -= len(taken)
-        for task, promise in taken:
-            machine.process_offer(tx, task, tx.now)
-            yield Delivery(subscriber, execute_message(task, promise).decode())
-        for promise in tx.take_unblocks(address, UNBLOCK_LIMIT):
-            yield Delivery(subscriber, unblock_message(promise).decode())
+        offer_at, word_at = tx.waiting_at(address)
+        if offer_at is not None and offer_at <= tx.now:
+            if room > 0:
+                taken = take_offers(tx, address, subscriber, room)
+                room -= len(taken)
+                deliveries += taken
+            offer_at = tx.next_offer(address)
+        later = min(later, FAR if offer_at is None else offer_at)
+        if word_at is not None and word_at <= tx.now:
+            words = tx.take_unblocks(address, UNBLOCK_LIMIT)
+            deliveries += [Delivery(subscriber, unblock_message(promise).decode()) for promise in words]
+    return later
 
 
-def execute_message(task: Task, promise: Promise) -> bytes:
+def take_offers(tx: Transaction, address: str, subscriber: Subscriber, room: int) -> list[Delivery]:
+    """Take up to `room` tasks that are on offer, and note those that the subscriber leaves to others."""
+    taken, refused = [], []
+    for task, promise in tx.offers(address, subscriber.name):
+        if machine.is_due(promise, tx.now):
+            continue
+        if not subscriber.wants(promise):
+            refused.append(task)
+            continue
+        taken.append((task, promise))
+        if len(taken) == room:
+            break
+    for task in refused:
+        tx.refuse(task, subscriber.name)
+    return [offer(tx, subscriber, task, promise) for task, promise in taken]
+
+
+def offer(tx: Transaction, subscriber: Subscriber, task: Task, promise: Promise) -> Delivery:
+    """Offer a task to a subscriber, or give it to hold where it has said at which terms."""
+    message = execute_message(task, promise).decode()
+    if subscriber.lease is None:
+        machine.process_offer(tx, task, tx.now)
+        return Delivery(subscriber, message)
+    terms = subscriber.lease
+    return Delivery(subscriber, message, machine.take(tx, task, promise, terms.pid, terms.ttl, tx.now))
+
+
+def acquired(deliveries: Sequence[Delivery]) -> tuple[list[Decoded], list[Answer]]:
+    """Return the requests, with their answers, that would have led to the tasks that were given to hold."""
+    held = [(one.held, one.subscriber.lease) for one in deliveries]
+    requests, answers = [], []
+    for data, terms in held:
+        if data is not None and terms is not None:
+            task = data.task
+            asked = records.TaskAcquire(id=task.id, version=task.version - 1, pid=terms.pid, ttl=terms.ttl)
+            requests.append(Decoded("task.acquire", "", asked))
+            answers.append(Answer(200, data))
+    return requests, answers
+
+
+def execute_message(task: Task, promise: Promise, head: MessageHead = MESSAGE_HEAD) -> bytes:
     """Return the message that offers a task."""
-    return _encode(ExecuteMessage(ExecuteData(TaskRef(id=promise.id, version=task.version))))
+    return _encode(ExecuteMessage(ExecuteData(TaskRef(id=promise.id, version=task.version)), head))
 
 
 def unblock_message(promise: Promise) -> bytes:

@@ -22,7 +22,7 @@ from hitl_cli.engine import disk, search
 from hitl_cli.engine.errors import FileUnusable, FormatChanged, StorageFailed
 from hitl_cli.engine.instants import Instant, following
 from hitl_cli.engine.log import Log
-from hitl_cli.engine.records import Promise, Schedule, Task
+from hitl_cli.engine.records import Promise, Schedule, Standing, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -37,8 +37,12 @@ LOCK_WAIT_S = 20.0
 that is suspended or very busy."""
 
 LOCK_LOOK_S = 0.001
-"""How long to leave a lock alone before trying again. SQLite's own waiting backs off to 100 ms, and
-whoever has backed off that far gets no turn while others do."""
+"""How long to leave a lock alone before trying again, at first."""
+
+LOCK_LOOK_GROWTH = 1.3
+LOCK_LOOK_MAX_S = 0.05
+"""The same, at last: dozens that look more often leave no time to the one that has the lock. SQLite's
+own waiting backs off to 100 ms, and whoever has backed off that far gets no turn while others do."""
 
 PRIMARY_CODE = 0xFF
 """The part of SQLite's extended result codes that names the kind of error."""
@@ -61,18 +65,23 @@ SETTLE_PROMISE = "UPDATE promises SET state = ?, value = ?, settled_at = ? WHERE
 CREATED_BY = f"SELECT {PROMISE} FROM promises p WHERE owner = ? ORDER BY seq"
 
 TASK_BY_ID = f"SELECT {TASK}, {PROMISE} FROM promises p JOIN tasks t ON t.seq = p.seq WHERE p.id = ?"
-TASK_BY_SEQ = f"SELECT {TASK}, {PROMISE} FROM promises p JOIN tasks t ON t.seq = p.seq WHERE p.seq = ?"
+STANDING = f"SELECT {TASK}, p.state, p.timeout_at FROM promises p JOIN tasks t ON t.seq = p.seq"
+STANDING_BY_ID = f"{STANDING} WHERE p.id = ?"
+STANDING_BY_SEQ = f"{STANDING} WHERE p.seq = ?"
 INSERT_TASK = "INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 UPDATE_TASK = (
     "UPDATE tasks SET state = ?, version = ?, address = ?, pid = ?, ttl = ?, due = ?, resumes = ?"
     " WHERE seq = ?"
 )
+PUT_OFF_TASK = "UPDATE tasks SET due = ? WHERE seq = ?"
+COUNT_RESUME = "UPDATE tasks SET resumes = resumes + 1 WHERE seq = ?"
 FULFILL_TASK = (
     "UPDATE tasks SET state = 'fulfilled', pid = NULL, ttl = NULL, due = NULL, resumes = 0 WHERE seq = ?"
 )
 
 ADD_CALLBACK = "INSERT OR IGNORE INTO callbacks VALUES (?, ?)"
 TAKE_CALLBACKS = "DELETE FROM callbacks WHERE awaited = ? RETURNING awaiter"
+LISTENED = "SELECT EXISTS (SELECT 1 FROM listeners)"
 ADD_LISTENER = "INSERT OR IGNORE INTO listeners VALUES (?, ?)"
 TAKE_LISTENERS = "DELETE FROM listeners WHERE promise = ? RETURNING address"
 ADD_UNBLOCK = "INSERT OR IGNORE INTO unblocks (address, promise) VALUES (?, ?)"
@@ -117,6 +126,10 @@ OFFER_AT = (
     "UPDATE tasks SET due = ? WHERE state = 'pending' AND version = ?"
     " AND seq = (SELECT seq FROM promises WHERE id = ?)"
 )
+WAITING_COUNTS = (
+    "SELECT (SELECT count(*) FROM promises WHERE state = 'pending' AND open = 1),"
+    " (SELECT count(*) FROM tasks WHERE state = 'pending')"
+)
 PUSH = "address >= 'http' AND address < 'httq'"
 """What an http(s):// address is, and no poll:// one."""
 
@@ -128,6 +141,10 @@ PUSH_ADDRESSES = (
 NEXT_PUSH = (
     f"SELECT min(due) FROM (SELECT min(due) AS due FROM tasks WHERE state = 'pending' AND {PUSH} AND due > :after"
     f" UNION ALL SELECT min(due) FROM unblocks WHERE {PUSH} AND due > :after)"
+)
+WAITING_AT = (
+    "SELECT (SELECT min(due) FROM tasks WHERE state = 'pending' AND address = ?),"
+    " (SELECT min(due) FROM unblocks WHERE address = ?)"
 )
 NEXT_OFFER = "SELECT min(due) FROM tasks WHERE state = 'pending' AND address = ? AND due > ?"
 NEXT_DUE = (
@@ -154,7 +171,7 @@ class Store:
         with unusable(path):
             if create:
                 create_private(path)
-            path.stat()  # SQLite would create it, readable to others
+            path.stat()  # SQLite would create it, and readable to others
             self._db = sqlite3.connect(
                 path,
                 timeout=LOCK_WAIT_S,
@@ -180,12 +197,11 @@ class Store:
         # For a file that is being created; with it, `prune` can give space back while others work.
         self._db.execute("PRAGMA auto_vacuum = INCREMENTAL")
         self._db.execute("PRAGMA synchronous = FULL")
-        self._db.execute("PRAGMA fullfsync = ON")  # on macOS, only this reaches the disk
-        mode = waiting(
-            lambda: self._db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-        )  # SQLite never waits
+        self._db.execute("PRAGMA fullfsync = ON")  # on macOS, nothing less reaches the disk
+        # SQLite does not wait for this.
+        mode = waiting(lambda: self._db.execute("PRAGMA journal_mode = WAL").fetchone()[0])
         if mode != "wal":
-            raise FileUnusable(f"{self.path} cannot be shared by processes there. Use a local disk.")
+            raise FileUnusable(f"{self.path} is where processes cannot share a file. Use a local disk.")
         self._db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         self._log = Log(self._db, str(self.path))
         migrate(self._db, self.path)
@@ -203,13 +219,27 @@ class Store:
         """Close the connection."""
         self._db.close()
 
+    def leave(self) -> None:
+        """Close a file that is not at its path any more, after saving what its log has, if that is gone."""
+        with contextlib.suppress(sqlite3.Error):
+            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        self._db.close()
+
     def data_version(self) -> int:
         """Return a number that changes when another connection commits. Raises StorageFailed."""
+        self._place.log_bytes()
         try:
-            self._place.log_bytes()
             return int(self._db.execute("PRAGMA data_version").fetchone()[0])
         except sqlite3.Error as error:
             raise StorageFailed(explain(error, self.path)) from error
+
+    def waiting_counts(self) -> tuple[int, int]:
+        """Return how many promises wait for the outside, and tasks on offer. Raises StorageFailed."""
+        try:
+            promises, tasks = self._db.execute(WAITING_COUNTS).fetchone()
+        except sqlite3.Error as error:
+            raise StorageFailed(explain(error, self.path)) from error
+        return int(promises), int(tasks)
 
     @contextmanager
     def transaction(
@@ -303,6 +333,8 @@ class Transaction:
         self._last = Instant(*db.execute("SELECT now, slow_from, slow_wall FROM clock").fetchone())
         self._instant = Instant(clock()) if exact else following(self._last, clock())
         self.now = self._instant.now
+        self._listened: bool | None = None
+        """Whether anybody listens for anything, once that was looked up: mostly nobody does."""
         self.offered: set[str] = set()
         """Addresses that have something new to fetch."""
         self.settled = False
@@ -316,10 +348,8 @@ class Transaction:
 
     def remember_now(self) -> None:
         """Record the instant, so that no process ever answers at an earlier one."""
-        if self._exact:
-            return
         fell_behind = self._write and self._instant.slow_wall not in (None, self._last.slow_wall)
-        if (self._written or fell_behind) and self._instant != self._last:
+        if (self._written or fell_behind) and self._instant != self._last and not self._exact:
             self._db.execute(
                 "UPDATE clock SET now = ?, slow_from = ?, slow_wall = ?",
                 msgspec.structs.astuple(self._instant),
@@ -389,10 +419,15 @@ class Transaction:
         row = self._db.execute(TASK_BY_ID, (id,)).fetchone()
         return None if row is None else pair(row)
 
-    def task_by_seq(self, seq: int) -> tuple[Task, Promise] | None:
-        """Return the task of the promise with this seq, and the promise."""
-        row = self._db.execute(TASK_BY_SEQ, (seq,)).fetchone()
-        return None if row is None else pair(row)
+    def standing(self, id: str) -> tuple[Task, Standing] | None:
+        """Return the task with this id, and how its promise stands."""
+        row = self._db.execute(STANDING_BY_ID, (id,)).fetchone()
+        return None if row is None else (Task(*row[:TASK_COLUMNS]), Standing(*row[TASK_COLUMNS:]))
+
+    def standing_by_seq(self, seq: int) -> tuple[Task, Standing] | None:
+        """Return the task of the promise with this seq, and how the promise stands."""
+        row = self._db.execute(STANDING_BY_SEQ, (seq,)).fetchone()
+        return None if row is None else (Task(*row[:TASK_COLUMNS]), Standing(*row[TASK_COLUMNS:]))
 
     def insert_task(self, task: Task) -> None:
         """Insert the task of a promise that was just inserted."""
@@ -406,6 +441,14 @@ class Transaction:
         self._change(UPDATE_TASK, (*columns, seq))
         if task.state == "pending" and task.due is not None and task.due <= self.now:
             self.offered.add(task.address)
+
+    def put_off_task(self, seq: int, due: int) -> None:
+        """Move the instant at which a task is offered next, or its lease lapses."""
+        self._change(PUT_OFF_TASK, (due, seq))
+
+    def count_resume(self, seq: int) -> None:
+        """Count one more awaited promise that has settled."""
+        self._change(COUNT_RESUME, (seq,))
 
     def fulfill_task(self, seq: int) -> None:
         """End the task of the promise with this seq, if it has one."""
@@ -449,9 +492,14 @@ class Transaction:
     def add_listener(self, promise: int, address: str) -> None:
         """Record that an address wants to hear of a promise."""
         self._change(ADD_LISTENER, (promise, address))
+        self._listened = True
 
     def notify_listeners(self, promise: int) -> None:
         """Leave a message for every address that wants to hear of the promise, and forget them."""
+        if self._listened is None:
+            self._listened = bool(self._db.execute(LISTENED).fetchone()[0])
+        if not self._listened:
+            return
         for (address,) in self._change(TAKE_LISTENERS, (promise,)).fetchall():
             self._change(ADD_UNBLOCK, (address, promise))
             self.offered.add(address)
@@ -476,6 +524,11 @@ class Transaction:
         return int(self._db.execute(NEXT_DUE).fetchone()[0])
 
     # Messages
+
+    def waiting_at(self, address: str) -> tuple[int | None, int | None]:
+        """Return since or from when a task, and word of a promise, wait for the address."""
+        offer_at, word_at = self._db.execute(WAITING_AT, (address, address)).fetchone()
+        return offer_at, word_at
 
     def offers(self, address: str, taker: str) -> Iterator[tuple[Task, Promise]]:
         """Yield the tasks on offer to the address, the longest waiting first, without those refused."""
@@ -618,13 +671,15 @@ def opened_as_it_is(path: Path) -> Iterator[sqlite3.Connection]:
 def waiting[T](action: Callable[[], T]) -> T:
     """Do what another process may hold up for a moment, as soon as it no longer does."""
     end = time.monotonic() + LOCK_WAIT_S
+    pause_s = LOCK_LOOK_S
     while True:
         try:
             return action()
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & PRIMARY_CODE != sqlite3.SQLITE_BUSY or time.monotonic() > end:
                 raise
-        time.sleep(LOCK_LOOK_S)
+        time.sleep(pause_s)
+        pause_s = min(pause_s * LOCK_LOOK_GROWTH, LOCK_LOOK_MAX_S)
 
 
 def migrations() -> list[Path]:

@@ -34,6 +34,10 @@ RETRY_S = 1.0
 """How long to wait before looking for messages again after the file failed."""
 
 
+WORTH_SAYING_MS = 60_000
+"""How far a clock must be behind the file before a person is told."""
+
+
 class Outlet(Protocol):
     """Where the messages of a process go."""
 
@@ -185,8 +189,8 @@ class Turns:
         elif not self._ahead_said:
             self._ahead_said = True
             logger.warning(
-                "this computer's clock is %s behind the last instant in %s: time goes on from there, and"
-                " all durations hold. See docs/durability.md if the clock was wrong before.",
+                "this computer's clock is %s behind the time that %s has come to: that time goes on, and"
+                " durations hold; dates are ahead until the clock has caught up",
                 timedelta(seconds=self._ahead_ms // 1_000),
                 self._path,
             )
