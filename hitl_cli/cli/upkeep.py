@@ -21,6 +21,7 @@ from hitl_cli.times import iso
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
     from hitl_cli.engine.backup import Backup
     from hitl_cli.engine.prune import Pruned, Reason
 

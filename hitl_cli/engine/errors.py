@@ -15,7 +15,7 @@ class StorageFailed(EngineError):  # noqa: N818
     """The file was open and an operation on it failed."""
 
 
-class FileMoved(StorageFailed):  # noqa: N818
+class FileMoved(StorageFailed):
     """The file was removed, or another one put in its place, while it was open.
 
     `another` says whether there is one now that can be opened.

@@ -139,8 +139,8 @@ PUSH_ADDRESSES = (
     f" UNION ALL SELECT min(address) FROM unblocks WHERE {PUSH} AND address > :after)"
 )
 NEXT_PUSH = (
-    f"SELECT min(due) FROM (SELECT min(due) AS due FROM tasks WHERE state = 'pending' AND {PUSH} AND due > :after"
-    f" UNION ALL SELECT min(due) FROM unblocks WHERE {PUSH} AND due > :after)"
+    f"SELECT min(due) FROM (SELECT min(due) AS due FROM tasks WHERE state = 'pending' AND {PUSH}"
+    f" AND due > :after UNION ALL SELECT min(due) FROM unblocks WHERE {PUSH} AND due > :after)"
 )
 WAITING_AT = (
     "SELECT (SELECT min(due) FROM tasks WHERE state = 'pending' AND address = ?),"
