@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from aiohttp.web import BaseRequest, StreamResponse
 
     from hitl_cli.engine.doorbell import Bell
+    from hitl_cli.engine.errors import FormatChanged
     from hitl_cli.engine.records import Answer
     from hitl_cli.engine.server import Extra, Subscriber, Turn
     from hitl_cli.engine.store import Transaction
@@ -99,13 +100,17 @@ class HttpServer:
         self._turns = Turns(options.path, clock, self, kind(options.path, clock, options.trace))
         self._gauges()
         self._stop = asyncio.Event()
+        self._ended_by: FormatChanged | None = None
         self._hosts: set[str] = set()
         self._counted_at = -COUNT_S
         self._counts = 0, 0
         self._handed_out = False
 
     async def run(self, serving: Callable[[str], None]) -> None:
-        """Serve until told to stop; `serving` is told its URL once it does. Raises OSError."""
+        """Serve until told to stop; `serving` is told its URL once it does.
+
+        Raises OSError; FormatChanged when a newer version takes the file over.
+        """
         loop = asyncio.get_running_loop()
         http = web.Server(
             self._handle,
@@ -134,10 +139,17 @@ class HttpServer:
             await http.shutdown(GRACE_S)
             beating.cancel()
             await self._pusher.stop(GRACE_S)
+            if self._ended_by is not None:
+                raise self._ended_by
             self._give_back()
             self._turns.unhang(bell)
         finally:
             self._turns.close()
+
+    def ended(self, error: FormatChanged) -> None:
+        """Stop, and say why."""
+        self._ended_by = error
+        self._stop.set()
 
     def stop(self) -> None:
         """Take no more requests, answer those in hand, and end."""
