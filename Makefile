@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt bench docs clean
+.PHONY: help demo test storm lint fmt bench docs clean
 
 HITL := .venv/bin/hitl
 
@@ -16,6 +16,9 @@ demo: .venv/ready ## run the main job: start, block on a person, approve, comple
 
 test: .venv/ready ## run the tests, in parallel
 	@.venv/bin/pytest -n auto $(ARGS)
+
+storm: .venv/ready ## kill 1,000 processes at random moments, under load (KILLS=n)
+	@HITL_STORM_KILLS=$${KILLS:-1000} .venv/bin/pytest tests/recovery/test_storm.py -s --timeout 0
 
 lint: .venv/ready ## check style and types
 	@.venv/bin/ruff format --check .

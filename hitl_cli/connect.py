@@ -5,6 +5,7 @@ A URL is `sqlite:///path` (the embedded engine; `sqlite:////path` is absolute) o
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, quote, unquote, urlsplit
@@ -15,6 +16,8 @@ from msgspec import Struct
 from hitl_cli.embedded import EmbeddedClient
 from hitl_cli.engine.errors import EngineError
 from hitl_cli.engine.records import Value
+from hitl_cli.engine.server import now_ms
+from hitl_cli.engine.trace import Trace
 from hitl_cli.errors import BadInput, Unreachable
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
     from resonate_base import Network, Source
 
+    from hitl_cli.activity import Tasks
     from hitl_cli.client import Client
 
 
@@ -31,7 +35,13 @@ def connect(url: str, token: str | None = None) -> Client:
         from hitl_cli.remote import HttpClient  # noqa: PLC0415 - imports the SDK
 
         return HttpClient(url, token)
-    return EmbeddedClient(database_path(url))
+    return EmbeddedClient(database_path(url), trace=named_trace())
+
+
+def named_trace() -> Trace | None:
+    """Return the trace that HITL_TRACE names, if it is set: of every file that this process opens."""
+    path = os.environ.get("HITL_TRACE")
+    return Trace(Path(path)) if path else None
 
 
 def file_url(path: Path) -> str:
@@ -77,9 +87,13 @@ class Link(Struct, frozen=True):
     name: str
     network: Network
     source: Source
+    tasks: Tasks | None
+    """What does what the SDK asks for its tasks, where that is quicker than the network."""
     poke: Callable[[], None]
     """Say that there is room again."""
     close: Callable[[], None]
+    now: Callable[[], int] = now_ms
+    """The present, ms since the epoch, as the server has it."""
 
 
 def worker_link(
@@ -90,19 +104,25 @@ def worker_link(
     pid: str,
     room: Callable[[], int],
     wants: Callable[[str, Value], bool],
+    lease_ms: int,
 ) -> Link:
     """Return a worker's connections.
 
     `room` says how many tasks it can start now, `wants` whether it can run the call in a promise's
-    param. Raises BadInput, Unreachable.
+    param, `lease_ms` for how long it holds them at a time. Raises BadInput, Unreachable.
     """
     if is_http(url):
         return http_link(url, token, group, pid, wants)
-    return embedded_link(database_path(url), group, pid, room, wants)
+    return embedded_link(database_path(url), group, pid, room, wants, lease_ms)
 
 
 def embedded_link(
-    path: Path, group: str, pid: str, room: Callable[[], int], wants: Callable[[str, Value], bool]
+    path: Path,
+    group: str,
+    pid: str,
+    room: Callable[[], int],
+    wants: Callable[[str, Value], bool],
+    lease_ms: int,
 ) -> Link:
     """Return a worker's connection to the engine in this process."""
     from hitl_cli.engine.network import EmbeddedConnection  # noqa: PLC0415 - imports asyncio
@@ -115,10 +135,20 @@ def embedded_link(
             pid=pid,
             room=room,
             wants=lambda promise: wants(promise.id, value.decode(promise.param)),
+            trace=named_trace(),
+            lease_ms=lease_ms,
         )
     except EngineError as error:
         raise Unreachable(str(error)) from error
-    return Link(f"sqlite:///{path}", connection, connection, connection.poke, connection.close)
+    return Link(
+        f"sqlite:///{path}",
+        network=connection,
+        source=connection,
+        tasks=connection.tasks,
+        poke=connection.poke,
+        close=connection.close,
+        now=connection.now,
+    )
 
 
 def http_link(url: str, token: str | None, group: str, pid: str, wants: Callable[[str, Value], bool]) -> Link:
@@ -129,4 +159,4 @@ def http_link(url: str, token: str | None, group: str, pid: str, wants: Callable
 
     network = HttpConnection(url=url, auth=token)
     source = ChoosingSource(SSEConnection(url=url, pid=pid, group=group, auth=token), network, wants)
-    return Link(url, network, source, lambda: None, lambda: None)
+    return Link(url, network=network, source=source, tasks=None, poke=lambda: None, close=lambda: None)

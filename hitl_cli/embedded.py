@@ -15,24 +15,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from hitl_cli.engine.trace import Trace
+
 
 class EmbeddedClient(Client):
     """A client of the engine in this process."""
 
     embedded = True
 
-    def __init__(self, path: Path, clock: Callable[[], int] = now_ms) -> None:
+    def __init__(self, path: Path, clock: Callable[[], int] = now_ms, trace: Trace | None = None) -> None:
         """Open the file. Raises Unreachable."""
         self.name = f"sqlite:///{path}"
         self._path = path
         self._clock = clock
         try:
-            self._server = Server(path, clock)
+            self._server = Server(path, clock, trace)
         except EngineError as error:
             raise Unreachable(str(error)) from error
         self._ringer = Ringer(path)
         self._bell: Bell | None = None
-        self._now = 0
+        self._ahead_ms = 0
 
     def call_many(self, requests: Sequence[Request]) -> list[Answer]:
         """Answer the requests, all in one transaction."""
@@ -40,7 +42,7 @@ class EmbeddedClient(Client):
             turn = self._server.turn([encode_request(request.kind, request.data) for request in requests])
         except EngineError as error:
             raise Unreachable(str(error)) from error
-        self._now = turn.now
+        self._ahead_ms = max(turn.now - self._clock(), 0)
         self._ringer.ring(turn.offered, watchers=turn.settled, everyone=turn.sooner)
         return [read(answer) for answer in turn.answers]
 
@@ -56,7 +58,7 @@ class EmbeddedClient(Client):
 
     def now(self) -> int:
         """Return the present in ms since the epoch, as the file has it: no clock behind it counts."""
-        return max(self._clock(), self._now)
+        return self._clock() + self._ahead_ms
 
     def has_worker(self, group: str) -> bool | None:
         """Return whether a worker of the group listens."""

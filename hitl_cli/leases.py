@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import defaultdict
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from hitl_cli.client import Request
@@ -24,6 +25,10 @@ logger = logging.getLogger(__name__)
 
 RENEWALS_PER_LEASE = 3
 """So that two may fail before a lease lapses."""
+
+
+executing: ContextVar[tuple[str, int]] = ContextVar("executing")
+"""The task that the code at hand is executing, and the version it is held at."""
 
 
 class LeaseKeeper:
@@ -45,7 +50,8 @@ class LeaseKeeper:
     # resonate.heartbeat.Heartbeat
 
     def start(self, task_id: str, task_version: int) -> None:
-        """Note that an execution begins."""
+        """Note that an execution begins, in the asyncio task that goes on with it."""
+        executing.set((task_id, task_version))
         with self._lock:
             self._held[task_id] = task_version
         if not self._thread.ident:

@@ -58,8 +58,7 @@ class RunSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def call(self) -> Call:
         """Return the function call; a run that is given no arguments is given its id."""
-        args = self.args if self.args is not None else [] if self.kwargs else [self.id]
-        return Call(func=self.workflow, args=tuple(args), kwargs=self.kwargs)
+        return call_of(self.workflow, self.args, self.kwargs, self.id)
 
 
 class Run(Struct, frozen=True, kw_only=True):
@@ -94,6 +93,12 @@ class Node(Struct, frozen=True, kw_only=True):
     promise: Promise
     kind: Literal["run", "step", "call", "sleep", "person"]
     children: list[Node]
+
+
+def call_of(workflow: str, args: list[Json] | None, kwargs: dict[str, Json], id: str) -> Call:
+    """Return a function call; one that is given no arguments is given the id."""
+    given = args if args is not None else [] if kwargs else [id]
+    return Call(func=workflow, args=tuple(given), kwargs=kwargs)
 
 
 def check_id(id: str) -> str:
@@ -149,19 +154,22 @@ def start_many(
 def create_request(spec: RunSpec, group: str, timeout_at: int, mark: str) -> Request:
     """Return the promise.create that starts a run, with the tags that the SDK's own `rpc` gives it.
 
-    `hitl:start` is ours: by it the caller knows whether the promise is the one it created.
+    The header `hitl:start` is ours: by it the caller knows whether the promise is the one it created.
     """
-    target = group if "://" in group else f"poll://any@{group}"
     tags = {
         "resonate:origin": spec.id,
         "resonate:branch": spec.id,
         "resonate:parent": spec.id,
         "resonate:scope": "global",
-        "resonate:target": target,
-        "hitl:start": mark,
+        "resonate:target": address_of(group),
     }
-    param = encode(msgspec.to_builtins(spec.call()))
+    param = encode(msgspec.to_builtins(spec.call()), {"hitl:start": mark})
     return Request("promise.create", {"id": spec.id, "timeoutAt": timeout_at, "param": param, "tags": tags})
+
+
+def address_of(group: str) -> str:
+    """Return the address of any worker of a group; what is an address already stays as it is."""
+    return group if "://" in group else f"poll://any@{group}"
 
 
 def started_or_conflict(spec: RunSpec, mark: str, promise: Promise) -> Started | Conflict:
@@ -172,7 +180,8 @@ def started_or_conflict(spec: RunSpec, mark: str, promise: Promise) -> Started |
             f"{spec.id} is taken by {show_call(call)}, not {show_call(spec.call())}. Nothing was changed;"
             f" `hitl status {spec.id}` shows it."
         )
-    return Started(run=run_of(promise), created=promise.tags.get("hitl:start") == mark)
+    headers = (promise.param.headers if promise.param else None) or {}
+    return Started(run=run_of(promise), created=headers.get("hitl:start") == mark)
 
 
 def show_call(call: Call | None) -> str:

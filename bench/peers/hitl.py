@@ -16,7 +16,7 @@ from hitl_cli.cli.worker import reporter
 from hitl_cli.connect import file_url
 from hitl_cli.embedded import EmbeddedClient
 from hitl_cli.engine.network import EmbeddedConnection
-from hitl_cli.worker import Worker, WorkerOptions
+from hitl_cli.worker import Worker, WorkerOptions, spare_the_collector
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -57,6 +57,7 @@ class Hitl(Peer):
 
         serves = asyncio.Event()
         worker = Worker(WorkerOptions(server=f"sqlite:///{config['path']}"), report)
+        spare_the_collector()
         running = asyncio.create_task(worker.run([("bench", flows)], lambda _: serves.set()))
         await serves.wait()
         assert worker._resonate is not None

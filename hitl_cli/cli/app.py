@@ -31,10 +31,12 @@ UNEXPECTED = 1
 
 COMMANDS = {
     "worker": ("worker:worker", "Workers"),
+    "server": ("server:server", "Workers"),
     "start": ("runs:start", "Runs"),
     "status": ("runs:status", "Runs"),
     "wait": ("runs:wait", "Runs"),
     "cancel": ("runs:cancel", "Runs"),
+    "schedule": ("schedule:app", "Runs"),
     "pending": ("pending:pending", "People"),
     "approve": ("decisions:approve", "People"),
     "reject": ("decisions:reject", "People"),
@@ -57,10 +59,13 @@ class Commands(TyperGroup):
             return None
         place, panel = COMMANDS[cmd_name]
         module, function = place.split(":")
+        found = getattr(import_module(f"hitl_cli.cli.{module}"), function)
+        if isinstance(found, typer.Typer):  # a family of commands
+            family: Any = typer.main.get_command(found)
+            family.rich_help_panel = panel
+            return family
         single = typer.Typer(add_completion=False, context_settings=CONTEXT)
-        single.command(cmd_name, rich_help_panel=panel)(
-            getattr(import_module(f"hitl_cli.cli.{module}"), function)
-        )
+        single.command(cmd_name, rich_help_panel=panel)(found)
         return typer.main.get_command(single)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -100,6 +105,14 @@ def options(
         str | None,
         typer.Option("--token", "-T", metavar="TOKEN", help="Token for it; the same as after the command."),
     ] = None,
+    trace: Annotated[
+        str | None,
+        typer.Option(
+            "--trace",
+            metavar="FILE",
+            help="Record what a database file is asked and answers. (HITL_TRACE)",
+        ),
+    ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     version: Annotated[
         bool,
@@ -110,6 +123,8 @@ def options(
     del version
     ctx.ensure_object(dict)
     ctx.obj.update(server=server, token=token)
+    if trace:
+        os.environ["HITL_TRACE"] = trace
     if debug:
         os.environ["HITL_DEBUG"] = "1"
 

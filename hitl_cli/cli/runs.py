@@ -229,11 +229,11 @@ def read_kwarg(text: str) -> tuple[str, Any]:
     return name, read_arg(value)
 
 
-def tell_no_worker(client: Client, group: str) -> None:
+def tell_no_worker(client: Client, group: str, what: str = "what was started") -> None:
     """Say on stderr that nobody is there to run what was started, where the server can tell."""
     if client.has_worker(group) is False:
         option = "" if group == defaults.GROUP else f" --group {shlex.quote(group)}"
-        note(f"No worker is listening; what was started waits for one: hitl worker{option}")
+        note(f"No worker is listening; {what} waits for one: hitl worker{option}")
 
 
 def status(

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Container, Iterable, Iterator
 
 POLL_S = 0.5
 """How long a lost ring can go unnoticed."""
@@ -29,6 +29,9 @@ QUIET_POLL_S = 0.02
 
 WATCHERS = ""
 """The group of those who watch promises settle, and take no messages."""
+
+PUSHERS = "http:"
+"""The group of those who post messages to http(s):// addresses."""
 
 STILL_NS = 1_000_000_000
 """How long a folder must have been unchanged before its listing is believed. A folder's time of change
@@ -48,7 +51,8 @@ class Bell:
 
     def __init__(self, database: Path, group: str, name: str) -> None:
         """Hang a bell for `group` (WATCHERS, or a worker group); `name` tells it from the others."""
-        self._path = bells_folder(database) / f"{quoted(group)}~{quoted(name)}"
+        self.place = quoted(group), quoted(name)
+        self._path = bells_folder(database) / "~".join(self.place)
         self._socket = bind(self._path)
 
     @property
@@ -93,13 +97,28 @@ class Ringer:
         self._listed_at = -1
         self._bells: list[tuple[str, str]] = []
 
-    def ring(self, addresses: Iterable[str], *, watchers: bool, everyone: bool = False) -> None:
-        """Ring whoever takes messages for the addresses, those who watch, or all workers."""
+    def ring(
+        self,
+        addresses: Iterable[str],
+        *,
+        watchers: bool,
+        everyone: bool = False,
+        but: Container[tuple[str, str]] = (),
+    ) -> None:
+        """Ring whoever takes messages for the addresses, those who watch, or all workers.
+
+        `but` has the places of bells that are not rung: one's own.
+        """
         groups = {bell_of(address) for address in addresses}
         if not (groups or watchers or everyone):
             return
+        bells = self._list()
+        if not bells:
+            return
         # The first to hear gets the work: let it be another one each time.
-        for group, name in sorted(self._list(), key=lambda _: os.urandom(4)):
+        for group, name in sorted(bells, key=lambda _: os.urandom(4)):
+            if (group, name) in but:
+                continue
             rung = (
                 watchers
                 if group == WATCHERS
@@ -156,6 +175,8 @@ class Ringer:
 
 def bell_of(address: str) -> tuple[str, str]:
     """Return group and name of the bell of an address; the name is '' where any of the group will do."""
+    if not address.startswith("poll://"):
+        return quoted(PUSHERS), ""
     kind, _, rest = address.removeprefix("poll://").partition("@")
     group, _, name = rest.partition("/")
     return quoted(group), quoted(name) if kind == "uni" else ""

@@ -13,3 +13,11 @@ class FileUnusable(EngineError):  # noqa: N818
 
 class StorageFailed(EngineError):  # noqa: N818
     """The file was open and an operation on it failed."""
+
+
+class KeyUnusable(EngineError):  # noqa: N818
+    """The public key for tokens cannot be read, or is none."""
+
+
+class FileMoved(StorageFailed):
+    """The file was removed, or another one put in its place, while it was open."""

@@ -11,10 +11,12 @@ callbacks and listeners in the same step, and a targeted timer is a timer withou
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from hitl_cli.engine import cron
 from hitl_cli.engine.records import (
     EMPTY_VALUE,
     Answer,
@@ -28,14 +30,18 @@ from hitl_cli.engine.records import (
     PromisesData,
     Response,
     ResponseHead,
+    Schedule,
+    ScheduleData,
+    SchedulesData,
     Task,
     TaskData,
     TasksData,
+    Value,
     json_text,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     from hitl_cli.engine.records import (
         PromiseGet,
@@ -45,6 +51,11 @@ if TYPE_CHECKING:
         PromiseSearch,
         PromiseSettle,
         PromiseState,
+        ScheduleCreate,
+        ScheduleDelete,
+        ScheduleGet,
+        ScheduleSearch,
+        Standing,
         TaskAcquire,
         TaskContinue,
         TaskCreate,
@@ -66,8 +77,17 @@ The specification's retryTimeout, and its default."""
 SEARCH_LIMIT = 100
 """Records on a page when the caller does not say."""
 
+SETTLED_BY_DEADLINE = ("resolved", "rejected_timedout")
+"""The states that a deadline leads to: of a timer, and of everything else."""
+
 INSTANT_DIGITS = 18
 """Digits of an instant or a cursor that the store can hold, whatever they are."""
+
+ID_MAX = 4096
+"""Characters of an id, as records.Id has it; what a schedule's template makes must fit too."""
+
+OCCURRENCES_LIMIT = 100
+"""Occurrences of one schedule that are fired in one step; the rest follow in the next."""
 
 
 class State(Protocol):
@@ -75,21 +95,30 @@ class State(Protocol):
 
     def promise(self, id: str) -> Promise | None: ...
     def task(self, id: str) -> tuple[Task, Promise] | None: ...
-    def task_by_seq(self, seq: int) -> tuple[Task, Promise] | None: ...
+    def standing(self, id: str) -> tuple[Task, Standing] | None: ...
+    def standing_by_seq(self, seq: int) -> tuple[Task, Standing] | None: ...
     def created_by(self, owner: int) -> Iterable[Promise]: ...
+    def overdue(self, now: int) -> list[Promise]: ...
     def search_promises(self, req: PromiseSearch, limit: int, now: int) -> list[Promise]: ...
     def search_tasks(self, req: TaskSearch, limit: int, now: int) -> list[tuple[Task, Promise]]: ...
+    def schedule(self, id: str) -> Schedule | None: ...
+    def search_schedules(self, req: ScheduleSearch, limit: int) -> list[Schedule]: ...
 
-    def insert_promise(self, promise: Promise) -> Promise: ...
+    def insert_promise(self, promise: Promise, tags: Mapping[str, str]) -> Promise: ...
     def settle_promise(self, promise: Promise, state: PromiseState, value: str, at: int) -> Promise: ...
     def insert_task(self, task: Task) -> None: ...
     def update_task(self, task: Task) -> None: ...
+    def put_off_task(self, seq: int, due: int) -> None: ...
+    def count_resume(self, seq: int) -> None: ...
     def fulfill_task(self, seq: int) -> None: ...
 
     def add_callback(self, awaited: int, awaiter: int) -> None: ...
     def take_callbacks(self, awaited: int) -> list[int]: ...
     def add_listener(self, promise: int, address: str) -> None: ...
     def notify_listeners(self, promise: int) -> None: ...
+
+    def put_schedule(self, schedule: Schedule) -> None: ...
+    def delete_schedule(self, id: str) -> None: ...
 
 
 # Reading
@@ -110,7 +139,16 @@ def read_task(tx: State, id: str, now: int) -> tuple[Task, Promise] | None:
     return tx.task(id)
 
 
-def is_due(promise: Promise, now: int) -> bool:
+def read_standing(tx: State, id: str, now: int) -> tuple[Task, Standing] | None:
+    """Return the task and how its promise stands, both ended first if the deadline has passed."""
+    found = tx.standing(id)
+    if found is None or not is_due(found[1], now):
+        return found
+    read_task(tx, id, now)
+    return tx.standing(id)
+
+
+def is_due(promise: Promise | Standing, now: int) -> bool:
     """Whether the deadline has passed and nobody has settled the promise."""
     return promise.state == "pending" and promise.timeout_at <= now
 
@@ -154,19 +192,19 @@ def resume(tx: State, awaiter: int, now: int) -> None:
 
     A task whose own deadline has passed is left alone: its deadline ends it.
     """
-    found = tx.task_by_seq(awaiter)
+    found = tx.standing_by_seq(awaiter)
     if found is None or found[0].state == "fulfilled" or is_due(found[1], now):
         return
     task = found[0]
     if task.state == "suspended":
         tx.update_task(msgspec.structs.replace(task, state="pending", resumes=1, due=now))
     else:
-        tx.update_task(msgspec.structs.replace(task, resumes=task.resumes + 1))
+        tx.count_resume(task.seq)
 
 
 def create(tx: State, req: PromiseCreate, now: int, owner: int | None = None) -> Promise:
     """Create the promise, and a pending task where it is targeted. The id must be free."""
-    promise = tx.insert_promise(newborn(req, now, owner))
+    promise = tx.insert_promise(newborn(req, now, owner), req.tags or {})
     if promise.target is None:
         return promise
     if promise.state == "pending":
@@ -185,6 +223,7 @@ def newborn(req: PromiseCreate, now: int, owner: int | None) -> Promise:
     marked = tags.get("resonate:external") == "true"
     # The npm SDK's ctx.promise() says only scope=global, and its worker suspends on it.
     bare = not timer and target is None and tags.get("resonate:scope") == "global"
+    timeout_at = int(req.timeout_at)
     promise = Promise(
         seq=0,
         id=req.id,
@@ -192,8 +231,8 @@ def newborn(req: PromiseCreate, now: int, owner: int | None) -> Promise:
         param=json_text(req.param) if req.param is not None else EMPTY_VALUE,
         value=EMPTY_VALUE,
         tags=json_text(tags),
-        timeout_at=req.timeout_at,
-        created_at=min(now, req.timeout_at),
+        timeout_at=timeout_at,
+        created_at=min(now, timeout_at),
         settled_at=None,
         target=target,
         timer=timer,
@@ -246,9 +285,9 @@ def let_go(task: Task, state: str, due: int | None = None) -> Task:
     return msgspec.structs.replace(task, state=state, pid=None, ttl=None, due=due)
 
 
-def preload(tx: State, promise: Promise, now: int) -> list[PromiseRecord]:
-    """Return what the promise's task has created so far: all that its replay will ask for."""
-    return [expire(tx, child, now).record() for child in tx.created_by(promise.seq)]
+def preload(tx: State, seq: int, now: int) -> list[PromiseRecord]:
+    """Return what a task has created so far: all that its replay will ask for."""
+    return [expire(tx, child, now).record() for child in tx.created_by(seq)]
 
 
 # Answers
@@ -333,7 +372,7 @@ def promise_register_listener(tx: State, req: PromiseRegisterListener, now: int)
     if not awaited.external:
         return refuse(422, f"{req.awaited} is internal: only its own task awaits it")
     if awaited.state == "pending":
-        tx.add_listener(awaited.seq, req.address)
+        tx.add_listener(awaited.seq, queue_of(req.address))
     return found_promise(awaited)
 
 
@@ -344,17 +383,31 @@ def deliverable(address: str) -> bool:
 
 def promise_search(tx: State, req: PromiseSearch, now: int) -> Answer:
     """Answer promise.search, which the specification leaves open: docs/protocol.md defines it."""
-    if not is_cursor(req.cursor):
+    if not is_cursor(req):
         return refuse(400, "the cursor is not one that promise.search gave")
+    if req.state in SETTLED_BY_DEADLINE:
+        settle_overdue(tx, now)
     limit = req.limit or SEARCH_LIMIT
     found = tx.search_promises(req, limit + 1, now)
-    cursor = str(found[limit - 1].seq) if len(found) > limit else None
+    cursor = cursor_after(req, found[limit - 1]) if len(found) > limit else None
     return Answer(200, PromisesData([expire(tx, p, now).record() for p in found[:limit]], cursor))
 
 
-def is_cursor(cursor: str | None) -> bool:
+def is_cursor(req: PromiseSearch | TaskSearch) -> bool:
     """Whether a search can have given the cursor, or none is given."""
-    return cursor is None or (cursor.isdecimal() and len(cursor) <= INSTANT_DIGITS)
+    by_id = req.sort == "id"
+    return req.cursor is None or by_id or (req.cursor.isdecimal() and len(req.cursor) <= INSTANT_DIGITS)
+
+
+def cursor_after(req: PromiseSearch | TaskSearch, last: Promise) -> str:
+    """Return the cursor of the page after the one that ends with `last`."""
+    return last.id if req.sort == "id" else str(last.seq)
+
+
+def settle_overdue(tx: State, now: int) -> None:
+    """Settle all whose deadline has passed, so that a search for what deadlines settle finds it."""
+    for promise in tx.overdue(now):
+        expire(tx, promise, now)
 
 
 # task.*
@@ -374,7 +427,7 @@ def task_create(tx: State, req: TaskCreate, now: int) -> Answer:
         return refuse(400, "task.create takes a promise with resonate:target and without resonate:timer")
     promise = read_promise(tx, action.id, now)
     if promise is None:
-        promise = tx.insert_promise(newborn(action, now, None))
+        promise = tx.insert_promise(newborn(action, now, None), tags)
         if promise.state == "pending":
             task = hold(new_task(promise, "pending"), 1, req.pid, req.ttl, now)
         else:
@@ -388,9 +441,8 @@ def task_create(tx: State, req: TaskCreate, now: int) -> Answer:
         return refuse(409, f"the task {action.id} is not on offer")
     task, promise = found
     if task.state == "pending":
-        task = hold(task, task.version + 1, req.pid, req.ttl, now)
-        tx.update_task(task)
-    return Answer(200, HeldData(task.record(promise.id), promise.record(), preload(tx, promise, now)))
+        return Answer(200, take(tx, task, promise, req.pid, req.ttl, now))
+    return Answer(200, HeldData(task.record(promise.id), promise.record(), preload(tx, promise.seq, now)))
 
 
 def task_acquire(tx: State, req: TaskAcquire, now: int) -> Answer:
@@ -403,24 +455,31 @@ def task_acquire(tx: State, req: TaskAcquire, now: int) -> Answer:
         return refuse(409, f"the task {req.id} is not on offer: it is {task.state}")
     if task.version != req.version:
         return refuse(409, f"the task {req.id} is at version {task.version}, not {req.version}")
-    task = hold(task, task.version + 1, req.pid, req.ttl, now)
+    return Answer(200, take(tx, task, promise, req.pid, req.ttl, now))
+
+
+def take(tx: State, task: Task, promise: Promise, pid: str, ttl: int, now: int) -> HeldData:
+    """Hold a task that is on offer, and return what its holder is told."""
+    task = hold(task, task.version + 1, pid, ttl, now)
     tx.update_task(task)
-    return Answer(200, HeldData(task.record(req.id), promise.record(), preload(tx, promise, now)))
+    return HeldData(task.record(promise.id), promise.record(), preload(tx, promise.seq, now))
 
 
-def held(
-    tx: State, ref: TaskFence | TaskSuspend | TaskFulfill | TaskRelease, now: int
-) -> tuple[Task, Promise] | Answer:
+def held(tx: State, ref: TaskFence | TaskSuspend | TaskRelease, now: int) -> Task | Answer:
     """Return the task if it is held at the version that the request names, else the refusal."""
-    found = read_task(tx, ref.id, now)
-    if found is None:
-        return no_task(ref.id)
-    task, promise = found
+    found = read_standing(tx, ref.id, now)
+    return no_task(ref.id) if found is None else checked_hold(ref, *found)
+
+
+def checked_hold(
+    ref: TaskFence | TaskSuspend | TaskFulfill | TaskRelease, task: Task, promise: Promise | Standing
+) -> Task | Answer:
+    """Return a task that was found if it is held as the request says, else the refusal."""
     if task.state != "acquired" or promise.state != "pending":
         return refuse(409, f"the task {ref.id} is not held: it is {task.state}")
     if task.version != ref.version:
         return refuse(409, f"the task {ref.id} is held at version {task.version}, not {ref.version}")
-    return found
+    return task
 
 
 def task_fence(tx: State, req: TaskFence, now: int) -> Answer:
@@ -431,7 +490,7 @@ def task_fence(tx: State, req: TaskFence, now: int) -> Answer:
     if isinstance(task, Answer):
         return task
     if isinstance(req.action, CreateAction):
-        kind, inner = "promise.create", promise_create(tx, req.action.data, now, owner=task[1].seq)
+        kind, inner = "promise.create", promise_create(tx, req.action.data, now, owner=task.seq)
     else:
         kind, inner = "promise.settle", promise_settle(tx, req.action.data, now)
     return Answer(200, FenceData(Response(kind, ResponseHead("", inner.status), inner.data), []))
@@ -446,12 +505,12 @@ def task_heartbeat(tx: State, req: TaskHeartbeat, now: int) -> Answer:
 
 def heartbeat_one(tx: State, pid: str, ref: TaskRef, now: int) -> None:
     """Renew one lease, if `pid` still holds the task at that version."""
-    found = read_task(tx, ref.id, now)
+    found = read_standing(tx, ref.id, now)
     if found is None:
         return
     task = found[0]
     if task.state == "acquired" and task.version == ref.version and task.pid == pid:
-        tx.update_task(msgspec.structs.replace(task, due=now + (task.ttl or 0)))
+        tx.put_off_task(task.seq, now + (task.ttl or 0))
 
 
 def task_suspend(tx: State, req: TaskSuspend, now: int) -> Answer:
@@ -466,21 +525,24 @@ def task_suspend(tx: State, req: TaskSuspend, now: int) -> Answer:
     if len(awaited) != len(ids) or not all(promise.external for promise in awaited):
         return refuse(422, "a task can await only promises that exist and that are not internal")
     if any(promise.state != "pending" for promise in awaited):
-        tx.update_task(msgspec.structs.replace(task[0], resumes=0))
-        return Answer(300, PreloadData(preload(tx, task[1], now)))
+        tx.update_task(msgspec.structs.replace(task, resumes=0))
+        return Answer(300, PreloadData(preload(tx, task.seq, now)))
     for promise in awaited:
-        tx.add_callback(promise.seq, task[1].seq)
-    tx.update_task(msgspec.structs.replace(let_go(task[0], "suspended"), resumes=0))
+        tx.add_callback(promise.seq, task.seq)
+    tx.update_task(msgspec.structs.replace(let_go(task, "suspended"), resumes=0))
     return Answer(200, PreloadData([]))
 
 
 def task_fulfill(tx: State, req: TaskFulfill, now: int) -> Answer:
     """Answer task.fulfill."""
-    task = held(tx, req, now)
+    found = read_task(tx, req.id, now)
+    if found is None:
+        return no_task(req.id)
+    task = checked_hold(req, *found)
     if isinstance(task, Answer):
         return task
     settlement = req.action.data
-    return found_promise(settle(tx, task[1], settlement.state, value_text(settlement), now, now))
+    return found_promise(settle(tx, found[1], settlement.state, value_text(settlement), now, now))
 
 
 def task_release(tx: State, req: TaskRelease, now: int) -> Answer:
@@ -488,7 +550,7 @@ def task_release(tx: State, req: TaskRelease, now: int) -> Answer:
     task = held(tx, req, now)
     if isinstance(task, Answer):
         return task
-    tx.update_task(let_go(task[0], "pending", due=now))
+    tx.update_task(let_go(task, "pending", due=now))
     return Answer(200)
 
 
@@ -517,13 +579,84 @@ def task_continue(tx: State, req: TaskContinue, now: int) -> Answer:
 
 def task_search(tx: State, req: TaskSearch, now: int) -> Answer:
     """Answer task.search, which the specification leaves open: docs/protocol.md defines it."""
-    if not is_cursor(req.cursor):
+    if not is_cursor(req):
         return refuse(400, "the cursor is not one that task.search gave")
+    if req.state == "fulfilled":
+        settle_overdue(tx, now)
     limit = req.limit or SEARCH_LIMIT
     found = tx.search_tasks(req, limit + 1, now)
-    cursor = str(found[limit - 1][0].seq) if len(found) > limit else None
+    cursor = cursor_after(req, found[limit - 1][1]) if len(found) > limit else None
     ended = [read_task(tx, promise.id, now) or (task, promise) for task, promise in found[:limit]]
     return Answer(200, TasksData([task.record(promise.id) for task, promise in ended], cursor))
+
+
+# schedule.*
+
+
+def found_schedule(schedule: Schedule) -> Answer:
+    """Answer with one schedule."""
+    return Answer(200, ScheduleData(schedule.record()))
+
+
+def no_schedule(id: str) -> Answer:
+    """Answer that there is no such schedule."""
+    return refuse(404, f"there is no schedule {id}")
+
+
+def schedule_get(tx: State, req: ScheduleGet, now: int) -> Answer:  # noqa: ARG001 - a rule like the others
+    """Answer schedule.get."""
+    schedule = tx.schedule(req.id)
+    return no_schedule(req.id) if schedule is None else found_schedule(schedule)
+
+
+def schedule_create(tx: State, req: ScheduleCreate, now: int) -> Answer:
+    """Answer schedule.create: the first one of an id stands, and later ones are shown it."""
+    tags = req.promise_tags or {}
+    if tags.get("resonate:timer") == "true" and "resonate:target" in tags:
+        return refuse(400, "a schedule's promises cannot have both resonate:timer and resonate:target")
+    if len(expand(req.promise_id, req.id, cron.LAST_YEAR_MS)) > ID_MAX:
+        return refuse(400, f"the ids of the schedule's promises would be longer than {ID_MAX} characters")
+    if not cron.is_cron(req.cron):
+        return refuse(
+            400, f"{req.cron!r} is no cron expression: use minute, hour, day of month, month, day of week"
+        )
+    schedule = tx.schedule(req.id)
+    if schedule is None:
+        schedule = Schedule(
+            id=req.id,
+            cron=req.cron,
+            promise_id=req.promise_id,
+            promise_timeout=int(req.promise_timeout),
+            promise_param=json_text(req.promise_param) if req.promise_param is not None else EMPTY_VALUE,
+            promise_tags=json_text(tags),
+            created_at=now,
+            next_run_at=cron.next_after(req.cron, now),
+            last_run_at=None,
+            catch_up=req.catch_up,
+        )
+        tx.put_schedule(schedule)
+    return found_schedule(schedule)
+
+
+def schedule_delete(tx: State, req: ScheduleDelete, now: int) -> Answer:  # noqa: ARG001
+    """Answer schedule.delete."""
+    if tx.schedule(req.id) is None:
+        return no_schedule(req.id)
+    tx.delete_schedule(req.id)
+    return Answer(200)
+
+
+def schedule_search(tx: State, req: ScheduleSearch, now: int) -> Answer:  # noqa: ARG001
+    """Answer schedule.search, which the specification leaves open: docs/protocol.md defines it."""
+    limit = req.limit or SEARCH_LIMIT
+    found = tx.search_schedules(req, limit + 1)
+    cursor = found[limit - 1].id if len(found) > limit else None
+    return Answer(200, SchedulesData([schedule.record() for schedule in found[:limit]], cursor))
+
+
+def expand(template: str, id: str, at: int) -> str:
+    """Return the id of the promise that a schedule creates for one instant."""
+    return template.replace("{{.id}}", id).replace("{{.timestamp}}", str(at))
 
 
 # What the server does by itself
@@ -542,4 +675,53 @@ def process_lease_timeout(tx: State, task: Task, promise: Promise, now: int) -> 
 
 def process_offer(tx: State, task: Task, now: int) -> None:
     """Note that a pending task was handed over: it is offered again unless it is acquired in time."""
-    tx.update_task(msgspec.structs.replace(task, due=now + OFFER_RETRY_MS))
+    tx.put_off_task(task.seq, now + OFFER_RETRY_MS)
+
+
+def process_schedule(tx: State, schedule: Schedule, now: int) -> None:
+    """Create the promise of every occurrence that has come, and note when the next one comes.
+
+    Of occurrences that passed while no process was up, only the last is fired, unless the schedule
+    asks for all of them; the specification fires all (docs/protocol.md).
+    """
+    due = due_occurrences(schedule, now)
+    if not due:
+        return
+    for at in due:
+        fire(tx, schedule, at, now)
+    next_run_at = cron.next_after(schedule.cron, due[-1])
+    tx.put_schedule(msgspec.structs.replace(schedule, last_run_at=due[-1], next_run_at=next_run_at))
+
+
+def due_occurrences(schedule: Schedule, now: int) -> Sequence[int]:
+    """Return the occurrences to fire now, in order."""
+    if schedule.next_run_at > now:
+        return []
+    if schedule.catch_up == "last":
+        return [cron.last_until(schedule.cron, now)]
+    return list(islice(cron.occurrences(schedule.cron, schedule.next_run_at, now), OCCURRENCES_LIMIT))
+
+
+def fire(tx: State, schedule: Schedule, at: int, now: int) -> None:
+    """Create the promise of one occurrence, unless its id is taken.
+
+    It starts a lineage of its own, and the SDKs read that from its tags.
+    """
+    id = expand(schedule.promise_id, schedule.id, at)
+    if read_promise(tx, id, now) is not None:
+        return
+    origin = id.split(":", 1)[0]
+    own = {
+        "resonate:schedule": schedule.id,
+        "resonate:origin": origin,
+        "resonate:prefix": origin,
+        "resonate:branch": id,
+        "resonate:parent": id,
+    }
+    request = PromiseCreate(
+        id=id,
+        timeout_at=at + schedule.promise_timeout,
+        param=msgspec.json.decode(schedule.promise_param, type=Value),
+        tags=msgspec.json.decode(schedule.promise_tags, type=dict[str, str]) | own,
+    )
+    create(tx, request, at)

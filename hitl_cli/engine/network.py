@@ -1,32 +1,25 @@
-"""The SDK's connection (`resonate_base.Network` and `Source`) to an engine in this process.
-
-Requests that arrive in one turn of the event loop share one transaction and one sync. Messages are
-fetched in the same transactions, when another process rings, and when something falls due.
-"""
+"""The SDK's connection (`resonate_base.Network` and `Source`) to an engine in this process."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING
 
 from resonate_base import ConnectorError
 
-from hitl_cli.engine.doorbell import Bell, Ringer
 from hitl_cli.engine.errors import EngineError
-from hitl_cli.engine.server import Server, now_ms
+from hitl_cli.engine.port import EnginePort
+from hitl_cli.engine.server import FAR, Lease, Server, now_ms
+from hitl_cli.engine.turns import Turns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
+    from hitl_cli.engine.doorbell import Bell
     from hitl_cli.engine.records import Promise
-    from hitl_cli.engine.server import Turn
-
-logger = logging.getLogger(__name__)
-
-RETRY_S = 1.0
-"""How long to wait before looking for messages again after the file failed."""
+    from hitl_cli.engine.server import Decoded, Subscriber, Turn
+    from hitl_cli.engine.trace import Trace
 
 SHARE_PAUSE_S = 0.002
 """How long a worker that took work leaves what comes to the others of its group, if there are any.
@@ -38,8 +31,15 @@ def any_of(group: str) -> str:
     return f"poll://any@{group}"
 
 
+def one_of(group: str, pid: str) -> str:
+    """Return the address of one worker alone."""
+    return f"poll://uni@{group}/{pid}"
+
+
 class EmbeddedConnection:
     """One worker's connection to the file: network and source in one."""
+
+    due = FAR
 
     def __init__(
         self,
@@ -50,39 +50,35 @@ class EmbeddedConnection:
         room: Callable[[], int],
         wants: Callable[[Promise], bool],
         clock: Callable[[], int] = now_ms,
+        trace: Trace | None = None,
+        lease_ms: int | None = None,
     ) -> None:
         """Open the file. `room` says how many tasks can start now, `wants` which of them.
 
+        With `lease_ms` tasks are held from the moment they are handed over, by whoever runs them
+        through `tasks`; without it they are offered, and acquired by a request.
+
         Raises FileUnusable; StorageFailed if it can only be read.
         """
-        self._server = Server(path, clock)
-        self._server.turn([])  # a file that can only be read is refused here
-        self._ringer = Ringer(path)
-        self._path = path
+        self._turns = Turns(path, clock, self, Server(path, clock, trace))
+        self.tasks = EnginePort(self._turns)
         self._group = group
         self._pid = pid
         self.name = pid
+        self.lease = None if lease_ms is None else Lease(pid, lease_ms)
         self._free = room
         self.wants = wants
         self._addresses = (any_of(group), self.unicast())
-        self._clock = clock
         self._callbacks: list[Callable[[str], None]] = []
-        self._queue: list[tuple[str, asyncio.Future[str]]] = []
         self._bell: Bell | None = None
-        self._turn_asked = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._due = 0
-        self._failed = False
-        self._seen = -1
         self._peers = 0
         self._pausing = False
-        self._closed = False
 
     # resonate_base.Source
 
     def unicast(self) -> str:
         """Return the address of this process alone."""
-        return f"poll://uni@{self._group}/{self._pid}"
+        return one_of(self._group, self._pid)
 
     def resolve_target(self, target: str) -> str:
         """Return the address of any worker of a group."""
@@ -96,39 +92,34 @@ class EmbeddedConnection:
 
     async def start(self) -> None:
         """Begin to fetch messages."""
-        if self._bell is not None:
-            return
-        self._bell = Bell(self._path, self._group, self._pid)
-        if self._bell.fileno() >= 0:
-            asyncio.get_running_loop().add_reader(self._bell.fileno(), self._rung)
-        self.poke()
+        if self._bell is None:
+            self._bell = self._turns.hang(self._group, self._pid)
 
     async def stop(self) -> None:
         """Fetch no more messages. Requests are still answered, so that work in hand can end."""
         self._callbacks.clear()
-        if self._timer is not None:
-            self._timer.cancel()
         if self._bell is not None:
-            if self._bell.fileno() >= 0:
-                asyncio.get_running_loop().remove_reader(self._bell.fileno())
-            self._bell.close()
+            self._turns.unhang(self._bell)
+            self._bell = None
 
     async def send(self, req: str, headers: dict[str, str] | None = None) -> str:  # noqa: ARG002
         """Answer one request, once it is on disk. Raises ConnectorError if the file failed."""
-        answered: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._queue.append((req, answered))
-        self._ask_turn()
-        return await answered
+        try:
+            return (await self._turns.ask(req)).decode()
+        except EngineError as error:
+            raise ConnectorError(error) from error
 
     def close(self) -> None:
         """Close the file. No request may follow."""
-        self._closed = True
-        self._ringer.close()
-        self._server.close()
+        self._turns.close()
+
+    def now(self) -> int:
+        """Return the present in ms since the epoch, as the file has it."""
+        return self._turns.now()
 
     def poke(self) -> None:
         """Look for messages soon: there may be room for more."""
-        self._ask_turn()
+        self._turns.soon()
 
     # engine.server.Subscriber, with name and wants() above
 
@@ -142,86 +133,35 @@ class EmbeddedConnection:
         """Return the addresses whose messages are fetched here."""
         return self._addresses
 
-    # Turns
+    # engine.turns.Outlet
 
-    def _ask_turn(self) -> None:
-        if not self._turn_asked:
-            self._turn_asked = True
-            asyncio.get_running_loop().call_soon(self._run_turn)
+    def subscribers(self) -> Sequence[Subscriber]:
+        """Return this worker, while it wants messages."""
+        self._peers = max(self._turns.ringer.count(self._group) - 1, 0)
+        return [self] if self._callbacks else []
 
-    def _rung(self) -> None:
-        if self._bell is not None:
-            self._bell.answer()
-        self._ask_turn()
+    def also(self, requests: Sequence[str | bytes | Decoded]) -> None:
+        """Return nothing: this worker takes its messages as the server hands them out."""
 
-    def _look(self) -> None:
-        """Take a turn if the file changed or something is due; a lost ring costs no more than this."""
-        try:
-            seen = self._server.store.data_version()
-        except EngineError:
-            self._ask_turn()  # which says what is wrong
-            return
-        if seen != self._seen or self._due <= self._clock() or self._failed:
-            self._seen = seen
-            self._ask_turn()
-        else:
-            self._arm()
-
-    def _run_turn(self) -> None:
-        self._turn_asked = False
-        if self._closed:
-            return
-        queue, self._queue = self._queue, []
-        self._peers = max(self._ringer.count(self._group) - 1, 0)
-        try:
-            turn = self._server.turn([request for request, _ in queue], [self] if self._callbacks else [])
-        except EngineError as error:
-            self._fail(queue, error)
-            return
-        self._failed = False
-        for (_, answered), reply in zip(queue, turn.answers, strict=True):
-            if not answered.done():
-                answered.set_result(reply.decode())
-        self._deliver(turn)
-        self._tell_others(turn)
-        self._arm()
-
-    def _fail(self, queue: Sequence[tuple[str, asyncio.Future[str]]], error: EngineError) -> None:
-        """Answer the requests with the failure, say it once, and look again in a while."""
-        if not self._failed:
-            logger.warning("%s", error)
-        self._failed = True
-        for _, answered in queue:
-            if not answered.done():
-                answered.set_exception(ConnectorError(error))
-        self._arm(RETRY_S)
-
-    def _deliver(self, turn: Turn) -> None:
+    def deliver(self, turn: Turn) -> None:
         """Hand over the messages; after that the others of the group come first for a moment."""
         for delivery in turn.deliveries:
+            if delivery.held is not None:
+                self.tasks.give(delivery.held)
             for callback in self._callbacks:
                 callback(delivery.text)
         if turn.deliveries and self._peers:
             self._pausing = True
             asyncio.get_running_loop().call_later(SHARE_PAUSE_S, self._end_pause)
 
+    def others(self, offered: set[str]) -> Iterable[str]:
+        """Return the addresses that others listen at: not this worker's own, unless it shares it."""
+        own = self._addresses if self._callbacks else ()
+        return offered if self._peers else offered.difference(own)
+
+    def rung(self, bell: Bell | None) -> None:
+        """Do nothing: each turn looks for messages anyway."""
+
     def _end_pause(self) -> None:
         self._pausing = False
-        self._ask_turn()
-
-    def _tell_others(self, turn: Turn) -> None:
-        """Ring those who have something to fetch, and everyone if something is due sooner than they know."""
-        own = self._addresses if self._callbacks else ()
-        others = turn.offered if self._peers else turn.offered.difference(own)
-        self._ringer.ring(others, watchers=turn.settled, everyone=turn.sooner)
-        self._due = turn.due
-
-    def _arm(self, at_least_s: float = 0.0) -> None:
-        """Sleep until something is due, and never longer than a lost ring may go unnoticed."""
-        if self._bell is None or not self._callbacks:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        left_s = (self._due - self._clock()) / 1_000
-        delay_s = max(at_least_s, min(left_s, self._bell.poll_s), 0.0)
-        self._timer = asyncio.get_running_loop().call_later(delay_s, self._look)
+        self._turns.soon()

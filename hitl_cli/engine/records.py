@@ -10,14 +10,17 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 PROTOCOL_VERSION = "2026-04-01"
 
 type PromiseState = Literal["pending", "resolved", "rejected", "rejected_canceled", "rejected_timedout"]
 type TaskState = Literal["pending", "acquired", "suspended", "halted", "fulfilled"]
+type CatchUp = Literal["last", "all"]
 type Id = Annotated[str, Meta(min_length=1, max_length=4096, pattern=r"^[^\x00]*$")]
 type Millis = Annotated[int, Meta(ge=0, le=2**62)]
+type Instant = Millis | Annotated[float, Meta(ge=0, le=2**62)]
+"""What a deadline or a time to it may be on the wire: in the npm SDK they can have fractions."""
 type Version = Annotated[int, Meta(ge=0, le=2**53)]
 type PageSize = Annotated[int, Meta(ge=1, le=10_000)]
 
@@ -43,7 +46,7 @@ class PromiseCreate(Wire, frozen=True):
     """Create a promise unless its id is taken."""
 
     id: Id
-    timeout_at: Millis
+    timeout_at: Instant
     param: Value | None = None
     tags: dict[str, str] | None = None
 
@@ -71,12 +74,13 @@ class PromiseRegisterListener(Wire, frozen=True):
 
 
 class PromiseSearch(Wire, frozen=True):
-    """List promises; see docs/protocol.md for the order, `root` and `sort`."""
+    """List promises; see docs/protocol.md for the order, `root`, `id_prefix` and `sort`."""
 
     state: PromiseState | None = None
     tags: dict[str, str] | None = None
+    id_prefix: str | None = None
     root: bool = False
-    sort: Literal["created", "-created"] = "created"
+    sort: Literal["created", "-created", "id"] = "created"
     limit: PageSize | None = None
     cursor: str | None = None
 
@@ -180,17 +184,54 @@ class TaskContinue(Wire, frozen=True):
 
 
 class TaskSearch(Wire, frozen=True):
-    """List tasks in order of creation."""
+    """List tasks; see docs/protocol.md."""
 
     state: TaskState | None = None
+    tags: dict[str, str] | None = None
+    id_prefix: str | None = None
+    sort: Literal["created", "-created", "id"] = "created"
     limit: PageSize | None = None
     cursor: str | None = None
 
 
-class RequestHead(Struct, frozen=True, rename="camel"):
-    """What travels beside a request."""
+class ScheduleGet(Wire, frozen=True):
+    """Read one schedule."""
+
+    id: Id
+
+
+class ScheduleCreate(Wire, frozen=True):
+    """Create a schedule unless its id is taken. `catch_up`: what of the occurrences that were missed."""
+
+    id: Id
+    cron: str
+    promise_id: Id
+    promise_timeout: Instant
+    promise_param: Value | None = None
+    promise_tags: dict[str, str] | None = None
+    catch_up: CatchUp = "last"
+
+
+class ScheduleDelete(Wire, frozen=True):
+    """Delete a schedule; what it has created stays."""
+
+    id: Id
+
+
+class ScheduleSearch(Wire, frozen=True):
+    """List schedules in the order of their ids."""
+
+    tags: dict[str, str] | None = None
+    id_prefix: str | None = None
+    limit: PageSize | None = None
+    cursor: str | None = None
+
+
+class RequestHead(Struct, frozen=True, rename={"corr_id": "corrId", "debug_time": "resonate:debug_time"}):
+    """What travels beside a request. `debug_time` counts only where debugging is allowed."""
 
     corr_id: str = ""
+    debug_time: Millis | None = None
 
 
 class Request(Struct, frozen=True):
@@ -223,6 +264,21 @@ class TaskRecord(Wire, frozen=True, omit_defaults=True):
     resumes: int
     ttl: int | None = None
     pid: str | None = None
+
+
+class ScheduleRecord(Wire, frozen=True, omit_defaults=True):
+    """A schedule as the wire shows it."""
+
+    id: str
+    cron: str
+    promise_id: str
+    promise_timeout: int
+    promise_param: Raw
+    promise_tags: Raw
+    created_at: int
+    next_run_at: int
+    catch_up: CatchUp
+    last_run_at: int | None = None
 
 
 class PromiseData(Struct, frozen=True):
@@ -272,6 +328,19 @@ class TasksData(Struct, frozen=True, omit_defaults=True):
     cursor: str | None = None
 
 
+class ScheduleData(Struct, frozen=True):
+    """The data of an answer that is one schedule."""
+
+    schedule: ScheduleRecord
+
+
+class SchedulesData(Struct, frozen=True, omit_defaults=True):
+    """The data of schedule.search."""
+
+    schedules: list[ScheduleRecord]
+    cursor: str | None = None
+
+
 class NoData(Struct, frozen=True):
     """The data of an answer that says nothing more."""
 
@@ -299,10 +368,12 @@ class Answer(Struct, frozen=True):
     data: Any = NoData()
 
 
-class MessageHead(Struct, frozen=True):
+class MessageHead(Struct, frozen=True, rename="camel"):
     """What travels beside a message."""
 
     version: str = PROTOCOL_VERSION
+    server_url: str | UnsetType = UNSET
+    """Where its receiver reaches the server, which one that is posted to may not know."""
 
 
 class ExecuteData(Struct, frozen=True):
@@ -361,6 +432,13 @@ class Promise(Struct, frozen=True):
         )
 
 
+class Standing(Struct, frozen=True):
+    """How a task's promise stands: as much of it as most requests ask about."""
+
+    state: PromiseState
+    timeout_at: int
+
+
 class Task(Struct, frozen=True):
     """A task as the store keeps it. `due`: pending, its next offer; acquired, its lease's end."""
 
@@ -377,6 +455,36 @@ class Task(Struct, frozen=True):
         """Return it as the wire shows it, under its promise's id."""
         return TaskRecord(
             id=id, state=self.state, version=self.version, resumes=self.resumes, ttl=self.ttl, pid=self.pid
+        )
+
+
+class Schedule(Struct, frozen=True):
+    """A schedule as the store keeps it; `promise_param` and `promise_tags` are JSON texts."""
+
+    id: str
+    cron: str
+    promise_id: str
+    promise_timeout: int
+    promise_param: str
+    promise_tags: str
+    created_at: int
+    next_run_at: int
+    last_run_at: int | None
+    catch_up: CatchUp
+
+    def record(self) -> ScheduleRecord:
+        """Return it as the wire shows it."""
+        return ScheduleRecord(
+            id=self.id,
+            cron=self.cron,
+            promise_id=self.promise_id,
+            promise_timeout=self.promise_timeout,
+            promise_param=Raw(self.promise_param),
+            promise_tags=Raw(self.promise_tags),
+            created_at=self.created_at,
+            next_run_at=self.next_run_at,
+            last_run_at=self.last_run_at,
+            catch_up=self.catch_up,
         )
 
 

@@ -13,11 +13,12 @@ import msgspec
 from msgspec import Struct
 
 from hitl_cli.engine import machine, records
-from hitl_cli.engine.errors import EngineError
+from hitl_cli.engine.errors import EngineError, FileMoved
 from hitl_cli.engine.records import (
     Answer,
     ExecuteData,
     ExecuteMessage,
+    MessageHead,
     PromiseData,
     Request,
     RequestHead,
@@ -27,19 +28,27 @@ from hitl_cli.engine.records import (
     UnblockMessage,
 )
 from hitl_cli.engine.store import NeedsWriting, Store
+from hitl_cli.engine.trace import Observation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from hitl_cli.engine.records import Message, Promise
+    from hitl_cli.engine.records import HeldData, Promise, Task
     from hitl_cli.engine.store import Transaction
+    from hitl_cli.engine.trace import Trace
 
 FIRE_LIMIT = 500
 """Due steps fired in one turn, so that a backlog of deadlines does not hold up the requests."""
 
 UNBLOCK_LIMIT = 500
 """Listener messages handed out in one turn."""
+
+FAR = 9 * 10**18
+"""An instant that never comes."""
+
+type Extra = Callable[[Transaction], None]
+"""What a caller does in a turn's transaction, after the requests. As a turn may be tried twice, so may it."""
 
 type Rule = Callable[[Transaction, Any, int], Answer]
 
@@ -61,13 +70,24 @@ RULES: dict[str, tuple[type[Struct], Rule]] = {
     "task.halt": (records.TaskHalt, machine.task_halt),
     "task.continue": (records.TaskContinue, machine.task_continue),
     "task.search": (records.TaskSearch, machine.task_search),
+    "schedule.get": (records.ScheduleGet, machine.schedule_get),
+    "schedule.create": (records.ScheduleCreate, machine.schedule_create),
+    "schedule.delete": (records.ScheduleDelete, machine.schedule_delete),
+    "schedule.search": (records.ScheduleSearch, machine.schedule_search),
 }
 
-READS = frozenset({"promise.get", "promise.search", "task.get", "task.search"})
+READS = frozenset(
+    {"promise.get", "promise.search", "task.get", "task.search", "schedule.get", "schedule.search"}
+)
 """Kinds that usually write nothing, and so need not wait for another process's write."""
+
+DEBUG = frozenset({"debug.start", "debug.stop", "debug.reset", "debug.tick", "debug.snap"})
+"""Kinds that engine.debug knows."""
 
 UNDECODABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
 """What a decoder makes of bytes that are no request, whoever sent them."""
+
+MESSAGE_HEAD = MessageHead()
 
 _request = msgspec.json.Decoder(Request)
 _data = {kind: msgspec.json.Decoder(struct) for kind, (struct, _) in RULES.items()}
@@ -79,11 +99,21 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+class Lease(Struct, frozen=True):
+    """The terms at which somebody takes tasks. `ttl` is in ms."""
+
+    pid: str
+    ttl: int
+
+
 class Subscriber(Protocol):
     """Who takes messages for some addresses."""
 
     name: str
     """Tells it from the others of this server."""
+
+    lease: Lease | None
+    """At which terms it is given tasks to hold at once; None if it is offered them, and acquires them."""
 
     def addresses(self) -> Sequence[str]:
         """Return the addresses it takes messages for."""
@@ -100,12 +130,16 @@ class Delivery(Struct, frozen=True):
 
     subscriber: Subscriber
     text: str
+    held: HeldData | None = None
+    """The task that the message offers, if the subscriber holds it already."""
 
 
 class Turn(Struct, frozen=True):
     """What came of one turn, committed."""
 
-    answers: list[bytes]
+    requests: Sequence[Decoded]
+    decided: list[Answer]
+    """The answer to each request."""
     deliveries: list[Delivery]
     offered: set[str]
     """Addresses that have something new to fetch."""
@@ -118,6 +152,11 @@ class Turn(Struct, frozen=True):
     sooner: bool
     """Whether the next deadline or lease ends sooner than before the turn."""
 
+    @property
+    def answers(self) -> list[bytes]:
+        """The answers as the wire has them."""
+        return [reply(request, answer) for request, answer in zip(self.requests, self.decided, strict=True)]
+
 
 class Decoded(Struct, frozen=True):
     """A request that is ready to be decided, or one whose answer is known already."""
@@ -125,75 +164,151 @@ class Decoded(Struct, frozen=True):
     kind: str
     corr_id: str
     data: Any
-    refusal: Answer | None = None
-    answered: bytes | None = None
+    known: Answer | None = None
+    asked: msgspec.Raw | None = None
+    """The data as it came; None if it came from this process, and not as JSON."""
+    debug_time: int | None = None
+    """The instant to answer at, where debugging is allowed."""
+    tried: bool = False
+    """Whether its answer is known because it was decided in a transaction of its own."""
 
 
 class Server:
     """A Resonate server over one file, in this process."""
 
-    def __init__(self, path: Path, clock: Callable[[], int] = now_ms) -> None:
+    def __init__(self, path: Path, clock: Callable[[], int] = now_ms, trace: Trace | None = None) -> None:
         """Open the file. `clock` gives ms since the epoch. Raises FileUnusable."""
         self.store = Store(path)
         self._clock = clock
+        self._trace = trace
 
     def close(self) -> None:
         """Close the file."""
         self.store.close()
 
-    def turn(self, requests: Sequence[str | bytes], subscribers: Iterable[Subscriber] = ()) -> Turn:
+    def turn(
+        self,
+        requests: Sequence[str | bytes | Decoded],
+        subscribers: Iterable[Subscriber] = (),
+        extra: Extra | None = None,
+    ) -> Turn:
         """Answer the requests and hand out messages, in one transaction that is on disk on return.
 
-        Raises StorageFailed, and then nothing was changed.
+        Raises StorageFailed, and then nothing was changed; FileMoved, and then the next turn is one of
+        the file that is at the path now.
         """
-        decoded = [decode(raw) for raw in requests]
-        subscribers = list(subscribers)
-        if not subscribers and decoded and all(request.kind in READS for request in decoded):
+        decoded = [raw if isinstance(raw, Decoded) else decode(raw) for raw in requests]
+        try:
+            return self._decide(decoded, list(subscribers), extra)
+        except FileMoved:
+            self._open_again()
+            raise
+
+    def _open_again(self) -> None:
+        """Open what is at the path now, if anything is. Raises FileUnusable.
+
+        The file is not created: it may be on a disk that is not there at the moment.
+        """
+        if not self.store.path.exists():
+            return
+        store = Store(self.store.path, create=False)
+        self.store.close()
+        self.store = store
+
+    def _decide(
+        self, requests: Sequence[Decoded], subscribers: Sequence[Subscriber], extra: Extra | None
+    ) -> Turn:
+        reads_only = requests and all(request.kind in READS for request in requests)
+        if reads_only and not subscribers and extra is None and self._trace is None:
             try:
-                return self._turn(decoded, subscribers, write=False)
+                return self._turn(requests, subscribers, write=False)
             except NeedsWriting:
                 pass  # a deadline has passed: the same again, as a writer
         try:
-            return self._turn(decoded, subscribers, write=True)
+            return self._turn(requests, subscribers, extra, write=True)
         except EngineError:
             raise
         except Exception:
             import logging  # noqa: PLC0415 - a command that goes well has no use for it
 
             logging.getLogger(__name__).exception("a request failed in a way that none should")
-            return self._turn([self._tried(request) for request in decoded], subscribers, write=True)
+            return self._turn([self._tried(request) for request in requests], subscribers, extra, write=True)
 
     def _tried(self, request: Decoded) -> Decoded:
         """Answer one request alone, so that one that fails does not undo its neighbours."""
         try:
-            [answered] = self._turn([request], (), write=True).answers
+            [known] = self._turn([request], (), write=True).decided
         except EngineError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this request's alone
-            refusal = machine.refuse(500, f"the server failed: {type(error).__name__}")
-            return Decoded(request.kind, request.corr_id, None, refusal)
-        return Decoded(request.kind, request.corr_id, None, answered=answered)
+            known = machine.refuse(500, f"the server failed: {type(error).__name__}")
+        return msgspec.structs.replace(request, known=known, tried=True)
 
-    def _turn(self, requests: Sequence[Decoded], subscribers: Sequence[Subscriber], *, write: bool) -> Turn:
-        with self.store.transaction(self._clock, write=write) as tx:
+    def _turn(
+        self,
+        requests: Sequence[Decoded],
+        subscribers: Sequence[Subscriber],
+        extra: Extra | None = None,
+        *,
+        write: bool,
+        at: int | None = None,
+        fire: bool = True,
+    ) -> Turn:
+        """Take one turn; at the instant `at`, and without firing what is due, if debugging says so."""
+        clock = self._clock if at is None else lambda: at
+        with self.store.transaction(clock, write=write, exact=at is not None) as tx:
             due_before = tx.next_due()
-            if due_before <= tx.now:
+            if fire and due_before <= tx.now:
                 fire_due(tx)
-            answers = [answer(tx, request) for request in requests]
-            deliveries = [delivery for one in subscribers for delivery in hand_out(tx, one)]
+            decided = [decide(tx, request) for request in requests]
+            deliveries: list[Delivery] = []
+            later = FAR
+            for one in subscribers:
+                later = min(later, hand_out(tx, one, deliveries))
+            if extra is not None:
+                extra(tx)
             due = tx.next_due()
-            offers = [
-                at for one in subscribers for address in one.addresses() if (at := tx.next_offer(address))
-            ]
+            if self._trace is not None:
+                seen = observed(requests, decided, tx.now) + observed(*acquired(deliveries), tx.now)
+                self._trace.append(tx, seen)
         return Turn(
-            answers=answers,
+            requests=requests,
+            decided=decided,
             deliveries=deliveries,
             offered=tx.offered,
             settled=tx.settled,
             now=tx.now,
-            due=min(due, *offers) if offers else due,
+            due=min(due, later),
             sooner=due < due_before,
         )
+
+
+def merged(turns: Sequence[Turn]) -> Turn:
+    """Return turns that followed each other as one. There must be one at least."""
+    return Turn(
+        requests=[request for turn in turns for request in turn.requests],
+        decided=[answer for turn in turns for answer in turn.decided],
+        deliveries=[delivery for turn in turns for delivery in turn.deliveries],
+        offered=set().union(*(turn.offered for turn in turns)),
+        settled=any(turn.settled for turn in turns),
+        now=turns[-1].now,
+        due=turns[-1].due,
+        sooner=any(turn.sooner for turn in turns),
+    )
+
+
+def observed(requests: Sequence[Decoded], decided: Sequence[Answer], now: int) -> list[Observation]:
+    """Return what a trace records of a turn: requests of known kinds, each in the turn that decided it."""
+    return [
+        Observation(request.kind, now, asked(request), msgspec.Raw(reply(request, answer)))
+        for request, answer in zip(requests, decided, strict=True)
+        if request.kind in RULES and not request.tried
+    ]
+
+
+def asked(request: Decoded) -> msgspec.Raw:
+    """Return a request's data as JSON."""
+    return msgspec.Raw(_encode(request.data)) if request.asked is None else request.asked
 
 
 def decode(raw: str | bytes) -> Decoded:
@@ -202,64 +317,108 @@ def decode(raw: str | bytes) -> Decoded:
         request = _request.decode(raw)
     except UNDECODABLE as error:
         return Decoded("error", "", None, machine.refuse(400, f"the request is malformed: {error}"))
-    decoder = _data.get(request.kind)
-    if decoder is None:
-        refusal = machine.refuse(400, f"there is no request of the kind {request.kind!r}")
-        return Decoded(request.kind, request.head.corr_id, None, refusal)
-    try:
-        return Decoded(request.kind, request.head.corr_id, decoder.decode(request.data))
-    except UNDECODABLE as error:
-        refusal = machine.refuse(400, f"{request.kind} is malformed: {error}")
-        return Decoded(request.kind, request.head.corr_id, None, refusal)
+    kind, head = request.kind, request.head
+    decoder = _data.get(kind)
+    data, known = None, None
+    if decoder is not None:
+        try:
+            data = decoder.decode(request.data)
+        except UNDECODABLE as error:
+            known = machine.refuse(400, f"{kind} is malformed: {error}")
+    elif kind in DEBUG:
+        known = machine.refuse(403, "debugging is not allowed here: it takes a server started with --debug")
+    else:
+        known = machine.refuse(400, f"there is no request of the kind {kind!r}")
+    return Decoded(kind, head.corr_id, data, known, request.data, head.debug_time)
 
 
-def answer(tx: Transaction, request: Decoded) -> bytes:
-    """Decide one request and return its answer's bytes."""
-    if request.answered is not None:
-        return request.answered
-    decided = request.refusal or RULES[request.kind][1](tx, request.data, tx.now)
-    head = ResponseHead(request.corr_id, decided.status)
-    return _encode(Response(request.kind, head, decided.data))
+def decide(tx: Transaction, request: Decoded) -> Answer:
+    """Decide one request."""
+    return request.known or RULES[request.kind][1](tx, request.data, tx.now)
+
+
+def reply(request: Decoded, answer: Answer) -> bytes:
+    """Return an answer as the wire has it."""
+    return _encode(Response(request.kind, ResponseHead(request.corr_id, answer.status), answer.data))
 
 
 def fire_due(tx: Transaction) -> None:
-    """Take the steps that are due: deadlines first, then leases."""
+    """Take the steps that are due: deadlines first, then leases, then schedules."""
     for promise in tx.due_promises(FIRE_LIMIT):
         machine.process_promise_timeout(tx, promise, tx.now)
     for task, promise in tx.lapsed_leases(FIRE_LIMIT):
         machine.process_lease_timeout(tx, task, promise, tx.now)
+    for schedule in tx.due_schedules(FIRE_LIMIT):
+        machine.process_schedule(tx, schedule, tx.now)
 
 
-def hand_out(tx: Transaction, subscriber: Subscriber) -> Iterable[Delivery]:
-    """Take the messages that a subscriber has room for."""
+def hand_out(tx: Transaction, subscriber: Subscriber, deliveries: list[Delivery]) -> int:
+    """Take the messages that a subscriber has room for; return when there may be more, if not before."""
     room = subscriber.room()
+    later = FAR
     for address in subscriber.addresses():
-        taken, refused = [], []
-        if room > 0:
-            for task, promise in tx.offers(address, subscriber.name):
-                if machine.is_due(promise, tx.now):
-                    continue
-                if not subscriber.wants(promise):
-                    refused.append(task)
-                    continue
-                taken.append((task, promise))
-                if len(taken) == room:
-                    break
-        for task in refused:
-            tx.refuse(task, subscriber.name)
-        room -= len(taken)
-        for task, promise in taken:
-            machine.process_offer(tx, task, tx.now)
-            yield deliver(
-                subscriber, ExecuteMessage(ExecuteData(TaskRef(id=promise.id, version=task.version)))
-            )
-        for promise in tx.take_unblocks(address, UNBLOCK_LIMIT):
-            yield deliver(subscriber, UnblockMessage(PromiseData(promise.record())))
+        offer_at, word_at = tx.waiting_at(address)
+        if offer_at is not None and offer_at <= tx.now:
+            if room > 0:
+                taken = take_offers(tx, address, subscriber, room)
+                room -= len(taken)
+                deliveries += taken
+            offer_at = tx.next_offer(address)
+        later = min(later, FAR if offer_at is None else offer_at)
+        if word_at is not None and word_at <= tx.now:
+            words = tx.take_unblocks(address, UNBLOCK_LIMIT)
+            deliveries += [Delivery(subscriber, unblock_message(promise).decode()) for promise in words]
+    return later
 
 
-def deliver(subscriber: Subscriber, message: Message) -> Delivery:
-    """Return a message, encoded."""
-    return Delivery(subscriber, _encode(message).decode())
+def take_offers(tx: Transaction, address: str, subscriber: Subscriber, room: int) -> list[Delivery]:
+    """Take up to `room` tasks that are on offer, and note those that the subscriber leaves to others."""
+    taken, refused = [], []
+    for task, promise in tx.offers(address, subscriber.name):
+        if machine.is_due(promise, tx.now):
+            continue
+        if not subscriber.wants(promise):
+            refused.append(task)
+            continue
+        taken.append((task, promise))
+        if len(taken) == room:
+            break
+    for task in refused:
+        tx.refuse(task, subscriber.name)
+    return [offer(tx, subscriber, task, promise) for task, promise in taken]
+
+
+def offer(tx: Transaction, subscriber: Subscriber, task: Task, promise: Promise) -> Delivery:
+    """Offer a task to a subscriber, or give it to hold where it has said at which terms."""
+    message = execute_message(task, promise).decode()
+    if subscriber.lease is None:
+        machine.process_offer(tx, task, tx.now)
+        return Delivery(subscriber, message)
+    terms = subscriber.lease
+    return Delivery(subscriber, message, machine.take(tx, task, promise, terms.pid, terms.ttl, tx.now))
+
+
+def acquired(deliveries: Sequence[Delivery]) -> tuple[list[Decoded], list[Answer]]:
+    """Return the requests, with their answers, that would have led to the tasks that were given to hold."""
+    held = [(one.held, one.subscriber.lease) for one in deliveries]
+    requests, answers = [], []
+    for data, terms in held:
+        if data is not None and terms is not None:
+            task = data.task
+            asked = records.TaskAcquire(id=task.id, version=task.version - 1, pid=terms.pid, ttl=terms.ttl)
+            requests.append(Decoded("task.acquire", "", asked))
+            answers.append(Answer(200, data))
+    return requests, answers
+
+
+def execute_message(task: Task, promise: Promise, head: MessageHead = MESSAGE_HEAD) -> bytes:
+    """Return the message that offers a task."""
+    return _encode(ExecuteMessage(ExecuteData(TaskRef(id=promise.id, version=task.version)), head))
+
+
+def unblock_message(promise: Promise) -> bytes:
+    """Return the message that tells of a settled promise."""
+    return _encode(UnblockMessage(PromiseData(promise.record())))
 
 
 def encode_request(kind: str, data: object, corr_id: str = "") -> bytes:

@@ -10,6 +10,7 @@ import contextlib
 import os
 import sqlite3
 import stat
+import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,13 +18,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from hitl_cli.engine import disk, search
 from hitl_cli.engine.errors import FileUnusable, StorageFailed
-from hitl_cli.engine.records import Promise, Task
+from hitl_cli.engine.instants import Instant, following
+from hitl_cli.engine.log import Log
+from hitl_cli.engine.records import Promise, Schedule, Standing, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from hitl_cli.engine.records import PromiseSearch, PromiseState, TaskSearch
+    from hitl_cli.engine.records import PromiseSearch, PromiseState, ScheduleSearch, TaskSearch
 
 APPLICATION_ID = 0x6869746C
 """'hitl' in the file's header, by which a file of another program is told from ours."""
@@ -40,8 +44,6 @@ PRIMARY_CODE = 0xFF
 """The part of SQLite's extended result codes that names the kind of error."""
 
 CACHE_KIB = 64 * 1024
-CHECKPOINT_PAGES = 4_000
-"""Pages of log before they are copied into the file: 16 MB, a few thousand decisions."""
 
 PROMISE = (
     "p.seq, p.id, p.state, p.param, p.value, p.tags, p.timeout_at, p.created_at, p.settled_at,"
@@ -59,27 +61,41 @@ SETTLE_PROMISE = "UPDATE promises SET state = ?, value = ?, settled_at = ? WHERE
 CREATED_BY = f"SELECT {PROMISE} FROM promises p WHERE owner = ? ORDER BY seq"
 
 TASK_BY_ID = f"SELECT {TASK}, {PROMISE} FROM promises p JOIN tasks t ON t.seq = p.seq WHERE p.id = ?"
-TASK_BY_SEQ = f"SELECT {TASK}, {PROMISE} FROM promises p JOIN tasks t ON t.seq = p.seq WHERE p.seq = ?"
+STANDING = f"SELECT {TASK}, p.state, p.timeout_at FROM promises p JOIN tasks t ON t.seq = p.seq"
+STANDING_BY_ID = f"{STANDING} WHERE p.id = ?"
+STANDING_BY_SEQ = f"{STANDING} WHERE p.seq = ?"
 INSERT_TASK = "INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 UPDATE_TASK = (
     "UPDATE tasks SET state = ?, version = ?, address = ?, pid = ?, ttl = ?, due = ?, resumes = ?"
     " WHERE seq = ?"
 )
+PUT_OFF_TASK = "UPDATE tasks SET due = ? WHERE seq = ?"
+COUNT_RESUME = "UPDATE tasks SET resumes = resumes + 1 WHERE seq = ?"
 FULFILL_TASK = (
     "UPDATE tasks SET state = 'fulfilled', pid = NULL, ttl = NULL, due = NULL, resumes = 0 WHERE seq = ?"
 )
 
 ADD_CALLBACK = "INSERT OR IGNORE INTO callbacks VALUES (?, ?)"
 TAKE_CALLBACKS = "DELETE FROM callbacks WHERE awaited = ? RETURNING awaiter"
+LISTENED = "SELECT EXISTS (SELECT 1 FROM listeners)"
 ADD_LISTENER = "INSERT OR IGNORE INTO listeners VALUES (?, ?)"
 TAKE_LISTENERS = "DELETE FROM listeners WHERE promise = ? RETURNING address"
-ADD_UNBLOCK = "INSERT OR IGNORE INTO unblocks VALUES (?, ?)"
+ADD_UNBLOCK = "INSERT OR IGNORE INTO unblocks (address, promise) VALUES (?, ?)"
+DROP_UNBLOCK = "DELETE FROM unblocks WHERE address = ? AND promise = ?"
 
-EXTERNAL = ("resonate:external", "true")
-ORIGIN = "resonate:origin"
+SCHEDULE = (
+    "s.id, s.cron, s.promise_id, s.promise_timeout, s.promise_param, s.promise_tags,"
+    " s.created_at, s.next_run_at, s.last_run_at, s.catch_up"
+)
+SCHEDULE_BY_ID = f"SELECT {SCHEDULE} FROM schedules s WHERE id = ?"
+PUT_SCHEDULE = "INSERT OR REPLACE INTO schedules VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
-DUE = "(p.state = 'pending' AND p.timeout_at <= ?)"
-"""A promise that its deadline has settled, though nobody has looked since."""
+TAG = "INSERT OR IGNORE INTO tags VALUES (?, ?, ?)"
+COUNT_TAGGED = "SELECT count(*) FROM (SELECT 1 FROM tags WHERE key = ? AND value = ? LIMIT ?)"
+OVERDUE = (
+    f"SELECT {PROMISE} FROM promises p INDEXED BY promises_pending"
+    " WHERE state = 'pending' AND timeout_at <= ?"
+)
 
 DUE_PROMISES = (
     f"SELECT {PROMISE} FROM promises p"
@@ -89,6 +105,7 @@ LAPSED_LEASES = (
     f"SELECT {TASK}, {PROMISE} FROM tasks t JOIN promises p ON p.seq = t.seq"
     " WHERE t.state = 'acquired' AND t.due <= ? ORDER BY t.due LIMIT ?"
 )
+DUE_SCHEDULES = f"SELECT {SCHEDULE} FROM schedules s WHERE next_run_at <= ? ORDER BY next_run_at LIMIT ?"
 OFFERS = (
     f"SELECT {TASK}, {PROMISE} FROM tasks t JOIN promises p ON p.seq = t.seq"
     " WHERE t.state = 'pending' AND t.address = ? AND t.due <= ?"
@@ -96,13 +113,41 @@ OFFERS = (
 )
 REFUSE = "INSERT OR IGNORE INTO temp.refused VALUES (?, ?)"
 UNBLOCKS = (
-    f"SELECT {PROMISE} FROM unblocks u JOIN promises p ON p.seq = u.promise WHERE u.address = ? LIMIT ?"
+    f"SELECT {PROMISE} FROM unblocks u JOIN promises p ON p.seq = u.promise"
+    " WHERE u.address = ? AND u.due <= ? ORDER BY u.due"
+)
+KEEP_UNBLOCK = "UPDATE unblocks SET due = ? WHERE address = ? AND promise = ?"
+NEXT_UNBLOCK = "SELECT min(due) FROM unblocks WHERE address = ? AND due > ?"
+OFFER_AT = (
+    "UPDATE tasks SET due = ? WHERE state = 'pending' AND version = ?"
+    " AND seq = (SELECT seq FROM promises WHERE id = ?)"
+)
+WAITING_COUNTS = (
+    "SELECT (SELECT count(*) FROM promises WHERE state = 'pending' AND open = 1),"
+    " (SELECT count(*) FROM tasks WHERE state = 'pending')"
+)
+PUSH = "address >= 'http' AND address < 'httq'"
+"""What an http(s):// address is, and no poll:// one."""
+
+PUSH_ADDRESSES = (
+    "SELECT min(address) FROM (SELECT min(address) AS address FROM tasks"
+    f" WHERE state = 'pending' AND {PUSH} AND address > ?1"
+    f" UNION ALL SELECT min(address) FROM unblocks WHERE {PUSH} AND address > ?1)"
+)
+NEXT_PUSH = (
+    f"SELECT min(due) FROM (SELECT min(due) AS due FROM tasks WHERE state = 'pending' AND {PUSH} AND due > ?1"
+    f" UNION ALL SELECT min(due) FROM unblocks WHERE {PUSH} AND due > ?1)"
+)
+WAITING_AT = (
+    "SELECT (SELECT min(due) FROM tasks WHERE state = 'pending' AND address = ?),"
+    " (SELECT min(due) FROM unblocks WHERE address = ?)"
 )
 NEXT_OFFER = "SELECT min(due) FROM tasks WHERE state = 'pending' AND address = ? AND due > ?"
 NEXT_DUE = (
     "SELECT min((SELECT coalesce(min(timeout_at), 9e18) FROM promises"
     " WHERE state = 'pending' AND external = 1),"
-    " (SELECT coalesce(min(due), 9e18) FROM tasks WHERE state = 'acquired'))"
+    " (SELECT coalesce(min(due), 9e18) FROM tasks WHERE state = 'acquired'),"
+    " (SELECT coalesce(min(next_run_at), 9e18) FROM schedules))"
 )
 
 
@@ -113,14 +158,16 @@ class NeedsWriting(Exception):  # noqa: N818
 class Store:
     """One connection to the file."""
 
-    def __init__(self, path: Path) -> None:
-        """Open the file, creating or upgrading it where needed.
+    def __init__(self, path: Path, *, create: bool = True) -> None:
+        """Open the file, upgrading it where needed, and creating it unless told not to.
 
         Raises FileUnusable: no permission, no database, another program's, or a newer version's.
         """
         self.path = path
         with unusable(path):
-            create_private(path)
+            if create:
+                create_private(path)
+            path.stat()  # SQLite would create it, readable to others
             self._db = sqlite3.connect(
                 path,
                 timeout=LOCK_WAIT_S,
@@ -143,11 +190,19 @@ class Store:
         refuse_foreign(self._db, self.path)
         self._db.execute("COMMIT")
         self._db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, False)
-        waiting(lambda: self._db.execute("PRAGMA journal_mode = WAL"))  # SQLite does not wait for this
         self._db.execute("PRAGMA synchronous = FULL")
+        self._db.execute("PRAGMA fullfsync = ON")  # on macOS, only this reaches the disk
+        mode = waiting(
+            lambda: self._db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        )  # SQLite never waits
+        if mode != "wal":
+            raise FileUnusable(f"{self.path} cannot be shared by processes there. Use a local disk.")
         self._db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-        self._db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        self._log = Log(self._db, str(self.path))
         migrate(self._db, self.path)
+        self._place = disk.Place(self.path)
+        # Another process may have died before it had synced what this one can read.
+        disk.sync_log(self.path)
         self._db.execute("PRAGMA temp_store = MEMORY")
         self._db.execute(
             "CREATE TEMP TABLE refused (taker TEXT, seq INTEGER, PRIMARY KEY (taker, seq)) WITHOUT ROWID"
@@ -161,20 +216,33 @@ class Store:
     def data_version(self) -> int:
         """Return a number that changes when another connection commits. Raises StorageFailed."""
         try:
+            self._place.log_bytes()
             return int(self._db.execute("PRAGMA data_version").fetchone()[0])
         except sqlite3.Error as error:
             raise StorageFailed(explain(error, self.path)) from error
 
+    def waiting_counts(self) -> tuple[int, int]:
+        """Return how many promises wait for the outside and how many tasks are on offer. Raises StorageFailed."""
+        try:
+            promises, tasks = self._db.execute(WAITING_COUNTS).fetchone()
+        except sqlite3.Error as error:
+            raise StorageFailed(explain(error, self.path)) from error
+        return int(promises), int(tasks)
+
     @contextmanager
-    def transaction(self, clock: Callable[[], int], *, write: bool) -> Iterator[Transaction]:
+    def transaction(
+        self, clock: Callable[[], int], *, write: bool, exact: bool = False
+    ) -> Iterator[Transaction]:
         """Run a block as one transaction, committed and synced at its end, undone if it raises.
 
-        `clock` gives ms since the epoch; the transaction's `now` is never before any earlier one's.
-        Raises StorageFailed; NeedsWriting where `write` is False and something has to be written.
+        `clock` gives ms since the epoch; the transaction's `now` is never before any earlier one's,
+        unless `exact`, which is for debugging.
+        Raises StorageFailed; FileMoved if the file is no longer at its path, whatever was committed;
+        NeedsWriting where `write` is False and something has to be written.
         """
         try:
             try:
-                tx = waiting(lambda: self._begin(clock, write=write))
+                tx = waiting(lambda: self._begin(clock, write=write, exact=exact))
                 yield tx
                 tx.remember_now()
                 self._db.execute("COMMIT")
@@ -185,12 +253,16 @@ class Store:
                 raise
         except sqlite3.Error as error:
             raise StorageFailed(explain(error, self.path)) from error
+        log_bytes = self._place.log_bytes()
+        if write:
+            with contextlib.suppress(sqlite3.Error):  # the commit stands; a later one tries again
+                self._log.keep_short(log_bytes)
 
-    def _begin(self, clock: Callable[[], int], *, write: bool) -> Transaction:
+    def _begin(self, clock: Callable[[], int], *, write: bool, exact: bool) -> Transaction:
         """Begin a transaction and read the clock, which is when a reader first meets a lock."""
         self._db.execute("BEGIN IMMEDIATE" if write else "BEGIN")
         try:
-            return Transaction(self._db, clock, write=write)
+            return Transaction(self._db, clock, write=write, exact=exact)
         except sqlite3.Error:
             self._db.execute("ROLLBACK")
             raise
@@ -199,12 +271,16 @@ class Store:
 class Transaction:
     """What the rules read and write (`machine.State`), and what the server hands out."""
 
-    def __init__(self, db: sqlite3.Connection, clock: Callable[[], int], *, write: bool) -> None:
+    def __init__(self, db: sqlite3.Connection, clock: Callable[[], int], *, write: bool, exact: bool) -> None:
         self._db = db
         self._write = write
+        self._exact = exact
         self._written = False
-        self._remembered: int = db.execute("SELECT now FROM clock").fetchone()[0]
-        self.now = max(clock(), self._remembered)
+        self._last = Instant(*db.execute("SELECT now, slow_from, slow_wall FROM clock").fetchone())
+        self._instant = Instant(clock()) if exact else following(self._last, clock())
+        self.now = self._instant.now
+        self._listened: bool | None = None
+        """Whether anybody listens for anything, once that was looked up: mostly nobody does."""
         self.offered: set[str] = set()
         """Addresses that have something new to fetch."""
         self.settled = False
@@ -218,8 +294,14 @@ class Transaction:
 
     def remember_now(self) -> None:
         """Record the instant, so that no process ever answers at an earlier one."""
-        if self._written and self.now > self._remembered:
-            self._db.execute("UPDATE clock SET now = ?", (self.now,))
+        if self._exact:
+            return
+        fell_behind = self._write and self._instant.slow_wall not in (None, self._last.slow_wall)
+        if (self._written or fell_behind) and self._instant != self._last:
+            self._db.execute(
+                "UPDATE clock SET now = ?, slow_from = ?, slow_wall = ?",
+                msgspec.structs.astuple(self._instant),
+            )
 
     # What the rules read and write (`machine.State`): promises
 
@@ -232,8 +314,8 @@ class Transaction:
         """Return what a promise's task created, in order."""
         return [Promise(*row) for row in self._db.execute(CREATED_BY, (owner,))]
 
-    def insert_promise(self, promise: Promise) -> Promise:
-        """Insert the promise and return it with its seq."""
+    def insert_promise(self, promise: Promise, tags: Mapping[str, str]) -> Promise:
+        """Insert the promise and return it with its seq; `tags` are its tags, to be found by."""
         row = self._change(
             INSERT_PROMISE,
             (
@@ -255,6 +337,9 @@ class Transaction:
         )
         self.settled |= promise.open or promise.root
         assert row.lastrowid is not None  # noqa: S101
+        for key, value in tags.items():
+            if search.is_indexed(key):
+                self._change(TAG, (key, value, row.lastrowid))
         return msgspec.structs.replace(promise, seq=row.lastrowid)
 
     def settle_promise(self, promise: Promise, state: PromiseState, value: str, at: int) -> Promise:
@@ -263,10 +348,17 @@ class Transaction:
         self.settled |= promise.external
         return msgspec.structs.replace(promise, state=state, value=value, settled_at=at)
 
+    def overdue(self, now: int) -> list[Promise]:
+        """Return the pending promises whose deadline has passed, internal ones too."""
+        return [Promise(*row) for row in self._db.execute(OVERDUE, (now,)).fetchall()]
+
     def search_promises(self, req: PromiseSearch, limit: int, now: int) -> list[Promise]:
         """Return up to `limit` promises that match, after the cursor, in the order asked for."""
-        sql, values = search_sql(req, now)
+        sql, values = search.promise_query(PROMISE, req, now, self._count_tagged)
         return [Promise(*row) for row in self._db.execute(sql, [*values, limit])]
+
+    def _count_tagged(self, key: str, value: str) -> int:
+        return int(self._db.execute(COUNT_TAGGED, (key, value, search.FEW + 1)).fetchone()[0])
 
     # The same: tasks
 
@@ -275,10 +367,15 @@ class Transaction:
         row = self._db.execute(TASK_BY_ID, (id,)).fetchone()
         return None if row is None else pair(row)
 
-    def task_by_seq(self, seq: int) -> tuple[Task, Promise] | None:
-        """Return the task of the promise with this seq, and the promise."""
-        row = self._db.execute(TASK_BY_SEQ, (seq,)).fetchone()
-        return None if row is None else pair(row)
+    def standing(self, id: str) -> tuple[Task, Standing] | None:
+        """Return the task with this id, and how its promise stands."""
+        row = self._db.execute(STANDING_BY_ID, (id,)).fetchone()
+        return None if row is None else (Task(*row[:TASK_COLUMNS]), Standing(*row[TASK_COLUMNS:]))
+
+    def standing_by_seq(self, seq: int) -> tuple[Task, Standing] | None:
+        """Return the task of the promise with this seq, and how the promise stands."""
+        row = self._db.execute(STANDING_BY_SEQ, (seq,)).fetchone()
+        return None if row is None else (Task(*row[:TASK_COLUMNS]), Standing(*row[TASK_COLUMNS:]))
 
     def insert_task(self, task: Task) -> None:
         """Insert the task of a promise that was just inserted."""
@@ -293,22 +390,42 @@ class Transaction:
         if task.state == "pending" and task.due is not None and task.due <= self.now:
             self.offered.add(task.address)
 
+    def put_off_task(self, seq: int, due: int) -> None:
+        """Move the instant at which a task is offered next, or its lease lapses."""
+        self._change(PUT_OFF_TASK, (due, seq))
+
+    def count_resume(self, seq: int) -> None:
+        """Count one more awaited promise that has settled."""
+        self._change(COUNT_RESUME, (seq,))
+
     def fulfill_task(self, seq: int) -> None:
         """End the task of the promise with this seq, if it has one."""
         self._change(FULFILL_TASK, (seq,))
 
     def search_tasks(self, req: TaskSearch, limit: int, now: int) -> list[tuple[Task, Promise]]:
-        """Return up to `limit` tasks that match, after the cursor, in order of creation."""
-        sql = f"SELECT {TASK}, {PROMISE} FROM tasks t JOIN promises p ON p.seq = t.seq WHERE t.seq > ?"
-        values: list[Any] = [int(req.cursor or 0)]
-        if req.state == "fulfilled":
-            sql += f" AND (t.state = 'fulfilled' OR {DUE})"
-            values.append(now)
-        elif req.state is not None:
-            sql += f" AND t.state = ? AND NOT {DUE}"
-            values += [req.state, now]
-        rows = self._db.execute(f"{sql} ORDER BY t.seq LIMIT ?", [*values, limit])
-        return [pair(row) for row in rows]
+        """Return up to `limit` tasks that match, after the cursor, in the order asked for."""
+        sql, values = search.task_query(f"{TASK}, {PROMISE}", req, now)
+        return [pair(row) for row in self._db.execute(sql, [*values, limit])]
+
+    # The same: schedules
+
+    def schedule(self, id: str) -> Schedule | None:
+        """Return the schedule with this id."""
+        row = self._db.execute(SCHEDULE_BY_ID, (id,)).fetchone()
+        return None if row is None else Schedule(*row)
+
+    def put_schedule(self, schedule: Schedule) -> None:
+        """Write the schedule, a new one or one that was there."""
+        self._change(PUT_SCHEDULE, msgspec.structs.astuple(schedule))
+
+    def delete_schedule(self, id: str) -> None:
+        """Delete the schedule."""
+        self._change("DELETE FROM schedules WHERE id = ?", (id,))
+
+    def search_schedules(self, req: ScheduleSearch, limit: int) -> list[Schedule]:
+        """Return up to `limit` schedules that match, after the cursor, in the order of their ids."""
+        sql, values = search.schedule_query(SCHEDULE, req)
+        return [Schedule(*row) for row in self._db.execute(sql, [*values, limit])]
 
     # The same: who waits
 
@@ -323,9 +440,14 @@ class Transaction:
     def add_listener(self, promise: int, address: str) -> None:
         """Record that an address wants to hear of a promise."""
         self._change(ADD_LISTENER, (promise, address))
+        self._listened = True
 
     def notify_listeners(self, promise: int) -> None:
         """Leave a message for every address that wants to hear of the promise, and forget them."""
+        if self._listened is None:
+            self._listened = bool(self._db.execute(LISTENED).fetchone()[0])
+        if not self._listened:
+            return
         for (address,) in self._change(TAKE_LISTENERS, (promise,)).fetchall():
             self._change(ADD_UNBLOCK, (address, promise))
             self.offered.add(address)
@@ -341,11 +463,20 @@ class Transaction:
         rows = self._db.execute(LAPSED_LEASES, (self.now, limit))
         return [pair(row) for row in rows]
 
+    def due_schedules(self, limit: int) -> list[Schedule]:
+        """Return schedules whose time has come, the earliest first."""
+        return [Schedule(*row) for row in self._db.execute(DUE_SCHEDULES, (self.now, limit))]
+
     def next_due(self) -> int:
-        """Return the next instant at which a deadline or a lease passes; far in the future if none."""
+        """Return the next instant at which a deadline, a lease or a schedule is due; far off if none is."""
         return int(self._db.execute(NEXT_DUE).fetchone()[0])
 
     # Messages
+
+    def waiting_at(self, address: str) -> tuple[int | None, int | None]:
+        """Return since or from when a task, and word of a promise, wait for the address."""
+        offer_at, word_at = self._db.execute(WAITING_AT, (address, address)).fetchone()
+        return offer_at, word_at
 
     def offers(self, address: str, taker: str) -> Iterator[tuple[Task, Promise]]:
         """Yield the tasks on offer to the address, the longest waiting first, without those refused."""
@@ -363,73 +494,81 @@ class Transaction:
 
     def take_unblocks(self, address: str, limit: int) -> list[Promise]:
         """Return settled promises that the address was promised word of, and forget that."""
-        found = [Promise(*row) for row in self._db.execute(UNBLOCKS, (address, limit))]
+        found = [promise for promise, _ in zip(self.unblocks(address), range(limit), strict=False)]
         for promise in found:
-            self._change("DELETE FROM unblocks WHERE address = ? AND promise = ?", (address, promise.seq))
+            self.drop_unblock(address, promise.seq)
         return found
+
+    # The same, for those whose messages may be lost on the way
+
+    def unblocks(self, address: str) -> Iterator[Promise]:
+        """Yield settled promises that the address is to hear of now, the longest waiting first."""
+        for row in self._db.execute(UNBLOCKS, (address, self.now)):
+            yield Promise(*row)
+
+    def drop_unblock(self, address: str, promise: int) -> None:
+        """Forget that the address was to hear of a promise: it has."""
+        self._change(DROP_UNBLOCK, (address, promise))
+
+    def keep_unblock(self, address: str, promise: int, due: int) -> None:
+        """Keep word of a promise that is on its way to the address: at `due`, it is sent again."""
+        self._change(KEEP_UNBLOCK, (due, address, promise))
+        if due <= self.now:
+            self.offered.add(address)
+
+    def next_unblock(self, address: str) -> int | None:
+        """Return the next instant at which word that is not to be sent yet will be."""
+        due: int | None = self._db.execute(NEXT_UNBLOCK, (address, self.now)).fetchone()[0]
+        return due
+
+    def offer_at(self, id: str, version: int, address: str, due: int) -> None:
+        """Offer a task at `due`, if it is still on offer at that version."""
+        changed = self._change(OFFER_AT, (due, version, id)).rowcount
+        if changed and due <= self.now:
+            self.offered.add(address)
+
+    def push_addresses(self, after: str) -> Iterator[str]:
+        """Yield the http(s):// addresses that messages wait for, in order, from the one after `after` on."""
+        while (found := self._db.execute(PUSH_ADDRESSES, (after,)).fetchone()[0]) is not None:
+            yield found
+            after = found
+
+    def next_push(self) -> int | None:
+        """Return the next instant at which a message for any http(s):// address is to be sent."""
+        due: int | None = self._db.execute(NEXT_PUSH, (self.now,)).fetchone()[0]
+        return due
+
+    # Traces, and debugging
+
+    def trace_length(self, path: str) -> int:
+        """Return how much of a trace is known to be true, in bytes; no end to it if nothing is known."""
+        row = self._db.execute("SELECT length FROM traces WHERE path = ?", (path,)).fetchone()
+        return sys.maxsize if row is None else int(row[0])
+
+    def remember_trace(self, path: str, length: int) -> None:
+        """Record how much of a trace is true once this transaction is committed."""
+        self._change("INSERT OR REPLACE INTO traces VALUES (?, ?)", (path, length))
+
+    def every_promise(self) -> list[Promise]:
+        """Return all promises, in the order of their ids."""
+        return [Promise(*row) for row in self._db.execute(f"SELECT {PROMISE} FROM promises p ORDER BY id")]
+
+    def every_task(self) -> list[Task]:
+        """Return all tasks."""
+        return [Task(*row) for row in self._db.execute(f"SELECT {TASK} FROM tasks t")]
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """Return what a query gives."""
+        return self._db.execute(sql).fetchall()
+
+    def change(self, sql: str) -> None:
+        """Carry out a statement that writes."""
+        self._change(sql, ())
 
 
 def pair(row: tuple[Any, ...]) -> tuple[Task, Promise]:
     """Split a joined row."""
     return Task(*row[:TASK_COLUMNS]), Promise(*row[TASK_COLUMNS:])
-
-
-def search_sql(req: PromiseSearch, now: int) -> tuple[str, list[Any]]:
-    """Return the query for a search and its values, without the limit.
-
-    The index is named, because the planner does not know how few rows a partial one has.
-    """
-    where = list(search_conditions(req, now))
-    condition = f" WHERE {' AND '.join(text for text, *_ in where)}" if where else ""
-    values = [value for _, *given in where for value in given]
-    order = "p.seq DESC" if req.sort == "-created" else "p.seq"
-    return f"SELECT {PROMISE} FROM promises p {search_index(req)}{condition} ORDER BY {order} LIMIT ?", values
-
-
-def search_conditions(req: PromiseSearch, now: int) -> Iterator[tuple[Any, ...]]:
-    """Yield what a promise must fulfil to be found, each condition with its values."""
-    if req.state is not None:
-        yield stands_at(req.state, now)
-    if req.root:
-        yield ("p.root = 1",)
-    for key, value in (req.tags or {}).items():
-        if (key, value) == EXTERNAL:
-            yield ("p.open = 1",)
-        elif key == ORIGIN:
-            # ';' follows ':', so this is every id of the lineage.
-            yield "(p.id = ? OR (p.id > ? AND p.id < ?))", value, f"{value}:", f"{value};"
-        else:
-            yield "EXISTS (SELECT 1 FROM json_each(p.tags) e WHERE e.key = ? AND e.value = ?)", key, value
-    if req.cursor is not None:
-        yield "p.seq < ?" if req.sort == "-created" else "p.seq > ?", int(req.cursor)
-
-
-def search_index(req: PromiseSearch) -> str:
-    """Return the clause that names the index with the fewest rows for a search."""
-    tags = req.tags or {}
-    if ORIGIN in tags:
-        return "INDEXED BY sqlite_autoindex_promises_1"  # the ids
-    if req.state == "pending" and EXTERNAL in tags.items():
-        return "INDEXED BY promises_open"
-    if req.root:
-        return "INDEXED BY promises_live" if req.state == "pending" else "INDEXED BY promises_root"
-    return "NOT INDEXED"
-
-
-def stands_at(state: PromiseState, now: int) -> tuple[Any, ...]:
-    """Return the condition that a promise is in the state at `now`, looked at since or not, and its values.
-
-    The state is written into the text, not bound: only so can the planner use the partial indexes.
-    """
-    match state:
-        case "pending":
-            return "p.state = 'pending' AND p.timeout_at > ?", now
-        case "resolved":
-            return f"(p.state = 'resolved' OR ({DUE} AND p.timer = 1))", now
-        case "rejected_timedout":
-            return f"(p.state = 'rejected_timedout' OR ({DUE} AND p.timer = 0))", now
-        case _:
-            return (f"p.state = '{state}'",)
 
 
 # Opening
@@ -483,6 +622,8 @@ def migrate(db: sqlite3.Connection, path: Path) -> None:
         for script in scripts[version:]:
             for statement in statements(script.read_text()):
                 db.execute(statement)
+        if version == 0:
+            disk.sync_folders(path)  # before anybody can be told of anything in it
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute(f"PRAGMA user_version = {len(scripts)}")
         db.execute("COMMIT")

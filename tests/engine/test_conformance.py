@@ -285,5 +285,5 @@ def test_c11_a_settled_promise_takes_no_callback_and_no_listener(engine: Engine,
 def test_c12_there_is_no_debug_surface_to_be_left_open(engine: Engine, kind: str) -> None:
     engine.create("p")
 
-    assert engine.status(kind) == 400
+    assert engine.status(kind) == 403
     assert engine.promise("p")["state"] == "pending"

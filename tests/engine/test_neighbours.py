@@ -21,7 +21,7 @@ def test_a_request_that_breaks_the_server_leaves_no_trace_and_its_neighbours_alo
     def write_and_break(tx: State, req: TaskHalt, now: int) -> Answer:
         del req
         create = records.PromiseCreate(id="trace", timeout_at=now + 1)
-        tx.insert_promise(machine.newborn(create, now, None))
+        tx.insert_promise(machine.newborn(create, now, None), {})
         raise ZeroDivisionError
 
     monkeypatch.setitem(server.RULES, "task.halt", (records.TaskHalt, write_and_break))

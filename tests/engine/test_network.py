@@ -32,7 +32,7 @@ def connection(path: Path, pid: str, room: int) -> EmbeddedConnection:
 
 async def create(sender: EmbeddedConnection, *ids: str) -> None:
     """Create runs."""
-    now = sender._clock()
+    now = sender.now()
     data = {"timeoutAt": now + LIFE_MS, "tags": TARGETED}
     await asyncio.gather(*(sender.send(request("promise.create", {"id": id, **data})) for id in ids))
 

@@ -265,9 +265,16 @@ def test_an_id_that_is_no_id_is_refused(engine: Engine, id: Any) -> None:
     assert engine.status("promise.create", id=id, timeoutAt=START_MS + LIFE_MS) == 400
 
 
-@pytest.mark.parametrize("timeout_at", [-1, 2**62 + 1, 2**70, 1.5, "soon", None])
+@pytest.mark.parametrize("timeout_at", [-1, -0.5, 2**62 + 1, 2**70, 1e300, "soon", None])
 def test_a_deadline_that_is_no_instant_is_refused(engine: Engine, timeout_at: Any) -> None:
     assert engine.status("promise.create", id="p", timeoutAt=timeout_at) == 400
+
+
+def test_a_deadline_with_a_fraction_counts_whole_milliseconds(engine: Engine) -> None:
+    """The npm SDK adds fractions of seconds to its clock."""
+    made = engine.ok("promise.create", id="p", timeoutAt=START_MS + 0.75, tags=EXTERNAL)
+
+    assert made["promise"]["timeoutAt"] == START_MS
 
 
 def test_ids_and_values_of_any_script_come_back_as_they_were(engine: Engine) -> None:

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.engine.conftest import EXTERNAL, INTERNAL, START_MS, TARGETED, TIMER, Clock
+from hitl_cli.engine.search import FEW
+from tests.engine.conftest import (
+    EXTERNAL,
+    INTERNAL,
+    LIFE_MS,
+    START_MS,
+    TARGETED,
+    TIMER,
+    Clock,
+    request,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -191,24 +201,93 @@ def test_a_task_search_finds_tasks_by_state_page_by_page(engine: Engine) -> None
     assert engine.ok("task.search", state="acquired")["tasks"] == [engine.task("t1")]
 
 
+def test_a_search_by_id_prefix_is_in_the_order_of_ids(engine: Engine) -> None:
+    for id in ("b", "job-2", "job-10", "job", "job-1", "jog"):
+        engine.create(id)
+
+    assert found(engine, idPrefix="job-", sort="id") == ["job-1", "job-10", "job-2"]
+    assert found(engine, idPrefix="job") == ["job-2", "job-10", "job", "job-1"]
+    assert pages(engine, "promise.search", "promises", idPrefix="jo", sort="id", limit=2) == [
+        ["job", "job-1"],
+        ["job-10", "job-2"],
+        ["jog"],
+    ]
+    assert found(engine, idPrefix="job%") == []
+
+
+def test_a_tag_that_thousands_have_is_found_among_the_pending_as_well(engine: Engine) -> None:
+    many = FEW + 5
+    life = {"timeoutAt": START_MS + LIFE_MS, "tags": EXTERNAL | {"team": "ops"}}
+    engine.batch(*(request("promise.create", {"id": f"p{n}", **life}) for n in range(many)))
+    settle = {"state": "resolved"}
+    engine.batch(*(request("promise.settle", {"id": f"p{n}", **settle}) for n in range(many - 2)))
+
+    assert found(engine, state="pending", tags={"team": "ops"}) == [f"p{many - 2}", f"p{many - 1}"]
+    assert found(engine, state="pending", tags={"team": "ops"}, sort="-created", limit=1) == [f"p{many - 1}"]
+    assert found(engine, state="resolved", tags={"team": "ops"}, limit=2) == ["p0", "p1"]
+
+
+@pytest.mark.parametrize("key", ["resonate:parent", "resonate:target", "resonate:scope", "resonate:schedule"])
+def test_every_tag_of_the_sdks_can_be_searched_for(engine: Engine, key: str) -> None:
+    engine.create("with", EXTERNAL | {key: "poll://any@x"})
+    engine.create("without", EXTERNAL)
+
+    assert found(engine, tags={key: "poll://any@x"}) == ["with"]
+
+
+def test_a_step_that_its_deadline_has_ended_is_found_by_what_it_came_to(engine: Engine) -> None:
+    engine.create("step", INTERNAL, life=10)
+    engine.create("timer", TIMER, life=10)
+    engine.create("other", INTERNAL)
+    engine.clock.advance(10)
+
+    assert found(engine, state="rejected_timedout") == ["step"]
+    assert found(engine, state="resolved") == ["timer"]
+    assert found(engine, state="pending") == ["other"]
+
+
+def test_a_task_search_takes_tags_a_prefix_and_an_order(engine: Engine) -> None:
+    for id in ("b", "a", "c"):
+        engine.create(id, TARGETED | {"team": "ops" if id != "c" else "dev"})
+    engine.hold("a2")
+
+    def tasks(**data: Any) -> list[str]:
+        return [task["id"] for task in engine.ok("task.search", **data)["tasks"]]
+
+    assert tasks(tags={"team": "ops"}) == ["b", "a"]
+    assert tasks(sort="-created", state="pending") == ["c", "a", "b"]
+    assert tasks(idPrefix="a", sort="id") == ["a", "a2"]
+    assert tasks(idPrefix="a", state="acquired") == ["a2"]
+    assert pages(engine, "task.search", "tasks", sort="id", limit=3) == [["a", "a2", "b"], ["c"]]
+
+
 @pytest.mark.parametrize(
-    ("data", "index"),
+    ("kind", "data", "index"),
     [
-        ({"state": "pending", "tags": {"resonate:external": "true"}}, "promises_open"),
-        ({"root": True}, "promises_root"),
-        ({"root": True, "sort": "-created", "state": "rejected"}, "promises_root"),
-        ({"root": True, "state": "pending"}, "promises_live"),
-        ({"tags": {"resonate:origin": "run"}}, "sqlite_autoindex_promises"),
+        ("promise", {"state": "pending", "tags": {"resonate:external": "true"}}, "promises_open"),
+        ("promise", {"state": "pending"}, "promises_pending"),
+        ("promise", {"root": True}, "promises_root"),
+        ("promise", {"root": True, "sort": "-created", "state": "rejected"}, "promises_failed"),
+        ("promise", {"state": "rejected_timedout"}, "promises_failed"),
+        ("promise", {"root": True, "state": "pending"}, "promises_pending"),
+        ("promise", {"tags": {"resonate:origin": "run"}}, "sqlite_autoindex_promises"),
+        ("promise", {"idPrefix": "run", "sort": "id"}, "sqlite_autoindex_promises"),
+        ("promise", {"tags": {"team": "ops"}}, "SEARCH g USING PRIMARY KEY"),
+        ("promise", {"tags": {"team": "ops"}, "sort": "-created"}, "SEARCH g USING PRIMARY KEY"),
+        ("task", {"state": "suspended"}, "tasks_live"),
+        ("task", {"idPrefix": "run", "sort": "id"}, "sqlite_autoindex_promises"),
+        ("schedule", {"idPrefix": "run"}, "SEARCH s USING PRIMARY KEY"),
     ],
 )
-def test_what_people_list_is_read_from_an_index_whatever_else_is_stored(
-    engine: Engine, data: dict[str, Any], index: str
+def test_a_search_reads_an_index_and_sorts_nothing_whatever_else_is_stored(
+    engine: Engine, kind: str, data: dict[str, Any], index: str
 ) -> None:
     statements: list[str] = []
     engine.server.store._db.set_trace_callback(statements.append)
-    engine.ok("promise.search", **data)
-    [search] = [sql for sql in statements if "LIMIT" in sql and "ORDER BY p.seq" in sql.replace("+", "")]
+    engine.ok(f"{kind}.search", **data)
+    [search] = [sql for sql in statements if "LIMIT 101" in sql]
 
     plan = [row["detail"] for row in engine.stored(f"EXPLAIN QUERY PLAN {search}")]
 
     assert any(index in step for step in plan), plan
+    assert "resonate:origin" in data.get("tags", {}) or not any("TEMP B-TREE" in step for step in plan), plan

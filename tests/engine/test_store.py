@@ -301,7 +301,7 @@ MALFORMED = [
     '{"kind": "promise.get", "data": {"id": 7}}',
     '{"kind": "promise.create", "data": {"id": "x"}}',
     '{"kind": "schedule.create", "data": {}}',
-    '{"kind": "debug.reset"}',
+    '{"kind": "debug.forget"}',
     '{"kind": "promise.create", "data": {"id": "x", "timeoutAt": 1e400}}',
     '{"kind": "promise.search", "data": {"cursor": "' + "9" * 30 + '"}}',
     '{"kind": "task.search", "data": {"cursor": "' + "9" * 30 + '"}}',

@@ -18,7 +18,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["hitl_cli.worker", "hitl_cli.engine.network", "hitl_cli.embedded"])
+PROCESSES.set_forkserver_preload(
+    [
+        "hitl_cli.worker",
+        "hitl_cli.engine.network",
+        "hitl_cli.embedded",
+        "hitl_cli.cli.app",
+        "hitl_cli.cli.decisions",
+        "hitl_cli.cli.runs",
+        "tests.recovery.storm",
+    ]
+)
 
 
 def start(function: Callable[..., None], *args: object) -> BaseProcess:

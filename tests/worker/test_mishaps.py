@@ -7,6 +7,8 @@ import subprocess
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.conftest import HITL, wait_until
 
 if TYPE_CHECKING:
@@ -27,6 +29,10 @@ async def unwritable_step(ctx, id):
 
 @workflow
 async def exiting(ctx, id):
+    sys.exit(3)
+
+@workflow
+async def exiting_step(ctx, id):
     await ctx.run(leave)
 
 def leave(ctx):
@@ -53,15 +59,15 @@ def test_a_result_that_cannot_be_written_down_fails_the_run_once(hitl: Hitl) -> 
     hitl.waiting()
 
 
-def test_a_workflow_that_calls_exit_does_not_end_the_worker(hitl: Hitl) -> None:
+@pytest.mark.parametrize("name", ["exiting", "exiting_step"])
+def test_a_workflow_that_calls_exit_fails_once_and_does_not_end_the_worker(hitl: Hitl, name: str) -> None:
     (hitl.folder / "app.py").write_text(APP)
-    worker = hitl.worker("--app", "app.py")
-    hitl.ok("start", "a", "--workflow", "exiting")
-    worker.said("a started")
-    worker.complained("background task failed")
+    worker = hitl.worker("--app", "app.py", "--lease", "500ms")
+    assert "sys.exit(3) was called" in hitl.fails(1, "start", "a", "--workflow", name, "--wait")
     hitl.ok("start", "b")
     assert [item["id"] for item in hitl.waiting()] == ["b:1"]
-    assert worker.process.poll() is None
+    assert len([line for line in worker.lines if " a started" in line]) == 1
+    assert worker.stop() == 0
 
 
 def test_a_run_that_is_canceled_in_a_step_is_said_to_be_lost_and_nothing_else(hitl: Hitl) -> None:

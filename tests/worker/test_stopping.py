@@ -73,14 +73,21 @@ def test_an_idle_worker_told_to_stop_ends_with_exit_code_0_and_no_error(
     assert worker.errors == []
 
 
-def test_a_second_sigint_ends_the_worker_at_once_with_exit_code_0(hitl: Hitl, log: Path, gate: Path) -> None:
-    worker = start_worker(hitl, log, gate)
+@pytest.mark.parametrize("workflow", ["gate_in_the_middle", "stuck_in_the_middle"])
+def test_a_second_sigint_gives_back_what_is_in_hand_and_ends_the_worker_at_once(
+    hitl: Hitl, log: Path, gate: Path, workflow: str
+) -> None:
+    worker = start_worker(hitl, log, gate, "--lease", "1h")
     with hitl.client() as client:
-        at_the_gate(client, log)
-        worker.process.send_signal(signal.SIGINT)
-        wait_until(lambda: client.has_worker("default") is False)
-        worker.process.send_signal(signal.SIGINT)
-        assert worker.process.wait(timeout=GRACE_S / 2) == 0
+        at_the_gate(client, log, workflow)
+
+        def interrupted() -> bool:
+            worker.process.send_signal(signal.SIGINT)  # two at the same moment count as one
+            return worker.process.poll() is not None
+
+        wait_until(interrupted, GRACE_S / 2)
+        assert worker.process.returncode == 0
+        assert task_of(client, "r").state == "pending"
         assert promise_of(client, "r").state == "pending"
 
 

@@ -1,0 +1,178 @@
+"""`hitl schedule add`, `list` and `remove`: runs that are started by the clock."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator  # noqa: TC003 - Typer reads the annotations of completions
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from hitl_cli import schedules
+from hitl_cli.cli.runs import read_arg, read_kwarg, tell_no_worker
+from hitl_cli.cli.shared import AsJson, Server, Token, note, offered, open_client, print_json
+from hitl_cli.cli.table import Cell, Column, print_table
+from hitl_cli.durations import format_age, parse_duration
+from hitl_cli.errors import BadInput
+from hitl_cli.runs import show_call
+from hitl_cli.schedules import ScheduleSpec
+from hitl_cli.settings import Settings
+from hitl_cli.times import iso
+
+if TYPE_CHECKING:
+    from hitl_cli.schedules import Schedule
+
+app = typer.Typer(
+    name="schedule",
+    help="Start runs by the clock.",
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def complete_schedule(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
+    """Yield the schedules."""
+    for item in offered(ctx, schedules.list_schedules):
+        if item.id.startswith(incomplete):
+            yield item.id, item.cron
+
+
+@app.command()
+def add(
+    ctx: typer.Context,
+    id: Annotated[str, typer.Argument(metavar="NAME", help="A name of your choice for the schedule.")],
+    cron: Annotated[
+        str,
+        typer.Argument(
+            metavar="CRON", help="When, in UTC: minute, hour, day of month, month, day of week, in quotes."
+        ),
+    ],
+    args: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ARG]...", help="Arguments: JSON, else text. The name if none is given."),
+    ] = None,
+    workflow: Annotated[
+        str | None,
+        typer.Option(
+            "--workflow",
+            "-w",
+            metavar="NAME",
+            help="Which workflow. (HITL_WORKFLOW; else approval)",
+            show_default=False,
+        ),
+    ] = None,
+    kwarg: Annotated[
+        list[str] | None, typer.Option("--kwarg", "-k", metavar="NAME=VALUE", help="An argument by name.")
+    ] = None,
+    no_args: Annotated[
+        bool, typer.Option("--no-args", help="Give it no argument, not even the name.")
+    ] = False,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            "--group",
+            "-g",
+            metavar="NAME",
+            help="The group of workers that runs it. (HITL_GROUP; else default)",
+            show_default=False,
+        ),
+    ] = None,
+    deadline: Annotated[
+        str, typer.Option("--deadline", metavar="DURATION", help="How long each run may take in all.")
+    ] = "365d",
+    catch_up: Annotated[
+        Literal["last", "all"],
+        typer.Option("--catch-up", help="What of the times that passed while no worker was up."),
+    ] = "last",
+    as_json: AsJson = False,
+    server: Server = None,
+    token: Token = None,
+) -> None:
+    """Start a run each time the clock says so: hitl schedule add nightly "0 2 * * *" --workflow report."""
+    settings = Settings()
+    if args and no_args:
+        raise BadInput("--no-args and arguments cannot be given together.")
+    spec = ScheduleSpec(
+        id=id,
+        cron=cron,
+        workflow=settings.workflow(workflow).value,
+        args=[read_arg(arg) for arg in args or []] if args or no_args else None,
+        kwargs=dict(read_kwarg(text) for text in kwarg or []),
+        group=settings.group(group).value,
+        deadline_ms=parse_duration(deadline),
+        catch_up=catch_up,
+    )
+    with open_client(ctx, server, token) as client:
+        added = schedules.add(client, spec)
+        tell_no_worker(client, spec.group, "a run that falls due")
+        if as_json:
+            print_json(document(added.schedule))
+            return
+        state = "added" if added.created else "is there already"
+        print(f"schedule {id} {state}: its next run is at {iso(added.schedule.next_run_at)}")
+
+
+@app.command("list")
+def list_(ctx: typer.Context, as_json: AsJson = False, server: Server = None, token: Token = None) -> None:
+    """Show the schedules, in the order of their names."""
+    with open_client(ctx, server, token) as client:
+        found = schedules.list_schedules(client)
+        now = client.now()
+    if as_json:
+        print_json([document(schedule) for schedule in found])
+        return
+    if not found:
+        note('There are no schedules. Add one: hitl schedule add nightly "0 2 * * *" --workflow report')
+        return
+    columns = [Column("schedule", whole=True), Column("cron", whole=True), Column("calls")]
+    columns += [Column("next run"), Column("in", right=True), Column("last run")]
+    rows = [
+        [
+            Cell(schedule.id),
+            Cell(schedule.cron),
+            Cell(show_call(schedule.call)),
+            Cell(minutes(schedule.next_run_at)),
+            Cell(format_age(max(schedule.next_run_at - now, 0))),
+            Cell("-" if schedule.last_run_at is None else minutes(schedule.last_run_at)),
+        ]
+        for schedule in found
+    ]
+    print_table(columns, rows)
+
+
+@app.command()
+def remove(
+    ctx: typer.Context,
+    id: Annotated[
+        str, typer.Argument(metavar="NAME", help="The schedule.", autocompletion=complete_schedule)
+    ],
+    server: Server = None,
+    token: Token = None,
+) -> None:
+    """Remove a schedule; the runs that it has started go on."""
+    with open_client(ctx, server, token) as client:
+        schedules.remove(client, id)
+    print(f"schedule {id} removed")
+
+
+def minutes(ms: int) -> str:
+    """Return an instant to the minute, which is as fine as cron is."""
+    return re.sub(r"T(\d\d:\d\d).*", r" \1Z", iso(ms))
+
+
+def document(schedule: Schedule) -> dict[str, Any]:
+    """Return a schedule as `--json` prints it."""
+    called = schedule.call
+    return {
+        "id": schedule.id,
+        "cron": schedule.cron,
+        "workflow": called.func if called else None,
+        "args": list(called.args) if called else [],
+        "kwargs": called.kwargs if called else {},
+        "target": schedule.promise_tags.get("resonate:target"),
+        "created_at": iso(schedule.created_at),
+        "next_run_at": iso(schedule.next_run_at),
+        "last_run_at": None if schedule.last_run_at is None else iso(schedule.last_run_at),
+        "catch_up": schedule.catch_up,
+    }

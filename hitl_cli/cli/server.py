@@ -1,0 +1,163 @@
+"""`hitl server`: the file, over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import signal
+from pathlib import Path  # noqa: TC003 - Typer reads the annotations
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hitl_cli.cli.shared import Server, named_server
+from hitl_cli.cli.worker import log_to_stderr, say
+from hitl_cli.connect import database_path, is_http, named_trace
+from hitl_cli.errors import BadInput, Unreachable
+from hitl_cli.settings import Settings
+
+if TYPE_CHECKING:
+    from hitl_cli.engine.http import Options
+
+DESCRIPTORS = 16_384
+"""Files that the process may have open: two a stream, one a connection."""
+
+
+def server(
+    ctx: typer.Context,
+    host: Annotated[
+        str,
+        typer.Option(
+            "--host", metavar="ADDRESS", help="Where to listen; beyond this machine only with --auth-key."
+        ),
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", "-p", min=0, max=65_535, metavar="PORT", help="0 takes any free one.")
+    ] = 8001,
+    auth_key: Annotated[
+        Path | None,
+        typer.Option(
+            "--auth-key",
+            metavar="FILE.pem",
+            help="Public key of the tokens that every request must bring.",
+            show_default=False,
+        ),
+    ] = None,
+    auth_issuer: Annotated[
+        str | None,
+        typer.Option(
+            "--auth-issuer", metavar="NAME", help="Who must have issued a token (iss).", show_default=False
+        ),
+    ] = None,
+    auth_audience: Annotated[
+        str | None,
+        typer.Option(
+            "--auth-audience", metavar="NAME", help="Whom a token must be for (aud).", show_default=False
+        ),
+    ] = None,
+    push_to: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--push-to",
+            metavar="ORIGIN",
+            help="Post messages only there, as https://host:port; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    own_url: Annotated[
+        str | None,
+        typer.Option(
+            "--url",
+            metavar="URL",
+            help="Where those that messages are posted to reach this server.",
+            show_default=False,
+        ),
+    ] = None,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Answer debug.* requests, for tests of clients.")
+    ] = False,
+    server: Server = None,
+) -> None:
+    """Serve the file to clients and workers of any Resonate SDK, over HTTP."""
+    url, _ = named_server(ctx, Settings(), server, None)
+    if is_http(url.value):
+        raise BadInput(f"{url.value} is a server already: name the file to serve, as -S sqlite:///path.")
+    path = database_path(url.value)
+    if auth_key is None and (auth_issuer or auth_audience):
+        raise BadInput("--auth-issuer and --auth-audience say what tokens must claim: give --auth-key too.")
+
+    from hitl_cli.engine.errors import EngineError, KeyUnusable  # noqa: PLC0415
+    from hitl_cli.engine.http import Options, is_loopback  # noqa: PLC0415 - imports aiohttp
+    from hitl_cli.engine.push import PushRules, origins  # noqa: PLC0415
+
+    if auth_key is None and not is_loopback(host):
+        raise BadInput(
+            f"{host} can be reached from other machines: that needs authentication, see --auth-key."
+        )
+    verifier = None
+    try:
+        if auth_key is not None:
+            from hitl_cli.engine.auth import Verifier  # noqa: PLC0415
+
+            verifier = Verifier(auth_key, auth_issuer, auth_audience)
+    except KeyUnusable as error:
+        raise BadInput(str(error)) from error
+    try:
+        named = origins(push_to) if push_to else None
+    except ValueError as error:
+        raise BadInput(
+            f"--push-to names no origin: {error}. Write https://host or http://host:port."
+        ) from error
+    push = PushRules(origins=named, public_only=not is_loopback(host))
+    log_to_stderr()
+    raise_descriptors()
+    options = Options(
+        path=path,
+        host=host,
+        port=port,
+        verifier=verifier,
+        push=push,
+        url=own_url,
+        debug=debug,
+        trace=named_trace(),
+    )
+    try:
+        asyncio.run(serve(options))
+    except EngineError as error:
+        raise Unreachable(str(error)) from error
+    except OSError as error:
+        raise BadInput(f"{host}:{port} cannot be listened at: {reason(error)}.") from error
+
+
+async def serve(options: Options) -> None:
+    """Serve until a signal says to stop."""
+    from hitl_cli.engine.http import HttpServer  # noqa: PLC0415 - imports aiohttp
+
+    http = HttpServer(options)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, http.stop)
+
+    def announce(url: str) -> None:
+        say(f"serving sqlite:///{options.path} on {url} (Ctrl-C stops)")
+
+    await http.run(announce)
+
+
+def reason(error: OSError) -> str:
+    """Return why an address cannot be listened at, and what to do."""
+    if error.errno == errno.EADDRINUSE:
+        return "the port is in use; name another with --port"
+    if error.errno == errno.EACCES:
+        return "the port needs privileges; name one above 1023 with --port"
+    return error.strerror or str(error)
+
+
+def raise_descriptors() -> None:
+    """Allow this process as many open files as its streams may need, if the system lets it."""
+    import resource  # noqa: PLC0415
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -1,0 +1,161 @@
+"""Who may ask what: JSON Web Tokens, as the Resonate Server takes them (its src/auth.rs).
+
+A token is signed by a key whose public half the server knows, and expires. The claim `role`: "admin"
+may do everything; any other token needs the claim `prefix`, with which the ids that it names must
+begin. A prefix of "" is every id.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from msgspec import Struct
+
+from hitl_cli.engine import machine, records
+from hitl_cli.engine.errors import KeyUnusable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hitl_cli.engine.records import Answer
+
+LEEWAY_S = 60
+"""How far clocks may be apart; the Resonate Server's."""
+
+ALGORITHMS: dict[type, tuple[str, ...]] = {
+    RSAPublicKey: ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
+    EllipticCurvePublicKey: ("ES256", "ES384"),
+    Ed25519PublicKey: ("EdDSA",),
+}
+"""What each kind of key signs with. A token that names another algorithm is not looked at."""
+
+KEPT = 1_000
+"""Tokens remembered as good, so that a worker's is not verified anew with each request."""
+
+
+class Claims(Struct, frozen=True):
+    """What a good token says."""
+
+    expires: float
+    admin: bool
+    prefix: str | None
+
+
+class Verifier:
+    """Tells good tokens from others."""
+
+    def __init__(self, key: Path, issuer: str | None = None, audience: str | None = None) -> None:
+        """Read a public key in PEM. Raises KeyUnusable."""
+        try:
+            self._key: Any = load_pem_public_key(key.read_bytes())
+        except OSError as error:
+            raise KeyUnusable(f"the public key {key} cannot be read: {error.strerror}.") from error
+        except (ValueError, UnsupportedAlgorithm) as error:
+            raise KeyUnusable(f"{key} holds no public key in PEM.") from error
+        self._algorithms = next(
+            (names for kind, names in ALGORITHMS.items() if isinstance(self._key, kind)), ()
+        )
+        if not self._algorithms:
+            raise KeyUnusable(f"{key} is a key of another kind than RSA, EC and Ed25519.")
+        self._issuer = issuer
+        self._audience = audience
+        self._kept: dict[str, Claims] = {}
+
+    def verify(self, token: str | None, now_s: float) -> Claims | None:
+        """Return what a token says, or None if it is not good (any more)."""
+        if not token:
+            return None
+        claims = self._kept.get(token)
+        if claims is None:
+            claims = self._read(token)
+            if claims is None:
+                return None
+            if len(self._kept) >= KEPT:
+                self._kept.clear()
+            self._kept[token] = claims
+        if claims.expires + LEEWAY_S <= now_s:
+            self._kept.pop(token, None)
+            return None
+        return claims
+
+    def _read(self, token: str) -> Claims | None:
+        required = ["exp"] + ["iss"] * bool(self._issuer) + ["aud"] * bool(self._audience)
+        try:
+            said = jwt.decode(
+                token,
+                self._key,
+                algorithms=list(self._algorithms),
+                issuer=self._issuer,
+                audience=self._audience,
+                leeway=LEEWAY_S,
+                options={"require": required, "verify_aud": self._audience is not None},
+            )
+        except (jwt.PyJWTError, ValueError):
+            return None
+        role, prefix = said.get("role"), said.get("prefix")
+        return Claims(
+            expires=float(said["exp"]),
+            admin=isinstance(role, str) and role.lower() == "admin",
+            prefix=prefix if isinstance(prefix, str) else None,
+        )
+
+
+def refusal(claims: Claims | None, kind: str, data: Any) -> Answer | None:
+    """Return why a request is refused, or None if it is allowed. `data` is the decoded request's."""
+    if claims is None:
+        return machine.refuse(401, "unauthorized: the token is missing, not good, or has expired")
+    if claims.admin or claims.prefix == "":
+        return None
+    if claims.prefix is None:
+        return machine.refuse(403, "forbidden: the token has neither the role admin nor a prefix")
+    named = names(data)
+    if named is None:
+        return machine.refuse(403, f"forbidden: {kind} is not for a token that is bound to a prefix")
+    if not all(id.startswith(claims.prefix) for id in named):
+        return machine.refuse(403, f"forbidden: the token is bound to ids that begin with {claims.prefix!r}")
+    return None
+
+
+def names(data: Any) -> list[str] | None:
+    """Return the ids that a request reads or changes; None for one that may touch any, as a search does.
+
+    Stricter than the Resonate Server, which does not look at the requests inside another.
+    """
+    match data:
+        case records.TaskCreate():
+            return [data.action.data.id]
+        case records.TaskFence():
+            return [data.id, data.action.data.id]
+        case records.TaskSuspend():
+            return [data.id, *(action.data.awaited for action in data.actions)]
+        case records.TaskHeartbeat():
+            return [task.id for task in data.tasks]
+        case records.PromiseRegisterCallback():
+            return [data.awaited, data.awaiter]
+        case records.PromiseRegisterListener():
+            return [data.awaited]
+        case records.ScheduleCreate():
+            return [data.promise_id]
+    return [data.id] if isinstance(data, SINGLE) else None
+
+
+SINGLE = (
+    records.PromiseGet,
+    records.PromiseCreate,
+    records.PromiseSettle,
+    records.TaskGet,
+    records.TaskAcquire,
+    records.TaskRelease,
+    records.TaskFulfill,
+    records.TaskHalt,
+    records.TaskContinue,
+    records.ScheduleGet,
+    records.ScheduleDelete,
+)
+"""Requests that concern the one id that they name."""

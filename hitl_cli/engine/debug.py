@@ -1,0 +1,198 @@
+"""A server whose time its clients set, for the specification's scenarios and checkers.
+
+The kinds `debug.*` and the head field `resonate:debug_time`, as Resonate Server 0.9.8 has them
+(src/server.rs, src/processing). It is for a file of its own: other processes on it keep the wall clock.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+
+from hitl_cli.engine import machine
+from hitl_cli.engine.records import (
+    Answer,
+    ExecuteData,
+    ExecuteMessage,
+    Millis,
+    PromiseData,
+    PromiseRecord,
+    TaskRecord,
+    TaskRef,
+    UnblockMessage,
+)
+from hitl_cli.engine.server import FAR, UNDECODABLE, Server, Turn, asked, fire_due, merged
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hitl_cli.engine.records import Message
+    from hitl_cli.engine.server import Decoded, Extra, Subscriber
+    from hitl_cli.engine.store import Transaction
+
+TABLES = ("promises", "tasks", "callbacks", "listeners", "unblocks", "schedules", "tags")
+
+
+class Tick(Struct, frozen=True):
+    """The data of debug.tick: an instant, ms since the epoch."""
+
+    time: Millis
+
+
+class PromiseTimeout(Struct, frozen=True):
+    """A deadline that will fire by itself."""
+
+    id: str
+    timeout: int
+
+
+class TaskTimeout(Struct, frozen=True):
+    """When a task is offered next (type 0), or its lease lapses (type 1)."""
+
+    id: str
+    type: int
+    timeout: int
+
+
+class Callback(Struct, frozen=True, order=True):
+    """Who awaits what."""
+
+    awaiter: str
+    awaited: str
+
+
+class Listener(Struct, frozen=True, order=True):
+    """Who listens for what."""
+
+    id: str
+    address: str
+
+
+class Outgoing(Struct, frozen=True):
+    """A message that nobody has fetched yet."""
+
+    address: str
+    message: Message
+
+
+class Snapshot(Struct, frozen=True, rename="camel"):
+    """The data of debug.snap: everything that is stored."""
+
+    promises: list[PromiseRecord]
+    promise_timeouts: list[PromiseTimeout]
+    callbacks: list[Callback]
+    listeners: list[Listener]
+    tasks: list[TaskRecord]
+    task_timeouts: list[TaskTimeout]
+    messages: list[Outgoing]
+
+
+class DebugServer(Server):
+    """A server that obeys debug.* and `resonate:debug_time`."""
+
+    _frozen = False
+
+    def _decide(
+        self, requests: Sequence[Decoded], subscribers: Sequence[Subscriber], extra: Extra | None
+    ) -> Turn:
+        if not self._frozen and not any(is_special(request) for request in requests):
+            return super()._decide(requests, subscribers, extra)
+        # Each at its own instant, and so in a transaction of its own.
+        turns = [self._one(request) for request in requests]
+        if not self._frozen:
+            return merged([*turns, super()._decide([], subscribers, extra)])
+        return msgspec.structs.replace(merged([*turns, self._still()]), due=FAR)
+
+    def _one(self, request: Decoded) -> Turn:
+        if request.kind.startswith("debug."):
+            return self._debug(request)
+        at = request.debug_time
+        if at is None and not self._frozen:
+            return super()._decide([request], [], None)
+        return self._turn([request], [], write=True, at=at, fire=False)
+
+    def _still(self) -> Turn:
+        """Return a turn in which nothing happens."""
+        return self._turn([], [], write=False, fire=False)
+
+    def _debug(self, request: Decoded) -> Turn:
+        """Answer one of debug.*."""
+        now = self._clock()
+        data: Any = {}
+        if request.kind in ("debug.start", "debug.stop"):
+            self._frozen = request.kind == "debug.start"
+        elif request.kind == "debug.tick":
+            try:
+                now = msgspec.json.decode(asked(request), type=Tick).time
+            except UNDECODABLE as error:
+                return self._said(request, machine.refuse(400, f"debug.tick is malformed: {error}"))
+            if request.debug_time not in (None, now):
+                return self._said(request, machine.refuse(400, "resonate:debug_time is not the tick's time"))
+            with self.store.transaction(lambda: now, write=True, exact=True) as tx:
+                while tx.next_due() <= now:
+                    fire_due(tx)
+            data = []
+        else:
+            with self.store.transaction(lambda: now, write=True, exact=True) as tx:
+                if request.kind == "debug.reset":
+                    reset(tx)
+                else:
+                    data = snapshot(tx)
+        return self._said(request, Answer(200, data))
+
+    def _said(self, request: Decoded, answer: Answer) -> Turn:
+        return msgspec.structs.replace(self._still(), requests=[request], decided=[answer])
+
+
+def is_special(request: Decoded) -> bool:
+    """Whether a request is answered otherwise here than by another server."""
+    return request.kind.startswith("debug.") or request.debug_time is not None
+
+
+def reset(tx: Transaction) -> None:
+    """Delete everything, the last instant too."""
+    for table in TABLES:
+        tx.change(f"DELETE FROM {table}")
+    tx.change("UPDATE clock SET now = 0, slow_from = NULL, slow_wall = NULL")
+
+
+def snapshot(tx: Transaction) -> Snapshot:
+    """Return everything that is stored, in the order of the ids."""
+    promises = tx.every_promise()
+    ids = {promise.seq: promise.id for promise in promises}
+    records = {promise.seq: promise.record() for promise in promises}
+    tasks = sorted(tx.every_task(), key=lambda task: ids[task.seq])
+    unblocks = tx.rows("SELECT address, promise FROM unblocks")
+    return Snapshot(
+        promises=list(records.values()),
+        promise_timeouts=[
+            PromiseTimeout(each.id, each.timeout_at)
+            for each in promises
+            if each.state == "pending" and each.external
+        ],
+        callbacks=sorted(
+            Callback(ids[awaiter], ids[awaited])
+            for awaited, awaiter in tx.rows("SELECT awaited, awaiter FROM callbacks")
+        ),
+        listeners=sorted(
+            Listener(ids[seq], address) for seq, address in tx.rows("SELECT promise, address FROM listeners")
+        ),
+        tasks=[task.record(ids[task.seq]) for task in tasks],
+        task_timeouts=[
+            TaskTimeout(ids[task.seq], int(task.state == "acquired"), task.due)
+            for task in tasks
+            if task.due is not None
+        ],
+        messages=[
+            *(
+                Outgoing(
+                    task.address, ExecuteMessage(ExecuteData(TaskRef(id=ids[task.seq], version=task.version)))
+                )
+                for task in tasks
+                if task.state == "pending" and task.due is not None and task.due <= tx.now
+            ),
+            *(Outgoing(address, UnblockMessage(PromiseData(records[seq]))) for address, seq in unblocks),
+        ],
+    )

@@ -1,0 +1,81 @@
+"""What SQLite leaves to its caller: that a new file's folders last, and that the file is still the same one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+from hitl_cli.engine.errors import FileMoved
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+try:
+    from fcntl import F_FULLFSYNC, fcntl
+except ImportError:  # only macOS has it, and needs it
+    F_FULLFSYNC = None
+
+
+def log_of(database: Path) -> Path:
+    """Return the path of the file's write-ahead log."""
+    return database.with_name(database.name + "-wal")
+
+
+def sync_folders(database: Path) -> None:
+    """Make sure that a new file, and the folders on the way to it, are found again after a power failure."""
+    for folder in database.absolute().parents:
+        with contextlib.suppress(PermissionError):  # then it is not one that was just made
+            sync(folder)
+
+
+def sync_log(database: Path) -> None:
+    """Make sure that all that was written to the log so far is on disk. Raises OSError."""
+    with contextlib.suppress(FileNotFoundError):
+        sync(log_of(database))
+
+
+def sync(path: Path) -> None:
+    """Make sure that a file or a folder is on disk. Raises OSError."""
+    file = os.open(path, os.O_RDONLY)
+    try:
+        if F_FULLFSYNC is None:
+            os.fsync(file)
+        else:
+            fcntl(file, F_FULLFSYNC)
+    finally:
+        os.close(file)
+
+
+class Place:
+    """Where an open file and its log are, to find out whether they are still there."""
+
+    def __init__(self, database: Path) -> None:
+        """Remember the file and the log that are open now."""
+        self._file = str(database)
+        self._log = str(log_of(database))
+        self._known = (identity(look(self._file)), identity(look(self._log)))
+
+    def log_bytes(self) -> int:
+        """Return the size of the log. Raises FileMoved if it or the file is not the one that is open."""
+        file, log = look(self._file), look(self._log)
+        if (identity(file), identity(log)) == self._known:
+            return 0 if log is None else log.st_size
+        if file is None:
+            raise FileMoved(f"{self._file} was removed while it was in use. Put it back, or start anew.")
+        if identity(file) != self._known[0]:
+            raise FileMoved(f"{self._file} was replaced by another file while it was in use. Try again.")
+        raise FileMoved(f"{self._log} was removed or replaced while it was in use. Try again.")
+
+
+def look(path: str) -> os.stat_result | None:
+    """Return what is at the path, or None."""
+    try:
+        return os.stat(path)  # noqa: PTH116 - after every commit, and a Path takes three times as long
+    except OSError:
+        return None
+
+
+def identity(found: os.stat_result | None) -> tuple[int, int] | None:
+    """Return what tells a file from all others that exist."""
+    return None if found is None else (found.st_dev, found.st_ino)

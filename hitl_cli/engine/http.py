@@ -1,0 +1,445 @@
+"""The engine over HTTP: `POST /` takes a request's envelope, `GET /poll/{group}/{id}` streams messages.
+
+What is asked and answered is the protocol's, byte for byte what the engine in process takes and
+gives; the HTTP status is the answer's. Every answer leaves after its commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+from aiohttp import ClientPayloadError, web
+from msgspec import Struct
+
+from hitl_cli.engine import machine
+from hitl_cli.engine.auth import Verifier, refusal
+from hitl_cli.engine.debug import DebugServer
+from hitl_cli.engine.doorbell import PUSHERS
+from hitl_cli.engine.errors import EngineError
+from hitl_cli.engine.metrics import Metrics
+from hitl_cli.engine.push import Pusher, PushRules
+from hitl_cli.engine.records import TaskAcquire
+from hitl_cli.engine.server import DEBUG, READS, RULES, Decoded, Server, decode, now_ms, reply
+from hitl_cli.engine.streams import KEEPALIVE_S, Stream, Streams
+from hitl_cli.engine.turns import Turns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from aiohttp.web import BaseRequest, StreamResponse
+
+    from hitl_cli.engine.doorbell import Bell
+    from hitl_cli.engine.records import Answer
+    from hitl_cli.engine.server import Extra, Subscriber, Turn
+    from hitl_cli.engine.store import Transaction
+    from hitl_cli.engine.trace import Trace
+
+BODY_MAX = 4 * 1024 * 1024
+"""Bytes of a request's body."""
+
+BODY_S = 30.0
+"""How long a request's body may take to arrive."""
+
+IDLE_S = 75.0
+"""How long a connection may say nothing, before its first request or between two."""
+
+CONNECTIONS_MAX = 4_096
+STREAMS_MAX = 1_000
+"""As many as the Resonate Server has room for."""
+
+NAME_MAX = 256
+"""Characters of a group's or a reader's name."""
+
+GRACE_S = 5.0
+"""How long requests in hand have to be answered once the server is told to stop."""
+
+SEND_BUFFER = 32 * 1024
+"""Bytes that the system may hold for a stream: what a slow reader has not taken is to stay in the file."""
+
+COUNT_S = 5.0
+"""How often at most what waits is counted, however often /metrics is asked for."""
+
+JSON = "application/json"
+
+
+class _Head(Struct, frozen=True):
+    status: int
+
+
+class _Answered(Struct, frozen=True):
+    head: _Head
+
+
+_status = msgspec.json.Decoder(_Answered)
+
+
+class Options(Struct, frozen=True, kw_only=True):
+    """What a server is told."""
+
+    path: Path
+    host: str
+    port: int
+    verifier: Verifier | None = None
+    push: PushRules = PushRules()
+    debug: bool = False
+    trace: Trace | None = None
+    url: str | None = None
+    """Where those that messages are posted to reach this server; None: where it listens."""
+
+
+class HttpServer:
+    """One process that serves a file. `run` returns once it has been told to stop."""
+
+    def __init__(self, options: Options, clock: Callable[[], int] = now_ms) -> None:
+        """Open the file. Raises FileUnusable, StorageFailed."""
+        self._options = options
+        self._clock = clock
+        self._streams = Streams(lambda: self._turns)
+        self._metrics = Metrics()
+        self._pusher = Pusher(lambda: self._turns, options.push, self._metrics.delivery)
+        kind = DebugServer if options.debug else Server
+        self._turns = Turns(options.path, clock, self, kind(options.path, clock, options.trace))
+        self._gauges()
+        self._stop = asyncio.Event()
+        self._hosts: set[str] = set()
+        self._counted_at = -COUNT_S
+        self._counts = 0, 0
+        self._handed_out = False
+
+    async def run(self, serving: Callable[[str], None]) -> None:
+        """Serve until told to stop; `serving` is told its URL once it does. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        http = web.Server(
+            self._handle,
+            request_factory=self._request,
+            handler_cancellation=True,
+            access_log=None,
+            keepalive_timeout=IDLE_S,
+            auto_decompress=False,
+        )
+        try:
+            listener = await loop.create_server(
+                lambda: Full() if len(http.connections) >= CONNECTIONS_MAX else http(),
+                self._options.host,
+                self._options.port,
+                backlog=1_024,
+            )
+            bell = self._turns.hang(PUSHERS, f"{time.time_ns():x}-{id(self):x}")
+            host, port = listener.sockets[0].getsockname()[:2]
+            here = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+            await self._pusher.start(self._options.url or here)
+            beating = loop.create_task(self._beat())
+            serving(here)
+            await self._stop.wait()
+            listener.close()
+            http.pre_shutdown()
+            await http.shutdown(GRACE_S)
+            beating.cancel()
+            await self._pusher.stop(GRACE_S)
+            self._give_back()
+            self._turns.unhang(bell)
+        finally:
+            self._turns.close()
+
+    def stop(self) -> None:
+        """Take no more requests, answer those in hand, and end."""
+        self._stop.set()
+
+    def _give_back(self) -> None:
+        """Leave to others what streams were sent and have not acted on."""
+        self._handed_out = True
+        while self._handed_out and (self._streams.writing() or self._pusher.writing()):
+            self._handed_out = False
+            turn = self._turns.server.turn([], (), self._hand_out)
+            self.deliver(turn)
+            self._turns.ringer.ring(turn.offered, watchers=turn.settled)
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(KEEPALIVE_S)
+            self._streams.keep_alive()
+
+    # engine.turns.Outlet
+
+    @property
+    def due(self) -> int:
+        """When streams or pushes have something to look for."""
+        return min(self._streams.due, self._pusher.due)
+
+    def subscribers(self) -> Sequence[Subscriber]:
+        """Return nobody: messages are dealt out in `also`."""
+        return ()
+
+    def also(self, requests: Sequence[str | bytes | Decoded]) -> Extra | None:
+        """Return what deals out messages, unless all that is asked is to read and nothing waits."""
+        now = self._clock()
+        if (
+            requests
+            and not self._streams.waiting(now)
+            and not self._pusher.waiting(now)
+            and all(isinstance(request, Decoded) and request.kind in READS for request in requests)
+        ):
+            return None
+        return self._hand_out
+
+    def _hand_out(self, tx: Transaction) -> None:
+        self._handed_out = True
+        self._streams.hand_out(tx)
+        self._pusher.hand_out(tx)
+
+    def deliver(self, turn: Turn) -> None:
+        """Send what the turn brought."""
+        self._metrics.turn()
+        offers, words = self._streams.commit(turn)
+        pushed_offers, pushed_words = self._pusher.commit(turn)
+        if offers + pushed_offers:
+            self._metrics.executes(offers + pushed_offers)
+        if words + pushed_words:
+            self._metrics.unblocks(words + pushed_words)
+
+    def others(self, offered: set[str]) -> Iterable[str]:
+        """Return all addresses: other processes may listen at any."""
+        return offered
+
+    def rung(self, bell: Bell | None) -> None:
+        """Look for what another process left."""
+        self._streams.rung(bell)
+        self._pusher.rung(bell)
+
+    # Requests
+
+    def _request(self, message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> BaseRequest:
+        loop = asyncio.get_running_loop()
+        return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=BODY_MAX)
+
+    async def _handle(self, request: BaseRequest) -> StreamResponse:
+        refused = self._foreign(request)
+        if refused:
+            return plain(403, refused)
+        path = request.raw_path.partition("?")[0]
+        if path in ("/", ""):
+            if request.method != "POST":
+                return plain(405, "POST a request's envelope here.", {"Allow": "POST"})
+            return await self._answer(request)
+        if request.method not in ("GET", "HEAD"):
+            return plain(405, "only POST / takes requests", {"Allow": "GET"})
+        match path.split("/")[1:]:
+            case ["poll", group, id] if request.method == "GET":
+                return await self._poll(request, unquote(group), unquote(id))
+            case ["health"]:
+                return plain(200, "ok")
+            case ["ready"]:
+                return self._ready()
+            case ["metrics"]:
+                return self._show_metrics(request)
+        return plain(404, "there is nothing here: see POST /, /poll/{group}/{id}, /health, /ready, /metrics")
+
+    def _foreign(self, request: BaseRequest) -> str | None:
+        """Return why a request is not answered that a web page made, or None.
+
+        A page that is open in a browser on this machine can send requests to a port of it. With tokens
+        that does not matter, since the page has none. Without, a browser's requests are refused, and so
+        are those to a name that is not this machine's, which a page may have made its own (rebinding).
+        """
+        headers = request.headers
+        if self._options.verifier is not None:
+            return None
+        if headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+            return "requests of web pages are not answered"
+        if "Origin" in headers:
+            return "requests of web pages are not answered"
+        host = headers.get("Host", "")
+        if host not in self._hosts:
+            if not is_loopback(host_of(host)):
+                return (
+                    f"this server is not {host!r}: ask for it as localhost, or start it with authentication"
+                )
+            if len(self._hosts) < NAME_MAX:
+                self._hosts.add(host)
+        return None
+
+    async def _answer(self, request: BaseRequest) -> web.Response:
+        began = time.perf_counter()
+        try:
+            if request.content.is_eof():
+                body = await request.read()
+            else:
+                async with asyncio.timeout(BODY_S):
+                    body = await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            return self._refuse(413, f"the request is larger than {BODY_MAX} bytes", began)
+        except TimeoutError:
+            return self._refuse(408, f"the request did not arrive within {BODY_S:.0f} s", began)
+        except ClientPayloadError:
+            return self._refuse(400, "the request's body is malformed", began)
+        decoded = decode(body)
+        answer = await self._decide(decoded, self._refusal(request, body, decoded))
+        status = _status.decode(answer).head.status
+        self._metrics.request(decoded.kind, status, time.perf_counter() - began)
+        return web.Response(body=answer, status=status, content_type=JSON)
+
+    async def _decide(self, decoded: Decoded, refused: Answer | None) -> bytes:
+        if refused is not None:
+            return reply(decoded, refused)
+        if isinstance(decoded.data, TaskAcquire):
+            self._streams.acquired(decoded.data.id)
+        try:
+            return await self._turns.ask(decoded)
+        except EngineError as error:
+            return reply(decoded, machine.refuse(503, str(error)))
+
+    def _refusal(self, request: BaseRequest, body: bytes, decoded: Decoded) -> Answer | None:
+        """Return why a request is refused without a turn. The token is in its head, or in the HTTP header."""
+        known = decoded.kind in RULES or decoded.kind in DEBUG
+        malformed = decoded.known is not None and decoded.kind not in DEBUG
+        verifier = self._options.verifier
+        if verifier is not None:
+            claims = verifier.verify(token_in(body) or bearer(request), self._clock() / 1_000)
+            if claims is None or not malformed:
+                refused = refusal(claims, decoded.kind, decoded.data)
+                if refused is not None:
+                    return refused
+        return None if known else decoded.known
+
+    def _refuse(self, status: int, message: str, began: float) -> web.Response:
+        """Answer a request that could not be read, and end the connection, which is in the middle of it."""
+        self._metrics.request("error", status, time.perf_counter() - began)
+        answer = reply(Decoded("error", "", None), machine.refuse(400, message))
+        response = web.Response(body=answer, status=status, content_type=JSON)
+        response.force_close()
+        return response
+
+    # Streams
+
+    async def _poll(self, request: BaseRequest, group: str, id: str) -> StreamResponse:
+        verifier = self._options.verifier
+        if verifier is not None and verifier.verify(bearer(request), self._clock() / 1_000) is None:
+            return plain(401, "unauthorized: the token is missing, not good, or has expired")
+        if not (is_name(group) and is_name(id)):
+            return plain(
+                400, f"a group and an id are 1 to {NAME_MAX} printable characters, without '/' and '@'"
+            )
+        if len(self._streams) >= STREAMS_MAX:
+            return plain(503, f"there are {STREAMS_MAX} streams already")
+        if self._stop.is_set():
+            return plain(503, "the server is stopping")
+        response = web.StreamResponse(
+            headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
+        )
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        await response.write(b": here\n\n")  # which sends the head
+        transport = request.transport
+        if transport is None:
+            return response
+        connection = transport.get_extra_info("socket")
+        if connection is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        stream = Stream(group, id, transport)
+        self._streams.add(stream)
+        try:
+            await self._stop.wait()
+        finally:
+            self._streams.remove(stream)
+        return response
+
+    # How it is
+
+    def _ready(self) -> web.Response:
+        try:
+            self._turns.server.store.data_version()
+        except EngineError as error:
+            return plain(503, str(error))
+        return plain(200, "ready")
+
+    def _show_metrics(self, request: BaseRequest) -> web.Response:
+        verifier = self._options.verifier
+        if verifier is not None and verifier.verify(bearer(request), self._clock() / 1_000) is None:
+            return plain(401, "unauthorized: the token is missing, not good, or has expired")
+        text = self._metrics.text()
+        return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+    def _gauges(self) -> None:
+        gauge = self._metrics.gauge
+        gauge("hitl_streams", "Connections that messages are streamed to.", lambda: len(self._streams))
+        gauge("hitl_posts", "Messages that are being posted.", lambda: len(self._pusher))
+        gauge("hitl_promises_waiting", "Promises that only the outside can settle.", lambda: self._count()[0])
+        gauge("hitl_tasks_pending", "Tasks on offer.", lambda: self._count()[1])
+
+    def _count(self) -> tuple[int, int]:
+        """Return how many promises and tasks wait, counted anew at most every few seconds."""
+        moment = time.monotonic()
+        if moment >= self._counted_at + COUNT_S:
+            self._counts = self._turns.server.store.waiting_counts()
+            self._counted_at = moment
+        return self._counts
+
+
+class Full(asyncio.Protocol):
+    """What is said to a connection for which there is no room."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Say so, and hang up."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101
+        transport.write(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        transport.close()
+
+
+class _AuthHead(Struct, frozen=True):
+    auth: str | None = None
+
+
+class _Authorized(Struct, frozen=True):
+    head: _AuthHead = _AuthHead()
+
+
+_authorized = msgspec.json.Decoder(_Authorized)
+
+
+def token_in(body: bytes) -> str | None:
+    """Return the token in a request's head."""
+    try:
+        return _authorized.decode(body).head.auth
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
+
+
+def bearer(request: BaseRequest) -> str | None:
+    """Return the token in a request's HTTP header."""
+    kind, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if kind.lower() == "bearer" else None
+
+
+def plain(status: int, text: str, headers: dict[str, str] | None = None) -> web.Response:
+    """Return a line of text."""
+    return web.Response(status=status, text=f"{text}\n", headers=headers)
+
+
+def is_name(text: str) -> bool:
+    """Whether a group or a reader can have that name."""
+    return 0 < len(text) <= NAME_MAX and text.isprintable() and not set("/@") & set(text)
+
+
+def host_of(host: str) -> str:
+    """Return the name or address in a Host header."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or an address is this machine's own, and reached from here alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,152 @@
+"""The SQL of the searches: which index answers one, and what else must hold.
+
+The index is named, because the planner does not know how few rows a partial one has. docs/protocol.md
+says what can be asked.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from hitl_cli.engine.records import PromiseSearch, ScheduleSearch, TaskSearch
+
+type Condition = tuple[Any, ...]
+"""A condition's SQL and its values."""
+
+type Count = Callable[[str, str], int]
+"""Counts the promises with a tag, up to FEW + 1."""
+
+EXTERNAL = ("resonate:external", "true")
+ORIGIN = "resonate:origin"
+SCHEDULE = "resonate:schedule"
+SDK_TAGS = "resonate:"
+
+FEW = 1_000
+"""Promises with a tag up to which looking at each costs less than looking at all that is pending."""
+
+BY_ID = "sqlite_autoindex_promises_1"
+
+LAST_CHARACTER = "\U0010ffff"
+
+
+def is_indexed(key: str) -> bool:
+    """Whether the table `tags` has the tag: all but the SDKs', which are on every promise."""
+    return not key.startswith(SDK_TAGS) or key == SCHEDULE
+
+
+def promise_query(columns: str, req: PromiseSearch, now: int, count: Count) -> tuple[str, list[Any]]:
+    """Return the query for promise.search and its values, without the limit."""
+    tags = dict(req.tags or {})
+    conditions = list(conditions_of(req, tags))
+    if req.state == "pending":
+        conditions.append(("p.state = 'pending' AND p.timeout_at > ?", now))
+    elif req.state is not None:
+        # Written into the text, not bound: only so can the planner use the partial indexes.
+        conditions.append((f"p.state = '{req.state}'",))
+    if req.root:
+        conditions.append(("p.root = 1",))
+    source = promise_source(req, tags, count)
+    if source == TAGGED:
+        key = next(filter(is_indexed, tags))
+        conditions.append(("g.key = ? AND g.value = ?", key, tags[key]))
+    order = {"created": "p.seq", "-created": "p.seq DESC", "id": "p.id"}[req.sort]
+    if source == TAGGED and req.sort != "id":
+        order = order.replace("p.seq", "g.promise")  # the same, and the order of the index
+    return assemble(f"SELECT {columns} FROM {source}", conditions, order)
+
+
+TAGGED = "tags g CROSS JOIN promises p ON p.seq = g.promise"
+
+
+def promise_source(req: PromiseSearch, tags: Mapping[str, str], count: Count) -> str:
+    """Return the table and the index with the fewest rows for a search."""
+    if ORIGIN in tags or req.id_prefix is not None or req.sort == "id":
+        return f"promises p INDEXED BY {BY_ID}"
+    indexed = [key for key in tags if is_indexed(key)]
+    if indexed and (req.state != "pending" or count(indexed[0], tags[indexed[0]]) <= FEW):
+        return TAGGED
+    if req.state == "pending":
+        index = "promises_open" if EXTERNAL in tags.items() else "promises_pending"
+        return f"promises p INDEXED BY {index}"
+    if req.state is not None and req.state != "resolved":
+        return "promises p INDEXED BY promises_failed"
+    return "promises p INDEXED BY promises_root" if req.root else "promises p NOT INDEXED"
+
+
+def task_query(columns: str, req: TaskSearch, now: int) -> tuple[str, list[Any]]:
+    """Return the query for task.search and its values, without the limit."""
+    tags = req.tags or {}
+    conditions = list(conditions_of(req, tags))
+    by_id = ORIGIN in tags or req.id_prefix is not None or req.sort == "id"
+    if req.state is not None:
+        conditions.append((f"t.state = '{req.state}'",))
+    if req.state not in (None, "fulfilled"):
+        conditions.append(("t.state <> 'fulfilled' AND p.timeout_at > ?", now))
+    if by_id:
+        source = f"promises p INDEXED BY {BY_ID} CROSS JOIN tasks t ON t.seq = p.seq"
+    else:
+        live = req.state not in (None, "fulfilled")
+        index = "INDEXED BY tasks_live" if live else "NOT INDEXED"
+        source = f"tasks t {index} CROSS JOIN promises p ON p.seq = t.seq"
+    order = {"created": "t.seq", "-created": "t.seq DESC", "id": "p.id"}[req.sort]
+    return assemble(f"SELECT {columns} FROM {source}", conditions, order)
+
+
+def schedule_query(columns: str, req: ScheduleSearch) -> tuple[str, list[Any]]:
+    """Return the query for schedule.search and its values, without the limit."""
+    conditions: list[Condition] = []
+    if req.id_prefix is not None:
+        conditions.append(starts_with("s.id", req.id_prefix))
+    if req.cursor is not None:
+        conditions.append(("s.id > ?", req.cursor))
+    conditions += [
+        ("EXISTS (SELECT 1 FROM json_each(s.promise_tags) e WHERE e.key = ? AND e.value = ?)", key, value)
+        for key, value in (req.tags or {}).items()
+    ]
+    return assemble(f"SELECT {columns} FROM schedules s", conditions, "s.id")
+
+
+def conditions_of(req: PromiseSearch | TaskSearch, tags: Mapping[str, str]) -> Iterator[Condition]:
+    """Yield what a promise, or a task's promise, must fulfil whatever its state."""
+    if req.id_prefix is not None:
+        yield starts_with("p.id", req.id_prefix)
+    for key, value in tags.items():
+        if (key, value) == EXTERNAL:
+            yield ("p.open = 1",)
+        elif key == ORIGIN:
+            # ';' follows ':', so this is every id of the lineage.
+            yield "(p.id = ? OR (p.id > ? AND p.id < ?))", value, f"{value}:", f"{value};"
+        elif is_indexed(key):
+            yield (
+                "EXISTS (SELECT 1 FROM tags i WHERE i.key = ? AND i.value = ? AND i.promise = p.seq)",
+                key,
+                value,
+            )
+        else:
+            yield "EXISTS (SELECT 1 FROM json_each(p.tags) e WHERE e.key = ? AND e.value = ?)", key, value
+    if req.cursor is not None:
+        yield {
+            "created": ("p.seq > ?", int_of(req.cursor)),
+            "-created": ("p.seq < ?", int_of(req.cursor)),
+            "id": ("p.id > ?", req.cursor),
+        }[req.sort]
+
+
+def int_of(cursor: str) -> int:
+    """Return the number in a cursor; one that is an id has none, and is not used as one."""
+    return int(cursor) if cursor.isdecimal() else 0
+
+
+def starts_with(column: str, prefix: str) -> Condition:
+    """Return the condition that a text begins with the prefix, as a range that an index can serve."""
+    return f"({column} >= ? AND {column} < ?)", prefix, prefix + LAST_CHARACTER
+
+
+def assemble(select: str, conditions: list[Condition], order: str) -> tuple[str, list[Any]]:
+    """Return the whole query, up to its limit, and its values."""
+    where = f" WHERE {' AND '.join(text for text, *_ in conditions)}" if conditions else ""
+    values = [value for _, *given in conditions for value in given]
+    return f"{select}{where} ORDER BY {order} LIMIT ?", values

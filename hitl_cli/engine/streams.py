@@ -1,0 +1,507 @@
+"""Messages over server-sent events: which connection is sent what, and when it has arrived.
+
+The file is the queue. A stream is sent only what its connection takes now, and the rest stays where
+it is: a reader that is slow or gone holds up nobody and loses nothing. What was sent is remembered
+until the reader acts on it, so that it is not sent twice while the connection lives; once that
+breaks, it is offered to others at once. Word of a settled promise is forgotten only when the
+reader's machine has confirmed it and the connection lived on for a moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import math
+import socket
+import sys
+import termios
+from collections import deque
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from hitl_cli.engine import machine
+from hitl_cli.engine.network import SHARE_PAUSE_S, any_of, one_of
+from hitl_cli.engine.server import FAR, execute_message, unblock_message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hitl_cli.engine.doorbell import Bell
+    from hitl_cli.engine.records import Promise, Task
+    from hitl_cli.engine.server import Turn
+    from hitl_cli.engine.store import Transaction
+    from hitl_cli.engine.turns import Turns
+
+BUFFER_BYTES = 32 * 1024
+"""What may wait in this process for one connection to take it."""
+
+FRAME_BYTES = 160
+"""About what a message that offers a task takes."""
+
+WINDOW = 128
+"""Tasks offered to a stream of late that it has not acquired: a worker is sent no more than it can begin
+soon, so that the rest is there for others."""
+
+WINDOW_S = 0.25
+"""What of late means. A reader that acquires nothing is thus sent some 500 offers a second."""
+
+PATIENCE_S = 30.0
+PATIENCE_PER_OFFER_S = 0.1
+"""How long a live connection is not offered a task again that it was sent and has not acquired, with so much
+more for each one sent before it that it may still have to read: who reads ten a second is given the time."""
+
+RENEW_MS = 10_000
+"""How long the file keeps a message from everyone else while a live connection has it. When this process
+is killed, others get it after that long at the latest."""
+
+CONFIRM_S = 1.0
+"""How long a connection must live on after its machine confirmed word of a promise."""
+
+LOOK_LIMIT = 500
+"""Messages looked at in one turn, so that a backlog does not hold up the requests."""
+
+STARVED_S = 0.02
+"""How often a stream that is full is looked at for room."""
+
+SO_NWRITE = 0x1024
+"""The macOS name, in <sys/socket.h>, for what Linux says through TIOCOUTQ."""
+
+KEEPALIVE_S = 15.0
+"""After so long a silence a stream gets a comment, so that nothing on the way takes it for dead."""
+
+
+class Offer(Struct, frozen=True):
+    """A task that a stream was sent and that nobody is known to have acquired since."""
+
+    version: int
+    address: str
+    sent: float
+    until: float
+    """Until when the same stream is not sent it again."""
+
+
+class Word(Struct, frozen=True):
+    """Word of a settled promise that is on its way: where in the stream it ends, and when it was sent."""
+
+    position: int
+    sent: float
+
+
+class Hand(Struct):
+    """A stream in one deal, and how many offers it still takes."""
+
+    stream: Stream
+    room: int
+
+
+class Stream:
+    """One connection of `GET /poll/{group}/{id}`. Instants are the event loop's, in seconds."""
+
+    def __init__(self, group: str, id: str, transport: asyncio.Transport) -> None:
+        """Take the transport of a response whose head has been sent, in chunked encoding."""
+        self.group = group
+        self.id = id
+        self.addresses = (any_of(group), one_of(group, id))
+        self.offers: dict[str, Offer] = {}
+        self.words: dict[tuple[str, int], Word] = {}
+        self._recent: dict[str, float] = {}
+        self._transport = transport
+        self._socket: socket.socket | None = transport.get_extra_info("socket")
+        self._written = 0
+        self._spoke = True
+
+    def space(self) -> int:
+        """Return how many bytes the connection takes now."""
+        if self._transport.is_closing():
+            return 0
+        return BUFFER_BYTES - self._transport.get_write_buffer_size()
+
+    def room(self, moment: float) -> int:
+        """Return how many offers to send now."""
+        recent = self._recent
+        while recent and recent[first := next(iter(recent))] <= moment:
+            del recent[first]
+        return max(0, min(WINDOW - len(recent), self.space() // FRAME_BYTES))
+
+    def has(self, id: str, version: int, moment: float) -> bool:
+        """Whether the reader was sent a task and must be given time."""
+        offer = self.offers.get(id)
+        return offer is not None and offer.version == version and offer.until > moment
+
+    def note_offer(self, id: str, version: int, address: str, moment: float) -> None:
+        """Note that a task is being sent."""
+        until = moment + PATIENCE_S + PATIENCE_PER_OFFER_S * len(self.offers)
+        self.offers.pop(id, None)
+        self.offers[id] = Offer(version, address, moment, until)
+        self._recent.pop(id, None)
+        self._recent[id] = moment + WINDOW_S
+
+    def forget_offer(self, id: str) -> None:
+        """Note that the reader has acted on an offer."""
+        self.offers.pop(id, None)
+        self._recent.pop(id, None)
+
+    def write(self, frames: bytes) -> int:
+        """Send frames, and return where in the stream they end."""
+        chunk = b"%x\r\n%b\r\n" % (len(frames), frames)
+        self._transport.write(chunk)
+        self._written += len(chunk)
+        self._spoke = True
+        return self._written
+
+    def keep_alive(self) -> None:
+        """Send a comment, if nothing was sent since the last call."""
+        if (
+            not self._spoke
+            and not self._transport.is_closing()
+            and not self._transport.get_write_buffer_size()
+        ):
+            self.write(b": still here\n\n")
+        self._spoke = False
+
+    def confirmed(self) -> int:
+        """Return how far into the stream the reader's machine has confirmed to have it."""
+        return self._written - self._transport.get_write_buffer_size() - unsent(self._socket)
+
+
+class Streams:
+    """All streams of a server, and what each is sent."""
+
+    def __init__(self, turns: Callable[[], Turns]) -> None:
+        """Deal out messages in the turns that `turns` gives, once there are any."""
+        self._turns = turns
+        self._at: dict[str, list[Stream]] = {}
+        self._bells: dict[tuple[str, str], tuple[Bell, int]] = {}
+        self._bell_addresses: dict[tuple[str, str], tuple[str, str]] = {}
+        self._holders: dict[str, set[Stream]] = {}
+        self._all: set[Stream] = set()
+        self._dirty: set[str] = set()
+        self._starved: dict[str, float] = {}
+        self._feeding = False
+        self._due: dict[str, int] = {}
+        self.due = FAR
+        self._confirming = False
+        # What the next turn is to write.
+        self._again: deque[tuple[str, Offer]] = deque()
+        self._drop: list[tuple[str, int]] = []
+        self._resend: list[tuple[str, int]] = []
+        # What the turn in hand has found.
+        self._offers: list[tuple[Stream, str, int, str, bytes]] = []
+        self._words: list[tuple[Stream, str, int, bytes]] = []
+        self._looked: dict[str, tuple[int, bool, bool]] = {}
+        self._written_back = 0
+        self._ran = False
+
+    def __len__(self) -> int:
+        """Return how many streams there are."""
+        return len(self._all)
+
+    # Streams come and go
+
+    def add(self, stream: Stream) -> None:
+        """Begin to send a stream what is for its addresses."""
+        self._all.add(stream)
+        for address in stream.addresses:
+            self._at.setdefault(address, []).insert(0, stream)  # who came last is the surest to live
+            self._dirty.add(address)
+        for other in self._at[stream.addresses[0]]:
+            if other is not stream:
+                self._share_late(other)
+        self._hang(stream)
+        self._turns().soon()
+
+    def _share_late(self, other: Stream) -> None:
+        """Offer the newcomer what another stream has had for long and not acquired."""
+        lately = asyncio.get_running_loop().time() - machine.OFFER_RETRY_MS / 1_000
+        self._again.extend((id, offer) for id, offer in other.offers.items() if offer.sent <= lately)
+
+    def remove(self, stream: Stream) -> None:
+        """Send a stream nothing more. What it has not acted on is offered to others, or sent again."""
+        self._all.discard(stream)
+        for address in stream.addresses:
+            self._at[address].remove(stream)
+            if not self._at[address]:
+                del self._at[address]
+                self._due.pop(address, None)
+                self._starved.pop(address, None)
+        for id, offer in stream.offers.items():
+            self._again.append((id, offer))
+            self._let_go(id, stream)
+        self._resend.extend(stream.words)
+        self._unhang(stream)
+        self._turns().soon()
+
+    def _hang(self, stream: Stream) -> None:
+        place = stream.addresses
+        bell, count = self._bells.get(place) or (self._turns().hang(stream.group, stream.id), 0)
+        self._bells[place] = (bell, count + 1)
+        self._bell_addresses[bell.place] = place
+
+    def _unhang(self, stream: Stream) -> None:
+        place = stream.addresses
+        bell, count = self._bells.pop(place)
+        if count > 1:
+            self._bells[place] = (bell, count - 1)
+        else:
+            del self._bell_addresses[bell.place]
+            self._turns().unhang(bell)
+
+    def _let_go(self, id: str, stream: Stream) -> None:
+        holders = self._holders.get(id)
+        if holders is not None:
+            holders.discard(stream)
+            if not holders:
+                del self._holders[id]
+
+    # What happens meanwhile
+
+    def acquired(self, id: str) -> None:
+        """Note that somebody asks to acquire a task: whoever was offered it has read that."""
+        for stream in self._holders.pop(id, ()):
+            stream.forget_offer(id)
+            for address in stream.addresses:
+                if self._starved.pop(address, None) is not None:
+                    self._dirty.add(address)
+
+    def rung(self, bell: Bell | None) -> None:
+        """Note that another process has something for those behind a bell; without one, maybe for anyone."""
+        if bell is None:
+            self._dirty.update(self._at)
+        else:
+            self._dirty.update(self._bell_addresses.get(bell.place, ()))
+
+    def keep_alive(self) -> None:
+        """Show all readers that the server lives, and forget offers that were sent too long ago."""
+        moment = asyncio.get_running_loop().time()
+        for stream in self._all:
+            stream.keep_alive()
+            old = [id for id, offer in stream.offers.items() if offer.until <= moment]
+            for id in old:
+                stream.forget_offer(id)
+                self._let_go(id, stream)
+
+    def waiting(self, now: int) -> bool:
+        """Whether the next turn has something to do here, whatever it is asked."""
+        return bool(self._dirty) or self.writing() or self.due <= now
+
+    def writing(self) -> bool:
+        """Whether there is something that the next turn must write."""
+        return bool(self._again or self._drop or self._resend)
+
+    # One turn
+
+    def hand_out(self, tx: Transaction) -> None:
+        """Take from the file what the streams have room for. Nothing is sent until `commit`."""
+        self._offers, self._words, self._looked = [], [], {}
+        self._ran = True
+        self._written_back = min(len(self._again), LOOK_LIMIT)
+        for n in range(self._written_back):
+            id, offer = self._again[n]
+            tx.offer_at(id, offer.version, offer.address, tx.now)
+        for address, promise in self._drop:
+            tx.drop_unblock(address, promise)
+        for address, promise in self._resend:
+            tx.keep_unblock(address, promise, tx.now)
+        addresses = self._dirty.union(tx.offered) & self._at.keys()
+        if self.due <= tx.now:
+            addresses.update(address for address, due in self._due.items() if due <= tx.now)
+        moment = asyncio.get_running_loop().time()
+        for address in addresses:
+            self._look(tx, address, moment)
+
+    def commit(self, turn: Turn) -> tuple[int, int]:
+        """Send what the turn took, now that it is on disk. Return how many offers and how many words."""
+        if not self._ran:
+            self._put_off(turn)
+            return 0, 0
+        self._ran = False
+        for _ in range(self._written_back):
+            self._again.popleft()
+        self._drop, self._resend, self._written_back = [], [], 0
+        self._dirty.clear()
+        moment = asyncio.get_running_loop().time()
+        self._send(moment)
+        for address, (due, starved, more) in self._looked.items():
+            self._due[address] = due
+            if starved:
+                self._starved[address] = moment
+            if more:
+                self._dirty.add(address)
+        if self._looked:
+            self.due = min(self._due.values(), default=FAR)
+        if self._starved and not self._feeding:
+            self._feeding = True
+            asyncio.get_running_loop().call_later(STARVED_S, self._feed)
+        if self._dirty or self._again:
+            self._turns().soon()
+        sent = len(self._offers), len(self._words)
+        self._offers, self._words, self._looked = [], [], {}
+        return sent
+
+    def _put_off(self, turn: Turn) -> None:
+        """Look in a later turn for what this one offered, because it handed out nothing."""
+        offered = turn.offered & self._at.keys()
+        self._dirty.update(offered)
+        if self.due <= turn.now:
+            self._dirty.update(self._at)
+            self.due = FAR
+        if offered:
+            self._turns().soon()
+
+    def _send(self, moment: float) -> None:
+        frames: dict[Stream, list[bytes]] = {}
+        for stream, id, version, address, frame in self._offers:
+            stream.note_offer(id, version, address, moment)
+            self._holders.setdefault(id, set()).add(stream)
+            frames.setdefault(stream, []).append(frame)
+        for stream, _, _, frame in self._words:
+            frames.setdefault(stream, []).append(frame)
+        ends = {stream: stream.write(b"".join(parts)) for stream, parts in frames.items()}
+        for stream, address, promise, _ in self._words:
+            stream.words[address, promise] = Word(ends[stream], moment)
+        if self._words and not self._confirming:
+            self._confirming = True
+            asyncio.get_running_loop().call_later(CONFIRM_S, self._confirm)
+
+    def _look(self, tx: Transaction, address: str, moment: float) -> None:
+        """Deal out what waits for an address among its streams that have room."""
+        streams = self._at[address]
+        peers = self._peers(streams[0].group) if address == streams[0].addresses[0] else 0
+        more = self._deal_offers(tx, address, moment, peers)
+        more = self._deal_words(tx, address) or more
+        dues = [due for due in (tx.next_offer(address), tx.next_unblock(address)) if due is not None]
+        starved = not any(stream.room(moment) for stream in streams) or (more and peers > 0)
+        self._looked[address] = (min(dues, default=FAR), starved, more and not starved)
+
+    def _peers(self, group: str) -> int:
+        """Return how many listen for a group in other processes."""
+        own = sum(1 for place in self._bells if place[0] == any_of(group))
+        return max(self._turns().ringer.count(group) - own, 0)
+
+    def _deal_offers(self, tx: Transaction, address: str, moment: float, peers: int) -> bool:
+        """Take tasks for the streams in turn. Return whether there may be more."""
+        streams = self._at[address]
+        if len(streams) > 1 and address == streams[0].addresses[0]:
+            streams.append(streams.pop(0))
+        share = len(streams) / (len(streams) + peers)
+        hands = deque(
+            Hand(stream, math.ceil(room * share)) for stream in streams if (room := stream.room(moment)) > 0
+        )
+        taken: list[tuple[Stream, Task, Promise]] = []
+        kept: list[Task] = []
+        more = False
+        if hands:
+            for task, promise in tx.offers(address, ""):
+                if not hands or len(taken) + len(kept) >= LOOK_LIMIT:
+                    more = True
+                    break
+                if machine.is_due(promise, tx.now):
+                    continue
+                stream = deal(hands, promise.id, task.version, moment)
+                if stream is None:
+                    kept.append(task)
+                else:
+                    taken.append((stream, task, promise))
+        for task in kept:
+            machine.process_offer(tx, task, tx.now + RENEW_MS - machine.OFFER_RETRY_MS)
+        for stream, task, promise in taken:
+            machine.process_offer(tx, task, tx.now)
+            frame = framed(execute_message(task, promise))
+            self._offers.append((stream, promise.id, task.version, address, frame))
+        return more
+
+    def _deal_words(self, tx: Transaction, address: str) -> bool:
+        """Take word of settled promises for the first stream with space. Return whether there may be more."""
+        space = {stream: stream.space() for stream in self._at[address]}
+        found: list[int] = []
+        more = False
+        for promise in tx.unblocks(address):
+            if len(found) >= LOOK_LIMIT:
+                more = True
+                break
+            key = (address, promise.seq)
+            able = [stream for stream, left in space.items() if left > 0 and key not in stream.words]
+            if not able and not any(key in stream.words for stream in space):
+                more = True
+                break
+            found.append(promise.seq)
+            if able:
+                frame = framed(unblock_message(promise))
+                space[able[0]] -= len(frame)
+                self._words.append((able[0], address, promise.seq, frame))
+        for seq in found:
+            tx.keep_unblock(address, seq, tx.now + RENEW_MS)
+        return more
+
+    # Between the turns
+
+    def _feed(self) -> None:
+        """Look again for streams that were full and have room now."""
+        moment = asyncio.get_running_loop().time()
+        self._feeding = False
+        for address, since in list(self._starved.items()):
+            streams = self._at.get(address, ())
+            if moment - since >= SHARE_PAUSE_S and any(stream.room(moment) for stream in streams):
+                del self._starved[address]
+                self._dirty.add(address)
+        if self._dirty:
+            self._turns().soon()
+        if self._starved:
+            self._feeding = True
+            asyncio.get_running_loop().call_later(STARVED_S, self._feed)
+
+    def _confirm(self) -> None:
+        """Forget word of promises that has arrived."""
+        moment = asyncio.get_running_loop().time()
+        for stream in self._all:
+            if not stream.words:
+                continue
+            confirmed = stream.confirmed()
+            for key, word in list(stream.words.items()):
+                if word.position > confirmed or word.sent + CONFIRM_S > moment:
+                    break
+                del stream.words[key]
+                self._drop.append(key)
+        if self._drop:
+            self._turns().soon()
+        self._confirming = any(stream.words for stream in self._all)
+        if self._confirming:
+            asyncio.get_running_loop().call_later(CONFIRM_S, self._confirm)
+
+
+def deal(hands: deque[Hand], id: str, version: int, moment: float) -> Stream | None:
+    """Return the next stream with room that was not sent the task, or None."""
+    for _ in range(len(hands)):
+        hand = hands[0]
+        if hand.stream.has(id, version, moment):
+            hands.rotate(-1)
+            continue
+        hand.room -= 1
+        if hand.room:
+            hands.rotate(-1)
+        else:
+            hands.popleft()
+        return hand.stream
+    return None
+
+
+def framed(message: bytes) -> bytes:
+    """Return a message as an event, in ASCII: the Python SDK drops a chunk that ends within a character."""
+    if not message.isascii():
+        message = json.dumps(json.loads(message), separators=(",", ":")).encode()
+    return b"data: %b\n\n" % message
+
+
+def unsent(connection: socket.socket | None) -> int:
+    """Return how many bytes of a connection its other end has not confirmed."""
+    if connection is None:
+        return 0
+    try:
+        if sys.platform == "darwin":
+            return connection.getsockopt(socket.SOL_SOCKET, SO_NWRITE)
+        pending = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
+    except OSError:
+        return sys.maxsize  # it is closed
+    return int.from_bytes(pending, sys.byteorder)

@@ -1,0 +1,204 @@
+"""Runs that are started, answered and worked on by processes that are killed, one after the other, at random.
+
+`Storm.rage` kills workers and commands while they are busy; `Storm.calm` lets what is left come to its
+end. What every process was told is kept, and `tests/recovery/test_storm.py` holds the file to it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import uuid
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from hitl_cli import inbox
+from tests.apps.steps import STEPS_LOG
+from tests.conftest import wait_until
+from tests.recovery.processes import start, work
+from tests.worker.watching import STEPS, promise_of
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Mapping
+    from multiprocessing.process import BaseProcess
+
+    from hitl_cli.embedded import EmbeddedClient
+    from tests.conftest import Hitl
+
+WORKERS = 3
+COMMANDS = 3
+"""Commands at a time."""
+
+IN_FLIGHT = 20
+"""Runs at a time."""
+
+LEASE_MS = 500
+DECISION = "4"
+"""The step of `before_and_after` that is a person's."""
+
+LIFE_S = 0.2
+"""The longest that a process is left alone before one is killed. A command takes a fifth of that."""
+
+KILLED = -9
+
+
+class Told(msgspec.Struct, frozen=True):
+    """The document that `hitl approve --json` prints."""
+
+    decision_id: str
+    fresh: bool
+    data: Any = None
+    reason: str | None = None
+
+
+@dataclass
+class Command:
+    """A command in a process of its own, what it was to do, and where its output goes."""
+
+    process: BaseProcess
+    kind: str
+    id: str
+    out: Path
+    err: Path
+
+
+@dataclass
+class Storm:
+    """The load, the processes and what they were told."""
+
+    hitl: Hitl
+    client: EmbeddedClient
+    chance: random.Random
+    kills: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    started: set[str] = field(default_factory=set)
+    """Runs whose start was answered."""
+    tried: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    """The marks of the answers that were ever given to a promise, heard of or not."""
+    told: dict[str, list[Told]] = field(default_factory=lambda: defaultdict(list))
+    """What was answered to whoever decided."""
+    refused: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    """How often somebody was told that it had been decided otherwise."""
+    _workers: list[BaseProcess] = field(default_factory=list)
+    _commands: list[Command] = field(default_factory=list)
+    _begun: list[str] = field(default_factory=list)
+    _live: set[str] = field(default_factory=set)
+
+    def rage(self, kills: int) -> None:
+        """Keep the load up, and kill so many processes that are at work."""
+        while sum(self.kills.values()) < kills:
+            moment = time.monotonic() + self.chance.uniform(0.0, LIFE_S)
+            while time.monotonic() < moment:
+                self._tend()
+            self._kill_one()
+
+    def calm(self) -> None:
+        """Kill nothing more, until everything that was begun has ended; then end the workers."""
+
+        def ended() -> bool:
+            self._tend(more=False)
+            return not self._live and not self._commands
+
+        wait_until(ended)
+        self.end()
+
+    def end(self) -> None:
+        """Kill all processes that are left."""
+        for process in [*self._workers, *(command.process for command in self._commands)]:
+            process.kill()
+            process.join()
+        self._workers, self._commands = [], []
+
+    # The load
+
+    def _tend(self, *, more: bool = True) -> None:
+        """Hear out the commands that have ended, and start the processes that are missing."""
+        for command in [command for command in self._commands if not command.process.is_alive()]:
+            self._commands.remove(command)
+            self._hear(command)
+        while len(self._workers) < WORKERS:
+            env = {STEPS_LOG: str(self.hitl.folder / "steps.log")}
+            self._workers.append(start(work, self.hitl.database, STEPS, LEASE_MS, env))
+        self._live = {id for id in self._live if promise_of(self.client, id).state == "pending"}
+        if len(self._commands) < COMMANDS:
+            self._command(more=more)
+
+    def _command(self, *, more: bool) -> None:
+        """Start a command: start a run where there are too few of them, else answer something."""
+        busy = {command.id for command in self._commands}
+        unsure = [id for id in self._begun if id not in self.started and id not in busy]
+        if more and not unsure and len(self._live) < IN_FLIGHT:
+            unsure = [f"r{len(self._begun)}"]
+            self._begun += unsure
+        waits = [item.id for item in inbox.pending(self.client)[0]]
+        if unsure and (len(self._live) < IN_FLIGHT // 2 or not waits):
+            self._run("start", unsure[0], "--workflow", "before_and_after")
+        elif waits:
+            id, mark = self.chance.choice(waits), uuid.uuid4().hex  # at times one that is being answered
+            self.tried[id].add(mark)
+            if self.chance.random() < 0.5:
+                self._run("approve", id, "--data", f'"{mark}"')
+            else:
+                self._run("reject", id, "--reason", mark)
+        else:
+            time.sleep(0.001)
+
+    def _run(self, kind: str, id: str, *options: str) -> None:
+        out, err = (self.hitl.folder / f"{uuid.uuid4().hex}.{name}" for name in ("out", "err"))
+        process = start(run_command, self.hitl.env, out, err, kind, id, *options, "--json")
+        self._commands.append(Command(process, kind, id, out, err))
+
+    def _hear(self, command: Command) -> None:
+        """Keep what a command was told, whether it ended well, or was killed before or after that."""
+        command.process.join()
+        code = command.process.exitcode
+        said = command.out.read_bytes() if command.out.exists() else b""
+        complaint = command.err.read_text() if command.err.exists() else ""
+        assert code in (0, 4, KILLED), f"{command.kind} {command.id} exited {code}: {complaint}"
+        assert code != 0 or said
+        if command.kind != "start":
+            if said:
+                self.told[command.id].append(msgspec.json.decode(said, type=Told))
+            self.refused[command.id] += code == 4
+        elif said:
+            self.started.add(command.id)
+            self._live.add(command.id)
+        for file in (command.out, command.err):
+            file.unlink(missing_ok=True)
+
+    # The kills
+
+    def _kill_one(self) -> None:
+        """Kill one process that is at work, chosen at random."""
+        commands = [command for command in self._commands if command.process.is_alive()]
+        if commands and self.chance.random() < 0.6:
+            victim = self.chance.choice(commands)
+            victim.process.kill()
+            victim.process.join()
+            self.kills[victim.kind] += victim.process.exitcode == KILLED
+        else:
+            worker = self._workers.pop(self.chance.randrange(WORKERS))
+            worker.kill()
+            worker.join()
+            assert worker.exitcode == KILLED, "a worker had ended by itself"
+            self.kills["worker"] += 1
+
+
+def run_command(env: Mapping[str, str], out: Path, err: Path, *args: str) -> None:
+    """Be the command `hitl`, with its output in two files."""
+    from hitl_cli.cli.app import run  # noqa: PLC0415
+
+    for number, path in ((1, out), (2, err)):
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        os.dup2(file, number)
+        os.close(file)
+    os.environ.clear()
+    os.environ.update(env)
+    os.chdir(out.parent)
+    sys.argv = ["hitl", *args]
+    run()
