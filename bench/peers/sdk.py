@@ -16,7 +16,7 @@ from resonate.types import PromiseCreateReq, Value
 
 from bench import flows
 from bench.peer import BLOCKED, COMPLETED
-from hitl_cli.activity import OK, status
+from hitl_cli.client import OK, read
 from hitl_cli.runs import RunSpec, create_request
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Counting:
         """Pass a request on."""
         answer = await self._network.send(req, headers)
         for kind, what in ((SUSPEND, BLOCKED), (FULFILL, COMPLETED)):
-            if req.startswith(kind) and status(answer) == OK:
+            if req.startswith(kind) and read(answer).status == OK:
                 self._tally.add(what)
         return answer
 
