@@ -12,7 +12,7 @@ from bench.peers import peer
 from bench.rounds import SINGLES, measure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from bench.peer import Options
     from bench.rounds import Figures
@@ -61,25 +61,24 @@ class Results:
 def measure_all(plan: Plan, options: Options, say: Callable[[str], None]) -> Results:
     """Run every case of the plan in rounds; ours is run again before each peer of the smallest size."""
     results = Results()
-    cases = [
-        Case(key, size, where)
-        for size in plan.sizes
-        for where in ("inside", "apart", "two")
-        if where != "two" or size == plan.sizes[0]
-        for key in plan.peers
-        if key != OURS
-    ]
+    wheres: tuple[Where, ...] = ("inside", "apart", "two")
     for turn in range(plan.rounds):
-        ours: dict[tuple[int, Where], Figures] = {}
-        for case in cases:
-            at = (case.blocked, case.where)
-            if at not in ours or (case.blocked == plan.sizes[0] and can(case, plan, results)):
-                mine = Case(OURS, *at)
-                if (found := attempt(mine, plan, options, results, turn, say)) is not None:
-                    ours[at] = found
-            found = attempt(case, plan, options, results, turn, say)
-            if found is not None and at in ours:
-                results.ratios.setdefault(case, []).append(ours[at].decisions / found.decisions)
+        for size in plan.sizes:
+            smallest = size == plan.sizes[0]
+            for where in wheres if smallest else wheres[:2]:
+                mine = Case(OURS, size, where)
+                ours = attempt(mine, plan, options, results, turn, say)
+                fresh = True
+                for key in plan.peers:
+                    case = Case(key, size, where)
+                    if key == OURS or not can(case, plan, results):
+                        continue
+                    if smallest and not fresh:
+                        ours = attempt(mine, plan, options, results, turn, say)
+                    found = attempt(case, plan, options, results, turn, say)
+                    fresh = found is None
+                    if ours is not None and found is not None:
+                        results.ratios.setdefault(case, []).append(ours.decisions / found.decisions)
     return results
 
 
@@ -146,7 +145,8 @@ def render(plan: Plan, results: Results) -> str:
         f"### What it takes ({plan.sizes[0]:,} blocked, decided in the worker's process)",
         costs(plan, results, shown),
     ]
-    notes = [f"- {peer(key).name}: not measured: {why}" for key, why in results.missing.items()]
+    notes = [line for where in ("inside", "apart") for line in growth(plan, results, where)]
+    notes += [f"- {peer(key).name}: not measured: {why}" for key, why in results.missing.items()]
     notes += [
         f"- {peer(case.peer).name}, {case.blocked:,} blocked ({case.where}): left out: {why}"
         for case, why in results.left_out.items()
@@ -188,6 +188,24 @@ def rates(plan: Plan, results: Results, shown: Sequence[str], where: Where) -> s
         ],
         rows,
     )
+
+
+def growth(plan: Plan, results: Results, where: Where) -> Iterator[str]:
+    """Yield what a decision of ours costs with more blocked, against the least."""
+    least, *more = (Case(OURS, size, where) for size in plan.sizes)
+    for case in more:
+        if case in results.figures and least in results.figures:
+            pairs = zip(results.figures[least], results.figures[case], strict=False)
+            time, cpu = (
+                statistics.median(ratios)
+                for ratios in zip(
+                    *((a.decisions / b.decisions, b.cpu_us / a.cpu_us) for a, b in pairs), strict=True
+                )
+            )
+            yield (
+                f"- hitl, a decision with {case.blocked:,} blocked against {least.blocked:,} ({where}):"
+                f" {time:.2f} times the time, {cpu:.2f} times the CPU"
+            )
 
 
 def costs(plan: Plan, results: Results, shown: Sequence[str]) -> str:
