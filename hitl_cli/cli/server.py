@@ -17,7 +17,7 @@ from hitl_cli.errors import BadInput, Unreachable
 from hitl_cli.settings import Settings
 
 if TYPE_CHECKING:
-    from hitl_cli.engine.http import Options
+    from hitl_cli.engine.http.app import Options
 
 DESCRIPTORS = 16_384
 """Files that the process may have open: two a stream, one a connection."""
@@ -89,8 +89,8 @@ def server(
         raise BadInput("--auth-iss and --auth-aud say what tokens must claim: give --auth-publickey too.")
 
     from hitl_cli.engine.errors import EngineError, KeyUnusable  # noqa: PLC0415
-    from hitl_cli.engine.http import Options, is_loopback  # noqa: PLC0415 - imports aiohttp
-    from hitl_cli.engine.push import PushRules, origins  # noqa: PLC0415
+    from hitl_cli.engine.http.app import Options, is_loopback  # noqa: PLC0415 - imports aiohttp
+    from hitl_cli.engine.http.push import PushRules, origins  # noqa: PLC0415
 
     if auth_publickey is None and not is_loopback(host):
         raise BadInput(
@@ -99,7 +99,7 @@ def server(
     verifier = None
     try:
         if auth_publickey is not None:
-            from hitl_cli.engine.auth import Verifier  # noqa: PLC0415
+            from hitl_cli.engine.http.auth import Verifier  # noqa: PLC0415
 
             verifier = Verifier(auth_publickey, auth_iss, auth_aud)
     except KeyUnusable as error:
@@ -133,7 +133,7 @@ def server(
 
 async def serve(options: Options) -> None:
     """Serve until a signal says to stop."""
-    from hitl_cli.engine.http import HttpServer  # noqa: PLC0415 - imports aiohttp
+    from hitl_cli.engine.http.app import HttpServer  # noqa: PLC0415 - imports aiohttp
 
     http = HttpServer(options)
     loop = asyncio.get_running_loop()

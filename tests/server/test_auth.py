@@ -11,8 +11,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from hitl_cli.engine.auth import Verifier
 from hitl_cli.engine.errors import KeyUnusable
+from hitl_cli.engine.http.auth import Verifier
 from hitl_cli.engine.server import now_ms
 from tests.server.conftest import EXTERNAL, LIFE_MS, envelope
 from tests.server.test_sdk import run_sdk

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hitl_cli.engine.push import PushRules, origins
+from hitl_cli.engine.http.push import PushRules, origins
 from tests.conftest import wait_until
 from tests.server.conftest import EXTERNAL
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from hitl_cli.engine.http import BODY_MAX
+from hitl_cli.engine.http.app import BODY_MAX
 from hitl_cli.engine.server import DEBUG, RULES, now_ms
 from tests.conftest import PATIENCE_S, wait_until
 from tests.server.conftest import EXTERNAL, LIFE_MS, envelope

@@ -19,15 +19,15 @@ from msgspec import Struct
 from multidict import CIMultiDict
 
 from hitl_cli.engine import machine
-from hitl_cli.engine.auth import Verifier, refusal
 from hitl_cli.engine.debug import DebugServer
 from hitl_cli.engine.doorbell import PUSHERS
 from hitl_cli.engine.errors import EngineError
-from hitl_cli.engine.metrics import Metrics
-from hitl_cli.engine.push import Pusher, PushRules
+from hitl_cli.engine.http.auth import Verifier, refusal
+from hitl_cli.engine.http.metrics import Metrics
+from hitl_cli.engine.http.push import Pusher, PushRules
+from hitl_cli.engine.http.streams import KEEPALIVE_S, Stream, Streams
 from hitl_cli.engine.records import TaskAcquire, TaskRelease
 from hitl_cli.engine.server import DEBUG, READS, RULES, Decoded, Server, decode, now_ms, reply
-from hitl_cli.engine.streams import KEEPALIVE_S, Stream, Streams
 from hitl_cli.engine.turns import Turns
 
 if TYPE_CHECKING:
