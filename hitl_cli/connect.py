@@ -105,15 +105,17 @@ def worker_link(
     room: Callable[[], int],
     wants: Callable[[str, Value], bool],
     lease_ms: int,
+    ended: Callable[[str], None],
 ) -> Link:
     """Return a worker's connections.
 
     `room` says how many tasks it can start now, `wants` whether it can run the call in a promise's
-    param, `lease_ms` for how long it holds them at a time. Raises BadInput, Unreachable.
+    param, `lease_ms` for how long it holds them at a time; `ended` is told why, when the server can be
+    served no longer. Raises BadInput, Unreachable.
     """
     if is_http(url):
         return http_link(url, token, group, pid, wants)
-    return embedded_link(database_path(url), group, pid, room, wants, lease_ms)
+    return embedded_link(database_path(url), group, pid, room, wants, lease_ms, ended)
 
 
 def embedded_link(
@@ -123,6 +125,7 @@ def embedded_link(
     room: Callable[[], int],
     wants: Callable[[str, Value], bool],
     lease_ms: int,
+    ended: Callable[[str], None],
 ) -> Link:
     """Return a worker's connection to the engine in this process."""
     from hitl_cli.engine.network import EmbeddedConnection  # noqa: PLC0415 - imports asyncio
@@ -135,6 +138,7 @@ def embedded_link(
             pid=pid,
             room=room,
             wants=lambda promise: wants(promise.id, value.decode(promise.param)),
+            ended=ended,
             trace=named_trace(),
             lease_ms=lease_ms,
         )

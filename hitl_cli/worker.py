@@ -26,6 +26,7 @@ from hitl_cli.builtin import WORKFLOWS
 from hitl_cli.client import get_promise
 from hitl_cli.connect import connect, is_http, worker_link
 from hitl_cli.engine.server import now_ms
+from hitl_cli.errors import Unreachable
 from hitl_cli.leases import LeaseKeeper, executing
 from hitl_cli.wire import Call, decode
 
@@ -114,6 +115,7 @@ class Worker:
         self._unknown: set[str] = set()
         self._idle = asyncio.Event()
         self._stop = asyncio.Event()
+        self._ended_by = ""
         self._keeper = LeaseKeeper(
             lambda: connect(options.server, options.token), self._pid, options.lease_ms / 1_000, self._let_go
         )
@@ -137,6 +139,7 @@ class Worker:
             pid=self._pid,
             room=self._room,
             wants=self._wants,
+            ended=self._end,
             lease_ms=options.lease_ms,
         )
         self._link.source.recv(self._note_message)
@@ -164,6 +167,9 @@ class Worker:
             await asyncio.sleep(0)  # so that the bell hangs before anybody is told
             serving(Serving(server=self._link.name, group=options.group, pid=self._pid, workflows=workflows))
             await self._stop.wait()
+            if self._ended_by:
+                await self._link.source.stop()
+                raise Unreachable(self._ended_by)
             await self._wind_down()
         finally:
             self._keeper.shutdown()
@@ -172,6 +178,11 @@ class Worker:
     def stop(self) -> None:
         """Take no more work, let steps in hand finish, and end. Safe to call from a signal handler."""
         self._loop.call_soon_threadsafe(self._stop.set)
+
+    def _end(self, why: str) -> None:
+        """End at once: nothing can be asked of the server any more, and others take over what is in hand."""
+        self._ended_by = why
+        self._stop.set()
 
     def _register(self, resonate: Registering, modules: Sequence[tuple[str, ModuleType]]) -> tuple[str, ...]:
         for app, module in modules:

@@ -17,7 +17,7 @@ from hitl_cli.errors import BadInput, Unreachable
 from hitl_cli.settings import Settings
 
 if TYPE_CHECKING:
-    from hitl_cli.engine.http import Options
+    from hitl_cli.engine.http.app import Options
 
 DESCRIPTORS = 16_384
 """Files that the process may have open: two a stream, one a connection."""
@@ -28,31 +28,33 @@ def server(
     host: Annotated[
         str,
         typer.Option(
-            "--host", metavar="ADDRESS", help="Where to listen; beyond this machine only with --auth-key."
+            "--host",
+            metavar="ADDRESS",
+            help="Where to listen; beyond this machine only with --auth-publickey.",
         ),
     ] = "127.0.0.1",
     port: Annotated[
         int, typer.Option("--port", "-p", min=0, max=65_535, metavar="PORT", help="0 takes any free one.")
     ] = 8001,
-    auth_key: Annotated[
+    auth_publickey: Annotated[
         Path | None,
         typer.Option(
-            "--auth-key",
+            "--auth-publickey",
             metavar="FILE.pem",
             help="Public key of the tokens that every request must bring.",
             show_default=False,
         ),
     ] = None,
-    auth_issuer: Annotated[
+    auth_iss: Annotated[
         str | None,
         typer.Option(
-            "--auth-issuer", metavar="NAME", help="Who must have issued a token (iss).", show_default=False
+            "--auth-iss", metavar="NAME", help="Who must have issued a token (iss).", show_default=False
         ),
     ] = None,
-    auth_audience: Annotated[
+    auth_aud: Annotated[
         str | None,
         typer.Option(
-            "--auth-audience", metavar="NAME", help="Whom a token must be for (aud).", show_default=False
+            "--auth-aud", metavar="NAME", help="Whom a token must be for (aud).", show_default=False
         ),
     ] = None,
     push_to: Annotated[
@@ -83,23 +85,23 @@ def server(
     if is_http(url.value):
         raise BadInput(f"{url.value} is a server already: name the file to serve, as -S sqlite:///path.")
     path = database_path(url.value)
-    if auth_key is None and (auth_issuer or auth_audience):
-        raise BadInput("--auth-issuer and --auth-audience say what tokens must claim: give --auth-key too.")
+    if auth_publickey is None and (auth_iss or auth_aud):
+        raise BadInput("--auth-iss and --auth-aud say what tokens must claim: give --auth-publickey too.")
 
     from hitl_cli.engine.errors import EngineError, KeyUnusable  # noqa: PLC0415
-    from hitl_cli.engine.http import Options, is_loopback  # noqa: PLC0415 - imports aiohttp
-    from hitl_cli.engine.push import PushRules, origins  # noqa: PLC0415
+    from hitl_cli.engine.http.app import Options, is_loopback  # noqa: PLC0415 - imports aiohttp
+    from hitl_cli.engine.http.push import PushRules, origins  # noqa: PLC0415
 
-    if auth_key is None and not is_loopback(host):
+    if auth_publickey is None and not is_loopback(host):
         raise BadInput(
-            f"{host} can be reached from other machines: that needs authentication, see --auth-key."
+            f"{host} can be reached from other machines: that needs authentication, see --auth-publickey."
         )
     verifier = None
     try:
-        if auth_key is not None:
-            from hitl_cli.engine.auth import Verifier  # noqa: PLC0415
+        if auth_publickey is not None:
+            from hitl_cli.engine.http.auth import Verifier  # noqa: PLC0415
 
-            verifier = Verifier(auth_key, auth_issuer, auth_audience)
+            verifier = Verifier(auth_publickey, auth_iss, auth_aud)
     except KeyUnusable as error:
         raise BadInput(str(error)) from error
     try:
@@ -131,7 +133,7 @@ def server(
 
 async def serve(options: Options) -> None:
     """Serve until a signal says to stop."""
-    from hitl_cli.engine.http import HttpServer  # noqa: PLC0415 - imports aiohttp
+    from hitl_cli.engine.http.app import HttpServer  # noqa: PLC0415 - imports aiohttp
 
     http = HttpServer(options)
     loop = asyncio.get_running_loop()

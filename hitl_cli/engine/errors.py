@@ -26,5 +26,17 @@ class FileMoved(StorageFailed):
         self.another = another
 
 
+class FormatChanged(StorageFailed):
+    """A newer version upgraded the file while this process had it open, which can go on no more."""
+
+
+class BackupFailed(EngineError):  # noqa: N818
+    """The copy could not be made, or is not what it should be; nothing was left under its name."""
+
+
+class AlreadyThere(EngineError):  # noqa: N818
+    """A file has that name already; it was not touched."""
+
+
 class KeyUnusable(EngineError):  # noqa: N818
     """The public key for tokens cannot be read, or is none."""

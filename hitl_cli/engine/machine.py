@@ -77,6 +77,9 @@ The specification's retryTimeout, and its default."""
 SEARCH_LIMIT = 100
 """Records on a page when the caller does not say."""
 
+SETTABLE = ("resolved", "rejected", "rejected_canceled")
+"""The states that a client may settle a promise in."""
+
 SETTLED_BY_DEADLINE = ("resolved", "rejected_timedout")
 """The states that a deadline leads to: of a timer, and of everything else."""
 
@@ -330,12 +333,19 @@ def promise_create(tx: State, req: PromiseCreate, now: int, owner: int | None = 
 
 def promise_settle(tx: State, req: PromiseSettle, now: int) -> Answer:
     """Answer promise.settle: the first settlement stands, and later ones are shown it."""
+    if req.state not in SETTABLE:
+        return not_settable(req.state)
     promise = read_promise(tx, req.id, now)
     if promise is None:
         return no_promise(req.id)
     if promise.state == "pending":
         promise = settle(tx, promise, req.state, value_text(req), now, now)
     return found_promise(promise)
+
+
+def not_settable(state: PromiseState) -> Answer:
+    """Answer that nobody can settle a promise in that state."""
+    return refuse(400, f"a promise cannot be settled as {state}: use {', '.join(SETTABLE)}")
 
 
 def value_text(req: PromiseSettle) -> str:
@@ -535,13 +545,15 @@ def task_suspend(tx: State, req: TaskSuspend, now: int) -> Answer:
 
 def task_fulfill(tx: State, req: TaskFulfill, now: int) -> Answer:
     """Answer task.fulfill."""
+    settlement = req.action.data
+    if settlement.state not in SETTABLE:
+        return not_settable(settlement.state)
     found = read_task(tx, req.id, now)
     if found is None:
         return no_task(req.id)
     task = checked_hold(req, *found)
     if isinstance(task, Answer):
         return task
-    settlement = req.action.data
     return found_promise(settle(tx, found[1], settlement.state, value_text(settlement), now, now))
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hitl_cli.engine.doorbell import Bell
+    from hitl_cli.engine.errors import FormatChanged
     from hitl_cli.engine.records import Promise
     from hitl_cli.engine.server import Decoded, Subscriber, Turn
     from hitl_cli.engine.trace import Trace
@@ -49,6 +50,7 @@ class EmbeddedConnection:
         pid: str,
         room: Callable[[], int],
         wants: Callable[[Promise], bool],
+        ended: Callable[[str], None] = lambda _: None,
         clock: Callable[[], int] = now_ms,
         trace: Trace | None = None,
         lease_ms: int | None = None,
@@ -57,6 +59,7 @@ class EmbeddedConnection:
 
         With `lease_ms` tasks are held from the moment they are handed over, by whoever runs them
         through `tasks`; without it they are offered, and acquired by a request.
+        `ended` is told why, when the file can be served from here no longer.
 
         Raises FileUnusable; StorageFailed if it can only be read.
         """
@@ -68,6 +71,7 @@ class EmbeddedConnection:
         self.lease = None if lease_ms is None else Lease(pid, lease_ms)
         self._free = room
         self.wants = wants
+        self._ended = ended
         self._addresses = (any_of(group), self.unicast())
         self._callbacks: list[Callable[[str], None]] = []
         self._bell: Bell | None = None
@@ -161,6 +165,10 @@ class EmbeddedConnection:
 
     def rung(self, bell: Bell | None) -> None:
         """Do nothing: each turn looks for messages anyway."""
+
+    def ended(self, error: FormatChanged) -> None:
+        """Tell the worker that it can serve the file no longer."""
+        self._ended(str(error))
 
     def _end_pause(self) -> None:
         self._pausing = False

@@ -55,7 +55,7 @@ class PromiseSettle(Wire, frozen=True):
     """Settle a promise that is pending; a settled one stays as it is."""
 
     id: Id
-    state: Literal["resolved", "rejected", "rejected_canceled"]
+    state: PromiseState
     value: Value | None = None
 
 

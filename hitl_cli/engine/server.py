@@ -6,6 +6,7 @@ messages as far as the subscribers have room. It is synchronous; `network` batch
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -215,12 +216,10 @@ class Server:
         self, requests: Sequence[Decoded], subscribers: Sequence[Subscriber], extra: Extra | None
     ) -> Turn:
         reads_only = requests and all(request.kind in READS for request in requests)
-        if reads_only and not subscribers and extra is None and self._trace is None:
-            try:
-                return self._turn(requests, subscribers, write=False)
-            except NeedsWriting:
-                pass  # a deadline has passed: the same again, as a writer
         try:
+            if reads_only and not subscribers and extra is None and self._trace is None:
+                with contextlib.suppress(NeedsWriting):  # a deadline has passed: the same again, as a writer
+                    return self._turn(requests, subscribers, write=False)
             return self._turn(requests, subscribers, extra, write=True)
         except EngineError:
             raise
@@ -228,17 +227,25 @@ class Server:
             import logging  # noqa: PLC0415 - a command that goes well has no use for it
 
             logging.getLogger(__name__).exception("a request failed in a way that none should")
-            return self._turn([self._tried(request) for request in requests], subscribers, extra, write=True)
+            return self._each_alone(requests, subscribers, extra)
 
-    def _tried(self, request: Decoded) -> Decoded:
-        """Answer one request alone, so that one that fails does not undo its neighbours."""
-        try:
-            [known] = self._turn([request], (), write=True).decided
-        except EngineError:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is this request's alone
-            known = machine.refuse(500, f"the server failed: {type(error).__name__}")
-        return msgspec.structs.replace(request, known=known, tried=True)
+    def _each_alone(
+        self, requests: Sequence[Decoded], subscribers: Sequence[Subscriber], extra: Extra | None
+    ) -> Turn:
+        """Answer each request in a turn of its own, so that one that fails does not undo its neighbours."""
+        tried, turns = [], []
+        for request in requests:
+            try:
+                turns.append(self._turn([request], (), write=True))
+                [known] = turns[-1].decided
+                tried.append(msgspec.structs.replace(request, known=known, tried=True))
+            except EngineError:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is this request's alone
+                known = machine.refuse(500, f"the server failed: {type(error).__name__}")
+                tried.append(msgspec.structs.replace(request, known=known))
+        last = self._turn(tried, subscribers, extra, write=True)
+        return msgspec.structs.replace(merged([*turns, last]), requests=last.requests, decided=last.decided)
 
     def _turn(
         self,
@@ -339,13 +346,13 @@ def reply(request: Decoded, answer: Answer) -> bytes:
 
 
 def fire_due(tx: Transaction) -> None:
-    """Take the steps that are due: deadlines first, then leases, then schedules."""
+    """Take the steps that are due: schedules first, because a deadline of theirs may have passed as well."""
+    for schedule in tx.due_schedules(FIRE_LIMIT):
+        machine.process_schedule(tx, schedule, tx.now)
     for promise in tx.due_promises(FIRE_LIMIT):
         machine.process_promise_timeout(tx, promise, tx.now)
     for task, promise in tx.lapsed_leases(FIRE_LIMIT):
         machine.process_lease_timeout(tx, task, promise, tx.now)
-    for schedule in tx.due_schedules(FIRE_LIMIT):
-        machine.process_schedule(tx, schedule, tx.now)
 
 
 def hand_out(tx: Transaction, subscriber: Subscriber, deliveries: list[Delivery]) -> int:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from hitl_cli.engine import disk, search
-from hitl_cli.engine.errors import FileUnusable, StorageFailed
+from hitl_cli.engine.errors import FileUnusable, FormatChanged, StorageFailed
 from hitl_cli.engine.instants import Instant, following
 from hitl_cli.engine.log import Log
 from hitl_cli.engine.records import Promise, Schedule, Standing, Task
@@ -136,12 +136,12 @@ PUSH = "address >= 'http' AND address < 'httq'"
 
 PUSH_ADDRESSES = (
     "SELECT min(address) FROM (SELECT min(address) AS address FROM tasks"
-    f" WHERE state = 'pending' AND {PUSH} AND address > ?1"
-    f" UNION ALL SELECT min(address) FROM unblocks WHERE {PUSH} AND address > ?1)"
+    f" WHERE state = 'pending' AND {PUSH} AND address > :after"
+    f" UNION ALL SELECT min(address) FROM unblocks WHERE {PUSH} AND address > :after)"
 )
 NEXT_PUSH = (
-    f"SELECT min(due) FROM (SELECT min(due) AS due FROM tasks WHERE state = 'pending' AND {PUSH} AND due > ?1"
-    f" UNION ALL SELECT min(due) FROM unblocks WHERE {PUSH} AND due > ?1)"
+    f"SELECT min(due) FROM (SELECT min(due) AS due FROM tasks WHERE state = 'pending' AND {PUSH}"
+    f" AND due > :after UNION ALL SELECT min(due) FROM unblocks WHERE {PUSH} AND due > :after)"
 )
 WAITING_AT = (
     "SELECT (SELECT min(due) FROM tasks WHERE state = 'pending' AND address = ?),"
@@ -195,6 +195,8 @@ class Store:
         refuse_foreign(self._db, self.path)
         self._db.execute("COMMIT")
         self._db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, False)
+        # For a file that is being created; with it, `prune` can give space back while others work.
+        self._db.execute("PRAGMA auto_vacuum = INCREMENTAL")
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute("PRAGMA fullfsync = ON")  # on macOS, nothing less reaches the disk
         # SQLite does not wait for this.
@@ -204,6 +206,7 @@ class Store:
         self._db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         self._log = Log(self._db, str(self.path))
         migrate(self._db, self.path)
+        self._format = len(migrations())
         self._place = disk.Place(self.path)
         # Another process may have died before it had synced what this one can read.
         disk.sync_log(self.path)
@@ -272,10 +275,52 @@ class Store:
         """Begin a transaction and read the clock, which is when a reader first meets a lock."""
         self._db.execute("BEGIN IMMEDIATE" if write else "BEGIN")
         try:
+            self._check_format()
             return Transaction(self._db, clock, write=write, exact=exact)
         except sqlite3.Error:
             self._db.execute("ROLLBACK")
             raise
+
+    def _check_format(self) -> None:
+        """Raise FormatChanged if a newer hitl upgraded the file while this process had it open.
+
+        Its rows may mean by now what this version knows nothing of. In a transaction the answer holds
+        until its end, and it costs 2 microseconds.
+        """
+        found = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if found != self._format:
+            raise FormatChanged(
+                f"{self.path} was upgraded by a newer hitl (from format {self._format} to {found}) while this"
+                " process had it open. Nothing was changed: start it again with the new version."
+            )
+
+    def space(self) -> tuple[int, int]:
+        """Return the file's size in bytes, log included, and how many of them hold nothing."""
+        try:
+            size, pages, free = (
+                int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
+                for name in ("page_size", "page_count", "freelist_count")
+            )
+        except sqlite3.Error as error:
+            raise StorageFailed(explain(error, self.path)) from error
+        return size * pages, size * free
+
+    def give_back(self, pages: int) -> None:
+        """Cut up to so many free pages off the file, in a transaction of its own. Raises StorageFailed.
+
+        Files that were created by an early version cannot do this, and stay as large as they were.
+        """
+        try:
+            waiting(lambda: self._db.execute(f"PRAGMA incremental_vacuum({int(pages)})").fetchall())
+        except sqlite3.Error as error:
+            raise StorageFailed(explain(error, self.path)) from error
+
+    def checkpoint(self) -> None:
+        """Copy the log into the file, so that it shrinks now; not while others read an older state."""
+        try:
+            self._db.execute("PRAGMA wal_checkpoint(FULL)").fetchall()
+        except sqlite3.Error as error:
+            raise StorageFailed(explain(error, self.path)) from error
 
 
 class Transaction:
@@ -537,13 +582,13 @@ class Transaction:
 
     def push_addresses(self, after: str) -> Iterator[str]:
         """Yield the http(s):// addresses that messages wait for, in order, from the one after `after` on."""
-        while (found := self._db.execute(PUSH_ADDRESSES, (after,)).fetchone()[0]) is not None:
+        while (found := self._db.execute(PUSH_ADDRESSES, {"after": after}).fetchone()[0]) is not None:
             yield found
             after = found
 
     def next_push(self) -> int | None:
         """Return the next instant at which a message for any http(s):// address is to be sent."""
-        due: int | None = self._db.execute(NEXT_PUSH, (self.now,)).fetchone()[0]
+        due: int | None = self._db.execute(NEXT_PUSH, {"after": self.now}).fetchone()[0]
         return due
 
     # Traces, and debugging
@@ -565,13 +610,13 @@ class Transaction:
         """Return all tasks."""
         return [Task(*row) for row in self._db.execute(f"SELECT {TASK} FROM tasks t")]
 
-    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+    def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """Return what a query gives."""
-        return self._db.execute(sql).fetchall()
+        return self._db.execute(sql, values).fetchall()
 
-    def change(self, sql: str) -> None:
+    def change(self, sql: str, *values: Any) -> None:
         """Carry out a statement that writes."""
-        self._change(sql, ())
+        self._change(sql, values)
 
 
 def pair(row: tuple[Any, ...]) -> tuple[Task, Promise]:
@@ -599,6 +644,29 @@ def refuse_foreign(db: sqlite3.Connection, path: Path) -> None:
         raise FileUnusable(f"{path} is a database of another program, not hitl's. Name another file.")
     if version > len(migrations()):
         raise FileUnusable(f"{path} was written by a newer hitl (format {version}). Upgrade hitl to use it.")
+
+
+@contextmanager
+def opened_as_it_is(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a file that is there, and only to look: nothing is created, upgraded or changed.
+
+    Raises FileUnusable: no such file, no permission, another program's database, or a newer version's.
+    """
+    with unusable(path):
+        if not path.is_file():
+            raise FileUnusable(f"there is no file {path}.")
+        db = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=LOCK_WAIT_S, isolation_level=None
+        )
+        try:
+            log = path.with_name(path.name + "-wal")
+            db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, log.exists())
+            refuse_foreign(db, path)
+            db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, False)
+            db.execute("PRAGMA query_only = ON")
+            yield db
+        finally:
+            db.close()
 
 
 def waiting[T](action: Callable[[], T]) -> T:

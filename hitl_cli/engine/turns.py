@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hitl_cli.engine.doorbell import POLL_S, Bell, Ringer
-from hitl_cli.engine.errors import EngineError
+from hitl_cli.engine.errors import EngineError, FormatChanged
 from hitl_cli.engine.server import Decoded, reply
 
 if TYPE_CHECKING:
@@ -32,10 +32,6 @@ WORTH_SAYING_MS = 60_000
 
 RETRY_S = 1.0
 """How long to wait before looking for messages again after the file failed."""
-
-
-WORTH_SAYING_MS = 60_000
-"""How far a clock must be behind the file before a person is told."""
 
 
 class Outlet(Protocol):
@@ -59,6 +55,9 @@ class Outlet(Protocol):
 
     def rung(self, bell: Bell | None) -> None:
         """Note that another process committed, for those behind a bell or for anyone."""
+
+    def ended(self, error: FormatChanged) -> None:
+        """Note that no turn can be taken any more: a newer version has taken the file over."""
 
 
 class Turns:
@@ -92,6 +91,10 @@ class Turns:
     def ask(self, request: str | bytes | Decoded) -> asyncio.Future[bytes]:
         """Return what will be the answer, once it is on disk. It raises EngineError if the file fails."""
         return self._ask(request, encoded=True)
+
+    def decide(self, request: Decoded) -> asyncio.Future[Answer]:
+        """Return what will be the answer to a decoded request, not encoded yet. Raises likewise."""
+        return self._ask(request, encoded=False)
 
     def ask_typed(self, kind: str, data: Struct) -> asyncio.Future[Answer]:
         """Return what will be the answer to a caller in this process, who wants no JSON. Raises likewise."""
@@ -196,7 +199,9 @@ class Turns:
         self, queue: Sequence[tuple[str | bytes | Decoded, asyncio.Future[Any], bool]], error: EngineError
     ) -> None:
         """Answer the requests with the failure, say it once, and look again in a while."""
-        if not self._failed:
+        if isinstance(error, FormatChanged):
+            self._outlet.ended(error)  # which says it
+        elif not self._failed:
             logger.warning("%s", error)
         self._failed = True
         for _, answered, _ in queue:

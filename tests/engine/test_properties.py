@@ -1,103 +1,294 @@
-"""What holds after every request in any sequence of them, sent to two servers over one file.
+"""What holds after every step, whatever is asked, of whom, when, and whatever fails in the middle.
 
-The names of the checks are those of the specification's catalogue, spec/02-abstract/properties.lean.
-A turn may take several steps (deadlines and leases that are due, then the request), so what the
-catalogue says of one step is said here of its sum.
+Three servers over one file, each with its own clock, are asked anything in any order. After every turn
+- the file is as the catalogue has it (catalogue.py), by itself and beside what it was before;
+- every answer, and all that is stored, is what a second implementation comes to (oracle.py);
+- nothing is taken back that an answer has shown.
+
+HYPOTHESIS_PROFILE=thorough tries for minutes what else is tried for seconds.
 """
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import json
+import os
 import sqlite3
 import tempfile
-from dataclasses import dataclass, field
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from hitl_cli.engine.machine import deliverable
+from hitl_cli.engine.errors import StorageFailed
+from hitl_cli.engine.instants import Instant, following
+from tests.engine import catalogue
 from tests.engine.conftest import ADDRESS, Clock, Engine, Worker, action, request
+from tests.engine.failing import Killed, failing
+from tests.engine.oracle import CRONS, NEVER, YEARLY, Oracle, queue_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hitl_cli.engine.server import Turn
+    from tests.engine.catalogue import State
+    from tests.engine.oracle import Answer, Data
+
+EXAMPLES = {"thorough": 4_000}.get(os.environ.get("HYPOTHESIS_PROFILE", ""), 150)
+STEPS = 40
 
 START_MS = 1_000
 OTHER = "poll://uni@workers/w1"
-TAGS: list[dict[str, str]] = [
-    {},
+TARGETED = {"resonate:target": ADDRESS}
+TAGS: list[dict[str, str] | None] = [
+    None,
     {"resonate:external": "true"},
+    {"resonate:external": "true", "resonate:origin": "a", "k": "v"},
     {"resonate:scope": "global"},
     {"resonate:timer": "true"},
     {"resonate:timer": "true", "resonate:target": ADDRESS},
-    {"resonate:target": ADDRESS},
-    {"resonate:target": ADDRESS, "resonate:delay": str(START_MS + 30)},
-    {"resonate:target": OTHER, "resonate:external": "true"},
+    TARGETED,
+    TARGETED | {"k": "w"},
+    TARGETED | {"resonate:delay": str(START_MS + 30)},
+    {"resonate:target": f"{ADDRESS}/w2"},
+    {"resonate:target": OTHER, "resonate:external": "true", "resonate:scope": "global"},
 ]
 SETTABLE = ("resolved", "rejected", "rejected_canceled")
 
-ids = st.sampled_from(["a", "b", "c", "c", "a:1"])
-targeted = st.sampled_from(["a", "b"])
-servers = st.sampled_from([0, 1])
-lives = st.sampled_from([-5, 0, 1, 10, 40, 200])
-ttls = st.sampled_from([0, 5, 20, 100])
+
+class In(NamedTuple):
+    """So many ms from the instant of the request."""
+
+    ms: int
+
+
+class At(NamedTuple):
+    """The version of a task when the request is made, and so much beside it."""
+
+    id: str
+    off: int = 0
+
+
+type Ask = tuple[str, Data]
+
+
+class Well(NamedTuple):
+    """A request that suits the state of a task, so that much comes to pass and not all is refused."""
+
+    id: str
+    other: str
+    act: str
+    ttl: int
+    off: int
+    """How far from well it is: what is added to the version."""
+
+    def ask(self, oracle: Oracle) -> Ask:
+        """Return the request, as things stand."""
+        task = oracle.tasks.get(self.id)
+        ref = {"id": self.id, "version": At(self.id, self.off)}
+        match task.state if task is not None else None:
+            case "pending":
+                return "task.acquire", ref | {"pid": "w1", "ttl": self.ttl}
+            case "acquired":
+                return self.held(oracle, ref)
+            case "suspended" if self.act != "heartbeat":
+                awaited = [p.id for p in oracle.promises.values() if self.id in p.callbacks]
+                return "promise.settle", {"id": awaited[-1], "state": "resolved", "value": {"data": "MQ=="}}
+            case "halted":
+                return "task.continue", {"id": self.id}
+            case None:
+                return "promise.create", {"id": self.id, "timeoutAt": In(300), "tags": TARGETED | {"k": "v"}}
+            case _:
+                return "task.get", {"id": self.id}
+
+    def held(self, oracle: Oracle, ref: Data) -> Ask:
+        """Return what the holder of the task asks."""
+        settle = {"state": "rejected", "value": {"data": "IjEi"}}
+        if self.act in {"step", "await", "watch"} and self.other not in oracle.promises:
+            tags = {"resonate:external": "true"} if self.act != "step" else {}
+            create = {"id": self.other, "timeoutAt": In(90), "tags": tags}
+            return "task.fence", ref | {"action": action("promise.create", create)}
+        match self.act:
+            case "step":
+                return "task.fence", ref | {"action": action("promise.settle", settle | {"id": self.other})}
+            case "await" | "await all":
+                known = [p.id for p in oracle.promises.values() if p.external and p.id != self.id]
+                ids = known[-3:] if self.act == "await all" else [self.other]
+                waits = [{"awaited": id, "awaiter": self.id} for id in ids]
+                return "task.suspend", ref | {
+                    "actions": [action("promise.register_callback", wait) for wait in waits]
+                }
+            case "watch":
+                return "promise.register_callback", {"awaited": self.other, "awaiter": self.id}
+            case "fulfill":
+                return "task.fulfill", ref | {"action": action("promise.settle", settle | {"id": self.id})}
+            case "heartbeat":
+                return "task.heartbeat", {"pid": "w1", "tasks": [ref]}
+            case "listen":
+                return "promise.register_listener", {"awaited": self.id, "address": OTHER}
+            case _:
+                return f"task.{self.act}", ref
+
+
+ids = st.sampled_from(["a", "b", "c", "c", "d", "a:1"])
+targeted = st.sampled_from(["a", "b", "e", "f"])
+servers = st.sampled_from([0, 1, 2])
+lives = st.sampled_from([-5, 0, 1, 10, 40, 200, 10**6, 10**12]).map(In)
+ttls = st.sampled_from([0, 5, 20, 100, 10**12])
 pids = st.sampled_from(["w1", "w2"])
 verdicts = st.sampled_from(SETTABLE)
-off_by = st.sampled_from([0, 0, 0, 0, 1, -1])
+values = st.sampled_from([None, {}, {"data": "IjEi"}, {"headers": {"h": "1"}}])
+addresses = st.sampled_from([OTHER, OTHER, ADDRESS, f"{ADDRESS}/w2", "http://x", "poll://nowhere", "nowhere"])
+versions = st.tuples(targeted, st.sampled_from([0, 0, 0, 0, 1, -1])).map(lambda pair: At(*pair))
 
 
-@dataclass
-class Snapshot:
-    """All that is stored, by id."""
+def asks(kind: str, **data: st.SearchStrategy[Any] | str) -> st.SearchStrategy[Ask]:
+    """Return requests of one kind, from strategies for their fields."""
+    fixed = {key: st.just(value) if isinstance(value, str) else value for key, value in data.items()}
+    return st.tuples(st.just(kind), st.fixed_dictionaries(fixed))
 
-    promises: dict[str, dict[str, Any]] = field(default_factory=dict)
-    tasks: dict[str, dict[str, Any]] = field(default_factory=dict)
-    callbacks: set[tuple[str, str]] = field(default_factory=set)
-    listeners: set[tuple[str, str]] = field(default_factory=set)
-    unblocks: set[tuple[str, str]] = field(default_factory=set)
 
-    @classmethod
-    def of(cls, db: sqlite3.Connection) -> Snapshot:
-        """Read the file, past the engine."""
+def inner(kind: str, **data: st.SearchStrategy[Any]) -> st.SearchStrategy[Data]:
+    """Return requests that go inside another one."""
+    return asks(kind, **data).map(inside)
 
-        def rows(table: str) -> list[dict[str, Any]]:
-            return [dict(row) for row in db.execute(f"SELECT * FROM {table}")]
 
-        promises = {row["id"]: row for row in rows("promises")}
-        name = {row["seq"]: id for id, row in promises.items()}
-        tasks = {name[row["seq"]]: row for row in rows("tasks")}
-        callbacks = rows("callbacks")
-        listeners = rows("listeners")
-        unblocks = rows("unblocks")
-        return cls(
-            promises,
-            tasks,
-            {(name[row["awaited"]], name[row["awaiter"]]) for row in callbacks},
-            {(name[row["promise"]], row["address"]) for row in listeners},
-            {(name[row["promise"]], row["address"]) for row in unblocks},
-        )
+def inside(ask: Ask) -> Data:
+    """Return a request as it is inside another one."""
+    return action(*ask)
 
-    def alive(self, id: str, now: int) -> bool:
-        """Whether the promise is pending at `now`, looked at or not."""
-        promise = self.promises[id]
-        return bool(promise["state"] == "pending" and promise["timeout_at"] > now)
+
+def held(ask: Ask) -> Ask:
+    """Return a request about a task, with the id of the task whose version it names."""
+    return ask[0], {"id": ask[1]["version"].id} | ask[1]
+
+
+create = {"id": ids, "timeoutAt": lives, "tags": st.sampled_from(TAGS), "param": values}
+settle = {"id": ids, "state": verdicts, "value": values}
+awaiting = inner("promise.register_callback", awaited=ids, awaiter=targeted)
+awaiting_c = inner(
+    "promise.register_callback", awaited=st.sampled_from(["c", "c", "d", "b"]), awaiter=targeted
+)
+refs = st.lists(
+    st.one_of(versions, st.just(At("c"))).map(lambda at: {"id": at.id, "version": at}), max_size=3
+)
+
+acts = [
+    "await",
+    "await",
+    "await all",
+    "await all",
+    "watch",
+    "watch",
+    "step",
+    "step",
+    "fulfill",
+    "heartbeat",
+    "listen",
+    "release",
+    "halt",
+]
+well = st.builds(
+    Well,
+    targeted,
+    st.sampled_from(["c", "d", "b", "g", "a:1"]),
+    st.sampled_from(acts),
+    ttls,
+    st.sampled_from([0, 0, 0, 0, 0, 0, 1, -1]),
+)
+
+looks = st.one_of(asks("promise.get", id=ids), asks("task.get", id=ids))
+promises = st.one_of(
+    asks("promise.create", **create),
+    asks("promise.settle", **settle),
+    asks("promise.settle", id=ids, state=st.sampled_from(["pending", "rejected_timedout"])),
+    asks("promise.register_callback", awaited=ids, awaiter=ids),
+    asks("promise.register_listener", awaited=ids, address=addresses),
+)
+tasks = st.one_of(
+    asks("task.create", pid=pids, ttl=ttls, action=inner("promise.create", **create)),
+    asks("task.acquire", version=versions, pid=pids, ttl=ttls).map(held),
+    asks("task.halt", id=ids),
+    asks("task.continue", id=ids),
+)
+holders = st.one_of(
+    asks("task.fence", version=versions, action=inner("promise.create", **create)).map(held),
+    asks("task.fence", version=versions, action=inner("promise.settle", **settle)).map(held),
+    asks(
+        "task.fence", version=versions, action=inner("promise.settle", id=ids, state=st.just("pending"))
+    ).map(held),
+    asks("task.heartbeat", pid=pids, tasks=refs),
+    asks("task.suspend", version=versions, actions=st.lists(awaiting, max_size=3)).map(held),
+    asks("task.suspend", version=versions, actions=st.lists(awaiting_c, min_size=1, max_size=1)).map(held),
+    asks("task.fulfill", version=versions, action=inner("promise.settle", **settle)).map(held),
+    asks(
+        "task.fulfill", version=versions, action=inner("promise.settle", id=ids, state=st.just("pending"))
+    ).map(held),
+    asks("task.release", version=versions).map(held),
+)
+states = st.sampled_from([None, "pending", "pending", *SETTABLE, "rejected_timedout"])
+task_states = st.sampled_from([None, "pending", "acquired", "suspended", "halted", "fulfilled"])
+found_tags = st.sampled_from(
+    [None, None, {"resonate:external": "true"}, {"resonate:origin": "a"}, TARGETED, {"k": "v"}, {"k": "w"}]
+)
+found = {
+    "tags": found_tags,
+    "idPrefix": st.sampled_from([None, None, "a", "c"]),
+    "limit": st.sampled_from([1, 2, 100]),
+}
+orders = st.sampled_from(["created", "-created", "id"])
+searches = st.one_of(
+    asks("promise.search", state=states, root=st.booleans(), sort=orders, **found),
+    asks("promise.search", state=states, sort=orders, limit=st.just(2)),
+    asks("task.search", state=task_states, sort=orders, **found),
+    asks("schedule.search", **found),
+)
+schedule_ids = st.sampled_from(["s", "c"])
+recurring = st.one_of(
+    asks(
+        "schedule.create",
+        id=schedule_ids,
+        cron=st.sampled_from(["* * * * *", "* * * * *", *CRONS, "0 0 30 2 *"]),
+        promiseId=st.sampled_from(["{{.id}}-{{.timestamp}}", "{{.id}}"]),
+        promiseTimeout=st.sampled_from([0, 10, 10**6]),
+        promiseParam=values,
+        promiseTags=st.sampled_from(TAGS),
+    ),
+    asks(
+        "schedule.create",
+        id=schedule_ids,
+        cron=st.just(YEARLY),
+        promiseId=st.just("{{.timestamp}}:{{.id}}"),
+        promiseTimeout=st.sampled_from([10, 10**10]),
+        catchUp=st.just("all"),
+    ),
+)
+schedules = st.one_of(
+    recurring,
+    asks("schedule.get", id=schedule_ids),
+    asks("schedule.delete", id=schedule_ids),
+)
+anything = st.one_of(well, well, well, well, well, well, looks, promises, tasks, holders, searches, schedules)
 
 
 class Protocol(RuleBasedStateMachine):
-    """Drives two servers over one file, each with a clock of its own."""
+    """Drives the servers, the oracle beside them, and looks into the file with a connection of its own."""
 
     def __init__(self) -> None:
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
-        path = Path(self.folder.name) / "hitl.db"
-        self.engines = [Engine(path, Clock(START_MS)) for _ in range(2)]
-        self.file = sqlite3.connect(path)
-        self.file.row_factory = sqlite3.Row
-        self.before = Snapshot()
-        self.now = 0
-        self.shown_settled: dict[str, Any] = {}
-        self.shown_versions: dict[str, int] = {}
-        self.shown_fulfilled: set[str] = set()
-        self.granted: set[tuple[str, int]] = set()
+        self.path = Path(self.folder.name) / "hitl.db"
+        self.engines = [Engine(self.path, Clock(START_MS)) for _ in range(3)]
+        self.file = sqlite3.connect(self.path, isolation_level=None)
+        self.oracle = Oracle()
+        self.before = catalogue.read(self.file)
+        self.cursors: dict[str, str] = {}
+        self.shown = Shown()
 
     def teardown(self) -> None:
         self.file.close()
@@ -105,338 +296,450 @@ class Protocol(RuleBasedStateMachine):
             engine.server.close()
         self.folder.cleanup()
 
-    # Requests
+    # Turns
 
-    def send(self, server: int, kind: str, **data: Any) -> tuple[int, Any]:
-        """Send a request to one of the servers and check all that must hold afterwards."""
-        turn = self.engines[server].turn(request(kind, data))
-        answer = json.loads(turn.answers[0])
-        status, data = answer["head"]["status"], answer["data"]
-        after = self.check_step(turn.now, messages=[])
-        self.check_answer(turn.now, kind, status, data, after)
-        self.before = after
-        return status, data
+    def instant(self, server: int) -> int:
+        """Return when a turn of the server happens: by its clock, and never before what is written."""
+        wall = self.engines[server].clock()
+        now = following(Instant(*self.before.clock), wall).now
+        assert now == wall or now >= max(self.before.clock[0], wall)
+        return now
 
-    def version(self, id: str) -> int:
-        """Return the version that the task is stored at."""
-        return int(self.before.tasks.get(id, {"version": 0})["version"])
+    def fire(self, server: int) -> None:
+        """Have a server do what is due, and nothing else."""
+        now = self.instant(server)
+        self.oracle.fire(now)
+        self.check_turn(now, self.engines[server].turn(), one_step=True, asked=False)
+
+    def ask(self, server: int, *asked: Ask | Well) -> list[Answer]:
+        """Send requests in one batch and check the answers, and all that must hold afterwards."""
+        now = self.instant(server)
+        self.oracle.fire(now)
+        sent, expected = self.prepare(self.oracle, asked, now)
+        turn = self.engines[server].turn(*(request(*one) for one in sent))
+        self.check_turn(now, turn, one_step=False, asked=True)
+        return self.check_answers(now, turn, sent, expected)
+
+    def ask_one(self, server: int, ask: Ask | Well) -> Answer:
+        """Send one request as a step of its own: what is due has fired before."""
+        self.fire(server)
+        now = self.instant(server)
+        sent, expected = self.prepare(self.oracle, [ask], now)
+        turn = self.engines[server].turn(request(*sent[0]))
+        self.check_turn(now, turn, one_step=True, asked=True)
+        return self.check_answers(now, turn, sent, expected)[0]
+
+    def prepare(
+        self, oracle: Oracle, asked: Sequence[Ask | Well], now: int
+    ) -> tuple[list[Ask], list[Answer]]:
+        """Return the requests with their instants and versions filled in, and what the oracle answers."""
+        sent, expected = [], []
+        for one in asked:
+            kind, data = one.ask(oracle) if isinstance(one, Well) else one
+            sent.append((kind, resolve(data, oracle, now)))
+            expected.append(self.consult(oracle, sent[-1], now))
+        return sent, expected
+
+    def consult(self, oracle: Oracle, ask: Ask, now: int) -> Answer:
+        """Return the oracle's answer. Its cursors are ids."""
+        kind, data = ask
+        if "cursor" in data:
+            data = data | {"cursor": self.cursors[data["cursor"]]}
+        return copy.deepcopy(oracle.ask(kind, data, now))
+
+    # What happens
 
     @initialize(
         server=servers,
-        life=st.sampled_from([40, 150]),
+        life=st.sampled_from([40, 10**6, 10**12]),
         awaits=st.booleans(),
         listens=st.booleans(),
         steps=st.booleans(),
+        schedule=st.none() | recurring,
     )
     def two_tasks_and_what_they_wait_for(
-        self, server: int, life: int, awaits: bool, listens: bool, steps: bool
+        self, server: int, life: int, awaits: bool, listens: bool, steps: bool, schedule: Ask | None
     ) -> None:
         for id in ("a", "b"):
-            create = {"id": id, "timeoutAt": START_MS + life, "tags": TAGS[5]}
-            self.send(server, "task.create", pid="w1", ttl=20, action=action("promise.create", create))
-        self.send(server, "promise.create", id="c", timeoutAt=START_MS + 60, tags=TAGS[1])
+            made = action("promise.create", {"id": id, "timeoutAt": In(life), "tags": TARGETED})
+            self.ask_one(server, ("task.create", {"pid": "w1", "ttl": 20, "action": made}))
+        external = {"resonate:external": "true"}
+        self.ask_one(server, ("promise.create", {"id": "c", "timeoutAt": In(life + 20), "tags": external}))
         if listens:
-            self.send(server, "promise.register_listener", awaited="c", address=OTHER)
+            self.ask_one(server, ("promise.register_listener", {"awaited": "c", "address": OTHER}))
         if steps:
-            step = action("promise.create", {"id": "a:1", "timeoutAt": START_MS + 10, "tags": {}})
-            self.send(server, "task.fence", id="a", version=1, action=step)
+            step = action("promise.create", {"id": "a:1", "timeoutAt": In(10), "tags": {}})
+            self.ask_one(server, ("task.fence", {"id": "a", "version": At("a"), "action": step}))
+        if schedule is not None:
+            self.ask_one(server, schedule)
         if awaits:
-            self.suspend_on(server, "b", "c")
+            waits = action("promise.register_callback", {"awaited": "c", "awaiter": "b"})
+            self.ask_one(server, ("task.suspend", {"id": "b", "version": At("b"), "actions": [waits]}))
 
-    def suspend_on(self, server: int, id: str, awaited: str) -> None:
-        """Suspend a task on one promise."""
-        actions = [action("promise.register_callback", {"awaited": awaited, "awaiter": id})]
-        self.send(server, "task.suspend", id=id, version=self.version(id), actions=actions)
-
-    @rule(server=servers, ms=st.sampled_from([1, 4, 15, 50, -20]))
+    @rule(
+        server=servers,
+        ms=st.sampled_from(
+            [1, 4, 4, 4, 15, 15, 50, 100, 6_000, 70_000, 70_000, 90_000_000, -20, -3_600_000, 31_536_000_000]
+        ),
+    )
     def time_passes(self, server: int, ms: int) -> None:
         self.engines[server].clock.advance(ms)
 
-    @rule(server=servers, id=ids, kind=st.sampled_from(["promise.get", "task.get"]))
-    def look(self, server: int, id: str, kind: str) -> None:
-        self.send(server, kind, id=id)
+    @rule(server=servers, early=st.sampled_from([0, 0, 1]))
+    def time_comes(self, server: int, early: int) -> None:
+        """Wait for the next instant at which anything changes by itself, or till just before."""
+        now = self.instant(server)
+        instants = [at for at in self.oracle.instants() if at > now]
+        if instants:
+            self.engines[server].clock.now = min(instants) - early
+
+    @rule(server=servers, ask=well)
+    def all_goes_well(self, server: int, ask: Well) -> None:
+        self.ask_one(server, ask)
+
+    @rule(server=servers, ask=well)
+    def and_well_again(self, server: int, ask: Well) -> None:
+        self.ask_one(server, ask)
+
+    @rule(server=servers, ask=promises)
+    def about_promises(self, server: int, ask: Ask) -> None:
+        self.ask_one(server, ask)
+
+    @rule(server=servers, ask=tasks)
+    def about_tasks(self, server: int, ask: Ask) -> None:
+        self.ask_one(server, ask)
+
+    @rule(server=servers, ask=holders)
+    def by_holders(self, server: int, ask: Ask) -> None:
+        self.ask_one(server, ask)
+
+    @rule(server=servers, ask=schedules)
+    def about_schedules(self, server: int, ask: Ask) -> None:
+        self.ask_one(server, ask)
+
+    @rule(server=servers, ask=looks)
+    def looking(self, server: int, ask: Ask) -> None:
+        self.ask_one(server, ask)
+
+    @rule(server=servers, asked=st.lists(anything, min_size=1, max_size=4))
+    def many_at_once(self, server: int, asked: list[Ask | Well]) -> None:
+        self.ask(server, *asked)
+
+    @rule(server=servers, ask=searches)
+    def search_to_the_end(self, server: int, ask: Ask) -> None:
+        kind, data = ask
+        while "cursor" in (found := self.ask_one(server, (kind, data))[1]):
+            data = data | {"cursor": found["cursor"]}
 
     @rule(
-        server=servers, state=st.sampled_from([None, "pending", "resolved", "rejected_timedout", "acquired"])
+        server=servers,
+        takes=st.sampled_from([[ADDRESS], [OTHER], [ADDRESS, OTHER]]),
+        room=st.sampled_from([0, 1, 5]),
+        knows=st.sampled_from([["a", "b", "c", "d", "a:1"], ["a"]]),
+        alone=st.booleans(),
     )
-    def search(self, server: int, state: str | None) -> None:
-        kind = "task.search" if state == "acquired" else "promise.search"
-        status, data = self.send(server, kind, state=state)
-        assert status == 200
-        found = data.get("promises", []) + data.get("tasks", [])
-        assert all(state in {None, record["state"]} for record in found)
-
-    @rule(server=servers, id=ids, life=lives, tags=st.sampled_from(TAGS))
-    def create(self, server: int, id: str, life: int, tags: dict[str, str]) -> None:
-        assert self.send(server, "promise.create", id=id, timeoutAt=self.now + life, tags=tags)[0] == 200
-
-    @rule(server=servers, id=ids, state=st.sampled_from([*SETTABLE, *SETTABLE, "rejected_timedout"]))
-    def settle(self, server: int, id: str, state: str) -> None:
-        status, _ = self.send(server, "promise.settle", id=id, state=state, value={"data": state})
-        assert status in ({200, 404} if state in SETTABLE else {400})
-
-    @rule(server=servers, awaited=ids, awaiter=ids)
-    def register_callback(self, server: int, awaited: str, awaiter: str) -> None:
-        self.send(server, "promise.register_callback", awaited=awaited, awaiter=awaiter)
-
-    @rule(server=servers, awaited=ids, address=st.sampled_from([OTHER, OTHER, ADDRESS, "nowhere"]))
-    def register_listener(self, server: int, awaited: str, address: str) -> None:
-        self.send(server, "promise.register_listener", awaited=awaited, address=address)
-
-    @rule(server=servers, id=ids, pid=pids, ttl=ttls, life=lives, tags=st.sampled_from(TAGS))
-    def create_task(self, server: int, id: str, pid: str, ttl: int, life: int, tags: dict[str, str]) -> None:
-        create = {"id": id, "timeoutAt": self.now + life, "tags": tags}
-        self.send(server, "task.create", pid=pid, ttl=ttl, action=action("promise.create", create))
-
-    @rule(server=servers, id=targeted, off=off_by, pid=pids, ttl=ttls)
-    def acquire(self, server: int, id: str, off: int, pid: str, ttl: int) -> None:
-        version = max(0, self.version(id) + off)
-        self.send(server, "task.acquire", id=id, version=version, pid=pid, ttl=ttl)
-
-    @rule(server=servers, id=targeted, off=off_by, inner=ids, life=lives, tags=st.sampled_from(TAGS))
-    def fence_create(
-        self, server: int, id: str, off: int, inner: str, life: int, tags: dict[str, str]
-    ) -> None:
-        create = action("promise.create", {"id": inner, "timeoutAt": self.now + life, "tags": tags})
-        version = max(0, self.version(id) + off)
-        self.send(server, "task.fence", id=id, version=version, action=create)
-
-    @rule(server=servers, id=targeted, off=off_by, inner=ids, state=verdicts)
-    def fence_settle(self, server: int, id: str, off: int, inner: str, state: str) -> None:
-        settle = action("promise.settle", {"id": inner, "state": state})
-        version = max(0, self.version(id) + off)
-        self.send(server, "task.fence", id=id, version=version, action=settle)
-
-    @rule(server=servers, pid=pids, offs=st.lists(st.tuples(ids, off_by), max_size=3))
-    def heartbeat(self, server: int, pid: str, offs: list[tuple[str, int]]) -> None:
-        refs = [{"id": id, "version": max(0, self.version(id) + off)} for id, off in offs]
-        assert self.send(server, "task.heartbeat", pid=pid, tasks=refs) == (200, {})
-
-    @rule(server=servers, id=targeted, off=off_by, awaited=st.lists(ids, max_size=3))
-    def suspend(self, server: int, id: str, off: int, awaited: list[str]) -> None:
-        actions = [action("promise.register_callback", {"awaited": a, "awaiter": id}) for a in awaited]
-        version = max(0, self.version(id) + off)
-        self.send(server, "task.suspend", id=id, version=version, actions=actions)
-
-    @rule(server=servers, id=targeted, awaited=st.sampled_from(["c", "c", "a", "b"]))
-    def suspend_well(self, server: int, id: str, awaited: str) -> None:
-        self.suspend_on(server, id, awaited)
-
-    @rule(server=servers, id=targeted, off=off_by, state=verdicts)
-    def fulfill(self, server: int, id: str, off: int, state: str) -> None:
-        settle = action("promise.settle", {"id": id, "state": state, "value": {"data": state}})
-        version = max(0, self.version(id) + off)
-        self.send(server, "task.fulfill", id=id, version=version, action=settle)
-
-    @rule(server=servers, id=targeted, kind=st.sampled_from(["task.release", "task.halt", "task.continue"]))
-    def give_back(self, server: int, id: str, kind: str) -> None:
-        self.send(server, kind, id=id, version=self.version(id))
-
-    @rule(server=servers, address=st.sampled_from([ADDRESS, OTHER]), room=st.sampled_from([0, 1, 5]))
-    def fetch(self, server: int, address: str, room: int) -> None:
-        turn = self.engines[server].server.turn([], [Worker([address], free=room)])
+    def fetch(self, server: int, takes: list[str], room: int, knows: list[str], alone: bool) -> None:
+        if alone:
+            self.fire(server)
+        now = self.instant(server)
+        self.oracle.fire(now)
+        worker = Worker(takes, free=room, knows=lambda promise: promise.id in knows)
+        turn = self.engines[server].server.turn([], [worker])
         messages = [json.loads(delivery.text) for delivery in turn.deliveries]
-        after = self.check_step(turn.now, messages)
-        offers = [m["data"]["task"] for m in messages if m["kind"] == "execute"]
-        assert len(offers) <= room
-        for offer in offers:
-            task = after.tasks[offer["id"]]
-            assert after.alive(offer["id"], turn.now), "preserved_execute_only_for_live_task"
-            assert (task["state"], task["version"]) == ("pending", offer["version"]), "outbox_never_ahead"
-            assert task["address"] == address, "outbox_execute_address_is_target_tag"
-            assert task["due"] > turn.now, "monotone_task_retry_rearm_advances"
-        for message in messages:
-            if message["kind"] == "unblock":
-                self.check_promise(turn.now, message["data"]["promise"], after)
-                assert message["data"]["promise"]["state"] != "pending", "unblock_names_settled_promise"
-        self.before = after
+        handed: list[tuple[str, Data]] = []
+        for address in takes:
+            taken = self.check_offers(address, now, messages[len(handed) :], room, knows)
+            room -= len(taken)
+            handed += [(address, message) for message in taken]
+            told = self.check_told(address, messages[len(handed) :])
+            handed += [(address, message) for message in told]
+        assert len(handed) == len(messages)
+        later = self.oracle.next_offer(takes, now)
+        self.check_turn(now, turn, one_step=alone, asked=False, handed=handed, due=later)
+
+    def check_offers(
+        self, address: str, now: int, messages: list[Data], room: int, knows: list[str]
+    ) -> list[Data]:
+        """Check the tasks that come first among the messages, and return their messages."""
+        ready = [task for task in self.oracle.offers(address, now) if task.id in knows][:room]
+        ids = [message["data"]["task"]["id"] for message in messages[: len(ready)]]
+        dues = [self.oracle.tasks[id].retry_at for id in ids]
+        assert dues == [task.retry_at for task in ready], "the longest waiting comes first"
+        assert set(ids) <= set(knows)
+        for id in ids:
+            self.oracle.hand_over(id, now)
+        return messages[: len(ready)]
+
+    def check_told(self, address: str, messages: list[Data]) -> list[Data]:
+        """Check what a listener is told first among the messages, and return that."""
+        waiting = {id for id, listener in self.oracle.unblocks if listener == address}
+        told = [message["data"]["promise"] for message in messages[: len(waiting)]]
+        assert {promise["id"] for promise in told} == waiting
+        assert all(promise == self.oracle.promises[promise["id"]].record() for promise in told)
+        self.oracle.unblocks -= {(id, address) for id in waiting}
+        return messages[: len(waiting)]
+
+    @rule(server=servers)
+    def restart(self, server: int) -> None:
+        clock = self.engines[server].clock
+        self.engines[server].server.close()
+        self.engines[server] = Engine(self.path, clock)
+
+    @rule(
+        server=servers,
+        asked=st.lists(anything, min_size=1, max_size=3),
+        at=st.integers(1, 16),
+        how=st.sampled_from(["killed", "killed after", "the disk", "a bug"]),
+    )
+    def fails(self, server: int, asked: list[Ask | Well], at: int, how: str) -> None:
+        now, engine = self.instant(server), self.engines[server]
+        whole = copy.deepcopy(self.oracle)
+        whole.fire(now)
+        sent, expected = self.prepare(whole, asked, now)
+        turn = None
+        with failing(engine.server.store, at, how) as file, suppress(Killed, StorageFailed):
+            turn = engine.turn(*(request(*one) for one in sent))
+        if turn is None:
+            assert file.failed
+            if how.startswith("killed"):
+                engine.server.close()
+                self.engines[server] = Engine(self.path, engine.clock)
+            if how == "killed after" and self.stored() != self.before:
+                self.oracle = whole
+                self.check_stored(now, one_step=False, asked=True)
+            assert self.stored() == self.before, "a turn that failed left a trace"
+            return
+        if file.failed:
+            expected = self.each_alone(sent, now)
+        else:
+            self.oracle = whole
+        self.check_turn(now, turn, one_step=False, asked=True)
+        self.check_answers(now, turn, sent, expected)
+
+    def each_alone(self, sent: list[Ask], now: int) -> list[Answer]:
+        """Return the answers to requests that did not share their turn, because that failed."""
+        expected = []
+        for one in sent:
+            self.oracle.fire(now)
+            expected.append(self.consult(self.oracle, one, now))
+        self.oracle.fire(now)
+        return expected
 
     # What must hold
 
-    def check_step(self, now: int, messages: list[dict[str, Any]]) -> Snapshot:
-        """Check what is stored now, by itself and beside what was stored before the turn."""
-        after = Snapshot.of(self.file)
-        assert now >= self.now, "time goes back"
-        if after != self.before:
-            self.now = now  # an instant at which nothing was written is one that nobody can know of
-        for id, promise in after.promises.items():
-            check_promise_row(after, id, promise, now)
-        for id, task in after.tasks.items():
-            check_task_row(after, id, task, now)
-        check_waiting(after)
-        check_promises_moved(self.before, after, now)
-        check_tasks_moved(self.before, after, now)
-        check_word_is_kept(self.before, after, messages)
+    def stored(self) -> State:
+        return catalogue.read(self.file)
+
+    def check_turn(
+        self,
+        now: int,
+        turn: Turn,
+        *,
+        one_step: bool,
+        asked: bool,
+        handed: Sequence[tuple[str, Data]] = (),
+        due: int = NEVER,
+    ) -> None:
+        """Check what a turn tells of itself, and what it left in the file."""
+        before = self.before
+        after = self.check_stored(now, one_step=one_step, asked=asked, handed=handed)
+        assert turn.now == now
+        assert turn.due == min(self.oracle.next_due(), due)
+        assert turn.offered >= new_offers(before, after, now), "nobody is told of an offer"
+        watched = {p.id for p in after.promises.values() if p.open or p.root} - before.promises.keys()
+        ended = {
+            p.id for p in before.promises.values() if p.external and p.pending != after.promises[p.id].pending
+        }
+        assert turn.settled or not (watched | ended), "nobody is told of a settlement"
+
+    def check_stored(
+        self, now: int, *, one_step: bool, asked: bool, handed: Sequence[tuple[str, Data]] = ()
+    ) -> State:
+        """Check the file by the catalogue and by the oracle."""
+        before, after = self.before, self.stored()
+        after.handed = list(handed)
+        broken = catalogue.broken_in(now, after)
+        broken += catalogue.broken_by(now, before, after, one_step=one_step, asked=asked)
+        assert not broken, broken
+        for here, there in zip(seen(after), foreseen(self.oracle), strict=True):
+            assert here == there, (here, there)
+        unchanged = dataclasses.replace(before, clock=after.clock) == after
+        assert after.clock[0] == now or (unchanged and after.clock == before.clock)
+        self.before = after
         return after
 
-    def check_answer(self, now: int, kind: str, status: int, data: Any, after: Snapshot) -> None:
-        """Check that the answer shows what is stored, and takes nothing back that was shown before."""
-        assert status in {200, 300, 400, 404, 409, 422}
-        assert isinstance(data, str) == (status >= 400)
-        for promise in records(data, "promise"):
-            self.check_promise(now, promise, after)
-        for task in records(data, "task"):
-            stored = after.tasks[task["id"]]
-            assert task["state"] == stored["state"]
-            assert (task.get("pid"), task.get("ttl")) == (stored["pid"], stored["ttl"])
-            assert (task["version"], task["resumes"]) == (stored["version"], stored["resumes"])
-            assert task["version"] >= self.shown_versions.get(task["id"], 0)
-            self.shown_versions[task["id"]] = task["version"]
-            assert task["state"] == "fulfilled" or task["id"] not in self.shown_fulfilled
-            assert task["state"] == "fulfilled" or after.alive(task["id"], now), "TaskResponsesAreProjected"
-            if task["state"] == "fulfilled":
-                self.shown_fulfilled.add(task["id"])
-            if kind in {"task.acquire", "task.create"} and status == 200 and task["state"] == "acquired":
-                claim = (task["id"], task["version"])
+    def check_answers(self, now: int, turn: Turn, sent: list[Ask], expected: list[Answer]) -> list[Answer]:
+        """Check the answers by the oracle, and that they take nothing back; return them."""
+        answers: list[Answer] = []
+        for raw, (kind, data), foretold in zip(turn.answers, sent, expected, strict=True):
+            envelope = json.loads(raw)
+            self.judge(now, kind, data, envelope)
+            answers.append((envelope["head"]["status"], envelope["data"]))
+            assert self.plain(envelope) == foretold, (kind, data)
+            for shown in records(envelope["data"]):
+                assert catalogue.broken_by_record(shown, self.before) == []
+                self.shown.check(now, shown)
+            self.shown.check_claim(kind, envelope)
+        return answers
+
+    def judge(self, now: int, kind: str, data: Data, envelope: Data) -> None:  # noqa: ARG002
+        """Check an answer's envelope."""
+        assert (envelope["kind"], envelope["head"]["corrId"]) == (kind, "c")
+        assert isinstance(envelope["data"], str) == (envelope["head"]["status"] >= 400)
+
+    def plain(self, envelope: Data) -> Answer:
+        """Return an answer as the oracle has it: no words of errors, its cursors, and no inner head."""
+        status, data = envelope["head"]["status"], envelope["data"]
+        if status >= 400:
+            return status, None
+        if "action" in data:
+            inside = data["action"]
+            inner_status, shown = inside["head"]["status"], inside["data"]
+            answer = {"status": inner_status, "data": shown if inner_status < 400 else None}
+            return status, data | {"action": {"kind": inside["kind"]} | answer}
+        if "cursor" in data:
+            last = (data.get("promises") or data.get("tasks") or data.get("schedules"))[-1]["id"]
+            return status, data | {"cursor": self.cursors.setdefault(data["cursor"], last)}
+        return status, data
+
+
+class Shown:
+    """What the answers have shown so far, none of which may be taken back."""
+
+    def __init__(self) -> None:
+        self.settled: dict[str, Data] = {}
+        self.versions: dict[str, int] = {}
+        self.fulfilled: set[str] = set()
+        self.granted: set[tuple[str, int]] = set()
+
+    def check(self, now: int, record: Data) -> None:
+        """Check one record of an answer at `now`, and remember it."""
+        id = record["id"]
+        if "version" in record:
+            assert record["version"] >= self.versions.get(id, 0)
+            self.versions[id] = record["version"]
+            assert record["state"] == "fulfilled" or id not in self.fulfilled
+            assert record["state"] == "fulfilled" or id not in self.settled
+            if record["state"] == "fulfilled":
+                self.fulfilled.add(id)
+        elif record["state"] == "pending":
+            assert record["timeoutAt"] > now, "ResponsesAreProjected"
+            assert id not in self.settled, "ResponsesNeverRegress"
+        else:
+            assert self.settled.setdefault(id, record) == record, "Stickiness"
+
+    def check_claim(self, kind: str, envelope: Data) -> None:
+        """Check that no version of a task is granted twice."""
+        data = envelope["data"]
+        if kind in {"task.acquire", "task.create"} and isinstance(data, dict):
+            claim = (data["task"]["id"], data["task"]["version"])
+            if data["task"]["state"] == "acquired":
                 assert claim not in self.granted, "AtMostOneValidClaim"
                 self.granted.add(claim)
 
-    def check_promise(self, now: int, shown: dict[str, Any], after: Snapshot) -> None:
-        """Check one promise in an answer or a message."""
-        id, stored = shown["id"], after.promises[shown["id"]]
-        if shown["state"] == "pending":
-            assert shown["timeoutAt"] > now, "ResponsesAreProjected"
-            assert id not in self.shown_settled, "ResponsesNeverRegress"
-        else:
-            assert self.shown_settled.setdefault(id, shown) == shown, "Stickiness"
-        assert (shown["state"], shown.get("settledAt")) == (stored["state"], stored["settled_at"])
-        assert (shown["value"], shown["tags"]) == (json.loads(stored["value"]), json.loads(stored["tags"]))
+
+def resolve(value: Any, oracle: Oracle, now: int) -> Any:
+    """Return the value with every In and At filled in."""
+    match value:
+        case In(ms):
+            return now + ms
+        case At(id, off):
+            return max(0, oracle.tasks[id].version + off) if id in oracle.tasks else 0
+        case dict():
+            return {key: resolve(item, oracle, now) for key, item in value.items()}
+        case list():
+            return [resolve(item, oracle, now) for item in value]
+        case _:
+            return value
 
 
-def records(data: Any, what: str) -> list[dict[str, Any]]:
-    """Return every promise, or every task, in an answer's data."""
-    if isinstance(data, str):
+def records(data: Any) -> list[Data]:
+    """Return every record in an answer's data."""
+    if not isinstance(data, dict):
         return []
-    found = [data[what]] if what in data else []
-    found += data.get(f"{what}s", [])
-    if what == "promise":
-        found += data.get("preload", [])
-        if "action" in data:
-            found += records(data["action"]["data"], what)
-    return found
+    found = [data[key] for key in ("task", "promise") if key in data]
+    found += [record for key in ("promises", "tasks", "preload") for record in data.get(key, [])]
+    return found + (records(data["action"]["data"]) if "action" in data else [])
 
 
-def check_promise_row(at: Snapshot, id: str, promise: dict[str, Any], now: int) -> None:
-    """The catalogue's well_formed_promise_* and what couples a promise to its task."""
-    tags, value, settled_at = json.loads(promise["tags"]), json.loads(promise["value"]), promise["settled_at"]
-    timer = tags.get("resonate:timer") == "true"
-    verdict = "resolved" if timer else "rejected_timedout"
-    assert promise["created_at"] <= min(promise["timeout_at"], now)
-    assert (promise["state"] != "pending") == (settled_at is not None)
-    if promise["state"] == "pending":
-        assert promise["created_at"] < promise["timeout_at"]
-        assert value == {}
-    else:
-        assert promise["created_at"] <= settled_at <= min(promise["timeout_at"], now)
-        assert (settled_at == promise["timeout_at"]) <= (promise["state"] == verdict)
-        assert (settled_at == promise["timeout_at"]) <= (value == {})
-        assert (promise["state"] == "rejected_timedout") <= (settled_at == promise["timeout_at"])
-    assert (id in at.tasks) == ("resonate:target" in tags and not timer), "task_iff_targeted_promise"
-    if promise["external"]:
-        assert promise["state"] != "pending" or promise["timeout_at"] > now, "what is due has fired"
+def new_offers(a: State, b: State, now: int) -> set[str]:
+    """Return the addresses that have something to fetch which they had not before."""
+
+    def on_offer(state: State) -> set[tuple[str, str, int]]:
+        pending = [t for t in state.tasks.values() if t.state == "pending" and t.due is not None]
+        return {(t.address, t.id, t.version) for t in pending if (t.due or 0) <= now}
+
+    tasks = {address for address, *_ in on_offer(b) - on_offer(a)}
+    return tasks | {message.address for message in b.unblocks if message not in a.unblocks}
 
 
-def check_task_row(at: Snapshot, id: str, task: dict[str, Any], now: int) -> None:
-    """The catalogue's well_formed_task_* and what couples a task to its promise."""
-    held = task["state"] == "acquired"
-    assert (task["pid"] is not None, task["ttl"] is not None) == (held, held)
-    assert (task["due"] is not None) == (task["state"] in {"pending", "acquired"})
-    assert task["resumes"] == 0 or task["state"] in {"pending", "acquired", "halted"}
-    assert task["version"] >= held
-    # Only a grant at this very instant can have a lease that ends with it: a ttl of 0.
-    assert not held or task["due"] > now or task["ttl"] == 0
-    assert (task["state"] == "fulfilled") == (at.promises[id]["state"] != "pending")
-    if task["state"] == "suspended":
-        assert any(awaiter == id for _, awaiter in at.callbacks), "suspended_task_holds_rung"
+def seen(state: State) -> tuple[Any, ...]:
+    """Return what is stored, as `foreseen` has it."""
+    names = {p.seq: p.id for p in state.promises.values()}
+    promises = {
+        p.id: [
+            (p.state, p.param, p.value, p.tags, p.timeout_at, p.created_at, p.settled_at),
+            (p.target, bool(p.timer), bool(p.external), bool(p.open), bool(p.root)),
+            (names.get(p.owner or 0), p.callbacks, p.listeners),
+        ]
+        for p in sorted(state.promises.values(), key=lambda p: p.seq)
+    }
+    tasks = {
+        t.id: (t.state, t.version, t.address, t.pid, t.ttl, t.due, t.resumes) for t in state.tasks.values()
+    }
+    unblocks = sorted((message.promise, message.address) for message in state.unblocks)
+    schedules = {
+        s.id: [
+            (s.cron, s.promise_id, s.promise_timeout, s.promise_param, s.promise_tags),
+            (s.created_at, s.next_run_at, s.last_run_at, s.catch_up),
+        ]
+        for s in state.schedules.values()
+    }
+    return list(promises), promises, tasks, unblocks, schedules, state.tags
 
 
-def check_waiting(at: Snapshot) -> None:
-    """Who waits waits for something that is pending and external, and can be told."""
-    for awaited, awaiter in at.callbacks:
-        assert at.promises[awaited]["state"] == "pending", "SettledPromiseHasNoSubscriptions"
-        assert at.promises[awaited]["external"], "obligations_require_external"
-        assert awaiter in at.tasks, "callback_awaiter_is_targeted"
-        assert awaiter != awaited, "awaiter_is_not_self"
-    for listened, address in at.listeners:
-        assert at.promises[listened]["state"] == "pending", "SettledPromiseHasNoSubscriptions"
-        assert at.promises[listened]["external"], "obligations_require_external"
-        assert deliverable(address), "listener_addresses_deliverable"
-    for settled, _ in at.unblocks:
-        assert at.promises[settled]["state"] != "pending", "unblock_names_settled_promise"
-
-
-BIRTH = (
-    "seq",
-    "param",
-    "tags",
-    "timeout_at",
-    "created_at",
-    "target",
-    "timer",
-    "external",
-    "open",
-    "root",
-    "owner",
-)
-
-
-def check_promises_moved(a: Snapshot, b: Snapshot, now: int) -> None:
-    """What a turn may do to promises."""
-    assert a.promises.keys() <= b.promises.keys(), "promise_set_grows"
-    for id, p in a.promises.items():
-        q = b.promises[id]
-        assert [p[key] for key in BIRTH] == [q[key] for key in BIRTH], "birth_fields_immutable"
-        if p["state"] != "pending":
-            assert q == p, "preserved_settled_promise_record"
-        elif q["state"] != "pending":
-            by_client = q["settled_at"] == now < q["timeout_at"] and q["state"] in SETTABLE
-            assert by_client or q["settled_at"] == q["timeout_at"] <= now, "promise_settlement_stamp"
-        else:
-            assert {c for c in a.callbacks if c[0] == id} <= b.callbacks, "callbacks_grow_while_pending"
-            assert {c for c in a.listeners if c[0] == id} <= b.listeners, "listeners_grow_while_pending"
-
-
-def check_tasks_moved(a: Snapshot, b: Snapshot, now: int) -> None:
-    """What a turn may do to tasks."""
-    assert a.tasks.keys() <= b.tasks.keys(), "task_set_grows"
-    for id, u in b.tasks.items():
-        t = a.tasks.get(id)
-        if u["state"] == "pending" and (t is None or t["state"] != "pending"):
-            assert b.alive(id, now), "preserved_no_dead_dispatch"
-        if t is None:
-            assert u["version"] == (u["state"] == "acquired"), "task_birth_state"
-            continue
-        if t["state"] == "fulfilled":
-            assert u == t, "preserved_fulfilled_task"
-        # A turn grants at most once, and what it grants is held at its end.
-        assert u["version"] - t["version"] in {0, 1}, "version_increases_only_on_acquisition"
-        assert u["version"] == t["version"] or u["state"] == "acquired"
-        if u["state"] == t["state"] == "acquired" and u["version"] == t["version"]:
-            assert (u["pid"], u["ttl"]) == (t["pid"], t["ttl"]), "task_lease_holder_stable"
-            assert u["due"] in {t["due"], now + u["ttl"]}, "task_lease_deadline_is_now_plus_ttl"
-        if t["state"] == "halted":
-            assert u["state"] in {"halted", "pending", "fulfilled"}, "halted_only_reenters_via_pending"
-        if u["resumes"] < t["resumes"]:
-            assert u["state"] in {"acquired", "suspended", "fulfilled"}, (
-                "resumes_cleared_only_on_dispatch_or_park"
-            )
-        if u["state"] == "pending" and t["state"] == "suspended":
-            assert u["resumes"] > 0, "task_wake_records_resume"
-            drained = {awaited for awaited, awaiter in a.callbacks - b.callbacks if awaiter == id}
-            assert drained, "wake_follows_callback_consumption"
-
-
-def check_word_is_kept(a: Snapshot, b: Snapshot, messages: list[dict[str, Any]]) -> None:
-    """Who listened has word left for it or in its hands; nothing that was left is lost."""
-    told = {m["data"]["promise"]["id"] for m in messages if m["kind"] == "unblock"}
-    for promise, address in (a.listeners - b.listeners) | a.unblocks:
-        assert (promise, address) in b.unblocks or promise in told, "listener_consumption_enqueues_unblock"
+def foreseen(oracle: Oracle) -> tuple[Any, ...]:
+    """Return what the oracle holds."""
+    promises = {
+        p.id: [
+            (p.state, p.param, p.value, p.tags, p.timeout_at, p.created_at, p.settled_at),
+            (p.target, p.timer, p.external, p.open, p.root),
+            (p.maker, sorted(p.callbacks), sorted(p.listeners)),
+        ]
+        for p in oracle.promises.values()
+    }
+    tasks = {
+        t.id: (
+            t.state,
+            t.version,
+            queue_of(oracle.promises[t.id].target or ""),
+            t.pid,
+            t.ttl,
+            t.retry_at if t.expires_at is None else t.expires_at,
+            len(t.resumes),
+        )
+        for t in oracle.tasks.values()
+    }
+    schedules = {
+        s.id: [
+            (s.cron, s.promise_id, s.promise_timeout, s.promise_param, s.promise_tags),
+            (s.created_at, s.next_run_at, s.last_run_at, s.catch_up),
+        ]
+        for s in oracle.schedules.values()
+    }
+    tags = {
+        (key, value, p.id)
+        for p in oracle.promises.values()
+        for key, value in p.tags.items()
+        if not key.startswith("resonate:") or key == "resonate:schedule"
+    }
+    return list(promises), promises, tasks, sorted(oracle.unblocks), schedules, tags
 
 
 Protocol.TestCase.settings = settings(
-    max_examples=80,
-    stateful_step_count=50,
+    max_examples=EXAMPLES,
+    stateful_step_count=STEPS,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-TestWhatAlwaysHolds = Protocol.TestCase
+TestWhatAlwaysHolds = pytest.mark.timeout(3_600)(Protocol.TestCase)

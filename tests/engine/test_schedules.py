@@ -265,3 +265,14 @@ def test_calendars_end_and_schedules_stay_quiet_after_that(open_engine: Callable
     assert schedule(engine, cron="* * * * *")[0] == 200
 
     assert list(engine.server.turn([], [Worker()]).deliveries) == []
+
+
+def test_what_comes_too_late_to_live_is_settled_in_the_turn_that_creates_it(engine: Engine) -> None:
+    schedule(engine, cron="* * * * *", promiseTimeout=10)
+    engine.clock.advance(DAY_MS)
+
+    turn = engine.turn()
+
+    assert engine.stored("SELECT state FROM promises") == [{"state": "rejected_timedout"}]
+    assert engine.stored("SELECT state FROM tasks") == [{"state": "fulfilled"}]
+    assert turn.due > turn.now

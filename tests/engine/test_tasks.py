@@ -433,3 +433,18 @@ def test_a_stale_holder_can_do_nothing_after_a_halt(engine: Engine) -> None:
     assert engine.fulfill("t", 1)[0] == 409
     assert engine.status("task.release", id="t", version=1) == 409
     assert engine.promise("p")["state"] == "pending"
+
+
+@pytest.mark.parametrize("state", ["pending", "rejected_timedout"])
+def test_a_fence_hands_on_that_nobody_can_settle_so_and_is_judged_itself_first(
+    engine: Engine, state: str
+) -> None:
+    engine.hold("t")
+    engine.create("p")
+
+    status, answer = engine.fence("t", 1, "promise.settle", id="p", state=state)
+
+    assert (status, answer["action"]["head"]["status"]) == (200, 400)
+    assert engine.promise("p")["state"] == "pending"
+    assert engine.fence("t", 2, "promise.settle", id="p", state=state)[0] == 409
+    assert engine.fence("none", 1, "promise.settle", id="p", state=state)[0] == 404

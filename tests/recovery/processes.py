@@ -28,7 +28,7 @@ PROCESSES.set_forkserver_preload(
         "hitl_cli.cli.decisions",
         "hitl_cli.cli.runs",
         "hitl_cli.cli.server",
-        "hitl_cli.engine.http",
+        "hitl_cli.engine.http.app",
         "hitl_cli.remote",
         "resonate.connections",
         "tests.recovery.storm",

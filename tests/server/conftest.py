@@ -157,7 +157,8 @@ def serve(hitl: Hitl) -> Iterator[Callable[..., Served]]:
     started: list[Served] = []
 
     def start(*args: str, port: int = 0) -> Served:
-        process = WorkerProcess([HITL, "server", "--port", str(port), *args], hitl.env, hitl.folder)
+        command = [HITL, "server", "--port", str(port), "-S", hitl.url, *args]
+        process = WorkerProcess(command, hitl.env, hitl.folder)
         hitl.workers.append(process)
         line = wait_until(lambda: next(iter(process.lines), "") or process.process.poll() is not None)
         assert isinstance(line, str), process.errors

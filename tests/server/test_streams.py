@@ -197,11 +197,9 @@ def test_an_address_that_prefers_one_is_for_any_of_the_group(served: Served) -> 
     assert (reader.tasks(), reader.words()) == ([("t", 0)], ["p"])
 
 
-@pytest.mark.parametrize("path", ["/poll/g", "/poll/g/", "/poll//i", "/poll/g/a%2Fb", f"/poll/g/{'x' * 300}"])
-def test_a_stream_needs_a_group_and_an_id(served: Served, path: str) -> None:
-    status, _, body = served.raw("GET", path)
-    assert status in (400, 404)
-    assert body
+def test_a_stream_needs_a_group_and_an_id(served: Served) -> None:
+    for path in ("/poll/g", "/poll/g/", "/poll//i", "/poll/g/a%2Fb", f"/poll/g/{'x' * 300}"):
+        assert served.raw("GET", path)[0] in (400, 404), path
 
 
 def test_two_servers_on_one_file_share_the_work_and_hear_each_other(

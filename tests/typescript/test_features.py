@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hitl_cli import inbox
-from hitl_cli.engine.streams import GIVEN_BACK_S
+from hitl_cli.engine.http.streams import GIVEN_BACK_S
 from hitl_cli.runs import tree
 from tests.conftest import wait_until
 

@@ -14,19 +14,20 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import msgspec
-from aiohttp import ClientPayloadError, web
+from aiohttp import ClientPayloadError, HttpVersion11, web
 from msgspec import Struct
+from multidict import CIMultiDict
 
 from hitl_cli.engine import machine
-from hitl_cli.engine.auth import Verifier, refusal
 from hitl_cli.engine.debug import DebugServer
 from hitl_cli.engine.doorbell import PUSHERS
 from hitl_cli.engine.errors import EngineError
-from hitl_cli.engine.metrics import Metrics
-from hitl_cli.engine.push import Pusher, PushRules
+from hitl_cli.engine.http.auth import Verifier, refusal
+from hitl_cli.engine.http.metrics import Metrics
+from hitl_cli.engine.http.push import Pusher, PushRules
+from hitl_cli.engine.http.streams import KEEPALIVE_S, Stream, Streams
 from hitl_cli.engine.records import TaskAcquire, TaskRelease
 from hitl_cli.engine.server import DEBUG, READS, RULES, Decoded, Server, decode, now_ms, reply
-from hitl_cli.engine.streams import KEEPALIVE_S, Stream, Streams
 from hitl_cli.engine.turns import Turns
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from aiohttp.web import BaseRequest, StreamResponse
 
     from hitl_cli.engine.doorbell import Bell
+    from hitl_cli.engine.errors import FormatChanged
     from hitl_cli.engine.records import Answer
     from hitl_cli.engine.server import Extra, Subscriber, Turn
     from hitl_cli.engine.store import Transaction
@@ -67,17 +69,7 @@ COUNT_S = 5.0
 """How often at most what waits is counted, however often /metrics is asked for."""
 
 JSON = "application/json"
-
-
-class _Head(Struct, frozen=True):
-    status: int
-
-
-class _Answered(Struct, frozen=True):
-    head: _Head
-
-
-_status = msgspec.json.Decoder(_Answered)
+ANSWERED = CIMultiDict({"Content-Type": JSON})
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -108,13 +100,17 @@ class HttpServer:
         self._turns = Turns(options.path, clock, self, kind(options.path, clock, options.trace))
         self._gauges()
         self._stop = asyncio.Event()
+        self._ended_by: FormatChanged | None = None
         self._hosts: set[str] = set()
         self._counted_at = -COUNT_S
         self._counts = 0, 0
         self._handed_out = False
 
     async def run(self, serving: Callable[[str], None]) -> None:
-        """Serve until told to stop; `serving` is told its URL once it does. Raises OSError."""
+        """Serve until told to stop; `serving` is told its URL once it does.
+
+        Raises OSError; FormatChanged when a newer version takes the file over.
+        """
         loop = asyncio.get_running_loop()
         http = web.Server(
             self._handle,
@@ -143,10 +139,17 @@ class HttpServer:
             await http.shutdown(GRACE_S)
             beating.cancel()
             await self._pusher.stop(GRACE_S)
+            if self._ended_by is not None:
+                raise self._ended_by
             self._give_back()
             self._turns.unhang(bell)
         finally:
             self._turns.close()
+
+    def ended(self, error: FormatChanged) -> None:
+        """Stop, and say why."""
+        self._ended_by = error
+        self._stop.set()
 
     def stop(self) -> None:
         """Take no more requests, answer those in hand, and end."""
@@ -179,7 +182,7 @@ class HttpServer:
 
     def also(self, requests: Sequence[str | bytes | Decoded]) -> Extra | None:
         """Return what deals out messages, unless all that is asked is to read and nothing waits."""
-        now = self._clock()
+        now = self._turns.now()
         if (
             requests
             and not self._streams.waiting(now)
@@ -280,22 +283,19 @@ class HttpServer:
         except ClientPayloadError:
             return self._refuse(400, "the request's body is malformed", began)
         decoded = decode(body)
-        answer = await self._decide(decoded, self._refusal(request, body, decoded))
-        status = _status.decode(answer).head.status
-        self._metrics.request(decoded.kind, status, time.perf_counter() - began)
-        return web.Response(body=answer, status=status, content_type=JSON)
+        answer = self._refusal(request, body, decoded) or await self._decide(decoded)
+        self._metrics.request(decoded.kind, answer.status, time.perf_counter() - began)
+        return web.Response(body=reply(decoded, answer), status=answer.status, headers=ANSWERED)
 
-    async def _decide(self, decoded: Decoded, refused: Answer | None) -> bytes:
-        if refused is not None:
-            return reply(decoded, refused)
+    async def _decide(self, decoded: Decoded) -> Answer:
         if isinstance(decoded.data, TaskAcquire):
             self._streams.acquired(decoded.data.id)
         elif isinstance(decoded.data, TaskRelease):
             self._streams.released(decoded.data.id, decoded.data.version)
         try:
-            return await self._turns.ask(decoded)
+            return await self._turns.decide(decoded)
         except EngineError as error:
-            return reply(decoded, machine.refuse(503, str(error)))
+            return machine.refuse(503, str(error))
 
     def _refusal(self, request: BaseRequest, body: bytes, decoded: Decoded) -> Answer | None:
         """Return why a request is refused without a turn. The token is in its head, or in the HTTP header."""
@@ -328,6 +328,8 @@ class HttpServer:
             return plain(
                 400, f"a group and an id are 1 to {NAME_MAX} printable characters, without '/' and '@'"
             )
+        if request.version < HttpVersion11:
+            return plain(505, "a stream takes HTTP/1.1")
         if len(self._streams) >= STREAMS_MAX:
             return plain(503, f"there are {STREAMS_MAX} streams already")
         if self._stop.is_set():
