@@ -84,6 +84,7 @@ class Well(NamedTuple):
     other: str
     act: str
     ttl: int
+    pid: str
     off: int
     """How far from well it is: what is added to the version."""
 
@@ -91,14 +92,14 @@ class Well(NamedTuple):
         """Return the request, as things stand."""
         task = oracle.tasks.get(self.id)
         ref = {"id": self.id, "version": At(self.id, self.off)}
+        awaited = [p.id for p in oracle.promises.values() if self.id in p.callbacks]
         match task.state if task is not None else None:
+            case "suspended" | "pending" | "halted" if awaited and self.act.startswith("await"):
+                return "promise.settle", {"id": awaited[-1], "state": "resolved", "value": {"data": "MQ=="}}
             case "pending":
-                return "task.acquire", ref | {"pid": "w1", "ttl": self.ttl}
+                return "task.acquire", ref | {"pid": self.pid, "ttl": self.ttl}
             case "acquired":
                 return self.held(oracle, ref)
-            case "suspended" if self.act != "heartbeat":
-                awaited = [p.id for p in oracle.promises.values() if self.id in p.callbacks]
-                return "promise.settle", {"id": awaited[-1], "state": "resolved", "value": {"data": "MQ=="}}
             case "halted":
                 return "task.continue", {"id": self.id}
             case None:
@@ -128,7 +129,7 @@ class Well(NamedTuple):
             case "fulfill":
                 return "task.fulfill", ref | {"action": action("promise.settle", settle | {"id": self.id})}
             case "heartbeat":
-                return "task.heartbeat", {"pid": "w1", "tasks": [ref]}
+                return "task.heartbeat", {"pid": self.pid, "tasks": [ref]}
             case "listen":
                 return "promise.register_listener", {"awaited": self.id, "address": OTHER}
             case _:
@@ -199,6 +200,7 @@ well = st.builds(
     st.sampled_from(["c", "d", "b", "g", "a:1"]),
     st.sampled_from(acts),
     ttls,
+    st.sampled_from(["w1", "w1", "w2"]),
     st.sampled_from([0, 0, 0, 0, 0, 0, 1, -1]),
 )
 
