@@ -29,8 +29,10 @@ fmt: .venv/ready ## format
 	@.venv/bin/ruff format .
 	@.venv/bin/ruff check --fix .
 
-bench: .venv/ready ## measure; every figure that matters is a ratio within one run
-	@.venv/bin/python -m bench
+bench: .venv/ready ## measure hitl beside its peers (docs/performance.md); ARGS="--help" says what can be chosen
+	@scripts/uv sync --frozen --group bench --quiet
+	@.venv/bin/python -m bench $(ARGS)
+	@.venv/bin/python -m bench.commands
 
 docs: .venv/ready ## write again what is generated: docs/cli.md and the picture of `hitl pending`
 	@.venv/bin/python -m scripts.generate_docs

@@ -6,10 +6,10 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
-from bench.setup import database
 from hitl_cli.client import Request
 from hitl_cli.embedded import EmbeddedClient
 from hitl_cli.runs import RunSpec, create_request
@@ -58,7 +58,8 @@ def seconds(command: list[str], env: dict[str, str]) -> float:
 
 def main() -> None:
     """Measure in pairs, one after the other, and print the median of the ratios."""
-    with database() as path:
+    with tempfile.TemporaryDirectory(prefix="hitl-bench-") as folder:
+        path = Path(folder) / "hitl.db"
         with EmbeddedClient(path) as client:
             fill(client, FINISHED, finished=True, prefix="old")
             fill(client, WAITING, finished=False, prefix="new")

@@ -1,47 +1,38 @@
-"""What a worker is doing, seen from what it asks of the server: the events it reports.
+"""What a worker is doing, seen from what it asks for its tasks: the events it reports.
 
-Nothing in a workflow has to report anything. `Watched` stands between the SDK and its network and
-reads the few requests that mark the life of a run.
+Nothing in a workflow has to report anything. `Watched` stands where the SDK expects its ports to the
+server (resonate/send.py, TaskLifecycle and PromiseFencing), before those that do the work.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
-import msgspec
 from msgspec import Struct
-from resonate.error import PlatformError, SerializationError
-from resonate_base import PROTOCOL_VERSION
+from resonate.error import PlatformError, ResonateError, SerializationError, ServerError
+from resonate.send import PromiseFencing, TaskLifecycle
+from resonate.types import PromiseSettleReq, Value
 
-from hitl_cli.wire import Promise, error_message, error_value
+from hitl_cli.wire import call_in, error_message, error_value, is_blocking
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from resonate_base import Network
-
-logger = logging.getLogger(__name__)
+    from resonate.send import SuspendResult, TaskAcquireResult, TaskFenceResult
+    from resonate.types import PromiseCreateReq, PromiseRecord, PromiseRegisterCallbackData
 
 type EventKind = Literal["started", "resumed", "waiting", "completed", "failed", "lost", "unknown"]
 
-ACQUIRE = '{"kind":"task.acquire"'
-FENCE = '{"kind":"task.fence"'
-SUSPEND = '{"kind":"task.suspend"'
-FULFILL = '{"kind":"task.fulfill"'
-RELEASE = '{"kind":"task.release"'
-"""How the SDK's requests begin (resonate/send.py, Envelope). What begins otherwise is not looked at."""
-
-RELEASED = "instead-of-release"
-"""The correlation id of a request of our own."""
-
-OK = 200
 CONFLICT = 409
 
 LONGEST_PAUSE_S = 60.0
 """How long a task that fails here time after time is held back before it is given back once more."""
+
+
+class Tasks(TaskLifecycle, PromiseFencing, Protocol):
+    """What the SDK asks for its tasks."""
 
 
 class Event(Struct, frozen=True, omit_defaults=True):
@@ -55,98 +46,18 @@ class Event(Struct, frozen=True, omit_defaults=True):
     reason: str | None = None
 
 
-class _Ref(Struct, frozen=True):
-    id: str
-    version: int
-
-
-class _Request(Struct, frozen=True):
-    head: dict[str, str]
-
-
-class _RefRequest(Struct, frozen=True):
-    data: _Ref
-
-
-class _Awaited(Struct, frozen=True):
-    awaited: str
-
-
-class _Action(Struct, frozen=True):
-    data: _Awaited
-
-
-class _Suspend(Struct, frozen=True):
-    id: str
-    actions: list[_Action]
-
-
-class _SuspendRequest(Struct, frozen=True):
-    data: _Suspend
-
-
-class _Head(Struct, frozen=True):
-    status: int
-
-
-class _Status(Struct, frozen=True):
-    head: _Head
-
-
-class _TaskVersion(Struct, frozen=True):
-    version: int
-
-
-class _Held(Struct, frozen=True):
-    task: _TaskVersion
-    promise: Promise
-    preload: list[Promise] = []
-
-
-class _HeldAnswer(Struct, frozen=True):
-    data: _Held
-
-
-class _PromiseData(Struct, frozen=True):
-    promise: Promise
-
-
-class _PromiseAnswer(Struct, frozen=True):
-    data: _PromiseData
-
-
-class _FenceAction(Struct, frozen=True):
-    data: _PromiseData
-
-
-class _FenceData(Struct, frozen=True):
-    action: _FenceAction
-
-
-class _FenceAnswer(Struct, frozen=True):
-    data: _FenceData
-
-
-_ref = msgspec.json.Decoder(_RefRequest)
-_suspend = msgspec.json.Decoder(_SuspendRequest)
-_status = msgspec.json.Decoder(_Status)
-_held = msgspec.json.Decoder(_HeldAnswer)
-_settled = msgspec.json.Decoder(_PromiseAnswer)
-_fenced = msgspec.json.Decoder(_FenceAnswer)
-
-
 class Watched:
-    """A network that reports what passes through it."""
+    """A worker's tasks, and the report of what happens to them."""
 
     def __init__(
         self,
-        network: Network,
+        tasks: Tasks,
         report: Callable[[Event], None],
         not_held: Callable[[str], None],
         clock: Callable[[], int],
     ) -> None:
         """`report` is told of events, `not_held` of tasks that were refused or given back."""
-        self._network = network
+        self._tasks = tasks
         self._report = report
         self._not_held = not_held
         self._clock = clock
@@ -154,131 +65,123 @@ class Watched:
         self._blocking: set[str] = set()
         self._given_back: dict[str, int] = {}
 
-    async def start(self) -> None:
-        """Start the network."""
-        await self._network.start()
+    # resonate.send.TaskLifecycle
 
-    async def stop(self) -> None:
-        """Stop the network."""
-        await self._network.stop()
+    async def task_acquire(self, id: str, version: int, pid: str, ttl: int) -> TaskAcquireResult:
+        """Take a task that is on offer."""
+        try:
+            held = await self._tasks.task_acquire(id, version, pid, ttl)
+        except ResonateError:
+            self._not_held(id)
+            raise
+        call = call_in(held.promise.param)
+        if call is not None:
+            self._functions[id] = call.func
+            self._blocking.update(p.id for p in held.preload if p.state == "pending" and is_blocking(p.tags))
+            self._say("started" if held.task.version == 1 else "resumed", id)
+        return held
 
-    async def send(self, req: str, headers: dict[str, str] | None = None) -> str:
-        """Pass a request on, and look at it and its answer."""
-        if req.startswith(RELEASE):
-            return await self._release(req, headers, sys.exception())
-        answer = await self._network.send(req, headers)
-        self._look(req, answer)
-        return answer
+    async def task_fulfill(self, id: str, version: int, action: PromiseSettleReq) -> PromiseRecord:
+        """Settle a task's promise, which ends the task."""
+        try:
+            promise = await self._tasks.task_fulfill(id, version, action)
+        except ServerError as error:
+            self._failed(id, error)
+            raise
+        if promise.state == "resolved":
+            self._say("completed", id)
+        else:
+            self._say("failed", id, reason=error_message(promise.value))
+        self._forget(id)
+        self._given_back.pop(id, None)
+        return promise
 
-    async def _release(self, req: str, headers: dict[str, str] | None, error: BaseException | None) -> str:
+    async def task_suspend(
+        self, id: str, version: int, actions: list[PromiseRegisterCallbackData]
+    ) -> SuspendResult:
+        """Let go of a task until something it awaits has settled."""
+        try:
+            result = await self._tasks.task_suspend(id, version, actions)
+        except ServerError as error:
+            self._failed(id, error)
+            raise
+        if result == "suspended":
+            people = tuple(action.awaited for action in actions if action.awaited in self._blocking)
+            self._blocking.difference_update(people)
+            if people:
+                self._say("waiting", id, promises=people)
+            self._forget(id)
+            self._given_back.pop(id, None)
+        return result
+
+    async def task_release(self, id: str, version: int) -> None:
         """Give a task back that failed in the SDK's own hands, and not for ever at once.
 
         The server offers it again in the same moment. So it is held back a little longer each time,
         and where no worker could do better the run is failed instead.
         """
-        ref = _ref.decode(req).data
+        error = sys.exception()
         if error is not None and (reason := hopeless(error)) is not None:
-            instead = fail_request(ref.id, ref.version, reason)
-            self._look(instead, await self._network.send(instead, headers))
-            self._not_held(ref.id)
-            return as_answer_to(req)
-        times = self._given_back.get(ref.id, 0)
-        self._given_back[ref.id] = times + 1
+            await self.fail(id, version, reason)
+            return
+        times = self._given_back.get(id, 0)
+        self._given_back[id] = times + 1
         if times:
             await asyncio.sleep(min(2.0**times / 2, LONGEST_PAUSE_S))
-        answer = await self._network.send(req, headers)
-        self._not_held(ref.id)
-        self._forget(ref.id)
-        return answer
+        try:
+            await self._tasks.task_release(id, version)
+        finally:
+            self._not_held(id)
+            self._forget(id)
+
+    async def fail(self, id: str, version: int, reason: str) -> None:
+        """End a run with an error, if its task is still held. Raises ResonateError but for that."""
+        value = error_value(reason)
+        settle = PromiseSettleReq(
+            id=id, state="rejected", value=Value(headers=value.headers, data=value.data)
+        )
+        try:
+            await self.task_fulfill(id, version, settle)
+        except ServerError as error:
+            if error.code != CONFLICT:
+                raise
+        self._not_held(id)
+
+    # resonate.send.PromiseFencing
+
+    async def task_fence_create(self, id: str, version: int, req: PromiseCreateReq) -> TaskFenceResult:
+        """Create a promise, while the task is held."""
+        try:
+            result = await self._tasks.task_fence_create(id, version, req)
+        except ServerError as error:
+            self._failed(id, error)
+            raise
+        if result.promise.state == "pending" and is_blocking(result.promise.tags):
+            self._blocking.add(result.promise.id)
+        return result
+
+    async def task_fence_settle(self, id: str, version: int, req: PromiseSettleReq) -> TaskFenceResult:
+        """Settle a promise, while the task is held."""
+        try:
+            return await self._tasks.task_fence_settle(id, version, req)
+        except ServerError as error:
+            self._failed(id, error)
+            raise
+
+    def _failed(self, id: str, error: ServerError) -> None:
+        """Say once that a task is no longer ours: canceled, expired, or taken over."""
+        if error.code == CONFLICT and id in self._functions:
+            self._say("lost", id)
+            self._forget(id)
 
     def _forget(self, id: str) -> None:
         self._functions.pop(id, None)
 
-    def _look(self, req: str, answer: str) -> None:
-        try:
-            self._read(req, answer)
-        except msgspec.MsgspecError as error:
-            # Another server may answer in a shape that is new to us: the report suffers, the run must not.
-            logger.debug("an answer was not understood: %s", error)
-
-    def _read(self, req: str, answer: str) -> None:
-        if not req.startswith((ACQUIRE, FENCE, SUSPEND, FULFILL)):
-            return
-        code = status(answer)
-        if code == OK:
-            self._done(req, answer)
-        elif req.startswith(ACQUIRE):
-            self._not_held(_ref.decode(req).data.id)
-        elif code == CONFLICT:
-            self._lost(_ref.decode(req).data.id)
-
-    def _done(self, req: str, answer: str) -> None:
-        if req.startswith(FENCE):
-            if '"resonate:external"' in req:
-                self._created(answer)
-        elif req.startswith(ACQUIRE):
-            self._acquired(answer)
-        elif req.startswith(SUSPEND):
-            self._suspended(req)
-        else:
-            self._fulfilled(answer)
-
-    def _lost(self, id: str) -> None:
-        """Say once that a task is no longer ours: canceled, expired, or taken over."""
-        if id in self._functions:
-            self._say("lost", id)
-            self._forget(id)
-
-    def _created(self, answer: str) -> None:
-        promise = _fenced.decode(answer).data.action.data.promise
-        if promise.state == "pending" and promise.is_blocking:
-            self._blocking.add(promise.id)
-
-    def _acquired(self, answer: str) -> None:
-        held = _held.decode(answer).data
-        call = held.promise.call
-        if call is None:
-            return
-        self._functions[held.promise.id] = call.func
-        self._blocking.update(p.id for p in held.preload if p.state == "pending" and p.is_blocking)
-        self._say("started" if held.task.version == 1 else "resumed", held.promise.id)
-
-    def _suspended(self, req: str) -> None:
-        data = _suspend.decode(req).data
-        people = tuple(awaited for a in data.actions if (awaited := a.data.awaited) in self._blocking)
-        self._blocking.difference_update(people)
-        if people:
-            self._say("waiting", data.id, promises=people)
-        self._forget(data.id)
-        self._given_back.pop(data.id, None)
-
-    def _fulfilled(self, answer: str) -> None:
-        promise = _settled.decode(answer).data.promise
-        if promise.state == "resolved":
-            self._say("completed", promise.id)
-        else:
-            self._say("failed", promise.id, reason=error_message(promise.value))
-        self._forget(promise.id)
-        self._given_back.pop(promise.id, None)
-
     def _say(
-        self,
-        kind: EventKind,
-        id: str,
-        *,
-        promises: tuple[str, ...] = (),
-        reason: str | None = None,
+        self, kind: EventKind, id: str, *, promises: tuple[str, ...] = (), reason: str | None = None
     ) -> None:
-        self._report(
-            Event(
-                event=kind,
-                workflow=id,
-                at=self._clock(),
-                function=self._functions.get(id),
-                promises=promises,
-                reason=reason,
-            )
-        )
+        function = self._functions.get(id)
+        self._report(Event(kind, id, self._clock(), function=function, promises=promises, reason=reason))
 
 
 def hopeless(error: BaseException) -> str | None:
@@ -288,24 +191,3 @@ def hopeless(error: BaseException) -> str | None:
     """
     cause = error.cause if isinstance(error, PlatformError) else error
     return f"the result cannot be kept: {cause}" if isinstance(cause, SerializationError) else None
-
-
-def fail_request(id: str, version: int, reason: str) -> str:
-    """Return the request that ends a run with an error."""
-    head = {"corrId": RELEASED, "version": PROTOCOL_VERSION}
-    settle = {"id": id, "state": "rejected", "value": error_value(reason)}
-    action = {"kind": "promise.settle", "head": head, "data": settle}
-    data = {"id": id, "version": version, "action": action}
-    return msgspec.json.encode({"kind": "task.fulfill", "head": head, "data": data}).decode()
-
-
-def as_answer_to(req: str) -> str:
-    """Return the answer that the SDK expects to its request, now that it needs none."""
-    head = msgspec.json.decode(req, type=_Request).head
-    answer = {"kind": "task.release", "head": {**head, "status": OK}, "data": {}}
-    return msgspec.json.encode(answer).decode()
-
-
-def status(answer: str) -> int:
-    """Return the status of an answer."""
-    return _status.decode(answer).head.status

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from resonate_base import Network, Source
 
+    from hitl_cli.activity import Tasks
     from hitl_cli.client import Client
 
 
@@ -86,6 +87,8 @@ class Link(Struct, frozen=True):
     name: str
     network: Network
     source: Source
+    tasks: Tasks | None
+    """What does what the SDK asks for its tasks, where that is quicker than the network."""
     poke: Callable[[], None]
     """Say that there is room again."""
     close: Callable[[], None]
@@ -101,19 +104,28 @@ def worker_link(
     pid: str,
     room: Callable[[], int],
     wants: Callable[[str, Value], bool],
+    lease_ms: int,
+    ended: Callable[[str], None],
 ) -> Link:
     """Return a worker's connections.
 
     `room` says how many tasks it can start now, `wants` whether it can run the call in a promise's
-    param. Raises BadInput, Unreachable.
+    param, `lease_ms` for how long it holds them at a time; `ended` is told why, when the server can be
+    served no longer. Raises BadInput, Unreachable.
     """
     if is_http(url):
         return http_link(url, token, group, pid, wants)
-    return embedded_link(database_path(url), group, pid, room, wants)
+    return embedded_link(database_path(url), group, pid, room, wants, lease_ms, ended)
 
 
 def embedded_link(
-    path: Path, group: str, pid: str, room: Callable[[], int], wants: Callable[[str, Value], bool]
+    path: Path,
+    group: str,
+    pid: str,
+    room: Callable[[], int],
+    wants: Callable[[str, Value], bool],
+    lease_ms: int,
+    ended: Callable[[str], None],
 ) -> Link:
     """Return a worker's connection to the engine in this process."""
     from hitl_cli.engine.network import EmbeddedConnection  # noqa: PLC0415 - imports asyncio
@@ -126,12 +138,20 @@ def embedded_link(
             pid=pid,
             room=room,
             wants=lambda promise: wants(promise.id, value.decode(promise.param)),
+            ended=ended,
             trace=named_trace(),
+            lease_ms=lease_ms,
         )
     except EngineError as error:
         raise Unreachable(str(error)) from error
     return Link(
-        f"sqlite:///{path}", connection, connection, connection.poke, connection.close, connection.now
+        f"sqlite:///{path}",
+        network=connection,
+        source=connection,
+        tasks=connection.tasks,
+        poke=connection.poke,
+        close=connection.close,
+        now=connection.now,
     )
 
 
@@ -143,4 +163,4 @@ def http_link(url: str, token: str | None, group: str, pid: str, wants: Callable
 
     network = HttpConnection(url=url, auth=token)
     source = ChoosingSource(SSEConnection(url=url, pid=pid, group=group, auth=token), network, wants)
-    return Link(url, network, source, lambda: None, lambda: None)
+    return Link(url, network=network, source=source, tasks=None, poke=lambda: None, close=lambda: None)

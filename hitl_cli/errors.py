@@ -29,3 +29,7 @@ class Unreachable(HitlError):  # noqa: N818
 
 class RunFailed(HitlError):  # noqa: N818
     """The answer is no: the run failed, was rejected or was canceled."""
+
+
+class NotDone(HitlError):  # noqa: N818
+    """It could not be done, or was not wanted after all; nothing was changed."""

@@ -7,6 +7,8 @@ import unicodedata
 
 def printable(text: str) -> str:
     """Return text on one line, without what could move the cursor or change the colors."""
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else " " for char in text)
 
 

@@ -10,12 +10,15 @@ from __future__ import annotations
 import base64
 import binascii
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 from msgspec import Struct
 
 from hitl_cli.engine.records import Millis, PromiseState, TaskState, Value
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 type Json = Any
 """A JSON value: None, bool, int, float, str, list or dict."""
@@ -41,9 +44,7 @@ class Promise(Struct, frozen=True, kw_only=True, rename="camel"):
     @property
     def is_blocking(self) -> bool:
         """Whether only the outside can settle it, so that it may wait for a person."""
-        tags = self.tags
-        external = tags.get("resonate:external") == "true" or tags.get("resonate:scope") == "global"
-        return external and "resonate:target" not in tags and tags.get("resonate:timer") != "true"
+        return is_blocking(self.tags)
 
     @property
     def is_run(self) -> bool:
@@ -53,11 +54,7 @@ class Promise(Struct, frozen=True, kw_only=True, rename="camel"):
     @property
     def call(self) -> Call | None:
         """The function call that it stands for, if it is one that can be read."""
-        data = decode(self.param)
-        try:
-            return msgspec.convert(data, Call)
-        except msgspec.ValidationError:
-            return None
+        return call_in(self.param)
 
     @property
     def request(self) -> RequestText:
@@ -112,6 +109,28 @@ class Decision(Struct, frozen=True):
         return {f"hitl:{name}": str(value) for name, value in fields.items() if value is not None}
 
 
+class Encoded(Protocol):
+    """A value in the SDKs' encoding, ours or theirs."""
+
+    @property
+    def data(self) -> Any:
+        """The text."""
+
+
+def is_blocking(tags: Mapping[str, str]) -> bool:
+    """Whether only the outside can settle a promise with these tags, so that it may wait for a person."""
+    external = tags.get("resonate:external") == "true" or tags.get("resonate:scope") == "global"
+    return external and "resonate:target" not in tags and tags.get("resonate:timer") != "true"
+
+
+def call_in(param: Encoded | None) -> Call | None:
+    """Return the function call in a promise's param, if it is one that can be read."""
+    try:
+        return msgspec.convert(decode(param), Call)
+    except msgspec.ValidationError:
+        return None
+
+
 def fresh_id() -> str:
     """Return an id that nobody else has."""
     return os.urandom(16).hex()
@@ -136,7 +155,7 @@ def encode(data: Json, headers: dict[str, str] | None = None) -> Value:
     return Value(headers=headers, data=text)
 
 
-def decode(value: Value | None) -> Json:
+def decode(value: Encoded | None) -> Json:
     """Return the JSON data in a value; what is not in the SDKs' encoding is returned as its text."""
     if value is None or not value.data:
         return None
@@ -156,7 +175,7 @@ def error_value(reason: str, headers: dict[str, str] | None = None) -> Value:
     return encode({"__type": "error", "message": reason}, headers)
 
 
-def error_message(value: Value | None) -> str:
+def error_message(value: Encoded | None) -> str:
     """Return the message of a rejection."""
     data = decode(value)
     if isinstance(data, dict) and isinstance(data.get("message"), str):

@@ -88,12 +88,18 @@ class Hitl:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.database = folder / "hitl.db"
-        self.url = f"sqlite:///{self.database}"
+        self.command = [HITL]
         kept = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONDONTWRITEBYTECODE")
         self.env: dict[str, str] = {name: os.environ[name] for name in kept if name in os.environ}
-        self.env |= {"HITL_SERVER": self.url, "HITL_AS": "ada", "COLUMNS": "200"}
+        self.env |= {"HITL_AS": "ada", "COLUMNS": "200"}
+        self.place(folder / "hitl.db")
         self.workers: list[WorkerProcess] = []
+
+    def place(self, database: Path) -> None:
+        """Use the database at this path."""
+        self.database = database
+        self.url = f"sqlite:///{database}"
+        self.env["HITL_SERVER"] = self.url
 
     def run(
         self,
@@ -104,7 +110,7 @@ class Hitl:
     ) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
         return subprocess.run(
-            [HITL, *args],
+            [*self.command, *args],
             env={**self.env, **(env or {})},
             cwd=cwd or self.folder,
             input=stdin if stdin is not None else "",
@@ -117,7 +123,7 @@ class Hitl:
     def popen(self, *args: str) -> subprocess.Popen[str]:
         """Start a command and let it run."""
         return subprocess.Popen(
-            [HITL, *args],
+            [*self.command, *args],
             env=self.env,
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
@@ -137,10 +143,15 @@ class Hitl:
         return json.loads(self.ok(*args, "--json"))
 
     def fails(
-        self, code: int, *args: str, stdin: str | None = None, env: Mapping[str, str] | None = None
+        self,
+        code: int,
+        *args: str,
+        stdin: str | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
     ) -> str:
         """Run a command that must exit with `code`, one sentence on stderr and no traceback; return that."""
-        done = self.run(*args, stdin=stdin, env=env)
+        done = self.run(*args, stdin=stdin, env=env, cwd=cwd)
         assert done.returncode == code, f"exit {done.returncode}, not {code}: {done.stdout}{done.stderr}"
         assert "Traceback" not in done.stderr
         assert done.stderr.strip()
@@ -154,7 +165,7 @@ class Hitl:
 
     def worker_unready(self, *args: str, env: Mapping[str, str] | None = None) -> WorkerProcess:
         """Start a worker and do not wait."""
-        started = WorkerProcess([HITL, "worker", *args], {**self.env, **(env or {})}, self.folder)
+        started = WorkerProcess([*self.command, "worker", *args], {**self.env, **(env or {})}, self.folder)
         self.workers.append(started)
         return started
 

@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 from hitl_cli import __version__
 from hitl_cli.cli.shared import silence_stdout
-from hitl_cli.errors import BadInput, Conflict, HitlError, NotFound, RunFailed, TimedOut, Unreachable
+from hitl_cli.errors import BadInput, Conflict, HitlError, NotDone, NotFound, RunFailed, TimedOut, Unreachable
 from hitl_cli.text import printable
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 EXIT_CODES: Mapping[type[HitlError], int] = {
     RunFailed: 1,
+    NotDone: 1,
     BadInput: 2,
     NotFound: 3,
     Conflict: 4,
@@ -40,8 +41,10 @@ COMMANDS = {
     "pending": ("pending:pending", "People"),
     "approve": ("decisions:approve", "People"),
     "reject": ("decisions:reject", "People"),
+    "backup": ("upkeep:backup", "Upkeep"),
+    "doctor": ("doctor:doctor", "Upkeep"),
+    "prune": ("upkeep:prune", "Upkeep"),
     "demo": ("demo:demo", "Getting started"),
-    "doctor": ("doctor:doctor", "Getting started"),
 }
 """Name of each command: its function, and the panel of the help that it stands in."""
 

@@ -1,18 +1,38 @@
-"""`hitl doctor`: which settings hold, where they come from, and whether the server answers."""
+"""`hitl doctor`: what is well and what is not."""
 
 from __future__ import annotations
 
+import os
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
 import typer
 
 from hitl_cli.cli.shared import AsJson, Server, Token, named_server, print_json
-from hitl_cli.client import get_promise
-from hitl_cli.connect import connect
-from hitl_cli.errors import HitlError
+from hitl_cli.cli.table import on_terminal
 from hitl_cli.settings import Setting, Settings
+from hitl_cli.text import printable
+from hitl_cli.times import iso
+
+if TYPE_CHECKING:
+    from hitl_cli.doctor import Finding, Report
+    from hitl_cli.engine.facts import Facts
+
+COLORS = {"ok": "green", "warning": "yellow", "error": "red"}
 
 
-def doctor(ctx: typer.Context, as_json: AsJson = False, server: Server = None, token: Token = None) -> None:
-    """Show the settings, which source each comes from, and whether the server can be reached."""
+def doctor(
+    ctx: typer.Context,
+    full: Annotated[
+        bool, typer.Option("--full", help="Check all of a large file, however long it takes.")
+    ] = False,
+    as_json: AsJson = False,
+    server: Server = None,
+    token: Token = None,
+) -> None:
+    """Show the settings and where each comes from, and what is well and what is not; change nothing."""
+    from hitl_cli.doctor import examine  # noqa: PLC0415
+
     settings = Settings()
     url, chosen_token = named_server(ctx, settings, server, token)
     group = settings.group()
@@ -23,28 +43,68 @@ def doctor(ctx: typer.Context, as_json: AsJson = False, server: Server = None, t
         ("as", settings.person()),
         *(("app", app) for app in settings.apps([])),
     ]
-    failure: HitlError | None = None
-    listening: bool | None = None
-    try:
-        with connect(url.value, chosen_token) as client:
-            get_promise(client, "hitl-doctor")
-            listening = client.has_worker(group.value)
-    except HitlError as error:
-        failure = error
-    workers = {True: "listening", False: "none is listening", None: "this server cannot tell"}[listening]
+    report = examine(url.value, chosen_token, group.value, full=full)
     if as_json:
-        print_json(
-            {
-                "settings": [{"name": n, "value": s.value, "source": s.source} for n, s in chosen],
-                "reachable": failure is None,
-                "worker": listening,
-            }
-        )
+        print_json(as_document(chosen, report))
     else:
         for name, setting in chosen:
-            print(f"{name:9} {setting.value}  ({setting.source})")
-        if failure is None:
-            print(f"{'answers':9} yes")
-            print(f"{'worker':9} {workers}")
-    if failure is not None:
-        raise failure
+            print(printable(f"{name:9} {setting.value}  ({setting.source})"))
+        print()
+        for finding in report.findings:
+            print(line(finding))
+    if report.failure is not None:
+        raise report.failure
+    if any(finding.level == "error" for finding in report.findings):
+        raise typer.Exit(1)
+
+
+def line(finding: Finding) -> str:
+    """Return a finding as a line, with what to do."""
+    colored = on_terminal() and not os.environ.get("NO_COLOR")
+    level = f"{finding.level:8}"
+    shown = typer.style(level, fg=COLORS[finding.level]) if colored else level
+    advice = f". {finding.advice[0].upper()}{finding.advice[1:]}" if finding.advice else ""
+    return shown + printable(f"{finding.name:12} {finding.text}{advice}")
+
+
+def as_document(chosen: list[tuple[str, Setting]], report: Report) -> dict[str, Any]:
+    """Return it all as `--json` shows it."""
+    return {
+        "settings": [{"name": n, "value": s.value, "source": s.source} for n, s in chosen],
+        "reachable": report.reachable,
+        "worker": report.worker,
+        "findings": [msgspec.structs.asdict(finding) for finding in report.findings],
+        "file": None if report.facts is None else file_document(report.facts),
+    }
+
+
+def file_document(facts: Facts) -> dict[str, Any]:
+    """Return what is known of the file, with null for what was not counted or checked."""
+    counts = facts.counts
+    return {
+        "path": str(facts.path),
+        "format": facts.format,
+        "bytes": facts.size,
+        "bytes_free": facts.free_in_file,
+        "log_bytes": facts.log_size,
+        "disk_free_bytes": facts.disk_free,
+        "file_system": facts.file_system,
+        "damage": facts.damage,
+        "now": iso(facts.now),
+        "promises": counts and counts.promises,
+        "runs": counts and counts.runs,
+        "waiting": counts and counts.waiting,
+        "tasks": counts and counts.tasks,
+        "unfetched": counts and counts.unfetched,
+        "oldest_waiting": facts.oldest_waiting
+        and {"id": facts.oldest_waiting[0], "created_at": iso(facts.oldest_waiting[1])},
+        "offered": [
+            {
+                "address": offer.address,
+                "tasks": offer.count,
+                "since": iso(offer.since),
+                "listening": offer.heard,
+            }
+            for offer in facts.offered
+        ],
+    }

@@ -366,7 +366,7 @@ def print_lines(lines: Sequence[Line]) -> None:
 def step_name(node: Node) -> str:
     """Return what a step is."""
     call = node.promise.call
-    return f"call {call.func}" if call is not None else node.kind
+    return f"{node.kind} {call.func}" if call is not None else node.kind
 
 
 def step_outcome(promise: Promise) -> str:

@@ -12,7 +12,7 @@ import typer
 
 from hitl_cli.cli.shared import Server, named_server
 from hitl_cli.cli.worker import log_to_stderr, say
-from hitl_cli.connect import database_path, is_http
+from hitl_cli.connect import database_path, is_http, named_trace
 from hitl_cli.errors import BadInput, Unreachable
 from hitl_cli.settings import Settings
 
@@ -28,31 +28,33 @@ def server(
     host: Annotated[
         str,
         typer.Option(
-            "--host", metavar="ADDRESS", help="Where to listen; beyond this machine only with --auth-key."
+            "--host",
+            metavar="ADDRESS",
+            help="Where to listen; beyond this machine only with --auth-publickey.",
         ),
     ] = "127.0.0.1",
     port: Annotated[
         int, typer.Option("--port", "-p", min=0, max=65_535, metavar="PORT", help="0 takes any free one.")
     ] = 8001,
-    auth_key: Annotated[
+    auth_publickey: Annotated[
         Path | None,
         typer.Option(
-            "--auth-key",
+            "--auth-publickey",
             metavar="FILE.pem",
             help="Public key of the tokens that every request must bring.",
             show_default=False,
         ),
     ] = None,
-    auth_issuer: Annotated[
+    auth_iss: Annotated[
         str | None,
         typer.Option(
-            "--auth-issuer", metavar="NAME", help="Who must have issued a token (iss).", show_default=False
+            "--auth-iss", metavar="NAME", help="Who must have issued a token (iss).", show_default=False
         ),
     ] = None,
-    auth_audience: Annotated[
+    auth_aud: Annotated[
         str | None,
         typer.Option(
-            "--auth-audience", metavar="NAME", help="Whom a token must be for (aud).", show_default=False
+            "--auth-aud", metavar="NAME", help="Whom a token must be for (aud).", show_default=False
         ),
     ] = None,
     push_to: Annotated[
@@ -61,6 +63,15 @@ def server(
             "--push-to",
             metavar="ORIGIN",
             help="Post messages only there, as https://host:port; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    own_url: Annotated[
+        str | None,
+        typer.Option(
+            "--url",
+            metavar="URL",
+            help="Where those that messages are posted to reach this server.",
             show_default=False,
         ),
     ] = None,
@@ -74,27 +85,44 @@ def server(
     if is_http(url.value):
         raise BadInput(f"{url.value} is a server already: name the file to serve, as -S sqlite:///path.")
     path = database_path(url.value)
-    if auth_key is None and (auth_issuer or auth_audience):
-        raise BadInput("--auth-issuer and --auth-audience say what tokens must claim: give --auth-key too.")
+    if auth_publickey is None and (auth_iss or auth_aud):
+        raise BadInput("--auth-iss and --auth-aud say what tokens must claim: give --auth-publickey too.")
 
     from hitl_cli.engine.errors import EngineError, KeyUnusable  # noqa: PLC0415
     from hitl_cli.engine.http import Options, is_loopback  # noqa: PLC0415 - imports aiohttp
+    from hitl_cli.engine.push import PushRules, origins  # noqa: PLC0415
 
-    if auth_key is None and not is_loopback(host):
+    if auth_publickey is None and not is_loopback(host):
         raise BadInput(
-            f"{host} can be reached from other machines: that needs authentication, see --auth-key."
+            f"{host} can be reached from other machines: that needs authentication, see --auth-publickey."
         )
     verifier = None
     try:
-        if auth_key is not None:
+        if auth_publickey is not None:
             from hitl_cli.engine.auth import Verifier  # noqa: PLC0415
 
-            verifier = Verifier(auth_key, auth_issuer, auth_audience)
+            verifier = Verifier(auth_publickey, auth_iss, auth_aud)
     except KeyUnusable as error:
         raise BadInput(str(error)) from error
+    try:
+        named = origins(push_to) if push_to else None
+    except ValueError as error:
+        raise BadInput(
+            f"--push-to names no origin: {error}. Write https://host or http://host:port."
+        ) from error
+    push = PushRules(origins=named, public_only=not is_loopback(host))
     log_to_stderr()
     raise_descriptors()
-    options = Options(path=path, host=host, port=port, verifier=verifier, push_to=push_to or None)
+    options = Options(
+        path=path,
+        host=host,
+        port=port,
+        verifier=verifier,
+        push=push,
+        url=own_url,
+        debug=debug,
+        trace=named_trace(),
+    )
     try:
         asyncio.run(serve(options))
     except EngineError as error:
@@ -112,9 +140,8 @@ async def serve(options: Options) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, http.stop)
 
-    def announce(host: str, port: int) -> None:
-        where = f"[{host}]" if ":" in host else host
-        say(f"serving sqlite:///{options.path} on http://{where}:{port} (Ctrl-C stops)")
+    def announce(url: str) -> None:
+        say(f"serving sqlite:///{options.path} on {url} (Ctrl-C stops)")
 
     await http.run(announce)
 

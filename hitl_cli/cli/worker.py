@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import shlex
@@ -27,6 +28,23 @@ if TYPE_CHECKING:
 
 SHORTEST_LEASE_MS = 500
 """Below that a busy worker loses its work before it can renew the lease."""
+
+
+class Lines:
+    """Prints lines, those of one turn of the event loop at once: a busy worker has thousands a second."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        """Print a line soon. Must be called in an event loop."""
+        if not self._lines:
+            asyncio.get_running_loop().call_soon(self._print)
+        self._lines.append(line)
+
+    def _print(self) -> None:
+        lines, self._lines = self._lines, []
+        say("\n".join(lines))
 
 
 def say(line: str) -> None:
@@ -96,7 +114,7 @@ def worker(
     )
     log_to_stderr()
     if log_json:
-        run_worker(options, announce_json, report_json)
+        run_worker(options, announce_json, reporter_json())
     else:
         run_worker(options, announce, reporter())
 
@@ -109,14 +127,16 @@ def announce(serving: Serving) -> None:
 
 def announce_json(serving: Serving) -> None:
     """Say the same for machines."""
-    write_json(
-        {
-            "event": "serving",
-            "server": serving.server,
-            "group": serving.group,
-            "workflows": serving.workflows,
-            "pid": serving.pid,
-        }
+    say(
+        json_line(
+            {
+                "event": "serving",
+                "server": serving.server,
+                "group": serving.group,
+                "workflows": serving.workflows,
+                "pid": serving.pid,
+            }
+        )
     )
 
 
@@ -132,18 +152,20 @@ def reporter() -> Callable[[Event], None]:
         "unknown": "red",
     }
     colored = on_terminal() and not os.environ.get("NO_COLOR")
+    lines = Lines()
 
     def report(event: Event) -> None:
         said: str = "left to others" if event.event == "unknown" else event.event
         kind = typer.style(said, fg=colors[event.event]) if colored else said
-        say(f"{clock_time(event.at)} {event.workflow} {kind}{printable(detail(event))}")
+        lines.say(f"{clock_time(event.at)} {event.workflow} {kind}{printable(detail(event))}")
 
     return report
 
 
 def clock_time(at: int) -> str:
     """Return an instant's time of day, UTC."""
-    return iso(at)[11:19]
+    minutes, seconds = divmod(at // 1_000, 60)
+    return f"{minutes // 60 % 24:02}:{minutes % 60:02}:{seconds:02}"
 
 
 def detail(event: Event) -> str:
@@ -160,16 +182,22 @@ def detail(event: Event) -> str:
     return f" ({event.function})" if event.function else ""
 
 
-def report_json(event: Event) -> None:
-    """Print an event for machines."""
-    write_json({**{name: getattr(event, name) for name in event.__struct_fields__}, "at": iso(event.at)})
+def reporter_json() -> Callable[[Event], None]:
+    """Return what prints an event as a line of JSON."""
+    lines = Lines()
+
+    def report(event: Event) -> None:
+        fields = {name: getattr(event, name) for name in event.__struct_fields__}
+        lines.say(json_line({**fields, "at": iso(event.at)}))
+
+    return report
 
 
-def write_json(document: object) -> None:
-    """Print a JSON line."""
+def json_line(document: object) -> str:
+    """Return a document as a line of JSON."""
     import msgspec  # noqa: PLC0415
 
-    say(msgspec.json.encode(document).decode())
+    return msgspec.json.encode(document).decode()
 
 
 class OneLine(logging.Formatter):

@@ -23,7 +23,7 @@ from hitl_cli.engine.records import (
     TaskRef,
     UnblockMessage,
 )
-from hitl_cli.engine.server import FAR, UNDECODABLE, Server, Turn, fire_due, merged, reply
+from hitl_cli.engine.server import FAR, UNDECODABLE, Server, Turn, asked, fire_due, merged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -125,7 +125,7 @@ class DebugServer(Server):
             self._frozen = request.kind == "debug.start"
         elif request.kind == "debug.tick":
             try:
-                now = msgspec.json.decode(request.asked, type=Tick).time
+                now = msgspec.json.decode(asked(request), type=Tick).time
             except UNDECODABLE as error:
                 return self._said(request, machine.refuse(400, f"debug.tick is malformed: {error}"))
             if request.debug_time not in (None, now):
@@ -143,7 +143,7 @@ class DebugServer(Server):
         return self._said(request, Answer(200, data))
 
     def _said(self, request: Decoded, answer: Answer) -> Turn:
-        return msgspec.structs.replace(self._still(), answers=[reply(request, answer)])
+        return msgspec.structs.replace(self._still(), requests=[request], decided=[answer])
 
 
 def is_special(request: Decoded) -> bool:

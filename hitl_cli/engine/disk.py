@@ -1,4 +1,4 @@
-"""What SQLite leaves to its caller: that a new file's folders last, and that the file is still the same one."""
+"""What SQLite leaves to its caller: that a new file is found again, and that it is still the same one."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 try:
-    from fcntl import F_FULLFSYNC, fcntl
-except ImportError:  # only macOS has it, and needs it
-    F_FULLFSYNC = None
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
+
+FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)
+"""What macOS needs: there, fsync() stops short of the disk."""
 
 
 def log_of(database: Path) -> Path:
@@ -39,10 +42,10 @@ def sync(path: Path) -> None:
     """Make sure that a file or a folder is on disk. Raises OSError."""
     file = os.open(path, os.O_RDONLY)
     try:
-        if F_FULLFSYNC is None:
+        if FULL_SYNC is None:
             os.fsync(file)
         else:
-            fcntl(file, F_FULLFSYNC)
+            fcntl.fcntl(file, FULL_SYNC)
     finally:
         os.close(file)
 
@@ -62,10 +65,19 @@ class Place:
         if (identity(file), identity(log)) == self._known:
             return 0 if log is None else log.st_size
         if file is None:
-            raise FileMoved(f"{self._file} was removed while it was in use. Put it back, or start anew.")
-        if identity(file) != self._known[0]:
-            raise FileMoved(f"{self._file} was replaced by another file while it was in use. Try again.")
-        raise FileMoved(f"{self._log} was removed or replaced while it was in use. Try again.")
+            message = f"{self._file} was removed while it was in use. Put it back, or start anew."
+            raise FileMoved(message, another=False)
+        if identity(file) == self._known[0]:
+            raise FileMoved(f"{self._log} was removed while it was in use. Try again.", another=True)
+        if log is not None and identity(log) == self._known[1]:
+            message = (
+                f"{self._file} was replaced while it was in use, and {self._log} belongs to the former one."
+                f" Stop what uses them, then remove {self._log} and the file that ends in -shm."
+            )
+            raise FileMoved(message, another=False)
+        raise FileMoved(
+            f"{self._file} was replaced by another file while it was in use. Try again.", another=True
+        )
 
 
 def look(path: str) -> os.stat_result | None:

@@ -14,17 +14,19 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import msgspec
-from aiohttp import ClientPayloadError, web
+from aiohttp import ClientPayloadError, HttpVersion11, web
 from msgspec import Struct
+from multidict import CIMultiDict
 
 from hitl_cli.engine import machine
 from hitl_cli.engine.auth import Verifier, refusal
+from hitl_cli.engine.debug import DebugServer
 from hitl_cli.engine.doorbell import PUSHERS
 from hitl_cli.engine.errors import EngineError
 from hitl_cli.engine.metrics import Metrics
-from hitl_cli.engine.push import Pusher
-from hitl_cli.engine.records import Response, ResponseHead, TaskAcquire
-from hitl_cli.engine.server import READS, Decoded, Server, decode, now_ms
+from hitl_cli.engine.push import Pusher, PushRules
+from hitl_cli.engine.records import TaskAcquire, TaskRelease
+from hitl_cli.engine.server import DEBUG, READS, RULES, Decoded, Server, decode, now_ms, reply
 from hitl_cli.engine.streams import KEEPALIVE_S, Stream, Streams
 from hitl_cli.engine.turns import Turns
 
@@ -35,9 +37,11 @@ if TYPE_CHECKING:
     from aiohttp.web import BaseRequest, StreamResponse
 
     from hitl_cli.engine.doorbell import Bell
+    from hitl_cli.engine.errors import FormatChanged
     from hitl_cli.engine.records import Answer
     from hitl_cli.engine.server import Extra, Subscriber, Turn
     from hitl_cli.engine.store import Transaction
+    from hitl_cli.engine.trace import Trace
 
 BODY_MAX = 4 * 1024 * 1024
 """Bytes of a request's body."""
@@ -61,19 +65,11 @@ GRACE_S = 5.0
 SEND_BUFFER = 32 * 1024
 """Bytes that the system may hold for a stream: what a slow reader has not taken is to stay in the file."""
 
+COUNT_S = 5.0
+"""How often at most what waits is counted, however often /metrics is asked for."""
+
 JSON = "application/json"
-
-
-class _Head(Struct, frozen=True):
-    status: int
-
-
-class _Answered(Struct, frozen=True):
-    head: _Head
-
-
-_status = msgspec.json.Decoder(_Answered)
-_encode = msgspec.json.Encoder().encode
+ANSWERED = CIMultiDict({"Content-Type": JSON})
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -83,8 +79,11 @@ class Options(Struct, frozen=True, kw_only=True):
     host: str
     port: int
     verifier: Verifier | None = None
-    push_to: Sequence[str] | None = None
-    """Origins that messages may be posted to; None: any but link-local ones."""
+    push: PushRules = PushRules()
+    debug: bool = False
+    trace: Trace | None = None
+    url: str | None = None
+    """Where those that messages are posted to reach this server; None: where it listens."""
 
 
 class HttpServer:
@@ -95,16 +94,23 @@ class HttpServer:
         self._options = options
         self._clock = clock
         self._streams = Streams(lambda: self._turns)
-        self._pusher = Pusher(lambda: self._turns, options.push_to)
-        self._turns = Turns(options.path, clock, self, Server(options.path, clock))
         self._metrics = Metrics()
+        self._pusher = Pusher(lambda: self._turns, options.push, self._metrics.delivery)
+        kind = DebugServer if options.debug else Server
+        self._turns = Turns(options.path, clock, self, kind(options.path, clock, options.trace))
         self._gauges()
         self._stop = asyncio.Event()
+        self._ended_by: FormatChanged | None = None
         self._hosts: set[str] = set()
-        self._counted = (0.0, 0, 0)
+        self._counted_at = -COUNT_S
+        self._counts = 0, 0
+        self._handed_out = False
 
-    async def run(self, serving: Callable[[str, int], None]) -> None:
-        """Serve until told to stop; `serving` is told address and port once it does. Raises OSError."""
+    async def run(self, serving: Callable[[str], None]) -> None:
+        """Serve until told to stop; `serving` is told its URL once it does.
+
+        Raises OSError; FormatChanged when a newer version takes the file over.
+        """
         loop = asyncio.get_running_loop()
         http = web.Server(
             self._handle,
@@ -122,19 +128,28 @@ class HttpServer:
                 backlog=1_024,
             )
             bell = self._turns.hang(PUSHERS, f"{time.time_ns():x}-{id(self):x}")
-            await self._pusher.start()
+            host, port = listener.sockets[0].getsockname()[:2]
+            here = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+            await self._pusher.start(self._options.url or here)
             beating = loop.create_task(self._beat())
-            serving(*listener.sockets[0].getsockname()[:2])
+            serving(here)
             await self._stop.wait()
             listener.close()
             http.pre_shutdown()
             await http.shutdown(GRACE_S)
             beating.cancel()
-            await self._pusher.stop()
+            await self._pusher.stop(GRACE_S)
+            if self._ended_by is not None:
+                raise self._ended_by
             self._give_back()
             self._turns.unhang(bell)
         finally:
             self._turns.close()
+
+    def ended(self, error: FormatChanged) -> None:
+        """Stop, and say why."""
+        self._ended_by = error
+        self._stop.set()
 
     def stop(self) -> None:
         """Take no more requests, answer those in hand, and end."""
@@ -142,8 +157,10 @@ class HttpServer:
 
     def _give_back(self) -> None:
         """Leave to others what streams were sent and have not acted on."""
-        while self._streams.waiting(0) or self._pusher.waiting(0):
-            turn = self._turns.server.turn([], (), self._extra)
+        self._handed_out = True
+        while self._handed_out and (self._streams.writing() or self._pusher.writing()):
+            self._handed_out = False
+            turn = self._turns.server.turn([], (), self._hand_out)
             self.deliver(turn)
             self._turns.ringer.ring(turn.offered, watchers=turn.settled)
 
@@ -165,7 +182,7 @@ class HttpServer:
 
     def also(self, requests: Sequence[str | bytes | Decoded]) -> Extra | None:
         """Return what deals out messages, unless all that is asked is to read and nothing waits."""
-        now = self._clock()
+        now = self._turns.now()
         if (
             requests
             and not self._streams.waiting(now)
@@ -173,17 +190,18 @@ class HttpServer:
             and all(isinstance(request, Decoded) and request.kind in READS for request in requests)
         ):
             return None
-        return self._extra
+        return self._hand_out
 
-    def _extra(self, tx: Transaction) -> None:
+    def _hand_out(self, tx: Transaction) -> None:
+        self._handed_out = True
         self._streams.hand_out(tx)
         self._pusher.hand_out(tx)
 
     def deliver(self, turn: Turn) -> None:
         """Send what the turn brought."""
         self._metrics.turn()
-        offers, words = self._streams.commit(turn.offered)
-        pushed_offers, pushed_words = self._pusher.commit(turn.offered)
+        offers, words = self._streams.commit(turn)
+        pushed_offers, pushed_words = self._pusher.commit(turn)
         if offers + pushed_offers:
             self._metrics.executes(offers + pushed_offers)
         if words + pushed_words:
@@ -265,33 +283,37 @@ class HttpServer:
         except ClientPayloadError:
             return self._refuse(400, "the request's body is malformed", began)
         decoded = decode(body)
-        verifier = self._options.verifier
-        if verifier is not None and (refused := self._unauthorized(verifier, request, body, decoded)):
-            decoded = Decoded(decoded.kind, decoded.corr_id, None, refused)
+        answer = self._refusal(request, body, decoded) or await self._decide(decoded)
+        self._metrics.request(decoded.kind, answer.status, time.perf_counter() - began)
+        return web.Response(body=reply(decoded, answer), status=answer.status, headers=ANSWERED)
+
+    async def _decide(self, decoded: Decoded) -> Answer:
         if isinstance(decoded.data, TaskAcquire):
             self._streams.acquired(decoded.data.id)
+        elif isinstance(decoded.data, TaskRelease):
+            self._streams.released(decoded.data.id, decoded.data.version)
         try:
-            answer = await self._turns.ask(decoded)
+            return await self._turns.decide(decoded)
         except EngineError as error:
-            answer = envelope(decoded.kind, decoded.corr_id, machine.refuse(503, str(error)))
-        status = _status.decode(answer).head.status
-        self._metrics.request(decoded.kind, status, time.perf_counter() - began)
-        return web.Response(body=answer, status=status, content_type=JSON)
+            return machine.refuse(503, str(error))
 
-    def _unauthorized(
-        self, verifier: Verifier, request: BaseRequest, body: bytes, decoded: Decoded
-    ) -> Answer | None:
-        """Return why a request is refused. The token is in its head, or in the HTTP header."""
-        token = token_in(body) or bearer(request)
-        claims = verifier.verify(token, self._clock() / 1_000)
-        if claims is not None and decoded.refusal is not None:
-            return None
-        return refusal(claims, decoded.kind, decoded.data)
+    def _refusal(self, request: BaseRequest, body: bytes, decoded: Decoded) -> Answer | None:
+        """Return why a request is refused without a turn. The token is in its head, or in the HTTP header."""
+        known = decoded.kind in RULES or decoded.kind in DEBUG
+        malformed = decoded.known is not None and decoded.kind not in DEBUG
+        verifier = self._options.verifier
+        if verifier is not None:
+            claims = verifier.verify(token_in(body) or bearer(request), self._clock() / 1_000)
+            if claims is None or not malformed:
+                refused = refusal(claims, decoded.kind, decoded.data)
+                if refused is not None:
+                    return refused
+        return None if known else decoded.known
 
     def _refuse(self, status: int, message: str, began: float) -> web.Response:
         """Answer a request that could not be read, and end the connection, which is in the middle of it."""
         self._metrics.request("error", status, time.perf_counter() - began)
-        answer = envelope("error", "", machine.refuse(400, message))
+        answer = reply(Decoded("error", "", None), machine.refuse(400, message))
         response = web.Response(body=answer, status=status, content_type=JSON)
         response.force_close()
         return response
@@ -306,6 +328,8 @@ class HttpServer:
             return plain(
                 400, f"a group and an id are 1 to {NAME_MAX} printable characters, without '/' and '@'"
             )
+        if request.version < HttpVersion11:
+            return plain(505, "a stream takes HTTP/1.1")
         if len(self._streams) >= STREAMS_MAX:
             return plain(503, f"there are {STREAMS_MAX} streams already")
         if self._stop.is_set():
@@ -349,6 +373,17 @@ class HttpServer:
     def _gauges(self) -> None:
         gauge = self._metrics.gauge
         gauge("hitl_streams", "Connections that messages are streamed to.", lambda: len(self._streams))
+        gauge("hitl_posts", "Messages that are being posted.", lambda: len(self._pusher))
+        gauge("hitl_promises_waiting", "Promises that only the outside can settle.", lambda: self._count()[0])
+        gauge("hitl_tasks_pending", "Tasks on offer.", lambda: self._count()[1])
+
+    def _count(self) -> tuple[int, int]:
+        """Return how many promises and tasks wait, counted anew at most every few seconds."""
+        moment = time.monotonic()
+        if moment >= self._counted_at + COUNT_S:
+            self._counts = self._turns.server.store.waiting_counts()
+            self._counted_at = moment
+        return self._counts
 
 
 class Full(asyncio.Protocol):
@@ -384,11 +419,6 @@ def bearer(request: BaseRequest) -> str | None:
     """Return the token in a request's HTTP header."""
     kind, _, token = request.headers.get("Authorization", "").partition(" ")
     return token.strip() if kind.lower() == "bearer" else None
-
-
-def envelope(kind: str, corr_id: str, answer: Answer) -> bytes:
-    """Return an answer that needs no turn."""
-    return _encode(Response(kind, ResponseHead(corr_id, answer.status), answer.data))
 
 
 def plain(status: int, text: str, headers: dict[str, str] | None = None) -> web.Response:

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         ScheduleDelete,
         ScheduleGet,
         ScheduleSearch,
+        Standing,
         TaskAcquire,
         TaskContinue,
         TaskCreate,
@@ -97,7 +98,8 @@ class State(Protocol):
 
     def promise(self, id: str) -> Promise | None: ...
     def task(self, id: str) -> tuple[Task, Promise] | None: ...
-    def task_by_seq(self, seq: int) -> tuple[Task, Promise] | None: ...
+    def standing(self, id: str) -> tuple[Task, Standing] | None: ...
+    def standing_by_seq(self, seq: int) -> tuple[Task, Standing] | None: ...
     def created_by(self, owner: int) -> Iterable[Promise]: ...
     def overdue(self, now: int) -> list[Promise]: ...
     def search_promises(self, req: PromiseSearch, limit: int, now: int) -> list[Promise]: ...
@@ -109,6 +111,8 @@ class State(Protocol):
     def settle_promise(self, promise: Promise, state: PromiseState, value: str, at: int) -> Promise: ...
     def insert_task(self, task: Task) -> None: ...
     def update_task(self, task: Task) -> None: ...
+    def put_off_task(self, seq: int, due: int) -> None: ...
+    def count_resume(self, seq: int) -> None: ...
     def fulfill_task(self, seq: int) -> None: ...
 
     def add_callback(self, awaited: int, awaiter: int) -> None: ...
@@ -138,7 +142,16 @@ def read_task(tx: State, id: str, now: int) -> tuple[Task, Promise] | None:
     return tx.task(id)
 
 
-def is_due(promise: Promise, now: int) -> bool:
+def read_standing(tx: State, id: str, now: int) -> tuple[Task, Standing] | None:
+    """Return the task and how its promise stands, both ended first if the deadline has passed."""
+    found = tx.standing(id)
+    if found is None or not is_due(found[1], now):
+        return found
+    read_task(tx, id, now)
+    return tx.standing(id)
+
+
+def is_due(promise: Promise | Standing, now: int) -> bool:
     """Whether the deadline has passed and nobody has settled the promise."""
     return promise.state == "pending" and promise.timeout_at <= now
 
@@ -182,14 +195,14 @@ def resume(tx: State, awaiter: int, now: int) -> None:
 
     A task whose own deadline has passed is left alone: its deadline ends it.
     """
-    found = tx.task_by_seq(awaiter)
+    found = tx.standing_by_seq(awaiter)
     if found is None or found[0].state == "fulfilled" or is_due(found[1], now):
         return
     task = found[0]
     if task.state == "suspended":
         tx.update_task(msgspec.structs.replace(task, state="pending", resumes=1, due=now))
     else:
-        tx.update_task(msgspec.structs.replace(task, resumes=task.resumes + 1))
+        tx.count_resume(task.seq)
 
 
 def create(tx: State, req: PromiseCreate, now: int, owner: int | None = None) -> Promise:
@@ -275,9 +288,9 @@ def let_go(task: Task, state: str, due: int | None = None) -> Task:
     return msgspec.structs.replace(task, state=state, pid=None, ttl=None, due=due)
 
 
-def preload(tx: State, promise: Promise, now: int) -> list[PromiseRecord]:
-    """Return what the promise's task has created so far: all that its replay will ask for."""
-    return [expire(tx, child, now).record() for child in tx.created_by(promise.seq)]
+def preload(tx: State, seq: int, now: int) -> list[PromiseRecord]:
+    """Return what a task has created so far: all that its replay will ask for."""
+    return [expire(tx, child, now).record() for child in tx.created_by(seq)]
 
 
 # Answers
@@ -438,9 +451,8 @@ def task_create(tx: State, req: TaskCreate, now: int) -> Answer:
         return refuse(409, f"the task {action.id} is not on offer")
     task, promise = found
     if task.state == "pending":
-        task = hold(task, task.version + 1, req.pid, req.ttl, now)
-        tx.update_task(task)
-    return Answer(200, HeldData(task.record(promise.id), promise.record(), preload(tx, promise, now)))
+        return Answer(200, take(tx, task, promise, req.pid, req.ttl, now))
+    return Answer(200, HeldData(task.record(promise.id), promise.record(), preload(tx, promise.seq, now)))
 
 
 def task_acquire(tx: State, req: TaskAcquire, now: int) -> Answer:
@@ -453,24 +465,31 @@ def task_acquire(tx: State, req: TaskAcquire, now: int) -> Answer:
         return refuse(409, f"the task {req.id} is not on offer: it is {task.state}")
     if task.version != req.version:
         return refuse(409, f"the task {req.id} is at version {task.version}, not {req.version}")
-    task = hold(task, task.version + 1, req.pid, req.ttl, now)
+    return Answer(200, take(tx, task, promise, req.pid, req.ttl, now))
+
+
+def take(tx: State, task: Task, promise: Promise, pid: str, ttl: int, now: int) -> HeldData:
+    """Hold a task that is on offer, and return what its holder is told."""
+    task = hold(task, task.version + 1, pid, ttl, now)
     tx.update_task(task)
-    return Answer(200, HeldData(task.record(req.id), promise.record(), preload(tx, promise, now)))
+    return HeldData(task.record(promise.id), promise.record(), preload(tx, promise.seq, now))
 
 
-def held(
-    tx: State, ref: TaskFence | TaskSuspend | TaskFulfill | TaskRelease, now: int
-) -> tuple[Task, Promise] | Answer:
+def held(tx: State, ref: TaskFence | TaskSuspend | TaskRelease, now: int) -> Task | Answer:
     """Return the task if it is held at the version that the request names, else the refusal."""
-    found = read_task(tx, ref.id, now)
-    if found is None:
-        return no_task(ref.id)
-    task, promise = found
+    found = read_standing(tx, ref.id, now)
+    return no_task(ref.id) if found is None else checked_hold(ref, *found)
+
+
+def checked_hold(
+    ref: TaskFence | TaskSuspend | TaskFulfill | TaskRelease, task: Task, promise: Promise | Standing
+) -> Task | Answer:
+    """Return a task that was found if it is held as the request says, else the refusal."""
     if task.state != "acquired" or promise.state != "pending":
         return refuse(409, f"the task {ref.id} is not held: it is {task.state}")
     if task.version != ref.version:
         return refuse(409, f"the task {ref.id} is held at version {task.version}, not {ref.version}")
-    return found
+    return task
 
 
 def task_fence(tx: State, req: TaskFence, now: int) -> Answer:
@@ -481,7 +500,7 @@ def task_fence(tx: State, req: TaskFence, now: int) -> Answer:
     if isinstance(task, Answer):
         return task
     if isinstance(req.action, CreateAction):
-        kind, inner = "promise.create", promise_create(tx, req.action.data, now, owner=task[1].seq)
+        kind, inner = "promise.create", promise_create(tx, req.action.data, now, owner=task.seq)
     else:
         kind, inner = "promise.settle", promise_settle(tx, req.action.data, now)
     return Answer(200, FenceData(Response(kind, ResponseHead("", inner.status), inner.data), []))
@@ -496,12 +515,12 @@ def task_heartbeat(tx: State, req: TaskHeartbeat, now: int) -> Answer:
 
 def heartbeat_one(tx: State, pid: str, ref: TaskRef, now: int) -> None:
     """Renew one lease, if `pid` still holds the task at that version."""
-    found = read_task(tx, ref.id, now)
+    found = read_standing(tx, ref.id, now)
     if found is None:
         return
     task = found[0]
     if task.state == "acquired" and task.version == ref.version and task.pid == pid:
-        tx.update_task(msgspec.structs.replace(task, due=now + (task.ttl or 0)))
+        tx.put_off_task(task.seq, now + (task.ttl or 0))
 
 
 def task_suspend(tx: State, req: TaskSuspend, now: int) -> Answer:
@@ -516,11 +535,11 @@ def task_suspend(tx: State, req: TaskSuspend, now: int) -> Answer:
     if len(awaited) != len(ids) or not all(promise.external for promise in awaited):
         return refuse(422, "a task can await only promises that exist and that are not internal")
     if any(promise.state != "pending" for promise in awaited):
-        tx.update_task(msgspec.structs.replace(task[0], resumes=0))
-        return Answer(300, PreloadData(preload(tx, task[1], now)))
+        tx.update_task(msgspec.structs.replace(task, resumes=0))
+        return Answer(300, PreloadData(preload(tx, task.seq, now)))
     for promise in awaited:
-        tx.add_callback(promise.seq, task[1].seq)
-    tx.update_task(msgspec.structs.replace(let_go(task[0], "suspended"), resumes=0))
+        tx.add_callback(promise.seq, task.seq)
+    tx.update_task(msgspec.structs.replace(let_go(task, "suspended"), resumes=0))
     return Answer(200, PreloadData([]))
 
 
@@ -529,10 +548,13 @@ def task_fulfill(tx: State, req: TaskFulfill, now: int) -> Answer:
     settlement = req.action.data
     if settlement.state not in SETTABLE:
         return not_settable(settlement.state)
-    task = held(tx, req, now)
+    found = read_task(tx, req.id, now)
+    if found is None:
+        return no_task(req.id)
+    task = checked_hold(req, *found)
     if isinstance(task, Answer):
         return task
-    return found_promise(settle(tx, task[1], settlement.state, value_text(settlement), now, now))
+    return found_promise(settle(tx, found[1], settlement.state, value_text(settlement), now, now))
 
 
 def task_release(tx: State, req: TaskRelease, now: int) -> Answer:
@@ -540,7 +562,7 @@ def task_release(tx: State, req: TaskRelease, now: int) -> Answer:
     task = held(tx, req, now)
     if isinstance(task, Answer):
         return task
-    tx.update_task(let_go(task[0], "pending", due=now))
+    tx.update_task(let_go(task, "pending", due=now))
     return Answer(200)
 
 
@@ -665,7 +687,7 @@ def process_lease_timeout(tx: State, task: Task, promise: Promise, now: int) -> 
 
 def process_offer(tx: State, task: Task, now: int) -> None:
     """Note that a pending task was handed over: it is offered again unless it is acquired in time."""
-    tx.update_task(msgspec.structs.replace(task, due=now + OFFER_RETRY_MS))
+    tx.put_off_task(task.seq, now + OFFER_RETRY_MS)
 
 
 def process_schedule(tx: State, schedule: Schedule, now: int) -> None:
@@ -695,7 +717,8 @@ def due_occurrences(schedule: Schedule, now: int) -> Sequence[int]:
 def fire(tx: State, schedule: Schedule, at: int, now: int) -> None:
     """Create the promise of one occurrence, unless its id is taken.
 
-    It starts a lineage of its own, and the SDKs read that from its tags.
+    It starts a lineage of its own, and the SDKs read that from its tags. A targeted one is a run, and says
+    so as the SDKs' own runs do: without an index of runs, people's commands find them by their scope.
     """
     id = expand(schedule.promise_id, schedule.id, at)
     if read_promise(tx, id, now) is not None:
@@ -708,10 +731,13 @@ def fire(tx: State, schedule: Schedule, at: int, now: int) -> None:
         "resonate:branch": id,
         "resonate:parent": id,
     }
+    tags = msgspec.json.decode(schedule.promise_tags, type=dict[str, str]) | own
+    if "resonate:target" in tags:
+        tags["resonate:scope"] = "global"
     request = PromiseCreate(
         id=id,
         timeout_at=at + schedule.promise_timeout,
         param=msgspec.json.decode(schedule.promise_param, type=Value),
-        tags=msgspec.json.decode(schedule.promise_tags, type=dict[str, str]) | own,
+        tags=tags,
     )
     create(tx, request, at)

@@ -48,8 +48,8 @@ class Metrics:
         self._seconds_of = {kind: self._seconds.labels(kind).observe for kind in (*RULES, OTHER)}
         self.executes = self._messages.labels("execute").inc
         self.unblocks = self._messages.labels("unblock").inc
-        self.delivered = self._deliveries.labels("success").inc
-        self.undelivered = self._deliveries.labels("error").inc
+        self._taken = self._deliveries.labels("success").inc
+        self._not_taken = self._deliveries.labels("error").inc
         self.turn = self._turns.inc
 
     def gauge(self, name: str, text: str, value: Callable[[], float]) -> None:
@@ -66,6 +66,10 @@ class Metrics:
             self._requests_of[kind, status] = count
         count()
         self._seconds_of[kind](seconds)
+
+    def delivery(self, taken: bool) -> None:
+        """Count a post."""
+        (self._taken if taken else self._not_taken)()
 
     def text(self) -> bytes:
         """Return all figures."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from resonate_base import ConnectorError
 
 from hitl_cli.engine.errors import EngineError
-from hitl_cli.engine.server import FAR, Server, now_ms
+from hitl_cli.engine.port import EnginePort
+from hitl_cli.engine.server import FAR, Lease, Server, now_ms
 from hitl_cli.engine.turns import Turns
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hitl_cli.engine.doorbell import Bell
+    from hitl_cli.engine.errors import FormatChanged
     from hitl_cli.engine.records import Promise
     from hitl_cli.engine.server import Decoded, Subscriber, Turn
     from hitl_cli.engine.trace import Trace
@@ -48,19 +50,28 @@ class EmbeddedConnection:
         pid: str,
         room: Callable[[], int],
         wants: Callable[[Promise], bool],
+        ended: Callable[[str], None] = lambda _: None,
         clock: Callable[[], int] = now_ms,
         trace: Trace | None = None,
+        lease_ms: int | None = None,
     ) -> None:
         """Open the file. `room` says how many tasks can start now, `wants` which of them.
+
+        With `lease_ms` tasks are held from the moment they are handed over, by whoever runs them
+        through `tasks`; without it they are offered, and acquired by a request.
+        `ended` is told why, when the file can be served from here no longer.
 
         Raises FileUnusable; StorageFailed if it can only be read.
         """
         self._turns = Turns(path, clock, self, Server(path, clock, trace))
+        self.tasks = EnginePort(self._turns)
         self._group = group
         self._pid = pid
         self.name = pid
+        self.lease = None if lease_ms is None else Lease(pid, lease_ms)
         self._free = room
         self.wants = wants
+        self._ended = ended
         self._addresses = (any_of(group), self.unicast())
         self._callbacks: list[Callable[[str], None]] = []
         self._bell: Bell | None = None
@@ -139,6 +150,8 @@ class EmbeddedConnection:
     def deliver(self, turn: Turn) -> None:
         """Hand over the messages; after that the others of the group come first for a moment."""
         for delivery in turn.deliveries:
+            if delivery.held is not None:
+                self.tasks.give(delivery.held)
             for callback in self._callbacks:
                 callback(delivery.text)
         if turn.deliveries and self._peers:
@@ -152,6 +165,10 @@ class EmbeddedConnection:
 
     def rung(self, bell: Bell | None) -> None:
         """Do nothing: each turn looks for messages anyway."""
+
+    def ended(self, error: FormatChanged) -> None:
+        """Tell the worker that it can serve the file no longer."""
+        self._ended(str(error))
 
     def _end_pause(self) -> None:
         self._pausing = False

@@ -1,30 +1,390 @@
-"""Messages posted to http(s):// addresses."""
+"""Messages posted to http(s):// addresses.
+
+The file is the queue here too. A message is taken by noting in the file when it may be taken next, so
+that several servers do not post it twice; word of a promise is forgotten once it was answered 2xx.
+An address that fails is left alone for longer and longer, and holds up no other.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+import ipaddress
+import logging
+import random
+import socket
+from typing import TYPE_CHECKING, Any
 
-from hitl_cli.engine.server import FAR
+import aiohttp
+import yarl
+from aiohttp.abc import AbstractResolver
+from msgspec import Struct
+
+from hitl_cli.engine import machine
+from hitl_cli.engine.records import MessageHead
+from hitl_cli.engine.server import FAR, execute_message, unblock_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from hitl_cli.engine.doorbell import Bell
+    from hitl_cli.engine.records import Task
+    from hitl_cli.engine.server import Turn
     from hitl_cli.engine.store import Transaction
     from hitl_cli.engine.turns import Turns
 
+logger = logging.getLogger(__name__)
+
+POSTS_MAX = 256
+"""Posts at a time, as the Resonate Server has."""
+
+POSTS_PER_ADDRESS = 16
+"""Posts at a time to one address: one that answers slowly leaves room for others."""
+
+CONNECT_S = 10.0
+POST_S = 180.0
+"""How long an answer may take: what is posted to may run the workflow before it answers."""
+
+LEASE_MS = 30_000
+"""How long the file keeps a message that is being posted, or a task that was posted and that nobody has
+acquired, from being posted again."""
+
+BACKOFF_MIN_S = 1.0
+BACKOFF_MAX_S = 600.0
+SLACK_S = 0.005
+"""So much later than the address itself, that it is open again when its message is due."""
+
+ADDRESSES_LIMIT = 100
+"""Addresses looked at in one turn."""
+
+LOOK_LIMIT = 100
+"""Messages of a kind looked at for one address in one turn."""
+
+FAILING_MAX = 10_000
+"""Addresses whose failures are remembered."""
+
+
+class Post(Struct, frozen=True):
+    """A message that is being posted: of a task on offer, or of a settled promise."""
+
+    address: str
+    body: bytes
+    task: tuple[str, int] | None = None
+    promise: int = 0
+
+
+class Endpoint(Struct):
+    """What is known of an address."""
+
+    posting: int = 0
+    failures: int = 0
+    until: float = 0.0
+
+
+class PushRules(Struct, frozen=True):
+    """Where messages may be posted to: a server must not be a way to what its clients cannot reach."""
+
+    origins: frozenset[str] | None = None
+    """If given, to these alone, wherever they are."""
+    public_only: bool = False
+    """Whether only to addresses that everyone can reach."""
+
+    def refuses(self, url: str) -> str | None:
+        """Return why nothing is posted to a URL, as far as the URL says, or None."""
+        try:
+            parsed = yarl.URL(url)
+            origin, host = str(parsed.origin()), parsed.host or ""
+        except ValueError:
+            return "it is not a URL"
+        if self.origins is not None:
+            return None if origin in self.origins else "--push-to does not name it"
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return None  # a name: what it stands for is looked at when it is known
+        return None if self.allows(address) else f"nothing is posted to {host}"
+
+    def allows(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+        """Whether messages may be posted to a machine: not to where clouds keep their secrets."""
+        if self.origins is not None:
+            return True
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        if self.public_only:
+            return address.is_global and not address.is_multicast
+        return not (address.is_link_local or address.is_multicast or address.is_unspecified)
+
+
+class Resolver(AbstractResolver):
+    """Resolves names, and leaves out the addresses that nothing may be posted to."""
+
+    def __init__(self, rules: PushRules) -> None:
+        self._rules = rules
+        self._resolver = aiohttp.ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[Any]:
+        """Return where a name points to. Raises OSError if nowhere that is allowed."""
+        found = await self._resolver.resolve(host, port, family)
+        allowed = [
+            result
+            for result in found
+            if self._rules.allows(ipaddress.ip_address(result["host"].partition("%")[0]))
+        ]
+        if not allowed:
+            raise OSError(None, f"nothing is posted to the address of {host}")
+        return allowed
+
+    async def close(self) -> None:
+        """Close the resolver."""
+        await self._resolver.close()
+
 
 class Pusher:
-    due = FAR
+    """All posts of a server."""
 
-    def __init__(self, turns: Callable[[], Turns], push_to: Sequence[str] | None) -> None: ...
-    async def start(self) -> None: ...
-    async def stop(self) -> None: ...
+    def __init__(self, turns: Callable[[], Turns], rules: PushRules, count: Callable[[bool], None]) -> None:
+        """Post what the turns bring; `count` is told of each post whether it was taken."""
+        self._turns = turns
+        self._rules = rules
+        self._count = count
+        self._head = MessageHead()
+        self._session: aiohttp.ClientSession | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._endpoints: dict[str, Endpoint] = {}
+        self._posting: set[tuple[str, object]] = set()
+        self._dirty = True
+        self._cursor = ""
+        self.due = FAR
+        # What the next turn is to write: posts that were taken, and those to be posted again, after so long.
+        self._taken: list[Post] = []
+        self._again: list[tuple[Post, float]] = []
+        # What the turn in hand has found.
+        self._ran = False
+        self._found: list[Post] = []
+        self._next = ("", False, FAR)
+
+    def __len__(self) -> int:
+        """Return how many posts are in hand."""
+        return len(self._tasks)
+
+    async def start(self, url: str) -> None:
+        """Begin to post. Who receives a task is told that it can be acquired at `url`."""
+        self._head = MessageHead(server_url=url)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=POSTS_MAX, resolver=Resolver(self._rules), use_dns_cache=False
+            ),
+            timeout=aiohttp.ClientTimeout(total=POST_S, sock_connect=CONNECT_S),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+
+    async def stop(self, grace_s: float) -> None:
+        """Begin no more posts, and give those in hand so long to end."""
+        session, self._session = self._session, None
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace_s)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if session is not None:
+            await session.close()
+
+    def rung(self, bell: Bell | None) -> None:  # noqa: ARG002
+        """Note that there may be something to post."""
+        self._dirty = True
+
+    def writing(self) -> bool:
+        """Whether there is something that the next turn must write."""
+        return bool(self._taken or self._again)
+
     def waiting(self, now: int) -> bool:
-        return False
+        """Whether the next turn has something to do here, whatever it is asked."""
+        return self._dirty or self.writing() or self.due <= now
 
-    def hand_out(self, tx: Transaction) -> None: ...
-    def commit(self, offered: set[str]) -> tuple[int, int]:
-        return 0, 0
+    # One turn
 
-    def rung(self, bell: Bell | None) -> None: ...
+    def hand_out(self, tx: Transaction) -> None:
+        """Take from the file what can be posted now. Nothing is posted until `commit`."""
+        self._ran = True
+        self._found = []
+        for post in self._taken:
+            if post.task is None:
+                tx.drop_unblock(post.address, post.promise)
+        for post, delay_s in self._again:
+            due = tx.now + int(delay_s * 1_000)
+            if post.task is None:
+                tx.keep_unblock(post.address, post.promise, due)
+            else:
+                tx.offer_at(*post.task, post.address, due)
+        self._next = self._cursor, False, self.due
+        offered = any(is_pushed(address) for address in tx.offered)
+        if self._session is not None and (self._dirty or offered or self.due <= tx.now):
+            self._look(tx)
+
+    def commit(self, turn: Turn) -> tuple[int, int]:
+        """Post what the turn took, now that it is on disk. Return how many offers and how many words."""
+        if not self._ran:
+            self._put_off(turn)
+            return 0, 0
+        self._ran = False
+        self._taken, self._again = [], []
+        self._cursor, self._dirty, self.due = self._next
+        for post in self._found:
+            self._endpoints.setdefault(post.address, Endpoint()).posting += 1
+            self._posting.add(key_of(post))
+            task = asyncio.get_running_loop().create_task(self._post(post))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        if self._dirty:
+            self._turns().soon()
+        offers = sum(1 for post in self._found if post.task is not None)
+        words = len(self._found) - offers
+        self._found = []
+        return offers, words
+
+    def _put_off(self, turn: Turn) -> None:
+        """Look in a later turn for what this one offered, because it handed out nothing."""
+        if self.due <= turn.now:
+            self._dirty = True
+            self.due = FAR
+        if any(is_pushed(address) for address in turn.offered):
+            self._dirty = True
+            self._turns().soon()
+
+    def _look(self, tx: Transaction) -> None:
+        """Go round the addresses that something waits for, from where the last look ended."""
+        moment = asyncio.get_running_loop().time()
+        free = POSTS_MAX - len(self._tasks)
+        cursor, more = "", self._cursor != ""
+        for n, address in enumerate(tx.push_addresses(self._cursor)):
+            if n == ADDRESSES_LIMIT or free <= 0:
+                more = n > 0 and free > 0
+                break
+            cursor = address
+            endpoint = self._endpoints.get(address) or Endpoint()
+            if moment < endpoint.until:
+                continue
+            at_once = 1 if endpoint.failures else POSTS_PER_ADDRESS
+            free -= self._take(tx, address, min(free, at_once - endpoint.posting))
+        else:
+            cursor = ""
+        self._next = cursor, more, tx.next_push() or FAR
+
+    def _take(self, tx: Transaction, address: str, room: int) -> int:
+        """Take messages for one address, and return how many."""
+        if room <= 0:
+            return 0
+        taken = self._take_offers(tx, address, room)
+        taken += self._take_words(tx, address, room - taken)
+        return taken
+
+    def _take_offers(self, tx: Transaction, address: str, room: int) -> int:
+        taken: list[Post] = []
+        seen: list[Task] = []
+        for task, promise in tx.offers(address, ""):
+            if len(taken) >= room or len(seen) >= LOOK_LIMIT:
+                break
+            if not machine.is_due(promise, tx.now):
+                seen.append(task)
+                body = execute_message(task, promise, self._head)
+                taken += self._unless_posting(Post(address, body, task=(promise.id, task.version)))
+        for task in seen:
+            machine.process_offer(tx, task, tx.now + LEASE_MS - machine.OFFER_RETRY_MS)
+        self._found += taken
+        return len(taken)
+
+    def _take_words(self, tx: Transaction, address: str, room: int) -> int:
+        taken: list[Post] = []
+        seen: list[int] = []
+        for promise in tx.unblocks(address):
+            if len(taken) >= room or len(seen) >= LOOK_LIMIT:
+                break
+            seen.append(promise.seq)
+            taken += self._unless_posting(Post(address, unblock_message(promise), promise=promise.seq))
+        for seq in seen:
+            tx.keep_unblock(address, seq, tx.now + LEASE_MS)
+        self._found += taken
+        return len(taken)
+
+    def _unless_posting(self, post: Post) -> list[Post]:
+        return [] if key_of(post) in self._posting else [post]
+
+    # Between the turns
+
+    async def _post(self, post: Post) -> None:
+        """Post one message, and note what came of it."""
+        endpoint = self._endpoints[post.address]
+        again_s: float | None = 0.0
+        try:
+            failure = self._rules.refuses(post.address) or await self._send(post)
+            again_s = self._judge(post, endpoint, failure)
+        finally:
+            endpoint.posting -= 1
+            self._posting.discard(key_of(post))
+            if not endpoint.posting and not endpoint.failures:
+                self._endpoints.pop(post.address, None)
+            if again_s is None:
+                self._taken.append(post)
+            else:
+                self._again.append((post, again_s))
+            self._dirty = True
+            self._turns().soon()
+
+    async def _send(self, post: Post) -> str | None:
+        """Return why a post was not taken, or None."""
+        if self._session is None:
+            return "the server is stopping"
+        headers = {"Content-Type": "application/json"}
+        url = yarl.URL(post.address)
+        try:
+            async with self._session.post(
+                url, data=post.body, headers=headers, allow_redirects=False
+            ) as answer:
+                return None if answer.ok and answer.status < 300 else f"it answered {answer.status}"  # noqa: PLR2004
+        except TimeoutError:
+            return "it did not answer in time"
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            return str(error) or type(error).__name__
+
+    def _judge(self, post: Post, endpoint: Endpoint, failure: str | None) -> float | None:
+        """Note whether a post was taken. Return in how many seconds to post it again, None if it was."""
+        self._count(failure is None)
+        if failure is None:
+            endpoint.failures = 0
+            endpoint.until = 0.0
+            return None
+        if not endpoint.failures:
+            logger.warning("%s: %s; it is tried again", post.address, failure)
+        endpoint.failures += 1
+        backoff_s = min(BACKOFF_MIN_S * 2.0 ** min(endpoint.failures - 1, 20), BACKOFF_MAX_S)
+        backoff_s *= random.uniform(0.5, 1.0)  # noqa: S311 - so that not all come back at once
+        endpoint.until = max(endpoint.until, asyncio.get_running_loop().time() + backoff_s)
+        if len(self._endpoints) > FAILING_MAX:
+            self._forget()
+        return backoff_s + SLACK_S
+
+    def _forget(self) -> None:
+        """Forget the failures of addresses that nothing is being posted to."""
+        self._endpoints = {address: one for address, one in self._endpoints.items() if one.posting}
+
+
+def is_pushed(address: str) -> bool:
+    """Whether messages for an address are posted."""
+    return address.startswith("http")
+
+
+def key_of(post: Post) -> tuple[str, object]:
+    """Return what tells a message from others."""
+    return post.address, post.promise if post.task is None else post.task
+
+
+def origins(urls: Sequence[str]) -> frozenset[str]:
+    """Return the origins that URLs name. Raises ValueError for what is none."""
+    found = set()
+    for url in urls:
+        parsed = yarl.URL(url)
+        if parsed.scheme not in ("http", "https"):
+            raise ValueError(url)
+        found.add(str(parsed.origin()))
+    return frozenset(found)

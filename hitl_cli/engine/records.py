@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 PROTOCOL_VERSION = "2026-04-01"
 
@@ -368,10 +368,12 @@ class Answer(Struct, frozen=True):
     data: Any = NoData()
 
 
-class MessageHead(Struct, frozen=True):
+class MessageHead(Struct, frozen=True, rename="camel"):
     """What travels beside a message."""
 
     version: str = PROTOCOL_VERSION
+    server_url: str | UnsetType = UNSET
+    """Where its receiver reaches the server, which one that is posted to may not know."""
 
 
 class ExecuteData(Struct, frozen=True):
@@ -428,6 +430,13 @@ class Promise(Struct, frozen=True):
             created_at=self.created_at,
             settled_at=self.settled_at,
         )
+
+
+class Standing(Struct, frozen=True):
+    """How a task's promise stands: as much of it as most requests ask about."""
+
+    state: PromiseState
+    timeout_at: int
 
 
 class Task(Struct, frozen=True):

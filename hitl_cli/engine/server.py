@@ -19,6 +19,7 @@ from hitl_cli.engine.records import (
     Answer,
     ExecuteData,
     ExecuteMessage,
+    MessageHead,
     PromiseData,
     Request,
     RequestHead,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from hitl_cli.engine.records import Promise, Task
+    from hitl_cli.engine.records import HeldData, Promise, Task
     from hitl_cli.engine.store import Transaction
     from hitl_cli.engine.trace import Trace
 
@@ -87,6 +88,8 @@ DEBUG = frozenset({"debug.start", "debug.stop", "debug.reset", "debug.tick", "de
 UNDECODABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
 """What a decoder makes of bytes that are no request, whoever sent them."""
 
+MESSAGE_HEAD = MessageHead()
+
 _request = msgspec.json.Decoder(Request)
 _data = {kind: msgspec.json.Decoder(struct) for kind, (struct, _) in RULES.items()}
 _encode = msgspec.json.Encoder().encode
@@ -97,11 +100,21 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+class Lease(Struct, frozen=True):
+    """The terms at which somebody takes tasks. `ttl` is in ms."""
+
+    pid: str
+    ttl: int
+
+
 class Subscriber(Protocol):
     """Who takes messages for some addresses."""
 
     name: str
     """Tells it from the others of this server."""
+
+    lease: Lease | None
+    """At which terms it is given tasks to hold at once; None if it is offered them, and acquires them."""
 
     def addresses(self) -> Sequence[str]:
         """Return the addresses it takes messages for."""
@@ -118,12 +131,16 @@ class Delivery(Struct, frozen=True):
 
     subscriber: Subscriber
     text: str
+    held: HeldData | None = None
+    """The task that the message offers, if the subscriber holds it already."""
 
 
 class Turn(Struct, frozen=True):
     """What came of one turn, committed."""
 
-    answers: list[bytes]
+    requests: Sequence[Decoded]
+    decided: list[Answer]
+    """The answer to each request."""
     deliveries: list[Delivery]
     offered: set[str]
     """Addresses that have something new to fetch."""
@@ -136,6 +153,11 @@ class Turn(Struct, frozen=True):
     sooner: bool
     """Whether the next deadline or lease ends sooner than before the turn."""
 
+    @property
+    def answers(self) -> list[bytes]:
+        """The answers as the wire has them."""
+        return [reply(request, answer) for request, answer in zip(self.requests, self.decided, strict=True)]
+
 
 class Decoded(Struct, frozen=True):
     """A request that is ready to be decided, or one whose answer is known already."""
@@ -143,12 +165,13 @@ class Decoded(Struct, frozen=True):
     kind: str
     corr_id: str
     data: Any
-    refusal: Answer | None = None
-    answered: bytes | None = None
-    asked: msgspec.Raw = msgspec.Raw(b"{}")
-    """The data as it came."""
+    known: Answer | None = None
+    asked: msgspec.Raw | None = None
+    """The data as it came; None if it came from this process, and not as JSON."""
     debug_time: int | None = None
     """The instant to answer at, where debugging is allowed."""
+    tried: bool = False
+    """Whether its answer is known because it was decided in a transaction of its own."""
 
 
 class Server:
@@ -159,6 +182,7 @@ class Server:
         self.store = Store(path)
         self._clock = clock
         self._trace = trace
+        self._left = False
 
     def close(self) -> None:
         """Close the file."""
@@ -176,22 +200,17 @@ class Server:
         the file that is at the path now.
         """
         decoded = [raw if isinstance(raw, Decoded) else decode(raw) for raw in requests]
+        if self._left:
+            # A file that is not there is not created: it may be on a disk that is away at the moment.
+            self.store = Store(self.store.path, create=False)
+            self._left = False
         try:
             return self._decide(decoded, list(subscribers), extra)
-        except FileMoved:
-            self._open_again()
+        except FileMoved as moved:
+            if moved.another:
+                self._left = True
+                self.store.leave()
             raise
-
-    def _open_again(self) -> None:
-        """Open what is at the path now, if anything is. Raises FileUnusable.
-
-        The file is not created: it may be on a disk that is not there at the moment.
-        """
-        if not self.store.path.exists():
-            return
-        store = Store(self.store.path, create=False)
-        self.store.close()
-        self.store = store
 
     def _decide(
         self, requests: Sequence[Decoded], subscribers: Sequence[Subscriber], extra: Extra | None
@@ -218,14 +237,15 @@ class Server:
         for request in requests:
             try:
                 turns.append(self._turn([request], (), write=True))
-                tried.append(msgspec.structs.replace(request, answered=turns[-1].answers[0]))
+                [known] = turns[-1].decided
+                tried.append(msgspec.structs.replace(request, known=known, tried=True))
             except EngineError:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, it is this request's alone
-                refusal = machine.refuse(500, f"the server failed: {type(error).__name__}")
-                tried.append(msgspec.structs.replace(request, refusal=refusal))
+                known = machine.refuse(500, f"the server failed: {type(error).__name__}")
+                tried.append(msgspec.structs.replace(request, known=known))
         last = self._turn(tried, subscribers, extra, write=True)
-        return msgspec.structs.replace(merged([*turns, last]), answers=last.answers)
+        return msgspec.structs.replace(merged([*turns, last]), requests=last.requests, decided=last.decided)
 
     def _turn(
         self,
@@ -243,23 +263,25 @@ class Server:
             due_before = tx.next_due()
             if fire and due_before <= tx.now:
                 fire_due(tx)
-            answers = [answer(tx, request) for request in requests]
-            deliveries = [delivery for one in subscribers for delivery in hand_out(tx, one)]
+            decided = [decide(tx, request) for request in requests]
+            deliveries: list[Delivery] = []
+            later = FAR
+            for one in subscribers:
+                later = min(later, hand_out(tx, one, deliveries))
             if extra is not None:
                 extra(tx)
             due = tx.next_due()
-            offers = [
-                at for one in subscribers for address in one.addresses() if (at := tx.next_offer(address))
-            ]
             if self._trace is not None:
-                self._trace.append(tx, observed(requests, answers, tx.now))
+                seen = observed(requests, decided, tx.now) + observed(*acquired(deliveries), tx.now)
+                self._trace.append(tx, seen)
         return Turn(
-            answers=answers,
+            requests=requests,
+            decided=decided,
             deliveries=deliveries,
             offered=tx.offered,
             settled=tx.settled,
             now=tx.now,
-            due=min(due, *offers) if offers else due,
+            due=min(due, later),
             sooner=due < due_before,
         )
 
@@ -267,7 +289,8 @@ class Server:
 def merged(turns: Sequence[Turn]) -> Turn:
     """Return turns that followed each other as one. There must be one at least."""
     return Turn(
-        answers=[answer for turn in turns for answer in turn.answers],
+        requests=[request for turn in turns for request in turn.requests],
+        decided=[answer for turn in turns for answer in turn.decided],
         deliveries=[delivery for turn in turns for delivery in turn.deliveries],
         offered=set().union(*(turn.offered for turn in turns)),
         settled=any(turn.settled for turn in turns),
@@ -277,13 +300,18 @@ def merged(turns: Sequence[Turn]) -> Turn:
     )
 
 
-def observed(requests: Sequence[Decoded], answers: Sequence[bytes], now: int) -> list[Observation]:
+def observed(requests: Sequence[Decoded], decided: Sequence[Answer], now: int) -> list[Observation]:
     """Return what a trace records of a turn: requests of known kinds, each in the turn that decided it."""
     return [
-        Observation(request.kind, now, request.asked, msgspec.Raw(answered))
-        for request, answered in zip(requests, answers, strict=True)
-        if request.kind in RULES and request.answered is None
+        Observation(request.kind, now, asked(request), msgspec.Raw(reply(request, answer)))
+        for request, answer in zip(requests, decided, strict=True)
+        if request.kind in RULES and not request.tried
     ]
+
+
+def asked(request: Decoded) -> msgspec.Raw:
+    """Return a request's data as JSON."""
+    return msgspec.Raw(_encode(request.data)) if request.asked is None else request.asked
 
 
 def decode(raw: str | bytes) -> Decoded:
@@ -294,30 +322,27 @@ def decode(raw: str | bytes) -> Decoded:
         return Decoded("error", "", None, machine.refuse(400, f"the request is malformed: {error}"))
     kind, head = request.kind, request.head
     decoder = _data.get(kind)
-    data, refusal = None, None
+    data, known = None, None
     if decoder is not None:
         try:
             data = decoder.decode(request.data)
         except UNDECODABLE as error:
-            refusal = machine.refuse(400, f"{kind} is malformed: {error}")
+            known = machine.refuse(400, f"{kind} is malformed: {error}")
     elif kind in DEBUG:
-        refusal = machine.refuse(403, "debugging is not allowed here: it takes a server started with --debug")
+        known = machine.refuse(403, "debugging is not allowed here: it takes a server started with --debug")
     else:
-        refusal = machine.refuse(400, f"there is no request of the kind {kind!r}")
-    return Decoded(kind, head.corr_id, data, refusal, asked=request.data, debug_time=head.debug_time)
+        known = machine.refuse(400, f"there is no request of the kind {kind!r}")
+    return Decoded(kind, head.corr_id, data, known, request.data, head.debug_time)
 
 
-def answer(tx: Transaction, request: Decoded) -> bytes:
-    """Decide one request and return its answer's bytes."""
-    if request.answered is not None:
-        return request.answered
-    return reply(request, request.refusal or RULES[request.kind][1](tx, request.data, tx.now))
+def decide(tx: Transaction, request: Decoded) -> Answer:
+    """Decide one request."""
+    return request.known or RULES[request.kind][1](tx, request.data, tx.now)
 
 
-def reply(request: Decoded, decided: Answer) -> bytes:
-    """Return an answer's bytes."""
-    head = ResponseHead(request.corr_id, decided.status)
-    return _encode(Response(request.kind, head, decided.data))
+def reply(request: Decoded, answer: Answer) -> bytes:
+    """Return an answer as the wire has it."""
+    return _encode(Response(request.kind, ResponseHead(request.corr_id, answer.status), answer.data))
 
 
 def fire_due(tx: Transaction) -> None:
@@ -330,34 +355,68 @@ def fire_due(tx: Transaction) -> None:
         machine.process_lease_timeout(tx, task, promise, tx.now)
 
 
-def hand_out(tx: Transaction, subscriber: Subscriber) -> Iterable[Delivery]:
-    """Take the messages that a subscriber has room for."""
+def hand_out(tx: Transaction, subscriber: Subscriber, deliveries: list[Delivery]) -> int:
+    """Take the messages that a subscriber has room for; return when there may be more, if not before."""
     room = subscriber.room()
+    later = FAR
     for address in subscriber.addresses():
-        taken, refused = [], []
-        if room > 0:
-            for task, promise in tx.offers(address, subscriber.name):
-                if machine.is_due(promise, tx.now):
-                    continue
-                if not subscriber.wants(promise):
-                    refused.append(task)
-                    continue
-                taken.append((task, promise))
-                if len(taken) == room:
-                    break
-        for task in refused:
-            tx.refuse(task, subscriber.name)
-        room -= len(taken)
-        for task, promise in taken:
-            machine.process_offer(tx, task, tx.now)
-            yield Delivery(subscriber, execute_message(task, promise).decode())
-        for promise in tx.take_unblocks(address, UNBLOCK_LIMIT):
-            yield Delivery(subscriber, unblock_message(promise).decode())
+        offer_at, word_at = tx.waiting_at(address)
+        if offer_at is not None and offer_at <= tx.now:
+            if room > 0:
+                taken = take_offers(tx, address, subscriber, room)
+                room -= len(taken)
+                deliveries += taken
+            offer_at = tx.next_offer(address)
+        later = min(later, FAR if offer_at is None else offer_at)
+        if word_at is not None and word_at <= tx.now:
+            words = tx.take_unblocks(address, UNBLOCK_LIMIT)
+            deliveries += [Delivery(subscriber, unblock_message(promise).decode()) for promise in words]
+    return later
 
 
-def execute_message(task: Task, promise: Promise) -> bytes:
+def take_offers(tx: Transaction, address: str, subscriber: Subscriber, room: int) -> list[Delivery]:
+    """Take up to `room` tasks that are on offer, and note those that the subscriber leaves to others."""
+    taken, refused = [], []
+    for task, promise in tx.offers(address, subscriber.name):
+        if machine.is_due(promise, tx.now):
+            continue
+        if not subscriber.wants(promise):
+            refused.append(task)
+            continue
+        taken.append((task, promise))
+        if len(taken) == room:
+            break
+    for task in refused:
+        tx.refuse(task, subscriber.name)
+    return [offer(tx, subscriber, task, promise) for task, promise in taken]
+
+
+def offer(tx: Transaction, subscriber: Subscriber, task: Task, promise: Promise) -> Delivery:
+    """Offer a task to a subscriber, or give it to hold where it has said at which terms."""
+    message = execute_message(task, promise).decode()
+    if subscriber.lease is None:
+        machine.process_offer(tx, task, tx.now)
+        return Delivery(subscriber, message)
+    terms = subscriber.lease
+    return Delivery(subscriber, message, machine.take(tx, task, promise, terms.pid, terms.ttl, tx.now))
+
+
+def acquired(deliveries: Sequence[Delivery]) -> tuple[list[Decoded], list[Answer]]:
+    """Return the requests, with their answers, that would have led to the tasks that were given to hold."""
+    held = [(one.held, one.subscriber.lease) for one in deliveries]
+    requests, answers = [], []
+    for data, terms in held:
+        if data is not None and terms is not None:
+            task = data.task
+            asked = records.TaskAcquire(id=task.id, version=task.version - 1, pid=terms.pid, ttl=terms.ttl)
+            requests.append(Decoded("task.acquire", "", asked))
+            answers.append(Answer(200, data))
+    return requests, answers
+
+
+def execute_message(task: Task, promise: Promise, head: MessageHead = MESSAGE_HEAD) -> bytes:
     """Return the message that offers a task."""
-    return _encode(ExecuteMessage(ExecuteData(TaskRef(id=promise.id, version=task.version))))
+    return _encode(ExecuteMessage(ExecuteData(TaskRef(id=promise.id, version=task.version)), head))
 
 
 def unblock_message(promise: Promise) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sqlite3
 import stat
 import sys
@@ -19,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from hitl_cli.engine import disk, search
-from hitl_cli.engine.errors import FileUnusable, StorageFailed
+from hitl_cli.engine.errors import FileUnusable, FormatChanged, StorageFailed
 from hitl_cli.engine.instants import Instant, following
 from hitl_cli.engine.log import Log
-from hitl_cli.engine.records import Promise, Schedule, Task
+from hitl_cli.engine.records import Promise, Schedule, Standing, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -37,8 +38,12 @@ LOCK_WAIT_S = 20.0
 that is suspended or very busy."""
 
 LOCK_LOOK_S = 0.001
-"""How long to leave a lock alone before trying again. SQLite's own waiting backs off to 100 ms, and
-whoever has backed off that far gets no turn while others do."""
+"""How long to leave a lock alone before trying again, at first."""
+
+LOCK_LOOK_GROWTH = 1.3
+LOCK_LOOK_MAX_S = 0.05
+"""The same, at last: dozens that look more often leave no time to the one that has the lock. SQLite's
+own waiting backs off to 100 ms, and whoever has backed off that far gets no turn while others do."""
 
 PRIMARY_CODE = 0xFF
 """The part of SQLite's extended result codes that names the kind of error."""
@@ -61,18 +66,23 @@ SETTLE_PROMISE = "UPDATE promises SET state = ?, value = ?, settled_at = ? WHERE
 CREATED_BY = f"SELECT {PROMISE} FROM promises p WHERE owner = ? ORDER BY seq"
 
 TASK_BY_ID = f"SELECT {TASK}, {PROMISE} FROM promises p JOIN tasks t ON t.seq = p.seq WHERE p.id = ?"
-TASK_BY_SEQ = f"SELECT {TASK}, {PROMISE} FROM promises p JOIN tasks t ON t.seq = p.seq WHERE p.seq = ?"
+STANDING = f"SELECT {TASK}, p.state, p.timeout_at FROM promises p JOIN tasks t ON t.seq = p.seq"
+STANDING_BY_ID = f"{STANDING} WHERE p.id = ?"
+STANDING_BY_SEQ = f"{STANDING} WHERE p.seq = ?"
 INSERT_TASK = "INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 UPDATE_TASK = (
     "UPDATE tasks SET state = ?, version = ?, address = ?, pid = ?, ttl = ?, due = ?, resumes = ?"
     " WHERE seq = ?"
 )
+PUT_OFF_TASK = "UPDATE tasks SET due = ? WHERE seq = ?"
+COUNT_RESUME = "UPDATE tasks SET resumes = resumes + 1 WHERE seq = ?"
 FULFILL_TASK = (
     "UPDATE tasks SET state = 'fulfilled', pid = NULL, ttl = NULL, due = NULL, resumes = 0 WHERE seq = ?"
 )
 
 ADD_CALLBACK = "INSERT OR IGNORE INTO callbacks VALUES (?, ?)"
 TAKE_CALLBACKS = "DELETE FROM callbacks WHERE awaited = ? RETURNING awaiter"
+LISTENED = "SELECT EXISTS (SELECT 1 FROM listeners)"
 ADD_LISTENER = "INSERT OR IGNORE INTO listeners VALUES (?, ?)"
 TAKE_LISTENERS = "DELETE FROM listeners WHERE promise = ? RETURNING address"
 ADD_UNBLOCK = "INSERT OR IGNORE INTO unblocks (address, promise) VALUES (?, ?)"
@@ -117,17 +127,25 @@ OFFER_AT = (
     "UPDATE tasks SET due = ? WHERE state = 'pending' AND version = ?"
     " AND seq = (SELECT seq FROM promises WHERE id = ?)"
 )
+WAITING_COUNTS = (
+    "SELECT (SELECT count(*) FROM promises WHERE state = 'pending' AND open = 1),"
+    " (SELECT count(*) FROM tasks WHERE state = 'pending')"
+)
 PUSH = "address >= 'http' AND address < 'httq'"
 """What an http(s):// address is, and no poll:// one."""
 
 PUSH_ADDRESSES = (
     "SELECT min(address) FROM (SELECT min(address) AS address FROM tasks"
-    f" WHERE state = 'pending' AND {PUSH} AND address > ?1"
-    f" UNION ALL SELECT min(address) FROM unblocks WHERE {PUSH} AND address > ?1)"
+    f" WHERE state = 'pending' AND {PUSH} AND address > :after"
+    f" UNION ALL SELECT min(address) FROM unblocks WHERE {PUSH} AND address > :after)"
 )
 NEXT_PUSH = (
-    f"SELECT min(due) FROM (SELECT min(due) AS due FROM tasks WHERE state = 'pending' AND {PUSH} AND due > ?1"
-    f" UNION ALL SELECT min(due) FROM unblocks WHERE {PUSH} AND due > ?1)"
+    f"SELECT min(due) FROM (SELECT min(due) AS due FROM tasks WHERE state = 'pending' AND {PUSH}"
+    f" AND due > :after UNION ALL SELECT min(due) FROM unblocks WHERE {PUSH} AND due > :after)"
+)
+WAITING_AT = (
+    "SELECT (SELECT min(due) FROM tasks WHERE state = 'pending' AND address = ?),"
+    " (SELECT min(due) FROM unblocks WHERE address = ?)"
 )
 NEXT_OFFER = "SELECT min(due) FROM tasks WHERE state = 'pending' AND address = ? AND due > ?"
 NEXT_DUE = (
@@ -154,7 +172,7 @@ class Store:
         with unusable(path):
             if create:
                 create_private(path)
-            path.stat()  # SQLite would create it, readable to others
+            path.stat()  # SQLite would create it, and readable to others
             self._db = sqlite3.connect(
                 path,
                 timeout=LOCK_WAIT_S,
@@ -177,16 +195,18 @@ class Store:
         refuse_foreign(self._db, self.path)
         self._db.execute("COMMIT")
         self._db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, False)
+        # For a file that is being created; with it, `prune` can give space back while others work.
+        self._db.execute("PRAGMA auto_vacuum = INCREMENTAL")
         self._db.execute("PRAGMA synchronous = FULL")
-        self._db.execute("PRAGMA fullfsync = ON")  # on macOS, only this reaches the disk
-        mode = waiting(
-            lambda: self._db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-        )  # SQLite never waits
+        self._db.execute("PRAGMA fullfsync = ON")  # on macOS, nothing less reaches the disk
+        # SQLite does not wait for this.
+        mode = waiting(lambda: self._db.execute("PRAGMA journal_mode = WAL").fetchone()[0])
         if mode != "wal":
-            raise FileUnusable(f"{self.path} cannot be shared by processes there. Use a local disk.")
+            raise FileUnusable(f"{self.path} is where processes cannot share a file. Use a local disk.")
         self._db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         self._log = Log(self._db, str(self.path))
         migrate(self._db, self.path)
+        self._format = len(migrations())
         self._place = disk.Place(self.path)
         # Another process may have died before it had synced what this one can read.
         disk.sync_log(self.path)
@@ -200,13 +220,27 @@ class Store:
         """Close the connection."""
         self._db.close()
 
+    def leave(self) -> None:
+        """Close a file that is not at its path any more, after saving what its log has, if that is gone."""
+        with contextlib.suppress(sqlite3.Error):
+            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        self._db.close()
+
     def data_version(self) -> int:
         """Return a number that changes when another connection commits. Raises StorageFailed."""
+        self._place.log_bytes()
         try:
-            self._place.log_bytes()
             return int(self._db.execute("PRAGMA data_version").fetchone()[0])
         except sqlite3.Error as error:
             raise StorageFailed(explain(error, self.path)) from error
+
+    def waiting_counts(self) -> tuple[int, int]:
+        """Return how many promises wait for the outside, and tasks on offer. Raises StorageFailed."""
+        try:
+            promises, tasks = self._db.execute(WAITING_COUNTS).fetchone()
+        except sqlite3.Error as error:
+            raise StorageFailed(explain(error, self.path)) from error
+        return int(promises), int(tasks)
 
     @contextmanager
     def transaction(
@@ -241,10 +275,52 @@ class Store:
         """Begin a transaction and read the clock, which is when a reader first meets a lock."""
         self._db.execute("BEGIN IMMEDIATE" if write else "BEGIN")
         try:
+            self._check_format()
             return Transaction(self._db, clock, write=write, exact=exact)
         except sqlite3.Error:
             self._db.execute("ROLLBACK")
             raise
+
+    def _check_format(self) -> None:
+        """Raise FormatChanged if a newer hitl upgraded the file while this process had it open.
+
+        Its rows may mean by now what this version knows nothing of. In a transaction the answer holds
+        until its end, and it costs 2 microseconds.
+        """
+        found = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if found != self._format:
+            raise FormatChanged(
+                f"{self.path} was upgraded by a newer hitl (from format {self._format} to {found}) while this"
+                " process had it open. Nothing was changed: start it again with the new version."
+            )
+
+    def space(self) -> tuple[int, int]:
+        """Return the file's size in bytes, log included, and how many of them hold nothing."""
+        try:
+            size, pages, free = (
+                int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
+                for name in ("page_size", "page_count", "freelist_count")
+            )
+        except sqlite3.Error as error:
+            raise StorageFailed(explain(error, self.path)) from error
+        return size * pages, size * free
+
+    def give_back(self, pages: int) -> None:
+        """Cut up to so many free pages off the file, in a transaction of its own. Raises StorageFailed.
+
+        Files that were created by an early version cannot do this, and stay as large as they were.
+        """
+        try:
+            waiting(lambda: self._db.execute(f"PRAGMA incremental_vacuum({int(pages)})").fetchall())
+        except sqlite3.Error as error:
+            raise StorageFailed(explain(error, self.path)) from error
+
+    def checkpoint(self) -> None:
+        """Copy the log into the file, so that it shrinks now; not while others read an older state."""
+        try:
+            self._db.execute("PRAGMA wal_checkpoint(FULL)").fetchall()
+        except sqlite3.Error as error:
+            raise StorageFailed(explain(error, self.path)) from error
 
 
 class Transaction:
@@ -258,6 +334,8 @@ class Transaction:
         self._last = Instant(*db.execute("SELECT now, slow_from, slow_wall FROM clock").fetchone())
         self._instant = Instant(clock()) if exact else following(self._last, clock())
         self.now = self._instant.now
+        self._listened: bool | None = None
+        """Whether anybody listens for anything, once that was looked up: mostly nobody does."""
         self.offered: set[str] = set()
         """Addresses that have something new to fetch."""
         self.settled = False
@@ -271,10 +349,8 @@ class Transaction:
 
     def remember_now(self) -> None:
         """Record the instant, so that no process ever answers at an earlier one."""
-        if self._exact:
-            return
         fell_behind = self._write and self._instant.slow_wall not in (None, self._last.slow_wall)
-        if (self._written or fell_behind) and self._instant != self._last:
+        if (self._written or fell_behind) and self._instant != self._last and not self._exact:
             self._db.execute(
                 "UPDATE clock SET now = ?, slow_from = ?, slow_wall = ?",
                 msgspec.structs.astuple(self._instant),
@@ -344,10 +420,15 @@ class Transaction:
         row = self._db.execute(TASK_BY_ID, (id,)).fetchone()
         return None if row is None else pair(row)
 
-    def task_by_seq(self, seq: int) -> tuple[Task, Promise] | None:
-        """Return the task of the promise with this seq, and the promise."""
-        row = self._db.execute(TASK_BY_SEQ, (seq,)).fetchone()
-        return None if row is None else pair(row)
+    def standing(self, id: str) -> tuple[Task, Standing] | None:
+        """Return the task with this id, and how its promise stands."""
+        row = self._db.execute(STANDING_BY_ID, (id,)).fetchone()
+        return None if row is None else (Task(*row[:TASK_COLUMNS]), Standing(*row[TASK_COLUMNS:]))
+
+    def standing_by_seq(self, seq: int) -> tuple[Task, Standing] | None:
+        """Return the task of the promise with this seq, and how the promise stands."""
+        row = self._db.execute(STANDING_BY_SEQ, (seq,)).fetchone()
+        return None if row is None else (Task(*row[:TASK_COLUMNS]), Standing(*row[TASK_COLUMNS:]))
 
     def insert_task(self, task: Task) -> None:
         """Insert the task of a promise that was just inserted."""
@@ -361,6 +442,14 @@ class Transaction:
         self._change(UPDATE_TASK, (*columns, seq))
         if task.state == "pending" and task.due is not None and task.due <= self.now:
             self.offered.add(task.address)
+
+    def put_off_task(self, seq: int, due: int) -> None:
+        """Move the instant at which a task is offered next, or its lease lapses."""
+        self._change(PUT_OFF_TASK, (due, seq))
+
+    def count_resume(self, seq: int) -> None:
+        """Count one more awaited promise that has settled."""
+        self._change(COUNT_RESUME, (seq,))
 
     def fulfill_task(self, seq: int) -> None:
         """End the task of the promise with this seq, if it has one."""
@@ -404,9 +493,14 @@ class Transaction:
     def add_listener(self, promise: int, address: str) -> None:
         """Record that an address wants to hear of a promise."""
         self._change(ADD_LISTENER, (promise, address))
+        self._listened = True
 
     def notify_listeners(self, promise: int) -> None:
         """Leave a message for every address that wants to hear of the promise, and forget them."""
+        if self._listened is None:
+            self._listened = bool(self._db.execute(LISTENED).fetchone()[0])
+        if not self._listened:
+            return
         for (address,) in self._change(TAKE_LISTENERS, (promise,)).fetchall():
             self._change(ADD_UNBLOCK, (address, promise))
             self.offered.add(address)
@@ -431,6 +525,11 @@ class Transaction:
         return int(self._db.execute(NEXT_DUE).fetchone()[0])
 
     # Messages
+
+    def waiting_at(self, address: str) -> tuple[int | None, int | None]:
+        """Return since or from when a task, and word of a promise, wait for the address."""
+        offer_at, word_at = self._db.execute(WAITING_AT, (address, address)).fetchone()
+        return offer_at, word_at
 
     def offers(self, address: str, taker: str) -> Iterator[tuple[Task, Promise]]:
         """Yield the tasks on offer to the address, the longest waiting first, without those refused."""
@@ -483,13 +582,13 @@ class Transaction:
 
     def push_addresses(self, after: str) -> Iterator[str]:
         """Yield the http(s):// addresses that messages wait for, in order, from the one after `after` on."""
-        while (found := self._db.execute(PUSH_ADDRESSES, (after,)).fetchone()[0]) is not None:
+        while (found := self._db.execute(PUSH_ADDRESSES, {"after": after}).fetchone()[0]) is not None:
             yield found
             after = found
 
     def next_push(self) -> int | None:
         """Return the next instant at which a message for any http(s):// address is to be sent."""
-        due: int | None = self._db.execute(NEXT_PUSH, (self.now,)).fetchone()[0]
+        due: int | None = self._db.execute(NEXT_PUSH, {"after": self.now}).fetchone()[0]
         return due
 
     # Traces, and debugging
@@ -511,13 +610,13 @@ class Transaction:
         """Return all tasks."""
         return [Task(*row) for row in self._db.execute(f"SELECT {TASK} FROM tasks t")]
 
-    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+    def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """Return what a query gives."""
-        return self._db.execute(sql).fetchall()
+        return self._db.execute(sql, values).fetchall()
 
-    def change(self, sql: str) -> None:
+    def change(self, sql: str, *values: Any) -> None:
         """Carry out a statement that writes."""
-        self._change(sql, ())
+        self._change(sql, values)
 
 
 def pair(row: tuple[Any, ...]) -> tuple[Task, Promise]:
@@ -547,16 +646,41 @@ def refuse_foreign(db: sqlite3.Connection, path: Path) -> None:
         raise FileUnusable(f"{path} was written by a newer hitl (format {version}). Upgrade hitl to use it.")
 
 
+@contextmanager
+def opened_as_it_is(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a file that is there, and only to look: nothing is created, upgraded or changed.
+
+    Raises FileUnusable: no such file, no permission, another program's database, or a newer version's.
+    """
+    with unusable(path):
+        if not path.is_file():
+            raise FileUnusable(f"there is no file {path}.")
+        db = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=LOCK_WAIT_S, isolation_level=None
+        )
+        try:
+            log = path.with_name(path.name + "-wal")
+            db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, log.exists())
+            refuse_foreign(db, path)
+            db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, False)
+            db.execute("PRAGMA query_only = ON")
+            yield db
+        finally:
+            db.close()
+
+
 def waiting[T](action: Callable[[], T]) -> T:
     """Do what another process may hold up for a moment, as soon as it no longer does."""
     end = time.monotonic() + LOCK_WAIT_S
+    pause_s = LOCK_LOOK_S
     while True:
         try:
             return action()
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & PRIMARY_CODE != sqlite3.SQLITE_BUSY or time.monotonic() > end:
                 raise
-        time.sleep(LOCK_LOOK_S)
+        time.sleep(pause_s)
+        pause_s = min(pause_s * LOCK_LOOK_GROWTH, LOCK_LOOK_MAX_S)
 
 
 def migrations() -> list[Path]:
@@ -605,6 +729,14 @@ def unusable(path: Path) -> Iterator[None]:
         raise FileUnusable(explain(error, path)) from error
 
 
+def has_room(path: Path) -> bool:
+    """Whether the disk that holds the file has any room left."""
+    try:
+        return shutil.disk_usage(path.parent).free > 0
+    except OSError:
+        return True
+
+
 def explain(error: Exception, path: Path) -> str:
     """Return one sentence on what is wrong with the file and what to do."""
     text = str(error)
@@ -621,7 +753,7 @@ def explain(error: Exception, path: Path) -> str:
         return f"{path} is not a database. Name another file; this one was not touched."
     if "malformed" in text:
         return f"{path} is damaged ({text}). Restore it from a backup."
-    if "full" in text:
+    if "full" in text or ("disk I/O" in text and not has_room(path)):
         return f"The disk that holds {path} is full. Free some space; nothing was changed."
     if "readonly" in text or "unable to open" in text:
         return f"{path} cannot be written. Name another file, or change the permissions of it and its folder."

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.engine.doorbell import Bell
     from hitl_cli.engine.records import Promise, Task
+    from hitl_cli.engine.server import Turn
     from hitl_cli.engine.store import Transaction
     from hitl_cli.engine.turns import Turns
 
@@ -71,6 +72,11 @@ KEEPALIVE_S = 15.0
 """After so long a silence a stream gets a comment, so that nothing on the way takes it for dead."""
 
 
+GIVEN_BACK_S = 2.0
+"""Who gives a task back that soon after taking it is not offered it again for as long. The npm SDK gives back
+at once what it has no function for, and would else be handed it hundreds of times a second."""
+
+
 class Offer(Struct, frozen=True):
     """A task that a stream was sent and that nobody is known to have acquired since."""
 
@@ -79,6 +85,14 @@ class Offer(Struct, frozen=True):
     sent: float
     until: float
     """Until when the same stream is not sent it again."""
+
+
+class Taken(Struct, frozen=True):
+    """A task that was acquired, and the offer of it that a stream had been sent."""
+
+    stream: Stream
+    offer: Offer
+    at: float
 
 
 class Word(Struct, frozen=True):
@@ -150,8 +164,14 @@ class Stream:
         self._spoke = True
         return self._written
 
+    def end_if_closing(self) -> None:
+        """End a connection whose reader has closed its side: it takes nothing, not even what is left here."""
+        if self._transport.is_closing():
+            self._transport.abort()
+
     def keep_alive(self) -> None:
         """Send a comment, if nothing was sent since the last call."""
+        self.end_if_closing()
         if (
             not self._spoke
             and not self._transport.is_closing()
@@ -175,6 +195,7 @@ class Streams:
         self._bells: dict[tuple[str, str], tuple[Bell, int]] = {}
         self._bell_addresses: dict[tuple[str, str], tuple[str, str]] = {}
         self._holders: dict[str, set[Stream]] = {}
+        self._taken: dict[str, list[Taken]] = {}
         self._all: set[Stream] = set()
         self._dirty: set[str] = set()
         self._starved: dict[str, float] = {}
@@ -258,11 +279,33 @@ class Streams:
 
     def acquired(self, id: str) -> None:
         """Note that somebody asks to acquire a task: whoever was offered it has read that."""
+        moment = asyncio.get_running_loop().time()
+        self._forget_taken(moment)
         for stream in self._holders.pop(id, ()):
+            self._taken.setdefault(id, []).append(Taken(stream, stream.offers[id], moment))
             stream.forget_offer(id)
             for address in stream.addresses:
                 if self._starved.pop(address, None) is not None:
                     self._dirty.add(address)
+
+    def released(self, id: str, version: int) -> None:
+        """Note that a task is given back: who has just taken it is not to be offered it again for a while."""
+        moment = asyncio.get_running_loop().time()
+        self._forget_taken(moment)
+        for taken in self._taken.pop(id, ()):
+            stream = taken.stream
+            if stream in self._all:
+                until = moment + GIVEN_BACK_S
+                stream.offers[id] = Offer(version, taken.offer.address, taken.offer.sent, until)
+                self._holders.setdefault(id, set()).add(stream)
+
+    def _forget_taken(self, moment: float) -> None:
+        """Forget who took what too long ago to have to wait if it is given back."""
+        while self._taken:
+            id = next(iter(self._taken))
+            if self._taken[id][-1].at + GIVEN_BACK_S > moment:
+                return
+            del self._taken[id]
 
     def rung(self, bell: Bell | None) -> None:
         """Note that another process has something for those behind a bell; without one, maybe for anyone."""
@@ -283,7 +326,11 @@ class Streams:
 
     def waiting(self, now: int) -> bool:
         """Whether the next turn has something to do here, whatever it is asked."""
-        return bool(self._dirty or self._again or self._drop or self._resend) or self.due <= now
+        return bool(self._dirty) or self.writing() or self.due <= now
+
+    def writing(self) -> bool:
+        """Whether there is something that the next turn must write."""
+        return bool(self._again or self._drop or self._resend)
 
     # One turn
 
@@ -306,12 +353,10 @@ class Streams:
         for address in addresses:
             self._look(tx, address, moment)
 
-    def commit(self, offered: set[str]) -> tuple[int, int]:
+    def commit(self, turn: Turn) -> tuple[int, int]:
         """Send what the turn took, now that it is on disk. Return how many offers and how many words."""
         if not self._ran:
-            self._dirty.update(offered & self._at.keys())
-            if self._dirty:
-                self._turns().soon()
+            self._put_off(turn)
             return 0, 0
         self._ran = False
         for _ in range(self._written_back):
@@ -337,6 +382,16 @@ class Streams:
         self._offers, self._words, self._looked = [], [], {}
         return sent
 
+    def _put_off(self, turn: Turn) -> None:
+        """Look in a later turn for what this one offered, because it handed out nothing."""
+        offered = turn.offered & self._at.keys()
+        self._dirty.update(offered)
+        if self.due <= turn.now:
+            self._dirty.update(self._at)
+            self.due = FAR
+        if offered:
+            self._turns().soon()
+
     def _send(self, moment: float) -> None:
         frames: dict[Stream, list[bytes]] = {}
         for stream, id, version, address, frame in self._offers:
@@ -357,9 +412,9 @@ class Streams:
         streams = self._at[address]
         peers = self._peers(streams[0].group) if address == streams[0].addresses[0] else 0
         more = self._deal_offers(tx, address, moment, peers)
-        more = self._deal_words(tx, address) or more
+        blocked = self._deal_words(tx, address)
         dues = [due for due in (tx.next_offer(address), tx.next_unblock(address)) if due is not None]
-        starved = not any(stream.room(moment) for stream in streams) or (more and peers > 0)
+        starved = blocked or (more and peers > 0) or not any(stream.room(moment) for stream in streams)
         self._looked[address] = (min(dues, default=FAR), starved, more and not starved)
 
     def _peers(self, group: str) -> int:
@@ -377,7 +432,7 @@ class Streams:
             Hand(stream, math.ceil(room * share)) for stream in streams if (room := stream.room(moment)) > 0
         )
         taken: list[tuple[Stream, Task, Promise]] = []
-        kept: list[Task] = []
+        kept: list[tuple[Task, str]] = []
         more = False
         if hands:
             for task, promise in tx.offers(address, ""):
@@ -388,39 +443,45 @@ class Streams:
                     continue
                 stream = deal(hands, promise.id, task.version, moment)
                 if stream is None:
-                    kept.append(task)
+                    kept.append((task, promise.id))
                 else:
                     taken.append((stream, task, promise))
-        for task in kept:
-            machine.process_offer(tx, task, tx.now + RENEW_MS - machine.OFFER_RETRY_MS)
+        for task, id in kept:
+            machine.process_offer(
+                tx, task, tx.now + self._patience_ms(id, address, moment) - machine.OFFER_RETRY_MS
+            )
         for stream, task, promise in taken:
             machine.process_offer(tx, task, tx.now)
             frame = framed(execute_message(task, promise))
             self._offers.append((stream, promise.id, task.version, address, frame))
         return more
 
+    def _patience_ms(self, id: str, address: str, moment: float) -> int:
+        """Return how long nobody is to be offered a task that all who could take it have been sent."""
+        ends = [offer.until for stream in self._at[address] if (offer := stream.offers.get(id))]
+        left = math.ceil((min(ends, default=moment) - moment) * 1_000)
+        return max(1, min(left, RENEW_MS))
+
     def _deal_words(self, tx: Transaction, address: str) -> bool:
-        """Take word of settled promises for the first stream with space. Return whether there may be more."""
+        """Take word of settled promises for the first stream with space. Return whether that ran out."""
         space = {stream: stream.space() for stream in self._at[address]}
         found: list[int] = []
-        more = False
+        blocked = False
         for promise in tx.unblocks(address):
-            if len(found) >= LOOK_LIMIT:
-                more = True
-                break
             key = (address, promise.seq)
-            able = [stream for stream, left in space.items() if left > 0 and key not in stream.words]
-            if not able and not any(key in stream.words for stream in space):
-                more = True
+            without = [stream for stream in space if key not in stream.words]
+            taker = next((stream for stream in without if space[stream] > 0), None)
+            blocked = len(found) >= LOOK_LIMIT or (taker is None and bool(without))
+            if blocked:
                 break
             found.append(promise.seq)
-            if able:
+            if taker is not None:
                 frame = framed(unblock_message(promise))
-                space[able[0]] -= len(frame)
-                self._words.append((able[0], address, promise.seq, frame))
+                space[taker] -= len(frame)
+                self._words.append((taker, address, promise.seq, frame))
         for seq in found:
             tx.keep_unblock(address, seq, tx.now + RENEW_MS)
-        return more
+        return blocked
 
     # Between the turns
 
@@ -430,6 +491,8 @@ class Streams:
         self._feeding = False
         for address, since in list(self._starved.items()):
             streams = self._at.get(address, ())
+            for stream in streams:
+                stream.end_if_closing()
             if moment - since >= SHARE_PAUSE_S and any(stream.room(moment) for stream in streams):
                 del self._starved[address]
                 self._dirty.add(address)

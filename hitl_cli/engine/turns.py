@@ -10,16 +10,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hitl_cli.engine.doorbell import POLL_S, Bell, Ringer
-from hitl_cli.engine.errors import EngineError
+from hitl_cli.engine.errors import EngineError, FormatChanged
+from hitl_cli.engine.server import Decoded, reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from hitl_cli.engine.server import Decoded, Extra, Server, Subscriber, Turn
+    from msgspec import Struct
+
+    from hitl_cli.engine.records import Answer
+    from hitl_cli.engine.server import Extra, Server, Subscriber, Turn
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +56,9 @@ class Outlet(Protocol):
     def rung(self, bell: Bell | None) -> None:
         """Note that another process committed, for those behind a bell or for anyone."""
 
+    def ended(self, error: FormatChanged) -> None:
+        """Note that no turn can be taken any more: a newer version has taken the file over."""
+
 
 class Turns:
     """One process's turns at one file."""
@@ -64,7 +71,7 @@ class Turns:
         self._path = path
         self._clock = clock
         self._outlet = outlet
-        self._queue: list[tuple[str | bytes | Decoded, asyncio.Future[bytes]]] = []
+        self._queue: list[tuple[str | bytes | Decoded, asyncio.Future[Any], bool]] = []
         self._bells: dict[tuple[str, str], Bell] = {}
         self._poll_s = POLL_S
         self._asked = False
@@ -83,8 +90,19 @@ class Turns:
 
     def ask(self, request: str | bytes | Decoded) -> asyncio.Future[bytes]:
         """Return what will be the answer, once it is on disk. It raises EngineError if the file fails."""
-        answered: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._queue.append((request, answered))
+        return self._ask(request, encoded=True)
+
+    def decide(self, request: Decoded) -> asyncio.Future[Answer]:
+        """Return what will be the answer to a decoded request, not encoded yet. Raises likewise."""
+        return self._ask(request, encoded=False)
+
+    def ask_typed(self, kind: str, data: Struct) -> asyncio.Future[Answer]:
+        """Return what will be the answer to a caller in this process, who wants no JSON. Raises likewise."""
+        return self._ask(Decoded(kind, "", data), encoded=False)
+
+    def _ask(self, request: str | bytes | Decoded, *, encoded: bool) -> asyncio.Future[Any]:
+        answered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._queue.append((request, answered, encoded))
         self.soon()
         return answered
 
@@ -145,7 +163,7 @@ class Turns:
         if self._closed:
             return
         queue, self._queue = self._queue, []
-        requests = [request for request, _ in queue]
+        requests = [request for request, _, _ in queue]
         try:
             turn = self.server.turn(requests, self._outlet.subscribers(), self._outlet.also(requests))
         except EngineError as error:
@@ -153,9 +171,9 @@ class Turns:
             return
         self._failed = False
         self._note_time(turn.now)
-        for (_, answered), reply in zip(queue, turn.answers, strict=True):
+        for (_, answered, encoded), request, answer in zip(queue, turn.requests, turn.decided, strict=True):
             if not answered.done():
-                answered.set_result(reply)
+                answered.set_result(reply(request, answer) if encoded else answer)
         self._outlet.deliver(turn)
         self.ringer.ring(
             self._outlet.others(turn.offered), watchers=turn.settled, everyone=turn.sooner, but=self._bells
@@ -171,20 +189,22 @@ class Turns:
         elif not self._ahead_said:
             self._ahead_said = True
             logger.warning(
-                "this computer's clock is %s behind the last instant in %s: time goes on from there, and"
-                " all durations hold. See docs/durability.md if the clock was wrong before.",
+                "this computer's clock is %s behind the time that %s has come to: that time goes on, and"
+                " durations hold; dates are ahead until the clock has caught up",
                 timedelta(seconds=self._ahead_ms // 1_000),
                 self._path,
             )
 
     def _fail(
-        self, queue: Sequence[tuple[str | bytes | Decoded, asyncio.Future[bytes]]], error: EngineError
+        self, queue: Sequence[tuple[str | bytes | Decoded, asyncio.Future[Any], bool]], error: EngineError
     ) -> None:
         """Answer the requests with the failure, say it once, and look again in a while."""
-        if not self._failed:
+        if isinstance(error, FormatChanged):
+            self._outlet.ended(error)  # which says it
+        elif not self._failed:
             logger.warning("%s", error)
         self._failed = True
-        for _, answered in queue:
+        for _, answered, _ in queue:
             if not answered.done():
                 answered.set_exception(error)
         self._arm(RETRY_S)

@@ -135,7 +135,9 @@ def test_help_needs_no_server_and_names_every_command(hitl: Hitl) -> None:
         "wait",
         "cancel",
         "demo",
+        "backup",
         "doctor",
+        "prune",
     ):
         assert command in shown
     assert not hitl.database.exists()

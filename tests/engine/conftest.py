@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hitl_cli.engine.records import Promise
-    from hitl_cli.engine.server import Turn
+    from hitl_cli.engine.server import Lease, Turn
 
 START_MS = 1_000_000
 LIFE_MS = 60_000
@@ -55,6 +55,7 @@ class Worker:
     knows: Callable[[Promise], bool] = lambda _: True
     got: list[dict[str, Any]] = field(default_factory=list)
     name: str = field(default_factory=lambda: uuid4().hex)
+    lease: Lease | None = None
 
     def addresses(self) -> Sequence[str]:
         return self.takes

@@ -90,6 +90,7 @@ def test_when_its_time_comes_it_starts_a_lineage_of_its_own(engine: Engine) -> N
         "resonate:branch": id,
         "resonate:parent": id,
         "resonate:prefix": id,
+        "resonate:scope": "global",
     }
     assert (promise["createdAt"], promise["timeoutAt"]) == (due, due + DAY_MS)
     assert promise["param"]["data"] == "eyJmdW5jIjoicmVwb3J0In0="

@@ -61,14 +61,16 @@ def test_a_trace_has_what_was_asked_and_the_whole_answer(
 def test_servers_of_one_file_write_one_trace_in_the_order_of_their_commits(
     open_traced: Callable[[Clock], Server], tmp_path: Path
 ) -> None:
-    ahead, behind = open_traced(Clock(START_MS + 50)), open_traced(Clock())
+    clock = Clock()
+    one, other = open_traced(clock), open_traced(clock)
 
-    for n, server in enumerate([behind, ahead, behind, ahead]):
+    for n, server in enumerate([one, other, one, other]):
         server.turn([create(f"p{n}"), request("promise.get", {"id": f"p{n}"})])
+        clock.advance(1)
 
     traced = lines(tmp_path)
     assert [line["req"]["id"] for line in traced] == [f"p{n // 2}" for n in range(8)]
-    assert [line["now"] for line in traced] == [START_MS] * 2 + [START_MS + 50] * 6
+    assert [line["now"] for line in traced] == [START_MS + n // 2 for n in range(8)]
 
 
 def test_a_request_is_one_line_however_it_was_written(

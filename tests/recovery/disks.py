@@ -1,4 +1,4 @@
-"""What a disk holds after a power failure: worked out from what processes wrote and synced, as strace saw it."""
+"""What a disk holds after a power failure, worked out from what strace saw processes write and sync."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import time
 from typing import TYPE_CHECKING
 
 from hitl_cli.worker import WorkerOptions, run_worker
@@ -26,9 +27,43 @@ PROCESSES.set_forkserver_preload(
         "hitl_cli.cli.app",
         "hitl_cli.cli.decisions",
         "hitl_cli.cli.runs",
+        "hitl_cli.cli.server",
+        "hitl_cli.engine.http",
+        "hitl_cli.remote",
+        "resonate.connections",
         "tests.recovery.storm",
     ]
 )
+
+
+class MovedClock:
+    """A computer's clock that a test moves: all processes with the same file see it move at once."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._time_ns = time.time_ns
+        self.move(0)
+
+    def move(self, ms: int) -> None:
+        """Set it to so much ahead of the real one, or behind."""
+        new = self._file.with_suffix(".new")
+        new.write_text(str(ms))
+        new.replace(self._file)
+
+    def __call__(self) -> int:
+        """Return what it shows, ms since the epoch."""
+        return self._time_ns() // 1_000_000 + int(self._file.read_text())
+
+    def __getstate__(self) -> Path:
+        return self._file
+
+    def __setstate__(self, file: Path) -> None:
+        self._file, self._time_ns = file, time.time_ns
+
+    def install(self) -> None:
+        """Make it the clock of this process."""
+        time.time_ns = lambda: self() * 1_000_000
+        time.time = lambda: self() / 1_000
 
 
 def start(function: Callable[..., None], *args: object) -> BaseProcess:
@@ -38,8 +73,13 @@ def start(function: Callable[..., None], *args: object) -> BaseProcess:
     return process
 
 
-def work(database: Path, app: str, lease_ms: int, env: Mapping[str, str]) -> None:
-    """Be a worker, as `hitl worker` is one."""
+def work(
+    server: Path | str, app: str, lease_ms: int, env: Mapping[str, str], clock: MovedClock | None = None
+) -> None:
+    """Be a worker of a database or of a server, as `hitl worker` is one; on a computer with that clock."""
     os.environ.update(env)
-    options = WorkerOptions(server=f"sqlite:///{database}", apps=(app,), lease_ms=lease_ms)
+    if clock is not None:
+        clock.install()
+    url = server if isinstance(server, str) else f"sqlite:///{server}"
+    options = WorkerOptions(server=url, apps=(app,), lease_ms=lease_ms)
     run_worker(options, lambda _serving: None, lambda _event: None)

@@ -7,12 +7,12 @@ end. What every process was told is kept, and `tests/recovery/test_storm.py` hol
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import time
 import uuid
 from collections import defaultdict
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -27,18 +27,24 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Mapping
     from multiprocessing.process import BaseProcess
+    from pathlib import Path
 
     from hitl_cli.embedded import EmbeddedClient
     from tests.conftest import Hitl
 
-WORKERS = 3
+WORKERS = 2
+"""Workers on the file. One more works for the server, and half the commands ask it too."""
+
 COMMANDS = 3
 """Commands at a time."""
 
 IN_FLIGHT = 20
 """Runs at a time."""
 
-LEASE_MS = 500
+LEASE_MS = 3_000
+"""Longer than a busy machine stops a process that is not killed: whoever is stopped for longer than its
+lease may begin a step after another worker has recorded it, and no check could tell."""
+
 DECISION = "4"
 """The step of `before_and_after` that is a person's."""
 
@@ -46,6 +52,8 @@ LIFE_S = 0.2
 """The longest that a process is left alone before one is killed. A command takes a fifth of that."""
 
 KILLED = -9
+UNREACHABLE = 6
+"""What a command exits with whose server is killed while it waits for an answer."""
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -64,6 +72,7 @@ class Command:
     process: BaseProcess
     kind: str
     id: str
+    over_http: bool
     out: Path
     err: Path
 
@@ -84,10 +93,17 @@ class Storm:
     """What was answered to whoever decided."""
     refused: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     """How often somebody was told that it had been decided otherwise."""
+    port: int = 0
     _workers: list[BaseProcess] = field(default_factory=list)
+    _server: BaseProcess | None = None
+    _remote: BaseProcess | None = None
+    """The worker that works for the server."""
     _commands: list[Command] = field(default_factory=list)
     _begun: list[str] = field(default_factory=list)
     _live: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.port = self.port or free_port()
 
     def rage(self, kills: int) -> None:
         """Keep the load up, and kill so many processes that are at work."""
@@ -109,10 +125,12 @@ class Storm:
 
     def end(self) -> None:
         """Kill all processes that are left."""
-        for process in [*self._workers, *(command.process for command in self._commands)]:
-            process.kill()
-            process.join()
-        self._workers, self._commands = [], []
+        rest = [*self._workers, *(command.process for command in self._commands), self._server, self._remote]
+        for process in rest:
+            if process is not None:
+                process.kill()
+                process.join()
+        self._workers, self._commands, self._server, self._remote = [], [], None, None
 
     # The load
 
@@ -121,9 +139,16 @@ class Storm:
         for command in [command for command in self._commands if not command.process.is_alive()]:
             self._commands.remove(command)
             self._hear(command)
+        env = {STEPS_LOG: str(self.hitl.folder / "steps.log")}
         while len(self._workers) < WORKERS:
-            env = {STEPS_LOG: str(self.hitl.folder / "steps.log")}
-            self._workers.append(start(work, self.hitl.database, STEPS, LEASE_MS, env))
+            self._workers.append(
+                start(work_quietly, self.hitl.folder, self.hitl.database, STEPS, LEASE_MS, env)
+            )
+        if self._server is None:
+            out, err = (self.hitl.folder / f"server.{name}" for name in ("out", "err"))
+            self._server = start(run_command, self.hitl.env, out, err, "server", "--port", str(self.port))
+        if (self._remote is None or not self._remote.is_alive()) and listens(self.port):
+            self._remote = start(work_quietly, self.hitl.folder, self.url, STEPS, LEASE_MS, env)
         self._live = {id for id in self._live if promise_of(self.client, id).state == "pending"}
         if len(self._commands) < COMMANDS:
             self._command(more=more)
@@ -150,8 +175,15 @@ class Storm:
 
     def _run(self, kind: str, id: str, *options: str) -> None:
         out, err = (self.hitl.folder / f"{uuid.uuid4().hex}.{name}" for name in ("out", "err"))
-        process = start(run_command, self.hitl.env, out, err, kind, id, *options, "--json")
-        self._commands.append(Command(process, kind, id, out, err))
+        over_http = self.chance.random() < 0.5 and listens(self.port)
+        env = self.hitl.env | ({"HITL_SERVER": self.url} if over_http else {})
+        process = start(run_command, env, out, err, kind, id, *options, "--json")
+        self._commands.append(Command(process, kind, id, over_http, out, err))
+
+    @property
+    def url(self) -> str:
+        """The URL of the server."""
+        return f"http://127.0.0.1:{self.port}"
 
     def _hear(self, command: Command) -> None:
         """Keep what a command was told, whether it ended well, or was killed before or after that."""
@@ -159,7 +191,8 @@ class Storm:
         code = command.process.exitcode
         said = command.out.read_bytes() if command.out.exists() else b""
         complaint = command.err.read_text() if command.err.exists() else ""
-        assert code in (0, 4, KILLED), f"{command.kind} {command.id} exited {code}: {complaint}"
+        allowed = (0, 4, KILLED, UNREACHABLE) if command.over_http else (0, 4, KILLED)
+        assert code in allowed, f"{command.kind} {command.id} exited {code}: {complaint}"
         assert code != 0 or said
         if command.kind != "start":
             if said:
@@ -176,11 +209,22 @@ class Storm:
     def _kill_one(self) -> None:
         """Kill one process that is at work, chosen at random."""
         commands = [command for command in self._commands if command.process.is_alive()]
-        if commands and self.chance.random() < 0.6:
+        dice = self.chance.random()
+        if commands and dice < 0.55:
             victim = self.chance.choice(commands)
             victim.process.kill()
             victim.process.join()
             self.kills[victim.kind] += victim.process.exitcode == KILLED
+        elif dice < 0.65 and self._server is not None:
+            assert self._server.is_alive(), (self.hitl.folder / "server.err").read_text()
+            self._server.kill()
+            self._server.join()
+            self._server = None
+            self.kills["server"] += 1
+        elif dice < 0.75 and self._remote is not None and self._remote.is_alive():
+            self._remote.kill()
+            self._remote.join()
+            self.kills["worker over HTTP"] += self._remote.exitcode == KILLED
         else:
             worker = self._workers.pop(self.chance.randrange(WORKERS))
             worker.kill()
@@ -189,14 +233,37 @@ class Storm:
             self.kills["worker"] += 1
 
 
+def free_port() -> int:
+    """Return a port that nobody listens at."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def listens(port: int) -> bool:
+    """Whether somebody listens at a port."""
+    with socket.socket() as asking:
+        return asking.connect_ex(("127.0.0.1", port)) == 0
+
+
+def work_quietly(folder: Path, *args: Any) -> None:
+    """Be a worker that complains to a file: that others took its work is no news here."""
+    redirect(2, folder / "workers.err")
+    work(*args)
+
+
+def redirect(descriptor: int, path: Path) -> None:
+    """Have all that is written there appended to a file."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(file, descriptor)
+    os.close(file)
+
+
 def run_command(env: Mapping[str, str], out: Path, err: Path, *args: str) -> None:
     """Be the command `hitl`, with its output in two files."""
     from hitl_cli.cli.app import run  # noqa: PLC0415
 
-    for number, path in ((1, out), (2, err)):
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        os.dup2(file, number)
-        os.close(file)
+    redirect(1, out)
+    redirect(2, err)
     os.environ.clear()
     os.environ.update(env)
     os.chdir(out.parent)

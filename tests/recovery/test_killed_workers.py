@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-import random
-import sqlite3
 import time
-from collections import defaultdict
-from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import pytest
-
-from hitl_cli import inbox, runs
-from hitl_cli.wire import decision_of, decode, error_message
 from tests.apps.steps import STEPS_GATE, STEPS_LOG, read_lines
 from tests.conftest import wait_until
-from tests.recovery.processes import start, work
-from tests.worker.watching import STEPS, begin, promise_of, result_of, waiting
+from tests.worker.watching import STEPS, begin, result_of, waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from multiprocessing.process import BaseProcess
-    from pathlib import Path
-
-    from hitl_cli.embedded import EmbeddedClient
-    from hitl_cli.inbox import Decided
-    from tests.apps.steps import Line
     from tests.conftest import Hitl
 
 KILLS = 100

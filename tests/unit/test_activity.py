@@ -1,69 +1,78 @@
-"""What stands between the SDK and its network: a task that fails in the SDK's hands."""
+"""What stands between the SDK and its server: a task that fails in the SDK's hands."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from resonate.error import PlatformError, SerializationError, ServerError
+from resonate.types import PromiseRecord
 
 from hitl_cli.activity import Watched
 
 if TYPE_CHECKING:
     from hitl_cli.activity import Event
 
-RELEASE = '{"kind":"task.release","head":{"corrId":"c1","version":"v"},"data":{"id":"a","version":1}}'
 
-
-class Server:
+class Tasks:
     """Stands for a server that answers everything with one status: no real one can be made to."""
 
     def __init__(self, status: int) -> None:
         self.status = status
-        self.asked: list[dict[str, Any]] = []
+        self.asked: list[tuple[str, Any]] = []
 
-    async def start(self) -> None: ...
-    async def stop(self) -> None: ...
+    async def task_release(self, id: str, version: int) -> None:
+        self._answer("task.release", (id, version))
 
-    async def send(self, req: str, headers: dict[str, str] | None = None) -> str:
-        del headers
-        self.asked.append(json.loads(req))
-        promise = {"id": "a", "state": "rejected", "timeoutAt": 1}
-        data: Any = {"promise": promise} if self.status == 200 else "no"
-        return json.dumps({"kind": self.asked[-1]["kind"], "head": {"status": self.status}, "data": data})
+    async def task_fulfill(self, id: str, version: int, action: Any) -> PromiseRecord:
+        del version
+        self._answer("task.fulfill", action.state)
+        return PromiseRecord(id=id, state=action.state, value=action.value, timeout_at=1)
+
+    def _answer(self, kind: str, data: Any) -> None:
+        self.asked.append((kind, data))
+        if self.status != 200:
+            raise ServerError(self.status, "no")
 
 
-def release_after(error: BaseException, status: int) -> tuple[Server, dict[str, Any], list[str]]:
-    """Release a task as the SDK does while it handles an error; return what was asked and answered."""
-    server, let_go = Server(status), list[str]()
+def release_after(error: BaseException, status: int) -> tuple[list[tuple[str, Any]], list[str], list[Event]]:
+    """Release a task as the SDK does while it handles an error; return what was asked, and what was said."""
+    tasks, let_go = Tasks(status), list[str]()
     events: list[Event] = []
-    watched = Watched(server, events.append, let_go.append, lambda: 0)
+    watched = Watched(tasks, events.append, let_go.append, lambda: 0)  # type: ignore[arg-type]
 
-    async def scenario() -> str:
+    async def scenario() -> None:
         try:
             raise error  # noqa: TRY301
         except BaseException:  # noqa: BLE001
-            return await watched.send(RELEASE)
+            await watched.task_release("a", 1)
 
-    return server, json.loads(asyncio.run(scenario())), let_go
+    asyncio.run(scenario())
+    return tasks.asked, let_go, events
 
 
 @pytest.mark.parametrize("status", [200, 409])
 def test_what_cannot_be_written_down_fails_the_run_and_the_sdk_is_content(status: int) -> None:
     error = PlatformError([SerializationError(TypeError("no JSON"))])
-    server, answer, let_go = release_after(error, status)
-    [asked] = server.asked
-    assert asked["kind"] == "task.fulfill"
-    assert asked["data"]["action"]["data"]["state"] == "rejected"
-    assert answer["kind"] == "task.release"
-    assert (answer["head"]["corrId"], answer["head"]["status"]) == ("c1", 200)
+
+    asked, let_go, events = release_after(error, status)
+
+    assert asked == [("task.fulfill", "rejected")]
     assert let_go == ["a"]
+    reasons = [event.reason for event in events]
+    assert all(reason is not None and "no JSON" in reason for reason in reasons)
+    assert len(reasons) == (status == 200)
 
 
 def test_what_may_go_better_elsewhere_is_given_back() -> None:
-    server, answer, let_go = release_after(PlatformError([ServerError(500, "broken")]), 200)
-    assert [asked["kind"] for asked in server.asked] == ["task.release"]
-    assert answer["kind"] == "task.release"
+    asked, let_go, events = release_after(PlatformError([ServerError(500, "broken")]), 200)
+
+    assert asked == [("task.release", ("a", 1))]
     assert let_go == ["a"]
+    assert events == []
+
+
+def test_what_cannot_be_given_back_is_not_held_either() -> None:
+    with pytest.raises(ServerError):
+        release_after(PlatformError([ServerError(500, "broken")]), 409)

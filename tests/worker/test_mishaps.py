@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import HITL, wait_until
+from tests.conftest import HITL, PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
     from tests.conftest import Hitl
@@ -141,3 +141,16 @@ def test_a_path_can_have_any_character(hitl: Hitl) -> None:
         subprocess.run([HITL, "start", "r"], env=env, check=True, capture_output=True)
     assert (hitl.folder / "a b%41?#é" / "hitl" / "hitl.db").exists()
     assert [path.name for path in hitl.folder.iterdir()] == ["a b%41?#é"]
+
+
+def test_a_worker_ends_when_a_newer_version_upgrades_its_file(hitl: Hitl) -> None:
+    worker = hitl.worker()
+    hitl.ok("start", "a")
+    hitl.waiting()
+    with closing(sqlite3.connect(hitl.database)) as db:
+        db.execute("PRAGMA user_version = 999")
+
+    worker.complained("upgraded by a newer hitl")
+
+    assert worker.process.wait(PATIENCE_S) == 6
+    assert "Traceback" not in "".join(worker.errors)

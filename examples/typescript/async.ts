@@ -1,0 +1,41 @@
+// Ship a version once somebody has said yes, in the SDK's async API. generator.ts is the same in the other one.
+
+import { type Context, Resonate } from "@resonatehq/sdk/async";
+
+const DAY_MS = 86_400_000;
+
+async function deploy(ctx: Context, version: string): Promise<string> {
+  await ctx.run(check, version);
+  let approval: unknown;
+  try {
+    // Waits for a person; nothing runs meanwhile. `data` and `tags` are what `hitl pending` shows.
+    approval = await ctx.promise({
+      timeout: 30 * DAY_MS,
+      data: { prompt: `Ship ${version}?` },
+      tags: { "hitl:request": "1" },
+    });
+  } catch (error) {
+    return `${version} stays here: ${reason(error)}`;
+  }
+  return await ctx.run(ship, version, approval);
+}
+
+// Does something slow. It is not done again when the workflow wakes up.
+async function check(_ctx: Context, version: string): Promise<void> {
+  console.log(`checking ${version}`);
+}
+
+// Does something that needed a yes.
+async function ship(_ctx: Context, version: string, approval: unknown): Promise<string> {
+  return `${version} is out, approved with ${JSON.stringify(approval)}`;
+}
+
+// A rejection is an error with the person's reason; a promise that nobody answered in time has none.
+function reason(error: unknown): string {
+  return error instanceof Error ? error.message : "nobody answered in time";
+}
+
+const url = process.env.RESONATE_URL ?? "http://127.0.0.1:8001";
+const resonate = new Resonate({ url, group: "typescript", token: process.env.RESONATE_TOKEN });
+resonate.register(deploy);
+console.log(`serving deploy for group typescript on ${url}`);

@@ -1,0 +1,156 @@
+"""A copy of the file as it stood at one instant, made while others work on it.
+
+The copy is read in one read transaction. In WAL mode that holds up no writer, and no writer makes it
+start over, which is what SQLite's backup does otherwise whenever another process commits. What it
+costs the others is that the log grows meanwhile: it cannot be started anew before the copy is made.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import sqlite3
+import stat
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from hitl_cli.engine.errors import AlreadyThere, BackupFailed
+from hitl_cli.engine.store import explain, opened_as_it_is
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+STEP_PAGES = 2_560
+"""Pages copied between two looks at whether somebody wants it to stop: 10 MB."""
+
+SPARE_BYTES = 16 * 1024 * 1024
+"""What must be left on the disk beside the copy: others may be writing to it."""
+
+type Progress = Callable[[int, int], None]
+"""Is told the bytes done, and the bytes in all."""
+
+
+class Backup(Struct, frozen=True):
+    """A copy that was made and checked: its size in bytes, and how many rows each table has."""
+
+    path: Path
+    size: int
+    rows: dict[str, int]
+
+
+def back_up(source: Path, target: Path, *, replace: bool, progress: Progress) -> Backup:
+    """Copy the database to a file of its own, check the copy, and only then give it its name.
+
+    It is on disk on return, readable by its owner alone, and needs no other file beside it. Raises
+    FileUnusable (the source), AlreadyThere, BackupFailed.
+    """
+    check_target(source, target, replace=replace)
+    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    with opened_as_it_is(source) as db:
+        try:
+            os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, stat.S_IRUSR | stat.S_IWUSR))
+            copy(db, part, progress)
+            rows = counted(db)
+            db.execute("COMMIT")
+            verify(part, rows)
+            sync(part)
+            give_name(part, target, replace=replace)
+            sync(target.parent)
+        except sqlite3.Error as error:
+            raise BackupFailed(explain(error, part)) from error
+        except OSError as error:
+            raise BackupFailed(f"{target} cannot be written: {error.strerror}.") from error
+        finally:
+            for leftover in (part, part.with_name(part.name + "-journal")):
+                leftover.unlink(missing_ok=True)
+    return Backup(target, target.stat().st_size, rows)
+
+
+def check_target(source: Path, target: Path, *, replace: bool) -> None:
+    """Refuse a name that must not be written. Raises AlreadyThere, BackupFailed."""
+    if target.is_dir():
+        raise BackupFailed(f"{target} is a folder: name a file in it.")
+    taken = [source.with_name(source.name + end) for end in ("", "-wal", "-shm", "-journal")]
+    if target.resolve() in [path.resolve() for path in taken] or (
+        target.exists() and source.exists() and target.samefile(source)
+    ):
+        raise BackupFailed(f"{target} is the database itself: name another file.")
+    if target.exists() and not replace:
+        raise AlreadyThere(f"{target} exists already.")
+    if target.with_name(target.name + "-wal").exists():
+        raise BackupFailed(
+            f"{target} is a database in use ({target.name}-wal is beside it): name another file."
+        )
+
+
+def copy(db: sqlite3.Connection, part: Path, progress: Progress) -> None:
+    """Copy what the database holds at this instant; the connection stays in its read transaction."""
+    db.execute("BEGIN")
+    pages, page_size = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+    free = shutil.disk_usage(part.parent).free
+    if free < pages * page_size + SPARE_BYTES:
+        raise BackupFailed(
+            f"the disk that holds {part.parent} has {free:,} bytes left, and the copy takes"
+            f" {pages * page_size:,}."
+        )
+    with closing(sqlite3.connect(part, isolation_level=None)) as target:
+        target.execute("PRAGMA journal_mode = OFF")  # a copy that fails is thrown away
+        target.execute("PRAGMA synchronous = OFF")
+        db.backup(
+            target,
+            pages=STEP_PAGES,
+            progress=lambda _, left, count: progress((count - left) * page_size, count * page_size),
+        )
+        # The copy of a database with a log would ask for a log again when it is only looked at.
+        target.execute("PRAGMA journal_mode = DELETE")
+
+
+def verify(part: Path, rows: dict[str, int]) -> None:
+    """Raise BackupFailed unless the copy is sound and has these rows."""
+    with closing(sqlite3.connect(part, isolation_level=None)) as db:
+        db.execute("PRAGMA query_only = ON")
+        found = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
+        if found != "ok":
+            raise BackupFailed(f"the database is damaged, and so was the copy, which is not kept: {found}.")
+        if counted(db) != rows:
+            raise BackupFailed("the copy does not have the rows of the database, and is not kept.")
+
+
+def counted(db: sqlite3.Connection) -> dict[str, int]:
+    """Return how many rows each table has."""
+    tables = [
+        name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
+    ]
+    return {
+        name: db.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0]
+        for name in tables
+        if not name.startswith("sqlite_")
+    }
+
+
+def sync(path: Path) -> None:
+    """Have a file or a folder on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def give_name(part: Path, target: Path, *, replace: bool) -> None:
+    """Give the finished copy its name, in one step. Raises AlreadyThere."""
+    if replace:
+        part.replace(target)
+        return
+    try:
+        target.hardlink_to(part)
+    except FileExistsError as error:
+        raise AlreadyThere(f"{target} exists already.") from error
+    except OSError:  # a file system without hard links
+        if target.exists():
+            raise AlreadyThere(f"{target} exists already.") from None
+        part.rename(target)
