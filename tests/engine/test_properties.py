@@ -137,7 +137,7 @@ class Well(NamedTuple):
 
 
 ids = st.sampled_from(["a", "b", "c", "c", "d", "a:1"])
-targeted = st.sampled_from(["a", "b", "e", "f"])
+targeted = st.sampled_from(["a", "b", "e", "f", "h"])
 servers = st.sampled_from([0, 1, 2])
 lives = st.sampled_from([-5, 0, 1, 10, 40, 200, 10**6, 10**12]).map(In)
 ttls = st.sampled_from([0, 5, 20, 100, 10**12])
@@ -399,9 +399,10 @@ class Protocol(RuleBasedStateMachine):
     def all_goes_well(self, server: int, ask: Well) -> None:
         self.ask_one(server, ask)
 
-    @rule(server=servers, ask=well)
-    def and_well_again(self, server: int, ask: Well) -> None:
-        self.ask_one(server, ask)
+    @rule(server=servers, asked=st.lists(well, min_size=2, max_size=8))
+    def one_by_one(self, server: int, asked: list[Well]) -> None:
+        for ask in asked:
+            self.ask_one(server, ask)
 
     @rule(server=servers, ask=promises)
     def about_promises(self, server: int, ask: Ask) -> None:
