@@ -25,10 +25,9 @@ class Instant(Struct, frozen=True):
 
 def following(last: Instant, wall: int) -> Instant:
     """Return the instant that it is when the clock shows `wall`, after the last one."""
-    if last.slow_from is None or last.slow_wall is None:
-        return Instant(wall) if wall >= last.now else Instant(last.now, last.now, wall)
-    if wall < last.slow_wall:
+    if wall >= last.now:
+        return Instant(wall)
+    if last.slow_from is None or last.slow_wall is None or wall < last.slow_wall:
         return Instant(last.now, last.now, wall)
     passed = (wall - last.slow_wall) * SLOWED_PERCENT // 100
-    now = max(last.now, last.slow_from + passed)
-    return Instant(wall) if wall >= now else Instant(now, last.slow_from, last.slow_wall)
+    return Instant(max(last.now, last.slow_from + passed), last.slow_from, last.slow_wall)

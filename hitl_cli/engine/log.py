@@ -23,7 +23,7 @@ longer than this is not waited for, and the log grows until it has ended."""
 RETRY_S = 1.0
 """How long to leave a log alone that could not be made short."""
 
-FAR_OVER = 4
+FAR_OVER = 2
 """So many times too long, the log is also emptied by force: readers that take turns without a gap
 keep it from beginning anew."""
 
