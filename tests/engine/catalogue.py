@@ -793,13 +793,13 @@ def consistent_promise_state_edge_admissible(_now: int, a: State, b: State) -> b
 @step
 def consistent_task_state_edge_admissible(_now: int, a: State, b: State) -> bool:
     """A task goes from state to state only as the protocol has it."""
-    return all(u.state in TASK_EDGES[t.state] for t, u in both(a.tasks, b.tasks))
+    return all(u.state in TASK_EDGES.get(t.state, ()) for t, u in both(a.tasks, b.tasks))
 
 
 @sweep
 def consistent_task_state_edge_internal_admissible(_now: int, a: State, b: State) -> bool:
     """The server by itself acquires, suspends, halts and continues no task."""
-    return all(u.state in UNASKED_TASK_EDGES[t.state] for t, u in both(a.tasks, b.tasks))
+    return all(u.state in UNASKED_TASK_EDGES.get(t.state, ()) for t, u in both(a.tasks, b.tasks))
 
 
 @sweep

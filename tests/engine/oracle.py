@@ -520,6 +520,8 @@ class Oracle:
                 lineage = {"resonate:schedule": schedule.id, "resonate:branch": id, "resonate:parent": id}
                 origin = id.partition(":")[0]
                 lineage |= {"resonate:origin": origin, "resonate:prefix": origin}
+                if "resonate:target" in schedule.promise_tags:
+                    lineage["resonate:scope"] = "global"
                 request = {
                     "id": id,
                     "timeoutAt": at + schedule.promise_timeout,

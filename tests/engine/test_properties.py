@@ -20,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -27,6 +28,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from hitl_cli.engine.errors import StorageFailed
 from hitl_cli.engine.instants import Instant, following
+from hitl_cli.engine.server import Lease
 from tests.engine import catalogue
 from tests.engine.conftest import ADDRESS, Clock, Engine, Worker, action, request
 from tests.engine.failing import Killed, failing
@@ -35,9 +37,9 @@ from tests.engine.oracle import CRONS, NEVER, YEARLY, Oracle, queue_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hitl_cli.engine.server import Turn
+    from hitl_cli.engine.server import Delivery, Turn
     from tests.engine.catalogue import State
-    from tests.engine.oracle import Answer, Data
+    from tests.engine.oracle import Answer, Data, Task
 
 EXAMPLES = {"thorough": 4_000}.get(os.environ.get("HYPOTHESIS_PROFILE", ""), 150)
 STEPS = 40
@@ -84,6 +86,7 @@ class Well(NamedTuple):
     other: str
     act: str
     ttl: int
+    pid: str
     off: int
     """How far from well it is: what is added to the version."""
 
@@ -91,14 +94,14 @@ class Well(NamedTuple):
         """Return the request, as things stand."""
         task = oracle.tasks.get(self.id)
         ref = {"id": self.id, "version": At(self.id, self.off)}
+        awaited = [p.id for p in oracle.promises.values() if self.id in p.callbacks]
         match task.state if task is not None else None:
+            case "suspended" | "pending" | "halted" if awaited and self.act.startswith("await"):
+                return "promise.settle", {"id": awaited[-1], "state": "resolved", "value": {"data": "MQ=="}}
             case "pending":
-                return "task.acquire", ref | {"pid": "w1", "ttl": self.ttl}
+                return "task.acquire", ref | {"pid": self.pid, "ttl": self.ttl}
             case "acquired":
                 return self.held(oracle, ref)
-            case "suspended" if self.act != "heartbeat":
-                awaited = [p.id for p in oracle.promises.values() if self.id in p.callbacks]
-                return "promise.settle", {"id": awaited[-1], "state": "resolved", "value": {"data": "MQ=="}}
             case "halted":
                 return "task.continue", {"id": self.id}
             case None:
@@ -128,7 +131,7 @@ class Well(NamedTuple):
             case "fulfill":
                 return "task.fulfill", ref | {"action": action("promise.settle", settle | {"id": self.id})}
             case "heartbeat":
-                return "task.heartbeat", {"pid": "w1", "tasks": [ref]}
+                return "task.heartbeat", {"pid": self.pid, "tasks": [ref]}
             case "listen":
                 return "promise.register_listener", {"awaited": self.id, "address": OTHER}
             case _:
@@ -136,7 +139,7 @@ class Well(NamedTuple):
 
 
 ids = st.sampled_from(["a", "b", "c", "c", "d", "a:1"])
-targeted = st.sampled_from(["a", "b", "e", "f"])
+targeted = st.sampled_from(["a", "b", "e", "f", "h"])
 servers = st.sampled_from([0, 1, 2])
 lives = st.sampled_from([-5, 0, 1, 10, 40, 200, 10**6, 10**12]).map(In)
 ttls = st.sampled_from([0, 5, 20, 100, 10**12])
@@ -199,6 +202,7 @@ well = st.builds(
     st.sampled_from(["c", "d", "b", "g", "a:1"]),
     st.sampled_from(acts),
     ttls,
+    st.sampled_from(["w1", "w1", "w2"]),
     st.sampled_from([0, 0, 0, 0, 0, 0, 1, -1]),
 )
 
@@ -397,9 +401,10 @@ class Protocol(RuleBasedStateMachine):
     def all_goes_well(self, server: int, ask: Well) -> None:
         self.ask_one(server, ask)
 
-    @rule(server=servers, ask=well)
-    def and_well_again(self, server: int, ask: Well) -> None:
-        self.ask_one(server, ask)
+    @rule(server=servers, asked=st.lists(well, min_size=2, max_size=8))
+    def one_by_one(self, server: int, asked: list[Well]) -> None:
+        for ask in asked:
+            self.ask_one(server, ask)
 
     @rule(server=servers, ask=promises)
     def about_promises(self, server: int, ask: Ask) -> None:
@@ -436,48 +441,57 @@ class Protocol(RuleBasedStateMachine):
         takes=st.sampled_from([[ADDRESS], [OTHER], [ADDRESS, OTHER]]),
         room=st.sampled_from([0, 1, 5]),
         knows=st.sampled_from([["a", "b", "c", "d", "a:1"], ["a"]]),
+        lease=st.none() | st.none() | st.builds(Lease, pids, ttls),
         alone=st.booleans(),
     )
-    def fetch(self, server: int, takes: list[str], room: int, knows: list[str], alone: bool) -> None:
+    def fetch(
+        self, server: int, takes: list[str], room: int, knows: list[str], lease: Lease | None, alone: bool
+    ) -> None:
         if alone:
             self.fire(server)
         now = self.instant(server)
         self.oracle.fire(now)
-        worker = Worker(takes, free=room, knows=lambda promise: promise.id in knows)
+        worker = Worker(takes, free=room, knows=lambda promise: promise.id in knows, lease=lease)
         turn = self.engines[server].server.turn([], [worker])
-        messages = [json.loads(delivery.text) for delivery in turn.deliveries]
+        deliveries = list(turn.deliveries)
         handed: list[tuple[str, Data]] = []
         for address in takes:
-            taken = self.check_offers(address, now, messages[len(handed) :], room, knows)
-            room -= len(taken)
-            handed += [(address, message) for message in taken]
-            told = self.check_told(address, messages[len(handed) :])
-            handed += [(address, message) for message in told]
-        assert len(handed) == len(messages)
+            ready = [task for task in self.oracle.offers(address, now) if task.id in knows][:room]
+            offered, deliveries = deliveries[: len(ready)], deliveries[len(ready) :]
+            assert {json.loads(one.text)["data"]["task"]["id"] for one in offered} <= set(knows)
+            self.check_offers(now, ready, offered)
+            room -= len(ready)
+            waiting = {id for id, listener in self.oracle.unblocks if listener == address}
+            told, deliveries = deliveries[: len(waiting)], deliveries[len(waiting) :]
+            self.check_told(waiting, told)
+            self.oracle.unblocks -= {(id, address) for id in waiting}
+            handed += [(address, json.loads(one.text)) for one in [*offered, *told] if one.held is None]
+        assert not deliveries
         later = self.oracle.next_offer(takes, now)
-        self.check_turn(now, turn, one_step=alone, asked=False, handed=handed, due=later)
+        self.check_turn(now, turn, one_step=alone, asked=lease is not None, handed=handed, due=later)
 
-    def check_offers(
-        self, address: str, now: int, messages: list[Data], room: int, knows: list[str]
-    ) -> list[Data]:
-        """Check the tasks that come first among the messages, and return their messages."""
-        ready = [task for task in self.oracle.offers(address, now) if task.id in knows][:room]
-        ids = [message["data"]["task"]["id"] for message in messages[: len(ready)]]
-        dues = [self.oracle.tasks[id].retry_at for id in ids]
-        assert dues == [task.retry_at for task in ready], "the longest waiting comes first"
-        assert set(ids) <= set(knows)
-        for id in ids:
-            self.oracle.hand_over(id, now)
-        return messages[: len(ready)]
+    def check_offers(self, now: int, ready: list[Task], offered: list[Delivery]) -> None:
+        """Check that the tasks that have waited longest are handed over, or given to hold."""
+        refs = [json.loads(one.text)["data"]["task"] for one in offered]
+        tasks = [self.oracle.tasks[ref["id"]] for ref in refs]
+        assert [task.retry_at for task in tasks] == [task.retry_at for task in ready]
+        for one, ref, task in zip(offered, refs, tasks, strict=True):
+            assert (ref["version"], task.state) == (task.version, "pending")
+            terms = one.subscriber.lease
+            if terms is None:
+                assert one.held is None
+                self.oracle.hand_over(task.id, now)
+                continue
+            status, data = self.oracle.task_acquire(ref | {"pid": terms.pid, "ttl": terms.ttl}, now)
+            held = json.loads(msgspec.json.encode(one.held))
+            assert (status, held) == (200, data)
+            self.shown.check_claim("task.acquire", {"data": held})
 
-    def check_told(self, address: str, messages: list[Data]) -> list[Data]:
-        """Check what a listener is told first among the messages, and return that."""
-        waiting = {id for id, listener in self.oracle.unblocks if listener == address}
-        told = [message["data"]["promise"] for message in messages[: len(waiting)]]
-        assert {promise["id"] for promise in told} == waiting
-        assert all(promise == self.oracle.promises[promise["id"]].record() for promise in told)
-        self.oracle.unblocks -= {(id, address) for id in waiting}
-        return messages[: len(waiting)]
+    def check_told(self, waiting: set[str], told: list[Delivery]) -> None:
+        """Check what a listener is told."""
+        promises = [json.loads(one.text)["data"]["promise"] for one in told]
+        assert {promise["id"] for promise in promises} == waiting
+        assert all(promise == self.oracle.promises[promise["id"]].record() for promise in promises)
 
     @rule(server=servers)
     def restart(self, server: int) -> None:
