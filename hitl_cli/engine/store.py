@@ -319,7 +319,7 @@ class Store:
     def checkpoint(self) -> None:
         """Copy the log into the file, so that it shrinks now; not while others read an older state."""
         try:
-            self._db.execute("PRAGMA wal_checkpoint(FULL)").fetchall()
+            waiting(self._log.copy)
         except sqlite3.Error as error:
             raise StorageFailed(explain(error, self.path)) from error
 
