@@ -401,9 +401,12 @@ class Protocol(RuleBasedStateMachine):
     def all_goes_well(self, server: int, ask: Well) -> None:
         self.ask_one(server, ask)
 
-    @rule(server=servers, asked=st.lists(well, min_size=2, max_size=8))
-    def one_by_one(self, server: int, asked: list[Well]) -> None:
-        for ask in asked:
+    @rule(
+        server=servers, asked=st.lists(st.tuples(st.sampled_from([0, 0, 1, 4]), well), min_size=2, max_size=8)
+    )
+    def one_by_one(self, server: int, asked: list[tuple[int, Well]]) -> None:
+        for ms, ask in asked:
+            self.engines[server].clock.advance(ms)
             self.ask_one(server, ask)
 
     @rule(server=servers, ask=promises)
