@@ -69,6 +69,12 @@ class In(NamedTuple):
     ms: int
 
 
+class Later(NamedTuple):
+    """The same as the text that a tag is."""
+
+    ms: int
+
+
 class At(NamedTuple):
     """The version of a task when the request is made, and so much beside it."""
 
@@ -105,7 +111,8 @@ class Well(NamedTuple):
             case "halted":
                 return "task.continue", {"id": self.id}
             case None:
-                return "promise.create", {"id": self.id, "timeoutAt": In(300), "tags": TARGETED | {"k": "v"}}
+                delay = {"resonate:delay": Later(15)} if self.off else {"k": "v"}
+                return "promise.create", {"id": self.id, "timeoutAt": In(300), "tags": TARGETED | delay}
             case _:
                 return "task.get", {"id": self.id}
 
@@ -660,6 +667,8 @@ def resolve(value: Any, oracle: Oracle, now: int) -> Any:
     match value:
         case In(ms):
             return now + ms
+        case Later(ms):
+            return str(now + ms)
         case At(id, off):
             return max(0, oracle.tasks[id].version + off) if id in oracle.tasks else 0
         case dict():
