@@ -179,6 +179,7 @@ def held(ask: Ask) -> Ask:
 
 
 create = {"id": ids, "timeoutAt": lives, "tags": st.sampled_from(TAGS), "param": values}
+owned = {"id": targeted, "tags": st.just(TARGETED)}
 settle = {"id": ids, "state": verdicts, "value": values}
 awaiting = inner("promise.register_callback", awaited=ids, awaiter=targeted)
 awaiting_c = inner(
@@ -223,6 +224,7 @@ promises = st.one_of(
 )
 tasks = st.one_of(
     asks("task.create", pid=pids, ttl=ttls, action=inner("promise.create", **create)),
+    asks("task.create", pid=pids, ttl=ttls, action=inner("promise.create", **create | owned)),
     asks("task.acquire", version=versions, pid=pids, ttl=ttls).map(held),
     asks("task.halt", id=ids),
     asks("task.continue", id=ids),
