@@ -69,6 +69,12 @@ class In(NamedTuple):
     ms: int
 
 
+class Later(NamedTuple):
+    """The same as the text that a tag is."""
+
+    ms: int
+
+
 class At(NamedTuple):
     """The version of a task when the request is made, and so much beside it."""
 
@@ -105,7 +111,8 @@ class Well(NamedTuple):
             case "halted":
                 return "task.continue", {"id": self.id}
             case None:
-                return "promise.create", {"id": self.id, "timeoutAt": In(300), "tags": TARGETED | {"k": "v"}}
+                delay = {"resonate:delay": Later(15)} if self.off else {"k": "v"}
+                return "promise.create", {"id": self.id, "timeoutAt": In(300), "tags": TARGETED | delay}
             case _:
                 return "task.get", {"id": self.id}
 
@@ -172,6 +179,7 @@ def held(ask: Ask) -> Ask:
 
 
 create = {"id": ids, "timeoutAt": lives, "tags": st.sampled_from(TAGS), "param": values}
+owned = {"id": targeted, "tags": st.just(TARGETED)}
 settle = {"id": ids, "state": verdicts, "value": values}
 awaiting = inner("promise.register_callback", awaited=ids, awaiter=targeted)
 awaiting_c = inner(
@@ -216,6 +224,7 @@ promises = st.one_of(
 )
 tasks = st.one_of(
     asks("task.create", pid=pids, ttl=ttls, action=inner("promise.create", **create)),
+    asks("task.create", pid=pids, ttl=ttls, action=inner("promise.create", **create | owned)),
     asks("task.acquire", version=versions, pid=pids, ttl=ttls).map(held),
     asks("task.halt", id=ids),
     asks("task.continue", id=ids),
@@ -401,9 +410,12 @@ class Protocol(RuleBasedStateMachine):
     def all_goes_well(self, server: int, ask: Well) -> None:
         self.ask_one(server, ask)
 
-    @rule(server=servers, asked=st.lists(well, min_size=2, max_size=8))
-    def one_by_one(self, server: int, asked: list[Well]) -> None:
-        for ask in asked:
+    @rule(
+        server=servers, asked=st.lists(st.tuples(st.sampled_from([0, 0, 1, 4]), well), min_size=2, max_size=8)
+    )
+    def one_by_one(self, server: int, asked: list[tuple[int, Well]]) -> None:
+        for ms, ask in asked:
+            self.engines[server].clock.advance(ms)
             self.ask_one(server, ask)
 
     @rule(server=servers, ask=promises)
@@ -657,6 +669,8 @@ def resolve(value: Any, oracle: Oracle, now: int) -> Any:
     match value:
         case In(ms):
             return now + ms
+        case Later(ms):
+            return str(now + ms)
         case At(id, off):
             return max(0, oracle.tasks[id].version + off) if id in oracle.tasks else 0
         case dict():
