@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench.peer import Options
 from bench.peers import PEERS
-from bench.table import Plan, measure_all, render
+from bench.table import Plan, Results, measure_all, render
 
 
 def main() -> None:
@@ -46,10 +46,16 @@ def main() -> None:
         help="where Restate's server is, or is put by npm",
     )
     given = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no server is left behind
+    for signum in (signal.SIGTERM, signal.SIGINT):  # so that no server is left behind
+        signal.signal(signum, signal.default_int_handler)
     options = Options(path(given.resonate_sql), path(given.resonate_server), given.npm.absolute())
     plan = Plan(tuple(given.peers), tuple(sorted(given.blocked)), given.rounds, given.patience)
-    print(render(plan, measure_all(plan, options, lambda line: print(line, file=sys.stderr, flush=True))))
+    results = Results()
+    try:
+        measure_all(plan, options, results, lambda line: print(line, file=sys.stderr, flush=True))
+    except KeyboardInterrupt:
+        print("interrupted: these are the figures so far", file=sys.stderr)
+    print(render(plan, results))
 
 
 def path(given: str | Path | None) -> Path | None:

@@ -58,9 +58,8 @@ class Results:
         return statistics.median(getattr(each, figure) for each in found) if found else None
 
 
-def measure_all(plan: Plan, options: Options, say: Callable[[str], None]) -> Results:
+def measure_all(plan: Plan, options: Options, results: Results, say: Callable[[str], None]) -> None:
     """Run every case of the plan in rounds; ours is run again before each peer of the smallest size."""
-    results = Results()
     wheres: tuple[Where, ...] = ("inside", "apart", "two")
     for turn in range(plan.rounds):
         for size in plan.sizes:
@@ -79,7 +78,6 @@ def measure_all(plan: Plan, options: Options, say: Callable[[str], None]) -> Res
                     fresh = found is None
                     if ours is not None and found is not None:
                         results.ratios.setdefault(case, []).append(ours.decisions / found.decisions)
-    return results
 
 
 def can(case: Case, plan: Plan, results: Results) -> bool:
