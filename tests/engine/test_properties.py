@@ -146,7 +146,10 @@ class Well(NamedTuple):
 
 
 ids = st.sampled_from(["a", "b", "c", "c", "d", "a:1"])
-targeted = st.sampled_from(["a", "b", "e", "f", "h"])
+TASKS = ["a", "b", "e", "f", "h"]
+ALL = [*TASKS, "c", "d", "a:1"]
+
+targeted = st.sampled_from(TASKS)
 servers = st.sampled_from([0, 1, 2])
 lives = st.sampled_from([-5, 0, 1, 10, 40, 200, 10**6, 10**12]).map(In)
 ttls = st.sampled_from([0, 5, 20, 100, 10**12])
@@ -450,15 +453,24 @@ class Protocol(RuleBasedStateMachine):
 
     @rule(
         server=servers,
-        takes=st.sampled_from([[ADDRESS], [OTHER], [ADDRESS, OTHER]]),
-        room=st.sampled_from([0, 1, 5]),
-        knows=st.sampled_from([["a", "b", "c", "d", "a:1"], ["a"]]),
+        takes=st.sampled_from([[ADDRESS], [ADDRESS], [OTHER], [ADDRESS, OTHER]]),
+        room=st.sampled_from([0, 1, 1, 2, 5]),
+        knows=st.sampled_from([["a", "b", "c", "d", "a:1"], ALL, ALL]),
         lease=st.none() | st.none() | st.builds(Lease, pids, ttls),
+        first=st.lists(well, min_size=2, max_size=6),
         alone=st.booleans(),
     )
     def fetch(
-        self, server: int, takes: list[str], room: int, knows: list[str], lease: Lease | None, alone: bool
+        self,
+        server: int,
+        takes: list[str],
+        room: int,
+        knows: list[str],
+        lease: Lease | None,
+        first: list[Well],
+        alone: bool,
     ) -> None:
+        self.ask(server, *first)
         if alone:
             self.fire(server)
         now = self.instant(server)
