@@ -139,6 +139,9 @@ class Well(NamedTuple):
                 return "task.fulfill", ref | {"action": action("promise.settle", settle | {"id": self.id})}
             case "heartbeat":
                 return "task.heartbeat", {"pid": self.pid, "tasks": [ref]}
+            case "stray":
+                stray = {"id": self.id, "version": At(self.id, 1)}
+                return "task.heartbeat", {"pid": oracle.tasks[self.id].pid, "tasks": [stray]}
             case "listen":
                 return "promise.register_listener", {"awaited": self.id, "address": OTHER}
             case _:
@@ -203,6 +206,7 @@ acts = [
     "step",
     "fulfill",
     "heartbeat",
+    "stray",
     "listen",
     "release",
     "halt",
