@@ -53,12 +53,12 @@ class Log:
             return
         if time.monotonic() < self._not_before:
             return
-        whole = self._copy()
+        whole = self.copy()
         self._not_before = time.monotonic() + RETRY_S
         if whole and size > FAR_OVER * LOG_BYTES:
             self._empty()
 
-    def _copy(self) -> bool:
+    def copy(self) -> bool:
         """Copy the log while holding the lock for writing. Return whether all of it was copied.
 
         A second connection copies, because one that is in a transaction cannot.

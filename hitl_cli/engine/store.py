@@ -195,8 +195,9 @@ class Store:
         refuse_foreign(self._db, self.path)
         self._db.execute("COMMIT")
         self._db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, False)
-        # For a file that is being created; with it, `prune` can give space back while others work.
-        self._db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        if self._db.execute("PRAGMA page_count").fetchone()[0] == 0:
+            # With it, `prune` can give space back while others work. To a file that is there, it is a write.
+            self._db.execute("PRAGMA auto_vacuum = INCREMENTAL")
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute("PRAGMA fullfsync = ON")  # on macOS, nothing less reaches the disk
         # SQLite does not wait for this.
@@ -318,7 +319,7 @@ class Store:
     def checkpoint(self) -> None:
         """Copy the log into the file, so that it shrinks now; not while others read an older state."""
         try:
-            self._db.execute("PRAGMA wal_checkpoint(FULL)").fetchall()
+            waiting(self._log.copy)
         except sqlite3.Error as error:
             raise StorageFailed(explain(error, self.path)) from error
 

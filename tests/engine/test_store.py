@@ -221,6 +221,20 @@ def test_a_folder_that_may_not_be_written_is_refused(tmp_path: Path) -> None:
         tmp_path.chmod(0o700)
 
 
+def test_opening_a_file_writes_nothing_and_waits_for_no_writer(
+    engine: Engine, open_engine: Callable[[Clock], Engine]
+) -> None:
+    engine.create("p")
+    before = engine.server.store.data_version()
+
+    with engine.server.store.transaction(engine.clock, write=True):
+        reader = open_engine(engine.clock)
+        assert reader.promise("p")["state"] == "pending"
+
+    assert engine.server.store.data_version() == before
+    assert engine.stored("PRAGMA auto_vacuum") == [{"auto_vacuum": 2}]
+
+
 def test_many_can_open_a_new_file_at_once(tmp_path: Path) -> None:
     failures: list[BaseException] = []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import sqlite3
 import time
@@ -137,9 +138,11 @@ def write_much(database: Path, number: int, commits: int) -> None:
 
 
 def read_much(database: Path, enough: Event) -> None:
-    """Read page after page without a pause."""
+    """Read page after page without a pause, until it is enough or the test was killed."""
+    test = multiprocessing.parent_process()
+    assert test is not None
     with EmbeddedClient(database) as client:
-        while not enough.is_set():
+        while not enough.is_set() and test.is_alive():
             call(client, "promise.search", state="resolved", limit=100)
 
 
