@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from tests.engine.catalogue import State
     from tests.engine.oracle import Answer, Data, Task
 
-EXAMPLES = {"thorough": 4_000}.get(os.environ.get("HYPOTHESIS_PROFILE", ""), 150)
+EXAMPLES = {"thorough": 4_000}.get(os.environ.get("HYPOTHESIS_PROFILE", ""), 120)
 STEPS = 40
 
 START_MS = 1_000
