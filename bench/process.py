@@ -2,7 +2,8 @@
 
     python -m bench.process PEER worker|decider CONFIG
 
-Questions and answers are lines of JSON. Whatever the peer prints goes nowhere.
+Questions and answers are lines of JSON. What the peer prints goes nowhere; the last line of its
+stderr is told if it fails.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from typing import TYPE_CHECKING, Literal
@@ -59,10 +61,12 @@ class Child:
     def __init__(self, key: str, role: str, config: dict[str, str], patience_s: float) -> None:
         """Start it, and wait until it is ready."""
         self._patience_s = patience_s
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "bench.process", key, role, msgspec.json.encode(config).decode()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=self._said,
         )
         self.pid = self._process.pid
         self._read()
@@ -95,8 +99,14 @@ class Child:
             late.cancel()
         if not line:
             self._process.wait()
-            raise TimeoutError(f"took longer than {self._patience_s:.0f} s, or ended")
+            raise TimeoutError(f"took longer than {self._patience_s:.0f} s, or ended{self._last_words()}")
         return line
+
+    def _last_words(self) -> str:
+        """Return the last line that the peer wrote to stderr, if it wrote any."""
+        self._said.seek(0)
+        lines = self._said.read().decode(errors="replace").strip().splitlines()
+        return f" ({lines[-1][:200]})" if lines else ""
 
     def close(self) -> None:
         """Let it end, and see that it does."""
@@ -106,6 +116,7 @@ class Child:
         except (OSError, subprocess.TimeoutExpired):
             self._process.kill()
             self._process.wait()
+        self._said.close()
 
 
 async def serve(key: str, role: str, config: dict[str, str], answers: int) -> None:
