@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hitl_cli.engine.server import Decoded, Subscriber, Turn
     from hitl_cli.engine.trace import Trace
 
-SHARE_PAUSE_S = 0.002
+SHARE_PAUSE_S = 0.003
 """How long a worker that took work leaves what comes to the others of its group, if there are any.
 One that is awake anyway would else be faster, each time, than one that has to wake up first."""
 

@@ -6,7 +6,7 @@ take as it is. The requests, the answers and the errors are the same.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 from resonate.error import ServerError
@@ -116,21 +116,17 @@ class EnginePort:
 
 
 def creation(req: PromiseCreateReq) -> records.PromiseCreate:
-    """Return the request as the engine has it. Raises ServerError for one that would be malformed."""
-    return checked(req, records.PromiseCreate)
+    """Return the request as the engine decodes it, held to the same rules. Raises ServerError."""
+    try:
+        return msgspec.convert(req, records.PromiseCreate, from_attributes=True)
+    except msgspec.ValidationError as error:
+        raise ServerError(400, f"the request is malformed: {error}") from error
 
 
 def settlement(req: PromiseSettleReq) -> records.PromiseSettle:
-    """Return the request as the engine has it. Raises ServerError for one that would be malformed."""
-    return checked(req, records.PromiseSettle)
-
-
-def checked[T](req: Any, shape: type[T]) -> T:
-    """Return a request of the SDK in the shape that the engine decodes it to, held to the same rules."""
-    try:
-        return msgspec.convert(req, shape, from_attributes=True)
-    except msgspec.ValidationError as error:
-        raise ServerError(400, f"the request is malformed: {error}") from error
+    """Return the request as the engine decodes it. What the SDK settles, it has created."""
+    value = records.Value(headers=req.value.headers, data=req.value.data)
+    return records.PromiseSettle(id=req.id, state=req.state, value=value)
 
 
 def promise_record(record: records.PromiseRecord) -> PromiseRecord:

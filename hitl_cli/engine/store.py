@@ -38,12 +38,13 @@ LOCK_WAIT_S = 20.0
 that is suspended or very busy."""
 
 LOCK_LOOK_S = 0.001
-"""How long to leave a lock alone before trying again, at first."""
+"""How long to leave a lock alone before trying again. SQLite's own waiting backs off to 100 ms at once,
+and whoever has backed off gets no turn while others do."""
 
-LOCK_LOOK_GROWTH = 1.3
+LOCK_LOOK_SHARE = 1 / 20
 LOCK_LOOK_MAX_S = 0.05
-"""The same, at last: dozens that look more often leave no time to the one that has the lock. SQLite's
-own waiting backs off to 100 ms, and whoever has backed off that far gets no turn while others do."""
+"""Whoever has waited long looks less often: after a second this often, so that a crowd leaves time to
+the one that has the lock."""
 
 PRIMARY_CODE = 0xFF
 """The part of SQLite's extended result codes that names the kind of error."""
@@ -672,16 +673,15 @@ def opened_as_it_is(path: Path) -> Iterator[sqlite3.Connection]:
 
 def waiting[T](action: Callable[[], T]) -> T:
     """Do what another process may hold up for a moment, as soon as it no longer does."""
-    end = time.monotonic() + LOCK_WAIT_S
-    pause_s = LOCK_LOOK_S
+    began = time.monotonic()
     while True:
         try:
             return action()
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & PRIMARY_CODE != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+            waited_s = time.monotonic() - began
+            if error.sqlite_errorcode & PRIMARY_CODE != sqlite3.SQLITE_BUSY or waited_s > LOCK_WAIT_S:
                 raise
-        time.sleep(pause_s)
-        pause_s = min(pause_s * LOCK_LOOK_GROWTH, LOCK_LOOK_MAX_S)
+        time.sleep(min(max(LOCK_LOOK_S, waited_s * LOCK_LOOK_SHARE), LOCK_LOOK_MAX_S))
 
 
 def migrations() -> list[Path]:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from tests.engine.catalogue import State
     from tests.engine.oracle import Answer, Data, Task
 
-EXAMPLES = {"thorough": 4_000}.get(os.environ.get("HYPOTHESIS_PROFILE", ""), 150)
+EXAMPLES = {"thorough": 4_000}.get(os.environ.get("HYPOTHESIS_PROFILE", ""), 120)
 STEPS = 40
 
 START_MS = 1_000
@@ -139,6 +139,9 @@ class Well(NamedTuple):
                 return "task.fulfill", ref | {"action": action("promise.settle", settle | {"id": self.id})}
             case "heartbeat":
                 return "task.heartbeat", {"pid": self.pid, "tasks": [ref]}
+            case "stray":
+                stray = {"id": self.id, "version": At(self.id, 1)}
+                return "task.heartbeat", {"pid": oracle.tasks[self.id].pid, "tasks": [stray]}
             case "listen":
                 return "promise.register_listener", {"awaited": self.id, "address": OTHER}
             case _:
@@ -146,7 +149,10 @@ class Well(NamedTuple):
 
 
 ids = st.sampled_from(["a", "b", "c", "c", "d", "a:1"])
-targeted = st.sampled_from(["a", "b", "e", "f", "h"])
+TASKS = ["a", "b", "e", "f", "h"]
+ALL = [*TASKS, "c", "d", "a:1"]
+
+targeted = st.sampled_from(TASKS)
 servers = st.sampled_from([0, 1, 2])
 lives = st.sampled_from([-5, 0, 1, 10, 40, 200, 10**6, 10**12]).map(In)
 ttls = st.sampled_from([0, 5, 20, 100, 10**12])
@@ -200,6 +206,7 @@ acts = [
     "step",
     "fulfill",
     "heartbeat",
+    "stray",
     "listen",
     "release",
     "halt",
@@ -450,15 +457,24 @@ class Protocol(RuleBasedStateMachine):
 
     @rule(
         server=servers,
-        takes=st.sampled_from([[ADDRESS], [OTHER], [ADDRESS, OTHER]]),
-        room=st.sampled_from([0, 1, 5]),
-        knows=st.sampled_from([["a", "b", "c", "d", "a:1"], ["a"]]),
+        takes=st.sampled_from([[ADDRESS], [ADDRESS], [OTHER], [ADDRESS, OTHER]]),
+        room=st.sampled_from([0, 1, 1, 2, 5]),
+        knows=st.sampled_from([["a", "b", "c", "d", "a:1"], ALL, ALL]),
         lease=st.none() | st.none() | st.builds(Lease, pids, ttls),
+        first=st.lists(well, min_size=2, max_size=6),
         alone=st.booleans(),
     )
     def fetch(
-        self, server: int, takes: list[str], room: int, knows: list[str], lease: Lease | None, alone: bool
+        self,
+        server: int,
+        takes: list[str],
+        room: int,
+        knows: list[str],
+        lease: Lease | None,
+        first: list[Well],
+        alone: bool,
     ) -> None:
+        self.ask(server, *first)
         if alone:
             self.fire(server)
         now = self.instant(server)

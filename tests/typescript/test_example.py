@@ -90,7 +90,7 @@ def test_a_worker_with_a_token_works_on_a_server_that_wants_one(online: Online, 
     public_key = online.folder / "public.pem"
     token = signed_token(public_key)
     online.server.stop()
-    online.serve("--auth-key", str(public_key))
+    online.serve("--auth-publickey", str(public_key))
     assert "token" in online.fails(6, "pending")
     online.env["RESONATE_TOKEN"] = token
     online.typescript(api)
