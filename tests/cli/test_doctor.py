@@ -13,10 +13,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from hitl_cli import runs
 from hitl_cli.doctor import judge_file_system
+from hitl_cli.embedded import EmbeddedClient
 from hitl_cli.engine import facts
 from hitl_cli.engine.facts import file_system
+from hitl_cli.engine.server import now_ms
 from hitl_cli.engine.store import migrations
+from hitl_cli.runs import RunSpec
 from tests.conftest import HITL, PATIENCE_S, Hitl, WorkerProcess
 
 DAY_MS = 86_400_000
@@ -62,7 +66,9 @@ def test_looking_changes_nothing(hitl: Hitl) -> None:
     hitl.ok("doctor")
     assert not hitl.database.exists()
 
-    hitl.ok("start", "a", "--deadline", "1ms")
+    an_hour_ago = now_ms() - 3_600_000
+    with EmbeddedClient(hitl.database, clock=lambda: an_hour_ago) as client:
+        runs.start(client, RunSpec(id="a"), deadline_ms=1_000)
     before = hitl.database.read_bytes()
     hitl.ok("doctor")
     hitl.ok("doctor", "--full")
