@@ -8,7 +8,6 @@ import uuid
 from typing import TYPE_CHECKING
 
 import msgspec
-from msgspec import Struct
 from resonate.connections import HttpConnection
 from resonate_base import ORIGIN_HEADER, PROTOCOL_VERSION, ResonateError
 
@@ -16,6 +15,7 @@ from hitl_cli.client import OK, Answer, Client, Request, as_promise, read
 from hitl_cli.engine.records import Value
 from hitl_cli.engine.server import now_ms
 from hitl_cli.errors import Unreachable
+from hitl_cli.wire import offered_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -110,28 +110,14 @@ class ChoosingSource:
         task.add_done_callback(self._choosing.discard)
 
     async def _choose(self, text: str) -> None:
-        message = msgspec.json.decode(text, type=_Message)
-        if message.kind == "execute" and message.data.task is not None:
-            answer = await send(self._network, Request("promise.get", {"id": message.data.task.id}), None)
+        if (id := offered_task(text)) is not None:
+            answer = await send(self._network, Request("promise.get", {"id": id}), None)
             if answer.status == OK:
                 promise = as_promise(answer)
                 if not self._wants(promise.id, promise.param or Value()):
                     return
         for callback in self._callbacks:
             callback(text)
-
-
-class _TaskId(Struct, frozen=True):
-    id: str
-
-
-class _MessageData(Struct, frozen=True):
-    task: _TaskId | None = None
-
-
-class _Message(Struct, frozen=True):
-    kind: str
-    data: _MessageData = _MessageData()
 
 
 async def send(network: Network, request: Request, token: str | None) -> Answer:

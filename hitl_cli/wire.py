@@ -131,6 +131,25 @@ def call_in(param: Encoded | None) -> Call | None:
         return None
 
 
+class _Offered(Struct, frozen=True):
+    id: str
+
+
+class _MessageData(Struct, frozen=True):
+    task: _Offered | None = None
+
+
+class _Message(Struct, frozen=True):
+    kind: str
+    data: _MessageData = _MessageData()
+
+
+def offered_task(message: str) -> str | None:
+    """Return the id of the task that a message to a worker offers; None if it is another message."""
+    read = msgspec.json.decode(message, type=_Message)
+    return read.data.task.id if read.kind == "execute" and read.data.task is not None else None
+
+
 def fresh_id() -> str:
     """Return an id that nobody else has."""
     return os.urandom(16).hex()

@@ -13,7 +13,6 @@ import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from msgspec import Struct
 from resonate import observability as sdk_events
 from resonate.error import ApplicationError, SerializationError
@@ -28,7 +27,7 @@ from hitl_cli.connect import connect, is_http, worker_link
 from hitl_cli.engine.server import now_ms
 from hitl_cli.errors import Unreachable
 from hitl_cli.leases import LeaseKeeper, executing
-from hitl_cli.wire import Call, decode
+from hitl_cli.wire import call_in, offered_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -199,9 +198,8 @@ class Worker:
 
     def _wants(self, id: str, param: Value) -> bool:
         """Whether the function that a task calls is served here; what cannot be read, the SDK refuses."""
-        try:
-            call = msgspec.convert(decode(param), Call)
-        except msgspec.ValidationError:
+        call = call_in(param)
+        if call is None:
             return True
         assert self._resonate is not None  # noqa: S101
         if (call.func, call.version) in self._resonate.served:
@@ -212,8 +210,8 @@ class Worker:
         return False
 
     def _note_message(self, text: str) -> None:
-        if text.startswith('{"kind":"execute"'):
-            self._taken.add(msgspec.json.decode(text, type=_Execute).data.task.id)
+        if (id := offered_task(text)) is not None:
+            self._taken.add(id)
             self._idle.clear()
 
     def _let_go(self, task_id: str) -> None:
@@ -261,18 +259,6 @@ class Worker:
     def give_back(self) -> None:
         """Release what is still in hand. Blocks, and so is not for the event loop."""
         self._keeper.give_back()
-
-
-class _TaskId(Struct, frozen=True):
-    id: str
-
-
-class _ExecuteData(Struct, frozen=True):
-    task: _TaskId
-
-
-class _Execute(Struct, frozen=True):
-    data: _ExecuteData
 
 
 class ExitRefusedError(Exception):

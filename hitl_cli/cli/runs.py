@@ -12,9 +12,12 @@ import typer
 from hitl_cli import defaults, runs
 from hitl_cli.cli.shared import (
     AsJson,
+    Group,
+    Kwarg,
     Server,
     Token,
     Who,
+    Workflow,
     complete_run,
     note,
     open_client,
@@ -72,30 +75,10 @@ def start(
         list[str] | None,
         typer.Argument(metavar="[ARG]...", help="Arguments: JSON, else text. The id if none is given."),
     ] = None,
-    workflow: Annotated[
-        str | None,
-        typer.Option(
-            "--workflow",
-            "-w",
-            metavar="NAME",
-            help="Which workflow. (HITL_WORKFLOW; else approval)",
-            show_default=False,
-        ),
-    ] = None,
-    kwarg: Annotated[
-        list[str] | None, typer.Option("--kwarg", "-k", metavar="NAME=VALUE", help="An argument by name.")
-    ] = None,
+    workflow: Workflow = None,
+    kwarg: Kwarg = None,
     no_args: Annotated[bool, typer.Option("--no-args", help="Give it no argument, not even the id.")] = False,
-    group: Annotated[
-        str | None,
-        typer.Option(
-            "--group",
-            "-g",
-            metavar="NAME",
-            help="The group of workers that runs it. (HITL_GROUP; else default)",
-            show_default=False,
-        ),
-    ] = None,
+    group: Group = None,
     deadline: Annotated[
         str, typer.Option("--deadline", metavar="DURATION", help="How long the run may take in all.")
     ] = "365d",
@@ -123,18 +106,9 @@ def start(
         specs = read_specs(read_lines(sys.stdin.buffer), name)
     elif id is None:
         raise BadInput("an id is missing: hitl start ID, for example hitl start hitl-001.")
-    elif args and no_args:
-        raise BadInput("--no-args and arguments cannot be given together.")
     else:
-        kwargs = dict(read_kwarg(text) for text in kwarg or [])
-        specs = [
-            RunSpec(
-                id=id,
-                workflow=name,
-                args=[read_arg(arg) for arg in args or []] if args or no_args else None,
-                kwargs=kwargs,
-            )
-        ]
+        given, named = read_arguments(args, kwarg, no_args=no_args)
+        specs = [RunSpec(id=id, workflow=name, args=given, kwargs=named)]
     with open_client(ctx, server, token) as client:
         if stdin:
             start_many(client, specs, group=group, deadline_ms=deadline_ms, as_json=as_json)
@@ -209,6 +183,16 @@ def read_specs(lines: Iterable[bytes], workflow: str) -> list[RunSpec]:
             raise BadInput(f"line {number} of standard input: {error} Nothing was started.") from error
         specs.append(spec)
     return specs
+
+
+def read_arguments(
+    args: list[str] | None, kwarg: list[str] | None, *, no_args: bool
+) -> tuple[list[Any] | None, dict[str, Any]]:
+    """Return the arguments on a command line, None where nothing is said of them. Raises BadInput."""
+    if args and no_args:
+        raise BadInput("--no-args and arguments cannot be given together.")
+    given = [read_arg(arg) for arg in args or []] if args or no_args else None
+    return given, dict(read_kwarg(text) for text in kwarg or [])
 
 
 def read_arg(text: str) -> Any:

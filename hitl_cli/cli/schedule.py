@@ -9,11 +9,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from hitl_cli import schedules
-from hitl_cli.cli.runs import read_arg, read_kwarg, tell_no_worker
-from hitl_cli.cli.shared import AsJson, Server, Token, note, offered, open_client, print_json
+from hitl_cli.cli.runs import read_arguments, tell_no_worker
+from hitl_cli.cli.shared import (
+    AsJson,
+    Group,
+    Kwarg,
+    Server,
+    Token,
+    Workflow,
+    note,
+    offered,
+    open_client,
+    print_json,
+)
 from hitl_cli.cli.table import Cell, Column, print_table
 from hitl_cli.durations import format_age, parse_duration
-from hitl_cli.errors import BadInput
 from hitl_cli.runs import show_call
 from hitl_cli.schedules import ScheduleSpec
 from hitl_cli.settings import Settings
@@ -52,32 +62,12 @@ def add(
         list[str] | None,
         typer.Argument(metavar="[ARG]...", help="Arguments: JSON, else text. The name if none is given."),
     ] = None,
-    workflow: Annotated[
-        str | None,
-        typer.Option(
-            "--workflow",
-            "-w",
-            metavar="NAME",
-            help="Which workflow. (HITL_WORKFLOW; else approval)",
-            show_default=False,
-        ),
-    ] = None,
-    kwarg: Annotated[
-        list[str] | None, typer.Option("--kwarg", "-k", metavar="NAME=VALUE", help="An argument by name.")
-    ] = None,
+    workflow: Workflow = None,
+    kwarg: Kwarg = None,
     no_args: Annotated[
         bool, typer.Option("--no-args", help="Give it no argument, not even the name.")
     ] = False,
-    group: Annotated[
-        str | None,
-        typer.Option(
-            "--group",
-            "-g",
-            metavar="NAME",
-            help="The group of workers that runs it. (HITL_GROUP; else default)",
-            show_default=False,
-        ),
-    ] = None,
+    group: Group = None,
     deadline: Annotated[
         str, typer.Option("--deadline", metavar="DURATION", help="How long each run may take in all.")
     ] = "365d",
@@ -91,14 +81,13 @@ def add(
 ) -> None:
     """Start a run each time the clock says so: hitl schedule add nightly "0 2 * * *" --workflow report."""
     settings = Settings()
-    if args and no_args:
-        raise BadInput("--no-args and arguments cannot be given together.")
+    given, named = read_arguments(args, kwarg, no_args=no_args)
     spec = ScheduleSpec(
         id=id,
         cron=cron,
         workflow=settings.workflow(workflow).value,
-        args=[read_arg(arg) for arg in args or []] if args or no_args else None,
-        kwargs=dict(read_kwarg(text) for text in kwarg or []),
+        args=given,
+        kwargs=named,
         group=settings.group(group).value,
         deadline_ms=parse_duration(deadline),
         catch_up=catch_up,

@@ -43,6 +43,29 @@ Token = Annotated[
         show_default=False,
     ),
 ]
+Workflow = Annotated[
+    str | None,
+    typer.Option(
+        "--workflow",
+        "-w",
+        metavar="NAME",
+        help="Which workflow. (HITL_WORKFLOW; else approval)",
+        show_default=False,
+    ),
+]
+Kwarg = Annotated[
+    list[str] | None, typer.Option("--kwarg", "-k", metavar="NAME=VALUE", help="An argument by name.")
+]
+Group = Annotated[
+    str | None,
+    typer.Option(
+        "--group",
+        "-g",
+        metavar="NAME",
+        help="The group of workers that runs it. (HITL_GROUP; else default)",
+        show_default=False,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Who = Annotated[
     str | None,
