@@ -52,6 +52,8 @@ COMMANDS = {
     "pending": ("pending:pending", "People"),
     "approve": ("decisions:approve", "People"),
     "reject": ("decisions:reject", "People"),
+    "answer": ("decisions:answer", "People"),
+    "comment": ("decisions:comment", "People"),
     "backup": ("upkeep:backup", "Upkeep"),
     "doctor": ("doctor:doctor", "Upkeep"),
     "prune": ("upkeep:prune", "Upkeep"),
