@@ -143,6 +143,8 @@ def parse_choice(field: Field, text: str) -> Json:
         if called in field.labels:
             return field.choices[field.labels.index(called)]
     read = parsed_json(text)
+    if field.nullable and read is None:
+        return None
     for choice in field.choices:
         if read is not UNSET and msgspec.json.encode(choice) == msgspec.json.encode(read):
             return choice
