@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from hitl_cli import inbox
 from hitl_cli.cli.shared import AsJson, Server, Token, Who, complete_promise, note, open_client, print_json
 from hitl_cli.errors import BadInput, HitlError
+from hitl_cli.inbox.deciding import MAX_ANSWER_BYTES, approval, by_whom, decide, rejection
 from hitl_cli.settings import Settings
 from hitl_cli.text import printable
 from hitl_cli.times import iso
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hitl_cli.client import Client
-    from hitl_cli.inbox import Answer, Decided
+    from hitl_cli.inbox.deciding import Answer, Decided
+    from hitl_cli.people import Groups
 
-MAX_FILE_BYTES = inbox.MAX_ANSWER_BYTES
+MAX_FILE_BYTES = MAX_ANSWER_BYTES
 
 Ids = Annotated[
     list[str],
@@ -53,14 +54,15 @@ def approve(
     token: Token = None,
 ) -> None:
     """Approve: the workflow goes on with the data given."""
-    answer = inbox.approval(
-        by=Settings().person(who).value,
+    settings = Settings()
+    answer = approval(
+        by=settings.person(who).value,
         via="cli",
-        data=True if data is None else read_data(data),
+        data=msgspec.UNSET if data is None else read_data(data),
         comment=comment,
     )
     with open_client(ctx, server, token) as client:
-        answer_all(client, ids, answer, as_json=as_json)
+        answer_all(client, ids, answer, settings.groups(), as_json=as_json)
 
 
 def reject(
@@ -76,9 +78,10 @@ def reject(
     token: Token = None,
 ) -> None:
     """Reject: the workflow sees an error with the reason."""
-    answer = inbox.rejection(by=Settings().person(who).value, via="cli", reason=reason, comment=comment)
+    settings = Settings()
+    answer = rejection(by=settings.person(who).value, via="cli", reason=reason, comment=comment)
     with open_client(ctx, server, token) as client:
-        answer_all(client, ids, answer, as_json=as_json)
+        answer_all(client, ids, answer, settings.groups(), as_json=as_json)
 
 
 def read_data(text: str) -> Any:
@@ -109,13 +112,13 @@ def read_file(path: Path) -> bytes:
         raise BadInput(f"{path} cannot be read: {error.strerror}.") from error
 
 
-def answer_all(client: Client, ids: Sequence[str], answer: Answer, *, as_json: bool) -> None:
+def answer_all(client: Client, ids: Sequence[str], answer: Answer, groups: Groups, *, as_json: bool) -> None:
     """Answer each; a failure does not stop the rest, and the last is raised at the end."""
     decided: list[Decided] = []
     failures: list[HitlError] = []
     for id in ids:
         try:
-            one = inbox.decide(client, id, answer)
+            one = decide(client, id, answer, groups)
         except HitlError as error:
             failures.append(error)
             continue
@@ -138,24 +141,31 @@ def sentence(one: Decided, now: int) -> str:
     """Return what happened, and to what."""
     verb = "approved" if one.verdict == "approve" else "rejected"
     of = f" of workflow {one.workflow}" if one.workflow != one.promise.id else ""
+    if one.votes is not None and not one.settled:
+        so_far = f"{one.votes.leading} of {one.approvals} approve so far"
+        return f"{one.promise.id}{of}: the vote of {one.audit.by} is kept, {so_far}"
+    if one.audit.choice is not None:
+        verb = f"answered {one.audit.choice!r}"
     if one.fresh:
-        return f"{one.promise.id}{of} {verb} by {one.decision.by}"
-    return f"{one.promise.id}{of} had already been {verb}{inbox.by_whom(one.promise, now)}"
+        return f"{one.promise.id}{of} {verb} by {one.audit.by}"
+    return f"{one.promise.id}{of} had already been {verb}{by_whom(one.promise, now)}"
 
 
 def as_document(one: Decided) -> dict[str, Any]:
     """Return the decision as `--json` shows it."""
-    decision = one.decision
-    at = decision.at or one.promise.settled_at
+    audit = one.audit
+    at = audit.at or one.promise.settled_at
     return {
         "id": one.promise.id,
         "state": one.promise.state,
-        "decision_id": decision.id,
-        "by": decision.by,
-        "via": decision.via,
+        "decision_id": audit.id,
+        "by": audit.by,
+        "via": audit.via,
         "at": None if at is None else iso(at),
-        "comment": decision.comment,
+        "comment": audit.comment,
+        "choice": audit.choice,
         "data": one.data,
         "reason": one.reason,
         "fresh": one.fresh,
+        "votes": [] if one.votes is None else msgspec.to_builtins(one.votes.votes),
     }
