@@ -52,6 +52,8 @@ COMMANDS = {
     "pending": ("pending:pending", "People"),
     "approve": ("decisions:approve", "People"),
     "reject": ("decisions:reject", "People"),
+    "history": ("history:show_history", "People"),
+    "stats": ("stats:show_stats", "People"),
     "backup": ("upkeep:backup", "Upkeep"),
     "doctor": ("doctor:doctor", "Upkeep"),
     "prune": ("upkeep:prune", "Upkeep"),
