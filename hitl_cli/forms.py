@@ -19,3 +19,8 @@ def schema_of(form: Any) -> dict[str, Any]:
 def as_form_type(form: Any, data: Any) -> Any:
     """Return the data as the form's type."""
     return data if isinstance(form, dict) else msgspec.convert(data, form)
+
+
+def fill(schema: Any, assignments: Any) -> Any:
+    """Return the data."""
+    return dict(assignments)

@@ -52,6 +52,8 @@ COMMANDS = {
     "pending": ("pending:pending", "People"),
     "approve": ("decisions:approve", "People"),
     "reject": ("decisions:reject", "People"),
+    "answer": ("decisions:answer", "People"),
+    "comment": ("decisions:comment", "People"),
     "history": ("history:show_history", "People"),
     "stats": ("stats:show_stats", "People"),
     "backup": ("upkeep:backup", "Upkeep"),

@@ -20,7 +20,7 @@ from hitl_cli.times import iso
 from hitl_cli.wire import Audit, Vote, audit_of, decode, error_message, fresh_id, same_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from msgspec import UnsetType
 
@@ -35,19 +35,27 @@ MAX_ANSWER_BYTES = 1_000_000
 
 LONGEST_NAME = 200
 
+YES = ("yes", "y", "approve", "true")
+NO = ("no", "n", "reject", "false")
+
 DECODED_KEYS = ("__type", "__py_pickle")
 DECODED_TEXTS = ("__INF__", "__NEG_INF__")
 """What the SDKs read as more than JSON: errors, pickled objects, numbers (codec.py, codec.js)."""
 
 
 class Answer(Struct, frozen=True, kw_only=True):
-    """What a person answers: the verdict, what goes with it, and the record of who, how and why."""
+    """What a person answers: the verdict, what goes with it, and the record of who, how and why.
+
+    The data is given as it is, or by the fields of the form (`fields`: name and text). `text` is an answer
+    in one word: a choice, or what a form of one field asks for, or yes or no.
+    """
 
     verdict: Verdict
     by: str
     via: str
     data: Json | UnsetType = UNSET
-    choice: str | None = None
+    fields: tuple[tuple[str, str], ...] = ()
+    text: str | None = None
     reason: str | None = None
     comment: str | None = None
 
@@ -80,19 +88,20 @@ def approval(
     by: str,
     via: str,
     data: Json | UnsetType = UNSET,
-    choice: str | None = None,
+    fields: Sequence[tuple[str, str]] = (),
+    text: str | None = None,
     comment: str | None = None,
 ) -> Answer:
     """Return an approval; `data` is what the workflow gets. Raises BadInput for what cannot be kept."""
+    if data is not UNSET and fields:
+        raise BadInput("the data is given as a whole or by its fields, not both.")
     if data is not UNSET:
-        size = len(msgspec.json.encode(data))
-        if size > MAX_ANSWER_BYTES:
-            raise BadInput(f"the data is {size:,} bytes of JSON; an answer may carry {MAX_ANSWER_BYTES:,}.")
         check_data(data)
     return Answer(
         verdict="approve",
         data=data,
-        choice=choice,
+        fields=tuple(fields),
+        text=text,
         by=check_person(by),
         via=via,
         comment=check_comment(comment),
@@ -113,7 +122,10 @@ def rejection(*, by: str, via: str, reason: str | None = None, comment: str | No
 
 
 def check_data(data: Json) -> None:
-    """Raise BadInput for data in which an SDK would see more than JSON, at any depth."""
+    """Raise BadInput for data that is too big, or in which an SDK would see more than JSON at any depth."""
+    size = len(msgspec.json.encode(data))
+    if size > MAX_ANSWER_BYTES:
+        raise BadInput(f"the data is {size:,} bytes of JSON; an answer may carry {MAX_ANSWER_BYTES:,}.")
     rest = [data]
     while rest:
         value = rest.pop()
@@ -203,22 +215,52 @@ def decide_together(client: Client, item: Waiting, vote: Vote, audit: Audit, gro
 
 
 def vote_of(answer: Answer, question: Question, at: int) -> Vote:
-    """Return what an answer says to a question: what was not given is what the question means by a yes."""
-    data, choice = answer.data, answer.choice
-    if answer.verdict == "approve" and choice is None and data in question.choices:
+    """Return what an answer says to a question. Raises BadInput for one that says nothing to it."""
+    verdict, reason, choice, data = answer.verdict, answer.reason, None, answer.data
+    if answer.fields:
+        data = filled(question, answer.fields)
+    if answer.text is not None and question.choices:
+        choice = answer.text
+    elif answer.text is not None and question.form is not None:
+        data = filled(question, [("", answer.text)])
+    elif answer.text is not None:
+        verdict = yes_or_no(answer.text)
+        reason = NO_REASON if verdict == "reject" else None
+    elif data in question.choices:
         choice = data
     if data is UNSET:
         data = {} if question.form is not None else True if choice is None else choice
-    approved = answer.verdict == "approve"
     return Vote(
         by=answer.by,
-        verdict=answer.verdict,
+        verdict=verdict,
         at=at,
         choice=choice,
-        data=data if approved else None,
-        reason=answer.reason,
+        data=data if verdict == "approve" else None,
+        reason=reason,
         comment=answer.comment,
     )
+
+
+def filled(question: Question, fields: Sequence[tuple[str, str]]) -> Json:
+    """Return the data that is given by the fields of a form. Raises BadInput."""
+    if question.form is None:
+        raise BadInput(
+            "it asks for no fields: give --data if there is something to say. Nothing was changed."
+        )
+    from hitl_cli.forms import fill  # noqa: PLC0415 - only where there is a form
+
+    data = fill(question.form, fields)
+    check_data(data)
+    return data
+
+
+def yes_or_no(text: str) -> Verdict:
+    """Return what a word means. Raises BadInput."""
+    if text.strip().lower() in YES:
+        return "approve"
+    if text.strip().lower() in NO:
+        return "reject"
+    raise BadInput(f"it asks for a yes or a no, and {text!r} is neither. Nothing was changed.")
 
 
 def check(item: Waiting, vote: Vote, groups: Groups) -> None:
@@ -251,10 +293,10 @@ def check_fits(item: Waiting, vote: Vote) -> None:
     """Raise BadInput for an approval that does not fit the choices or the form."""
     question = item.asked
     if question.choices and vote.choice not in question.choices:
-        known = ", ".join(question.choices)
-        raise BadInput(f"{item.id} asks for a choice: `hitl answer {item.id} CHOICE`, one of {known}.")
-    if vote.choice is not None and not question.choices:
-        raise BadInput(f"{item.id} offers no choices: `hitl approve {item.id}` or `hitl reject {item.id}`.")
+        known = " or ".join(map(repr, question.choices))
+        raise BadInput(
+            f"{item.id} asks for a choice: `hitl answer {item.id} CHOICE` with {known}. Nothing was changed."
+        )
     if question.form is not None:
         from hitl_cli.forms import check as check_form  # noqa: PLC0415 - only where there is a form
 
