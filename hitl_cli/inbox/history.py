@@ -232,12 +232,13 @@ def story(client: Client, name: str, wanted: Wanted = EVERYTHING) -> list[Entry]
 def named(client: Client, name: str) -> list[Promise]:
     """Return the promises for a person that a name means. Raises NotFound."""
     promise = get_promise(client, name) if name else None
-    if promise is None:
-        found = search(client, tags={KEY_TAG: name}) if name else []
-    elif promise.is_run:
-        found = search(client, tags={"resonate:origin": promise.id})
-    else:
+    if promise is not None and not promise.is_run:
         found = [promise]
+    elif not name:
+        found = []
+    else:
+        keyed = [] if promise is not None else search(client, tags={KEY_TAG: name})
+        found = keyed or search(client, tags={"resonate:origin": name})
     blocking = [promise for promise in found if promise.is_blocking]
     if blocking or (promise is not None and promise.is_run):
         return blocking
