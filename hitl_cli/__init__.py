@@ -1,6 +1,7 @@
 """Human-in-the-loop workflows on Resonate durable promises.
 
-`workflow` marks the durable functions of an app that `hitl worker --app` serves.
+`workflow` marks the durable functions of an app that `hitl worker --app` serves, and `ask` asks a person in
+one of them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING, overload
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["__version__", "workflow"]
+    from hitl_cli.asking import Asked, Decision, Rejected, ask, ask_all
+
+__all__ = ["Asked", "Decision", "Rejected", "__version__", "ask", "ask_all", "workflow"]
 __version__ = "0.1.0"
 
 MARK = "__hitl_workflow__"
@@ -33,3 +36,12 @@ def workflow[F: Callable[..., object]](function: F | None = None, /, *, name: st
         return function
 
     return mark if function is None else mark(function)
+
+
+def __getattr__(name: str) -> object:
+    """Return what needs the SDK, imported when it is first asked for: the commands do without."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from hitl_cli import asking  # noqa: PLC0415
+
+    return getattr(asking, name)

@@ -12,10 +12,10 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from hitl_cli import inbox
 from hitl_cli.connect import connect, file_url
 from hitl_cli.engine.doorbell import WATCHERS, Bell, until
 from hitl_cli.errors import RunFailed, TimedOut
+from hitl_cli.inbox.listing import pending
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -95,10 +95,8 @@ class Demo:
         bell = Bell(self._database, WATCHERS, "demo")
         try:
             with connect(self._env["HITL_SERVER"]) as client:
-                if not until(
-                    lambda: bool(inbox.pending(client, limit=1)[0]), bell, PATIENCE_S, time.monotonic
-                ):
+                if not until(lambda: bool(pending(client, limit=1)[0]), bell, PATIENCE_S, time.monotonic):
                     raise TimedOut("the workflow did not block: its worker did not run it in time.")
-                return inbox.pending(client, limit=1)[0][0].id
+                return pending(client, limit=1)[0][0].id
         finally:
             bell.close()

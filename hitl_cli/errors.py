@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 class HitlError(Exception):
-    """A failure that a person is told about in one sentence."""
+    """A failure that a person is told about in one sentence; `lines` may list what it speaks of."""
+
+    def __init__(self, message: str, lines: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.lines = tuple(lines)
 
 
 class BadInput(HitlError):  # noqa: N818
@@ -17,6 +26,10 @@ class NotFound(HitlError):  # noqa: N818
 
 class Conflict(HitlError):  # noqa: N818
     """It was already decided or started otherwise; nothing was changed."""
+
+
+class NotAllowed(HitlError):  # noqa: N818
+    """It is for others to answer; nothing was changed."""
 
 
 class TimedOut(HitlError):  # noqa: N818

@@ -14,15 +14,16 @@ from hitl_cli.durations import format_duration
 from hitl_cli.errors import BadInput, Conflict, NotFound, TimedOut
 from hitl_cli.times import iso
 from hitl_cli.wire import (
+    Audit,
     Call,
-    Decision,
     Json,
-    decision_of,
+    audit_of,
     decode,
     encode,
     error_message,
     error_value,
     fresh_id,
+    headers_of,
     same_json,
 )
 
@@ -118,13 +119,14 @@ def start(
     *,
     group: str = defaults.GROUP,
     deadline_ms: int = defaults.DEADLINE_MS,
+    by: str | None = None,
     new_id: Callable[[], str] = fresh_id,
 ) -> Started:
     """Start a run, or find the one that was started before with the same id and call.
 
     Raises BadInput (the id), Conflict (the id is taken by another call).
     """
-    [started] = start_many(client, [spec], group=group, deadline_ms=deadline_ms, new_id=new_id)
+    [started] = start_many(client, [spec], group=group, deadline_ms=deadline_ms, by=by, new_id=new_id)
     if isinstance(started, Conflict):
         raise started
     return started
@@ -136,6 +138,7 @@ def start_many(
     *,
     group: str = defaults.GROUP,
     deadline_ms: int = defaults.DEADLINE_MS,
+    by: str | None = None,
     new_id: Callable[[], str] = fresh_id,
 ) -> list[Started | Conflict]:
     """Start runs, many to a round trip; a Conflict stands in the place of one that could not be."""
@@ -145,16 +148,18 @@ def start_many(
     for at in range(0, len(specs), START_BATCH):
         batch = [(spec, new_id()) for spec in specs[at : at + START_BATCH]]
         timeout_at = client.now() + deadline_ms
-        answers = client.call_many([create_request(spec, group, timeout_at, mark) for spec, mark in batch])
+        requests = [create_request(spec, group, timeout_at, mark, by) for spec, mark in batch]
+        answers = client.call_many(requests)
         for (spec, mark), answer in zip(batch, answers, strict=True):
             started.append(started_or_conflict(spec, mark, as_promise(answer)))
     return started
 
 
-def create_request(spec: RunSpec, group: str, timeout_at: int, mark: str) -> Request:
+def create_request(spec: RunSpec, group: str, timeout_at: int, mark: str, by: str | None = None) -> Request:
     """Return the promise.create that starts a run, with the tags that the SDK's own `rpc` gives it.
 
-    The header `hitl:start` is ours: by it the caller knows whether the promise is the one it created.
+    The headers are ours: by `hitl:start` the caller knows whether the promise is the one it created, and
+    `hitl:by` says who started it, which a request of its can hold against them (docs/requests.md).
     """
     tags = {
         "resonate:origin": spec.id,
@@ -163,7 +168,8 @@ def create_request(spec: RunSpec, group: str, timeout_at: int, mark: str) -> Req
         "resonate:scope": "global",
         "resonate:target": address_of(group),
     }
-    param = encode(msgspec.to_builtins(spec.call()), {"hitl:start": mark})
+    headers = {"hitl:start": mark} | ({"hitl:by": by} if by else {})
+    param = encode(msgspec.to_builtins(spec.call()), headers)
     return Request("promise.create", {"id": spec.id, "timeoutAt": timeout_at, "param": param, "tags": tags})
 
 
@@ -180,8 +186,7 @@ def started_or_conflict(spec: RunSpec, mark: str, promise: Promise) -> Started |
             f"{spec.id} is taken by {show_call(call)}, not {show_call(spec.call())}. Nothing was changed;"
             f" `hitl status {spec.id}` shows it."
         )
-    headers = (promise.param.headers if promise.param else None) or {}
-    return Started(run=run_of(promise), created=headers.get("hitl:start") == mark)
+    return Started(run=run_of(promise), created=headers_of(promise.param).get("hitl:start") == mark)
 
 
 def show_call(call: Call | None) -> str:
@@ -363,8 +368,8 @@ def cancel(client: Client, id: str, *, by: str, via: str, reason: str | None = N
     promise = known(client, id)
     if not promise.is_run:
         raise NotFound(f"{id} is not a workflow but a part of {promise.origin}.")
-    decision = Decision(id=fresh_id(), by=by, via=via, at=client.now())
-    value = error_value(reason or "canceled", decision.headers())
+    audit = Audit(id=fresh_id(), by=by, via=via, at=client.now())
+    value = error_value(reason or "canceled", audit.headers())
     settled = as_promise(client.call_many([cancel_request(id, value)])[0])
     if settled.state == "rejected_timedout":
         raise TimedOut(f"{id} can no longer be canceled: its deadline passed {iso(settled.timeout_at)}.")
@@ -374,7 +379,7 @@ def cancel(client: Client, id: str, *, by: str, via: str, reason: str | None = N
     client.call_many(
         [cancel_request(p.id, value) for p in below if p.is_blocking or "resonate:target" in p.tags]
     )
-    return decision_of(settled).id == decision.id
+    return audit_of(settled).id == audit.id
 
 
 def cancel_request(id: str, value: object) -> Request:

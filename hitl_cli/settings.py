@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 NAMES = ("hitl.toml", "pyproject.toml")
 
 
+class GroupSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """A group of people: `[groups.NAME]`."""
+
+    members: tuple[str, ...] = ()
+
+
 class FileSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"as_": "as"}):
     """What a settings file may say."""
 
@@ -32,6 +38,7 @@ class FileSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     group: str | None = None
     gateway: str | None = None
     as_: str | None = None
+    groups: dict[str, GroupSettings] = {}
 
 
 class Setting(Struct, frozen=True):
@@ -93,6 +100,10 @@ class Settings:
         """Return who acts. On a file that everyone can open this is a claim, not a proof."""
         env = first_set(self._env, "HITL_AS")
         return self._choose(flag, "--as", env, self._file.as_) or Setting(login_name(), "operating system")
+
+    def groups(self) -> dict[str, frozenset[str]]:
+        """Return the members of each group of people."""
+        return {name: frozenset(group.members) for name, group in self._file.groups.items()}
 
     def _choose(
         self, flag: str | None, flag_name: str, env: Setting | None, in_file: str | None

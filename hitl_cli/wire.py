@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 type Json = Any
 """A JSON value: None, bool, int, float, str, list or dict."""
+
+type Verdict = Literal["approve", "reject"]
 
 
 class Promise(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -56,17 +58,6 @@ class Promise(Struct, frozen=True, kw_only=True, rename="camel"):
         """The function call that it stands for, if it is one that can be read."""
         return call_in(self.param)
 
-    @property
-    def request(self) -> RequestText:
-        """What is asked of the person, as far as the promise says."""
-        data = decode(self.param)
-        if self.tags.get("hitl:request") != "1" or not isinstance(data, dict):
-            return RequestText()
-        try:
-            return msgspec.convert(data, RequestText)
-        except msgspec.ValidationError:
-            return RequestText()
-
 
 class Task(Struct, frozen=True, kw_only=True):
     """A task as any server shows it."""
@@ -85,13 +76,19 @@ class Call(Struct, frozen=True):
     version: int = 1
 
 
-class RequestText(Struct, frozen=True):
-    """The part of a request that a list shows."""
+class Vote(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one of several people said to a request (docs/requests.md). `at` is ms since the epoch."""
 
-    prompt: str | None = None
+    by: str
+    verdict: Verdict
+    at: Millis
+    choice: str | None = None
+    data: Json = None
+    reason: str | None = None
+    comment: str | None = None
 
 
-class Decision(Struct, frozen=True):
+class Audit(Struct, frozen=True):
     """Who answered, through what and when: the headers of a settled promise's value.
 
     `at` is ms since the epoch. All are None where another tool settled the promise.
@@ -102,11 +99,15 @@ class Decision(Struct, frozen=True):
     via: str | None = None
     at: Millis | None = None
     comment: str | None = None
+    choice: str | None = None
+    votes: tuple[Vote, ...] = ()
 
     def headers(self) -> dict[str, str]:
         """Return the headers that say so."""
         fields = msgspec.structs.asdict(self)
-        return {f"hitl:{name}": str(value) for name, value in fields.items() if value is not None}
+        votes = fields.pop("votes")
+        texts = {f"hitl:{name}": str(value) for name, value in fields.items() if value is not None}
+        return texts | ({"hitl:votes": msgspec.json.encode(votes).decode()} if votes else {})
 
 
 class Encoded(Protocol):
@@ -150,21 +151,41 @@ def offered_task(message: str) -> str | None:
     return read.data.task.id if read.kind == "execute" and read.data.task is not None else None
 
 
+def child_id(ancestor: str, segment: str) -> str:
+    """Return the id of a promise under another one (resonate/ids.py, join_id)."""
+    return f"{ancestor}{'.' if ':' in ancestor else ':'}{segment}"
+
+
 def fresh_id() -> str:
     """Return an id that nobody else has."""
     return os.urandom(16).hex()
 
 
-def decision_of(promise: Promise) -> Decision:
+def audit_of(promise: Promise) -> Audit:
     """Return what a settled promise's headers say of its decision."""
-    headers = (promise.value.headers if promise.value else None) or {}
+    return audit_in(headers_of(promise.value))
+
+
+def headers_of(value: Value | None) -> dict[str, str]:
+    """Return the headers of a promise's param or value."""
+    return (value.headers if value else None) or {}
+
+
+def audit_in(headers: Mapping[str, str]) -> Audit:
+    """Return the audit record in headers; what cannot be read of it is left out."""
     at = headers.get("hitl:at", "")
-    return Decision(
+    try:
+        votes = msgspec.json.decode(headers.get("hitl:votes", "[]"), type=tuple[Vote, ...])
+    except msgspec.MsgspecError:
+        votes = ()
+    return Audit(
         id=headers.get("hitl:id"),
         by=headers.get("hitl:by"),
         via=headers.get("hitl:via"),
-        at=int(at) if at.isdecimal() else None,
+        at=int(at) if at.isascii() and at.isdecimal() else None,
         comment=headers.get("hitl:comment"),
+        choice=headers.get("hitl:choice"),
+        votes=votes,
     )
 
 

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from hitl_cli import inbox
 from hitl_cli.cli.pending import as_table
 from hitl_cli.cli.table import drawing
 from hitl_cli.embedded import EmbeddedClient
+from hitl_cli.inbox.listing import pending
 from hitl_cli.runs import RunSpec, start_many
 
 ROOT = Path(__file__).parent.parent
@@ -38,6 +38,7 @@ CODES = """
 | 4 | conflict: already decided or started otherwise; nothing was changed |
 | 5 | timed out waiting, or the deadline had passed |
 | 6 | the server cannot be reached, or refused the token |
+| 7 | it is for others to answer; nothing was changed |
 
 Results go to stdout, notes and errors to stderr.
 """
@@ -68,11 +69,11 @@ def picture() -> str:
                     ],
                 )
                 end = time.monotonic() + PATIENCE_S
-                while len(inbox.pending(client)[0]) < 3:  # noqa: PLR2004
+                while len(pending(client)[0]) < 3:  # noqa: PLR2004
                     if time.monotonic() > end:
                         raise TimeoutError
                     client.wait(1)
-                items, _ = inbox.pending(client)
+                items, _ = pending(client)
                 console = Console(record=True, width=WIDTH, file=io.StringIO())
                 console.print("[bold]$ hitl pending[/bold]")
                 console.print(drawing(*as_table(items, client.now()), WIDTH))

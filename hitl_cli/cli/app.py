@@ -13,7 +13,17 @@ from typer.core import TyperGroup
 
 from hitl_cli import __version__
 from hitl_cli.cli.shared import silence_stdout
-from hitl_cli.errors import BadInput, Conflict, HitlError, NotDone, NotFound, RunFailed, TimedOut, Unreachable
+from hitl_cli.errors import (
+    BadInput,
+    Conflict,
+    HitlError,
+    NotAllowed,
+    NotDone,
+    NotFound,
+    RunFailed,
+    TimedOut,
+    Unreachable,
+)
 from hitl_cli.text import printable
 
 if TYPE_CHECKING:
@@ -27,6 +37,7 @@ EXIT_CODES: Mapping[type[HitlError], int] = {
     Conflict: 4,
     TimedOut: 5,
     Unreachable: 6,
+    NotAllowed: 7,
 }
 UNEXPECTED = 1
 
@@ -41,6 +52,10 @@ COMMANDS = {
     "pending": ("pending:pending", "People"),
     "approve": ("decisions:approve", "People"),
     "reject": ("decisions:reject", "People"),
+    "answer": ("decisions:answer", "People"),
+    "comment": ("decisions:comment", "People"),
+    "history": ("history:show_history", "People"),
+    "stats": ("stats:show_stats", "People"),
     "backup": ("upkeep:backup", "Upkeep"),
     "doctor": ("doctor:doctor", "Upkeep"),
     "prune": ("upkeep:prune", "Upkeep"),
@@ -142,7 +157,7 @@ def run() -> None:
             if sys.stdout is not None:
                 sys.stdout.flush()  # here, where a reader that has gone is expected, and not at exit
     except HitlError as error:
-        fail(str(error), EXIT_CODES[type(error)])
+        fail(str(error), EXIT_CODES[type(error)], error.lines)
     except BrokenPipeError:
         # The reader has gone, as in `hitl pending | head -1`: nothing is wrong, and nothing more can be said.
         silence_stdout()
@@ -167,11 +182,13 @@ def check_arguments(arguments: Sequence[str]) -> None:
             raise BadInput(f"the argument {argument!r} is not text in UTF-8.") from error
 
 
-def fail(message: str, code: int) -> None:
+def fail(message: str, code: int, lines: Sequence[str] = ()) -> None:
     """Say what is wrong and exit."""
     if os.environ.get("HITL_DEBUG"):
         import traceback  # noqa: PLC0415
 
         traceback.print_exc()
-    print(printable(f"hitl: {message}"), file=sys.stderr)
+    print(printable(f"hitl: {message}{':' if lines else ''}"), file=sys.stderr)
+    for line in lines:
+        print(printable(f"  {line}"), file=sys.stderr)
     sys.exit(code)

@@ -1,4 +1,4 @@
-"""`hitl approve` and `hitl reject`: a person's answer."""
+"""`hitl approve`, `reject`, `answer` and `comment`: what a person says to a request."""
 
 from __future__ import annotations
 
@@ -9,28 +9,38 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from hitl_cli import inbox
-from hitl_cli.cli.shared import AsJson, Server, Token, Who, complete_promise, note, open_client, print_json
-from hitl_cli.errors import BadInput, HitlError
+from hitl_cli.cli.many import Dry, Match, Stdin, Yes, answer_many, named
+from hitl_cli.cli.shared import AsJson, Server, Token, Who, complete_promise, open_client, print_json
+from hitl_cli.errors import BadInput
+from hitl_cli.inbox.comments import comment as leave_comment
+from hitl_cli.inbox.deciding import MAX_ANSWER_BYTES, approval, by_whom, decide_promise, rejection
+from hitl_cli.inbox.lookup import find
+from hitl_cli.questions import question_of
 from hitl_cli.settings import Settings
 from hitl_cli.text import printable
 from hitl_cli.times import iso
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from hitl_cli.client import Client
-    from hitl_cli.inbox import Answer, Decided
+    from hitl_cli.inbox.deciding import Answer, Decided
+    from hitl_cli.people import Groups
+    from hitl_cli.wire import Promise
 
-MAX_FILE_BYTES = inbox.MAX_ANSWER_BYTES
+MAX_FILE_BYTES = MAX_ANSWER_BYTES
 
-Ids = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="ID...",
-        help="A promise, or a workflow that waits for one answer.",
-        autocompletion=complete_promise,
+WHAT = "A promise, a key, the beginning of an id, or a workflow that waits for one answer."
+
+Ids = Annotated[list[str] | None, typer.Argument(metavar="ID...", help=WHAT, autocompletion=complete_promise)]
+Id = Annotated[str, typer.Argument(metavar="ID", help=WHAT, autocompletion=complete_promise)]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        "--data", metavar="JSON|@FILE|-", help="What the workflow gets; true if not given. - reads stdin."
     ),
+]
+Fields = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="Fill in a field of the form; may be repeated."),
 ]
 Comment = Annotated[
     str | None, typer.Option("--comment", metavar="TEXT", help="A remark that is kept with the decision.")
@@ -39,46 +49,146 @@ Comment = Annotated[
 
 def approve(
     ctx: typer.Context,
-    ids: Ids,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            "--data", metavar="JSON|@FILE|-", help="What the workflow gets; true if not given. - reads stdin."
-        ),
-    ] = None,
+    ids: Ids = None,
+    data: Data = None,
+    fields: Fields = None,
     comment: Comment = None,
+    stdin: Stdin = False,
+    match: Match = None,
+    yes: Yes = False,
+    dry: Dry = False,
     who: Who = None,
     as_json: AsJson = False,
     server: Server = None,
     token: Token = None,
 ) -> None:
-    """Approve: the workflow goes on with the data given."""
-    answer = inbox.approval(
-        by=Settings().person(who).value,
+    """Approve: the workflow goes on with the data given. On a terminal, a form is asked field by field."""
+    settings = Settings()
+    if stdin and data == "-":
+        raise BadInput("stdin can carry the ids or the data, not both.")
+    answer = approval(
+        by=settings.person(who).value,
         via="cli",
-        data=True if data is None else read_data(data),
+        data=msgspec.UNSET if data is None else read_data(data),
+        fields=read_fields(fields),
         comment=comment,
     )
     with open_client(ctx, server, token) as client:
-        answer_all(client, ids, answer, as_json=as_json)
+        if is_one(ids, stdin=stdin, match=match, dry=dry):
+            promise = find(client, ids[0] if ids else "")
+            answer_one(client, promise, completed(promise, answer), settings.groups(), as_json=as_json)
+            return
+        names = named(client, ids, stdin=stdin, match=match, groups=settings.groups())
+        answer_many(client, names, answer, settings.groups(), yes=yes, dry=dry, ids=ids, as_json=as_json)
 
 
 def reject(
     ctx: typer.Context,
-    ids: Ids,
+    ids: Ids = None,
     reason: Annotated[
         str | None, typer.Option("--reason", metavar="TEXT", help="Why; the workflow sees it.")
     ] = None,
     comment: Comment = None,
+    stdin: Stdin = False,
+    match: Match = None,
+    yes: Yes = False,
+    dry: Dry = False,
     who: Who = None,
     as_json: AsJson = False,
     server: Server = None,
     token: Token = None,
 ) -> None:
     """Reject: the workflow sees an error with the reason."""
-    answer = inbox.rejection(by=Settings().person(who).value, via="cli", reason=reason, comment=comment)
+    settings = Settings()
+    answer = rejection(by=settings.person(who).value, via="cli", reason=reason, comment=comment)
     with open_client(ctx, server, token) as client:
-        answer_all(client, ids, answer, as_json=as_json)
+        if is_one(ids, stdin=stdin, match=match, dry=dry):
+            promise = find(client, ids[0] if ids else "")
+            answer_one(client, promise, answer, settings.groups(), as_json=as_json)
+            return
+        names = named(client, ids, stdin=stdin, match=match, groups=settings.groups())
+        answer_many(client, names, answer, settings.groups(), yes=yes, dry=dry, ids=ids, as_json=as_json)
+
+
+def answer(
+    ctx: typer.Context,
+    id: Id,
+    text: Annotated[
+        str,
+        typer.Argument(
+            metavar="ANSWER", help="One of the choices; or the value that is asked for; or yes or no."
+        ),
+    ],
+    data: Data = None,
+    fields: Fields = None,
+    comment: Comment = None,
+    who: Who = None,
+    as_json: AsJson = False,
+    server: Server = None,
+    token: Token = None,
+) -> None:
+    """Answer with one of the choices that a request offers, or with the one value that it asks for."""
+    settings = Settings()
+    given = approval(
+        by=settings.person(who).value,
+        via="cli",
+        text=text,
+        data=msgspec.UNSET if data is None else read_data(data),
+        fields=read_fields(fields),
+        comment=comment,
+    )
+    with open_client(ctx, server, token) as client:
+        answer_one(client, find(client, id), given, settings.groups(), as_json=as_json)
+
+
+def comment(
+    ctx: typer.Context,
+    id: Id,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="The remark; - reads stdin.")],
+    who: Who = None,
+    as_json: AsJson = False,
+    server: Server = None,
+    token: Token = None,
+) -> None:
+    """Leave a remark on a request without deciding it."""
+    person = Settings().person(who).value
+    said = sys.stdin.read().strip() if text == "-" else text
+    with open_client(ctx, server, token) as client:
+        request = leave_comment(client, id, said, by=person, via="cli")
+        if as_json:
+            print_json({"id": request.id, "state": request.state, "by": person, "comment": said})
+        else:
+            print(printable(f"{request.id}: the comment of {person} is kept"))
+
+
+def is_one(ids: list[str] | None, *, stdin: bool, match: str | None, dry: bool) -> bool:
+    """Whether one answer is given, by name."""
+    return ids is not None and len(ids) == 1 and not (stdin or match or dry)
+
+
+def completed(promise: Promise, answer: Answer) -> Answer:
+    """Return the answer with its form filled in, where a person at a terminal has yet to do that."""
+    question = question_of(promise)
+    asks = promise.state == "pending" and question is not None and question.form is not None
+    if not asks or answer.fields or answer.data is not msgspec.UNSET:
+        return answer
+    if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
+        return answer
+    from hitl_cli.cli.filling import fill_in  # noqa: PLC0415 - only where there is a form to fill in
+
+    assert question is not None  # noqa: S101
+    return msgspec.structs.replace(answer, data=fill_in(question.form, title=question.title))
+
+
+def read_fields(texts: list[str] | None) -> list[tuple[str, str]]:
+    """Return the names and values of `--set NAME=VALUE`. Raises BadInput."""
+    pairs = []
+    for text in texts or []:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise BadInput(f"--set {text!r} has no '=': write --set FIELD=VALUE.")
+        pairs.append((name, value))
+    return pairs
 
 
 def read_data(text: str) -> Any:
@@ -109,53 +219,45 @@ def read_file(path: Path) -> bytes:
         raise BadInput(f"{path} cannot be read: {error.strerror}.") from error
 
 
-def answer_all(client: Client, ids: Sequence[str], answer: Answer, *, as_json: bool) -> None:
-    """Answer each; a failure does not stop the rest, and the last is raised at the end."""
-    decided: list[Decided] = []
-    failures: list[HitlError] = []
-    for id in ids:
-        try:
-            one = inbox.decide(client, id, answer)
-        except HitlError as error:
-            failures.append(error)
-            continue
-        decided.append(one)
-        if not as_json:
-            print(printable(sentence(one, client.now())))
+def answer_one(client: Client, promise: Promise, answer: Answer, groups: Groups, *, as_json: bool) -> None:
+    """Answer one request, and print what came of it."""
+    decided = decide_promise(client, promise, answer, groups)
     if as_json:
-        documents = [as_document(one) for one in decided]
-        if len(ids) > 1:
-            print_json(documents)
-        elif documents:
-            print_json(documents[0])
-    if failures:
-        for failure in failures[:-1]:
-            note(f"hitl: {failure}")
-        raise failures[-1]
+        print_json(as_document(decided))
+    else:
+        print(printable(sentence(decided, client.now())))
 
 
 def sentence(one: Decided, now: int) -> str:
     """Return what happened, and to what."""
-    verb = "approved" if one.verdict == "approve" else "rejected"
     of = f" of workflow {one.workflow}" if one.workflow != one.promise.id else ""
+    if one.votes is not None and not one.settled:
+        so_far = f"{one.votes.leading} of {one.approvals} approve so far"
+        return f"{one.promise.id}{of}: the vote of {one.audit.by} is kept, {so_far}"
+    verb = "approved" if one.verdict == "approve" else "rejected"
+    if one.audit.choice is not None:
+        verb = f"answered {one.audit.choice!r}"
     if one.fresh:
-        return f"{one.promise.id}{of} {verb} by {one.decision.by}"
-    return f"{one.promise.id}{of} had already been {verb}{inbox.by_whom(one.promise, now)}"
+        return f"{one.promise.id}{of} {verb} by {one.audit.by}"
+    return f"{one.promise.id}{of} had already been {verb}{by_whom(one.promise, now)}"
 
 
 def as_document(one: Decided) -> dict[str, Any]:
     """Return the decision as `--json` shows it."""
-    decision = one.decision
-    at = decision.at or one.promise.settled_at
+    audit = one.audit
+    at = audit.at or one.promise.settled_at
+    votes = audit.votes if one.votes is None else one.votes.votes
     return {
         "id": one.promise.id,
         "state": one.promise.state,
-        "decision_id": decision.id,
-        "by": decision.by,
-        "via": decision.via,
+        "decision_id": audit.id,
+        "by": audit.by,
+        "via": audit.via,
         "at": None if at is None else iso(at),
-        "comment": decision.comment,
+        "comment": audit.comment,
+        "choice": audit.choice,
         "data": one.data,
         "reason": one.reason,
         "fresh": one.fresh,
+        "votes": [{**msgspec.to_builtins(vote), "at": iso(vote.at)} for vote in votes],
     }

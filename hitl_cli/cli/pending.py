@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from hitl_cli import inbox
 from hitl_cli.cli.shared import AsJson, Server, Token, note, open_client, print_json
 from hitl_cli.cli.table import Cell, Column, console, on_terminal, print_table
 from hitl_cli.durations import format_age, format_duration, parse_duration
+from hitl_cli.inbox.listing import Filter
+from hitl_cli.inbox.listing import pending as list_pending
+from hitl_cli.settings import Settings
 from hitl_cli.times import iso
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hitl_cli.client import Client
-    from hitl_cli.inbox import Waiting
+    from hitl_cli.inbox.listing import Waiting
 
 type Look = Callable[[], tuple[list[Waiting], bool]]
 """Returns what waits, and whether there is more than that."""
@@ -56,13 +58,12 @@ def pending(
     token: Token = None,
 ) -> None:
     """Show what waits for a person, the oldest first."""
-    older_ms = parse_duration(older) if older else 0
+    wanted = Filter(workflow=workflow, older_than_ms=parse_duration(older) if older else 0)
+    groups = Settings().groups()
     with open_client(ctx, server, token) as client:
 
         def look() -> tuple[list[Waiting], bool]:
-            return inbox.pending(
-                client, workflow=workflow, older_than_ms=older_ms, limit=None if every else limit
-            )
+            return list_pending(client, wanted, groups=groups, limit=None if every else limit)
 
         if watch:
             keep_showing(client, look, as_json=as_json)

@@ -30,7 +30,7 @@ from hitl_cli.runs import RunSpec, RunState
 from hitl_cli.settings import Settings
 from hitl_cli.text import printable
 from hitl_cli.times import iso
-from hitl_cli.wire import decision_of, decode, error_message
+from hitl_cli.wire import audit_of, decode, error_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -89,6 +89,7 @@ def start(
             "--stdin", help="Start many: an id a line, or a JSON object with id, workflow, args, kwargs."
         ),
     ] = False,
+    who: Who = None,
     as_json: AsJson = False,
     server: Server = None,
     token: Token = None,
@@ -97,6 +98,7 @@ def start(
     settings = Settings()
     name = settings.workflow(workflow).value
     group = settings.group(group).value
+    by = settings.person(who).value
     deadline_ms = parse_duration(deadline)
     if stdin:
         if id is not None:
@@ -111,9 +113,9 @@ def start(
         specs = [RunSpec(id=id, workflow=name, args=given, kwargs=named)]
     with open_client(ctx, server, token) as client:
         if stdin:
-            start_many(client, specs, group=group, deadline_ms=deadline_ms, as_json=as_json)
+            start_many(client, specs, group=group, deadline_ms=deadline_ms, by=by, as_json=as_json)
             return
-        started = runs.start(client, specs[0], group=group, deadline_ms=deadline_ms)
+        started = runs.start(client, specs[0], group=group, deadline_ms=deadline_ms, by=by)
         if not started.run.ended:
             tell_no_worker(client, group)
         if started.run.ended or wait:
@@ -126,14 +128,13 @@ def start(
 
 
 def start_many(
-    client: Client, specs: Sequence[RunSpec], *, group: str, deadline_ms: int, as_json: bool
+    client: Client, specs: Sequence[RunSpec], *, group: str, deadline_ms: int, by: str, as_json: bool
 ) -> None:
     """Start runs, print a line each, and end with a conflict if there was one."""
     conflicts = []
     documents = []
-    for spec, started in zip(
-        specs, runs.start_many(client, specs, group=group, deadline_ms=deadline_ms), strict=True
-    ):
+    every = runs.start_many(client, specs, group=group, deadline_ms=deadline_ms, by=by)
+    for spec, started in zip(specs, every, strict=True):
         if isinstance(started, Conflict):
             conflicts.append(started)
             continue
@@ -357,7 +358,7 @@ def step_outcome(promise: Promise) -> str:
     """Return a step's result or error, cut to fit."""
     if promise.state == "pending":
         return f"hitl approve {shlex.quote(promise.id)}" if promise.is_blocking else ""
-    by = decision_of(promise).by
+    by = audit_of(promise).by
     who = "" if by is None else f"{'approved' if promise.state == 'resolved' else 'rejected'} by {by}: "
     if promise.state == "resolved":
         data = decode(promise.value)

@@ -130,9 +130,9 @@ def offered[T](ctx: typer.Context, look: Callable[[Client], list[T]]) -> list[T]
 
 def complete_promise(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
     """Yield the promises that wait for a person."""
-    from hitl_cli import inbox  # noqa: PLC0415
+    from hitl_cli.inbox.listing import pending  # noqa: PLC0415
 
-    for item in offered(ctx, lambda client: inbox.pending(client, limit=COMPLETIONS)[0]):
+    for item in offered(ctx, lambda client: pending(client, limit=COMPLETIONS)[0]):
         if item.id.startswith(incomplete):
             yield item.id, item.prompt or item.function or ""
 

@@ -9,9 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-from hitl_cli import inbox
 from hitl_cli.embedded import EmbeddedClient
 from hitl_cli.engine.server import Server, encode_request
+from hitl_cli.inbox.deciding import approval, decide
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,4 +48,4 @@ def approve_and_die_at(database: Path, id: str, statement: int) -> None:
     with patch("sqlite3.connect", partial(sqlite3.connect, factory=Mortal)):
         client = EmbeddedClient(database)
     Mortal.statements_left = statement
-    inbox.decide(client, id, inbox.approval(by="ada", via="test"))
+    decide(client, id, approval(by="ada", via="test"))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from hitl_cli import inbox
+from hitl_cli.inbox.listing import pending
 from tests.apps.steps import STEPS_LOG
 from tests.conftest import wait_until
 from tests.recovery.processes import start, work
@@ -160,7 +160,7 @@ class Storm:
         if more and not unsure and len(self._live) < IN_FLIGHT:
             unsure = [f"r{len(self._begun)}"]
             self._begun += unsure
-        waits = [item.id for item in inbox.pending(self.client)[0]]
+        waits = [item.id for item in pending(self.client)[0]]
         if unsure and (len(self._live) < IN_FLIGHT // 2 or not waits):
             self._run("start", unsure[0], "--workflow", "before_and_after")
         elif waits:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hitl_cli import inbox, runs
+from hitl_cli import runs
 from hitl_cli.embedded import EmbeddedClient
 from hitl_cli.engine.instants import SLOWED_PERCENT, Instant, following
+from hitl_cli.inbox.deciding import approval, decide
+from hitl_cli.inbox.listing import pending
 from tests.apps.steps import STEPS_GATE, STEPS_LOG, read_lines
 from tests.conftest import wait_until
 from tests.recovery.processes import MovedClock, start, work
@@ -89,7 +91,7 @@ def test_while_the_clock_is_behind_all_that_takes_time_takes_that_time(
 
     clock.move(0)
 
-    inbox.decide(client, "before", inbox.approval(by="ada", via="test"))
+    decide(client, "before", approval(by="ada", via="test"))
     result_of(client, "before")  # what had begun ends
     began = time.monotonic()
     begin(client, "nap", "nap", NAP_S)
@@ -124,8 +126,8 @@ def test_when_the_clock_jumps_a_year_ahead_what_must_end_ends_and_the_rest_goes_
 
     assert end_of(client, "week").state == "expired"
     assert result_of(client, "sleeper") == "awake"
-    assert [item.id for item in inbox.pending(client)[0]] == ["decade"]
-    inbox.decide(client, "decade", inbox.approval(by="ada", via="test"))
+    assert [item.id for item in pending(client)[0]] == ["decade"]
+    decide(client, "decade", approval(by="ada", via="test"))
     begin(client, "new", "nap", 0.1)
     result_of(client, "new")
 

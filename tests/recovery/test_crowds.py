@@ -9,11 +9,12 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from hitl_cli import inbox
 from hitl_cli.client import call
 from hitl_cli.embedded import EmbeddedClient
 from hitl_cli.engine import log, store
 from hitl_cli.engine.server import Server, encode_request
+from hitl_cli.inbox.deciding import approval, decide
+from hitl_cli.inbox.listing import pending
 from tests.conftest import PATIENCE_S, wait_until
 from tests.recovery.processes import PROCESSES, start, work
 from tests.recovery.storm import run_command
@@ -48,7 +49,7 @@ def decide_some(database: Path, number: int, line: Barrier) -> None:
     with EmbeddedClient(database) as client:
         for n in range(DECISIONS):
             client.call_many([blocking(f"p{number}:{n}", client.now() + 3_600_000)])
-            inbox.decide(client, f"p{number}:{n}", inbox.approval(by="ada", via="test", data=n))
+            decide(client, f"p{number}:{n}", approval(by="ada", via="test", data=n))
 
 
 def test_64_processes_on_one_new_file_are_all_served(hitl: Hitl) -> None:
@@ -119,12 +120,12 @@ def test_while_a_reader_holds_on_to_the_past_all_are_served_and_then_the_log_is_
 
         while add() < 5 * log.LOG_BYTES:
             pass
-        assert len(inbox.pending(client, limit=None)[0]) == count + 1
+        assert len(pending(client, limit=None)[0]) == count + 1
         reader.end()
         wait_until(lambda: add() <= log.LOG_BYTES)
         for _ in range(100):
             assert add() < 2 * log.LOG_BYTES
-        assert len(inbox.pending(client, limit=None)[0]) == count + 1
+        assert len(pending(client, limit=None)[0]) == count + 1
 
 
 def write_much(database: Path, number: int, commits: int) -> None:
@@ -186,7 +187,7 @@ def test_while_another_program_holds_the_lock_readers_are_served_writers_told_an
             assert code == 6
             assert "is locked by another process" in said
             assert "Nothing was changed" in said
-            assert [item.id for item in inbox.pending(client)[0]] == ["r:1"]
+            assert [item.id for item in pending(client)[0]] == ["r:1"]
             holder.end()
             assert command(hitl, "approve", "r")[0] == 0
             result_of(client, "r")

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hitl_cli import inbox, runs
+from hitl_cli import runs
 from hitl_cli.embedded import EmbeddedClient
 from hitl_cli.errors import TimedOut
+from hitl_cli.inbox.deciding import approval, decide
+from hitl_cli.inbox.listing import pending
 from tests.conftest import wait_until
 from tests.worker.watching import begin, promise_of, result_of, waiting
 
@@ -54,9 +56,9 @@ def test_a_wait_of_a_year_is_answered_on_its_last_day_and_the_run_goes_on(hitl: 
         assert waiting(client) == ["r:1"]
         first.kill()
         clock.ahead_ms = 364 * DAY_MS
-        [item], _ = inbox.pending(client)
+        [item], _ = pending(client)
         assert item.deadline - client.now() <= DAY_MS
-        inbox.decide(client, "r", inbox.approval(by="ada", via="test", data="at last"))
+        decide(client, "r", approval(by="ada", via="test", data="at last"))
         hitl.worker()
         assert result_of(client, "r") == {"message": "workflow r completed", "data": "at last"}
 
@@ -69,8 +71,8 @@ def test_a_wait_of_a_year_is_over_after_a_year(hitl: Hitl) -> None:
         assert waiting(client) == ["r:1"]
         worker.kill()
         clock.ahead_ms = 365 * DAY_MS
-        assert inbox.pending(client) == ([], False)
+        assert pending(client) == ([], False)
         assert runs.get_run(client, "r").state == "expired"
         with pytest.raises(TimedOut, match="its deadline passed"):
-            inbox.decide(client, "r:1", inbox.approval(by="ada", via="test"))
+            decide(client, "r:1", approval(by="ada", via="test"))
         assert promise_of(client, "r:1").settled_at == promise_of(client, "r:1").timeout_at

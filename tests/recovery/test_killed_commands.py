@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hitl_cli.embedded import EmbeddedClient
-from hitl_cli.wire import decision_of
+from hitl_cli.wire import audit_of
 from tests.recovery.deaths import approve_and_die_at, approve_and_die_unheard
 from tests.recovery.processes import start
 from tests.worker.watching import begin, promise_of, result_of, task_of, waiting
@@ -122,5 +122,5 @@ def is_whole(promise: Promise) -> bool:
         return False
     assert promise.state == "resolved"
     assert promise.settled_at is not None
-    assert decision_of(promise).by == "ada"
+    assert audit_of(promise).by == "ada"
     return True

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from hitl_cli import inbox
 from hitl_cli.client import Request
 from hitl_cli.embedded import EmbeddedClient
 from hitl_cli.errors import Conflict
-from hitl_cli.wire import decision_of
+from hitl_cli.inbox.deciding import approval, decide, rejection
+from hitl_cli.wire import audit_of
 from tests.conftest import PATIENCE_S
 from tests.recovery.processes import PROCESSES, start
 from tests.worker.watching import promise_of
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from multiprocessing.synchronize import Barrier
     from pathlib import Path
 
+    from hitl_cli.wire import Verdict
     from tests.conftest import Hitl
 
 RACES = 50
@@ -36,24 +37,24 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def decide_all(
-    database: Path, verdict: inbox.Verdict, ids: list[str], line: Barrier, told: Queue[list[Told]]
+    database: Path, verdict: Verdict, ids: list[str], line: Barrier, told: Queue[list[Told]]
 ) -> None:
     """Answer each promise at the same moment as the other process does."""
     outcomes = []
     with EmbeddedClient(database) as client:
         if verdict == "approve":
-            answer = inbox.approval(by="ada", via="approving")
+            answer = approval(by="ada", via="approving")
         else:
-            answer = inbox.rejection(by="ada", via="rejecting", reason="over budget")
+            answer = rejection(by="ada", via="rejecting", reason="over budget")
         for id in ids:
             line.wait(PATIENCE_S)
             try:
-                decided = inbox.decide(client, id, answer)
+                decided = decide(client, id, answer)
             except Conflict as conflict:
                 outcomes.append(Told(promise=id, via=answer.via, won=False, conflict=str(conflict)))
             else:
                 assert decided.fresh
-                outcomes.append(Told(promise=id, via=answer.via, won=True, decision=decided.decision.id))
+                outcomes.append(Told(promise=id, via=answer.via, won=True, decision=decided.audit.id))
     told.put(outcomes)
 
 
@@ -62,7 +63,7 @@ def test_of_two_opposite_decisions_at_once_one_wins_and_the_other_is_told_who_wo
     with hitl.client() as client:
         client.call_many([blocking(id, client.now() + 3_600_000) for id in ids])
     line, told = PROCESSES.Barrier(2), PROCESSES.Queue()
-    verdicts: tuple[inbox.Verdict, ...] = ("approve", "reject")
+    verdicts: tuple[Verdict, ...] = ("approve", "reject")
     processes = [start(decide_all, hitl.database, verdict, ids, line, told) for verdict in verdicts]
     by_promise = list(zip(told.get(timeout=PATIENCE_S), told.get(timeout=PATIENCE_S), strict=True))
     for process in processes:
@@ -76,7 +77,7 @@ def test_of_two_opposite_decisions_at_once_one_wins_and_the_other_is_told_who_wo
             [loser] = [one for one in pair if not one.won]
             promise = promise_of(client, winner.promise)
             assert promise.state == ("resolved" if winner.via == "approving" else "rejected")
-            assert decision_of(promise).id == winner.decision
+            assert audit_of(promise).id == winner.audit
             verb = "approved" if winner.via == "approving" else "rejected"
             assert f"was already {verb} by ada through {winner.via}" in loser.conflict
             assert loser.conflict.endswith("Nothing was changed.")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hitl_cli import runs
-from hitl_cli.wire import decision_of, decode, error_message
+from hitl_cli.wire import audit_of, decode, error_message
 from tests.apps.steps import read_lines
 from tests.recovery.storm import DECISION, Storm
 from tests.worker.watching import promise_of
@@ -78,7 +78,7 @@ def the_decision_is_one_that_was_given(
 ) -> None:
     """Check that a decision stands as it was answered to whoever heard of it."""
     promise = promise_of(client, id)
-    made = decision_of(promise)
+    made = audit_of(promise)
     assert {one.decision_id for one in told} <= {made.id}, f"{id} was answered and is not there"
     assert sum(one.fresh for one in told) <= 1
     mark = decode(promise.value) if promise.state == "resolved" else error_message(promise.value)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hitl_cli import inbox
 from hitl_cli.engine.http.streams import GIVEN_BACK_S
+from hitl_cli.inbox.listing import pending
 from hitl_cli.runs import tree
 from tests.conftest import wait_until
 
@@ -59,7 +59,7 @@ def test_a_question_that_nobody_answers_in_time_is_an_error(online: Online, prog
     online.begin("lonely", "two", 400)
 
     assert online.end("lonely") == ["nobody answered in time"] * 2
-    assert inbox.pending(online.file) == ([], False)
+    assert pending(online.file) == ([], False)
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

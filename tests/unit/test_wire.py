@@ -13,7 +13,7 @@ from resonate.types import Value as SdkValue
 
 from hitl_cli.engine.records import Value
 from hitl_cli.times import iso
-from hitl_cli.wire import Decision, Promise, decision_of, decode, encode, error_value, same_json
+from hitl_cli.wire import Audit, Promise, audit_of, decode, encode, error_value, same_json
 
 CODEC = Codec(NoopEncryptor())
 JSON = st.recursive(
@@ -52,14 +52,12 @@ def test_what_is_not_in_the_sdks_encoding_is_shown_as_it_is(text: str) -> None:
 
 @given(
     st.builds(
-        Decision, id=st.text(min_size=1), by=st.text(min_size=1), via=st.just("cli"), at=st.integers(0, 2**53)
+        Audit, id=st.text(min_size=1), by=st.text(min_size=1), via=st.just("cli"), at=st.integers(0, 2**53)
     )
 )
-def test_a_decision_survives_its_headers(decision: Decision) -> None:
-    settled = Promise(
-        id="a", state="resolved", timeout_at=1, value=Value(headers=decision.headers(), data=None)
-    )
-    assert decision_of(settled) == decision
+def test_a_decision_survives_its_headers(audit: Audit) -> None:
+    settled = Promise(id="a", state="resolved", timeout_at=1, value=Value(headers=audit.headers(), data=None))
+    assert audit_of(settled) == audit
 
 
 def test_json_tells_numbers_from_booleans() -> None:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from hitl_cli import defaults, inbox, runs
+from hitl_cli import defaults, runs
 from hitl_cli.client import call, get_promise, get_tasks
+from hitl_cli.inbox.listing import pending
 from hitl_cli.wire import Promise, Task  # noqa: TC001 - msgspec reads these when it decodes
 from tests.conftest import APPS, wait_until
 
@@ -48,7 +49,7 @@ def waiting(client: Client, count: int = 1) -> list[str]:
     """Wait until exactly so many promises wait for a person and nobody works, and return their ids."""
 
     def asked() -> list[str]:
-        items, _ = inbox.pending(client)
+        items, _ = pending(client)
         return [item.id for item in items]
 
     wait_until(lambda: len(asked()) >= count and not tasks(client, "acquired"))

@@ -1,0 +1,361 @@
+"""`ask`: how a workflow asks a person, and what it is told.
+
+The question is put by a step of its own, `asking`. Its first promise is the request: created with what is
+asked in it, where the SDK's own `ctx.promise()` would create it bare, and then awaited by that call, which
+finds it there. Whatever else the step waits for (the next time at which to remind) is a promise too, so
+nothing is in memory meanwhile, and a worker that comes to the step again goes through the same calls.
+"""
+
+# Annotations are evaluated here, not kept as text: the SDK would evaluate text anew at each step
+# (resonate/durable.py, _resolve_annotation), which costs more than the step itself.
+
+import asyncio
+import logging
+import shlex
+from collections.abc import Awaitable, Generator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Literal, NamedTuple, TypedDict, Unpack, overload
+
+import msgspec
+from msgspec import Struct
+from resonate.context import Context
+from resonate.ids import join_id
+from resonate.types import PromiseCreateReq, PromiseRecord
+from resonate.types import Value as SdkValue
+
+from hitl_cli import defaults
+from hitl_cli.durations import format_age, format_duration, parse_duration
+from hitl_cli.errors import BadInput
+from hitl_cli.forms import as_form_type, check, schema_of
+from hitl_cli.questions import OF_OTHERS, Escalation, Instead, Priority, Question
+from hitl_cli.text import printable
+from hitl_cli.times import instant
+from hitl_cli.wire import Vote, audit_in
+
+logger = logging.getLogger(__name__)
+
+type Duration = str | timedelta
+"""How long: `90s`, `1h30m`, `2d`, or a timedelta."""
+
+type OnDeadline = Literal["expire", "approve", "reject"] | Any
+"""What it means when the deadline passes; any other value counts as approved, with that value."""
+
+
+PLAIN_DEADLINES = ("expire", "approve", "reject")
+
+SHORTENED = 0.99
+"""Below what part of its deadline a request that can be answered for less time is worth a warning."""
+
+
+class Rejected(Exception):  # noqa: N818 - what a workflow's author catches
+    """A person said no, or nobody said yes in time."""
+
+
+class Decision[T](Struct, frozen=True, kw_only=True):
+    """What came of a question. `data` is the answer, of the type of the form; `at` is in UTC.
+
+    `expired` says that nobody answered before the deadline: then `approved`, `choice` and `data` are what
+    that was to mean, and `by` is None. `votes` are those who said so, where several had to.
+    """
+
+    id: str
+    approved: bool
+    choice: str | None = None
+    data: T
+    by: str | None = None
+    via: str | None = None
+    at: datetime
+    comment: str | None = None
+    reason: str | None = None
+    expired: bool = False
+    votes: tuple[Vote, ...] = ()
+
+    def require(self) -> "Decision[T]":
+        """Return the decision if it is a yes. Raises Rejected with who said no, and why."""
+        if self.approved:
+            return self
+        if self.expired:
+            raise Rejected(f"{self.id} was not answered before its deadline")
+        raise Rejected(f"{self.id} was rejected by {self.by or 'another tool'}: {self.reason}")
+
+
+class Asked[T](Awaitable[Decision[T]]):
+    """A question that has been put. Awaiting it gives the decision."""
+
+    def __init__(self, step: Awaitable[Decision[Any]], form: Any) -> None:
+        self._step = step
+        self._form = form
+
+    def __await__(self) -> Generator[Any, None, Decision[T]]:
+        return self._typed().__await__()
+
+    async def _typed(self) -> Decision[T]:
+        decision = await self._step
+        if decision.data is None or self._form is None:
+            return decision
+        return msgspec.structs.replace(decision, data=as_form_type(self._form, decision.data))
+
+
+class Put(NamedTuple):
+    """A question as it is put: what is asked, by which tags it is found, and for how many ms it stands."""
+
+    question: Question
+    tags: dict[str, str]
+    deadline_ms: int
+
+
+class Options(TypedDict, total=False):
+    """What `ask` can be told besides the prompt and the form."""
+
+    details: Any
+    choices: Sequence[str]
+    to: str | Sequence[str]
+    approvals: int
+    allow_self: bool
+    deadline: Duration | None
+    on_deadline: OnDeadline
+    remind: Duration | None
+    escalate: Mapping[str, str | Sequence[str]] | None
+    key: str | None
+    priority: Priority
+    tags: Mapping[str, str] | None
+    link: str | None
+
+
+@overload
+def ask[T](ctx: Context, prompt: str, *, form: type[T], **options: Unpack[Options]) -> Asked[T]: ...
+@overload
+def ask(
+    ctx: Context, prompt: str, *, form: Mapping[str, Any] | None = None, **options: Unpack[Options]
+) -> Asked[Any]: ...
+def ask(
+    ctx: Context,
+    prompt: str,
+    *,
+    details: Any = None,
+    form: Any = None,
+    choices: Sequence[str] = (),
+    to: str | Sequence[str] = (),
+    approvals: int = 1,
+    allow_self: bool = True,
+    deadline: Duration | None = None,
+    on_deadline: OnDeadline = "expire",
+    remind: Duration | None = None,
+    escalate: Mapping[str, str | Sequence[str]] | None = None,
+    key: str | None = None,
+    priority: Priority = "normal",
+    tags: Mapping[str, str] | None = None,
+    link: str | None = None,
+) -> Asked[Any]:
+    """Ask a person, and return what can be awaited for their decision.
+
+    `prompt` is Markdown; `details` any JSON, shown as a table; `form` a JSON Schema, or a type (msgspec
+    Struct, dataclass, pydantic model …) whose schema the answer must fit and as which it comes back;
+    `choices` are named answers beyond yes and no. `to` says who may answer (`group:NAME` for a group), by
+    default anybody; of these so many as `approvals` must approve; with `allow_self=False` not the person
+    who started the run. Until `deadline` (365 days), after which `on_deadline` holds; those who are asked
+    are reminded every `remind`, and `escalate={"8h": ["lead"]}` says who may answer too after a while.
+    `key` is a name of its own by which it can be answered; `priority`, `tags` and `link` are for those who
+    look at many. Raises BadInput for what makes no sense. docs/requests.md has all of it.
+    """
+    question = Question(
+        prompt=prompt,
+        details=details,
+        form=None if form is None else schema_of(form),
+        choices=tuple(choices),
+        to=names_of(to),
+        approvals=approvals,
+        allow_self=allow_self,
+        on_deadline=on_deadline if on_deadline in PLAIN_DEADLINES else Instead(value=on_deadline),
+        remind=None if remind is None else ms_of(remind),
+        escalate=tuple(
+            Escalation(after=ms_of(after), to=names_of(names)) for after, names in (escalate or {}).items()
+        ),
+        priority=priority,
+        link=link,
+    )
+    put = Put(
+        question=sensible(question),
+        tags=found_by(question, key, ctx.info.func_name, tags or {}),
+        deadline_ms=defaults.DEADLINE_MS if deadline is None else ms_of(deadline),
+    )
+    # The step outlives its request, so that the deadline is the request's to pass.
+    step = ctx.options(timeout=timedelta(milliseconds=put.deadline_ms + defaults.DEADLINE_MS))
+    return Asked(step.run(asking, put), form)
+
+
+async def ask_all(*asked: Asked[Any]) -> list[Decision[Any]]:
+    """Return the decisions on several questions that were put before, once all have been made."""
+    return list(await asyncio.gather(*asked))
+
+
+# What is asked
+
+
+def names_of(names: str | Sequence[str]) -> tuple[str, ...]:
+    """Return one name or several as several."""
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def ms_of(duration: Duration) -> int:
+    """Return a duration in ms. Raises BadInput."""
+    if isinstance(duration, str):
+        return parse_duration(duration)
+    return round(duration / timedelta(milliseconds=1))
+
+
+def sensible(question: Question) -> Question:
+    """Return the question as whoever is asked will read it. Raises BadInput if it makes no sense."""
+    try:
+        read = msgspec.json.decode(msgspec.json.encode(question), type=Question)
+    except (msgspec.MsgspecError, TypeError, ValueError) as error:
+        raise BadInput(f"this cannot be asked: {error}.") from error
+    if not read.title:
+        raise BadInput("this cannot be asked: the prompt says nothing.")
+    if len(set(read.choices)) < len(read.choices) or not all(choice.strip() for choice in read.choices):
+        raise BadInput("this cannot be asked: each of the choices must say something else.")
+    if read.form is not None and isinstance(read.on_deadline, Instead):
+        check(read.form, read.on_deadline.value)
+    return read
+
+
+def found_by(question: Question, key: str | None, function: str, own: Mapping[str, str]) -> dict[str, str]:
+    """Return the tags of a request, its author's among them. Raises BadInput for one that is not theirs."""
+    for name in own:
+        if name.startswith(OF_OTHERS):
+            raise BadInput(f"the tag {name!r} is not yours to give: another beginning, please.")
+    return {**own, **question.tags(key=key, workflow=function)}
+
+
+# How it is asked
+
+
+async def asking(ctx: Context, put: Put) -> Decision[Any]:
+    """Put the question, wait for the answer, and return it."""
+    request = await create(ctx, put)
+    if request.state == "pending":
+        answer = ctx.promise()
+        if await answer.id() != request.id:
+            raise RuntimeError(f"{request.id} was asked, but {await answer.id()} would be waited for")
+        await remind_until_answered(ctx, put.question, request)
+        await answer  # ends this attempt: what is awaited is pending
+    await wake_nobody(ctx)
+    return decision_on(request, put.question)
+
+
+async def create(ctx: Context, put: Put) -> PromiseRecord:
+    """Create the request, under the id that the first `ctx.promise()` will have, or find it there.
+
+    The SDK's context has no call that creates a promise with data and tags; what its own calls create them
+    by is `_state.effects` (resonate/effects.py), which does so only while the task is held.
+    """
+    id = join_id(ctx.info.id, "1")
+    now = ctx._state.clock()  # noqa: SLF001 - as above
+    tags = {
+        "resonate:scope": "global",
+        "resonate:branch": id,
+        "resonate:parent": ctx.info.id,
+        "resonate:origin": ctx.info.origin_id,
+        "resonate:external": "true",
+    }
+    created = await ctx._state.effects.create_promise(  # noqa: SLF001
+        PromiseCreateReq(
+            id=id,
+            timeout_at=min(now + put.deadline_ms, ctx.info.timeout_at),
+            param=SdkValue(data=msgspec.to_builtins(put.question)),
+            tags=put.tags | tags,
+        )
+    )
+    if created.created_at >= now and created.timeout_at < now + SHORTENED * put.deadline_ms:
+        left = format_duration(created.timeout_at - now)
+        logger.warning("%s can be answered for %s only: then what asks it ends", id, left)
+    return created
+
+
+async def remind_until_answered(ctx: Context, question: Question, request: PromiseRecord) -> None:
+    """Remind those who are asked, and those it is escalated to, each time that is due; sleep in between."""
+    told = request.created_at
+    while (due := next_occasion(question, request.created_at, told)) < request.timeout_at:
+        left = max(due - ctx._state.clock(), 1)  # noqa: SLF001 - the clock of the server's file
+        await ctx.sleep(timedelta(milliseconds=left))
+        told = await ctx.run(remind, question, request.id, request.created_at, told)
+
+
+def next_occasion(question: Question, created_at: int, told: int) -> int:
+    """Return when next to remind somebody, in ms since the epoch; for ever from now if never."""
+    due = [created_at + step.after for step in question.escalate if created_at + step.after > told]
+    if question.remind is not None:
+        times = (told - created_at) // question.remind + 1
+        due.append(created_at + times * question.remind)
+    return min(due, default=2**63)
+
+
+def remind(ctx: Context, question: Question, id: str, created_at: int, told: int) -> int:
+    """Say once what was due since `told`, and return until when that is: ms since the epoch."""
+    now = max(ctx._state.clock(), next_occasion(question, created_at, told))  # noqa: SLF001
+    asked = question.asked_at(now - created_at)
+    new = [name for name in asked if name not in question.asked_at(told - created_at)]
+    who = ", ".join(asked) or "anybody"
+    since = format_age(now - created_at)
+    print(
+        printable(f"promise {id} waits for {who} since {since}: {question.title}")
+        + printable(f" (now for {', '.join(new)} too)" if new else "")
+        + f": hitl show {shlex.quote(id)}",
+        flush=True,
+    )
+    return now
+
+
+async def wake_nobody(ctx: Context) -> None:
+    """Settle the timer that the next reminder waited for: there is none any more."""
+    effects = ctx._state.effects  # noqa: SLF001 - as in create
+    for promise in list(getattr(effects, "cache", {}).values()):
+        of_this = promise.tags.get("resonate:parent") == ctx.info.id
+        if of_this and promise.state == "pending" and promise.tags.get("resonate:timer") == "true":
+            await effects.settle_promise(promise.id, None)
+
+
+# What is told
+
+
+def decision_on(request: PromiseRecord, question: Question) -> Decision[Any]:
+    """Return what came of a question. Raises BadInput if the answer is not one to it."""
+    if request.state == "rejected_timedout":
+        return decision_by_deadline(request, question)
+    audit = audit_in(request.value.headers or {})
+    data = request.value.data
+    approved = request.state == "resolved"
+    reason = None
+    if approved and question.form is not None:
+        check(question.form, data)
+    if not approved:
+        said = data.get("message") if isinstance(data, dict) else None
+        reason = str(said or ("canceled" if request.state == "rejected_canceled" else "rejected"))
+    return Decision(
+        id=request.id,
+        approved=approved,
+        choice=audit.choice or (data if data in question.choices else None),
+        data=data if approved else None,
+        by=audit.by,
+        via=audit.via,
+        at=instant(audit.at or request.settled_at or request.created_at),
+        comment=audit.comment,
+        reason=reason,
+        votes=audit.votes,
+    )
+
+
+def decision_by_deadline(request: PromiseRecord, question: Question) -> Decision[Any]:
+    """Return what it means that nobody answered."""
+    approved, data, choice = False, None, None
+    match question.on_deadline:
+        case "approve":
+            approved, data = True, None if question.form is not None else True
+        case Instead(value=value):
+            approved, data = True, value
+            choice = value if value in question.choices else None
+    at = instant(request.timeout_at)
+    reason = None if approved else "nobody answered before the deadline"
+    return Decision(
+        id=request.id, approved=approved, choice=choice, data=data, at=at, reason=reason, expired=True
+    )

@@ -1,0 +1,158 @@
+"""Many answers at once: which, what they would do, whether that is meant, and what came of each."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hitl_cli.cli.app import EXIT_CODES
+from hitl_cli.cli.shared import note, print_json
+from hitl_cli.cli.table import Cell, Column, plain, print_table
+from hitl_cli.errors import BadInput, HitlError, NotDone, NotFound
+from hitl_cli.inbox.many import decide_all, matching, plan
+from hitl_cli.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hitl_cli.client import Client
+    from hitl_cli.inbox.deciding import Answer
+    from hitl_cli.inbox.many import Planned
+    from hitl_cli.people import Groups
+
+Stdin = Annotated[bool, typer.Option("--stdin", help="Read ids from stdin, one a line.")]
+Match = Annotated[
+    str | None,
+    typer.Option("--match", metavar="GLOB", help="All that waits in runs or functions of such a name."),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask whether many are meant.")]
+Dry = Annotated[bool, typer.Option("--dry-run", help="Only show what would happen.")]
+
+MOST = 100_000
+"""The most ids that are read from stdin."""
+
+
+def named(
+    client: Client, ids: list[str] | None, *, stdin: bool, match: str | None, groups: Groups
+) -> list[str]:
+    """Return all names that are meant. Raises BadInput, NotFound if there are none."""
+    names = list(ids or [])
+    if stdin:
+        names += [name for line in sys.stdin if (name := line.strip())]
+        if len(names) > MOST:
+            raise BadInput(f"stdin has more than {MOST:,} ids. Nothing was changed.")
+    if match is not None:
+        names += matching(client, match, groups)
+        if not names:
+            raise NotFound(f"nothing that waits is of a run or function like {match!r}.")
+    if not names and not stdin:
+        raise BadInput("what is meant? Name an id, or give --stdin or --match.")
+    return names
+
+
+def answer_many(
+    client: Client,
+    names: list[str],
+    answer: Answer,
+    groups: Groups,
+    *,
+    yes: bool,
+    dry: bool,
+    ids: list[str] | None,
+    as_json: bool,
+) -> None:
+    """Show what would happen, ask whether that is meant, do it, and raise the worst of what failed.
+
+    The worst is the failure with the highest exit code. Raises NotDone if it was not meant.
+    """
+    planned = plan(client, names, answer, groups)
+    if dry:
+        show_plan(planned, answer, as_json=as_json)
+        failures = [one.problem for one in planned if one.problem is not None]
+    else:
+        only_named = ids is not None and len(ids) == len(names)
+        if planned and not yes:
+            ask_whether_meant(planned, answer, may_go_on=only_named)
+        failures = carry_out(client, planned, answer, groups, as_json=as_json)
+    if failures:
+        raise max(failures, key=lambda failure: EXIT_CODES[type(failure)])
+
+
+def show_plan(planned: Sequence[Planned], answer: Answer, *, as_json: bool) -> None:
+    """Print what would happen."""
+    if as_json:
+        print_json(
+            [
+                {
+                    "id": one.name if one.item is None else one.item.id,
+                    "verdict": answer.verdict,
+                    "problem": None if one.problem is None else str(one.problem),
+                }
+                for one in planned
+            ]
+        )
+    elif planned:
+        print_table(*as_table(planned, answer))
+
+
+def as_table(planned: Sequence[Planned], answer: Answer) -> tuple[list[Column], list[list[Cell]]]:
+    """Return the columns and rows of what would happen."""
+    columns = [Column("promise", whole=True), Column("workflow"), Column("asks"), Column("what would happen")]
+    rows = []
+    for one in planned:
+        item = one.item
+        what = Cell(answer.verdict) if one.problem is None else Cell(str(one.problem), style="red")
+        asks = "" if item is None else item.prompt or item.function or ""
+        row = [one.name if item is None else item.id, "" if item is None else item.workflow, asks]
+        rows.append([*map(Cell, row), what])
+    return columns, rows
+
+
+def ask_whether_meant(planned: Sequence[Planned], answer: Answer, *, may_go_on: bool) -> None:
+    """Show what would happen, and ask the person at the terminal. Raises NotDone, BadInput.
+
+    `may_go_on`: each was named on the command line, and so is meant where nobody can be asked.
+    """
+    try:
+        terminal = Path("/dev/tty").open("r+", buffering=1) if sys.stderr.isatty() else None  # noqa: SIM115
+    except OSError:
+        terminal = None
+    if terminal is None:
+        if may_go_on:
+            return
+        raise BadInput(f"this would {answer.verdict} {len(planned)}: add --yes, or --dry-run to look first.")
+    with terminal:
+        for line in plain(*as_table(planned, answer)):
+            note(line)
+        possible = sum(one.problem is None for one in planned)
+        terminal.write(f"{answer.verdict.capitalize()} {possible} of {len(planned)}? [y/N] ")
+        if terminal.readline().strip().lower() not in ("y", "yes"):
+            raise NotDone("nothing was changed.")
+
+
+def carry_out(
+    client: Client, planned: Sequence[Planned], answer: Answer, groups: Groups, *, as_json: bool
+) -> list[HitlError]:
+    """Give the answers, print a line each, and return what failed but for the worst, which is raised."""
+    from hitl_cli.cli.decisions import as_document, sentence  # noqa: PLC0415 - they call this
+
+    failures: list[HitlError] = []
+    documents = []
+    for name, came in decide_all(client, planned, answer, groups):
+        if isinstance(came, HitlError):
+            failures.append(came)
+            documents.append({"id": name, "error": str(came)})
+        else:
+            documents.append(as_document(came))
+            if not as_json:
+                print(printable(sentence(came, client.now())))
+    if as_json:
+        print_json(documents)
+    worst = max(failures, key=lambda failure: EXIT_CODES[type(failure)], default=None)
+    for failure in failures:
+        if failure is not worst:
+            note(f"hitl: {failure}")
+    return failures

@@ -1,0 +1,224 @@
+"""What waits for a person."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+from msgspec import Struct
+
+from hitl_cli.client import get_promises, search, search_pages
+from hitl_cli.inbox.votes import complete, standing
+from hitl_cli.questions import (
+    ASSIGNEE_TAG,
+    KEY_TAG,
+    PLAIN,
+    PRIORITIES,
+    QUORUM_TAG,
+    UNREADABLE,
+    Question,
+    asker_of,
+    own_tags,
+    question_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from hitl_cli.client import Client
+    from hitl_cli.people import Groups
+    from hitl_cli.questions import Priority
+    from hitl_cli.wire import Promise
+
+type Sort = Literal["age", "due", "priority"]
+
+
+class Waiting(Struct, frozen=True, kw_only=True):
+    """A promise that waits for a person. Instants are ms since the epoch.
+
+    `question` is None where it cannot be read; `asker` is who asks, or who started the run; `votes` are
+    those who approve so far, where several must.
+    """
+
+    promise: Promise
+    question: Question | None
+    function: str | None
+    starter: str | None
+    asker: str | None
+    now: int
+    votes: int = 0
+
+    @property
+    def id(self) -> str:
+        """The promise's id."""
+        return self.promise.id
+
+    @property
+    def workflow(self) -> str:
+        """The id of the run that asks."""
+        return self.promise.origin
+
+    @property
+    def prompt(self) -> str | None:
+        """What is asked, on one line; None where the promise does not say."""
+        if self.question is None:
+            return UNREADABLE
+        return None if self.question is PLAIN else self.question.title
+
+    @property
+    def created_at(self) -> int:
+        """When it was asked."""
+        return self.promise.created_at
+
+    @property
+    def deadline(self) -> int:
+        """Until when it can be answered."""
+        return self.promise.timeout_at
+
+    @property
+    def asked(self) -> Question:
+        """What it asks, as far as that can be read."""
+        return self.question or PLAIN
+
+    @property
+    def to(self) -> tuple[str, ...]:
+        """Who may answer now; nobody named means anybody."""
+        return self.asked.asked_at(self.now - self.created_at)
+
+    @property
+    def key(self) -> str | None:
+        """A name of its own by which it can be answered."""
+        return self.promise.tags.get(KEY_TAG)
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The tags that its author gave it."""
+        return own_tags(self.promise.tags)
+
+
+class Filter(Struct, frozen=True, kw_only=True):
+    """What of it to list: `workflow` is a glob for the run's id or its function, durations are ms.
+
+    Of `to`, one name must be asked; an empty `to` means all.
+    """
+
+    workflow: str | None = None
+    to: tuple[str, ...] = ()
+    asker: str | None = None
+    tags: dict[str, str] = {}
+    due_in_ms: int | None = None
+    older_than_ms: int = 0
+    priority: Priority | None = None
+
+
+EVERYTHING = Filter()
+NO_GROUPS: Groups = {}
+
+
+def pending(
+    client: Client,
+    wanted: Filter = EVERYTHING,
+    *,
+    groups: Groups = NO_GROUPS,
+    sort: Sort = "age",
+    limit: int | None = None,
+) -> tuple[list[Waiting], bool]:
+    """Return what waits for a person, and whether there is more than `limit`.
+
+    By age the oldest come first, by deadline the nearest, by priority the most pressing; those that are
+    alike, the oldest first. A request that has all its votes, and was not settled because a process died
+    in between, is settled here.
+    """
+    found: list[Waiting] = []
+    enough = limit if sort == "age" else None
+    for page in blocking_pages(client, wanted, enough):
+        for item in described(client, page, groups):
+            if fits(item, wanted):
+                if enough is not None and len(found) == enough:
+                    return found, True
+                found.append(item)
+    if sort == "due":
+        found.sort(key=lambda item: item.deadline)
+    elif sort == "priority":
+        found.sort(key=lambda item: PRIORITIES.index(item.asked.priority))
+    return found[:limit], limit is not None and len(found) > limit
+
+
+def settle_complete(client: Client, groups: Groups) -> None:
+    """Settle every request that has all its votes and still waits: whoever gave the last one died."""
+    for page in blocking_pages(client, Filter(tags={QUORUM_TAG: "1"}), None):
+        described(client, page, groups)
+
+
+def fits(item: Waiting, wanted: Filter) -> bool:
+    """Whether an item is wanted."""
+    return (
+        (wanted.workflow is None or is_of(item, wanted.workflow))
+        and (not wanted.to or not set(wanted.to).isdisjoint(item.to))
+        and wanted.asker in (None, item.asker)
+        and wanted.tags.items() <= item.tags.items()
+        and (wanted.due_in_ms is None or item.deadline <= item.now + wanted.due_in_ms)
+        and item.created_at <= item.now - wanted.older_than_ms
+        and wanted.priority in (None, item.asked.priority)
+    )
+
+
+def is_of(item: Waiting, glob: str) -> bool:
+    """Whether the run's id or its function's name matches a glob."""
+    return fnmatchcase(item.workflow, glob) or fnmatchcase(item.function or "", glob)
+
+
+def blocking_pages(client: Client, wanted: Filter, limit: int | None) -> Iterator[list[Promise]]:
+    """Yield the promises that only the outside can settle, the oldest first."""
+    if not wanted.to and client.embedded:
+        size = None if limit is None else limit + 1
+        query = {"state": "pending", "tags": {"resonate:external": "true", **wanted.tags}}
+        for page in search_pages(client, size, **query):
+            yield [promise for promise in page if promise.is_blocking]
+        return
+    every: dict[str, Promise] = {}
+    for tags in searched(wanted, embedded=client.embedded):
+        every |= {p.id: p for p in search(client, state="pending", tags=tags) if p.is_blocking}
+    yield sorted(every.values(), key=lambda promise: (promise.created_at, promise.id))
+
+
+def searched(wanted: Filter, *, embedded: bool) -> Iterator[Mapping[str, str]]:
+    """Yield the tags that find, together, all that may be wanted."""
+    external = {"resonate:external": "true"}
+    for base in [external] if embedded else [external, {"resonate:scope": "global"}]:
+        if not wanted.to:
+            yield base | wanted.tags
+        for name in wanted.to:
+            yield base | wanted.tags | {f"{ASSIGNEE_TAG}{name}": "1"}
+
+
+def described(client: Client, promises: Sequence[Promise], groups: Groups) -> list[Waiting]:
+    """Return the promises with what is known of their runs, and of their votes."""
+    runs = get_promises(client, sorted({promise.origin for promise in promises}))
+    items = [waiting(client, promise, runs.get(promise.origin)) for promise in promises]
+    return [item for plain in items if (item := counted(client, plain, groups)) is not None]
+
+
+def waiting(client: Client, promise: Promise, run: Promise | None) -> Waiting:
+    """Return a promise that waits, and what is known of the run it belongs to."""
+    call = run.call if run is not None and run.is_run else None
+    return Waiting(
+        promise=promise,
+        question=question_of(promise),
+        function=call.func if call else None,
+        starter=asker_of(run, None) if run is not None else None,
+        asker=asker_of(promise, run),
+        now=client.now(),
+    )
+
+
+def counted(client: Client, item: Waiting, groups: Groups) -> Waiting | None:
+    """Return an item with the number of its votes; None if it has all of them, and so was settled."""
+    if item.asked.approvals == 1:
+        return item
+    tallied = standing(client, item.promise, item.asked, item.starter, groups)
+    if tallied.deciding is not None:
+        complete(client, item.promise, tallied)
+        return None
+    return msgspec.structs.replace(item, votes=tallied.leading)

@@ -1,0 +1,237 @@
+"""Where several people must approve: their votes, and when these decide (docs/requests.md)."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+
+from hitl_cli.client import Request, as_promise, search
+from hitl_cli.people import everyone_in
+from hitl_cli.wire import (
+    Audit,
+    Verdict,
+    Vote,
+    audit_in,
+    child_id,
+    decode,
+    encode,
+    error_value,
+    headers_of,
+    same_json,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from hitl_cli.client import Client
+    from hitl_cli.people import Groups
+    from hitl_cli.questions import Question
+    from hitl_cli.wire import Json, Promise
+
+VOTE_TAG = "hitl:vote"
+
+NO_REASON = "rejected"
+"""The reason of a rejection that gives none."""
+
+
+class Ballot(Struct, frozen=True, kw_only=True):
+    """A vote as it was cast: `number` counts the votes of its author, from 1."""
+
+    number: int
+    vote: Vote
+    audit: Audit
+
+
+class Tally(Struct, frozen=True, kw_only=True):
+    """How a request stands: the ballots that count, one a person, and the one that decided."""
+
+    counted: tuple[Ballot, ...]
+    deciding: Ballot | None = None
+
+    def approving(self, choice: str | None = None) -> int:
+        """Return how many approve, and with a choice named, how many choose it."""
+        return sum(
+            ballot.vote.verdict == "approve" and choice in (None, ballot.vote.choice)
+            for ballot in self.counted
+        )
+
+    @property
+    def leading(self) -> int:
+        """How many approve of the same."""
+        return max((self.approving(ballot.vote.choice) for ballot in self.counted), default=0)
+
+    @property
+    def votes(self) -> tuple[Vote, ...]:
+        """The votes that count, the oldest first."""
+        return tuple(ballot.vote for ballot in self.counted)
+
+
+class _Said(Struct, frozen=True):
+    verdict: Verdict
+    choice: str | None = None
+    data: Any = None
+    reason: str | None = None
+
+
+def tally(question: Question, electorate: frozenset[str] | None, ballots: Iterable[Ballot]) -> Tally:
+    """Count ballots in the order in which they were cast, up to the one that decides.
+
+    A person's later ballot replaces an earlier one. It is a yes when as many as are needed approve of the
+    same, and a no when too few of the electorate are left for that; where nobody knows who they all are,
+    when as many say no as would have to say yes.
+    """
+    counted: dict[str, Ballot] = {}
+    for ballot in ballots:
+        counted.pop(ballot.vote.by, None)
+        counted[ballot.vote.by] = ballot
+        standing = Tally(counted=tuple(counted.values()))
+        if ballot.vote.verdict == "approve":
+            decided = standing.approving(ballot.vote.choice) >= question.approvals
+        else:
+            decided = is_lost(question, electorate, standing)
+        if decided:
+            return msgspec.structs.replace(standing, deciding=ballot)
+    return Tally(counted=tuple(counted.values()))
+
+
+def is_lost(question: Question, electorate: frozenset[str] | None, standing: Tally) -> bool:
+    """Whether so many have said no that too few can still approve."""
+    noes = {ballot.vote.by for ballot in standing.counted if ballot.vote.verdict == "reject"}
+    if electorate is None:
+        return len(noes) >= question.approvals
+    return len(electorate | {ballot.vote.by for ballot in standing.counted}) - len(noes) < question.approvals
+
+
+def electorate(
+    question: Question, asked_for_ms: int, starter: str | None, groups: Groups
+) -> frozenset[str] | None:
+    """Return all who may vote now; None where nobody can know who they are."""
+    people = everyone_in(question.asked_at(asked_for_ms), groups)
+    if people is None or question.allow_self or starter is None:
+        return people
+    return people - {starter}
+
+
+def standing(
+    client: Client, request: Promise, question: Question, starter: str | None, groups: Groups
+) -> Tally:
+    """Return how a request for several approvals stands now."""
+    people = electorate(question, client.now() - request.created_at, starter, groups)
+    return tally(question, people, ballots_of(client, request.id))
+
+
+def settle_request(request: Promise, vote: Vote, audit: Audit) -> Request:
+    """Return the promise.settle by which a vote decides a request. What wins is in the answer."""
+    audit = msgspec.structs.replace(audit, choice=vote.choice)
+    if vote.verdict == "approve":
+        value, state = encode(vote.data, audit.headers()), "resolved"
+    else:
+        value, state = error_value(vote.reason or NO_REASON, audit.headers()), "rejected"
+    return Request("promise.settle", {"id": request.id, "state": state, "value": value})
+
+
+def complete(client: Client, request: Promise, tallied: Tally) -> Promise:
+    """Settle a request by the vote that decides it, and return it as it then is.
+
+    Whoever does this, and however often: they all come to the same value, and the first one counts.
+    """
+    deciding = tallied.deciding
+    assert deciding is not None  # noqa: S101
+    audit = msgspec.structs.replace(deciding.audit, votes=tallied.votes)
+    return as_promise(client.call_many([settle_request(request, deciding.vote, audit)])[0])
+
+
+def ballots_of(client: Client, id: str) -> list[Ballot]:
+    """Return the ballots that were cast on a request, in that order."""
+    cast = search(client, tags={VOTE_TAG: id})
+    if not client.embedded:
+        cast.sort(key=lambda promise: (promise.created_at, promise.id))
+    return [ballot for promise in cast if (ballot := ballot_in(promise, id)) is not None]
+
+
+def ballot_in(promise: Promise, id: str) -> Ballot | None:
+    """Return the ballot that a promise is; None where it only looks like one."""
+    audit = audit_in(headers_of(promise.param))
+    try:
+        said = msgspec.convert(decode(promise.param), _Said)
+    except msgspec.ValidationError:
+        return None
+    number = promise.id.rpartition("-")[2]
+    if audit.by is None or not number.isdecimal() or promise.id != ballot_id(id, audit.by, int(number)):
+        return None
+    vote = Vote(
+        by=audit.by,
+        at=promise.created_at if audit.at is None else audit.at,
+        comment=audit.comment,
+        **msgspec.structs.asdict(said),
+    )
+    return Ballot(number=int(number), vote=vote, audit=audit)
+
+
+def ballot_id(id: str, person: str, number: int) -> str:
+    """Return the id of a person's vote on a request; any name is fit for it."""
+    return child_id(id, f"v{blake2b(person.encode(), digest_size=8).hexdigest()}-{number}")
+
+
+def cast(client: Client, request: Promise, vote: Vote, audit: Audit, cast_before: Sequence[Ballot]) -> None:
+    """Keep a vote; one that says what its author said last is not kept twice.
+
+    Its number is the next one of its author. Another process that takes that number first, for the same
+    person, has this one take the one after.
+    """
+    own = [ballot for ballot in cast_before if ballot.vote.by == vote.by]
+    number = max((ballot.number for ballot in own), default=0)
+    if own and same_vote(own[-1].vote, vote):
+        return
+    while True:
+        number += 1
+        create = create_request(request, vote, audit, number)
+        kept = as_promise(client.call_many([create, closing(create)])[0])
+        said = ballot_in(kept, request.id)
+        if said is not None and (said.audit.id == audit.id or same_vote(said.vote, vote)):
+            return
+
+
+def same_vote(one: Vote, other: Vote) -> bool:
+    """Whether two votes say the same, whenever they were given."""
+    return (one.verdict, one.choice, one.reason) == (
+        other.verdict,
+        other.choice,
+        other.reason,
+    ) and same_json(one.data, other.data)
+
+
+def create_request(request: Promise, vote: Vote, audit: Audit, number: int) -> Request:
+    """Return the promise.create that is a vote."""
+    said: dict[str, Json] = {
+        "verdict": vote.verdict,
+        "choice": vote.choice,
+        "data": vote.data,
+        "reason": vote.reason,
+    }
+    return under(request, ballot_id(request.id, vote.by, number), VOTE_TAG, said, audit)
+
+
+def under(request: Promise, id: str, tag: str, said: Json, audit: Audit) -> Request:
+    """Return the promise.create of something that was said of a request, to be kept under it."""
+    tags = {
+        tag: request.id,
+        "resonate:scope": "local",
+        "resonate:origin": request.origin,
+        "resonate:branch": request.id,
+        "resonate:parent": request.id,
+    }
+    return Request(
+        "promise.create",
+        {"id": id, "timeoutAt": request.timeout_at, "param": encode(said, audit.headers()), "tags": tags},
+    )
+
+
+def closing(create: Request) -> Request:
+    """Return the promise.settle after which nothing waits for what was only said."""
+    return Request(
+        "promise.settle", {"id": create.data["id"], "state": "resolved", "value": encode(None, None)}
+    )
