@@ -12,6 +12,7 @@ from unittest.mock import patch
 from hitl_cli.embedded import EmbeddedClient
 from hitl_cli.engine.server import Server, encode_request
 from hitl_cli.inbox.deciding import approval, decide
+from tests.recovery.processes import work
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,3 +50,23 @@ def approve_and_die_at(database: Path, id: str, statement: int) -> None:
         client = EmbeddedClient(database)
     Mortal.statements_left = statement
     decide(client, id, approval(by="ada", via="test"))
+
+
+def work_and_die_at(request: int, *args: Any) -> None:
+    """Be a worker (tests/recovery/processes.py), and be killed before making the nth request to the engine.
+
+    What it had asked before is on disk then; so is what the engine hands out by itself.
+    """
+    made = 0
+
+    def counted(server: Server, requests: Any, *more: Any) -> Any:
+        nonlocal made
+        if requests:
+            if made == request:
+                die()
+            made += 1
+        return turn(server, requests, *more)
+
+    turn = Server.turn
+    with patch.object(Server, "turn", counted):
+        work(*args)
