@@ -26,7 +26,7 @@ class Expense(Struct, frozen=True):
 @dataclasses.dataclass(frozen=True)
 class Release:
     version: str
-    percent: int = 100
+    percent: int
 
 
 def model() -> Any:
@@ -56,8 +56,9 @@ async def requires(ctx: Context) -> Any:
 
 def told(decision: Decision[Any]) -> list[Any]:
     """Return the type of the data, and the data."""
-    data = decision.data.model_dump() if hasattr(decision.data, "model_dump") else decision.data
-    return [type(decision.data).__name__, data]
+    data = decision.data
+    fields = data.model_dump() if hasattr(data, "model_dump") else msgspec.to_builtins(data)
+    return [type(data).__name__, fields]
 
 
 @workflow

@@ -103,7 +103,7 @@ class Crew:
 
     def said_in_all(self, count: int) -> list[str]:
         """Wait until so many lines have been printed and nobody works, and return them; there are no more."""
-        wait_until(lambda: len(self.said()) >= count)
+        wait_until(lambda: self.pending() and len(self.said()) >= count)  # looking, it fires what is due
         waiting(self.client)
         assert len(self.said()) == count
         return self.said()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -10,12 +11,14 @@ import msgspec
 import pytest
 from resonate.context import Context
 from resonate.dependencies import DependencyMap
-from resonate.effects import ResonateEffects
+from resonate.error import Suspended
+from resonate.types import PromiseCreateReq, PromiseRecord
 
 from hitl_cli import ask
+from hitl_cli.asking import Put, asking
 from hitl_cli.client import Request, as_promise, search
 from hitl_cli.errors import BadInput, NotAllowed
-from hitl_cli.questions import question_of
+from hitl_cli.questions import Question, question_of
 from hitl_cli.wire import decode, encode
 from tests.conftest import wait_until
 from tests.recovery.crew import DAY_MS, HOUR_MS, Crew
@@ -127,7 +130,7 @@ def test_require_returns_a_yes_and_raises_on_a_no_and_on_silence(crew: Crew) -> 
     ("form", "data", "told"),
     [
         ("struct", {"amount": 7, "day": "2026-11-21"}, {"amount": 7, "day": "2026-11-21", "note": "none"}),
-        ("dataclass", {"version": "1.4.2"}, {"version": "1.4.2", "percent": 100}),
+        ("dataclass", {"version": "1.4.2", "percent": 100}, {"version": "1.4.2", "percent": 100}),
         ("pydantic", {"name": "Ada", "age": 36}, {"name": "Ada", "age": 36}),
     ],
 )
@@ -458,3 +461,129 @@ def test_a_reminder_begun_by_a_worker_that_died_is_finished_days_later(hitl: Hit
     crew.approve(id)
     assert crew.result()["approved"]
     crew.close()
+
+
+# What cannot be asked
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"prompt": ""}, "the prompt says nothing"),
+        ({"prompt": " \n # \n"}, "the prompt says nothing"),
+        ({"prompt": None}, "Expected `str`"),
+        ({"prompt": "\ud800"}, "surrogates"),
+        ({"details": object()}, "object"),
+        ({"deadline": "soon"}, "'soon' is not a duration"),
+        ({"deadline": "0s"}, "more than 0"),
+        ({"deadline": timedelta(0)}, "more than 0"),
+        ({"deadline": timedelta(days=-1)}, "more than 0"),
+        ({"deadline": timedelta(days=40_000)}, "under 100 years"),
+        ({"deadline": 5}, "5 is not a duration"),
+        ({"remind": "-4h"}, "not a duration"),
+        ({"remind": timedelta(0)}, "more than 0"),
+        ({"form": "amount"}, "form"),
+        ({"form": {"type": "amount"}}, "amount"),
+        ({"form": AMOUNT, "on_deadline": {"amount": "much"}}, "amount"),
+        ({"choices": "ship"}, "not a list"),
+        ({"choices": ["ship", 7]}, "not a list"),
+        ({"choices": ["ship", "ship"]}, "each of the choices"),
+        ({"choices": ["ship", " "]}, "each of the choices"),
+        ({"choices": ["ship"], "on_deadline": "approve"}, "on_deadline must be"),
+        ({"choices": ["ship"], "on_deadline": "hold"}, "on_deadline must be"),
+        ({"on_deadline": object()}, "object"),
+        ({"approvals": 0}, "approvals"),
+        ({"approvals": True}, "approvals"),
+        ({"approvals": 2, "to": "ada"}, "2 must approve"),
+        ({"to": 5}, "not a list"),
+        ({"to": [5]}, "not a list"),
+        ({"to": None}, "not a list"),
+        ({"to": {"ada": 1}}, "not a list"),
+        ({"to": ["ada", ""]}, "names nobody"),
+        ({"to": "group:"}, "names nobody"),
+        ({"to": "ada", "escalate": {"soon": "lead"}}, "'soon' is not a duration"),
+        ({"to": "ada", "escalate": {"8h": 5}}, "not a list"),
+        ({"to": "ada", "escalate": ["lead"]}, "escalate says when"),
+        ({"escalate": {"8h": "lead"}}, "whom it is for first"),
+        ({"key": ""}, "no name"),
+        ({"key": 5}, "no name"),
+        ({"priority": "highest"}, "highest"),
+        ({"tags": {"hitl:by": "ada"}}, "not yours to give"),
+        ({"tags": {"resonate:external": "false"}}, "not yours to give"),
+        ({"tags": {"team": 5}}, "tags are texts"),
+        ({"tags": ["team"]}, "tags are texts"),
+        ({"link": "javascript:alert(1)"}, "link"),
+        ({"link": "https://example.org/ b"}, "link"),
+        ({"link": 5}, "link"),
+        ({"digest": "abc"}, "digest"),
+        ({"allow_self": "no"}, "allowSelf"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anything_is_asked(
+    options: dict[str, Any], complaint: str
+) -> None:
+    seen = Seen()
+    with pytest.raises(BadInput, match=complaint):
+        ask(seen.context(), **{"prompt": "Well?", **options})
+    assert seen.created == []
+
+
+# What of the SDK it stands on
+
+
+class Seen:
+    """The SDK's port to the server (resonate/effects.py, Effects), which only remembers."""
+
+    def __init__(self) -> None:
+        self.created: list[PromiseCreateReq] = []
+
+    async def create_promise(self, req: PromiseCreateReq) -> PromiseRecord:
+        self.created.append(req)
+        return PromiseRecord(id=req.id, state="pending", timeout_at=req.timeout_at)
+
+    async def settle_promise(self, id: str, result: object) -> PromiseRecord:
+        raise AssertionError(f"{id} is not to be settled with {result!r}")
+
+    def context(self) -> Context:
+        """Return the context of a step."""
+        return Context.root(
+            id="r:1",
+            origin_id="r",
+            timeout_at=2**50,
+            func_name="asking",
+            effects=self,
+            target_resolver=lambda group: f"poll://any@{group}",
+            deps=DependencyMap(),
+        )
+
+
+PUT = Put(question=Question(prompt="Well?"), tags={"hitl:request": "1"}, deadline_ms=DAY_MS)
+UPGRADED = (
+    "resonate-sdk has changed what hitl_cli/asking.py stands on: `create` makes the promise, with what is"
+    " asked in it, that the first ctx.promise() of a step is to find. Look at it before you allow this version."
+)
+
+
+async def put_by(seen: Seen) -> None:
+    """Put a question, up to where the step waits."""
+    context = seen.context()
+    with pytest.raises(Suspended):
+        await asking(context, PUT)
+    await context.flush_local_work()
+
+
+def test_what_ask_creates_is_what_the_first_promise_of_the_sdk_finds() -> None:
+    seen = Seen()
+    asyncio.run(put_by(seen))
+    ours, theirs = seen.created
+    assert (ours.id, ours.tags) == (theirs.id, {**theirs.tags, "hitl:request": "1"}), UPGRADED
+    assert ours.param.data["prompt"] == "Well?", UPGRADED
+
+
+def test_if_the_sdk_counted_otherwise_the_step_would_fail_and_not_wait_for_another_promise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Context, "_next_id", lambda self: f"{self.info.id}.0")
+    seen = Seen()
+    with pytest.raises(RuntimeError, match=r"r:1\.1 was asked, but r:1\.0 would be waited for"):
+        asyncio.run(asking(seen.context(), PUT))
