@@ -12,7 +12,7 @@ from hitl_cli.client import Request, as_promise, search
 from hitl_cli.people import everyone_in
 from hitl_cli.wire import (
     Audit,
-    Verdict,  # noqa: TC001 - msgspec reads it when it decodes
+    Verdict,
     Vote,
     audit_in,
     child_id,
