@@ -44,7 +44,7 @@ class Crew:
 
     def worker(self, dies_at: int | None = None) -> BaseProcess:
         """Start a worker; it is killed before it makes its request of that number, if one is given."""
-        args = (self.hitl.database, self._app, LEASE_MS, {}, self.clock)
+        args: tuple[Any, ...] = (self.hitl.database, self._app, LEASE_MS, {}, self.clock)
         self._workers.append(start(work_recorded, self._said, self._complained, dies_at, args))
         return self._workers[-1]
 

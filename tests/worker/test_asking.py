@@ -560,7 +560,7 @@ class Seen:
 PUT = Put(question=Question(prompt="Well?"), tags={"hitl:request": "1"}, deadline_ms=DAY_MS)
 UPGRADED = (
     "resonate-sdk has changed what hitl_cli/asking.py stands on: `create` makes the promise, with what is"
-    " asked in it, that the first ctx.promise() of a step is to find. Look at it before you allow this version."
+    " asked in it, that the first ctx.promise() of a step is to find. Look there before you allow this one."
 )
 
 
@@ -577,7 +577,7 @@ def test_what_ask_creates_is_what_the_first_promise_of_the_sdk_finds() -> None:
     asyncio.run(put_by(seen))
     ours, theirs = seen.created
     assert (ours.id, ours.tags) == (theirs.id, {**theirs.tags, "hitl:request": "1"}), UPGRADED
-    assert ours.param.data["prompt"] == "Well?", UPGRADED
+    assert ours.param.data == {"prompt": "Well?"}, UPGRADED
 
 
 def test_if_the_sdk_counted_otherwise_the_step_would_fail_and_not_wait_for_another_promise(
