@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, overload
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hitl_cli.asking import Asked, Decision, Rejected, ask, ask_all
+    from hitl_cli.asking import Asked, Decision, Rejected, ask, ask_all, digest_of
 
-__all__ = ["Asked", "Decision", "Rejected", "__version__", "ask", "ask_all", "workflow"]
+__all__ = ["Asked", "Decision", "Rejected", "__version__", "ask", "ask_all", "digest_of", "workflow"]
 __version__ = "0.1.0"
 
 MARK = "__hitl_workflow__"
