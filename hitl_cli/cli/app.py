@@ -55,6 +55,8 @@ COMMANDS = {
     "reject": ("decisions:reject", "People"),
     "answer": ("decisions:answer", "People"),
     "comment": ("decisions:comment", "People"),
+    "history": ("history:show_history", "People"),
+    "stats": ("stats:show_stats", "People"),
     "backup": ("upkeep:backup", "Upkeep"),
     "doctor": ("doctor:doctor", "Upkeep"),
     "prune": ("upkeep:prune", "Upkeep"),
