@@ -50,6 +50,7 @@ COMMANDS = {
     "cancel": ("runs:cancel", "Runs"),
     "schedule": ("schedule:app", "Runs"),
     "pending": ("pending:pending", "People"),
+    "show": ("show:show", "People"),
     "approve": ("decisions:approve", "People"),
     "reject": ("decisions:reject", "People"),
     "answer": ("decisions:answer", "People"),
