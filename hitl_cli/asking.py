@@ -13,24 +13,21 @@ import asyncio
 import logging
 import shlex
 from collections.abc import Awaitable, Generator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Literal, NamedTuple, TypedDict, Unpack, overload
 
 import msgspec
-from msgspec import Struct
 from resonate.context import Context
 from resonate.ids import join_id
 from resonate.types import PromiseCreateReq, PromiseRecord
 from resonate.types import Value as SdkValue
 
 from hitl_cli import defaults
+from hitl_cli.decisions import Decision, decision_on
 from hitl_cli.durations import format_age, format_duration, parse_duration
-from hitl_cli.errors import BadInput
-from hitl_cli.forms import as_form_type, check, schema_of
-from hitl_cli.questions import OF_OTHERS, Escalation, Instead, Priority, Question
+from hitl_cli.forms import as_form_type, schema_of
+from hitl_cli.questions import Escalation, Instead, Priority, Question, found_by, sensible
 from hitl_cli.text import printable
-from hitl_cli.times import instant
-from hitl_cli.wire import Vote, audit_in
 
 logger = logging.getLogger(__name__)
 
@@ -45,38 +42,6 @@ PLAIN_DEADLINES = ("expire", "approve", "reject")
 
 SHORTENED = 0.99
 """Below what part of its deadline a request that can be answered for less time is worth a warning."""
-
-
-class Rejected(Exception):  # noqa: N818 - what a workflow's author catches
-    """A person said no, or nobody said yes in time."""
-
-
-class Decision[T](Struct, frozen=True, kw_only=True):
-    """What came of a question. `data` is the answer, of the type of the form; `at` is in UTC.
-
-    `expired` says that nobody answered before the deadline: then `approved`, `choice` and `data` are what
-    that was to mean, and `by` is None. `votes` are those who said so, where several had to.
-    """
-
-    id: str
-    approved: bool
-    choice: str | None = None
-    data: T
-    by: str | None = None
-    via: str | None = None
-    at: datetime
-    comment: str | None = None
-    reason: str | None = None
-    expired: bool = False
-    votes: tuple[Vote, ...] = ()
-
-    def require(self) -> "Decision[T]":
-        """Return the decision if it is a yes. Raises Rejected with who said no, and why."""
-        if self.approved:
-            return self
-        if self.expired:
-            raise Rejected(f"{self.id} was not answered before its deadline")
-        raise Rejected(f"{self.id} was rejected by {self.by or 'another tool'}: {self.reason}")
 
 
 class Asked[T](Awaitable[Decision[T]]):
@@ -204,29 +169,6 @@ def ms_of(duration: Duration) -> int:
     return round(duration / timedelta(milliseconds=1))
 
 
-def sensible(question: Question) -> Question:
-    """Return the question as whoever is asked will read it. Raises BadInput if it makes no sense."""
-    try:
-        read = msgspec.json.decode(msgspec.json.encode(question), type=Question)
-    except (msgspec.MsgspecError, TypeError, ValueError) as error:
-        raise BadInput(f"this cannot be asked: {error}.") from error
-    if not read.title:
-        raise BadInput("this cannot be asked: the prompt says nothing.")
-    if len(set(read.choices)) < len(read.choices) or not all(choice.strip() for choice in read.choices):
-        raise BadInput("this cannot be asked: each of the choices must say something else.")
-    if read.form is not None and isinstance(read.on_deadline, Instead):
-        check(read.form, read.on_deadline.value)
-    return read
-
-
-def found_by(question: Question, key: str | None, function: str, own: Mapping[str, str]) -> dict[str, str]:
-    """Return the tags of a request, its author's among them. Raises BadInput for one that is not theirs."""
-    for name in own:
-        if name.startswith(OF_OTHERS):
-            raise BadInput(f"the tag {name!r} is not yours to give: another beginning, please.")
-    return {**own, **question.tags(key=key, workflow=function)}
-
-
 # How it is asked
 
 
@@ -240,7 +182,7 @@ async def asking(ctx: Context, put: Put) -> Decision[Any]:
         await remind_until_answered(ctx, put.question, request)
         await answer  # ends this attempt: what is awaited is pending
     await wake_nobody(ctx)
-    return decision_on(request, put.question)
+    return decision_on(request, put.question, request.value.data, request.value.headers)
 
 
 async def create(ctx: Context, put: Put) -> PromiseRecord:
@@ -313,49 +255,3 @@ async def wake_nobody(ctx: Context) -> None:
         of_this = promise.tags.get("resonate:parent") == ctx.info.id
         if of_this and promise.state == "pending" and promise.tags.get("resonate:timer") == "true":
             await effects.settle_promise(promise.id, None)
-
-
-# What is told
-
-
-def decision_on(request: PromiseRecord, question: Question) -> Decision[Any]:
-    """Return what came of a question. Raises BadInput if the answer is not one to it."""
-    if request.state == "rejected_timedout":
-        return decision_by_deadline(request, question)
-    audit = audit_in(request.value.headers or {})
-    data = request.value.data
-    approved = request.state == "resolved"
-    reason = None
-    if approved and question.form is not None:
-        check(question.form, data)
-    if not approved:
-        said = data.get("message") if isinstance(data, dict) else None
-        reason = str(said or ("canceled" if request.state == "rejected_canceled" else "rejected"))
-    return Decision(
-        id=request.id,
-        approved=approved,
-        choice=audit.choice or (data if data in question.choices else None),
-        data=data if approved else None,
-        by=audit.by,
-        via=audit.via,
-        at=instant(audit.at or request.settled_at or request.created_at),
-        comment=audit.comment,
-        reason=reason,
-        votes=audit.votes,
-    )
-
-
-def decision_by_deadline(request: PromiseRecord, question: Question) -> Decision[Any]:
-    """Return what it means that nobody answered."""
-    approved, data, choice = False, None, None
-    match question.on_deadline:
-        case "approve":
-            approved, data = True, None if question.form is not None else True
-        case Instead(value=value):
-            approved, data = True, value
-            choice = value if value in question.choices else None
-    at = instant(request.timeout_at)
-    reason = None if approved else "nobody answered before the deadline"
-    return Decision(
-        id=request.id, approved=approved, choice=choice, data=data, at=at, reason=reason, expired=True
-    )

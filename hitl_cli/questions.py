@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from hitl_cli.errors import BadInput
 from hitl_cli.wire import Json, decode, headers_of
 
 if TYPE_CHECKING:
@@ -100,6 +101,33 @@ PLAIN = Question(prompt="")
 """What a promise asks that says nothing: a yes or a no, of anybody."""
 
 UNREADABLE = "(a request that cannot be read)"
+
+
+def sensible(question: Question) -> Question:
+    """Return the question as whoever is asked will read it. Raises BadInput if it makes no sense."""
+    try:
+        read = msgspec.json.decode(msgspec.json.encode(question), type=Question)
+    except (msgspec.MsgspecError, TypeError, ValueError) as error:
+        raise BadInput(f"this cannot be asked: {error}.") from error
+    if not read.title:
+        raise BadInput("this cannot be asked: the prompt says nothing.")
+    if len(set(read.choices)) < len(read.choices) or not all(choice.strip() for choice in read.choices):
+        raise BadInput("this cannot be asked: each of the choices must say something else.")
+    if read.form is not None and isinstance(read.on_deadline, Instead):
+        from hitl_cli.forms import check  # noqa: PLC0415 - only where there is a form
+
+        check(read.form, read.on_deadline.value)
+    return read
+
+
+def found_by(
+    question: Question, key: str | None, function: str | None, own: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the tags of a request, its author's among them. Raises BadInput for one that is not theirs."""
+    for name in own:
+        if name.startswith(OF_OTHERS):
+            raise BadInput(f"the tag {name!r} is not yours to give: another beginning, please.")
+    return {**own, **question.tags(key=key, workflow=function)}
 
 
 def question_of(promise: Promise) -> Question | None:
