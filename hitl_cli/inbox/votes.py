@@ -12,6 +12,7 @@ from hitl_cli.client import Request, as_promise, search
 from hitl_cli.people import everyone_in
 from hitl_cli.wire import (
     Audit,
+    Verdict,
     Vote,
     audit_in,
     child_id,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from hitl_cli.client import Client
     from hitl_cli.people import Groups
     from hitl_cli.questions import Question
-    from hitl_cli.wire import Json, Promise, Verdict
+    from hitl_cli.wire import Json, Promise
 
 VOTE_TAG = "hitl:vote"
 
