@@ -42,6 +42,9 @@ ID_DIGITS = 16
 SCALARS = ("string", "integer", "number", "boolean")
 """The types of a JSON Schema whose value is typed as one word."""
 
+TOLD = ("data", "choice", "by", "via", "comment", "reason")
+"""What `--json` has of a decision as it is."""
+
 LEAVING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """By which a command that waits is told to end."""
 
@@ -349,10 +352,10 @@ def left_behind(promise: Promise, command: Command, now: int) -> str:
 def how_it_ended(promise: Promise, now: int) -> str:
     """Return what came of a settled question, and by whom."""
     if promise.state == "rejected_timedout":
-        meaning = {"approved": ", and that means yes", "rejected": ", and that means no"}
-        return f"was not answered before its deadline, {iso(promise.timeout_at)}" + meaning.get(
+        means = {"approved": ": that means yes", "rejected": ": that means no"}.get(
             outcome_of(promise) or "", ""
         )
+        return f"was not answered before its deadline, {iso(promise.timeout_at)}{means}"
     return f"was {outcome_of(promise)}{by_whom(promise, now)}"
 
 
@@ -377,9 +380,7 @@ def finish(posted: Posted, promise: Promise, now: int, *, digest: str | None, as
         case "expired":
             raise TimedOut(f"{ended}.")
         case _:
-            raise RunFailed(
-                f"{ended}, and that means no." if decision.expired else f"{ended}: {decision.reason}"
-            )
+            raise RunFailed(f"{ended}." if decision.expired else f"{ended}: {decision.reason}")
 
 
 def answer_text(question: Question, decision: Decision[Any]) -> str:
@@ -391,14 +392,17 @@ def answer_text(question: Question, decision: Decision[Any]) -> str:
 
 def as_document(promise: Promise, decision: Decision[Any] | None) -> dict[str, Any]:
     """Return a question and what came of it as `--json` shows it."""
-    document: dict[str, Any] = {"id": promise.id, "state": promise.state, "outcome": outcome_of(promise)}
-    votes = () if decision is None else decision.votes
-    for name in ("data", "choice", "by", "via", "at", "comment", "reason", "expired"):
-        document[name] = getattr(decision, name, None)
-    document["expired"] = decision is not None and decision.expired
-    document["at"] = None if decision is None else iso(round(decision.at.timestamp() * 1_000))
-    document["votes"] = [{**msgspec.to_builtins(vote), "at": iso(vote.at)} for vote in votes]
-    return document
+    return {
+        "id": promise.id,
+        "state": promise.state,
+        "outcome": outcome_of(promise),
+        **{name: getattr(decision, name, None) for name in TOLD},
+        "at": None if decision is None else iso(round(decision.at.timestamp() * 1_000)),
+        "expired": decision is not None and decision.expired,
+        "votes": [{**msgspec.to_builtins(vote), "at": iso(vote.at)} for vote in decision.votes]
+        if decision
+        else [],
+    }
 
 
 def print_result(result: dict[str, Any] | str | None) -> None:
