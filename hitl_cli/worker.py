@@ -24,6 +24,7 @@ from hitl_cli.apps import load_app, register_app
 from hitl_cli.builtin import WORKFLOWS
 from hitl_cli.client import get_promise
 from hitl_cli.connect import connect, is_http, worker_link
+from hitl_cli.counting import COUNT_EVERY_S, VoteCounter
 from hitl_cli.engine.server import now_ms
 from hitl_cli.errors import Unreachable
 from hitl_cli.leases import LeaseKeeper, executing
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from hitl_cli.activity import Tasks
     from hitl_cli.connect import Link
     from hitl_cli.engine.records import Value
+    from hitl_cli.people import Groups
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +63,8 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
     apps: Sequence[str] = ()
     concurrency: int = CONCURRENCY
     lease_ms: int = LEASE_MS
+    groups: Groups = {}
+    count_every_s: float = COUNT_EVERY_S
 
 
 class Serving(Struct, frozen=True, kw_only=True):
@@ -118,6 +122,9 @@ class Worker:
         self._keeper = LeaseKeeper(
             lambda: connect(options.server, options.token), self._pid, options.lease_ms / 1_000, self._let_go
         )
+        self._counter = VoteCounter(
+            lambda: connect(options.server, options.token), options.groups, options.count_every_s
+        )
         self._link: Link | None = None
         self._resonate: Registering | None = None
 
@@ -164,6 +171,7 @@ class Worker:
             workflows = self._register(self._resonate, modules)
             self._resonate.start()
             await asyncio.sleep(0)  # so that the bell hangs before anybody is told
+            self._counter.start()
             serving(Serving(server=self._link.name, group=options.group, pid=self._pid, workflows=workflows))
             await self._stop.wait()
             if self._ended_by:
@@ -171,6 +179,7 @@ class Worker:
                 raise Unreachable(self._ended_by)
             await self._wind_down()
         finally:
+            self._counter.stop()
             self._keeper.shutdown()
             self._link.close()
 

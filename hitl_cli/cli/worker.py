@@ -111,6 +111,7 @@ def worker(
         apps=apps,
         concurrency=concurrency,
         lease_ms=lease_ms,
+        groups=settings.groups(),
     )
     log_to_stderr()
     if log_json:

@@ -102,6 +102,7 @@ class State(Protocol):
     def standing_by_seq(self, seq: int) -> tuple[Task, Standing] | None: ...
     def created_by(self, owner: int) -> Iterable[Promise]: ...
     def overdue(self, now: int) -> list[Promise]: ...
+    def overdue_external(self, now: int) -> list[Promise]: ...
     def search_promises(self, req: PromiseSearch, limit: int, now: int) -> list[Promise]: ...
     def search_tasks(self, req: TaskSearch, limit: int, now: int) -> list[tuple[Task, Promise]]: ...
     def schedule(self, id: str) -> Schedule | None: ...
@@ -395,8 +396,12 @@ def promise_search(tx: State, req: PromiseSearch, now: int) -> Answer:
     """Answer promise.search, which the specification leaves open: docs/protocol.md defines it."""
     if not is_cursor(req):
         return refuse(400, "the cursor is not one that promise.search gave")
-    if req.state in SETTLED_BY_DEADLINE:
-        settle_overdue(tx, now)
+    if req.settled_since is not None and req.sort != "-settled":
+        return refuse(400, 'settledSince goes with the sort "-settled"')
+    if req.sort == "-settled":
+        settle_all(tx, tx.overdue_external(now), now)
+    elif req.state in SETTLED_BY_DEADLINE:
+        settle_all(tx, tx.overdue(now), now)
     limit = req.limit or SEARCH_LIMIT
     found = tx.search_promises(req, limit + 1, now)
     cursor = cursor_after(req, found[limit - 1]) if len(found) > limit else None
@@ -405,18 +410,27 @@ def promise_search(tx: State, req: PromiseSearch, now: int) -> Answer:
 
 def is_cursor(req: PromiseSearch | TaskSearch) -> bool:
     """Whether a search can have given the cursor, or none is given."""
-    by_id = req.sort == "id"
-    return req.cursor is None or by_id or (req.cursor.isdecimal() and len(req.cursor) <= INSTANT_DIGITS)
+    if req.cursor is None or req.sort == "id":
+        return True
+    numbers = req.cursor.split(".")
+    wanted = 2 if req.sort == "-settled" else 1
+    return len(numbers) == wanted and all(n.isdecimal() and len(n) <= INSTANT_DIGITS for n in numbers)
 
 
 def cursor_after(req: PromiseSearch | TaskSearch, last: Promise) -> str:
     """Return the cursor of the page after the one that ends with `last`."""
-    return last.id if req.sort == "id" else str(last.seq)
+    match req.sort:
+        case "id":
+            return last.id
+        case "-settled":
+            return f"{last.settled_at}.{last.seq}"
+        case _:
+            return str(last.seq)
 
 
-def settle_overdue(tx: State, now: int) -> None:
-    """Settle all whose deadline has passed, so that a search for what deadlines settle finds it."""
-    for promise in tx.overdue(now):
+def settle_all(tx: State, overdue: Iterable[Promise], now: int) -> None:
+    """Settle promises whose deadline has passed, so that a search for what deadlines settle finds them."""
+    for promise in overdue:
         expire(tx, promise, now)
 
 
@@ -594,7 +608,7 @@ def task_search(tx: State, req: TaskSearch, now: int) -> Answer:
     if not is_cursor(req):
         return refuse(400, "the cursor is not one that task.search gave")
     if req.state == "fulfilled":
-        settle_overdue(tx, now)
+        settle_all(tx, tx.overdue(now), now)
     limit = req.limit or SEARCH_LIMIT
     found = tx.search_tasks(req, limit + 1, now)
     cursor = cursor_after(req, found[limit - 1][1]) if len(found) > limit else None

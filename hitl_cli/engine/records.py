@@ -74,13 +74,14 @@ class PromiseRegisterListener(Wire, frozen=True):
 
 
 class PromiseSearch(Wire, frozen=True):
-    """List promises; see docs/protocol.md for the order, `root`, `id_prefix` and `sort`."""
+    """List promises; see docs/protocol.md for the order and for what is not in the specification."""
 
     state: PromiseState | None = None
     tags: dict[str, str] | None = None
     id_prefix: str | None = None
     root: bool = False
-    sort: Literal["created", "-created", "id"] = "created"
+    settled_since: Millis | None = None
+    sort: Literal["created", "-created", "id", "-settled"] = "created"
     limit: PageSize | None = None
     cursor: str | None = None
 

@@ -48,15 +48,26 @@ def promise_query(columns: str, req: PromiseSearch, now: int, count: Count) -> t
         conditions.append((f"p.state = '{req.state}'",))
     if req.root:
         conditions.append(("p.root = 1",))
+    if req.sort == "-settled":
+        conditions.append(("p.open = 1 AND p.state <> 'pending'",))
+    if req.settled_since is not None:
+        conditions.append(("p.settled_at >= ?", req.settled_since))
     source = promise_source(req, tags, count)
     if source == TAGGED:
         key = next(filter(is_indexed, tags))
         conditions.append(("g.key = ? AND g.value = ?", key, tags[key]))
-    order = {"created": "p.seq", "-created": "p.seq DESC", "id": "p.id"}[req.sort]
+    order = ORDERS[req.sort]
     if source == TAGGED and req.sort != "id":
         order = order.replace("p.seq", "g.promise")  # the same, and the order of the index
     return assemble(f"SELECT {columns} FROM {source}", conditions, order)
 
+
+ORDERS = {
+    "created": "p.seq",
+    "-created": "p.seq DESC",
+    "id": "p.id",
+    "-settled": "p.settled_at DESC, p.seq DESC",
+}
 
 TAGGED = "tags g CROSS JOIN promises p ON p.seq = g.promise"
 
@@ -66,11 +77,14 @@ def promise_source(req: PromiseSearch, tags: Mapping[str, str], count: Count) ->
     if ORIGIN in tags or req.id_prefix is not None or req.sort == "id":
         return f"promises p INDEXED BY {BY_ID}"
     indexed = [key for key in tags if is_indexed(key)]
-    if indexed and (req.state != "pending" or count(indexed[0], tags[indexed[0]]) <= FEW):
+    narrow = req.state == "pending" or req.sort == "-settled"
+    if indexed and (not narrow or count(indexed[0], tags[indexed[0]]) <= FEW):
         return TAGGED
     if req.state == "pending":
         index = "promises_open" if EXTERNAL in tags.items() else "promises_pending"
         return f"promises p INDEXED BY {index}"
+    if req.sort == "-settled":
+        return "promises p INDEXED BY promises_settled"
     if req.state is not None and req.state != "resolved":
         return "promises p INDEXED BY promises_failed"
     return "promises p INDEXED BY promises_root" if req.root else "promises p NOT INDEXED"
@@ -91,7 +105,7 @@ def task_query(columns: str, req: TaskSearch, now: int) -> tuple[str, list[Any]]
         live = req.state not in (None, "fulfilled")
         index = "INDEXED BY tasks_live" if live else "NOT INDEXED"
         source = f"tasks t {index} CROSS JOIN promises p ON p.seq = t.seq"
-    order = {"created": "t.seq", "-created": "t.seq DESC", "id": "p.id"}[req.sort]
+    order = ORDERS[req.sort].replace("p.seq", "t.seq")
     return assemble(f"SELECT {columns} FROM {source}", conditions, order)
 
 
@@ -128,16 +142,19 @@ def conditions_of(req: PromiseSearch | TaskSearch, tags: Mapping[str, str]) -> I
         else:
             yield "EXISTS (SELECT 1 FROM json_each(p.tags) e WHERE e.key = ? AND e.value = ?)", key, value
     if req.cursor is not None:
-        yield {
-            "created": ("p.seq > ?", int_of(req.cursor)),
-            "-created": ("p.seq < ?", int_of(req.cursor)),
-            "id": ("p.id > ?", req.cursor),
-        }[req.sort]
+        yield after(req.cursor, req.sort)
 
 
-def int_of(cursor: str) -> int:
-    """Return the number in a cursor; one that is an id has none, and is not used as one."""
-    return int(cursor) if cursor.isdecimal() else 0
+def after(cursor: str, sort: str) -> Condition:
+    """Return the condition that a promise comes after the cursor (machine.cursor_after)."""
+    match sort:
+        case "id":
+            return "p.id > ?", cursor
+        case "-settled":
+            settled_at, seq = cursor.split(".")
+            return "(p.settled_at, p.seq) < (?, ?)", int(settled_at), int(seq)
+        case _:
+            return f"p.seq {'<' if sort == '-created' else '>'} ?", int(cursor)
 
 
 def starts_with(column: str, prefix: str) -> Condition:

@@ -103,10 +103,11 @@ OVERDUE = (
     " WHERE state = 'pending' AND timeout_at <= ?"
 )
 
-DUE_PROMISES = (
-    f"SELECT {PROMISE} FROM promises p"
-    " WHERE state = 'pending' AND external = 1 AND timeout_at <= ? ORDER BY timeout_at LIMIT ?"
+OVERDUE_EXTERNAL = (
+    f"SELECT {PROMISE} FROM promises p WHERE state = 'pending' AND external = 1 AND timeout_at <= ?"
 )
+
+DUE_PROMISES = f"{OVERDUE_EXTERNAL} ORDER BY timeout_at LIMIT ?"
 LAPSED_LEASES = (
     f"SELECT {TASK}, {PROMISE} FROM tasks t JOIN promises p ON p.seq = t.seq"
     " WHERE t.state = 'acquired' AND t.due <= ? ORDER BY t.due LIMIT ?"
@@ -406,6 +407,10 @@ class Transaction:
     def overdue(self, now: int) -> list[Promise]:
         """Return the pending promises whose deadline has passed, internal ones too."""
         return [Promise(*row) for row in self._db.execute(OVERDUE, (now,)).fetchall()]
+
+    def overdue_external(self, now: int) -> list[Promise]:
+        """Return those of them that others may wait for, without a look at the rest of what is pending."""
+        return [Promise(*row) for row in self._db.execute(OVERDUE_EXTERNAL, (now,)).fetchall()]
 
     def search_promises(self, req: PromiseSearch, limit: int, now: int) -> list[Promise]:
         """Return up to `limit` promises that match, after the cursor, in the order asked for."""

@@ -15,6 +15,7 @@ from hitl_cli.questions import (
     KEY_TAG,
     PLAIN,
     PRIORITIES,
+    QUORUM_TAG,
     UNREADABLE,
     Question,
     asker_of,
@@ -142,6 +143,12 @@ def pending(
     elif sort == "priority":
         found.sort(key=lambda item: PRIORITIES.index(item.asked.priority))
     return found[:limit], limit is not None and len(found) > limit
+
+
+def settle_complete(client: Client, groups: Groups) -> None:
+    """Settle every request that has all its votes and still waits: whoever gave the last one died."""
+    for page in blocking_pages(client, Filter(tags={QUORUM_TAG: "1"}), None):
+        described(client, page, groups)
 
 
 def fits(item: Waiting, wanted: Filter) -> bool:

@@ -309,12 +309,21 @@ class Oracle:
 
     def promise_search(self, data: Data, now: int) -> Answer:
         """List promises as docs/protocol.md has it. A cursor here is the id of the last record."""
-        self.look_at_all(data, now)
+        since = data.get("settledSince")
+        if data.get("sort") == "-settled":
+            self.look_at_external(now)
+        elif since is not None:
+            return 400, None
+        else:
+            self.look_at_all(data, now)
         found = [
             promise.id
             for promise in self.promises.values()
             if data.get("state") in {None, promise.project(now).state}
             and (promise.root or not data.get("root"))
+            and (
+                data.get("sort") != "-settled" or (promise.open and (promise.settled_at or 0) >= (since or 0))
+            )
             and named(data, promise)
         ]
         page, cursor = one_page(in_order(self.promises, data), found, data)
@@ -326,6 +335,12 @@ class Oracle:
         if data.get("state") in {"resolved", "rejected_timedout", "fulfilled"}:
             for id in self.promises:
                 self.read_promise(id, now)
+
+    def look_at_external(self, now: int) -> None:
+        """Materialise all that others may wait for."""
+        for promise in self.promises.values():
+            if promise.external:
+                self.read_promise(promise.id, now)
 
     # task.*
 
@@ -503,9 +518,7 @@ class Oracle:
             self.schedules.values(), key=lambda schedule: (schedule.next_run_at, schedule.id)
         ):
             self.fire_schedule(schedule, now)
-        for promise in self.promises.values():
-            if promise.external:
-                self.read_promise(promise.id, now)
+        self.look_at_external(now)
         self.drain(now)
         for task in self.tasks.values():
             lapsed = task.expires_at is not None and task.expires_at <= now
@@ -618,6 +631,9 @@ def in_order(promises: dict[str, Promise], data: Data) -> list[str]:
             return sorted(promises)
         case "-created":
             return list(reversed(promises))
+        case "-settled":
+            settled = [p for p in reversed(promises.values()) if p.settled_at is not None]
+            return [p.id for p in sorted(settled, key=lambda p: p.settled_at or 0, reverse=True)]
         case _:
             return list(promises)
 

@@ -265,6 +265,13 @@ orders = st.sampled_from(["created", "-created", "id"])
 searches = st.one_of(
     asks("promise.search", state=states, root=st.booleans(), sort=orders, **found),
     asks("promise.search", state=states, sort=orders, limit=st.just(2)),
+    asks(
+        "promise.search",
+        state=states,
+        sort=st.sampled_from(["-settled", "-settled", "-settled", "-created"]),
+        settledSince=st.sampled_from([None, None, In(0), In(-4), In(-50)]),
+        **found,
+    ),
     asks("task.search", state=task_states, sort=orders, **found),
     asks("schedule.search", **found),
 )

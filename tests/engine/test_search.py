@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hitl_cli.engine.search import FEW
+from hitl_cli.engine.server import FIRE_LIMIT
 from tests.engine.conftest import (
     EXTERNAL,
     INTERNAL,
@@ -201,6 +202,107 @@ def test_a_task_search_finds_tasks_by_state_page_by_page(engine: Engine) -> None
     assert engine.ok("task.search", state="acquired")["tasks"] == [engine.task("t1")]
 
 
+def test_what_settled_last_comes_first(engine: Engine) -> None:
+    for id in ("c", "a", "b", "open"):
+        engine.create(id)
+    engine.create("run", TARGETED)
+    engine.create("step", INTERNAL)
+    for id in ("a", "run", "c", "step", "b"):
+        engine.clock.advance(1)
+        engine.settle(id)
+
+    assert found(engine, sort="-settled") == ["b", "c", "a"]
+    assert found(engine, sort="-settled", tags=EXTERNAL, state="resolved") == ["b", "c", "a"]
+    assert found(engine, sort="-settled", idPrefix="c") == ["c"]
+    assert found(engine, sort="-settled", state="rejected") == []
+    assert found(engine, sort="-settled", state="pending") == []
+
+
+def test_what_its_deadline_settled_stands_at_its_deadline_looked_at_since_or_not(engine: Engine) -> None:
+    engine.create("early")
+    engine.create("late")
+    engine.create("expired", EXTERNAL, life=10)
+    engine.clock.advance(5)
+    engine.settle("early")
+    engine.create("born late", EXTERNAL, life=-3)
+    engine.clock.advance(100)
+    engine.settle("late")
+
+    assert found(engine, sort="-settled") == ["late", "expired", "early", "born late"]
+
+
+def test_all_that_has_expired_is_found_however_much_that_is(engine: Engine) -> None:
+    many = FIRE_LIMIT * 2 + 7
+    due = [
+        request("promise.create", {"id": f"p{n}", "timeoutAt": START_MS + n + 1, "tags": EXTERNAL})
+        for n in range(many)
+    ]
+    engine.batch(*due)
+    engine.clock.advance(many)
+
+    assert found(engine, sort="-settled", limit=10_000) == [f"p{n}" for n in reversed(range(many))]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 8, 100])
+def test_pages_of_what_settled_hold_everything_once_whatever_settled_at_the_same_instant(
+    engine: Engine, limit: int
+) -> None:
+    for n in range(8):
+        engine.create(f"p{n}")
+    for n in (3, 1, 2, 0, 7, 5, 6, 4):
+        engine.clock.advance(n % 2)
+        engine.settle(f"p{n}")
+
+    got = pages(engine, "promise.search", "promises", sort="-settled", limit=limit)
+
+    assert [id for page in got for id in page] == ["p6", "p5", "p4", "p7", "p2", "p1", "p0", "p3"]
+    assert all(len(page) <= limit for page in got)
+
+
+def test_a_page_of_what_settled_is_stable_while_others_settle(engine: Engine) -> None:
+    for n in range(6):
+        engine.create(f"p{n}")
+    for n in (0, 2, 4):
+        engine.settle(f"p{n}")
+    first = engine.ok("promise.search", sort="-settled", limit=1)
+    assert [promise["id"] for promise in first["promises"]] == ["p4"]
+    engine.settle("p5")
+    engine.clock.advance(1)
+    engine.settle("p1")
+
+    assert found(engine, sort="-settled", cursor=first["cursor"]) == ["p2", "p0"]
+
+
+def test_what_settled_before_an_instant_is_not_looked_at(engine: Engine) -> None:
+    for n in range(4):
+        engine.create(f"p{n}")
+        engine.clock.advance(10)
+        engine.settle(f"p{n}")
+
+    assert found(engine, sort="-settled", settledSince=START_MS + 20) == ["p3", "p2", "p1"]
+    assert found(engine, sort="-settled", settledSince=START_MS + 21, limit=1) == ["p3"]
+    assert found(engine, sort="-settled", settledSince=START_MS + 41) == []
+    assert engine.status("promise.search", settledSince=START_MS) == 400
+    assert engine.status("promise.search", sort="-settled", settledSince=-1) == 400
+
+
+@pytest.mark.parametrize("cursor", ["1", "x.1", "1.", "1.2.3", "-1.2", "1." + "9" * 19, ""])
+def test_a_cursor_of_another_order_is_refused(engine: Engine, cursor: str) -> None:
+    assert engine.status("promise.search", sort="-settled", cursor=cursor) == 400
+
+
+def test_a_tag_that_thousands_have_is_found_among_what_settled_as_well(engine: Engine) -> None:
+    many = FEW + 5
+    life = {"timeoutAt": START_MS + LIFE_MS, "tags": EXTERNAL | {"team": "ops"}}
+    engine.batch(*(request("promise.create", {"id": f"p{n}", **life}) for n in range(many)))
+    engine.batch(*(request("promise.settle", {"id": f"p{n}", "state": "resolved"}) for n in range(many - 2)))
+    engine.create("other")
+    engine.settle("other")
+
+    assert found(engine, sort="-settled", tags={"team": "ops"}, limit=2) == [f"p{many - 3}", f"p{many - 4}"]
+    assert found(engine, sort="-settled", tags={"team": "dev"}) == []
+
+
 def test_a_search_by_id_prefix_is_in_the_order_of_ids(engine: Engine) -> None:
     for id in ("b", "job-2", "job-10", "job", "job-1", "jog"):
         engine.create(id)
@@ -274,6 +376,10 @@ def test_a_task_search_takes_tags_a_prefix_and_an_order(engine: Engine) -> None:
         ("promise", {"idPrefix": "run", "sort": "id"}, "sqlite_autoindex_promises"),
         ("promise", {"tags": {"team": "ops"}}, "SEARCH g USING PRIMARY KEY"),
         ("promise", {"tags": {"team": "ops"}, "sort": "-created"}, "SEARCH g USING PRIMARY KEY"),
+        ("promise", {"sort": "-settled"}, "promises_settled"),
+        ("promise", {"sort": "-settled", "tags": EXTERNAL, "state": "rejected"}, "promises_settled"),
+        ("promise", {"sort": "-settled", "settledSince": START_MS}, "promises_settled (settled_at>?)"),
+        ("promise", {"sort": "-settled", "cursor": "5.5"}, "promises_settled (settled_at<?)"),
         ("task", {"state": "suspended"}, "tasks_live"),
         ("task", {"idPrefix": "run", "sort": "id"}, "sqlite_autoindex_promises"),
         ("schedule", {"idPrefix": "run"}, "SEARCH s USING PRIMARY KEY"),

@@ -1,0 +1,185 @@
+"""`hitl history`: what was answered."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+import typer
+
+from hitl_cli.cli.shared import AsJson, Server, Token, note, open_client, print_json
+from hitl_cli.cli.table import Cell, Column, print_table
+from hitl_cli.durations import format_duration, parse_duration
+from hitl_cli.errors import BadInput
+from hitl_cli.inbox.history import Entry, Wanted, decisions, history, story
+from hitl_cli.text import printable
+from hitl_cli.times import iso
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+DEFAULT_LIMIT = 25
+"""How many decisions to show unless told otherwise."""
+
+FIELDS = (
+    "kind",
+    "id",
+    "workflow",
+    "function",
+    "asked",
+    "asked_at",
+    "outcome",
+    "deadline",
+    "choice",
+    "data",
+    "reason",
+    "by",
+    "via",
+    "at",
+    "waited_ms",
+    "comment",
+    "votes",
+)
+"""What `--json` and `--csv` have of each entry, in this order."""
+
+FORMULA = ("=", "+", "-", "@")
+"""How a cell begins that a spreadsheet would take for a formula (OWASP, CSV Injection)."""
+
+MINUTES = len("2026-11-21T03:04")
+"""How much of an instant the table shows."""
+
+STYLES = {"approved": "green", "rejected": "red", "expired": "yellow", "canceled": "dim"}
+
+
+def show_history(
+    ctx: typer.Context,
+    id: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="ID", help="A promise, a workflow or a key: all that was said of it, in order."
+        ),
+    ] = None,
+    by: Annotated[
+        str | None, typer.Option("--by", metavar="WHO", help="Only what this person decided or voted on.")
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="DURATION", help="Only of that long ago and since, e.g. 7d."),
+    ] = None,
+    workflow: Annotated[
+        str | None,
+        typer.Option("--workflow", "-w", metavar="GLOB", help="Only of runs or functions with such a name."),
+    ] = None,
+    outcome: Annotated[
+        Literal["approved", "rejected", "expired", "canceled"] | None,
+        typer.Option("--outcome", help="Only what came to this."),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit", "-n", min=1, metavar="N", help=f"How many to show; {DEFAULT_LIMIT} unless of an ID."
+        ),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", "-a", help="Show all.")] = False,
+    as_json: AsJson = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, with a line of heads.")] = False,
+    server: Server = None,
+    token: Token = None,
+) -> None:
+    """Show what was answered, by whom, when and why: the newest first, or all that was said of one ID."""
+    if as_json and as_csv:
+        raise BadInput("--json and --csv exclude each other.")
+    ago_ms = parse_duration(since) if since else None
+    most = None if every else limit or (None if id else DEFAULT_LIMIT)
+    with open_client(ctx, server, token) as client:
+        from_ms = None if ago_ms is None else max(client.now() - ago_ms, 0)
+        wanted = Wanted(by=by, since=from_ms, workflow=workflow, outcome=outcome)
+        if id is not None:
+            entries = story(client, id, wanted)
+            more = most is not None and len(entries) > most
+            entries = entries[-most:] if most is not None else entries
+        elif as_csv and most is None:
+            print_csv(decisions(client, wanted))  # as they are read: a million do not fit anywhere
+            return
+        else:
+            entries, more = history(client, wanted, limit=most)
+    if as_csv:
+        print_csv(entries)
+    elif as_json:
+        print_json([as_document(entry) for entry in entries])
+    elif not entries:
+        note("Nothing was answered." if id is None else f"Nothing was said of {id}.")
+    else:
+        print_table(*as_table(entries))
+    if more:
+        note(f"The {len(entries)} newest are shown; there are more: --limit N or --all.")
+
+
+def as_document(entry: Entry) -> dict[str, Any]:
+    """Return an entry as `--json` shows it."""
+    told = {field: getattr(entry, field) for field in FIELDS}
+    votes = [msgspec.structs.asdict(vote) | {"at": iso(vote.at)} for vote in entry.votes]
+    return told | {"asked_at": iso(entry.asked_at), "at": iso(entry.at), "votes": votes}
+
+
+def print_csv(entries: Iterable[Entry]) -> None:
+    """Write entries to stdout, a line each."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(FIELDS)
+    for entry in entries:
+        writer.writerow([cell(value) for value in as_document(entry).values()])
+
+
+def cell(value: Any) -> str:
+    """Return a value as CSV has it: a text as it is, nothing for none, all else as JSON.
+
+    CSV is read in spreadsheets and on terminals: what the one would run is quoted by a `'` before it, and
+    what the other would obey is left out. `--json` has each text to the letter.
+    """
+    if value is None or value == []:
+        return ""
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    shown = "\n".join(printable(line) for line in text.split("\n"))
+    return f"'{shown}" if shown.startswith(FORMULA) else shown
+
+
+def as_table(entries: Sequence[Entry]) -> tuple[list[Column], list[list[Cell]]]:
+    """Return the columns and the rows; what is asked and said has a column only where there is any."""
+    shown = {
+        "promise": [Cell(entry.id) for entry in entries],
+        "at": [Cell(f"{iso(entry.at)[:MINUTES]}Z") for entry in entries],
+        "outcome": [Cell(outcome_of(entry), STYLES.get(entry.outcome or "", "")) for entry in entries],
+        "by": [Cell(f"{entry.by} via {entry.via}" if entry.by else "-") for entry in entries],
+        "waited": [Cell(format_duration(entry.waited_ms)) for entry in entries],
+    }
+    texts = {"asked": [entry.asked or "" for entry in entries], "said": [said_in(entry) for entry in entries]}
+    shown |= {head: [Cell(text) for text in column] for head, column in texts.items() if any(column)}
+    columns = [
+        Column(head, right=head == "waited", whole=head in ("promise", "at", "outcome")) for head in shown
+    ]
+    return columns, [list(row) for row in zip(*shown.values(), strict=True)]
+
+
+def outcome_of(entry: Entry) -> str:
+    """Return the outcome of an entry, and what kind of it that is."""
+    if entry.kind == "decision":
+        return (
+            f"{entry.outcome} (deadline)"
+            if entry.deadline and entry.outcome != "expired"
+            else str(entry.outcome)
+        )
+    return entry.kind if entry.outcome is None else f"{entry.kind}: {entry.outcome}"
+
+
+def said_in(entry: Entry) -> str:
+    """Return what was answered beyond a yes or a no, and the comment."""
+    data = None if entry.data is True or entry.data == entry.choice else entry.data
+    parts = [
+        entry.choice,
+        None if data is None else msgspec.json.encode(data).decode(),
+        entry.reason,
+        None if entry.comment is None else f"({entry.comment})" if entry.kind != "comment" else entry.comment,
+    ]
+    return " ".join(part for part in parts if part is not None)

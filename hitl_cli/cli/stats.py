@@ -1,0 +1,134 @@
+"""`hitl stats`: how long people take."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+
+from hitl_cli.cli.shared import AsJson, Server, Token, open_client, print_json
+from hitl_cli.cli.table import Cell, Column, on_terminal, print_table
+from hitl_cli.durations import format_age, format_duration, parse_duration
+from hitl_cli.inbox.stats import BOUNDS_MS, stats
+from hitl_cli.text import printable
+from hitl_cli.times import iso
+
+if TYPE_CHECKING:
+    from hitl_cli.inbox.stats import Figures, Named, Stats, Times
+
+DEFAULT_SINCE = "30d"
+
+MOST_NAMES = 10
+"""How many workflows and people are shown, those with the most answers; `--json` has all."""
+
+BAR_WIDTH = 40
+EIGHTHS = " ▏▎▍▌▋▊▉█"
+"""What fills an eighth of a cell more than the one before."""
+
+
+def show_stats(
+    ctx: typer.Context,
+    since: Annotated[
+        str, typer.Option("--since", metavar="DURATION", help="What was answered that long ago and since.")
+    ] = DEFAULT_SINCE,
+    as_json: AsJson = False,
+    server: Server = None,
+    token: Token = None,
+) -> None:
+    """Show how long people take to answer, and what comes of what they are asked."""
+    ago_ms = parse_duration(since)
+    with open_client(ctx, server, token) as client:
+        found = stats(client, max(client.now() - ago_ms, 0))
+    if as_json:
+        print_json(as_document(found))
+    else:
+        show(found, since)
+
+
+def as_document(found: Stats) -> dict[str, Any]:
+    """Return the figures as `--json` shows them."""
+    figures, oldest = found.figures, found.oldest
+    return {
+        "since": iso(found.since),
+        "at": iso(found.now),
+        "open": {
+            "count": found.open,
+            "oldest": None if oldest is None else {"id": oldest.id, "asked_at": iso(oldest.created_at)},
+        },
+        "outcomes": figures.outcomes,
+        "deadlines": figures.deadlines,
+        "times": msgspec.structs.asdict(figures.times),
+        "workflows": [named(one) for one in figures.workflows],
+        "people": [named(one) for one in figures.people],
+        "spans": [
+            {"from_ms": start, "to_ms": end, "count": count}
+            for start, end, count in zip((0, *BOUNDS_MS), (*BOUNDS_MS, None), figures.spans, strict=True)
+        ],
+    }
+
+
+def named(one: Named) -> dict[str, Any]:
+    """Return the times of one workflow or person as `--json` shows them."""
+    return {"name": one.name, **msgspec.structs.asdict(one.times)}
+
+
+def show(found: Stats, since: str) -> None:
+    """Print the figures, and a chart of how long answers took."""
+    figures, oldest = found.figures, found.oldest
+    counts = ", ".join(f"{count:,} {outcome}" for outcome, count in figures.outcomes.items())
+    meant = figures.deadlines - figures.outcomes["expired"]
+    by_deadline = f" ({meant:,} of them by a deadline that means so)" if meant else ""
+    print(f"In the last {since}: {counts}{by_deadline}")
+    waiting = f"Open now: {found.open:,}"
+    if oldest is not None:
+        waiting += f", the oldest for {format_age(found.now - oldest.created_at)}: {oldest.id}"
+    print(printable(waiting))
+    if not figures.times.count:
+        return
+    print()
+    print_table(*as_table(figures))
+    print()
+    print_table(*as_chart(figures))
+
+
+def as_table(figures: Figures) -> tuple[list[Column], list[list[Cell]]]:
+    """Return the columns and rows of how long answers took: of all, by workflow and by person."""
+    columns = [Column("", whole=True), Column("")]
+    columns += [Column(head, right=True) for head in ("answers", "p50", "p90", "max")]
+    rows = [row("all", "", figures.times)]
+    for kind, every in (("workflow", figures.workflows), ("person", figures.people)):
+        rows += [row(kind, one.name or "-", one.times) for one in every[:MOST_NAMES]]
+        if len(every) > MOST_NAMES:
+            rows.append([Cell(kind), Cell(f"… and {len(every) - MOST_NAMES:,} more"), *[Cell("")] * 4])
+    return columns, rows
+
+
+def row(kind: str, name: str, times: Times) -> list[Cell]:
+    """Return a row of the table."""
+    took = [times.p50_ms, times.p90_ms, times.max_ms]
+    cells = [Cell("" if ms is None else format_duration(ms)) for ms in took]
+    return [Cell(kind), Cell(name), Cell(f"{times.count:,}"), *cells]
+
+
+def as_chart(figures: Figures) -> tuple[list[Column], list[list[Cell]]]:
+    """Return the columns and rows of a chart: how many answers took how long."""
+    names = [f"under {format_duration(end)}" for end in BOUNDS_MS] + [
+        f"{format_duration(BOUNDS_MS[-1])} or more"
+    ]
+    most = max(figures.spans)
+    last = max(n for n, count in enumerate(figures.spans) if count)
+    columns = [Column("took", whole=True), Column("answers", right=True), Column("", whole=True)]
+    rows = [
+        [Cell(name), Cell(f"{count:,}"), Cell(bar(count, most), "cyan")]
+        for name, count in zip(names[: last + 1], figures.spans, strict=False)
+    ]
+    return columns, rows
+
+
+def bar(count: int, most: int) -> str:
+    """Return a bar as long as its share of the longest: in eighths of a cell, or in a pipe, in plain text."""
+    if not on_terminal():
+        return "#" * -(-count * BAR_WIDTH // most)
+    eighths = -(-count * BAR_WIDTH * 8 // most)
+    return EIGHTHS[8] * (eighths // 8) + (EIGHTHS[eighths % 8] if eighths % 8 else "")

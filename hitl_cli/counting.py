@@ -1,0 +1,62 @@
+"""Settles requests that have all their votes, where whoever gave the last one died before doing so.
+
+Everyone who looks at such a request does it (hitl_cli/inbox/votes.py); a worker looks now and then, so that
+a run goes on although nobody does.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from hitl_cli.errors import HitlError
+from hitl_cli.inbox.listing import settle_complete
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hitl_cli.client import Client
+    from hitl_cli.people import Groups
+
+logger = logging.getLogger(__name__)
+
+COUNT_EVERY_S = 30.0
+
+STOP_S = 1.0
+"""How long a worker that ends waits for a count in hand: a server may never answer."""
+
+
+class VoteCounter:
+    """Counts votes from a thread of its own, at once and then every so often."""
+
+    def __init__(self, open_client: Callable[[], Client], groups: Groups, every_s: float) -> None:
+        """`open_client` is called in the thread that uses it."""
+        self._open_client = open_client
+        self._groups = groups
+        self._every_s = every_s
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="votes", daemon=True)
+
+    def start(self) -> None:
+        """Begin to count."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Count no more."""
+        self._stopped.set()
+        if self._thread.ident:
+            self._thread.join(STOP_S)
+
+    def _run(self) -> None:
+        client: Client | None = None
+        while True:
+            try:
+                client = client or self._open_client()
+                settle_complete(client, self._groups)
+            except (HitlError, OSError) as error:
+                logger.warning("votes could not be counted: %s", error)
+            if self._stopped.wait(self._every_s):
+                break
+        if client is not None:
+            client.close()

@@ -1,0 +1,173 @@
+"""Whether a form is a JSON Schema, and what in an answer does not fit it, in words for who answers.
+
+A form and an answer may come from anybody: nothing that they say is fetched, and nothing in them can take
+the checker longer than a few seconds.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Never
+from urllib.parse import quote
+
+import msgspec
+
+from hitl_cli.errors import BadInput
+from hitl_cli.forms.effort import at_pointer, effort
+from hitl_cli.forms.fields import fields
+from hitl_cli.forms.wording import TOLD, Problem, explained, sentence
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jsonschema_rs import Validator
+
+    from hitl_cli.wire import Json
+
+MAX_FORM_BYTES = 100_000
+"""The longest form, as JSON. A person has to fill it in."""
+
+MAX_DEPTH = 100
+"""How deep a form or an answer may be nested; the checker's own limits are not much further."""
+
+MAX_EFFORT = 1_000_000
+"""How many comparisons an answer may take (a second), where the form refers to parts of itself."""
+
+MAX_EXPLAINED = 20_000
+"""How many of them may be explained, which takes longer (a second as well)."""
+
+MAX_BACKTRACKS = 10_000
+MAX_PROBLEMS = 100
+"""How many violations are told of one answer."""
+
+DRAFTS = (
+    "https://json-schema.org/draft/2020-12/schema",
+    "https://json-schema.org/draft/2019-09/schema",
+    "http://json-schema.org/draft-07/schema",
+    "http://json-schema.org/draft-06/schema",
+    "http://json-schema.org/draft-04/schema",
+)
+
+_FORM = "form:"
+
+
+def check_schema(schema: Json) -> None:
+    """Raise BadInput for what is no JSON Schema, or refers to what is not in it, with path and reason.
+
+    `$schema` may name any draft from 4 to 2020-12; without it, or with another, it is read as 2020-12.
+    """
+    validator(as_form(schema))
+
+
+def problems(schema: Json, data: Json) -> list[Problem]:
+    """Return what in the data does not fit, or nothing; formats (email, date, uri, …) count.
+
+    The value of a secret field is not repeated. Raises BadInput if the form is none.
+    """
+    form = as_form(schema)
+    secrets = tuple(field.path for field in fields(form) if field.secret)
+    return [
+        msgspec.structs.replace(problem, value=None) if problem.path in secrets else problem
+        for problem in found(validator(form), form, [form], data)
+    ]
+
+
+def problems_at(schema: Json, pointers: Sequence[str], value: Json) -> list[Problem]:
+    """Return what does not fit the parts of a form that JSON pointers (`#/properties/amount`) lead to."""
+    if isinstance(schema, bool) or list(pointers) == ["#"]:
+        return problems(schema, value)
+    form = as_form(schema)
+    assert isinstance(form, dict)  # noqa: S101 - it is not one of the two above
+    parts = [at_pointer(form, pointer) for pointer in pointers]
+    references = [{"$ref": f"{_FORM}#{quote(pointer[1:], safe='/~')}"} for pointer in pointers]
+    return found(validator({"allOf": references}, form), form, parts, value)
+
+
+def check(schema: Json, data: Json) -> None:
+    """Raise BadInput, with the first problems in one sentence, unless the data fits."""
+    wrong = problems(schema, data)
+    if wrong:
+        more = f", and {len(wrong) - TOLD} more" if len(wrong) > TOLD else ""
+        told = "; ".join(sentence(problem) for problem in wrong[:TOLD])
+        raise BadInput(f"the answer does not fit: {told}{more}. Nothing was changed.")
+
+
+def as_form(schema: Json) -> dict[str, Json] | bool:
+    """Return a form as plain JSON. Raises BadInput if it is too large, too deep or nothing like a schema."""
+    try:
+        text = msgspec.json.encode(schema)
+        plain = msgspec.json.decode(text)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise BadInput(f"the form is not JSON: {error}.") from error
+    if not isinstance(plain, dict | bool):
+        raise BadInput("the form is no JSON Schema: that is an object, or true or false.")
+    if len(text) > MAX_FORM_BYTES:
+        raise BadInput(f"the form is {len(text):,} bytes of JSON; it may have {MAX_FORM_BYTES:,}.")
+    if is_deeper(plain, MAX_DEPTH):
+        raise BadInput(f"the form is nested more than {MAX_DEPTH} deep.")
+    if isinstance(plain, dict):
+        draft = plain.get("$schema")
+        if isinstance(draft, str) and draft.removesuffix("#") not in DRAFTS:
+            del plain["$schema"]
+    return plain
+
+
+def validator(schema: dict[str, Json] | bool, form: dict[str, Json] | None = None) -> Validator:
+    """Return what checks data against the schema, which may refer to the form. Raises BadInput."""
+    import jsonschema_rs  # noqa: PLC0415
+
+    try:
+        return jsonschema_rs.validator_for(
+            schema,
+            validate_formats=True,
+            retriever=refuse,
+            registry=None if form is None else jsonschema_rs.Registry([(_FORM, form)], retriever=refuse),
+            pattern_options=jsonschema_rs.FancyRegexOptions(backtrack_limit=MAX_BACKTRACKS),
+        )
+    except jsonschema_rs.ValidationError as error:
+        if isinstance(error.kind, jsonschema_rs.ValidationErrorKind.Referencing):
+            raise BadInput(f"the form refers to what is not in it: {error.kind.error.message}.") from error
+        told = "; ".join(sentence(one) for one in islice(explained(error, schema), TOLD))
+        raise BadInput(f"the form is no JSON Schema: {told}.") from error
+    except ValueError as error:
+        raise BadInput(f"the form cannot be used: {error}.") from error
+
+
+def refuse(uri: str) -> Never:
+    """Refuse to fetch a part of a form: its author would make the reader's machine call others."""
+    message = f"{uri} is not part of the form, and nothing is fetched"
+    raise ValueError(message)
+
+
+def found(checker: Validator, form: Json, parts: Sequence[Json], data: Json) -> list[Problem]:
+    """Return what the checker, which holds the data against parts of the form, finds in it."""
+    try:
+        plain = msgspec.json.decode(msgspec.json.encode(data))
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        return [Problem("", f"is not JSON: {error}")]
+    if is_deeper(plain, MAX_DEPTH):
+        return [Problem("", f"is nested more than {MAX_DEPTH} deep")]
+    needed = effort(form, parts, plain)
+    if needed > MAX_EFFORT:
+        return [Problem("", "takes too long to be checked, because the form refers to itself so often")]
+    if checker.is_valid(plain):
+        return []
+    if needed > MAX_EXPLAINED:
+        return [Problem("", "does not fit the form")]
+    told = (problem for error in checker.iter_errors(plain) for problem in explained(error, plain))
+    return list(dict.fromkeys(islice(told, MAX_PROBLEMS)))
+
+
+def is_deeper(value: Json, limit: int) -> bool:
+    """Whether a JSON value is nested more than `limit` deep."""
+    level = [value]
+    for _ in range(limit + 1):
+        level = [
+            inner
+            for one in level
+            if isinstance(one, dict | list)
+            for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+        if not level:
+            return False
+    return True

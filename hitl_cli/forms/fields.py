@@ -1,0 +1,396 @@
+"""What a person fills in: the fields that a form's JSON Schema comes down to, in its order.
+
+A form is a tree: groups (objects whose fields are known) of fields. What no line of text can hold (lists of
+objects, alternatives of several types, what refers to itself) is one field, filled in as JSON.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from urllib.parse import unquote
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from hitl_cli.forms.effort import at_pointer, listed, mapped
+from hitl_cli.forms.paths import path_of
+from hitl_cli.forms.wording import FORMATS, counted, either, written
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hitl_cli.wire import Json
+
+MAX_FIELDS = 200
+"""A form of more, groups included, is filled in as one JSON text."""
+
+MAX_NESTED = 10
+"""How deep groups may be nested; what is deeper is filled in as JSON."""
+
+type Kind = Literal["text", "integer", "number", "boolean", "choice", "date", "list", "json"]
+
+_SCALARS = frozenset({"text", "integer", "number", "boolean", "choice", "date"})
+_KINDS: dict[frozenset[str], Kind] = {
+    frozenset({"string"}): "text",
+    frozenset({"integer"}): "integer",
+    frozenset({"number"}): "number",
+    frozenset({"integer", "number"}): "number",
+    frozenset({"boolean"}): "boolean",
+    frozenset({"array"}): "list",
+}
+
+
+class Field(Struct, frozen=True, kw_only=True):
+    """What is filled in at one place. All texts are the author's: show them through `text.printable`."""
+
+    path: str
+    """As in forms.paths; empty where the form is a single value."""
+
+    keys: tuple[str, ...]
+    kind: Kind
+    required: bool
+    """Whether there is no answer without it; what is in a group that may be left out is not."""
+
+    title: str | None = None
+    description: str | None = None
+    nullable: bool = False
+    default: Json | UnsetType = UNSET
+    choices: tuple[Json, ...] = ()
+    labels: tuple[str, ...] = ()
+    """What each choice is called: its text, or its JSON. No two are called the same."""
+
+    hint: str = ""
+    """What is allowed, such as `at least 1, at most 500`."""
+
+    format: str | None = None
+    secret: bool = False
+    item: Field | None = None
+    """What each entry of a list is."""
+
+    pointers: tuple[str, ...] = ()
+    """Where the schema says what fits: JSON pointers, for `problems_at`."""
+
+
+class Group(Struct, frozen=True, kw_only=True):
+    """An object whose fields are known."""
+
+    keys: tuple[str, ...]
+    required: bool
+    nullable: bool
+    default: Json | UnsetType
+    members: tuple[Field | Group, ...]
+
+
+class Part(NamedTuple):
+    """A piece of the schema that a value must fit, and where it stands. `own`: not reached by a $ref."""
+
+    pointer: str
+    schema: dict[str, Json]
+    own: bool
+
+
+class _TooMany(Exception):  # noqa: N818
+    """There are more fields than anybody would fill in."""
+
+
+def fields(schema: Json) -> list[Field]:
+    """Return what a person fills in, in order. Any JSON will do: what is no form is one field of JSON."""
+    return list(flat(tree(schema)))
+
+
+def tree(schema: Json) -> Field | Group:
+    """Return the same as the tree that it is."""
+    try:
+        return _Reader(schema).read(["#"], (), required=True, above=frozenset())
+    except (_TooMany, RecursionError):
+        return Field(path="", keys=(), kind="json", required=True, pointers=("#",))
+
+
+def flat(node: Field | Group) -> Iterator[Field]:
+    """Yield the fields of a tree, in order."""
+    if isinstance(node, Field):
+        yield node
+        return
+    for inner in node.members:
+        yield from flat(inner)
+
+
+class _Reader:
+    def __init__(self, schema: Json) -> None:
+        self._root = schema
+        self._count = 0
+
+    def read(
+        self, pointers: list[str], keys: tuple[str, ...], *, required: bool, above: frozenset[str]
+    ) -> Field | Group:
+        """Return the field or the group that the schemas at these pointers describe together."""
+        parts, nullable, plain = self._gather(pointers)
+        within = frozenset(part.pointer for part in parts)
+        self._count += 1
+        if self._count > MAX_FIELDS:
+            raise _TooMany
+        if plain and len(keys) < MAX_NESTED and not within & above and is_group(parts):
+            return self._group(parts, keys, required=required, nullable=nullable, above=above | within)
+        return self._field(parts, pointers, keys, required=required, nullable=nullable, plain=plain)
+
+    def _group(
+        self,
+        parts: list[Part],
+        keys: tuple[str, ...],
+        *,
+        required: bool,
+        nullable: bool,
+        above: frozenset[str],
+    ) -> Group:
+        needed = {name for part in parts for name in listed(part.schema, "required") if isinstance(name, str)}
+        places: dict[str, list[str]] = {}
+        for part in parts:
+            for name, inner in mapped(part.schema, "properties").items():
+                if inner is not False:
+                    places.setdefault(name, []).append(f"{part.pointer}/properties/{escaped(name)}")
+        return Group(
+            keys=keys,
+            required=required,
+            nullable=nullable,
+            default=first(parts, "default", UNSET),
+            members=tuple(
+                self.read(where, (*keys, name), required=required and name in needed, above=above)
+                for name, where in places.items()
+            ),
+        )
+
+    def _field(
+        self,
+        parts: list[Part],
+        pointers: list[str],
+        keys: tuple[str, ...],
+        *,
+        required: bool,
+        nullable: bool,
+        plain: bool,
+    ) -> Field:
+        choices = choices_of(parts) if plain else self._alternatives(parts)
+        kind = kind_of(parts, choices) if plain or choices else "json"
+        item = self._item(parts, keys) if kind == "list" else None
+        if kind == "list" and item is None:
+            kind = "json"
+        form = first_text(parts, "format")
+        return Field(
+            path=path_of(keys),
+            keys=keys,
+            kind=kind,
+            required=required,
+            title=first_text([part for part in parts if part.own], "title"),
+            description=first_text(parts, "description"),
+            nullable=nullable or None in choices,
+            default=first(parts, "default", UNSET),
+            choices=tuple(choices),
+            labels=tuple(labels(choices)),
+            hint=hint(parts, kind),
+            format=form,
+            secret=form == "password" or first(parts, "writeOnly", None) is True,
+            item=item,
+            pointers=tuple(pointers),
+        )
+
+    def _item(self, parts: list[Part], keys: tuple[str, ...]) -> Field | None:
+        """Return what each entry of a list is, if it is something that a line can hold."""
+        if any("prefixItems" in part.schema for part in parts):
+            return None
+        where = [f"{part.pointer}/items" for part in parts if isinstance(part.schema.get("items"), dict)]
+        if not where:
+            return None
+        inner, nullable, plain = self._gather(where)
+        if is_group(inner) or kind_of(inner, choices_of(inner)) == "list":
+            return None
+        item = self._field(inner, where, keys, required=True, nullable=nullable, plain=plain)
+        return item if item.kind in _SCALARS else None
+
+    def _gather(self, pointers: list[str]) -> tuple[list[Part], bool, bool]:
+        """Return all that holds at these places at once, whether null fits too, and whether that is all.
+
+        Follows $ref within the form, allOf, and `anyOf: [X, null]`. It is not all where there are other
+        alternatives, or references that lead elsewhere.
+        """
+        parts: list[Part] = []
+        nullable, plain = False, True
+        seen: set[str] = set()
+        ahead = [(pointer, True) for pointer in reversed(pointers)]
+        while ahead:
+            pointer, own = ahead.pop()
+            schema = self._at(pointer)
+            if pointer in seen or schema is True:
+                continue
+            seen.add(pointer)
+            if not isinstance(schema, dict):
+                plain = False
+                continue
+            parts.append(Part(pointer, schema, own))
+            inner = [(f"{pointer}/allOf/{index}", own) for index in range(len(listed(schema, "allOf")))]
+            for keyword in ("anyOf", "oneOf"):
+                if keyword in schema:
+                    others = self._but_null(pointer, schema, keyword)
+                    nullable = nullable or len(others) < len(listed(schema, keyword))
+                    inner += [(one, own) for one in others[:1]] if len(others) == 1 else []
+                    plain = plain and len(others) == 1
+            reference = schema.get("$ref")
+            if isinstance(reference, str) and (reference == "#" or reference.startswith("#/")):
+                inner.append((unquote(reference), False))
+            elif reference is not None or "$dynamicRef" in schema or "$recursiveRef" in schema:
+                plain = False
+            ahead += reversed(inner)
+        return parts, nullable or takes_null(parts), plain
+
+    def _but_null(self, pointer: str, schema: dict[str, Json], keyword: str) -> list[str]:
+        """Return where the alternatives that are not just null stand."""
+        return [
+            f"{pointer}/{keyword}/{index}"
+            for index, one in enumerate(listed(schema, keyword))
+            if not (isinstance(one, dict) and one.get("type") == "null")
+        ]
+
+    def _alternatives(self, parts: list[Part]) -> list[Json]:
+        """Return the choices where each alternative is one value, or several, that the author names."""
+        for part in parts:
+            for keyword in ("anyOf", "oneOf"):
+                found: dict[str, Json] = {}
+                for index, one in enumerate(listed(part.schema, keyword)):
+                    if isinstance(one, dict) and one.get("type") == "null":
+                        values: list[Json] = [None]
+                    else:
+                        inner, _, plain = self._gather([f"{part.pointer}/{keyword}/{index}"])
+                        values = choices_of(inner) if plain else []
+                    if not values:
+                        break
+                    found |= {as_json(value): value for value in values}
+                else:
+                    if found:
+                        return list(found.values())
+        return []
+
+    def _at(self, pointer: str) -> Json:
+        return at_pointer(self._root, pointer)
+
+
+def is_group(parts: list[Part]) -> bool:
+    """Whether the parts describe an object whose fields are known."""
+    types = types_of(parts)
+    named = any(mapped(part.schema, "properties") for part in parts)
+    closed = any(
+        "properties" in part.schema and part.schema.get("additionalProperties", False) is False
+        for part in parts
+    )
+    return (types is None or types == {"object"}) and (named or closed) and not choices_of(parts)
+
+
+def takes_null(parts: list[Part]) -> bool:
+    """Whether null is named among the types, wherever types are named."""
+    types = [part.schema["type"] for part in parts if "type" in part.schema]
+    return bool(types) and all(isinstance(given, list) and "null" in given for given in types)
+
+
+def types_of(parts: list[Part]) -> frozenset[str] | None:
+    """Return the types that fit, without null; None where any does."""
+    fitting: frozenset[str] | None = None
+    for part in parts:
+        given = part.schema.get("type")
+        names = [given] if isinstance(given, str) else given if isinstance(given, list) else None
+        if names is not None:
+            these = frozenset(name for name in names if isinstance(name, str) and name != "null")
+            fitting = these if fitting is None else narrowed(fitting, these)
+    return fitting
+
+
+def narrowed(some: frozenset[str], others: frozenset[str]) -> frozenset[str]:
+    """Return the types that are in both; an integer is a number."""
+    both = some & others
+    integer = "integer" in some | others and "number" in some | others
+    return both | {"integer"} if integer else both
+
+
+def choices_of(parts: list[Part]) -> list[Json]:
+    """Return the values of an enum or a const, in the author's order; none where any value may fit."""
+    for part in parts:
+        if "const" in part.schema:
+            return [part.schema["const"]]
+    for part in parts:
+        if listed(part.schema, "enum"):
+            return listed(part.schema, "enum")
+    return [None] if any(part.schema.get("type") == "null" for part in parts) else []
+
+
+def kind_of(parts: list[Part], choices: list[Json]) -> Kind:
+    """Return how a value is written."""
+    if choices:
+        return "choice"
+    types = types_of(parts)
+    if types is None:
+        return "json"
+    kind = _KINDS.get(types, "json")
+    return "date" if kind == "text" and first_text(parts, "format") == "date" else kind
+
+
+def labels(choices: list[Json]) -> list[str]:
+    """Return what each choice is called: a text is itself, unless that is another choice's JSON."""
+    encoded = [as_json(choice) for choice in choices]
+    taken = set(encoded)
+    return [
+        choice if isinstance(choice, str) and choice and choice not in taken else text
+        for choice, text in zip(choices, encoded, strict=True)
+    ]
+
+
+def hint(parts: list[Part], kind: Kind) -> str:
+    """Return what is allowed, in a few words."""
+    told: list[str] = []
+    for keyword, said in (
+        ("minimum", "at least {}"),
+        ("exclusiveMinimum", "more than {}"),
+        ("maximum", "at most {}"),
+        ("exclusiveMaximum", "less than {}"),
+        ("multipleOf", "a multiple of {}"),
+    ):
+        limit = first(parts, keyword, None)
+        if isinstance(limit, int | float) and not isinstance(limit, bool):
+            told.append(said.format(limit))
+    noun = {"text": "character", "list": "entry"}.get(kind)
+    if noun:
+        least, most = ("minLength", "maxLength") if kind == "text" else ("minItems", "maxItems")
+        for keyword, said in ((least, "at least {}"), (most, "at most {}")):
+            limit = first(parts, keyword, None)
+            if isinstance(limit, int) and not isinstance(limit, bool):
+                told.append(said.format(counted(limit, noun)))
+    if kind == "list" and first(parts, "uniqueItems", None) is True:
+        told.append("each once")
+    form, pattern = first_text(parts, "format"), first_text(parts, "pattern")
+    if form and form != "password":
+        told.append(FORMATS.get(form, form))
+    if kind == "text" and pattern:
+        told.append(f"matching {pattern}")
+    examples = next(
+        (listed(part.schema, "examples") for part in parts if listed(part.schema, "examples")), []
+    )
+    if examples:
+        told.append(f"for example {either([written(example) for example in examples[:3]])}")
+    return ", ".join(told)
+
+
+def first(parts: list[Part], keyword: str, otherwise: Any) -> Any:
+    """Return what the first part that has the keyword says; the nearest part comes first."""
+    return next((part.schema[keyword] for part in parts if keyword in part.schema), otherwise)
+
+
+def first_text(parts: list[Part], keyword: str) -> str | None:
+    """Return the same, if it is a text that is not empty."""
+    value = first(parts, keyword, None)
+    return value if isinstance(value, str) and value else None
+
+
+def escaped(name: str) -> str:
+    """Return a name as a step of a JSON pointer (RFC 6901)."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def as_json(value: Json) -> str:
+    """Return a value as JSON."""
+    return msgspec.json.encode(value).decode()

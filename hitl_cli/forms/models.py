@@ -1,0 +1,85 @@
+"""A form that its author gives as a type: the JSON Schema of it, and an answer as an instance of it."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from hitl_cli.errors import BadInput
+from hitl_cli.forms.checking import check_schema
+from hitl_cli.forms.paths import path_of
+from hitl_cli.forms.wording import TOLD
+
+if TYPE_CHECKING:
+    from hitl_cli.wire import Json
+
+
+def schema_of(form: Any) -> dict[str, Json] | bool:
+    """Return the JSON Schema of a form, checked.
+
+    `form` is a JSON Schema as it is, or a type: a msgspec Struct, a dataclass, a TypedDict, a pydantic model,
+    or what else msgspec understands (int, Literal, Enum, Annotated, …). Raises BadInput for anything else.
+    """
+    if form is None:
+        raise BadInput("None is no form: leave the form out where none is wanted.")
+    if isinstance(form, dict | bool):
+        schema: dict[str, Json] | bool = form
+    else:
+        try:
+            adapter = pydantic_adapter(form)
+            schema = unwrapped(msgspec.json.schema(form) if adapter is None else adapter.json_schema())
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise BadInput(
+                f"{form!r} is no form: give a JSON Schema, a msgspec Struct, a dataclass or a pydantic model"
+                f" ({error})."
+            ) from error
+    check_schema(schema)
+    return schema
+
+
+def as_form_type(form: Any, data: Json) -> Any:
+    """Return the data as an instance of the author's type; as it is, if the form is a JSON Schema.
+
+    It is read as JSON is: a date from its text, a list for a tuple. Raises BadInput with the reason.
+    """
+    if isinstance(form, dict | bool):
+        return data
+    adapter = pydantic_adapter(form)
+    try:
+        text = msgspec.json.encode(data)
+        return msgspec.json.decode(text, type=form) if adapter is None else adapter.validate_json(text)
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise BadInput(f"the answer does not fit: {told(error)}. Nothing was changed.") from error
+
+
+def told(error: Exception) -> str:
+    """Return what a library says of data that does not fit, in one line, path first."""
+    if hasattr(error, "errors"):  # pydantic
+        return "; ".join(f"{path_of(one['loc'])} {one['msg']}".strip() for one in error.errors()[:TOLD])
+    reason, _, path = str(error).partition(" - at `$")
+    return f"{path.rstrip('`').removeprefix('.')} {reason[:1].lower()}{reason[1:]}".strip()
+
+
+def pydantic_adapter(form: Any) -> Any:
+    """Return what reads and describes a model of pydantic, None if it is none.
+
+    pydantic is not needed for anything else, so it is not imported: who has a model of it has done that.
+    """
+    pydantic = sys.modules.get("pydantic")
+    if pydantic is None or not isinstance(form, type) or not hasattr(form, "__pydantic_validator__"):
+        return None
+    return pydantic.TypeAdapter(form)
+
+
+def unwrapped(schema: dict[str, Json]) -> dict[str, Json]:
+    """Return a schema that only refers to its own definition as that, unless it is needed elsewhere."""
+    reference = schema.get("$ref")
+    definitions = schema.get("$defs", {})
+    name = str(reference).removeprefix("#/$defs/")
+    if name not in definitions or set(schema) != {"$ref", "$defs"}:
+        return schema
+    others = {other: definition for other, definition in definitions.items() if other != name}
+    inlined = {**definitions[name], **({"$defs": others} if others else {})}
+    return schema if f'"{reference}"'.encode() in msgspec.json.encode(inlined) else inlined

@@ -1,0 +1,286 @@
+"""What was answered: by whom, when, through what and why."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from itertools import islice
+from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
+
+from hitl_cli.client import get_promise, get_promises, search, search_pages
+from hitl_cli.errors import NotFound
+from hitl_cli.inbox.comments import COMMENT_TAG, comment_in
+from hitl_cli.inbox.votes import ballots_of
+from hitl_cli.questions import (
+    KEY_TAG,
+    PLAIN,
+    WORKFLOW_TAG,
+    Instead,
+    Outcome,
+    outcome_of,
+    prompt_of,
+    question_of,
+)
+from hitl_cli.wire import Json, Vote, audit_of, decode, error_message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from hitl_cli.client import Client
+    from hitl_cli.engine.records import PromiseState
+    from hitl_cli.questions import Question
+    from hitl_cli.wire import Promise
+
+type Kind = Literal["comment", "vote", "decision"]
+
+SETTLED: tuple[PromiseState, ...] = ("resolved", "rejected", "rejected_canceled", "rejected_timedout")
+STATES: dict[Outcome | None, tuple[PromiseState, ...]] = {
+    None: SETTLED,
+    "approved": ("resolved", "rejected_timedout"),
+    "rejected": ("rejected", "rejected_timedout"),
+    "expired": ("rejected_timedout",),
+    "canceled": ("rejected_canceled",),
+}
+"""In which states a promise can have come to an outcome: a deadline may mean one."""
+
+OPEN = {"resonate:external": "true"}
+BARE = {"resonate:scope": "global"}
+
+
+class Entry(Struct, frozen=True, kw_only=True):
+    """What came of a promise that waited for a person; or a vote on it, or a comment.
+
+    Instants are ms since the epoch. `workflow` is the run's id, `function` its function, `asked` the prompt
+    on one line (None where the promise does not say). `deadline` tells whether it was the deadline that
+    meant the outcome; the outcome of a vote is what its author wants, a comment has none. `by` and `via` are
+    None where another tool answered, which leaves no record of it. `waited_ms` is from `asked_at` to the
+    server's settling it, for a vote or a comment to `at`. `votes` are those that counted for a decision.
+    """
+
+    kind: Kind
+    id: str
+    workflow: str
+    function: str | None
+    asked: str | None
+    asked_at: int
+    outcome: Outcome | None
+    at: int
+    waited_ms: int
+    deadline: bool = False
+    choice: str | None = None
+    data: Json = None
+    reason: str | None = None
+    by: str | None = None
+    via: str | None = None
+    comment: str | None = None
+    votes: tuple[Vote, ...] = ()
+
+
+class Wanted(Struct, frozen=True, kw_only=True):
+    """What of it to list. `since` is an instant; `workflow` a glob for the run's id or its function.
+
+    `by` finds whoever decided, voted or commented under that name.
+    """
+
+    by: str | None = None
+    since: int | None = None
+    workflow: str | None = None
+    outcome: Outcome | None = None
+
+
+EVERYTHING = Wanted()
+
+
+def history(
+    client: Client, wanted: Wanted = EVERYTHING, *, limit: int | None = None
+) -> tuple[list[Entry], bool]:
+    """Return the decisions, the newest first, and whether there are more than `limit`."""
+    found = list(islice(decisions(client, wanted, limit), None if limit is None else limit + 1))
+    return found[:limit], limit is not None and len(found) > limit
+
+
+def decisions(client: Client, wanted: Wanted = EVERYTHING, expected: int | None = None) -> Iterator[Entry]:
+    """Yield the decisions, the newest first; `expected` is how many of them will be read, if that is known.
+
+    The embedded server reads no more of them than are asked for. Other servers have no such order: there
+    all are read.
+    """
+    for page in settled_pages(client, wanted, expected):
+        for entry in described(client, page):
+            if fits(entry, wanted):
+                yield entry
+
+
+def settled_pages(client: Client, wanted: Wanted, expected: int | None) -> Iterator[list[Promise]]:
+    """Yield the promises that waited for a person and wait no more, the last settled first."""
+    states = STATES[wanted.outcome]
+    if client.embedded:
+        narrow = wanted.by is not None or wanted.workflow is not None
+        query = {"sort": "-settled", "tags": OPEN, "settledSince": wanted.since}
+        query |= {"state": states[0]} if len(states) == 1 else {}
+        for page in search_pages(client, None if narrow or expected is None else expected + 1, **query):
+            yield [promise for promise in page if promise.is_blocking]
+        return
+    every = {
+        promise.id: promise
+        for state in states
+        for tags in (OPEN, BARE)
+        for promise in search(client, state=state, tags=tags)
+        if promise.is_blocking and settled_at(promise) >= (wanted.since or 0)
+    }
+    yield sorted(every.values(), key=lambda promise: (settled_at(promise), promise.id), reverse=True)
+
+
+def settled_at(promise: Promise) -> int:
+    """Return when a promise was settled; if nobody has written that down, it was its deadline."""
+    return promise.timeout_at if promise.settled_at is None else promise.settled_at
+
+
+def described(client: Client, promises: Sequence[Promise]) -> Iterator[Entry]:
+    """Yield what came of settled promises, with what is known of the runs that they belong to."""
+    runs = get_promises(
+        client, sorted({promise.origin for promise in promises if promise.origin != promise.id})
+    )
+    for promise in promises:
+        yield decision_on(promise, function_of(promise, runs.get(promise.origin)))
+
+
+def function_of(promise: Promise, run: Promise | None) -> str | None:
+    """Return the function of the run that asked, or where that is gone, what the promise says of it."""
+    call = run.call if run is not None and run.is_run else None
+    return call.func if call else promise.tags.get(WORKFLOW_TAG)
+
+
+def decision_on(promise: Promise, function: str | None) -> Entry:
+    """Return what came of a settled promise."""
+    audit = audit_of(promise)
+    question = question_of(promise) or PLAIN
+    end = settled_at(promise)
+    data = data_of(promise, question)
+    by_hand = promise.state in ("rejected", "rejected_canceled")
+    return Entry(
+        kind="decision",
+        id=promise.id,
+        workflow=promise.origin,
+        function=function,
+        asked=prompt_of(promise),
+        asked_at=promise.created_at,
+        outcome=outcome_of(promise),
+        # The server's instant, where what the record says cannot be.
+        at=audit.at if audit.at is not None and promise.created_at <= audit.at <= end else end,
+        waited_ms=max(end - promise.created_at, 0),
+        deadline=promise.state == "rejected_timedout",
+        choice=audit.choice or (data if data in question.choices else None),
+        data=data,
+        reason=error_message(promise.value) if by_hand and decode(promise.value) is not None else None,
+        by=audit.by,
+        via=audit.via,
+        comment=audit.comment,
+        votes=audit.votes,
+    )
+
+
+def data_of(promise: Promise, question: Question) -> Json:
+    """Return what a request was approved with, by a person or by its deadline; None if it was not."""
+    if promise.state == "resolved":
+        return decode(promise.value)
+    if promise.state != "rejected_timedout":
+        return None
+    match question.on_deadline:
+        case Instead(value=value):
+            return value
+        case "approve" if question.form is None:
+            return True
+        case _:
+            return None
+
+
+def fits(entry: Entry, wanted: Wanted) -> bool:
+    """Whether an entry is wanted, whenever it was."""
+    return (
+        (wanted.by is None or wanted.by == entry.by or any(vote.by == wanted.by for vote in entry.votes))
+        and wanted.outcome in (None, entry.outcome)
+        and (
+            wanted.workflow is None
+            or fnmatchcase(entry.workflow, wanted.workflow)
+            or fnmatchcase(entry.function or "", wanted.workflow)
+        )
+    )
+
+
+# Of one promise, or one run
+
+
+def story(client: Client, name: str, wanted: Wanted = EVERYTHING) -> list[Entry]:
+    """Return the comments, votes and decisions on what a name means, in the order in which they were made.
+
+    A name is a promise's id, a run's id or a key: all that bear it. Votes are all that were cast, also
+    those that their authors have changed. Raises NotFound.
+    """
+    promises = named(client, name)
+    runs = get_promises(client, sorted({promise.origin for promise in promises}))
+    entries = [
+        entry
+        for promise in promises
+        for entry in told(client, promise, function_of(promise, runs.get(promise.origin)))
+        if fits(entry, wanted) and entry.at >= (wanted.since or 0)
+    ]
+    return sorted(entries, key=lambda entry: (entry.at, entry.kind == "decision"))
+
+
+def named(client: Client, name: str) -> list[Promise]:
+    """Return the promises for a person that a name means. Raises NotFound."""
+    promise = get_promise(client, name) if name else None
+    if promise is not None and not promise.is_run:
+        found = [promise]
+    elif not name:
+        found = []
+    else:
+        keyed = [] if promise is not None else search(client, tags={KEY_TAG: name})
+        found = keyed or search(client, tags={"resonate:origin": name})
+    blocking = [promise for promise in found if promise.is_blocking]
+    if blocking or (promise is not None and promise.is_run):
+        return blocking
+    if promise is not None:
+        raise NotFound(f"{name} is a part of {promise.origin} that no person answers: it has no history.")
+    raise NotFound(f"there is no promise, workflow or key {name!r}. `hitl history` lists what was answered.")
+
+
+def told(client: Client, promise: Promise, function: str | None) -> Iterable[Entry]:
+    """Yield all that was said of a promise."""
+    asked = prompt_of(promise)
+
+    def said(kind: Kind, at: int, **what: Json) -> Entry:
+        return Entry(
+            kind=kind,
+            id=promise.id,
+            workflow=promise.origin,
+            function=function,
+            asked=asked,
+            asked_at=promise.created_at,
+            at=at,
+            waited_ms=max(at - promise.created_at, 0),
+            **what,
+        )
+
+    for remark in search(client, tags={COMMENT_TAG: promise.id}):
+        if (comment := comment_in(remark)) is not None:
+            yield said(
+                "comment", comment.at, outcome=None, by=comment.by, via=comment.via, comment=comment.text
+            )
+    for ballot in ballots_of(client, promise.id):
+        vote = ballot.vote
+        yield said(
+            "vote",
+            vote.at,
+            outcome="approved" if vote.verdict == "approve" else "rejected",
+            choice=vote.choice,
+            data=vote.data,
+            reason=vote.reason,
+            by=vote.by,
+            via=ballot.audit.via,
+            comment=vote.comment,
+        )
+    if promise.state != "pending":
+        yield decision_on(promise, function)

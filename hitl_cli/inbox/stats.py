@@ -1,0 +1,157 @@
+"""How long people take, and what comes of what they are asked."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, get_args
+
+from msgspec import Struct
+
+from hitl_cli.durations import UNITS_MS
+from hitl_cli.inbox.history import Wanted, decisions
+from hitl_cli.inbox.listing import EVERYTHING, blocking_pages
+from hitl_cli.questions import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from hitl_cli.client import Client
+    from hitl_cli.inbox.history import Entry
+    from hitl_cli.wire import Promise
+
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome.__value__)
+
+MINUTE_MS, HOUR_MS, DAY_MS = UNITS_MS["m"], UNITS_MS["h"], UNITS_MS["d"]
+BOUNDS_MS = (
+    MINUTE_MS,
+    5 * MINUTE_MS,
+    15 * MINUTE_MS,
+    HOUR_MS,
+    4 * HOUR_MS,
+    DAY_MS,
+    3 * DAY_MS,
+    7 * DAY_MS,
+    30 * DAY_MS,
+)
+"""Where one span of the histogram ends and the next begins; the last one has no end."""
+
+
+class Times(Struct, frozen=True, kw_only=True):
+    """How long a number of answers took, in ms; see `percentile`. None where there was no answer."""
+
+    count: int
+    p50_ms: int | None
+    p90_ms: int | None
+    max_ms: int | None
+
+
+class Named(Struct, frozen=True, kw_only=True):
+    """The times of one workflow's requests, or of one person. `name` is None where none is known."""
+
+    name: str | None
+    times: Times
+
+
+class Figures(Struct, frozen=True, kw_only=True):
+    """What came of what people were asked, and how long their answers took.
+
+    Outcomes count all that was decided, `deadlines` those of them that a deadline meant. Times are of
+    people's answers alone: no deadline, nothing that was canceled. A person's times are those of their
+    decisions, or where several must approve, of their votes. `spans` are how many answers took from one of
+    BOUNDS_MS to the next.
+    """
+
+    outcomes: dict[Outcome, int]
+    deadlines: int
+    times: Times
+    workflows: tuple[Named, ...]
+    people: tuple[Named, ...]
+    spans: tuple[int, ...]
+
+
+class Stats(Struct, frozen=True, kw_only=True):
+    """The figures since an instant, and what waits now. Instants are ms since the epoch."""
+
+    since: int
+    now: int
+    open: int
+    oldest: Promise | None
+    figures: Figures
+
+
+def stats(client: Client, since: int) -> Stats:
+    """Return the figures of what was settled since an instant (ms since the epoch), and what waits now."""
+    waiting, oldest = 0, None
+    for page in blocking_pages(client, EVERYTHING, None):
+        waiting += len(page)
+        oldest = oldest or next(iter(page), None)
+    found = figures(decisions(client, Wanted(since=since)))
+    return Stats(since=since, now=client.now(), open=waiting, oldest=oldest, figures=found)
+
+
+def figures(entries: Iterable[Entry]) -> Figures:
+    """Return the figures of decisions."""
+    outcomes: Counter[Outcome | None] = Counter()
+    deadlines = 0
+    every: list[int] = []
+    workflows: defaultdict[str | None, list[int]] = defaultdict(list)
+    people: defaultdict[str | None, list[int]] = defaultdict(list)
+    for entry in entries:
+        outcomes[entry.outcome] += 1
+        deadlines += entry.deadline
+        if entry.deadline or entry.outcome == "canceled":
+            continue
+        every.append(entry.waited_ms)
+        workflows[entry.function].append(entry.waited_ms)
+        for person, took_ms in answers(entry):
+            people[person].append(took_ms)
+    return Figures(
+        outcomes={outcome: outcomes[outcome] for outcome in OUTCOMES},
+        deadlines=deadlines,
+        times=times(every),
+        workflows=by_count(workflows),
+        people=by_count(people),
+        spans=spans(every),
+    )
+
+
+def answers(entry: Entry) -> list[tuple[str | None, int]]:
+    """Return who had a part in a decision, and how long it took them."""
+    if entry.votes:
+        return [(vote.by, max(vote.at - entry.asked_at, 0)) for vote in entry.votes]
+    return [(entry.by, entry.waited_ms)]
+
+
+def by_count(durations: Mapping[str | None, Sequence[int]]) -> tuple[Named, ...]:
+    """Return the times by name, those with the most answers first."""
+    named = [Named(name=name, times=times(took)) for name, took in durations.items()]
+    return tuple(sorted(named, key=lambda one: (-one.times.count, one.name is None, one.name or "")))
+
+
+def times(durations: Sequence[int]) -> Times:
+    """Return how long answers took, given in ms and in any order."""
+    ordered = sorted(durations)
+    if not ordered:
+        return Times(count=0, p50_ms=None, p90_ms=None, max_ms=None)
+    return Times(
+        count=len(ordered),
+        p50_ms=percentile(ordered, 50),
+        p90_ms=percentile(ordered, 90),
+        max_ms=ordered[-1],
+    )
+
+
+def percentile(ordered: Sequence[int], percent: int) -> int:
+    """Return the smallest of the values, given in order, that at least `percent` in 100 do not exceed.
+
+    That is the nearest-rank percentile: always one of the values, the ⌈percent / 100 · n⌉-th. There must be
+    a value, and `percent` must be from 1 to 100.
+    """
+    return ordered[-(-percent * len(ordered) // 100) - 1]
+
+
+def spans(durations: Iterable[int]) -> tuple[int, ...]:
+    """Return how many durations (ms) are below the first of BOUNDS_MS, from there to the next, and so on."""
+    counts = Counter(bisect_right(BOUNDS_MS, took) for took in durations)
+    return tuple(counts[n] for n in range(len(BOUNDS_MS) + 1))
