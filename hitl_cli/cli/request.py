@@ -257,7 +257,7 @@ def step_rows(seen: Details) -> list[list[Cell]]:
         [
             Cell(f"{MARKS[node.promise.state]} {node.promise.id}"),
             Cell(step_name(node)),
-            Cell(step_outcome(node.promise)),
+            Cell(step_outcome(node)),
         ]
         for node in seen.before[-STEPS:]
     ]

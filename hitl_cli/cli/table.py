@@ -28,8 +28,8 @@ NARROWEST = 8
 class Column(Struct, frozen=True):
     """A column: its head, and how its cells stand.
 
-    One that is `whole` is never cut or wrapped, others not below `least`; one that is `spare` is left out where
-    there is no room for all.
+    One that is `whole` is never cut or wrapped, others not below `least`; one that is `spare` is left out
+    where there is no room for all.
     """
 
     head: str
