@@ -10,7 +10,7 @@ import pytest
 from hitl_cli.client import Request, get_promise
 from hitl_cli.questions import Question
 from hitl_cli.wire import decode, encode
-from tests.cli.requests import promise_now, put
+from tests.cli.requests import DAY_MS, promise_now, put
 
 if TYPE_CHECKING:
     from tests.conftest import Hitl
@@ -214,10 +214,11 @@ def test_data_in_which_an_sdk_would_see_more_than_json_is_refused(hitl: Hitl, da
 
 
 def test_a_request_that_cannot_be_read_is_listed_and_not_decided(hitl: Hitl) -> None:
+    unreadable: list[Any] = [{"prompt": "Now?", "to": "reviewer"}, {"prompt": 1}, [], None]
+    tags = {"resonate:external": "true", "hitl:request": "1"}
     with hitl.client() as client:
-        for n, data in enumerate([{"prompt": "Now?", "to": "reviewer"}, {"prompt": 1}, [], None]):
-            tags = {"resonate:external": "true", "hitl:request": "1"}
-            timeout = client.now() + 1_000_000
+        for n, data in enumerate(unreadable):
+            timeout = client.now() + DAY_MS
             create = {"id": f"r{n}", "timeoutAt": timeout, "param": encode(data), "tags": tags}
             client.call_many([Request("promise.create", create)])
     assert [item["prompt"] for item in hitl.json("pending")] == ["(a request that cannot be read)"] * 4
