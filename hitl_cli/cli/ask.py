@@ -342,7 +342,10 @@ def how_to_answer(question: Question, command: Command) -> str:
 def left_behind(promise: Promise, command: Command, now: int) -> str:
     """Return how a question stands whose answer was not waited for."""
     if promise.state == "pending":
-        return f"{promise.id} stands, and can still be answered; `{command.again()}` waits for it again"
+        return (
+            f"{promise.id} stands, and can still be answered; `{command.again()}` waits for it again,"
+            f" `{command('cancel')}` takes it back"
+        )
     return f"{promise.id} {how_it_ended(promise, now)}"
 
 
