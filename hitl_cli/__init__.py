@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, overload
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hitl_cli.asking import Asked, ask, ask_all
+    from hitl_cli.asking import Asked, ask, ask_all, digest_of
     from hitl_cli.decisions import Decision, Rejected
 
-__all__ = ["Asked", "Decision", "Rejected", "__version__", "ask", "ask_all", "workflow"]
+__all__ = ["Asked", "Decision", "Rejected", "__version__", "ask", "ask_all", "digest_of", "workflow"]
 __version__ = "0.1.0"
 
 MARK = "__hitl_workflow__"

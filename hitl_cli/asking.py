@@ -10,23 +10,27 @@ nothing is in memory meanwhile, and a worker that comes to the step again goes t
 # (resonate/durable.py, _resolve_annotation), which costs more than the step itself.
 
 import asyncio
+import hashlib
 import logging
 import shlex
 from collections.abc import Awaitable, Generator, Mapping, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypedDict, Unpack, overload
 
 import msgspec
 from resonate.context import Context
 from resonate.ids import join_id
+from resonate.retry import Never
 from resonate.types import PromiseCreateReq, PromiseRecord
 from resonate.types import Value as SdkValue
 
 from hitl_cli import defaults
 from hitl_cli.decisions import Decision, decision_on
-from hitl_cli.durations import format_age, format_duration, parse_duration
+from hitl_cli.durations import LONGEST_MS, format_age, format_duration, parse_duration
+from hitl_cli.errors import BadInput
 from hitl_cli.forms import as_form_type, schema_of
-from hitl_cli.questions import Escalation, Instead, Priority, Question, found_by, sensible
+from hitl_cli.questions import GROUP, Digest, Escalation, Instead, Priority, Question, found_by, sensible
 from hitl_cli.text import printable
 
 logger = logging.getLogger(__name__)
@@ -39,6 +43,8 @@ type OnDeadline = Literal["expire", "approve", "reject"] | Any
 
 
 PLAIN_DEADLINES = ("expire", "approve", "reject")
+
+LIFE = timedelta(milliseconds=defaults.DEADLINE_MS)
 
 SHORTENED = 0.99
 """Below what part of its deadline a request that can be answered for less time is worth a warning."""
@@ -85,6 +91,7 @@ class Options(TypedDict, total=False):
     priority: Priority
     tags: Mapping[str, str] | None
     link: str | None
+    digest: Digest | None
 
 
 @overload
@@ -111,6 +118,7 @@ def ask(
     priority: Priority = "normal",
     tags: Mapping[str, str] | None = None,
     link: str | None = None,
+    digest: Digest | None = None,
 ) -> Asked[Any]:
     """Ask a person, and return what can be awaited for their decision.
 
@@ -121,31 +129,34 @@ def ask(
     who started the run. Until `deadline` (365 days), after which `on_deadline` holds; those who are asked
     are reminded every `remind`, and `escalate={"8h": ["lead"]}` says who may answer too after a while.
     `key` is a name of its own by which it can be answered; `priority`, `tags` and `link` are for those who
-    look at many. Raises BadInput for what makes no sense. docs/requests.md has all of it.
+    look at many; `digest` is the content that is asked about, as `digest_of` returns it. Raises BadInput for
+    what makes no sense. docs/requests.md has all of it.
     """
     question = Question(
         prompt=prompt,
         details=details,
         form=None if form is None else schema_of(form),
-        choices=tuple(choices),
+        choices=several("choices", choices),
         to=names_of(to),
         approvals=approvals,
         allow_self=allow_self,
         on_deadline=on_deadline if on_deadline in PLAIN_DEADLINES else Instead(value=on_deadline),
         remind=None if remind is None else ms_of(remind),
-        escalate=tuple(
-            Escalation(after=ms_of(after), to=names_of(names)) for after, names in (escalate or {}).items()
-        ),
+        escalate=escalations_of(escalate or {}),
         priority=priority,
         link=link,
+        digest=digest,
     )
     put = Put(
         question=sensible(question),
         tags=found_by(question, key, ctx.info.func_name, tags or {}),
         deadline_ms=defaults.DEADLINE_MS if deadline is None else ms_of(deadline),
     )
-    # The step outlives its request, so that the deadline is the request's to pass.
-    step = ctx.options(timeout=timedelta(milliseconds=put.deadline_ms + defaults.DEADLINE_MS))
+    # The step outlives its request, so that the deadline is the request's to pass. What it raises is the
+    # author's to see, and would be raised again.
+    step = ctx.options(
+        timeout=timedelta(milliseconds=put.deadline_ms + defaults.DEADLINE_MS), retry_policy=Never()
+    )
     return Asked(step.run(asking, put), form)
 
 
@@ -157,16 +168,54 @@ async def ask_all(*asked: Asked[Any]) -> list[Decision[Any]]:
 # What is asked
 
 
+def several(what: str, values: Any) -> tuple[str, ...]:
+    """Return texts as a tuple. Raises BadInput; one text alone is not several of one letter each."""
+    try:
+        return msgspec.convert(values, tuple[str, ...])
+    except msgspec.ValidationError as error:
+        raise BadInput(f"this cannot be asked: {what} is {values!r}, and not a list of texts.") from error
+
+
 def names_of(names: str | Sequence[str]) -> tuple[str, ...]:
-    """Return one name or several as several."""
-    return (names,) if isinstance(names, str) else tuple(names)
+    """Return one name or several as several. Raises BadInput."""
+    every = several("a name", [names] if isinstance(names, str) else names)
+    for name in every:
+        if not name.removeprefix(GROUP).strip():
+            raise BadInput(f"this cannot be asked: {name!r} names nobody.")
+    return every
+
+
+def escalations_of(escalate: Mapping[str, str | Sequence[str]]) -> tuple[Escalation, ...]:
+    """Return who may answer too, and when. Raises BadInput."""
+    if not isinstance(escalate, Mapping):
+        raise BadInput('this cannot be asked: escalate says when and to whom, as in {"8h": ["lead"]}.')
+    return tuple(Escalation(after=ms_of(after), to=names_of(names)) for after, names in escalate.items())
 
 
 def ms_of(duration: Duration) -> int:
     """Return a duration in ms. Raises BadInput."""
     if isinstance(duration, str):
         return parse_duration(duration)
-    return round(duration / timedelta(milliseconds=1))
+    if not isinstance(duration, timedelta):
+        raise BadInput(f"{duration!r} is not a duration: write it like 90s, 1h30m or 30d, or as a timedelta.")
+    ms = round(duration / timedelta(milliseconds=1))
+    if not 0 < ms <= LONGEST_MS:
+        raise BadInput(f"{duration!s} cannot be used: a duration must be more than 0 and under 100 years.")
+    return ms
+
+
+async def digest_of(_ctx: Context, path: str | Path) -> Digest:
+    """Return the SHA-256 of a file and its name: a step, to be run before what it asks about.
+
+    `digest = await ctx.run(digest_of, "app.tar")` is read once; what is done after the yes can be held to it.
+    """
+    file = Path(path)
+
+    def read() -> str:
+        with file.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+
+    return Digest(sha256=await asyncio.to_thread(read), file=file.name)
 
 
 # How it is asked
@@ -220,7 +269,8 @@ async def remind_until_answered(ctx: Context, question: Question, request: Promi
     while (due := next_occasion(question, request.created_at, told)) < request.timeout_at:
         left = max(due - ctx._state.clock(), 1)  # noqa: SLF001 - the clock of the server's file
         await ctx.sleep(timedelta(milliseconds=left))
-        told = await ctx.run(remind, question, request.id, request.created_at, told)
+        step = ctx.options(timeout=LIFE)  # else one that was begun, and left for a day, would be over
+        told = await step.run(remind, question, request.id, request.created_at, told)
 
 
 def next_occasion(question: Question, created_at: int, told: int) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
+from hitl_cli.errors import BadInput
 from hitl_cli.questions import Instead
 from hitl_cli.times import instant
 from hitl_cli.wire import Json, Vote, audit_in
@@ -89,17 +90,16 @@ def decision_on(
     audit = audit_in(headers or {})
     approved = request.state == "resolved"
     reason = None
-    if approved and question.form is not None:
-        from hitl_cli.forms import check  # noqa: PLC0415 - only where there is a form
-
-        check(question.form, data)
+    choice = audit.choice or (data if data in question.choices else None)
+    if approved:
+        check_answer(request.id, question, choice, data)
     if not approved:
         said = data.get("message") if isinstance(data, dict) else None
         reason = str(said or ("canceled" if request.state == "rejected_canceled" else "rejected"))
     return Decision(
         id=request.id,
         approved=approved,
-        choice=audit.choice or (data if data in question.choices else None),
+        choice=choice,
         data=data if approved else None,
         by=audit.by,
         via=audit.via,
@@ -110,6 +110,19 @@ def decision_on(
     )
 
 
+def check_answer(id: str, question: Question, choice: str | None, data: Json) -> None:
+    """Raise BadInput if it was approved, past our own checks, with what is no answer to the question."""
+    if question.choices and choice not in question.choices:
+        raise BadInput(f"{id} was answered with none of its choices, by another tool.")
+    if question.form is not None:
+        from hitl_cli.forms import check  # noqa: PLC0415 - only where there is a form
+
+        try:
+            check(question.form, data)
+        except BadInput as error:
+            raise BadInput(f"{id} was answered by another tool, and {error}", error.lines) from error
+
+
 def decision_by_deadline(request: Settled, question: Question) -> Decision[Json]:
     """Return what it means that nobody answered."""
     approved, data, choice = False, None, None
@@ -117,8 +130,9 @@ def decision_by_deadline(request: Settled, question: Question) -> Decision[Json]
         case "approve":
             approved, data = True, None if question.form is not None else True
         case Instead(value=value):
-            approved, data = True, value
+            approved = True
             choice = value if value in question.choices else None
+            data = None if choice is not None and question.form is not None else value
     at = instant(request.timeout_at)
     reason = None if approved else "nobody answered before the deadline"
     return Decision(

@@ -50,6 +50,7 @@ COMMANDS = {
     "schedule": ("schedule:app", "Runs"),
     "ask": ("ask:ask", "People"),
     "pending": ("pending:pending", "People"),
+    "show": ("show:show", "People"),
     "approve": ("decisions:approve", "People"),
     "reject": ("decisions:reject", "People"),
     "answer": ("decisions:answer", "People"),

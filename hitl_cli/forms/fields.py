@@ -17,7 +17,7 @@ from hitl_cli.forms.paths import path_of
 from hitl_cli.forms.wording import FORMATS, counted, either, written
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from hitl_cli.wire import Json
 
@@ -51,6 +51,9 @@ class Field(Struct, frozen=True, kw_only=True):
     required: bool
     """Whether there is no answer without it; what is in a group that may be left out is not."""
 
+    needed: bool
+    """Whether the group that it is in is not whole without it."""
+
     title: str | None = None
     description: str | None = None
     nullable: bool = False
@@ -75,10 +78,22 @@ class Group(Struct, frozen=True, kw_only=True):
     """An object whose fields are known."""
 
     keys: tuple[str, ...]
-    required: bool
+    needed: bool
     nullable: bool
     default: Json | UnsetType
     members: tuple[Field | Group, ...]
+
+
+class Place(NamedTuple):
+    """Where a field or a group is: in the answer, and in the schema."""
+
+    keys: tuple[str, ...]
+    pointers: tuple[str, ...]
+    required: bool
+    needed: bool
+
+
+WHOLE = Place(keys=(), pointers=("#",), required=True, needed=True)
 
 
 class Part(NamedTuple):
@@ -101,9 +116,9 @@ def fields(schema: Json) -> list[Field]:
 def tree(schema: Json) -> Field | Group:
     """Return the same as the tree that it is."""
     try:
-        return _Reader(schema).read(["#"], (), required=True, above=frozenset())
+        return _Reader(schema).read(WHOLE, frozenset())
     except (_TooMany, RecursionError):
-        return Field(path="", keys=(), kind="json", required=True, pointers=("#",))
+        return Field(path="", keys=(), kind="json", required=True, needed=True, pointers=WHOLE.pointers)
 
 
 def flat(node: Field | Group) -> Iterator[Field]:
@@ -120,66 +135,36 @@ class _Reader:
         self._root = schema
         self._count = 0
 
-    def read(
-        self, pointers: list[str], keys: tuple[str, ...], *, required: bool, above: frozenset[str]
-    ) -> Field | Group:
-        """Return the field or the group that the schemas at these pointers describe together."""
-        parts, nullable, plain = self._gather(pointers)
-        within = frozenset(part.pointer for part in parts)
+    def read(self, place: Place, above: frozenset[str]) -> Field | Group:
+        """Return the field or the group at a place; `above` are the parts that it is within."""
         self._count += 1
         if self._count > MAX_FIELDS:
             raise _TooMany
-        if plain and len(keys) < MAX_NESTED and not within & above and is_group(parts):
-            return self._group(parts, keys, required=required, nullable=nullable, above=above | within)
-        return self._field(parts, pointers, keys, required=required, nullable=nullable, plain=plain)
+        parts, nullable, plain = self._gather(place.pointers)
+        within = frozenset(part.pointer for part in parts)
+        if plain and len(place.keys) < MAX_NESTED and not within & above and is_group(parts):
+            return Group(
+                keys=place.keys,
+                needed=place.needed,
+                nullable=nullable,
+                default=first(parts, "default", UNSET),
+                members=tuple(self.read(inner, above | within) for inner in members(parts, place)),
+            )
+        return self._field(place, parts, nullable=nullable, plain=plain)
 
-    def _group(
-        self,
-        parts: list[Part],
-        keys: tuple[str, ...],
-        *,
-        required: bool,
-        nullable: bool,
-        above: frozenset[str],
-    ) -> Group:
-        needed = {name for part in parts for name in listed(part.schema, "required") if isinstance(name, str)}
-        places: dict[str, list[str]] = {}
-        for part in parts:
-            for name, inner in mapped(part.schema, "properties").items():
-                if inner is not False:
-                    places.setdefault(name, []).append(f"{part.pointer}/properties/{escaped(name)}")
-        return Group(
-            keys=keys,
-            required=required,
-            nullable=nullable,
-            default=first(parts, "default", UNSET),
-            members=tuple(
-                self.read(where, (*keys, name), required=required and name in needed, above=above)
-                for name, where in places.items()
-            ),
-        )
-
-    def _field(
-        self,
-        parts: list[Part],
-        pointers: list[str],
-        keys: tuple[str, ...],
-        *,
-        required: bool,
-        nullable: bool,
-        plain: bool,
-    ) -> Field:
+    def _field(self, place: Place, parts: list[Part], *, nullable: bool, plain: bool) -> Field:
         choices = choices_of(parts) if plain else self._alternatives(parts)
         kind = kind_of(parts, choices) if plain or choices else "json"
-        item = self._item(parts, keys) if kind == "list" else None
+        item = self._item(place, parts) if kind == "list" else None
         if kind == "list" and item is None:
             kind = "json"
         form = first_text(parts, "format")
         return Field(
-            path=path_of(keys),
-            keys=keys,
+            path=path_of(place.keys),
+            keys=place.keys,
             kind=kind,
-            required=required,
+            required=place.required,
+            needed=place.needed,
             title=first_text([part for part in parts if part.own], "title"),
             description=first_text(parts, "description"),
             nullable=nullable or None in choices,
@@ -190,23 +175,23 @@ class _Reader:
             format=form,
             secret=form == "password" or first(parts, "writeOnly", None) is True,
             item=item,
-            pointers=tuple(pointers),
+            pointers=place.pointers,
         )
 
-    def _item(self, parts: list[Part], keys: tuple[str, ...]) -> Field | None:
+    def _item(self, place: Place, parts: list[Part]) -> Field | None:
         """Return what each entry of a list is, if it is something that a line can hold."""
         if any("prefixItems" in part.schema for part in parts):
             return None
-        where = [f"{part.pointer}/items" for part in parts if isinstance(part.schema.get("items"), dict)]
+        where = tuple(f"{part.pointer}/items" for part in parts if isinstance(part.schema.get("items"), dict))
         if not where:
             return None
         inner, nullable, plain = self._gather(where)
         if is_group(inner) or kind_of(inner, choices_of(inner)) == "list":
             return None
-        item = self._field(inner, where, keys, required=True, nullable=nullable, plain=plain)
+        item = self._field(place._replace(pointers=where), inner, nullable=nullable, plain=plain)
         return item if item.kind in _SCALARS else None
 
-    def _gather(self, pointers: list[str]) -> tuple[list[Part], bool, bool]:
+    def _gather(self, pointers: Sequence[str]) -> tuple[list[Part], bool, bool]:
         """Return all that holds at these places at once, whether null fits too, and whether that is all.
 
         Follows $ref within the form, allOf, and `anyOf: [X, null]`. It is not all where there are other
@@ -270,6 +255,23 @@ class _Reader:
 
     def _at(self, pointer: str) -> Json:
         return at_pointer(self._root, pointer)
+
+
+def members(parts: list[Part], place: Place) -> Iterator[Place]:
+    """Yield the places of the fields that the parts of a group describe together, in order."""
+    needed = {name for part in parts for name in listed(part.schema, "required") if isinstance(name, str)}
+    found: dict[str, list[str]] = {}
+    for part in parts:
+        for name, schema in mapped(part.schema, "properties").items():
+            if schema is not False:
+                found.setdefault(name, []).append(f"{part.pointer}/properties/{escaped(name)}")
+    for name, pointers in found.items():
+        yield Place(
+            keys=(*place.keys, name),
+            pointers=tuple(pointers),
+            required=place.required and name in needed,
+            needed=name in needed,
+        )
 
 
 def is_group(parts: list[Part]) -> bool:

@@ -51,7 +51,7 @@ def build(node: Field | Group, given: dict[str, Json]) -> Json | UnsetType:
     named = any(field.path in given for field in flat(node))
     if not named and node.default is not UNSET:
         return node.default
-    if not named and not node.required:
+    if not named and not node.needed:
         return UNSET
     if not named and node.nullable:
         return None
@@ -66,7 +66,7 @@ def build(node: Field | Group, given: dict[str, Json]) -> Json | UnsetType:
 
 def initial(field: Field) -> Json | UnsetType:
     """Return what a field has before anybody says anything, UNSET if nothing."""
-    if field.default is not UNSET or not field.required:
+    if field.default is not UNSET or not field.needed:
         return field.default
     if len(field.choices) == 1:
         return field.choices[0]

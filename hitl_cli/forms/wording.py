@@ -195,6 +195,8 @@ def reason(error: ValidationError) -> str:  # noqa: C901, PLR0912 - one line a k
 
 def either(allowed: Sequence[str], several: str = "") -> str:
     """Return `a, b or c`."""
+    if not allowed:
+        return "something that does not exist"
     if len(allowed) == 1:
         return allowed[0]
     return f"{several}{', '.join(allowed[:-1])} or {allowed[-1]}"

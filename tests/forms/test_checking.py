@@ -61,6 +61,7 @@ TAGGED = {
         ({"format": "uuid"}, "x", [("", "is not a valid UUID")]),
         ({"not": {"type": "string"}}, "x", [("", "is not allowed")]),
         (False, 1, [("", "is not allowed")]),
+        ({"enum": []}, 1, [("", "must be something that does not exist")]),
         (ADDRESS, {"address": {"city": ""}}, [("address.city", "must not be empty")]),
         (ITEMS, {"items": [{}, {}, {"price": "x"}]}, [("items[2].price", "must be a number")]),
         ({"required": ["a", "b"]}, {}, [("a", "is required"), ("b", "is required")]),

@@ -165,6 +165,9 @@ def test_a_group_is_left_out_unless_it_is_needed_or_something_in_it_is_named() -
     assert fill(obj(a=address), []) == {}
     assert fill(obj(a=address), [("a.zip", "1")]) == {"a": {"city": "Paris", "zip": 1}}
     assert fill(obj("a", a=address), []) == {"a": {"city": "Paris"}}
+    inner = obj("kind", "more", kind={"const": 1}, more=obj(b={"type": "string"}), note={"type": "string"})
+    assert fill(obj(a=inner), []) == {}
+    assert fill(obj(a=inner), [("a.note", "x")]) == {"a": {"kind": 1, "more": {}, "note": "x"}}
     optional = {"anyOf": [address, {"type": "null"}]}
     assert fill(obj("a", a=optional), []) == {"a": None}
     assert fill(obj(a={**optional, "default": None}), []) == {"a": None}
