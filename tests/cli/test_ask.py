@@ -275,13 +275,21 @@ def test_the_same_id_finds_the_same_question_and_then_its_answer(hitl: Hitl) -> 
 
 def test_another_question_under_the_same_id_is_a_conflict_that_says_what_differs(hitl: Hitl) -> None:
     hitl.ok("ask", "Deploy 1?", "--id", "d", "--to", "bob", "--no-wait")
-    complaint = hitl.fails(4, "ask", "Deploy 2?", "--id", "d", "--to", "eve", "--approvals", "2")
+    complaint = hitl.fails(4, "ask", "Deploy 2?", "--id", "d", "--to", "eve", "--no-self")
     assert 'prompt: it was "Deploy 1?", and is "Deploy 2?" now' in complaint
     assert 'to: it was ["bob"], and is ["eve"] now' in complaint
-    assert "approvals: it was null, and is 2 now" in complaint
+    assert "allowSelf: it was null, and is false now" in complaint
     question = question_of(promise(hitl, "d"))
     assert question is not None
     assert question.prompt == "Deploy 1?"
+
+
+def test_a_group_is_the_same_where_the_settings_do_not_know_it(hitl: Hitl) -> None:
+    hitl.ok("ask", "Deploy?", "--id", "d", "--to", "ops", "--no-wait")
+    (hitl.folder / "hitl.toml").write_text(OPS)
+    hitl.ok("ask", "Deploy?", "--id", "d", "--to", "ops", "--no-wait")
+    hitl.ok("ask", "Deploy?", "--id", "d", "--to", "group:ops", "--no-wait")
+    hitl.ok("approve", "d", "--as", "cy")
 
 
 def test_an_id_that_is_taken_by_something_else_is_a_conflict(hitl: Hitl) -> None:
@@ -440,6 +448,7 @@ def test_a_question_can_be_taken_back_from_elsewhere(hitl: Hitl) -> None:
 def test_several_must_approve_and_whoever_waits_settles_it_where_the_last_voter_died(hitl: Hitl) -> None:
     (hitl.folder / "hitl.toml").write_text(OPS)
     asking = start(hitl, "Deploy?", "--id", "d", "--to", "ops", "--approvals", "2")
+    assert "d asks group:ops: Deploy?" in asking.errors[0]
     hitl.ok("approve", "d", "--as", "ann")
     hitl.fails(7, "approve", "d", "--as", "zoe")
     with hitl.client() as client:
@@ -555,6 +564,7 @@ DEEP = "[" * 5_000 + "]" * 5_000
         ["?", "--choice", " "],
         ["?", "--to", ""],
         ["?", "--approvals", "0"],
+        ["?", "--approvals", "2", "--to", "bob"],
         ["?", "--deadline", "soon"],
         ["?", "--timeout", "0s"],
         ["?", "--on-deadline", "maybe"],
@@ -563,6 +573,7 @@ DEEP = "[" * 5_000 + "]" * 5_000
         ["?", "--form", '{"type": "integer"}', "--on-deadline", "approve"],
         ["?", "--form", '{"type": "integer"}', "--on-deadline-value", '"x"'],
         ["?", "--choice", "a", "--on-deadline", "approve"],
+        ["?", "--choice", "a", "--form", "{}", "--on-deadline-value", '"a"'],
         ["?", "--choice", "a", "--on-deadline-value", '"b"'],
         ["?", "--priority", "extreme"],
         ["?", "--tag", "x"],
