@@ -29,7 +29,11 @@ CTRL_D = "\x04"
 CTRL_U = "\x15"
 TAB = "\t"
 
-CONTROLLED = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execvp(sys.argv[1], sys.argv[1:])"
+CONTROLLED = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
 """Makes the terminal the one that Ctrl-C comes from, before the command runs."""
 
 
