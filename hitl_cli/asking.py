@@ -10,27 +10,28 @@ nothing is in memory meanwhile, and a worker that comes to the step again goes t
 # (resonate/durable.py, _resolve_annotation), which costs more than the step itself.
 
 import asyncio
+import hashlib
 import logging
 import shlex
 from collections.abc import Awaitable, Generator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypedDict, Unpack, overload
 
 import msgspec
-from msgspec import Struct
 from resonate.context import Context
 from resonate.ids import join_id
+from resonate.retry import Never
 from resonate.types import PromiseCreateReq, PromiseRecord
 from resonate.types import Value as SdkValue
 
 from hitl_cli import defaults
-from hitl_cli.durations import format_age, format_duration, parse_duration
+from hitl_cli.decisions import Decision, decision_on
+from hitl_cli.durations import LONGEST_MS, format_age, format_duration, parse_duration
 from hitl_cli.errors import BadInput
-from hitl_cli.forms import as_form_type, check, schema_of
-from hitl_cli.questions import OF_OTHERS, Escalation, Instead, Priority, Question
+from hitl_cli.forms import as_form_type, schema_of
+from hitl_cli.questions import GROUP, Digest, Escalation, Instead, Priority, Question, found_by, sensible
 from hitl_cli.text import printable
-from hitl_cli.times import instant
-from hitl_cli.wire import Vote, audit_in
 
 logger = logging.getLogger(__name__)
 
@@ -43,40 +44,10 @@ type OnDeadline = Literal["expire", "approve", "reject"] | Any
 
 PLAIN_DEADLINES = ("expire", "approve", "reject")
 
+LIFE = timedelta(milliseconds=defaults.DEADLINE_MS)
+
 SHORTENED = 0.99
 """Below what part of its deadline a request that can be answered for less time is worth a warning."""
-
-
-class Rejected(Exception):  # noqa: N818 - what a workflow's author catches
-    """A person said no, or nobody said yes in time."""
-
-
-class Decision[T](Struct, frozen=True, kw_only=True):
-    """What came of a question. `data` is the answer, of the type of the form; `at` is in UTC.
-
-    `expired` says that nobody answered before the deadline: then `approved`, `choice` and `data` are what
-    that was to mean, and `by` is None. `votes` are those who said so, where several had to.
-    """
-
-    id: str
-    approved: bool
-    choice: str | None = None
-    data: T
-    by: str | None = None
-    via: str | None = None
-    at: datetime
-    comment: str | None = None
-    reason: str | None = None
-    expired: bool = False
-    votes: tuple[Vote, ...] = ()
-
-    def require(self) -> "Decision[T]":
-        """Return the decision if it is a yes. Raises Rejected with who said no, and why."""
-        if self.approved:
-            return self
-        if self.expired:
-            raise Rejected(f"{self.id} was not answered before its deadline")
-        raise Rejected(f"{self.id} was rejected by {self.by or 'another tool'}: {self.reason}")
 
 
 class Asked[T](Awaitable[Decision[T]]):
@@ -120,6 +91,7 @@ class Options(TypedDict, total=False):
     priority: Priority
     tags: Mapping[str, str] | None
     link: str | None
+    digest: Digest | None
 
 
 @overload
@@ -146,6 +118,7 @@ def ask(
     priority: Priority = "normal",
     tags: Mapping[str, str] | None = None,
     link: str | None = None,
+    digest: Digest | None = None,
 ) -> Asked[Any]:
     """Ask a person, and return what can be awaited for their decision.
 
@@ -156,31 +129,34 @@ def ask(
     who started the run. Until `deadline` (365 days), after which `on_deadline` holds; those who are asked
     are reminded every `remind`, and `escalate={"8h": ["lead"]}` says who may answer too after a while.
     `key` is a name of its own by which it can be answered; `priority`, `tags` and `link` are for those who
-    look at many. Raises BadInput for what makes no sense. docs/requests.md has all of it.
+    look at many; `digest` is the content that is asked about, as `digest_of` returns it. Raises BadInput for
+    what makes no sense. docs/requests.md has all of it.
     """
     question = Question(
         prompt=prompt,
         details=details,
         form=None if form is None else schema_of(form),
-        choices=tuple(choices),
+        choices=several("choices", choices),
         to=names_of(to),
         approvals=approvals,
         allow_self=allow_self,
         on_deadline=on_deadline if on_deadline in PLAIN_DEADLINES else Instead(value=on_deadline),
         remind=None if remind is None else ms_of(remind),
-        escalate=tuple(
-            Escalation(after=ms_of(after), to=names_of(names)) for after, names in (escalate or {}).items()
-        ),
+        escalate=escalations_of(escalate or {}),
         priority=priority,
         link=link,
+        digest=digest,
     )
     put = Put(
         question=sensible(question),
         tags=found_by(question, key, ctx.info.func_name, tags or {}),
         deadline_ms=defaults.DEADLINE_MS if deadline is None else ms_of(deadline),
     )
-    # The step outlives its request, so that the deadline is the request's to pass.
-    step = ctx.options(timeout=timedelta(milliseconds=put.deadline_ms + defaults.DEADLINE_MS))
+    # The step outlives its request, so that the deadline is the request's to pass. What it raises is the
+    # author's to see, and would be raised again.
+    step = ctx.options(
+        timeout=timedelta(milliseconds=put.deadline_ms + defaults.DEADLINE_MS), retry_policy=Never()
+    )
     return Asked(step.run(asking, put), form)
 
 
@@ -192,39 +168,54 @@ async def ask_all(*asked: Asked[Any]) -> list[Decision[Any]]:
 # What is asked
 
 
+def several(what: str, values: Any) -> tuple[str, ...]:
+    """Return texts as a tuple. Raises BadInput; one text alone is not several of one letter each."""
+    try:
+        return msgspec.convert(values, tuple[str, ...])
+    except msgspec.ValidationError as error:
+        raise BadInput(f"this cannot be asked: {what} is {values!r}, and not a list of texts.") from error
+
+
 def names_of(names: str | Sequence[str]) -> tuple[str, ...]:
-    """Return one name or several as several."""
-    return (names,) if isinstance(names, str) else tuple(names)
+    """Return one name or several as several. Raises BadInput."""
+    every = several("a name", [names] if isinstance(names, str) else names)
+    for name in every:
+        if not name.removeprefix(GROUP).strip():
+            raise BadInput(f"this cannot be asked: {name!r} names nobody.")
+    return every
+
+
+def escalations_of(escalate: Mapping[str, str | Sequence[str]]) -> tuple[Escalation, ...]:
+    """Return who may answer too, and when. Raises BadInput."""
+    if not isinstance(escalate, Mapping):
+        raise BadInput('this cannot be asked: escalate says when and to whom, as in {"8h": ["lead"]}.')
+    return tuple(Escalation(after=ms_of(after), to=names_of(names)) for after, names in escalate.items())
 
 
 def ms_of(duration: Duration) -> int:
     """Return a duration in ms. Raises BadInput."""
     if isinstance(duration, str):
         return parse_duration(duration)
-    return round(duration / timedelta(milliseconds=1))
+    if not isinstance(duration, timedelta):
+        raise BadInput(f"{duration!r} is not a duration: write it like 90s, 1h30m or 30d, or as a timedelta.")
+    ms = round(duration / timedelta(milliseconds=1))
+    if not 0 < ms <= LONGEST_MS:
+        raise BadInput(f"{duration!s} cannot be used: a duration must be more than 0 and under 100 years.")
+    return ms
 
 
-def sensible(question: Question) -> Question:
-    """Return the question as whoever is asked will read it. Raises BadInput if it makes no sense."""
-    try:
-        read = msgspec.json.decode(msgspec.json.encode(question), type=Question)
-    except (msgspec.MsgspecError, TypeError, ValueError) as error:
-        raise BadInput(f"this cannot be asked: {error}.") from error
-    if not read.title:
-        raise BadInput("this cannot be asked: the prompt says nothing.")
-    if len(set(read.choices)) < len(read.choices) or not all(choice.strip() for choice in read.choices):
-        raise BadInput("this cannot be asked: each of the choices must say something else.")
-    if read.form is not None and isinstance(read.on_deadline, Instead):
-        check(read.form, read.on_deadline.value)
-    return read
+async def digest_of(_ctx: Context, path: str | Path) -> Digest:
+    """Return the SHA-256 of a file and its name: a step, to be run before what it asks about.
 
+    `digest = await ctx.run(digest_of, "app.tar")` is read once; what is done after the yes can be held to it.
+    """
+    file = Path(path)
 
-def found_by(question: Question, key: str | None, function: str, own: Mapping[str, str]) -> dict[str, str]:
-    """Return the tags of a request, its author's among them. Raises BadInput for one that is not theirs."""
-    for name in own:
-        if name.startswith(OF_OTHERS):
-            raise BadInput(f"the tag {name!r} is not yours to give: another beginning, please.")
-    return {**own, **question.tags(key=key, workflow=function)}
+    def read() -> str:
+        with file.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+
+    return Digest(sha256=await asyncio.to_thread(read), file=file.name)
 
 
 # How it is asked
@@ -240,7 +231,7 @@ async def asking(ctx: Context, put: Put) -> Decision[Any]:
         await remind_until_answered(ctx, put.question, request)
         await answer  # ends this attempt: what is awaited is pending
     await wake_nobody(ctx)
-    return decision_on(request, put.question)
+    return decision_on(request, put.question, request.value.data, request.value.headers)
 
 
 async def create(ctx: Context, put: Put) -> PromiseRecord:
@@ -278,7 +269,8 @@ async def remind_until_answered(ctx: Context, question: Question, request: Promi
     while (due := next_occasion(question, request.created_at, told)) < request.timeout_at:
         left = max(due - ctx._state.clock(), 1)  # noqa: SLF001 - the clock of the server's file
         await ctx.sleep(timedelta(milliseconds=left))
-        told = await ctx.run(remind, question, request.id, request.created_at, told)
+        step = ctx.options(timeout=LIFE)  # else one that was begun, and left for a day, would be over
+        told = await step.run(remind, question, request.id, request.created_at, told)
 
 
 def next_occasion(question: Question, created_at: int, told: int) -> int:
@@ -313,49 +305,3 @@ async def wake_nobody(ctx: Context) -> None:
         of_this = promise.tags.get("resonate:parent") == ctx.info.id
         if of_this and promise.state == "pending" and promise.tags.get("resonate:timer") == "true":
             await effects.settle_promise(promise.id, None)
-
-
-# What is told
-
-
-def decision_on(request: PromiseRecord, question: Question) -> Decision[Any]:
-    """Return what came of a question. Raises BadInput if the answer is not one to it."""
-    if request.state == "rejected_timedout":
-        return decision_by_deadline(request, question)
-    audit = audit_in(request.value.headers or {})
-    data = request.value.data
-    approved = request.state == "resolved"
-    reason = None
-    if approved and question.form is not None:
-        check(question.form, data)
-    if not approved:
-        said = data.get("message") if isinstance(data, dict) else None
-        reason = str(said or ("canceled" if request.state == "rejected_canceled" else "rejected"))
-    return Decision(
-        id=request.id,
-        approved=approved,
-        choice=audit.choice or (data if data in question.choices else None),
-        data=data if approved else None,
-        by=audit.by,
-        via=audit.via,
-        at=instant(audit.at or request.settled_at or request.created_at),
-        comment=audit.comment,
-        reason=reason,
-        votes=audit.votes,
-    )
-
-
-def decision_by_deadline(request: PromiseRecord, question: Question) -> Decision[Any]:
-    """Return what it means that nobody answered."""
-    approved, data, choice = False, None, None
-    match question.on_deadline:
-        case "approve":
-            approved, data = True, None if question.form is not None else True
-        case Instead(value=value):
-            approved, data = True, value
-            choice = value if value in question.choices else None
-    at = instant(request.timeout_at)
-    reason = None if approved else "nobody answered before the deadline"
-    return Decision(
-        id=request.id, approved=approved, choice=choice, data=data, at=at, reason=reason, expired=True
-    )

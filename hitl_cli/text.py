@@ -1,20 +1,55 @@
-"""Text from promises and from people, made fit for a line on a terminal."""
+"""Text from promises and from people, made fit for a terminal: shown, and never obeyed."""
 
 from __future__ import annotations
 
 import unicodedata
 
+JOINERS = "\u200c\u200d"
+"""The only characters without a shape that are needed to read: in emoji, Persian, Hindi."""
+
+FILLERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0")
+"""What Unicode calls letters and marks, and nobody sees."""
+
+TAB = 4
+EMOJI_STYLE = "\ufe0f"
+"""Makes the character before it an emoji, which is two columns wide."""
+
 
 def printable(text: str) -> str:
-    """Return text on one line, without what could move the cursor or change the colors."""
-    if text.isprintable():
+    """Return text on one line; what a terminal would obey, or nobody would see, is shown as its escape."""
+    if text.isprintable() and FILLERS.isdisjoint(text):
         return text
-    return "".join(char if char.isprintable() else " " for char in text)
+    return "".join(map(_shown, text.replace("\r\n", "\n")))
+
+
+def printable_lines(text: str) -> str:
+    """Return the same of a text that may have several lines."""
+    return "\n".join(map(printable, text.replace("\r\n", "\n").expandtabs(TAB).split("\n")))
 
 
 def cells(text: str) -> int:
     """Return how many columns of a terminal the text takes (Unicode Standard Annex 11)."""
-    return sum(
-        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
-        for char in text
-    )
+    if text.isascii():
+        return len(text)
+    total = last = 0
+    for char in text:
+        width = 1 if char == EMOJI_STYLE and last == 1 else _width(char)
+        total += width
+        last = width or last
+    return total
+
+
+def _shown(char: str) -> str:
+    """Return a character, or what stands for it: a space, or its escape."""
+    if (char.isprintable() and char not in FILLERS) or char in JOINERS:
+        return char
+    if char in "\n\t" or unicodedata.category(char) == "Zs":
+        return " "
+    return char.encode("unicode_escape").decode()
+
+
+def _width(char: str) -> int:
+    """Return how many columns a character takes by itself."""
+    if unicodedata.category(char) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1

@@ -182,13 +182,9 @@ def completed(promise: Promise, answer: Answer) -> Answer:
 
 def read_fields(texts: list[str] | None) -> list[tuple[str, str]]:
     """Return the names and values of `--set NAME=VALUE`. Raises BadInput."""
-    pairs = []
-    for text in texts or []:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise BadInput(f"--set {text!r} has no '=': write --set FIELD=VALUE.")
-        pairs.append((name, value))
-    return pairs
+    from hitl_cli.forms.paths import split_assignment  # noqa: PLC0415 - few answers fill in a form
+
+    return [split_assignment(text) for text in texts or []]
 
 
 def read_data(text: str) -> Any:

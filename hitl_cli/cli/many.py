@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -116,20 +117,20 @@ def ask_whether_meant(planned: Sequence[Planned], answer: Answer, *, may_go_on: 
 
     `may_go_on`: each was named on the command line, and so is meant where nobody can be asked.
     """
-    try:
-        terminal = Path("/dev/tty").open("r+", buffering=1) if sys.stderr.isatty() else None  # noqa: SIM115
-    except OSError:
-        terminal = None
-    if terminal is None:
-        if may_go_on:
-            return
-        raise BadInput(f"this would {answer.verdict} {len(planned)}: add --yes, or --dry-run to look first.")
-    with terminal:
+    with contextlib.ExitStack() as stack:
+        person = sys.stdin if sys.stdin.isatty() else None
+        if person is None and sys.stderr.isatty():  # stdin carries the ids
+            with contextlib.suppress(OSError):
+                person = stack.enter_context(Path("/dev/tty").open())
+        if person is None:
+            if may_go_on:
+                return
+            raise BadInput(f"this would {answer.verdict} {len(planned)}: add --yes; --dry-run shows them.")
         for line in plain(*as_table(planned, answer)):
             note(line)
         possible = sum(one.problem is None for one in planned)
-        terminal.write(f"{answer.verdict.capitalize()} {possible} of {len(planned)}? [y/N] ")
-        if terminal.readline().strip().lower() not in ("y", "yes"):
+        print(f"{answer.verdict} {possible} of {len(planned)}? [y/N] ", end="", file=sys.stderr, flush=True)
+        if person.readline().strip().lower() not in ("y", "yes"):
             raise NotDone("nothing was changed.")
 
 

@@ -51,11 +51,10 @@ class Tally(Struct, frozen=True, kw_only=True):
     counted: tuple[Ballot, ...]
     deciding: Ballot | None = None
 
-    def approving(self, choice: str | None = None) -> int:
-        """Return how many approve, and with a choice named, how many choose it."""
+    def approving(self, choice: str | None) -> int:
+        """Return how many approve of a choice; None where there are none to choose from."""
         return sum(
-            ballot.vote.verdict == "approve" and choice in (None, ballot.vote.choice)
-            for ballot in self.counted
+            ballot.vote.verdict == "approve" and ballot.vote.choice == choice for ballot in self.counted
         )
 
     @property

@@ -22,6 +22,7 @@ PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(
     [
         "hitl_cli.worker",
+        "hitl_cli.asking",
         "hitl_cli.engine.network",
         "hitl_cli.embedded",
         "hitl_cli.cli.app",

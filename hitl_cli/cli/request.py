@@ -1,0 +1,319 @@
+"""A request as a person reads it: by Rich on a terminal, as plain lines in a pipe.
+
+What was written by others is shown and not obeyed (hitl_cli/text.py, hitl_cli/cli/markdown.py).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from hitl_cli.cli.answering import commands, fields_of, quoted
+from hitl_cli.cli.blocks import INDENT, Block, drawn, indented, plain
+from hitl_cli.cli.runs import MARKS, step_name, step_outcome
+from hitl_cli.cli.table import Cell, console, on_terminal
+from hitl_cli.durations import format_age, format_duration
+from hitl_cli.questions import PLAIN, Instead, Question
+from hitl_cli.text import printable
+from hitl_cli.times import iso
+from hitl_cli.wire import decode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from rich.console import RenderableType
+
+    from hitl_cli.forms import Field
+    from hitl_cli.inbox.details import Details
+    from hitl_cli.wire import Json, Vote
+
+STEPS = 10
+"""How many of the steps before it are shown: the last ones."""
+
+SHORT_JSON = 60
+"""Characters of JSON that are shown on one line."""
+
+SPREAD = 4
+"""How many times longer than on one line JSON may get when it is indented; deeper, it cannot be read."""
+
+SOON_MS = 86_400_000
+"""Time left below which a deadline is near."""
+
+STATES = {
+    None: ("waits", "yellow"),
+    "approved": ("approved", "green"),
+    "rejected": ("rejected", "red"),
+    "expired": ("expired", "magenta"),
+    "canceled": ("canceled", "magenta"),
+}
+LOUD = {"urgent": "bold red", "high": "red"}
+"""The colors of priorities."""
+
+UNREADABLE = "This request cannot be read, so nobody can answer it with hitl."
+
+
+def print_request(seen: Details) -> None:
+    """Print a request, and the commands that answer it, to stdout."""
+    told = [*blocks(seen), answers(seen)]
+    if not on_terminal():
+        print("\n".join(plain_lines(seen, told)))
+        return
+    screen = console()
+    for part, whole in parts(seen, told, screen.width):
+        screen.print(part, soft_wrap=whole)
+
+
+def drawing(seen: Details, width: int) -> RenderableType:
+    """Return what Rich draws of a request in so many columns: all but the commands that answer it."""
+    from rich.console import Group  # noqa: PLC0415
+
+    return Group(*(part for part, _ in parts(seen, blocks(seen), width)))
+
+
+def plain_lines(seen: Details, told: Iterable[Block]) -> list[str]:
+    """Return a request and what is told of it as lines of plain text."""
+    head = ["".join(printable(cell.text) for cell in headline(seen))]
+    prompt = prompt_of(seen)
+    asked = ["", *indented(prompt)] if prompt else []
+    return [*head, *asked, *(line for block in told for line in plain(block))]
+
+
+def parts(seen: Details, told: Iterable[Block], width: int) -> Iterator[tuple[RenderableType, bool]]:
+    """Yield what Rich draws, piece by piece, and whether that is to be kept in one piece, to be copied."""
+    from rich.padding import Padding  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    from hitl_cli.cli.markdown import markdown  # noqa: PLC0415
+
+    yield Text.assemble(*((printable(c.text), c.style) for c in headline(seen)), overflow="fold"), True
+    if prompt := prompt_of(seen):
+        yield Padding(markdown(prompt, width - INDENT), (1, 0, 0, INDENT)), False
+    for block in told:
+        for part in drawn(block):
+            yield part, block.whole
+
+
+# What is told
+
+
+def headline(seen: Details) -> list[Cell]:
+    """Return the line that says what is shown and how it stands."""
+    item = seen.item
+    word, color = STATES[seen.outcome]
+    of = f"  {item.workflow}" if item.workflow != item.id else ""
+    by = f"  {item.function}" if item.function else ""
+    age = f"  {ago(item.created_at, item.now)}"
+    return [Cell(item.id, "bold"), Cell("  "), Cell(word, color), Cell(f"{by}{of}"), Cell(age, "dim")]
+
+
+def prompt_of(seen: Details) -> str:
+    """Return what is asked, in Markdown, or that this cannot be read."""
+    return UNREADABLE if seen.item.question is None else seen.item.question.prompt
+
+
+def blocks(seen: Details) -> list[Block]:
+    """Return all that is told under the prompt but for the commands."""
+    now, question = seen.item.now, seen.item.asked
+    told = [
+        *unexplained(seen),
+        Block("details", named_values(question.details)),
+        Block("", facts(seen), whole=True),
+        Block(
+            "form",
+            [
+                [Cell(f.path or "(the answer)", "bold"), Cell(kind_text(f)), Cell(field_text(f))]
+                for f in fields_of(question)
+            ],
+        ),
+        Block("votes", [vote_row(vote, now) for vote in seen.votes]),
+        Block(
+            "comments",
+            [[Cell(c.by or "?", "bold"), Cell(ago(c.at, now)), Cell(c.text)] for c in seen.comments],
+        ),
+        Block("before it", step_rows(seen), whole=True),
+        Block("decision", decision_rows(seen)),
+    ]
+    return [block for block in told if block.rows]
+
+
+def answers(seen: Details) -> Block:
+    """Return the commands that answer it, as they are typed."""
+    title = "answer with" if seen.outcome is None else "comment with"
+    return Block(title, [[Cell(command)] for command in commands(seen)], whole=True)
+
+
+def unexplained(seen: Details) -> list[Block]:
+    """Return what a promise says that is no request, or none that can be read."""
+    raw = decode(seen.promise.param)
+    if seen.item.question is PLAIN:
+        return [Block("param", named_values(raw))]
+    if seen.item.question is not None:
+        return []
+    try:
+        msgspec.convert(raw, Question)
+    except msgspec.ValidationError as error:
+        return [Block("why", [[Cell(str(error))]]), Block("what it says", named_values(raw))]
+    return []
+
+
+def facts(seen: Details) -> list[list[Cell]]:
+    """Return who asks whom until when, and what else can be said in a line."""
+    item, question = seen.item, seen.item.asked
+    digest = question.digest
+    lines = [
+        ("asked by", Cell(item.asker or "")),
+        ("may answer", Cell(who_may(seen))),
+        *(("later", Cell(text)) for text in later(seen)),
+        (
+            "approvals",
+            Cell(f"{leading(seen.votes)} of {question.approvals}" if question.approvals > 1 else ""),
+        ),
+        ("choices", Cell(", ".join(map(quoted, question.choices)))),
+        ("deadline", deadline(seen)),
+        (
+            "priority",
+            Cell(question.priority if question.priority != "normal" else "", LOUD.get(question.priority, "")),
+        ),
+        ("key", Cell(item.key or "")),
+        ("link", Cell(question.link or "")),
+        ("digest", Cell(f"sha256 {digest.sha256} of {digest.file}" if digest else "")),
+        ("tags", Cell(", ".join(f"{name}={value}" for name, value in sorted(item.tags.items())))),
+    ]
+    return [[Cell(name, "dim"), cell] for name, cell in lines if cell.text]
+
+
+def who_may(seen: Details) -> str:
+    """Return who may answer now, or might until it was decided."""
+    age = (seen.decided_at or seen.item.now) - seen.item.created_at
+    names = ", ".join(seen.item.asked.asked_at(age)) or "anybody"
+    if seen.item.asked.allow_self:
+        return names
+    return f"{names}, but not who started the run ({seen.item.starter or 'not known'})"
+
+
+def later(seen: Details) -> list[str]:
+    """Return who may answer too, and from when on."""
+    item = seen.item
+    ahead = [(item.created_at + step.after, step.to) for step in item.asked.escalate]
+    return [
+        f"{', '.join(to)} too, in {format_duration(at - item.now)} ({iso(at)})"
+        for at, to in sorted(ahead)
+        if seen.outcome is None and at > item.now
+    ]
+
+
+def deadline(seen: Details) -> Cell:
+    """Return until when it can be answered, and what it means if nobody does."""
+    item = seen.item
+    if seen.outcome is not None:
+        return Cell(f"{iso(item.deadline)} ({at_deadline(item.asked)})")
+    left = item.deadline - item.now
+    soon = "red" if left < SOON_MS else ""
+    return Cell(f"in {format_duration(left)} ({iso(item.deadline)}), {at_deadline(item.asked)}", soon)
+
+
+def at_deadline(question: Question) -> str:
+    """Return what it means that nobody answers."""
+    match question.on_deadline:
+        case "expire":
+            return "then it expires"
+        case "approve":
+            return "then it counts as approved"
+        case "reject":
+            return "then it counts as rejected"
+        case Instead(value=value):
+            return f"then it counts as approved with {compact(value)}"
+
+
+def leading(votes: Iterable[Vote]) -> int:
+    """Return how many approve of the same."""
+    choices = [vote.choice for vote in votes if vote.verdict == "approve"]
+    return max(map(choices.count, choices), default=0)
+
+
+def kind_text(field: Field) -> str:
+    """Return what kind of value a field takes, and whether it must be given."""
+    kind = f"list of {field.item.kind}" if field.item is not None else field.kind
+    return f"{kind}, required" if field.required else kind
+
+
+def field_text(field: Field) -> str:
+    """Return what the author says of a field, and what fits."""
+    said = [
+        field.title,
+        field.description,
+        f"one of {', '.join(field.labels)}" if field.labels else None,
+        field.hint,
+    ]
+    said += [] if field.default is msgspec.UNSET else [f"default {compact(field.default)}"]
+    return "; ".join(text for text in said if text)
+
+
+def vote_row(vote: Vote, now: int) -> list[Cell]:
+    """Return what one of several people said."""
+    data = None if vote.data is True or vote.data in ({}, vote.choice) else vote.data
+    said = [vote.choice, None if data is None else compact(data), vote.reason, vote.comment]
+    word, color = ("approves", "green") if vote.verdict == "approve" else ("rejects", "red")
+    last = "; ".join(text for text in said if text)
+    return [Cell(vote.by, "bold"), Cell(word, color), Cell(ago(vote.at, now)), Cell(last)]
+
+
+def step_rows(seen: Details) -> list[list[Cell]]:
+    """Return the last steps of the run before it."""
+    rows = [
+        [
+            Cell(f"{MARKS[node.promise.state]} {node.promise.id}"),
+            Cell(step_name(node)),
+            Cell(step_outcome(node.promise)),
+        ]
+        for node in seen.before[-STEPS:]
+    ]
+    more = len(seen.before) - STEPS
+    return [[Cell(f"… {more} more: hitl status {quoted(seen.item.workflow)}")], *rows] if more > 0 else rows
+
+
+def decision_rows(seen: Details) -> list[list[Cell]]:
+    """Return what was decided, by whom, when and why."""
+    at, audit = seen.decided_at, seen.audit
+    if seen.outcome is None or at is None:
+        return []
+    by = f"{audit.by} through {audit.via}" if audit.by else "another tool"
+    lines = [
+        ("outcome", Cell(*STATES[seen.outcome])),
+        ("by", Cell("the deadline" if seen.promise.state == "rejected_timedout" else by)),
+        ("at", Cell(f"{iso(at)}, after {format_duration(at - seen.item.created_at)}")),
+        ("choice", Cell(audit.choice or "")),
+        ("data", Cell(readable(seen.data) if seen.promise.state == "resolved" else "")),
+        ("reason", Cell(seen.reason or "")),
+        ("comment", Cell(audit.comment or "")),
+    ]
+    return [[Cell(name, "dim"), cell] for name, cell in lines if cell.text]
+
+
+def named_values(value: Json) -> list[list[Cell]]:
+    """Return a row for each member of an object; one for anything else but null."""
+    if isinstance(value, dict):
+        return [[Cell(str(name), "dim"), Cell(readable(inner))] for name, inner in value.items()]
+    return [] if value is None else [[Cell(readable(value))]]
+
+
+def readable(value: Json) -> str:
+    """Return JSON for people: a text as it is, a small value on one line, a larger one indented."""
+    if isinstance(value, str):
+        return value
+    text = compact(value)
+    if len(text) <= SHORT_JSON:
+        return text
+    spread = msgspec.json.format(text, indent=2)
+    return spread if len(spread) <= SPREAD * len(text) else text
+
+
+def compact(value: Json) -> str:
+    """Return JSON on one line."""
+    return msgspec.json.encode(value).decode()
+
+
+def ago(at: int, now: int) -> str:
+    """Return how long ago an instant was."""
+    return f"{format_age(max(now - at, 0))} ago"

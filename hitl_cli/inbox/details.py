@@ -1,0 +1,105 @@
+"""All that there is to know of one request: for those who decide it, and for those who look back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from hitl_cli.client import get_promise
+from hitl_cli.inbox.comments import comments_of
+from hitl_cli.inbox.listing import NO_GROUPS, waiting
+from hitl_cli.inbox.votes import complete, standing
+from hitl_cli.questions import outcome_of
+from hitl_cli.runs import tree
+from hitl_cli.wire import audit_of, child_id, decode, error_message
+
+if TYPE_CHECKING:
+    from hitl_cli.client import Client
+    from hitl_cli.inbox.comments import Comment
+    from hitl_cli.inbox.listing import Waiting
+    from hitl_cli.people import Groups
+    from hitl_cli.questions import Outcome
+    from hitl_cli.runs import Node
+    from hitl_cli.wire import Audit, Json, Promise, Vote
+
+
+class Details(Struct, frozen=True, kw_only=True):
+    """A request, what has been said of it, and the steps of its run before it, the oldest first.
+
+    `votes` are those that count: so far, or in the decision.
+    """
+
+    item: Waiting
+    votes: tuple[Vote, ...] = ()
+    comments: tuple[Comment, ...] = ()
+    before: tuple[Node, ...] = ()
+
+    @property
+    def promise(self) -> Promise:
+        """The promise that it is."""
+        return self.item.promise
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """What came of it; None while it waits."""
+        return outcome_of(self.promise)
+
+    @property
+    def audit(self) -> Audit:
+        """Who decided it, through what and when, as far as the decision says."""
+        return audit_of(self.promise)
+
+    @property
+    def decided_at(self) -> int | None:
+        """When it was decided, in ms since the epoch."""
+        return None if self.outcome is None else self.audit.at or self.promise.settled_at
+
+    @property
+    def data(self) -> Json:
+        """What the run got, where somebody approved."""
+        return decode(self.promise.value) if self.promise.state == "resolved" else None
+
+    @property
+    def reason(self) -> str | None:
+        """Why not, where somebody said no."""
+        refused = self.promise.state in ("rejected", "rejected_canceled")
+        return error_message(self.promise.value) if refused else None
+
+
+def details(client: Client, promise: Promise, groups: Groups = NO_GROUPS) -> Details:
+    """Return all that there is to know of a promise that a person can answer (lookup.find).
+
+    One that has all its votes, and was not settled because a process died in between, is settled here.
+    """
+    item = waiting(client, promise, get_promise(client, promise.origin))
+    votes: tuple[Vote, ...] = audit_of(promise).votes
+    if item.asked.approvals > 1 and not votes:
+        tallied = standing(client, promise, item.asked, item.starter, groups)
+        if promise.state == "pending" and tallied.deciding is not None:
+            return details(client, complete(client, promise, tallied), groups)
+        votes = tallied.votes
+    return Details(
+        item=item,
+        votes=votes,
+        comments=tuple(comments_of(client, promise.id)),
+        before=tuple(steps_before(tree(client, promise.id), promise.id)),
+    )
+
+
+def steps_before(root: Node, id: str) -> list[Node]:
+    """Return the steps of a run that were begun before the one with this id, without what is inside them.
+
+    Of an `ask`, that is the request.
+    """
+    found: list[Node] = []
+    above: Node | None = root
+    while above is not None and above.promise.id != id:
+        inner = above.children
+        above = None
+        for node in inner:
+            if node.promise.id == id or id.startswith(child_id(node.promise.id, "")):
+                above = node
+                break
+            found += [child for child in node.children if child.kind == "person"] or [node]
+    return found

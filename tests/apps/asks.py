@@ -1,0 +1,120 @@
+"""Workflows that ask people."""
+
+import asyncio
+import dataclasses
+import logging
+from datetime import date, timedelta
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+from resonate.context import Context
+
+from hitl_cli import Decision, Rejected, ask, ask_all, digest_of, workflow
+
+logging.basicConfig(format="%(message)s")
+
+Amount = Annotated[int, Meta(ge=1, le=500)]
+
+
+class Expense(Struct, frozen=True):
+    amount: Amount
+    day: date
+    note: str = "none"
+
+
+@dataclasses.dataclass(frozen=True)
+class Release:
+    version: str
+    percent: int
+
+
+def model() -> Any:
+    """Return a pydantic model, where that is installed."""
+    from pydantic import BaseModel, Field  # noqa: PLC0415
+
+    class Person(BaseModel):
+        name: str
+        age: int = Field(ge=18)
+
+    return Person
+
+
+@workflow
+async def asks(ctx: Context, options: dict[str, Any]) -> Any:
+    """Ask with these options, and return the decision."""
+    return await ask(ctx, **options)
+
+
+@workflow
+async def requires(ctx: Context) -> Any:
+    try:
+        return (await ask(ctx, "Well?", deadline="1h")).require().data
+    except Rejected as no:
+        return f"no: {no}"
+
+
+def told(decision: Decision[Any]) -> list[Any]:
+    """Return the type of the data, and the data."""
+    data = decision.data
+    fields = data.model_dump() if hasattr(data, "model_dump") else msgspec.to_builtins(data)
+    return [type(data).__name__, fields]
+
+
+@workflow
+async def asks_for(ctx: Context, form: str) -> list[Any]:
+    """Ask with a form that is a type, and ask once more, so that the first answer is read again."""
+    forms = {"struct": lambda: Expense, "dataclass": lambda: Release, "pydantic": model}
+    decision = await ask(ctx, "How much?", form=forms[form]())
+    await ask(ctx, "Sure?")
+    return told(decision)
+
+
+@workflow
+async def hears_misfit(ctx: Context, options: dict[str, Any]) -> list[str]:
+    """Return what an answer that does not fit looks like to a workflow."""
+    try:
+        await ask(ctx, "How much?", **options)
+    except Exception as error:  # noqa: BLE001 - its type is what is asked for
+        return [type(error).__name__, str(error)]
+    return []
+
+
+@workflow
+async def asks_three(ctx: Context) -> list[Any]:
+    first, second, third = (ask(ctx, f"{n}?", form={"type": "integer"}) for n in range(3))
+    answers = [*await asyncio.gather(first, second), *await ask_all(third)]
+    return [answer.data for answer in answers]
+
+
+@workflow
+async def asks_both_ways(ctx: Context) -> list[Any]:
+    """Ask, beside a promise that says nothing and a step."""
+    asked = ask(ctx, "Asked?", remind="1h")
+    plain = ctx.promise(timeout=timedelta(days=30))
+    step = ctx.run(nothing)
+    return [(await asked).data, await plain, await step]
+
+
+def nothing(_ctx: Context) -> str:
+    return "nothing"
+
+
+@workflow
+async def asks_in_a_child(ctx: Context, patience: str | None) -> Any:
+    child = ctx.options(timeout=timedelta(days=40)) if patience else ctx
+    return await child.run(asks, {"prompt": "Deep down?", "deadline": "30d"})
+
+
+@workflow
+async def asks_twice(ctx: Context) -> list[Any]:
+    """Ask one thing after the other, the second with what was said to the first."""
+    first = await ask(ctx, "First?", remind="1h", deadline="30d")
+    second = await ask(ctx, f"Second, after {msgspec.json.encode(first.data).decode()}?")
+    return [first.data, second.data]
+
+
+@workflow
+async def asks_about_file(ctx: Context, path: str) -> Any:
+    digest = await ctx.run(digest_of, path)
+    return (await ask(ctx, "This one?", digest=digest)).data

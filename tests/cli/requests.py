@@ -1,0 +1,42 @@
+"""Makes requests as a workflow's `ask` does, without a workflow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from hitl_cli.client import Request, as_promise
+from hitl_cli.wire import encode
+
+if TYPE_CHECKING:
+    from hitl_cli.questions import Question
+    from hitl_cli.wire import Promise
+    from tests.conftest import Hitl
+
+DAY_MS = 86_400_000
+
+
+def put(hitl: Hitl, id: str, question: Question, *, by: str | None = None, key: str | None = None) -> Promise:
+    """Create a request, asked by `by`, and return it."""
+    data = {
+        "id": id,
+        "param": encode(msgspec.to_builtins(question), {"hitl:by": by} if by else None),
+        "tags": {
+            "resonate:external": "true",
+            "resonate:scope": "global",
+            **question.tags(key=key, workflow=None),
+        },
+    }
+    with hitl.client() as client:
+        return as_promise(
+            client.call_many([Request("promise.create", {**data, "timeoutAt": client.now() + DAY_MS})])[0]
+        )
+
+
+def promise_now(hitl: Hitl, id: str) -> dict[str, Any]:
+    """Return a promise as the server has it, value decoded."""
+    with hitl.client() as client:
+        promise = as_promise(client.call_many([Request("promise.get", {"id": id})])[0])
+    found: dict[str, Any] = msgspec.to_builtins(promise)
+    return found

@@ -1,0 +1,227 @@
+"""Answers to requests: forms, choices, who may answer, names that mean something, votes, and remarks."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hitl_cli.client import Request, get_promise
+from hitl_cli.questions import Question
+from hitl_cli.wire import decode, encode
+from tests.cli.requests import DAY_MS, promise_now, put
+
+if TYPE_CHECKING:
+    from tests.conftest import Hitl
+
+AMOUNT = {
+    "type": "object",
+    "properties": {
+        "amount": {"type": "integer", "maximum": 500},
+        "note": {"type": "string"},
+        "to": {"type": "object", "properties": {"city": {"type": "string"}}},
+    },
+    "required": ["amount"],
+}
+
+
+def data_of(hitl: Hitl, id: str) -> Any:
+    """Return the data that a promise was settled with."""
+    with hitl.client() as client:
+        found = get_promise(client, id)
+        assert found is not None
+        return decode(found.value)
+
+
+def is_pending(hitl: Hitl, id: str) -> bool:
+    return bool(promise_now(hitl, id)["state"] == "pending")
+
+
+def test_a_form_is_filled_in_by_field(hitl: Hitl) -> None:
+    put(hitl, "a", Question(prompt="How much?", form=AMOUNT))
+    hitl.ok("approve", "a", "--set", "amount=120", "--set", "note=1e3", "--set", "to.city=Rome")
+    assert data_of(hitl, "a") == {"amount": 120, "note": "1e3", "to": {"city": "Rome"}}
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ([], "amount is required"),
+        (["--set", "amount=501"], "amount must be at most 500"),
+        (["--set", "amount=many"], "amount"),
+        (["--set", "amount"], "names no field"),
+        (["--set", "sum=1"], "sum"),
+        (["--data", '{"amount": "1"}'], "amount"),
+        (["--data", "3"], "object"),
+        (["--set", "amount=1", "--data", "{}"], "not both"),
+    ],
+)
+def test_an_answer_that_does_not_fit_settles_nothing(hitl: Hitl, given: list[str], says: str) -> None:
+    put(hitl, "a", Question(prompt="How much?", form=AMOUNT))
+    assert says in hitl.fails(2, "approve", "a", *given)
+    assert is_pending(hitl, "a")
+
+
+def test_a_form_can_be_rejected_without_filling_it_in(hitl: Hitl) -> None:
+    put(hitl, "a", Question(prompt="How much?", form=AMOUNT))
+    hitl.ok("reject", "a", "--reason", "no")
+    assert promise_now(hitl, "a")["state"] == "rejected"
+
+
+def test_a_choice_is_the_answer_and_stands_on_the_record(hitl: Hitl) -> None:
+    put(hitl, "a", Question(prompt="Now?", choices=("ship", "hold", "roll back")))
+    assert "'ship' or 'hold' or 'roll back'" in hitl.fails(2, "approve", "a")
+    assert "'ship'" in hitl.fails(2, "answer", "a", "shipp")
+    assert is_pending(hitl, "a")
+    assert "answered 'roll back' by ada" in hitl.ok("answer", "a", "roll back")
+    assert data_of(hitl, "a") == "roll back"
+    assert hitl.json("answer", "a", "roll back")["choice"] == "roll back"
+    assert "already" in hitl.fails(4, "answer", "a", "ship")
+
+
+def test_choices_with_a_form_take_both(hitl: Hitl) -> None:
+    put(hitl, "a", Question(prompt="Now?", choices=("ship", "hold"), form=AMOUNT))
+    hitl.fails(2, "answer", "a", "ship")
+    hitl.ok("answer", "a", "ship", "--set", "amount=5")
+    assert data_of(hitl, "a") == {"amount": 5}
+    assert promise_now(hitl, "a")["value"]["headers"]["hitl:choice"] == "ship"
+
+
+def test_one_value_is_asked_for_and_answered_as_it_is(hitl: Hitl) -> None:
+    put(hitl, "a", Question(prompt="How much?", form={"type": "integer", "maximum": 500}))
+    hitl.fails(2, "answer", "a", "501")
+    hitl.fails(2, "answer", "a", "a lot")
+    hitl.ok("answer", "a", "42")
+    assert data_of(hitl, "a") == 42
+
+
+@pytest.mark.parametrize(("text", "state"), [("yes", "resolved"), ("No", "rejected")])
+def test_a_plain_question_is_answered_by_yes_or_no(hitl: Hitl, text: str, state: str) -> None:
+    put(hitl, "a", Question(prompt="Now?"))
+    hitl.fails(2, "answer", "a", "perhaps")
+    hitl.ok("answer", "a", text)
+    assert promise_now(hitl, "a")["state"] == state
+
+
+def test_only_who_is_asked_may_answer(hitl: Hitl) -> None:
+    (hitl.folder / "hitl.toml").write_text('[groups.ops]\nmembers = ["eve"]\n')
+    for id in ("a", "b", "c"):
+        put(hitl, id, Question(prompt="Now?", to=("reviewer", "group:ops")))
+    says = hitl.fails(7, "approve", "a")
+    assert "reviewer or group:ops" in says
+    assert "ada" in says
+    hitl.fails(7, "reject", "a")
+    assert is_pending(hitl, "a")
+    hitl.ok("approve", "a", "--as", "reviewer")
+    hitl.ok("approve", "b", "--as", "eve")
+    hitl.fails(2, "approve", "c", "--as", "group:ops")
+    (hitl.folder / "hitl.toml").unlink()
+    assert "do not know group:ops" in hitl.fails(7, "approve", "c", "--as", "eve")
+
+
+def test_who_asks_may_be_kept_from_answering(hitl: Hitl) -> None:
+    put(hitl, "a", Question(prompt="Now?", allow_self=False), by="ada")
+    assert "somebody else" in hitl.fails(7, "approve", "a")
+    hitl.ok("approve", "a", "--as", "reviewer")
+
+
+def test_a_key_a_prefix_or_a_run_is_enough(hitl: Hitl) -> None:
+    for n in range(3):
+        put(hitl, f"email-{n}:1", Question(prompt=f"Is it {n}?"), key=f"confirmed-{n}@example.org")
+    hitl.ok("approve", "confirmed-0@example.org")
+    hitl.ok("approve", "email-1")
+    says = hitl.fails(3, "approve", "mail")
+    assert "email-2:1" in says
+    put(hitl, "email-3:1", Question(prompt="Is it 3?"))
+    says = hitl.fails(2, "approve", "email-")
+    assert [line.strip() for line in says.splitlines()[1:]] == ["email-2:1  Is it 2?", "email-3:1  Is it 3?"]
+    assert is_pending(hitl, "email-2:1")
+    assert is_pending(hitl, "email-3:1")
+    assert "already been approved" in hitl.ok("approve", "confirmed-0@example.org")
+
+
+def test_a_key_that_two_requests_have_is_ambiguous_until_one_is_answered(hitl: Hitl) -> None:
+    put(hitl, "a:1", Question(prompt="First?"), key="k")
+    put(hitl, "b:1", Question(prompt="Second?"), key="k")
+    assert "First?" in hitl.fails(2, "approve", "k")
+    hitl.ok("approve", "a:1")
+    hitl.ok("approve", "k")
+    assert not is_pending(hitl, "b:1")
+
+
+def test_several_must_approve_and_may_change_their_minds(hitl: Hitl) -> None:
+    put(hitl, "a", Question(prompt="Now?", approvals=2, to=("x", "y", "z")))
+    assert "1 of 2" in hitl.ok("approve", "a", "--as", "x")
+    assert "1 of 2" in hitl.ok("approve", "a", "--as", "x")
+    hitl.ok("reject", "a", "--as", "x", "--reason", "wait")
+    assert "1 of 2" in hitl.ok("approve", "a", "--as", "y", "--comment", "fine")
+    assert is_pending(hitl, "a")
+    assert "approved by x" in hitl.ok("approve", "a", "--as", "x")
+    votes = json.loads(promise_now(hitl, "a")["value"]["headers"]["hitl:votes"])
+    assert [(vote["by"], vote["verdict"], vote.get("comment")) for vote in votes] == [
+        ("y", "approve", "fine"),
+        ("x", "approve", None),
+    ]
+
+
+def test_it_is_a_no_once_too_few_are_left_to_approve(hitl: Hitl) -> None:
+    put(hitl, "a", Question(prompt="Now?", approvals=2, to=("x", "y", "z")))
+    hitl.ok("reject", "a", "--as", "x")
+    hitl.ok("approve", "a", "--as", "y")
+    assert is_pending(hitl, "a")
+    hitl.ok("reject", "a", "--as", "z", "--reason", "too early")
+    assert promise_now(hitl, "a")["state"] == "rejected"
+    assert data_of(hitl, "a")["message"] == "too early"
+    assert "already rejected by z" in hitl.fails(4, "approve", "a", "--as", "x")
+
+
+def test_several_must_agree_on_the_same_choice(hitl: Hitl) -> None:
+    put(hitl, "a", Question(prompt="Now?", approvals=2, choices=("ship", "hold")))
+    hitl.ok("answer", "a", "ship", "--as", "x")
+    hitl.ok("answer", "a", "hold", "--as", "y")
+    assert is_pending(hitl, "a")
+    hitl.ok("answer", "a", "hold", "--as", "z")
+    assert data_of(hitl, "a") == "hold"
+
+
+def test_a_remark_decides_nothing(hitl: Hitl) -> None:
+    put(hitl, "a", Question(prompt="Now?", to=("reviewer",)))
+    hitl.ok("comment", "a", "looks odd", "--as", "eve")
+    hitl.ok("comment", "a", "-", stdin="from a pipe\n")
+    assert is_pending(hitl, "a")
+    hitl.fails(2, "comment", "a", "   ")
+    hitl.fails(3, "comment", "nope", "x")
+    assert len(hitl.json("pending")) == 1
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"__type": "error", "message": "no"},
+        {"__py_pickle": "gASVAAAA"},
+        [{"deep": [{"__py_pickle": "gASVAAAA"}]}],
+        "__INF__",
+        ["__NEG_INF__"],
+    ],
+)
+def test_data_in_which_an_sdk_would_see_more_than_json_is_refused(hitl: Hitl, data: Any) -> None:
+    put(hitl, "a", Question(prompt="Now?"))
+    put(hitl, "b", Question(prompt="Now?", approvals=2))
+    for id in ("a", "b"):
+        assert "means something else" in hitl.fails(2, "approve", id, "--data", json.dumps(data))
+        assert is_pending(hitl, id)
+
+
+def test_a_request_that_cannot_be_read_is_listed_and_not_decided(hitl: Hitl) -> None:
+    unreadable: list[Any] = [{"prompt": "Now?", "to": "reviewer"}, {"prompt": 1}, [], None]
+    tags = {"resonate:external": "true", "hitl:request": "1"}
+    with hitl.client() as client:
+        for n, data in enumerate(unreadable):
+            timeout = client.now() + DAY_MS
+            create = {"id": f"r{n}", "timeoutAt": timeout, "param": encode(data), "tags": tags}
+            client.call_many([Request("promise.create", create)])
+    assert [item["prompt"] for item in hitl.json("pending")] == ["(a request that cannot be read)"] * 4
+    for n in range(4):
+        assert "cannot be read" in hitl.fails(2, "approve", f"r{n}")
+        assert is_pending(hitl, f"r{n}")

@@ -1,0 +1,36 @@
+"""Requests as any Resonate client would make them, with no run behind them or with one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from hitl_cli.asking import escalations_of
+from hitl_cli.client import Client, Request, as_promise
+from hitl_cli.questions import Question
+from hitl_cli.wire import encode
+
+if TYPE_CHECKING:
+    from hitl_cli.wire import Promise
+
+HOUR_MS = 3_600_000
+
+
+def request(
+    client: Client, id: str, *, by: str | None = None, key: str | None = None, **options: Any
+) -> Promise:
+    """Create a request that stands for a day. `by` is who asks, which here is who started it."""
+    options = {"prompt": "Well?", **options, "escalate": escalations_of(options.get("escalate", {}))}
+    question = msgspec.json.decode(msgspec.json.encode(Question(**options)), type=Question)
+    data = {
+        "id": id,
+        "timeoutAt": client.now() + 24 * HOUR_MS,
+        "param": encode(msgspec.to_builtins(question), {"hitl:by": by} if by else None),
+        "tags": {
+            **question.tags(key=key, workflow=None),
+            "resonate:external": "true",
+            "resonate:scope": "global",
+        },
+    }
+    return as_promise(client.call_many([Request("promise.create", data)])[0])

@@ -1,0 +1,131 @@
+"""Workers that ask, on a computer whose clock the test moves, and what they say to those who are asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hitl_cli import runs
+from hitl_cli.embedded import EmbeddedClient
+from hitl_cli.inbox.deciding import Answer, approval, decide, rejection
+from hitl_cli.inbox.listing import pending
+from tests.conftest import APPS, wait_until
+from tests.recovery.deaths import work_and_die_at
+from tests.recovery.processes import MovedClock, start, work
+from tests.recovery.storm import redirect
+from tests.worker.watching import promise_of, result_of, waiting
+
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
+    from pathlib import Path
+
+    from hitl_cli.inbox.deciding import Decided
+    from hitl_cli.inbox.listing import Waiting
+    from hitl_cli.wire import Promise
+    from tests.conftest import Hitl
+
+ASKS = str(APPS / "asks.py")
+LEASE_MS = 15_000
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
+
+
+class Crew:
+    """Workers of `tests/apps/asks.py`, a client, and the clock of all of them."""
+
+    def __init__(self, hitl: Hitl, app: str = ASKS) -> None:
+        self.hitl = hitl
+        self.clock = MovedClock(hitl.folder / "clock")
+        self.client = EmbeddedClient(hitl.database, self.clock)
+        self.ahead_ms = 0
+        self._app = app
+        self._workers: list[BaseProcess] = []
+        self._said, self._complained = hitl.folder / "workers.out", hitl.folder / "workers.err"
+
+    def worker(self, dies_at: int | None = None) -> BaseProcess:
+        """Start a worker; it is killed before it makes its request of that number, if one is given."""
+        args: tuple[Any, ...] = (self.hitl.database, self._app, LEASE_MS, {}, self.clock)
+        self._workers.append(start(work_recorded, self._said, self._complained, dies_at, args))
+        return self._workers[-1]
+
+    def later(self, ms: int) -> None:
+        """Move the clock on."""
+        self.ahead_ms += ms
+        self.clock.move(self.ahead_ms)
+
+    def begin(
+        self, id: str, workflow: str, *args: object, by: str | None = None, deadline_ms: int = 365 * DAY_MS
+    ) -> None:
+        """Start a run."""
+        spec = runs.RunSpec(id=id, workflow=workflow, args=list(args))
+        runs.start(self.client, spec, by=by, deadline_ms=deadline_ms)
+
+    def ask(self, id: str = "r", by: str | None = None, **options: object) -> str:
+        """Start a run that asks with these options, wait until it does, and return the request's id."""
+        self.begin(id, "asks", {"prompt": "Well?", **options}, by=by)
+        return self.asked()
+
+    def asked(self) -> str:
+        """Wait until exactly one thing is asked and nobody works, and return its id."""
+        return waiting(self.client)[0]
+
+    def pending(self) -> list[Waiting]:
+        """Return what waits now."""
+        return pending(self.client)[0]
+
+    def promise(self, id: str) -> Promise:
+        """Return a promise that exists."""
+        return promise_of(self.client, id)
+
+    def approve(self, id: str, by: str = "ada", **options: Any) -> Decided:
+        """Approve as somebody."""
+        return self.decide(id, approval(by=by, via="test", **options))
+
+    def reject(self, id: str, by: str = "ada", **options: Any) -> Decided:
+        """Reject as somebody."""
+        return self.decide(id, rejection(by=by, via="test", **options))
+
+    def decide(self, id: str, answer: Answer) -> Decided:
+        """Answer."""
+        return decide(self.client, id, answer)
+
+    def result(self, id: str = "r") -> Any:
+        """Wait until a run has completed, and return its result."""
+        return result_of(self.client, id)
+
+    def said(self) -> list[str]:
+        """Return the lines that the workers have printed so far."""
+        return self._said.read_text().splitlines() if self._said.exists() else []
+
+    def complaints(self) -> str:
+        """Return what the workers have complained about so far."""
+        return self._complained.read_text() if self._complained.exists() else ""
+
+    def said_in_all(self, count: int) -> list[str]:
+        """Wait until so many lines have been printed and nobody works, and return them; there are no more."""
+        wait_until(lambda: self.pending() and len(self.said()) >= count)  # looking, it fires what is due
+        waiting(self.client)
+        assert len(self.said()) == count
+        return self.said()
+
+    def kill(self) -> None:
+        """Kill all workers."""
+        for one in self._workers:
+            one.kill()
+            one.join()
+        self._workers.clear()
+
+    def close(self) -> None:
+        """End all."""
+        self.kill()
+        self.client.close()
+
+
+def work_recorded(said: Path, complained: Path, dies_at: int | None, args: tuple[Any, ...]) -> None:
+    """Be a worker whose words go to two files."""
+    redirect(1, said)
+    redirect(2, complained)
+    if dies_at is None:
+        work(*args)
+    else:
+        work_and_die_at(dies_at, *args)

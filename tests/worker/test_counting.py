@@ -1,0 +1,52 @@
+"""A request that has all its votes goes on, although whoever gave the last one died before settling it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hitl_cli.client import as_promise, get_promise
+from hitl_cli.inbox.votes import create_request
+from hitl_cli.questions import Question
+from hitl_cli.wire import Audit, Vote
+from tests.cli.requests import promise_now, put
+from tests.conftest import wait_until
+
+if TYPE_CHECKING:
+    from tests.conftest import Hitl
+
+
+def vote_and_die(hitl: Hitl, id: str, person: str) -> None:
+    """Cast a vote, and do nothing of what comes after."""
+    with hitl.client() as client:
+        request = get_promise(client, id)
+        assert request is not None
+        vote = Vote(by=person, verdict="approve", at=client.now(), data=True)
+        audit = Audit(id=person, by=person, via="test", at=vote.at)
+        as_promise(client.call_many([create_request(request, vote, audit, 1)])[0])
+
+
+def test_a_worker_settles_it_by_itself(hitl: Hitl) -> None:
+    put(hitl, "a", Question(prompt="Now?", approvals=2))
+    vote_and_die(hitl, "a", "x")
+    vote_and_die(hitl, "a", "y")
+    assert promise_now(hitl, "a")["state"] == "pending"
+    hitl.worker()
+    wait_until(lambda: promise_now(hitl, "a")["state"] == "resolved")
+    assert promise_now(hitl, "a")["value"]["headers"]["hitl:by"] == "y"
+
+
+def test_whoever_looks_settles_it(hitl: Hitl) -> None:
+    put(hitl, "a", Question(prompt="Now?", approvals=2))
+    vote_and_die(hitl, "a", "x")
+    assert len(hitl.json("pending")) == 1
+    vote_and_die(hitl, "a", "y")
+    assert hitl.json("pending") == []
+    assert promise_now(hitl, "a")["state"] == "resolved"
+
+
+def test_the_next_vote_settles_it_and_is_told_so(hitl: Hitl) -> None:
+    put(hitl, "a", Question(prompt="Now?", approvals=2))
+    vote_and_die(hitl, "a", "x")
+    vote_and_die(hitl, "a", "y")
+    assert "already approved by y" in hitl.fails(4, "reject", "a", "--as", "z")
+    assert promise_now(hitl, "a")["state"] == "resolved"
