@@ -10,10 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hitl_cli.questions import Question
+from tests.cli.requests import promise_now, put
+from tests.cli.test_answers import data_of
+from tests.conftest import HITL
 from tests.terminal import BACKSPACE, CTRL_C, CTRL_D, CTRL_U, ENTER, TAB, Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from tests.conftest import Hitl
 
 SCRIPT = str(Path(__file__).with_name("form_to_fill.py"))
 SEND = "Send it (yes, change a field, no): "
@@ -254,3 +260,24 @@ def test_what_a_form_says_is_shown_and_not_obeyed(filling: Callable[..., Termina
 def test_a_form_that_is_none_is_refused_before_anything_is_asked(filling: Callable[..., Terminal]) -> None:
     terminal = filling({"properties": {"a": {"type": "foo"}}})
     assert terminal.shows("BadInput").startswith("BadInput: the form is no JSON Schema: properties.a.type")
+
+
+def test_approving_a_form_on_a_terminal_asks_for_it(hitl: Hitl) -> None:
+    put(hitl, "a", Question(prompt="How much?", form=EXPENSE))
+    with Terminal([HITL, "approve", "a"], hitl.env, hitl.folder) as terminal:
+        terminal.asks("amount: ")
+        terminal.type(CTRL_C)
+        terminal.shows("nothing was changed")
+        assert terminal.end() == 1
+    assert promise_now(hitl, "a")["state"] == "pending"
+    with Terminal([HITL, "approve", "a"], hitl.env, hitl.folder) as terminal:
+        for asked, typed in (("amount: ", "5"), ("size: ", "1"), ("urgent: ", ""), ("tags[0]: ", "")):
+            terminal.asks(asked)
+            terminal.type(typed + ENTER)
+        terminal.asks("address.city: ")
+        terminal.type(ENTER)
+        terminal.asks(SEND)
+        terminal.type("y" + ENTER)
+        terminal.shows("approved by ada")
+        assert terminal.end() == 0
+    assert data_of(hitl, "a") == {"kind": "expense", "amount": 5, "size": "small"}
