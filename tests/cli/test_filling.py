@@ -243,7 +243,7 @@ def test_what_a_form_says_is_shown_and_not_obeyed(filling: Callable[..., Termina
     )
     terminal = filling(schema)
     shown = terminal.asks('["\\u001b]0;title\\u0007\\u202e[red]x"]: ')
-    assert " ]0;title  [red]x" in shown
+    assert "\\x1b]0;title\\x07\\u202e[red]x" in shown
     terminal.type("1" + ENTER)
     terminal.asks("b: ")
     terminal.type("nothing")
