@@ -10,7 +10,6 @@ nothing is in memory meanwhile, and a worker that comes to the step again goes t
 # (resonate/durable.py, _resolve_annotation), which costs more than the step itself.
 
 import asyncio
-import hashlib
 import logging
 import shlex
 from collections.abc import Awaitable, Generator, Mapping, Sequence
@@ -30,6 +29,7 @@ from hitl_cli.decisions import Decision, decision_on
 from hitl_cli.durations import LONGEST_MS, format_age, format_duration, parse_duration
 from hitl_cli.errors import BadInput
 from hitl_cli.forms import as_form_type, schema_of
+from hitl_cli.posting import digest_of as digest_of_file
 from hitl_cli.questions import GROUP, Digest, Escalation, Instead, Priority, Question, found_by, sensible
 from hitl_cli.text import printable
 
@@ -209,13 +209,7 @@ async def digest_of(_ctx: Context, path: str | Path) -> Digest:
 
     `digest = await ctx.run(digest_of, "app.tar")` is read once; what is done after the yes can be held to it.
     """
-    file = Path(path)
-
-    def read() -> str:
-        with file.open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
-
-    return Digest(sha256=await asyncio.to_thread(read), file=file.name)
+    return await asyncio.to_thread(digest_of_file, str(path))
 
 
 # How it is asked
@@ -290,12 +284,9 @@ def remind(ctx: Context, question: Question, id: str, created_at: int, told: int
     new = [name for name in asked if name not in question.asked_at(told - created_at)]
     who = ", ".join(asked) or "anybody"
     since = format_age(now - created_at)
-    print(
-        printable(f"promise {id} waits for {who} since {since}: {question.title}")
-        + printable(f" (now for {', '.join(new)} too)" if new else "")
-        + f": hitl show {shlex.quote(id)}",
-        flush=True,
-    )
+    too = f" (now for {', '.join(new)} too)" if new else ""
+    line = f"promise {id} waits for {who} since {since}: {question.title}{too}: hitl show {shlex.quote(id)}"
+    print(printable(line), flush=True)
     return now
 
 

@@ -580,17 +580,17 @@ UPGRADED = (
 )
 
 
-async def put_by(seen: Seen) -> None:
-    """Put a question, up to where the step waits."""
+async def put_by(seen: Seen, end: pytest.RaisesExc[Any]) -> None:
+    """Put a question, up to where the step waits or fails."""
     context = seen.context()
-    with pytest.raises(Suspended):
+    with end:
         await asking(context, PUT)
     await context.flush_local_work()
 
 
 def test_what_ask_creates_is_what_the_first_promise_of_the_sdk_finds() -> None:
     seen = Seen()
-    asyncio.run(put_by(seen))
+    asyncio.run(put_by(seen, pytest.raises(Suspended)))
     ours, theirs = seen.created
     assert (ours.id, ours.tags) == (theirs.id, {**theirs.tags, "hitl:request": "1"}), UPGRADED
     assert ours.param.data == {"prompt": "Well?"}, UPGRADED
@@ -600,6 +600,5 @@ def test_if_the_sdk_counted_otherwise_the_step_would_fail_and_not_wait_for_anoth
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(Context, "_next_id", lambda self: f"{self.info.id}.0")
-    seen = Seen()
-    with pytest.raises(RuntimeError, match=r"r:1\.1 was asked, but r:1\.0 would be waited for"):
-        asyncio.run(asking(seen.context(), PUT))
+    refused = pytest.raises(RuntimeError, match=r"r:1\.1 was asked, but r:1\.0 would be waited for")
+    asyncio.run(put_by(Seen(), refused))
