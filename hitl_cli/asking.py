@@ -225,7 +225,7 @@ async def asking(ctx: Context, put: Put) -> Decision[Any]:
             raise RuntimeError(f"{request.id} was asked, but {await answer.id()} would be waited for")
         await remind_until_answered(ctx, question, request)
         await answer  # ends this attempt: what is awaited is pending
-    await wake_nobody(ctx)
+    await remind_no_more(ctx)
     return decision_on(request, question, request.value.data, request.value.headers)
 
 
@@ -290,10 +290,9 @@ def remind(ctx: Context, question: Question, id: str, created_at: int, told: int
     return now
 
 
-async def wake_nobody(ctx: Context) -> None:
-    """Settle the timer that the next reminder waited for: there is none any more."""
+async def remind_no_more(ctx: Context) -> None:
+    """Settle what is left of the reminders: the timer of the next one, or one that a worker died in."""
     effects = ctx._state.effects  # noqa: SLF001 - as in create
     for promise in list(getattr(effects, "cache", {}).values()):
-        of_this = promise.tags.get("resonate:parent") == ctx.info.id
-        if of_this and promise.state == "pending" and promise.tags.get("resonate:timer") == "true":
+        if promise.tags.get("resonate:parent") == ctx.info.id and promise.state == "pending":
             await effects.settle_promise(promise.id, None)
