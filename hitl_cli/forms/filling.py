@@ -30,8 +30,8 @@ def fill(schema: Json, assignments: Sequence[tuple[str, str]]) -> Json:
 
     The empty path is the only field of a form that has one. A list takes each text that is given for it, or
     one JSON array. What is not named gets its default; if it is required and has none, null or its only
-    choice, where that fits. Whether the whole fits is for `check` to say. Raises BadInput for a path that is no
-    field, several texts for one value, a text that cannot be read.
+    choice, where that fits. Whether the whole fits is for `check` to say. Raises BadInput for a path that is
+    no field, several texts for one value, a text that cannot be read.
     """
     form = tree(schema)
     known = {field.path: field for field in flat(form)}
