@@ -19,12 +19,12 @@ from hitl_cli.decisions import Decision, decision_on
 from hitl_cli.errors import BadInput, Conflict, NotFound, RunFailed, Unreachable
 from hitl_cli.inbox.deciding import check_data, check_person
 from hitl_cli.inbox.votes import complete, standing
-from hitl_cli.questions import PLAIN, Digest, Instead, Question, asker_of, question_of, sensible
+from hitl_cli.questions import GROUP, PLAIN, Digest, Question, asker_of, question_of, sensible
 from hitl_cli.runs import LOOK_EVERY_S, cancel_request, check_id, show_call
 from hitl_cli.wire import Audit, decode, encode, error_value, fresh_id, headers_of, same_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from hitl_cli.client import Client
     from hitl_cli.people import Groups
@@ -105,6 +105,11 @@ def again(client: Client, id: str, digest: Digest | None) -> Posted:
     return Posted(promise=promise, question=question, fresh=False)
 
 
+def addressed(names: Iterable[str], groups: Groups) -> tuple[str, ...]:
+    """Return names as a request has them: one that the settings know as a group's is a group's."""
+    return tuple(f"{GROUP}{name}" if name in groups else name for name in names)
+
+
 def checked(question: Question) -> Question:
     """Return a question if it can be put. Raises BadInput."""
     if question.form is not None:
@@ -127,13 +132,11 @@ def checked(question: Question) -> Question:
 
 
 def check_deadline(question: Question) -> None:
-    """Raise BadInput where the deadline would mean a yes that is no answer."""
-    if question.on_deadline == "approve" and (question.choices or question.form is not None):
-        raise BadInput("a yes is no answer to this: say with what value it counts as approved.")
-    if isinstance(question.on_deadline, Instead) and question.choices and question.form is None:
-        value = question.on_deadline.value
-        if value not in question.choices:
-            raise BadInput(f"{as_json(value)} is none of the choices: {', '.join(question.choices)}.")
+    """Raise BadInput where the deadline would mean a yes without the data that the form asks for."""
+    if question.form is None or question.on_deadline in ("expire", "reject"):
+        return
+    if question.choices or question.on_deadline == "approve":
+        raise BadInput("the form asks for data, and nobody would give it: let the deadline mean no.")
 
 
 def digest_of(path: str) -> Digest:
@@ -204,13 +207,20 @@ def shown_digest(digest: Digest | None) -> str:
 
 def differences(before: Question, now: Question) -> list[str]:
     """Return a line for each part in which two questions differ, their digests aside."""
-    one, other = msgspec.to_builtins(before), msgspec.to_builtins(now)
+    one, other = compared(before), compared(now)
     parts = [part for part in dict.fromkeys([*one, *other]) if part != "digest"]
     return [
         f"{part}: it was {as_json(one.get(part))}, and is {as_json(other.get(part))} now"
         for part in parts
         if not same_json(one.get(part), other.get(part))
     ]
+
+
+def compared(question: Question) -> dict[str, Json]:
+    """Return a question as it is compared: one whose settings do not know a group may have asked it too."""
+    plain = tuple(name.removeprefix(GROUP) for name in question.to)
+    asked: dict[str, Json] = msgspec.to_builtins(msgspec.structs.replace(question, to=plain))
+    return asked
 
 
 def as_json(value: Json) -> str:

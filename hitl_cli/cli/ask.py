@@ -128,6 +128,7 @@ def ask(
     """Ask a person: wait for the answer and print it. Exit 0 is a yes, 1 a no, 5 that nobody answered."""
     settings = Settings()
     person = settings.person(who).value
+    groups = settings.groups()
     timeout_s = None if timeout is None else parse_duration(timeout) / 1_000
     if no_wait and (timeout is not None or cancel_on_exit):
         raise BadInput("--no-wait does not wait: it goes with neither --timeout nor --cancel-on-exit.")
@@ -136,7 +137,7 @@ def ask(
         details=None if details is None else read_json(details, "--details"),
         form=None if form is None else read_form(form),
         choices=tuple(choice or ()),
-        to=tuple(to or ()),
+        to=posting.addressed(to or (), groups),
         approvals=approvals,
         allow_self=not no_self,
         on_deadline=read_on_deadline(on_deadline, on_deadline_value, choice or []),
@@ -166,7 +167,7 @@ def ask(
         if no_wait:
             print_result(as_document(posted.promise, None) if as_json else posted.id)
             return
-        promise = wait(client, posted, command, settings.groups(), timeout_s, leaving)
+        promise = wait(client, posted, command, groups, timeout_s, leaving)
         unanswered = promise.state == "pending"
         if unanswered and cancel_on_exit:
             promise = posting.cancel(client, posted, by=person, via="cli")
@@ -342,7 +343,10 @@ def how_to_answer(question: Question, command: Command) -> str:
 def left_behind(promise: Promise, command: Command, now: int) -> str:
     """Return how a question stands whose answer was not waited for."""
     if promise.state == "pending":
-        return f"{promise.id} stands, and can still be answered; `{command.again()}` waits for it again"
+        return (
+            f"{promise.id} stands, and can still be answered; `{command.again()}` waits for it again,"
+            f" `{command('cancel')}` takes it back"
+        )
     return f"{promise.id} {how_it_ended(promise, now)}"
 
 
