@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.engine.records import Answer
     from hitl_cli.engine.server import Extra, Server, Subscriber, Turn
+    from hitl_cli.engine.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ class Turns:
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0
         self._failed = False
-        self._seen = -1
+        self._seen: tuple[Store | None, int] = (None, 0)
         self._closed = False
         self._ahead_ms = 0
         self._ahead_said = False
@@ -145,7 +146,8 @@ class Turns:
     def _look(self) -> None:
         """Take a turn if the file changed or something is due; a lost ring costs no more than this."""
         try:
-            seen = self.server.store.data_version()
+            # Of which file: another one at the path, after a while, may have come to the same number.
+            seen = (self.server.store, self.server.store.data_version())
         except EngineError:
             self.soon()  # which says what is wrong
             return
