@@ -134,8 +134,9 @@ def blocks(seen: Details) -> list[Block]:
 
 def answers(seen: Details) -> Block:
     """Return the commands that answer it, as they are typed."""
-    title = "answer with" if seen.outcome is None else "comment with"
-    return Block(title, [[Cell(command)] for command in commands(seen)], whole=True)
+    known = commands(seen)
+    title = "answer with" if len(known) > 1 else "comment with"
+    return Block(title, [[Cell(command)] for command in known], whole=True)
 
 
 def unexplained(seen: Details) -> list[Block]:
