@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, overload
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hitl_cli.asking import Asked, Decision, Rejected, ask, ask_all, digest_of
+    from hitl_cli.asking import Asked, ask, ask_all, digest_of
+    from hitl_cli.decisions import Decision, Rejected
 
 __all__ = ["Asked", "Decision", "Rejected", "__version__", "ask", "ask_all", "digest_of", "workflow"]
 __version__ = "0.1.0"
@@ -42,6 +43,6 @@ def __getattr__(name: str) -> object:
     """Return what needs the SDK, imported when it is first asked for: the commands do without."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from hitl_cli import asking  # noqa: PLC0415
+    from hitl_cli import asking, decisions  # noqa: PLC0415
 
-    return getattr(asking, name)
+    return getattr(decisions if name in ("Decision", "Rejected") else asking, name)

@@ -14,12 +14,11 @@ import hashlib
 import logging
 import shlex
 from collections.abc import Awaitable, Generator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypedDict, Unpack, overload
 
 import msgspec
-from msgspec import Struct
 from resonate.context import Context
 from resonate.ids import join_id
 from resonate.retry import Never
@@ -27,13 +26,12 @@ from resonate.types import PromiseCreateReq, PromiseRecord
 from resonate.types import Value as SdkValue
 
 from hitl_cli import defaults
+from hitl_cli.decisions import Decision, decision_on
 from hitl_cli.durations import LONGEST_MS, format_age, format_duration, parse_duration
 from hitl_cli.errors import BadInput
-from hitl_cli.forms import as_form_type, check, schema_of
-from hitl_cli.questions import GROUP, OF_OTHERS, Digest, Escalation, Instead, Priority, Question
+from hitl_cli.forms import as_form_type, schema_of
+from hitl_cli.questions import GROUP, Digest, Escalation, Instead, Priority, Question, found_by, sensible
 from hitl_cli.text import printable
-from hitl_cli.times import instant
-from hitl_cli.wire import Vote, audit_in
 
 logger = logging.getLogger(__name__)
 
@@ -50,38 +48,6 @@ LIFE = timedelta(milliseconds=defaults.DEADLINE_MS)
 
 SHORTENED = 0.99
 """Below what part of its deadline a request that can be answered for less time is worth a warning."""
-
-
-class Rejected(Exception):  # noqa: N818 - what a workflow's author catches
-    """A person said no, or nobody said yes in time."""
-
-
-class Decision[T](Struct, frozen=True, kw_only=True):
-    """What came of a question. `data` is the answer, of the type of the form; `at` is in UTC.
-
-    `expired` says that nobody answered before the deadline: then `approved`, `choice` and `data` are what
-    that was to mean, and `by` is None. `votes` are those who said so, where several had to.
-    """
-
-    id: str
-    approved: bool
-    choice: str | None = None
-    data: T
-    by: str | None = None
-    via: str | None = None
-    at: datetime
-    comment: str | None = None
-    reason: str | None = None
-    expired: bool = False
-    votes: tuple[Vote, ...] = ()
-
-    def require(self) -> "Decision[T]":
-        """Return the decision if it is a yes. Raises Rejected with who said no, and why."""
-        if self.approved:
-            return self
-        if self.expired:
-            raise Rejected(f"{self.id} was not answered before its deadline")
-        raise Rejected(f"{self.id} was rejected by {self.by or 'another tool'}: {self.reason}")
 
 
 class Asked[T](Awaitable[Decision[T]]):
@@ -238,59 +204,6 @@ def ms_of(duration: Duration) -> int:
     return ms
 
 
-def sensible(question: Question) -> Question:
-    """Return the question as whoever is asked will read it. Raises BadInput if it makes no sense."""
-    try:
-        read = msgspec.json.decode(msgspec.json.encode(question), type=Question)
-    except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
-        raise BadInput(f"this cannot be asked: {error}.") from error
-    if not read.title:
-        raise BadInput("this cannot be asked: the prompt says nothing.")
-    if len(set(read.choices)) < len(read.choices) or not all(choice.strip() for choice in read.choices):
-        raise BadInput("this cannot be asked: each of the choices must say something else.")
-    if read.escalate and not read.to:
-        raise BadInput("this cannot be asked: to escalate it, say whom it is for first, by `to`.")
-    check_reachable(read)
-    check_deadline(read)
-    return read
-
-
-def check_reachable(question: Question) -> None:
-    """Raise BadInput if there are too few people who could approve."""
-    names = {*question.to, *(name for step in question.escalate for name in step.to)}
-    if names and not any(name.startswith(GROUP) for name in names) and len(names) < question.approvals:
-        raise BadInput(
-            f"this cannot be asked: {question.approvals} must approve, and it is for {len(names)} to answer."
-        )
-
-
-def check_deadline(question: Question) -> None:
-    """Raise BadInput if what the deadline is to mean is no answer to the question."""
-    if question.on_deadline in ("expire", "reject"):
-        return
-    value = question.on_deadline.value if isinstance(question.on_deadline, Instead) else None
-    if question.choices:
-        if value not in question.choices:
-            known = ", ".join(repr(choice) for choice in question.choices)
-            raise BadInput(f'this cannot be asked: on_deadline must be "expire", "reject" or one of {known}.')
-    elif question.form is not None and isinstance(question.on_deadline, Instead):
-        check(question.form, value)
-
-
-def found_by(question: Question, key: str | None, function: str, own: Mapping[str, str]) -> dict[str, str]:
-    """Return the tags of a request, its author's among them. Raises BadInput for one that is not theirs."""
-    if key is not None and not (isinstance(key, str) and key.strip()):
-        raise BadInput(f"this cannot be asked: {key!r} is no name by which it could be answered.")
-    try:
-        theirs = msgspec.convert(own, dict[str, str])
-    except msgspec.ValidationError as error:
-        raise BadInput(f"this cannot be asked: tags are texts with names: {error}.") from error
-    for name in theirs:
-        if name.startswith(OF_OTHERS):
-            raise BadInput(f"the tag {name!r} is not yours to give: another beginning, please.")
-    return {**theirs, **question.tags(key=key, workflow=function)}
-
-
 async def digest_of(_ctx: Context, path: str | Path) -> Digest:
     """Return the SHA-256 of a file and its name: a step, to be run before what it asks about.
 
@@ -311,14 +224,15 @@ async def digest_of(_ctx: Context, path: str | Path) -> Digest:
 async def asking(ctx: Context, put: Put) -> Decision[Any]:
     """Put the question, wait for the answer, and return it."""
     request = await create(ctx, put)
+    question = msgspec.convert(request.param.data, Question)  # as it was first asked, and so answered
     if request.state == "pending":
         answer = ctx.promise()
         if await answer.id() != request.id:
             raise RuntimeError(f"{request.id} was asked, but {await answer.id()} would be waited for")
-        await remind_until_answered(ctx, put.question, request)
+        await remind_until_answered(ctx, question, request)
         await answer  # ends this attempt: what is awaited is pending
     await wake_nobody(ctx)
-    return decision_on(request, put.question)
+    return decision_on(request, question, request.value.data, request.value.headers)
 
 
 async def create(ctx: Context, put: Put) -> PromiseRecord:
@@ -392,62 +306,3 @@ async def wake_nobody(ctx: Context) -> None:
         of_this = promise.tags.get("resonate:parent") == ctx.info.id
         if of_this and promise.state == "pending" and promise.tags.get("resonate:timer") == "true":
             await effects.settle_promise(promise.id, None)
-
-
-# What is told
-
-
-def decision_on(request: PromiseRecord, question: Question) -> Decision[Any]:
-    """Return what came of a question. Raises BadInput if the answer is not one to it."""
-    if request.state == "rejected_timedout":
-        return decision_by_deadline(request, question)
-    audit = audit_in(request.value.headers or {})
-    data = request.value.data
-    approved = request.state == "resolved"
-    reason = None
-    choice = audit.choice or (data if data in question.choices else None)
-    if approved:
-        check_answer(request.id, question, choice, data)
-    if not approved:
-        said = data.get("message") if isinstance(data, dict) else None
-        reason = str(said or ("canceled" if request.state == "rejected_canceled" else "rejected"))
-    return Decision(
-        id=request.id,
-        approved=approved,
-        choice=choice,
-        data=data if approved else None,
-        by=audit.by,
-        via=audit.via,
-        at=instant(audit.at or request.settled_at or request.created_at),
-        comment=audit.comment,
-        reason=reason,
-        votes=audit.votes,
-    )
-
-
-def check_answer(id: str, question: Question, choice: str | None, data: Any) -> None:
-    """Raise BadInput if it was approved, past our own checks, with what is no answer to the question."""
-    if question.choices and choice not in question.choices:
-        raise BadInput(f"{id} was answered with none of its choices, by another tool.")
-    if question.form is not None:
-        try:
-            check(question.form, data)
-        except BadInput as error:
-            raise BadInput(f"{id} was answered by another tool, and {error}", error.lines) from error
-
-
-def decision_by_deadline(request: PromiseRecord, question: Question) -> Decision[Any]:
-    """Return what it means that nobody answered."""
-    approved, data, choice = False, None, None
-    match question.on_deadline:
-        case "approve":
-            approved, data = True, None if question.form is not None else True
-        case Instead(value=value):
-            approved = True
-            choice = value if value in question.choices else None
-            data = None if choice is not None and question.form is not None else value
-    at = instant(request.timeout_at)
-    reason = None if approved else "nobody answered before the deadline"
-    return Decision(
-        id=request.id, approved=approved, choice=choice, data=data, at=at, reason=reason, expired=True
-    )

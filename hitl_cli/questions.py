@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from hitl_cli.errors import BadInput
 from hitl_cli.wire import Json, decode, headers_of
 
 if TYPE_CHECKING:
@@ -100,6 +101,64 @@ PLAIN = Question(prompt="")
 """What a promise asks that says nothing: a yes or a no, of anybody."""
 
 UNREADABLE = "(a request that cannot be read)"
+
+
+def sensible(question: Question) -> Question:
+    """Return the question as whoever is asked will read it. Raises BadInput if it makes no sense."""
+    try:
+        read = msgspec.json.decode(msgspec.json.encode(question), type=Question)
+    except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
+        raise BadInput(f"this cannot be asked: {error}.") from error
+    if not read.title:
+        raise BadInput("this cannot be asked: the prompt says nothing.")
+    if len(set(read.choices)) < len(read.choices) or not all(choice.strip() for choice in read.choices):
+        raise BadInput("this cannot be asked: each of the choices must say something else.")
+    if read.escalate and not read.to:
+        raise BadInput("this cannot be asked: to escalate it, say whom it is for first, by `to`.")
+    check_reachable(read)
+    check_deadline(read)
+    return read
+
+
+def check_reachable(question: Question) -> None:
+    """Raise BadInput if there are too few people who could approve."""
+    names = {*question.to, *(name for step in question.escalate for name in step.to)}
+    if names and not any(name.startswith(GROUP) for name in names) and len(names) < question.approvals:
+        raise BadInput(
+            f"this cannot be asked: {question.approvals} must approve, and it is for {len(names)} to answer."
+            " (A group is named group:NAME.)"
+        )
+
+
+def check_deadline(question: Question) -> None:
+    """Raise BadInput if what the deadline is to mean is no answer to the question."""
+    if question.on_deadline in ("expire", "reject"):
+        return
+    value = question.on_deadline.value if isinstance(question.on_deadline, Instead) else None
+    if question.choices:
+        if value not in question.choices:
+            known = ", ".join(repr(choice) for choice in question.choices)
+            raise BadInput(f'this cannot be asked: on_deadline must be "expire", "reject" or one of {known}.')
+    elif question.form is not None and isinstance(question.on_deadline, Instead):
+        from hitl_cli.forms import check  # noqa: PLC0415 - only where there is a form
+
+        check(question.form, value)
+
+
+def found_by(
+    question: Question, key: str | None, function: str | None, own: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the tags of a request, its author's among them. Raises BadInput for one that is not theirs."""
+    if key is not None and not (isinstance(key, str) and key.strip()):
+        raise BadInput(f"this cannot be asked: {key!r} is no name by which it could be answered.")
+    try:
+        theirs = msgspec.convert(own, dict[str, str])
+    except msgspec.ValidationError as error:
+        raise BadInput(f"this cannot be asked: tags are texts with names: {error}.") from error
+    for name in theirs:
+        if name.startswith(OF_OTHERS):
+            raise BadInput(f"the tag {name!r} is not yours to give: another beginning, please.")
+    return {**theirs, **question.tags(key=key, workflow=function)}
 
 
 def question_of(promise: Promise) -> Question | None:

@@ -369,12 +369,13 @@ def wait(
 
 
 def cancel(client: Client, id: str, *, by: str, via: str, reason: str | None = None) -> bool:
-    """Cancel a run and what it waits for. Return whether it was this call that did.
+    """Cancel a run and what it waits for, or a question of its own. Return whether it was this call that did.
 
     Raises NotFound, Conflict (it has ended otherwise).
     """
     promise = known(client, id)
-    if not promise.is_run:
+    alone = promise.is_blocking and promise.origin == promise.id
+    if not (promise.is_run or alone):
         raise NotFound(f"{id} is not a workflow but a part of {promise.origin}.")
     audit = Audit(id=fresh_id(), by=by, via=via, at=client.now())
     value = error_value(reason or "canceled", audit.headers())

@@ -12,7 +12,7 @@ import typer.main
 from typer.core import TyperGroup
 
 from hitl_cli import __version__
-from hitl_cli.cli.shared import silence_stdout
+from hitl_cli.cli.shared import note, silence_stdout
 from hitl_cli.errors import (
     BadInput,
     Conflict,
@@ -24,7 +24,6 @@ from hitl_cli.errors import (
     TimedOut,
     Unreachable,
 )
-from hitl_cli.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,6 +48,7 @@ COMMANDS = {
     "wait": ("runs:wait", "Runs"),
     "cancel": ("runs:cancel", "Runs"),
     "schedule": ("schedule:app", "Runs"),
+    "ask": ("ask:ask", "People"),
     "pending": ("pending:pending", "People"),
     "show": ("show:show", "People"),
     "approve": ("decisions:approve", "People"),
@@ -189,7 +189,7 @@ def fail(message: str, code: int, lines: Sequence[str] = ()) -> None:
         import traceback  # noqa: PLC0415
 
         traceback.print_exc()
-    print(printable(f"hitl: {message}{':' if lines else ''}"), file=sys.stderr)
+    note(f"hitl: {message}{':' if lines else ''}")
     for line in lines:
-        print(printable(f"  {line}"), file=sys.stderr)
+        note(f"  {line}")
     sys.exit(code)

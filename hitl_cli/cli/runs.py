@@ -435,14 +435,16 @@ def cancel(
     server: Server = None,
     token: Token = None,
 ) -> None:
-    """Cancel a run and what it waits for."""
+    """Cancel a run and what it waits for, or take a question of `hitl ask` back."""
     person = Settings().person(who).value
     with open_client(ctx, server, token) as client:
         fresh = runs.cancel(client, id, by=person, via="cli", reason=reason)
+        run = runs.get_run(client, id)
         if as_json:
-            print_json(run_document(runs.get_run(client, id), client.now()))
+            print_json(run_document(run, client.now()))
         else:
-            print(f"workflow {id} {'canceled' if fresh else 'had already been canceled'}")
+            what = "question" if run.function is None else "workflow"
+            print(f"{what} {id} {'canceled' if fresh else 'had already been canceled'}")
 
 
 def run_document(run: Run, now: int) -> dict[str, Any]:

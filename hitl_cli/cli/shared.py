@@ -95,8 +95,13 @@ def print_json(document: Any) -> None:
 
 
 def note(message: str) -> None:
-    """Write a note for the person to stderr."""
-    print(printable(message), file=sys.stderr)
+    """Write a note for the person to stderr. That nobody can read it is no failure."""
+    if sys.stderr is None:
+        return  # `print` would take stdout instead
+    try:
+        print(printable(message), file=sys.stderr)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def silence_stdout() -> None:

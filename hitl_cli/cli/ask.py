@@ -1,0 +1,422 @@
+"""`hitl ask`: a question in a script."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, NoReturn, Self
+
+import msgspec
+import typer
+
+from hitl_cli import posting
+from hitl_cli.cli.decisions import read_file
+from hitl_cli.cli.shared import AsJson, Server, Token, Who, note, open_client, print_json, silence_stdout
+from hitl_cli.cli.table import on_terminal
+from hitl_cli.durations import format_age, parse_duration
+from hitl_cli.errors import BadInput, RunFailed, TimedOut, Unreachable
+from hitl_cli.inbox.deciding import by_whom
+from hitl_cli.questions import Instead, Question, found_by, outcome_of
+from hitl_cli.settings import Settings
+from hitl_cli.text import printable
+from hitl_cli.times import iso
+from hitl_cli.wire import fresh_id
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType, TracebackType
+
+    from hitl_cli.client import Client
+    from hitl_cli.decisions import Decision
+    from hitl_cli.people import Groups
+    from hitl_cli.posting import Posted
+    from hitl_cli.wire import Promise
+
+ID_PREFIX = "ask-"
+ID_DIGITS = 16
+"""Hex digits of an id that nobody chose: enough for nobody to guess or to meet again."""
+
+SCALARS = ("string", "integer", "number", "boolean")
+"""The types of a JSON Schema whose value is typed as one word."""
+
+TOLD = ("data", "choice", "by", "via", "comment", "reason")
+"""What `--json` has of a decision as it is."""
+
+LEAVING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""By which a command that waits is told to end."""
+
+
+def ask(
+    ctx: typer.Context,
+    prompt: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[PROMPT]",
+            help="What is asked, in Markdown; - reads stdin. Left out, --id says which one to wait for.",
+        ),
+    ] = None,
+    to: Annotated[
+        list[str] | None,
+        typer.Option("--to", metavar="WHO", help="Who may answer: a person or a group. May be repeated."),
+    ] = None,
+    details: Annotated[
+        str | None, typer.Option("--details", metavar="JSON|@FILE", help="What to know for it.")
+    ] = None,
+    form: Annotated[
+        str | None,
+        typer.Option("--form", metavar="JSON|@FILE", help="A JSON Schema that the answer must fit."),
+    ] = None,
+    choice: Annotated[
+        list[str] | None,
+        typer.Option("--choice", metavar="TEXT", help="A named answer, instead of a plain yes. Repeat it."),
+    ] = None,
+    approvals: Annotated[
+        int, typer.Option("--approvals", min=1, max=1000, metavar="N", help="How many must approve.")
+    ] = 1,
+    no_self: Annotated[bool, typer.Option("--no-self", help="Whoever asks may not answer.")] = False,
+    deadline: Annotated[
+        str, typer.Option("--deadline", metavar="DURATION", help="Until when it can be answered.")
+    ] = "365d",
+    on_deadline: Annotated[
+        Literal["expire", "approve", "reject"] | None,
+        typer.Option("--on-deadline", help="What it means when nobody answers; else expire."),
+    ] = None,
+    on_deadline_value: Annotated[
+        str | None,
+        typer.Option("--on-deadline-value", metavar="JSON", help="With what it then counts as approved."),
+    ] = None,
+    digest: Annotated[
+        str | None,
+        typer.Option("--digest", metavar="FILE", help="Ask about the content of this file, and no other."),
+    ] = None,
+    id: Annotated[
+        str | None,
+        typer.Option(
+            "--id", metavar="ID", help="An id of your choice: asked again, it is the same question."
+        ),
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option("--key", metavar="NAME", help="A name by which it can be answered too.")
+    ] = None,
+    priority: Annotated[
+        Literal["low", "normal", "high", "urgent"], typer.Option("--priority", help="How pressing it is.")
+    ] = "normal",
+    tag: Annotated[
+        list[str] | None,
+        typer.Option("--tag", metavar="NAME=VALUE", help="A tag to find it by. May be repeated."),
+    ] = None,
+    link: Annotated[
+        str | None, typer.Option("--link", metavar="URL", help="Where there is more to know.")
+    ] = None,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Ask, print the id, and end.")] = False,
+    timeout: Annotated[
+        str | None,
+        typer.Option("--timeout", metavar="DURATION", help="Stop waiting after this long (exit 5)."),
+    ] = None,
+    cancel_on_exit: Annotated[
+        bool,
+        typer.Option("--cancel-on-exit", help="Take it back if this command ends before it is answered."),
+    ] = False,
+    who: Who = None,
+    as_json: AsJson = False,
+    server: Server = None,
+    token: Token = None,
+) -> None:
+    """Ask a person: wait for the answer and print it. Exit 0 is a yes, 1 a no, 5 that nobody answered."""
+    settings = Settings()
+    person = settings.person(who).value
+    groups = settings.groups()
+    timeout_s = None if timeout is None else parse_duration(timeout) / 1_000
+    if no_wait and (timeout is not None or cancel_on_exit):
+        raise BadInput("--no-wait does not wait: it goes with neither --timeout nor --cancel-on-exit.")
+    question = Question(
+        prompt="" if prompt is None else read_prompt(prompt),
+        details=None if details is None else read_json(details, "--details"),
+        form=None if form is None else read_form(form),
+        choices=tuple(choice or ()),
+        to=posting.addressed(to or (), groups),
+        approvals=approvals,
+        allow_self=not no_self,
+        on_deadline=read_on_deadline(on_deadline, on_deadline_value, choice or []),
+        priority=priority,
+        link=link,
+        digest=None if digest is None else posting.digest_of(digest),
+    )
+    tags = found_by(question, key, None, dict(read_tag(text) for text in tag or []))
+    deadline_ms = parse_duration(deadline)
+    if prompt is None and (id is None or not says_nothing(question, key, tag)):
+        raise BadInput("a PROMPT is missing: what is asked?")
+    with Leaving() as leaving, open_client(ctx, server, token) as client:
+        if prompt is None:
+            posted = posting.again(client, id or "", question.digest)
+        else:
+            new = f"{ID_PREFIX}{fresh_id()[:ID_DIGITS]}"
+            posted = posting.put(
+                client,
+                new if id is None else id,
+                question,
+                tags=tags,
+                deadline_ms=deadline_ms,
+                by=person,
+            )
+        command = Command(posted.id, server or (ctx.obj or {}).get("server"))
+        tell(posted, command, client.now())
+        if no_wait:
+            print_result(as_document(posted.promise, None) if as_json else posted.id)
+            return
+        promise = wait(client, posted, command, groups, timeout_s, leaving)
+        unanswered = promise.state == "pending"
+        if unanswered and cancel_on_exit:
+            promise = posting.cancel(client, posted, by=person, via="cli")
+            unanswered = promise.state == "rejected_canceled"
+        now = client.now()
+    if leaving.signal is not None:
+        note(left_behind(promise, command, now))
+        die_by(leaving.signal)
+    if unanswered:
+        print_result(as_document(promise, None) if as_json else None)
+        raise TimedOut(f"nobody has answered yet. {left_behind(promise, command, now)}.")
+    finish(posted, promise, now, digest=digest, as_json=as_json)
+
+
+# What is asked
+
+
+def says_nothing(question: Question, key: str | None, tag: list[str] | None) -> bool:
+    """Whether nothing is said of a question but what content it is about."""
+    bare = msgspec.structs.replace(question, digest=None)
+    return bare == Question(prompt="") and key is None and not tag
+
+
+def read_prompt(text: str) -> str:
+    """Return the prompt. Raises BadInput."""
+    if text != "-":
+        return text
+    try:
+        return sys.stdin.buffer.read(posting.MAX_QUESTION_BYTES + 1).decode()
+    except UnicodeDecodeError as error:
+        raise BadInput(f"stdin is not text in UTF-8: {error}.") from error
+
+
+def read_json(text: str, option: str) -> Any:
+    """Return the JSON that an option names. Raises BadInput."""
+    raw = read_file(Path(text[1:])) if text.startswith("@") else text.encode()
+    if len(raw) > posting.MAX_QUESTION_BYTES:
+        raise BadInput(
+            f"{option} is larger than {posting.MAX_QUESTION_BYTES:,} bytes. Give a --link instead."
+        )
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadInput(f"{option} is not JSON: {error}.") from error
+
+
+def read_form(text: str) -> dict[str, Any] | bool:
+    """Return the JSON Schema that `--form` names. Raises BadInput."""
+    form = read_json(text, "--form")
+    if not isinstance(form, dict | bool):
+        raise BadInput('--form is no JSON Schema: write it like {"type": "integer"}.')
+    return form
+
+
+def read_on_deadline(
+    plain: Literal["expire", "approve", "reject"] | None, value: str | None, choices: Sequence[str]
+) -> Literal["expire", "approve", "reject"] | Instead:
+    """Return what the deadline means; one of the choices needs no quotes. Raises BadInput."""
+    if value is None:
+        return plain or "expire"
+    if plain is not None:
+        raise BadInput("--on-deadline and --on-deadline-value cannot be given together.")
+    return Instead(value=value if value in choices else read_json(value, "--on-deadline-value"))
+
+
+def read_tag(text: str) -> tuple[str, str]:
+    """Return the name and the value of `--tag NAME=VALUE`. Raises BadInput."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise BadInput(f"--tag {text!r} is not NAME=VALUE.")
+    return name, value
+
+
+# While it is waited for
+
+
+class Command(NamedTuple):
+    """What is to be typed about a question."""
+
+    id: str
+    server: str | None
+
+    def __call__(self, verb: str, rest: str = "") -> str:
+        """Return a command about it, for the same server."""
+        server = "" if self.server is None else f" -S {shlex.quote(self.server)}"
+        return f"hitl {verb} {shlex.quote(self.id)}{rest}{server}"
+
+    def again(self) -> str:
+        """Return the command that waits for it again."""
+        return self("ask --id")
+
+
+class Leaving:
+    """Notes the first signal that tells this command to end; the second one does end it, at once."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        for number in LEAVING:
+            if signal.getsignal(number) != signal.SIG_IGN:  # as it is under nohup
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        self.signal = number
+        for each in self._before:
+            signal.signal(each, signal.SIG_DFL)
+
+
+def die_by(number: int) -> NoReturn:
+    """End as the signal ends a process: a shell then ends its script too, and takes it for no answer."""
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    sys.exit(128 + number)
+
+
+def wait(
+    client: Client,
+    posted: Posted,
+    command: Command,
+    groups: Groups,
+    timeout_s: float | None,
+    leaving: Leaving,
+) -> Promise:
+    """Wait for the answer, and return the promise: pending if the time is over, or if told to end."""
+    try:
+        return posting.wait(
+            client, posted, groups, timeout_s=timeout_s, left=lambda: leaving.signal is not None
+        )
+    except Unreachable as error:
+        raise Unreachable(f"{error} The question stands: `{command.again()}` waits for it again.") from error
+
+
+def tell(posted: Posted, command: Command, now: int) -> None:
+    """Say on stderr what is asked and how to answer it: on one line, but for a person at a terminal."""
+    promise, question = posted.promise, posted.question
+    if promise.state != "pending":
+        if outcome_of(promise) == "approved":  # anything else is told as the error that it is
+            note(f"{posted.id} was asked before, and {how_it_ended(promise, now)}")
+        return
+    asked = "asks" if posted.fresh else f"was asked {format_age(now - promise.created_at)} ago, and asks"
+    to = f" {' or '.join(question.to)}" if question.to else ""
+    lines = [f"{posted.id} {asked}{to}: {question.title}"]
+    if question.digest is not None:
+        lines.append(f"sha256 {question.digest.sha256} {question.digest.file}")
+    lines.append(f"Until {iso(promise.timeout_at)}: {how_to_answer(question, command)}")
+    if sys.stderr is not None and sys.stderr.isatty():
+        for line in lines:
+            note(line)
+    else:
+        note("  ".join(lines))
+
+
+def how_to_answer(question: Question, command: Command) -> str:
+    """Return the commands that answer a question."""
+    if question.choices:
+        yes = command("answer", " CHOICE") + f" ({', '.join(question.choices)})"
+    elif isinstance(question.form, dict) and question.form.get("type") in SCALARS:
+        yes = command("answer", " VALUE")
+    else:
+        yes = command("approve")
+    return f"{yes}  or  {command('reject', ' --reason TEXT')}"
+
+
+def left_behind(promise: Promise, command: Command, now: int) -> str:
+    """Return how a question stands whose answer was not waited for."""
+    if promise.state == "pending":
+        return (
+            f"{promise.id} stands, and can still be answered; `{command.again()}` waits for it again,"
+            f" `{command('cancel')}` takes it back"
+        )
+    return f"{promise.id} {how_it_ended(promise, now)}"
+
+
+# What came of it
+
+
+def how_it_ended(promise: Promise, now: int) -> str:
+    """Return what came of a settled question, and by whom."""
+    if promise.state == "rejected_timedout":
+        means = {"approved": ": that means yes", "rejected": ": that means no"}.get(
+            outcome_of(promise) or "", ""
+        )
+        return f"was not answered before its deadline, {iso(promise.timeout_at)}{means}"
+    return f"was {outcome_of(promise)}{by_whom(promise, now)}"
+
+
+def finish(posted: Posted, promise: Promise, now: int, *, digest: str | None, as_json: bool) -> None:
+    """Print the answer if it is a yes.
+
+    Raises RunFailed for a no, TimedOut where nobody answered, Conflict if the file has changed meanwhile.
+    """
+    decision = posting.decision_of(promise, posted.question)
+    if decision.approved and digest is not None and posted.question.digest is not None:
+        posting.check_unchanged(posted.id, digest, posted.question.digest)
+    if as_json:
+        print_result(as_document(promise, decision))
+    elif decision.approved:
+        print_result(answer_text(posted.question, decision))
+    ended = f"{posted.id} {how_it_ended(promise, now)}"
+    if decision.approved and decision.expired and posted.promise.state == "pending":
+        note(ended)
+    match outcome_of(promise):
+        case "approved":
+            return
+        case "expired":
+            raise TimedOut(f"{ended}.")
+        case _:
+            raise RunFailed(f"{ended}." if decision.expired else f"{ended}: {decision.reason}")
+
+
+def answer_text(question: Question, decision: Decision[Any]) -> str:
+    """Return the answer as a script wants it: a text as it is, anything else as JSON."""
+    answer = decision.choice if question.choices and question.form is None else decision.data
+    text = answer if isinstance(answer, str) else msgspec.json.encode(answer).decode()
+    return printable(text) if on_terminal() else text
+
+
+def as_document(promise: Promise, decision: Decision[Any] | None) -> dict[str, Any]:
+    """Return a question and what came of it as `--json` shows it."""
+    return {
+        "id": promise.id,
+        "state": promise.state,
+        "outcome": outcome_of(promise),
+        **{name: getattr(decision, name, None) for name in TOLD},
+        "at": None if decision is None else iso(round(decision.at.timestamp() * 1_000)),
+        "expired": decision is not None and decision.expired,
+        "votes": [{**msgspec.to_builtins(vote), "at": iso(vote.at)} for vote in decision.votes]
+        if decision
+        else [],
+    }
+
+
+def print_result(result: dict[str, Any] | str | None) -> None:
+    """Print the result. What was decided must be told by the exit code even where nobody reads it."""
+    try:
+        if isinstance(result, str):
+            print(result)
+        elif result is not None:
+            print_json(result)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        silence_stdout()
