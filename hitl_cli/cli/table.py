@@ -102,8 +102,7 @@ def drawing(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: in
 def widths(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int) -> list[int] | None:
     """Return how wide each column is, the cuttable ones as far as there is room; None if they do not fit."""
     natural = [
-        max(cells(text) for text in (c.head, *(printable(row[n].text) for row in rows)))
-        for n, c in enumerate(columns)
+        max(cells(text) for text in (c.head, *(row[n].text for row in rows))) for n, c in enumerate(columns)
     ]
     for most in range(width, 0, -1) if width >= NARROW else ():
         fitted = [
