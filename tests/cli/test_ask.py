@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ import pytest
 
 from hitl_cli.cli.app import run
 from hitl_cli.client import Request, get_promise, search
+from hitl_cli.engine.doorbell import WATCHERS, Ringer
 from hitl_cli.inbox.deciding import approval, decide, rejection
 from hitl_cli.inbox.votes import cast
 from hitl_cli.questions import question_of
@@ -485,6 +487,25 @@ def test_what_another_tool_settled_it_with_is_no_yes_unless_it_is_an_answer(
 # What a person sees
 
 
+def test_at_a_terminal_it_says_who_answered_and_what_they_remarked(hitl: Hitl) -> None:
+    hitl.ok("ask", "?", "--id", "a", "--no-wait")
+
+    def answer() -> None:
+        ringer = Ringer(hitl.database)
+        wait_until(lambda: ringer.count(WATCHERS))
+        ringer.close()
+        yes(hitl, "a", comment="fine by me")
+
+    answering = threading.Thread(target=answer)
+    answering.start()
+    shown = on_terminal(hitl, 100, "ask", "--id", "a")
+    answering.join()
+    assert "Ctrl-C stops waiting" in shown
+    assert "a was approved by bob through test" in shown
+    assert ": fine by me" in shown
+    assert "true" in shown.splitlines()
+
+
 def test_nothing_that_was_asked_or_answered_is_obeyed_by_a_terminal(hitl: Hitl) -> None:
     evil = "\x1b]0;title\x07\x1b[31mred\u202e[bold]\r\nx"
     hitl.ok("ask", evil, "--id", "a", "--to", f"bob{evil}", "--form", TEXT, "--no-wait")
@@ -523,6 +544,12 @@ def test_a_reader_that_has_gone_turns_no_no_into_a_yes(hitl: Hitl, reader: str) 
 def test_closed_streams_are_no_failure_and_keep_notes_off_stdout(hitl: Hitl) -> None:
     hitl.ok("ask", "?", "--id", "a", "--no-wait")
     yes(hitl, "a")
+    assert (
+        "no stdin"
+        in subprocess.run(
+            f"{HITL} ask - <&-", shell=True, env=hitl.env, capture_output=True, text=True, check=False
+        ).stderr
+    )
     for redirect, shown in (("2>&-", "true\n"), (">&-", ""), ("<&-", "true\n")):
         done = subprocess.run(
             f"{HITL} ask '?' --id a {redirect}",
