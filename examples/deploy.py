@@ -2,22 +2,24 @@
 
 hitl worker --app examples/deploy.py
 hitl start release-1.4.2 1.4.2 --workflow deploy
-hitl approve release-1.4.2
+hitl approve release-1.4.2 --comment "after lunch"
+hitl wait release-1.4.2
 """
-
-from datetime import timedelta
 
 from resonate.context import Context
 
-from hitl_cli import workflow
+from hitl_cli import ask, workflow
 
 
 @workflow
 async def deploy(ctx: Context, version: str) -> str:
     """Test, ask, ship."""
     await ctx.run(test, version)
-    approval = await ctx.promise(timeout=timedelta(days=30))  # waits for a person; nothing runs meanwhile
-    return await ctx.run(ship, version, approval)
+    decision = await ask(
+        ctx, f"Ship {version}?", deadline="30d"
+    )  # waits for a person; nothing runs meanwhile
+    decision.require()
+    return await ctx.run(ship, version, decision.by)
 
 
 def test(_ctx: Context, version: str) -> None:
@@ -25,6 +27,6 @@ def test(_ctx: Context, version: str) -> None:
     print(f"testing {version}", flush=True)
 
 
-def ship(_ctx: Context, version: str, approval: object) -> str:
+def ship(_ctx: Context, version: str, by: str | None) -> str:
     """Do something that needed a yes."""
-    return f"{version} is out, approved with {approval}"
+    return f"{version} is out, approved by {by}"

@@ -224,14 +224,15 @@ async def digest_of(_ctx: Context, path: str | Path) -> Digest:
 async def asking(ctx: Context, put: Put) -> Decision[Any]:
     """Put the question, wait for the answer, and return it."""
     request = await create(ctx, put)
+    question = msgspec.convert(request.param.data, Question)  # as it was first asked, and so answered
     if request.state == "pending":
         answer = ctx.promise()
         if await answer.id() != request.id:
             raise RuntimeError(f"{request.id} was asked, but {await answer.id()} would be waited for")
-        await remind_until_answered(ctx, put.question, request)
+        await remind_until_answered(ctx, question, request)
         await answer  # ends this attempt: what is awaited is pending
     await wake_nobody(ctx)
-    return decision_on(request, put.question, request.value.data, request.value.headers)
+    return decision_on(request, question, request.value.data, request.value.headers)
 
 
 async def create(ctx: Context, put: Put) -> PromiseRecord:

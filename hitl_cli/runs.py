@@ -12,6 +12,8 @@ from hitl_cli import defaults
 from hitl_cli.client import PAGE, Request, as_page, as_promise, get_promise, get_tasks, search, search_pages
 from hitl_cli.durations import format_duration
 from hitl_cli.errors import BadInput, Conflict, NotFound, TimedOut
+from hitl_cli.inbox.comments import COMMENT_TAG
+from hitl_cli.inbox.votes import VOTE_TAG
 from hitl_cli.times import iso
 from hitl_cli.wire import (
     Audit,
@@ -40,6 +42,8 @@ LOOK_EVERY_S = 5.0
 """The longest that a waiting command goes without asking, whatever it was told."""
 
 type RunState = Literal["running", "waiting", "completed", "failed", "canceled", "expired"]
+
+type Kind = Literal["run", "step", "call", "sleep", "person", "vote", "comment"]
 
 ENDED: dict[str, RunState] = {
     "resolved": "completed",
@@ -92,7 +96,7 @@ class Node(Struct, frozen=True, kw_only=True):
     """A step in the tree of a run."""
 
     promise: Promise
-    kind: Literal["run", "step", "call", "sleep", "person"]
+    kind: Kind
     children: list[Node]
 
 
@@ -328,10 +332,14 @@ def tree(client: Client, id: str) -> Node:
     return nodes[root.id]
 
 
-def kind_of(promise: Promise) -> Literal["run", "step", "call", "sleep", "person"]:
+def kind_of(promise: Promise) -> Kind:
     """Return what kind of step a promise stands for."""
     if promise.is_run:
         return "run"
+    if VOTE_TAG in promise.tags:
+        return "vote"
+    if COMMENT_TAG in promise.tags:
+        return "comment"
     if promise.tags.get("resonate:timer") == "true":
         return "sleep"
     if promise.is_blocking:

@@ -196,12 +196,12 @@ def encode(data: Json, headers: dict[str, str] | None = None) -> Value:
 
 
 def decode(value: Encoded | None) -> Json:
-    """Return the JSON data in a value; what is not in the SDKs' encoding is returned as its text."""
+    """Return the JSON data in a value; what is not in the SDKs' encoding, or nested too deep, as its text."""
     if value is None or not value.data:
         return None
     try:
         return msgspec.json.decode(base64.b64decode(value.data, validate=True))
-    except (binascii.Error, ValueError):  # msgspec.DecodeError is a ValueError
+    except (binascii.Error, ValueError, RecursionError):  # msgspec.DecodeError is a ValueError
         return value.data
 
 

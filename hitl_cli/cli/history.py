@@ -14,7 +14,7 @@ from hitl_cli.cli.table import Cell, Column, print_table
 from hitl_cli.durations import format_duration, parse_duration
 from hitl_cli.errors import BadInput
 from hitl_cli.inbox.history import Entry, Wanted, decisions, history, story
-from hitl_cli.text import printable
+from hitl_cli.text import printable_lines
 from hitl_cli.times import iso
 
 if TYPE_CHECKING:
@@ -136,12 +136,12 @@ def cell(value: Any) -> str:
     """Return a value as CSV has it: a text as it is, nothing for none, all else as JSON.
 
     CSV is read in spreadsheets and on terminals: what the one would run is quoted by a `'` before it, and
-    what the other would obey is left out. `--json` has each text to the letter.
+    what the other would obey is shown as its escape. `--json` has each text to the letter.
     """
     if value is None or value == []:
         return ""
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    shown = "\n".join(printable(line) for line in text.split("\n"))
+    shown = printable_lines(text)
     return f"'{shown}" if shown.startswith(FORMULA) else shown
 
 

@@ -8,19 +8,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from hitl_cli.cli.shared import AsJson, Server, Token, note, open_client, print_json
+from hitl_cli.cli.shared import AsJson, Server, Token, Who, note, open_client, print_json
 from hitl_cli.cli.table import Cell, Column, console, on_terminal, print_table
 from hitl_cli.durations import format_age, format_duration, parse_duration
+from hitl_cli.errors import BadInput
 from hitl_cli.inbox.listing import Filter
 from hitl_cli.inbox.listing import pending as list_pending
+from hitl_cli.people import names_for
+from hitl_cli.questions import GROUP, OF_OTHERS, PRIORITIES
 from hitl_cli.settings import Settings
 from hitl_cli.times import iso
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from hitl_cli.client import Client
-    from hitl_cli.inbox.listing import Waiting
+    from hitl_cli.inbox.listing import Sort, Waiting
+    from hitl_cli.questions import Priority
 
 type Look = Callable[[], tuple[list[Waiting], bool]]
 """Returns what waits, and whether there is more than that."""
@@ -33,50 +37,150 @@ HOW_TO_ANSWER = "Answer with: hitl approve ID  or  hitl reject ID --reason TEXT"
 LINES_BESIDE = 4
 """Lines of the terminal that `--watch` needs for other things than items."""
 
+FIRST: dict[Sort, str] = {"age": "oldest", "due": "next due", "priority": "most pressing"}
+"""The orders, and what comes first in each."""
+
 SOON_MS = 86_400_000
+"""Time left below which a deadline is near."""
+
+ASKS_LEAST = 24
+"""Columns of a terminal that what is asked is not cut below."""
+
+LOUD = {"urgent": "bold red", "high": "red"}
+"""The colors of priorities."""
+
 WATCH_EVERY_S = 5.0
 """How often `--watch` redraws the ages when nothing happens."""
 
 
 def pending(
     ctx: typer.Context,
+    mine: Annotated[
+        bool, typer.Option("--mine", "-m", help="Only what asks you, or a group of yours.")
+    ] = False,
+    to: Annotated[
+        list[str] | None,
+        typer.Option("--to", metavar="NAME", help="Only what asks this person or group; may be repeated."),
+    ] = None,
+    asker: Annotated[
+        str | None, typer.Option("--from", metavar="WHO", help="Only what this person asks, or started.")
+    ] = None,
     workflow: Annotated[
         str | None,
         typer.Option("--workflow", "-w", metavar="GLOB", help="Only of runs or functions with such a name."),
+    ] = None,
+    tags: Annotated[
+        list[str] | None,
+        typer.Option("--tag", metavar="NAME=VALUE", help="Only with this tag; may be repeated."),
+    ] = None,
+    due: Annotated[
+        str | None,
+        typer.Option("--due", metavar="DURATION", help="Only what has no more time left than that, e.g. 1d."),
     ] = None,
     older: Annotated[
         str | None,
         typer.Option("--older", metavar="DURATION", help="Only what has waited that long, e.g. 1d."),
     ] = None,
+    priority: Annotated[
+        str | None,
+        typer.Option(
+            "--priority",
+            metavar="PRIORITY",
+            autocompletion=lambda: list(PRIORITIES),
+            help=f"Only what is {', '.join(PRIORITIES)}.",
+        ),
+    ] = None,
+    sort: Annotated[
+        str,
+        typer.Option(
+            "--sort",
+            metavar="BY",
+            autocompletion=lambda: list(FIRST),
+            help="What comes first: the oldest (age), the next due (due), the most pressing (priority).",
+        ),
+    ] = "age",
     limit: Annotated[
         int, typer.Option("--limit", "-n", min=1, metavar="N", help="How many to show.")
     ] = DEFAULT_LIMIT,
     every: Annotated[bool, typer.Option("--all", "-a", help="Show all.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Stay, and show changes as they happen.")] = False,
+    who: Who = None,
     as_json: AsJson = False,
     server: Server = None,
     token: Token = None,
 ) -> None:
     """Show what waits for a person, the oldest first."""
-    wanted = Filter(workflow=workflow, older_than_ms=parse_duration(older) if older else 0)
-    groups = Settings().groups()
+    settings = Settings()
+    groups = settings.groups()
+    me = settings.person(who).value if mine else None
+    wanted = Filter(
+        workflow=workflow,
+        to=asked_names(to, () if me is None else names_for(me, groups)),
+        asker=None if asker is None else checked_name("--from", asker),
+        tags=read_tags(tags or []),
+        due_in_ms=None if due is None else parse_duration(due),
+        older_than_ms=0 if older is None else parse_duration(older),
+        priority=None if priority is None else checked_word("--priority", priority, PRIORITIES),
+    )
+    by = checked_word("--sort", sort, list(FIRST))
     with open_client(ctx, server, token) as client:
 
         def look() -> tuple[list[Waiting], bool]:
-            return list_pending(client, wanted, groups=groups, limit=None if every else limit)
+            return list_pending(client, wanted, groups=groups, sort=by, limit=None if every else limit)
 
         if watch:
-            keep_showing(client, look, as_json=as_json)
+            keep_showing(client, look, by, as_json=as_json)
             return
         items, more = look()
         if as_json:
             print_json([as_document(item, client.now()) for item in items])
             return
-        show(items, more, client.now())
+        show(items, more, client.now(), by)
+
+
+def asked_names(given: Sequence[str] | None, mine: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of which one must be asked: those given, a group's in both its forms, or one's own.
+
+    Raises BadInput.
+    """
+    if given and mine:
+        raise BadInput("--mine and --to cannot be given together: name yourself with --to as well.")
+    bare = [checked_name("--to", name).removeprefix(GROUP) for name in given or []]
+    return (*mine, *(form for name in bare for form in (name, f"{GROUP}{name}")))
+
+
+def checked_name(option: str, name: str) -> str:
+    """Return a name, if it is one. Raises BadInput."""
+    if not name.removeprefix(GROUP).strip():
+        raise BadInput(f"{option} {name!r} names nobody.")
+    return name
+
+
+def checked_word[T: str](option: str, word: str, known: Sequence[T]) -> T:
+    """Return the one of the known words that is meant. Raises BadInput."""
+    for one in known:
+        if one == word:
+            return one
+    raise BadInput(f"{option} {word!r} is not known: use one of {', '.join(known)}.")
+
+
+def read_tags(texts: Sequence[str]) -> dict[str, str]:
+    """Return the tags of `--tag NAME=VALUE`. Raises BadInput."""
+    tags: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise BadInput(f"--tag {text!r} is not NAME=VALUE.")
+        if name.startswith(OF_OTHERS):
+            raise BadInput(f"--tag {text!r}: no author of a request can give a tag of that name.")
+        if tags.setdefault(name, value) != value:
+            raise BadInput(f"--tag {name!r} is given twice, with two values: nothing can have both.")
+    return tags
 
 
 def as_document(item: Waiting, now: int) -> dict[str, Any]:
     """Return the item as `--json` shows it."""
+    asked = item.asked
     return {
         "id": item.id,
         "workflow": item.workflow,
@@ -86,65 +190,98 @@ def as_document(item: Waiting, now: int) -> dict[str, Any]:
         "created_at": iso(item.created_at),
         "deadline": iso(item.deadline),
         "age_s": max(now - item.created_at, 0) // 1_000,
+        "to": list(item.to),
+        "from": item.asker,
+        "key": item.key,
+        "priority": asked.priority,
+        "approvals": asked.approvals,
+        "votes": item.votes,
+        "choices": list(asked.choices),
+        "has_form": asked.form is not None,
+        "tags": item.tags,
     }
 
 
-def show(items: list[Waiting], more: bool, now: int) -> None:
+def show(items: list[Waiting], more: bool, now: int, sort: Sort) -> None:
     """Print the items, and on stderr how to answer them."""
     if not items:
         note("Nothing waits for a person.")
         return
     print_table(*as_table(items, now))
     if more:
-        note(f"The {len(items)} oldest are shown; there are more: --limit N or --all.")
+        note(f"{shown_first(len(items), sort)}: --limit N or --all.")
     note(HOW_TO_ANSWER)
 
 
+def shown_first(count: int, sort: Sort) -> str:
+    """Return that there are more than are shown."""
+    return f"The {count} {FIRST[sort]} are shown; there are more"
+
+
 def as_table(items: list[Waiting], now: int) -> tuple[list[Column], list[list[Cell]]]:
-    """Return the columns and the rows; what is asked has a column only where something is known of it."""
-    asks = any(item.prompt for item in items)
-    columns = [Column("promise", whole=True), Column("workflow"), Column("function")]
-    columns += [Column("asks")] if asks else []
-    columns += [Column("age", right=True), Column("time left", right=True)]
-    rows = []
-    for item in items:
-        left = item.deadline - now
-        row = [Cell(item.id), Cell(item.workflow), Cell(item.function or "-")]
-        row += [Cell(item.prompt or "")] if asks else []
-        row += [Cell(format_age(now - item.created_at))]
-        row += [Cell(format_duration(left), style="red" if left < SOON_MS else "")]
-        rows.append(row)
-    return columns, rows
+    """Return the columns and the rows; of what a request may say, only what one of them does say."""
+    columns = [
+        (Column("promise", whole=True), [Cell(item.id) for item in items]),
+        (Column("workflow", spare=True), [Cell(item.workflow) for item in items]),
+        (Column("function", spare=True), [Cell(item.function or "-") for item in items]),
+        (Column("asks", least=ASKS_LEAST), [Cell(item.prompt or "") for item in items]),
+        (Column("to"), [Cell(", ".join(item.to)) for item in items]),
+        (Column("from"), [Cell(item.asker or "") for item in items]),
+        (Column("age", right=True), [Cell(format_age(now - item.created_at)) for item in items]),
+        (Column("time left", right=True), [time_left(item.deadline - now) for item in items]),
+        (Column("votes", right=True), [Cell(votes_text(item)) for item in items]),
+        (Column("priority"), [priority_cell(item.asked.priority) for item in items]),
+    ]
+    told = [(column, cells) for column, cells in columns if any(cell.text for cell in cells)]
+    return [column for column, _ in told], [
+        list(row) for row in zip(*(cells for _, cells in told), strict=True)
+    ]
 
 
-def keep_showing(client: Client, look: Look, *, as_json: bool) -> None:
+def time_left(ms: int) -> Cell:
+    """Return how much time there is to answer."""
+    return Cell(format_duration(ms), style="red" if ms < SOON_MS else "")
+
+
+def votes_text(item: Waiting) -> str:
+    """Return how many approve of how many that must, where several must."""
+    return f"{item.votes}/{item.asked.approvals}" if item.asked.approvals > 1 else ""
+
+
+def priority_cell(priority: Priority) -> Cell:
+    """Return a priority that is not the usual one."""
+    return Cell("" if priority == "normal" else priority, style=LOUD.get(priority, ""))
+
+
+def keep_showing(client: Client, look: Look, sort: Sort, *, as_json: bool) -> None:
     """Show the items until interrupted, and again at once when something changes."""
     client.wait(0)
     try:
         if as_json or not on_terminal():
-            keep_printing(client, look, as_json=as_json)
+            keep_printing(client, look, sort, as_json=as_json)
         else:
-            keep_drawing(client, look)
+            keep_drawing(client, look, sort)
     except KeyboardInterrupt:
         return
 
 
-def keep_printing(client: Client, look: Look, *, as_json: bool) -> None:
+def keep_printing(client: Client, look: Look, sort: Sort, *, as_json: bool) -> None:
     """Print all items whenever there are others than before: a table, or a JSON array on one line."""
-    shown: list[str] | None = None
+    shown: list[object] | None = None
     while True:
         items, more = look()
-        if [item.id for item in items] != shown:
-            shown = [item.id for item in items]
+        seen: list[object] = [(item.id, item.to, item.votes) for item in items]
+        if seen != shown:
+            shown = seen
             if as_json:
                 print(msgspec.json.encode([as_document(item, client.now()) for item in items]).decode())
             else:
-                show(items, more, client.now())
+                show(items, more, client.now(), sort)
             sys.stdout.flush()
         client.wait(WATCH_EVERY_S)
 
 
-def keep_drawing(client: Client, look: Look) -> None:
+def keep_drawing(client: Client, look: Look, sort: Sort) -> None:
     """Show all items on a cleared terminal, the ages with them, as many as there is room for."""
     screen = console()
     while True:
@@ -156,7 +293,7 @@ def keep_drawing(client: Client, look: Look) -> None:
         else:
             print_table(*as_table(items[:room], client.now()))
             if more or len(items) > room:
-                print(f"The {min(room, len(items))} oldest are shown; there are more.")
+                print(f"{shown_first(min(room, len(items)), sort)}.")
             print(HOW_TO_ANSWER)
         sys.stdout.flush()
         client.wait(WATCH_EVERY_S)

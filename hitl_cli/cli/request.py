@@ -11,6 +11,7 @@ import msgspec
 
 from hitl_cli.cli.answering import commands, fields_of, quoted
 from hitl_cli.cli.blocks import INDENT, Block, drawn, indented, plain
+from hitl_cli.cli.pending import SOON_MS, priority_cell
 from hitl_cli.cli.runs import MARKS, step_name, step_outcome
 from hitl_cli.cli.table import Cell, console, on_terminal
 from hitl_cli.durations import format_age, format_duration
@@ -37,9 +38,6 @@ SHORT_JSON = 60
 SPREAD = 4
 """How many times longer than on one line JSON may get when it is indented; deeper, it cannot be read."""
 
-SOON_MS = 86_400_000
-"""Time left below which a deadline is near."""
-
 STATES = {
     None: ("waits", "yellow"),
     "approved": ("approved", "green"),
@@ -47,9 +45,6 @@ STATES = {
     "expired": ("expired", "magenta"),
     "canceled": ("canceled", "magenta"),
 }
-LOUD = {"urgent": "bold red", "high": "red"}
-"""The colors of priorities."""
-
 UNREADABLE = "This request cannot be read, so nobody can answer it with hitl."
 
 
@@ -171,10 +166,7 @@ def facts(seen: Details) -> list[list[Cell]]:
         ),
         ("choices", Cell(", ".join(map(quoted, question.choices)))),
         ("deadline", deadline(seen)),
-        (
-            "priority",
-            Cell(question.priority if question.priority != "normal" else "", LOUD.get(question.priority, "")),
-        ),
+        ("priority", priority_cell(question.priority)),
         ("key", Cell(item.key or "")),
         ("link", Cell(question.link or "")),
         ("digest", Cell(f"sha256 {digest.sha256} of {digest.file}" if digest else "")),
@@ -265,7 +257,7 @@ def step_rows(seen: Details) -> list[list[Cell]]:
         [
             Cell(f"{MARKS[node.promise.state]} {node.promise.id}"),
             Cell(step_name(node)),
-            Cell(step_outcome(node.promise)),
+            Cell(step_outcome(node)),
         ]
         for node in seen.before[-STEPS:]
     ]

@@ -26,11 +26,12 @@ from hitl_cli.cli.shared import (
 from hitl_cli.cli.table import Cell, Column, console, on_terminal, print_table
 from hitl_cli.durations import format_age, format_duration, parse_duration
 from hitl_cli.errors import BadInput, Conflict, RunFailed, TimedOut
+from hitl_cli.questions import prompt_of
 from hitl_cli.runs import RunSpec, RunState
 from hitl_cli.settings import Settings
 from hitl_cli.text import printable
 from hitl_cli.times import iso
-from hitl_cli.wire import audit_of, decode, error_message
+from hitl_cli.wire import audit_of, decode, error_message, headers_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
     from hitl_cli.client import Client
     from hitl_cli.runs import Node, Run
-    from hitl_cli.wire import Promise
 
 type Line = list[Cell]
 
@@ -48,6 +48,9 @@ LONGEST_LINE = 1_000_000
 
 RESULT_WIDTH = 60
 """Characters of a step's result that the tree shows."""
+
+VOTE_FIELDS = ("verdict", "choice", "reason")
+"""What the tree shows of a vote."""
 
 COLORS = {
     "running": "blue",
@@ -330,7 +333,7 @@ def step_lines(nodes: Sequence[Node], now: int, indent: str = "") -> list[Line]:
             Cell(promise.id, "bold"),
         ]
         line += [Cell(f"  {step_name(node)}"), Cell(f"  {format_duration(end - promise.created_at)}", "dim")]
-        if outcome := step_outcome(promise):
+        if outcome := step_outcome(node):
             line.append(Cell(f"  {outcome}", "red" if bad else ""))
         lines += [line, *step_lines(node.children, now, indent + ("    " if last else "│   "))]
     return lines
@@ -349,15 +352,29 @@ def print_lines(lines: Sequence[Line]) -> None:
 
 
 def step_name(node: Node) -> str:
-    """Return what a step is."""
+    """Return what a step is: of a person's the question, of a remark who made it."""
     call = node.promise.call
-    return f"{node.kind} {call.func}" if call is not None else node.kind
+    match node.kind:
+        case "vote" | "comment":
+            return f"{node.kind} of {headers_of(node.promise.param).get('hitl:by', '?')}"
+        case "person":
+            prompt = prompt_of(node.promise)
+            return node.kind if prompt is None else f"{node.kind} {shorten(prompt)}"
+        case _:
+            return f"{node.kind} {call.func}" if call is not None else node.kind
 
 
-def step_outcome(promise: Promise) -> str:
-    """Return a step's result or error, cut to fit."""
+def step_outcome(node: Node) -> str:
+    """Return a step's result or error, or what was said, cut to fit."""
+    promise = node.promise
+    said = decode(promise.param)
+    if node.kind == "vote" and isinstance(said, dict):
+        return shorten(" ".join(str(said[name]) for name in VOTE_FIELDS if said.get(name)))
+    if node.kind == "comment" and isinstance(said, dict):
+        return shorten(str(said.get("comment")))
     if promise.state == "pending":
-        return f"hitl approve {shlex.quote(promise.id)}" if promise.is_blocking else ""
+        what = "approve" if prompt_of(promise) is None else "show"
+        return f"hitl {what} {shlex.quote(promise.id)}" if promise.is_blocking else ""
     by = audit_of(promise).by
     who = "" if by is None else f"{'approved' if promise.state == 'resolved' else 'rejected'} by {by}: "
     if promise.state == "resolved":

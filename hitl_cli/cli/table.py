@@ -22,15 +22,21 @@ NARROW = 80
 """Columns of a terminal below which each row gets lines of its own."""
 
 NARROWEST = 8
-"""How far a column that may be cut is cut at the most."""
+"""How far a column that may be cut is cut at most, unless it says otherwise."""
 
 
 class Column(Struct, frozen=True):
-    """A column: its head, and how its cells stand. One that is `whole` is never cut or wrapped."""
+    """A column: its head, and how its cells stand.
+
+    One that is `whole` is never cut or wrapped, others not below `least`; one that is `spare` is left out
+    where there is no room for all.
+    """
 
     head: str
     right: bool = False
     whole: bool = False
+    spare: bool = False
+    least: int = NARROWEST
 
 
 class Cell(Struct, frozen=True):
@@ -78,19 +84,26 @@ def console() -> Console:
 
 def drawing(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int) -> RenderableType:
     """Return what Rich draws in so many columns: a table, or where that is too narrow, lines for each row."""
-    fitted = widths(columns, rows, width)
-    return cards(columns, rows) if fitted is None else table(columns, rows, fitted)
+    some, of_some = list(columns), [list(row) for row in rows]
+    fitted = widths(some, of_some, width)
+    while fitted is None and any(column.spare for column in some):
+        spare = [column.spare for column in some].index(True)
+        del some[spare]
+        of_some = [row[:spare] + row[spare + 1 :] for row in of_some]
+        fitted = widths(some, of_some, width)
+    return cards(columns, rows) if fitted is None else table(some, of_some, fitted)
 
 
 def widths(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int) -> list[int] | None:
     """Return how wide each column is, the cuttable ones as far as there is room; None if they do not fit."""
     natural = [
-        max(cells(text) for text in (c.head, *(row[n].text for row in rows))) for n, c in enumerate(columns)
+        max(cells(text) for text in (c.head, *(printable(row[n].text) for row in rows)))
+        for n, c in enumerate(columns)
     ]
     flexible = [n for n, column in enumerate(columns) if not (column.whole or column.right)]
     over = sum(natural) + GAP * len(columns) - width
     for n in sorted(flexible, key=lambda n: -natural[n]):
-        given = min(max(over, 0), max(natural[n] - NARROWEST, 0))
+        given = min(max(over, 0), max(natural[n] - columns[n].least, 0))
         natural[n] -= given
         over -= given
     return None if over > 0 or width < NARROW else natural

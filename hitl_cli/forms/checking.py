@@ -13,7 +13,7 @@ from urllib.parse import quote
 import msgspec
 
 from hitl_cli.errors import BadInput
-from hitl_cli.forms.effort import at_pointer, effort
+from hitl_cli.forms.effort import SMALL, at_pointer, effort
 from hitl_cli.forms.fields import fields
 from hitl_cli.forms.wording import TOLD, Problem, explained, sentence
 
@@ -31,10 +31,10 @@ MAX_DEPTH = 100
 """How deep a form or an answer may be nested; the checker's own limits are not much further."""
 
 MAX_EFFORT = 1_000_000
-"""How many comparisons an answer may take (a second), where the form refers to parts of itself."""
+"""How many comparisons of a part of the form with a part of the answer there may be (a second)."""
 
-MAX_EXPLAINED = 20_000
-"""How many of them may be explained, which takes longer (a second as well)."""
+MAX_EXPLAINED = SMALL
+"""How many of them may be explained, which takes longer; of a long answer, as many as it has bytes."""
 
 MAX_BACKTRACKS = 10_000
 MAX_PROBLEMS = 100
@@ -142,17 +142,18 @@ def refuse(uri: str) -> Never:
 def found(checker: Validator, form: Json, parts: Sequence[Json], data: Json) -> list[Problem]:
     """Return what the checker, which holds the data against parts of the form, finds in it."""
     try:
-        plain = msgspec.json.decode(msgspec.json.encode(data))
+        text = msgspec.json.encode(data)
+        plain = msgspec.json.decode(text)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         return [Problem("", f"is not JSON: {error}")]
     if is_deeper(plain, MAX_DEPTH):
         return [Problem("", f"is nested more than {MAX_DEPTH} deep")]
     needed = effort(form, parts, plain)
     if needed > MAX_EFFORT:
-        return [Problem("", "takes too long to be checked, because the form refers to itself so often")]
+        return [Problem("", "takes too long to be checked against this form")]
     if checker.is_valid(plain):
         return []
-    if needed > MAX_EXPLAINED:
+    if needed > max(MAX_EXPLAINED, len(text)):
         return [Problem("", "does not fit the form")]
     told = (problem for error in checker.iter_errors(plain) for problem in explained(error, plain))
     return list(dict.fromkeys(islice(told, MAX_PROBLEMS)))

@@ -1,7 +1,7 @@
 """How much there is to check, so that a form which refers to itself again and again cannot hang its reader.
 
 Each definition that refers twice to the next one doubles the work: forty of them would take days. Without
-references the work is what the form and the answer are long, and needs no bound.
+references each part of the form meets each part of the answer at most once.
 """
 
 from __future__ import annotations
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 ENDLESS = 10**9
 """What is said of an effort that is not worth counting."""
 
+SMALL = 20_000
+"""An effort that need not be counted exactly."""
+
+MAX_PAIRS = 500_000
+"""How many pairs of a part and a value are looked at (two seconds)."""
+
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 
 
@@ -29,11 +35,17 @@ def effort(form: Json, parts: Sequence[Json], data: Json) -> int:
     """
     count = _Count(form)
     if not count.refers:
-        return 0
+        most = count.size * sum(1 for _ in every_value(data))
+        if most <= SMALL:
+            return most
     try:
         return min(sum(count.of(part, data) for part in parts), ENDLESS)
-    except RecursionError:
+    except (RecursionError, _TooManyPairs):
         return ENDLESS
+
+
+class _TooManyPairs(Exception):  # noqa: N818
+    """There is no end in sight."""
 
 
 class _Count:
@@ -43,7 +55,11 @@ class _Count:
         self._anchors: dict[str, list[Json]] = {}
         self._documents: list[Json] = [schema]
         self.refers = False
-        for part in every_object(schema):
+        self.size = 1
+        for part in every_value(schema):
+            self.size += 1
+            if not isinstance(part, dict):
+                continue
             self.refers = self.refers or any(name in part for name in _REFERENCES)
             for name in ("$anchor", "$dynamicAnchor"):
                 self._anchors.setdefault(str(part.get(name)), []).append(part)
@@ -55,6 +71,8 @@ class _Count:
     def of(self, schema: Json, value: Json) -> int:
         pair = id(schema), id(value)
         if pair not in self._known:
+            if len(self._known) > MAX_PAIRS:
+                raise _TooManyPairs
             self._known[pair] = 0  # a circle back to the same pair is cut there, by the checker too
             self._known[pair] = 1 + sum(self.of(part, met) for part, met in self._parts(schema, value))
         return self._known[pair]
@@ -123,13 +141,13 @@ def _in_list(schema: dict[str, Json], value: list[Json]) -> Iterator[tuple[Json,
         yield from zip(listed(schema, keyword), value, strict=False)
 
 
-def every_object(value: Json) -> Iterator[dict[str, Json]]:
-    """Yield each object in a JSON value, to whatever depth."""
+def every_value(value: Json) -> Iterator[Json]:
+    """Yield a JSON value and all within it, to whatever depth."""
     ahead = [value]
     while ahead:
         one = ahead.pop()
+        yield one
         if isinstance(one, dict):
-            yield one
             ahead.extend(one.values())
         elif isinstance(one, list):
             ahead.extend(one)

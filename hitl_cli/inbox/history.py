@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 
 from hitl_cli.client import get_promise, get_promises, search, search_pages
+from hitl_cli.decisions import decision_by_deadline
 from hitl_cli.errors import NotFound
 from hitl_cli.inbox.comments import COMMENT_TAG, comment_in
 from hitl_cli.inbox.votes import ballots_of
@@ -16,7 +17,6 @@ from hitl_cli.questions import (
     KEY_TAG,
     PLAIN,
     WORKFLOW_TAG,
-    Instead,
     Outcome,
     outcome_of,
     prompt_of,
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from hitl_cli.client import Client
     from hitl_cli.engine.records import PromiseState
-    from hitl_cli.questions import Question
     from hitl_cli.wire import Promise
 
 type Kind = Literal["comment", "vote", "decision"]
@@ -143,7 +142,7 @@ def described(client: Client, promises: Sequence[Promise]) -> Iterator[Entry]:
         client, sorted({promise.origin for promise in promises if promise.origin != promise.id})
     )
     for promise in promises:
-        yield decision_on(promise, function_of(promise, runs.get(promise.origin)))
+        yield decision_of(promise, function_of(promise, runs.get(promise.origin)))
 
 
 def function_of(promise: Promise, run: Promise | None) -> str | None:
@@ -152,12 +151,11 @@ def function_of(promise: Promise, run: Promise | None) -> str | None:
     return call.func if call else promise.tags.get(WORKFLOW_TAG)
 
 
-def decision_on(promise: Promise, function: str | None) -> Entry:
+def decision_of(promise: Promise, function: str | None) -> Entry:
     """Return what came of a settled promise."""
     audit = audit_of(promise)
-    question = question_of(promise) or PLAIN
     end = settled_at(promise)
-    data = data_of(promise, question)
+    data, choice = answer_in(promise)
     by_hand = promise.state in ("rejected", "rejected_canceled")
     return Entry(
         kind="decision",
@@ -171,7 +169,7 @@ def decision_on(promise: Promise, function: str | None) -> Entry:
         at=audit.at if audit.at is not None and promise.created_at <= audit.at <= end else end,
         waited_ms=max(end - promise.created_at, 0),
         deadline=promise.state == "rejected_timedout",
-        choice=audit.choice or (data if data in question.choices else None),
+        choice=audit.choice or choice,
         data=data,
         reason=error_message(promise.value) if by_hand and decode(promise.value) is not None else None,
         by=audit.by,
@@ -181,19 +179,14 @@ def decision_on(promise: Promise, function: str | None) -> Entry:
     )
 
 
-def data_of(promise: Promise, question: Question) -> Json:
-    """Return what a request was approved with, by a person or by its deadline; None if it was not."""
-    if promise.state == "resolved":
-        return decode(promise.value)
-    if promise.state != "rejected_timedout":
-        return None
-    match question.on_deadline:
-        case Instead(value=value):
-            return value
-        case "approve" if question.form is None:
-            return True
-        case _:
-            return None
+def answer_in(promise: Promise) -> tuple[Json, str | None]:
+    """Return the data and the choice that a request was approved with, by a person or by its deadline."""
+    question = question_of(promise) or PLAIN
+    if promise.state == "rejected_timedout":
+        meant = decision_by_deadline(promise, question)
+        return meant.data, meant.choice
+    data = decode(promise.value) if promise.state == "resolved" else None
+    return data, data if data in question.choices else None
 
 
 def fits(entry: Entry, wanted: Wanted) -> bool:
@@ -283,4 +276,4 @@ def told(client: Client, promise: Promise, function: str | None) -> Iterable[Ent
             comment=vote.comment,
         )
     if promise.state != "pending":
-        yield decision_on(promise, function)
+        yield decision_of(promise, function)

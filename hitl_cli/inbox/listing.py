@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from hitl_cli.client import get_promises, search, search_pages
-from hitl_cli.inbox.votes import complete, standing
+from hitl_cli.inbox.votes import ballots_of_many, complete, electorate, tally
 from hitl_cli.questions import (
     ASSIGNEE_TAG,
     KEY_TAG,
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from hitl_cli.client import Client
+    from hitl_cli.inbox.votes import Ballot
     from hitl_cli.people import Groups
     from hitl_cli.questions import Priority
     from hitl_cli.wire import Promise
@@ -197,7 +198,8 @@ def described(client: Client, promises: Sequence[Promise], groups: Groups) -> li
     """Return the promises with what is known of their runs, and of their votes."""
     runs = get_promises(client, sorted({promise.origin for promise in promises}))
     items = [waiting(client, promise, runs.get(promise.origin)) for promise in promises]
-    return [item for plain in items if (item := counted(client, plain, groups)) is not None]
+    ballots = ballots_of_many(client, [item.id for item in items if item.asked.approvals > 1])
+    return [item for bare in items if (item := counted(client, bare, ballots, groups)) is not None]
 
 
 def waiting(client: Client, promise: Promise, run: Promise | None) -> Waiting:
@@ -213,11 +215,14 @@ def waiting(client: Client, promise: Promise, run: Promise | None) -> Waiting:
     )
 
 
-def counted(client: Client, item: Waiting, groups: Groups) -> Waiting | None:
+def counted(
+    client: Client, item: Waiting, ballots: Mapping[str, Sequence[Ballot]], groups: Groups
+) -> Waiting | None:
     """Return an item with the number of its votes; None if it has all of them, and so was settled."""
-    if item.asked.approvals == 1:
+    if item.id not in ballots:
         return item
-    tallied = standing(client, item.promise, item.asked, item.starter, groups)
+    people = electorate(item.asked, item.now - item.created_at, item.starter, groups)
+    tallied = tally(item.asked, people, ballots[item.id])
     if tallied.deciding is not None:
         complete(client, item.promise, tallied)
         return None

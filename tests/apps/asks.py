@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import logging
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -118,3 +119,13 @@ async def asks_twice(ctx: Context) -> list[Any]:
 async def asks_about_file(ctx: Context, path: str) -> Any:
     digest = await ctx.run(digest_of, path)
     return (await ask(ctx, "This one?", digest=digest)).data
+
+
+@workflow
+async def asks_from_file(ctx: Context, path: str) -> Any:
+    """Ask what a file says, which may be something else whenever this runs again."""
+    return (await ask(ctx, **options_in(path))).data
+
+
+def options_in(path: str) -> dict[str, Any]:
+    return msgspec.json.decode(Path(path).read_bytes(), type=dict[str, Any])

@@ -154,6 +154,7 @@ def test_what_can_be_searched_is_found(recording: Path, upgraded: Callable[[Path
         *("waits:1", "both:1", "both:2", "asked", "heard", "last")
     ]
     assert ids(state="resolved", root=True) == ["done"]
+    assert ids(sort="-settled") == ["unheard", "rejected"]
 
 
 @recorded

@@ -464,6 +464,25 @@ class Protocol(RuleBasedStateMachine):
 
     @rule(
         server=servers,
+        answered=st.lists(
+            st.tuples(st.sampled_from([0, 0, 1]), ids, st.sampled_from(SETTABLE)), min_size=2, max_size=4
+        ),
+        limit=st.sampled_from([1, 2, 100]),
+        since=st.sampled_from([None, In(0), In(-4)]),
+    )
+    def what_was_answered_is_listed(
+        self, server: int, answered: list[tuple[int, str, str]], limit: int, since: In | None
+    ) -> None:
+        external = {"resonate:external": "true"}
+        for ms, id, state in answered:
+            self.engines[server].clock.advance(ms)
+            self.ask_one(server, ("promise.create", {"id": id, "timeoutAt": In(10**6), "tags": external}))
+            self.ask_one(server, ("promise.settle", {"id": id, "state": state}))
+        search = {"sort": "-settled", "limit": limit, "settledSince": since}
+        self.search_to_the_end(server, ("promise.search", search))
+
+    @rule(
+        server=servers,
         takes=st.sampled_from([[ADDRESS], [ADDRESS], [OTHER], [ADDRESS, OTHER]]),
         room=st.sampled_from([0, 1, 1, 2, 5]),
         knows=st.sampled_from([["a", "b", "c", "d", "a:1"], ALL, ALL]),

@@ -99,3 +99,31 @@ def test_a_worker_with_a_token_works_on_a_server_that_wants_one(online: Online, 
     online.ok("approve", "release-4")
 
     assert wait(online, "release-4") == "1.4.2 is out, approved with true"
+
+
+def test_a_question_with_a_form_and_two_who_must_approve_is_shown_and_answered_as_one_of_python(
+    online: Online,
+) -> None:
+    online.typescript("ask")
+    online.ok("start", "e", "laptop", "1900", "--workflow", "expense", "--group", "typescript")
+    [id] = online.blocked()
+
+    [item] = online.json("pending", "--to", "lead")
+    assert (item["id"], item["prompt"], item["function"]) == (id, "Pay **1900 €** for laptop?", "expense")
+    assert "amount" in online.ok("show", id)
+    assert "is for" in online.fails(7, "approve", "e", "--set", "amount=7", "--as", "clerk")
+    assert "amount" in online.fails(2, "approve", "e", "--set", "amount=0", "--as", "lead")
+    online.ok("approve", "e", "--set", "amount=1900", "--as", "lead")
+    online.ok("approve", "e", "--set", "amount=1800", "--as", "finance")
+
+    assert wait(online, "e") == "1800 € paid for laptop, approved by finance"
+
+
+def test_two_who_say_no_of_three_are_a_no_in_typescript_too(online: Online) -> None:
+    online.typescript("ask")
+    online.ok("start", "e", "laptop", "1900", "--workflow", "expense", "--group", "typescript")
+    online.blocked()
+    online.ok("reject", "e", "--as", "lead")
+    online.ok("reject", "e", "--as", "board", "--reason", "over büdget")
+
+    assert wait(online, "e") == "laptop is not paid: over büdget"

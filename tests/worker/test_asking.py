@@ -280,6 +280,22 @@ def test_a_file_is_asked_about_as_it_was_when_it_was_read(crew: Crew, tmp_path: 
     assert crew.result() is True
 
 
+def test_the_question_stands_as_it_was_first_asked_whatever_the_code_says_later(
+    crew: Crew, tmp_path: Path
+) -> None:
+    file = tmp_path / "question.json"
+    file.write_text('{"prompt": "How much?", "remind": "1h", "form": {"type": "integer"}}')
+    crew.begin("r", "asks_from_file", str(file))
+    id = crew.asked()
+    file.write_text('{"prompt": "How many?", "remind": "2h", "form": {"type": "string"}}')
+    crew.kill()
+    crew.worker()
+    crew.later(HOUR_MS)
+    assert "How much?" in crew.said_in_all(1)[0]
+    crew.approve(id, data=7)
+    assert crew.result() == 7
+
+
 # Several
 
 
@@ -539,7 +555,7 @@ class Seen:
 
     async def create_promise(self, req: PromiseCreateReq) -> PromiseRecord:
         self.created.append(req)
-        return PromiseRecord(id=req.id, state="pending", timeout_at=req.timeout_at)
+        return PromiseRecord(id=req.id, state="pending", param=req.param, timeout_at=req.timeout_at)
 
     async def settle_promise(self, id: str, result: object) -> PromiseRecord:
         raise AssertionError(f"{id} is not to be settled with {result!r}")

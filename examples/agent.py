@@ -1,0 +1,61 @@
+"""An agent that cleans up a folder, and asks before it deletes anything.
+
+hitl worker --app examples/agent.py
+hitl start clean-up-1 attic --workflow agent
+hitl approve clean-up-1
+hitl reject clean-up-1 --reason "these are the only ones"
+hitl wait clean-up-1
+"""
+
+from pathlib import Path
+
+from msgspec import Struct
+from resonate.context import Context
+
+from hitl_cli import ask, workflow
+
+
+class Call(Struct, frozen=True):
+    """A tool that the agent wants to use."""
+
+    tool: str
+    path: str
+
+
+@workflow
+async def agent(ctx: Context, folder: str) -> list[str]:
+    """Do what the model says, one call after the other, and tell it what came of each."""
+    seen: list[str] = []
+    while (call := await ctx.run(think, folder, seen)) is not None:
+        if call.tool in DESTRUCTIVE:
+            decision = await ask(ctx, f"May the agent {call.tool} `{call.path}`?", details={"so far": seen})
+            if not decision.approved:
+                seen.append(f"not allowed to {call.tool} {call.path}: {decision.reason}")
+                continue
+        seen.append(await ctx.run(TOOLS[call.tool], call.path))
+    return seen
+
+
+def think(_ctx: Context, folder: str, seen: list[str]) -> Call | None:
+    """Return the next call. A model would be asked here; this one had its plan before it began."""
+    plan = [
+        Call("list", folder),
+        Call("delete", f"{folder}/cache.tmp"),
+        Call("delete", f"{folder}/photo.jpg"),
+    ]
+    return plan[len(seen)] if len(seen) < len(plan) else None
+
+
+def list_files(_ctx: Context, path: str) -> str:
+    """Return the names of the files in a folder."""
+    return "found " + ", ".join(sorted(file.name for file in Path(path).iterdir()))
+
+
+def delete(_ctx: Context, path: str) -> str:
+    """Delete a file, if that has not been done yet: a worker may die before it is written down."""
+    Path(path).unlink(missing_ok=True)
+    return f"deleted {path}"
+
+
+TOOLS = {"list": list_files, "delete": delete}
+DESTRUCTIVE = {"delete"}

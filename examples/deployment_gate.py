@@ -1,0 +1,43 @@
+"""Deploy a file that was approved, and no other: the question is bound to its SHA-256.
+
+hitl worker --app examples/deployment_gate.py
+hitl start gate-7 app.tar --workflow gate
+hitl approve gate-7 --as ops
+hitl wait gate-7
+"""
+
+from pathlib import Path
+
+from resonate.context import Context
+
+from hitl_cli import ask, digest_of, workflow
+
+
+@workflow
+async def gate(ctx: Context, artifact: str) -> str:
+    """Ask about a file as it is now, and see that it still is before it goes out."""
+    digest = await ctx.run(digest_of, artifact)  # a step, so that it is read once
+    decision = await ask(
+        ctx,
+        f"Deploy `{digest.file}` to production?",
+        details={"bytes": await ctx.run(size, artifact)},
+        digest=digest,
+        to=["ops"],
+        deadline="2d",
+        remind="4h",
+        escalate={"8h": ["lead"]},
+    )
+    decision.require()
+    if await ctx.run(digest_of, artifact) != digest:
+        raise ValueError(f"{digest.file} is not what {decision.by} approved")
+    return await ctx.run(deploy, artifact)
+
+
+def size(_ctx: Context, artifact: str) -> int:
+    """Return how large a file is."""
+    return Path(artifact).stat().st_size
+
+
+def deploy(_ctx: Context, artifact: str) -> str:
+    """Do something that needed a yes."""
+    return f"{artifact} is in production"

@@ -1,0 +1,145 @@
+"""A terminal to type on: a pty, and an emulator that shows what a person sees and answers as terminals do."""
+
+from __future__ import annotations
+
+import codecs
+import fcntl
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+import threading
+from typing import TYPE_CHECKING, Self
+
+import pyte
+import pytest
+
+from tests.conftest import PATIENCE_S, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+ENTER = "\r"
+BACKSPACE = "\x7f"
+CTRL_C = "\x03"
+CTRL_D = "\x04"
+CTRL_U = "\x15"
+TAB = "\t"
+
+CONTROLLED = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+"""Makes the terminal the one that Ctrl-C comes from, before the command runs."""
+
+
+class _Screen(pyte.Screen):
+    """A screen whose answers (where the cursor is) go back to the process."""
+
+    def __init__(self, columns: int, lines: int, keyboard: int) -> None:
+        self._keyboard = keyboard
+        super().__init__(columns, lines)
+
+    def write_process_input(self, data: str) -> None:
+        os.write(self._keyboard, data.encode())
+
+
+class Terminal:
+    """A command in a terminal of its own. End it with `close`, or use it as a context."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        cwd: Path,
+        *,
+        columns: int = 100,
+        lines: int = 60,
+        term: str = "xterm-256color",
+    ) -> None:
+        self._ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        self._screen = _Screen(columns, lines, self._ours)
+        self._stream = pyte.Stream(self._screen)
+        self._lock = threading.Lock()
+        self.raw = ""
+        kept = {name: value for name, value in env.items() if name not in {"COLUMNS", "LINES"}}
+        self.process = subprocess.Popen(
+            [sys.executable, "-ISc", CONTROLLED, *command],
+            env={**kept, "TERM": term},
+            cwd=cwd,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+        )
+        os.close(theirs)
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _read(self) -> None:
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        while True:
+            try:
+                chunk = os.read(self._ours, 65_536)
+            except OSError:  # Linux says so at the end
+                return
+            if not chunk:
+                return
+            text = decoder.decode(chunk)
+            with self._lock:
+                self.raw += text
+                self._stream.feed(text)
+
+    def type(self, text: str) -> None:
+        """Press these keys."""
+        os.write(self._ours, text.encode())
+
+    def screen(self) -> str:
+        """Return what is on the screen, without what is empty at the right and below."""
+        with self._lock:
+            return "\n".join(line.rstrip() for line in self._screen.display).rstrip()
+
+    def shows(self, text: str) -> str:
+        """Wait until the text is on the screen, and return the screen."""
+        return self._until(lambda screen: text in screen, f"{text!r} did not come")
+
+    def asks(self, text: str) -> str:
+        """Wait until the cursor stands right after the text, and return the screen."""
+        return self._until(lambda _: self._before_cursor().endswith(text), f"it did not ask {text!r}")
+
+    def _before_cursor(self) -> str:
+        with self._lock:
+            cursor = self._screen.cursor
+            return self._screen.display[cursor.y][: cursor.x]
+
+    def _until(self, condition: Callable[[str], bool], otherwise: str) -> str:
+        try:
+            wait_until(lambda: condition(self.screen()))
+        except pytest.fail.Exception:
+            pytest.fail(f"{otherwise}; the screen:\n{self.screen()}")
+        return self.screen()
+
+    def end(self) -> int:
+        """Wait until the command ends, and return its exit code."""
+        code = self.process.wait(timeout=PATIENCE_S)
+        self._reader.join(timeout=PATIENCE_S)
+        return code
+
+    def close(self) -> None:
+        """End the command, if it still runs, and the terminal."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self._reader.join(timeout=PATIENCE_S)
+        os.close(self._ours)
