@@ -138,7 +138,8 @@ def answer(
         comment=comment,
     )
     with open_client(ctx, server, token) as client:
-        answer_one(client, find(client, id), given, settings.groups(), as_json=as_json)
+        promise = find(client, id)
+        answer_one(client, promise, completed(promise, given), settings.groups(), as_json=as_json)
 
 
 def comment(
@@ -170,7 +171,8 @@ def completed(promise: Promise, answer: Answer) -> Answer:
     """Return the answer with its form filled in, where a person at a terminal has yet to do that."""
     question = question_of(promise)
     asks = promise.state == "pending" and question is not None and question.form is not None
-    if not asks or answer.fields or answer.data is not msgspec.UNSET:
+    said = answer.text is not None and question is not None and not question.choices
+    if not asks or said or answer.fields or answer.data is not msgspec.UNSET:
         return answer
     if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
         return answer
