@@ -17,6 +17,7 @@ from hitl_cli.questions import (
     PRIORITIES,
     QUORUM_TAG,
     UNREADABLE,
+    WORKFLOW_TAG,
     Question,
     asker_of,
     own_tags,
@@ -208,7 +209,7 @@ def waiting(client: Client, promise: Promise, run: Promise | None) -> Waiting:
     return Waiting(
         promise=promise,
         question=question_of(promise),
-        function=call.func if call else None,
+        function=call.func if call else promise.tags.get(WORKFLOW_TAG),
         starter=asker_of(run, None) if run is not None else None,
         asker=asker_of(promise, run),
         now=client.now(),
