@@ -10,7 +10,6 @@ nothing is in memory meanwhile, and a worker that comes to the step again goes t
 # (resonate/durable.py, _resolve_annotation), which costs more than the step itself.
 
 import asyncio
-import hashlib
 import logging
 import shlex
 from collections.abc import Awaitable, Generator, Mapping, Sequence
@@ -30,6 +29,7 @@ from hitl_cli.decisions import Decision, decision_on
 from hitl_cli.durations import LONGEST_MS, format_age, format_duration, parse_duration
 from hitl_cli.errors import BadInput
 from hitl_cli.forms import as_form_type, schema_of
+from hitl_cli.posting import digest_of as digest_of_file
 from hitl_cli.questions import GROUP, Digest, Escalation, Instead, Priority, Question, found_by, sensible
 from hitl_cli.text import printable
 
@@ -209,13 +209,7 @@ async def digest_of(_ctx: Context, path: str | Path) -> Digest:
 
     `digest = await ctx.run(digest_of, "app.tar")` is read once; what is done after the yes can be held to it.
     """
-    file = Path(path)
-
-    def read() -> str:
-        with file.open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
-
-    return Digest(sha256=await asyncio.to_thread(read), file=file.name)
+    return await asyncio.to_thread(digest_of_file, str(path))
 
 
 # How it is asked
@@ -231,7 +225,7 @@ async def asking(ctx: Context, put: Put) -> Decision[Any]:
             raise RuntimeError(f"{request.id} was asked, but {await answer.id()} would be waited for")
         await remind_until_answered(ctx, question, request)
         await answer  # ends this attempt: what is awaited is pending
-    await wake_nobody(ctx)
+    await remind_no_more(ctx)
     return decision_on(request, question, request.value.data, request.value.headers)
 
 
@@ -290,19 +284,15 @@ def remind(ctx: Context, question: Question, id: str, created_at: int, told: int
     new = [name for name in asked if name not in question.asked_at(told - created_at)]
     who = ", ".join(asked) or "anybody"
     since = format_age(now - created_at)
-    print(
-        printable(f"promise {id} waits for {who} since {since}: {question.title}")
-        + printable(f" (now for {', '.join(new)} too)" if new else "")
-        + f": hitl show {shlex.quote(id)}",
-        flush=True,
-    )
+    too = f" (now for {', '.join(new)} too)" if new else ""
+    line = f"promise {id} waits for {who} since {since}: {question.title}{too}: hitl show {shlex.quote(id)}"
+    print(printable(line), flush=True)
     return now
 
 
-async def wake_nobody(ctx: Context) -> None:
-    """Settle the timer that the next reminder waited for: there is none any more."""
+async def remind_no_more(ctx: Context) -> None:
+    """Settle what is left of the reminders: the timer of the next one, or one that a worker died in."""
     effects = ctx._state.effects  # noqa: SLF001 - as in create
     for promise in list(getattr(effects, "cache", {}).values()):
-        of_this = promise.tags.get("resonate:parent") == ctx.info.id
-        if of_this and promise.state == "pending" and promise.tags.get("resonate:timer") == "true":
+        if promise.tags.get("resonate:parent") == ctx.info.id and promise.state == "pending":
             await effects.settle_promise(promise.id, None)

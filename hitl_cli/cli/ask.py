@@ -167,6 +167,8 @@ def ask(
         if no_wait:
             print_result(as_document(posted.promise, None) if as_json else posted.id)
             return
+        if watched() and posted.promise.state == "pending":
+            note("Waiting for the answer (Ctrl-C stops waiting)")
         promise = wait(client, posted, command, groups, timeout_s, leaving)
         unanswered = promise.state == "pending"
         if unanswered and cancel_on_exit:
@@ -195,6 +197,8 @@ def read_prompt(text: str) -> str:
     """Return the prompt. Raises BadInput."""
     if text != "-":
         return text
+    if sys.stdin is None:
+        raise BadInput("there is no stdin to read the prompt from.")
     try:
         return sys.stdin.buffer.read(posting.MAX_QUESTION_BYTES + 1).decode()
     except UnicodeDecodeError as error:
@@ -322,11 +326,13 @@ def tell(posted: Posted, command: Command, now: int) -> None:
     if question.digest is not None:
         lines.append(f"sha256 {question.digest.sha256} {question.digest.file}")
     lines.append(f"Until {iso(promise.timeout_at)}: {how_to_answer(question, command)}")
-    if sys.stderr is not None and sys.stderr.isatty():
-        for line in lines:
-            note(line)
-    else:
-        note("  ".join(lines))
+    for line in lines if watched() else ["  ".join(lines)]:
+        note(line)
+
+
+def watched() -> bool:
+    """Whether a person at a terminal reads the notes."""
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def how_to_answer(question: Question, command: Command) -> str:
@@ -376,8 +382,8 @@ def finish(posted: Posted, promise: Promise, now: int, *, digest: str | None, as
     elif decision.approved:
         print_result(answer_text(posted.question, decision))
     ended = f"{posted.id} {how_it_ended(promise, now)}"
-    if decision.approved and decision.expired and posted.promise.state == "pending":
-        note(ended)
+    if decision.approved and posted.promise.state == "pending" and (decision.expired or watched()):
+        note(f"{ended}: {decision.comment}" if decision.comment else ended)
     match outcome_of(promise):
         case "approved":
             return

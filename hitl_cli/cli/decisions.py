@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
+from hitl_cli.cli.decided import as_document, sentence
 from hitl_cli.cli.many import Dry, Match, Stdin, Yes, answer_many, named
 from hitl_cli.cli.shared import AsJson, Server, Token, Who, complete_promise, open_client, print_json
 from hitl_cli.errors import BadInput
 from hitl_cli.inbox.comments import comment as leave_comment
-from hitl_cli.inbox.deciding import MAX_ANSWER_BYTES, approval, by_whom, decide_promise, rejection
+from hitl_cli.inbox.deciding import MAX_ANSWER_BYTES, approval, decide_promise, rejection
 from hitl_cli.inbox.lookup import find
 from hitl_cli.questions import question_of
 from hitl_cli.settings import Settings
 from hitl_cli.text import printable
-from hitl_cli.times import iso
 
 if TYPE_CHECKING:
     from hitl_cli.client import Client
-    from hitl_cli.inbox.deciding import Answer, Decided
+    from hitl_cli.inbox.deciding import Answer
     from hitl_cli.people import Groups
     from hitl_cli.wire import Promise
 
@@ -138,7 +138,8 @@ def answer(
         comment=comment,
     )
     with open_client(ctx, server, token) as client:
-        answer_one(client, find(client, id), given, settings.groups(), as_json=as_json)
+        promise = find(client, id)
+        answer_one(client, promise, completed(promise, given), settings.groups(), as_json=as_json)
 
 
 def comment(
@@ -170,7 +171,8 @@ def completed(promise: Promise, answer: Answer) -> Answer:
     """Return the answer with its form filled in, where a person at a terminal has yet to do that."""
     question = question_of(promise)
     asks = promise.state == "pending" and question is not None and question.form is not None
-    if not asks or answer.fields or answer.data is not msgspec.UNSET:
+    said = answer.text is not None and question is not None and not question.choices
+    if not asks or said or answer.fields or answer.data is not msgspec.UNSET:
         return answer
     if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
         return answer
@@ -222,38 +224,3 @@ def answer_one(client: Client, promise: Promise, answer: Answer, groups: Groups,
         print_json(as_document(decided))
     else:
         print(printable(sentence(decided, client.now())))
-
-
-def sentence(one: Decided, now: int) -> str:
-    """Return what happened, and to what."""
-    of = f" of workflow {one.workflow}" if one.workflow != one.promise.id else ""
-    if one.votes is not None and not one.settled:
-        so_far = f"{one.votes.leading} of {one.approvals} approve so far"
-        return f"{one.promise.id}{of}: the vote of {one.audit.by} is kept, {so_far}"
-    verb = "approved" if one.verdict == "approve" else "rejected"
-    if one.audit.choice is not None:
-        verb = f"answered {one.audit.choice!r}"
-    if one.fresh:
-        return f"{one.promise.id}{of} {verb} by {one.audit.by}"
-    return f"{one.promise.id}{of} had already been {verb}{by_whom(one.promise, now)}"
-
-
-def as_document(one: Decided) -> dict[str, Any]:
-    """Return the decision as `--json` shows it."""
-    audit = one.audit
-    at = audit.at or one.promise.settled_at
-    votes = audit.votes if one.votes is None else one.votes.votes
-    return {
-        "id": one.promise.id,
-        "state": one.promise.state,
-        "decision_id": audit.id,
-        "by": audit.by,
-        "via": audit.via,
-        "at": None if at is None else iso(at),
-        "comment": audit.comment,
-        "choice": audit.choice,
-        "data": one.data,
-        "reason": one.reason,
-        "fresh": one.fresh,
-        "votes": [{**msgspec.to_builtins(vote), "at": iso(vote.at)} for vote in votes],
-    }

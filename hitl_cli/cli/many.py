@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hitl_cli.cli.app import EXIT_CODES
+from hitl_cli.cli.decided import as_document, sentence
 from hitl_cli.cli.shared import note, print_json
 from hitl_cli.cli.table import Cell, Column, plain, print_table
 from hitl_cli.errors import BadInput, HitlError, NotDone, NotFound
@@ -138,8 +139,6 @@ def carry_out(
     client: Client, planned: Sequence[Planned], answer: Answer, groups: Groups, *, as_json: bool
 ) -> list[HitlError]:
     """Give the answers, print a line each, and return what failed but for the worst, which is raised."""
-    from hitl_cli.cli.decisions import as_document, sentence  # noqa: PLC0415 - they call this
-
     failures: list[HitlError] = []
     documents = []
     for name, came in decide_all(client, planned, answer, groups):

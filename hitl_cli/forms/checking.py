@@ -65,9 +65,11 @@ def problems(schema: Json, data: Json) -> list[Problem]:
     The value of a secret field is not repeated. Raises BadInput if the form is none.
     """
     form = as_form(schema)
-    secrets = tuple(field.path for field in fields(form) if field.secret)
+    secrets = [field.path for field in fields(form) if field.secret]
     return [
-        msgspec.structs.replace(problem, value=None) if problem.path in secrets else problem
+        msgspec.structs.replace(problem, value=None)
+        if any(overlap(problem.path, secret) for secret in secrets)
+        else problem
         for problem in found(validator(form), form, [form], data)
     ]
 
@@ -81,6 +83,12 @@ def problems_at(schema: Json, pointers: Sequence[str], value: Json) -> list[Prob
     parts = [at_pointer(form, pointer) for pointer in pointers]
     references = [{"$ref": f"{_FORM}#{quote(pointer[1:], safe='/~')}"} for pointer in pointers]
     return found(validator({"allOf": references}, form), form, parts, value)
+
+
+def overlap(path: str, other: str) -> bool:
+    """Whether what is at one of these places is, or contains, what is at the other."""
+    shorter, longer = sorted((path, other), key=len)
+    return not shorter or longer == shorter or longer.startswith((f"{shorter}.", f"{shorter}["))
 
 
 def check(schema: Json, data: Json) -> None:

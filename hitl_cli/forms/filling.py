@@ -28,14 +28,16 @@ _INTEGER = re.compile(r"[+-]?[0-9]+")
 def fill(schema: Json, assignments: Sequence[tuple[str, str]]) -> Json:
     """Return the answer that these paths and texts make, together with the form's defaults.
 
-    A list takes each text that is given for it, or one JSON array. What is not named gets its default; if it
-    is required and has none, null or its only choice, where that fits. Whether the whole fits is for `check`
-    to say. Raises BadInput for a path that is no field, several texts for one value, an unreadable text.
+    The empty path is the only field of a form that has one. A list takes each text that is given for it, or
+    one JSON array. What is not named gets its default; if it is required and has none, null or its only
+    choice, where that fits. Whether the whole fits is for `check` to say. Raises BadInput for a path that is
+    no field, several texts for one value, a text that cannot be read.
     """
     form = tree(schema)
     known = {field.path: field for field in flat(form)}
     texts: dict[str, list[str]] = {}
-    for path, text in assignments:
+    for name, text in assignments:
+        path = next(iter(known)) if not name and len(known) == 1 else name
         if path not in known:
             raise BadInput(unknown(path, known))
         texts.setdefault(path, []).append(text)

@@ -105,25 +105,11 @@ def best(error: ValidationError, branches: list[list[ValidationError]], data: Js
         for one in ranked[0]:
             yield from explained(one, data)
         return
-    everything = [one for branch in branches for one in branch]
-    if all(one.instance_path == at for one in everything):
-        types = [name for one in everything if isinstance(one.kind, Kind.Type) for name in one.kind.types]
-        values = [
-            value
-            for one in everything
-            for value in (
-                one.kind.options
-                if isinstance(one.kind, Kind.Enum)
-                else [one.kind.expected_value]
-                if isinstance(one.kind, Kind.Constant)
-                else []
-            )
-        ]
-        simple = all(isinstance(one.kind, Kind.Type | Kind.Enum | Kind.Constant) for one in everything)
-        if simple and (types or values):
-            allowed = [TYPES[name] for name in dict.fromkeys(types)] + [written(value) for value in values]
-            yield Problem(path_of(at), f"must be {either(allowed)}", cut(error.instance))
-            return
+    whole = [one for branch in branches for one in branch if one.instance_path == at]
+    allowed = dict.fromkeys(name for one in whole for name in names_of(one))
+    if allowed and all(names_of(one) for one in whole) and len(whole) == sum(map(len, branches)):
+        yield Problem(path_of(at), f"must be {either([*allowed])}", cut(error.instance))
+        return
     asked = dict.fromkeys(
         " and ".join(
             sentence(Problem(problem.path, problem.reason))
@@ -137,17 +123,29 @@ def best(error: ValidationError, branches: list[list[ValidationError]], data: Js
     )
 
 
+def names_of(error: ValidationError) -> list[str]:
+    """Return the types or values that would have been right, where that is all that is wrong."""
+    from jsonschema_rs import ValidationErrorKind as Kind  # noqa: PLC0415
+
+    match error.kind:
+        case Kind.Type(types=types):
+            return [TYPES.get(name, name) for name in types]
+        case Kind.Enum(options=options):
+            return [written(value) for value in options]
+        case Kind.Constant(expected_value=value):
+            return [written(value)]
+    return []
+
+
 def reason(error: ValidationError) -> str:  # noqa: C901, PLR0912 - one line a keyword
     """Return what is wrong with a value, to be read after its path."""
     from jsonschema_rs import ValidationErrorKind as Kind  # noqa: PLC0415
 
     match error.kind:
-        case Kind.Type(types=types):
-            return f"must be {either([TYPES.get(name, name) for name in types])}"
-        case Kind.Enum(options=options):
-            return f"must be {either([written(value) for value in options], 'one of ')}"
-        case Kind.Constant(expected_value=value):
-            return f"must be {written(value)}"
+        case Kind.Type() | Kind.Constant():
+            return f"must be {either(names_of(error))}"
+        case Kind.Enum():
+            return f"must be {either(names_of(error), 'one of ')}"
         case Kind.Maximum(limit=limit):
             return f"must be at most {limit}"
         case Kind.Minimum(limit=limit):

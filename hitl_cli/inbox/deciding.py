@@ -228,8 +228,8 @@ def vote_of(answer: Answer, question: Question, at: int) -> Vote:
         reason = NO_REASON if verdict == "reject" else None
     elif data in question.choices:
         choice = data
-    if data is UNSET:
-        data = {} if question.form is not None else True if choice is None else choice
+    if data is UNSET and verdict == "approve":
+        data = filled(question, []) if question.form is not None else True if choice is None else choice
     return Vote(
         by=answer.by,
         verdict=verdict,

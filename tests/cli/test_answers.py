@@ -225,3 +225,16 @@ def test_a_request_that_cannot_be_read_is_listed_and_not_decided(hitl: Hitl) -> 
     for n in range(4):
         assert "cannot be read" in hitl.fails(2, "approve", f"r{n}")
         assert is_pending(hitl, f"r{n}")
+
+
+def test_what_a_form_gives_by_itself_need_not_be_said(hitl: Hitl) -> None:
+    form = {
+        "type": "object",
+        "properties": {"kind": {"const": "x"}, "share": {"type": "integer", "default": 5}},
+        "required": ["kind"],
+    }
+    put(hitl, "a", Question(prompt="Now?", form=form))
+    hitl.ok("approve", "a")
+    assert data_of(hitl, "a") == {"kind": "x", "share": 5}
+    put(hitl, "b", Question(prompt="Now?", form=form))
+    hitl.ok("reject", "b")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hitl_cli.inbox.history import Wanted, history, story
 from hitl_cli.times import iso
 from tests.cli.past import DAY_MS, HOUR_MS, MINUTE_MS, Past
 from tests.cli.test_terminal import on_terminal
@@ -129,17 +130,25 @@ def test_only_what_is_asked_for_is_listed(hitl: Hitl) -> None:
         past.plain("plain:1")
         past.approve("plain:1", "ada", votes=[vote])
 
-    assert ids(hitl) == ["no:1", "plain:1", "r2:1", "r1:1", "r0:1", "old:1"]
-    assert ids(hitl, "--since", "7d") == ["no:1", "plain:1", "r2:1", "r1:1", "r0:1"]
-    assert ids(hitl, "--by", "bob") == ["r0:1", "old:1"]
-    assert ids(hitl, "--by", "bob", "--since", "7d") == ["r0:1"]
-    assert ids(hitl, "--by", "eve") == ["plain:1"]
-    assert ids(hitl, "--by", "nobody") == []
-    assert ids(hitl, "--workflow", "r*") == ["r2:1", "r1:1", "r0:1"]
-    assert ids(hitl, "--workflow", "deploy", "--outcome", "approved") == ["r2:1", "r1:1", "r0:1", "old:1"]
-    assert ids(hitl, "--outcome", "rejected") == ["no:1"]
-    assert ids(hitl, "--outcome", "expired") == ids(hitl, "--outcome", "canceled") == []
-    assert ids(hitl, "--since", "1h") == []
+    with hitl.client() as client:
+
+        def found(**wanted: Any) -> list[str]:
+            return [entry.id for entry in history(client, Wanted(**wanted))[0]]
+
+        week = client.now() - 7 * DAY_MS
+        assert found() == ["no:1", "plain:1", "r2:1", "r1:1", "r0:1", "old:1"]
+        assert found(since=week) == ["no:1", "plain:1", "r2:1", "r1:1", "r0:1"]
+        assert found(since=client.now()) == []
+        assert found(by="bob") == ["r0:1", "old:1"]
+        assert found(by="bob", since=week) == ["r0:1"]
+        assert found(by="eve") == ["plain:1"]
+        assert found(by="nobody") == []
+        assert found(workflow="r*") == ["r2:1", "r1:1", "r0:1"]
+        assert found(workflow="deploy", outcome="approved") == ["r2:1", "r1:1", "r0:1", "old:1"]
+        assert found(outcome="rejected") == ["no:1"]
+        assert found(outcome="expired") == found(outcome="canceled") == []
+    asked = ["--by", "bob", "--since", "7d", "--workflow", "deploy", "--outcome", "approved"]
+    assert ids(hitl, *asked) == ["r0:1"]
 
 
 def test_as_many_are_shown_as_are_asked_for_and_whether_there_are_more_is_said(hitl: Hitl) -> None:
@@ -227,13 +236,18 @@ def test_of_one_request_all_that_was_said_is_told_in_order(hitl: Hitl) -> None:
         ("vote", "eve", "approved", "fine"),
         ("decision", "eve", "approved", "fine"),
     ]
-    assert ids(hitl, "two") == ids(hitl, "pay-7") == ["two:1"] * 5
-    assert [vote["by"] for vote in hitl.json("history", "two:1")[-1]["votes"]] == ["bob", "eve"]
-    assert [e["kind"] for e in hitl.json("history", "two", "--by", "bob")] == ["vote", "vote", "decision"]
-    assert [e["kind"] for e in hitl.json("history", "two", "-n", "2")] == ["vote", "decision"]
-    assert "vote: rejected" in hitl.ok("history", "two:1")
-    assert ids(hitl) == ["two:1"]
-    assert hitl.json("history", "two:2") == []
+    with hitl.client() as client:
+        entries = story(client, "two:1")
+        assert story(client, "two") == story(client, "pay-7") == entries
+        assert [vote.by for vote in entries[-1].votes] == ["bob", "eve"]
+        of_bob = story(client, "two", Wanted(by="bob"))
+        assert [entry.kind for entry in of_bob] == ["vote", "vote", "decision"]
+        assert story(client, "two:2") == []
+        assert history(client)[0] == entries[-1:]
+    shown = hitl.run("history", "two:1", "--limit", "4")
+    assert "vote: rejected" not in shown.stdout
+    assert "vote: approved" in shown.stdout
+    assert "there are more" in shown.stderr
     assert "Nothing was said of two:2" in hitl.run("history", "two:2").stderr
 
 

@@ -143,9 +143,16 @@ def test_of_many_problems_the_first_are_told() -> None:
 
 def test_a_secret_that_does_not_fit_is_not_shown() -> None:
     schema = obj(pin={"type": "string", "format": "password", "minLength": 9})
-    with pytest.raises(BadInput) as refused:
-        check(schema, {"pin": "geheim"})
-    assert "geheim" not in str(refused.value)
+    within = {"properties": {"a": {**schema, "minProperties": 2}}, "minProperties": 2}
+    lists = obj(pins={"type": "array", "format": "password", "items": {"type": "integer"}})
+    for form, data in (
+        (schema, {"pin": "geheim"}),
+        (within, {"a": {"pin": "geheim"}}),
+        (lists, {"pins": ["geheim"]}),
+    ):
+        with pytest.raises(BadInput) as refused:
+            check(form, data)
+        assert "geheim" not in str(refused.value)
 
 
 def test_what_was_given_is_cut_short() -> None:

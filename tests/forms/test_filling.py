@@ -181,6 +181,7 @@ def test_a_form_of_one_value_is_filled_in_by_the_empty_path() -> None:
     assert fill({"type": "integer", "default": 5}, []) == 5
     assert fill({"type": "array", "items": {"type": "integer"}}, [("", "1"), ("", "2")]) == [1, 2]
     assert fill(True, []) is None
+    assert fill(obj(a=obj(b={"type": "integer"})), [("", "5")]) == {"a": {"b": 5}}
     with pytest.raises(BadInput, match="the answer is a single value"):
         fill({"type": "integer"}, [("amount", "1")])
     with pytest.raises(BadInput, match="has no fields"):

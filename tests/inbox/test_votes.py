@@ -333,6 +333,14 @@ def test_whoever_looks_next_settles_it(client: EmbeddedClient) -> None:
         assert [vote.by for vote in audit_of(settled).votes] == ["ada", "bob"]
 
 
+def test_showing_it_settles_it_too(hitl: Hitl, client: EmbeddedClient) -> None:
+    request(client, "q", approvals=2)
+    cast(client, "q", yes("ada"))
+    cast(client, "q", yes("bob"))
+    assert "approvals   2 of 2" in hitl.ok("show", "q")
+    assert promise_of(client, "q").state == "resolved"
+
+
 def test_who_votes_otherwise_next_is_told_how_it_was_decided(client: EmbeddedClient) -> None:
     request(client, "q", approvals=2)
     cast(client, "q", yes("ada"))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hitl_cli.connect import connect
+from hitl_cli.inbox.history import Wanted, history, story
+from hitl_cli.inbox.stats import stats
 from tests.cli.past import DAY_MS, MINUTE_MS, Past
 
 if TYPE_CHECKING:
@@ -28,22 +31,12 @@ def test_over_http_the_same_is_told_by_searches_of_the_protocol_alone(
         past.ask("late:1", "Late?", life_ms=MINUTE_MS)
     for who in ("bob", "eve"):
         hitl.ok("approve", "two:1", "--as", who)
-    url = serve().url
-
-    for args in (
-        [],
-        ["--since", "1h"],
-        ["--outcome", "rejected"],
-        ["two:1"],
-        ["pay-7"],
-        ["--by", "bob", "-n", "1"],
-    ):
-        assert hitl.json("history", *args, "-S", url) == hitl.json("history", *args), args
-    assert [entry["id"] for entry in hitl.json("history", "-S", url)] == [
-        "two:1",
-        "late:1",
-        "no:1",
-        "r1:1",
-        "r0:1",
-    ]
-    assert hitl.json("stats", "-S", url)["outcomes"] == hitl.json("stats")["outcomes"]
+    with hitl.client() as file, connect(serve().url) as server:
+        for wanted in (Wanted(), Wanted(since=past.now), Wanted(outcome="rejected"), Wanted(by="bob")):
+            assert history(server, wanted) == history(file, wanted), wanted
+        assert history(server, limit=2) == history(file, limit=2)
+        for name in ("two", "two:1", "pay-7", "r0"):
+            assert story(server, name) == story(file, name), name
+        told, _ = history(server)
+        assert [entry.id for entry in told] == ["two:1", "late:1", "no:1", "r1:1", "r0:1"]
+        assert stats(server, 0).figures == stats(file, 0).figures

@@ -21,7 +21,7 @@ from hitl_cli.errors import BadInput, NotAllowed
 from hitl_cli.questions import Question, question_of
 from hitl_cli.wire import decode, encode
 from tests.conftest import wait_until
-from tests.recovery.crew import DAY_MS, HOUR_MS, Crew
+from tests.recovery.crew import DAY_MS, HOUR_MS, MINUTE_MS, Crew
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -464,19 +464,34 @@ def test_what_is_asked_cannot_move_the_cursor_of_who_reads_the_reminder(crew: Cr
     assert not {"\x1b", "\x07", "\u202e"} & set(crew.said_in_all(1)[0])
 
 
-def test_a_reminder_begun_by_a_worker_that_died_is_finished_days_later(hitl: Hitl) -> None:
-    crew = Crew(hitl)
-    first = crew.worker(dies_at=5)  # the step, the request, the timer, to suspend; to begin to remind
-    id = crew.ask(remind="1h")
-    crew.later(HOUR_MS)
+@pytest.fixture
+def dying(hitl: Hitl) -> Iterator[Crew]:
+    """A worker that has asked `r:1.1`, and died just as it began to remind of it."""
+    opened = Crew(hitl)
+    first = opened.worker(dies_at=5)  # the step, the request, the timer, to suspend; to begin to remind
+    opened.ask(remind="1h")
+    opened.later(HOUR_MS)
     first.join()
-    assert "r:1.3" in unsettled(crew)
-    crew.later(30 * DAY_MS)
-    crew.worker()
-    crew.said_in_all(2)
-    crew.approve(id)
-    assert crew.result()["approved"]
-    crew.close()
+    assert "r:1.3" in unsettled(opened)
+    yield opened
+    opened.close()
+
+
+def test_a_reminder_begun_by_a_worker_that_died_is_finished_days_later(dying: Crew) -> None:
+    dying.later(30 * DAY_MS)
+    dying.worker()
+    dying.said_in_all(2)
+    dying.approve("r:1.1")
+    assert dying.result()["approved"]
+
+
+def test_of_a_reminder_begun_by_a_worker_that_died_nothing_is_left_after_the_answer(dying: Crew) -> None:
+    dying.approve("r:1.1")
+    dying.later(MINUTE_MS)
+    dying.worker()
+    assert dying.result()["approved"]
+    assert unsettled(dying) == []
+    assert len(dying.said()) == 1
 
 
 # What cannot be asked
@@ -580,17 +595,17 @@ UPGRADED = (
 )
 
 
-async def put_by(seen: Seen) -> None:
-    """Put a question, up to where the step waits."""
+async def put_by(seen: Seen, end: pytest.RaisesExc[Any]) -> None:
+    """Put a question, up to where the step waits or fails."""
     context = seen.context()
-    with pytest.raises(Suspended):
+    with end:
         await asking(context, PUT)
     await context.flush_local_work()
 
 
 def test_what_ask_creates_is_what_the_first_promise_of_the_sdk_finds() -> None:
     seen = Seen()
-    asyncio.run(put_by(seen))
+    asyncio.run(put_by(seen, pytest.raises(Suspended)))
     ours, theirs = seen.created
     assert (ours.id, ours.tags) == (theirs.id, {**theirs.tags, "hitl:request": "1"}), UPGRADED
     assert ours.param.data == {"prompt": "Well?"}, UPGRADED
@@ -600,6 +615,5 @@ def test_if_the_sdk_counted_otherwise_the_step_would_fail_and_not_wait_for_anoth
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(Context, "_next_id", lambda self: f"{self.info.id}.0")
-    seen = Seen()
-    with pytest.raises(RuntimeError, match=r"r:1\.1 was asked, but r:1\.0 would be waited for"):
-        asyncio.run(asking(seen.context(), PUT))
+    refused = pytest.raises(RuntimeError, match=r"r:1\.1 was asked, but r:1\.0 would be waited for")
+    asyncio.run(put_by(Seen(), refused))
