@@ -163,7 +163,7 @@ def facts(seen: Details) -> list[list[Cell]]:
         *(("later", Cell(text)) for text in later(seen)),
         (
             "approvals",
-            Cell(f"{leading(seen.votes)} of {question.approvals}" if question.approvals > 1 else ""),
+            Cell(f"{item.votes} of {question.approvals}" if question.approvals > 1 else ""),
         ),
         ("choices", Cell(", ".join(map(quoted, question.choices)))),
         ("deadline", deadline(seen)),
@@ -217,12 +217,6 @@ def at_deadline(question: Question) -> str:
             return "then it counts as rejected"
         case Instead(value=value):
             return f"then it counts as approved with {compact(value)}"
-
-
-def leading(votes: Iterable[Vote]) -> int:
-    """Return how many approve of the same."""
-    choices = [vote.choice for vote in votes if vote.verdict == "approve"]
-    return max(map(choices.count, choices), default=0)
 
 
 def kind_text(field: Field) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec import Struct
 
 from hitl_cli.client import get_promise
@@ -15,6 +16,8 @@ from hitl_cli.runs import tree
 from hitl_cli.wire import audit_of, child_id
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from hitl_cli.client import Client
     from hitl_cli.inbox.comments import Comment
     from hitl_cli.inbox.history import Entry
@@ -55,12 +58,18 @@ def details(client: Client, promise: Promise, groups: Groups = NO_GROUPS) -> Det
             return details(client, complete(client, promise, tallied), groups)
         votes = tallied.votes
     return Details(
-        item=item,
+        item=msgspec.structs.replace(item, votes=leading(votes)),
         decision=None if promise.state == "pending" else decision_of(promise, item.function),
         votes=votes,
         comments=tuple(comments_of(client, promise.id)),
         before=tuple(steps_before(tree(client, promise.id), promise.id)),
     )
+
+
+def leading(votes: Iterable[Vote]) -> int:
+    """Return how many approve of the same."""
+    choices = [vote.choice for vote in votes if vote.verdict == "approve"]
+    return max(map(choices.count, choices), default=0)
 
 
 def steps_before(root: Node, id: str) -> list[Node]:
