@@ -1,4 +1,7 @@
-"""`hitl pending` with 1,000 waiting among 100,000 finished, against importing its libraries alone."""
+"""`hitl pending` with 1,000 requests waiting among 100,000 finished, against importing its libraries alone.
+
+Of those that wait, each tenth needs two approvals, and has one.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,18 @@ import tempfile
 import time
 from pathlib import Path
 
+import msgspec
+
 from hitl_cli.client import Request
 from hitl_cli.embedded import EmbeddedClient
+from hitl_cli.inbox.deciding import approval, decide
+from hitl_cli.questions import Question
 from hitl_cli.runs import RunSpec, create_request
 from hitl_cli.wire import encode
 
 WAITING = 1_000
 FINISHED = 100_000
+QUORUM_EVERY = 10
 PAIRS = 15
 BATCH = 2_000
 YEAR_MS = 365 * 86_400_000
@@ -29,6 +37,16 @@ def fill(client: EmbeddedClient, count: int, *, finished: bool, prefix: str) -> 
     for at in range(0, count, BATCH):
         ids = [f"{prefix}-{n:06}" for n in range(at, min(at + BATCH, count))]
         requests = [create_request(RunSpec(id=id), "default", until, "bench") for id in ids]
+        questions = [
+            Question(
+                prompt=f"Release **{id}**?\n\nIt has 3 changes.",
+                details={"changes": 3, "diff": f"https://example.org/{id}"},
+                to=("reviewer", "group:ops"),
+                approvals=2 if n % QUORUM_EVERY == 0 else 1,
+                on_deadline="reject",
+            )
+            for n, id in enumerate(ids)
+        ]
         tags = {"resonate:external": "true", "resonate:scope": "global"}
         requests += [
             Request(
@@ -36,10 +54,12 @@ def fill(client: EmbeddedClient, count: int, *, finished: bool, prefix: str) -> 
                 {
                     "id": f"{id}:1",
                     "timeoutAt": until,
-                    "tags": {**tags, "resonate:origin": id, "resonate:parent": id},
+                    "param": encode(msgspec.to_builtins(question)),
+                    "tags": asked | tags | {"resonate:origin": id, "resonate:parent": id},
                 },
             )
-            for id in ids
+            for id, question in zip(ids, questions, strict=True)
+            for asked in [question.tags(key=None, workflow="approval")]
         ]
         if finished:
             settled = {"state": "resolved", "value": encode(True)}
@@ -47,6 +67,9 @@ def fill(client: EmbeddedClient, count: int, *, finished: bool, prefix: str) -> 
                 Request("promise.settle", {"id": each, **settled}) for id in ids for each in (f"{id}:1", id)
             ]
         client.call_many(requests)
+        for id, question in zip(ids, questions, strict=True):
+            if question.approvals > 1 and not finished:
+                decide(client, f"{id}:1", approval(by="reviewer", via="bench"))
 
 
 def seconds(command: list[str], env: dict[str, str]) -> float:
@@ -68,6 +91,7 @@ def main() -> None:
         for name, command in (
             ("hitl pending", [HITL, "pending"]),
             ("hitl pending --all --json", [HITL, "pending", "--all", "--json"]),
+            ("hitl pending --sort due", [HITL, "pending", "--sort", "due"]),
             ("hitl status", [HITL, "status"]),
         ):
             seconds(command, env)

@@ -21,7 +21,7 @@ def commands(seen: Details) -> list[str]:
     """Return the commands that answer it, one for each choice; what is to be filled in is in capitals."""
     id, question = seen.item.id, seen.item.question
     remark = command("comment", [id, "TEXT"])
-    if seen.outcome is not None or question is None:
+    if seen.decision is not None or question is None:
         return [remark]
     asked = fields_of(question)
     needed = [f for f in asked if f.required and f.default is UNSET]

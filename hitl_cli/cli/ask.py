@@ -14,7 +14,17 @@ import typer
 
 from hitl_cli import posting
 from hitl_cli.cli.decisions import read_file
-from hitl_cli.cli.shared import AsJson, Server, Token, Who, note, open_client, print_json, silence_stdout
+from hitl_cli.cli.shared import (
+    AsJson,
+    Server,
+    Token,
+    Who,
+    note,
+    open_client,
+    print_json,
+    read_stdin,
+    silence_stdout,
+)
 from hitl_cli.cli.table import on_terminal
 from hitl_cli.durations import format_age, parse_duration
 from hitl_cli.errors import BadInput, RunFailed, TimedOut, Unreachable
@@ -167,6 +177,8 @@ def ask(
         if no_wait:
             print_result(as_document(posted.promise, None) if as_json else posted.id)
             return
+        if watched() and posted.promise.state == "pending":
+            note("Waiting for the answer (Ctrl-C stops waiting)")
         promise = wait(client, posted, command, groups, timeout_s, leaving)
         unanswered = promise.state == "pending"
         if unanswered and cancel_on_exit:
@@ -195,10 +207,7 @@ def read_prompt(text: str) -> str:
     """Return the prompt. Raises BadInput."""
     if text != "-":
         return text
-    try:
-        return sys.stdin.buffer.read(posting.MAX_QUESTION_BYTES + 1).decode()
-    except UnicodeDecodeError as error:
-        raise BadInput(f"stdin is not text in UTF-8: {error}.") from error
+    return read_stdin(posting.MAX_QUESTION_BYTES + 1)
 
 
 def read_json(text: str, option: str) -> Any:
@@ -322,11 +331,13 @@ def tell(posted: Posted, command: Command, now: int) -> None:
     if question.digest is not None:
         lines.append(f"sha256 {question.digest.sha256} {question.digest.file}")
     lines.append(f"Until {iso(promise.timeout_at)}: {how_to_answer(question, command)}")
-    if sys.stderr is not None and sys.stderr.isatty():
-        for line in lines:
-            note(line)
-    else:
-        note("  ".join(lines))
+    for line in lines if watched() else ["  ".join(lines)]:
+        note(line)
+
+
+def watched() -> bool:
+    """Whether a person at a terminal reads the notes."""
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def how_to_answer(question: Question, command: Command) -> str:
@@ -376,8 +387,8 @@ def finish(posted: Posted, promise: Promise, now: int, *, digest: str | None, as
     elif decision.approved:
         print_result(answer_text(posted.question, decision))
     ended = f"{posted.id} {how_it_ended(promise, now)}"
-    if decision.approved and decision.expired and posted.promise.state == "pending":
-        note(ended)
+    if decision.approved and posted.promise.state == "pending" and (decision.expired or watched()):
+        note(f"{ended}: {decision.comment}" if decision.comment else ended)
     match outcome_of(promise):
         case "approved":
             return

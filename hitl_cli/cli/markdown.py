@@ -1,11 +1,13 @@
 """Markdown that somebody else wrote, for a terminal: nothing in it is hidden, and nothing is obeyed.
 
-HTML stands there as its source, a link has its address beside its text, and what would not be seen (images,
-definitions of addresses, tables or lists too deep or too wide for the terminal) is shown as it was written.
+HTML stands there as its source, and a link has its address beside its text. A text of which Markdown would
+keep words from the reader, or for which the terminal is too narrow, is shown as it was written.
 """
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from typing import TYPE_CHECKING, ClassVar
 
 from markdown_it import MarkdownIt
@@ -17,7 +19,7 @@ from hitl_cli.cli.blocks import shortened
 from hitl_cli.text import printable, printable_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from markdown_it.token import Token
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -40,6 +42,11 @@ COLUMN = 6
 HIDING = ("image", "reference")
 """Rules of Markdown that keep an address from the reader: without them, what is written stands there."""
 
+PLAIN = "text"
+"""What Rich calls the language of code that names none."""
+
+WORD = re.compile(r"[^\W_]+")
+
 
 class _Table(TableElement):
     """A table that breaks long words, where Rich would cut them."""
@@ -53,9 +60,11 @@ class _Table(TableElement):
 
 
 class _Code(CodeBlock):
-    """Code without colors: a highlighter can be kept busy for long."""
+    """Code under the name of its language, without colors: a highlighter can be kept busy for long."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if self.lexer_name != PLAIN:
+            yield Text(self.lexer_name, style="dim", overflow="fold")
         yield Text(str(self.text).rstrip("\n"), style="markdown.code_block", overflow="fold")
 
 
@@ -72,7 +81,7 @@ def markdown(source: str, width: int) -> RenderableType:
     """Return what Rich draws for a text in Markdown, in so many columns."""
     text = printable_lines(source).strip("\n")
     tokens = parsed(text) if len(text) <= LONGEST else []
-    if not has_room(tokens, width):
+    if not has_room(tokens, width) or hides(tokens, text):
         return Text(shortened(text), overflow="fold")
     drawn = _Harmless("", hyperlinks=False)
     drawn.parsed = tokens
@@ -90,7 +99,7 @@ def parsed(text: str) -> list[Token]:
 def clean(tokens: Sequence[Token]) -> None:
     """Make printable what entities and addresses were decoded to."""
     for token in tokens:
-        token.content = printable_lines(token.content)
+        token.content, token.info = printable_lines(token.content), printable(token.info)
         token.attrs = {
             name: printable(value) if isinstance(value, str) else value for name, value in token.attrs.items()
         }
@@ -104,3 +113,19 @@ def has_room(tokens: Sequence[Token], width: int) -> bool:
         columns = 0 if token.type == "tr_open" else columns + (token.type in ("th_open", "td_open"))
         needed = max(needed, LEVEL * token.level + COLUMN * columns + ROOM)
     return 0 < needed <= width
+
+
+def hides(tokens: Sequence[Token], text: str) -> bool:
+    """Whether a word of the text would not be seen: a link's title, a cell beyond its table's columns …."""
+    return not Counter(WORD.findall(text)) <= Counter(WORD.findall(" ".join(seen(tokens))))
+
+
+def seen(tokens: Sequence[Token]) -> Iterator[str]:
+    """Yield what a person sees of the tokens: texts, addresses, numbers of lists, languages of code."""
+    for token in tokens:
+        if token.type == "inline":
+            yield from seen(token.children or ())
+            continue
+        yield token.content
+        yield str(token.attrs.get("href", ""))
+        yield token.info.partition(" ")[0]

@@ -95,7 +95,7 @@ def parts(seen: Details, told: Iterable[Block], width: int) -> Iterator[tuple[Re
 def headline(seen: Details) -> list[Cell]:
     """Return the line that says what is shown and how it stands."""
     item = seen.item
-    word, color = STATES[seen.outcome]
+    word, color = STATES[None if seen.decision is None else seen.decision.outcome]
     of = f"  {item.workflow}" if item.workflow != item.id else ""
     by = f"  {item.function}" if item.function else ""
     age = f"  {ago(item.created_at, item.now)}"
@@ -134,8 +134,9 @@ def blocks(seen: Details) -> list[Block]:
 
 def answers(seen: Details) -> Block:
     """Return the commands that answer it, as they are typed."""
-    title = "answer with" if seen.outcome is None else "comment with"
-    return Block(title, [[Cell(command)] for command in commands(seen)], whole=True)
+    known = commands(seen)
+    title = "answer with" if len(known) > 1 else "comment with"
+    return Block(title, [[Cell(command)] for command in known], whole=True)
 
 
 def unexplained(seen: Details) -> list[Block]:
@@ -162,7 +163,7 @@ def facts(seen: Details) -> list[list[Cell]]:
         *(("later", Cell(text)) for text in later(seen)),
         (
             "approvals",
-            Cell(f"{leading(seen.votes)} of {question.approvals}" if question.approvals > 1 else ""),
+            Cell(f"{item.votes} of {question.approvals}" if question.approvals > 1 else ""),
         ),
         ("choices", Cell(", ".join(map(quoted, question.choices)))),
         ("deadline", deadline(seen)),
@@ -177,7 +178,7 @@ def facts(seen: Details) -> list[list[Cell]]:
 
 def who_may(seen: Details) -> str:
     """Return who may answer now, or might until it was decided."""
-    age = (seen.decided_at or seen.item.now) - seen.item.created_at
+    age = (seen.decision.at if seen.decision else seen.item.now) - seen.item.created_at
     names = ", ".join(seen.item.asked.asked_at(age)) or "anybody"
     if seen.item.asked.allow_self:
         return names
@@ -191,14 +192,14 @@ def later(seen: Details) -> list[str]:
     return [
         f"{', '.join(to)} too, in {format_duration(at - item.now)} ({iso(at)})"
         for at, to in sorted(ahead)
-        if seen.outcome is None and at > item.now
+        if seen.decision is None and at > item.now
     ]
 
 
 def deadline(seen: Details) -> Cell:
     """Return until when it can be answered, and what it means if nobody does."""
     item = seen.item
-    if seen.outcome is not None:
+    if seen.decision is not None:
         return Cell(f"{iso(item.deadline)} ({at_deadline(item.asked)})")
     left = item.deadline - item.now
     soon = "red" if left < SOON_MS else ""
@@ -216,12 +217,6 @@ def at_deadline(question: Question) -> str:
             return "then it counts as rejected"
         case Instead(value=value):
             return f"then it counts as approved with {compact(value)}"
-
-
-def leading(votes: Iterable[Vote]) -> int:
-    """Return how many approve of the same."""
-    choices = [vote.choice for vote in votes if vote.verdict == "approve"]
-    return max(map(choices.count, choices), default=0)
 
 
 def kind_text(field: Field) -> str:
@@ -267,18 +262,18 @@ def step_rows(seen: Details) -> list[list[Cell]]:
 
 def decision_rows(seen: Details) -> list[list[Cell]]:
     """Return what was decided, by whom, when and why."""
-    at, audit = seen.decided_at, seen.audit
-    if seen.outcome is None or at is None:
+    made = seen.decision
+    if made is None:
         return []
-    by = f"{audit.by} through {audit.via}" if audit.by else "another tool"
+    by = f"{made.by} through {made.via}" if made.by else "another tool"
     lines = [
-        ("outcome", Cell(*STATES[seen.outcome])),
-        ("by", Cell("the deadline" if seen.promise.state == "rejected_timedout" else by)),
-        ("at", Cell(f"{iso(at)}, after {format_duration(at - seen.item.created_at)}")),
-        ("choice", Cell(audit.choice or "")),
-        ("data", Cell(readable(seen.data) if seen.promise.state == "resolved" else "")),
-        ("reason", Cell(seen.reason or "")),
-        ("comment", Cell(audit.comment or "")),
+        ("outcome", Cell(*STATES[made.outcome])),
+        ("by", Cell("the deadline" if made.deadline else by)),
+        ("at", Cell(f"{iso(made.at)}, after {format_duration(made.waited_ms)}")),
+        ("choice", Cell(made.choice or "")),
+        ("data", Cell(readable(made.data) if made.outcome == "approved" else "")),
+        ("reason", Cell(made.reason or "")),
+        ("comment", Cell(made.comment or "")),
     ]
     return [[Cell(name, "dim"), cell] for name, cell in lines if cell.text]
 

@@ -19,7 +19,12 @@ from hitl_cli.times import iso
 from hitl_cli.wire import decode
 
 if TYPE_CHECKING:
+    from hitl_cli.forms import Field
     from hitl_cli.inbox.details import Details
+    from hitl_cli.inbox.history import Entry
+
+INNER = ("keys", "needed", "pointers", "item")
+"""What of a field is no one's business but the form's."""
 
 
 def show(
@@ -49,22 +54,10 @@ def show(
 def document(seen: Details) -> dict[str, Any]:
     """Return the request as `--json` shows it."""
     item, question = seen.item, seen.item.question
-    audit, at = seen.audit, seen.decided_at
     known = {} if question is None else msgspec.to_builtins(question)
     escalate = [
         {"at": iso(item.created_at + step.after), "to": list(step.to)} for step in item.asked.escalate
     ]
-    decision = {
-        "outcome": seen.outcome,
-        "by": audit.by,
-        "via": audit.via,
-        "at": None if at is None else iso(at),
-        "waited_s": None if at is None else max(at - item.created_at, 0) // 1_000,
-        "choice": audit.choice,
-        "data": seen.data,
-        "reason": seen.reason,
-        "comment": audit.comment,
-    }
     return {
         **as_document(item, item.now),
         "state": seen.promise.state,
@@ -74,15 +67,37 @@ def document(seen: Details) -> dict[str, Any]:
         "param": None if known else decode(seen.promise.param),
         "details": known.get("details"),
         "form": known.get("form"),
-        "fields": [msgspec.to_builtins(field) for field in fields_of(item.asked)],
+        "fields": [field_document(field) for field in fields_of(item.asked)],
         "allow_self": item.asked.allow_self,
         "on_deadline": known.get("onDeadline", "expire"),
         "escalate": escalate,
         "link": known.get("link"),
         "digest": known.get("digest"),
-        "votes": [{**msgspec.to_builtins(vote), "at": iso(vote.at)} for vote in seen.votes],
+        "votes_cast": [{**msgspec.to_builtins(vote), "at": iso(vote.at)} for vote in seen.votes],
         "comments": [{**msgspec.to_builtins(one), "at": iso(one.at)} for one in seen.comments],
         "before": [step_document(node) for node in seen.before],
-        "decision": None if seen.outcome is None else decision,
+        "decision": None if seen.decision is None else decision_document(seen.decision),
         "answer_with": commands(seen),
     }
+
+
+def decision_document(made: Entry) -> dict[str, Any]:
+    """Return the decision as `--json` shows it."""
+    return {
+        "outcome": made.outcome,
+        "by": made.by,
+        "via": made.via,
+        "at": iso(made.at),
+        "waited_s": made.waited_ms // 1_000,
+        "deadline": made.deadline,
+        "choice": made.choice,
+        "data": made.data,
+        "reason": made.reason,
+        "comment": made.comment,
+    }
+
+
+def field_document(field: Field) -> dict[str, Any]:
+    """Return a field of the form as `--json` shows it."""
+    shown = msgspec.to_builtins(field)
+    return {name: value for name, value in shown.items() if name not in INNER}

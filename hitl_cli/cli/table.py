@@ -25,6 +25,10 @@ NARROWEST = 8
 """How far a column that may be cut is cut at most, unless it says otherwise."""
 
 
+WIDEST = 200
+"""How far a cell moves those of the other lines to the right at most, in a pipe."""
+
+
 class Column(Struct, frozen=True):
     """A column: its head, and how its cells stand.
 
@@ -63,7 +67,7 @@ def on_terminal() -> bool:
 def plain(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> list[str]:
     """Return the rows as lines of aligned text, with a line of heads."""
     texts = [[column.head for column in columns], *([printable(cell.text) for cell in row] for row in rows)]
-    widths = [max(cells(line[n]) for line in texts) for n in range(len(columns))]
+    widths = [min(max(cells(line[n]) for line in texts), WIDEST) for n in range(len(columns))]
     return [
         (" " * GAP)
         .join(
@@ -84,29 +88,30 @@ def console() -> Console:
 
 def drawing(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int) -> RenderableType:
     """Return what Rich draws in so many columns: a table, or where that is too narrow, lines for each row."""
-    some, of_some = list(columns), [list(row) for row in rows]
+    shown = [[Cell(printable(cell.text), cell.style) for cell in row] for row in rows]
+    some, of_some = list(columns), shown
     fitted = widths(some, of_some, width)
     while fitted is None and any(column.spare for column in some):
         spare = [column.spare for column in some].index(True)
         del some[spare]
         of_some = [row[:spare] + row[spare + 1 :] for row in of_some]
         fitted = widths(some, of_some, width)
-    return cards(columns, rows) if fitted is None else table(some, of_some, fitted)
+    return cards(columns, shown) if fitted is None else table(some, of_some, fitted)
 
 
 def widths(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int) -> list[int] | None:
     """Return how wide each column is, the cuttable ones as far as there is room; None if they do not fit."""
     natural = [
-        max(cells(text) for text in (c.head, *(printable(row[n].text) for row in rows)))
-        for n, c in enumerate(columns)
+        max(cells(text) for text in (c.head, *(row[n].text for row in rows))) for n, c in enumerate(columns)
     ]
-    flexible = [n for n, column in enumerate(columns) if not (column.whole or column.right)]
-    over = sum(natural) + GAP * len(columns) - width
-    for n in sorted(flexible, key=lambda n: -natural[n]):
-        given = min(max(over, 0), max(natural[n] - columns[n].least, 0))
-        natural[n] -= given
-        over -= given
-    return None if over > 0 or width < NARROW else natural
+    for most in range(width, 0, -1) if width >= NARROW else ():
+        fitted = [
+            size if column.whole or column.right else min(size, max(most, column.least))
+            for column, size in zip(columns, natural, strict=True)
+        ]
+        if sum(fitted) + GAP * len(columns) <= width:
+            return fitted
+    return None
 
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], fitted: Sequence[int]) -> RenderableType:
@@ -125,7 +130,7 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], fitted: Seq
             overflow="ellipsis",
         )
     for row in rows:
-        drawn.add_row(*(Text(printable(cell.text), style=cell.style) for cell in row))
+        drawn.add_row(*(Text(cell.text, style=cell.style) for cell in row))
     return drawn
 
 
@@ -136,9 +141,9 @@ def cards(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> Renderab
 
     lines: list[Text] = []
     for row in rows:
-        lines.append(Text(printable(row[0].text), style="bold", no_wrap=True, overflow="ignore"))
+        lines.append(Text(row[0].text, style="bold", no_wrap=True, overflow="ignore"))
         lines.extend(
-            Text.assemble(f"  {column.head} ", (printable(cell.text), cell.style))
+            Text.assemble(f"  {column.head} ", (cell.text, cell.style))
             for column, cell in zip(columns[1:], row[1:], strict=True)
             if cell.text and cell.text != row[0].text
         )

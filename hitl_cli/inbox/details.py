@@ -4,33 +4,37 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec import Struct
 
 from hitl_cli.client import get_promise
 from hitl_cli.inbox.comments import comments_of
+from hitl_cli.inbox.history import decision_of
 from hitl_cli.inbox.listing import NO_GROUPS, waiting
 from hitl_cli.inbox.votes import complete, standing
-from hitl_cli.questions import outcome_of
 from hitl_cli.runs import tree
-from hitl_cli.wire import audit_of, child_id, decode, error_message
+from hitl_cli.wire import audit_of, child_id
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from hitl_cli.client import Client
     from hitl_cli.inbox.comments import Comment
+    from hitl_cli.inbox.history import Entry
     from hitl_cli.inbox.listing import Waiting
     from hitl_cli.people import Groups
-    from hitl_cli.questions import Outcome
     from hitl_cli.runs import Node
-    from hitl_cli.wire import Audit, Json, Promise, Vote
+    from hitl_cli.wire import Promise, Vote
 
 
 class Details(Struct, frozen=True, kw_only=True):
     """A request, what has been said of it, and the steps of its run before it, the oldest first.
 
-    `votes` are those that count: so far, or in the decision.
+    `votes` are those that count: so far, or in the decision. That is None while it waits.
     """
 
     item: Waiting
+    decision: Entry | None = None
     votes: tuple[Vote, ...] = ()
     comments: tuple[Comment, ...] = ()
     before: tuple[Node, ...] = ()
@@ -39,32 +43,6 @@ class Details(Struct, frozen=True, kw_only=True):
     def promise(self) -> Promise:
         """The promise that it is."""
         return self.item.promise
-
-    @property
-    def outcome(self) -> Outcome | None:
-        """What came of it; None while it waits."""
-        return outcome_of(self.promise)
-
-    @property
-    def audit(self) -> Audit:
-        """Who decided it, through what and when, as far as the decision says."""
-        return audit_of(self.promise)
-
-    @property
-    def decided_at(self) -> int | None:
-        """When it was decided, in ms since the epoch."""
-        return None if self.outcome is None else self.audit.at or self.promise.settled_at
-
-    @property
-    def data(self) -> Json:
-        """What the run got, where somebody approved."""
-        return decode(self.promise.value) if self.promise.state == "resolved" else None
-
-    @property
-    def reason(self) -> str | None:
-        """Why not, where somebody said no."""
-        refused = self.promise.state in ("rejected", "rejected_canceled")
-        return error_message(self.promise.value) if refused else None
 
 
 def details(client: Client, promise: Promise, groups: Groups = NO_GROUPS) -> Details:
@@ -80,11 +58,18 @@ def details(client: Client, promise: Promise, groups: Groups = NO_GROUPS) -> Det
             return details(client, complete(client, promise, tallied), groups)
         votes = tallied.votes
     return Details(
-        item=item,
+        item=msgspec.structs.replace(item, votes=leading(votes)),
+        decision=None if promise.state == "pending" else decision_of(promise, item.function),
         votes=votes,
         comments=tuple(comments_of(client, promise.id)),
         before=tuple(steps_before(tree(client, promise.id), promise.id)),
     )
+
+
+def leading(votes: Iterable[Vote]) -> int:
+    """Return how many approve of the same."""
+    choices = [vote.choice for vote in votes if vote.verdict == "approve"]
+    return max(map(choices.count, choices), default=0)
 
 
 def steps_before(root: Node, id: str) -> list[Node]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 from msgspec import Struct
 
-from hitl_cli.client import get_promises, search, search_pages
+from hitl_cli.client import PAGE, get_promises, search, search_pages
 from hitl_cli.inbox.votes import ballots_of_many, complete, electorate, tally
 from hitl_cli.questions import (
     ASSIGNEE_TAG,
@@ -17,6 +17,7 @@ from hitl_cli.questions import (
     PRIORITIES,
     QUORUM_TAG,
     UNREADABLE,
+    WORKFLOW_TAG,
     Question,
     asker_of,
     own_tags,
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from hitl_cli.wire import Promise
 
 type Sort = Literal["age", "due", "priority"]
+
+FEW = 50
+"""How many promises are looked at together at least, where only some may be wanted."""
 
 
 class Waiting(Struct, frozen=True, kw_only=True):
@@ -132,18 +136,13 @@ def pending(
     in between, is settled here.
     """
     found: list[Waiting] = []
-    enough = limit if sort == "age" else None
-    for page in blocking_pages(client, wanted, enough):
+    for page in pages(client, wanted, sort, limit):
         for item in described(client, page, groups):
             if fits(item, wanted):
-                if enough is not None and len(found) == enough:
+                if len(found) == limit:
                     return found, True
                 found.append(item)
-    if sort == "due":
-        found.sort(key=lambda item: item.deadline)
-    elif sort == "priority":
-        found.sort(key=lambda item: PRIORITIES.index(item.asked.priority))
-    return found[:limit], limit is not None and len(found) > limit
+    return found, False
 
 
 def settle_complete(client: Client, groups: Groups) -> None:
@@ -158,7 +157,7 @@ def fits(item: Waiting, wanted: Filter) -> bool:
         (wanted.workflow is None or is_of(item, wanted.workflow))
         and (not wanted.to or not set(wanted.to).isdisjoint(item.to))
         and wanted.asker in (None, item.asker)
-        and wanted.tags.items() <= item.tags.items()
+        and (not wanted.tags or wanted.tags.items() <= item.tags.items())
         and (wanted.due_in_ms is None or item.deadline <= item.now + wanted.due_in_ms)
         and item.created_at <= item.now - wanted.older_than_ms
         and wanted.priority in (None, item.asked.priority)
@@ -168,6 +167,26 @@ def fits(item: Waiting, wanted: Filter) -> bool:
 def is_of(item: Waiting, glob: str) -> bool:
     """Whether the run's id or its function's name matches a glob."""
     return fnmatchcase(item.workflow, glob) or fnmatchcase(item.function or "", glob)
+
+
+def pages(client: Client, wanted: Filter, sort: Sort, limit: int | None) -> Iterator[list[Promise]]:
+    """Yield the promises that may be wanted, in order; a few at a time where few are enough."""
+    if sort == "age" and not wanted.to and client.embedded:
+        yield from blocking_pages(client, wanted, limit)
+        return
+    every = [promise for page in blocking_pages(client, wanted, None) for promise in page]
+    if sort == "due":
+        every.sort(key=lambda promise: promise.timeout_at)
+    elif sort == "priority":
+        every.sort(key=pressing)
+    few = PAGE if limit is None else max(limit + 1, FEW)
+    for at in range(0, len(every), few):
+        yield every[at : at + few]
+
+
+def pressing(promise: Promise) -> int:
+    """Return how pressing a promise is: the less, the more so."""
+    return PRIORITIES.index((question_of(promise) or PLAIN).priority)
 
 
 def blocking_pages(client: Client, wanted: Filter, limit: int | None) -> Iterator[list[Promise]]:
@@ -208,7 +227,7 @@ def waiting(client: Client, promise: Promise, run: Promise | None) -> Waiting:
     return Waiting(
         promise=promise,
         question=question_of(promise),
-        function=call.func if call else None,
+        function=call.func if call else promise.tags.get(WORKFLOW_TAG),
         starter=asker_of(run, None) if run is not None else None,
         asker=asker_of(promise, run),
         now=client.now(),

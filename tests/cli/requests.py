@@ -10,6 +10,8 @@ from hitl_cli.client import Request, as_promise
 from hitl_cli.wire import encode
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from hitl_cli.questions import Question
     from hitl_cli.wire import Promise
     from tests.conftest import Hitl
@@ -17,7 +19,16 @@ if TYPE_CHECKING:
 DAY_MS = 86_400_000
 
 
-def put(hitl: Hitl, id: str, question: Question, *, by: str | None = None, key: str | None = None) -> Promise:
+def put(
+    hitl: Hitl,
+    id: str,
+    question: Question,
+    *,
+    by: str | None = None,
+    key: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    deadline_ms: int = DAY_MS,
+) -> Promise:
     """Create a request, asked by `by`, and return it."""
     data = {
         "id": id,
@@ -26,11 +37,14 @@ def put(hitl: Hitl, id: str, question: Question, *, by: str | None = None, key: 
             "resonate:external": "true",
             "resonate:scope": "global",
             **question.tags(key=key, workflow=None),
+            **(tags or {}),
         },
     }
     with hitl.client() as client:
         return as_promise(
-            client.call_many([Request("promise.create", {**data, "timeoutAt": client.now() + DAY_MS})])[0]
+            client.call_many([Request("promise.create", {**data, "timeoutAt": client.now() + deadline_ms})])[
+                0
+            ]
         )
 
 

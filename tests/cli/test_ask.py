@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,11 @@ import pytest
 
 from hitl_cli.cli.app import run
 from hitl_cli.client import Request, get_promise, search
+from hitl_cli.engine.doorbell import WATCHERS, Ringer
 from hitl_cli.inbox.deciding import approval, decide, rejection
 from hitl_cli.inbox.votes import cast
-from hitl_cli.questions import question_of
+from hitl_cli.posting import put
+from hitl_cli.questions import Question, question_of
 from hitl_cli.wire import Audit, Vote, audit_of, encode, headers_of
 from tests.cli.test_decisions import ask as bare_promise
 from tests.cli.test_terminal import on_terminal
@@ -27,7 +30,9 @@ if TYPE_CHECKING:
     from hitl_cli.wire import Promise
     from tests.conftest import Hitl
 
-TEXT = '{"type": "string"}'
+HOUR_MS = 3_600_000
+TEXT = {"type": "string"}
+INTEGER = {"type": "integer"}
 OPS = '[groups.ops]\nmembers = ["ann", "bob", "cy"]\n'
 
 
@@ -48,6 +53,13 @@ def start(hitl: Hitl, *args: str) -> Asking:
     hitl.workers.append(asking)
     asking.complained("asks")
     return asking
+
+
+def asks(hitl: Hitl, id: str, **question: Any) -> None:
+    """Put a question without a process: what is tested is what comes after."""
+    asked = Question(prompt="?", **question)
+    with hitl.client() as client:
+        put(client, id, asked, tags=asked.tags(key=None, workflow=None), deadline_ms=HOUR_MS, by="ada")
 
 
 def yes(hitl: Hitl, id: str, *, by: str = "bob", comment: str | None = None, **data: Any) -> None:
@@ -117,21 +129,21 @@ def test_the_deadline_means_what_was_said(
 
 
 @pytest.mark.parametrize(
-    ("options", "data", "shown"),
+    ("question", "data", "shown"),
     [
-        (["--form", TEXT], "high", "high\n"),
-        (["--form", TEXT], " two\nlines\t", " two\nlines\t\n"),
-        (["--form", TEXT], "\x1b[31m審批", "\x1b[31m審批\n"),
-        (["--form", '{"type": "integer", "maximum": 500}'], 42, "42\n"),
-        (["--form", "{}"], {"a": [1, None]}, '{"a":[1,null]}\n'),
-        ([], False, "false\n"),
-        (["--choice", "roll back", "--choice", "go on"], "roll back", "roll back\n"),
+        ({"form": TEXT}, "high", "high\n"),
+        ({"form": TEXT}, " two\nlines\t", " two\nlines\t\n"),
+        ({"form": TEXT}, "\x1b[31m審批", "\x1b[31m審批\n"),
+        ({"form": INTEGER}, 42, "42\n"),
+        ({"form": {}}, {"a": [1, None]}, '{"a":[1,null]}\n'),
+        ({}, False, "false\n"),
+        ({"choices": ("roll back", "go on")}, "roll back", "roll back\n"),
     ],
 )
 def test_a_text_is_printed_as_it_is_and_anything_else_as_compact_json(
-    hitl: Hitl, options: list[str], data: Any, shown: str
+    hitl: Hitl, question: dict[str, Any], data: Any, shown: str
 ) -> None:
-    hitl.ok("ask", "?", "--id", "a", "--no-wait", *options)
+    asks(hitl, "a", **question)
     yes(hitl, "a", data=data)
     assert hitl.ok("ask", "--id", "a") == shown
 
@@ -274,14 +286,14 @@ def test_the_same_id_finds_the_same_question_and_then_its_answer(hitl: Hitl) -> 
 
 
 def test_another_question_under_the_same_id_is_a_conflict_that_says_what_differs(hitl: Hitl) -> None:
-    hitl.ok("ask", "Deploy 1?", "--id", "d", "--to", "bob", "--no-wait")
+    asks(hitl, "d", to=("bob",))
     complaint = hitl.fails(4, "ask", "Deploy 2?", "--id", "d", "--to", "eve", "--no-self")
-    assert 'prompt: it was "Deploy 1?", and is "Deploy 2?" now' in complaint
+    assert 'prompt: it was "?", and is "Deploy 2?" now' in complaint
     assert 'to: it was ["bob"], and is ["eve"] now' in complaint
     assert "allowSelf: it was null, and is false now" in complaint
     question = question_of(promise(hitl, "d"))
     assert question is not None
-    assert question.prompt == "Deploy 1?"
+    assert question.prompt == "?"
 
 
 def test_a_group_is_the_same_where_the_settings_do_not_know_it(hitl: Hitl) -> None:
@@ -461,19 +473,19 @@ def test_several_must_approve_and_whoever_waits_settles_it_where_the_last_voter_
 
 
 def test_with_no_self_whoever_asks_may_not_answer(hitl: Hitl) -> None:
-    hitl.ok("ask", "Deploy?", "--id", "d", "--no-self", "--no-wait")
+    asks(hitl, "d", allow_self=False)
     hitl.fails(7, "approve", "d")
-    hitl.ok("approve", "d", "--as", "bob")
+    yes(hitl, "d")
 
 
 @pytest.mark.parametrize(
-    ("options", "data"),
-    [(["--form", '{"type": "integer"}'], "many"), (["--choice", "a", "--choice", "b"], "c")],
+    ("question", "data"),
+    [({"form": INTEGER}, "many"), ({"choices": ("a", "b")}, "c"), ({"choices": ("a",)}, None)],
 )
 def test_what_another_tool_settled_it_with_is_no_yes_unless_it_is_an_answer(
-    hitl: Hitl, options: list[str], data: Any
+    hitl: Hitl, question: dict[str, Any], data: Any
 ) -> None:
-    hitl.ok("ask", "?", "--id", "a", "--no-wait", *options)
+    asks(hitl, "a", **question)
     with hitl.client() as client:
         settle = {"id": "a", "state": "resolved", "value": encode(data)}
         client.call_many([Request("promise.settle", settle)])
@@ -485,9 +497,28 @@ def test_what_another_tool_settled_it_with_is_no_yes_unless_it_is_an_answer(
 # What a person sees
 
 
+def test_at_a_terminal_it_says_who_answered_and_what_they_remarked(hitl: Hitl) -> None:
+    asks(hitl, "a")
+
+    def answer() -> None:
+        ringer = Ringer(hitl.database)
+        wait_until(lambda: ringer.count(WATCHERS))
+        ringer.close()
+        yes(hitl, "a", comment="fine by me")
+
+    answering = threading.Thread(target=answer)
+    answering.start()
+    shown = on_terminal(hitl, 100, "ask", "--id", "a")
+    answering.join()
+    assert "Ctrl-C stops waiting" in shown
+    assert "a was approved by bob through test" in shown
+    assert ": fine by me" in shown
+    assert "true" in shown.splitlines()
+
+
 def test_nothing_that_was_asked_or_answered_is_obeyed_by_a_terminal(hitl: Hitl) -> None:
     evil = "\x1b]0;title\x07\x1b[31mred\u202e[bold]\r\nx"
-    hitl.ok("ask", evil, "--id", "a", "--to", f"bob{evil}", "--form", TEXT, "--no-wait")
+    hitl.ok("ask", evil, "--id", "a", "--to", f"bob{evil}", "--form", json.dumps(TEXT), "--no-wait")
     asked_for = on_terminal(hitl, 100, "ask", "--id", "a", "--timeout", "1ms")
     yes(hitl, "a", by=f"bob{evil}", data=evil)
     for shown in (asked_for, on_terminal(hitl, 100, "ask", "--id", "a")):
@@ -495,14 +526,14 @@ def test_nothing_that_was_asked_or_answered_is_obeyed_by_a_terminal(hitl: Hitl) 
             assert mark not in shown
     piped = hitl.run("ask", "--id", "a")
     assert "\x1b" not in piped.stderr
-    hitl.ok("ask", "?", "--id", "b", "--no-wait")
+    asks(hitl, "b")
     no(hitl, "b", evil)
     assert "\x1b" not in hitl.fails(1, "ask", "--id", "b")
 
 
 @pytest.mark.parametrize("reader", ["stdout", "stderr"])
 def test_a_reader_that_has_gone_turns_no_no_into_a_yes(hitl: Hitl, reader: str) -> None:
-    hitl.ok("ask", "?", "--id", "a", "--no-wait")
+    asks(hitl, "a")
     no(hitl, "a", "no")
     ours, theirs = os.pipe()
     os.close(ours)
@@ -521,8 +552,14 @@ def test_a_reader_that_has_gone_turns_no_no_into_a_yes(hitl: Hitl, reader: str) 
 
 
 def test_closed_streams_are_no_failure_and_keep_notes_off_stdout(hitl: Hitl) -> None:
-    hitl.ok("ask", "?", "--id", "a", "--no-wait")
+    asks(hitl, "a")
     yes(hitl, "a")
+    assert (
+        "no stdin"
+        in subprocess.run(
+            f"{HITL} ask - <&-", shell=True, env=hitl.env, capture_output=True, text=True, check=False
+        ).stderr
+    )
     for redirect, shown in (("2>&-", "true\n"), (">&-", ""), ("<&-", "true\n")):
         done = subprocess.run(
             f"{HITL} ask '?' --id a {redirect}",
