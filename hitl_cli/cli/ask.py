@@ -14,7 +14,17 @@ import typer
 
 from hitl_cli import posting
 from hitl_cli.cli.decisions import read_file
-from hitl_cli.cli.shared import AsJson, Server, Token, Who, note, open_client, print_json, silence_stdout
+from hitl_cli.cli.shared import (
+    AsJson,
+    Server,
+    Token,
+    Who,
+    note,
+    open_client,
+    print_json,
+    read_stdin,
+    silence_stdout,
+)
 from hitl_cli.cli.table import on_terminal
 from hitl_cli.durations import format_age, parse_duration
 from hitl_cli.errors import BadInput, RunFailed, TimedOut, Unreachable
@@ -197,12 +207,7 @@ def read_prompt(text: str) -> str:
     """Return the prompt. Raises BadInput."""
     if text != "-":
         return text
-    if sys.stdin is None:
-        raise BadInput("there is no stdin to read the prompt from.")
-    try:
-        return sys.stdin.buffer.read(posting.MAX_QUESTION_BYTES + 1).decode()
-    except UnicodeDecodeError as error:
-        raise BadInput(f"stdin is not text in UTF-8: {error}.") from error
+    return read_stdin(posting.MAX_QUESTION_BYTES + 1)
 
 
 def read_json(text: str, option: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,8 +10,20 @@ import typer
 
 from hitl_cli.cli.decided import as_document, sentence
 from hitl_cli.cli.many import Dry, Match, Stdin, Yes, answer_many, named
-from hitl_cli.cli.shared import AsJson, Server, Token, Who, complete_promise, open_client, print_json
+from hitl_cli.cli.shared import (
+    AsJson,
+    Server,
+    Token,
+    Who,
+    at_terminal,
+    complete_promise,
+    given_stdin,
+    open_client,
+    print_json,
+    read_stdin,
+)
 from hitl_cli.errors import BadInput
+from hitl_cli.inbox.comments import MAX_COMMENT_BYTES
 from hitl_cli.inbox.comments import comment as leave_comment
 from hitl_cli.inbox.deciding import MAX_ANSWER_BYTES, approval, decide_promise, rejection
 from hitl_cli.inbox.lookup import find
@@ -153,7 +164,7 @@ def comment(
 ) -> None:
     """Leave a remark on a request without deciding it."""
     person = Settings().person(who).value
-    said = sys.stdin.read().strip() if text == "-" else text
+    said = read_stdin(MAX_COMMENT_BYTES + 1).strip() if text == "-" else text
     with open_client(ctx, server, token) as client:
         request = leave_comment(client, id, said, by=person, via="cli")
         if as_json:
@@ -174,7 +185,7 @@ def completed(promise: Promise, answer: Answer) -> Answer:
     said = answer.text is not None and question is not None and not question.choices
     if not asks or said or answer.fields or answer.data is not msgspec.UNSET:
         return answer
-    if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
+    if not at_terminal():
         return answer
     from hitl_cli.cli.filling import fill_in  # noqa: PLC0415 - only where there is a form to fill in
 
@@ -192,7 +203,7 @@ def read_fields(texts: list[str] | None) -> list[tuple[str, str]]:
 def read_data(text: str) -> Any:
     """Return the JSON that `--data` names. Raises BadInput."""
     if text == "-":
-        source, raw = "stdin", sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
+        source, raw = "stdin", given_stdin().read(MAX_FILE_BYTES + 1)
     elif text.startswith("@"):
         source, raw = text[1:], read_file(Path(text[1:]))
     else:

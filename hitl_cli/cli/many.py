@@ -11,7 +11,7 @@ import typer
 
 from hitl_cli.cli.app import EXIT_CODES
 from hitl_cli.cli.decided import as_document, sentence
-from hitl_cli.cli.shared import note, print_json
+from hitl_cli.cli.shared import note, print_json, read_stdin
 from hitl_cli.cli.table import Cell, Column, plain, print_table
 from hitl_cli.errors import BadInput, HitlError, NotDone, NotFound
 from hitl_cli.inbox.many import decide_all, matching, plan
@@ -33,8 +33,8 @@ Match = Annotated[
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask whether many are meant.")]
 Dry = Annotated[bool, typer.Option("--dry-run", help="Only show what would happen.")]
 
-MOST = 100_000
-"""The most ids that are read from stdin."""
+MOST_BYTES = 10_000_000
+"""The most that is read of ids from stdin."""
 
 
 def named(
@@ -43,9 +43,9 @@ def named(
     """Return all names that are meant. Raises BadInput, NotFound if there are none."""
     names = list(ids or [])
     if stdin:
-        names += [name for line in sys.stdin if (name := line.strip())]
-        if len(names) > MOST:
-            raise BadInput(f"stdin has more than {MOST:,} ids. Nothing was changed.")
+        names += [name for line in read_stdin(MOST_BYTES + 1).splitlines() if (name := line.strip())]
+        if sum(map(len, names)) > MOST_BYTES:
+            raise BadInput(f"stdin has more than {MOST_BYTES:,} bytes of ids. Nothing was changed.")
     if match is not None:
         names += matching(client, match, groups)
         if not names:
@@ -119,8 +119,9 @@ def ask_whether_meant(planned: Sequence[Planned], answer: Answer, *, may_go_on: 
     `may_go_on`: each was named on the command line, and so is meant where nobody can be asked.
     """
     with contextlib.ExitStack() as stack:
-        person = sys.stdin if sys.stdin.isatty() else None
-        if person is None and sys.stderr.isatty():  # stdin carries the ids
+        seen = sys.stderr is not None and sys.stderr.isatty()
+        person = sys.stdin if seen and sys.stdin is not None and sys.stdin.isatty() else None
+        if person is None and seen:  # stdin carries the ids
             with contextlib.suppress(OSError):
                 person = stack.enter_context(Path("/dev/tty").open())
         if person is None:

@@ -19,6 +19,7 @@ from hitl_cli.cli.shared import (
     Who,
     Workflow,
     complete_run,
+    given_stdin,
     note,
     open_client,
     print_json,
@@ -108,7 +109,7 @@ def start(
             raise BadInput("with --stdin the ids come from standard input: give none on the command line.")
         if kwarg or no_args or wait:
             raise BadInput("--kwarg, --no-args and --wait do not go with --stdin: give kwargs in its lines.")
-        specs = read_specs(read_lines(sys.stdin.buffer), name)
+        specs = read_specs(read_lines(given_stdin()), name)
     elif id is None:
         raise BadInput("an id is missing: hitl start ID, for example hitl start hitl-001.")
     else:

@@ -6,12 +6,12 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator  # noqa: TC003 - Typer reads the annotations of completions
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
 from hitl_cli.connect import connect, database_path, is_http
-from hitl_cli.errors import HitlError
+from hitl_cli.errors import BadInput, HitlError
 from hitl_cli.settings import Setting, Settings
 from hitl_cli.text import printable
 
@@ -85,6 +85,26 @@ def open_client(ctx: typer.Context, server: str | None, token: str | None) -> Cl
     """Return a client of the server that the options, the environment or a file names."""
     url, chosen_token = named_server(ctx, Settings(), server, token)
     return connect(url.value, chosen_token)
+
+
+def given_stdin() -> BinaryIO:
+    """Return stdin. Raises BadInput where there is none."""
+    if sys.stdin is None:
+        raise BadInput("there is no stdin to read from.")
+    return sys.stdin.buffer
+
+
+def read_stdin(limit: int) -> str:
+    """Return up to `limit` bytes of stdin as text. Raises BadInput."""
+    try:
+        return given_stdin().read(limit).decode()
+    except UnicodeDecodeError as error:
+        raise BadInput(f"stdin is not text in UTF-8: {error}.") from error
+
+
+def at_terminal() -> bool:
+    """Whether a person sees what is printed, and can type."""
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
 
 
 def print_json(document: Any) -> None:

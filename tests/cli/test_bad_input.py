@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.cli.test_decisions import ask
 from tests.conftest import HITL, wait_until
 
 if TYPE_CHECKING:
@@ -287,3 +288,20 @@ def test_what_one_person_gives_cannot_reach_the_terminal_of_another(hitl: Hitl) 
         assert "\x1b" not in done.stdout + done.stderr
     assert len(shown[2].stderr.splitlines()) == 1
     assert not any("\x1b" in line for line in worker.lines)
+
+
+@pytest.mark.parametrize(
+    "command", ["approve a --data -", "approve --stdin --yes", "comment a -", "start --stdin", "ask -"]
+)
+def test_a_closed_stdin_is_said_to_be_none(hitl: Hitl, command: str) -> None:
+    ask(hitl, "a")
+    done = subprocess.run(
+        ["sh", "-c", f"{HITL} {command} <&-"],
+        env=hitl.env,
+        cwd=hitl.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr == "hitl: there is no stdin to read from.\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,6 +21,7 @@ from hitl_cli.wire import Audit, Vote, audit_of, decode, error_message, fresh_id
 from tests.conftest import PATIENCE_S, wait_until
 from tests.inbox.requests import HOUR_MS, request
 from tests.recovery.crew import Crew
+from tests.recovery.deaths import approve_and_die_at
 from tests.recovery.processes import PROCESSES, start
 from tests.worker.watching import promise_of
 
@@ -331,6 +333,33 @@ def test_whoever_looks_next_settles_it(client: EmbeddedClient) -> None:
         settled = promise_of(client, id)
         assert decode(settled.value) == 2
         assert [vote.by for vote in audit_of(settled).votes] == ["ada", "bob"]
+
+
+def test_a_last_vote_killed_at_any_statement_is_there_with_its_effect_or_not_and_can_be_given_again(
+    hitl: Hitl, tmp_path: Path
+) -> None:
+    with hitl.client() as client:
+        request(client, "q", approvals=2)
+        decide(client, "q", yes("cy"))
+    states = []
+    for statement in range(200):
+        database = tmp_path / f"{statement}" / "hitl.db"
+        database.parent.mkdir()
+        for file in hitl.folder.glob("hitl.db*"):
+            if file.is_file():
+                shutil.copy(file, database.parent)
+        process = start(approve_and_die_at, database, "q", statement)
+        process.join()
+        with EmbeddedClient(database) as client:
+            voted = len(ballots_of(client, "q")) == 2
+            states.append((voted, promise_of(client, "q").state))
+            assert [item.votes for item in pending(client)[0]] == ([] if voted else [1])
+            again = decide(client, "q", yes("ada"))
+            assert (again.settled, again.fresh) == (True, not voted)
+            assert [vote.by for vote in audit_of(promise_of(client, "q")).votes] == ["cy", "ada"]
+        if process.exitcode == 0:
+            break
+    assert list(dict.fromkeys(states)) == [(False, "pending"), (True, "pending"), (True, "resolved")]
 
 
 def test_showing_it_settles_it_too(hitl: Hitl, client: EmbeddedClient) -> None:

@@ -77,7 +77,7 @@ def test_of_two_opposite_decisions_at_once_one_wins_and_the_other_is_told_who_wo
             [loser] = [one for one in pair if not one.won]
             promise = promise_of(client, winner.promise)
             assert promise.state == ("resolved" if winner.via == "approving" else "rejected")
-            assert audit_of(promise).id == winner.audit
+            assert audit_of(promise).id == winner.decision
             verb = "approved" if winner.via == "approving" else "rejected"
             assert f"was already {verb} by ada through {winner.via}" in loser.conflict
             assert loser.conflict.endswith("Nothing was changed.")
