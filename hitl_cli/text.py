@@ -28,7 +28,7 @@ def printable_lines(text: str) -> str:
 
 
 def printable_json(text: str) -> str:
-    """Return JSON that means the same, with JSON's own escapes for what `printable` would not leave as it is."""
+    """Return JSON that means the same, with JSON's own escapes for what `printable` would not leave."""
     lines = text.split("\n")
     return "\n".join(line if _is_harmless(line) else "".join(map(_escaped, line)) for line in lines)
 

@@ -159,7 +159,7 @@ def complete_promise(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str,
 
     for item in offered(ctx, lambda client: pending(client, limit=COMPLETIONS)[0]):
         if item.id.startswith(incomplete):
-            yield item.id, item.prompt or item.function or ""
+            yield item.id, printable(item.prompt or item.function or "")
 
 
 def complete_run(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
