@@ -17,7 +17,7 @@ EMOJI_STYLE = "\ufe0f"
 
 def printable(text: str) -> str:
     """Return text on one line; what a terminal would obey, or nobody would see, is shown as its escape."""
-    if text.isprintable() and FILLERS.isdisjoint(text):
+    if _is_harmless(text):
         return text
     return "".join(map(_shown, text.replace("\r\n", "\n")))
 
@@ -25,6 +25,12 @@ def printable(text: str) -> str:
 def printable_lines(text: str) -> str:
     """Return the same of a text that may have several lines."""
     return "\n".join(map(printable, text.replace("\r\n", "\n").expandtabs(TAB).split("\n")))
+
+
+def printable_json(text: str) -> str:
+    """Return JSON that means the same, with JSON's own escapes for what `printable` would not leave."""
+    lines = text.split("\n")
+    return "\n".join(line if _is_harmless(line) else "".join(map(_escaped, line)) for line in lines)
 
 
 def cells(text: str) -> int:
@@ -39,13 +45,26 @@ def cells(text: str) -> int:
     return total
 
 
+def _is_harmless(text: str) -> bool:
+    """Whether all of a text can be seen, and does nothing else."""
+    return text.isprintable() and FILLERS.isdisjoint(text)
+
+
 def _shown(char: str) -> str:
     """Return a character, or what stands for it: a space, or its escape."""
-    if (char.isprintable() and char not in FILLERS) or char in JOINERS:
+    if _is_harmless(char) or char in JOINERS:
         return char
     if char in "\n\t" or unicodedata.category(char) == "Zs":
         return " "
     return char.encode("unicode_escape").decode()
+
+
+def _escaped(char: str) -> str:
+    """Return a character of JSON, or its escape: of 16 bits each, as JSON has them."""
+    if _is_harmless(char) or char in JOINERS:
+        return char
+    units = char.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
 def _width(char: str) -> int:

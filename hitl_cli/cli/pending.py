@@ -17,6 +17,7 @@ from hitl_cli.inbox.listing import pending as list_pending
 from hitl_cli.people import names_for
 from hitl_cli.questions import GROUP, OF_OTHERS, PRIORITIES
 from hitl_cli.settings import Settings
+from hitl_cli.text import printable_json
 from hitl_cli.times import iso
 
 if TYPE_CHECKING:
@@ -274,7 +275,8 @@ def keep_printing(client: Client, look: Look, sort: Sort, *, as_json: bool) -> N
         if seen != shown:
             shown = seen
             if as_json:
-                print(msgspec.json.encode([as_document(item, client.now()) for item in items]).decode())
+                shown_items = [as_document(item, client.now()) for item in items]
+                print(printable_json(msgspec.json.encode(shown_items).decode()))
             else:
                 show(items, more, client.now(), sort)
             sys.stdout.flush()

@@ -30,7 +30,7 @@ from hitl_cli.errors import BadInput, Conflict, RunFailed, TimedOut
 from hitl_cli.questions import prompt_of
 from hitl_cli.runs import RunSpec, RunState
 from hitl_cli.settings import Settings
-from hitl_cli.text import printable
+from hitl_cli.text import printable, printable_json
 from hitl_cli.times import iso
 from hitl_cli.wire import audit_of, decode, error_message, headers_of
 
@@ -418,7 +418,7 @@ def finish(run: Run, *, as_json: bool) -> None:
     if as_json:
         print_json(run_document(run, run.settled_at or run.created_at))
     elif run.state == "completed":
-        print(to_json(run.result))
+        print(printable_json(to_json(run.result)))
     if run.state == "expired":
         raise TimedOut(f"workflow {run.id} expired: its deadline passed {iso(run.deadline)}.")
     if run.state != "completed":

@@ -13,7 +13,7 @@ import typer
 from hitl_cli.connect import connect, database_path, is_http
 from hitl_cli.errors import BadInput, HitlError
 from hitl_cli.settings import Setting, Settings
-from hitl_cli.text import printable
+from hitl_cli.text import printable, printable_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,7 +111,7 @@ def print_json(document: Any) -> None:
     """Write one JSON document to stdout."""
     import msgspec  # noqa: PLC0415
 
-    print(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+    print(printable_json(msgspec.json.format(msgspec.json.encode(document), indent=2).decode()))
 
 
 def note(message: str) -> None:
@@ -159,7 +159,7 @@ def complete_promise(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str,
 
     for item in offered(ctx, lambda client: pending(client, limit=COMPLETIONS)[0]):
         if item.id.startswith(incomplete):
-            yield item.id, item.prompt or item.function or ""
+            yield item.id, printable(item.prompt or item.function or "")
 
 
 def complete_run(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:

@@ -275,6 +275,7 @@ def test_what_others_wrote_is_shown_and_not_obeyed(hitl: Hitl) -> None:
         shown = on_terminal(hitl, columns, "show", "evil:1")
         assert not OBEYED.search(COLOR.sub("", shown))
     assert hitl.json("show", "evil:1")["comments"][0]["by"] == HOSTILE
+    assert not OBEYED.search(hitl.ok("show", "evil:1", "--json"))
     assert not OBEYED.search(hitl.ok("status", "evil:1"))
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hitl_cli.text import JOINERS, cells, printable, printable_lines
+from hitl_cli.text import JOINERS, cells, printable, printable_json, printable_lines
 
 
 @pytest.mark.parametrize(
@@ -52,3 +53,13 @@ def test_nothing_shown_can_do_anything(text: str) -> None:
 )
 def test_columns_are_counted_as_a_terminal_takes_them(text: str, width: int) -> None:
     assert cells(text) == width
+
+
+@given(
+    st.recursive(st.text() | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
+)
+def test_json_is_made_harmless_and_means_the_same(value: object) -> None:
+    for text in (json.dumps(value, ensure_ascii=False, indent=2), json.dumps(value)):
+        shown = printable_json(text)
+        assert json.loads(shown) == value
+        assert all(char in JOINERS or char.isprintable() for char in shown.replace("\n", ""))
