@@ -105,6 +105,19 @@ class Terminal:
         """Press these keys."""
         os.write(self._ours, text.encode())
 
+    def resize(self, columns: int, lines: int) -> None:
+        """Give the terminal another size, as a window that is drawn larger or smaller does."""
+        with self._lock:
+            self._screen.resize(lines, columns)
+        fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+    def is_plain(self) -> bool:
+        """Whether lines are edited and echoed again, and the screen is the one that it was before."""
+        flags = termios.tcgetattr(self._ours)[3]
+        with self._lock:
+            switched = self.raw.count("\x1b[?1049h"), self.raw.count("\x1b[?1049l")
+        return bool(flags & termios.ICANON and flags & termios.ECHO) and switched[0] == switched[1]
+
     def screen(self) -> str:
         """Return what is on the screen, without what is empty at the right and below."""
         with self._lock:
@@ -114,9 +127,18 @@ class Terminal:
         """Wait until the text is on the screen, and return the screen."""
         return self._until(lambda screen: text in screen, f"{text!r} did not come")
 
+    def hides(self, text: str) -> str:
+        """Wait until the text is not on the screen any more, and return the screen."""
+        return self._until(lambda screen: text not in screen, f"{text!r} stayed")
+
     def asks(self, text: str) -> str:
         """Wait until the cursor stands right after the text, and return the screen."""
         return self._until(lambda _: self._before_cursor().endswith(text), f"it did not ask {text!r}")
+
+    def becomes(self, condition: Callable[[str], bool]) -> str:
+        """Wait until the condition holds for the screen, and return that."""
+        wait_until(lambda: condition(self.screen()))
+        return self.screen()
 
     def _before_cursor(self) -> str:
         with self._lock:

@@ -51,6 +51,7 @@ COMMANDS = {
     "ask": ("ask:ask", "People"),
     "pending": ("pending:pending", "People"),
     "show": ("show:show", "People"),
+    "review": ("review:review", "People"),
     "approve": ("decisions:approve", "People"),
     "reject": ("decisions:reject", "People"),
     "answer": ("decisions:answer", "People"),

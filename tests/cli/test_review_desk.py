@@ -1,0 +1,119 @@
+"""What `hitl review` asks of the server, with a clock that the test moves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hitl_cli.cli.review_desk import GRACE_MS, Desk, Look
+from hitl_cli.errors import NotAllowed
+from hitl_cli.inbox.deciding import approval, rejection
+from hitl_cli.inbox.listing import EVERYTHING
+from hitl_cli.inbox.reviewing import HOLD_MS
+from hitl_cli.questions import Question
+from tests.cli.requests import promise_now, put
+from tests.conftest import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hitl_cli.inbox.listing import Waiting
+    from tests.conftest import Hitl
+
+YES = approval(by="ada", via="cli")
+NO = rejection(by="ada", via="cli", reason="no")
+
+
+class Person:
+    """Ada at a desk, whose clock stands still unless it is moved."""
+
+    def __init__(self, hitl: Hitl, *, every: bool = False) -> None:
+        self.now = 0
+        look = Look("ada", {}, EVERYTHING, "age", every)
+        self.desk = Desk(hitl.client, look, lambda seen, _: [[("", seen.item.id)]], lambda: self.now)
+        self.desk.start()
+
+    def sees(self, id: str) -> Waiting:
+        """Wait until a request is shown, and return it."""
+        page = wait_until(
+            lambda: page if (page := self.desk.page(80)) is not None and page.seen.item.id == id else None
+        )
+        assert page is not None
+        return page.seen.item
+
+
+@pytest.fixture
+def ada(hitl: Hitl) -> Iterator[Person]:
+    for n in (1, 2, 3):
+        put(hitl, f"r{n}:1", Question(prompt="Well?"))
+    person = Person(hitl)
+    yield person
+    person.desk.end(send=False)
+
+
+def state(hitl: Hitl, id: str) -> str:
+    return str(promise_now(hitl, id)["state"])
+
+
+def test_a_decision_is_sent_when_its_time_has_come_and_not_before(hitl: Hitl, ada: Person) -> None:
+    first = ada.sees("r1:1")
+    assert ada.desk.hold(first, YES)
+    second = ada.sees("r2:1")
+    ada.now = HOLD_MS - 1
+    assert ada.desk.hold(second, NO)
+    assert [left for _, left in ada.desk.held()] == [1, HOLD_MS]
+    ada.sees("r3:1")
+    assert (state(hitl, "r1:1"), state(hitl, "r2:1")) == ("pending", "pending")
+    ada.now = HOLD_MS
+    wait_until(lambda: state(hitl, "r1:1") == "resolved")
+    assert state(hitl, "r2:1") == "pending"
+    assert not ada.desk.hold(first, NO)
+    undone = ada.desk.undo()
+    assert undone is not None
+    assert undone.id == "r2:1"
+    assert ada.desk.undo() is None
+    ada.sees("r2:1")
+
+
+def test_a_key_pressed_as_a_request_vanishes_is_not_meant_for_the_next_one(hitl: Hitl, ada: Person) -> None:
+    ada.sees("r1:1")
+    assert not ada.desk.just_jumped()
+    hitl.ok("approve", "r1:1", "--as", "eve")
+    ada.sees("r2:1")
+    assert "already approved by eve" in ada.desk.told
+    assert ada.desk.just_jumped()
+    ada.now += GRACE_MS
+    assert not ada.desk.just_jumped()
+    ada.desk.skip()
+    ada.sees("r3:1")
+    assert not ada.desk.just_jumped()
+
+
+def test_what_is_held_at_the_end_and_too_late_is_told(hitl: Hitl, ada: Person) -> None:
+    ada.desk.hold(ada.sees("r1:1"), YES)
+    ada.desk.hold(ada.sees("r2:1"), YES)
+    hitl.ok("reject", "r1:1", "--as", "eve")
+    assert ada.desk.end(send=True) == ()
+    assert ["r1:1 was already rejected by eve" in words for words in ada.desk.last_words] == [True]
+    assert state(hitl, "r2:1") == "resolved"
+    summary, more = ada.desk.summary()
+    assert (summary.approved, summary.left, more) == (1, 1, False)
+
+
+def test_an_answer_that_is_not_this_persons_to_give_is_not_even_held(hitl: Hitl) -> None:
+    put(hitl, "r1:1", Question(prompt="Well?", to=("eve",)))
+    ada = Person(hitl, every=True)
+    item = ada.sees("r1:1")
+    with pytest.raises(NotAllowed, match="for eve to answer"):
+        ada.desk.hold(item, YES)
+    assert ada.desk.held() == []
+    assert ada.desk.end(send=True) == ()
+    assert state(hitl, "r1:1") == "pending"
+
+
+def test_remarks_are_kept_though_the_review_ends_at_once(hitl: Hitl, ada: Person) -> None:
+    ada.desk.remark(ada.sees("r1:1").id, "odd")
+    ada.desk.end(send=False)
+    assert [one["text"] for one in hitl.json("show", "r1:1")["comments"]] == ["odd"]
+    assert ada.desk.summary()[0].commented == 1
