@@ -68,11 +68,15 @@ class Asked[T](Awaitable[Decision[T]]):
 
 
 class Put(NamedTuple):
-    """A question as it is put: what is asked, by which tags it is found, and for how many ms it stands."""
+    """A question as it is put: what is asked, by which tags it is found, and for how many ms it stands.
+
+    `chosen` tells whether its author said for how long.
+    """
 
     question: Question
     tags: dict[str, str]
     deadline_ms: int
+    chosen: bool = True
 
 
 class Options(TypedDict, total=False):
@@ -151,6 +155,7 @@ def ask(
         question=sensible(question),
         tags=found_by(question, key, ctx.info.func_name, tags or {}),
         deadline_ms=defaults.DEADLINE_MS if deadline is None else ms_of(deadline),
+        chosen=deadline is not None,
     )
     # The step outlives its request, so that the deadline is the request's to pass. What it raises is the
     # author's to see, and would be raised again.
@@ -252,7 +257,8 @@ async def create(ctx: Context, put: Put) -> PromiseRecord:
             tags=put.tags | tags,
         )
     )
-    if created.created_at >= now and created.timeout_at < now + SHORTENED * put.deadline_ms:
+    shortened = created.created_at >= now and created.timeout_at < now + SHORTENED * put.deadline_ms
+    if shortened and (put.chosen or ":" in ctx.info.parent_id):  # else it stands as long as the run, as meant
         left = format_duration(created.timeout_at - now)
         logger.warning("%s can be answered for %s only: then what asks it ends", id, left)
     return created

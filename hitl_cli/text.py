@@ -29,6 +29,8 @@ def printable_lines(text: str) -> str:
 
 def printable_json(text: str) -> str:
     """Return JSON that means the same, with JSON's own escapes for what `printable` would not leave."""
+    if _is_harmless(text.replace("\n", "")):
+        return text
     lines = text.split("\n")
     return "\n".join(line if _is_harmless(line) else "".join(map(_escaped, line)) for line in lines)
 
@@ -47,7 +49,7 @@ def cells(text: str) -> int:
 
 def _is_harmless(text: str) -> bool:
     """Whether all of a text can be seen, and does nothing else."""
-    return text.isprintable() and FILLERS.isdisjoint(text)
+    return text.isprintable() and (text.isascii() or FILLERS.isdisjoint(text))
 
 
 def _shown(char: str) -> str:
