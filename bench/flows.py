@@ -1,4 +1,4 @@
-"""The workflow that is measured: blocks until somebody decides, then takes one step."""
+"""The workflows that are measured: they block until somebody decides, then take one step."""
 
 # Annotations are evaluated here, not kept as text: the SDK would evaluate text anew at each step.
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from resonate.context import Context
 
-from hitl_cli import workflow
+from hitl_cli import ask, workflow
 
 DEADLINE = timedelta(days=1)
 
@@ -16,6 +16,13 @@ DEADLINE = timedelta(days=1)
 async def decided(ctx: Context, _id: str) -> Any:
     """Wait for a decision, and return what the step after it made of it."""
     return await ctx.run(step, await ctx.promise(timeout=DEADLINE))
+
+
+@workflow
+async def asked(ctx: Context, _id: str) -> Any:
+    """Do the same by `ask`."""
+    decision = await ask(ctx, "Shall it go on?", to=["reviewer"], deadline=DEADLINE)
+    return await ctx.run(step, decision.data)
 
 
 def step(_ctx: Context, decision: Any) -> Any:

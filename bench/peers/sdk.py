@@ -38,17 +38,18 @@ class SdkHand:
     def __init__(self, promises: Promises, tally: Tally | None = None) -> None:
         self._promises = promises
         self._tally = tally
+        self.workflow, self.waits_for = "decided", "1"
 
     async def start(self, id: str) -> None:
         """Start a run, as `hitl start` does."""
         until = int(time.time() * 1_000) + DAY_MS
-        data = create_request(RunSpec(id=id, workflow="decided"), GROUP, until, "bench").data
+        data = create_request(RunSpec(id=id, workflow=self.workflow), GROUP, until, "bench").data
         request = PromiseCreateReq(id=id, timeout_at=until, param=data["param"], tags=data["tags"])
         await self._promises.sender.promise_create(request)
 
     async def decide(self, handle: str) -> None:
         """Resolve the promise that a run waits for."""
-        await self._promises.resolve(f"{handle}:1", Value(data=True))
+        await self._promises.resolve(f"{handle}:{self.waits_for}", Value(data=True))
 
     def handle(self, id: str) -> str:
         """Return the run's id."""
