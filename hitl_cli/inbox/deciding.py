@@ -346,7 +346,7 @@ def already(settled: Promise, now: int) -> Conflict | TimedOut:
 
 
 def by_whom(settled: Promise, now: int) -> str:
-    """Return ` by ada through cli 5m ago (2026-…Z)`, as far as it is known."""
+    """Return ` by reviewer through cli 5m ago (2026-…Z)`, as far as it is known."""
     audit = audit_of(settled)
     at = audit.at or settled.settled_at or now
     who = f" by {audit.by} through {audit.via}" if audit.by else " by another tool"
