@@ -151,6 +151,13 @@ def ask(
         link=link,
         digest=digest,
     )
+    if isinstance(on_deadline, str) and on_deadline not in PLAIN_DEADLINES and not choices and form is None:
+        raise BadInput(
+            f'this cannot be asked: on_deadline={on_deadline!r} is neither "expire" nor "approve" nor'
+            ' "reject".'
+        )
+    if deadline is not None and any(step.after >= ms_of(deadline) for step in question.escalate):
+        raise BadInput("this cannot be asked: it would be escalated after its deadline.")
     put = Put(
         question=sensible(question),
         tags=found_by(question, key, ctx.info.func_name, tags or {}),

@@ -56,6 +56,8 @@ class VoteCounter:
                 settle_complete(client, self._groups)
             except (HitlError, OSError) as error:
                 logger.warning("votes could not be counted: %s", error)
+            except Exception:  # a promise of others that nobody foresaw must not end the counting
+                logger.exception("votes could not be counted")
             if self._stopped.wait(self._every_s):
                 break
         if client is not None:

@@ -23,6 +23,8 @@ type Outcome = Literal["approved", "rejected", "expired", "canceled"]
 type Duration = Annotated[int, Meta(ge=1, le=2**53)]
 """Milliseconds."""
 
+FOR_EVER = 2**63
+
 PRIORITIES: tuple[Priority, ...] = ("urgent", "high", "normal", "low")
 """The most pressing first."""
 
@@ -88,6 +90,11 @@ class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
         late = (name for step in self.escalate if step.after <= age for name in step.to)
         return tuple(dict.fromkeys([*self.to, *late]))
 
+    @property
+    def everyone(self) -> tuple[str, ...]:
+        """All who may answer now or later; nobody named means anybody."""
+        return self.asked_at(FOR_EVER)
+
     def tags(self, *, key: str | None, workflow: str | None) -> dict[str, str]:
         """Return the tags by which the request is found."""
         late = (name for step in self.escalate for name in step.to)
@@ -113,6 +120,9 @@ def sensible(question: Question) -> Question:
         raise BadInput("this cannot be asked: the prompt says nothing.")
     if len(set(read.choices)) < len(read.choices) or not all(choice.strip() for choice in read.choices):
         raise BadInput("this cannot be asked: each of the choices must say something else.")
+    for name in (*read.to, *(name for step in read.escalate for name in step.to)):
+        if not name.removeprefix(GROUP).strip():
+            raise BadInput(f"this cannot be asked: {name!r} names nobody.")
     if read.escalate and not read.to:
         raise BadInput("this cannot be asked: to escalate it, say whom it is for first, by `to`.")
     check_reachable(read)

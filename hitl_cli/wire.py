@@ -25,6 +25,12 @@ type Json = Any
 
 type Verdict = Literal["approve", "reject"]
 
+INSTANT_DIGITS = 16
+"""The most digits of an instant in ms that is worth reading."""
+
+CLOCKS_DIFFER_MS = 3_600_000
+"""How far the clock of who says something may be from the server's, for what they say to be believed."""
+
 
 class Promise(Struct, frozen=True, kw_only=True, rename="camel"):
     """A promise as any server shows it. Instants are ms since the epoch."""
@@ -41,7 +47,7 @@ class Promise(Struct, frozen=True, kw_only=True, rename="camel"):
     @property
     def origin(self) -> str:
         """The id of the run that it belongs to."""
-        return self.id.split(":", 1)[0]
+        return self.id.split(":", 1)[0] or self.id
 
     @property
     def is_blocking(self) -> bool:
@@ -166,6 +172,13 @@ def audit_of(promise: Promise) -> Audit:
     return audit_in(headers_of(promise.value))
 
 
+def said_at(promise: Promise, audit: Audit) -> int:
+    """Return when a vote or a remark was made: as its author says, if the server's clock bears that out."""
+    at = audit.at
+    believed = at is not None and abs(at - promise.created_at) <= CLOCKS_DIFFER_MS
+    return at if at is not None and believed else promise.created_at
+
+
 def headers_of(value: Value | None) -> dict[str, str]:
     """Return the headers of a promise's param or value."""
     return (value.headers if value else None) or {}
@@ -176,13 +189,13 @@ def audit_in(headers: Mapping[str, str]) -> Audit:
     at = headers.get("hitl:at", "")
     try:
         votes = msgspec.json.decode(headers.get("hitl:votes", "[]"), type=tuple[Vote, ...])
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         votes = ()
     return Audit(
         id=headers.get("hitl:id"),
         by=headers.get("hitl:by"),
         via=headers.get("hitl:via"),
-        at=int(at) if at.isascii() and at.isdecimal() else None,
+        at=int(at) if at.isascii() and at.isdecimal() and len(at) <= INSTANT_DIGITS else None,
         comment=headers.get("hitl:comment"),
         choice=headers.get("hitl:choice"),
         votes=votes,

@@ -17,10 +17,14 @@ if TYPE_CHECKING:
     from hitl_cli.questions import Question
 
 
-def commands(seen: Details) -> list[str]:
-    """Return the commands that answer it, one for each choice; what is to be filled in is in capitals."""
+def commands(seen: Details, server: str | None = None) -> list[str]:
+    """Return the commands that answer it, one for each choice; what is to be filled in is in capitals.
+
+    `server` is the one that was named on the command line, and so must be named again.
+    """
+    there = [] if server is None else ["-S", server]
     id, question = seen.item.id, seen.item.question
-    remark = command("comment", [id, "TEXT"])
+    remark = command("comment", [id, "TEXT"], there)
     if seen.decision is not None or question is None:
         return [remark]
     asked = fields_of(question)
@@ -30,12 +34,12 @@ def commands(seen: Details) -> list[str]:
     if question.choices and alone is not None:
         options = ["--data", "JSON"]
     if question.choices:
-        yes = [command("answer", [id, choice], options) for choice in question.choices]
+        yes = [command("answer", [id, choice], [*options, *there]) for choice in question.choices]
     elif alone is not None:
-        yes = [command("answer", [id, placeholder(alone)])]
+        yes = [command("answer", [id, placeholder(alone)], there)]
     else:
-        yes = [command("approve", [id], options)]
-    return [*yes, command("reject", [id], ["--reason", "TEXT"]), remark]
+        yes = [command("approve", [id], [*options, *there])]
+    return [*yes, command("reject", [id], ["--reason", "TEXT", *there]), remark]
 
 
 def placeholder(field: Field) -> str:

@@ -85,7 +85,9 @@ class Commands(TyperGroup):
             family.rich_help_panel = panel
             return family
         single = typer.Typer(add_completion=False, context_settings=CONTEXT)
-        single.command(cmd_name, rich_help_panel=panel)(found)
+        # An answer such as -5 is no option.
+        settings = {"ignore_unknown_options": True} if cmd_name == "answer" else None
+        single.command(cmd_name, rich_help_panel=panel, context_settings=settings)(found)
         return typer.main.get_command(single)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:

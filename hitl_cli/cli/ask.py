@@ -343,7 +343,8 @@ def watched() -> bool:
 def how_to_answer(question: Question, command: Command) -> str:
     """Return the commands that answer a question."""
     if question.choices:
-        yes = command("answer", " CHOICE") + f" ({', '.join(question.choices)})"
+        form = "" if question.form is None else " --data JSON"
+        yes = command("answer", f" CHOICE{form}") + f" ({', '.join(question.choices)})"
     elif isinstance(question.form, dict) and question.form.get("type") in SCALARS:
         yes = command("answer", " VALUE")
     else:

@@ -47,6 +47,8 @@ def named(
         if sum(map(len, names)) > MOST_BYTES:
             raise BadInput(f"stdin has more than {MOST_BYTES:,} bytes of ids. Nothing was changed.")
     if match is not None:
+        if not match.strip():
+            raise BadInput("--match '' names no run or function; '*' stands for all. Nothing was changed.")
         names += matching(client, match, groups)
         if not names:
             raise NotFound(f"nothing that waits is of a run or function like {match!r}.")
@@ -106,7 +108,10 @@ def as_table(planned: Sequence[Planned], answer: Answer) -> tuple[list[Column], 
     rows = []
     for one in planned:
         item = one.item
-        what = Cell(answer.verdict) if one.problem is None else Cell(str(one.problem), style="red")
+        done = item is not None and item.promise.state != "pending"
+        what = Cell("nothing: it is so already" if done else answer.verdict)
+        if one.problem is not None:
+            what = Cell(str(one.problem), style="red")
         asks = "" if item is None else item.prompt or item.function or ""
         row = [one.name if item is None else item.id, "" if item is None else item.workflow, asks]
         rows.append([*map(Cell, row), what])
@@ -144,7 +149,7 @@ def carry_out(
     documents = []
     for name, came in decide_all(client, planned, answer, groups):
         if isinstance(came, HitlError):
-            failures.append(came)
+            failures.append(came if name in str(came) else type(came)(f"{name}: {came}", came.lines))
             documents.append({"id": name, "error": str(came)})
         else:
             documents.append(as_document(came))

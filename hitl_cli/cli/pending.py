@@ -115,7 +115,7 @@ def pending(
     groups = settings.groups()
     me = settings.person(who).value if mine else None
     wanted = Filter(
-        workflow=workflow,
+        workflow=None if workflow is None else checked_name("--workflow", workflow),
         to=asked_names(to, () if me is None else names_for(me, groups)),
         asker=None if asker is None else checked_name("--from", asker),
         tags=read_tags(tags or []),
@@ -135,6 +135,9 @@ def pending(
         items, more = look()
         if as_json:
             print_json([as_document(item, client.now()) for item in items])
+            return
+        if not items and wanted != Filter():
+            note("Nothing that waits for a person is like that.")
             return
         show(items, more, client.now(), by)
 

@@ -48,9 +48,9 @@ STATES = {
 UNREADABLE = "This request cannot be read, so nobody can answer it with hitl."
 
 
-def print_request(seen: Details) -> None:
-    """Print a request, and the commands that answer it, to stdout."""
-    told = [*blocks(seen), answers(seen)]
+def print_request(seen: Details, server: str | None = None) -> None:
+    """Print a request, and the commands that answer it on the server that was named, to stdout."""
+    told = [*blocks(seen), answers(seen, server)]
     if not on_terminal():
         print("\n".join(plain_lines(seen, told)))
         return
@@ -132,9 +132,9 @@ def blocks(seen: Details) -> list[Block]:
     return [block for block in told if block.rows]
 
 
-def answers(seen: Details) -> Block:
+def answers(seen: Details, server: str | None) -> Block:
     """Return the commands that answer it, as they are typed."""
-    known = commands(seen)
+    known = commands(seen, server)
     title = "answer with" if len(known) > 1 else "comment with"
     return Block(title, [[Cell(command)] for command in known], whole=True)
 

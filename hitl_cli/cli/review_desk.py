@@ -253,7 +253,7 @@ class Desk:
     def _list(self, client: Client) -> None:
         """Take in what waits now."""
         with self._turn:
-            limit = MOST + self._review.summary.skipped
+            limit = MOST + self._review.passed
         items, more = offered(client, self._look, limit)
         with self._turn, self._jumping():
             self._review.listed([item.id for item in items], complete=not more)
@@ -311,6 +311,10 @@ class Desk:
             self._tell(f"{held.id} was not decided: {problem}")
         except HitlError as problem:
             self._lose(held.id, str(problem))
+        except Exception as problem:  # noqa: BLE001 - what is held besides is still to be sent
+            with self._turn, self._jumping():
+                self._review.refused(held.id)
+            self._tell(f"{held.id} was not decided: unexpected error: {type(problem).__name__}: {problem}")
         else:
             with self._turn:
                 self._review.decided(held.id, decided.verdict)
@@ -319,7 +323,7 @@ class Desk:
 
     def _remark(self, client: Client, id: str, text: str) -> None:
         try:
-            comment(client, id, text, by=self._look.person, via="cli")
+            comment(client, id, text, by=self._look.person, via="review")
         except HitlError as problem:
             self._tell(f"The remark was not kept: {problem}")
         else:

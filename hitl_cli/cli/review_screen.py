@@ -170,7 +170,7 @@ class Screen:
     def _hold(
         self, item: Waiting, *, choice: str | None = None, data: Json | msgspec.UnsetType = msgspec.UNSET
     ) -> str:
-        answer = approval(by=self._person, via="cli", text=choice, data=data)
+        answer = approval(by=self._person, via="review", text=choice, data=data)
         return "" if self._desk.hold(item, answer) else waits_no_more(item)
 
     def _typed(self, buffer: Buffer) -> bool:
@@ -198,7 +198,7 @@ class Screen:
                 self._desk.remark(item.id, text)
                 return ""
             case "reason":
-                answer = rejection(by=self._person, via="cli", reason=text)
+                answer = rejection(by=self._person, via="review", reason=text)
                 return "" if self._desk.hold(item, answer) else waits_no_more(item)
 
     def _choose(self, item: Waiting, choice: str) -> str:

@@ -43,15 +43,16 @@ def show(
 ) -> None:
     """Show all of one request: what is asked, of whom, what was said so far, and how to answer it."""
     groups = Settings().groups()
+    named = server or (ctx.obj or {}).get("server")
     with open_client(ctx, server, token) as client:
         seen = details(client, find(client, id), groups)
         if as_json:
-            print_json(document(seen))
+            print_json(document(seen, named))
         else:
-            print_request(seen)
+            print_request(seen, named)
 
 
-def document(seen: Details) -> dict[str, Any]:
+def document(seen: Details, server: str | None = None) -> dict[str, Any]:
     """Return the request as `--json` shows it."""
     item, question = seen.item, seen.item.question
     known = {} if question is None else msgspec.to_builtins(question)
@@ -77,7 +78,7 @@ def document(seen: Details) -> dict[str, Any]:
         "comments": [{**msgspec.to_builtins(one), "at": iso(one.at)} for one in seen.comments],
         "before": [step_document(node) for node in seen.before],
         "decision": None if seen.decision is None else decision_document(seen.decision),
-        "answer_with": commands(seen),
+        "answer_with": commands(seen, server),
     }
 
 

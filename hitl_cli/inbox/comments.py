@@ -10,7 +10,7 @@ from hitl_cli.client import as_promise, search
 from hitl_cli.errors import BadInput
 from hitl_cli.inbox.lookup import find
 from hitl_cli.inbox.votes import closing, under
-from hitl_cli.wire import Audit, audit_in, child_id, decode, fresh_id, headers_of
+from hitl_cli.wire import Audit, audit_in, child_id, decode, fresh_id, headers_of, said_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,5 +65,4 @@ def comment_in(promise: Promise) -> Comment | None:
     said = decode(promise.param)
     if not isinstance(said, dict) or not isinstance(text := said.get("comment"), str):
         return None
-    at = promise.created_at if audit.at is None else audit.at
-    return Comment(by=audit.by, via=audit.via, at=at, text=text)
+    return Comment(by=audit.by, via=audit.via, at=said_at(promise, audit), text=text)

@@ -13,7 +13,16 @@ from hitl_cli.errors import BadInput, Conflict, NotAllowed, TimedOut
 from hitl_cli.inbox.comments import check_comment
 from hitl_cli.inbox.listing import NO_GROUPS, waiting
 from hitl_cli.inbox.lookup import find
-from hitl_cli.inbox.votes import NO_REASON, Tally, ballots_of, cast, complete, settle_request, standing
+from hitl_cli.inbox.votes import (
+    NO_REASON,
+    Tally,
+    ballots_of,
+    cast,
+    complete,
+    same_vote,
+    settle_request,
+    standing,
+)
 from hitl_cli.people import group_named, is_among
 from hitl_cli.questions import GROUP
 from hitl_cli.times import iso
@@ -32,6 +41,9 @@ if TYPE_CHECKING:
 
 MAX_ANSWER_BYTES = 1_000_000
 """The most data that an answer may carry, as JSON. A decision is not a place to keep files."""
+
+MAX_DEPTH = 100
+"""How deep data may be nested: what decodes JSON gives up somewhere above a thousand."""
 
 LONGEST_NAME = 200
 
@@ -123,25 +135,34 @@ def rejection(*, by: str, via: str, reason: str | None = None, comment: str | No
 
 def check_data(data: Json) -> None:
     """Raise BadInput for data that is too big, or in which an SDK would see more than JSON at any depth."""
-    size = len(msgspec.json.encode(data))
+    try:
+        size = len(msgspec.json.encode(data))
+    except RecursionError as error:
+        raise BadInput("the data is nested too deep, which no workflow could read.") from error
     if size > MAX_ANSWER_BYTES:
         raise BadInput(f"the data is {size:,} bytes of JSON; an answer may carry {MAX_ANSWER_BYTES:,}.")
-    rest = [data]
+    rest = [(data, 1)]
     while rest:
-        value = rest.pop()
+        value, depth = rest.pop()
+        if depth > MAX_DEPTH:
+            raise BadInput(f"the data is nested more than {MAX_DEPTH} deep, which no workflow could read.")
         if isinstance(value, dict):
             for key in DECODED_KEYS:
                 if key in value:
                     raise BadInput(f"the data has a field {key!r}, which means something else to the SDKs.")
-            rest.extend(value.values())
+            rest.extend((inner, depth + 1) for inner in value.values())
         elif isinstance(value, list):
-            rest.extend(value)
+            rest.extend((inner, depth + 1) for inner in value)
         elif value in DECODED_TEXTS:
             raise BadInput(f"the data has the text {value!r}, which means something else to the SDKs.")
 
 
 def check_person(name: str) -> str:
     """Return the name of who acts, if it is one that can stand on a decision. Raises BadInput."""
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise BadInput(f"{name!r} cannot be the name of a person: it is not text in UTF-8.") from error
     if not name.strip() or len(name) > LONGEST_NAME:
         raise BadInput(
             f"{name[:LONGEST_NAME]!r} cannot be the name of a person: it must have characters, at most"
@@ -313,7 +334,7 @@ def outcome(settled: Promise, vote: Vote, audit: Audit, now: int) -> Decided:
     else:
         same = settled.state == "rejected"
     counted = settled.state == "resolved" and any(
-        other.by == vote.by and other.verdict == vote.verdict for other in recorded.votes
+        other.by == vote.by and same_vote(other, vote) for other in recorded.votes
     )
     if not (fresh or same or counted):
         raise already(settled, now)

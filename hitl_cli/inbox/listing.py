@@ -240,7 +240,7 @@ def counted(
     """Return an item with the number of its votes; None if it has all of them, and so was settled."""
     if item.id not in ballots:
         return item
-    people = electorate(item.asked, item.now - item.created_at, item.starter, groups)
+    people = electorate(item.asked, item.starter, groups)
     tallied = tally(item.asked, people, ballots[item.id])
     if tallied.deciding is not None:
         complete(client, item.promise, tallied)

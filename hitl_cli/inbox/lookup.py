@@ -31,7 +31,7 @@ def find(client: Client, name: str) -> Promise:
     if promise is not None:
         return answerable(client, promise)
     if name:
-        keyed = search(client, tags={KEY_TAG: name})
+        keyed = [promise for promise in search(client, tags={KEY_TAG: name}) if promise.is_blocking]
         waiting = [promise for promise in keyed if promise.state == "pending"] or newest(keyed)
         candidates = waiting or beginning_with(client, name)
         if len(candidates) == 1:

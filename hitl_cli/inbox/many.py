@@ -11,7 +11,7 @@ from hitl_cli.errors import HitlError
 from hitl_cli.inbox.deciding import check, decide_promise, outcome, vote_of
 from hitl_cli.inbox.listing import Filter, Waiting, pending, waiting
 from hitl_cli.inbox.lookup import find
-from hitl_cli.wire import Audit
+from hitl_cli.wire import Audit, fresh_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -56,7 +56,7 @@ def planned_for(client: Client, name: str, answer: Answer, groups: Groups) -> Pl
         if promise.state == "pending":
             check(item, vote, groups)
         else:
-            outcome(promise, vote, Audit(), item.now)
+            outcome(promise, vote, Audit(id=fresh_id()), item.now)
     except HitlError as problem:
         return Planned(name=name, item=item, problem=problem)
     return Planned(name=name, item=item)

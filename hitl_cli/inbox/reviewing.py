@@ -76,6 +76,11 @@ class Review:
             left=standing["open"] + standing["held"] + standing["sending"],
         )
 
+    @property
+    def passed(self) -> int:
+        """How many were skipped or answered here, and may still wait: a list must reach beyond them."""
+        return sum(standing not in ("open", "gone") for standing in self._standing.values())
+
     def is_open(self, id: str) -> bool:
         """Whether a request can still be decided here."""
         return self._standing.get(id) in ("open", "skipped")

@@ -19,6 +19,7 @@ from hitl_cli.wire import (
     encode,
     error_value,
     headers_of,
+    said_at,
     same_json,
 )
 
@@ -103,11 +104,12 @@ def is_lost(question: Question, electorate: frozenset[str] | None, standing: Tal
     return len(electorate | {ballot.vote.by for ballot in standing.counted}) - len(noes) < question.approvals
 
 
-def electorate(
-    question: Question, asked_for_ms: int, starter: str | None, groups: Groups
-) -> frozenset[str] | None:
-    """Return all who may vote now; None where nobody can know who they are."""
-    people = everyone_in(question.asked_at(asked_for_ms), groups)
+def electorate(question: Question, starter: str | None, groups: Groups) -> frozenset[str] | None:
+    """Return all who may ever vote; None where nobody can know who they are.
+
+    Those to whom it is escalated later are among them from the start: who counts, and when, must not matter.
+    """
+    people = everyone_in(question.everyone, groups)
     if people is None or question.allow_self or starter is None:
         return people
     return people - {starter}
@@ -117,7 +119,7 @@ def standing(
     client: Client, request: Promise, question: Question, starter: str | None, groups: Groups
 ) -> Tally:
     """Return how a request for several approvals stands now."""
-    people = electorate(question, client.now() - request.created_at, starter, groups)
+    people = electorate(question, starter, groups)
     return tally(question, people, ballots_of(client, request.id))
 
 
@@ -160,7 +162,7 @@ def ballots_of_many(client: Client, ids: Sequence[str]) -> dict[str, list[Ballot
 def in_order(client: Client, id: str, cast: list[Promise]) -> list[Ballot]:
     """Return the ballots that promises are, in the order in which they were cast."""
     if not client.embedded:
-        cast.sort(key=lambda promise: (promise.created_at, promise.id))
+        cast.sort(key=lambda promise: (promise.created_at, len(promise.id), promise.id))
     return [ballot for promise in cast if (ballot := ballot_in(promise, id)) is not None]
 
 
@@ -176,7 +178,7 @@ def ballot_in(promise: Promise, id: str) -> Ballot | None:
         return None
     vote = Vote(
         by=audit.by,
-        at=promise.created_at if audit.at is None else audit.at,
+        at=said_at(promise, audit),
         comment=audit.comment,
         **msgspec.structs.asdict(said),
     )
@@ -198,7 +200,7 @@ def cast(client: Client, request: Promise, vote: Vote, audit: Audit, cast_before
     """
     own = [ballot for ballot in cast_before if ballot.vote.by == vote.by]
     number = max((ballot.number for ballot in own), default=0)
-    if own and same_vote(own[-1].vote, vote):
+    if own and same_vote(own[-1].vote, vote) and vote.comment in (None, own[-1].vote.comment):
         return
     while True:
         number += 1

@@ -181,3 +181,14 @@ class Reviewing(RuleBasedStateMachine):
 
 TestReviewing = Reviewing.TestCase
 TestReviewing.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+
+
+def test_what_was_answered_here_and_still_waits_is_reached_beyond() -> None:
+    review = Review()
+    review.listed(["a", "b"], complete=False)
+    assert review.passed == 0
+    review.hold("a", YES, 0)
+    review.flush()
+    review.decided("a", "approve")
+    review.skip()
+    assert review.passed == 2
