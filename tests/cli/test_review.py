@@ -345,6 +345,7 @@ def test_a_small_terminal_shows_all_of_it_a_page_at_a_time_and_one_that_grows_mo
     assert "the end of it" in terminal.shows("line 10\n")
     terminal.resize(40, 10)
     terminal.hides("line 10\n")
+    wait_until(lambda: terminal.screen().count("\n") == 9)  # at first there is nothing on it
     assert len(terminal.screen().splitlines()) == 10
     terminal.type("q")
     ended(terminal)
