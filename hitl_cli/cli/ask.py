@@ -159,7 +159,7 @@ def ask(
     deadline_ms = parse_duration(deadline)
     if prompt is None and (id is None or not says_nothing(question, key, tag)):
         raise BadInput("a PROMPT is missing: what is asked?")
-    with Leaving() as leaving, open_client(ctx, server, token) as client:
+    with Leaving() as leaving, open_client(ctx, server, token, settings) as client:
         if prompt is None:
             posted = posting.again(client, id or "", question.digest)
         else:

@@ -84,7 +84,7 @@ def approve(
         fields=read_fields(fields),
         comment=comment,
     )
-    with open_client(ctx, server, token) as client:
+    with open_client(ctx, server, token, settings) as client:
         if is_one(ids, stdin=stdin, match=match, dry=dry):
             promise = find(client, ids[0] if ids else "")
             answer_one(client, promise, completed(promise, answer), settings.groups(), as_json=as_json)
@@ -112,7 +112,7 @@ def reject(
     """Reject: the workflow sees an error with the reason."""
     settings = Settings()
     answer = rejection(by=settings.person(who).value, via="cli", reason=reason, comment=comment)
-    with open_client(ctx, server, token) as client:
+    with open_client(ctx, server, token, settings) as client:
         if is_one(ids, stdin=stdin, match=match, dry=dry):
             promise = find(client, ids[0] if ids else "")
             answer_one(client, promise, answer, settings.groups(), as_json=as_json)
@@ -148,7 +148,7 @@ def answer(
         fields=read_fields(fields),
         comment=comment,
     )
-    with open_client(ctx, server, token) as client:
+    with open_client(ctx, server, token, settings) as client:
         promise = find(client, id)
         answer_one(client, promise, completed(promise, given), settings.groups(), as_json=as_json)
 
@@ -163,9 +163,10 @@ def comment(
     token: Token = None,
 ) -> None:
     """Leave a remark on a request without deciding it."""
-    person = Settings().person(who).value
+    settings = Settings()
+    person = settings.person(who).value
     said = read_stdin(MAX_COMMENT_BYTES + 1).strip() if text == "-" else text
-    with open_client(ctx, server, token) as client:
+    with open_client(ctx, server, token, settings) as client:
         request = leave_comment(client, id, said, by=person, via="cli")
         if as_json:
             print_json({"id": request.id, "state": request.state, "by": person, "comment": said})

@@ -53,27 +53,40 @@ LOUD = {"urgent": "bold red", "high": "red"}
 WATCH_EVERY_S = 5.0
 """How often `--watch` redraws the ages when nothing happens."""
 
+To = Annotated[
+    list[str] | None,
+    typer.Option("--to", metavar="NAME", help="Only what asks this person or group; may be repeated."),
+]
+Matching = Annotated[
+    str | None,
+    typer.Option("--workflow", "-w", metavar="GLOB", help="Only of runs or functions with such a name."),
+]
+Tagged = Annotated[
+    list[str] | None,
+    typer.Option("--tag", metavar="NAME=VALUE", help="Only with this tag; may be repeated."),
+]
+SortBy = Annotated[
+    str,
+    typer.Option(
+        "--sort",
+        metavar="BY",
+        autocompletion=lambda: list(FIRST),
+        help="What comes first: the oldest (age), the next due (due), the most pressing (priority).",
+    ),
+]
+
 
 def pending(
     ctx: typer.Context,
     mine: Annotated[
         bool, typer.Option("--mine", "-m", help="Only what asks you, or a group of yours.")
     ] = False,
-    to: Annotated[
-        list[str] | None,
-        typer.Option("--to", metavar="NAME", help="Only what asks this person or group; may be repeated."),
-    ] = None,
+    to: To = None,
     asker: Annotated[
         str | None, typer.Option("--from", metavar="WHO", help="Only what this person asks, or started.")
     ] = None,
-    workflow: Annotated[
-        str | None,
-        typer.Option("--workflow", "-w", metavar="GLOB", help="Only of runs or functions with such a name."),
-    ] = None,
-    tags: Annotated[
-        list[str] | None,
-        typer.Option("--tag", metavar="NAME=VALUE", help="Only with this tag; may be repeated."),
-    ] = None,
+    workflow: Matching = None,
+    tags: Tagged = None,
     due: Annotated[
         str | None,
         typer.Option("--due", metavar="DURATION", help="Only what has no more time left than that, e.g. 1d."),
@@ -91,15 +104,7 @@ def pending(
             help=f"Only what is {', '.join(PRIORITIES)}.",
         ),
     ] = None,
-    sort: Annotated[
-        str,
-        typer.Option(
-            "--sort",
-            metavar="BY",
-            autocompletion=lambda: list(FIRST),
-            help="What comes first: the oldest (age), the next due (due), the most pressing (priority).",
-        ),
-    ] = "age",
+    sort: SortBy = "age",
     limit: Annotated[
         int, typer.Option("--limit", "-n", min=1, metavar="N", help="How many to show.")
     ] = DEFAULT_LIMIT,
@@ -124,7 +129,7 @@ def pending(
         priority=None if priority is None else checked_word("--priority", priority, PRIORITIES),
     )
     by = checked_word("--sort", sort, list(FIRST))
-    with open_client(ctx, server, token) as client:
+    with open_client(ctx, server, token, settings) as client:
 
         def look() -> tuple[list[Waiting], bool]:
             return list_pending(client, wanted, groups=groups, sort=by, limit=None if every else limit)

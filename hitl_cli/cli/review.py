@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hitl_cli.cli.pending import FIRST, asked_names, checked_word, read_tags
+from hitl_cli.cli.pending import (
+    FIRST,
+    Matching,
+    SortBy,
+    Tagged,
+    To,
+    asked_names,
+    checked_word,
+    read_tags,
+)
 from hitl_cli.cli.shared import Server, Token, Who, note, open_client
 from hitl_cli.errors import BadInput
 from hitl_cli.inbox.deciding import check_person
@@ -28,27 +37,10 @@ def review(
     mine: Annotated[
         bool, typer.Option("--mine", "-m", help="Only what asks you, or a group of yours, by name.")
     ] = False,
-    to: Annotated[
-        list[str] | None,
-        typer.Option("--to", metavar="NAME", help="Only what asks this person or group; may be repeated."),
-    ] = None,
-    workflow: Annotated[
-        str | None,
-        typer.Option("--workflow", "-w", metavar="GLOB", help="Only of runs or functions with such a name."),
-    ] = None,
-    tags: Annotated[
-        list[str] | None,
-        typer.Option("--tag", metavar="NAME=VALUE", help="Only with this tag; may be repeated."),
-    ] = None,
-    sort: Annotated[
-        str,
-        typer.Option(
-            "--sort",
-            metavar="BY",
-            autocompletion=lambda: list(FIRST),
-            help="What comes first: the oldest (age), the next due (due), the most pressing (priority).",
-        ),
-    ] = "age",
+    to: To = None,
+    workflow: Matching = None,
+    tags: Tagged = None,
+    sort: SortBy = "age",
     every: Annotated[bool, typer.Option("--all", "-a", help="Also what others are to answer.")] = False,
     who: Who = None,
     server: Server = None,
@@ -67,9 +59,14 @@ def review(
         tags=read_tags(tags or []),
     )
     look = Look(person, groups, wanted, checked_word("--sort", sort, list(FIRST)), every)
-    with open_client(ctx, server, token) as client:
+    with open_client(ctx, server, token, settings) as client:
         offered(client, look, limit=1)  # what cannot be reached is told before the screen is taken
-    desk = Desk(lambda: open_client(ctx, server, token), look, draw, lambda: time.monotonic_ns() // 1_000_000)
+    desk = Desk(
+        lambda: open_client(ctx, server, token, settings),
+        look,
+        draw,
+        lambda: time.monotonic_ns() // 1_000_000,
+    )
     screen = Screen(desk, person)
     desk.start()
     try:

@@ -115,7 +115,7 @@ def start(
     else:
         given, named = read_arguments(args, kwarg, no_args=no_args)
         specs = [RunSpec(id=id, workflow=name, args=given, kwargs=named)]
-    with open_client(ctx, server, token) as client:
+    with open_client(ctx, server, token, settings) as client:
         if stdin:
             start_many(client, specs, group=group, deadline_ms=deadline_ms, by=by, as_json=as_json)
             return

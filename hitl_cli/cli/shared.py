@@ -81,9 +81,14 @@ def named_server(
     return settings.server(server or given.get("server")), settings.token(token or given.get("token"))
 
 
-def open_client(ctx: typer.Context, server: str | None, token: str | None) -> Client:
-    """Return a client of the server that the options, the environment or a file names."""
-    url, chosen_token = named_server(ctx, Settings(), server, token)
+def open_client(
+    ctx: typer.Context, server: str | None, token: str | None, settings: Settings | None = None
+) -> Client:
+    """Return a client of the server that the options, the environment or a file names.
+
+    `settings` are those that the command has read already: files are looked for in each folder above.
+    """
+    url, chosen_token = named_server(ctx, settings or Settings(), server, token)
     return connect(url.value, chosen_token)
 
 

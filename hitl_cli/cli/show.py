@@ -42,10 +42,10 @@ def show(
     token: Token = None,
 ) -> None:
     """Show all of one request: what is asked, of whom, what was said so far, and how to answer it."""
-    groups = Settings().groups()
+    settings = Settings()
     named = server or (ctx.obj or {}).get("server")
-    with open_client(ctx, server, token) as client:
-        seen = details(client, find(client, id), groups)
+    with open_client(ctx, server, token, settings) as client:
+        seen = details(client, find(client, id), settings.groups())
         if as_json:
             print_json(document(seen, named))
         else:

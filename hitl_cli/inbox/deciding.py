@@ -19,9 +19,11 @@ from hitl_cli.inbox.votes import (
     ballots_of,
     cast,
     complete,
+    electorate,
     same_vote,
     settle_request,
     standing,
+    tally,
 )
 from hitl_cli.people import group_named, is_among
 from hitl_cli.questions import GROUP
@@ -213,7 +215,7 @@ def decide_together(client: Client, item: Waiting, vote: Vote, audit: Audit, gro
     """Vote on a request that several must approve, and settle it if that decides it."""
     promise, question = item.promise, item.asked
     ballots = ballots_of(client, promise.id)
-    tallied = standing(client, promise, question, item.starter, groups)
+    tallied = tally(question, electorate(question, item.starter, groups), ballots)
     if tallied.deciding is None:
         cast(client, promise, vote, audit, ballots)
         tallied = standing(client, promise, question, item.starter, groups)

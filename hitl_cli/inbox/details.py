@@ -11,13 +11,11 @@ from hitl_cli.client import get_promise
 from hitl_cli.inbox.comments import comments_of
 from hitl_cli.inbox.history import decision_of
 from hitl_cli.inbox.listing import NO_GROUPS, waiting
-from hitl_cli.inbox.votes import complete, standing
+from hitl_cli.inbox.votes import complete, leading, standing
 from hitl_cli.runs import tree
 from hitl_cli.wire import audit_of, child_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from hitl_cli.client import Client
     from hitl_cli.inbox.comments import Comment
     from hitl_cli.inbox.history import Entry
@@ -64,12 +62,6 @@ def details(client: Client, promise: Promise, groups: Groups = NO_GROUPS) -> Det
         comments=tuple(comments_of(client, promise.id)),
         before=tuple(steps_before(tree(client, promise.id), promise.id)),
     )
-
-
-def leading(votes: Iterable[Vote]) -> int:
-    """Return how many approve of the same."""
-    choices = [vote.choice for vote in votes if vote.verdict == "approve"]
-    return max(map(choices.count, choices), default=0)
 
 
 def steps_before(root: Node, id: str) -> list[Node]:

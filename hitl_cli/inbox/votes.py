@@ -60,7 +60,7 @@ class Tally(Struct, frozen=True, kw_only=True):
     @property
     def leading(self) -> int:
         """How many approve of the same."""
-        return max((self.approving(ballot.vote.choice) for ballot in self.counted), default=0)
+        return leading(self.votes)
 
     @property
     def votes(self) -> tuple[Vote, ...]:
@@ -73,6 +73,12 @@ class _Said(Struct, frozen=True):
     choice: str | None = None
     data: Any = None
     reason: str | None = None
+
+
+def leading(votes: Iterable[Vote]) -> int:
+    """Return how many approve of the same."""
+    choices = [vote.choice for vote in votes if vote.verdict == "approve"]
+    return max(map(choices.count, choices), default=0)
 
 
 def tally(question: Question, electorate: frozenset[str] | None, ballots: Iterable[Ballot]) -> Tally:
