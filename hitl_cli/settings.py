@@ -14,19 +14,22 @@ import msgspec
 from msgspec import Struct
 
 from hitl_cli import defaults
-from hitl_cli.connect import file_url
+from hitl_cli.connect import database_path, file_url, is_http
+from hitl_cli.directory import (
+    Contact,
+    Directory,
+    EmailSettings,
+    GroupContact,
+    HookSettings,
+    WebhookSettings,
+)
+from hitl_cli.durations import parse_duration
 from hitl_cli.errors import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 NAMES = ("hitl.toml", "pyproject.toml")
-
-
-class GroupSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """A group of people: `[groups.NAME]`."""
-
-    members: tuple[str, ...] = ()
 
 
 class FileSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"as_": "as"}):
@@ -38,7 +41,12 @@ class FileSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     group: str | None = None
     gateway: str | None = None
     as_: str | None = None
-    groups: dict[str, GroupSettings] = {}
+    keys: str | None = None
+    people: dict[str, Contact] = {}
+    groups: dict[str, GroupContact] = {}
+    email: EmailSettings | None = None
+    webhooks: WebhookSettings = WebhookSettings()
+    hooks: dict[str, HookSettings] = {}
 
 
 class Setting(Struct, frozen=True):
@@ -46,6 +54,9 @@ class Setting(Struct, frozen=True):
 
     value: str
     source: str
+
+
+DEFAULT_GATEWAY = Setting("http://127.0.0.1:5001", "default")
 
 
 class Settings:
@@ -104,6 +115,64 @@ class Settings:
     def groups(self) -> dict[str, frozenset[str]]:
         """Return the members of each group of people."""
         return {name: frozenset(group.members) for name, group in self._file.groups.items()}
+
+    def gateway(self, flag: str | None = None) -> Setting:
+        """Return the URL at which people reach the gateway, without a slash at its end."""
+        env = first_set(self._env, "HITL_GATEWAY")
+        chosen = self._choose(flag, "--url", env, self._file.gateway)
+        return Setting(chosen.value.rstrip("/"), chosen.source) if chosen else DEFAULT_GATEWAY
+
+    def directory(self) -> Directory:
+        """Return how people are reached. Raises BadInput for a secret whose variable is not set."""
+        file = self._file
+        for name, contact in [*file.people.items(), *file.groups.items()]:
+            if contact.digest is not None:
+                try:
+                    parse_duration(contact.digest)
+                except BadInput as error:
+                    raise BadInput(
+                        f"{self._path} has a digest for {name} that makes no sense: {error}"
+                    ) from error
+        email = file.email
+        if email is not None:
+            email = msgspec.structs.replace(email, password=self.secret(email.password))
+        webhooks = msgspec.structs.replace(file.webhooks, secret=self.secret(file.webhooks.secret))
+        hooks = {
+            name: msgspec.structs.replace(hook, secret=self.secret(hook.secret) or "")
+            for name, hook in file.hooks.items()
+        }
+        return Directory(
+            people=file.people,
+            groups=file.groups,
+            email=email,
+            webhooks=webhooks,
+            hooks=hooks,
+            gateway=self.gateway().value,
+        )
+
+    def secret(self, text: str | None) -> str | None:
+        """Return a secret; one that begins with `$` is in that environment variable. Raises BadInput."""
+        if text is None or not text.startswith("$"):
+            return text
+        value = self._env.get(text[1:])
+        if not value:
+            raise BadInput(f"{self._path} takes a secret from {text}, which is not set.")
+        return value
+
+    def keys(self, server: str) -> Path:
+        """Return the file of the keys that sign links and sessions, for those who share a server (its URL).
+
+        Beside a database file; for other servers in the user's data folder. Gateways on several machines
+        share one server only if they are given the same file.
+        """
+        if chosen := first_set(self._env, "HITL_KEYS"):
+            return Path(chosen.value).expanduser().absolute()
+        if self._file.keys:
+            return ((self.folder or Path()) / Path(self._file.keys).expanduser()).absolute()
+        if is_http(server):
+            return data_folder() / "hitl.keys"
+        path = database_path(server)
+        return path.with_name(path.name + ".keys")
 
     def _choose(
         self, flag: str | None, flag_name: str, env: Setting | None, in_file: str | None
@@ -176,6 +245,11 @@ def convert(table: Any, path: Path) -> FileSettings:
 
 def default_server() -> str:
     """Return the URL of the file that every `hitl` of this user shares."""
+    return file_url(data_folder() / "hitl.db")
+
+
+def data_folder() -> Path:
+    """Return the folder of what this user's `hitl` keeps. Raises BadInput if there is none."""
     from platformdirs import user_data_path  # noqa: PLC0415 - only where nothing else is set
 
     folder = user_data_path("hitl", appauthor=False)
@@ -183,7 +257,7 @@ def default_server() -> str:
         raise BadInput(
             "there is no home folder to keep the database in: name a file with -S sqlite:////path/hitl.db."
         )
-    return file_url(folder / "hitl.db")
+    return folder
 
 
 def login_name() -> str:

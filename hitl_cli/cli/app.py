@@ -43,6 +43,7 @@ UNEXPECTED = 1
 COMMANDS = {
     "worker": ("worker:worker", "Workers"),
     "server": ("server:server", "Workers"),
+    "gateway": ("gateway:gateway", "Workers"),
     "start": ("runs:start", "Runs"),
     "status": ("runs:status", "Runs"),
     "wait": ("runs:wait", "Runs"),

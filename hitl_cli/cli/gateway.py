@@ -1,0 +1,158 @@
+"""`hitl gateway`: the inbox page, links and the JSON routes, over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hitl_cli.cli.server import raise_descriptors, reason
+from hitl_cli.cli.shared import Server, Token, named_server
+from hitl_cli.cli.worker import log_to_stderr, say
+from hitl_cli.errors import BadInput
+from hitl_cli.settings import Settings
+
+if TYPE_CHECKING:
+    from hitl_cli.gateway.service import Options
+
+
+Host = Annotated[
+    str,
+    typer.Option("--host", metavar="ADDRESS", help="Where to listen; beyond this machine people sign in."),
+]
+Port = Annotated[
+    int, typer.Option("--port", "-p", min=0, max=65_535, metavar="PORT", help="0 takes any free one.")
+]
+Url = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        metavar="URL",
+        help="Where people reach it, if that is elsewhere. (HITL_GATEWAY)",
+        show_default=False,
+    ),
+]
+
+
+def gateway(
+    ctx: typer.Context,
+    host: Host = "127.0.0.1",
+    port: Port = 5001,
+    url: Url = None,
+    plain_links: Annotated[
+        bool,
+        typer.Option("--plain-links", help="Let GET /unblock-workflow decide beyond this machine too."),
+    ] = False,
+    sign_in: Annotated[
+        bool, typer.Option("--sign-in", help="Have people sign in on this machine as well.")
+    ] = False,
+    trust_header: Annotated[
+        str | None,
+        typer.Option(
+            "--trust-header",
+            metavar="NAME",
+            help="Take a header's word for who somebody is: of a proxy that signs in.",
+            show_default=False,
+        ),
+    ] = None,
+    trust_from: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--trust-from",
+            metavar="ADDRESS",
+            help="The proxy's address or network; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    server: Server = None,
+    token: Token = None,
+) -> None:
+    """Serve the inbox to people, and the routes to programs, over HTTP."""
+    options = options_of(
+        ctx,
+        host=host,
+        port=port,
+        url=url,
+        plain_links=plain_links,
+        sign_in=sign_in,
+        trust_header=trust_header,
+        trust_from=trust_from or [],
+        server=server,
+        token=token,
+    )
+    log_to_stderr()
+    raise_descriptors()
+    try:
+        asyncio.run(serve(options))
+    except OSError as error:
+        raise BadInput(f"{host}:{port} cannot be listened at: {reason(error)}.") from error
+
+
+def options_of(
+    ctx: typer.Context,
+    *,
+    host: str,
+    port: int,
+    url: str | None,
+    plain_links: bool,
+    sign_in: bool,
+    trust_header: str | None,
+    trust_from: list[str],
+    server: str | None,
+    token: str | None,
+) -> Options:
+    """Return what a gateway is told, by options and settings. Raises BadInput."""
+    import ipaddress  # noqa: PLC0415
+
+    from hitl_cli.gateway.service import Options  # noqa: PLC0415 - imports aiohttp
+
+    settings = Settings()
+    named, chosen_token = named_server(ctx, settings, server, token)
+    if (trust_header is None) != (not trust_from):
+        raise BadInput(
+            "--trust-header and --trust-from go together: whose word is taken for who somebody is?"
+        )
+    try:
+        networks = [ipaddress.ip_network(address) for address in trust_from]
+    except ValueError as error:
+        raise BadInput(f"--trust-from names no address: {error}.") from error
+    reached = settings.gateway(url)
+    if reached.source == "default":
+        shown = f"[{host}]" if ":" in host else host
+        reached_url = f"http://{shown}:{port}"
+    else:
+        reached_url = reached.value
+    return Options(
+        server=named.value,
+        token=chosen_token,
+        host=host,
+        port=port,
+        url=reached_url,
+        keys=settings.keys(named.value),
+        person=settings.person().value,
+        directory=settings.directory(),
+        group=settings.group().value,
+        workflow=settings.workflow().value,
+        plain_links=plain_links,
+        sign_in=sign_in,
+        trust_header=trust_header,
+        trust_from=networks,
+    )
+
+
+async def serve(options: Options) -> None:
+    """Serve until a signal says to stop."""
+    from hitl_cli.gateway.app import run  # noqa: PLC0415 - imports aiohttp
+    from hitl_cli.gateway.service import Gateway  # noqa: PLC0415
+
+    gateway = Gateway(options)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, gateway.stop)
+
+    def announce(url: str) -> None:
+        say(f"gateway for {options.server} on {url} (Ctrl-C stops)")
+
+    await run(gateway, announce)

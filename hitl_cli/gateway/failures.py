@@ -1,0 +1,130 @@
+"""What is answered when something cannot be done: the one place where errors become HTTP answers.
+
+Each family of routes has its own shape: problem details (RFC 9457) under /api/, `{"error": …}` for the
+routes of the pattern, and a page for everybody else.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import msgspec
+from aiohttp import web
+
+from hitl_cli.errors import (
+    BadInput,
+    Conflict,
+    HitlError,
+    NotAllowed,
+    NotDone,
+    NotFound,
+    RunFailed,
+    TimedOut,
+    Unreachable,
+)
+from hitl_cli.gateway.refusals import Refused
+from hitl_cli.gateway.rendering import error_page
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from aiohttp.web import Request, StreamResponse
+
+logger = logging.getLogger(__name__)
+
+STATUS: Mapping[type[HitlError], int] = {
+    BadInput: 400,
+    NotFound: 404,
+    Conflict: 409,
+    NotAllowed: 403,
+    TimedOut: 410,
+    RunFailed: 409,
+    NotDone: 409,
+    Unreachable: 503,
+}
+
+JSON_ROUTES = ("/start-workflow", "/unblock-workflow", "/start", "/confirm", "/hooks/")
+"""Where an error is `{"error": …}`."""
+
+
+@web.middleware
+async def answer_failures(
+    request: Request, handler: Callable[[Request], Awaitable[StreamResponse]]
+) -> StreamResponse:
+    """Answer what a handler could not."""
+    try:
+        return await handler(request)
+    except Refused as error:
+        return failure(request, error.status, str(error), error, error.headers)
+    except HitlError as error:
+        status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+        return failure(request, status, str(error), error)
+    except web.HTTPException as error:
+        if error.status < 400:  # noqa: PLR2004 - a redirect
+            raise
+        kept = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
+        return failure(request, error.status, SAID.get(error.status, error.reason), None, kept)
+    except ConnectionError:
+        raise
+    except Exception:
+        logger.exception("%s %s failed", request.method, request.path)
+        return failure(request, 500, "something went wrong here, and nothing is known to have changed.")
+
+
+SAID = {
+    404: "there is nothing here.",
+    405: "that is not how this address is used.",
+    413: "that is more than can be taken.",
+}
+
+
+def failure(
+    request: Request,
+    status: int,
+    message: str,
+    error: HitlError | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> web.Response:
+    """Return the answer that says what went wrong, in the shape that the address has."""
+    if request.path.startswith("/api/"):
+        return problem(status, message, error, headers)
+    if request.path.startswith(JSON_ROUTES):
+        return json_answer({"error": message}, status, headers)
+    response = error_page(request, status, message, error.lines if error else ())
+    response.headers.update(headers or {})
+    return response
+
+
+def problem(
+    status: int, message: str, error: HitlError | None = None, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """Return problem details (RFC 9457)."""
+    document = {
+        "type": "about:blank",
+        "title": web_title(status),
+        "status": status,
+        "detail": message,
+    } | ({"lines": list(error.lines)} if error is not None and error.lines else {})
+    return web.Response(
+        body=msgspec.json.encode(document),
+        status=status,
+        headers=headers,
+        content_type="application/problem+json",
+    )
+
+
+def web_title(status: int) -> str:
+    """Return the name of a status (RFC 9110)."""
+    from http import HTTPStatus  # noqa: PLC0415
+
+    return HTTPStatus(status).phrase
+
+
+def json_answer(
+    document: object, status: int = 200, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """Return a JSON answer."""
+    return web.Response(
+        body=msgspec.json.encode(document), status=status, headers=headers, content_type="application/json"
+    )

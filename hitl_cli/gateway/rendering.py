@@ -1,0 +1,37 @@
+"""Pages, for whoever looks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from hitl_cli.gateway.service import gateway_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aiohttp.web import Request
+
+
+def page(request: Request, template: str, *, status: int = 200, **context: Any) -> web.Response:
+    """Return a page.
+
+    Templates are given who looks (`visitor`, None if nobody is known), and what protects their forms
+    (`csrf`).
+    """
+    gateway = gateway_of(request)
+    visitor = gateway.access.known(request)
+    text = gateway.renderer.text(
+        template,
+        visitor=visitor,
+        csrf=gateway.access.csrf(visitor) if visitor else "",
+        path=request.path,
+        **context,
+    )
+    return web.Response(text=text, status=status, content_type="text/html")
+
+
+def error_page(request: Request, status: int, message: str, lines: Sequence[str] = ()) -> web.Response:
+    """Return a page that says what went wrong."""
+    return page(request, "error.html", status=status, message=message, lines=lines)

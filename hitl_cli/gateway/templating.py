@@ -1,0 +1,36 @@
+"""Texts from templates. Jinja2 escapes whatever it is given; what is HTML already was sanitised before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from hitl_cli.durations import format_age, format_duration
+from hitl_cli.times import iso
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Renderer:
+    """Renders templates. `clock` gives ms since the epoch."""
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self._templates = Environment(
+            loader=PackageLoader("hitl_cli.gateway"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates.filters.update(
+            age=lambda at: format_age(max(clock() - at, 0)),
+            left=lambda at: format_duration(max(at - clock(), 0)),
+            duration=format_duration,
+            iso=iso,
+        )
+
+    def text(self, template: str, **context: Any) -> str:
+        """Return a template as text."""
+        return self._templates.get_template(template).render(context)

@@ -1,0 +1,63 @@
+"""What is said to a person: about one request, or about several at once. No channel knows more than this."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from hitl_cli.errors import HitlError
+from hitl_cli.questions import Question  # noqa: TC001 - the field of a Struct
+
+type Occasion = Literal[
+    "asked", "reminder", "escalated", "approved", "rejected", "expired", "canceled", "digest", "test"
+]
+"""Why something is said. `approved` to `canceled` are what came of it, for others who were asked."""
+
+
+class Item(Struct, frozen=True, kw_only=True):
+    """A request that a message is about. Instants are ms since the epoch.
+
+    `url` is where this very person answers it: a signed link, or for a group the page where one signs in.
+    `by`, `reason` and `choice` are of the decision, once there is one.
+    """
+
+    request: str
+    workflow: str
+    title: str
+    question: Question
+    asker: str | None = None
+    asked_at: int
+    deadline: int
+    url: str
+    outcome: Literal["approved", "rejected", "expired", "canceled"] | None = None
+    by: str | None = None
+    reason: str | None = None
+    choice: str | None = None
+
+
+class Message(Struct, frozen=True, kw_only=True):
+    """What is said to one person, or to a group where it is reached together.
+
+    `id` is the same each time that the same is said to the same person: by it a receiver knows a message
+    that it was sent twice. `thread` is what belongs together: the request.
+    """
+
+    id: str
+    occasion: Occasion
+    to: str
+    subject: str
+    thread: str
+    items: tuple[Item, ...]
+    inbox: str
+    """The URL of the page with all that waits."""
+
+    at: int
+
+
+class NotSent(HitlError):  # noqa: N818
+    """A channel did not take a message. `for_good` tells whether it would not later either."""
+
+    def __init__(self, reason: str, *, for_good: bool = False) -> None:
+        super().__init__(reason)
+        self.for_good = for_good

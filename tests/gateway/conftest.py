@@ -1,0 +1,105 @@
+"""Fixtures: `hitl gateway` in a process of its own, and plain clients of it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode, urlsplit
+
+import msgspec
+import pytest
+from msgspec import Struct
+
+from tests.conftest import HITL, PATIENCE_S, WorkerProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from tests.conftest import Hitl
+
+
+class Reply(Struct, frozen=True):
+    """What was answered."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class GatewayProcess(WorkerProcess):
+    """A `hitl gateway` in a process of its own."""
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return self.said("gateway for").split(" on ")[1].split()[0]
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        data: Any = None,
+        form: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """Send one request, with JSON or a form, follow nothing, and return what is answered."""
+        body, sent = b"", dict(headers or {})
+        if data is not None:
+            body = data if isinstance(data, bytes) else msgspec.json.encode(data)
+            sent.setdefault("Content-Type", "application/json")
+        elif form is not None:
+            body = urlencode(form).encode()
+            sent.setdefault("Content-Type", "application/x-www-form-urlencoded")
+        parts = urlsplit(self.url)
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=PATIENCE_S)
+        try:
+            connection.request(method, path, body=body or None, headers=sent)
+            answer = connection.getresponse()
+            return Reply(answer.status, dict(answer.getheaders()), answer.read())
+        finally:
+            connection.close()
+
+    def get(self, path: str, **headers: str) -> Reply:
+        """Get a page as a browser asks for it."""
+        return self.ask("GET", path, headers={"Accept": "text/html", **headers})
+
+    def post(self, path: str, data: Any = None, **headers: str) -> Reply:
+        """Post JSON."""
+        return self.ask("POST", path, data=data, headers=headers)
+
+
+type StartGateway = Callable[..., GatewayProcess]
+
+
+@pytest.fixture
+def start_gateway(hitl: Hitl) -> Iterator[StartGateway]:
+    """Start gateways with options, each on a free port; they end with the test."""
+    started: list[GatewayProcess] = []
+
+    def start(*args: str, env: Mapping[str, str] | None = None) -> GatewayProcess:
+        command = [HITL, "gateway", "--port", "0", *args]
+        gateway = GatewayProcess(command, {**hitl.env, **(env or {})}, hitl.folder)
+        started.append(gateway)
+        gateway.said("gateway for")
+        return gateway
+
+    yield start
+    for gateway in started:
+        if gateway.process.poll() is None:
+            gateway.kill()
+
+
+@pytest.fixture
+def gateway(start_gateway: StartGateway) -> GatewayProcess:
+    """A gateway on this machine, where nobody need sign in."""
+    return start_gateway()
