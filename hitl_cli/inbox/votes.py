@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 VOTE_TAG = "hitl:vote"
 
+REVOKED_TAG = "hitl:revoked"
+"""What says that links of a request are good no longer (hitl_cli/links.py)."""
+
 NO_REASON = "rejected"
 """The reason of a rejection that gives none."""
 
