@@ -16,12 +16,14 @@ from hitl_cli.connect import connect
 from hitl_cli.directory import Directory
 from hitl_cli.engine.server import now_ms
 from hitl_cli.gateway.access import Access
+from hitl_cli.gateway.attempts import Attempts
 from hitl_cli.gateway.bridge import Bridge
+from hitl_cli.gateway.sessions import Cookies
 from hitl_cli.gateway.templating import Renderer
 from hitl_cli.keys import load_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
     from pathlib import Path
 
     from aiohttp.web import Request
@@ -54,6 +56,20 @@ class Options(Struct, frozen=True, kw_only=True):
     trust_from: Sequence[Network] = ()
 
 
+MINUTE_MS = 60_000
+
+BAD_LINKS = 30
+"""Links a minute that were never ours, from one address, before it has to wait."""
+
+SIGN_IN_MS = 15 * MINUTE_MS
+
+SIGN_INS = 60
+"""Attempts to sign in, in a quarter of an hour from one address: a whole office may share it."""
+
+MAILS = 5
+"""Mails by which one person signs in, in a quarter of an hour: nobody is to be flooded by others."""
+
+
 class Gateway:
     """What the handlers of one gateway share."""
 
@@ -64,8 +80,13 @@ class Gateway:
         self.bridge = Bridge(self._open)
         self.renderer = Renderer(clock)
         self.access = Access(self)
+        self.cookies = Cookies(https=options.url.startswith("https://"))
+        self.bad_links = Attempts(BAD_LINKS, MINUTE_MS, clock)
+        self.sign_ins = Attempts(SIGN_INS, SIGN_IN_MS, clock)
+        self.mails_to = Attempts(MAILS, SIGN_IN_MS, clock)
         self.stopping = asyncio.Event()
         """Set once the gateway is to stop: streams end then."""
+        self._going_on: set[asyncio.Task[None]] = set()
         self.keys()
 
     def _open(self) -> Client:
@@ -74,6 +95,12 @@ class Gateway:
     def keys(self) -> Keys:
         """Return the keys as they are now: another process may have rotated them."""
         return load_keys(self.options.keys, self.clock())
+
+    def go_on(self, work: Coroutine[None, None, None]) -> None:
+        """Do something that nobody waits for. What is not done when the gateway stops is left undone."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._going_on.add(task)
+        task.add_done_callback(self._going_on.discard)
 
     def stop(self) -> None:
         """Have it take no more requests. Must be called in its event loop."""
