@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from hitl_cli.gateway import health, static
+from hitl_cli.gateway.api import events
 from hitl_cli.gateway.failures import answer_failures
 from hitl_cli.gateway.service import GATEWAY
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from aiohttp.web import Request, StreamResponse
 
     from hitl_cli.gateway.service import Gateway
 
-ROUTES = [*health.ROUTES, *static.ROUTES]
+ROUTES = [*health.ROUTES, *static.ROUTES, *events.ROUTES]
 
 BODY_MAX = 2 * 1024 * 1024
 """Bytes of a request's body: an answer may carry a million, and a form writes some of them as three."""
@@ -47,9 +48,8 @@ HEADERS = {
 
 def application(gateway: Gateway) -> web.Application:
     """Return the application, with all routes."""
-    app = web.Application(
-        middlewares=[harden, answer_failures, gateway.access.admit], client_max_size=BODY_MAX
-    )
+    app = web.Application(middlewares=[answer_failures, gateway.access.admit], client_max_size=BODY_MAX)
+    app.on_response_prepare.append(harden)
     app[GATEWAY] = gateway
     app.add_routes(ROUTES)
     return app
@@ -67,14 +67,11 @@ async def run(gateway: Gateway, serving: Callable[[str], None]) -> None:
         await gateway.stopping.wait()
     finally:
         await runner.cleanup()
+        await asyncio.to_thread(gateway.feed.close)
         await asyncio.to_thread(gateway.bridge.close)
 
 
-@web.middleware
-async def harden(request: Request, handler: Callable[[Request], Awaitable[StreamResponse]]) -> StreamResponse:
+async def harden(_request: Request, response: StreamResponse) -> None:
     """Say on every answer what a browser may do with it."""
-    response = await handler(request)
-    if not response.prepared:
-        for name, value in HEADERS.items():
-            response.headers.setdefault(name, value)
-    return response
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
