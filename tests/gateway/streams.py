@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import threading
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
@@ -37,6 +38,8 @@ class Reader:
             parts.hostname or "", parts.port, timeout=PATIENCE_S * 4
         )
         self._connection.request("GET", f"/api/v1/events{query}", headers=dict(headers or {}))
+        assert self._connection.sock is not None
+        self._socket: socket.socket = self._connection.sock
         self.answer = self._connection.getresponse()
         self.seen: list[Seen] = []
         self.ended = threading.Event()
@@ -46,7 +49,8 @@ class Reader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.answer.close()
+        self._socket.shutdown(socket.SHUT_RDWR)  # or closing would wait for the thread that reads
+        self.ended.wait(PATIENCE_S)
         self._connection.close()
 
     def _read(self) -> None:
