@@ -13,11 +13,14 @@ if TYPE_CHECKING:
 
 async def send(message: Message, address: Address, directory: Directory) -> None:
     """Send a message to an address. Raises NotSent if it was not taken; then it may be sent again."""
-    from hitl_cli.notify import console  # noqa: PLC0415
+    from hitl_cli.notify import console, email, webhook  # noqa: PLC0415
 
     match address.kind:
+        case "email":
+            await email.send(message, address.to, directory)
+        case "webhook":
+            await webhook.send(message, address.to, directory.webhooks.secret)
         case "console":
             console.send(message)
         case _:
             raise NotSent(f"{address.kind} is not a channel yet", for_good=True)
-    del directory
