@@ -9,45 +9,25 @@ import re
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime, parseaddr
-from functools import cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from msgspec import Struct
-
 from hitl_cli.notify.messages import NotSent
-from hitl_cli.notify.wording import (
-    Fact,
-    body_of,
-    details_of,
-    facts_of,
-    is_yes_or_no,
-    lead_of,
-    one_line,
-    outcome_of,
-    subject_of,
-    title_of,
-)
+from hitl_cli.notify.rendering import html_of, text_of
+from hitl_cli.notify.wording import one_line, subject_of
 from hitl_cli.times import instant
 
 if TYPE_CHECKING:
     import aiosmtplib
-    from jinja2 import Environment
 
     from hitl_cli.directory import Directory, EmailSettings
-    from hitl_cli.notify.messages import Item, Message
+    from hitl_cli.notify.messages import Message
 
 TIMEOUT_S = 10.0
 """How long the server has for each step."""
 
 ALTOGETHER_S = 60.0
 """How long it has for all of them."""
-
-ITEMS = 30
-"""The most requests that one mail lists; the inbox has all."""
-
-TELLING = ("From", "Deadline", "Priority")
-"""The facts that tell several requests apart."""
 
 LATER = range(400, 500)
 """Statuses of a server that may take the mail another time (RFC 5321)."""
@@ -57,26 +37,6 @@ NO_HOST = "hitl.invalid"
 """What stands after the @ of a Message-ID where the gateway's host cannot."""
 
 LONGEST_ANSWER = 300
-
-
-class Button(Struct, frozen=True):
-    """A link that looks like a button. `kind` is its color."""
-
-    text: str
-    url: str
-    kind: str = "plain"
-
-
-class Part(Struct, frozen=True, kw_only=True):
-    """What a mail says of one request."""
-
-    title: str
-    body: str
-    outcome: str
-    facts: tuple[Fact, ...]
-    details: tuple[Fact, ...]
-    buttons: tuple[Button, ...]
-    url: str
 
 
 async def send(message: Message, to: str, directory: Directory) -> None:
@@ -161,17 +121,8 @@ def compose(message: Message, to: str, directory: Directory) -> EmailMessage:
     mail["List-Id"] = f"Requests that wait for a person <requests.{host}>"
     if any(item.question.priority in ("urgent", "high") and item.outcome is None for item in message.items):
         mail["Importance"] = "high"
-    context = {
-        "subject": subject_of(message),
-        "lead": lead_of(message),
-        "parts": parts_of(message),
-        "more": max(len(message.items) - ITEMS, 0),
-        "inbox": message.inbox,
-        "to": one_line(message.to, LONGEST_ANSWER),
-    }
-    mail.set_content(templates().get_template("message.txt").render(context), cte="quoted-printable")
-    html = templates().get_template("message.html").render(context)
-    mail.add_alternative(html, subtype="html", cte="quoted-printable")
+    mail.set_content(text_of(message), cte="quoted-printable")
+    mail.add_alternative(html_of(message), subtype="html", cte="quoted-printable")
     return mail
 
 
@@ -197,51 +148,3 @@ def host_of(name: str) -> str:
     except UnicodeError:
         return NO_HOST
     return ascii_name if HOST_NAME.fullmatch(ascii_name) else NO_HOST
-
-
-def parts_of(message: Message) -> list[Part]:
-    """Return what a mail says of each request: of one all, of several only what tells them apart."""
-    alone = len(message.items) == 1
-    return [
-        Part(
-            title=title_of(item),
-            body=body_of(item) if alone else "",
-            outcome=outcome_of(item),
-            facts=tuple(fact for fact in facts_of(item, message.at) if alone or fact.name in TELLING),
-            details=tuple(details_of(item.question.details)) if alone else (),
-            buttons=buttons_of(item),
-            url=item.url,
-        )
-        for item in message.items[:ITEMS]
-    ]
-
-
-def buttons_of(item: Item) -> tuple[Button, ...]:
-    """Return the buttons: all of them open the page, where one decides."""
-    if item.outcome is not None:
-        return (Button("See what came of it", item.url),)
-    if is_yes_or_no(item):
-        return (
-            Button("Approve…", f"{item.url}#approve", "yes"),
-            Button("Reject…", f"{item.url}#reject", "no"),
-        )
-    return (Button("Answer…", item.url, "yes"),)
-
-
-@cache
-def templates() -> Environment:
-    """Return the templates: HTML escapes what it is given."""
-    from jinja2 import (  # noqa: PLC0415 - only where mail is sent
-        Environment,
-        PackageLoader,
-        StrictUndefined,
-        select_autoescape,
-    )
-
-    return Environment(
-        loader=PackageLoader("hitl_cli.notify"),
-        autoescape=select_autoescape(["html"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
