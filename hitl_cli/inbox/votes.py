@@ -36,6 +36,9 @@ VOTE_TAG = "hitl:vote"
 SAID_TAG = "hitl:said"
 """On all that was said of any request, so that what was said last is found without looking at each."""
 
+REVOKED_TAG = "hitl:revoked"
+"""What says that links of a request are good no longer (hitl_cli/links.py)."""
+
 NO_REASON = "rejected"
 """The reason of a rejection that gives none."""
 
