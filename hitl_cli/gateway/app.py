@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from hitl_cli.gateway import health, static
+from hitl_cli.gateway import health, pattern, static
 from hitl_cli.gateway.failures import answer_failures
 from hitl_cli.gateway.service import GATEWAY
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.gateway.service import Gateway
 
-ROUTES = [*health.ROUTES, *static.ROUTES]
+ROUTES = [*health.ROUTES, *pattern.ROUTES, *static.ROUTES]
 
 BODY_MAX = 2 * 1024 * 1024
 """Bytes of a request's body: an answer may carry a million, and a form writes some of them as three."""
