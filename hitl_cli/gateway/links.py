@@ -14,7 +14,7 @@ from aiohttp import web
 from hitl_cli import links
 from hitl_cli.errors import HitlError, NotAllowed, NotFound
 from hitl_cli.gateway import request_page
-from hitl_cli.gateway.access import VISITOR, Visitor
+from hitl_cli.gateway.access import PERSON, VISITOR, Visitor
 from hitl_cli.gateway.attempts import network_of
 from hitl_cli.gateway.rendering import page
 from hitl_cli.gateway.service import gateway_of
@@ -39,7 +39,7 @@ async def show(request: Request) -> web.Response:
     """Show the request that a link is for."""
     request[VISITOR] = None  # whoever else is signed in here: it is the link that counts
     try:
-        link = await opened(request)
+        link, _ = await opened(request)
     except tuple(PAGES) as error:
         return nowhere(request, error)
     return await request_page.show(request, link.request, action=path_of(request))
@@ -49,22 +49,21 @@ async def take(request: Request) -> web.Response:
     """Answer the request that a link is for, in the name of its person."""
     request[VISITOR] = None
     try:
-        link = await opened(request)
+        link, visitor = await opened(request)
     except tuple(PAGES) as error:
         return nowhere(request, error)
-    return await request_page.take(request, link.request, request[VISITOR], action=path_of(request))
+    return await request_page.take(request, link.request, visitor, action=path_of(request))
 
 
-async def opened(request: Request) -> Link:
-    """Return what the link says, and have its person be the visitor. Raises the errors of PAGES."""
+async def opened(request: Request) -> tuple[Link, Visitor]:
+    """Return what the link says, and its person as the visitor. Raises the errors of PAGES."""
     gateway = gateway_of(request)
     token = request.match_info["token"]
     link = links.link_in(token, gateway.keys())
     await gateway.bridge.run(links.check_open, link, gateway.options.directory.members, clock=gateway.clock)
-    request[VISITOR] = Visitor(
-        person=link.person, via="link", can=frozenset({"read", "decide"}), session=token
-    )
-    return link
+    visitor = Visitor(person=link.person, via="link", can=PERSON, session=token)
+    request[VISITOR] = visitor
+    return link, visitor
 
 
 def nowhere(request: Request, error: HitlError) -> web.Response:

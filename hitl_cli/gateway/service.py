@@ -18,6 +18,7 @@ from hitl_cli.engine.server import now_ms
 from hitl_cli.gateway.access import Access
 from hitl_cli.gateway.attempts import Attempts
 from hitl_cli.gateway.bridge import Bridge
+from hitl_cli.gateway.feed import Feed
 from hitl_cli.gateway.sessions import Cookies
 from hitl_cli.gateway.templating import Renderer
 from hitl_cli.keys import load_keys
@@ -87,6 +88,7 @@ class Gateway:
         self.stopping = asyncio.Event()
         """Set once the gateway is to stop: streams end then."""
         self._going_on: set[asyncio.Task[None]] = set()
+        self.feed = Feed(self._open, clock, self.stopping)
         self.keys()
 
     def _open(self) -> Client:
