@@ -42,15 +42,15 @@ SEND_S = 60.0
 """How long a mail may take to be taken."""
 
 
-async def show(request: Request) -> web.StreamResponse:
+async def show(request: Request) -> web.Response:
     """Show how one signs in; whoever has goes on to what they wanted."""
     wanted = local_path(request.query.get("next", HOME))
     if gateway_of(request).access.known(request) is not None:
-        raise web.HTTPSeeOther(wanted)
+        return go_to(wanted)
     return form(request, wanted)
 
 
-async def take(request: Request) -> web.StreamResponse:
+async def take(request: Request) -> web.Response:
     """Send a link to the address of whoever is named, or sign in by a token."""
     gateway = gateway_of(request)
     given = await request.post()
@@ -68,7 +68,7 @@ async def take(request: Request) -> web.StreamResponse:
     return page(request, "sign_in_sent.html", minutes=signing_in.LIFE_MS // 60_000, wanted=wanted)
 
 
-async def by_token(request: Request, token: str, wanted: str) -> web.StreamResponse:
+async def by_token(request: Request, token: str, wanted: str) -> web.Response:
     """Sign in by an API token."""
     gateway = gateway_of(request)
     visitor = await gateway.access.by_token(token)
@@ -107,7 +107,7 @@ async def show_link(request: Request) -> web.Response:
     return with_visit(request, "sign_in_link.html", person=link.person)
 
 
-async def take_link(request: Request) -> web.StreamResponse:
+async def take_link(request: Request) -> web.Response:
     """Sign in by a link."""
     gateway = gateway_of(request)
     request[VISITOR] = None
@@ -120,23 +120,28 @@ async def take_link(request: Request) -> web.StreamResponse:
     return signed_in(gateway, sessions.begin(link.person, PERSON, gateway.clock()), local_path(link.wanted))
 
 
-async def sign_out(request: Request) -> web.StreamResponse:
+async def sign_out(request: Request) -> web.Response:
     """Have the browser forget its session."""
     gateway = gateway_of(request)
     given = await request.post()
     gateway.access.check_csrf(gateway.access.visitor(request, "read"), form_text(given, "csrf"))
-    response = web.HTTPSeeOther("/sign-in")
+    response = go_to("/sign-in")
     gateway.cookies.drop(response, gateway.cookies.session)
     return response
 
 
-def signed_in(gateway: Gateway, session: Session, wanted: str) -> web.StreamResponse:
+def signed_in(gateway: Gateway, session: Session, wanted: str) -> web.Response:
     """Return the answer that begins a session and leads to what was wanted first."""
-    response = web.HTTPSeeOther(wanted)
+    response = go_to(wanted)
     life_ms = session.ends_at - gateway.clock()
     gateway.cookies.put(response, gateway.cookies.session, sessions.sign(session, gateway.keys()), life_ms)
     gateway.cookies.drop(response, gateway.cookies.visit)
     return response
+
+
+def go_to(path: str) -> web.Response:
+    """Return the answer that leads to a page of this gateway."""
+    return web.Response(status=303, headers={"Location": path})
 
 
 def form(request: Request, wanted: str, problem: str = "") -> web.Response:
