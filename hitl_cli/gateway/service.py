@@ -6,6 +6,7 @@ Everything is on the server, or in what is signed.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -15,6 +16,7 @@ from hitl_cli import defaults
 from hitl_cli.connect import connect
 from hitl_cli.directory import Directory
 from hitl_cli.engine.server import now_ms
+from hitl_cli.errors import BadInput
 from hitl_cli.gateway.access import Access
 from hitl_cli.gateway.attempts import Attempts
 from hitl_cli.gateway.bridge import Bridge
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from hitl_cli.client import Client
     from hitl_cli.gateway.access import Network
     from hitl_cli.keys import Keys
+
+logger = logging.getLogger(__name__)
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -89,14 +93,26 @@ class Gateway:
         """Set once the gateway is to stop: streams end then."""
         self._going_on: set[asyncio.Task[None]] = set()
         self.feed = Feed(self._open, clock, self.stopping)
-        self.keys()
+        self._keys = load_keys(options.keys, clock())
+        self._complaint = ""
 
     def _open(self) -> Client:
         return connect(self.options.server, self.options.token)
 
     def keys(self) -> Keys:
-        """Return the keys as they are now: another process may have rotated them."""
-        return load_keys(self.options.keys, self.clock())
+        """Return the keys as they are now: another process may have rotated them.
+
+        Where they cannot be read any more, that is logged, and the last ones are good until they can.
+        """
+        try:
+            self._keys = load_keys(self.options.keys, self.clock())
+        except BadInput as error:
+            if str(error) != self._complaint:
+                logger.error("%s Until then the keys that were read last are used.", error)  # noqa: TRY400
+            self._complaint = str(error)
+        else:
+            self._complaint = ""
+        return self._keys
 
     def go_on(self, work: Coroutine[None, None, None]) -> None:
         """Do something that nobody waits for. What is not done when the gateway stops is left undone."""
