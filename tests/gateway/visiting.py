@@ -42,6 +42,13 @@ class Page(Struct, frozen=True):
         return found[1]
 
     @property
+    def main(self) -> str:
+        """What the page says, without the frame around it."""
+        found = re.search(r"<main.*</main>", self.text, re.DOTALL)
+        assert found, self.text
+        return found[0]
+
+    @property
     def heading(self) -> str:
         found = re.search(r"<h1[^>]*>(.*?)</h1>", self.text, re.DOTALL)
         assert found, self.text
