@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from hitl_cli.cli.answering import commands, fields_of, quoted
+from hitl_cli.cli.answering import commands, quoted
 from hitl_cli.cli.blocks import INDENT, Block, drawn, indented, plain
 from hitl_cli.cli.pending import SOON_MS, priority_cell
 from hitl_cli.cli.runs import MARKS, step_name, step_outcome
 from hitl_cli.cli.table import Cell, console, on_terminal
 from hitl_cli.durations import format_age, format_duration
-from hitl_cli.questions import PLAIN, Instead, Question
+from hitl_cli.questions import PLAIN, Instead, Question, fields_of
 from hitl_cli.text import printable
 from hitl_cli.times import iso
 from hitl_cli.wire import decode
