@@ -13,6 +13,7 @@ from hitl_cli.client import PAGE, Request, as_page, as_promise, get_promise, get
 from hitl_cli.durations import format_duration
 from hitl_cli.errors import BadInput, Conflict, NotFound, TimedOut
 from hitl_cli.inbox.comments import COMMENT_TAG
+from hitl_cli.inbox.places import Place, rest_after
 from hitl_cli.inbox.votes import VOTE_TAG
 from hitl_cli.times import iso
 from hitl_cli.wire import (
@@ -241,11 +242,14 @@ def known(client: Client, id: str) -> Promise:
 
 
 def list_runs(
-    client: Client, *, state: RunState | None = None, limit: int | None = None
+    client: Client, *, state: RunState | None = None, limit: int | None = None, after: Place | None = None
 ) -> tuple[list[Run], bool]:
-    """Return the runs, the newest first, and whether there are more than `limit`."""
+    """Return the runs, the newest first, and whether there are more than `limit`.
+
+    With `after`, those that come after a place in that list.
+    """
     found: list[Run] = []
-    for page in run_pages(client, state, limit):
+    for page in run_pages(client, state, limit, after):
         for run in detailed(client, page):
             if state is not None and run.state != state:
                 continue
@@ -255,15 +259,19 @@ def list_runs(
     return found, False
 
 
-def run_pages(client: Client, state: RunState | None, limit: int | None) -> Iterable[list[Promise]]:
+def run_pages(
+    client: Client, state: RunState | None, limit: int | None, after: Place | None = None
+) -> Iterable[list[Promise]]:
     """Yield the promises of runs, the newest first; of the given state as far as a promise tells it."""
     wanted = {} if state is None else {"state": promise_state(state)}
     if client.embedded:
         size = None if limit is None else limit + 1
+        wanted |= {} if after is None else {"after": after.id}
         yield from search_pages(client, size, root=True, sort="-created", **wanted)
         return
     every = [p for p in search(client, tags={"resonate:scope": "global"}, **wanted) if p.is_run]
-    yield sorted(every, key=lambda promise: promise.created_at, reverse=True)
+    ordered = sorted(every, key=lambda promise: promise.created_at, reverse=True)
+    yield list(rest_after(ordered, after, lambda p: Place(0, p.created_at, p.id), newest_first=True))
 
 
 def promise_state(state: RunState) -> str:

@@ -12,6 +12,7 @@ from hitl_cli.client import get_promise, get_promises, search, search_pages
 from hitl_cli.decisions import decision_by_deadline
 from hitl_cli.errors import NotFound
 from hitl_cli.inbox.comments import COMMENT_TAG, comment_in
+from hitl_cli.inbox.places import Place, rest_after
 from hitl_cli.inbox.votes import ballots_of
 from hitl_cli.questions import (
     KEY_TAG,
@@ -92,32 +93,44 @@ EVERYTHING = Wanted()
 
 
 def history(
-    client: Client, wanted: Wanted = EVERYTHING, *, limit: int | None = None
+    client: Client, wanted: Wanted = EVERYTHING, *, limit: int | None = None, after: Place | None = None
 ) -> tuple[list[Entry], bool]:
-    """Return the decisions, the newest first, and whether there are more than `limit`."""
-    found = list(islice(decisions(client, wanted, limit), None if limit is None else limit + 1))
+    """Return the decisions, the newest first, and whether there are more than `limit`.
+
+    With `after`, those that come after a place in that list.
+    """
+    every = decisions(client, wanted, limit, after)
+    found = list(islice(every, None if limit is None else limit + 1))
     return found[:limit], limit is not None and len(found) > limit
 
 
-def decisions(client: Client, wanted: Wanted = EVERYTHING, expected: int | None = None) -> Iterator[Entry]:
+def decisions(
+    client: Client,
+    wanted: Wanted = EVERYTHING,
+    expected: int | None = None,
+    after: Place | None = None,
+) -> Iterator[Entry]:
     """Yield the decisions, the newest first; `expected` is how many of them will be read, if that is known.
 
     The embedded server reads no more of them than are asked for. Other servers have no such order: there
     all are read.
     """
-    for page in settled_pages(client, wanted, expected):
+    for page in settled_pages(client, wanted, expected, after):
         for entry in described(client, page):
             if fits(entry, wanted):
                 yield entry
 
 
-def settled_pages(client: Client, wanted: Wanted, expected: int | None) -> Iterator[list[Promise]]:
+def settled_pages(
+    client: Client, wanted: Wanted, expected: int | None, after: Place | None = None
+) -> Iterator[list[Promise]]:
     """Yield the promises that waited for a person and wait no more, the last settled first."""
     states = STATES[wanted.outcome]
     if client.embedded:
         narrow = wanted.by is not None or wanted.workflow is not None
         query = {"sort": "-settled", "tags": OPEN, "settledSince": wanted.since}
         query |= {"state": states[0]} if len(states) == 1 else {}
+        query |= {} if after is None else {"after": after.id}
         for page in search_pages(client, None if narrow or expected is None else expected + 1, **query):
             yield [promise for promise in page if promise.is_blocking]
         return
@@ -128,7 +141,13 @@ def settled_pages(client: Client, wanted: Wanted, expected: int | None) -> Itera
         for promise in search(client, state=state, tags=tags)
         if promise.is_blocking and settled_at(promise) >= (wanted.since or 0)
     }
-    yield sorted(every.values(), key=lambda promise: (settled_at(promise), promise.id), reverse=True)
+    ordered = sorted(every.values(), key=place_of, reverse=True)
+    yield list(rest_after(ordered, after, place_of, newest_first=True))
+
+
+def place_of(promise: Promise) -> Place:
+    """Return where a settled promise stands in the list."""
+    return Place(0, settled_at(promise), promise.id)
 
 
 def settled_at(promise: Promise) -> int:
