@@ -44,6 +44,7 @@ COMMANDS = {
     "worker": ("worker:worker", "Workers"),
     "server": ("server:server", "Workers"),
     "gateway": ("gateway:gateway", "Workers"),
+    "token": ("token:app", "Workers"),
     "start": ("runs:start", "Runs"),
     "status": ("runs:status", "Runs"),
     "wait": ("runs:wait", "Runs"),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from aiohttp.web import Request, StreamResponse
 
     from hitl_cli.gateway.service import Gateway
+    from hitl_cli.tokens import Token
 
 type Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -117,8 +118,16 @@ class Access:
         said = f"hitl.csrf\0{visitor.person}\0{visitor.session}"
         return hmac.digest(key.encode(), said.encode(), "sha256").hex()
 
+    async def by_token(self, token: str) -> Visitor | None:
+        """Return who has an API token; None if it is not a good one."""
+        found = await self._gateway.bearers.find(token)
+        return None if found is None else visitor_with(found)
+
     async def _identify(self, request: Request) -> Visitor | None:
-        if self.open and not request.headers.get("Authorization"):
+        if request.headers.get("Authorization"):
+            token = await self._gateway.bearers.token(request)
+            return None if token is None else visitor_with(token)
+        if self.open:
             return Visitor(person=self._gateway.options.person, via="web", session="open")
         return None
 
@@ -148,6 +157,11 @@ class Access:
             request.method not in SAFE and origin != "null" and urlsplit(origin).netloc != request.host
         ):
             raise Refused(403, "this came from another site, and was not done.")
+
+
+def visitor_with(token: Token) -> Visitor:
+    """Return who acts where a token is shown."""
+    return Visitor(person=token.person, via="api", can=token.can)
 
 
 def host_of(netloc: str) -> str:

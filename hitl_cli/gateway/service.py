@@ -16,6 +16,7 @@ from hitl_cli.connect import connect
 from hitl_cli.directory import Directory
 from hitl_cli.engine.server import now_ms
 from hitl_cli.gateway.access import Access
+from hitl_cli.gateway.bearers import Bearers
 from hitl_cli.gateway.bridge import Bridge
 from hitl_cli.gateway.feed import Feed
 from hitl_cli.gateway.templating import Renderer
@@ -64,6 +65,7 @@ class Gateway:
         self.clock = clock
         self.bridge = Bridge(self._open)
         self.renderer = Renderer(clock)
+        self.bearers = Bearers(self.bridge)
         self.access = Access(self)
         self.stopping = asyncio.Event()
         """Set once the gateway is to stop: streams end then."""
