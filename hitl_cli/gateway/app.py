@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from aiohttp import ClientPayloadError, web
 
 from hitl_cli.engine.http.full import Full
-from hitl_cli.gateway import health, static
+from hitl_cli.gateway import health, history_page, runs_page, static, stats_page
 from hitl_cli.gateway.failures import answer_failures
 from hitl_cli.gateway.refusals import Refused
 from hitl_cli.gateway.service import GATEWAY
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.gateway.service import Gateway
 
-ROUTES = [*health.ROUTES, *static.ROUTES]
+ROUTES = [*health.ROUTES, *static.ROUTES, *runs_page.ROUTES, *history_page.ROUTES, *stats_page.ROUTES]
 
 BODY_MAX = 2 * 1024 * 1024
 """Bytes of a request's body: an answer may carry a million, and a form writes some of them as three."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hitl_cli.durations import format_age, format_duration
+from hitl_cli.text import printable
 from hitl_cli.times import iso
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ class Renderer:
             left=lambda at: format_duration(max(at - clock(), 0)),
             duration=format_duration,
             iso=iso,
+            printable=printable,
+            quoted=lambda text: quote(text, safe=""),
             compact=lambda value: msgspec.json.encode(value).decode(),
         )
 
