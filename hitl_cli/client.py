@@ -67,6 +67,13 @@ class Client(ABC):
     def wait(self, timeout_s: float) -> None:
         """Return when something may have changed, or after `timeout_s` seconds."""
 
+    def version(self) -> int | None:
+        """Return a number that is another one once others have changed something; None if nobody can tell.
+
+        Raises Unreachable.
+        """
+        return None
+
     @abstractmethod
     def now(self) -> int:
         """Return the present in ms since the epoch."""

@@ -26,7 +26,7 @@ from hitl_cli.client import (
 from hitl_cli.durations import format_duration
 from hitl_cli.errors import BadInput, Conflict, NotFound, TimedOut
 from hitl_cli.inbox.comments import COMMENT_TAG
-from hitl_cli.inbox.votes import VOTE_TAG
+from hitl_cli.inbox.votes import REVOKED_TAG, VOTE_TAG
 from hitl_cli.times import iso
 from hitl_cli.wire import (
     Audit,
@@ -59,7 +59,7 @@ LOOKS = 20
 
 type RunState = Literal["running", "waiting", "completed", "failed", "canceled", "expired"]
 
-type Kind = Literal["run", "step", "call", "sleep", "person", "vote", "comment"]
+type Kind = Literal["run", "step", "call", "sleep", "person", "vote", "comment", "revocation"]
 
 ENDED: dict[str, RunState] = {
     "resolved": "completed",
@@ -404,6 +404,8 @@ def kind_of(promise: Promise) -> Kind:
         return "vote"
     if COMMENT_TAG in promise.tags:
         return "comment"
+    if REVOKED_TAG in promise.tags:
+        return "revocation"
     if promise.tags.get("resonate:timer") == "true":
         return "sleep"
     if promise.is_blocking:

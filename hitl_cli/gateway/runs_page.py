@@ -171,7 +171,7 @@ def state_of(node: Node) -> str:
         case "person":
             return outcome_of(promise) or "waiting"
     if promise.state == "pending":
-        return "running"
+        return "pending"
     if promise.state == "rejected_canceled":
         return "canceled"
     return {"resolved": "completed", "rejected": "failed"}.get(promise.state, "expired")

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 type Sort = Literal["age", "due", "priority"]
 
+SOON_MS = 86_400_000
+"""Time left below which a deadline is near."""
+
 FEW = 50
 """How many promises are looked at together at least, where only some may be wanted."""
 
