@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from aiohttp import ClientPayloadError, web
 
 from hitl_cli.engine.http.full import Full
-from hitl_cli.gateway import health, history_page, pattern, runs_page, static, stats_page
+from hitl_cli.gateway import health, history_page, inbox_page, pattern, runs_page, static, stats_page
 from hitl_cli.gateway.api import events
 from hitl_cli.gateway.failures import answer_failures
 from hitl_cli.gateway.refusals import Refused
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 ROUTES = [
     *health.ROUTES,
     *static.ROUTES,
+    *inbox_page.ROUTES,
     *runs_page.ROUTES,
     *history_page.ROUTES,
     *stats_page.ROUTES,

@@ -88,9 +88,9 @@ async def show(request: Request) -> web.Response:
     id = request.match_info["id"]
     seen = await gateway.bridge.run(seen_run, id)
     if seen.promise.is_blocking:
-        raise web.HTTPSeeOther(f"/r/{quote(seen.promise.id, safe='')}")
+        raise web.HTTPSeeOther(f"/r/{quote(seen.promise.id, safe=':')}")
     if seen.promise.id != id:
-        raise web.HTTPSeeOther(f"/runs/{quote(seen.promise.id, safe='')}")
+        raise web.HTTPSeeOther(f"/runs/{quote(seen.promise.id, safe=':')}")
     return page(
         request,
         "run.html",
@@ -120,7 +120,7 @@ async def take_cancel(request: Request) -> web.Response:
     id = request.match_info["id"]
     reason = form_text(form, "reason").strip() or None
     await gateway.bridge.run(cancel, id, by=visitor.person, via=visitor.via, reason=reason)
-    raise web.HTTPSeeOther(f"/runs/{quote(id, safe='')}")
+    raise web.HTTPSeeOther(f"/runs/{quote(id, safe=':')}")
 
 
 def seen_run(client: Client, id: str) -> Seen:

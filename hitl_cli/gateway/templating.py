@@ -33,7 +33,7 @@ class Renderer:
             duration=format_duration,
             iso=iso,
             printable=printable,
-            quoted=lambda text: quote(text, safe=""),
+            segment=lambda name: quote(name, safe=":"),
             compact=lambda value: msgspec.json.encode(value).decode(),
         )
 

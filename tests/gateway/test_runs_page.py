@@ -116,7 +116,7 @@ def test_a_run_is_shown_with_its_steps(filled: GatewayProcess) -> None:
     assert "Result out true" in reply.words
     assert 'step build released:1 completed 0s {"built":"1.4.2"}' in reply.words
     assert 'request Ship 1.4.2? released:2.1 approved 0s by lead: {"percent":20}' in reply.words
-    assert "/r/released%3A2.1" in reply.links
+    assert "/r/released:2.1" in reply.links
     assert "Cancel" not in reply.words
 
 
