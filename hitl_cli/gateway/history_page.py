@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, get_args
 
 import msgspec
 from aiohttp import web
+from msgspec import Struct
 
 from hitl_cli.durations import parse_duration
+from hitl_cli.gateway.markdown import as_words
 from hitl_cli.gateway.queries import ROWS, address, choice_in, spans, text_in
 from hitl_cli.gateway.rendering import page
 from hitl_cli.gateway.service import gateway_of
@@ -20,6 +22,14 @@ if TYPE_CHECKING:
     from hitl_cli.inbox.history import Entry
 
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome.__value__)
+
+
+class Row(Struct, frozen=True):
+    """A decision in the list: what was asked without the marks of Markdown, and what was answered as text."""
+
+    entry: Entry
+    asked: str
+    data: str | None
 
 
 async def index(request: Request) -> web.Response:
@@ -40,7 +50,7 @@ async def index(request: Request) -> web.Response:
     return page(
         request,
         "history.html",
-        entries=[(entry, data_in(entry)) for entry in found],
+        rows=[Row(entry, as_words(entry.asked or entry.id), data_in(entry)) for entry in found],
         filters=filters,
         narrowed=any(filters.values()),
         outcomes=OUTCOMES,

@@ -10,6 +10,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from hitl_cli.gateway.access import form_text
+from hitl_cli.gateway.markdown import as_words
 from hitl_cli.gateway.queries import ROWS, address, choice_in, text_in
 from hitl_cli.gateway.rendering import page
 from hitl_cli.gateway.service import gateway_of
@@ -180,7 +181,7 @@ def state_of(node: Node) -> str:
 def name_of(node: Node) -> str | None:
     """Return what a step is: of a request what it asks."""
     if node.kind == "person":
-        return prompt_of(node.promise)
+        return as_words(prompt_of(node.promise) or "")
     call = node.promise.call
     return None if call is None else call.func
 

@@ -29,6 +29,11 @@ class Past:
         self.now = now_ms() - ago_ms
         self._client = EmbeddedClient(hitl.database, clock=lambda: self.now)
 
+    @property
+    def client(self) -> EmbeddedClient:
+        """The client itself, for what people say."""
+        return self._client
+
     def __enter__(self) -> Self:
         return self
 
