@@ -59,7 +59,7 @@ LONG_WORD = "a-name-of-a-workflow-that-somebody-made-" * 3
 
 def fill(hitl: Hitl) -> None:
     """Have people be asked, answer, vote and remark, over the last two weeks."""
-    with Past(hitl, 14 * DAY_MS) as past:
+    with Past(hitl, 15 * DAY_MS + 20_000) as past:
         answer_many(past)
         past.now += DAY_MS - 20 * MINUTE_MS
         past.run("release-1.4.1", "deploy", "1.4.1", by="ops")
@@ -72,7 +72,7 @@ def fill(hitl: Hitl) -> None:
         past.approve("release-1.4.1", by=None, data={"deployed": "1.4.1"})
         past.run("import-7", "import", "customers.csv", by="support")
         past.reject("import-7", by=None, reason="row 118 has no address")
-        past.now += 21 * HOUR_MS + 54 * MINUTE_MS
+        past.now += 23 * HOUR_MS + 11 * MINUTE_MS
         ask_many(past)
 
 

@@ -46,9 +46,7 @@ PAGES = [
     "/runs/release-1.4.1",
     "/runs/release-1.4.2/cancel",
     "/history",
-    "/history?by=nobody",
     "/stats",
-    "/stats?since=1h",
 ]
 
 
