@@ -15,6 +15,7 @@ from msgspec import UNSET, Struct
 from hitl_cli.forms.fields import Group, fields, tree
 from hitl_cli.forms.pages import at_first, is_missing, labels_of, owner
 from hitl_cli.forms.paths import path_of
+from hitl_cli.forms.wording import FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -185,7 +186,8 @@ class _Drawing:
         item = field.item.hint if field.item is not None else ""
         several = "one a line" if field.kind == "list" and not labels_of(field) else ""
         as_json = "as JSON" if field.kind == "json" else ""
-        told = [part for part in (several, as_json, field.hint, item) if part]
+        plain = "" if drawn_so(field) else field.hint
+        told = [part for part in (several, as_json, plain, item) if part]
         if field.default is not UNSET and field.path not in self._first and not field.secret:
             told.append(f"if left empty: {shortened(field.default)}")
         text = "; ".join(told)
@@ -247,6 +249,12 @@ def type_of(field: Field) -> str:
     if field.kind in ("integer", "number"):
         return "number"
     return "date" if field.kind == "date" else TYPES.get(field.format or "", "text")
+
+
+def drawn_so(field: Field) -> bool:
+    """Whether the hint only says that it is an e-mail address or a date, which the control says too."""
+    said = FORMATS.get(field.format or "", field.format)
+    return type_of(field) in ("email", "url", "date") and field.hint == said
 
 
 def attributes(field: Field) -> dict[str, str]:

@@ -27,6 +27,7 @@ class Renderer:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        self._templates.globals["now"] = clock
         self._templates.filters.update(
             age=lambda at: format_age(max(clock() - at, 0)),
             left=lambda at: format_duration(max(at - clock(), 0)),
