@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -83,7 +84,10 @@ class RunSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Run(Struct, frozen=True, kw_only=True):
-    """A run and how it stands. Instants are ms since the epoch; `result` is what it returned."""
+    """A run and how it stands. Instants are ms since the epoch; `result` is what it returned.
+
+    `requests` are those of what it waits for that a person answers, by id.
+    """
 
     id: str
     function: str | None
@@ -92,6 +96,7 @@ class Run(Struct, frozen=True, kw_only=True):
     deadline: int
     settled_at: int | None = None
     waits_for: tuple[str, ...] = ()
+    requests: tuple[str, ...] = ()
     result: Json = None
     error: str | None = None
 
@@ -370,9 +375,9 @@ def with_waits(run: Run, task: Task | None, below: Sequence[Promise], now: int) 
         if "resonate:target" in promise.tags and (call := promise.call)
     )
     if task is not None and task.state == "acquired":
-        return msgspec.structs.replace(run, state="running", waits_for=people)
+        return msgspec.structs.replace(run, state="running", waits_for=people, requests=people)
     if people:
-        return msgspec.structs.replace(run, state="waiting", waits_for=people)
+        return msgspec.structs.replace(run, state="waiting", waits_for=people, requests=people)
     if timers:
         left = format_duration(max(min(timers) - now, 0))
         return msgspec.structs.replace(run, state="waiting", waits_for=(f"a timer, {left} left",))
@@ -384,15 +389,23 @@ def tree(client: Client, id: str) -> Node:
 
     The id of a step shows the run that it belongs to. Raises NotFound.
     """
+    return first_steps(client, id, None)[0]
+
+
+def first_steps(client: Client, id: str, most: int | None) -> tuple[Node, bool]:
+    """Return the same with no more than `most` steps, and whether there are more. Raises NotFound."""
     named = known(client, id)
     root = get_promise(client, named.origin) or named
-    promises = [p for p in search(client, tags={"resonate:origin": root.id}) if p.id != root.id]
+    size = None if most is None else most + 2
+    pages = search_pages(client, size, tags={"resonate:origin": root.id})
+    every = (p for page in pages for p in page if p.id != root.id)
+    promises = list(islice(every, most))
     nodes = {p.id: Node(promise=p, kind=kind_of(p), children=[]) for p in [root, *promises]}
     for promise in promises:
         parent = nodes.get(promise.tags.get("resonate:parent", ""), nodes[root.id])
         if parent is not nodes[promise.id]:
             parent.children.append(nodes[promise.id])
-    return nodes[root.id]
+    return nodes[root.id], next(every, None) is not None
 
 
 def kind_of(promise: Promise) -> Kind:
