@@ -7,12 +7,16 @@ function of the inbox or of runs through the bridge, and shows what that returns
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
-from aiohttp import web
+from aiohttp import ClientPayloadError, web
 
+from hitl_cli.engine.http.full import Full
 from hitl_cli.gateway import health, pattern, static
+from hitl_cli.gateway.api import events
 from hitl_cli.gateway.failures import answer_failures
+from hitl_cli.gateway.refusals import Refused
 from hitl_cli.gateway.service import GATEWAY
 
 if TYPE_CHECKING:
@@ -22,10 +26,24 @@ if TYPE_CHECKING:
 
     from hitl_cli.gateway.service import Gateway
 
-ROUTES = [*health.ROUTES, *pattern.ROUTES, *static.ROUTES]
+ROUTES = [
+    *health.ROUTES,
+    *static.ROUTES,
+    *events.ROUTES,
+    *pattern.ROUTES,
+]
 
 BODY_MAX = 2 * 1024 * 1024
 """Bytes of a request's body: an answer may carry a million, and a form writes some of them as three."""
+
+BODY_S = 20.0
+"""How long a request's body may take to arrive."""
+
+IDLE_S = 20.0
+"""How long a connection may say nothing, or take to say what it wants: slow ones are not to use up all."""
+
+CONNECTIONS_MAX = 8_192
+"""Connections at a time; more are told to come back."""
 
 GRACE_S = 5.0
 """How long requests in hand have to be answered once the gateway is told to stop."""
@@ -48,8 +66,9 @@ HEADERS = {
 def application(gateway: Gateway) -> web.Application:
     """Return the application, with all routes."""
     app = web.Application(
-        middlewares=[harden, answer_failures, gateway.access.admit], client_max_size=BODY_MAX
+        middlewares=[answer_failures, gateway.access.admit, take_body], client_max_size=BODY_MAX
     )
+    app.on_response_prepare.append(harden)
     app[GATEWAY] = gateway
     app.add_routes(ROUTES)
     return app
@@ -57,24 +76,56 @@ def application(gateway: Gateway) -> web.Application:
 
 async def run(gateway: Gateway, serving: Callable[[str], None]) -> None:
     """Serve until told to stop; `serving` is told the URL once it does. Raises OSError."""
-    runner = web.AppRunner(application(gateway), access_log=None, shutdown_timeout=GRACE_S)
+    # What is no HTTP at all anybody may send without end: it is answered, and not logged.
+    malformed = logging.getLogger("hitl_cli.gateway.malformed")
+    malformed.setLevel(logging.CRITICAL)
+    runner = web.AppRunner(
+        application(gateway),
+        access_log=None,
+        logger=malformed,
+        keepalive_timeout=IDLE_S,
+        shutdown_timeout=GRACE_S,
+    )
     await runner.setup()
+    http = runner.server
+    assert http is not None  # noqa: S101 - there is one once it is set up
     try:
-        site = web.TCPSite(runner, gateway.options.host, gateway.options.port, backlog=1_024)
-        await site.start()
-        host, port = runner.addresses[0][:2]
+        listener = await asyncio.get_running_loop().create_server(
+            lambda: Full() if len(http.connections) >= CONNECTIONS_MAX else http(),
+            gateway.options.host,
+            gateway.options.port,
+            backlog=1_024,
+        )
+        host, port = listener.sockets[0].getsockname()[:2]
         serving(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
         await gateway.stopping.wait()
+        listener.close()
     finally:
         await runner.cleanup()
+        await asyncio.to_thread(gateway.feed.close)
         await asyncio.to_thread(gateway.bridge.close)
 
 
-@web.middleware
-async def harden(request: Request, handler: Callable[[Request], Awaitable[StreamResponse]]) -> StreamResponse:
+async def harden(_request: Request, response: StreamResponse) -> None:
     """Say on every answer what a browser may do with it."""
-    response = await handler(request)
-    if not response.prepared:
-        for name, value in HEADERS.items():
-            response.headers.setdefault(name, value)
-    return response
+    response.headers["Server"] = "hitl"
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+
+
+@web.middleware
+async def take_body(
+    request: Request, handler: Callable[[Request], Awaitable[StreamResponse]]
+) -> StreamResponse:
+    """Read the body before anything is done with it, and give up on one that does not come."""
+    if request.can_read_body:
+        if request.content_type.startswith("multipart/"):
+            raise Refused(415, "send a form as application/x-www-form-urlencoded, without files.")
+        try:
+            async with asyncio.timeout(BODY_S):
+                await request.read()
+        except TimeoutError as error:
+            raise Refused(408, f"the request did not arrive within {BODY_S:.0f} s.") from error
+        except ClientPayloadError as error:
+            raise Refused(400, "the request's body is malformed.") from error
+    return await handler(request)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hitl_cli.durations import format_age, format_duration
@@ -29,6 +30,7 @@ class Renderer:
             left=lambda at: format_duration(max(at - clock(), 0)),
             duration=format_duration,
             iso=iso,
+            compact=lambda value: msgspec.json.encode(value).decode(),
         )
 
     def text(self, template: str, **context: Any) -> str:

@@ -23,6 +23,7 @@ from hitl_cli.engine.debug import DebugServer
 from hitl_cli.engine.doorbell import PUSHERS
 from hitl_cli.engine.errors import EngineError
 from hitl_cli.engine.http.auth import Verifier, refusal
+from hitl_cli.engine.http.full import Full
 from hitl_cli.engine.http.metrics import Metrics
 from hitl_cli.engine.http.push import Pusher, PushRules
 from hitl_cli.engine.http.streams import KEEPALIVE_S, Stream, Streams
@@ -384,16 +385,6 @@ class HttpServer:
             self._counts = self._turns.server.store.waiting_counts()
             self._counted_at = moment
         return self._counts
-
-
-class Full(asyncio.Protocol):
-    """What is said to a connection for which there is no room."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Say so, and hang up."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101
-        transport.write(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-        transport.close()
 
 
 class _AuthHead(Struct, frozen=True):
