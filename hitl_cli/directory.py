@@ -92,10 +92,14 @@ class WebhookSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Directory(Struct, frozen=True, kw_only=True):
-    """All that the settings say of how people are reached. `gateway` is the URL that links begin with."""
+    """All that the settings say of how people are reached. `gateway` is the URL that links begin with.
+
+    `anybody` is who is told of a request that names nobody; it may be answered by others all the same.
+    """
 
     people: Mapping[str, Contact] = {}
     groups: Mapping[str, GroupContact] = {}
+    anybody: tuple[str, ...] = ()
     email: EmailSettings | None = None
     webhooks: WebhookSettings = WebhookSettings()
     hooks: Mapping[str, HookSettings] = {}
@@ -105,6 +109,11 @@ class Directory(Struct, frozen=True, kw_only=True):
     def members(self) -> Groups:
         """The members of each group."""
         return {name: frozenset(group.members) for name, group in self.groups.items()}
+
+    @property
+    def reaches_somebody(self) -> bool:
+        """Whether there is anybody to whom a message could be sent."""
+        return any(one.addresses for one in [*self.people.values(), *self.groups.values()])
 
     def contact(self, name: str) -> Contact | None:
         """Return how a name is reached; None where the settings do not say."""

@@ -14,6 +14,7 @@ from hitl_cli.durations import format_duration
 from hitl_cli.errors import BadInput, Conflict, NotFound, TimedOut
 from hitl_cli.inbox.comments import COMMENT_TAG
 from hitl_cli.inbox.votes import VOTE_TAG
+from hitl_cli.notify.notices import NOTICE_TAG, OWN, belongs_to_notice
 from hitl_cli.times import iso
 from hitl_cli.wire import (
     Audit,
@@ -43,7 +44,7 @@ LOOK_EVERY_S = 5.0
 
 type RunState = Literal["running", "waiting", "completed", "failed", "canceled", "expired"]
 
-type Kind = Literal["run", "step", "call", "sleep", "person", "vote", "comment"]
+type Kind = Literal["run", "step", "call", "sleep", "person", "vote", "comment", "notice"]
 
 ENDED: dict[str, RunState] = {
     "resolved": "completed",
@@ -243,16 +244,25 @@ def known(client: Client, id: str) -> Promise:
 def list_runs(
     client: Client, *, state: RunState | None = None, limit: int | None = None
 ) -> tuple[list[Run], bool]:
-    """Return the runs, the newest first, and whether there are more than `limit`."""
+    """Return the runs, the newest first, and whether there are more than `limit`.
+
+    Those that hitl runs for itself are not among them; by its id, each is shown.
+    """
     found: list[Run] = []
     for page in run_pages(client, state, limit):
-        for run in detailed(client, page):
+        for run in detailed(client, [promise for promise in page if not is_own(promise)]):
             if state is not None and run.state != state:
                 continue
             if len(found) == limit:
                 return found, True
             found.append(run)
     return found, False
+
+
+def is_own(promise: Promise) -> bool:
+    """Whether a run is one of hitl's own."""
+    call = promise.call
+    return call is not None and call.func in OWN
 
 
 def run_pages(client: Client, state: RunState | None, limit: int | None) -> Iterable[list[Promise]]:
@@ -299,6 +309,7 @@ def with_waits(run: Run, task: Task | None, below: Sequence[Promise], now: int) 
         return msgspec.structs.replace(
             run, state="waiting", waits_for=("someone to continue it: it is halted",)
         )
+    below = [promise for promise in below if not belongs_to_notice(promise.id)]
     people = tuple(promise.id for promise in below if promise.is_blocking)
     timers = [promise.timeout_at for promise in below if promise.tags.get("resonate:timer") == "true"]
     calls = tuple(
@@ -340,6 +351,8 @@ def kind_of(promise: Promise) -> Kind:
         return "vote"
     if COMMENT_TAG in promise.tags:
         return "comment"
+    if NOTICE_TAG in promise.tags:
+        return "notice"
     if promise.tags.get("resonate:timer") == "true":
         return "sleep"
     if promise.is_blocking:

@@ -44,6 +44,7 @@ class FileSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     keys: str | None = None
     people: dict[str, Contact] = {}
     groups: dict[str, GroupContact] = {}
+    anybody: tuple[str, ...] = ()
     email: EmailSettings | None = None
     webhooks: WebhookSettings = WebhookSettings()
     hooks: dict[str, HookSettings] = {}
@@ -122,6 +123,13 @@ class Settings:
         chosen = self._choose(flag, "--url", env, self._file.gateway)
         return Setting(chosen.value.rstrip("/"), chosen.source) if chosen else DEFAULT_GATEWAY
 
+    def contacts(self) -> Directory:
+        """Return who can be reached, without what is needed to do so."""
+        file = self._file
+        return Directory(
+            people=file.people, groups=file.groups, anybody=file.anybody, gateway=self.gateway().value
+        )
+
     def directory(self) -> Directory:
         """Return how people are reached. Raises BadInput for a secret whose variable is not set."""
         file = self._file
@@ -141,14 +149,7 @@ class Settings:
             name: msgspec.structs.replace(hook, secret=self.secret(hook.secret) or "")
             for name, hook in file.hooks.items()
         }
-        return Directory(
-            people=file.people,
-            groups=file.groups,
-            email=email,
-            webhooks=webhooks,
-            hooks=hooks,
-            gateway=self.gateway().value,
-        )
+        return msgspec.structs.replace(self.contacts(), email=email, webhooks=webhooks, hooks=hooks)
 
     def secret(self, text: str | None) -> str | None:
         """Return a secret; one that begins with `$` is in that environment variable. Raises BadInput."""

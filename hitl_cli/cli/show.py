@@ -9,7 +9,7 @@ import typer
 
 from hitl_cli.cli.answering import commands, fields_of
 from hitl_cli.cli.pending import as_document
-from hitl_cli.cli.request import print_request
+from hitl_cli.cli.request import outcome_of_telling, print_request
 from hitl_cli.cli.runs import step_document
 from hitl_cli.cli.shared import AsJson, Server, Token, complete_promise, open_client, print_json
 from hitl_cli.inbox.details import details
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hitl_cli.forms import Field
     from hitl_cli.inbox.details import Details
     from hitl_cli.inbox.history import Entry
+    from hitl_cli.notify.told import Told
 
 INNER = ("keys", "needed", "pointers", "item")
 """What of a field is no one's business but the form's."""
@@ -76,9 +77,30 @@ def document(seen: Details, server: str | None = None) -> dict[str, Any]:
         "digest": known.get("digest"),
         "votes_cast": [{**msgspec.to_builtins(vote), "at": iso(vote.at)} for vote in seen.votes],
         "comments": [{**msgspec.to_builtins(one), "at": iso(one.at)} for one in seen.comments],
+        "told": [told_document(told) for told in seen.told],
         "before": [step_document(node) for node in seen.before],
         "decision": None if seen.decision is None else decision_document(seen.decision),
         "answer_with": commands(seen, server),
+    }
+
+
+def told_document(told: Told) -> dict[str, Any]:
+    """Return who was told, and how, as `--json` shows it."""
+    last = told.last
+    return {
+        "who": told.who,
+        "occasion": told.occasion,
+        "since": iso(told.since),
+        "outcome": outcome_of_telling(told),
+        "at": None if last is None else iso(last.at),
+        "channel": None if last is None else last.channel,
+        "why": None if last is None else last.why,
+        "digest": last is not None and last.digest,
+        "next_at": None if told.next_at is None else iso(told.next_at),
+        "tries": [
+            {"at": iso(tried.at), "outcome": tried.outcome, "channel": tried.channel, "why": tried.why}
+            for tried in told.tries
+        ],
     }
 
 

@@ -112,6 +112,8 @@ def worker(
         concurrency=concurrency,
         lease_ms=lease_ms,
         groups=settings.groups(),
+        directory=settings.directory(),
+        keys=settings.keys(url.value),
     )
     log_to_stderr()
     if log_json:
