@@ -11,7 +11,6 @@ import signal
 import sys
 import threading
 from datetime import timedelta
-from pathlib import Path  # noqa: TC003 - the field of a Struct
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -34,6 +33,7 @@ from hitl_cli.notify.digests import digest
 from hitl_cli.notify.notices import DIGEST, OWN, TELL
 from hitl_cli.notify.telling import Teller, tell
 from hitl_cli.notify.unheard import Unheard
+from hitl_cli.reach import Reach
 from hitl_cli.runs import address_of
 from hitl_cli.wire import call_in, offered_task
 
@@ -61,10 +61,6 @@ GRACE_S = 10.0
 """How long steps in hand may take to finish once the worker is told to stop."""
 
 
-NOBODY = Directory()
-"""Of whom it is not said how to reach them."""
-
-
 class WorkerOptions(Struct, frozen=True, kw_only=True):
     """What a worker is told: durations in ms."""
 
@@ -76,9 +72,7 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
     lease_ms: int = LEASE_MS
     groups: Groups = {}
     count_every_s: float = COUNT_EVERY_S
-    directory: Directory = NOBODY
-    keys: Path | None = None
-    """The file of the keys that sign links; without one, messages have the address of the page."""
+    reach: Reach = Reach(directory=Directory())
 
 
 class Serving(Struct, frozen=True, kw_only=True):
@@ -137,7 +131,7 @@ class Worker:
             lambda: connect(options.server, options.token), self._pid, options.lease_ms / 1_000, self._let_go
         )
         self._teller = teller_for(options)
-        unheard = None if self._teller is None else Unheard(options.directory, self._teller.target)
+        unheard = None if self._teller is None else Unheard(options.reach.directory, self._teller.target)
         self._counter = VoteCounter(
             lambda: connect(options.server, options.token), options.groups, options.count_every_s, unheard
         )
@@ -184,6 +178,7 @@ class Worker:
             self._link.tasks, lambda tasks: Watched(tasks, self._report, self._let_go, self._clock)
         )
         try:
+            self._resonate.with_dependency(options.reach)
             workflows = self._register(self._resonate, modules)
             self._resonate.start()
             await asyncio.sleep(0)  # so that the bell hangs before anybody is told
@@ -297,10 +292,10 @@ def teller_for(options: WorkerOptions) -> Teller | None:
 
     A worker without it leaves that to others that have it, and to itself with other settings.
     """
-    if not options.directory.reaches_somebody:
+    if not options.reach.directory.reaches_somebody:
         return None
     target = address_of(options.group)
-    return Teller(options.directory, target, lambda: connect(options.server, options.token), options.keys)
+    return Teller(options.reach, target, lambda: connect(options.server, options.token))
 
 
 class ExitRefusedError(Exception):

@@ -76,6 +76,13 @@ class Access:
             self._turn_away(request)
         return await handler(request)
 
+    async def still_known(self, request: Request) -> bool:
+        """Whether it is known who made a request that goes on, as when it began."""
+        try:
+            return await self._identify(request) is not None
+        except Refused:
+            return False
+
     def known(self, request: Request) -> Visitor | None:
         """Return who makes a request, None if nobody knows."""
         visitor: Visitor | None = request.get(VISITOR)

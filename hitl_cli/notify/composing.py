@@ -15,13 +15,12 @@ from hitl_cli.text import printable
 from hitl_cli.wire import audit_of, error_message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from hitl_cli.client import Client
-    from hitl_cli.directory import Directory
-    from hitl_cli.keys import Keys
     from hitl_cli.notify.messages import Occasion
     from hitl_cli.notify.notices import Notice
+    from hitl_cli.reach import Reach
     from hitl_cli.wire import Promise
 
 LINK_ID_CHARS = 18
@@ -42,13 +41,6 @@ SUBJECTS: dict[Occasion, str] = {
     "expired": "Expired: {title}",
     "canceled": "Canceled{by}: {title}",
 }
-
-
-class Place(Struct, frozen=True):
-    """What links need: how people are reached, and what gives the keys, if there are any."""
-
-    directory: Directory
-    keys: Callable[[int], Keys] | None
 
 
 class Case(Struct, frozen=True):
@@ -77,7 +69,7 @@ def look_up(client: Client, ids: Sequence[str]) -> dict[str, Case]:
     return cases
 
 
-def compose(client: Client, notice: Notice, who: str, place: Place) -> Message | str:
+def compose(client: Client, notice: Notice, who: str, reach: Reach) -> Message | str:
     """Return what is said to somebody now; a text, if there is nothing to say any more, is why."""
     case = look_up(client, [notice.request]).get(notice.request)
     if case is None:
@@ -86,14 +78,14 @@ def compose(client: Client, notice: Notice, who: str, place: Place) -> Message |
         return "it was decided before"
     now = client.now()
     id = f"{notice.id}/{who}"
-    item = item_of(case, who, id, place, now)
+    item = item_of(case, who, id, reach, now)
     by = f" by {item.by}" if item.by else ""
     subject = SUBJECTS[notice.occasion].format(title=item.title, by=by)
-    return message_of(id, notice.occasion, who, subject, (item,), notice.request, place, now)
+    return message_of(id, notice.occasion, who, subject, (item,), notice.request, reach, now)
 
 
 def compose_digest(
-    client: Client, id: str, who: str, notices: Sequence[Notice], place: Place
+    client: Client, id: str, who: str, notices: Sequence[Notice], reach: Reach
 ) -> Message | str:
     """Return one message of all that is still worth saying of what was gathered for somebody.
 
@@ -112,8 +104,8 @@ def compose_digest(
     if not worth:
         return "all of it was decided before"
     worth.sort(key=lambda case: (not case.waits, case.promise.created_at))
-    items = tuple(item_of(case, who, f"{id}/{case.promise.id}", place, now) for case in worth[:ITEMS])
-    return message_of(id, "digest", who, digest_subject(worth), items, id, place, now)
+    items = tuple(item_of(case, who, f"{id}/{case.promise.id}", reach, now) for case in worth[:ITEMS])
+    return message_of(id, "digest", who, digest_subject(worth), items, id, reach, now)
 
 
 def digest_subject(cases: Sequence[Case]) -> str:
@@ -135,7 +127,7 @@ def message_of(
     subject: str,
     items: tuple[Item, ...],
     thread: str,
-    place: Place,
+    reach: Reach,
     now: int,
 ) -> Message:
     """Return a message."""
@@ -146,12 +138,12 @@ def message_of(
         subject=subject,
         thread=thread,
         items=items,
-        inbox=f"{place.directory.gateway}/",
+        inbox=f"{reach.directory.gateway}/",
         at=now,
     )
 
 
-def item_of(case: Case, who: str, message: str, place: Place, now: int) -> Item:
+def item_of(case: Case, who: str, message: str, reach: Reach, now: int) -> Item:
     """Return a request as a message shows it to somebody."""
     promise, question = case.promise, case.question
     settled = audit_of(promise)
@@ -164,7 +156,7 @@ def item_of(case: Case, who: str, message: str, place: Place, now: int) -> Item:
         asker=asker_of(promise, case.run),
         asked_at=promise.created_at,
         deadline=promise.timeout_at,
-        url=url_for(case, who, message, place, now),
+        url=url_for(case, who, message, reach, now),
         outcome=outcome,
         by=settled.by if outcome is not None else None,
         reason=reason_of(case),
@@ -187,18 +179,19 @@ def reason_of(case: Case) -> str | None:
             return "it counts as approved"
 
 
-def url_for(case: Case, who: str, message: str, place: Place, now: int) -> str:
+def url_for(case: Case, who: str, message: str, reach: Reach, now: int) -> str:
     """Return where somebody answers a request: a link of their own, while it waits for a person.
 
     For a group, and once it is decided, it is the page where one signs in.
     """
-    gateway = place.directory.gateway
-    if place.keys is None or not case.waits or who.startswith(GROUP):
+    gateway = reach.directory.gateway
+    if reach.keys is None or not case.waits or who.startswith(GROUP):
         return f"{gateway}/r/{quote(case.promise.id, safe=':')}"
     from hashlib import sha256  # noqa: PLC0415 - 4 ms, only where something is sent
 
+    from hitl_cli.keys import load_keys  # noqa: PLC0415
     from hitl_cli.links import link_for, sign, url_of  # noqa: PLC0415 - imports itsdangerous
 
     own = sha256(message.encode(errors="surrogatepass")).hexdigest()[:LINK_ID_CHARS]
     link = link_for(case.promise, who, now=now, new_id=lambda: own)
-    return url_of(gateway, sign(link, place.keys(now)))
+    return url_of(gateway, sign(link, load_keys(reach.keys, now)))

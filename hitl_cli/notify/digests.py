@@ -37,5 +37,5 @@ async def send_digest(ctx: Context, who: str, notices: tuple[Notice, ...], place
     """Say it to somebody at their nth address."""
     teller = ctx.get_dependency(Teller)
     id = ctx.info.parent_id
-    say = partial(compose_digest, id=id, who=who, notices=notices, place=teller.place)
+    say = partial(compose_digest, id=id, who=who, notices=notices, reach=teller.reach)
     return await teller.send(say, who, place, clock(ctx))

@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
 from itertools import count
-from pathlib import Path
 
 from resonate.context import Context
 from resonate.retry import Never
@@ -23,13 +22,13 @@ from hitl_cli.client import Client
 from hitl_cli.defaults import DEADLINE_MS
 from hitl_cli.directory import Directory
 from hitl_cli.errors import HitlError
-from hitl_cli.keys import Keys, load_keys
 from hitl_cli.notify import channels
-from hitl_cli.notify.composing import ASKING, Case, Place, compose, look_up
+from hitl_cli.notify.composing import ASKING, Case, compose, look_up
 from hitl_cli.notify.gathering import Gathered, end_of_digest, gather
 from hitl_cli.notify.messages import Message, NotSent
 from hitl_cli.notify.notices import Notice, recipients
 from hitl_cli.notify.told import Try, heard_before
+from hitl_cli.reach import Reach
 from hitl_cli.wire import audit_of
 
 logger = logging.getLogger(__name__)
@@ -67,23 +66,16 @@ LIFE = timedelta(milliseconds=DEADLINE_MS)
 class Teller:
     """What a worker needs to reach people: the dependency by which durable functions find it."""
 
-    def __init__(
-        self, directory: Directory, target: str, open_client: Callable[[], Client], keys: Path | None
-    ) -> None:
-        """`target` is the address of the workers that tell, `keys` the file of those that sign links."""
-        self.directory = directory
+    def __init__(self, reach: Reach, target: str, open_client: Callable[[], Client]) -> None:
+        """`target` is the address of the workers that tell."""
+        self.reach = reach
         self.target = target
         self._bridge = Bridge(open_client, THREADS)
-        self._keys = keys
 
     @property
-    def place(self) -> Place:
-        """What links need."""
-        return Place(self.directory, None if self._keys is None else self._load_keys)
-
-    def _load_keys(self, now: int) -> Keys:
-        assert self._keys is not None  # noqa: S101
-        return load_keys(self._keys, now)
+    def directory(self) -> Directory:
+        """How people are reached."""
+        return self.reach.directory
 
     async def ask[T](self, function: Callable[[Client], T]) -> T:
         """Return what a function of a client returns. Raises Unreachable, among others."""
@@ -199,7 +191,7 @@ async def tell_one(ctx: Context, notice: Notice, who: str) -> bool:
 async def send(ctx: Context, notice: Notice, who: str, place: int) -> Try:
     """Say it to somebody at their nth address."""
     teller = ctx.get_dependency(Teller)
-    say = partial(compose, notice=notice, who=who, place=teller.place)
+    say = partial(compose, notice=notice, who=who, reach=teller.reach)
     return await teller.send(say, who, place, clock(ctx))
 
 
