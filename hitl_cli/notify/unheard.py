@@ -99,7 +99,7 @@ class Unheard:
 
     def _ended(self, client: Client, now: int) -> list[Promise]:
         """Return those of the requests that were seen waiting, and wait no more."""
-        if self._looked_at is None or not self._waiting:
+        if self._looked_at is None:
             return []
         overdue = [id for id, timeout_at in self._waiting.items() if timeout_at <= now]
         found: dict[str, Promise] = {}
@@ -107,11 +107,16 @@ class Unheard:
             found.update(get_promises(client, overdue[at : at + BATCH]))
         since = Wanted(since=self._looked_at - OVERLAP_MS)
         for page in settled_pages(client, since, None):
-            found.update((promise.id, promise) for promise in page if promise.id in self._waiting)
+            found.update((promise.id, promise) for promise in page if self._may_be_news(promise))
         gone = [id for id in overdue if id not in found]
         for id in gone:
             del self._waiting[id]
         return [promise for promise in found.values() if promise.state != "pending"]
+
+    def _may_be_news(self, promise: Promise) -> bool:
+        """Whether the others may not have been told: `ask` does so, but not in a run that has ended."""
+        over = promise.state in ("rejected_canceled", "rejected_timedout")
+        return promise.id in self._waiting or (over and self._concerns(promise))
 
     def _outcome(self, promise: Promise, now: int) -> Iterator[tuple[Notice, int]]:
         """Yield the notice of what came of a request, and until when it is news."""

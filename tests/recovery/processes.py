@@ -9,7 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hitl_cli.worker import WorkerOptions, run_worker
 
@@ -75,12 +75,20 @@ def start(function: Callable[..., None], *args: object) -> BaseProcess:
 
 
 def work(
-    server: Path | str, app: str, lease_ms: int, env: Mapping[str, str], clock: MovedClock | None = None
+    server: Path | str,
+    app: str,
+    lease_ms: int,
+    env: Mapping[str, str],
+    clock: MovedClock | None = None,
+    told: Mapping[str, Any] | None = None,
 ) -> None:
-    """Be a worker of a database or of a server, as `hitl worker` is one; on a computer with that clock."""
+    """Be a worker of a database or of a server, as `hitl worker` is one; on a computer with that clock.
+
+    `told` is what else it is told (WorkerOptions).
+    """
     os.environ.update(env)
     if clock is not None:
         clock.install()
     url = server if isinstance(server, str) else f"sqlite:///{server}"
-    options = WorkerOptions(server=url, apps=(app,), lease_ms=lease_ms)
+    options = WorkerOptions(server=url, apps=(app,), lease_ms=lease_ms, **(told or {}))
     run_worker(options, lambda _serving: None, lambda _event: None)
