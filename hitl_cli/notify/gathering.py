@@ -63,7 +63,7 @@ def gather(client: Client, notice: Notice, who: str, window: str, target: str) -
 
 def digest_id(who: str, ends_at: int) -> str:
     """Return the id of somebody's digest; any name is fit for it."""
-    return f"{DIGEST}.{hashed(who)}.{ends_at}"
+    return f"hitl-digest-{hashed(who)}-{ends_at}"
 
 
 def entry_for(digest: Promise, notice: Notice) -> Request:
