@@ -37,6 +37,7 @@ def link_to(ctx: Context, request: str, person: str) -> str:
     from hitl_cli.links import Link, fresh_link_id, sign, url_of  # noqa: PLC0415 - imports itsdangerous
 
     now = ctx._state.clock()  # noqa: SLF001 - the clock of the server's file
-    ends_at = now + LONGEST_LIFE_MS
-    link = Link(request=request, person=person, made_at=now, ends_at=ends_at, id=fresh_link_id())
+    link = Link(
+        request=request, person=person, made_at=now, ends_at=now + LONGEST_LIFE_MS, id=fresh_link_id()
+    )
     return url_of(reach.directory.gateway, sign(link, load_keys(reach.keys, now)))

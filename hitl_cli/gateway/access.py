@@ -27,7 +27,8 @@ type Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 ALL = frozenset({"read", "decide", "start"})
 
-VISITOR = "visitor"
+VISITOR: web.RequestKey[object] = web.RequestKey("visitor", object)
+"""Where a request keeps who makes it: a Visitor, or None."""
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 
@@ -85,8 +86,8 @@ class Access:
 
     def known(self, request: Request) -> Visitor | None:
         """Return who makes a request, None if nobody knows."""
-        visitor: Visitor | None = request.get(VISITOR)
-        return visitor
+        visitor = request.get(VISITOR)
+        return visitor if isinstance(visitor, Visitor) else None
 
     def visitor(self, request: Request, needs: str) -> Visitor:
         """Return who makes a request that needs a permission. Raises Refused (401, 403)."""

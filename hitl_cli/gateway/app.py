@@ -120,7 +120,7 @@ async def take_body(
     """Read the body before anything is done with it, and give up on one that does not come."""
     if request.can_read_body:
         if request.content_type.startswith("multipart/"):
-            raise Refused(415, "send a form as application/x-www-form-urlencoded, without files.")
+            raise Refused(415, "send JSON, or a form (application/x-www-form-urlencoded) without files.")
         try:
             async with asyncio.timeout(BODY_S):
                 await request.read()
