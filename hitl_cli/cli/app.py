@@ -58,6 +58,7 @@ COMMANDS = {
     "answer": ("decisions:answer", "People"),
     "comment": ("decisions:comment", "People"),
     "link": ("link:app", "People"),
+    "notify": ("notify:app", "People"),
     "history": ("history:show_history", "People"),
     "stats": ("stats:show_stats", "People"),
     "backup": ("upkeep:backup", "Upkeep"),

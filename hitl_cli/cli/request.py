@@ -217,28 +217,12 @@ def vote_row(vote: Vote, now: int) -> list[Cell]:
     return [Cell(vote.by, "bold"), Cell(word, color), Cell(ago(vote.at, now)), Cell(last)]
 
 
-TELLING = {
-    "told": ("told", "green"),
-    "to be told": ("to be told", "yellow"),
-    "not told yet": ("not told yet", "red"),
-    "not told": ("not told", "red"),
-}
-
-
-def outcome_of_telling(told: Told) -> str:
-    """Return how it stands with telling somebody."""
-    last = told.last
-    if last is not None and last.outcome == "sent":
-        return "told"
-    if told.given_up:
-        return "not told"
-    return "not told yet" if last is not None and last.outcome == "failed" else "to be told"
+TELLING = {"told": "green", "to be told": "yellow", "not told yet": "red", "not told": "red"}
 
 
 def told_row(told: Told, now: int) -> list[Cell]:
     """Return who was told of what, when and through what; or why not, and when it is tried again."""
     last = told.last
-    word, color = TELLING[outcome_of_telling(told)]
     said = [*through(told, now)]
     if last is not None and last.outcome == "failed":
         said.append(f"{last.channel}: {last.why}" if last.channel else str(last.why))
@@ -251,7 +235,7 @@ def told_row(told: Told, now: int) -> list[Cell]:
     return [
         Cell(told.who or "those who are asked", "bold"),
         Cell(told.occasion),
-        Cell(word, color),
+        Cell(told.standing, TELLING[told.standing]),
         Cell("; ".join(said)),
     ]
 

@@ -9,7 +9,7 @@ import typer
 
 from hitl_cli.cli.answering import commands, fields_of
 from hitl_cli.cli.pending import as_document
-from hitl_cli.cli.request import outcome_of_telling, print_request
+from hitl_cli.cli.request import print_request
 from hitl_cli.cli.runs import step_document
 from hitl_cli.cli.shared import AsJson, Server, Token, complete_promise, open_client, print_json
 from hitl_cli.inbox.details import details
@@ -91,7 +91,7 @@ def told_document(told: Told) -> dict[str, Any]:
         "who": told.who,
         "occasion": told.occasion,
         "since": iso(told.since),
-        "outcome": outcome_of_telling(told),
+        "outcome": told.standing,
         "at": None if last is None else iso(last.at),
         "channel": None if last is None else last.channel,
         "why": None if last is None else last.why,

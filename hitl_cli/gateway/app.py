@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from aiohttp import ClientPayloadError, web
 
 from hitl_cli.engine.http.full import Full
-from hitl_cli.gateway import health, pattern, static
+from hitl_cli.gateway import health, hooks, pattern, static
 from hitl_cli.gateway.api import events
 from hitl_cli.gateway.failures import answer_failures
 from hitl_cli.gateway.refusals import Refused
@@ -31,6 +31,7 @@ ROUTES = [
     *static.ROUTES,
     *events.ROUTES,
     *pattern.ROUTES,
+    *hooks.ROUTES,
 ]
 
 BODY_MAX = 2 * 1024 * 1024

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from hitl_cli.wire import Promise
 
 
+type Standing = Literal["told", "to be told", "not told yet", "not told"]
+
+
 class Try(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What came of trying to tell somebody, at an instant (ms since the epoch).
 
@@ -59,6 +62,16 @@ class Told(Struct, frozen=True, kw_only=True):
     def last(self) -> Try | None:
         """The last try."""
         return self.tries[-1] if self.tries else None
+
+    @property
+    def standing(self) -> Standing:
+        """How it stands, in words."""
+        last = self.last
+        if last is not None and last.outcome == "sent":
+            return "told"
+        if self.given_up:
+            return "not told"
+        return "not told yet" if last is not None and last.outcome == "failed" else "to be told"
 
 
 def told_of(request: str, promises: Iterable[Promise]) -> tuple[Told, ...]:
