@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from aiohttp.web import Request, StreamResponse
 
     from hitl_cli.gateway.service import Gateway
+    from hitl_cli.tokens import Token
 
 type Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -133,7 +134,7 @@ class Access:
         if visitor.session is None:
             return  # a program, which no other site can make ask anything
         marks = [self._mark(key.secret, visitor) for key in self._gateway.keys().keys]
-        if not any(hmac.compare_digest(mark, given) for mark in marks):
+        if not any(hmac.compare_digest(mark.encode(), given.encode()) for mark in marks):
             raise Refused(403, "this form has ended. Go back, load the page again, and send it once more.")
 
     @staticmethod
@@ -143,12 +144,13 @@ class Access:
 
     async def by_token(self, token: str) -> Visitor | None:
         """Return who has an API token; None if it is not a good one."""
-        del token
-        return None
+        found = await self._gateway.bearers.find(token)
+        return None if found is None else visitor_with(found)
 
     async def _identify(self, request: Request) -> Visitor | None:
         if request.headers.get("Authorization"):
-            return None
+            token = await self._gateway.bearers.token(request)
+            return None if token is None else visitor_with(token)
         if self.open:
             return Visitor(person=self._gateway.options.person, via="web", session="open")
         return self._by_proxy(request) or self._by_session(request)
@@ -214,6 +216,11 @@ class Access:
             request.method not in SAFE and origin != "null" and urlsplit(origin).netloc not in ours
         ):
             raise Refused(403, "this came from another site, and was not done.")
+
+
+def visitor_with(token: Token) -> Visitor:
+    """Return who acts where a token is shown."""
+    return Visitor(person=token.person, via="api", can=token.can)
 
 
 def is_public(request: Request) -> bool:

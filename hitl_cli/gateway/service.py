@@ -19,6 +19,7 @@ from hitl_cli.engine.server import now_ms
 from hitl_cli.errors import BadInput
 from hitl_cli.gateway.access import Access
 from hitl_cli.gateway.attempts import Attempts
+from hitl_cli.gateway.bearers import Bearers
 from hitl_cli.gateway.bridge import Bridge
 from hitl_cli.gateway.feed import Feed
 from hitl_cli.gateway.sessions import Cookies
@@ -84,6 +85,7 @@ class Gateway:
         self.clock = clock
         self.bridge = Bridge(self._open)
         self.renderer = Renderer(clock)
+        self.bearers = Bearers(self.bridge)
         self.access = Access(self)
         self.cookies = Cookies(https=options.url.startswith("https://"))
         self.bad_links = Attempts(BAD_LINKS, MINUTE_MS, clock)
