@@ -14,7 +14,7 @@ from aiohttp import ClientPayloadError, web
 
 from hitl_cli.engine.http.full import Full
 from hitl_cli.gateway import health, static
-from hitl_cli.gateway.api import events
+from hitl_cli.gateway.api import routes as api
 from hitl_cli.gateway.failures import answer_failures
 from hitl_cli.gateway.refusals import Refused
 from hitl_cli.gateway.service import GATEWAY
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.gateway.service import Gateway
 
-ROUTES = [*health.ROUTES, *static.ROUTES, *events.ROUTES]
+ROUTES = [*health.ROUTES, *static.ROUTES, *api.ROUTES]
 
 BODY_MAX = 2 * 1024 * 1024
 """Bytes of a request's body: an answer may carry a million, and a form writes some of them as three."""
