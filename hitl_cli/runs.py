@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import time
+from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 from msgspec import Struct
 
 from hitl_cli import defaults
-from hitl_cli.client import PAGE, Request, as_page, as_promise, get_promise, get_tasks, search, search_pages
+from hitl_cli.client import (
+    PAGE,
+    Request,
+    as_page,
+    as_promise,
+    get_promise,
+    get_tasks,
+    page_of,
+    search,
+    search_page,
+    search_pages,
+)
 from hitl_cli.durations import format_duration
 from hitl_cli.errors import BadInput, Conflict, NotFound, TimedOut
 from hitl_cli.inbox.comments import COMMENT_TAG
 from hitl_cli.inbox.places import Place, rest_after
-from hitl_cli.inbox.votes import VOTE_TAG
+from hitl_cli.inbox.votes import REVOKED_TAG, VOTE_TAG
+from hitl_cli.notify.notices import NOTICE_TAG, OWN, belongs_to_notice
 from hitl_cli.times import iso
 from hitl_cli.wire import (
     Audit,
@@ -33,7 +47,7 @@ from hitl_cli.wire import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from hitl_cli.client import Client
+    from hitl_cli.client import Client, Page
     from hitl_cli.wire import Promise, Task
 
 START_BATCH = 500
@@ -42,9 +56,12 @@ START_BATCH = 500
 LOOK_EVERY_S = 5.0
 """The longest that a waiting command goes without asking, whatever it was told."""
 
+LOOKS = 20
+"""How often a page's worth is read to fill a page with runs of one state."""
+
 type RunState = Literal["running", "waiting", "completed", "failed", "canceled", "expired"]
 
-type Kind = Literal["run", "step", "call", "sleep", "person", "vote", "comment"]
+type Kind = Literal["run", "step", "call", "sleep", "person", "vote", "comment", "revocation", "notice"]
 
 ENDED: dict[str, RunState] = {
     "resolved": "completed",
@@ -68,7 +85,10 @@ class RunSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Run(Struct, frozen=True, kw_only=True):
-    """A run and how it stands. Instants are ms since the epoch; `result` is what it returned."""
+    """A run and how it stands. Instants are ms since the epoch; `result` is what it returned.
+
+    `requests` are those of what it waits for that a person answers, by id.
+    """
 
     id: str
     function: str | None
@@ -77,6 +97,7 @@ class Run(Struct, frozen=True, kw_only=True):
     deadline: int
     settled_at: int | None = None
     waits_for: tuple[str, ...] = ()
+    requests: tuple[str, ...] = ()
     result: Json = None
     error: str | None = None
 
@@ -246,11 +267,12 @@ def list_runs(
 ) -> tuple[list[Run], bool]:
     """Return the runs, the newest first, and whether there are more than `limit`.
 
-    With `after`, those that come after a place in that list.
+    With `after`, those that come after a place in that list. Those that hitl runs for itself are not among
+    them; by its id, each is shown.
     """
     found: list[Run] = []
     for page in run_pages(client, state, limit, after):
-        for run in detailed(client, page):
+        for run in detailed(client, [promise for promise in page if not is_own(promise)]):
             if state is not None and run.state != state:
                 continue
             if len(found) == limit:
@@ -259,19 +281,66 @@ def list_runs(
     return found, False
 
 
+def is_own(promise: Promise) -> bool:
+    """Whether a run is one of hitl's own."""
+    call = promise.call
+    return call is not None and call.func in OWN
+
+
+def page_of_runs(
+    client: Client, *, state: RunState | None = None, limit: int, after: str | None = None
+) -> tuple[list[Run], str | None]:
+    """Return up to `limit` runs, the newest first, and what `after` has to be for those that come next.
+
+    That is None where there are no more. Between what is wanted may be much that is not: no more than
+    LOOKS times as much is read as is asked for, so that a page can be short, or empty, and have a next one.
+    Raises BadInput for an `after` that is none.
+    """
+    read = roots(client, state)
+    found: list[Run] = []
+    for _ in range(LOOKS):
+        page = read(limit - len(found), after)
+        theirs = [promise for promise in page.promises if not is_own(promise)]
+        found += [run for run in detailed(client, theirs) if state in (None, run.state)]
+        after = page.cursor
+        if after is None or len(found) * 2 >= limit:
+            break
+    return found, after
+
+
+def roots(client: Client, state: RunState | None) -> Callable[[int, str | None], Page]:
+    """Return what reads a page of the promises of runs, of the given state as far as a promise tells it."""
+    if client.embedded:
+        return partial(search_page, client, **wanted_roots(state))
+    return partial(page_of, all_roots(client, state))
+
+
 def run_pages(
     client: Client, state: RunState | None, limit: int | None, after: Place | None = None
 ) -> Iterable[list[Promise]]:
     """Yield the promises of runs, the newest first; of the given state as far as a promise tells it."""
-    wanted = {} if state is None else {"state": promise_state(state)}
     if client.embedded:
-        size = None if limit is None else limit + 1
-        wanted |= {} if after is None else {"after": after.id}
-        yield from search_pages(client, size, root=True, sort="-created", **wanted)
+        query = wanted_roots(state) | ({} if after is None else {"after": after.id})
+        yield from search_pages(client, None if limit is None else limit + 1, **query)
         return
+    yield list(rest_after(all_roots(client, state), after, place_of_run, newest_first=True))
+
+
+def wanted_roots(state: RunState | None) -> dict[str, Json]:
+    """Return the search for runs of a state that the embedded server answers."""
+    return {"root": True, "sort": "-created"} | ({} if state is None else {"state": promise_state(state)})
+
+
+def all_roots(client: Client, state: RunState | None) -> list[Promise]:
+    """Return the same from a server that knows no order."""
+    wanted = {} if state is None else {"state": promise_state(state)}
     every = [p for p in search(client, tags={"resonate:scope": "global"}, **wanted) if p.is_run]
-    ordered = sorted(every, key=lambda promise: promise.created_at, reverse=True)
-    yield list(rest_after(ordered, after, lambda p: Place(0, p.created_at, p.id), newest_first=True))
+    return sorted(every, key=place_of_run, reverse=True)
+
+
+def place_of_run(promise: Promise) -> Place:
+    """Return where a run stands in the list."""
+    return Place(0, promise.created_at, promise.id)
 
 
 def promise_state(state: RunState) -> str:
@@ -307,6 +376,7 @@ def with_waits(run: Run, task: Task | None, below: Sequence[Promise], now: int) 
         return msgspec.structs.replace(
             run, state="waiting", waits_for=("someone to continue it: it is halted",)
         )
+    below = [promise for promise in below if not belongs_to_notice(promise.id)]
     people = tuple(promise.id for promise in below if promise.is_blocking)
     timers = [promise.timeout_at for promise in below if promise.tags.get("resonate:timer") == "true"]
     calls = tuple(
@@ -315,9 +385,9 @@ def with_waits(run: Run, task: Task | None, below: Sequence[Promise], now: int) 
         if "resonate:target" in promise.tags and (call := promise.call)
     )
     if task is not None and task.state == "acquired":
-        return msgspec.structs.replace(run, state="running", waits_for=people)
+        return msgspec.structs.replace(run, state="running", waits_for=people, requests=people)
     if people:
-        return msgspec.structs.replace(run, state="waiting", waits_for=people)
+        return msgspec.structs.replace(run, state="waiting", waits_for=people, requests=people)
     if timers:
         left = format_duration(max(min(timers) - now, 0))
         return msgspec.structs.replace(run, state="waiting", waits_for=(f"a timer, {left} left",))
@@ -329,15 +399,23 @@ def tree(client: Client, id: str) -> Node:
 
     The id of a step shows the run that it belongs to. Raises NotFound.
     """
+    return first_steps(client, id, None)[0]
+
+
+def first_steps(client: Client, id: str, most: int | None) -> tuple[Node, bool]:
+    """Return the same with no more than `most` steps, and whether there are more. Raises NotFound."""
     named = known(client, id)
     root = get_promise(client, named.origin) or named
-    promises = [p for p in search(client, tags={"resonate:origin": root.id}) if p.id != root.id]
+    size = None if most is None else most + 2
+    pages = search_pages(client, size, tags={"resonate:origin": root.id})
+    every = (p for page in pages for p in page if p.id != root.id)
+    promises = list(islice(every, most))
     nodes = {p.id: Node(promise=p, kind=kind_of(p), children=[]) for p in [root, *promises]}
     for promise in promises:
         parent = nodes.get(promise.tags.get("resonate:parent", ""), nodes[root.id])
         if parent is not nodes[promise.id]:
             parent.children.append(nodes[promise.id])
-    return nodes[root.id]
+    return nodes[root.id], next(every, None) is not None
 
 
 def kind_of(promise: Promise) -> Kind:
@@ -348,6 +426,10 @@ def kind_of(promise: Promise) -> Kind:
         return "vote"
     if COMMENT_TAG in promise.tags:
         return "comment"
+    if NOTICE_TAG in promise.tags:
+        return "notice"
+    if REVOKED_TAG in promise.tags:
+        return "revocation"
     if promise.tags.get("resonate:timer") == "true":
         return "sleep"
     if promise.is_blocking:

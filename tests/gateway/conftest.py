@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import http.client
 import json
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
@@ -11,12 +13,13 @@ import msgspec
 import pytest
 from msgspec import Struct
 
-from tests.conftest import HITL, PATIENCE_S, WorkerProcess
+from tests.conftest import HITL, PATIENCE_S, Hitl, WorkerProcess
+from tests.gateway.browser import Browser
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from tests.conftest import Hitl
+    from tests.gateway.browser import Visit
 
 
 class Reply(Struct, frozen=True):
@@ -29,6 +32,21 @@ class Reply(Struct, frozen=True):
     @property
     def text(self) -> str:
         return self.body.decode()
+
+    @property
+    def words(self) -> str:
+        """What the page says, without its tags, on one line."""
+        return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", self.text)).split())
+
+    @property
+    def links(self) -> list[str]:
+        """Where the page leads."""
+        return [html.unescape(link) for link in re.findall(r'<a [^>]*href="([^"]*)"', self.text)]
+
+    @property
+    def csrf(self) -> str:
+        """What protects the page's form."""
+        return self.text.partition('name="csrf" value="')[2].partition('"')[0]
 
     @property
     def json(self) -> Any:
@@ -81,16 +99,22 @@ class GatewayProcess(WorkerProcess):
 type StartGateway = Callable[..., GatewayProcess]
 
 
+def begin_gateway(hitl: Hitl, *args: str, env: Mapping[str, str] | None = None) -> GatewayProcess:
+    """Start a gateway on a free port, and wait until it serves. Whoever calls this ends it."""
+    command = [HITL, "gateway", "--port", "0", *args]
+    gateway = GatewayProcess(command, {**hitl.env, **(env or {})}, hitl.folder)
+    gateway.said("gateway for")
+    return gateway
+
+
 @pytest.fixture
 def start_gateway(hitl: Hitl) -> Iterator[StartGateway]:
     """Start gateways with options, each on a free port; they end with the test."""
     started: list[GatewayProcess] = []
 
     def start(*args: str, env: Mapping[str, str] | None = None) -> GatewayProcess:
-        command = [HITL, "gateway", "--port", "0", *args]
-        gateway = GatewayProcess(command, {**hitl.env, **(env or {})}, hitl.folder)
+        gateway = begin_gateway(hitl, *args, env=env)
         started.append(gateway)
-        gateway.said("gateway for")
         return gateway
 
     yield start
@@ -103,3 +127,20 @@ def start_gateway(hitl: Hitl) -> Iterator[StartGateway]:
 def gateway(start_gateway: StartGateway) -> GatewayProcess:
     """A gateway on this machine, where nobody need sign in."""
     return start_gateway()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """Chromium, for the tests of one module: while it is there, their thread can run no event loop."""
+    with Browser() as browser:
+        yield browser
+
+
+type OpenVisit = Callable[..., Visit]
+
+
+@pytest.fixture
+def visit(chromium: Browser) -> Iterator[OpenVisit]:
+    """Open browsers on a gateway; whatever they complain of fails the test."""
+    yield chromium.visit
+    chromium.close_visits()
