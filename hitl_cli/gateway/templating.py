@@ -9,6 +9,7 @@ import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hitl_cli.durations import format_age, format_duration
+from hitl_cli.text import printable
 from hitl_cli.times import iso
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Renderer:
             left=lambda at: format_duration(max(at - clock(), 0)),
             duration=format_duration,
             iso=iso,
+            printable=printable,
             segment=lambda name: quote(name, safe=":"),
             compact=lambda value: msgspec.json.encode(value).decode(),
         )
