@@ -142,6 +142,22 @@ def test_a_form_that_is_none_is_said_so(desk: Desk) -> None:
     assert "the form is no JSON Schema" in page.text
 
 
+def test_the_run_that_asks_and_its_steps_before_are_shown(desk: Desk) -> None:
+    desk.hitl.ok("start", "stepped")
+    inside = {"resonate:scope": "local", "resonate:origin": "stepped", "resonate:parent": "stepped"}
+    create(desk, "stepped:1", {**inside, "resonate:branch": "stepped"})
+    with desk.hitl.client() as client:
+        value = {"id": "stepped:1", "state": "resolved", "value": encode({"stock": 3})}
+        client.call_many([Request("promise.settle", value)])
+    path = desk.put("stepped:2", Question(prompt="Ship?"), tags=inside)
+    page = desk.get(path)
+    assert list(page.all("a", href="/runs/stepped"))
+    assert "Steps before it (1)" in page.text
+    assert "stock\n3" in page.text
+    page = desk.taken(path, verdict="approve")
+    assert "Workflow\nwaits for a worker that has approval" in page.text
+
+
 # The form
 
 
