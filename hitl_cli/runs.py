@@ -26,6 +26,7 @@ from hitl_cli.client import (
 from hitl_cli.durations import format_duration
 from hitl_cli.errors import BadInput, Conflict, NotFound, TimedOut
 from hitl_cli.inbox.comments import COMMENT_TAG
+from hitl_cli.inbox.places import Place, rest_after
 from hitl_cli.inbox.votes import REVOKED_TAG, VOTE_TAG
 from hitl_cli.times import iso
 from hitl_cli.wire import (
@@ -261,11 +262,14 @@ def known(client: Client, id: str) -> Promise:
 
 
 def list_runs(
-    client: Client, *, state: RunState | None = None, limit: int | None = None
+    client: Client, *, state: RunState | None = None, limit: int | None = None, after: Place | None = None
 ) -> tuple[list[Run], bool]:
-    """Return the runs, the newest first, and whether there are more than `limit`."""
+    """Return the runs, the newest first, and whether there are more than `limit`.
+
+    With `after`, those that come after a place in that list.
+    """
     found: list[Run] = []
-    for page in run_pages(client, state, limit):
+    for page in run_pages(client, state, limit, after):
         for run in detailed(client, page):
             if state is not None and run.state != state:
                 continue
@@ -302,12 +306,15 @@ def roots(client: Client, state: RunState | None) -> Callable[[int, str | None],
     return partial(page_of, all_roots(client, state))
 
 
-def run_pages(client: Client, state: RunState | None, limit: int | None) -> Iterable[list[Promise]]:
+def run_pages(
+    client: Client, state: RunState | None, limit: int | None, after: Place | None = None
+) -> Iterable[list[Promise]]:
     """Yield the promises of runs, the newest first; of the given state as far as a promise tells it."""
     if client.embedded:
-        yield from search_pages(client, None if limit is None else limit + 1, **wanted_roots(state))
+        query = wanted_roots(state) | ({} if after is None else {"after": after.id})
+        yield from search_pages(client, None if limit is None else limit + 1, **query)
         return
-    yield all_roots(client, state)
+    yield list(rest_after(all_roots(client, state), after, place_of_run, newest_first=True))
 
 
 def wanted_roots(state: RunState | None) -> dict[str, Json]:
@@ -319,7 +326,12 @@ def all_roots(client: Client, state: RunState | None) -> list[Promise]:
     """Return the same from a server that knows no order."""
     wanted = {} if state is None else {"state": promise_state(state)}
     every = [p for p in search(client, tags={"resonate:scope": "global"}, **wanted) if p.is_run]
-    return sorted(every, key=lambda promise: promise.created_at, reverse=True)
+    return sorted(every, key=place_of_run, reverse=True)
+
+
+def place_of_run(promise: Promise) -> Place:
+    """Return where a run stands in the list."""
+    return Place(0, promise.created_at, promise.id)
 
 
 def promise_state(state: RunState) -> str:
