@@ -12,7 +12,7 @@ from hitl_cli.inbox.comments import comment
 from hitl_cli.inbox.deciding import decide, rejection
 from hitl_cli.runs import RunSpec, get_run, start, wait
 from tests.conftest import APPS, PATIENCE_S, Hitl, wait_until
-from tests.gateway.browser import DESKTOP, IN_A_BROWSER, PHONE, Screen
+from tests.gateway.browser import DESKTOP, IN_A_BROWSER, PHONE, Screen, check_accessible, check_narrow
 from tests.gateway.conftest import begin_gateway
 
 if TYPE_CHECKING:
@@ -183,6 +183,46 @@ def test_whoever_comes_second_is_told_who_was_first_and_changes_nothing(desk: De
     page.get_by_role("button", name="Approve").click()
     assert "rejected by lead" in page.inner_text("main").lower()
     assert desk.ended("second")["by"] == "lead"
+
+
+def test_a_link_leads_on_a_phone_to_its_request_alone_and_to_the_decision(
+    desk: Desk, visit: OpenVisit
+) -> None:
+    id = desk.ask("linked", "Does the link work?")
+    made = desk.hitl.run("link", id, "--for", "ops", env={"HITL_GATEWAY": desk.gateway.url})
+    opened = visit(desk.gateway.url, PHONE)
+    page = opened.go(made.stdout.strip().removeprefix(desk.gateway.url))
+    check_accessible(page)
+    check_narrow(page)
+    assert page.get_by_role("link", name="Inbox").count() == 0
+    page.get_by_role("button", name="Approve").click()
+    page.get_by_role("heading", name="You approved this").wait_for()
+    decision = desk.ended("linked")
+    assert (decision["by"], decision["via"]) == ("ops", "link")
+
+
+def test_whoever_has_a_token_signs_in_with_it_and_is_where_they_wanted_to_be(
+    desk: Desk, visit: OpenVisit
+) -> None:
+    id = desk.ask("guarded", "Who is there?")
+    token = desk.hitl.ok("token", "create", "--as", "ops", "--can", "decide").strip().splitlines()[-1]
+    gateway = begin_gateway(desk.hitl, "--sign-in")
+    try:
+        opened = visit(gateway.url, PHONE)
+        page = opened.go(f"/r/{id}")
+        check_accessible(page)
+        check_narrow(page)
+        opened.expect("400 (Bad Request)")
+        for given in ("wrong", token):
+            page.get_by_label("Token").fill(given)
+            page.get_by_role("button", name="Sign in by the token").click()
+        page.get_by_role("heading", name="Who is there?").wait_for()
+        page.get_by_role("button", name="Approve").click()
+        page.get_by_role("heading", name="You approved this").wait_for()
+        assert desk.ended("guarded")["by"] == "ops"
+        page.goto("about:blank")  # or it would complain that the gateway is gone
+    finally:
+        gateway.kill()
 
 
 def test_a_hostile_request_is_shown_and_runs_nothing(desk: Desk, visit: OpenVisit) -> None:
