@@ -61,9 +61,7 @@ def test_every_command_of_the_readme_prints_what_the_readme_shows(hitl: Hitl) ->
             continue
         for line, expected in commands(block):
             if line.startswith("curl"):
-                assert settled(curl(line.replace(GATEWAY, gateway))) == settled(expected), line
-                if "/start-workflow" in line:
-                    wait_until(lambda: hitl.json("pending"))
+                check_curl(hitl, line.replace(GATEWAY, gateway), expected)
                 continue
             command = shlex.split(line)[1:]
             if command[0] in ("worker", "dev"):
@@ -89,6 +87,13 @@ def test_every_command_of_the_readme_prints_what_the_readme_shows(hitl: Hitl) ->
                 wait_for_state(hitl, command)
         if worker is not None and block.startswith("$ hitl start"):
             check_worker_lines(worker, shown)
+
+
+def check_curl(hitl: Hitl, line: str, expected: str) -> None:
+    """Run a curl command and compare; after one that starts a run, wait until that asks."""
+    assert settled(curl(line)) == settled(expected), line
+    if "/start-workflow" in line:
+        wait_until(lambda: hitl.json("pending"))
 
 
 def begin(hitl: Hitl, command: list[str]) -> WorkerProcess:
