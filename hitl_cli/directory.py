@@ -15,7 +15,7 @@ from hitl_cli.errors import BadInput
 from hitl_cli.questions import GROUP
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from hitl_cli.people import Groups
 
@@ -112,10 +112,14 @@ class WebhookSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Directory(Struct, frozen=True, kw_only=True):
-    """All that the settings say of how people are reached. `gateway` is the URL that links begin with."""
+    """All that the settings say of how people are reached. `gateway` is the URL that links begin with.
+
+    `anybody` is who is told of a request that names nobody; it may be answered by others all the same.
+    """
 
     people: Mapping[str, Contact] = {}
     groups: Mapping[str, GroupContact] = {}
+    anybody: tuple[str, ...] = ()
     email: EmailSettings | None = None
     webhooks: WebhookSettings = WebhookSettings()
     hooks: Mapping[str, HookSettings] = {}
@@ -125,6 +129,11 @@ class Directory(Struct, frozen=True, kw_only=True):
     def members(self) -> Groups:
         """The members of each group."""
         return {name: frozenset(group.members) for name, group in self.groups.items()}
+
+    @property
+    def reaches_somebody(self) -> bool:
+        """Whether there is anybody to whom a message could be sent."""
+        return any(one.addresses for one in [*self.people.values(), *self.groups.values()])
 
     def contact(self, name: str) -> Contact | None:
         """Return how a name is reached; None where the settings do not say."""
@@ -167,6 +176,13 @@ def check(
     ids = [contact.slack_user for contact in people.values() if contact.slack_user]
     if twice := next((id for id in ids if ids.count(id) > 1), None):
         raise BadInput(f"slack_user {twice} is said of two people: nobody could tell who answers.")
+
+
+def check_anybody(anybody: Iterable[str], people: Collection[str], groups: Collection[str]) -> None:
+    """Raise BadInput if somebody is to be told of what names nobody, whom the settings do not know."""
+    for name in anybody:
+        if name not in people and name.removeprefix(GROUP) not in groups:
+            raise BadInput(f"anybody names {name!r}, of whom the settings say nothing.")
 
 
 def check_contact(key: str, contact: Contact) -> None:

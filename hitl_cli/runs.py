@@ -28,6 +28,7 @@ from hitl_cli.errors import BadInput, Conflict, NotFound, TimedOut
 from hitl_cli.inbox.comments import COMMENT_TAG
 from hitl_cli.inbox.places import Place, rest_after
 from hitl_cli.inbox.votes import REVOKED_TAG, VOTE_TAG
+from hitl_cli.notify.notices import NOTICE_TAG, OWN, belongs_to_notice
 from hitl_cli.times import iso
 from hitl_cli.wire import (
     Audit,
@@ -60,7 +61,7 @@ LOOKS = 20
 
 type RunState = Literal["running", "waiting", "completed", "failed", "canceled", "expired"]
 
-type Kind = Literal["run", "step", "call", "sleep", "person", "vote", "comment", "revocation"]
+type Kind = Literal["run", "step", "call", "sleep", "person", "vote", "comment", "revocation", "notice"]
 
 ENDED: dict[str, RunState] = {
     "resolved": "completed",
@@ -266,17 +267,24 @@ def list_runs(
 ) -> tuple[list[Run], bool]:
     """Return the runs, the newest first, and whether there are more than `limit`.
 
-    With `after`, those that come after a place in that list.
+    With `after`, those that come after a place in that list. Those that hitl runs for itself are not among
+    them; by its id, each is shown.
     """
     found: list[Run] = []
     for page in run_pages(client, state, limit, after):
-        for run in detailed(client, page):
+        for run in detailed(client, [promise for promise in page if not is_own(promise)]):
             if state is not None and run.state != state:
                 continue
             if len(found) == limit:
                 return found, True
             found.append(run)
     return found, False
+
+
+def is_own(promise: Promise) -> bool:
+    """Whether a run is one of hitl's own."""
+    call = promise.call
+    return call is not None and call.func in OWN
 
 
 def page_of_runs(
@@ -292,7 +300,8 @@ def page_of_runs(
     found: list[Run] = []
     for _ in range(LOOKS):
         page = read(limit - len(found), after)
-        found += [run for run in detailed(client, page.promises) if state in (None, run.state)]
+        theirs = [promise for promise in page.promises if not is_own(promise)]
+        found += [run for run in detailed(client, theirs) if state in (None, run.state)]
         after = page.cursor
         if after is None or len(found) * 2 >= limit:
             break
@@ -367,6 +376,7 @@ def with_waits(run: Run, task: Task | None, below: Sequence[Promise], now: int) 
         return msgspec.structs.replace(
             run, state="waiting", waits_for=("someone to continue it: it is halted",)
         )
+    below = [promise for promise in below if not belongs_to_notice(promise.id)]
     people = tuple(promise.id for promise in below if promise.is_blocking)
     timers = [promise.timeout_at for promise in below if promise.tags.get("resonate:timer") == "true"]
     calls = tuple(
@@ -416,6 +426,8 @@ def kind_of(promise: Promise) -> Kind:
         return "vote"
     if COMMENT_TAG in promise.tags:
         return "comment"
+    if NOTICE_TAG in promise.tags:
+        return "notice"
     if REVOKED_TAG in promise.tags:
         return "revocation"
     if promise.tags.get("resonate:timer") == "true":

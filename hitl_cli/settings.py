@@ -25,6 +25,7 @@ from hitl_cli.directory import (
     HookSettings,
     WebhookSettings,
     check,
+    check_anybody,
     check_secrets,
 )
 from hitl_cli.errors import BadInput
@@ -47,6 +48,7 @@ class FileSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     keys: str | None = None
     people: dict[str, Contact] = {}
     groups: dict[str, GroupContact] = {}
+    anybody: tuple[str, ...] = ()
     email: EmailSettings | None = None
     webhooks: WebhookSettings = WebhookSettings()
     hooks: dict[str, HookSettings] = {}
@@ -130,6 +132,13 @@ class Settings:
             )
         return Setting(chosen.value.rstrip("/"), chosen.source) if chosen else DEFAULT_GATEWAY
 
+    def contacts(self) -> Directory:
+        """Return who can be reached, without what is needed to do so."""
+        file = self._file
+        return Directory(
+            people=file.people, groups=file.groups, anybody=file.anybody, gateway=self.gateway().value
+        )
+
     def directory(self) -> Directory:
         """Return how people are reached. Raises BadInput for a secret that is not set, or makes no sense."""
         file = self._file
@@ -146,11 +155,13 @@ class Settings:
         try:
             check_secrets(webhooks, hooks)
             check(people, groups, email, hooks)
+            check_anybody(file.anybody, people, groups)
         except BadInput as error:
             raise BadInput(f"{self._path}: {error}") from None
         return Directory(
             people=people,
             groups=groups,
+            anybody=file.anybody,
             email=email,
             webhooks=webhooks,
             hooks=hooks,

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.forms import Field
     from hitl_cli.inbox.details import Details
+    from hitl_cli.notify.told import Told
     from hitl_cli.wire import Json, Vote
 
 STEPS = 10
@@ -128,6 +129,7 @@ def blocks(seen: Details) -> list[Block]:
             "comments",
             [[Cell(c.by or "?", "bold"), Cell(ago(c.at, now)), Cell(c.text)] for c in seen.comments],
         ),
+        Block("told", [told_row(told, now) for told in seen.told], whole=True),
         Block("before it", step_rows(seen), whole=True),
         Block("decision", decision_rows(seen)),
     ]
@@ -213,6 +215,42 @@ def vote_row(vote: Vote, now: int) -> list[Cell]:
     word, color = ("approves", "green") if vote.verdict == "approve" else ("rejects", "red")
     last = "; ".join(text for text in said if text)
     return [Cell(vote.by, "bold"), Cell(word, color), Cell(ago(vote.at, now)), Cell(last)]
+
+
+TELLING = {"told": "green", "to be told": "yellow", "not told yet": "red", "not told": "red"}
+
+
+def told_row(told: Told, now: int) -> list[Cell]:
+    """Return who was told of what, when and through what; or why not, and when it is tried again."""
+    last = told.last
+    said = [*through(told, now)]
+    if last is not None and last.outcome == "failed":
+        said.append(f"{last.channel}: {last.why}" if last.channel else str(last.why))
+    if told.next_at is not None:
+        left = format_duration(max(told.next_at - now, 0))
+        later = "again in" if last is not None and last.outcome == "failed" else "in"
+        said.append(f"{later} {left}")
+    if told.who is None and not told.given_up:
+        said.append("a worker that can reach people will look to it")
+    return [
+        Cell(told.who or "those who are asked", "bold"),
+        Cell(told.occasion),
+        Cell(told.standing, TELLING[told.standing]),
+        Cell("; ".join(said)),
+    ]
+
+
+def through(told: Told, now: int) -> Iterator[str]:
+    """Yield through what somebody was told and when, and what had failed before."""
+    last = told.last
+    if last is None or last.outcome != "sent":
+        return
+    together = " with others" if last.digest else ""
+    yield f"by {last.channel}{together}, {ago(last.at, now)}"
+    failed = dict.fromkeys(
+        f"{tried.channel}: {tried.why}" for tried in told.tries if tried.outcome == "failed" and tried.channel
+    )
+    yield from (f"not by {each}" for each in failed)
 
 
 def step_rows(seen: Details) -> list[list[Cell]]:

@@ -28,6 +28,7 @@ from hitl_cli.cli.table import Cell, Column, console, on_terminal, print_table
 from hitl_cli.documents.runs import run_document, run_with_steps
 from hitl_cli.durations import format_age, format_duration, parse_duration
 from hitl_cli.errors import BadInput, Conflict, RunFailed, TimedOut
+from hitl_cli.notify.told import notice_in
 from hitl_cli.questions import prompt_of
 from hitl_cli.runs import RunSpec, RunState
 from hitl_cli.settings import Settings
@@ -335,7 +336,8 @@ def step_lines(nodes: Sequence[Node], now: int, indent: str = "") -> list[Line]:
         line += [Cell(f"  {step_name(node)}"), Cell(f"  {format_duration(end - promise.created_at)}", "dim")]
         if outcome := step_outcome(node):
             line.append(Cell(f"  {outcome}", "red" if bad else ""))
-        lines += [line, *step_lines(node.children, now, indent + ("    " if last else "│   "))]
+        below = () if node.kind == "notice" else node.children  # `hitl show` says what came of it
+        lines += [line, *step_lines(below, now, indent + ("    " if last else "│   "))]
     return lines
 
 
@@ -357,6 +359,9 @@ def step_name(node: Node) -> str:
     match node.kind:
         case "vote" | "comment" | "revocation":
             return f"{node.kind} of {headers_of(node.promise.param).get('hitl:by', '?')}"
+        case "notice":
+            notice = notice_in(node.promise)
+            return node.kind if notice is None else f"{node.kind} {notice.occasion}"
         case "person":
             prompt = prompt_of(node.promise)
             return node.kind if prompt is None else f"{node.kind} {shorten(prompt)}"

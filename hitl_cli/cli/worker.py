@@ -15,6 +15,7 @@ from hitl_cli.cli.shared import Server, Token, named_server, silence_stdout
 from hitl_cli.cli.table import on_terminal
 from hitl_cli.durations import parse_duration
 from hitl_cli.errors import BadInput
+from hitl_cli.notify.notices import OWN
 from hitl_cli.settings import Settings
 from hitl_cli.text import printable
 from hitl_cli.times import iso
@@ -193,6 +194,8 @@ def clock_time(at: int) -> str:
 
 def detail(event: Event) -> str:
     """Return what a line says after the kind of event."""
+    if event.event == "unknown" and event.function in OWN:
+        return ": this worker's settings reach nobody; who is to be told waits for a worker whose settings do"
     if event.event == "unknown":
         return f": this worker has no workflow {event.function!r}; its runs wait for a worker that has it"
     if event.event == "waiting":

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hitl_cli.forms import Field
     from hitl_cli.inbox.details import Details
     from hitl_cli.inbox.history import Entry
+    from hitl_cli.notify.told import Told
 
 INNER = ("keys", "needed", "pointers", "item")
 """What of a field is no one's business but the form's."""
@@ -38,6 +39,30 @@ class CommentDocument(Struct, frozen=True, kw_only=True):
     via: str | None
     at: str
     text: str
+
+
+class TriedDocument(Struct, frozen=True, kw_only=True):
+    """A try to tell somebody, and why it came to what it did."""
+
+    at: str
+    outcome: str
+    channel: str | None
+    why: str | None
+
+
+class ToldDocument(Struct, frozen=True, kw_only=True):
+    """Who was told of it on what occasion, or why not: the last try, and when there is to be another."""
+
+    who: str | None
+    occasion: str
+    since: str
+    outcome: str
+    at: str | None
+    channel: str | None
+    why: str | None
+    digest: bool
+    next_at: str | None
+    tries: list[TriedDocument]
 
 
 class DecisionDocument(Struct, frozen=True, kw_only=True):
@@ -91,6 +116,7 @@ class RequestDocument(Struct, frozen=True, kw_only=True, rename={"from_": "from"
     digest: dict[str, str] | None
     votes_cast: list[VoteDocument]
     comments: list[CommentDocument]
+    told: list[ToldDocument]
     before: list[StepDocument]
     decision: DecisionDocument | None
 
@@ -124,9 +150,30 @@ def request_document(seen: Details) -> RequestDocument:
                 CommentDocument(by=one.by, via=one.via, at=iso(one.at), text=one.text)
                 for one in seen.comments
             ],
+            "told": [told_document(told) for told in seen.told],
             "before": [step_document(node) for node in seen.before],
             "decision": None if seen.decision is None else decision_document(seen.decision),
         }
+    )
+
+
+def told_document(told: Told) -> ToldDocument:
+    """Return who was told, and how."""
+    last = told.last
+    return ToldDocument(
+        who=told.who,
+        occasion=told.occasion,
+        since=iso(told.since),
+        outcome=told.standing,
+        at=None if last is None else iso(last.at),
+        channel=None if last is None else last.channel,
+        why=None if last is None else last.why,
+        digest=last is not None and last.digest,
+        next_at=None if told.next_at is None else iso(told.next_at),
+        tries=[
+            TriedDocument(at=iso(tried.at), outcome=tried.outcome, channel=tried.channel, why=tried.why)
+            for tried in told.tries
+        ],
     )
 
 

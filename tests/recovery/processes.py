@@ -9,7 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hitl_cli import defaults
 from hitl_cli.directory import Directory
@@ -85,8 +85,12 @@ def work(
     clock: MovedClock | None = None,
     group: str = defaults.GROUP,
     reach: Reach | None = None,
+    told: Mapping[str, Any] | None = None,
 ) -> None:
-    """Be a worker of a database or of a server, as `hitl worker` is one; on a computer with that clock."""
+    """Be a worker of a database or of a server, as `hitl worker` is one; on a computer with that clock.
+
+    `told` is what else it is told (WorkerOptions).
+    """
     os.environ.update(env)
     if clock is not None:
         clock.install()
@@ -95,7 +99,6 @@ def work(
         server=url,
         apps=(app,) if app else (),
         lease_ms=lease_ms,
-        group=group,
-        reach=reach or Reach(directory=Directory()),
+        **{"group": group, "reach": reach or Reach(directory=Directory()), **(told or {})},
     )
     run_worker(options, lambda _serving: None, lambda _event: None)
