@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 
 type ChannelKind = Literal["email", "webhook", "slack", "apprise", "console"]
 
-HTTP_URL = re.compile(r"https?://[^\s/?#]+[^\s]*")
-EMAIL_ADDRESS = re.compile(r"[^@\s<>,;:\"()\[\]\\]{1,64}@[^@\s<>,;:\"()\[\]\\]{1,255}")
-SENDER = re.compile(rf"[^<>\r\n\"\\]* <{EMAIL_ADDRESS.pattern}>|{EMAIL_ADDRESS.pattern}")
-VARIABLE = re.compile(r"\$[A-Za-z_][A-Za-z0-9_]*")
-HOST = re.compile(r"[^\s/@\[\]]+")
-HOOK_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-SLACK_USER = re.compile(r"[UW][A-Z0-9]{2,20}")
+# Compiled where one is used: most commands meet none of these.
+HTTP_URL = r"https?://[^\s/?#]+[^\s]*"
+EMAIL_ADDRESS = r"[^@\s<>,;:\"()\[\]\\]{1,64}@[^@\s<>,;:\"()\[\]\\]{1,255}"
+SENDER = rf"[^<>\r\n\"\\]* <{EMAIL_ADDRESS}>|{EMAIL_ADDRESS}"
+VARIABLE = r"\$[A-Za-z_][A-Za-z0-9_]*"
+HOST = r"[^\s/@\[\]]+"
+HOOK_NAME = r"[A-Za-z0-9_-]{1,64}"
+SLACK_USER = r"[UW][A-Z0-9]{2,20}"
 LAST_PORT = 65_535
 
 CHANNELS: tuple[ChannelKind, ...] = ("email", "webhook", "slack", "apprise", "console")
@@ -170,7 +171,7 @@ def check(
     if email is not None:
         check_email(email)
     for name in hooks:
-        if not HOOK_NAME.fullmatch(name):
+        if not re.fullmatch(HOOK_NAME, name):
             raise BadInput(f"hooks.{name} is part of a URL: letters, digits, - and _ alone, please.")
     ids = [contact.slack_user for contact in people.values() if contact.slack_user]
     if twice := next((id for id in ids if ids.count(id) > 1), None):
@@ -186,15 +187,15 @@ def check_anybody(anybody: Iterable[str], people: Collection[str], groups: Colle
 
 def check_contact(key: str, contact: Contact) -> None:
     """Raise BadInput for a contact that nobody could be reached by."""
-    if contact.email is not None and not EMAIL_ADDRESS.fullmatch(contact.email):
+    if contact.email is not None and not re.fullmatch(EMAIL_ADDRESS, contact.email):
         raise BadInput(f"{key}.email is {contact.email!r}, which is no e-mail address.")
     for kind, url in (("webhook", contact.webhook), ("slack", contact.slack)):
-        if url is not None and not (HTTP_URL.fullmatch(url) or VARIABLE.fullmatch(url)):
+        if url is not None and not (re.fullmatch(HTTP_URL, url) or re.fullmatch(VARIABLE, url)):
             raise BadInput(f"{key}.{kind} must be an address that begins with https:// (or http://).")
     every = (contact.apprise,) if isinstance(contact.apprise, str) else contact.apprise
-    if not all("://" in url or VARIABLE.fullmatch(url) for url in every if url):
+    if not all("://" in url or re.fullmatch(VARIABLE, url) for url in every if url):
         raise BadInput(f"{key}.apprise must be an address of Apprise, such as ntfy://… or tgram://….")
-    if contact.slack_user is not None and not SLACK_USER.fullmatch(contact.slack_user):
+    if contact.slack_user is not None and not re.fullmatch(SLACK_USER, contact.slack_user):
         raise BadInput(
             f"{key}.slack_user is {contact.slack_user!r}, and not a member id such as U0123ABCD: Slack shows"
             " it in the profile."
@@ -211,11 +212,11 @@ def check_contact(key: str, contact: Contact) -> None:
 
 def check_email(email: EmailSettings) -> None:
     """Raise BadInput for settings through which no mail could be sent."""
-    if not HOST.fullmatch(email.host):
+    if not re.fullmatch(HOST, email.host):
         raise BadInput(f"email.host is {email.host!r}, which is no host.")
     if not 0 < email.port <= LAST_PORT:
         raise BadInput(f'email.port is {email.port}, which is no port: 587 is usual, 465 with tls = "tls".')
-    if not SENDER.fullmatch(email.from_):
+    if not re.fullmatch(SENDER, email.from_):
         raise BadInput(f"email.from is {email.from_!r}: write a@example.org, or Name <a@example.org>.")
     if (email.user is None) != (email.password is None):
         raise BadInput("email.user and email.password go together.")

@@ -7,6 +7,7 @@ above. `hitl doctor` shows which source won.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,7 +125,7 @@ class Settings:
         """Return the URL at which people reach the gateway, without a slash at its end."""
         env = first_set(self._env, "HITL_GATEWAY")
         chosen = self._choose(flag, "--url", env, self._file.gateway)
-        if chosen is not None and not HTTP_URL.fullmatch(chosen.value):
+        if chosen is not None and not re.fullmatch(HTTP_URL, chosen.value):
             raise BadInput(
                 f"{chosen.value!r} ({chosen.source}) is not where a gateway is reached: it begins with https://"
                 " or http://."

@@ -83,7 +83,7 @@ async def deliver(mail: EmailMessage, sender: str, to: str, settings: EmailSetti
     except aiosmtplib.SMTPResponseException as error:
         raise refused(server, error) from None
     except OSError as error:  # aiosmtplib's own are, where the connection is at fault
-        raise NotSent(f"{server} cannot be reached, or was lost: {shown(str(error))}") from None
+        raise NotSent(f"{server} cannot be reached, or was lost: {reason_of(error)}.") from None
     except aiosmtplib.SMTPException as error:
         raise NotSent(
             f"{server} cannot do what [email] wants: {shown(error.message)}", for_good=True
@@ -94,6 +94,16 @@ def refused(server: str, error: aiosmtplib.SMTPResponseException) -> NotSent:
     """Return the error for a server that refused a mail."""
     text = f"{server} refused it: {error.code} {shown(error.message)}"
     return NotSent(text, for_good=error.code not in LATER)
+
+
+def reason_of(error: BaseException) -> str:
+    """Return why a connection failed: in the operating system's words, if it was that."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return shown(cause.strerror)
+        cause = cause.__cause__ or cause.__context__
+    return shown(str(error).rstrip("."))
 
 
 def shown(text: str) -> str:
