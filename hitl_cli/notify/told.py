@@ -81,7 +81,7 @@ def told_of(request: str, promises: Iterable[Promise]) -> tuple[Told, ...]:
     """
     every = list(promises)
     notices = [p for p in every if p.tags.get(NOTICE_TAG) == request and p.id.startswith(request)]
-    notices.sort(key=lambda promise: (promise.created_at, len(promise.id), promise.id))
+    notices.sort(key=made)
     return tuple(told for notice in notices for told in told_by(notice, every))
 
 
@@ -101,7 +101,7 @@ def told_by(promise: Promise, every: Sequence[Promise]) -> Iterable[Told]:
         steps = [p for p in below.values() if p.id.startswith(child_id(id, ""))]
         own = below.get(id)
         pending = promise.state == "pending" and (own is None or own.state == "pending")
-        tries = tuple(sorted(tries_in(steps), key=lambda tried: tried.at))
+        tries = tuple(tries_in(sorted(steps, key=made)))
         if tries and tries[-1].outcome == "over":
             continue
         yield Told(
@@ -112,6 +112,11 @@ def told_by(promise: Promise, every: Sequence[Promise]) -> Iterable[Told]:
             next_at=next_look(steps) if pending else None,
             given_up=not pending and not (tries and tries[-1].outcome == "sent"),
         )
+
+
+def made(promise: Promise) -> tuple[int, int, str]:
+    """Return what puts promises in the order in which they were made; an SDK numbers those of one instant."""
+    return promise.created_at, len(promise.id), promise.id
 
 
 def notice_in(promise: Promise) -> Notice | None:

@@ -245,6 +245,20 @@ def test_what_nobody_takes_now_is_tried_again_quickly_then_slowly_and_says_so(hi
     assert [tried.outcome for tried in told.tries] == ["failed"] * 4 + ["sent"]
 
 
+def test_a_channel_that_refused_for_good_is_left_alone_and_the_other_tried_again(town: Town) -> None:
+    both = Contact(webhook=f"{town.base}/gone", slack=f"{town.base}/later", notify=("webhook", "slack"))
+    town.settle_in(reviewer=both)
+    town.receiver.fail_with(410)
+    town.receiver.fail_with(503, headers={"Retry-After": "3600"})
+    town.worker()
+    id = town.ask(to=["reviewer"])
+    wait_until(lambda: len(town.receiver.received) == 2)
+    town.idle()
+    town.crew.later(HOUR_MS)
+    town.told(id)
+    assert [posted.path for posted in town.receiver.received] == ["/gone", "/later", "/later"]
+
+
 def test_it_is_tried_no_more_once_it_is_decided(town: Town) -> None:
     town.settle_in(reviewer=town.at("reviewer"))
     town.receiver.fail_with(503, times=10)
