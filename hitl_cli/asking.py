@@ -67,14 +67,15 @@ class Asked[T](Awaitable[Decision[T]]):
         return join_id(await self._step.id(), "1")
 
     def _end(self, step: asyncio.Task[Any]) -> None:
-        """Note that it was put in an earlier attempt, or could not be."""
+        """Note that it was put in an earlier attempt; or that this attempt is over, before it could be."""
         if self._placed.done():
             return
-        if step.cancelled() or (failure := step.exception()) is None:
+        failure = None if step.cancelled() else step.exception()
+        if failure is None or isinstance(failure, Exception):  # what awaiting the decision will raise
             self._placed.set_result(None)
         else:
             self._placed.set_exception(failure)
-            self._placed.exception()  # not to be missed: whoever awaits the decision sees it
+            self._placed.exception()  # so that nobody need ask for it
 
     def __await__(self) -> Generator[Any, None, Decision[T]]:
         return self._typed().__await__()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from hitl_cli.cli.answering import commands, fields_of, quoted
+from hitl_cli.cli.answering import commands, quoted
 from hitl_cli.cli.blocks import INDENT, Block, drawn, indented, plain
 from hitl_cli.cli.pending import priority_cell
 from hitl_cli.cli.runs import MARKS, step_name, step_outcome
@@ -17,7 +17,7 @@ from hitl_cli.cli.table import Cell, console, on_terminal
 from hitl_cli.durations import format_age, format_duration
 from hitl_cli.inbox.details import at_deadline, later, who_may
 from hitl_cli.inbox.listing import SOON_MS
-from hitl_cli.questions import PLAIN, Question
+from hitl_cli.questions import PLAIN, Question, fields_of
 from hitl_cli.text import printable
 from hitl_cli.times import iso
 from hitl_cli.wire import decode

@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING
 from aiohttp import ClientPayloadError, web
 
 from hitl_cli.engine.http.full import Full
-from hitl_cli.gateway import health, hooks, pattern, static
+from hitl_cli.gateway import (
+    health,
+    history_page,
+    hooks,
+    inbox_page,
+    links,
+    pattern,
+    runs_page,
+    sign_in,
+    static,
+    stats_page,
+)
 from hitl_cli.gateway.api import events
 from hitl_cli.gateway.failures import answer_failures
 from hitl_cli.gateway.refusals import Refused
@@ -28,7 +39,13 @@ if TYPE_CHECKING:
 
 ROUTES = [
     *health.ROUTES,
+    *links.ROUTES,
+    *sign_in.ROUTES,
     *static.ROUTES,
+    *inbox_page.ROUTES,
+    *runs_page.ROUTES,
+    *history_page.ROUTES,
+    *stats_page.ROUTES,
     *events.ROUTES,
     *pattern.ROUTES,
     *hooks.ROUTES,

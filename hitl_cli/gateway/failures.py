@@ -25,6 +25,7 @@ from hitl_cli.errors import (
 )
 from hitl_cli.gateway.refusals import Refused
 from hitl_cli.gateway.rendering import error_page
+from hitl_cli.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -68,8 +69,15 @@ async def answer_failures(
     except ConnectionError:
         raise
     except Exception:
-        logger.exception("%s %s failed", request.method, request.path)
+        logger.exception("%s %s failed", request.method, shown_path(request))
         return failure(request, 500, "something went wrong here, and nothing is known to have changed.")
+
+
+def shown_path(request: Request) -> str:
+    """Return the path of a request for the log: no token of a link, nor anything that a terminal obeys."""
+    resource = request.match_info.route.resource
+    pattern = resource.canonical if resource is not None else ""
+    return pattern if "{token}" in pattern else printable(request.path)
 
 
 SAID = {

@@ -41,12 +41,15 @@ LONGEST_ANSWER = 300
 
 async def send(message: Message, to: str, directory: Directory) -> None:
     """Send a message to an e-mail address. Raises NotSent."""
+    await send_mail(compose(message, to, directory), to, directory.email)
+
+
+async def send_mail(mail: EmailMessage, to: str, settings: EmailSettings | None) -> None:
+    """Send a mail to an address. Raises NotSent."""
     import asyncio  # noqa: PLC0415 - only where something is sent
 
-    settings = directory.email
     if settings is None:
         raise NotSent("the settings do not say through what mail is sent: [email] host = …", for_good=True)
-    mail = compose(message, to, directory)
     sender = parseaddr(settings.from_)[1]
     try:
         async with asyncio.timeout(ALTOGETHER_S):

@@ -64,6 +64,11 @@ def lead_of(message: Message) -> str:
             return "This has come together for you."
         case "test":
             return "This is a test: what is sent to you arrives. Nothing waits for your answer because of it."
+        case "sign-in":
+            return (
+                "By this you sign in. It is good once, and for a few minutes. If it was not you who asked"
+                " for it, leave it alone."
+            )
         case "approved" | "rejected" | "expired" | "canceled":
             return "You were asked this, and need not answer any more."
 

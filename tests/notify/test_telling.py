@@ -13,7 +13,7 @@ from hitl_cli.client import get_promise, search
 from hitl_cli.directory import Contact, GroupContact
 from hitl_cli.inbox.details import details
 from hitl_cli.keys import load_keys
-from hitl_cli.links import read
+from hitl_cli.links import link_in
 from hitl_cli.notify.notices import NOTICE_TAG
 from hitl_cli.questions import Question
 from tests.cli.requests import put
@@ -49,7 +49,7 @@ def test_each_who_is_asked_is_told_once_with_a_link_of_their_own(town: Town) -> 
     for posted in town.receiver.received:
         url = posted.json["data"]["requests"][0]["url"]
         assert url.startswith(f"{GATEWAY}/l/")
-        link = read(urlsplit(url).path.removeprefix("/l/"), keys, town.crew.clock())
+        link = link_in(urlsplit(url).path.removeprefix("/l/"), keys)
         assert (link.request, link.person) == (id, posted.path.removeprefix("/"))
     kept = json.dumps([str(promise) for promise in search(town.crew.client)])
     assert "/l/" not in kept  # a link is for whoever gets it, and nobody else
