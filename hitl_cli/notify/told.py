@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from hitl_cli.client import search
 from hitl_cli.directory import ChannelKind  # noqa: TC001 - the field of a Struct
+from hitl_cli.durations import format_age, format_duration
 from hitl_cli.notify.messages import Occasion  # noqa: TC001 - the field of a Struct
 from hitl_cli.notify.notices import NOTICE_TAG, Notice
 from hitl_cli.wire import child_id, decode
@@ -72,6 +73,25 @@ class Told(Struct, frozen=True, kw_only=True):
         if self.given_up:
             return "not told"
         return "not told yet" if last is not None and last.outcome == "failed" else "to be told"
+
+
+def said_of(told: Told, now: int) -> str:
+    """Return through what and when somebody was told; or why not, and when it is tried again."""
+    last = told.last
+    said = []
+    if last is not None and last.outcome == "sent":
+        together = " with others" if last.digest else ""
+        said.append(f"by {last.channel}{together}, {format_age(max(now - last.at, 0))} ago")
+        failed = (t for t in told.tries if t.outcome == "failed" and t.channel is not None)
+        said += dict.fromkeys(f"not by {tried.channel}: {tried.why}" for tried in failed)
+    failing = last is not None and last.outcome == "failed"
+    if last is not None and failing:
+        said.append(f"{last.channel}: {last.why}" if last.channel else str(last.why))
+    if told.next_at is not None:
+        said.append(f"{'again ' if failing else ''}in {format_duration(max(told.next_at - now, 0))}")
+    if told.who is None and not told.given_up:
+        said.append("a worker that can reach people will look to it")
+    return "; ".join(said)
 
 
 def told_of(request: str, promises: Iterable[Promise]) -> tuple[Told, ...]:

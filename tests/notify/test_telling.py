@@ -18,6 +18,7 @@ from hitl_cli.notify.notices import NOTICE_TAG
 from hitl_cli.questions import Question
 from tests.cli.requests import put
 from tests.conftest import wait_until
+from tests.gateway.conftest import begin_gateway
 from tests.notify.people import GATEWAY, Town
 from tests.recovery.crew import ASKS, DAY_MS, HOUR_MS, LEASE_MS, MINUTE_MS
 from tests.worker.watching import promise_of
@@ -318,3 +319,21 @@ def test_a_notice_is_a_line_in_the_tree_and_no_news_of_the_worker(hitl: Hitl, re
     assert ".t-asked." not in hitl.ok("status", "r")
     assert hitl.json("status", "r")["state"] == "waiting"
     assert not [line for line in worker.lines if "hitl.tell" in line or "t-asked" in line]
+
+
+def test_the_pages_show_who_was_told(hitl: Hitl, town: Town) -> None:
+    town.receiver.fail_with(410)
+    town.settle_in(reviewer=town.at("reviewer"), lead=town.at("lead"))
+    town.worker()
+    id = town.ask(to=["reviewer"])
+    town.told(id)
+    gateway = begin_gateway(hitl)
+    try:
+        page = gateway.get(f"/r/{id}").text
+        assert "Who was told (1)" in page
+        assert "webhook: 127.0.0.1 refused it (410)." in page
+        run = gateway.get("/runs/r").text
+        assert f"{id}.t-asked" in run
+        assert f"{id}.t-asked.1" not in run
+    finally:
+        gateway.stop()
