@@ -13,8 +13,19 @@ if TYPE_CHECKING:
 
     from hitl_cli.asking import Asked, ask, ask_all, digest_of
     from hitl_cli.decisions import Decision, Rejected
+    from hitl_cli.reach import link_to
 
-__all__ = ["Asked", "Decision", "Rejected", "__version__", "ask", "ask_all", "digest_of", "workflow"]
+__all__ = [
+    "Asked",
+    "Decision",
+    "Rejected",
+    "__version__",
+    "ask",
+    "ask_all",
+    "digest_of",
+    "link_to",
+    "workflow",
+]
 __version__ = "0.1.0"
 
 MARK = "__hitl_workflow__"
@@ -43,6 +54,7 @@ def __getattr__(name: str) -> object:
     """Return what needs the SDK, imported when it is first asked for: the commands do without."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from hitl_cli import asking, decisions  # noqa: PLC0415
+    from hitl_cli import asking, decisions, reach  # noqa: PLC0415
 
-    return getattr(decisions if name in ("Decision", "Rejected") else asking, name)
+    modules = {"Decision": decisions, "Rejected": decisions, "link_to": reach}
+    return getattr(modules.get(name, asking), name)

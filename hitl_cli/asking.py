@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypedDict, Unpack, overload
 
 import msgspec
-from resonate.context import Context
+from resonate.context import Context, ResonateFuture
 from resonate.ids import join_id
 from resonate.retry import Never
 from resonate.types import PromiseCreateReq, PromiseRecord
@@ -53,9 +53,26 @@ SHORTENED = 0.99
 class Asked[T](Awaitable[Decision[T]]):
     """A question that has been put. Awaiting it gives the decision."""
 
-    def __init__(self, step: Awaitable[Decision[Any]], form: Any) -> None:
+    def __init__(self, step: ResonateFuture[Decision[Any]], form: Any, placed: asyncio.Future[None]) -> None:
         self._step = step
         self._form = form
+        self._placed = placed
+        step._task.add_done_callback(self._end)  # noqa: SLF001 - nothing else tells that it was not put
+
+    async def id(self) -> str:
+        """Return the id of the request, once it is there: to tell somebody in a way of one's own."""
+        await self._placed
+        return join_id(await self._step.id(), "1")
+
+    def _end(self, step: asyncio.Task[Any]) -> None:
+        """Note that it was put in an earlier attempt, or could not be."""
+        if self._placed.done():
+            return
+        if step.cancelled() or (failure := step.exception()) is None:
+            self._placed.set_result(None)
+        else:
+            self._placed.set_exception(failure)
+            self._placed.exception()  # not to be missed: whoever awaits the decision sees it
 
     def __await__(self) -> Generator[Any, None, Decision[T]]:
         return self._typed().__await__()
@@ -169,7 +186,8 @@ def ask(
     step = ctx.options(
         timeout=timedelta(milliseconds=put.deadline_ms + defaults.DEADLINE_MS), retry_policy=Never()
     )
-    return Asked(step.run(asking, put), form)
+    placed = asyncio.get_running_loop().create_future()
+    return Asked(step.run(asking, put, placed), form, placed)
 
 
 async def ask_all(*asked: Asked[Any]) -> list[Decision[Any]]:
@@ -227,9 +245,11 @@ async def digest_of(_ctx: Context, path: str | Path) -> Digest:
 # How it is asked
 
 
-async def asking(ctx: Context, put: Put) -> Decision[Any]:
-    """Put the question, wait for the answer, and return it."""
+async def asking(ctx: Context, put: Put, placed: asyncio.Future[None] | None = None) -> Decision[Any]:
+    """Put the question, wait for the answer, and return it; `placed` is done once it is put."""
     request = await create(ctx, put)
+    if placed is not None:
+        placed.set_result(None)
     question = msgspec.convert(request.param.data, Question)  # as it was first asked, and so answered
     if request.state == "pending":
         answer = ctx.promise()

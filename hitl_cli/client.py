@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 PAGE = 1_000
 """Records asked for at once when a list is read whole."""
 
+CURSOR_DIGITS = 18
+"""Digits of the number of a promise in a list, however long that is."""
+
 OK = 200
 NO_SUCH = 404
 UNAUTHORIZED = (401, 403)
@@ -63,6 +66,13 @@ class Client(ABC):
     @abstractmethod
     def wait(self, timeout_s: float) -> None:
         """Return when something may have changed, or after `timeout_s` seconds."""
+
+    def version(self) -> int | None:
+        """Return a number that is another one once others have changed something; None if nobody can tell.
+
+        Raises Unreachable.
+        """
+        return None
 
     @abstractmethod
     def now(self) -> int:
@@ -183,13 +193,29 @@ def search_pages(client: Client, size: int | None = None, **query: Any) -> Itera
     """Yield pages of up to `size` promises that match; `query` is promise.search's data."""
     cursor: str | None = None
     while True:
-        page = {"limit": min(size or PAGE, PAGE)} | ({"cursor": cursor} if cursor else {})
-        answer = call(client, "promise.search", **query, **page)
-        found = as_page(answer)
+        found = search_page(client, size or PAGE, cursor, **query)
         yield found.promises
         cursor = found.cursor
         if cursor is None:
             return
+
+
+def search_page(client: Client, size: int, cursor: str | None, **query: Any) -> Page:
+    """Return one page of the promises that match: the first, or the one that the cursor of another names.
+
+    Raises BadInput for a cursor that is none.
+    """
+    page = {"limit": min(size, PAGE)} | ({"cursor": cursor} if cursor else {})
+    return as_page(call(client, "promise.search", **query, **page))
+
+
+def page_of(every: Sequence[Promise], size: int, cursor: str | None) -> Page:
+    """Return the same of a list that was read whole. Raises BadInput."""
+    if not (cursor is None or (cursor.isascii() and cursor.isdecimal() and len(cursor) <= CURSOR_DIGITS)):
+        raise BadInput(f"{cursor!r} is not where a page begins.")
+    start = int(cursor or 0)
+    end = start + size
+    return Page(list(every[start:end]), str(end) if end < len(every) else None)
 
 
 def search(client: Client, **query: Any) -> list[Promise]:

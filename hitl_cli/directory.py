@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from hitl_cli.errors import BadInput
 from hitl_cli.questions import GROUP
 
 if TYPE_CHECKING:
@@ -25,6 +26,11 @@ EmailAddress = Annotated[
 
 CHANNELS: tuple[ChannelKind, ...] = ("email", "webhook", "slack", "apprise", "console")
 """In this order they are tried where nobody says otherwise: one that takes the message is enough."""
+
+
+SECRET_PREFIX = "whsec_"  # noqa: S105 - what a secret begins with
+SECRET_BYTES = range(24, 65)
+"""How long the secrets of Standard Webhooks are."""
 
 
 class Address(Struct, frozen=True):
@@ -118,3 +124,20 @@ class Directory(Struct, frozen=True, kw_only=True):
             (name for name, one in self.people.items() if (one.email or "").casefold() == email.casefold()),
             None,
         )
+
+
+def signing_key(secret: str) -> bytes:
+    """Return the key in a secret of Standard Webhooks: `whsec_` and base64. Raises BadInput."""
+    import base64  # noqa: PLC0415
+    import binascii  # noqa: PLC0415
+
+    try:
+        key = base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if not secret.startswith(SECRET_PREFIX) or len(key) not in SECRET_BYTES:
+        raise BadInput(
+            f"it must be {SECRET_PREFIX} and base64 of {SECRET_BYTES[0]} to {SECRET_BYTES[-1]} bytes:"
+            ' make one with `echo "whsec_$(openssl rand -base64 32)"`.'
+        )
+    return key

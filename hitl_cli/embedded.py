@@ -56,6 +56,13 @@ class EmbeddedClient(Client):
         else:
             self._bell.wait(timeout_s)
 
+    def version(self) -> int:
+        """Return a number that is another one once others have committed something. Raises Unreachable."""
+        try:
+            return self._server.store.data_version()
+        except EngineError as error:
+            raise Unreachable(str(error)) from error
+
     def now(self) -> int:
         """Return the present in ms since the epoch, as the file has it: no clock behind it counts."""
         return self._clock() + self._ahead_ms

@@ -5,9 +5,11 @@ The first key signs; those after it were rotated out, and are believed until wha
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
-from pathlib import Path  # noqa: TC003 - the field of a Struct
+import stat
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,9 +18,14 @@ from msgspec import Struct
 from hitl_cli.errors import BadInput
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 KEY_BYTES = 32
+
+NAME_DIGITS = 8
+
+MAX_FILE_BYTES = 1_000_000
 
 LONGEST_LIFE_MS = 366 * 86_400_000
 """The longest that anything signed is believed, and so how long a rotated key is kept."""
@@ -30,6 +37,18 @@ class Key(Struct, frozen=True, kw_only=True):
     secret: str
     created_at: int
     retired_at: int | None = None
+
+    @property
+    def name(self) -> str:
+        """A name by which people tell keys apart, and which does not give the secret away."""
+        import hashlib  # noqa: PLC0415 - 4 ms, only where keys are listed
+
+        return hashlib.sha256(self.secret.encode()).hexdigest()[:NAME_DIGITS]
+
+    @property
+    def ends_at(self) -> int | None:
+        """Until when it is believed, ms since the epoch; None for the one that signs."""
+        return None if self.retired_at is None else self.retired_at + LONGEST_LIFE_MS
 
 
 class Keys(Struct, frozen=True):
@@ -55,23 +74,38 @@ def load_keys(path: Path, now: int, new_secret: Callable[[], str] | None = None)
         if write_keys(path, Keys((key,)), replace=False):
             return Keys((key,))
         found = read_keys(path)  # another process was first
-    believed = tuple(
-        key for key in found.keys if key.retired_at is None or now < key.retired_at + LONGEST_LIFE_MS
-    )
-    return Keys(believed)
+    return Keys(tuple(key for key in found.keys if key.ends_at is None or now < key.ends_at))
 
 
 def rotate(path: Path, now: int, *, forget: bool = False) -> Keys:
-    """Have a new key sign from now on; with `forget`, nothing that was signed before is believed any more."""
-    before = load_keys(path, now)
-    old = () if forget else before.keys
-    retired = tuple(
-        msgspec.structs.replace(key, retired_at=now if key.retired_at is None else key.retired_at)
-        for key in old
-    )
-    keys = Keys((Key(secret=fresh_secret(), created_at=now), *retired))
-    write_keys(path, keys, replace=True)
+    """Have a new key sign from now on; with `forget`, nothing that was signed before is believed any more.
+
+    Then it does not matter what the file holds, nor whether it can be read. Raises BadInput.
+    """
+    with alone(path):
+        before = () if forget else load_keys(path, now).keys
+        retired = tuple(
+            key if key.retired_at is not None else msgspec.structs.replace(key, retired_at=now)
+            for key in before
+        )
+        keys = Keys((Key(secret=fresh_secret(), created_at=now), *retired))
+        write_keys(path, keys, replace=True)
     return keys
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Let nobody else rotate meanwhile: of two new keys, none is lost. Raises BadInput."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder = os.open(path.parent, os.O_RDONLY)
+    except OSError as error:
+        raise BadInput(f"the keys cannot be kept in {path}: {error.strerror}.") from error
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def fresh_secret() -> str:
@@ -82,16 +116,45 @@ def fresh_secret() -> str:
 def read_keys(path: Path) -> Keys:
     """Return the keys in a file. Raises FileNotFoundError, BadInput."""
     try:
-        if path.stat().st_mode & 0o077:
-            raise BadInput(f"{path} can be read by others, who could sign links: chmod 600 it.")
-        found = msgspec.json.decode(path.read_bytes(), type=Keys)
+        found = msgspec.json.decode(read_private(path), type=Keys)
     except FileNotFoundError:
         raise
-    except (OSError, msgspec.DecodeError) as error:
-        raise BadInput(f"the keys in {path} cannot be read: {error}.") from error
-    if not found.keys or any(len(key.secret) < KEY_BYTES for key in found.keys):
-        raise BadInput(f"the keys in {path} make no sense: one is missing, or too short.")
+    except OSError as error:
+        raise BadInput(f"the keys in {path} cannot be read: {error.strerror}.") from error
+    except msgspec.DecodeError as error:
+        raise damaged(path) from error
+    if not found.keys or found.keys[0].retired_at is not None:
+        raise damaged(path)
+    if any(len(key.secret) < KEY_BYTES for key in found.keys):
+        raise damaged(path)
     return found
+
+
+def read_private(path: Path) -> bytes:
+    """Return what is in a file that is its owner's alone. Raises OSError, BadInput."""
+    with open(path, "rb", opener=without_waiting) as file:
+        mode = os.fstat(file.fileno()).st_mode
+        if not stat.S_ISREG(mode):
+            raise BadInput(f"{path} is no file that could hold keys.")
+        if mode & 0o077:
+            raise BadInput(
+                f"{path} can be read by others, who could sign links: chmod 600 it, and if somebody may have"
+                " read it, `hitl key rotate --forget`."
+            )
+        return file.read(MAX_FILE_BYTES)
+
+
+def without_waiting(path: str, flags: int) -> int:
+    """Open a file, and do not wait for whoever would write to it."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def damaged(path: Path) -> BadInput:
+    """Return the error for a file in which there are no keys that could be used."""
+    return BadInput(
+        f"{path} does not hold keys that can be used: put back a copy, or have `hitl key rotate --forget`"
+        " make a new one, with which all links and sessions end."
+    )
 
 
 def write_keys(path: Path, keys: Keys, *, replace: bool) -> bool:
@@ -103,7 +166,7 @@ def write_keys(path: Path, keys: Keys, *, replace: bool) -> bool:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(keys), indent=2))
+            file.write(msgspec.json.format(msgspec.json.encode(keys), indent=2) + b"\n")
             file.flush()
             os.fsync(file.fileno())
         try:

@@ -8,27 +8,32 @@ from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 import msgspec
 from itsdangerous import BadSignature, URLSafeSerializer
 from msgspec import Struct
 
-from hitl_cli.client import get_promise
-from hitl_cli.errors import HitlError
-from hitl_cli.inbox.votes import closing, under
+from hitl_cli.client import as_promise, get_promise, search
+from hitl_cli.durations import format_duration
+from hitl_cli.errors import BadInput, NotFound, TimedOut
+from hitl_cli.inbox.deciding import already, check_allowed, check_person
+from hitl_cli.inbox.listing import NO_GROUPS, waiting
+from hitl_cli.inbox.lookup import find
+from hitl_cli.inbox.votes import REVOKED_TAG, closing, under
 from hitl_cli.keys import LONGEST_LIFE_MS
-from hitl_cli.wire import Audit, child_id
+from hitl_cli.wire import Audit, child_id, decode, fresh_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hitl_cli.client import Client
     from hitl_cli.keys import Keys
+    from hitl_cli.people import Groups
     from hitl_cli.wire import Promise
 
 SALT = "hitl.link"
-REVOKED_TAG = "hitl:revoked"
+PATH = "/l/"
 
 DEFAULT_LIFE_MS = 30 * 86_400_000
 """How long a link is good where nobody says otherwise; never longer than its request can be answered."""
@@ -37,20 +42,62 @@ ID_BYTES = 9
 
 
 class Link(Struct, frozen=True, kw_only=True):
-    """What a link says: for which request and person, until when (ms since the epoch), and its own id."""
+    """What a link says: for which request and person, from when until when, and its own id.
+
+    Instants are ms since the epoch, by the server's clock.
+    """
 
     request: str
     person: str
+    made_at: int
     ends_at: int
     id: str
 
 
-class LinkInvalid(HitlError):  # noqa: N818
+class Revocation(Struct, frozen=True, kw_only=True):
+    """What was revoked of a request: a link (its id), or all made before, for a person or for anybody."""
+
+    link: str | None = None
+    person: str | None = None
+
+
+class LinkInvalid(BadInput):
     """The link is not one of ours, or was changed."""
 
 
-class LinkExpired(HitlError):  # noqa: N818
-    """The link is good no longer: its time has passed, or it was revoked."""
+class LinkExpired(TimedOut):
+    """The link is good no longer: its time has passed, or it was revoked. `link` is what it said."""
+
+    def __init__(self, message: str, link: Link) -> None:
+        super().__init__(message)
+        self.link = link
+
+
+# Making and reading
+
+
+def make(
+    client: Client,
+    name: str,
+    person: str,
+    *,
+    life_ms: int | None = None,
+    groups: Groups = NO_GROUPS,
+    new_id: Callable[[], str] | None = None,
+) -> Link:
+    """Return a link by which a person may answer what a name means (hitl_cli/inbox/lookup.py).
+
+    Raises NotFound, BadInput (the name could mean several; the person or the life makes no sense), NotAllowed
+    (it is not theirs to answer), Conflict and TimedOut (it waits no more).
+    """
+    check_person(person)
+    if life_ms is not None and life_ms > LONGEST_LIFE_MS:
+        raise BadInput(f"a link can be good for {format_duration(LONGEST_LIFE_MS)} at most.")
+    request = find(client, name)
+    if request.state != "pending":
+        raise already(request, client.now())
+    check_allowed(waiting(client, request, get_promise(client, request.origin)), person, groups)
+    return link_for(request, person, now=client.now(), life_ms=life_ms, new_id=new_id)
 
 
 def link_for(
@@ -64,7 +111,9 @@ def link_for(
     """Return a link by which a person answers a request, good for `life_ms` and while it can be answered."""
     life = min(DEFAULT_LIFE_MS if life_ms is None else life_ms, LONGEST_LIFE_MS)
     ends_at = min(now + life, request.timeout_at)
-    return Link(request=request.id, person=person, ends_at=ends_at, id=(new_id or fresh_link_id)())
+    return Link(
+        request=request.id, person=person, made_at=now, ends_at=ends_at, id=(new_id or fresh_link_id)()
+    )
 
 
 def fresh_link_id() -> str:
@@ -74,25 +123,39 @@ def fresh_link_id() -> str:
 
 def sign(link: Link, keys: Keys) -> str:
     """Return the link as the text that stands in its URL."""
-    return str(serializer(keys, SALT).dumps([link.request, link.person, link.ends_at, link.id]))
+    return str(serializer(keys, SALT).dumps(msgspec.structs.astuple(link)))
 
 
 def url_of(gateway: str, token: str) -> str:
     """Return the URL of a signed link."""
-    return f"{gateway}/l/{quote(token)}"
+    return f"{gateway}{PATH}{quote(token)}"
+
+
+def token_of(url: str) -> str:
+    """Return the token in a link's URL. Raises LinkInvalid where there is none."""
+    _, found, token = unquote(urlsplit(url).path).rpartition(PATH)
+    if not found:
+        raise LinkInvalid(f"{url} is not the address of a link.")
+    return token
 
 
 def read(token: str, keys: Keys, now: int) -> Link:
     """Return what a signed link says. Raises LinkInvalid, LinkExpired (by its own time alone)."""
+    link = link_in(token, keys)
+    if now >= link.ends_at:
+        raise LinkExpired("this link has ended. Ask for a new one, or sign in.", link)
+    return link
+
+
+def link_in(token: str, keys: Keys) -> Link:
+    """Return what a signed link says, whether it has ended or not. Raises LinkInvalid."""
     try:
-        request, person, ends_at, id = msgspec.convert(
-            serializer(keys, SALT).loads(token), tuple[str, str, int, str]
+        request, person, made_at, ends_at, id = msgspec.convert(
+            serializer(keys, SALT).loads(token), tuple[str, str, int, int, str]
         )
     except (BadSignature, msgspec.ValidationError, UnicodeError, RecursionError) as error:
         raise LinkInvalid("this link is not a good one: it was changed, or cut short.") from error
-    if now >= ends_at:
-        raise LinkExpired("this link has ended. Ask for a new one, or sign in.")
-    return Link(request=request, person=person, ends_at=ends_at, id=id)
+    return Link(request=request, person=person, made_at=made_at, ends_at=ends_at, id=id)
 
 
 def serializer(keys: Keys, salt: str) -> URLSafeSerializer:
@@ -112,17 +175,44 @@ def sha256() -> object:
 # Revoking
 
 
-def revoke(client: Client, request: Promise, id: str, audit: Audit) -> None:
-    """Have the link with an id be good no longer, for all gateways of the server."""
-    create = under(request, revocation_id(request.id, id), REVOKED_TAG, None, audit)
-    client.call_many([create, closing(create)])
+def revoke_link(client: Client, link: Link, *, by: str, via: str) -> Promise:
+    """Have one link be good no longer, on all gateways of a server; return its request. Raises NotFound."""
+    request = get_promise(client, link.request)
+    if request is None:
+        raise NotFound(f"there is no request {link.request} any more.")
+    return revoke(client, request, Revocation(link=link.id), by=by, via=via)
+
+
+def revoke_all(client: Client, name: str, person: str | None, *, by: str, via: str) -> Promise:
+    """Have no link be good that was made so far for a request and a person (None: for anybody).
+
+    Returns the request. Raises NotFound, BadInput (the name could mean several).
+    """
+    if person is not None:
+        check_person(person)
+    return revoke(client, find(client, name), Revocation(person=person), by=by, via=via)
+
+
+def revoke(client: Client, request: Promise, what: Revocation, *, by: str, via: str) -> Promise:
+    """Keep with a request what of its links is revoked, and return the request."""
+    audit = Audit(id=fresh_id(), by=by, via=via, at=client.now())
+    own = f"r{what.link or audit.id}"
+    create = under(request, child_id(request.id, own), REVOKED_TAG, msgspec.to_builtins(what), audit)
+    as_promise(client.call_many([create, closing(create)])[0])
+    return request
 
 
 def is_revoked(client: Client, link: Link) -> bool:
-    """Whether a link was revoked."""
-    return get_promise(client, revocation_id(link.request, link.id)) is not None
+    """Whether a link was revoked, by itself or with others."""
+    return any(revokes(promise, link) for promise in search(client, tags={REVOKED_TAG: link.request}))
 
 
-def revocation_id(request: str, id: str) -> str:
-    """Return the id of the promise that says that a link was revoked."""
-    return child_id(request, f"r{id}")
+def revokes(promise: Promise, link: Link) -> bool:
+    """Whether what was revoked has a link in it."""
+    try:
+        what = msgspec.convert(decode(promise.param), Revocation)
+    except msgspec.ValidationError:
+        return False
+    if what.link is not None:
+        return what.link == link.id
+    return what.person in (None, link.person) and link.made_at <= promise.created_at

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 from msgspec import Struct
 
 from hitl_cli import defaults
-from hitl_cli.client import PAGE, Request, as_page, as_promise, get_promise, get_tasks, search, search_pages
+from hitl_cli.client import (
+    PAGE,
+    Request,
+    as_page,
+    as_promise,
+    get_promise,
+    get_tasks,
+    page_of,
+    search,
+    search_page,
+    search_pages,
+)
 from hitl_cli.durations import format_duration
 from hitl_cli.errors import BadInput, Conflict, NotFound, TimedOut
 from hitl_cli.inbox.comments import COMMENT_TAG
-from hitl_cli.inbox.votes import VOTE_TAG
+from hitl_cli.inbox.votes import REVOKED_TAG, VOTE_TAG
 from hitl_cli.times import iso
 from hitl_cli.wire import (
     Audit,
@@ -32,7 +44,7 @@ from hitl_cli.wire import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from hitl_cli.client import Client
+    from hitl_cli.client import Client, Page
     from hitl_cli.wire import Promise, Task
 
 START_BATCH = 500
@@ -41,9 +53,12 @@ START_BATCH = 500
 LOOK_EVERY_S = 5.0
 """The longest that a waiting command goes without asking, whatever it was told."""
 
+LOOKS = 20
+"""How often a page's worth is read to fill a page with runs of one state."""
+
 type RunState = Literal["running", "waiting", "completed", "failed", "canceled", "expired"]
 
-type Kind = Literal["run", "step", "call", "sleep", "person", "vote", "comment"]
+type Kind = Literal["run", "step", "call", "sleep", "person", "vote", "comment", "revocation"]
 
 ENDED: dict[str, RunState] = {
     "resolved": "completed",
@@ -255,15 +270,51 @@ def list_runs(
     return found, False
 
 
+def page_of_runs(
+    client: Client, *, state: RunState | None = None, limit: int, after: str | None = None
+) -> tuple[list[Run], str | None]:
+    """Return up to `limit` runs, the newest first, and what `after` has to be for those that come next.
+
+    That is None where there are no more. Between what is wanted may be much that is not: no more than
+    LOOKS times as much is read as is asked for, so that a page can be short, or empty, and have a next one.
+    Raises BadInput for an `after` that is none.
+    """
+    read = roots(client, state)
+    found: list[Run] = []
+    for _ in range(LOOKS):
+        page = read(limit - len(found), after)
+        found += [run for run in detailed(client, page.promises) if state in (None, run.state)]
+        after = page.cursor
+        if after is None or len(found) * 2 >= limit:
+            break
+    return found, after
+
+
+def roots(client: Client, state: RunState | None) -> Callable[[int, str | None], Page]:
+    """Return what reads a page of the promises of runs, of the given state as far as a promise tells it."""
+    if client.embedded:
+        return partial(search_page, client, **wanted_roots(state))
+    return partial(page_of, all_roots(client, state))
+
+
 def run_pages(client: Client, state: RunState | None, limit: int | None) -> Iterable[list[Promise]]:
     """Yield the promises of runs, the newest first; of the given state as far as a promise tells it."""
-    wanted = {} if state is None else {"state": promise_state(state)}
     if client.embedded:
-        size = None if limit is None else limit + 1
-        yield from search_pages(client, size, root=True, sort="-created", **wanted)
+        yield from search_pages(client, None if limit is None else limit + 1, **wanted_roots(state))
         return
+    yield all_roots(client, state)
+
+
+def wanted_roots(state: RunState | None) -> dict[str, Json]:
+    """Return the search for runs of a state that the embedded server answers."""
+    return {"root": True, "sort": "-created"} | ({} if state is None else {"state": promise_state(state)})
+
+
+def all_roots(client: Client, state: RunState | None) -> list[Promise]:
+    """Return the same from a server that knows no order."""
+    wanted = {} if state is None else {"state": promise_state(state)}
     every = [p for p in search(client, tags={"resonate:scope": "global"}, **wanted) if p.is_run]
-    yield sorted(every, key=lambda promise: promise.created_at, reverse=True)
+    return sorted(every, key=lambda promise: promise.created_at, reverse=True)
 
 
 def promise_state(state: RunState) -> str:
@@ -340,6 +391,8 @@ def kind_of(promise: Promise) -> Kind:
         return "vote"
     if COMMENT_TAG in promise.tags:
         return "comment"
+    if REVOKED_TAG in promise.tags:
+        return "revocation"
     if promise.tags.get("resonate:timer") == "true":
         return "sleep"
     if promise.is_blocking:

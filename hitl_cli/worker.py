@@ -25,9 +25,11 @@ from hitl_cli.builtin import WORKFLOWS
 from hitl_cli.client import get_promise
 from hitl_cli.connect import connect, is_http, worker_link
 from hitl_cli.counting import COUNT_EVERY_S, VoteCounter
+from hitl_cli.directory import Directory
 from hitl_cli.engine.server import now_ms
 from hitl_cli.errors import Unreachable
 from hitl_cli.leases import LeaseKeeper, executing
+from hitl_cli.reach import Reach
 from hitl_cli.wire import call_in, offered_task
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
     lease_ms: int = LEASE_MS
     groups: Groups = {}
     count_every_s: float = COUNT_EVERY_S
+    reach: Reach = Reach(directory=Directory())
 
 
 class Serving(Struct, frozen=True, kw_only=True):
@@ -168,6 +171,7 @@ class Worker:
             self._link.tasks, lambda tasks: Watched(tasks, self._report, self._let_go, self._clock)
         )
         try:
+            self._resonate.with_dependency(options.reach)
             workflows = self._register(self._resonate, modules)
             self._resonate.start()
             await asyncio.sleep(0)  # so that the bell hangs before anybody is told

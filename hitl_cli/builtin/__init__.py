@@ -5,10 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hitl_cli.builtin.approval import approval
+from hitl_cli.builtin.email_verification import email_verification
+from hitl_cli.builtin.send_email import send_email
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-WORKFLOWS: dict[str, Callable[..., Any]] = {"approval": approval, "foo": approval}
+WORKFLOWS: dict[str, Callable[..., Any]] = {
+    "approval": approval,
+    "email-verification": email_verification,
+    "foo": approval,
+    "send_email": send_email,
+}
 """By the names they are served under. `foo` is what the pattern's examples call it."""

@@ -57,9 +57,11 @@ COMMANDS = {
     "reject": ("decisions:reject", "People"),
     "answer": ("decisions:answer", "People"),
     "comment": ("decisions:comment", "People"),
+    "link": ("link:app", "People"),
     "history": ("history:show_history", "People"),
     "stats": ("stats:show_stats", "People"),
     "backup": ("upkeep:backup", "Upkeep"),
+    "key": ("key:app", "Upkeep"),
     "doctor": ("doctor:doctor", "Upkeep"),
     "prune": ("upkeep:prune", "Upkeep"),
     "demo": ("demo:demo", "Getting started"),
@@ -162,7 +164,8 @@ def run() -> None:
             if sys.stdout is not None:
                 sys.stdout.flush()  # here, where a reader that has gone is expected, and not at exit
     except HitlError as error:
-        fail(str(error), EXIT_CODES[type(error)], error.lines)
+        code = next(EXIT_CODES[kind] for kind in type(error).__mro__ if kind in EXIT_CODES)
+        fail(str(error), code, error.lines)
     except BrokenPipeError:
         # The reader has gone, as in `hitl pending | head -1`: nothing is wrong, and nothing more can be said.
         silence_stdout()

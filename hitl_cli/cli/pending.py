@@ -12,7 +12,7 @@ from hitl_cli.cli.shared import AsJson, Server, Token, Who, note, open_client, p
 from hitl_cli.cli.table import Cell, Column, console, on_terminal, print_table
 from hitl_cli.durations import format_age, format_duration, parse_duration
 from hitl_cli.errors import BadInput
-from hitl_cli.inbox.listing import Filter
+from hitl_cli.inbox.listing import SOON_MS, Filter
 from hitl_cli.inbox.listing import pending as list_pending
 from hitl_cli.people import names_for
 from hitl_cli.questions import GROUP, OF_OTHERS, PRIORITIES
@@ -40,9 +40,6 @@ LINES_BESIDE = 4
 
 FIRST: dict[Sort, str] = {"age": "oldest", "due": "next due", "priority": "most pressing"}
 """The orders, and what comes first in each."""
-
-SOON_MS = 86_400_000
-"""Time left below which a deadline is near."""
 
 ASKS_LEAST = 24
 """Columns of a terminal that what is asked is not cut below."""

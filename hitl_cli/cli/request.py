@@ -11,11 +11,13 @@ import msgspec
 
 from hitl_cli.cli.answering import commands, fields_of, quoted
 from hitl_cli.cli.blocks import INDENT, Block, drawn, indented, plain
-from hitl_cli.cli.pending import SOON_MS, priority_cell
+from hitl_cli.cli.pending import priority_cell
 from hitl_cli.cli.runs import MARKS, step_name, step_outcome
 from hitl_cli.cli.table import Cell, console, on_terminal
 from hitl_cli.durations import format_age, format_duration
-from hitl_cli.questions import PLAIN, Instead, Question
+from hitl_cli.inbox.details import at_deadline, later, who_may
+from hitl_cli.inbox.listing import SOON_MS
+from hitl_cli.questions import PLAIN, Question
 from hitl_cli.text import printable
 from hitl_cli.times import iso
 from hitl_cli.wire import decode
@@ -176,26 +178,6 @@ def facts(seen: Details) -> list[list[Cell]]:
     return [[Cell(name, "dim"), cell] for name, cell in lines if cell.text]
 
 
-def who_may(seen: Details) -> str:
-    """Return who may answer now, or might until it was decided."""
-    age = (seen.decision.at if seen.decision else seen.item.now) - seen.item.created_at
-    names = ", ".join(seen.item.asked.asked_at(age)) or "anybody"
-    if seen.item.asked.allow_self:
-        return names
-    return f"{names}, but not who started the run ({seen.item.starter or 'not known'})"
-
-
-def later(seen: Details) -> list[str]:
-    """Return who may answer too, and from when on."""
-    item = seen.item
-    ahead = [(item.created_at + step.after, step.to) for step in item.asked.escalate]
-    return [
-        f"{', '.join(to)} too, in {format_duration(at - item.now)} ({iso(at)})"
-        for at, to in sorted(ahead)
-        if seen.decision is None and at > item.now
-    ]
-
-
 def deadline(seen: Details) -> Cell:
     """Return until when it can be answered, and what it means if nobody does."""
     item = seen.item
@@ -204,19 +186,6 @@ def deadline(seen: Details) -> Cell:
     left = item.deadline - item.now
     soon = "red" if left < SOON_MS else ""
     return Cell(f"in {format_duration(left)} ({iso(item.deadline)}), {at_deadline(item.asked)}", soon)
-
-
-def at_deadline(question: Question) -> str:
-    """Return what it means that nobody answers."""
-    match question.on_deadline:
-        case "expire":
-            return "then it expires"
-        case "approve":
-            return "then it counts as approved"
-        case "reject":
-            return "then it counts as rejected"
-        case Instead(value=value):
-            return f"then it counts as approved with {compact(value)}"
 
 
 def kind_text(field: Field) -> str:

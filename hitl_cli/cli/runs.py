@@ -356,7 +356,7 @@ def step_name(node: Node) -> str:
     """Return what a step is: of a person's the question, of a remark who made it."""
     call = node.promise.call
     match node.kind:
-        case "vote" | "comment":
+        case "vote" | "comment" | "revocation":
             return f"{node.kind} of {headers_of(node.promise.param).get('hitl:by', '?')}"
         case "person":
             prompt = prompt_of(node.promise)
@@ -373,6 +373,8 @@ def step_outcome(node: Node) -> str:
         return shorten(" ".join(str(said[name]) for name in VOTE_FIELDS if said.get(name)))
     if node.kind == "comment" and isinstance(said, dict):
         return shorten(str(said.get("comment")))
+    if node.kind == "revocation":
+        return ""
     if promise.state == "pending":
         what = "approve" if prompt_of(promise) is None else "show"
         return f"hitl {what} {shlex.quote(promise.id)}" if promise.is_blocking else ""

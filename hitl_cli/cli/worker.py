@@ -102,6 +102,7 @@ def worker(
     if not app and settings.folder is not None:
         sys.path.insert(0, str(settings.folder))  # modules that a file names are found beside the file
 
+    from hitl_cli.reach import Reach  # noqa: PLC0415
     from hitl_cli.worker import WorkerOptions, run_worker  # noqa: PLC0415 - imports the SDK
 
     options = WorkerOptions(
@@ -112,6 +113,7 @@ def worker(
         concurrency=concurrency,
         lease_ms=lease_ms,
         groups=settings.groups(),
+        reach=Reach(directory=settings.directory(), keys=settings.keys(url.value)),
     )
     log_to_stderr()
     if log_json:

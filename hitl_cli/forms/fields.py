@@ -29,6 +29,9 @@ MAX_NESTED = 10
 
 type Kind = Literal["text", "integer", "number", "boolean", "choice", "date", "list", "json"]
 
+LIMITS = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum", "multipleOf")
+LENGTHS = ("minLength", "maxLength", "minItems", "maxItems")
+
 _SCALARS = frozenset({"text", "integer", "number", "boolean", "choice", "date"})
 _KINDS: dict[frozenset[str], Kind] = {
     frozenset({"string"}): "text",
@@ -65,6 +68,9 @@ class Field(Struct, frozen=True, kw_only=True):
     hint: str = ""
     """What is allowed, such as `at least 1, at most 500`."""
 
+    limits: dict[str, Json] = {}
+    """What the schema says of its size and shape, by keyword, as far as that is of the right type."""
+
     format: str | None = None
     secret: bool = False
     item: Field | None = None
@@ -75,10 +81,12 @@ class Field(Struct, frozen=True, kw_only=True):
 
 
 class Group(Struct, frozen=True, kw_only=True):
-    """An object whose fields are known."""
+    """An object whose fields are known. Its texts are the author's, as those of a field."""
 
     keys: tuple[str, ...]
     needed: bool
+    title: str | None = None
+    description: str | None = None
     nullable: bool
     default: Json | UnsetType
     members: tuple[Field | Group, ...]
@@ -146,6 +154,8 @@ class _Reader:
             return Group(
                 keys=place.keys,
                 needed=place.needed,
+                title=first_text([part for part in parts if part.own], "title"),
+                description=first_text(parts, "description"),
                 nullable=nullable,
                 default=first(parts, "default", UNSET),
                 members=tuple(self.read(inner, above | within) for inner in members(parts, place)),
@@ -172,6 +182,7 @@ class _Reader:
             choices=tuple(choices),
             labels=tuple(labels(choices)),
             hint=hint(parts, kind),
+            limits=limits(parts),
             format=form,
             secret=form == "password" or first(parts, "writeOnly", None) is True,
             item=item,
@@ -375,6 +386,18 @@ def hint(parts: list[Part], kind: Kind) -> str:
     if examples:
         told.append(f"for example {either([written(example) for example in examples[:3]])}")
     return ", ".join(told)
+
+
+def limits(parts: list[Part]) -> dict[str, Json]:
+    """Return what the nearest part says of each keyword for size and shape, if it is of the right type."""
+    found = {name: first(parts, name, None) for name in (*LIMITS, *LENGTHS)}
+    told = {
+        name: value
+        for name, value in found.items()
+        if isinstance(value, int if name in LENGTHS else int | float) and not isinstance(value, bool)
+    }
+    pattern = first_text(parts, "pattern")
+    return told | ({"pattern": pattern} if pattern else {})
 
 
 def first(parts: list[Part], keyword: str, otherwise: Any) -> Any:

@@ -27,7 +27,8 @@ type Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 ALL = frozenset({"read", "decide", "start"})
 
-VISITOR = "visitor"
+VISITOR: web.RequestKey[object] = web.RequestKey("visitor", object)
+"""Where a request keeps who makes it: a Visitor, or None."""
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 
@@ -76,10 +77,17 @@ class Access:
             self._turn_away(request)
         return await handler(request)
 
+    async def still_known(self, request: Request) -> bool:
+        """Whether it is known who made a request that goes on, as when it began."""
+        try:
+            return await self._identify(request) is not None
+        except Refused:
+            return False
+
     def known(self, request: Request) -> Visitor | None:
         """Return who makes a request, None if nobody knows."""
-        visitor: Visitor | None = request.get(VISITOR)
-        return visitor
+        visitor = request.get(VISITOR)
+        return visitor if isinstance(visitor, Visitor) else None
 
     def visitor(self, request: Request, needs: str) -> Visitor:
         """Return who makes a request that needs a permission. Raises Refused (401, 403)."""

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from aiohttp import ClientPayloadError, web
 
 from hitl_cli.engine.http.full import Full
-from hitl_cli.gateway import health, static
+from hitl_cli.gateway import health, pattern, static
+from hitl_cli.gateway.api import events
 from hitl_cli.gateway.failures import answer_failures
 from hitl_cli.gateway.refusals import Refused
 from hitl_cli.gateway.service import GATEWAY
@@ -25,7 +26,12 @@ if TYPE_CHECKING:
 
     from hitl_cli.gateway.service import Gateway
 
-ROUTES = [*health.ROUTES, *static.ROUTES]
+ROUTES = [
+    *health.ROUTES,
+    *static.ROUTES,
+    *events.ROUTES,
+    *pattern.ROUTES,
+]
 
 BODY_MAX = 2 * 1024 * 1024
 """Bytes of a request's body: an answer may carry a million, and a form writes some of them as three."""
@@ -60,8 +66,9 @@ HEADERS = {
 def application(gateway: Gateway) -> web.Application:
     """Return the application, with all routes."""
     app = web.Application(
-        middlewares=[harden, answer_failures, gateway.access.admit, take_body], client_max_size=BODY_MAX
+        middlewares=[answer_failures, gateway.access.admit, take_body], client_max_size=BODY_MAX
     )
+    app.on_response_prepare.append(harden)
     app[GATEWAY] = gateway
     app.add_routes(ROUTES)
     return app
@@ -95,18 +102,15 @@ async def run(gateway: Gateway, serving: Callable[[str], None]) -> None:
         listener.close()
     finally:
         await runner.cleanup()
+        await asyncio.to_thread(gateway.feed.close)
         await asyncio.to_thread(gateway.bridge.close)
 
 
-@web.middleware
-async def harden(request: Request, handler: Callable[[Request], Awaitable[StreamResponse]]) -> StreamResponse:
+async def harden(_request: Request, response: StreamResponse) -> None:
     """Say on every answer what a browser may do with it."""
-    response = await handler(request)
-    if not response.prepared:
-        response.headers["Server"] = "hitl"
-        for name, value in HEADERS.items():
-            response.headers.setdefault(name, value)
-    return response
+    response.headers["Server"] = "hitl"
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
 
 
 @web.middleware
@@ -116,7 +120,7 @@ async def take_body(
     """Read the body before anything is done with it, and give up on one that does not come."""
     if request.can_read_body:
         if request.content_type.startswith("multipart/"):
-            raise Refused(415, "send a form as application/x-www-form-urlencoded, without files.")
+            raise Refused(415, "send JSON, or a form as application/x-www-form-urlencoded: files are not taken.")
         try:
             async with asyncio.timeout(BODY_S):
                 await request.read()

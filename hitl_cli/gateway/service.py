@@ -17,6 +17,7 @@ from hitl_cli.directory import Directory
 from hitl_cli.engine.server import now_ms
 from hitl_cli.gateway.access import Access
 from hitl_cli.gateway.bridge import Bridge
+from hitl_cli.gateway.feed import Feed
 from hitl_cli.gateway.templating import Renderer
 from hitl_cli.keys import load_keys
 
@@ -66,6 +67,7 @@ class Gateway:
         self.access = Access(self)
         self.stopping = asyncio.Event()
         """Set once the gateway is to stop: streams end then."""
+        self.feed = Feed(self._open, clock, self.stopping)
         self.keys()
 
     def _open(self) -> Client:

@@ -8,11 +8,14 @@ import msgspec
 from msgspec import Struct
 
 from hitl_cli.client import get_promise
+from hitl_cli.durations import format_duration
 from hitl_cli.inbox.comments import comments_of
 from hitl_cli.inbox.history import decision_of
 from hitl_cli.inbox.listing import NO_GROUPS, waiting
 from hitl_cli.inbox.votes import complete, leading, standing
+from hitl_cli.questions import Instead
 from hitl_cli.runs import tree
+from hitl_cli.times import iso
 from hitl_cli.wire import audit_of, child_id
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from hitl_cli.inbox.history import Entry
     from hitl_cli.inbox.listing import Waiting
     from hitl_cli.people import Groups
+    from hitl_cli.questions import Question
     from hitl_cli.runs import Node
     from hitl_cli.wire import Promise, Vote
 
@@ -80,3 +84,36 @@ def steps_before(root: Node, id: str) -> list[Node]:
                 break
             found += [child for child in node.children if child.kind == "person"] or [node]
     return found
+
+
+def who_may(seen: Details) -> str:
+    """Return who may answer now, or might until it was decided."""
+    age = (seen.decision.at if seen.decision else seen.item.now) - seen.item.created_at
+    names = ", ".join(seen.item.asked.asked_at(age)) or "anybody"
+    if seen.item.asked.allow_self:
+        return names
+    return f"{names}, but not who started the run ({seen.item.starter or 'not known'})"
+
+
+def later(seen: Details) -> list[str]:
+    """Return who may answer too, and from when on."""
+    item = seen.item
+    ahead = [(item.created_at + step.after, step.to) for step in item.asked.escalate]
+    return [
+        f"{', '.join(to)} too, in {format_duration(at - item.now)} ({iso(at)})"
+        for at, to in sorted(ahead)
+        if seen.decision is None and at > item.now
+    ]
+
+
+def at_deadline(question: Question) -> str:
+    """Return what it means that nobody answers."""
+    match question.on_deadline:
+        case "expire":
+            return "then it expires"
+        case "approve":
+            return "then it counts as approved"
+        case "reject":
+            return "then it counts as rejected"
+        case Instead(value=value):
+            return f"then it counts as approved with {msgspec.json.encode(value).decode()}"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
-from hitl_cli.client import get_promise, get_promises, search, search_pages
+from hitl_cli.client import get_promise, get_promises, page_of, search, search_page, search_pages
 from hitl_cli.decisions import decision_by_deadline
 from hitl_cli.errors import NotFound
 from hitl_cli.inbox.comments import COMMENT_TAG, comment_in
@@ -25,9 +26,9 @@ from hitl_cli.questions import (
 from hitl_cli.wire import Json, Vote, audit_of, decode, error_message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from hitl_cli.client import Client
+    from hitl_cli.client import Client, Page
     from hitl_cli.engine.records import PromiseState
     from hitl_cli.wire import Promise
 
@@ -42,6 +43,9 @@ STATES: dict[Outcome | None, tuple[PromiseState, ...]] = {
     "canceled": ("rejected_canceled",),
 }
 """In which states a promise can have come to an outcome: a deadline may mean one."""
+
+LOOKS = 40
+"""How often a page's worth is read to fill a page with what is wanted."""
 
 OPEN = {"resonate:external": "true"}
 BARE = {"resonate:scope": "global"}
@@ -111,24 +115,62 @@ def decisions(client: Client, wanted: Wanted = EVERYTHING, expected: int | None 
                 yield entry
 
 
+def page_of_history(
+    client: Client, wanted: Wanted = EVERYTHING, *, limit: int, after: str | None = None
+) -> tuple[list[Entry], str | None]:
+    """Return up to `limit` decisions, the newest first, and what `after` has to be for those that come next.
+
+    That is None where there are no more. Between what is wanted may be much that is not: no more than
+    LOOKS times as much is read as is asked for, so that a page can be short, or empty, and have a next one.
+    Raises BadInput for an `after` that is none.
+    """
+    read = settled(client, wanted)
+    found: list[Entry] = []
+    for _ in range(LOOKS):
+        page = read(limit - len(found), after)
+        blocking = [promise for promise in page.promises if promise.is_blocking]
+        found += [entry for entry in described(client, blocking) if fits(entry, wanted)]
+        after = page.cursor
+        if after is None or len(found) * 2 >= limit:
+            break
+    return found, after
+
+
+def settled(client: Client, wanted: Wanted) -> Callable[[int, str | None], Page]:
+    """Return what reads a page of the promises that are settled and may have waited for a person."""
+    if client.embedded:
+        return partial(search_page, client, **wanted_settled(wanted))
+    return partial(page_of, all_settled(client, wanted))
+
+
 def settled_pages(client: Client, wanted: Wanted, expected: int | None) -> Iterator[list[Promise]]:
     """Yield the promises that waited for a person and wait no more, the last settled first."""
-    states = STATES[wanted.outcome]
-    if client.embedded:
-        narrow = wanted.by is not None or wanted.workflow is not None
-        query = {"sort": "-settled", "tags": OPEN, "settledSince": wanted.since}
-        query |= {"state": states[0]} if len(states) == 1 else {}
-        for page in search_pages(client, None if narrow or expected is None else expected + 1, **query):
-            yield [promise for promise in page if promise.is_blocking]
+    if not client.embedded:
+        yield all_settled(client, wanted)
         return
+    narrow = wanted.by is not None or wanted.workflow is not None
+    size = None if narrow or expected is None else expected + 1
+    for page in search_pages(client, size, **wanted_settled(wanted)):
+        yield [promise for promise in page if promise.is_blocking]
+
+
+def wanted_settled(wanted: Wanted) -> dict[str, Json]:
+    """Return the search that the embedded server answers, which may find more than what is wanted."""
+    states = STATES[wanted.outcome]
+    query = {"sort": "-settled", "tags": OPEN, "settledSince": wanted.since}
+    return query | ({"state": states[0]} if len(states) == 1 else {})
+
+
+def all_settled(client: Client, wanted: Wanted) -> list[Promise]:
+    """Return the same from a server that knows no order, the last settled first."""
     every = {
         promise.id: promise
-        for state in states
+        for state in STATES[wanted.outcome]
         for tags in (OPEN, BARE)
         for promise in search(client, state=state, tags=tags)
         if promise.is_blocking and settled_at(promise) >= (wanted.since or 0)
     }
-    yield sorted(every.values(), key=lambda promise: (settled_at(promise), promise.id), reverse=True)
+    return sorted(every.values(), key=lambda promise: (settled_at(promise), promise.id), reverse=True)
 
 
 def settled_at(promise: Promise) -> int:

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from hitl_cli.client import PAGE, get_promises, search, search_pages
 from hitl_cli.inbox.votes import ballots_of_many, complete, electorate, tally
+from hitl_cli.people import is_among
 from hitl_cli.questions import (
     ASSIGNEE_TAG,
     KEY_TAG,
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from hitl_cli.wire import Promise
 
 type Sort = Literal["age", "due", "priority"]
+
+SOON_MS = 86_400_000
+"""Time left below which a deadline is near."""
 
 FEW = 50
 """How many promises are looked at together at least, where only some may be wanted."""
@@ -105,11 +109,14 @@ class Waiting(Struct, frozen=True, kw_only=True):
 class Filter(Struct, frozen=True, kw_only=True):
     """What of it to list: `workflow` is a glob for the run's id or its function, durations are ms.
 
-    Of `to`, one name must be asked; an empty `to` means all.
+    Of `to`, one name must be asked; an empty `to` means all. `person` is somebody who may answer it: that is
+    also what asks nobody in particular. Each word of `text` must be somewhere in what is listed of it.
     """
 
     workflow: str | None = None
     to: tuple[str, ...] = ()
+    person: str | None = None
+    text: str = ""
     asker: str | None = None
     tags: dict[str, str] = {}
     due_in_ms: int | None = None
@@ -138,7 +145,7 @@ def pending(
     found: list[Waiting] = []
     for page in pages(client, wanted, sort, limit):
         for item in described(client, page, groups):
-            if fits(item, wanted):
+            if fits(item, wanted, groups):
                 if len(found) == limit:
                     return found, True
                 found.append(item)
@@ -151,8 +158,33 @@ def settle_complete(client: Client, groups: Groups) -> None:
         described(client, page, groups)
 
 
-def fits(item: Waiting, wanted: Filter) -> bool:
+def fits(item: Waiting, wanted: Filter, groups: Groups = NO_GROUPS) -> bool:
     """Whether an item is wanted."""
+    return (
+        (wanted.person is None or may_answer(item, wanted.person, groups))
+        and says(item, wanted.text)
+        and fits_facts(item, wanted)
+    )
+
+
+def may_answer(item: Waiting, person: str, groups: Groups) -> bool:
+    """Whether it is for a person to answer."""
+    asked = not item.to or is_among(person, item.to, groups)
+    return asked and (item.asked.allow_self or person != item.starter)
+
+
+def says(item: Waiting, text: str) -> bool:
+    """Whether each word of a text is somewhere in what is listed of an item, in capitals or not."""
+    words = text.casefold().split()
+    if not words:
+        return True
+    told = (item.id, item.prompt, item.function, item.asker, item.key, *item.to, *item.tags.values())
+    listed = "\n".join(filter(None, told)).casefold()
+    return all(word in listed for word in words)
+
+
+def fits_facts(item: Waiting, wanted: Filter) -> bool:
+    """Whether an item is of the run, for the person, of the age and so on that is wanted."""
     return (
         (wanted.workflow is None or is_of(item, wanted.workflow))
         and (not wanted.to or not set(wanted.to).isdisjoint(item.to))

@@ -31,14 +31,18 @@ def find(client: Client, name: str) -> Promise:
     if promise is not None:
         return answerable(client, promise)
     if name:
-        keyed = [promise for promise in search(client, tags={KEY_TAG: name}) if promise.is_blocking]
-        waiting = [promise for promise in keyed if promise.state == "pending"] or newest(keyed)
-        candidates = waiting or beginning_with(client, name)
+        candidates = keyed(client, name) or beginning_with(client, name)
         if len(candidates) == 1:
             return candidates[0]
         if candidates:
             raise ambiguous(name, candidates)
     raise NotFound(f"there is no promise or workflow {name!r}.{suggestions(client, name)}")
+
+
+def keyed(client: Client, key: str) -> list[Promise]:
+    """Return what waits for a person under a key; if nothing does, what was answered last."""
+    every = [promise for promise in search(client, tags={KEY_TAG: key}) if promise.is_blocking]
+    return [promise for promise in every if promise.state == "pending"] or newest(every)
 
 
 def newest(promises: Iterable[Promise]) -> list[Promise]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
+from itertools import islice
 from typing import TYPE_CHECKING, get_args
 
 from msgspec import Struct
@@ -53,13 +54,20 @@ class Named(Struct, frozen=True, kw_only=True):
     times: Times
 
 
+class Day(Struct, frozen=True, kw_only=True):
+    """What was decided on one day in UTC, which begins at `start` (ms since the epoch)."""
+
+    start: int
+    outcomes: dict[Outcome, int]
+
+
 class Figures(Struct, frozen=True, kw_only=True):
     """What came of what people were asked, and how long their answers took.
 
     Outcomes count all that was decided, `deadlines` those of them that a deadline meant. Times are of
     people's answers alone: no deadline, nothing that was canceled. A person's times are those of their
     decisions, or where several must approve, of their votes. `spans` are how many answers took from one of
-    BOUNDS_MS to the next.
+    BOUNDS_MS to the next; `days` are those on which something was decided, the oldest first.
     """
 
     outcomes: dict[Outcome, int]
@@ -68,26 +76,46 @@ class Figures(Struct, frozen=True, kw_only=True):
     workflows: tuple[Named, ...]
     people: tuple[Named, ...]
     spans: tuple[int, ...]
+    days: tuple[Day, ...]
 
 
 class Stats(Struct, frozen=True, kw_only=True):
-    """The figures since an instant, and what waits now. Instants are ms since the epoch."""
+    """The figures since an instant, and what waits now. Instants are ms since the epoch.
+
+    `partial` says that there was more than was looked at: then the figures are of the newest decisions, and
+    `open` is at least that many.
+    """
 
     since: int
     now: int
     open: int
     oldest: Promise | None
     figures: Figures
+    partial: bool = False
 
 
-def stats(client: Client, since: int) -> Stats:
-    """Return the figures of what was settled since an instant (ms since the epoch), and what waits now."""
+def stats(client: Client, since: int, most: int | None = None) -> Stats:
+    """Return the figures of what was settled since an instant (ms since the epoch), and what waits now.
+
+    Of each, about `most` are looked at, or all.
+    """
     waiting, oldest = 0, None
     for page in blocking_pages(client, EVERYTHING, None):
         waiting += len(page)
         oldest = oldest or next(iter(page), None)
-    found = figures(decisions(client, Wanted(since=since)))
-    return Stats(since=since, now=client.now(), open=waiting, oldest=oldest, figures=found)
+        if most is not None and waiting > most:
+            break
+    entries = decisions(client, Wanted(since=since), most)
+    found = figures(islice(entries, most))
+    left = next(entries, None) is not None or (most is not None and waiting > most)
+    return Stats(
+        since=since,
+        now=client.now(),
+        open=waiting,
+        oldest=oldest,
+        figures=found,
+        partial=left,
+    )
 
 
 def figures(entries: Iterable[Entry]) -> Figures:
@@ -97,8 +125,10 @@ def figures(entries: Iterable[Entry]) -> Figures:
     every: list[int] = []
     workflows: defaultdict[str | None, list[int]] = defaultdict(list)
     people: defaultdict[str | None, list[int]] = defaultdict(list)
+    days: defaultdict[int, Counter[Outcome | None]] = defaultdict(Counter)
     for entry in entries:
         outcomes[entry.outcome] += 1
+        days[entry.at // DAY_MS * DAY_MS][entry.outcome] += 1
         deadlines += entry.deadline
         if entry.deadline or entry.outcome == "canceled":
             continue
@@ -107,13 +137,19 @@ def figures(entries: Iterable[Entry]) -> Figures:
         for person, took_ms in answers(entry):
             people[person].append(took_ms)
     return Figures(
-        outcomes={outcome: outcomes[outcome] for outcome in OUTCOMES},
+        outcomes=by_outcome(outcomes),
         deadlines=deadlines,
         times=times(every),
         workflows=by_count(workflows),
         people=by_count(people),
         spans=spans(every),
+        days=tuple(Day(start=start, outcomes=by_outcome(days[start])) for start in sorted(days)),
     )
+
+
+def by_outcome(counts: Counter[Outcome | None]) -> dict[Outcome, int]:
+    """Return how many there are of each outcome, also of those that there are none of."""
+    return {outcome: counts[outcome] for outcome in OUTCOMES}
 
 
 def answers(entry: Entry) -> list[tuple[str | None, int]]:

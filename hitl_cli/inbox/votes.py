@@ -33,6 +33,12 @@ if TYPE_CHECKING:
 
 VOTE_TAG = "hitl:vote"
 
+SAID_TAG = "hitl:said"
+"""On all that was said of any request, so that what was said last is found without looking at each."""
+
+REVOKED_TAG = "hitl:revoked"
+"""What says that links of a request are good no longer (hitl_cli/links.py)."""
+
 NO_REASON = "rejected"
 """The reason of a rejection that gives none."""
 
@@ -241,6 +247,7 @@ def under(request: Promise, id: str, tag: str, said: Json, audit: Audit) -> Requ
     """Return the promise.create of something that was said of a request, to be kept under it."""
     tags = {
         tag: request.id,
+        SAID_TAG: "1",
         "resonate:scope": "local",
         "resonate:origin": request.origin,
         "resonate:branch": request.id,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hitl_cli.notify.messages import NotSent
-
 if TYPE_CHECKING:
     from hitl_cli.directory import Address, Directory
     from hitl_cli.notify.messages import Message
@@ -13,11 +11,17 @@ if TYPE_CHECKING:
 
 async def send(message: Message, address: Address, directory: Directory) -> None:
     """Send a message to an address. Raises NotSent if it was not taken; then it may be sent again."""
-    from hitl_cli.notify import console  # noqa: PLC0415
+    from hitl_cli.notify import console, email, others, slack, webhook  # noqa: PLC0415 - email is heavy
 
     match address.kind:
+        case "email":
+            await email.send(message, address.to, directory)
+        case "webhook":
+            await webhook.send(message, address.to, directory.webhooks.secret)
+        case "slack":
+            clickable = any(hook.kind == "slack" for hook in directory.hooks.values())
+            await slack.send(message, address.to, clickable=clickable)
+        case "apprise":
+            await others.send(message, address.to)
         case "console":
             console.send(message)
-        case _:
-            raise NotSent(f"{address.kind} is not a channel yet", for_good=True)
-    del directory

@@ -11,12 +11,13 @@ import msgspec
 import pytest
 from msgspec import Struct
 
-from tests.conftest import HITL, PATIENCE_S, WorkerProcess
+from tests.conftest import HITL, PATIENCE_S, Hitl, WorkerProcess
+from tests.gateway.browser import Browser
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from tests.conftest import Hitl
+    from tests.gateway.browser import Visit
 
 
 class Reply(Struct, frozen=True):
@@ -103,3 +104,20 @@ def start_gateway(hitl: Hitl) -> Iterator[StartGateway]:
 def gateway(start_gateway: StartGateway) -> GatewayProcess:
     """A gateway on this machine, where nobody need sign in."""
     return start_gateway()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """Chromium, for the tests of one module: while it is there, their thread can run no event loop."""
+    with Browser() as browser:
+        yield browser
+
+
+type OpenVisit = Callable[..., Visit]
+
+
+@pytest.fixture
+def visit(chromium: Browser) -> Iterator[OpenVisit]:
+    """Open browsers on a gateway; whatever they complain of fails the test."""
+    yield chromium.visit
+    chromium.close_visits()

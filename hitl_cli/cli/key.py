@@ -1,0 +1,81 @@
+"""`hitl key list` and `hitl key rotate`: the keys that sign links and sessions."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hitl_cli import keys
+from hitl_cli.cli.shared import AsJson, Server, named_server, print_json
+from hitl_cli.cli.table import Cell, Column, print_table
+from hitl_cli.settings import Settings
+from hitl_cli.times import iso
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+app = typer.Typer(
+    name="key",
+    help="The keys that sign links and sessions.",
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.command()
+def rotate(
+    ctx: typer.Context,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="End every link and session: believe no older key any more.")
+    ] = False,
+    server: Server = None,
+) -> None:
+    """Have a new key sign from now on. What was signed before is good until it ends."""
+    path = key_file(ctx, server)
+    kept = keys.rotate(path, now_ms(), forget=forget).keys
+    old = len(kept) - 1
+    said = f"{old} older {'key is' if old == 1 else 'keys are'} believed until what they signed has ended"
+    print(f"a new key signs, {kept[0].name}; {said if old else 'nothing that was signed before is good'}")
+
+
+@app.command("list")
+def list_(ctx: typer.Context, as_json: AsJson = False, server: Server = None) -> None:
+    """Show the keys that are believed, never their secrets: the first one signs."""
+    found = keys.load_keys(key_file(ctx, server), now_ms()).keys
+    if as_json:
+        print_json(
+            [
+                {
+                    "key": key.name,
+                    "created_at": iso(key.created_at),
+                    "believed_until": None if key.ends_at is None else iso(key.ends_at),
+                }
+                for key in found
+            ]
+        )
+        return
+    columns = [Column("key", whole=True), Column("created", whole=True), Column("believed until", whole=True)]
+    rows = [
+        [
+            Cell(key.name),
+            Cell(iso(key.created_at)),
+            Cell("it signs" if key.ends_at is None else iso(key.ends_at)),
+        ]
+        for key in found
+    ]
+    print_table(columns, rows)
+
+
+def key_file(ctx: typer.Context, server: str | None) -> Path:
+    """Return the file of the keys for a server."""
+    settings = Settings()
+    url, _ = named_server(ctx, settings, server, None)
+    return settings.keys(url.value)
+
+
+def now_ms() -> int:
+    """Return the present in ms since the epoch."""
+    return time.time_ns() // 1_000_000

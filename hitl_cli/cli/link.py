@@ -1,0 +1,194 @@
+"""`hitl link` and `hitl link revoke`: a URL by which one person answers one request."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from hitl_cli.cli.shared import (
+    AsJson,
+    Server,
+    Token,
+    Who,
+    complete_promise,
+    named_server,
+    note,
+    print_json,
+)
+from hitl_cli.connect import connect
+from hitl_cli.durations import format_age, parse_duration
+from hitl_cli.errors import BadInput
+from hitl_cli.keys import load_keys
+from hitl_cli.settings import Settings
+from hitl_cli.times import iso
+
+if TYPE_CHECKING:
+    from hitl_cli.client import Client
+    from hitl_cli.keys import Keys
+    from hitl_cli.wire import Promise
+
+BLACK_ON_WHITE = "\x1b[38;5;231;48;5;16m"
+"""What segno draws is the light parts, here in white on black: the same on a dark and on a light terminal."""
+
+QR_BORDER = 4
+"""Light modules around the code, as its standard has it."""
+
+
+class LinkCommands(TyperGroup):
+    """`hitl link PROMISE` is `hitl link create PROMISE`: that is what one does all day."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the command line."""
+        if args and args[0] not in {*self.commands, "-h", "--help"}:
+            args = ["create", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    name="link",
+    cls=LinkCommands,
+    help="Links by which one person answers one request: hitl link PROMISE --for reviewer",
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.command()
+def create(
+    ctx: typer.Context,
+    id: Annotated[
+        str,
+        typer.Argument(
+            metavar="PROMISE",
+            help="A promise, a key, the beginning of an id, or a workflow that asks one thing.",
+            autocompletion=complete_promise,
+        ),
+    ],
+    person: Annotated[
+        str, typer.Option("--for", metavar="PERSON", help="Who may answer by it, and whose answer it is.")
+    ],
+    expires: Annotated[
+        str | None,
+        typer.Option(
+            "--expires", metavar="DURATION", help="How long it is good; 30d if not given.", show_default=False
+        ),
+    ] = None,
+    qr: Annotated[bool, typer.Option("--qr", help="Draw it as a QR code too, on stderr.")] = False,
+    as_json: AsJson = False,
+    server: Server = None,
+    token: Token = None,
+) -> None:
+    """Print a link by which a person answers a request. Whoever has it can answer in their name."""
+    from hitl_cli import links  # noqa: PLC0415 - imports itsdangerous
+
+    settings = Settings()
+    gateway = settings.gateway()
+    life_ms = parse_duration(expires) if expires is not None else None
+    client, keys = opened(ctx, settings, server, token)
+    with client:
+        link = links.make(client, id, person, life_ms=life_ms, groups=settings.groups())
+    url = links.url_of(gateway.value, links.sign(link, keys))
+    if gateway.source == "default":
+        note(f"It opens on this machine alone: say with HITL_GATEWAY what is to stand for {gateway.value}.")
+    if qr:
+        draw(url)
+    if as_json:
+        print_json(
+            {
+                "url": url,
+                "request": link.request,
+                "person": link.person,
+                "ends_at": iso(link.ends_at),
+                "id": link.id,
+            }
+        )
+        return
+    note(f"For {person} to answer {link.request}, good for {format_age(link.ends_at - link.made_at)}:")
+    print(url)
+
+
+@app.command()
+def revoke(
+    ctx: typer.Context,
+    what: Annotated[
+        str, typer.Argument(metavar="LINK|PROMISE", help="A link, or the request whose links are to end.")
+    ],
+    person: Annotated[
+        str | None,
+        typer.Option("--for", metavar="PERSON", help="Of a request, only this person's.", show_default=False),
+    ] = None,
+    who: Who = None,
+    server: Server = None,
+    token: Token = None,
+) -> None:
+    """Have a link be good no longer, or all links that were made so far for a request."""
+    from hitl_cli import links  # noqa: PLC0415 - imports itsdangerous
+
+    settings = Settings()
+    by = settings.person(who).value
+    client, keys = opened(ctx, settings, server, token)
+    with client:
+        link = link_named(what, keys)
+        if link is not None and person not in (None, link.person):
+            raise BadInput(f"this link is for {link.person}, not for {person}.")
+        if link is not None:
+            request = links.revoke_link(client, link, by=by, via="cli")
+            said = f"the link of {link.person}"
+        else:
+            request = links.revoke_all(client, what, person, by=by, via="cli")
+            said = "all links" if person is None else f"all links of {person}"
+    print(f"{said} for {request.id} revoked{still(request)}")
+
+
+def opened(
+    ctx: typer.Context, settings: Settings, server: str | None, token: str | None
+) -> tuple[Client, Keys]:
+    """Return a client of the server, and the keys of those who share it."""
+    url, chosen_token = named_server(ctx, settings, server, token)
+    client = connect(url.value, chosen_token)
+    return client, load_keys(settings.keys(url.value), client.now())
+
+
+def link_named(text: str, keys: Keys) -> Any:
+    """Return the link that a text is, as a URL or by its token; None for the name of a request.
+
+    Raises LinkInvalid for a URL that is no link of ours.
+    """
+    from hitl_cli import links  # noqa: PLC0415 - imports itsdangerous
+
+    if "://" in text:
+        return links.link_in(links.token_of(text), keys)
+    try:
+        return links.link_in(text, keys)
+    except links.LinkInvalid:
+        return None
+
+
+def still(request: Promise) -> str:
+    """Return what is to be known of a request that does not wait any more."""
+    return "" if request.state == "pending" else " (it has been answered, or has ended, before)"
+
+
+def draw(url: str) -> None:
+    """Draw a QR code on the terminal, which is read on a dark and on a light one."""
+    import io  # noqa: PLC0415
+    import shutil  # noqa: PLC0415
+
+    import segno  # noqa: PLC0415 - 30 ms, only for a code
+
+    code = segno.make(url, error="l", micro=False)
+    width = code.symbol_size(border=QR_BORDER)[0]
+    if sys.stderr.isatty() and shutil.get_terminal_size().columns < width:
+        note(f"The QR code is {width} columns wide, and would not be read on a terminal so narrow.")
+        return
+    drawn = io.StringIO()
+    code.terminal(drawn, border=QR_BORDER, compact=True)
+    lines = drawn.getvalue().splitlines()
+    if sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
+        lines = [f"{BLACK_ON_WHITE}{line}\x1b[0m" for line in lines]
+    print("\n".join(lines), file=sys.stderr)

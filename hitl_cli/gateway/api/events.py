@@ -1,0 +1,89 @@
+"""`GET /api/v1/events`: what changes, as server-sent events, for programs and for the pages' own script."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from hitl_cli.gateway.feed import Listener
+from hitl_cli.gateway.refusals import Refused
+from hitl_cli.gateway.service import gateway_of
+
+if TYPE_CHECKING:
+    from aiohttp.web import Request
+
+    from hitl_cli.gateway.feed import Stream
+
+RETRY_MS = 2_000
+"""How long a browser waits before it connects again."""
+
+ALIVE_S = 15.0
+"""How often a silent stream says that it is alive: proxies close what says nothing for a minute."""
+
+KNOWN_S = 30.0
+"""For how long it is believed that whoever listens still may."""
+
+HEADERS = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",
+}
+
+
+async def events(request: Request) -> web.StreamResponse:
+    """Tell what changes until the reader goes, or the gateway does."""
+    gateway = gateway_of(request)
+    visitor = gateway.access.visitor(request, "read")
+    listener = None
+    match request.query.getall("for", []):
+        case []:
+            pass
+        case ["me"]:
+            listener = Listener(visitor.person, gateway.options.directory.members)
+        case _:
+            raise Refused(400, "for can only be me.")
+    response = web.StreamResponse(headers=HEADERS)
+    if request.method == "HEAD":
+        await response.prepare(request)
+        return response
+    stream = await gateway.feed.join(listener, lambda: hang_up(request))
+    try:
+        await response.prepare(request)
+        again = "Last-Event-ID" in request.headers
+        first = gateway.feed.event("look" if again else "ready")
+        await response.write(f"retry: {RETRY_MS}\n\n".encode() + first.text)
+        with contextlib.suppress(ConnectionError):
+            await write(request, response, stream)
+    finally:
+        gateway.feed.leave(stream)
+    return response
+
+
+async def write(request: Request, response: web.StreamResponse, stream: Stream) -> None:
+    """Write what a stream is given, until it ends or its reader may listen no more."""
+    access = gateway_of(request).access
+    known_at = time.monotonic()
+    while True:
+        try:
+            text = await stream.next(ALIVE_S)
+        except TimeoutError:
+            text = b": alive\n\n"
+        if text is None:
+            return
+        if time.monotonic() - known_at > KNOWN_S:
+            if not await access.still_known(request):
+                return
+            known_at = time.monotonic()
+        await response.write(text)
+
+
+def hang_up(request: Request) -> None:
+    """End a connection whose reader takes nothing."""
+    if request.transport is not None:
+        request.transport.abort()
+
+
+ROUTES = [web.get("/api/v1/events", events)]

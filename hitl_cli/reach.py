@@ -1,0 +1,43 @@
+"""What a worker reaches people by, and the links that its steps send them."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 - the field of a Struct
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from msgspec import Struct
+
+from hitl_cli.directory import Directory  # noqa: TC001 - the field of a Struct
+from hitl_cli.keys import LONGEST_LIFE_MS, load_keys
+
+if TYPE_CHECKING:
+    from resonate.context import Context
+
+
+class Reach(Struct, frozen=True, kw_only=True):
+    """How people are reached, and the file of the keys that sign links to them; a dependency of each step.
+
+    Without keys, links lead to where one signs in.
+    """
+
+    directory: Directory
+    keys: Path | None = None
+
+
+def link_to(ctx: Context, request: str, person: str) -> str:
+    """Return the URL by which a person answers a request (its id), for as long as it can be answered.
+
+    It is signed here, where it is sent, and differs each time: keep it out of what a step returns. Raises
+    BadInput where the keys cannot be read.
+    """
+    reach = ctx.get_dependency(Reach)
+    if reach.keys is None:
+        return f"{reach.directory.gateway}/r/{quote(request, safe='')}"
+    from hitl_cli.links import Link, fresh_link_id, sign, url_of  # noqa: PLC0415 - imports itsdangerous
+
+    now = ctx._state.clock()  # noqa: SLF001 - the clock of the server's file
+    link = Link(
+        request=request, person=person, made_at=now, ends_at=now + LONGEST_LIFE_MS, id=fresh_link_id()
+    )
+    return url_of(reach.directory.gateway, sign(link, load_keys(reach.keys, now)))

@@ -1,0 +1,110 @@
+"""`hitl link` and `hitl key`: links are made, drawn and revoked, and keys are rotated."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hitl_cli.keys import load_keys
+from hitl_cli.links import link_in, token_of
+from hitl_cli.questions import Question
+from tests.cli.requests import put
+
+if TYPE_CHECKING:
+    from hitl_cli.links import Link
+    from tests.conftest import Hitl
+
+
+def read(hitl: Hitl, url: str) -> Link:
+    """Return what a link says."""
+    return link_in(token_of(url), load_keys(hitl.database.with_name("hitl.db.keys"), 0))
+
+
+def test_stdout_carries_the_url_alone(hitl: Hitl) -> None:
+    request = put(hitl, "hitl-001:1", Question(prompt="Ship?", to=("reviewer",)), key="ship")
+    done = hitl.run("link", "ship", "--for", "reviewer", "--qr", env={"HITL_GATEWAY": "https://a.example/"})
+    assert done.returncode == 0
+    assert done.stdout.startswith("https://a.example/l/")
+    assert done.stdout.count("\n") == 1
+    assert "For reviewer to answer hitl-001:1, good for 23h" in done.stderr  # its deadline, not 30 days
+    assert "█▀" in done.stderr
+    link = read(hitl, done.stdout.strip())
+    assert (link.request, link.person, link.ends_at) == (request.id, "reviewer", request.timeout_at)
+
+
+def test_a_link_says_in_json_what_it_is(hitl: Hitl) -> None:
+    put(hitl, "hitl-001:1", Question(prompt="Ship?"))
+    made = hitl.json("link", "create", "hitl-001:1", "--for", "reviewer", "--expires", "1h")
+    assert set(made) == {"url", "request", "person", "ends_at", "id"}
+    link = read(hitl, made["url"])
+    assert link.id == made["id"]
+    assert link.ends_at == link.made_at + 3_600_000
+
+
+def test_that_a_link_opens_on_this_machine_alone_is_said(hitl: Hitl) -> None:
+    put(hitl, "hitl-001:1", Question(prompt="Ship?"))
+    done = hitl.run("link", "hitl-001:1", "--for", "reviewer")
+    assert "on this machine alone" in done.stderr
+    assert done.stdout.startswith("http://127.0.0.1:5001/l/")
+
+
+def test_no_link_is_made_for_who_may_not_answer(hitl: Hitl) -> None:
+    put(
+        hitl,
+        "release",
+        Question(prompt="Ship?", to=("reviewer", "group:ops"), allow_self=False),
+        by="lead",
+    )
+    (hitl.folder / "hitl.toml").write_text('[groups.ops]\nmembers = ["one", "lead"]\n')
+    assert "release is for reviewer or group:ops" in hitl.fails(7, "link", "release", "--for", "two")
+    assert "somebody else" in hitl.fails(7, "link", "release", "--for", "lead")
+    assert "the name of a group" in hitl.fails(2, "link", "release", "--for", "group:ops")
+    assert "name of a person" in hitl.fails(2, "link", "release", "--for", " ")
+    assert hitl.ok("link", "release", "--for", "one")
+
+
+def test_no_link_is_made_for_what_waits_no_more(hitl: Hitl) -> None:
+    put(hitl, "done:1", Question(prompt="Ship?"))
+    put(hitl, "late:1", Question(prompt="Ship?"), deadline_ms=1)
+    hitl.ok("approve", "done:1", "--as", "reviewer")
+    assert "already approved by reviewer" in hitl.fails(4, "link", "done:1", "--for", "reviewer")
+    assert "deadline passed" in hitl.fails(5, "link", "late:1", "--for", "reviewer")
+    assert "there is no promise" in hitl.fails(3, "link", "nothing", "--for", "reviewer")
+
+
+@pytest.mark.parametrize("life", ["0s", "soon", "-1d", "367d"])
+def test_a_life_that_makes_no_sense_is_refused(hitl: Hitl, life: str) -> None:
+    put(hitl, "hitl-001:1", Question(prompt="Ship?"))
+    assert "--expires" not in hitl.fails(2, "link", "hitl-001:1", "--for", "reviewer", f"--expires={life}")
+
+
+def test_links_are_revoked_by_themselves_by_person_and_together(hitl: Hitl) -> None:
+    put(hitl, "hitl-001:1", Question(prompt="Ship?"))
+    url = hitl.ok("link", "hitl-001:1", "--for", "reviewer").strip()
+    said = "the link of reviewer for hitl-001:1 revoked\n"
+    assert hitl.ok("link", "revoke", url) == said
+    assert hitl.ok("link", "revoke", url.rpartition("/")[2]) == said
+    assert hitl.ok("link", "revoke", "hitl-001:1") == "all links for hitl-001:1 revoked\n"
+    assert "all links of ops for" in hitl.ok("link", "revoke", "hitl-001:1", "--for", "ops")
+    assert "not for ops" in hitl.fails(2, "link", "revoke", url, "--for", "ops")
+
+
+def test_what_is_no_link_of_ours_is_not_revoked(hitl: Hitl) -> None:
+    put(hitl, "hitl-001:1", Question(prompt="Ship?"))
+    url = hitl.ok("link", "hitl-001:1", "--for", "reviewer").strip()
+    assert "changed, or cut short" in hitl.fails(2, "link", "revoke", url[:-1])
+    assert "not the address of a link" in hitl.fails(2, "link", "revoke", "https://a.example/x")
+    assert "there is no promise" in hitl.fails(3, "link", "revoke", "nothing.of.this")
+
+
+def test_keys_are_listed_and_rotated_and_their_secrets_never_shown(hitl: Hitl) -> None:
+    [first] = hitl.json("key", "list")
+    assert first["believed_until"] is None
+    assert "1 older key is believed" in hitl.ok("key", "rotate")
+    assert [key["believed_until"] is None for key in hitl.json("key", "list")] == [True, False]
+    assert "nothing that was signed before is good" in hitl.ok("key", "rotate", "--forget")
+    assert len(hitl.json("key", "list")) == 1
+    secret = json.loads(hitl.database.with_name("hitl.db.keys").read_text())["keys"][0]["secret"]
+    assert secret not in hitl.ok("key", "list") + hitl.ok("key", "list", "--json")

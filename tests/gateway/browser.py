@@ -1,0 +1,245 @@
+"""A real Chromium for the tests of pages, and what no page may do in it: complain, or ask another host.
+
+Chromium is found where it is, or installed, as root on Debian. Elsewhere these tests are skipped, but never
+where HITL_NEED_BROWSER or CI is set.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from msgspec import Struct
+from playwright.sync_api import sync_playwright
+
+from tests.conftest import PATIENCE_S
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from playwright.sync_api import Browser as Chromium
+    from playwright.sync_api import BrowserContext, ConsoleMessage, Dialog, Page, Playwright
+    from playwright.sync_api import Request as Asked
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+UPDATE_S = 90.0
+INSTALL_S = 300.0
+"""How long apt may take: Chromium is 90 MB, and a slow mirror is no reason to hang."""
+
+IN_A_BROWSER = pytest.mark.timeout(UPDATE_S + INSTALL_S + 120)
+"""The mark of tests that may be the first to need Chromium."""
+
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+"""What axe-core checks: WCAG 2.2, A and AA."""
+
+NARROWEST = 320
+"""CSS pixels: WCAG 1.4.10, 1,280 of them enlarged four times."""
+
+SIDEWAYS = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+
+
+class Screen(Struct, frozen=True, kw_only=True):
+    """What a page is looked at with."""
+
+    width: int = 1280
+    height: int = 800
+    touch: bool = False
+    dark: bool = False
+    script: bool = True
+
+
+DESKTOP = Screen()
+PHONE = Screen(width=390, height=844, touch=True)
+
+
+class Visit:
+    """One person's browser: a page, and all that went wrong on it."""
+
+    def __init__(self, context: BrowserContext, url: str) -> None:
+        self.url = url
+        self.complaints: list[str] = []
+        self._expected: list[str] = []
+        self._context = context
+        context.set_default_timeout(PATIENCE_S * 1_000)
+        context.on("request", self._asked)
+        context.on("console", self._said)
+        context.on("weberror", lambda error: self.complaints.append(f"error: {error.error}"))
+        context.on("dialog", self._dialog)
+        self.page: Page = context.new_page()
+
+    def go(self, path: str) -> Page:
+        """Go to a page, and return it."""
+        self.page.goto(self.url + path)
+        return self.page
+
+    def expect(self, text: str) -> None:
+        """Have it be no failure that the console says this: of an answer that refuses, it always does."""
+        self._expected.append(text)
+
+    def close(self) -> None:
+        """Close it, and fail if anything went wrong."""
+        self._context.close()
+        wrong = [said for said in self.complaints if not any(text in said for text in self._expected)]
+        assert not wrong, "\n".join(wrong)
+
+    def _asked(self, request: Asked) -> None:
+        if urlsplit(request.url).netloc != urlsplit(self.url).netloc and not request.url.startswith("data:"):
+            self.complaints.append(f"asked another host: {request.url}")
+
+    def _said(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.complaints.append(f"console: {message.text} ({message.location.get('url')})")
+
+    def _dialog(self, dialog: Dialog) -> None:
+        self.complaints.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+
+class Browser:
+    """Chromium, in which each visit has cookies and storage of its own."""
+
+    def __init__(self) -> None:
+        self._playwright: Playwright = sync_playwright().start()
+        try:
+            self._chromium: Chromium = self._playwright.chromium.launch(
+                executable_path=chromium(self._playwright.chromium.executable_path),
+                args=["--no-sandbox"] if os.geteuid() == 0 else [],
+            )
+        except BaseException:
+            self._playwright.stop()
+            raise
+        self._visits: list[Visit] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._chromium.close()
+        self._playwright.stop()
+
+    def visit(self, url: str, screen: Screen = DESKTOP) -> Visit:
+        """Open a page of a gateway, where nothing is loaded yet."""
+        context = self._chromium.new_context(
+            viewport={"width": screen.width, "height": screen.height},
+            has_touch=screen.touch,
+            is_mobile=screen.touch,
+            device_scale_factor=2 if screen.touch else 1,
+            color_scheme="dark" if screen.dark else "light",
+            reduced_motion="reduce",
+            java_script_enabled=screen.script,
+            locale="en-GB",
+            timezone_id="UTC",
+        )
+        visit = Visit(context, url)
+        self._visits.append(visit)
+        return visit
+
+    def close_visits(self) -> None:
+        """Close what a test has opened; fail if anything went wrong there."""
+        visits, self._visits = self._visits, []
+        for visit in visits:
+            visit.close()
+
+
+def chromium(bundled: str) -> str:
+    """Return where Chromium is; `bundled` is where playwright would have put its own. May skip the test."""
+    named = os.environ.get("HITL_CHROMIUM")
+    if named:
+        return named
+    path = found() or (bundled if Path(bundled).exists() else None)
+    if path is not None:
+        return path
+    why = installed()
+    path = found()
+    if path is not None:
+        return path
+    missing = f"there is no Chromium for the tests of the pages: {why}. HITL_CHROMIUM=PATH names one"
+    if os.environ.get("CI") or os.environ.get("HITL_NEED_BROWSER"):
+        pytest.fail(missing)
+    pytest.skip(missing)
+
+
+def found() -> str | None:
+    """Return the first Chromium on the PATH."""
+    return next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+@cache
+def installed() -> str:
+    """Install Chromium, once for all processes of a test run; return why there is none yet, if so."""
+    if os.geteuid() != 0 or not Path("/etc/debian_version").exists() or shutil.which("apt-get") is None:
+        return "it can be installed here only as root on Debian"
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID") or str(os.getpid())
+    with (Path(tempfile.gettempdir()) / f"hitl-chromium-{run}").open("a+") as told:
+        fcntl.flock(told, fcntl.LOCK_EX)
+        told.seek(0)
+        if why := told.read():
+            return why
+        why = apt("update", UPDATE_S) or apt("install", INSTALL_S, "--no-install-recommends", "chromium")
+        told.write(why or "it was installed")
+        return why
+
+
+def apt(command: str, limit_s: float, *args: str) -> str:
+    """Run apt-get; return what it complained of, nothing if it did as it was told."""
+    line = ["apt-get", "-qq", "-y", "-o", f"DPkg::Lock::Timeout={UPDATE_S:.0f}", command, *args]
+    try:
+        done = subprocess.run(
+            line,
+            env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=limit_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"apt-get {command} took more than {limit_s:.0f} s"
+    last = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
+    return f"apt-get {command} failed: {last}" if done.returncode else ""
+
+
+def check_accessible(page: Page) -> None:
+    """Fail where a page, light or dark, wide or not, breaks a rule of WCAG 2.2 AA that axe-core knows."""
+    size = page.viewport_size
+    assert size is not None
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": size["height"]})
+        page.emulate_media(color_scheme="light")
+        check_rules(page, f"light, {width} px", {"type": "tag", "values": RULES})
+        page.emulate_media(color_scheme="dark")
+        check_rules(page, f"dark, {width} px", {"type": "rule", "values": ["color-contrast"]})
+    page.emulate_media(color_scheme="light")
+    page.set_viewport_size(size)
+
+
+def check_rules(page: Page, looked: str, rules: dict[str, Any]) -> None:
+    """Fail where a page as it is shown now breaks one of the rules."""
+    results = Axe().run(page, options={"resultTypes": ["violations"], "runOnly": rules})
+    wrong = [
+        f"{violation['id']}: {node['html']}\n    {node['failureSummary']}"
+        for violation in results.response["violations"]
+        for node in violation["nodes"]
+    ]
+    assert not wrong, f"{page.url} ({looked}):\n" + "\n".join(wrong)
+
+
+def check_narrow(page: Page) -> None:
+    """Fail where a page has to be scrolled sideways on the narrowest screen."""
+    size = page.viewport_size
+    assert size is not None
+    page.set_viewport_size({"width": NARROWEST, "height": 640})
+    assert not page.evaluate(SIDEWAYS), f"{page.url} is wider than {NARROWEST} px"
+    page.set_viewport_size(size)

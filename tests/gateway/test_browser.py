@@ -1,0 +1,39 @@
+"""What the tests of pages would notice: that Chromium complains, and asks nobody else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.conftest import wait_until
+from tests.gateway.browser import IN_A_BROWSER, check_accessible
+
+if TYPE_CHECKING:
+    from tests.gateway.conftest import GatewayProcess, OpenVisit
+
+pytestmark = IN_A_BROWSER
+
+FORBIDDEN = [
+    "<script>alert(1)</script>",
+    "<img src='http://192.0.2.1/x.png'>",
+    "<p style='color: red'>",
+    "<script src='//evil.example/x.js'></script>",
+]
+
+
+def test_a_page_of_an_address_that_is_none_is_accessible(gateway: GatewayProcess, visit: OpenVisit) -> None:
+    opened = visit(gateway.url)
+    opened.expect("404")
+    check_accessible(opened.go("/nowhere"))
+
+
+def test_what_a_page_may_not_do_would_be_noticed(gateway: GatewayProcess, visit: OpenVisit) -> None:
+    opened = visit(gateway.url)
+    opened.expect("")
+    page = opened.go("/nowhere")
+    for html in FORBIDDEN:
+        wait_until(lambda: page.evaluate("1") and opened.complaints)
+        opened.complaints.clear()
+        page.evaluate(
+            "html => document.body.append(document.createRange().createContextualFragment(html))", html
+        )
+    wait_until(lambda: page.evaluate("1") and opened.complaints)

@@ -1,0 +1,77 @@
+"""Apprise, the terminal, and what is said of an address that is none."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hitl_cli.directory import Address, Directory
+from hitl_cli.notify.channels import send
+from hitl_cli.notify.messages import NotSent
+from tests.notify.samples import HOSTILE, hostile, item, message
+
+if TYPE_CHECKING:
+    from tests.notify.receivers import HttpReceiver
+
+
+def to_apprise(url: str) -> None:
+    asyncio.run(send(message(), Address("apprise", url), Directory()))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_apprise_takes_a_message_to_whatever_service_it_knows(receiver: HttpReceiver) -> None:
+    to_apprise(receiver.url.replace("http:", "json:"))
+    came = receiver.received[0].json
+    assert came["title"] == "Ship release 1.4.2?"
+    assert "http://hitl.example.org/l/SIGNED" in came["message"]
+
+
+def test_a_service_that_does_not_take_it_is_tried_again(receiver: HttpReceiver) -> None:
+    receiver.fail_with(500)
+    with pytest.raises(NotSent, match="json://… did not take it") as caught:
+        to_apprise(receiver.url.replace("http:", "json:"))
+    assert not caught.value.for_good
+
+
+def test_an_address_that_apprise_does_not_know_is_not_tried_again_and_not_shown() -> None:
+    with pytest.raises(NotSent, match="nonsense://… is no address") as caught:
+        to_apprise("nonsense://token@secret")
+    assert caught.value.for_good
+    assert "secret" not in str(caught.value)
+
+
+def test_without_the_extra_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "apprise", None)
+    with pytest.raises(NotSent, match=r'pip install "resonate-hitl\[apprise\]"') as caught:
+        to_apprise("ntfy://topic")
+    assert caught.value.for_good
+
+
+def printed(capsys: pytest.CaptureFixture[str]) -> str:
+    return capsys.readouterr().out
+
+
+def test_on_the_terminal_it_is_a_line_with_the_link(capsys: pytest.CaptureFixture[str]) -> None:
+    asyncio.run(send(message(), Address("console"), Directory()))
+    assert printed(capsys) == "reviewer: Ship release 1.4.2? http://hitl.example.org/l/SIGNED\n"
+
+
+def test_on_the_terminal_several_are_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    several = message(item(title="One?"), item(title="Two?"), occasion="digest", subject="2 wait")
+    asyncio.run(send(several, Address("console"), Directory()))
+    assert printed(capsys).splitlines() == [
+        "reviewer: 2 wait http://hitl.example.org/",
+        "  One? http://hitl.example.org/l/SIGNED",
+        "  Two? http://hitl.example.org/l/SIGNED",
+    ]
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
+def test_the_terminal_obeys_nothing(capsys: pytest.CaptureFixture[str], text: str) -> None:
+    asyncio.run(send(hostile(text), Address("console"), Directory()))
+    said = printed(capsys)
+    assert len(said.splitlines()) == 3
+    assert not set(said) & set("\x1b\x00\x07\x08\r\u202e\u2066\u2028")
