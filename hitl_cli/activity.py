@@ -15,6 +15,7 @@ from resonate.error import PlatformError, ResonateError, SerializationError, Ser
 from resonate.send import PromiseFencing, TaskLifecycle
 from resonate.types import PromiseSettleReq, Value
 
+from hitl_cli.notify.notices import OWN
 from hitl_cli.wire import call_in, error_message, error_value, is_blocking
 
 if TYPE_CHECKING:
@@ -181,6 +182,8 @@ class Watched:
         self, kind: EventKind, id: str, *, promises: tuple[str, ...] = (), reason: str | None = None
     ) -> None:
         function = self._functions.get(id)
+        if function in OWN and kind != "failed":
+            return
         self._report(Event(kind, id, self._clock(), function=function, promises=promises, reason=reason))
 
 

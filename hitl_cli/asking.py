@@ -29,6 +29,8 @@ from hitl_cli.decisions import Decision, decision_on
 from hitl_cli.durations import LONGEST_MS, format_age, format_duration, parse_duration
 from hitl_cli.errors import BadInput
 from hitl_cli.forms import as_form_type, schema_of
+from hitl_cli.notify.notices import NEWS_LIFE_MS, Notice, outcome_notice, recipients, unreached
+from hitl_cli.notify.telling import teller_of
 from hitl_cli.posting import digest_of as digest_of_file
 from hitl_cli.questions import GROUP, Digest, Escalation, Instead, Priority, Question, found_by, sensible
 from hitl_cli.text import printable
@@ -65,14 +67,15 @@ class Asked[T](Awaitable[Decision[T]]):
         return join_id(await self._step.id(), "1")
 
     def _end(self, step: asyncio.Task[Any]) -> None:
-        """Note that it was put in an earlier attempt, or could not be."""
+        """Note that it was put in an earlier attempt; or that this attempt is over, before it could be."""
         if self._placed.done():
             return
-        if step.cancelled() or (failure := step.exception()) is None:
+        failure = None if step.cancelled() else step.exception()
+        if failure is None or isinstance(failure, Exception):  # what awaiting the decision will raise
             self._placed.set_result(None)
         else:
             self._placed.set_exception(failure)
-            self._placed.exception()  # not to be missed: whoever awaits the decision sees it
+            self._placed.exception()  # so that nobody need ask for it
 
     def __await__(self) -> Generator[Any, None, Decision[T]]:
         return self._typed().__await__()
@@ -252,12 +255,14 @@ async def asking(ctx: Context, put: Put, placed: asyncio.Future[None] | None = N
         placed.set_result(None)
     question = msgspec.convert(request.param.data, Question)  # as it was first asked, and so answered
     if request.state == "pending":
+        await give_notice(ctx, Notice(request=request.id, occasion="asked", names=question.to), request)
         answer = ctx.promise()
         if await answer.id() != request.id:
             raise RuntimeError(f"{request.id} was asked, but {await answer.id()} would be waited for")
         await remind_until_answered(ctx, question, request)
         await answer  # ends this attempt: what is awaited is pending
     await remind_no_more(ctx)
+    await tell_the_others(ctx, question, request)
     return decision_on(request, question, request.value.data, request.value.headers)
 
 
@@ -298,7 +303,7 @@ async def remind_until_answered(ctx: Context, question: Question, request: Promi
         left = max(due - ctx._state.clock(), 1)  # noqa: SLF001 - the clock of the server's file
         await ctx.sleep(timedelta(milliseconds=left))
         step = ctx.options(timeout=LIFE)  # else one that was begun, and left for a day, would be over
-        told = await step.run(remind, question, request.id, request.created_at, told)
+        told = await step.run(remind, question, request, told)
 
 
 def next_occasion(question: Question, created_at: int, told: int) -> int:
@@ -310,17 +315,80 @@ def next_occasion(question: Question, created_at: int, told: int) -> int:
     return min(due, default=2**63)
 
 
-def remind(ctx: Context, question: Question, id: str, created_at: int, told: int) -> int:
-    """Say once what was due since `told`, and return until when that is: ms since the epoch."""
+async def remind(ctx: Context, question: Question, request: PromiseRecord, told: int) -> int:
+    """Say once what was due since `told`, and return until when that is: ms since the epoch.
+
+    Those who can be reached are sent a message, and for the others there is a line.
+    """
+    created_at = request.created_at
     now = max(ctx._state.clock(), next_occasion(question, created_at, told))  # noqa: SLF001
     asked = question.asked_at(now - created_at)
-    new = [name for name in asked if name not in question.asked_at(told - created_at)]
-    who = ", ".join(asked) or "anybody"
-    since = format_age(now - created_at)
+    new = tuple(name for name in asked if name not in question.asked_at(told - created_at))
+    number = int(ctx.info.id.rpartition(".")[2])  # the same, whoever does this step
+    if new:
+        escalated = Notice(request=request.id, occasion="escalated", names=new, number=number)
+        await give_notice(ctx, escalated, request)
+    if is_due(question, told - created_at, now - created_at) and (not asked or len(asked) > len(new)):
+        old = tuple(name for name in asked if name not in new)
+        reminder = Notice(request=request.id, occasion="reminder", names=old, number=number)
+        await give_notice(ctx, reminder, request)
+    print_reminder(ctx, question, request, asked, new, now)
+    return now
+
+
+def is_due(question: Question, told: int, now: int) -> bool:
+    """Whether there was a time to remind since `told`; both are ms since it was asked."""
+    return question.remind is not None and now // question.remind > told // question.remind
+
+
+def print_reminder(
+    ctx: Context,
+    question: Question,
+    request: PromiseRecord,
+    asked: tuple[str, ...],
+    new: tuple[str, ...],
+    now: int,
+) -> None:
+    """Print a line for those who are asked and cannot be reached otherwise, if there are any."""
+    teller = teller_of(ctx)
+    if teller is not None:
+        if not asked and recipients((), teller.directory):
+            return
+        left = unreached(asked, teller.directory)
+        if asked and not left:
+            return
+        asked, new = left, tuple(name for name in new if name in left)
+    id, who = request.id, ", ".join(asked) or "anybody"
+    since = format_age(now - request.created_at)
     too = f" (now for {', '.join(new)} too)" if new else ""
     line = f"promise {id} waits for {who} since {since}: {question.title}{too}: hitl show {shlex.quote(id)}"
     print(printable(line), flush=True)
-    return now
+
+
+async def tell_the_others(ctx: Context, question: Question, request: PromiseRecord) -> None:
+    """Have those who were asked, and did not decide it, told what came of it."""
+    asked = question.asked_at((request.settled_at or request.timeout_at) - request.created_at)
+    await give_notice(ctx, outcome_notice(request.id, request.state, asked), request)
+
+
+async def give_notice(ctx: Context, notice: Notice, request: PromiseRecord) -> None:
+    """Have people told, if this worker knows how to reach any of them. Nothing waits for it.
+
+    The promise has an id of its own, so that none of the SDK's depends on settings, which may change before
+    this is replayed.
+    """
+    teller = teller_of(ctx)
+    if teller is None or not recipients(notice.names, teller.directory):
+        return
+    waits = request.state == "pending"
+    await ctx._state.effects.create_promise(  # noqa: SLF001 - as in create
+        PromiseCreateReq(
+            id=notice.id,
+            timeout_at=request.timeout_at if waits else ctx._state.clock() + NEWS_LIFE_MS,  # noqa: SLF001
+            param=SdkValue(data=notice.call),
+            tags=notice.tags(ctx.info.origin_id, teller.target),
+        )
+    )
 
 
 async def remind_no_more(ctx: Context) -> None:

@@ -1,7 +1,8 @@
-"""Settles requests that have all their votes, where whoever gave the last one died before doing so.
+"""What a worker looks after now and then, whoever made it and whatever died.
 
-Everyone who looks at such a request does it (hitl_cli/inbox/votes.py); a worker looks now and then, so that
-a run goes on although nobody does.
+Requests that have all their votes, where whoever gave the last one died before settling them: everyone who
+looks at such a request does it (hitl_cli/inbox/votes.py), and so a run goes on although nobody does. And
+requests of which nobody has been told (hitl_cli/notify/unheard.py).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hitl_cli.client import Client
+    from hitl_cli.notify.unheard import Unheard
     from hitl_cli.people import Groups
 
 logger = logging.getLogger(__name__)
@@ -30,8 +32,15 @@ STOP_S = 1.0
 class VoteCounter:
     """Counts votes from a thread of its own, at once and then every so often."""
 
-    def __init__(self, open_client: Callable[[], Client], groups: Groups, every_s: float) -> None:
-        """`open_client` is called in the thread that uses it."""
+    def __init__(
+        self,
+        open_client: Callable[[], Client],
+        groups: Groups,
+        every_s: float,
+        unheard: Unheard | None = None,
+    ) -> None:
+        """`open_client` is called in the thread that uses it; `unheard` is what looks whom to tell."""
+        self._unheard = unheard
         self._open_client = open_client
         self._groups = groups
         self._every_s = every_s
@@ -54,10 +63,12 @@ class VoteCounter:
             try:
                 client = client or self._open_client()
                 settle_complete(client, self._groups)
+                if self._unheard is not None:
+                    self._unheard.look(client)
             except (HitlError, OSError) as error:
-                logger.warning("votes could not be counted: %s", error)
+                logger.warning("it could not be looked after votes and notices: %s", error)
             except Exception:  # a promise of others that nobody foresaw must not end the counting
-                logger.exception("votes could not be counted")
+                logger.exception("it could not be looked after votes and notices")
             if self._stopped.wait(self._every_s):
                 break
         if client is not None:

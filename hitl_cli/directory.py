@@ -5,30 +5,41 @@ A name is written as a request has it: a person's, or `group:NAME`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+import re
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 
+from hitl_cli.durations import parse_duration
 from hitl_cli.errors import BadInput
 from hitl_cli.questions import GROUP
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from hitl_cli.people import Groups
 
 type ChannelKind = Literal["email", "webhook", "slack", "apprise", "console"]
 
-HttpUrl = Annotated[str, Meta(pattern="^https?://[^\\s]+$")]
-EmailAddress = Annotated[
-    str, Meta(pattern='^[^@\\s<>,;:"()\\[\\]\\\\]{1,64}@[^@\\s<>,;:"()\\[\\]\\\\]{1,255}$')
-]
+# Compiled where one is used: most commands meet none of these.
+HTTP_URL = r"https?://[^\s/?#]+[^\s]*"
+EMAIL_ADDRESS = r"[^@\s<>,;:\"()\[\]\\]{1,64}@[^@\s<>,;:\"()\[\]\\]{1,255}"
+SENDER = rf"[^<>\r\n\"\\]* <{EMAIL_ADDRESS}>|{EMAIL_ADDRESS}"
+VARIABLE = r"\$[A-Za-z_][A-Za-z0-9_]*"
+HOST = r"[^\s/@\[\]]+"
+HOOK_NAME = r"[A-Za-z0-9_-]{1,64}"
+SLACK_USER = r"[UW][A-Z0-9]{2,20}"
+LAST_PORT = 65_535
 
 CHANNELS: tuple[ChannelKind, ...] = ("email", "webhook", "slack", "apprise", "console")
 """In this order they are tried where nobody says otherwise: one that takes the message is enough."""
 
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - what a secret begins with
+SLACK_SECRET_CHARS = 16
+"""Slack's have 32; what is much shorter could be guessed."""
+
 SECRET_BYTES = range(24, 65)
 """How long the secrets of Standard Webhooks are."""
 
@@ -43,15 +54,18 @@ class Address(Struct, frozen=True):
 class Contact(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a person is reached: `[people.NAME]`. `notify` is the order in which channels are tried.
 
-    `digest`, a duration, is for how long what comes is gathered into one message.
+    `digest`, a duration, is for how long what comes is gathered into one message. `slack_user` is their
+    member id in Slack, by which they are known when they answer there. A URL may be `$NAME`, an environment
+    variable: those of Slack and Apprise are secrets.
     """
 
-    email: EmailAddress | None = None
-    webhook: HttpUrl | None = None
-    slack: HttpUrl | None = None
+    email: str | None = None
+    webhook: str | None = None
+    slack: str | None = None
     apprise: str | tuple[str, ...] = ()
-    notify: tuple[ChannelKind, ...] = CHANNELS
+    notify: tuple[ChannelKind, ...] | None = None
     digest: str | None = None
+    slack_user: str | None = None
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -62,9 +76,10 @@ class Contact(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "webhook": (self.webhook,) if self.webhook else (),
             "slack": (self.slack,) if self.slack else (),
             "apprise": tuple(filter(None, every)),
-            "console": ("",) if "console" in self.notify and self.notify != CHANNELS else (),
+            "console": ("",) if self.notify else (),
         }
-        return tuple(Address(kind, to) for kind in dict.fromkeys(self.notify) for to in found[kind])
+        order = CHANNELS if self.notify is None else self.notify
+        return tuple(Address(kind, to) for kind in dict.fromkeys(order) for to in found[kind])
 
 
 class GroupContact(Contact, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -98,10 +113,14 @@ class WebhookSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Directory(Struct, frozen=True, kw_only=True):
-    """All that the settings say of how people are reached. `gateway` is the URL that links begin with."""
+    """All that the settings say of how people are reached. `gateway` is the URL that links begin with.
+
+    `anybody` is who is told of a request that names nobody; it may be answered by others all the same.
+    """
 
     people: Mapping[str, Contact] = {}
     groups: Mapping[str, GroupContact] = {}
+    anybody: tuple[str, ...] = ()
     email: EmailSettings | None = None
     webhooks: WebhookSettings = WebhookSettings()
     hooks: Mapping[str, HookSettings] = {}
@@ -111,6 +130,11 @@ class Directory(Struct, frozen=True, kw_only=True):
     def members(self) -> Groups:
         """The members of each group."""
         return {name: frozenset(group.members) for name, group in self.groups.items()}
+
+    @property
+    def reaches_somebody(self) -> bool:
+        """Whether there is anybody to whom a message could be sent."""
+        return any(one.addresses for one in [*self.people.values(), *self.groups.values()])
 
     def contact(self, name: str) -> Contact | None:
         """Return how a name is reached; None where the settings do not say."""
@@ -124,6 +148,102 @@ class Directory(Struct, frozen=True, kw_only=True):
             (name for name, one in self.people.items() if (one.email or "").casefold() == email.casefold()),
             None,
         )
+
+    def person_in_slack(self, user: str) -> str | None:
+        """Return the person whom Slack knows by a member id; None if nobody is."""
+        return next((name for name, one in self.people.items() if user and one.slack_user == user), None)
+
+
+def check(
+    people: Mapping[str, Contact],
+    groups: Mapping[str, GroupContact],
+    email: EmailSettings | None,
+    hooks: Mapping[str, HookSettings],
+) -> None:
+    """Raise BadInput for what the settings say of people that makes no sense; it names the key."""
+    for name, contact in people.items():
+        if name.startswith(GROUP):
+            raise BadInput(f"people.{name} is named like a group: write [groups.{name.removeprefix(GROUP)}].")
+        check_contact(f"people.{name}", contact)
+    for name, group in groups.items():
+        if group.slack_user is not None:
+            raise BadInput(f"groups.{name}.slack_user belongs to a person, not to a group.")
+        check_contact(f"groups.{name}", group)
+    if email is not None:
+        check_email(email)
+    for name in hooks:
+        if not re.fullmatch(HOOK_NAME, name):
+            raise BadInput(f"hooks.{name} is part of a URL: letters, digits, - and _ alone, please.")
+    ids = [contact.slack_user for contact in people.values() if contact.slack_user]
+    if twice := next((id for id in ids if ids.count(id) > 1), None):
+        raise BadInput(f"slack_user {twice} is said of two people: nobody could tell who answers.")
+
+
+def check_anybody(anybody: Iterable[str], people: Collection[str], groups: Collection[str]) -> None:
+    """Raise BadInput if somebody is to be told of what names nobody, whom the settings do not know."""
+    for name in anybody:
+        if name not in people and name.removeprefix(GROUP) not in groups:
+            raise BadInput(f"anybody names {name!r}, of whom the settings say nothing.")
+
+
+def check_contact(key: str, contact: Contact) -> None:
+    """Raise BadInput for a contact that nobody could be reached by."""
+    if contact.email is not None and not re.fullmatch(EMAIL_ADDRESS, contact.email):
+        raise BadInput(f"{key}.email is {contact.email!r}, which is no e-mail address.")
+    for kind, url in (("webhook", contact.webhook), ("slack", contact.slack)):
+        if url is not None and not (is_http_url(url) or re.fullmatch(VARIABLE, url)):
+            raise BadInput(f"{key}.{kind} must be an address that begins with https:// (or http://).")
+    every = (contact.apprise,) if isinstance(contact.apprise, str) else contact.apprise
+    if not all("://" in url or re.fullmatch(VARIABLE, url) for url in every if url):
+        raise BadInput(f"{key}.apprise must be an address of Apprise, such as ntfy://… or tgram://….")
+    if contact.slack_user is not None and not re.fullmatch(SLACK_USER, contact.slack_user):
+        raise BadInput(
+            f"{key}.slack_user is {contact.slack_user!r}, and not a member id such as U0123ABCD: Slack shows"
+            " it in the profile."
+        )
+    if contact.digest is not None:
+        try:
+            parse_duration(contact.digest)
+        except BadInput as error:
+            raise BadInput(f"{key}.digest makes no sense: {error}") from error
+    reached = {address.kind for address in contact.addresses}
+    if missing := next((kind for kind in contact.notify or () if kind not in reached), None):
+        raise BadInput(f"{key}.notify names {missing}, and there is no {key}.{missing}.")
+
+
+def is_http_url(text: str) -> bool:
+    """Whether a text is an address that one could post to."""
+    try:
+        parts = urlsplit(text)
+        return bool(re.fullmatch(HTTP_URL, text) and parts.hostname and parts.port != 0)
+    except ValueError:  # a port or an IPv6 address that is none
+        return False
+
+
+def check_email(email: EmailSettings) -> None:
+    """Raise BadInput for settings through which no mail could be sent."""
+    if not re.fullmatch(HOST, email.host):
+        raise BadInput(f"email.host is {email.host!r}, which is no host.")
+    if not 0 < email.port <= LAST_PORT:
+        raise BadInput(f'email.port is {email.port}, which is no port: 587 is usual, 465 with tls = "tls".')
+    if not re.fullmatch(SENDER, email.from_):
+        raise BadInput(f"email.from is {email.from_!r}: write a@example.org, or Name <a@example.org>.")
+    if (email.user is None) != (email.password is None):
+        raise BadInput("email.user and email.password go together.")
+
+
+def check_secrets(webhooks: WebhookSettings, hooks: Mapping[str, HookSettings]) -> None:
+    """Raise BadInput for a secret that nothing can be signed with; it does not show it."""
+    signing = {"webhooks": webhooks.secret} if webhooks.secret is not None else {}
+    signing |= {f"hooks.{name}": hook.secret for name, hook in hooks.items() if hook.kind == "webhook"}
+    for key, secret in signing.items():
+        try:
+            signing_key(secret)
+        except BadInput as error:
+            raise BadInput(f"{key}.secret makes no sense: {error}") from None
+    for name, hook in hooks.items():
+        if hook.kind == "slack" and len(hook.secret) < SLACK_SECRET_CHARS:
+            raise BadInput(f"hooks.{name}.secret is not Slack's signing secret, which has 32 digits.")
 
 
 def signing_key(secret: str) -> bytes:

@@ -16,13 +16,15 @@ from msgspec import Struct
 
 from hitl_cli.client import as_promise, get_promise, search
 from hitl_cli.durations import format_duration
-from hitl_cli.errors import BadInput, NotFound, TimedOut
-from hitl_cli.inbox.deciding import already, check_allowed, check_person
+from hitl_cli.errors import BadInput, Conflict, NotFound, TimedOut
+from hitl_cli.inbox.deciding import already, by_whom, check_allowed, check_person
 from hitl_cli.inbox.listing import NO_GROUPS, waiting
 from hitl_cli.inbox.lookup import find
 from hitl_cli.inbox.votes import REVOKED_TAG, closing, under
 from hitl_cli.keys import LONGEST_LIFE_MS
-from hitl_cli.wire import Audit, child_id, decode, fresh_id
+from hitl_cli.questions import prompt_of
+from hitl_cli.times import iso
+from hitl_cli.wire import Audit, audit_of, child_id, decode, fresh_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,11 +68,11 @@ class LinkInvalid(BadInput):
 
 
 class LinkExpired(TimedOut):
-    """The link is good no longer: its time has passed, or it was revoked. `link` is what it said."""
+    """The link is good no longer: its time has passed, or it was revoked."""
 
-    def __init__(self, message: str, link: Link) -> None:
-        super().__init__(message)
-        self.link = link
+
+class LinkUsed(Conflict):
+    """What the link is for was decided by somebody else, or has ended."""
 
 
 # Making and reading
@@ -139,14 +141,6 @@ def token_of(url: str) -> str:
     return token
 
 
-def read(token: str, keys: Keys, now: int) -> Link:
-    """Return what a signed link says. Raises LinkInvalid, LinkExpired (by its own time alone)."""
-    link = link_in(token, keys)
-    if now >= link.ends_at:
-        raise LinkExpired("this link has ended. Ask for a new one, or sign in.", link)
-    return link
-
-
 def link_in(token: str, keys: Keys) -> Link:
     """Return what a signed link says, whether it has ended or not. Raises LinkInvalid."""
     try:
@@ -156,6 +150,49 @@ def link_in(token: str, keys: Keys) -> Link:
     except (BadSignature, msgspec.ValidationError, UnicodeError, RecursionError) as error:
         raise LinkInvalid("this link is not a good one: it was changed, or cut short.") from error
     return Link(request=request, person=person, made_at=made_at, ends_at=ends_at, id=id)
+
+
+def check_open(client: Client, link: Link, groups: Groups, *, clock: Callable[[], int]) -> None:
+    """Raise unless a link leads its person to a request: to answer, or to see what came of their answer.
+
+    LinkExpired says that it is good no longer, NotFound that the request is gone, NotAllowed that it is not
+    theirs to answer now, LinkUsed that nobody need answer any more. Changes nothing. `clock` gives ms since
+    the epoch.
+    """
+    request = get_promise(client, link.request)
+    if clock() >= link.ends_at:
+        if request is not None and request.state == "rejected_timedout":
+            raise LinkUsed(how_it_ended(request, client.now()))
+        raise LinkExpired("its time has passed. Ask for a new one, or sign in.")
+    if is_revoked(client, link):
+        raise LinkExpired("it was revoked. Ask for a new one, or sign in.")
+    if request is None or not request.is_blocking:
+        raise NotFound("what this link was for has been removed since.")
+    if request.state == "pending":
+        check_allowed(waiting(client, request, get_promise(client, request.origin)), link.person, groups)
+    elif not took_part(request, link.person):
+        raise LinkUsed(how_it_ended(request, client.now()))
+
+
+def took_part(settled: Promise, person: str) -> bool:
+    """Whether it was this person who decided, or one of those who did."""
+    audit = audit_of(settled)
+    return audit.by == person or any(vote.by == person for vote in audit.votes)
+
+
+def how_it_ended(settled: Promise, now: int) -> str:
+    """Return what came of a request, by whom and when."""
+    title = prompt_of(settled)
+    what = f"“{title}” ({settled.id})" if title else settled.id
+    match settled.state:
+        case "rejected_timedout":
+            return f"{what} can no longer be answered: its deadline passed {iso(settled.timeout_at)}."
+        case "rejected_canceled":
+            return f"{what} was canceled{by_whom(settled, now)}."
+        case "rejected":
+            return f"{what} was rejected{by_whom(settled, now)}."
+        case _:
+            return f"{what} was approved{by_whom(settled, now)}."
 
 
 def serializer(keys: Keys, salt: str) -> URLSafeSerializer:

@@ -19,14 +19,16 @@ from hitl_cli.decisions import Decision, decision_on
 from hitl_cli.errors import BadInput, Conflict, NotFound, RunFailed, Unreachable
 from hitl_cli.inbox.deciding import check_data, check_person
 from hitl_cli.inbox.votes import complete, standing
+from hitl_cli.notify.notices import Notice, recipients
 from hitl_cli.questions import GROUP, PLAIN, Digest, Question, asker_of, question_of, sensible
-from hitl_cli.runs import LOOK_EVERY_S, cancel_request, check_id, show_call
+from hitl_cli.runs import LOOK_EVERY_S, address_of, cancel_request, check_id, show_call
 from hitl_cli.wire import Audit, decode, encode, error_value, fresh_id, headers_of, same_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from hitl_cli.client import Client
+    from hitl_cli.directory import Directory
     from hitl_cli.people import Groups
     from hitl_cli.wire import Json, Promise
 
@@ -156,6 +158,14 @@ def check_unchanged(id: str, path: str, digest: Digest) -> None:
     now = digest_of(path)
     if now.sha256 != digest.sha256:
         raise other_content(id, digest, now)
+
+
+def have_told(client: Client, posted: Posted, directory: Directory, group: str) -> None:
+    """Have those who are asked told of it, by the workers of a group, if it is known how to reach any."""
+    if posted.promise.state != "pending" or not recipients(posted.question.to, directory):
+        return
+    notice = Notice(request=posted.id, occasion="asked", names=posted.question.to)
+    as_promise(client.call_many([notice.create(address_of(group), posted.promise.timeout_at)])[0])
 
 
 # Whether it is the same question

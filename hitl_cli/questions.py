@@ -16,6 +16,7 @@ from hitl_cli.wire import Json, decode, headers_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from hitl_cli.forms import Field
     from hitl_cli.wire import Promise
 
 type Priority = Literal["low", "normal", "high", "urgent"]
@@ -108,6 +109,15 @@ PLAIN = Question(prompt="")
 """What a promise asks that says nothing: a yes or a no, of anybody."""
 
 UNREADABLE = "(a request that cannot be read)"
+
+
+def fields_of(question: Question) -> list[Field]:
+    """Return what a person fills in."""
+    if question.form is None:
+        return []
+    from hitl_cli.forms import fields  # noqa: PLC0415 - only where there is a form
+
+    return fields(question.form)
 
 
 def sensible(question: Question) -> Question:

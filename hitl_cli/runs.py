@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -25,7 +26,9 @@ from hitl_cli.client import (
 from hitl_cli.durations import format_duration
 from hitl_cli.errors import BadInput, Conflict, NotFound, TimedOut
 from hitl_cli.inbox.comments import COMMENT_TAG
+from hitl_cli.inbox.places import Place, rest_after
 from hitl_cli.inbox.votes import REVOKED_TAG, VOTE_TAG
+from hitl_cli.notify.notices import NOTICE_TAG, OWN, belongs_to_notice
 from hitl_cli.times import iso
 from hitl_cli.wire import (
     Audit,
@@ -58,7 +61,7 @@ LOOKS = 20
 
 type RunState = Literal["running", "waiting", "completed", "failed", "canceled", "expired"]
 
-type Kind = Literal["run", "step", "call", "sleep", "person", "vote", "comment", "revocation"]
+type Kind = Literal["run", "step", "call", "sleep", "person", "vote", "comment", "revocation", "notice"]
 
 ENDED: dict[str, RunState] = {
     "resolved": "completed",
@@ -82,7 +85,10 @@ class RunSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Run(Struct, frozen=True, kw_only=True):
-    """A run and how it stands. Instants are ms since the epoch; `result` is what it returned."""
+    """A run and how it stands. Instants are ms since the epoch; `result` is what it returned.
+
+    `requests` are those of what it waits for that a person answers, by id.
+    """
 
     id: str
     function: str | None
@@ -91,6 +97,7 @@ class Run(Struct, frozen=True, kw_only=True):
     deadline: int
     settled_at: int | None = None
     waits_for: tuple[str, ...] = ()
+    requests: tuple[str, ...] = ()
     result: Json = None
     error: str | None = None
 
@@ -256,18 +263,28 @@ def known(client: Client, id: str) -> Promise:
 
 
 def list_runs(
-    client: Client, *, state: RunState | None = None, limit: int | None = None
+    client: Client, *, state: RunState | None = None, limit: int | None = None, after: Place | None = None
 ) -> tuple[list[Run], bool]:
-    """Return the runs, the newest first, and whether there are more than `limit`."""
+    """Return the runs, the newest first, and whether there are more than `limit`.
+
+    With `after`, those that come after a place in that list. Those that hitl runs for itself are not among
+    them; by its id, each is shown.
+    """
     found: list[Run] = []
-    for page in run_pages(client, state, limit):
-        for run in detailed(client, page):
+    for page in run_pages(client, state, limit, after):
+        for run in detailed(client, [promise for promise in page if not is_own(promise)]):
             if state is not None and run.state != state:
                 continue
             if len(found) == limit:
                 return found, True
             found.append(run)
     return found, False
+
+
+def is_own(promise: Promise) -> bool:
+    """Whether a run is one of hitl's own."""
+    call = promise.call
+    return call is not None and call.func in OWN
 
 
 def page_of_runs(
@@ -283,7 +300,8 @@ def page_of_runs(
     found: list[Run] = []
     for _ in range(LOOKS):
         page = read(limit - len(found), after)
-        found += [run for run in detailed(client, page.promises) if state in (None, run.state)]
+        theirs = [promise for promise in page.promises if not is_own(promise)]
+        found += [run for run in detailed(client, theirs) if state in (None, run.state)]
         after = page.cursor
         if after is None or len(found) * 2 >= limit:
             break
@@ -297,12 +315,15 @@ def roots(client: Client, state: RunState | None) -> Callable[[int, str | None],
     return partial(page_of, all_roots(client, state))
 
 
-def run_pages(client: Client, state: RunState | None, limit: int | None) -> Iterable[list[Promise]]:
+def run_pages(
+    client: Client, state: RunState | None, limit: int | None, after: Place | None = None
+) -> Iterable[list[Promise]]:
     """Yield the promises of runs, the newest first; of the given state as far as a promise tells it."""
     if client.embedded:
-        yield from search_pages(client, None if limit is None else limit + 1, **wanted_roots(state))
+        query = wanted_roots(state) | ({} if after is None else {"after": after.id})
+        yield from search_pages(client, None if limit is None else limit + 1, **query)
         return
-    yield all_roots(client, state)
+    yield list(rest_after(all_roots(client, state), after, place_of_run, newest_first=True))
 
 
 def wanted_roots(state: RunState | None) -> dict[str, Json]:
@@ -314,7 +335,12 @@ def all_roots(client: Client, state: RunState | None) -> list[Promise]:
     """Return the same from a server that knows no order."""
     wanted = {} if state is None else {"state": promise_state(state)}
     every = [p for p in search(client, tags={"resonate:scope": "global"}, **wanted) if p.is_run]
-    return sorted(every, key=lambda promise: promise.created_at, reverse=True)
+    return sorted(every, key=place_of_run, reverse=True)
+
+
+def place_of_run(promise: Promise) -> Place:
+    """Return where a run stands in the list."""
+    return Place(0, promise.created_at, promise.id)
 
 
 def promise_state(state: RunState) -> str:
@@ -350,6 +376,7 @@ def with_waits(run: Run, task: Task | None, below: Sequence[Promise], now: int) 
         return msgspec.structs.replace(
             run, state="waiting", waits_for=("someone to continue it: it is halted",)
         )
+    below = [promise for promise in below if not belongs_to_notice(promise.id)]
     people = tuple(promise.id for promise in below if promise.is_blocking)
     timers = [promise.timeout_at for promise in below if promise.tags.get("resonate:timer") == "true"]
     calls = tuple(
@@ -358,9 +385,9 @@ def with_waits(run: Run, task: Task | None, below: Sequence[Promise], now: int) 
         if "resonate:target" in promise.tags and (call := promise.call)
     )
     if task is not None and task.state == "acquired":
-        return msgspec.structs.replace(run, state="running", waits_for=people)
+        return msgspec.structs.replace(run, state="running", waits_for=people, requests=people)
     if people:
-        return msgspec.structs.replace(run, state="waiting", waits_for=people)
+        return msgspec.structs.replace(run, state="waiting", waits_for=people, requests=people)
     if timers:
         left = format_duration(max(min(timers) - now, 0))
         return msgspec.structs.replace(run, state="waiting", waits_for=(f"a timer, {left} left",))
@@ -372,15 +399,23 @@ def tree(client: Client, id: str) -> Node:
 
     The id of a step shows the run that it belongs to. Raises NotFound.
     """
+    return first_steps(client, id, None)[0]
+
+
+def first_steps(client: Client, id: str, most: int | None) -> tuple[Node, bool]:
+    """Return the same with no more than `most` steps, and whether there are more. Raises NotFound."""
     named = known(client, id)
     root = get_promise(client, named.origin) or named
-    promises = [p for p in search(client, tags={"resonate:origin": root.id}) if p.id != root.id]
+    size = None if most is None else most + 2
+    pages = search_pages(client, size, tags={"resonate:origin": root.id})
+    every = (p for page in pages for p in page if p.id != root.id)
+    promises = list(islice(every, most))
     nodes = {p.id: Node(promise=p, kind=kind_of(p), children=[]) for p in [root, *promises]}
     for promise in promises:
         parent = nodes.get(promise.tags.get("resonate:parent", ""), nodes[root.id])
         if parent is not nodes[promise.id]:
             parent.children.append(nodes[promise.id])
-    return nodes[root.id]
+    return nodes[root.id], next(every, None) is not None
 
 
 def kind_of(promise: Promise) -> Kind:
@@ -391,6 +426,8 @@ def kind_of(promise: Promise) -> Kind:
         return "vote"
     if COMMENT_TAG in promise.tags:
         return "comment"
+    if NOTICE_TAG in promise.tags:
+        return "notice"
     if REVOKED_TAG in promise.tags:
         return "revocation"
     if promise.tags.get("resonate:timer") == "true":

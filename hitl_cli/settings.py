@@ -22,8 +22,11 @@ from hitl_cli.directory import (
     GroupContact,
     HookSettings,
     WebhookSettings,
+    check,
+    check_anybody,
+    check_secrets,
+    is_http_url,
 )
-from hitl_cli.durations import parse_duration
 from hitl_cli.errors import BadInput
 
 if TYPE_CHECKING:
@@ -44,6 +47,7 @@ class FileSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     keys: str | None = None
     people: dict[str, Contact] = {}
     groups: dict[str, GroupContact] = {}
+    anybody: tuple[str, ...] = ()
     email: EmailSettings | None = None
     webhooks: WebhookSettings = WebhookSettings()
     hooks: dict[str, HookSettings] = {}
@@ -120,19 +124,23 @@ class Settings:
         """Return the URL at which people reach the gateway, without a slash at its end."""
         env = first_set(self._env, "HITL_GATEWAY")
         chosen = self._choose(flag, "--url", env, self._file.gateway)
+        if chosen is not None and not is_http_url(chosen.value):
+            raise BadInput(
+                f"{chosen.value!r} ({chosen.source}) is not where a gateway is reached: it begins with https://"
+                " or http://."
+            )
         return Setting(chosen.value.rstrip("/"), chosen.source) if chosen else DEFAULT_GATEWAY
 
-    def directory(self) -> Directory:
-        """Return how people are reached. Raises BadInput for a secret whose variable is not set."""
+    def contacts(self) -> Directory:
+        """Return who can be reached, without what is needed to do so."""
         file = self._file
-        for name, contact in [*file.people.items(), *file.groups.items()]:
-            if contact.digest is not None:
-                try:
-                    parse_duration(contact.digest)
-                except BadInput as error:
-                    raise BadInput(
-                        f"{self._path} has a digest for {name} that makes no sense: {error}"
-                    ) from error
+        return Directory(
+            people=file.people, groups=file.groups, anybody=file.anybody, gateway=self.gateway().value
+        )
+
+    def directory(self) -> Directory:
+        """Return how people are reached. Raises BadInput for a secret that is not set, or makes no sense."""
+        file = self._file
         email = file.email
         if email is not None:
             email = msgspec.structs.replace(email, password=self.secret(email.password))
@@ -141,13 +149,32 @@ class Settings:
             name: msgspec.structs.replace(hook, secret=self.secret(hook.secret) or "")
             for name, hook in file.hooks.items()
         }
+        people = {name: self._resolved(contact) for name, contact in file.people.items()}
+        groups = {name: self._resolved(contact) for name, contact in file.groups.items()}
+        try:
+            check_secrets(webhooks, hooks)
+            check(people, groups, email, hooks)
+            check_anybody(file.anybody, people, groups)
+        except BadInput as error:
+            raise BadInput(f"{self._path}: {error}") from None
         return Directory(
-            people=file.people,
-            groups=file.groups,
+            people=people,
+            groups=groups,
+            anybody=file.anybody,
             email=email,
             webhooks=webhooks,
             hooks=hooks,
             gateway=self.gateway().value,
+        )
+
+    def _resolved[C: Contact](self, contact: C) -> C:
+        """Return a contact with the addresses that environment variables hold: some are secrets."""
+        every = (contact.apprise,) if isinstance(contact.apprise, str) else contact.apprise
+        return msgspec.structs.replace(
+            contact,
+            webhook=self.secret(contact.webhook),
+            slack=self.secret(contact.slack),
+            apprise=tuple(self.secret(url) or "" for url in every),
         )
 
     def secret(self, text: str | None) -> str | None:
@@ -238,9 +265,14 @@ def table_in(path: Path) -> dict[str, Any] | None:
 def convert(table: Any, path: Path) -> FileSettings:
     """Return the table as settings."""
     try:
-        return msgspec.convert(table, FileSettings)
+        settings = msgspec.convert(table, FileSettings)
     except msgspec.ValidationError as error:
         raise BadInput(f"{path} has a setting that makes no sense: {error}.") from error
+    try:
+        check(settings.people, settings.groups, settings.email, settings.hooks)
+    except BadInput as error:
+        raise BadInput(f"{path}: {error}") from error
+    return settings
 
 
 def default_server() -> str:

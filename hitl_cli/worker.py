@@ -29,7 +29,12 @@ from hitl_cli.directory import Directory
 from hitl_cli.engine.server import now_ms
 from hitl_cli.errors import Unreachable
 from hitl_cli.leases import LeaseKeeper, executing
+from hitl_cli.notify.digests import digest
+from hitl_cli.notify.notices import DIGEST, OWN, TELL
+from hitl_cli.notify.telling import Teller, tell
+from hitl_cli.notify.unheard import Unheard
 from hitl_cli.reach import Reach
+from hitl_cli.runs import address_of
 from hitl_cli.wire import call_in, offered_task
 
 if TYPE_CHECKING:
@@ -125,8 +130,10 @@ class Worker:
         self._keeper = LeaseKeeper(
             lambda: connect(options.server, options.token), self._pid, options.lease_ms / 1_000, self._let_go
         )
+        self._teller = teller_for(options)
+        unheard = None if self._teller is None else Unheard(options.reach.directory, self._teller.target)
         self._counter = VoteCounter(
-            lambda: connect(options.server, options.token), options.groups, options.count_every_s
+            lambda: connect(options.server, options.token), options.groups, options.count_every_s, unheard
         )
         self._link: Link | None = None
         self._resonate: Registering | None = None
@@ -184,6 +191,8 @@ class Worker:
             await self._wind_down()
         finally:
             self._counter.stop()
+            if self._teller is not None:
+                self._teller.close()
             self._keeper.shutdown()
             self._link.close()
 
@@ -202,7 +211,11 @@ class Worker:
         for name, function in WORKFLOWS.items():
             if (name, 1) not in resonate.served:
                 resonate.register(function, name=name)
-        return tuple(sorted({name for name, _ in resonate.served}))
+        if self._teller is not None:
+            resonate.with_dependency(self._teller)
+            resonate.register(tell, name=TELL)
+            resonate.register(digest, name=DIGEST)
+        return tuple(sorted({name for name, _ in resonate.served} - OWN))
 
     # What it takes
 
@@ -272,6 +285,17 @@ class Worker:
     def give_back(self) -> None:
         """Release what is still in hand. Blocks, and so is not for the event loop."""
         self._keeper.give_back()
+
+
+def teller_for(options: WorkerOptions) -> Teller | None:
+    """Return what tells people, if the settings say how to reach any.
+
+    A worker without it leaves that to others that have it, and to itself with other settings.
+    """
+    if not options.reach.directory.reaches_somebody:
+        return None
+    target = address_of(options.group)
+    return Teller(options.reach, target, lambda: connect(options.server, options.token))
 
 
 class ExitRefusedError(Exception):

@@ -4,15 +4,14 @@ Where none is set it prints the mail on the worker's terminal.
 """
 
 import hashlib
-from datetime import datetime
 from email.message import EmailMessage
-from email.utils import format_datetime
+from email.utils import format_datetime, parseaddr
 from typing import Any
-from urllib.parse import urlsplit
 
 from resonate.context import Context
 
-from hitl_cli.directory import Directory
+from hitl_cli.directory import EmailSettings
+from hitl_cli.errors import BadInput, HitlError
 from hitl_cli.reach import Reach, link_to
 from hitl_cli.text import printable
 from hitl_cli.times import instant
@@ -24,31 +23,46 @@ SUBJECT = "Please confirm your e-mail address"
 async def send_email(ctx: Context, email: str, request: str) -> dict[str, Any]:
     """Send the link by which an address is confirmed: the answer to a request, whose id is given.
 
-    A mail that the server may take later is tried again; what it refuses for good is returned, and the
-    address can still be confirmed in other ways. Sent again after a crash, it has the same Message-ID.
+    A mail that the server may take later is tried again. What it refuses for good is returned: the address
+    can be confirmed in other ways. Sent again after a crash, the mail has the same Message-ID.
     """
-    from hitl_cli.notify.messages import NotSent  # noqa: PLC0415 - what only this service needs
+    from hitl_cli.notify.email import send_mail  # noqa: PLC0415 - only this service sends
+    from hitl_cli.notify.messages import NotSent  # noqa: PLC0415
 
-    address = normal_address(email)
-    directory = ctx.get_dependency(Reach).directory
-    at = instant(ctx._state.clock())  # noqa: SLF001 - the clock of the server's file
-    mail = confirmation(address, request, link_to(ctx, request, address), directory, at)
-    if directory.email is None:
+    try:
+        address = normal_address(email)
+    except BadInput as error:  # raised, it would be tried again
+        return refused(email, error)
+    settings = ctx.get_dependency(Reach).directory.email
+    mail = confirmation(ctx, address, link_to(ctx, request, address), settings)
+    if settings is None:
         show(mail)
         return {"email": address, "sent": "to the terminal"}
-    raise NotSent("mail cannot be sent yet")
+    try:
+        await send_mail(mail, address, settings)
+    except NotSent as error:
+        if not error.for_good:
+            raise
+        return refused(address, error)
+    return {"email": address, "sent": f"through {settings.host}"}
 
 
-def confirmation(address: str, request: str, link: str, directory: Directory, at: datetime) -> EmailMessage:
-    """Return the mail that asks to confirm an address."""
-    host = urlsplit(directory.gateway).hostname or "localhost"
-    known = hashlib.sha256(f"{address}\0{request}".encode()).hexdigest()[:32]
+def refused(email: str, error: HitlError) -> dict[str, Any]:
+    """Say that a mail cannot be sent, and return it."""
+    print(printable(f"the mail to {email} was refused: {error}"), flush=True)
+    return {"email": email, "refused": str(error)}
+
+
+def confirmation(ctx: Context, address: str, link: str, settings: EmailSettings | None) -> EmailMessage:
+    """Return the mail that asks to confirm an address. Its id is that of this very call."""
+    sender = settings.from_ if settings is not None else "hitl@localhost"
+    known = hashlib.sha256(f"{ctx.info.id}\0{ctx.info.timeout_at}".encode()).hexdigest()[:32]
     mail = EmailMessage()
     mail["Subject"] = SUBJECT
-    mail["From"] = directory.email.from_ if directory.email else f"hitl@{host}"
+    mail["From"] = sender
     mail["To"] = address
-    mail["Date"] = format_datetime(at)
-    mail["Message-ID"] = f"<{known}@{host}>"
+    mail["Date"] = format_datetime(instant(ctx._state.clock()))  # noqa: SLF001 - the clock of the server's file
+    mail["Message-ID"] = f"<{known}@{host_of(parseaddr(sender)[1])}>"
     mail["Auto-Submitted"] = "auto-generated"
     mail.set_content(
         f"Somebody, most likely you, gave {address} as their e-mail address.\n\n"
@@ -56,6 +70,11 @@ def confirmation(address: str, request: str, link: str, directory: Directory, at
         "If it was not you, reject it there, or do nothing.\n"
     )
     return mail
+
+
+def host_of(sender: str) -> str:
+    """Return the host of an address."""
+    return sender.rpartition("@")[2] or "localhost"
 
 
 def show(mail: EmailMessage) -> None:

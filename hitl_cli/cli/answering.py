@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
+from hitl_cli.questions import fields_of
 from hitl_cli.text import printable
 
 if TYPE_CHECKING:
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
     from hitl_cli.forms import Field
     from hitl_cli.inbox.details import Details
-    from hitl_cli.questions import Question
 
 
 def commands(seen: Details, server: str | None = None) -> list[str]:
@@ -65,12 +65,3 @@ def quoted(text: str) -> str:
         return shlex.quote(text)
     escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\t", "\\t")
     return f"$'{printable(escaped)}'"
-
-
-def fields_of(question: Question) -> list[Field]:
-    """Return what a person fills in."""
-    if question.form is None:
-        return []
-    from hitl_cli.forms import fields  # noqa: PLC0415 - only where there is a form
-
-    return fields(question.form)

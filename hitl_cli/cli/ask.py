@@ -172,6 +172,7 @@ def ask(
                 deadline_ms=deadline_ms,
                 by=person,
             )
+            posting.have_told(client, posted, settings.contacts(), settings.group().value)
         command = Command(posted.id, server or (ctx.obj or {}).get("server"))
         tell(posted, command, client.now())
         if no_wait:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from hitl_cli.inbox.deciding import by_whom
-from hitl_cli.times import iso
 
 if TYPE_CHECKING:
     from hitl_cli.inbox.deciding import Decided
@@ -25,24 +22,3 @@ def sentence(one: Decided, now: int) -> str:
     if one.fresh:
         return f"{one.promise.id}{of} {verb} by {one.audit.by}"
     return f"{one.promise.id}{of} had already been {verb}{by_whom(one.promise, now)}"
-
-
-def as_document(one: Decided) -> dict[str, Any]:
-    """Return the decision as `--json` shows it."""
-    audit = one.audit
-    at = audit.at or one.promise.settled_at
-    votes = audit.votes if one.votes is None else one.votes.votes
-    return {
-        "id": one.promise.id,
-        "state": one.promise.state,
-        "decision_id": audit.id,
-        "by": audit.by,
-        "via": audit.via,
-        "at": None if at is None else iso(at),
-        "comment": audit.comment,
-        "choice": audit.choice,
-        "data": one.data,
-        "reason": one.reason,
-        "fresh": one.fresh,
-        "votes": [{**msgspec.to_builtins(vote), "at": iso(vote.at)} for vote in votes],
-    }

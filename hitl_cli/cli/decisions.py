@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from hitl_cli.cli.decided import as_document, sentence
+from hitl_cli.cli.decided import sentence
 from hitl_cli.cli.many import Dry, Match, Stdin, Yes, answer_many, named
 from hitl_cli.cli.shared import (
     AsJson,
@@ -22,6 +22,7 @@ from hitl_cli.cli.shared import (
     print_json,
     read_stdin,
 )
+from hitl_cli.documents.decided import decided_document
 from hitl_cli.errors import BadInput
 from hitl_cli.inbox.comments import MAX_COMMENT_BYTES
 from hitl_cli.inbox.comments import comment as leave_comment
@@ -233,6 +234,6 @@ def answer_one(client: Client, promise: Promise, answer: Answer, groups: Groups,
     """Answer one request, and print what came of it."""
     decided = decide_promise(client, promise, answer, groups)
     if as_json:
-        print_json(as_document(decided))
+        print_json(decided_document(decided))
     else:
         print(printable(sentence(decided, client.now())))

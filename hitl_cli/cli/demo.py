@@ -1,39 +1,80 @@
-"""`hitl demo`: the main job in one terminal."""
+"""`hitl demo`: the main job in one terminal, or e-mail verification across services."""
 
 from __future__ import annotations
 
 import shlex
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from hitl_cli.cli.shared import note
 from hitl_cli.cli.table import on_terminal
 
+if TYPE_CHECKING:
+    from hitl_cli.demo import Demo
+
+WORKFLOW_ID = "hitl-001"
+ADDRESS = "a@example.org"
+
 
 def demo(
+    what: Annotated[
+        Literal["approval", "email"], typer.Argument(help="What to watch: an approval, or an e-mail address.")
+    ] = "approval",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Approve without asking.")] = False,
 ) -> None:
-    """Watch a workflow start, wait for a person, and go on: with a real worker and a database of its own."""
+    """Watch a workflow start, wait for a person, and go on: with real processes and a database of its own."""
     from hitl_cli.demo import Demo  # noqa: PLC0415
 
+    asks = not yes and sys.stdin.isatty() and on_terminal()
     with Demo(echo=lambda command: print(f"\n$ {shlex.join(command)}", flush=True)) as show:
-        print("A worker runs workflows. This one has a database of its own, which is gone afterwards.")
-        show.start_worker()
-        print("\nA workflow is started by an id. It asks for approval, and blocks:")
-        show.run("start", show.workflow_id)
-        promise = show.blocked()
-        print("\nNothing runs and nothing waits in memory now. This is what a person sees:")
-        show.run("pending")
-        print("\nThe answer wakes the workflow, in whichever worker is there:")
-        asks = not yes and sys.stdin.isatty() and on_terminal()
-        approved = not asks or typer.confirm(f"Approve {promise}?", default=True)
-        if approved:
-            show.run("approve", promise)
+        if what == "email":
+            show_verification(show, asks=asks)
         else:
-            show.run("reject", promise, "--reason", "not today")
-        show.run("wait", show.workflow_id, "--timeout", "30s", may_fail=not approved)
-        print("\nWho answered, and what came of it:")
-        show.run("status", show.workflow_id)
+            show_approval(show, asks=asks)
+
+
+def show_approval(show: Demo, *, asks: bool) -> None:
+    """Show the main job."""
+    print("A worker runs workflows. This one has a database of its own, which is gone afterwards.")
+    show.start("worker", "worker")
+    print("\nA workflow is started by an id. It asks for approval, and blocks:")
+    show.run("start", WORKFLOW_ID)
+    promise = show.blocked()
+    print("\nNothing runs and nothing waits in memory now. This is what a person sees:")
+    show.run("pending")
+    print("\nThe answer wakes the workflow, in whichever worker is there:")
+    approved = not asks or typer.confirm(f"Approve {promise}?", default=True)
+    if approved:
+        show.run("approve", promise)
+    else:
+        show.run("reject", promise, "--reason", "not today")
+    show.run("wait", WORKFLOW_ID, "--timeout", "30s", may_fail=not approved)
+    print("\nWho answered, and what came of it:")
+    show.run("status", WORKFLOW_ID)
     note("\nThat was it. Yours: `hitl worker` in one terminal, `hitl start hitl-001` in another.")
+
+
+def show_verification(show: Demo, *, asks: bool) -> None:
+    """Show how an e-mail address is verified across two services."""
+    print("The gateway is where programs ask, and where links lead.")
+    gateway = show.start_gateway()
+    print("\nOne service runs the workflow, another one sends mail. Here it prints it:")
+    show.start("worker", "worker")
+    mail = show.start("mail", "worker", "--group", "email-service")
+    print(
+        "\nA program has an address verified. The workflow has the other service send the mail, and blocks:"
+    )
+    print(show.post(f"{gateway}/start", f'{{"email": "{ADDRESS}"}}'))
+    mail.printed("completed")
+    print("\nThe link opens a page. Whoever approves there confirms the address; this does the same:")
+    if asks:
+        typer.prompt(
+            "Open the link and approve, or press Enter to do it here", default="", show_default=False
+        )
+    show.run("approve", f"email-confirmed-{ADDRESS}", may_fail=asks)
+    show.run("wait", f"workflow-{ADDRESS}", "--timeout", "30s")
+    print("\nWho confirmed it, and what came of it:")
+    show.run("status", f"workflow-{ADDRESS}")
+    note("\nThat was it. Both services are in examples/email_verification, to make yours of.")

@@ -32,6 +32,7 @@ def doctor(
 ) -> None:
     """Show the settings and where each comes from, and what is well and what is not; change nothing."""
     from hitl_cli.doctor import examine  # noqa: PLC0415
+    from hitl_cli.notify.checkup import examine_people  # noqa: PLC0415
 
     settings = Settings()
     url, chosen_token = named_server(ctx, settings, server, token)
@@ -41,9 +42,11 @@ def doctor(
         ("group", group),
         ("workflow", settings.workflow()),
         ("as", settings.person()),
+        ("gateway", settings.gateway()),
         *(("app", app) for app in settings.apps([])),
     ]
     report = examine(url.value, chosen_token, group.value, full=full)
+    report.findings.extend(examine_people(settings))
     if as_json:
         print_json(as_document(chosen, report))
     else:

@@ -11,6 +11,7 @@ import typer
 
 from hitl_cli.cli.shared import AsJson, Server, Token, note, open_client, print_json
 from hitl_cli.cli.table import Cell, Column, print_table
+from hitl_cli.documents.history import EntryDocument, entry_document
 from hitl_cli.durations import format_duration, parse_duration
 from hitl_cli.errors import BadInput
 from hitl_cli.inbox.history import Entry, Wanted, decisions, history, story
@@ -23,26 +24,6 @@ if TYPE_CHECKING:
 DEFAULT_LIMIT = 25
 """How many decisions to show unless told otherwise."""
 
-FIELDS = (
-    "kind",
-    "id",
-    "workflow",
-    "function",
-    "asked",
-    "asked_at",
-    "outcome",
-    "deadline",
-    "choice",
-    "data",
-    "reason",
-    "by",
-    "via",
-    "at",
-    "waited_ms",
-    "comment",
-    "votes",
-)
-"""What `--json` and `--csv` have of each entry, in this order."""
 
 FORMULA = ("=", "+", "-", "@")
 """How a cell begins that a spreadsheet would take for a formula (OWASP, CSV Injection)."""
@@ -108,7 +89,7 @@ def show_history(
     if as_csv:
         print_csv(entries)
     elif as_json:
-        print_json([as_document(entry) for entry in entries])
+        print_json([entry_document(entry) for entry in entries])
     elif not entries:
         note("Nothing was answered." if id is None else f"Nothing was said of {id}.")
     else:
@@ -117,19 +98,12 @@ def show_history(
         note(f"The {len(entries)} newest are shown; there are more: --limit N or --all.")
 
 
-def as_document(entry: Entry) -> dict[str, Any]:
-    """Return an entry as `--json` shows it."""
-    told = {field: getattr(entry, field) for field in FIELDS}
-    votes = [msgspec.structs.asdict(vote) | {"at": iso(vote.at)} for vote in entry.votes]
-    return told | {"asked_at": iso(entry.asked_at), "at": iso(entry.at), "votes": votes}
-
-
 def print_csv(entries: Iterable[Entry]) -> None:
     """Write entries to stdout, a line each."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(FIELDS)
+    writer.writerow(EntryDocument.__struct_fields__)
     for entry in entries:
-        writer.writerow([cell(value) for value in as_document(entry).values()])
+        writer.writerow([cell(value) for value in msgspec.structs.astuple(entry_document(entry))])
 
 
 def cell(value: Any) -> str:
@@ -138,7 +112,7 @@ def cell(value: Any) -> str:
     CSV is read in spreadsheets and on terminals: what the one would run is quoted by a `'` before it, and
     what the other would obey is shown as its escape. `--json` has each text to the letter.
     """
-    if value is None or value == []:
+    if value is None or value in ([], ()):
         return ""
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
     shown = printable_lines(text)

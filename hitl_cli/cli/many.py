@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hitl_cli.cli.app import EXIT_CODES
-from hitl_cli.cli.decided import as_document, sentence
+from hitl_cli.cli.decided import sentence
 from hitl_cli.cli.shared import note, print_json, read_stdin
 from hitl_cli.cli.table import Cell, Column, plain, print_table
+from hitl_cli.documents.decided import decided_document
 from hitl_cli.errors import BadInput, HitlError, NotDone, NotFound
 from hitl_cli.inbox.many import decide_all, matching, plan
 from hitl_cli.text import printable
@@ -146,13 +147,13 @@ def carry_out(
 ) -> list[HitlError]:
     """Give the answers, print a line each, and return what failed but for the worst, which is raised."""
     failures: list[HitlError] = []
-    documents = []
+    documents: list[object] = []
     for name, came in decide_all(client, planned, answer, groups):
         if isinstance(came, HitlError):
             failures.append(came if name in str(came) else type(came)(f"{name}: {came}", came.lines))
             documents.append({"id": name, "error": str(came)})
         else:
-            documents.append(as_document(came))
+            documents.append(decided_document(came))
             if not as_json:
                 print(printable(sentence(came, client.now())))
     if as_json:

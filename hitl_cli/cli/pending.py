@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
 
 from hitl_cli.cli.shared import AsJson, Server, Token, Who, note, open_client, print_json
 from hitl_cli.cli.table import Cell, Column, console, on_terminal, print_table
+from hitl_cli.documents.waiting import waiting_document
 from hitl_cli.durations import format_age, format_duration, parse_duration
 from hitl_cli.errors import BadInput
 from hitl_cli.inbox.listing import SOON_MS, Filter
@@ -18,7 +19,6 @@ from hitl_cli.people import names_for
 from hitl_cli.questions import GROUP, OF_OTHERS, PRIORITIES
 from hitl_cli.settings import Settings
 from hitl_cli.text import printable_json
-from hitl_cli.times import iso
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -136,7 +136,7 @@ def pending(
             return
         items, more = look()
         if as_json:
-            print_json([as_document(item, client.now()) for item in items])
+            print_json([waiting_document(item, client.now()) for item in items])
             return
         if not items and wanted != Filter():
             note("Nothing that waits for a person is like that.")
@@ -182,30 +182,6 @@ def read_tags(texts: Sequence[str]) -> dict[str, str]:
         if tags.setdefault(name, value) != value:
             raise BadInput(f"--tag {name!r} is given twice, with two values: nothing can have both.")
     return tags
-
-
-def as_document(item: Waiting, now: int) -> dict[str, Any]:
-    """Return the item as `--json` shows it."""
-    asked = item.asked
-    return {
-        "id": item.id,
-        "workflow": item.workflow,
-        "function": item.function,
-        "state": "pending",
-        "prompt": item.prompt,
-        "created_at": iso(item.created_at),
-        "deadline": iso(item.deadline),
-        "age_s": max(now - item.created_at, 0) // 1_000,
-        "to": list(item.to),
-        "from": item.asker,
-        "key": item.key,
-        "priority": asked.priority,
-        "approvals": asked.approvals,
-        "votes": item.votes,
-        "choices": list(asked.choices),
-        "has_form": asked.form is not None,
-        "tags": item.tags,
-    }
 
 
 def show(items: list[Waiting], more: bool, now: int, sort: Sort) -> None:
@@ -280,7 +256,7 @@ def keep_printing(client: Client, look: Look, sort: Sort, *, as_json: bool) -> N
         if seen != shown:
             shown = seen
             if as_json:
-                shown_items = [as_document(item, client.now()) for item in items]
+                shown_items = [waiting_document(item, client.now()) for item in items]
                 print(printable_json(msgspec.json.encode(shown_items).decode()))
             else:
                 show(items, more, client.now(), sort)

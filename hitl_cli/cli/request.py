@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from hitl_cli.cli.answering import commands, fields_of, quoted
+from hitl_cli.cli.answering import commands, quoted
 from hitl_cli.cli.blocks import INDENT, Block, drawn, indented, plain
 from hitl_cli.cli.pending import priority_cell
 from hitl_cli.cli.runs import MARKS, step_name, step_outcome
@@ -17,7 +17,8 @@ from hitl_cli.cli.table import Cell, console, on_terminal
 from hitl_cli.durations import format_age, format_duration
 from hitl_cli.inbox.details import at_deadline, later, who_may
 from hitl_cli.inbox.listing import SOON_MS
-from hitl_cli.questions import PLAIN, Question
+from hitl_cli.notify.told import said_of
+from hitl_cli.questions import PLAIN, Question, fields_of
 from hitl_cli.text import printable
 from hitl_cli.times import iso
 from hitl_cli.wire import decode
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.forms import Field
     from hitl_cli.inbox.details import Details
+    from hitl_cli.notify.told import Told
     from hitl_cli.wire import Json, Vote
 
 STEPS = 10
@@ -128,6 +130,7 @@ def blocks(seen: Details) -> list[Block]:
             "comments",
             [[Cell(c.by or "?", "bold"), Cell(ago(c.at, now)), Cell(c.text)] for c in seen.comments],
         ),
+        Block("told", [told_row(told, now) for told in seen.told], whole=True),
         Block("before it", step_rows(seen), whole=True),
         Block("decision", decision_rows(seen)),
     ]
@@ -213,6 +216,19 @@ def vote_row(vote: Vote, now: int) -> list[Cell]:
     word, color = ("approves", "green") if vote.verdict == "approve" else ("rejects", "red")
     last = "; ".join(text for text in said if text)
     return [Cell(vote.by, "bold"), Cell(word, color), Cell(ago(vote.at, now)), Cell(last)]
+
+
+TELLING = {"told": "green", "to be told": "yellow", "not told yet": "red", "not told": "red"}
+
+
+def told_row(told: Told, now: int) -> list[Cell]:
+    """Return who was told of what, when and through what; or why not, and when it is tried again."""
+    return [
+        Cell(told.who or "those who are asked", "bold"),
+        Cell(told.occasion),
+        Cell(told.standing, TELLING[told.standing]),
+        Cell(said_of(told, now)),
+    ]
 
 
 def step_rows(seen: Details) -> list[list[Cell]]:

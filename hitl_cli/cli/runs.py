@@ -25,14 +25,16 @@ from hitl_cli.cli.shared import (
     print_json,
 )
 from hitl_cli.cli.table import Cell, Column, console, on_terminal, print_table
+from hitl_cli.documents.runs import run_document, run_with_steps
 from hitl_cli.durations import format_age, format_duration, parse_duration
 from hitl_cli.errors import BadInput, Conflict, RunFailed, TimedOut
+from hitl_cli.notify.told import notice_in
 from hitl_cli.questions import prompt_of
 from hitl_cli.runs import RunSpec, RunState
 from hitl_cli.settings import Settings
 from hitl_cli.text import printable, printable_json
 from hitl_cli.times import iso
-from hitl_cli.wire import audit_of, decode, error_message, headers_of
+from hitl_cli.wire import audit_of, decode, headers_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -294,9 +296,7 @@ def show_run(client: Client, id: str, *, as_json: bool) -> None:
     node = runs.tree(client, id)
     run = runs.get_run(client, node.promise.id)
     if as_json:
-        print_json(
-            {**run_document(run, client.now()), "steps": [step_document(child) for child in node.children]}
-        )
+        print_json(run_with_steps(run, node.children, client.now()))
         return
     print_lines([*headlines(run, client.now()), *step_lines(node.children, client.now())])
 
@@ -336,7 +336,8 @@ def step_lines(nodes: Sequence[Node], now: int, indent: str = "") -> list[Line]:
         line += [Cell(f"  {step_name(node)}"), Cell(f"  {format_duration(end - promise.created_at)}", "dim")]
         if outcome := step_outcome(node):
             line.append(Cell(f"  {outcome}", "red" if bad else ""))
-        lines += [line, *step_lines(node.children, now, indent + ("    " if last else "│   "))]
+        below = () if node.kind == "notice" else node.children  # `hitl show` says what came of it
+        lines += [line, *step_lines(below, now, indent + ("    " if last else "│   "))]
     return lines
 
 
@@ -358,6 +359,9 @@ def step_name(node: Node) -> str:
     match node.kind:
         case "vote" | "comment" | "revocation":
             return f"{node.kind} of {headers_of(node.promise.param).get('hitl:by', '?')}"
+        case "notice":
+            notice = notice_in(node.promise)
+            return node.kind if notice is None else f"{node.kind} {notice.occasion}"
         case "person":
             prompt = prompt_of(node.promise)
             return node.kind if prompt is None else f"{node.kind} {shorten(prompt)}"
@@ -448,43 +452,6 @@ def cancel(
         else:
             what = "question" if run.function is None else "workflow"
             print(f"{what} {id} {'canceled' if fresh else 'had already been canceled'}")
-
-
-def run_document(run: Run, now: int) -> dict[str, Any]:
-    """Return the run as `--json` shows it."""
-    return {
-        "id": run.id,
-        "workflow": run.id,
-        "function": run.function,
-        "state": run.state,
-        "prompt": None,
-        "created_at": iso(run.created_at),
-        "deadline": iso(run.deadline),
-        "age_s": max(now - run.created_at, 0) // 1_000,
-        "settled_at": None if run.settled_at is None else iso(run.settled_at),
-        "waits_for": list(run.waits_for),
-        "result": run.result,
-        "error": run.error,
-    }
-
-
-def step_document(node: Node) -> dict[str, Any]:
-    """Return a step as `--json` shows it."""
-    promise = node.promise
-    call = promise.call
-    settled = promise.state != "pending"
-    return {
-        "id": promise.id,
-        "kind": node.kind,
-        "function": call.func if call else None,
-        "state": promise.state,
-        "created_at": iso(promise.created_at),
-        "deadline": iso(promise.timeout_at),
-        "settled_at": iso(promise.settled_at) if promise.settled_at is not None else None,
-        "result": decode(promise.value) if promise.state == "resolved" else None,
-        "error": error_message(promise.value) if settled and promise.state != "resolved" else None,
-        "steps": [step_document(child) for child in node.children],
-    }
 
 
 def to_json(value: Any) -> str:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 
 from hitl_cli.cli.shared import AsJson, Server, Token, open_client, print_json
 from hitl_cli.cli.table import Cell, Column, on_terminal, print_table
+from hitl_cli.documents.stats import stats_document
 from hitl_cli.durations import format_age, format_duration, parse_duration
 from hitl_cli.inbox.stats import BOUNDS_MS, stats
 from hitl_cli.text import printable
-from hitl_cli.times import iso
 
 if TYPE_CHECKING:
-    from hitl_cli.inbox.stats import Figures, Named, Stats, Times
+    from hitl_cli.inbox.stats import Figures, Stats, Times
 
 DEFAULT_SINCE = "30d"
 
@@ -41,36 +40,9 @@ def show_stats(
     with open_client(ctx, server, token) as client:
         found = stats(client, max(client.now() - ago_ms, 0))
     if as_json:
-        print_json(as_document(found))
+        print_json(stats_document(found))
     else:
         show(found, since)
-
-
-def as_document(found: Stats) -> dict[str, Any]:
-    """Return the figures as `--json` shows them."""
-    figures, oldest = found.figures, found.oldest
-    return {
-        "since": iso(found.since),
-        "at": iso(found.now),
-        "open": {
-            "count": found.open,
-            "oldest": None if oldest is None else {"id": oldest.id, "asked_at": iso(oldest.created_at)},
-        },
-        "outcomes": figures.outcomes,
-        "deadlines": figures.deadlines,
-        "times": msgspec.structs.asdict(figures.times),
-        "workflows": [named(one) for one in figures.workflows],
-        "people": [named(one) for one in figures.people],
-        "spans": [
-            {"from_ms": start, "to_ms": end, "count": count}
-            for start, end, count in zip((0, *BOUNDS_MS), (*BOUNDS_MS, None), figures.spans, strict=True)
-        ],
-    }
-
-
-def named(one: Named) -> dict[str, Any]:
-    """Return the times of one workflow or person as `--json` shows them."""
-    return {"name": one.name, **msgspec.structs.asdict(one.times)}
 
 
 def show(found: Stats, since: str) -> None:

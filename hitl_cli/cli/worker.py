@@ -15,6 +15,7 @@ from hitl_cli.cli.shared import Server, Token, named_server, silence_stdout
 from hitl_cli.cli.table import on_terminal
 from hitl_cli.durations import parse_duration
 from hitl_cli.errors import BadInput
+from hitl_cli.notify.notices import OWN
 from hitl_cli.settings import Settings
 from hitl_cli.text import printable
 from hitl_cli.times import iso
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hitl_cli.activity import Event
-    from hitl_cli.worker import Serving
+    from hitl_cli.worker import Serving, WorkerOptions
 
 
 SHORTEST_LEASE_MS = 500
@@ -56,36 +57,40 @@ def say(line: str) -> None:
         print(f"hitl: nothing more is printed ({error.strerror}); the worker goes on", file=sys.stderr)
 
 
+Apps = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--app",
+        "-a",
+        metavar="FILE.py|MODULE",
+        help="Whose workflows to serve; may be repeated. (HITL_APP)",
+    ),
+]
+WorkersGroup = Annotated[
+    str | None,
+    typer.Option(
+        "--group",
+        "-g",
+        metavar="NAME",
+        help="Workers of one group share its work. (HITL_GROUP; else default)",
+        show_default=False,
+    ),
+]
+Concurrency = Annotated[
+    int, typer.Option("--concurrency", "-c", min=1, max=10_000, metavar="N", help="Executions at a time.")
+]
+Lease = Annotated[
+    str,
+    typer.Option("--lease", metavar="DURATION", help="After which others take over from a worker that died."),
+]
+
+
 def worker(
     ctx: typer.Context,
-    app: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--app",
-            "-a",
-            metavar="FILE.py|MODULE",
-            help="Whose workflows to serve; may be repeated. (HITL_APP)",
-        ),
-    ] = None,
-    group: Annotated[
-        str | None,
-        typer.Option(
-            "--group",
-            "-g",
-            metavar="NAME",
-            help="Workers of one group share its work. (HITL_GROUP; else default)",
-            show_default=False,
-        ),
-    ] = None,
-    concurrency: Annotated[
-        int, typer.Option("--concurrency", "-c", min=1, max=10_000, metavar="N", help="Executions at a time.")
-    ] = 64,
-    lease: Annotated[
-        str,
-        typer.Option(
-            "--lease", metavar="DURATION", help="After which others take over from a worker that died."
-        ),
-    ] = "15s",
+    app: Apps = None,
+    group: WorkersGroup = None,
+    concurrency: Concurrency = 64,
+    lease: Lease = "15s",
     log_json: Annotated[
         bool, typer.Option("--log-json", help="One JSON object a line, for machines.")
     ] = False,
@@ -93,33 +98,49 @@ def worker(
     token: Token = None,
 ) -> None:
     """Run workflows until stopped: Ctrl-C lets steps in hand finish, a second one stops at once."""
-    lease_ms = parse_duration(lease)
-    if lease_ms < SHORTEST_LEASE_MS:
-        raise BadInput(f"--lease {lease} is too short to be kept: {SHORTEST_LEASE_MS}ms is the least.")
-    settings = Settings()
-    url, chosen_token = named_server(ctx, settings, server, token)
-    apps = tuple(setting.value for setting in settings.apps(app or []))
-    if not app and settings.folder is not None:
-        sys.path.insert(0, str(settings.folder))  # modules that a file names are found beside the file
+    from hitl_cli.worker import run_worker  # noqa: PLC0415 - imports the SDK
 
-    from hitl_cli.reach import Reach  # noqa: PLC0415
-    from hitl_cli.worker import WorkerOptions, run_worker  # noqa: PLC0415 - imports the SDK
-
-    options = WorkerOptions(
-        server=url.value,
-        token=chosen_token,
-        group=settings.group(group).value,
-        apps=apps,
-        concurrency=concurrency,
-        lease_ms=lease_ms,
-        groups=settings.groups(),
-        reach=Reach(directory=settings.directory(), keys=settings.keys(url.value)),
+    options = worker_options(
+        ctx, app=app or [], group=group, concurrency=concurrency, lease=lease, server=server, token=token
     )
     log_to_stderr()
     if log_json:
         run_worker(options, announce_json, reporter_json())
     else:
         run_worker(options, announce, reporter())
+
+
+def worker_options(
+    ctx: typer.Context,
+    *,
+    app: list[str],
+    group: str | None,
+    concurrency: int,
+    lease: str,
+    server: str | None,
+    token: str | None,
+) -> WorkerOptions:
+    """Return what a worker is told, by options and settings. Raises BadInput."""
+    lease_ms = parse_duration(lease)
+    if lease_ms < SHORTEST_LEASE_MS:
+        raise BadInput(f"--lease {lease} is too short to be kept: {SHORTEST_LEASE_MS}ms is the least.")
+    from hitl_cli.reach import Reach  # noqa: PLC0415
+    from hitl_cli.worker import WorkerOptions  # noqa: PLC0415 - imports the SDK
+
+    settings = Settings()
+    url, chosen_token = named_server(ctx, settings, server, token)
+    if not app and settings.folder is not None:
+        sys.path.insert(0, str(settings.folder))  # modules that a file names are found beside the file
+    return WorkerOptions(
+        server=url.value,
+        token=chosen_token,
+        group=settings.group(group).value,
+        apps=tuple(setting.value for setting in settings.apps(app)),
+        concurrency=concurrency,
+        lease_ms=lease_ms,
+        groups=settings.groups(),
+        reach=Reach(directory=settings.directory(), keys=settings.keys(url.value)),
+    )
 
 
 def announce(serving: Serving) -> None:
@@ -173,6 +194,8 @@ def clock_time(at: int) -> str:
 
 def detail(event: Event) -> str:
     """Return what a line says after the kind of event."""
+    if event.event == "unknown" and event.function in OWN:
+        return ": this worker's settings reach nobody; who is to be told waits for a worker whose settings do"
     if event.event == "unknown":
         return f": this worker has no workflow {event.function!r}; its runs wait for a worker that has it"
     if event.event == "waiting":

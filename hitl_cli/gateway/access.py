@@ -9,43 +9,68 @@ from __future__ import annotations
 import hmac
 import ipaddress
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from aiohttp import web
 from msgspec import Struct
 
+from hitl_cli.errors import BadInput
+from hitl_cli.gateway import sessions
+from hitl_cli.gateway.local_paths import HOME, local_path
 from hitl_cli.gateway.refusals import Refused
+from hitl_cli.inbox.deciding import check_person
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from aiohttp.web import Request, StreamResponse
 
     from hitl_cli.gateway.service import Gateway
+    from hitl_cli.tokens import Token
 
 type Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 ALL = frozenset({"read", "decide", "start"})
+
+PERSON = frozenset({"read", "decide"})
+"""What a person may do who signed in by mail, or at a proxy."""
 
 VISITOR: web.RequestKey[object] = web.RequestKey("visitor", object)
 """Where a request keeps who makes it: a Visitor, or None."""
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 
-PUBLIC = ("/health", "/ready", "/static/", "/l/", "/sign-in", "/hooks/", "/api/v1/openapi.json")
-"""What is answered to anybody: each of these proves who asks by itself, or tells nothing."""
+PUBLIC = (
+    "/health",
+    "/ready",
+    "/static/",
+    "/l/",
+    "/sign-in",
+    "/sign-in/",
+    "/hooks/",
+    "/api/v1/openapi.json",
+)
+"""What is answered to anybody: each of these proves who asks by itself, or tells nothing.
+
+These are routes, whatever an address looks like; one that ends with a slash stands for all below it.
+"""
+
+FORWARDED = ("forwarded", "via", "x-forwarded-", "x-real-ip", "x-original-")
+"""What the headers begin with that a proxy adds to the requests that it passes on."""
 
 
 class Visitor(Struct, frozen=True, kw_only=True):
     """Who makes a request: `can` is what of read, decide and start; `via` goes on the record of what they do.
 
-    `session` is what their browser's forms are bound to; None for a program.
+    `session` is what their browser's forms are bound to; None for a program. `signed_in` tells whether by a
+    session that they can end.
     """
 
     person: str
     via: str
     can: frozenset[str] = ALL
     session: str | None = None
+    signed_in: bool = False
 
 
 class Access:
@@ -73,7 +98,7 @@ class Access:
         self._check_host(request)
         self._check_site(request)
         request[VISITOR] = await self._identify(request)
-        if request[VISITOR] is None and not request.path.startswith(PUBLIC):
+        if request[VISITOR] is None and not is_public(request):
             self._turn_away(request)
         return await handler(request)
 
@@ -109,7 +134,7 @@ class Access:
         if visitor.session is None:
             return  # a program, which no other site can make ask anything
         marks = [self._mark(key.secret, visitor) for key in self._gateway.keys().keys]
-        if not any(hmac.compare_digest(mark, given) for mark in marks):
+        if not any(hmac.compare_digest(mark.encode(), given.encode()) for mark in marks):
             raise Refused(403, "this form has ended. Go back, load the page again, and send it once more.")
 
     @staticmethod
@@ -117,15 +142,52 @@ class Access:
         said = f"hitl.csrf\0{visitor.person}\0{visitor.session}"
         return hmac.digest(key.encode(), said.encode(), "sha256").hex()
 
+    async def by_token(self, token: str) -> Visitor | None:
+        """Return who has an API token; None if it is not a good one."""
+        found = await self._gateway.bearers.find(token)
+        return None if found is None else visitor_with(found)
+
     async def _identify(self, request: Request) -> Visitor | None:
-        if self.open and not request.headers.get("Authorization"):
+        if request.headers.get("Authorization"):
+            token = await self._gateway.bearers.token(request)
+            return None if token is None else visitor_with(token)
+        if self.open:
             return Visitor(person=self._gateway.options.person, via="web", session="open")
-        return None
+        return self._by_proxy(request) or self._by_session(request)
+
+    def _by_proxy(self, request: Request) -> Visitor | None:
+        """Return who a proxy says it is: its word counts from where it is alone. Raises Refused."""
+        options = self._gateway.options
+        if options.trust_header is None or not is_within(request.remote, options.trust_from):
+            return None
+        names = request.headers.getall(options.trust_header, [])
+        if not names:
+            return None
+        try:
+            [name] = names
+            check_person(name)
+        except (ValueError, BadInput) as error:
+            raise Refused(400, f"the proxy's {options.trust_header} does not name one person.") from error
+        if name != name.strip() or not name.isprintable():
+            raise Refused(400, f"the proxy's {options.trust_header} does not name one person.")
+        return Visitor(person=name, via="web", can=PERSON, session="proxy")
+
+    def _by_session(self, request: Request) -> Visitor | None:
+        """Return who signed in with this browser."""
+        gateway = self._gateway
+        text = request.cookies.get(gateway.cookies.session)
+        session = sessions.read(text, gateway.keys(), gateway.clock()) if text else None
+        if session is None:
+            return None
+        return Visitor(person=session.person, via="web", can=session.can, session=session.id, signed_in=True)
 
     def _turn_away(self, request: Request) -> None:
         """Send a browser to where one signs in; refuse a program. Raises."""
         if request.method in SAFE and "text/html" in request.headers.get("Accept", ""):
-            raise web.HTTPSeeOther("/sign-in")
+            wanted = local_path(request.raw_path)
+            raise web.HTTPSeeOther(
+                "/sign-in" + (f"?next={quote(wanted, safe='/')}" if wanted != HOME else "")
+            )
         raise Refused(
             401, "say who you are: with a token, as Authorization: Bearer …", {"WWW-Authenticate": "Bearer"}
         )
@@ -136,18 +198,48 @@ class Access:
             return
         if not is_loopback(host_of(request.host)):
             raise Refused(421, f"this is not {request.host!r}: ask for it as localhost, or by --url.")
+        if any(name.lower().startswith(FORWARDED) for name in request.headers):
+            raise Refused(
+                403,
+                "this was passed on by a proxy, and whoever is on this machine acts here without signing in."
+                " Start the gateway with --url, --sign-in or --trust-header.",
+            )
 
-    @staticmethod
-    def _check_site(request: Request) -> None:
+    def _check_site(self, request: Request) -> None:
         """Refuse what another site's page sends, but for following a link."""
         site = request.headers.get("Sec-Fetch-Site", "none")
         navigates = request.headers.get("Sec-Fetch-Mode") == "navigate" and request.method in SAFE
         origin = request.headers.get("Origin", "null")
         foreign = site not in ("none", "same-origin") and not navigates
+        ours = (request.host, urlsplit(self._gateway.options.url).netloc)
         if foreign or (
-            request.method not in SAFE and origin != "null" and urlsplit(origin).netloc != request.host
+            request.method not in SAFE and origin != "null" and urlsplit(origin).netloc not in ours
         ):
             raise Refused(403, "this came from another site, and was not done.")
+
+
+def visitor_with(token: Token) -> Visitor:
+    """Return who acts where a token is shown."""
+    return Visitor(person=token.person, via="api", can=token.can)
+
+
+def is_public(request: Request) -> bool:
+    """Whether a route is answered to anybody."""
+    resource = request.match_info.route.resource
+    pattern = resource.canonical if resource is not None else ""
+    return any(
+        pattern == public or (public.endswith("/") and pattern.startswith(public)) for public in PUBLIC
+    )
+
+
+def is_within(address: str | None, networks: Sequence[Network]) -> bool:
+    """Whether an address is of one of the networks."""
+    try:
+        ip = ipaddress.ip_address(address or "")
+    except ValueError:
+        return False
+    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+    return any((mapped or ip) in network for network in networks)
 
 
 def host_of(netloc: str) -> str:

@@ -13,8 +13,19 @@ from typing import TYPE_CHECKING
 from aiohttp import ClientPayloadError, web
 
 from hitl_cli.engine.http.full import Full
-from hitl_cli.gateway import health, pattern, static
-from hitl_cli.gateway.api import events
+from hitl_cli.gateway import (
+    health,
+    history_page,
+    hooks,
+    inbox_page,
+    links,
+    pattern,
+    runs_page,
+    sign_in,
+    static,
+    stats_page,
+)
+from hitl_cli.gateway.api import routes as api
 from hitl_cli.gateway.failures import answer_failures
 from hitl_cli.gateway.refusals import Refused
 from hitl_cli.gateway.service import GATEWAY
@@ -28,9 +39,16 @@ if TYPE_CHECKING:
 
 ROUTES = [
     *health.ROUTES,
+    *links.ROUTES,
+    *sign_in.ROUTES,
     *static.ROUTES,
-    *events.ROUTES,
+    *inbox_page.ROUTES,
+    *runs_page.ROUTES,
+    *history_page.ROUTES,
+    *stats_page.ROUTES,
+    *api.ROUTES,
     *pattern.ROUTES,
+    *hooks.ROUTES,
 ]
 
 BODY_MAX = 2 * 1024 * 1024
@@ -120,7 +138,7 @@ async def take_body(
     """Read the body before anything is done with it, and give up on one that does not come."""
     if request.can_read_body:
         if request.content_type.startswith("multipart/"):
-            raise Refused(415, "send JSON, or a form as application/x-www-form-urlencoded: files are not taken.")
+            raise Refused(415, "send JSON, or a form (application/x-www-form-urlencoded) without files.")
         try:
             async with asyncio.timeout(BODY_S):
                 await request.read()

@@ -1,52 +1,180 @@
 """The page of one request: what is asked, the form by which it is answered, and what came of it.
 
-The inbox and the links show the same page; `action` is the address that its form is sent to.
+The inbox and the links show the same page; `action` is the address that its form is sent to. What was
+answered leads back there, so that loading it again answers nothing again.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from aiohttp import web
+from msgspec import UNSET, Struct
+
+from hitl_cli.errors import BadInput, Conflict, HitlError, NotAllowed, TimedOut
+from hitl_cli.forms import fields
+from hitl_cli.forms.pages import read
 from hitl_cli.gateway.access import form_text
+from hitl_cli.gateway.form_view import NAME
 from hitl_cli.gateway.rendering import page
+from hitl_cli.gateway.request_view import Sent, view
 from hitl_cli.gateway.service import gateway_of
-from hitl_cli.inbox.deciding import approval, decide, rejection
-from hitl_cli.inbox.details import details
+from hitl_cli.inbox.comments import comment
+from hitl_cli.inbox.deciding import approval, decide_promise, rejection
 from hitl_cli.inbox.lookup import find
+from hitl_cli.questions import question_of
 
 if TYPE_CHECKING:
-    from aiohttp import web
     from aiohttp.web import Request
 
     from hitl_cli.client import Client
+    from hitl_cli.forms.wording import Problem
     from hitl_cli.gateway.access import Visitor
-    from hitl_cli.inbox.details import Details
+    from hitl_cli.gateway.request_view import RequestView
     from hitl_cli.people import Groups
+    from hitl_cli.wire import Json, Promise
+
+SEE_OTHER = 303
+
+STATUS = {BadInput: 400, NotAllowed: 403, Conflict: 409, TimedOut: 410}
+"""What is answered where nothing was changed, and the page says why."""
+
+
+class Wrong(HitlError):  # noqa: N818
+    """What was filled in does not fit the form."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        super().__init__("the answer does not fit the form.")
+        self.problems = problems
+
+
+class Given(Struct, frozen=True, kw_only=True):
+    """What a form that was sent asks for: to approve, to reject, or only to leave a comment."""
+
+    verdict: str
+    sent: Sent
 
 
 async def show(request: Request, name: str, *, action: str, status: int = 200) -> web.Response:
     """Return the page of the request that a name means, for the visitor. Changes nothing."""
-    gateway = gateway_of(request)
-    seen = await gateway.bridge.run(seen_by_name, name, gateway.options.directory.members)
-    return page(request, "request.html", status=status, seen=seen, action=action)
+    return await shown(request, name, action=action, status=status)
 
 
 async def take(request: Request, name: str, visitor: Visitor, *, action: str) -> web.Response:
-    """Answer a request as the form that was sent says, and return the page of what came of it."""
+    """Answer a request as the form that was sent says, and lead to the page of what came of it.
+
+    What cannot be done is said on the page, with what was typed, and changes nothing.
+    """
     gateway = gateway_of(request)
     form = await request.post()
     gateway.access.check_csrf(visitor, form_text(form, "csrf"))
-    comment = form_text(form, "comment") or None
-    if form_text(form, "verdict") == "reject":
-        answer = rejection(
-            by=visitor.person, via=visitor.via, reason=form_text(form, "reason") or None, comment=comment
+    given = given_in(form)
+    try:
+        await gateway.bridge.run(answer, name, given, visitor, gateway.options.directory.members)
+    except Wrong as wrong:
+        return await shown(
+            request, name, action=action, status=STATUS[BadInput], sent=given.sent, problems=wrong.problems
         )
-    else:
-        answer = approval(by=visitor.person, via=visitor.via, comment=comment)
-    await gateway.bridge.run(decide, name, answer, gateway.options.directory.members)
-    return await show(request, name, action=action)
+    except (BadInput, NotAllowed, Conflict, TimedOut) as error:
+        status = next(status for kind, status in STATUS.items() if isinstance(error, kind))
+        return await shown(request, name, action=action, status=status, sent=given.sent, failed=str(error))
+    return web.Response(status=SEE_OTHER, headers={"Location": action})
 
 
-def seen_by_name(client: Client, name: str, groups: Groups) -> Details:
-    """Return all that there is to know of the request that a name means. Raises NotFound, BadInput."""
-    return details(client, find(client, name), groups)
+async def shown(
+    request: Request,
+    name: str,
+    *,
+    action: str,
+    status: int,
+    sent: Sent | None = None,
+    problems: tuple[Problem, ...] = (),
+    failed: str = "",
+) -> web.Response:
+    """Return the page, with what was sent and why nothing came of it."""
+    gateway = gateway_of(request)
+    visitor = gateway.access.known(request)
+    looked = await gateway.bridge.run(
+        view, name, gateway.options.directory.members, visitor.person if visitor else None, sent, problems
+    )
+    return page(
+        request,
+        "request.html",
+        status=STATUS[NotAllowed] if problems and looked.why_not else status,
+        view=looked,
+        seen=looked.seen,
+        item=looked.seen.item,
+        may_decide=visitor is not None and "decide" in visitor.can,
+        action=action,
+        sent=sent,
+        failed=failed,
+        typed=typed(sent, looked) if sent is not None and not looked.answerable else [],
+    )
+
+
+def given_in(form: Any) -> Given:
+    """Return what a form that was sent says."""
+    texts: dict[str, list[str]] = {}
+    for name, value in form.items():
+        if name.startswith(NAME) and isinstance(value, str):
+            texts.setdefault(name.removeprefix(NAME), []).append(value)
+    choice = form_text(form, "choice")
+    return Given(
+        verdict=form_text(form, "verdict") or ("approve" if choice else ""),
+        sent=Sent(
+            texts=texts,
+            comment=form_text(form, "comment"),
+            reason=form_text(form, "reason"),
+            choice=choice or None,
+        ),
+    )
+
+
+def answer(client: Client, name: str, given: Given, visitor: Visitor, groups: Groups) -> None:
+    """Do what a form asks for. Raises Wrong, BadInput, NotAllowed, Conflict, TimedOut, NotFound."""
+    sent, by, via = given.sent, visitor.person, visitor.via
+    promise = find(client, name)
+    remark = sent.comment.strip() or None
+    match given.verdict:
+        case "comment":
+            comment(client, promise.id, sent.comment, by=by, via=via)
+        case "reject":
+            reason = sent.reason.strip() or None
+            decide_promise(client, promise, rejection(by=by, via=via, reason=reason, comment=remark), groups)
+        case "approve":
+            said = approval(
+                by=by, via=via, data=data_of(promise, sent), text=chosen(promise, sent), comment=remark
+            )
+            decide_promise(client, promise, said, groups)
+        case _:
+            raise BadInput("say whether you approve or reject it. Nothing was changed.")
+
+
+def data_of(promise: Promise, sent: Sent) -> Json:
+    """Return the data that was filled in, UNSET where nothing is asked for. Raises Wrong, BadInput."""
+    question = question_of(promise)
+    if question is None or question.form is None:
+        return UNSET
+    filled = read(question.form, sent.texts)
+    if filled.problems and promise.state == "pending":
+        raise Wrong(filled.problems)
+    return filled.data
+
+
+def chosen(promise: Promise, sent: Sent) -> str | None:
+    """Return the choice that was made; browsers send line breaks of their own."""
+    question = question_of(promise)
+    if sent.choice is None or question is None:
+        return sent.choice
+    made = " ".join(sent.choice.split())
+    return next((one for one in question.choices if " ".join(one.split()) == made), sent.choice)
+
+
+def typed(sent: Sent, looked: RequestView) -> list[tuple[str, str]]:
+    """Return what was typed and came to nothing, name and text; no secret."""
+    schema = looked.seen.item.asked.form
+    secrets = {field.path for field in fields(schema) if field.secret} if schema is not None else set()
+    texts = {path: texts for path, texts in sent.texts.items() if path not in secrets}
+    filled = [(path or "answer", "\n".join(texts).strip()) for path, texts in texts.items()]
+    rest = [("choice", sent.choice or ""), ("comment", sent.comment), ("reason", sent.reason)]
+    return [(name, text) for name, text in [*filled, *rest] if text.strip()]

@@ -6,6 +6,7 @@ Everything is on the server, or in what is signed.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -15,14 +16,18 @@ from hitl_cli import defaults
 from hitl_cli.connect import connect
 from hitl_cli.directory import Directory
 from hitl_cli.engine.server import now_ms
+from hitl_cli.errors import BadInput
 from hitl_cli.gateway.access import Access
+from hitl_cli.gateway.attempts import Attempts
+from hitl_cli.gateway.bearers import Bearers
 from hitl_cli.gateway.bridge import Bridge
 from hitl_cli.gateway.feed import Feed
+from hitl_cli.gateway.sessions import Cookies
 from hitl_cli.gateway.templating import Renderer
 from hitl_cli.keys import load_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
     from pathlib import Path
 
     from aiohttp.web import Request
@@ -30,6 +35,8 @@ if TYPE_CHECKING:
     from hitl_cli.client import Client
     from hitl_cli.gateway.access import Network
     from hitl_cli.keys import Keys
+
+logger = logging.getLogger(__name__)
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -55,6 +62,20 @@ class Options(Struct, frozen=True, kw_only=True):
     trust_from: Sequence[Network] = ()
 
 
+MINUTE_MS = 60_000
+
+BAD_LINKS = 30
+"""Links a minute that were never ours, from one address, before it has to wait."""
+
+SIGN_IN_MS = 15 * MINUTE_MS
+
+SIGN_INS = 60
+"""Attempts to sign in, in a quarter of an hour from one address: a whole office may share it."""
+
+MAILS = 5
+"""Mails by which one person signs in, in a quarter of an hour: nobody is to be flooded by others."""
+
+
 class Gateway:
     """What the handlers of one gateway share."""
 
@@ -64,18 +85,42 @@ class Gateway:
         self.clock = clock
         self.bridge = Bridge(self._open)
         self.renderer = Renderer(clock)
+        self.bearers = Bearers(self.bridge)
         self.access = Access(self)
+        self.cookies = Cookies(https=options.url.startswith("https://"))
+        self.bad_links = Attempts(BAD_LINKS, MINUTE_MS, clock)
+        self.sign_ins = Attempts(SIGN_INS, SIGN_IN_MS, clock)
+        self.mails_to = Attempts(MAILS, SIGN_IN_MS, clock)
         self.stopping = asyncio.Event()
         """Set once the gateway is to stop: streams end then."""
+        self._going_on: set[asyncio.Task[None]] = set()
         self.feed = Feed(self._open, clock, self.stopping)
-        self.keys()
+        self._keys = load_keys(options.keys, clock())
+        self._complaint = ""
 
     def _open(self) -> Client:
         return connect(self.options.server, self.options.token)
 
     def keys(self) -> Keys:
-        """Return the keys as they are now: another process may have rotated them."""
-        return load_keys(self.options.keys, self.clock())
+        """Return the keys as they are now: another process may have rotated them.
+
+        Where they cannot be read any more, that is logged, and the last ones are good until they can.
+        """
+        try:
+            self._keys = load_keys(self.options.keys, self.clock())
+        except BadInput as error:
+            if str(error) != self._complaint:
+                logger.error("%s Until then the keys that were read last are used.", error)  # noqa: TRY400
+            self._complaint = str(error)
+        else:
+            self._complaint = ""
+        return self._keys
+
+    def go_on(self, work: Coroutine[None, None, None]) -> None:
+        """Do something that nobody waits for. What is not done when the gateway stops is left undone."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._going_on.add(task)
+        task.add_done_callback(self._going_on.discard)
 
     def stop(self) -> None:
         """Have it take no more requests. Must be called in its event loop."""

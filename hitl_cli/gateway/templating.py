@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hitl_cli.durations import format_age, format_duration
+from hitl_cli.text import printable
 from hitl_cli.times import iso
 
 if TYPE_CHECKING:
@@ -25,11 +27,14 @@ class Renderer:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        self._templates.globals["now"] = clock
         self._templates.filters.update(
             age=lambda at: format_age(max(clock() - at, 0)),
             left=lambda at: format_duration(max(at - clock(), 0)),
             duration=format_duration,
             iso=iso,
+            printable=printable,
+            segment=lambda name: quote(name, safe=":"),
             compact=lambda value: msgspec.json.encode(value).decode(),
         )
 

@@ -13,16 +13,20 @@ from hitl_cli.inbox.comments import comments_of
 from hitl_cli.inbox.history import decision_of
 from hitl_cli.inbox.listing import NO_GROUPS, waiting
 from hitl_cli.inbox.votes import complete, leading, standing
+from hitl_cli.notify.told import told_of
 from hitl_cli.questions import Instead
 from hitl_cli.runs import tree
 from hitl_cli.times import iso
 from hitl_cli.wire import audit_of, child_id
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hitl_cli.client import Client
     from hitl_cli.inbox.comments import Comment
     from hitl_cli.inbox.history import Entry
     from hitl_cli.inbox.listing import Waiting
+    from hitl_cli.notify.told import Told
     from hitl_cli.people import Groups
     from hitl_cli.questions import Question
     from hitl_cli.runs import Node
@@ -32,7 +36,8 @@ if TYPE_CHECKING:
 class Details(Struct, frozen=True, kw_only=True):
     """A request, what has been said of it, and the steps of its run before it, the oldest first.
 
-    `votes` are those that count: so far, or in the decision. That is None while it waits.
+    `votes` are those that count: so far, or in the decision. That is None while it waits. `told` is who was
+    told of it, and how.
     """
 
     item: Waiting
@@ -40,6 +45,7 @@ class Details(Struct, frozen=True, kw_only=True):
     votes: tuple[Vote, ...] = ()
     comments: tuple[Comment, ...] = ()
     before: tuple[Node, ...] = ()
+    told: tuple[Told, ...] = ()
 
     @property
     def promise(self) -> Promise:
@@ -59,13 +65,22 @@ def details(client: Client, promise: Promise, groups: Groups = NO_GROUPS) -> Det
         if promise.state == "pending" and tallied.deciding is not None:
             return details(client, complete(client, promise, tallied), groups)
         votes = tallied.votes
+    steps = tree(client, promise.id)
     return Details(
         item=msgspec.structs.replace(item, votes=leading(votes)),
         decision=None if promise.state == "pending" else decision_of(promise, item.function),
         votes=votes,
         comments=tuple(comments_of(client, promise.id)),
-        before=tuple(steps_before(tree(client, promise.id), promise.id)),
+        before=tuple(steps_before(steps, promise.id)),
+        told=told_of(promise.id, all_of(steps)),
     )
+
+
+def all_of(root: Node) -> Iterator[Promise]:
+    """Yield a step and all below it."""
+    yield root.promise
+    for child in root.children:
+        yield from all_of(child)
 
 
 def steps_before(root: Node, id: str) -> list[Node]:

@@ -13,6 +13,7 @@ from hitl_cli.client import get_promise, get_promises, page_of, search, search_p
 from hitl_cli.decisions import decision_by_deadline
 from hitl_cli.errors import NotFound
 from hitl_cli.inbox.comments import COMMENT_TAG, comment_in
+from hitl_cli.inbox.places import Place, rest_after
 from hitl_cli.inbox.votes import ballots_of
 from hitl_cli.questions import (
     KEY_TAG,
@@ -96,20 +97,29 @@ EVERYTHING = Wanted()
 
 
 def history(
-    client: Client, wanted: Wanted = EVERYTHING, *, limit: int | None = None
+    client: Client, wanted: Wanted = EVERYTHING, *, limit: int | None = None, after: Place | None = None
 ) -> tuple[list[Entry], bool]:
-    """Return the decisions, the newest first, and whether there are more than `limit`."""
-    found = list(islice(decisions(client, wanted, limit), None if limit is None else limit + 1))
+    """Return the decisions, the newest first, and whether there are more than `limit`.
+
+    With `after`, those that come after a place in that list.
+    """
+    every = decisions(client, wanted, limit, after)
+    found = list(islice(every, None if limit is None else limit + 1))
     return found[:limit], limit is not None and len(found) > limit
 
 
-def decisions(client: Client, wanted: Wanted = EVERYTHING, expected: int | None = None) -> Iterator[Entry]:
+def decisions(
+    client: Client,
+    wanted: Wanted = EVERYTHING,
+    expected: int | None = None,
+    after: Place | None = None,
+) -> Iterator[Entry]:
     """Yield the decisions, the newest first; `expected` is how many of them will be read, if that is known.
 
     The embedded server reads no more of them than are asked for. Other servers have no such order: there
     all are read.
     """
-    for page in settled_pages(client, wanted, expected):
+    for page in settled_pages(client, wanted, expected, after):
         for entry in described(client, page):
             if fits(entry, wanted):
                 yield entry
@@ -143,14 +153,17 @@ def settled(client: Client, wanted: Wanted) -> Callable[[int, str | None], Page]
     return partial(page_of, all_settled(client, wanted))
 
 
-def settled_pages(client: Client, wanted: Wanted, expected: int | None) -> Iterator[list[Promise]]:
+def settled_pages(
+    client: Client, wanted: Wanted, expected: int | None, after: Place | None = None
+) -> Iterator[list[Promise]]:
     """Yield the promises that waited for a person and wait no more, the last settled first."""
     if not client.embedded:
-        yield all_settled(client, wanted)
+        yield list(rest_after(all_settled(client, wanted), after, place_of, newest_first=True))
         return
     narrow = wanted.by is not None or wanted.workflow is not None
     size = None if narrow or expected is None else expected + 1
-    for page in search_pages(client, size, **wanted_settled(wanted)):
+    query = wanted_settled(wanted) | ({} if after is None else {"after": after.id})
+    for page in search_pages(client, size, **query):
         yield [promise for promise in page if promise.is_blocking]
 
 
@@ -170,7 +183,12 @@ def all_settled(client: Client, wanted: Wanted) -> list[Promise]:
         for promise in search(client, state=state, tags=tags)
         if promise.is_blocking and settled_at(promise) >= (wanted.since or 0)
     }
-    return sorted(every.values(), key=lambda promise: (settled_at(promise), promise.id), reverse=True)
+    return sorted(every.values(), key=place_of, reverse=True)
+
+
+def place_of(promise: Promise) -> Place:
+    """Return where a settled promise stands in the list."""
+    return Place(0, settled_at(promise), promise.id)
 
 
 def settled_at(promise: Promise) -> int:

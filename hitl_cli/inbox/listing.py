@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 from msgspec import Struct
 
 from hitl_cli.client import PAGE, get_promises, search, search_pages
+from hitl_cli.inbox.places import Place, rest_after
 from hitl_cli.inbox.votes import ballots_of_many, complete, electorate, tally
 from hitl_cli.people import is_among
 from hitl_cli.questions import (
@@ -135,16 +136,18 @@ def pending(
     groups: Groups = NO_GROUPS,
     sort: Sort = "age",
     limit: int | None = None,
+    after: Place | None = None,
 ) -> tuple[list[Waiting], bool]:
-    """Return what waits for a person, and whether there is more than `limit`.
+    """Return what waits for a person, after a place if one is given, and whether there is more than `limit`.
 
     By age the oldest come first, by deadline the nearest, by priority the most pressing; those that are
     alike, the oldest first. A request that has all its votes, and was not settled because a process died
     in between, is settled here.
     """
     found: list[Waiting] = []
-    for page in pages(client, wanted, sort, limit):
-        for item in described(client, page, groups):
+    for page in pages(client, wanted, sort, limit, after):
+        asked = page if wanted.person is None else [p for p in page if asks(p, wanted.person, groups)]
+        for item in described(client, asked, groups):
             if fits(item, wanted, groups):
                 if len(found) == limit:
                     return found, True
@@ -165,6 +168,12 @@ def fits(item: Waiting, wanted: Filter, groups: Groups = NO_GROUPS) -> bool:
         and says(item, wanted.text)
         and fits_facts(item, wanted)
     )
+
+
+def asks(promise: Promise, person: str, groups: Groups) -> bool:
+    """Whether a promise asks a person, now or later, as far as it alone tells: to know more costs more."""
+    everyone = (question_of(promise) or PLAIN).everyone
+    return not everyone or is_among(person, everyone, groups)
 
 
 def may_answer(item: Waiting, person: str, groups: Groups) -> bool:
@@ -201,19 +210,28 @@ def is_of(item: Waiting, glob: str) -> bool:
     return fnmatchcase(item.workflow, glob) or fnmatchcase(item.function or "", glob)
 
 
-def pages(client: Client, wanted: Filter, sort: Sort, limit: int | None) -> Iterator[list[Promise]]:
+def pages(
+    client: Client, wanted: Filter, sort: Sort, limit: int | None, after: Place | None = None
+) -> Iterator[list[Promise]]:
     """Yield the promises that may be wanted, in order; a few at a time where few are enough."""
     if sort == "age" and not wanted.to and client.embedded:
-        yield from blocking_pages(client, wanted, limit)
+        yield from blocking_pages(client, wanted, limit, after)
         return
     every = [promise for page in blocking_pages(client, wanted, None) for promise in page]
     if sort == "due":
         every.sort(key=lambda promise: promise.timeout_at)
     elif sort == "priority":
         every.sort(key=pressing)
+    every = list(rest_after(every, after, lambda promise: place_of(promise, sort)))
     few = PAGE if limit is None else max(limit + 1, FEW)
     for at in range(0, len(every), few):
         yield every[at : at + few]
+
+
+def place_of(promise: Promise, sort: Sort) -> Place:
+    """Return where a promise stands in the list."""
+    first = {"age": lambda _: 0, "due": lambda one: one.timeout_at, "priority": pressing}[sort]
+    return Place(first(promise), promise.created_at, promise.id)
 
 
 def pressing(promise: Promise) -> int:
@@ -221,11 +239,17 @@ def pressing(promise: Promise) -> int:
     return PRIORITIES.index((question_of(promise) or PLAIN).priority)
 
 
-def blocking_pages(client: Client, wanted: Filter, limit: int | None) -> Iterator[list[Promise]]:
-    """Yield the promises that only the outside can settle, the oldest first."""
+def blocking_pages(
+    client: Client, wanted: Filter, limit: int | None, after: Place | None = None
+) -> Iterator[list[Promise]]:
+    """Yield the promises that only the outside can settle, the oldest first.
+
+    `after` counts on the embedded server, where nobody is named.
+    """
     if not wanted.to and client.embedded:
         size = None if limit is None else limit + 1
-        query = {"state": "pending", "tags": {"resonate:external": "true", **wanted.tags}}
+        query: dict[str, Any] = {"state": "pending", "tags": {"resonate:external": "true", **wanted.tags}}
+        query |= {} if after is None else {"after": after.id}
         for page in search_pages(client, size, **query):
             yield [promise for promise in page if promise.is_blocking]
         return

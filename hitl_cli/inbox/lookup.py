@@ -21,22 +21,23 @@ CANDIDATES = 10
 """How many of the promises that an ambiguous name could mean are listed."""
 
 
-def find(client: Client, name: str) -> Promise:
+def find(client: Client, name: str, *, whole: bool = False) -> Promise:
     """Return the promise that a name means for a person who answers: waiting, or answered already.
 
-    A name is a promise's id, a key, the id of a run that waits for one thing, or the beginning of the id of
-    one thing that waits. Raises NotFound, BadInput (it could mean several).
+    A name is a promise's id, a key, the id of a run that waits for one thing, or unless it must be `whole`,
+    the beginning of the id of one thing that waits. Raises NotFound, BadInput (it could mean several).
     """
     promise = get_promise(client, name) if name else None
     if promise is not None:
         return answerable(client, promise)
     if name:
-        candidates = keyed(client, name) or beginning_with(client, name)
+        candidates = keyed(client, name) or ([] if whole else beginning_with(client, name))
         if len(candidates) == 1:
             return candidates[0]
         if candidates:
             raise ambiguous(name, candidates)
-    raise NotFound(f"there is no promise or workflow {name!r}.{suggestions(client, name)}")
+    hint = "" if whole else suggestions(client, name)
+    raise NotFound(f"there is no promise or workflow {name!r}.{hint}")
 
 
 def keyed(client: Client, key: str) -> list[Promise]:

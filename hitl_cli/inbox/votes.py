@@ -205,12 +205,14 @@ def ballot_id(id: str, person: str, number: int) -> str:
 
 
 def cast(client: Client, request: Promise, vote: Vote, audit: Audit, cast_before: Sequence[Ballot]) -> None:
-    """Keep a vote; one that says what its author said last is not kept twice.
+    """Keep a vote; one that is kept already, or says what its author said last, is not kept twice.
 
     Its number is the next one of its author. Another process that takes that number first, for the same
     person, has this one take the one after.
     """
     own = [ballot for ballot in cast_before if ballot.vote.by == vote.by]
+    if any(ballot.audit.id == audit.id for ballot in own):
+        return  # sent again, maybe after its author has said something else
     number = max((ballot.number for ballot in own), default=0)
     if own and same_vote(own[-1].vote, vote) and vote.comment in (None, own[-1].vote.comment):
         return

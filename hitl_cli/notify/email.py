@@ -41,16 +41,19 @@ LONGEST_ANSWER = 300
 
 async def send(message: Message, to: str, directory: Directory) -> None:
     """Send a message to an e-mail address. Raises NotSent."""
+    await send_mail(compose(message, to, directory), to, directory.email)
+
+
+async def send_mail(mail: EmailMessage, to: str, settings: EmailSettings | None) -> None:
+    """Send a mail to an address. Raises NotSent."""
     import asyncio  # noqa: PLC0415 - only where something is sent
 
-    settings = directory.email
     if settings is None:
         raise NotSent("the settings do not say through what mail is sent: [email] host = …", for_good=True)
-    mail = compose(message, to, directory)
-    sender = parseaddr(settings.from_)[1]
+    sender = ascii_domain(parseaddr(settings.from_)[1])
     try:
         async with asyncio.timeout(ALTOGETHER_S):
-            await deliver(mail, sender, to, settings)
+            await deliver(mail, sender, ascii_domain(to), settings)
     except TimeoutError as error:
         raise NotSent(f"{settings.host} did not answer in time.") from error
 
@@ -83,7 +86,7 @@ async def deliver(mail: EmailMessage, sender: str, to: str, settings: EmailSetti
     except aiosmtplib.SMTPResponseException as error:
         raise refused(server, error) from None
     except OSError as error:  # aiosmtplib's own are, where the connection is at fault
-        raise NotSent(f"{server} cannot be reached, or was lost: {shown(str(error))}") from None
+        raise NotSent(f"{server} cannot be reached, or was lost: {reason_of(error)}.") from None
     except aiosmtplib.SMTPException as error:
         raise NotSent(
             f"{server} cannot do what [email] wants: {shown(error.message)}", for_good=True
@@ -94,6 +97,16 @@ def refused(server: str, error: aiosmtplib.SMTPResponseException) -> NotSent:
     """Return the error for a server that refused a mail."""
     text = f"{server} refused it: {error.code} {shown(error.message)}"
     return NotSent(text, for_good=error.code not in LATER)
+
+
+def reason_of(error: BaseException) -> str:
+    """Return why a connection failed: in the operating system's words, if it was that."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return shown(cause.strerror)
+        cause = cause.__cause__ or cause.__context__
+    return shown(str(error).rstrip("."))
 
 
 def shown(text: str) -> str:
@@ -129,8 +142,17 @@ def compose(message: Message, to: str, directory: Directory) -> EmailMessage:
 def mailbox(text: str) -> Address:
     """Return an address as a header takes it: `a@example.org`, or `Name <a@example.org>`."""
     name, address = parseaddr(text)
-    user, _, domain = address.rpartition("@")
+    user, _, domain = ascii_domain(address).rpartition("@")
     return Address(display_name=name, username=user, domain=domain)
+
+
+def ascii_domain(address: str) -> str:
+    """Return an e-mail address with its domain as servers that know only ASCII take it."""
+    user, _, domain = address.rpartition("@")
+    try:
+        return f"{user}@{domain.encode('idna').decode()}"
+    except UnicodeError:
+        return address
 
 
 def reply_to(message: Message, directory: Directory) -> str | None:

@@ -10,9 +10,21 @@ from hitl_cli.errors import HitlError
 from hitl_cli.questions import Question  # noqa: TC001 - the field of a Struct
 
 type Occasion = Literal[
-    "asked", "reminder", "escalated", "approved", "rejected", "expired", "canceled", "digest", "test"
+    "asked",
+    "reminder",
+    "escalated",
+    "approved",
+    "rejected",
+    "expired",
+    "canceled",
+    "digest",
+    "test",
+    "sign-in",
 ]
-"""Why something is said. `approved` to `canceled` are what came of it, for others who were asked."""
+"""Why something is said. `approved` to `canceled` are what came of it, for others who were asked.
+
+What brings a link by which one signs in (`sign-in`) has no items: the link is its `inbox`.
+"""
 
 
 class Item(Struct, frozen=True, kw_only=True):

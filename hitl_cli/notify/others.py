@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 from hitl_cli.notify.messages import NotSent
@@ -34,11 +35,12 @@ def tell(title: str, body: str, url: str) -> None:
         raise NotSent(
             'Apprise is not installed here: pip install "resonate-hitl[apprise]".', for_good=True
         ) from error
+    logging.getLogger("apprise").setLevel(logging.CRITICAL)  # it logs addresses, with the secrets in them
     receiver = apprise.Apprise()
     if not receiver.add(url):
         raise NotSent(f"{service(url)} is no address that Apprise knows.", for_good=True)
     if not receiver.notify(body=body, title=title, body_format=apprise.NotifyFormat.TEXT):
-        raise NotSent(f"{service(url)} did not take it.")
+        raise NotSent(f"{service(url)} did not take it; `apprise -v -b test ADDRESS` says why.")
 
 
 def service(url: str) -> str:

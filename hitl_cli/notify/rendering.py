@@ -71,6 +71,7 @@ def context_of(message: Message) -> dict[str, Any]:
         "parts": parts_of(message),
         "more": max(len(message.items) - ITEMS, 0),
         "inbox": message.inbox,
+        "to_do": "Sign in" if message.occasion == "sign-in" else None,
         "to": one_line(message.to, VALUE_CHARS),
     }
 

@@ -28,7 +28,7 @@ class BadSignature(HitlError):  # noqa: N818
 
 def signature(key: bytes, id: str, timestamp_s: int, body: bytes) -> str:
     """Return the signature of Standard Webhooks."""
-    said = b".".join((id.encode(), str(timestamp_s).encode(), body))
+    said = b".".join((as_sent(id), str(timestamp_s).encode(), body))
     return "v1," + base64.b64encode(hmac.digest(key, said, "sha256")).decode()
 
 
@@ -42,7 +42,7 @@ def verified_id(key: bytes, headers: Mapping[str, str], body: bytes, now_s: int)
     if not id or len(id) > LONGEST_ID or not timestamp or not any(given):
         raise BadSignature("this is not signed: it needs webhook-id, webhook-timestamp, webhook-signature.")
     expected = signature(key, id, _timely(timestamp, now_s), body).encode()
-    if not any(hmac.compare_digest(expected, one.encode()) for one in given):
+    if not any(hmac.compare_digest(expected, as_sent(one)) for one in given):
         raise BadSignature("the signature is not one of this message and this secret.")
     return id
 
@@ -58,8 +58,13 @@ def verify_slack(key: bytes, headers: Mapping[str, str], body: bytes, now_s: int
     if not timestamp or not given:
         raise BadSignature("this is not signed: it needs X-Slack-Request-Timestamp and X-Slack-Signature.")
     expected = slack_signature(key, _timely(timestamp, now_s), body)
-    if not hmac.compare_digest(expected.encode(), given.encode()):
+    if not hmac.compare_digest(expected.encode(), as_sent(given)):
         raise BadSignature("the signature is not one of this message and this secret.")
+
+
+def as_sent(header: str) -> bytes:
+    """Return the bytes of a header, which need not be text (aiohttp reads them so)."""
+    return header.encode(errors="surrogateescape")
 
 
 def _timely(timestamp: str, now_s: int) -> int:

@@ -22,6 +22,7 @@ SUBJECT_CHARS = 150
 TITLE_CHARS = 200
 PROMPT_CHARS = 2_000
 VALUE_CHARS = 200
+NAME_CHARS = 60
 ROWS = 12
 """So much of a request is shown in a message; the page has all of it."""
 
@@ -64,6 +65,11 @@ def lead_of(message: Message) -> str:
             return "This has come together for you."
         case "test":
             return "This is a test: what is sent to you arrives. Nothing waits for your answer because of it."
+        case "sign-in":
+            return (
+                "By this you sign in. It is good once, and for a few minutes. If it was not you who asked"
+                " for it, leave it alone."
+            )
         case "approved" | "rejected" | "expired" | "canceled":
             return "You were asked this, and need not answer any more."
 
@@ -105,7 +111,7 @@ def details_of(details: Json) -> list[Fact]:
         return []
     if not isinstance(details, dict):
         return [Fact("Details", as_text(details))]
-    rows = [Fact(one_line(name, VALUE_CHARS), as_text(value)) for name, value in list(details.items())[:ROWS]]
+    rows = [Fact(one_line(name, NAME_CHARS), as_text(value)) for name, value in list(details.items())[:ROWS]]
     more = len(details) - len(rows)
     return [*rows, Fact("…", f"and {more:,} more, on the page")] if more else rows
 

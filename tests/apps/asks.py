@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 from resonate.context import Context
 
 from hitl_cli import Decision, Rejected, ask, ask_all, digest_of, workflow
+from hitl_cli.errors import BadInput
 
 logging.basicConfig(format="%(message)s")
 
@@ -129,3 +130,18 @@ async def asks_from_file(ctx: Context, path: str) -> Any:
 
 def options_in(path: str) -> dict[str, Any]:
     return msgspec.json.decode(Path(path).read_bytes(), type=dict[str, Any])
+
+
+@workflow
+async def tells_whom(ctx: Context, options: dict[str, Any]) -> list[Any]:
+    """A workflow that hands on the id of what it asks, while it waits."""
+    asked = ask(ctx, **options)
+    told = await ctx.run(hand_on, await asked.id())
+    try:
+        return [told, (await asked).approved]
+    except BadInput as error:
+        return [told, str(error)]
+
+
+def hand_on(_ctx: Context, id: str) -> str:
+    return id

@@ -10,6 +10,7 @@ from hitl_cli.client import Request
 from hitl_cli.embedded import EmbeddedClient
 from hitl_cli.engine.server import now_ms
 from hitl_cli.questions import Question
+from hitl_cli.runs import RunSpec, start
 from hitl_cli.wire import Audit, encode, error_value
 
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ class Past:
         self.now = now_ms() - ago_ms
         self._client = EmbeddedClient(hitl.database, clock=lambda: self.now)
 
+    @property
+    def client(self) -> EmbeddedClient:
+        """The client itself, for what people say."""
+        return self._client
+
     def __enter__(self) -> Self:
         return self
 
@@ -42,6 +48,19 @@ class Past:
     def plain(self, id: str, life_ms: int = 365 * DAY_MS, tags: dict[str, str] | None = None) -> None:
         """Create a promise that says nothing."""
         self.send("promise.create", id=id, timeoutAt=self.now + life_ms, tags=OPEN if tags is None else tags)
+
+    def run(self, id: str, function: str = "deploy", *args: Any, by: str = "ops") -> None:
+        """Start a run, which nobody works on."""
+        start(self._client, RunSpec(id=id, workflow=function, args=list(args)), by=by)
+
+    def step(self, id: str, parent: str, function: str | None = None, result: Any = None) -> None:
+        """Create a step of a run, which is done."""
+        origin = id.partition(":")[0]
+        tags = {f"resonate:{name}": id for name in ("branch",)} | {"resonate:scope": "local"}
+        tags |= {"resonate:origin": origin, "resonate:parent": parent}
+        param = encode(None if function is None else {"func": function, "args": [], "kwargs": {}})
+        self.send("promise.create", id=id, timeoutAt=self.now + DAY_MS, tags=tags, param=param)
+        self.approve(id, by=None, data=result)
 
     def ask(
         self, id: str, prompt: str, *, life_ms: int = 365 * DAY_MS, key: str | None = None, **asked: Any

@@ -8,10 +8,21 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
+from hitl_cli.keys import load_keys
+from hitl_cli.links import link_in, token_of
 from hitl_cli.runs import get_run
-from tests.conftest import wait_until
+from hitl_cli.settings import Settings
+from tests.cli.curl import curl
+from tests.cli.test_readme import BLOCK, settled
+from tests.cli.test_readme import commands as shown_commands
+from tests.conftest import WorkerProcess, wait_until
+from tests.notify.receivers import Mailbox
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.conftest import Hitl
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -46,6 +57,8 @@ def asks(hitl: Hitl, run: str) -> bool:
 def test_every_example_is_run_here() -> None:
     tested = {"deploy", "fan_out", "expense", "deployment_gate", "content_review", "agent"}
     assert {path.stem for path in EXAMPLES.glob("*.py")} == tested
+    folders = {"email_verification", "typescript"}  # the latter by tests/typescript
+    assert {path.name for path in EXAMPLES.iterdir() if path.is_dir() and path.name[0] not in "_."} == folders
 
 
 def test_deploy(hitl: Hitl) -> None:
@@ -104,3 +117,73 @@ def test_an_agent(hitl: Hitl) -> None:
         "not allowed to delete attic/photo.jpg: these are the only ones",
     ]
     assert [path.name for path in attic.iterdir()] == ["photo.jpg"]
+
+
+# E-mail verification: two services, and a gateway
+
+
+class Services:
+    """The services of the example, each in a process of its own, and the gateway."""
+
+    def __init__(self, hitl: Hitl) -> None:
+        (hitl.folder / "examples").symlink_to(EXAMPLES)
+        blocks = BLOCK.findall((EXAMPLES / "email_verification" / "README.md").read_text())
+        lines = [line for kind, block in blocks if kind == "console" for line in shown_commands(block)]
+        self._hitl = hitl
+        self._start, self.typed = lines[:3], lines[3:]
+        self.started: list[WorkerProcess] = []
+
+    def start(self, number: int, **env: str) -> WorkerProcess:
+        """Start the service of that number as the README says; the third is the gateway."""
+        program, *args = shlex.split(self._start[number][0])
+        assert program == "hitl"
+        port = ["--port", "0"] if args == ["gateway"] else []
+        command = [*self._hitl.command, *args, *port]
+        self.started.append(WorkerProcess(command, {**self._hitl.env, **env}, self._hitl.folder))
+        self.started[-1].said("gateway for" if port else "serving")
+        return self.started[-1]
+
+
+@pytest.fixture
+def services(hitl: Hitl) -> Iterator[Services]:
+    every = Services(hitl)
+    yield every
+    for one in every.started:
+        one.kill()
+
+
+def test_an_address_is_verified_as_the_readme_says(hitl: Hitl, services: Services) -> None:
+    hitl.env["HITL_AS"] = "you"
+    _, mail, gateway = (services.start(number) for number in range(3))
+    url = gateway.said("gateway for").split(" on ")[1].split()[0]
+    for line, expected in services.typed:
+        if line.startswith("curl"):
+            printed = curl(line.replace("http://127.0.0.1:5001", url))
+        else:
+            printed = hitl.ok(*shlex.split(line)[1:])
+        assert settled(printed) == settled(expected), line
+        if "/start" in line:
+            mail.said("Please confirm your address")
+    assert len([line for line in mail.lines if "Please confirm" in line]) == 1
+
+
+def test_the_mail_goes_out_once_its_service_is_there_and_its_server_takes_it(
+    hitl: Hitl, services: Services
+) -> None:
+    workflow_service = services.start(0)
+    hitl.ok("start", "workflow-a@example.org", "a@example.org", "--workflow", "email-verification")
+    wait_until(lambda: asks(hitl, "workflow-a@example.org"))
+    workflow_service.kill()
+    with Mailbox() as mailbox:
+        mailbox.fail_with(451)
+        mail = services.start(1, SMTP_SERVER=f"127.0.0.1:{mailbox.port}")
+        mail.complained("is tried again in 2 s")
+        [received] = mailbox.wait_for()
+    link = next(line for line in received.get_content().splitlines() if line.startswith("http"))
+    with hitl.client() as client:
+        keys = load_keys(Settings({"HITL_SERVER": hitl.url}, hitl.folder).keys(hitl.url), client.now())
+        signed = link_in(token_of(link), keys)
+    assert (signed.request, signed.person) == ("workflow-a@example.org:1.1", "a@example.org")
+    hitl.ok("approve", "email-confirmed-a@example.org")
+    services.start(0)
+    assert json.loads(hitl.ok("wait", "workflow-a@example.org")) == "a@example.org is confirmed"

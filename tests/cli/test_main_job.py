@@ -88,6 +88,15 @@ def test_the_demo_approves_by_itself_without_a_terminal(hitl: Hitl) -> None:
     assert not hitl.database.exists()
 
 
+def test_the_demo_of_an_e_mail_address_shows_the_mail_and_confirms_it_by_itself(hitl: Hitl) -> None:
+    shown = hitl.ok("demo", "email")
+    assert "  mail |   | To: a@example.org" in shown
+    assert "/l/" in shown
+    assert "$ hitl approve email-confirmed-a@example.org" in shown
+    assert '{"email":"a@example.org","confirmed":true,' in shown
+    assert not hitl.database.exists()
+
+
 def test_a_worker_says_what_happens_in_json_lines(hitl: Hitl) -> None:
     worker = hitl.worker("--log-json")
     hitl.ok("start", "hitl-001")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import http.client
 import json
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
@@ -30,6 +32,21 @@ class Reply(Struct, frozen=True):
     @property
     def text(self) -> str:
         return self.body.decode()
+
+    @property
+    def words(self) -> str:
+        """What the page says, without its tags, on one line."""
+        return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", self.text)).split())
+
+    @property
+    def links(self) -> list[str]:
+        """Where the page leads."""
+        return [html.unescape(link) for link in re.findall(r'<a [^>]*href="([^"]*)"', self.text)]
+
+    @property
+    def csrf(self) -> str:
+        """What protects the page's form."""
+        return self.text.partition('name="csrf" value="')[2].partition('"')[0]
 
     @property
     def json(self) -> Any:
@@ -82,16 +99,22 @@ class GatewayProcess(WorkerProcess):
 type StartGateway = Callable[..., GatewayProcess]
 
 
+def begin_gateway(hitl: Hitl, *args: str, env: Mapping[str, str] | None = None) -> GatewayProcess:
+    """Start a gateway on a free port, and wait until it serves. Whoever calls this ends it."""
+    command = [HITL, "gateway", "--port", "0", *args]
+    gateway = GatewayProcess(command, {**hitl.env, **(env or {})}, hitl.folder)
+    gateway.said("gateway for")
+    return gateway
+
+
 @pytest.fixture
 def start_gateway(hitl: Hitl) -> Iterator[StartGateway]:
     """Start gateways with options, each on a free port; they end with the test."""
     started: list[GatewayProcess] = []
 
     def start(*args: str, env: Mapping[str, str] | None = None) -> GatewayProcess:
-        command = [HITL, "gateway", "--port", "0", *args]
-        gateway = GatewayProcess(command, {**hitl.env, **(env or {})}, hitl.folder)
+        gateway = begin_gateway(hitl, *args, env=env)
         started.append(gateway)
-        gateway.said("gateway for")
         return gateway
 
     yield start

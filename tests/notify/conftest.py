@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.gateway.conftest import start_gateway
 from tests.notify.receivers import HttpReceiver, Mailbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+__all__ = ["mailbox", "receiver", "start_gateway"]
 
 
 @pytest.fixture

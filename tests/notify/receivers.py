@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from aiosmtpd.smtp import SMTP, AuthResult
 from msgspec import Struct
 
-from tests.conftest import wait_until
+from tests.conftest import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -147,6 +147,9 @@ class HttpReceiver:
     def __init__(self) -> None:
         self.received: list[Posted] = []
         """All that came, also what was refused."""
+        self.answers = threading.Event()
+        """Cleared, it takes what comes and does not answer."""
+        self.answers.set()
         self._refusals: deque[tuple[int, Mapping[str, str]]] = deque()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -183,6 +186,7 @@ class HttpReceiver:
                 body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
                 lowered = {name.lower(): value for name, value in self.headers.items()}
                 receiver.received.append(Posted(self.path, lowered, body))
+                receiver.answers.wait(PATIENCE_S)
                 status, headers = receiver._refusals.popleft() if receiver._refusals else (200, {})
                 self.send_response(status)
                 for name, value in headers.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hitl_cli import runs
+from hitl_cli import defaults, runs
 from hitl_cli.embedded import EmbeddedClient
 from hitl_cli.inbox.deciding import Answer, approval, decide, rejection
 from hitl_cli.inbox.listing import pending
@@ -33,8 +33,10 @@ DAY_MS = 24 * HOUR_MS
 class Crew:
     """Workers of `tests/apps/asks.py`, a client, and the clock of all of them."""
 
-    def __init__(self, hitl: Hitl, app: str = ASKS) -> None:
+    def __init__(self, hitl: Hitl, app: str = ASKS, **told: Any) -> None:
         self.hitl = hitl
+        self.told = told
+        """What workers that are started from now on are told besides (WorkerOptions)."""
         self.clock = MovedClock(hitl.folder / "clock")
         self.client = EmbeddedClient(hitl.database, self.clock)
         self.ahead_ms = 0
@@ -45,7 +47,8 @@ class Crew:
     def worker(self, dies_at: int | None = None) -> BaseProcess:
         """Start a worker; it is killed before it makes its request of that number, if one is given."""
         args: tuple[Any, ...] = (self.hitl.database, self._app, LEASE_MS, {}, self.clock)
-        self._workers.append(start(work_recorded, self._said, self._complained, dies_at, args))
+        more = (defaults.GROUP, None, self.told)
+        self._workers.append(start(work_recorded, self._said, self._complained, dies_at, (*args, *more)))
         return self._workers[-1]
 
     def later(self, ms: int) -> None:

@@ -9,8 +9,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from hitl_cli import defaults
+from hitl_cli.directory import Directory
+from hitl_cli.reach import Reach
 from hitl_cli.worker import WorkerOptions, run_worker
 
 if TYPE_CHECKING:
@@ -75,12 +78,27 @@ def start(function: Callable[..., None], *args: object) -> BaseProcess:
 
 
 def work(
-    server: Path | str, app: str, lease_ms: int, env: Mapping[str, str], clock: MovedClock | None = None
+    server: Path | str,
+    app: str | None,
+    lease_ms: int,
+    env: Mapping[str, str],
+    clock: MovedClock | None = None,
+    group: str = defaults.GROUP,
+    reach: Reach | None = None,
+    told: Mapping[str, Any] | None = None,
 ) -> None:
-    """Be a worker of a database or of a server, as `hitl worker` is one; on a computer with that clock."""
+    """Be a worker of a database or of a server, as `hitl worker` is one; on a computer with that clock.
+
+    `told` is what else it is told (WorkerOptions).
+    """
     os.environ.update(env)
     if clock is not None:
         clock.install()
     url = server if isinstance(server, str) else f"sqlite:///{server}"
-    options = WorkerOptions(server=url, apps=(app,), lease_ms=lease_ms)
+    options = WorkerOptions(
+        server=url,
+        apps=(app,) if app else (),
+        lease_ms=lease_ms,
+        **{"group": group, "reach": reach or Reach(directory=Directory()), **(told or {})},
+    )
     run_worker(options, lambda _serving: None, lambda _event: None)

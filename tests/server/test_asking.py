@@ -6,6 +6,8 @@ import json
 from typing import TYPE_CHECKING
 
 from hitl_cli.client import search
+from tests.conftest import wait_until
+from tests.notify.receivers import HttpReceiver
 from tests.recovery.crew import ASKS
 
 if TYPE_CHECKING:
@@ -42,3 +44,23 @@ def test_over_http_the_deadline_means_what_was_said_it_would(
     hitl.ok("start", "r", json.dumps(options), "--workflow", "asks", "-S", url)
     told = json.loads(hitl.ok("wait", "r", "-S", url))
     assert (told["approved"], told["choice"], told["expired"]) == (True, "hold", True)
+
+
+def test_over_http_those_who_are_asked_are_told_once_and_the_others_what_came_of_it(
+    hitl: Hitl, serve: Callable[..., Served]
+) -> None:
+    url = serve().url
+    with HttpReceiver() as receiver:
+        (hitl.folder / "hitl.toml").write_text(f'[people.reviewer]\nwebhook = "{receiver.url}"\n')
+        for _ in range(2):
+            hitl.worker("--app", ASKS, "-S", url)
+        options = {"prompt": "Well?", "to": ["reviewer", "lead"]}
+        hitl.ok("start", "r", json.dumps(options), "--workflow", "asks", "-S", url)
+        hitl.ok("ask", "Sure?", "--to", "reviewer", "--id", "q", "--no-wait", "-S", url)
+        receiver.wait_for(2)
+        wait_until(lambda: "told by webhook" in " ".join(hitl.ok("show", "r:1.1", "-S", url).split()))
+        hitl.ok("approve", "r:1.1", "--as", "lead", "-S", url)
+        receiver.wait_for(3)
+        hitl.ok("wait", "r", "-S", url)
+    said = [(one.json["type"], one.json["data"]["requests"][0]["id"]) for one in receiver.received]
+    assert sorted(said) == [("hitl.approved", "r:1.1"), ("hitl.asked", "q"), ("hitl.asked", "r:1.1")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from contextlib import redirect_stdout
 from itertools import accumulate
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from resonate.context import Context
 from resonate.dependencies import DependencyMap
+from resonate.types import PromiseRecord
 
 from hitl_cli.asking import next_occasion, remind
 from hitl_cli.questions import Escalation, Question
@@ -42,9 +44,10 @@ def reminded(question: Question, told: int, now: int) -> tuple[int, str]:
         deps=DependencyMap(),
         clock=lambda: now,
     )
+    request = PromiseRecord(id="r:1.1", state="pending", created_at=ASKED_AT, timeout_at=2**50)
     said = io.StringIO()
     with redirect_stdout(said):
-        return remind(context, question, "r:1.1", ASKED_AT, told), said.getvalue()
+        return asyncio.run(remind(context, question, request, told)), said.getvalue()
 
 
 def occasions(question: Question, last: int) -> list[int]:

@@ -55,6 +55,20 @@ def unsettled(crew: Crew) -> list[str]:
 # What is told
 
 
+def test_the_id_of_a_request_can_be_handed_on_and_stands_whatever_comes_of_it(crew: Crew) -> None:
+    for run in ("yes", "misfit"):
+        crew.begin(run, "tells_whom", {"prompt": "Well?", "form": AMOUNT})
+        request = crew.asked()
+        assert request == f"{run}:1.1"
+        if run == "yes":
+            crew.approve(request, data={"amount": 7})
+            assert crew.result(run) == [request, True]
+    settle(crew, "misfit:1.1", {"amount": "many"})
+    told, error = crew.result("misfit")
+    assert told == "misfit:1.1"
+    assert "amount" in error
+
+
 def test_an_approval_is_told_with_all_that_is_known_of_it(crew: Crew) -> None:
     id = crew.ask(form=AMOUNT)
     crew.approve(id, by="ada", data={"amount": 7}, comment="fine by me")

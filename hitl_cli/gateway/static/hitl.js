@@ -1,1 +1,193 @@
 "use strict";
+/*
+ * What the pages do besides: they keep themselves up to date, filter as one types, and say what changed.
+ * Everything works without this.
+ *
+ * No library: what is needed is to get a page again and put parts of it in the place of the old ones, and that is
+ * one function below. htmx would do it too, and is some 50 kB, most of it for what is not done here. A test holds
+ * this file to 30 kB.
+ *
+ * data-live=NAME on an element: its content is replaced by that of the same element of the page as it is now.
+ * data-events=URL on the body: where the server tells that something changed. Without it the page looks itself.
+ * data-filter on a form: what it asks for is shown as one types. data-answer on a form: it ends once it is decided.
+ */
+(() => {
+  const TYPING_MS = 250;  // after the last key, before a filter is applied
+  const BURST_MS = 150;   // changes that come together are looked at together
+  const LOOK_MS = 20000;  // how often a page looks that is not told
+  const TIMES_MS = 15000; // how often ages are written anew
+  const RUN_MS = [1000, 2000, 4000, 8000, 15000]; // when a page looks what becomes of the run, after a decision
+
+  const $ = (what, where = document) => where.querySelector(what);
+  const $$ = (what, where = document) => [...where.querySelectorAll(what)];
+  const ahead = Number(document.body.dataset.now) - Date.now(); // the server's clock, seen from this one
+
+  const announce = (text) => {
+    const place = $("#announce");
+    if (!place) return;
+    place.textContent = "";
+    setTimeout(() => { place.textContent = text; }, 50); // so that the same text is read again
+  };
+
+  /* Times */
+
+  const UNITS = [["d", 86400], ["h", 3600], ["m", 60], ["s", 1]];
+
+  const duration = (ms) => {
+    let rest = Math.max(Math.floor(ms / 1000), 0);
+    const parts = [];
+    for (const [unit, size] of UNITS) {
+      const count = Math.floor(rest / size);
+      rest %= size;
+      if (count) parts.push(count + unit);
+      if (parts.length === 2 || (parts.length && !count)) break;
+    }
+    return parts.join(" ") || "0s";
+  };
+
+  const tellTimes = () => {
+    const now = Date.now() + ahead;
+    for (const time of $$("time[data-ago]")) time.textContent = `${duration(now - Date.parse(time.dateTime))} ago`;
+    for (const time of $$("time[data-left]")) {
+      const left = Date.parse(time.dateTime) - now;
+      time.textContent = left > 0 ? `in ${duration(left)}` : "passed";
+    }
+  };
+
+  /* The page as it is now */
+
+  let asked = 0;
+
+  /* Get the page at an address, and take over its live parts. Returns it; null if it could not be had. */
+  const renew = async (address) => {
+    const turn = ++asked;
+    let answer, page;
+    try {
+      answer = await fetch(address, { headers: { Accept: "text/html" } });
+      page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    } catch {
+      return null; // away, for now
+    }
+    if (turn !== asked) return null; // something newer was asked for meanwhile
+    if (new URL(answer.url).pathname === "/sign-in") return location.reload(), null;
+    if (answer.status >= 500 || answer.status === 429) return null;
+    for (const old of $$("[data-live]")) {
+      const now = $(`[data-live="${CSS.escape(old.dataset.live)}"]`, page);
+      if (now) take(old, now);
+    }
+    tellTimes();
+    end(page);
+    return page;
+  };
+
+  /* Put the content of one element into another, without losing where the keyboard is. */
+  const take = (old, now) => {
+    const focused = old.contains(document.activeElement) && document.activeElement.getAttribute("href");
+    old.replaceChildren(...now.childNodes);
+    if (focused) ($(`a[href="${CSS.escape(focused)}"]`, old) || $("#main")).focus({ preventScroll: true });
+  };
+
+  const ids = (list) => new Set($$("[data-id]", list).map((item) => item.dataset.id));
+
+  /* The form of a request ends once the page as it is now has none. What was typed stays to be read. */
+  const end = (page) => {
+    const form = $("form[data-answer]");
+    if (!form || form.dataset.over || $("form[data-answer]", page)) return;
+    form.dataset.over = "1";
+    for (const control of $$("button, input, select, textarea", form)) {
+      const text = control.matches('textarea, input:not([type="radio"], [type="checkbox"])');
+      control[text ? "readOnly" : "disabled"] = true;
+    }
+    const why = ($("#outcome", page) || $("#why-not", page) || $("h1", page) || {}).textContent || "It was decided.";
+    const told = document.createElement("p");
+    told.className = "notice warn";
+    told.append(Object.assign(document.createElement("span"), { textContent: `${why.trim()}. It can no longer be answered here.` }));
+    $(".buttons", form).before(told);
+    announce(told.textContent);
+  };
+
+  const counted = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
+
+  /* Look again, and say what is new in a list. */
+  const look = async () => {
+    const list = $('[data-live="list"]');
+    const before = list ? ids(list) : null;
+    const page = await renew(location.href);
+    if (!page || !list) return;
+    const fresh = $$("[data-id]", list).filter((item) => !before.has(item.dataset.id));
+    for (const item of fresh) item.classList.add("fresh");
+    if (fresh.length) announce(counted(fresh.length, "new request"));
+  };
+
+  let soon = 0;
+  const lookSoon = () => { clearTimeout(soon); soon = setTimeout(look, BURST_MS); };
+
+  /* What the server tells */
+
+  const request = $("[data-request]");
+  let stream = null, looking = 0;
+
+  const concerns = (event) => {
+    if (!request || !event.data) return true;
+    const { id, workflow } = JSON.parse(event.data);
+    return !id || id === request.dataset.request || workflow === request.dataset.run;
+  };
+
+  const listen = () => {
+    const where = document.body.dataset.events;
+    if (!where) {
+      looking = setInterval(look, LOOK_MS);
+      return;
+    }
+    stream = new EventSource(where);
+    for (const name of ["ready", "look", "request.asked", "request.changed", "request.decided"]) {
+      stream.addEventListener(name, (event) => { if (concerns(event)) lookSoon(); });
+    }
+  };
+
+  /* A page in the background is told nothing: browsers open few connections to one host. It looks when it is back. */
+  const attend = () => {
+    if (stream) stream.close();
+    clearInterval(looking);
+    stream = null;
+    if (document.hidden) return;
+    listen();
+  };
+
+  if ($("[data-live]")) {
+    document.addEventListener("visibilitychange", () => { attend(); if (!document.hidden) look(); });
+    addEventListener("pagehide", () => { if (stream) stream.close(); });
+    addEventListener("pageshow", (event) => { if (event.persisted) { attend(); look(); } });
+    attend();
+    setInterval(tellTimes, TIMES_MS);
+  }
+  if ($("[data-goes-on]")) for (const ms of RUN_MS) setTimeout(() => { if ($("[data-goes-on]")) look(); }, ms);
+
+  /* Filters */
+
+  const filter = $("form[data-filter]");
+  if (filter) {
+    let typing = 0;
+    for (const button of $$("[data-by-hand]", filter)) button.hidden = true;
+
+    const apply = async () => {
+      const said = [...new FormData(filter)].filter(([name, value]) => value && !(name === "sort" && value === "age"));
+      const query = new URLSearchParams(said).toString();
+      const address = filter.getAttribute("action") + (query ? `?${query}` : "");
+      history.replaceState(null, "", address);
+      if (await renew(address)) announce(counted(ids(document).size, "request") + " found");
+    };
+
+    filter.addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(apply, TYPING_MS); });
+    filter.addEventListener("submit", (event) => { event.preventDefault(); clearTimeout(typing); apply(); });
+  }
+
+  /* A form is sent once, however often its button is pressed. */
+  for (const form of $$('form[method="post"]')) {
+    form.addEventListener("submit", (event) => {
+      if (form.dataset.sent) event.preventDefault();
+      form.dataset.sent = "1";
+      addEventListener("pageshow", () => { delete form.dataset.sent; }, { once: true });
+    });
+  }
+})();

@@ -1,0 +1,83 @@
+"""`hitl dev`: a worker, the gateway and its pages in one process, for one terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+
+from hitl_cli.cli.gateway import Port, options_of
+from hitl_cli.cli.server import raise_descriptors, reason
+from hitl_cli.cli.shared import Server, Token
+from hitl_cli.cli.worker import (
+    Apps,
+    Concurrency,
+    Lease,
+    WorkersGroup,
+    announce,
+    log_to_stderr,
+    reporter,
+    say,
+    worker_options,
+)
+from hitl_cli.errors import BadInput
+
+if TYPE_CHECKING:
+    from hitl_cli.worker import Serving
+
+HOST = "127.0.0.1"
+"""Beyond this machine, a gateway and workers are processes of their own."""
+
+
+def dev(
+    ctx: typer.Context,
+    app: Apps = None,
+    port: Port = 5001,
+    group: WorkersGroup = None,
+    concurrency: Concurrency = 64,
+    lease: Lease = "15s",
+    sign_in: Annotated[
+        bool, typer.Option("--sign-in", help="Have people sign in on this machine as well.")
+    ] = False,
+    server: Server = None,
+    token: Token = None,
+) -> None:
+    """Run a worker, the gateway and the inbox page in one terminal. Ctrl-C stops all; twice, at once."""
+    from hitl_cli.gateway.background import BackgroundGateway  # noqa: PLC0415 - imports aiohttp
+    from hitl_cli.worker import run_worker  # noqa: PLC0415 - imports the SDK
+
+    works = worker_options(
+        ctx, app=app or [], group=group, concurrency=concurrency, lease=lease, server=server, token=token
+    )
+    serves = options_of(
+        ctx,
+        host=HOST,
+        port=port,
+        url=None,
+        plain_links=False,
+        sign_in=sign_in,
+        trust_header=None,
+        trust_from=[],
+        server=server,
+        token=token,
+    )
+    log_to_stderr()
+    raise_descriptors()
+    gateway = BackgroundGateway(msgspec.structs.replace(serves, group=works.group))
+    try:
+        gateway.start()
+    except OSError as error:
+        raise BadInput(f"{HOST}:{port} cannot be listened at: {reason(error)}.") from error
+    url = gateway.url if serves.url == f"http://{HOST}:{port}" else serves.url
+    directory = msgspec.structs.replace(works.reach.directory, gateway=url)
+    reach = msgspec.structs.replace(works.reach, directory=directory)
+
+    def serving(served: Serving) -> None:
+        announce(served)
+        say(f"inbox on {url}")
+
+    try:
+        run_worker(msgspec.structs.replace(works, reach=reach), serving, reporter())
+    finally:
+        gateway.stop()

@@ -1,0 +1,61 @@
+"""`hitl open`: the inbox page, in a browser."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import quote
+
+import typer
+
+from hitl_cli.cli.shared import complete_promise, note
+from hitl_cli.errors import Unreachable
+from hitl_cli.settings import Settings
+
+PATIENCE_S = 3.0
+"""How long a gateway may take to say that it is there."""
+
+
+def open_page(
+    id: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[ID]",
+            help="A request, by the id of its promise or of its workflow, or by its key. Else the inbox.",
+            autocompletion=complete_promise,
+        ),
+    ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option("--url", metavar="URL", help="Where the gateway is. (HITL_GATEWAY)", show_default=False),
+    ] = None,
+) -> None:
+    """Open the inbox page in a browser, or one request in it. Without a browser, its address is printed."""
+    gateway = Settings().gateway(url).value
+    if not is_gateway(gateway):
+        raise Unreachable(f"no gateway answers at {gateway}: start one with `hitl gateway` or `hitl dev`.")
+    page = f"{gateway}/" if id is None else f"{gateway}/r/{quote(id, safe='')}"
+    print(page, flush=True)
+    if not opened(page):
+        note("hitl: there is no browser here: open it on a machine that has one")
+
+
+def is_gateway(url: str) -> bool:
+    """Whether a gateway answers at a URL."""
+    from http.client import HTTPException  # noqa: PLC0415 - only here
+    from urllib.request import urlopen  # noqa: PLC0415
+
+    try:
+        with urlopen(f"{url}/health", timeout=PATIENCE_S) as answer:  # noqa: S310 - said by the person's settings
+            return bool(answer.read(8) == b"ok\n")
+    except (OSError, ValueError, HTTPException):
+        return False
+
+
+def opened(page: str) -> bool:
+    """Open a page. Return False where there is no browser."""
+    import webbrowser  # noqa: PLC0415 - only here
+
+    try:
+        return webbrowser.open(page)
+    except webbrowser.Error:
+        return False

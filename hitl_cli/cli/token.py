@@ -1,0 +1,128 @@
+"""`hitl token create`, `list` and `revoke`: what programs show to the gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator  # noqa: TC003 - Typer reads the annotations of completions
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hitl_cli import tokens
+from hitl_cli.cli.shared import AsJson, Server, Token, note, offered, open_client, print_json
+from hitl_cli.cli.table import Cell, Column, print_table
+from hitl_cli.durations import format_age, parse_duration
+from hitl_cli.settings import Settings
+from hitl_cli.text import printable
+from hitl_cli.times import iso
+
+if TYPE_CHECKING:
+    from hitl_cli.tokens import Token as ApiToken
+
+app = typer.Typer(
+    name="token",
+    help="Tokens by which programs use the gateway.",
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def complete_token(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
+    """Yield the tokens that are good."""
+    for one in offered(ctx, tokens.list_tokens):
+        if one.state == "valid" and one.id.startswith(incomplete):
+            yield one.id, printable(one.person)
+
+
+@app.command()
+def create(
+    ctx: typer.Context,
+    person: Annotated[str, typer.Option("--as", metavar="WHO", help="Who acts where it is shown.")],
+    can: Annotated[
+        list[str],
+        typer.Option(
+            "--can",
+            metavar="WHAT",
+            autocompletion=lambda: list(tokens.PERMISSIONS),
+            help="What it may do: read, decide (and read), start runs. May be repeated.",
+        ),
+    ],
+    expires: Annotated[
+        str, typer.Option("--expires", metavar="DURATION", help="How long it is good.")
+    ] = "90d",
+    as_json: AsJson = False,
+    server: Server = None,
+    token: Token = None,
+) -> None:
+    """Make a token and print it: this once, and never again."""
+    settings = Settings()
+    life_ms = parse_duration(expires)
+    with open_client(ctx, server, token, settings) as client:
+        made, text = tokens.create(client, person, can, life_ms=life_ms, by=settings.person().value)
+    if as_json:
+        print_json({**document(made), "token": text})
+        return
+    print(text)
+    note(f"It acts as {made.person} until {iso(made.expires_at)}. Keep it: it is not shown again.")
+
+
+@app.command("list")
+def list_(ctx: typer.Context, as_json: AsJson = False, server: Server = None, token: Token = None) -> None:
+    """Show the tokens, the oldest first; nobody can be shown their secrets."""
+    with open_client(ctx, server, token) as client:
+        found = tokens.list_tokens(client)
+        now = client.now()
+    if as_json:
+        print_json([document(one) for one in found])
+        return
+    if not found:
+        note("There are no tokens. Make one: hitl token create --as reviewer --can decide")
+        return
+    columns = [Column("token", whole=True), Column("as"), Column("can"), Column("state")]
+    columns += [Column("age", right=True), Column("expires"), Column("made by")]
+    rows = [
+        [
+            Cell(one.id),
+            Cell(one.person),
+            Cell(", ".join(allowed(one))),
+            Cell(one.state, style="" if one.state == "valid" else "dim"),
+            Cell(format_age(max(now - one.created_at, 0))),
+            Cell(iso(one.expires_at)[:16] + "Z"),
+            Cell(one.by or "-"),
+        ]
+        for one in found
+    ]
+    print_table(columns, rows)
+
+
+@app.command()
+def revoke(
+    ctx: typer.Context,
+    id: Annotated[str, typer.Argument(metavar="ID", help="The token's id.", autocompletion=complete_token)],
+    server: Server = None,
+    token: Token = None,
+) -> None:
+    """Have a token be good no longer, at every gateway, within seconds."""
+    settings = Settings()
+    with open_client(ctx, server, token, settings) as client:
+        fresh = tokens.revoke(client, id, by=settings.person().value)
+    shown = printable(id if len(id) <= tokens.ID_BYTES * 2 else id[5 : 5 + tokens.ID_BYTES * 2])
+    print(f"token {shown} {'revoked' if fresh else 'had already ended'}")
+
+
+def allowed(one: ApiToken) -> list[str]:
+    """Return what a token may do, in the usual order."""
+    return [name for name in tokens.PERMISSIONS if name in one.can]
+
+
+def document(one: ApiToken) -> dict[str, Any]:
+    """Return a token as `--json` prints it."""
+    return {
+        "id": one.id,
+        "as": one.person,
+        "can": allowed(one),
+        "state": one.state,
+        "created_at": iso(one.created_at),
+        "expires_at": iso(one.expires_at),
+        "by": one.by,
+    }

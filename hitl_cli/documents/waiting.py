@@ -1,0 +1,58 @@
+"""What waits for a person, as machines are shown it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
+
+from hitl_cli.questions import Priority  # noqa: TC001 - msgspec reads the annotations
+from hitl_cli.times import iso
+
+if TYPE_CHECKING:
+    from hitl_cli.inbox.listing import Waiting
+
+
+class WaitingDocument(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
+    """A promise that waits for a person, in a list of them; `prompt` is its first line."""
+
+    id: str
+    workflow: str
+    function: str | None
+    state: Literal["pending"] = "pending"
+    prompt: str | None
+    created_at: str
+    deadline: str
+    age_s: int
+    to: tuple[str, ...]
+    from_: str | None
+    key: str | None
+    priority: Priority
+    approvals: int
+    votes: int
+    choices: tuple[str, ...]
+    has_form: bool
+    tags: dict[str, str]
+
+
+def waiting_document(item: Waiting, now: int) -> WaitingDocument:
+    """Return what waits, as it is listed. `now` is ms since the epoch."""
+    asked = item.asked
+    return WaitingDocument(
+        id=item.id,
+        workflow=item.workflow,
+        function=item.function,
+        prompt=item.prompt,
+        created_at=iso(item.created_at),
+        deadline=iso(item.deadline),
+        age_s=max(now - item.created_at, 0) // 1_000,
+        to=item.to,
+        from_=item.asker,
+        key=item.key,
+        priority=asked.priority,
+        approvals=asked.approvals,
+        votes=item.votes,
+        choices=asked.choices,
+        has_form=asked.form is not None,
+        tags=item.tags,
+    )

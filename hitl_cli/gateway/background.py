@@ -1,0 +1,58 @@
+"""A gateway in a thread of its own, beside whatever else the process does.
+
+It has its own event loop, so that a step which blocks the worker's does not hold up the pages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING
+
+from hitl_cli.gateway.app import run
+from hitl_cli.gateway.service import Gateway
+
+if TYPE_CHECKING:
+    from hitl_cli.gateway.service import Options
+
+
+class BackgroundGateway:
+    """A gateway that serves from `start` to `stop`; `url` is where."""
+
+    def __init__(self, options: Options) -> None:
+        """Read the keys. Raises BadInput."""
+        self._gateway = Gateway(options)
+        self._thread = threading.Thread(target=self._serve, name="gateway", daemon=True)
+        self._ready = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._failure: Exception | None = None
+        self.url = ""
+
+    def start(self) -> None:
+        """Start, and return once it serves. Raises OSError if it cannot listen."""
+        self._thread.start()
+        self._ready.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        """Take no more requests, answer those in hand, and return."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._gateway.stop)
+        self._thread.join()
+
+    def _serve(self) -> None:
+        try:
+            asyncio.run(self._run())
+        except Exception as error:  # noqa: BLE001 - raised again in the thread that started this one
+            self._failure = error
+        finally:
+            self._ready.set()
+
+    async def _run(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        await run(self._gateway, self._announce)
+
+    def _announce(self, url: str) -> None:
+        self.url = url
+        self._ready.set()

@@ -1,0 +1,319 @@
+"""A request's form as a page draws it: controls and groups of them, with the hints of the schema.
+
+What a browser checks by itself is a courtesy to who types. What counts is `forms.pages.read`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+from msgspec import UNSET, Struct
+
+from hitl_cli.forms.fields import Group, fields, tree
+from hitl_cli.forms.pages import at_first, is_missing, labels_of, owner
+from hitl_cli.forms.paths import path_of
+from hitl_cli.forms.wording import FORMATS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from hitl_cli.forms.fields import Field
+    from hitl_cli.forms.pages import Texts
+    from hitl_cli.forms.wording import Problem
+    from hitl_cli.wire import Json
+
+type Shape = Literal["line", "area", "options", "select", "ticks"]
+
+NAME = "field:"
+"""What the names of the form's own controls begin with, before the path."""
+
+FEW_OPTIONS = 7
+"""Choices that are all shown; more are a menu."""
+
+LONG_TEXT = 200
+"""Characters that a text may have at least for it to get more than one line."""
+
+LONG_FORMATS = frozenset({"textarea", "multiline", "markdown"})
+TYPES = {"email": "email", "uri": "url"}
+
+LONGEST_PATTERN = 200
+REPEATED_GROUP = re.compile(r"\)[*+?{]")
+"""In a pattern: what can keep a browser busy for ever. Such a one is the server's, which gives up in time."""
+
+SHORT_DEFAULT = 60
+"""Characters of a default that a hint may have."""
+
+CHOOSE = "Choose one"
+NOTHING = "No answer"
+"""What it is called that nothing is chosen."""
+
+
+class Option(Struct, frozen=True):
+    """One of several that can be chosen."""
+
+    value: str
+    label: str
+    chosen: bool
+
+
+class Control(Struct, frozen=True, kw_only=True):
+    """What is filled in at one place. Texts are the author's, or those of who fills it in."""
+
+    id: str
+    name: str
+    shape: Shape
+    label: str
+    description: str | None
+    hint: str
+    optional: bool
+    required: bool
+    problem: str | None = None
+    type: str = "text"
+    attributes: Mapping[str, str] = {}
+    options: tuple[Option, ...] = ()
+    value: str = ""
+    code: bool = False
+    """Whether every character of it counts."""
+
+
+class Fieldset(Struct, frozen=True, kw_only=True):
+    """A group of controls. The whole form is one without a legend."""
+
+    id: str
+    legend: str | None
+    description: str | None
+    problem: str | None
+    members: tuple[Control | Fieldset, ...]
+
+
+class Wrong(Struct, frozen=True):
+    """A problem for the summary: the id of where it is made good, and what it is."""
+
+    at: str
+    said: str
+
+
+class Form(Struct, frozen=True):
+    """A form that is drawn, and all that is wrong with what was sent."""
+
+    whole: Fieldset
+    wrong: tuple[Wrong, ...] = ()
+
+
+def drawn(schema: Json, sent: Texts | None = None, problems: Sequence[Problem] = ()) -> Form:
+    """Return a form as it stands at first, or with what was sent and what is wrong with it."""
+    return _Drawing(schema, sent, problems).form()
+
+
+class _Drawing:
+    def __init__(self, schema: Json, sent: Texts | None, problems: Sequence[Problem]) -> None:
+        self._tree = tree(schema)
+        self._fields = fields(schema)
+        self._ids = {field.path: f"field-{number}" for number, field in enumerate(self._fields, 1)}
+        self._first = at_first(schema)
+        self._sent = sent
+        self._problems = problems
+
+    def form(self) -> Form:
+        root = self._tree
+        members: Sequence[Field | Group] = root.members if isinstance(root, Group) else (root,)
+        whole = Fieldset(
+            id="form",
+            legend=None,
+            description=root.description if isinstance(root, Group) else None,
+            problem=None,
+            members=tuple(map(self._node, members)),
+        )
+        return Form(whole, tuple(self._wrong()))
+
+    def _wrong(self) -> Iterator[Wrong]:
+        for problem in self._problems:
+            field = owner(self._fields, problem)
+            at = self._ids[field.path] if field is not None else group_id(problem.path)
+            yield Wrong(at, said(problem, field))
+
+    def _node(self, node: Field | Group) -> Control | Fieldset:
+        return self._fieldset(node) if isinstance(node, Group) else self._control(node)
+
+    def _fieldset(self, group: Group) -> Fieldset:
+        path = path_of(group.keys)
+        return Fieldset(
+            id=group_id(path),
+            legend=group.title or as_label(group.keys[-1]),
+            description=group.description,
+            problem=next((problem.reason for problem in self._problems if problem.path == path), None),
+            members=tuple(map(self._node, group.members)),
+        )
+
+    def _control(self, field: Field) -> Control:
+        texts = self._texts(field)
+        shape = shape_of(field)
+        problem = "; ".join(said(one, field) for one in self._problems if owner(self._fields, one) == field)
+        return Control(
+            id=self._ids[field.path],
+            name=f"{NAME}{field.path}",
+            shape=shape,
+            label=label_of(field),
+            description=field.description,
+            hint=self._hint(field),
+            optional=not field.required and not field.needed,
+            required=is_missing(field) and shape != "ticks" and field.kind != "list",
+            problem=problem or None,
+            type=type_of(field),
+            attributes=self._attributes(field, wrong=bool(problem)) if shape == "line" else {},
+            options=tuple(options(field, texts)) if shape in ("options", "select", "ticks") else (),
+            value="" if field.secret else "\n".join(texts),
+            code=field.kind == "json",
+        )
+
+    @staticmethod
+    def _attributes(field: Field, *, wrong: bool) -> dict[str, str]:
+        """Return what a browser checks; it would count steps from a number that was wrong."""
+        found = attributes(field)
+        return found | {"step": "any"} if wrong and "step" in found else found
+
+    def _texts(self, field: Field) -> Sequence[str]:
+        """Return what stands in a field."""
+        if self._sent is not None and field.path in self._sent:
+            return self._sent[field.path]
+        return self._first.get(field.path, [])
+
+    def _hint(self, field: Field) -> str:
+        """Return what may be typed, and what becomes of a field when nothing is."""
+        item = field.item.hint if field.item is not None else ""
+        several = "one a line" if field.kind == "list" and not labels_of(field) else ""
+        as_json = "as JSON" if field.kind == "json" else ""
+        plain = "" if drawn_so(field) else field.hint
+        told = [part for part in (several, as_json, plain, item) if part]
+        if field.default is not UNSET and field.path not in self._first and not field.secret:
+            told.append(f"if left empty: {shortened(field.default)}")
+        text = "; ".join(told)
+        return f"{text[:1].upper()}{text[1:]}"
+
+
+def group_id(path: str) -> str:
+    """Return the id of where a group stands; the whole form's where there is no such group."""
+    return f"group-{path.encode().hex()}" if path else "form"
+
+
+def said(problem: Problem, field: Field | None) -> str:
+    """Return a problem as a sentence."""
+    name = problem.path if field is None or field.path != problem.path else label_of(field)
+    return f"{name or 'The answer'} {problem.reason}"
+
+
+def label_of(field: Field) -> str:
+    """Return what a field is called."""
+    return field.title or (as_label(field.keys[-1]) if field.keys else "Your answer")
+
+
+def as_label(name: str) -> str:
+    """Return a name as people write it: `due_date` as `Due date`; what is no plain name stays as it is."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        return name
+    words = name.replace("_", " ").strip()
+    return f"{words[:1].upper()}{words[1:]}"
+
+
+def shape_of(field: Field) -> Shape:
+    """Return how a field is drawn."""
+    if field.kind == "list":
+        return "ticks" if labels_of(field) else "area"
+    if field.kind == "boolean":
+        return "options"
+    if field.kind == "choice":
+        return "options" if len(field.labels) <= FEW_OPTIONS else "select"
+    if field.kind == "json":
+        return "area"
+    return "area" if field.kind == "text" and is_long(field) and not field.secret else "line"
+
+
+def is_long(field: Field) -> bool:
+    """Whether a text may well have several lines."""
+    several = isinstance(field.default, str) and "\n" in field.default
+    return several or field.limits.get("maxLength", 0) >= LONG_TEXT or field.format in LONG_FORMATS
+
+
+def type_of(field: Field) -> str:
+    """Return the type of an input."""
+    if field.secret:
+        return "password"
+    if field.kind in ("integer", "number"):
+        return "number"
+    return "date" if field.kind == "date" else TYPES.get(field.format or "", "text")
+
+
+def drawn_so(field: Field) -> bool:
+    """Whether the hint only says that it is an e-mail address or a date, which the control says too."""
+    said = FORMATS.get(field.format or "", field.format)
+    return type_of(field) in ("email", "url", "date") and field.hint == said
+
+
+def attributes(field: Field) -> dict[str, str]:
+    """Return what a browser is to check while one types.
+
+    A greatest length is not among it: browsers cut what is pasted without a word.
+    """
+    if field.kind in ("integer", "number"):
+        return number_attributes(field)
+    found: dict[str, str] = {"autocomplete": "new-password"} if field.secret else {}
+    pattern = field.limits.get("pattern")
+    if (
+        pattern
+        and field.kind == "text"
+        and len(pattern) <= LONGEST_PATTERN
+        and not REPEATED_GROUP.search(pattern)
+    ):
+        found |= {"pattern": f".*(?:{pattern}).*", "title": field.hint}
+    if field.limits.get("minLength", 0) > 0 and field.kind == "text":
+        found["minlength"] = str(field.limits["minLength"])
+    return found
+
+
+def number_attributes(field: Field) -> dict[str, str]:
+    """Return the limits of a number. Browsers count steps from the least: that must be one of them."""
+    whole = field.kind == "integer"
+    least, most = bounds(field.limits, whole=whole)
+    step = field.limits.get("multipleOf")
+    on_step = step and (least is None or least % step == 0)
+    found = {"step": str(step) if on_step else "1" if whole else "any"}
+    found |= {} if least is None else {"min": str(least)}
+    found |= {} if most is None else {"max": str(most)}
+    return found | {"inputmode": "numeric" if whole else "decimal"}
+
+
+def bounds(limits: Mapping[str, Json], *, whole: bool) -> tuple[float | None, float | None]:
+    """Return the least and the most that a number may be; a browser takes these too."""
+    least, above = limits.get("minimum"), limits.get("exclusiveMinimum")
+    most, below = limits.get("maximum"), limits.get("exclusiveMaximum")
+    if whole:
+        lows = (None if least is None else math.ceil(least), None if above is None else math.floor(above) + 1)
+        highs = (None if most is None else math.floor(most), None if below is None else math.ceil(below) - 1)
+    else:
+        lows, highs = (least, above), (most, below)
+    return (
+        max((low for low in lows if low is not None), default=None),
+        min((high for high in highs if high is not None), default=None),
+    )
+
+
+def options(field: Field, texts: Sequence[str]) -> Iterator[Option]:
+    """Yield what can be chosen; also that nothing is, where nothing need be."""
+    if field.kind == "boolean":
+        offered = [("true", "Yes"), ("false", "No")]
+    else:
+        offered = [(label, label) for label in labels_of(field)]
+    chosen = {text for text in texts if text}
+    if shape_of(field) != "ticks" and (not field.required or field.nullable or shape_of(field) == "select"):
+        yield Option("", CHOOSE if field.required and not field.nullable else NOTHING, chosen=not chosen)
+    for value, label in offered:
+        yield Option(value, label, chosen=value in chosen)
+
+
+def shortened(value: Json) -> str:
+    """Return a value to be shown in a line, a text as it is."""
+    text = value if isinstance(value, str) and value else msgspec.json.encode(value).decode()
+    return text if len(text) <= SHORT_DEFAULT else f"{text[: SHORT_DEFAULT - 1]}…"

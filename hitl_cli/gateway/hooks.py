@@ -1,0 +1,120 @@
+"""Answers that come back: `POST /hooks/NAME`, signed by whom the settings name as `[hooks.NAME]`.
+
+The sender is believed to say who answers, and that person is held to what they may answer, as everywhere. The
+same message sent again is the same decision (docs/notifications.md).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+from aiohttp import web
+from msgspec import UNSET, Struct, UnsetType
+
+from hitl_cli.directory import signing_key
+from hitl_cli.errors import BadInput, NotFound
+from hitl_cli.gateway.failures import json_answer
+from hitl_cli.gateway.refusals import Refused
+from hitl_cli.gateway.service import gateway_of
+from hitl_cli.gateway.slack_clicks import answer_click
+from hitl_cli.inbox.deciding import approval, decide_promise, rejection
+from hitl_cli.inbox.lookup import find
+from hitl_cli.notify.signing import BadSignature, as_sent, verified_id, verify_slack
+from hitl_cli.questions import outcome_of, question_of
+
+if TYPE_CHECKING:
+    from aiohttp.web import Request
+
+    from hitl_cli.client import Client
+    from hitl_cli.inbox.deciding import Answer, Decided
+    from hitl_cli.people import Groups
+
+BODY_MAX = 1_200_000
+"""Bytes: an answer may carry a million of them as data."""
+
+
+class HookAnswer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is posted: an answer to a request (its id, or its key), and who gave it."""
+
+    request: str
+    verdict: Literal["approve", "reject"]
+    by: str
+    data: Any | UnsetType = UNSET
+    choice: str | None = None
+    reason: str | None = None
+    comment: str | None = None
+
+
+async def receive(request: Request) -> web.Response:
+    """Take an answer from a sender that the settings name."""
+    gateway = gateway_of(request)
+    name = request.match_info["name"]
+    hook = gateway.options.directory.hooks.get(name)
+    if hook is None:
+        raise NotFound(f"the settings know no hook {name!r}: [hooks.{name}] secret = …")
+    if (request.content_length or 0) > BODY_MAX:
+        raise Refused(413, f"that is more than can be taken: an answer has at most {BODY_MAX:,} bytes.")
+    body = await request.read()
+    now_s = gateway.clock() // 1_000
+    try:
+        if hook.kind == "slack":
+            verify_slack(hook.secret.encode(), request.headers, body, now_s)
+            return await answer_click(request, name, body, decision_id(name, body))
+        sent = verified_id(signing_key(hook.secret), request.headers, body, now_s)
+    except BadSignature as error:
+        raise Refused(401, str(error)) from error
+    said = read_answer(body)
+    decided = await gateway.bridge.run(
+        take, said, f"hook:{name}", decision_id(name, as_sent(sent), body), gateway.options.directory.members
+    )
+    return json_answer(document(decided))
+
+
+def read_answer(body: bytes) -> HookAnswer:
+    """Return what was posted. Raises BadInput."""
+    try:
+        said = msgspec.json.decode(body, type=HookAnswer)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise BadInput(f"the body is no answer: {error}.") from error
+    if said.verdict == "reject" and (said.data is not UNSET or said.choice is not None):
+        raise BadInput("a no carries neither data nor a choice: say why in the reason.")
+    if said.verdict == "approve" and said.reason is not None:
+        raise BadInput("a reason belongs to a no: say it in the comment.")
+    return said
+
+
+def take(client: Client, said: HookAnswer, via: str, id: str, groups: Groups) -> Decided:
+    """Decide as an answer says. Raises what hitl_cli.inbox.deciding.decide does."""
+    promise = find(client, said.request)
+    question = question_of(promise)
+    if said.choice is not None and (question is None or not question.choices):
+        raise BadInput(f"{promise.id} offers no choices. Nothing was changed.")
+    return decide_promise(client, promise, answer_of(said, via), groups, new_id=lambda: id)
+
+
+def answer_of(said: HookAnswer, via: str) -> Answer:
+    """Return the answer that was posted. Raises BadInput for what cannot be kept."""
+    if said.verdict == "reject":
+        return rejection(by=said.by, via=via, reason=said.reason, comment=said.comment)
+    return approval(by=said.by, via=via, data=said.data, text=said.choice, comment=said.comment)
+
+
+def decision_id(*parts: str | bytes) -> str:
+    """Return the id of the decision that a message makes: the same whenever it is sent."""
+    hashes = [hashlib.sha256(part if isinstance(part, bytes) else part.encode()).digest() for part in parts]
+    return hashlib.sha256(b"".join(hashes)).hexdigest()[:32]
+
+
+def document(decided: Decided) -> dict[str, Any]:
+    """Return what came of it; the outcome is null where others must approve too."""
+    return {
+        "request": decided.promise.id,
+        "workflow": decided.workflow,
+        "outcome": outcome_of(decided.promise),
+        "by": decided.audit.by,
+    }
+
+
+ROUTES = [web.post("/hooks/{name}", receive)]

@@ -1,0 +1,162 @@
+"""`/`: what waits for whoever looks; `/r/ID`: one request, and answering it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode
+
+from aiohttp import web
+from msgspec import Struct
+
+from hitl_cli.gateway import request_page
+from hitl_cli.gateway.markdown import as_words
+from hitl_cli.gateway.rendering import page
+from hitl_cli.gateway.service import gateway_of
+from hitl_cli.inbox.listing import SOON_MS, Filter, Sort, Waiting, pending
+from hitl_cli.inbox.lookup import find
+from hitl_cli.questions import PRIORITIES, Priority
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aiohttp.web import Request, StreamResponse
+
+    from hitl_cli.client import Client
+    from hitl_cli.people import Groups
+
+PAGE_SIZE = 50
+"""Requests on a page."""
+
+LAST_PAGE = 1_000
+
+LONGEST_TEXT = 200
+"""Characters of what is filtered by."""
+
+SORTS: Mapping[Sort, str] = {
+    "age": "Oldest first",
+    "due": "Next due first",
+    "priority": "Most pressing first",
+}
+
+
+class Look(Struct, frozen=True, kw_only=True):
+    """What of the inbox is looked at. `every`: also what is for others to answer."""
+
+    every: bool = False
+    text: str = ""
+    workflow: str = ""
+    priority: Priority | None = None
+    sort: Sort = "age"
+    page: int = 1
+
+    @property
+    def filtered(self) -> bool:
+        """Whether only a part of what waits is looked at."""
+        return bool(self.text or self.workflow or self.priority)
+
+    def address(self, **changed: object) -> str:
+        """Return the address of the first page of this, or of what is changed of it."""
+        asked = {name: getattr(self, name) for name in self.__struct_fields__} | {"page": 1} | changed
+        said = {
+            "all": "1" if asked["every"] else "",
+            "q": asked["text"],
+            "workflow": asked["workflow"],
+            "priority": asked["priority"],
+            "sort": "" if asked["sort"] == "age" else asked["sort"],
+            "page": "" if asked["page"] == 1 else asked["page"],
+        }
+        query = urlencode({name: value for name, value in said.items() if value})
+        return f"/?{query}" if query else "/"
+
+
+class Row(Struct, frozen=True):
+    """A request in the list: what it asks without the marks of Markdown, and whether its deadline is near."""
+
+    item: Waiting
+    asks: str
+    near: bool
+
+
+async def inbox(request: Request) -> web.Response:
+    """Show what waits for whoever looks, or all that waits."""
+    gateway = gateway_of(request)
+    visitor = gateway.access.visitor(request, "read")
+    look = look_in(request)
+    rows, more = await gateway.bridge.run(listed, look, visitor.person, gateway.options.directory.members)
+    return page(
+        request,
+        "inbox.html",
+        look=look,
+        rows=rows,
+        before=look.address(page=look.page - 1) if look.page > 1 else None,
+        after=look.address(page=look.page + 1) if more else None,
+        sorts=SORTS,
+        priorities=PRIORITIES,
+    )
+
+
+def look_in(request: Request) -> Look:
+    """Return what an address asks for; what it says that means nothing is passed over."""
+    query = request.query
+    number = query.get("page", "")
+    return Look(
+        every=query.get("all") == "1",
+        text=query.get("q", "").strip()[:LONGEST_TEXT],
+        workflow=query.get("workflow", "").strip()[:LONGEST_TEXT],
+        priority=next((one for one in PRIORITIES if one == query.get("priority")), None),
+        sort=next((one for one in SORTS if one == query.get("sort")), "age"),
+        page=min(max(int(number), 1), LAST_PAGE) if number.isascii() and number.isdecimal() else 1,
+    )
+
+
+def listed(client: Client, look: Look, person: str, groups: Groups) -> tuple[list[Row], bool]:
+    """Return the requests on a page, and whether there are more."""
+    wanted = Filter(
+        person=None if look.every else person,
+        text=look.text,
+        workflow=as_glob(look.workflow) if look.workflow else None,
+        priority=look.priority,
+    )
+    found, more = pending(client, wanted, groups=groups, sort=look.sort, limit=look.page * PAGE_SIZE)
+    rows = [
+        Row(item, as_words(item.prompt or ""), near=item.deadline - item.now < SOON_MS)
+        for item in found[(look.page - 1) * PAGE_SIZE :]
+    ]
+    return rows, more
+
+
+def as_glob(text: str) -> str:
+    """Return what matches names that contain a text, unless it says itself where it may stand."""
+    return text if any(mark in text for mark in "*?[") else f"*{text}*"
+
+
+async def show(request: Request) -> StreamResponse:
+    """Show a request; another name for it leads to its own address."""
+    gateway = gateway_of(request)
+    gateway.access.visitor(request, "read")
+    name = request.match_info["id"]
+    id = await gateway.bridge.run(id_of, name)
+    if id != name:
+        return web.Response(status=request_page.SEE_OTHER, headers={"Location": address_of(id)})
+    return await request_page.show(request, id, action=address_of(id))
+
+
+async def take(request: Request) -> web.Response:
+    """Answer a request, or leave a comment on it."""
+    gateway = gateway_of(request)
+    visitor = gateway.access.visitor(request, "decide")
+    id = await gateway.bridge.run(id_of, request.match_info["id"])
+    return await request_page.take(request, id, visitor, action=address_of(id))
+
+
+def id_of(client: Client, name: str) -> str:
+    """Return the id of the request that a name means. Raises NotFound, BadInput."""
+    return find(client, name).id
+
+
+def address_of(id: str) -> str:
+    """Return the address of a request's page."""
+    return f"/r/{quote(id, safe=':')}"
+
+
+ROUTES = [web.get("/", inbox), web.get("/r/{id:.+}", show), web.post("/r/{id:.+}", take)]

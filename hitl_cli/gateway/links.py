@@ -1,0 +1,88 @@
+"""`/l/TOKEN`: the page of one request for the person in a link, and for whoever else has it.
+
+To look changes nothing, so that a mail scanner may; to send the page's form decides. Whoever comes by a link
+sees this one request: they have no session, and their form is good for this link alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from aiohttp import web
+
+from hitl_cli import links
+from hitl_cli.errors import HitlError, NotAllowed, NotFound
+from hitl_cli.gateway import request_page
+from hitl_cli.gateway.access import PERSON, VISITOR, Visitor
+from hitl_cli.gateway.attempts import network_of
+from hitl_cli.gateway.rendering import page
+from hitl_cli.gateway.service import gateway_of
+from hitl_cli.links import LinkExpired, LinkInvalid, LinkUsed
+
+if TYPE_CHECKING:
+    from aiohttp.web import Request
+
+    from hitl_cli.links import Link
+
+PAGES: dict[type[HitlError], tuple[int, str]] = {
+    LinkInvalid: (403, "This link does not work"),
+    LinkExpired: (410, "This link has ended"),
+    LinkUsed: (410, "There is nothing left to answer"),
+    NotFound: (404, "The request is gone"),
+    NotAllowed: (403, "It is not yours to answer"),
+}
+"""The status and the heading of the page for a link that leads nowhere; the error's message is its text."""
+
+
+async def show(request: Request) -> web.Response:
+    """Show the request that a link is for."""
+    request[VISITOR] = None  # whoever else is signed in here: it is the link that counts
+    try:
+        link, _ = await opened(request)
+    except tuple(PAGES) as error:
+        return nowhere(request, error)
+    return await request_page.show(request, link.request, action=path_of(request))
+
+
+async def take(request: Request) -> web.Response:
+    """Answer the request that a link is for, in the name of its person."""
+    request[VISITOR] = None
+    try:
+        link, visitor = await opened(request)
+    except tuple(PAGES) as error:
+        return nowhere(request, error)
+    return await request_page.take(request, link.request, visitor, action=path_of(request))
+
+
+async def opened(request: Request) -> tuple[Link, Visitor]:
+    """Return what the link says, and its person as the visitor. Raises the errors of PAGES."""
+    gateway = gateway_of(request)
+    token = request.match_info["token"]
+    link = links.link_in(token, gateway.keys())
+    await gateway.bridge.run(links.check_open, link, gateway.options.directory.members, clock=gateway.clock)
+    visitor = Visitor(person=link.person, via="link", can=PERSON, session=token)
+    request[VISITOR] = visitor
+    return link, visitor
+
+
+def nowhere(request: Request, error: HitlError) -> web.Response:
+    """Return the page for a link that leads nowhere. Who tries many that were never ours has to wait."""
+    status, heading = next(PAGES[kind] for kind in type(error).__mro__ if kind in PAGES)
+    message, headers = str(error), {}
+    if isinstance(error, LinkInvalid):
+        wait_ms = gateway_of(request).bad_links.count(network_of(request.remote))
+        if wait_ms:
+            status, headers = 429, {"Retry-After": str(wait_ms // 1_000 + 1)}
+            heading, message = "Too many links that do not work", "wait a little before you try another one."
+    response = page(request, "link_over.html", status=status, heading=heading, message=message)
+    response.headers.update(headers)
+    return response
+
+
+def path_of(request: Request) -> str:
+    """Return the path of the link that was asked for."""
+    return links.PATH + quote(request.match_info["token"])
+
+
+ROUTES = [web.get("/l/{token}", show), web.post("/l/{token}", take)]

@@ -1,0 +1,178 @@
+"""What the page of a request shows of it to one person, read in one go and ready to be drawn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from hitl_cli.client import get_promise
+from hitl_cli.errors import BadInput, NotAllowed
+from hitl_cli.forms import check_schema
+from hitl_cli.gateway.form_view import drawn
+from hitl_cli.gateway.markdown import as_html, as_prompt
+from hitl_cli.inbox.deciding import check_allowed
+from hitl_cli.inbox.details import at_deadline, details, later, who_may
+from hitl_cli.inbox.listing import SOON_MS
+from hitl_cli.inbox.lookup import find
+from hitl_cli.notify.told import said_of
+from hitl_cli.questions import PLAIN, Question, prompt_of
+from hitl_cli.runs import detailed
+from hitl_cli.wire import audit_of, decode, headers_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from markupsafe import Markup
+
+    from hitl_cli.client import Client
+    from hitl_cli.forms.pages import Texts
+    from hitl_cli.forms.wording import Problem
+    from hitl_cli.gateway.form_view import Form
+    from hitl_cli.gateway.markdown import Prompt
+    from hitl_cli.inbox.details import Details
+    from hitl_cli.people import Groups
+    from hitl_cli.runs import Node, Run
+    from hitl_cli.wire import Json, Vote
+
+STEPS = 20
+"""How many of the steps before it are shown: the last ones."""
+
+
+class Step(Struct, frozen=True, kw_only=True):
+    """A step of the run before the request: what it is, and what came of it."""
+
+    id: str
+    name: str
+    state: str
+    by: str | None
+    result: Json
+
+
+class Sent(Struct, frozen=True, kw_only=True):
+    """What was sent to answer a request, to be shown again: texts by path, and what else was typed."""
+
+    texts: Texts = {}
+    comment: str = ""
+    reason: str = ""
+    choice: str | None = None
+
+
+class RequestView(Struct, frozen=True, kw_only=True):
+    """A request as one person sees it.
+
+    `why_not` is why they may not answer it; None where they may. `unreadable` is why nobody can. `said` is
+    what a promise says that is no request that can be read. `missing` is how many more must approve.
+    """
+
+    seen: Details
+    prompt: Prompt | None
+    comments: tuple[Markup, ...]
+    run: Run | None
+    why_not: str | None
+    unreadable: str | None
+    said: Json
+    form: Form | None
+    own: Vote | None
+    missing: int
+    near: bool
+    may: str
+    later: tuple[str, ...]
+    at_deadline: str
+    steps: tuple[Step, ...]
+    more_steps: int
+    told: tuple[str, ...]
+
+    @property
+    def answerable(self) -> bool:
+        """Whether this person can answer it now."""
+        return self.seen.decision is None and self.why_not is None and self.unreadable is None
+
+
+def view(
+    client: Client,
+    name: str,
+    groups: Groups,
+    person: str | None,
+    sent: Sent | None = None,
+    problems: Sequence[Problem] = (),
+) -> RequestView:
+    """Return what there is to see of the request that a name means. Raises NotFound, BadInput."""
+    seen = details(client, find(client, name), groups)
+    item, question = seen.item, seen.item.asked
+    form, broken = form_of(seen, sent, problems)
+    steps = [node for node in seen.before if node.kind not in ("vote", "comment")]
+    return RequestView(
+        seen=seen,
+        prompt=as_prompt(question.prompt) if item.question not in (None, PLAIN) else None,
+        comments=tuple(as_html(comment.text) for comment in seen.comments),
+        run=run_behind(client, seen),
+        why_not=None if person is None else why_not(seen, person, groups),
+        unreadable=broken or (why_unreadable(seen) if item.question is None else None),
+        said=decode(item.promise.param) if item.question in (None, PLAIN) else None,
+        form=form,
+        own=next((vote for vote in seen.votes if vote.by == person), None),
+        missing=question.approvals - item.votes,
+        near=item.deadline - item.now < SOON_MS,
+        may=who_may(seen),
+        later=tuple(later(seen)),
+        at_deadline=at_deadline(question),
+        steps=tuple(map(step_of, steps[-STEPS:])),
+        more_steps=max(len(steps) - STEPS, 0),
+        told=tuple(said_of(told, item.now) for told in seen.told),
+    )
+
+
+def form_of(seen: Details, sent: Sent | None, problems: Sequence[Problem]) -> tuple[Form | None, str | None]:
+    """Return the form of a request that waits, if it has one; or why it cannot be filled in."""
+    schema = seen.item.asked.form
+    if schema is None or seen.decision is not None:
+        return None, None
+    try:
+        check_schema(schema)
+        return drawn(schema, None if sent is None else sent.texts, problems), None
+    except BadInput as error:
+        return None, str(error)
+
+
+def why_not(seen: Details, person: str, groups: Groups) -> str | None:
+    """Return why it is not for a person to answer, or None."""
+    try:
+        check_allowed(seen.item, person, groups)
+    except NotAllowed as error:
+        return str(error).removesuffix(" Nothing was changed.")
+    return None
+
+
+def why_unreadable(seen: Details) -> str:
+    """Return what is wrong with a request that cannot be read."""
+    try:
+        msgspec.convert(decode(seen.promise.param), Question)
+    except msgspec.ValidationError as error:
+        return str(error)
+    return "it says nothing"
+
+
+def run_behind(client: Client, seen: Details) -> Run | None:
+    """Return the run that asks, as it is now; None where no run does."""
+    promise = get_promise(client, seen.item.workflow)
+    if promise is None or not promise.is_run:
+        return None
+    return detailed(client, [promise])[0]
+
+
+def step_of(node: Node) -> Step:
+    """Return what there is to say of a step."""
+    promise, call = node.promise, node.promise.call
+    name = prompt_of(promise) if node.kind == "person" else call.func if call is not None else None
+    states = {"resolved": "done", "rejected": "failed", "pending": "running"}
+    if node.kind == "person":
+        states |= {"resolved": "approved", "rejected": "rejected", "pending": "waiting"}
+    return Step(
+        id=promise.id,
+        name=name or node.kind,
+        state=states.get(promise.state, "canceled" if promise.state == "rejected_canceled" else "expired"),
+        by=audit_of(promise).by or headers_of(promise.param).get("hitl:by"),
+        result=decode(promise.value) if promise.state == "resolved" else None,
+    )

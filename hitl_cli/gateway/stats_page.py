@@ -1,0 +1,136 @@
+"""The page of how long people take, and what comes of what they are asked, with its charts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+from msgspec import Struct
+
+from hitl_cli.durations import UNITS_MS, format_duration, parse_duration
+from hitl_cli.errors import BadInput
+from hitl_cli.gateway.queries import spans, text_in
+from hitl_cli.gateway.rendering import page
+from hitl_cli.gateway.service import gateway_of
+from hitl_cli.inbox.stats import BOUNDS_MS, OUTCOMES, stats
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from aiohttp.web import Request
+
+    from hitl_cli.client import Client
+    from hitl_cli.inbox.stats import Day, Stats
+    from hitl_cli.questions import Outcome
+
+DEFAULT_SPAN = "30d"
+
+LONGEST_MS = 366 * UNITS_MS["d"]
+"""How far one can look back: a year, of which each day still has a pixel or two."""
+
+MOST = 5_000
+"""How many decisions the figures are of, the newest: a quarter of a second of reading."""
+
+MOST_NAMES = 10
+"""How many workflows and people are shown, those with the most answers."""
+
+HIGH = 100
+"""Units of the height of the chart of days."""
+
+
+class Bar(Struct, frozen=True, kw_only=True):
+    """A part of a column of the chart of days, in units of the drawing, from its top left."""
+
+    outcome: Outcome
+    x: int
+    y: float
+    height: float
+
+
+class Chart(Struct, frozen=True, kw_only=True):
+    """What was decided day by day: `most` is the count of the highest column."""
+
+    days: tuple[Day, ...]
+    bars: tuple[Bar, ...]
+    most: int
+    width: int
+
+
+class Row(Struct, frozen=True, kw_only=True):
+    """How many answers took how long; `share` is in 100 of the longest row."""
+
+    name: str
+    count: int
+    share: float
+
+
+async def index(request: Request) -> web.Response:
+    """Show the figures."""
+    gateway = gateway_of(request)
+    gateway.access.visitor(request, "read")
+    span = text_in(request, "since") or DEFAULT_SPAN
+    ago_ms = parse_duration(span)
+    if ago_ms > LONGEST_MS:
+        raise BadInput(f"{span!r} is too long ago: figures are of a year at most.")
+    found = await gateway.bridge.run(figures_of, ago_ms)
+    return page(
+        request,
+        "stats.html",
+        found=found,
+        figures=found.figures,
+        span=span,
+        spans=spans(span),
+        most=MOST,
+        most_names=MOST_NAMES,
+        outcomes=OUTCOMES,
+        chart=chart(found),
+        rows=rows(found.figures.spans),
+        high=HIGH,
+    )
+
+
+def figures_of(client: Client, ago_ms: int) -> Stats:
+    """Return the figures of what was decided so long ago and since."""
+    return stats(client, max(client.now() - ago_ms, 0), MOST)
+
+
+def chart(found: Stats) -> Chart:
+    """Return the chart of days, each of those on which nothing was decided as well."""
+    day_ms = UNITS_MS["d"]
+    known = {day.start: day for day in found.figures.days}
+    first, last = found.since // day_ms * day_ms, found.now // day_ms * day_ms
+    none: Mapping[Outcome, int] = dict.fromkeys(OUTCOMES, 0)
+    starts = range(first, last + 1, day_ms)
+    columns = [known[start].outcomes if start in known else none for start in starts]
+    most = max((sum(column.values()) for column in columns), default=0)
+    bars = [bar for x, column in enumerate(columns) for bar in bars_of(column, x, most)]
+    return Chart(
+        days=tuple(reversed(found.figures.days)), bars=tuple(bars), most=most, width=max(len(columns), 1)
+    )
+
+
+def bars_of(column: Mapping[Outcome, int], x: int, most: int) -> list[Bar]:
+    """Return the parts of one column, the first outcome at the bottom."""
+    bars: list[Bar] = []
+    y: float = HIGH
+    for outcome, count in column.items():
+        if count:
+            height = count * HIGH / most
+            y -= height
+            bars.append(Bar(outcome=outcome, x=x, y=round(y, 2), height=round(height, 2)))
+    return bars
+
+
+def rows(counts: Sequence[int]) -> list[Row]:
+    """Return how many answers took how long, up to the longest that any took."""
+    names = [f"under {format_duration(end)}" for end in BOUNDS_MS]
+    names.append(f"{format_duration(BOUNDS_MS[-1])} or more")
+    most = max(counts)
+    last = max((n for n, count in enumerate(counts) if count), default=-1)
+    return [
+        Row(name=name, count=count, share=round(count * 100 / most, 2))
+        for name, count in zip(names[: last + 1], counts, strict=False)
+    ]
+
+
+ROUTES = [web.get("/stats", index)]

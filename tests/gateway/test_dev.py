@@ -1,0 +1,128 @@
+"""`hitl dev`: all in one terminal; and `hitl open`, which shows it."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hitl_cli.worker import GRACE_S
+from tests.apps.steps import STEPS_GATE, STEPS_LOG, read_lines
+from tests.conftest import APPS, wait_until
+from tests.gateway.conftest import GatewayProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from tests.conftest import Hitl
+
+
+STUCK_AT = 3
+"""The step of `stuck_in_the_middle` that blocks."""
+
+
+class DevProcess(GatewayProcess):
+    """A `hitl dev` in a process of its own."""
+
+    @property
+    def url(self) -> str:
+        return self.said("inbox on").split()[-1]
+
+
+@pytest.fixture
+def dev(hitl: Hitl) -> Iterator[Callable[..., DevProcess]]:
+    """Start `hitl dev` with options; it ends with the test."""
+    started: list[DevProcess] = []
+
+    def start(*args: str, env: Mapping[str, str] | None = None) -> DevProcess:
+        command = [*hitl.command, "dev", "--port", "0", *args]
+        started.append(DevProcess(command, {**hitl.env, **(env or {})}, hitl.folder))
+        return started[-1]
+
+    yield start
+    for one in started:
+        if one.process.poll() is None:
+            one.kill()
+
+
+def test_one_terminal_runs_the_workflows_and_shows_the_inbox_until_ctrl_c(
+    hitl: Hitl, dev: Callable[..., DevProcess]
+) -> None:
+    (hitl.folder / "mine.py").write_text(
+        "from hitl_cli import workflow\n@workflow\ndef mine(ctx):\n    return 7\n"
+    )
+    one = dev("--app", "mine.py")
+    assert "mine" in one.said("serving")
+    assert one.get("/ready").text == "ready\n"
+    body = {"workflow_id": "m", "workflow": "mine", "kwargs": {}, "args": []}
+    wait_until(lambda: one.post("/start-workflow", body).json == {"message": 7})
+    assert one.post("/start-workflow", {"workflow_id": "hitl-001"}).status == 200
+    wait_until(lambda: one.get("/unblock-workflow?promise_id=hitl-001:1").status == 200)
+    one.said("hitl-001 completed")
+    url = one.url
+    assert one.stop(signal.SIGINT) == 0
+    assert one.errors == []
+    assert "no gateway answers" in hitl.fails(6, "open", "--url", url)
+
+
+def test_a_step_that_blocks_the_worker_does_not_hold_up_the_pages_and_a_second_ctrl_c_ends_it_at_once(
+    hitl: Hitl, dev: Callable[..., DevProcess]
+) -> None:
+    log, gate = hitl.folder / "steps.log", hitl.folder / "gate"
+    one = dev("--app", str(APPS / "steps.py"), env={STEPS_LOG: str(log), STEPS_GATE: str(gate)})
+    one.post("/start-workflow", {"workflow_id": "r", "workflow": "stuck_in_the_middle"})
+    wait_until(lambda: len(read_lines(log)) == STUCK_AT)
+    assert one.get("/ready").text == "ready\n"
+    one.process.send_signal(signal.SIGINT)
+    assert one.get("/ready").text == "ready\n"  # it waits for the step
+    one.process.send_signal(signal.SIGINT)
+    assert one.process.wait(timeout=GRACE_S / 2) == 0
+
+
+def test_a_port_that_is_taken_is_said_and_no_worker_is_left(hitl: Hitl) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert "the port is in use" in hitl.fails(2, "dev", "--port", str(port))
+
+
+def test_an_app_that_cannot_be_loaded_is_said_and_no_gateway_is_left(hitl: Hitl) -> None:
+    (hitl.folder / "broken.py").write_text("1 / 0\n")
+    assert "broken.py, line 1" in hitl.fails(2, "dev", "--port", "0", "--app", "broken.py")
+
+
+# hitl open
+
+
+@pytest.fixture
+def browser(hitl: Hitl) -> Callable[[], str]:
+    """A browser that only notes where it was sent to."""
+    seen, script = hitl.folder / "seen", hitl.folder / "browser"
+    script.write_text(f'#!/bin/sh\necho "$1" > {seen}.new && mv {seen}.new {seen}\n')
+    script.chmod(0o700)
+    hitl.env["BROWSER"] = f"{script} %s"
+    return lambda: wait_until(lambda: seen.read_text().strip() if seen.exists() else "")
+
+
+def test_the_inbox_and_a_request_are_opened_in_the_browser(
+    hitl: Hitl, gateway: GatewayProcess, browser: Callable[[], str]
+) -> None:
+    hitl.env["HITL_GATEWAY"] = gateway.url
+    assert hitl.ok("open", "hitl 001:1") == f"{gateway.url}/r/hitl%20001%3A1\n"
+    assert browser() == f"{gateway.url}/r/hitl%20001%3A1"
+
+
+def test_without_a_browser_the_address_is_printed(hitl: Hitl, gateway: GatewayProcess) -> None:
+    done = hitl.run("open", "--url", gateway.url, env={"PATH": "/nowhere"})
+    assert (done.returncode, done.stdout) == (0, f"{gateway.url}/\n")
+    assert "there is no browser here" in done.stderr
+
+
+def test_where_no_gateway_answers_it_is_said_how_to_start_one(hitl: Hitl) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+    assert f"no gateway answers at {url}: start one with `hitl gateway`" in hitl.fails(
+        6, "open", "--url", url
+    )
+    assert "is not where a gateway is reached" in hitl.fails(2, "open", "--url", "nonsense")

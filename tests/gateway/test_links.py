@@ -1,0 +1,306 @@
+"""Links: who has one sees one request, looking changes nothing, and the form on the page decides."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hitl_cli.directory import Directory, GroupContact
+from hitl_cli.gateway import sessions
+from hitl_cli.gateway.service import BAD_LINKS
+from hitl_cli.inbox.deciding import approval, decide
+from hitl_cli.keys import rotate
+from hitl_cli.links import Link, make, revoke_all, revoke_link, sign
+from hitl_cli.questions import Question
+from hitl_cli.runs import cancel
+from hitl_cli.signing_in import link_for as sign_in_link
+from hitl_cli.signing_in import sign as sign_to_sign_in
+from hitl_cli.wire import audit_of
+from tests.cli.requests import put
+from tests.conftest import Hitl
+from tests.gateway.visiting import Browser, Visited, all_promises
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hitl_cli.wire import Promise
+
+HOUR_MS = 3_600_000
+ASKED = Question(prompt="Ship 1.4.2?", to=("reviewer", "ops"))
+
+
+@pytest.fixture(scope="module")
+def visited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visited]:
+    """A gateway beyond this machine, so that nobody is known but by a link."""
+    directory = Directory(groups={"crew": GroupContact(members=("reviewer", "lead"))})
+    gateway = Visited(
+        Hitl(tmp_path_factory.mktemp("links")), url="https://hitl.example.org", directory=directory
+    )
+    yield gateway
+    gateway.stop()
+
+
+@pytest.fixture
+def browser(visited: Visited) -> Browser:
+    return Browser(visited.address)
+
+
+@pytest.fixture
+def asked(visited: Visited, request: pytest.FixtureRequest) -> Promise:
+    """A request of the test's own."""
+    return put(visited.hitl, request.node.name.replace("[", "-").replace("]", ""), ASKED)
+
+
+def now_of(visited: Visited, promise: Promise) -> Promise:
+    from hitl_cli.client import get_promise  # noqa: PLC0415
+
+    with visited.hitl.client() as client:
+        found = get_promise(client, promise.id)
+    assert found is not None
+    return found
+
+
+def test_to_look_changes_nothing_whoever_does_and_however_often(
+    visited: Visited, browser: Browser, asked: Promise
+) -> None:
+    path = visited.link(asked.id, "reviewer")
+    before = all_promises(visited.hitl)
+    for method in ("GET", "HEAD", "GET", "GET"):
+        page = browser.ask(method, path, headers={"User-Agent": "a mail scanner"})
+        assert page.status == 200
+        assert not page.cookies
+    assert "Ship 1.4.2?" in browser.get(path).text
+    assert all_promises(visited.hitl) == before
+
+
+def test_the_form_decides_in_the_name_of_the_links_person(
+    visited: Visited, browser: Browser, asked: Promise
+) -> None:
+    path = visited.link(asked.id, "reviewer")
+    page = browser.answer(path, comment="fine")
+    assert page.status in {200, 303}
+    settled = now_of(visited, asked)
+    audit = audit_of(settled)
+    assert (settled.state, audit.by, audit.via, audit.comment) == ("resolved", "reviewer", "link", "fine")
+
+
+def test_a_used_link_shows_its_person_what_came_of_it(
+    visited: Visited, browser: Browser, asked: Promise
+) -> None:
+    path = visited.link(asked.id, "reviewer")
+    browser.answer(path, "reject", reason="too early")
+    before = all_promises(visited.hitl)
+    page = browser.get(path)
+    assert page.status == 200
+    assert "rejected" in page.text
+    assert "reviewer" in page.text
+    assert all_promises(visited.hitl) == before
+
+
+def test_to_say_the_same_again_is_the_same_and_to_say_otherwise_a_conflict(
+    visited: Visited, browser: Browser, asked: Promise
+) -> None:
+    path = visited.link(asked.id, "reviewer")
+    form = {"csrf": browser.get(path).csrf, "verdict": "approve"}
+    assert browser.post(path, form).status in {200, 303}
+    before = all_promises(visited.hitl)
+    assert browser.post(path, form).status in {200, 303}
+    page = browser.post(path, {**form, "verdict": "reject"})
+    assert page.status == 409
+    assert "already approved by reviewer" in page.text
+    assert all_promises(visited.hitl) == before
+
+
+def test_what_somebody_else_decided_is_said_with_who_and_when(
+    visited: Visited, browser: Browser, asked: Promise
+) -> None:
+    path = visited.link(asked.id, "reviewer")
+    csrf = browser.get(path).csrf
+    with visited.hitl.client() as client:
+        decide(client, asked.id, approval(by="ops", via="cli"))
+    before = all_promises(visited.hitl)
+    for page in (browser.get(path), browser.post(path, {"csrf": csrf, "verdict": "approve"})):
+        assert page.status == 410
+        assert page.heading == "There is nothing left to answer"
+        assert f"“Ship 1.4.2?” ({asked.id}) was approved by ops through cli" in page.text
+    assert all_promises(visited.hitl) == before
+
+
+def test_what_was_canceled_or_ran_out_is_said_so(visited: Visited, browser: Browser) -> None:
+    canceled = put(visited.hitl, "was-canceled", ASKED)
+    paths = [visited.link(canceled.id, "reviewer")]
+    with visited.hitl.client() as client:
+        cancel(client, canceled.id, by="lead", via="cli")
+        late = put(visited.hitl, "was-late", ASKED, deadline_ms=1)
+        now = client.now()
+    ended = Link(request=late.id, person="reviewer", made_at=now, ends_at=late.timeout_at, id="late")
+    paths.append(f"/l/{sign(ended, visited.keys)}")
+    for path, said in zip(paths, ("was canceled by lead", "its deadline passed"), strict=True):
+        page = browser.get(path)
+        assert page.status == 410
+        assert said in page.text
+
+
+def test_who_voted_is_shown_the_decision_too(visited: Visited, browser: Browser) -> None:
+    request = put(visited.hitl, "voted-on", Question(prompt="Both?", to=("reviewer", "ops"), approvals=2))
+    paths = {person: visited.link(request.id, person) for person in request_people()}
+    assert browser.answer(paths["reviewer"]).status in {200, 303}
+    assert browser.get(paths["reviewer"]).status == 200
+    assert browser.answer(paths["ops"]).status in {200, 303}
+    assert [browser.get(path).status for path in paths.values()] == [200, 200]
+    assert now_of(visited, request).state == "resolved"
+
+
+def request_people() -> tuple[str, str]:
+    return ("reviewer", "ops")
+
+
+# Links that lead nowhere
+
+
+@pytest.mark.parametrize("how", ["cut", "longer", "changed", "unsigned", "nonsense", "other", "empty"])
+def test_a_forged_link_is_refused(visited: Visited, browser: Browser, asked: Promise, how: str) -> None:
+    token = visited.link(asked.id, "reviewer").removeprefix("/l/")
+    body, _, signature = token.rpartition(".")
+    swapped = visited.link(asked.id, "ops").removeprefix("/l/").rpartition(".")[2]
+    forged = {
+        "cut": token[:-1],
+        "longer": token + "A",
+        "changed": f"{body[:-2]}{'A' if body[-2] != 'A' else 'B'}{body[-1]}.{signature}",
+        "unsigned": body,
+        "nonsense": "%F0%9F%92%A5.%00.%0d%0a",
+        "other": f"{body}.{swapped}",
+        "empty": ".",
+    }[how]
+    before = all_promises(visited.hitl)
+    for page in (browser.get(f"/l/{forged}"), browser.post(f"/l/{forged}", {"verdict": "approve"})):
+        assert page.status == 403
+        assert page.heading == "This link does not work"
+        assert "Ship" not in page.text
+    assert all_promises(visited.hitl) == before
+
+
+def test_what_was_signed_for_another_purpose_is_no_link(
+    visited: Visited, browser: Browser, asked: Promise
+) -> None:
+    session = sessions.begin("reviewer", frozenset({"read"}), visited.now())
+    mail = sign_in_link("reviewer", visited.now(), "/")
+    link = visited.link(asked.id, "reviewer").removeprefix("/l/")
+    for token in (sessions.sign(session, visited.keys), sign_to_sign_in(mail, visited.keys)):
+        assert browser.get(f"/l/{token}").status == 403
+    assert browser.get(f"/sign-in/{link}").status == 403
+    browser.cookies["__Host-hitl-session"] = link
+    assert browser.get("/").status == 303
+
+
+def test_a_form_of_one_link_does_not_decide_by_another(visited: Visited, browser: Browser) -> None:
+    mine, other = (put(visited.hitl, f"swapped-{number}", ASKED) for number in (1, 2))
+    csrf = browser.get(visited.link(mine.id, "reviewer")).csrf
+    form = {"csrf": csrf, "verdict": "approve", "request": other.id, "id": other.id, "name": other.id}
+    assert browser.post(visited.link(other.id, "reviewer"), form).status == 403
+    assert browser.post(visited.link(mine.id, "ops"), form).status == 403
+    assert browser.post(f"/r/{other.id}", form).status in {401, 403}
+    assert browser.post(visited.link(mine.id, "reviewer"), form).status == 403
+    assert now_of(visited, other).state == now_of(visited, mine).state == "pending"
+
+
+def test_a_link_opens_no_other_page(visited: Visited, browser: Browser, asked: Promise) -> None:
+    path = visited.link(asked.id, "reviewer")
+    assert "<nav" not in browser.get(path).text
+    for other in ("/", f"/r/{asked.id}", "/runs", "/history", "/stats", f"{path}/../../r/{asked.id}"):
+        page = browser.get(other)
+        assert page.status in {303, 401, 404}
+        assert "Ship" not in page.text
+
+
+def test_a_link_names_one_promise_and_never_what_merely_begins_so(visited: Visited, browser: Browser) -> None:
+    now = visited.now()
+    put(visited.hitl, "exactly-this:1", ASKED, key="a-key")
+    for name in ("exactly", "exactly-this", "a-key"):
+        link = Link(request=name, person="reviewer", made_at=now, ends_at=now + HOUR_MS, id="x")
+        page = browser.get(f"/l/{sign(link, visited.keys)}")
+        assert page.status == 404
+        assert page.heading == "The request is gone"
+
+
+def test_a_link_that_has_ended_shows_nothing(visited: Visited, browser: Browser, asked: Promise) -> None:
+    path = visited.link(asked.id, "reviewer", HOUR_MS)
+    form = {"csrf": browser.get(path).csrf, "verdict": "approve"}
+    visited.ahead_ms = HOUR_MS
+    try:
+        for page in (browser.get(path), browser.post(path, form)):
+            assert page.status == 410
+            assert page.heading == "This link has ended"
+            assert "Ship" not in page.text
+    finally:
+        visited.ahead_ms = 0
+    assert now_of(visited, asked).state == "pending"
+
+
+def test_a_revoked_link_has_ended_and_others_have_not(
+    visited: Visited, browser: Browser, asked: Promise
+) -> None:
+    with visited.hitl.client() as client:
+        one, other = (make(client, asked.id, "reviewer") for _ in range(2))
+        revoke_link(client, one, by="lead", via="cli")
+    page = browser.get(f"/l/{sign(one, visited.keys)}")
+    assert (page.status, page.heading) == (410, "This link has ended")
+    assert "revoked" in page.text
+    assert browser.get(f"/l/{sign(other, visited.keys)}").status == 200
+
+
+def test_all_links_of_one_person_are_revoked_and_new_ones_are_good(
+    visited: Visited, browser: Browser, asked: Promise
+) -> None:
+    mine, others = visited.link(asked.id, "reviewer"), visited.link(asked.id, "ops")
+    with visited.hitl.client() as client:
+        revoke_all(client, asked.id, "reviewer", by="lead", via="cli")
+    assert [browser.get(path).status for path in (mine, others)] == [410, 200]
+    assert browser.get(visited.link(asked.id, "reviewer")).status == 200
+    with visited.hitl.client() as client:
+        revoke_all(client, asked.id, None, by="lead", via="cli")
+    assert browser.get(others).status == 410
+
+
+def test_what_is_no_longer_a_persons_to_answer_is_not_shown(visited: Visited, browser: Browser) -> None:
+    request = put(visited.hitl, "for-the-crew", Question(prompt="Ship?", to=("group:crew",)))
+    now = visited.now()
+    link = Link(request=request.id, person="ops", made_at=now, ends_at=now + HOUR_MS, id="x")
+    for page in (
+        browser.get(f"/l/{sign(link, visited.keys)}"),
+        browser.post(f"/l/{sign(link, visited.keys)}", {"verdict": "approve"}),
+    ):
+        assert (page.status, page.heading) == (403, "It is not yours to answer")
+        assert "Ship?" not in page.text
+    assert browser.get(visited.link(request.id, "lead")).status == 200
+
+
+def test_a_link_of_a_rotated_key_is_good_and_one_of_a_forgotten_key_is_not(
+    visited: Visited, browser: Browser, asked: Promise
+) -> None:
+    path = visited.link(asked.id, "reviewer")
+    csrf = browser.get(path).csrf
+    rotate(visited.options.keys, visited.now())
+    assert browser.get(path).status == 200
+    assert browser.post(path, {"csrf": csrf, "verdict": "approve"}).status in {200, 303}
+    rotate(visited.options.keys, visited.now(), forget=True)
+    assert browser.get(path).status == 403
+
+
+def test_who_tries_many_bad_links_has_to_wait_and_good_ones_stay_good(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    visited = Visited(Hitl(tmp_path_factory.mktemp("many")), url="https://hitl.example.org")
+    try:
+        browser = Browser(visited.address)
+        asked = put(visited.hitl, "ship", ASKED)
+        assert [browser.get(f"/l/bad.{n}").status for n in range(BAD_LINKS)] == [403] * BAD_LINKS
+        page = browser.get("/l/bad")
+        assert page.status == 429
+        assert 0 < int(page.headers["Retry-After"]) <= 60
+        assert browser.answer(visited.link(asked.id, "reviewer")).status in {200, 303}
+        visited.ahead_ms = 60_000
+        assert browser.get("/l/bad").status == 403
+    finally:
+        visited.stop()

@@ -1,0 +1,113 @@
+"""Every page in Chromium: WCAG 2.2 AA by axe-core, wide and narrow, light and dark; and its pictures."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import pytest
+
+from tests.conftest import Hitl
+from tests.gateway import scene
+from tests.gateway.browser import (
+    DESKTOP,
+    IN_A_BROWSER,
+    NARROWEST,
+    PHONE,
+    Screen,
+    check_accessible,
+    check_narrow,
+)
+from tests.gateway.conftest import begin_gateway
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.gateway.conftest import GatewayProcess, OpenVisit
+
+pytestmark = IN_A_BROWSER
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+LARGEST = 150_000
+"""Bytes of a picture in the README."""
+
+PAGES = [
+    "/",
+    f"/r/{scene.RELEASE}",
+    f"/r/{scene.CONTRACT}",
+    f"/r/{scene.DECIDED}",
+    "/r/post-november:1.1",
+    "/runs",
+    "/runs/release-1.4.2",
+    "/runs/release-1.4.2/cancel",
+    "/history",
+    "/stats",
+    "/l/forged",
+]
+
+
+def gateway_of(folder: Path, *, long: bool) -> GatewayProcess:
+    """Start a gateway on the scene."""
+    hitl = Hitl(folder)
+    hitl.env["HITL_AS"] = scene.PERSON
+    scene.fill(hitl)
+    if long:
+        scene.add_long(hitl)
+    return begin_gateway(hitl)
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    gateway = gateway_of(tmp_path_factory.mktemp("pages"), long=False)
+    yield gateway
+    gateway.kill()
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_is_accessible_and_fits_a_narrow_screen(
+    shown: GatewayProcess, visit: OpenVisit, path: str
+) -> None:
+    opened = visit(shown.url)
+    opened.expect("403 (Forbidden)")
+    page = opened.go(path)
+    assert "That did not work" not in page.inner_text("main")
+    for details in page.query_selector_all("main details:not([open]) > summary"):
+        details.click()
+    check_accessible(page)
+    check_narrow(page)
+
+
+def test_what_is_too_long_for_any_screen_does_not_widen_a_page(tmp_path: Path, visit: OpenVisit) -> None:
+    gateway = gateway_of(tmp_path, long=True)
+    try:
+        opened = visit(gateway.url, Screen(width=NARROWEST, height=640))
+        name = quote(scene.LONG_WORD)
+        for path in (
+            "/?all=1",
+            f"/r/{name}:2",
+            f"/r/{name}:3",
+            "/runs",
+            f"/runs/{name}",
+            "/history",
+            "/stats",
+        ):
+            check_narrow(opened.go(path))
+    finally:
+        gateway.kill()
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "screen"),
+    [("inbox.png", "/", DESKTOP), ("request-phone.png", f"/r/{scene.EXPENSE}", PHONE)],
+)
+def test_the_pictures_of_the_readme_can_be_taken(
+    shown: GatewayProcess, visit: OpenVisit, name: str, path: str, screen: Screen
+) -> None:
+    page = visit(shown.url, screen).go(path)
+    picture = page.screenshot(full_page=screen.touch, scale="css")
+    assert 10_000 < len(picture) <= LARGEST
+    if os.environ.get("HITL_PICTURES"):
+        (DOCS / name).write_bytes(picture)

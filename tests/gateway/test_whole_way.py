@@ -1,0 +1,255 @@
+"""What a person does in Chromium, from the inbox to the workflow that goes on, with a real worker."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from msgspec import Struct
+
+from hitl_cli.inbox.comments import comment
+from hitl_cli.inbox.deciding import decide, rejection
+from hitl_cli.runs import RunSpec, get_run, start, wait
+from tests.conftest import APPS, PATIENCE_S, Hitl, wait_until
+from tests.gateway.browser import DESKTOP, IN_A_BROWSER, PHONE, Screen, check_accessible, check_narrow
+from tests.gateway.conftest import begin_gateway
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Page
+
+    from hitl_cli.embedded import EmbeddedClient
+    from tests.gateway.conftest import GatewayProcess, OpenVisit
+
+pytestmark = IN_A_BROWSER
+
+FORM = {
+    "type": "object",
+    "required": ["amount"],
+    "properties": {
+        "amount": {"type": "integer", "title": "Amount", "minimum": 1, "maximum": 500},
+        "note": {"type": "string", "title": "Note"},
+    },
+}
+
+HOSTILE = [
+    '"><script>alert(1)</script><img src=x onerror=alert(1)>',
+    "[click](javascript:alert(1)) ![i](http://192.0.2.1/x.png) {{ 7*7 }}",
+    "</textarea></title></style><svg onload=alert(1)><iframe src='//evil.example'></iframe>",
+]
+
+TABS = 60
+"""More than it takes to get anywhere on a page by Tab."""
+
+FOCUS_IS_SEEN = """() => {
+    const one = document.activeElement;
+    return [getComputedStyle(one), getComputedStyle(one, "::after")].some(
+        style => style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2);
+}"""
+
+
+class Desk(Struct, frozen=True):
+    """A worker, a gateway, and what others do beside the person in the browser."""
+
+    hitl: Hitl
+    gateway: GatewayProcess
+    client: EmbeddedClient
+
+    def ask(self, run: str, prompt: str, **options: Any) -> str:
+        """Start a run that asks; return the id of its request once it waits."""
+        start(self.client, RunSpec(id=run, workflow="asks", args=[{"prompt": prompt, **options}]))
+        return wait_until(lambda: next(iter(get_run(self.client, run).requests), ""))
+
+    def ended(self, run: str) -> Any:
+        """Wait until a run has completed, and return what it came to."""
+        return wait(self.client, run, PATIENCE_S).result
+
+    def reject(self, id: str) -> None:
+        """Have the lead be first."""
+        decide(self.client, id, rejection(by="lead", via="cli", reason="too late"), {})
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    hitl = Hitl(tmp_path_factory.mktemp("desk"))
+    hitl.env["HITL_AS"] = "reviewer"
+    worker = hitl.worker("--app", str(APPS / "asks.py"))
+    gateway = begin_gateway(hitl)
+    with hitl.client() as client:
+        yield Desk(hitl, gateway, client)
+    gateway.kill()
+    worker.kill()
+
+
+@pytest.mark.parametrize("screen", [PHONE, Screen(script=False)], ids=["phone", "without-script"])
+def test_a_person_reads_errs_corrects_approves_and_the_workflow_goes_on(
+    desk: Desk, visit: OpenVisit, screen: Screen
+) -> None:
+    run = f"trip-{screen.width}"
+    desk.ask(run, f"How much for **{run}**?", form=FORM)
+    opened = visit(desk.gateway.url, screen)
+    page = opened.go("/")
+    page.get_by_role("link", name=f"How much for {run}?").click()
+    page.get_by_role("heading", name=f"How much for {run}?").wait_for()
+
+    page.get_by_label("Amount").fill("900")
+    page.get_by_role("button", name="Approve").click()
+    assert page.locator("input:invalid").count() == 1  # the browser itself says so, and sends nothing
+
+    opened.expect("400")
+    opened.expect("422")
+    page.get_by_label("Amount").fill("")
+    page.locator("#answer").evaluate("form => form.noValidate = true")
+    page.get_by_label("Note").fill("by train")
+    page.get_by_role("button", name="Approve").click()
+    page.get_by_text("There is a problem").wait_for()
+    assert page.get_by_label("Note").input_value() == "by train"
+    assert page.get_by_label("Amount").get_attribute("aria-invalid") == "true"
+
+    page.get_by_label("Amount").fill("120")
+    page.get_by_label("Comment").first.fill("A bargain.")
+    page.get_by_role("button", name="Approve").click()
+    page.get_by_role("heading", name="You approved this").wait_for()
+    decision = desk.ended(run)
+    assert decision["data"] == {"amount": 120, "note": "by train"}
+    assert (decision["by"], decision["via"], decision["comment"]) == ("reviewer", "web", "A bargain.")
+
+
+def test_a_person_rejects_with_a_reason(desk: Desk, visit: OpenVisit) -> None:
+    id = desk.ask("no", "Really?")
+    page = visit(desk.gateway.url, PHONE).go(f"/r/{id}")
+    page.get_by_text("Reject…").click()
+    page.get_by_label("Reason").fill("not this year")
+    page.get_by_role("button", name="Reject", exact=True).click()
+    page.get_by_role("heading", name="You rejected this").wait_for()
+    assert desk.ended("no")["reason"] == "not this year"
+
+
+def test_the_keyboard_alone_leads_from_the_inbox_to_a_decision_and_its_focus_is_seen(
+    desk: Desk, visit: OpenVisit
+) -> None:
+    desk.ask("keys", "By keys alone?")
+    page = visit(desk.gateway.url, DESKTOP).go("/")
+    tab_to(page, "By keys alone?")
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="By keys alone?").wait_for()
+    tab_to(page, "Approve")
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="You approved this").wait_for()
+    assert desk.ended("keys")["approved"]
+
+
+def tab_to(page: Page, text: str) -> None:
+    """Press Tab until what has this text has the focus; fail where it cannot be seen on the way."""
+    for _ in range(TABS):
+        page.keyboard.press("Tab")
+        assert page.evaluate(FOCUS_IS_SEEN), page.evaluate("document.activeElement.outerHTML")
+        if page.evaluate("document.activeElement.textContent").strip() == text:
+            return
+    pytest.fail(f"Tab does not lead to {text!r}")
+
+
+def test_a_new_request_appears_without_a_reload(desk: Desk, visit: OpenVisit) -> None:
+    page = visit(desk.gateway.url, DESKTOP).go("/")
+    page.evaluate("window.same = true")
+    id = desk.ask("fresh", "Did you see this?")
+    page.get_by_role("link", name="Did you see this?").wait_for()
+    desk.reject(id)
+    page.get_by_role("link", name="Did you see this?").wait_for(state="detached")
+    assert page.evaluate("window.same")
+
+
+def test_a_request_that_is_decided_meanwhile_says_so_with_who_and_keeps_what_was_typed(
+    desk: Desk, visit: OpenVisit
+) -> None:
+    id = desk.ask("meanwhile", "Who is first?")
+    page = visit(desk.gateway.url, DESKTOP).go(f"/r/{id}")
+    page.evaluate("window.same = true")
+    page.get_by_label("Comment").first.fill("what I wanted to say")
+    desk.reject(id)
+    page.get_by_role("heading", name="Rejected by lead").wait_for()
+    assert page.evaluate("window.same")
+    assert page.get_by_label("Comment").first.input_value() == "what I wanted to say"
+
+
+def test_whoever_comes_second_is_told_who_was_first_and_changes_nothing(desk: Desk, visit: OpenVisit) -> None:
+    id = desk.ask("second", "Who is second?")
+    opened = visit(desk.gateway.url, Screen(script=False))
+    page = opened.go(f"/r/{id}")
+    desk.reject(id)
+    opened.expect("409")
+    page.get_by_role("button", name="Approve").click()
+    assert "rejected by lead" in page.inner_text("main").lower()
+    assert desk.ended("second")["by"] == "lead"
+
+
+def test_a_link_leads_on_a_phone_to_its_request_alone_and_to_the_decision(
+    desk: Desk, visit: OpenVisit
+) -> None:
+    id = desk.ask("linked", "Does the link work?")
+    made = desk.hitl.run("link", id, "--for", "ops", env={"HITL_GATEWAY": desk.gateway.url})
+    opened = visit(desk.gateway.url, PHONE)
+    page = opened.go(made.stdout.strip().removeprefix(desk.gateway.url))
+    check_accessible(page)
+    check_narrow(page)
+    assert page.get_by_role("link", name="Inbox").count() == 0
+    page.get_by_role("button", name="Approve").click()
+    page.get_by_role("heading", name="You approved this").wait_for()
+    decision = desk.ended("linked")
+    assert (decision["by"], decision["via"]) == ("ops", "link")
+
+
+def test_whoever_has_a_token_signs_in_with_it_and_is_where_they_wanted_to_be(
+    desk: Desk, visit: OpenVisit
+) -> None:
+    id = desk.ask("guarded", "Who is there?")
+    token = desk.hitl.ok("token", "create", "--as", "ops", "--can", "decide").strip().splitlines()[-1]
+    gateway = begin_gateway(desk.hitl, "--sign-in")
+    try:
+        opened = visit(gateway.url, PHONE)
+        page = opened.go(f"/r/{id}")
+        check_accessible(page)
+        check_narrow(page)
+        opened.expect("400 (Bad Request)")
+        for given in ("wrong", token):
+            page.get_by_label("Token").fill(given)
+            page.get_by_role("button", name="Sign in by the token").click()
+        page.get_by_role("heading", name="Who is there?").wait_for()
+        page.get_by_role("button", name="Approve").click()
+        page.get_by_role("heading", name="You approved this").wait_for()
+        assert desk.ended("guarded")["by"] == "ops"
+        page.goto("about:blank")  # or it would complain that the gateway is gone
+    finally:
+        gateway.kill()
+
+
+def test_a_hostile_request_is_shown_and_runs_nothing(desk: Desk, visit: OpenVisit) -> None:
+    opened = visit(desk.gateway.url, DESKTOP)
+    for number, text in enumerate(HOSTILE):
+        form = {
+            "type": "object",
+            "title": text,
+            "properties": {text: {"type": "string", "title": text, "description": text, "default": text}},
+        }
+        id = desk.ask(
+            f"{number}-{text.replace(':', ' ')}",
+            f"{text}\n\n{text}",
+            details={text: [text]},
+            form=form if number % 2 else None,
+            choices=[text, "no"],
+            link="https://evil.example/?<script>alert(1)</script>",
+            tags={text: text},
+            key=text,
+        )
+        comment(desk.client, id, text, by=text, via=text)
+        page = opened.go("/?all=1")
+        page.locator(f"li[data-id={json.dumps(id)}] a").click()
+        page.get_by_role("heading", name="Your answer").wait_for()
+        assert page.locator("main img, main svg, main iframe, main script").count() == 0
+        assert page.locator("a[href^='javascript:' i]").count() == 0
+        page.get_by_role("button", name=text, exact=True).first.click()
+        page.get_by_role("heading", name="You approved this").wait_for()
+    for path in ("/history", "/runs", "/stats"):
+        assert opened.go(path).locator("main img, main iframe, main script").count() == 0

@@ -1,0 +1,115 @@
+"""How people are reached: what the settings may say of it, and what is said of a mistake."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hitl_cli.directory import Address
+from hitl_cli.errors import BadInput
+from hitl_cli.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hitl_cli.directory import Directory
+    from tests.conftest import Hitl
+
+SECRET = "whsec_" + base64.b64encode(bytes(32)).decode()
+
+
+def directory(folder: Path, text: str, **env: str) -> Directory:
+    (folder / "hitl.toml").write_text(text)
+    return Settings(env, folder).directory()
+
+
+def test_a_person_is_reached_in_the_order_that_is_set(tmp_path: Path) -> None:
+    known = directory(
+        tmp_path,
+        """
+        [people.reviewer]
+        email = "a@example.org"
+        slack = "$SLACK_REVIEWER"
+        apprise = ["ntfy://topic", "$PHONE"]
+        notify = ["slack", "apprise", "email", "console"]
+        [people.lead]
+        email = "b@example.org"
+        """,
+        SLACK_REVIEWER="https://hooks.slack.com/services/T0/B0/x",
+        PHONE="tgram://token/chat",
+    )
+    assert known.people["reviewer"].addresses == (
+        Address("slack", "https://hooks.slack.com/services/T0/B0/x"),
+        Address("apprise", "ntfy://topic"),
+        Address("apprise", "tgram://token/chat"),
+        Address("email", "a@example.org"),
+        Address("console"),
+    )
+    assert known.people["lead"].addresses == (Address("email", "b@example.org"),)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[people.reviewer]\nemail = "a.example.org"', "people.reviewer.email is 'a.example.org'"),
+        ('[people.reviewer]\nemail = "a@b.c\\r\\nBcc: d@e.f"', "people.reviewer.email"),
+        ('[groups.ops]\nslack = "hooks.slack.com/x"', "groups.ops.slack must be an address"),
+        ('[people.reviewer]\nwebhook = "ftp://example.org"', "people.reviewer.webhook must be an address"),
+        ('[people.reviewer]\nwebhook = "http://[::1"', "people.reviewer.webhook must be an address"),
+        ('[people.reviewer]\nwebhook = "http://h:99999/"', "people.reviewer.webhook must be an address"),
+        ('[people.reviewer]\napprise = "phone"', "people.reviewer.apprise must be an address of Apprise"),
+        (
+            '[people.reviewer]\nnotify = ["email"]',
+            "notify names email, and there is no people.reviewer.email",
+        ),
+        ('[people.reviewer]\nnotify = ["sms"]', "sms"),
+        ('[people.reviewer]\ndigest = "often"', "people.reviewer.digest makes no sense: 'often'"),
+        ('[people.reviewer]\nslack_user = "@reviewer"', "people.reviewer.slack_user"),
+        ('[people.a]\nslack_user = "U123"\n[people.b]\nslack_user = "U123"', "said of two people"),
+        ('[groups.ops]\nslack_user = "U123"', "groups.ops.slack_user belongs to a person"),
+        ('[people."group:ops"]\nemail = "a@example.org"', "write [groups.ops]"),
+        ('[people.reviewer]\nphone = "1"', "phone"),
+        ('[email]\nhost = "mail example"', "email.host"),
+        ('[email]\nhost = "mail.example.org"\nport = 70000', "email.port is 70000"),
+        ('[email]\nhost = "mail.example.org"\nfrom = "hitl"', "email.from is 'hitl'"),
+        ('[email]\nhost = "mail.example.org"\nuser = "hitl"', "email.user and email.password go together"),
+        ('[email]\nhost = "mail.example.org"\nuser = "u"\npassword = "$MAIL_PASSWORD"', "$MAIL_PASSWORD"),
+        ('[hooks."a/b"]\nsecret = "x"', "hooks.a/b is part of a URL"),
+        ('[hooks.ci]\nsecret = "hunter2"', "hooks.ci.secret makes no sense"),
+        ('[hooks.slack]\nkind = "slack"\nsecret = "hunter2"', "hooks.slack.secret is not Slack's"),
+        ('[webhooks]\nsecret = "hunter2"', "webhooks.secret makes no sense"),
+        ('[people.reviewer]\nslack = "$SLACK"', "$SLACK, which is not set"),
+        ('gateway = "hitl.example.org"', "is not where a gateway is reached"),
+    ],
+)
+def test_a_mistake_is_told_with_the_key(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        directory(tmp_path, text)
+    assert said in str(caught.value)
+    assert "hitl.toml" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_variable_that_holds_no_url_is_told_without_its_value(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"people\.reviewer\.slack must be") as caught:
+        directory(tmp_path, '[people.reviewer]\nslack = "$SLACK"', SLACK="hunter2")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_secrets_come_from_the_environment(tmp_path: Path) -> None:
+    text = (
+        '[webhooks]\nsecret = "$SIGNING"\n[hooks.ci]\nsecret = "$SIGNING"\n'
+        '[email]\nhost = "mail.example.org"\nuser = "hitl"\npassword = "$MAIL"\n'
+        'from = "Requests <a@example.org>"'
+    )
+    known = directory(tmp_path, text, SIGNING=SECRET, MAIL="pass")
+    assert (known.webhooks.secret, known.hooks["ci"].secret) == (SECRET, SECRET)
+    assert known.email is not None
+    assert known.email.password == "pass"
+
+
+def test_a_command_that_meets_a_mistake_says_so_and_does_nothing(hitl: Hitl) -> None:
+    (hitl.folder / "hitl.toml").write_text('[people.reviewer]\nemail = "nobody"\n')
+    assert "people.reviewer.email is 'nobody', which is no e-mail address." in hitl.fails(2, "pending")

@@ -1,0 +1,339 @@
+"""Who is told of a request, when and how often: once each, whatever fails or dies in between."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+
+from hitl_cli import posting, runs
+from hitl_cli.client import get_promise, search
+from hitl_cli.directory import Contact, GroupContact
+from hitl_cli.inbox.details import details
+from hitl_cli.keys import load_keys
+from hitl_cli.links import link_in
+from hitl_cli.notify.notices import NOTICE_TAG
+from hitl_cli.questions import Question
+from tests.cli.requests import put
+from tests.conftest import wait_until
+from tests.gateway.conftest import begin_gateway
+from tests.notify.people import GATEWAY, Town
+from tests.recovery.crew import ASKS, DAY_MS, HOUR_MS, LEASE_MS, MINUTE_MS
+from tests.worker.watching import promise_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.conftest import Hitl
+    from tests.notify.receivers import HttpReceiver
+
+
+@pytest.fixture
+def town(hitl: Hitl, receiver: HttpReceiver) -> Iterator[Town]:
+    """A reviewer and a lead, whom workers can reach."""
+    opened = Town(hitl, receiver)
+    yield opened
+    receiver.answers.set()
+    opened.close()
+
+
+# Who, and of what
+
+
+def test_each_who_is_asked_is_told_once_with_a_link_of_their_own(town: Town) -> None:
+    town.worker()
+    id = town.ask(to=["reviewer", "lead", "nobody in the settings"])
+    assert sorted(town.sent(2)) == [("lead", "asked", id), ("reviewer", "asked", id)]
+    keys = load_keys(town.crew.told["reach"].keys, town.crew.clock())
+    for posted in town.receiver.received:
+        url = posted.json["data"]["requests"][0]["url"]
+        assert url.startswith(f"{GATEWAY}/l/")
+        link = link_in(urlsplit(url).path.removeprefix("/l/"), keys)
+        assert (link.request, link.person) == (id, posted.path.removeprefix("/"))
+    kept = json.dumps([str(promise) for promise in search(town.crew.client)])
+    assert "/l/" not in kept  # a link is for whoever gets it, and nobody else
+
+
+def test_members_of_a_group_are_told_each_and_a_group_with_a_place_of_its_own_is_told_there(
+    town: Town,
+) -> None:
+    groups = {
+        "ops": GroupContact(members=("reviewer", "lead", "intern")),
+        "core": GroupContact(members=("lead",)),
+        "board": GroupContact(members=("lead",), webhook=f"{town.base}/board"),
+    }
+    town.settle_in(groups, reviewer=town.at("reviewer"), lead=town.at("lead"))
+    town.worker()
+    id = town.ask(to=["group:ops", "group:core", "group:board"])
+    assert sorted(town.sent(3)) == [("board", "asked", id), ("lead", "asked", id), ("reviewer", "asked", id)]
+    board = next(posted for posted in town.receiver.received if posted.path == "/board")
+    assert board.json["data"]["requests"][0]["url"] == f"{GATEWAY}/r/{id}"
+
+
+def test_what_names_nobody_is_told_to_whom_the_settings_name_for_it(town: Town) -> None:
+    town.worker()
+    town.ask("silent")
+    town.crew.kill()
+    town.settle_in(anybody=("lead",), lead=town.at("lead"))
+    town.worker()
+    id = town.ask("loud")
+    assert sorted(town.sent(2)) == [("lead", "asked", id), ("lead", "asked", "silent:1.1")]
+
+
+def test_where_nobody_can_be_reached_nothing_is_created(town: Town) -> None:
+    town.settle_in(reviewer=Contact())
+    town.worker()
+    town.crew.ask(to="reviewer", remind="1h")
+    town.crew.later(HOUR_MS)
+    [line] = town.crew.said_in_all(1)
+    assert "waits for reviewer" in line
+    assert [p for p in search(town.crew.client) if NOTICE_TAG in p.tags] == []
+
+
+def test_the_others_are_told_what_came_of_it_and_not_who_decided(town: Town) -> None:
+    town.worker()
+    id = town.ask(to=["reviewer", "lead"])
+    town.told(id, 2)
+    town.crew.reject(id, by="lead", reason="over budget")
+    town.told(id, 3)
+    assert town.sent(3)[-1] == ("reviewer", "rejected", id)
+    said = town.receiver.received[-1].json["data"]
+    assert said["subject"] == "Rejected by lead: Deploy 1.4.2?"
+    assert (said["requests"][0]["by"], said["requests"][0]["reason"]) == ("lead", "over budget")
+    assert town.crew.result()["approved"] is False
+
+
+def test_who_is_reminded_is_who_has_not_voted_and_escalated_to_who_is_new(town: Town) -> None:
+    town.worker()
+    id = town.ask(to=["reviewer", "lead"], approvals=2, remind="4h", escalate={"8h": ["boss"]})
+    town.told(id, 2)
+    town.crew.approve(id, by="lead")
+    town.crew.later(4 * HOUR_MS)
+    assert ("reviewer", "reminder", id) in town.sent(3)
+    assert town.crew.said() == []  # all who are asked were sent a message
+    town.crew.later(4 * HOUR_MS)
+    assert town.sent(4)[-1] == ("reviewer", "reminder", id)
+    [line] = town.crew.said_in_all(1)
+    assert "waits for boss" in line
+    town.crew.kill()
+    assert len(town.receiver.received) == 4
+
+
+def test_a_deadline_that_passes_is_told(town: Town) -> None:
+    town.worker()
+    id = town.ask(to=["reviewer"], deadline="2h", on_deadline="approve")
+    town.told(id)
+    town.crew.later(2 * HOUR_MS)
+    assert town.sent(2)[-1] == ("reviewer", "expired", id)
+    assert town.receiver.received[-1].json["data"]["requests"][0]["reason"] == "it counts as approved"
+
+
+def test_that_a_run_was_canceled_is_told(town: Town) -> None:
+    town.worker()
+    id = town.ask(to=["reviewer"])
+    town.told(id)
+    runs.cancel(town.crew.client, "r", by="lead", via="test")
+    assert town.sent(2)[-1] == ("reviewer", "canceled", id)
+
+
+# Once, whatever happens
+
+
+def test_a_worker_killed_between_sending_and_recording_sends_the_same_message_again(town: Town) -> None:
+    town.receiver.answers.clear()
+    town.worker()
+    id = town.ask(to=["reviewer"])
+    first = town.receiver.wait_for(1)[0]
+    town.crew.kill()
+    town.receiver.answers.set()
+    town.crew.later(LEASE_MS)
+    town.worker()
+    assert town.sent(2) == [("reviewer", "asked", id)] * 2
+    again = town.receiver.received[1]
+    assert again.headers["webhook-id"] == first.headers["webhook-id"]
+    [told] = town.told(id)
+    assert [tried.outcome for tried in told.tries] == ["sent"]
+
+
+def test_two_workers_tell_once_and_a_worker_that_comes_later_tells_nobody_again(town: Town) -> None:
+    town.worker()
+    town.worker()
+    ids = [town.ask(f"r{n}", to=["reviewer"]) for n in range(5)]
+    for id in ids:
+        town.told(id)
+    town.crew.kill()
+    town.crew.later(LEASE_MS)
+    town.worker()
+    last = town.ask("last", to=["reviewer"])
+    town.told(last)
+    town.idle()
+    assert sorted(town.sent(6)) == sorted(("reviewer", "asked", id) for id in [*ids, last])
+
+
+def test_the_workflow_is_not_held_up_by_a_receiver_that_does_not_answer(town: Town) -> None:
+    town.receiver.answers.clear()
+    town.worker()
+    id = town.ask(to=["reviewer", "lead"])
+    town.receiver.wait_for(2)
+    town.crew.approve(id, by="lead")
+    assert town.crew.result()["by"] == "lead"
+
+
+def test_settings_may_change_before_it_is_replayed(town: Town) -> None:
+    town.settle_in(reviewer=Contact())
+    town.worker()
+    town.crew.begin("r", "asks_twice")
+    town.crew.asked()
+    town.crew.kill()
+    town.settle_in(anybody=("reviewer",), reviewer=town.at("reviewer"))
+    town.crew.later(LEASE_MS)
+    town.worker()
+    town.crew.approve("r:1.1", data=1)
+    wait_until(lambda: ("asked", "r:2.1") in town.sent_to("reviewer"))
+    town.crew.kill()
+    town.settle_in(reviewer=Contact())
+    town.crew.later(LEASE_MS)
+    town.worker()
+    town.crew.approve("r:2.1", data=2)
+    assert town.crew.result() == [1, 2]
+
+
+# What fails
+
+
+def test_what_one_channel_refuses_goes_through_the_next_and_shows(hitl: Hitl, town: Town) -> None:
+    both = Contact(webhook=f"{town.base}/reviewer", slack=f"{town.base}/slack", notify=("webhook", "slack"))
+    town.settle_in(reviewer=both)
+    town.receiver.fail_with(410)
+    town.worker()
+    id = town.ask(to=["reviewer"])
+    [told] = town.told(id)
+    assert [(tried.channel, tried.outcome) for tried in told.tries] == [
+        ("webhook", "failed"),
+        ("slack", "sent"),
+    ]
+    shown = hitl.ok("show", id)
+    assert "told by slack" in " ".join(shown.split())
+    assert "not by webhook: 127.0.0.1 refused it (410)." in shown
+    [document] = hitl.json("show", id)["told"]
+    assert (document["who"], document["outcome"], document["channel"]) == ("reviewer", "told", "slack")
+    assert [one["channel"] for one in document["tries"]] == ["webhook", "slack"]
+
+
+def test_what_nobody_takes_now_is_tried_again_quickly_then_slowly_and_says_so(hitl: Hitl, town: Town) -> None:
+    town.receiver.fail_with(503, times=4)
+    town.worker()
+    id = town.ask(to=["reviewer"])
+
+    def tries() -> int:
+        [told] = details(town.crew.client, promise_of(town.crew.client, id)).told or [None]
+        return 0 if told is None or told.next_at is None else len(told.tries)
+
+    for n in range(1, 4):
+        wait_until(lambda n=n: tries() == n)  # type: ignore[misc]
+        if n < 3:
+            town.crew.later(10_000)
+    assert "not told yet webhook: 127.0.0.1 could not take it now (503).; again in 5" in " ".join(
+        hitl.ok("show", id).split()
+    )
+    assert hitl.json("status", "r")["waits_for"] == [id]
+    town.crew.later(MINUTE_MS)
+    wait_until(lambda: tries() == 4)
+    town.crew.later(MINUTE_MS)
+    [told] = town.told(id)
+    assert [tried.outcome for tried in told.tries] == ["failed"] * 4 + ["sent"]
+
+
+def test_a_channel_that_refused_for_good_is_left_alone_and_the_other_tried_again(town: Town) -> None:
+    both = Contact(webhook=f"{town.base}/gone", slack=f"{town.base}/later", notify=("webhook", "slack"))
+    town.settle_in(reviewer=both)
+    town.receiver.fail_with(410)
+    town.receiver.fail_with(503, headers={"Retry-After": "3600"})
+    town.worker()
+    id = town.ask(to=["reviewer"])
+    wait_until(lambda: len(town.receiver.received) == 2)
+    town.idle()
+    town.crew.later(HOUR_MS)
+    town.told(id)
+    assert [posted.path for posted in town.receiver.received] == ["/gone", "/later", "/later"]
+
+
+def test_it_is_tried_no_more_once_it_is_decided(town: Town) -> None:
+    town.settle_in(reviewer=town.at("reviewer"))
+    town.receiver.fail_with(503, times=10)
+    town.worker()
+    id = town.ask(to=["reviewer", "lead"])
+    wait_until(lambda: town.sent_to("reviewer"))
+    town.crew.approve(id, by="lead")
+    town.crew.result()
+    town.crew.later(DAY_MS)
+    town.idle()
+    assert details(town.crew.client, promise_of(town.crew.client, id)).told == ()
+    assert len(town.sent_to("reviewer")) == 1
+
+
+# What others ask
+
+
+def test_a_question_of_a_script_is_told_by_whichever_worker_there_is(hitl: Hitl, town: Town) -> None:
+    (hitl.folder / "hitl.toml").write_text(f'[people.reviewer]\nwebhook = "{town.base}/reviewer"\n')
+    town.settle_in(reviewer=town.at("reviewer"))
+    hitl.ok("ask", "Ship it?", "--to", "reviewer", "--to", "lead", "--id", "q", "--no-wait")
+    assert [p.id for p in search(hitl.client(), tags={NOTICE_TAG: "q"})] == ["q:t-asked"]
+    town.worker()
+    assert town.sent(1) == [("reviewer", "asked", "q")]
+    town.told("q")
+    hitl.ok("approve", "q", "--as", "lead")
+    assert town.sent(2)[-1] == ("reviewer", "approved", "q")
+
+
+def test_what_other_programs_ask_is_told_too_unless_it_has_lain_there_for_long(
+    hitl: Hitl, town: Town
+) -> None:
+    question = Question(prompt="Well?", to=("reviewer", "lead"))
+    town.settle_in(reviewer=town.at("reviewer"))
+    put(hitl, "old", question)
+    town.crew.later(4 * DAY_MS)
+    town.worker()
+    tags = question.tags(key=None, workflow=None)
+    posting.put(town.crew.client, "new", question, tags=tags, deadline_ms=DAY_MS, by="x")
+    assert town.sent(1) == [("reviewer", "asked", "new")]
+    town.told("new")
+    town.crew.approve("new", by="lead")
+    assert town.sent(2)[-1] == ("reviewer", "approved", "new")
+    assert get_promise(town.crew.client, "old:t-asked") is None
+
+
+# What is seen of it
+
+
+def test_a_notice_is_a_line_in_the_tree_and_no_news_of_the_worker(hitl: Hitl, receiver: HttpReceiver) -> None:
+    (hitl.folder / "hitl.toml").write_text(f'[people.reviewer]\nwebhook = "{receiver.url}"\n')
+    worker = hitl.worker("--app", ASKS)
+    hitl.ok("start", "r", '{"prompt": "Well?", "to": ["reviewer"]}', "--workflow", "asks")
+    receiver.wait_for(1)
+    hitl.waiting()
+    assert wait_until(lambda: "notice asked" in hitl.ok("status", "r"))
+    assert ".t-asked." not in hitl.ok("status", "r")
+    assert hitl.json("status", "r")["state"] == "waiting"
+    assert not [line for line in worker.lines if "hitl.tell" in line or "t-asked" in line]
+
+
+def test_the_pages_show_who_was_told(hitl: Hitl, town: Town) -> None:
+    town.receiver.fail_with(410)
+    town.settle_in(reviewer=town.at("reviewer"), lead=town.at("lead"))
+    town.worker()
+    id = town.ask(to=["reviewer"])
+    town.told(id)
+    gateway = begin_gateway(hitl)
+    try:
+        page = gateway.get(f"/r/{id}").text
+        assert "Who was told (1)" in page
+        assert "webhook: 127.0.0.1 refused it (410)." in page
+        run = gateway.get("/runs/r").text
+        assert f"{id}.t-asked" in run
+        assert f"{id}.t-asked.1" not in run
+    finally:
+        gateway.stop()
