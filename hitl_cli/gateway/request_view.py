@@ -16,6 +16,7 @@ from hitl_cli.inbox.deciding import check_allowed
 from hitl_cli.inbox.details import at_deadline, details, later, who_may
 from hitl_cli.inbox.listing import SOON_MS
 from hitl_cli.inbox.lookup import find
+from hitl_cli.notify.told import said_of
 from hitl_cli.questions import PLAIN, Question, prompt_of
 from hitl_cli.runs import detailed
 from hitl_cli.wire import audit_of, decode, headers_of
@@ -81,6 +82,7 @@ class RequestView(Struct, frozen=True, kw_only=True):
     at_deadline: str
     steps: tuple[Step, ...]
     more_steps: int
+    told: tuple[str, ...]
 
     @property
     def answerable(self) -> bool:
@@ -118,6 +120,7 @@ def view(
         at_deadline=at_deadline(question),
         steps=tuple(map(step_of, steps[-STEPS:])),
         more_steps=max(len(steps) - STEPS, 0),
+        told=tuple(said_of(told, item.now) for told in seen.told),
     )
 
 
