@@ -17,7 +17,16 @@ class HitlError(Exception):
 
 
 class BadInput(HitlError):  # noqa: N818
-    """What was typed, or what a file or a setting says, makes no sense."""
+    """What was typed, or what a file or a setting says, makes no sense.
+
+    `problems` may say what is wrong where: a path into what was given, and a sentence.
+    """
+
+    def __init__(
+        self, message: str, lines: Sequence[str] = (), problems: Sequence[tuple[str, str]] = ()
+    ) -> None:
+        super().__init__(message, lines)
+        self.problems = tuple(problems)
 
 
 class NotFound(HitlError):  # noqa: N818

@@ -97,7 +97,8 @@ def check(schema: Json, data: Json) -> None:
     if wrong:
         more = f", and {len(wrong) - TOLD} more" if len(wrong) > TOLD else ""
         told = "; ".join(sentence(problem) for problem in wrong[:TOLD])
-        raise BadInput(f"the answer does not fit: {told}{more}. Nothing was changed.")
+        places = [(problem.path, sentence(problem)) for problem in wrong]
+        raise BadInput(f"the answer does not fit: {told}{more}. Nothing was changed.", problems=places)
 
 
 def as_form(schema: Json) -> dict[str, Json] | bool:

@@ -25,7 +25,7 @@ from hitl_cli.gateway import (
     static,
     stats_page,
 )
-from hitl_cli.gateway.api import events
+from hitl_cli.gateway.api import routes as api
 from hitl_cli.gateway.failures import answer_failures
 from hitl_cli.gateway.refusals import Refused
 from hitl_cli.gateway.service import GATEWAY
@@ -46,7 +46,7 @@ ROUTES = [
     *runs_page.ROUTES,
     *history_page.ROUTES,
     *stats_page.ROUTES,
-    *events.ROUTES,
+    *api.ROUTES,
     *pattern.ROUTES,
     *hooks.ROUTES,
 ]

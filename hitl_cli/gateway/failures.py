@@ -25,6 +25,7 @@ from hitl_cli.errors import (
 )
 from hitl_cli.gateway.refusals import Refused
 from hitl_cli.gateway.rendering import error_page
+from hitl_cli.inbox.repeating import KeyReused
 from hitl_cli.text import printable
 
 if TYPE_CHECKING:
@@ -43,7 +44,19 @@ STATUS: Mapping[type[HitlError], int] = {
     RunFailed: 409,
     NotDone: 409,
     Unreachable: 503,
+    KeyReused: 422,
 }
+
+TYPES: Mapping[type[HitlError], str] = {
+    BadInput: "urn:hitl:problem:bad-input",
+    NotFound: "urn:hitl:problem:not-found",
+    Conflict: "urn:hitl:problem:conflict",
+    NotAllowed: "urn:hitl:problem:not-allowed",
+    TimedOut: "urn:hitl:problem:deadline-passed",
+    KeyReused: "urn:hitl:problem:key-reused",
+    Unreachable: "urn:hitl:problem:server-unreachable",
+}
+"""What problem details call a kind of failure, for programs."""
 
 JSON_ROUTES = ("/start-workflow", "/unblock-workflow", "/start", "/confirm", "/hooks/")
 """Where an error is `{"error": …}`."""
@@ -109,11 +122,13 @@ def problem(
 ) -> web.Response:
     """Return problem details (RFC 9457)."""
     document = {
-        "type": "about:blank",
+        "type": next((uri for kind, uri in TYPES.items() if isinstance(error, kind)), "about:blank"),
         "title": web_title(status),
         "status": status,
         "detail": message,
     } | ({"lines": list(error.lines)} if error is not None and error.lines else {})
+    if isinstance(error, BadInput) and error.problems:
+        document["errors"] = [{"path": path, "detail": detail} for path, detail in error.problems]
     return web.Response(
         body=msgspec.json.encode(document),
         status=status,

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from hitl_cli.client import get_promise
 from hitl_cli.errors import BadInput, NotAllowed
+from hitl_cli.forms import check_schema
 from hitl_cli.gateway.form_view import drawn
 from hitl_cli.gateway.markdown import as_html, as_prompt
 from hitl_cli.inbox.deciding import check_allowed
@@ -129,6 +130,7 @@ def form_of(seen: Details, sent: Sent | None, problems: Sequence[Problem]) -> tu
     if schema is None or seen.decision is not None:
         return None, None
     try:
+        check_schema(schema)
         return drawn(schema, None if sent is None else sent.texts, problems), None
     except BadInput as error:
         return None, str(error)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from aiohttp import web
+from msgspec import Struct
 
+from hitl_cli.gateway.api.table import Call, Route
 from hitl_cli.gateway.feed import Listener
-from hitl_cli.gateway.refusals import Refused
 from hitl_cli.gateway.service import gateway_of
 
 if TYPE_CHECKING:
@@ -33,18 +34,16 @@ HEADERS = {
 }
 
 
-async def events(request: Request) -> web.StreamResponse:
+class EventsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"for_": "for"}):
+    """Of what to be told: of all, or of what asks whoever listens."""
+
+    for_: Literal["me"] | None = None
+
+
+async def events(call: Call) -> web.StreamResponse:
     """Tell what changes until the reader goes, or the gateway does."""
-    gateway = gateway_of(request)
-    visitor = gateway.access.visitor(request, "read")
-    listener = None
-    match request.query.getall("for", []):
-        case []:
-            pass
-        case ["me"]:
-            listener = Listener(visitor.person, gateway.options.directory.members)
-        case _:
-            raise Refused(400, "for can only be me.")
+    request, gateway = call.request, call.gateway
+    listener = Listener(call.visitor.person, call.groups) if call.query.for_ is not None else None
     response = web.StreamResponse(headers=HEADERS)
     if request.method == "HEAD":
         await response.prepare(request)
@@ -86,4 +85,15 @@ def hang_up(request: Request) -> None:
         request.transport.abort()
 
 
-ROUTES = [web.get("/api/v1/events", events)]
+TABLE = [
+    Route(
+        method="GET",
+        path="/api/v1/events",
+        handle=events,
+        needs="read",
+        summary="What changes, as server-sent events.",
+        query=EventsQuery,
+        answers={200: None},
+        media_type="text/event-stream",
+    )
+]

@@ -1,0 +1,102 @@
+"""What was answered, and how long people take."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from msgspec import Meta, Struct
+
+from hitl_cli.documents.history import EntryDocument, entry_document
+from hitl_cli.documents.stats import StatsDocument, stats_document
+from hitl_cli.durations import parse_duration
+from hitl_cli.errors import BadInput
+from hitl_cli.gateway.api.requests import Cursor, Duration, Limit, Name  # noqa: TC001 - msgspec reads these
+from hitl_cli.gateway.api.table import Call, Route, paged, place_in
+from hitl_cli.gateway.failures import json_answer
+from hitl_cli.inbox.history import Wanted, history, story
+from hitl_cli.inbox.places import Place
+from hitl_cli.inbox.stats import stats
+from hitl_cli.questions import Outcome  # noqa: TC001
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from hitl_cli.client import Client
+    from hitl_cli.inbox.history import Entry
+
+ORDER = "history"
+
+
+class HistoryQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What was answered to list. With `id`, all that was said of what that names, in order and whole."""
+
+    id: Name | None = None
+    by: Name | None = None
+    since: Duration | None = None
+    workflow: Annotated[str, Meta(description="A glob for the run's id or its function.")] | None = None
+    outcome: Outcome | None = None
+    limit: Limit = 100
+    cursor: Cursor | None = None
+
+
+class HistoryPage(Struct, frozen=True):
+    """A page of what was answered, the newest first; `next` is the `cursor` of the next one."""
+
+    items: list[EntryDocument]
+    next: str | None
+
+
+class StatsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Of how long ago and since."""
+
+    since: Duration = "30d"
+
+
+async def show_history(call: Call) -> web.Response:
+    """Answer with what was answered."""
+    query: HistoryQuery = call.query
+    ago_ms = None if query.since is None else parse_duration(query.since)
+    after = place_in(query.cursor, ORDER)
+    if query.id is not None and after is not None:
+        raise BadInput("the history of one id comes whole: give no cursor.")
+
+    def look(client: Client) -> tuple[list[Entry], Place | None]:
+        since = None if ago_ms is None else max(client.now() - ago_ms, 0)
+        wanted = Wanted(by=query.by, since=since, workflow=query.workflow, outcome=query.outcome)
+        if query.id is not None:
+            return story(client, query.id, wanted), None
+        found, more = history(client, wanted, limit=query.limit, after=after)
+        last = Place(0, found[-1].asked_at + found[-1].waited_ms, found[-1].id) if more else None
+        return found, last
+
+    found, last = await call.gateway.bridge.run(look)
+    return paged(call, [entry_document(entry) for entry in found], last, ORDER)
+
+
+async def show_stats(call: Call) -> web.Response:
+    """Answer with how long people take."""
+    ago_ms = parse_duration(call.query.since)
+    found = await call.gateway.bridge.run(lambda client: stats(client, max(client.now() - ago_ms, 0)))
+    return json_answer(stats_document(found))
+
+
+TABLE = [
+    Route(
+        method="GET",
+        path="/api/v1/history",
+        handle=show_history,
+        needs="read",
+        summary="What was answered, the newest first.",
+        query=HistoryQuery,
+        answers={200: HistoryPage},
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/stats",
+        handle=show_stats,
+        needs="read",
+        summary="How long people take, and what comes of what they are asked.",
+        query=StatsQuery,
+        answers={200: StatsDocument},
+    ),
+]

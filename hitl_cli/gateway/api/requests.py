@@ -1,0 +1,268 @@
+"""Requests: what waits, one with all that there is to know of it, and what is said to it."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+from aiohttp import web
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from hitl_cli.client import get_promise
+from hitl_cli.documents.decided import DecidedDocument, decided_document
+from hitl_cli.documents.request import RequestDocument, request_document
+from hitl_cli.documents.waiting import WaitingDocument, waiting_document
+from hitl_cli.durations import parse_duration
+from hitl_cli.engine.records import PromiseState  # noqa: TC001 - msgspec reads the annotations
+from hitl_cli.errors import BadInput
+from hitl_cli.gateway.api.table import VIA, Call, Route, paged, place_in
+from hitl_cli.gateway.failures import json_answer
+from hitl_cli.gateway.refusals import Refused
+from hitl_cli.inbox.comments import comment, comment_in
+from hitl_cli.inbox.deciding import Answer, approval, rejection
+from hitl_cli.inbox.details import details
+from hitl_cli.inbox.listing import Filter, Sort, pending, place_of
+from hitl_cli.inbox.lookup import find
+from hitl_cli.inbox.repeating import KeyReused, decide_once, was_done
+from hitl_cli.people import names_for
+from hitl_cli.questions import GROUP, PLAIN, Priority, question_of
+from hitl_cli.wire import child_id, fresh_id
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aiohttp import ETag
+
+    from hitl_cli.client import Client
+    from hitl_cli.inbox.deciding import Decided
+    from hitl_cli.inbox.repeating import Mark
+    from hitl_cli.people import Groups
+
+ANY = "*"
+
+type Limit = Annotated[int, Meta(ge=1, le=1_000, description="How many at most.")]
+type Cursor = Annotated[str, Meta(description="`next` of the page before.")]
+type Name = Annotated[str, Meta(min_length=1)]
+type Duration = Annotated[str, Meta(description="Such as 90s, 1h30m or 30d.")]
+
+
+class RequestsQuery(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"for_": "for", "from_": "from"}
+):
+    """What of that which waits to list. `to` and `tag` (NAME=VALUE) may be repeated."""
+
+    for_: Literal["me"] | None = None
+    to: tuple[Name, ...] = ()
+    from_: Name | None = None
+    workflow: Annotated[str, Meta(description="A glob for the run's id or its function.")] | None = None
+    tag: tuple[Annotated[str, Meta(pattern="^[^=]+=")], ...] = ()
+    due: Duration | None = None
+    older: Duration | None = None
+    priority: Priority | None = None
+    sort: Sort = "age"
+    limit: Limit = 100
+    cursor: Cursor | None = None
+
+
+class WaitingPage(Struct, frozen=True):
+    """A page of what waits; `next` is the `cursor` of the next one."""
+
+    items: list[WaitingDocument]
+    next: str | None
+
+
+class DecisionBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An answer: a verdict, one of the request's choices, or as one word what its form of one field asks."""
+
+    verdict: Literal["approve", "reject"] | None = None
+    data: Any | UnsetType = UNSET
+    choice: str | None = None
+    answer: str | None = None
+    reason: str | None = None
+    comment: str | None = None
+
+
+class CommentBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A remark."""
+
+    comment: str
+
+
+class CommentKept(Struct, frozen=True, kw_only=True):
+    """A remark that is kept with a request."""
+
+    id: str
+    state: PromiseState
+    by: str
+    comment: str
+
+
+async def list_requests(call: Call) -> web.Response:
+    """Answer with what waits."""
+    query: RequestsQuery = call.query
+    order = f"requests.{query.sort}"
+    after = place_in(query.cursor, order)
+    wanted = filter_of(query, call.visitor.person, call.groups)
+
+    def look(client: Client) -> tuple[list[WaitingDocument], Any]:
+        items, more = pending(
+            client, wanted, groups=call.groups, sort=query.sort, limit=query.limit, after=after
+        )
+        last = place_of(items[-1].promise, query.sort) if more else None
+        return [waiting_document(item, client.now()) for item in items], last
+
+    items, last = await call.gateway.bridge.run(look)
+    return paged(call, items, last, order)
+
+
+def filter_of(query: RequestsQuery, person: str, groups: Groups) -> Filter:
+    """Return the filter that a query means. Raises BadInput."""
+    mine = names_for(person, groups) if query.for_ is not None else ()
+    if mine and query.to:
+        raise BadInput("for=me and to cannot be given together.")
+    bare = [name.removeprefix(GROUP) for name in query.to]
+    tags: dict[str, str] = {}
+    for text in query.tag:
+        name, _, value = text.partition("=")
+        if tags.setdefault(name, value) != value:
+            raise BadInput(f"the tag {name!r} is given twice, with two values: nothing can have both.")
+    return Filter(
+        workflow=query.workflow,
+        to=(*mine, *(form for name in bare for form in (name, f"{GROUP}{name}"))),
+        asker=query.from_,
+        tags=tags,
+        due_in_ms=None if query.due is None else parse_duration(query.due),
+        older_than_ms=0 if query.older is None else parse_duration(query.older),
+        priority=query.priority,
+    )
+
+
+async def show_request(call: Call) -> web.Response:
+    """Answer with one request; 304 if it is as the caller knows it."""
+    document = await call.gateway.bridge.run(document_of, call.id, call.groups)
+    headers = {"ETag": f'"{version(document)}"'}
+    if is_among(version(document), call.request.if_none_match):
+        return web.Response(status=304, headers=headers)
+    return json_answer(document, headers=headers)
+
+
+def document_of(client: Client, id: str, groups: Groups) -> RequestDocument:
+    """Return the request that an id or a key names. Raises NotFound, BadInput."""
+    return request_document(details(client, find(client, id, whole=True), groups))
+
+
+def version(document: RequestDocument) -> str:
+    """Return what changes with a request and not with the time."""
+    still = msgspec.structs.replace(document, age_s=0)
+    return hashlib.sha256(msgspec.json.encode(still)).hexdigest()[:32]
+
+
+def is_among(known: str, tags: Sequence[ETag] | None) -> bool:
+    """Whether a version is one of those in a header."""
+    return any(tag.value in (ANY, known) for tag in tags or ())
+
+
+async def decide(call: Call) -> web.Response:
+    """Answer a request; 412 if it is not as the caller knows it."""
+    answer = answer_in(call.body, call.visitor.person)
+    mark = await call.mark(f"decide {call.id}")
+    known = call.request.if_match
+    return json_answer(
+        decided_document(
+            await call.gateway.bridge.run(decide_if_known, call, answer, mark, known),
+        )
+    )
+
+
+def answer_in(body: DecisionBody, person: str) -> Answer:
+    """Return the answer that a body is. Raises BadInput."""
+    word = body.choice if body.choice is not None else body.answer
+    if body.choice is not None and body.answer is not None:
+        raise BadInput("give choice or answer, not both.")
+    if body.verdict == "reject":
+        if word is not None or body.data is not UNSET:
+            raise BadInput("a rejection carries no data, choice or answer: give a reason.")
+        return rejection(by=person, via=VIA, reason=body.reason, comment=body.comment)
+    if body.reason is not None:
+        raise BadInput("a reason goes with a rejection: give a comment.")
+    if body.verdict is None and word is None:
+        raise BadInput('a verdict is missing: "approve" or "reject"; or a choice, or an answer.')
+    return approval(by=person, via=VIA, data=body.data, text=word, comment=body.comment)
+
+
+def decide_if_known(
+    client: Client, call: Call, answer: Answer, mark: Mark | None, known: Sequence[ETag] | None
+) -> Decided:
+    """Answer a request, if that is as the caller knows it or was done by the same request before."""
+    promise = find(client, call.id, whole=True)
+    if call.body.choice is not None and not (question_of(promise) or PLAIN).choices:
+        raise BadInput(f"{promise.id} offers no choices. Nothing was changed.")
+    if known is not None and not was_done(client, promise, mark):
+        document = request_document(details(client, promise, call.groups))
+        if not is_among(version(document), [tag for tag in known if not tag.is_weak]):
+            raise Refused(412, f"{promise.id} has changed since you looked. Nothing was done: look again.")
+    return decide_once(client, promise, answer, call.groups, mark)
+
+
+async def say(call: Call) -> web.Response:
+    """Leave a remark on a request."""
+    mark = await call.mark(f"comment {call.id}")
+    kept = await call.gateway.bridge.run(comment_once, call.id, call.body.comment, call.visitor.person, mark)
+    return json_answer(kept, 201)
+
+
+def comment_once(client: Client, id: str, text: str, person: str, mark: Mark | None) -> CommentKept:
+    """Leave a remark, once by the same request. Raises KeyReused for another one by its key."""
+    request = find(client, id, whole=True)
+    if mark is not None:
+        earlier = get_promise(client, child_id(request.id, f"c{mark.key}"))
+        said = None if earlier is None else comment_in(earlier)
+        if earlier is not None and (said is None or said.text != text):
+            raise KeyReused
+    own = fresh_id() if mark is None else mark.key
+    comment(client, request.id, text, by=person, via=VIA, new_id=lambda: own)
+    return CommentKept(id=request.id, state=request.state, by=person, comment=text)
+
+
+TABLE = [
+    Route(
+        method="GET",
+        path="/api/v1/requests",
+        handle=list_requests,
+        needs="read",
+        summary="What waits for a person.",
+        query=RequestsQuery,
+        answers={200: WaitingPage},
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/requests/{id}",
+        handle=show_request,
+        needs="read",
+        summary="One request, by its id or its key, waiting or answered.",
+        answers={200: RequestDocument, 304: None},
+        conditional="If-None-Match",
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/requests/{id}/decision",
+        handle=decide,
+        needs="decide",
+        summary="Answer a request. Of several answers one is recorded; giving that one again is no error.",
+        body=DecisionBody,
+        answers={200: DecidedDocument},
+        repeatable=True,
+        conditional="If-Match",
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/requests/{id}/comments",
+        handle=say,
+        needs="decide",
+        summary="Leave a remark on a request, decided or not.",
+        body=CommentBody,
+        answers={201: CommentKept},
+        repeatable=True,
+    ),
+]

@@ -1,0 +1,32 @@
+"""The routes of the API, and the description that is made of them."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+import msgspec
+from aiohttp import web
+
+from hitl_cli.gateway.api import events, history, requests, runs
+from hitl_cli.gateway.api.openapi import document
+from hitl_cli.gateway.api.table import served
+
+if TYPE_CHECKING:
+    from aiohttp.web import Request
+
+TABLE = (*runs.TABLE, *requests.TABLE, *history.TABLE, *events.TABLE)
+
+
+@cache
+def described() -> bytes:
+    """Return the description as JSON: it is the same as long as the program is."""
+    return msgspec.json.encode(document(TABLE))
+
+
+async def openapi(_request: Request) -> web.Response:
+    """Return the description of the API."""
+    return web.Response(body=described(), content_type="application/json")
+
+
+ROUTES = [*map(served, TABLE), web.get("/api/v1/openapi.json", openapi)]

@@ -1,0 +1,188 @@
+"""Runs: start, list, look, cancel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote
+
+from msgspec import Meta, Struct
+
+from hitl_cli import runs
+from hitl_cli.documents.runs import RunDocument, RunWithSteps, run_document, run_with_steps
+from hitl_cli.durations import parse_duration
+from hitl_cli.errors import NotFound
+from hitl_cli.gateway.api.requests import Cursor, Duration, Limit, Name  # noqa: TC001 - msgspec reads these
+from hitl_cli.gateway.api.table import VIA, Call, Route, paged, place_in
+from hitl_cli.gateway.failures import json_answer
+from hitl_cli.inbox.places import Place
+from hitl_cli.inbox.repeating import start_mark
+from hitl_cli.runs import RunSpec, RunState
+from hitl_cli.wire import Json  # noqa: TC001
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from hitl_cli.client import Client
+    from hitl_cli.inbox.repeating import Mark
+    from hitl_cli.runs import Node, Run
+
+ORDER = "runs"
+
+
+class RunsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which runs to list."""
+
+    state: RunState | None = None
+    limit: Limit = 100
+    cursor: Cursor | None = None
+
+
+class RunsPage(Struct, frozen=True):
+    """A page of runs, the newest first; `next` is the `cursor` of the next one."""
+
+    items: list[RunDocument]
+    next: str | None
+
+
+class StartBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A run to start; one that is given no arguments is given its id. `deadline` is a duration."""
+
+    id: str
+    workflow: Name | None = None
+    args: list[Json] | None = None
+    kwargs: dict[str, Json] = {}
+    group: Annotated[str, Meta(pattern="^[^\\s/@:]{1,200}$")] | None = None
+    deadline: Duration = "365d"
+
+
+class CancelBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Why a run is canceled."""
+
+    reason: Annotated[str, Meta(max_length=10_000)] | None = None
+
+
+async def list_runs(call: Call) -> web.Response:
+    """Answer with the runs."""
+    query: RunsQuery = call.query
+    after = place_in(query.cursor, ORDER)
+
+    def look(client: Client) -> tuple[list[Run], bool, int]:
+        found, more = runs.list_runs(client, state=query.state, limit=query.limit, after=after)
+        return found, more, client.now()
+
+    found, more, now = await call.gateway.bridge.run(look)
+    last = Place(0, found[-1].created_at, found[-1].id) if more else None
+    return paged(call, [run_document(run, now) for run in found], last, ORDER)
+
+
+async def start(call: Call) -> web.Response:
+    """Start a run, or find it: 201 if this request started it."""
+    body: StartBody = call.body
+    options = call.gateway.options
+    mark = await call.mark(f"start {body.id}")
+    spec = RunSpec(id=body.id, workflow=body.workflow or options.workflow, args=body.args, kwargs=body.kwargs)
+    started, now = await call.gateway.bridge.run(
+        start_once,
+        spec,
+        mark,
+        group=body.group or options.group,
+        deadline_ms=parse_duration(body.deadline),
+        by=call.visitor.person,
+    )
+    status = 201 if started.created else 200
+    headers = {"Location": f"/api/v1/runs/{quote(spec.id, safe='')}"}
+    return json_answer(run_document(started.run, now), status, headers)
+
+
+def start_once(
+    client: Client, spec: RunSpec, mark: Mark | None, *, group: str, deadline_ms: int, by: str
+) -> tuple[runs.Started, int]:
+    """Start a run, once by the same request. Raises KeyReused, and what `runs.start` raises."""
+    runs.check_id(spec.id)
+    own = start_mark(client, spec.id, mark)
+    started = runs.start(client, spec, group=group, deadline_ms=deadline_ms, by=by, new_id=lambda: own)
+    return started, client.now()
+
+
+async def show(call: Call) -> web.Response:
+    """Answer with a run and what it waits for."""
+    run, now = await call.gateway.bridge.run(run_named, call.id)
+    return json_answer(run_document(run, now))
+
+
+async def steps(call: Call) -> web.Response:
+    """Answer with a run and all its steps."""
+
+    def look(client: Client) -> tuple[Run, Node, int]:
+        run, now = run_named(client, call.id)
+        return run, runs.tree(client, call.id), now
+
+    run, root, now = await call.gateway.bridge.run(look)
+    return json_answer(run_with_steps(run, root.children, now))
+
+
+def run_named(client: Client, id: str) -> tuple[Run, int]:
+    """Return a run, and the present (ms since the epoch). Raises NotFound."""
+    if not runs.known(client, id).is_run:
+        raise NotFound(f"{id} is not a workflow.")
+    return runs.get_run(client, id), client.now()
+
+
+async def cancel(call: Call) -> web.Response:
+    """Cancel a run and what it waits for."""
+
+    def do(client: Client) -> tuple[Run, int]:
+        run_named(client, call.id)
+        runs.cancel(client, call.id, by=call.visitor.person, via=VIA, reason=call.body.reason)
+        return run_named(client, call.id)
+
+    run, now = await call.gateway.bridge.run(do)
+    return json_answer(run_document(run, now))
+
+
+TABLE = [
+    Route(
+        method="GET",
+        path="/api/v1/runs",
+        handle=list_runs,
+        needs="read",
+        summary="The runs, the newest first.",
+        query=RunsQuery,
+        answers={200: RunsPage},
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/runs",
+        handle=start,
+        needs="start",
+        summary="Start a run. The same id and call again finds the same run.",
+        body=StartBody,
+        answers={200: RunDocument, 201: RunDocument},
+        repeatable=True,
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/runs/{id}",
+        handle=show,
+        needs="read",
+        summary="A run: how it stands, what it waits for, what it returned.",
+        answers={200: RunDocument},
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/runs/{id}/steps",
+        handle=steps,
+        needs="read",
+        summary="A run with all its steps.",
+        answers={200: RunWithSteps},
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/runs/{id}/cancel",
+        handle=cancel,
+        needs="start",
+        summary="Cancel a run and what it waits for.",
+        body=CancelBody,
+        answers={200: RunDocument},
+    ),
+]
