@@ -181,6 +181,19 @@ def test_the_workflow_is_not_held_up_by_a_receiver_that_does_not_answer(town: To
     assert town.crew.result()["by"] == "lead"
 
 
+def test_receivers_that_hang_leave_a_busy_worker_time_for_workflows(town: Town) -> None:
+    town.receiver.answers.clear()
+    town.crew.told["concurrency"] = 4
+    town.worker()
+    for n in range(12):
+        town.ask(f"r{n}", to=["reviewer", "lead"])
+    town.receiver.wait_for(1)
+    for n in range(12):
+        town.crew.approve(f"r{n}:1.1", by="lead")
+        town.crew.result(f"r{n}")
+    assert len(town.receiver.received) < 4
+
+
 def test_settings_may_change_before_it_is_replayed(town: Town) -> None:
     town.settle_in(reviewer=Contact())
     town.worker()
