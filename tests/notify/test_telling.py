@@ -113,6 +113,7 @@ def test_who_is_reminded_is_who_has_not_voted_and_escalated_to_who_is_new(town: 
     town.crew.later(4 * HOUR_MS)
     assert ("reviewer", "reminder", id) in town.sent(3)
     assert town.crew.said() == []  # all who are asked were sent a message
+    town.idle()  # or the lease on what is being recorded lapses, and it is sent again
     town.crew.later(4 * HOUR_MS)
     assert town.sent(4)[-1] == ("reviewer", "reminder", id)
     [line] = town.crew.said_in_all(1)
@@ -179,6 +180,19 @@ def test_the_workflow_is_not_held_up_by_a_receiver_that_does_not_answer(town: To
     town.receiver.wait_for(2)
     town.crew.approve(id, by="lead")
     assert town.crew.result()["by"] == "lead"
+
+
+def test_receivers_that_hang_leave_a_busy_worker_time_for_workflows(town: Town) -> None:
+    town.receiver.answers.clear()
+    town.crew.told["concurrency"] = 4
+    town.worker()
+    for n in range(12):
+        town.ask(f"r{n}", to=["reviewer", "lead"])
+    town.receiver.wait_for(1)
+    for n in range(12):
+        town.crew.approve(f"r{n}:1.1", by="lead")
+        town.crew.result(f"r{n}")
+    assert len(town.receiver.received) < 4
 
 
 def test_settings_may_change_before_it_is_replayed(town: Town) -> None:
