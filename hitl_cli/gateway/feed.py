@@ -43,7 +43,7 @@ PAUSE_S = 0.05
 SHARE = 10
 """A look, and telling of it, may take one part in so many of the watcher's time."""
 
-STREAM_S = 0.000_05
+STREAM_S = 0.000_02
 """What it takes to write to one stream, about."""
 
 AWAY_S = 1.0
