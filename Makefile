@@ -34,8 +34,9 @@ bench: .venv/ready ## measure hitl beside its peers (docs/performance.md); ARGS=
 	@.venv/bin/python -m bench $(ARGS)
 	@.venv/bin/python -m bench.commands
 
-docs: .venv/ready ## write again what is generated: docs/cli.md and the picture of `hitl pending`
+docs: .venv/ready ## write again what is generated: docs/cli.md and the pictures, for which it needs a Chromium
 	@.venv/bin/python -m scripts.generate_docs
+	@HITL_PICTURES=1 HITL_NEED_BROWSER=1 .venv/bin/pytest -q tests/gateway/test_pages.py -k pictures
 
 clean: ## remove what the other targets made
 	rm -rf .venv .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -190,7 +191,7 @@ def check_contact(key: str, contact: Contact) -> None:
     if contact.email is not None and not re.fullmatch(EMAIL_ADDRESS, contact.email):
         raise BadInput(f"{key}.email is {contact.email!r}, which is no e-mail address.")
     for kind, url in (("webhook", contact.webhook), ("slack", contact.slack)):
-        if url is not None and not (re.fullmatch(HTTP_URL, url) or re.fullmatch(VARIABLE, url)):
+        if url is not None and not (is_http_url(url) or re.fullmatch(VARIABLE, url)):
             raise BadInput(f"{key}.{kind} must be an address that begins with https:// (or http://).")
     every = (contact.apprise,) if isinstance(contact.apprise, str) else contact.apprise
     if not all("://" in url or re.fullmatch(VARIABLE, url) for url in every if url):
@@ -208,6 +209,15 @@ def check_contact(key: str, contact: Contact) -> None:
     reached = {address.kind for address in contact.addresses}
     if missing := next((kind for kind in contact.notify or () if kind not in reached), None):
         raise BadInput(f"{key}.notify names {missing}, and there is no {key}.{missing}.")
+
+
+def is_http_url(text: str) -> bool:
+    """Whether a text is an address that one could post to."""
+    try:
+        parts = urlsplit(text)
+        return bool(re.fullmatch(HTTP_URL, text) and parts.hostname and parts.port != 0)
+    except ValueError:  # a port or an IPv6 address that is none
+        return False
 
 
 def check_email(email: EmailSettings) -> None:

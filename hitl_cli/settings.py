@@ -7,7 +7,6 @@ above. `hitl doctor` shows which source won.
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,6 @@ from msgspec import Struct
 from hitl_cli import defaults
 from hitl_cli.connect import database_path, file_url, is_http
 from hitl_cli.directory import (
-    HTTP_URL,
     Contact,
     Directory,
     EmailSettings,
@@ -27,6 +25,7 @@ from hitl_cli.directory import (
     check,
     check_anybody,
     check_secrets,
+    is_http_url,
 )
 from hitl_cli.errors import BadInput
 
@@ -125,7 +124,7 @@ class Settings:
         """Return the URL at which people reach the gateway, without a slash at its end."""
         env = first_set(self._env, "HITL_GATEWAY")
         chosen = self._choose(flag, "--url", env, self._file.gateway)
-        if chosen is not None and not re.fullmatch(HTTP_URL, chosen.value):
+        if chosen is not None and not is_http_url(chosen.value):
             raise BadInput(
                 f"{chosen.value!r} ({chosen.source}) is not where a gateway is reached: it begins with https://"
                 " or http://."

@@ -13,6 +13,7 @@ from resonate.context import Context
 
 from hitl_cli.asking import ask
 from hitl_cli.defaults import DEADLINE_MS
+from hitl_cli.errors import BadInput
 from hitl_cli.verification import key_of, normal_address
 
 EMAIL_GROUP = "email-service"
@@ -21,7 +22,10 @@ LIFE = timedelta(milliseconds=DEADLINE_MS)
 
 async def email_verification(ctx: Context, email: str) -> dict[str, Any]:
     """Verify an e-mail address: what is returned says whether it was confirmed, by whom and when."""
-    address = normal_address(email)
+    try:
+        address = normal_address(email)
+    except BadInput as error:  # raised, it would be tried again
+        return {"email": email, "confirmed": False, "reason": str(error)}
     asked = ask(ctx, f"Is {address} yours?", key=key_of(address))
     request = await asked.id()  # it is there before anybody is sent to it
     await ctx.options(target=EMAIL_GROUP, timeout=LIFE).rpc("send_email", address, request)

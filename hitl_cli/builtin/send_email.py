@@ -11,6 +11,7 @@ from typing import Any
 from resonate.context import Context
 
 from hitl_cli.directory import EmailSettings
+from hitl_cli.errors import BadInput, HitlError
 from hitl_cli.reach import Reach, link_to
 from hitl_cli.text import printable
 from hitl_cli.times import instant
@@ -28,7 +29,10 @@ async def send_email(ctx: Context, email: str, request: str) -> dict[str, Any]:
     from hitl_cli.notify.email import send_mail  # noqa: PLC0415 - only this service sends
     from hitl_cli.notify.messages import NotSent  # noqa: PLC0415
 
-    address = normal_address(email)
+    try:
+        address = normal_address(email)
+    except BadInput as error:  # raised, it would be tried again
+        return refused(email, error)
     settings = ctx.get_dependency(Reach).directory.email
     mail = confirmation(ctx, address, link_to(ctx, request, address), settings)
     if settings is None:
@@ -39,9 +43,14 @@ async def send_email(ctx: Context, email: str, request: str) -> dict[str, Any]:
     except NotSent as error:
         if not error.for_good:
             raise
-        print(printable(f"the mail to {address} was refused: {error}"), flush=True)
-        return {"email": address, "refused": str(error)}
+        return refused(address, error)
     return {"email": address, "sent": f"through {settings.host}"}
+
+
+def refused(email: str, error: HitlError) -> dict[str, Any]:
+    """Say that a mail cannot be sent, and return it."""
+    print(printable(f"the mail to {email} was refused: {error}"), flush=True)
+    return {"email": email, "refused": str(error)}
 
 
 def confirmation(ctx: Context, address: str, link: str, settings: EmailSettings | None) -> EmailMessage:

@@ -17,6 +17,7 @@ from hitl_cli.cli.table import Cell, console, on_terminal
 from hitl_cli.durations import format_age, format_duration
 from hitl_cli.inbox.details import at_deadline, later, who_may
 from hitl_cli.inbox.listing import SOON_MS
+from hitl_cli.notify.told import said_of
 from hitl_cli.questions import PLAIN, Question, fields_of
 from hitl_cli.text import printable
 from hitl_cli.times import iso
@@ -222,35 +223,12 @@ TELLING = {"told": "green", "to be told": "yellow", "not told yet": "red", "not 
 
 def told_row(told: Told, now: int) -> list[Cell]:
     """Return who was told of what, when and through what; or why not, and when it is tried again."""
-    last = told.last
-    said = [*through(told, now)]
-    if last is not None and last.outcome == "failed":
-        said.append(f"{last.channel}: {last.why}" if last.channel else str(last.why))
-    if told.next_at is not None:
-        left = format_duration(max(told.next_at - now, 0))
-        later = "again in" if last is not None and last.outcome == "failed" else "in"
-        said.append(f"{later} {left}")
-    if told.who is None and not told.given_up:
-        said.append("a worker that can reach people will look to it")
     return [
         Cell(told.who or "those who are asked", "bold"),
         Cell(told.occasion),
         Cell(told.standing, TELLING[told.standing]),
-        Cell("; ".join(said)),
+        Cell(said_of(told, now)),
     ]
-
-
-def through(told: Told, now: int) -> Iterator[str]:
-    """Yield through what somebody was told and when, and what had failed before."""
-    last = told.last
-    if last is None or last.outcome != "sent":
-        return
-    together = " with others" if last.digest else ""
-    yield f"by {last.channel}{together}, {ago(last.at, now)}"
-    failed = dict.fromkeys(
-        f"{tried.channel}: {tried.why}" for tried in told.tries if tried.outcome == "failed" and tried.channel
-    )
-    yield from (f"not by {each}" for each in failed)
 
 
 def step_rows(seen: Details) -> list[list[Cell]]:

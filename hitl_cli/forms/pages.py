@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from hitl_cli.errors import BadInput
-from hitl_cli.forms.checking import overlap, problems
+from hitl_cli.forms.checking import overlap, problems, problems_at
 from hitl_cli.forms.fields import fields
 from hitl_cli.forms.filling import fill, named, parse_all, parsed_json
 from hitl_cli.forms.wording import Problem
@@ -61,21 +61,37 @@ def read(schema: Json, sent: Texts) -> Filled:
     ]
     left_out: list[Field] = []
     wrong: list[Problem] = []
+    whole = True
     for field in known:
         texts = said(field, sent.get(field.path, ()))
         if not texts and field.path in sent:
             texts = emptied(field, begun=field.path in begun)
             left_out += [field] if not texts and field.path in begun else []
-        problem = unreadable(field, texts)
-        if problem is not None:
-            wrong.append(Problem(field.path, problem))
+        unread = unreadable(field, texts)
+        if unread is not None:
+            wrong.append(Problem(field.path, unread))
+            whole = False
+        elif texts:
+            wrong += problems_in(schema, field, parse_all(field, texts))
         given += [(field.path, text) for text in texts]
-    if wrong:
+    if not whole:
         return Filled(data=None, problems=tuple(wrong))
     data = fill(schema, given)
     for field in left_out:
         data = without(data, field.keys)
     return Filled(data=data, problems=tuple(problems(schema, data)))
+
+
+def problems_in(schema: Json, field: Field, value: Json) -> list[Problem]:
+    """Return what does not fit in one field, whatever the others say."""
+    found = problems_at(schema, field.pointers, value)
+    return [
+        Problem(
+            f"{field.path}{'.' if problem.path and problem.path[0] != '[' else ''}{problem.path}",
+            problem.reason,
+        )
+        for problem in found
+    ]
 
 
 def owner(known: Iterable[Field], problem: Problem) -> Field | None:

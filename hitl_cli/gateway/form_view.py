@@ -151,7 +151,7 @@ class _Drawing:
     def _control(self, field: Field) -> Control:
         texts = self._texts(field)
         shape = shape_of(field)
-        problem = next((one for one in self._problems if owner(self._fields, one) == field), None)
+        problem = "; ".join(said(one, field) for one in self._problems if owner(self._fields, one) == field)
         return Control(
             id=self._ids[field.path],
             name=f"{NAME}{field.path}",
@@ -161,19 +161,19 @@ class _Drawing:
             hint=self._hint(field),
             optional=not field.required and not field.needed,
             required=is_missing(field) and shape != "ticks" and field.kind != "list",
-            problem=None if problem is None else said_at(problem, field),
+            problem=problem or None,
             type=type_of(field),
-            attributes=self._attributes(field, problem) if shape == "line" else {},
+            attributes=self._attributes(field, wrong=bool(problem)) if shape == "line" else {},
             options=tuple(options(field, texts)) if shape in ("options", "select", "ticks") else (),
             value="" if field.secret else "\n".join(texts),
             code=field.kind == "json",
         )
 
     @staticmethod
-    def _attributes(field: Field, problem: Problem | None) -> dict[str, str]:
+    def _attributes(field: Field, *, wrong: bool) -> dict[str, str]:
         """Return what a browser checks; it would count steps from a number that was wrong."""
         found = attributes(field)
-        return found | {"step": "any"} if problem is not None and "step" in found else found
+        return found | {"step": "any"} if wrong and "step" in found else found
 
     def _texts(self, field: Field) -> Sequence[str]:
         """Return what stands in a field."""
@@ -203,11 +203,6 @@ def said(problem: Problem, field: Field | None) -> str:
     """Return a problem as a sentence."""
     name = problem.path if field is None or field.path != problem.path else label_of(field)
     return f"{name or 'The answer'} {problem.reason}"
-
-
-def said_at(problem: Problem, field: Field) -> str:
-    """Return a problem as it is said at its field."""
-    return f"{label_of(field) if problem.path == field.path else problem.path} {problem.reason}"
 
 
 def label_of(field: Field) -> str:

@@ -9,12 +9,14 @@ from msgspec import Struct
 
 from hitl_cli.client import get_promise
 from hitl_cli.errors import BadInput, NotAllowed
+from hitl_cli.forms import check_schema
 from hitl_cli.gateway.form_view import drawn
 from hitl_cli.gateway.markdown import as_html, as_prompt
 from hitl_cli.inbox.deciding import check_allowed
 from hitl_cli.inbox.details import at_deadline, details, later, who_may
 from hitl_cli.inbox.listing import SOON_MS
 from hitl_cli.inbox.lookup import find
+from hitl_cli.notify.told import said_of
 from hitl_cli.questions import PLAIN, Question, prompt_of
 from hitl_cli.runs import detailed
 from hitl_cli.wire import audit_of, decode, headers_of
@@ -80,6 +82,7 @@ class RequestView(Struct, frozen=True, kw_only=True):
     at_deadline: str
     steps: tuple[Step, ...]
     more_steps: int
+    told: tuple[str, ...]
 
     @property
     def answerable(self) -> bool:
@@ -117,6 +120,7 @@ def view(
         at_deadline=at_deadline(question),
         steps=tuple(map(step_of, steps[-STEPS:])),
         more_steps=max(len(steps) - STEPS, 0),
+        told=tuple(said_of(told, item.now) for told in seen.told),
     )
 
 
@@ -126,6 +130,7 @@ def form_of(seen: Details, sent: Sent | None, problems: Sequence[Problem]) -> tu
     if schema is None or seen.decision is not None:
         return None, None
     try:
+        check_schema(schema)
         return drawn(schema, None if sent is None else sent.texts, problems), None
     except BadInput as error:
         return None, str(error)

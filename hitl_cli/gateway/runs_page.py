@@ -14,6 +14,7 @@ from hitl_cli.gateway.markdown import as_words
 from hitl_cli.gateway.queries import ROWS, address, choice_in, text_in
 from hitl_cli.gateway.rendering import page
 from hitl_cli.gateway.service import gateway_of
+from hitl_cli.notify.told import notice_in
 from hitl_cli.questions import outcome_of, prompt_of
 from hitl_cli.runs import RunState, cancel, error_text, first_steps, get_run, page_of_runs
 from hitl_cli.text import printable
@@ -142,7 +143,8 @@ def lines(root: Node, now: int) -> list[Step]:
     while left:
         depth, node = left.pop()
         found.append(step(node, min(depth, DEEPEST), now))
-        left += [(depth + 1, child) for child in reversed(node.children)]
+        if node.kind != "notice":  # what came of it stands on the page of the request
+            left += [(depth + 1, child) for child in reversed(node.children)]
     return found
 
 
@@ -182,6 +184,8 @@ def name_of(node: Node) -> str | None:
     """Return what a step is: of a request what it asks."""
     if node.kind == "person":
         return as_words(prompt_of(node.promise) or "")
+    if node.kind == "notice" and (notice := notice_in(node.promise)) is not None:
+        return notice.occasion
     call = node.promise.call
     return None if call is None else call.func
 

@@ -28,8 +28,8 @@ DEFAULT_SPAN = "30d"
 LONGEST_MS = 366 * UNITS_MS["d"]
 """How far one can look back: a year, of which each day still has a pixel or two."""
 
-MOST = 10_000
-"""How many decisions the figures are of, the newest: half a second of reading."""
+MOST = 5_000
+"""How many decisions the figures are of, the newest: a quarter of a second of reading."""
 
 MOST_NAMES = 10
 """How many workflows and people are shown, those with the most answers."""

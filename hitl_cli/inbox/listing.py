@@ -146,7 +146,8 @@ def pending(
     """
     found: list[Waiting] = []
     for page in pages(client, wanted, sort, limit, after):
-        for item in described(client, page, groups):
+        asked = page if wanted.person is None else [p for p in page if asks(p, wanted.person, groups)]
+        for item in described(client, asked, groups):
             if fits(item, wanted, groups):
                 if len(found) == limit:
                     return found, True
@@ -167,6 +168,12 @@ def fits(item: Waiting, wanted: Filter, groups: Groups = NO_GROUPS) -> bool:
         and says(item, wanted.text)
         and fits_facts(item, wanted)
     )
+
+
+def asks(promise: Promise, person: str, groups: Groups) -> bool:
+    """Whether a promise asks a person, now or later, as far as it alone tells: to know more costs more."""
+    everyone = (question_of(promise) or PLAIN).everyone
+    return not everyone or is_among(person, everyone, groups)
 
 
 def may_answer(item: Waiting, person: str, groups: Groups) -> bool:

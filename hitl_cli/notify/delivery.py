@@ -21,6 +21,8 @@ TIMEOUT_S = 15.0
 AGAIN_LATER = (408, 425, 429)
 """What is not for good, of the statuses that blame the request (RFC 9110, RFC 6585, RFC 8470)."""
 
+NO_URL = "the address in the settings is no URL."
+
 LONGEST_WAIT_MS = 86_400_000
 """The longest that a receiver's Retry-After is believed."""
 
@@ -29,7 +31,10 @@ async def post(url: str, body: bytes, headers: Mapping[str, str] | None = None) 
     """Post JSON. Raises NotSent unless it was taken."""
     import aiohttp  # noqa: PLC0415 - heavy, and only where something is posted
 
-    host = urlsplit(url).hostname or "it"
+    try:
+        host = urlsplit(url).hostname or "it"
+    except ValueError:
+        raise NotSent(NO_URL, for_good=True) from None
     sent = {"Content-Type": "application/json", "User-Agent": f"hitl/{__version__}", **(headers or {})}
     try:
         async with (
@@ -39,8 +44,8 @@ async def post(url: str, body: bytes, headers: Mapping[str, str] | None = None) 
             judge(answer.status, host, answer.headers)
     except TimeoutError as error:
         raise NotSent(f"{host} did not answer within {TIMEOUT_S:.0f} s.") from error
-    except aiohttp.InvalidURL:
-        raise NotSent("the address in the settings is no URL.", for_good=True) from None
+    except ValueError:  # aiohttp.InvalidURL is one, and what a host that cannot be leads to
+        raise NotSent(NO_URL, for_good=True) from None
     except aiohttp.ClientConnectorCertificateError as error:
         raise NotSent(f"the certificate of {host} is not one to trust.") from error
     except (aiohttp.ClientError, OSError) as error:

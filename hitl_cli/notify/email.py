@@ -50,10 +50,10 @@ async def send_mail(mail: EmailMessage, to: str, settings: EmailSettings | None)
 
     if settings is None:
         raise NotSent("the settings do not say through what mail is sent: [email] host = …", for_good=True)
-    sender = parseaddr(settings.from_)[1]
+    sender = ascii_domain(parseaddr(settings.from_)[1])
     try:
         async with asyncio.timeout(ALTOGETHER_S):
-            await deliver(mail, sender, to, settings)
+            await deliver(mail, sender, ascii_domain(to), settings)
     except TimeoutError as error:
         raise NotSent(f"{settings.host} did not answer in time.") from error
 
@@ -142,8 +142,17 @@ def compose(message: Message, to: str, directory: Directory) -> EmailMessage:
 def mailbox(text: str) -> Address:
     """Return an address as a header takes it: `a@example.org`, or `Name <a@example.org>`."""
     name, address = parseaddr(text)
-    user, _, domain = address.rpartition("@")
+    user, _, domain = ascii_domain(address).rpartition("@")
     return Address(display_name=name, username=user, domain=domain)
+
+
+def ascii_domain(address: str) -> str:
+    """Return an e-mail address with its domain as servers that know only ASCII take it."""
+    user, _, domain = address.rpartition("@")
+    try:
+        return f"{user}@{domain.encode('idna').decode()}"
+    except UnicodeError:
+        return address
 
 
 def reply_to(message: Message, directory: Directory) -> str | None:

@@ -12,7 +12,6 @@ import logging
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
-from itertools import count
 
 from resonate.context import Context
 from resonate.retry import Never
@@ -196,32 +195,47 @@ async def send(ctx: Context, notice: Notice, who: str, place: int) -> Try:
 
 
 async def in_rounds(ctx: Context, send: Callable[[int], Awaitable[Try]]) -> Try:
-    """Try all channels in their order, in rounds, until one takes the message or there is no use."""
-    patience = 0
+    """Try all channels in their order, in rounds, until one takes the message or there is no use.
+
+    `send` tries the nth of them. One that refused for good is left out of later rounds.
+    """
+    refused: dict[int, Try] = {}
+    patience = timedelta(0)
     for pause in ROUNDS:
         if pause:
-            await ctx.sleep(max(pause, timedelta(milliseconds=patience)))
-        tries = await one_round(ctx, send)
+            await ctx.sleep(max(pause, patience))
+        tries = await one_round(ctx, send, refused)
         if tries[-1].outcome != "failed" or all(tried.for_good for tried in tries):
             break
-        patience = max(tried.after_ms or 0 for tried in tries)
+        patience = timedelta(milliseconds=max(tried.after_ms or 0 for tried in tries))
     return tries[-1]
 
 
-async def one_round(ctx: Context, send: Callable[[int], Awaitable[Try]]) -> list[Try]:
-    """Try each channel, some times quickly, and return the last try of each that was tried."""
+async def one_round(
+    ctx: Context, send: Callable[[int], Awaitable[Try]], refused: dict[int, Try]
+) -> list[Try]:
+    """Try each channel but those that `refused`, which grows; return the last try of each."""
     tries: list[Try] = []
-    for place in count():
-        for pause in QUICK:
-            if pause:
-                await ctx.sleep(pause)
-            tried = await send(place)
-            if tried.outcome != "failed" or tried.for_good or tried.after_ms:
-                break
+    more = True
+    while more:
+        place = len(tries)
+        tried = refused.get(place) or await quickly(ctx, partial(send, place))
         tries.append(tried)
-        if tried.outcome != "failed" or not tried.more:
-            return tries
-    raise AssertionError
+        if tried.for_good:
+            refused[place] = tried
+        more = tried.outcome == "failed" and tried.more
+    return tries
+
+
+async def quickly(ctx: Context, send: Callable[[], Awaitable[Try]]) -> Try:
+    """Try one channel a few times, as long as it may be a matter of moments, and return the last try."""
+    for pause in QUICK:
+        if pause:
+            await ctx.sleep(pause)
+        tried = await send()
+        if tried.outcome != "failed" or tried.for_good or tried.after_ms:
+            break
+    return tried
 
 
 # Gathered with others

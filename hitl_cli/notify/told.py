@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from hitl_cli.client import search
 from hitl_cli.directory import ChannelKind  # noqa: TC001 - the field of a Struct
+from hitl_cli.durations import format_age, format_duration
 from hitl_cli.notify.messages import Occasion  # noqa: TC001 - the field of a Struct
 from hitl_cli.notify.notices import NOTICE_TAG, Notice
 from hitl_cli.wire import child_id, decode
@@ -74,6 +75,25 @@ class Told(Struct, frozen=True, kw_only=True):
         return "not told yet" if last is not None and last.outcome == "failed" else "to be told"
 
 
+def said_of(told: Told, now: int) -> str:
+    """Return through what and when somebody was told; or why not, and when it is tried again."""
+    last = told.last
+    said = []
+    if last is not None and last.outcome == "sent":
+        together = " with others" if last.digest else ""
+        said.append(f"by {last.channel}{together}, {format_age(max(now - last.at, 0))} ago")
+        failed = (t for t in told.tries if t.outcome == "failed" and t.channel is not None)
+        said += dict.fromkeys(f"not by {tried.channel}: {tried.why}" for tried in failed)
+    failing = last is not None and last.outcome == "failed"
+    if last is not None and failing:
+        said.append(f"{last.channel}: {last.why}" if last.channel else str(last.why))
+    if told.next_at is not None:
+        said.append(f"{'again ' if failing else ''}in {format_duration(max(told.next_at - now, 0))}")
+    if told.who is None and not told.given_up:
+        said.append("a worker that can reach people will look to it")
+    return "; ".join(said)
+
+
 def told_of(request: str, promises: Iterable[Promise]) -> tuple[Told, ...]:
     """Return how it stands with telling people of a request; `promises` are all of its run.
 
@@ -81,7 +101,7 @@ def told_of(request: str, promises: Iterable[Promise]) -> tuple[Told, ...]:
     """
     every = list(promises)
     notices = [p for p in every if p.tags.get(NOTICE_TAG) == request and p.id.startswith(request)]
-    notices.sort(key=lambda promise: (promise.created_at, len(promise.id), promise.id))
+    notices.sort(key=made)
     return tuple(told for notice in notices for told in told_by(notice, every))
 
 
@@ -101,7 +121,7 @@ def told_by(promise: Promise, every: Sequence[Promise]) -> Iterable[Told]:
         steps = [p for p in below.values() if p.id.startswith(child_id(id, ""))]
         own = below.get(id)
         pending = promise.state == "pending" and (own is None or own.state == "pending")
-        tries = tuple(sorted(tries_in(steps), key=lambda tried: tried.at))
+        tries = tuple(tries_in(sorted(steps, key=made)))
         if tries and tries[-1].outcome == "over":
             continue
         yield Told(
@@ -112,6 +132,11 @@ def told_by(promise: Promise, every: Sequence[Promise]) -> Iterable[Told]:
             next_at=next_look(steps) if pending else None,
             given_up=not pending and not (tries and tries[-1].outcome == "sent"),
         )
+
+
+def made(promise: Promise) -> tuple[int, int, str]:
+    """Return what puts promises in the order in which they were made; an SDK numbers those of one instant."""
+    return promise.created_at, len(promise.id), promise.id
 
 
 def notice_in(promise: Promise) -> Notice | None:

@@ -22,6 +22,7 @@ SUBJECT_CHARS = 150
 TITLE_CHARS = 200
 PROMPT_CHARS = 2_000
 VALUE_CHARS = 200
+NAME_CHARS = 60
 ROWS = 12
 """So much of a request is shown in a message; the page has all of it."""
 
@@ -110,7 +111,7 @@ def details_of(details: Json) -> list[Fact]:
         return []
     if not isinstance(details, dict):
         return [Fact("Details", as_text(details))]
-    rows = [Fact(one_line(name, VALUE_CHARS), as_text(value)) for name, value in list(details.items())[:ROWS]]
+    rows = [Fact(one_line(name, NAME_CHARS), as_text(value)) for name, value in list(details.items())[:ROWS]]
     more = len(details) - len(rows)
     return [*rows, Fact("…", f"and {more:,} more, on the page")] if more else rows
 

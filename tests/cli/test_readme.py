@@ -8,12 +8,14 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.conftest import HITL, wait_until
+from tests.cli.curl import curl
+from tests.conftest import HITL, WorkerProcess, wait_until
 
 if TYPE_CHECKING:
     from tests.conftest import Hitl
 
 README = Path(__file__).parents[2] / "README.md"
+GATEWAY = "http://127.0.0.1:5001"
 BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 VARYING = [
@@ -51,18 +53,25 @@ def wait_for_state(hitl: Hitl, command: list[str]) -> None:
 def test_every_command_of_the_readme_prints_what_the_readme_shows(hitl: Hitl) -> None:
     hitl.env["HITL_AS"] = "you"
     worker = None
-    shown = ""
+    shown, gateway = "", ""
     for kind, block in BLOCK.findall(README.read_text()):
         if kind == "python":
             name = block.partition("\n")[0].removeprefix("# ")
             (hitl.folder / name).write_text(block)
             continue
         for line, expected in commands(block):
+            if line.startswith("curl"):
+                check_curl(hitl, line.replace(GATEWAY, gateway), expected)
+                continue
             command = shlex.split(line)[1:]
-            if command[0] == "worker":
+            if command[0] in ("worker", "dev"):
                 if worker is not None:
                     worker.stop()
-                worker, shown = hitl.worker(*command[1:]), expected
+                worker, shown = begin(hitl, command), expected
+                if command[0] == "dev":
+                    gateway = worker.said("inbox on").split()[-1]
+                    assert settled("\n".join(worker.lines).replace(gateway, GATEWAY)) == settled(expected)
+                    shown = ""
                 continue
             done = subprocess.run(
                 [HITL, *command],
@@ -80,8 +89,24 @@ def test_every_command_of_the_readme_prints_what_the_readme_shows(hitl: Hitl) ->
             check_worker_lines(worker, shown)
 
 
-def check_worker_lines(worker: object, shown: str) -> None:
+def check_curl(hitl: Hitl, line: str, expected: str) -> None:
+    """Run a curl command and compare; after one that starts a run, wait until that asks."""
+    assert settled(curl(line)) == settled(expected), line
+    if "/start-workflow" in line:
+        wait_until(lambda: hitl.json("pending"))
+
+
+def begin(hitl: Hitl, command: list[str]) -> WorkerProcess:
+    """Start a command that stays, on a free port, and wait until it serves."""
+    port = ["--port", "0"] if command[0] == "dev" else []
+    started = WorkerProcess([*hitl.command, *command, *port], hitl.env, hitl.folder)
+    hitl.workers.append(started)
+    started.said("serving")
+    return started
+
+
+def check_worker_lines(worker: WorkerProcess, shown: str) -> None:
     """Compare what the worker has printed, as far as the README shows it."""
-    lines = worker.lines  # type: ignore[attr-defined]
+    lines = worker.lines
     wait_until(lambda: len(lines) >= len(settled(shown)))
     assert settled("\n".join(lines))[: len(settled(shown))] == settled(shown)

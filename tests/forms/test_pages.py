@@ -104,6 +104,7 @@ def test_every_problem_is_told_at_its_field() -> None:
         "age must be a whole number, such as 120",
         "on must be true or false (or yes or no)",
     ]
+    assert wrong(schema, name="", age="12") == ["name is required", "age must be at most 9"]
     assert wrong(schema, name="a", age="12") == ["age must be at most 9 (12 was given)"]
 
 

@@ -16,6 +16,7 @@ PERSON = "reviewer"
 
 RELEASE = "release-1.4.2:3.1"
 CONTRACT = "contract-88:1.1"
+EXPENSE = "expense-2117:1.1"
 DECIDED = "release-1.4.1:3.1"
 
 ROLLOUT: dict[str, Any] = {
@@ -54,6 +55,23 @@ It brings the new search, and two fixes that customers wait for:
 
 All 1,284 tests pass. The last release took 6 minutes, and was not rolled back."""
 
+STAND = {"stand": "12 m², hall 3", "days": 3, "last year": "980 EUR, 41 new customers"}
+
+BUDGET: dict[str, Any] = {
+    "type": "object",
+    "required": ["amount", "budget"],
+    "properties": {
+        "amount": {
+            "type": "integer",
+            "title": "Amount in EUR",
+            "minimum": 1,
+            "maximum": 5_000,
+            "default": 1_240,
+        },
+        "budget": {"enum": ["sales", "marketing"], "title": "Budget"},
+    },
+}
+
 LONG_WORD = "a-name-of-a-workflow-that-somebody-made-" * 3
 
 
@@ -78,15 +96,15 @@ def fill(hitl: Hitl) -> None:
 
 def answer_many(past: Past) -> None:
     """Have two weeks of requests answered, a few of them not with a yes."""
-    for n in range(36):
-        past.now += 8 * HOUR_MS
+    for n in range(18):
+        past.now += 16 * HOUR_MS
         id = f"expense-{2_040 + n}:1.1"
         past.ask(id, f"Approve {90 + n * 37 % 800} EUR for travel?")
         took_ms = (3 + n * n % 190) * MINUTE_MS
         past.now += took_ms
-        if n % 9 == 4:
+        if n % 9 == 1:
             past.reject(id, by="lead", reason="Please book the earlier train.")
-        elif n % 13 == 7:
+        elif n % 9 == 5:
             past.reject(id, by="sales", reason="The trip is off.", state="rejected_canceled")
         else:
             past.approve(id, by=(PERSON, "lead", "finance")[n % 3])
@@ -115,7 +133,13 @@ def ask_many(past: Past) -> None:
     )
     past.now += 3 * HOUR_MS
     past.run("expense-2117", "expense", 1_240, by="sales")
-    past.ask("expense-2117:1.1", "Approve 1,240 EUR for the stand at the fair?", life_ms=3 * DAY_MS)
+    past.ask(
+        EXPENSE,
+        "Approve **1,240 EUR** for the stand at the fair?",
+        form=BUDGET,
+        life_ms=3 * DAY_MS,
+        details=STAND,
+    )
     past.now += HOUR_MS
     past.run("release-1.4.2", "deploy", "1.4.2", by="ops")
     past.step("release-1.4.2:1", "release-1.4.2", "build", {"image": "web:1.4.2", "minutes": 4})

@@ -125,4 +125,4 @@ def test_where_no_gateway_answers_it_is_said_how_to_start_one(hitl: Hitl) -> Non
     assert f"no gateway answers at {url}: start one with `hitl gateway`" in hitl.fails(
         6, "open", "--url", url
     )
-    assert "no gateway answers" in hitl.fails(6, "open", "--url", "nonsense")
+    assert "is not where a gateway is reached" in hitl.fails(2, "open", "--url", "nonsense")

@@ -11,7 +11,7 @@ from hitl_cli import runs
 from hitl_cli.client import get_promise, search
 from hitl_cli.wire import audit_of, decode
 from tests.conftest import APPS, Hitl, wait_until
-from tests.gateway.conftest import GatewayProcess
+from tests.gateway.conftest import begin_gateway
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ class Site:
         self.worker: WorkerProcess = hitl.worker(
             "--app", str(APPS / "asks.py"), "--app", str(APPS / "steps.py")
         )
-        self.gateway = gateway_of(hitl)
+        self.gateway = begin_gateway(hitl)
 
     def start(self, id: str, **more: Any) -> Reply:
         return self.gateway.post("/start-workflow", {"workflow_id": id, **more})
@@ -58,13 +58,6 @@ class Site:
         assert self.start(run, workflow="asks", args=args).status == 200
         wait_until(lambda: self.state(f"{run}:1.1") == "pending")
         return f"{run}:1.1"
-
-
-def gateway_of(hitl: Hitl, *args: str) -> GatewayProcess:
-    """Start a gateway on a free port, and wait until it serves."""
-    gateway = GatewayProcess([*hitl.command, "gateway", "--port", "0", *args], hitl.env, hitl.folder)
-    gateway.said("gateway for")
-    return gateway
 
 
 @pytest.fixture(scope="module")
@@ -233,7 +226,7 @@ def test_who_comes_from_another_sites_page_is_shown_the_request_and_decides_ther
 def test_where_people_sign_in_a_plain_link_decides_nothing(site: Site) -> None:
     id = site.blocked("signed")
     for args in (("--sign-in",), ("--sign-in", "--plain-links")):
-        gateway = gateway_of(site.hitl, *args)
+        gateway = begin_gateway(site.hitl, *args)
         try:
             assert gateway.ask("GET", f"/unblock-workflow?promise_id={id}").status == 401
             assert gateway.post("/start-workflow", {"workflow_id": "signed-2"}).status == 401

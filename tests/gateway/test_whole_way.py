@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec import Struct
 
-from tests.conftest import APPS, Hitl, wait_until
-from tests.gateway.browser import DESKTOP, IN_A_BROWSER, PHONE, Screen
+from hitl_cli.inbox.comments import comment
+from hitl_cli.inbox.deciding import decide, rejection
+from hitl_cli.runs import RunSpec, get_run, start, wait
+from tests.conftest import APPS, PATIENCE_S, Hitl, wait_until
+from tests.gateway.browser import DESKTOP, IN_A_BROWSER, PHONE, Screen, check_accessible, check_narrow
 from tests.gateway.conftest import begin_gateway
 
 if TYPE_CHECKING:
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Page
 
+    from hitl_cli.embedded import EmbeddedClient
     from tests.gateway.conftest import GatewayProcess, OpenVisit
 
 pytestmark = IN_A_BROWSER
@@ -31,11 +35,9 @@ FORM = {
 }
 
 HOSTILE = [
-    "<script>alert(1)</script>",
-    '"><img src=x onerror=alert(1)>',
-    "[click](javascript:alert(1)) ![i](http://192.0.2.1/x.png)",
-    "</textarea></title></style><svg onload=alert(1)>",
-    "{{ 7*7 }} ${7*7} <iframe src='//evil.example'></iframe>",
+    '"><script>alert(1)</script><img src=x onerror=alert(1)>',
+    "[click](javascript:alert(1)) ![i](http://192.0.2.1/x.png) {{ 7*7 }}",
+    "</textarea></title></style><svg onload=alert(1)><iframe src='//evil.example'></iframe>",
 ]
 
 TABS = 60
@@ -49,19 +51,24 @@ FOCUS_IS_SEEN = """() => {
 
 
 class Desk(Struct, frozen=True):
-    """A worker, a gateway, and the command."""
+    """A worker, a gateway, and what others do beside the person in the browser."""
 
     hitl: Hitl
     gateway: GatewayProcess
+    client: EmbeddedClient
 
     def ask(self, run: str, prompt: str, **options: Any) -> str:
         """Start a run that asks; return the id of its request once it waits."""
-        self.hitl.ok("start", run, json.dumps({"prompt": prompt, **options}), "--workflow", "asks")
-        return wait_until(lambda: next(iter(self.hitl.json("status", run)["waits_for"]), ""))
+        start(self.client, RunSpec(id=run, workflow="asks", args=[{"prompt": prompt, **options}]))
+        return wait_until(lambda: next(iter(get_run(self.client, run).requests), ""))
 
     def ended(self, run: str) -> Any:
         """Wait until a run has completed, and return what it came to."""
-        return json.loads(self.hitl.ok("wait", run, "--timeout", "20s"))
+        return wait(self.client, run, PATIENCE_S).result
+
+    def reject(self, id: str) -> None:
+        """Have the lead be first."""
+        decide(self.client, id, rejection(by="lead", via="cli", reason="too late"), {})
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +77,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     hitl.env["HITL_AS"] = "reviewer"
     worker = hitl.worker("--app", str(APPS / "asks.py"))
     gateway = begin_gateway(hitl)
-    yield Desk(hitl, gateway)
+    with hitl.client() as client:
+        yield Desk(hitl, gateway, client)
     gateway.kill()
     worker.kill()
 
@@ -146,9 +154,9 @@ def tab_to(page: Page, text: str) -> None:
 def test_a_new_request_appears_without_a_reload(desk: Desk, visit: OpenVisit) -> None:
     page = visit(desk.gateway.url, DESKTOP).go("/")
     page.evaluate("window.same = true")
-    desk.ask("fresh", "Did you see this?")
+    id = desk.ask("fresh", "Did you see this?")
     page.get_by_role("link", name="Did you see this?").wait_for()
-    desk.hitl.ok("approve", "fresh", "--as", "lead")
+    desk.reject(id)
     page.get_by_role("link", name="Did you see this?").wait_for(state="detached")
     assert page.evaluate("window.same")
 
@@ -160,7 +168,7 @@ def test_a_request_that_is_decided_meanwhile_says_so_with_who_and_keeps_what_was
     page = visit(desk.gateway.url, DESKTOP).go(f"/r/{id}")
     page.evaluate("window.same = true")
     page.get_by_label("Comment").first.fill("what I wanted to say")
-    desk.hitl.ok("reject", id, "--reason", "too late", "--as", "lead")
+    desk.reject(id)
     page.get_by_role("heading", name="Rejected by lead").wait_for()
     assert page.evaluate("window.same")
     assert page.get_by_label("Comment").first.input_value() == "what I wanted to say"
@@ -170,11 +178,51 @@ def test_whoever_comes_second_is_told_who_was_first_and_changes_nothing(desk: De
     id = desk.ask("second", "Who is second?")
     opened = visit(desk.gateway.url, Screen(script=False))
     page = opened.go(f"/r/{id}")
-    desk.hitl.ok("reject", id, "--reason", "no", "--as", "lead")
+    desk.reject(id)
     opened.expect("409")
     page.get_by_role("button", name="Approve").click()
     assert "rejected by lead" in page.inner_text("main").lower()
     assert desk.ended("second")["by"] == "lead"
+
+
+def test_a_link_leads_on_a_phone_to_its_request_alone_and_to_the_decision(
+    desk: Desk, visit: OpenVisit
+) -> None:
+    id = desk.ask("linked", "Does the link work?")
+    made = desk.hitl.run("link", id, "--for", "ops", env={"HITL_GATEWAY": desk.gateway.url})
+    opened = visit(desk.gateway.url, PHONE)
+    page = opened.go(made.stdout.strip().removeprefix(desk.gateway.url))
+    check_accessible(page)
+    check_narrow(page)
+    assert page.get_by_role("link", name="Inbox").count() == 0
+    page.get_by_role("button", name="Approve").click()
+    page.get_by_role("heading", name="You approved this").wait_for()
+    decision = desk.ended("linked")
+    assert (decision["by"], decision["via"]) == ("ops", "link")
+
+
+def test_whoever_has_a_token_signs_in_with_it_and_is_where_they_wanted_to_be(
+    desk: Desk, visit: OpenVisit
+) -> None:
+    id = desk.ask("guarded", "Who is there?")
+    token = desk.hitl.ok("token", "create", "--as", "ops", "--can", "decide").strip().splitlines()[-1]
+    gateway = begin_gateway(desk.hitl, "--sign-in")
+    try:
+        opened = visit(gateway.url, PHONE)
+        page = opened.go(f"/r/{id}")
+        check_accessible(page)
+        check_narrow(page)
+        opened.expect("400 (Bad Request)")
+        for given in ("wrong", token):
+            page.get_by_label("Token").fill(given)
+            page.get_by_role("button", name="Sign in by the token").click()
+        page.get_by_role("heading", name="Who is there?").wait_for()
+        page.get_by_role("button", name="Approve").click()
+        page.get_by_role("heading", name="You approved this").wait_for()
+        assert desk.ended("guarded")["by"] == "ops"
+        page.goto("about:blank")  # or it would complain that the gateway is gone
+    finally:
+        gateway.kill()
 
 
 def test_a_hostile_request_is_shown_and_runs_nothing(desk: Desk, visit: OpenVisit) -> None:
@@ -195,7 +243,7 @@ def test_a_hostile_request_is_shown_and_runs_nothing(desk: Desk, visit: OpenVisi
             tags={text: text},
             key=text,
         )
-        desk.hitl.ok("comment", id, text, "--as", text[:30])
+        comment(desk.client, id, text, by=text, via=text)
         page = opened.go("/?all=1")
         page.locator(f"li[data-id={json.dumps(id)}] a").click()
         page.get_by_role("heading", name="Your answer").wait_for()
@@ -203,5 +251,5 @@ def test_a_hostile_request_is_shown_and_runs_nothing(desk: Desk, visit: OpenVisi
         assert page.locator("a[href^='javascript:' i]").count() == 0
         page.get_by_role("button", name=text, exact=True).first.click()
         page.get_by_role("heading", name="You approved this").wait_for()
-        for path in ("/history", "/runs", "/stats"):
-            opened.go(path)
+    for path in ("/history", "/runs", "/stats"):
+        assert opened.go(path).locator("main img, main iframe, main script").count() == 0

@@ -10,7 +10,7 @@ from hitl_cli.client import search
 from hitl_cli.notify.notices import DIGEST
 from tests.conftest import wait_until
 from tests.notify.people import Town
-from tests.recovery.crew import DAY_MS, HOUR_MS, LEASE_MS, MINUTE_MS
+from tests.recovery.crew import DAY_MS, HOUR_MS, MINUTE_MS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,14 +56,14 @@ def test_what_comes_within_the_window_is_one_message_at_its_end(hitl: Hitl, town
     assert "to be told" in hitl.ok("show", ids[0])
     assert hitl.json("status", "--state", "waiting") == hitl.json("status")  # the digest is not among them
     town.crew.approve(ids[3], by="reviewer")
-    town.crew.later(WINDOW_MS)
+    town.crew.later(WINDOW_MS + MINUTE_MS)
     [sent] = town.sent(1)
     assert sent == ("reviewer", "digest", " ".join(ids[:3]))
     assert town.receiver.received[0].json["data"]["subject"] == "3 requests wait for you"
     wait_until(lambda: digests(town)[0].state == "resolved")
     town.crew.later(2 * MINUTE_MS)
     [told] = town.told(ids[0])
-    assert (told.last and told.last.digest, told.next_at) == (True, None)
+    assert (told.last and told.last.digest, told.next_at) == (True, None), told
     assert "told by webhook with others" in " ".join(hitl.ok("show", ids[0]).split())
     assert len(town.sent(1)) == 1
 
@@ -81,14 +81,14 @@ def test_what_came_of_it_is_in_the_next_message_for_who_heard_of_it_and_not_othe
     gathered(town, 2)
     town.crew.approve(quick, by="lead")
     town.crew.result("quick")
-    town.crew.later(WINDOW_MS)
+    town.crew.later(WINDOW_MS + MINUTE_MS)
     wait_until(lambda: town.crew.pending() is not None and town.sent_to("reviewer") == [("digest", slow)])
     town.crew.later(2 * MINUTE_MS)
     town.told(slow, 2)
     town.crew.approve(slow, by="lead")
     wait_until(lambda: len(digests(town)) == 2)
     town.idle()
-    town.crew.later(WINDOW_MS)
+    town.crew.later(WINDOW_MS + MINUTE_MS)
     wait_until(lambda: town.crew.pending() is not None and len(town.sent_to("reviewer")) == 2)
     assert town.sent_to("reviewer")[-1] == ("digest", slow)
     said = town.receiver.received[-1].json["data"]
@@ -101,7 +101,7 @@ def test_a_digest_outlives_its_workers_and_is_tried_again(town: Town) -> None:
     gathered(town, 1)
     town.crew.kill()
     town.receiver.fail_with(503)
-    town.crew.later(WINDOW_MS + LEASE_MS)
+    town.crew.later(WINDOW_MS + MINUTE_MS)
     town.worker()
     wait_until(lambda: town.crew.pending() and len(town.receiver.received) == 1)
     town.idle()

@@ -55,8 +55,8 @@ def test_a_webhook_has_the_fields_of_the_page() -> None:
     assert list(shown["data"]["requests"][0]) == list(made["data"]["requests"][0])
 
 
-def test_the_page_names_every_occasion() -> None:
-    for occasion in Occasion.__value__.__args__:
+def test_the_page_names_every_occasion_of_which_a_webhook_tells() -> None:
+    for occasion in set(Occasion.__value__.__args__) - {"sign-in"}:
         assert f"`{occasion}`" in PAGE
 
 

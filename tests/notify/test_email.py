@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from hitl_cli.directory import Address, Contact, Directory, EmailSettings
+from hitl_cli.notify import email
 from hitl_cli.notify.channels import send
 from hitl_cli.notify.messages import NotSent
 from tests.notify.receivers import Mailbox, parts_of
@@ -200,6 +201,30 @@ def test_a_server_that_is_not_there_is_tried_again() -> None:
         error = not_mailed(away)
     assert not error.for_good
     assert "cannot be reached" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("address", "envelope"),
+    [
+        ("jörg@example.org", "jörg@example.org"),
+        ("a@müller.example", "a@xn--mller-kva.example"),
+        ("a+b.c@example.org", "a+b.c@example.org"),
+        ("o'neill@example.org", "o'neill@example.org"),
+    ],
+)
+def test_an_address_may_be_in_any_alphabet(mailbox: Mailbox, address: str, envelope: str) -> None:
+    asyncio.run(send(message(), Address("email", address), directory(mailbox)))
+    assert mailbox.envelopes[0].rcpt_tos == [envelope]
+    assert mailbox.received[0]["To"] == envelope
+
+
+def test_a_server_that_says_nothing_is_given_up_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(email, "TIMEOUT_S", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        mute = Mailbox()
+        mute.port = silent.getsockname()[1]
+        error = not_mailed(mute)
+    assert not error.for_good
 
 
 def test_without_email_settings_no_mail_is_sent_and_it_says_what_is_missing() -> None:

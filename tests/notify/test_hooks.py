@@ -81,7 +81,15 @@ class Desk:
         }
         return self.gateway.ask("POST", f"/hooks/{hook}", data=data, headers={**signed, **(headers or {})})
 
-    def click(self, action: str, request: str, *, user: str = "U061F7AUR", age_s: int = 0) -> Reply:
+    def click(
+        self,
+        action: str,
+        request: str,
+        *,
+        user: str = "U061F7AUR",
+        age_s: int = 0,
+        response_url: str | None = None,
+    ) -> Reply:
         """Click on a button in Slack: the payload is as Slack documents it."""
         payload = {
             "type": "block_actions",
@@ -92,7 +100,7 @@ class Desk:
             "container": {"type": "message", "message_ts": "1548261231.000200"},
             "trigger_id": "12321423423.333649436676.d8c1bb837935619ccad0f624c448ffb3",
             "channel": {"id": "CBR2V3XEX", "name": "review-updates"},
-            "response_url": f"{self.slack.url.removesuffix('/hook')}/actions/T9TK3CUKW/1/x",
+            "response_url": response_url or f"{self.slack.url.removesuffix('/hook')}/actions/T9TK3CUKW/1/x",
             "actions": [
                 {
                     "action_id": action,
@@ -334,3 +342,15 @@ def test_a_click_on_a_link_is_taken_note_of_and_nothing_else(desk: Desk) -> None
     assert desk.click("hitl:open", asked).status == 200
     assert desk.waits(asked)
     assert not desk.slack.received
+
+
+@pytest.mark.parametrize("elsewhere", ["{url}", "http://[", "file:///etc/passwd", "http://169.254.169.254/x"])
+def test_what_came_of_a_click_is_told_nowhere_but_where_messages_are_posted(
+    desk: Desk, receiver: HttpReceiver, elsewhere: str
+) -> None:
+    asked = desk.ask()
+    assert desk.click("hitl:approve", asked, response_url=elsewhere.format(url=receiver.url)).status == 200
+    assert desk.decided(asked).by == "reviewer"
+    desk.click("hitl:approve", desk.ask())
+    desk.slack.wait_for(1)
+    assert not receiver.received

@@ -57,6 +57,8 @@ def test_a_person_is_reached_in_the_order_that_is_set(tmp_path: Path) -> None:
         ('[people.reviewer]\nemail = "a@b.c\\r\\nBcc: d@e.f"', "people.reviewer.email"),
         ('[groups.ops]\nslack = "hooks.slack.com/x"', "groups.ops.slack must be an address"),
         ('[people.reviewer]\nwebhook = "ftp://example.org"', "people.reviewer.webhook must be an address"),
+        ('[people.reviewer]\nwebhook = "http://[::1"', "people.reviewer.webhook must be an address"),
+        ('[people.reviewer]\nwebhook = "http://h:99999/"', "people.reviewer.webhook must be an address"),
         ('[people.reviewer]\napprise = "phone"', "people.reviewer.apprise must be an address of Apprise"),
         (
             '[people.reviewer]\nnotify = ["email"]',

@@ -18,6 +18,7 @@ from hitl_cli.notify.notices import NOTICE_TAG
 from hitl_cli.questions import Question
 from tests.cli.requests import put
 from tests.conftest import wait_until
+from tests.gateway.conftest import begin_gateway
 from tests.notify.people import GATEWAY, Town
 from tests.recovery.crew import ASKS, DAY_MS, HOUR_MS, LEASE_MS, MINUTE_MS
 from tests.worker.watching import promise_of
@@ -245,6 +246,20 @@ def test_what_nobody_takes_now_is_tried_again_quickly_then_slowly_and_says_so(hi
     assert [tried.outcome for tried in told.tries] == ["failed"] * 4 + ["sent"]
 
 
+def test_a_channel_that_refused_for_good_is_left_alone_and_the_other_tried_again(town: Town) -> None:
+    both = Contact(webhook=f"{town.base}/gone", slack=f"{town.base}/later", notify=("webhook", "slack"))
+    town.settle_in(reviewer=both)
+    town.receiver.fail_with(410)
+    town.receiver.fail_with(503, headers={"Retry-After": "3600"})
+    town.worker()
+    id = town.ask(to=["reviewer"])
+    wait_until(lambda: len(town.receiver.received) == 2)
+    town.idle()
+    town.crew.later(HOUR_MS)
+    town.told(id)
+    assert [posted.path for posted in town.receiver.received] == ["/gone", "/later", "/later"]
+
+
 def test_it_is_tried_no_more_once_it_is_decided(town: Town) -> None:
     town.settle_in(reviewer=town.at("reviewer"))
     town.receiver.fail_with(503, times=10)
@@ -304,3 +319,21 @@ def test_a_notice_is_a_line_in_the_tree_and_no_news_of_the_worker(hitl: Hitl, re
     assert ".t-asked." not in hitl.ok("status", "r")
     assert hitl.json("status", "r")["state"] == "waiting"
     assert not [line for line in worker.lines if "hitl.tell" in line or "t-asked" in line]
+
+
+def test_the_pages_show_who_was_told(hitl: Hitl, town: Town) -> None:
+    town.receiver.fail_with(410)
+    town.settle_in(reviewer=town.at("reviewer"), lead=town.at("lead"))
+    town.worker()
+    id = town.ask(to=["reviewer"])
+    town.told(id)
+    gateway = begin_gateway(hitl)
+    try:
+        page = gateway.get(f"/r/{id}").text
+        assert "Who was told (1)" in page
+        assert "webhook: 127.0.0.1 refused it (410)." in page
+        run = gateway.get("/runs/r").text
+        assert f"{id}.t-asked" in run
+        assert f"{id}.t-asked.1" not in run
+    finally:
+        gateway.stop()

@@ -13,6 +13,7 @@ from standardwebhooks.webhooks import WebhookVerificationError
 
 from hitl_cli.directory import Address, Directory, WebhookSettings, signing_key
 from hitl_cli.errors import BadInput
+from hitl_cli.notify import delivery
 from hitl_cli.notify.channels import send
 from hitl_cli.notify.messages import NotSent
 from tests.notify.samples import HOSTILE, hostile, item, message
@@ -127,6 +128,22 @@ def test_a_receiver_that_is_away_is_tried_again_and_only_its_host_is_named() -> 
             asyncio.run(send(message(), Address("webhook", url), Directory()))
     assert not caught.value.for_good
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["http://[", "http://.", f"http://{'a' * 70}.example/", "http://h:99999/"])
+def test_an_address_that_cannot_be_is_not_tried_again(url: str) -> None:
+    with pytest.raises(NotSent, match="is no URL") as caught:
+        asyncio.run(send(message(), Address("webhook", url), Directory()))
+    assert caught.value.for_good
+
+
+def test_a_receiver_that_says_nothing_is_given_up_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "TIMEOUT_S", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        with pytest.raises(NotSent, match="did not answer") as caught:
+            asyncio.run(send(message(), Address("webhook", url), Directory()))
+    assert not caught.value.for_good
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hitl_cli import runs
+from hitl_cli import defaults, runs
 from hitl_cli.embedded import EmbeddedClient
 from hitl_cli.inbox.deciding import Answer, approval, decide, rejection
 from hitl_cli.inbox.listing import pending
@@ -46,8 +46,9 @@ class Crew:
 
     def worker(self, dies_at: int | None = None) -> BaseProcess:
         """Start a worker; it is killed before it makes its request of that number, if one is given."""
-        args: tuple[Any, ...] = (self.hitl.database, self._app, LEASE_MS, {}, self.clock, self.told)
-        self._workers.append(start(work_recorded, self._said, self._complained, dies_at, args))
+        args: tuple[Any, ...] = (self.hitl.database, self._app, LEASE_MS, {}, self.clock)
+        more = (defaults.GROUP, None, self.told)
+        self._workers.append(start(work_recorded, self._said, self._complained, dies_at, (*args, *more)))
         return self._workers[-1]
 
     def later(self, ms: int) -> None:

@@ -46,6 +46,15 @@ def test_an_apps_path_is_taken_from_the_files_folder(tmp_path: Path) -> None:
     assert apps == [str(tmp_path / "flows.py"), "package.flows"]
 
 
+def test_who_is_told_of_what_names_nobody_must_be_known(tmp_path: Path) -> None:
+    file = tmp_path / "hitl.toml"
+    file.write_text('anybody = ["lead", "group:ops"]\n[people.lead]\n[groups.ops]\n')
+    assert Settings({}, tmp_path).directory().anybody == ("lead", "group:ops")
+    file.write_text('anybody = ["group:lead"]\n[people.lead]\n')
+    with pytest.raises(BadInput, match="anybody names 'group:lead'"):
+        Settings({}, tmp_path).directory()
+
+
 def test_what_makes_no_sense_is_refused(tmp_path: Path) -> None:
     (tmp_path / "hitl.toml").write_text("gruop = 'x'\n")
     with pytest.raises(BadInput, match="gruop"):

@@ -1,0 +1,169 @@
+"""`/`: what waits for whoever looks, found by words and by kind, page by page."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from hitl_cli.client import Request
+from hitl_cli.questions import Question
+from hitl_cli.wire import encode
+from tests.cli.requests import DAY_MS
+from tests.gateway.desk import Desk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.gateway.desk import Document
+
+SCRIPT_MAX = 30_000
+STYLE_MAX = 30_000
+"""Bytes: the pages are to be there at once, on any line."""
+
+MANY = 120
+"""Requests of more than two pages."""
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """A gateway on this machine, where `ada` acts, who is one of the group ops."""
+    folder = tmp_path_factory.mktemp("inbox")
+    (folder / "hitl.toml").write_text('[groups.ops]\nmembers = ["ada"]\n')
+    shared = Desk(folder)
+    yield shared
+    shared.gateway.kill()
+
+
+def listed(page: Document) -> list[str]:
+    """Return the ids of the requests on a page, in order."""
+    return [at["data-id"] or "" for at in page.all("li") if "data-id" in at]
+
+
+def test_what_waits_for_me_is_what_i_may_answer(desk: Desk) -> None:
+    desk.put("mine-1", Question(prompt="For me?", to=("ada",)))
+    desk.put("mine-2", Question(prompt="For my group?", to=("group:ops",)))
+    desk.put("mine-3", Question(prompt="For anybody?"))
+    desk.put("mine-4", Question(prompt="For others?", to=("lead",)))
+    desk.put("mine-5", Question(prompt="Not for who started it?", allow_self=False), by="ada")
+    assert listed(desk.get("/?q=mine-")) == ["mine-1", "mine-2", "mine-3"]
+    everything = desk.get("/?all=1&q=mine-")
+    assert listed(everything) == ["mine-1", "mine-2", "mine-3", "mine-4", "mine-5"]
+    assert "for lead" in everything.text
+
+
+def test_a_request_is_listed_with_what_one_must_know_of_it(desk: Desk) -> None:
+    question = Question(prompt="# Ship **1.4.2**?", priority="urgent", approvals=2)
+    path = desk.put("known-run:1.1", question, by="ci", deadline_ms=3_600_000)
+    desk.hitl.ok("approve", "known-run:1.1", "--as", "reviewer")
+    page = desk.get("/?q=known-run")
+    for text in ("Ship 1.4.2?", "from ci", "known-run", "ago", "(soon)", "1 of 2 approve", "urgent"):
+        assert text in page.text
+    assert list(page.all("a", href=path))
+    assert list(page.all("time", class_="near"))
+
+
+def test_words_find_what_they_are_in(desk: Desk) -> None:
+    desk.put("words-1", Question(prompt="Refund the LAMP?"), by="billing", tags={"team": "north"})
+    desk.put("words-2", Question(prompt="Refund the chair?"), by="sales")
+    for text, expected in (
+        ("words- lamp", ["words-1"]),
+        ("words- REFUND", ["words-1", "words-2"]),
+        ("words- sales", ["words-2"]),
+        ("words- north", ["words-1"]),
+        ("words- lamp chair", []),
+    ):
+        assert listed(desk.get(f"/?q={text.replace(' ', '+')}")) == expected
+    page = desk.get("/?q=words-+lamp+chair")
+    assert "Nothing that waits is like that" in page.text
+    assert page.control("q")["value"] == "words- lamp chair"
+
+
+def test_workflow_priority_and_order_narrow_it(desk: Desk) -> None:
+    desk.put("kind-a:1", Question(prompt="First?", priority="low"), deadline_ms=DAY_MS)
+    desk.put("kind-b:1", Question(prompt="Second?", priority="urgent"), deadline_ms=2 * DAY_MS)
+    desk.put("kind-c:1", Question(prompt="Third?"), deadline_ms=DAY_MS // 2)
+    assert listed(desk.get("/?workflow=kind-")) == ["kind-a:1", "kind-b:1", "kind-c:1"]
+    assert listed(desk.get("/?workflow=kind-%3F&sort=due")) == ["kind-c:1", "kind-a:1", "kind-b:1"]
+    assert listed(desk.get("/?workflow=kind-&sort=priority")) == ["kind-b:1", "kind-c:1", "kind-a:1"]
+    page = desk.get("/?workflow=kind-&priority=urgent")
+    assert listed(page) == ["kind-b:1"]
+    assert [at["value"] for at in page.all("option") if "selected" in at] == ["urgent", "age"]
+
+
+def test_many_are_shown_page_by_page(desk: Desk) -> None:
+    create_many(desk)
+    seen: list[str] = []
+    path: str | None = "/?q=many-"
+    pages = 0
+    while path is not None:
+        page = desk.get(path)
+        pages += 1
+        seen += listed(page)
+        path = next((at["href"] for at in page.all("a", rel="next")), None)
+    assert pages == 3
+    assert seen == [f"many-{number:03}" for number in range(MANY)]
+    assert "Nothing on this page" in desk.get("/?q=many-&page=9").text
+
+
+def create_many(desk: Desk) -> None:
+    """Make requests, all at once."""
+    with desk.hitl.client() as client:
+        question = Question(prompt="One of many?")
+        asked = {
+            "timeoutAt": client.now() + DAY_MS,
+            "param": encode(msgspec.to_builtins(question)),
+            "tags": {"resonate:external": "true", **question.tags(key=None, workflow=None)},
+        }
+        client.call_many(
+            [Request("promise.create", {"id": f"many-{number:03}", **asked}) for number in range(MANY)]
+        )
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["page=0", "page=-1", "page=x", "page=99999999999999999999", "sort=x", "priority=x", "q=%00%ff", "all=2"],
+)
+def test_an_address_that_makes_no_sense_is_taken_as_it_can_be(desk: Desk, query: str) -> None:
+    assert desk.get(f"/?{query}").status == 200
+
+
+def test_what_is_decided_leaves(desk: Desk) -> None:
+    path = desk.put("leaves-1", Question(prompt="Ship?"))
+    assert listed(desk.get("/?q=leaves-1")) == ["leaves-1"]
+    desk.taken(path, verdict="approve")
+    assert listed(desk.get("/?q=leaves-1")) == []
+
+
+def test_hostile_texts_are_shown_and_do_nothing(desk: Desk) -> None:
+    hostile = "<script>alert(1)</script>\"'"
+    question = Question(prompt=hostile, to=("ada", hostile))
+    path = desk.put(f"evil{hostile}", question, by=hostile, tags={hostile: hostile})
+    page = desk.get("/?all=1&q=evil%3Cscript%3E&workflow=%22%3E%3Cscript%3E")
+    assert page.control("workflow")["value"] == '"><script>'
+    page = desk.get("/?all=1&q=evil")
+    assert listed(page) == [f"evil{hostile}"]
+    assert list(page.all("a", href=path))
+    assert len(re.findall("<script", page.source)) == 1
+
+
+def test_an_empty_inbox_says_what_to_do(start_desk: Desk) -> None:
+    assert "Nothing waits for you" in start_desk.get("/").text
+    assert "hitl start" in start_desk.get("/?all=1").text
+
+
+@pytest.fixture
+def start_desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """A gateway where nothing waits."""
+    desk = Desk(tmp_path_factory.mktemp("empty"))
+    yield desk
+    desk.gateway.kill()
+
+
+def test_the_script_and_the_style_sheet_are_small() -> None:
+    static = files("hitl_cli.gateway") / "static"
+    assert len((static / "hitl.js").read_bytes()) <= SCRIPT_MAX
+    assert len((static / "hitl.css").read_bytes()) <= STYLE_MAX

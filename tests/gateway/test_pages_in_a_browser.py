@@ -1,0 +1,137 @@
+"""The inbox and a request in a real Chromium: what moves by itself, the keyboard, and what axe-core says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hitl_cli.inbox.deciding import decide, rejection
+from hitl_cli.questions import Question
+from tests.conftest import wait_until
+from tests.gateway.browser import IN_A_BROWSER, PHONE, Screen, check_accessible, check_narrow
+from tests.gateway.desk import Desk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.gateway.conftest import OpenVisit
+
+pytestmark = IN_A_BROWSER
+
+FORM = {
+    "type": "object",
+    "properties": {
+        "amount": {"type": "integer", "minimum": 1, "maximum": 500, "default": 120},
+        "method": {"enum": ["card", "voucher"]},
+        "when": {"type": "string", "format": "date"},
+        "express": {"type": "boolean"},
+        "tags": {"type": "array", "items": {"enum": ["new", "old"]}},
+        "to": {"type": "object", "properties": {"city": {"type": "string"}}, "title": "Where to"},
+        "notes": {"type": "string", "maxLength": 1_000},
+    },
+    "required": ["amount", "method"],
+}
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """A gateway on this machine, where `ada` acts."""
+    shared = Desk(tmp_path_factory.mktemp("browser"))
+    yield shared
+    shared.gateway.kill()
+
+
+def test_new_requests_appear_and_decided_ones_leave_while_one_types(desk: Desk, visit: OpenVisit) -> None:
+    desk.put("live-1", Question(prompt="Live one?"))
+    desk.put("dead-1", Question(prompt="Something else?"))
+    opened = visit(desk.gateway.url)
+    page = opened.go("/")
+    page.get_by_label("Find").press_sequentially("live")
+    page.wait_for_url("**/?q=live")
+    page.get_by_text("Something else?").wait_for(state="detached")
+    desk.put("live-2", Question(prompt="Live two?"))
+    page.get_by_role("link", name="Live two?").wait_for()
+    page.get_by_text("1 new request").wait_for(state="attached")
+    assert page.evaluate("document.activeElement.id") == "q"
+    desk.hitl.ok("approve", "live-1")
+    page.get_by_text("Live one?").wait_for(state="detached")
+    assert page.get_by_label("Find").input_value() == "live"
+
+
+def test_an_open_page_says_that_somebody_else_decided(desk: Desk, visit: OpenVisit) -> None:
+    path = desk.put("open-1", Question(prompt="Refund?", form=FORM))
+    page = visit(desk.gateway.url).go(path)
+    page.get_by_label("Notes").fill("half a sentence")
+    with desk.hitl.client() as client:
+        decide(client, "open-1", rejection(by="reviewer", via="cli", reason="out of stock"))
+    page.get_by_role("heading", name="Rejected by reviewer").wait_for()
+    page.get_by_text("It can no longer be answered here.").first.wait_for()
+    assert page.get_by_role("button", name="Approve").is_disabled()
+    assert page.get_by_label("Notes").input_value() == "half a sentence"
+    check_accessible(page)
+
+
+@pytest.mark.parametrize("screen", [PHONE, Screen(script=False)], ids=["phone", "no script"])
+def test_a_request_is_answered_by_hand(desk: Desk, visit: OpenVisit, screen: Screen) -> None:
+    id = f"hand-{screen.script}"
+    desk.put(id, Question(prompt="# Refund?\n\nIt was *broken*.", form=FORM))
+    page = visit(desk.gateway.url, screen).go(f"/?q={id}")
+    page.get_by_role("link", name="Refund?").click()
+    page.get_by_label("Amount").fill("200")
+    page.get_by_label("voucher").check()
+    page.get_by_label("City").fill("Ghent")
+    page.get_by_role("button", name="Approve").click()
+    page.get_by_role("heading", name="You approved this").wait_for()
+    data = desk.hitl.json("show", id)["decision"]["data"]
+    assert data == {"amount": 200, "method": "voucher", "to": {"city": "Ghent"}}
+
+
+def test_the_keyboard_alone_will_do(desk: Desk, visit: OpenVisit) -> None:
+    desk.put("keys-1", Question(prompt="By keys?"))
+    page = visit(desk.gateway.url).go("/?q=keys-1")
+    page.get_by_role("link", name="By keys?").focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="By keys?").wait_for()
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.textContent") == "Reject…":
+            break
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.keyboard.type("no time")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="You rejected this").wait_for()
+    assert page.get_by_text("no time").count() == 1
+
+
+def test_the_pages_are_accessible_and_fit_a_narrow_screen(desk: Desk, visit: OpenVisit) -> None:
+    path = desk.put(
+        "axe-1",
+        Question(
+            prompt=f"# Refund?\n\n{'long' * 40} <https://example.org/a>\n\n| a | b |\n|---|---|\n| 1 | 2 |",
+            form=FORM,
+            approvals=2,
+            details={"order": {"id": 7, "tags": ["x"]}, "key" * 30: "v" * 200},
+            priority="high",
+        ),
+        by="lead",
+    )
+    desk.hitl.ok("comment", "axe-1", "Is it **new**?")
+    desk.hitl.ok("approve", "axe-1", "--set", "amount=1", "--set", "method=card", "--as", "reviewer")
+    opened = visit(desk.gateway.url)
+    opened.expect("400")
+    page = opened.go("/?all=1")
+    check_accessible(page)
+    check_narrow(page)
+    check_accessible(opened.go(path))
+    check_narrow(page)
+    page.get_by_label("Amount").evaluate("field => field.form.noValidate = true")
+    page.get_by_label("Amount").fill("900")
+    page.get_by_role("button", name="Approve").click()
+    page.get_by_role("heading", name="There is a problem").wait_for()
+    assert wait_until(lambda: page.evaluate("document.activeElement.getAttribute('role')") == "alert")
+    check_accessible(page)
+    page.get_by_role("link", name="Amount must be at most 500").click()
+    assert page.evaluate("document.activeElement.name") == "field:amount"

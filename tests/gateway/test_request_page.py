@@ -1,0 +1,604 @@
+"""The page of a request: what is asked, every kind of field, what does not fit, what came of it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hitl_cli.client import Request, as_promise
+from hitl_cli.inbox.deciding import approval, decide, rejection
+from hitl_cli.questions import Digest, Question
+from hitl_cli.wire import audit_in, decode, encode, headers_of
+from tests.cli.requests import DAY_MS
+from tests.gateway.desk import Desk, Document, address
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hitl_cli.wire import Json, Promise
+
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'"
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """A gateway on this machine, where `ada` acts, who is one of the group ops."""
+    folder = tmp_path_factory.mktemp("desk")
+    (folder / "hitl.toml").write_text('[groups.ops]\nmembers = ["ada", "reviewer"]\n')
+    shared = Desk(folder)
+    yield shared
+    shared.gateway.kill()
+
+
+def promise(desk: Desk, id: str) -> Promise:
+    with desk.hitl.client() as client:
+        return as_promise(client.call_many([Request("promise.get", {"id": id})])[0])
+
+
+def create(desk: Desk, id: str, tags: dict[str, str], data: Json = None) -> str:
+    """Make a promise as another program does."""
+    with desk.hitl.client() as client:
+        param = encode(data)
+        asked = {"id": id, "timeoutAt": client.now() + DAY_MS, "param": param, "tags": tags}
+        as_promise(client.call_many([Request("promise.create", asked)])[0])
+    return address(id)
+
+
+def said_by(desk: Desk, id: str, by: str, **answer: Any) -> None:
+    """Have somebody else answer."""
+    with desk.hitl.client() as client:
+        decide(client, id, approval(by=by, via="cli", **answer))
+
+
+def form(*required: str, **properties: Json) -> dict[str, Json]:
+    return {"type": "object", "properties": properties, "required": [*required]}
+
+
+# What is asked
+
+
+def test_what_is_asked_is_shown_with_all_that_is_known_of_it(desk: Desk) -> None:
+    path = desk.put(
+        "shown:1",
+        Question(
+            prompt="# Refund **order** 17?\n\nIt was *broken*, see [photos](https://example.org/p).",
+            details={"order": 17, "customer": {"since": 2019, "tags": ["regular"]}},
+            to=("ada", "group:ops"),
+            priority="high",
+            link="https://example.org/orders/17",
+            digest=Digest(sha256="ab" * 32, file="plan.txt"),
+        ),
+        by="lead",
+        key="refund-17",
+        tags={"team": "billing"},
+    )
+    page = desk.get(path)
+    assert page.status == 200
+    assert "<h1>Refund <strong>order</strong> 17?</h1>" in page.source
+    assert "It was broken, see photos." in page.text
+    for text in ("from lead", "high", "order\n17", "since\n2019", "tags\nregular", "ada, group:ops"):
+        assert text in page.text
+    for text in ("plan.txt", "ab" * 32, "refund-17", "team=billing", "then it expires"):
+        assert text in page.text
+    [link] = page.all("a", href="https://example.org/orders/17")
+    assert link["rel"] == "noopener noreferrer nofollow"
+
+
+def test_every_name_of_a_request_leads_to_its_own_address(desk: Desk) -> None:
+    path = desk.put("named-run:1.2", Question(prompt="Well?"), key="by-key")
+    for name in ("by-key", "named-r"):
+        reply = desk.gateway.get(address(name))
+        assert (reply.status, reply.headers["Location"]) == (303, path)
+
+
+@pytest.mark.parametrize("id", ["a/b c:1", "50%2F:1", "ü?#&=:1", "a/../b:1"])
+def test_any_id_has_an_address(desk: Desk, id: str) -> None:
+    path = desk.put(id, Question(prompt=f"Is {len(id)} the length?"))
+    assert f"Is {len(id)} the length?" in desk.get(path).text
+    desk.taken(path, verdict="approve")
+    assert promise(desk, id).state == "resolved"
+
+
+def test_an_unknown_name_is_a_page_that_says_so(desk: Desk) -> None:
+    page = desk.get("/r/nothing-of-that-name")
+    assert page.status == 404
+    assert "There is no promise or workflow" in page.text
+
+
+def test_a_promise_that_says_nothing_can_be_answered(desk: Desk) -> None:
+    path = create(desk, "bare:1", {"resonate:scope": "global", "resonate:external": "true"})
+    assert "bare:1" in desk.get(path).text
+    desk.taken(path, verdict="approve")
+    assert decode(promise(desk, "bare:1").value) is True
+
+
+def test_a_promise_of_another_program_shows_what_it_says(desk: Desk) -> None:
+    tags = {"resonate:scope": "global", "resonate:external": "true"}
+    path = create(desk, "foreign:1", tags, {"order": {"id": HOSTILE}})
+    page = desk.get(path)
+    assert HOSTILE in page.text
+    assert not list(page.all("img", src="x"))
+    desk.taken(path, verdict="reject", reason="no")
+    assert promise(desk, "foreign:1").state == "rejected"
+
+
+def test_a_request_that_cannot_be_read_has_no_buttons(desk: Desk) -> None:
+    tags = {"resonate:external": "true", "hitl:request": "1"}
+    path = create(desk, "broken:1", tags, {"prompt": 7, "why": HOSTILE})
+    page = desk.get(path)
+    assert "This cannot be read" in page.text
+    assert HOSTILE in page.text
+    assert not page.has("verdict") or page.control("verdict")["value"] == "comment"
+    assert "cannot be read" in desk.refused(400, path, verdict="approve").text
+    assert promise(desk, "broken:1").state == "pending"
+
+
+def test_a_form_that_is_none_is_said_so(desk: Desk) -> None:
+    path = desk.put("noform:1", Question(prompt="Well?", form={"type": "nonsense"}))
+    page = desk.get(path)
+    assert page.status == 200
+    assert "the form is no JSON Schema" in page.text
+
+
+def test_the_run_that_asks_and_its_steps_before_are_shown(desk: Desk) -> None:
+    desk.hitl.ok("start", "stepped")
+    inside = {"resonate:scope": "local", "resonate:origin": "stepped", "resonate:parent": "stepped"}
+    create(desk, "stepped:1", {**inside, "resonate:branch": "stepped"})
+    with desk.hitl.client() as client:
+        value = {"id": "stepped:1", "state": "resolved", "value": encode({"stock": 3})}
+        client.call_many([Request("promise.settle", value)])
+    path = desk.put("stepped:2", Question(prompt="Ship?"), tags=inside)
+    page = desk.get(path)
+    assert list(page.all("a", href="/runs/stepped"))
+    assert "Steps before it (1)" in page.text
+    assert "stock\n3" in page.text
+    page = desk.taken(path, verdict="approve")
+    assert "Workflow\nwaits for a worker that has approval" in page.text
+
+
+# The form
+
+
+FIELDS = form(
+    "amount",
+    "method",
+    "express",
+    amount={"type": "integer", "title": "How much", "minimum": 1, "exclusiveMaximum": 500, "default": 120},
+    rate={"type": "number", "exclusiveMinimum": 0},
+    step={"type": "number", "minimum": 0, "multipleOf": 0.5},
+    email={"type": "string", "format": "email", "description": "Where the customer is told."},
+    site={"type": "string", "format": "uri"},
+    when={"type": "string", "format": "date"},
+    express={"type": "boolean"},
+    method={"enum": ["card", "voucher"]},
+    country={"enum": [f"C{number}" for number in range(9)]},
+    code={"type": "string", "pattern": "^[A-Z]{3}$", "minLength": 3},
+    slow={"type": "string", "pattern": "^(a+)+$"},
+    notes={"type": "string", "maxLength": 2_000},
+    tags={"type": "array", "items": {"type": "string"}, "default": ["a", "b"]},
+    checks={"type": "array", "items": {"enum": ["stock", "identity"]}},
+    pin={"type": "string", "format": "password", "default": "hush"},
+    to=form("zip", zip={"type": "string"}, city={"type": "string"}) | {"title": "Where to"},
+    extra={"type": "array", "items": {"type": "object"}},
+)
+
+
+def test_every_kind_of_field_is_drawn_with_what_a_browser_can_check(desk: Desk) -> None:
+    page = desk.get(desk.put("fields:1", Question(prompt="Refund?", form=FIELDS)))
+    checked: dict[str, dict[str, str | None]] = {
+        "amount": {"type": "number", "min": "1", "max": "499", "step": "1", "value": "120"},
+        "rate": {"type": "number", "min": "0", "step": "any"},
+        "step": {"type": "number", "min": "0", "step": "0.5"},
+        "email": {"type": "email"},
+        "site": {"type": "url"},
+        "when": {"type": "date"},
+        "code": {"pattern": ".*(?:^[A-Z]{3}$).*", "minlength": "3"},
+        "tags": {"value": "a\nb"},
+        "pin": {"type": "password", "value": ""},
+        "to.zip": {"type": "text"},
+        "extra": {"value": "", "class": "code"},
+    }
+    for path, expected in checked.items():
+        assert expected.items() <= page.control(f"field:{path}").items(), path
+    assert "required" not in page.control("field:amount")
+    assert "required" in page.control("field:method", "card")
+    assert "required" in page.control("field:express", "true")
+    assert page.control("field:checks", "stock")["type"] == "checkbox"
+    assert "maxlength" not in page.control("field:notes")
+    assert "pattern" not in page.control("field:slow")
+    assert page.control("field:country")["id"] in {at["for"] for at in page.all("label")}
+    assert "Where to" in page.text
+    assert "hush" not in page.source
+
+
+def test_every_control_has_a_label_and_is_told_its_hints(desk: Desk) -> None:
+    page = desk.get(desk.put("labels:1", Question(prompt="Refund?", form=FIELDS)))
+    ids = {at["id"] for _, at in page.elements if "id" in at}
+    labels = {at["for"] for at in page.all("label")}
+    for tag, at in page.elements:
+        if tag in ("input", "select", "textarea") and at.get("type") != "hidden":
+            assert at["id"] in labels
+        for id in (at.get("aria-describedby") or "").split():
+            assert id in ids
+    assert len(ids) == sum("id" in at for _, at in page.elements)
+
+
+def test_what_is_filled_in_is_what_the_workflow_gets(desk: Desk) -> None:
+    path = desk.put("fill:1", Question(prompt="Refund?", form=FIELDS))
+    typed = [
+        ("field:tags", "one\r\n\r\ntwo"),
+        ("field:checks", "stock"),
+        ("field:checks", "identity"),
+        ("field:method", "voucher"),
+        ("field:express", "false"),
+        ("field:notes", "two\r\nlines"),
+        ("field:extra", '[{"a": 1}]'),
+        ("field:when", "2026-12-24"),
+    ]
+    touched = {name for name, _ in typed[3:]} | {"field:tags"}
+    rest = [
+        (name, text)
+        for name, text in desk.get(path).filled
+        if name.startswith("field:") and name not in touched
+    ]
+    page = desk.taken(path, [*rest, *typed], verdict="approve")
+    assert decode(promise(desk, "fill:1").value) == {
+        "amount": 120,
+        "tags": ["one", "two"],
+        "checks": ["stock", "identity"],
+        "method": "voucher",
+        "express": False,
+        "notes": "two\nlines",
+        "extra": [{"a": 1}],
+        "when": "2026-12-24",
+        "pin": "hush",
+    }
+    assert "You approved this" in page.text
+
+
+def test_what_does_not_fit_is_said_at_its_field_and_nothing_is_lost(desk: Desk) -> None:
+    path = desk.put("wrong:1", Question(prompt="Refund?", form=FIELDS))
+    page = desk.refused(
+        400,
+        path,
+        verdict="approve",
+        field_amount="700",
+        field_method="card",
+        field_express="true",
+        field_email="nowhere",
+        field_notes="kept",
+        field_pin="secret-pin",
+        comment="and this",
+    )
+    assert "There is a problem" in page.text
+    assert "How much must be less than 500" in page.text
+    assert "Email is not a valid email" in page.text
+    amount = page.control("field:amount")
+    assert (amount["value"], amount["aria-invalid"]) == ("700", "true")
+    assert page.control("field:notes")["value"] == "kept"
+    assert page.control("comment")["value"] == "and this"
+    assert "checked" in page.control("field:method", "card")
+    assert "secret-pin" not in page.source
+    assert list(page.all("a", href=f"#{amount['id']}"))
+    assert f"{amount['id']}-problem" in (amount["aria-describedby"] or "")
+    assert list(page.all("p", id=f"{amount['id']}-problem"))
+    assert promise(desk, "wrong:1").state == "pending"
+
+
+def test_what_cannot_be_read_or_is_missing_is_said_at_its_field(desk: Desk) -> None:
+    path = desk.put("missing:1", Question(prompt="Refund?", form=FIELDS))
+    page = desk.refused(400, path, verdict="approve", field_amount="many", field_extra="{", field_express="")
+    for text in (
+        "How much must be a whole number, such as 120",
+        "Extra must be JSON",
+        "Express is required",
+        "Method is required",
+    ):
+        assert text in page.text
+
+
+def test_a_problem_inside_a_field_of_json_is_said_at_that_field(desk: Desk) -> None:
+    items = {"type": "array", "items": form("price", price={"type": "number"})}
+    path = desk.put("nested:1", Question(prompt="Prices?", form=form(items=items)))
+    page = desk.refused(400, path, verdict="approve", field_items='[{"price": "x"}, {}]')
+    assert "items[0].price must be a number" in page.text
+    assert "items[1].price is required" in page.text
+    assert list(page.all("a", href=f"#{page.control('field:items')['id']}"))
+
+
+def test_an_answer_of_one_value_has_one_field(desk: Desk) -> None:
+    path = desk.put("single:1", Question(prompt="How many?", form={"type": "integer", "minimum": 1}))
+    assert "Your answer" in desk.refused(400, path, verdict="approve", field_="0").text
+    desk.taken(path, verdict="approve", field_="3")
+    assert decode(promise(desk, "single:1").value) == 3
+
+
+def test_without_a_word_a_form_of_defaults_is_approved_with_them(desk: Desk) -> None:
+    path = desk.put(
+        "defaults:1", Question(prompt="Well?", form=form("a", a={"type": "integer", "default": 5}))
+    )
+    desk.taken(path, verdict="approve")
+    assert decode(promise(desk, "defaults:1").value) == {"a": 5}
+
+
+def test_nothing_that_an_sdk_would_unpickle_gets_into_an_answer(desk: Desk) -> None:
+    path = desk.put("pickle:1", Question(prompt="Well?", form={"type": "object"}))
+    page = desk.refused(400, path, verdict="approve", field_='{"__py_pickle": "x"}')
+    assert "means something else to the SDKs" in page.text
+    assert promise(desk, "pickle:1").state == "pending"
+
+
+# Deciding
+
+
+def test_approving_says_what_came_of_it(desk: Desk) -> None:
+    path = desk.put("yes:1", Question(prompt="Ship?"))
+    page = desk.taken(path, verdict="approve", comment="fine\r\nby me")
+    assert "You approved this" in page.text
+    assert "through web" in page.text
+    assert "fine by me" in page.text.replace("\n", " ")
+    assert not page.has("reason")
+    settled = promise(desk, "yes:1")
+    audit = audit_in(headers_of(settled.value))
+    assert (settled.state, audit.by, audit.via) == ("resolved", "ada", "web")
+
+
+def test_rejecting_keeps_the_reason(desk: Desk) -> None:
+    path = desk.put("no:1", Question(prompt="Ship?", form=FIELDS))
+    page = desk.taken(path, verdict="reject", reason="Not <b>yet</b>")
+    assert "You rejected this" in page.text
+    assert "Not <b>yet</b>" in page.text
+    assert decode(promise(desk, "no:1").value) == {"__type": "error", "message": "Not <b>yet</b>"}
+
+
+def test_a_choice_is_a_button(desk: Desk) -> None:
+    path = desk.put("choice:1", Question(prompt="Which?", choices=("ship", 'hold "it"', "two\nlines")))
+    page = desk.get(path)
+    assert not any(at.get("value") == "approve" for at in page.all("button"))
+    made = page.control("choice", 'hold "it"')["value"] or ""
+    assert 'hold "it"' in desk.taken(path, choice=made).text
+    assert decode(promise(desk, "choice:1").value) == 'hold "it"'
+
+
+def test_a_choice_of_several_lines_is_the_one_that_was_asked(desk: Desk) -> None:
+    path = desk.put("lines:1", Question(prompt="Which?", choices=("one", "two\nlines")))
+    desk.taken(path, choice="two\r\nlines")
+    assert decode(promise(desk, "lines:1").value) == "two\nlines"
+
+
+def test_a_choice_that_is_none_and_an_answer_that_is_none_change_nothing(desk: Desk) -> None:
+    path = desk.put("none:1", Question(prompt="Which?", choices=("one", "two")))
+    assert "asks for a choice" in desk.refused(400, path, choice="three").text
+    assert "asks for a choice" in desk.refused(400, path, verdict="approve").text
+    assert "say whether you approve or reject" in desk.refused(400, path, verdict="").text.lower()
+    assert promise(desk, "none:1").state == "pending"
+
+
+def test_a_choice_with_a_form_carries_both(desk: Desk) -> None:
+    question = Question(prompt="Which?", choices=("one", "two"), form=form("why", why={"type": "string"}))
+    path = desk.put("both:1", question)
+    page = desk.refused(400, path, choice="two", field_why="")
+    assert "Why is required" in page.text
+    desk.taken(path, choice="two", field_why="better")
+    settled = promise(desk, "both:1")
+    assert decode(settled.value) == {"why": "better"}
+    assert audit_in(headers_of(settled.value)).choice == "two"
+
+
+def test_enter_in_a_field_decides_nothing(desk: Desk) -> None:
+    page = desk.get(desk.put("enter:1", Question(prompt="Well?", form=FIELDS)))
+    answer = page.elements.index(("form", next(page.all("form", id="answer"))))
+    first = next(at for tag, at in page.elements[answer:] if tag == "button")
+    assert "disabled" in first
+
+
+def test_the_same_answer_twice_is_one(desk: Desk) -> None:
+    path = desk.put("twice:1", Question(prompt="Ship?"))
+    csrf = desk.get(path).control("csrf")["value"] or ""
+    desk.taken(path, verdict="approve")
+    settled = promise(desk, "twice:1")
+    reply = desk.gateway.ask("POST", path, form={"csrf": csrf, "verdict": "approve"})
+    assert reply.status == 303
+    assert promise(desk, "twice:1") == settled
+
+
+def test_decided_meanwhile_says_by_whom_and_keeps_what_was_typed(desk: Desk) -> None:
+    path = desk.put("late:1", Question(prompt="Refund?", form=FIELDS))
+    csrf = desk.get(path).control("csrf")["value"] or ""
+    with desk.hitl.client() as client:
+        decide(client, "late:1", rejection(by="reviewer", via="cli", reason="out of stock"))
+    settled = promise(desk, "late:1")
+    sent = {
+        "csrf": csrf,
+        "verdict": "approve",
+        "field:notes": "my notes",
+        "field:pin": "1234",
+        "comment": "hm",
+    }
+    reply = desk.gateway.ask("POST", path, form=sent)
+    page = Document(reply)
+    assert reply.status == 409
+    assert "Rejected by reviewer" in page.text
+    assert "out of stock" in page.text
+    assert "What you had written" in page.text
+    assert "my notes" in page.text
+    assert "1234" not in page.source
+    assert not page.has("reason")
+    assert promise(desk, "late:1") == settled
+
+
+def test_after_its_deadline_a_request_cannot_be_answered(desk: Desk) -> None:
+    path = desk.put("expired:1", Question(prompt="Quick?"), deadline_ms=1)
+    page = desk.get(path)
+    assert "Its deadline passed" in page.text
+    assert "can no longer be answered" in page.text
+    assert desk.refused(410, path, verdict="approve").text.count("deadline passed") >= 1
+
+
+def test_a_canceled_request_says_so(desk: Desk) -> None:
+    path = desk.put("canceled", Question(prompt="Never mind?"))
+    desk.hitl.ok("cancel", "canceled", "--as", "lead")
+    page = desk.get(path)
+    assert "Canceled" in page.text
+    assert desk.refused(409, path, verdict="approve").text.count("was canceled")
+
+
+def test_who_may_not_answer_has_no_buttons_and_is_told_why(desk: Desk) -> None:
+    path = desk.put("theirs:1", Question(prompt="Ship?", to=("lead",), form=FIELDS))
+    page = desk.get(path)
+    assert "is for lead to answer, not for ada" in page.text
+    assert not page.has("reason")
+    assert not page.has("field:amount")
+    refused = desk.refused(403, path, verdict="reject", reason="mine")
+    assert "not for ada" in refused.text
+    assert desk.refused(403, path, verdict="approve", field_amount="x").status == 403
+    assert promise(desk, "theirs:1").state == "pending"
+
+
+def test_who_started_it_may_not_answer_where_that_is_asked(desk: Desk) -> None:
+    path = desk.put("own", Question(prompt="Ship?", allow_self=False), by="ada")
+    assert "somebody else" in desk.get(path).text
+    assert not desk.get(path).has("reason")
+
+
+def test_a_member_of_a_group_may_answer_what_asks_it(desk: Desk) -> None:
+    desk.taken(desk.put("group:1", Question(prompt="Ship?", to=("group:ops",))), verdict="approve")
+    assert promise(desk, "group:1").state == "resolved"
+
+
+# Votes and comments
+
+
+def test_where_several_must_approve_the_page_says_who_did_and_how_many_are_missing(desk: Desk) -> None:
+    path = desk.put("votes:1", Question(prompt="Ship?", approvals=3))
+    said_by(desk, "votes:1", "reviewer", comment="go on")
+    page = desk.get(path)
+    assert "1 of 3 approve" in page.text
+    assert "reviewer approves" in page.text
+    assert "go on" in page.text
+    page = desk.taken(path, verdict="approve")
+    assert "You said yes" in page.text
+    assert "1 more has to approve. Until then you can change your mind" in page.text
+    page = desk.taken(path, verdict="reject", reason="I looked again")
+    assert "You said no" in page.text
+    assert "I looked again" in page.text
+    assert "1 of 3 approve" in page.text
+    assert promise(desk, "votes:1").state == "pending"
+
+
+def test_the_last_vote_decides(desk: Desk) -> None:
+    path = desk.put("last:1", Question(prompt="Ship?", approvals=2, choices=("ship", "hold")))
+    said_by(desk, "last:1", "reviewer", text="ship")
+    page = desk.taken(path, choice="ship")
+    assert "You approved this" in page.text
+    assert "reviewer approves" in page.text
+    assert decode(promise(desk, "last:1").value) == "ship"
+
+
+def test_a_comment_decides_nothing_and_is_markdown(desk: Desk) -> None:
+    path = desk.put("remark:1", Question(prompt="Ship?"))
+    page = desk.taken(path, verdict="comment", comment="Is the **log** [written](javascript:alert(1))?")
+    assert "<strong>log</strong>" in page.source
+    assert not any((at.get("href") or "").startswith("javascript:") for at in page.all("a"))
+    assert page.has("reason")
+    assert "says nothing" in desk.refused(400, path, verdict="comment", comment="  ").text
+
+
+def test_a_decided_request_can_be_commented_on(desk: Desk) -> None:
+    path = desk.put("after:1", Question(prompt="Ship?"))
+    desk.taken(path, verdict="approve")
+    assert "too late" in desk.taken(path, verdict="comment", comment="too late").text
+
+
+# What others write
+
+
+@pytest.mark.parametrize(
+    ("prompt", "absent"),
+    [
+        ("[x](javascript:alert(1))", "href"),
+        ("[x](/runs)", 'href="/runs" target'),
+        ("[x](data:text/html,<b>)", 'href="data:'),
+        ("![shot](https://evil.example/pixel.png)", 'evil.example/pixel.png" alt'),
+        ("<img src=x onerror=alert(1)>", "<img src=x"),
+        ("<style>body{display:none}</style>", "<style>"),
+    ],
+)
+def test_markdown_does_nothing_but_show_text(desk: Desk, prompt: str, absent: str) -> None:
+    id = f"markdown-{abs(hash(prompt))}:1"
+    source = desk.get(desk.put(id, Question(prompt=f"Look\n\n{prompt}"))).source
+    body = source[source.index('class="prose"') : source.index('class="facts small"')]
+    assert absent not in body
+
+
+def test_a_picture_elsewhere_is_a_link_to_it(desk: Desk) -> None:
+    path = desk.put("picture:1", Question(prompt="Look\n\n![a shot](https://example.org/p.png)"))
+    page = desk.get(path)
+    assert "a shot" in page.text
+    [link] = page.all("a", href="https://example.org/p.png")
+    assert link["rel"] == "noopener noreferrer nofollow"
+    assert {at["src"] for at in page.all("img")} == {"/static/icon.svg"}
+
+
+def test_hostile_texts_are_shown_and_do_nothing_wherever_they_stand(desk: Desk) -> None:
+    schema = form(
+        HOSTILE,
+        **{
+            HOSTILE: {"type": "string", "title": HOSTILE, "description": HOSTILE, "default": HOSTILE},
+            "pick": {"enum": [HOSTILE, "b"], "title": HOSTILE},
+            "many": {"enum": [HOSTILE, *map(str, range(9))]},
+            "ticks": {"type": "array", "items": {"enum": [HOSTILE]}},
+            "of": {
+                **form(x={"type": "string", "pattern": HOSTILE}),
+                "title": HOSTILE,
+                "description": HOSTILE,
+            },
+            "json": {"type": ["array", "object"], "default": [HOSTILE]},
+        },
+    )
+    id = f"h{HOSTILE}:1"
+    path = desk.put(
+        id,
+        Question(
+            prompt=HOSTILE,
+            details={HOSTILE: [HOSTILE, {HOSTILE: HOSTILE}]},
+            form=schema,
+            choices=(HOSTILE, "b"),
+            to=("ada", HOSTILE),
+            approvals=3,
+            digest=Digest(sha256="a" * 64, file=HOSTILE),
+        ),
+        by=HOSTILE,
+        key=HOSTILE,
+        tags={HOSTILE: HOSTILE},
+    )
+    with desk.hitl.client() as client:
+        answer = approval(by=HOSTILE, via=HOSTILE, text=HOSTILE, data={HOSTILE: "x"}, comment=HOSTILE)
+        decide(client, id, answer)
+    desk.taken(path, verdict="comment", comment=HOSTILE)
+    harmless(desk.get(path))
+    harmless(desk.refused(400, path, choice=HOSTILE, **{f"field:{HOSTILE}": "", "field:of.x": HOSTILE}))
+    desk.taken(path, verdict="reject", reason=HOSTILE)
+    harmless(desk.get(path))
+
+
+def harmless(page: Document) -> None:
+    """Check that a page has no script, picture or handler but its own."""
+    assert {at.get("src") for at in page.all("script")} == {"/static/hitl.js"}
+    assert {at.get("src") for at in page.all("img")} == {"/static/icon.svg"}
+    for _, at in page.elements:
+        assert not any(name.startswith("on") or name == "style" for name in at)
+    assert "<script>alert(1)</script>" in page.text
+    assert len(re.findall("<script", page.source)) == 1
+
+
+def test_another_sites_form_decides_nothing(desk: Desk) -> None:
+    path = desk.put("foreign-form:1", Question(prompt="Ship?"))
+    assert desk.gateway.ask("POST", path, form={"verdict": "approve", "csrf": "guess"}).status == 403
+    headers = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
+    csrf = desk.get(path).control("csrf")["value"] or ""
+    form = {"verdict": "approve", "csrf": csrf}
+    assert desk.gateway.ask("POST", path, form=form, headers=headers).status == 403
+    assert promise(desk, "foreign-form:1").state == "pending"
