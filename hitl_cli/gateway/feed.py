@@ -43,7 +43,7 @@ PAUSE_S = 0.05
 SHARE = 10
 """A look, and telling of it, may take one part in so many of the watcher's time."""
 
-STREAM_S = 0.000_05
+STREAM_S = 0.000_02
 """What it takes to write to one stream, about."""
 
 AWAY_S = 1.0
@@ -122,11 +122,8 @@ class Feed:
         self._closed = threading.Event()
         self._numbers = itertools.count(1)
 
-    async def join(self, listener: Listener | None, drop: Callable[[], None]) -> Stream:
-        """Return a new stream, which is told of all that happens from now on.
-
-        `drop` is called if nobody reads it. Raises Refused (503).
-        """
+    def join(self, listener: Listener | None, drop: Callable[[], None]) -> Stream:
+        """Return a new stream; `drop` is called if nobody reads it. Raises Refused (503)."""
         if len(self._streams) >= STREAMS_MAX:
             raise Refused(503, "too many are listening already. Try again later.", {"Retry-After": "30"})
         stream = Stream(listener, drop)
@@ -137,10 +134,13 @@ class Feed:
             self._thread = threading.Thread(target=self._run, name="feed")
             self._thread.start()
         self._set_audience()
+        return stream
+
+    async def ready(self) -> None:
+        """Return once all that happens from now on will be told, or soon after that if the server is away."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(READY_S):
                 await self._ready.wait()
-        return stream
 
     def leave(self, stream: Stream) -> None:
         """Give a stream nothing more."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from markdown_it.renderer import RendererHTML
     from markdown_it.token import Token
 
-LONGEST = 50_000
+LONGEST = 20_000
 """Characters of a text that is read as Markdown; a longer one is shown as it is."""
 
 LONGEST_TITLE = 200

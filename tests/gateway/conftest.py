@@ -144,3 +144,18 @@ def visit(chromium: Browser) -> Iterator[OpenVisit]:
     """Open browsers on a gateway; whatever they complain of fails the test."""
     yield chromium.visit
     chromium.close_visits()
+
+
+@pytest.fixture(scope="module")
+def shared_hitl(tmp_path_factory: pytest.TempPathFactory) -> Hitl:
+    """The command on a database that the tests of a module share: each must have ids of its own."""
+    return Hitl(tmp_path_factory.mktemp("shared"))
+
+
+@pytest.fixture(scope="module")
+def shared_gateway(shared_hitl: Hitl) -> Iterator[GatewayProcess]:
+    """A gateway that the tests of a module share, where nobody need sign in."""
+    process = GatewayProcess([HITL, "gateway", "--port", "0"], shared_hitl.env, shared_hitl.folder)
+    process.said("gateway for")
+    yield process
+    process.kill()

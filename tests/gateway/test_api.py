@@ -13,13 +13,12 @@ from hitl_cli.gateway.api.openapi import document
 from hitl_cli.gateway.api.routes import ROUTES, TABLE
 from hitl_cli.questions import Question
 from tests.cli.requests import put
-from tests.conftest import HITL, Hitl
-from tests.gateway.conftest import GatewayProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tests.gateway.conftest import Reply
+    from tests.conftest import Hitl
+    from tests.gateway.conftest import GatewayProcess, Reply
 
 DESCRIPTION = msgspec.json.decode(msgspec.json.encode(document(TABLE)))
 AMOUNT = {
@@ -30,24 +29,15 @@ AMOUNT = {
 
 
 @pytest.fixture(scope="module")
-def hitl(tmp_path_factory: pytest.TempPathFactory) -> Hitl:
-    """The command on a database that the tests of this module share: each has ids of its own."""
-    command = Hitl(tmp_path_factory.mktemp("api"))
-    put(command, "r1", Question(prompt="?"))
-    return command
+def hitl(shared_hitl: Hitl) -> Hitl:
+    put(shared_hitl, "r1", Question(prompt="?"))
+    return shared_hitl
 
 
 @pytest.fixture(scope="module")
-def gateway(hitl: Hitl) -> Iterator[GatewayProcess]:
-    process = GatewayProcess([HITL, "gateway", "--port", "0"], hitl.env, hitl.folder)
-    process.said("gateway for")
-    yield process
-    process.kill()
-
-
-@pytest.fixture(scope="module")
-def api(gateway: GatewayProcess) -> Api:
-    return Api(gateway)
+def api(hitl: Hitl, shared_gateway: GatewayProcess) -> Api:
+    assert hitl
+    return Api(shared_gateway)
 
 
 class Api:
@@ -115,8 +105,8 @@ def operation(method: str, path: str) -> Any:
 # The description
 
 
-def test_the_description_is_of_the_routes_that_there_are(gateway: GatewayProcess) -> None:
-    assert gateway.get("/api/v1/openapi.json").json == DESCRIPTION
+def test_the_description_is_of_the_routes_that_there_are(shared_gateway: GatewayProcess) -> None:
+    assert shared_gateway.get("/api/v1/openapi.json").json == DESCRIPTION
     routed = {(route.method, route.path.replace("{id:[^/]+}", "{id}")) for route in ROUTES}
     described = {(method.upper(), path) for path, found in DESCRIPTION["paths"].items() for method in found}
     assert routed - described == {("GET", "/api/v1/openapi.json")}

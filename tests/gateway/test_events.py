@@ -9,6 +9,7 @@ import pytest
 from hitl_cli.client import Request
 from hitl_cli.questions import Question
 from tests.cli.requests import DAY_MS, put
+from tests.conftest import HITL, WorkerProcess
 from tests.gateway.streams import Reader
 
 if TYPE_CHECKING:
@@ -16,44 +17,46 @@ if TYPE_CHECKING:
     from tests.gateway.conftest import GatewayProcess, StartGateway
 
 
-def test_what_is_asked_said_and_decided_is_told(gateway: GatewayProcess, hitl: Hitl) -> None:
-    with Reader(gateway) as reader:
+def test_what_is_asked_said_and_decided_is_told(shared_gateway: GatewayProcess, shared_hitl: Hitl) -> None:
+    with Reader(shared_gateway) as reader:
         reader.wait_for("ready")
-        put(hitl, "r1", Question(prompt="# Ship it?\nSoon."), by="ops")
-        asked = reader.wait_for("request.asked", "r1")
+        put(shared_hitl, "a1", Question(prompt="# Ship it?\nSoon."), by="ops")
+        asked = reader.wait_for("request.asked", "a1")
         assert asked.data == {
-            "id": "r1",
-            "workflow": "r1",
+            "id": "a1",
+            "workflow": "a1",
             "title": "Ship it?",
             "outcome": None,
             "by": "ops",
         }
-        hitl.ok("comment", "r1", "why now?")
-        assert reader.wait_for("request.changed", "r1").data["by"] == "ada"
-        hitl.ok("reject", "r1", "--reason", "no", "--as", "lead")
-        decided = reader.wait_for("request.decided", "r1")
+        shared_hitl.ok("comment", "a1", "why now?")
+        assert reader.wait_for("request.changed", "a1").data["by"] == "ada"
+        shared_hitl.ok("reject", "a1", "--reason", "no", "--as", "lead")
+        decided = reader.wait_for("request.decided", "a1")
         assert (decided.data["outcome"], decided.data["by"]) == ("rejected", "lead")
-        assert reader.names("r1") == ["request.asked", "request.changed", "request.decided"]
+        assert reader.names("a1") == ["request.asked", "request.changed", "request.decided"]
         assert len({one.id for one in reader.seen}) == len(reader.seen)
 
 
-def test_a_vote_is_a_change_and_the_last_one_the_decision(gateway: GatewayProcess, hitl: Hitl) -> None:
-    put(hitl, "r1", Question(prompt="Two?", approvals=2))
-    with Reader(gateway) as reader:
+def test_a_vote_is_a_change_and_the_last_one_the_decision(
+    shared_gateway: GatewayProcess, shared_hitl: Hitl
+) -> None:
+    put(shared_hitl, "v1", Question(prompt="Two?", approvals=2))
+    with Reader(shared_gateway) as reader:
         reader.wait_for("ready")
-        hitl.ok("approve", "r1", "--as", "reviewer")
-        assert reader.wait_for("request.changed", "r1").data["by"] == "reviewer"
-        hitl.ok("approve", "r1", "--as", "lead")
-        assert reader.wait_for("request.decided", "r1").data["outcome"] == "approved"
+        shared_hitl.ok("approve", "v1", "--as", "reviewer")
+        assert reader.wait_for("request.changed", "v1").data["by"] == "reviewer"
+        shared_hitl.ok("approve", "v1", "--as", "lead")
+        assert reader.wait_for("request.decided", "v1").data["outcome"] == "approved"
 
 
-def test_a_deadline_and_a_cancellation_are_told(gateway: GatewayProcess, hitl: Hitl) -> None:
-    put(hitl, "gone", Question(prompt="Never mind"))
-    with Reader(gateway) as reader:
+def test_a_deadline_and_a_cancellation_are_told(shared_gateway: GatewayProcess, shared_hitl: Hitl) -> None:
+    put(shared_hitl, "gone", Question(prompt="Never mind"))
+    with Reader(shared_gateway) as reader:
         reader.wait_for("ready")
-        hitl.ok("cancel", "gone")
+        shared_hitl.ok("cancel", "gone")
         assert reader.wait_for("request.decided", "gone").data["outcome"] == "canceled"
-        put(hitl, "late", Question(prompt="Quick?"), deadline_ms=300)
+        put(shared_hitl, "late", Question(prompt="Quick?"), deadline_ms=300)
         assert reader.wait_for("request.decided", "late").data["outcome"] == "expired"
 
 
@@ -73,17 +76,17 @@ def test_for_me_is_what_the_visitor_may_answer(start_gateway: StartGateway, hitl
         assert [one.data["id"] for one in every.seen[1:]] == ["theirs", "ours", "anybodys", "mine"]
 
 
-def test_who_comes_back_is_told_to_look(gateway: GatewayProcess) -> None:
-    with Reader(gateway, headers={"Last-Event-ID": "1-1"}) as reader:
+def test_who_comes_back_is_told_to_look(shared_gateway: GatewayProcess) -> None:
+    with Reader(shared_gateway, headers={"Last-Event-ID": "1-1"}) as reader:
         assert reader.wait_for("look").data == {}
 
 
-def test_more_than_can_be_told_is_told_as_one(gateway: GatewayProcess, hitl: Hitl) -> None:
-    with Reader(gateway) as reader, hitl.client() as client:
+def test_more_than_can_be_told_is_told_as_one(shared_gateway: GatewayProcess, shared_hitl: Hitl) -> None:
+    with Reader(shared_gateway) as reader, shared_hitl.client() as client:
         reader.wait_for("ready")
-        client.call_many([external(f"r{at}", client.now() + DAY_MS) for at in range(1_200)])
+        client.call_many([external(f"m{at}", client.now() + DAY_MS) for at in range(1_200)])
         reader.wait_for("look")
-        put(hitl, "last", Question(prompt="?"))
+        put(shared_hitl, "last", Question(prompt="?"))
         reader.wait_for("request.asked", "last")
         assert [one.name for one in reader.seen] == ["ready", "look", "request.asked"]
 
@@ -109,8 +112,23 @@ def test_two_gateways_tell_of_the_same(start_gateway: StartGateway, hitl: Hitl) 
         assert one.wait_for("request.asked", "r1").data == other.wait_for("request.asked", "r1").data
 
 
-def test_a_stream_is_described_without_being_opened(gateway: GatewayProcess) -> None:
-    reply = gateway.ask("HEAD", "/api/v1/events")
+def test_on_a_server_over_http_the_same_is_told(start_gateway: StartGateway, hitl: Hitl) -> None:
+    server = WorkerProcess([HITL, "server", "--port", "0"], hitl.env, hitl.folder)
+    hitl.workers.append(server)
+    url = server.said(" on ").split(" on ", 1)[1].split()[0]
+    put(hitl, "two", Question(prompt="Two?", approvals=2))
+    with Reader(start_gateway("-S", url)) as reader:
+        reader.wait_for("ready")
+        put(hitl, "r1", Question(prompt="Ship?"))
+        assert reader.wait_for("request.asked", "r1").data["title"] == "Ship?"
+        hitl.ok("approve", "two", "--as", "reviewer")
+        hitl.ok("reject", "r1")
+        assert reader.wait_for("request.decided", "r1").data["outcome"] == "rejected"
+        reader.wait_for("request.changed", "two")
+
+
+def test_a_stream_is_described_without_being_opened(shared_gateway: GatewayProcess) -> None:
+    reply = shared_gateway.ask("HEAD", "/api/v1/events")
     assert reply.status == 200
     assert reply.headers["Content-Type"].startswith("text/event-stream")
     assert reply.headers["Cache-Control"] == "no-store"
@@ -118,5 +136,5 @@ def test_a_stream_is_described_without_being_opened(gateway: GatewayProcess) -> 
 
 
 @pytest.mark.parametrize("query", ["?for=you", "?for=", "?for=me&for=me"])
-def test_a_filter_that_is_none_is_refused(gateway: GatewayProcess, query: str) -> None:
-    assert gateway.get(f"/api/v1/events{query}").status == 400
+def test_a_filter_that_is_none_is_refused(shared_gateway: GatewayProcess, query: str) -> None:
+    assert shared_gateway.get(f"/api/v1/events{query}").status == 400

@@ -8,8 +8,8 @@ import pytest
 
 from hitl_cli.gateway.markdown import LONGEST, as_html, as_prompt, as_words
 
-QUICK_S = 5.0
-"""Much more than it takes, much less than a text could that is made to take long."""
+QUICK_S = 2.0
+"""Of the processor: much more than it takes."""
 
 
 @pytest.mark.parametrize(
@@ -70,9 +70,9 @@ def test_a_link_elsewhere_tells_nobody_where_it_was() -> None:
 
 @pytest.mark.parametrize("piece", ["[", "*a_", "![](", "> ", "`", "a\n", "<", "|a", "- ", "[a](<b"])
 def test_a_text_that_is_made_to_take_long_does_not(piece: str) -> None:
-    began = time.monotonic()
+    began = time.thread_time()
     as_prompt(piece * (LONGEST // len(piece)))
-    assert time.monotonic() - began < QUICK_S
+    assert time.thread_time() - began < QUICK_S
 
 
 def test_a_text_too_long_to_be_read_is_shown_as_it_is() -> None:

@@ -135,15 +135,22 @@ def test_no_spelling_of_a_path_leads_past_signing_in(stranger: Browser, path: st
     assert "<nav" not in page.text
 
 
-def test_a_session_may_not_do_what_its_person_may_not(visited: Visited, asked: str) -> None:
-    browser = Browser(visited.address)
-    session = sessions.begin("ops", frozenset({"read"}), visited.now())
-    browser.cookies[SESSION] = sessions.sign(session, visited.keys)
-    page = browser.ask("POST", "/start-workflow", headers={"Content-Type": "application/json"})
-    assert page.status in {400, 403, 415}
-    assert (
-        somebody(visited, "ops").post(visited.link(asked, "reviewer"), {"verdict": "approve"}).status == 403
-    )
+def test_nobody_decides_what_is_not_theirs(visited: Visited, asked: str) -> None:
+    other = somebody(visited, "ops")
+    mark = other.get("/nowhere").csrf
+    for path in (f"/r/{asked}", visited.link(asked, "reviewer")):
+        assert other.post(path, {"csrf": mark, "verdict": "approve"}).status == 403
+    assert promise_now(visited.hitl, asked)["state"] == "pending"
+
+
+def test_a_session_may_do_no_more_than_its_token(visited: Visited, asked: str) -> None:
+    reader = Browser(visited.address)
+    session = sessions.begin("reviewer", frozenset({"read"}), visited.now())
+    reader.cookies[SESSION] = sessions.sign(session, visited.keys)
+    assert reader.get(f"/r/{asked}").status == 200
+    mark = reader.get("/nowhere").csrf
+    assert reader.post(f"/r/{asked}", {"csrf": mark, "verdict": "approve"}).status == 403
+    assert reader.post("/start-workflow", {}).status == 403
     assert promise_now(visited.hitl, asked)["state"] == "pending"
 
 

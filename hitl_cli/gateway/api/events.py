@@ -48,13 +48,14 @@ async def events(call: Call) -> web.StreamResponse:
     if request.method == "HEAD":
         await response.prepare(request)
         return response
-    stream = await gateway.feed.join(listener, lambda: hang_up(request))
+    stream = gateway.feed.join(listener, lambda: hang_up(request))
     try:
-        await response.prepare(request)
-        again = "Last-Event-ID" in request.headers
-        first = gateway.feed.event("look" if again else "ready")
-        await response.write(f"retry: {RETRY_MS}\n\n".encode() + first.text)
+        await gateway.feed.ready()
         with contextlib.suppress(ConnectionError):
+            await response.prepare(request)
+            again = "Last-Event-ID" in request.headers
+            first = gateway.feed.event("look" if again else "ready")
+            await response.write(f"retry: {RETRY_MS}\n\n".encode() + first.text)
             await write(request, response, stream)
     finally:
         gateway.feed.leave(stream)

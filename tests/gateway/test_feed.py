@@ -1,0 +1,103 @@
+"""The feed itself: who reads too slowly, who comes too late, and that it rests while nobody listens."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hitl_cli.embedded import EmbeddedClient
+from hitl_cli.engine.server import now_ms
+from hitl_cli.gateway import feed as module
+from hitl_cli.gateway.feed import BACKLOG, Event, Feed, Listener, Stream
+from hitl_cli.gateway.refusals import Refused
+from hitl_cli.inbox.changes import EmbeddedChanges
+from tests.inbox.requests import request
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_who_reads_too_slowly_is_dropped_and_nothing_more_is_kept_for_them() -> None:
+    dropped: list[bool] = []
+    stream = Stream(None, lambda: dropped.append(True))
+    event = Event(b"event: look\n\n")
+    for _ in range(BACKLOG):
+        stream.give([event], event.text)
+    assert not dropped
+    stream.give([event], event.text)
+    assert dropped
+
+
+def test_a_listener_is_given_what_names_them_their_group_or_nobody() -> None:
+    listener = Listener("reviewer", {"ops": frozenset({"reviewer"})})
+    wanted = [(), None, ("reviewer",), ("lead", "group:ops"), ("ops",)]
+    assert all(listener.wants(Event(b"", names)) for names in wanted)
+    assert not listener.wants(Event(b"", ("lead",)))
+
+
+def test_only_so_many_listen_at_once_and_without_them_the_watcher_rests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STREAMS_MAX", 2)
+    opened: list[threading.Thread] = []
+
+    def open_client() -> EmbeddedClient:
+        opened.append(threading.current_thread())
+        return EmbeddedClient(tmp_path / "hitl.db")
+
+    async def listen() -> None:
+        feed = Feed(open_client, now_ms, asyncio.Event())
+        try:
+            streams = [feed.join(None, lambda: None) for _ in range(2)]
+            with pytest.raises(Refused, match="too many"):
+                feed.join(None, lambda: None)
+            await feed.ready()
+            feed.leave(streams.pop())
+            streams.append(feed.join(None, lambda: None))
+            with EmbeddedClient(tmp_path / "hitl.db") as client:
+                request(client, "r1")
+            assert b'"r1"' in (await streams[1].next(10) or b"")
+            for stream in streams:
+                feed.leave(stream)
+            last = feed.join(None, lambda: None)
+            await feed.ready()
+            with EmbeddedClient(tmp_path / "hitl.db") as client:
+                request(client, "r2")
+            assert b'"r2"' in (await last.next(10) or b"")
+        finally:
+            await asyncio.to_thread(feed.close)
+
+    asyncio.run(listen())
+    assert len(opened) == 1
+
+
+def test_each_change_is_found_once_however_often_it_is_looked_for(tmp_path: Path) -> None:
+    with EmbeddedClient(tmp_path / "hitl.db") as client:
+        request(client, "old")
+        changes = EmbeddedChanges(client)
+        changes.start()
+        assert changes.look() == []
+        for count in range(4):
+            request(client, f"r{count}")
+            found = changes.look() or []
+            assert [(one.kind, one.id) for one in found] == [("asked", f"r{count}")]
+            assert changes.look() == []
+
+
+def test_what_was_asked_and_decided_between_two_looks_is_told_as_decided(tmp_path: Path) -> None:
+    from hitl_cli.inbox.deciding import decide, rejection  # noqa: PLC0415
+
+    with EmbeddedClient(tmp_path / "hitl.db") as client:
+        changes = EmbeddedChanges(client)
+        changes.start()
+        for id in ("a", "b", "c"):
+            request(client, id)
+            decide(client, id, rejection(by="lead", via="cli"))
+        found = changes.look() or []
+        assert [(one.kind, one.id, one.outcome, one.by) for one in found] == [
+            ("decided", id, "rejected", "lead") for id in ("a", "b", "c")
+        ]
+        assert changes.look() == []
