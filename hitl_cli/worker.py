@@ -57,6 +57,9 @@ CONCURRENCY = 64
 COLLECT_AFTER = 50_000
 """Objects more than there were, after which the garbage collector looks at the youngest."""
 
+TELLING = 4
+"""One in so many executions may wait for the same server to take a message."""
+
 GRACE_S = 10.0
 """How long steps in hand may take to finish once the worker is told to stop."""
 
@@ -295,7 +298,8 @@ def teller_for(options: WorkerOptions) -> Teller | None:
     if not options.reach.directory.reaches_somebody:
         return None
     target = address_of(options.group)
-    return Teller(options.reach, target, lambda: connect(options.server, options.token))
+    at_once = max(options.concurrency // TELLING, 1)
+    return Teller(options.reach, target, lambda: connect(options.server, options.token), at_once)
 
 
 class ExitRefusedError(Exception):

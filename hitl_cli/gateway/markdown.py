@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from markdown_it.renderer import RendererHTML
     from markdown_it.token import Token
 
-LONGEST = 50_000
+LONGEST = 20_000
 """Characters of a text that is read as Markdown; a longer one is shown as it is."""
 
 LONGEST_TITLE = 200
@@ -68,9 +68,9 @@ def as_inline(text: str) -> Markup:
 
 
 def as_words(text: str) -> str:
-    """Return what a line in Markdown says, without its marks."""
+    """Return what a line in Markdown says, without its marks, cut short."""
     if len(text) > LONGEST_TITLE:
-        return text
+        return f"{text[:LONGEST_TITLE]}…"
     return "".join(words(token.children or []) for token in reader().parseInline(text))
 
 

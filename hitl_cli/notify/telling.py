@@ -26,6 +26,7 @@ from hitl_cli.notify.composing import ASKING, Case, compose, look_up
 from hitl_cli.notify.gathering import Gathered, end_of_digest, gather
 from hitl_cli.notify.messages import Message, NotSent
 from hitl_cli.notify.notices import Notice, recipients
+from hitl_cli.notify.pace import Pace
 from hitl_cli.notify.told import Try, heard_before
 from hitl_cli.reach import Reach
 from hitl_cli.wire import audit_of
@@ -34,6 +35,9 @@ logger = logging.getLogger(__name__)
 
 THREADS = 2
 """Clients with which it is asked what to say: a step each that tells somebody, for some milliseconds."""
+
+AT_ONCE = 16
+"""Messages that are on their way to one place at a time."""
 
 SEND_S = 60.0
 """How long one message may take, whatever the channel thinks of it."""
@@ -65,8 +69,11 @@ LIFE = timedelta(milliseconds=DEADLINE_MS)
 class Teller:
     """What a worker needs to reach people: the dependency by which durable functions find it."""
 
-    def __init__(self, reach: Reach, target: str, open_client: Callable[[], Client]) -> None:
-        """`target` is the address of the workers that tell."""
+    def __init__(
+        self, reach: Reach, target: str, open_client: Callable[[], Client], at_once: int = AT_ONCE
+    ) -> None:
+        """`target` is the address of the workers that tell, `at_once` how many messages go to one place."""
+        self._pace = Pace(at_once)
         self.reach = reach
         self.target = target
         self._bridge = Bridge(open_client, THREADS)
@@ -98,7 +105,7 @@ class Teller:
                 why = "the settings do not say how to reach them"
                 return tried(outcome="failed", why=why, for_good=True)
             channel = addresses[place].kind
-            async with asyncio.timeout(SEND_S):
+            async with self._pace.turn(addresses[place]), asyncio.timeout(SEND_S):
                 await channels.send(message, addresses[place], self.directory)
         except NotSent as error:
             after_ms = getattr(error, "after_ms", None)

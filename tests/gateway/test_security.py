@@ -135,15 +135,22 @@ def test_no_spelling_of_a_path_leads_past_signing_in(stranger: Browser, path: st
     assert "<nav" not in page.text
 
 
-def test_a_session_may_not_do_what_its_person_may_not(visited: Visited, asked: str) -> None:
-    browser = Browser(visited.address)
-    session = sessions.begin("ops", frozenset({"read"}), visited.now())
-    browser.cookies[SESSION] = sessions.sign(session, visited.keys)
-    page = browser.ask("POST", "/start-workflow", headers={"Content-Type": "application/json"})
-    assert page.status in {400, 403, 415}
-    assert (
-        somebody(visited, "ops").post(visited.link(asked, "reviewer"), {"verdict": "approve"}).status == 403
-    )
+def test_nobody_decides_what_is_not_theirs(visited: Visited, asked: str) -> None:
+    other = somebody(visited, "ops")
+    mark = other.get("/nowhere").csrf
+    for path in (f"/r/{asked}", visited.link(asked, "reviewer")):
+        assert other.post(path, {"csrf": mark, "verdict": "approve"}).status == 403
+    assert promise_now(visited.hitl, asked)["state"] == "pending"
+
+
+def test_a_session_may_do_no_more_than_its_token(visited: Visited, asked: str) -> None:
+    reader = Browser(visited.address)
+    session = sessions.begin("reviewer", frozenset({"read"}), visited.now())
+    reader.cookies[SESSION] = sessions.sign(session, visited.keys)
+    assert reader.get(f"/r/{asked}").status == 200
+    mark = reader.get("/nowhere").csrf
+    assert reader.post(f"/r/{asked}", {"csrf": mark, "verdict": "approve"}).status == 403
+    assert reader.post("/start-workflow", {}).status == 403
     assert promise_now(visited.hitl, asked)["state"] == "pending"
 
 
@@ -300,6 +307,19 @@ def test_a_hostile_name_or_id_is_text_and_nothing_else(
         assert not page.cookies
         assert "<script>alert" not in page.text
         assert "<img src=x" not in page.text
+
+
+@pytest.mark.parametrize("kind", ["charset=nonsense", "charset=utf-16", "charset=utf-8"])
+def test_a_form_in_no_writing_is_refused(visited: Visited, stranger: Browser, kind: str) -> None:
+    assert visited.gateway is not None
+    body = b"csrf=\xff\xfe\xfd"
+    head = f"POST /sign-in HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(body)}\r\n"
+    head += f"Content-Type: application/x-www-form-urlencoded; {kind}\r\n\r\n"
+    port = int(visited.address.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as raw:
+        raw.sendall(head.encode() + body)
+        assert raw.recv(4_096).split()[1] in {b"400", b"403"}
+    assert stranger.get("/sign-in").status == 200
 
 
 # Logs

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 from contextlib import redirect_stdout
 from itertools import accumulate
+from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from resonate.context import Context
@@ -16,6 +17,9 @@ from resonate.types import PromiseRecord
 from hitl_cli.asking import next_occasion, remind
 from hitl_cli.questions import Escalation, Question
 from tests.worker.test_asking import Seen
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
 
 ASKED_AT = 1_000_000
 
@@ -47,7 +51,15 @@ def reminded(question: Question, told: int, now: int) -> tuple[int, str]:
     request = PromiseRecord(id="r:1.1", state="pending", created_at=ASKED_AT, timeout_at=2**50)
     said = io.StringIO()
     with redirect_stdout(said):
-        return asyncio.run(remind(context, question, request, told)), said.getvalue()
+        return result_of(remind(context, question, request, told)), said.getvalue()
+
+
+def result_of(coroutine: Coroutine[Any, Any, int]) -> int:
+    """Return what a coroutine returns that waits for nothing."""
+    with pytest.raises(StopIteration) as end:
+        coroutine.send(None)
+    returned: int = end.value.value
+    return returned
 
 
 def occasions(question: Question, last: int) -> list[int]:

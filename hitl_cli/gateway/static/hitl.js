@@ -98,10 +98,10 @@
       const text = control.matches('textarea, input:not([type="radio"], [type="checkbox"])');
       control[text ? "readOnly" : "disabled"] = true;
     }
-    const why = ($("#outcome", page) || $("#why-not", page) || $("h1", page) || {}).textContent || "It was decided.";
+    const why = ($("#outcome", page) || $("#why-not", page) || $("main p", page) || {}).textContent || "It was decided";
     const told = document.createElement("p");
     told.className = "notice warn";
-    told.append(Object.assign(document.createElement("span"), { textContent: `${why.trim()}. It can no longer be answered here.` }));
+    told.append(Object.assign(document.createElement("span"), { textContent: `${why.trim().replace(/\.$/, "")}. It can no longer be answered here.` }));
     $(".buttons", form).before(told);
     announce(told.textContent);
   };

@@ -1,0 +1,73 @@
+"""How many messages are on their way to one place at a time: one that hangs must not take a worker's time.
+
+A step that sends takes one of the places in which a worker executes. So only some of them wait for the same
+server, the others for a moment; and where one has just waited in vain, the next do not wait at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from hitl_cli.notify.messages import NotSent
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from hitl_cli.directory import Address
+
+WAIT_S = 2.0
+"""How long a message waits for those before it. What is not sent then is tried again by a durable step."""
+
+SLOW_S = 5.0
+"""A message that was not taken after so long has waited in vain."""
+
+REST_S = 30.0
+"""How long nothing is sent after that."""
+
+
+class Pace:
+    """Lets messages out, to each place at its pace."""
+
+    def __init__(self, at_once: int, clock: Callable[[], float] = time.monotonic) -> None:
+        """`at_once` is how many may be on their way to one place."""
+        self._turns: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(at_once))
+        self._resting: dict[str, float] = {}
+        self._clock = clock
+
+    @asynccontextmanager
+    async def turn(self, address: Address) -> AsyncIterator[None]:
+        """Hold a turn while a message is sent. Raises NotSent if there is none in time."""
+        place = place_of(address)
+        turns = self._turns[place]
+        self._check_awake(place)
+        try:
+            async with asyncio.timeout(WAIT_S):
+                await turns.acquire()
+        except TimeoutError:
+            raise NotSent("too much is on its way there.") from None
+        began = self._clock()
+        try:
+            self._check_awake(place)
+            yield
+        except (NotSent, TimeoutError, OSError):
+            if self._clock() - began >= SLOW_S:
+                self._resting[place] = self._clock() + REST_S
+            raise
+        finally:
+            turns.release()
+
+    def _check_awake(self, place: str) -> None:
+        """Raise NotSent where a message has just waited in vain."""
+        if self._clock() < self._resting.get(place, 0.0):
+            raise NotSent("a message before it was not taken in time.")
+
+
+def place_of(address: Address) -> str:
+    """Return what is the same for all that goes to one server. All mail goes through one."""
+    where = "" if address.kind == "email" else urlsplit(address.to).hostname or ""
+    return f"{address.kind} {where}"

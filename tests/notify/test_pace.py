@@ -1,0 +1,64 @@
+"""Messages go to each place at its pace, and one that hangs keeps no others waiting."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from hitl_cli.directory import Address
+from hitl_cli.notify.messages import NotSent
+from hitl_cli.notify.pace import REST_S, SLOW_S, Pace
+
+HOOK = Address("webhook", "https://example.org/reviewer")
+SAME = Address("webhook", "https://example.org/lead")
+OTHER = Address("webhook", "https://example.com/reviewer")
+
+
+async def sent(pace: Pace, address: Address) -> bool:
+    """Whether a message may be sent."""
+    async with pace.turn(address):
+        return True
+
+
+def test_where_one_was_not_taken_in_time_the_next_do_not_wait_for_a_while_and_other_places_do_not_care() -> (
+    None
+):
+    now = 0.0
+
+    async def hang(pace: Pace, seconds: float) -> None:
+        nonlocal now
+        async with pace.turn(HOOK):
+            now += seconds
+            raise NotSent("no answer")
+
+    async def main() -> None:
+        nonlocal now
+        pace = Pace(1, lambda: now)
+        with pytest.raises(NotSent, match="no answer"):
+            await hang(pace, SLOW_S - 1)
+        assert await sent(pace, SAME)
+        with pytest.raises(NotSent, match="no answer"):
+            await hang(pace, SLOW_S)
+        with pytest.raises(NotSent, match="not taken in time"):
+            await sent(pace, SAME)
+        assert await sent(pace, OTHER)
+        now += REST_S
+        assert await sent(pace, SAME)
+
+    asyncio.run(main())
+
+
+def test_all_mail_goes_through_one_server_and_waits_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hitl_cli.notify.pace.WAIT_S", 0.05)
+
+    async def main() -> None:
+        pace = Pace(2)
+        one, two, three = (Address("email", f"{name}@example.org") for name in "abc")
+        async with pace.turn(one), pace.turn(two):
+            with pytest.raises(NotSent, match="too much"):
+                await sent(pace, three)
+            assert await sent(pace, HOOK)
+        assert await sent(pace, three)
+
+    asyncio.run(main())
