@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from tests.conftest import Hitl
-    from tests.gateway.conftest import GatewayProcess, Reply
+    from tests.gateway.conftest import GatewayProcess, Reply, StartGateway
 
 DESCRIPTION = msgspec.json.decode(msgspec.json.encode(document(TABLE)))
 AMOUNT = {
@@ -314,6 +315,31 @@ def test_a_key_decides_once_and_answers_the_same(api: Api, hitl: Hitl) -> None:
     assert first.json == again.json
     reused = api.post("/requests/k1/decision", {**body, "comment": "stop"}, Idempotency_Key="k")
     assert (reused.status, reused.json["type"]) == (422, "urn:hitl:problem:key-reused")
+
+
+def test_of_many_who_decide_at_once_at_two_gateways_one_does(
+    api: Api, hitl: Hitl, start_gateway: StartGateway
+) -> None:
+    put(hitl, "t1", Question(prompt="Ship?"))
+    both = [api, Api(start_gateway())]
+
+    def decide(at: int, gateway: int) -> Reply:
+        verdict = {"verdict": "approve", "data": at} if at % 2 else {"verdict": "reject", "reason": f"{at}"}
+        return both[gateway].post("/requests/t1/decision", verdict, Idempotency_Key=f"k{at}")
+
+    with ThreadPoolExecutor(8) as pool:
+        replies = list(pool.map(decide, range(8), [0, 0, 1, 1, 0, 0, 1, 1]))
+    assert {reply.status for reply in replies} == {200, 409}
+    [winner] = [at for at, reply in enumerate(replies) if reply.status == 200 and reply.json["fresh"]]
+    assert [decide(winner, gateway).json for gateway in (0, 1)] == [replies[winner].json] * 2
+
+
+def test_what_a_page_of_another_site_sends_is_not_done(api: Api, hitl: Hitl) -> None:
+    put(hitl, "x1", Question(prompt="?"))
+    approve = {"verdict": "approve"}
+    for headers in ({"Origin": "http://evil.example"}, {"Sec_Fetch_Site": "cross-site"}):
+        assert api.post("/requests/x1/decision", approve, **headers).status == 403
+    assert api.get("/requests/x1").json["state"] == "pending"
 
 
 def test_a_key_votes_once_even_after_the_vote_was_changed(api: Api, hitl: Hitl) -> None:
