@@ -31,7 +31,7 @@ YEAR_MS = 365 * 86_400_000
 HITL = str(Path(sys.executable).with_name("hitl"))
 
 
-def fill(client: EmbeddedClient, count: int, *, finished: bool, prefix: str) -> None:
+def fill(client: EmbeddedClient, count: int, *, finished: bool, prefix: str, quorum: bool = True) -> None:
     """Create runs that have asked a person, and end them where `finished`."""
     until = client.now() + YEAR_MS
     for at in range(0, count, BATCH):
@@ -42,7 +42,7 @@ def fill(client: EmbeddedClient, count: int, *, finished: bool, prefix: str) -> 
                 prompt=f"Release **{id}**?\n\nIt has 3 changes.",
                 details={"changes": 3, "diff": f"https://example.org/{id}"},
                 to=("reviewer", "group:ops"),
-                approvals=2 if n % QUORUM_EVERY == 0 else 1,
+                approvals=2 if quorum and n % QUORUM_EVERY == 0 else 1,
                 on_deadline="reject",
             )
             for n, id in enumerate(ids)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import sys
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 import typer
 
 from hitl_cli.cli.shared import AsJson, Server, Token, note, open_client, print_json
 from hitl_cli.cli.table import Cell, Column, print_table
-from hitl_cli.documents.history import EntryDocument, entry_document
+from hitl_cli.documents.history import csv_entry, csv_head, entry_document
 from hitl_cli.durations import format_duration, parse_duration
 from hitl_cli.errors import BadInput
 from hitl_cli.inbox.history import Entry, Wanted, decisions, history, story
-from hitl_cli.text import printable_lines
 from hitl_cli.times import iso
 
 if TYPE_CHECKING:
@@ -23,10 +21,6 @@ if TYPE_CHECKING:
 
 DEFAULT_LIMIT = 25
 """How many decisions to show unless told otherwise."""
-
-
-FORMULA = ("=", "+", "-", "@")
-"""How a cell begins that a spreadsheet would take for a formula (OWASP, CSV Injection)."""
 
 MINUTES = len("2026-11-21T03:04")
 """How much of an instant the table shows."""
@@ -100,23 +94,9 @@ def show_history(
 
 def print_csv(entries: Iterable[Entry]) -> None:
     """Write entries to stdout, a line each."""
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(EntryDocument.__struct_fields__)
+    sys.stdout.write(csv_head())
     for entry in entries:
-        writer.writerow([cell(value) for value in msgspec.structs.astuple(entry_document(entry))])
-
-
-def cell(value: Any) -> str:
-    """Return a value as CSV has it: a text as it is, nothing for none, all else as JSON.
-
-    CSV is read in spreadsheets and on terminals: what the one would run is quoted by a `'` before it, and
-    what the other would obey is shown as its escape. `--json` has each text to the letter.
-    """
-    if value is None or value in ([], ()):
-        return ""
-    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    shown = printable_lines(text)
-    return f"'{shown}" if shown.startswith(FORMULA) else shown
+        sys.stdout.write(csv_entry(entry))
 
 
 def as_table(entries: Sequence[Entry]) -> tuple[list[Column], list[list[Cell]]]:

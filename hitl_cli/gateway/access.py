@@ -142,15 +142,10 @@ class Access:
         said = f"hitl.csrf\0{visitor.person}\0{visitor.session}"
         return hmac.digest(key.encode(), said.encode(), "sha256").hex()
 
-    async def by_token(self, token: str) -> Visitor | None:
-        """Return who has an API token; None if it is not a good one."""
-        found = await self._gateway.bearers.find(token)
-        return None if found is None else visitor_with(found)
-
     async def _identify(self, request: Request) -> Visitor | None:
-        if request.headers.get("Authorization"):
-            token = await self._gateway.bearers.token(request)
-            return None if token is None else visitor_with(token)
+        token = await self._gateway.bearers.token(request)
+        if token is not None:
+            return visitor_with(token)
         if self.open:
             return Visitor(person=self._gateway.options.person, via="web", session="open")
         return self._by_proxy(request) or self._by_session(request)

@@ -142,8 +142,11 @@ async def take_body(
         try:
             async with asyncio.timeout(BODY_S):
                 await request.read()
+            await request.post()  # kept with the request; of what is no form it is empty
         except TimeoutError as error:
             raise Refused(408, f"the request did not arrive within {BODY_S:.0f} s.") from error
         except ClientPayloadError as error:
             raise Refused(400, "the request's body is malformed.") from error
+        except (LookupError, UnicodeError) as error:
+            raise Refused(400, "the form is not text in UTF-8.") from error
     return await handler(request)

@@ -8,6 +8,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
+from hitl_cli.documents.history import csv_entry, csv_head, entry_document
 from hitl_cli.durations import parse_duration
 from hitl_cli.gateway.markdown import as_words
 from hitl_cli.gateway.queries import ROWS, address, choice_in, spans, text_in
@@ -17,11 +18,25 @@ from hitl_cli.inbox.history import Wanted, page_of_history
 from hitl_cli.questions import Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from aiohttp.web import Request
 
     from hitl_cli.inbox.history import Entry
 
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome.__value__)
+
+
+CHUNK = 500
+"""Decisions that are read together for a file."""
+
+
+class File(Struct, frozen=True, kw_only=True):
+    """A kind of file: its media type, what it begins with, and the line of an entry."""
+
+    type: str
+    head: str
+    line: Callable[[Entry], str]
 
 
 class Row(Struct, frozen=True):
@@ -36,16 +51,9 @@ async def index(request: Request) -> web.Response:
     """Show a page of the decisions, the newest first."""
     gateway = gateway_of(request)
     gateway.access.visitor(request, "read")
-    filters = {name: text_in(request, name) for name in ("by", "workflow", "since")}
-    outcome = choice_in(request, "outcome", OUTCOMES)
-    filters["outcome"] = outcome
+    filters = filters_in(request)
     after = text_in(request, "after")
-    wanted = Wanted(
-        by=filters["by"],
-        workflow=filters["workflow"],
-        since=since(filters["since"], gateway.clock()),
-        outcome=outcome,
-    )
+    wanted = wanted_of(filters, gateway.clock())
     found, following = await gateway.bridge.run(page_of_history, wanted, limit=ROWS, after=after)
     return page(
         request,
@@ -57,6 +65,43 @@ async def index(request: Request) -> web.Response:
         spans=spans(filters["since"]),
         newest=address("/history", filters) if after else None,
         older=address("/history", filters | {"after": following}) if following else None,
+        files={name: address(f"/history.{name}", filters) for name in FILES},
+    )
+
+
+async def download(request: Request) -> web.StreamResponse:
+    """Answer with all of the decisions that are wanted as a file, which is written as they are read."""
+    gateway = gateway_of(request)
+    gateway.access.visitor(request, "read")
+    name = request.match_info["kind"]
+    kind = FILES[name]
+    wanted = wanted_of(filters_in(request), gateway.clock())
+    found, after = await gateway.bridge.run(page_of_history, wanted, limit=CHUNK)
+    response = web.StreamResponse(
+        headers={"Content-Type": kind.type, "Content-Disposition": f'attachment; filename="history.{name}"'}
+    )
+    await response.prepare(request)
+    await response.write(kind.head.encode())
+    while True:
+        await response.write("".join(map(kind.line, found)).encode())
+        if after is None:
+            return response
+        found, after = await gateway.bridge.run(page_of_history, wanted, limit=CHUNK, after=after)
+
+
+def filters_in(request: Request) -> dict[str, str | None]:
+    """Return what an address says of what is wanted. Raises BadInput."""
+    filters = {name: text_in(request, name) for name in ("by", "workflow", "since")}
+    return filters | {"outcome": choice_in(request, "outcome", OUTCOMES)}
+
+
+def wanted_of(filters: Mapping[str, str | None], now: int) -> Wanted:
+    """Return what filters mean. Raises BadInput."""
+    return Wanted(
+        by=filters["by"],
+        workflow=filters["workflow"],
+        since=since(filters["since"], now),
+        outcome=next((outcome for outcome in OUTCOMES if outcome == filters["outcome"]), None),
     )
 
 
@@ -72,4 +117,15 @@ def data_in(entry: Entry) -> str | None:
     return entry.data if isinstance(entry.data, str) else msgspec.json.encode(entry.data).decode()
 
 
-ROUTES = [web.get("/history", index)]
+def as_json(entry: Entry) -> str:
+    """Return an entry as a line of JSON."""
+    return msgspec.json.encode(entry_document(entry)).decode() + "\n"
+
+
+FILES: Mapping[str, File] = {
+    "csv": File(type="text/csv; charset=utf-8", head=csv_head(), line=csv_entry),
+    "ndjson": File(type="application/x-ndjson", head="", line=as_json),
+}
+"""What can be downloaded, by the ending of its name."""
+
+ROUTES = [web.get("/history", index), web.get(r"/history.{kind:csv|ndjson}", download)]

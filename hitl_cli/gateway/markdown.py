@@ -68,9 +68,9 @@ def as_inline(text: str) -> Markup:
 
 
 def as_words(text: str) -> str:
-    """Return what a line in Markdown says, without its marks."""
+    """Return what a line in Markdown says, without its marks, cut short."""
     if len(text) > LONGEST_TITLE:
-        return text
+        return f"{text[:LONGEST_TITLE]}…"
     return "".join(words(token.children or []) for token in reader().parseInline(text))
 
 

@@ -31,13 +31,15 @@ if TYPE_CHECKING:
     from hitl_cli.forms.wording import Problem
     from hitl_cli.gateway.form_view import Form
     from hitl_cli.gateway.markdown import Prompt
+    from hitl_cli.inbox.comments import Comment
     from hitl_cli.inbox.details import Details
     from hitl_cli.people import Groups
     from hitl_cli.runs import Node, Run
     from hitl_cli.wire import Json, Vote
 
+COMMENTS = 100
 STEPS = 20
-"""How many of the steps before it are shown: the last ones."""
+"""How many of the comments, and of the steps before it, are shown: the last ones."""
 
 
 class Step(Struct, frozen=True, kw_only=True):
@@ -68,7 +70,8 @@ class RequestView(Struct, frozen=True, kw_only=True):
 
     seen: Details
     prompt: Prompt | None
-    comments: tuple[Markup, ...]
+    comments: tuple[tuple[Comment, Markup], ...]
+    more_comments: int
     run: Run | None
     why_not: str | None
     unreadable: str | None
@@ -106,7 +109,8 @@ def view(
     return RequestView(
         seen=seen,
         prompt=as_prompt(question.prompt) if item.question not in (None, PLAIN) else None,
-        comments=tuple(as_html(comment.text) for comment in seen.comments),
+        comments=tuple((comment, as_html(comment.text)) for comment in seen.comments[-COMMENTS:]),
+        more_comments=max(len(seen.comments) - COMMENTS, 0),
         run=run_behind(client, seen),
         why_not=None if person is None else why_not(seen, person, groups),
         unreadable=broken or (why_unreadable(seen) if item.question is None else None),

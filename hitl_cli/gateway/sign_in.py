@@ -68,13 +68,16 @@ async def take(request: Request) -> web.Response:
     return page(request, "sign_in_sent.html", minutes=signing_in.LIFE_MS // 60_000, wanted=wanted)
 
 
-async def by_token(request: Request, token: str, wanted: str) -> web.Response:
-    """Sign in by an API token."""
+async def by_token(request: Request, text: str, wanted: str) -> web.Response:
+    """Sign in by an API token: for what it may do, and no longer than it is good."""
     gateway = gateway_of(request)
-    visitor = await gateway.access.by_token(token)
-    if visitor is None or "read" not in visitor.can:
+    token = await gateway.bearers.find(text)
+    if token is None:
         return form(request, wanted, problem="This token is not good here: it is not known, or has ended.")
-    return signed_in(gateway, sessions.begin(visitor.person, visitor.can, gateway.clock()), wanted)
+    if "read" not in token.can:
+        return form(request, wanted, problem="This token may not read, so there is nothing to see with it.")
+    can = frozenset[str](token.can)
+    return signed_in(gateway, sessions.begin(token.person, can, gateway.clock(), token.expires_at), wanted)
 
 
 def send_link(gateway: Gateway, person: str, address: Address, wanted: str) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.conftest import wait_until
-from tests.gateway.browser import IN_A_BROWSER, check_accessible
+from tests.gateway.browser import IN_A_BROWSER, check_accessible, check_narrow
 
 if TYPE_CHECKING:
     from tests.gateway.conftest import GatewayProcess, OpenVisit
@@ -37,3 +39,17 @@ def test_what_a_page_may_not_do_would_be_noticed(gateway: GatewayProcess, visit:
             "html => document.body.append(document.createRange().createContextualFragment(html))", html
         )
     wait_until(lambda: page.evaluate("1") and opened.complaints)
+
+
+def test_what_is_not_accessible_or_too_wide_would_be_noticed(
+    gateway: GatewayProcess, visit: OpenVisit
+) -> None:
+    opened = visit(gateway.url)
+    opened.expect("404")
+    page = opened.go("/nowhere")
+    page.evaluate("document.querySelector('main').append(document.createElement('button'))")
+    with pytest.raises(AssertionError, match="button-name"):
+        check_accessible(page)
+    page.evaluate("document.querySelector('main').outerHTML = '<hr width=500>'")
+    with pytest.raises(AssertionError, match="wider than 320 px"):
+        check_narrow(page)

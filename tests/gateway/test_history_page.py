@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -139,6 +141,20 @@ def test_what_is_hostile_in_an_answer_is_shown_and_does_nothing(filled: GatewayP
         assert "<script>a" not in reply.text
         assert "<img src=x" not in reply.text
         assert 'value=""&lt;' not in reply.text
+
+
+def test_the_history_can_be_downloaded_whole_and_narrowed(filled: GatewayProcess) -> None:
+    links = [link for link in filled.get("/history?by=lead").links if "history." in link]
+    assert links == ["/history.csv?by=lead", "/history.ndjson?by=lead"]
+    reply = filled.get(links[0])
+    assert reply.headers["Content-Disposition"] == 'attachment; filename="history.csv"'
+    rows = list(csv.DictReader(reply.text.splitlines()))
+    assert [(row["id"], row["reason"]) for row in rows] == [("budget:1", "over budget"), ("release:2.1", "")]
+    every = [json.loads(line) for line in filled.get("/history.ndjson").text.splitlines()]
+    assert len(every) == MANY + 8
+    assert every[-1]["id"] == "old:1"
+    assert filled.get("/history.csv?outcome=maybe").status == 400
+    assert filled.get("/history.xls").status == 404
 
 
 def test_an_empty_history_says_so(gateway: GatewayProcess) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hitl_cli.inbox.deciding import decide, rejection
 from hitl_cli.questions import Question
 from tests.conftest import wait_until
-from tests.gateway.browser import IN_A_BROWSER, PHONE, Screen, check_accessible, check_narrow
+from tests.gateway.browser import IN_A_BROWSER, check_accessible, check_narrow
 from tests.gateway.desk import Desk
 
 if TYPE_CHECKING:
@@ -70,21 +70,6 @@ def test_an_open_page_says_that_somebody_else_decided(desk: Desk, visit: OpenVis
     assert page.get_by_role("button", name="Approve").is_disabled()
     assert page.get_by_label("Notes").input_value() == "half a sentence"
     check_accessible(page)
-
-
-@pytest.mark.parametrize("screen", [PHONE, Screen(script=False)], ids=["phone", "no script"])
-def test_a_request_is_answered_by_hand(desk: Desk, visit: OpenVisit, screen: Screen) -> None:
-    id = f"hand-{screen.script}"
-    desk.put(id, Question(prompt="# Refund?\n\nIt was *broken*.", form=FORM))
-    page = visit(desk.gateway.url, screen).go(f"/?q={id}")
-    page.get_by_role("link", name="Refund?").click()
-    page.get_by_label("Amount").fill("200")
-    page.get_by_label("voucher").check()
-    page.get_by_label("City").fill("Ghent")
-    page.get_by_role("button", name="Approve").click()
-    page.get_by_role("heading", name="You approved this").wait_for()
-    data = desk.hitl.json("show", id)["decision"]["data"]
-    assert data == {"amount": 200, "method": "voucher", "to": {"city": "Ghent"}}
 
 
 def test_the_keyboard_alone_will_do(desk: Desk, visit: OpenVisit) -> None:

@@ -86,6 +86,13 @@ def test_what_is_asked_is_shown_with_all_that_is_known_of_it(desk: Desk) -> None
     assert link["rel"] == "noopener noreferrer nofollow"
 
 
+def test_details_that_nobody_can_read_are_not_drawn_as_a_table(desk: Desk) -> None:
+    details = {"small": {"a": 1}, "rows": [{"n": number} for number in range(30_000)]}
+    page = desk.get(desk.put("big:1", Question(prompt="All of it?", details=details)))
+    assert '{"n":29999}' in page.text
+    assert len(list(page.all("dl"))) == 1
+
+
 def test_every_name_of_a_request_leads_to_its_own_address(desk: Desk) -> None:
     path = desk.put("named-run:1.2", Question(prompt="Well?"), key="by-key")
     for name in ("by-key", "named-r"):

@@ -302,6 +302,19 @@ def test_a_hostile_name_or_id_is_text_and_nothing_else(
         assert "<img src=x" not in page.text
 
 
+@pytest.mark.parametrize("kind", ["charset=nonsense", "charset=utf-16", "charset=utf-8"])
+def test_a_form_in_no_writing_is_refused(visited: Visited, stranger: Browser, kind: str) -> None:
+    assert visited.gateway is not None
+    body = b"csrf=\xff\xfe\xfd"
+    head = f"POST /sign-in HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(body)}\r\n"
+    head += f"Content-Type: application/x-www-form-urlencoded; {kind}\r\n\r\n"
+    port = int(visited.address.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as raw:
+        raw.sendall(head.encode() + body)
+        assert raw.recv(4_096).split()[1] in {b"400", b"403"}
+    assert stranger.get("/sign-in").status == 200
+
+
 # Logs
 
 

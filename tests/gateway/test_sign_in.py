@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hitl_cli import tokens
 from hitl_cli.directory import Contact, Directory, EmailSettings
 from hitl_cli.gateway import sessions
 from hitl_cli.gateway.service import MAILS, SIGN_INS
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from tests.gateway.visiting import Page
 
 SESSION = "__Host-hitl-session"
+HOUR_MS = 3_600_000
 PUBLIC_URL = "https://hitl.example.org"
 
 
@@ -239,6 +241,37 @@ def test_a_token_that_is_none_is_said_so(browser: Browser) -> None:
     assert "This token is not good here" in page.text
 
 
+def test_a_token_signs_in_for_what_it_may_do_and_no_longer_than_it_is_good(
+    visited: Visited, browser: Browser
+) -> None:
+    with visited.hitl.client() as client:
+        life_ms = visited.ahead_ms + HOUR_MS  # by the server's clock, which the test does not move
+        _, text = tokens.create(client, "lead", ["read"], life_ms=life_ms, by="ops")
+    page = browser.post("/sign-in", {"csrf": browser.get("/sign-in").csrf, "token": text, "next": "/runs"})
+    assert (page.status, page.headers["Location"]) == (303, "/runs")
+    session = sessions.read(browser.cookies[SESSION], visited.keys, visited.now())
+    assert session is not None
+    assert (session.person, session.can) == ("lead", frozenset({"read"}))
+    assert "lead" in browser.get("/nowhere").text
+    assert browser.post("/start-workflow", {}).status == 403
+    visited.ahead_ms += HOUR_MS
+    assert not known(browser.get("/nowhere"))
+
+
+def test_a_token_that_may_not_read_or_was_revoked_signs_nobody_in(visited: Visited, browser: Browser) -> None:
+    with visited.hitl.client() as client:
+        _, starts = tokens.create(client, "lead", ["start"], life_ms=HOUR_MS, by="ops")
+        revoked, text = tokens.create(client, "lead", ["read"], life_ms=HOUR_MS, by="ops")
+        tokens.revoke(client, revoked.id, by="ops")
+    csrf = browser.get("/sign-in").csrf
+    for token, why in ((starts, "may not read"), (text, "is not good here")):
+        page = browser.post("/sign-in", {"csrf": csrf, "token": token})
+        assert page.status == 400
+        assert why in page.text
+        assert token not in page.text
+    assert not known(browser.get("/nowhere"))
+
+
 # Where one goes then
 
 OUTSIDE = [
@@ -388,6 +421,12 @@ def test_who_a_proxy_names_is_believed(behind: Browser) -> None:
 )
 def test_an_odd_name_is_refused(behind: Browser, name: str) -> None:
     assert behind.get("/nowhere", X_Forwarded_User=name).status == 400
+
+
+def test_a_password_for_the_proxy_itself_is_no_token(behind: Browser) -> None:
+    page = behind.get("/nowhere", X_Forwarded_User="reviewer", Authorization="Basic cmV2aWV3ZXI6eA==")
+    assert known(page)
+    assert not known(behind.get("/nowhere", Authorization="Basic cmV2aWV3ZXI6eA=="))
 
 
 def test_two_names_are_refused(behind: Browser) -> None:

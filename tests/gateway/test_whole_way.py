@@ -27,9 +27,11 @@ pytestmark = IN_A_BROWSER
 
 FORM = {
     "type": "object",
-    "required": ["amount"],
+    "required": ["amount", "method"],
     "properties": {
         "amount": {"type": "integer", "title": "Amount", "minimum": 1, "maximum": 500},
+        "method": {"enum": ["card", "voucher"], "title": "By"},
+        "to": {"type": "object", "title": "Where to", "properties": {"city": {"type": "string"}}},
         "note": {"type": "string", "title": "Note"},
     },
 }
@@ -95,6 +97,8 @@ def test_a_person_reads_errs_corrects_approves_and_the_workflow_goes_on(
     page.get_by_role("heading", name=f"How much for {run}?").wait_for()
 
     page.get_by_label("Amount").fill("900")
+    page.get_by_label("voucher").check()
+    page.get_by_label("City").fill("Ghent")
     page.get_by_role("button", name="Approve").click()
     assert page.locator("input:invalid").count() == 1  # the browser itself says so, and sends nothing
 
@@ -113,7 +117,12 @@ def test_a_person_reads_errs_corrects_approves_and_the_workflow_goes_on(
     page.get_by_role("button", name="Approve").click()
     page.get_by_role("heading", name="You approved this").wait_for()
     decision = desk.ended(run)
-    assert decision["data"] == {"amount": 120, "note": "by train"}
+    assert decision["data"] == {
+        "amount": 120,
+        "method": "voucher",
+        "to": {"city": "Ghent"},
+        "note": "by train",
+    }
     assert (decision["by"], decision["via"], decision["comment"]) == ("reviewer", "web", "A bargain.")
 
 
@@ -149,29 +158,6 @@ def tab_to(page: Page, text: str) -> None:
         if page.evaluate("document.activeElement.textContent").strip() == text:
             return
     pytest.fail(f"Tab does not lead to {text!r}")
-
-
-def test_a_new_request_appears_without_a_reload(desk: Desk, visit: OpenVisit) -> None:
-    page = visit(desk.gateway.url, DESKTOP).go("/")
-    page.evaluate("window.same = true")
-    id = desk.ask("fresh", "Did you see this?")
-    page.get_by_role("link", name="Did you see this?").wait_for()
-    desk.reject(id)
-    page.get_by_role("link", name="Did you see this?").wait_for(state="detached")
-    assert page.evaluate("window.same")
-
-
-def test_a_request_that_is_decided_meanwhile_says_so_with_who_and_keeps_what_was_typed(
-    desk: Desk, visit: OpenVisit
-) -> None:
-    id = desk.ask("meanwhile", "Who is first?")
-    page = visit(desk.gateway.url, DESKTOP).go(f"/r/{id}")
-    page.evaluate("window.same = true")
-    page.get_by_label("Comment").first.fill("what I wanted to say")
-    desk.reject(id)
-    page.get_by_role("heading", name="Rejected by lead").wait_for()
-    assert page.evaluate("window.same")
-    assert page.get_by_label("Comment").first.input_value() == "what I wanted to say"
 
 
 def test_whoever_comes_second_is_told_who_was_first_and_changes_nothing(desk: Desk, visit: OpenVisit) -> None:

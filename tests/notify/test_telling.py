@@ -115,7 +115,7 @@ def test_who_is_reminded_is_who_has_not_voted_and_escalated_to_who_is_new(town: 
     assert ("reviewer", "reminder", id) in town.sent(3)
     assert town.crew.said() == []  # all who are asked were sent a message
     town.told(id, 3)
-    town.idle()
+    town.idle()  # or the lease on what is being recorded lapses, and it is sent again
     town.crew.later(4 * HOUR_MS)
     assert town.sent(4)[-1] == ("reviewer", "reminder", id)
     [line] = town.crew.said_in_all(1)

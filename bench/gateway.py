@@ -1,0 +1,209 @@
+"""`hitl gateway` under a crowd: 500 people who list and decide 10,000 requests, and 1,000 open streams.
+
+    python -m bench.gateway [--requests N] [--people N] [--streams N] [--seconds N]
+
+Needs wrk (https://github.com/wg/wrk; `apt install wrk`), which asks as fast as it is answered. Each request
+is decided twice, by an approval and by a rejection, of which one must win: what the server has in the end,
+and how often it said that another was first, tells whether any decision was lost or counted twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import aiohttp
+import msgspec
+from msgspec import Struct
+
+from bench.commands import HITL, fill
+from hitl_cli.client import search
+from hitl_cli.embedded import EmbeddedClient
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+THREADS = 2
+CROWD = Path(__file__).with_name("crowd.lua")
+EXTERNAL = {"resonate:external": "true"}
+DECISIONS_WATCHED = 50
+PATIENCE_S = 60.0
+
+
+class Result(Struct, frozen=True):
+    """What wrk saw: latencies in ms. `refused` are 409s; `odd` is what is neither that nor a 200."""
+
+    requests: int
+    seconds: float
+    p50: float
+    p99: float
+    longest: float
+    refused: int
+    odd: int
+    broken: int
+
+    @property
+    def rate(self) -> float:
+        """Requests a second."""
+        return self.requests / self.seconds
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[tuple[str, int]]:
+    """Run a gateway of the file in a folder; yield its URL and process id."""
+    env = {**os.environ, "HITL_SERVER": f"sqlite:///{folder}/hitl.db", "HITL_AS": "reviewer"}
+    command = [HITL, "gateway", "--port", "0"]
+    with subprocess.Popen(command, env=env, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().split(" on ")[1].split()[0], process.pid
+        process.terminate()
+
+
+def wrk(url: str, people: int, seconds: int, *script: str) -> str:
+    """Return what wrk prints."""
+    command = ["wrk", f"-t{THREADS}", f"-c{people}", f"-d{seconds}s", "--timeout", "30s", "--latency"]
+    done = subprocess.run(
+        [*command, *(["-s", str(CROWD)] if script else []), url, *(["--", *script] if script else [])],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout
+
+
+def floor(url: str, people: int) -> float:
+    """Return how many requests a second are answered that need nothing of the server."""
+    line = next(line for line in wrk(f"{url}/health", people, 5).splitlines() if "Requests/sec" in line)
+    return float(line.split()[1])
+
+
+def crowd(url: str, folder: Path, people: int, seconds: int) -> list[Result]:
+    """Have all be listed and decided, in as many rounds as that takes; return what was seen in each."""
+    results: list[Result] = []
+    with EmbeddedClient(folder / "hitl.db") as client:
+        while left := [promise.id for promise in search(client, state="pending", tags=EXTERNAL)]:
+            ids = folder / "ids"
+            ids.write_text("\n".join(left) + "\n")
+            said = wrk(url, people, seconds, str(ids), "approve", "reject")
+            line = next(line for line in said.splitlines() if line.startswith("result "))
+            results.append(msgspec.json.decode(line.removeprefix("result "), type=Result))
+    return results
+
+
+def check(folder: Path, results: list[Result], requests: int) -> list[str]:
+    """Return what is wrong with what the server has in the end; nothing, where each was decided once."""
+    with EmbeddedClient(folder / "hitl.db") as client:
+        settled = sum(len(search(client, state=state, tags=EXTERNAL)) for state in ("resolved", "rejected"))
+    wrong = []
+    if settled != requests:
+        wrong.append(f"{settled:,} of {requests:,} are decided")
+    refused = sum(result.refused for result in results)
+    if refused > requests:
+        wrong.append(f"{refused:,} were told that another was first, of at most {requests:,}")
+    odd, broken = sum(result.odd for result in results), sum(result.broken for result in results)
+    if odd or broken:
+        wrong.append(f"{odd:,} answers were neither, and {broken:,} did not come")
+    return wrong
+
+
+def resident_kb(pid: int) -> int:
+    """Return the memory that a process has, kB."""
+    return int(
+        next(
+            line.split()[1]
+            for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+            if line.startswith("VmRSS")
+        )
+    )
+
+
+async def streams(url: str, pid: int, ids: list[str], count: int) -> str:
+    """Open streams, decide some requests, and see that each stream tells of each."""
+    before = resident_kb(pid)
+    heard = [0] * count
+    took: list[float] = []
+    told = asyncio.Condition()
+
+    async def listen(session: aiohttp.ClientSession, index: int, ready: asyncio.Event) -> None:
+        async with session.get(f"{url}/api/v1/events") as response:
+            ready.set()
+            async for line in response.content:
+                if line.startswith(b"event: request.decided"):
+                    async with told:
+                        heard[index] += 1
+                        told.notify_all()
+
+    connector = aiohttp.TCPConnector(limit=0)
+    timeout = aiohttp.ClientTimeout(total=None)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+        readies = [asyncio.Event() for _ in range(count)]
+        tasks = [asyncio.create_task(listen(session, n, ready)) for n, ready in enumerate(readies)]
+        await asyncio.gather(*(ready.wait() for ready in readies))
+        per_stream = (resident_kb(pid) - before) / count
+        for number, id in enumerate(ids, 1):
+            began = time.perf_counter()
+            async with session.post(
+                f"{url}/api/v1/requests/{id}/decision", json={"verdict": "approve"}
+            ) as response:
+                assert response.status == 200, await response.text()
+            async with told, asyncio.timeout(PATIENCE_S):
+                await told.wait_for(lambda number=number: min(heard) >= number)  # type: ignore[misc]
+            took.append(time.perf_counter() - began)
+        for task in tasks:
+            task.cancel()
+    took.sort()
+    doubled = sum(each > len(ids) for each in heard)
+    return (
+        f"{count:,} streams: each told of each of {len(ids)} decisions; until the last one was told"
+        f" p50 {took[len(took) // 2]:.2f} s, longest {took[-1]:.2f} s; {per_stream:.0f} kB each;"
+        f" {doubled} were told twice"
+    )
+
+
+def main() -> None:
+    """Measure once and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument("--people", type=int, default=500)
+    parser.add_argument("--streams", type=int, default=1_000)
+    parser.add_argument("--seconds", type=int, default=20, help="of each round (default 20)")
+    given = parser.parse_args()
+    if shutil.which("wrk") is None:
+        sys.exit("wrk is not there: apt install wrk, or see https://github.com/wg/wrk.")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with EmbeddedClient(folder / "hitl.db") as client:
+            fill(client, given.requests, finished=False, prefix="run", quorum=False)
+        with serving(folder) as (url, pid):
+            quick = floor(url, given.people)
+            results = crowd(url, folder, given.people, given.seconds)
+            for result in results:
+                print(
+                    f"{given.people} people: {result.requests:,} lists and decisions, {result.rate:,.0f}/s"
+                    f" (1 to {quick / result.rate:.1f} of {quick:,.0f}/s for /health);"
+                    f" p50 {result.p50:.0f} ms, p99 {result.p99:.0f} ms, longest {result.longest:.0f} ms;"
+                    f" {result.refused:,} told that another was first"
+                )
+            wrong = check(folder, results, given.requests)
+            print(
+                "; ".join(wrong) or f"each of the {given.requests:,} was decided once, none lost or doubled"
+            )
+            with EmbeddedClient(folder / "hitl.db") as client:
+                fill(client, DECISIONS_WATCHED, finished=False, prefix="watched", quorum=False)
+            ids = [f"watched-{n:06}:1" for n in range(DECISIONS_WATCHED)]
+            print(asyncio.run(streams(url, pid, ids, given.streams)))
+    if wrong:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
