@@ -13,20 +13,10 @@ from typing import TYPE_CHECKING
 from aiohttp import ClientPayloadError, web
 
 from hitl_cli.engine.http.full import Full
-from hitl_cli.gateway import (
-    health,
-    history_page,
-    hooks,
-    inbox_page,
-    links,
-    pattern,
-    runs_page,
-    sign_in,
-    static,
-    stats_page,
-)
+from hitl_cli.gateway import health, hooks, pattern, static
 from hitl_cli.gateway.api import routes as api
 from hitl_cli.gateway.failures import answer_failures
+from hitl_cli.gateway.pages import routes as pages
 from hitl_cli.gateway.refusals import Refused
 from hitl_cli.gateway.service import GATEWAY
 
@@ -39,13 +29,8 @@ if TYPE_CHECKING:
 
 ROUTES = [
     *health.ROUTES,
-    *links.ROUTES,
-    *sign_in.ROUTES,
     *static.ROUTES,
-    *inbox_page.ROUTES,
-    *runs_page.ROUTES,
-    *history_page.ROUTES,
-    *stats_page.ROUTES,
+    *pages.ROUTES,
     *api.ROUTES,
     *pattern.ROUTES,
     *hooks.ROUTES,

@@ -23,8 +23,8 @@ from hitl_cli.errors import (
     TimedOut,
     Unreachable,
 )
+from hitl_cli.gateway.pages.rendering import error_page
 from hitl_cli.gateway.refusals import Refused
-from hitl_cli.gateway.rendering import error_page
 from hitl_cli.inbox.repeating import KeyReused
 from hitl_cli.text import printable
 

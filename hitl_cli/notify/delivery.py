@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from hitl_cli import __version__
 from hitl_cli.notify.messages import NotSent
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ async def post(url: str, body: bytes, headers: Mapping[str, str] | None = None) 
         host = urlsplit(url).hostname or "it"
     except ValueError:
         raise NotSent(NO_URL, for_good=True) from None
-    sent = {"Content-Type": "application/json", "User-Agent": f"hitl/{__version__}", **(headers or {})}
+    sent = {"Content-Type": "application/json", "User-Agent": "hitl", **(headers or {})}
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)) as session,

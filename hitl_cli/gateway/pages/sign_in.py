@@ -17,8 +17,8 @@ from hitl_cli.gateway import sessions
 from hitl_cli.gateway.access import PERSON, VISITOR, Visitor, form_text
 from hitl_cli.gateway.attempts import network_of
 from hitl_cli.gateway.local_paths import HOME, local_path
+from hitl_cli.gateway.pages.rendering import page
 from hitl_cli.gateway.refusals import Refused
-from hitl_cli.gateway.rendering import page
 from hitl_cli.gateway.service import gateway_of
 from hitl_cli.notify import channels
 from hitl_cli.notify.messages import NotSent

@@ -15,9 +15,9 @@ from hitl_cli.errors import BadInput, Conflict, HitlError, NotAllowed, TimedOut
 from hitl_cli.forms import fields
 from hitl_cli.forms.pages import read
 from hitl_cli.gateway.access import form_text
-from hitl_cli.gateway.form_view import NAME
-from hitl_cli.gateway.rendering import page
-from hitl_cli.gateway.request_view import Sent, view
+from hitl_cli.gateway.pages.form_view import NAME
+from hitl_cli.gateway.pages.rendering import page
+from hitl_cli.gateway.pages.request_view import Sent, view
 from hitl_cli.gateway.service import gateway_of
 from hitl_cli.inbox.comments import comment
 from hitl_cli.inbox.deciding import approval, decide_promise, rejection
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from hitl_cli.client import Client
     from hitl_cli.forms.wording import Problem
     from hitl_cli.gateway.access import Visitor
-    from hitl_cli.gateway.request_view import RequestView
+    from hitl_cli.gateway.pages.request_view import RequestView
     from hitl_cli.people import Groups
     from hitl_cli.wire import Json, Promise
 

@@ -9,8 +9,8 @@ from msgspec import Struct
 
 from hitl_cli.durations import UNITS_MS, format_duration, parse_duration
 from hitl_cli.errors import BadInput
-from hitl_cli.gateway.queries import spans, text_in
-from hitl_cli.gateway.rendering import page
+from hitl_cli.gateway.pages.queries import spans, text_in
+from hitl_cli.gateway.pages.rendering import page
 from hitl_cli.gateway.service import gateway_of
 from hitl_cli.inbox.stats import BOUNDS_MS, OUTCOMES, stats
 

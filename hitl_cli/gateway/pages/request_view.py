@@ -10,8 +10,8 @@ from msgspec import Struct
 from hitl_cli.client import get_promise
 from hitl_cli.errors import BadInput, NotAllowed
 from hitl_cli.forms import check_schema
-from hitl_cli.gateway.form_view import drawn
-from hitl_cli.gateway.markdown import as_html, as_prompt
+from hitl_cli.gateway.pages.form_view import drawn
+from hitl_cli.gateway.pages.markdown import as_html, as_prompt
 from hitl_cli.inbox.deciding import check_allowed
 from hitl_cli.inbox.details import at_deadline, details, later, who_may
 from hitl_cli.inbox.listing import SOON_MS
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from hitl_cli.client import Client
     from hitl_cli.forms.pages import Texts
     from hitl_cli.forms.wording import Problem
-    from hitl_cli.gateway.form_view import Form
-    from hitl_cli.gateway.markdown import Prompt
+    from hitl_cli.gateway.pages.form_view import Form
+    from hitl_cli.gateway.pages.markdown import Prompt
     from hitl_cli.inbox.comments import Comment
     from hitl_cli.inbox.details import Details
     from hitl_cli.people import Groups

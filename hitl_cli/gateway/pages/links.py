@@ -13,10 +13,10 @@ from aiohttp import web
 
 from hitl_cli import links
 from hitl_cli.errors import HitlError, NotAllowed, NotFound
-from hitl_cli.gateway import request_page
 from hitl_cli.gateway.access import PERSON, VISITOR, Visitor
 from hitl_cli.gateway.attempts import network_of
-from hitl_cli.gateway.rendering import page
+from hitl_cli.gateway.pages import request as request_page
+from hitl_cli.gateway.pages.rendering import page
 from hitl_cli.gateway.service import gateway_of
 from hitl_cli.links import LinkExpired, LinkInvalid, LinkUsed
 

@@ -8,9 +8,9 @@ from urllib.parse import quote, urlencode
 from aiohttp import web
 from msgspec import Struct
 
-from hitl_cli.gateway import request_page
-from hitl_cli.gateway.markdown import as_words
-from hitl_cli.gateway.rendering import page
+from hitl_cli.gateway.pages import request as request_page
+from hitl_cli.gateway.pages.markdown import as_words
+from hitl_cli.gateway.pages.rendering import page
 from hitl_cli.gateway.service import gateway_of
 from hitl_cli.inbox.listing import SOON_MS, Filter, Sort, Waiting, pending
 from hitl_cli.inbox.lookup import find

@@ -1,0 +1,14 @@
+"""The routes of all pages."""
+
+from __future__ import annotations
+
+from hitl_cli.gateway.pages import history, inbox, links, runs, sign_in, stats
+
+ROUTES = [
+    *inbox.ROUTES,
+    *links.ROUTES,
+    *sign_in.ROUTES,
+    *runs.ROUTES,
+    *history.ROUTES,
+    *stats.ROUTES,
+]
