@@ -15,7 +15,7 @@ from hitl_cli.errors import BadInput
 from hitl_cli.settings import Settings
 
 if TYPE_CHECKING:
-    from hitl_cli.gateway.service import Options
+    from hitl_cli.gateway.options import Options
 
 
 Host = Annotated[
@@ -106,7 +106,7 @@ def options_of(
     """Return what a gateway is told, by options and settings. Raises BadInput."""
     import ipaddress  # noqa: PLC0415
 
-    from hitl_cli.gateway.service import Options  # noqa: PLC0415 - imports aiohttp
+    from hitl_cli.gateway.options import Options  # noqa: PLC0415
 
     settings = Settings()
     named, chosen_token = named_server(ctx, settings, server, token)

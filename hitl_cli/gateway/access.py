@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 
     from aiohttp.web import Request, StreamResponse
 
-    from hitl_cli.gateway.service import Gateway
+    from hitl_cli.gateway.bearers import Bearers
+    from hitl_cli.gateway.options import Network, Options
+    from hitl_cli.gateway.sessions import Cookies
+    from hitl_cli.keys import Keys
     from hitl_cli.tokens import Token
-
-type Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 ALL = frozenset({"read", "decide", "start"})
 
@@ -76,13 +77,25 @@ class Visitor(Struct, frozen=True, kw_only=True):
 class Access:
     """Decides who makes a request."""
 
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
+    def __init__(
+        self,
+        options: Options,
+        keys: Callable[[], Keys],
+        bearers: Bearers,
+        cookies: Cookies,
+        clock: Callable[[], int],
+    ) -> None:
+        """`keys` gives those that are good now, `clock` ms since the epoch."""
+        self._options = options
+        self._keys = keys
+        self._bearers = bearers
+        self._cookies = cookies
+        self._clock = clock
 
     @property
     def open(self) -> bool:
         """Whether nobody need sign in: it listens on this machine alone, and gives out no other address."""
-        options = self._gateway.options
+        options = self._options
         return (
             is_loopback(options.host)
             and is_loopback(urlsplit(options.url).hostname or "")
@@ -126,14 +139,14 @@ class Access:
 
     def csrf(self, visitor: Visitor) -> str:
         """Return what the forms of a visitor's pages carry, which no other site can know."""
-        key = self._gateway.keys().keys[0].secret
+        key = self._keys().keys[0].secret
         return self._mark(key, visitor)
 
     def check_csrf(self, visitor: Visitor, given: str) -> None:
         """Raise Refused unless a form is one of ours, for this visitor."""
         if visitor.session is None:
             return  # a program, which no other site can make ask anything
-        marks = [self._mark(key.secret, visitor) for key in self._gateway.keys().keys]
+        marks = [self._mark(key.secret, visitor) for key in self._keys().keys]
         if not any(hmac.compare_digest(mark.encode(), given.encode()) for mark in marks):
             raise Refused(403, "this form has ended. Go back, load the page again, and send it once more.")
 
@@ -143,16 +156,16 @@ class Access:
         return hmac.digest(key.encode(), said.encode(), "sha256").hex()
 
     async def _identify(self, request: Request) -> Visitor | None:
-        token = await self._gateway.bearers.token(request)
+        token = await self._bearers.token(request)
         if token is not None:
             return visitor_with(token)
         if self.open:
-            return Visitor(person=self._gateway.options.person, via="web", session="open")
+            return Visitor(person=self._options.person, via="web", session="open")
         return self._by_proxy(request) or self._by_session(request)
 
     def _by_proxy(self, request: Request) -> Visitor | None:
         """Return who a proxy says it is: its word counts from where it is alone. Raises Refused."""
-        options = self._gateway.options
+        options = self._options
         if options.trust_header is None or not is_within(request.remote, options.trust_from):
             return None
         names = request.headers.getall(options.trust_header, [])
@@ -169,9 +182,8 @@ class Access:
 
     def _by_session(self, request: Request) -> Visitor | None:
         """Return who signed in with this browser."""
-        gateway = self._gateway
-        text = request.cookies.get(gateway.cookies.session)
-        session = sessions.read(text, gateway.keys(), gateway.clock()) if text else None
+        text = request.cookies.get(self._cookies.session)
+        session = sessions.read(text, self._keys(), self._clock()) if text else None
         if session is None:
             return None
         return Visitor(person=session.person, via="web", can=session.can, session=session.id, signed_in=True)
@@ -206,7 +218,7 @@ class Access:
         navigates = request.headers.get("Sec-Fetch-Mode") == "navigate" and request.method in SAFE
         origin = request.headers.get("Origin", "null")
         foreign = site not in ("none", "same-origin") and not navigates
-        ours = (request.host, urlsplit(self._gateway.options.url).netloc)
+        ours = (request.host, urlsplit(self._options.url).netloc)
         if foreign or (
             request.method not in SAFE and origin != "null" and urlsplit(origin).netloc not in ours
         ):

@@ -13,7 +13,7 @@ from hitl_cli.gateway.app import run
 from hitl_cli.gateway.service import Gateway
 
 if TYPE_CHECKING:
-    from hitl_cli.gateway.service import Options
+    from hitl_cli.gateway.options import Options
 
 
 class BackgroundGateway:

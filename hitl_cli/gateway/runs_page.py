@@ -201,9 +201,12 @@ def said_in(node: Node) -> str | None:
         return shortened(" ".join(str(told[name]) for name in VOTE_FIELDS if told.get(name)))
     if promise.state == "pending":
         return None
-    if promise.state == "resolved":
-        return shortened(decode(promise.value))
-    return shortened(error_text(promise))
+    if any(child.kind == "person" for child in node.children):
+        return None  # an `ask`, whose result is what its request says
+    if promise.state != "resolved":
+        return shortened(error_text(promise))
+    result = decode(promise.value)
+    return None if result is True and node.kind == "person" else shortened(result)
 
 
 def shortened(value: Json) -> str | None:

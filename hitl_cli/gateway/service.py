@@ -1,4 +1,4 @@
-"""What a gateway is told, and what its handlers ask through: nothing is kept here between two requests.
+"""What the handlers of a gateway ask through: nothing is kept here between two requests.
 
 Everything is on the server, or in what is signed.
 """
@@ -10,11 +10,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from aiohttp import web
-from msgspec import Struct
 
-from hitl_cli import defaults
 from hitl_cli.connect import connect
-from hitl_cli.directory import Directory
 from hitl_cli.engine.server import now_ms
 from hitl_cli.errors import BadInput
 from hitl_cli.gateway.access import Access
@@ -27,39 +24,15 @@ from hitl_cli.gateway.templating import Renderer
 from hitl_cli.keys import load_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Coroutine
 
     from aiohttp.web import Request
 
     from hitl_cli.client import Client
-    from hitl_cli.gateway.access import Network
+    from hitl_cli.gateway.options import Options
     from hitl_cli.keys import Keys
 
 logger = logging.getLogger(__name__)
-
-
-class Options(Struct, frozen=True, kw_only=True):
-    """What a gateway is told.
-
-    `url` is where people reach it, without a slash at the end; `person` is who acts where nobody need sign
-    in, which is on this machine alone; `group` and `workflow` are for runs that are started and name none.
-    """
-
-    server: str
-    keys: Path
-    person: str
-    host: str = "127.0.0.1"
-    port: int = 5001
-    url: str = "http://127.0.0.1:5001"
-    token: str | None = None
-    directory: Directory = Directory()
-    group: str = defaults.GROUP
-    workflow: str = defaults.WORKFLOW
-    plain_links: bool = False
-    sign_in: bool = False
-    trust_header: str | None = None
-    trust_from: Sequence[Network] = ()
 
 
 MINUTE_MS = 60_000
@@ -86,8 +59,8 @@ class Gateway:
         self.bridge = Bridge(self._open)
         self.renderer = Renderer(clock)
         self.bearers = Bearers(self.bridge)
-        self.access = Access(self)
         self.cookies = Cookies(https=options.url.startswith("https://"))
+        self.access = Access(options, self.keys, self.bearers, self.cookies, clock)
         self.bad_links = Attempts(BAD_LINKS, MINUTE_MS, clock)
         self.sign_ins = Attempts(SIGN_INS, SIGN_IN_MS, clock)
         self.mails_to = Attempts(MAILS, SIGN_IN_MS, clock)

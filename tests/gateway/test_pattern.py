@@ -223,17 +223,31 @@ def test_who_comes_from_another_sites_page_is_shown_the_request_and_decides_ther
     assert site.unblock(id, **{**followed, "Sec-Fetch-Site": "none"}).status == 200
 
 
-def test_where_people_sign_in_a_plain_link_decides_nothing(site: Site) -> None:
+def test_where_people_sign_in_a_program_needs_a_token_and_a_plain_link_to_be_switched_on(site: Site) -> None:
     id = site.blocked("signed")
-    for args in (("--sign-in",), ("--sign-in", "--plain-links")):
-        gateway = begin_gateway(site.hitl, *args)
-        try:
-            assert gateway.ask("GET", f"/unblock-workflow?promise_id={id}").status == 401
-            assert gateway.post("/start-workflow", {"workflow_id": "signed-2"}).status == 401
-            assert gateway.post("/confirm", {"email": "a@example.org"}).status == 401
-        finally:
-            gateway.kill()
-    assert (site.state(id), site.state("signed-2")) == ("pending", "none")
+    made = {
+        can: site.hitl.ok("token", "create", "--as", "program", "--can", can) for can in ("start", "decide")
+    }
+    token = {can: {"Authorization": f"Bearer {text.strip()}"} for can, text in made.items()}
+    body = {"workflow_id": "signed-2"}
+    path = f"/unblock-workflow?promise_id={id}"
+    plain = begin_gateway(site.hitl, "--sign-in", "--plain-links")
+    paged = begin_gateway(site.hitl, "--sign-in")
+    try:
+        assert [gateway.ask("GET", path).status for gateway in (plain, paged)] == [401, 401]
+        assert plain.post("/start-workflow", body).status == 401
+        assert plain.post("/start-workflow", body, **token["decide"]).status == 403
+        assert plain.ask("GET", path, headers=token["start"]).status == 403
+        assert paged.ask("GET", path, headers=token["decide"]).headers["Location"] == f"/r/{id}"
+        assert (site.state(id), site.state("signed-2")) == ("pending", "none")
+        assert plain.post("/start-workflow", body, **token["start"]).status == 200
+        assert plain.ask("GET", path, headers=token["decide"]).json == {"message": "workflow unblocked"}
+    finally:
+        plain.kill()
+        paged.kill()
+    promise = site.promise(id)
+    assert promise is not None
+    assert audit_of(promise).by == "program"
 
 
 # E-mail addresses

@@ -15,7 +15,8 @@ from msgspec import Struct
 
 from hitl_cli.engine.server import now_ms
 from hitl_cli.gateway import app
-from hitl_cli.gateway.service import Gateway, Options
+from hitl_cli.gateway.options import Options
+from hitl_cli.gateway.service import Gateway
 from hitl_cli.keys import load_keys
 from hitl_cli.links import make, sign, url_of
 from tests.conftest import PATIENCE_S, Hitl, wait_until
