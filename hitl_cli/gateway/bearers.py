@@ -52,8 +52,8 @@ class Bearers:
     async def token(self, request: Request) -> Token | None:
         """Return the token that a request shows; None if it shows none. Raises Refused (401, 429)."""
         shown = request.headers.getall("Authorization", [])
-        if not shown or not shown[0].lower().startswith("bearer"):
-            return None
+        if not any(one.lower().startswith("bearer") for one in shown):
+            return None  # another scheme is a proxy's business
         scheme, _, text = shown[0].partition(" ")
         if len(shown) > 1 or scheme.lower() != "bearer":
             raise Refused(401, "show one token, as Authorization: Bearer …", INVALID)

@@ -107,7 +107,6 @@ def is_refused(gateway: GatewayProcess, token: str) -> bool:
         "bearer hitl_0123456789abcdef_" + "A" * 44,
         "Bearer " + "x" * 6_000,
         "Bearer hitl_\u00e9",
-        "Basic YTpi",
     ],
 )
 def test_what_is_no_token_of_ours_is_refused_even_where_nobody_need_sign_in(
