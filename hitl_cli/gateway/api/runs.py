@@ -16,7 +16,7 @@ from hitl_cli.gateway.api.table import VIA, Call, Route, paged, place_in
 from hitl_cli.gateway.failures import json_answer
 from hitl_cli.inbox.places import Place
 from hitl_cli.inbox.repeating import start_mark
-from hitl_cli.runs import RunSpec, RunState
+from hitl_cli.runs import GroupName, RunSpec, RunState
 from hitl_cli.wire import Json  # noqa: TC001
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class StartBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     workflow: Name | None = None
     args: list[Json] | None = None
     kwargs: dict[str, Json] = {}
-    group: Annotated[str, Meta(pattern="^[^\\s/@:]{1,200}$")] | None = None
+    group: GroupName | None = None
     deadline: Duration = "365d"
 
 
