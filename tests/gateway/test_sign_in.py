@@ -362,6 +362,11 @@ def test_who_signs_out_is_signed_out(visited: Visited, browser: Browser) -> None
     assert SESSION not in browser.cookies
 
 
+def test_a_cookie_that_is_no_text_is_none(browser: Browser) -> None:
+    browser.cookies["__Host-hitl-visit"] = "\xe9"
+    assert browser.get("/sign-in").status == 200
+
+
 def test_signing_in_begins_a_session_of_its_own(visited: Visited, browser: Browser) -> None:
     fixed = sessions.sign(sessions.begin("lead", frozenset({"read"}), visited.now()), visited.keys)
     browser.cookies[SESSION] = fixed
