@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 from aiohttp import web
 from msgspec import Struct
 
-from hitl_cli.errors import BadInput
+from hitl_cli.errors import BadInput, Unreachable
 from hitl_cli.gateway import sessions
 from hitl_cli.gateway.local_paths import HOME, local_path
 from hitl_cli.gateway.refusals import Refused
@@ -116,10 +116,10 @@ class Access:
         return await handler(request)
 
     async def still_known(self, request: Request) -> bool:
-        """Whether it is known who made a request that goes on, as when it began."""
+        """Whether it is known who made a request that goes on, as when it began; not if nobody can tell."""
         try:
             return await self._identify(request) is not None
-        except Refused:
+        except (Refused, Unreachable):
             return False
 
     def known(self, request: Request) -> Visitor | None:
