@@ -240,7 +240,8 @@ def test_pages_go_on_where_the_last_one_ended_whatever_is_settled(api: Api, hitl
         reply = api.get(path)
         ids = [one["id"] for one in reply.json["items"]]
         seen += ids
-        assert api.post(f"/requests/{ids[-1]}/decision", {"verdict": "approve"}).status == 200
+        for id in ids[-1:]:
+            assert api.post(f"/requests/{id}/decision", {"verdict": "approve"}).status == 200
         following = reply.json["next"]
         assert ("Link" in reply.headers) == (following is not None)
         if following:

@@ -127,7 +127,7 @@ def test_the_filters_stay_on_the_next_page(filled: GatewayProcess) -> None:
         ("outcome=maybe", "'maybe' is no outcome to look for: use one of approved,"),
         ("since=yesterday", "'yesterday' is not a duration"),
         ("since=-1d", "is not a duration"),
-        ("after=1", "the cursor is not one that promise.search gave"),
+        ("after=1", "The cursor is not one that was given here"),
         (f"since={quote(SCRIPT)}", "is not a duration"),
     ],
 )
