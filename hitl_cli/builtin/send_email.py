@@ -11,7 +11,7 @@ from typing import Any
 from resonate.context import Context
 
 from hitl_cli.directory import EmailSettings
-from hitl_cli.errors import BadInput, HitlError
+from hitl_cli.errors import BadInput, HitlError, NotAllowed
 from hitl_cli.reach import Reach, link_to
 from hitl_cli.text import printable
 from hitl_cli.times import instant
@@ -34,7 +34,11 @@ async def send_email(ctx: Context, email: str, request: str) -> dict[str, Any]:
     except BadInput as error:  # raised, it would be tried again
         return refused(email, error)
     settings = ctx.get_dependency(Reach).directory.email
-    mail = confirmation(ctx, address, link_to(ctx, request, address), settings)
+    try:
+        link = link_to(ctx, request, address)
+    except NotAllowed as error:
+        return refused(address, error)
+    mail = confirmation(ctx, address, link, settings)
     if settings is None:
         show(mail)
         return {"email": address, "sent": "to the terminal"}
