@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from hitl_cli.gateway.bridge import reachable
+from hitl_cli.gateway.failures import AWAY
 from hitl_cli.gateway.service import gateway_of
 
 if TYPE_CHECKING:
@@ -20,8 +21,11 @@ async def health(_request: Request) -> web.Response:
 
 async def ready(request: Request) -> web.Response:
     """Say whether the server can be asked."""
-    why = await reachable(gateway_of(request).bridge)
-    return web.Response(text="ready\n") if why is None else web.Response(status=503, text=f"{why}\n")
+    gateway = gateway_of(request)
+    why = await reachable(gateway.bridge)
+    if why is None:
+        return web.Response(text="ready\n")
+    return web.Response(status=503, text=f"{why if gateway.access.known(request) else AWAY}\n")
 
 
 ROUTES = [web.get("/health", health), web.get("/ready", ready)]
