@@ -90,7 +90,7 @@ def outcome_of(item: Item) -> str:
     )
     text += f" by {item.by}" if item.by else ""
     text += f": {item.choice}" if item.choice else ""
-    text += f" ({item.reason})" if item.reason else ""
+    text += f" ({item.reason})" if item.reason and item.reason != item.outcome else ""
     return one_line(text, PROMPT_CHARS)
 
 
