@@ -51,7 +51,7 @@ class LinkCommands(TyperGroup):
 app = typer.Typer(
     name="link",
     cls=LinkCommands,
-    help="Links by which one person answers one request: hitl link PROMISE --for reviewer",
+    help="Links by which one person answers one request: hitl link PROMISE --for reviewer [--expires 2d]",
     no_args_is_help=True,
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -94,7 +94,10 @@ def create(
         link = links.make(client, id, person, life_ms=life_ms, groups=settings.groups())
     url = links.url_of(gateway.value, links.sign(link, keys))
     if gateway.source == "default":
-        note(f"It opens on this machine alone: say with HITL_GATEWAY what is to stand for {gateway.value}.")
+        note(
+            "This link opens on this machine alone. Where else the gateway is reached, say by HITL_GATEWAY,"
+            ' or gateway = "https://…" in hitl.toml.'
+        )
     if qr:
         draw(url)
     if as_json:
