@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from aiohttp import web
 from msgspec import Struct
 
+from hitl_cli.engine.http.hosts import host_of, is_loopback
 from hitl_cli.errors import BadInput
 from hitl_cli.gateway import sessions
 from hitl_cli.gateway.local_paths import HOME, local_path
@@ -247,24 +248,3 @@ def is_within(address: str | None, networks: Sequence[Network]) -> bool:
         return False
     mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
     return any((mapped or ip) in network for network in networks)
-
-
-def host_of(netloc: str) -> str:
-    """Return the host in a Host header."""
-    return urlsplit(f"//{netloc}").hostname or ""
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def form_text(form: Any, name: str) -> str:
-    """Return a text that a form carries; the empty text where it does not, or carries a file."""
-    value = form.get(name, "")
-    return value if isinstance(value, str) else ""

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from hitl_cli.gateway.bridge import reachable
+from hitl_cli.client import get_promise
+from hitl_cli.errors import Unreachable
 from hitl_cli.gateway.service import gateway_of
 
 if TYPE_CHECKING:
@@ -20,8 +21,11 @@ async def health(_request: Request) -> web.Response:
 
 async def ready(request: Request) -> web.Response:
     """Say whether the server can be asked."""
-    why = await reachable(gateway_of(request).bridge)
-    return web.Response(text="ready\n") if why is None else web.Response(status=503, text=f"{why}\n")
+    try:
+        await gateway_of(request).bridge.run(get_promise, "hitl")
+    except Unreachable as error:
+        return web.Response(status=503, text=f"{error}\n")
+    return web.Response(text="ready\n")
 
 
 ROUTES = [web.get("/health", health), web.get("/ready", ready)]
