@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from hitl_cli import defaults
 from hitl_cli.client import (
@@ -59,6 +59,9 @@ LOOK_EVERY_S = 5.0
 """The longest that a waiting command goes without asking, whatever it was told."""
 
 type RunState = Literal["running", "waiting", "completed", "failed", "canceled", "expired"]
+
+type GroupName = Annotated[str, Meta(pattern=r"^[^\s/@:]{1,200}(?!\s)$")]
+"""A group of workers as whoever may only start runs names it: an address would have the server post there."""
 
 type Kind = Literal["run", "step", "call", "sleep", "person", "vote", "comment", "revocation", "notice"]
 

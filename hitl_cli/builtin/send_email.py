@@ -4,20 +4,35 @@ Where none is set it prints the mail on the worker's terminal.
 """
 
 import hashlib
+import logging
+from datetime import timedelta
 from email.message import EmailMessage
 from email.utils import format_datetime, parseaddr
+from itertools import chain, repeat
 from typing import Any
 
 from resonate.context import Context
+from resonate.retry import Never
 
+from hitl_cli.defaults import DEADLINE_MS
 from hitl_cli.directory import EmailSettings
-from hitl_cli.errors import BadInput, HitlError
+from hitl_cli.errors import BadInput
 from hitl_cli.reach import Reach, link_to
 from hitl_cli.text import printable
 from hitl_cli.times import instant
 from hitl_cli.verification import normal_address
 
+logger = logging.getLogger(__name__)
+
 SUBJECT = "Please confirm your e-mail address"
+
+LIFE = timedelta(milliseconds=DEADLINE_MS)
+
+SOON = tuple(timedelta(seconds=s) for s in (2, 10, 60, 300, 1_800))
+"""How long before a mail is tried again, the first times."""
+
+HOURS = 24 * 7
+"""How many times it is tried again after that, an hour later each: for a week, somebody may be away."""
 
 
 async def send_email(ctx: Context, email: str, request: str) -> dict[str, Any]:
@@ -26,40 +41,57 @@ async def send_email(ctx: Context, email: str, request: str) -> dict[str, Any]:
     A mail that the server may take later is tried again. What it refuses for good is returned: the address
     can be confirmed in other ways. Sent again after a crash, the mail has the same Message-ID.
     """
-    from hitl_cli.notify.email import send_mail  # noqa: PLC0415 - only this service sends
-    from hitl_cli.notify.messages import NotSent  # noqa: PLC0415
-
     try:
         address = normal_address(email)
     except BadInput as error:  # raised, it would be tried again
-        return refused(email, error)
+        return refused(email, str(error))
+    known = hashlib.sha256(f"{ctx.info.id}\0{ctx.info.timeout_at}".encode()).hexdigest()[:32]
+    # Steps and durable sleeps: what the SDK itself tries again keeps a place of the worker meanwhile, and
+    # some mails that nobody takes would leave none for the others.
+    step = ctx.options(timeout=LIFE, retry_policy=Never())
+    came = await step.run(hand_over, address, request, known)
+    for pause in chain(SOON, repeat(timedelta(hours=1), HOURS)):
+        if "later" not in came:
+            break
+        await ctx.sleep(pause)
+        came = await step.run(hand_over, address, request, known)
+    return refused(address, came["later"]) if "later" in came else came
+
+
+async def hand_over(ctx: Context, address: str, request: str, known: str) -> dict[str, str]:
+    """Hand the mail to the server, and return what came of it: `sent`, `refused`, or why perhaps `later`."""
+    from hitl_cli.notify.email import send_mail  # noqa: PLC0415 - only this service sends
+    from hitl_cli.notify.messages import NotSent  # noqa: PLC0415
+
     settings = ctx.get_dependency(Reach).directory.email
-    mail = confirmation(ctx, address, link_to(ctx, request, address), settings)
+    mail = confirmation(ctx, address, link_to(ctx, request, address), settings, known)
     if settings is None:
         show(mail)
         return {"email": address, "sent": "to the terminal"}
     try:
         await send_mail(mail, address, settings)
     except NotSent as error:
-        if not error.for_good:
-            raise
-        return refused(address, error)
+        if error.for_good:
+            return refused(address, str(error))
+        logger.warning("the mail to %s is tried again later: %s", address, error)
+        return {"email": address, "later": str(error)}
     return {"email": address, "sent": f"through {settings.host}"}
 
 
-def refused(email: str, error: HitlError) -> dict[str, Any]:
+def refused(email: str, why: str) -> dict[str, str]:
     """Say that a mail cannot be sent, and return it."""
-    print(printable(f"the mail to {email} was refused: {error}"), flush=True)
-    return {"email": email, "refused": str(error)}
+    print(printable(f"the mail to {email} was refused: {why}"), flush=True)
+    return {"email": email, "refused": why}
 
 
-def confirmation(ctx: Context, address: str, link: str, settings: EmailSettings | None) -> EmailMessage:
-    """Return the mail that asks to confirm an address. Its id is that of this very call."""
+def confirmation(
+    ctx: Context, address: str, link: str, settings: EmailSettings | None, known: str
+) -> EmailMessage:
+    """Return the mail that asks to confirm an address, of which `known` makes the id."""
     from hitl_cli.notify.email import mail_host  # noqa: PLC0415 - only this service sends
 
     sender = settings.from_ if settings is not None else "hitl@localhost"
     host = mail_host(parseaddr(sender)[1].rpartition("@")[2])
-    known = hashlib.sha256(f"{ctx.info.id}\0{ctx.info.timeout_at}".encode()).hexdigest()[:32]
     mail = EmailMessage()
     mail["Subject"] = SUBJECT
     mail["From"] = sender

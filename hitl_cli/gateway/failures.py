@@ -107,7 +107,13 @@ def failure(
     error: HitlError | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
-    """Return the answer that says what went wrong, in the shape that the address has."""
+    """Return the answer that says what went wrong, in the shape that the address has.
+
+    Raises ConnectionResetError where another answer has begun, so that it is seen not to be whole.
+    """
+    if request.writer.output_size:
+        logger.warning("%s %s was broken off: %s", request.method, shown_path(request), message)
+        raise ConnectionResetError
     if request.path.startswith("/api/"):
         return problem(status, message, error, headers)
     if request.path.startswith(JSON_ROUTES):

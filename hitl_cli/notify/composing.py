@@ -77,7 +77,7 @@ def compose(client: Client, notice: Notice, who: str, reach: Reach) -> Message |
     if notice.occasion in ASKING and not case.waits:
         return "it was decided before"
     now = client.now()
-    id = f"{notice.id}/{who}"
+    id = f"{notice.id}/{who}/{case.promise.created_at}"  # an id that was pruned may be given again
     item = item_of(case, who, id, reach, now)
     by = f" by {item.by}" if item.by else ""
     subject = SUBJECTS[notice.occasion].format(title=item.title, by=by)

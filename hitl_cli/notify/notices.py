@@ -36,8 +36,8 @@ NEWS_LIFE_MS = 2 * 86_400_000
 """How long it is tried to tell of what came of a request: after that it is no news. While it waits, it is
 tried for as long as it can be answered."""
 
-OF_A_NOTICE = re.compile(r"[:.]t-[a-z]+(-[0-9]+)?(\.|$)")
-"""What is in the id of a notice, and of all its steps: an SDK's own ids are numbers."""
+OF_A_NOTICE = re.compile(r":(.*\.)?t-[a-z]+(-[0-9]+)?(\.|$)")
+"""What is in the id of a notice, and of all its steps, after that of the run: an SDK's own are numbers."""
 
 
 class Notice(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -69,5 +69,8 @@ class Pace:
 
 def place_of(address: Address) -> str:
     """Return what is the same for all that goes to one server. All mail goes through one."""
-    where = "" if address.kind == "email" else urlsplit(address.to).hostname or ""
+    try:
+        where = "" if address.kind == "email" else urlsplit(address.to).hostname or ""
+    except ValueError:  # Apprise knows what it means, or says that it does not
+        where = ""
     return f"{address.kind} {where}"

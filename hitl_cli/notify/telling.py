@@ -118,7 +118,8 @@ class Teller:
             return tried(outcome="failed", channel=channel, why=str(error))
         except Exception as error:  # what nobody foresaw in one channel must not keep the others from it
             logger.exception("%s could not be told through %s", who, channel)
-            return tried(outcome="failed", channel=channel, why=f"{type(error).__name__}: {error}")
+            # What it says may have an address in it, and with that a secret.
+            return tried(outcome="failed", channel=channel, why=f"{type(error).__name__}; the log has more")
         shown = tuple(item.request for item in message.items)
         return tried(outcome="sent", channel=channel, shown=shown)
 

@@ -6,9 +6,11 @@ it looked last; and of those that it saw waiting, for what came of them.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from hitl_cli.client import PAGE, as_promise, get_promises, search_pages
+from hitl_cli.errors import BadInput, Conflict
 from hitl_cli.inbox.history import settled_since
 from hitl_cli.inbox.listing import blocking_pages
 from hitl_cli.notify.notices import NEWS_LIFE_MS, Notice, outcome_notice, recipients
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from hitl_cli.client import Client, Request
     from hitl_cli.directory import Directory
     from hitl_cli.wire import Promise
+
+logger = logging.getLogger(__name__)
 
 LOOK_BACK_MS = 3 * 86_400_000
 """How old a request may be of which somebody is told although nobody was: as old as a long weekend. Settings
@@ -49,9 +53,9 @@ class Unheard:
     def look(self, client: Client) -> None:
         """Have people told of what is new. Raises Unreachable."""
         now = client.now()
-        known = set(self._waiting)
-        fresh = [promise for promise in self._new(client) if promise.id not in known]
+        fresh = self._new(client)
         self._give(client, [notice for promise in fresh for notice in self._asked(promise, now)])
+        self._remember(fresh)  # only now: what was not given is given the next time
         ended = self._ended(client, now)
         self._give(client, [notice for promise in ended for notice in self._outcome(promise, now)])
         for promise in ended:
@@ -60,14 +64,16 @@ class Unheard:
 
     # What is new
 
-    def _new(self, client: Client) -> Iterator[Promise]:
-        """Yield the requests that wait and may be new, and remember them."""
-        for promise in self._waiting_now(client):
-            if not self._concerns(promise):
-                continue
-            yield promise
+    def _new(self, client: Client) -> list[Promise]:
+        """Return the requests that wait and may be new."""
+        waiting = self._waiting_now(client)
+        return [promise for promise in waiting if promise.id not in self._waiting and self._concerns(promise)]
+
+    def _remember(self, fresh: Sequence[Promise]) -> None:
+        """Note that requests wait, so that it is told what came of them."""
+        for promise in fresh:
             if len(self._waiting) < MOST:
-                self._waiting.setdefault(promise.id, promise.timeout_at)
+                self._waiting[promise.id] = promise.timeout_at
 
     def _waiting_now(self, client: Client) -> Iterator[Promise]:
         """Yield what waits; of our engine, which knows their order, only what came since the last look."""
@@ -135,5 +141,8 @@ class Unheard:
             missing: list[Request] = [
                 notice.create(self._target, until) for notice, until in batch if notice.id not in there
             ]
-            for answer in client.call_many(missing) if missing else []:
-                as_promise(answer)
+            for create, answer in zip(missing, client.call_many(missing) if missing else [], strict=True):
+                try:
+                    as_promise(answer)
+                except (BadInput, Conflict) as error:  # one that cannot be must not keep the others from it
+                    logger.warning("%s cannot be created: %s", create.data["id"], error)

@@ -189,6 +189,7 @@ def test_a_key_starts_a_run_once_and_answers_the_same(api: Api) -> None:
         {"id": 7},
         {"id": "a", "group": "http://127.0.0.1/"},
         {"id": "a", "group": "a b"},
+        {"id": "a", "group": "workers\n"},
         {"id": "a", "deadline": "soon"},
         {"id": "a", "deadline": "-1d"},
         {"id": "a", "args": {}},

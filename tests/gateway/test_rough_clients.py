@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import threading
+import zlib
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -103,6 +104,35 @@ def test_a_body_that_is_too_big_is_refused_said_before_or_not(gateway: GatewayPr
 def test_a_form_with_files_is_refused(gateway: GatewayProcess) -> None:
     kind = {"Content-Type": "multipart/form-data; boundary=x"}
     assert gateway.ask("POST", "/nowhere", data=b"--x--", headers=kind).status == 415
+
+
+def test_what_is_compressed_is_refused_before_it_is_unpacked(gateway: GatewayProcess) -> None:
+    kind = {"Content-Type": "application/x-www-form-urlencoded", "Content-Encoding": "deflate"}
+    assert gateway.ask("POST", "/sign-in", data=zlib.compress(bytes(10_000_000)), headers=kind).status == 415
+    assert gateway.ask("POST", "/sign-in", data=b"not packed", headers=kind).status == 415
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        (b"POST /start HTTP/1.1", b"Origin: http://[", b"Content-Length: 0"),
+        (b"GET / HTTP/1.1", b"Host: ["),
+        (
+            b"POST /sign-in HTTP/1.1",
+            b"Content-Type: application/x-www-form-urlencoded; charset=unicode_escape",
+            b"Content-Length: 11",
+            b"",
+            rb"csrf=\ud800",
+        ),
+    ],
+)
+def test_a_head_that_makes_no_sense_is_no_fault_of_ours(
+    gateway: GatewayProcess, odd: tuple[bytes, ...]
+) -> None:
+    host = () if any(b"Host" in line for line in odd) else (b"Host: localhost",)
+    lines = (odd[0], *host, b"Connection: close", *odd[1:], *(() if b"" in odd else (b"", b"")))
+    [status] = statuses(say(gateway.url, b"\r\n".join(lines)))
+    assert status < 500
 
 
 def test_those_who_say_nothing_to_its_end_do_not_keep_the_others_waiting(gateway: GatewayProcess) -> None:

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
 from hitl_cli import tokens
 from hitl_cli.directory import Contact, Directory, EmailSettings
@@ -360,6 +361,11 @@ def test_who_signs_out_is_signed_out(visited: Visited, browser: Browser) -> None
     page = browser.post("/sign-out", {"csrf": csrf})
     assert (page.status, page.headers["Location"]) == (303, "/sign-in")
     assert SESSION not in browser.cookies
+
+
+def test_a_cookie_that_is_no_text_is_none() -> None:
+    request = make_mocked_request("GET", "/sign-in", headers={"Cookie": "hitl-visit=\udce9"})
+    assert sessions.Cookies(https=False).visit_of(request) is None
 
 
 def test_signing_in_begins_a_session_of_its_own(visited: Visited, browser: Browser) -> None:

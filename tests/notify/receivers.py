@@ -62,6 +62,14 @@ class Mailbox:
         """Refuse the next messages with a status, at RCPT or after DATA."""
         self._refusals.extend([(at, f"{status} {saying}")] * times)
 
+    def heard_since(self, connections: int) -> bool:
+        """Whether more have connected than so many."""
+        return self.connections > connections
+
+    def drop_refusals(self) -> None:
+        """Refuse no more."""
+        self._refusals.clear()
+
     def wait_for(self, count: int = 1) -> list[EmailMessage]:
         """Wait until so many mails have come, and return them."""
         wait_until(lambda: len(self.received) >= count)

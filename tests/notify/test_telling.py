@@ -6,15 +6,20 @@ import json
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import msgspec
 import pytest
 
 from hitl_cli import posting, runs
-from hitl_cli.client import get_promise, search
-from hitl_cli.directory import Contact, GroupContact
+from hitl_cli.client import Answer, get_promise, get_promises, search
+from hitl_cli.directory import Contact, Directory, GroupContact
+from hitl_cli.embedded import EmbeddedClient
+from hitl_cli.engine.prune import prune
+from hitl_cli.errors import Unreachable
 from hitl_cli.inbox.details import details
 from hitl_cli.keys import load_keys
 from hitl_cli.links import link_in
-from hitl_cli.notify.notices import NOTICE_TAG
+from hitl_cli.notify.notices import NOTICE_TAG, belongs_to_notice
+from hitl_cli.notify.unheard import Unheard
 from hitl_cli.questions import Question
 from tests.cli.requests import put
 from tests.conftest import wait_until
@@ -24,8 +29,9 @@ from tests.recovery.crew import ASKS, DAY_MS, HOUR_MS, LEASE_MS, MINUTE_MS
 from tests.worker.watching import promise_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from hitl_cli.client import Request
     from tests.conftest import Hitl
     from tests.notify.receivers import HttpReceiver
 
@@ -159,6 +165,26 @@ def test_a_worker_killed_between_sending_and_recording_sends_the_same_message_ag
     assert again.headers["webhook-id"] == first.headers["webhook-id"]
     [told] = town.told(id)
     assert [tried.outcome for tried in told.tries] == ["sent"]
+
+
+def test_a_request_that_takes_the_id_of_one_that_was_pruned_is_another_one(town: Town) -> None:
+    ids = []
+    for n in range(2):
+        town.receiver.received.clear()
+        town.worker()
+        id = town.ask(to=["reviewer"])
+        town.told(id)
+        ids.append(town.receiver.received[0].headers["webhook-id"])
+        town.crew.approve(id, by="reviewer")
+        town.crew.result()
+        town.idle()
+        town.crew.kill()
+        town.crew.later(DAY_MS)
+        town.crew.begin(f"newest-{n}", "approval")  # the newest of all stays
+        clock = town.crew.clock
+        prune(town.crew.hitl.database, older_ms=HOUR_MS, clock=clock, progress=lambda _: None)
+        assert get_promise(town.crew.client, id) is None
+    assert ids[0] != ids[1]
 
 
 def test_two_workers_tell_once_and_a_worker_that_comes_later_tells_nobody_again(town: Town) -> None:
@@ -324,6 +350,47 @@ def test_what_other_programs_ask_is_told_too_unless_it_has_lain_there_for_long(
     assert get_promise(town.crew.client, "old:t-asked") is None
 
 
+def test_what_could_not_be_noted_while_the_server_was_away_is_told_later(hitl: Hitl, town: Town) -> None:
+    put(hitl, "q", Question(prompt="Well?", to=("reviewer",)))
+    unheard = Unheard(Directory(people={"reviewer": town.at("reviewer")}), "poll://any@default")
+    with Fickle(hitl.database) as client:
+        client.away = True
+        with pytest.raises(Unreachable):
+            unheard.look(client)
+        assert get_promise(client, "q:t-asked") is None
+        client.away = False
+        unheard.look(client)
+        assert get_promise(client, "q:t-asked") is not None
+
+
+def test_one_notice_that_is_refused_keeps_no_other_from_being_made(hitl: Hitl, town: Town) -> None:
+    for id in ("a", "b", "c"):
+        put(hitl, id, Question(prompt="Well?", to=("reviewer",)))
+    unheard = Unheard(Directory(people={"reviewer": town.at("reviewer")}), "poll://any@default")
+    with Fickle(hitl.database) as client:
+        client.refuses = "b:t-asked"
+        unheard.look(client)
+        assert get_promises(client, ["a:t-asked", "b:t-asked", "c:t-asked"]).keys() == {
+            "a:t-asked",
+            "c:t-asked",
+        }
+
+
+class Fickle(EmbeddedClient):
+    """A client whose server is away when something is to be created, or refuses one promise."""
+
+    away = False
+    refuses = ""
+
+    def call_many(self, requests: Sequence[Request]) -> list[Answer]:
+        if self.away and any(request.kind == "promise.create" for request in requests):
+            raise Unreachable("the server is away.")
+        refused = [r.kind == "promise.create" and r.data["id"] == self.refuses for r in requests]
+        taken = [request for request, no in zip(requests, refused, strict=True) if not no]
+        answers = iter(super().call_many(taken))
+        return [Answer(400, msgspec.Raw(b'"no"')) if no else next(answers) for no in refused]
+
+
 # What is seen of it
 
 
@@ -337,6 +404,13 @@ def test_a_notice_is_a_line_in_the_tree_and_no_news_of_the_worker(hitl: Hitl, re
     assert ".t-asked." not in hitl.ok("status", "r")
     assert hitl.json("status", "r")["state"] == "waiting"
     assert not [line for line in worker.lines if "hitl.tell" in line or "t-asked" in line]
+
+
+def test_a_run_may_be_named_like_a_notice() -> None:
+    assert belongs_to_notice("q:t-asked")
+    assert belongs_to_notice("r:1.1.t-reminder-12.2.1")
+    assert not belongs_to_notice("release.t-mobile.de:1.1")
+    assert not belongs_to_notice("t-asked:1")
 
 
 def test_the_pages_show_who_was_told(hitl: Hitl, town: Town) -> None:

@@ -15,7 +15,7 @@ from hitl_cli.gateway.api.requests import Cursor, Duration, Limit, Name  # noqa:
 from hitl_cli.gateway.api.table import VIA, Call, Route, paged
 from hitl_cli.gateway.failures import json_answer
 from hitl_cli.inbox.repeating import start_mark
-from hitl_cli.runs import RunSpec, RunState
+from hitl_cli.runs import GroupName, RunSpec, RunState
 from hitl_cli.wire import Json  # noqa: TC001
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class StartBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     workflow: Name | None = None
     args: list[Json] | None = None
     kwargs: dict[str, Json] = {}
-    group: Annotated[str, Meta(pattern="^[^\\s/@:]{1,200}$")] | None = None
+    group: GroupName | None = None
     deadline: Duration = "365d"
 
 

@@ -10,11 +10,11 @@ from msgspec import Struct
 
 from hitl_cli.documents.history import csv_entry, csv_head, entry_document
 from hitl_cli.durations import parse_duration
-from hitl_cli.gateway.pages.markdown import as_words
 from hitl_cli.gateway.pages.queries import ROWS, address, choice_in, spans, text_in
 from hitl_cli.gateway.pages.rendering import page
 from hitl_cli.gateway.service import gateway_of
 from hitl_cli.inbox.history import Wanted, page_of_history
+from hitl_cli.markdown import as_words
 from hitl_cli.questions import Outcome
 
 if TYPE_CHECKING:
