@@ -146,7 +146,7 @@ def test_a_run_whose_id_means_something_in_an_address_is_found(filled: GatewayPr
 def test_a_run_that_is_none_is_said_so(filled: GatewayProcess, path: str, status: int) -> None:
     reply = filled.get(path)
     assert reply.status == status
-    assert "That did not work" in reply.words
+    assert "It did not work" in reply.words
 
 
 def test_the_id_of_a_step_leads_to_its_run_and_that_of_a_question_to_its_page(
