@@ -92,13 +92,16 @@ def confirmation(
     ctx: Context, address: str, link: str, settings: EmailSettings | None, known: str
 ) -> EmailMessage:
     """Return the mail that asks to confirm an address, of which `known` makes the id."""
+    from hitl_cli.notify.email import mail_host  # noqa: PLC0415 - only this service sends
+
     sender = settings.from_ if settings is not None else "hitl@localhost"
+    host = mail_host(parseaddr(sender)[1].rpartition("@")[2])
     mail = EmailMessage()
     mail["Subject"] = SUBJECT
     mail["From"] = sender
     mail["To"] = address
     mail["Date"] = format_datetime(instant(ctx._state.clock()))  # noqa: SLF001 - the clock of the server's file
-    mail["Message-ID"] = f"<{known}@{host_of(parseaddr(sender)[1])}>"
+    mail["Message-ID"] = f"<{known}@{host}>"
     mail["Auto-Submitted"] = "auto-generated"
     mail.set_content(
         f"Somebody, most likely you, gave {address} as their e-mail address.\n\n"
@@ -106,11 +109,6 @@ def confirmation(
         "If it was not you, reject it there, or do nothing.\n"
     )
     return mail
-
-
-def host_of(sender: str) -> str:
-    """Return the host of an address."""
-    return sender.rpartition("@")[2] or "localhost"
 
 
 def show(mail: EmailMessage) -> None:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from hitl_cli.gateway.bridge import reachable
+from hitl_cli.client import get_promise
+from hitl_cli.errors import Unreachable
 from hitl_cli.gateway.failures import AWAY
 from hitl_cli.gateway.service import gateway_of
 
@@ -22,10 +23,12 @@ async def health(_request: Request) -> web.Response:
 async def ready(request: Request) -> web.Response:
     """Say whether the server can be asked."""
     gateway = gateway_of(request)
-    why = await reachable(gateway.bridge)
-    if why is None:
-        return web.Response(text="ready\n")
-    return web.Response(status=503, text=f"{why if gateway.access.known(request) else AWAY}\n")
+    try:
+        await gateway.bridge.run(get_promise, "hitl")
+    except Unreachable as error:
+        why = error if gateway.access.known(request) else AWAY
+        return web.Response(status=503, text=f"{why}\n")
+    return web.Response(text="ready\n")
 
 
 ROUTES = [web.get("/health", health), web.get("/ready", ready)]
