@@ -28,12 +28,15 @@ MAX_FIELDS = 200
 MAX_NESTED = 10
 """How deep groups may be nested; what is deeper is filled in as JSON."""
 
-type Kind = Literal["text", "integer", "number", "boolean", "choice", "date", "list", "json"]
+type Kind = Literal[
+    "text", "integer", "number", "boolean", "choice", "date", "time", "date-time", "list", "json"
+]
 
 LIMITS = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum", "multipleOf")
 LENGTHS = ("minLength", "maxLength", "minItems", "maxItems")
 
-_SCALARS = frozenset({"text", "integer", "number", "boolean", "choice", "date"})
+_SCALARS = frozenset({"text", "integer", "number", "boolean", "choice", "date", "time", "date-time"})
+_DATED: dict[str, Kind] = {"date": "date", "time": "time", "date-time": "date-time"}
 _KINDS: dict[frozenset[str], Kind] = {
     frozenset({"string"}): "text",
     frozenset({"integer"}): "integer",
@@ -341,7 +344,7 @@ def kind_of(parts: list[Part], choices: list[Json]) -> Kind:
     if types is None:
         return "json"
     kind = _KINDS.get(types, "json")
-    return "date" if kind == "text" and first_text(parts, "format") == "date" else kind
+    return _DATED.get(first_text(parts, "format") or "", kind) if kind == "text" else kind
 
 
 def labels(choices: list[Json]) -> list[str]:

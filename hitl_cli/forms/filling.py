@@ -10,6 +10,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from hitl_cli.errors import BadInput
+from hitl_cli.forms.clocks import with_zone
 from hitl_cli.forms.fields import Field, Group, flat, tree
 
 if TYPE_CHECKING:
@@ -87,8 +88,8 @@ def parse_all(field: Field, texts: list[str]) -> Json:
 def parse_field(field: Field, text: str) -> Json:
     """Return the value that a text stands for. Raises BadInput with the path and what is expected.
 
-    A text is kept exactly. `null` is null where that is allowed, but for a text. A list is a JSON array, or
-    its one entry.
+    A text is kept exactly, a time without a zone is in UTC. `null` is null where that is allowed, but for a
+    text. A list is a JSON array, or its one entry.
     """
     try:
         text.encode()
@@ -103,6 +104,8 @@ def parse_field(field: Field, text: str) -> Json:
             return None
         case "date":
             return text.strip()
+        case "time" | "date-time":
+            return with_zone(text.strip())
         case "list":
             return parse_list(field, text)
         case "boolean":

@@ -174,7 +174,7 @@ def one_text(field: Field, value: Json) -> str:
     for choice, label in zip(field.choices, field.labels, strict=True):
         if same_json(choice, value):
             return label
-    if isinstance(value, str) and field.kind in ("text", "date"):
+    if isinstance(value, str) and field.kind in ("text", "date", "time", "date-time"):
         return value
     return msgspec.json.encode(value).decode()
 

@@ -47,7 +47,8 @@ def test_the_fields_come_in_the_authors_order() -> None:
     [
         ({"type": "string"}, "text"),
         ({"type": "string", "format": "date"}, "date"),
-        ({"type": "string", "format": "date-time"}, "text"),
+        ({"type": "string", "format": "date-time"}, "date-time"),
+        ({"type": "string", "format": "time"}, "time"),
         ({"type": "integer"}, "integer"),
         ({"type": "number"}, "number"),
         ({"type": ["number", "integer", "null"]}, "number"),

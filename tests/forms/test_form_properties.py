@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import jsonschema_rs
@@ -83,6 +84,12 @@ leaf_forms = st.one_of(
     st.just(Form({"type": "number"}, floats)),
     st.just(Form({"type": "boolean"}, st.booleans())),
     st.just(Form({"type": "string", "format": "date"}, st.dates().map(str))),
+    st.just(
+        Form(
+            {"type": "string", "format": "date-time"},
+            st.datetimes(timezones=st.just(UTC)).map(datetime.isoformat),
+        )
+    ),
     st.just(Form({"type": ["integer", "null"]}, st.one_of(st.none(), st.integers()))),
     st.just(
         Form(
@@ -145,7 +152,7 @@ def at(data: Any, names: tuple[str, ...]) -> list[Any]:
 
 def typed(field: Field, value: Any) -> str:
     """What a person types to give this value."""
-    if field.kind in {"text", "date"}:
+    if field.kind in {"text", "date", "time", "date-time"}:
         assert isinstance(value, str)
         return value
     if field.kind == "choice" and value in field.choices:

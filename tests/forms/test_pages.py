@@ -56,6 +56,26 @@ def test_a_page_begins_with_the_defaults_that_hold_if_nobody_says_anything() -> 
     }
 
 
+def test_a_time_is_taken_as_a_browser_sends_it_and_in_full() -> None:
+    schema = form(
+        at={"type": "string", "format": "date-time"},
+        by={"type": ["string", "null"], "format": "time", "default": "12:00:00Z"},
+        each={"type": "array", "items": {"type": "string", "format": "date-time"}},
+    )
+    assert made(schema, at="2026-01-31T12:00", by="09:30", each="2026-01-31T12:00\n2026-02-01T12:00:00Z") == {
+        "at": "2026-01-31T12:00:00Z",
+        "by": "09:30:00Z",
+        "each": ["2026-01-31T12:00:00Z", "2026-02-01T12:00:00Z"],
+    }
+    assert made(schema, at="2026-01-31T12:00:00.5+02:00", by="") == {
+        "at": "2026-01-31T12:00:00.5+02:00",
+        "by": None,
+    }
+    assert wrong(schema, at="2026-02-30T12:00") == [
+        'at is not a valid time, such as 2026-01-31T12:00:00Z ("2026-02-30T12:00:00Z" was given)'
+    ]
+
+
 def test_what_is_sent_empty_is_not_given() -> None:
     schema = form("name", name=TEXT, age={"type": "integer"}, when={"type": "string", "format": "date"})
     assert made(schema, name="a", age="", when="") == {"name": "a"}

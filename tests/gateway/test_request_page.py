@@ -179,6 +179,8 @@ FIELDS = form(
     email={"type": "string", "format": "email", "description": "Where the customer is told."},
     site={"type": "string", "format": "uri"},
     when={"type": "string", "format": "date"},
+    starts={"type": "string", "format": "date-time", "default": "2026-01-31T12:00:00+02:00"},
+    daily={"type": "string", "format": "time"},
     express={"type": "boolean"},
     method={"enum": ["card", "voucher"]},
     country={"enum": [f"C{number}" for number in range(9)]},
@@ -202,6 +204,8 @@ def test_every_kind_of_field_is_drawn_with_what_a_browser_can_check(desk: Desk) 
         "email": {"type": "email"},
         "site": {"type": "url"},
         "when": {"type": "date"},
+        "starts": {"type": "datetime-local", "value": "2026-01-31T10:00"},
+        "daily": {"type": "time", "value": ""},
         "code": {"pattern": ".*(?:^[A-Z]{3}$).*", "minlength": "3"},
         "tags": {"value": "a\nb"},
         "pin": {"type": "password", "value": ""},
@@ -219,6 +223,32 @@ def test_every_kind_of_field_is_drawn_with_what_a_browser_can_check(desk: Desk) 
     assert page.control("field:country")["id"] in {at["for"] for at in page.all("label")}
     assert "Where to" in page.text
     assert "hush" not in page.source
+
+
+def test_a_time_is_asked_in_utc_and_one_that_no_browser_can_show_is_kept_as_text(desk: Desk) -> None:
+    moment = {"type": "string", "format": "date-time"}
+    schema = form(starts=moment, ends=moment | {"default": "2026-01-31T12:00:00.000001Z"})
+    path = desk.put("times:1", Question(prompt="When?", form=schema))
+    page = desk.get(path)
+    assert "In UTC" in page.text
+    assert page.control("field:starts")["type"] == "datetime-local"
+    assert (
+        page.control("field:ends").items() >= {"type": "text", "value": "2026-01-31T12:00:00.000001Z"}.items()
+    )
+    page = desk.refused(
+        400, path, verdict="approve", field_starts="2026-02-30T12:00", field_ends="2026-02-01T09:00"
+    )
+    assert page.control("field:starts").items() >= {"type": "text", "value": "2026-02-30T12:00"}.items()
+    assert (
+        page.control("field:ends").items() >= {"type": "datetime-local", "value": "2026-02-01T09:00"}.items()
+    )
+    desk.taken(
+        path, verdict="approve", field_starts="2026-01-31T12:00:00+02:00", field_ends="2026-02-01T09:00"
+    )
+    assert decode(promise(desk, "times:1").value) == {
+        "starts": "2026-01-31T12:00:00+02:00",
+        "ends": "2026-02-01T09:00:00Z",
+    }
 
 
 def test_every_control_has_a_label_and_is_told_its_hints(desk: Desk) -> None:
@@ -244,6 +274,7 @@ def test_what_is_filled_in_is_what_the_workflow_gets(desk: Desk) -> None:
         ("field:notes", "two\r\nlines"),
         ("field:extra", '[{"a": 1}]'),
         ("field:when", "2026-12-24"),
+        ("field:daily", "09:30"),
     ]
     touched = {name for name, _ in typed[3:]} | {"field:tags"}
     rest = [
@@ -261,6 +292,8 @@ def test_what_is_filled_in_is_what_the_workflow_gets(desk: Desk) -> None:
         "notes": "two\nlines",
         "extra": [{"a": 1}],
         "when": "2026-12-24",
+        "starts": "2026-01-31T10:00:00Z",
+        "daily": "09:30:00Z",
         "pin": "hush",
     }
     assert "You approved this" in page.text

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 from msgspec import UNSET, Struct
 
+from hitl_cli.forms.clocks import without_zone
 from hitl_cli.forms.fields import Group, fields, tree
 from hitl_cli.forms.pages import at_first, is_missing, labels_of, owner
 from hitl_cli.forms.paths import path_of
@@ -38,6 +39,9 @@ LONG_TEXT = 200
 
 LONG_FORMATS = frozenset({"textarea", "multiline", "markdown"})
 TYPES = {"email": "email", "uri": "url"}
+DATED = {"date": "date", "time": "time", "date-time": "datetime-local"}
+CLOCKS = ("time", "datetime-local")
+"""Inputs that know no zone, and are empty where they are given what they cannot show."""
 
 LONGEST_PATTERN = 200
 REPEATED_GROUP = re.compile(r"\)[*+?{]")
@@ -151,6 +155,11 @@ class _Drawing:
     def _control(self, field: Field) -> Control:
         texts = self._texts(field)
         shape = shape_of(field)
+        value = "" if field.secret else "\n".join(texts)
+        drawn_as = type_of(field)
+        if drawn_as in CLOCKS and value:
+            shown = without_zone(value.strip(), dated=field.kind == "date-time")
+            drawn_as, value = ("text", value) if shown is None else (drawn_as, shown)
         problem = "; ".join(said(one, field) for one in self._problems if owner(self._fields, one) == field)
         return Control(
             id=self._ids[field.path],
@@ -158,14 +167,14 @@ class _Drawing:
             shape=shape,
             label=label_of(field),
             description=field.description,
-            hint=self._hint(field),
+            hint=self._hint(field, drawn_as),
             optional=not field.required and not field.needed,
             required=is_missing(field) and shape != "ticks" and field.kind != "list",
             problem=problem or None,
-            type=type_of(field),
+            type=drawn_as,
             attributes=self._attributes(field, wrong=bool(problem)) if shape == "line" else {},
             options=tuple(options(field, texts)) if shape in ("options", "select", "ticks") else (),
-            value="" if field.secret else "\n".join(texts),
+            value=value,
             code=field.kind == "json",
         )
 
@@ -181,12 +190,14 @@ class _Drawing:
             return self._sent[field.path]
         return self._first.get(field.path, [])
 
-    def _hint(self, field: Field) -> str:
+    def _hint(self, field: Field, drawn_as: str) -> str:
         """Return what may be typed, and what becomes of a field when nothing is."""
         item = field.item.hint if field.item is not None else ""
         several = "one a line" if field.kind == "list" and not labels_of(field) else ""
         as_json = "as JSON" if field.kind == "json" else ""
         plain = "" if drawn_so(field) else field.hint
+        if drawn_as in CLOCKS:
+            plain = plain.replace(FORMATS[field.kind], "in UTC")
         told = [part for part in (several, as_json, plain, item) if part]
         if field.default is not UNSET and field.path not in self._first and not field.secret:
             told.append(f"if left empty: {shortened(field.default)}")
@@ -243,7 +254,7 @@ def type_of(field: Field) -> str:
         return "password"
     if field.kind in ("integer", "number"):
         return "number"
-    return "date" if field.kind == "date" else TYPES.get(field.format or "", "text")
+    return DATED.get(field.kind) or TYPES.get(field.format or "", "text")
 
 
 def drawn_so(field: Field) -> bool:

@@ -1,0 +1,37 @@
+"""Times as browsers and people write them, without a zone, and as RFC 3339 has them. Without one is UTC."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, time
+
+_LOCAL = re.compile(r"(?:(\d{4}-\d{2}-\d{2})[T ])?(\d{2}:\d{2})(?::(\d{2}(?:\.\d+)?))?", re.ASCII)
+
+_FINEST = 1_000
+"""Microseconds that a browser's input can hold at least: milliseconds."""
+
+
+def with_zone(text: str) -> str:
+    """Return a time, or a date and a time, without a zone as RFC 3339 in UTC; any other text as it is."""
+    found = _LOCAL.fullmatch(text)
+    if found is None:
+        return text
+    date, minute, seconds = found.groups()
+    return f"{f'{date}T' if date else ''}{minute}:{seconds or '00'}Z"
+
+
+def without_zone(text: str, *, dated: bool) -> str | None:
+    """Return what a browser's input shows of a time: that in UTC, without a zone. None where it cannot."""
+    try:
+        if dated:
+            read = datetime.fromisoformat(with_zone(text))
+        else:
+            read = datetime.combine(datetime(2000, 1, 1), time.fromisoformat(with_zone(text)))  # noqa: DTZ001
+        at = read.astimezone(UTC) if read.tzinfo is not None else None
+    except (ValueError, OverflowError):
+        return None
+    if at is None or at.microsecond % _FINEST:
+        return None
+    exact = "milliseconds" if at.microsecond else "seconds" if at.second else "minutes"
+    plain = at.replace(tzinfo=None)
+    return plain.isoformat(timespec=exact) if dated else plain.time().isoformat(timespec=exact)
