@@ -22,6 +22,7 @@ from hitl_cli.gateway.feed import Feed
 from hitl_cli.gateway.sessions import Cookies
 from hitl_cli.gateway.templating import Renderer
 from hitl_cli.keys import load_keys
+from hitl_cli.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -90,10 +91,20 @@ class Gateway:
         return self._keys
 
     def go_on(self, work: Coroutine[None, None, None]) -> None:
-        """Do something that nobody waits for. What is not done when the gateway stops is left undone."""
+        """Do something that nobody waits for; that it failed is logged.
+
+        What is not done when the gateway stops is left undone.
+        """
         task = asyncio.get_running_loop().create_task(work)
         self._going_on.add(task)
-        task.add_done_callback(self._going_on.discard)
+        task.add_done_callback(self._gone)
+
+    def _gone(self, task: asyncio.Task[None]) -> None:
+        self._going_on.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            work = getattr(task.get_coro(), "__qualname__", "work")
+            said = f"{type(error).__name__}: {printable(str(error))}"
+            logger.error("%s, for which nobody waits, failed: %s", work, said)
 
     def stop(self) -> None:
         """Have it take no more requests. Must be called in its event loop."""

@@ -16,7 +16,7 @@ from hitl_cli.gateway import sessions
 from hitl_cli.gateway.service import MAILS, SIGN_INS
 from hitl_cli.keys import rotate
 from hitl_cli.signing_in import LIFE_MS, link_for, sign
-from tests.conftest import Hitl
+from tests.conftest import Hitl, wait_until
 from tests.gateway.visiting import Browser, Visited, all_promises
 from tests.notify.receivers import Mailbox
 
@@ -204,6 +204,21 @@ def test_a_mail_server_that_hangs_holds_nobody_up_and_tells_nothing(
         began = time.monotonic()
         assert ask_for_link(Browser(visited.address), "reviewer").status == 200
         assert time.monotonic() - began < 5
+
+
+def test_what_fails_while_nobody_waits_is_one_line_in_the_log(
+    visited: Visited, browser: Browser, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(*_: object) -> None:
+        message = "no such\ndevice"
+        raise RuntimeError(message)
+
+    monkeypatch.setattr("hitl_cli.notify.channels.send", broken)
+    visited.ahead_ms += LIFE_MS
+    assert ask_for_link(browser, "reviewer").status == 200
+    said = wait_until(lambda: [one for one in caplog.records if one.levelname == "ERROR"])
+    assert [(one.name, one.exc_info) for one in said] == [("hitl_cli.gateway.service", None)]
+    assert said[0].getMessage() == "send, for which nobody waits, failed: RuntimeError: no such device"
 
 
 def test_nobody_is_flooded_with_mail(visited: Visited, browser: Browser, mailbox: Mailbox) -> None:
