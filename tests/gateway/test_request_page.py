@@ -87,6 +87,14 @@ def test_what_is_asked_is_shown_with_all_that_is_known_of_it(desk: Desk) -> None
     assert link["rel"] == "noopener noreferrer nofollow"
 
 
+def test_true_false_and_nothing_are_shown_in_words(desk: Desk) -> None:
+    details = {"paid": True, "shipped": False, "note": None, "said": "true", "all": [True, None]}
+    page = desk.get(desk.put("words:1", Question(prompt="Refund?", details=details)))
+    facts = " ".join(page.text.split())
+    nothing = "\N{EN DASH} nothing"
+    assert f"paid Yes shipped No note {nothing} said true all Yes {nothing}" in facts
+
+
 def test_details_that_nobody_can_read_are_not_drawn_as_a_table(desk: Desk) -> None:
     details = {"small": {"a": 1}, "rows": [{"n": number} for number in range(30_000)]}
     page = desk.get(desk.put("big:1", Question(prompt="All of it?", details=details)))
