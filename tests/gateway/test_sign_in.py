@@ -255,6 +255,17 @@ def test_a_token_that_is_none_is_said_so(browser: Browser) -> None:
     page = browser.post("/sign-in", form)
     assert page.status == 400
     assert "This token is not good here" in page.text
+    assert re.search(r"<details[^>]* open>\s*<summary>By a token", page.text)
+
+
+def test_a_token_is_folded_away_where_one_signs_in_by_mail(
+    browser: Browser, more: Callable[..., Visited]
+) -> None:
+    assert re.search(r"<details[^>]*[^n]>\s*<summary>By a token instead", browser.get("/sign-in").text)
+    page = Browser(more(url=PUBLIC_URL).address).get("/sign-in")
+    assert re.search(r"<details[^>]* open>\s*<summary>By a token<", page.text)
+    assert "ask whoever runs this page" in page.text
+    assert 'name="who"' not in page.text
 
 
 def test_a_token_signs_in_for_what_it_may_do_and_no_longer_than_it_is_good(

@@ -74,9 +74,19 @@ async def by_token(request: Request, text: str, wanted: str) -> web.Response:
     gateway = gateway_of(request)
     token = await gateway.bearers.find(text)
     if token is None:
-        return form(request, wanted, problem="This token is not good here: it is not known, or has ended.")
+        return form(
+            request,
+            wanted,
+            problem="This token is not good here: it is not known, or has ended.",
+            by_token=True,
+        )
     if "read" not in token.can:
-        return form(request, wanted, problem="This token may not read, so there is nothing to see with it.")
+        return form(
+            request,
+            wanted,
+            problem="This token may not read, so there is nothing to see with it.",
+            by_token=True,
+        )
     can = frozenset[str](token.can)
     return signed_in(gateway, sessions.begin(token.person, can, gateway.clock(), token.expires_at), wanted)
 
@@ -148,8 +158,8 @@ def go_to(path: str) -> web.Response:
     return web.Response(status=303, headers={"Location": path})
 
 
-def form(request: Request, wanted: str, problem: str = "") -> web.Response:
-    """Return the page where one signs in."""
+def form(request: Request, wanted: str, problem: str = "", *, by_token: bool = False) -> web.Response:
+    """Return the page where one signs in; `by_token`: how it was tried."""
     by_mail = gateway_of(request).options.directory.email is not None
     return with_visit(
         request,
@@ -158,6 +168,7 @@ def form(request: Request, wanted: str, problem: str = "") -> web.Response:
         wanted=wanted,
         problem=problem,
         by_mail=by_mail,
+        by_token=by_token,
     )
 
 
