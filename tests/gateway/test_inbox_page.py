@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from hitl_cli.client import Request
+from hitl_cli.gateway.pages.inbox import COUNTED
 from hitl_cli.questions import Question
 from hitl_cli.wire import encode
 from tests.cli.requests import DAY_MS
@@ -107,19 +108,21 @@ def test_many_are_shown_page_by_page(desk: Desk) -> None:
     assert pages == 3
     assert seen == [f"many-{number:03}" for number in range(MANY)]
     assert "Nothing on this page" in desk.get("/?q=many-&page=9").text
+    assert "120 requests" in desk.get("/?q=many-&page=2").text
+    assert "1 request" in desk.get("/?q=many-007").text.splitlines()
 
 
-def create_many(desk: Desk) -> None:
+def create_many(desk: Desk, many: int = MANY, name: str = "many", question: Question | None = None) -> None:
     """Make requests, all at once."""
     with desk.hitl.client() as client:
-        question = Question(prompt="One of many?")
+        question = question or Question(prompt="One of many?")
         asked = {
             "timeoutAt": client.now() + DAY_MS,
             "param": encode(msgspec.to_builtins(question)),
             "tags": {"resonate:external": "true", **question.tags(key=None, workflow=None)},
         }
         client.call_many(
-            [Request("promise.create", {"id": f"many-{number:03}", **asked}) for number in range(MANY)]
+            [Request("promise.create", {"id": f"{name}-{number:03}", **asked}) for number in range(many)]
         )
 
 
@@ -129,6 +132,23 @@ def create_many(desk: Desk) -> None:
 )
 def test_an_address_that_makes_no_sense_is_taken_as_it_can_be(desk: Desk, query: str) -> None:
     assert desk.get(f"/?{query}").status == 200
+
+
+def test_more_than_anybody_reads_are_not_counted_to_the_end(start_desk: Desk) -> None:
+    create_many(start_desk, COUNTED, "own", Question(prompt="Mine?", to=("ada",), allow_self=False))
+    assert "1,000 requests" in start_desk.get("/").text.splitlines()
+    create_many(start_desk, 1, "other", Question(prompt="Of others?", to=("lead",)))
+    assert "1,000 requests" in start_desk.get("/").text.splitlines()
+    assert "More than 1,000 requests" in start_desk.get("/?all=1").text
+    assert "1,000 requests" in start_desk.get("/?q=own-").text.splitlines()
+
+
+def test_the_filters_are_open_where_something_was_chosen(desk: Desk) -> None:
+    def open_at(path: str) -> list[bool]:
+        return ["open" in at for at in desk.get(path).all("details", class_="find")]
+
+    assert open_at("/") == open_at("/?all=1&page=2") == [False]
+    assert open_at("/?q=x") == open_at("/?sort=due") == open_at("/?priority=low") == [True]
 
 
 def test_what_is_decided_leaves(desk: Desk) -> None:

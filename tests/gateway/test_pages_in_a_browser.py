@@ -9,7 +9,7 @@ import pytest
 from hitl_cli.inbox.deciding import decide, rejection
 from hitl_cli.questions import Question
 from tests.conftest import wait_until
-from tests.gateway.browser import IN_A_BROWSER, check_accessible, check_narrow
+from tests.gateway.browser import IN_A_BROWSER, Screen, check_accessible, check_narrow
 from tests.gateway.desk import Desk
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ FORM = {
         "amount": {"type": "integer", "minimum": 1, "maximum": 500, "default": 120},
         "method": {"enum": ["card", "voucher"]},
         "when": {"type": "string", "format": "date"},
+        "starts": {"type": "string", "format": "date-time", "default": "2026-01-31T12:00:05Z"},
+        "daily": {"type": "string", "format": "time"},
         "express": {"type": "boolean"},
         "tags": {"type": "array", "items": {"enum": ["new", "old"]}},
         "to": {"type": "object", "properties": {"city": {"type": "string"}}, "title": "Where to"},
@@ -57,6 +59,22 @@ def test_new_requests_appear_and_decided_ones_leave_while_one_types(desk: Desk, 
     desk.hitl.ok("approve", "live-1")
     page.get_by_text("Live one?").wait_for(state="detached")
     assert page.get_by_label("Find").input_value() == "live"
+
+
+@pytest.mark.parametrize("script", [True, False])
+def test_filters_are_folded_away_on_a_phone_alone(desk: Desk, visit: OpenVisit, script: bool) -> None:
+    desk.put("fold-1", Question(prompt="Under the fold?"))
+    page = visit(desk.gateway.url, Screen(script=script)).go("/")
+    assert page.get_by_label("Find", exact=True).is_visible()
+    assert not page.get_by_text("Find and sort").is_visible()
+    phone = visit(desk.gateway.url, Screen(width=390, height=844, touch=True, script=script)).go("/")
+    assert not phone.get_by_label("Find", exact=True).is_visible()
+    phone.get_by_text("Find and sort").click()
+    phone.get_by_label("Find", exact=True).fill("under the fold")
+    phone.keyboard.press("Enter")
+    phone.wait_for_url("**/?*q=under*")
+    phone.get_by_text("1 request", exact=True).wait_for()
+    assert phone.get_by_label("Find", exact=True).is_visible()
 
 
 def test_an_open_page_says_that_somebody_else_decided(desk: Desk, visit: OpenVisit) -> None:

@@ -12,7 +12,7 @@ from hitl_cli.errors import NotFound
 from hitl_cli.gateway.pages import request as request_page
 from hitl_cli.gateway.pages.rendering import page
 from hitl_cli.gateway.service import gateway_of
-from hitl_cli.inbox.listing import SOON_MS, Filter, Sort, Waiting, pending
+from hitl_cli.inbox.listing import SOON_MS, Filter, Sort, Waiting, count_pending, pending
 from hitl_cli.inbox.lookup import find
 from hitl_cli.markdown import as_words
 from hitl_cli.questions import PRIORITIES, Priority
@@ -29,6 +29,9 @@ PAGE_SIZE = 50
 """Requests on a page."""
 
 LAST_PAGE = 1_000
+
+COUNTED = 1_000
+"""Requests that are counted: of more, nobody asks for the exact number, and it would take longer."""
 
 LONGEST_TEXT = 200
 """Characters of what is filtered by."""
@@ -55,6 +58,11 @@ class Look(Struct, frozen=True, kw_only=True):
         """Whether only a part of what waits is looked at."""
         return bool(self.text or self.workflow or self.priority)
 
+    @property
+    def arranged(self) -> bool:
+        """Whether anything was chosen of what is found and how it is sorted."""
+        return self.filtered or self.sort != "age"
+
     def address(self, **changed: object) -> str:
         """Return the address of the first page of this, or of what is changed of it."""
         asked = {name: getattr(self, name) for name in self.__struct_fields__} | {"page": 1} | changed
@@ -78,19 +86,28 @@ class Row(Struct, frozen=True):
     near: bool
 
 
+class Listed(Struct, frozen=True):
+    """The requests on a page, whether there are more, and how many there are on all pages, in words."""
+
+    rows: tuple[Row, ...]
+    more: bool
+    total: str
+
+
 async def inbox(request: Request) -> web.Response:
     """Show what waits for whoever looks, or all that waits."""
     gateway = gateway_of(request)
     visitor = gateway.access.visitor(request, "read")
     look = look_in(request)
-    rows, more = await gateway.bridge.run(listed, look, visitor.person, gateway.options.directory.members)
+    found = await gateway.bridge.run(listed, look, visitor.person, gateway.options.directory.members)
     return page(
         request,
         "inbox.html",
         look=look,
-        rows=rows,
+        rows=found.rows,
+        total=found.total,
         before=look.address(page=look.page - 1) if look.page > 1 else None,
-        after=look.address(page=look.page + 1) if more else None,
+        after=look.address(page=look.page + 1) if found.more else None,
         sorts=SORTS,
         priorities=PRIORITIES,
     )
@@ -110,8 +127,8 @@ def look_in(request: Request) -> Look:
     )
 
 
-def listed(client: Client, look: Look, person: str, groups: Groups) -> tuple[list[Row], bool]:
-    """Return the requests on a page, and whether there are more."""
+def listed(client: Client, look: Look, person: str, groups: Groups) -> Listed:
+    """Return the requests on a page, and how many there are."""
     wanted = Filter(
         person=None if look.every else person,
         text=look.text,
@@ -119,11 +136,19 @@ def listed(client: Client, look: Look, person: str, groups: Groups) -> tuple[lis
         priority=look.priority,
     )
     found, more = pending(client, wanted, groups=groups, sort=look.sort, limit=look.page * PAGE_SIZE)
-    rows = [
+    rows = tuple(
         Row(item, as_words(item.prompt or ""), near=item.deadline - item.now < SOON_MS)
         for item in found[(look.page - 1) * PAGE_SIZE :]
-    ]
-    return rows, more
+    )
+    count = count_pending(client, wanted, groups=groups, most=COUNTED + 1) if more else len(found)
+    return Listed(rows, more, in_words(count))
+
+
+def in_words(count: int) -> str:
+    """Return how many requests there are, as far as they are counted."""
+    if count > COUNTED:
+        return f"More than {COUNTED:,} requests"
+    return f"{count:,} request{'' if count == 1 else 's'}"
 
 
 def as_glob(text: str) -> str:

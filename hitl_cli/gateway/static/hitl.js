@@ -178,13 +178,14 @@
   if (filter) {
     let typing = 0;
     for (const button of $$("[data-by-hand]", filter)) button.hidden = true;
+    if (matchMedia("(min-width: 40.01rem)").matches) for (const fold of $$("details.find")) fold.open = true;
 
     const apply = async () => {
       const said = [...new FormData(filter)].filter(([name, value]) => value && !(name === "sort" && value === "age"));
       const query = new URLSearchParams(said).toString();
       const address = filter.getAttribute("action") + (query ? `?${query}` : "");
       history.replaceState(null, "", address);
-      if (await renew(address)) announce(counted(ids(document).size, "request") + " found");
+      if (await renew(address)) announce(`${$("#total")?.textContent || "No request"} found`);
     };
 
     filter.addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(apply, TYPING_MS); });
