@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
@@ -15,14 +16,11 @@ from hitl_cli.errors import BadInput, Conflict, HitlError, NotFound, Unreachable
 from hitl_cli.wire import Promise, Task  # noqa: TC001 - msgspec reads these when it decodes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
 PAGE = 1_000
 """Records asked for at once when a list is read whole."""
-
-CURSOR_DIGITS = 18
-"""Digits of the number of a promise in a list, however long that is."""
 
 OK = 200
 NO_SUCH = 404
@@ -119,6 +117,10 @@ class Page(Struct, frozen=True):
     cursor: str | None = None
 
 
+type Reader = Callable[[int, str | None], Page]
+"""What reads a list: up to so many promises of it, from its beginning or from where a cursor says."""
+
+
 _response = msgspec.json.Decoder(_Response)
 _promise = msgspec.json.Decoder(_PromiseData)
 _promises = msgspec.json.Decoder(Page)
@@ -189,11 +191,16 @@ def get_tasks(client: Client, ids: Sequence[str]) -> dict[str, Task]:
     return {id: _task.decode(a.data).task for id, a in zip(ids, answers, strict=True) if a.status == OK}
 
 
-def search_pages(client: Client, size: int | None = None, **query: Any) -> Iterator[list[Promise]]:
+def search_pages(client: Client, size: int = PAGE, **query: Any) -> Iterator[list[Promise]]:
     """Yield pages of up to `size` promises that match; `query` is promise.search's data."""
+    return pages(partial(search_page, client, **query), size)
+
+
+def pages(read: Reader, size: int = PAGE) -> Iterator[list[Promise]]:
+    """Yield a list page after page, each of up to `size` promises."""
     cursor: str | None = None
     while True:
-        found = search_page(client, size or PAGE, cursor, **query)
+        found = read(size, cursor)
         yield found.promises
         cursor = found.cursor
         if cursor is None:
@@ -207,15 +214,6 @@ def search_page(client: Client, size: int, cursor: str | None, **query: Any) -> 
     """
     page = {"limit": min(size, PAGE)} | ({"cursor": cursor} if cursor else {})
     return as_page(call(client, "promise.search", **query, **page))
-
-
-def page_of(every: Sequence[Promise], size: int, cursor: str | None) -> Page:
-    """Return the same of a list that was read whole. Raises BadInput."""
-    if not (cursor is None or (cursor.isascii() and cursor.isdecimal() and len(cursor) <= CURSOR_DIGITS)):
-        raise BadInput(f"{cursor!r} is not where a page begins.")
-    start = int(cursor or 0)
-    end = start + size
-    return Page(list(every[start:end]), str(end) if end < len(every) else None)
 
 
 def search(client: Client, **query: Any) -> list[Promise]:

@@ -26,6 +26,7 @@ from hitl_cli.engine.records import PROTOCOL_VERSION
 from hitl_cli.engine.server import now_ms
 from hitl_cli.errors import HitlError, Unreachable
 from hitl_cli.sizes import format_size
+from hitl_cli.wire import EXTERNAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -119,9 +120,7 @@ def examine_server(url: str, token: str | None) -> Report:
         with connect(url, token) as client:
             get_promise(client, "hitl-doctor")
             findings.append(Finding("server", "ok", f"{url} answers"))
-            answer = call(
-                client, "promise.search", state="pending", tags={"resonate:external": "true"}, limit=PAGE
-            )
+            answer = call(client, "promise.search", state="pending", tags=EXTERNAL, limit=PAGE)
             if answer.status != OK:
                 findings.append(Finding("waiting", "warning", f"it cannot be searched: {answer.message()}"))
             else:

@@ -15,15 +15,15 @@ from itsdangerous import BadSignature, URLSafeSerializer
 from msgspec import Struct
 
 from hitl_cli.client import as_promise, get_promise, search
-from hitl_cli.durations import format_duration
+from hitl_cli.durations import format_age, format_duration
 from hitl_cli.errors import BadInput, Conflict, NotFound, TimedOut
-from hitl_cli.inbox.deciding import already, by_whom, check_allowed, check_person
+from hitl_cli.inbox.deciding import already, check_allowed, check_person
 from hitl_cli.inbox.listing import NO_GROUPS, waiting
 from hitl_cli.inbox.lookup import find
 from hitl_cli.inbox.votes import REVOKED_TAG, closing, under
 from hitl_cli.keys import LONGEST_LIFE_MS
 from hitl_cli.questions import prompt_of
-from hitl_cli.times import iso
+from hitl_cli.times import instant
 from hitl_cli.wire import Audit, audit_of, child_id, decode, fresh_id
 
 if TYPE_CHECKING:
@@ -182,17 +182,31 @@ def took_part(settled: Promise, person: str) -> bool:
 
 def how_it_ended(settled: Promise, now: int) -> str:
     """Return what came of a request, by whom and when."""
+    from hitl_cli.markdown import as_words  # noqa: PLC0415 - only where a page is shown
+
     title = prompt_of(settled)
-    what = f"“{title}” ({settled.id})" if title else settled.id
+    what = f"“{as_words(title)}”" if title else settled.id
     match settled.state:
         case "rejected_timedout":
-            return f"{what} can no longer be answered: its deadline passed {iso(settled.timeout_at)}."
+            return f"{what} can no longer be answered: its deadline passed {ago(settled.timeout_at, now)}."
         case "rejected_canceled":
-            return f"{what} was canceled{by_whom(settled, now)}."
+            return f"{what} was canceled{by_whom(settled, now)}. You need not do anything."
         case "rejected":
-            return f"{what} was rejected{by_whom(settled, now)}."
+            return f"{what} was rejected{by_whom(settled, now)}. You need not do anything."
         case _:
-            return f"{what} was approved{by_whom(settled, now)}."
+            return f"{what} was approved{by_whom(settled, now)}. You need not do anything."
+
+
+def by_whom(settled: Promise, now: int) -> str:
+    """Return ` by reviewer 5m ago (2026-… UTC)`, as far as it is known, for a reader who knows no hitl."""
+    audit = audit_of(settled)
+    by = f" by {audit.by}" if audit.by else ""
+    return f"{by} {ago(audit.at or settled.settled_at or now, now)}"
+
+
+def ago(at: int, now: int) -> str:
+    """Return when something was (both ms since the epoch): `5m ago (2026-11-21 15:04 UTC)`."""
+    return f"{format_age(max(now - at, 0))} ago ({instant(at):%Y-%m-%d %H:%M} UTC)"
 
 
 def serializer(keys: Keys, salt: str) -> URLSafeSerializer:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from hitl_cli import defaults
 from hitl_cli.client import (
@@ -18,7 +18,7 @@ from hitl_cli.client import (
     as_promise,
     get_promise,
     get_tasks,
-    page_of,
+    pages,
     search,
     search_page,
     search_pages,
@@ -26,11 +26,12 @@ from hitl_cli.client import (
 from hitl_cli.durations import format_duration
 from hitl_cli.errors import BadInput, Conflict, NotFound, TimedOut
 from hitl_cli.inbox.comments import COMMENT_TAG
-from hitl_cli.inbox.places import Place, rest_after
 from hitl_cli.inbox.votes import REVOKED_TAG, VOTE_TAG
 from hitl_cli.notify.notices import NOTICE_TAG, OWN, belongs_to_notice
+from hitl_cli.paging import ordered, page_of
 from hitl_cli.times import iso
 from hitl_cli.wire import (
+    GLOBAL,
     Audit,
     Call,
     Json,
@@ -45,9 +46,10 @@ from hitl_cli.wire import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
-    from hitl_cli.client import Client, Page
+    from hitl_cli.client import Client, Reader
+    from hitl_cli.paging import Place
     from hitl_cli.wire import Promise, Task
 
 START_BATCH = 500
@@ -56,10 +58,10 @@ START_BATCH = 500
 LOOK_EVERY_S = 5.0
 """The longest that a waiting command goes without asking, whatever it was told."""
 
-LOOKS = 20
-"""How often a page's worth is read to fill a page with runs of one state."""
-
 type RunState = Literal["running", "waiting", "completed", "failed", "canceled", "expired"]
+
+type GroupName = Annotated[str, Meta(pattern=r"^[^\s/@:]{1,200}(?!\s)$")]
+"""A group of workers as whoever may only start runs names it: an address would have the server post there."""
 
 type Kind = Literal["run", "step", "call", "sleep", "person", "vote", "comment", "revocation", "notice"]
 
@@ -263,22 +265,33 @@ def known(client: Client, id: str) -> Promise:
 
 
 def list_runs(
-    client: Client, *, state: RunState | None = None, limit: int | None = None, after: Place | None = None
+    client: Client, *, state: RunState | None = None, limit: int | None = None
 ) -> tuple[list[Run], bool]:
     """Return the runs, the newest first, and whether there are more than `limit`.
 
-    With `after`, those that come after a place in that list. Those that hitl runs for itself are not among
-    them; by its id, each is shown.
+    Those that hitl runs for itself are not among them; by its id, each is shown.
     """
     found: list[Run] = []
-    for page in run_pages(client, state, limit, after):
-        for run in detailed(client, [promise for promise in page if not is_own(promise)]):
-            if state is not None and run.state != state:
-                continue
+    for page in pages(newest_first(client, state), PAGE if limit is None else limit + 1):
+        for run in fitting(client, state, page):
             if len(found) == limit:
                 return found, True
             found.append(run)
     return found, False
+
+
+def page_of_runs(
+    client: Client, *, state: RunState | None = None, limit: int, after: str | None = None
+) -> tuple[list[Run], str | None]:
+    """Return a page of the same, as `paging.page_of` does."""
+    keep = partial(fitting, client, state)
+    return page_of(newest_first(client, state), keep, order="runs", limit=limit, after=after)
+
+
+def fitting(client: Client, state: RunState | None, promises: Sequence[Promise]) -> list[Run]:
+    """Return the runs that are in a state, or all; none of hitl's own."""
+    theirs = [promise for promise in promises if not is_own(promise)]
+    return [run for run in detailed(client, theirs) if state in (None, run.state)]
 
 
 def is_own(promise: Promise) -> bool:
@@ -287,60 +300,22 @@ def is_own(promise: Promise) -> bool:
     return call is not None and call.func in OWN
 
 
-def page_of_runs(
-    client: Client, *, state: RunState | None = None, limit: int, after: str | None = None
-) -> tuple[list[Run], str | None]:
-    """Return up to `limit` runs, the newest first, and what `after` has to be for those that come next.
+def newest_first(client: Client, state: RunState | None) -> Reader:
+    """Return what reads the promises of runs, the newest first; of a state as far as a promise tells it.
 
-    That is None where there are no more. Between what is wanted may be much that is not: no more than
-    LOOKS times as much is read as is asked for, so that a page can be short, or empty, and have a next one.
-    Raises BadInput for an `after` that is none.
+    The embedded server reads no more of them than are asked for. Other servers have no such order: there
+    all are read.
     """
-    read = roots(client, state)
-    found: list[Run] = []
-    for _ in range(LOOKS):
-        page = read(limit - len(found), after)
-        theirs = [promise for promise in page.promises if not is_own(promise)]
-        found += [run for run in detailed(client, theirs) if state in (None, run.state)]
-        after = page.cursor
-        if after is None or len(found) * 2 >= limit:
-            break
-    return found, after
-
-
-def roots(client: Client, state: RunState | None) -> Callable[[int, str | None], Page]:
-    """Return what reads a page of the promises of runs, of the given state as far as a promise tells it."""
+    one: dict[str, Json] = {} if state is None else {"state": promise_state(state)}
     if client.embedded:
-        return partial(search_page, client, **wanted_roots(state))
-    return partial(page_of, all_roots(client, state))
+        return partial(search_page, client, root=True, sort="-created", **one)
+    every = search(client, tags=GLOBAL, **one)
+    return ordered((promise for promise in every if promise.is_run), place_of, newest_first=True)
 
 
-def run_pages(
-    client: Client, state: RunState | None, limit: int | None, after: Place | None = None
-) -> Iterable[list[Promise]]:
-    """Yield the promises of runs, the newest first; of the given state as far as a promise tells it."""
-    if client.embedded:
-        query = wanted_roots(state) | ({} if after is None else {"after": after.id})
-        yield from search_pages(client, None if limit is None else limit + 1, **query)
-        return
-    yield list(rest_after(all_roots(client, state), after, place_of_run, newest_first=True))
-
-
-def wanted_roots(state: RunState | None) -> dict[str, Json]:
-    """Return the search for runs of a state that the embedded server answers."""
-    return {"root": True, "sort": "-created"} | ({} if state is None else {"state": promise_state(state)})
-
-
-def all_roots(client: Client, state: RunState | None) -> list[Promise]:
-    """Return the same from a server that knows no order."""
-    wanted = {} if state is None else {"state": promise_state(state)}
-    every = [p for p in search(client, tags={"resonate:scope": "global"}, **wanted) if p.is_run]
-    return sorted(every, key=place_of_run, reverse=True)
-
-
-def place_of_run(promise: Promise) -> Place:
+def place_of(promise: Promise) -> Place:
     """Return where a run stands in the list."""
-    return Place(0, promise.created_at, promise.id)
+    return 0, promise.created_at, promise.id
 
 
 def promise_state(state: RunState) -> str:
@@ -406,9 +381,9 @@ def first_steps(client: Client, id: str, most: int | None) -> tuple[Node, bool]:
     """Return the same with no more than `most` steps, and whether there are more. Raises NotFound."""
     named = known(client, id)
     root = get_promise(client, named.origin) or named
-    size = None if most is None else most + 2
-    pages = search_pages(client, size, tags={"resonate:origin": root.id})
-    every = (p for page in pages for p in page if p.id != root.id)
+    size = PAGE if most is None else most + 2
+    found = search_pages(client, size, tags={"resonate:origin": root.id})
+    every = (p for page in found for p in page if p.id != root.id)
     promises = list(islice(every, most))
     nodes = {p.id: Node(promise=p, kind=kind_of(p), children=[]) for p in [root, *promises]}
     for promise in promises:

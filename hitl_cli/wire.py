@@ -28,6 +28,12 @@ type Verdict = Literal["approve", "reject"]
 INSTANT_DIGITS = 16
 """The most digits of an instant in ms that is worth reading."""
 
+EXTERNAL = {"resonate:external": "true"}
+"""The tag of what only the outside can settle, on our engine always."""
+
+GLOBAL = {"resonate:scope": "global"}
+"""The tag that runs have, and what only the outside can settle on other servers; see `is_blocking`."""
+
 CLOCKS_DIFFER_MS = 3_600_000
 """How far the clock of who says something may be from the server's, for what they say to be believed."""
 

@@ -15,6 +15,7 @@ from hitl_cli.cli.shared import (
     Token,
     Who,
     complete_promise,
+    family,
     named_server,
     note,
     print_json,
@@ -48,13 +49,10 @@ class LinkCommands(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-app = typer.Typer(
-    name="link",
-    cls=LinkCommands,
-    help="Links by which one person answers one request: hitl link PROMISE --for reviewer",
-    no_args_is_help=True,
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+app = family(
+    "link",
+    "Links by which one person answers one request: hitl link PROMISE --for reviewer [--expires 2d]",
+    LinkCommands,
 )
 
 
@@ -94,7 +92,10 @@ def create(
         link = links.make(client, id, person, life_ms=life_ms, groups=settings.groups())
     url = links.url_of(gateway.value, links.sign(link, keys))
     if gateway.source == "default":
-        note(f"It opens on this machine alone: say with HITL_GATEWAY what is to stand for {gateway.value}.")
+        note(
+            "This link opens on this machine alone. Where else the gateway is reached, say by HITL_GATEWAY,"
+            ' or gateway = "https://…" in hitl.toml.'
+        )
     if qr:
         draw(url)
     if as_json:

@@ -402,11 +402,6 @@ def promise_search(tx: State, req: PromiseSearch, now: int) -> Answer:
         settle_all(tx, tx.overdue_external(now), now)
     elif req.state in SETTLED_BY_DEADLINE:
         settle_all(tx, tx.overdue(now), now)
-    if req.after is not None and req.cursor is None:
-        last = read_promise(tx, req.after, now)
-        if last is None or (req.sort == "-settled" and last.settled_at is None):
-            return refuse(400, f"a list cannot go on after {req.after}, which is not in it any more")
-        req = msgspec.structs.replace(req, cursor=cursor_after(req, last))
     limit = req.limit or SEARCH_LIMIT
     found = tx.search_promises(req, limit + 1, now)
     cursor = cursor_after(req, found[limit - 1]) if len(found) > limit else None

@@ -84,7 +84,6 @@ class PromiseSearch(Wire, frozen=True):
     sort: Literal["created", "-created", "id", "-settled"] = "created"
     limit: PageSize | None = None
     cursor: str | None = None
-    after: Id | None = None
 
 
 class TaskGet(Wire, frozen=True):

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from aiohttp import web
 from msgspec import Struct
 
-from hitl_cli.errors import BadInput
+from hitl_cli.engine.http.hosts import host_of, is_loopback
+from hitl_cli.errors import BadInput, Unreachable
 from hitl_cli.gateway import sessions
 from hitl_cli.gateway.local_paths import HOME, local_path
 from hitl_cli.gateway.refusals import Refused
@@ -116,10 +117,10 @@ class Access:
         return await handler(request)
 
     async def still_known(self, request: Request) -> bool:
-        """Whether it is known who made a request that goes on, as when it began."""
+        """Whether it is known who made a request that goes on, as when it began; not if nobody can tell."""
         try:
             return await self._identify(request) is not None
-        except Refused:
+        except (Refused, Unreachable):
             return False
 
     def known(self, request: Request) -> Visitor | None:
@@ -219,9 +220,7 @@ class Access:
         origin = request.headers.get("Origin", "null")
         foreign = site not in ("none", "same-origin") and not navigates
         ours = (request.host, urlsplit(self._options.url).netloc)
-        if foreign or (
-            request.method not in SAFE and origin != "null" and urlsplit(origin).netloc not in ours
-        ):
+        if foreign or (request.method not in SAFE and origin != "null" and netloc_of(origin) not in ours):
             raise Refused(403, "this came from another site, and was not done.")
 
 
@@ -249,22 +248,9 @@ def is_within(address: str | None, networks: Sequence[Network]) -> bool:
     return any((mapped or ip) in network for network in networks)
 
 
-def host_of(netloc: str) -> str:
-    """Return the host in a Host header."""
-    return urlsplit(f"//{netloc}").hostname or ""
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine alone."""
-    if host == "localhost":
-        return True
+def netloc_of(origin: str) -> str:
+    """Return the host and port in an Origin header; nothing of one that makes no sense."""
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return urlsplit(origin).netloc
     except ValueError:
-        return False
-
-
-def form_text(form: Any, name: str) -> str:
-    """Return a text that a form carries; the empty text where it does not, or carries a file."""
-    value = form.get(name, "")
-    return value if isinstance(value, str) else ""
+        return ""

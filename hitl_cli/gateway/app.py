@@ -86,6 +86,7 @@ async def run(gateway: Gateway, serving: Callable[[str], None]) -> None:
         application(gateway),
         access_log=None,
         logger=malformed,
+        auto_decompress=False,  # a megabyte can hold a thousand of them, and anybody may send it
         keepalive_timeout=IDLE_S,
         shutdown_timeout=GRACE_S,
     )
@@ -124,10 +125,14 @@ async def take_body(
     if request.can_read_body:
         if request.content_type.startswith("multipart/"):
             raise Refused(415, "send JSON, or a form (application/x-www-form-urlencoded) without files.")
+        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise Refused(415, "send it as it is, and not compressed.", {"Accept-Encoding": "identity"})
         try:
             async with asyncio.timeout(BODY_S):
                 await request.read()
-            await request.post()  # kept with the request; of what is no form it is empty
+            form = await request.post()  # kept with the request; of what is no form it is empty
+            for text in (*form.keys(), *form.values()):
+                str(text).encode()  # some charsets have it be what no text is
         except TimeoutError as error:
             raise Refused(408, f"the request did not arrive within {BODY_S:.0f} s.") from error
         except ClientPayloadError as error:

@@ -20,6 +20,7 @@ from hitl_cli.gateway.failures import json_answer
 from hitl_cli.gateway.refusals import Refused
 from hitl_cli.gateway.service import gateway_of
 from hitl_cli.inbox.deciding import approval, decide_promise
+from hitl_cli.runs import GroupName  # noqa: TC001 - msgspec reads it
 
 if TYPE_CHECKING:
     from aiohttp.web import Request
@@ -45,7 +46,7 @@ class StartBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     workflow: str | None = None
     args: list[Any] | None = None
     kwargs: dict[str, Any] = {}
-    group: str | None = None
+    group: GroupName | None = None
 
 
 class EmailBody(Struct, frozen=True, kw_only=True):

@@ -94,4 +94,4 @@ class Cookies:
     def visit_of(self, request: Request) -> str | None:
         """Return what tells apart browsers that have not signed in; None for one that was not here yet."""
         text = request.cookies.get(self.visit, "")
-        return text if 0 < len(text) <= LONGEST_VISIT else None
+        return text if text.isascii() and 0 < len(text) <= LONGEST_VISIT else None

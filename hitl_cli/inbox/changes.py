@@ -13,11 +13,11 @@ from msgspec import Struct
 
 from hitl_cli.client import Request, as_page, get_promises
 from hitl_cli.inbox.comments import COMMENT_TAG
-from hitl_cli.inbox.history import OPEN, decision_of, settled_at
-from hitl_cli.inbox.listing import EVERYTHING, blocking_pages
+from hitl_cli.inbox.history import decision_of, settled_at
+from hitl_cli.inbox.listing import blocking_pages
 from hitl_cli.inbox.votes import SAID_TAG, VOTE_TAG, ballots_of_many
 from hitl_cli.questions import PLAIN, QUORUM_TAG, asker_of, prompt_of, question_of
-from hitl_cli.wire import headers_of
+from hitl_cli.wire import EXTERNAL, headers_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -145,7 +145,7 @@ class EmbeddedChanges(Changes):
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._asked = Newest(state="pending", tags=OPEN)
+        self._asked = Newest(state="pending", tags=EXTERNAL)
         self._said = Newest(tags={SAID_TAG: "1"})
         self._since = 0
         self._settled: set[str] = set()
@@ -181,7 +181,7 @@ class EmbeddedChanges(Changes):
         return [as_page(answer) for answer in self._client.call_many(requests)]
 
     def _settled_request(self, limit: int) -> Request:
-        query = {"sort": "-settled", "tags": OPEN, "settledSince": self._since, "limit": limit}
+        query = {"sort": "-settled", "tags": EXTERNAL, "settledSince": self._since, "limit": limit}
         return Request("promise.search", query)
 
     def _newly_settled(self, found: Page) -> list[Promise] | None:
@@ -247,7 +247,7 @@ class PolledChanges(Changes):
         ]
 
     def _read(self) -> dict[str, Promise]:
-        pages = blocking_pages(self._client, EVERYTHING, None)
+        pages = blocking_pages(self._client)
         return {promise.id: promise for page in pages for promise in page}
 
     def _votes(self, waiting: dict[str, Promise]) -> dict[str, int]:

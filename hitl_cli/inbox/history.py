@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
-from hitl_cli.client import get_promise, get_promises, page_of, search, search_page, search_pages
+from hitl_cli.client import PAGE, get_promise, get_promises, pages, search, search_page
 from hitl_cli.decisions import decision_by_deadline
 from hitl_cli.errors import NotFound
 from hitl_cli.inbox.comments import COMMENT_TAG, comment_in
-from hitl_cli.inbox.places import Place, rest_after
 from hitl_cli.inbox.votes import ballots_of
+from hitl_cli.paging import ordered, page_of
 from hitl_cli.questions import (
     KEY_TAG,
     PLAIN,
@@ -24,13 +24,14 @@ from hitl_cli.questions import (
     prompt_of,
     question_of,
 )
-from hitl_cli.wire import Json, Vote, audit_of, decode, error_message
+from hitl_cli.wire import EXTERNAL, GLOBAL, Json, Vote, audit_of, decode, error_message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from hitl_cli.client import Client, Page
+    from hitl_cli.client import Client, Reader
     from hitl_cli.engine.records import PromiseState
+    from hitl_cli.paging import Place
     from hitl_cli.wire import Promise
 
 type Kind = Literal["comment", "vote", "decision"]
@@ -44,12 +45,6 @@ STATES: dict[Outcome | None, tuple[PromiseState, ...]] = {
     "canceled": ("rejected_canceled",),
 }
 """In which states a promise can have come to an outcome: a deadline may mean one."""
-
-LOOKS = 40
-"""How often a page's worth is read to fill a page with what is wanted."""
-
-OPEN = {"resonate:external": "true"}
-BARE = {"resonate:scope": "global"}
 
 
 class Entry(Struct, frozen=True, kw_only=True):
@@ -97,98 +92,66 @@ EVERYTHING = Wanted()
 
 
 def history(
-    client: Client, wanted: Wanted = EVERYTHING, *, limit: int | None = None, after: Place | None = None
+    client: Client, wanted: Wanted = EVERYTHING, *, limit: int | None = None
 ) -> tuple[list[Entry], bool]:
-    """Return the decisions, the newest first, and whether there are more than `limit`.
-
-    With `after`, those that come after a place in that list.
-    """
-    every = decisions(client, wanted, limit, after)
+    """Return the decisions, the newest first, and whether there are more than `limit`."""
+    every = decisions(client, wanted, limit)
     found = list(islice(every, None if limit is None else limit + 1))
     return found[:limit], limit is not None and len(found) > limit
-
-
-def decisions(
-    client: Client,
-    wanted: Wanted = EVERYTHING,
-    expected: int | None = None,
-    after: Place | None = None,
-) -> Iterator[Entry]:
-    """Yield the decisions, the newest first; `expected` is how many of them will be read, if that is known.
-
-    The embedded server reads no more of them than are asked for. Other servers have no such order: there
-    all are read.
-    """
-    for page in settled_pages(client, wanted, expected, after):
-        for entry in described(client, page):
-            if fits(entry, wanted):
-                yield entry
 
 
 def page_of_history(
     client: Client, wanted: Wanted = EVERYTHING, *, limit: int, after: str | None = None
 ) -> tuple[list[Entry], str | None]:
-    """Return up to `limit` decisions, the newest first, and what `after` has to be for those that come next.
-
-    That is None where there are no more. Between what is wanted may be much that is not: no more than
-    LOOKS times as much is read as is asked for, so that a page can be short, or empty, and have a next one.
-    Raises BadInput for an `after` that is none.
-    """
-    read = settled(client, wanted)
-    found: list[Entry] = []
-    for _ in range(LOOKS):
-        page = read(limit - len(found), after)
-        blocking = [promise for promise in page.promises if promise.is_blocking]
-        found += [entry for entry in described(client, blocking) if fits(entry, wanted)]
-        after = page.cursor
-        if after is None or len(found) * 2 >= limit:
-            break
-    return found, after
+    """Return a page of the same, as `paging.page_of` does."""
+    keep = partial(fitting, client, wanted)
+    return page_of(last_settled_first(client, wanted), keep, order="history", limit=limit, after=after)
 
 
-def settled(client: Client, wanted: Wanted) -> Callable[[int, str | None], Page]:
-    """Return what reads a page of the promises that are settled and may have waited for a person."""
-    if client.embedded:
-        return partial(search_page, client, **wanted_settled(wanted))
-    return partial(page_of, all_settled(client, wanted))
-
-
-def settled_pages(
-    client: Client, wanted: Wanted, expected: int | None, after: Place | None = None
-) -> Iterator[list[Promise]]:
-    """Yield the promises that waited for a person and wait no more, the last settled first."""
-    if not client.embedded:
-        yield list(rest_after(all_settled(client, wanted), after, place_of, newest_first=True))
-        return
+def decisions(client: Client, wanted: Wanted = EVERYTHING, expected: int | None = None) -> Iterator[Entry]:
+    """Yield the decisions, the newest first; `expected` is how many will be read, if that is known."""
     narrow = wanted.by is not None or wanted.workflow is not None
-    size = None if narrow or expected is None else expected + 1
-    query = wanted_settled(wanted) | ({} if after is None else {"after": after.id})
-    for page in search_pages(client, size, **query):
-        yield [promise for promise in page if promise.is_blocking]
+    size = PAGE if narrow or expected is None else expected + 1
+    for page in pages(last_settled_first(client, wanted), size):
+        yield from fitting(client, wanted, page)
 
 
-def wanted_settled(wanted: Wanted) -> dict[str, Json]:
-    """Return the search that the embedded server answers, which may find more than what is wanted."""
+def settled_since(client: Client, since: int) -> Iterator[Promise]:
+    """Yield the promises that waited for a person and were settled since an instant, the last one first."""
+    for page in pages(last_settled_first(client, Wanted(since=since))):
+        yield from (promise for promise in page if promise.is_blocking)
+
+
+def fitting(client: Client, wanted: Wanted, promises: Sequence[Promise]) -> list[Entry]:
+    """Return what is wanted of settled promises, as entries of the history."""
+    blocking = [promise for promise in promises if promise.is_blocking]
+    return [entry for entry in described(client, blocking) if fits(entry, wanted)]
+
+
+def last_settled_first(client: Client, wanted: Wanted) -> Reader:
+    """Return what reads the settled promises that may be wanted, the last settled first, and maybe others.
+
+    The embedded server reads no more of them than are asked for. Other servers have no such order: there
+    all are read.
+    """
     states = STATES[wanted.outcome]
-    query = {"sort": "-settled", "tags": OPEN, "settledSince": wanted.since}
-    return query | ({"state": states[0]} if len(states) == 1 else {})
-
-
-def all_settled(client: Client, wanted: Wanted) -> list[Promise]:
-    """Return the same from a server that knows no order, the last settled first."""
+    if client.embedded:
+        one: dict[str, Json] = {"state": states[0]} if len(states) == 1 else {}
+        since = wanted.since
+        return partial(search_page, client, sort="-settled", tags=EXTERNAL, settledSince=since, **one)
     every = {
         promise.id: promise
-        for state in STATES[wanted.outcome]
-        for tags in (OPEN, BARE)
+        for state in states
+        for tags in (EXTERNAL, GLOBAL)
         for promise in search(client, state=state, tags=tags)
         if promise.is_blocking and settled_at(promise) >= (wanted.since or 0)
     }
-    return sorted(every.values(), key=place_of, reverse=True)
+    return ordered(every.values(), place_of, newest_first=True)
 
 
 def place_of(promise: Promise) -> Place:
-    """Return where a settled promise stands in the list."""
-    return Place(0, settled_at(promise), promise.id)
+    """Return where a settled promise stands in the history."""
+    return 0, settled_at(promise), promise.id
 
 
 def settled_at(promise: Promise) -> int:

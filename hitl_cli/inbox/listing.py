@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 from msgspec import Struct
 
-from hitl_cli.client import PAGE, get_promises, search, search_pages
-from hitl_cli.inbox.places import Place, rest_after
+from hitl_cli.client import PAGE, get_promises, pages, search, search_page
 from hitl_cli.inbox.votes import ballots_of_many, complete, electorate, tally
+from hitl_cli.paging import ordered, page_of
 from hitl_cli.people import is_among
 from hitl_cli.questions import (
     ASSIGNEE_TAG,
@@ -25,12 +26,14 @@ from hitl_cli.questions import (
     own_tags,
     question_of,
 )
+from hitl_cli.wire import EXTERNAL, GLOBAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from hitl_cli.client import Client
+    from hitl_cli.client import Client, Reader
     from hitl_cli.inbox.votes import Ballot
+    from hitl_cli.paging import Place
     from hitl_cli.people import Groups
     from hitl_cli.questions import Priority
     from hitl_cli.wire import Promise
@@ -136,29 +139,50 @@ def pending(
     groups: Groups = NO_GROUPS,
     sort: Sort = "age",
     limit: int | None = None,
-    after: Place | None = None,
 ) -> tuple[list[Waiting], bool]:
-    """Return what waits for a person, after a place if one is given, and whether there is more than `limit`.
+    """Return what waits for a person, and whether there is more than `limit`.
 
     By age the oldest come first, by deadline the nearest, by priority the most pressing; those that are
     alike, the oldest first. A request that has all its votes, and was not settled because a process died
     in between, is settled here.
     """
     found: list[Waiting] = []
-    for page in pages(client, wanted, sort, limit, after):
-        asked = page if wanted.person is None else [p for p in page if asks(p, wanted.person, groups)]
-        for item in described(client, asked, groups):
-            if fits(item, wanted, groups):
-                if len(found) == limit:
-                    return found, True
-                found.append(item)
+    for page in pages(in_order(client, wanted, sort), PAGE if limit is None else max(limit + 1, FEW)):
+        for item in fitting(client, wanted, groups, page):
+            if len(found) == limit:
+                return found, True
+            found.append(item)
     return found, False
+
+
+def page_of_pending(
+    client: Client,
+    wanted: Filter = EVERYTHING,
+    *,
+    groups: Groups = NO_GROUPS,
+    sort: Sort = "age",
+    limit: int,
+    after: str | None = None,
+) -> tuple[list[Waiting], str | None]:
+    """Return a page of the same, as `paging.page_of` does."""
+    keep = partial(fitting, client, wanted, groups)
+    return page_of(in_order(client, wanted, sort), keep, order=f"pending by {sort}", limit=limit, after=after)
 
 
 def settle_complete(client: Client, groups: Groups) -> None:
     """Settle every request that has all its votes and still waits: whoever gave the last one died."""
-    for page in blocking_pages(client, Filter(tags={QUORUM_TAG: "1"}), None):
+    for page in blocking_pages(client, Filter(tags={QUORUM_TAG: "1"})):
         described(client, page, groups)
+
+
+def fitting(client: Client, wanted: Filter, groups: Groups, promises: Sequence[Promise]) -> list[Waiting]:
+    """Return what is wanted of promises, as items of the list."""
+    asked = [
+        promise
+        for promise in promises
+        if promise.is_blocking and (wanted.person is None or asks(promise, wanted.person, groups))
+    ]
+    return [item for item in described(client, asked, groups) if fits(item, wanted, groups)]
 
 
 def fits(item: Waiting, wanted: Filter, groups: Groups = NO_GROUPS) -> bool:
@@ -210,59 +234,52 @@ def is_of(item: Waiting, glob: str) -> bool:
     return fnmatchcase(item.workflow, glob) or fnmatchcase(item.function or "", glob)
 
 
-def pages(
-    client: Client, wanted: Filter, sort: Sort, limit: int | None, after: Place | None = None
-) -> Iterator[list[Promise]]:
-    """Yield the promises that may be wanted, in order; a few at a time where few are enough."""
-    if sort == "age" and not wanted.to and client.embedded:
-        yield from blocking_pages(client, wanted, limit, after)
-        return
-    every = [promise for page in blocking_pages(client, wanted, None) for promise in page]
-    if sort == "due":
-        every.sort(key=lambda promise: promise.timeout_at)
-    elif sort == "priority":
-        every.sort(key=pressing)
-    every = list(rest_after(every, after, lambda promise: place_of(promise, sort)))
-    few = PAGE if limit is None else max(limit + 1, FEW)
-    for at in range(0, len(every), few):
-        yield every[at : at + few]
+def in_order(client: Client, wanted: Filter, sort: Sort) -> Reader:
+    """Return what reads, in an order, the promises that may be wanted."""
+    if sort == "age":
+        return oldest_first(client, wanted)
+    every = (promise for page in blocking_pages(client, wanted) for promise in page)
+    return ordered(every, place_by_deadline if sort == "due" else place_by_priority)
 
 
-def place_of(promise: Promise, sort: Sort) -> Place:
-    """Return where a promise stands in the list."""
-    first = {"age": lambda _: 0, "due": lambda one: one.timeout_at, "priority": pressing}[sort]
-    return Place(first(promise), promise.created_at, promise.id)
+def blocking_pages(client: Client, wanted: Filter = EVERYTHING) -> Iterator[list[Promise]]:
+    """Yield the promises that only the outside can settle, the oldest first."""
+    for page in pages(oldest_first(client, wanted)):
+        yield [promise for promise in page if promise.is_blocking]
 
 
-def pressing(promise: Promise) -> int:
-    """Return how pressing a promise is: the less, the more so."""
-    return PRIORITIES.index((question_of(promise) or PLAIN).priority)
+def oldest_first(client: Client, wanted: Filter) -> Reader:
+    """Return what reads the open promises that may be wanted, the oldest first, and maybe others.
 
-
-def blocking_pages(
-    client: Client, wanted: Filter, limit: int | None, after: Place | None = None
-) -> Iterator[list[Promise]]:
-    """Yield the promises that only the outside can settle, the oldest first.
-
-    `after` counts on the embedded server, where nobody is named.
+    The embedded server reads no more of them than are asked for, unless somebody is named.
     """
-    if not wanted.to and client.embedded:
-        size = None if limit is None else limit + 1
-        query: dict[str, Any] = {"state": "pending", "tags": {"resonate:external": "true", **wanted.tags}}
-        query |= {} if after is None else {"after": after.id}
-        for page in search_pages(client, size, **query):
-            yield [promise for promise in page if promise.is_blocking]
-        return
+    if client.embedded and not wanted.to:
+        return partial(search_page, client, state="pending", tags=EXTERNAL | wanted.tags)
     every: dict[str, Promise] = {}
     for tags in searched(wanted, embedded=client.embedded):
         every |= {p.id: p for p in search(client, state="pending", tags=tags) if p.is_blocking}
-    yield sorted(every.values(), key=lambda promise: (promise.created_at, promise.id))
+    return ordered(every.values(), place_by_age)
+
+
+def place_by_age(promise: Promise) -> Place:
+    """Return where a promise stands among those that wait, the oldest first."""
+    return 0, promise.created_at, promise.id
+
+
+def place_by_deadline(promise: Promise) -> Place:
+    """Return where it stands with the nearest deadline first."""
+    return promise.timeout_at, promise.created_at, promise.id
+
+
+def place_by_priority(promise: Promise) -> Place:
+    """Return where it stands with the most pressing first."""
+    pressing = PRIORITIES.index((question_of(promise) or PLAIN).priority)
+    return pressing, promise.created_at, promise.id
 
 
 def searched(wanted: Filter, *, embedded: bool) -> Iterator[Mapping[str, str]]:
     """Yield the tags that find, together, all that may be wanted."""
-    external = {"resonate:external": "true"}
-    for base in [external] if embedded else [external, {"resonate:scope": "global"}]:
+    for base in [EXTERNAL] if embedded else [EXTERNAL, GLOBAL]:
         if not wanted.to:
             yield base | wanted.tags
         for name in wanted.to:

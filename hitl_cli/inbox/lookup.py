@@ -8,7 +8,7 @@ from hitl_cli.client import as_page, call, get_promise, search
 from hitl_cli.errors import BadInput, NotFound
 from hitl_cli.inbox.listing import pending
 from hitl_cli.questions import KEY_TAG, prompt_of
-from hitl_cli.wire import child_id
+from hitl_cli.wire import EXTERNAL, child_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -54,7 +54,7 @@ def newest(promises: Iterable[Promise]) -> list[Promise]:
 def beginning_with(client: Client, prefix: str) -> list[Promise]:
     """Return what waits for a person under an id that begins so."""
     if client.embedded:
-        query = {"state": "pending", "idPrefix": prefix, "tags": {"resonate:external": "true"}}
+        query = {"state": "pending", "idPrefix": prefix, "tags": EXTERNAL}
         found = as_page(call(client, "promise.search", **query, limit=CANDIDATES + 1)).promises
         return [promise for promise in found if promise.is_blocking]
     return [item.promise for item in pending(client)[0] if item.id.startswith(prefix)]

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from hitl_cli.durations import UNITS_MS
 from hitl_cli.inbox.history import Wanted, decisions
-from hitl_cli.inbox.listing import EVERYTHING, blocking_pages
+from hitl_cli.inbox.listing import blocking_pages
 from hitl_cli.questions import Outcome
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def stats(client: Client, since: int, most: int | None = None) -> Stats:
     Of each, about `most` are looked at, or all.
     """
     waiting, oldest = 0, None
-    for page in blocking_pages(client, EVERYTHING, None):
+    for page in blocking_pages(client):
         waiting += len(page)
         oldest = oldest or next(iter(page), None)
         if most is not None and waiting > most:

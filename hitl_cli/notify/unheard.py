@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from hitl_cli.client import as_promise, get_promises, search_pages
+from hitl_cli.client import PAGE, as_promise, get_promises, search_pages
 from hitl_cli.errors import BadInput, Conflict
-from hitl_cli.inbox.history import Wanted, settled_pages
-from hitl_cli.inbox.listing import Filter, blocking_pages
+from hitl_cli.inbox.history import settled_since
+from hitl_cli.inbox.listing import blocking_pages
 from hitl_cli.notify.notices import NEWS_LIFE_MS, Notice, outcome_notice, recipients
 from hitl_cli.questions import REQUEST_TAG, question_of
+from hitl_cli.wire import EXTERNAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -77,11 +78,11 @@ class Unheard:
     def _waiting_now(self, client: Client) -> Iterator[Promise]:
         """Yield what waits; of our engine, which knows their order, only what came since the last look."""
         if not client.embedded:
-            yield from (p for page in blocking_pages(client, Filter(), None) for p in page)
+            yield from (p for page in blocking_pages(client) for p in page)
             return
         since = 0 if self._looked_at is None else self._looked_at - OVERLAP_MS
-        query = {"state": "pending", "tags": {"resonate:external": "true"}, "sort": "-created"}
-        for page in search_pages(client, None if self._looked_at is None else BATCH, **query):
+        query = {"state": "pending", "tags": EXTERNAL, "sort": "-created"}
+        for page in search_pages(client, PAGE if self._looked_at is None else BATCH, **query):
             yield from (p for p in page if p.is_blocking and p.created_at >= since)
             if any(p.created_at < since for p in page):
                 return
@@ -111,9 +112,8 @@ class Unheard:
         found: dict[str, Promise] = {}
         for at in range(0, len(overdue), BATCH):
             found.update(get_promises(client, overdue[at : at + BATCH]))
-        since = Wanted(since=self._looked_at - OVERLAP_MS)
-        for page in settled_pages(client, since, None):
-            found.update((promise.id, promise) for promise in page if self._may_be_news(promise))
+        since = settled_since(client, self._looked_at - OVERLAP_MS)
+        found.update((promise.id, promise) for promise in since if self._may_be_news(promise))
         gone = [id for id in overdue if id not in found]
         for id in gone:
             del self._waiting[id]

@@ -121,21 +121,6 @@ def test_a_cursor_that_no_search_gave_is_refused(engine: Engine, cursor: str) ->
     assert engine.status("task.search", cursor=cursor) == 400
 
 
-@pytest.mark.parametrize(
-    ("sort", "rest"),
-    [("created", ["c", "d"]), ("-created", ["a"]), ("id", ["c", "d"]), ("-settled", ["a"])],
-)
-def test_a_list_goes_on_after_any_promise_that_is_in_it(engine: Engine, sort: str, rest: list[str]) -> None:
-    for id in ("a", "b", "c", "d"):
-        engine.create(id, tags=EXTERNAL)
-        if sort == "-settled":
-            engine.settle(id)
-    assert found(engine, sort=sort, after="b") == rest
-    following = pages(engine, "promise.search", "promises", sort=sort, after="b", limit=1)
-    assert [id for page in following for id in page] == rest
-    assert engine.send("promise.search", sort=sort, after="gone")[0] == 400
-
-
 @pytest.mark.parametrize("limit", [0, -1, 10_001, "many"])
 def test_a_limit_out_of_range_is_refused(engine: Engine, limit: Any) -> None:
     assert engine.status("promise.search", limit=limit) == 400

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import http.client
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
 
 from hitl_cli.client import Request
+from hitl_cli.gateway import bearers
+from hitl_cli.gateway.api import events
 from hitl_cli.questions import Question
+from hitl_cli.tokens import create
 from tests.cli.requests import DAY_MS, put
-from tests.conftest import HITL, WorkerProcess
+from tests.conftest import HITL, PATIENCE_S, WorkerProcess
 from tests.gateway.streams import Reader
+from tests.gateway.visiting import Visited
 
 if TYPE_CHECKING:
     from tests.conftest import Hitl
@@ -138,3 +144,27 @@ def test_a_stream_is_described_without_being_opened(shared_gateway: GatewayProce
 @pytest.mark.parametrize("query", ["?for=you", "?for=", "?for=me&for=me"])
 def test_a_filter_that_is_none_is_refused(shared_gateway: GatewayProcess, query: str) -> None:
     assert shared_gateway.get(f"/api/v1/events{query}").status == 400
+
+
+def test_a_stream_ends_whole_where_nobody_can_tell_whether_its_reader_still_may(
+    hitl: Hitl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "ALIVE_S", 0.2)
+    monkeypatch.setattr(events, "KNOWN_S", 0.0)
+    monkeypatch.setattr(bearers, "BELIEVED_S", 0.0)
+    server = WorkerProcess([HITL, "server", "--port", "0"], hitl.env, hitl.folder)
+    hitl.workers.append(server)
+    url = server.said(" on ").split(" on ", 1)[1].split()[0]
+    with hitl.client() as client:
+        _, token = create(client, "reviewer", ["read"], life_ms=DAY_MS, by="ops")
+    visited = Visited(hitl, server=url)
+    try:
+        connection = http.client.HTTPConnection(urlsplit(visited.address).netloc, timeout=PATIENCE_S)
+        connection.request("GET", "/api/v1/events", headers={"Authorization": f"Bearer {token}"})
+        answer = connection.getresponse()
+        assert answer.readline()
+        server.kill()
+        assert b"HTTP/" not in answer.read()
+        connection.close()
+    finally:
+        visited.stop()

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import csv
+import http.client
 import json
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import pytest
 
 from hitl_cli.embedded import EmbeddedClient
+from hitl_cli.errors import Unreachable
+from hitl_cli.gateway.pages import history as history_page
 from hitl_cli.inbox.history import Wanted, page_of_history
 from tests.cli.past import DAY_MS, HOUR_MS, MINUTE_MS, Past
-from tests.conftest import Hitl
+from tests.conftest import PATIENCE_S, Hitl
 from tests.gateway.conftest import begin_gateway
+from tests.gateway.visiting import Visited
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,7 +127,7 @@ def test_the_filters_stay_on_the_next_page(filled: GatewayProcess) -> None:
         ("outcome=maybe", "'maybe' is no outcome to look for: use one of approved,"),
         ("since=yesterday", "'yesterday' is not a duration"),
         ("since=-1d", "is not a duration"),
-        ("after=1", "the cursor is not one that promise.search gave"),
+        ("after=1", "The cursor is not one that was given here"),
         (f"since={quote(SCRIPT)}", "is not a duration"),
     ],
 )
@@ -172,3 +176,25 @@ def test_a_page_of_few_among_many_is_read_in_bounds(hitl: Hitl) -> None:
         assert (found, after is not None) == ([], True)
         found, after = page_of_history(client, Wanted(by="lead"), limit=1, after=after)
         assert [entry.id for entry in found] == ["p0"]
+
+
+def test_a_file_that_cannot_be_read_to_its_end_is_broken_off(
+    hitl: Hitl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_client: object, _wanted: object, *, limit: int, after: str | None = None) -> object:
+        if after is not None:
+            raise Unreachable("the server is away.")
+        return [], str(limit)
+
+    monkeypatch.setattr(history_page, "page_of_history", fails)
+    visited = Visited(hitl)
+    try:
+        connection = http.client.HTTPConnection(urlsplit(visited.address).netloc, timeout=PATIENCE_S)
+        connection.request("GET", "/history.csv")
+        answer = connection.getresponse()
+        with pytest.raises(http.client.IncompleteRead) as broken:
+            answer.read()
+        assert b"HTTP/" not in broken.value.partial
+        connection.close()
+    finally:
+        visited.stop()

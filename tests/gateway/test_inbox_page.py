@@ -78,7 +78,7 @@ def test_words_find_what_they_are_in(desk: Desk) -> None:
     ):
         assert listed(desk.get(f"/?q={text.replace(' ', '+')}")) == expected
     page = desk.get("/?q=words-+lamp+chair")
-    assert "Nothing that waits is like that" in page.text
+    assert "Nothing that waits matches" in page.text
     assert page.control("q")["value"] == "words- lamp chair"
 
 

@@ -123,7 +123,7 @@ def test_what_somebody_else_decided_is_said_with_who_and_when(
     for page in (browser.get(path), browser.post(path, {"csrf": csrf, "verdict": "approve"})):
         assert page.status == 410
         assert page.heading == "There is nothing left to answer"
-        assert f"“Ship 1.4.2?” ({asked.id}) was approved by ops through cli" in page.text
+        assert "“Ship 1.4.2?” was approved by ops" in page.text
     assert all_promises(visited.hitl) == before
 
 

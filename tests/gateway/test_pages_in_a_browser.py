@@ -66,7 +66,7 @@ def test_an_open_page_says_that_somebody_else_decided(desk: Desk, visit: OpenVis
     with desk.hitl.client() as client:
         decide(client, "open-1", rejection(by="reviewer", via="cli", reason="out of stock"))
     page.get_by_role("heading", name="Rejected by reviewer").wait_for()
-    page.get_by_text("It can no longer be answered here.").first.wait_for()
+    page.get_by_text("Rejected by reviewer. It can no longer be answered here.").first.wait_for()
     assert page.get_by_role("button", name="Approve").is_disabled()
     assert page.get_by_label("Notes").input_value() == "half a sentence"
     check_accessible(page)

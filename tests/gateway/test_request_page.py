@@ -76,7 +76,8 @@ def test_what_is_asked_is_shown_with_all_that_is_known_of_it(desk: Desk) -> None
     )
     page = desk.get(path)
     assert page.status == 200
-    assert "<h1>Refund <strong>order</strong> 17?</h1>" in page.source
+    assert '<h1 dir="auto">Refund <strong>order</strong> 17?</h1>' in page.source
+    assert "<title>Refund order 17? " in page.source
     assert "It was broken, see photos." in page.text
     for text in ("from lead", "high", "order\n17", "since\n2019", "tags\nregular", "ada, group:ops"):
         assert text in page.text
@@ -111,7 +112,7 @@ def test_any_id_has_an_address(desk: Desk, id: str) -> None:
 def test_an_unknown_name_is_a_page_that_says_so(desk: Desk) -> None:
     page = desk.get("/r/nothing-of-that-name")
     assert page.status == 404
-    assert "There is no promise or workflow" in page.text
+    assert "There is no request 'nothing-of-that-name'." in page.text
 
 
 def test_a_promise_that_says_nothing_can_be_answered(desk: Desk) -> None:
@@ -344,7 +345,8 @@ def test_approving_says_what_came_of_it(desk: Desk) -> None:
     path = desk.put("yes:1", Question(prompt="Ship?"))
     page = desk.taken(path, verdict="approve", comment="fine\r\nby me")
     assert "You approved this" in page.text
-    assert "through web" in page.text
+    assert "through the inbox page" in page.text
+    assert "<title>Approved: Ship? " in page.source
     assert "fine by me" in page.text.replace("\n", " ")
     assert not page.has("reason")
     settled = promise(desk, "yes:1")
@@ -499,7 +501,7 @@ def test_the_last_vote_decides(desk: Desk) -> None:
     path = desk.put("last:1", Question(prompt="Ship?", approvals=2, choices=("ship", "hold")))
     said_by(desk, "last:1", "reviewer", text="ship")
     page = desk.taken(path, choice="ship")
-    assert "You approved this" in page.text
+    assert "You answered: ship" in page.text
     assert "reviewer approves" in page.text
     assert decode(promise(desk, "last:1").value) == "ship"
 

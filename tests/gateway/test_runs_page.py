@@ -96,10 +96,10 @@ def test_that_there_are_no_such_runs_is_said(filled: GatewayProcess) -> None:
     [
         ("state=finished", "'finished' is no state to look for: use one of running, waiting,"),
         (f"state={SCRIPT}", "is no state to look for"),
-        ("after=x", "the cursor is not one that promise.search gave"),
-        ("after=-1", "the cursor is not one"),
-        ("after=99999999999999999999", "the cursor is not one"),
-        ("state=completed&after=1.5", "the cursor is not one"),
+        ("after=x", "The cursor is not one that was given here"),
+        ("after=-1", "The cursor is not one"),
+        ("after=99999999999999999999", "The cursor is not one"),
+        ("state=completed&after=1.5", "The cursor is not one"),
     ],
 )
 def test_an_odd_address_of_the_list_is_refused(filled: GatewayProcess, query: str, said: str) -> None:
@@ -146,7 +146,7 @@ def test_a_run_whose_id_means_something_in_an_address_is_found(filled: GatewayPr
 def test_a_run_that_is_none_is_said_so(filled: GatewayProcess, path: str, status: int) -> None:
     reply = filled.get(path)
     assert reply.status == status
-    assert "That did not work" in reply.words
+    assert "It did not work" in reply.words
 
 
 def test_the_id_of_a_step_leads_to_its_run_and_that_of_a_question_to_its_page(
@@ -184,10 +184,10 @@ def test_canceling_is_asked_for_and_changes_nothing_before_it_is_confirmed(
 def test_a_page_of_few_among_many_is_read_in_bounds(hitl: Hitl) -> None:
     with Past(hitl, DAY_MS) as past:
         past.run("first")
-        for n in range(30):
+        for n in range(60):
             past.run(f"other-{n}")
     with EmbeddedClient(hitl.database) as client:
         found, after = page_of_runs(client, state="running", limit=1)
         assert (found, after is not None) == ([], True)
         everyone, after = page_of_runs(client, limit=100)
-        assert (len(everyone), everyone[-1].id, after) == (31, "first", None)
+        assert (len(everyone), everyone[-1].id, after) == (61, "first", None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -360,6 +361,11 @@ def test_who_signs_out_is_signed_out(visited: Visited, browser: Browser) -> None
     page = browser.post("/sign-out", {"csrf": csrf})
     assert (page.status, page.headers["Location"]) == (303, "/sign-in")
     assert SESSION not in browser.cookies
+
+
+def test_a_cookie_that_is_no_text_is_none() -> None:
+    request: Any = SimpleNamespace(cookies={"hitl-visit": "\udce9"})
+    assert sessions.Cookies(https=False).visit_of(request) is None
 
 
 def test_signing_in_begins_a_session_of_its_own(visited: Visited, browser: Browser) -> None:

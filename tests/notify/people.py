@@ -74,9 +74,13 @@ class Town:
         return [(occasion, request) for name, occasion, request in every if name == who]
 
     def told(self, id: str, count: int = 1) -> list[Told]:
-        """Wait until so many have been told of a request, or given up, and return how."""
+        """Wait until so many have been told of a request, or given up, and return how.
+
+        Looking meanwhile fires what is due by a clock that was moved.
+        """
 
         def done() -> list[Told]:
+            self.crew.pending()
             found = list(details(self.crew.client, promise_of(self.crew.client, id)).told)
             over = [one for one in found if one.given_up or (one.last and one.last.outcome == "sent")]
             return found if len(over) >= count else []
@@ -85,7 +89,13 @@ class Town:
 
     def idle(self) -> None:
         """Wait until nobody works on anything, and all that could be told has been."""
-        wait_until(lambda: not tasks(self.crew.client, "acquired") and not tasks(self.crew.client, "pending"))
+        wait_until(
+            lambda: (
+                self.crew.pending() is not None
+                and not tasks(self.crew.client, "acquired")
+                and not tasks(self.crew.client, "pending")
+            )
+        )
 
     def close(self) -> None:
         """End all."""

@@ -83,6 +83,7 @@ def test_what_came_of_it_is_in_the_next_message_for_who_heard_of_it_and_not_othe
     town.crew.result("quick")
     town.crew.later(WINDOW_MS + MINUTE_MS)
     wait_until(lambda: town.crew.pending() is not None and town.sent_to("reviewer") == [("digest", slow)])
+    town.idle()
     town.crew.later(2 * MINUTE_MS)
     town.told(slow, 2)
     town.crew.approve(slow, by="lead")

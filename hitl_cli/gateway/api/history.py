@@ -11,10 +11,9 @@ from hitl_cli.documents.stats import StatsDocument, stats_document
 from hitl_cli.durations import parse_duration
 from hitl_cli.errors import BadInput
 from hitl_cli.gateway.api.requests import Cursor, Duration, Limit, Name  # noqa: TC001 - msgspec reads these
-from hitl_cli.gateway.api.table import Call, Route, paged, place_in
+from hitl_cli.gateway.api.table import Call, Route, paged
 from hitl_cli.gateway.failures import json_answer
-from hitl_cli.inbox.history import Wanted, history, story
-from hitl_cli.inbox.places import Place
+from hitl_cli.inbox.history import Wanted, page_of_history, story
 from hitl_cli.inbox.stats import stats
 from hitl_cli.questions import Outcome  # noqa: TC001
 
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 
     from hitl_cli.client import Client
     from hitl_cli.inbox.history import Entry
-
-ORDER = "history"
 
 
 class HistoryQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -56,21 +53,18 @@ async def show_history(call: Call) -> web.Response:
     """Answer with what was answered."""
     query: HistoryQuery = call.query
     ago_ms = None if query.since is None else parse_duration(query.since)
-    after = place_in(query.cursor, ORDER)
-    if query.id is not None and after is not None:
+    if query.id is not None and query.cursor is not None:
         raise BadInput("the history of one id comes whole: give no cursor.")
 
-    def look(client: Client) -> tuple[list[Entry], Place | None]:
+    def look(client: Client) -> tuple[list[Entry], str | None]:
         since = None if ago_ms is None else max(client.now() - ago_ms, 0)
         wanted = Wanted(by=query.by, since=since, workflow=query.workflow, outcome=query.outcome)
         if query.id is not None:
             return story(client, query.id, wanted), None
-        found, more = history(client, wanted, limit=query.limit, after=after)
-        last = Place(0, found[-1].asked_at + found[-1].waited_ms, found[-1].id) if more else None
-        return found, last
+        return page_of_history(client, wanted, limit=query.limit, after=query.cursor)
 
-    found, last = await call.gateway.bridge.run(look)
-    return paged(call, [entry_document(entry) for entry in found], last, ORDER)
+    found, following = await call.gateway.bridge.run(look)
+    return paged(call, [entry_document(entry) for entry in found], following)
 
 
 async def show_stats(call: Call) -> web.Response:

@@ -16,13 +16,13 @@ from hitl_cli.documents.waiting import WaitingDocument, waiting_document
 from hitl_cli.durations import parse_duration
 from hitl_cli.engine.records import PromiseState  # noqa: TC001 - msgspec reads the annotations
 from hitl_cli.errors import BadInput
-from hitl_cli.gateway.api.table import VIA, Call, Route, paged, place_in
+from hitl_cli.gateway.api.table import VIA, Call, Route, paged
 from hitl_cli.gateway.failures import json_answer
 from hitl_cli.gateway.refusals import Refused
 from hitl_cli.inbox.comments import comment, comment_in
 from hitl_cli.inbox.deciding import Answer, approval, rejection
 from hitl_cli.inbox.details import details
-from hitl_cli.inbox.listing import Filter, Sort, pending, place_of
+from hitl_cli.inbox.listing import Filter, Sort, page_of_pending
 from hitl_cli.inbox.lookup import find
 from hitl_cli.inbox.repeating import KeyReused, decide_once, was_done
 from hitl_cli.people import names_for
@@ -101,19 +101,16 @@ class CommentKept(Struct, frozen=True, kw_only=True):
 async def list_requests(call: Call) -> web.Response:
     """Answer with what waits."""
     query: RequestsQuery = call.query
-    order = f"requests.{query.sort}"
-    after = place_in(query.cursor, order)
     wanted = filter_of(query, call.visitor.person, call.groups)
 
-    def look(client: Client) -> tuple[list[WaitingDocument], Any]:
-        items, more = pending(
-            client, wanted, groups=call.groups, sort=query.sort, limit=query.limit, after=after
+    def look(client: Client) -> tuple[list[WaitingDocument], str | None]:
+        found, following = page_of_pending(
+            client, wanted, groups=call.groups, sort=query.sort, limit=query.limit, after=query.cursor
         )
-        last = place_of(items[-1].promise, query.sort) if more else None
-        return [waiting_document(item, client.now()) for item in items], last
+        return [waiting_document(item, client.now()) for item in found], following
 
-    items, last = await call.gateway.bridge.run(look)
-    return paged(call, items, last, order)
+    items, following = await call.gateway.bridge.run(look)
+    return paged(call, items, following)
 
 
 def filter_of(query: RequestsQuery, person: str, groups: Groups) -> Filter:

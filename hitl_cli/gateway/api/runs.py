@@ -12,11 +12,10 @@ from hitl_cli.documents.runs import RunDocument, RunWithSteps, run_document, run
 from hitl_cli.durations import parse_duration
 from hitl_cli.errors import NotFound
 from hitl_cli.gateway.api.requests import Cursor, Duration, Limit, Name  # noqa: TC001 - msgspec reads these
-from hitl_cli.gateway.api.table import VIA, Call, Route, paged, place_in
+from hitl_cli.gateway.api.table import VIA, Call, Route, paged
 from hitl_cli.gateway.failures import json_answer
-from hitl_cli.inbox.places import Place
 from hitl_cli.inbox.repeating import start_mark
-from hitl_cli.runs import RunSpec, RunState
+from hitl_cli.runs import GroupName, RunSpec, RunState
 from hitl_cli.wire import Json  # noqa: TC001
 
 if TYPE_CHECKING:
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from hitl_cli.client import Client
     from hitl_cli.inbox.repeating import Mark
     from hitl_cli.runs import Node, Run
-
-ORDER = "runs"
 
 
 class RunsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,7 +48,7 @@ class StartBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     workflow: Name | None = None
     args: list[Json] | None = None
     kwargs: dict[str, Json] = {}
-    group: Annotated[str, Meta(pattern="^[^\\s/@:]{1,200}$")] | None = None
+    group: GroupName | None = None
     deadline: Duration = "365d"
 
 
@@ -64,15 +61,13 @@ class CancelBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 async def list_runs(call: Call) -> web.Response:
     """Answer with the runs."""
     query: RunsQuery = call.query
-    after = place_in(query.cursor, ORDER)
 
-    def look(client: Client) -> tuple[list[Run], bool, int]:
-        found, more = runs.list_runs(client, state=query.state, limit=query.limit, after=after)
-        return found, more, client.now()
+    def look(client: Client) -> tuple[list[RunDocument], str | None]:
+        found, following = runs.page_of_runs(client, state=query.state, limit=query.limit, after=query.cursor)
+        return [run_document(run, client.now()) for run in found], following
 
-    found, more, now = await call.gateway.bridge.run(look)
-    last = Place(0, found[-1].created_at, found[-1].id) if more else None
-    return paged(call, [run_document(run, now) for run in found], last, ORDER)
+    found, following = await call.gateway.bridge.run(look)
+    return paged(call, found, following)
 
 
 async def start(call: Call) -> web.Response:

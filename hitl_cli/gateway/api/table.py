@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,7 +12,6 @@ from hitl_cli.errors import BadInput
 from hitl_cli.gateway.failures import json_answer
 from hitl_cli.gateway.refusals import Refused
 from hitl_cli.gateway.service import Gateway, gateway_of
-from hitl_cli.inbox.places import Place
 from hitl_cli.inbox.repeating import Mark, mark_of
 
 if TYPE_CHECKING:
@@ -32,8 +29,6 @@ VIA = "api"
 
 LONGEST_KEY = 255
 """Characters of an Idempotency-Key."""
-
-LONGEST_CURSOR = 8_192
 
 
 class Call(Struct, frozen=True, kw_only=True):
@@ -159,34 +154,10 @@ def located(error: Exception) -> tuple[str, str]:
     return where.removesuffix("`").removeprefix("$").removeprefix("."), what
 
 
-# Paging
-
-
-def cursor_of(place: Place, order: str) -> str:
-    """Return a place as the text that gets the page after it."""
-    return base64.urlsafe_b64encode(msgspec.json.encode([order, *place])).decode().rstrip("=")
-
-
-def place_in(cursor: str | None, order: str) -> Place | None:
-    """Return the place that a cursor of the same list is. Raises BadInput."""
-    if cursor is None:
-        return None
-    given = cursor[:LONGEST_CURSOR]
-    try:
-        raw = base64.b64decode(given + "=" * (-len(given) % 4), altchars=b"-_", validate=True)
-        found, first, at, id = msgspec.json.decode(raw, type=tuple[str, int, int, str])
-    except (binascii.Error, ValueError, RecursionError) as error:
-        raise BadInput("the cursor is not one that was given here.") from error
-    if found != order:
-        raise BadInput("the cursor is of another list, or of this one in another order.")
-    return Place(first, at, id)
-
-
-def paged(call: Call, items: list[Any], place: Place | None, order: str) -> web.Response:
-    """Return a page of a list; `place` is where it ends, if there is more."""
-    cursor = None if place is None else cursor_of(place, order)
+def paged(call: Call, items: list[Any], following: str | None) -> web.Response:
+    """Return a page of a list; `following` is the cursor of the next one, if there is one."""
     headers = {}
-    if cursor is not None:
-        target = call.request.rel_url.update_query(cursor=cursor)
+    if following is not None:
+        target = call.request.rel_url.update_query(cursor=following)
         headers["Link"] = f'<{target}>; rel="next"'
-    return json_answer(Paged(items, cursor), headers=headers)
+    return json_answer(Paged(items, following), headers=headers)

@@ -8,12 +8,13 @@ from urllib.parse import quote, urlencode
 from aiohttp import web
 from msgspec import Struct
 
+from hitl_cli.errors import NotFound
 from hitl_cli.gateway.pages import request as request_page
-from hitl_cli.gateway.pages.markdown import as_words
 from hitl_cli.gateway.pages.rendering import page
 from hitl_cli.gateway.service import gateway_of
 from hitl_cli.inbox.listing import SOON_MS, Filter, Sort, Waiting, pending
 from hitl_cli.inbox.lookup import find
+from hitl_cli.markdown import as_words
 from hitl_cli.questions import PRIORITIES, Priority
 
 if TYPE_CHECKING:
@@ -151,7 +152,12 @@ async def take(request: Request) -> web.Response:
 
 def id_of(client: Client, name: str) -> str:
     """Return the id of the request that a name means. Raises NotFound, BadInput."""
-    return find(client, name).id
+    try:
+        return find(client, name).id
+    except NotFound as error:
+        raise NotFound(
+            f"there is no request {name!r}. It may be old and was removed, or its address is cut short."
+        ) from error
 
 
 def address_of(id: str) -> str:

@@ -69,13 +69,19 @@ async def opened(request: Request) -> tuple[Link, Visitor]:
 def nowhere(request: Request, error: HitlError) -> web.Response:
     """Return the page for a link that leads nowhere. Who tries many that were never ours has to wait."""
     status, heading = next(PAGES[kind] for kind in type(error).__mro__ if kind in PAGES)
-    message, headers = str(error), {}
+    message, headers, more = str(error), {}, {}
     if isinstance(error, LinkInvalid):
         wait_ms = gateway_of(request).bad_links.count(network_of(request.remote))
         if wait_ms:
             status, headers = 429, {"Retry-After": str(wait_ms // 1_000 + 1)}
             heading, message = "Too many links that do not work", "wait a little before you try another one."
-    response = page(request, "link_over.html", status=status, heading=heading, message=message)
+        else:
+            message = (
+                "a part is missing, or was changed. Open it from your message once more, or copy all of it."
+            )
+    elif isinstance(error, LinkExpired):
+        more["inbox"] = True
+    response = page(request, "link_over.html", status=status, heading=heading, message=message, **more)
     response.headers.update(headers)
     return response
 

@@ -34,4 +34,4 @@ def page(request: Request, template: str, *, status: int = 200, **context: Any) 
 
 def error_page(request: Request, status: int, message: str, lines: Sequence[str] = ()) -> web.Response:
     """Return a page that says what went wrong."""
-    return page(request, "error.html", status=status, message=message, lines=lines)
+    return page(request, "error.html", status=status, wrong=status, message=message, lines=lines)

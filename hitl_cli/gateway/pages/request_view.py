@@ -11,11 +11,11 @@ from hitl_cli.client import get_promise
 from hitl_cli.errors import BadInput, NotAllowed
 from hitl_cli.forms import check_schema
 from hitl_cli.gateway.pages.form_view import drawn
-from hitl_cli.gateway.pages.markdown import as_html, as_prompt
 from hitl_cli.inbox.deciding import check_allowed
 from hitl_cli.inbox.details import at_deadline, details, later, who_may
 from hitl_cli.inbox.listing import SOON_MS
 from hitl_cli.inbox.lookup import find
+from hitl_cli.markdown import as_html, as_prompt
 from hitl_cli.notify.told import said_of, without_old_reminders
 from hitl_cli.questions import PLAIN, Question, prompt_of
 from hitl_cli.runs import detailed
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from hitl_cli.forms.pages import Texts
     from hitl_cli.forms.wording import Problem
     from hitl_cli.gateway.pages.form_view import Form
-    from hitl_cli.gateway.pages.markdown import Prompt
     from hitl_cli.inbox.comments import Comment
     from hitl_cli.inbox.details import Details
+    from hitl_cli.markdown import Prompt
     from hitl_cli.notify.told import Told
     from hitl_cli.people import Groups
     from hitl_cli.runs import Node, Run

@@ -9,11 +9,10 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
-from hitl_cli.gateway.access import form_text
-from hitl_cli.gateway.pages.markdown import as_words
-from hitl_cli.gateway.pages.queries import ROWS, address, choice_in, text_in
+from hitl_cli.gateway.pages.queries import ROWS, address, choice_in, form_text, text_in
 from hitl_cli.gateway.pages.rendering import page
 from hitl_cli.gateway.service import gateway_of
+from hitl_cli.markdown import as_words
 from hitl_cli.notify.told import notice_in
 from hitl_cli.questions import outcome_of, prompt_of
 from hitl_cli.runs import RunState, cancel, error_text, first_steps, get_run, page_of_runs

@@ -31,6 +31,11 @@
 
   /* Times */
 
+  /* As the clock on the reader's wall has it; the server writes UTC. */
+  const CLOCK = {
+    year: "numeric", month: "short", day: "numeric", hour: "numeric", minute: "2-digit", timeZoneName: "short",
+  };
+
   const UNITS = [["d", 86400], ["h", 3600], ["m", 60], ["s", 1]];
 
   const duration = (ms) => {
@@ -52,6 +57,7 @@
       const left = Date.parse(time.dateTime) - now;
       time.textContent = left > 0 ? `in ${duration(left)}` : "passed";
     }
+    for (const time of $$("time[data-at]")) time.textContent = new Date(time.dateTime).toLocaleString("en", CLOCK);
   };
 
   /* The page as it is now */
@@ -98,7 +104,9 @@
       const text = control.matches('textarea, input:not([type="radio"], [type="checkbox"])');
       control[text ? "readOnly" : "disabled"] = true;
     }
-    const why = ($("#outcome", page) || $("#why-not", page) || $("main p", page) || {}).textContent || "It was decided";
+    for (const closed of $$("details:not([open])", form)) closed.hidden = true;
+    // What came of it was taken over, and so is not in `page` any more.
+    const why = ($("#outcome") || $("#why-not", page) || $("main p", page) || {}).textContent || "It was decided";
     const told = document.createElement("p");
     told.className = "notice warn";
     told.append(Object.assign(document.createElement("span"), { textContent: `${why.trim().replace(/\.$/, "")}. It can no longer be answered here.` }));
@@ -154,6 +162,7 @@
     listen();
   };
 
+  tellTimes();
   if ($("[data-live]")) {
     document.addEventListener("visibilitychange", () => { attend(); if (!document.hidden) look(); });
     addEventListener("pagehide", () => { if (stream) stream.close(); });
