@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from hitl_cli.notify.messages import NotSent
 from hitl_cli.notify.rendering import html_of, text_of
 from hitl_cli.notify.wording import one_line, subject_of
+from hitl_cli.text import ascii_host
 from hitl_cli.times import instant
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def ascii_domain(address: str) -> str:
     """Return an e-mail address with its domain as servers that know only ASCII take it."""
     user, _, domain = address.rpartition("@")
     try:
-        return f"{user}@{domain.encode('idna').decode()}"
+        return f"{user}@{ascii_host(domain)}"
     except UnicodeError:
         return address
 
