@@ -63,14 +63,14 @@ async def show_history(call: Call) -> web.Response:
             return story(client, query.id, wanted), None
         return page_of_history(client, wanted, limit=query.limit, after=query.cursor)
 
-    found, following = await call.gateway.bridge.run(look)
+    found, following = await call.gateway.lookback.run(look)
     return paged(call, [entry_document(entry) for entry in found], following)
 
 
 async def show_stats(call: Call) -> web.Response:
     """Answer with how long people take."""
     ago_ms = parse_duration(call.query.since)
-    found = await call.gateway.bridge.run(lambda client: stats(client, max(client.now() - ago_ms, 0)))
+    found = await call.gateway.lookback.run(lambda client: stats(client, max(client.now() - ago_ms, 0)))
     return json_answer(stats_document(found))
 
 
