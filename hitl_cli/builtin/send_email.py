@@ -16,7 +16,7 @@ from resonate.retry import Never
 
 from hitl_cli.defaults import DEADLINE_MS
 from hitl_cli.directory import EmailSettings
-from hitl_cli.errors import BadInput
+from hitl_cli.errors import BadInput, NotAllowed
 from hitl_cli.reach import Reach, link_to
 from hitl_cli.text import printable
 from hitl_cli.times import instant
@@ -64,7 +64,11 @@ async def hand_over(ctx: Context, address: str, request: str, known: str) -> dic
     from hitl_cli.notify.messages import NotSent  # noqa: PLC0415
 
     settings = ctx.get_dependency(Reach).directory.email
-    mail = confirmation(ctx, address, link_to(ctx, request, address), settings, known)
+    try:
+        link = link_to(ctx, request, address)
+    except NotAllowed as error:
+        return refused(address, str(error))
+    mail = confirmation(ctx, address, link, settings, known)
     if settings is None:
         show(mail)
         return {"email": address, "sent": "to the terminal"}
@@ -88,13 +92,16 @@ def confirmation(
     ctx: Context, address: str, link: str, settings: EmailSettings | None, known: str
 ) -> EmailMessage:
     """Return the mail that asks to confirm an address, of which `known` makes the id."""
+    from hitl_cli.notify.email import mail_host  # noqa: PLC0415 - only this service sends
+
     sender = settings.from_ if settings is not None else "hitl@localhost"
+    host = mail_host(parseaddr(sender)[1].rpartition("@")[2])
     mail = EmailMessage()
     mail["Subject"] = SUBJECT
     mail["From"] = sender
     mail["To"] = address
     mail["Date"] = format_datetime(instant(ctx._state.clock()))  # noqa: SLF001 - the clock of the server's file
-    mail["Message-ID"] = f"<{known}@{host_of(parseaddr(sender)[1])}>"
+    mail["Message-ID"] = f"<{known}@{host}>"
     mail["Auto-Submitted"] = "auto-generated"
     mail.set_content(
         f"Somebody, most likely you, gave {address} as their e-mail address.\n\n"
@@ -102,11 +109,6 @@ def confirmation(
         "If it was not you, reject it there, or do nothing.\n"
     )
     return mail
-
-
-def host_of(sender: str) -> str:
-    """Return the host of an address."""
-    return sender.rpartition("@")[2] or "localhost"
 
 
 def show(mail: EmailMessage) -> None:

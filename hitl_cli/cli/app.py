@@ -12,7 +12,7 @@ import typer.main
 from typer.core import TyperGroup
 
 from hitl_cli import __version__
-from hitl_cli.cli.shared import note, silence_stdout
+from hitl_cli.cli.shared import CONTEXT, note, silence_stdout
 from hitl_cli.errors import (
     BadInput,
     Conflict,
@@ -103,8 +103,6 @@ class Commands(TyperGroup):
             self.commands.update((name, self.get_command(ctx, name)) for name in COMMANDS)
         return super().resolve_command(ctx, args)
 
-
-CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 app = typer.Typer(
     name="hitl",

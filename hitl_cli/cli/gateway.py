@@ -15,8 +15,9 @@ from hitl_cli.errors import BadInput
 from hitl_cli.settings import Settings
 
 if TYPE_CHECKING:
-    from hitl_cli.gateway.options import Options
+    from collections.abc import Sequence
 
+    from hitl_cli.gateway.options import Options
 
 Host = Annotated[
     str,
@@ -78,7 +79,7 @@ def gateway(
         plain_links=plain_links,
         sign_in=sign_in,
         trust_header=trust_header,
-        trust_from=trust_from or [],
+        trust_from=trust_from or (),
         server=server,
         token=token,
     )
@@ -95,11 +96,11 @@ def options_of(
     *,
     host: str,
     port: int,
-    url: str | None,
-    plain_links: bool,
+    url: str | None = None,
+    plain_links: bool = False,
     sign_in: bool,
-    trust_header: str | None,
-    trust_from: list[str],
+    trust_header: str | None = None,
+    trust_from: Sequence[str] = (),
     server: str | None,
     token: str | None,
 ) -> Options:

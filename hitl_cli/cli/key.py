@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hitl_cli import keys
-from hitl_cli.cli.shared import AsJson, Server, named_server, print_json
+from hitl_cli.cli.shared import AsJson, Server, family, named_server, print_json
 from hitl_cli.cli.table import Cell, Column, print_table
+from hitl_cli.engine.server import now_ms
 from hitl_cli.settings import Settings
 from hitl_cli.times import iso
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-app = typer.Typer(
-    name="key",
-    help="The keys that sign links and sessions.",
-    no_args_is_help=True,
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = family("key", "The keys that sign links and sessions.")
 
 
 @app.command()
@@ -74,8 +68,3 @@ def key_file(ctx: typer.Context, server: str | None) -> Path:
     settings = Settings()
     url, _ = named_server(ctx, settings, server, None)
     return settings.keys(url.value)
-
-
-def now_ms() -> int:
-    """Return the present in ms since the epoch."""
-    return time.time_ns() // 1_000_000

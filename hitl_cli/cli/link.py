@@ -15,6 +15,7 @@ from hitl_cli.cli.shared import (
     Token,
     Who,
     complete_promise,
+    family,
     named_server,
     note,
     print_json,
@@ -48,13 +49,10 @@ class LinkCommands(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-app = typer.Typer(
-    name="link",
-    cls=LinkCommands,
-    help="Links by which one person answers one request: hitl link PROMISE --for reviewer [--expires 2d]",
-    no_args_is_help=True,
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+app = family(
+    "link",
+    "Links by which one person answers one request: hitl link PROMISE --for reviewer [--expires 2d]",
+    LinkCommands,
 )
 
 

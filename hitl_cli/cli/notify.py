@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from hitl_cli.cli.shared import AsJson, note, print_json
+from hitl_cli.cli.shared import AsJson, family, note, print_json
 from hitl_cli.cli.table import Cell, Column, print_table
 from hitl_cli.errors import HitlError
 from hitl_cli.settings import Settings
@@ -18,13 +18,7 @@ if TYPE_CHECKING:
     from hitl_cli.directory import Contact
     from hitl_cli.notify.trial import Tried
 
-app = typer.Typer(
-    name="notify",
-    help="How people are reached.",
-    no_args_is_help=True,
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = family("notify", "How people are reached.")
 
 
 def complete_name(incomplete: str) -> Iterator[str]:

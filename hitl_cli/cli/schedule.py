@@ -17,6 +17,7 @@ from hitl_cli.cli.shared import (
     Server,
     Token,
     Workflow,
+    family,
     note,
     offered,
     open_client,
@@ -32,13 +33,7 @@ from hitl_cli.times import iso
 if TYPE_CHECKING:
     from hitl_cli.schedules import Schedule
 
-app = typer.Typer(
-    name="schedule",
-    help="Start runs by the clock.",
-    no_args_is_help=True,
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = family("schedule", "Start runs by the clock.")
 
 
 def complete_schedule(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:

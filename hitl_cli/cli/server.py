@@ -89,7 +89,8 @@ def server(
         raise BadInput("--auth-iss and --auth-aud say what tokens must claim: give --auth-publickey too.")
 
     from hitl_cli.engine.errors import EngineError, KeyUnusable  # noqa: PLC0415
-    from hitl_cli.engine.http.app import Options, is_loopback  # noqa: PLC0415 - imports aiohttp
+    from hitl_cli.engine.http.app import Options  # noqa: PLC0415 - imports aiohttp
+    from hitl_cli.engine.http.hosts import is_loopback  # noqa: PLC0415
     from hitl_cli.engine.http.push import PushRules, origins  # noqa: PLC0415
 
     if auth_publickey is None and not is_loopback(host):

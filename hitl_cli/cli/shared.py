@@ -9,6 +9,7 @@ from collections.abc import Iterator  # noqa: TC003 - Typer reads the annotation
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
+from typer.core import TyperGroup
 
 from hitl_cli.connect import connect, database_path, is_http
 from hitl_cli.errors import BadInput, HitlError
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hitl_cli.client import Client
+
+CONTEXT = {"help_option_names": ["-h", "--help"]}
+"""What all commands have in common."""
 
 COMPLETIONS = 200
 """The most ids that a completion offers."""
@@ -71,6 +75,13 @@ Who = Annotated[
     str | None,
     typer.Option("--as", metavar="WHO", help="Who acts. (HITL_AS; else your login name)", show_default=False),
 ]
+
+
+def family(name: str, about: str, kind: type[TyperGroup] = TyperGroup) -> typer.Typer:
+    """Return what the commands of a family, such as `hitl token`, are added to."""
+    return typer.Typer(
+        name=name, cls=kind, help=about, no_args_is_help=True, add_completion=False, context_settings=CONTEXT
+    )
 
 
 def named_server(

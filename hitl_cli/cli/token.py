@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hitl_cli import tokens
-from hitl_cli.cli.shared import AsJson, Server, Token, note, offered, open_client, print_json
+from hitl_cli.cli.shared import AsJson, Server, Token, family, note, offered, open_client, print_json
 from hitl_cli.cli.table import Cell, Column, print_table
 from hitl_cli.durations import format_age, parse_duration
 from hitl_cli.settings import Settings
@@ -18,13 +18,7 @@ from hitl_cli.times import iso
 if TYPE_CHECKING:
     from hitl_cli.tokens import Token as ApiToken
 
-app = typer.Typer(
-    name="token",
-    help="Tokens by which programs use the gateway.",
-    no_args_is_help=True,
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = family("token", "Tokens by which programs use the gateway.")
 
 
 def complete_token(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:

@@ -9,9 +9,8 @@ from msgspec import Struct
 
 from hitl_cli.documents.runs import StepDocument, step_document
 from hitl_cli.documents.votes import VoteDocument, vote_document
-from hitl_cli.documents.waiting import waiting_document
-from hitl_cli.engine.records import PromiseState  # noqa: TC001 - msgspec reads the annotations
-from hitl_cli.questions import Outcome, Priority, fields_of
+from hitl_cli.documents.waiting import AskedDocument, waiting_document
+from hitl_cli.questions import Outcome, fields_of
 from hitl_cli.times import iso
 from hitl_cli.wire import Json, decode
 
@@ -80,29 +79,12 @@ class DecisionDocument(Struct, frozen=True, kw_only=True):
     comment: str | None
 
 
-class RequestDocument(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
+class RequestDocument(AskedDocument, frozen=True, kw_only=True):
     """A request. `title` is the first line of `prompt`; `fields` are what a person fills in of `form`.
 
     `param` is what the promise carries, where it is no request, or one that cannot be read.
     """
 
-    id: str
-    workflow: str
-    function: str | None
-    state: PromiseState
-    prompt: str | None
-    created_at: str
-    deadline: str
-    age_s: int
-    to: tuple[str, ...]
-    from_: str | None
-    key: str | None
-    priority: Priority
-    approvals: int
-    votes: int
-    choices: tuple[str, ...]
-    has_form: bool
-    tags: dict[str, str]
     title: str | None
     readable: bool
     param: Json

@@ -6,20 +6,21 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
-from hitl_cli.questions import Priority  # noqa: TC001 - msgspec reads the annotations
+from hitl_cli.engine.records import PromiseState  # noqa: TC001 - msgspec reads the annotations
+from hitl_cli.questions import Priority  # noqa: TC001
 from hitl_cli.times import iso
 
 if TYPE_CHECKING:
     from hitl_cli.inbox.listing import Waiting
 
 
-class WaitingDocument(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
-    """A promise that waits for a person, in a list of them; `prompt` is its first line."""
+class AskedDocument(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
+    """What a person is asked, as a list says it and its own page does too."""
 
     id: str
     workflow: str
     function: str | None
-    state: Literal["pending"] = "pending"
+    state: PromiseState
     prompt: str | None
     created_at: str
     deadline: str
@@ -33,6 +34,12 @@ class WaitingDocument(Struct, frozen=True, kw_only=True, rename={"from_": "from"
     choices: tuple[str, ...]
     has_form: bool
     tags: dict[str, str]
+
+
+class WaitingDocument(AskedDocument, frozen=True, kw_only=True):
+    """A promise that waits for a person, in a list of them; `prompt` is its first line."""
+
+    state: Literal["pending"] = "pending"
 
 
 def waiting_document(item: Waiting, now: int) -> WaitingDocument:

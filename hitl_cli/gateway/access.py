@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from aiohttp import web
 from msgspec import Struct
 
+from hitl_cli.engine.http.hosts import host_of, is_loopback
 from hitl_cli.errors import BadInput, Unreachable
 from hitl_cli.gateway import sessions
 from hitl_cli.gateway.local_paths import HOME, local_path
@@ -253,27 +254,3 @@ def netloc_of(origin: str) -> str:
         return urlsplit(origin).netloc
     except ValueError:
         return ""
-
-
-def host_of(netloc: str) -> str:
-    """Return the host in a Host header; nothing of one that makes no sense."""
-    try:
-        return urlsplit(f"//{netloc}").hostname or ""
-    except ValueError:
-        return ""
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def form_text(form: Any, name: str) -> str:
-    """Return a text that a form carries; the empty text where it does not, or carries a file."""
-    value = form.get(name, "")
-    return value if isinstance(value, str) else ""

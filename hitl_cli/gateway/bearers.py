@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from aiohttp.web import Request
 
-    from hitl_cli.gateway.bridge import Bridge
+    from hitl_cli.bridge import Bridge
     from hitl_cli.tokens import Token
 
 BELIEVED_S = 2.0

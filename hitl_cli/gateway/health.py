@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from hitl_cli.gateway.bridge import reachable
+from hitl_cli.client import get_promise
+from hitl_cli.errors import Unreachable
+from hitl_cli.gateway.failures import AWAY
 from hitl_cli.gateway.service import gateway_of
 
 if TYPE_CHECKING:
@@ -20,8 +22,13 @@ async def health(_request: Request) -> web.Response:
 
 async def ready(request: Request) -> web.Response:
     """Say whether the server can be asked."""
-    why = await reachable(gateway_of(request).bridge)
-    return web.Response(text="ready\n") if why is None else web.Response(status=503, text=f"{why}\n")
+    gateway = gateway_of(request)
+    try:
+        await gateway.bridge.run(get_promise, "hitl")
+    except Unreachable as error:
+        why = error if gateway.access.known(request) else AWAY
+        return web.Response(status=503, text=f"{why}\n")
+    return web.Response(text="ready\n")
 
 
 ROUTES = [web.get("/health", health), web.get("/ready", ready)]

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from hitl_cli.bridge import Bridge
 from hitl_cli.connect import connect
 from hitl_cli.engine.server import now_ms
 from hitl_cli.errors import BadInput
 from hitl_cli.gateway.access import Access
 from hitl_cli.gateway.attempts import Attempts
 from hitl_cli.gateway.bearers import Bearers
-from hitl_cli.gateway.bridge import Bridge
 from hitl_cli.gateway.feed import Feed
 from hitl_cli.gateway.sessions import Cookies
 from hitl_cli.gateway.templating import Renderer

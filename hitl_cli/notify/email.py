@@ -68,7 +68,7 @@ async def deliver(mail: EmailMessage, sender: str, to: str, settings: EmailSetti
         port=settings.port,
         username=settings.user,
         password=settings.password,
-        local_hostname=host_of(sender.rpartition("@")[2]),
+        local_hostname=mail_host(sender.rpartition("@")[2]),
         use_tls=settings.tls == "tls",
         start_tls=settings.tls == "starttls",
         timeout=TIMEOUT_S,
@@ -117,7 +117,7 @@ def shown(text: str) -> str:
 def compose(message: Message, to: str, directory: Directory) -> EmailMessage:
     """Return a message as a mail to an address. It is the same each time."""
     settings = directory.email
-    host = host_of(urlsplit(directory.gateway).hostname or "")
+    host = mail_host(urlsplit(directory.gateway).hostname or "")
     thread = f"<{message.thread_key}.thread@{host}>"
     mail = EmailMessage()
     mail["Subject"] = subject_of(message)
@@ -163,8 +163,8 @@ def reply_to(message: Message, directory: Directory) -> str | None:
     return asker.email if asker is not None else None
 
 
-def host_of(name: str) -> str:
-    """Return a host as it can stand in a Message-ID."""
+def mail_host(name: str) -> str:
+    """Return a host as it can stand in a Message-ID; NO_HOST where it cannot."""
     try:
         ascii_name = name.encode("idna").decode()
     except UnicodeError:

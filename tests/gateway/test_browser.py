@@ -22,14 +22,16 @@ FORBIDDEN = [
 ]
 
 
-def test_a_page_of_an_address_that_is_none_is_accessible(gateway: GatewayProcess, visit: OpenVisit) -> None:
-    opened = visit(gateway.url)
+def test_a_page_of_an_address_that_is_none_is_accessible(
+    shared_gateway: GatewayProcess, visit: OpenVisit
+) -> None:
+    opened = visit(shared_gateway.url)
     opened.expect("404")
     check_accessible(opened.go("/nowhere"))
 
 
-def test_what_a_page_may_not_do_would_be_noticed(gateway: GatewayProcess, visit: OpenVisit) -> None:
-    opened = visit(gateway.url)
+def test_what_a_page_may_not_do_would_be_noticed(shared_gateway: GatewayProcess, visit: OpenVisit) -> None:
+    opened = visit(shared_gateway.url)
     opened.expect("")
     page = opened.go("/nowhere")
     for html in FORBIDDEN:
@@ -42,9 +44,9 @@ def test_what_a_page_may_not_do_would_be_noticed(gateway: GatewayProcess, visit:
 
 
 def test_what_is_not_accessible_or_too_wide_would_be_noticed(
-    gateway: GatewayProcess, visit: OpenVisit
+    shared_gateway: GatewayProcess, visit: OpenVisit
 ) -> None:
-    opened = visit(gateway.url)
+    opened = visit(shared_gateway.url)
     opened.expect("404")
     page = opened.go("/nowhere")
     page.evaluate("document.querySelector('main').append(document.createElement('button'))")

@@ -106,16 +106,16 @@ def browser(hitl: Hitl) -> Callable[[], str]:
 
 
 def test_the_inbox_and_a_request_are_opened_in_the_browser(
-    hitl: Hitl, gateway: GatewayProcess, browser: Callable[[], str]
+    hitl: Hitl, shared_gateway: GatewayProcess, browser: Callable[[], str]
 ) -> None:
-    hitl.env["HITL_GATEWAY"] = gateway.url
-    assert hitl.ok("open", "hitl 001:1") == f"{gateway.url}/r/hitl%20001%3A1\n"
-    assert browser() == f"{gateway.url}/r/hitl%20001%3A1"
+    hitl.env["HITL_GATEWAY"] = shared_gateway.url
+    assert hitl.ok("open", "hitl 001:1") == f"{shared_gateway.url}/r/hitl%20001%3A1\n"
+    assert browser() == f"{shared_gateway.url}/r/hitl%20001%3A1"
 
 
-def test_without_a_browser_the_address_is_printed(hitl: Hitl, gateway: GatewayProcess) -> None:
-    done = hitl.run("open", "--url", gateway.url, env={"PATH": "/nowhere"})
-    assert (done.returncode, done.stdout) == (0, f"{gateway.url}/\n")
+def test_without_a_browser_the_address_is_printed(hitl: Hitl, shared_gateway: GatewayProcess) -> None:
+    done = hitl.run("open", "--url", shared_gateway.url, env={"PATH": "/nowhere"})
+    assert (done.returncode, done.stdout) == (0, f"{shared_gateway.url}/\n")
     assert "there is no browser here" in done.stderr
 
 

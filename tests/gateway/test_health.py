@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from tests.gateway.conftest import GatewayProcess, StartGateway
 
 
-def test_a_gateway_says_that_it_is_up_and_that_its_server_is(gateway: GatewayProcess) -> None:
-    assert gateway.get("/health").text == "ok\n"
-    assert gateway.get("/ready").text == "ready\n"
+def test_a_gateway_says_that_it_is_up_and_that_its_server_is(shared_gateway: GatewayProcess) -> None:
+    assert shared_gateway.get("/health").text == "ok\n"
+    assert shared_gateway.get("/ready").text == "ready\n"
 
 
 def test_a_gateway_whose_server_is_away_is_up_but_not_ready(start_gateway: StartGateway) -> None:
@@ -25,35 +25,44 @@ def test_a_gateway_whose_server_is_away_is_up_but_not_ready(start_gateway: Start
     assert "cannot be reached" in reply.text
 
 
-def test_every_answer_tells_the_browser_what_it_may_do(gateway: GatewayProcess) -> None:
+def test_a_stranger_is_not_told_where_a_server_is_that_is_away(start_gateway: StartGateway) -> None:
+    gateway = start_gateway("-S", "http://127.0.0.1:9", "--sign-in")
+    token = {"Authorization": f"Bearer hitl_{16 * '0'}_{43 * 'A'}"}
+    for reply in (gateway.get("/ready"), gateway.get("/api/v1/runs", **token)):
+        assert reply.status == 503
+        assert "the server cannot be reached" in reply.text
+        assert "127.0.0.1:9" not in reply.text
+
+
+def test_every_answer_tells_the_browser_what_it_may_do(shared_gateway: GatewayProcess) -> None:
     for path in ("/health", "/nowhere", "/static/hitl.css"):
-        headers = gateway.get(path).headers
+        headers = shared_gateway.get(path).headers
         assert "default-src 'none'" in headers["Content-Security-Policy"]
         assert headers["Referrer-Policy"] == "no-referrer"
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert headers["X-Frame-Options"] == "DENY"
-    assert gateway.get("/nowhere").headers["Cache-Control"] == "no-store"
+    assert shared_gateway.get("/nowhere").headers["Cache-Control"] == "no-store"
 
 
-def test_an_address_that_is_none_is_a_page_that_says_so(gateway: GatewayProcess) -> None:
-    reply = gateway.get("/nowhere")
+def test_an_address_that_is_none_is_a_page_that_says_so(shared_gateway: GatewayProcess) -> None:
+    reply = shared_gateway.get("/nowhere")
     assert reply.status == 404
     assert "There is nothing here." in reply.text
 
 
 @pytest.mark.parametrize("path", ["/static/../app.py", "/static/%2e%2e/app.py", "/static/..%2fapp.py"])
-def test_no_path_leads_out_of_the_static_files(gateway: GatewayProcess, path: str) -> None:
-    assert gateway.get(path).status == 404
+def test_no_path_leads_out_of_the_static_files(shared_gateway: GatewayProcess, path: str) -> None:
+    assert shared_gateway.get(path).status == 404
 
 
-def test_a_name_that_is_not_this_machines_is_refused(gateway: GatewayProcess) -> None:
-    assert gateway.get("/", Host="evil.example").status == 421
+def test_a_name_that_is_not_this_machines_is_refused(shared_gateway: GatewayProcess) -> None:
+    assert shared_gateway.get("/", Host="evil.example").status == 421
 
 
 def test_ctrl_c_ends_a_gateway(gateway: GatewayProcess) -> None:
     assert gateway.stop(signal.SIGINT) == 0
 
 
-def test_a_port_that_is_taken_is_said_so(gateway: GatewayProcess, hitl: Hitl) -> None:
-    port = gateway.url.rpartition(":")[2]
+def test_a_port_that_is_taken_is_said_so(shared_gateway: GatewayProcess, hitl: Hitl) -> None:
+    port = shared_gateway.url.rpartition(":")[2]
     assert "the port is in use" in hitl.fails(2, "gateway", "--port", port)

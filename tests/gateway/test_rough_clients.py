@@ -69,12 +69,12 @@ def statuses(heard: bytes) -> list[int]:
     ],
 )
 def test_a_request_whose_end_is_ambiguous_is_refused_and_what_follows_it_is_not_served(
-    gateway: GatewayProcess, ambiguous: bytes
+    shared_gateway: GatewayProcess, ambiguous: bytes
 ) -> None:
-    heard = say(gateway.url, ambiguous, LAST)
+    heard = say(shared_gateway.url, ambiguous, LAST)
     assert statuses(heard)[:1] != [200]
     assert 200 not in statuses(heard)
-    assert gateway.get("/health").status == 200
+    assert shared_gateway.get("/health").status == 200
 
 
 @pytest.mark.parametrize(
@@ -84,32 +84,35 @@ def test_a_request_whose_end_is_ambiguous_is_refused_and_what_follows_it_is_not_
         b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Big: " + b"a" * 20_000 + b"\r\n\r\n",
     ],
 )
-def test_a_head_that_is_too_big_is_refused(gateway: GatewayProcess, big: bytes) -> None:
-    [status, *_] = statuses(say(gateway.url, big))
+def test_a_head_that_is_too_big_is_refused(shared_gateway: GatewayProcess, big: bytes) -> None:
+    [status, *_] = statuses(say(shared_gateway.url, big))
     assert status in (400, 414, 431)
-    assert gateway.get("/health").status == 200
+    assert shared_gateway.get("/health").status == 200
 
 
-def test_a_body_that_is_too_big_is_refused_said_before_or_not(gateway: GatewayProcess) -> None:
+def test_a_body_that_is_too_big_is_refused_said_before_or_not(shared_gateway: GatewayProcess) -> None:
     big = b"a" * (app.BODY_MAX + 1)
-    assert gateway.ask("POST", "/nowhere", data=big).status == 413
+    assert shared_gateway.ask("POST", "/nowhere", data=big).status == 413
     chunk = b"%x\r\n%s\r\n" % (len(big), big)
-    with connect(gateway.url) as connection:
+    with connect(shared_gateway.url) as connection:
         connection.sendall(HEAD.replace(b"start-workflow", b"nowhere"))
         connection.sendall(b"Transfer-Encoding: chunked\r\n\r\n" + chunk + b"0\r\n\r\n")
         assert b" 413 " in connection.recv(100)
-    assert gateway.get("/health").status == 200
+    assert shared_gateway.get("/health").status == 200
 
 
-def test_a_form_with_files_is_refused(gateway: GatewayProcess) -> None:
+def test_a_form_with_files_is_refused(shared_gateway: GatewayProcess) -> None:
     kind = {"Content-Type": "multipart/form-data; boundary=x"}
-    assert gateway.ask("POST", "/nowhere", data=b"--x--", headers=kind).status == 415
+    assert shared_gateway.ask("POST", "/nowhere", data=b"--x--", headers=kind).status == 415
 
 
-def test_what_is_compressed_is_refused_before_it_is_unpacked(gateway: GatewayProcess) -> None:
+def test_what_is_compressed_is_refused_before_it_is_unpacked(shared_gateway: GatewayProcess) -> None:
     kind = {"Content-Type": "application/x-www-form-urlencoded", "Content-Encoding": "deflate"}
-    assert gateway.ask("POST", "/sign-in", data=zlib.compress(bytes(10_000_000)), headers=kind).status == 415
-    assert gateway.ask("POST", "/sign-in", data=b"not packed", headers=kind).status == 415
+    assert (
+        shared_gateway.ask("POST", "/sign-in", data=zlib.compress(bytes(10_000_000)), headers=kind).status
+        == 415
+    )
+    assert shared_gateway.ask("POST", "/sign-in", data=b"not packed", headers=kind).status == 415
 
 
 @pytest.mark.parametrize(
@@ -127,22 +130,24 @@ def test_what_is_compressed_is_refused_before_it_is_unpacked(gateway: GatewayPro
     ],
 )
 def test_a_head_that_makes_no_sense_is_no_fault_of_ours(
-    gateway: GatewayProcess, odd: tuple[bytes, ...]
+    shared_gateway: GatewayProcess, odd: tuple[bytes, ...]
 ) -> None:
     host = () if any(b"Host" in line for line in odd) else (b"Host: localhost",)
     lines = (odd[0], *host, b"Connection: close", *odd[1:], *(() if b"" in odd else (b"", b"")))
-    [status] = statuses(say(gateway.url, b"\r\n".join(lines)))
+    [status] = statuses(say(shared_gateway.url, b"\r\n".join(lines)))
     assert status < 500
 
 
-def test_those_who_say_nothing_to_its_end_do_not_keep_the_others_waiting(gateway: GatewayProcess) -> None:
-    slow = [connect(gateway.url) for _ in range(SLOW_ONES)]
+def test_those_who_say_nothing_to_its_end_do_not_keep_the_others_waiting(
+    shared_gateway: GatewayProcess,
+) -> None:
+    slow = [connect(shared_gateway.url) for _ in range(SLOW_ONES)]
     try:
         for index, connection in enumerate(slow):
             head = HEAD + (b"Content-Length: 1000\r\n\r\n{" if index % 2 else b"X-Sl")
             connection.sendall(head)
-        assert gateway.get("/health").status == 200
-        assert gateway.get("/ready").status == 200
+        assert shared_gateway.get("/health").status == 200
+        assert shared_gateway.get("/ready").status == 200
     finally:
         for connection in slow:
             connection.close()

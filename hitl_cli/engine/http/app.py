@@ -7,11 +7,10 @@ gives; the HTTP status is the answer's. Every answer leaves after its commit.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
 import time
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import msgspec
 from aiohttp import ClientPayloadError, HttpVersion11, web
@@ -24,6 +23,7 @@ from hitl_cli.engine.doorbell import PUSHERS
 from hitl_cli.engine.errors import EngineError
 from hitl_cli.engine.http.auth import Verifier, refusal
 from hitl_cli.engine.http.full import Full
+from hitl_cli.engine.http.hosts import host_of, is_loopback
 from hitl_cli.engine.http.metrics import Metrics
 from hitl_cli.engine.http.push import Pusher, PushRules
 from hitl_cli.engine.http.streams import KEEPALIVE_S, Stream, Streams
@@ -420,21 +420,3 @@ def plain(status: int, text: str, headers: dict[str, str] | None = None) -> web.
 def is_name(text: str) -> bool:
     """Whether a group or a reader can have that name."""
     return 0 < len(text) <= NAME_MAX and text.isprintable() and not set("/@") & set(text)
-
-
-def host_of(host: str) -> str:
-    """Return the name or address in a Host header."""
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a name or an address is this machine's own, and reached from here alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -1,8 +1,8 @@
-"""What the address of a list says: which filters, and which page of it."""
+"""What an address and a form say: which filters, which page of a list, and what was filled in."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from hitl_cli.errors import BadInput
@@ -44,3 +44,9 @@ def address(path: str, filters: Mapping[str, str | None]) -> str:
 def spans(chosen: str | None) -> tuple[str, ...]:
     """Return what can be chosen of how far to look back, with what is chosen already."""
     return SPANS if chosen is None or chosen in SPANS else (*SPANS, chosen)
+
+
+def form_text(form: Any, name: str) -> str:
+    """Return a text that a form carries; the empty text where it does not, or carries a file."""
+    value = form.get(name, "")
+    return value if isinstance(value, str) else ""

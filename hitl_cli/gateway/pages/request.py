@@ -14,8 +14,8 @@ from msgspec import UNSET, Struct
 from hitl_cli.errors import BadInput, Conflict, HitlError, NotAllowed, TimedOut
 from hitl_cli.forms import fields
 from hitl_cli.forms.pages import read
-from hitl_cli.gateway.access import form_text
 from hitl_cli.gateway.pages.form_view import NAME
+from hitl_cli.gateway.pages.queries import form_text
 from hitl_cli.gateway.pages.rendering import page
 from hitl_cli.gateway.pages.request_view import Sent, view
 from hitl_cli.gateway.service import gateway_of

@@ -9,8 +9,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
-from hitl_cli.gateway.access import form_text
-from hitl_cli.gateway.pages.queries import ROWS, address, choice_in, text_in
+from hitl_cli.gateway.pages.queries import ROWS, address, choice_in, form_text, text_in
 from hitl_cli.gateway.pages.rendering import page
 from hitl_cli.gateway.service import gateway_of
 from hitl_cli.markdown import as_words

@@ -14,9 +14,10 @@ from aiohttp import web
 
 from hitl_cli import signing_in
 from hitl_cli.gateway import sessions
-from hitl_cli.gateway.access import PERSON, VISITOR, Visitor, form_text
+from hitl_cli.gateway.access import PERSON, VISITOR, Visitor
 from hitl_cli.gateway.attempts import network_of
 from hitl_cli.gateway.local_paths import HOME, local_path
+from hitl_cli.gateway.pages.queries import form_text
 from hitl_cli.gateway.pages.rendering import page
 from hitl_cli.gateway.refusals import Refused
 from hitl_cli.gateway.service import gateway_of
