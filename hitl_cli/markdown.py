@@ -67,6 +67,36 @@ def as_inline(text: str) -> Markup:
     return cleaned(reader().renderInline(shown), INLINE | {"a"})
 
 
+def as_mail(text: str) -> Markup:
+    """Return a text in Markdown as HTML for a mail: no link in it but ours, so an address is written out."""
+    if len(text) > LONGEST:
+        return as_it_is(text)
+    tokens = parsed(text)
+    for token in tokens:
+        token.children = written_out(token.children) if token.children else token.children
+    return body_html(tokens)
+
+
+def written_out(tokens: list[Token]) -> list[Token]:
+    """Return tokens within a line with the address of each link after its text, in place of the link."""
+    from markdown_it.token import Token  # noqa: PLC0415
+
+    written: list[Token] = []
+    address = ""
+    for token in tokens:
+        match token.type:
+            case "link_open":
+                address = str(token.attrs.get("href", ""))
+            case "link_close":
+                written.append(Token("text", "", 0, content=f" ({address})"))
+            case "image":
+                shown = f"{words([token])} ({token.attrs.get('src', '')})".strip()
+                written.append(Token("text", "", 0, content=shown))
+            case _:
+                written.append(token)
+    return written
+
+
 def as_words(text: str) -> str:
     """Return what a line in Markdown says, without its marks, cut short."""
     if len(text) > LONGEST_TITLE:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from msgspec import Struct
 
 from hitl_cli.directory import Directory  # noqa: TC001 - the field of a Struct
+from hitl_cli.errors import NotAllowed
 from hitl_cli.keys import LONGEST_LIFE_MS, load_keys
 
 if TYPE_CHECKING:
@@ -29,8 +30,11 @@ def link_to(ctx: Context, request: str, person: str) -> str:
     """Return the URL by which a person answers a request (its id), for as long as it can be answered.
 
     It is signed here, where it is sent, and differs each time: keep it out of what a step returns. Raises
-    BadInput where the keys cannot be read.
+    BadInput where the keys cannot be read, NotAllowed for a request of another run: whoever may start a run
+    chooses what its function is given, and is not to be sent links to all that is asked.
     """
+    if request.partition(":")[0] != ctx.info.id.partition(":")[0]:
+        raise NotAllowed(f"{request} is no request of this run, which gives links to its own alone.")
     reach = ctx.get_dependency(Reach)
     if reach.keys is None:
         return f"{reach.directory.gateway}/r/{quote(request, safe='')}"

@@ -267,12 +267,26 @@ def convert(table: Any, path: Path) -> FileSettings:
     try:
         settings = msgspec.convert(table, FileSettings)
     except msgspec.ValidationError as error:
-        raise BadInput(f"{path} has a setting that makes no sense: {error}.") from error
+        raise BadInput(f"{path} has a setting that makes no sense: {named(error, table)}.") from error
     try:
         check(settings.people, settings.groups, settings.email, settings.hooks)
     except BadInput as error:
         raise BadInput(f"{path}: {error}") from error
     return settings
+
+
+def named(error: msgspec.ValidationError, table: Any) -> str:
+    """Return what is wrong, with the name of the person, group or hook, which msgspec writes as `[...]`."""
+    said = str(error)
+    shapes = {"people": Contact, "groups": GroupContact, "hooks": HookSettings}
+    for kind, shape in shapes.items():
+        place = f"$.{kind}[...]"
+        for name, entry in table[kind].items() if place in said else ():
+            try:
+                msgspec.convert(entry, shape)
+            except msgspec.ValidationError:
+                return said.replace(place, f"{kind}.{name}")
+    return said
 
 
 def default_server() -> str:

@@ -16,7 +16,7 @@ from resonate.retry import Never
 
 from hitl_cli.defaults import DEADLINE_MS
 from hitl_cli.directory import EmailSettings
-from hitl_cli.errors import BadInput
+from hitl_cli.errors import BadInput, NotAllowed
 from hitl_cli.reach import Reach, link_to
 from hitl_cli.text import printable
 from hitl_cli.times import instant
@@ -64,7 +64,11 @@ async def hand_over(ctx: Context, address: str, request: str, known: str) -> dic
     from hitl_cli.notify.messages import NotSent  # noqa: PLC0415
 
     settings = ctx.get_dependency(Reach).directory.email
-    mail = confirmation(ctx, address, link_to(ctx, request, address), settings, known)
+    try:
+        link = link_to(ctx, request, address)
+    except NotAllowed as error:
+        return refused(address, str(error))
+    mail = confirmation(ctx, address, link, settings, known)
     if settings is None:
         show(mail)
         return {"email": address, "sent": "to the terminal"}

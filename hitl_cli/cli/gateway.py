@@ -113,7 +113,8 @@ def options_of(
     named, chosen_token = named_server(ctx, settings, server, token)
     if (trust_header is None) != (not trust_from):
         raise BadInput(
-            "--trust-header and --trust-from go together: whose word is taken for who somebody is?"
+            "--trust-header and --trust-from go together: name the header, and the address of the proxy"
+            " that is believed."
         )
     try:
         networks = [ipaddress.ip_network(address) for address in trust_from]

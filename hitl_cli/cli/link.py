@@ -50,7 +50,9 @@ class LinkCommands(TyperGroup):
 
 
 app = family(
-    "link", "Links by which one person answers one request: hitl link PROMISE --for reviewer", LinkCommands
+    "link",
+    "Links by which one person answers one request: hitl link PROMISE --for reviewer [--expires 2d]",
+    LinkCommands,
 )
 
 
@@ -90,7 +92,10 @@ def create(
         link = links.make(client, id, person, life_ms=life_ms, groups=settings.groups())
     url = links.url_of(gateway.value, links.sign(link, keys))
     if gateway.source == "default":
-        note(f"It opens on this machine alone: say with HITL_GATEWAY what is to stand for {gateway.value}.")
+        note(
+            "This link opens on this machine alone. Where else the gateway is reached, say by HITL_GATEWAY,"
+            ' or gateway = "https://…" in hitl.toml.'
+        )
     if qr:
         draw(url)
     if as_json:

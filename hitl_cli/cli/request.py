@@ -17,7 +17,7 @@ from hitl_cli.cli.table import Cell, console, on_terminal
 from hitl_cli.durations import format_age, format_duration
 from hitl_cli.inbox.details import at_deadline, later, who_may
 from hitl_cli.inbox.listing import SOON_MS
-from hitl_cli.notify.told import said_of
+from hitl_cli.notify.told import said_of, without_old_reminders
 from hitl_cli.questions import PLAIN, Question, fields_of
 from hitl_cli.text import printable
 from hitl_cli.times import iso
@@ -130,7 +130,7 @@ def blocks(seen: Details) -> list[Block]:
             "comments",
             [[Cell(c.by or "?", "bold"), Cell(ago(c.at, now)), Cell(c.text)] for c in seen.comments],
         ),
-        Block("told", [told_row(told, now) for told in seen.told], whole=True),
+        Block("told", told_rows(seen), whole=True),
         Block("before it", step_rows(seen), whole=True),
         Block("decision", decision_rows(seen)),
     ]
@@ -219,6 +219,14 @@ def vote_row(vote: Vote, now: int) -> list[Cell]:
 
 
 TELLING = {"told": "green", "to be told": "yellow", "not told yet": "red", "not told": "red"}
+
+
+def told_rows(seen: Details) -> list[list[Cell]]:
+    """Return who was told of what; of the reminders, the last."""
+    shown = without_old_reminders(seen.told)
+    rows = [told_row(told, seen.item.now) for told in shown]
+    more = len(seen.told) - len(shown)
+    return [[Cell(f"… {more:,} earlier reminders: --json has them")], *rows] if more else rows
 
 
 def told_row(told: Told, now: int) -> list[Cell]:

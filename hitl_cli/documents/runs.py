@@ -12,9 +12,13 @@ from hitl_cli.times import iso
 from hitl_cli.wire import Json, decode, error_message
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from hitl_cli.runs import Node, Run
+
+
+DEEPEST = 100
+"""How deep steps stand inside each other: what is deeper stands beside them, or no reader of JSON follows."""
 
 
 class RunDocument(Struct, frozen=True, kw_only=True):
@@ -82,9 +86,10 @@ def run_fields(run: Run, now: int) -> dict[str, Json]:
     }
 
 
-def step_document(node: Node) -> StepDocument:
-    """Return a step, with those inside it."""
+def step_document(node: Node, depth: int = 1) -> StepDocument:
+    """Return a step, with those inside it; `depth` is how many it is inside, itself among them."""
     promise = node.promise
+    inside = node.children if depth < DEEPEST else []
     call = promise.call
     settled = promise.state != "pending"
     return StepDocument(
@@ -97,5 +102,15 @@ def step_document(node: Node) -> StepDocument:
         settled_at=iso(promise.settled_at) if promise.settled_at is not None else None,
         result=decode(promise.value) if promise.state == "resolved" else None,
         error=error_message(promise.value) if settled and promise.state != "resolved" else None,
-        steps=[step_document(child) for child in node.children],
+        steps=[document for child in inside for document in step_documents(child, depth + 1)],
     )
+
+
+def step_documents(node: Node, depth: int) -> Iterator[StepDocument]:
+    """Yield a step, and where no more fit inside it, all that are."""
+    yield step_document(node, depth)
+    left = node.children[::-1] if depth == DEEPEST else []
+    while left:
+        deeper = left.pop()
+        yield step_document(deeper, DEEPEST)
+        left += reversed(deeper.children)

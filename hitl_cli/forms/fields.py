@@ -6,6 +6,7 @@ objects, alternatives of several types, what refers to itself) is one field, fil
 
 from __future__ import annotations
 
+from sys import float_info
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import unquote
 
@@ -389,12 +390,17 @@ def hint(parts: list[Part], kind: Kind) -> str:
 
 
 def limits(parts: list[Part]) -> dict[str, Json]:
-    """Return what the nearest part says of each keyword for size and shape, if it is of the right type."""
+    """Return what the nearest part says of each keyword for size and shape, if it is of the right type.
+
+    A number that no float can be is left out: it cannot be counted with, and limits nothing that is typed.
+    """
     found = {name: first(parts, name, None) for name in (*LIMITS, *LENGTHS)}
     told = {
         name: value
         for name, value in found.items()
-        if isinstance(value, int if name in LENGTHS else int | float) and not isinstance(value, bool)
+        if isinstance(value, int if name in LENGTHS else int | float)
+        and not isinstance(value, bool)
+        and abs(value) <= float_info.max
     }
     pattern = first_text(parts, "pattern")
     return told | ({"pattern": pattern} if pattern else {})

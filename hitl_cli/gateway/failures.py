@@ -25,6 +25,7 @@ from hitl_cli.errors import (
 )
 from hitl_cli.gateway.pages.rendering import error_page
 from hitl_cli.gateway.refusals import Refused
+from hitl_cli.gateway.service import gateway_of
 from hitl_cli.inbox.repeating import KeyReused
 from hitl_cli.text import printable
 
@@ -62,6 +63,10 @@ JSON_ROUTES = ("/start-workflow", "/unblock-workflow", "/start", "/confirm", "/h
 """Where an error is `{"error": …}`."""
 
 
+AWAY = "the server cannot be reached now. Try again later."
+"""What strangers are told instead of where the server is, and why it does not answer."""
+
+
 @web.middleware
 async def answer_failures(
     request: Request, handler: Callable[[Request], Awaitable[StreamResponse]]
@@ -73,7 +78,7 @@ async def answer_failures(
         return failure(request, error.status, str(error), error, error.headers)
     except HitlError as error:
         status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
-        return failure(request, status, str(error), error)
+        return failure(request, status, said_of(error, request), error)
     except web.HTTPException as error:
         if error.status < 400:  # noqa: PLR2004 - a redirect
             raise
@@ -84,6 +89,12 @@ async def answer_failures(
     except Exception:
         logger.exception("%s %s failed", request.method, shown_path(request))
         return failure(request, 500, "something went wrong here, and nothing is known to have changed.")
+
+
+def said_of(error: HitlError, request: Request) -> str:
+    """Return what an error says; where the server is, only to those who are known."""
+    stranger = gateway_of(request).access.known(request) is None
+    return AWAY if stranger and isinstance(error, Unreachable) else str(error)
 
 
 def shown_path(request: Request) -> str:

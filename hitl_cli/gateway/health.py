@@ -8,6 +8,7 @@ from aiohttp import web
 
 from hitl_cli.client import get_promise
 from hitl_cli.errors import Unreachable
+from hitl_cli.gateway.failures import AWAY
 from hitl_cli.gateway.service import gateway_of
 
 if TYPE_CHECKING:
@@ -21,10 +22,12 @@ async def health(_request: Request) -> web.Response:
 
 async def ready(request: Request) -> web.Response:
     """Say whether the server can be asked."""
+    gateway = gateway_of(request)
     try:
-        await gateway_of(request).bridge.run(get_promise, "hitl")
+        await gateway.bridge.run(get_promise, "hitl")
     except Unreachable as error:
-        return web.Response(status=503, text=f"{error}\n")
+        why = error if gateway.access.known(request) else AWAY
+        return web.Response(status=503, text=f"{why}\n")
     return web.Response(text="ready\n")
 
 

@@ -13,6 +13,7 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET, Struct, UnsetType
 
+from hitl_cli.client import get_promise, search
 from hitl_cli.directory import signing_key
 from hitl_cli.errors import BadInput, NotFound
 from hitl_cli.gateway.failures import json_answer
@@ -21,8 +22,10 @@ from hitl_cli.gateway.service import gateway_of
 from hitl_cli.gateway.slack_clicks import answer_click
 from hitl_cli.inbox.deciding import approval, decide_promise, rejection
 from hitl_cli.inbox.lookup import find
+from hitl_cli.inbox.votes import ballots_of_many
 from hitl_cli.notify.signing import BadSignature, as_sent, verified_id, verify_slack
-from hitl_cli.questions import outcome_of, question_of
+from hitl_cli.questions import KEY_TAG, outcome_of, question_of
+from hitl_cli.wire import audit_of
 
 if TYPE_CHECKING:
     from aiohttp.web import Request
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from hitl_cli.client import Client
     from hitl_cli.inbox.deciding import Answer, Decided
     from hitl_cli.people import Groups
+    from hitl_cli.wire import Promise
 
 BODY_MAX = 1_200_000
 """Bytes: an answer may carry a million of them as data."""
@@ -86,12 +90,37 @@ def read_answer(body: bytes) -> HookAnswer:
 
 
 def take(client: Client, said: HookAnswer, via: str, id: str, groups: Groups) -> Decided:
-    """Decide as an answer says. Raises what hitl_cli.inbox.deciding.decide does."""
-    promise = find(client, said.request)
+    """Decide as an answer says. Raises what hitl_cli.inbox.deciding.decide does.
+
+    A key or a run means what waits now. So an answer that was taken before, and is sent again, is looked for
+    first: it must not answer what is asked next.
+    """
+    promise = answered_before(client, said.request, id) or find(client, said.request, whole=True)
     question = question_of(promise)
     if said.choice is not None and (question is None or not question.choices):
         raise BadInput(f"{promise.id} offers no choices. Nothing was changed.")
     return decide_promise(client, promise, answer_of(said, via), groups, new_id=lambda: id)
+
+
+def answered_before(client: Client, name: str, id: str) -> Promise | None:
+    """Return which of the promises that a name has meant has been answered, or voted on, by a decision."""
+    if get_promise(client, name) is not None and ":" in name:
+        return None  # it always means the same one
+    named = [*search(client, tags={KEY_TAG: name}), *search(client, tags={"resonate:origin": name})]
+    every = {promise.id: promise for promise in named if promise.is_blocking}
+    voted = [promise.id for promise in every.values() if asked_of_several(promise)]
+    ballots = ballots_of_many(client, voted)
+    for promise in every.values():
+        cast = ballots.get(promise.id, ())
+        if audit_of(promise).id == id or any(ballot.audit.id == id for ballot in cast):
+            return promise
+    return None
+
+
+def asked_of_several(promise: Promise) -> bool:
+    """Whether several must approve."""
+    question = question_of(promise)
+    return question is not None and question.approvals > 1
 
 
 def answer_of(said: HookAnswer, via: str) -> Answer:

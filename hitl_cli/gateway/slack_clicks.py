@@ -109,7 +109,7 @@ def answer_of(action: SlackAction, person: str, via: str) -> Answer:
 
 def take(client: Client, action: SlackAction, answer: Answer, id: str, groups: Groups) -> Decided:
     """Decide what a button's message asks. Raises what hitl_cli.inbox.deciding.decide does."""
-    return decide_promise(client, find(client, action.value), answer, groups, new_id=lambda: id)
+    return decide_promise(client, find(client, action.value, whole=True), answer, groups, new_id=lambda: id)
 
 
 def shown_instead(decided: Decided, person: str) -> dict[str, Any]:

@@ -77,10 +77,12 @@ def details(client: Client, promise: Promise, groups: Groups = NO_GROUPS) -> Det
 
 
 def all_of(root: Node) -> Iterator[Promise]:
-    """Yield a step and all below it."""
-    yield root.promise
-    for child in root.children:
-        yield from all_of(child)
+    """Yield a step and all below it, however deep."""
+    left = [root]
+    while left:
+        node = left.pop()
+        yield node.promise
+        left += reversed(node.children)
 
 
 def steps_before(root: Node, id: str) -> list[Node]:

@@ -10,6 +10,7 @@ from msgspec import Struct
 from hitl_cli.client import get_promises
 from hitl_cli.notify.messages import Item, Message
 from hitl_cli.notify.notices import OUTCOMES
+from hitl_cli.notify.wording import plain
 from hitl_cli.questions import GROUP, PLAIN, Instead, Question, asker_of, question_of
 from hitl_cli.text import printable
 from hitl_cli.wire import audit_of, error_message
@@ -80,7 +81,7 @@ def compose(client: Client, notice: Notice, who: str, reach: Reach) -> Message |
     id = f"{notice.id}/{who}/{case.promise.created_at}"  # an id that was pruned may be given again
     item = item_of(case, who, id, reach, now)
     by = f" by {item.by}" if item.by else ""
-    subject = SUBJECTS[notice.occasion].format(title=item.title, by=by)
+    subject = SUBJECTS[notice.occasion].format(title=plain(item.title), by=by)
     return message_of(id, notice.occasion, who, subject, (item,), notice.request, reach, now)
 
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 WAIT_S = 2.0
 """How long a message waits for those before it. What is not sent then is tried again by a durable step."""
 
+ALL = 3
+"""So many places can hang before the others wait for them, as the worker's other work must not."""
+
 SLOW_S = 5.0
 """A message that was not taken after so long has waited in vain."""
 
@@ -34,8 +37,9 @@ class Pace:
     """Lets messages out, to each place at its pace."""
 
     def __init__(self, at_once: int, clock: Callable[[], float] = time.monotonic) -> None:
-        """`at_once` is how many may be on their way to one place."""
-        self._turns: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(at_once))
+        """`at_once` is how many may be on their way to one place; ALL times as many to all."""
+        self._gates: defaultdict[str, Gate] = defaultdict(lambda: Gate(at_once, clock))
+        self._all = Gate(ALL * at_once, clock)
         self._resting: dict[str, float] = {}
         self._clock = clock
 
@@ -43,28 +47,46 @@ class Pace:
     async def turn(self, address: Address) -> AsyncIterator[None]:
         """Hold a turn while a message is sent. Raises NotSent if there is none in time."""
         place = place_of(address)
-        turns = self._turns[place]
         self._check_awake(place)
-        try:
-            async with asyncio.timeout(WAIT_S):
-                await turns.acquire()
-        except TimeoutError:
-            raise NotSent("too much is on its way there.") from None
-        began = self._clock()
-        try:
-            self._check_awake(place)
-            yield
-        except (NotSent, TimeoutError, OSError):
-            if self._clock() - began >= SLOW_S:
-                self._resting[place] = self._clock() + REST_S
-            raise
-        finally:
-            turns.release()
+        async with self._gates[place].passed(), self._all.passed():
+            began = self._clock()
+            try:
+                self._check_awake(place)
+                yield
+            except (NotSent, TimeoutError, OSError):
+                if self._clock() - began >= SLOW_S:
+                    self._resting[place] = self._clock() + REST_S
+                raise
 
     def _check_awake(self, place: str) -> None:
         """Raise NotSent where a message has just waited in vain."""
         if self._clock() < self._resting.get(place, 0.0):
             raise NotSent("a message before it was not taken in time.")
+
+
+class Gate:
+    """Lets so many through at once; nobody waits where none has come through for as long as that."""
+
+    def __init__(self, at_once: int, clock: Callable[[], float]) -> None:
+        self._turns = asyncio.Semaphore(at_once)
+        self._moved = clock()
+        self._clock = clock
+
+    @asynccontextmanager
+    async def passed(self) -> AsyncIterator[None]:
+        """Hold a turn. Raises NotSent if there is none in time."""
+        stuck = self._turns.locked() and self._clock() - self._moved >= WAIT_S
+        try:
+            async with asyncio.timeout(0 if stuck else WAIT_S):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise NotSent("too much is on its way there.") from None
+        self._moved = self._clock()
+        try:
+            yield
+        finally:
+            self._moved = self._clock()
+            self._turns.release()
 
 
 def place_of(address: Address) -> str:

@@ -60,7 +60,9 @@ def text_of(message: Message) -> str:
 
 def html_of(message: Message) -> str:
     """Return a message as a page that every mail program can show."""
-    return templates().get_template("message.html").render(context_of(message))
+    from hitl_cli.markdown import as_mail  # noqa: PLC0415 - only where mail is sent
+
+    return templates().get_template("message.html").render(context_of(message), drawn=as_mail)
 
 
 def context_of(message: Message) -> dict[str, Any]:

@@ -94,6 +94,12 @@ def said_of(told: Told, now: int) -> str:
     return "; ".join(said)
 
 
+def without_old_reminders(told: Sequence[Told]) -> tuple[Told, ...]:
+    """Leave out all reminders of somebody but the last: of those there may be thousands."""
+    last = {one.who: one for one in told if one.occasion == "reminder"}
+    return tuple(one for one in told if one.occasion != "reminder" or one is last[one.who])
+
+
 def told_of(request: str, promises: Iterable[Promise]) -> tuple[Told, ...]:
     """Return how it stands with telling people of a request; `promises` are all of its run.
 

@@ -41,7 +41,14 @@ def subject_of(message: Message) -> str:
 
 def title_of(item: Item) -> str:
     """Return what is asked on one line."""
-    return one_line(item.title or item.request, TITLE_CHARS)
+    return one_line(plain(item.title) or item.request, TITLE_CHARS)
+
+
+def plain(title: str) -> str:
+    """Return what the first line of a prompt says, without the marks of Markdown."""
+    from hitl_cli.markdown import as_words  # noqa: PLC0415 - only where something is sent
+
+    return as_words(title)
 
 
 def body_of(item: Item) -> str:
@@ -83,7 +90,7 @@ def outcome_of(item: Item) -> str:
     )
     text += f" by {item.by}" if item.by else ""
     text += f": {item.choice}" if item.choice else ""
-    text += f" ({item.reason})" if item.reason else ""
+    text += f" ({item.reason})" if item.reason and item.reason != item.outcome else ""
     return one_line(text, PROMPT_CHARS)
 
 

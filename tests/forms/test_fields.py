@@ -179,3 +179,8 @@ def test_groups_nested_very_deep_end_in_json() -> None:
     for _ in range(90):
         schema = obj("a", a=schema)
     assert shown(schema) == [(".".join("a" * 10), "json", True)]
+
+
+def test_a_limit_that_cannot_be_counted_with_is_none() -> None:
+    schema = {"type": "number", "minimum": 10**400, "maximum": 7, "multipleOf": 1e-300}
+    assert one(schema).limits == {"maximum": 7, "multipleOf": 1e-300}

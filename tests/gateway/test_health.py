@@ -25,6 +25,15 @@ def test_a_gateway_whose_server_is_away_is_up_but_not_ready(start_gateway: Start
     assert "cannot be reached" in reply.text
 
 
+def test_a_stranger_is_not_told_where_a_server_is_that_is_away(start_gateway: StartGateway) -> None:
+    gateway = start_gateway("-S", "http://127.0.0.1:9", "--sign-in")
+    token = {"Authorization": f"Bearer hitl_{16 * '0'}_{43 * 'A'}"}
+    for reply in (gateway.get("/ready"), gateway.get("/api/v1/runs", **token)):
+        assert reply.status == 503
+        assert "the server cannot be reached" in reply.text
+        assert "127.0.0.1:9" not in reply.text
+
+
 def test_every_answer_tells_the_browser_what_it_may_do(shared_gateway: GatewayProcess) -> None:
     for path in ("/health", "/nowhere", "/static/hitl.css"):
         headers = shared_gateway.get(path).headers

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from hitl_cli.markdown import LONGEST, as_html, as_prompt, as_words
+from hitl_cli.markdown import LONGEST, as_html, as_mail, as_prompt, as_words
 
 QUICK_S = 2.0
 """Of the processor: much more than it takes."""
@@ -79,6 +79,18 @@ def test_a_text_too_long_to_be_read_is_shown_as_it_is() -> None:
     text = "<b>*x*</b> " * LONGEST
     assert as_prompt(text).body.startswith('<pre class="code">&lt;b&gt;*x*')
     assert as_html(text).startswith('<pre class="code">&lt;b&gt;*x*')
+
+
+def test_in_a_mail_no_link_is_its_authors_and_addresses_are_written_out() -> None:
+    html = as_mail(
+        "See **[the plan](https://a.example/p)**, ![it](https://b.example/i.png) <b>x</b>\n\n- <https://c.example>"
+    )
+    assert "<strong>the plan (https://a.example/p)</strong>" in html
+    assert "it (https://b.example/i.png)" in html
+    assert "https://c.example (https://c.example)" in html
+    assert "<a" not in html
+    assert "<img" not in html
+    assert "&lt;b&gt;x" in html
 
 
 def test_a_line_of_a_list_has_no_marks() -> None:

@@ -113,3 +113,13 @@ def test_what_is_no_address_is_not_asked_about_and_gets_no_mail(town: Town) -> N
     assert "is no e-mail address" in result["reason"]
     assert town.state("workflow-no:1") == "none"
     assert not [mail for mail in town.mailbox.received if "\n" in mail["To"]]
+
+
+def test_whoever_may_only_start_runs_is_sent_no_link_to_what_another_run_asks(town: Town) -> None:
+    town.start("asked@example.org")
+    town.mail_for("asked@example.org")
+    request = "workflow-asked@example.org:1.1"
+    call = {"workflow": "send_email", "args": ["thief@example.org", request]}
+    assert town.gateway.post("/start-workflow", {"workflow_id": "thief", **call}).status == 200
+    assert "no request of this run" in town.hitl.ok("wait", "thief")
+    assert not [mail for mail in town.mailbox.received if mail["To"] == "thief@example.org"]

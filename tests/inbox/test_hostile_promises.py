@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from hitl_cli.client import Request, as_promise, get_promise
 from hitl_cli.counting import VoteCounter
+from hitl_cli.documents.request import request_document
+from hitl_cli.documents.runs import run_with_steps
 from hitl_cli.errors import BadInput, Conflict, NotFound
 from hitl_cli.inbox.comments import comments_of
 from hitl_cli.inbox.deciding import approval, decide, rejection
+from hitl_cli.inbox.details import details
 from hitl_cli.inbox.history import history
 from hitl_cli.inbox.listing import pending
 from hitl_cli.inbox.many import plan
 from hitl_cli.inbox.votes import ballots_of
 from hitl_cli.questions import Escalation, Question
+from hitl_cli.runs import get_run, tree
 from tests.cli.requests import put
 from tests.conftest import wait_until
 
@@ -25,6 +30,7 @@ if TYPE_CHECKING:
     from tests.conftest import Hitl
 
 EXTERNAL = {"resonate:external": "true"}
+DEPTH = 1_500
 HUGE = "9" * 5_000
 DEEP = '[{"by":"a","verdict":"approve","at":1,"data":' + "[" * 50_000 + "]" * 50_000 + "}]"
 
@@ -165,3 +171,23 @@ def test_the_commands_that_are_shown_are_for_the_server_that_was_named(hitl: Hit
     assert f"hitl answer a ship -S {hitl.url}" in shown
     assert f"hitl reject a --reason TEXT -S {hitl.url}" in shown
     assert json.loads(hitl.ok("show", "a", "--json"))["answer_with"][0] == "hitl answer a ship"
+
+
+def test_steps_inside_steps_are_all_shown_however_deep_they_are(hitl: Hitl) -> None:
+    ids = ["deep", *(f"deep:{number}" for number in range(DEPTH))]
+    tags = [{"resonate:target": "poll://any@nobody"}, *({"resonate:parent": id} for id in ids[:-1])]
+    tags[-1] |= EXTERNAL
+    with hitl.client() as client:
+        ends = client.now() + 10_000_000
+        made = [
+            {"id": id, "timeoutAt": ends, "tags": {"resonate:origin": "deep", **more}}
+            for id, more in zip(ids, tags, strict=True)
+        ]
+        client.call_many([Request("promise.create", data) for data in made])
+        asked = get_promise(client, ids[-1])
+        assert asked is not None
+        assert request_document(details(client, asked)).id == ids[-1]
+        run = run_with_steps(get_run(client, "deep"), tree(client, "deep").children, client.now())
+    shown = msgspec.json.encode(run)
+    assert msgspec.json.decode(shown)
+    assert all(f'"id":"{id}"'.encode() in shown for id in ids)

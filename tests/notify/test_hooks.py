@@ -192,6 +192,31 @@ def test_the_same_message_again_is_the_same_decision(desk: Desk) -> None:
     assert desk.decided(asked).outcome == "approved"
 
 
+@pytest.mark.parametrize("approvals", [1, 2])
+def test_an_answer_to_a_key_that_is_sent_again_does_not_answer_what_is_asked_next(
+    desk: Desk, approvals: int
+) -> None:
+    key = f"release-{approvals}"
+    first = desk.ask(key=key, approvals=approvals)
+    said = desk.post(approval(key), id="msg_k")
+    assert said.json["request"] == first
+    desk.post(approval(key, by="lead"), id="msg_l")
+    assert not desk.waits(first)
+    second = desk.ask(key=key, approvals=approvals)
+    again = desk.post(approval(key), id="msg_k")
+    assert again.json["request"] == first
+    assert desk.waits(second)
+    assert desk.post(approval(key), id="msg_m").json["request"] == second
+
+
+def test_the_beginning_of_an_id_is_no_name_for_a_program(desk: Desk) -> None:
+    asked = desk.ask()
+    assert desk.post(approval(asked[:-1])).status == 404
+    desk.click("hitl:approve", asked[:-1])
+    assert "there is no promise" in desk.told()["text"]
+    assert desk.waits(asked)
+
+
 def test_an_old_vote_that_is_sent_again_does_not_undo_a_later_one(desk: Desk) -> None:
     asked = desk.ask(to=("group:ops",), approvals=2)
     vote = approval(asked)

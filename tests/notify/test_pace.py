@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import pytest
 
 from hitl_cli.directory import Address
 from hitl_cli.notify.messages import NotSent
-from hitl_cli.notify.pace import REST_S, SLOW_S, Pace
+from hitl_cli.notify.pace import ALL, REST_S, SLOW_S, WAIT_S, Pace
 
 HOOK = Address("webhook", "https://example.org/reviewer")
 SAME = Address("webhook", "https://example.org/lead")
@@ -45,6 +46,25 @@ def test_where_one_was_not_taken_in_time_the_next_do_not_wait_for_a_while_and_ot
         assert await sent(pace, OTHER)
         now += REST_S
         assert await sent(pace, SAME)
+
+    asyncio.run(main())
+
+
+def test_where_nothing_moves_nobody_waits_and_all_places_together_have_an_end_too() -> None:
+    now = 0.0
+
+    async def main() -> None:
+        nonlocal now
+        pace = Pace(1, lambda: now)
+        async with AsyncExitStack() as held:
+            for n in range(ALL):
+                await held.enter_async_context(pace.turn(Address("webhook", f"https://{n}.example.org/")))
+            now += WAIT_S
+            async with asyncio.timeout(WAIT_S / 2):  # of the real time
+                for address in (Address("webhook", "https://0.example.org/"), OTHER):
+                    with pytest.raises(NotSent, match="too much"):
+                        await sent(pace, address)
+        assert await sent(pace, OTHER)
 
     asyncio.run(main())
 

@@ -406,6 +406,20 @@ def test_a_notice_is_a_line_in_the_tree_and_no_news_of_the_worker(hitl: Hitl, re
     assert not [line for line in worker.lines if "hitl.tell" in line or "t-asked" in line]
 
 
+def test_of_many_reminders_the_last_of_each_is_shown(hitl: Hitl, town: Town) -> None:
+    town.worker()
+    id = town.ask(to=["reviewer", "lead"], remind="1h")
+    town.told(id, 2)
+    for n in range(1, 4):
+        town.idle()
+        town.crew.later(HOUR_MS)
+        town.told(id, 2 + 2 * n)
+    shown = hitl.ok("show", id)
+    assert shown.count(" reminder  told") == 2
+    assert "4 earlier reminders: --json has them" in " ".join(shown.split())
+    assert len(hitl.json("show", id)["told"]) == 8
+
+
 def test_a_run_may_be_named_like_a_notice() -> None:
     assert belongs_to_notice("q:t-asked")
     assert belongs_to_notice("r:1.1.t-reminder-12.2.1")

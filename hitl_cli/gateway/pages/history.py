@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from aiohttp.web import Request
 
+    from hitl_cli.client import Client
     from hitl_cli.inbox.history import Entry
 
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome.__value__)
@@ -54,11 +55,11 @@ async def index(request: Request) -> web.Response:
     filters = filters_in(request)
     after = text_in(request, "after")
     wanted = wanted_of(filters, gateway.clock())
-    found, following = await gateway.bridge.run(page_of_history, wanted, limit=ROWS, after=after)
+    rows, following = await gateway.bridge.run(listed, wanted, after)
     return page(
         request,
         "history.html",
-        rows=[Row(entry, as_words(entry.asked or entry.id), data_in(entry)) for entry in found],
+        rows=rows,
         filters=filters,
         narrowed=any(filters.values()),
         outcomes=OUTCOMES,
@@ -67,6 +68,12 @@ async def index(request: Request) -> web.Response:
         older=address("/history", filters | {"after": following}) if following else None,
         files={name: address(f"/history.{name}", filters) for name in FILES},
     )
+
+
+def listed(client: Client, wanted: Wanted, after: str | None) -> tuple[list[Row], str | None]:
+    """Return the decisions on a page, and what `after` has to be for the next one."""
+    found, following = page_of_history(client, wanted, limit=ROWS, after=after)
+    return [Row(entry, as_words(entry.asked or entry.id), data_in(entry)) for entry in found], following
 
 
 async def download(request: Request) -> web.StreamResponse:

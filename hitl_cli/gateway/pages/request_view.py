@@ -16,7 +16,7 @@ from hitl_cli.inbox.details import at_deadline, details, later, who_may
 from hitl_cli.inbox.listing import SOON_MS
 from hitl_cli.inbox.lookup import find
 from hitl_cli.markdown import as_html, as_prompt
-from hitl_cli.notify.told import said_of
+from hitl_cli.notify.told import said_of, without_old_reminders
 from hitl_cli.questions import PLAIN, Question, prompt_of
 from hitl_cli.runs import detailed
 from hitl_cli.wire import audit_of, decode, headers_of
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from hitl_cli.inbox.comments import Comment
     from hitl_cli.inbox.details import Details
     from hitl_cli.markdown import Prompt
+    from hitl_cli.notify.told import Told
     from hitl_cli.people import Groups
     from hitl_cli.runs import Node, Run
     from hitl_cli.wire import Json, Vote
@@ -85,7 +86,8 @@ class RequestView(Struct, frozen=True, kw_only=True):
     at_deadline: str
     steps: tuple[Step, ...]
     more_steps: int
-    told: tuple[str, ...]
+    told: tuple[tuple[Told, str], ...]
+    more_told: int
 
     @property
     def answerable(self) -> bool:
@@ -105,6 +107,7 @@ def view(
     seen = details(client, find(client, name), groups)
     item, question = seen.item, seen.item.asked
     form, broken = form_of(seen, sent, problems)
+    shown = without_old_reminders(seen.told)
     steps = [node for node in seen.before if node.kind not in ("vote", "comment")]
     return RequestView(
         seen=seen,
@@ -124,7 +127,8 @@ def view(
         at_deadline=at_deadline(question),
         steps=tuple(map(step_of, steps[-STEPS:])),
         more_steps=max(len(steps) - STEPS, 0),
-        told=tuple(said_of(told, item.now) for told in seen.told),
+        told=tuple((told, said_of(told, item.now)) for told in shown),
+        more_told=len(seen.told) - len(shown),
     )
 
 
