@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hitl_cli.inbox.history import Entry
 
 MOST = 20_000
-"""How many decisions figures are of, the newest: a second or two of reading, in which others only look back."""
+"""How many decisions figures are of, the newest: a second or two of reading, beside which others decide."""
 
 
 class HistoryQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
