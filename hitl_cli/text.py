@@ -74,3 +74,14 @@ def _width(char: str) -> int:
     if unicodedata.category(char) in ("Mn", "Me", "Cf"):
         return 0
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+OTHERS_IN_IDNA_2008 = frozenset("\u00df\u03c2\u200c\u200d")
+"""What Python's IDNA 2003 writes as something else, and so as somebody else's host: `ß` as `ss`."""
+
+
+def ascii_host(name: str) -> str:
+    """Return the name of a host in ASCII. Raises UnicodeError for none, or another one in IDNA 2008."""
+    if not OTHERS_IN_IDNA_2008.isdisjoint(name):
+        raise UnicodeError(f"{name!r} has to be written in its ASCII form, xn--…")
+    return name.encode("idna").decode()

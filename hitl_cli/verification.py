@@ -12,6 +12,7 @@ from hitl_cli import defaults, runs
 from hitl_cli.errors import BadInput, NotFound
 from hitl_cli.inbox.deciding import approval, decide_promise
 from hitl_cli.inbox.lookup import keyed
+from hitl_cli.text import ascii_host
 
 if TYPE_CHECKING:
     from hitl_cli.client import Client
@@ -37,7 +38,7 @@ def normal_address(text: str) -> str:
     """
     local, at, domain = text.strip().rpartition("@")
     try:
-        host = domain.encode("idna").decode().lower()
+        host = ascii_host(domain).lower()
     except UnicodeError:
         host = ""
     address = f"{local}@{host}"

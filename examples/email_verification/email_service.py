@@ -1,8 +1,10 @@
 """The service that sends mail: through SMTP_SERVER (host:port), or to its terminal where none is set."""
 
+import logging
 import os
 import smtplib
 from asyncio import to_thread
+from datetime import timedelta
 from email.message import EmailMessage
 from hashlib import sha256
 
@@ -10,18 +12,35 @@ from resonate.context import Context
 
 from hitl_cli import link_to, workflow
 
+logger = logging.getLogger(__name__)
+
+PAUSES = [timedelta(seconds=2), timedelta(minutes=1), timedelta(minutes=10)] + 48 * [timedelta(hours=1)]
+
 
 @workflow
 async def send_email(ctx: Context, email: str, request: str) -> None:
-    """Send the link by which a request is answered. An error is tried again, after 2, 4, 8 … seconds."""
+    """Send the link by which a request is answered. A server that does not take it is tried for two days."""
+    for pause in PAUSES:
+        if await ctx.run(send, email, request, ctx.info.id):
+            return
+        await ctx.sleep(pause)  # durable: meanwhile this worker sends other mails
+
+
+async def send(ctx: Context, email: str, request: str, id: str) -> bool:
+    """Return whether the mail was taken."""
     mail = EmailMessage()
     mail["From"], mail["To"] = "hello@example.org", email
     mail["Subject"] = "Please confirm your address"
     # Where a worker dies in a step, another runs it again: by its id, a mail that comes twice is one.
-    mail["Message-ID"] = f"<{sha256(ctx.info.id.encode()).hexdigest()}@example.org>"
+    mail["Message-ID"] = f"<{sha256(id.encode()).hexdigest()}@example.org>"
     link = link_to(ctx, request, email)  # signed here; it stands in no promise
     mail.set_content(f"Is this your address? Then open this page, and approve:\n\n{link}\n")
-    await to_thread(deliver, mail)
+    try:
+        await to_thread(deliver, mail)
+    except OSError as error:  # those of smtplib are, too
+        logger.warning("the mail to %s is tried again: %s", email, error)
+        return False
+    return True
 
 
 def deliver(mail: EmailMessage) -> None:

@@ -49,7 +49,10 @@ class SpanDocument(Struct, frozen=True, kw_only=True):
 
 
 class StatsDocument(Struct, frozen=True, kw_only=True, rename={"open_": "open"}):
-    """What came of what was asked since an instant, and what waits now."""
+    """What came of what was asked since an instant, and what waits now.
+
+    `partial` says that there is more: then the figures are of the newest decisions.
+    """
 
     since: str
     at: str
@@ -60,6 +63,7 @@ class StatsDocument(Struct, frozen=True, kw_only=True, rename={"open_": "open"})
     workflows: list[NamedTimes]
     people: list[NamedTimes]
     spans: list[SpanDocument]
+    partial: bool
 
 
 def stats_document(found: Stats) -> StatsDocument:
@@ -81,6 +85,7 @@ def stats_document(found: Stats) -> StatsDocument:
             SpanDocument(from_ms=start, to_ms=end, count=count)
             for start, end, count in zip((0, *BOUNDS_MS), (*BOUNDS_MS, None), figures.spans, strict=True)
         ],
+        partial=found.partial,
     )
 
 

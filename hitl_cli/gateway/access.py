@@ -177,7 +177,7 @@ class Access:
             check_person(name)
         except (ValueError, BadInput) as error:
             raise Refused(400, f"the proxy's {options.trust_header} does not name one person.") from error
-        if name != name.strip() or not name.isprintable():
+        if name != name.strip() or not name.isprintable() or "," in name:  # as proxies join two (RFC 9110)
             raise Refused(400, f"the proxy's {options.trust_header} does not name one person.")
         return Visitor(person=name, via="web", can=PERSON, session="proxy")
 

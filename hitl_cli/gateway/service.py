@@ -41,6 +41,9 @@ MINUTE_MS = 60_000
 BAD_LINKS = 30
 """Links a minute that were never ours, from one address, before it has to wait."""
 
+LOOKBACK_THREADS = 2
+"""How many such readers are answered at once; each takes seconds where much was answered."""
+
 SIGN_IN_MS = 15 * MINUTE_MS
 
 SIGN_INS = 60
@@ -58,6 +61,8 @@ class Gateway:
         self.options = options
         self.clock = clock
         self.bridge = Bridge(self._open)
+        self.lookback = Bridge(self._open, LOOKBACK_THREADS)
+        """For what may read all that was ever answered: whoever decides does not wait for that."""
         self.renderer = Renderer(clock)
         self.bearers = Bearers(self.bridge)
         self.cookies = Cookies(https=options.url.startswith("https://"))

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from hitl_cli.notify.messages import NotSent
 from hitl_cli.notify.rendering import html_of, text_of
 from hitl_cli.notify.wording import one_line, subject_of
+from hitl_cli.text import ascii_host
 from hitl_cli.times import instant
 
 if TYPE_CHECKING:
@@ -29,8 +30,9 @@ TIMEOUT_S = 10.0
 ALTOGETHER_S = 60.0
 """How long it has for all of them."""
 
-LATER = range(400, 500)
-"""Statuses of a server that may take the mail another time (RFC 5321)."""
+FOR_GOOD = range(500, 600)
+"""Statuses of a server that will not take the mail another time either (RFC 5321). What is no status at all,
+as of something else that answers in its place, may well be over soon."""
 
 HOST_NAME = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
 NO_HOST = "hitl.invalid"
@@ -79,7 +81,7 @@ async def deliver(mail: EmailMessage, sender: str, to: str, settings: EmailSetti
     except aiosmtplib.SMTPAuthenticationError as error:
         raise NotSent(
             f"{server} refused the user and password of [email] ({error.code}).",
-            for_good=error.code not in LATER,
+            for_good=error.code in FOR_GOOD,
         ) from None
     except aiosmtplib.SMTPRecipientsRefused as error:
         raise refused(server, error.recipients[0]) from None
@@ -96,7 +98,7 @@ async def deliver(mail: EmailMessage, sender: str, to: str, settings: EmailSetti
 def refused(server: str, error: aiosmtplib.SMTPResponseException) -> NotSent:
     """Return the error for a server that refused a mail."""
     text = f"{server} refused it: {error.code} {shown(error.message)}"
-    return NotSent(text, for_good=error.code not in LATER)
+    return NotSent(text, for_good=error.code in FOR_GOOD)
 
 
 def reason_of(error: BaseException) -> str:
@@ -150,7 +152,7 @@ def ascii_domain(address: str) -> str:
     """Return an e-mail address with its domain as servers that know only ASCII take it."""
     user, _, domain = address.rpartition("@")
     try:
-        return f"{user}@{domain.encode('idna').decode()}"
+        return f"{user}@{ascii_host(domain)}"
     except UnicodeError:
         return address
 

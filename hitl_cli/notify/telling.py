@@ -157,7 +157,8 @@ def whom_to_tell(client: Client, notice: Notice, directory: Directory) -> tuple[
     case = look_up(client, [notice.request]).get(notice.request)
     if case is None or (notice.occasion in ASKING and not case.waits):
         return ()
-    people = recipients(notice.names, directory)
+    asked = recipients(case.question.everyone, directory)  # whoever made the notice, it is for these
+    people = tuple(who for who in recipients(notice.names, directory) if who in asked)
     if notice.occasion in ASKING:
         left_out = done_with(client, case) if notice.occasion == "reminder" else frozenset()
         return tuple(who for who in people if who not in left_out and may_answer(who, case))

@@ -177,7 +177,7 @@ def test_the_mail_goes_out_once_its_service_is_there_and_its_server_takes_it(
     with Mailbox() as mailbox:
         mailbox.fail_with(451)
         mail = services.start(1, SMTP_SERVER=f"127.0.0.1:{mailbox.port}")
-        mail.complained("is tried again in 2 s")
+        mail.complained("is tried again: ")
         [received] = mailbox.wait_for()
     link = next(line for line in received.get_content().splitlines() if line.startswith("http"))
     with hitl.client() as client:

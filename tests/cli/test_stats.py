@@ -41,7 +41,7 @@ def test_the_figures_are_of_what_people_answered(hitl: Hitl) -> None:
     found = hitl.json("stats")
 
     assert list(found) == [
-        *("since", "at", "open", "outcomes", "deadlines", "times", "workflows", "people", "spans"),
+        *("since", "at", "open", "outcomes", "deadlines", "times", "workflows", "people", "spans", "partial"),
     ]
     assert found["outcomes"] == {"approved": 12, "rejected": 1, "expired": 1, "canceled": 1}
     assert found["deadlines"] == 2

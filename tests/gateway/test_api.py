@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -10,10 +11,16 @@ import jsonschema_rs
 import msgspec
 import pytest
 
+from hitl_cli.bridge import THREADS
+from hitl_cli.errors import NotFound
+from hitl_cli.gateway.api import history
 from hitl_cli.gateway.api.openapi import document
 from hitl_cli.gateway.api.routes import ROUTES, TABLE
+from hitl_cli.gateway.service import LOOKBACK_THREADS
 from hitl_cli.questions import Question
 from tests.cli.requests import put
+from tests.conftest import PATIENCE_S, wait_until
+from tests.gateway.visiting import Browser, Visited
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -513,3 +520,27 @@ def test_a_key_that_is_none_is_refused(api: Api) -> None:
     for key in ("", " ", "x" * 300):
         reply = api.post("/requests/r1/decision", {"verdict": "approve"}, Idempotency_Key=key)
         assert reply.status == 400
+
+
+def test_nobody_who_decides_waits_for_those_who_look_back(
+    hitl: Hitl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, over = [], threading.Event()
+
+    def endless(*_: object) -> None:
+        begun.append(over)
+        over.wait(PATIENCE_S)
+        raise NotFound("there is nothing to look back at.")
+
+    monkeypatch.setattr(history, "stats", endless)
+    visited = Visited(hitl)
+    try:
+        with ThreadPoolExecutor(THREADS + 1) as pool:
+            readers = [pool.submit(Browser(visited.address).get, "/api/v1/stats") for _ in range(THREADS + 1)]
+            wait_until(lambda: len(begun) == LOOKBACK_THREADS)
+            assert [Browser(visited.address).get("/").status for _ in range(5)] == [200] * 5
+            assert not any(reader.done() for reader in readers)
+            over.set()
+    finally:
+        over.set()
+        visited.stop()

@@ -15,6 +15,7 @@ from hitl_cli.questions import Question
 from hitl_cli.tokens import create
 from tests.cli.requests import DAY_MS, put
 from tests.conftest import HITL, PATIENCE_S, WorkerProcess
+from tests.gateway.conftest import begin_gateway
 from tests.gateway.streams import Reader
 from tests.gateway.visiting import Visited
 
@@ -110,12 +111,14 @@ def test_streams_end_with_the_gateway(gateway: GatewayProcess) -> None:
     assert all(reader.ended.wait(5) for reader in readers)
 
 
-def test_two_gateways_tell_of_the_same(start_gateway: StartGateway, hitl: Hitl) -> None:
-    with Reader(start_gateway()) as one, Reader(start_gateway()) as other:
+def test_two_gateways_tell_of_the_same(shared_gateway: GatewayProcess, shared_hitl: Hitl) -> None:
+    second = begin_gateway(shared_hitl)
+    with Reader(shared_gateway) as one, Reader(second) as other:
         one.wait_for("ready")
         other.wait_for("ready")
-        put(hitl, "r1", Question(prompt="?"))
-        assert one.wait_for("request.asked", "r1").data == other.wait_for("request.asked", "r1").data
+        put(shared_hitl, "both", Question(prompt="?"))
+        assert one.wait_for("request.asked", "both").data == other.wait_for("request.asked", "both").data
+    second.kill()
 
 
 def test_on_a_server_over_http_the_same_is_told(start_gateway: StartGateway, hitl: Hitl) -> None:

@@ -10,10 +10,8 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from hitl_cli.embedded import EmbeddedClient
 from hitl_cli.errors import Unreachable
 from hitl_cli.gateway.pages import history as history_page
-from hitl_cli.inbox.history import Wanted, page_of_history
 from tests.cli.past import DAY_MS, HOUR_MS, MINUTE_MS, Past
 from tests.conftest import PATIENCE_S, Hitl
 from tests.gateway.conftest import begin_gateway
@@ -164,18 +162,6 @@ def test_the_history_can_be_downloaded_whole_and_narrowed(filled: GatewayProcess
 def test_an_empty_history_says_so(gateway: GatewayProcess) -> None:
     assert "Nothing has been answered yet" in gateway.get("/history").words
     assert "Nothing else fits" in gateway.get("/history?by=me").words
-
-
-def test_a_page_of_few_among_many_is_read_in_bounds(hitl: Hitl) -> None:
-    with Past(hitl, DAY_MS) as past:
-        for n in range(60):
-            past.plain(f"p{n}")
-            past.approve(f"p{n}", by="lead" if n == 0 else "ops")
-    with EmbeddedClient(hitl.database) as client:
-        found, after = page_of_history(client, Wanted(by="lead"), limit=1)
-        assert (found, after is not None) == ([], True)
-        found, after = page_of_history(client, Wanted(by="lead"), limit=1, after=after)
-        assert [entry.id for entry in found] == ["p0"]
 
 
 def test_a_file_that_cannot_be_read_to_its_end_is_broken_off(

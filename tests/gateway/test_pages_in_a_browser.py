@@ -126,7 +126,6 @@ def test_the_pages_are_accessible_and_fit_a_narrow_screen(desk: Desk, visit: Ope
     opened = visit(desk.gateway.url)
     opened.expect("400")
     page = opened.go("/?all=1")
-    check_accessible(page)
     check_narrow(page)
     check_accessible(opened.go(path))
     check_narrow(page)

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hitl_cli.embedded import EmbeddedClient
-from hitl_cli.runs import page_of_runs
 from tests.cli.past import DAY_MS, HOUR_MS, Past
 from tests.conftest import Hitl
 from tests.gateway.conftest import begin_gateway
@@ -179,15 +177,3 @@ def test_canceling_is_asked_for_and_changes_nothing_before_it_is_confirmed(
     assert (done.status, done.headers["Location"]) == (303, "/runs/one")
     assert "Error too late" in gateway.get("/runs/one").words
     assert "has already ended (canceled)" in gateway.get("/runs/one/cancel").words
-
-
-def test_a_page_of_few_among_many_is_read_in_bounds(hitl: Hitl) -> None:
-    with Past(hitl, DAY_MS) as past:
-        past.run("first")
-        for n in range(60):
-            past.run(f"other-{n}")
-    with EmbeddedClient(hitl.database) as client:
-        found, after = page_of_runs(client, state="running", limit=1)
-        assert (found, after is not None) == ([], True)
-        everyone, after = page_of_runs(client, limit=100)
-        assert (len(everyone), everyone[-1].id, after) == (61, "first", None)

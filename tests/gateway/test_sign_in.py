@@ -449,7 +449,8 @@ def test_who_a_proxy_names_is_believed(behind: Browser) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", " ", "group:ops", "a" * 201, "a\tb", "\u202eresu", "a\u2028b", "\x7f", "\u00a0a"]
+    "name",
+    ["", " ", "group:ops", "a" * 201, "a\tb", "\u202eresu", "a\u2028b", "\x7f", "\u00a0a", "reviewer, lead"],
 )
 def test_an_odd_name_is_refused(behind: Browser, name: str) -> None:
     assert behind.get("/nowhere", X_Forwarded_User=name).status == 400

@@ -13,16 +13,21 @@ from hitl_cli import tokens
 from hitl_cli.questions import Question
 from tests.cli.requests import put
 from tests.conftest import wait_until
+from tests.gateway.conftest import begin_gateway
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.conftest import Hitl
-    from tests.gateway.conftest import GatewayProcess, Reply, StartGateway
+    from tests.gateway.conftest import GatewayProcess, Reply
 
 DAY_MS = 86_400_000
 
 
-def create(hitl: Hitl, *args: str) -> str:
-    return hitl.ok("token", "create", "--as", "reviewer", *args).strip()
+def create(hitl: Hitl, what: tokens.Permission) -> str:
+    """Make a token for the reviewer, and return its text."""
+    with hitl.client() as client:
+        return tokens.create(client, "reviewer", [what], life_ms=DAY_MS, by="ops")[1]
 
 
 def ask(gateway: GatewayProcess, method: str, path: str, token: str, data: object = None) -> Reply:
@@ -30,7 +35,8 @@ def ask(gateway: GatewayProcess, method: str, path: str, token: str, data: objec
 
 
 def test_a_token_is_made_listed_and_revoked_and_its_secret_is_kept_nowhere(hitl: Hitl) -> None:
-    text = create(hitl, "--can", "decide", "--expires", "2d")
+    command = ("token", "create", "--as", "reviewer", "--can", "decide", "--expires", "2d")
+    text = hitl.ok(*command).strip()
     assert re.fullmatch(r"hitl_[0-9a-f]{16}_[A-Za-z0-9_-]{43}", text)
     _, id, secret = text.split("_", 2)
     [kept] = hitl.json("token", "list")
@@ -60,12 +66,20 @@ def test_a_token_that_cannot_be_is_refused(hitl: Hitl) -> None:
     hitl.fails(3, "token", "revoke", "x" * 100)
 
 
+@pytest.fixture(scope="module")
+def closed(shared_hitl: Hitl) -> Iterator[GatewayProcess]:
+    """A gateway that the tests of this module share, where people sign in."""
+    gateway = begin_gateway(shared_hitl, "--sign-in")
+    yield gateway
+    gateway.kill()
+
+
 def test_who_shows_a_token_acts_as_its_person_and_does_what_it_may(
-    start_gateway: StartGateway, hitl: Hitl
+    closed: GatewayProcess, shared_gateway: GatewayProcess, shared_hitl: Hitl
 ) -> None:
-    put(hitl, "r1", Question(prompt="?", to=("reviewer",)))
-    gateway, other = start_gateway("--sign-in"), start_gateway("--sign-in")
-    read, decide, start = (create(hitl, "--can", what) for what in ("read", "decide", "start"))
+    put(shared_hitl, "r1", Question(prompt="?", to=("reviewer",)))
+    gateway, other = closed, shared_gateway
+    read, decide, start = (create(shared_hitl, what) for what in tokens.PERMISSIONS)
     approve = {"verdict": "approve"}
     assert gateway.ask("GET", "/api/v1/requests").status == 401
     assert ask(gateway, "GET", "/requests", read).status == 200
@@ -82,12 +96,12 @@ def test_who_shows_a_token_acts_as_its_person_and_does_what_it_may(
 
 
 def test_a_token_that_was_revoked_is_good_no_longer_at_any_gateway(
-    start_gateway: StartGateway, hitl: Hitl
+    closed: GatewayProcess, shared_gateway: GatewayProcess, shared_hitl: Hitl
 ) -> None:
-    gateways = [start_gateway("--sign-in"), start_gateway()]
-    token = create(hitl, "--can", "read")
+    gateways = [closed, shared_gateway]
+    token = create(shared_hitl, "read")
     assert [ask(gateway, "GET", "/runs", token).status for gateway in gateways] == [200, 200]
-    hitl.ok("token", "revoke", token.split("_")[1])
+    shared_hitl.ok("token", "revoke", token.split("_")[1])
     for gateway in gateways:
         wait_until(partial(is_refused, gateway, token))
         assert "was revoked" in ask(gateway, "GET", "/runs", token).json["detail"]
@@ -118,7 +132,7 @@ def test_what_is_no_token_of_ours_is_refused_even_where_nobody_need_sign_in(
 
 
 def test_a_token_is_in_no_line_of_a_log_and_in_no_answer(gateway: GatewayProcess, hitl: Hitl) -> None:
-    good = create(hitl, "--can", "read")
+    good = create(hitl, "read")
     wrong = good[:-3] + "abc"
     replies = [
         ask(gateway, "GET", "/runs", good),
@@ -139,7 +153,7 @@ def test_a_token_is_in_no_line_of_a_log_and_in_no_answer(gateway: GatewayProcess
 def test_an_address_that_shows_many_bad_tokens_is_told_to_wait_and_a_good_one_still_works(
     gateway: GatewayProcess, hitl: Hitl
 ) -> None:
-    good = create(hitl, "--can", "read")
+    good = create(hitl, "read")
     statuses = [ask(gateway, "GET", "/runs", f"bad{at}").status for at in range(25)]
     assert set(statuses[:20]) == {401}
     assert statuses[-1] == 429

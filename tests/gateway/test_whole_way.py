@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 from msgspec import Struct
@@ -175,9 +176,9 @@ def test_a_link_leads_on_a_phone_to_its_request_alone_and_to_the_decision(
     desk: Desk, visit: OpenVisit
 ) -> None:
     id = desk.ask("linked", "Does the link work?")
-    made = desk.hitl.run("link", id, "--for", "ops", env={"HITL_GATEWAY": desk.gateway.url})
+    path, others = (urlsplit(desk.hitl.ok("link", id, "--for", who).strip()).path for who in ("ops", "lead"))
     opened = visit(desk.gateway.url, PHONE)
-    page = opened.go(made.stdout.strip().removeprefix(desk.gateway.url))
+    page = opened.go(path)
     check_accessible(page)
     check_narrow(page)
     assert page.get_by_role("link", name="Inbox").count() == 0
@@ -185,9 +186,14 @@ def test_a_link_leads_on_a_phone_to_its_request_alone_and_to_the_decision(
     page.get_by_role("heading", name="You approved this").wait_for()
     decision = desk.ended("linked")
     assert (decision["by"], decision["via"]) == ("ops", "link")
+    opened.expect("410")
+    page = opened.go(others)
+    assert "was approved by ops" in page.inner_text("main")
+    check_accessible(page)
+    check_narrow(page)
 
 
-def test_whoever_has_a_token_signs_in_with_it_and_is_where_they_wanted_to_be(
+def test_whoever_has_a_token_signs_in_with_it_is_where_they_wanted_to_be_and_signs_out(
     desk: Desk, visit: OpenVisit
 ) -> None:
     id = desk.ask("guarded", "Who is there?")
@@ -203,9 +209,13 @@ def test_whoever_has_a_token_signs_in_with_it_and_is_where_they_wanted_to_be(
             page.get_by_label("Token").fill(given)
             page.get_by_role("button", name="Sign in by the token").click()
         page.get_by_role("heading", name="Who is there?").wait_for()
+        check_narrow(page)
         page.get_by_role("button", name="Approve").click()
         page.get_by_role("heading", name="You approved this").wait_for()
         assert desk.ended("guarded")["by"] == "ops"
+        page.get_by_role("button", name="Sign out").click()
+        page.wait_for_url("**/sign-in")
+        assert urlsplit(opened.go("/runs").url).path == "/sign-in"
         page.goto("about:blank")  # or it would complain that the gateway is gone
     finally:
         gateway.kill()
@@ -236,6 +246,6 @@ def test_a_hostile_request_is_shown_and_runs_nothing(desk: Desk, visit: OpenVisi
         assert page.locator("main img, main svg, main iframe, main script").count() == 0
         assert page.locator("a[href^='javascript:' i]").count() == 0
         page.get_by_role("button", name=text, exact=True).first.click()
-        page.get_by_role("heading", name="You approved this").wait_for()
+        page.get_by_role("heading", name="You answered").wait_for()
     for path in ("/history", "/runs", "/stats"):
         assert opened.go(path).locator("main img, main iframe, main script").count() == 0

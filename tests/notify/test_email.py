@@ -7,6 +7,7 @@ import ipaddress
 import logging
 import re
 import socket
+import threading
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
@@ -193,6 +194,23 @@ def test_a_server_that_takes_no_mail_now_is_tried_again_and_one_that_never_will_
         assert f"127.0.0.1:{mailbox.port} refused it: {status} mailbox is " in str(error)
         assert "\x1b" not in str(error)
     assert mailed(mailbox, message())
+
+
+def test_what_answers_in_place_of_the_server_is_not_believed_for_good() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.sendall(b"HTTP/1.1 502 Bad Gateway\r\n\r\n")
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        proxy = Mailbox()
+        proxy.port = listening.getsockname()[1]
+        error = not_mailed(proxy)
+        answering.join()
+    assert not error.for_good
 
 
 def test_a_server_that_is_not_there_is_tried_again() -> None:

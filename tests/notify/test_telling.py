@@ -18,7 +18,7 @@ from hitl_cli.errors import Unreachable
 from hitl_cli.inbox.details import details
 from hitl_cli.keys import load_keys
 from hitl_cli.links import link_in
-from hitl_cli.notify.notices import NOTICE_TAG, belongs_to_notice
+from hitl_cli.notify.notices import NOTICE_TAG, Notice, belongs_to_notice
 from hitl_cli.notify.unheard import Unheard
 from hitl_cli.questions import Question
 from tests.cli.requests import put
@@ -148,6 +148,22 @@ def test_that_a_run_was_canceled_is_told(town: Town) -> None:
     assert town.sent(2)[-1] == ("reviewer", "canceled", id)
 
 
+def test_a_notice_that_somebody_made_up_tells_nobody_who_is_not_asked(town: Town) -> None:
+    town.worker()
+    id = town.ask(to=["reviewer"])
+    town.told(id)
+    made_up = [
+        Notice(request=id, occasion="reminder", names=("lead", "x@example.org"), number=99),
+        Notice(request="r", occasion="asked", names=("lead",)),
+        Notice(request="none", occasion="asked", names=("lead",)),
+    ]
+    until = town.crew.clock() + HOUR_MS
+    town.crew.client.call_many([notice.create("poll://any@default", until) for notice in made_up])
+    for notice in made_up:
+        wait_until(lambda id=notice.id: promise_of(town.crew.client, id).state == "resolved")  # type: ignore[misc]
+    assert town.sent(1) == [("reviewer", "asked", id)]
+
+
 # Once, whatever happens
 
 
@@ -274,7 +290,7 @@ def test_what_nobody_takes_now_is_tried_again_quickly_then_slowly_and_says_so(hi
         [told] = details(town.crew.client, promise_of(town.crew.client, id)).told or [None]
         return 0 if told is None or told.next_at is None else len(told.tries)
 
-    for n in range(1, 4):
+    for n in (1, 2):
         wait_until(lambda n=n: tries() == n)  # type: ignore[misc]
         if n < 3:
             town.crew.later(10_000)
@@ -410,14 +426,14 @@ def test_of_many_reminders_the_last_of_each_is_shown(hitl: Hitl, town: Town) -> 
     town.worker()
     id = town.ask(to=["reviewer", "lead"], remind="1h")
     town.told(id, 2)
-    for n in range(1, 4):
+    for n in (1, 2):
         town.idle()
         town.crew.later(HOUR_MS)
         town.told(id, 2 + 2 * n)
     shown = hitl.ok("show", id)
     assert shown.count(" reminder  told") == 2
-    assert "4 earlier reminders: --json has them" in " ".join(shown.split())
-    assert len(hitl.json("show", id)["told"]) == 8
+    assert "2 earlier reminders: --json has them" in " ".join(shown.split())
+    assert len(hitl.json("show", id)["told"]) == 6
 
 
 def test_a_run_may_be_named_like_a_notice() -> None:

@@ -37,6 +37,7 @@ def test_an_address_is_written_in_one_way_that_is_an_id(given: str, kept: str) -
         "@example.org",
         "a b@example.org",
         "a:b@example.org",
+        "a@straße.example",  # strasse.example to Python, and somebody else's
         "a@exa mple.org",
         "a@example..org",
         "a@-example.org",

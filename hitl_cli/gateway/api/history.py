@@ -14,7 +14,7 @@ from hitl_cli.gateway.api.requests import Cursor, Duration, Limit, Name  # noqa:
 from hitl_cli.gateway.api.table import Call, Route, paged
 from hitl_cli.gateway.failures import json_answer
 from hitl_cli.inbox.history import Wanted, page_of_history, story
-from hitl_cli.inbox.stats import stats
+from hitl_cli.inbox.stats import Stats, stats
 from hitl_cli.questions import Outcome  # noqa: TC001
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from hitl_cli.client import Client
     from hitl_cli.inbox.history import Entry
+
+MOST = 20_000
+"""How many decisions figures are of, the newest: a second or two of reading, beside which others decide."""
 
 
 class HistoryQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -63,14 +66,18 @@ async def show_history(call: Call) -> web.Response:
             return story(client, query.id, wanted), None
         return page_of_history(client, wanted, limit=query.limit, after=query.cursor)
 
-    found, following = await call.gateway.bridge.run(look)
+    found, following = await call.gateway.lookback.run(look)
     return paged(call, [entry_document(entry) for entry in found], following)
 
 
 async def show_stats(call: Call) -> web.Response:
     """Answer with how long people take."""
     ago_ms = parse_duration(call.query.since)
-    found = await call.gateway.bridge.run(lambda client: stats(client, max(client.now() - ago_ms, 0)))
+
+    def look(client: Client) -> Stats:
+        return stats(client, max(client.now() - ago_ms, 0), MOST)
+
+    found = await call.gateway.lookback.run(look)
     return json_answer(stats_document(found))
 
 

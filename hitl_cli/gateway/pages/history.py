@@ -55,7 +55,7 @@ async def index(request: Request) -> web.Response:
     filters = filters_in(request)
     after = text_in(request, "after")
     wanted = wanted_of(filters, gateway.clock())
-    rows, following = await gateway.bridge.run(listed, wanted, after)
+    rows, following = await gateway.lookback.run(listed, wanted, after)
     return page(
         request,
         "history.html",
@@ -83,7 +83,7 @@ async def download(request: Request) -> web.StreamResponse:
     name = request.match_info["kind"]
     kind = FILES[name]
     wanted = wanted_of(filters_in(request), gateway.clock())
-    found, after = await gateway.bridge.run(page_of_history, wanted, limit=CHUNK)
+    found, after = await gateway.lookback.run(page_of_history, wanted, limit=CHUNK)
     response = web.StreamResponse(
         headers={"Content-Type": kind.type, "Content-Disposition": f'attachment; filename="history.{name}"'}
     )
@@ -93,7 +93,7 @@ async def download(request: Request) -> web.StreamResponse:
         await response.write("".join(map(kind.line, found)).encode())
         if after is None:
             return response
-        found, after = await gateway.bridge.run(page_of_history, wanted, limit=CHUNK, after=after)
+        found, after = await gateway.lookback.run(page_of_history, wanted, limit=CHUNK, after=after)
 
 
 def filters_in(request: Request) -> dict[str, str | None]:

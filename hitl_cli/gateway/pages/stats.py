@@ -72,7 +72,7 @@ async def index(request: Request) -> web.Response:
     ago_ms = parse_duration(span)
     if ago_ms > LONGEST_MS:
         raise BadInput(f"{span!r} is too long ago: figures are of a year at most.")
-    found = await gateway.bridge.run(figures_of, ago_ms)
+    found = await gateway.lookback.run(figures_of, ago_ms)
     return page(
         request,
         "stats.html",
