@@ -111,7 +111,7 @@ def test_a_run_is_shown_with_its_steps(filled: GatewayProcess) -> None:
     reply = filled.get("/runs/released")
     assert "released completed Function deploy" in reply.words
     assert "1d 23h ago by ops" in reply.words
-    assert "Result out true" in reply.words
+    assert "Result out Yes" in reply.words
     assert 'step build released:1 completed 0s {"built":"1.4.2"}' in reply.words
     assert 'request Ship 1.4.2? released:2.1 approved 0s by lead: {"percent":20}' in reply.words
     assert "/r/released:2.1" in reply.links

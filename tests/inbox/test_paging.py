@@ -118,7 +118,7 @@ def test_as_many_are_counted_as_are_listed(client: EmbeddedClient, wanted: Filte
     request(client, "own-1", by="ada", allow_self=False)
     request(client, "own-2", by="ada")
     request(client, "votes", approvals=2)
-    groups = {"ops": ("ada", "bob")}
+    groups = {"ops": frozenset({"ada", "bob"})}
     assert len(pending(client, wanted, groups=groups)[0]) == expected
     assert count_pending(client, wanted, groups=groups, most=100) == expected
     assert count_pending(client, wanted, groups=groups, most=1) == 1
