@@ -77,6 +77,27 @@ def test_filters_are_folded_away_on_a_phone_alone(desk: Desk, visit: OpenVisit, 
     assert phone.get_by_label("Find", exact=True).is_visible()
 
 
+def test_times_are_picked_in_the_browser_also_without_script(desk: Desk, visit: OpenVisit) -> None:
+    moment = {"type": "string", "format": "date-time"}
+    schema = {
+        "type": "object",
+        "properties": {
+            "starts": moment | {"default": "2026-01-31T12:00:05+02:00"},
+            "ends": moment,
+            "daily": {"type": "string", "format": "time"},
+        },
+        "required": ["starts", "ends"],
+    }
+    path = desk.put("times-1", Question(prompt="When?", form=schema))
+    page = visit(desk.gateway.url, Screen(width=390, height=844, touch=True, script=False)).go(path)
+    page.get_by_label("Ends").fill("2026-03-01T08:30")
+    page.get_by_label("Daily").fill("09:15")
+    page.get_by_role("button", name="Approve").click()
+    page.get_by_role("heading", name="You approved this").wait_for()
+    for said in ("2026-01-31T10:00:05Z", "2026-03-01T08:30:00Z", "09:15:00Z"):
+        assert page.get_by_text(said).count() == 1
+
+
 def test_an_open_page_says_that_somebody_else_decided(desk: Desk, visit: OpenVisit) -> None:
     path = desk.put("open-1", Question(prompt="Refund?", form=FORM))
     page = visit(desk.gateway.url).go(path)
