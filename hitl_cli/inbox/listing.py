@@ -155,35 +155,6 @@ def pending(
     return found, False
 
 
-def count_pending(
-    client: Client, wanted: Filter = EVERYTHING, *, groups: Groups = NO_GROUPS, most: int
-) -> int:
-    """Return how many there are, or `most` where there are as many or more.
-
-    Runs and votes are read only where that is needed: without them it is a few milliseconds per hundred.
-    """
-    count = 0
-    for page in blocking_pages(client, wanted):
-        asked = [one for one in page if wanted.person is None or asks(one, wanted.person, groups)]
-        if wanted == EVERYTHING:
-            count += len(asked)
-        elif not is_told_by_promise(wanted):
-            count += len(fitting(client, wanted, groups, asked))
-        else:
-            items = [waiting(client, promise, None) for promise in asked]
-            count += sum(item.asked.allow_self and fits(item, wanted, groups) for item in items)
-            by_starter = [item.promise for item in items if not item.asked.allow_self]
-            count += len(fitting(client, wanted, groups, by_starter)) if by_starter else 0
-        if count >= most:
-            return most
-    return count
-
-
-def is_told_by_promise(wanted: Filter) -> bool:
-    """Whether a request alone tells if it is wanted, but for who may not answer what they started."""
-    return not wanted.text and wanted.workflow is None and wanted.asker is None
-
-
 def page_of_pending(
     client: Client,
     wanted: Filter = EVERYTHING,

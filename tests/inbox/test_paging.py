@@ -10,10 +10,9 @@ import pytest
 from hitl_cli.embedded import EmbeddedClient
 from hitl_cli.errors import BadInput
 from hitl_cli.inbox.history import Wanted, page_of_history
-from hitl_cli.inbox.listing import Filter, count_pending, page_of_pending, pending
+from hitl_cli.inbox.listing import Filter, page_of_pending
 from hitl_cli.runs import page_of_runs
 from tests.cli.past import DAY_MS, HOUR_MS, MINUTE_MS, Past
-from tests.inbox.requests import request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -95,33 +94,6 @@ def test_of_few_among_many_a_page_is_read_in_bounds(past: Past, client: Embedded
     assert (found, after is not None) == ([], True)
     [waiting], _ = page_of_pending(client, Filter(workflow="last"), limit=1, after=after)
     assert waiting.id == "last"
-
-
-@pytest.mark.parametrize(
-    ("wanted", "expected"),
-    [
-        (Filter(), 7),
-        (Filter(person="ada"), 4),
-        (Filter(person="bob"), 6),
-        (Filter(person="ada", priority="low"), 1),
-        (Filter(text="well bob"), 1),
-        (Filter(workflow="own*"), 2),
-        (Filter(asker="ada"), 2),
-        (Filter(to=("bob",)), 1),
-    ],
-)
-def test_as_many_are_counted_as_are_listed(client: EmbeddedClient, wanted: Filter, expected: int) -> None:
-    request(client, "free")
-    request(client, "low", to=["group:ops"], priority="low")
-    request(client, "bob", to=["bob"])
-    request(client, "later", to=["cy"], escalate={"1h": ["ada"]})
-    request(client, "own-1", by="ada", allow_self=False)
-    request(client, "own-2", by="ada")
-    request(client, "votes", approvals=2)
-    groups = {"ops": frozenset({"ada", "bob"})}
-    assert len(pending(client, wanted, groups=groups)[0]) == expected
-    assert count_pending(client, wanted, groups=groups, most=100) == expected
-    assert count_pending(client, wanted, groups=groups, most=1) == 1
 
 
 def test_a_cursor_that_is_none_is_refused(past: Past, client: EmbeddedClient) -> None:

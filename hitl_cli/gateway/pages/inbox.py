@@ -12,7 +12,7 @@ from hitl_cli.errors import NotFound
 from hitl_cli.gateway.pages import request as request_page
 from hitl_cli.gateway.pages.rendering import page
 from hitl_cli.gateway.service import gateway_of
-from hitl_cli.inbox.listing import SOON_MS, Filter, Sort, Waiting, count_pending, pending
+from hitl_cli.inbox.listing import SOON_MS, Filter, Sort, Waiting, pending
 from hitl_cli.inbox.lookup import find
 from hitl_cli.markdown import as_words
 from hitl_cli.questions import PRIORITIES, Priority
@@ -29,9 +29,6 @@ PAGE_SIZE = 50
 """Requests on a page."""
 
 LAST_PAGE = 1_000
-
-COUNTED = 1_000
-"""Requests that are counted: of more, nobody asks for the exact number, and it would take longer."""
 
 LONGEST_TEXT = 200
 """Characters of what is filtered by."""
@@ -140,14 +137,13 @@ def listed(client: Client, look: Look, person: str, groups: Groups) -> Listed:
         Row(item, as_words(item.prompt or ""), near=item.deadline - item.now < SOON_MS)
         for item in found[(look.page - 1) * PAGE_SIZE :]
     )
-    count = count_pending(client, wanted, groups=groups, most=COUNTED + 1) if more else len(found)
-    return Listed(rows, more, in_words(count))
+    return Listed(rows, more, in_words(len(found), more=more))
 
 
-def in_words(count: int) -> str:
-    """Return how many requests there are, as far as they are counted."""
-    if count > COUNTED:
-        return f"More than {COUNTED:,} requests"
+def in_words(count: int, *, more: bool) -> str:
+    """Return how many requests there are, as far as they were read for this page."""
+    if more:
+        return f"More than {count:,} requests"
     return f"{count:,} request{'' if count == 1 else 's'}"
 
 
