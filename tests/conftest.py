@@ -194,3 +194,8 @@ def hitl(tmp_path: Path) -> Iterator[Hitl]:
     for worker in command.workers:
         if worker.process.poll() is None:
             worker.kill()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what waits for npm: at the end, the other processes would have nothing left to do meanwhile."""
+    items.sort(key=lambda item: "tests/typescript" not in item.path.as_posix())
