@@ -197,5 +197,5 @@ def hitl(tmp_path: Path) -> Iterator[Hitl]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what waits for npm: at the end, the other processes would have nothing left to do meanwhile."""
+    """Begin with what waits for npm: at the end, the other process would have nothing left to do."""
     items.sort(key=lambda item: "tests/typescript" not in item.path.as_posix())
