@@ -194,8 +194,3 @@ def hitl(tmp_path: Path) -> Iterator[Hitl]:
     for worker in command.workers:
         if worker.process.poll() is None:
             worker.kill()
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what waits for npm: at the end, the other process would have nothing left to do."""
-    items.sort(key=lambda item: "tests/typescript" not in item.path.as_posix())
