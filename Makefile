@@ -16,7 +16,7 @@ demo: .venv/ready ## run the main job: start, block on a person, approve, comple
 
 # worksteal leaves the tests of a module to one process, which starts what they share once.
 test: .venv/ready ## run the tests, in parallel
-	@.venv/bin/pytest -n auto --dist worksteal $(ARGS)
+	@env -u PYTHONDONTWRITEBYTECODE .venv/bin/pytest -n auto --dist worksteal $(ARGS)
 
 storm: .venv/ready ## kill 1,000 processes at random moments, under load (KILLS=n)
 	@HITL_STORM_KILLS=$${KILLS:-1000} .venv/bin/pytest tests/recovery/test_storm.py -s --timeout 0
