@@ -88,21 +88,13 @@ class Access:
     ) -> None:
         """`keys` gives those that are good now, `clock` ms since the epoch."""
         self._options = options
+        self._netloc = urlsplit(options.url).netloc
+        self.open = is_open(options)
+        """Whether nobody need sign in."""
         self._keys = keys
         self._bearers = bearers
         self._cookies = cookies
         self._clock = clock
-
-    @property
-    def open(self) -> bool:
-        """Whether nobody need sign in: it listens on this machine alone, and gives out no other address."""
-        options = self._options
-        return (
-            is_loopback(options.host)
-            and is_loopback(urlsplit(options.url).hostname or "")
-            and options.trust_header is None
-            and not options.sign_in
-        )
 
     @web.middleware
     async def admit(
@@ -219,9 +211,19 @@ class Access:
         navigates = request.headers.get("Sec-Fetch-Mode") == "navigate" and request.method in SAFE
         origin = request.headers.get("Origin", "null")
         foreign = site not in ("none", "same-origin") and not navigates
-        ours = (request.host, urlsplit(self._options.url).netloc)
+        ours = (request.host, self._netloc)
         if foreign or (request.method not in SAFE and origin != "null" and netloc_of(origin) not in ours):
             raise Refused(403, "this came from another site, and was not done.")
+
+
+def is_open(options: Options) -> bool:
+    """Whether a gateway listens on this machine alone, and gives out no other address."""
+    return (
+        is_loopback(options.host)
+        and is_loopback(urlsplit(options.url).hostname or "")
+        and options.trust_header is None
+        and not options.sign_in
+    )
 
 
 def visitor_with(token: Token) -> Visitor:

@@ -77,8 +77,7 @@ async def answer_failures(
     except Refused as error:
         return failure(request, error.status, str(error), error, error.headers)
     except HitlError as error:
-        status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
-        return failure(request, status, said_of(error, request), error)
+        return failure(request, status_of(error), said_of(error, request), error)
     except web.HTTPException as error:
         if error.status < 400:  # noqa: PLR2004 - a redirect
             raise
@@ -89,6 +88,11 @@ async def answer_failures(
     except Exception:
         logger.exception("%s %s failed", request.method, shown_path(request))
         return failure(request, 500, "something went wrong here, and nothing is known to have changed.")
+
+
+def status_of(error: HitlError) -> int:
+    """Return the status that an error is answered with."""
+    return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
 
 
 def said_of(error: HitlError, request: Request) -> str:

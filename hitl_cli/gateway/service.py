@@ -42,7 +42,7 @@ BAD_LINKS = 30
 """Links a minute that were never ours, from one address, before it has to wait."""
 
 LOOKBACK_THREADS = 2
-"""How many such readers are answered at once; each takes seconds where much was answered."""
+"""How many who look back are answered at once; each takes seconds where much was answered."""
 
 SIGN_IN_MS = 15 * MINUTE_MS
 

@@ -6,7 +6,6 @@ came with it, if that is where the settings have messages posted.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
@@ -36,9 +35,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SHOWN_CHARS = 1_000
-
-POSTING: set[asyncio.Task[None]] = set()
-"""What is being posted: the event loop itself keeps no hold of it."""
 
 
 class SlackUser(Struct, frozen=True):
@@ -85,9 +81,7 @@ async def answer_click(request: Request, hook: str, body: bytes, id: str) -> web
     except HitlError as error:
         shown = shown_to_one(str(error))
     if is_slack(click.response_url, directory):
-        task = asyncio.create_task(show(click.response_url, shown))
-        POSTING.add(task)
-        task.add_done_callback(POSTING.discard)
+        gateway.go_on(show(click.response_url, shown))
     return web.Response()
 
 

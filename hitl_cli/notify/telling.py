@@ -108,9 +108,12 @@ class Teller:
             async with self._pace.turn(addresses[place]), asyncio.timeout(SEND_S):
                 await channels.send(message, addresses[place], self.directory)
         except NotSent as error:
-            after_ms = getattr(error, "after_ms", None)
             return tried(
-                outcome="failed", channel=channel, why=str(error), for_good=error.for_good, after_ms=after_ms
+                outcome="failed",
+                channel=channel,
+                why=str(error),
+                for_good=error.for_good,
+                after_ms=error.after_ms,
             )
         except TimeoutError:
             return tried(outcome="failed", channel=channel, why=f"it was not taken within {SEND_S:.0f} s")

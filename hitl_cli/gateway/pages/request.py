@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 from msgspec import UNSET, Struct
 
-from hitl_cli.errors import BadInput, Conflict, HitlError, NotAllowed, TimedOut
+from hitl_cli.errors import BadInput, Conflict, NotAllowed, TimedOut
 from hitl_cli.forms import fields
 from hitl_cli.forms.pages import read
+from hitl_cli.gateway.failures import status_of
 from hitl_cli.gateway.pages.form_view import NAME
 from hitl_cli.gateway.pages.queries import form_text
 from hitl_cli.gateway.pages.rendering import page
@@ -36,16 +37,15 @@ if TYPE_CHECKING:
 
 SEE_OTHER = 303
 
-STATUS = {BadInput: 400, NotAllowed: 403, Conflict: 409, TimedOut: 410}
-"""What is answered where nothing was changed, and the page says why."""
+FORBIDDEN = 403
 
 
-class Wrong(HitlError):  # noqa: N818
+class Wrong(BadInput):
     """What was filled in does not fit the form."""
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         super().__init__("the answer does not fit the form.")
-        self.problems = problems
+        self.unfit = problems
 
 
 class Given(Struct, frozen=True, kw_only=True):
@@ -53,11 +53,6 @@ class Given(Struct, frozen=True, kw_only=True):
 
     verdict: str
     sent: Sent
-
-
-async def show(request: Request, name: str, *, action: str, status: int = 200) -> web.Response:
-    """Return the page of the request that a name means, for the visitor. Changes nothing."""
-    return await shown(request, name, action=action, status=status)
 
 
 async def take(request: Request, name: str, visitor: Visitor, *, action: str) -> web.Response:
@@ -72,26 +67,28 @@ async def take(request: Request, name: str, visitor: Visitor, *, action: str) ->
     try:
         await gateway.bridge.run(answer, name, given, visitor, gateway.options.directory.members)
     except Wrong as wrong:
-        return await shown(
-            request, name, action=action, status=STATUS[BadInput], sent=given.sent, problems=wrong.problems
-        )
+        status = status_of(wrong)
+        return await show(request, name, action=action, status=status, sent=given.sent, problems=wrong.unfit)
     except (BadInput, NotAllowed, Conflict, TimedOut) as error:
-        status = next(status for kind, status in STATUS.items() if isinstance(error, kind))
-        return await shown(request, name, action=action, status=status, sent=given.sent, failed=str(error))
+        status = status_of(error)
+        return await show(request, name, action=action, status=status, sent=given.sent, failed=str(error))
     return web.Response(status=SEE_OTHER, headers={"Location": action})
 
 
-async def shown(
+async def show(
     request: Request,
     name: str,
     *,
     action: str,
-    status: int,
+    status: int = 200,
     sent: Sent | None = None,
     problems: tuple[Problem, ...] = (),
     failed: str = "",
 ) -> web.Response:
-    """Return the page, with what was sent and why nothing came of it."""
+    """Return the page of the request that a name means, for the visitor. Changes nothing.
+
+    Where something was sent of which nothing came, with that, and why.
+    """
     gateway = gateway_of(request)
     visitor = gateway.access.known(request)
     looked = await gateway.bridge.run(
@@ -100,7 +97,7 @@ async def shown(
     return page(
         request,
         "request.html",
-        status=STATUS[NotAllowed] if problems and looked.why_not else status,
+        status=FORBIDDEN if problems and looked.why_not else status,
         view=looked,
         seen=looked.seen,
         item=looked.seen.item,
