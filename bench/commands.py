@@ -15,12 +15,12 @@ from pathlib import Path
 
 import msgspec
 
-from hitl_cli.client import Request
-from hitl_cli.embedded import EmbeddedClient
-from hitl_cli.inbox.deciding import approval, decide
-from hitl_cli.questions import Question
-from hitl_cli.runs import RunSpec, create_request
-from hitl_cli.wire import encode
+from hitl_cli.client.embedded import EmbeddedClient
+from hitl_cli.client.protocol import ProtocolRequest
+from hitl_cli.client.wire import encode
+from hitl_cli.inbox.decide import approval, decide
+from hitl_cli.requests.question import Question
+from hitl_cli.runs.lifecycle import RunSpec, create_request
 
 WAITING = 1_000
 FINISHED = 100_000
@@ -49,7 +49,7 @@ def fill(client: EmbeddedClient, count: int, *, finished: bool, prefix: str, quo
         ]
         tags = {"resonate:external": "true", "resonate:scope": "global"}
         requests += [
-            Request(
+            ProtocolRequest(
                 "promise.create",
                 {
                     "id": f"{id}:1",
@@ -64,7 +64,9 @@ def fill(client: EmbeddedClient, count: int, *, finished: bool, prefix: str, quo
         if finished:
             settled = {"state": "resolved", "value": encode(True)}
             requests += [
-                Request("promise.settle", {"id": each, **settled}) for id in ids for each in (f"{id}:1", id)
+                ProtocolRequest("promise.settle", {"id": each, **settled})
+                for id in ids
+                for each in (f"{id}:1", id)
             ]
         client.call_many(requests)
         for id, question in zip(ids, questions, strict=True):

@@ -7,7 +7,8 @@ from typing import Any
 
 from resonate.context import Context
 
-from hitl_cli import ask, workflow
+from hitl_cli import ask
+from hitl_cli.authoring.workflow import workflow
 
 DEADLINE = timedelta(days=1)
 

@@ -26,8 +26,8 @@ import msgspec
 from msgspec import Struct
 
 from bench.commands import HITL, fill
-from hitl_cli.client import search
-from hitl_cli.embedded import EmbeddedClient
+from hitl_cli.client.embedded import EmbeddedClient
+from hitl_cli.client.protocol import search
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

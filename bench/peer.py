@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct
@@ -16,7 +17,6 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
-    from pathlib import Path
 
 IN_FLIGHT = 64
 """Requests that a starting or deciding side has open at a time, as many people who answer at once."""
@@ -25,7 +25,7 @@ BLOCKED = "blocked"
 COMPLETED = "completed"
 
 
-class Missing(Exception):  # noqa: N818
+class Missing(Exception):
     """A peer cannot be measured here; the message says why."""
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from msgspec import Struct
 from resonate.context import Context
 
-from hitl_cli import ask, workflow
+from hitl_cli import ask
+from hitl_cli.authoring.workflow import workflow
 
 
 class Call(Struct, frozen=True):

@@ -9,7 +9,8 @@ hitl wait post-1
 
 from resonate.context import Context
 
-from hitl_cli import ask, workflow
+from hitl_cli import ask
+from hitl_cli.authoring.workflow import workflow
 
 
 @workflow

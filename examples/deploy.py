@@ -8,7 +8,8 @@ hitl wait release-1.4.2
 
 from resonate.context import Context
 
-from hitl_cli import ask, workflow
+from hitl_cli import ask
+from hitl_cli.authoring.workflow import workflow
 
 
 @workflow

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from resonate.context import Context
 
-from hitl_cli import ask, digest_of, workflow
+from hitl_cli import ask, digest_of
+from hitl_cli.authoring.workflow import workflow
 
 
 @workflow

@@ -12,7 +12,8 @@ from typing import Annotated
 from msgspec import Meta, Struct
 from resonate.context import Context
 
-from hitl_cli import ask, workflow
+from hitl_cli import ask
+from hitl_cli.authoring.workflow import workflow
 
 LARGE = 1_000
 """From here on two must approve."""

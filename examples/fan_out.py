@@ -9,7 +9,8 @@ hitl wait contract-1
 
 from resonate.context import Context
 
-from hitl_cli import ask, ask_all, workflow
+from hitl_cli import ask, ask_all
+from hitl_cli.authoring.workflow import workflow
 
 
 @workflow

@@ -6,19 +6,29 @@ one of them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, overload
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from hitl_cli.authoring.workflow import workflow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from hitl_cli.asking import Asked, ask, ask_all, digest_of
-    from hitl_cli.decisions import Decision, Rejected
-    from hitl_cli.reach import link_to
+    from hitl_cli.authoring.ask import Asked, PendingDecision, ask, ask_all, digest_of
+    from hitl_cli.authoring.link import link_to
+    from hitl_cli.client.wire import Vote
+    from hitl_cli.errors import BadInput, HitlError, NotAllowed
+    from hitl_cli.requests.decision import Decision, Rejected
+    from hitl_cli.requests.question import Digest
 
 __all__ = [
     "Asked",
+    "BadInput",
     "Decision",
+    "Digest",
+    "HitlError",
+    "NotAllowed",
+    "PendingDecision",
     "Rejected",
+    "Vote",
     "__version__",
     "ask",
     "ask_all",
@@ -28,33 +38,31 @@ __all__ = [
 ]
 __version__ = "0.1.0"
 
-MARK = "__hitl_workflow__"
-"""The attribute that holds the name under which a function is served."""
-
-
-@overload
-def workflow[F: Callable[..., object]](function: F, /) -> F: ...
-@overload
-def workflow[F: Callable[..., object]](*, name: str) -> Callable[[F], F]: ...
-def workflow[F: Callable[..., object]](function: F | None = None, /, *, name: str | None = None) -> object:
-    """Mark a durable function, so that `hitl worker --app` serves it.
-
-    The function takes a resonate `Context` first and its own arguments after it. It is served
-    under `name`, by default its own. Returned unchanged, so `ctx.run(function)` works as before.
-    """
-
-    def mark(function: F) -> F:
-        setattr(function, MARK, name or function.__name__)
-        return function
-
-    return mark if function is None else mark(function)
+# Imported when first used: most commands do without the SDK, which takes longer than they do.
+_MODULES = {
+    "Asked": "authoring.ask",
+    "BadInput": "errors",
+    "Decision": "requests.decision",
+    "Digest": "requests.question",
+    "HitlError": "errors",
+    "NotAllowed": "errors",
+    "PendingDecision": "authoring.ask",
+    "Rejected": "requests.decision",
+    "Vote": "client.wire",
+    "ask": "authoring.ask",
+    "ask_all": "authoring.ask",
+    "digest_of": "authoring.ask",
+    "link_to": "authoring.link",
+}
 
 
 def __getattr__(name: str) -> object:
-    """Return what needs the SDK, imported when it is first asked for: the commands do without."""
-    if name not in __all__:
+    """Return a public name, importing the module that has it."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from hitl_cli import asking, decisions, reach  # noqa: PLC0415
+    return getattr(import_module(f"hitl_cli.{_MODULES[name]}"), name)
 
-    modules = {"Decision": decisions, "Rejected": decisions, "link_to": reach}
-    return getattr(modules.get(name, asking), name)
+
+def __dir__() -> list[str]:
+    """Return the public names, so that an editor completes them."""
+    return sorted(__all__)

@@ -16,7 +16,7 @@ class HitlError(Exception):
         self.lines = tuple(lines)
 
 
-class BadInput(HitlError):  # noqa: N818
+class BadInput(HitlError):
     """What was typed, or what a file or a setting says, makes no sense.
 
     `problems` may say what is wrong where: a path into what was given, and a sentence.
@@ -29,29 +29,29 @@ class BadInput(HitlError):  # noqa: N818
         self.problems = tuple(problems)
 
 
-class NotFound(HitlError):  # noqa: N818
+class NotFound(HitlError):
     """There is no such workflow, promise or request."""
 
 
-class Conflict(HitlError):  # noqa: N818
+class Conflict(HitlError):
     """It was already decided or started otherwise; nothing was changed."""
 
 
-class NotAllowed(HitlError):  # noqa: N818
+class NotAllowed(HitlError):
     """It is for others to answer; nothing was changed."""
 
 
-class TimedOut(HitlError):  # noqa: N818
+class TimedOut(HitlError):
     """Waiting took too long, or the deadline had passed."""
 
 
-class Unreachable(HitlError):  # noqa: N818
+class Unreachable(HitlError):
     """The server cannot be reached, or refused the token."""
 
 
-class RunFailed(HitlError):  # noqa: N818
+class RunFailed(HitlError):
     """The answer is no: the run failed, was rejected or was canceled."""
 
 
-class NotDone(HitlError):  # noqa: N818
+class NotDone(HitlError):
     """It could not be done, or was not wanted after all; nothing was changed."""

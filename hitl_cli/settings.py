@@ -14,8 +14,9 @@ import msgspec
 from msgspec import Struct
 
 from hitl_cli import defaults
-from hitl_cli.connect import database_path, file_url, is_http
-from hitl_cli.directory import (
+from hitl_cli.client.connect import database_path, file_url, is_http
+from hitl_cli.errors import BadInput
+from hitl_cli.people.contacts import (
     Contact,
     Directory,
     EmailSettings,
@@ -27,7 +28,6 @@ from hitl_cli.directory import (
     check_secrets,
     is_http_url,
 )
-from hitl_cli.errors import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -250,7 +250,7 @@ def table_in(path: Path) -> dict[str, Any] | None:
         return None
     except (UnicodeDecodeError, OSError) as error:
         raise BadInput(f"{path} cannot be read: {error}.") from error
-    import tomllib  # noqa: PLC0415 - only where there is a file
+    import tomllib
 
     try:
         content = tomllib.loads(text)
@@ -296,7 +296,7 @@ def default_server() -> str:
 
 def data_folder() -> Path:
     """Return the folder of what this user's `hitl` keeps. Raises BadInput if there is none."""
-    from platformdirs import user_data_path  # noqa: PLC0415 - only where nothing else is set
+    from platformdirs import user_data_path
 
     folder = user_data_path("hitl", appauthor=False)
     if not folder.is_absolute():
@@ -308,7 +308,7 @@ def data_folder() -> Path:
 
 def login_name() -> str:
     """Return the operating system's name for the user."""
-    import getpass  # noqa: PLC0415 - only where a name is needed
+    import getpass
 
     try:
         return getpass.getuser()

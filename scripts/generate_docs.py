@@ -17,10 +17,10 @@ from pathlib import Path
 from rich.console import Console
 
 from hitl_cli.cli.pending import as_table
-from hitl_cli.cli.table import drawing
-from hitl_cli.embedded import EmbeddedClient
-from hitl_cli.inbox.listing import pending
-from hitl_cli.runs import RunSpec, start_many
+from hitl_cli.cli.render.table import drawing
+from hitl_cli.client.embedded import EmbeddedClient
+from hitl_cli.inbox.pending import pending
+from hitl_cli.runs.lifecycle import RunSpec, start_many
 
 ROOT = Path(__file__).parent.parent
 PATIENCE_S = 30.0

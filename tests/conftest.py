@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hitl_cli.embedded import EmbeddedClient
+from hitl_cli.client.embedded import EmbeddedClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

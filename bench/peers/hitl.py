@@ -13,10 +13,10 @@ from bench.peer import BLOCKED, COMPLETED, Missing, Peer, Running
 from bench.peers.http import free_port, http_decider, http_worker, until_it_listens
 from bench.peers.sdk import SdkHand, sdk_decider
 from hitl_cli.cli.worker import reporter
-from hitl_cli.connect import file_url
-from hitl_cli.embedded import EmbeddedClient
-from hitl_cli.engine.network import EmbeddedConnection
-from hitl_cli.worker import Worker, WorkerOptions, spare_the_collector
+from hitl_cli.client.connect import file_url
+from hitl_cli.client.embedded import EmbeddedClient
+from hitl_cli.sdk.embedded_connection import EmbeddedConnection
+from hitl_cli.worker.run import Worker, WorkerOptions, spare_the_collector
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.peer import Hand, Options, Tally
-    from hitl_cli.activity import Event
+    from hitl_cli.sdk.observer import Event
 
 SYNCS = "every commit"
 COUNTED = {"waiting": BLOCKED, "completed": COMPLETED}

@@ -10,7 +10,8 @@ from hashlib import sha256
 
 from resonate.context import Context
 
-from hitl_cli import link_to, workflow
+from hitl_cli import link_to
+from hitl_cli.authoring.workflow import workflow
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,8 @@ from datetime import timedelta
 
 from resonate.context import Context
 
-from hitl_cli import ask, workflow
+from hitl_cli import ask
+from hitl_cli.authoring.workflow import workflow
 
 YEAR = timedelta(days=365)  # the SDK's own timeout of a call is a day
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from resonate.context import Context
 
-from hitl_cli.asking import ask
+from hitl_cli.authoring.ask import ask
+from hitl_cli.builtin.verification_api import key_of, normal_address
 from hitl_cli.defaults import DEADLINE_MS
 from hitl_cli.errors import BadInput
-from hitl_cli.verification import key_of, normal_address
 
 EMAIL_GROUP = "email-service"
 LIFE = timedelta(milliseconds=DEADLINE_MS)

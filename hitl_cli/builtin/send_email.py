@@ -14,13 +14,13 @@ from typing import Any
 from resonate.context import Context
 from resonate.retry import Never
 
+from hitl_cli.authoring.link import link_to
+from hitl_cli.builtin.verification_api import normal_address
 from hitl_cli.defaults import DEADLINE_MS
-from hitl_cli.directory import EmailSettings
 from hitl_cli.errors import BadInput, NotAllowed
-from hitl_cli.reach import Reach, link_to
-from hitl_cli.text import printable
-from hitl_cli.times import instant
-from hitl_cli.verification import normal_address
+from hitl_cli.format.terminal import printable
+from hitl_cli.format.times import instant
+from hitl_cli.people.contacts import EmailSettings, NotificationSettings
 
 logger = logging.getLogger(__name__)
 
@@ -60,10 +60,10 @@ async def send_email(ctx: Context, email: str, request: str) -> dict[str, Any]:
 
 async def hand_over(ctx: Context, address: str, request: str, known: str) -> dict[str, str]:
     """Hand the mail to the server, and return what came of it: `sent`, `refused`, or why perhaps `later`."""
-    from hitl_cli.notify.email import send_mail  # noqa: PLC0415 - only this service sends
-    from hitl_cli.notify.messages import NotSent  # noqa: PLC0415
+    from hitl_cli.notify.channels.email import send_mail
+    from hitl_cli.notify.messages import DeliveryFailed
 
-    settings = ctx.get_dependency(Reach).directory.email
+    settings = ctx.get_dependency(NotificationSettings).directory.email
     try:
         link = link_to(ctx, request, address)
     except NotAllowed as error:
@@ -74,7 +74,7 @@ async def hand_over(ctx: Context, address: str, request: str, known: str) -> dic
         return {"email": address, "sent": "to the terminal"}
     try:
         await send_mail(mail, address, settings)
-    except NotSent as error:
+    except DeliveryFailed as error:
         if error.for_good:
             return refused(address, str(error))
         logger.warning("the mail to %s is tried again later: %s", address, error)
@@ -92,7 +92,7 @@ def confirmation(
     ctx: Context, address: str, link: str, settings: EmailSettings | None, known: str
 ) -> EmailMessage:
     """Return the mail that asks to confirm an address, of which `known` makes the id."""
-    from hitl_cli.notify.email import mail_host  # noqa: PLC0415 - only this service sends
+    from hitl_cli.notify.channels.email import mail_host
 
     sender = settings.from_ if settings is not None else "hitl@localhost"
     host = mail_host(parseaddr(sender)[1].rpartition("@")[2])

@@ -9,7 +9,7 @@ INTERRUPTED = 130
 def main() -> None:
     """Run the command line. Ctrl-C ends it quietly, also while it is still being imported."""
     try:
-        from hitl_cli.cli.app import run  # noqa: PLC0415
+        from hitl_cli.cli.app import run
 
         run()
     except KeyboardInterrupt:

@@ -12,7 +12,8 @@ import typer.main
 from typer.core import TyperGroup
 
 from hitl_cli import __version__
-from hitl_cli.cli.shared import CONTEXT, note, silence_stdout
+from hitl_cli.cli.options import CONTEXT
+from hitl_cli.cli.output import note, silence_stdout
 from hitl_cli.errors import (
     BadInput,
     Conflict,
@@ -54,20 +55,20 @@ COMMANDS = {
     "ask": ("ask:ask", "People"),
     "pending": ("pending:pending", "People"),
     "show": ("show:show", "People"),
-    "review": ("review:review", "People"),
-    "approve": ("decisions:approve", "People"),
-    "reject": ("decisions:reject", "People"),
-    "answer": ("decisions:answer", "People"),
-    "comment": ("decisions:comment", "People"),
+    "review": ("review.command:review", "People"),
+    "approve": ("decide:approve", "People"),
+    "reject": ("decide:reject", "People"),
+    "answer": ("decide:answer", "People"),
+    "comment": ("decide:comment", "People"),
     "open": ("open:open_page", "People"),
     "link": ("link:app", "People"),
     "notify": ("notify:app", "People"),
     "history": ("history:show_history", "People"),
     "stats": ("stats:show_stats", "People"),
-    "backup": ("upkeep:backup", "Upkeep"),
+    "backup": ("maintenance:backup", "Upkeep"),
     "key": ("key:app", "Upkeep"),
     "doctor": ("doctor:doctor", "Upkeep"),
-    "prune": ("upkeep:prune", "Upkeep"),
+    "prune": ("maintenance:prune", "Upkeep"),
     "demo": ("demo:demo", "Getting started"),
 }
 """Name of each command: its function, and the panel of the help that it stands in."""
@@ -195,7 +196,7 @@ def check_arguments(arguments: Sequence[str]) -> None:
 def fail(message: str, code: int, lines: Sequence[str] = ()) -> None:
     """Say what is wrong and exit."""
     if os.environ.get("HITL_DEBUG"):
-        import traceback  # noqa: PLC0415
+        import traceback
 
         traceback.print_exc()
     note(f"hitl: {message}{':' if lines else ''}")

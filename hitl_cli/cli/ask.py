@@ -12,38 +12,30 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, NoReturn,
 import msgspec
 import typer
 
-from hitl_cli import posting
-from hitl_cli.cli.decisions import read_file
-from hitl_cli.cli.shared import (
-    AsJson,
-    Server,
-    Token,
-    Who,
-    note,
-    open_client,
-    print_json,
-    read_stdin,
-    silence_stdout,
-)
-from hitl_cli.cli.table import on_terminal
-from hitl_cli.durations import format_age, parse_duration
+from hitl_cli.authoring import standalone
+from hitl_cli.cli.context import open_client, read_stdin
+from hitl_cli.cli.decide import read_file
+from hitl_cli.cli.options import AsJson, Server, Token, Who
+from hitl_cli.cli.output import note, print_json, silence_stdout
+from hitl_cli.cli.render.table import on_terminal
+from hitl_cli.client.wire import fresh_id
 from hitl_cli.errors import BadInput, RunFailed, TimedOut, Unreachable
-from hitl_cli.inbox.deciding import by_whom
-from hitl_cli.questions import Instead, Question, found_by, outcome_of
+from hitl_cli.format.durations import format_age, parse_duration
+from hitl_cli.format.terminal import printable
+from hitl_cli.format.times import iso
+from hitl_cli.inbox.decide import by_whom
+from hitl_cli.requests.question import Instead, Question, found_by, outcome_of
 from hitl_cli.settings import Settings
-from hitl_cli.text import printable
-from hitl_cli.times import iso
-from hitl_cli.wire import fresh_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType, TracebackType
 
-    from hitl_cli.client import Client
-    from hitl_cli.decisions import Decision
-    from hitl_cli.people import Groups
-    from hitl_cli.posting import Posted
-    from hitl_cli.wire import Promise
+    from hitl_cli.authoring.standalone import StandaloneRequest
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.client.wire import Promise
+    from hitl_cli.people.groups import Groups
+    from hitl_cli.requests.decision import Decision
 
 ID_PREFIX = "ask-"
 ID_DIGITS = 16
@@ -147,13 +139,13 @@ def ask(
         details=None if details is None else read_json(details, "--details"),
         form=None if form is None else read_form(form),
         choices=tuple(choice or ()),
-        to=posting.addressed(to or (), groups),
+        to=standalone.addressed(to or (), groups),
         approvals=approvals,
         allow_self=not no_self,
         on_deadline=read_on_deadline(on_deadline, on_deadline_value, choice or []),
         priority=priority,
         link=link,
-        digest=None if digest is None else posting.digest_of(digest),
+        digest=None if digest is None else standalone.digest_of(digest),
     )
     tags = found_by(question, key, None, dict(read_tag(text) for text in tag or []))
     deadline_ms = parse_duration(deadline)
@@ -161,10 +153,10 @@ def ask(
         raise BadInput("a PROMPT is missing: what is asked?")
     with Leaving() as leaving, open_client(ctx, server, token, settings) as client:
         if prompt is None:
-            posted = posting.again(client, id or "", question.digest)
+            posted = standalone.again(client, id or "", question.digest)
         else:
             new = f"{ID_PREFIX}{fresh_id()[:ID_DIGITS]}"
-            posted = posting.put(
+            posted = standalone.put(
                 client,
                 new if id is None else id,
                 question,
@@ -172,7 +164,7 @@ def ask(
                 deadline_ms=deadline_ms,
                 by=person,
             )
-            posting.have_told(client, posted, settings.contacts(), settings.group().value)
+            standalone.have_told(client, posted, settings.contacts(), settings.group().value)
         command = Command(posted.id, server or (ctx.obj or {}).get("server"))
         tell(posted, command, client.now())
         if no_wait:
@@ -183,7 +175,7 @@ def ask(
         promise = wait(client, posted, command, groups, timeout_s, leaving)
         unanswered = promise.state == "pending"
         if unanswered and cancel_on_exit:
-            promise = posting.cancel(client, posted, by=person, via="cli")
+            promise = standalone.cancel(client, posted, by=person, via="cli")
             unanswered = promise.state == "rejected_canceled"
         now = client.now()
     if leaving.signal is not None:
@@ -208,15 +200,15 @@ def read_prompt(text: str) -> str:
     """Return the prompt. Raises BadInput."""
     if text != "-":
         return text
-    return read_stdin(posting.MAX_QUESTION_BYTES + 1)
+    return read_stdin(standalone.MAX_QUESTION_BYTES + 1)
 
 
 def read_json(text: str, option: str) -> Any:
     """Return the JSON that an option names. Raises BadInput."""
     raw = read_file(Path(text[1:])) if text.startswith("@") else text.encode()
-    if len(raw) > posting.MAX_QUESTION_BYTES:
+    if len(raw) > standalone.MAX_QUESTION_BYTES:
         raise BadInput(
-            f"{option} is larger than {posting.MAX_QUESTION_BYTES:,} bytes. Give a --link instead."
+            f"{option} is larger than {standalone.MAX_QUESTION_BYTES:,} bytes. Give a --link instead."
         )
     try:
         return msgspec.json.decode(raw)
@@ -304,7 +296,7 @@ def die_by(number: int) -> NoReturn:
 
 def wait(
     client: Client,
-    posted: Posted,
+    posted: StandaloneRequest,
     command: Command,
     groups: Groups,
     timeout_s: float | None,
@@ -312,14 +304,14 @@ def wait(
 ) -> Promise:
     """Wait for the answer, and return the promise: pending if the time is over, or if told to end."""
     try:
-        return posting.wait(
+        return standalone.wait(
             client, posted, groups, timeout_s=timeout_s, left=lambda: leaving.signal is not None
         )
     except Unreachable as error:
         raise Unreachable(f"{error} The question stands: `{command.again()}` waits for it again.") from error
 
 
-def tell(posted: Posted, command: Command, now: int) -> None:
+def tell(posted: StandaloneRequest, command: Command, now: int) -> None:
     """Say on stderr what is asked and how to answer it: on one line, but for a person at a terminal."""
     promise, question = posted.promise, posted.question
     if promise.state != "pending":
@@ -376,14 +368,16 @@ def how_it_ended(promise: Promise, now: int) -> str:
     return f"was {outcome_of(promise)}{by_whom(promise, now)}"
 
 
-def finish(posted: Posted, promise: Promise, now: int, *, digest: str | None, as_json: bool) -> None:
+def finish(
+    posted: StandaloneRequest, promise: Promise, now: int, *, digest: str | None, as_json: bool
+) -> None:
     """Print the answer if it is a yes.
 
     Raises RunFailed for a no, TimedOut where nobody answered, Conflict if the file has changed meanwhile.
     """
-    decision = posting.decision_of(promise, posted.question)
+    decision = standalone.decision_of(promise, posted.question)
     if decision.approved and digest is not None and posted.question.digest is not None:
-        posting.check_unchanged(posted.id, digest, posted.question.digest)
+        standalone.check_unchanged(posted.id, digest, posted.question.digest)
     if as_json:
         print_result(as_document(promise, decision))
     elif decision.approved:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from hitl_cli.cli.shared import note
-from hitl_cli.cli.table import on_terminal
+from hitl_cli.cli.output import note
+from hitl_cli.cli.render.table import on_terminal
 
 if TYPE_CHECKING:
-    from hitl_cli.demo import Demo
+    from hitl_cli.admin.demo import Demo
 
 WORKFLOW_ID = "hitl-001"
 ADDRESS = "a@example.org"
@@ -25,7 +25,7 @@ def demo(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Approve without asking.")] = False,
 ) -> None:
     """Watch a workflow start, wait for a person, and go on: with real processes and a database of its own."""
-    from hitl_cli.demo import Demo  # noqa: PLC0415
+    from hitl_cli.admin.demo import Demo
 
     asks = not yes and sys.stdin.isatty() and on_terminal()
     with Demo(echo=lambda command: print(f"\n$ {shlex.join(command)}", flush=True)) as show:

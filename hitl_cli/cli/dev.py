@@ -8,8 +8,8 @@ import msgspec
 import typer
 
 from hitl_cli.cli.gateway import Port, options_of
+from hitl_cli.cli.options import Server, Token
 from hitl_cli.cli.server import raise_descriptors, reason
-from hitl_cli.cli.shared import Server, Token
 from hitl_cli.cli.worker import (
     Apps,
     Concurrency,
@@ -24,7 +24,7 @@ from hitl_cli.cli.worker import (
 from hitl_cli.errors import BadInput
 
 if TYPE_CHECKING:
-    from hitl_cli.worker import Serving
+    from hitl_cli.worker.run import Serving
 
 HOST = "127.0.0.1"
 """Beyond this machine, a gateway and workers are processes of their own."""
@@ -44,8 +44,8 @@ def dev(
     token: Token = None,
 ) -> None:
     """Run a worker, the gateway and the inbox page in one terminal. Ctrl-C stops all; twice, at once."""
-    from hitl_cli.gateway.background import BackgroundGateway  # noqa: PLC0415 - imports aiohttp
-    from hitl_cli.worker import run_worker  # noqa: PLC0415 - imports the SDK
+    from hitl_cli.gateway.background import BackgroundGateway
+    from hitl_cli.worker.run import run_worker
 
     works = worker_options(
         ctx, app=app or [], group=group, concurrency=concurrency, lease=lease, server=server, token=token

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from hitl_cli.cli.shared import AsJson, Server, Token, named_server, print_json
-from hitl_cli.cli.table import on_terminal
+from hitl_cli.cli.context import named_server
+from hitl_cli.cli.options import AsJson, Server, Token
+from hitl_cli.cli.output import print_json
+from hitl_cli.cli.render.table import on_terminal
+from hitl_cli.format.terminal import printable
+from hitl_cli.format.times import iso
 from hitl_cli.settings import Setting, Settings
-from hitl_cli.text import printable
-from hitl_cli.times import iso
 
 if TYPE_CHECKING:
-    from hitl_cli.doctor import Finding, Report
-    from hitl_cli.engine.facts import Facts
+    from hitl_cli.admin.doctor import Finding, Report
+    from hitl_cli.engine.inspection import Inspection
 
 COLORS = {"ok": "green", "warning": "yellow", "error": "red"}
 
@@ -31,8 +33,8 @@ def doctor(
     token: Token = None,
 ) -> None:
     """Show the settings and where each comes from, and what is well and what is not; change nothing."""
-    from hitl_cli.doctor import examine  # noqa: PLC0415
-    from hitl_cli.notify.checkup import examine_people  # noqa: PLC0415
+    from hitl_cli.admin.doctor import examine
+    from hitl_cli.admin.notify_checks import examine_people
 
     settings = Settings()
     url, chosen_token = named_server(ctx, settings, server, token)
@@ -81,7 +83,7 @@ def as_document(chosen: list[tuple[str, Setting]], report: Report) -> dict[str, 
     }
 
 
-def file_document(facts: Facts) -> dict[str, Any]:
+def file_document(facts: Inspection) -> dict[str, Any]:
     """Return what is known of the file, with null for what was not counted or checked."""
     counts = facts.counts
     return {

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hitl_cli.cli.context import named_server
+from hitl_cli.cli.options import Server, Token
 from hitl_cli.cli.server import raise_descriptors, reason
-from hitl_cli.cli.shared import Server, Token, named_server
 from hitl_cli.cli.worker import log_to_stderr, say
 from hitl_cli.errors import BadInput
 from hitl_cli.settings import Settings
@@ -105,9 +106,9 @@ def options_of(
     token: str | None,
 ) -> Options:
     """Return what a gateway is told, by options and settings. Raises BadInput."""
-    import ipaddress  # noqa: PLC0415
+    import ipaddress
 
-    from hitl_cli.gateway.options import Options  # noqa: PLC0415
+    from hitl_cli.gateway.options import Options
 
     settings = Settings()
     named, chosen_token = named_server(ctx, settings, server, token)
@@ -146,8 +147,8 @@ def options_of(
 
 async def serve(options: Options) -> None:
     """Serve until a signal says to stop."""
-    from hitl_cli.gateway.app import run  # noqa: PLC0415 - imports aiohttp
-    from hitl_cli.gateway.service import Gateway  # noqa: PLC0415
+    from hitl_cli.gateway.app import run
+    from hitl_cli.gateway.context import Gateway
 
     gateway = Gateway(options)
     loop = asyncio.get_running_loop()

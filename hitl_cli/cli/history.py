@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 import typer
 
-from hitl_cli.cli.shared import AsJson, Server, Token, note, open_client, print_json
-from hitl_cli.cli.table import Cell, Column, print_table
-from hitl_cli.documents.history import csv_entry, csv_head, entry_document
-from hitl_cli.durations import format_duration, parse_duration
+from hitl_cli.cli.context import open_client
+from hitl_cli.cli.options import AsJson, Server, Token
+from hitl_cli.cli.output import note, print_json
+from hitl_cli.cli.render.table import Cell, Column, print_table
 from hitl_cli.errors import BadInput
-from hitl_cli.inbox.history import Entry, Wanted, decisions, history, story
-from hitl_cli.times import iso
+from hitl_cli.format.durations import format_duration, parse_duration
+from hitl_cli.format.times import iso
+from hitl_cli.inbox.history import HistoryEntry, HistoryFilter, decisions, history, story
+from hitl_cli.views.history import csv_entry, csv_head, history_entry_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -70,7 +72,7 @@ def show_history(
     most = None if every else limit or (None if id else DEFAULT_LIMIT)
     with open_client(ctx, server, token) as client:
         from_ms = None if ago_ms is None else max(client.now() - ago_ms, 0)
-        wanted = Wanted(by=by, since=from_ms, workflow=workflow, outcome=outcome)
+        wanted = HistoryFilter(by=by, since=from_ms, workflow=workflow, outcome=outcome)
         if id is not None:
             entries = story(client, id, wanted)
             more = most is not None and len(entries) > most
@@ -83,7 +85,7 @@ def show_history(
     if as_csv:
         print_csv(entries)
     elif as_json:
-        print_json([entry_document(entry) for entry in entries])
+        print_json([history_entry_document(entry) for entry in entries])
     elif not entries:
         note("Nothing was answered." if id is None else f"Nothing was said of {id}.")
     else:
@@ -92,14 +94,14 @@ def show_history(
         note(f"The {len(entries)} newest are shown; there are more: --limit N or --all.")
 
 
-def print_csv(entries: Iterable[Entry]) -> None:
+def print_csv(entries: Iterable[HistoryEntry]) -> None:
     """Write entries to stdout, a line each."""
     sys.stdout.write(csv_head())
     for entry in entries:
         sys.stdout.write(csv_entry(entry))
 
 
-def as_table(entries: Sequence[Entry]) -> tuple[list[Column], list[list[Cell]]]:
+def as_table(entries: Sequence[HistoryEntry]) -> tuple[list[Column], list[list[Cell]]]:
     """Return the columns and the rows; what is asked and said has a column only where there is any."""
     shown = {
         "promise": [Cell(entry.id) for entry in entries],
@@ -116,7 +118,7 @@ def as_table(entries: Sequence[Entry]) -> tuple[list[Column], list[list[Cell]]]:
     return columns, [list(row) for row in zip(*shown.values(), strict=True)]
 
 
-def outcome_of(entry: Entry) -> str:
+def outcome_of(entry: HistoryEntry) -> str:
     """Return the outcome of an entry, and what kind of it that is."""
     if entry.kind == "decision":
         return (
@@ -127,7 +129,7 @@ def outcome_of(entry: Entry) -> str:
     return entry.kind if entry.outcome is None else f"{entry.kind}: {entry.outcome}"
 
 
-def said_in(entry: Entry) -> str:
+def said_in(entry: HistoryEntry) -> str:
     """Return what was answered beyond a yes or a no, and the comment."""
     data = None if entry.data is True or entry.data == entry.choice else entry.data
     parts = [

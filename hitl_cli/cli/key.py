@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hitl_cli import keys
-from hitl_cli.cli.shared import AsJson, Server, family, named_server, print_json
-from hitl_cli.cli.table import Cell, Column, print_table
+from hitl_cli.auth import signing_keys
+from hitl_cli.cli.context import named_server
+from hitl_cli.cli.options import AsJson, Server, family
+from hitl_cli.cli.output import print_json
+from hitl_cli.cli.render.table import Cell, Column, print_table
 from hitl_cli.engine.server import now_ms
+from hitl_cli.format.times import iso
 from hitl_cli.settings import Settings
-from hitl_cli.times import iso
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +31,7 @@ def rotate(
 ) -> None:
     """Have a new key sign from now on. What was signed before is good until it ends."""
     path = key_file(ctx, server)
-    kept = keys.rotate(path, now_ms(), forget=forget).keys
+    kept = signing_keys.rotate(path, now_ms(), forget=forget).keys
     old = len(kept) - 1
     said = f"{old} older {'key is' if old == 1 else 'keys are'} believed until what they signed has ended"
     print(f"a new key signs, {kept[0].name}; {said if old else 'nothing that was signed before is good'}")
@@ -38,7 +40,7 @@ def rotate(
 @app.command("list")
 def list_(ctx: typer.Context, as_json: AsJson = False, server: Server = None) -> None:
     """Show the keys that are believed, never their secrets: the first one signs."""
-    found = keys.load_keys(key_file(ctx, server), now_ms()).keys
+    found = signing_keys.load_keys(key_file(ctx, server), now_ms()).keys
     if as_json:
         print_json(
             [

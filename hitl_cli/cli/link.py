@@ -9,28 +9,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from hitl_cli.cli.shared import (
-    AsJson,
-    Server,
-    Token,
-    Who,
-    complete_promise,
-    family,
-    named_server,
-    note,
-    print_json,
-)
-from hitl_cli.connect import connect
-from hitl_cli.durations import format_age, parse_duration
+from hitl_cli.auth.signing_keys import load_keys
+from hitl_cli.cli.completion import complete_promise
+from hitl_cli.cli.context import named_server
+from hitl_cli.cli.options import AsJson, Server, Token, Who, family
+from hitl_cli.cli.output import note, print_json
+from hitl_cli.client.connect import connect
 from hitl_cli.errors import BadInput
-from hitl_cli.keys import load_keys
+from hitl_cli.format.durations import format_age, parse_duration
+from hitl_cli.format.times import iso
 from hitl_cli.settings import Settings
-from hitl_cli.times import iso
 
 if TYPE_CHECKING:
-    from hitl_cli.client import Client
-    from hitl_cli.keys import Keys
-    from hitl_cli.wire import Promise
+    from hitl_cli.auth.signing_keys import Keys
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.client.wire import Promise
 
 BLACK_ON_WHITE = "\x1b[38;5;231;48;5;16m"
 """What segno draws is the light parts, here in white on black: the same on a dark and on a light terminal."""
@@ -82,7 +75,7 @@ def create(
     token: Token = None,
 ) -> None:
     """Print a link by which a person answers a request. Whoever has it can answer in their name."""
-    from hitl_cli import links  # noqa: PLC0415 - imports itsdangerous
+    from hitl_cli.auth import links
 
     settings = Settings()
     gateway = settings.gateway()
@@ -128,7 +121,7 @@ def revoke(
     token: Token = None,
 ) -> None:
     """Have a link be good no longer, or all links that were made so far for a request."""
-    from hitl_cli import links  # noqa: PLC0415 - imports itsdangerous
+    from hitl_cli.auth import links
 
     settings = Settings()
     by = settings.person(who).value
@@ -160,7 +153,7 @@ def link_named(text: str, keys: Keys) -> Any:
 
     Raises LinkInvalid for a URL that is no link of ours.
     """
-    from hitl_cli import links  # noqa: PLC0415 - imports itsdangerous
+    from hitl_cli.auth import links
 
     if "://" in text:
         return links.link_in(links.token_of(text), keys)
@@ -177,10 +170,10 @@ def still(request: Promise) -> str:
 
 def draw(url: str) -> None:
     """Draw a QR code on the terminal, which is read on a dark and on a light one."""
-    import io  # noqa: PLC0415
-    import shutil  # noqa: PLC0415
+    import io
+    import shutil
 
-    import segno  # noqa: PLC0415 - 30 ms, only for a code
+    import segno
 
     code = segno.make(url, error="l", micro=False)
     width = code.symbol_size(border=QR_BORDER)[0]

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from hitl_cli.cli.shared import AsJson, family, note, print_json
-from hitl_cli.cli.table import Cell, Column, print_table
+from hitl_cli.cli.options import AsJson, family
+from hitl_cli.cli.output import note, print_json
+from hitl_cli.cli.render.table import Cell, Column, print_table
 from hitl_cli.errors import HitlError
 from hitl_cli.settings import Settings
 
 if TYPE_CHECKING:
-    from hitl_cli.directory import Contact
-    from hitl_cli.notify.trial import Tried
+    from hitl_cli.notify.test_message import TestResult
+    from hitl_cli.people.contacts import Contact
 
 app = family("notify", "How people are reached.")
 
@@ -40,7 +41,7 @@ def try_(
     as_json: AsJson = False,
 ) -> None:
     """Send a test by each of somebody's channels, and say whether it was taken. Exit 1 if one was not."""
-    from hitl_cli.notify.trial import shown, try_addresses  # noqa: PLC0415 - only where something is sent
+    from hitl_cli.notify.test_message import shown, try_addresses
 
     with contextlib.redirect_stdout(sys.stderr):  # the console is a channel too
         tried = try_addresses(name, Settings().directory(), channel)
@@ -64,7 +65,7 @@ def try_(
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
     """Show who is reached how, in the order in which it is tried."""
-    from hitl_cli.notify.trial import everybody  # noqa: PLC0415
+    from hitl_cli.notify.test_message import everybody
 
     found = everybody(Settings().directory())
     if as_json:
@@ -81,9 +82,9 @@ def list_(as_json: AsJson = False) -> None:
     print_table([Column("who", whole=True), Column("reached by"), Column("members")], rows)
 
 
-def tried_document(one: Tried) -> dict[str, Any]:
+def tried_document(one: TestResult) -> dict[str, Any]:
     """Return what became of a test as `--json` prints it."""
-    from hitl_cli.notify.trial import shown  # noqa: PLC0415
+    from hitl_cli.notify.test_message import shown
 
     return {
         "to": one.to,
@@ -96,7 +97,7 @@ def tried_document(one: Tried) -> dict[str, Any]:
 
 def contact_document(name: str, contact: Contact) -> dict[str, Any]:
     """Return how somebody is reached as `--json` prints it."""
-    from hitl_cli.notify.trial import shown  # noqa: PLC0415
+    from hitl_cli.notify.test_message import shown
 
     return {
         "name": name,

@@ -7,7 +7,8 @@ from urllib.parse import quote
 
 import typer
 
-from hitl_cli.cli.shared import complete_promise, note
+from hitl_cli.cli.completion import complete_promise
+from hitl_cli.cli.output import note
 from hitl_cli.errors import Unreachable
 from hitl_cli.settings import Settings
 
@@ -41,8 +42,8 @@ def open_page(
 
 def is_gateway(url: str) -> bool:
     """Whether a gateway answers at a URL."""
-    from http.client import HTTPException  # noqa: PLC0415 - only here
-    from urllib.request import urlopen  # noqa: PLC0415
+    from http.client import HTTPException
+    from urllib.request import urlopen
 
     try:
         with urlopen(f"{url}/health", timeout=PATIENCE_S) as answer:  # noqa: S310 - said by the person's settings
@@ -53,7 +54,7 @@ def is_gateway(url: str) -> bool:
 
 def opened(page: str) -> bool:
     """Open a page. Return False where there is no browser."""
-    import webbrowser  # noqa: PLC0415 - only here
+    import webbrowser
 
     try:
         return webbrowser.open(page)

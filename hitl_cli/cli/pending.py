@@ -8,26 +8,28 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from hitl_cli.cli.shared import AsJson, Server, Token, Who, note, open_client, print_json
-from hitl_cli.cli.table import Cell, Column, console, on_terminal, print_table
-from hitl_cli.documents.waiting import waiting_document
-from hitl_cli.durations import format_age, format_duration, parse_duration
+from hitl_cli.cli.context import open_client
+from hitl_cli.cli.options import AsJson, Server, Token, Who
+from hitl_cli.cli.output import note, print_json
+from hitl_cli.cli.render.table import Cell, Column, console, on_terminal, print_table
 from hitl_cli.errors import BadInput
-from hitl_cli.inbox.listing import SOON_MS, Filter
-from hitl_cli.inbox.listing import pending as list_pending
-from hitl_cli.people import names_for
-from hitl_cli.questions import GROUP, OF_OTHERS, PRIORITIES
+from hitl_cli.format.durations import format_age, format_duration, parse_duration
+from hitl_cli.format.terminal import printable_json
+from hitl_cli.inbox.pending import SOON_MS, RequestFilter
+from hitl_cli.inbox.pending import pending as list_pending
+from hitl_cli.people.groups import names_for
+from hitl_cli.requests.question import GROUP, OF_OTHERS, PRIORITIES
 from hitl_cli.settings import Settings
-from hitl_cli.text import printable_json
+from hitl_cli.views.pending import request_summary_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from hitl_cli.client import Client
-    from hitl_cli.inbox.listing import Sort, Waiting
-    from hitl_cli.questions import Priority
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.inbox.pending import RequestSummary, Sort
+    from hitl_cli.requests.question import Priority
 
-type Look = Callable[[], tuple[list[Waiting], bool]]
+type Look = Callable[[], tuple[list[RequestSummary], bool]]
 """Returns what waits, and whether there is more than that."""
 
 DEFAULT_LIMIT = 25
@@ -116,7 +118,7 @@ def pending(
     settings = Settings()
     groups = settings.groups()
     me = settings.person(who).value if mine else None
-    wanted = Filter(
+    wanted = RequestFilter(
         workflow=None if workflow is None else checked_name("--workflow", workflow),
         to=asked_names(to, () if me is None else names_for(me, groups)),
         asker=None if asker is None else checked_name("--from", asker),
@@ -128,7 +130,7 @@ def pending(
     by = checked_word("--sort", sort, list(FIRST))
     with open_client(ctx, server, token, settings) as client:
 
-        def look() -> tuple[list[Waiting], bool]:
+        def look() -> tuple[list[RequestSummary], bool]:
             return list_pending(client, wanted, groups=groups, sort=by, limit=None if every else limit)
 
         if watch:
@@ -136,9 +138,9 @@ def pending(
             return
         items, more = look()
         if as_json:
-            print_json([waiting_document(item, client.now()) for item in items])
+            print_json([request_summary_document(item, client.now()) for item in items])
             return
-        if not items and wanted != Filter():
+        if not items and wanted != RequestFilter():
             note("Nothing that waits for a person is like that.")
             return
         show(items, more, client.now(), by)
@@ -184,7 +186,7 @@ def read_tags(texts: Sequence[str]) -> dict[str, str]:
     return tags
 
 
-def show(items: list[Waiting], more: bool, now: int, sort: Sort) -> None:
+def show(items: list[RequestSummary], more: bool, now: int, sort: Sort) -> None:
     """Print the items, and on stderr how to answer them."""
     if not items:
         note("Nothing waits for a person.")
@@ -200,7 +202,7 @@ def shown_first(count: int, sort: Sort) -> str:
     return f"The {count} {FIRST[sort]} are shown; there are more"
 
 
-def as_table(items: list[Waiting], now: int) -> tuple[list[Column], list[list[Cell]]]:
+def as_table(items: list[RequestSummary], now: int) -> tuple[list[Column], list[list[Cell]]]:
     """Return the columns and the rows; of what a request may say, only what one of them does say."""
     columns = [
         (Column("promise", whole=True), [Cell(item.id) for item in items]),
@@ -225,7 +227,7 @@ def time_left(ms: int) -> Cell:
     return Cell(format_duration(ms), style="red" if ms < SOON_MS else "")
 
 
-def votes_text(item: Waiting) -> str:
+def votes_text(item: RequestSummary) -> str:
     """Return how many approve of how many that must, where several must."""
     return f"{item.votes}/{item.asked.approvals}" if item.asked.approvals > 1 else ""
 
@@ -256,7 +258,7 @@ def keep_printing(client: Client, look: Look, sort: Sort, *, as_json: bool) -> N
         if seen != shown:
             shown = seen
             if as_json:
-                shown_items = [waiting_document(item, client.now()) for item in items]
+                shown_items = [request_summary_document(item, client.now()) for item in items]
                 print(printable_json(msgspec.json.encode(shown_items).decode()))
             else:
                 show(items, more, client.now(), sort)

@@ -9,39 +9,30 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from hitl_cli import defaults, runs
-from hitl_cli.cli.shared import (
-    AsJson,
-    Group,
-    Kwarg,
-    Server,
-    Token,
-    Who,
-    Workflow,
-    complete_run,
-    given_stdin,
-    note,
-    open_client,
-    print_json,
-)
-from hitl_cli.cli.table import Cell, Column, console, on_terminal, print_table
-from hitl_cli.documents.runs import run_document, run_with_steps
-from hitl_cli.durations import format_age, format_duration, parse_duration
+from hitl_cli import defaults
+from hitl_cli.cli.completion import complete_run
+from hitl_cli.cli.context import given_stdin, open_client
+from hitl_cli.cli.options import AsJson, Group, Kwarg, Server, Token, Who, Workflow
+from hitl_cli.cli.output import note, print_json
+from hitl_cli.cli.render.table import Cell, Column, console, on_terminal, print_table
 from hitl_cli.errors import BadInput, Conflict, RunFailed, TimedOut
-from hitl_cli.notify.told import notice_in
-from hitl_cli.questions import prompt_of
-from hitl_cli.runs import RunSpec, RunState
+from hitl_cli.format.durations import format_age, format_duration, parse_duration
+from hitl_cli.format.terminal import printable, printable_json
+from hitl_cli.format.times import iso
+from hitl_cli.runs import lifecycle
+from hitl_cli.runs.lifecycle import RunSpec, RunState
+from hitl_cli.runs.steps import tree
 from hitl_cli.settings import Settings
-from hitl_cli.text import printable, printable_json
-from hitl_cli.times import iso
-from hitl_cli.wire import audit_of, decode, headers_of
+from hitl_cli.views.runs import run_document, run_with_steps
+from hitl_cli.views.steps import shorten, step_name, step_outcome, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import BinaryIO
 
-    from hitl_cli.client import Client
-    from hitl_cli.runs import Node, Run
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.runs.lifecycle import Run
+    from hitl_cli.runs.steps import RunStep
 
 type Line = list[Cell]
 
@@ -49,11 +40,6 @@ DEFAULT_LIMIT = 25
 LONGEST_LINE = 1_000_000
 """Bytes of one line of `--stdin`."""
 
-RESULT_WIDTH = 60
-"""Characters of a step's result that the tree shows."""
-
-VOTE_FIELDS = ("verdict", "choice", "reason")
-"""What the tree shows of a vote."""
 
 COLORS = {
     "running": "blue",
@@ -121,7 +107,7 @@ def start(
         if stdin:
             start_many(client, specs, group=group, deadline_ms=deadline_ms, by=by, as_json=as_json)
             return
-        started = runs.start(client, specs[0], group=group, deadline_ms=deadline_ms, by=by)
+        started = lifecycle.start(client, specs[0], group=group, deadline_ms=deadline_ms, by=by)
         if not started.run.ended:
             tell_no_worker(client, group)
         if started.run.ended or wait:
@@ -139,7 +125,7 @@ def start_many(
     """Start runs, print a line each, and end with a conflict if there was one."""
     conflicts = []
     documents = []
-    every = runs.start_many(client, specs, group=group, deadline_ms=deadline_ms, by=by)
+    every = lifecycle.start_many(client, specs, group=group, deadline_ms=deadline_ms, by=by)
     for spec, started in zip(specs, every, strict=True):
         if isinstance(started, Conflict):
             conflicts.append(started)
@@ -181,7 +167,7 @@ def read_specs(lines: Iterable[bytes], workflow: str) -> list[RunSpec]:
                 spec = msgspec.convert({"workflow": workflow, **given}, RunSpec)
             else:
                 spec = RunSpec(id=line.decode(), workflow=workflow)
-            runs.check_id(spec.id)
+            lifecycle.check_id(spec.id)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BadInput(
                 f"line {number} of standard input cannot be read: {error}. Nothing was started."
@@ -257,7 +243,7 @@ def status(
         if id is not None:
             show_run(client, id, as_json=as_json)
             return
-        found, more = runs.list_runs(client, state=as_state(state), limit=limit)
+        found, more = lifecycle.list_runs(client, state=as_state(state), limit=limit)
         if as_json:
             print_json([run_document(run, client.now()) for run in found])
             return
@@ -293,8 +279,8 @@ def show_runs(found: Sequence[Run], more: bool, now: int) -> None:
 
 def show_run(client: Client, id: str, *, as_json: bool) -> None:
     """Print one run with its steps."""
-    node = runs.tree(client, id)
-    run = runs.get_run(client, node.promise.id)
+    node = tree(client, id)
+    run = lifecycle.get_run(client, node.promise.id)
     if as_json:
         print_json(run_with_steps(run, node.children, client.now()))
         return
@@ -321,7 +307,7 @@ def took_text(run: Run) -> str:
     return f"{iso(settled_at)}, took {format_duration(settled_at - run.created_at)}"
 
 
-def step_lines(nodes: Sequence[Node], now: int, indent: str = "") -> list[Line]:
+def step_lines(nodes: Sequence[RunStep], now: int, indent: str = "") -> list[Line]:
     """Return a line for each step, indented under what made it."""
     lines: list[Line] = []
     for node in nodes:
@@ -346,54 +332,11 @@ def print_lines(lines: Sequence[Line]) -> None:
     if not on_terminal():
         print("\n".join("".join(printable(cell.text) for cell in line) for line in lines))
         return
-    from rich.text import Text  # noqa: PLC0415
+    from rich.text import Text
 
     screen = console()
     for line in lines:
         screen.print(Text.assemble(*((printable(cell.text), cell.style) for cell in line)), soft_wrap=True)
-
-
-def step_name(node: Node) -> str:
-    """Return what a step is: of a person's the question, of a remark who made it."""
-    call = node.promise.call
-    match node.kind:
-        case "vote" | "comment" | "revocation":
-            return f"{node.kind} of {headers_of(node.promise.param).get('hitl:by', '?')}"
-        case "notice":
-            notice = notice_in(node.promise)
-            return node.kind if notice is None else f"{node.kind} {notice.occasion}"
-        case "person":
-            prompt = prompt_of(node.promise)
-            return node.kind if prompt is None else f"{node.kind} {shorten(prompt)}"
-        case _:
-            return f"{node.kind} {call.func}" if call is not None else node.kind
-
-
-def step_outcome(node: Node) -> str:
-    """Return a step's result or error, or what was said, cut to fit."""
-    promise = node.promise
-    said = decode(promise.param)
-    if node.kind == "vote" and isinstance(said, dict):
-        return shorten(" ".join(str(said[name]) for name in VOTE_FIELDS if said.get(name)))
-    if node.kind == "comment" and isinstance(said, dict):
-        return shorten(str(said.get("comment")))
-    if node.kind == "revocation":
-        return ""
-    if promise.state == "pending":
-        what = "approve" if prompt_of(promise) is None else "show"
-        return f"hitl {what} {shlex.quote(promise.id)}" if promise.is_blocking else ""
-    by = audit_of(promise).by
-    who = "" if by is None else f"{'approved' if promise.state == 'resolved' else 'rejected'} by {by}: "
-    if promise.state == "resolved":
-        data = decode(promise.value)
-        return who.removesuffix(": ") if data is None else who + shorten(to_json(data))
-    return who + shorten(runs.error_text(promise))
-
-
-def shorten(text: str) -> str:
-    """Return text on one line, cut to fit."""
-    line = printable(text)
-    return line if len(line) <= RESULT_WIDTH else line[: RESULT_WIDTH - 1] + "…"
 
 
 def wait(
@@ -416,7 +359,7 @@ def wait_showing(client: Client, id: str, timeout_s: float | None) -> Run:
     """Wait, saying on a terminal that it is waiting."""
     if sys.stderr.isatty():
         note(f"waiting for {id} to end (Ctrl-C leaves it running)")
-    return runs.wait(client, id, timeout_s)
+    return lifecycle.wait(client, id, timeout_s)
 
 
 def finish(run: Run, *, as_json: bool) -> None:
@@ -445,15 +388,10 @@ def cancel(
     """Cancel a run and what it waits for, or take a question of `hitl ask` back."""
     person = Settings().person(who).value
     with open_client(ctx, server, token) as client:
-        fresh = runs.cancel(client, id, by=person, via="cli", reason=reason)
-        run = runs.get_run(client, id)
+        fresh = lifecycle.cancel(client, id, by=person, via="cli", reason=reason)
+        run = lifecycle.get_run(client, id)
         if as_json:
             print_json(run_document(run, client.now()))
         else:
             what = "question" if run.function is None else "workflow"
             print(f"{what} {id} {'canceled' if fresh else 'had already been canceled'}")
-
-
-def to_json(value: Any) -> str:
-    """Return a value as JSON on one line."""
-    return msgspec.json.encode(value).decode()

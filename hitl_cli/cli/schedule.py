@@ -8,30 +8,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from hitl_cli import schedules
+from hitl_cli.cli.completion import offered
+from hitl_cli.cli.context import open_client
+from hitl_cli.cli.options import AsJson, Group, Kwarg, Server, Token, Workflow, family
+from hitl_cli.cli.output import note, print_json
+from hitl_cli.cli.render.table import Cell, Column, print_table
 from hitl_cli.cli.runs import read_arguments, tell_no_worker
-from hitl_cli.cli.shared import (
-    AsJson,
-    Group,
-    Kwarg,
-    Server,
-    Token,
-    Workflow,
-    family,
-    note,
-    offered,
-    open_client,
-    print_json,
-)
-from hitl_cli.cli.table import Cell, Column, print_table
-from hitl_cli.durations import format_age, parse_duration
-from hitl_cli.runs import show_call
-from hitl_cli.schedules import ScheduleSpec
+from hitl_cli.format.durations import format_age, parse_duration
+from hitl_cli.format.times import iso
+from hitl_cli.runs import schedules
+from hitl_cli.runs.lifecycle import show_call
+from hitl_cli.runs.schedules import ScheduleSpec
 from hitl_cli.settings import Settings
-from hitl_cli.times import iso
 
 if TYPE_CHECKING:
-    from hitl_cli.schedules import Schedule
+    from hitl_cli.runs.schedules import Schedule
 
 app = family("schedule", "Start runs by the clock.")
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hitl_cli.cli.shared import Server, named_server
+from hitl_cli.cli.context import named_server
+from hitl_cli.cli.options import Server
 from hitl_cli.cli.worker import log_to_stderr, say
-from hitl_cli.connect import database_path, is_http, named_trace
+from hitl_cli.client.connect import database_path, is_http, named_trace
 from hitl_cli.errors import BadInput, Unreachable
 from hitl_cli.settings import Settings
 
@@ -88,10 +89,10 @@ def server(
     if auth_publickey is None and (auth_iss or auth_aud):
         raise BadInput("--auth-iss and --auth-aud say what tokens must claim: give --auth-publickey too.")
 
-    from hitl_cli.engine.errors import EngineError, KeyUnusable  # noqa: PLC0415
-    from hitl_cli.engine.http.app import Options  # noqa: PLC0415 - imports aiohttp
-    from hitl_cli.engine.http.hosts import is_loopback  # noqa: PLC0415
-    from hitl_cli.engine.http.push import PushRules, origins  # noqa: PLC0415
+    from hitl_cli.engine.errors import EngineError, KeyUnusable
+    from hitl_cli.engine.http.app import Options
+    from hitl_cli.engine.http.hosts import is_loopback
+    from hitl_cli.engine.http.push import PushRules, origins
 
     if auth_publickey is None and not is_loopback(host):
         raise BadInput(
@@ -100,7 +101,7 @@ def server(
     verifier = None
     try:
         if auth_publickey is not None:
-            from hitl_cli.engine.http.auth import Verifier  # noqa: PLC0415
+            from hitl_cli.engine.http.auth import Verifier
 
             verifier = Verifier(auth_publickey, auth_iss, auth_aud)
     except KeyUnusable as error:
@@ -134,7 +135,7 @@ def server(
 
 async def serve(options: Options) -> None:
     """Serve until a signal says to stop."""
-    from hitl_cli.engine.http.app import HttpServer  # noqa: PLC0415 - imports aiohttp
+    from hitl_cli.engine.http.app import HttpServer
 
     http = HttpServer(options)
     loop = asyncio.get_running_loop()
@@ -158,7 +159,7 @@ def reason(error: OSError) -> str:
 
 def raise_descriptors() -> None:
     """Allow this process as many open files as its streams may need, if the system lets it."""
-    import resource  # noqa: PLC0415
+    import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)

@@ -7,13 +7,16 @@ from typing import Annotated
 import msgspec
 import typer
 
-from hitl_cli.cli.answering import commands
-from hitl_cli.cli.request import print_request
-from hitl_cli.cli.shared import AsJson, Server, Token, complete_promise, open_client, print_json
-from hitl_cli.documents.request import request_document
-from hitl_cli.inbox.details import details
-from hitl_cli.inbox.lookup import find
+from hitl_cli.cli.completion import complete_promise
+from hitl_cli.cli.context import open_client
+from hitl_cli.cli.options import AsJson, Server, Token
+from hitl_cli.cli.output import print_json
+from hitl_cli.cli.render.request import print_request
+from hitl_cli.cli.render.suggested_commands import commands
+from hitl_cli.inbox.resolve import find
 from hitl_cli.settings import Settings
+from hitl_cli.views.details import details
+from hitl_cli.views.request import request_details_document
 
 
 def show(
@@ -36,7 +39,7 @@ def show(
     with open_client(ctx, server, token, settings) as client:
         seen = details(client, find(client, id), settings.groups())
         if as_json:
-            shown = msgspec.to_builtins(request_document(seen))
+            shown = msgspec.to_builtins(request_details_document(seen))
             print_json({**shown, "answer_with": commands(seen, named)})
         else:
             print_request(seen, named)

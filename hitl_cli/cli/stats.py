@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hitl_cli.cli.shared import AsJson, Server, Token, open_client, print_json
-from hitl_cli.cli.table import Cell, Column, on_terminal, print_table
-from hitl_cli.documents.stats import stats_document
-from hitl_cli.durations import format_age, format_duration, parse_duration
+from hitl_cli.cli.context import open_client
+from hitl_cli.cli.options import AsJson, Server, Token
+from hitl_cli.cli.output import print_json
+from hitl_cli.cli.render.table import Cell, Column, on_terminal, print_table
+from hitl_cli.format.durations import format_age, format_duration, parse_duration
+from hitl_cli.format.terminal import printable
 from hitl_cli.inbox.stats import BOUNDS_MS, stats
-from hitl_cli.text import printable
+from hitl_cli.views.stats import stats_document
 
 if TYPE_CHECKING:
     from hitl_cli.inbox.stats import Figures, Stats, Times

@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hitl_cli import tokens
-from hitl_cli.cli.shared import AsJson, Server, Token, family, note, offered, open_client, print_json
-from hitl_cli.cli.table import Cell, Column, print_table
-from hitl_cli.durations import format_age, parse_duration
+from hitl_cli.auth import tokens
+from hitl_cli.cli.completion import offered
+from hitl_cli.cli.context import open_client
+from hitl_cli.cli.options import AsJson, Server, Token, family
+from hitl_cli.cli.output import note, print_json
+from hitl_cli.cli.render.table import Cell, Column, print_table
+from hitl_cli.format.durations import format_age, parse_duration
+from hitl_cli.format.terminal import printable
+from hitl_cli.format.times import iso
 from hitl_cli.settings import Settings
-from hitl_cli.text import printable
-from hitl_cli.times import iso
 
 if TYPE_CHECKING:
-    from hitl_cli.tokens import Token as ApiToken
+    from hitl_cli.auth.tokens import Token as ApiToken
 
 app = family("token", "Tokens by which programs use the gateway.")
 

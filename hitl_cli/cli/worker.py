@@ -11,20 +11,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hitl_cli.cli.shared import Server, Token, named_server, silence_stdout
-from hitl_cli.cli.table import on_terminal
-from hitl_cli.durations import parse_duration
+from hitl_cli.cli.context import named_server
+from hitl_cli.cli.options import Server, Token
+from hitl_cli.cli.output import silence_stdout
+from hitl_cli.cli.render.table import on_terminal
+from hitl_cli.client.tags import INTERNAL_FUNCTIONS
 from hitl_cli.errors import BadInput
-from hitl_cli.notify.notices import OWN
+from hitl_cli.format.durations import parse_duration
+from hitl_cli.format.terminal import printable
+from hitl_cli.format.times import iso
 from hitl_cli.settings import Settings
-from hitl_cli.text import printable
-from hitl_cli.times import iso
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hitl_cli.activity import Event
-    from hitl_cli.worker import Serving, WorkerOptions
+    from hitl_cli.sdk.observer import Event
+    from hitl_cli.worker.run import Serving, WorkerOptions
 
 
 SHORTEST_LEASE_MS = 500
@@ -98,7 +100,7 @@ def worker(
     token: Token = None,
 ) -> None:
     """Run workflows until stopped: Ctrl-C lets steps in hand finish, a second one stops at once."""
-    from hitl_cli.worker import run_worker  # noqa: PLC0415 - imports the SDK
+    from hitl_cli.worker.run import run_worker
 
     options = worker_options(
         ctx, app=app or [], group=group, concurrency=concurrency, lease=lease, server=server, token=token
@@ -124,8 +126,8 @@ def worker_options(
     lease_ms = parse_duration(lease)
     if lease_ms < SHORTEST_LEASE_MS:
         raise BadInput(f"--lease {lease} is too short to be kept: {SHORTEST_LEASE_MS}ms is the least.")
-    from hitl_cli.reach import Reach  # noqa: PLC0415
-    from hitl_cli.worker import WorkerOptions  # noqa: PLC0415 - imports the SDK
+    from hitl_cli.people.contacts import NotificationSettings
+    from hitl_cli.worker.run import WorkerOptions
 
     settings = Settings()
     url, chosen_token = named_server(ctx, settings, server, token)
@@ -139,7 +141,7 @@ def worker_options(
         concurrency=concurrency,
         lease_ms=lease_ms,
         groups=settings.groups(),
-        reach=Reach(directory=settings.directory(), keys=settings.keys(url.value)),
+        reach=NotificationSettings(directory=settings.directory(), keys=settings.keys(url.value)),
     )
 
 
@@ -194,7 +196,7 @@ def clock_time(at: int) -> str:
 
 def detail(event: Event) -> str:
     """Return what a line says after the kind of event."""
-    if event.event == "unknown" and event.function in OWN:
+    if event.event == "unknown" and event.function in INTERNAL_FUNCTIONS:
         return ": this worker's settings reach nobody; who is to be told waits for a worker whose settings do"
     if event.event == "unknown":
         return f": this worker has no workflow {event.function!r}; its runs wait for a worker that has it"
@@ -221,7 +223,7 @@ def reporter_json() -> Callable[[Event], None]:
 
 def json_line(document: object) -> str:
     """Return a document as a line of JSON."""
-    import msgspec  # noqa: PLC0415
+    import msgspec
 
     return msgspec.json.encode(document).decode()
 

@@ -13,6 +13,7 @@ import shutil
 import sqlite3
 import stat
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -22,7 +23,6 @@ from hitl_cli.engine.store import explain, opened_as_it_is
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 STEP_PAGES = 2_560
 """Pages copied between two looks at whether somebody wants it to stop: 10 MB."""

@@ -22,7 +22,7 @@ LAST_YEAR_MS = 253_370_764_800_000
 
 def is_cron(expression: str) -> bool:
     """Whether the expression can be read and denotes an instant at all."""
-    from cronsim import CronSimError  # noqa: PLC0415 - most commands have no schedule in them
+    from cronsim import CronSimError
 
     if len(expression.split()) != FIELDS:
         return False
@@ -34,7 +34,7 @@ def is_cron(expression: str) -> bool:
 
 def next_after(expression: str, at: int) -> int:
     """Return the first instant after `at`; NEVER if there is none."""
-    from cronsim import CronSim  # noqa: PLC0415
+    from cronsim import CronSim
 
     if at >= LAST_YEAR_MS:
         return NEVER
@@ -44,7 +44,7 @@ def next_after(expression: str, at: int) -> int:
 
 def last_until(expression: str, at: int) -> int:
     """Return the last instant at or before `at`. There must be one."""
-    from cronsim import CronSim  # noqa: PLC0415
+    from cronsim import CronSim
 
     # Backwards from one second later, because the search never returns what it starts at.
     start = datetime.fromtimestamp(min(at, LAST_YEAR_MS) // 1_000 + 1, UTC)

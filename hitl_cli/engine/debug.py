@@ -13,22 +13,22 @@ from msgspec import Struct
 
 from hitl_cli.engine import machine
 from hitl_cli.engine.records import (
-    Answer,
     ExecuteData,
     ExecuteMessage,
+    Message,
     Millis,
     PromiseData,
     PromiseRecord,
+    Reply,
     TaskRecord,
     TaskRef,
     UnblockMessage,
 )
-from hitl_cli.engine.server import FAR, UNDECODABLE, Server, Turn, asked, fire_due, merged
+from hitl_cli.engine.server import FAR, UNDECODABLE, Batch, Server, asked, fire_due, merged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hitl_cli.engine.records import Message
     from hitl_cli.engine.server import Decoded, Extra, Subscriber
     from hitl_cli.engine.store import Transaction
 
@@ -96,7 +96,7 @@ class DebugServer(Server):
 
     def _decide(
         self, requests: Sequence[Decoded], subscribers: Sequence[Subscriber], extra: Extra | None
-    ) -> Turn:
+    ) -> Batch:
         if not self._frozen and not any(is_special(request) for request in requests):
             return super()._decide(requests, subscribers, extra)
         # Each at its own instant, and so in a transaction of its own.
@@ -105,7 +105,7 @@ class DebugServer(Server):
             return merged([*turns, super()._decide([], subscribers, extra)])
         return msgspec.structs.replace(merged([*turns, self._still()]), due=FAR)
 
-    def _one(self, request: Decoded) -> Turn:
+    def _one(self, request: Decoded) -> Batch:
         if request.kind.startswith("debug."):
             return self._debug(request)
         at = request.debug_time
@@ -113,11 +113,11 @@ class DebugServer(Server):
             return super()._decide([request], [], None)
         return self._turn([request], [], write=True, at=at, fire=False)
 
-    def _still(self) -> Turn:
+    def _still(self) -> Batch:
         """Return a turn in which nothing happens."""
         return self._turn([], [], write=False, fire=False)
 
-    def _debug(self, request: Decoded) -> Turn:
+    def _debug(self, request: Decoded) -> Batch:
         """Answer one of debug.*."""
         now = self._clock()
         data: Any = {}
@@ -140,9 +140,9 @@ class DebugServer(Server):
                     reset(tx)
                 else:
                     data = snapshot(tx)
-        return self._said(request, Answer(200, data))
+        return self._said(request, Reply(200, data))
 
-    def _said(self, request: Decoded, answer: Answer) -> Turn:
+    def _said(self, request: Decoded, answer: Reply) -> Batch:
         return msgspec.structs.replace(self._still(), requests=[request], decided=[answer])
 
 

@@ -7,11 +7,11 @@ class EngineError(Exception):
     """The engine could not answer, and nothing was changed."""
 
 
-class FileUnusable(EngineError):  # noqa: N818
+class FileUnusable(EngineError):
     """The file cannot be opened, read or written, or is not ours."""
 
 
-class StorageFailed(EngineError):  # noqa: N818
+class StorageFailed(EngineError):
     """The file was open and an operation on it failed."""
 
 
@@ -30,13 +30,13 @@ class FormatChanged(StorageFailed):
     """A newer version upgraded the file while this process had it open, which can go on no more."""
 
 
-class BackupFailed(EngineError):  # noqa: N818
+class BackupFailed(EngineError):
     """The copy could not be made, or is not what it should be; nothing was left under its name."""
 
 
-class AlreadyThere(EngineError):  # noqa: N818
+class AlreadyThere(EngineError):
     """A file has that name already; it was not touched."""
 
 
-class KeyUnusable(EngineError):  # noqa: N818
+class KeyUnusable(EngineError):
     """The public key for tokens cannot be read, or is none."""

@@ -19,7 +19,6 @@ import msgspec
 from hitl_cli.engine import cron
 from hitl_cli.engine.records import (
     EMPTY_VALUE,
-    Answer,
     CreateAction,
     FenceData,
     HeldData,
@@ -28,6 +27,7 @@ from hitl_cli.engine.records import (
     PromiseCreate,
     PromiseData,
     PromisesData,
+    Reply,
     Response,
     ResponseHead,
     Schedule,
@@ -297,22 +297,22 @@ def preload(tx: State, seq: int, now: int) -> list[PromiseRecord]:
 # Answers
 
 
-def found_promise(promise: Promise) -> Answer:
+def found_promise(promise: Promise) -> Reply:
     """Answer with one promise."""
-    return Answer(200, PromiseData(promise.record()))
+    return Reply(200, PromiseData(promise.record()))
 
 
-def refuse(status: int, message: str) -> Answer:
+def refuse(status: int, message: str) -> Reply:
     """Answer with an error."""
-    return Answer(status, message)
+    return Reply(status, message)
 
 
-def no_promise(id: str) -> Answer:
+def no_promise(id: str) -> Reply:
     """Answer that there is no such promise."""
     return refuse(404, f"there is no promise {id}")
 
 
-def no_task(id: str) -> Answer:
+def no_task(id: str) -> Reply:
     """Answer that there is no such task."""
     return refuse(404, f"there is no task {id}")
 
@@ -320,19 +320,19 @@ def no_task(id: str) -> Answer:
 # promise.*
 
 
-def promise_get(tx: State, req: PromiseGet, now: int) -> Answer:
+def promise_get(tx: State, req: PromiseGet, now: int) -> Reply:
     """Answer promise.get."""
     promise = read_promise(tx, req.id, now)
     return no_promise(req.id) if promise is None else found_promise(promise)
 
 
-def promise_create(tx: State, req: PromiseCreate, now: int, owner: int | None = None) -> Answer:
+def promise_create(tx: State, req: PromiseCreate, now: int, owner: int | None = None) -> Reply:
     """Answer promise.create. `owner` is the promise of the task that asks, when one does."""
     promise = read_promise(tx, req.id, now)
     return found_promise(create(tx, req, now, owner) if promise is None else promise)
 
 
-def promise_settle(tx: State, req: PromiseSettle, now: int) -> Answer:
+def promise_settle(tx: State, req: PromiseSettle, now: int) -> Reply:
     """Answer promise.settle: the first settlement stands, and later ones are shown it."""
     if req.state not in SETTABLE:
         return not_settable(req.state)
@@ -344,7 +344,7 @@ def promise_settle(tx: State, req: PromiseSettle, now: int) -> Answer:
     return found_promise(promise)
 
 
-def not_settable(state: PromiseState) -> Answer:
+def not_settable(state: PromiseState) -> Reply:
     """Answer that nobody can settle a promise in that state."""
     return refuse(400, f"a promise cannot be settled as {state}: use {', '.join(SETTABLE)}")
 
@@ -354,7 +354,7 @@ def value_text(req: PromiseSettle) -> str:
     return EMPTY_VALUE if req.value is None else json_text(req.value)
 
 
-def promise_register_callback(tx: State, req: PromiseRegisterCallback, now: int) -> Answer:
+def promise_register_callback(tx: State, req: PromiseRegisterCallback, now: int) -> Reply:
     """Answer promise.register_callback."""
     if req.awaited == req.awaiter:
         return refuse(400, "a promise cannot await itself")
@@ -373,7 +373,7 @@ def promise_register_callback(tx: State, req: PromiseRegisterCallback, now: int)
     return found_promise(awaited)
 
 
-def promise_register_listener(tx: State, req: PromiseRegisterListener, now: int) -> Answer:
+def promise_register_listener(tx: State, req: PromiseRegisterListener, now: int) -> Reply:
     """Answer promise.register_listener."""
     if not deliverable(req.address):
         return refuse(400, f"{req.address!r} is no address: use http(s)://… or poll://any@GROUP")
@@ -392,7 +392,7 @@ def deliverable(address: str) -> bool:
     return address.startswith(("http://", "https://")) or (address.startswith("poll://") and "@" in address)
 
 
-def promise_search(tx: State, req: PromiseSearch, now: int) -> Answer:
+def promise_search(tx: State, req: PromiseSearch, now: int) -> Reply:
     """Answer promise.search, which the specification leaves open: docs/protocol.md defines it."""
     if not is_cursor(req):
         return refuse(400, "the cursor is not one that promise.search gave")
@@ -405,7 +405,7 @@ def promise_search(tx: State, req: PromiseSearch, now: int) -> Answer:
     limit = req.limit or SEARCH_LIMIT
     found = tx.search_promises(req, limit + 1, now)
     cursor = cursor_after(req, found[limit - 1]) if len(found) > limit else None
-    return Answer(200, PromisesData([expire(tx, p, now).record() for p in found[:limit]], cursor))
+    return Reply(200, PromisesData([expire(tx, p, now).record() for p in found[:limit]], cursor))
 
 
 def is_cursor(req: PromiseSearch | TaskSearch) -> bool:
@@ -437,13 +437,13 @@ def settle_all(tx: State, overdue: Iterable[Promise], now: int) -> None:
 # task.*
 
 
-def task_get(tx: State, req: TaskGet, now: int) -> Answer:
+def task_get(tx: State, req: TaskGet, now: int) -> Reply:
     """Answer task.get."""
     found = read_task(tx, req.id, now)
-    return no_task(req.id) if found is None else Answer(200, TaskData(found[0].record(req.id)))
+    return no_task(req.id) if found is None else Reply(200, TaskData(found[0].record(req.id)))
 
 
-def task_create(tx: State, req: TaskCreate, now: int) -> Answer:
+def task_create(tx: State, req: TaskCreate, now: int) -> Reply:
     """Answer task.create: create the promise and hold its task, or take the task if it is on offer."""
     action = req.action.data
     tags = action.tags or {}
@@ -457,7 +457,7 @@ def task_create(tx: State, req: TaskCreate, now: int) -> Answer:
         else:
             task = new_task(promise, "fulfilled")
         tx.insert_task(task)
-        return Answer(200, HeldData(task.record(promise.id), promise.record(), []))
+        return Reply(200, HeldData(task.record(promise.id), promise.record(), []))
     if promise.target is None:
         return refuse(422, f"{action.id} is a promise without a task")
     found = read_task(tx, action.id, now)
@@ -465,11 +465,11 @@ def task_create(tx: State, req: TaskCreate, now: int) -> Answer:
         return refuse(409, f"the task {action.id} is not on offer")
     task, promise = found
     if task.state == "pending":
-        return Answer(200, take(tx, task, promise, req.pid, req.ttl, now))
-    return Answer(200, HeldData(task.record(promise.id), promise.record(), preload(tx, promise.seq, now)))
+        return Reply(200, take(tx, task, promise, req.pid, req.ttl, now))
+    return Reply(200, HeldData(task.record(promise.id), promise.record(), preload(tx, promise.seq, now)))
 
 
-def task_acquire(tx: State, req: TaskAcquire, now: int) -> Answer:
+def task_acquire(tx: State, req: TaskAcquire, now: int) -> Reply:
     """Answer task.acquire."""
     found = read_task(tx, req.id, now)
     if found is None:
@@ -479,7 +479,7 @@ def task_acquire(tx: State, req: TaskAcquire, now: int) -> Answer:
         return refuse(409, f"the task {req.id} is not on offer: it is {task.state}")
     if task.version != req.version:
         return refuse(409, f"the task {req.id} is at version {task.version}, not {req.version}")
-    return Answer(200, take(tx, task, promise, req.pid, req.ttl, now))
+    return Reply(200, take(tx, task, promise, req.pid, req.ttl, now))
 
 
 def take(tx: State, task: Task, promise: Promise, pid: str, ttl: int, now: int) -> HeldData:
@@ -489,7 +489,7 @@ def take(tx: State, task: Task, promise: Promise, pid: str, ttl: int, now: int) 
     return HeldData(task.record(promise.id), promise.record(), preload(tx, promise.seq, now))
 
 
-def held(tx: State, ref: TaskFence | TaskSuspend | TaskRelease, now: int) -> Task | Answer:
+def held(tx: State, ref: TaskFence | TaskSuspend | TaskRelease, now: int) -> Task | Reply:
     """Return the task if it is held at the version that the request names, else the refusal."""
     found = read_standing(tx, ref.id, now)
     return no_task(ref.id) if found is None else checked_hold(ref, *found)
@@ -497,7 +497,7 @@ def held(tx: State, ref: TaskFence | TaskSuspend | TaskRelease, now: int) -> Tas
 
 def checked_hold(
     ref: TaskFence | TaskSuspend | TaskFulfill | TaskRelease, task: Task, promise: Promise | Standing
-) -> Task | Answer:
+) -> Task | Reply:
     """Return a task that was found if it is held as the request says, else the refusal."""
     if task.state != "acquired" or promise.state != "pending":
         return refuse(409, f"the task {ref.id} is not held: it is {task.state}")
@@ -506,25 +506,25 @@ def checked_hold(
     return task
 
 
-def task_fence(tx: State, req: TaskFence, now: int) -> Answer:
+def task_fence(tx: State, req: TaskFence, now: int) -> Reply:
     """Answer task.fence: the inner request, on condition that the task is still held."""
     if req.action.data.id == req.id:
         return refuse(400, "a task's own promise is settled by task.fulfill")
     task = held(tx, req, now)
-    if isinstance(task, Answer):
+    if isinstance(task, Reply):
         return task
     if isinstance(req.action, CreateAction):
         kind, inner = "promise.create", promise_create(tx, req.action.data, now, owner=task.seq)
     else:
         kind, inner = "promise.settle", promise_settle(tx, req.action.data, now)
-    return Answer(200, FenceData(Response(kind, ResponseHead("", inner.status), inner.data), []))
+    return Reply(200, FenceData(Response(kind, ResponseHead("", inner.status), inner.data), []))
 
 
-def task_heartbeat(tx: State, req: TaskHeartbeat, now: int) -> Answer:
+def task_heartbeat(tx: State, req: TaskHeartbeat, now: int) -> Reply:
     """Answer task.heartbeat: renew what is still held, and say nothing of the rest."""
     for ref in req.tasks:
         heartbeat_one(tx, req.pid, ref, now)
-    return Answer(200)
+    return Reply(200)
 
 
 def heartbeat_one(tx: State, pid: str, ref: TaskRef, now: int) -> None:
@@ -537,27 +537,27 @@ def heartbeat_one(tx: State, pid: str, ref: TaskRef, now: int) -> None:
         tx.put_off_task(task.seq, now + (task.ttl or 0))
 
 
-def task_suspend(tx: State, req: TaskSuspend, now: int) -> Answer:
+def task_suspend(tx: State, req: TaskSuspend, now: int) -> Reply:
     """Answer task.suspend: 200 when suspended, 300 when something awaited has settled already."""
     ids = [action.data.awaited for action in req.actions]
     if not ids or req.id in ids or len(set(ids)) != len(ids):
         return refuse(400, "task.suspend takes at least one promise, each once, and not the task's own")
     task = held(tx, req, now)
-    if isinstance(task, Answer):
+    if isinstance(task, Reply):
         return task
     awaited = [promise for id in ids if (promise := read_promise(tx, id, now)) is not None]
     if len(awaited) != len(ids) or not all(promise.external for promise in awaited):
         return refuse(422, "a task can await only promises that exist and that are not internal")
     if any(promise.state != "pending" for promise in awaited):
         tx.update_task(msgspec.structs.replace(task, resumes=0))
-        return Answer(300, PreloadData(preload(tx, task.seq, now)))
+        return Reply(300, PreloadData(preload(tx, task.seq, now)))
     for promise in awaited:
         tx.add_callback(promise.seq, task.seq)
     tx.update_task(msgspec.structs.replace(let_go(task, "suspended"), resumes=0))
-    return Answer(200, PreloadData([]))
+    return Reply(200, PreloadData([]))
 
 
-def task_fulfill(tx: State, req: TaskFulfill, now: int) -> Answer:
+def task_fulfill(tx: State, req: TaskFulfill, now: int) -> Reply:
     """Answer task.fulfill."""
     settlement = req.action.data
     if settlement.state not in SETTABLE:
@@ -566,21 +566,21 @@ def task_fulfill(tx: State, req: TaskFulfill, now: int) -> Answer:
     if found is None:
         return no_task(req.id)
     task = checked_hold(req, *found)
-    if isinstance(task, Answer):
+    if isinstance(task, Reply):
         return task
     return found_promise(settle(tx, found[1], settlement.state, value_text(settlement), now, now))
 
 
-def task_release(tx: State, req: TaskRelease, now: int) -> Answer:
+def task_release(tx: State, req: TaskRelease, now: int) -> Reply:
     """Answer task.release."""
     task = held(tx, req, now)
-    if isinstance(task, Answer):
+    if isinstance(task, Reply):
         return task
     tx.update_task(let_go(task, "pending", due=now))
-    return Answer(200)
+    return Reply(200)
 
 
-def task_halt(tx: State, req: TaskHalt, now: int) -> Answer:
+def task_halt(tx: State, req: TaskHalt, now: int) -> Reply:
     """Answer task.halt."""
     found = read_task(tx, req.id, now)
     if found is None:
@@ -589,10 +589,10 @@ def task_halt(tx: State, req: TaskHalt, now: int) -> Answer:
         return refuse(409, f"the task {req.id} has ended")
     if found[0].state != "halted":
         tx.update_task(let_go(found[0], "halted"))
-    return Answer(200)
+    return Reply(200)
 
 
-def task_continue(tx: State, req: TaskContinue, now: int) -> Answer:
+def task_continue(tx: State, req: TaskContinue, now: int) -> Reply:
     """Answer task.continue."""
     found = read_task(tx, req.id, now)
     if found is None:
@@ -600,10 +600,10 @@ def task_continue(tx: State, req: TaskContinue, now: int) -> Answer:
     if found[0].state != "halted" or found[1].state != "pending":
         return refuse(409, f"the task {req.id} is not halted: it is {found[0].state}")
     tx.update_task(let_go(found[0], "pending", due=now))
-    return Answer(200)
+    return Reply(200)
 
 
-def task_search(tx: State, req: TaskSearch, now: int) -> Answer:
+def task_search(tx: State, req: TaskSearch, now: int) -> Reply:
     """Answer task.search, which the specification leaves open: docs/protocol.md defines it."""
     if not is_cursor(req):
         return refuse(400, "the cursor is not one that task.search gave")
@@ -613,29 +613,29 @@ def task_search(tx: State, req: TaskSearch, now: int) -> Answer:
     found = tx.search_tasks(req, limit + 1, now)
     cursor = cursor_after(req, found[limit - 1][1]) if len(found) > limit else None
     ended = [read_task(tx, promise.id, now) or (task, promise) for task, promise in found[:limit]]
-    return Answer(200, TasksData([task.record(promise.id) for task, promise in ended], cursor))
+    return Reply(200, TasksData([task.record(promise.id) for task, promise in ended], cursor))
 
 
 # schedule.*
 
 
-def found_schedule(schedule: Schedule) -> Answer:
+def found_schedule(schedule: Schedule) -> Reply:
     """Answer with one schedule."""
-    return Answer(200, ScheduleData(schedule.record()))
+    return Reply(200, ScheduleData(schedule.record()))
 
 
-def no_schedule(id: str) -> Answer:
+def no_schedule(id: str) -> Reply:
     """Answer that there is no such schedule."""
     return refuse(404, f"there is no schedule {id}")
 
 
-def schedule_get(tx: State, req: ScheduleGet, now: int) -> Answer:  # noqa: ARG001 - a rule like the others
+def schedule_get(tx: State, req: ScheduleGet, now: int) -> Reply:  # noqa: ARG001 - a rule like the others
     """Answer schedule.get."""
     schedule = tx.schedule(req.id)
     return no_schedule(req.id) if schedule is None else found_schedule(schedule)
 
 
-def schedule_create(tx: State, req: ScheduleCreate, now: int) -> Answer:
+def schedule_create(tx: State, req: ScheduleCreate, now: int) -> Reply:
     """Answer schedule.create: the first one of an id stands, and later ones are shown it."""
     tags = req.promise_tags or {}
     if tags.get("resonate:timer") == "true" and "resonate:target" in tags:
@@ -664,20 +664,20 @@ def schedule_create(tx: State, req: ScheduleCreate, now: int) -> Answer:
     return found_schedule(schedule)
 
 
-def schedule_delete(tx: State, req: ScheduleDelete, now: int) -> Answer:  # noqa: ARG001
+def schedule_delete(tx: State, req: ScheduleDelete, now: int) -> Reply:  # noqa: ARG001
     """Answer schedule.delete."""
     if tx.schedule(req.id) is None:
         return no_schedule(req.id)
     tx.delete_schedule(req.id)
-    return Answer(200)
+    return Reply(200)
 
 
-def schedule_search(tx: State, req: ScheduleSearch, now: int) -> Answer:  # noqa: ARG001
+def schedule_search(tx: State, req: ScheduleSearch, now: int) -> Reply:  # noqa: ARG001
     """Answer schedule.search, which the specification leaves open: docs/protocol.md defines it."""
     limit = req.limit or SEARCH_LIMIT
     found = tx.search_schedules(req, limit + 1)
     cursor = found[limit - 1].id if len(found) > limit else None
-    return Answer(200, SchedulesData([schedule.record() for schedule in found[:limit]], cursor))
+    return Reply(200, SchedulesData([schedule.record() for schedule in found[:limit]], cursor))
 
 
 def expand(template: str, id: str, at: int) -> str:

@@ -362,7 +362,7 @@ class Response(Struct, frozen=True):
     data: Any
 
 
-class Answer(Struct, frozen=True):
+class Reply(Struct, frozen=True):
     """What a rule answers: a status and the data, or a message where the status is an error."""
 
     status: int

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -16,11 +17,12 @@ from msgspec import Struct
 from hitl_cli.engine import machine, records
 from hitl_cli.engine.errors import EngineError, FileMoved
 from hitl_cli.engine.records import (
-    Answer,
     ExecuteData,
     ExecuteMessage,
+    HeldData,
     MessageHead,
     PromiseData,
+    Reply,
     Request,
     RequestHead,
     Response,
@@ -32,10 +34,10 @@ from hitl_cli.engine.store import NeedsWriting, Store
 from hitl_cli.engine.trace import Observation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from hitl_cli.engine.records import HeldData, Promise, Task
+    from hitl_cli.engine.records import Promise, Task
     from hitl_cli.engine.store import Transaction
     from hitl_cli.engine.trace import Trace
 
@@ -51,7 +53,7 @@ FAR = 9 * 10**18
 type Extra = Callable[[Transaction], None]
 """What a caller does in a turn's transaction, after the requests. As a turn may be tried twice, so may it."""
 
-type Rule = Callable[[Transaction, Any, int], Answer]
+type Rule = Callable[[Transaction, Any, int], Reply]
 
 RULES: dict[str, tuple[type[Struct], Rule]] = {
     "promise.get": (records.PromiseGet, machine.promise_get),
@@ -135,11 +137,11 @@ class Delivery(Struct, frozen=True):
     """The task that the message offers, if the subscriber holds it already."""
 
 
-class Turn(Struct, frozen=True):
+class Batch(Struct, frozen=True):
     """What came of one turn, committed."""
 
     requests: Sequence[Decoded]
-    decided: list[Answer]
+    decided: list[Reply]
     """The answer to each request."""
     deliveries: list[Delivery]
     offered: set[str]
@@ -165,7 +167,7 @@ class Decoded(Struct, frozen=True):
     kind: str
     corr_id: str
     data: Any
-    known: Answer | None = None
+    known: Reply | None = None
     asked: msgspec.Raw | None = None
     """The data as it came; None if it came from this process, and not as JSON."""
     debug_time: int | None = None
@@ -193,7 +195,7 @@ class Server:
         requests: Sequence[str | bytes | Decoded],
         subscribers: Iterable[Subscriber] = (),
         extra: Extra | None = None,
-    ) -> Turn:
+    ) -> Batch:
         """Answer the requests and hand out messages, in one transaction that is on disk on return.
 
         Raises StorageFailed, and then nothing was changed; FileMoved, and then the next turn is one of
@@ -214,7 +216,7 @@ class Server:
 
     def _decide(
         self, requests: Sequence[Decoded], subscribers: Sequence[Subscriber], extra: Extra | None
-    ) -> Turn:
+    ) -> Batch:
         reads_only = requests and all(request.kind in READS for request in requests)
         try:
             if reads_only and not subscribers and extra is None and self._trace is None:
@@ -224,14 +226,14 @@ class Server:
         except EngineError:
             raise
         except Exception:
-            import logging  # noqa: PLC0415 - a command that goes well has no use for it
+            import logging
 
             logging.getLogger(__name__).exception("a request failed in a way that none should")
             return self._each_alone(requests, subscribers, extra)
 
     def _each_alone(
         self, requests: Sequence[Decoded], subscribers: Sequence[Subscriber], extra: Extra | None
-    ) -> Turn:
+    ) -> Batch:
         """Answer each request in a turn of its own, so that one that fails does not undo its neighbours."""
         tried, turns = [], []
         for request in requests:
@@ -256,7 +258,7 @@ class Server:
         write: bool,
         at: int | None = None,
         fire: bool = True,
-    ) -> Turn:
+    ) -> Batch:
         """Take one turn; at the instant `at`, and without firing what is due, if debugging says so."""
         clock = self._clock if at is None else lambda: at
         with self.store.transaction(clock, write=write, exact=at is not None) as tx:
@@ -274,7 +276,7 @@ class Server:
             if self._trace is not None:
                 seen = observed(requests, decided, tx.now) + observed(*acquired(deliveries), tx.now)
                 self._trace.append(tx, seen)
-        return Turn(
+        return Batch(
             requests=requests,
             decided=decided,
             deliveries=deliveries,
@@ -286,9 +288,9 @@ class Server:
         )
 
 
-def merged(turns: Sequence[Turn]) -> Turn:
+def merged(turns: Sequence[Batch]) -> Batch:
     """Return turns that followed each other as one. There must be one at least."""
-    return Turn(
+    return Batch(
         requests=[request for turn in turns for request in turn.requests],
         decided=[answer for turn in turns for answer in turn.decided],
         deliveries=[delivery for turn in turns for delivery in turn.deliveries],
@@ -300,7 +302,7 @@ def merged(turns: Sequence[Turn]) -> Turn:
     )
 
 
-def observed(requests: Sequence[Decoded], decided: Sequence[Answer], now: int) -> list[Observation]:
+def observed(requests: Sequence[Decoded], decided: Sequence[Reply], now: int) -> list[Observation]:
     """Return what a trace records of a turn: requests of known kinds, each in the turn that decided it."""
     return [
         Observation(request.kind, now, asked(request), msgspec.Raw(reply(request, answer)))
@@ -335,12 +337,12 @@ def decode(raw: str | bytes) -> Decoded:
     return Decoded(kind, head.corr_id, data, known, request.data, head.debug_time)
 
 
-def decide(tx: Transaction, request: Decoded) -> Answer:
+def decide(tx: Transaction, request: Decoded) -> Reply:
     """Decide one request."""
     return request.known or RULES[request.kind][1](tx, request.data, tx.now)
 
 
-def reply(request: Decoded, answer: Answer) -> bytes:
+def reply(request: Decoded, answer: Reply) -> bytes:
     """Return an answer as the wire has it."""
     return _encode(Response(request.kind, ResponseHead(request.corr_id, answer.status), answer.data))
 
@@ -401,7 +403,7 @@ def offer(tx: Transaction, subscriber: Subscriber, task: Task, promise: Promise)
     return Delivery(subscriber, message, machine.take(tx, task, promise, terms.pid, terms.ttl, tx.now))
 
 
-def acquired(deliveries: Sequence[Delivery]) -> tuple[list[Decoded], list[Answer]]:
+def acquired(deliveries: Sequence[Delivery]) -> tuple[list[Decoded], list[Reply]]:
     """Return the requests, with their answers, that would have led to the tasks that were given to hold."""
     held = [(one.held, one.subscriber.lease) for one in deliveries]
     requests, answers = [], []
@@ -410,7 +412,7 @@ def acquired(deliveries: Sequence[Delivery]) -> tuple[list[Decoded], list[Answer
             task = data.task
             asked = records.TaskAcquire(id=task.id, version=task.version - 1, pid=terms.pid, ttl=terms.ttl)
             requests.append(Decoded("task.acquire", "", asked))
-            answers.append(Answer(200, data))
+            answers.append(Reply(200, data))
     return requests, answers
 
 

@@ -21,9 +21,9 @@ import msgspec
 
 from hitl_cli.engine import disk, search
 from hitl_cli.engine.errors import FileUnusable, FormatChanged, StorageFailed
-from hitl_cli.engine.instants import Instant, following
-from hitl_cli.engine.log import Log
+from hitl_cli.engine.file_clock import Instant, following
 from hitl_cli.engine.records import Promise, Schedule, Standing, Task
+from hitl_cli.engine.write_ahead_log import WriteAheadLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -158,7 +158,7 @@ NEXT_DUE = (
 )
 
 
-class NeedsWriting(Exception):  # noqa: N818
+class NeedsWriting(Exception):
     """A transaction that was opened for reading came upon something to write: open it for writing."""
 
 
@@ -207,7 +207,7 @@ class Store:
         if mode != "wal":
             raise FileUnusable(f"{self.path} is where processes cannot share a file. Use a local disk.")
         self._db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-        self._log = Log(self._db, str(self.path))
+        self._log = WriteAheadLog(self._db, str(self.path))
         migrate(self._db, self.path)
         self._format = len(migrations())
         self._place = disk.Place(self.path)

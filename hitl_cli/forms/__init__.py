@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from hitl_cli.forms.checking import check, check_schema, problems, problems_at
 from hitl_cli.forms.fields import Field, fields
-from hitl_cli.forms.filling import fill, parse_field
+from hitl_cli.forms.messages import Problem
 from hitl_cli.forms.models import as_form_type, schema_of
+from hitl_cli.forms.parsing import fill, parse_field
 from hitl_cli.forms.paths import split_assignment
-from hitl_cli.forms.wording import Problem
 
 __all__ = [
     "Field",

@@ -13,16 +13,16 @@ from urllib.parse import quote
 import msgspec
 
 from hitl_cli.errors import BadInput
-from hitl_cli.forms.effort import SMALL, at_pointer, effort
+from hitl_cli.forms.complexity import SMALL, at_pointer, effort
 from hitl_cli.forms.fields import fields
-from hitl_cli.forms.wording import TOLD, Problem, explained, sentence
+from hitl_cli.forms.messages import TOLD, Problem, explained, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jsonschema_rs import Validator
 
-    from hitl_cli.wire import Json
+    from hitl_cli.client.wire import Json
 
 MAX_FORM_BYTES = 100_000
 """The longest form, as JSON. A person has to fill it in."""
@@ -123,7 +123,7 @@ def as_form(schema: Json) -> dict[str, Json] | bool:
 
 def validator(schema: dict[str, Json] | bool, form: dict[str, Json] | None = None) -> Validator:
     """Return what checks data against the schema, which may refer to the form. Raises BadInput."""
-    import jsonschema_rs  # noqa: PLC0415
+    import jsonschema_rs
 
     try:
         return jsonschema_rs.validator_for(

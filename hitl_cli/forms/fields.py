@@ -13,14 +13,14 @@ from urllib.parse import unquote
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from hitl_cli.forms.effort import at_pointer, listed, mapped
+from hitl_cli.client.wire import Json
+from hitl_cli.forms.complexity import at_pointer, listed, mapped
+from hitl_cli.forms.messages import FORMATS, counted, either, written
 from hitl_cli.forms.paths import path_of
-from hitl_cli.forms.wording import FORMATS, counted, either, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from hitl_cli.wire import Json
 
 MAX_FIELDS = 200
 """A form of more, groups included, is filled in as one JSON text."""
@@ -116,7 +116,7 @@ class Part(NamedTuple):
     own: bool
 
 
-class _TooMany(Exception):  # noqa: N818
+class _TooMany(Exception):
     """There are more fields than anybody would fill in."""
 
 

@@ -9,11 +9,11 @@ import msgspec
 
 from hitl_cli.errors import BadInput
 from hitl_cli.forms.checking import check_schema
+from hitl_cli.forms.messages import TOLD
 from hitl_cli.forms.paths import path_of
-from hitl_cli.forms.wording import TOLD
 
 if TYPE_CHECKING:
-    from hitl_cli.wire import Json
+    from hitl_cli.client.wire import Json
 
 
 def schema_of(form: Any) -> dict[str, Json] | bool:

@@ -13,26 +13,26 @@ from typing import TYPE_CHECKING
 from aiohttp import ClientPayloadError, web
 
 from hitl_cli.engine.http.full import Full
-from hitl_cli.gateway import health, hooks, pattern, static
+from hitl_cli.gateway import example_routes, health, hooks, static
 from hitl_cli.gateway.api import routes as api
-from hitl_cli.gateway.failures import answer_failures
+from hitl_cli.gateway.context import GATEWAY
+from hitl_cli.gateway.error_responses import answer_failures
+from hitl_cli.gateway.http_error import HttpError
 from hitl_cli.gateway.pages import routes as pages
-from hitl_cli.gateway.refusals import Refused
-from hitl_cli.gateway.service import GATEWAY
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from aiohttp.web import Request, StreamResponse
 
-    from hitl_cli.gateway.service import Gateway
+    from hitl_cli.gateway.context import Gateway
 
 ROUTES = [
     *health.ROUTES,
     *static.ROUTES,
     *pages.ROUTES,
     *api.ROUTES,
-    *pattern.ROUTES,
+    *example_routes.ROUTES,
     *hooks.ROUTES,
 ]
 
@@ -125,9 +125,9 @@ async def take_body(
     """Read the body before anything is done with it, and give up on one that does not come."""
     if request.can_read_body:
         if request.content_type.startswith("multipart/"):
-            raise Refused(415, "send JSON, or a form (application/x-www-form-urlencoded) without files.")
+            raise HttpError(415, "send JSON, or a form (application/x-www-form-urlencoded) without files.")
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise Refused(415, "send it as it is, and not compressed.", {"Accept-Encoding": "identity"})
+            raise HttpError(415, "send it as it is, and not compressed.", {"Accept-Encoding": "identity"})
         try:
             async with asyncio.timeout(BODY_S):
                 await request.read()
@@ -135,9 +135,9 @@ async def take_body(
             for text in (*form.keys(), *form.values()):
                 str(text).encode()  # some charsets have it be what no text is
         except TimeoutError as error:
-            raise Refused(408, f"the request did not arrive within {BODY_S:.0f} s.") from error
+            raise HttpError(408, f"the request did not arrive within {BODY_S:.0f} s.") from error
         except ClientPayloadError as error:
-            raise Refused(400, "the request's body is malformed.") from error
+            raise HttpError(400, "the request's body is malformed.") from error
         except (LookupError, UnicodeError) as error:
-            raise Refused(400, "the form is not text in UTF-8.") from error
+            raise HttpError(400, "the form is not text in UTF-8.") from error
     return await handler(request)

@@ -10,7 +10,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from hitl_cli.gateway.app import run
-from hitl_cli.gateway.service import Gateway
+from hitl_cli.gateway.context import Gateway
 
 if TYPE_CHECKING:
     from hitl_cli.gateway.options import Options

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from hitl_cli.client import get_promise
+from hitl_cli.client.protocol import get_promise
 from hitl_cli.errors import Unreachable
-from hitl_cli.gateway.failures import AWAY
-from hitl_cli.gateway.service import gateway_of
+from hitl_cli.gateway.context import gateway_of
+from hitl_cli.gateway.error_responses import AWAY
 
 if TYPE_CHECKING:
     from aiohttp.web import Request

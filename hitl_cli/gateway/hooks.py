@@ -13,27 +13,27 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET, Struct, UnsetType
 
-from hitl_cli.client import get_promise, search
-from hitl_cli.directory import signing_key
+from hitl_cli.auth.signatures import BadSignature, as_sent, verified_id, verify_slack
+from hitl_cli.client.protocol import get_promise, search
+from hitl_cli.client.wire import audit_of
 from hitl_cli.errors import BadInput, NotFound
-from hitl_cli.gateway.failures import json_answer
-from hitl_cli.gateway.refusals import Refused
-from hitl_cli.gateway.service import gateway_of
-from hitl_cli.gateway.slack_clicks import answer_click
-from hitl_cli.inbox.deciding import approval, decide_promise, rejection
-from hitl_cli.inbox.lookup import find
-from hitl_cli.inbox.votes import ballots_of_many
-from hitl_cli.notify.signing import BadSignature, as_sent, verified_id, verify_slack
-from hitl_cli.questions import KEY_TAG, outcome_of, question_of
-from hitl_cli.wire import audit_of
+from hitl_cli.gateway.context import gateway_of
+from hitl_cli.gateway.error_responses import json_answer
+from hitl_cli.gateway.http_error import HttpError
+from hitl_cli.gateway.slack_actions import answer_click
+from hitl_cli.inbox.decide import approval, decide_promise, rejection
+from hitl_cli.inbox.resolve import find
+from hitl_cli.inbox.votes import votes_of_many
+from hitl_cli.people.contacts import signing_key
+from hitl_cli.requests.question import KEY_TAG, outcome_of, question_of
 
 if TYPE_CHECKING:
     from aiohttp.web import Request
 
-    from hitl_cli.client import Client
-    from hitl_cli.inbox.deciding import Answer, Decided
-    from hitl_cli.people import Groups
-    from hitl_cli.wire import Promise
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.client.wire import Promise
+    from hitl_cli.inbox.decide import DecisionInput, DecisionResult
+    from hitl_cli.people.groups import Groups
 
 BODY_MAX = 1_200_000
 """Bytes: an answer may carry a million of them as data."""
@@ -59,7 +59,7 @@ async def receive(request: Request) -> web.Response:
     if hook is None:
         raise NotFound(f"the settings know no hook {name!r}: [hooks.{name}] secret = …")
     if (request.content_length or 0) > BODY_MAX:
-        raise Refused(413, f"that is more than can be taken: an answer has at most {BODY_MAX:,} bytes.")
+        raise HttpError(413, f"that is more than can be taken: an answer has at most {BODY_MAX:,} bytes.")
     body = await request.read()
     now_s = gateway.clock() // 1_000
     try:
@@ -68,7 +68,7 @@ async def receive(request: Request) -> web.Response:
             return await answer_click(request, name, body, decision_id(name, body))
         sent = verified_id(signing_key(hook.secret), request.headers, body, now_s)
     except BadSignature as error:
-        raise Refused(401, str(error)) from error
+        raise HttpError(401, str(error)) from error
     said = read_answer(body)
     decided = await gateway.bridge.run(
         take, said, f"hook:{name}", decision_id(name, as_sent(sent), body), gateway.options.directory.members
@@ -89,8 +89,8 @@ def read_answer(body: bytes) -> HookAnswer:
     return said
 
 
-def take(client: Client, said: HookAnswer, via: str, id: str, groups: Groups) -> Decided:
-    """Decide as an answer says. Raises what hitl_cli.inbox.deciding.decide does.
+def take(client: Client, said: HookAnswer, via: str, id: str, groups: Groups) -> DecisionResult:
+    """Decide as an answer says. Raises what hitl_cli.inbox.decide.decide does.
 
     A key or a run means what waits now. So an answer that was taken before, and is sent again, is looked for
     first: it must not answer what is asked next.
@@ -109,7 +109,7 @@ def answered_before(client: Client, name: str, id: str) -> Promise | None:
     named = [*search(client, tags={KEY_TAG: name}), *search(client, tags={"resonate:origin": name})]
     every = {promise.id: promise for promise in named if promise.is_blocking}
     voted = [promise.id for promise in every.values() if asked_of_several(promise)]
-    ballots = ballots_of_many(client, voted)
+    ballots = votes_of_many(client, voted)
     for promise in every.values():
         cast = ballots.get(promise.id, ())
         if audit_of(promise).id == id or any(ballot.audit.id == id for ballot in cast):
@@ -123,7 +123,7 @@ def asked_of_several(promise: Promise) -> bool:
     return question is not None and question.approvals > 1
 
 
-def answer_of(said: HookAnswer, via: str) -> Answer:
+def answer_of(said: HookAnswer, via: str) -> DecisionInput:
     """Return the answer that was posted. Raises BadInput for what cannot be kept."""
     if said.verdict == "reject":
         return rejection(by=said.by, via=via, reason=said.reason, comment=said.comment)
@@ -136,7 +136,7 @@ def decision_id(*parts: str | bytes) -> str:
     return hashlib.sha256(b"".join(hashes)).hexdigest()[:32]
 
 
-def document(decided: Decided) -> dict[str, Any]:
+def document(decided: DecisionResult) -> dict[str, Any]:
     """Return what came of it; the outcome is null where others must approve too."""
     return {
         "request": decided.promise.id,

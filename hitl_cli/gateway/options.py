@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from pathlib import Path
 
 from msgspec import Struct
 
 from hitl_cli import defaults
-from hitl_cli.directory import Directory
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+from hitl_cli.people.contacts import Directory
 
 type Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 

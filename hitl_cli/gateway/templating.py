@@ -8,9 +8,9 @@ from urllib.parse import quote
 import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from hitl_cli.durations import format_age, format_duration
-from hitl_cli.text import printable
-from hitl_cli.times import iso
+from hitl_cli.format.durations import format_age, format_duration
+from hitl_cli.format.terminal import printable
+from hitl_cli.format.times import iso
 
 if TYPE_CHECKING:
     from collections.abc import Callable

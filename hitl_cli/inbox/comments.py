@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from hitl_cli.client import as_promise, search
+from hitl_cli.client.protocol import as_promise, search
+from hitl_cli.client.records import closing, under
+from hitl_cli.client.tags import COMMENT_TAG
+from hitl_cli.client.wire import Audit, audit_in, child_id, decode, fresh_id, headers_of, said_at
 from hitl_cli.errors import BadInput
-from hitl_cli.inbox.lookup import find
-from hitl_cli.inbox.votes import closing, under
-from hitl_cli.wire import Audit, audit_in, child_id, decode, fresh_id, headers_of, said_at
+from hitl_cli.inbox.resolve import find
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hitl_cli.client import Client
-    from hitl_cli.wire import Promise
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.client.wire import Promise
 
-COMMENT_TAG = "hitl:comment"
 MAX_COMMENT_BYTES = 100_000
 
 

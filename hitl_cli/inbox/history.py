@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
-from hitl_cli.client import PAGE, get_promise, get_promises, pages, search, search_page
-from hitl_cli.decisions import decision_by_deadline
+from hitl_cli.client.paging import ordered, page_of
+from hitl_cli.client.protocol import PAGE, get_promise, get_promises, pages, search, search_page
+from hitl_cli.client.tags import COMMENT_TAG
+from hitl_cli.client.wire import EXTERNAL, GLOBAL, Json, Vote, audit_of, decode, error_message
 from hitl_cli.errors import NotFound
-from hitl_cli.inbox.comments import COMMENT_TAG, comment_in
-from hitl_cli.inbox.votes import ballots_of
-from hitl_cli.paging import ordered, page_of
-from hitl_cli.questions import (
+from hitl_cli.inbox.comments import comment_in
+from hitl_cli.inbox.votes import votes_of
+from hitl_cli.requests.decision import decision_by_deadline
+from hitl_cli.requests.question import (
     KEY_TAG,
     PLAIN,
     WORKFLOW_TAG,
@@ -24,15 +26,14 @@ from hitl_cli.questions import (
     prompt_of,
     question_of,
 )
-from hitl_cli.wire import EXTERNAL, GLOBAL, Json, Vote, audit_of, decode, error_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from hitl_cli.client import Client, Reader
+    from hitl_cli.client.paging import Place
+    from hitl_cli.client.protocol import Client, Reader
+    from hitl_cli.client.wire import Promise
     from hitl_cli.engine.records import PromiseState
-    from hitl_cli.paging import Place
-    from hitl_cli.wire import Promise
 
 type Kind = Literal["comment", "vote", "decision"]
 
@@ -47,7 +48,7 @@ STATES: dict[Outcome | None, tuple[PromiseState, ...]] = {
 """In which states a promise can have come to an outcome: a deadline may mean one."""
 
 
-class Entry(Struct, frozen=True, kw_only=True):
+class HistoryEntry(Struct, frozen=True, kw_only=True):
     """What came of a promise that waited for a person; or a vote on it, or a comment.
 
     Instants are ms since the epoch. `workflow` is the run's id, `function` its function, `asked` the prompt
@@ -76,7 +77,7 @@ class Entry(Struct, frozen=True, kw_only=True):
     votes: tuple[Vote, ...] = ()
 
 
-class Wanted(Struct, frozen=True, kw_only=True):
+class HistoryFilter(Struct, frozen=True, kw_only=True):
     """What of it to list. `since` is an instant; `workflow` a glob for the run's id or its function.
 
     `by` finds whoever decided, voted or commented under that name.
@@ -88,12 +89,12 @@ class Wanted(Struct, frozen=True, kw_only=True):
     outcome: Outcome | None = None
 
 
-EVERYTHING = Wanted()
+EVERYTHING = HistoryFilter()
 
 
 def history(
-    client: Client, wanted: Wanted = EVERYTHING, *, limit: int | None = None
-) -> tuple[list[Entry], bool]:
+    client: Client, wanted: HistoryFilter = EVERYTHING, *, limit: int | None = None
+) -> tuple[list[HistoryEntry], bool]:
     """Return the decisions, the newest first, and whether there are more than `limit`."""
     every = decisions(client, wanted, limit)
     found = list(islice(every, None if limit is None else limit + 1))
@@ -101,14 +102,16 @@ def history(
 
 
 def page_of_history(
-    client: Client, wanted: Wanted = EVERYTHING, *, limit: int, after: str | None = None
-) -> tuple[list[Entry], str | None]:
+    client: Client, wanted: HistoryFilter = EVERYTHING, *, limit: int, after: str | None = None
+) -> tuple[list[HistoryEntry], str | None]:
     """Return a page of the same, as `paging.page_of` does."""
     keep = partial(fitting, client, wanted)
     return page_of(last_settled_first(client, wanted), keep, order="history", limit=limit, after=after)
 
 
-def decisions(client: Client, wanted: Wanted = EVERYTHING, expected: int | None = None) -> Iterator[Entry]:
+def decisions(
+    client: Client, wanted: HistoryFilter = EVERYTHING, expected: int | None = None
+) -> Iterator[HistoryEntry]:
     """Yield the decisions, the newest first; `expected` is how many will be read, if that is known."""
     narrow = wanted.by is not None or wanted.workflow is not None
     size = PAGE if narrow or expected is None else expected + 1
@@ -118,17 +121,17 @@ def decisions(client: Client, wanted: Wanted = EVERYTHING, expected: int | None 
 
 def settled_since(client: Client, since: int) -> Iterator[Promise]:
     """Yield the promises that waited for a person and were settled since an instant, the last one first."""
-    for page in pages(last_settled_first(client, Wanted(since=since))):
+    for page in pages(last_settled_first(client, HistoryFilter(since=since))):
         yield from (promise for promise in page if promise.is_blocking)
 
 
-def fitting(client: Client, wanted: Wanted, promises: Sequence[Promise]) -> list[Entry]:
+def fitting(client: Client, wanted: HistoryFilter, promises: Sequence[Promise]) -> list[HistoryEntry]:
     """Return what is wanted of settled promises, as entries of the history."""
     blocking = [promise for promise in promises if promise.is_blocking]
     return [entry for entry in described(client, blocking) if fits(entry, wanted)]
 
 
-def last_settled_first(client: Client, wanted: Wanted) -> Reader:
+def last_settled_first(client: Client, wanted: HistoryFilter) -> Reader:
     """Return what reads the settled promises that may be wanted, the last settled first, and maybe others.
 
     The embedded server reads no more of them than are asked for. Other servers have no such order: there
@@ -159,7 +162,7 @@ def settled_at(promise: Promise) -> int:
     return promise.timeout_at if promise.settled_at is None else promise.settled_at
 
 
-def described(client: Client, promises: Sequence[Promise]) -> Iterator[Entry]:
+def described(client: Client, promises: Sequence[Promise]) -> Iterator[HistoryEntry]:
     """Yield what came of settled promises, with what is known of the runs that they belong to."""
     runs = get_promises(
         client, sorted({promise.origin for promise in promises if promise.origin != promise.id})
@@ -174,13 +177,13 @@ def function_of(promise: Promise, run: Promise | None) -> str | None:
     return call.func if call else promise.tags.get(WORKFLOW_TAG)
 
 
-def decision_of(promise: Promise, function: str | None) -> Entry:
+def decision_of(promise: Promise, function: str | None) -> HistoryEntry:
     """Return what came of a settled promise."""
     audit = audit_of(promise)
     end = settled_at(promise)
     data, choice = answer_in(promise)
     by_hand = promise.state in ("rejected", "rejected_canceled")
-    return Entry(
+    return HistoryEntry(
         kind="decision",
         id=promise.id,
         workflow=promise.origin,
@@ -212,7 +215,7 @@ def answer_in(promise: Promise) -> tuple[Json, str | None]:
     return data, data if data in question.choices else None
 
 
-def fits(entry: Entry, wanted: Wanted) -> bool:
+def fits(entry: HistoryEntry, wanted: HistoryFilter) -> bool:
     """Whether an entry is wanted, whenever it was."""
     return (
         (wanted.by is None or wanted.by == entry.by or any(vote.by == wanted.by for vote in entry.votes))
@@ -228,7 +231,7 @@ def fits(entry: Entry, wanted: Wanted) -> bool:
 # Of one promise, or one run
 
 
-def story(client: Client, name: str, wanted: Wanted = EVERYTHING) -> list[Entry]:
+def story(client: Client, name: str, wanted: HistoryFilter = EVERYTHING) -> list[HistoryEntry]:
     """Return the comments, votes and decisions on what a name means, in the order in which they were made.
 
     A name is a promise's id, a run's id or a key: all that bear it. Votes are all that were cast, also
@@ -263,12 +266,12 @@ def named(client: Client, name: str) -> list[Promise]:
     raise NotFound(f"there is no promise, workflow or key {name!r}. `hitl history` lists what was answered.")
 
 
-def told(client: Client, promise: Promise, function: str | None) -> Iterable[Entry]:
+def told(client: Client, promise: Promise, function: str | None) -> Iterable[HistoryEntry]:
     """Yield all that was said of a promise."""
     asked = prompt_of(promise)
 
-    def said(kind: Kind, at: int, **what: Json) -> Entry:
-        return Entry(
+    def said(kind: Kind, at: int, **what: Json) -> HistoryEntry:
+        return HistoryEntry(
             kind=kind,
             id=promise.id,
             workflow=promise.origin,
@@ -285,7 +288,7 @@ def told(client: Client, promise: Promise, function: str | None) -> Iterable[Ent
             yield said(
                 "comment", comment.at, outcome=None, by=comment.by, via=comment.via, comment=comment.text
             )
-    for ballot in ballots_of(client, promise.id):
+    for ballot in votes_of(client, promise.id):
         vote = ballot.vote
         yield said(
             "vote",

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, get_args
 
 from msgspec import Struct
 
-from hitl_cli.durations import UNITS_MS
-from hitl_cli.inbox.history import Wanted, decisions
-from hitl_cli.inbox.listing import blocking_pages
-from hitl_cli.questions import Outcome
+from hitl_cli.client.wire import Promise
+from hitl_cli.format.durations import UNITS_MS
+from hitl_cli.inbox.history import HistoryFilter, decisions
+from hitl_cli.inbox.pending import blocking_pages
+from hitl_cli.requests.question import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from hitl_cli.client import Client
-    from hitl_cli.inbox.history import Entry
-    from hitl_cli.wire import Promise
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.inbox.history import HistoryEntry
 
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome.__value__)
 
@@ -105,7 +105,7 @@ def stats(client: Client, since: int, most: int | None = None) -> Stats:
         oldest = oldest or next(iter(page), None)
         if most is not None and waiting > most:
             break
-    entries = decisions(client, Wanted(since=since), most)
+    entries = decisions(client, HistoryFilter(since=since), most)
     found = figures(islice(entries, most))
     left = next(entries, None) is not None or (most is not None and waiting > most)
     return Stats(
@@ -118,7 +118,7 @@ def stats(client: Client, since: int, most: int | None = None) -> Stats:
     )
 
 
-def figures(entries: Iterable[Entry]) -> Figures:
+def figures(entries: Iterable[HistoryEntry]) -> Figures:
     """Return the figures of decisions."""
     outcomes: Counter[Outcome | None] = Counter()
     deadlines = 0
@@ -152,7 +152,7 @@ def by_outcome(counts: Counter[Outcome | None]) -> dict[Outcome, int]:
     return {outcome: counts[outcome] for outcome in OUTCOMES}
 
 
-def answers(entry: Entry) -> list[tuple[str | None, int]]:
+def answers(entry: HistoryEntry) -> list[tuple[str | None, int]]:
     """Return who had a part in a decision, and how long it took them."""
     if entry.votes:
         return [(vote.by, max(vote.at - entry.asked_at, 0)) for vote in entry.votes]

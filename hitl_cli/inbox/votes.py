@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
-from hitl_cli.client import PAGE, Request, as_page, as_promise, search
-from hitl_cli.people import everyone_in
-from hitl_cli.wire import (
+from hitl_cli.client.protocol import PAGE, ProtocolRequest, as_page, as_promise, search
+from hitl_cli.client.records import closing, under
+from hitl_cli.client.tags import VOTE_TAG
+from hitl_cli.client.wire import (
     Audit,
     Verdict,
     Vote,
@@ -22,28 +23,22 @@ from hitl_cli.wire import (
     said_at,
     same_json,
 )
+from hitl_cli.people.groups import everyone_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from hitl_cli.client import Client
-    from hitl_cli.people import Groups
-    from hitl_cli.questions import Question
-    from hitl_cli.wire import Json, Promise
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.client.wire import Json, Promise
+    from hitl_cli.people.groups import Groups
+    from hitl_cli.requests.question import Question
 
-VOTE_TAG = "hitl:vote"
-
-SAID_TAG = "hitl:said"
-"""On all that was said of any request, so that what was said last is found without looking at each."""
-
-REVOKED_TAG = "hitl:revoked"
-"""What says that links of a request are good no longer (hitl_cli/links.py)."""
 
 NO_REASON = "rejected"
 """The reason of a rejection that gives none."""
 
 
-class Ballot(Struct, frozen=True, kw_only=True):
+class RecordedVote(Struct, frozen=True, kw_only=True):
     """A vote as it was cast: `number` counts the votes of its author, from 1."""
 
     number: int
@@ -54,8 +49,8 @@ class Ballot(Struct, frozen=True, kw_only=True):
 class Tally(Struct, frozen=True, kw_only=True):
     """How a request stands: the ballots that count, one a person, and the one that decided."""
 
-    counted: tuple[Ballot, ...]
-    deciding: Ballot | None = None
+    counted: tuple[RecordedVote, ...]
+    deciding: RecordedVote | None = None
 
     def approving(self, choice: str | None) -> int:
         """Return how many approve of a choice; None where there are none to choose from."""
@@ -87,14 +82,14 @@ def leading(votes: Iterable[Vote]) -> int:
     return max(map(choices.count, choices), default=0)
 
 
-def tally(question: Question, electorate: frozenset[str] | None, ballots: Iterable[Ballot]) -> Tally:
+def tally(question: Question, electorate: frozenset[str] | None, ballots: Iterable[RecordedVote]) -> Tally:
     """Count ballots in the order in which they were cast, up to the one that decides.
 
     A person's later ballot replaces an earlier one. It is a yes when as many as are needed approve of the
     same, and a no when too few of the electorate are left for that; where nobody knows who they all are,
     when as many say no as would have to say yes.
     """
-    counted: dict[str, Ballot] = {}
+    counted: dict[str, RecordedVote] = {}
     for ballot in ballots:
         counted.pop(ballot.vote.by, None)
         counted[ballot.vote.by] = ballot
@@ -132,17 +127,17 @@ def standing(
 ) -> Tally:
     """Return how a request for several approvals stands now."""
     people = electorate(question, starter, groups)
-    return tally(question, people, ballots_of(client, request.id))
+    return tally(question, people, votes_of(client, request.id))
 
 
-def settle_request(request: Promise, vote: Vote, audit: Audit) -> Request:
+def settle_request(request: Promise, vote: Vote, audit: Audit) -> ProtocolRequest:
     """Return the promise.settle by which a vote decides a request. What wins is in the answer."""
     audit = msgspec.structs.replace(audit, choice=vote.choice)
     if vote.verdict == "approve":
         value, state = encode(vote.data, audit.headers()), "resolved"
     else:
         value, state = error_value(vote.reason or NO_REASON, audit.headers()), "rejected"
-    return Request("promise.settle", {"id": request.id, "state": state, "value": value})
+    return ProtocolRequest("promise.settle", {"id": request.id, "state": state, "value": value})
 
 
 def complete(client: Client, request: Promise, tallied: Tally) -> Promise:
@@ -156,29 +151,29 @@ def complete(client: Client, request: Promise, tallied: Tally) -> Promise:
     return as_promise(client.call_many([settle_request(request, deciding.vote, audit)])[0])
 
 
-def ballots_of(client: Client, id: str) -> list[Ballot]:
+def votes_of(client: Client, id: str) -> list[RecordedVote]:
     """Return the ballots that were cast on a request, in that order."""
     return in_order(client, id, search(client, tags={VOTE_TAG: id}))
 
 
-def ballots_of_many(client: Client, ids: Sequence[str]) -> dict[str, list[Ballot]]:
+def votes_of_many(client: Client, ids: Sequence[str]) -> dict[str, list[RecordedVote]]:
     """Return the same for each of several requests, at the cost of one."""
-    searches = [Request("promise.search", {"tags": {VOTE_TAG: id}, "limit": PAGE}) for id in ids]
+    searches = [ProtocolRequest("promise.search", {"tags": {VOTE_TAG: id}, "limit": PAGE}) for id in ids]
     pages = map(as_page, client.call_many(searches)) if searches else []
     return {
-        id: ballots_of(client, id) if page.cursor else in_order(client, id, page.promises)
+        id: votes_of(client, id) if page.cursor else in_order(client, id, page.promises)
         for id, page in zip(ids, pages, strict=True)
     }
 
 
-def in_order(client: Client, id: str, cast: list[Promise]) -> list[Ballot]:
+def in_order(client: Client, id: str, cast: list[Promise]) -> list[RecordedVote]:
     """Return the ballots that promises are, in the order in which they were cast."""
     if not client.embedded:
         cast.sort(key=lambda promise: (promise.created_at, len(promise.id), promise.id))
-    return [ballot for promise in cast if (ballot := ballot_in(promise, id)) is not None]
+    return [ballot for promise in cast if (ballot := recorded_vote_in(promise, id)) is not None]
 
 
-def ballot_in(promise: Promise, id: str) -> Ballot | None:
+def recorded_vote_in(promise: Promise, id: str) -> RecordedVote | None:
     """Return the ballot that a promise is; None where it only looks like one."""
     audit = audit_in(headers_of(promise.param))
     try:
@@ -186,7 +181,7 @@ def ballot_in(promise: Promise, id: str) -> Ballot | None:
     except msgspec.ValidationError:
         return None
     number = promise.id.rpartition("-")[2]
-    if audit.by is None or not number.isdecimal() or promise.id != ballot_id(id, audit.by, int(number)):
+    if audit.by is None or not number.isdecimal() or promise.id != vote_id(id, audit.by, int(number)):
         return None
     vote = Vote(
         by=audit.by,
@@ -194,17 +189,19 @@ def ballot_in(promise: Promise, id: str) -> Ballot | None:
         comment=audit.comment,
         **msgspec.structs.asdict(said),
     )
-    return Ballot(number=int(number), vote=vote, audit=audit)
+    return RecordedVote(number=int(number), vote=vote, audit=audit)
 
 
-def ballot_id(id: str, person: str, number: int) -> str:
+def vote_id(id: str, person: str, number: int) -> str:
     """Return the id of a person's vote on a request; any name is fit for it."""
-    from hashlib import blake2b  # noqa: PLC0415 - 4 ms, and most who list what waits need no vote
+    from hashlib import blake2b
 
     return child_id(id, f"v{blake2b(person.encode(), digest_size=8).hexdigest()}-{number}")
 
 
-def cast(client: Client, request: Promise, vote: Vote, audit: Audit, cast_before: Sequence[Ballot]) -> None:
+def record_vote(
+    client: Client, request: Promise, vote: Vote, audit: Audit, cast_before: Sequence[RecordedVote]
+) -> None:
     """Keep a vote; one that is kept already, or says what its author said last, is not kept twice.
 
     Its number is the next one of its author. Another process that takes that number first, for the same
@@ -220,7 +217,7 @@ def cast(client: Client, request: Promise, vote: Vote, audit: Audit, cast_before
         number += 1
         create = create_request(request, vote, audit, number)
         kept = as_promise(client.call_many([create, closing(create)])[0])
-        said = ballot_in(kept, request.id)
+        said = recorded_vote_in(kept, request.id)
         if said is not None and (said.audit.id == audit.id or same_vote(said.vote, vote)):
             return
 
@@ -234,7 +231,7 @@ def same_vote(one: Vote, other: Vote) -> bool:
     ) and same_json(one.data, other.data)
 
 
-def create_request(request: Promise, vote: Vote, audit: Audit, number: int) -> Request:
+def create_request(request: Promise, vote: Vote, audit: Audit, number: int) -> ProtocolRequest:
     """Return the promise.create that is a vote."""
     said: dict[str, Json] = {
         "verdict": vote.verdict,
@@ -242,27 +239,4 @@ def create_request(request: Promise, vote: Vote, audit: Audit, number: int) -> R
         "data": vote.data,
         "reason": vote.reason,
     }
-    return under(request, ballot_id(request.id, vote.by, number), VOTE_TAG, said, audit)
-
-
-def under(request: Promise, id: str, tag: str, said: Json, audit: Audit) -> Request:
-    """Return the promise.create of something that was said of a request, to be kept under it."""
-    tags = {
-        tag: request.id,
-        SAID_TAG: "1",
-        "resonate:scope": "local",
-        "resonate:origin": request.origin,
-        "resonate:branch": request.id,
-        "resonate:parent": request.id,
-    }
-    return Request(
-        "promise.create",
-        {"id": id, "timeoutAt": request.timeout_at, "param": encode(said, audit.headers()), "tags": tags},
-    )
-
-
-def closing(create: Request) -> Request:
-    """Return the promise.settle after which nothing waits for what was only said."""
-    return Request(
-        "promise.settle", {"id": create.data["id"], "state": "resolved", "value": encode(None, None)}
-    )
+    return under(request, vote_id(request.id, vote.by, number), VOTE_TAG, said, audit)

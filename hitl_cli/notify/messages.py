@@ -7,7 +7,7 @@ from typing import Literal
 from msgspec import Struct
 
 from hitl_cli.errors import HitlError
-from hitl_cli.questions import Question  # noqa: TC001 - the field of a Struct
+from hitl_cli.requests.question import Question
 
 type Occasion = Literal[
     "asked",
@@ -27,7 +27,7 @@ What brings a link by which one signs in (`sign-in`) has no items: the link is i
 """
 
 
-class Item(Struct, frozen=True, kw_only=True):
+class MessageItem(Struct, frozen=True, kw_only=True):
     """A request that a message is about. Instants are ms since the epoch.
 
     `url` is where this very person answers it: a signed link, or for a group the page where one signs in.
@@ -60,7 +60,7 @@ class Message(Struct, frozen=True, kw_only=True):
     to: str
     subject: str
     thread: str
-    items: tuple[Item, ...]
+    items: tuple[MessageItem, ...]
     inbox: str
     """The URL of the page with all that waits."""
 
@@ -77,7 +77,7 @@ class Message(Struct, frozen=True, kw_only=True):
         return digest(self.thread)
 
 
-class NotSent(HitlError):  # noqa: N818
+class DeliveryFailed(HitlError):
     """A channel did not take a message. `for_good` tells whether it would not later either.
 
     `after_ms` is for how long the receiver wants to be left alone; None where it does not say.
@@ -91,6 +91,6 @@ class NotSent(HitlError):  # noqa: N818
 
 def digest(text: str) -> str:
     """Return 32 hexadecimal digits that stand for a text, and for no other."""
-    import hashlib  # noqa: PLC0415 - 4 ms, only where something is sent
+    import hashlib
 
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:32]

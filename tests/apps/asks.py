@@ -11,7 +11,8 @@ import msgspec
 from msgspec import Meta, Struct
 from resonate.context import Context
 
-from hitl_cli import Decision, Rejected, ask, ask_all, digest_of, workflow
+from hitl_cli import Decision, Rejected, ask, ask_all, digest_of
+from hitl_cli.authoring.workflow import workflow
 from hitl_cli.errors import BadInput
 
 logging.basicConfig(format="%(message)s")
@@ -33,7 +34,7 @@ class Release:
 
 def model() -> Any:
     """Return a pydantic model, where that is installed."""
-    from pydantic import BaseModel, Field  # noqa: PLC0415
+    from pydantic import BaseModel, Field
 
     class Person(BaseModel):
         name: str

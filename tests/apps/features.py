@@ -10,7 +10,7 @@ from resonate.context import Context
 from resonate.resonate import Resonate
 from resonate.retry import Constant
 
-from hitl_cli import workflow
+from hitl_cli.authoring.workflow import workflow
 
 ATTEMPTS = "ATTEMPTS"
 """The variable that names the file in which attempts are counted, a character each."""

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from resonate.context import Context
 
-from hitl_cli import workflow
+from hitl_cli.authoring.workflow import workflow
 
 STEPS_LOG = "STEPS_LOG"
 STEPS_GATE = "STEPS_GATE"

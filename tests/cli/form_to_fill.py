@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
-from hitl_cli.cli.filling import fill_in
+from hitl_cli.cli.form_prompt import fill_in
 from hitl_cli.errors import HitlError
 
 if __name__ == "__main__":

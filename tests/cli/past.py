@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from hitl_cli.client import Request
-from hitl_cli.embedded import EmbeddedClient
+from hitl_cli.client.embedded import EmbeddedClient
+from hitl_cli.client.protocol import ProtocolRequest
+from hitl_cli.client.wire import Audit, encode, error_value
 from hitl_cli.engine.server import now_ms
-from hitl_cli.questions import Question
-from hitl_cli.runs import RunSpec, start
-from hitl_cli.wire import Audit, encode, error_value
+from hitl_cli.requests.question import Question
+from hitl_cli.runs.lifecycle import RunSpec, start
 
 if TYPE_CHECKING:
     from tests.conftest import Hitl
@@ -42,7 +42,7 @@ class Past:
 
     def send(self, kind: str, **data: Any) -> None:
         """Send one request, which must succeed."""
-        [answer] = self._client.call_many([Request(kind, data)])
+        [answer] = self._client.call_many([ProtocolRequest(kind, data)])
         assert answer.status == 200, answer.message()
 
     def plain(self, id: str, life_ms: int = 365 * DAY_MS, tags: dict[str, str] | None = None) -> None:

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from hitl_cli.client import Request, as_promise
-from hitl_cli.wire import encode
+from hitl_cli.client.protocol import ProtocolRequest, as_promise
+from hitl_cli.client.wire import encode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hitl_cli.questions import Question
-    from hitl_cli.wire import Promise
+    from hitl_cli.client.wire import Promise
+    from hitl_cli.requests.question import Question
     from tests.conftest import Hitl
 
 DAY_MS = 86_400_000
@@ -42,15 +42,15 @@ def put(
     }
     with hitl.client() as client:
         return as_promise(
-            client.call_many([Request("promise.create", {**data, "timeoutAt": client.now() + deadline_ms})])[
-                0
-            ]
+            client.call_many(
+                [ProtocolRequest("promise.create", {**data, "timeoutAt": client.now() + deadline_ms})]
+            )[0]
         )
 
 
 def promise_now(hitl: Hitl, id: str) -> dict[str, Any]:
     """Return a promise as the server has it, value decoded."""
     with hitl.client() as client:
-        promise = as_promise(client.call_many([Request("promise.get", {"id": id})])[0])
+        promise = as_promise(client.call_many([ProtocolRequest("promise.get", {"id": id})])[0])
     found: dict[str, Any] = msgspec.to_builtins(promise)
     return found

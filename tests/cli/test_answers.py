@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hitl_cli.client import Request, get_promise
-from hitl_cli.questions import Question
-from hitl_cli.wire import decode, encode
+from hitl_cli.client.protocol import ProtocolRequest, get_promise
+from hitl_cli.client.wire import decode, encode
+from hitl_cli.requests.question import Question
 from tests.cli.requests import DAY_MS, promise_now, put
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ def test_a_request_that_cannot_be_read_is_listed_and_not_decided(hitl: Hitl) -> 
         for n, data in enumerate(unreadable):
             timeout = client.now() + DAY_MS
             create = {"id": f"r{n}", "timeoutAt": timeout, "param": encode(data), "tags": tags}
-            client.call_many([Request("promise.create", create)])
+            client.call_many([ProtocolRequest("promise.create", create)])
     assert [item["prompt"] for item in hitl.json("pending")] == ["(a request that cannot be read)"] * 4
     for n in range(4):
         assert "cannot be read" in hitl.fails(2, "approve", f"r{n}")

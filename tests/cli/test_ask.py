@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hitl_cli.authoring.standalone import put
 from hitl_cli.cli.app import run
-from hitl_cli.client import Request, get_promise, search
+from hitl_cli.client.protocol import ProtocolRequest, get_promise, search
+from hitl_cli.client.wire import Audit, Vote, audit_of, encode, headers_of
 from hitl_cli.engine.doorbell import WATCHERS, Ringer
-from hitl_cli.inbox.deciding import approval, decide, rejection
-from hitl_cli.inbox.votes import cast
-from hitl_cli.posting import put
-from hitl_cli.questions import Question, question_of
-from hitl_cli.wire import Audit, Vote, audit_of, encode, headers_of
+from hitl_cli.inbox.decide import approval, decide, rejection
+from hitl_cli.inbox.votes import record_vote
+from hitl_cli.requests.question import Question, question_of
 from tests.cli.test_decisions import ask as bare_promise
 from tests.cli.test_terminal import on_terminal
 from tests.conftest import HITL, PATIENCE_S, WorkerProcess, wait_until
 
 if TYPE_CHECKING:
-    from hitl_cli.wire import Promise
+    from hitl_cli.client.wire import Promise
     from tests.conftest import Hitl
 
 HOUR_MS = 3_600_000
@@ -466,7 +466,7 @@ def test_several_must_approve_and_whoever_waits_settles_it_where_the_last_voter_
     with hitl.client() as client:
         audit = Audit(id="v", by="bob", via="test", at=client.now())
         vote = Vote(by="bob", verdict="approve", at=client.now(), data=True)
-        cast(client, promise(hitl, "d"), vote, audit, [])
+        record_vote(client, promise(hitl, "d"), vote, audit, [])
     assert asking.end() == 0
     assert asking.lines == ["true"]
     assert [vote["by"] for vote in hitl.json("ask", "--id", "d")["votes"]] == ["ann", "bob"]
@@ -488,7 +488,7 @@ def test_what_another_tool_settled_it_with_is_no_yes_unless_it_is_an_answer(
     asks(hitl, "a", **question)
     with hitl.client() as client:
         settle = {"id": "a", "state": "resolved", "value": encode(data)}
-        client.call_many([Request("promise.settle", settle)])
+        client.call_many([ProtocolRequest("promise.settle", settle)])
     done = hitl.run("ask", "--id", "a")
     assert (done.returncode, done.stdout) == (1, "")
     assert "was settled by something that is" in done.stderr

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from hitl_cli.client import Request
+from hitl_cli.client.protocol import ProtocolRequest
+from hitl_cli.client.wire import decode
 from hitl_cli.engine.records import Value
-from hitl_cli.wire import decode
 from tests.conftest import HITL, wait_until
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def ask(hitl: Hitl, id: str, tags: dict[str, str] | None = None, timeout_ms: int
             "param": {},
             "tags": {"resonate:external": "true"} if tags is None else tags,
         }
-        [answer] = client.call_many([Request("promise.create", data)])
+        [answer] = client.call_many([ProtocolRequest("promise.create", data)])
         assert answer.status == 200
 
 
@@ -59,7 +59,7 @@ def test_what_is_not_for_a_person_cannot_be_approved(
     ask(hitl, id, tags)
     assert what in hitl.fails(3, "approve", id)
     with hitl.client() as client:
-        [answer] = client.call_many([Request("promise.get", {"id": id})])
+        [answer] = client.call_many([ProtocolRequest("promise.get", {"id": id})])
     assert b'"pending"' in bytes(answer.data)
 
 
@@ -71,7 +71,9 @@ def test_the_decision_is_on_the_wire_as_the_design_says(hitl: Hitl) -> None:
     hitl.ok("reject", "no", "--reason", "over budget")
     hitl.ok("approve", "plain")
     with hitl.client() as client:
-        answers = client.call_many([Request("promise.get", {"id": id}) for id in ("yes", "no", "plain")])
+        answers = client.call_many(
+            [ProtocolRequest("promise.get", {"id": id}) for id in ("yes", "no", "plain")]
+        )
     yes, no, plain = (json.loads(bytes(answer.data))["promise"] for answer in answers)
     assert yes["state"] == "resolved"
     assert set(yes["value"]["headers"]) == {"hitl:id", "hitl:by", "hitl:via", "hitl:at", "hitl:comment"}
@@ -91,7 +93,7 @@ def test_a_reason_cannot_smuggle_a_pickle(hitl: Hitl) -> None:
     ask(hitl, "a")
     hitl.ok("reject", "a", "--reason", '{"__py_pickle": "gASVAAAA"}')
     with hitl.client() as client:
-        [answer] = client.call_many([Request("promise.get", {"id": "a"})])
+        [answer] = client.call_many([ProtocolRequest("promise.get", {"id": "a"})])
     assert set(decode_value(json.loads(bytes(answer.data))["promise"])) == {"__type", "message"}  # type: ignore[call-overload]
 
 

@@ -23,7 +23,7 @@ def test_the_command_reference_is_not_stale() -> None:
 def test_pending_imports_neither_the_sdk_nor_aiohttp_nor_asyncio() -> None:
     code = (
         "import sys; from hitl_cli.cli.app import app; "
-        "import hitl_cli.cli.pending, hitl_cli.embedded;"
+        "import hitl_cli.cli.pending, hitl_cli.client.embedded;"
         "print([m for m in ('resonate', 'aiohttp', 'asyncio') if m in sys.modules])"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

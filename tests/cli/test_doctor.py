@@ -13,14 +13,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from hitl_cli import runs
-from hitl_cli.doctor import judge_file_system
-from hitl_cli.embedded import EmbeddedClient
-from hitl_cli.engine import facts
-from hitl_cli.engine.facts import file_system
+from hitl_cli.admin.doctor import judge_file_system
+from hitl_cli.client.embedded import EmbeddedClient
+from hitl_cli.engine import inspection
+from hitl_cli.engine.inspection import file_system
 from hitl_cli.engine.server import now_ms
 from hitl_cli.engine.store import migrations
-from hitl_cli.runs import RunSpec
+from hitl_cli.runs import lifecycle
+from hitl_cli.runs.lifecycle import RunSpec
 from tests.conftest import HITL, PATIENCE_S, Hitl, WorkerProcess
 
 DAY_MS = 86_400_000
@@ -68,7 +68,7 @@ def test_looking_changes_nothing(hitl: Hitl) -> None:
 
     an_hour_ago = now_ms() - 3_600_000
     with EmbeddedClient(hitl.database, clock=lambda: an_hour_ago) as client:
-        runs.start(client, RunSpec(id="a"), deadline_ms=1_000)
+        lifecycle.start(client, RunSpec(id="a"), deadline_ms=1_000)
     before = hitl.database.read_bytes()
     hitl.ok("doctor")
     hitl.ok("doctor", "--full")
@@ -196,19 +196,19 @@ def test_what_is_no_database_of_ours_is_said_with_the_settings_that_named_it(hit
 def test_a_large_file_is_not_read_whole_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hitl = Hitl(tmp_path)
     hitl.ok("start", "a")
-    monkeypatch.setattr(facts, "QUICK_CHECK_BYTES", 0)
+    monkeypatch.setattr(inspection, "QUICK_CHECK_BYTES", 0)
     now = time.time_ns() // 1_000_000
 
-    assert facts.look(hitl.database, now).damage is None
-    assert facts.look(hitl.database, now, full=True).damage == []
+    assert inspection.inspect(hitl.database, now).damage is None
+    assert inspection.inspect(hitl.database, now, full=True).damage == []
 
 
 def test_counting_stops_when_it_takes_long(hitl: Hitl, monkeypatch: pytest.MonkeyPatch) -> None:
     hitl.ok("start", "--stdin", stdin="\n".join(f"run-{n}" for n in range(500)))
-    monkeypatch.setattr(facts, "BUDGET_S", -1.0)
-    monkeypatch.setattr(facts, "LOOK_STEPS", 10)
+    monkeypatch.setattr(inspection, "BUDGET_S", -1.0)
+    monkeypatch.setattr(inspection, "LOOK_STEPS", 10)
 
-    found = facts.look(hitl.database, time.time_ns() // 1_000_000)
+    found = inspection.inspect(hitl.database, time.time_ns() // 1_000_000)
 
     assert found.counts is not None
     assert found.counts.runs is None
@@ -232,7 +232,7 @@ def test_the_file_system_is_that_of_the_nearest_mount(tmp_path: Path) -> None:
 
 def test_a_network_file_system_is_warned_of(hitl: Hitl) -> None:
     hitl.ok("start", "a")
-    seen = msgspec.structs.replace(facts.look(hitl.database, 0), file_system="nfs4", disk_free=10**12)
+    seen = msgspec.structs.replace(inspection.inspect(hitl.database, 0), file_system="nfs4", disk_free=10**12)
 
     assert [finding.level for finding in judge_file_system(seen, 0)] == ["warning", "ok"]
     full = msgspec.structs.replace(seen, file_system="ext4", disk_free=1_000)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hitl_cli.keys import load_keys
-from hitl_cli.links import link_in, token_of
-from hitl_cli.runs import get_run
+from hitl_cli.auth.links import link_in, token_of
+from hitl_cli.auth.signing_keys import load_keys
+from hitl_cli.runs.lifecycle import get_run
 from hitl_cli.settings import Settings
 from tests.cli.curl import curl
 from tests.cli.test_readme import BLOCK, settled

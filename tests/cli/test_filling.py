@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hitl_cli.questions import Question
+from hitl_cli.requests.question import Question
 from tests.cli.requests import promise_now, put
 from tests.cli.test_answers import data_of
 from tests.conftest import HITL

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hitl_cli.inbox.history import Wanted, history, story
-from hitl_cli.times import iso
+from hitl_cli.format.times import iso
+from hitl_cli.inbox.history import HistoryFilter, history, story
 from tests.cli.past import DAY_MS, HOUR_MS, MINUTE_MS, Past
 from tests.cli.test_terminal import on_terminal
 from tests.conftest import HITL
@@ -133,7 +133,7 @@ def test_only_what_is_asked_for_is_listed(hitl: Hitl) -> None:
     with hitl.client() as client:
 
         def found(**wanted: Any) -> list[str]:
-            return [entry.id for entry in history(client, Wanted(**wanted))[0]]
+            return [entry.id for entry in history(client, HistoryFilter(**wanted))[0]]
 
         week = client.now() - 7 * DAY_MS
         assert found() == ["no:1", "plain:1", "r2:1", "r1:1", "r0:1", "old:1"]
@@ -240,7 +240,7 @@ def test_of_one_request_all_that_was_said_is_told_in_order(hitl: Hitl) -> None:
         entries = story(client, "two:1")
         assert story(client, "two") == story(client, "pay-7") == entries
         assert [vote.by for vote in entries[-1].votes] == ["bob", "eve"]
-        of_bob = story(client, "two", Wanted(by="bob"))
+        of_bob = story(client, "two", HistoryFilter(by="bob"))
         assert [entry.kind for entry in of_bob] == ["vote", "vote", "decision"]
         assert story(client, "two:2") == []
         assert history(client)[0] == entries[-1:]

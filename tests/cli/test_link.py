@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hitl_cli.keys import load_keys
-from hitl_cli.links import link_in, token_of
-from hitl_cli.questions import Question
+from hitl_cli.auth.links import link_in, token_of
+from hitl_cli.auth.signing_keys import load_keys
+from hitl_cli.requests.question import Question
 from tests.cli.requests import put
 
 if TYPE_CHECKING:
-    from hitl_cli.links import Link
+    from hitl_cli.auth.links import Link
     from tests.conftest import Hitl
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hitl_cli.questions import Escalation, Question
+from hitl_cli.requests.question import Escalation, Question
 from tests.cli.past import HOUR_MS, Past
 from tests.cli.requests import DAY_MS, put
 from tests.cli.test_terminal import COLOR, on_terminal

@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hitl_cli.cli.review_desk import GRACE_MS, Desk, Look
+from hitl_cli.cli.review.session import GRACE_MS, Look, ReviewSession
 from hitl_cli.errors import NotAllowed
-from hitl_cli.inbox.deciding import approval, rejection
-from hitl_cli.inbox.listing import EVERYTHING
-from hitl_cli.inbox.reviewing import HOLD_MS
-from hitl_cli.questions import Question
+from hitl_cli.inbox.decide import approval, rejection
+from hitl_cli.inbox.pending import EVERYTHING
+from hitl_cli.inbox.review_queue import HOLD_MS
+from hitl_cli.requests.question import Question
 from tests.cli.requests import promise_now, put
 from tests.conftest import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hitl_cli.inbox.listing import Waiting
+    from hitl_cli.inbox.pending import RequestSummary
     from tests.conftest import Hitl
 
 YES = approval(by="ada", via="cli")
@@ -31,10 +31,10 @@ class Person:
     def __init__(self, hitl: Hitl, *, every: bool = False) -> None:
         self.now = 0
         look = Look("ada", {}, EVERYTHING, "age", every)
-        self.desk = Desk(hitl.client, look, lambda seen, _: [[("", seen.item.id)]], lambda: self.now)
+        self.desk = ReviewSession(hitl.client, look, lambda seen, _: [[("", seen.item.id)]], lambda: self.now)
         self.desk.start()
 
-    def sees(self, id: str) -> Waiting:
+    def sees(self, id: str) -> RequestSummary:
         """Wait until a request is shown, and return it."""
         page = wait_until(
             lambda: page if (page := self.desk.page(80)) is not None and page.seen.item.id == id else None

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hitl_cli import schedules
-from hitl_cli.embedded import EmbeddedClient
-from hitl_cli.schedules import ScheduleSpec
+from hitl_cli.client.embedded import EmbeddedClient
+from hitl_cli.runs import schedules
+from hitl_cli.runs.schedules import ScheduleSpec
 from tests.conftest import wait_until
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hitl_cli.questions import Digest, Escalation, Instead, Question
+from hitl_cli.requests.question import Digest, Escalation, Instead, Question
 from tests.cli.past import DAY_MS, HOUR_MS, Past
 from tests.cli.requests import promise_now, put
 from tests.cli.test_pending import HOSTILE, OBEYED

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hitl_cli.text import cells
+from hitl_cli.format.terminal import cells
 from tests.cli.test_decisions import ask
 from tests.conftest import HITL
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from resonate.context import Context
 
-from hitl_cli import workflow
+from hitl_cli.authoring.workflow import workflow
 
 
 @workflow

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hitl_cli.engine.records import Promise
-    from hitl_cli.engine.server import Lease, Turn
+    from hitl_cli.engine.server import Batch, Lease
 
 START_MS = 1_000_000
 LIFE_MS = 60_000
@@ -85,7 +85,7 @@ class Engine:
         self.clock = clock
         self.server = Server(path, clock)
 
-    def turn(self, *requests: str) -> Turn:
+    def turn(self, *requests: str) -> Batch:
         """Run a batch of requests in one transaction."""
         return self.server.turn(requests)
 

@@ -209,7 +209,7 @@ def test_a_file_that_is_not_there_is_not_created(tmp_path: Path) -> None:
 
 
 def test_a_file_of_an_earlier_format_is_copied_as_it_is(tmp_path: Path) -> None:
-    from tests.engine.test_migrations import RECORDINGS, restore  # noqa: PLC0415
+    from tests.engine.test_migrations import RECORDINGS, restore
 
     restore(RECORDINGS[0], tmp_path / "old.db")
 

@@ -10,15 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hitl_cli.engine.doorbell import (
-    POLL_S,
-    QUIET_POLL_S,
-    WATCHERS,
-    Bell,
-    Ringer,
-    bells_folder,
-    until,
-)
+from hitl_cli.engine.doorbell import POLL_S, QUIET_POLL_S, WATCHERS, Bell, Ringer, bells_folder, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     import pytest
 
     from hitl_cli.engine.machine import State
-    from hitl_cli.engine.records import Answer, TaskHalt
+    from hitl_cli.engine.records import Reply, TaskHalt
     from tests.engine.conftest import Engine
 
 
 def test_a_request_that_breaks_the_server_leaves_no_trace_and_its_neighbours_alone(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def write_and_break(tx: State, req: TaskHalt, now: int) -> Answer:
+    def write_and_break(tx: State, req: TaskHalt, now: int) -> Reply:
         del req
         create = records.PromiseCreate(id="trace", timeout_at=now + 1)
         tx.insert_promise(machine.newborn(create, now, None), {})

@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 from hitl_cli.engine.doorbell import Bell
-from hitl_cli.engine.network import EmbeddedConnection
+from hitl_cli.sdk.embedded_connection import EmbeddedConnection
 from tests.engine.conftest import LIFE_MS, request
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hitl_cli.engine import facts, prune, store
+from hitl_cli.engine import inspection, prune, store
 
 if TYPE_CHECKING:
     from tests.engine.conftest import Engine
@@ -22,7 +22,7 @@ HOT = {
 }
 UPKEEP = {
     name: text
-    for module in (prune, facts)
+    for module in (prune, inspection)
     for name, text in vars(module).items()
     if isinstance(text, str) and text.startswith(VERBS)
 } | {f"REMOVE {n}": text for n, text in enumerate(prune.REMOVE)}
@@ -61,6 +61,6 @@ def test_what_is_asked_all_day_scans_no_table(engine: Engine, name: str) -> None
 @pytest.mark.parametrize("name", UPKEEP)
 def test_upkeep_scans_only_what_waits(engine: Engine, name: str) -> None:
     found = scans(engine, UPKEEP[name])
-    if UPKEEP[name] in (facts.COUNT_PROMISES, prune.NEWEST):
+    if UPKEEP[name] in (inspection.COUNT_PROMISES, prune.NEWEST):
         return  # the one is given up when it takes long, the other is the end of the table
     assert [step for step in found if step.split()[1] not in (*LIVE_ONLY, "c", "u")] == []

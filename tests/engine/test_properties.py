@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from hitl_cli.engine.errors import StorageFailed
-from hitl_cli.engine.instants import Instant, following
+from hitl_cli.engine.file_clock import Instant, following
 from hitl_cli.engine.server import Lease
 from tests.engine import catalogue
 from tests.engine.conftest import ADDRESS, Clock, Engine, Worker, action, request
@@ -37,7 +37,7 @@ from tests.engine.oracle import CRONS, NEVER, YEARLY, Oracle, queue_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hitl_cli.engine.server import Delivery, Turn
+    from hitl_cli.engine.server import Batch, Delivery
     from tests.engine.catalogue import State
     from tests.engine.oracle import Answer, Data, Task
 
@@ -601,7 +601,7 @@ class Protocol(RuleBasedStateMachine):
     def check_turn(
         self,
         now: int,
-        turn: Turn,
+        turn: Batch,
         *,
         one_step: bool,
         asked: bool,
@@ -636,7 +636,7 @@ class Protocol(RuleBasedStateMachine):
         self.before = after
         return after
 
-    def check_answers(self, now: int, turn: Turn, sent: list[Ask], expected: list[Answer]) -> list[Answer]:
+    def check_answers(self, now: int, turn: Batch, sent: list[Ask], expected: list[Answer]) -> list[Answer]:
         """Check the answers by the oracle, and that they take nothing back; return them."""
         answers: list[Answer] = []
         for raw, (kind, data), foretold in zip(turn.answers, sent, expected, strict=True):

@@ -13,7 +13,7 @@ from resonate.send import Redirect, Sender, TaskRef
 from resonate.transport import ExecuteMsg, Message, Transport, UnblockMsg
 from resonate.types import PromiseCreateReq, PromiseRegisterCallbackData, PromiseSettleReq, Value
 
-from hitl_cli.engine.network import EmbeddedConnection
+from hitl_cli.sdk.embedded_connection import EmbeddedConnection
 from tests.engine.conftest import ADDRESS, EXTERNAL, INTERNAL, LEASE_MS, START_MS, TARGETED, Clock, request
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hitl_cli.forms.clocks import with_zone, without_zone
+from hitl_cli.forms.datetimes import with_zone, without_zone
 
 
 @pytest.mark.parametrize(

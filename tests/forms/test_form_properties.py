@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from hitl_cli.client.wire import same_json
 from hitl_cli.errors import BadInput
 from hitl_cli.forms import Field, check, check_schema, fields, fill, parse_field, problems, problems_at
-from hitl_cli.wire import same_json
 
 quick = settings(
     max_examples=100,

@@ -8,11 +8,11 @@ import pytest
 
 from hitl_cli.errors import BadInput
 from hitl_cli.forms.fields import fields
-from hitl_cli.forms.pages import at_first, owner, read
-from hitl_cli.forms.wording import Problem, sentence
+from hitl_cli.forms.messages import Problem, sentence
+from hitl_cli.forms.submission import at_first, owner, read
 
 if TYPE_CHECKING:
-    from hitl_cli.wire import Json
+    from hitl_cli.client.wire import Json
 
 
 def form(*required: str, **properties: Json) -> dict[str, Json]:

@@ -6,6 +6,7 @@ import html
 import http.client
 import json
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
@@ -17,7 +18,7 @@ from tests.conftest import HITL, PATIENCE_S, Hitl, WorkerProcess
 from tests.gateway.browser import Browser
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from tests.gateway.browser import Visit
 

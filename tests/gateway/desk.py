@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from hitl_cli.questions import Question
+    from hitl_cli.requests.question import Question
     from tests.gateway.conftest import Reply
 
 type Attributes = Mapping[str, str | None]

@@ -11,13 +11,13 @@ import jsonschema_rs
 import msgspec
 import pytest
 
-from hitl_cli.bridge import THREADS
+from hitl_cli.client.pool import THREADS
 from hitl_cli.errors import NotFound
 from hitl_cli.gateway.api import history
 from hitl_cli.gateway.api.openapi import document
 from hitl_cli.gateway.api.routes import ROUTES, TABLE
-from hitl_cli.gateway.service import LOOKBACK_THREADS
-from hitl_cli.questions import Question
+from hitl_cli.gateway.context import LOOKBACK_THREADS
+from hitl_cli.requests.question import Question
 from tests.cli.requests import put
 from tests.conftest import PATIENCE_S, wait_until
 from tests.gateway.visiting import Browser, Visited

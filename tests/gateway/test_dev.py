@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hitl_cli.worker import GRACE_S
+from hitl_cli.worker.run import GRACE_S
 from tests.apps.steps import STEPS_GATE, STEPS_LOG, read_lines
 from tests.conftest import APPS, wait_until
 from tests.gateway.conftest import GatewayProcess

@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from hitl_cli.client import Request
-from hitl_cli.gateway import bearers
+from hitl_cli.auth.tokens import create
+from hitl_cli.client.protocol import ProtocolRequest
 from hitl_cli.gateway.api import events
-from hitl_cli.questions import Question
-from hitl_cli.tokens import create
+from hitl_cli.gateway.auth import bearer_tokens
+from hitl_cli.requests.question import Question
 from tests.cli.requests import DAY_MS, put
 from tests.conftest import HITL, PATIENCE_S, WorkerProcess
 from tests.gateway.conftest import begin_gateway
@@ -98,9 +98,9 @@ def test_more_than_can_be_told_is_told_as_one(shared_gateway: GatewayProcess, sh
         assert [one.name for one in reader.seen] == ["ready", "look", "request.asked"]
 
 
-def external(id: str, timeout_at: int) -> Request:
+def external(id: str, timeout_at: int) -> ProtocolRequest:
     tags = {"resonate:external": "true", "resonate:scope": "global"}
-    return Request("promise.create", {"id": id, "timeoutAt": timeout_at, "tags": tags})
+    return ProtocolRequest("promise.create", {"id": id, "timeoutAt": timeout_at, "tags": tags})
 
 
 def test_streams_end_with_the_gateway(gateway: GatewayProcess) -> None:
@@ -154,7 +154,7 @@ def test_a_stream_ends_whole_where_nobody_can_tell_whether_its_reader_still_may(
 ) -> None:
     monkeypatch.setattr(events, "ALIVE_S", 0.2)
     monkeypatch.setattr(events, "KNOWN_S", 0.0)
-    monkeypatch.setattr(bearers, "BELIEVED_S", 0.0)
+    monkeypatch.setattr(bearer_tokens, "BELIEVED_S", 0.0)
     server = WorkerProcess([HITL, "server", "--port", "0"], hitl.env, hitl.folder)
     hitl.workers.append(server)
     url = server.said(" on ").split(" on ", 1)[1].split()[0]

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hitl_cli.embedded import EmbeddedClient
+from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.engine.server import now_ms
-from hitl_cli.gateway import feed as module
-from hitl_cli.gateway.feed import BACKLOG, Event, Feed, Listener, Stream
-from hitl_cli.gateway.refusals import Refused
-from hitl_cli.inbox.changes import EmbeddedChanges
+from hitl_cli.gateway import event_broadcaster as module
+from hitl_cli.gateway.event_broadcaster import BACKLOG, Event, EventBroadcaster, Listener, Stream
+from hitl_cli.gateway.http_error import HttpError
+from hitl_cli.inbox.watch import IndexedWatch
 from tests.inbox.requests import request
 
 if TYPE_CHECKING:
@@ -49,10 +49,10 @@ def test_only_so_many_listen_at_once_and_without_them_the_watcher_rests(
         return EmbeddedClient(tmp_path / "hitl.db")
 
     async def listen() -> None:
-        feed = Feed(open_client, now_ms, asyncio.Event())
+        feed = EventBroadcaster(open_client, now_ms, asyncio.Event())
         try:
             streams = [feed.join(None, lambda: None) for _ in range(2)]
-            with pytest.raises(Refused, match="too many"):
+            with pytest.raises(HttpError, match="too many"):
                 feed.join(None, lambda: None)
             await feed.ready()
             feed.leave(streams.pop())
@@ -77,7 +77,7 @@ def test_only_so_many_listen_at_once_and_without_them_the_watcher_rests(
 def test_each_change_is_found_once_however_often_it_is_looked_for(tmp_path: Path) -> None:
     with EmbeddedClient(tmp_path / "hitl.db") as client:
         request(client, "old")
-        changes = EmbeddedChanges(client)
+        changes = IndexedWatch(client)
         changes.start()
         assert changes.look() == []
         for count in range(4):
@@ -88,10 +88,10 @@ def test_each_change_is_found_once_however_often_it_is_looked_for(tmp_path: Path
 
 
 def test_what_was_asked_and_decided_between_two_looks_is_told_as_decided(tmp_path: Path) -> None:
-    from hitl_cli.inbox.deciding import decide, rejection  # noqa: PLC0415
+    from hitl_cli.inbox.decide import decide, rejection
 
     with EmbeddedClient(tmp_path / "hitl.db") as client:
-        changes = EmbeddedChanges(client)
+        changes = IndexedWatch(client)
         changes.start()
         for id in ("a", "b", "c"):
             request(client, id)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from hitl_cli.client import Request
+from hitl_cli.client.protocol import ProtocolRequest
+from hitl_cli.client.wire import encode
 from hitl_cli.gateway.pages.inbox import PAGE_SIZE
-from hitl_cli.questions import Question
-from hitl_cli.wire import encode
+from hitl_cli.requests.question import Question
 from tests.cli.requests import DAY_MS
 from tests.gateway.desk import Desk
 
@@ -122,7 +122,10 @@ def create_many(desk: Desk, many: int = MANY, name: str = "many", question: Ques
             "tags": {"resonate:external": "true", **question.tags(key=None, workflow=None)},
         }
         client.call_many(
-            [Request("promise.create", {"id": f"{name}-{number:03}", **asked}) for number in range(many)]
+            [
+                ProtocolRequest("promise.create", {"id": f"{name}-{number:03}", **asked})
+                for number in range(many)
+            ]
         )
 
 

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hitl_cli.directory import Directory, GroupContact
-from hitl_cli.gateway import sessions
-from hitl_cli.gateway.service import BAD_LINKS
-from hitl_cli.inbox.deciding import approval, decide
-from hitl_cli.keys import rotate
-from hitl_cli.links import Link, make, revoke_all, revoke_link, sign
-from hitl_cli.questions import Question
-from hitl_cli.runs import cancel
-from hitl_cli.signing_in import link_for as sign_in_link
-from hitl_cli.signing_in import sign as sign_to_sign_in
-from hitl_cli.wire import audit_of
+from hitl_cli.auth.links import Link, make, revoke_all, revoke_link, sign
+from hitl_cli.auth.sign_in import link_for as sign_in_link
+from hitl_cli.auth.sign_in import sign as sign_to_sign_in
+from hitl_cli.auth.signing_keys import rotate
+from hitl_cli.client.wire import audit_of
+from hitl_cli.gateway.auth import sessions
+from hitl_cli.gateway.context import BAD_LINKS
+from hitl_cli.inbox.decide import approval, decide
+from hitl_cli.people.contacts import Directory, GroupContact
+from hitl_cli.requests.question import Question
+from hitl_cli.runs.lifecycle import cancel
 from tests.cli.requests import put
 from tests.conftest import Hitl
 from tests.gateway.visiting import Browser, Visited, all_promises
@@ -24,7 +24,7 @@ from tests.gateway.visiting import Browser, Visited, all_promises
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hitl_cli.wire import Promise
+    from hitl_cli.client.wire import Promise
 
 HOUR_MS = 3_600_000
 ASKED = Question(prompt="Ship 1.4.2?", to=("reviewer", "ops"))
@@ -53,7 +53,7 @@ def asked(visited: Visited, request: pytest.FixtureRequest) -> Promise:
 
 
 def now_of(visited: Visited, promise: Promise) -> Promise:
-    from hitl_cli.client import get_promise  # noqa: PLC0415
+    from hitl_cli.client.protocol import get_promise
 
     with visited.hitl.client() as client:
         found = get_promise(client, promise.id)

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from hitl_cli.markdown import LONGEST, as_html, as_mail, as_prompt, as_words
+from hitl_cli.format.markdown import LONGEST, as_html, as_mail, as_prompt, as_words
 
 QUICK_S = 2.0
 """Of the processor: much more than it takes."""

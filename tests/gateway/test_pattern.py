@@ -7,16 +7,16 @@ from urllib.parse import quote
 
 import pytest
 
-from hitl_cli import runs
-from hitl_cli.client import get_promise, search
-from hitl_cli.wire import audit_of, decode
+from hitl_cli.client.protocol import get_promise, search
+from hitl_cli.client.wire import audit_of, decode
+from hitl_cli.runs import lifecycle
 from tests.conftest import APPS, Hitl, wait_until
 from tests.gateway.conftest import begin_gateway
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hitl_cli.wire import Promise
+    from hitl_cli.client.wire import Promise
     from tests.conftest import WorkerProcess
     from tests.gateway.conftest import Reply, StartGateway
 
@@ -316,7 +316,7 @@ def test_a_gateway_that_is_killed_between_start_and_unblock_is_not_missed(
 
     def ended() -> bool:
         with hitl.client() as client:
-            return runs.get_run(client, "hitl-001").ended
+            return lifecycle.get_run(client, "hitl-001").ended
 
     wait_until(ended)
     done = {"message": {"message": "workflow hitl-001 completed", "data": True}}

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hitl_cli.client import Request, as_promise
-from hitl_cli.inbox.deciding import approval, decide, rejection
-from hitl_cli.questions import Digest, Question
-from hitl_cli.wire import audit_in, decode, encode, headers_of
+from hitl_cli.client.protocol import ProtocolRequest, as_promise
+from hitl_cli.client.wire import audit_in, decode, encode, headers_of
+from hitl_cli.inbox.decide import approval, decide, rejection
+from hitl_cli.requests.question import Digest, Question
 from tests.cli.requests import DAY_MS
 from tests.gateway.desk import Desk, Document, address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hitl_cli.wire import Json, Promise
+    from hitl_cli.client.wire import Json, Promise
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'"
 
@@ -34,7 +34,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
 
 def promise(desk: Desk, id: str) -> Promise:
     with desk.hitl.client() as client:
-        return as_promise(client.call_many([Request("promise.get", {"id": id})])[0])
+        return as_promise(client.call_many([ProtocolRequest("promise.get", {"id": id})])[0])
 
 
 def create(desk: Desk, id: str, tags: dict[str, str], data: Json = None) -> str:
@@ -42,7 +42,7 @@ def create(desk: Desk, id: str, tags: dict[str, str], data: Json = None) -> str:
     with desk.hitl.client() as client:
         param = encode(data)
         asked = {"id": id, "timeoutAt": client.now() + DAY_MS, "param": param, "tags": tags}
-        as_promise(client.call_many([Request("promise.create", asked)])[0])
+        as_promise(client.call_many([ProtocolRequest("promise.create", asked)])[0])
     return address(id)
 
 
@@ -164,7 +164,7 @@ def test_the_run_that_asks_and_its_steps_before_are_shown(desk: Desk) -> None:
     create(desk, "stepped:1", {**inside, "resonate:branch": "stepped"})
     with desk.hitl.client() as client:
         value = {"id": "stepped:1", "state": "resolved", "value": encode({"stock": 3})}
-        client.call_many([Request("promise.settle", value)])
+        client.call_many([ProtocolRequest("promise.settle", value)])
     path = desk.put("stepped:2", Question(prompt="Ship?"), tags=inside)
     page = desk.get(path)
     assert list(page.all("a", href="/runs/stepped"))

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from hitl_cli.gateway import app
+from hitl_cli.gateway.context import Gateway
 from hitl_cli.gateway.options import Options
-from hitl_cli.gateway.service import Gateway
 from tests.conftest import PATIENCE_S
 
 if TYPE_CHECKING:

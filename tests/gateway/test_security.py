@@ -10,14 +10,14 @@ from urllib.parse import quote
 
 import pytest
 
-from hitl_cli import links
-from hitl_cli.directory import Contact, Directory, EmailSettings
-from hitl_cli.gateway import sessions
+from hitl_cli.auth import links
+from hitl_cli.auth.links import Link, sign
+from hitl_cli.auth.signing_keys import rotate
 from hitl_cli.gateway.app import application
-from hitl_cli.gateway.attempts import MOST_KNOWN, Attempts, network_of
-from hitl_cli.keys import rotate
-from hitl_cli.links import Link, sign
-from hitl_cli.questions import Question
+from hitl_cli.gateway.auth import sessions
+from hitl_cli.gateway.auth.rate_limit import MOST_KNOWN, RateLimit, network_of
+from hitl_cli.people.contacts import Contact, Directory, EmailSettings
+from hitl_cli.requests.question import Question
 from tests.cli.requests import promise_now, put
 from tests.conftest import PATIENCE_S, Hitl
 from tests.gateway.visiting import Browser, Visited
@@ -396,7 +396,7 @@ def test_a_gateway_prints_no_token_whatever_is_sent(start_gateway: StartGateway,
 
 def test_attempts_are_counted_for_each_and_not_for_ever() -> None:
     now = [0]
-    attempts = Attempts(2, 1_000, lambda: now[0])
+    attempts = RateLimit(2, 1_000, lambda: now[0])
     assert [attempts.count("one") for _ in range(3)] == [0, 0, 1_000]
     assert attempts.count("other") == 0
     now[0] = 400
@@ -407,14 +407,14 @@ def test_attempts_are_counted_for_each_and_not_for_ever() -> None:
 
 def test_a_clock_that_is_set_back_locks_nobody_out() -> None:
     now = [1_000_000]
-    attempts = Attempts(1, 1_000, lambda: now[0])
+    attempts = RateLimit(1, 1_000, lambda: now[0])
     assert attempts.count("one") == 0
     now[0] = 0
     assert attempts.count("one") == 0
 
 
 def test_attempts_take_no_more_room_than_they_may() -> None:
-    attempts = Attempts(1, 1_000, lambda: 0)
+    attempts = RateLimit(1, 1_000, lambda: 0)
     for number in range(MOST_KNOWN + 10):
         attempts.count(str(number))
     assert len(attempts._windows) == MOST_KNOWN

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hitl_cli import tokens
-from hitl_cli.directory import Contact, Directory, EmailSettings
-from hitl_cli.gateway import sessions
-from hitl_cli.gateway.service import MAILS, SIGN_INS
-from hitl_cli.keys import rotate
-from hitl_cli.signing_in import LIFE_MS, link_for, sign
+from hitl_cli.auth import tokens
+from hitl_cli.auth.sign_in import LIFE_MS, link_for, sign
+from hitl_cli.auth.signing_keys import rotate
+from hitl_cli.gateway.auth import sessions
+from hitl_cli.gateway.context import MAILS, SIGN_INS
+from hitl_cli.people.contacts import Contact, Directory, EmailSettings
 from tests.conftest import PATIENCE_S, Hitl, wait_until
 from tests.gateway.visiting import Browser, Visited, all_promises
 from tests.notify.receivers import Mailbox
@@ -193,7 +193,7 @@ def test_the_answer_does_not_tell_who_is_known(browser: Browser, mailbox: Mailbo
 def test_a_mail_server_that_hangs_holds_nobody_up_and_tells_nothing(
     more: Callable[..., Visited],
 ) -> None:
-    import socket  # noqa: PLC0415
+    import socket
 
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         hanging = Directory(
@@ -213,11 +213,11 @@ def test_what_fails_while_nobody_waits_is_one_line_in_the_log(
         message = "no such\ndevice"
         raise RuntimeError(message)
 
-    monkeypatch.setattr("hitl_cli.notify.channels.send", broken)
+    monkeypatch.setattr("hitl_cli.notify.channels.registry.send", broken)
     visited.ahead_ms += LIFE_MS
     assert ask_for_link(browser, "reviewer").status == 200
     said = wait_until(lambda: [one for one in caplog.records if one.levelname == "ERROR"])
-    assert [(one.name, one.exc_info) for one in said] == [("hitl_cli.gateway.service", None)]
+    assert [(one.name, one.exc_info) for one in said] == [("hitl_cli.gateway.context", None)]
     assert said[0].getMessage() == "send, for which nobody waits, failed: RuntimeError: no such device"
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hitl_cli.embedded import EmbeddedClient
+from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.gateway.pages.stats import bars_of, rows
 from hitl_cli.inbox.stats import stats
 from tests.cli.past import DAY_MS, HOUR_MS, MINUTE_MS, Past

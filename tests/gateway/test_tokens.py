@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from hitl_cli import tokens
-from hitl_cli.questions import Question
+from hitl_cli.auth import tokens
+from hitl_cli.requests.question import Question
 from tests.cli.requests import put
 from tests.conftest import wait_until
 from tests.gateway.conftest import begin_gateway
@@ -162,7 +162,7 @@ def test_an_address_that_shows_many_bad_tokens_is_told_to_wait_and_a_good_one_st
 
 def test_an_expired_token_and_one_that_only_looks_like_one_are_refused(hitl: Hitl) -> None:
     now = 1_000_000_000_000
-    from hitl_cli.embedded import EmbeddedClient  # noqa: PLC0415
+    from hitl_cli.client.embedded import EmbeddedClient
 
     at = [now]
     with EmbeddedClient(hitl.database, clock=lambda: at[0]) as client:

@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from hitl_cli.client import get_promise, search
-from hitl_cli.verification import run_id
-from hitl_cli.wire import decode
+from hitl_cli.builtin.verification_api import run_id
+from hitl_cli.client.protocol import get_promise, search
+from hitl_cli.client.wire import decode
 from tests.conftest import Hitl, wait_until
 from tests.gateway.conftest import begin_gateway
 from tests.gateway.visiting import Browser

@@ -9,20 +9,20 @@ from urllib.parse import urlsplit
 import pytest
 from msgspec import Struct
 
+from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.inbox.comments import comment
-from hitl_cli.inbox.deciding import decide, rejection
-from hitl_cli.runs import RunSpec, get_run, start, wait
+from hitl_cli.inbox.decide import decide, rejection
+from hitl_cli.runs.lifecycle import RunSpec, get_run, start, wait
 from tests.conftest import APPS, PATIENCE_S, Hitl, wait_until
 from tests.gateway.browser import DESKTOP, IN_A_BROWSER, PHONE, Screen, check_accessible, check_narrow
-from tests.gateway.conftest import begin_gateway
+from tests.gateway.conftest import GatewayProcess, begin_gateway
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from playwright.sync_api import Page
 
-    from hitl_cli.embedded import EmbeddedClient
-    from tests.gateway.conftest import GatewayProcess, OpenVisit
+    from tests.gateway.conftest import OpenVisit
 
 pytestmark = IN_A_BROWSER
 

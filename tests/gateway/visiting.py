@@ -6,6 +6,7 @@ import asyncio
 import http.client
 import re
 import threading
+from collections.abc import Mapping
 from http.cookies import SimpleCookie
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
@@ -13,18 +14,16 @@ from urllib.parse import urlencode, urlsplit
 import msgspec
 from msgspec import Struct
 
+from hitl_cli.auth.links import make, sign, url_of
+from hitl_cli.auth.signing_keys import load_keys
 from hitl_cli.engine.server import now_ms
 from hitl_cli.gateway import app
+from hitl_cli.gateway.context import Gateway
 from hitl_cli.gateway.options import Options
-from hitl_cli.gateway.service import Gateway
-from hitl_cli.keys import load_keys
-from hitl_cli.links import make, sign, url_of
 from tests.conftest import PATIENCE_S, Hitl, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from hitl_cli.keys import Keys
+    from hitl_cli.auth.signing_keys import Keys
 
 
 class Page(Struct, frozen=True):
@@ -162,7 +161,7 @@ class Browser:
 
 def all_promises(hitl: Hitl) -> list[Any]:
     """Return everything that the server has, to see that nothing was changed."""
-    from hitl_cli.client import search  # noqa: PLC0415
+    from hitl_cli.client.protocol import search
 
     with hitl.client() as client:
         return [msgspec.to_builtins(promise) for promise in search(client)]

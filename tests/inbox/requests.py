@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from hitl_cli.asking import escalations_of
-from hitl_cli.client import Client, Request, as_promise
-from hitl_cli.questions import Question
-from hitl_cli.wire import encode
+from hitl_cli.authoring.ask import escalations_of
+from hitl_cli.client.protocol import Client, ProtocolRequest, as_promise
+from hitl_cli.client.wire import encode
+from hitl_cli.requests.question import Question
 
 if TYPE_CHECKING:
-    from hitl_cli.wire import Promise
+    from hitl_cli.client.wire import Promise
 
 HOUR_MS = 3_600_000
 
@@ -33,4 +33,4 @@ def request(
             "resonate:scope": "global",
         },
     }
-    return as_promise(client.call_many([Request("promise.create", data)])[0])
+    return as_promise(client.call_many([ProtocolRequest("promise.create", data)])[0])

@@ -8,25 +8,26 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from hitl_cli.client import Request, as_promise, get_promise
-from hitl_cli.counting import VoteCounter
-from hitl_cli.documents.request import request_document
-from hitl_cli.documents.runs import run_with_steps
+from hitl_cli.client.protocol import ProtocolRequest, as_promise, get_promise
 from hitl_cli.errors import BadInput, Conflict, NotFound
+from hitl_cli.inbox.bulk import plan
 from hitl_cli.inbox.comments import comments_of
-from hitl_cli.inbox.deciding import approval, decide, rejection
-from hitl_cli.inbox.details import details
+from hitl_cli.inbox.decide import approval, decide, rejection
 from hitl_cli.inbox.history import history
-from hitl_cli.inbox.listing import pending
-from hitl_cli.inbox.many import plan
-from hitl_cli.inbox.votes import ballots_of
-from hitl_cli.questions import Escalation, Question
-from hitl_cli.runs import get_run, tree
+from hitl_cli.inbox.pending import pending
+from hitl_cli.inbox.votes import votes_of
+from hitl_cli.requests.question import Escalation, Question
+from hitl_cli.runs.lifecycle import get_run
+from hitl_cli.runs.steps import tree
+from hitl_cli.views.details import details
+from hitl_cli.views.request import request_details_document
+from hitl_cli.views.runs import run_with_steps
+from hitl_cli.worker.housekeeping import Housekeeper
 from tests.cli.requests import put
 from tests.conftest import wait_until
 
 if TYPE_CHECKING:
-    from hitl_cli.embedded import EmbeddedClient
+    from hitl_cli.client.embedded import EmbeddedClient
     from tests.conftest import Hitl
 
 EXTERNAL = {"resonate:external": "true"}
@@ -40,7 +41,7 @@ def make(
 ) -> None:
     param = {"headers": headers or {}}
     data = {"id": id, "timeoutAt": client.now() + 10_000_000, "tags": tags, "param": param}
-    as_promise(client.call_many([Request("promise.create", data)])[0])
+    as_promise(client.call_many([ProtocolRequest("promise.create", data)])[0])
 
 
 def test_an_id_that_begins_with_a_colon_hides_nothing_else(hitl: Hitl) -> None:
@@ -60,10 +61,10 @@ def test_headers_that_cannot_be_read_are_left_out(hitl: Hitl, headers: dict[str,
         for tag in ("hitl:vote", "hitl:comment"):
             make(client, f"a:{tag[5:]}", {tag: "a"}, headers)
         settle = {"id": "b", "state": "resolved", "value": {"headers": headers}}
-        as_promise(client.call_many([Request("promise.settle", settle)])[0])
+        as_promise(client.call_many([ProtocolRequest("promise.settle", settle)])[0])
         assert [item.id for item in pending(client)[0]] == ["a"]
         assert [entry.id for entry in history(client)[0]] == ["b"]
-        assert ballots_of(client, "a") == []
+        assert votes_of(client, "a") == []
         assert comments_of(client, "a") == []
         with pytest.raises(Conflict):
             decide(client, "b", rejection(by="reviewer", via="test"))
@@ -80,7 +81,7 @@ def test_counting_goes_on_after_what_nobody_foresaw(hitl: Hitl) -> None:
         return opened[-1]
 
     put(hitl, "a", Question(prompt="Now?", approvals=1))
-    counter = VoteCounter(open_client, {}, every_s=0.01)
+    counter = Housekeeper(open_client, {}, every_s=0.01)
     counter.start()
     wait_until(lambda: len(opened) == 2)
     counter.stop()
@@ -129,7 +130,7 @@ def test_what_is_remarked_on_the_same_vote_is_kept(hitl: Hitl) -> None:
     with hitl.client() as client:
         for remark in ("first", "second thoughts", None):
             decide(client, "a", approval(by="a", via="test", comment=remark))
-        assert [ballot.vote.comment for ballot in ballots_of(client, "a")] == ["first", "second thoughts"]
+        assert [ballot.vote.comment for ballot in votes_of(client, "a")] == ["first", "second thoughts"]
 
 
 def test_a_dry_run_of_what_is_settled_says_what_would_happen(hitl: Hitl) -> None:
@@ -183,10 +184,10 @@ def test_steps_inside_steps_are_all_shown_however_deep_they_are(hitl: Hitl) -> N
             {"id": id, "timeoutAt": ends, "tags": {"resonate:origin": "deep", **more}}
             for id, more in zip(ids, tags, strict=True)
         ]
-        client.call_many([Request("promise.create", data) for data in made])
+        client.call_many([ProtocolRequest("promise.create", data) for data in made])
         asked = get_promise(client, ids[-1])
         assert asked is not None
-        assert request_document(details(client, asked)).id == ids[-1]
+        assert request_details_document(details(client, asked)).id == ids[-1]
         run = run_with_steps(get_run(client, "deep"), tree(client, "deep").children, client.now())
     shown = msgspec.json.encode(run)
     assert msgspec.json.decode(shown)

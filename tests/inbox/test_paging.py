@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hitl_cli.embedded import EmbeddedClient
+from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.errors import BadInput
-from hitl_cli.inbox.history import Wanted, page_of_history
-from hitl_cli.inbox.listing import Filter, page_of_pending
-from hitl_cli.runs import page_of_runs
+from hitl_cli.inbox.history import HistoryFilter, page_of_history
+from hitl_cli.inbox.pending import RequestFilter, page_of_pending
+from hitl_cli.runs.lifecycle import page_of_runs
 from tests.cli.past import DAY_MS, HOUR_MS, MINUTE_MS, Past
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from hitl_cli.inbox.listing import Sort
+    from hitl_cli.inbox.pending import Sort
     from tests.conftest import Hitl
 
 
@@ -90,9 +90,9 @@ def test_of_few_among_many_a_page_is_read_in_bounds(past: Past, client: Embedded
         past.plain(f"q{n}")
     past.now += 1
     past.plain("last")
-    found, after = page_of_pending(client, Filter(workflow="last"), limit=1)
+    found, after = page_of_pending(client, RequestFilter(workflow="last"), limit=1)
     assert (found, after is not None) == ([], True)
-    [waiting], _ = page_of_pending(client, Filter(workflow="last"), limit=1, after=after)
+    [waiting], _ = page_of_pending(client, RequestFilter(workflow="last"), limit=1, after=after)
     assert waiting.id == "last"
 
 
@@ -102,4 +102,4 @@ def test_a_cursor_that_is_none_is_refused(past: Past, client: EmbeddedClient) ->
     _, after = page_of_pending(client, limit=1)
     for odd in ("1", "x", "A" * 9_000, after):
         with pytest.raises(BadInput, match="the cursor is"):
-            page_of_history(client, Wanted(), limit=1, after=odd)
+            page_of_history(client, HistoryFilter(), limit=1, after=odd)

@@ -9,15 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hitl_cli.client import Request, search
-from hitl_cli.embedded import EmbeddedClient
+from hitl_cli.client.embedded import EmbeddedClient
+from hitl_cli.client.protocol import ProtocolRequest, search
+from hitl_cli.client.records import closing
+from hitl_cli.client.tags import VOTE_TAG
+from hitl_cli.client.wire import Audit, Vote, audit_of, decode, error_message, fresh_id
 from hitl_cli.errors import BadInput, Conflict, HitlError, NotAllowed, TimedOut
 from hitl_cli.inbox.comments import comment, comments_of
-from hitl_cli.inbox.deciding import Answer, Decided, approval, decide, rejection, vote_of
-from hitl_cli.inbox.listing import pending, waiting
-from hitl_cli.inbox.votes import VOTE_TAG, Ballot, ballots_of, closing, create_request, tally
-from hitl_cli.questions import Question
-from hitl_cli.wire import Audit, Vote, audit_of, decode, error_message, fresh_id
+from hitl_cli.inbox.decide import DecisionInput, DecisionResult, approval, decide, rejection, vote_of
+from hitl_cli.inbox.pending import pending, summary_of
+from hitl_cli.inbox.votes import RecordedVote, create_request, tally, votes_of
+from hitl_cli.requests.question import Question
 from tests.conftest import PATIENCE_S, wait_until
 from tests.inbox.requests import HOUR_MS, request
 from tests.recovery.crew import Crew
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from multiprocessing.synchronize import Barrier
     from pathlib import Path
 
-    from hitl_cli.wire import Verdict
+    from hitl_cli.client.wire import Verdict
     from tests.conftest import Hitl
 
 OPS = {"ops": frozenset({"ada", "bob", "cy"})}
@@ -44,20 +46,20 @@ def client(hitl: Hitl) -> Iterator[EmbeddedClient]:
         yield opened
 
 
-def yes(by: str, **options: Any) -> Answer:
+def yes(by: str, **options: Any) -> DecisionInput:
     return approval(by=by, via="test", **options)
 
 
-def no(by: str, reason: str | None = None) -> Answer:
+def no(by: str, reason: str | None = None) -> DecisionInput:
     return rejection(by=by, via="test", reason=reason)
 
 
-def cast(client: EmbeddedClient, id: str, answer: Answer) -> None:
+def cast(client: EmbeddedClient, id: str, answer: DecisionInput) -> None:
     """Vote, as a process does that is killed before it counts the votes."""
     promise = promise_of(client, id)
-    vote = vote_of(answer, waiting(client, promise, None).asked, client.now())
+    vote = vote_of(answer, summary_of(client, promise, None).asked, client.now())
     audit = Audit(id=fresh_id(), by=answer.by, via=answer.via, at=vote.at)
-    number = 1 + sum(ballot.vote.by == answer.by for ballot in ballots_of(client, id))
+    number = 1 + sum(ballot.vote.by == answer.by for ballot in votes_of(client, id))
     create = create_request(promise, vote, audit, number)
     client.call_many([create, closing(create)])
 
@@ -77,10 +79,10 @@ people = st.none() | st.frozensets(st.sampled_from(PEOPLE))
 needed = st.integers(2, 4)
 
 
-def ballots(history: list[Said]) -> list[Ballot]:
+def ballots(history: list[Said]) -> list[RecordedVote]:
     """Return ballots in the order in which they were cast."""
     return [
-        Ballot(
+        RecordedVote(
             number=1 + sum(other[0] == by for other in history[:at]),
             vote=Vote(by=by, verdict=verdict, at=at, choice=choice if verdict == "approve" else None),
             audit=Audit(id=f"{at}", by=by, via="test", at=at),
@@ -261,7 +263,7 @@ def test_a_vote_can_be_changed_until_it_is_settled_and_not_after(client: Embedde
     with pytest.raises(Conflict, match="already approved by bob"):
         decide(client, "q", no("ada"))
     assert not decide(client, "q", yes("ada")).fresh  # it counted
-    assert [(b.number, b.vote.verdict) for b in ballots_of(client, "q") if b.vote.by == "ada"] == [
+    assert [(b.number, b.vote.verdict) for b in votes_of(client, "q") if b.vote.by == "ada"] == [
         (1, "reject"),
         (2, "approve"),
         (3, "reject"),
@@ -273,14 +275,14 @@ def test_who_is_not_asked_has_no_vote_and_none_is_kept(client: EmbeddedClient) -
     request(client, "q", approvals=2, to=["ada", "bob"])
     with pytest.raises(NotAllowed):
         decide(client, "q", yes("eve"))
-    assert ballots_of(client, "q") == []
+    assert votes_of(client, "q") == []
 
 
 def test_a_vote_that_does_not_fit_is_refused_and_none_is_kept(client: EmbeddedClient) -> None:
     request(client, "q", approvals=2, form={"type": "integer"})
     with pytest.raises(BadInput):
         decide(client, "q", yes("ada", data="much"))
-    assert ballots_of(client, "q") == []
+    assert votes_of(client, "q") == []
 
 
 def test_past_the_deadline_no_vote_counts(hitl: Hitl) -> None:
@@ -291,7 +293,7 @@ def test_past_the_deadline_no_vote_counts(hitl: Hitl) -> None:
         with pytest.raises(TimedOut):
             decide(later, "q", yes("bob"))
         assert promise_of(later, "q").state == "rejected_timedout"
-        assert len(ballots_of(later, "q")) == 1
+        assert len(votes_of(later, "q")) == 1
 
 
 @pytest.mark.parametrize("name", ["a" * 200, "ada@example.org", "a.b:c-1", "Ädá ", "\u202eada", "1"])
@@ -312,8 +314,8 @@ def test_what_only_looks_like_a_vote_is_none(client: EmbeddedClient) -> None:
         ("q:v1", forged.data),  # bob's id, or nobody's
         (forged.data["id"], forged.data | {"param": {}}),
     ):
-        client.call_many([Request("promise.create", data | {"id": id})])
-    assert ballots_of(client, "q") == []
+        client.call_many([ProtocolRequest("promise.create", data | {"id": id})])
+    assert votes_of(client, "q") == []
     assert not decide(client, "q", yes("bob")).settled
 
 
@@ -351,7 +353,7 @@ def test_a_last_vote_killed_at_any_statement_is_there_with_its_effect_or_not_and
         process = start(approve_and_die_at, database, "q", statement)
         process.join()
         with EmbeddedClient(database) as client:
-            voted = len(ballots_of(client, "q")) == 2
+            voted = len(votes_of(client, "q")) == 2
             states.append((voted, promise_of(client, "q").state))
             assert [item.votes for item in pending(client)[0]] == ([] if voted else [1])
             again = decide(client, "q", yes("ada"))
@@ -376,7 +378,7 @@ def test_who_votes_otherwise_next_is_told_how_it_was_decided(client: EmbeddedCli
     cast(client, "q", yes("bob"))
     with pytest.raises(Conflict, match="already approved by bob"):
         decide(client, "q", no("cy"))
-    assert [ballot.vote.by for ballot in ballots_of(client, "q")] == ["ada", "bob"]
+    assert [ballot.vote.by for ballot in votes_of(client, "q")] == ["ada", "bob"]
 
 
 def test_a_worker_settles_it_and_its_run_goes_on_though_nobody_looks(hitl: Hitl) -> None:
@@ -401,10 +403,14 @@ RACES = 20
 
 
 def vote_on_all(
-    database: Path, answer: Answer, ids: list[str], line: Barrier, told: Queue[list[Decided | str]]
+    database: Path,
+    answer: DecisionInput,
+    ids: list[str],
+    line: Barrier,
+    told: Queue[list[DecisionResult | str]],
 ) -> None:
     """Vote on each at the same moment as the other process does."""
-    outcomes: list[Decided | str] = []
+    outcomes: list[DecisionResult | str] = []
     with EmbeddedClient(database) as client:
         for id in ids:
             line.wait(PATIENCE_S)
@@ -415,7 +421,7 @@ def vote_on_all(
     told.put(outcomes)
 
 
-def race(hitl: Hitl, ids: list[str], *answers: Answer) -> list[tuple[Decided | str, ...]]:
+def race(hitl: Hitl, ids: list[str], *answers: DecisionInput) -> list[tuple[DecisionResult | str, ...]]:
     """Return what each of two was told of each request, in the order of their answers."""
     line = PROCESSES.Barrier(2)
     queues = [PROCESSES.Queue() for _ in answers]
@@ -439,8 +445,8 @@ def test_of_two_last_votes_at_once_one_settles_it_and_the_other_is_told_so(
     for id, both in zip(ids, race(hitl, ids, yes("ada"), yes("bob")), strict=True):
         audit = audit_of(promise_of(client, id))
         assert [vote.by for vote in audit.votes] == ["cy", audit.by]
-        assert all(isinstance(one, Decided) and one.settled and one.audit == audit for one in both)
-        assert [one.fresh for one in both if isinstance(one, Decided)].count(True) == 1
+        assert all(isinstance(one, DecisionResult) and one.settled and one.audit == audit for one in both)
+        assert [one.fresh for one in both if isinstance(one, DecisionResult)].count(True) == 1
 
 
 def test_of_a_last_yes_and_a_last_no_at_once_one_settles_it_and_both_are_told_the_truth(
@@ -455,7 +461,7 @@ def test_of_a_last_yes_and_a_last_no_at_once_one_settles_it_and_both_are_told_th
         settled = promise_of(client, id)
         approved = settled.state == "resolved"
         winner, loser = (approving, rejecting) if approved else (rejecting, approving)
-        assert isinstance(winner, Decided)
+        assert isinstance(winner, DecisionResult)
         assert (winner.settled, winner.fresh, winner.audit) == (True, True, audit_of(settled))
         how = "approved by ada" if approved else "rejected by bob"
         assert isinstance(loser, str)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hitl_cli.client import get_promise
-from hitl_cli.directory import Contact, Directory, GroupContact
-from hitl_cli.inbox.details import details
-from hitl_cli.reach import Reach
+from hitl_cli.client.protocol import get_promise
+from hitl_cli.people.contacts import Contact, Directory, GroupContact, NotificationSettings
+from hitl_cli.views.details import details
 from tests.conftest import wait_until
 from tests.recovery.crew import Crew
 from tests.worker.watching import promise_of, tasks
@@ -15,7 +14,7 @@ from tests.worker.watching import promise_of, tasks
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hitl_cli.notify.told import Told
+    from hitl_cli.notify.status import NotificationStatus
     from tests.conftest import Hitl
     from tests.notify.receivers import HttpReceiver, Posted
 
@@ -45,7 +44,7 @@ class Town:
     ) -> None:
         """Have workers that are started from now on know these people."""
         directory = Directory(people=people, groups=groups or {}, anybody=anybody, gateway=GATEWAY)
-        self.crew.told["reach"] = Reach(directory=directory, keys=self._keys)
+        self.crew.told["reach"] = NotificationSettings(directory=directory, keys=self._keys)
 
     def worker(self) -> None:
         """Start a worker."""
@@ -73,13 +72,13 @@ class Town:
         every = map(told_in, list(self.receiver.received))
         return [(occasion, request) for name, occasion, request in every if name == who]
 
-    def told(self, id: str, count: int = 1) -> list[Told]:
+    def told(self, id: str, count: int = 1) -> list[NotificationStatus]:
         """Wait until so many have been told of a request, or given up, and return how.
 
         Looking meanwhile fires what is due by a clock that was moved.
         """
 
-        def done() -> list[Told]:
+        def done() -> list[NotificationStatus]:
             self.crew.pending()
             found = list(details(self.crew.client, promise_of(self.crew.client, id)).told)
             over = [one for one in found if one.given_up or (one.last and one.last.outcome == "sent")]

@@ -13,6 +13,7 @@ import json
 import ssl
 import threading
 from collections import deque
+from collections.abc import Mapping
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default as modern
@@ -25,7 +26,7 @@ from msgspec import Struct
 from tests.conftest import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from aiosmtpd.smtp import Envelope, LoginPassword, Session

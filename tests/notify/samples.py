@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from hitl_cli.notify.messages import Item, Message
-from hitl_cli.questions import Question
+from hitl_cli.notify.messages import Message, MessageItem
+from hitl_cli.requests.question import Question
 
 if TYPE_CHECKING:
     from hitl_cli.notify.messages import Occasion
@@ -28,10 +28,10 @@ HOSTILE = {
 }
 
 
-def item(**changes: Any) -> Item:
+def item(**changes: Any) -> MessageItem:
     """A request for a plain yes or no."""
     question = changes.pop("question", {})
-    plain = Item(
+    plain = MessageItem(
         request="deploy-7:1",
         workflow="deploy-7",
         title="Ship release 1.4.2?",
@@ -49,7 +49,7 @@ def item(**changes: Any) -> Item:
     )
 
 
-def message(*items: Item, occasion: Occasion = "asked", **changes: Any) -> Message:
+def message(*items: MessageItem, occasion: Occasion = "asked", **changes: Any) -> Message:
     """A message to the reviewer about requests, by default one."""
     about = items or (item(),)
     plain = Message(

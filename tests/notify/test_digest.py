@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hitl_cli.client import search
-from hitl_cli.notify.notices import DIGEST
+from hitl_cli.client.protocol import search
+from hitl_cli.client.tags import DIGEST
 from tests.conftest import wait_until
 from tests.notify.people import Town
 from tests.recovery.crew import DAY_MS, HOUR_MS, MINUTE_MS
@@ -15,7 +15,7 @@ from tests.recovery.crew import DAY_MS, HOUR_MS, MINUTE_MS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hitl_cli.wire import Promise
+    from hitl_cli.client.wire import Promise
     from tests.conftest import Hitl
     from tests.notify.receivers import HttpReceiver
 
@@ -40,7 +40,7 @@ def digests(town: Town) -> list[Promise]:
 
 def gathered(town: Town, count: int) -> None:
     """Wait until so much is kept for the one digest there is, and nobody works."""
-    from hitl_cli.notify.gathering import gathered_in  # noqa: PLC0415
+    from hitl_cli.notify.digest_store import gathered_in
 
     wait_until(lambda: digests(town) and len(gathered_in(town.crew.client, digests(town)[-1].id)) >= count)
     town.idle()

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from standardwebhooks.webhooks import WebhookVerificationError
 
-from hitl_cli.directory import Address, Directory, WebhookSettings
-from hitl_cli.notify.channels import send
+from hitl_cli.notify.channels.registry import send
+from hitl_cli.notify.channels.webhook import document
 from hitl_cli.notify.messages import Occasion
-from hitl_cli.notify.webhook import document
+from hitl_cli.people.contacts import Address, Directory, WebhookSettings
 from hitl_cli.settings import convert
 from tests.inbox.requests import request
 from tests.notify.samples import message

@@ -18,10 +18,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from hitl_cli.directory import Address, Contact, Directory, EmailSettings
-from hitl_cli.notify import email
-from hitl_cli.notify.channels import send
-from hitl_cli.notify.messages import NotSent
+from hitl_cli.notify.channels import email
+from hitl_cli.notify.channels.registry import send
+from hitl_cli.notify.messages import DeliveryFailed
+from hitl_cli.people.contacts import Address, Contact, Directory, EmailSettings
 from tests.notify.receivers import Mailbox, parts_of
 from tests.notify.samples import HOSTILE, hostile, item, message
 
@@ -53,8 +53,8 @@ def mailed(mailbox: Mailbox, sent: Message, **changes: object) -> EmailMessage:
     return mailbox.received[-1]
 
 
-def not_mailed(mailbox: Mailbox, **changes: object) -> NotSent:
-    with pytest.raises(NotSent) as caught:
+def not_mailed(mailbox: Mailbox, **changes: object) -> DeliveryFailed:
+    with pytest.raises(DeliveryFailed) as caught:
         mailed(mailbox, message(), **changes)
     return caught.value
 
@@ -248,7 +248,7 @@ def test_a_server_that_says_nothing_is_given_up_and_tried_again(monkeypatch: pyt
 
 
 def test_without_email_settings_no_mail_is_sent_and_it_says_what_is_missing() -> None:
-    with pytest.raises(NotSent, match=r"\[email\]") as caught:
+    with pytest.raises(DeliveryFailed, match=r"\[email\]") as caught:
         asyncio.run(send(message(), Address("email", "a@example.org"), Directory()))
     assert caught.value.for_good
 

@@ -12,10 +12,10 @@ from urllib.parse import urlencode
 import pytest
 from standardwebhooks import Webhook
 
-from hitl_cli.inbox.deciding import decide, rejection
-from hitl_cli.inbox.details import details
-from hitl_cli.inbox.lookup import find
-from hitl_cli.notify.signing import slack_signature
+from hitl_cli.auth.signatures import slack_signature
+from hitl_cli.inbox.decide import decide, rejection
+from hitl_cli.inbox.resolve import find
+from hitl_cli.views.details import details
 from tests.conftest import HITL, Hitl
 from tests.gateway.conftest import GatewayProcess
 from tests.inbox.requests import request
@@ -24,7 +24,7 @@ from tests.notify.receivers import HttpReceiver
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from hitl_cli.inbox.history import Entry
+    from hitl_cli.inbox.history import HistoryEntry
     from tests.gateway.conftest import Reply
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
@@ -126,10 +126,10 @@ class Desk:
         document: dict[str, Any] = self.slack.wait_for()[-1].json
         return document
 
-    def decision(self, asked: str) -> Entry | None:
+    def decision(self, asked: str) -> HistoryEntry | None:
         return details(self.client, find(self.client, asked)).decision
 
-    def decided(self, asked: str) -> Entry:
+    def decided(self, asked: str) -> HistoryEntry:
         made = self.decision(asked)
         assert made is not None
         return made

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hitl_cli.directory import Address, Directory
-from hitl_cli.notify.channels import send
-from hitl_cli.notify.messages import NotSent
+from hitl_cli.notify.channels.registry import send
+from hitl_cli.notify.messages import DeliveryFailed
+from hitl_cli.people.contacts import Address, Directory
 from tests.notify.samples import HOSTILE, hostile, item, message
 
 if TYPE_CHECKING:
@@ -31,13 +31,13 @@ def test_apprise_takes_a_message_to_whatever_service_it_knows(receiver: HttpRece
 
 def test_a_service_that_does_not_take_it_is_tried_again(receiver: HttpReceiver) -> None:
     receiver.fail_with(500)
-    with pytest.raises(NotSent, match="json://… did not take it") as caught:
+    with pytest.raises(DeliveryFailed, match="json://… did not take it") as caught:
         to_apprise(receiver.url.replace("http:", "json:"))
     assert not caught.value.for_good
 
 
 def test_an_address_that_apprise_does_not_know_is_not_tried_again_and_not_shown() -> None:
-    with pytest.raises(NotSent, match="nonsense://… is no address") as caught:
+    with pytest.raises(DeliveryFailed, match="nonsense://… is no address") as caught:
         to_apprise("nonsense://token@secret")
     assert caught.value.for_good
     assert "secret" not in str(caught.value)
@@ -45,7 +45,7 @@ def test_an_address_that_apprise_does_not_know_is_not_tried_again_and_not_shown(
 
 def test_without_the_extra_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "apprise", None)
-    with pytest.raises(NotSent, match=r'pip install "resonate-hitl\[apprise\]"') as caught:
+    with pytest.raises(DeliveryFailed, match=r'pip install "resonate-hitl\[apprise\]"') as caught:
         to_apprise("ntfy://topic")
     assert caught.value.for_good
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hitl_cli.directory import Address
 from hitl_cli.errors import BadInput
+from hitl_cli.people.contacts import Address
 from hitl_cli.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hitl_cli.directory import Directory
+    from hitl_cli.people.contacts import Directory
     from tests.conftest import Hitl
 
 SECRET = "whsec_" + base64.b64encode(bytes(32)).decode()

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hitl_cli.directory import Address, Directory, HookSettings
-from hitl_cli.notify.channels import send
-from hitl_cli.notify.messages import NotSent
-from hitl_cli.notify.slack import payload
+from hitl_cli.notify.channels.registry import send
+from hitl_cli.notify.channels.slack import payload
+from hitl_cli.notify.messages import DeliveryFailed
+from hitl_cli.people.contacts import Address, Directory, HookSettings
 from tests.notify.samples import HOSTILE, hostile, item, message
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def test_the_texts_are_cut_where_slack_says_and_never_inside_an_escape() -> None
 
 def test_an_address_that_is_gone_is_not_tried_again_and_not_shown(receiver: HttpReceiver) -> None:
     receiver.fail_with(404)
-    with pytest.raises(NotSent) as caught:
+    with pytest.raises(DeliveryFailed) as caught:
         asyncio.run(send(message(), Address("slack", receiver.url + "/T0/B0/secret"), Directory()))
     assert caught.value.for_good
     assert "secret" not in str(caught.value)

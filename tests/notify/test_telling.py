@@ -9,18 +9,20 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
-from hitl_cli import posting, runs
-from hitl_cli.client import Answer, get_promise, get_promises, search
-from hitl_cli.directory import Contact, Directory, GroupContact
-from hitl_cli.embedded import EmbeddedClient
+from hitl_cli.auth.links import link_in
+from hitl_cli.auth.signing_keys import load_keys
+from hitl_cli.authoring import standalone
+from hitl_cli.client.embedded import EmbeddedClient
+from hitl_cli.client.protocol import ProtocolResponse, get_promise, get_promises, search
+from hitl_cli.client.tags import NOTICE_TAG, belongs_to_notification
 from hitl_cli.engine.prune import prune
 from hitl_cli.errors import Unreachable
-from hitl_cli.inbox.details import details
-from hitl_cli.keys import load_keys
-from hitl_cli.links import link_in
-from hitl_cli.notify.notices import NOTICE_TAG, Notice, belongs_to_notice
-from hitl_cli.notify.unheard import Unheard
-from hitl_cli.questions import Question
+from hitl_cli.notify.notifications import Notification
+from hitl_cli.notify.reconcile import Reconciler
+from hitl_cli.people.contacts import Contact, Directory, GroupContact
+from hitl_cli.requests.question import Question
+from hitl_cli.runs import lifecycle
+from hitl_cli.views.details import details
 from tests.cli.requests import put
 from tests.conftest import wait_until
 from tests.gateway.conftest import begin_gateway
@@ -31,7 +33,7 @@ from tests.worker.watching import promise_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from hitl_cli.client import Request
+    from hitl_cli.client.protocol import ProtocolRequest
     from tests.conftest import Hitl
     from tests.notify.receivers import HttpReceiver
 
@@ -144,7 +146,7 @@ def test_that_a_run_was_canceled_is_told(town: Town) -> None:
     town.worker()
     id = town.ask(to=["reviewer"])
     town.told(id)
-    runs.cancel(town.crew.client, "r", by="lead", via="test")
+    lifecycle.cancel(town.crew.client, "r", by="lead", via="test")
     assert town.sent(2)[-1] == ("reviewer", "canceled", id)
 
 
@@ -153,9 +155,9 @@ def test_a_notice_that_somebody_made_up_tells_nobody_who_is_not_asked(town: Town
     id = town.ask(to=["reviewer"])
     town.told(id)
     made_up = [
-        Notice(request=id, occasion="reminder", names=("lead", "x@example.org"), number=99),
-        Notice(request="r", occasion="asked", names=("lead",)),
-        Notice(request="none", occasion="asked", names=("lead",)),
+        Notification(request=id, occasion="reminder", names=("lead", "x@example.org"), number=99),
+        Notification(request="r", occasion="asked", names=("lead",)),
+        Notification(request="none", occasion="asked", names=("lead",)),
     ]
     until = town.crew.clock() + HOUR_MS
     town.crew.client.call_many([notice.create("poll://any@default", until) for notice in made_up])
@@ -358,7 +360,7 @@ def test_what_other_programs_ask_is_told_too_unless_it_has_lain_there_for_long(
     town.crew.later(4 * DAY_MS)
     town.worker()
     tags = question.tags(key=None, workflow=None)
-    posting.put(town.crew.client, "new", question, tags=tags, deadline_ms=DAY_MS, by="x")
+    standalone.put(town.crew.client, "new", question, tags=tags, deadline_ms=DAY_MS, by="x")
     assert town.sent(1) == [("reviewer", "asked", "new")]
     town.told("new")
     town.crew.approve("new", by="lead")
@@ -368,7 +370,7 @@ def test_what_other_programs_ask_is_told_too_unless_it_has_lain_there_for_long(
 
 def test_what_could_not_be_noted_while_the_server_was_away_is_told_later(hitl: Hitl, town: Town) -> None:
     put(hitl, "q", Question(prompt="Well?", to=("reviewer",)))
-    unheard = Unheard(Directory(people={"reviewer": town.at("reviewer")}), "poll://any@default")
+    unheard = Reconciler(Directory(people={"reviewer": town.at("reviewer")}), "poll://any@default")
     with Fickle(hitl.database) as client:
         client.away = True
         with pytest.raises(Unreachable):
@@ -382,7 +384,7 @@ def test_what_could_not_be_noted_while_the_server_was_away_is_told_later(hitl: H
 def test_one_notice_that_is_refused_keeps_no_other_from_being_made(hitl: Hitl, town: Town) -> None:
     for id in ("a", "b", "c"):
         put(hitl, id, Question(prompt="Well?", to=("reviewer",)))
-    unheard = Unheard(Directory(people={"reviewer": town.at("reviewer")}), "poll://any@default")
+    unheard = Reconciler(Directory(people={"reviewer": town.at("reviewer")}), "poll://any@default")
     with Fickle(hitl.database) as client:
         client.refuses = "b:t-asked"
         unheard.look(client)
@@ -398,13 +400,13 @@ class Fickle(EmbeddedClient):
     away = False
     refuses = ""
 
-    def call_many(self, requests: Sequence[Request]) -> list[Answer]:
+    def call_many(self, requests: Sequence[ProtocolRequest]) -> list[ProtocolResponse]:
         if self.away and any(request.kind == "promise.create" for request in requests):
             raise Unreachable("the server is away.")
         refused = [r.kind == "promise.create" and r.data["id"] == self.refuses for r in requests]
         taken = [request for request, no in zip(requests, refused, strict=True) if not no]
         answers = iter(super().call_many(taken))
-        return [Answer(400, msgspec.Raw(b'"no"')) if no else next(answers) for no in refused]
+        return [ProtocolResponse(400, msgspec.Raw(b'"no"')) if no else next(answers) for no in refused]
 
 
 # What is seen of it
@@ -437,10 +439,10 @@ def test_of_many_reminders_the_last_of_each_is_shown(hitl: Hitl, town: Town) -> 
 
 
 def test_a_run_may_be_named_like_a_notice() -> None:
-    assert belongs_to_notice("q:t-asked")
-    assert belongs_to_notice("r:1.1.t-reminder-12.2.1")
-    assert not belongs_to_notice("release.t-mobile.de:1.1")
-    assert not belongs_to_notice("t-asked:1")
+    assert belongs_to_notification("q:t-asked")
+    assert belongs_to_notification("r:1.1.t-reminder-12.2.1")
+    assert not belongs_to_notification("release.t-mobile.de:1.1")
+    assert not belongs_to_notification("t-asked:1")
 
 
 def test_the_pages_show_who_was_told(hitl: Hitl, town: Town) -> None:

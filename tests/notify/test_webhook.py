@@ -11,11 +11,11 @@ import pytest
 from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
 
-from hitl_cli.directory import Address, Directory, WebhookSettings, signing_key
 from hitl_cli.errors import BadInput
-from hitl_cli.notify import delivery
-from hitl_cli.notify.channels import send
-from hitl_cli.notify.messages import NotSent
+from hitl_cli.notify.channels import http_post
+from hitl_cli.notify.channels.registry import send
+from hitl_cli.notify.messages import DeliveryFailed
+from hitl_cli.people.contacts import Address, Directory, WebhookSettings, signing_key
 from tests.notify.samples import HOSTILE, hostile, item, message
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ def posted(receiver: HttpReceiver, sent: Message, secret: str | None = SECRET) -
     return receiver.received[-1]
 
 
-def not_posted(receiver: HttpReceiver) -> NotSent:
-    with pytest.raises(NotSent) as caught:
+def not_posted(receiver: HttpReceiver) -> DeliveryFailed:
+    with pytest.raises(DeliveryFailed) as caught:
         posted(receiver, message())
     return caught.value
 
@@ -124,7 +124,7 @@ def test_a_receiver_that_is_away_is_tried_again_and_only_its_host_is_named() -> 
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"http://user:secret@127.0.0.1:{closed.getsockname()[1]}/T0/secret"
-        with pytest.raises(NotSent, match=r"127\.0\.0\.1 cannot be reached") as caught:
+        with pytest.raises(DeliveryFailed, match=r"127\.0\.0\.1 cannot be reached") as caught:
             asyncio.run(send(message(), Address("webhook", url), Directory()))
     assert not caught.value.for_good
     assert "secret" not in str(caught.value)
@@ -132,16 +132,16 @@ def test_a_receiver_that_is_away_is_tried_again_and_only_its_host_is_named() -> 
 
 @pytest.mark.parametrize("url", ["http://[", "http://.", f"http://{'a' * 70}.example/", "http://h:99999/"])
 def test_an_address_that_cannot_be_is_not_tried_again(url: str) -> None:
-    with pytest.raises(NotSent, match="is no URL") as caught:
+    with pytest.raises(DeliveryFailed, match="is no URL") as caught:
         asyncio.run(send(message(), Address("webhook", url), Directory()))
     assert caught.value.for_good
 
 
 def test_a_receiver_that_says_nothing_is_given_up_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivery, "TIMEOUT_S", 0.1)
+    monkeypatch.setattr(http_post, "TIMEOUT_S", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
-        with pytest.raises(NotSent, match="did not answer") as caught:
+        with pytest.raises(DeliveryFailed, match="did not answer") as caught:
             asyncio.run(send(message(), Address("webhook", url), Directory()))
     assert not caught.value.for_good
 

@@ -12,7 +12,7 @@ import random
 import sys
 from pathlib import Path
 
-from hitl_cli.engine import log
+from hitl_cli.engine import write_ahead_log
 from hitl_cli.engine.server import Server, encode_request
 
 LIFE_MS = 3_600_000
@@ -52,7 +52,7 @@ def answer(database: Path, answers: Path, number: int, turns: int, synchronous: 
 def main() -> None:
     """Answer in several processes at once."""
     database, answers = Path(sys.argv[1]), Path(sys.argv[2])
-    turns, log.LOG_BYTES = int(sys.argv[3]), int(sys.argv[4])
+    turns, write_ahead_log.LOG_BYTES = int(sys.argv[3]), int(sys.argv[4])
     for number in range(PROCESSES):
         if os.fork() == 0:
             answer(database, answers, number, turns, sys.argv[5])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hitl_cli import defaults, runs
-from hitl_cli.embedded import EmbeddedClient
-from hitl_cli.inbox.deciding import Answer, approval, decide, rejection
-from hitl_cli.inbox.listing import pending
+from hitl_cli import defaults
+from hitl_cli.client.embedded import EmbeddedClient
+from hitl_cli.inbox.decide import DecisionInput, approval, decide, rejection
+from hitl_cli.inbox.pending import pending
+from hitl_cli.runs import lifecycle
 from tests.conftest import APPS, wait_until
 from tests.recovery.deaths import work_and_die_at
 from tests.recovery.processes import MovedClock, start, work
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
     from pathlib import Path
 
-    from hitl_cli.inbox.deciding import Decided
-    from hitl_cli.inbox.listing import Waiting
-    from hitl_cli.wire import Promise
+    from hitl_cli.client.wire import Promise
+    from hitl_cli.inbox.decide import DecisionResult
+    from hitl_cli.inbox.pending import RequestSummary
     from tests.conftest import Hitl
 
 ASKS = str(APPS / "asks.py")
@@ -60,8 +61,8 @@ class Crew:
         self, id: str, workflow: str, *args: object, by: str | None = None, deadline_ms: int = 365 * DAY_MS
     ) -> None:
         """Start a run."""
-        spec = runs.RunSpec(id=id, workflow=workflow, args=list(args))
-        runs.start(self.client, spec, by=by, deadline_ms=deadline_ms)
+        spec = lifecycle.RunSpec(id=id, workflow=workflow, args=list(args))
+        lifecycle.start(self.client, spec, by=by, deadline_ms=deadline_ms)
 
     def ask(self, id: str = "r", by: str | None = None, **options: object) -> str:
         """Start a run that asks with these options, wait until it does, and return the request's id."""
@@ -72,7 +73,7 @@ class Crew:
         """Wait until exactly one thing is asked and nobody works, and return its id."""
         return waiting(self.client)[0]
 
-    def pending(self) -> list[Waiting]:
+    def pending(self) -> list[RequestSummary]:
         """Return what waits now."""
         return pending(self.client)[0]
 
@@ -80,15 +81,15 @@ class Crew:
         """Return a promise that exists."""
         return promise_of(self.client, id)
 
-    def approve(self, id: str, by: str = "ada", **options: Any) -> Decided:
+    def approve(self, id: str, by: str = "ada", **options: Any) -> DecisionResult:
         """Approve as somebody."""
         return self.decide(id, approval(by=by, via="test", **options))
 
-    def reject(self, id: str, by: str = "ada", **options: Any) -> Decided:
+    def reject(self, id: str, by: str = "ada", **options: Any) -> DecisionResult:
         """Reject as somebody."""
         return self.decide(id, rejection(by=by, via="test", **options))
 
-    def decide(self, id: str, answer: Answer) -> Decided:
+    def decide(self, id: str, answer: DecisionInput) -> DecisionResult:
         """Answer."""
         return decide(self.client, id, answer)
 

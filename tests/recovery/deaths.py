@@ -9,9 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-from hitl_cli.embedded import EmbeddedClient
+from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.engine.server import Decoded, Server, encode_request
-from hitl_cli.inbox.deciding import approval, decide
+from hitl_cli.inbox.decide import approval, decide
 from tests.recovery.processes import work
 
 if TYPE_CHECKING:

@@ -12,9 +12,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from hitl_cli import defaults
-from hitl_cli.directory import Directory
-from hitl_cli.reach import Reach
-from hitl_cli.worker import WorkerOptions, run_worker
+from hitl_cli.people.contacts import Directory, NotificationSettings
+from hitl_cli.worker.run import WorkerOptions, run_worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,16 +23,16 @@ if TYPE_CHECKING:
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(
     [
-        "hitl_cli.worker",
-        "hitl_cli.asking",
-        "hitl_cli.engine.network",
-        "hitl_cli.embedded",
+        "hitl_cli.worker.run",
+        "hitl_cli.authoring.ask",
+        "hitl_cli.sdk.embedded_connection",
+        "hitl_cli.client.embedded",
         "hitl_cli.cli.app",
-        "hitl_cli.cli.decisions",
+        "hitl_cli.cli.decide",
         "hitl_cli.cli.runs",
         "hitl_cli.cli.server",
         "hitl_cli.engine.http.app",
-        "hitl_cli.remote",
+        "hitl_cli.client.http",
         "resonate.connections",
         "tests.recovery.storm",
     ]
@@ -84,7 +83,7 @@ def work(
     env: Mapping[str, str],
     clock: MovedClock | None = None,
     group: str = defaults.GROUP,
-    reach: Reach | None = None,
+    reach: NotificationSettings | None = None,
     told: Mapping[str, Any] | None = None,
 ) -> None:
     """Be a worker of a database or of a server, as `hitl worker` is one; on a computer with that clock.
@@ -99,6 +98,6 @@ def work(
         server=url,
         apps=(app,) if app else (),
         lease_ms=lease_ms,
-        **{"group": group, "reach": reach or Reach(directory=Directory()), **(told or {})},
+        **{"group": group, "reach": reach or NotificationSettings(directory=Directory()), **(told or {})},
     )
     run_worker(options, lambda _serving: None, lambda _event: None)

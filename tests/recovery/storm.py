@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from hitl_cli.inbox.listing import pending
+from hitl_cli.inbox.pending import pending
 from tests.apps.steps import STEPS_LOG
 from tests.conftest import wait_until
 from tests.recovery.processes import start, work
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
     from pathlib import Path
 
-    from hitl_cli.embedded import EmbeddedClient
+    from hitl_cli.client.embedded import EmbeddedClient
     from tests.conftest import Hitl
 
 WORKERS = 2
@@ -260,7 +260,7 @@ def redirect(descriptor: int, path: Path) -> None:
 
 def run_command(env: Mapping[str, str], out: Path, err: Path, *args: str) -> None:
     """Be the command `hitl`, with its output in two files."""
-    from hitl_cli.cli.app import run  # noqa: PLC0415
+    from hitl_cli.cli.app import run
 
     redirect(1, out)
     redirect(2, err)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hitl_cli import runs
-from hitl_cli.embedded import EmbeddedClient
-from hitl_cli.engine.instants import SLOWED_PERCENT, Instant, following
-from hitl_cli.inbox.deciding import approval, decide
-from hitl_cli.inbox.listing import pending
+from hitl_cli.client.embedded import EmbeddedClient
+from hitl_cli.engine.file_clock import SLOWED_PERCENT, Instant, following
+from hitl_cli.inbox.decide import approval, decide
+from hitl_cli.inbox.pending import pending
+from hitl_cli.runs import lifecycle
 from tests.apps.steps import STEPS_GATE, STEPS_LOG, read_lines
 from tests.conftest import wait_until
 from tests.recovery.processes import MovedClock, start, work
@@ -115,11 +115,11 @@ def test_when_the_clock_jumps_a_year_ahead_what_must_end_ends_and_the_rest_goes_
     clock: MovedClock, client: EmbeddedClient, worker: Callable[[], BaseProcess]
 ) -> None:
     worker()
-    week = runs.RunSpec(id="week", workflow="approval", args=["week"])
-    runs.start(client, week, deadline_ms=7 * 24 * HOUR_MS)
+    week = lifecycle.RunSpec(id="week", workflow="approval", args=["week"])
+    lifecycle.start(client, week, deadline_ms=7 * 24 * HOUR_MS)
     client.call_many([blocking("decade", client.now() + 10 * YEAR_MS)])
-    sleeper = runs.RunSpec(id="sleeper", workflow="nap", args=[24 * 3_600])
-    runs.start(client, sleeper, deadline_ms=10 * YEAR_MS)
+    sleeper = lifecycle.RunSpec(id="sleeper", workflow="nap", args=[24 * 3_600])
+    lifecycle.start(client, sleeper, deadline_ms=10 * YEAR_MS)
     waiting(client, 2)
 
     clock.move(YEAR_MS)

@@ -9,12 +9,12 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from hitl_cli.client import call
-from hitl_cli.embedded import EmbeddedClient
-from hitl_cli.engine import log, store
+from hitl_cli.client.embedded import EmbeddedClient
+from hitl_cli.client.protocol import call
+from hitl_cli.engine import store, write_ahead_log
 from hitl_cli.engine.server import Server, encode_request
-from hitl_cli.inbox.deciding import approval, decide
-from hitl_cli.inbox.listing import pending
+from hitl_cli.inbox.decide import approval, decide
+from hitl_cli.inbox.pending import pending
 from tests.conftest import PATIENCE_S, wait_until
 from tests.recovery.processes import PROCESSES, start, work
 from tests.recovery.storm import run_command
@@ -105,8 +105,8 @@ def log_bytes(database: Path) -> int:
 def test_while_a_reader_holds_on_to_the_past_all_are_served_and_then_the_log_is_short_again(
     hitl: Hitl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log, "LOG_BYTES", 200_000)
-    monkeypatch.setattr(log, "RETRY_S", 0.05)
+    monkeypatch.setattr(write_ahead_log, "LOG_BYTES", 200_000)
+    monkeypatch.setattr(write_ahead_log, "RETRY_S", 0.05)
     with hitl.client() as client:
         client.call_many([blocking("p0", client.now() + 3_600_000)])
         reader = Holding(hitl.database, "BEGIN")
@@ -118,13 +118,13 @@ def test_while_a_reader_holds_on_to_the_past_all_are_served_and_then_the_log_is_
             client.call_many([blocking(f"p{count}", client.now() + 3_600_000)])
             return log_bytes(hitl.database)
 
-        while add() < 5 * log.LOG_BYTES:
+        while add() < 5 * write_ahead_log.LOG_BYTES:
             pass
         assert len(pending(client, limit=None)[0]) == count + 1
         reader.end()
-        wait_until(lambda: add() <= log.LOG_BYTES)
+        wait_until(lambda: add() <= write_ahead_log.LOG_BYTES)
         for _ in range(100):
-            assert add() < 2 * log.LOG_BYTES
+            assert add() < 2 * write_ahead_log.LOG_BYTES
         assert len(pending(client, limit=None)[0]) == count + 1
 
 
@@ -161,7 +161,7 @@ def test_the_log_stays_bounded_while_many_write_and_read_without_a_pause(hitl: H
         process.join()
         assert process.exitcode == 0
     print(f"{WRITERS * COMMITS} commits; the log was {longest / 2**20:.1f} MiB at most")
-    assert longest < 5 * log.LOG_BYTES
+    assert longest < 5 * write_ahead_log.LOG_BYTES
     is_sound(hitl.database)
 
 

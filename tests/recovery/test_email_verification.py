@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hitl_cli import verification
+from hitl_cli.builtin import verification_api
 from hitl_cli.builtin.send_email import SOON
-from hitl_cli.client import search
-from hitl_cli.directory import Directory, EmailSettings
-from hitl_cli.embedded import EmbeddedClient
-from hitl_cli.reach import Reach
+from hitl_cli.client.embedded import EmbeddedClient
+from hitl_cli.client.protocol import search
+from hitl_cli.people.contacts import Directory, EmailSettings, NotificationSettings
 from tests.conftest import wait_until
 from tests.notify.receivers import Mailbox
 from tests.recovery.deaths import work_and_die_at
@@ -50,7 +49,7 @@ class Life:
         self._ahead_ms = 0
         email = EmailSettings(host="127.0.0.1", port=mailbox.port, tls="none", from_="hitl@example.org")
         self._database = folder / "hitl.db"
-        self._reach = Reach(directory=Directory(email=email), keys=folder / "keys")
+        self._reach = NotificationSettings(directory=Directory(email=email), keys=folder / "keys")
         self._clock = MovedClock(folder / "clock")
         self.client = EmbeddedClient(self._database, self._clock)
         self.died = False
@@ -136,9 +135,9 @@ def test_a_mail_that_is_not_taken_now_keeps_no_place_and_is_tried_for_days(
     connections = mailbox.connections
     try:
         mailbox.fail_with(450, at="RCPT")
-        verification.start(life.client, ADDRESS)
+        verification_api.start(life.client, ADDRESS)
         life.until(partial(mailbox.heard_since, connections))
-        verification.start(life.client, "b@example.org")
+        verification_api.start(life.client, "b@example.org")
         life.until(lambda: mailbox.received)
         assert mailbox.received[0]["To"] == "b@example.org"
         mailbox.fail_with(421, times=30)
@@ -160,14 +159,14 @@ def test_a_mail_that_is_not_taken_now_keeps_no_place_and_is_tried_for_days(
 def verify(life: Life, mailbox: Mailbox) -> None:
     """Start it twice, wait for the mail, confirm, and see what came of it."""
     for _ in range(2):
-        verification.start(life.client, ADDRESS)
+        verification_api.start(life.client, ADDRESS)
     life.until(lambda: mailbox.received)
     assert promise_of(life.client, f"{RUN}:1.1").state == "pending"  # it is there before the mail
     life.until(lambda: promise_of(life.client, f"{RUN}:2").state == "resolved")
-    verification.confirm(life.client, ADDRESS, by=ADDRESS, via="test")
+    verification_api.confirm(life.client, ADDRESS, by=ADDRESS, via="test")
     life.until(lambda: promise_of(life.client, RUN).state != "pending")
     result = result_of(life.client, RUN)
     assert isinstance(result, dict)
     assert (result["email"], result["confirmed"], result["by"]) == (ADDRESS, True, ADDRESS)
     assert len({mail["Message-ID"] for mail in mailbox.received}) == 1
-    assert len(search(life.client, tags={"hitl:key": verification.key_of(ADDRESS)})) == 1
+    assert len(search(life.client, tags={"hitl:key": verification_api.key_of(ADDRESS)})) == 1

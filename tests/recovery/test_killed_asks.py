@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from hitl_cli.client import search
+from hitl_cli.client.protocol import search
 from tests.conftest import Hitl, wait_until
 from tests.recovery.crew import HOUR_MS, LEASE_MS, Crew
 from tests.worker.watching import task_of

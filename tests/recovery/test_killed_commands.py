@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hitl_cli.embedded import EmbeddedClient
-from hitl_cli.wire import audit_of
+from hitl_cli.client.embedded import EmbeddedClient
+from hitl_cli.client.wire import audit_of
 from tests.recovery.deaths import approve_and_die_at, approve_and_die_unheard
 from tests.recovery.processes import start
 from tests.worker.watching import begin, promise_of, result_of, task_of, waiting
@@ -21,7 +21,7 @@ from tests.worker.watching import begin, promise_of, result_of, task_of, waiting
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hitl_cli.wire import Promise
+    from hitl_cli.client.wire import Promise
     from tests.conftest import Hitl
 
 KILLS = 20

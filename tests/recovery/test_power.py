@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hitl_cli.embedded import EmbeddedClient
+from hitl_cli.client.embedded import EmbeddedClient
 from tests.conftest import HITL
 from tests.recovery.disks import Disk, Event, trace, tracer
 from tests.recovery.test_races import blocking

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from hitl_cli.client import Request
-from hitl_cli.embedded import EmbeddedClient
+from hitl_cli.client.embedded import EmbeddedClient
+from hitl_cli.client.protocol import ProtocolRequest
+from hitl_cli.client.wire import audit_of
 from hitl_cli.errors import Conflict
-from hitl_cli.inbox.deciding import approval, decide, rejection
-from hitl_cli.wire import audit_of
+from hitl_cli.inbox.decide import approval, decide, rejection
 from tests.conftest import PATIENCE_S
 from tests.recovery.processes import PROCESSES, start
 from tests.worker.watching import promise_of
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from multiprocessing.synchronize import Barrier
     from pathlib import Path
 
-    from hitl_cli.wire import Verdict
+    from hitl_cli.client.wire import Verdict
     from tests.conftest import Hitl
 
 RACES = 50
@@ -83,7 +83,7 @@ def test_of_two_opposite_decisions_at_once_one_wins_and_the_other_is_told_who_wo
             assert loser.conflict.endswith("Nothing was changed.")
 
 
-def blocking(id: str, timeout_at: int) -> Request:
+def blocking(id: str, timeout_at: int) -> ProtocolRequest:
     """Return the request that creates a promise for a person to answer."""
     tags = {"resonate:external": "true", "resonate:scope": "global"}
-    return Request("promise.create", {"id": id, "timeoutAt": timeout_at, "param": {}, "tags": tags})
+    return ProtocolRequest("promise.create", {"id": id, "timeoutAt": timeout_at, "param": {}, "tags": tags})

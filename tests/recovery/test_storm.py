@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hitl_cli import runs
-from hitl_cli.wire import audit_of, decode, error_message
+from hitl_cli.client.wire import audit_of, decode, error_message
+from hitl_cli.runs import lifecycle
 from tests.apps.steps import read_lines
 from tests.recovery.storm import DECISION, Storm
 from tests.worker.watching import promise_of
@@ -23,7 +23,7 @@ from tests.worker.watching import promise_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hitl_cli.embedded import EmbeddedClient
+    from hitl_cli.client.embedded import EmbeddedClient
     from tests.apps.steps import Line
     from tests.conftest import Hitl
     from tests.recovery.storm import Told
@@ -102,7 +102,7 @@ def the_run_is_whole(client: EmbeddedClient, id: str, lines: list[Line]) -> None
         assert marks[-1] in [line.mark for line in attempts]
         late = [line for line in attempts if line.at > (promise.settled_at or 0)]
         assert late == [], f"{lines} {recorded_at(client, id)}"
-    run = runs.get_run(client, id)
+    run = lifecycle.get_run(client, id)
     assert run.state == "completed", run.error
     assert run.result == {"marks": marks, "answer": seen(client, f"{id}:{DECISION}")}
 

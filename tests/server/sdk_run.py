@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from resonate.resonate import Resonate
 
-from hitl_cli.apps import register_app
+from hitl_cli.worker.loader import register_app
 from tests.apps import features
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from hitl_cli.client import search
+from hitl_cli.client.protocol import search
 from tests.conftest import wait_until
 from tests.notify.receivers import HttpReceiver
 from tests.recovery.crew import ASKS

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hitl_cli.connect import connect
-from hitl_cli.inbox.history import Wanted, history, story
+from hitl_cli.client.connect import connect
+from hitl_cli.inbox.history import HistoryFilter, history, story
 from hitl_cli.inbox.stats import stats
 from tests.cli.past import DAY_MS, MINUTE_MS, Past
 
@@ -32,7 +32,12 @@ def test_over_http_the_same_is_told_by_searches_of_the_protocol_alone(
     for who in ("bob", "eve"):
         hitl.ok("approve", "two:1", "--as", who)
     with hitl.client() as file, connect(serve().url) as server:
-        for wanted in (Wanted(), Wanted(since=past.now), Wanted(outcome="rejected"), Wanted(by="bob")):
+        for wanted in (
+            HistoryFilter(),
+            HistoryFilter(since=past.now),
+            HistoryFilter(outcome="rejected"),
+            HistoryFilter(by="bob"),
+        ):
             assert history(server, wanted) == history(file, wanted), wanted
         assert history(server, limit=2) == history(file, limit=2)
         for name in ("two", "two:1", "pay-7", "r0"):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hitl_cli.questions import Question
+from hitl_cli.requests.question import Question
 from tests.cli.requests import put
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hitl_cli.client import Request
+from hitl_cli.client.protocol import ProtocolRequest
 from hitl_cli.engine.server import now_ms
 from tests.conftest import wait_until
 from tests.server.conftest import ADDRESS, EXTERNAL, GROUP, LIFE_MS, TARGETED
@@ -31,7 +31,9 @@ def create(hitl: Hitl, ids: list[str], tags: Mapping[str, str] = TARGETED) -> No
         for at in range(0, len(ids), BATCH):
             client.call_many(
                 [
-                    Request("promise.create", {"id": id, "timeoutAt": now_ms() + LIFE_MS, "tags": dict(tags)})
+                    ProtocolRequest(
+                        "promise.create", {"id": id, "timeoutAt": now_ms() + LIFE_MS, "tags": dict(tags)}
+                    )
                     for id in ids[at : at + BATCH]
                 ]
             )
@@ -44,9 +46,10 @@ def listen_and_settle(hitl: Hitl, ids: list[str], address: str) -> None:
         for at in range(0, len(ids), BATCH):
             batch = ids[at : at + BATCH]
             listens = [
-                Request("promise.register_listener", {"awaited": id, "address": address}) for id in batch
+                ProtocolRequest("promise.register_listener", {"awaited": id, "address": address})
+                for id in batch
             ]
-            settles = [Request("promise.settle", {"id": id, "state": "resolved"}) for id in batch]
+            settles = [ProtocolRequest("promise.settle", {"id": id, "state": "resolved"}) for id in batch]
             client.call_many(listens + settles)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from resonate.retry import Never
 
-from hitl_cli import workflow
+from hitl_cli.authoring.workflow import workflow
 
 if TYPE_CHECKING:
     from resonate.context import Context

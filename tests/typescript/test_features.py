@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hitl_cli.engine.http.streams import GIVEN_BACK_S
-from hitl_cli.inbox.listing import pending
-from hitl_cli.runs import tree
+from hitl_cli.inbox.pending import pending
+from hitl_cli.runs.steps import tree
 from tests.conftest import wait_until
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from hitl_cli.engine.server import Turn
+    from hitl_cli.engine.server import Batch
 
 ONE = "poll://uni@workers/w1"
 
@@ -77,7 +77,7 @@ class Recorder(Engine):
         self.server.close()
         self.server = DebugServer(self.path, self.clock)
 
-    def turn(self, *requests: str) -> Turn:
+    def turn(self, *requests: str) -> Batch:
         """Run a batch, each request under a correlation id of its own."""
         renamed = [json.loads(text) for text in requests]
         for envelope in renamed:

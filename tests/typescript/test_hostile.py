@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from hitl_cli.client import Request, as_promise
-from hitl_cli.embedded import EmbeddedClient
+from hitl_cli.client.embedded import EmbeddedClient
+from hitl_cli.client.protocol import ProtocolRequest, as_promise
 from hitl_cli.errors import BadInput
-from hitl_cli.inbox.deciding import approval, decide, rejection
+from hitl_cli.inbox.decide import approval, decide, rejection
 from tests.typescript.node import project
 
 if TYPE_CHECKING:
@@ -59,5 +59,5 @@ def test_the_npm_sdk_reads_what_was_given(tmp_path: Path, node: str, packages: P
 def answered(client: EmbeddedClient, id: str, answer: Any) -> Any:
     """Put a bare promise, answer it, and return its value as it travels."""
     create = {"id": id, "timeoutAt": client.now() + 1_000_000, "tags": {"resonate:external": "true"}}
-    as_promise(client.call_many([Request("promise.create", create)])[0])
+    as_promise(client.call_many([ProtocolRequest("promise.create", create)])[0])
     return decide(client, id, answer).promise.value

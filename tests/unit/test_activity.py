@@ -9,10 +9,10 @@ import pytest
 from resonate.error import PlatformError, SerializationError, ServerError
 from resonate.types import PromiseRecord
 
-from hitl_cli.activity import Watched
+from hitl_cli.sdk.observer import ObservedTasks
 
 if TYPE_CHECKING:
-    from hitl_cli.activity import Event
+    from hitl_cli.sdk.observer import Event
 
 
 class Tasks:
@@ -40,7 +40,7 @@ def release_after(error: BaseException, status: int) -> tuple[list[tuple[str, An
     """Release a task as the SDK does while it handles an error; return what was asked, and what was said."""
     tasks, let_go = Tasks(status), list[str]()
     events: list[Event] = []
-    watched = Watched(tasks, events.append, let_go.append, lambda: 0)  # type: ignore[arg-type]
+    watched = ObservedTasks(tasks, events.append, let_go.append, lambda: 0)  # type: ignore[arg-type]
 
     async def scenario() -> None:
         try:

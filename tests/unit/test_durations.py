@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hitl_cli.durations import format_age, format_duration, parse_duration
 from hitl_cli.errors import BadInput
+from hitl_cli.format.durations import format_age, format_duration, parse_duration
 
 
 @pytest.mark.parametrize(

@@ -19,19 +19,19 @@ from resonate.codec import Codec, NoopEncryptor, decode_settled
 from resonate.error import ApplicationError
 from resonate.types import PromiseRecord
 
-from hitl_cli.client import Request, as_promise, call
-from hitl_cli.embedded import EmbeddedClient
+from hitl_cli.client.embedded import EmbeddedClient
+from hitl_cli.client.protocol import ProtocolRequest, as_promise, call
+from hitl_cli.client.wire import encode
 from hitl_cli.errors import BadInput
 from hitl_cli.inbox.comments import comment
-from hitl_cli.inbox.deciding import approval, decide, rejection
-from hitl_cli.questions import Question
-from hitl_cli.wire import encode
+from hitl_cli.inbox.decide import approval, decide, rejection
+from hitl_cli.requests.question import Question
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from hitl_cli.inbox.deciding import Answer
+    from hitl_cli.inbox.decide import DecisionInput
 
 CODEC = Codec(NoopEncryptor())
 TOUCHED = "touched"
@@ -72,12 +72,12 @@ def put(client: EmbeddedClient, id: str, question: Question) -> str:
 
 def as_the_sdk_sees_it(client: EmbeddedClient, id: str) -> PromiseRecord:
     """Return the promise as the SDK has it once it has decoded it."""
-    answer = client.call_many([Request("promise.get", {"id": id})])[0]
+    answer = client.call_many([ProtocolRequest("promise.get", {"id": id})])[0]
     record = msgspec.json.decode(answer.data, type=dict[str, PromiseRecord])["promise"]
     return CODEC.decode_promise(record)
 
 
-def give(client: EmbeddedClient, id: str, answer: Answer) -> None:
+def give(client: EmbeddedClient, id: str, answer: DecisionInput) -> None:
     """Answer, and have the SDK read what came of it, as a workflow would."""
     decide(client, id, answer)
     record = as_the_sdk_sees_it(client, id)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hitl_cli.auth.signing_keys import LONGEST_LIFE_MS, Key, Keys, load_keys, rotate, write_keys
 from hitl_cli.errors import BadInput
-from hitl_cli.keys import LONGEST_LIFE_MS, Key, Keys, load_keys, rotate, write_keys
 
 if TYPE_CHECKING:
     from pathlib import Path

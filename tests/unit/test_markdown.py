@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from hitl_cli.cli.markdown import markdown
+from hitl_cli.cli.render.markdown import markdown
 
 COLOR = re.compile(r"\x1b\[[0-9;]*m")
 WORD = re.compile(r"w\d+w")

@@ -14,8 +14,8 @@ from resonate.context import Context
 from resonate.dependencies import DependencyMap
 from resonate.types import PromiseRecord
 
-from hitl_cli.asking import next_occasion, remind
-from hitl_cli.questions import Escalation, Question
+from hitl_cli.authoring.ask import next_occasion, remind
+from hitl_cli.requests.question import Escalation, Question
 from tests.worker.test_asking import Seen
 
 if TYPE_CHECKING:

@@ -6,15 +6,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from hitl_cli.inbox.deciding import approval, rejection
-from hitl_cli.inbox.reviewing import HOLD_MS, Review
+from hitl_cli.inbox.decide import approval, rejection
+from hitl_cli.inbox.review_queue import HOLD_MS, ReviewQueue
 
 YES = approval(by="ada", via="cli")
 NO = rejection(by="ada", via="cli", reason="no")
 
 
-def review(*ids: str) -> Review:
-    made = Review()
+def review(*ids: str) -> ReviewQueue:
+    made = ReviewQueue()
     made.listed(ids, complete=True)
     return made
 
@@ -109,7 +109,7 @@ class Reviewing(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.review = Review()
+        self.review = ReviewQueue()
         self.now = 0
         self.held: list[tuple[str, int]] = []
         self.sending: list[str] = []
@@ -184,7 +184,7 @@ TestReviewing.settings = settings(max_examples=100, stateful_step_count=30, dead
 
 
 def test_what_was_answered_here_and_still_waits_is_reached_beyond() -> None:
-    review = Review()
+    review = ReviewQueue()
     review.listed(["a", "b"], complete=False)
     assert review.passed == 0
     review.hold("a", YES, 0)

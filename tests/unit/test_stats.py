@@ -7,18 +7,18 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hitl_cli.inbox.history import Entry
+from hitl_cli.client.wire import Vote
+from hitl_cli.inbox.history import HistoryEntry
 from hitl_cli.inbox.stats import BOUNDS_MS, Named, Times, figures, percentile, spans, times
-from hitl_cli.wire import Vote
 
 durations = st.lists(st.integers(0, 2**40), min_size=1, max_size=200)
 
 
-def entry(**told: Any) -> Entry:
+def entry(**told: Any) -> HistoryEntry:
     """Return what came of a request that was asked at 1000."""
     usual = {"kind": "decision", "id": "r:1", "workflow": "r", "function": "deploy", "asked": None}
     at = {"asked_at": 1_000, "outcome": "approved", "at": 1_000 + told.get("waited_ms", 0), "waited_ms": 0}
-    return Entry(**(usual | at | told))
+    return HistoryEntry(**(usual | at | told))
 
 
 @given(durations, st.integers(1, 100))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hitl_cli.text import JOINERS, cells, printable, printable_json, printable_lines
+from hitl_cli.format.terminal import JOINERS, cells, printable, printable_json, printable_lines
 
 
 @pytest.mark.parametrize(

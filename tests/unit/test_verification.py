@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from hitl_cli.builtin.verification_api import key_of, normal_address, run_id
 from hitl_cli.errors import BadInput
-from hitl_cli.runs import check_id
-from hitl_cli.verification import key_of, normal_address, run_id
+from hitl_cli.runs.lifecycle import check_id
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from resonate.codec import Codec, NoopEncryptor
 from resonate.error import ApplicationError
 from resonate.types import Value as SdkValue
 
+from hitl_cli.client.wire import Audit, Promise, audit_of, decode, encode, error_value, same_json
 from hitl_cli.engine.records import Value
-from hitl_cli.times import iso
-from hitl_cli.wire import Audit, Promise, audit_of, decode, encode, error_value, same_json
+from hitl_cli.format.times import iso
 
 CODEC = Codec(NoopEncryptor())
 JSON = st.recursive(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from resonate.resonate import Resonate
 
-from hitl_cli.engine.network import EmbeddedConnection
+from hitl_cli.sdk.embedded_connection import EmbeddedConnection
 
 
 async def main(database: Path, id: str) -> None:

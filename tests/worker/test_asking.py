@@ -15,11 +15,11 @@ from resonate.error import Suspended
 from resonate.types import PromiseCreateReq, PromiseRecord
 
 from hitl_cli import ask
-from hitl_cli.asking import Put, asking
-from hitl_cli.client import Request, as_promise, search
+from hitl_cli.authoring.ask import NewRequest, asking
+from hitl_cli.client.protocol import ProtocolRequest, as_promise, search
+from hitl_cli.client.wire import decode, encode
 from hitl_cli.errors import BadInput, NotAllowed
-from hitl_cli.questions import Question, question_of
-from hitl_cli.wire import decode, encode
+from hitl_cli.requests.question import Question, question_of
 from tests.conftest import wait_until
 from tests.recovery.crew import DAY_MS, HOUR_MS, MINUTE_MS, Crew
 
@@ -44,7 +44,7 @@ def crew(hitl: Hitl) -> Iterator[Crew]:
 def settle(crew: Crew, id: str, data: object, headers: dict[str, str] | None = None) -> None:
     """Approve a promise past all checks, as another tool would."""
     settlement = {"id": id, "state": "resolved", "value": encode(data, headers)}
-    as_promise(crew.client.call_many([Request("promise.settle", settlement)])[0])
+    as_promise(crew.client.call_many([ProtocolRequest("promise.settle", settlement)])[0])
 
 
 def unsettled(crew: Crew) -> list[str]:
@@ -204,7 +204,7 @@ def test_a_foreign_answer_that_fits_is_told_as_far_as_it_goes(crew: Crew) -> Non
 def test_a_canceled_request_is_a_no(crew: Crew) -> None:
     id = crew.ask()
     settlement = {"id": id, "state": "rejected_canceled", "value": encode(None)}
-    as_promise(crew.client.call_many([Request("promise.settle", settlement)])[0])
+    as_promise(crew.client.call_many([ProtocolRequest("promise.settle", settlement)])[0])
     told = crew.result()
     assert (told["approved"], told["reason"]) == (False, "canceled")
 
@@ -602,9 +602,10 @@ class Seen:
         )
 
 
-PUT = Put(question=Question(prompt="Well?"), tags={"hitl:request": "1"}, deadline_ms=DAY_MS)
+PUT = NewRequest(question=Question(prompt="Well?"), tags={"hitl:request": "1"}, deadline_ms=DAY_MS)
 UPGRADED = (
-    "resonate-sdk has changed what hitl_cli/asking.py stands on: `create` makes the promise, with what is"
+    "resonate-sdk has changed what hitl_cli/authoring/ask.py stands on: `create` makes the promise, with what"
+    " is"
     " asked in it, that the first ctx.promise() of a step is to find. Look there before you allow this one."
 )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from resonate.resonate import Resonate
 
-from hitl_cli.engine.network import EmbeddedConnection
+from hitl_cli.sdk.embedded_connection import EmbeddedConnection
 from tests.apps.features import counts
 from tests.worker.watching import FEATURES, begin, result_of
 

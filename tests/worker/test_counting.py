@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hitl_cli.client import as_promise, get_promise
+from hitl_cli.client.protocol import as_promise, get_promise
+from hitl_cli.client.wire import Audit, Vote
 from hitl_cli.inbox.votes import create_request
-from hitl_cli.questions import Question
-from hitl_cli.wire import Audit, Vote
+from hitl_cli.requests.question import Question
 from tests.cli.requests import promise_now, put
 from tests.conftest import wait_until
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hitl_cli.client import get_promise
-from hitl_cli.runs import tree
+from hitl_cli.client.protocol import get_promise
+from hitl_cli.runs.steps import tree
 from tests.conftest import PATIENCE_S, wait_until
 from tests.worker.watching import FEATURES, begin, end_of, promise_of, result_of, task_of, waiting
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hitl_cli.worker import GRACE_S
+from hitl_cli.worker.run import GRACE_S
 from tests.apps.steps import STEPS_GATE, STEPS_LOG, read_lines
 from tests.conftest import wait_until
 from tests.worker.watching import STEPS, begin, end_of, promise_of, result_of, task_of
@@ -15,7 +15,7 @@ from tests.worker.watching import STEPS, begin, end_of, promise_of, result_of, t
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hitl_cli.client import Client
+    from hitl_cli.client.protocol import Client
     from tests.conftest import Hitl, WorkerProcess
 
 

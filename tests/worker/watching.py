@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from hitl_cli import defaults, runs
-from hitl_cli.client import call, get_promise, get_tasks
-from hitl_cli.inbox.listing import pending
-from hitl_cli.wire import Promise, Task  # noqa: TC001 - msgspec reads these when it decodes
+from hitl_cli import defaults
+from hitl_cli.client.protocol import call, get_promise, get_tasks
+from hitl_cli.client.wire import Promise, Task
+from hitl_cli.inbox.pending import pending
+from hitl_cli.runs import lifecycle
 from tests.conftest import APPS, wait_until
 
 if TYPE_CHECKING:
-    from hitl_cli.client import Client
-    from hitl_cli.runs import Run
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.runs.lifecycle import Run
 
 FEATURES = str(APPS / "features.py")
 STEPS = str(APPS / "steps.py")
@@ -35,7 +36,7 @@ def task_of(client: Client, id: str) -> Task:
 def end_of(client: Client, id: str) -> Run:
     """Wait until a run has ended."""
     wait_until(lambda: promise_of(client, id).state != "pending")
-    return runs.get_run(client, id)
+    return lifecycle.get_run(client, id)
 
 
 def result_of(client: Client, id: str) -> object:
@@ -70,5 +71,5 @@ class _Tasks(msgspec.Struct, frozen=True):
 
 def begin(client: Client, id: str, workflow: str, *args: object, group: str = defaults.GROUP) -> None:
     """Start a run."""
-    spec = runs.RunSpec(id=id, workflow=workflow, args=list(args))
-    assert runs.start(client, spec, group=group).created
+    spec = lifecycle.RunSpec(id=id, workflow=workflow, args=list(args))
+    assert lifecycle.start(client, spec, group=group).created

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -18,6 +19,7 @@ from msgspec import Struct
 from multidict import CIMultiDict
 
 from hitl_cli.engine import machine
+from hitl_cli.engine.commit_loop import CommitLoop
 from hitl_cli.engine.debug import DebugServer
 from hitl_cli.engine.doorbell import PUSHERS
 from hitl_cli.engine.errors import EngineError
@@ -29,20 +31,18 @@ from hitl_cli.engine.http.push import Pusher, PushRules
 from hitl_cli.engine.http.streams import KEEPALIVE_S, Stream, Streams
 from hitl_cli.engine.records import TaskAcquire, TaskRelease
 from hitl_cli.engine.server import DEBUG, READS, RULES, Decoded, Server, decode, now_ms, reply
-from hitl_cli.engine.turns import Turns
+from hitl_cli.engine.trace import Trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from pathlib import Path
 
     from aiohttp.web import BaseRequest, StreamResponse
 
     from hitl_cli.engine.doorbell import Bell
     from hitl_cli.engine.errors import FormatChanged
-    from hitl_cli.engine.records import Answer
-    from hitl_cli.engine.server import Extra, Subscriber, Turn
+    from hitl_cli.engine.records import Reply
+    from hitl_cli.engine.server import Batch, Extra, Subscriber
     from hitl_cli.engine.store import Transaction
-    from hitl_cli.engine.trace import Trace
 
 BODY_MAX = 4 * 1024 * 1024
 """Bytes of a request's body."""
@@ -98,7 +98,7 @@ class HttpServer:
         self._metrics = Metrics()
         self._pusher = Pusher(lambda: self._turns, options.push, self._metrics.delivery)
         kind = DebugServer if options.debug else Server
-        self._turns = Turns(options.path, clock, self, kind(options.path, clock, options.trace))
+        self._turns = CommitLoop(options.path, clock, self, kind(options.path, clock, options.trace))
         self._gauges()
         self._stop = asyncio.Event()
         self._ended_by: FormatChanged | None = None
@@ -198,7 +198,7 @@ class HttpServer:
         self._streams.hand_out(tx)
         self._pusher.hand_out(tx)
 
-    def deliver(self, turn: Turn) -> None:
+    def deliver(self, turn: Batch) -> None:
         """Send what the turn brought."""
         self._metrics.turn()
         offers, words = self._streams.commit(turn)
@@ -288,7 +288,7 @@ class HttpServer:
         self._metrics.request(decoded.kind, answer.status, time.perf_counter() - began)
         return web.Response(body=reply(decoded, answer), status=answer.status, headers=ANSWERED)
 
-    async def _decide(self, decoded: Decoded) -> Answer:
+    async def _decide(self, decoded: Decoded) -> Reply:
         if isinstance(decoded.data, TaskAcquire):
             self._streams.acquired(decoded.data.id)
         elif isinstance(decoded.data, TaskRelease):
@@ -298,7 +298,7 @@ class HttpServer:
         except EngineError as error:
             return machine.refuse(503, str(error))
 
-    def _refusal(self, request: BaseRequest, body: bytes, decoded: Decoded) -> Answer | None:
+    def _refusal(self, request: BaseRequest, body: bytes, decoded: Decoded) -> Reply | None:
         """Return why a request is refused without a turn. The token is in its head, or in the HTTP header."""
         known = decoded.kind in RULES or decoded.kind in DEBUG
         malformed = decoded.known is not None and decoded.kind not in DEBUG

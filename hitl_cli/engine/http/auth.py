@@ -23,7 +23,7 @@ from hitl_cli.engine.errors import KeyUnusable
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hitl_cli.engine.records import Answer
+    from hitl_cli.engine.records import Reply
 
 LEEWAY_S = 60
 """How far clocks may be apart; the Resonate Server's."""
@@ -106,7 +106,7 @@ class Verifier:
         )
 
 
-def refusal(claims: Claims | None, kind: str, data: Any) -> Answer | None:
+def refusal(claims: Claims | None, kind: str, data: Any) -> Reply | None:
     """Return why a request is refused, or None if it is allowed. `data` is the decoded request's."""
     if claims is None:
         return machine.refuse(401, "unauthorized: the token is missing, not good, or has expired")

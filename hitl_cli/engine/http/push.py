@@ -26,11 +26,11 @@ from hitl_cli.engine.server import FAR, execute_message, unblock_message
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from hitl_cli.engine.commit_loop import CommitLoop
     from hitl_cli.engine.doorbell import Bell
     from hitl_cli.engine.records import Task
-    from hitl_cli.engine.server import Turn
+    from hitl_cli.engine.server import Batch
     from hitl_cli.engine.store import Transaction
-    from hitl_cli.engine.turns import Turns
 
 logger = logging.getLogger(__name__)
 
@@ -143,7 +143,9 @@ class Resolver(AbstractResolver):
 class Pusher:
     """All posts of a server."""
 
-    def __init__(self, turns: Callable[[], Turns], rules: PushRules, count: Callable[[bool], None]) -> None:
+    def __init__(
+        self, turns: Callable[[], CommitLoop], rules: PushRules, count: Callable[[bool], None]
+    ) -> None:
         """Post what the turns bring; `count` is told of each post whether it was taken."""
         self._turns = turns
         self._rules = rules
@@ -222,7 +224,7 @@ class Pusher:
         if self._session is not None and (self._dirty or offered or self.due <= tx.now):
             self._look(tx)
 
-    def commit(self, turn: Turn) -> tuple[int, int]:
+    def commit(self, turn: Batch) -> tuple[int, int]:
         """Post what the turn took, now that it is on disk. Return how many offers and how many words."""
         if not self._ran:
             self._put_off(turn)
@@ -243,7 +245,7 @@ class Pusher:
         self._found = []
         return offers, words
 
-    def _put_off(self, turn: Turn) -> None:
+    def _put_off(self, turn: Batch) -> None:
         """Look in a later turn for what this one offered, because it handed out nothing."""
         if self.due <= turn.now:
             self._dirty = True

@@ -22,17 +22,17 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from hitl_cli.engine import machine
-from hitl_cli.engine.network import SHARE_PAUSE_S, any_of, one_of
+from hitl_cli.engine.addresses import SHARE_PAUSE_S, any_of, one_of
 from hitl_cli.engine.server import FAR, execute_message, unblock_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from hitl_cli.engine.commit_loop import CommitLoop
     from hitl_cli.engine.doorbell import Bell
     from hitl_cli.engine.records import Promise, Task
-    from hitl_cli.engine.server import Turn
+    from hitl_cli.engine.server import Batch
     from hitl_cli.engine.store import Transaction
-    from hitl_cli.engine.turns import Turns
 
 BUFFER_BYTES = 32 * 1024
 """What may wait in this process for one connection to take it."""
@@ -188,7 +188,7 @@ class Stream:
 class Streams:
     """All streams of a server, and what each is sent."""
 
-    def __init__(self, turns: Callable[[], Turns]) -> None:
+    def __init__(self, turns: Callable[[], CommitLoop]) -> None:
         """Deal out messages in the turns that `turns` gives, once there are any."""
         self._turns = turns
         self._at: dict[str, list[Stream]] = {}
@@ -353,7 +353,7 @@ class Streams:
         for address in addresses:
             self._look(tx, address, moment)
 
-    def commit(self, turn: Turn) -> tuple[int, int]:
+    def commit(self, turn: Batch) -> tuple[int, int]:
         """Send what the turn took, now that it is on disk. Return how many offers and how many words."""
         if not self._ran:
             self._put_off(turn)
@@ -382,7 +382,7 @@ class Streams:
         self._offers, self._words, self._looked = [], [], {}
         return sent
 
-    def _put_off(self, turn: Turn) -> None:
+    def _put_off(self, turn: Batch) -> None:
         """Look in a later turn for what this one offered, because it handed out nothing."""
         offered = turn.offered & self._at.keys()
         self._dirty.update(offered)

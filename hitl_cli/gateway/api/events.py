@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Literal
 from aiohttp import web
 from msgspec import Struct
 
-from hitl_cli.gateway.api.table import Call, Route
-from hitl_cli.gateway.feed import Listener
-from hitl_cli.gateway.service import gateway_of
+from hitl_cli.gateway.api.route import Call, Route
+from hitl_cli.gateway.context import gateway_of
+from hitl_cli.gateway.event_broadcaster import Listener
 
 if TYPE_CHECKING:
     from aiohttp.web import Request
 
-    from hitl_cli.gateway.feed import Stream
+    from hitl_cli.gateway.event_broadcaster import Stream
 
 RETRY_MS = 2_000
 """How long a browser waits before it connects again."""

@@ -6,22 +6,22 @@ from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta, Struct
 
-from hitl_cli.documents.history import EntryDocument, entry_document
-from hitl_cli.documents.stats import StatsDocument, stats_document
-from hitl_cli.durations import parse_duration
 from hitl_cli.errors import BadInput
-from hitl_cli.gateway.api.requests import Cursor, Duration, Limit, Name  # noqa: TC001 - msgspec reads these
-from hitl_cli.gateway.api.table import Call, Route, paged
-from hitl_cli.gateway.failures import json_answer
-from hitl_cli.inbox.history import Wanted, page_of_history, story
+from hitl_cli.format.durations import parse_duration
+from hitl_cli.gateway.api.requests import Cursor, Duration, Limit, Name
+from hitl_cli.gateway.api.route import Call, Route, paged
+from hitl_cli.gateway.error_responses import json_answer
+from hitl_cli.inbox.history import HistoryFilter, page_of_history, story
 from hitl_cli.inbox.stats import Stats, stats
-from hitl_cli.questions import Outcome  # noqa: TC001
+from hitl_cli.requests.question import Outcome
+from hitl_cli.views.history import HistoryEntryDocument, history_entry_document
+from hitl_cli.views.stats import StatsDocument, stats_document
 
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from hitl_cli.client import Client
-    from hitl_cli.inbox.history import Entry
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.inbox.history import HistoryEntry
 
 MOST = 20_000
 """How many decisions figures are of, the newest: a second or two of reading, beside which others decide."""
@@ -42,7 +42,7 @@ class HistoryQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class HistoryPage(Struct, frozen=True):
     """A page of what was answered, the newest first; `next` is the `cursor` of the next one."""
 
-    items: list[EntryDocument]
+    items: list[HistoryEntryDocument]
     next: str | None
 
 
@@ -59,15 +59,15 @@ async def show_history(call: Call) -> web.Response:
     if query.id is not None and query.cursor is not None:
         raise BadInput("the history of one id comes whole: give no cursor.")
 
-    def look(client: Client) -> tuple[list[Entry], str | None]:
+    def look(client: Client) -> tuple[list[HistoryEntry], str | None]:
         since = None if ago_ms is None else max(client.now() - ago_ms, 0)
-        wanted = Wanted(by=query.by, since=since, workflow=query.workflow, outcome=query.outcome)
+        wanted = HistoryFilter(by=query.by, since=since, workflow=query.workflow, outcome=query.outcome)
         if query.id is not None:
             return story(client, query.id, wanted), None
         return page_of_history(client, wanted, limit=query.limit, after=query.cursor)
 
     found, following = await call.gateway.lookback.run(look)
-    return paged(call, [entry_document(entry) for entry in found], following)
+    return paged(call, [history_entry_document(entry) for entry in found], following)
 
 
 async def show_stats(call: Call) -> web.Response:

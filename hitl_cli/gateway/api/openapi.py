@@ -14,7 +14,7 @@ from hitl_cli import __version__
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hitl_cli.gateway.api.table import Route
+    from hitl_cli.gateway.api.route import Route
 
 REFERENCE = "#/components/schemas/{name}"
 

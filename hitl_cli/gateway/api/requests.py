@@ -9,35 +9,35 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from hitl_cli.client import get_promise
-from hitl_cli.documents.decided import DecidedDocument, decided_document
-from hitl_cli.documents.request import RequestDocument, request_document
-from hitl_cli.documents.waiting import WaitingDocument, waiting_document
-from hitl_cli.durations import parse_duration
-from hitl_cli.engine.records import PromiseState  # noqa: TC001 - msgspec reads the annotations
+from hitl_cli.client.protocol import get_promise
+from hitl_cli.client.wire import child_id, fresh_id
+from hitl_cli.engine.records import PromiseState
 from hitl_cli.errors import BadInput
-from hitl_cli.gateway.api.table import VIA, Call, Route, paged
-from hitl_cli.gateway.failures import json_answer
-from hitl_cli.gateway.refusals import Refused
+from hitl_cli.format.durations import parse_duration
+from hitl_cli.gateway.api.route import VIA, Call, Route, paged
+from hitl_cli.gateway.error_responses import json_answer
+from hitl_cli.gateway.http_error import HttpError
 from hitl_cli.inbox.comments import comment, comment_in
-from hitl_cli.inbox.deciding import Answer, approval, rejection
-from hitl_cli.inbox.details import details
-from hitl_cli.inbox.listing import Filter, Sort, page_of_pending
-from hitl_cli.inbox.lookup import find
-from hitl_cli.inbox.repeating import KeyReused, decide_once, was_done
-from hitl_cli.people import names_for
-from hitl_cli.questions import GROUP, PLAIN, Priority, question_of
-from hitl_cli.wire import child_id, fresh_id
+from hitl_cli.inbox.decide import DecisionInput, approval, rejection
+from hitl_cli.inbox.idempotency import IdempotencyKeyReused, decide_once, was_done
+from hitl_cli.inbox.pending import RequestFilter, Sort, page_of_pending
+from hitl_cli.inbox.resolve import find
+from hitl_cli.people.groups import names_for
+from hitl_cli.requests.question import GROUP, PLAIN, Priority, question_of
+from hitl_cli.views.decision import DecisionResultDocument, decision_result_document
+from hitl_cli.views.details import details
+from hitl_cli.views.pending import RequestSummaryDocument, request_summary_document
+from hitl_cli.views.request import RequestDetailsDocument, request_details_document
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aiohttp import ETag
 
-    from hitl_cli.client import Client
-    from hitl_cli.inbox.deciding import Decided
-    from hitl_cli.inbox.repeating import Mark
-    from hitl_cli.people import Groups
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.inbox.decide import DecisionResult
+    from hitl_cli.inbox.idempotency import IdempotencyMark
+    from hitl_cli.people.groups import Groups
 
 ANY = "*"
 
@@ -68,7 +68,7 @@ class RequestsQuery(
 class WaitingPage(Struct, frozen=True):
     """A page of what waits; `next` is the `cursor` of the next one."""
 
-    items: list[WaitingDocument]
+    items: list[RequestSummaryDocument]
     next: str | None
 
 
@@ -103,17 +103,17 @@ async def list_requests(call: Call) -> web.Response:
     query: RequestsQuery = call.query
     wanted = filter_of(query, call.visitor.person, call.groups)
 
-    def look(client: Client) -> tuple[list[WaitingDocument], str | None]:
+    def look(client: Client) -> tuple[list[RequestSummaryDocument], str | None]:
         found, following = page_of_pending(
             client, wanted, groups=call.groups, sort=query.sort, limit=query.limit, after=query.cursor
         )
-        return [waiting_document(item, client.now()) for item in found], following
+        return [request_summary_document(item, client.now()) for item in found], following
 
     items, following = await call.gateway.bridge.run(look)
     return paged(call, items, following)
 
 
-def filter_of(query: RequestsQuery, person: str, groups: Groups) -> Filter:
+def filter_of(query: RequestsQuery, person: str, groups: Groups) -> RequestFilter:
     """Return the filter that a query means. Raises BadInput."""
     mine = names_for(person, groups) if query.for_ is not None else ()
     if mine and query.to:
@@ -124,7 +124,7 @@ def filter_of(query: RequestsQuery, person: str, groups: Groups) -> Filter:
         name, _, value = text.partition("=")
         if tags.setdefault(name, value) != value:
             raise BadInput(f"the tag {name!r} is given twice, with two values: nothing can have both.")
-    return Filter(
+    return RequestFilter(
         workflow=query.workflow,
         to=(*mine, *(form for name in bare for form in (name, f"{GROUP}{name}"))),
         asker=query.from_,
@@ -144,12 +144,12 @@ async def show_request(call: Call) -> web.Response:
     return json_answer(document, headers=headers)
 
 
-def document_of(client: Client, id: str, groups: Groups) -> RequestDocument:
+def document_of(client: Client, id: str, groups: Groups) -> RequestDetailsDocument:
     """Return the request that an id or a key names. Raises NotFound, BadInput."""
-    return request_document(details(client, find(client, id, whole=True), groups))
+    return request_details_document(details(client, find(client, id, whole=True), groups))
 
 
-def version(document: RequestDocument) -> str:
+def version(document: RequestDetailsDocument) -> str:
     """Return what changes with a request and not with the time."""
     still = msgspec.structs.replace(document, age_s=0)
     return hashlib.sha256(msgspec.json.encode(still)).hexdigest()[:32]
@@ -166,13 +166,13 @@ async def decide(call: Call) -> web.Response:
     mark = await call.mark(f"decide {call.id}")
     known = call.request.if_match
     return json_answer(
-        decided_document(
+        decision_result_document(
             await call.gateway.bridge.run(decide_if_known, call, answer, mark, known),
         )
     )
 
 
-def answer_in(body: DecisionBody, person: str) -> Answer:
+def answer_in(body: DecisionBody, person: str) -> DecisionInput:
     """Return the answer that a body is. Raises BadInput."""
     word = body.choice if body.choice is not None else body.answer
     if body.choice is not None and body.answer is not None:
@@ -189,16 +189,20 @@ def answer_in(body: DecisionBody, person: str) -> Answer:
 
 
 def decide_if_known(
-    client: Client, call: Call, answer: Answer, mark: Mark | None, known: Sequence[ETag] | None
-) -> Decided:
+    client: Client,
+    call: Call,
+    answer: DecisionInput,
+    mark: IdempotencyMark | None,
+    known: Sequence[ETag] | None,
+) -> DecisionResult:
     """Answer a request, if that is as the caller knows it or was done by the same request before."""
     promise = find(client, call.id, whole=True)
     if call.body.choice is not None and not (question_of(promise) or PLAIN).choices:
         raise BadInput(f"{promise.id} offers no choices. Nothing was changed.")
     if known is not None and not was_done(client, promise, mark):
-        document = request_document(details(client, promise, call.groups))
+        document = request_details_document(details(client, promise, call.groups))
         if not is_among(version(document), [tag for tag in known if not tag.is_weak]):
-            raise Refused(412, f"{promise.id} has changed since you looked. Nothing was done: look again.")
+            raise HttpError(412, f"{promise.id} has changed since you looked. Nothing was done: look again.")
     return decide_once(client, promise, answer, call.groups, mark)
 
 
@@ -209,14 +213,16 @@ async def say(call: Call) -> web.Response:
     return json_answer(kept, 201)
 
 
-def comment_once(client: Client, id: str, text: str, person: str, mark: Mark | None) -> CommentKept:
+def comment_once(
+    client: Client, id: str, text: str, person: str, mark: IdempotencyMark | None
+) -> CommentKept:
     """Leave a remark, once by the same request. Raises KeyReused for another one by its key."""
     request = find(client, id, whole=True)
     if mark is not None:
         earlier = get_promise(client, child_id(request.id, f"c{mark.key}"))
         said = None if earlier is None else comment_in(earlier)
         if earlier is not None and (said is None or said.text != text):
-            raise KeyReused
+            raise IdempotencyKeyReused
     own = fresh_id() if mark is None else mark.key
     comment(client, request.id, text, by=person, via=VIA, new_id=lambda: own)
     return CommentKept(id=request.id, state=request.state, by=person, comment=text)
@@ -238,7 +244,7 @@ TABLE = [
         handle=show_request,
         needs="read",
         summary="One request, by its id or its key, waiting or answered.",
-        answers={200: RequestDocument, 304: None},
+        answers={200: RequestDetailsDocument, 304: None},
         conditional="If-None-Match",
     ),
     Route(
@@ -248,7 +254,7 @@ TABLE = [
         needs="decide",
         summary="Answer a request. Of several answers one is recorded; giving that one again is no error.",
         body=DecisionBody,
-        answers={200: DecidedDocument},
+        answers={200: DecisionResultDocument},
         repeatable=True,
         conditional="If-Match",
     ),

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from hitl_cli.gateway.api import events, history, requests, runs
 from hitl_cli.gateway.api.openapi import document
-from hitl_cli.gateway.api.table import served
+from hitl_cli.gateway.api.route import served
 
 if TYPE_CHECKING:
     from aiohttp.web import Request

@@ -7,23 +7,25 @@ from urllib.parse import quote
 
 from msgspec import Meta, Struct
 
-from hitl_cli import runs
-from hitl_cli.documents.runs import RunDocument, RunWithSteps, run_document, run_with_steps
-from hitl_cli.durations import parse_duration
+from hitl_cli.client.wire import Json
 from hitl_cli.errors import NotFound
-from hitl_cli.gateway.api.requests import Cursor, Duration, Limit, Name  # noqa: TC001 - msgspec reads these
-from hitl_cli.gateway.api.table import VIA, Call, Route, paged
-from hitl_cli.gateway.failures import json_answer
-from hitl_cli.inbox.repeating import start_mark
-from hitl_cli.runs import GroupName, RunSpec, RunState
-from hitl_cli.wire import Json  # noqa: TC001
+from hitl_cli.format.durations import parse_duration
+from hitl_cli.gateway.api.requests import Cursor, Duration, Limit, Name
+from hitl_cli.gateway.api.route import VIA, Call, Route, paged
+from hitl_cli.gateway.error_responses import json_answer
+from hitl_cli.inbox.idempotency import start_mark
+from hitl_cli.runs import lifecycle
+from hitl_cli.runs.lifecycle import GroupName, RunSpec, RunState
+from hitl_cli.runs.steps import tree
+from hitl_cli.views.runs import RunDocument, RunWithSteps, run_document, run_with_steps
 
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from hitl_cli.client import Client
-    from hitl_cli.inbox.repeating import Mark
-    from hitl_cli.runs import Node, Run
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.inbox.idempotency import IdempotencyMark
+    from hitl_cli.runs.lifecycle import Run
+    from hitl_cli.runs.steps import RunStep
 
 
 class RunsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -63,7 +65,9 @@ async def list_runs(call: Call) -> web.Response:
     query: RunsQuery = call.query
 
     def look(client: Client) -> tuple[list[RunDocument], str | None]:
-        found, following = runs.page_of_runs(client, state=query.state, limit=query.limit, after=query.cursor)
+        found, following = lifecycle.page_of_runs(
+            client, state=query.state, limit=query.limit, after=query.cursor
+        )
         return [run_document(run, client.now()) for run in found], following
 
     found, following = await call.gateway.bridge.run(look)
@@ -90,12 +94,12 @@ async def start(call: Call) -> web.Response:
 
 
 def start_once(
-    client: Client, spec: RunSpec, mark: Mark | None, *, group: str, deadline_ms: int, by: str
-) -> tuple[runs.Started, int]:
+    client: Client, spec: RunSpec, mark: IdempotencyMark | None, *, group: str, deadline_ms: int, by: str
+) -> tuple[lifecycle.Started, int]:
     """Start a run, once by the same request. Raises KeyReused, and what `runs.start` raises."""
-    runs.check_id(spec.id)
+    lifecycle.check_id(spec.id)
     own = start_mark(client, spec.id, mark)
-    started = runs.start(client, spec, group=group, deadline_ms=deadline_ms, by=by, new_id=lambda: own)
+    started = lifecycle.start(client, spec, group=group, deadline_ms=deadline_ms, by=by, new_id=lambda: own)
     return started, client.now()
 
 
@@ -108,9 +112,9 @@ async def show(call: Call) -> web.Response:
 async def steps(call: Call) -> web.Response:
     """Answer with a run and all its steps."""
 
-    def look(client: Client) -> tuple[Run, Node, int]:
+    def look(client: Client) -> tuple[Run, RunStep, int]:
         run, now = run_named(client, call.id)
-        return run, runs.tree(client, call.id), now
+        return run, tree(client, call.id), now
 
     run, root, now = await call.gateway.bridge.run(look)
     return json_answer(run_with_steps(run, root.children, now))
@@ -118,9 +122,9 @@ async def steps(call: Call) -> web.Response:
 
 def run_named(client: Client, id: str) -> tuple[Run, int]:
     """Return a run, and the present (ms since the epoch). Raises NotFound."""
-    if not runs.known(client, id).is_run:
+    if not lifecycle.known(client, id).is_run:
         raise NotFound(f"{id} is not a workflow.")
-    return runs.get_run(client, id), client.now()
+    return lifecycle.get_run(client, id), client.now()
 
 
 async def cancel(call: Call) -> web.Response:
@@ -128,7 +132,7 @@ async def cancel(call: Call) -> web.Response:
 
     def do(client: Client) -> tuple[Run, int]:
         run_named(client, call.id)
-        runs.cancel(client, call.id, by=call.visitor.person, via=VIA, reason=call.body.reason)
+        lifecycle.cancel(client, call.id, by=call.visitor.person, via=VIA, reason=call.body.reason)
         return run_named(client, call.id)
 
     run, now = await call.gateway.bridge.run(do)

@@ -7,24 +7,25 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 from msgspec import UNSET, Struct
 
-from hitl_cli.forms.clocks import without_zone
+from hitl_cli.forms.datetimes import without_zone
 from hitl_cli.forms.fields import Group, fields, tree
-from hitl_cli.forms.pages import at_first, is_missing, labels_of, owner
+from hitl_cli.forms.messages import FORMATS
 from hitl_cli.forms.paths import path_of
-from hitl_cli.forms.wording import FORMATS
+from hitl_cli.forms.submission import at_first, is_missing, labels_of, owner
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
+    from hitl_cli.client.wire import Json
     from hitl_cli.forms.fields import Field
-    from hitl_cli.forms.pages import Texts
-    from hitl_cli.forms.wording import Problem
-    from hitl_cli.wire import Json
+    from hitl_cli.forms.messages import Problem
+    from hitl_cli.forms.submission import Texts
 
 type Shape = Literal["line", "area", "options", "select", "ticks"]
 

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, get_args
 
 import msgspec
 from aiohttp import web
 from msgspec import Struct
 
-from hitl_cli.documents.history import csv_entry, csv_head, entry_document
-from hitl_cli.durations import parse_duration
+from hitl_cli.format.durations import parse_duration
+from hitl_cli.format.markdown import as_words
+from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.pages.queries import ROWS, address, choice_in, spans, text_in
 from hitl_cli.gateway.pages.rendering import page
-from hitl_cli.gateway.service import gateway_of
-from hitl_cli.inbox.history import Wanted, page_of_history
-from hitl_cli.markdown import as_words
-from hitl_cli.questions import Outcome
+from hitl_cli.inbox.history import HistoryEntry, HistoryFilter, page_of_history
+from hitl_cli.requests.question import Outcome
+from hitl_cli.views.history import csv_entry, csv_head, history_entry_document
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from aiohttp.web import Request
 
-    from hitl_cli.client import Client
-    from hitl_cli.inbox.history import Entry
+    from hitl_cli.client.protocol import Client
 
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome.__value__)
 
@@ -37,13 +37,13 @@ class File(Struct, frozen=True, kw_only=True):
 
     type: str
     head: str
-    line: Callable[[Entry], str]
+    line: Callable[[HistoryEntry], str]
 
 
 class Row(Struct, frozen=True):
     """A decision in the list: what was asked without the marks of Markdown, and what was answered as text."""
 
-    entry: Entry
+    entry: HistoryEntry
     asked: str
     data: str | None
 
@@ -70,7 +70,7 @@ async def index(request: Request) -> web.Response:
     )
 
 
-def listed(client: Client, wanted: Wanted, after: str | None) -> tuple[list[Row], str | None]:
+def listed(client: Client, wanted: HistoryFilter, after: str | None) -> tuple[list[Row], str | None]:
     """Return the decisions on a page, and what `after` has to be for the next one."""
     found, following = page_of_history(client, wanted, limit=ROWS, after=after)
     return [Row(entry, as_words(entry.asked or entry.id), data_in(entry)) for entry in found], following
@@ -102,9 +102,9 @@ def filters_in(request: Request) -> dict[str, str | None]:
     return filters | {"outcome": choice_in(request, "outcome", OUTCOMES)}
 
 
-def wanted_of(filters: Mapping[str, str | None], now: int) -> Wanted:
+def wanted_of(filters: Mapping[str, str | None], now: int) -> HistoryFilter:
     """Return what filters mean. Raises BadInput."""
-    return Wanted(
+    return HistoryFilter(
         by=filters["by"],
         workflow=filters["workflow"],
         since=since(filters["since"], now),
@@ -117,16 +117,16 @@ def since(span: str | None, now: int) -> int | None:
     return None if span is None else max(now - parse_duration(span), 0)
 
 
-def data_in(entry: Entry) -> str | None:
+def data_in(entry: HistoryEntry) -> str | None:
     """Return what was answered beyond a yes, a no or a choice, as JSON; None where that is nothing."""
     if entry.data is None or entry.data is True or entry.data == entry.choice:
         return None
     return entry.data if isinstance(entry.data, str) else msgspec.json.encode(entry.data).decode()
 
 
-def as_json(entry: Entry) -> str:
+def as_json(entry: HistoryEntry) -> str:
     """Return an entry as a line of JSON."""
-    return msgspec.json.encode(entry_document(entry)).decode() + "\n"
+    return msgspec.json.encode(history_entry_document(entry)).decode() + "\n"
 
 
 FILES: Mapping[str, File] = {

@@ -9,21 +9,21 @@ from aiohttp import web
 from msgspec import Struct
 
 from hitl_cli.errors import NotFound
+from hitl_cli.format.markdown import as_words
+from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.pages import request as request_page
 from hitl_cli.gateway.pages.rendering import page
-from hitl_cli.gateway.service import gateway_of
-from hitl_cli.inbox.listing import SOON_MS, Filter, Sort, Waiting, pending
-from hitl_cli.inbox.lookup import find
-from hitl_cli.markdown import as_words
-from hitl_cli.questions import PRIORITIES, Priority
+from hitl_cli.inbox.pending import SOON_MS, RequestFilter, RequestSummary, Sort, pending
+from hitl_cli.inbox.resolve import find
+from hitl_cli.requests.question import PRIORITIES, Priority
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from aiohttp.web import Request, StreamResponse
 
-    from hitl_cli.client import Client
-    from hitl_cli.people import Groups
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.people.groups import Groups
 
 PAGE_SIZE = 50
 """Requests on a page."""
@@ -78,7 +78,7 @@ class Look(Struct, frozen=True, kw_only=True):
 class Row(Struct, frozen=True):
     """A request in the list: what it asks without the marks of Markdown, and whether its deadline is near."""
 
-    item: Waiting
+    item: RequestSummary
     asks: str
     near: bool
 
@@ -126,7 +126,7 @@ def look_in(request: Request) -> Look:
 
 def listed(client: Client, look: Look, person: str, groups: Groups) -> Listed:
     """Return the requests on a page, and how many there are."""
-    wanted = Filter(
+    wanted = RequestFilter(
         person=None if look.every else person,
         text=look.text,
         workflow=as_glob(look.workflow) if look.workflow else None,

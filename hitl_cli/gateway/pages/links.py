@@ -11,19 +11,19 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from hitl_cli import links
+from hitl_cli.auth import links
+from hitl_cli.auth.links import LinkExpired, LinkInvalid, LinkUsed
 from hitl_cli.errors import HitlError, NotAllowed, NotFound
-from hitl_cli.gateway.access import PERSON, VISITOR, Visitor
-from hitl_cli.gateway.attempts import network_of
+from hitl_cli.gateway.auth.access import PERSON, VISITOR, Visitor
+from hitl_cli.gateway.auth.rate_limit import network_of
+from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.pages import request as request_page
 from hitl_cli.gateway.pages.rendering import page
-from hitl_cli.gateway.service import gateway_of
-from hitl_cli.links import LinkExpired, LinkInvalid, LinkUsed
 
 if TYPE_CHECKING:
     from aiohttp.web import Request
 
-    from hitl_cli.links import Link
+    from hitl_cli.auth.links import Link
 
 PAGES: dict[type[HitlError], tuple[int, str]] = {
     LinkInvalid: (403, "This link does not work"),

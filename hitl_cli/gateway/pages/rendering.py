@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from hitl_cli.gateway.service import gateway_of
+from hitl_cli.gateway.context import gateway_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

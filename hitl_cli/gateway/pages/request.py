@@ -13,27 +13,27 @@ from msgspec import UNSET, Struct
 
 from hitl_cli.errors import BadInput, Conflict, NotAllowed, TimedOut
 from hitl_cli.forms import fields
-from hitl_cli.forms.pages import read
-from hitl_cli.gateway.failures import status_of
+from hitl_cli.forms.submission import read
+from hitl_cli.gateway.context import gateway_of
+from hitl_cli.gateway.error_responses import status_of
 from hitl_cli.gateway.pages.form_view import NAME
 from hitl_cli.gateway.pages.queries import form_text
 from hitl_cli.gateway.pages.rendering import page
-from hitl_cli.gateway.pages.request_view import Sent, view
-from hitl_cli.gateway.service import gateway_of
+from hitl_cli.gateway.pages.request_view import SubmittedForm, view
 from hitl_cli.inbox.comments import comment
-from hitl_cli.inbox.deciding import approval, decide_promise, rejection
-from hitl_cli.inbox.lookup import find
-from hitl_cli.questions import question_of
+from hitl_cli.inbox.decide import approval, decide_promise, rejection
+from hitl_cli.inbox.resolve import find
+from hitl_cli.requests.question import question_of
 
 if TYPE_CHECKING:
     from aiohttp.web import Request
 
-    from hitl_cli.client import Client
-    from hitl_cli.forms.wording import Problem
-    from hitl_cli.gateway.access import Visitor
-    from hitl_cli.gateway.pages.request_view import RequestView
-    from hitl_cli.people import Groups
-    from hitl_cli.wire import Json, Promise
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.client.wire import Json, Promise
+    from hitl_cli.forms.messages import Problem
+    from hitl_cli.gateway.auth.access import Visitor
+    from hitl_cli.gateway.pages.request_view import RequestPage
+    from hitl_cli.people.groups import Groups
 
 SEE_OTHER = 303
 
@@ -52,7 +52,7 @@ class Given(Struct, frozen=True, kw_only=True):
     """What a form that was sent asks for: to approve, to reject, or only to leave a comment."""
 
     verdict: str
-    sent: Sent
+    sent: SubmittedForm
 
 
 async def take(request: Request, name: str, visitor: Visitor, *, action: str) -> web.Response:
@@ -81,7 +81,7 @@ async def show(
     *,
     action: str,
     status: int = 200,
-    sent: Sent | None = None,
+    sent: SubmittedForm | None = None,
     problems: tuple[Problem, ...] = (),
     failed: str = "",
 ) -> web.Response:
@@ -118,7 +118,7 @@ def given_in(form: Any) -> Given:
     choice = form_text(form, "choice")
     return Given(
         verdict=form_text(form, "verdict") or ("approve" if choice else ""),
-        sent=Sent(
+        sent=SubmittedForm(
             texts=texts,
             comment=form_text(form, "comment"),
             reason=form_text(form, "reason"),
@@ -147,7 +147,7 @@ def answer(client: Client, name: str, given: Given, visitor: Visitor, groups: Gr
             raise BadInput("say whether you approve or reject it. Nothing was changed.")
 
 
-def data_of(promise: Promise, sent: Sent) -> Json:
+def data_of(promise: Promise, sent: SubmittedForm) -> Json:
     """Return the data that was filled in, UNSET where nothing is asked for. Raises Wrong, BadInput."""
     question = question_of(promise)
     if question is None or question.form is None:
@@ -158,7 +158,7 @@ def data_of(promise: Promise, sent: Sent) -> Json:
     return filled.data
 
 
-def chosen(promise: Promise, sent: Sent) -> str | None:
+def chosen(promise: Promise, sent: SubmittedForm) -> str | None:
     """Return the choice that was made; browsers send line breaks of their own."""
     question = question_of(promise)
     if sent.choice is None or question is None:
@@ -167,7 +167,7 @@ def chosen(promise: Promise, sent: Sent) -> str | None:
     return next((one for one in question.choices if " ".join(one.split()) == made), sent.choice)
 
 
-def typed(sent: Sent, looked: RequestView) -> list[tuple[str, str]]:
+def typed(sent: SubmittedForm, looked: RequestPage) -> list[tuple[str, str]]:
     """Return what was typed and came to nothing, name and text; no secret."""
     schema = looked.seen.item.asked.form
     secrets = {field.path for field in fields(schema) if field.secret} if schema is not None else set()

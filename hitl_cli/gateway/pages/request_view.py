@@ -5,38 +5,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
+from markupsafe import Markup
 from msgspec import Struct
 
-from hitl_cli.client import get_promise
+from hitl_cli.client.protocol import get_promise
+from hitl_cli.client.wire import Json, Vote, audit_of, decode, headers_of
 from hitl_cli.errors import BadInput, NotAllowed
+from hitl_cli.format.markdown import Prompt, as_html, as_prompt
 from hitl_cli.forms import check_schema
-from hitl_cli.gateway.pages.form_view import drawn
-from hitl_cli.inbox.deciding import check_allowed
-from hitl_cli.inbox.details import at_deadline, details, later, who_may
-from hitl_cli.inbox.listing import SOON_MS
-from hitl_cli.inbox.lookup import find
-from hitl_cli.markdown import as_html, as_prompt
-from hitl_cli.notify.told import said_of, without_old_reminders
-from hitl_cli.questions import PLAIN, Question, prompt_of
-from hitl_cli.runs import detailed
-from hitl_cli.wire import audit_of, decode, headers_of
+from hitl_cli.forms.submission import Texts
+from hitl_cli.gateway.pages.form_view import Form, drawn
+from hitl_cli.inbox.comments import Comment
+from hitl_cli.inbox.decide import check_allowed
+from hitl_cli.inbox.pending import SOON_MS
+from hitl_cli.inbox.resolve import find
+from hitl_cli.notify.status import NotificationStatus, said_of, without_old_reminders
+from hitl_cli.requests.question import PLAIN, Question, prompt_of
+from hitl_cli.runs.lifecycle import Run, detailed
+from hitl_cli.views.details import RequestDetails, at_deadline, details, later, who_may
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from markupsafe import Markup
-
-    from hitl_cli.client import Client
-    from hitl_cli.forms.pages import Texts
-    from hitl_cli.forms.wording import Problem
-    from hitl_cli.gateway.pages.form_view import Form
-    from hitl_cli.inbox.comments import Comment
-    from hitl_cli.inbox.details import Details
-    from hitl_cli.markdown import Prompt
-    from hitl_cli.notify.told import Told
-    from hitl_cli.people import Groups
-    from hitl_cli.runs import Node, Run
-    from hitl_cli.wire import Json, Vote
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.forms.messages import Problem
+    from hitl_cli.people.groups import Groups
+    from hitl_cli.runs.steps import RunStep
 
 COMMENTS = 100
 STEPS = 20
@@ -53,7 +47,7 @@ class Step(Struct, frozen=True, kw_only=True):
     result: Json
 
 
-class Sent(Struct, frozen=True, kw_only=True):
+class SubmittedForm(Struct, frozen=True, kw_only=True):
     """What was sent to answer a request, to be shown again: texts by path, and what else was typed."""
 
     texts: Texts = {}
@@ -62,14 +56,14 @@ class Sent(Struct, frozen=True, kw_only=True):
     choice: str | None = None
 
 
-class RequestView(Struct, frozen=True, kw_only=True):
+class RequestPage(Struct, frozen=True, kw_only=True):
     """A request as one person sees it.
 
     `why_not` is why they may not answer it; None where they may. `unreadable` is why nobody can. `said` is
     what a promise says that is no request that can be read. `missing` is how many more must approve.
     """
 
-    seen: Details
+    seen: RequestDetails
     prompt: Prompt | None
     comments: tuple[tuple[Comment, Markup], ...]
     more_comments: int
@@ -86,7 +80,7 @@ class RequestView(Struct, frozen=True, kw_only=True):
     at_deadline: str
     steps: tuple[Step, ...]
     more_steps: int
-    told: tuple[tuple[Told, str], ...]
+    told: tuple[tuple[NotificationStatus, str], ...]
     more_told: int
 
     @property
@@ -100,16 +94,16 @@ def view(
     name: str,
     groups: Groups,
     person: str | None,
-    sent: Sent | None = None,
+    sent: SubmittedForm | None = None,
     problems: Sequence[Problem] = (),
-) -> RequestView:
+) -> RequestPage:
     """Return what there is to see of the request that a name means. Raises NotFound, BadInput."""
     seen = details(client, find(client, name), groups)
     item, question = seen.item, seen.item.asked
     form, broken = form_of(seen, sent, problems)
     shown = without_old_reminders(seen.told)
     steps = [node for node in seen.before if node.kind not in ("vote", "comment")]
-    return RequestView(
+    return RequestPage(
         seen=seen,
         prompt=as_prompt(question.prompt) if item.question not in (None, PLAIN) else None,
         comments=tuple((comment, as_html(comment.text)) for comment in seen.comments[-COMMENTS:]),
@@ -132,7 +126,9 @@ def view(
     )
 
 
-def form_of(seen: Details, sent: Sent | None, problems: Sequence[Problem]) -> tuple[Form | None, str | None]:
+def form_of(
+    seen: RequestDetails, sent: SubmittedForm | None, problems: Sequence[Problem]
+) -> tuple[Form | None, str | None]:
     """Return the form of a request that waits, if it has one; or why it cannot be filled in."""
     schema = seen.item.asked.form
     if schema is None or seen.decision is not None:
@@ -144,7 +140,7 @@ def form_of(seen: Details, sent: Sent | None, problems: Sequence[Problem]) -> tu
         return None, str(error)
 
 
-def why_not(seen: Details, person: str, groups: Groups) -> str | None:
+def why_not(seen: RequestDetails, person: str, groups: Groups) -> str | None:
     """Return why it is not for a person to answer, or None."""
     try:
         check_allowed(seen.item, person, groups)
@@ -153,7 +149,7 @@ def why_not(seen: Details, person: str, groups: Groups) -> str | None:
     return None
 
 
-def why_unreadable(seen: Details) -> str:
+def why_unreadable(seen: RequestDetails) -> str:
     """Return what is wrong with a request that cannot be read."""
     try:
         msgspec.convert(decode(seen.promise.param), Question)
@@ -162,7 +158,7 @@ def why_unreadable(seen: Details) -> str:
     return "it says nothing"
 
 
-def run_behind(client: Client, seen: Details) -> Run | None:
+def run_behind(client: Client, seen: RequestDetails) -> Run | None:
     """Return the run that asks, as it is now; None where no run does."""
     promise = get_promise(client, seen.item.workflow)
     if promise is None or not promise.is_run:
@@ -170,7 +166,7 @@ def run_behind(client: Client, seen: Details) -> Run | None:
     return detailed(client, [promise])[0]
 
 
-def step_of(node: Node) -> Step:
+def step_of(node: RunStep) -> Step:
     """Return what there is to say of a step."""
     promise, call = node.promise, node.promise.call
     name = prompt_of(promise) if node.kind == "person" else call.func if call is not None else None

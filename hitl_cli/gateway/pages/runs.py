@@ -9,22 +9,23 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
+from hitl_cli.client.wire import Promise, audit_of, decode, headers_of
+from hitl_cli.format.markdown import as_words
+from hitl_cli.format.terminal import printable
+from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.pages.queries import ROWS, address, choice_in, form_text, text_in
 from hitl_cli.gateway.pages.rendering import page
-from hitl_cli.gateway.service import gateway_of
-from hitl_cli.markdown import as_words
-from hitl_cli.notify.told import notice_in
-from hitl_cli.questions import outcome_of, prompt_of
-from hitl_cli.runs import RunState, cancel, error_text, first_steps, get_run, page_of_runs
-from hitl_cli.text import printable
-from hitl_cli.wire import audit_of, decode, headers_of
+from hitl_cli.notify.status import notice_in
+from hitl_cli.requests.question import outcome_of, prompt_of
+from hitl_cli.runs.lifecycle import Run, RunState, cancel, error_text, get_run, page_of_runs
+from hitl_cli.runs.steps import first_steps
 
 if TYPE_CHECKING:
     from aiohttp.web import Request
 
-    from hitl_cli.client import Client
-    from hitl_cli.runs import Node, Run
-    from hitl_cli.wire import Json, Promise
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.client.wire import Json
+    from hitl_cli.runs.steps import RunStep
 
 STATES: tuple[RunState, ...] = get_args(RunState.__value__)
 
@@ -135,7 +136,7 @@ def seen_run(client: Client, id: str) -> Seen:
     )
 
 
-def lines(root: Node, now: int) -> list[Step]:
+def lines(root: RunStep, now: int) -> list[Step]:
     """Return the steps of a run, each before those inside it."""
     found: list[Step] = []
     left = [(0, child) for child in reversed(root.children)]
@@ -147,7 +148,7 @@ def lines(root: Node, now: int) -> list[Step]:
     return found
 
 
-def step(node: Node, depth: int, now: int) -> Step:
+def step(node: RunStep, depth: int, now: int) -> Step:
     """Return a step as its line says it."""
     promise = node.promise
     remark = node.kind in ("vote", "comment")
@@ -164,7 +165,7 @@ def step(node: Node, depth: int, now: int) -> Step:
     )
 
 
-def state_of(node: Node) -> str:
+def state_of(node: RunStep) -> str:
     """Return how a step stands; of what was only said, nothing."""
     promise = node.promise
     match node.kind:
@@ -179,7 +180,7 @@ def state_of(node: Node) -> str:
     return {"resolved": "completed", "rejected": "failed"}.get(promise.state, "expired")
 
 
-def name_of(node: Node) -> str | None:
+def name_of(node: RunStep) -> str | None:
     """Return what a step is: of a request what it asks."""
     if node.kind == "person":
         return as_words(prompt_of(node.promise) or "")
@@ -189,7 +190,7 @@ def name_of(node: Node) -> str | None:
     return None if call is None else call.func
 
 
-def said_in(node: Node) -> str | None:
+def said_in(node: RunStep) -> str | None:
     """Return what came of a step, or what somebody said, cut to fit; None where that is nothing."""
     promise = node.promise
     said = decode(promise.param)

@@ -12,27 +12,28 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from hitl_cli import signing_in
-from hitl_cli.gateway import sessions
-from hitl_cli.gateway.access import PERSON, VISITOR, Visitor
-from hitl_cli.gateway.attempts import network_of
-from hitl_cli.gateway.local_paths import HOME, local_path
+from hitl_cli.auth import sign_in
+from hitl_cli.auth.sign_in import SignInInvalid, SignInOver
+from hitl_cli.format.terminal import printable
+from hitl_cli.gateway.auth import sessions
+from hitl_cli.gateway.auth.access import PERSON, VISITOR, Visitor
+from hitl_cli.gateway.auth.rate_limit import network_of
+from hitl_cli.gateway.auth.redirects import HOME, local_path
+from hitl_cli.gateway.context import gateway_of
+from hitl_cli.gateway.http_error import HttpError
 from hitl_cli.gateway.pages.queries import form_text
 from hitl_cli.gateway.pages.rendering import page
-from hitl_cli.gateway.refusals import Refused
-from hitl_cli.gateway.service import gateway_of
-from hitl_cli.notify import channels
-from hitl_cli.notify.messages import NotSent
-from hitl_cli.signing_in import SignInInvalid, SignInOver
-from hitl_cli.text import printable
+from hitl_cli.notify.channels import registry
+from hitl_cli.notify.messages import DeliveryFailed
+from hitl_cli.notify.sign_in_message import message_with
 
 if TYPE_CHECKING:
     from aiohttp.web import Request
 
-    from hitl_cli.directory import Address
-    from hitl_cli.gateway.service import Gateway
-    from hitl_cli.gateway.sessions import Session
+    from hitl_cli.gateway.auth.sessions import Session
+    from hitl_cli.gateway.context import Gateway
     from hitl_cli.notify.messages import Message
+    from hitl_cli.people.contacts import Address
 
 logger = logging.getLogger(__name__)
 
@@ -63,10 +64,10 @@ async def take(request: Request) -> web.Response:
     name = form_text(given, "who").strip()
     if not name or len(name) > LONGEST_NAME:
         return form(request, wanted, problem="Say who you are: your name here, or your e-mail address.")
-    known = signing_in.person_known(gateway.options.directory, name)
+    known = sign_in.person_known(gateway.options.directory, name)
     if known is not None and not gateway.mails_to.count(known[0]):
         send_link(gateway, *known, wanted)
-    return page(request, "sign_in_sent.html", minutes=signing_in.LIFE_MS // 60_000, wanted=wanted)
+    return page(request, "sign_in_sent.html", minutes=sign_in.LIFE_MS // 60_000, wanted=wanted)
 
 
 async def by_token(request: Request, text: str, wanted: str) -> web.Response:
@@ -93,17 +94,17 @@ async def by_token(request: Request, text: str, wanted: str) -> web.Response:
 
 def send_link(gateway: Gateway, person: str, address: Address, wanted: str) -> None:
     """Send a person a link, while whoever asked for it is answered: how long that takes tells nothing."""
-    link = signing_in.link_for(person, gateway.clock(), wanted)
-    url = f"{gateway.options.url}{signing_in.PATH}{signing_in.sign(link, gateway.keys())}"
-    gateway.go_on(send(gateway, signing_in.message_with(link, url, gateway.clock()), address))
+    link = sign_in.link_for(person, gateway.clock(), wanted)
+    url = f"{gateway.options.url}{sign_in.PATH}{sign_in.sign(link, gateway.keys())}"
+    gateway.go_on(send(gateway, message_with(link, url, gateway.clock()), address))
 
 
 async def send(gateway: Gateway, message: Message, address: Address) -> None:
     """Send a message; that it was not taken is logged, for whoever asked must not be told."""
     try:
         async with asyncio.timeout(SEND_S):
-            await channels.send(message, address, gateway.options.directory)
-    except (NotSent, TimeoutError) as error:
+            await registry.send(message, address, gateway.options.directory)
+    except (DeliveryFailed, TimeoutError) as error:
         logger.warning(
             "the mail by which %s signs in was not sent: %s", printable(message.to), printable(str(error))
         )
@@ -114,8 +115,8 @@ async def show_link(request: Request) -> web.Response:
     gateway = gateway_of(request)
     request[VISITOR] = None
     try:
-        link = signing_in.read(request.match_info["token"], gateway.keys(), gateway.clock())
-        await gateway.bridge.run(signing_in.check_unused, link)
+        link = sign_in.read(request.match_info["token"], gateway.keys(), gateway.clock())
+        await gateway.bridge.run(sign_in.check_unused, link)
     except (SignInInvalid, SignInOver) as error:
         return nowhere(request, error)
     return with_visit(request, "sign_in_link.html", person=link.person)
@@ -127,8 +128,8 @@ async def take_link(request: Request) -> web.Response:
     request[VISITOR] = None
     check_visit(request, form_text(await request.post(), "csrf"))
     try:
-        link = signing_in.read(request.match_info["token"], gateway.keys(), gateway.clock())
-        await gateway.bridge.run(signing_in.use, link)
+        link = sign_in.read(request.match_info["token"], gateway.keys(), gateway.clock())
+        await gateway.bridge.run(sign_in.use, link)
     except (SignInInvalid, SignInOver) as error:
         return nowhere(request, error)
     return signed_in(gateway, sessions.begin(link.person, PERSON, gateway.clock()), local_path(link.wanted))
@@ -212,7 +213,7 @@ def check_pace(request: Request) -> None:
     """Raise Refused if somebody has tried too often."""
     wait_ms = gateway_of(request).sign_ins.count(network_of(request.remote))
     if wait_ms:
-        raise Refused(
+        raise HttpError(
             429, "that was tried too often. Wait a little.", {"Retry-After": str(wait_ms // 1_000 + 1)}
         )
 

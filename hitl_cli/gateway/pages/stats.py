@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 from msgspec import Struct
 
-from hitl_cli.durations import UNITS_MS, format_duration, parse_duration
 from hitl_cli.errors import BadInput
+from hitl_cli.format.durations import UNITS_MS, format_duration, parse_duration
+from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.pages.queries import spans, text_in
 from hitl_cli.gateway.pages.rendering import page
-from hitl_cli.gateway.service import gateway_of
-from hitl_cli.inbox.stats import BOUNDS_MS, OUTCOMES, stats
+from hitl_cli.inbox.stats import BOUNDS_MS, OUTCOMES, Day, stats
+from hitl_cli.requests.question import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from aiohttp.web import Request
 
-    from hitl_cli.client import Client
-    from hitl_cli.inbox.stats import Day, Stats
-    from hitl_cli.questions import Outcome
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.inbox.stats import Stats
 
 DEFAULT_SPAN = "30d"
 

@@ -1,0 +1,149 @@
+"""The main job, and e-mail verification, done by real processes on a database that is gone afterwards."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from hitl_cli.client.connect import connect, file_url
+from hitl_cli.engine.doorbell import WATCHERS, Bell, until
+from hitl_cli.errors import RunFailed, TimedOut
+from hitl_cli.inbox.pending import pending
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+PATIENCE_S = 30.0
+"""How long a step of the demo may take before it is said to have failed."""
+
+OF_THE_CALLER = ("HITL_APP", "HITL_GATEWAY", "HITL_KEYS")
+"""Settings that are not for the demo."""
+
+
+class Demo:
+    """Processes, a database, and the commands run against them."""
+
+    def __init__(self, echo: Callable[[Sequence[str]], None]) -> None:
+        """`echo` is shown each command before it runs."""
+        self._echo = echo
+        self._folder = Path(tempfile.mkdtemp(prefix="hitl-demo-"))
+        self._database = self._folder / "hitl.db"
+        kept = {name: value for name, value in os.environ.items() if name not in OF_THE_CALLER}
+        self._env = {
+            **kept,
+            "HITL_SERVER": file_url(self._database),
+            "HITL_WORKFLOW": "approval",
+            "HITL_GROUP": "default",
+        }
+        self._processes: list[subprocess.Popen[str]] = []
+        self._readers: list[threading.Thread] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes:
+            process.terminate()
+        for process in self._processes:
+            process.wait()
+        for reader in self._readers:
+            reader.join()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def start(self, label: str, *command: str) -> Process:
+        """Start a command that stays, and wait until it serves. What it prints is shown after the label.
+
+        Raises RunFailed if it does not start.
+        """
+        self._echo(["hitl", *command])
+        process = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-m", "hitl_cli", *command],
+            env=self._env,
+            cwd=self._folder,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._processes.append(process)
+        started = Process(process, label)
+        if not started.first:
+            raise RunFailed(f"`hitl {shlex.join(command)}` did not start.")
+        self._readers.append(threading.Thread(target=started.show_lines, daemon=True))
+        self._readers[-1].start()
+        return started
+
+    def start_gateway(self) -> str:
+        """Start a gateway on a free port, to which links lead from then on, and return its URL."""
+        gateway = self.start("gateway", "gateway", "--port", "0")
+        url = gateway.first.partition(" on ")[2].split()[0]
+        self._env["HITL_GATEWAY"] = url
+        return url
+
+    def run(self, *command: str, may_fail: bool = False) -> None:
+        """Run a command of this tool, shown as a person would type it. Raises RunFailed if it fails."""
+        self._echo(["hitl", *command])
+        done = subprocess.run(  # noqa: S603
+            [sys.executable, "-m", "hitl_cli", *command], env=self._env, cwd=self._folder, check=False
+        )
+        if done.returncode and not may_fail:
+            raise RunFailed(f"`hitl {shlex.join(command)}` failed.")
+
+    def post(self, url: str, body: str) -> str:
+        """Post JSON, shown as a program would do it, and return the answer. Raises RunFailed."""
+        from urllib.request import Request, urlopen
+
+        header = "Content-Type: application/json"
+        self._echo(["curl", url, "-H", header, "-d", body])
+        request = Request(url, body.encode(), dict([header.split(": ")]))  # noqa: S310 - our own gateway's
+        try:
+            with urlopen(request, timeout=PATIENCE_S) as answer:  # noqa: S310
+                return str(answer.read().decode())
+        except OSError as error:
+            raise RunFailed(f"the gateway did not answer: {error}.") from error
+
+    def blocked(self) -> str:
+        """Return the promise that waits for a person, once there is one. Raises TimedOut."""
+        import time
+
+        bell = Bell(self._database, WATCHERS, "demo")
+        try:
+            with connect(self._env["HITL_SERVER"]) as client:
+                if not until(lambda: bool(pending(client, limit=1)[0]), bell, PATIENCE_S, time.monotonic):
+                    raise TimedOut("the workflow did not block: its worker did not run it in time.")
+                return pending(client, limit=1)[0][0].id
+        finally:
+            bell.close()
+
+
+class Process:
+    """A process of the demo, and what it prints. `first` is its first line, empty if it ended before that."""
+
+    def __init__(self, process: subprocess.Popen[str], label: str) -> None:
+        assert process.stdout is not None  # noqa: S101
+        self._lines = process.stdout
+        self._prefix = f"  {label} | "
+        self._shown: list[str] = []
+        self._more = threading.Condition()
+        self.first = self._lines.readline().rstrip()
+        if self.first:
+            print(f"{self._prefix}{self.first}", flush=True)
+
+    def show_lines(self) -> None:
+        """Show what it prints, until it ends."""
+        for line in self._lines:
+            print(f"{self._prefix}{line.rstrip()}", flush=True)
+            with self._more:
+                self._shown.append(line)
+                self._more.notify()
+
+    def printed(self, text: str) -> None:
+        """Return once it has printed a line with this text. Raises TimedOut."""
+        with self._more:
+            if not self._more.wait_for(lambda: any(text in line for line in self._shown), PATIENCE_S):
+                raise TimedOut(f"it was not printed in time: {text}.")

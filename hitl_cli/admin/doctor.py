@@ -1,0 +1,391 @@
+"""What is well and what is not: settings, the server, and the file behind it, each judged.
+
+It changes nothing: a file is not created, not upgraded, and nothing that is due in it is fired.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import sqlite3
+import stat
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
+
+from hitl_cli import __version__, defaults
+from hitl_cli.client.connect import connect, database_path, is_http
+from hitl_cli.client.protocol import OK, as_page, call, get_promise
+from hitl_cli.client.wire import EXTERNAL
+from hitl_cli.engine.doorbell import Ringer
+from hitl_cli.engine.errors import EngineError
+from hitl_cli.engine.inspection import Inspection, group_of, inspect
+from hitl_cli.engine.records import PROTOCOL_VERSION
+from hitl_cli.engine.server import now_ms
+from hitl_cli.errors import HitlError, Unreachable
+from hitl_cli.format.durations import format_age, format_duration
+from hitl_cli.format.sizes import format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from hitl_cli.engine.inspection import Offered
+
+LONG_MS = 60_000
+"""How long a task may be on offer, or a lease lapsed, before something is wrong: workers take seconds."""
+
+SKEW_MS = 5_000
+"""How far the machine's clock may be behind the file's: clocks of a machine that is set by a server jump."""
+
+FAR_SKEW_MS = 3_600_000
+LOG_MB = 128
+LOW_DISK = 1_000_000_000
+NO_DISK = 50_000_000
+PAGE = 100
+"""Promises that are asked for of a server that cannot count."""
+
+NETWORK_FILE_SYSTEMS = frozenset(
+    {
+        "9p",
+        "afs",
+        "ceph",
+        "cifs",
+        "fuse.glusterfs",
+        "fuse.s3fs",
+        "fuse.sshfs",
+        "glusterfs",
+        "gpfs",
+        "lustre",
+        "nfs",
+        "nfs4",
+        "smb3",
+        "smbfs",
+        "vboxsf",
+        "virtiofs",
+    }
+)
+"""Types of file systems where locks or shared memory do not reach every process that opens the file."""
+
+type Level = Literal["ok", "warning", "error"]
+
+
+class Finding(Struct, frozen=True):
+    """One thing that was looked at: how it is, and what to do if that is not well."""
+
+    name: str
+    level: Level
+    text: str
+    advice: str | None = None
+
+
+class Report(Struct, frozen=True, kw_only=True):
+    """What was found. `worker`: whether one of the group listens; None where nobody can tell."""
+
+    findings: list[Finding]
+    reachable: bool
+    worker: bool | None
+    facts: Inspection | None = None
+    failure: HitlError | None = None
+
+
+def examine(url: str, token: str | None, group: str, *, full: bool = False) -> Report:
+    """Look at everything. Raises BadInput for a URL that makes no sense."""
+    if is_http(url):
+        return examine_server(url, token)
+    return examine_file(database_path(url), group, full=full)
+
+
+def versions() -> Finding:
+    """Return what is installed."""
+    parts = {
+        "hitl": __version__,
+        "resonate-sdk": version("resonate-sdk"),
+        "protocol": PROTOCOL_VERSION,
+        "SQLite": sqlite3.sqlite_version,
+        "Python": platform.python_version(),
+    }
+    return Finding("versions", "ok", ", ".join(f"{name} {number}" for name, number in parts.items()))
+
+
+# A server over HTTP: what the protocol tells
+
+
+def examine_server(url: str, token: str | None) -> Report:
+    """Look at a server that is reached over HTTP."""
+    findings = [versions()]
+    try:
+        with connect(url, token) as client:
+            get_promise(client, "hitl-doctor")
+            findings.append(Finding("server", "ok", f"{url} answers"))
+            answer = call(client, "promise.search", state="pending", tags=EXTERNAL, limit=PAGE)
+            if answer.status != OK:
+                findings.append(Finding("waiting", "warning", f"it cannot be searched: {answer.message()}"))
+            else:
+                page = as_page(answer)
+                more = " or more" if page.cursor else ""
+                findings.append(Finding("waiting", "ok", waiting(f"{len(page.promises)}{more}")))
+    except HitlError as error:
+        findings.append(Finding("server", "error", str(error)))
+        return Report(findings=findings, reachable=False, worker=None, failure=error)
+    findings.append(
+        Finding(
+            "more", "ok", "files, sizes and stuck runs can be seen where the server runs: hitl doctor there"
+        )
+    )
+    return Report(findings=findings, reachable=True, worker=None)
+
+
+# A file
+
+
+def examine_file(path: Path, group: str, *, full: bool) -> Report:
+    """Look at a file."""
+    worker = listening(path, group)
+    if not path.exists():
+        return Report(
+            findings=[versions(), missing(path), workers(worker, group)], reachable=True, worker=worker
+        )
+    now = now_ms()
+    try:
+        facts = inspect(path, now, full=full)
+    except EngineError as error:
+        failure = Unreachable(str(error))
+        findings = [versions(), Finding("file", "error", str(error))]
+        return Report(findings=findings, reachable=False, worker=worker, failure=failure)
+    findings = [versions(), *(finding for judge in JUDGES for finding in judge(facts, now))]
+    findings.append(workers(worker, group))
+    return Report(findings=findings, reachable=True, worker=worker, facts=facts)
+
+
+def missing(path: Path) -> Finding:
+    """Return the finding on a file that does not exist."""
+    folder = next(parent for parent in path.parents if parent.exists())
+    if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+        return Finding("file", "error", f"{path} does not exist and cannot be created", "name another file")
+    return Finding("file", "ok", f"{path} does not exist yet; the first command that needs it creates it")
+
+
+def listening(path: Path, group: str) -> bool:
+    """Return whether a worker of the group listens."""
+    ringer = Ringer(path)
+    try:
+        return ringer.hears(group)
+    finally:
+        ringer.close()
+
+
+def workers(heard: bool, group: str) -> Finding:
+    """Return the finding on the workers of a group. That none is there is only bad when there is work."""
+    text = "one is listening" if heard else "none is listening"
+    return Finding("worker", "ok", f"{text} for group {group}")
+
+
+def worker_command(group: str) -> str:
+    """Return how to start a worker of a group."""
+    return "hitl worker" if group == defaults.GROUP else f"hitl worker --group {shlex.quote(group)}"
+
+
+def judge_format(facts: Inspection, now: int) -> Iterator[Finding]:  # noqa: ARG001
+    """Judge the file's format."""
+    if facts.format == facts.newest_format:
+        yield Finding("format", "ok", f"{facts.format}, the newest that this hitl knows")
+        return
+    yield Finding(
+        "format",
+        "warning",
+        f"{facts.format}; this hitl writes {facts.newest_format}, so what is in the file was not looked at",
+        "the next command upgrades it: first stop older workers, and make a copy with hitl backup",
+    )
+
+
+def judge_integrity(facts: Inspection, now: int) -> Iterator[Finding]:  # noqa: ARG001
+    """Judge whether the file is sound."""
+    if facts.damage is None:
+        yield Finding(
+            "integrity", "ok", "not checked, because the file is large: hitl doctor --full checks it"
+        )
+    elif facts.damage:
+        yield Finding(
+            "integrity",
+            "error",
+            f"the file is damaged: {'; '.join(facts.damage[:3])}",
+            "stop all workers, keep a copy of the file as it is, and restore a backup (docs/operations.md)",
+        )
+    else:
+        yield Finding("integrity", "ok", "no damage found")
+
+
+def judge_size(facts: Inspection, now: int) -> Iterator[Finding]:  # noqa: ARG001
+    """Judge how large the file and its log are."""
+    free = f", {format_size(facts.free_in_file)} of it free" if facts.free_in_file else ""
+    yield Finding("size", "ok", f"{format_size(facts.size)}{free}; log {format_size(facts.log_size)}")
+    if facts.log_size > LOG_MB * 1_000_000:
+        yield Finding(
+            "log",
+            "warning",
+            f"the write-ahead log is {format_size(facts.log_size)}",
+            "something has been reading for long: look for a backup or an sqlite3 shell that was left open",
+        )
+
+
+def judge_counts(facts: Inspection, now: int) -> Iterator[Finding]:
+    """Say how much there is."""
+    counts = facts.counts
+    if counts is None:
+        return
+
+    def shown(number: int | None) -> str:
+        return "too many to count" if number is None else f"{number:,}"
+
+    yield Finding("promises", "ok", f"{shown(counts.promises)} promises; {shown(counts.runs)} runs")
+    states = ", ".join(f"{number:,} {state}" for state, number in sorted((counts.tasks or {}).items()))
+    yield Finding("tasks", "ok", f"not ended: {states}" if states else "all have ended")
+    oldest = ""
+    if facts.oldest_waiting is not None:
+        id, since = facts.oldest_waiting
+        oldest = f"; the oldest is {id}, for {format_age(now - since)}"
+    yield Finding("waiting", "ok", waiting(shown(counts.waiting)) + oldest)
+
+
+def waiting(number: str) -> str:
+    """Return how many promises wait."""
+    return f"{number} {'waits' if number == '1' else 'wait'} for an answer"
+
+
+def judge_offers(facts: Inspection, now: int) -> Iterator[Finding]:
+    """Judge the tasks that nobody takes."""
+    for offer in facts.offered:
+        if not offer.heard:
+            yield unheard(offer, now)
+        elif now - offer.since > LONG_MS:
+            yield Finding(
+                "offers",
+                "warning",
+                f"{offered_for(offer, now)}, though a worker listens",
+                "it is busy, or has not their workflow: hitl status names it, hitl worker --app serves it",
+            )
+
+
+def unheard(offer: Offered, now: int) -> Finding:
+    """Return the finding on tasks that no worker listens for."""
+    if not offer.address.startswith("poll://"):
+        return Finding(
+            "offers",
+            "warning",
+            offered_for(offer, now),
+            "such addresses are served by hitl server: is it running?",
+        )
+    command = worker_command(group_of(offer.address))
+    return Finding(
+        "offers", "warning", f"{offered_for(offer, now)}, and no worker listens", f"start one: {command}"
+    )
+
+
+def offered_for(offer: Offered, now: int) -> str:
+    """Return what is on offer, to whom, and for how long."""
+    tasks = "1 task is" if offer.count == 1 else f"{offer.count:,} tasks are"
+    return f"{tasks} on offer to {offer.address} for {format_age(now - offer.since)}"
+
+
+def judge_leases(facts: Inspection, now: int) -> Iterator[Finding]:
+    """Judge the leases that lapsed: any process that looks at the file takes them back."""
+    if facts.lapsed is not None and now - facts.lapsed[1] > LONG_MS:
+        count, first = facts.lapsed
+        yield Finding(
+            "leases",
+            "warning",
+            f"{count:,} are held by workers that are gone, the first for {format_age(now - first)}",
+            "no worker runs at all: the first that starts takes them over",
+        )
+
+
+def judge_stranded(facts: Inspection, now: int) -> Iterator[Finding]:  # noqa: ARG001
+    """Judge the tasks that are suspended on nothing."""
+    if facts.stranded:
+        names = ", ".join(facts.stranded)
+        yield Finding(
+            "suspended",
+            "error",
+            f"suspended, and nothing will resume them: {names}",
+            "this should not happen: please report it. hitl cancel ends such a run",
+        )
+
+
+def judge_clock(facts: Inspection, now: int) -> Iterator[Finding]:
+    """Judge the machine's clock by the latest instant in the file."""
+    ahead = facts.now - now
+    if ahead <= SKEW_MS:
+        yield Finding("clock", "ok", "not behind the file")
+        return
+    yield Finding(
+        "clock",
+        "error" if ahead > FAR_SKEW_MS else "warning",
+        f"this computer's clock is {format_duration(ahead)} behind the latest instant in the file",
+        "set the clock right. If it was wrong before and is right now: docs/durability.md",
+    )
+
+
+def judge_permissions(facts: Inspection, now: int) -> Iterator[Finding]:  # noqa: ARG001
+    """Judge who may read and write the file."""
+    if not facts.writable:
+        yield Finding(
+            "permissions",
+            "error",
+            "you may not write the file and its folder",
+            "ask its owner, or name another",
+        )
+    elif facts.lock is not None:
+        yield Finding(
+            "permissions",
+            "error",
+            f"it cannot be locked for writing: {facts.lock}",
+            "something holds a transaction: an sqlite3 shell, or an upgrade of the file that is going on",
+        )
+    mode, folder = stat.S_IMODE(facts.mode), stat.S_IMODE(facts.folder_mode)
+    quoted = shlex.quote(str(facts.path))
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        yield Finding(
+            "permissions",
+            "warning",
+            f"others may open the file ({mode:04o}), and so decide anything as anyone",
+            f"if that is not meant: chmod 600 {quoted}*",
+        )
+    if folder & (stat.S_IWGRP | stat.S_IWOTH) and not folder & stat.S_ISVTX:
+        yield Finding(
+            "permissions",
+            "warning",
+            f"others may put another file in its place (the folder is {folder:04o})",
+            f"if that is not meant: chmod 700 {shlex.quote(str(facts.path.parent))}",
+        )
+
+
+def judge_file_system(facts: Inspection, now: int) -> Iterator[Finding]:  # noqa: ARG001
+    """Judge what holds the file, and how much room is left there."""
+    if facts.file_system in NETWORK_FILE_SYSTEMS:
+        yield Finding(
+            "file system",
+            "warning",
+            f"{facts.file_system} is shared between machines, and locks may not work there",
+            "move the file to a local disk (docs/operations.md), and reach it from elsewhere by hitl server",
+        )
+    left = f"{format_size(facts.disk_free)} left on the disk"
+    level: Level = "error" if facts.disk_free < NO_DISK else "warning" if facts.disk_free < LOW_DISK else "ok"
+    advice = None if level == "ok" else "free some: decisions are refused when the disk is full"
+    yield Finding("disk", level, left, advice)
+
+
+JUDGES: tuple[Callable[[Inspection, int], Iterator[Finding]], ...] = (
+    judge_format,
+    judge_integrity,
+    judge_size,
+    judge_counts,
+    judge_offers,
+    judge_leases,
+    judge_stranded,
+    judge_clock,
+    judge_permissions,
+    judge_file_system,
+)

@@ -1,0 +1,71 @@
+"""Looking after the file that is the server: a copy of it, and removing what ended long ago.
+
+Neither is a request of the protocol: both need the file itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hitl_cli.client.connect import database_path, is_http
+from hitl_cli.engine.errors import AlreadyThere, BackupFailed, EngineError
+from hitl_cli.engine.server import now_ms
+from hitl_cli.errors import BadInput, Conflict, NotDone, Unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from hitl_cli.engine.backup import Backup, Progress
+    from hitl_cli.engine.prune import Pruned
+
+
+def file_of(url: str) -> Path:
+    """Return the file behind a server's URL. Raises BadInput where it is not on this machine; Unreachable."""
+    if is_http(url):
+        raise BadInput(
+            f"{url} is reached over HTTP, and this needs its file: run it there, with -S sqlite:///path."
+        )
+    path = database_path(url)
+    if not path.exists():
+        raise Unreachable(f"there is no file {path}.")
+    return path
+
+
+def back_up(url: str, target: Path, *, replace: bool, progress: Progress) -> Backup:
+    """Copy the server's file. Raises BadInput, Conflict (there is such a file), Unreachable, NotDone."""
+    from hitl_cli.engine import backup
+
+    source = file_of(url)
+    if not target.parent.is_dir():
+        raise BadInput(f"there is no folder {target.parent}.")
+    try:
+        return backup.back_up(source, target, replace=replace, progress=progress)
+    except AlreadyThere as error:
+        raise Conflict(f"{error} Nothing was changed; --force replaces it.") from error
+    except BackupFailed as error:
+        raise NotDone(f"{error} No backup was made.") from error
+    except EngineError as error:
+        raise Unreachable(str(error)) from error
+
+
+def plan_prune(url: str, older_ms: int) -> Pruned:
+    """Return what `prune` would remove. Raises BadInput, Unreachable."""
+    from hitl_cli.engine import prune
+
+    path = file_of(url)
+    try:
+        return prune.plan(path, older_ms=older_ms, clock=now_ms)
+    except EngineError as error:
+        raise Unreachable(str(error)) from error
+
+
+def prune(url: str, older_ms: int, progress: Callable[[int], None]) -> Pruned:
+    """Remove the runs that ended so long ago. Raises BadInput, Unreachable."""
+    from hitl_cli.engine import prune as pruning
+
+    path = file_of(url)
+    try:
+        return pruning.prune(path, older_ms=older_ms, clock=now_ms, progress=progress)
+    except EngineError as error:
+        raise Unreachable(str(error)) from error

@@ -1,0 +1,78 @@
+"""What is well and what is not with how people are reached, for `hitl doctor`. Nothing is sent."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+from hitl_cli.admin.doctor import Finding
+from hitl_cli.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hitl_cli.people.contacts import Directory, EmailSettings
+    from hitl_cli.settings import Settings
+
+PATIENCE_S = 3.0
+"""How long a mail server has to take a connection."""
+
+
+def examine_people(settings: Settings) -> list[Finding]:
+    """Return what there is to say of the people, groups and channels in the settings."""
+    try:
+        directory = settings.directory()
+    except BadInput as error:
+        return [Finding("people", "warning", str(error), "set it where workers and gateways run")]
+    return [*judge_people(directory), *judge_email(directory), *judge_webhooks(directory)]
+
+
+def judge_people(directory: Directory) -> Iterator[Finding]:
+    """Judge whether those who are named can be reached."""
+    if not directory.people and not directory.groups:
+        return
+    counts = f"people: {len(directory.people):,}, groups: {len(directory.groups):,}"
+    yield Finding("people", "ok", f"in the settings are {counts}")
+    silent = [name for name, contact in directory.people.items() if not contact.addresses]
+    if silent:
+        yield Finding("people", "ok", f"told nothing, for they have no address: {', '.join(silent)}")
+
+
+def judge_email(directory: Directory) -> Iterator[Finding]:
+    """Judge whether mail can be sent, if anybody is to get some."""
+    contacts = (*directory.people.values(), *directory.groups.values())
+    wanted = any(address.kind == "email" for contact in contacts for address in contact.addresses)
+    if directory.email is None:
+        if wanted:
+            advice = 'write [email] host = "…" into the settings (docs/notifications.md)'
+            yield Finding("email", "warning", "people have addresses, and nothing says how to send", advice)
+        return
+    email = directory.email
+    where = f"{email.host}:{email.port}"
+    if email.tls == "none" and email.password is not None and email.host not in ("localhost", "127.0.0.1"):
+        advice = 'set tls = "starttls" or "tls"'
+        yield Finding("email", "warning", f"the password goes to {where} for all to read", advice)
+    why = unreachable(email)
+    if why is None:
+        yield Finding("email", "ok", f"{where} answers")
+    else:
+        advice = "mail is tried again until it does; is email.host right?"
+        yield Finding("email", "warning", f"{where} does not answer: {why}", advice)
+
+
+def unreachable(email: EmailSettings) -> str | None:
+    """Return why a mail server cannot be reached, None if it can."""
+    try:
+        socket.create_connection((email.host, email.port), PATIENCE_S).close()
+    except (OSError, UnicodeError) as error:
+        return getattr(error, "strerror", None) or str(error)
+    return None
+
+
+def judge_webhooks(directory: Directory) -> Iterator[Finding]:
+    """Judge whether what receives webhooks can tell who sent them."""
+    contacts = (*directory.people.values(), *directory.groups.values())
+    wanted = any(address.kind == "webhook" for contact in contacts for address in contact.addresses)
+    if wanted and directory.webhooks.secret is None:
+        advice = 'set [webhooks] secret = "$NAME" (docs/notifications.md)'
+        yield Finding("webhooks", "warning", "they are not signed: anybody could send such ones", advice)

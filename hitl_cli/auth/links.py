@@ -1,0 +1,270 @@
+"""Links that let one person answer one request: signed, expiring, revocable (docs/security.md).
+
+A link holds no state: who it is for and until when is in it, signed. What has been revoked is kept on the
+server, under the request, so that every gateway knows.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote, urlsplit
+
+import msgspec
+from itsdangerous import BadSignature, URLSafeSerializer
+from msgspec import Struct
+
+from hitl_cli.auth.signing_keys import LONGEST_LIFE_MS
+from hitl_cli.client.protocol import as_promise, get_promise, search
+from hitl_cli.client.records import closing, under
+from hitl_cli.client.tags import REVOKED_TAG
+from hitl_cli.client.wire import Audit, audit_of, child_id, decode, fresh_id
+from hitl_cli.errors import BadInput, Conflict, NotFound, TimedOut
+from hitl_cli.format.durations import format_age, format_duration
+from hitl_cli.format.times import instant
+from hitl_cli.inbox.decide import already, check_allowed, check_person
+from hitl_cli.inbox.pending import NO_GROUPS, summary_of
+from hitl_cli.inbox.resolve import find
+from hitl_cli.requests.question import prompt_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hitl_cli.auth.signing_keys import Keys
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.client.wire import Promise
+    from hitl_cli.people.groups import Groups
+
+SALT = "hitl.link"
+PATH = "/l/"
+
+DEFAULT_LIFE_MS = 30 * 86_400_000
+"""How long a link is good where nobody says otherwise; never longer than its request can be answered."""
+
+ID_BYTES = 9
+
+
+class Link(Struct, frozen=True, kw_only=True):
+    """What a link says: for which request and person, from when until when, and its own id.
+
+    Instants are ms since the epoch, by the server's clock.
+    """
+
+    request: str
+    person: str
+    made_at: int
+    ends_at: int
+    id: str
+
+
+class Revocation(Struct, frozen=True, kw_only=True):
+    """What was revoked of a request: a link (its id), or all made before, for a person or for anybody."""
+
+    link: str | None = None
+    person: str | None = None
+
+
+class LinkInvalid(BadInput):
+    """The link is not one of ours, or was changed."""
+
+
+class LinkExpired(TimedOut):
+    """The link is good no longer: its time has passed, or it was revoked."""
+
+
+class LinkUsed(Conflict):
+    """What the link is for was decided by somebody else, or has ended."""
+
+
+# Making and reading
+
+
+def make(
+    client: Client,
+    name: str,
+    person: str,
+    *,
+    life_ms: int | None = None,
+    groups: Groups = NO_GROUPS,
+    new_id: Callable[[], str] | None = None,
+) -> Link:
+    """Return a link by which a person may answer what a name means (hitl_cli/inbox/resolve.py).
+
+    Raises NotFound, BadInput (the name could mean several; the person or the life makes no sense), NotAllowed
+    (it is not theirs to answer), Conflict and TimedOut (it waits no more).
+    """
+    check_person(person)
+    if life_ms is not None and life_ms > LONGEST_LIFE_MS:
+        raise BadInput(f"a link can be good for {format_duration(LONGEST_LIFE_MS)} at most.")
+    request = find(client, name)
+    if request.state != "pending":
+        raise already(request, client.now())
+    check_allowed(summary_of(client, request, get_promise(client, request.origin)), person, groups)
+    return link_for(request, person, now=client.now(), life_ms=life_ms, new_id=new_id)
+
+
+def link_for(
+    request: Promise,
+    person: str,
+    *,
+    now: int,
+    life_ms: int | None = None,
+    new_id: Callable[[], str] | None = None,
+) -> Link:
+    """Return a link by which a person answers a request, good for `life_ms` and while it can be answered."""
+    life = min(DEFAULT_LIFE_MS if life_ms is None else life_ms, LONGEST_LIFE_MS)
+    ends_at = min(now + life, request.timeout_at)
+    return Link(
+        request=request.id, person=person, made_at=now, ends_at=ends_at, id=(new_id or fresh_link_id)()
+    )
+
+
+def fresh_link_id() -> str:
+    """Return an id that nobody else has."""
+    return os.urandom(ID_BYTES).hex()
+
+
+def sign(link: Link, keys: Keys) -> str:
+    """Return the link as the text that stands in its URL."""
+    return str(serializer(keys, SALT).dumps(msgspec.structs.astuple(link)))
+
+
+def url_of(gateway: str, token: str) -> str:
+    """Return the URL of a signed link."""
+    return f"{gateway}{PATH}{quote(token)}"
+
+
+def token_of(url: str) -> str:
+    """Return the token in a link's URL. Raises LinkInvalid where there is none."""
+    _, found, token = unquote(urlsplit(url).path).rpartition(PATH)
+    if not found:
+        raise LinkInvalid(f"{url} is not the address of a link.")
+    return token
+
+
+def link_in(token: str, keys: Keys) -> Link:
+    """Return what a signed link says, whether it has ended or not. Raises LinkInvalid."""
+    try:
+        request, person, made_at, ends_at, id = msgspec.convert(
+            serializer(keys, SALT).loads(token), tuple[str, str, int, int, str]
+        )
+    except (BadSignature, msgspec.ValidationError, UnicodeError, RecursionError) as error:
+        raise LinkInvalid("this link is not a good one: it was changed, or cut short.") from error
+    return Link(request=request, person=person, made_at=made_at, ends_at=ends_at, id=id)
+
+
+def check_open(client: Client, link: Link, groups: Groups, *, clock: Callable[[], int]) -> None:
+    """Raise unless a link leads its person to a request: to answer, or to see what came of their answer.
+
+    LinkExpired says that it is good no longer, NotFound that the request is gone, NotAllowed that it is not
+    theirs to answer now, LinkUsed that nobody need answer any more. Changes nothing. `clock` gives ms since
+    the epoch.
+    """
+    request = get_promise(client, link.request)
+    if clock() >= link.ends_at:
+        if request is not None and request.state == "rejected_timedout":
+            raise LinkUsed(how_it_ended(request, client.now()))
+        raise LinkExpired("its time has passed. Ask for a new one, or sign in.")
+    if is_revoked(client, link):
+        raise LinkExpired("it was revoked. Ask for a new one, or sign in.")
+    if request is None or not request.is_blocking:
+        raise NotFound("what this link was for has been removed since.")
+    if request.state == "pending":
+        check_allowed(summary_of(client, request, get_promise(client, request.origin)), link.person, groups)
+    elif not took_part(request, link.person):
+        raise LinkUsed(how_it_ended(request, client.now()))
+
+
+def took_part(settled: Promise, person: str) -> bool:
+    """Whether it was this person who decided, or one of those who did."""
+    audit = audit_of(settled)
+    return audit.by == person or any(vote.by == person for vote in audit.votes)
+
+
+def how_it_ended(settled: Promise, now: int) -> str:
+    """Return what came of a request, by whom and when."""
+    from hitl_cli.format.markdown import as_words
+
+    title = prompt_of(settled)
+    what = f"“{as_words(title)}”" if title else settled.id
+    match settled.state:
+        case "rejected_timedout":
+            return f"{what} can no longer be answered: its deadline passed {ago(settled.timeout_at, now)}."
+        case "rejected_canceled":
+            return f"{what} was canceled{by_whom(settled, now)}. You need not do anything."
+        case "rejected":
+            return f"{what} was rejected{by_whom(settled, now)}. You need not do anything."
+        case _:
+            return f"{what} was approved{by_whom(settled, now)}. You need not do anything."
+
+
+def by_whom(settled: Promise, now: int) -> str:
+    """Return ` by reviewer 5m ago (2026-… UTC)`, as far as it is known, for a reader who knows no hitl."""
+    audit = audit_of(settled)
+    by = f" by {audit.by}" if audit.by else ""
+    return f"{by} {ago(audit.at or settled.settled_at or now, now)}"
+
+
+def ago(at: int, now: int) -> str:
+    """Return when something was (both ms since the epoch): `5m ago (2026-11-21 15:04 UTC)`."""
+    return f"{format_age(max(now - at, 0))} ago ({instant(at):%Y-%m-%d %H:%M} UTC)"
+
+
+def serializer(keys: Keys, salt: str) -> URLSafeSerializer:
+    """Return what signs and reads texts of one purpose; `salt` tells purposes apart."""
+    return URLSafeSerializer(
+        keys.secrets, salt=salt, signer_kwargs={"key_derivation": "hmac", "digest_method": sha256()}
+    )
+
+
+def sha256() -> object:
+    """Return the digest that signatures are made with."""
+    import hashlib
+
+    return hashlib.sha256
+
+
+# Revoking
+
+
+def revoke_link(client: Client, link: Link, *, by: str, via: str) -> Promise:
+    """Have one link be good no longer, on all gateways of a server; return its request. Raises NotFound."""
+    request = get_promise(client, link.request)
+    if request is None:
+        raise NotFound(f"there is no request {link.request} any more.")
+    return revoke(client, request, Revocation(link=link.id), by=by, via=via)
+
+
+def revoke_all(client: Client, name: str, person: str | None, *, by: str, via: str) -> Promise:
+    """Have no link be good that was made so far for a request and a person (None: for anybody).
+
+    Returns the request. Raises NotFound, BadInput (the name could mean several).
+    """
+    if person is not None:
+        check_person(person)
+    return revoke(client, find(client, name), Revocation(person=person), by=by, via=via)
+
+
+def revoke(client: Client, request: Promise, what: Revocation, *, by: str, via: str) -> Promise:
+    """Keep with a request what of its links is revoked, and return the request."""
+    audit = Audit(id=fresh_id(), by=by, via=via, at=client.now())
+    own = f"r{what.link or audit.id}"
+    create = under(request, child_id(request.id, own), REVOKED_TAG, msgspec.to_builtins(what), audit)
+    as_promise(client.call_many([create, closing(create)])[0])
+    return request
+
+
+def is_revoked(client: Client, link: Link) -> bool:
+    """Whether a link was revoked, by itself or with others."""
+    return any(revokes(promise, link) for promise in search(client, tags={REVOKED_TAG: link.request}))
+
+
+def revokes(promise: Promise, link: Link) -> bool:
+    """Whether what was revoked has a link in it."""
+    try:
+        what = msgspec.convert(decode(promise.param), Revocation)
+    except msgspec.ValidationError:
+        return False
+    if what.link is not None:
+        return what.link == link.id
+    return what.person in (None, link.person) and link.made_at <= promise.created_at

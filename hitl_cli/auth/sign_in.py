@@ -1,0 +1,115 @@
+"""Signing in by a link that is sent to one's address: signed, good for some minutes, and once.
+
+That it was used is kept on the server, so that every gateway knows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from itsdangerous import BadSignature
+from msgspec import Struct
+
+from hitl_cli.auth.links import fresh_link_id, serializer
+from hitl_cli.client.protocol import ProtocolRequest, as_promise, get_promise
+from hitl_cli.client.records import closing
+from hitl_cli.client.wire import encode, fresh_id, headers_of
+from hitl_cli.errors import BadInput, TimedOut
+from hitl_cli.people.contacts import Address
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hitl_cli.auth.signing_keys import Keys
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.people.contacts import Directory
+
+SALT = "hitl.sign-in"
+PATH = "/sign-in/"
+
+LIFE_MS = 15 * 60_000
+"""How long such a link is good: long enough for a mail to come, short for whoever finds it later."""
+
+
+class SignInLink(Struct, frozen=True, kw_only=True):
+    """Who signs in by it, until when (ms since the epoch), its own id, and the path that was wanted first."""
+
+    person: str
+    ends_at: int
+    id: str
+    wanted: str
+
+
+class SignInInvalid(BadInput):
+    """The link is not one of ours, or was changed."""
+
+
+class SignInOver(TimedOut):
+    """The link has ended, or was used."""
+
+
+def person_known(directory: Directory, text: str) -> tuple[str, Address] | None:
+    """Return the person who has a name or an e-mail address, and where they get mail; None if nobody does."""
+    name = text.strip()
+    person = name if name in directory.people else directory.person_at(name) if name else None
+    email = directory.people[person].email if person is not None else None
+    return None if person is None or email is None else (person, Address("email", email))
+
+
+def link_for(person: str, now: int, wanted: str) -> SignInLink:
+    """Return a link by which a person signs in."""
+    return SignInLink(person=person, ends_at=now + LIFE_MS, id=fresh_link_id(), wanted=wanted)
+
+
+def sign(link: SignInLink, keys: Keys) -> str:
+    """Return the link as the text that stands in its URL."""
+    return str(serializer(keys, SALT).dumps(msgspec.structs.astuple(link)))
+
+
+def read(token: str, keys: Keys, now: int) -> SignInLink:
+    """Return what a signed link says. Raises SignInInvalid, SignInOver (by its time alone)."""
+    try:
+        person, ends_at, id, wanted = msgspec.convert(
+            serializer(keys, SALT).loads(token), tuple[str, int, str, str]
+        )
+    except (BadSignature, msgspec.ValidationError, UnicodeError, RecursionError) as error:
+        raise SignInInvalid("this link is not a good one: it was changed, or cut short.") from error
+    if now >= ends_at:
+        raise SignInOver("this link has ended. Have a new one sent.")
+    return SignInLink(person=person, ends_at=ends_at, id=id, wanted=wanted)
+
+
+def use(client: Client, link: SignInLink, new_id: Callable[[], str] = fresh_id) -> None:
+    """Use a link. Of all who try exactly one does; the others see SignInOver."""
+    mark = new_id()
+    own = promise_id(link)
+    place = {f"resonate:{name}": own for name in ("origin", "branch", "parent")}
+    create = ProtocolRequest(
+        "promise.create",
+        {
+            "id": own,
+            "timeoutAt": link.ends_at,
+            "param": encode(None, {"hitl:start": mark, "hitl:by": link.person}),
+            "tags": {"resonate:scope": "local", **place},
+        },
+    )
+    kept = as_promise(client.call_many([create, closing(create)])[0])
+    if headers_of(kept.param).get("hitl:start") != mark:
+        raise used()
+
+
+def check_unused(client: Client, link: SignInLink) -> None:
+    """Raise SignInOver if a link was used. Changes nothing."""
+    if get_promise(client, promise_id(link)) is not None:
+        raise used()
+
+
+def used() -> SignInOver:
+    """Return the error for a link that was used."""
+    return SignInOver("this link was used already. Have a new one sent.")
+
+
+def promise_id(link: SignInLink) -> str:
+    """Return the id of the promise that says that a link was used."""
+    return f"hitl-sign-in-{link.id}"

@@ -1,0 +1,187 @@
+"""API tokens: for whom a program acts at the gateways of a server, what it may do, and until when.
+
+A token is kept on the server as a promise, so that all gateways know it and it works on every server: the
+hash of its secret and never the secret. Its deadline is the token's; revoking settles it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
+
+import msgspec
+from msgspec import Meta, Struct
+
+from hitl_cli.client.protocol import ProtocolRequest, as_promise, get_promise, search
+from hitl_cli.client.wire import Audit, audit_in, decode, encode, error_value, fresh_id, headers_of
+from hitl_cli.errors import BadInput, HitlError, NotFound
+from hitl_cli.inbox.decide import check_person
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.client.wire import Promise
+
+type Permission = Literal["read", "decide", "start"]
+type TokenState = Literal["valid", "expired", "revoked"]
+
+PERMISSIONS: tuple[Permission, ...] = get_args(Permission.__value__)
+
+TOKEN_TAG = "hitl:token"  # noqa: S105 - the name of a tag
+
+PREFIX = "hitl-token-"
+"""What the ids of tokens' promises begin with."""
+
+ID_BYTES = 8
+SECRET_BYTES = 32
+
+FORM = re.compile(r"hitl_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
+"""What a token looks like: its id, and its secret."""
+
+
+class TokenRefused(HitlError):
+    """A token that is none, that has ended, or that was revoked."""
+
+
+class Token(Struct, frozen=True, kw_only=True):
+    """A token without its secret. Instants are ms since the epoch; `by` is who made it."""
+
+    id: str
+    person: str
+    can: frozenset[Permission]
+    state: TokenState
+    created_at: int
+    expires_at: int
+    by: str | None
+
+
+class _Said(Struct, frozen=True, rename={"person": "as"}):
+    """What a token's promise says: whom it stands for, what it may, the SHA-256 of its secret in hex."""
+
+    person: str
+    can: tuple[Permission, ...]
+    hash: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+
+
+def fresh_secret() -> str:
+    """Return a secret that nobody can guess, of 43 characters."""
+    import secrets
+
+    return secrets.token_urlsafe(SECRET_BYTES)
+
+
+def create(
+    client: Client,
+    person: str,
+    can: Iterable[str],
+    *,
+    life_ms: int,
+    by: str,
+    new_id: Callable[[], str] = lambda: os.urandom(ID_BYTES).hex(),
+    new_secret: Callable[[], str] = fresh_secret,
+) -> tuple[Token, str]:
+    """Make a token by which a program acts as a person, and return it with its text, which is kept nowhere.
+
+    Raises BadInput.
+    """
+    check_person(person)
+    allowed = with_implied(can)
+    id, secret, now = new_id(), new_secret(), client.now()
+    said = _Said(person=person, can=tuple(sorted(allowed)), hash=digest(secret))
+    own = PREFIX + id
+    tags = {
+        TOKEN_TAG: "1",
+        "resonate:scope": "local",
+        "resonate:origin": own,
+        "resonate:branch": own,
+        "resonate:parent": own,
+    }
+    param = encode(msgspec.to_builtins(said), Audit(by=by, at=now).headers())
+    data = {"id": own, "timeoutAt": now + life_ms, "param": param, "tags": tags}
+    kept = token_in(as_promise(client.call_many([ProtocolRequest("promise.create", data)])[0]))
+    assert kept is not None  # noqa: S101 - it was just made
+    return kept, f"hitl_{id}_{secret}"
+
+
+def with_implied(can: Iterable[str]) -> frozenset[Permission]:
+    """Return permissions with what they imply: who decides may read what it is. Raises BadInput."""
+    given = set(can)
+    known = frozenset(name for name in PERMISSIONS if name in given)
+    if not given or given - known:
+        raise BadInput(f"say what it may do, by --can with one of {', '.join(PERMISSIONS)}.")
+    return known | ({"read"} if "decide" in known else frozenset())
+
+
+def digest(secret: str) -> str:
+    """Return what is kept of a secret. It is as long as its hash: it needs no salt, and no slow hash."""
+    from hashlib import sha256
+
+    return sha256(secret.encode()).hexdigest()
+
+
+def check(client: Client, text: str) -> Token:
+    """Return the token that a text is. Raises TokenRefused, Unreachable."""
+    import hmac
+
+    form = FORM.fullmatch(text)
+    promise = get_promise(client, PREFIX + form[1]) if form is not None else None
+    token = token_in(promise) if promise is not None else None
+    if form is None or promise is None or token is None:
+        raise TokenRefused("this token is not one of ours.")
+    if not hmac.compare_digest(said_in(promise).hash, digest(form[2])):
+        raise TokenRefused("this token is not one of ours.")
+    if token.state != "valid":
+        how = "was revoked" if token.state == "revoked" else "has expired"
+        raise TokenRefused(f"this token {how}. Make another: hitl token create.")
+    return token
+
+
+def said_in(promise: Promise) -> _Said:
+    """Return what a token's promise says. Raises msgspec.ValidationError."""
+    return msgspec.convert(decode(promise.param), _Said)
+
+
+def token_in(promise: Promise) -> Token | None:
+    """Return the token that a promise is; None where it only looks like one."""
+    if promise.tags.get(TOKEN_TAG) != "1" or not promise.id.startswith(PREFIX) or promise.is_run:
+        return None
+    try:
+        said = said_in(promise)
+    except msgspec.ValidationError:
+        return None
+    ended: TokenState = "expired" if promise.state == "rejected_timedout" else "revoked"
+    return Token(
+        id=promise.id.removeprefix(PREFIX),
+        person=said.person,
+        can=frozenset(said.can),
+        state="valid" if promise.state == "pending" else ended,
+        created_at=promise.created_at,
+        expires_at=promise.timeout_at,
+        by=audit_in(headers_of(promise.param)).by,
+    )
+
+
+def list_tokens(client: Client) -> list[Token]:
+    """Return all tokens, the oldest first."""
+    found = search(client, tags={TOKEN_TAG: "1"})
+    tokens = [token for promise in found if (token := token_in(promise)) is not None]
+    return sorted(tokens, key=lambda token: token.created_at)
+
+
+def revoke(client: Client, id: str, *, by: str) -> bool:
+    """Have a token be good no longer, for all gateways. Return whether it was good until now.
+
+    Raises NotFound.
+    """
+    named = id.removeprefix("hitl_")[: ID_BYTES * 2] if FORM.fullmatch(id) else id
+    promise = get_promise(client, PREFIX + named)
+    token = token_in(promise) if promise is not None else None
+    if token is None:
+        raise NotFound(f"there is no token {named!r}. `hitl token list` shows them.")
+    audit = Audit(id=fresh_id(), by=by, via="cli", at=client.now())
+    value = error_value("revoked", audit.headers())
+    settle = {"id": PREFIX + named, "state": "rejected_canceled", "value": value}
+    settled = as_promise(client.call_many([ProtocolRequest("promise.settle", settle)])[0])
+    return audit_in(headers_of(settled.value)).id == audit.id

@@ -1,0 +1,420 @@
+"""`ask`: how a workflow asks a person, and what it is told.
+
+The question is put by a step of its own, `asking`. Its first promise is the request: created with what is
+asked in it, where the SDK's own `ctx.promise()` would create it bare, and then awaited by that call, which
+finds it there. Whatever else the step waits for (the next time at which to remind) is a promise too, so
+nothing is in memory meanwhile, and a worker that comes to the step again goes through the same calls.
+"""
+
+# Annotations are evaluated here, not kept as text: the SDK would evaluate text anew at each step
+# (resonate/durable.py, _resolve_annotation), which costs more than the step itself.
+
+import asyncio
+import logging
+import shlex
+from collections.abc import Awaitable, Generator, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypedDict, Unpack, overload
+
+import msgspec
+from resonate.context import Context, ResonateFuture
+from resonate.ids import join_id
+from resonate.retry import Never
+from resonate.types import PromiseCreateReq, PromiseRecord
+from resonate.types import Value as SdkValue
+
+from hitl_cli import defaults
+from hitl_cli.authoring.standalone import digest_of as digest_of_file
+from hitl_cli.errors import BadInput
+from hitl_cli.format.durations import LONGEST_MS, format_age, format_duration, parse_duration
+from hitl_cli.format.terminal import printable
+from hitl_cli.forms import as_form_type, schema_of
+from hitl_cli.notify.deliver import notifier_of
+from hitl_cli.notify.notifications import (
+    NOTIFICATION_LIFE_MS,
+    Notification,
+    outcome_notification,
+    recipients,
+    unreached,
+)
+from hitl_cli.requests.decision import Decision, decision_on
+from hitl_cli.requests.question import (
+    GROUP,
+    Digest,
+    Escalation,
+    Instead,
+    Priority,
+    Question,
+    found_by,
+    sensible,
+)
+
+logger = logging.getLogger(__name__)
+
+type Duration = str | timedelta
+"""How long: `90s`, `1h30m`, `2d`, or a timedelta."""
+
+type OnDeadline = Literal["expire", "approve", "reject"] | Any
+"""What it means when the deadline passes; any other value counts as approved, with that value."""
+
+
+PLAIN_DEADLINES = ("expire", "approve", "reject")
+
+LIFE = timedelta(milliseconds=defaults.DEADLINE_MS)
+
+SHORTENED = 0.99
+"""Below what part of its deadline a request that can be answered for less time is worth a warning."""
+
+
+class PendingDecision[T](Awaitable[Decision[T]]):
+    """A question that has been put. Awaiting it gives the decision."""
+
+    def __init__(self, step: ResonateFuture[Decision[Any]], form: Any, placed: asyncio.Future[None]) -> None:
+        self._step = step
+        self._form = form
+        self._placed = placed
+        step._task.add_done_callback(self._end)  # noqa: SLF001 - nothing else tells that it was not put
+
+    async def id(self) -> str:
+        """Return the id of the request, once it is there: to tell somebody in a way of one's own."""
+        await self._placed
+        return join_id(await self._step.id(), "1")
+
+    def _end(self, step: asyncio.Task[Any]) -> None:
+        """Note that it was put in an earlier attempt; or that this attempt is over, before it could be."""
+        if self._placed.done():
+            return
+        failure = None if step.cancelled() else step.exception()
+        if failure is None or isinstance(failure, Exception):  # what awaiting the decision will raise
+            self._placed.set_result(None)
+        else:
+            self._placed.set_exception(failure)
+            self._placed.exception()  # so that nobody need ask for it
+
+    def __await__(self) -> Generator[Any, None, Decision[T]]:
+        return self._typed().__await__()
+
+    async def _typed(self) -> Decision[T]:
+        decision = await self._step
+        if decision.data is None or self._form is None:
+            return decision
+        return msgspec.structs.replace(decision, data=as_form_type(self._form, decision.data))
+
+
+Asked = PendingDecision
+"""The name of PendingDecision before 0.2."""
+
+
+class NewRequest(NamedTuple):
+    """A question as it is put: what is asked, by which tags it is found, and for how many ms it stands.
+
+    `chosen` tells whether its author said for how long.
+    """
+
+    question: Question
+    tags: dict[str, str]
+    deadline_ms: int
+    chosen: bool = True
+
+
+class AskOptions(TypedDict, total=False):
+    """What `ask` can be told besides the prompt and the form."""
+
+    details: Any
+    choices: Sequence[str]
+    to: str | Sequence[str]
+    approvals: int
+    allow_self: bool
+    deadline: Duration | None
+    on_deadline: OnDeadline
+    remind: Duration | None
+    escalate: Mapping[str, str | Sequence[str]] | None
+    key: str | None
+    priority: Priority
+    tags: Mapping[str, str] | None
+    link: str | None
+    digest: Digest | None
+
+
+@overload
+def ask[T](
+    ctx: Context, prompt: str, *, form: type[T], **options: Unpack[AskOptions]
+) -> PendingDecision[T]: ...
+@overload
+def ask(
+    ctx: Context, prompt: str, *, form: Mapping[str, Any] | None = None, **options: Unpack[AskOptions]
+) -> PendingDecision[Any]: ...
+def ask(
+    ctx: Context,
+    prompt: str,
+    *,
+    details: Any = None,
+    form: Any = None,
+    choices: Sequence[str] = (),
+    to: str | Sequence[str] = (),
+    approvals: int = 1,
+    allow_self: bool = True,
+    deadline: Duration | None = None,
+    on_deadline: OnDeadline = "expire",
+    remind: Duration | None = None,
+    escalate: Mapping[str, str | Sequence[str]] | None = None,
+    key: str | None = None,
+    priority: Priority = "normal",
+    tags: Mapping[str, str] | None = None,
+    link: str | None = None,
+    digest: Digest | None = None,
+) -> PendingDecision[Any]:
+    """Ask a person, and return what can be awaited for their decision.
+
+    `prompt` is Markdown; `details` any JSON, shown as a table; `form` a JSON Schema, or a type (msgspec
+    Struct, dataclass, pydantic model …) whose schema the answer must fit and as which it comes back;
+    `choices` are named answers beyond yes and no. `to` says who may answer (`group:NAME` for a group), by
+    default anybody; of these so many as `approvals` must approve; with `allow_self=False` not the person
+    who started the run. Until `deadline` (365 days), after which `on_deadline` holds; those who are asked
+    are reminded every `remind`, and `escalate={"8h": ["lead"]}` says who may answer too after a while.
+    `key` is a name of its own by which it can be answered; `priority`, `tags` and `link` are for those who
+    look at many; `digest` is the content that is asked about, as `digest_of` returns it. Raises BadInput for
+    what makes no sense. docs/requests.md has all of it.
+    """
+    question = Question(
+        prompt=prompt,
+        details=details,
+        form=None if form is None else schema_of(form),
+        choices=several("choices", choices),
+        to=names_of(to),
+        approvals=approvals,
+        allow_self=allow_self,
+        on_deadline=on_deadline if on_deadline in PLAIN_DEADLINES else Instead(value=on_deadline),
+        remind=None if remind is None else ms_of(remind),
+        escalate=escalations_of(escalate or {}),
+        priority=priority,
+        link=link,
+        digest=digest,
+    )
+    if isinstance(on_deadline, str) and on_deadline not in PLAIN_DEADLINES and not choices and form is None:
+        raise BadInput(
+            f'this cannot be asked: on_deadline={on_deadline!r} is neither "expire" nor "approve" nor'
+            ' "reject".'
+        )
+    if deadline is not None and any(step.after >= ms_of(deadline) for step in question.escalate):
+        raise BadInput("this cannot be asked: it would be escalated after its deadline.")
+    put = NewRequest(
+        question=sensible(question),
+        tags=found_by(question, key, ctx.info.func_name, tags or {}),
+        deadline_ms=defaults.DEADLINE_MS if deadline is None else ms_of(deadline),
+        chosen=deadline is not None,
+    )
+    # The step outlives its request, so that the deadline is the request's to pass. What it raises is the
+    # author's to see, and would be raised again.
+    step = ctx.options(
+        timeout=timedelta(milliseconds=put.deadline_ms + defaults.DEADLINE_MS), retry_policy=Never()
+    )
+    placed = asyncio.get_running_loop().create_future()
+    return PendingDecision(step.run(asking, put, placed), form, placed)
+
+
+async def ask_all(*asked: PendingDecision[Any]) -> list[Decision[Any]]:
+    """Return the decisions on several questions that were put before, once all have been made."""
+    return list(await asyncio.gather(*asked))
+
+
+# What is asked
+
+
+def several(what: str, values: Any) -> tuple[str, ...]:
+    """Return texts as a tuple. Raises BadInput; one text alone is not several of one letter each."""
+    try:
+        return msgspec.convert(values, tuple[str, ...])
+    except msgspec.ValidationError as error:
+        raise BadInput(f"this cannot be asked: {what} is {values!r}, and not a list of texts.") from error
+
+
+def names_of(names: str | Sequence[str]) -> tuple[str, ...]:
+    """Return one name or several as several. Raises BadInput."""
+    every = several("a name", [names] if isinstance(names, str) else names)
+    for name in every:
+        if not name.removeprefix(GROUP).strip():
+            raise BadInput(f"this cannot be asked: {name!r} names nobody.")
+    return every
+
+
+def escalations_of(escalate: Mapping[str, str | Sequence[str]]) -> tuple[Escalation, ...]:
+    """Return who may answer too, and when. Raises BadInput."""
+    if not isinstance(escalate, Mapping):
+        raise BadInput('this cannot be asked: escalate says when and to whom, as in {"8h": ["lead"]}.')
+    return tuple(Escalation(after=ms_of(after), to=names_of(names)) for after, names in escalate.items())
+
+
+def ms_of(duration: Duration) -> int:
+    """Return a duration in ms. Raises BadInput."""
+    if isinstance(duration, str):
+        return parse_duration(duration)
+    if not isinstance(duration, timedelta):
+        raise BadInput(f"{duration!r} is not a duration: write it like 90s, 1h30m or 30d, or as a timedelta.")
+    ms = round(duration / timedelta(milliseconds=1))
+    if not 0 < ms <= LONGEST_MS:
+        raise BadInput(f"{duration!s} cannot be used: a duration must be more than 0 and under 100 years.")
+    return ms
+
+
+async def digest_of(_ctx: Context, path: str | Path) -> Digest:
+    """Return the SHA-256 of a file and its name: a step, to be run before what it asks about.
+
+    `digest = await ctx.run(digest_of, "app.tar")` is read once; what is done after the yes can be held to it.
+    """
+    return await asyncio.to_thread(digest_of_file, str(path))
+
+
+# How it is asked
+
+
+async def asking(ctx: Context, put: NewRequest, placed: asyncio.Future[None] | None = None) -> Decision[Any]:
+    """Put the question, wait for the answer, and return it; `placed` is done once it is put."""
+    request = await create(ctx, put)
+    if placed is not None:
+        placed.set_result(None)
+    question = msgspec.convert(request.param.data, Question)  # as it was first asked, and so answered
+    if request.state == "pending":
+        await give_notice(ctx, Notification(request=request.id, occasion="asked", names=question.to), request)
+        answer = ctx.promise()
+        if await answer.id() != request.id:
+            raise RuntimeError(f"{request.id} was asked, but {await answer.id()} would be waited for")
+        await remind_until_answered(ctx, question, request)
+        await answer  # ends this attempt: what is awaited is pending
+    await remind_no_more(ctx)
+    await tell_the_others(ctx, question, request)
+    return decision_on(request, question, request.value.data, request.value.headers)
+
+
+async def create(ctx: Context, put: NewRequest) -> PromiseRecord:
+    """Create the request, under the id that the first `ctx.promise()` will have, or find it there.
+
+    The SDK's context has no call that creates a promise with data and tags; what its own calls create them
+    by is `_state.effects` (resonate/effects.py), which does so only while the task is held.
+    """
+    id = join_id(ctx.info.id, "1")
+    now = ctx._state.clock()  # noqa: SLF001 - as above
+    tags = {
+        "resonate:scope": "global",
+        "resonate:branch": id,
+        "resonate:parent": ctx.info.id,
+        "resonate:origin": ctx.info.origin_id,
+        "resonate:external": "true",
+    }
+    created = await ctx._state.effects.create_promise(  # noqa: SLF001
+        PromiseCreateReq(
+            id=id,
+            timeout_at=min(now + put.deadline_ms, ctx.info.timeout_at),
+            param=SdkValue(data=msgspec.to_builtins(put.question)),
+            tags=put.tags | tags,
+        )
+    )
+    shortened = created.created_at >= now and created.timeout_at < now + SHORTENED * put.deadline_ms
+    if shortened and (put.chosen or ":" in ctx.info.parent_id):  # else it stands as long as the run, as meant
+        left = format_duration(created.timeout_at - now)
+        logger.warning("%s can be answered for %s only: then what asks it ends", id, left)
+    return created
+
+
+async def remind_until_answered(ctx: Context, question: Question, request: PromiseRecord) -> None:
+    """Remind those who are asked, and those it is escalated to, each time that is due; sleep in between."""
+    told = request.created_at
+    while (due := next_occasion(question, request.created_at, told)) < request.timeout_at:
+        left = max(due - ctx._state.clock(), 1)  # noqa: SLF001 - the clock of the server's file
+        await ctx.sleep(timedelta(milliseconds=left))
+        step = ctx.options(timeout=LIFE)  # else one that was begun, and left for a day, would be over
+        told = await step.run(remind, question, request, told)
+
+
+def next_occasion(question: Question, created_at: int, told: int) -> int:
+    """Return when next to remind somebody, in ms since the epoch; for ever from now if never."""
+    due = [created_at + step.after for step in question.escalate if created_at + step.after > told]
+    if question.remind is not None:
+        times = (told - created_at) // question.remind + 1
+        due.append(created_at + times * question.remind)
+    return min(due, default=2**63)
+
+
+async def remind(ctx: Context, question: Question, request: PromiseRecord, told: int) -> int:
+    """Say once what was due since `told`, and return until when that is: ms since the epoch.
+
+    Those who can be reached are sent a message, and for the others there is a line.
+    """
+    created_at = request.created_at
+    now = max(ctx._state.clock(), next_occasion(question, created_at, told))  # noqa: SLF001
+    asked = question.asked_at(now - created_at)
+    new = tuple(name for name in asked if name not in question.asked_at(told - created_at))
+    number = int(ctx.info.id.rpartition(".")[2])  # the same, whoever does this step
+    if new:
+        escalated = Notification(request=request.id, occasion="escalated", names=new, number=number)
+        await give_notice(ctx, escalated, request)
+    if is_due(question, told - created_at, now - created_at) and (not asked or len(asked) > len(new)):
+        old = tuple(name for name in asked if name not in new)
+        reminder = Notification(request=request.id, occasion="reminder", names=old, number=number)
+        await give_notice(ctx, reminder, request)
+    print_reminder(ctx, question, request, asked, new, now)
+    return now
+
+
+def is_due(question: Question, told: int, now: int) -> bool:
+    """Whether there was a time to remind since `told`; both are ms since it was asked."""
+    return question.remind is not None and now // question.remind > told // question.remind
+
+
+def print_reminder(
+    ctx: Context,
+    question: Question,
+    request: PromiseRecord,
+    asked: tuple[str, ...],
+    new: tuple[str, ...],
+    now: int,
+) -> None:
+    """Print a line for those who are asked and cannot be reached otherwise, if there are any."""
+    teller = notifier_of(ctx)
+    if teller is not None:
+        if not asked and recipients((), teller.directory):
+            return
+        left = unreached(asked, teller.directory)
+        if asked and not left:
+            return
+        asked, new = left, tuple(name for name in new if name in left)
+    id, who = request.id, ", ".join(asked) or "anybody"
+    since = format_age(now - request.created_at)
+    too = f" (now for {', '.join(new)} too)" if new else ""
+    line = f"promise {id} waits for {who} since {since}: {question.title}{too}: hitl show {shlex.quote(id)}"
+    print(printable(line), flush=True)
+
+
+async def tell_the_others(ctx: Context, question: Question, request: PromiseRecord) -> None:
+    """Have those who were asked, and did not decide it, told what came of it."""
+    asked = question.asked_at((request.settled_at or request.timeout_at) - request.created_at)
+    await give_notice(ctx, outcome_notification(request.id, request.state, asked), request)
+
+
+async def give_notice(ctx: Context, notice: Notification, request: PromiseRecord) -> None:
+    """Have people told, if this worker knows how to reach any of them. Nothing waits for it.
+
+    The promise has an id of its own, so that none of the SDK's depends on settings, which may change before
+    this is replayed.
+    """
+    teller = notifier_of(ctx)
+    if teller is None or not recipients(notice.names, teller.directory):
+        return
+    waits = request.state == "pending"
+    await ctx._state.effects.create_promise(  # noqa: SLF001 - as in create
+        PromiseCreateReq(
+            id=notice.id,
+            timeout_at=request.timeout_at if waits else ctx._state.clock() + NOTIFICATION_LIFE_MS,  # noqa: SLF001
+            param=SdkValue(data=notice.call),
+            tags=notice.tags(ctx.info.origin_id, teller.target),
+        )
+    )
+
+
+async def remind_no_more(ctx: Context) -> None:
+    """Settle what is left of the reminders: the timer of the next one, or one that a worker died in."""
+    effects = ctx._state.effects  # noqa: SLF001 - as in create
+    for promise in list(getattr(effects, "cache", {}).values()):
+        if promise.tags.get("resonate:parent") == ctx.info.id and promise.state == "pending":
+            await effects.settle_promise(promise.id, None)

@@ -1,0 +1,305 @@
+"""A question with no workflow around it: put, waited for, taken back (docs/scripts.md).
+
+It is one promise, the root of its own lineage, with no target: no worker has anything to do with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from hitl_cli.client.protocol import ProtocolRequest, as_promise, get_promise
+from hitl_cli.client.wire import Audit, Promise, decode, encode, error_value, fresh_id, headers_of, same_json
+from hitl_cli.errors import BadInput, Conflict, NotFound, RunFailed, Unreachable
+from hitl_cli.inbox.decide import check_data, check_person
+from hitl_cli.inbox.votes import complete, standing
+from hitl_cli.notify.notifications import Notification, recipients
+from hitl_cli.requests.decision import Decision, decision_on
+from hitl_cli.requests.question import GROUP, PLAIN, Digest, Question, asker_of, question_of, sensible
+from hitl_cli.runs.lifecycle import LOOK_EVERY_S, address_of, cancel_request, check_id, show_call
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.client.wire import Json
+    from hitl_cli.people.contacts import Directory
+    from hitl_cli.people.groups import Groups
+
+MAX_QUESTION_BYTES = 1_000_000
+"""The most that a question may have, as JSON. It is no place to keep files: give a link, or a digest."""
+
+PATIENCE_S = 60.0
+"""How long a server may be away while an answer is waited for: it may just be restarted."""
+
+SHOWN = 200
+"""Characters that are shown of what differs."""
+
+
+class StandaloneRequest(Struct, frozen=True, kw_only=True):
+    """A question that has been put; `fresh` tells whether by this very call."""
+
+    promise: Promise
+    question: Question
+    fresh: bool
+
+    @property
+    def id(self) -> str:
+        """The promise's id, by which it is answered."""
+        return self.promise.id
+
+    @property
+    def asker(self) -> str | None:
+        """Who asks."""
+        return asker_of(self.promise, None)
+
+
+def put(
+    client: Client,
+    id: str,
+    question: Question,
+    *,
+    tags: Mapping[str, str],
+    deadline_ms: int,
+    by: str,
+    new_id: Callable[[], str] = fresh_id,
+) -> StandaloneRequest:
+    """Put a question, or find the one that was put before under the same id, answered or not.
+
+    `tags` are those by which it is found (questions.found_by). Raises BadInput (it makes no sense), Conflict
+    (the id is taken by something else, or by another question).
+    """
+    check_id(id)
+    check_person(by)
+    question = checked(question)
+    mark = new_id()
+    place = {f"resonate:{name}": id for name in ("origin", "branch", "parent")}
+    data = {
+        "id": id,
+        "timeoutAt": client.now() + deadline_ms,
+        "param": encode(msgspec.to_builtins(question), {"hitl:start": mark, "hitl:by": by}),
+        "tags": {**tags, "resonate:external": "true", "resonate:scope": "global", **place},
+    }
+    promise = as_promise(client.call_many([ProtocolRequest("promise.create", data)])[0])
+    found = asked_by(promise)
+    if not same_question(found, question):
+        raise otherwise(promise.id, found, question)
+    return StandaloneRequest(
+        promise=promise, question=found, fresh=headers_of(promise.param).get("hitl:start") == mark
+    )
+
+
+def again(client: Client, id: str, digest: Digest | None) -> StandaloneRequest:
+    """Return the question that was put before.
+
+    Raises BadInput (no question has such an id), NotFound, Conflict (it is about another content).
+    """
+    promise = get_promise(client, check_id(id))
+    if promise is None:
+        raise NotFound(f"nothing was asked under the id {id!r}. To ask it: hitl ask PROMPT --id ID")
+    question = asked_by(promise)
+    if digest is not None and not same_content(question.digest, digest):
+        raise other_content(id, question.digest, digest)
+    return StandaloneRequest(promise=promise, question=question, fresh=False)
+
+
+def addressed(names: Iterable[str], groups: Groups) -> tuple[str, ...]:
+    """Return names as a request has them: one that the settings know as a group's is a group's."""
+    return tuple(f"{GROUP}{name}" if name in groups else name for name in names)
+
+
+def checked(question: Question) -> Question:
+    """Return a question if it can be put. Raises BadInput."""
+    if question.form is not None:
+        from hitl_cli.forms import schema_of
+
+        schema_of(question.form)
+    question = sensible(question)
+    asked = msgspec.to_builtins(question)
+    size = len(msgspec.json.encode(asked))
+    if size > MAX_QUESTION_BYTES:
+        raise BadInput(
+            f"the question is {size:,} bytes of JSON; it may have {MAX_QUESTION_BYTES:,}. Give a --link"
+            " instead."
+        )
+    check_data(asked)
+    if not all(name.strip() for name in question.to):
+        raise BadInput("one of those who are to answer has no name.")
+    check_deadline(question)
+    return question
+
+
+def check_deadline(question: Question) -> None:
+    """Raise BadInput where the deadline would mean a yes without the data that the form asks for."""
+    if question.form is None or question.on_deadline in ("expire", "reject"):
+        return
+    if question.choices or question.on_deadline == "approve":
+        raise BadInput("the form asks for data, and nobody would give it: let the deadline mean no.")
+
+
+def digest_of(path: str) -> Digest:
+    """Return the digest of a file's content as it is now. Raises BadInput."""
+    file = Path(path)
+    try:
+        if path == "-" or not stat.S_ISREG(file.stat().st_mode):
+            raise BadInput(f"{path} is not a file that can be read again: no digest of it would hold.")
+        with file.open("rb") as content:
+            return Digest(sha256=hashlib.file_digest(content, "sha256").hexdigest(), file=file.name)
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+
+
+def check_unchanged(id: str, path: str, digest: Digest) -> None:
+    """Raise Conflict if a file no longer has the content that was asked about."""
+    now = digest_of(path)
+    if now.sha256 != digest.sha256:
+        raise other_content(id, digest, now)
+
+
+def have_told(client: Client, posted: StandaloneRequest, directory: Directory, group: str) -> None:
+    """Have those who are asked told of it, by the workers of a group, if it is known how to reach any."""
+    if posted.promise.state != "pending" or not recipients(posted.question.to, directory):
+        return
+    notice = Notification(request=posted.id, occasion="asked", names=posted.question.to)
+    as_promise(client.call_many([notice.create(address_of(group), posted.promise.timeout_at)])[0])
+
+
+# Whether it is the same question
+
+
+def asked_by(promise: Promise) -> Question:
+    """Return what a promise asks. Raises Conflict if it is no question that was put so."""
+    question = question_of(promise)
+    if promise.is_blocking and question is not None and question is not PLAIN:
+        return question
+    call = promise.call
+    other = f"the workflow {show_call(call)}" if promise.is_run and call else "a promise that is no question"
+    raise Conflict(f"{promise.id} is taken by {other}. Nothing was changed; ask under another --id.")
+
+
+def same_question(one: Question, other: Question) -> bool:
+    """Whether two questions are the same; a file may have another name, its content counts."""
+    return same_content(one.digest, other.digest) and not differences(one, other)
+
+
+def same_content(one: Digest | None, other: Digest | None) -> bool:
+    """Whether two digests are of one content."""
+    return (one and one.sha256) == (other and other.sha256)
+
+
+def otherwise(id: str, before: Question, now: Question) -> Conflict:
+    """Return the error that says how a question differs from the one that has the id."""
+    if not same_content(before.digest, now.digest):
+        return other_content(id, before.digest, now.digest)
+    return Conflict(
+        f"{id} was put before with another question, and nothing was changed: ask the same, or ask under"
+        " another --id. What differs",
+        differences(before, now),
+    )
+
+
+def other_content(id: str, before: Digest | None, now: Digest | None) -> Conflict:
+    """Return the error that says which contents differ."""
+    return Conflict(
+        f"{id} is not about this content, and nothing was changed",
+        [f"asked about  {shown_digest(before)}", f"this is      {shown_digest(now)}"],
+    )
+
+
+def shown_digest(digest: Digest | None) -> str:
+    """Return a digest as sha256sum shows it."""
+    return "no file" if digest is None else f"{digest.sha256}  {digest.file}"
+
+
+def differences(before: Question, now: Question) -> list[str]:
+    """Return a line for each part in which two questions differ, their digests aside."""
+    one, other = compared(before), compared(now)
+    parts = [part for part in dict.fromkeys([*one, *other]) if part != "digest"]
+    return [
+        f"{part}: it was {as_json(one.get(part))}, and is {as_json(other.get(part))} now"
+        for part in parts
+        if not same_json(one.get(part), other.get(part))
+    ]
+
+
+def compared(question: Question) -> dict[str, Json]:
+    """Return a question as it is compared: one whose settings do not know a group may have asked it too."""
+    plain = tuple(name.removeprefix(GROUP) for name in question.to)
+    asked: dict[str, Json] = msgspec.to_builtins(msgspec.structs.replace(question, to=plain))
+    return asked
+
+
+def as_json(value: Json) -> str:
+    """Return a value as JSON, cut to fit a sentence."""
+    text = msgspec.json.encode(value).decode()
+    return text if len(text) <= SHOWN else text[:SHOWN] + "…"
+
+
+# Waiting for it
+
+
+def wait(
+    client: Client,
+    posted: StandaloneRequest,
+    groups: Groups,
+    *,
+    timeout_s: float | None = None,
+    left: Callable[[], bool] = lambda: False,
+    clock: Callable[[], float] = time.monotonic,
+) -> Promise:
+    """Return the promise once it is settled; as it is after `timeout_s` seconds, or once `left()` is true.
+
+    Raises NotFound (it was removed), Unreachable (the server was away for too long).
+    """
+    end = None if timeout_s is None else clock() + timeout_s
+    promise = posted.promise
+    heard_at = clock()
+    while promise.state == "pending":
+        try:
+            promise = now_of(client, posted, groups)
+            heard_at = clock()
+        except Unreachable:
+            if clock() > heard_at + PATIENCE_S:
+                raise
+        rest = LOOK_EVERY_S if end is None else min(end - clock(), LOOK_EVERY_S)
+        if promise.state != "pending" or rest <= 0 or left():
+            break
+        client.wait(rest)
+    return promise
+
+
+def now_of(client: Client, posted: StandaloneRequest, groups: Groups) -> Promise:
+    """Return the promise as it is now, settled if its votes decide it. Raises NotFound."""
+    promise = get_promise(client, posted.id)
+    if promise is None:
+        raise NotFound(f"the question {posted.id} is not there any more.")
+    if promise.state == "pending" and posted.question.approvals > 1:
+        tallied = standing(client, promise, posted.question, posted.asker, groups)
+        if tallied.deciding is not None:
+            return complete(client, promise, tallied)
+    return promise
+
+
+def decision_of(promise: Promise, question: Question) -> Decision[Json]:
+    """Return what came of a settled question. Raises RunFailed for a yes that is no answer to it."""
+    try:
+        decision = decision_on(promise, question, decode(promise.value), headers_of(promise.value))
+    except BadInput as error:
+        raise RunFailed(f"{promise.id} was settled by something that is no answer: {error}") from error
+    chosen = not question.choices or decision.choice in question.choices
+    if decision.approved and not chosen and not decision.expired:
+        raise RunFailed(f"{promise.id} was settled by something that is none of its choices.")
+    return decision
+
+
+def cancel(client: Client, posted: StandaloneRequest, *, by: str, via: str) -> Promise:
+    """Take a question back, and return its promise: canceled, or decided before."""
+    audit = Audit(id=fresh_id(), by=by, via=via, at=client.now())
+    value = error_value("whoever asked does not wait any more", audit.headers())
+    return as_promise(client.call_many([cancel_request(posted.id, value)])[0])

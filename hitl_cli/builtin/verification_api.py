@@ -1,0 +1,88 @@
+"""E-mail verification as people's programs start and confirm it: one run an address, answered by its key.
+
+The workflow itself is `hitl_cli/builtin/email_verification.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from hitl_cli import defaults
+from hitl_cli.errors import BadInput, NotFound
+from hitl_cli.format.terminal import ascii_host
+from hitl_cli.inbox.decide import approval, decide_promise
+from hitl_cli.inbox.resolve import keyed
+from hitl_cli.runs import lifecycle
+
+if TYPE_CHECKING:
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.inbox.decide import DecisionResult
+    from hitl_cli.runs.lifecycle import Started
+
+WORKFLOW = "email-verification"
+
+LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
+"""What stands before the @: the dot-atom of RFC 5322, which no header and no id reads as anything else."""
+
+LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+
+LONGEST_LOCAL, LONGEST_LABEL, LONGEST_ADDRESS = 64, 63, 254
+"""Characters (RFC 5321)."""
+
+
+def normal_address(text: str) -> str:
+    """Return an e-mail address as it is written once for all: the domain in lower case and in ASCII.
+
+    What stands before the @ is left alone: there, only its host knows whether capitals matter. Raises
+    BadInput for what is no address.
+    """
+    local, at, domain = text.strip().rpartition("@")
+    try:
+        host = ascii_host(domain).lower()
+    except UnicodeError:
+        host = ""
+    address = f"{local}@{host}"
+    labels = host.split(".")
+    if (
+        not at
+        or len(address) > LONGEST_ADDRESS
+        or len(local) > LONGEST_LOCAL
+        or LOCAL.fullmatch(local) is None
+        or not all(len(label) <= LONGEST_LABEL and LABEL.fullmatch(label) for label in labels)
+    ):
+        raise BadInput(f"{text[:LONGEST_ADDRESS]!r} is no e-mail address.")
+    return address
+
+
+def run_id(address: str) -> str:
+    """Return the id of the run that verifies an address: asked twice, it is one run."""
+    return f"workflow-{address}"
+
+
+def key_of(address: str) -> str:
+    """Return the key by which the request to confirm an address is answered."""
+    return f"email-confirmed-{address}"
+
+
+def start(client: Client, email: str, *, group: str = defaults.GROUP, by: str | None = None) -> Started:
+    """Start the verification of an address, or find the one that was started before.
+
+    Raises BadInput (no address), Conflict (its id is taken by something else).
+    """
+    address = normal_address(email)
+    spec = lifecycle.RunSpec(id=run_id(address), workflow=WORKFLOW, args=[address])
+    return lifecycle.start(client, spec, group=group, by=by)
+
+
+def confirm(client: Client, email: str, *, by: str, via: str) -> DecisionResult:
+    """Confirm an address that waits for it; once more is no error.
+
+    Raises BadInput (no address), NotFound (nothing waits for it), Conflict, TimedOut.
+    """
+    address = normal_address(email)
+    found = keyed(client, key_of(address))
+    own = [promise for promise in found if promise.origin == run_id(address)] or found
+    if not own:
+        raise NotFound(f"nothing waits for {address} to be confirmed.")
+    return decide_promise(client, own[0], approval(by=by, via=via))

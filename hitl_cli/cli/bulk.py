@@ -1,0 +1,173 @@
+"""Many answers at once: which, what they would do, whether that is meant, and what came of each."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hitl_cli.cli.app import EXIT_CODES
+from hitl_cli.cli.context import read_stdin
+from hitl_cli.cli.output import note, print_json
+from hitl_cli.cli.render.decision import sentence
+from hitl_cli.cli.render.table import Cell, Column, plain, print_table
+from hitl_cli.errors import BadInput, HitlError, NotDone, NotFound
+from hitl_cli.format.terminal import printable
+from hitl_cli.inbox.bulk import decide_all, matching, plan
+from hitl_cli.views.decision import decision_result_document
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.inbox.bulk import PlannedDecision
+    from hitl_cli.inbox.decide import DecisionInput
+    from hitl_cli.people.groups import Groups
+
+Stdin = Annotated[bool, typer.Option("--stdin", help="Read ids from stdin, one a line.")]
+Match = Annotated[
+    str | None,
+    typer.Option("--match", metavar="GLOB", help="All that waits in runs or functions of such a name."),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask whether many are meant.")]
+Dry = Annotated[bool, typer.Option("--dry-run", help="Only show what would happen.")]
+
+MOST_BYTES = 10_000_000
+"""The most that is read of ids from stdin."""
+
+
+def named(
+    client: Client, ids: list[str] | None, *, stdin: bool, match: str | None, groups: Groups
+) -> list[str]:
+    """Return all names that are meant. Raises BadInput, NotFound if there are none."""
+    names = list(ids or [])
+    if stdin:
+        names += [name for line in read_stdin(MOST_BYTES + 1).splitlines() if (name := line.strip())]
+        if sum(map(len, names)) > MOST_BYTES:
+            raise BadInput(f"stdin has more than {MOST_BYTES:,} bytes of ids. Nothing was changed.")
+    if match is not None:
+        if not match.strip():
+            raise BadInput("--match '' names no run or function; '*' stands for all. Nothing was changed.")
+        names += matching(client, match, groups)
+        if not names:
+            raise NotFound(f"nothing that waits is of a run or function like {match!r}.")
+    if not names and not stdin:
+        raise BadInput("what is meant? Name an id, or give --stdin or --match.")
+    return names
+
+
+def answer_many(
+    client: Client,
+    names: list[str],
+    answer: DecisionInput,
+    groups: Groups,
+    *,
+    yes: bool,
+    dry: bool,
+    ids: list[str] | None,
+    as_json: bool,
+) -> None:
+    """Show what would happen, ask whether that is meant, do it, and raise the worst of what failed.
+
+    The worst is the failure with the highest exit code. Raises NotDone if it was not meant.
+    """
+    planned = plan(client, names, answer, groups)
+    if dry:
+        show_plan(planned, answer, as_json=as_json)
+        failures = [one.problem for one in planned if one.problem is not None]
+    else:
+        only_named = ids is not None and len(ids) == len(names)
+        if planned and not yes:
+            ask_whether_meant(planned, answer, may_go_on=only_named)
+        failures = carry_out(client, planned, answer, groups, as_json=as_json)
+    if failures:
+        raise max(failures, key=lambda failure: EXIT_CODES[type(failure)])
+
+
+def show_plan(planned: Sequence[PlannedDecision], answer: DecisionInput, *, as_json: bool) -> None:
+    """Print what would happen."""
+    if as_json:
+        print_json(
+            [
+                {
+                    "id": one.name if one.item is None else one.item.id,
+                    "verdict": answer.verdict,
+                    "problem": None if one.problem is None else str(one.problem),
+                }
+                for one in planned
+            ]
+        )
+    elif planned:
+        print_table(*as_table(planned, answer))
+
+
+def as_table(
+    planned: Sequence[PlannedDecision], answer: DecisionInput
+) -> tuple[list[Column], list[list[Cell]]]:
+    """Return the columns and rows of what would happen."""
+    columns = [Column("promise", whole=True), Column("workflow"), Column("asks"), Column("what would happen")]
+    rows = []
+    for one in planned:
+        item = one.item
+        done = item is not None and item.promise.state != "pending"
+        what = Cell("nothing: it is so already" if done else answer.verdict)
+        if one.problem is not None:
+            what = Cell(str(one.problem), style="red")
+        asks = "" if item is None else item.prompt or item.function or ""
+        row = [one.name if item is None else item.id, "" if item is None else item.workflow, asks]
+        rows.append([*map(Cell, row), what])
+    return columns, rows
+
+
+def ask_whether_meant(planned: Sequence[PlannedDecision], answer: DecisionInput, *, may_go_on: bool) -> None:
+    """Show what would happen, and ask the person at the terminal. Raises NotDone, BadInput.
+
+    `may_go_on`: each was named on the command line, and so is meant where nobody can be asked.
+    """
+    with contextlib.ExitStack() as stack:
+        seen = sys.stderr is not None and sys.stderr.isatty()
+        person = sys.stdin if seen and sys.stdin is not None and sys.stdin.isatty() else None
+        if person is None and seen:  # stdin carries the ids
+            with contextlib.suppress(OSError):
+                person = stack.enter_context(Path("/dev/tty").open())
+        if person is None:
+            if may_go_on:
+                return
+            raise BadInput(f"this would {answer.verdict} {len(planned)}: add --yes; --dry-run shows them.")
+        for line in plain(*as_table(planned, answer)):
+            note(line)
+        possible = sum(one.problem is None for one in planned)
+        print(f"{answer.verdict} {possible} of {len(planned)}? [y/N] ", end="", file=sys.stderr, flush=True)
+        if person.readline().strip().lower() not in ("y", "yes"):
+            raise NotDone("nothing was changed.")
+
+
+def carry_out(
+    client: Client,
+    planned: Sequence[PlannedDecision],
+    answer: DecisionInput,
+    groups: Groups,
+    *,
+    as_json: bool,
+) -> list[HitlError]:
+    """Give the answers, print a line each, and return what failed but for the worst, which is raised."""
+    failures: list[HitlError] = []
+    documents: list[object] = []
+    for name, came in decide_all(client, planned, answer, groups):
+        if isinstance(came, HitlError):
+            failures.append(came if name in str(came) else type(came)(f"{name}: {came}", came.lines))
+            documents.append({"id": name, "error": str(came)})
+        else:
+            documents.append(decision_result_document(came))
+            if not as_json:
+                print(printable(sentence(came, client.now())))
+    if as_json:
+        print_json(documents)
+    worst = max(failures, key=lambda failure: EXIT_CODES[type(failure)], default=None)
+    for failure in failures:
+        if failure is not worst:
+            note(f"hitl: {failure}")
+    return failures

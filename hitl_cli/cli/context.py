@@ -1,0 +1,54 @@
+"""What the commands share: options, how to reach the server, how to write a result."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, BinaryIO
+
+import typer
+
+from hitl_cli.client.connect import connect
+from hitl_cli.errors import BadInput
+from hitl_cli.settings import Setting, Settings
+
+if TYPE_CHECKING:
+    from hitl_cli.client.protocol import Client
+
+
+def named_server(
+    ctx: typer.Context, settings: Settings, server: str | None, token: str | None
+) -> tuple[Setting, str | None]:
+    """Return the server and its token; an option counts after the command as well as before it."""
+    given = ctx.obj or {}
+    return settings.server(server or given.get("server")), settings.token(token or given.get("token"))
+
+
+def open_client(
+    ctx: typer.Context, server: str | None, token: str | None, settings: Settings | None = None
+) -> Client:
+    """Return a client of the server that the options, the environment or a file names.
+
+    `settings` are those that the command has read already: files are looked for in each folder above.
+    """
+    url, chosen_token = named_server(ctx, settings or Settings(), server, token)
+    return connect(url.value, chosen_token)
+
+
+def given_stdin() -> BinaryIO:
+    """Return stdin. Raises BadInput where there is none."""
+    if sys.stdin is None:
+        raise BadInput("there is no stdin to read from.")
+    return sys.stdin.buffer
+
+
+def read_stdin(limit: int) -> str:
+    """Return up to `limit` bytes of stdin as text. Raises BadInput."""
+    try:
+        return given_stdin().read(limit).decode()
+    except UnicodeDecodeError as error:
+        raise BadInput(f"stdin is not text in UTF-8: {error}.") from error
+
+
+def at_terminal() -> bool:
+    """Whether a person sees what is printed, and can type."""
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))

@@ -1,0 +1,340 @@
+"""A form, asked field by field on a terminal.
+
+Everything is said on stderr, for stdout carries a command's result. On a terminal that can only print
+(TERM=dumb) each field is a plain line of input; what does not fit is asked again.
+"""
+
+from __future__ import annotations
+
+import sys
+from getpass import getpass
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import UNSET
+
+from hitl_cli.cli.output import note
+from hitl_cli.errors import BadInput, NotDone
+from hitl_cli.format.terminal import printable
+from hitl_cli.forms import fields, fill, parse_field, problems, problems_at
+from hitl_cli.forms.messages import sentence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from prompt_toolkit.completion import Completer
+    from prompt_toolkit.document import Document
+    from prompt_toolkit.shortcuts import PromptSession
+    from prompt_toolkit.validation import Validator
+
+    from hitl_cli.client.wire import Json
+    from hitl_cli.forms import Field
+
+KINDS = {
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "yes or no",
+    "json": "JSON",
+}
+
+MENU_LINES = 6
+"""How much room is kept for completions below a line."""
+
+SHORT = 60
+"""Columns of a value that is shown again."""
+
+
+def fill_in(schema: Json, *, title: str = "", start: Sequence[tuple[str, str]] = ()) -> Json:
+    """Return the answer that a person gives to a form, field by field, after they have looked it over.
+
+    `start` is what is known already, as `fill` takes it: that is not asked. Only where stdin and stderr are a
+    terminal. Raises BadInput for a form or a start that is none, NotDone if they would rather not (Ctrl-C).
+    """
+    try:
+        return _Form(schema, title, start).answer()
+    except (KeyboardInterrupt, EOFError) as end:
+        raise NotDone("canceled; nothing was changed.") from end
+
+
+class _Form:
+    """A form that is being filled in: what is asked, and the texts that were given so far."""
+
+    def __init__(self, schema: Json, title: str, start: Sequence[tuple[str, str]]) -> None:
+        fill(schema, start)
+        problems(schema, None)  # a form that is none is refused before anything is asked
+        self._schema = schema
+        self._title = title
+        self._fields = {field.path: field for field in fields(schema)}
+        self._texts: dict[str, list[str]] = {}
+        for path, text in start:
+            self._texts.setdefault(path, []).append(text)
+        self._terminal = _Terminal()
+
+    def answer(self) -> Json:
+        """Ask what is open, show the whole, and ask what to do with it until it may be sent."""
+        if self._title:
+            self._terminal.say(self._title, "bold")
+        self._terminal.say("Nothing is sent before you say so. Ctrl-C cancels.")
+        for field in self._fields.values():
+            if field.path not in self._texts and not is_settled(field):
+                self._ask(field)
+        while True:
+            made = self._made()
+            self._show(made)
+            wrong = problems(self._schema, made)
+            for problem in wrong:
+                self._terminal.say(f"! {sentence(problem)}", "ansired")
+            if self._decided(may_send=not wrong):
+                return made
+
+    def _made(self) -> Json:
+        return fill(self._schema, [(path, text) for path, texts in self._texts.items() for text in texts])
+
+    def _decided(self, *, may_send: bool) -> bool:
+        """Ask what to do with the answer; whether to send it. Raises NotDone for not at all."""
+        offers = ["yes"] * may_send + ["change a field"] * bool(self._fields) + ["no"]
+        chosen = self._pick("Send it" if may_send else "It cannot be sent so", offers)
+        if chosen == "no":
+            raise NotDone("canceled; nothing was changed.")
+        if chosen == "yes":
+            return True
+        paths = list(self._fields)
+        self._ask(self._fields[paths[0] if len(paths) == 1 else self._pick("Which field", paths)])
+        return False
+
+    def _pick(self, asked: str, offers: Sequence[str]) -> str:
+        """Return the one of the offers that is typed, or begun."""
+
+        def wrong(text: str) -> str | None:
+            return None if meant(text, offers) else f"must be one of {', '.join(offers)}"
+
+        text = self._terminal.read(f"{asked} ({', '.join(offers)})", wrong, words=offers)
+        return str(meant(text, offers))
+
+    def _ask(self, field: Field) -> None:
+        """Ask for a field; nothing typed leaves it as it would be without an answer."""
+        self._terminal.say("")
+        self._terminal.say(heading(field), "bold")
+        if field.description:
+            self._terminal.say(field.description)
+        told = "; ".join(part for part in (expected(field), if_empty(field)) if part)
+        if told:
+            self._terminal.say(told)
+        numbers = numbering(field)
+        for label in field.labels:
+            self._terminal.say(f"  {numbers[label]}) {label}" if label in numbers else f"  - {label}")
+        texts = self._read_list(field) if field.kind == "list" else self._read_one(field)
+        if texts is None:
+            self._texts.pop(field.path, None)
+        else:
+            self._texts[field.path] = texts
+
+    def _read_one(self, field: Field) -> list[str] | None:
+        labels = {number: label for label, number in numbering(field).items()}
+
+        def wrong(text: str) -> str | None:
+            return self._wrong(field, labels.get(text.strip(), text)) if text else missing(field)
+
+        words = [*field.labels] or (["yes", "no"] if field.kind == "boolean" else [])
+        before = "".join(self._texts.get(field.path, [])[:1])
+        text = self._terminal.read(
+            field.path or "answer", wrong, words=words, before=before, secret=field.secret
+        )
+        return [labels.get(text.strip(), text)] if text else None
+
+    def _read_list(self, field: Field) -> list[str] | None:
+        """Read a list, an entry a line, until a line is empty; once more if it does not fit."""
+        while True:
+            entries = self._entries(field)
+            if not entries and missing(field) is None:
+                return None
+            reasons = problems_at(self._schema, field.pointers, entries)
+            if not reasons:
+                return [msgspec.json.encode(entries).decode()]
+            for problem in reasons:
+                self._terminal.say(f"! it {problem.reason}: once more, from the first", "ansired")
+
+    def _entries(self, field: Field) -> list[Json]:
+        assert field.item is not None  # noqa: S101
+        item = field.item
+        entries: list[Json] = []
+        while True:
+            text = self._terminal.read(
+                f"{field.path}[{len(entries)}]",
+                lambda text: self._wrong(item, text) if text else None,
+                words=item.labels,
+                secret=field.secret,
+            )
+            if not text:
+                return entries
+            entries.append(parse_field(item, text))
+
+    def _wrong(self, field: Field, text: str) -> str | None:
+        """Return why a text will not do for a field, or None."""
+        try:
+            value = parse_field(field, text)
+        except BadInput as refused:
+            return str(refused)
+        found = problems_at(self._schema, field.pointers, value)
+        return "; ".join(f"{problem.path} {problem.reason}".strip() for problem in found) or None
+
+    def _show(self, made: Json) -> None:
+        """Show the whole answer, a field a line."""
+        self._terminal.say("")
+        for field in self._fields.values():
+            there, value = True, made
+            for key in field.keys:
+                there = there and isinstance(value, dict) and key in value
+                value = value[key] if there else None
+            shown = shortened(value, secret=field.secret) if there else "-"
+            self._terminal.say(f"{field.path or 'answer'}: {shown}")
+
+
+class _Terminal:
+    """Where a person reads and types."""
+
+    def __init__(self) -> None:
+        from prompt_toolkit.utils import is_dumb_terminal
+
+        self._session = None if is_dumb_terminal() else session()
+
+    def say(self, text: str, style: str = "") -> None:
+        """Show a line."""
+        if self._session is None or not style:
+            note(text)
+            return
+        from prompt_toolkit import print_formatted_text
+        from prompt_toolkit.formatted_text import FormattedText
+
+        print_formatted_text(FormattedText([(style, printable(text))]), output=self._session.output)
+
+    def read(
+        self,
+        name: str,
+        wrong: Callable[[str], str | None],
+        *,
+        words: Sequence[str] = (),
+        before: str = "",
+        secret: bool = False,
+    ) -> str:
+        """Return a line that is not `wrong`, which is told as it is typed where the terminal can do that.
+
+        `words` are offered to complete it; `before` is there to be changed. Raises EOFError and
+        KeyboardInterrupt.
+        """
+        message = f"{printable(name)}: "
+        if self._session is not None:
+            return self._session.prompt(
+                message,
+                default=before,
+                is_password=secret,
+                completer=completer(words),
+                reserve_space_for_menu=MENU_LINES if words else 0,
+                validator=validator(wrong),
+                validate_while_typing=True,
+            )
+        while True:
+            line = plain_line(message, secret=secret)
+            reason = wrong(line)
+            if reason is None:
+                return line
+            note(f"! {reason}")
+
+
+def session() -> PromptSession[str]:
+    """Return what asks on a terminal that can move its cursor."""
+    from prompt_toolkit.output import create_output
+    from prompt_toolkit.shortcuts import PromptSession
+
+    return PromptSession(output=create_output(stdout=sys.stderr))
+
+
+def plain_line(message: str, *, secret: bool) -> str:
+    """Return a line typed on a terminal that can only print. Raises EOFError."""
+    if secret:
+        return getpass(message, stream=sys.stderr)
+    print(message, end="", file=sys.stderr, flush=True)
+    line = sys.stdin.readline()
+    if not line:
+        raise EOFError
+    return line.removesuffix("\n")
+
+
+def completer(words: Sequence[str]) -> Completer:
+    """Return what offers the words that begin as a line does."""
+    from prompt_toolkit.completion import WordCompleter
+
+    shown = {word: printable(word) for word in words}
+    return WordCompleter(list(words), ignore_case=True, sentence=True, display_dict=dict(shown))
+
+
+def validator(wrong: Callable[[str], str | None]) -> Validator:
+    """Return what tells the reason why a line will not do."""
+    from prompt_toolkit import validation
+
+    class Reason(validation.Validator):
+        def validate(self, document: Document) -> None:
+            reason = wrong(document.text)
+            if reason is not None:
+                raise validation.ValidationError(len(document.text), printable(reason))
+
+    return Reason()
+
+
+def is_settled(field: Field) -> bool:
+    """Whether there is nothing to ask, because only one thing fits."""
+    return field.needed and len(field.choices) == 1
+
+
+def missing(field: Field) -> str | None:
+    """Return why a field cannot be left empty, or None."""
+    if not field.required or field.default is not UNSET or field.nullable:
+        return None
+    return f"{field.path or 'an answer'} is required"
+
+
+def numbering(field: Field) -> dict[str, str]:
+    """Return a number for each label, none where a number may be a label."""
+    if any(label.strip().isdecimal() for label in field.labels):
+        return {}
+    return {label: str(number) for number, label in enumerate(field.labels, 1)}
+
+
+def heading(field: Field) -> str:
+    """Return what a field is called: by the author, and in the answer."""
+    if field.title and field.path and field.title.lower() != field.path.lower():
+        return f"{field.title} ({field.path})"
+    return field.title or field.path or "The answer"
+
+
+def expected(field: Field) -> str:
+    """Return what may be typed."""
+    if field.kind == "list" and field.item is not None:
+        several = ["one a line, an empty line ends the list", field.hint, expected(field.item)]
+        return "; ".join(part for part in several if part)
+    return ", ".join(part for part in (KINDS.get(field.kind, ""), field.hint) if part)
+
+
+def if_empty(field: Field) -> str:
+    """Return what becomes of a field when nothing is typed."""
+    if field.default is not UNSET:
+        return f"if empty: {shortened(field.default, secret=field.secret)}"
+    if not field.needed:
+        return "may be left empty"
+    return "if empty: null" if field.nullable else ""
+
+
+def shortened(value: Json, *, secret: bool) -> str:
+    """Return a value to be shown, a text as it is."""
+    if secret:
+        return "••••"
+    text = value if isinstance(value, str) and value else msgspec.json.encode(value).decode()
+    return text if len(text) <= SHORT else f"{text[: SHORT - 1]}…"
+
+
+def meant(text: str, offers: Sequence[str]) -> str | None:
+    """Return the offer that a text is, or that alone begins with it."""
+    typed = text.strip().lower()
+    begun = [offer for offer in offers if typed and offer.lower().startswith(typed)]
+    exact = [offer for offer in offers if offer in {text, text.strip()}]
+    return exact[0] if exact else begun[0] if len(begun) == 1 else None

@@ -1,0 +1,162 @@
+"""`hitl backup` and `hitl prune`: looking after the file."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from pathlib import Path  # noqa: TC003 - Typer reads the annotation
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hitl_cli.admin import maintenance
+from hitl_cli.cli.context import named_server
+from hitl_cli.cli.options import AsJson, Server
+from hitl_cli.cli.output import note, print_json
+from hitl_cli.errors import BadInput, NotDone
+from hitl_cli.format.durations import format_duration, parse_duration
+from hitl_cli.format.sizes import format_size
+from hitl_cli.format.terminal import printable
+from hitl_cli.format.times import iso
+from hitl_cli.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hitl_cli.engine.backup import Backup
+    from hitl_cli.engine.prune import Pruned, Reason
+
+NOTE_EVERY_S = 3.0
+"""How often a long work says how far it is."""
+
+KEPT: dict[Reason, str] = {
+    "live": "not ended, or not in every part",
+    "recent": "ended later",
+    "needed": "started by a workflow that goes on",
+    "unfetched": "ended in the last 30 days, and word of it not yet fetched by who asked for it",
+    "newest": "the newest of all, whose number must not be given out twice",
+}
+
+
+def backup(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to put the copy.", dir_okay=False)],
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it is there.")] = False,
+    as_json: AsJson = False,
+    server: Server = None,
+) -> None:
+    """Copy the database to FILE while others work on it, and check the copy."""
+    url, _ = named_server(ctx, Settings(), server, None)
+    ending_on_sigterm()
+    say = seldom()
+
+    def progress(done: int, size: int) -> None:
+        say(lambda: f"{format_size(done)} of {format_size(size)} copied")
+
+    made = maintenance.back_up(url.value, file.expanduser().absolute(), replace=force, progress=progress)
+    if as_json:
+        print_json(as_document(made))
+        return
+    rows = made.rows
+    print(
+        printable(
+            f"{made.path} is a checked copy: {format_size(made.size)}, {rows['promises']:,} promises,"
+            f" {rows['tasks']:,} tasks"
+        )
+    )
+
+
+def as_document(made: Backup) -> dict[str, Any]:
+    """Return a backup as `--json` shows it."""
+    return {"file": str(made.path), "bytes": made.size, "rows": made.rows}
+
+
+def prune(
+    ctx: typer.Context,
+    older: Annotated[
+        str, typer.Option("--older", metavar="DURATION", help="Only runs that ended so long ago, e.g. 90d.")
+    ],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would go, and remove nothing.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+    server: Server = None,
+) -> None:
+    """Remove runs that ended long ago, with all their steps, and give the space back."""
+    older_ms = parse_duration(older)
+    url, _ = named_server(ctx, Settings(), server, None)
+    asks = not (yes or dry_run)
+    if asks and not sys.stdin.isatty():
+        raise BadInput("nobody is there to be asked: give --yes, or --dry-run to see what would go.")
+    if asks or dry_run:
+        planned = maintenance.plan_prune(url.value, older_ms)
+        if dry_run:
+            show(planned, older_ms, as_json=as_json, done=False)
+            return
+        if planned.runs == 0:
+            show(planned, older_ms, as_json=as_json, done=True)
+            return
+        note(sentence(planned, older_ms, done=False))
+        if not typer.confirm("Remove them for ever?", default=False, err=True):
+            raise NotDone("nothing was removed.")
+    ending_on_sigterm()
+    say = seldom()
+    removed = maintenance.prune(
+        url.value, older_ms, lambda runs: say(lambda: f"{runs:,} runs removed so far")
+    )
+    show(removed, older_ms, as_json=as_json, done=True)
+
+
+def show(pruned: Pruned, older_ms: int, *, as_json: bool, done: bool) -> None:
+    """Print what was removed, or would be, and on stderr what stays and why."""
+    if as_json:
+        print_json(
+            {
+                "dry_run": not done,
+                "runs": pruned.runs,
+                "promises": pruned.promises,
+                "first_ended_at": None if pruned.first_ended_at is None else iso(pruned.first_ended_at),
+                "last_ended_at": None if pruned.last_ended_at is None else iso(pruned.last_ended_at),
+                "kept": {reason: pruned.kept.get(reason, 0) for reason in KEPT},
+                "bytes_given_back": pruned.given_back,
+                "bytes_free": pruned.free,
+            }
+        )
+        return
+    print(sentence(pruned, older_ms, done=done))
+    for reason, text in KEPT.items():
+        if count := pruned.kept.get(reason):
+            note(f"{count:,} that began before that {'stays' if count == 1 else 'stay'}: {text}")
+    if done and pruned.free:
+        note(f"{format_size(pruned.free)} of the file are free, and will be used again.")
+
+
+def sentence(pruned: Pruned, older_ms: int, *, done: bool) -> str:
+    """Return what was removed, or would be."""
+    if pruned.runs == 0:
+        return f"no run ended more than {format_duration(older_ms)} ago that could be removed"
+    what = f"{pruned.runs:,} runs with {pruned.promises:,} promises in all"
+    ended = f"ended {iso(pruned.first_ended_at or 0)} to {iso(pruned.last_ended_at or 0)}"
+    if not done:
+        return f"would remove {what}, {ended}"
+    return f"removed {what}, {ended}; the file is {format_size(pruned.given_back)} smaller"
+
+
+def seldom() -> Callable[[Callable[[], str]], None]:
+    """Return what writes notes to stderr, of many in a row only one every few seconds."""
+    last = time.monotonic()
+
+    def say(message: Callable[[], str]) -> None:
+        nonlocal last
+        if time.monotonic() - last > NOTE_EVERY_S:
+            last = time.monotonic()
+            note(message())
+
+    return say
+
+
+def ending_on_sigterm() -> None:
+    """End on SIGTERM as on Ctrl-C, so that nothing unfinished is left lying about."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -1,0 +1,32 @@
+"""How a command writes its result and its notes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from hitl_cli.format.terminal import printable, printable_json
+
+
+def print_json(document: Any) -> None:
+    """Write one JSON document to stdout."""
+    import msgspec
+
+    print(printable_json(msgspec.json.format(msgspec.json.encode(document), indent=2).decode()))
+
+
+def note(message: str) -> None:
+    """Write a note for the person to stderr. That nobody can read it is no failure."""
+    if sys.stderr is None:
+        return  # `print` would take stdout instead
+    try:
+        print(printable(message), file=sys.stderr)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
+def silence_stdout() -> None:
+    """Let everything that is printed from here on go nowhere, because nobody can read it."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,117 @@
+"""Blocks of aligned rows under a title: plain lines in a pipe, Rich on a terminal.
+
+What others wrote stands further to the right than the titles, on each of its lines: it cannot pass for ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from hitl_cli.cli.render.table import GAP, Cell
+from hitl_cli.format.terminal import cells, printable, printable_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import RenderableType
+
+INDENT = 2
+
+WIDEST = 40
+"""How far a cell that is not the last of its row moves the others to the right at the most."""
+
+MOST_ROWS = 200
+"""Rows of a block that a terminal is shown. In a pipe, and with --json, nothing is left out."""
+
+LONGEST_CELL = 20_000
+"""Characters of a cell that a terminal is shown."""
+
+
+class Block(Struct, frozen=True):
+    """Rows of cells, of which the last in a row may have several lines.
+
+    `whole`: with ids, addresses or commands, which are only to be copied in one piece.
+    """
+
+    title: str
+    rows: Sequence[Sequence[Cell]]
+    whole: bool = False
+
+
+def plain(block: Block) -> list[str]:
+    """Return a block as lines of text."""
+    lines = ["".join(cell.text for cell in line).rstrip() for line in aligned(block.rows)]
+    return ["", *([block.title] if block.title else []), *lines]
+
+
+def drawn(block: Block) -> Iterator[RenderableType]:
+    """Yield what Rich draws of a block."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    yield Text(f"\n{block.title}" if block.title else "", style="bold")
+    rows = block.rows[:MOST_ROWS]
+    if block.whole:
+        for line in aligned(rows):
+            yield Text.assemble(*((cell.text, cell.style) for cell in line), overflow="fold")
+    else:
+        yield Padding(grid(rows), (0, 0, 0, INDENT))
+    if len(block.rows) > MOST_ROWS:
+        yield Text(f"{' ' * INDENT}… {len(block.rows) - MOST_ROWS:,} more: --json has all", style="dim")
+
+
+def aligned(rows: Sequence[Sequence[Cell]]) -> Iterator[list[Cell]]:
+    """Yield lines of printable cells, padded so that they stand below each other."""
+    wide = widths(rows)
+    for row in rows:
+        *heads, last = row
+        line = [Cell(" " * INDENT)]
+        for cell, width in zip(heads, wide, strict=False):
+            text = printable(cell.text)
+            line += [Cell(text, cell.style), Cell(" " * (max(width - cells(text), 0) + GAP))]
+        first, *rest = printable_lines(last.text).split("\n")
+        yield [*line, Cell(first, last.style)]
+        indent = " " * sum(cells(cell.text) for cell in line)
+        for text in rest:
+            yield [Cell(indent), Cell(text, last.style)]
+
+
+def widths(rows: Sequence[Sequence[Cell]]) -> list[int]:
+    """Return how wide the columns before the last one are."""
+    count = max((len(row) for row in rows), default=1) - 1
+    return [
+        min(max(cells(printable(row[n].text)) for row in rows if len(row) > n + 1), WIDEST)
+        for n in range(count)
+    ]
+
+
+def grid(rows: Sequence[Sequence[Cell]]) -> RenderableType:
+    """Return rows as Rich lays them out; what is long goes on in the next line."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, GAP, 0, 0))
+    wide = widths(rows)
+    for width in wide:
+        table.add_column(max_width=max(width, 1), overflow="fold")
+    table.add_column(overflow="fold", ratio=1)
+    for row in rows:
+        *heads, last = row
+        filled = [Text(shortened(printable(cell.text)), style=cell.style) for cell in heads]
+        empty = [Text()] * (len(wide) - len(heads))
+        table.add_row(*filled, *empty, Text(shortened(printable_lines(last.text)), style=last.style))
+    return table
+
+
+def indented(text: str) -> list[str]:
+    """Return the lines of a text, as far to the right as the rows of a block."""
+    return [(" " * INDENT + line).rstrip() for line in printable_lines(text).strip("\n").split("\n")]
+
+
+def shortened(text: str, longest: int = LONGEST_CELL) -> str:
+    """Return a text, or its beginning and how much more there is."""
+    more = len(text) - longest
+    return text if more <= 0 else f"{text[:longest]}… ({more:,} characters more: --json has all)"

@@ -1,0 +1,24 @@
+"""What came of an answer, as the commands that give one print it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hitl_cli.inbox.decide import by_whom
+
+if TYPE_CHECKING:
+    from hitl_cli.inbox.decide import DecisionResult
+
+
+def sentence(one: DecisionResult, now: int) -> str:
+    """Return what happened, and to what."""
+    of = f" of workflow {one.workflow}" if one.workflow != one.promise.id else ""
+    if one.votes is not None and not one.settled:
+        so_far = f"{one.votes.leading} of {one.approvals} approve so far"
+        return f"{one.promise.id}{of}: the vote of {one.audit.by} is kept, {so_far}"
+    verb = "approved" if one.verdict == "approve" else "rejected"
+    if one.audit.choice is not None:
+        verb = f"answered {one.audit.choice!r}"
+    if one.fresh:
+        return f"{one.promise.id}{of} {verb} by {one.audit.by}"
+    return f"{one.promise.id}{of} had already been {verb}{by_whom(one.promise, now)}"

@@ -1,0 +1,67 @@
+"""The exact commands that answer a request, as they are typed into a shell."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from msgspec import UNSET
+
+from hitl_cli.format.terminal import printable
+from hitl_cli.requests.question import fields_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hitl_cli.forms import Field
+    from hitl_cli.views.details import RequestDetails
+
+
+def commands(seen: RequestDetails, server: str | None = None) -> list[str]:
+    """Return the commands that answer it, one for each choice; what is to be filled in is in capitals.
+
+    `server` is the one that was named on the command line, and so must be named again.
+    """
+    there = [] if server is None else ["-S", server]
+    id, question = seen.item.id, seen.item.question
+    remark = command("comment", [id, "TEXT"], there)
+    if seen.decision is not None or question is None:
+        return [remark]
+    asked = fields_of(question)
+    needed = [f for f in asked if f.required and f.default is UNSET]
+    options = [part for f in needed if f.path for part in ("--set", f"{f.path}={placeholder(f)}")]
+    alone = next((f for f in asked if not f.path), None)
+    if question.choices and alone is not None:
+        options = ["--data", "JSON"]
+    if question.choices:
+        yes = [command("answer", [id, choice], [*options, *there]) for choice in question.choices]
+    elif alone is not None:
+        yes = [command("answer", [id, placeholder(alone)], there)]
+    else:
+        yes = [command("approve", [id], [*options, *there])]
+    return [*yes, command("reject", [id], ["--reason", "TEXT", *there]), remark]
+
+
+def placeholder(field: Field) -> str:
+    """Return what stands for the value of a field."""
+    if field.labels and len(field.labels) == 1:
+        return field.labels[0]
+    return {"text": "TEXT", "boolean": "yes", "list": "A,B", "json": "JSON"}.get(
+        field.kind, field.kind.upper()
+    )
+
+
+def command(name: str, arguments: Sequence[str], options: Sequence[str] = ()) -> str:
+    """Return a command line; what begins with a dash and is no option stands after two of them."""
+    words = [quoted(word) for word in arguments]
+    if any(word.startswith("-") for word in arguments):
+        return " ".join(["hitl", name, *map(quoted, options), "--", *words])
+    return " ".join(["hitl", name, *words, *map(quoted, options)])
+
+
+def quoted(text: str) -> str:
+    """Return a text as a word for a shell; what cannot be shown is written as bash and zsh read escapes."""
+    if printable(text) == text:
+        return shlex.quote(text)
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\t", "\\t")
+    return f"$'{printable(escaped)}'"

@@ -1,0 +1,1 @@
+"""`hitl review`: pending requests one at a time, with single-key shortcuts."""

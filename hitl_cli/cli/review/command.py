@@ -1,0 +1,112 @@
+"""`hitl review`: what waits, one after another, by keys."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hitl_cli.cli.context import open_client
+from hitl_cli.cli.options import Server, Token, Who
+from hitl_cli.cli.output import note
+from hitl_cli.cli.pending import FIRST, Matching, SortBy, Tagged, To, asked_names, checked_word, read_tags
+from hitl_cli.errors import BadInput
+from hitl_cli.inbox.decide import check_person
+from hitl_cli.inbox.pending import RequestFilter
+from hitl_cli.people.groups import names_for
+from hitl_cli.settings import Settings
+
+if TYPE_CHECKING:
+    from hitl_cli.cli.review.screen import End
+    from hitl_cli.cli.review.session import ReviewSession
+    from hitl_cli.inbox.review_queue import ReviewSummary
+
+
+def review(
+    ctx: typer.Context,
+    mine: Annotated[
+        bool, typer.Option("--mine", "-m", help="Only what asks you, or a group of yours, by name.")
+    ] = False,
+    to: To = None,
+    workflow: Matching = None,
+    tags: Tagged = None,
+    sort: SortBy = "age",
+    every: Annotated[bool, typer.Option("--all", "-a", help="Also what others are to answer.")] = False,
+    who: Who = None,
+    server: Server = None,
+    token: Token = None,
+) -> None:
+    """Answer what waits for you, one after another, by keys (? shows them), with 5 s to take each back."""
+    check_terminal()
+    from hitl_cli.cli.review.screen import Screen, draw
+    from hitl_cli.cli.review.session import Look, ReviewSession, offered
+
+    settings = Settings()
+    person, groups = check_person(settings.person(who).value), settings.groups()
+    wanted = RequestFilter(
+        workflow=workflow,
+        to=asked_names(to, names_for(person, groups) if mine else ()),
+        tags=read_tags(tags or []),
+    )
+    look = Look(person, groups, wanted, checked_word("--sort", sort, list(FIRST)), every)
+    with open_client(ctx, server, token, settings) as client:
+        offered(client, look, limit=1)  # what cannot be reached is told before the screen is taken
+    desk = ReviewSession(
+        lambda: open_client(ctx, server, token, settings),
+        look,
+        draw,
+        lambda: time.monotonic_ns() // 1_000_000,
+    )
+    screen = Screen(desk, person)
+    desk.start()
+    try:
+        end = screen.run()
+    except BaseException:
+        tell_not_sent(desk, send=False)
+        raise
+    finish(desk, end)
+
+
+def check_terminal() -> None:
+    """Raise BadInput where there is nothing to draw on, or to press keys on."""
+    on_terminal = (
+        sys.stdin is not None and sys.stdin.isatty() and sys.stdout is not None and sys.stdout.isatty()
+    )
+    if not on_terminal or os.environ.get("TERM", "dumb").lower() in ("", "dumb", "unknown"):
+        raise BadInput(
+            "`hitl review` needs a terminal that it can draw on. Without one, `hitl pending` lists what"
+            " waits, and `hitl approve ID` or `hitl reject ID` answers it."
+        )
+
+
+def finish(desk: ReviewSession, end: End) -> None:
+    """Send what is to be sent, and print what came of it all."""
+    failed = tell_not_sent(desk, send=end.send)
+    summary, more = desk.summary()
+    print(sentence(summary, more=more))
+    if failed:
+        raise typer.Exit(1)
+
+
+def tell_not_sent(desk: ReviewSession, *, send: bool) -> bool:
+    """Let the desk end, and tell what was held, and what of it was not sent; whether anything was not."""
+    held = desk.held()
+    if send and held:
+        note(f"Sending what was still held: {', '.join(one.id for one, _ in held)}.")
+    dropped = desk.end(send=send)
+    if dropped:
+        note(f"Not sent: {', '.join(f'{one.answer.verdict} {one.id}' for one in dropped)}.")
+    for words in desk.last_words:
+        note(f"hitl: {words}")
+    return bool(dropped or desk.last_words)
+
+
+def sentence(summary: ReviewSummary, *, more: bool) -> str:
+    """Return how many were approved, rejected, commented, skipped and left."""
+    return (
+        f"{summary.approved} approved, {summary.rejected} rejected, {summary.commented} commented,"
+        f" {summary.skipped} skipped, {summary.left}{' or more' if more else ''} left"
+    )

@@ -1,0 +1,391 @@
+"""What `hitl review` asks of the server: in threads of their own, so that keys are never kept waiting.
+
+One thread watches: it lists what waits, and looks whether the request on the screen is still what it was. The
+other one does what the person said: it fetches the next request and sends decisions and remarks. Each has a
+client of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import deque
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from hitl_cli.cli.render.decision import sentence
+from hitl_cli.client.protocol import get_promise
+from hitl_cli.errors import BadInput, HitlError, Unreachable
+from hitl_cli.inbox.comments import comment
+from hitl_cli.inbox.decide import already, check, check_allowed, decide, vote_of
+from hitl_cli.inbox.pending import RequestFilter, Sort, pending
+from hitl_cli.inbox.review_queue import ReviewQueue
+from hitl_cli.people.groups import Groups
+from hitl_cli.views.details import RequestDetails, details
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.inbox.decide import DecisionInput
+    from hitl_cli.inbox.pending import RequestSummary
+    from hitl_cli.inbox.review_queue import HeldDecision, ReviewSummary
+
+type Lines = list[list[tuple[str, str]]]
+"""What is drawn: of each line its pieces, a style and a text."""
+
+WATCH_EVERY_S = 5.0
+"""How often ages are drawn anew when nothing happens."""
+
+RETRY_S = 2.0
+"""How long after a failure the server is asked again."""
+
+IDLE = 20
+"""How many times as long as it looks the watching thread rests at least."""
+
+MOST = 200
+"""How many requests are taken in at a time."""
+
+SECOND_S = 1.0
+
+GRACE_MS = 1_000
+"""How long a request that came by itself must have been there before a key can be meant for it."""
+
+
+class Look(Struct, frozen=True):
+    """What to review: by whom, and what of all that waits. `every`: also what is for others to answer."""
+
+    person: str
+    groups: Groups
+    wanted: RequestFilter
+    sort: Sort
+    every: bool = False
+
+
+class Page(Struct, frozen=True):
+    """A request, drawn for so many columns."""
+
+    seen: RequestDetails
+    width: int
+    lines: Lines
+
+
+class Where(Struct, frozen=True):
+    """Which of how many requests is shown; of 0 none is. `more`: there is more than was taken in."""
+
+    place: int
+    count: int
+    skipped: int
+    more: bool
+    listed: bool
+    """Whether it is known what waits."""
+
+
+def offered(client: Client, look: Look, limit: int) -> tuple[list[RequestSummary], bool]:
+    """Return what is to be reviewed, and whether there is more than `limit`."""
+    size = limit
+    while True:
+        found, more = pending(client, look.wanted, groups=look.groups, sort=look.sort, limit=size)
+        theirs = [item for item in found if look.every or may_answer(item, look)]
+        if not more or len(theirs) >= limit:
+            return theirs[:limit], more or len(theirs) > limit
+        size *= 4
+
+
+def may_answer(item: RequestSummary, look: Look) -> bool:
+    """Whether a request can be read, and is for this person to answer."""
+    try:
+        check_allowed(item, look.person, look.groups)
+    except HitlError:
+        return False
+    return item.question is not None
+
+
+class ReviewSession:
+    """The requests under review, kept up to date. Its methods return at once; any thread may call them."""
+
+    def __init__(
+        self,
+        connect: Callable[[], Client],
+        look: Look,
+        draw: Callable[[RequestDetails, int], Lines],
+        clock: Callable[[], int],
+    ) -> None:
+        """`clock` gives ms and only goes forward; `draw` draws a request in so many columns."""
+        self._connect = connect
+        self._look = look
+        self._draw = draw
+        self._clock = clock
+        self._turn = threading.Condition()
+        self._review = ReviewQueue()
+        self._remarks: deque[tuple[str, str]] = deque()
+        self._page: Page | None = None
+        self._width = 0
+        self._jumped = False
+        self._seen_at: int | None = None
+        self._ended = False
+        self._threads = [
+            threading.Thread(target=self._guarded, args=(work,), daemon=True)
+            for work in (self._watch, self._serve)
+        ]
+        self.changed: Callable[[], None] = lambda: None
+        """Called by the threads when there is something new to show."""
+        self.told = ""
+        """What is to be told now."""
+        self.last_words: list[str] = []
+        """What went wrong when the screen was gone."""
+        self.failure: Exception | None = None
+        """What no thread of ours expected."""
+        self._listed = self._more = False
+
+    def start(self) -> None:
+        """Begin to ask the server."""
+        for thread in self._threads:
+            thread.start()
+
+    def end(self, *, send: bool) -> tuple[HeldDecision, ...]:
+        """Send all that is held and stop; or return it, not sent. What is being sent is waited for."""
+        with self._turn:
+            dropped = () if send else self._review.drop()
+            self._ended = True
+            self._turn.notify_all()
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join()
+        return dropped
+
+    def where(self) -> Where:
+        """Return how far it has come."""
+        with self._turn:
+            place, count = self._review.position
+            return Where(place, count, self._review.summary.skipped, self._more, self._listed)
+
+    def summary(self) -> tuple[ReviewSummary, bool]:
+        """Return what came of it, and whether there is more than is counted as left."""
+        with self._turn:
+            return self._review.summary, self._more
+
+    def page(self, width: int) -> Page | None:
+        """Return the current request as it is drawn, soon for so many columns; None while it is fetched."""
+        with self._turn:
+            if width != self._width:
+                self._width = width
+                self._turn.notify_all()
+            shown = self._page
+            return shown if shown is not None and shown.seen.item.id == self._review.current else None
+
+    def just_jumped(self) -> bool:
+        """Whether this request has come by itself, so lately that a key may be meant for another one."""
+        with self._turn:
+            return self._seen_at is not None and self._clock() - self._seen_at < GRACE_MS
+
+    def held(self) -> list[tuple[HeldDecision, int]]:
+        """Return what is held, and in how many ms it is sent."""
+        with self._turn:
+            now = self._clock()
+            return [(held, max(held.until - now, 0)) for held in self._review.held]
+
+    def hold(self, item: RequestSummary, answer: DecisionInput) -> bool:
+        """Hold a decision back for a while; False if the request waits no more. Raises what `check` does."""
+        check(item, vote_of(answer, item.asked, item.now), self._look.groups)
+        with self._turn:
+            self._turn.notify_all()
+            return self._review.hold(item.id, answer, self._clock())
+
+    def undo(self) -> HeldDecision | None:
+        """Take back what was decided last, if it was not sent yet."""
+        with self._turn:
+            self._turn.notify_all()
+            return self._review.undo()
+
+    def skip(self) -> None:
+        """Go on to the next request."""
+        with self._turn:
+            self._review.skip()
+            self._turn.notify_all()
+
+    def again(self) -> None:
+        """Take up what was skipped."""
+        with self._turn:
+            self._review.again()
+            self._turn.notify_all()
+
+    def remark(self, id: str, text: str) -> None:
+        """Leave a remark on a request."""
+        with self._turn:
+            self._remarks.append((id, text))
+            self._turn.notify_all()
+
+    # The two threads
+
+    def _guarded(self, work: Callable[[Client], None]) -> None:
+        """Do a thread's work; what it did not expect is for the main thread to report."""
+        try:
+            with self._connect() as client:
+                work(client)
+        except Exception as error:  # noqa: BLE001 - raised again by the thread that has the screen
+            self.failure = error
+            self.changed()
+
+    def _watch(self, client: Client) -> None:
+        client.wait(0)
+        trouble = ""
+        while not self._ended:
+            began = self._clock()
+            try:
+                self._list(client)
+                self._refresh(client)
+                pause_s = (self._clock() - began) * IDLE / 1_000
+                if trouble and self.told == trouble:
+                    self.told = ""
+            except HitlError as problem:
+                trouble = str(problem)
+                self._tell(trouble)
+                pause_s = RETRY_S
+            self.changed()
+            client.wait(WATCH_EVERY_S)
+            with self._turn:
+                self._turn.wait_for(lambda: self._ended, pause_s - (self._clock() - began) / 1_000)
+
+    def _list(self, client: Client) -> None:
+        """Take in what waits now."""
+        with self._turn:
+            limit = MOST + self._review.passed
+        items, more = offered(client, self._look, limit)
+        with self._turn, self._jumping():
+            self._review.listed([item.id for item in items], complete=not more)
+            self._listed, self._more = True, more
+
+    def _refresh(self, client: Client) -> None:
+        """Look whether the current request is still what it was."""
+        with self._turn:
+            page = self._page
+        if page is None or page.seen.item.id != self._review.current:
+            return  # it is fetched by the other thread
+        promise = get_promise(client, page.seen.item.id)
+        if promise is None:
+            self._lose(page.seen.item.id, f"{page.seen.item.id} is not there any more.")
+            return
+        seen = details(client, promise, self._look.groups)
+        if not alike(seen, page.seen):
+            self._show(seen, client.now())
+
+    def _serve(self, client: Client) -> None:
+        while True:
+            with self._turn:
+                while (job := self._job()) is None:
+                    if self._ended:
+                        return
+                    self._turn.wait(SECOND_S if self._review.held else None)
+                    self.changed()  # a second less to go
+            job(client)
+            self.changed()
+
+    def _job(self) -> Callable[[Client], None] | None:
+        """Return what is to be done next, if anything is."""
+        review, page = self._review, self._page
+        held = review.flush() if self._ended else review.due(self._clock())
+        if held is not None:
+            return lambda client: self._send(client, held)
+        if self._remarks:
+            id, text = self._remarks.popleft()
+            return lambda client: self._remark(client, id, text)
+        current = review.current
+        if self._ended or current is None or not self._width:
+            return None
+        if page is None or page.seen.item.id != current:
+            return lambda client: self._fetch(client, current)
+        if page.width != self._width:
+            return lambda client: self._show(page.seen, client.now())
+        return None
+
+    def _send(self, client: Client, held: HeldDecision) -> None:
+        try:
+            decided = decide(client, held.id, held.answer, self._look.groups)
+        except (BadInput, Unreachable) as problem:
+            with self._turn, self._jumping():
+                self._review.refused(held.id)
+            self._tell(f"{held.id} was not decided: {problem}")
+        except HitlError as problem:
+            self._lose(held.id, str(problem))
+        except Exception as problem:  # noqa: BLE001 - what is held besides is still to be sent
+            with self._turn, self._jumping():
+                self._review.refused(held.id)
+            self._tell(f"{held.id} was not decided: unexpected error: {type(problem).__name__}: {problem}")
+        else:
+            with self._turn:
+                self._review.decided(held.id, decided.verdict)
+            if not self._ended:
+                self._tell(f"{sentence(decided, client.now())}.")
+
+    def _remark(self, client: Client, id: str, text: str) -> None:
+        try:
+            comment(client, id, text, by=self._look.person, via="review")
+        except HitlError as problem:
+            self._tell(f"The remark was not kept: {problem}")
+        else:
+            with self._turn:
+                self._review.commented()
+            if not self._ended:
+                self._tell(f"The remark on {id} is kept.")
+
+    def _fetch(self, client: Client, id: str) -> None:
+        """Fetch a request that is to be shown."""
+        try:
+            promise = get_promise(client, id)
+            if promise is None:
+                self._lose(id, f"{id} is not there any more.")
+            else:
+                self._show(details(client, promise, self._look.groups), client.now())
+        except HitlError as problem:
+            self._tell(str(problem))
+            with self._turn:
+                self._turn.wait_for(lambda: self._ended, RETRY_S)
+
+    def _show(self, seen: RequestDetails, now: int) -> None:
+        """Draw a request, or tell that somebody else has decided it."""
+        if seen.promise.state != "pending":
+            self._lose(seen.item.id, str(already(seen.promise, now)))
+            return
+        width = self._width
+        page = Page(seen, width, self._draw(seen, width))
+        with self._turn:
+            if self._review.current == seen.item.id:
+                if self._page is None or self._page.seen.item.id != seen.item.id:
+                    self._seen_at = self._clock() if self._jumped else None
+                    self._jumped = False
+                self._page = page
+        self.changed()
+
+    def _lose(self, id: str, why: str) -> None:
+        """Leave out a request, and tell why."""
+        with self._turn, self._jumping():
+            self._review.gone(id)
+        self._tell(why)
+
+    @contextlib.contextmanager
+    def _jumping(self) -> Iterator[None]:
+        """Notice when another request comes to be shown that no key asked for."""
+        before, known = self._review.current, self._listed
+        yield
+        if known and self._review.current != before:
+            self._jumped = True
+        self._turn.notify_all()
+
+    def _tell(self, text: str) -> None:
+        """Tell the person something, on the screen or when it is gone."""
+        if self._ended:
+            self.last_words.append(text)
+        else:
+            self.told = text
+            self.changed()
+
+
+def alike(seen: RequestDetails, shown: RequestDetails) -> bool:
+    """Whether a request is what is shown of it, and that not so long ago that its age is another one."""
+    recent = seen.item.now - shown.item.now < WATCH_EVERY_S * 1_000
+    return recent and seen == msgspec.structs.replace(
+        shown, item=msgspec.structs.replace(shown.item, now=seen.item.now)
+    )

@@ -1,0 +1,79 @@
+"""A client of the engine in this process: the server is a file."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from hitl_cli.client.protocol import Client, ProtocolRequest, ProtocolResponse, read
+from hitl_cli.engine.doorbell import WATCHERS, Bell, Ringer
+from hitl_cli.engine.errors import EngineError
+from hitl_cli.engine.server import Server, encode_request, now_ms
+from hitl_cli.errors import Unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from hitl_cli.engine.trace import Trace
+
+
+class EmbeddedClient(Client):
+    """A client of the engine in this process."""
+
+    embedded = True
+
+    def __init__(self, path: Path, clock: Callable[[], int] = now_ms, trace: Trace | None = None) -> None:
+        """Open the file. Raises Unreachable."""
+        self.name = f"sqlite:///{path}"
+        self._path = path
+        self._clock = clock
+        try:
+            self._server = Server(path, clock, trace)
+        except EngineError as error:
+            raise Unreachable(str(error)) from error
+        self._ringer = Ringer(path)
+        self._bell: Bell | None = None
+        self._ahead_ms = 0
+
+    def call_many(self, requests: Sequence[ProtocolRequest]) -> list[ProtocolResponse]:
+        """Answer the requests, all in one transaction."""
+        try:
+            turn = self._server.turn([encode_request(request.kind, request.data) for request in requests])
+        except EngineError as error:
+            raise Unreachable(str(error)) from error
+        self._ahead_ms = max(turn.now - self._clock(), 0)
+        self._ringer.ring(turn.offered, watchers=turn.settled, everyone=turn.sooner)
+        return [read(answer) for answer in turn.answers]
+
+    def wait(self, timeout_s: float) -> None:
+        """Return when another process committed, or after `timeout_s` seconds at the latest.
+
+        The first call hangs the bell and returns at once: what happened before cannot be heard.
+        """
+        if self._bell is None:
+            self._bell = Bell(self._path, WATCHERS, f"{time.time_ns():x}-{id(self):x}")
+        else:
+            self._bell.wait(timeout_s)
+
+    def version(self) -> int:
+        """Return a number that is another one once others have committed something. Raises Unreachable."""
+        try:
+            return self._server.store.data_version()
+        except EngineError as error:
+            raise Unreachable(str(error)) from error
+
+    def now(self) -> int:
+        """Return the present in ms since the epoch, as the file has it: no clock behind it counts."""
+        return self._clock() + self._ahead_ms
+
+    def has_worker(self, group: str) -> bool | None:
+        """Return whether a worker of the group listens."""
+        return self._ringer.hears(group)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._bell is not None:
+            self._bell.close()
+        self._ringer.close()
+        self._server.close()

@@ -1,0 +1,75 @@
+"""A client of, and a worker's connections to, a Resonate server over HTTP: by the SDK's own."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+import msgspec
+from resonate.connections import HttpConnection
+from resonate_base import ORIGIN_HEADER, PROTOCOL_VERSION, ResonateError
+
+from hitl_cli.client.protocol import Client, ProtocolRequest, ProtocolResponse, read
+from hitl_cli.engine.server import now_ms
+from hitl_cli.errors import Unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from resonate_base import Network
+
+HTTP_POLL_S = 0.25
+"""How often a command that waits asks an HTTP server."""
+
+
+class HttpClient(Client):
+    """A client of a Resonate server over HTTP, by the SDK's own connection."""
+
+    embedded = False
+
+    def __init__(self, url: str, token: str | None) -> None:
+        self.name = url
+        self._loop = asyncio.Runner()
+        self._connection = HttpConnection(url=url, auth=token)
+        self._token = token
+
+    def call_many(self, requests: Sequence[ProtocolRequest]) -> list[ProtocolResponse]:
+        """Answer the requests, sent at once."""
+        return self._loop.run(self._send_all(requests))
+
+    async def _send_all(self, requests: Sequence[ProtocolRequest]) -> list[ProtocolResponse]:
+        return list(await asyncio.gather(*(self._send(request) for request in requests)))
+
+    async def _send(self, request: ProtocolRequest) -> ProtocolResponse:
+        try:
+            return await send(self._connection, request, self._token)
+        except (ResonateError, OSError) as error:
+            raise Unreachable(f"{self.name} cannot be reached: {error}.") from error
+
+    def wait(self, timeout_s: float) -> None:
+        """Sleep until it is time to ask again."""
+        time.sleep(min(timeout_s, HTTP_POLL_S))
+
+    def now(self) -> int:
+        """Return the present in ms since the epoch."""
+        return now_ms()
+
+    def has_worker(self, group: str) -> bool | None:  # noqa: ARG002
+        """Return None: the protocol does not tell."""
+        return None
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._loop.run(self._connection.stop())
+        self._loop.close()
+
+
+async def send(network: Network, request: ProtocolRequest, token: str | None) -> ProtocolResponse:
+    """Send one request over an SDK network. Raises ResonateError."""
+    head = {"corrId": uuid.uuid4().hex, "version": PROTOCOL_VERSION} | ({"auth": token} if token else {})
+    envelope = {"kind": request.kind, "head": head, "data": request.data}
+    routed_by = str(request.data.get("id") or request.data.get("awaited") or "default")
+    body = msgspec.json.encode(envelope).decode()
+    return read(await network.send(body, {ORIGIN_HEADER: routed_by.split(":", 1)[0]}))

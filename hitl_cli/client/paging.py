@@ -1,0 +1,100 @@
+"""Lists that are read a page at a time: each goes on where the one before ended, whatever has changed."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from hitl_cli.client.protocol import Page
+from hitl_cli.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from hitl_cli.client.protocol import Reader
+    from hitl_cli.client.wire import Promise
+
+type Place = tuple[int, int, str]
+"""Where a promise stands in a list: by two numbers, the first counts more, then by its id."""
+
+LOOKS = 40
+"""How often a page's worth is read to fill a page with what is wanted."""
+
+LONGEST_CURSOR = 8_192
+"""Characters of a cursor that are looked at: an id can be long."""
+
+
+def page_of[T](
+    read: Reader,
+    keep: Callable[[Sequence[Promise]], Sequence[T]],
+    *,
+    order: str,
+    limit: int,
+    after: str | None,
+) -> tuple[list[T], str | None]:
+    """Return up to `limit` of what is kept of a list, and what `after` has to be for what comes next.
+
+    That is None where there are no more. Between what is kept may be much that is not: no more than LOOKS
+    times as much is read as is asked for, so that a page can be short, or empty, and have a next one.
+    `order` names the list. Raises BadInput for an `after` that is none of this list.
+    """
+    cursor = None if after is None else cursor_in(after, order)
+    found: list[T] = []
+    for _ in range(LOOKS):
+        page = read(limit - len(found), cursor)
+        found += keep(page.promises)
+        cursor = page.cursor
+        if cursor is None or len(found) * 2 >= limit:
+            break
+    return found, None if cursor is None else text_of(cursor, order)
+
+
+def text_of(cursor: str, order: str) -> str:
+    """Return a cursor of a list as text that fits an address."""
+    return base64.urlsafe_b64encode(msgspec.json.encode((order, cursor))).decode().rstrip("=")
+
+
+def cursor_in(text: str, order: str) -> str:
+    """Return the cursor that a text is. Raises BadInput for one of another list."""
+    given = text[:LONGEST_CURSOR]
+    try:
+        raw = base64.b64decode(given + "=" * (-len(given) % 4), altchars=b"-_", validate=True)
+        found, cursor = msgspec.json.decode(raw, type=tuple[str, str])
+    except (binascii.Error, ValueError, RecursionError) as error:
+        raise BadInput("the cursor is not one that was given here.") from error
+    if found != order:
+        raise BadInput("the cursor is of another list, or of this one in another order.")
+    return cursor
+
+
+def ordered(
+    every: Iterable[Promise], place_of: Callable[[Promise], Place], *, newest_first: bool = False
+) -> Reader:
+    """Return what reads a list that its server has no order for; a cursor is the place where a page ended."""
+    placed = sorted(((place_of(promise), promise) for promise in every), key=_place, reverse=newest_first)
+
+    def read(size: int, cursor: str | None) -> Page:
+        rest = placed if cursor is None else after(place_in(cursor))
+        last = rest[size - 1][0] if len(rest) > size else None
+        found = [promise for _, promise in rest[:size]]
+        return Page(found, None if last is None else msgspec.json.encode(last).decode())
+
+    def after(end: Place) -> list[tuple[Place, Promise]]:
+        return [one for one in placed if (one[0] < end if newest_first else one[0] > end)]
+
+    return read
+
+
+def _place(placed: tuple[Place, Promise]) -> Place:
+    return placed[0]
+
+
+def place_in(cursor: str) -> Place:
+    """Return the place that a cursor is. Raises BadInput."""
+    try:
+        return msgspec.json.decode(cursor, type=tuple[int, int, str])
+    except (ValueError, RecursionError) as error:
+        raise BadInput("the cursor is not one that was given here.") from error

@@ -1,0 +1,52 @@
+"""From the event loop to the server: what clients do blocks, and so runs in a few threads.
+
+Each thread has a client of its own, opened when it first needs one and again after the server was away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Concatenate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hitl_cli.client.protocol import Client
+
+THREADS = 4
+"""How many requests are asked of the server at once. More only wait for the same file."""
+
+
+class ClientPool:
+    """Runs functions of a client in threads."""
+
+    def __init__(self, open_client: Callable[[], Client], threads: int = THREADS) -> None:
+        self._open_client = open_client
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="server")
+        self._own = threading.local()
+        self._clients: list[Client] = []
+        self._lock = threading.Lock()
+
+    async def run[**P, T](
+        self, function: Callable[Concatenate[Client, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Return what a function of a client returns, without holding up the event loop."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, lambda: function(self._client(), *args, **kwargs))
+
+    def close(self) -> None:
+        """Wait for what is in hand, and let go of the server."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        for client in self._clients:
+            client.close()
+
+    def _client(self) -> Client:
+        client: Client | None = getattr(self._own, "client", None)
+        if client is None:
+            client = self._open_client()
+            self._own.client = client
+            with self._lock:
+                self._clients.append(client)
+        return client

@@ -1,0 +1,38 @@
+"""Records that are kept as promises under a request: votes, comments, revocations of links."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hitl_cli.client.protocol import ProtocolRequest
+from hitl_cli.client.tags import SAID_TAG
+from hitl_cli.client.wire import (
+    Audit,
+    encode,
+)
+
+if TYPE_CHECKING:
+    from hitl_cli.client.wire import Json, Promise
+
+
+def under(request: Promise, id: str, tag: str, said: Json, audit: Audit) -> ProtocolRequest:
+    """Return the promise.create of something that was said of a request, to be kept under it."""
+    tags = {
+        tag: request.id,
+        SAID_TAG: "1",
+        "resonate:scope": "local",
+        "resonate:origin": request.origin,
+        "resonate:branch": request.id,
+        "resonate:parent": request.id,
+    }
+    return ProtocolRequest(
+        "promise.create",
+        {"id": id, "timeoutAt": request.timeout_at, "param": encode(said, audit.headers()), "tags": tags},
+    )
+
+
+def closing(create: ProtocolRequest) -> ProtocolRequest:
+    """Return the promise.settle after which nothing waits for what was only said."""
+    return ProtocolRequest(
+        "promise.settle", {"id": create.data["id"], "state": "resolved", "value": encode(None, None)}
+    )

@@ -1,0 +1,222 @@
+"""When a process takes its turns at the file, whoever it takes them for.
+
+Requests that arrive in one turn of the event loop share one transaction and one sync. Messages are
+fetched in the same transactions, when another process rings, and when something falls due.
+`network` does this for a worker in this process, `http` for all that connect to a port.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Protocol
+
+from hitl_cli.engine.doorbell import POLL_S, Bell, Ringer
+from hitl_cli.engine.errors import EngineError, FormatChanged
+from hitl_cli.engine.server import Decoded, reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from msgspec import Struct
+
+    from hitl_cli.engine.records import Reply
+    from hitl_cli.engine.server import Batch, Extra, Server, Subscriber
+    from hitl_cli.engine.store import Store
+
+logger = logging.getLogger(__name__)
+
+WORTH_SAYING_MS = 60_000
+"""How far a clock must be behind the file before a person is told."""
+
+RETRY_S = 1.0
+"""How long to wait before looking for messages again after the file failed."""
+
+
+class MessageOutlet(Protocol):
+    """Where the messages of a process go."""
+
+    @property
+    def due(self) -> int:
+        """When to look for messages again, ms since the epoch, beside what `Turn.due` says."""
+
+    def subscribers(self) -> Sequence[Subscriber]:
+        """Return who takes messages in the turn that begins."""
+
+    def also(self, requests: Sequence[str | bytes | Decoded]) -> Extra | None:
+        """Return what is to be done besides in the turn that begins with the requests."""
+
+    def deliver(self, turn: Batch) -> None:
+        """Hand over what the turn brought. It is on disk."""
+
+    def others(self, offered: set[str]) -> Iterable[str]:
+        """Return the addresses, of those with something new to fetch, that other processes listen at."""
+
+    def rung(self, bell: Bell | None) -> None:
+        """Note that another process committed, for those behind a bell or for anyone."""
+
+    def ended(self, error: FormatChanged) -> None:
+        """Note that no turn can be taken any more: a newer version has taken the file over."""
+
+
+class CommitLoop:
+    """One process's turns at one file."""
+
+    def __init__(self, path: Path, clock: Callable[[], int], outlet: MessageOutlet, server: Server) -> None:
+        """Take turns of a server for an outlet. Raises StorageFailed if the file can only be read."""
+        self.server = server
+        begun = self.server.turn([])
+        self.ringer = Ringer(path)
+        self._path = path
+        self._clock = clock
+        self._outlet = outlet
+        self._queue: list[tuple[str | bytes | Decoded, asyncio.Future[Any], bool]] = []
+        self._bells: dict[tuple[str, str], Bell] = {}
+        self._poll_s = POLL_S
+        self._asked = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = 0
+        self._failed = False
+        self._seen: tuple[Store | None, int] = (None, 0)
+        self._closed = False
+        self._ahead_ms = 0
+        self._ahead_said = False
+        self._note_time(begun.now)
+
+    def now(self) -> int:
+        """Return the present in ms since the epoch, as the file has it."""
+        return self._clock() + self._ahead_ms
+
+    def ask(self, request: str | bytes | Decoded) -> asyncio.Future[bytes]:
+        """Return what will be the answer, once it is on disk. It raises EngineError if the file fails."""
+        return self._ask(request, encoded=True)
+
+    def decide(self, request: Decoded) -> asyncio.Future[Reply]:
+        """Return what will be the answer to a decoded request, not encoded yet. Raises likewise."""
+        return self._ask(request, encoded=False)
+
+    def ask_typed(self, kind: str, data: Struct) -> asyncio.Future[Reply]:
+        """Return what will be the answer to a caller in this process, who wants no JSON. Raises likewise."""
+        return self._ask(Decoded(kind, "", data), encoded=False)
+
+    def _ask(self, request: str | bytes | Decoded, *, encoded: bool) -> asyncio.Future[Any]:
+        answered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._queue.append((request, answered, encoded))
+        self.soon()
+        return answered
+
+    def soon(self) -> None:
+        """Take a turn in the next turn of the event loop."""
+        if not self._asked:
+            self._asked = True
+            asyncio.get_running_loop().call_soon(self._run)
+
+    def hang(self, group: str, name: str) -> Bell:
+        """Hang a bell, and look for messages from now on."""
+        bell = Bell(self._path, group, name)
+        if bell.fileno() >= 0:
+            asyncio.get_running_loop().add_reader(bell.fileno(), self._rung, bell)
+        self._bells[bell.place] = bell
+        self._poll_s = min(self._poll_s, bell.poll_s)
+        self.soon()
+        return bell
+
+    def unhang(self, bell: Bell) -> None:
+        """Take a bell down. Without any, messages are no longer looked for; requests are still answered."""
+        del self._bells[bell.place]
+        if bell.fileno() >= 0:
+            asyncio.get_running_loop().remove_reader(bell.fileno())
+        bell.close()
+        if not self._bells and self._timer is not None:
+            self._timer.cancel()
+
+    def close(self) -> None:
+        """Close the file. No request may follow."""
+        self._closed = True
+        self.ringer.close()
+        self.server.close()
+
+    def _rung(self, bell: Bell) -> None:
+        bell.answer()
+        self._outlet.rung(bell)
+        self.soon()
+
+    def _look(self) -> None:
+        """Take a turn if the file changed or something is due; a lost ring costs no more than this."""
+        try:
+            # Of which file: another one at the path, after a while, may have come to the same number.
+            seen = (self.server.store, self.server.store.data_version())
+        except EngineError:
+            self.soon()  # which says what is wrong
+            return
+        if seen != self._seen:
+            self._seen = seen
+            self._outlet.rung(None)
+            self.soon()
+        elif min(self._due, self._outlet.due) <= self.now() or self._failed:
+            self.soon()
+        else:
+            self._arm()
+
+    def _run(self) -> None:
+        self._asked = False
+        if self._closed:
+            return
+        queue, self._queue = self._queue, []
+        requests = [request for request, _, _ in queue]
+        try:
+            turn = self.server.turn(requests, self._outlet.subscribers(), self._outlet.also(requests))
+        except EngineError as error:
+            self._fail(queue, error)
+            return
+        self._failed = False
+        self._note_time(turn.now)
+        for (_, answered, encoded), request, answer in zip(queue, turn.requests, turn.decided, strict=True):
+            if not answered.done():
+                answered.set_result(reply(request, answer) if encoded else answer)
+        self._outlet.deliver(turn)
+        self.ringer.ring(
+            self._outlet.others(turn.offered), watchers=turn.settled, everyone=turn.sooner, but=self._bells
+        )
+        self._due = turn.due
+        self._arm()
+
+    def _note_time(self, now: int) -> None:
+        """Go by the file's time where the clock is behind it, and say so once."""
+        self._ahead_ms = max(now - self._clock(), 0)
+        if self._ahead_ms < WORTH_SAYING_MS:
+            self._ahead_said = False
+        elif not self._ahead_said:
+            self._ahead_said = True
+            logger.warning(
+                "this computer's clock is %s behind the time that %s has come to: that time goes on, and"
+                " durations hold; dates are ahead until the clock has caught up",
+                timedelta(seconds=self._ahead_ms // 1_000),
+                self._path,
+            )
+
+    def _fail(
+        self, queue: Sequence[tuple[str | bytes | Decoded, asyncio.Future[Any], bool]], error: EngineError
+    ) -> None:
+        """Answer the requests with the failure, say it once, and look again in a while."""
+        if isinstance(error, FormatChanged):
+            self._outlet.ended(error)  # which says it
+        elif not self._failed:
+            logger.warning("%s", error)
+        self._failed = True
+        for _, answered, _ in queue:
+            if not answered.done():
+                answered.set_exception(error)
+        self._arm(RETRY_S)
+
+    def _arm(self, at_least_s: float = 0.0) -> None:
+        """Sleep until something is due, and never longer than a lost ring may go unnoticed."""
+        if not self._bells:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        left_s = (min(self._due, self._outlet.due) - self.now()) / 1_000
+        delay_s = max(at_least_s, min(left_s, self._poll_s), 0.0)
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self._look)

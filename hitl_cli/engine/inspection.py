@@ -1,0 +1,269 @@
+"""What can be known of a file without changing anything in it: `hitl doctor` judges it.
+
+Each look reads an index, or stops after `BUDGET_S`: a million promises must not make it slow.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from hitl_cli.engine.doorbell import Ringer
+from hitl_cli.engine.store import migrations, opened_as_it_is
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BUDGET_S = 2.0
+"""How long one look at a large file may take before it is given up."""
+
+QUICK_CHECK_BYTES = 512 * 1024 * 1024
+"""Up to which size a file is checked unasked: it takes about a second, more where the disk is slow."""
+
+LOOK_STEPS = 10_000
+"""Steps of SQLite's machine between two looks at the clock: about a millisecond."""
+
+NAMES = 5
+"""Ids that are named of what there may be many."""
+
+COUNT_WAITING = "SELECT count(*) FROM promises WHERE state = 'pending' AND open = 1"
+OLDEST_WAITING = (
+    "SELECT id, created_at FROM promises WHERE state = 'pending' AND open = 1 ORDER BY seq LIMIT 1"
+)
+COUNT_RUNS = "SELECT count(*) FROM promises WHERE root = 1"
+COUNT_PROMISES = "SELECT count(*) FROM promises"
+COUNT_TASKS = "SELECT state, count(*) FROM tasks WHERE state <> 'fulfilled' GROUP BY state"
+OFFERS = "SELECT address, count(*), min(due) FROM tasks WHERE state = 'pending' AND due <= ? GROUP BY address"
+LAPSED = "SELECT count(*), min(due) FROM tasks WHERE state = 'acquired' AND due <= ?"
+STRANDED = (
+    "SELECT p.id FROM tasks t JOIN promises p ON p.seq = t.seq"
+    " WHERE t.state = 'suspended' AND p.state = 'pending'"
+    " AND t.seq NOT IN (SELECT awaiter FROM callbacks) LIMIT ?"
+)
+COUNT_UNFETCHED = "SELECT count(*) FROM unblocks"
+
+
+class Offered(Struct, frozen=True):
+    """Tasks that are on offer to an address, and since when (ms since the epoch)."""
+
+    address: str
+    count: int
+    since: int
+    heard: bool
+    """Whether a process takes messages for the address."""
+
+
+class Counts(Struct, frozen=True, kw_only=True):
+    """How much there is. None stands for what took too long to count."""
+
+    promises: int | None
+    runs: int | None
+    waiting: int | None
+    tasks: dict[str, int] | None
+    """Those that have not ended, by state."""
+    unfetched: int | None
+
+
+class Inspection(Struct, frozen=True, kw_only=True):
+    """A file as it is. Sizes are bytes, instants ms since the epoch, modes those of stat."""
+
+    path: Path
+    size: int
+    log_size: int
+    free_in_file: int
+    shrinks: bool
+    """Whether `prune` can make the file smaller."""
+    mode: int
+    folder_mode: int
+    owned: bool
+    """Whether it belongs to who looks."""
+    file_system: str | None
+    disk_free: int
+    format: int
+    newest_format: int
+    writable: bool
+    lock: str | None
+    """What kept it from being locked for writing, if anything did."""
+    damage: list[str] | None
+    """What the check found; None where it was not done to its end."""
+    now: int
+    """The latest instant that anything in the file happened at."""
+    counts: Counts | None
+    """None where the file has an older format, which the next command will upgrade."""
+    oldest_waiting: tuple[str, int] | None
+    offered: list[Offered]
+    lapsed: tuple[int, int] | None
+    """How many leases lapsed and were not taken back, and when the first did."""
+    stranded: list[str] | None
+    """Some of the tasks that are suspended and that nothing will resume."""
+
+
+def inspect(path: Path, now: int, *, full: bool = False) -> Inspection:
+    """Return what can be known of the file; `full` takes the time that it takes.
+
+    `now` is the machine's clock, ms since the epoch. Raises FileUnusable.
+    """
+    with opened_as_it_is(path) as db:
+        budget_s = None if full else BUDGET_S
+        found = db.execute("PRAGMA user_version").fetchone()[0]
+        newest = len(migrations())
+        current = found == newest
+        page_size, pages, free, vacuum = (
+            db.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("page_size", "page_count", "freelist_count", "auto_vacuum")
+        )
+        latest = db.execute("SELECT now FROM clock").fetchone()[0] if found else 0
+        status = path.stat()
+        return Inspection(
+            path=path,
+            size=page_size * pages,
+            log_size=size_of(path.with_name(path.name + "-wal")),
+            free_in_file=page_size * free,
+            shrinks=bool(vacuum),
+            mode=status.st_mode,
+            folder_mode=path.parent.stat().st_mode,
+            owned=status.st_uid == os.geteuid(),
+            file_system=file_system(path),
+            disk_free=shutil.disk_usage(path.parent).free,
+            format=found,
+            newest_format=newest,
+            writable=os.access(path, os.W_OK) and os.access(path.parent, os.W_OK),
+            lock=why_locked(db),
+            damage=damage(db, page_size * pages, full=full),
+            now=latest,
+            counts=counts(db, budget_s) if current else None,
+            oldest_waiting=db.execute(OLDEST_WAITING).fetchone() if current else None,
+            offered=offered(db, path, max(now, latest), budget_s) if current else [],
+            lapsed=lapsed(db, max(now, latest)) if current else None,
+            stranded=stranded(db, budget_s) if current else [],
+        )
+
+
+@contextmanager
+def limited(db: sqlite3.Connection, budget_s: float | None) -> Iterator[None]:
+    """Stop the statements of a block after so many seconds; the one in hand raises OperationalError."""
+    end = time.monotonic() + budget_s if budget_s is not None else float("inf")
+    db.set_progress_handler(lambda: time.monotonic() > end, LOOK_STEPS)
+    try:
+        yield
+    finally:
+        db.set_progress_handler(None, 0)
+
+
+def rows(
+    db: sqlite3.Connection, budget_s: float | None, sql: str, *values: object
+) -> list[tuple[Any, ...]] | None:
+    """Return the rows of a query, or None if it takes too long."""
+    try:
+        with limited(db, budget_s):
+            return db.execute(sql, values).fetchall()
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+            raise
+        return None
+
+
+def damage(db: sqlite3.Connection, size: int, *, full: bool) -> list[str] | None:
+    """Return what SQLite finds wrong with the file; None if looking would take, or took, too long."""
+    if not full and size > QUICK_CHECK_BYTES:
+        return None
+    found = rows(db, None if full else BUDGET_S, "PRAGMA integrity_check" if full else "PRAGMA quick_check")
+    return None if found is None else [text for (text,) in found if text != "ok"]
+
+
+def counts(db: sqlite3.Connection, budget_s: float | None) -> Counts:
+    """Return how much there is."""
+
+    def count(sql: str) -> int | None:
+        found = rows(db, budget_s, sql)
+        return None if found is None else int(found[0][0])
+
+    tasks = rows(db, budget_s, COUNT_TASKS)
+    return Counts(
+        promises=count(COUNT_PROMISES),
+        runs=count(COUNT_RUNS),
+        waiting=count(COUNT_WAITING),
+        tasks=None if tasks is None else dict(tasks),
+        unfetched=count(COUNT_UNFETCHED),
+    )
+
+
+def offered(db: sqlite3.Connection, path: Path, now: int, budget_s: float | None) -> list[Offered]:
+    """Return what is on offer, by address, the longest first."""
+    ringer = Ringer(path)
+    try:
+        return sorted(
+            (
+                Offered(address, count, since, heard=ringer.hears(group_of(address)))
+                for address, count, since in rows(db, budget_s, OFFERS, now) or []
+            ),
+            key=lambda offer: offer.since,
+        )
+    finally:
+        ringer.close()
+
+
+def group_of(address: str) -> str:
+    """Return the worker group that an address names."""
+    return address.partition("@")[2].partition("/")[0]
+
+
+def lapsed(db: sqlite3.Connection, now: int) -> tuple[int, int] | None:
+    """Return how many leases have lapsed and when the first did, if any has."""
+    count, first = db.execute(LAPSED, (now,)).fetchone()
+    return (count, first) if count else None
+
+
+def stranded(db: sqlite3.Connection, budget_s: float | None) -> list[str] | None:
+    """Return some of the tasks that are suspended on nothing."""
+    found = rows(db, budget_s, STRANDED, NAMES)
+    return None if found is None else [id for (id,) in found]
+
+
+def why_locked(db: sqlite3.Connection) -> str | None:
+    """Return what keeps the file from being locked for writing; nothing is written."""
+    try:
+        db.execute(f"PRAGMA busy_timeout = {int(BUDGET_S * 1_000)}")
+        db.execute("PRAGMA query_only = OFF")  # it forbids the lock as well
+        db.execute("BEGIN IMMEDIATE")
+        db.execute("ROLLBACK")
+    except sqlite3.OperationalError as error:
+        return str(error)
+    finally:
+        db.execute("PRAGMA query_only = ON")
+    return None
+
+
+def size_of(path: Path) -> int:
+    """Return the size of a file, 0 where there is none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def file_system(path: Path, mounts: Path = Path("/proc/mounts")) -> str | None:
+    """Return the type of the file system that holds the path, where the system tells (Linux)."""
+    try:
+        lines = mounts.read_text().splitlines()
+    except OSError:
+        return None
+    # A mount's path has its spaces written as \\040; the longest that leads to the path is the one.
+    places = [(unescaped(line.split()[1]), line.split()[2]) for line in lines if len(line.split()) > 2]  # noqa: PLR2004
+    resolved = path.resolve()
+    over = [(Path(place), kind) for place, kind in places if resolved.is_relative_to(place)]
+    return max(over, key=lambda found: len(found[0].parts))[1] if over else None
+
+
+def unescaped(text: str) -> str:
+    """Return a field of /proc/mounts as it was before spaces, tabs, newlines and backslashes were escaped."""
+    for code in ("040", "011", "012", "134"):
+        text = text.replace(f"\\{code}", chr(int(code, 8)))
+    return text

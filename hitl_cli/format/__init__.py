@@ -1,0 +1,1 @@
+"""How values are shown and read: durations, times, sizes, terminal text, Markdown."""

@@ -1,0 +1,208 @@
+"""Markdown of others as HTML that does nothing: HTML in it is text, and what is left is sanitised again.
+
+A page has one heading of its own: the first line of a prompt. The headings in the rest stand below that.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from markdown_it import MarkdownIt
+    from markdown_it.renderer import RendererHTML
+    from markdown_it.token import Token
+
+LONGEST = 20_000
+"""Characters of a text that is read as Markdown; a longer one is shown as it is."""
+
+LONGEST_TITLE = 200
+"""Characters of a first line that can be a heading."""
+
+LOWEST_HEADING = 6
+
+INLINE = frozenset({"em", "strong", "s", "code", "br"})
+BLOCKS = frozenset(
+    {"p", "pre", "blockquote", "ul", "ol", "li", "hr", "table", "thead", "tbody", "tr", "th", "td"}
+)
+HEADINGS = frozenset({"h2", "h3", "h4", "h5", "h6"})
+TAGS = INLINE | BLOCKS | HEADINGS | {"a"}
+ATTRIBUTES = {"a": {"href", "title"}, "ol": {"start"}}
+SCHEMES = frozenset({"http", "https", "mailto"})
+
+
+class Prompt(Struct, frozen=True):
+    """What is asked, as HTML: a heading, without a tag of its own, and the rest."""
+
+    title: Markup
+    body: Markup
+
+
+def as_html(text: str) -> Markup:
+    """Return a text in Markdown as HTML."""
+    return body_html(parsed(text)) if len(text) <= LONGEST else as_it_is(text)
+
+
+def as_prompt(text: str) -> Prompt:
+    """Return a prompt as a heading and what follows it."""
+    if len(text) > LONGEST:
+        return Prompt(Markup(escape(first_line(text)[:LONGEST_TITLE])), as_it_is(text))  # noqa: S704 - escaped
+    tokens = parsed(text)
+    title, rest = headed(tokens)
+    if title is None:
+        return Prompt(as_inline(first_line(text)), body_html(tokens))
+    return Prompt(cleaned(rendered_inline(title), INLINE | {"a"}), body_html(rest))
+
+
+def as_inline(text: str) -> Markup:
+    """Return the first line of a text in Markdown as HTML that can stand in a line."""
+    line = first_line(text)
+    shown = f"{line[:LONGEST_TITLE]}…" if len(line) > LONGEST_TITLE else line
+    return cleaned(reader().renderInline(shown), INLINE | {"a"})
+
+
+def as_mail(text: str) -> Markup:
+    """Return a text in Markdown as HTML for a mail: no link in it but ours, so an address is written out."""
+    if len(text) > LONGEST:
+        return as_it_is(text)
+    tokens = parsed(text)
+    for token in tokens:
+        token.children = written_out(token.children) if token.children else token.children
+    return body_html(tokens)
+
+
+def written_out(tokens: list[Token]) -> list[Token]:
+    """Return tokens within a line with the address of each link after its text, in place of the link."""
+    from markdown_it.token import Token
+
+    written: list[Token] = []
+    address = ""
+    for token in tokens:
+        match token.type:
+            case "link_open":
+                address = str(token.attrs.get("href", ""))
+            case "link_close":
+                written.append(Token("text", "", 0, content=f" ({address})"))
+            case "image":
+                shown = f"{words([token])} ({token.attrs.get('src', '')})".strip()
+                written.append(Token("text", "", 0, content=shown))
+            case _:
+                written.append(token)
+    return written
+
+
+def as_words(text: str) -> str:
+    """Return what a line in Markdown says, without its marks, cut short."""
+    if len(text) > LONGEST_TITLE:
+        return f"{text[:LONGEST_TITLE]}…"
+    return "".join(words(token.children or []) for token in reader().parseInline(text))
+
+
+def words(tokens: Sequence[Token]) -> str:
+    """Return what is read of tokens."""
+    return "".join(
+        words(token.children or [])
+        if token.type == "image"
+        else " "
+        if token.type == "softbreak"
+        else token.content
+        for token in tokens
+    )
+
+
+def headed(tokens: list[Token]) -> tuple[list[Token] | None, list[Token]]:
+    """Return the first line, if it is a heading or a line of text, and the tokens that follow."""
+    if len(tokens) < 3 or tokens[0].type not in ("heading_open", "paragraph_open"):  # noqa: PLR2004
+        return None, tokens
+    inner = tokens[1].children or []
+    if len(tokens[1].content.split("\n", 1)[0]) > LONGEST_TITLE:
+        return None, tokens
+    breaks = [at for at, token in enumerate(inner) if token.type in ("softbreak", "hardbreak")]
+    if not breaks:
+        return inner, tokens[3:]
+    title, rest = inner[: breaks[0]], inner[breaks[0] + 1 :]
+    if sum(token.nesting for token in title) != 0:
+        return None, tokens
+    tokens[1].children = rest
+    return title, tokens
+
+
+def first_line(text: str) -> str:
+    """Return the first line that says something, without the marks of a heading (Question.title)."""
+    lines = (line.strip().lstrip("#").strip() for line in text.splitlines())
+    return next((line for line in lines if line), "")
+
+
+def as_it_is(text: str) -> Markup:
+    """Return a text as HTML that shows every character of it."""
+    return Markup('<pre class="code">{}</pre>').format(text)
+
+
+def parsed(text: str) -> list[Token]:
+    """Return the tokens of a text."""
+    return reader().parse(text)
+
+
+def body_html(tokens: list[Token]) -> Markup:
+    """Return tokens as HTML, their headings below the one of the page."""
+    headings = [token for token in tokens if token.type in ("heading_open", "heading_close")]
+    highest = min((int(token.tag[1:]) for token in headings), default=0)
+    for token in headings:
+        token.tag = f"h{min(int(token.tag[1:]) - highest + 2, LOWEST_HEADING)}"
+    return cleaned(renderer().render(tokens, reader().options, {}), TAGS)
+
+
+def rendered_inline(tokens: list[Token]) -> str:
+    """Return tokens within a line as HTML."""
+    return renderer().renderInline(tokens, reader().options, {})
+
+
+def cleaned(html: str, tags: frozenset[str] | set[str]) -> Markup:
+    """Return HTML of which only what is allowed is left. Links open beside the page."""
+    import nh3
+
+    return Markup(  # noqa: S704 - sanitised
+        nh3.clean(
+            html,
+            tags=set(tags),
+            attributes={tag: set(names) for tag, names in ATTRIBUTES.items() if tag in tags},
+            url_schemes=set(SCHEMES),
+            url_relative="deny",
+            link_rel="noopener noreferrer nofollow",
+            set_tag_attribute_values={"a": {"target": "_blank"}},
+        )
+    )
+
+
+@cache
+def reader() -> MarkdownIt:
+    """Return what reads Markdown: CommonMark with tables, no HTML, and no image but as a link to it."""
+    from markdown_it import MarkdownIt
+
+    markdown = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
+    markdown.add_render_rule("image", image_as_link)
+    return markdown
+
+
+def renderer() -> RendererHTML:
+    """Return what writes tokens as HTML."""
+    from markdown_it.renderer import RendererHTML
+
+    writes = reader().renderer
+    assert isinstance(writes, RendererHTML)  # noqa: S101
+    return writes
+
+
+def image_as_link(self: Any, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+    """Return a link to an image: one from elsewhere would tell that host who reads this, and when."""
+    del self, options, env
+    token = tokens[index]
+    address = str(token.attrs.get("src", ""))
+    shown = words(token.children or []) or address
+    return f'<a href="{escape(address)}">{escape(shown)}</a>'

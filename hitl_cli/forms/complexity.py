@@ -1,0 +1,178 @@
+"""How much there is to check, so that a form which refers to itself again and again cannot hang its reader.
+
+Each definition that refers twice to the next one doubles the work: forty of them would take days. Without
+references each part of the form meets each part of the answer at most once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from hitl_cli.client.wire import Json
+
+ENDLESS = 10**9
+"""What is said of an effort that is not worth counting."""
+
+SMALL = 20_000
+"""An effort that need not be counted exactly."""
+
+MAX_PAIRS = 500_000
+"""How many pairs of a part and a value are looked at (two seconds)."""
+
+_REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
+
+
+def effort(form: Json, parts: Sequence[Json], data: Json) -> int:
+    """Return about how many times a part of the form would be held against a part of the data.
+
+    `parts` of the form are what the data is checked against. It is never much less than that, and ENDLESS
+    where it is hopeless. Takes the time of a look at each pair of a part and a value, however often the pair
+    comes up.
+    """
+    count = _Count(form)
+    if not count.refers:
+        most = count.size * sum(1 for _ in every_value(data))
+        if most <= SMALL:
+            return most
+    try:
+        return min(sum(count.of(part, data) for part in parts), ENDLESS)
+    except (RecursionError, _TooManyPairs):
+        return ENDLESS
+
+
+class _TooManyPairs(Exception):
+    """There is no end in sight."""
+
+
+class _Count:
+    def __init__(self, schema: Json) -> None:
+        self._root = schema
+        self._known: dict[tuple[int, int], int] = {}
+        self._anchors: dict[str, list[Json]] = {}
+        self._documents: list[Json] = [schema]
+        self.refers = False
+        self.size = 1
+        for part in every_value(schema):
+            self.size += 1
+            if not isinstance(part, dict):
+                continue
+            self.refers = self.refers or any(name in part for name in _REFERENCES)
+            for name in ("$anchor", "$dynamicAnchor"):
+                self._anchors.setdefault(str(part.get(name)), []).append(part)
+            for name in ("$id", "id"):
+                if isinstance(part.get(name), str):
+                    self._documents.append(part)
+                    self._anchors.setdefault(part[name].removeprefix("#"), []).append(part)
+
+    def of(self, schema: Json, value: Json) -> int:
+        pair = id(schema), id(value)
+        if pair not in self._known:
+            if len(self._known) > MAX_PAIRS:
+                raise _TooManyPairs
+            self._known[pair] = 0  # a circle back to the same pair is cut there, by the checker too
+            self._known[pair] = 1 + sum(self.of(part, met) for part, met in self._parts(schema, value))
+        return self._known[pair]
+
+    def _parts(self, schema: Json, value: Json) -> Iterator[tuple[Json, Json]]:
+        """Yield what a schema holds against which value."""
+        if not isinstance(schema, dict):
+            return
+        for name in _REFERENCES:
+            for target in self._targets(schema.get(name)):
+                yield target, value
+        for part in _of_same_value(schema):
+            yield part, value
+        if isinstance(value, dict):
+            yield from _in_object(schema, value)
+        elif isinstance(value, list):
+            yield from _in_list(schema, value)
+
+    def _targets(self, reference: Json) -> Iterator[Json]:
+        """Yield every part that a reference may mean, in whichever of the documents within the form."""
+        if not isinstance(reference, str):
+            return
+        fragment = unquote(reference.partition("#")[2])
+        if fragment and not fragment.startswith("/"):
+            yield from self._anchors.get(fragment, ())
+            return
+        yield from self._anchors.get(reference, ())
+        for document in self._documents:
+            found = at_pointer(document, fragment)
+            if found is not None:
+                yield found
+
+
+def _of_same_value(schema: dict[str, Json]) -> Iterator[Json]:
+    for keyword in ("not", "if", "then", "else"):
+        if keyword in schema:
+            yield schema[keyword]
+    for keyword in ("allOf", "anyOf", "oneOf"):
+        yield from listed(schema, keyword)
+    for keyword in ("dependentSchemas", "dependencies"):
+        yield from mapped(schema, keyword).values()
+
+
+def _in_object(schema: dict[str, Json], value: dict[str, Json]) -> Iterator[tuple[Json, Json]]:
+    for name, part in mapped(schema, "properties").items():
+        if name in value:
+            yield part, value[name]
+    for part in mapped(schema, "patternProperties").values():
+        for member in value.values():
+            yield part, member
+    for keyword in ("additionalProperties", "unevaluatedProperties"):
+        if keyword in schema:
+            for member in value.values():
+                yield schema[keyword], member
+    if "propertyNames" in schema:
+        for name in value:
+            yield schema["propertyNames"], name
+
+
+def _in_list(schema: dict[str, Json], value: list[Json]) -> Iterator[tuple[Json, Json]]:
+    for keyword in ("items", "contains", "additionalItems", "unevaluatedItems"):
+        if keyword in schema and not isinstance(schema[keyword], list):
+            for item in value:
+                yield schema[keyword], item
+    for keyword in ("prefixItems", "items"):
+        yield from zip(listed(schema, keyword), value, strict=False)
+
+
+def every_value(value: Json) -> Iterator[Json]:
+    """Yield a JSON value and all within it, to whatever depth."""
+    ahead = [value]
+    while ahead:
+        one = ahead.pop()
+        yield one
+        if isinstance(one, dict):
+            ahead.extend(one.values())
+        elif isinstance(one, list):
+            ahead.extend(one)
+
+
+def at_pointer(value: Json, pointer: str) -> Json:
+    """Return what a JSON pointer (RFC 6901) leads to, or None."""
+    for escaped in pointer.split("/")[1:]:
+        key = escaped.replace("~1", "/").replace("~0", "~")
+        if isinstance(value, dict) and key in value:
+            value = value[key]
+        elif isinstance(value, list) and key.isdecimal() and len(key) < 10 and int(key) < len(value):  # noqa: PLR2004
+            value = value[int(key)]
+        else:
+            return None
+    return value
+
+
+def listed(schema: dict[str, Json], keyword: str) -> list[Json]:
+    """Return the list that a keyword has, or none."""
+    value = schema.get(keyword)
+    return value if isinstance(value, list) else []
+
+
+def mapped(schema: dict[str, Json], keyword: str) -> dict[str, Json]:
+    """Return the object that a keyword has, or an empty one."""
+    value = schema.get(keyword)
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,197 @@
+"""From what a person types, field by field, to the answer as JSON."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from hitl_cli.errors import BadInput
+from hitl_cli.forms.datetimes import with_zone
+from hitl_cli.forms.fields import Field, Group, flat, tree
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hitl_cli.client.wire import Json
+
+WORDS = {"true": True, "yes": True, "y": True, "false": False, "no": False, "n": False}
+
+NAMED = 10
+"""How many names a message lists."""
+
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+
+
+def fill(schema: Json, assignments: Sequence[tuple[str, str]]) -> Json:
+    """Return the answer that these paths and texts make, together with the form's defaults.
+
+    The empty path is the only field of a form that has one. A list takes each text that is given for it, or
+    one JSON array. What is not named gets its default; if it is required and has none, null or its only
+    choice, where that fits. Whether the whole fits is for `check` to say. Raises BadInput for a path that is
+    no field, several texts for one value, a text that cannot be read.
+    """
+    form = tree(schema)
+    known = {field.path: field for field in flat(form)}
+    texts: dict[str, list[str]] = {}
+    for name, text in assignments:
+        path = next(iter(known)) if not name and len(known) == 1 else name
+        if path not in known:
+            raise BadInput(unknown(path, known))
+        texts.setdefault(path, []).append(text)
+    given = {path: parse_all(known[path], several) for path, several in texts.items()}
+    made = build(form, given)
+    return None if made is UNSET else made
+
+
+def build(node: Field | Group, given: dict[str, Json]) -> Json | UnsetType:
+    """Return the value at a node of the form's tree, UNSET where it is left out."""
+    if isinstance(node, Field):
+        return given[node.path] if node.path in given else initial(node)
+    named = any(field.path in given for field in flat(node))
+    if not named and node.default is not UNSET:
+        return node.default
+    if not named and not node.needed:
+        return UNSET
+    if not named and node.nullable:
+        return None
+    made = dict(node.default) if isinstance(node.default, dict) else {}
+    for member in node.members:
+        name = member.keys[-1]
+        value = build(member, given)
+        if value is not UNSET and (name not in made or any(one.path in given for one in flat(member))):
+            made[name] = value
+    return made
+
+
+def initial(field: Field) -> Json | UnsetType:
+    """Return what a field has before anybody says anything, UNSET if nothing."""
+    if field.default is not UNSET or not field.needed:
+        return field.default
+    if len(field.choices) == 1:
+        return field.choices[0]
+    return None if field.nullable else UNSET
+
+
+def parse_all(field: Field, texts: list[str]) -> Json:
+    """Return the value that one or several texts for a field make. Raises BadInput."""
+    if len(texts) == 1:
+        return parse_field(field, texts[0])
+    if field.kind != "list" or field.item is None:
+        raise BadInput(f"{named(field)} is given {len(texts)} times, and takes one value.")
+    return [parse_field(field.item, text) for text in texts]
+
+
+def parse_field(field: Field, text: str) -> Json:
+    """Return the value that a text stands for. Raises BadInput with the path and what is expected.
+
+    A text is kept exactly, a time without a zone is in UTC. `null` is null where that is allowed, but for a
+    text. A list is a JSON array, or its one entry.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise BadInput(f"{named(field)} is not valid UTF-8.") from error
+    match field.kind:
+        case "text":
+            return text
+        case "choice":
+            return parse_choice(field, text)
+        case _ if field.nullable and text.strip() == "null":
+            return None
+        case "date":
+            return text.strip()
+        case "time" | "date-time":
+            return with_zone(text.strip())
+        case "list":
+            return parse_list(field, text)
+        case "boolean":
+            return parse_boolean(field, text)
+        case "json":
+            return parse_json(field, text)
+        case _:
+            return parse_number(field, text.strip())
+
+
+def parse_list(field: Field, text: str) -> list[Json]:
+    """Return the JSON array that a text is, else the list of the one entry that it is. Raises BadInput."""
+    read = parsed_json(text)
+    if isinstance(read, list):
+        return read
+    if field.item is None:
+        raise BadInput(f"{named(field)} must be a JSON array.")
+    return [parse_field(field.item, text)]
+
+
+def parse_boolean(field: Field, text: str) -> bool:
+    """Return true or false. Raises BadInput."""
+    word = text.strip().lower()
+    if word not in WORDS:
+        raise BadInput(f"{named(field)} must be true or false (or yes or no).")
+    return WORDS[word]
+
+
+def parse_json(field: Field, text: str) -> Json:
+    """Return any JSON. Raises BadInput."""
+    read = parsed_json(text)
+    if read is UNSET:
+        raise BadInput(f"{named(field)} must be JSON; a text needs quotes, as in '\"text\"'.")
+    return read
+
+
+def parse_choice(field: Field, text: str) -> Json:
+    """Return the choice that is called so; a text may also be given as JSON. Raises BadInput."""
+    for called in (text, text.strip()):
+        if called in field.labels:
+            return field.choices[field.labels.index(called)]
+    read = parsed_json(text)
+    if field.nullable and read is None:
+        return None
+    for choice in field.choices:
+        if read is not UNSET and msgspec.json.encode(choice) == msgspec.json.encode(read):
+            return choice
+    more = f" and {len(field.labels) - NAMED} more" if len(field.labels) > NAMED else ""
+    raise BadInput(f"{named(field)} must be one of {', '.join(field.labels[:NAMED])}{more}.")
+
+
+def parse_number(field: Field, text: str) -> Json:
+    """Return a number. Raises BadInput."""
+    whole = field.kind == "integer"
+    try:
+        if _INTEGER.fullmatch(text):
+            return int(text)
+        read = msgspec.json.decode(text, type=float)
+    except (msgspec.DecodeError, ValueError) as error:
+        what = "a whole number, such as 120" if whole else "a number, such as 1.5"
+        raise BadInput(f"{named(field)} must be {what}.") from error
+    return int(read) if whole and read.is_integer() else read
+
+
+def parsed_json(text: str) -> Json | UnsetType:
+    """Return the JSON that a text is, UNSET if it is none."""
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return UNSET
+
+
+def named(field: Field) -> str:
+    """Return what a message calls a field."""
+    return field.path or "the answer"
+
+
+def unknown(path: str, known: dict[str, Field]) -> str:
+    """Return what to say of a path that is no field."""
+    if not known:
+        return "this form has no fields to fill in."
+    if list(known) == [""]:
+        return f"this form has no field {path!r}: the answer is a single value."
+    within = [one for one in known if one.startswith((f"{path}.", f"{path}["))]
+    near = within or get_close_matches(path, known, NAMED) or list(known)
+    more = f" and {len(near) - NAMED} more" if len(near) > NAMED else ""
+    those = "it consists of" if within else "did you mean" if len(near) < len(known) else "its fields are"
+    ends = "?" if those == "did you mean" else "."
+    return f"{path!r} is not a field of this form; {those} {', '.join(near[:NAMED])}{more}{ends}"

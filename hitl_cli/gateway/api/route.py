@@ -1,0 +1,168 @@
+"""What a route of the API is, how its request is read, and how its answer is written."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+from aiohttp import web
+from aiohttp.web import Request, StreamResponse
+from msgspec import Struct
+
+from hitl_cli.auth.tokens import Permission
+from hitl_cli.errors import BadInput
+from hitl_cli.gateway.auth.access import Visitor
+from hitl_cli.gateway.context import Gateway, gateway_of
+from hitl_cli.gateway.error_responses import json_answer
+from hitl_cli.gateway.http_error import HttpError
+from hitl_cli.inbox.idempotency import IdempotencyMark, mark_of
+
+if TYPE_CHECKING:
+    from hitl_cli.people.groups import Groups
+
+VIA = "api"
+"""What goes on the record of what is done through the API."""
+
+LONGEST_KEY = 255
+"""Characters of an Idempotency-Key."""
+
+
+class Call(Struct, frozen=True, kw_only=True):
+    """A request of a route, read: `query` and `body` are of the route's types."""
+
+    request: Request
+    gateway: Gateway
+    visitor: Visitor
+    query: Any = None
+    body: Any = None
+
+    @property
+    def id(self) -> str:
+        """The id in the path."""
+        return self.request.match_info["id"]
+
+    @property
+    def groups(self) -> Groups:
+        """The groups of people that the gateway knows."""
+        return self.gateway.options.directory.members
+
+    async def mark(self, subject: str) -> IdempotencyMark | None:
+        """Return what tells this request from others, if it has an Idempotency-Key. Raises BadInput."""
+        given = self.request.headers.getall("Idempotency-Key", [])
+        if not given:
+            return None
+        [key, *more] = given
+        if more or not key.strip() or len(key) > LONGEST_KEY or not key.isprintable():
+            raise BadInput(f"an Idempotency-Key is one text of 1 to {LONGEST_KEY} characters.")
+        said = msgspec.json.encode(self.body, order="sorted")
+        return mark_of(key, self.visitor.person, subject, said)
+
+
+class Route(Struct, frozen=True, kw_only=True):
+    """A route: what it takes, what it needs, and what it answers, by status; None is no JSON."""
+
+    method: Literal["GET", "POST"]
+    path: str
+    handle: Callable[[Call], Awaitable[StreamResponse]]
+    needs: Permission
+    summary: str
+    query: type[Struct] | None = None
+    body: type[Struct] | None = None
+    answers: Mapping[int, Any]
+    media_type: str = "application/json"
+    repeatable: bool = False
+    """Whether it minds an Idempotency-Key."""
+    conditional: str | None = None
+    """The header by which it is done only if things are as the caller thinks."""
+
+
+class Paged(Struct, frozen=True):
+    """A page of a list; `next` is the `cursor` of the next one."""
+
+    items: list[Any]
+    next: str | None
+
+
+def served(route: Route) -> web.RouteDef:
+    """Return the route as aiohttp takes it."""
+
+    async def answer(request: Request) -> StreamResponse:
+        gateway = gateway_of(request)
+        visitor = gateway.access.visitor(request, route.needs)
+        return await route.handle(
+            Call(
+                request=request,
+                gateway=gateway,
+                visitor=visitor,
+                query=read_query(request, route.query),
+                body=await read_body(request, route.body, visitor) if route.method == "POST" else None,
+            )
+        )
+
+    path = route.path.replace("{id}", "{id:[^/]+}")
+    return web.get(path, answer) if route.method == "GET" else web.post(path, answer)
+
+
+# Reading
+
+
+def read_query[T: Struct](request: Request, kind: type[T] | None) -> T | None:
+    """Return the query, of a type whose fields all have a default; a tuple is a name that may be repeated."""
+    given = request.query
+    if kind is None:
+        if given:
+            raise BadInput(f"this address takes no {next(iter(given))!r}.")
+        return None
+    lists = repeated(kind)
+    values: dict[str, Any] = {}
+    for name in dict.fromkeys(given):
+        texts = given.getall(name)
+        if name not in lists and len(texts) > 1:
+            raise BadInput(f"{name} is given {len(texts)} times, and takes one value.")
+        values[name] = texts if name in lists else texts[0]
+    try:
+        return msgspec.convert(values, kind, strict=False)
+    except (msgspec.ValidationError, UnicodeError) as error:
+        raise BadInput(f"the query makes no sense: {error}.", problems=[located(error)]) from error
+
+
+@cache
+def repeated(kind: type[Struct]) -> frozenset[str]:
+    """Return the names that a query of a type may repeat. To look into a type takes a millisecond."""
+    fields = msgspec.structs.fields(kind)
+    return frozenset(field.encode_name for field in fields if isinstance(field.default, tuple))
+
+
+async def read_body[T: Struct](request: Request, kind: type[T] | None, visitor: Visitor) -> T | None:
+    """Return the body. Raises BadInput, Refused (415).
+
+    JSON alone, which no page of another site can send: this is what guards those who are known by a cookie.
+    """
+    raw = await request.read()
+    if request.content_type != "application/json" and (raw or visitor.session is not None):
+        raise HttpError(415, "send JSON, and say so: Content-Type: application/json.")
+    if kind is None:
+        return None
+    try:
+        return msgspec.json.decode(raw or b"{}", type=kind)
+    except msgspec.ValidationError as error:
+        raise BadInput(f"the body makes no sense: {error}.", problems=[located(error)]) from error
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise BadInput(f"the body is not JSON: {error}.") from error
+
+
+def located(error: Exception) -> tuple[str, str]:
+    """Return where something is wrong, and what."""
+    what, _, where = str(error).partition(" - at `")
+    return where.removesuffix("`").removeprefix("$").removeprefix("."), what
+
+
+def paged(call: Call, items: list[Any], following: str | None) -> web.Response:
+    """Return a page of a list; `following` is the cursor of the next one, if there is one."""
+    headers = {}
+    if following is not None:
+        target = call.request.rel_url.update_query(cursor=following)
+        headers["Link"] = f'<{target}>; rel="next"'
+    return json_answer(Paged(items, following), headers=headers)

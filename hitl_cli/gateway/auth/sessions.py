@@ -1,0 +1,97 @@
+"""The session of a browser: who signed in, in a signed cookie. Nothing of it is kept here.
+
+A session ends 12 hours after signing in, used or not: a working day. All end with `hitl key rotate --forget`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+import msgspec
+from itsdangerous import BadSignature
+from msgspec import Struct
+
+from hitl_cli.auth.links import serializer
+
+if TYPE_CHECKING:
+    from aiohttp.web import Request, StreamResponse
+
+    from hitl_cli.auth.signing_keys import Keys
+
+SALT = "hitl.session"
+
+LIFE_MS = 12 * 3_600_000
+
+ID_BYTES = 16
+
+LONGEST_VISIT = 64
+
+
+class Session(Struct, frozen=True, kw_only=True):
+    """Who signed in, what they may do, until when (ms since the epoch), and an id that forms are bound to."""
+
+    person: str
+    can: frozenset[str]
+    ends_at: int
+    id: str
+
+
+def begin(person: str, can: frozenset[str], now: int, ends_at: int | None = None) -> Session:
+    """Return a new session of a person, which ends at `ends_at` or after its life, whichever comes first."""
+    end = now + LIFE_MS if ends_at is None else min(now + LIFE_MS, ends_at)
+    return Session(person=person, can=can, ends_at=end, id=fresh_id())
+
+
+def fresh_id() -> str:
+    """Return an id that nobody can guess."""
+    return secrets.token_urlsafe(ID_BYTES)
+
+
+def sign(session: Session, keys: Keys) -> str:
+    """Return a session as the text of its cookie."""
+    return str(
+        serializer(keys, SALT).dumps([session.person, sorted(session.can), session.ends_at, session.id])
+    )
+
+
+def read(text: str, keys: Keys, now: int) -> Session | None:
+    """Return the session that a cookie's text is; None if it is not one of ours, or has ended."""
+    try:
+        person, can, ends_at, id = msgspec.convert(
+            serializer(keys, SALT).loads(text), tuple[str, frozenset[str], int, str]
+        )
+    except (BadSignature, msgspec.ValidationError, UnicodeError, RecursionError):
+        return None
+    return Session(person=person, can=can, ends_at=ends_at, id=id) if now < ends_at else None
+
+
+class Cookies:
+    """The cookies of a gateway: over https none but itself can set or read them."""
+
+    def __init__(self, *, https: bool) -> None:
+        self._https = https
+        prefix = "__Host-" if https else ""
+        self.session = f"{prefix}hitl-session"
+        self.visit = f"{prefix}hitl-visit"
+
+    def put(self, response: StreamResponse, name: str, text: str, life_ms: int | None = None) -> None:
+        """Have a browser keep a cookie, until it is closed where no life is given."""
+        response.set_cookie(
+            name,
+            text,
+            max_age=None if life_ms is None else life_ms // 1_000,
+            path="/",
+            secure=self._https,
+            httponly=True,
+            samesite="Lax",
+        )
+
+    def drop(self, response: StreamResponse, name: str) -> None:
+        """Have a browser forget a cookie."""
+        self.put(response, name, "", 0)
+
+    def visit_of(self, request: Request) -> str | None:
+        """Return what tells apart browsers that have not signed in; None for one that was not here yet."""
+        text = request.cookies.get(self.visit, "")
+        return text if text.isascii() and 0 < len(text) <= LONGEST_VISIT else None

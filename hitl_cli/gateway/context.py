@@ -1,0 +1,124 @@
+"""What the handlers of a gateway ask through: nothing is kept here between two requests.
+
+Everything is on the server, or in what is signed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from hitl_cli.auth.signing_keys import load_keys
+from hitl_cli.client.connect import connect
+from hitl_cli.client.pool import ClientPool
+from hitl_cli.engine.server import now_ms
+from hitl_cli.errors import BadInput
+from hitl_cli.format.terminal import printable
+from hitl_cli.gateway.auth.access import Access
+from hitl_cli.gateway.auth.bearer_tokens import BearerTokens
+from hitl_cli.gateway.auth.rate_limit import RateLimit
+from hitl_cli.gateway.auth.sessions import Cookies
+from hitl_cli.gateway.event_broadcaster import EventBroadcaster
+from hitl_cli.gateway.templating import Renderer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from aiohttp.web import Request
+
+    from hitl_cli.auth.signing_keys import Keys
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.gateway.options import Options
+
+logger = logging.getLogger(__name__)
+
+
+MINUTE_MS = 60_000
+
+BAD_LINKS = 30
+"""Links a minute that were never ours, from one address, before it has to wait."""
+
+LOOKBACK_THREADS = 2
+"""How many who look back are answered at once; each takes seconds where much was answered."""
+
+SIGN_IN_MS = 15 * MINUTE_MS
+
+SIGN_INS = 60
+"""Attempts to sign in, in a quarter of an hour from one address: a whole office may share it."""
+
+MAILS = 5
+"""Mails by which one person signs in, in a quarter of an hour: nobody is to be flooded by others."""
+
+
+class Gateway:
+    """What the handlers of one gateway share."""
+
+    def __init__(self, options: Options, clock: Callable[[], int] = now_ms) -> None:
+        """Read the keys. Raises BadInput. The server is opened when it is first asked something."""
+        self.options = options
+        self.clock = clock
+        self.bridge = ClientPool(self._open)
+        self.lookback = ClientPool(self._open, LOOKBACK_THREADS)
+        """For what may read all that was ever answered: whoever decides does not wait for that."""
+        self.renderer = Renderer(clock)
+        self.bearers = BearerTokens(self.bridge)
+        self.cookies = Cookies(https=options.url.startswith("https://"))
+        self.access = Access(options, self.keys, self.bearers, self.cookies, clock)
+        self.bad_links = RateLimit(BAD_LINKS, MINUTE_MS, clock)
+        self.sign_ins = RateLimit(SIGN_INS, SIGN_IN_MS, clock)
+        self.mails_to = RateLimit(MAILS, SIGN_IN_MS, clock)
+        self.stopping = asyncio.Event()
+        """Set once the gateway is to stop: streams end then."""
+        self._going_on: set[asyncio.Task[None]] = set()
+        self.feed = EventBroadcaster(self._open, clock, self.stopping)
+        self._keys = load_keys(options.keys, clock())
+        self._complaint = ""
+
+    def _open(self) -> Client:
+        return connect(self.options.server, self.options.token)
+
+    def keys(self) -> Keys:
+        """Return the keys as they are now: another process may have rotated them.
+
+        Where they cannot be read any more, that is logged, and the last ones are good until they can.
+        """
+        try:
+            self._keys = load_keys(self.options.keys, self.clock())
+        except BadInput as error:
+            if str(error) != self._complaint:
+                logger.error("%s Until then the keys that were read last are used.", error)  # noqa: TRY400
+            self._complaint = str(error)
+        else:
+            self._complaint = ""
+        return self._keys
+
+    def go_on(self, work: Coroutine[None, None, None]) -> None:
+        """Do something that nobody waits for; that it failed is logged.
+
+        What is not done when the gateway stops is left undone.
+        """
+        task = asyncio.get_running_loop().create_task(work)
+        self._going_on.add(task)
+        task.add_done_callback(self._gone)
+
+    def _gone(self, task: asyncio.Task[None]) -> None:
+        self._going_on.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            work = getattr(task.get_coro(), "__qualname__", "work")
+            said = f"{type(error).__name__}: {printable(str(error))}"
+            logger.error("%s, for which nobody waits, failed: %s", work, said)
+
+    def stop(self) -> None:
+        """Have it take no more requests. Must be called in its event loop."""
+        self.stopping.set()
+
+
+GATEWAY = web.AppKey("gateway", Gateway)
+
+
+def gateway_of(request: Request) -> Gateway:
+    """Return the gateway that serves a request."""
+    return request.app[GATEWAY]

@@ -1,0 +1,174 @@
+"""What is answered when something cannot be done: the one place where errors become HTTP answers.
+
+Each family of routes has its own shape: problem details (RFC 9457) under /api/, `{"error": …}` for the
+routes of the pattern, and a page for everybody else.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import msgspec
+from aiohttp import web
+
+from hitl_cli.errors import (
+    BadInput,
+    Conflict,
+    HitlError,
+    NotAllowed,
+    NotDone,
+    NotFound,
+    RunFailed,
+    TimedOut,
+    Unreachable,
+)
+from hitl_cli.format.terminal import printable
+from hitl_cli.gateway.context import gateway_of
+from hitl_cli.gateway.http_error import HttpError
+from hitl_cli.gateway.pages.rendering import error_page
+from hitl_cli.inbox.idempotency import IdempotencyKeyReused
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from aiohttp.web import Request, StreamResponse
+
+logger = logging.getLogger(__name__)
+
+STATUS: Mapping[type[HitlError], int] = {
+    BadInput: 400,
+    NotFound: 404,
+    Conflict: 409,
+    NotAllowed: 403,
+    TimedOut: 410,
+    RunFailed: 409,
+    NotDone: 409,
+    Unreachable: 503,
+    IdempotencyKeyReused: 422,
+}
+
+TYPES: Mapping[type[HitlError], str] = {
+    BadInput: "urn:hitl:problem:bad-input",
+    NotFound: "urn:hitl:problem:not-found",
+    Conflict: "urn:hitl:problem:conflict",
+    NotAllowed: "urn:hitl:problem:not-allowed",
+    TimedOut: "urn:hitl:problem:deadline-passed",
+    IdempotencyKeyReused: "urn:hitl:problem:key-reused",
+    Unreachable: "urn:hitl:problem:server-unreachable",
+}
+"""What problem details call a kind of failure, for programs."""
+
+JSON_ROUTES = ("/start-workflow", "/unblock-workflow", "/start", "/confirm", "/hooks/")
+"""Where an error is `{"error": …}`."""
+
+
+AWAY = "the server cannot be reached now. Try again later."
+"""What strangers are told instead of where the server is, and why it does not answer."""
+
+
+@web.middleware
+async def answer_failures(
+    request: Request, handler: Callable[[Request], Awaitable[StreamResponse]]
+) -> StreamResponse:
+    """Answer what a handler could not."""
+    try:
+        return await handler(request)
+    except HttpError as error:
+        return failure(request, error.status, str(error), error, error.headers)
+    except HitlError as error:
+        return failure(request, status_of(error), said_of(error, request), error)
+    except web.HTTPException as error:
+        if error.status < 400:  # noqa: PLR2004 - a redirect
+            raise
+        kept = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
+        return failure(request, error.status, SAID.get(error.status, error.reason), None, kept)
+    except ConnectionError:
+        raise
+    except Exception:
+        logger.exception("%s %s failed", request.method, shown_path(request))
+        return failure(request, 500, "something went wrong here, and nothing is known to have changed.")
+
+
+def status_of(error: HitlError) -> int:
+    """Return the status that an error is answered with."""
+    return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+
+
+def said_of(error: HitlError, request: Request) -> str:
+    """Return what an error says; where the server is, only to those who are known."""
+    stranger = gateway_of(request).access.known(request) is None
+    return AWAY if stranger and isinstance(error, Unreachable) else str(error)
+
+
+def shown_path(request: Request) -> str:
+    """Return the path of a request for the log: no token of a link, nor anything that a terminal obeys."""
+    resource = request.match_info.route.resource
+    pattern = resource.canonical if resource is not None else ""
+    return pattern if "{token}" in pattern else printable(request.path)
+
+
+SAID = {
+    404: "there is nothing here.",
+    405: "that is not how this address is used.",
+    413: "that is more than can be taken.",
+}
+
+
+def failure(
+    request: Request,
+    status: int,
+    message: str,
+    error: HitlError | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> web.Response:
+    """Return the answer that says what went wrong, in the shape that the address has.
+
+    Raises ConnectionResetError where another answer has begun, so that it is seen not to be whole.
+    """
+    if request.writer.output_size:
+        logger.warning("%s %s was broken off: %s", request.method, shown_path(request), message)
+        raise ConnectionResetError
+    if request.path.startswith("/api/"):
+        return problem(status, message, error, headers)
+    if request.path.startswith(JSON_ROUTES):
+        return json_answer({"error": message}, status, headers)
+    response = error_page(request, status, message, error.lines if error else ())
+    response.headers.update(headers or {})
+    return response
+
+
+def problem(
+    status: int, message: str, error: HitlError | None = None, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """Return problem details (RFC 9457)."""
+    document = {
+        "type": next((uri for kind, uri in TYPES.items() if isinstance(error, kind)), "about:blank"),
+        "title": web_title(status),
+        "status": status,
+        "detail": message,
+    } | ({"lines": list(error.lines)} if error is not None and error.lines else {})
+    if isinstance(error, BadInput) and error.problems:
+        document["errors"] = [{"path": path, "detail": detail} for path, detail in error.problems]
+    return web.Response(
+        body=msgspec.json.encode(document),
+        status=status,
+        headers=headers,
+        content_type="application/problem+json",
+    )
+
+
+def web_title(status: int) -> str:
+    """Return the name of a status (RFC 9110)."""
+    from http import HTTPStatus
+
+    return HTTPStatus(status).phrase
+
+
+def json_answer(
+    document: object, status: int = 200, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """Return a JSON answer."""
+    return web.Response(
+        body=msgspec.json.encode(document), status=status, headers=headers, content_type="application/json"
+    )

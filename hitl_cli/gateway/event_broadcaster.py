@@ -1,0 +1,258 @@
+"""The feed of changes: one watcher for all streams of a gateway, which rests while nobody listens.
+
+The watcher is a thread with a client of its own. What it finds is written once as server-sent events, and
+given to every stream. A stream that is not read is ended, not kept for: whoever comes back is told to look.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from hitl_cli.errors import HitlError
+from hitl_cli.gateway.http_error import HttpError
+from hitl_cli.inbox.watch import watch_inbox
+from hitl_cli.people.groups import Groups, is_among
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.inbox.watch import Change, InboxWatch
+
+logger = logging.getLogger(__name__)
+
+STREAMS_MAX = 4_000
+"""How many streams are open at once. Each takes a descriptor, and some kilobytes."""
+
+BACKLOG = 64
+"""How many batches a stream may be behind, once its socket takes no more, before it is ended."""
+
+PAUSE_S = 0.05
+"""The least time between two looks: what comes within it is told together."""
+
+SHARE = 10
+"""A look, and telling of it, may take one part in so many of the watcher's time."""
+
+STREAM_S = 0.000_02
+"""What it takes to write to one stream, about."""
+
+AWAY_S = 1.0
+"""How long to wait before a server that failed is asked again."""
+
+READY_S = 5.0
+"""How long a stream waits for the watcher to know what is there already."""
+
+
+class Event(Struct, frozen=True):
+    """A server-sent event as it is written, and whom it is about; None stands for everybody."""
+
+    text: bytes
+    names: tuple[str, ...] | None = None
+
+
+class Listener(Struct, frozen=True):
+    """For whom a stream is, where it is only for what asks them."""
+
+    person: str
+    groups: Groups
+
+    def wants(self, event: Event) -> bool:
+        """Whether an event is about what they may answer: what names nobody is for anybody."""
+        return not event.names or is_among(self.person, event.names, self.groups)
+
+
+class Stream:
+    """What one reader of the feed is given."""
+
+    def __init__(self, listener: Listener | None, drop: Callable[[], None]) -> None:
+        self._listener = listener
+        self._drop = drop
+        self._waiting: asyncio.Queue[bytes | None] = asyncio.Queue(BACKLOG)
+
+    async def next(self, timeout_s: float) -> bytes | None:
+        """Return what is to be written next, None at the end. Raises TimeoutError."""
+        async with asyncio.timeout(timeout_s):
+            return await self._waiting.get()
+
+    def give(self, events: Sequence[Event], text: bytes) -> None:
+        """Give it events; `text` is all of them. One that is too far behind is dropped."""
+        if self._listener is not None:
+            text = b"".join(event.text for event in events if self._listener.wants(event))
+        if text:
+            self._put(text)
+
+    def end(self) -> None:
+        """Give it nothing more."""
+        self._put(None)
+
+    def _put(self, text: bytes | None) -> None:
+        try:
+            self._waiting.put_nowait(text)
+        except asyncio.QueueFull:
+            self._drop()
+
+
+class EventBroadcaster:
+    """The feed of a gateway. All but the watcher's own methods belong to its event loop."""
+
+    def __init__(
+        self, open_client: Callable[[], Client], clock: Callable[[], int], stopping: asyncio.Event
+    ) -> None:
+        """`clock` gives ms since the epoch; once `stopping` is set, the streams end."""
+        self._open_client = open_client
+        self._clock = clock
+        self._stopping = stopping
+        self._streams: set[Stream] = set()
+        self._ready = asyncio.Event()
+        self._end: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._wake = threading.Condition()
+        self._audience = 0
+        self._closed = threading.Event()
+        self._numbers = itertools.count(1)
+
+    def join(self, listener: Listener | None, drop: Callable[[], None]) -> Stream:
+        """Return a new stream; `drop` is called if nobody reads it. Raises Refused (503)."""
+        if len(self._streams) >= STREAMS_MAX:
+            raise HttpError(503, "too many are listening already. Try again later.", {"Retry-After": "30"})
+        stream = Stream(listener, drop)
+        self._streams.add(stream)
+        if self._thread is None:
+            self._loop = asyncio.get_running_loop()
+            self._end = self._loop.create_task(self._end_streams())
+            self._thread = threading.Thread(target=self._run, name="feed")
+            self._thread.start()
+        self._set_audience()
+        return stream
+
+    async def ready(self) -> None:
+        """Return once all that happens from now on will be told, or soon after that if the server is away."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(READY_S):
+                await self._ready.wait()
+
+    def leave(self, stream: Stream) -> None:
+        """Give a stream nothing more."""
+        self._streams.discard(stream)
+        self._set_audience()
+
+    def event(self, name: str, data: object = None) -> Event:
+        """Return an event with a fresh id."""
+        body = msgspec.json.encode({} if data is None else data)
+        head = f"event: {name}\nid: {self._clock()}-{next(self._numbers)}\ndata: ".encode()
+        return Event(head + body + b"\n\n")
+
+    def close(self) -> None:
+        """Stop watching. Blocks until the watcher has ended."""
+        self._closed.set()
+        with self._wake:
+            self._wake.notify()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _set_audience(self) -> None:
+        with self._wake:
+            self._audience = len(self._streams)
+            if not self._audience:
+                self._ready.clear()
+            self._wake.notify()
+
+    async def _end_streams(self) -> None:
+        await self._stopping.wait()
+        for stream in self._streams:
+            stream.end()
+
+    def _deliver(self, events: Sequence[Event]) -> None:
+        text = b"".join(event.text for event in events)
+        for stream in list(self._streams):
+            stream.give(events, text)
+
+    def _start(self) -> None:
+        if self._streams:
+            self._ready.set()
+
+    # In the watcher's thread
+
+    def _run(self) -> None:
+        client: Client | None = None
+        failed = False
+        while self._is_wanted():
+            try:
+                client = client or self._open_client()
+                changes = watch_inbox(client)
+                changes.start()
+                self._call(self._start)
+                if failed:
+                    self._tell(None)
+                failed = False
+                self._follow(client, changes)
+            except HitlError as error:
+                if not failed:
+                    logger.warning("what changes is not told for now: %s", error)
+                failed = True
+                self._closed.wait(AWAY_S)
+            except Exception:
+                logger.exception("what changes could not be told")
+                failed = True
+                self._closed.wait(AWAY_S)
+        if client is not None:
+            client.close()
+
+    def _is_wanted(self) -> bool:
+        """Wait until somebody listens; return False once there will be nobody any more."""
+        with self._wake:
+            self._wake.wait_for(lambda: self._audience or self._closed.is_set())
+        return not self._closed.is_set()
+
+    def _follow(self, client: Client, changes: InboxWatch) -> None:
+        """Tell of changes while somebody listens. Raises Unreachable."""
+        version, looked = client.version(), -changes.every_s
+        while self._audience and not self._closed.is_set():
+            seen, began = client.version(), time.monotonic()
+            if seen == version and began - looked < changes.every_s:
+                client.wait(changes.every_s)
+                continue
+            version, looked = seen, began
+            found = changes.look()
+            if found is None or found:
+                self._tell(found)
+            took = time.monotonic() - began + STREAM_S * self._audience
+            self._closed.wait(max(PAUSE_S, took * SHARE))
+
+    def _tell(self, found: Sequence[Change] | None) -> None:
+        """Have all streams told of changes; None stands for more than can be told."""
+        if found is None:
+            events = [self.event("look")]
+        else:
+            events = [
+                msgspec.structs.replace(self.event(f"request.{one.kind}", document(one)), names=one.names)
+                for one in found
+            ]
+        self._call(self._deliver, events)
+
+    def _call[*Args](self, function: Callable[[*Args], None], *args: *Args) -> None:
+        """Call a function in the event loop, while there is one."""
+        with contextlib.suppress(RuntimeError):
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(function, *args)
+
+
+def document(change: Change) -> dict[str, str | None]:
+    """Return a change as an event carries it."""
+    return {
+        "id": change.id,
+        "workflow": change.workflow,
+        "title": change.title,
+        "outcome": change.outcome,
+        "by": change.by,
+    }

@@ -1,0 +1,123 @@
+"""From what a person typed to the promise that they mean."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hitl_cli.client.protocol import as_page, call, get_promise, search
+from hitl_cli.client.wire import EXTERNAL, child_id
+from hitl_cli.errors import BadInput, NotFound
+from hitl_cli.inbox.pending import pending
+from hitl_cli.requests.question import KEY_TAG, prompt_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.client.wire import Promise
+
+SUGGESTIONS = 3
+CANDIDATES = 10
+"""How many of the promises that an ambiguous name could mean are listed."""
+
+
+def find(client: Client, name: str, *, whole: bool = False) -> Promise:
+    """Return the promise that a name means for a person who answers: waiting, or answered already.
+
+    A name is a promise's id, a key, the id of a run that waits for one thing, or unless it must be `whole`,
+    the beginning of the id of one thing that waits. Raises NotFound, BadInput (it could mean several).
+    """
+    promise = get_promise(client, name) if name else None
+    if promise is not None:
+        return answerable(client, promise)
+    if name:
+        candidates = keyed(client, name) or ([] if whole else beginning_with(client, name))
+        if len(candidates) == 1:
+            return candidates[0]
+        if candidates:
+            raise ambiguous(name, candidates)
+    hint = "" if whole else suggestions(client, name)
+    raise NotFound(f"there is no promise or workflow {name!r}.{hint}")
+
+
+def keyed(client: Client, key: str) -> list[Promise]:
+    """Return what waits for a person under a key; if nothing does, what was answered last."""
+    every = [promise for promise in search(client, tags={KEY_TAG: key}) if promise.is_blocking]
+    return [promise for promise in every if promise.state == "pending"] or newest(every)
+
+
+def newest(promises: Iterable[Promise]) -> list[Promise]:
+    """Return the promise that was made last, if there is any."""
+    return sorted(promises, key=lambda promise: promise.created_at)[-1:]
+
+
+def beginning_with(client: Client, prefix: str) -> list[Promise]:
+    """Return what waits for a person under an id that begins so."""
+    if client.embedded:
+        query = {"state": "pending", "idPrefix": prefix, "tags": EXTERNAL}
+        found = as_page(call(client, "promise.search", **query, limit=CANDIDATES + 1)).promises
+        return [promise for promise in found if promise.is_blocking]
+    return [item.promise for item in pending(client)[0] if item.id.startswith(prefix)]
+
+
+def ambiguous(name: str, candidates: list[Promise]) -> BadInput:
+    """Return the error that says what a name could mean."""
+    lines = [
+        promise.id + (f"  {prompt}" if (prompt := prompt_of(promise)) else "")
+        for promise in candidates[:CANDIDATES]
+    ]
+    more = ["…"] if len(candidates) > CANDIDATES else []
+    return BadInput(
+        f"{name!r} could mean several of what waits. Nothing was changed; name one of", [*lines, *more]
+    )
+
+
+def answerable(client: Client, promise: Promise) -> Promise:
+    """Return what a person can answer: the promise, or what it waits for. Raises NotFound, BadInput."""
+    if promise.is_blocking:
+        return promise
+    if promise.is_run:
+        return only_one(client, promise)
+    below = beginning_with(client, child_id(promise.id, ""))
+    if len(below) == 1:
+        return below[0]
+    if below:
+        raise ambiguous(promise.id, below)
+    if promise.tags.get("resonate:timer") == "true":
+        raise not_for_people(promise, "a timer")
+    kind = "a call of another function" if "resonate:target" in promise.tags else "a step of its workflow"
+    raise not_for_people(promise, kind)
+
+
+def not_for_people(promise: Promise, kind: str) -> NotFound:
+    """Return the error for a promise of a kind that nobody can answer."""
+    return NotFound(
+        f"{promise.id} is {kind}: nobody can answer it. `hitl pending` lists what waits for a person."
+    )
+
+
+def only_one(client: Client, run: Promise) -> Promise:
+    """Return the one promise of a run that waits for a person, or the only one that ever did."""
+    asked = [promise for promise in search(client, tags={"resonate:origin": run.id}) if promise.is_blocking]
+    waiting = [promise for promise in asked if promise.state == "pending"]
+    candidates = waiting or asked
+    if len(candidates) == 1:
+        return candidates[0]
+    if waiting:
+        raise ambiguous(run.id, waiting)
+    state = "has ended" if run.state != "pending" else "goes on" if asked else "has not asked anything yet"
+    raise NotFound(
+        f"nothing of {run.id} waits for a person: it {state}. `hitl status {run.id}` shows its steps."
+    )
+
+
+def suggestions(client: Client, name: str) -> str:
+    """Return a sentence that names the nearest ids that wait, or says that none does."""
+    import difflib
+
+    waiting, _ = pending(client, limit=1_000)
+    ids = [item.id for item in waiting] + [item.workflow for item in waiting]
+    near = difflib.get_close_matches(name, dict.fromkeys(ids), n=SUGGESTIONS, cutoff=0.5)
+    if near:
+        return f" Did you mean {' or '.join(near)}?"
+    return " Nothing waits for a person." if not waiting else " `hitl pending` lists what waits."

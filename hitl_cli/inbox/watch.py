@@ -1,0 +1,256 @@
+"""What changes in the inbox, from one look to the next: what is asked, what is said of it, what comes of it.
+
+On the embedded server a look costs what has changed and not what waits. Other servers have no order to read
+that by: there all that waits is read, and compared with what waited before.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Literal
+
+from msgspec import Struct
+
+from hitl_cli.client.protocol import ProtocolRequest, as_page, get_promises
+from hitl_cli.client.tags import COMMENT_TAG, SAID_TAG, VOTE_TAG
+from hitl_cli.client.wire import EXTERNAL, headers_of
+from hitl_cli.inbox.history import decision_of, settled_at
+from hitl_cli.inbox.pending import blocking_pages
+from hitl_cli.inbox.votes import votes_of_many
+from hitl_cli.requests.question import PLAIN, QUORUM_TAG, Outcome, asker_of, prompt_of, question_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from hitl_cli.client.protocol import Client, Page
+    from hitl_cli.client.wire import Promise
+
+MOST = 500
+"""How many changes of a kind are told one by one. Who is told of more looks at the list anyway."""
+
+EMBEDDED_S = 1.0
+"""How long a deadline can have passed before it is told: nobody commits anything when it does."""
+
+POLL_S = 2.0
+"""How often a server is asked that cannot say whether anything has changed."""
+
+
+class Change(Struct, frozen=True, kw_only=True):
+    """What changed of one request: it was asked, something was said of it, or something came of it.
+
+    `names` are all whom it asks now or later, nobody named means anybody; `by` is who did it.
+    """
+
+    kind: Literal["asked", "changed", "decided"]
+    id: str
+    workflow: str
+    title: str | None
+    names: tuple[str, ...]
+    by: str | None = None
+    outcome: Outcome | None = None
+
+
+class InboxWatch(ABC):
+    """Tells what changes on a server. Its calls block."""
+
+    every_s: float
+    """How often to look although nothing is known to have changed."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Take what is there now as known. Raises Unreachable."""
+
+    @abstractmethod
+    def look(self) -> list[Change] | None:
+        """Return what has changed since the last look; None if that is too much. Raises Unreachable."""
+
+
+def watch_inbox(client: Client) -> InboxWatch:
+    """Return what tells of changes on a client's server."""
+    return IndexedWatch(client) if client.embedded else PolledWatch(client)
+
+
+def asked(promise: Promise) -> Change:
+    """Return the change that a request was asked."""
+    return change("asked", promise, by=asker_of(promise, None))
+
+
+def decided(promise: Promise) -> Change:
+    """Return the change that something came of a request."""
+    entry = decision_of(promise, None)
+    return change("decided", promise, by=entry.by, outcome=entry.outcome)
+
+
+def change(
+    kind: Literal["asked", "changed", "decided"],
+    promise: Promise,
+    *,
+    by: str | None,
+    outcome: Outcome | None = None,
+) -> Change:
+    """Return a change of a request."""
+    return Change(
+        kind=kind,
+        id=promise.id,
+        workflow=promise.origin,
+        title=prompt_of(promise),
+        names=(question_of(promise) or PLAIN).everyone,
+        by=by,
+        outcome=outcome,
+    )
+
+
+# The embedded server
+
+
+class Newest:
+    """What was created last of a kind, by the place where a search goes on after it.
+
+    A search tells that place only where something older is of the kind too; what is after it and known
+    already is kept by name.
+    """
+
+    def __init__(self, **query: Any) -> None:
+        self._query = query
+        self._cursor: str | None = None
+        self._known: set[str] = set()
+
+    def requests(self) -> list[ProtocolRequest]:
+        """Return the requests that find what is new, and the place of the last of it."""
+        at = {"cursor": self._cursor} if self._cursor else {}
+        return [
+            ProtocolRequest("promise.search", {**self._query, **at, "limit": MOST}),
+            ProtocolRequest("promise.search", {**self._query, "sort": "-created", "limit": 1}),
+        ]
+
+    def skip(self, last: Page) -> None:
+        """Take all that is there as known."""
+        self._cursor = last.cursor
+
+    def take(self, found: Page, last: Page) -> list[Promise] | None:
+        """Return what is new, from the answers to `requests`; None if it is too much."""
+        new = [promise for promise in found.promises if promise.id not in self._known]
+        if last.cursor is None:
+            self._known = {promise.id for promise in found.promises}
+        else:
+            self._cursor, self._known = last.cursor, set()
+        return None if found.cursor is not None else new
+
+
+class IndexedWatch(InboxWatch):
+    """Tells what changes in a file, by its indexes: of what waits, of what was settled when, and of tags."""
+
+    every_s = EMBEDDED_S
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._asked = Newest(state="pending", tags=EXTERNAL)
+        self._said = Newest(tags={SAID_TAG: "1"})
+        self._since = 0
+        self._settled: set[str] = set()
+
+    def start(self) -> None:
+        """Take what is there now as known. Raises Unreachable."""
+        settled, waiting, said = self._ask(
+            [self._settled_request(1), self._asked.requests()[1], self._said.requests()[1]]
+        )
+        self._asked.skip(waiting)
+        self._said.skip(said)
+        self._since = max(map(settled_at, settled.promises), default=0)
+        self.look()
+
+    def look(self) -> list[Change] | None:
+        """Return what has changed since the last look; None if that is too much. Raises Unreachable."""
+        settled, *rest = self._ask(
+            [self._settled_request(MOST), *self._asked.requests(), *self._said.requests()]
+        )
+        ended = self._newly_settled(settled)
+        new = self._asked.take(*rest[:2])
+        said = self._said.take(*rest[2:])
+        if ended is None or new is None or said is None:
+            return None
+        over = {promise.id for promise in ended}
+        return [
+            *(asked(promise) for promise in new if promise.is_blocking),
+            *self._talked_about(said, over),
+            *(decided(promise) for promise in ended if promise.is_blocking),
+        ]
+
+    def _ask(self, requests: Sequence[ProtocolRequest]) -> list[Page]:
+        return [as_page(answer) for answer in self._client.call_many(requests)]
+
+    def _settled_request(self, limit: int) -> ProtocolRequest:
+        query = {"sort": "-settled", "tags": EXTERNAL, "settledSince": self._since, "limit": limit}
+        return ProtocolRequest("promise.search", query)
+
+    def _newly_settled(self, found: Page) -> list[Promise] | None:
+        """Return what was settled and is not known, the first settled first; None if it is too much.
+
+        The file's time never goes back, and a search settles first what is past its deadline: so nothing
+        new is ever older than the newest known.
+        """
+        new = [promise for promise in reversed(found.promises) if promise.id not in self._settled]
+        newest = max(map(settled_at, found.promises), default=self._since)
+        if found.cursor is not None:
+            self._since, self._settled = newest + 1, set()
+            return None
+        self._since = newest
+        self._settled = {promise.id for promise in found.promises if settled_at(promise) == newest}
+        return new
+
+    def _talked_about(self, said: Iterable[Promise], over: set[str]) -> list[Change]:
+        """Return on which requests something was said; a vote on one that is decided now is no news."""
+        by = {id: headers_of(one.param).get("hitl:by") for one in said if (id := subject_of(one, over))}
+        found = get_promises(self._client, list(by))
+        return [change("changed", promise, by=by[id]) for id, promise in found.items() if promise.is_blocking]
+
+
+def subject_of(said: Promise, over: set[str]) -> str | None:
+    """Return the id of the request that a vote or a comment is on, if that is news."""
+    vote, comment = said.tags.get(VOTE_TAG), said.tags.get(COMMENT_TAG)
+    id = comment if vote is None or vote in over else vote
+    return id if id and said.id.startswith(id) else None
+
+
+# Other servers
+
+
+class PolledWatch(InboxWatch):
+    """Tells what changes on a server that has no such order: of comments it tells nothing."""
+
+    every_s = POLL_S
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._waiting: dict[str, int] = {}
+
+    def start(self) -> None:
+        """Take what is there now as known. Raises Unreachable."""
+        self._waiting = self._votes(self._read())
+
+    def look(self) -> list[Change] | None:
+        """Return what has changed since the last look; None if that is too much. Raises Unreachable."""
+        waiting = self._read()
+        votes, before = self._votes(waiting), self._waiting
+        self._waiting = votes
+        new = [promise for id, promise in waiting.items() if id not in before]
+        gone = [id for id in before if id not in waiting]
+        if max(len(new), len(gone)) > MOST:
+            return None
+        moved = [waiting[id] for id, count in votes.items() if count != before.get(id, count)]
+        ended = get_promises(self._client, gone).values()
+        return [
+            *(asked(promise) for promise in new),
+            *(change("changed", promise, by=None) for promise in moved),
+            *(decided(promise) for promise in ended if promise.state != "pending"),
+        ]
+
+    def _read(self) -> dict[str, Promise]:
+        pages = blocking_pages(self._client)
+        return {promise.id: promise for page in pages for promise in page}
+
+    def _votes(self, waiting: dict[str, Promise]) -> dict[str, int]:
+        """Return how many votes were cast on each."""
+        several = [id for id, promise in waiting.items() if QUORUM_TAG in promise.tags]
+        ballots = votes_of_many(self._client, several)
+        return {id: len(ballots.get(id, ())) for id in waiting}

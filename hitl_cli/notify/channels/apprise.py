@@ -1,0 +1,48 @@
+"""Messages by Apprise, which reaches some hundred services: an extra, imported only where it is used."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from hitl_cli.notify.messages import DeliveryFailed
+from hitl_cli.notify.phrases import one_line, subject_of
+from hitl_cli.notify.render import text_of
+
+if TYPE_CHECKING:
+    from hitl_cli.notify.messages import Message
+
+TIMEOUT_S = 60.0
+SCHEME_CHARS = 30
+
+
+async def send(message: Message, url: str) -> None:
+    """Send a message to an address of Apprise, such as `ntfy://…`. Raises NotSent."""
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            # Importing it takes a second, and most of its services block.
+            await asyncio.to_thread(tell, subject_of(message), text_of(message), url)
+    except TimeoutError as error:
+        raise DeliveryFailed(f"{service(url)} did not take it in time.") from error
+
+
+def tell(title: str, body: str, url: str) -> None:
+    """Send a text, and wait until it is taken. Raises NotSent."""
+    try:
+        import apprise
+    except ImportError as error:
+        raise DeliveryFailed(
+            'Apprise is not installed here: pip install "resonate-hitl[apprise]".', for_good=True
+        ) from error
+    logging.getLogger("apprise").setLevel(logging.CRITICAL)  # it logs addresses, with the secrets in them
+    receiver = apprise.Apprise()
+    if not receiver.add(url):
+        raise DeliveryFailed(f"{service(url)} is no address that Apprise knows.", for_good=True)
+    if not receiver.notify(body=body, title=title, body_format=apprise.NotifyFormat.TEXT):
+        raise DeliveryFailed(f"{service(url)} did not take it; `apprise -v -b test ADDRESS` says why.")
+
+
+def service(url: str) -> str:
+    """Return the kind of an address: the rest of it is often a secret."""
+    return one_line(url.partition(":")[0], SCHEME_CHARS) + "://…"

@@ -1,0 +1,79 @@
+"""Posting to a URL of the settings, and what its answer means: taken, later perhaps, or never.
+
+The URL comes from whoever runs the worker, never from a request, so it may well be in their own network. It
+may carry a secret (Slack's do), so errors name its host alone; and no redirect is followed, which would have
+somebody else say where to post.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from hitl_cli.notify.messages import DeliveryFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TIMEOUT_S = 15.0
+
+AGAIN_LATER = (408, 425, 429)
+"""What is not for good, of the statuses that blame the request (RFC 9110, RFC 6585, RFC 8470)."""
+
+NO_URL = "the address in the settings is no URL."
+
+LONGEST_WAIT_MS = 86_400_000
+"""The longest that a receiver's Retry-After is believed."""
+
+
+async def post(url: str, body: bytes, headers: Mapping[str, str] | None = None) -> None:
+    """Post JSON. Raises NotSent unless it was taken."""
+    import aiohttp
+
+    try:
+        host = urlsplit(url).hostname or "it"
+    except ValueError:
+        raise DeliveryFailed(NO_URL, for_good=True) from None
+    sent = {"Content-Type": "application/json", "User-Agent": "hitl", **(headers or {})}
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)) as session,
+            session.post(url, data=body, headers=sent, allow_redirects=False) as answer,
+        ):
+            judge(answer.status, host, answer.headers)
+    except TimeoutError as error:
+        raise DeliveryFailed(f"{host} did not answer within {TIMEOUT_S:.0f} s.") from error
+    except ValueError:  # aiohttp.InvalidURL is one, and what a host that cannot be leads to
+        raise DeliveryFailed(NO_URL, for_good=True) from None
+    except aiohttp.ClientConnectorCertificateError as error:
+        raise DeliveryFailed(f"the certificate of {host} is not one to trust.") from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise DeliveryFailed(f"{host} cannot be reached: {reason_of(error)}.") from None
+
+
+def judge(status: int, host: str, headers: Mapping[str, str]) -> None:
+    """Raise NotSent unless a status says that a message was taken."""
+    if 200 <= status < 300:  # noqa: PLR2004 - what RFC 9110 calls successful
+        return
+    if 300 <= status < 400:  # noqa: PLR2004
+        raise DeliveryFailed(
+            f"{host} says that the address is another one now ({status}): change the settings."
+        )
+    if 400 <= status < 500 and status not in AGAIN_LATER:  # noqa: PLR2004
+        raise DeliveryFailed(f"{host} refused it ({status}).", for_good=True)
+    raise DeliveryFailed(f"{host} could not take it now ({status}).", after_ms=retry_after(headers))
+
+
+def retry_after(headers: Mapping[str, str]) -> int | None:
+    """Return for how long (ms) a receiver wants to be left alone; None where it does not say in seconds."""
+    text = headers.get("Retry-After", "")
+    if not (text.isascii() and text.isdecimal()):
+        return None
+    return min(int(text[:9]) * 1_000, LONGEST_WAIT_MS)
+
+
+def reason_of(error: Exception) -> str:
+    """Return why a connection failed, without the address."""
+    cause = error if isinstance(error, OSError) else error.__cause__
+    strerror = cause.strerror if isinstance(cause, OSError) else None
+    return strerror or type(error).__name__

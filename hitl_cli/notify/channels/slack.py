@@ -1,0 +1,137 @@
+"""Messages in Slack, by an incoming webhook: Block Kit, with buttons that are links.
+
+With `[hooks.NAME] kind = "slack"` a plain yes or no can be answered in Slack itself: a click on such a button
+comes back to the gateway (hitl_cli/gateway/hooks.py).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from hitl_cli.notify.channels.http_post import post
+from hitl_cli.notify.phrases import (
+    PROMPT_CHARS,
+    SUBJECT_CHARS,
+    TITLE_CHARS,
+    body_of,
+    details_of,
+    facts_of,
+    is_yes_or_no,
+    lead_of,
+    outcome_of,
+    subject_of,
+    title_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hitl_cli.notify.messages import Message, MessageItem
+    from hitl_cli.notify.phrases import Fact
+
+type Block = dict[str, Any]
+
+SECTION_CHARS = 3_000
+FIELDS = 10
+FIELD_CHARS = 500
+BUTTON_VALUE_CHARS = 2_000
+"""What Slack takes, and for fields less than that: https://docs.slack.dev/reference/block-kit/blocks."""
+
+ITEMS = 15
+"""The most requests that one message lists: a message has 50 blocks."""
+
+APPROVE, REJECT = "hitl:approve", "hitl:reject"
+"""The ids of the buttons that decide."""
+
+
+async def send(message: Message, url: str, *, clickable: bool) -> None:
+    """Post a message; `clickable` tells whether clicks come back to the gateway. Raises NotSent."""
+    await post(url, msgspec.json.encode(payload(message, clickable=clickable)))
+
+
+def payload(message: Message, *, clickable: bool) -> dict[str, Any]:
+    """Return a message as Slack takes it."""
+    if len(message.items) == 1:
+        blocks = blocks_of_one(message, message.items[0], clickable=clickable)
+    else:
+        blocks = blocks_of_several(message)
+    return {"text": escaped(subject_of(message), SUBJECT_CHARS), "blocks": blocks}
+
+
+def blocks_of_one(message: Message, item: MessageItem, *, clickable: bool) -> list[Block]:
+    """Return a message about one request."""
+    blocks: list[Block] = [
+        {"type": "header", "text": plain(title_of(item), SUBJECT_CHARS)},
+        {"type": "context", "elements": [plain(lead_of(message), TITLE_CHARS)]},
+    ]
+    if text := "\n".join(filter(None, (outcome_of(item), body_of(item)))):
+        blocks.append({"type": "section", "text": plain(text, SECTION_CHARS)})
+    for facts in (details_of(item.question.details), facts_of(item, message.at)):
+        blocks += [{"type": "section", "fields": fields(facts)}] if facts else []
+    return [*blocks, {"type": "actions", "elements": buttons(item, clickable=clickable)}]
+
+
+def blocks_of_several(message: Message) -> list[Block]:
+    """Return a message about several requests, or none: a line and a button each."""
+    blocks: list[Block] = [{"type": "section", "text": plain(lead_of(message), TITLE_CHARS)}]
+    for item in message.items[:ITEMS]:
+        text = "\n".join(filter(None, (title_of(item), outcome_of(item))))
+        button = link("Answer…" if item.outcome is None else "See it", item.url)
+        blocks.append({"type": "section", "text": plain(text, PROMPT_CHARS), "accessory": button})
+    return [*blocks, {"type": "actions", "elements": [link("All that waits", message.inbox)]}]
+
+
+def buttons(item: MessageItem, *, clickable: bool) -> list[Block]:
+    """Return the buttons: links to the page, and for a plain yes or no also the answers themselves."""
+    if item.outcome is not None:
+        return [link("See what came of it", item.url)]
+    if not clickable or not is_yes_or_no(item) or len(item.request) > BUTTON_VALUE_CHARS:
+        return [link("Answer…", item.url, "primary")]
+    return [
+        answer("Approve", APPROVE, item.request, "primary"),
+        answer("Reject", REJECT, item.request, "danger"),
+        link("Open the page", item.url),
+    ]
+
+
+def link(text: str, url: str, style: str | None = None) -> Block:
+    """Return a button that opens a page."""
+    button = {"type": "button", "text": plain(text, TITLE_CHARS), "url": url, "action_id": "hitl:open"}
+    return button | ({"style": style} if style else {})
+
+
+def answer(text: str, action: str, request: str, style: str) -> Block:
+    """Return a button that decides, once one has said so again."""
+    return {
+        "type": "button",
+        "text": plain(text, TITLE_CHARS),
+        "action_id": action,
+        "value": request,
+        "style": style,
+        "confirm": {
+            "title": plain("Are you sure?", TITLE_CHARS),
+            "text": plain("Your answer goes on the record with your name.", TITLE_CHARS),
+            "confirm": plain(text, TITLE_CHARS),
+            "deny": plain("Not yet", TITLE_CHARS),
+        },
+    }
+
+
+def fields(facts: Sequence[Fact]) -> list[Block]:
+    """Return names and texts side by side."""
+    shown = [f"*{escaped(fact.name, FIELD_CHARS)}*\n{escaped(fact.text, FIELD_CHARS)}" for fact in facts]
+    return [{"type": "mrkdwn", "text": text, "verbatim": True} for text in shown[:FIELDS]]
+
+
+def plain(text: str, limit: int) -> Block:
+    """Return a text in which Slack reads no marks, names or links."""
+    return {"type": "plain_text", "text": escaped(text, limit), "emoji": False}
+
+
+def escaped(text: str, limit: int) -> str:
+    """Return a text in which nothing mentions or links, in at most so many characters as Slack counts."""
+    while len(safe := text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")) > limit:
+        text = text[: len(text) - max((len(safe) - limit) // 4, 2)] + "…"
+    return safe

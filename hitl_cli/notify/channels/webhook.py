@@ -1,0 +1,72 @@
+"""Messages as JSON documents, posted to a URL and signed by Standard Webhooks (docs/notifications.md).
+
+The same message has the same `webhook-id` each time that it is sent: by it a receiver leaves out what it has.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from hitl_cli.auth.signatures import signature
+from hitl_cli.engine.server import now_ms
+from hitl_cli.format.times import iso
+from hitl_cli.notify.channels.http_post import post
+from hitl_cli.people.contacts import signing_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hitl_cli.notify.messages import Message, MessageItem
+
+
+async def send(message: Message, url: str, secret: str | None, clock: Callable[[], int] = now_ms) -> None:
+    """Post a message. `secret` is `whsec_…`; without one it is not signed. Raises NotSent."""
+    body = msgspec.json.encode(document(message))
+    timestamp_s = clock() // 1_000
+    headers = {"webhook-id": message.key, "webhook-timestamp": str(timestamp_s)}
+    if secret is not None:
+        headers["webhook-signature"] = signature(signing_key(secret), message.key, timestamp_s, body)
+    await post(url, body, headers)
+
+
+def document(message: Message) -> dict[str, Any]:
+    """Return a message as JSON: `type`, `timestamp` and `data`, as Standard Webhooks has it."""
+    return {
+        "type": f"hitl.{message.occasion}",
+        "timestamp": iso(message.at),
+        "data": {
+            "to": message.to,
+            "subject": message.subject,
+            "thread": message.thread,
+            "inbox": message.inbox,
+            "requests": [request_document(item) for item in message.items],
+        },
+    }
+
+
+def request_document(item: MessageItem) -> dict[str, Any]:
+    """Return a request as JSON."""
+    question = item.question
+    return {
+        "id": item.request,
+        "workflow": item.workflow,
+        "title": item.title,
+        "prompt": question.prompt,
+        "details": question.details,
+        "form": question.form,
+        "choices": question.choices,
+        "to": question.to,
+        "approvals": question.approvals,
+        "priority": question.priority,
+        "link": question.link,
+        "asker": item.asker,
+        "asked_at": iso(item.asked_at),
+        "deadline": iso(item.deadline),
+        "url": item.url,
+        "outcome": item.outcome,
+        "by": item.by,
+        "reason": item.reason,
+        "choice": item.choice,
+    }

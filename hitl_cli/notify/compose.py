@@ -1,0 +1,197 @@
+"""From a notice, or what was gathered, to the message that is sent: what is asked, and where to answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from msgspec import Struct
+
+from hitl_cli.client.protocol import get_promises
+from hitl_cli.client.wire import Promise, audit_of, error_message
+from hitl_cli.format.terminal import printable
+from hitl_cli.notify.messages import Message, MessageItem
+from hitl_cli.notify.notifications import OUTCOMES
+from hitl_cli.notify.phrases import plain
+from hitl_cli.requests.question import GROUP, PLAIN, Instead, Question, asker_of, question_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.notify.messages import Occasion
+    from hitl_cli.notify.notifications import Notification
+    from hitl_cli.people.contacts import NotificationSettings
+
+LINK_ID_CHARS = 18
+"""So much of a message's hash is the id of the link in it: the same, however often it is sent."""
+
+ITEMS = 50
+"""The most requests that one message names. The page has all."""
+
+ASKING: tuple[Occasion, ...] = ("asked", "reminder", "escalated")
+"""What nobody needs to hear any more once the request is decided."""
+
+SUBJECTS: dict[Occasion, str] = {
+    "asked": "{title}",
+    "reminder": "Reminder: {title}",
+    "escalated": "Now for you too: {title}",
+    "approved": "Approved{by}: {title}",
+    "rejected": "Rejected{by}: {title}",
+    "expired": "Expired: {title}",
+    "canceled": "Canceled{by}: {title}",
+}
+
+
+class Composition(Struct, frozen=True):
+    """A request as it is now, and what it asks."""
+
+    promise: Promise
+    run: Promise | None
+    question: Question
+
+    @property
+    def waits(self) -> bool:
+        """Whether it can still be answered."""
+        return self.promise.state == "pending"
+
+
+def look_up(client: Client, ids: Sequence[str]) -> dict[str, Composition]:
+    """Return requests as they are now; those that are gone, or cannot be read, are left out."""
+    origins = {id.split(":", 1)[0] for id in ids}
+    found = get_promises(client, sorted({*ids, *origins}))
+    cases = {}
+    for id in ids:
+        promise = found.get(id)
+        question = None if promise is None else question_of(promise)
+        if promise is not None and question is not None:
+            cases[id] = Composition(promise, found.get(promise.origin), question)
+    return cases
+
+
+def compose(client: Client, notice: Notification, who: str, reach: NotificationSettings) -> Message | str:
+    """Return what is said to somebody now; a text, if there is nothing to say any more, is why."""
+    case = look_up(client, [notice.request]).get(notice.request)
+    if case is None:
+        return "there is no such request any more"
+    if notice.occasion in ASKING and not case.waits:
+        return "it was decided before"
+    now = client.now()
+    id = f"{notice.id}/{who}/{case.promise.created_at}"  # an id that was pruned may be given again
+    item = item_of(case, who, id, reach, now)
+    by = f" by {item.by}" if item.by else ""
+    subject = SUBJECTS[notice.occasion].format(title=plain(item.title), by=by)
+    return message_of(id, notice.occasion, who, subject, (item,), notice.request, reach, now)
+
+
+def compose_digest(
+    client: Client, id: str, who: str, notices: Sequence[Notification], reach: NotificationSettings
+) -> Message | str:
+    """Return one message of all that is still worth saying of what was gathered for somebody.
+
+    That is what waits; and what came of those of which they heard before. Else a text says why there is none.
+    """
+    gathered: dict[str, list[Notification]] = {}
+    for notice in notices:
+        gathered.setdefault(notice.request, []).append(notice)
+    now = client.now()
+    cases = look_up(client, list(gathered))
+    worth = [
+        case
+        for request, case in cases.items()
+        if case.waits or not any(notice.occasion in ASKING for notice in gathered[request])
+    ]
+    if not worth:
+        return "all of it was decided before"
+    worth.sort(key=lambda case: (not case.waits, case.promise.created_at))
+    items = tuple(item_of(case, who, f"{id}/{case.promise.id}", reach, now) for case in worth[:ITEMS])
+    return message_of(id, "digest", who, digest_subject(worth), items, id, reach, now)
+
+
+def digest_subject(cases: Sequence[Composition]) -> str:
+    """Return how much there is of what."""
+    waiting = sum(case.waits for case in cases)
+    decided = len(cases) - waiting
+    parts = []
+    if waiting:
+        parts.append(f"{waiting:,} {'requests wait' if waiting > 1 else 'request waits'} for you")
+    if decided:
+        parts.append(f"{decided:,} {'were' if decided > 1 else 'was'} decided")
+    return ", ".join(parts)
+
+
+def message_of(
+    id: str,
+    occasion: Occasion,
+    who: str,
+    subject: str,
+    items: tuple[MessageItem, ...],
+    thread: str,
+    reach: NotificationSettings,
+    now: int,
+) -> Message:
+    """Return a message."""
+    return Message(
+        id=id,
+        occasion=occasion,
+        to=who.removeprefix(GROUP),
+        subject=subject,
+        thread=thread,
+        items=items,
+        inbox=f"{reach.directory.gateway}/",
+        at=now,
+    )
+
+
+def item_of(case: Composition, who: str, message: str, reach: NotificationSettings, now: int) -> MessageItem:
+    """Return a request as a message shows it to somebody."""
+    promise, question = case.promise, case.question
+    settled = audit_of(promise)
+    outcome = OUTCOMES.get(promise.state)
+    return MessageItem(
+        request=promise.id,
+        workflow=promise.origin,
+        title=printable(question.title) if question is not PLAIN else promise.id,
+        question=question,
+        asker=asker_of(promise, case.run),
+        asked_at=promise.created_at,
+        deadline=promise.timeout_at,
+        url=url_for(case, who, message, reach, now),
+        outcome=outcome,
+        by=settled.by if outcome is not None else None,
+        reason=reason_of(case),
+        choice=settled.choice if outcome is not None else None,
+    )
+
+
+def reason_of(case: Composition) -> str | None:
+    """Return why it came as it did, where somebody said so, or the deadline means something."""
+    if case.promise.state in ("rejected", "rejected_canceled"):
+        return error_message(case.promise.value)
+    if case.promise.state != "rejected_timedout":
+        return None
+    match case.question.on_deadline:
+        case "expire":
+            return None
+        case "reject":
+            return "it counts as rejected"
+        case "approve" | Instead():
+            return "it counts as approved"
+
+
+def url_for(case: Composition, who: str, message: str, reach: NotificationSettings, now: int) -> str:
+    """Return where somebody answers a request: a link of their own, while it waits for a person.
+
+    For a group, and once it is decided, it is the page where one signs in.
+    """
+    gateway = reach.directory.gateway
+    if reach.keys is None or not case.waits or who.startswith(GROUP):
+        return f"{gateway}/r/{quote(case.promise.id, safe=':')}"
+    from hashlib import sha256
+
+    from hitl_cli.auth.links import link_for, sign, url_of
+    from hitl_cli.auth.signing_keys import load_keys
+
+    own = sha256(message.encode(errors="surrogatepass")).hexdigest()[:LINK_ID_CHARS]
+    link = link_for(case.promise, who, now=now, new_id=lambda: own)
+    return url_of(gateway, sign(link, load_keys(reach.keys, now)))

@@ -1,0 +1,129 @@
+"""What is kept for one message with others: a run that sends it, and a promise under it for each of them.
+
+The run of a person's window has an id that everybody comes to, so it is one however many workers gather.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from hitl_cli.client.protocol import as_promise, get_promise, search
+from hitl_cli.client.records import closing, under
+from hitl_cli.client.tags import DIGEST
+from hitl_cli.client.wire import Audit, Promise, child_id, decode
+from hitl_cli.format.durations import parse_duration
+from hitl_cli.notify.compose import ASKING, look_up
+from hitl_cli.notify.notifications import Notification
+from hitl_cli.notify.status import DeliveryAttempt
+from hitl_cli.runs.lifecycle import RunSpec, create_request
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hitl_cli.client.protocol import Client, ProtocolRequest
+
+GATHERED_TAG = "hitl:gathered"
+"""The id of the digest that somebody is told in."""
+
+LIFE_MS = 3 * 86_400_000
+"""How long after its window a digest has ended: sent, or given up."""
+
+
+class DigestEntry(Struct, frozen=True, kw_only=True):
+    """In which digest it is said, and how long from now its window ends (ms)."""
+
+    digest: str
+    left_ms: int
+
+
+class DigestEnd(Struct, frozen=True, kw_only=True):
+    """What came of a digest: the notices that were considered for it, and the last try to send it."""
+
+    notices: tuple[str, ...] = ()
+    last: DeliveryAttempt | None = None
+
+
+def gather(client: Client, notice: Notification, who: str, window: str, target: str) -> DigestEntry | None:
+    """Keep a notice for the message at the end of somebody's window; None for what is too urgent for that."""
+    case = look_up(client, [notice.request]).get(notice.request)
+    if case is None or case.question.priority == "urgent":
+        return None
+    now, window_ms = client.now(), parse_duration(window)
+    ends_at = (now // window_ms + 1) * window_ms
+    id = digest_id(who, ends_at)
+    spec = RunSpec(id=id, workflow=DIGEST, args=[who, ends_at])
+    digest = as_promise(client.call_many([create_request(spec, target, ends_at + LIFE_MS, id)])[0])
+    entry = entry_for(digest, notice)
+    for answer in client.call_many([entry, closing(entry)]):
+        as_promise(answer)
+    return DigestEntry(digest=id, left_ms=ends_at - now)
+
+
+def digest_id(who: str, ends_at: int) -> str:
+    """Return the id of somebody's digest; any name is fit for it."""
+    return f"hitl-digest-{hashed(who)}-{ends_at}"
+
+
+def entry_for(digest: Promise, notice: Notification) -> ProtocolRequest:
+    """Return the promise.create that keeps a notice for a digest."""
+    said = msgspec.to_builtins(notice)
+    return under(digest, child_id(digest.id, f"e{hashed(notice.id)}"), GATHERED_TAG, said, Audit())
+
+
+def hashed(text: str) -> str:
+    """Return a text as a part of an id."""
+    from hashlib import blake2b
+
+    return blake2b(text.encode(errors="surrogatepass"), digest_size=8).hexdigest()
+
+
+def gathered_in(client: Client, digest: str) -> tuple[Notification, ...]:
+    """Return what was kept for a digest."""
+    return tuple(notices_in(search(client, tags={GATHERED_TAG: digest})))
+
+
+def notices_in(promises: list[Promise]) -> Iterator[Notification]:
+    """Yield the notices that promises are; what only looks like one is left out."""
+    for promise in promises:
+        try:
+            yield msgspec.convert(decode(promise.param), Notification)
+        except msgspec.ValidationError:
+            continue
+
+
+def end_of_digest(client: Client, digest: str, notice: Notification, who: str) -> DeliveryAttempt:
+    """Return what came of a notice in a digest: `gathered` while nobody knows, `missed` if it came late."""
+    promise = get_promise(client, digest)
+    now = client.now()
+    if promise is not None and promise.state == "pending":
+        return DeliveryAttempt(who=who, at=now, outcome="gathered")
+    ended = ended_in(promise)
+    if ended is None:
+        return DeliveryAttempt(who=who, at=now, outcome="failed", why="the message with others was given up")
+    if notice.id not in ended.notices:
+        return DeliveryAttempt(who=who, at=now, outcome="missed")
+    last = ended.last
+    if last is None or (
+        last.outcome == "sent" and notice.request not in last.shown and is_over(client, notice)
+    ):
+        return DeliveryAttempt(who=who, at=now, outcome="over", why="it was decided before")
+    return msgspec.structs.replace(last, shown=(notice.request,), digest=True)
+
+
+def is_over(client: Client, notice: Notification) -> bool:
+    """Whether nobody needs to hear of it any more."""
+    case = look_up(client, [notice.request]).get(notice.request)
+    return case is None or (notice.occasion in ASKING and not case.waits)
+
+
+def ended_in(promise: Promise | None) -> DigestEnd | None:
+    """Return what a digest came to; None where it did not come to an end."""
+    if promise is None or promise.state != "resolved":
+        return None
+    try:
+        return msgspec.convert(decode(promise.value), DigestEnd)
+    except msgspec.ValidationError:
+        return None

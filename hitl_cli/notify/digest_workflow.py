@@ -1,0 +1,43 @@
+"""`hitl.digest`: one message to one person with all that came for them within a window of time."""
+
+# Annotations are evaluated here: see telling.
+
+from datetime import timedelta
+from functools import partial
+
+from resonate.context import Context
+
+from hitl_cli.notify.compose import compose_digest
+from hitl_cli.notify.deliver import Notifier, clock, in_rounds, step
+from hitl_cli.notify.digest_store import DigestEnd, gathered_in
+from hitl_cli.notify.notifications import Notification
+from hitl_cli.notify.status import DeliveryAttempt
+
+MARGIN = timedelta(seconds=5)
+"""How long after its window a digest is put together: what was kept at its very end is still on its way."""
+
+
+async def digest(ctx: Context, who: str, ends_at: int) -> DigestEnd:
+    """Wait for the end of the window (ms since the epoch), and say all that came in it and still matters."""
+    await ctx.sleep(timedelta(milliseconds=max(ends_at - clock(ctx), 0)) + MARGIN)
+    notices = await step(ctx).run(collect, ctx.info.id)
+    ids = tuple(notice.id for notice in notices)
+    if not notices:
+        return DigestEnd()
+    last = await in_rounds(ctx, lambda place: step(ctx, once=True).run(send_digest, who, notices, place))
+    return DigestEnd(notices=ids, last=last)
+
+
+async def collect(ctx: Context, digest: str) -> tuple[Notification, ...]:
+    """Return what was kept for a digest."""
+    return await ctx.get_dependency(Notifier).ask(partial(gathered_in, digest=digest))
+
+
+async def send_digest(
+    ctx: Context, who: str, notices: tuple[Notification, ...], place: int
+) -> DeliveryAttempt:
+    """Say it to somebody at their nth address."""
+    teller = ctx.get_dependency(Notifier)
+    id = ctx.info.parent_id
+    say = partial(compose_digest, id=id, who=who, notices=notices, reach=teller.reach)
+    return await teller.send(say, who, place, clock(ctx))

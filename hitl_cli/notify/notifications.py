@@ -1,0 +1,123 @@
+"""Notices: that somebody is to be told of a request, once an occasion, kept as a promise under the request.
+
+Whoever sees the occasion creates it, under an id that all of them come to, and a worker that can reach
+people carries it out (hitl_cli/notify/deliver.py). Nothing waits for it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from hitl_cli.client.protocol import ProtocolRequest
+from hitl_cli.client.tags import NOTICE_TAG, TELL
+from hitl_cli.client.wire import Call, Json, child_id, encode
+from hitl_cli.notify.messages import Occasion
+from hitl_cli.requests.question import GROUP
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from hitl_cli.engine.records import PromiseState
+    from hitl_cli.people.contacts import Directory
+    from hitl_cli.requests.question import Outcome
+
+
+NOTIFICATION_LIFE_MS = 2 * 86_400_000
+"""How long it is tried to tell of what came of a request: after that it is no news. While it waits, it is
+tried for as long as it can be answered."""
+
+
+class Notification(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """That a request's people are to be told of one occasion.
+
+    `names` are those who are asked, as a request has them; nobody means those whom the settings name for
+    what anybody may answer. `number` counts the occasions of a kind that can come again.
+    """
+
+    request: str
+    occasion: Occasion
+    names: tuple[str, ...] = ()
+    number: int | None = None
+
+    @property
+    def id(self) -> str:
+        """The id of its promise."""
+        number = "" if self.number is None else f"-{self.number}"
+        return child_id(self.request, f"t-{self.occasion}{number}")
+
+    @property
+    def call(self) -> dict[str, Json]:
+        """The call that carries it out."""
+        call: dict[str, Json] = msgspec.to_builtins(Call(func=TELL, args=(self,)))
+        return call
+
+    def tags(self, origin: str, target: str) -> dict[str, str]:
+        """Return its promise's tags: those of a call of another function, by any worker of `target`."""
+        return {
+            NOTICE_TAG: self.request,
+            "resonate:scope": "global",
+            "resonate:target": target,
+            "resonate:origin": origin,
+            "resonate:branch": self.id,
+            "resonate:parent": self.request,
+        }
+
+    def create(self, target: str, timeout_at: int) -> ProtocolRequest:
+        """Return the promise.create that it is."""
+        data = {"id": self.id, "timeoutAt": timeout_at, "param": encode(self.call)}
+        return ProtocolRequest(
+            "promise.create", data | {"tags": self.tags(self.request.split(":", 1)[0], target)}
+        )
+
+
+OUTCOMES: dict[PromiseState, Outcome] = {
+    "resolved": "approved",
+    "rejected": "rejected",
+    "rejected_canceled": "canceled",
+    "rejected_timedout": "expired",
+}
+"""What the others are told. A deadline is one whatever it means: the message says that nobody answered."""
+
+
+def outcome_notification(request: str, state: PromiseState, names: Iterable[str]) -> Notification:
+    """Return the notice of what came of a settled request."""
+    return Notification(request=request, occasion=OUTCOMES[state], names=tuple(names))
+
+
+# Who is told
+
+
+def recipients(names: Iterable[str], directory: Directory) -> tuple[str, ...]:
+    """Return who is told, once each: people by name, and `group:NAME` for a group that is reached together.
+
+    The members of a group that is not are told each, as far as they can be reached.
+    """
+    return tuple(
+        dict.fromkeys(who for name in names or directory.anybody for who in reached(name, directory))
+    )
+
+
+def reached(name: str, directory: Directory) -> Iterator[str]:
+    """Yield who is told where a request asks a name."""
+    bare = name.removeprefix(GROUP)
+    if not name.startswith(GROUP) and bare in directory.people:
+        if directory.people[bare].addresses:
+            yield bare
+        return
+    group = directory.groups.get(bare)
+    if group is None:
+        return
+    if group.addresses:
+        yield f"{GROUP}{bare}"
+        return
+    for member in group.members:
+        if (contact := directory.people.get(member)) is not None and contact.addresses:
+            yield member
+
+
+def unreached(names: Iterable[str], directory: Directory) -> tuple[str, ...]:
+    """Return those of the names behind which nobody is told."""
+    return tuple(name for name in names if not any(reached(name, directory)))

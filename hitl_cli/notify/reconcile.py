@@ -1,0 +1,148 @@
+"""Requests of which nobody would be told: of other SDKs, of scripts elsewhere, of runs that were canceled.
+
+`ask` sees to its own. A worker that can reach people looks now and then for the others, at what is new since
+it looked last; and of those that it saw waiting, for what came of them.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from hitl_cli.client.protocol import PAGE, as_promise, get_promises, search_pages
+from hitl_cli.client.wire import EXTERNAL
+from hitl_cli.errors import BadInput, Conflict
+from hitl_cli.inbox.history import settled_since
+from hitl_cli.inbox.pending import blocking_pages
+from hitl_cli.notify.notifications import NOTIFICATION_LIFE_MS, Notification, outcome_notification, recipients
+from hitl_cli.requests.question import REQUEST_TAG, question_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from hitl_cli.client.protocol import Client, ProtocolRequest
+    from hitl_cli.client.wire import Promise
+    from hitl_cli.people.contacts import Directory
+
+logger = logging.getLogger(__name__)
+
+LOOK_BACK_MS = 3 * 86_400_000
+"""How old a request may be of which somebody is told although nobody was: as old as a long weekend. Settings
+that are new must not have thousands told of what has been lying there for months."""
+
+OVERLAP_MS = 60_000
+"""How far before the last look what is new may have been made: clocks and commits take their time."""
+
+BATCH = 500
+"""Notices that are created in one round trip."""
+
+MOST = 100_000
+"""Requests that are remembered; of more, those who were asked are not told what came of them."""
+
+
+class Reconciler:
+    """Looks whom nobody has told, and has them told."""
+
+    def __init__(self, directory: Directory, target: str) -> None:
+        """`target` is the address of the workers that tell."""
+        self._directory = directory
+        self._target = target
+        self._waiting: dict[str, int] = {}
+        self._looked_at: int | None = None
+
+    def look(self, client: Client) -> None:
+        """Have people told of what is new. Raises Unreachable."""
+        now = client.now()
+        fresh = self._new(client)
+        self._give(client, [notice for promise in fresh for notice in self._asked(promise, now)])
+        self._remember(fresh)  # only now: what was not given is given the next time
+        ended = self._ended(client, now)
+        self._give(client, [notice for promise in ended for notice in self._outcome(promise, now)])
+        for promise in ended:
+            self._waiting.pop(promise.id, None)
+        self._looked_at = now
+
+    # What is new
+
+    def _new(self, client: Client) -> list[Promise]:
+        """Return the requests that wait and may be new."""
+        waiting = self._waiting_now(client)
+        return [promise for promise in waiting if promise.id not in self._waiting and self._concerns(promise)]
+
+    def _remember(self, fresh: Sequence[Promise]) -> None:
+        """Note that requests wait, so that it is told what came of them."""
+        for promise in fresh:
+            if len(self._waiting) < MOST:
+                self._waiting[promise.id] = promise.timeout_at
+
+    def _waiting_now(self, client: Client) -> Iterator[Promise]:
+        """Yield what waits; of our engine, which knows their order, only what came since the last look."""
+        if not client.embedded:
+            yield from (p for page in blocking_pages(client) for p in page)
+            return
+        since = 0 if self._looked_at is None else self._looked_at - OVERLAP_MS
+        query = {"state": "pending", "tags": EXTERNAL, "sort": "-created"}
+        for page in search_pages(client, PAGE if self._looked_at is None else BATCH, **query):
+            yield from (p for p in page if p.is_blocking and p.created_at >= since)
+            if any(p.created_at < since for p in page):
+                return
+
+    def _concerns(self, promise: Promise) -> bool:
+        """Whether somebody is reached of those whom a promise may ask."""
+        question = question_of(promise)
+        if question is None or (promise.tags.get(REQUEST_TAG) != "1" and not self._directory.anybody):
+            return False
+        return bool(recipients(question.everyone, self._directory))
+
+    def _asked(self, promise: Promise, now: int) -> Iterator[tuple[Notification, int]]:
+        """Yield the notice that something is asked, unless that was long ago; and until when it holds."""
+        question = question_of(promise)
+        if question is None or promise.created_at < now - LOOK_BACK_MS:
+            return
+        if recipients(question.to, self._directory):
+            yield Notification(request=promise.id, occasion="asked", names=question.to), promise.timeout_at
+
+    # What came of it
+
+    def _ended(self, client: Client, now: int) -> list[Promise]:
+        """Return those of the requests that were seen waiting, and wait no more."""
+        if self._looked_at is None:
+            return []
+        overdue = [id for id, timeout_at in self._waiting.items() if timeout_at <= now]
+        found: dict[str, Promise] = {}
+        for at in range(0, len(overdue), BATCH):
+            found.update(get_promises(client, overdue[at : at + BATCH]))
+        since = settled_since(client, self._looked_at - OVERLAP_MS)
+        found.update((promise.id, promise) for promise in since if self._may_be_news(promise))
+        gone = [id for id in overdue if id not in found]
+        for id in gone:
+            del self._waiting[id]
+        return [promise for promise in found.values() if promise.state != "pending"]
+
+    def _may_be_news(self, promise: Promise) -> bool:
+        """Whether the others may not have been told: `ask` does so, but not in a run that has ended."""
+        over = promise.state in ("rejected_canceled", "rejected_timedout")
+        return promise.id in self._waiting or (over and self._concerns(promise))
+
+    def _outcome(self, promise: Promise, now: int) -> Iterator[tuple[Notification, int]]:
+        """Yield the notice of what came of a request, and until when it is news."""
+        question = question_of(promise)
+        if question is None:
+            return
+        asked = question.asked_at((promise.settled_at or promise.timeout_at) - promise.created_at)
+        if recipients(asked, self._directory):
+            yield outcome_notification(promise.id, promise.state, asked), now + NOTIFICATION_LIFE_MS
+
+    def _give(self, client: Client, notices: Sequence[tuple[Notification, int]]) -> None:
+        """Create notices that are not there yet."""
+        for at in range(0, len(notices), BATCH):
+            batch = notices[at : at + BATCH]
+            there = get_promises(client, [notice.id for notice, _ in batch])
+            missing: list[ProtocolRequest] = [
+                notice.create(self._target, until) for notice, until in batch if notice.id not in there
+            ]
+            for create, answer in zip(missing, client.call_many(missing) if missing else [], strict=True):
+                try:
+                    as_promise(answer)
+                except (BadInput, Conflict) as error:  # one that cannot be must not keep the others from it
+                    logger.warning("%s cannot be created: %s", create.data["id"], error)

@@ -1,0 +1,126 @@
+"""A message as a text and as a page that a mail carries, from the templates beside this module."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from hitl_cli.notify.phrases import (
+    VALUE_CHARS,
+    Fact,
+    body_of,
+    details_of,
+    facts_of,
+    is_yes_or_no,
+    lead_of,
+    one_line,
+    outcome_of,
+    subject_of,
+    title_of,
+)
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+    from hitl_cli.notify.messages import Message, MessageItem
+
+ITEMS = 30
+"""The most requests that one message lists; the inbox has all."""
+
+TELLING = ("From", "Deadline", "Priority")
+"""The facts that tell several requests apart."""
+
+
+class Button(Struct, frozen=True):
+    """A link that looks like a button. `kind` is its color."""
+
+    text: str
+    url: str
+    kind: str = "plain"
+
+
+class Part(Struct, frozen=True, kw_only=True):
+    """What is said of one request."""
+
+    title: str
+    body: str
+    outcome: str
+    facts: tuple[Fact, ...]
+    details: tuple[Fact, ...]
+    buttons: tuple[Button, ...]
+    url: str
+
+
+def text_of(message: Message) -> str:
+    """Return a message as a plain text."""
+    return templates().get_template("message.txt").render(context_of(message))
+
+
+def html_of(message: Message) -> str:
+    """Return a message as a page that every mail program can show."""
+    from hitl_cli.format.markdown import as_mail
+
+    return templates().get_template("message.html").render(context_of(message), drawn=as_mail)
+
+
+def context_of(message: Message) -> dict[str, Any]:
+    """Return what the templates are given."""
+    return {
+        "subject": subject_of(message),
+        "lead": lead_of(message),
+        "parts": parts_of(message),
+        "more": max(len(message.items) - ITEMS, 0),
+        "inbox": message.inbox,
+        "to_do": "Sign in" if message.occasion == "sign-in" else None,
+        "to": one_line(message.to, VALUE_CHARS),
+    }
+
+
+def parts_of(message: Message) -> list[Part]:
+    """Return what is said of each request: of one all, of several only what tells them apart."""
+    alone = len(message.items) == 1
+    return [
+        Part(
+            title=title_of(item),
+            body=body_of(item) if alone else "",
+            outcome=outcome_of(item),
+            facts=tuple(fact for fact in facts_of(item, message.at) if alone or fact.name in TELLING),
+            details=tuple(details_of(item.question.details)) if alone else (),
+            buttons=buttons_of(item),
+            url=item.url,
+        )
+        for item in message.items[:ITEMS]
+    ]
+
+
+def buttons_of(item: MessageItem) -> tuple[Button, ...]:
+    """Return the buttons: all of them open the page, where one decides."""
+    if item.outcome is not None:
+        return (Button("See what came of it", item.url),)
+    if is_yes_or_no(item):
+        return (
+            Button("Approve…", f"{item.url}#approve", "yes"),
+            Button("Reject…", f"{item.url}#reject", "no"),
+        )
+    return (Button("Answer…", item.url, "yes"),)
+
+
+@cache
+def templates() -> Environment:
+    """Return the templates: HTML escapes what it is given."""
+    from jinja2 import (
+        Environment,
+        PackageLoader,
+        StrictUndefined,
+        select_autoescape,
+    )
+
+    return Environment(
+        loader=PackageLoader("hitl_cli.notify"),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

@@ -1,0 +1,119 @@
+"""Trying how somebody is reached: a message to each of their addresses, and what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from hitl_cli.client.wire import fresh_id
+from hitl_cli.engine.server import now_ms
+from hitl_cli.errors import BadInput, NotFound
+from hitl_cli.notify.channels.registry import send
+from hitl_cli.notify.messages import DeliveryFailed, Message
+from hitl_cli.people.contacts import Address
+from hitl_cli.requests.question import GROUP
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hitl_cli.people.contacts import ChannelKind, Contact, Directory
+
+SUGGESTIONS = 3
+
+
+class TestResult(Struct, frozen=True, kw_only=True):
+    """What became of a message to an address: why it was not taken, None if it was."""
+
+    to: str
+    address: Address
+    refused: str | None = None
+
+
+def try_addresses(
+    name: str,
+    directory: Directory,
+    kind: ChannelKind | None = None,
+    clock: Callable[[], int] = now_ms,
+    new_id: Callable[[], str] = fresh_id,
+) -> list[TestResult]:
+    """Send a test to each address of a person or group, all at once; a group without any has its members'.
+
+    Raises NotFound for a name that the settings do not know, BadInput where they say of no address.
+    """
+    wanted = [(to, one) for to, one in addresses(name, directory) if kind in (None, one.kind)]
+    if not wanted:
+        what = f"by {kind}" if kind else "at all"
+        raise BadInput(f"the settings do not say how {name} is reached {what}: [people.NAME] email = …")
+
+    async def try_all() -> list[TestResult]:
+        return await asyncio.gather(
+            *(try_address(to, one, directory, clock(), new_id()) for to, one in wanted)
+        )
+
+    return asyncio.run(try_all())
+
+
+async def try_address(to: str, address: Address, directory: Directory, now: int, id: str) -> TestResult:
+    """Send a test to an address."""
+    message = Message(
+        id=f"test {id}",
+        occasion="test",
+        to=to,
+        subject=f"A test for {to}",
+        thread=f"test {id}",
+        items=(),
+        inbox=f"{directory.gateway}/",
+        at=now,
+    )
+    try:
+        await send(message, address, directory)
+    except DeliveryFailed as error:
+        return TestResult(to=to, address=address, refused=str(error))
+    return TestResult(to=to, address=address)
+
+
+def addresses(name: str, directory: Directory) -> list[tuple[str, Address]]:
+    """Return who is reached where, if a name is to be told something. Raises NotFound."""
+    contact = directory.contact(name)
+    if contact is None:
+        raise NotFound(f"the settings know nobody named {name!r}.{suggestions(name, directory)}")
+    if contact.addresses:
+        return [(name, address) for address in contact.addresses]
+    members = sorted(directory.members.get(name.removeprefix(GROUP), ())) if is_group(name, directory) else []
+    people = [(member, directory.people[member]) for member in members if member in directory.people]
+    return [(member, address) for member, person in people for address in person.addresses]
+
+
+def is_group(name: str, directory: Directory) -> bool:
+    """Whether a name stands for a group."""
+    return name.startswith(GROUP) or name not in directory.people
+
+
+def everybody(directory: Directory) -> list[tuple[str, Contact]]:
+    """Return all whom the settings know, the people first."""
+    groups = {f"{GROUP}{name}": group for name, group in directory.groups.items()}
+    return [*directory.people.items(), *groups.items()]
+
+
+def suggestions(name: str, directory: Directory) -> str:
+    """Return a sentence that names those who may be meant, or all there are."""
+    import difflib
+
+    known = [*directory.people, *directory.groups]
+    near = difflib.get_close_matches(name.removeprefix(GROUP), known, n=SUGGESTIONS, cutoff=0.5)
+    if near:
+        return f" Did you mean {' or '.join(near)}?"
+    return " They name nobody yet: [people.NAME] email = …" if not known else " `hitl notify list` shows all."
+
+
+def shown(address: Address) -> str:
+    """Return an address without what is secret in it: of a URL, the host alone."""
+    if address.kind in ("email", "console"):
+        return address.to or "the worker's terminal"
+    if address.kind == "apprise":
+        return address.to.partition(":")[0] + "://…"
+    parts = urlsplit(address.to)
+    return f"{parts.scheme}://{parts.hostname}/…"

@@ -1,0 +1,98 @@
+"""How many messages are on their way to one place at a time: one that hangs must not take a worker's time.
+
+A step that sends takes one of the places in which a worker executes. So only some of them wait for the same
+server, the others for a moment; and where one has just waited in vain, the next do not wait at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from hitl_cli.notify.messages import DeliveryFailed
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from hitl_cli.people.contacts import Address
+
+WAIT_S = 2.0
+"""How long a message waits for those before it. What is not sent then is tried again by a durable step."""
+
+ALL = 3
+"""So many places can hang before the others wait for them, as the worker's other work must not."""
+
+SLOW_S = 5.0
+"""A message that was not taken after so long has waited in vain."""
+
+REST_S = 30.0
+"""How long nothing is sent after that."""
+
+
+class Throttle:
+    """Lets messages out, to each place at its pace."""
+
+    def __init__(self, at_once: int, clock: Callable[[], float] = time.monotonic) -> None:
+        """`at_once` is how many may be on their way to one place; ALL times as many to all."""
+        self._gates: defaultdict[str, Gate] = defaultdict(lambda: Gate(at_once, clock))
+        self._all = Gate(ALL * at_once, clock)
+        self._resting: dict[str, float] = {}
+        self._clock = clock
+
+    @asynccontextmanager
+    async def turn(self, address: Address) -> AsyncIterator[None]:
+        """Hold a turn while a message is sent. Raises NotSent if there is none in time."""
+        place = place_of(address)
+        self._check_awake(place)
+        async with self._gates[place].passed(), self._all.passed():
+            began = self._clock()
+            try:
+                self._check_awake(place)
+                yield
+            except (DeliveryFailed, TimeoutError, OSError):
+                if self._clock() - began >= SLOW_S:
+                    self._resting[place] = self._clock() + REST_S
+                raise
+
+    def _check_awake(self, place: str) -> None:
+        """Raise NotSent where a message has just waited in vain."""
+        if self._clock() < self._resting.get(place, 0.0):
+            raise DeliveryFailed("a message before it was not taken in time.")
+
+
+class Gate:
+    """Lets so many through at once; nobody waits where none has come through for as long as that."""
+
+    def __init__(self, at_once: int, clock: Callable[[], float]) -> None:
+        self._turns = asyncio.Semaphore(at_once)
+        self._moved = clock()
+        self._clock = clock
+
+    @asynccontextmanager
+    async def passed(self) -> AsyncIterator[None]:
+        """Hold a turn. Raises NotSent if there is none in time."""
+        stuck = self._turns.locked() and self._clock() - self._moved >= WAIT_S
+        try:
+            async with asyncio.timeout(0 if stuck else WAIT_S):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise DeliveryFailed("too much is on its way there.") from None
+        self._moved = self._clock()
+        try:
+            yield
+        finally:
+            self._moved = self._clock()
+            self._turns.release()
+
+
+def place_of(address: Address) -> str:
+    """Return what is the same for all that goes to one server. All mail goes through one."""
+    try:
+        where = "" if address.kind == "email" else urlsplit(address.to).hostname or ""
+    except ValueError:  # Apprise knows what it means, or says that it does not
+        where = ""
+    return f"{address.kind} {where}"

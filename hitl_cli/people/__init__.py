@@ -1,0 +1,1 @@
+"""People and groups: who they are, and how they are reached."""

@@ -1,0 +1,276 @@
+"""Where people and groups are reached: what the settings say of them, and through what mail is sent.
+
+A name is written as a request has it: a person's, or `group:NAME`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from hitl_cli.errors import BadInput
+from hitl_cli.format.durations import parse_duration
+from hitl_cli.requests.question import GROUP
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from hitl_cli.people.groups import Groups
+
+
+type ChannelKind = Literal["email", "webhook", "slack", "apprise", "console"]
+
+# Compiled where one is used: most commands meet none of these.
+HTTP_URL = r"https?://[^\s/?#]+[^\s]*"
+EMAIL_ADDRESS = r"[^@\s<>,;:\"()\[\]\\]{1,64}@[^@\s<>,;:\"()\[\]\\]{1,255}"
+SENDER = rf"[^<>\r\n\"\\]* <{EMAIL_ADDRESS}>|{EMAIL_ADDRESS}"
+VARIABLE = r"\$[A-Za-z_][A-Za-z0-9_]*"
+HOST = r"[^\s/@\[\]]+"
+HOOK_NAME = r"[A-Za-z0-9_-]{1,64}"
+SLACK_USER = r"[UW][A-Z0-9]{2,20}"
+LAST_PORT = 65_535
+
+CHANNELS: tuple[ChannelKind, ...] = ("email", "webhook", "slack", "apprise", "console")
+"""In this order they are tried where nobody says otherwise: one that takes the message is enough."""
+
+
+SECRET_PREFIX = "whsec_"  # noqa: S105 - what a secret begins with
+SLACK_SECRET_CHARS = 16
+"""Slack's have 32; what is much shorter could be guessed."""
+
+SECRET_BYTES = range(24, 65)
+"""How long the secrets of Standard Webhooks are."""
+
+
+class Address(Struct, frozen=True):
+    """One way to reach somebody: an e-mail address, or a URL; nothing for the console."""
+
+    kind: ChannelKind
+    to: str = ""
+
+
+class Contact(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a person is reached: `[people.NAME]`. `notify` is the order in which channels are tried.
+
+    `digest`, a duration, is for how long what comes is gathered into one message. `slack_user` is their
+    member id in Slack, by which they are known when they answer there. A URL may be `$NAME`, an environment
+    variable: those of Slack and Apprise are secrets.
+    """
+
+    email: str | None = None
+    webhook: str | None = None
+    slack: str | None = None
+    apprise: str | tuple[str, ...] = ()
+    notify: tuple[ChannelKind, ...] | None = None
+    digest: str | None = None
+    slack_user: str | None = None
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """All ways to reach them, the first to be tried first."""
+        every = (self.apprise,) if isinstance(self.apprise, str) else self.apprise
+        found: dict[ChannelKind, tuple[str, ...]] = {
+            "email": (self.email,) if self.email else (),
+            "webhook": (self.webhook,) if self.webhook else (),
+            "slack": (self.slack,) if self.slack else (),
+            "apprise": tuple(filter(None, every)),
+            "console": ("",) if self.notify else (),
+        }
+        order = CHANNELS if self.notify is None else self.notify
+        return tuple(Address(kind, to) for kind in dict.fromkeys(order) for to in found[kind])
+
+
+class GroupContact(Contact, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A group of people, `[groups.NAME]`: who they are, and a place where they are reached together."""
+
+    members: tuple[str, ...] = ()
+
+
+class EmailSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"from_": "from"}):
+    """Through what mail is sent: `[email]`. The password may be `$NAME`, an environment variable."""
+
+    host: str
+    port: int = 587
+    user: str | None = None
+    password: str | None = None
+    from_: str = "hitl@localhost"
+    tls: Literal["starttls", "tls", "none"] = "starttls"
+
+
+class HookSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who may answer by `POST /hooks/NAME`: `[hooks.NAME]`. The secret may be `$NAME`."""
+
+    secret: str
+    kind: Literal["webhook", "slack"] = "webhook"
+
+
+class WebhookSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How webhooks are signed (Standard Webhooks): `[webhooks]`. The secret may be `$NAME`."""
+
+    secret: str | None = None
+
+
+class Directory(Struct, frozen=True, kw_only=True):
+    """All that the settings say of how people are reached. `gateway` is the URL that links begin with.
+
+    `anybody` is who is told of a request that names nobody; it may be answered by others all the same.
+    """
+
+    people: Mapping[str, Contact] = {}
+    groups: Mapping[str, GroupContact] = {}
+    anybody: tuple[str, ...] = ()
+    email: EmailSettings | None = None
+    webhooks: WebhookSettings = WebhookSettings()
+    hooks: Mapping[str, HookSettings] = {}
+    gateway: str = "http://127.0.0.1:5001"
+
+    @property
+    def members(self) -> Groups:
+        """The members of each group."""
+        return {name: frozenset(group.members) for name, group in self.groups.items()}
+
+    @property
+    def reaches_somebody(self) -> bool:
+        """Whether there is anybody to whom a message could be sent."""
+        return any(one.addresses for one in [*self.people.values(), *self.groups.values()])
+
+    def contact(self, name: str) -> Contact | None:
+        """Return how a name is reached; None where the settings do not say."""
+        if name.startswith(GROUP):
+            return self.groups.get(name.removeprefix(GROUP))
+        return self.people.get(name) or self.groups.get(name)
+
+    def person_at(self, email: str) -> str | None:
+        """Return the person who has an e-mail address, however it is capitalised; None if nobody does."""
+        return next(
+            (name for name, one in self.people.items() if (one.email or "").casefold() == email.casefold()),
+            None,
+        )
+
+    def person_in_slack(self, user: str) -> str | None:
+        """Return the person whom Slack knows by a member id; None if nobody is."""
+        return next((name for name, one in self.people.items() if user and one.slack_user == user), None)
+
+
+def check(
+    people: Mapping[str, Contact],
+    groups: Mapping[str, GroupContact],
+    email: EmailSettings | None,
+    hooks: Mapping[str, HookSettings],
+) -> None:
+    """Raise BadInput for what the settings say of people that makes no sense; it names the key."""
+    for name, contact in people.items():
+        if name.startswith(GROUP):
+            raise BadInput(f"people.{name} is named like a group: write [groups.{name.removeprefix(GROUP)}].")
+        check_contact(f"people.{name}", contact)
+    for name, group in groups.items():
+        if group.slack_user is not None:
+            raise BadInput(f"groups.{name}.slack_user belongs to a person, not to a group.")
+        check_contact(f"groups.{name}", group)
+    if email is not None:
+        check_email(email)
+    for name in hooks:
+        if not re.fullmatch(HOOK_NAME, name):
+            raise BadInput(f"hooks.{name} is part of a URL: letters, digits, - and _ alone, please.")
+    ids = [contact.slack_user for contact in people.values() if contact.slack_user]
+    if twice := next((id for id in ids if ids.count(id) > 1), None):
+        raise BadInput(f"slack_user {twice} is said of two people: nobody could tell who answers.")
+
+
+def check_anybody(anybody: Iterable[str], people: Collection[str], groups: Collection[str]) -> None:
+    """Raise BadInput if somebody is to be told of what names nobody, whom the settings do not know."""
+    for name in anybody:
+        if name not in people and name.removeprefix(GROUP) not in groups:
+            raise BadInput(f"anybody names {name!r}, of whom the settings say nothing.")
+
+
+def check_contact(key: str, contact: Contact) -> None:
+    """Raise BadInput for a contact that nobody could be reached by."""
+    if contact.email is not None and not re.fullmatch(EMAIL_ADDRESS, contact.email):
+        raise BadInput(f"{key}.email is {contact.email!r}, which is no e-mail address.")
+    for kind, url in (("webhook", contact.webhook), ("slack", contact.slack)):
+        if url is not None and not (is_http_url(url) or re.fullmatch(VARIABLE, url)):
+            raise BadInput(f"{key}.{kind} must be an address that begins with https:// (or http://).")
+    every = (contact.apprise,) if isinstance(contact.apprise, str) else contact.apprise
+    if not all("://" in url or re.fullmatch(VARIABLE, url) for url in every if url):
+        raise BadInput(f"{key}.apprise must be an address of Apprise, such as ntfy://… or tgram://….")
+    if contact.slack_user is not None and not re.fullmatch(SLACK_USER, contact.slack_user):
+        raise BadInput(
+            f"{key}.slack_user is {contact.slack_user!r}, and not a member id such as U0123ABCD: Slack shows"
+            " it in the profile."
+        )
+    if contact.digest is not None:
+        try:
+            parse_duration(contact.digest)
+        except BadInput as error:
+            raise BadInput(f"{key}.digest makes no sense: {error}") from error
+    reached = {address.kind for address in contact.addresses}
+    if missing := next((kind for kind in contact.notify or () if kind not in reached), None):
+        raise BadInput(f"{key}.notify names {missing}, and there is no {key}.{missing}.")
+
+
+def is_http_url(text: str) -> bool:
+    """Whether a text is an address that one could post to."""
+    try:
+        parts = urlsplit(text)
+        return bool(re.fullmatch(HTTP_URL, text) and parts.hostname and parts.port != 0)
+    except ValueError:  # a port or an IPv6 address that is none
+        return False
+
+
+def check_email(email: EmailSettings) -> None:
+    """Raise BadInput for settings through which no mail could be sent."""
+    if not re.fullmatch(HOST, email.host):
+        raise BadInput(f"email.host is {email.host!r}, which is no host.")
+    if not 0 < email.port <= LAST_PORT:
+        raise BadInput(f'email.port is {email.port}, which is no port: 587 is usual, 465 with tls = "tls".')
+    if not re.fullmatch(SENDER, email.from_):
+        raise BadInput(f"email.from is {email.from_!r}: write a@example.org, or Name <a@example.org>.")
+    if (email.user is None) != (email.password is None):
+        raise BadInput("email.user and email.password go together.")
+
+
+def check_secrets(webhooks: WebhookSettings, hooks: Mapping[str, HookSettings]) -> None:
+    """Raise BadInput for a secret that nothing can be signed with; it does not show it."""
+    signing = {"webhooks": webhooks.secret} if webhooks.secret is not None else {}
+    signing |= {f"hooks.{name}": hook.secret for name, hook in hooks.items() if hook.kind == "webhook"}
+    for key, secret in signing.items():
+        try:
+            signing_key(secret)
+        except BadInput as error:
+            raise BadInput(f"{key}.secret makes no sense: {error}") from None
+    for name, hook in hooks.items():
+        if hook.kind == "slack" and len(hook.secret) < SLACK_SECRET_CHARS:
+            raise BadInput(f"hooks.{name}.secret is not Slack's signing secret, which has 32 digits.")
+
+
+def signing_key(secret: str) -> bytes:
+    """Return the key in a secret of Standard Webhooks: `whsec_` and base64. Raises BadInput."""
+    import base64
+    import binascii
+
+    try:
+        key = base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if not secret.startswith(SECRET_PREFIX) or len(key) not in SECRET_BYTES:
+        raise BadInput(
+            f"it must be {SECRET_PREFIX} and base64 of {SECRET_BYTES[0]} to {SECRET_BYTES[-1]} bytes:"
+            ' make one with `echo "whsec_$(openssl rand -base64 32)"`.'
+        )
+    return key
+
+
+class NotificationSettings(Struct, frozen=True, kw_only=True):
+    """How people are reached, and the file of the keys that sign links to them; a dependency of each step.
+
+    Without keys, links lead to where one signs in.
+    """
+
+    directory: Directory
+    keys: Path | None = None

@@ -1,0 +1,45 @@
+"""Who is who: groups of people, and whether somebody is among those who are asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hitl_cli.requests.question import GROUP
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+type Groups = Mapping[str, frozenset[str]]
+"""The members of each group that the settings know."""
+
+
+def group_named(name: str, groups: Groups) -> frozenset[str] | None:
+    """Return the members of the group that a name stands for; None for a person, or a group not known."""
+    return groups.get(name.removeprefix(GROUP))
+
+
+def is_among(person: str, to: Iterable[str], groups: Groups) -> bool:
+    """Whether a person is one of `to`, by name or as a member of a group."""
+    return any(person == name or person in (group_named(name, groups) or ()) for name in to)
+
+
+def names_for(person: str, groups: Groups) -> tuple[str, ...]:
+    """Return the names by which a request may ask a person: their own, and those of their groups."""
+    of = [name for name, members in groups.items() if person in members]
+    return (person, *of, *(f"{GROUP}{name}" for name in of))
+
+
+def everyone_in(to: Iterable[str], groups: Groups) -> frozenset[str] | None:
+    """Return all people that `to` names; None where nobody can know: no names, or a group not known."""
+    people: set[str] = set()
+    named = False
+    for name in to:
+        named = True
+        members = group_named(name, groups)
+        if members is not None:
+            people |= members
+        elif name.startswith(GROUP):
+            return None
+        else:
+            people.add(name)
+    return frozenset(people) if named else None

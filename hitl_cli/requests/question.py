@@ -1,0 +1,232 @@
+"""What a request asks, of whom, and what it means when nobody answers (docs/requests.md).
+
+Pure: from a promise's param and tags to a Question and back, for those who ask and those who show it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from hitl_cli.client.wire import Json, decode, headers_of
+from hitl_cli.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hitl_cli.client.wire import Promise
+    from hitl_cli.forms import Field
+
+type Priority = Literal["low", "normal", "high", "urgent"]
+type Outcome = Literal["approved", "rejected", "expired", "canceled"]
+type Duration = Annotated[int, Meta(ge=1, le=2**53)]
+"""Milliseconds."""
+
+FOR_EVER = 2**63
+
+PRIORITIES: tuple[Priority, ...] = ("urgent", "high", "normal", "low")
+"""The most pressing first."""
+
+GROUP = "group:"
+"""What a name begins with that stands for a group of people."""
+
+REQUEST_TAG = "hitl:request"
+KEY_TAG = "hitl:key"
+QUORUM_TAG = "hitl:quorum"
+WORKFLOW_TAG = "hitl:workflow"
+ASSIGNEE_TAG = "hitl:assignee:"
+OF_OTHERS = ("resonate:", "hitl:")
+"""What the tags begin with that are not an author's to give."""
+
+
+class Escalation(Struct, frozen=True, kw_only=True):
+    """Who may answer too, `after` so many ms."""
+
+    after: Duration
+    to: tuple[str, ...]
+
+
+class Instead(Struct, frozen=True, kw_only=True):
+    """What counts as approved with when the deadline passes."""
+
+    value: Json
+
+
+class Digest(Struct, frozen=True, kw_only=True):
+    """The content that is asked about: its SHA-256 in hex, and the name of the file that had it."""
+
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    file: str
+
+
+class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """What a request asks: the data of its promise's param. Durations are ms."""
+
+    prompt: str
+    details: Json = None
+    form: dict[str, Any] | bool | None = None
+    choices: tuple[str, ...] = ()
+    to: tuple[str, ...] = ()
+    approvals: Annotated[int, Meta(ge=1, le=1000)] = 1
+    allow_self: bool = True
+    on_deadline: Literal["expire", "approve", "reject"] | Instead = "expire"
+    remind: Duration | None = None
+    escalate: tuple[Escalation, ...] = ()
+    priority: Priority = "normal"
+    link: Annotated[str, Meta(pattern="^https?://[^\\s]+$")] | None = None
+    digest: Digest | None = None
+
+    @property
+    def title(self) -> str:
+        """The first line of the prompt that says something, without the marks of a heading."""
+        lines = (line.strip().lstrip("#").strip() for line in self.prompt.splitlines())
+        return next((line for line in lines if line), "")
+
+    def asked_at(self, age: int) -> tuple[str, ...]:
+        """Return who may answer `age` ms after it was asked; nobody named means anybody."""
+        if not self.to:
+            return ()
+        late = (name for step in self.escalate if step.after <= age for name in step.to)
+        return tuple(dict.fromkeys([*self.to, *late]))
+
+    @property
+    def everyone(self) -> tuple[str, ...]:
+        """All who may answer now or later; nobody named means anybody."""
+        return self.asked_at(FOR_EVER)
+
+    def tags(self, *, key: str | None, workflow: str | None) -> dict[str, str]:
+        """Return the tags by which the request is found."""
+        late = (name for step in self.escalate for name in step.to)
+        tags = {REQUEST_TAG: "1"} | {f"{ASSIGNEE_TAG}{name}": "1" for name in [*self.to, *late]}
+        tags |= {KEY_TAG: key} if key else {}
+        tags |= {WORKFLOW_TAG: workflow} if workflow else {}
+        return tags | ({QUORUM_TAG: "1"} if self.approvals > 1 else {})
+
+
+PLAIN = Question(prompt="")
+"""What a promise asks that says nothing: a yes or a no, of anybody."""
+
+UNREADABLE = "(a request that cannot be read)"
+
+
+def fields_of(question: Question) -> list[Field]:
+    """Return what a person fills in."""
+    if question.form is None:
+        return []
+    from hitl_cli.forms import fields
+
+    return fields(question.form)
+
+
+def sensible(question: Question) -> Question:
+    """Return the question as whoever is asked will read it. Raises BadInput if it makes no sense."""
+    try:
+        read = msgspec.json.decode(msgspec.json.encode(question), type=Question)
+    except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
+        raise BadInput(f"this cannot be asked: {error}.") from error
+    if not read.title:
+        raise BadInput("this cannot be asked: the prompt says nothing.")
+    if len(set(read.choices)) < len(read.choices) or not all(choice.strip() for choice in read.choices):
+        raise BadInput("this cannot be asked: each of the choices must say something else.")
+    for name in (*read.to, *(name for step in read.escalate for name in step.to)):
+        if not name.removeprefix(GROUP).strip():
+            raise BadInput(f"this cannot be asked: {name!r} names nobody.")
+    if read.escalate and not read.to:
+        raise BadInput("this cannot be asked: to escalate it, say whom it is for first, by `to`.")
+    check_reachable(read)
+    check_deadline(read)
+    return read
+
+
+def check_reachable(question: Question) -> None:
+    """Raise BadInput if there are too few people who could approve."""
+    names = {*question.to, *(name for step in question.escalate for name in step.to)}
+    if names and not any(name.startswith(GROUP) for name in names) and len(names) < question.approvals:
+        raise BadInput(
+            f"this cannot be asked: {question.approvals} must approve, and it is for {len(names)} to answer."
+            " (A group is named group:NAME.)"
+        )
+
+
+def check_deadline(question: Question) -> None:
+    """Raise BadInput if what the deadline is to mean is no answer to the question."""
+    if question.on_deadline in ("expire", "reject"):
+        return
+    value = question.on_deadline.value if isinstance(question.on_deadline, Instead) else None
+    if question.choices:
+        if value not in question.choices:
+            known = ", ".join(repr(choice) for choice in question.choices)
+            raise BadInput(f'this cannot be asked: on_deadline must be "expire", "reject" or one of {known}.')
+    elif question.form is not None and isinstance(question.on_deadline, Instead):
+        from hitl_cli.forms import check
+
+        check(question.form, value)
+
+
+def found_by(
+    question: Question, key: str | None, function: str | None, own: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the tags of a request, its author's among them. Raises BadInput for one that is not theirs."""
+    if key is not None and not (isinstance(key, str) and key.strip()):
+        raise BadInput(f"this cannot be asked: {key!r} is no name by which it could be answered.")
+    try:
+        theirs = msgspec.convert(own, dict[str, str])
+    except msgspec.ValidationError as error:
+        raise BadInput(f"this cannot be asked: tags are texts with names: {error}.") from error
+    for name in theirs:
+        if name.startswith(OF_OTHERS):
+            raise BadInput(f"the tag {name!r} is not yours to give: another beginning, please.")
+    return {**theirs, **question.tags(key=key, workflow=function)}
+
+
+def question_of(promise: Promise) -> Question | None:
+    """Return what a promise asks: PLAIN where it does not say, None where that cannot be read."""
+    if promise.tags.get(REQUEST_TAG) != "1":
+        return PLAIN
+    try:
+        return msgspec.convert(decode(promise.param), Question)
+    except msgspec.ValidationError:
+        return None
+
+
+def prompt_of(promise: Promise) -> str | None:
+    """Return what is asked on one line; None where the promise does not say."""
+    question = question_of(promise)
+    if question is PLAIN:
+        return None
+    return UNREADABLE if question is None else question.title
+
+
+def asker_of(promise: Promise, run: Promise | None) -> str | None:
+    """Return who asks, or where the request does not say, who started its run; None if nobody knows."""
+    asker = headers_of(promise.param).get("hitl:by")
+    return asker or (headers_of(run.param).get("hitl:by") if run is not None else None)
+
+
+def own_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return those tags of a promise that its author gave."""
+    return {key: value for key, value in tags.items() if not key.startswith(OF_OTHERS)}
+
+
+def outcome_of(promise: Promise) -> Outcome | None:
+    """Return what came of a request: what its deadline means, where that has passed; None while it waits."""
+    match promise.state:
+        case "pending":
+            return None
+        case "resolved":
+            return "approved"
+        case "rejected":
+            return "rejected"
+        case "rejected_canceled":
+            return "canceled"
+        case "rejected_timedout":
+            question = question_of(promise)
+            match question.on_deadline if question is not None else "expire":
+                case "expire":
+                    return "expired"
+                case "reject":
+                    return "rejected"
+                case _:
+                    return "approved"

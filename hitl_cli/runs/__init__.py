@@ -1,0 +1,1 @@
+"""What is done to a run: start, list, show, wait, cancel; its steps; schedules."""

@@ -1,0 +1,137 @@
+"""Runs that are started by the clock: add, list, remove."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from hitl_cli import defaults
+from hitl_cli.client.protocol import OK, call, refused
+from hitl_cli.client.wire import Call, Json, decode, encode, same_json
+from hitl_cli.engine.records import CatchUp, Value
+from hitl_cli.errors import Conflict, NotFound
+from hitl_cli.format.durations import format_duration
+from hitl_cli.runs.lifecycle import address_of, call_of, check_id, show_call
+
+if TYPE_CHECKING:
+    from hitl_cli.client.protocol import Client, ProtocolResponse
+
+RUN_ID = "{{.id}}-{{.timestamp}}"
+"""The ids of the runs, as the SDKs make them: the schedule's, and the instant in ms."""
+
+
+class ScheduleSpec(Struct, frozen=True, kw_only=True):
+    """A schedule to add. `args` None: each run is given the schedule's id."""
+
+    id: str
+    cron: str
+    workflow: str = defaults.WORKFLOW
+    args: list[Json] | None = None
+    kwargs: dict[str, Json] = {}
+    group: str = defaults.GROUP
+    deadline_ms: int = defaults.DEADLINE_MS
+    catch_up: CatchUp = "last"
+
+
+class Schedule(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A schedule as any server shows it. Instants are ms since the epoch."""
+
+    id: str
+    cron: str
+    promise_id: str
+    promise_timeout: int
+    promise_param: Value | None = None
+    promise_tags: dict[str, str] = {}
+    created_at: int = 0
+    next_run_at: int = 0
+    last_run_at: int | None = None
+    catch_up: CatchUp | None = None
+
+    @property
+    def call(self) -> Call | None:
+        """The function call that it makes, if it is one that can be read."""
+        try:
+            return msgspec.convert(decode(self.promise_param), Call)
+        except msgspec.ValidationError:
+            return None
+
+
+class Added(Struct, frozen=True, kw_only=True):
+    """A schedule that was asked for; `created` tells whether by this very call."""
+
+    schedule: Schedule
+    created: bool
+
+
+class _ScheduleData(Struct, frozen=True):
+    schedule: Schedule
+
+
+class _Page(Struct, frozen=True):
+    schedules: list[Schedule]
+    cursor: str | None = None
+
+
+def add(client: Client, spec: ScheduleSpec) -> Added:
+    """Add a schedule, or find the one that was added before with the same id and everything else.
+
+    Raises BadInput (the id, the cron expression), Conflict (the id is another schedule's).
+    """
+    check_id(spec.id)
+    asked = {
+        "id": spec.id,
+        "cron": " ".join(spec.cron.split()),
+        "promiseId": RUN_ID,
+        "promiseTimeout": spec.deadline_ms,
+        "promiseParam": encode(msgspec.to_builtins(call_of(spec.workflow, spec.args, spec.kwargs, spec.id))),
+        "promiseTags": {"resonate:target": address_of(spec.group)},
+        "catchUp": spec.catch_up,
+    }
+    created = call(client, "schedule.get", id=spec.id).status != OK
+    schedule = as_schedule(call(client, "schedule.create", **asked))
+    if not created:
+        refuse_other(schedule, asked)
+    return Added(schedule=schedule, created=created)
+
+
+def refuse_other(schedule: Schedule, asked: dict[str, object]) -> None:
+    """Raise Conflict if a schedule is not the one that is asked for."""
+    stands = msgspec.to_builtins(schedule)
+    if not all(same_json(stands[name], value) for name, value in asked.items() if stands[name] is not None):
+        raise Conflict(
+            f"there is another schedule {schedule.id}: {schedule.cron} calls {show_call(schedule.call)}, for"
+            f" {format_duration(schedule.promise_timeout)} at most. Nothing was changed; `hitl schedule"
+            f" remove {schedule.id}` removes it."
+        )
+
+
+def as_schedule(answer: ProtocolResponse) -> Schedule:
+    """Return the schedule in an answer. Raises NotFound and others."""
+    if answer.status != OK:
+        raise refused(answer)
+    return msgspec.json.decode(answer.data, type=_ScheduleData).schedule
+
+
+def list_schedules(client: Client) -> list[Schedule]:
+    """Return all schedules, in the order of their ids."""
+    found: list[Schedule] = []
+    cursor: dict[str, str] = {}
+    while True:
+        answer = call(client, "schedule.search", **cursor)
+        if answer.status != OK:
+            raise refused(answer)
+        page = msgspec.json.decode(answer.data, type=_Page)
+        found += page.schedules
+        if page.cursor is None:
+            return found
+        cursor = {"cursor": page.cursor}
+
+
+def remove(client: Client, id: str) -> None:
+    """Remove a schedule; the runs that it has started go on. Raises NotFound."""
+    answer = call(client, "schedule.delete", id=id)
+    if answer.status != OK:
+        error = refused(answer)
+        raise NotFound(f"there is no schedule {id}.") if isinstance(error, NotFound) else error

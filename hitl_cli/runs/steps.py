@@ -1,0 +1,79 @@
+"""The steps of a run, as a tree."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
+
+from hitl_cli.client.protocol import (
+    PAGE,
+    get_promise,
+    search_pages,
+)
+from hitl_cli.client.tags import (
+    COMMENT_TAG,
+    NOTICE_TAG,
+    REVOKED_TAG,
+    VOTE_TAG,
+)
+from hitl_cli.client.wire import Promise
+from hitl_cli.runs.lifecycle import known
+
+if TYPE_CHECKING:
+    from hitl_cli.client.protocol import Client
+
+
+type Kind = Literal["run", "step", "call", "sleep", "person", "vote", "comment", "revocation", "notice"]
+
+
+class RunStep(Struct, frozen=True, kw_only=True):
+    """A step in the tree of a run."""
+
+    promise: Promise
+    kind: Kind
+    children: list[RunStep]
+
+
+def tree(client: Client, id: str) -> RunStep:
+    """Return a run with all its steps below it, in the order in which they were created.
+
+    The id of a step shows the run that it belongs to. Raises NotFound.
+    """
+    return first_steps(client, id, None)[0]
+
+
+def first_steps(client: Client, id: str, most: int | None) -> tuple[RunStep, bool]:
+    """Return the same with no more than `most` steps, and whether there are more. Raises NotFound."""
+    named = known(client, id)
+    root = get_promise(client, named.origin) or named
+    size = PAGE if most is None else most + 2
+    found = search_pages(client, size, tags={"resonate:origin": root.id})
+    every = (p for page in found for p in page if p.id != root.id)
+    promises = list(islice(every, most))
+    nodes = {p.id: RunStep(promise=p, kind=kind_of(p), children=[]) for p in [root, *promises]}
+    for promise in promises:
+        parent = nodes.get(promise.tags.get("resonate:parent", ""), nodes[root.id])
+        if parent is not nodes[promise.id]:
+            parent.children.append(nodes[promise.id])
+    return nodes[root.id], next(every, None) is not None
+
+
+def kind_of(promise: Promise) -> Kind:
+    """Return what kind of step a promise stands for."""
+    if promise.is_run:
+        return "run"
+    if VOTE_TAG in promise.tags:
+        return "vote"
+    if COMMENT_TAG in promise.tags:
+        return "comment"
+    if NOTICE_TAG in promise.tags:
+        return "notice"
+    if REVOKED_TAG in promise.tags:
+        return "revocation"
+    if promise.tags.get("resonate:timer") == "true":
+        return "sleep"
+    if promise.is_blocking:
+        return "person"
+    return "call" if "resonate:target" in promise.tags else "step"

@@ -1,0 +1,1 @@
+"""Everything that depends on resonate-sdk's private names."""

@@ -1,0 +1,162 @@
+"""The SDK's connection (`resonate_base.Network` and `Source`) to an engine in this process."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from resonate_base import ConnectorError
+
+from hitl_cli.engine.addresses import SHARE_PAUSE_S, any_of, one_of
+from hitl_cli.engine.commit_loop import CommitLoop
+from hitl_cli.engine.errors import EngineError
+from hitl_cli.engine.server import FAR, Lease, Server, now_ms
+from hitl_cli.sdk.task_ports import EngineTaskPorts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from hitl_cli.engine.doorbell import Bell
+    from hitl_cli.engine.errors import FormatChanged
+    from hitl_cli.engine.records import Promise
+    from hitl_cli.engine.server import Batch, Decoded, Subscriber
+    from hitl_cli.engine.trace import Trace
+
+
+class EmbeddedConnection:
+    """One worker's connection to the file: network and source in one."""
+
+    due = FAR
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        group: str,
+        pid: str,
+        room: Callable[[], int],
+        wants: Callable[[Promise], bool],
+        ended: Callable[[str], None] = lambda _: None,
+        clock: Callable[[], int] = now_ms,
+        trace: Trace | None = None,
+        lease_ms: int | None = None,
+    ) -> None:
+        """Open the file. `room` says how many tasks can start now, `wants` which of them.
+
+        With `lease_ms` tasks are held from the moment they are handed over, by whoever runs them
+        through `tasks`; without it they are offered, and acquired by a request.
+        `ended` is told why, when the file can be served from here no longer.
+
+        Raises FileUnusable; StorageFailed if it can only be read.
+        """
+        self._turns = CommitLoop(path, clock, self, Server(path, clock, trace))
+        self.tasks = EngineTaskPorts(self._turns)
+        self._group = group
+        self._pid = pid
+        self.name = pid
+        self.lease = None if lease_ms is None else Lease(pid, lease_ms)
+        self._free = room
+        self.wants = wants
+        self._ended = ended
+        self._addresses = (any_of(group), self.unicast())
+        self._callbacks: list[Callable[[str], None]] = []
+        self._bell: Bell | None = None
+        self._peers = 0
+        self._pausing = False
+
+    # resonate_base.Source
+
+    def unicast(self) -> str:
+        """Return the address of this process alone."""
+        return one_of(self._group, self._pid)
+
+    def resolve_target(self, target: str) -> str:
+        """Return the address of any worker of a group."""
+        return any_of(target)
+
+    def recv(self, callback: Callable[[str], None]) -> None:
+        """Have messages handed to the callback."""
+        self._callbacks.append(callback)
+
+    # resonate_base.Network
+
+    async def start(self) -> None:
+        """Begin to fetch messages."""
+        if self._bell is None:
+            self._bell = self._turns.hang(self._group, self._pid)
+
+    async def stop(self) -> None:
+        """Fetch no more messages. Requests are still answered, so that work in hand can end."""
+        self._callbacks.clear()
+        if self._bell is not None:
+            self._turns.unhang(self._bell)
+            self._bell = None
+
+    async def send(self, req: str, headers: dict[str, str] | None = None) -> str:  # noqa: ARG002
+        """Answer one request, once it is on disk. Raises ConnectorError if the file failed."""
+        try:
+            return (await self._turns.ask(req)).decode()
+        except EngineError as error:
+            raise ConnectorError(error) from error
+
+    def close(self) -> None:
+        """Close the file. No request may follow."""
+        self._turns.close()
+
+    def now(self) -> int:
+        """Return the present in ms since the epoch, as the file has it."""
+        return self._turns.now()
+
+    def poke(self) -> None:
+        """Look for messages soon: there may be room for more."""
+        self._turns.soon()
+
+    # engine.server.Subscriber, with name and wants() above
+
+    def room(self) -> int:
+        """Return how many tasks to take now: what can start, or a part of it where others share the work."""
+        if self._pausing:
+            return 0
+        return -(-self._free() // (self._peers + 1))
+
+    def addresses(self) -> Sequence[str]:
+        """Return the addresses whose messages are fetched here."""
+        return self._addresses
+
+    # engine.turns.Outlet
+
+    def subscribers(self) -> Sequence[Subscriber]:
+        """Return this worker, while it wants messages."""
+        self._peers = max(self._turns.ringer.count(self._group) - 1, 0)
+        return [self] if self._callbacks else []
+
+    def also(self, requests: Sequence[str | bytes | Decoded]) -> None:
+        """Return nothing: this worker takes its messages as the server hands them out."""
+
+    def deliver(self, turn: Batch) -> None:
+        """Hand over the messages; after that the others of the group come first for a moment."""
+        for delivery in turn.deliveries:
+            if delivery.held is not None:
+                self.tasks.give(delivery.held)
+            for callback in self._callbacks:
+                callback(delivery.text)
+        if turn.deliveries and self._peers:
+            self._pausing = True
+            asyncio.get_running_loop().call_later(SHARE_PAUSE_S, self._end_pause)
+
+    def others(self, offered: set[str]) -> Iterable[str]:
+        """Return the addresses that others listen at: not this worker's own, unless it shares it."""
+        own = self._addresses if self._callbacks else ()
+        return offered if self._peers else offered.difference(own)
+
+    def rung(self, bell: Bell | None) -> None:
+        """Do nothing: each turn looks for messages anyway."""
+
+    def ended(self, error: FormatChanged) -> None:
+        """Tell the worker that it can serve the file no longer."""
+        self._ended(str(error))
+
+    def _end_pause(self) -> None:
+        self._pausing = False
+        self._turns.soon()

@@ -1,0 +1,115 @@
+"""Keeps the leases of a worker's tasks alive, from a thread of its own.
+
+A step that blocks the event loop (a synchronous HTTP call, a long computation) must not cost the
+worker its leases, so the renewals do not depend on the loop. It stands where the SDK expects its
+`Heartbeat` (resonate/heartbeat.py), and so is told when each execution begins and ends.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import defaultdict
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+from hitl_cli.client.protocol import ProtocolRequest
+from hitl_cli.errors import HitlError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hitl_cli.client.protocol import Client
+
+logger = logging.getLogger(__name__)
+
+RENEWALS_PER_LEASE = 3
+"""So that two may fail before a lease lapses."""
+
+
+executing: ContextVar[tuple[str, int]] = ContextVar("executing")
+"""The task that the code at hand is executing, and the version it is held at."""
+
+
+class LeaseHeartbeat:
+    """Renews what is held, every third of a lease, and gives it back in the end."""
+
+    def __init__(
+        self, open_client: Callable[[], Client], pid: str, lease_s: float, ended: Callable[[str], None]
+    ) -> None:
+        """`open_client` is called in the thread that uses it; `ended` is told of each execution that ends."""
+        self._open_client = open_client
+        self._pid = pid
+        self._interval_s = lease_s / RENEWALS_PER_LEASE
+        self._ended = ended
+        self._held: dict[str, int] = {}
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
+
+    # resonate.heartbeat.Heartbeat
+
+    def start(self, task_id: str, task_version: int) -> None:
+        """Note that an execution begins, in the asyncio task that goes on with it."""
+        executing.set((task_id, task_version))
+        with self._lock:
+            self._held[task_id] = task_version
+        if not self._thread.ident:
+            self._thread.start()
+
+    def stop(self, task_id: str) -> None:
+        """Note that an execution ended."""
+        with self._lock:
+            self._held.pop(task_id, None)
+        self._ended(task_id)
+
+    def shutdown(self) -> None:
+        """Renew nothing more."""
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=1)
+
+    def held(self) -> dict[str, int]:
+        """Return the tasks whose executions go on, with the versions they are held at."""
+        with self._lock:
+            return dict(self._held)
+
+    def give_back(self) -> None:
+        """Release what is held, so that others need not wait for the leases to lapse.
+
+        Blocks, and so is not for the event loop; it works while that is blocked.
+        """
+        releases = [
+            ProtocolRequest("task.release", {"id": id, "version": version})
+            for id, version in self.held().items()
+        ]
+        if not releases:
+            return
+        try:
+            with self._open_client() as client:
+                client.call_many(releases)
+        except HitlError as error:
+            logger.warning("what was in hand could not be given back: %s", error)
+
+    def _run(self) -> None:
+        client: Client | None = None
+        while not self._stopped.wait(self._interval_s):
+            renewals = self._renewals()
+            if not renewals:
+                continue
+            try:
+                client = client or self._open_client()
+                client.call_many(renewals)
+            except (HitlError, OSError) as error:
+                logger.warning("leases could not be renewed: %s", error)
+        if client is not None:
+            client.close()
+
+    def _renewals(self) -> list[ProtocolRequest]:
+        """Return one heartbeat per lineage: some servers take no other."""
+        tasks: dict[str, list[dict[str, object]]] = defaultdict(list)
+        for id, version in self.held().items():
+            tasks[id.split(":", 1)[0]].append({"id": id, "version": version})
+        return [
+            ProtocolRequest("task.heartbeat", {"pid": self._pid, "tasks": group}) for group in tasks.values()
+        ]

@@ -1,0 +1,68 @@
+"""A worker's source of tasks from a Resonate server over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from hitl_cli.client.http import send
+from hitl_cli.client.protocol import OK, ProtocolRequest, as_promise
+from hitl_cli.client.wire import offered_task
+from hitl_cli.engine.records import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from resonate_base import Network, Source
+
+
+class FilteringSource:
+    """A source that passes on only the tasks whose function is served here.
+
+    What is not passed on, the server offers again after a while. Were it passed on, the SDK would
+    release it, the server would offer it at once, and so on without end.
+    """
+
+    def __init__(self, source: Source, network: Network, wants: Callable[[str, Value], bool]) -> None:
+        self._source = source
+        self._network = network
+        self._wants = wants
+        self._callbacks: list[Callable[[str], None]] = []
+        self._choosing: set[asyncio.Task[None]] = set()
+        source.recv(self._received)
+
+    def unicast(self) -> str:
+        """Return the address of this process alone."""
+        return self._source.unicast()
+
+    def resolve_target(self, target: str) -> str:
+        """Return the address of any worker of a group."""
+        return self._source.resolve_target(target)
+
+    def recv(self, callback: Callable[[str], None]) -> None:
+        """Have messages handed to the callback."""
+        self._callbacks.append(callback)
+
+    async def start(self) -> None:
+        """Begin to receive messages."""
+        await self._source.start()
+
+    async def stop(self) -> None:
+        """Receive no more messages."""
+        self._callbacks.clear()
+        await self._source.stop()
+
+    def _received(self, text: str) -> None:
+        task = asyncio.get_running_loop().create_task(self._choose(text))
+        self._choosing.add(task)
+        task.add_done_callback(self._choosing.discard)
+
+    async def _choose(self, text: str) -> None:
+        if (id := offered_task(text)) is not None:
+            answer = await send(self._network, ProtocolRequest("promise.get", {"id": id}), None)
+            if answer.status == OK:
+                promise = as_promise(answer)
+                if not self._wants(promise.id, promise.param or Value()):
+                    return
+        for callback in self._callbacks:
+            callback(text)

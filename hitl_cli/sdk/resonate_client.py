@@ -1,0 +1,71 @@
+"""The SDK's client with what a worker adds: observed tasks, and a pause before a retry that is logged."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from typing import TYPE_CHECKING, Any
+
+from resonate import observability as sdk_events
+from resonate.error import ApplicationError, SerializationError
+from resonate.resonate import Resonate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hitl_cli.sdk.observer import ObservedTasks, TaskPorts
+
+
+logger = logging.getLogger(__name__)
+
+
+class Registering(Resonate):
+    """The SDK's client, which remembers what was registered with it, and whose tasks can be watched."""
+
+    def __init__(self, **options: Any) -> None:
+        self.served: set[tuple[str, int]] = set()
+        super().__init__(**options)
+
+    def watch(self, tasks: TaskPorts | None, watched: Callable[[TaskPorts], ObservedTasks]) -> ObservedTasks:
+        """Put what is to see all that the SDK asks for its tasks before `tasks`, or before the SDK's own.
+
+        The core takes any ports (resonate/core.py), but the client lets nobody name them.
+        """
+        seen = watched(tasks or self._sender)
+        self._core.sender = self._core.fencing = seen
+        return seen
+
+    def register(self, fn: Any = None, **options: Any) -> Any:
+        """Register a durable function, as the SDK does."""
+        if fn is not None:
+            name = str(options.get("name") or getattr(fn, "__name__", ""))
+            self.served.add((name, int(options.get("version", 1))))
+        return super().register(fn, **options)
+
+
+async def pause(delay_s: float) -> None:
+    """Sleep before a step is tried again, and say why (resonate/context.py, invoke_with_retry).
+
+    Arguments that do not fit a function will not fit it later either: raising here ends the run.
+    """
+    error = sys.exception()
+    if error is not None:
+        if never_fits(error):
+            raise error
+        what = f"{type(error).__name__}: {error}"
+        logger.warning("a step failed and is tried again in %.0f s: %s", delay_s, what)
+    await asyncio.sleep(delay_s)
+
+
+def never_fits(error: BaseException) -> bool:
+    """Whether the arguments were not those of the function (resonate/durable.py, invoke)."""
+    miscounted = isinstance(error, ApplicationError) and isinstance(error.__cause__, TypeError)
+    return miscounted or isinstance(error, SerializationError)
+
+
+def log_failures(happened: sdk_events.Event) -> None:
+    """Log what the SDK dropped or failed at in the background; the rest is only for its own tests."""
+    match happened:
+        case sdk_events.Dropped() | sdk_events.BackgroundTaskFailed():
+            sdk_events.logging_observer(happened)

@@ -1,0 +1,155 @@
+"""The SDK's ports to its tasks (resonate/send.py, TaskLifecycle and PromiseFencing), straight to the engine.
+
+What the SDK's own Sender does in six steps of JSON, out and back, is here a Struct that the rules
+take as it is. The requests, the answers and the errors are the same.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from resonate.error import ServerError
+from resonate.send import Redirect, TaskAcquireResult, TaskFenceResult
+from resonate.types import PromiseRecord, TaskRecord, Value
+from resonate_base import ConnectorError
+
+from hitl_cli.engine import records
+from hitl_cli.engine.errors import EngineError
+
+if TYPE_CHECKING:
+    from resonate.send import SuspendResult
+    from resonate.types import PromiseCreateReq, PromiseRegisterCallbackData, PromiseSettleReq
+
+    from hitl_cli.engine.commit_loop import CommitLoop
+    from hitl_cli.engine.records import Reply
+
+OK = 200
+REDIRECT = 300
+ERROR = 400
+
+_value = msgspec.json.Decoder(Value)
+_tags = msgspec.json.Decoder(dict[str, str])
+
+
+class EngineTaskPorts:
+    """The tasks of one worker, in the turns of its process."""
+
+    def __init__(self, turns: CommitLoop) -> None:
+        self._turns = turns
+        self._held: dict[str, records.HeldData] = {}
+
+    def give(self, held: records.HeldData) -> None:
+        """Keep a task that this worker was given to hold, until the SDK asks for it."""
+        self._held[held.task.id] = held
+
+    # resonate.send.TaskLifecycle
+
+    async def task_acquire(self, id: str, version: int, pid: str, ttl: int) -> TaskAcquireResult:
+        """Take a task that is on offer."""
+        held = self._held.pop(id, None)
+        if held is None or held.task.version != version + 1:
+            asked = records.TaskAcquire(id=id, version=version, pid=pid, ttl=ttl)
+            held = (await self._ask("task.acquire", asked)).data
+        return TaskAcquireResult(
+            task=task_record(held.task),
+            promise=promise_record(held.promise),
+            preload=[promise_record(each) for each in held.preload],
+        )
+
+    async def task_fulfill(self, id: str, version: int, action: PromiseSettleReq) -> PromiseRecord:
+        """Settle a task's promise, which ends the task."""
+        settle = records.SettleAction(settlement(action))
+        answer = await self._ask("task.fulfill", records.TaskFulfill(id=id, version=version, action=settle))
+        return promise_record(answer.data.promise)
+
+    async def task_suspend(
+        self, id: str, version: int, actions: list[PromiseRegisterCallbackData]
+    ) -> SuspendResult:
+        """Let go of a task until something it awaits has settled."""
+        awaited = [
+            records.CallbackAction(
+                records.PromiseRegisterCallback(awaited=action.awaited, awaiter=action.awaiter)
+            )
+            for action in actions
+        ]
+        answer = await self._ask("task.suspend", records.TaskSuspend(id=id, version=version, actions=awaited))
+        if answer.status == REDIRECT:
+            return Redirect(preload=[promise_record(each) for each in answer.data.preload])
+        return "suspended"
+
+    async def task_release(self, id: str, version: int) -> None:
+        """Give a task back."""
+        await self._ask("task.release", records.TaskRelease(id=id, version=version))
+
+    # resonate.send.PromiseFencing
+
+    async def task_fence_create(self, id: str, version: int, req: PromiseCreateReq) -> TaskFenceResult:
+        """Create a promise, while the task is held."""
+        return await self._fence(id, version, records.CreateAction(creation(req)))
+
+    async def task_fence_settle(self, id: str, version: int, req: PromiseSettleReq) -> TaskFenceResult:
+        """Settle a promise, while the task is held."""
+        return await self._fence(id, version, records.SettleAction(settlement(req)))
+
+    async def _fence(
+        self, id: str, version: int, action: records.CreateAction | records.SettleAction
+    ) -> TaskFenceResult:
+        answer = await self._ask("task.fence", records.TaskFence(id=id, version=version, action=action))
+        done: records.FenceData = answer.data
+        if done.action.head.status >= ERROR:
+            raise ServerError(done.action.head.status, done.action.data)
+        return TaskFenceResult(
+            promise=promise_record(done.action.data.promise),
+            preload=[promise_record(each) for each in done.preload],
+        )
+
+    async def _ask(self, kind: str, data: msgspec.Struct) -> Reply:
+        """Return the answer, once it is on disk. Raises ServerError, ConnectorError."""
+        try:
+            answer = await self._turns.ask_typed(kind, data)
+        except EngineError as error:
+            raise ConnectorError(error) from error
+        if answer.status >= ERROR:
+            raise ServerError(answer.status, answer.data)
+        return answer
+
+
+def creation(req: PromiseCreateReq) -> records.PromiseCreate:
+    """Return the request as the engine decodes it, held to the same rules. Raises ServerError."""
+    try:
+        return msgspec.convert(req, records.PromiseCreate, from_attributes=True)
+    except msgspec.ValidationError as error:
+        raise ServerError(400, f"the request is malformed: {error}") from error
+
+
+def settlement(req: PromiseSettleReq) -> records.PromiseSettle:
+    """Return the request as the engine decodes it. What the SDK settles, it has created."""
+    value = records.Value(headers=req.value.headers, data=req.value.data)
+    return records.PromiseSettle(id=req.id, state=req.state, value=value)
+
+
+def promise_record(record: records.PromiseRecord) -> PromiseRecord:
+    """Return a promise as the SDK has it."""
+    return PromiseRecord(
+        id=record.id,
+        state=record.state,
+        param=_value.decode(record.param),
+        value=_value.decode(record.value),
+        tags=_tags.decode(record.tags),
+        timeout_at=record.timeout_at,
+        created_at=record.created_at,
+        settled_at=record.settled_at,
+    )
+
+
+def task_record(record: records.TaskRecord) -> TaskRecord:
+    """Return a task as the SDK has it."""
+    return TaskRecord(
+        id=record.id,
+        state=record.state,
+        version=record.version,
+        resumes=record.resumes,
+        ttl=record.ttl,
+        pid=record.pid,
+    )

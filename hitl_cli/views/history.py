@@ -1,0 +1,100 @@
+"""What was answered, as machines are shown it."""
+
+from __future__ import annotations
+
+import csv
+from io import StringIO
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from hitl_cli.client.wire import Json
+from hitl_cli.format.terminal import printable_lines
+from hitl_cli.format.times import iso
+from hitl_cli.inbox.history import Kind
+from hitl_cli.requests.question import Outcome
+from hitl_cli.views.votes import VoteDocument, vote_document
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hitl_cli.inbox.history import HistoryEntry
+
+FORMULA = ("=", "+", "-", "@")
+"""How a cell begins that a spreadsheet would take for a formula (OWASP, CSV Injection)."""
+
+
+class HistoryEntryDocument(Struct, frozen=True, kw_only=True):
+    """A decision, a vote or a comment."""
+
+    kind: Kind
+    id: str
+    workflow: str
+    function: str | None
+    asked: str | None
+    asked_at: str
+    outcome: Outcome | None
+    deadline: bool
+    choice: str | None
+    data: Json
+    reason: str | None
+    by: str | None
+    via: str | None
+    at: str
+    waited_ms: int
+    comment: str | None
+    votes: tuple[VoteDocument, ...]
+
+
+def history_entry_document(entry: HistoryEntry) -> HistoryEntryDocument:
+    """Return what came of a request, or was said of it."""
+    return HistoryEntryDocument(
+        kind=entry.kind,
+        id=entry.id,
+        workflow=entry.workflow,
+        function=entry.function,
+        asked=entry.asked,
+        asked_at=iso(entry.asked_at),
+        outcome=entry.outcome,
+        deadline=entry.deadline,
+        choice=entry.choice,
+        data=entry.data,
+        reason=entry.reason,
+        by=entry.by,
+        via=entry.via,
+        at=iso(entry.at),
+        waited_ms=entry.waited_ms,
+        comment=entry.comment,
+        votes=tuple(map(vote_document, entry.votes)),
+    )
+
+
+def csv_head() -> str:
+    """Return the first line of a CSV: the names of the columns."""
+    return csv_line(HistoryEntryDocument.__struct_fields__)
+
+
+def csv_entry(entry: HistoryEntry) -> str:
+    """Return an entry as its line in a CSV."""
+    return csv_line(map(cell, msgspec.structs.astuple(history_entry_document(entry))))
+
+
+def csv_line(cells: Iterable[str]) -> str:
+    """Return cells as a line of CSV, which ends with a newline."""
+    line = StringIO()
+    csv.writer(line, lineterminator="\n").writerow(cells)
+    return line.getvalue()
+
+
+def cell(value: Json) -> str:
+    """Return a value as CSV has it: a text as it is, nothing for none, all else as JSON.
+
+    CSV is read in spreadsheets and on terminals: what the one would run is quoted by a `'` before it, and
+    what the other would obey is shown as its escape. JSON has each text to the letter.
+    """
+    if value is None or value in ([], ()):
+        return ""
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    shown = printable_lines(text)
+    return f"'{shown}" if shown.startswith(FORMULA) else shown

@@ -1,0 +1,65 @@
+"""What waits for a person, as machines are shown it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
+
+from hitl_cli.engine.records import PromiseState
+from hitl_cli.format.times import iso
+from hitl_cli.requests.question import Priority
+
+if TYPE_CHECKING:
+    from hitl_cli.inbox.pending import RequestSummary
+
+
+class RequestBaseDocument(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
+    """What a person is asked, as a list says it and its own page does too."""
+
+    id: str
+    workflow: str
+    function: str | None
+    state: PromiseState
+    prompt: str | None
+    created_at: str
+    deadline: str
+    age_s: int
+    to: tuple[str, ...]
+    from_: str | None
+    key: str | None
+    priority: Priority
+    approvals: int
+    votes: int
+    choices: tuple[str, ...]
+    has_form: bool
+    tags: dict[str, str]
+
+
+class RequestSummaryDocument(RequestBaseDocument, frozen=True, kw_only=True):
+    """A promise that waits for a person, in a list of them; `prompt` is its first line."""
+
+    state: Literal["pending"] = "pending"
+
+
+def request_summary_document(item: RequestSummary, now: int) -> RequestSummaryDocument:
+    """Return what waits, as it is listed. `now` is ms since the epoch."""
+    asked = item.asked
+    return RequestSummaryDocument(
+        id=item.id,
+        workflow=item.workflow,
+        function=item.function,
+        prompt=item.prompt,
+        created_at=iso(item.created_at),
+        deadline=iso(item.deadline),
+        age_s=max(now - item.created_at, 0) // 1_000,
+        to=item.to,
+        from_=item.asker,
+        key=item.key,
+        priority=asked.priority,
+        approvals=asked.approvals,
+        votes=item.votes,
+        choices=asked.choices,
+        has_form=asked.form is not None,
+        tags=item.tags,
+    )

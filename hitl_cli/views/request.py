@@ -1,0 +1,183 @@
+"""One request with all that there is to know of it, as machines are shown it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+
+from hitl_cli.client.wire import Json, decode
+from hitl_cli.format.times import iso
+from hitl_cli.requests.question import Outcome, fields_of
+from hitl_cli.views.pending import RequestBaseDocument, request_summary_document
+from hitl_cli.views.runs import StepDocument, step_document
+from hitl_cli.views.votes import VoteDocument, vote_document
+
+if TYPE_CHECKING:
+    from hitl_cli.forms import Field
+    from hitl_cli.inbox.history import HistoryEntry
+    from hitl_cli.notify.status import NotificationStatus
+    from hitl_cli.views.details import RequestDetails
+
+INNER = ("keys", "needed", "pointers", "item")
+"""What of a field is no one's business but the form's."""
+
+
+class EscalationDocument(Struct, frozen=True, kw_only=True):
+    """Who may answer too, from when on."""
+
+    at: str
+    to: tuple[str, ...]
+
+
+class CommentDocument(Struct, frozen=True, kw_only=True):
+    """A remark."""
+
+    by: str | None
+    via: str | None
+    at: str
+    text: str
+
+
+class DeliveryAttemptDocument(Struct, frozen=True, kw_only=True):
+    """A try to tell somebody, and why it came to what it did."""
+
+    at: str
+    outcome: str
+    channel: str | None
+    why: str | None
+
+
+class NotificationDocument(Struct, frozen=True, kw_only=True):
+    """Who was told of it on what occasion, or why not: the last try, and when there is to be another."""
+
+    who: str | None
+    occasion: str
+    since: str
+    outcome: str
+    at: str | None
+    channel: str | None
+    why: str | None
+    digest: bool
+    next_at: str | None
+    tries: list[DeliveryAttemptDocument]
+
+
+class DecisionDocument(Struct, frozen=True, kw_only=True):
+    """What came of a request; `deadline` tells whether it was the deadline that meant so."""
+
+    outcome: Outcome | None
+    by: str | None
+    via: str | None
+    at: str
+    waited_s: int
+    deadline: bool
+    choice: str | None
+    data: Json
+    reason: str | None
+    comment: str | None
+
+
+class RequestDetailsDocument(RequestBaseDocument, frozen=True, kw_only=True):
+    """A request. `title` is the first line of `prompt`; `fields` are what a person fills in of `form`.
+
+    `param` is what the promise carries, where it is no request, or one that cannot be read.
+    """
+
+    title: str | None
+    readable: bool
+    param: Json
+    details: Json
+    form: dict[str, Any] | bool | None
+    fields: list[dict[str, Any]]
+    allow_self: bool
+    on_deadline: Json
+    escalate: list[EscalationDocument]
+    link: str | None
+    digest: dict[str, str] | None
+    votes_cast: list[VoteDocument]
+    comments: list[CommentDocument]
+    told: list[NotificationDocument]
+    before: list[StepDocument]
+    decision: DecisionDocument | None
+
+
+def request_details_document(seen: RequestDetails) -> RequestDetailsDocument:
+    """Return a request with all that there is to know of it."""
+    item, question = seen.item, seen.item.question
+    known = {} if question is None else msgspec.to_builtins(question)
+    listed = msgspec.structs.asdict(request_summary_document(item, item.now))
+    return RequestDetailsDocument(
+        **listed
+        | {
+            "state": seen.promise.state,
+            "title": item.prompt,
+            "prompt": known.get("prompt"),
+            "readable": question is not None,
+            "param": None if known else decode(seen.promise.param),
+            "details": known.get("details"),
+            "form": known.get("form"),
+            "fields": [field_document(field) for field in fields_of(item.asked)],
+            "allow_self": item.asked.allow_self,
+            "on_deadline": known.get("onDeadline", "expire"),
+            "escalate": [
+                EscalationDocument(at=iso(item.created_at + step.after), to=step.to)
+                for step in item.asked.escalate
+            ],
+            "link": known.get("link"),
+            "digest": known.get("digest"),
+            "votes_cast": [vote_document(vote) for vote in seen.votes],
+            "comments": [
+                CommentDocument(by=one.by, via=one.via, at=iso(one.at), text=one.text)
+                for one in seen.comments
+            ],
+            "told": [notification_document(told) for told in seen.told],
+            "before": [step_document(node) for node in seen.before],
+            "decision": None if seen.decision is None else decision_document(seen.decision),
+        }
+    )
+
+
+def notification_document(told: NotificationStatus) -> NotificationDocument:
+    """Return who was told, and how."""
+    last = told.last
+    return NotificationDocument(
+        who=told.who,
+        occasion=told.occasion,
+        since=iso(told.since),
+        outcome=told.standing,
+        at=None if last is None else iso(last.at),
+        channel=None if last is None else last.channel,
+        why=None if last is None else last.why,
+        digest=last is not None and last.digest,
+        next_at=None if told.next_at is None else iso(told.next_at),
+        tries=[
+            DeliveryAttemptDocument(
+                at=iso(tried.at), outcome=tried.outcome, channel=tried.channel, why=tried.why
+            )
+            for tried in told.tries
+        ],
+    )
+
+
+def decision_document(made: HistoryEntry) -> DecisionDocument:
+    """Return what came of a request."""
+    return DecisionDocument(
+        outcome=made.outcome,
+        by=made.by,
+        via=made.via,
+        at=iso(made.at),
+        waited_s=made.waited_ms // 1_000,
+        deadline=made.deadline,
+        choice=made.choice,
+        data=made.data,
+        reason=made.reason,
+        comment=made.comment,
+    )
+
+
+def field_document(field: Field) -> dict[str, Any]:
+    """Return a field of a form."""
+    shown = msgspec.to_builtins(field)
+    return {name: value for name, value in shown.items() if name not in INNER}

@@ -1,0 +1,118 @@
+"""Runs and their steps, as machines are shown them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from hitl_cli.client.wire import Json, decode, error_message
+from hitl_cli.engine.records import PromiseState
+from hitl_cli.format.times import iso
+from hitl_cli.runs.lifecycle import RunState
+from hitl_cli.runs.steps import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from hitl_cli.runs.lifecycle import Run
+    from hitl_cli.runs.steps import RunStep
+
+
+DEEPEST = 100
+"""How deep steps stand inside each other: what is deeper stands beside them, or no reader of JSON follows."""
+
+
+class RunDocument(Struct, frozen=True, kw_only=True):
+    """A run of a workflow. `result` is what it returned, `waits_for` the promises it waits for, or why."""
+
+    id: str
+    workflow: str
+    function: str | None
+    state: RunState
+    prompt: None = None
+    created_at: str
+    deadline: str
+    age_s: int
+    settled_at: str | None
+    waits_for: tuple[str, ...]
+    result: Json
+    error: str | None
+
+
+class StepDocument(Struct, frozen=True, kw_only=True):
+    """A step of a run, with those inside it."""
+
+    id: str
+    kind: Kind
+    function: str | None
+    state: PromiseState
+    created_at: str
+    deadline: str
+    settled_at: str | None
+    result: Json
+    error: str | None
+    steps: list[StepDocument]
+
+
+class RunWithSteps(RunDocument, frozen=True, kw_only=True):
+    """A run with all its steps."""
+
+    steps: list[StepDocument]
+
+
+def run_document(run: Run, now: int) -> RunDocument:
+    """Return a run. `now` is ms since the epoch."""
+    return RunDocument(**run_fields(run, now))
+
+
+def run_with_steps(run: Run, nodes: Sequence[RunStep], now: int) -> RunWithSteps:
+    """Return a run with its steps."""
+    return RunWithSteps(**run_fields(run, now), steps=[step_document(node) for node in nodes])
+
+
+def run_fields(run: Run, now: int) -> dict[str, Json]:
+    """Return what is shown of a run, by the names of RunDocument."""
+    return {
+        "id": run.id,
+        "workflow": run.id,
+        "function": run.function,
+        "state": run.state,
+        "created_at": iso(run.created_at),
+        "deadline": iso(run.deadline),
+        "age_s": max(now - run.created_at, 0) // 1_000,
+        "settled_at": None if run.settled_at is None else iso(run.settled_at),
+        "waits_for": run.waits_for,
+        "result": run.result,
+        "error": run.error,
+    }
+
+
+def step_document(node: RunStep, depth: int = 1) -> StepDocument:
+    """Return a step, with those inside it; `depth` is how many it is inside, itself among them."""
+    promise = node.promise
+    inside = node.children if depth < DEEPEST else []
+    call = promise.call
+    settled = promise.state != "pending"
+    return StepDocument(
+        id=promise.id,
+        kind=node.kind,
+        function=call.func if call else None,
+        state=promise.state,
+        created_at=iso(promise.created_at),
+        deadline=iso(promise.timeout_at),
+        settled_at=iso(promise.settled_at) if promise.settled_at is not None else None,
+        result=decode(promise.value) if promise.state == "resolved" else None,
+        error=error_message(promise.value) if settled and promise.state != "resolved" else None,
+        steps=[document for child in inside for document in step_documents(child, depth + 1)],
+    )
+
+
+def step_documents(node: RunStep, depth: int) -> Iterator[StepDocument]:
+    """Yield a step, and where no more fit inside it, all that are."""
+    yield step_document(node, depth)
+    left = node.children[::-1] if depth == DEEPEST else []
+    while left:
+        deeper = left.pop()
+        yield step_document(deeper, DEEPEST)
+        left += reversed(deeper.children)

@@ -1,0 +1,38 @@
+"""Votes, as machines are shown them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from hitl_cli.client.wire import Json, Verdict
+from hitl_cli.format.times import iso
+
+if TYPE_CHECKING:
+    from hitl_cli.client.wire import Vote
+
+
+class VoteDocument(Struct, frozen=True, kw_only=True):
+    """What one of several people said."""
+
+    by: str
+    verdict: Verdict
+    at: str
+    choice: str | None
+    data: Json
+    reason: str | None
+    comment: str | None
+
+
+def vote_document(vote: Vote) -> VoteDocument:
+    """Return a vote."""
+    return VoteDocument(
+        by=vote.by,
+        verdict=vote.verdict,
+        at=iso(vote.at),
+        choice=vote.choice,
+        data=vote.data,
+        reason=vote.reason,
+        comment=vote.comment,
+    )

@@ -1,0 +1,107 @@
+"""Finds the workflows that a worker serves: in files and modules that its user names."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import traceback
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hitl_cli.authoring.workflow import MARK
+from hitl_cli.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+
+    from resonate.resonate import Resonate
+
+
+def register_app(app: str, module: ModuleType, resonate: Resonate) -> None:
+    """Register the workflows of an app that was loaded from `app`.
+
+    Those marked with `@workflow` are registered under their names; `register(resonate)` is called
+    if the app defines it. Raises BadInput where it has neither, or they fail.
+    """
+    functions = marked(module)
+    for name, function in functions.items():
+        attempt(app, partial(resonate.register, function, name=name))
+    register = getattr(module, "register", None)
+    if callable(register):
+        attempt(app, lambda: register(resonate))
+    elif not functions:
+        raise BadInput(
+            f"{app} has no workflows: mark functions with @workflow, or define register(resonate)."
+        )
+
+
+def load_app(app: str) -> ModuleType:
+    """Import `FILE.py` or a module. Raises BadInput: missing, or failing, with the line where."""
+    if app.endswith(".py"):
+        return attempt(app, lambda: load_file(Path(app)))
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        found = importlib.util.find_spec(app)
+    except (ImportError, ValueError):
+        found = None
+    if found is None:
+        raise BadInput(
+            f"there is no app {app!r}: name a file that ends in .py, or a module that can be imported."
+        )
+    return attempt(app, lambda: importlib.import_module(app))
+
+
+def load_file(path: Path) -> ModuleType:
+    """Import a file as a module of its own name, so that its classes can be found again."""
+    if not path.is_file():
+        raise BadInput(f"there is no app {path}: no such file.")
+    if path.stem in sys.modules:
+        raise BadInput(f"{path} has the name of another module, {path.stem!r}: give the file another name.")
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None  # noqa: S101
+    assert spec.loader is not None  # noqa: S101
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def marked(module: ModuleType) -> dict[str, Callable[..., Any]]:
+    """Return the functions of a module that carry the mark, by the names they are served under."""
+    return {
+        getattr(value, MARK): value
+        for value in vars(module).values()
+        if callable(value) and isinstance(getattr(value, MARK, None), str)
+    }
+
+
+def attempt[T](app: str, action: Callable[[], T]) -> T:
+    """Run code of the app; what it raises becomes one sentence that names the line."""
+    try:
+        return action()
+    except BadInput:
+        raise
+    except (Exception, SystemExit) as error:
+        text = error.msg if isinstance(error, SyntaxError) else str(error)
+        raise BadInput(f"{app} cannot be loaded: {type(error).__name__}: {text}{where(error)}.") from error
+
+
+def where(error: BaseException) -> str:
+    """Return ` (file.py, line 3)`, the innermost line outside this tool and the import system."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f" ({Path(error.filename).name}, line {error.lineno})"
+    own = str(Path(__file__).parent)
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith((own, "<frozen")) and "site-packages" not in frame.filename
+    ]
+    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""

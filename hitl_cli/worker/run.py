@@ -1,0 +1,342 @@
+"""A process that executes workflows: builds the SDK's client, loads apps, runs until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import secrets
+import signal
+import threading
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from hitl_cli import defaults
+from hitl_cli.builtin import WORKFLOWS
+from hitl_cli.client.connect import connect, is_http
+from hitl_cli.client.protocol import get_promise
+from hitl_cli.client.tags import DIGEST, INTERNAL_FUNCTIONS, TELL
+from hitl_cli.client.wire import call_in, offered_task
+from hitl_cli.engine.server import now_ms
+from hitl_cli.errors import Unreachable
+from hitl_cli.notify.deliver import Notifier, tell
+from hitl_cli.notify.digest_workflow import digest
+from hitl_cli.notify.reconcile import Reconciler
+from hitl_cli.people.contacts import Directory, NotificationSettings
+from hitl_cli.people.groups import Groups
+from hitl_cli.runs.lifecycle import address_of
+from hitl_cli.sdk.heartbeat import LeaseHeartbeat, executing
+from hitl_cli.sdk.observer import Event, ObservedTasks
+from hitl_cli.sdk.resonate_client import Registering, log_failures, pause
+from hitl_cli.sdk.worker_link import worker_link
+from hitl_cli.worker.housekeeping import COUNT_EVERY_S, Housekeeper
+from hitl_cli.worker.loader import load_app, register_app
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from types import ModuleType
+
+    from hitl_cli.engine.records import Value
+    from hitl_cli.sdk.worker_link import WorkerLink
+
+logger = logging.getLogger(__name__)
+
+LEASE_MS = 15_000
+"""How long after a worker died another one takes its tasks over."""
+
+CONCURRENCY = 64
+"""Executions at a time. One that waits for a person takes no place."""
+
+COLLECT_AFTER = 50_000
+"""Objects more than there were, after which the garbage collector looks at the youngest."""
+
+TELLING = 4
+"""One in so many executions may wait for the same server to take a message."""
+
+GRACE_S = 10.0
+"""How long steps in hand may take to finish once the worker is told to stop."""
+
+
+class WorkerOptions(Struct, frozen=True, kw_only=True):
+    """What a worker is told: durations in ms."""
+
+    server: str
+    token: str | None = None
+    group: str = defaults.GROUP
+    apps: Sequence[str] = ()
+    concurrency: int = CONCURRENCY
+    lease_ms: int = LEASE_MS
+    groups: Groups = {}
+    count_every_s: float = COUNT_EVERY_S
+    reach: NotificationSettings = NotificationSettings(directory=Directory())
+
+
+class Serving(Struct, frozen=True, kw_only=True):
+    """What a worker serves, once it does."""
+
+    server: str
+    group: str
+    pid: str
+    workflows: tuple[str, ...]
+
+
+class Worker:
+    """One worker. `run` returns once it has been told to stop and has let go of everything."""
+
+    def __init__(
+        self,
+        options: WorkerOptions,
+        report: Callable[[Event], None],
+        clock: Callable[[], int] = now_ms,
+    ) -> None:
+        """Build the worker; `report` is told what happens to its runs. Nothing is opened yet."""
+        self._options = options
+        self._report = report
+        self._clock = clock
+        self._pid = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._taken: set[str] = set()
+        self._unknown: set[str] = set()
+        self._idle = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._ended_by = ""
+        self._keeper = LeaseHeartbeat(
+            lambda: connect(options.server, options.token), self._pid, options.lease_ms / 1_000, self._let_go
+        )
+        self._teller = teller_for(options)
+        unheard = None if self._teller is None else Reconciler(options.reach.directory, self._teller.target)
+        self._counter = Housekeeper(
+            lambda: connect(options.server, options.token), options.groups, options.count_every_s, unheard
+        )
+        self._link: WorkerLink | None = None
+        self._resonate: Registering | None = None
+
+    async def run(
+        self, modules: Sequence[tuple[str, ModuleType]], serving: Callable[[Serving], None]
+    ) -> None:
+        """Serve the modules of apps until told to stop; `serving` is told when that begins.
+
+        Raises BadInput, Unreachable.
+        """
+        options = self._options
+        self._loop = asyncio.get_running_loop()
+        self._loop.set_task_factory(self._contained)
+        self._link = worker_link(
+            options.server,
+            options.token,
+            group=options.group,
+            pid=self._pid,
+            room=self._room,
+            wants=self._wants,
+            ended=self._end,
+            lease_ms=options.lease_ms,
+        )
+        self._link.source.recv(self._note_message)
+        self._resonate = Registering(
+            network=self._link.network,
+            sources=[self._link.source],
+            group=options.group,
+            pid=self._pid,
+            ttl=timedelta(milliseconds=options.lease_ms),
+            token=options.token,
+            heartbeat=self._keeper,
+            clock=self._link.now,
+            max_concurrent_tasks=options.concurrency,
+            env={},
+            observer=log_failures,
+            sleeper=pause,
+            autostart=False,
+        )
+        self._tasks = self._resonate.watch(
+            self._link.tasks, lambda tasks: ObservedTasks(tasks, self._report, self._let_go, self._clock)
+        )
+        try:
+            self._resonate.with_dependency(options.reach)
+            workflows = self._register(self._resonate, modules)
+            self._resonate.start()
+            await asyncio.sleep(0)  # so that the bell hangs before anybody is told
+            self._counter.start()
+            serving(Serving(server=self._link.name, group=options.group, pid=self._pid, workflows=workflows))
+            await self._stop.wait()
+            if self._ended_by:
+                await self._link.source.stop()
+                raise Unreachable(self._ended_by)
+            await self._wind_down()
+        finally:
+            self._counter.stop()
+            if self._teller is not None:
+                self._teller.close()
+            self._keeper.shutdown()
+            self._link.close()
+
+    def stop(self) -> None:
+        """Take no more work, let steps in hand finish, and end. Safe to call from a signal handler."""
+        self._loop.call_soon_threadsafe(self._stop.set)
+
+    def _end(self, why: str) -> None:
+        """End at once: nothing can be asked of the server any more, and others take over what is in hand."""
+        self._ended_by = why
+        self._stop.set()
+
+    def _register(self, resonate: Registering, modules: Sequence[tuple[str, ModuleType]]) -> tuple[str, ...]:
+        for app, module in modules:
+            register_app(app, module, resonate)
+        for name, function in WORKFLOWS.items():
+            if (name, 1) not in resonate.served:
+                resonate.register(function, name=name)
+        if self._teller is not None:
+            resonate.with_dependency(self._teller)
+            resonate.register(tell, name=TELL)
+            resonate.register(digest, name=DIGEST)
+        return tuple(sorted({name for name, _ in resonate.served} - INTERNAL_FUNCTIONS))
+
+    # What it takes
+
+    def _room(self) -> int:
+        return 0 if self._stop.is_set() else self._options.concurrency - len(self._taken)
+
+    def _wants(self, id: str, param: Value) -> bool:
+        """Whether the function that a task calls is served here; what cannot be read, the SDK refuses."""
+        call = call_in(param)
+        if call is None:
+            return True
+        assert self._resonate is not None  # noqa: S101
+        if (call.func, call.version) in self._resonate.served:
+            return True
+        if call.func not in self._unknown:
+            self._unknown.add(call.func)
+            self._report(Event("unknown", id, self._clock(), function=call.func))
+        return False
+
+    def _note_message(self, text: str) -> None:
+        if (id := offered_task(text)) is not None:
+            self._taken.add(id)
+            self._idle.clear()
+
+    def _let_go(self, task_id: str) -> None:
+        """Note that a task is no longer in hand, so that there is room for another."""
+        if task_id not in self._taken:
+            return
+        full = len(self._taken) >= self._options.concurrency
+        self._taken.discard(task_id)
+        if full and self._link is not None:
+            self._link.poke()
+        if not self._taken:
+            self._idle.set()
+
+    def _contained[T](
+        self, loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, T], **options: Any
+    ) -> asyncio.Task[T]:
+        """Return a task in which sys.exit() ends the run that calls it, as an error does, and no more."""
+
+        async def run() -> T:
+            try:
+                return await coro
+            except SystemExit as error:
+                reason = f"sys.exit({error.code!r}) was called in a workflow"
+                if (held := executing.get(None)) is not None:
+                    await self._tasks.fail(*held, reason)
+                raise ExitRefusedError(reason) from error
+
+        return asyncio.Task(run(), loop=loop, **options)
+
+    # How it ends
+
+    async def _wind_down(self) -> None:
+        """Let steps in hand finish, give back what does not, and stop the SDK's client."""
+        assert self._link is not None  # noqa: S101
+        assert self._resonate is not None  # noqa: S101
+        await self._link.source.stop()
+        if self._taken:
+            try:
+                await asyncio.wait_for(self._idle.wait(), GRACE_S)
+            except TimeoutError:
+                await asyncio.to_thread(self.give_back)
+                return
+        await self._resonate.stop()
+
+    def give_back(self) -> None:
+        """Release what is still in hand. Blocks, and so is not for the event loop."""
+        self._keeper.give_back()
+
+
+def teller_for(options: WorkerOptions) -> Notifier | None:
+    """Return what tells people, if the settings say how to reach any.
+
+    A worker without it leaves that to others that have it, and to itself with other settings.
+    """
+    if not options.reach.directory.reaches_somebody:
+        return None
+    target = address_of(options.group)
+    at_once = max(options.concurrency // TELLING, 1)
+    return Notifier(options.reach, target, lambda: connect(options.server, options.token), at_once)
+
+
+class ExitRefusedError(Exception):
+    """A workflow or a step called sys.exit(), which is not its to call."""
+
+
+def run_worker(
+    options: WorkerOptions, serving: Callable[[Serving], None], report: Callable[[Event], None]
+) -> None:
+    """Run a worker until SIGINT or SIGTERM; a second one gives back what is in hand and ends the process.
+
+    Raises BadInput, Unreachable.
+    """
+    modules = [(app, load_app(app)) for app in options.apps]
+    if is_http(options.server):
+        with connect(options.server, options.token) as client:
+            get_promise(client, "hitl")  # the SDK would wait for ever for a server that is not there
+    spare_the_collector()
+    asyncio.run(_run_worker(options, modules, serving, report))
+
+
+def spare_the_collector() -> None:
+    """Have what is loaded now left alone by the garbage collector, and what comes looked at less often.
+
+    A worker makes thousands of objects a second that end without it; it cost a tenth of the time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER, 20, 100)
+
+
+async def _run_worker(
+    options: WorkerOptions,
+    modules: Sequence[tuple[str, ModuleType]],
+    serving: Callable[[Serving], None],
+    report: Callable[[Event], None],
+) -> None:
+    worker = Worker(options, report)
+    signaled = False
+
+    def on_signal(_signum: int, _frame: object) -> None:
+        nonlocal signaled
+        if not signaled:
+            signaled = True
+            end_within(worker, GRACE_S + 1)
+            worker.stop()
+        else:
+            end_within(worker, 0)
+
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, on_signal)
+    await worker.run(modules, serving)
+
+
+def end_within(worker: Worker, seconds: float) -> None:
+    """Give back what is still in hand after so many seconds and end the process.
+
+    Even if a step blocks the event loop, and a little later even if the server does not answer.
+    """
+
+    def end() -> None:
+        worker.give_back()
+        os._exit(0)
+
+    for timer in (threading.Timer(seconds, end), threading.Timer(seconds + 1, os._exit, [0])):
+        timer.daemon = True
+        timer.start()
