@@ -21,9 +21,10 @@ test: .venv/ready ## run the tests, in parallel
 storm: .venv/ready ## kill 1,000 processes at random moments, under load (KILLS=n)
 	@HITL_STORM_KILLS=$${KILLS:-1000} .venv/bin/pytest tests/recovery/test_storm.py -s --timeout 0
 
-lint: .venv/ready ## check style and types
+lint: .venv/ready ## check style, imports and types
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
+	@.venv/bin/lint-imports --no-cache
 	@.venv/bin/mypy
 
 fmt: .venv/ready ## format

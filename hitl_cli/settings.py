@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 NAMES = ("hitl.toml", "pyproject.toml")
 
 
-class FileSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"as_": "as"}):
+class _FileSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"as_": "as"}):
     """What a settings file may say."""
 
     server: str | None = None
@@ -69,7 +69,7 @@ class Settings:
     def __init__(self, env: Mapping[str, str] | None = None, folder: Path | None = None) -> None:
         """Read the nearest settings file. Raises BadInput if it makes no sense."""
         self._env = os.environ if env is None else env
-        self._file, self._path = read_file(folder or current_folder())
+        self._file, self._path = _read_file(folder or _current_folder())
 
     @property
     def folder(self) -> Path | None:
@@ -78,9 +78,9 @@ class Settings:
 
     def server(self, flag: str | None = None) -> Setting:
         """Return the server's URL."""
-        env = first_set(self._env, "HITL_SERVER", "RESONATE_URL")
-        in_file = None if self._file.server is None else beside(self._file.server, self.folder)
-        return self._choose(flag, "--server", env, in_file) or Setting(default_server(), "default")
+        env = _first_set(self._env, "HITL_SERVER", "RESONATE_URL")
+        in_file = None if self._file.server is None else _beside(self._file.server, self.folder)
+        return self._choose(flag, "--server", env, in_file) or Setting(_default_server(), "default")
 
     def token(self, flag: str | None = None) -> str | None:
         """Return the token for servers with authentication."""
@@ -101,20 +101,20 @@ class Settings:
 
     def workflow(self, flag: str | None = None) -> Setting:
         """Return the workflow that is started when none is named."""
-        env = first_set(self._env, "HITL_WORKFLOW")
+        env = _first_set(self._env, "HITL_WORKFLOW")
         return self._choose(flag, "--workflow", env, self._file.workflow) or Setting(
             defaults.WORKFLOW, "default"
         )
 
     def group(self, flag: str | None = None) -> Setting:
         """Return the group of workers."""
-        env = first_set(self._env, "HITL_GROUP")
+        env = _first_set(self._env, "HITL_GROUP")
         return self._choose(flag, "--group", env, self._file.group) or Setting(defaults.GROUP, "default")
 
     def person(self, flag: str | None = None) -> Setting:
         """Return who acts. On a file that everyone can open this is a claim, not a proof."""
-        env = first_set(self._env, "HITL_AS")
-        return self._choose(flag, "--as", env, self._file.as_) or Setting(login_name(), "operating system")
+        env = _first_set(self._env, "HITL_AS")
+        return self._choose(flag, "--as", env, self._file.as_) or Setting(_login_name(), "operating system")
 
     def groups(self) -> dict[str, frozenset[str]]:
         """Return the members of each group of people."""
@@ -122,7 +122,7 @@ class Settings:
 
     def gateway(self, flag: str | None = None) -> Setting:
         """Return the URL at which people reach the gateway, without a slash at its end."""
-        env = first_set(self._env, "HITL_GATEWAY")
+        env = _first_set(self._env, "HITL_GATEWAY")
         chosen = self._choose(flag, "--url", env, self._file.gateway)
         if chosen is not None and not is_http_url(chosen.value):
             raise BadInput(
@@ -192,12 +192,12 @@ class Settings:
         Beside a database file; for other servers in the user's data folder. Gateways on several machines
         share one server only if they are given the same file.
         """
-        if chosen := first_set(self._env, "HITL_KEYS"):
+        if chosen := _first_set(self._env, "HITL_KEYS"):
             return Path(chosen.value).expanduser().absolute()
         if self._file.keys:
             return ((self.folder or Path()) / Path(self._file.keys).expanduser()).absolute()
         if is_http(server):
-            return data_folder() / "hitl.keys"
+            return _data_folder() / "hitl.keys"
         path = database_path(server)
         return path.with_name(path.name + ".keys")
 
@@ -211,7 +211,7 @@ class Settings:
         return Setting(in_file, str(self._path)) if in_file else None
 
 
-def current_folder() -> Path:
+def _current_folder() -> Path:
     """Return the current folder. Raises BadInput if it is gone."""
     try:
         return Path.cwd()
@@ -219,30 +219,30 @@ def current_folder() -> Path:
         raise BadInput("the current folder does not exist any more: change to another one.") from error
 
 
-def beside(url: str, folder: Path | None) -> str:
+def _beside(url: str, folder: Path | None) -> str:
     """Return the URL that a settings file means: a relative path is relative to the file."""
     path = url.removeprefix("sqlite:///")
     relative = path != url and not path.startswith(("/", "~"))
     return f"{file_url(folder)}/{path}" if relative and folder is not None else url
 
 
-def first_set(env: Mapping[str, str], *names: str) -> Setting | None:
+def _first_set(env: Mapping[str, str], *names: str) -> Setting | None:
     """Return the first of the variables that is set and not empty."""
     return next((Setting(env[name], name) for name in names if env.get(name)), None)
 
 
-def read_file(folder: Path) -> tuple[FileSettings, Path | None]:
+def _read_file(folder: Path) -> tuple[_FileSettings, Path | None]:
     """Return the settings of the nearest file, at or above the folder, and its path."""
     for place in (folder, *folder.parents):
         for name in NAMES:
             path = place / name
-            table = table_in(path)
+            table = _table_in(path)
             if table is not None:
                 return convert(table, path), path
-    return FileSettings(), None
+    return _FileSettings(), None
 
 
-def table_in(path: Path) -> dict[str, Any] | None:
+def _table_in(path: Path) -> dict[str, Any] | None:
     """Return the settings in a file, or None where it has none."""
     try:
         text = path.read_text()
@@ -262,12 +262,12 @@ def table_in(path: Path) -> dict[str, Any] | None:
     return tool.get("hitl") if isinstance(tool, dict) else None
 
 
-def convert(table: Any, path: Path) -> FileSettings:
+def convert(table: Any, path: Path) -> _FileSettings:
     """Return the table as settings."""
     try:
-        settings = msgspec.convert(table, FileSettings)
+        settings = msgspec.convert(table, _FileSettings)
     except msgspec.ValidationError as error:
-        raise BadInput(f"{path} has a setting that makes no sense: {named(error, table)}.") from error
+        raise BadInput(f"{path} has a setting that makes no sense: {_named(error, table)}.") from error
     try:
         check(settings.people, settings.groups, settings.email, settings.hooks)
     except BadInput as error:
@@ -275,7 +275,7 @@ def convert(table: Any, path: Path) -> FileSettings:
     return settings
 
 
-def named(error: msgspec.ValidationError, table: Any) -> str:
+def _named(error: msgspec.ValidationError, table: Any) -> str:
     """Return what is wrong, with the name of the person, group or hook, which msgspec writes as `[...]`."""
     said = str(error)
     shapes = {"people": Contact, "groups": GroupContact, "hooks": HookSettings}
@@ -289,12 +289,12 @@ def named(error: msgspec.ValidationError, table: Any) -> str:
     return said
 
 
-def default_server() -> str:
+def _default_server() -> str:
     """Return the URL of the file that every `hitl` of this user shares."""
-    return file_url(data_folder() / "hitl.db")
+    return file_url(_data_folder() / "hitl.db")
 
 
-def data_folder() -> Path:
+def _data_folder() -> Path:
     """Return the folder of what this user's `hitl` keeps. Raises BadInput if there is none."""
     from platformdirs import user_data_path
 
@@ -306,7 +306,7 @@ def data_folder() -> Path:
     return folder
 
 
-def login_name() -> str:
+def _login_name() -> str:
     """Return the operating system's name for the user."""
     import getpass
 

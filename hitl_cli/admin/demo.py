@@ -57,7 +57,7 @@ class Demo:
             reader.join()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def start(self, label: str, *command: str) -> Process:
+    def start(self, label: str, *command: str) -> _Process:
         """Start a command that stays, and wait until it serves. What it prints is shown after the label.
 
         Raises RunFailed if it does not start.
@@ -71,7 +71,7 @@ class Demo:
             text=True,
         )
         self._processes.append(process)
-        started = Process(process, label)
+        started = _Process(process, label)
         if not started.first:
             raise RunFailed(f"`hitl {shlex.join(command)}` did not start.")
         self._readers.append(threading.Thread(target=started.show_lines, daemon=True))
@@ -121,7 +121,7 @@ class Demo:
             bell.close()
 
 
-class Process:
+class _Process:
     """A process of the demo, and what it prints. `first` is its first line, empty if it ended before that."""
 
     def __init__(self, process: subprocess.Popen[str], label: str) -> None:

@@ -94,11 +94,11 @@ class Report(Struct, frozen=True, kw_only=True):
 def examine(url: str, token: str | None, group: str, *, full: bool = False) -> Report:
     """Look at everything. Raises BadInput for a URL that makes no sense."""
     if is_http(url):
-        return examine_server(url, token)
-    return examine_file(database_path(url), group, full=full)
+        return _examine_server(url, token)
+    return _examine_file(database_path(url), group, full=full)
 
 
-def versions() -> Finding:
+def _versions() -> Finding:
     """Return what is installed."""
     parts = {
         "hitl": __version__,
@@ -113,9 +113,9 @@ def versions() -> Finding:
 # A server over HTTP: what the protocol tells
 
 
-def examine_server(url: str, token: str | None) -> Report:
+def _examine_server(url: str, token: str | None) -> Report:
     """Look at a server that is reached over HTTP."""
-    findings = [versions()]
+    findings = [_versions()]
     try:
         with connect(url, token) as client:
             get_promise(client, "hitl-doctor")
@@ -126,7 +126,7 @@ def examine_server(url: str, token: str | None) -> Report:
             else:
                 page = as_page(answer)
                 more = " or more" if page.cursor else ""
-                findings.append(Finding("waiting", "ok", waiting(f"{len(page.promises)}{more}")))
+                findings.append(Finding("waiting", "ok", _waiting(f"{len(page.promises)}{more}")))
     except HitlError as error:
         findings.append(Finding("server", "error", str(error)))
         return Report(findings=findings, reachable=False, worker=None, failure=error)
@@ -141,26 +141,26 @@ def examine_server(url: str, token: str | None) -> Report:
 # A file
 
 
-def examine_file(path: Path, group: str, *, full: bool) -> Report:
+def _examine_file(path: Path, group: str, *, full: bool) -> Report:
     """Look at a file."""
-    worker = listening(path, group)
+    worker = _listening(path, group)
     if not path.exists():
         return Report(
-            findings=[versions(), missing(path), workers(worker, group)], reachable=True, worker=worker
+            findings=[_versions(), _missing(path), _workers(worker, group)], reachable=True, worker=worker
         )
     now = now_ms()
     try:
         facts = inspect(path, now, full=full)
     except EngineError as error:
         failure = Unreachable(str(error))
-        findings = [versions(), Finding("file", "error", str(error))]
+        findings = [_versions(), Finding("file", "error", str(error))]
         return Report(findings=findings, reachable=False, worker=worker, failure=failure)
-    findings = [versions(), *(finding for judge in JUDGES for finding in judge(facts, now))]
-    findings.append(workers(worker, group))
+    findings = [_versions(), *(finding for judge in JUDGES for finding in judge(facts, now))]
+    findings.append(_workers(worker, group))
     return Report(findings=findings, reachable=True, worker=worker, facts=facts)
 
 
-def missing(path: Path) -> Finding:
+def _missing(path: Path) -> Finding:
     """Return the finding on a file that does not exist."""
     folder = next(parent for parent in path.parents if parent.exists())
     if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
@@ -168,7 +168,7 @@ def missing(path: Path) -> Finding:
     return Finding("file", "ok", f"{path} does not exist yet; the first command that needs it creates it")
 
 
-def listening(path: Path, group: str) -> bool:
+def _listening(path: Path, group: str) -> bool:
     """Return whether a worker of the group listens."""
     ringer = Ringer(path)
     try:
@@ -177,18 +177,18 @@ def listening(path: Path, group: str) -> bool:
         ringer.close()
 
 
-def workers(heard: bool, group: str) -> Finding:
+def _workers(heard: bool, group: str) -> Finding:
     """Return the finding on the workers of a group. That none is there is only bad when there is work."""
     text = "one is listening" if heard else "none is listening"
     return Finding("worker", "ok", f"{text} for group {group}")
 
 
-def worker_command(group: str) -> str:
+def _worker_command(group: str) -> str:
     """Return how to start a worker of a group."""
     return "hitl worker" if group == defaults.GROUP else f"hitl worker --group {shlex.quote(group)}"
 
 
-def judge_format(facts: Inspection, now: int) -> Iterator[Finding]:  # noqa: ARG001
+def _judge_format(facts: Inspection, now: int) -> Iterator[Finding]:  # noqa: ARG001
     """Judge the file's format."""
     if facts.format == facts.newest_format:
         yield Finding("format", "ok", f"{facts.format}, the newest that this hitl knows")
@@ -201,7 +201,7 @@ def judge_format(facts: Inspection, now: int) -> Iterator[Finding]:  # noqa: ARG
     )
 
 
-def judge_integrity(facts: Inspection, now: int) -> Iterator[Finding]:  # noqa: ARG001
+def _judge_integrity(facts: Inspection, now: int) -> Iterator[Finding]:  # noqa: ARG001
     """Judge whether the file is sound."""
     if facts.damage is None:
         yield Finding(
@@ -218,7 +218,7 @@ def judge_integrity(facts: Inspection, now: int) -> Iterator[Finding]:  # noqa: 
         yield Finding("integrity", "ok", "no damage found")
 
 
-def judge_size(facts: Inspection, now: int) -> Iterator[Finding]:  # noqa: ARG001
+def _judge_size(facts: Inspection, now: int) -> Iterator[Finding]:  # noqa: ARG001
     """Judge how large the file and its log are."""
     free = f", {format_size(facts.free_in_file)} of it free" if facts.free_in_file else ""
     yield Finding("size", "ok", f"{format_size(facts.size)}{free}; log {format_size(facts.log_size)}")
@@ -231,7 +231,7 @@ def judge_size(facts: Inspection, now: int) -> Iterator[Finding]:  # noqa: ARG00
         )
 
 
-def judge_counts(facts: Inspection, now: int) -> Iterator[Finding]:
+def _judge_counts(facts: Inspection, now: int) -> Iterator[Finding]:
     """Say how much there is."""
     counts = facts.counts
     if counts is None:
@@ -247,50 +247,50 @@ def judge_counts(facts: Inspection, now: int) -> Iterator[Finding]:
     if facts.oldest_waiting is not None:
         id, since = facts.oldest_waiting
         oldest = f"; the oldest is {id}, for {format_age(now - since)}"
-    yield Finding("waiting", "ok", waiting(shown(counts.waiting)) + oldest)
+    yield Finding("waiting", "ok", _waiting(shown(counts.waiting)) + oldest)
 
 
-def waiting(number: str) -> str:
+def _waiting(number: str) -> str:
     """Return how many promises wait."""
     return f"{number} {'waits' if number == '1' else 'wait'} for an answer"
 
 
-def judge_offers(facts: Inspection, now: int) -> Iterator[Finding]:
+def _judge_offers(facts: Inspection, now: int) -> Iterator[Finding]:
     """Judge the tasks that nobody takes."""
     for offer in facts.offered:
         if not offer.heard:
-            yield unheard(offer, now)
+            yield _unheard(offer, now)
         elif now - offer.since > LONG_MS:
             yield Finding(
                 "offers",
                 "warning",
-                f"{offered_for(offer, now)}, though a worker listens",
+                f"{_offered_for(offer, now)}, though a worker listens",
                 "it is busy, or has not their workflow: hitl status names it, hitl worker --app serves it",
             )
 
 
-def unheard(offer: Offered, now: int) -> Finding:
+def _unheard(offer: Offered, now: int) -> Finding:
     """Return the finding on tasks that no worker listens for."""
     if not offer.address.startswith("poll://"):
         return Finding(
             "offers",
             "warning",
-            offered_for(offer, now),
+            _offered_for(offer, now),
             "such addresses are served by hitl server: is it running?",
         )
-    command = worker_command(group_of(offer.address))
+    command = _worker_command(group_of(offer.address))
     return Finding(
-        "offers", "warning", f"{offered_for(offer, now)}, and no worker listens", f"start one: {command}"
+        "offers", "warning", f"{_offered_for(offer, now)}, and no worker listens", f"start one: {command}"
     )
 
 
-def offered_for(offer: Offered, now: int) -> str:
+def _offered_for(offer: Offered, now: int) -> str:
     """Return what is on offer, to whom, and for how long."""
     tasks = "1 task is" if offer.count == 1 else f"{offer.count:,} tasks are"
     return f"{tasks} on offer to {offer.address} for {format_age(now - offer.since)}"
 
 
-def judge_leases(facts: Inspection, now: int) -> Iterator[Finding]:
+def _judge_leases(facts: Inspection, now: int) -> Iterator[Finding]:
     """Judge the leases that lapsed: any process that looks at the file takes them back."""
     if facts.lapsed is not None and now - facts.lapsed[1] > LONG_MS:
         count, first = facts.lapsed
@@ -302,7 +302,7 @@ def judge_leases(facts: Inspection, now: int) -> Iterator[Finding]:
         )
 
 
-def judge_stranded(facts: Inspection, now: int) -> Iterator[Finding]:  # noqa: ARG001
+def _judge_stranded(facts: Inspection, now: int) -> Iterator[Finding]:  # noqa: ARG001
     """Judge the tasks that are suspended on nothing."""
     if facts.stranded:
         names = ", ".join(facts.stranded)
@@ -314,7 +314,7 @@ def judge_stranded(facts: Inspection, now: int) -> Iterator[Finding]:  # noqa: A
         )
 
 
-def judge_clock(facts: Inspection, now: int) -> Iterator[Finding]:
+def _judge_clock(facts: Inspection, now: int) -> Iterator[Finding]:
     """Judge the machine's clock by the latest instant in the file."""
     ahead = facts.now - now
     if ahead <= SKEW_MS:
@@ -328,7 +328,7 @@ def judge_clock(facts: Inspection, now: int) -> Iterator[Finding]:
     )
 
 
-def judge_permissions(facts: Inspection, now: int) -> Iterator[Finding]:  # noqa: ARG001
+def _judge_permissions(facts: Inspection, now: int) -> Iterator[Finding]:  # noqa: ARG001
     """Judge who may read and write the file."""
     if not facts.writable:
         yield Finding(
@@ -378,14 +378,14 @@ def judge_file_system(facts: Inspection, now: int) -> Iterator[Finding]:  # noqa
 
 
 JUDGES: tuple[Callable[[Inspection, int], Iterator[Finding]], ...] = (
-    judge_format,
-    judge_integrity,
-    judge_size,
-    judge_counts,
-    judge_offers,
-    judge_leases,
-    judge_stranded,
-    judge_clock,
-    judge_permissions,
+    _judge_format,
+    _judge_integrity,
+    _judge_size,
+    _judge_counts,
+    _judge_offers,
+    _judge_leases,
+    _judge_stranded,
+    _judge_clock,
+    _judge_permissions,
     judge_file_system,
 )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hitl_cli.engine.prune import Pruned
 
 
-def file_of(url: str) -> Path:
+def _file_of(url: str) -> Path:
     """Return the file behind a server's URL. Raises BadInput where it is not on this machine; Unreachable."""
     if is_http(url):
         raise BadInput(
@@ -36,7 +36,7 @@ def back_up(url: str, target: Path, *, replace: bool, progress: Progress) -> Bac
     """Copy the server's file. Raises BadInput, Conflict (there is such a file), Unreachable, NotDone."""
     from hitl_cli.engine import backup
 
-    source = file_of(url)
+    source = _file_of(url)
     if not target.parent.is_dir():
         raise BadInput(f"there is no folder {target.parent}.")
     try:
@@ -53,7 +53,7 @@ def plan_prune(url: str, older_ms: int) -> Pruned:
     """Return what `prune` would remove. Raises BadInput, Unreachable."""
     from hitl_cli.engine import prune
 
-    path = file_of(url)
+    path = _file_of(url)
     try:
         return prune.plan(path, older_ms=older_ms, clock=now_ms)
     except EngineError as error:
@@ -64,7 +64,7 @@ def prune(url: str, older_ms: int, progress: Callable[[int], None]) -> Pruned:
     """Remove the runs that ended so long ago. Raises BadInput, Unreachable."""
     from hitl_cli.engine import prune as pruning
 
-    path = file_of(url)
+    path = _file_of(url)
     try:
         return pruning.prune(path, older_ms=older_ms, clock=now_ms, progress=progress)
     except EngineError as error:

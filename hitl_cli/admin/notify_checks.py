@@ -24,10 +24,10 @@ def examine_people(settings: Settings) -> list[Finding]:
         directory = settings.directory()
     except BadInput as error:
         return [Finding("people", "warning", str(error), "set it where workers and gateways run")]
-    return [*judge_people(directory), *judge_email(directory), *judge_webhooks(directory)]
+    return [*_judge_people(directory), *_judge_email(directory), *_judge_webhooks(directory)]
 
 
-def judge_people(directory: Directory) -> Iterator[Finding]:
+def _judge_people(directory: Directory) -> Iterator[Finding]:
     """Judge whether those who are named can be reached."""
     if not directory.people and not directory.groups:
         return
@@ -38,7 +38,7 @@ def judge_people(directory: Directory) -> Iterator[Finding]:
         yield Finding("people", "ok", f"told nothing, for they have no address: {', '.join(silent)}")
 
 
-def judge_email(directory: Directory) -> Iterator[Finding]:
+def _judge_email(directory: Directory) -> Iterator[Finding]:
     """Judge whether mail can be sent, if anybody is to get some."""
     contacts = (*directory.people.values(), *directory.groups.values())
     wanted = any(address.kind == "email" for contact in contacts for address in contact.addresses)
@@ -52,7 +52,7 @@ def judge_email(directory: Directory) -> Iterator[Finding]:
     if email.tls == "none" and email.password is not None and email.host not in ("localhost", "127.0.0.1"):
         advice = 'set tls = "starttls" or "tls"'
         yield Finding("email", "warning", f"the password goes to {where} for all to read", advice)
-    why = unreachable(email)
+    why = _unreachable(email)
     if why is None:
         yield Finding("email", "ok", f"{where} answers")
     else:
@@ -60,7 +60,7 @@ def judge_email(directory: Directory) -> Iterator[Finding]:
         yield Finding("email", "warning", f"{where} does not answer: {why}", advice)
 
 
-def unreachable(email: EmailSettings) -> str | None:
+def _unreachable(email: EmailSettings) -> str | None:
     """Return why a mail server cannot be reached, None if it can."""
     try:
         socket.create_connection((email.host, email.port), PATIENCE_S).close()
@@ -69,7 +69,7 @@ def unreachable(email: EmailSettings) -> str | None:
     return None
 
 
-def judge_webhooks(directory: Directory) -> Iterator[Finding]:
+def _judge_webhooks(directory: Directory) -> Iterator[Finding]:
     """Judge whether what receives webhooks can tell who sent them."""
     contacts = (*directory.people.values(), *directory.groups.values())
     wanted = any(address.kind == "webhook" for contact in contacts for address in contact.addresses)

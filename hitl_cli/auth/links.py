@@ -57,7 +57,7 @@ class Link(Struct, frozen=True, kw_only=True):
     id: str
 
 
-class Revocation(Struct, frozen=True, kw_only=True):
+class _Revocation(Struct, frozen=True, kw_only=True):
     """What was revoked of a request: a link (its id), or all made before, for a person or for anybody."""
 
     link: str | None = None
@@ -163,25 +163,25 @@ def check_open(client: Client, link: Link, groups: Groups, *, clock: Callable[[]
     request = get_promise(client, link.request)
     if clock() >= link.ends_at:
         if request is not None and request.state == "rejected_timedout":
-            raise LinkUsed(how_it_ended(request, client.now()))
+            raise LinkUsed(_how_it_ended(request, client.now()))
         raise LinkExpired("its time has passed. Ask for a new one, or sign in.")
-    if is_revoked(client, link):
+    if _is_revoked(client, link):
         raise LinkExpired("it was revoked. Ask for a new one, or sign in.")
     if request is None or not request.is_blocking:
         raise NotFound("what this link was for has been removed since.")
     if request.state == "pending":
         check_allowed(summary_of(client, request, get_promise(client, request.origin)), link.person, groups)
-    elif not took_part(request, link.person):
-        raise LinkUsed(how_it_ended(request, client.now()))
+    elif not _took_part(request, link.person):
+        raise LinkUsed(_how_it_ended(request, client.now()))
 
 
-def took_part(settled: Promise, person: str) -> bool:
+def _took_part(settled: Promise, person: str) -> bool:
     """Whether it was this person who decided, or one of those who did."""
     audit = audit_of(settled)
     return audit.by == person or any(vote.by == person for vote in audit.votes)
 
 
-def how_it_ended(settled: Promise, now: int) -> str:
+def _how_it_ended(settled: Promise, now: int) -> str:
     """Return what came of a request, by whom and when."""
     from hitl_cli.format.markdown import as_words
 
@@ -189,23 +189,23 @@ def how_it_ended(settled: Promise, now: int) -> str:
     what = f"“{as_words(title)}”" if title else settled.id
     match settled.state:
         case "rejected_timedout":
-            return f"{what} can no longer be answered: its deadline passed {ago(settled.timeout_at, now)}."
+            return f"{what} can no longer be answered: its deadline passed {_ago(settled.timeout_at, now)}."
         case "rejected_canceled":
-            return f"{what} was canceled{by_whom(settled, now)}. You need not do anything."
+            return f"{what} was canceled{_by_whom(settled, now)}. You need not do anything."
         case "rejected":
-            return f"{what} was rejected{by_whom(settled, now)}. You need not do anything."
+            return f"{what} was rejected{_by_whom(settled, now)}. You need not do anything."
         case _:
-            return f"{what} was approved{by_whom(settled, now)}. You need not do anything."
+            return f"{what} was approved{_by_whom(settled, now)}. You need not do anything."
 
 
-def by_whom(settled: Promise, now: int) -> str:
+def _by_whom(settled: Promise, now: int) -> str:
     """Return ` by reviewer 5m ago (2026-… UTC)`, as far as it is known, for a reader who knows no hitl."""
     audit = audit_of(settled)
     by = f" by {audit.by}" if audit.by else ""
-    return f"{by} {ago(audit.at or settled.settled_at or now, now)}"
+    return f"{by} {_ago(audit.at or settled.settled_at or now, now)}"
 
 
-def ago(at: int, now: int) -> str:
+def _ago(at: int, now: int) -> str:
     """Return when something was (both ms since the epoch): `5m ago (2026-11-21 15:04 UTC)`."""
     return f"{format_age(max(now - at, 0))} ago ({instant(at):%Y-%m-%d %H:%M} UTC)"
 
@@ -213,11 +213,11 @@ def ago(at: int, now: int) -> str:
 def serializer(keys: Keys, salt: str) -> URLSafeSerializer:
     """Return what signs and reads texts of one purpose; `salt` tells purposes apart."""
     return URLSafeSerializer(
-        keys.secrets, salt=salt, signer_kwargs={"key_derivation": "hmac", "digest_method": sha256()}
+        keys.secrets, salt=salt, signer_kwargs={"key_derivation": "hmac", "digest_method": _sha256()}
     )
 
 
-def sha256() -> object:
+def _sha256() -> object:
     """Return the digest that signatures are made with."""
     import hashlib
 
@@ -232,7 +232,7 @@ def revoke_link(client: Client, link: Link, *, by: str, via: str) -> Promise:
     request = get_promise(client, link.request)
     if request is None:
         raise NotFound(f"there is no request {link.request} any more.")
-    return revoke(client, request, Revocation(link=link.id), by=by, via=via)
+    return _revoke(client, request, _Revocation(link=link.id), by=by, via=via)
 
 
 def revoke_all(client: Client, name: str, person: str | None, *, by: str, via: str) -> Promise:
@@ -242,10 +242,10 @@ def revoke_all(client: Client, name: str, person: str | None, *, by: str, via: s
     """
     if person is not None:
         check_person(person)
-    return revoke(client, find(client, name), Revocation(person=person), by=by, via=via)
+    return _revoke(client, find(client, name), _Revocation(person=person), by=by, via=via)
 
 
-def revoke(client: Client, request: Promise, what: Revocation, *, by: str, via: str) -> Promise:
+def _revoke(client: Client, request: Promise, what: _Revocation, *, by: str, via: str) -> Promise:
     """Keep with a request what of its links is revoked, and return the request."""
     audit = Audit(id=fresh_id(), by=by, via=via, at=client.now())
     own = f"r{what.link or audit.id}"
@@ -254,15 +254,15 @@ def revoke(client: Client, request: Promise, what: Revocation, *, by: str, via: 
     return request
 
 
-def is_revoked(client: Client, link: Link) -> bool:
+def _is_revoked(client: Client, link: Link) -> bool:
     """Whether a link was revoked, by itself or with others."""
-    return any(revokes(promise, link) for promise in search(client, tags={REVOKED_TAG: link.request}))
+    return any(_revokes(promise, link) for promise in search(client, tags={REVOKED_TAG: link.request}))
 
 
-def revokes(promise: Promise, link: Link) -> bool:
+def _revokes(promise: Promise, link: Link) -> bool:
     """Whether what was revoked has a link in it."""
     try:
-        what = msgspec.convert(decode(promise.param), Revocation)
+        what = msgspec.convert(decode(promise.param), _Revocation)
     except msgspec.ValidationError:
         return False
     if what.link is not None:

@@ -83,7 +83,7 @@ def read(token: str, keys: Keys, now: int) -> SignInLink:
 def use(client: Client, link: SignInLink, new_id: Callable[[], str] = fresh_id) -> None:
     """Use a link. Of all who try exactly one does; the others see SignInOver."""
     mark = new_id()
-    own = promise_id(link)
+    own = _promise_id(link)
     place = {f"resonate:{name}": own for name in ("origin", "branch", "parent")}
     create = ProtocolRequest(
         "promise.create",
@@ -96,20 +96,20 @@ def use(client: Client, link: SignInLink, new_id: Callable[[], str] = fresh_id) 
     )
     kept = as_promise(client.call_many([create, closing(create)])[0])
     if headers_of(kept.param).get("hitl:start") != mark:
-        raise used()
+        raise _used()
 
 
 def check_unused(client: Client, link: SignInLink) -> None:
     """Raise SignInOver if a link was used. Changes nothing."""
-    if get_promise(client, promise_id(link)) is not None:
-        raise used()
+    if get_promise(client, _promise_id(link)) is not None:
+        raise _used()
 
 
-def used() -> SignInOver:
+def _used() -> SignInOver:
     """Return the error for a link that was used."""
     return SignInOver("this link was used already. Have a new one sent.")
 
 
-def promise_id(link: SignInLink) -> str:
+def _promise_id(link: SignInLink) -> str:
     """Return the id of the promise that says that a link was used."""
     return f"hitl-sign-in-{link.id}"

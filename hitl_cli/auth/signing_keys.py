@@ -68,12 +68,12 @@ def load_keys(path: Path, now: int, new_secret: Callable[[], str] | None = None)
     Raises BadInput for a file that cannot be read, makes no sense, or that others could read.
     """
     try:
-        found = read_keys(path)
+        found = _read_keys(path)
     except FileNotFoundError:
-        key = Key(secret=(new_secret or fresh_secret)(), created_at=now)
+        key = Key(secret=(new_secret or _fresh_secret)(), created_at=now)
         if write_keys(path, Keys((key,)), replace=False):
             return Keys((key,))
-        found = read_keys(path)  # another process was first
+        found = _read_keys(path)  # another process was first
     return Keys(tuple(key for key in found.keys if key.ends_at is None or now < key.ends_at))
 
 
@@ -82,19 +82,19 @@ def rotate(path: Path, now: int, *, forget: bool = False) -> Keys:
 
     Then it does not matter what the file holds, nor whether it can be read. Raises BadInput.
     """
-    with alone(path):
+    with _alone(path):
         before = () if forget else load_keys(path, now).keys
         retired = tuple(
             key if key.retired_at is not None else msgspec.structs.replace(key, retired_at=now)
             for key in before
         )
-        keys = Keys((Key(secret=fresh_secret(), created_at=now), *retired))
+        keys = Keys((Key(secret=_fresh_secret(), created_at=now), *retired))
         write_keys(path, keys, replace=True)
     return keys
 
 
 @contextmanager
-def alone(path: Path) -> Iterator[None]:
+def _alone(path: Path) -> Iterator[None]:
     """Let nobody else rotate meanwhile: of two new keys, none is lost. Raises BadInput."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -108,31 +108,31 @@ def alone(path: Path) -> Iterator[None]:
         os.close(folder)
 
 
-def fresh_secret() -> str:
+def _fresh_secret() -> str:
     """Return a secret that nobody can guess."""
     return secrets.token_urlsafe(KEY_BYTES)
 
 
-def read_keys(path: Path) -> Keys:
+def _read_keys(path: Path) -> Keys:
     """Return the keys in a file. Raises FileNotFoundError, BadInput."""
     try:
-        found = msgspec.json.decode(read_private(path), type=Keys)
+        found = msgspec.json.decode(_read_private(path), type=Keys)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise BadInput(f"the keys in {path} cannot be read: {error.strerror}.") from error
     except msgspec.DecodeError as error:
-        raise damaged(path) from error
+        raise _damaged(path) from error
     if not found.keys or found.keys[0].retired_at is not None:
-        raise damaged(path)
+        raise _damaged(path)
     if any(len(key.secret) < KEY_BYTES for key in found.keys):
-        raise damaged(path)
+        raise _damaged(path)
     return found
 
 
-def read_private(path: Path) -> bytes:
+def _read_private(path: Path) -> bytes:
     """Return what is in a file that is its owner's alone. Raises OSError, BadInput."""
-    with open(path, "rb", opener=without_waiting) as file:
+    with open(path, "rb", opener=_without_waiting) as file:
         mode = os.fstat(file.fileno()).st_mode
         if not stat.S_ISREG(mode):
             raise BadInput(f"{path} is no file that could hold keys.")
@@ -144,12 +144,12 @@ def read_private(path: Path) -> bytes:
         return file.read(MAX_FILE_BYTES)
 
 
-def without_waiting(path: str, flags: int) -> int:
+def _without_waiting(path: str, flags: int) -> int:
     """Open a file, and do not wait for whoever would write to it."""
     return os.open(path, flags | os.O_NONBLOCK)
 
 
-def damaged(path: Path) -> BadInput:
+def _damaged(path: Path) -> BadInput:
     """Return the error for a file in which there are no keys that could be used."""
     return BadInput(
         f"{path} does not hold keys that can be used: put back a copy, or have `hitl key rotate --forget`"

@@ -65,7 +65,7 @@ class _Said(Struct, frozen=True, rename={"person": "as"}):
     hash: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 
 
-def fresh_secret() -> str:
+def _fresh_secret() -> str:
     """Return a secret that nobody can guess, of 43 characters."""
     import secrets
 
@@ -80,16 +80,16 @@ def create(
     life_ms: int,
     by: str,
     new_id: Callable[[], str] = lambda: os.urandom(ID_BYTES).hex(),
-    new_secret: Callable[[], str] = fresh_secret,
+    new_secret: Callable[[], str] = _fresh_secret,
 ) -> tuple[Token, str]:
     """Make a token by which a program acts as a person, and return it with its text, which is kept nowhere.
 
     Raises BadInput.
     """
     check_person(person)
-    allowed = with_implied(can)
+    allowed = _with_implied(can)
     id, secret, now = new_id(), new_secret(), client.now()
-    said = _Said(person=person, can=tuple(sorted(allowed)), hash=digest(secret))
+    said = _Said(person=person, can=tuple(sorted(allowed)), hash=_digest(secret))
     own = PREFIX + id
     tags = {
         TOKEN_TAG: "1",
@@ -100,12 +100,12 @@ def create(
     }
     param = encode(msgspec.to_builtins(said), Audit(by=by, at=now).headers())
     data = {"id": own, "timeoutAt": now + life_ms, "param": param, "tags": tags}
-    kept = token_in(as_promise(client.call_many([ProtocolRequest("promise.create", data)])[0]))
+    kept = _token_in(as_promise(client.call_many([ProtocolRequest("promise.create", data)])[0]))
     assert kept is not None  # noqa: S101 - it was just made
     return kept, f"hitl_{id}_{secret}"
 
 
-def with_implied(can: Iterable[str]) -> frozenset[Permission]:
+def _with_implied(can: Iterable[str]) -> frozenset[Permission]:
     """Return permissions with what they imply: who decides may read what it is. Raises BadInput."""
     given = set(can)
     known = frozenset(name for name in PERMISSIONS if name in given)
@@ -114,7 +114,7 @@ def with_implied(can: Iterable[str]) -> frozenset[Permission]:
     return known | ({"read"} if "decide" in known else frozenset())
 
 
-def digest(secret: str) -> str:
+def _digest(secret: str) -> str:
     """Return what is kept of a secret. It is as long as its hash: it needs no salt, and no slow hash."""
     from hashlib import sha256
 
@@ -127,10 +127,10 @@ def check(client: Client, text: str) -> Token:
 
     form = FORM.fullmatch(text)
     promise = get_promise(client, PREFIX + form[1]) if form is not None else None
-    token = token_in(promise) if promise is not None else None
+    token = _token_in(promise) if promise is not None else None
     if form is None or promise is None or token is None:
         raise TokenRefused("this token is not one of ours.")
-    if not hmac.compare_digest(said_in(promise).hash, digest(form[2])):
+    if not hmac.compare_digest(_said_in(promise).hash, _digest(form[2])):
         raise TokenRefused("this token is not one of ours.")
     if token.state != "valid":
         how = "was revoked" if token.state == "revoked" else "has expired"
@@ -138,17 +138,17 @@ def check(client: Client, text: str) -> Token:
     return token
 
 
-def said_in(promise: Promise) -> _Said:
+def _said_in(promise: Promise) -> _Said:
     """Return what a token's promise says. Raises msgspec.ValidationError."""
     return msgspec.convert(decode(promise.param), _Said)
 
 
-def token_in(promise: Promise) -> Token | None:
+def _token_in(promise: Promise) -> Token | None:
     """Return the token that a promise is; None where it only looks like one."""
     if promise.tags.get(TOKEN_TAG) != "1" or not promise.id.startswith(PREFIX) or promise.is_run:
         return None
     try:
-        said = said_in(promise)
+        said = _said_in(promise)
     except msgspec.ValidationError:
         return None
     ended: TokenState = "expired" if promise.state == "rejected_timedout" else "revoked"
@@ -166,7 +166,7 @@ def token_in(promise: Promise) -> Token | None:
 def list_tokens(client: Client) -> list[Token]:
     """Return all tokens, the oldest first."""
     found = search(client, tags={TOKEN_TAG: "1"})
-    tokens = [token for promise in found if (token := token_in(promise)) is not None]
+    tokens = [token for promise in found if (token := _token_in(promise)) is not None]
     return sorted(tokens, key=lambda token: token.created_at)
 
 
@@ -177,7 +177,7 @@ def revoke(client: Client, id: str, *, by: str) -> bool:
     """
     named = id.removeprefix("hitl_")[: ID_BYTES * 2] if FORM.fullmatch(id) else id
     promise = get_promise(client, PREFIX + named)
-    token = token_in(promise) if promise is not None else None
+    token = _token_in(promise) if promise is not None else None
     if token is None:
         raise NotFound(f"there is no token {named!r}. `hitl token list` shows them.")
     audit = Audit(id=fresh_id(), by=by, via="cli", at=client.now())

@@ -118,7 +118,7 @@ class NewRequest(NamedTuple):
     chosen: bool = True
 
 
-class AskOptions(TypedDict, total=False):
+class _AskOptions(TypedDict, total=False):
     """What `ask` can be told besides the prompt and the form."""
 
     details: Any
@@ -139,11 +139,11 @@ class AskOptions(TypedDict, total=False):
 
 @overload
 def ask[T](
-    ctx: Context, prompt: str, *, form: type[T], **options: Unpack[AskOptions]
+    ctx: Context, prompt: str, *, form: type[T], **options: Unpack[_AskOptions]
 ) -> PendingDecision[T]: ...
 @overload
 def ask(
-    ctx: Context, prompt: str, *, form: Mapping[str, Any] | None = None, **options: Unpack[AskOptions]
+    ctx: Context, prompt: str, *, form: Mapping[str, Any] | None = None, **options: Unpack[_AskOptions]
 ) -> PendingDecision[Any]: ...
 def ask(
     ctx: Context,
@@ -181,12 +181,12 @@ def ask(
         prompt=prompt,
         details=details,
         form=None if form is None else schema_of(form),
-        choices=several("choices", choices),
-        to=names_of(to),
+        choices=_several("choices", choices),
+        to=_names_of(to),
         approvals=approvals,
         allow_self=allow_self,
         on_deadline=on_deadline if on_deadline in PLAIN_DEADLINES else Instead(value=on_deadline),
-        remind=None if remind is None else ms_of(remind),
+        remind=None if remind is None else _ms_of(remind),
         escalate=escalations_of(escalate or {}),
         priority=priority,
         link=link,
@@ -197,12 +197,12 @@ def ask(
             f'this cannot be asked: on_deadline={on_deadline!r} is neither "expire" nor "approve" nor'
             ' "reject".'
         )
-    if deadline is not None and any(step.after >= ms_of(deadline) for step in question.escalate):
+    if deadline is not None and any(step.after >= _ms_of(deadline) for step in question.escalate):
         raise BadInput("this cannot be asked: it would be escalated after its deadline.")
     put = NewRequest(
         question=sensible(question),
         tags=found_by(question, key, ctx.info.func_name, tags or {}),
-        deadline_ms=defaults.DEADLINE_MS if deadline is None else ms_of(deadline),
+        deadline_ms=defaults.DEADLINE_MS if deadline is None else _ms_of(deadline),
         chosen=deadline is not None,
     )
     # The step outlives its request, so that the deadline is the request's to pass. What it raises is the
@@ -222,7 +222,7 @@ async def ask_all(*asked: PendingDecision[Any]) -> list[Decision[Any]]:
 # What is asked
 
 
-def several(what: str, values: Any) -> tuple[str, ...]:
+def _several(what: str, values: Any) -> tuple[str, ...]:
     """Return texts as a tuple. Raises BadInput; one text alone is not several of one letter each."""
     try:
         return msgspec.convert(values, tuple[str, ...])
@@ -230,9 +230,9 @@ def several(what: str, values: Any) -> tuple[str, ...]:
         raise BadInput(f"this cannot be asked: {what} is {values!r}, and not a list of texts.") from error
 
 
-def names_of(names: str | Sequence[str]) -> tuple[str, ...]:
+def _names_of(names: str | Sequence[str]) -> tuple[str, ...]:
     """Return one name or several as several. Raises BadInput."""
-    every = several("a name", [names] if isinstance(names, str) else names)
+    every = _several("a name", [names] if isinstance(names, str) else names)
     for name in every:
         if not name.removeprefix(GROUP).strip():
             raise BadInput(f"this cannot be asked: {name!r} names nobody.")
@@ -243,10 +243,10 @@ def escalations_of(escalate: Mapping[str, str | Sequence[str]]) -> tuple[Escalat
     """Return who may answer too, and when. Raises BadInput."""
     if not isinstance(escalate, Mapping):
         raise BadInput('this cannot be asked: escalate says when and to whom, as in {"8h": ["lead"]}.')
-    return tuple(Escalation(after=ms_of(after), to=names_of(names)) for after, names in escalate.items())
+    return tuple(Escalation(after=_ms_of(after), to=_names_of(names)) for after, names in escalate.items())
 
 
-def ms_of(duration: Duration) -> int:
+def _ms_of(duration: Duration) -> int:
     """Return a duration in ms. Raises BadInput."""
     if isinstance(duration, str):
         return parse_duration(duration)
@@ -349,7 +349,7 @@ async def remind(ctx: Context, question: Question, request: PromiseRecord, told:
     if new:
         escalated = Notification(request=request.id, occasion="escalated", names=new, number=number)
         await give_notice(ctx, escalated, request)
-    if is_due(question, told - created_at, now - created_at) and (not asked or len(asked) > len(new)):
+    if _is_due(question, told - created_at, now - created_at) and (not asked or len(asked) > len(new)):
         old = tuple(name for name in asked if name not in new)
         reminder = Notification(request=request.id, occasion="reminder", names=old, number=number)
         await give_notice(ctx, reminder, request)
@@ -357,7 +357,7 @@ async def remind(ctx: Context, question: Question, request: PromiseRecord, told:
     return now
 
 
-def is_due(question: Question, told: int, now: int) -> bool:
+def _is_due(question: Question, told: int, now: int) -> bool:
     """Whether there was a time to remind since `told`; both are ms since it was asked."""
     return question.remind is not None and now // question.remind > told // question.remind
 

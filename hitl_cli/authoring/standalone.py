@@ -77,7 +77,7 @@ def put(
     """
     check_id(id)
     check_person(by)
-    question = checked(question)
+    question = _checked(question)
     mark = new_id()
     place = {f"resonate:{name}": id for name in ("origin", "branch", "parent")}
     data = {
@@ -87,9 +87,9 @@ def put(
         "tags": {**tags, "resonate:external": "true", "resonate:scope": "global", **place},
     }
     promise = as_promise(client.call_many([ProtocolRequest("promise.create", data)])[0])
-    found = asked_by(promise)
-    if not same_question(found, question):
-        raise otherwise(promise.id, found, question)
+    found = _asked_by(promise)
+    if not _same_question(found, question):
+        raise _otherwise(promise.id, found, question)
     return StandaloneRequest(
         promise=promise, question=found, fresh=headers_of(promise.param).get("hitl:start") == mark
     )
@@ -103,9 +103,9 @@ def again(client: Client, id: str, digest: Digest | None) -> StandaloneRequest:
     promise = get_promise(client, check_id(id))
     if promise is None:
         raise NotFound(f"nothing was asked under the id {id!r}. To ask it: hitl ask PROMPT --id ID")
-    question = asked_by(promise)
-    if digest is not None and not same_content(question.digest, digest):
-        raise other_content(id, question.digest, digest)
+    question = _asked_by(promise)
+    if digest is not None and not _same_content(question.digest, digest):
+        raise _other_content(id, question.digest, digest)
     return StandaloneRequest(promise=promise, question=question, fresh=False)
 
 
@@ -114,7 +114,7 @@ def addressed(names: Iterable[str], groups: Groups) -> tuple[str, ...]:
     return tuple(f"{GROUP}{name}" if name in groups else name for name in names)
 
 
-def checked(question: Question) -> Question:
+def _checked(question: Question) -> Question:
     """Return a question if it can be put. Raises BadInput."""
     if question.form is not None:
         from hitl_cli.forms import schema_of
@@ -131,11 +131,11 @@ def checked(question: Question) -> Question:
     check_data(asked)
     if not all(name.strip() for name in question.to):
         raise BadInput("one of those who are to answer has no name.")
-    check_deadline(question)
+    _check_deadline(question)
     return question
 
 
-def check_deadline(question: Question) -> None:
+def _check_deadline(question: Question) -> None:
     """Raise BadInput where the deadline would mean a yes without the data that the form asks for."""
     if question.form is None or question.on_deadline in ("expire", "reject"):
         return
@@ -159,7 +159,7 @@ def check_unchanged(id: str, path: str, digest: Digest) -> None:
     """Raise Conflict if a file no longer has the content that was asked about."""
     now = digest_of(path)
     if now.sha256 != digest.sha256:
-        raise other_content(id, digest, now)
+        raise _other_content(id, digest, now)
 
 
 def have_told(client: Client, posted: StandaloneRequest, directory: Directory, group: str) -> None:
@@ -173,7 +173,7 @@ def have_told(client: Client, posted: StandaloneRequest, directory: Directory, g
 # Whether it is the same question
 
 
-def asked_by(promise: Promise) -> Question:
+def _asked_by(promise: Promise) -> Question:
     """Return what a promise asks. Raises Conflict if it is no question that was put so."""
     question = question_of(promise)
     if promise.is_blocking and question is not None and question is not PLAIN:
@@ -183,59 +183,59 @@ def asked_by(promise: Promise) -> Question:
     raise Conflict(f"{promise.id} is taken by {other}. Nothing was changed; ask under another --id.")
 
 
-def same_question(one: Question, other: Question) -> bool:
+def _same_question(one: Question, other: Question) -> bool:
     """Whether two questions are the same; a file may have another name, its content counts."""
-    return same_content(one.digest, other.digest) and not differences(one, other)
+    return _same_content(one.digest, other.digest) and not _differences(one, other)
 
 
-def same_content(one: Digest | None, other: Digest | None) -> bool:
+def _same_content(one: Digest | None, other: Digest | None) -> bool:
     """Whether two digests are of one content."""
     return (one and one.sha256) == (other and other.sha256)
 
 
-def otherwise(id: str, before: Question, now: Question) -> Conflict:
+def _otherwise(id: str, before: Question, now: Question) -> Conflict:
     """Return the error that says how a question differs from the one that has the id."""
-    if not same_content(before.digest, now.digest):
-        return other_content(id, before.digest, now.digest)
+    if not _same_content(before.digest, now.digest):
+        return _other_content(id, before.digest, now.digest)
     return Conflict(
         f"{id} was put before with another question, and nothing was changed: ask the same, or ask under"
         " another --id. What differs",
-        differences(before, now),
+        _differences(before, now),
     )
 
 
-def other_content(id: str, before: Digest | None, now: Digest | None) -> Conflict:
+def _other_content(id: str, before: Digest | None, now: Digest | None) -> Conflict:
     """Return the error that says which contents differ."""
     return Conflict(
         f"{id} is not about this content, and nothing was changed",
-        [f"asked about  {shown_digest(before)}", f"this is      {shown_digest(now)}"],
+        [f"asked about  {_shown_digest(before)}", f"this is      {_shown_digest(now)}"],
     )
 
 
-def shown_digest(digest: Digest | None) -> str:
+def _shown_digest(digest: Digest | None) -> str:
     """Return a digest as sha256sum shows it."""
     return "no file" if digest is None else f"{digest.sha256}  {digest.file}"
 
 
-def differences(before: Question, now: Question) -> list[str]:
+def _differences(before: Question, now: Question) -> list[str]:
     """Return a line for each part in which two questions differ, their digests aside."""
-    one, other = compared(before), compared(now)
+    one, other = _compared(before), _compared(now)
     parts = [part for part in dict.fromkeys([*one, *other]) if part != "digest"]
     return [
-        f"{part}: it was {as_json(one.get(part))}, and is {as_json(other.get(part))} now"
+        f"{part}: it was {_as_json(one.get(part))}, and is {_as_json(other.get(part))} now"
         for part in parts
         if not same_json(one.get(part), other.get(part))
     ]
 
 
-def compared(question: Question) -> dict[str, Json]:
+def _compared(question: Question) -> dict[str, Json]:
     """Return a question as it is compared: one whose settings do not know a group may have asked it too."""
     plain = tuple(name.removeprefix(GROUP) for name in question.to)
     asked: dict[str, Json] = msgspec.to_builtins(msgspec.structs.replace(question, to=plain))
     return asked
 
 
-def as_json(value: Json) -> str:
+def _as_json(value: Json) -> str:
     """Return a value as JSON, cut to fit a sentence."""
     text = msgspec.json.encode(value).decode()
     return text if len(text) <= SHOWN else text[:SHOWN] + "…"
@@ -262,7 +262,7 @@ def wait(
     heard_at = clock()
     while promise.state == "pending":
         try:
-            promise = now_of(client, posted, groups)
+            promise = _now_of(client, posted, groups)
             heard_at = clock()
         except Unreachable:
             if clock() > heard_at + PATIENCE_S:
@@ -274,7 +274,7 @@ def wait(
     return promise
 
 
-def now_of(client: Client, posted: StandaloneRequest, groups: Groups) -> Promise:
+def _now_of(client: Client, posted: StandaloneRequest, groups: Groups) -> Promise:
     """Return the promise as it is now, settled if its votes decide it. Raises NotFound."""
     promise = get_promise(client, posted.id)
     if promise is None:

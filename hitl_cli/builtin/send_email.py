@@ -44,7 +44,7 @@ async def send_email(ctx: Context, email: str, request: str) -> dict[str, Any]:
     try:
         address = normal_address(email)
     except BadInput as error:  # raised, it would be tried again
-        return refused(email, str(error))
+        return _refused(email, str(error))
     known = hashlib.sha256(f"{ctx.info.id}\0{ctx.info.timeout_at}".encode()).hexdigest()[:32]
     # Steps and durable sleeps: what the SDK itself tries again keeps a place of the worker meanwhile, and
     # some mails that nobody takes would leave none for the others.
@@ -55,7 +55,7 @@ async def send_email(ctx: Context, email: str, request: str) -> dict[str, Any]:
             break
         await ctx.sleep(pause)
         came = await step.run(hand_over, address, request, known)
-    return refused(address, came["later"]) if "later" in came else came
+    return _refused(address, came["later"]) if "later" in came else came
 
 
 async def hand_over(ctx: Context, address: str, request: str, known: str) -> dict[str, str]:
@@ -67,22 +67,22 @@ async def hand_over(ctx: Context, address: str, request: str, known: str) -> dic
     try:
         link = link_to(ctx, request, address)
     except NotAllowed as error:
-        return refused(address, str(error))
+        return _refused(address, str(error))
     mail = confirmation(ctx, address, link, settings, known)
     if settings is None:
-        show(mail)
+        _show(mail)
         return {"email": address, "sent": "to the terminal"}
     try:
         await send_mail(mail, address, settings)
     except DeliveryFailed as error:
         if error.for_good:
-            return refused(address, str(error))
+            return _refused(address, str(error))
         logger.warning("the mail to %s is tried again later: %s", address, error)
         return {"email": address, "later": str(error)}
     return {"email": address, "sent": f"through {settings.host}"}
 
 
-def refused(email: str, why: str) -> dict[str, str]:
+def _refused(email: str, why: str) -> dict[str, str]:
     """Say that a mail cannot be sent, and return it."""
     print(printable(f"the mail to {email} was refused: {why}"), flush=True)
     return {"email": email, "refused": why}
@@ -111,7 +111,7 @@ def confirmation(
     return mail
 
 
-def show(mail: EmailMessage) -> None:
+def _show(mail: EmailMessage) -> None:
     """Print a mail on the worker's terminal."""
     headers = [f"{name}: {mail[name]}" for name in ("From", "To", "Subject")]
     lines = [*headers, "", *mail.get_content().rstrip().splitlines()]

@@ -74,7 +74,7 @@ COMMANDS = {
 """Name of each command: its function, and the panel of the help that it stands in."""
 
 
-class Commands(TyperGroup):
+class _Commands(TyperGroup):
     """The commands, each imported only when it is asked for: `hitl pending` is typed all day."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
@@ -107,7 +107,7 @@ class Commands(TyperGroup):
 
 app = typer.Typer(
     name="hitl",
-    cls=Commands,
+    cls=_Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings=CONTEXT,
@@ -115,7 +115,7 @@ app = typer.Typer(
 )
 
 
-def show_version(value: bool) -> None:
+def _show_version(value: bool) -> None:
     """Print the version and stop, if asked to."""
     if value:
         print(f"hitl {__version__}")
@@ -144,7 +144,7 @@ def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     version: Annotated[
         bool,
-        typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit."),
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
     ] = False,
 ) -> None:
     """Human-in-the-loop workflows on Resonate durable promises."""
@@ -161,14 +161,14 @@ def run() -> None:
     """Run the command line; every failure becomes one sentence on stderr and an exit code."""
     try:
         try:
-            check_arguments(sys.argv[1:])
+            _check_arguments(sys.argv[1:])
             app()
         finally:
             if sys.stdout is not None:
                 sys.stdout.flush()  # here, where a reader that has gone is expected, and not at exit
     except HitlError as error:
         code = next(EXIT_CODES[kind] for kind in type(error).__mro__ if kind in EXIT_CODES)
-        fail(str(error), code, error.lines)
+        _fail(str(error), code, error.lines)
     except BrokenPipeError:
         # The reader has gone, as in `hitl pending | head -1`: nothing is wrong, and nothing more can be said.
         silence_stdout()
@@ -176,15 +176,15 @@ def run() -> None:
     except OSError as error:
         # All other files are opened where their failures have a name of their own.
         silence_stdout()
-        fail(f"what was to be printed could not be written: {error.strerror}.", UNEXPECTED)
+        _fail(f"what was to be printed could not be written: {error.strerror}.", UNEXPECTED)
     except Exception as error:  # noqa: BLE001 - the one place where nothing gets past
-        fail(
+        _fail(
             f"unexpected error: {type(error).__name__}: {error} (run it with --debug and report it)",
             UNEXPECTED,
         )
 
 
-def check_arguments(arguments: Sequence[str]) -> None:
+def _check_arguments(arguments: Sequence[str]) -> None:
     """Raise BadInput for an argument that is not text: it could be kept nowhere."""
     for argument in arguments:
         try:
@@ -193,7 +193,7 @@ def check_arguments(arguments: Sequence[str]) -> None:
             raise BadInput(f"the argument {argument!r} is not text in UTF-8.") from error
 
 
-def fail(message: str, code: int, lines: Sequence[str] = ()) -> None:
+def _fail(message: str, code: int, lines: Sequence[str] = ()) -> None:
     """Say what is wrong and exit."""
     if os.environ.get("HITL_DEBUG"):
         import traceback

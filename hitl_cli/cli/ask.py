@@ -135,23 +135,23 @@ def ask(
     if no_wait and (timeout is not None or cancel_on_exit):
         raise BadInput("--no-wait does not wait: it goes with neither --timeout nor --cancel-on-exit.")
     question = Question(
-        prompt="" if prompt is None else read_prompt(prompt),
-        details=None if details is None else read_json(details, "--details"),
-        form=None if form is None else read_form(form),
+        prompt="" if prompt is None else _read_prompt(prompt),
+        details=None if details is None else _read_json(details, "--details"),
+        form=None if form is None else _read_form(form),
         choices=tuple(choice or ()),
         to=standalone.addressed(to or (), groups),
         approvals=approvals,
         allow_self=not no_self,
-        on_deadline=read_on_deadline(on_deadline, on_deadline_value, choice or []),
+        on_deadline=_read_on_deadline(on_deadline, on_deadline_value, choice or []),
         priority=priority,
         link=link,
         digest=None if digest is None else standalone.digest_of(digest),
     )
-    tags = found_by(question, key, None, dict(read_tag(text) for text in tag or []))
+    tags = found_by(question, key, None, dict(_read_tag(text) for text in tag or []))
     deadline_ms = parse_duration(deadline)
-    if prompt is None and (id is None or not says_nothing(question, key, tag)):
+    if prompt is None and (id is None or not _says_nothing(question, key, tag)):
         raise BadInput("a PROMPT is missing: what is asked?")
-    with Leaving() as leaving, open_client(ctx, server, token, settings) as client:
+    with _Leaving() as leaving, open_client(ctx, server, token, settings) as client:
         if prompt is None:
             posted = standalone.again(client, id or "", question.digest)
         else:
@@ -165,12 +165,12 @@ def ask(
                 by=person,
             )
             standalone.have_told(client, posted, settings.contacts(), settings.group().value)
-        command = Command(posted.id, server or (ctx.obj or {}).get("server"))
-        tell(posted, command, client.now())
+        command = _Command(posted.id, server or (ctx.obj or {}).get("server"))
+        _tell(posted, command, client.now())
         if no_wait:
-            print_result(as_document(posted.promise, None) if as_json else posted.id)
+            _print_result(_as_document(posted.promise, None) if as_json else posted.id)
             return
-        if watched() and posted.promise.state == "pending":
+        if _watched() and posted.promise.state == "pending":
             note("Waiting for the answer (Ctrl-C stops waiting)")
         promise = wait(client, posted, command, groups, timeout_s, leaving)
         unanswered = promise.state == "pending"
@@ -179,31 +179,31 @@ def ask(
             unanswered = promise.state == "rejected_canceled"
         now = client.now()
     if leaving.signal is not None:
-        note(left_behind(promise, command, now))
-        die_by(leaving.signal)
+        note(_left_behind(promise, command, now))
+        _die_by(leaving.signal)
     if unanswered:
-        print_result(as_document(promise, None) if as_json else None)
-        raise TimedOut(f"nobody has answered yet. {left_behind(promise, command, now)}.")
-    finish(posted, promise, now, digest=digest, as_json=as_json)
+        _print_result(_as_document(promise, None) if as_json else None)
+        raise TimedOut(f"nobody has answered yet. {_left_behind(promise, command, now)}.")
+    _finish(posted, promise, now, digest=digest, as_json=as_json)
 
 
 # What is asked
 
 
-def says_nothing(question: Question, key: str | None, tag: list[str] | None) -> bool:
+def _says_nothing(question: Question, key: str | None, tag: list[str] | None) -> bool:
     """Whether nothing is said of a question but what content it is about."""
     bare = msgspec.structs.replace(question, digest=None)
     return bare == Question(prompt="") and key is None and not tag
 
 
-def read_prompt(text: str) -> str:
+def _read_prompt(text: str) -> str:
     """Return the prompt. Raises BadInput."""
     if text != "-":
         return text
     return read_stdin(standalone.MAX_QUESTION_BYTES + 1)
 
 
-def read_json(text: str, option: str) -> Any:
+def _read_json(text: str, option: str) -> Any:
     """Return the JSON that an option names. Raises BadInput."""
     raw = read_file(Path(text[1:])) if text.startswith("@") else text.encode()
     if len(raw) > standalone.MAX_QUESTION_BYTES:
@@ -216,15 +216,15 @@ def read_json(text: str, option: str) -> Any:
         raise BadInput(f"{option} is not JSON: {error}.") from error
 
 
-def read_form(text: str) -> dict[str, Any] | bool:
+def _read_form(text: str) -> dict[str, Any] | bool:
     """Return the JSON Schema that `--form` names. Raises BadInput."""
-    form = read_json(text, "--form")
+    form = _read_json(text, "--form")
     if not isinstance(form, dict | bool):
         raise BadInput('--form is no JSON Schema: write it like {"type": "integer"}.')
     return form
 
 
-def read_on_deadline(
+def _read_on_deadline(
     plain: Literal["expire", "approve", "reject"] | None, value: str | None, choices: Sequence[str]
 ) -> Literal["expire", "approve", "reject"] | Instead:
     """Return what the deadline means; one of the choices needs no quotes. Raises BadInput."""
@@ -232,10 +232,10 @@ def read_on_deadline(
         return plain or "expire"
     if plain is not None:
         raise BadInput("--on-deadline and --on-deadline-value cannot be given together.")
-    return Instead(value=value if value in choices else read_json(value, "--on-deadline-value"))
+    return Instead(value=value if value in choices else _read_json(value, "--on-deadline-value"))
 
 
-def read_tag(text: str) -> tuple[str, str]:
+def _read_tag(text: str) -> tuple[str, str]:
     """Return the name and the value of `--tag NAME=VALUE`. Raises BadInput."""
     name, equals, value = text.partition("=")
     if not equals or not name:
@@ -246,7 +246,7 @@ def read_tag(text: str) -> tuple[str, str]:
 # While it is waited for
 
 
-class Command(NamedTuple):
+class _Command(NamedTuple):
     """What is to be typed about a question."""
 
     id: str
@@ -262,7 +262,7 @@ class Command(NamedTuple):
         return self("ask --id")
 
 
-class Leaving:
+class _Leaving:
     """Notes the first signal that tells this command to end; the second one does end it, at once."""
 
     def __init__(self) -> None:
@@ -287,7 +287,7 @@ class Leaving:
             signal.signal(each, signal.SIG_DFL)
 
 
-def die_by(number: int) -> NoReturn:
+def _die_by(number: int) -> NoReturn:
     """End as the signal ends a process: a shell then ends its script too, and takes it for no answer."""
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
@@ -297,10 +297,10 @@ def die_by(number: int) -> NoReturn:
 def wait(
     client: Client,
     posted: StandaloneRequest,
-    command: Command,
+    command: _Command,
     groups: Groups,
     timeout_s: float | None,
-    leaving: Leaving,
+    leaving: _Leaving,
 ) -> Promise:
     """Wait for the answer, and return the promise: pending if the time is over, or if told to end."""
     try:
@@ -311,29 +311,29 @@ def wait(
         raise Unreachable(f"{error} The question stands: `{command.again()}` waits for it again.") from error
 
 
-def tell(posted: StandaloneRequest, command: Command, now: int) -> None:
+def _tell(posted: StandaloneRequest, command: _Command, now: int) -> None:
     """Say on stderr what is asked and how to answer it: on one line, but for a person at a terminal."""
     promise, question = posted.promise, posted.question
     if promise.state != "pending":
         if outcome_of(promise) == "approved":  # anything else is told as the error that it is
-            note(f"{posted.id} was asked before, and {how_it_ended(promise, now)}")
+            note(f"{posted.id} was asked before, and {_how_it_ended(promise, now)}")
         return
     asked = "asks" if posted.fresh else f"was asked {format_age(now - promise.created_at)} ago, and asks"
     to = f" {' or '.join(question.to)}" if question.to else ""
     lines = [f"{posted.id} {asked}{to}: {question.title}"]
     if question.digest is not None:
         lines.append(f"sha256 {question.digest.sha256} {question.digest.file}")
-    lines.append(f"Until {iso(promise.timeout_at)}: {how_to_answer(question, command)}")
-    for line in lines if watched() else ["  ".join(lines)]:
+    lines.append(f"Until {iso(promise.timeout_at)}: {_how_to_answer(question, command)}")
+    for line in lines if _watched() else ["  ".join(lines)]:
         note(line)
 
 
-def watched() -> bool:
+def _watched() -> bool:
     """Whether a person at a terminal reads the notes."""
     return sys.stderr is not None and sys.stderr.isatty()
 
 
-def how_to_answer(question: Question, command: Command) -> str:
+def _how_to_answer(question: Question, command: _Command) -> str:
     """Return the commands that answer a question."""
     if question.choices:
         form = "" if question.form is None else " --data JSON"
@@ -345,20 +345,20 @@ def how_to_answer(question: Question, command: Command) -> str:
     return f"{yes}  or  {command('reject', ' --reason TEXT')}"
 
 
-def left_behind(promise: Promise, command: Command, now: int) -> str:
+def _left_behind(promise: Promise, command: _Command, now: int) -> str:
     """Return how a question stands whose answer was not waited for."""
     if promise.state == "pending":
         return (
             f"{promise.id} stands, and can still be answered; `{command.again()}` waits for it again,"
             f" `{command('cancel')}` takes it back"
         )
-    return f"{promise.id} {how_it_ended(promise, now)}"
+    return f"{promise.id} {_how_it_ended(promise, now)}"
 
 
 # What came of it
 
 
-def how_it_ended(promise: Promise, now: int) -> str:
+def _how_it_ended(promise: Promise, now: int) -> str:
     """Return what came of a settled question, and by whom."""
     if promise.state == "rejected_timedout":
         means = {"approved": ": that means yes", "rejected": ": that means no"}.get(
@@ -368,7 +368,7 @@ def how_it_ended(promise: Promise, now: int) -> str:
     return f"was {outcome_of(promise)}{by_whom(promise, now)}"
 
 
-def finish(
+def _finish(
     posted: StandaloneRequest, promise: Promise, now: int, *, digest: str | None, as_json: bool
 ) -> None:
     """Print the answer if it is a yes.
@@ -379,11 +379,11 @@ def finish(
     if decision.approved and digest is not None and posted.question.digest is not None:
         standalone.check_unchanged(posted.id, digest, posted.question.digest)
     if as_json:
-        print_result(as_document(promise, decision))
+        _print_result(_as_document(promise, decision))
     elif decision.approved:
-        print_result(answer_text(posted.question, decision))
-    ended = f"{posted.id} {how_it_ended(promise, now)}"
-    if decision.approved and posted.promise.state == "pending" and (decision.expired or watched()):
+        _print_result(_answer_text(posted.question, decision))
+    ended = f"{posted.id} {_how_it_ended(promise, now)}"
+    if decision.approved and posted.promise.state == "pending" and (decision.expired or _watched()):
         note(f"{ended}: {decision.comment}" if decision.comment else ended)
     match outcome_of(promise):
         case "approved":
@@ -394,14 +394,14 @@ def finish(
             raise RunFailed(f"{ended}." if decision.expired else f"{ended}: {decision.reason}")
 
 
-def answer_text(question: Question, decision: Decision[Any]) -> str:
+def _answer_text(question: Question, decision: Decision[Any]) -> str:
     """Return the answer as a script wants it: a text as it is, anything else as JSON."""
     answer = decision.choice if question.choices and question.form is None else decision.data
     text = answer if isinstance(answer, str) else msgspec.json.encode(answer).decode()
     return printable(text) if on_terminal() else text
 
 
-def as_document(promise: Promise, decision: Decision[Any] | None) -> dict[str, Any]:
+def _as_document(promise: Promise, decision: Decision[Any] | None) -> dict[str, Any]:
     """Return a question and what came of it as `--json` shows it."""
     return {
         "id": promise.id,
@@ -416,7 +416,7 @@ def as_document(promise: Promise, decision: Decision[Any] | None) -> dict[str, A
     }
 
 
-def print_result(result: dict[str, Any] | str | None) -> None:
+def _print_result(result: dict[str, Any] | str | None) -> None:
     """Print the result. What was decided must be told by the exit code even where nobody reads it."""
     try:
         if isinstance(result, str):

@@ -76,18 +76,18 @@ def answer_many(
     """
     planned = plan(client, names, answer, groups)
     if dry:
-        show_plan(planned, answer, as_json=as_json)
+        _show_plan(planned, answer, as_json=as_json)
         failures = [one.problem for one in planned if one.problem is not None]
     else:
         only_named = ids is not None and len(ids) == len(names)
         if planned and not yes:
-            ask_whether_meant(planned, answer, may_go_on=only_named)
-        failures = carry_out(client, planned, answer, groups, as_json=as_json)
+            _ask_whether_meant(planned, answer, may_go_on=only_named)
+        failures = _carry_out(client, planned, answer, groups, as_json=as_json)
     if failures:
         raise max(failures, key=lambda failure: EXIT_CODES[type(failure)])
 
 
-def show_plan(planned: Sequence[PlannedDecision], answer: DecisionInput, *, as_json: bool) -> None:
+def _show_plan(planned: Sequence[PlannedDecision], answer: DecisionInput, *, as_json: bool) -> None:
     """Print what would happen."""
     if as_json:
         print_json(
@@ -101,10 +101,10 @@ def show_plan(planned: Sequence[PlannedDecision], answer: DecisionInput, *, as_j
             ]
         )
     elif planned:
-        print_table(*as_table(planned, answer))
+        print_table(*_as_table(planned, answer))
 
 
-def as_table(
+def _as_table(
     planned: Sequence[PlannedDecision], answer: DecisionInput
 ) -> tuple[list[Column], list[list[Cell]]]:
     """Return the columns and rows of what would happen."""
@@ -122,7 +122,7 @@ def as_table(
     return columns, rows
 
 
-def ask_whether_meant(planned: Sequence[PlannedDecision], answer: DecisionInput, *, may_go_on: bool) -> None:
+def _ask_whether_meant(planned: Sequence[PlannedDecision], answer: DecisionInput, *, may_go_on: bool) -> None:
     """Show what would happen, and ask the person at the terminal. Raises NotDone, BadInput.
 
     `may_go_on`: each was named on the command line, and so is meant where nobody can be asked.
@@ -137,7 +137,7 @@ def ask_whether_meant(planned: Sequence[PlannedDecision], answer: DecisionInput,
             if may_go_on:
                 return
             raise BadInput(f"this would {answer.verdict} {len(planned)}: add --yes; --dry-run shows them.")
-        for line in plain(*as_table(planned, answer)):
+        for line in plain(*_as_table(planned, answer)):
             note(line)
         possible = sum(one.problem is None for one in planned)
         print(f"{answer.verdict} {possible} of {len(planned)}? [y/N] ", end="", file=sys.stderr, flush=True)
@@ -145,7 +145,7 @@ def ask_whether_meant(planned: Sequence[PlannedDecision], answer: DecisionInput,
             raise NotDone("nothing was changed.")
 
 
-def carry_out(
+def _carry_out(
     client: Client,
     planned: Sequence[PlannedDecision],
     answer: DecisionInput,

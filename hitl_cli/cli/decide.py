@@ -73,14 +73,14 @@ def approve(
     answer = approval(
         by=settings.person(who).value,
         via="cli",
-        data=msgspec.UNSET if data is None else read_data(data),
-        fields=read_fields(fields),
+        data=msgspec.UNSET if data is None else _read_data(data),
+        fields=_read_fields(fields),
         comment=comment,
     )
     with open_client(ctx, server, token, settings) as client:
-        if is_one(ids, stdin=stdin, match=match, dry=dry):
+        if _is_one(ids, stdin=stdin, match=match, dry=dry):
             promise = find(client, ids[0] if ids else "")
-            answer_one(client, promise, completed(promise, answer), settings.groups(), as_json=as_json)
+            _answer_one(client, promise, _completed(promise, answer), settings.groups(), as_json=as_json)
             return
         names = named(client, ids, stdin=stdin, match=match, groups=settings.groups())
         answer_many(client, names, answer, settings.groups(), yes=yes, dry=dry, ids=ids, as_json=as_json)
@@ -106,9 +106,9 @@ def reject(
     settings = Settings()
     answer = rejection(by=settings.person(who).value, via="cli", reason=reason, comment=comment)
     with open_client(ctx, server, token, settings) as client:
-        if is_one(ids, stdin=stdin, match=match, dry=dry):
+        if _is_one(ids, stdin=stdin, match=match, dry=dry):
             promise = find(client, ids[0] if ids else "")
-            answer_one(client, promise, answer, settings.groups(), as_json=as_json)
+            _answer_one(client, promise, answer, settings.groups(), as_json=as_json)
             return
         names = named(client, ids, stdin=stdin, match=match, groups=settings.groups())
         answer_many(client, names, answer, settings.groups(), yes=yes, dry=dry, ids=ids, as_json=as_json)
@@ -137,13 +137,13 @@ def answer(
         by=settings.person(who).value,
         via="cli",
         text=text,
-        data=msgspec.UNSET if data is None else read_data(data),
-        fields=read_fields(fields),
+        data=msgspec.UNSET if data is None else _read_data(data),
+        fields=_read_fields(fields),
         comment=comment,
     )
     with open_client(ctx, server, token, settings) as client:
         promise = find(client, id)
-        answer_one(client, promise, completed(promise, given), settings.groups(), as_json=as_json)
+        _answer_one(client, promise, _completed(promise, given), settings.groups(), as_json=as_json)
 
 
 def comment(
@@ -167,12 +167,12 @@ def comment(
             print(printable(f"{request.id}: the comment of {person} is kept"))
 
 
-def is_one(ids: list[str] | None, *, stdin: bool, match: str | None, dry: bool) -> bool:
+def _is_one(ids: list[str] | None, *, stdin: bool, match: str | None, dry: bool) -> bool:
     """Whether one answer is given, by name."""
     return ids is not None and len(ids) == 1 and not (stdin or match or dry)
 
 
-def completed(promise: Promise, answer: DecisionInput) -> DecisionInput:
+def _completed(promise: Promise, answer: DecisionInput) -> DecisionInput:
     """Return the answer with its form filled in, where a person at a terminal has yet to do that."""
     question = question_of(promise)
     asks = promise.state == "pending" and question is not None and question.form is not None
@@ -187,14 +187,14 @@ def completed(promise: Promise, answer: DecisionInput) -> DecisionInput:
     return msgspec.structs.replace(answer, data=fill_in(question.form, title=question.title))
 
 
-def read_fields(texts: list[str] | None) -> list[tuple[str, str]]:
+def _read_fields(texts: list[str] | None) -> list[tuple[str, str]]:
     """Return the names and values of `--set NAME=VALUE`. Raises BadInput."""
     from hitl_cli.forms.paths import split_assignment
 
     return [split_assignment(text) for text in texts or []]
 
 
-def read_data(text: str) -> Any:
+def _read_data(text: str) -> Any:
     """Return the JSON that `--data` names. Raises BadInput."""
     if text == "-":
         source, raw = "stdin", given_stdin().read(MAX_FILE_BYTES + 1)
@@ -222,7 +222,7 @@ def read_file(path: Path) -> bytes:
         raise BadInput(f"{path} cannot be read: {error.strerror}.") from error
 
 
-def answer_one(
+def _answer_one(
     client: Client, promise: Promise, answer: DecisionInput, groups: Groups, *, as_json: bool
 ) -> None:
     """Answer one request, and print what came of it."""

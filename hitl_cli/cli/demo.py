@@ -30,12 +30,12 @@ def demo(
     asks = not yes and sys.stdin.isatty() and on_terminal()
     with Demo(echo=lambda command: print(f"\n$ {shlex.join(command)}", flush=True)) as show:
         if what == "email":
-            show_verification(show, asks=asks)
+            _show_verification(show, asks=asks)
         else:
-            show_approval(show, asks=asks)
+            _show_approval(show, asks=asks)
 
 
-def show_approval(show: Demo, *, asks: bool) -> None:
+def _show_approval(show: Demo, *, asks: bool) -> None:
     """Show the main job."""
     print("A worker runs workflows. This one has a database of its own, which is gone afterwards.")
     show.start("worker", "worker")
@@ -56,7 +56,7 @@ def show_approval(show: Demo, *, asks: bool) -> None:
     note("\nThat was it. Yours: `hitl worker` in one terminal, `hitl start hitl-001` in another.")
 
 
-def show_verification(show: Demo, *, asks: bool) -> None:
+def _show_verification(show: Demo, *, asks: bool) -> None:
     """Show how an e-mail address is verified across two services."""
     print("The gateway is where programs ask, and where links lead.")
     gateway = show.start_gateway()

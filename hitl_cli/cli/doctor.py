@@ -50,20 +50,20 @@ def doctor(
     report = examine(url.value, chosen_token, group.value, full=full)
     report.findings.extend(examine_people(settings))
     if as_json:
-        print_json(as_document(chosen, report))
+        print_json(_as_document(chosen, report))
     else:
         for name, setting in chosen:
             print(printable(f"{name:9} {setting.value}  ({setting.source})"))
         print()
         for finding in report.findings:
-            print(line(finding))
+            print(_line(finding))
     if report.failure is not None:
         raise report.failure
     if any(finding.level == "error" for finding in report.findings):
         raise typer.Exit(1)
 
 
-def line(finding: Finding) -> str:
+def _line(finding: Finding) -> str:
     """Return a finding as a line, with what to do."""
     colored = on_terminal() and not os.environ.get("NO_COLOR")
     level = f"{finding.level:8}"
@@ -72,18 +72,18 @@ def line(finding: Finding) -> str:
     return shown + printable(f"{finding.name:12} {finding.text}{advice}")
 
 
-def as_document(chosen: list[tuple[str, Setting]], report: Report) -> dict[str, Any]:
+def _as_document(chosen: list[tuple[str, Setting]], report: Report) -> dict[str, Any]:
     """Return it all as `--json` shows it."""
     return {
         "settings": [{"name": n, "value": s.value, "source": s.source} for n, s in chosen],
         "reachable": report.reachable,
         "worker": report.worker,
         "findings": [msgspec.structs.asdict(finding) for finding in report.findings],
-        "file": None if report.facts is None else file_document(report.facts),
+        "file": None if report.facts is None else _file_document(report.facts),
     }
 
 
-def file_document(facts: Inspection) -> dict[str, Any]:
+def _file_document(facts: Inspection) -> dict[str, Any]:
     """Return what is known of the file, with null for what was not counted or checked."""
     counts = facts.counts
     return {

@@ -76,7 +76,7 @@ class _Form:
             self._terminal.say(self._title, "bold")
         self._terminal.say("Nothing is sent before you say so. Ctrl-C cancels.")
         for field in self._fields.values():
-            if field.path not in self._texts and not is_settled(field):
+            if field.path not in self._texts and not _is_settled(field):
                 self._ask(field)
         while True:
             made = self._made()
@@ -106,21 +106,21 @@ class _Form:
         """Return the one of the offers that is typed, or begun."""
 
         def wrong(text: str) -> str | None:
-            return None if meant(text, offers) else f"must be one of {', '.join(offers)}"
+            return None if _meant(text, offers) else f"must be one of {', '.join(offers)}"
 
         text = self._terminal.read(f"{asked} ({', '.join(offers)})", wrong, words=offers)
-        return str(meant(text, offers))
+        return str(_meant(text, offers))
 
     def _ask(self, field: Field) -> None:
         """Ask for a field; nothing typed leaves it as it would be without an answer."""
         self._terminal.say("")
-        self._terminal.say(heading(field), "bold")
+        self._terminal.say(_heading(field), "bold")
         if field.description:
             self._terminal.say(field.description)
-        told = "; ".join(part for part in (expected(field), if_empty(field)) if part)
+        told = "; ".join(part for part in (_expected(field), _if_empty(field)) if part)
         if told:
             self._terminal.say(told)
-        numbers = numbering(field)
+        numbers = _numbering(field)
         for label in field.labels:
             self._terminal.say(f"  {numbers[label]}) {label}" if label in numbers else f"  - {label}")
         texts = self._read_list(field) if field.kind == "list" else self._read_one(field)
@@ -130,10 +130,10 @@ class _Form:
             self._texts[field.path] = texts
 
     def _read_one(self, field: Field) -> list[str] | None:
-        labels = {number: label for label, number in numbering(field).items()}
+        labels = {number: label for label, number in _numbering(field).items()}
 
         def wrong(text: str) -> str | None:
-            return self._wrong(field, labels.get(text.strip(), text)) if text else missing(field)
+            return self._wrong(field, labels.get(text.strip(), text)) if text else _missing(field)
 
         words = [*field.labels] or (["yes", "no"] if field.kind == "boolean" else [])
         before = "".join(self._texts.get(field.path, [])[:1])
@@ -146,7 +146,7 @@ class _Form:
         """Read a list, an entry a line, until a line is empty; once more if it does not fit."""
         while True:
             entries = self._entries(field)
-            if not entries and missing(field) is None:
+            if not entries and _missing(field) is None:
                 return None
             reasons = problems_at(self._schema, field.pointers, entries)
             if not reasons:
@@ -186,7 +186,7 @@ class _Form:
             for key in field.keys:
                 there = there and isinstance(value, dict) and key in value
                 value = value[key] if there else None
-            shown = shortened(value, secret=field.secret) if there else "-"
+            shown = _shortened(value, secret=field.secret) if there else "-"
             self._terminal.say(f"{field.path or 'answer'}: {shown}")
 
 
@@ -196,7 +196,7 @@ class _Terminal:
     def __init__(self) -> None:
         from prompt_toolkit.utils import is_dumb_terminal
 
-        self._session = None if is_dumb_terminal() else session()
+        self._session = None if is_dumb_terminal() else _session()
 
     def say(self, text: str, style: str = "") -> None:
         """Show a line."""
@@ -228,20 +228,20 @@ class _Terminal:
                 message,
                 default=before,
                 is_password=secret,
-                completer=completer(words),
+                completer=_completer(words),
                 reserve_space_for_menu=MENU_LINES if words else 0,
-                validator=validator(wrong),
+                validator=_validator(wrong),
                 validate_while_typing=True,
             )
         while True:
-            line = plain_line(message, secret=secret)
+            line = _plain_line(message, secret=secret)
             reason = wrong(line)
             if reason is None:
                 return line
             note(f"! {reason}")
 
 
-def session() -> PromptSession[str]:
+def _session() -> PromptSession[str]:
     """Return what asks on a terminal that can move its cursor."""
     from prompt_toolkit.output import create_output
     from prompt_toolkit.shortcuts import PromptSession
@@ -249,7 +249,7 @@ def session() -> PromptSession[str]:
     return PromptSession(output=create_output(stdout=sys.stderr))
 
 
-def plain_line(message: str, *, secret: bool) -> str:
+def _plain_line(message: str, *, secret: bool) -> str:
     """Return a line typed on a terminal that can only print. Raises EOFError."""
     if secret:
         return getpass(message, stream=sys.stderr)
@@ -260,7 +260,7 @@ def plain_line(message: str, *, secret: bool) -> str:
     return line.removesuffix("\n")
 
 
-def completer(words: Sequence[str]) -> Completer:
+def _completer(words: Sequence[str]) -> Completer:
     """Return what offers the words that begin as a line does."""
     from prompt_toolkit.completion import WordCompleter
 
@@ -268,7 +268,7 @@ def completer(words: Sequence[str]) -> Completer:
     return WordCompleter(list(words), ignore_case=True, sentence=True, display_dict=dict(shown))
 
 
-def validator(wrong: Callable[[str], str | None]) -> Validator:
+def _validator(wrong: Callable[[str], str | None]) -> Validator:
     """Return what tells the reason why a line will not do."""
     from prompt_toolkit import validation
 
@@ -281,50 +281,50 @@ def validator(wrong: Callable[[str], str | None]) -> Validator:
     return Reason()
 
 
-def is_settled(field: Field) -> bool:
+def _is_settled(field: Field) -> bool:
     """Whether there is nothing to ask, because only one thing fits."""
     return field.needed and len(field.choices) == 1
 
 
-def missing(field: Field) -> str | None:
+def _missing(field: Field) -> str | None:
     """Return why a field cannot be left empty, or None."""
     if not field.required or field.default is not UNSET or field.nullable:
         return None
     return f"{field.path or 'an answer'} is required"
 
 
-def numbering(field: Field) -> dict[str, str]:
+def _numbering(field: Field) -> dict[str, str]:
     """Return a number for each label, none where a number may be a label."""
     if any(label.strip().isdecimal() for label in field.labels):
         return {}
     return {label: str(number) for number, label in enumerate(field.labels, 1)}
 
 
-def heading(field: Field) -> str:
+def _heading(field: Field) -> str:
     """Return what a field is called: by the author, and in the answer."""
     if field.title and field.path and field.title.lower() != field.path.lower():
         return f"{field.title} ({field.path})"
     return field.title or field.path or "The answer"
 
 
-def expected(field: Field) -> str:
+def _expected(field: Field) -> str:
     """Return what may be typed."""
     if field.kind == "list" and field.item is not None:
-        several = ["one a line, an empty line ends the list", field.hint, expected(field.item)]
+        several = ["one a line, an empty line ends the list", field.hint, _expected(field.item)]
         return "; ".join(part for part in several if part)
     return ", ".join(part for part in (KINDS.get(field.kind, ""), field.hint) if part)
 
 
-def if_empty(field: Field) -> str:
+def _if_empty(field: Field) -> str:
     """Return what becomes of a field when nothing is typed."""
     if field.default is not UNSET:
-        return f"if empty: {shortened(field.default, secret=field.secret)}"
+        return f"if empty: {_shortened(field.default, secret=field.secret)}"
     if not field.needed:
         return "may be left empty"
     return "if empty: null" if field.nullable else ""
 
 
-def shortened(value: Json, *, secret: bool) -> str:
+def _shortened(value: Json, *, secret: bool) -> str:
     """Return a value to be shown, a text as it is."""
     if secret:
         return "••••"
@@ -332,7 +332,7 @@ def shortened(value: Json, *, secret: bool) -> str:
     return text if len(text) <= SHORT else f"{text[: SHORT - 1]}…"
 
 
-def meant(text: str, offers: Sequence[str]) -> str | None:
+def _meant(text: str, offers: Sequence[str]) -> str | None:
     """Return the offer that a text is, or that alone begins with it."""
     typed = text.strip().lower()
     begun = [offer for offer in offers if typed and offer.lower().startswith(typed)]

@@ -87,7 +87,7 @@ def gateway(
     log_to_stderr()
     raise_descriptors()
     try:
-        asyncio.run(serve(options))
+        asyncio.run(_serve(options))
     except OSError as error:
         raise BadInput(f"{host}:{port} cannot be listened at: {reason(error)}.") from error
 
@@ -145,7 +145,7 @@ def options_of(
     )
 
 
-async def serve(options: Options) -> None:
+async def _serve(options: Options) -> None:
     """Serve until a signal says to stop."""
     from hitl_cli.gateway.app import run
     from hitl_cli.gateway.context import Gateway

@@ -78,39 +78,42 @@ def show_history(
             more = most is not None and len(entries) > most
             entries = entries[-most:] if most is not None else entries
         elif as_csv and most is None:
-            print_csv(decisions(client, wanted))  # as they are read: a million do not fit anywhere
+            _print_csv(decisions(client, wanted))  # as they are read: a million do not fit anywhere
             return
         else:
             entries, more = history(client, wanted, limit=most)
     if as_csv:
-        print_csv(entries)
+        _print_csv(entries)
     elif as_json:
         print_json([history_entry_document(entry) for entry in entries])
     elif not entries:
         note("Nothing was answered." if id is None else f"Nothing was said of {id}.")
     else:
-        print_table(*as_table(entries))
+        print_table(*_as_table(entries))
     if more:
         note(f"The {len(entries)} newest are shown; there are more: --limit N or --all.")
 
 
-def print_csv(entries: Iterable[HistoryEntry]) -> None:
+def _print_csv(entries: Iterable[HistoryEntry]) -> None:
     """Write entries to stdout, a line each."""
     sys.stdout.write(csv_head())
     for entry in entries:
         sys.stdout.write(csv_entry(entry))
 
 
-def as_table(entries: Sequence[HistoryEntry]) -> tuple[list[Column], list[list[Cell]]]:
+def _as_table(entries: Sequence[HistoryEntry]) -> tuple[list[Column], list[list[Cell]]]:
     """Return the columns and the rows; what is asked and said has a column only where there is any."""
     shown = {
         "promise": [Cell(entry.id) for entry in entries],
         "at": [Cell(f"{iso(entry.at)[:MINUTES]}Z") for entry in entries],
-        "outcome": [Cell(outcome_of(entry), STYLES.get(entry.outcome or "", "")) for entry in entries],
+        "outcome": [Cell(_outcome_of(entry), STYLES.get(entry.outcome or "", "")) for entry in entries],
         "by": [Cell(f"{entry.by} via {entry.via}" if entry.by else "-") for entry in entries],
         "waited": [Cell(format_duration(entry.waited_ms)) for entry in entries],
     }
-    texts = {"asked": [entry.asked or "" for entry in entries], "said": [said_in(entry) for entry in entries]}
+    texts = {
+        "asked": [entry.asked or "" for entry in entries],
+        "said": [_said_in(entry) for entry in entries],
+    }
     shown |= {head: [Cell(text) for text in column] for head, column in texts.items() if any(column)}
     columns = [
         Column(head, right=head == "waited", whole=head in ("promise", "at", "outcome")) for head in shown
@@ -118,7 +121,7 @@ def as_table(entries: Sequence[HistoryEntry]) -> tuple[list[Column], list[list[C
     return columns, [list(row) for row in zip(*shown.values(), strict=True)]
 
 
-def outcome_of(entry: HistoryEntry) -> str:
+def _outcome_of(entry: HistoryEntry) -> str:
     """Return the outcome of an entry, and what kind of it that is."""
     if entry.kind == "decision":
         return (
@@ -129,7 +132,7 @@ def outcome_of(entry: HistoryEntry) -> str:
     return entry.kind if entry.outcome is None else f"{entry.kind}: {entry.outcome}"
 
 
-def said_in(entry: HistoryEntry) -> str:
+def _said_in(entry: HistoryEntry) -> str:
     """Return what was answered beyond a yes or a no, and the comment."""
     data = None if entry.data is True or entry.data == entry.choice else entry.data
     parts = [

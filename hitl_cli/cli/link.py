@@ -32,7 +32,7 @@ QR_BORDER = 4
 """Light modules around the code, as its standard has it."""
 
 
-class LinkCommands(TyperGroup):
+class _LinkCommands(TyperGroup):
     """`hitl link PROMISE` is `hitl link create PROMISE`: that is what one does all day."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -45,7 +45,7 @@ class LinkCommands(TyperGroup):
 app = family(
     "link",
     "Links by which one person answers one request: hitl link PROMISE --for reviewer [--expires 2d]",
-    LinkCommands,
+    _LinkCommands,
 )
 
 
@@ -90,7 +90,7 @@ def create(
             ' or gateway = "https://…" in hitl.toml.'
         )
     if qr:
-        draw(url)
+        _draw(url)
     if as_json:
         print_json(
             {
@@ -127,7 +127,7 @@ def revoke(
     by = settings.person(who).value
     client, keys = opened(ctx, settings, server, token)
     with client:
-        link = link_named(what, keys)
+        link = _link_named(what, keys)
         if link is not None and person not in (None, link.person):
             raise BadInput(f"this link is for {link.person}, not for {person}.")
         if link is not None:
@@ -136,7 +136,7 @@ def revoke(
         else:
             request = links.revoke_all(client, what, person, by=by, via="cli")
             said = "all links" if person is None else f"all links of {person}"
-    print(f"{said} for {request.id} revoked{still(request)}")
+    print(f"{said} for {request.id} revoked{_still(request)}")
 
 
 def opened(
@@ -148,7 +148,7 @@ def opened(
     return client, load_keys(settings.keys(url.value), client.now())
 
 
-def link_named(text: str, keys: Keys) -> Any:
+def _link_named(text: str, keys: Keys) -> Any:
     """Return the link that a text is, as a URL or by its token; None for the name of a request.
 
     Raises LinkInvalid for a URL that is no link of ours.
@@ -163,12 +163,12 @@ def link_named(text: str, keys: Keys) -> Any:
         return None
 
 
-def still(request: Promise) -> str:
+def _still(request: Promise) -> str:
     """Return what is to be known of a request that does not wait any more."""
     return "" if request.state == "pending" else " (it has been answered, or has ended, before)"
 
 
-def draw(url: str) -> None:
+def _draw(url: str) -> None:
     """Draw a QR code on the terminal, which is read on a dark and on a light one."""
     import io
     import shutil

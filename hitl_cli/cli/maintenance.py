@@ -48,15 +48,15 @@ def backup(
 ) -> None:
     """Copy the database to FILE while others work on it, and check the copy."""
     url, _ = named_server(ctx, Settings(), server, None)
-    ending_on_sigterm()
-    say = seldom()
+    _ending_on_sigterm()
+    say = _seldom()
 
     def progress(done: int, size: int) -> None:
         say(lambda: f"{format_size(done)} of {format_size(size)} copied")
 
     made = maintenance.back_up(url.value, file.expanduser().absolute(), replace=force, progress=progress)
     if as_json:
-        print_json(as_document(made))
+        print_json(_as_document(made))
         return
     rows = made.rows
     print(
@@ -67,7 +67,7 @@ def backup(
     )
 
 
-def as_document(made: Backup) -> dict[str, Any]:
+def _as_document(made: Backup) -> dict[str, Any]:
     """Return a backup as `--json` shows it."""
     return {"file": str(made.path), "bytes": made.size, "rows": made.rows}
 
@@ -98,11 +98,11 @@ def prune(
         if planned.runs == 0:
             show(planned, older_ms, as_json=as_json, done=True)
             return
-        note(sentence(planned, older_ms, done=False))
+        note(_sentence(planned, older_ms, done=False))
         if not typer.confirm("Remove them for ever?", default=False, err=True):
             raise NotDone("nothing was removed.")
-    ending_on_sigterm()
-    say = seldom()
+    _ending_on_sigterm()
+    say = _seldom()
     removed = maintenance.prune(
         url.value, older_ms, lambda runs: say(lambda: f"{runs:,} runs removed so far")
     )
@@ -125,7 +125,7 @@ def show(pruned: Pruned, older_ms: int, *, as_json: bool, done: bool) -> None:
             }
         )
         return
-    print(sentence(pruned, older_ms, done=done))
+    print(_sentence(pruned, older_ms, done=done))
     for reason, text in KEPT.items():
         if count := pruned.kept.get(reason):
             note(f"{count:,} that began before that {'stays' if count == 1 else 'stay'}: {text}")
@@ -133,7 +133,7 @@ def show(pruned: Pruned, older_ms: int, *, as_json: bool, done: bool) -> None:
         note(f"{format_size(pruned.free)} of the file are free, and will be used again.")
 
 
-def sentence(pruned: Pruned, older_ms: int, *, done: bool) -> str:
+def _sentence(pruned: Pruned, older_ms: int, *, done: bool) -> str:
     """Return what was removed, or would be."""
     if pruned.runs == 0:
         return f"no run ended more than {format_duration(older_ms)} ago that could be removed"
@@ -144,7 +144,7 @@ def sentence(pruned: Pruned, older_ms: int, *, done: bool) -> str:
     return f"removed {what}, {ended}; the file is {format_size(pruned.given_back)} smaller"
 
 
-def seldom() -> Callable[[Callable[[], str]], None]:
+def _seldom() -> Callable[[Callable[[], str]], None]:
     """Return what writes notes to stderr, of many in a row only one every few seconds."""
     last = time.monotonic()
 
@@ -157,6 +157,6 @@ def seldom() -> Callable[[Callable[[], str]], None]:
     return say
 
 
-def ending_on_sigterm() -> None:
+def _ending_on_sigterm() -> None:
     """End on SIGTERM as on Ctrl-C, so that nothing unfinished is left lying about."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)

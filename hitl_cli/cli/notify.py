@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 app = family("notify", "How people are reached.")
 
 
-def complete_name(incomplete: str) -> Iterator[str]:
+def _complete_name(incomplete: str) -> Iterator[str]:
     """Yield the people and groups that the settings know."""
     with contextlib.suppress(HitlError):
         known = Settings().directory()
@@ -32,7 +32,7 @@ def complete_name(incomplete: str) -> Iterator[str]:
 @app.command("test")
 def try_(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="A person or a group.", autocompletion=complete_name)
+        str, typer.Argument(metavar="NAME", help="A person or a group.", autocompletion=_complete_name)
     ],
     channel: Annotated[
         Literal["email", "webhook", "slack", "apprise", "console"] | None,
@@ -46,7 +46,7 @@ def try_(
     with contextlib.redirect_stdout(sys.stderr):  # the console is a channel too
         tried = try_addresses(name, Settings().directory(), channel)
     if as_json:
-        print_json([tried_document(one) for one in tried])
+        print_json([_tried_document(one) for one in tried])
     else:
         rows = [
             [
@@ -69,20 +69,20 @@ def list_(as_json: AsJson = False) -> None:
 
     found = everybody(Settings().directory())
     if as_json:
-        print_json([contact_document(name, contact) for name, contact in found])
+        print_json([_contact_document(name, contact) for name, contact in found])
         return
     if not found:
         note("The settings name nobody yet: [people.NAME] email = … in hitl.toml.")
         return
     rows = []
     for name, contact in found:
-        document = contact_document(name, contact)
+        document = _contact_document(name, contact)
         reached = ", ".join(f"{one['by']} {one['where']}" for one in document["addresses"])
         rows.append([Cell(name), Cell(reached or "-"), Cell(", ".join(document["members"]) or "-")])
     print_table([Column("who", whole=True), Column("reached by"), Column("members")], rows)
 
 
-def tried_document(one: TestResult) -> dict[str, Any]:
+def _tried_document(one: TestResult) -> dict[str, Any]:
     """Return what became of a test as `--json` prints it."""
     from hitl_cli.notify.test_message import shown
 
@@ -95,7 +95,7 @@ def tried_document(one: TestResult) -> dict[str, Any]:
     }
 
 
-def contact_document(name: str, contact: Contact) -> dict[str, Any]:
+def _contact_document(name: str, contact: Contact) -> dict[str, Any]:
     """Return how somebody is reached as `--json` prints it."""
     from hitl_cli.notify.test_message import shown
 

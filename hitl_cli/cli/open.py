@@ -32,15 +32,15 @@ def open_page(
 ) -> None:
     """Open the inbox page in a browser, or one request in it. Without a browser, its address is printed."""
     gateway = Settings().gateway(url).value
-    if not is_gateway(gateway):
+    if not _is_gateway(gateway):
         raise Unreachable(f"no gateway answers at {gateway}: start one with `hitl gateway` or `hitl dev`.")
     page = f"{gateway}/" if id is None else f"{gateway}/r/{quote(id, safe='')}"
     print(page, flush=True)
-    if not opened(page):
+    if not _opened(page):
         note("hitl: there is no browser here: open it on a machine that has one")
 
 
-def is_gateway(url: str) -> bool:
+def _is_gateway(url: str) -> bool:
     """Whether a gateway answers at a URL."""
     from http.client import HTTPException
     from urllib.request import urlopen
@@ -52,7 +52,7 @@ def is_gateway(url: str) -> bool:
         return False
 
 
-def opened(page: str) -> bool:
+def _opened(page: str) -> bool:
     """Open a page. Return False where there is no browser."""
     import webbrowser
 

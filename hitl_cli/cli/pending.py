@@ -119,9 +119,9 @@ def pending(
     groups = settings.groups()
     me = settings.person(who).value if mine else None
     wanted = RequestFilter(
-        workflow=None if workflow is None else checked_name("--workflow", workflow),
+        workflow=None if workflow is None else _checked_name("--workflow", workflow),
         to=asked_names(to, () if me is None else names_for(me, groups)),
-        asker=None if asker is None else checked_name("--from", asker),
+        asker=None if asker is None else _checked_name("--from", asker),
         tags=read_tags(tags or []),
         due_in_ms=None if due is None else parse_duration(due),
         older_than_ms=0 if older is None else parse_duration(older),
@@ -134,7 +134,7 @@ def pending(
             return list_pending(client, wanted, groups=groups, sort=by, limit=None if every else limit)
 
         if watch:
-            keep_showing(client, look, by, as_json=as_json)
+            _keep_showing(client, look, by, as_json=as_json)
             return
         items, more = look()
         if as_json:
@@ -153,11 +153,11 @@ def asked_names(given: Sequence[str] | None, mine: Sequence[str]) -> tuple[str, 
     """
     if given and mine:
         raise BadInput("--mine and --to cannot be given together: name yourself with --to as well.")
-    bare = [checked_name("--to", name).removeprefix(GROUP) for name in given or []]
+    bare = [_checked_name("--to", name).removeprefix(GROUP) for name in given or []]
     return (*mine, *(form for name in bare for form in (name, f"{GROUP}{name}")))
 
 
-def checked_name(option: str, name: str) -> str:
+def _checked_name(option: str, name: str) -> str:
     """Return a name, if it is one. Raises BadInput."""
     if not name.removeprefix(GROUP).strip():
         raise BadInput(f"{option} {name!r} names nobody.")
@@ -193,11 +193,11 @@ def show(items: list[RequestSummary], more: bool, now: int, sort: Sort) -> None:
         return
     print_table(*as_table(items, now))
     if more:
-        note(f"{shown_first(len(items), sort)}: --limit N or --all.")
+        note(f"{_shown_first(len(items), sort)}: --limit N or --all.")
     note(HOW_TO_ANSWER)
 
 
-def shown_first(count: int, sort: Sort) -> str:
+def _shown_first(count: int, sort: Sort) -> str:
     """Return that there are more than are shown."""
     return f"The {count} {FIRST[sort]} are shown; there are more"
 
@@ -212,8 +212,8 @@ def as_table(items: list[RequestSummary], now: int) -> tuple[list[Column], list[
         (Column("to"), [Cell(", ".join(item.to)) for item in items]),
         (Column("from"), [Cell(item.asker or "") for item in items]),
         (Column("age", right=True), [Cell(format_age(now - item.created_at)) for item in items]),
-        (Column("time left", right=True), [time_left(item.deadline - now) for item in items]),
-        (Column("votes", right=True), [Cell(votes_text(item)) for item in items]),
+        (Column("time left", right=True), [_time_left(item.deadline - now) for item in items]),
+        (Column("votes", right=True), [Cell(_votes_text(item)) for item in items]),
         (Column("priority"), [priority_cell(item.asked.priority) for item in items]),
     ]
     told = [(column, cells) for column, cells in columns if any(cell.text for cell in cells)]
@@ -222,12 +222,12 @@ def as_table(items: list[RequestSummary], now: int) -> tuple[list[Column], list[
     ]
 
 
-def time_left(ms: int) -> Cell:
+def _time_left(ms: int) -> Cell:
     """Return how much time there is to answer."""
     return Cell(format_duration(ms), style="red" if ms < SOON_MS else "")
 
 
-def votes_text(item: RequestSummary) -> str:
+def _votes_text(item: RequestSummary) -> str:
     """Return how many approve of how many that must, where several must."""
     return f"{item.votes}/{item.asked.approvals}" if item.asked.approvals > 1 else ""
 
@@ -237,19 +237,19 @@ def priority_cell(priority: Priority) -> Cell:
     return Cell("" if priority == "normal" else priority, style=LOUD.get(priority, ""))
 
 
-def keep_showing(client: Client, look: Look, sort: Sort, *, as_json: bool) -> None:
+def _keep_showing(client: Client, look: Look, sort: Sort, *, as_json: bool) -> None:
     """Show the items until interrupted, and again at once when something changes."""
     client.wait(0)
     try:
         if as_json or not on_terminal():
-            keep_printing(client, look, sort, as_json=as_json)
+            _keep_printing(client, look, sort, as_json=as_json)
         else:
-            keep_drawing(client, look, sort)
+            _keep_drawing(client, look, sort)
     except KeyboardInterrupt:
         return
 
 
-def keep_printing(client: Client, look: Look, sort: Sort, *, as_json: bool) -> None:
+def _keep_printing(client: Client, look: Look, sort: Sort, *, as_json: bool) -> None:
     """Print all items whenever there are others than before: a table, or a JSON array on one line."""
     shown: list[object] | None = None
     while True:
@@ -266,7 +266,7 @@ def keep_printing(client: Client, look: Look, sort: Sort, *, as_json: bool) -> N
         client.wait(WATCH_EVERY_S)
 
 
-def keep_drawing(client: Client, look: Look, sort: Sort) -> None:
+def _keep_drawing(client: Client, look: Look, sort: Sort) -> None:
     """Show all items on a cleared terminal, the ages with them, as many as there is room for."""
     screen = console()
     while True:
@@ -278,7 +278,7 @@ def keep_drawing(client: Client, look: Look, sort: Sort) -> None:
         else:
             print_table(*as_table(items[:room], client.now()))
             if more or len(items) > room:
-                print(f"{shown_first(min(room, len(items)), sort)}.")
+                print(f"{_shown_first(min(room, len(items)), sort)}.")
             print(HOW_TO_ANSWER)
         sys.stdout.flush()
         client.wait(WATCH_EVERY_S)

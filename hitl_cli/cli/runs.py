@@ -97,7 +97,7 @@ def start(
             raise BadInput("with --stdin the ids come from standard input: give none on the command line.")
         if kwarg or no_args or wait:
             raise BadInput("--kwarg, --no-args and --wait do not go with --stdin: give kwargs in its lines.")
-        specs = read_specs(read_lines(given_stdin()), name)
+        specs = _read_specs(_read_lines(given_stdin()), name)
     elif id is None:
         raise BadInput("an id is missing: hitl start ID, for example hitl start hitl-001.")
     else:
@@ -105,21 +105,21 @@ def start(
         specs = [RunSpec(id=id, workflow=name, args=given, kwargs=named)]
     with open_client(ctx, server, token, settings) as client:
         if stdin:
-            start_many(client, specs, group=group, deadline_ms=deadline_ms, by=by, as_json=as_json)
+            _start_many(client, specs, group=group, deadline_ms=deadline_ms, by=by, as_json=as_json)
             return
         started = lifecycle.start(client, specs[0], group=group, deadline_ms=deadline_ms, by=by)
         if not started.run.ended:
             tell_no_worker(client, group)
         if started.run.ended or wait:
-            run = started.run if started.run.ended else wait_showing(client, started.run.id, None)
-            finish(run, as_json=as_json)
+            run = started.run if started.run.ended else _wait_showing(client, started.run.id, None)
+            _finish(run, as_json=as_json)
         elif as_json:
             print_json(run_document(started.run, client.now()))
         else:
             print(f"workflow {started.run.id} {'started' if started.created else 'is already running'}")
 
 
-def start_many(
+def _start_many(
     client: Client, specs: Sequence[RunSpec], *, group: str, deadline_ms: int, by: str, as_json: bool
 ) -> None:
     """Start runs, print a line each, and end with a conflict if there was one."""
@@ -144,7 +144,7 @@ def start_many(
         raise conflicts[-1]
 
 
-def read_lines(stream: BinaryIO) -> Iterable[bytes]:
+def _read_lines(stream: BinaryIO) -> Iterable[bytes]:
     """Yield the lines of standard input, none of them longer than can be a run to start."""
     while line := stream.readline(LONGEST_LINE + 1):
         if len(line) > LONGEST_LINE:
@@ -154,7 +154,7 @@ def read_lines(stream: BinaryIO) -> Iterable[bytes]:
         yield line
 
 
-def read_specs(lines: Iterable[bytes], workflow: str) -> list[RunSpec]:
+def _read_specs(lines: Iterable[bytes], workflow: str) -> list[RunSpec]:
     """Return the runs that lines of standard input name. Raises BadInput with the line's number."""
     specs = []
     for number, raw in enumerate(lines, start=1):
@@ -184,11 +184,11 @@ def read_arguments(
     """Return the arguments on a command line, None where nothing is said of them. Raises BadInput."""
     if args and no_args:
         raise BadInput("--no-args and arguments cannot be given together.")
-    given = [read_arg(arg) for arg in args or []] if args or no_args else None
-    return given, dict(read_kwarg(text) for text in kwarg or [])
+    given = [_read_arg(arg) for arg in args or []] if args or no_args else None
+    return given, dict(_read_kwarg(text) for text in kwarg or [])
 
 
-def read_arg(text: str) -> Any:
+def _read_arg(text: str) -> Any:
     """Return an argument: JSON if it parses, else the text itself."""
     try:
         return msgspec.json.decode(text)
@@ -198,12 +198,12 @@ def read_arg(text: str) -> Any:
         raise BadInput("an argument is nested too deep to be JSON.") from error
 
 
-def read_kwarg(text: str) -> tuple[str, Any]:
+def _read_kwarg(text: str) -> tuple[str, Any]:
     """Return the name and the value of `name=value`. Raises BadInput."""
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
         raise BadInput(f"--kwarg {text!r} is not NAME=VALUE.")
-    return name, read_arg(value)
+    return name, _read_arg(value)
 
 
 def tell_no_worker(client: Client, group: str, what: str = "what was started") -> None:
@@ -241,21 +241,21 @@ def status(
         raise BadInput(f"{state!r} is not a state: use one of {', '.join(COLORS)}.")
     with open_client(ctx, server, token) as client:
         if id is not None:
-            show_run(client, id, as_json=as_json)
+            _show_run(client, id, as_json=as_json)
             return
-        found, more = lifecycle.list_runs(client, state=as_state(state), limit=limit)
+        found, more = lifecycle.list_runs(client, state=_as_state(state), limit=limit)
         if as_json:
             print_json([run_document(run, client.now()) for run in found])
             return
-        show_runs(found, more, client.now())
+        _show_runs(found, more, client.now())
 
 
-def as_state(state: str | None) -> RunState | None:
+def _as_state(state: str | None) -> RunState | None:
     """Return a checked state."""
     return None if state is None else msgspec.convert(state, RunState)
 
 
-def show_runs(found: Sequence[Run], more: bool, now: int) -> None:
+def _show_runs(found: Sequence[Run], more: bool, now: int) -> None:
     """Print runs as a table."""
     if not found:
         note("There are no such runs. Start one: hitl start hitl-001")
@@ -277,19 +277,19 @@ def show_runs(found: Sequence[Run], more: bool, now: int) -> None:
         note(f"The {len(found)} newest are shown; there are more: --limit N.")
 
 
-def show_run(client: Client, id: str, *, as_json: bool) -> None:
+def _show_run(client: Client, id: str, *, as_json: bool) -> None:
     """Print one run with its steps."""
     node = tree(client, id)
     run = lifecycle.get_run(client, node.promise.id)
     if as_json:
         print_json(run_with_steps(run, node.children, client.now()))
         return
-    print_lines([*headlines(run, client.now()), *step_lines(node.children, client.now())])
+    _print_lines([*_headlines(run, client.now()), *_step_lines(node.children, client.now())])
 
 
-def headlines(run: Run, now: int) -> list[Line]:
+def _headlines(run: Run, now: int) -> list[Line]:
     """Return the first lines of what is shown of a run."""
-    took = f"{format_age(now - run.created_at)} old" if not run.ended else took_text(run)
+    took = f"{format_age(now - run.created_at)} old" if not run.ended else _took_text(run)
     first = [Cell(run.id, "bold"), Cell(" "), Cell(run.state, COLORS[run.state])]
     lines = [[*first, Cell(f"  {run.function or '-'}"), Cell(f"  {took}", "dim")]]
     if run.waits_for:
@@ -301,13 +301,13 @@ def headlines(run: Run, now: int) -> list[Line]:
     return lines
 
 
-def took_text(run: Run) -> str:
+def _took_text(run: Run) -> str:
     """Return when a run ended and how long it took."""
     settled_at = run.settled_at or run.created_at
     return f"{iso(settled_at)}, took {format_duration(settled_at - run.created_at)}"
 
 
-def step_lines(nodes: Sequence[RunStep], now: int, indent: str = "") -> list[Line]:
+def _step_lines(nodes: Sequence[RunStep], now: int, indent: str = "") -> list[Line]:
     """Return a line for each step, indented under what made it."""
     lines: list[Line] = []
     for node in nodes:
@@ -323,11 +323,11 @@ def step_lines(nodes: Sequence[RunStep], now: int, indent: str = "") -> list[Lin
         if outcome := step_outcome(node):
             line.append(Cell(f"  {outcome}", "red" if bad else ""))
         below = () if node.kind == "notice" else node.children  # `hitl show` says what came of it
-        lines += [line, *step_lines(below, now, indent + ("    " if last else "│   "))]
+        lines += [line, *_step_lines(below, now, indent + ("    " if last else "│   "))]
     return lines
 
 
-def print_lines(lines: Sequence[Line]) -> None:
+def _print_lines(lines: Sequence[Line]) -> None:
     """Print lines, colored on a terminal; they are the terminal's to wrap, so that nothing is cut."""
     if not on_terminal():
         print("\n".join("".join(printable(cell.text) for cell in line) for line in lines))
@@ -352,17 +352,17 @@ def wait(
     """Wait until a run ends, and print its result as JSON."""
     timeout_s = None if timeout is None else parse_duration(timeout) / 1_000
     with open_client(ctx, server, token) as client:
-        finish(wait_showing(client, id, timeout_s), as_json=as_json)
+        _finish(_wait_showing(client, id, timeout_s), as_json=as_json)
 
 
-def wait_showing(client: Client, id: str, timeout_s: float | None) -> Run:
+def _wait_showing(client: Client, id: str, timeout_s: float | None) -> Run:
     """Wait, saying on a terminal that it is waiting."""
     if sys.stderr.isatty():
         note(f"waiting for {id} to end (Ctrl-C leaves it running)")
     return lifecycle.wait(client, id, timeout_s)
 
 
-def finish(run: Run, *, as_json: bool) -> None:
+def _finish(run: Run, *, as_json: bool) -> None:
     """Print the result of a run that has ended, or raise what it ended with."""
     if as_json:
         print_json(run_document(run, run.settled_at or run.created_at))

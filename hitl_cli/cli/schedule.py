@@ -82,7 +82,7 @@ def add(
         added = schedules.add(client, spec)
         tell_no_worker(client, spec.group, "a run that falls due")
         if as_json:
-            print_json(document(added.schedule))
+            print_json(_document(added.schedule))
             return
         state = "added" if added.created else "is there already"
         print(f"schedule {id} {state}: its next run is at {iso(added.schedule.next_run_at)}")
@@ -95,7 +95,7 @@ def list_(ctx: typer.Context, as_json: AsJson = False, server: Server = None, to
         found = schedules.list_schedules(client)
         now = client.now()
     if as_json:
-        print_json([document(schedule) for schedule in found])
+        print_json([_document(schedule) for schedule in found])
         return
     if not found:
         note('There are no schedules. Add one: hitl schedule add nightly "0 2 * * *" --workflow report')
@@ -107,9 +107,9 @@ def list_(ctx: typer.Context, as_json: AsJson = False, server: Server = None, to
             Cell(schedule.id),
             Cell(schedule.cron),
             Cell(show_call(schedule.call)),
-            Cell(minutes(schedule.next_run_at)),
+            Cell(_minutes(schedule.next_run_at)),
             Cell(format_age(max(schedule.next_run_at - now, 0))),
-            Cell("-" if schedule.last_run_at is None else minutes(schedule.last_run_at)),
+            Cell("-" if schedule.last_run_at is None else _minutes(schedule.last_run_at)),
         ]
         for schedule in found
     ]
@@ -131,12 +131,12 @@ def remove(
     print(f"schedule {id} removed")
 
 
-def minutes(ms: int) -> str:
+def _minutes(ms: int) -> str:
     """Return an instant to the minute, which is as fine as cron is."""
     return re.sub(r"T(\d\d:\d\d).*", r" \1Z", iso(ms))
 
 
-def document(schedule: Schedule) -> dict[str, Any]:
+def _document(schedule: Schedule) -> dict[str, Any]:
     """Return a schedule as `--json` prints it."""
     called = schedule.call
     return {

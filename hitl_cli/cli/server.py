@@ -126,14 +126,14 @@ def server(
         trace=named_trace(),
     )
     try:
-        asyncio.run(serve(options))
+        asyncio.run(_serve(options))
     except EngineError as error:
         raise Unreachable(str(error)) from error
     except OSError as error:
         raise BadInput(f"{host}:{port} cannot be listened at: {reason(error)}.") from error
 
 
-async def serve(options: Options) -> None:
+async def _serve(options: Options) -> None:
     """Serve until a signal says to stop."""
     from hitl_cli.engine.http.app import HttpServer
 

@@ -61,31 +61,31 @@ def show(found: Stats, since: str) -> None:
     if not figures.times.count:
         return
     print()
-    print_table(*as_table(figures))
+    print_table(*_as_table(figures))
     print()
-    print_table(*as_chart(figures))
+    print_table(*_as_chart(figures))
 
 
-def as_table(figures: Figures) -> tuple[list[Column], list[list[Cell]]]:
+def _as_table(figures: Figures) -> tuple[list[Column], list[list[Cell]]]:
     """Return the columns and rows of how long answers took: of all, by workflow and by person."""
     columns = [Column("", whole=True), Column("")]
     columns += [Column(head, right=True) for head in ("answers", "p50", "p90", "max")]
-    rows = [row("all", "", figures.times)]
+    rows = [_row("all", "", figures.times)]
     for kind, every in (("workflow", figures.workflows), ("person", figures.people)):
-        rows += [row(kind, one.name or "-", one.times) for one in every[:MOST_NAMES]]
+        rows += [_row(kind, one.name or "-", one.times) for one in every[:MOST_NAMES]]
         if len(every) > MOST_NAMES:
             rows.append([Cell(kind), Cell(f"… and {len(every) - MOST_NAMES:,} more"), *[Cell("")] * 4])
     return columns, rows
 
 
-def row(kind: str, name: str, times: Times) -> list[Cell]:
+def _row(kind: str, name: str, times: Times) -> list[Cell]:
     """Return a row of the table."""
     took = [times.p50_ms, times.p90_ms, times.max_ms]
     cells = [Cell("" if ms is None else format_duration(ms)) for ms in took]
     return [Cell(kind), Cell(name), Cell(f"{times.count:,}"), *cells]
 
 
-def as_chart(figures: Figures) -> tuple[list[Column], list[list[Cell]]]:
+def _as_chart(figures: Figures) -> tuple[list[Column], list[list[Cell]]]:
     """Return the columns and rows of a chart: how many answers took how long."""
     names = [f"under {format_duration(end)}" for end in BOUNDS_MS] + [
         f"{format_duration(BOUNDS_MS[-1])} or more"
@@ -94,13 +94,13 @@ def as_chart(figures: Figures) -> tuple[list[Column], list[list[Cell]]]:
     last = max(n for n, count in enumerate(figures.spans) if count)
     columns = [Column("took", whole=True), Column("answers", right=True), Column("", whole=True)]
     rows = [
-        [Cell(name), Cell(f"{count:,}"), Cell(bar(count, most), "cyan")]
+        [Cell(name), Cell(f"{count:,}"), Cell(_bar(count, most), "cyan")]
         for name, count in zip(names[: last + 1], figures.spans, strict=False)
     ]
     return columns, rows
 
 
-def bar(count: int, most: int) -> str:
+def _bar(count: int, most: int) -> str:
     """Return a bar as long as its share of the longest: in eighths of a cell, or in a pipe, in plain text."""
     if not on_terminal():
         return "#" * -(-count * BAR_WIDTH // most)

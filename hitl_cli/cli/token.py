@@ -57,7 +57,7 @@ def create(
     with open_client(ctx, server, token, settings) as client:
         made, text = tokens.create(client, person, can, life_ms=life_ms, by=settings.person().value)
     if as_json:
-        print_json({**document(made), "token": text})
+        print_json({**_document(made), "token": text})
         return
     print(text)
     note(f"It acts as {made.person} until {iso(made.expires_at)}. Keep it: it is not shown again.")
@@ -70,7 +70,7 @@ def list_(ctx: typer.Context, as_json: AsJson = False, server: Server = None, to
         found = tokens.list_tokens(client)
         now = client.now()
     if as_json:
-        print_json([document(one) for one in found])
+        print_json([_document(one) for one in found])
         return
     if not found:
         note("There are no tokens. Make one: hitl token create --as reviewer --can decide")
@@ -81,7 +81,7 @@ def list_(ctx: typer.Context, as_json: AsJson = False, server: Server = None, to
         [
             Cell(one.id),
             Cell(one.person),
-            Cell(", ".join(allowed(one))),
+            Cell(", ".join(_allowed(one))),
             Cell(one.state, style="" if one.state == "valid" else "dim"),
             Cell(format_age(max(now - one.created_at, 0))),
             Cell(iso(one.expires_at)[:16] + "Z"),
@@ -107,17 +107,17 @@ def revoke(
     print(f"token {shown} {'revoked' if fresh else 'had already ended'}")
 
 
-def allowed(one: ApiToken) -> list[str]:
+def _allowed(one: ApiToken) -> list[str]:
     """Return what a token may do, in the usual order."""
     return [name for name in tokens.PERMISSIONS if name in one.can]
 
 
-def document(one: ApiToken) -> dict[str, Any]:
+def _document(one: ApiToken) -> dict[str, Any]:
     """Return a token as `--json` prints it."""
     return {
         "id": one.id,
         "as": one.person,
-        "can": allowed(one),
+        "can": _allowed(one),
         "state": one.state,
         "created_at": iso(one.created_at),
         "expires_at": iso(one.expires_at),

@@ -33,7 +33,7 @@ SHORTEST_LEASE_MS = 500
 """Below that a busy worker loses its work before it can renew the lease."""
 
 
-class Lines:
+class _Lines:
     """Prints lines, those of one turn of the event loop at once: a busy worker has thousands a second."""
 
     def __init__(self) -> None:
@@ -107,7 +107,7 @@ def worker(
     )
     log_to_stderr()
     if log_json:
-        run_worker(options, announce_json, reporter_json())
+        run_worker(options, _announce_json, _reporter_json())
     else:
         run_worker(options, announce, reporter())
 
@@ -151,10 +151,10 @@ def announce(serving: Serving) -> None:
     say(f"serving {names} for group {serving.group} on {serving.server} (Ctrl-C stops)")
 
 
-def announce_json(serving: Serving) -> None:
+def _announce_json(serving: Serving) -> None:
     """Say the same for machines."""
     say(
-        json_line(
+        _json_line(
             {
                 "event": "serving",
                 "server": serving.server,
@@ -178,23 +178,23 @@ def reporter() -> Callable[[Event], None]:
         "unknown": "red",
     }
     colored = on_terminal() and not os.environ.get("NO_COLOR")
-    lines = Lines()
+    lines = _Lines()
 
     def report(event: Event) -> None:
         said: str = "left to others" if event.event == "unknown" else event.event
         kind = typer.style(said, fg=colors[event.event]) if colored else said
-        lines.say(f"{clock_time(event.at)} {event.workflow} {kind}{printable(detail(event))}")
+        lines.say(f"{_clock_time(event.at)} {event.workflow} {kind}{printable(_detail(event))}")
 
     return report
 
 
-def clock_time(at: int) -> str:
+def _clock_time(at: int) -> str:
     """Return an instant's time of day, UTC."""
     minutes, seconds = divmod(at // 1_000, 60)
     return f"{minutes // 60 % 24:02}:{minutes % 60:02}:{seconds:02}"
 
 
-def detail(event: Event) -> str:
+def _detail(event: Event) -> str:
     """Return what a line says after the kind of event."""
     if event.event == "unknown" and event.function in INTERNAL_FUNCTIONS:
         return ": this worker's settings reach nobody; who is to be told waits for a worker whose settings do"
@@ -210,25 +210,25 @@ def detail(event: Event) -> str:
     return f" ({event.function})" if event.function else ""
 
 
-def reporter_json() -> Callable[[Event], None]:
+def _reporter_json() -> Callable[[Event], None]:
     """Return what prints an event as a line of JSON."""
-    lines = Lines()
+    lines = _Lines()
 
     def report(event: Event) -> None:
         fields = {name: getattr(event, name) for name in event.__struct_fields__}
-        lines.say(json_line({**fields, "at": iso(event.at)}))
+        lines.say(_json_line({**fields, "at": iso(event.at)}))
 
     return report
 
 
-def json_line(document: object) -> str:
+def _json_line(document: object) -> str:
     """Return a document as a line of JSON."""
     import msgspec
 
     return msgspec.json.encode(document).decode()
 
 
-class OneLine(logging.Formatter):
+class _OneLine(logging.Formatter):
     """Log records of one line; tracebacks only with --debug."""
 
     def formatException(self, ei: object) -> str:  # noqa: N802
@@ -244,7 +244,7 @@ class OneLine(logging.Formatter):
         return printable(f"hitl: {record.getMessage()}" + (f": {error}" if error else ""))
 
 
-def is_news(record: logging.LogRecord) -> bool:
+def _is_news(record: logging.LogRecord) -> bool:
     """Whether a person should see what was logged. Losing a task is an event, which says it better."""
     error = record.exc_info[1] if record.exc_info else ""
     return "code=409" not in f"{record.getMessage()} {error}" or bool(os.environ.get("HITL_DEBUG"))
@@ -253,6 +253,6 @@ def is_news(record: logging.LogRecord) -> bool:
 def log_to_stderr() -> None:
     """Send what the SDK and the engine log to stderr."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(OneLine())
-    handler.addFilter(is_news)
+    handler.setFormatter(_OneLine())
+    handler.addFilter(_is_news)
     logging.basicConfig(level=logging.WARNING, handlers=[handler])

@@ -38,7 +38,7 @@ def file_url(path: Path) -> str:
     return f"sqlite:///{quote(str(path))}"
 
 
-def split(url: str) -> SplitResult:
+def _split(url: str) -> SplitResult:
     """Return the parts of a URL. Raises BadInput."""
     try:
         return urlsplit(url)
@@ -48,7 +48,7 @@ def split(url: str) -> SplitResult:
 
 def is_http(url: str) -> bool:
     """Whether the URL is of a server over HTTP. Raises BadInput for one that names no host."""
-    parts = split(url)
+    parts = _split(url)
     if parts.scheme not in ("http", "https"):
         return False
     if not parts.hostname:
@@ -58,7 +58,7 @@ def is_http(url: str) -> bool:
 
 def database_path(url: str) -> Path:
     """Return the file that a `sqlite:///` URL names. Raises BadInput for any other URL."""
-    parts = split(url)
+    parts = _split(url)
     if parts.scheme != "sqlite":
         kind = f"{parts.scheme}://" if parts.scheme else repr(url)
         raise BadInput(f"{kind} is not a kind of server hitl knows: use sqlite:///path or http(s)://host.")

@@ -41,7 +41,7 @@ def page_of[T](
     times as much is read as is asked for, so that a page can be short, or empty, and have a next one.
     `order` names the list. Raises BadInput for an `after` that is none of this list.
     """
-    cursor = None if after is None else cursor_in(after, order)
+    cursor = None if after is None else _cursor_in(after, order)
     found: list[T] = []
     for _ in range(LOOKS):
         page = read(limit - len(found), cursor)
@@ -49,15 +49,15 @@ def page_of[T](
         cursor = page.cursor
         if cursor is None or len(found) * 2 >= limit:
             break
-    return found, None if cursor is None else text_of(cursor, order)
+    return found, None if cursor is None else _text_of(cursor, order)
 
 
-def text_of(cursor: str, order: str) -> str:
+def _text_of(cursor: str, order: str) -> str:
     """Return a cursor of a list as text that fits an address."""
     return base64.urlsafe_b64encode(msgspec.json.encode((order, cursor))).decode().rstrip("=")
 
 
-def cursor_in(text: str, order: str) -> str:
+def _cursor_in(text: str, order: str) -> str:
     """Return the cursor that a text is. Raises BadInput for one of another list."""
     given = text[:LONGEST_CURSOR]
     try:
@@ -77,7 +77,7 @@ def ordered(
     placed = sorted(((place_of(promise), promise) for promise in every), key=_place, reverse=newest_first)
 
     def read(size: int, cursor: str | None) -> Page:
-        rest = placed if cursor is None else after(place_in(cursor))
+        rest = placed if cursor is None else after(_place_in(cursor))
         last = rest[size - 1][0] if len(rest) > size else None
         found = [promise for _, promise in rest[:size]]
         return Page(found, None if last is None else msgspec.json.encode(last).decode())
@@ -92,7 +92,7 @@ def _place(placed: tuple[Place, Promise]) -> Place:
     return placed[0]
 
 
-def place_in(cursor: str) -> Place:
+def _place_in(cursor: str) -> Place:
     """Return the place that a cursor is. Raises BadInput."""
     try:
         return msgspec.json.decode(cursor, type=tuple[int, int, str])

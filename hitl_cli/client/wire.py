@@ -122,7 +122,7 @@ class Audit(Struct, frozen=True):
         return texts | ({"hitl:votes": msgspec.json.encode(votes).decode()} if votes else {})
 
 
-class Encoded(Protocol):
+class _Encoded(Protocol):
     """A value in the SDKs' encoding, ours or theirs."""
 
     @property
@@ -136,7 +136,7 @@ def is_blocking(tags: Mapping[str, str]) -> bool:
     return external and "resonate:target" not in tags and tags.get("resonate:timer") != "true"
 
 
-def call_in(param: Encoded | None) -> Call | None:
+def call_in(param: _Encoded | None) -> Call | None:
     """Return the function call in a promise's param, if it is one that can be read."""
     try:
         return msgspec.convert(decode(param), Call)
@@ -214,7 +214,7 @@ def encode(data: Json, headers: dict[str, str] | None = None) -> Value:
     return Value(headers=headers, data=text)
 
 
-def decode(value: Encoded | None) -> Json:
+def decode(value: _Encoded | None) -> Json:
     """Return the JSON data in a value; what is not in the SDKs' encoding, or nested too deep, as its text."""
     if value is None or not value.data:
         return None
@@ -234,7 +234,7 @@ def error_value(reason: str, headers: dict[str, str] | None = None) -> Value:
     return encode({"__type": "error", "message": reason}, headers)
 
 
-def error_message(value: Encoded | None) -> str:
+def error_message(value: _Encoded | None) -> str:
     """Return the message of a rejection."""
     data = decode(value)
     if isinstance(data, dict) and isinstance(data.get("message"), str):

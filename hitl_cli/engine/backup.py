@@ -48,18 +48,18 @@ def back_up(source: Path, target: Path, *, replace: bool, progress: Progress) ->
     It is on disk on return, readable by its owner alone, and needs no other file beside it. Raises
     FileUnusable (the source), AlreadyThere, BackupFailed.
     """
-    check_target(source, target, replace=replace)
+    _check_target(source, target, replace=replace)
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     with opened_as_it_is(source) as db:
         try:
             os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, stat.S_IRUSR | stat.S_IWUSR))
-            copy(db, part, progress)
-            rows = counted(db)
+            _copy(db, part, progress)
+            rows = _counted(db)
             db.execute("COMMIT")
-            verify(part, rows)
-            sync(part)
-            give_name(part, target, replace=replace)
-            sync(target.parent)
+            _verify(part, rows)
+            _sync(part)
+            _give_name(part, target, replace=replace)
+            _sync(target.parent)
         except sqlite3.Error as error:
             raise BackupFailed(explain(error, part)) from error
         except OSError as error:
@@ -70,7 +70,7 @@ def back_up(source: Path, target: Path, *, replace: bool, progress: Progress) ->
     return Backup(target, target.stat().st_size, rows)
 
 
-def check_target(source: Path, target: Path, *, replace: bool) -> None:
+def _check_target(source: Path, target: Path, *, replace: bool) -> None:
     """Refuse a name that must not be written. Raises AlreadyThere, BackupFailed."""
     if target.is_dir():
         raise BackupFailed(f"{target} is a folder: name a file in it.")
@@ -87,7 +87,7 @@ def check_target(source: Path, target: Path, *, replace: bool) -> None:
         )
 
 
-def copy(db: sqlite3.Connection, part: Path, progress: Progress) -> None:
+def _copy(db: sqlite3.Connection, part: Path, progress: Progress) -> None:
     """Copy what the database holds at this instant; the connection stays in its read transaction."""
     db.execute("BEGIN")
     pages, page_size = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
@@ -109,18 +109,18 @@ def copy(db: sqlite3.Connection, part: Path, progress: Progress) -> None:
         target.execute("PRAGMA journal_mode = DELETE")
 
 
-def verify(part: Path, rows: dict[str, int]) -> None:
+def _verify(part: Path, rows: dict[str, int]) -> None:
     """Raise BackupFailed unless the copy is sound and has these rows."""
     with closing(sqlite3.connect(part, isolation_level=None)) as db:
         db.execute("PRAGMA query_only = ON")
         found = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
         if found != "ok":
             raise BackupFailed(f"the database is damaged, and so was the copy, which is not kept: {found}.")
-        if counted(db) != rows:
+        if _counted(db) != rows:
             raise BackupFailed("the copy does not have the rows of the database, and is not kept.")
 
 
-def counted(db: sqlite3.Connection) -> dict[str, int]:
+def _counted(db: sqlite3.Connection) -> dict[str, int]:
     """Return how many rows each table has."""
     tables = [
         name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
@@ -132,7 +132,7 @@ def counted(db: sqlite3.Connection) -> dict[str, int]:
     }
 
 
-def sync(path: Path) -> None:
+def _sync(path: Path) -> None:
     """Have a file or a folder on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -141,7 +141,7 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def give_name(part: Path, target: Path, *, replace: bool) -> None:
+def _give_name(part: Path, target: Path, *, replace: bool) -> None:
     """Give the finished copy its name, in one step. Raises AlreadyThere."""
     if replace:
         part.replace(target)

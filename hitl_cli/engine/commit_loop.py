@@ -35,7 +35,7 @@ RETRY_S = 1.0
 """How long to wait before looking for messages again after the file failed."""
 
 
-class MessageOutlet(Protocol):
+class _MessageOutlet(Protocol):
     """Where the messages of a process go."""
 
     @property
@@ -64,7 +64,7 @@ class MessageOutlet(Protocol):
 class CommitLoop:
     """One process's turns at one file."""
 
-    def __init__(self, path: Path, clock: Callable[[], int], outlet: MessageOutlet, server: Server) -> None:
+    def __init__(self, path: Path, clock: Callable[[], int], outlet: _MessageOutlet, server: Server) -> None:
         """Take turns of a server for an outlet. Raises StorageFailed if the file can only be read."""
         self.server = server
         begun = self.server.turn([])

@@ -35,20 +35,20 @@ if TYPE_CHECKING:
 TABLES = ("promises", "tasks", "callbacks", "listeners", "unblocks", "schedules", "tags")
 
 
-class Tick(Struct, frozen=True):
+class _Tick(Struct, frozen=True):
     """The data of debug.tick: an instant, ms since the epoch."""
 
     time: Millis
 
 
-class PromiseTimeout(Struct, frozen=True):
+class _PromiseTimeout(Struct, frozen=True):
     """A deadline that will fire by itself."""
 
     id: str
     timeout: int
 
 
-class TaskTimeout(Struct, frozen=True):
+class _TaskTimeout(Struct, frozen=True):
     """When a task is offered next (type 0), or its lease lapses (type 1)."""
 
     id: str
@@ -56,37 +56,37 @@ class TaskTimeout(Struct, frozen=True):
     timeout: int
 
 
-class Callback(Struct, frozen=True, order=True):
+class _Callback(Struct, frozen=True, order=True):
     """Who awaits what."""
 
     awaiter: str
     awaited: str
 
 
-class Listener(Struct, frozen=True, order=True):
+class _Listener(Struct, frozen=True, order=True):
     """Who listens for what."""
 
     id: str
     address: str
 
 
-class Outgoing(Struct, frozen=True):
+class _Outgoing(Struct, frozen=True):
     """A message that nobody has fetched yet."""
 
     address: str
     message: Message
 
 
-class Snapshot(Struct, frozen=True, rename="camel"):
+class _Snapshot(Struct, frozen=True, rename="camel"):
     """The data of debug.snap: everything that is stored."""
 
     promises: list[PromiseRecord]
-    promise_timeouts: list[PromiseTimeout]
-    callbacks: list[Callback]
-    listeners: list[Listener]
+    promise_timeouts: list[_PromiseTimeout]
+    callbacks: list[_Callback]
+    listeners: list[_Listener]
     tasks: list[TaskRecord]
-    task_timeouts: list[TaskTimeout]
-    messages: list[Outgoing]
+    task_timeouts: list[_TaskTimeout]
+    messages: list[_Outgoing]
 
 
 class DebugServer(Server):
@@ -97,7 +97,7 @@ class DebugServer(Server):
     def _decide(
         self, requests: Sequence[Decoded], subscribers: Sequence[Subscriber], extra: Extra | None
     ) -> Batch:
-        if not self._frozen and not any(is_special(request) for request in requests):
+        if not self._frozen and not any(_is_special(request) for request in requests):
             return super()._decide(requests, subscribers, extra)
         # Each at its own instant, and so in a transaction of its own.
         turns = [self._one(request) for request in requests]
@@ -125,7 +125,7 @@ class DebugServer(Server):
             self._frozen = request.kind == "debug.start"
         elif request.kind == "debug.tick":
             try:
-                now = msgspec.json.decode(asked(request), type=Tick).time
+                now = msgspec.json.decode(asked(request), type=_Tick).time
             except UNDECODABLE as error:
                 return self._said(request, machine.refuse(400, f"debug.tick is malformed: {error}"))
             if request.debug_time not in (None, now):
@@ -137,62 +137,62 @@ class DebugServer(Server):
         else:
             with self.store.transaction(lambda: now, write=True, exact=True) as tx:
                 if request.kind == "debug.reset":
-                    reset(tx)
+                    _reset(tx)
                 else:
-                    data = snapshot(tx)
+                    data = _snapshot(tx)
         return self._said(request, Reply(200, data))
 
     def _said(self, request: Decoded, answer: Reply) -> Batch:
         return msgspec.structs.replace(self._still(), requests=[request], decided=[answer])
 
 
-def is_special(request: Decoded) -> bool:
+def _is_special(request: Decoded) -> bool:
     """Whether a request is answered otherwise here than by another server."""
     return request.kind.startswith("debug.") or request.debug_time is not None
 
 
-def reset(tx: Transaction) -> None:
+def _reset(tx: Transaction) -> None:
     """Delete everything, the last instant too."""
     for table in TABLES:
         tx.change(f"DELETE FROM {table}")
     tx.change("UPDATE clock SET now = 0, slow_from = NULL, slow_wall = NULL")
 
 
-def snapshot(tx: Transaction) -> Snapshot:
+def _snapshot(tx: Transaction) -> _Snapshot:
     """Return everything that is stored, in the order of the ids."""
     promises = tx.every_promise()
     ids = {promise.seq: promise.id for promise in promises}
     records = {promise.seq: promise.record() for promise in promises}
     tasks = sorted(tx.every_task(), key=lambda task: ids[task.seq])
     unblocks = tx.rows("SELECT address, promise FROM unblocks")
-    return Snapshot(
+    return _Snapshot(
         promises=list(records.values()),
         promise_timeouts=[
-            PromiseTimeout(each.id, each.timeout_at)
+            _PromiseTimeout(each.id, each.timeout_at)
             for each in promises
             if each.state == "pending" and each.external
         ],
         callbacks=sorted(
-            Callback(ids[awaiter], ids[awaited])
+            _Callback(ids[awaiter], ids[awaited])
             for awaited, awaiter in tx.rows("SELECT awaited, awaiter FROM callbacks")
         ),
         listeners=sorted(
-            Listener(ids[seq], address) for seq, address in tx.rows("SELECT promise, address FROM listeners")
+            _Listener(ids[seq], address) for seq, address in tx.rows("SELECT promise, address FROM listeners")
         ),
         tasks=[task.record(ids[task.seq]) for task in tasks],
         task_timeouts=[
-            TaskTimeout(ids[task.seq], int(task.state == "acquired"), task.due)
+            _TaskTimeout(ids[task.seq], int(task.state == "acquired"), task.due)
             for task in tasks
             if task.due is not None
         ],
         messages=[
             *(
-                Outgoing(
+                _Outgoing(
                     task.address, ExecuteMessage(ExecuteData(TaskRef(id=ids[task.seq], version=task.version)))
                 )
                 for task in tasks
                 if task.state == "pending" and task.due is not None and task.due <= tx.now
             ),
-            *(Outgoing(address, UnblockMessage(PromiseData(records[seq]))) for address, seq in unblocks),
+            *(_Outgoing(address, UnblockMessage(PromiseData(records[seq]))) for address, seq in unblocks),
         ],
     )

@@ -20,7 +20,7 @@ FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)
 """What macOS needs: there, fsync() stops short of the disk."""
 
 
-def log_of(database: Path) -> Path:
+def _log_of(database: Path) -> Path:
     """Return the path of the file's write-ahead log."""
     return database.with_name(database.name + "-wal")
 
@@ -29,16 +29,16 @@ def sync_folders(database: Path) -> None:
     """Make sure that a new file, and the folders on the way to it, are found again after a power failure."""
     for folder in database.absolute().parents:
         with contextlib.suppress(PermissionError):  # then it is not one that was just made
-            sync(folder)
+            _sync(folder)
 
 
 def sync_log(database: Path) -> None:
     """Make sure that all that was written to the log so far is on disk. Raises OSError."""
     with contextlib.suppress(FileNotFoundError):
-        sync(log_of(database))
+        _sync(_log_of(database))
 
 
-def sync(path: Path) -> None:
+def _sync(path: Path) -> None:
     """Make sure that a file or a folder is on disk. Raises OSError."""
     file = os.open(path, os.O_RDONLY)
     try:
@@ -56,20 +56,20 @@ class Place:
     def __init__(self, database: Path) -> None:
         """Remember the file and the log that are open now."""
         self._file = str(database)
-        self._log = str(log_of(database))
-        self._known = (identity(look(self._file)), identity(look(self._log)))
+        self._log = str(_log_of(database))
+        self._known = (_identity(_look(self._file)), _identity(_look(self._log)))
 
     def log_bytes(self) -> int:
         """Return the size of the log. Raises FileMoved if it or the file is not the one that is open."""
-        file, log = look(self._file), look(self._log)
-        if (identity(file), identity(log)) == self._known:
+        file, log = _look(self._file), _look(self._log)
+        if (_identity(file), _identity(log)) == self._known:
             return 0 if log is None else log.st_size
         if file is None:
             message = f"{self._file} was removed while it was in use. Put it back, or start anew."
             raise FileMoved(message, another=False)
-        if identity(file) == self._known[0]:
+        if _identity(file) == self._known[0]:
             raise FileMoved(f"{self._log} was removed while it was in use. Try again.", another=True)
-        if log is not None and identity(log) == self._known[1]:
+        if log is not None and _identity(log) == self._known[1]:
             message = (
                 f"{self._file} was replaced while it was in use, and {self._log} belongs to the former one."
                 f" Stop what uses them, then remove {self._log} and the file that ends in -shm."
@@ -80,7 +80,7 @@ class Place:
         )
 
 
-def look(path: str) -> os.stat_result | None:
+def _look(path: str) -> os.stat_result | None:
     """Return what is at the path, or None."""
     try:
         return os.stat(path)  # noqa: PTH116 - after every commit, and a Path takes three times as long
@@ -88,6 +88,6 @@ def look(path: str) -> os.stat_result | None:
         return None
 
 
-def identity(found: os.stat_result | None) -> tuple[int, int] | None:
+def _identity(found: os.stat_result | None) -> tuple[int, int] | None:
     """Return what tells a file from all others that exist."""
     return None if found is None else (found.st_dev, found.st_ino)

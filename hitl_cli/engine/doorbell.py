@@ -51,9 +51,9 @@ class Bell:
 
     def __init__(self, database: Path, group: str, name: str) -> None:
         """Hang a bell for `group` (WATCHERS, or a worker group); `name` tells it from the others."""
-        self.place = quoted(group), quoted(name)
+        self.place = _quoted(group), _quoted(name)
         self._path = bells_folder(database) / "~".join(self.place)
-        self._socket = bind(self._path)
+        self._socket = _bind(self._path)
 
     @property
     def poll_s(self) -> float:
@@ -109,7 +109,7 @@ class Ringer:
 
         `but` has the places of bells that are not rung: one's own.
         """
-        groups = {bell_of(address) for address in addresses}
+        groups = {_bell_of(address) for address in addresses}
         if not (groups or watchers or everyone):
             return
         bells = self._list()
@@ -131,12 +131,12 @@ class Ringer:
         """Whether a live process takes messages for the group. True where there are no bells to ask."""
         if self._socket is None or not self._folder.is_dir():
             return self._socket is None
-        wanted = quoted(group)
+        wanted = _quoted(group)
         return any(self._send(wanted, name) for other, name in list(self._list()) if other == wanted)
 
     def count(self, group: str) -> int:
         """Return how many bells hang for the group; one whose process was killed may still be among them."""
-        return sum(1 for other, _ in self._list() if other == quoted(group))
+        return sum(1 for other, _ in self._list() if other == _quoted(group))
 
     def close(self) -> None:
         """Release the socket."""
@@ -152,7 +152,7 @@ class Ringer:
         if changed_at != self._listed_at:
             still = time.time_ns() - changed_at > STILL_NS
             self._listed_at = changed_at if still else -1
-            self._bells = list(bells_in(self._folder))
+            self._bells = list(_bells_in(self._folder))
         return self._bells
 
     def _send(self, group: str, name: str) -> bool:
@@ -161,7 +161,7 @@ class Ringer:
             return False
         path = self._folder / f"{group}~{name}"
         try:
-            with reachable(path) as address:
+            with _reachable(path) as address:
                 self._socket.sendto(b"!", address)
         except BlockingIOError:
             return True  # its rings fill the buffer: it will look
@@ -173,21 +173,21 @@ class Ringer:
         return True
 
 
-def bell_of(address: str) -> tuple[str, str]:
+def _bell_of(address: str) -> tuple[str, str]:
     """Return group and name of the bell of an address; the name is '' where any of the group will do."""
     if not address.startswith("poll://"):
-        return quoted(PUSHERS), ""
+        return _quoted(PUSHERS), ""
     kind, _, rest = address.removeprefix("poll://").partition("@")
     group, _, name = rest.partition("/")
-    return quoted(group), quoted(name) if kind == "uni" else ""
+    return _quoted(group), _quoted(name) if kind == "uni" else ""
 
 
-def quoted(text: str) -> str:
+def _quoted(text: str) -> str:
     """Return the text as a part of a file's name, without '~', which parts group and name."""
     return quote(text, safe="").replace("~", "%7E")
 
 
-def bells_in(folder: Path) -> Iterator[tuple[str, str]]:
+def _bells_in(folder: Path) -> Iterator[tuple[str, str]]:
     """Yield group and name, quoted, of the bells in a folder."""
     for entry in os.scandir(folder):
         group, mark, name = entry.name.partition("~")
@@ -195,7 +195,7 @@ def bells_in(folder: Path) -> Iterator[tuple[str, str]]:
             yield group, name
 
 
-def bind(path: Path) -> socket.socket | None:
+def _bind(path: Path) -> socket.socket | None:
     """Return a socket bound to the path, or None where that cannot be had."""
     if not hasattr(socket, "AF_UNIX"):
         return None
@@ -204,7 +204,7 @@ def bind(path: Path) -> socket.socket | None:
     try:
         path.parent.mkdir(mode=stat.S_IRWXU, exist_ok=True)
         path.unlink(missing_ok=True)
-        with reachable(path) as address:
+        with _reachable(path) as address:
             bell.bind(address)
     except OSError:
         bell.close()
@@ -213,7 +213,7 @@ def bind(path: Path) -> socket.socket | None:
 
 
 @contextlib.contextmanager
-def reachable(path: Path) -> Iterator[str]:
+def _reachable(path: Path) -> Iterator[str]:
     """Give a socket's address for the path, by way of its open folder if the path is too long for one."""
     if len(os.fsencode(path)) <= SOCKET_PATH_MAX or not Path("/proc/self/fd").is_dir():
         yield str(path)

@@ -60,7 +60,7 @@ class Offered(Struct, frozen=True):
     """Whether a process takes messages for the address."""
 
 
-class Counts(Struct, frozen=True, kw_only=True):
+class _Counts(Struct, frozen=True, kw_only=True):
     """How much there is. None stands for what took too long to count."""
 
     promises: int | None
@@ -95,7 +95,7 @@ class Inspection(Struct, frozen=True, kw_only=True):
     """What the check found; None where it was not done to its end."""
     now: int
     """The latest instant that anything in the file happened at."""
-    counts: Counts | None
+    counts: _Counts | None
     """None where the file has an older format, which the next command will upgrade."""
     oldest_waiting: tuple[str, int] | None
     offered: list[Offered]
@@ -124,7 +124,7 @@ def inspect(path: Path, now: int, *, full: bool = False) -> Inspection:
         return Inspection(
             path=path,
             size=page_size * pages,
-            log_size=size_of(path.with_name(path.name + "-wal")),
+            log_size=_size_of(path.with_name(path.name + "-wal")),
             free_in_file=page_size * free,
             shrinks=bool(vacuum),
             mode=status.st_mode,
@@ -135,19 +135,19 @@ def inspect(path: Path, now: int, *, full: bool = False) -> Inspection:
             format=found,
             newest_format=newest,
             writable=os.access(path, os.W_OK) and os.access(path.parent, os.W_OK),
-            lock=why_locked(db),
-            damage=damage(db, page_size * pages, full=full),
+            lock=_why_locked(db),
+            damage=_damage(db, page_size * pages, full=full),
             now=latest,
-            counts=counts(db, budget_s) if current else None,
+            counts=_counts(db, budget_s) if current else None,
             oldest_waiting=db.execute(OLDEST_WAITING).fetchone() if current else None,
-            offered=offered(db, path, max(now, latest), budget_s) if current else [],
-            lapsed=lapsed(db, max(now, latest)) if current else None,
-            stranded=stranded(db, budget_s) if current else [],
+            offered=_offered(db, path, max(now, latest), budget_s) if current else [],
+            lapsed=_lapsed(db, max(now, latest)) if current else None,
+            stranded=_stranded(db, budget_s) if current else [],
         )
 
 
 @contextmanager
-def limited(db: sqlite3.Connection, budget_s: float | None) -> Iterator[None]:
+def _limited(db: sqlite3.Connection, budget_s: float | None) -> Iterator[None]:
     """Stop the statements of a block after so many seconds; the one in hand raises OperationalError."""
     end = time.monotonic() + budget_s if budget_s is not None else float("inf")
     db.set_progress_handler(lambda: time.monotonic() > end, LOOK_STEPS)
@@ -157,12 +157,12 @@ def limited(db: sqlite3.Connection, budget_s: float | None) -> Iterator[None]:
         db.set_progress_handler(None, 0)
 
 
-def rows(
+def _rows(
     db: sqlite3.Connection, budget_s: float | None, sql: str, *values: object
 ) -> list[tuple[Any, ...]] | None:
     """Return the rows of a query, or None if it takes too long."""
     try:
-        with limited(db, budget_s):
+        with _limited(db, budget_s):
             return db.execute(sql, values).fetchall()
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
@@ -170,23 +170,23 @@ def rows(
         return None
 
 
-def damage(db: sqlite3.Connection, size: int, *, full: bool) -> list[str] | None:
+def _damage(db: sqlite3.Connection, size: int, *, full: bool) -> list[str] | None:
     """Return what SQLite finds wrong with the file; None if looking would take, or took, too long."""
     if not full and size > QUICK_CHECK_BYTES:
         return None
-    found = rows(db, None if full else BUDGET_S, "PRAGMA integrity_check" if full else "PRAGMA quick_check")
+    found = _rows(db, None if full else BUDGET_S, "PRAGMA integrity_check" if full else "PRAGMA quick_check")
     return None if found is None else [text for (text,) in found if text != "ok"]
 
 
-def counts(db: sqlite3.Connection, budget_s: float | None) -> Counts:
+def _counts(db: sqlite3.Connection, budget_s: float | None) -> _Counts:
     """Return how much there is."""
 
     def count(sql: str) -> int | None:
-        found = rows(db, budget_s, sql)
+        found = _rows(db, budget_s, sql)
         return None if found is None else int(found[0][0])
 
-    tasks = rows(db, budget_s, COUNT_TASKS)
-    return Counts(
+    tasks = _rows(db, budget_s, COUNT_TASKS)
+    return _Counts(
         promises=count(COUNT_PROMISES),
         runs=count(COUNT_RUNS),
         waiting=count(COUNT_WAITING),
@@ -195,14 +195,14 @@ def counts(db: sqlite3.Connection, budget_s: float | None) -> Counts:
     )
 
 
-def offered(db: sqlite3.Connection, path: Path, now: int, budget_s: float | None) -> list[Offered]:
+def _offered(db: sqlite3.Connection, path: Path, now: int, budget_s: float | None) -> list[Offered]:
     """Return what is on offer, by address, the longest first."""
     ringer = Ringer(path)
     try:
         return sorted(
             (
                 Offered(address, count, since, heard=ringer.hears(group_of(address)))
-                for address, count, since in rows(db, budget_s, OFFERS, now) or []
+                for address, count, since in _rows(db, budget_s, OFFERS, now) or []
             ),
             key=lambda offer: offer.since,
         )
@@ -215,19 +215,19 @@ def group_of(address: str) -> str:
     return address.partition("@")[2].partition("/")[0]
 
 
-def lapsed(db: sqlite3.Connection, now: int) -> tuple[int, int] | None:
+def _lapsed(db: sqlite3.Connection, now: int) -> tuple[int, int] | None:
     """Return how many leases have lapsed and when the first did, if any has."""
     count, first = db.execute(LAPSED, (now,)).fetchone()
     return (count, first) if count else None
 
 
-def stranded(db: sqlite3.Connection, budget_s: float | None) -> list[str] | None:
+def _stranded(db: sqlite3.Connection, budget_s: float | None) -> list[str] | None:
     """Return some of the tasks that are suspended on nothing."""
-    found = rows(db, budget_s, STRANDED, NAMES)
+    found = _rows(db, budget_s, STRANDED, NAMES)
     return None if found is None else [id for (id,) in found]
 
 
-def why_locked(db: sqlite3.Connection) -> str | None:
+def _why_locked(db: sqlite3.Connection) -> str | None:
     """Return what keeps the file from being locked for writing; nothing is written."""
     try:
         db.execute(f"PRAGMA busy_timeout = {int(BUDGET_S * 1_000)}")
@@ -241,7 +241,7 @@ def why_locked(db: sqlite3.Connection) -> str | None:
     return None
 
 
-def size_of(path: Path) -> int:
+def _size_of(path: Path) -> int:
     """Return the size of a file, 0 where there is none."""
     try:
         return path.stat().st_size
@@ -256,13 +256,13 @@ def file_system(path: Path, mounts: Path = Path("/proc/mounts")) -> str | None:
     except OSError:
         return None
     # A mount's path has its spaces written as \\040; the longest that leads to the path is the one.
-    places = [(unescaped(line.split()[1]), line.split()[2]) for line in lines if len(line.split()) > 2]  # noqa: PLR2004
+    places = [(_unescaped(line.split()[1]), line.split()[2]) for line in lines if len(line.split()) > 2]  # noqa: PLR2004
     resolved = path.resolve()
     over = [(Path(place), kind) for place, kind in places if resolved.is_relative_to(place)]
     return max(over, key=lambda found: len(found[0].parts))[1] if over else None
 
 
-def unescaped(text: str) -> str:
+def _unescaped(text: str) -> str:
     """Return a field of /proc/mounts as it was before spaces, tabs, newlines and backslashes were escaped."""
     for code in ("040", "011", "012", "134"):
         text = text.replace(f"\\{code}", chr(int(code, 8)))

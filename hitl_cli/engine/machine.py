@@ -128,27 +128,27 @@ class State(Protocol):
 # Reading
 
 
-def read_promise(tx: State, id: str, now: int) -> Promise | None:
+def _read_promise(tx: State, id: str, now: int) -> Promise | None:
     """Return the promise, settled first if its deadline has passed."""
     promise = tx.promise(id)
-    return None if promise is None else expire(tx, promise, now)
+    return None if promise is None else _expire(tx, promise, now)
 
 
-def read_task(tx: State, id: str, now: int) -> tuple[Task, Promise] | None:
+def _read_task(tx: State, id: str, now: int) -> tuple[Task, Promise] | None:
     """Return the task and its promise, both ended first if the deadline has passed."""
     found = tx.task(id)
     if found is None or not is_due(found[1], now):
         return found
-    expire(tx, found[1], now)
+    _expire(tx, found[1], now)
     return tx.task(id)
 
 
-def read_standing(tx: State, id: str, now: int) -> tuple[Task, Standing] | None:
+def _read_standing(tx: State, id: str, now: int) -> tuple[Task, Standing] | None:
     """Return the task and how its promise stands, both ended first if the deadline has passed."""
     found = tx.standing(id)
     if found is None or not is_due(found[1], now):
         return found
-    read_task(tx, id, now)
+    _read_task(tx, id, now)
     return tx.standing(id)
 
 
@@ -157,14 +157,14 @@ def is_due(promise: Promise | Standing, now: int) -> bool:
     return promise.state == "pending" and promise.timeout_at <= now
 
 
-def project(promise: Promise, now: int) -> Promise:
+def _project(promise: Promise, now: int) -> Promise:
     """Return the promise as it stands at `now`, and write nothing."""
     if not is_due(promise, now):
         return promise
-    return msgspec.structs.replace(promise, state=deadline_state(promise), settled_at=promise.timeout_at)
+    return msgspec.structs.replace(promise, state=_deadline_state(promise), settled_at=promise.timeout_at)
 
 
-def deadline_state(promise: Promise) -> PromiseState:
+def _deadline_state(promise: Promise) -> PromiseState:
     """Return what the deadline makes of a promise."""
     return "resolved" if promise.timer else "rejected_timedout"
 
@@ -172,26 +172,26 @@ def deadline_state(promise: Promise) -> PromiseState:
 # Effects
 
 
-def expire(tx: State, promise: Promise, now: int) -> Promise:
+def _expire(tx: State, promise: Promise, now: int) -> Promise:
     """Settle the promise by its deadline, if that has passed."""
     if not is_due(promise, now):
         return promise
-    return settle(tx, promise, deadline_state(promise), EMPTY_VALUE, promise.timeout_at, now)
+    return _settle(tx, promise, _deadline_state(promise), EMPTY_VALUE, promise.timeout_at, now)
 
 
-def settle(tx: State, promise: Promise, state: PromiseState, value: str, at: int, now: int) -> Promise:
+def _settle(tx: State, promise: Promise, state: PromiseState, value: str, at: int, now: int) -> Promise:
     """Settle the promise, end its task, resume who awaits it, and notify who listens."""
     settled = tx.settle_promise(promise, state, value, at)
     if promise.target is not None:
         tx.fulfill_task(promise.seq)
     if promise.external:
         for awaiter in tx.take_callbacks(promise.seq):
-            resume(tx, awaiter, now)
+            _resume(tx, awaiter, now)
         tx.notify_listeners(promise.seq)
     return settled
 
 
-def resume(tx: State, awaiter: int, now: int) -> None:
+def _resume(tx: State, awaiter: int, now: int) -> None:
     """Offer a suspended task again; tell any other live task that it has something to see.
 
     A task whose own deadline has passed is left alone: its deadline ends it.
@@ -206,16 +206,16 @@ def resume(tx: State, awaiter: int, now: int) -> None:
         tx.count_resume(task.seq)
 
 
-def create(tx: State, req: PromiseCreate, now: int, owner: int | None = None) -> Promise:
+def _create(tx: State, req: PromiseCreate, now: int, owner: int | None = None) -> Promise:
     """Create the promise, and a pending task where it is targeted. The id must be free."""
     promise = tx.insert_promise(newborn(req, now, owner), req.tags or {})
     if promise.target is None:
         return promise
     if promise.state == "pending":
-        due = max(delayed_until(req), now)
-        tx.insert_task(new_task(promise, "pending", due=due))
+        due = max(_delayed_until(req), now)
+        tx.insert_task(_new_task(promise, "pending", due=due))
     else:
-        tx.insert_task(new_task(promise, "fulfilled"))
+        tx.insert_task(_new_task(promise, "fulfilled"))
     return promise
 
 
@@ -245,16 +245,16 @@ def newborn(req: PromiseCreate, now: int, owner: int | None) -> Promise:
         root=target is not None and ":" not in req.id,
         owner=owner,
     )
-    return project(promise, now)
+    return _project(promise, now)
 
 
-def new_task(promise: Promise, state: str, **fields: object) -> Task:
+def _new_task(promise: Promise, state: str, **fields: object) -> Task:
     """Return a task for a promise that was just created."""
     task = Task(
         seq=promise.seq,
         state="pending",
         version=0,
-        address=queue_of(promise.target or ""),
+        address=_queue_of(promise.target or ""),
         pid=None,
         ttl=None,
         due=None,
@@ -263,13 +263,13 @@ def new_task(promise: Promise, state: str, **fields: object) -> Task:
     return msgspec.structs.replace(task, state=state, **fields)
 
 
-def queue_of(target: str) -> str:
+def _queue_of(target: str) -> str:
     """Return the address whose takers are offered a task; `poll://any@group/pid` only prefers that pid."""
     anycast = target.startswith("poll://any@")
     return "/".join(target.split("/")[:3]) if anycast else target
 
 
-def delayed_until(req: PromiseCreate) -> int:
+def _delayed_until(req: PromiseCreate) -> int:
     """Return the instant before which the task is not to be offered; 0 without one."""
     delay = (req.tags or {}).get("resonate:delay", "")
     if not (delay.isascii() and delay.isdecimal()):
@@ -277,27 +277,27 @@ def delayed_until(req: PromiseCreate) -> int:
     return int(delay) if len(delay) <= INSTANT_DIGITS else 10**INSTANT_DIGITS
 
 
-def hold(task: Task, version: int, pid: str, ttl: int, now: int) -> Task:
+def _hold(task: Task, version: int, pid: str, ttl: int, now: int) -> Task:
     """Return the task, held by `pid` for `ttl` ms."""
     return msgspec.structs.replace(
         task, state="acquired", version=version, pid=pid, ttl=ttl, due=now + ttl, resumes=0
     )
 
 
-def let_go(task: Task, state: str, due: int | None = None) -> Task:
+def _let_go(task: Task, state: str, due: int | None = None) -> Task:
     """Return the task, held by nobody."""
     return msgspec.structs.replace(task, state=state, pid=None, ttl=None, due=due)
 
 
-def preload(tx: State, seq: int, now: int) -> list[PromiseRecord]:
+def _preload(tx: State, seq: int, now: int) -> list[PromiseRecord]:
     """Return what a task has created so far: all that its replay will ask for."""
-    return [expire(tx, child, now).record() for child in tx.created_by(seq)]
+    return [_expire(tx, child, now).record() for child in tx.created_by(seq)]
 
 
 # Answers
 
 
-def found_promise(promise: Promise) -> Reply:
+def _found_promise(promise: Promise) -> Reply:
     """Answer with one promise."""
     return Reply(200, PromiseData(promise.record()))
 
@@ -307,12 +307,12 @@ def refuse(status: int, message: str) -> Reply:
     return Reply(status, message)
 
 
-def no_promise(id: str) -> Reply:
+def _no_promise(id: str) -> Reply:
     """Answer that there is no such promise."""
     return refuse(404, f"there is no promise {id}")
 
 
-def no_task(id: str) -> Reply:
+def _no_task(id: str) -> Reply:
     """Answer that there is no such task."""
     return refuse(404, f"there is no task {id}")
 
@@ -322,34 +322,34 @@ def no_task(id: str) -> Reply:
 
 def promise_get(tx: State, req: PromiseGet, now: int) -> Reply:
     """Answer promise.get."""
-    promise = read_promise(tx, req.id, now)
-    return no_promise(req.id) if promise is None else found_promise(promise)
+    promise = _read_promise(tx, req.id, now)
+    return _no_promise(req.id) if promise is None else _found_promise(promise)
 
 
 def promise_create(tx: State, req: PromiseCreate, now: int, owner: int | None = None) -> Reply:
     """Answer promise.create. `owner` is the promise of the task that asks, when one does."""
-    promise = read_promise(tx, req.id, now)
-    return found_promise(create(tx, req, now, owner) if promise is None else promise)
+    promise = _read_promise(tx, req.id, now)
+    return _found_promise(_create(tx, req, now, owner) if promise is None else promise)
 
 
 def promise_settle(tx: State, req: PromiseSettle, now: int) -> Reply:
     """Answer promise.settle: the first settlement stands, and later ones are shown it."""
     if req.state not in SETTABLE:
-        return not_settable(req.state)
-    promise = read_promise(tx, req.id, now)
+        return _not_settable(req.state)
+    promise = _read_promise(tx, req.id, now)
     if promise is None:
-        return no_promise(req.id)
+        return _no_promise(req.id)
     if promise.state == "pending":
-        promise = settle(tx, promise, req.state, value_text(req), now, now)
-    return found_promise(promise)
+        promise = _settle(tx, promise, req.state, _value_text(req), now, now)
+    return _found_promise(promise)
 
 
-def not_settable(state: PromiseState) -> Reply:
+def _not_settable(state: PromiseState) -> Reply:
     """Answer that nobody can settle a promise in that state."""
     return refuse(400, f"a promise cannot be settled as {state}: use {', '.join(SETTABLE)}")
 
 
-def value_text(req: PromiseSettle) -> str:
+def _value_text(req: PromiseSettle) -> str:
     """Return the value of a settlement as JSON text."""
     return EMPTY_VALUE if req.value is None else json_text(req.value)
 
@@ -358,10 +358,10 @@ def promise_register_callback(tx: State, req: PromiseRegisterCallback, now: int)
     """Answer promise.register_callback."""
     if req.awaited == req.awaiter:
         return refuse(400, "a promise cannot await itself")
-    awaited = read_promise(tx, req.awaited, now)
+    awaited = _read_promise(tx, req.awaited, now)
     if awaited is None:
-        return no_promise(req.awaited)
-    awaiter = read_promise(tx, req.awaiter, now)
+        return _no_promise(req.awaited)
+    awaiter = _read_promise(tx, req.awaiter, now)
     if awaiter is None:
         return refuse(422, f"there is no promise {req.awaiter} to resume")
     if awaiter.target is None:
@@ -370,45 +370,45 @@ def promise_register_callback(tx: State, req: PromiseRegisterCallback, now: int)
         return refuse(422, f"{req.awaited} is internal: only its own task awaits it")
     if awaited.state == "pending" and awaiter.state == "pending":
         tx.add_callback(awaited.seq, awaiter.seq)
-    return found_promise(awaited)
+    return _found_promise(awaited)
 
 
 def promise_register_listener(tx: State, req: PromiseRegisterListener, now: int) -> Reply:
     """Answer promise.register_listener."""
-    if not deliverable(req.address):
+    if not _deliverable(req.address):
         return refuse(400, f"{req.address!r} is no address: use http(s)://… or poll://any@GROUP")
-    awaited = read_promise(tx, req.awaited, now)
+    awaited = _read_promise(tx, req.awaited, now)
     if awaited is None:
-        return no_promise(req.awaited)
+        return _no_promise(req.awaited)
     if not awaited.external:
         return refuse(422, f"{req.awaited} is internal: only its own task awaits it")
     if awaited.state == "pending":
-        tx.add_listener(awaited.seq, queue_of(req.address))
-    return found_promise(awaited)
+        tx.add_listener(awaited.seq, _queue_of(req.address))
+    return _found_promise(awaited)
 
 
-def deliverable(address: str) -> bool:
+def _deliverable(address: str) -> bool:
     """Whether messages can be sent to the address (spec/01-protocol/validation.lean, addressValid)."""
     return address.startswith(("http://", "https://")) or (address.startswith("poll://") and "@" in address)
 
 
 def promise_search(tx: State, req: PromiseSearch, now: int) -> Reply:
     """Answer promise.search, which the specification leaves open: docs/protocol.md defines it."""
-    if not is_cursor(req):
+    if not _is_cursor(req):
         return refuse(400, "the cursor is not one that promise.search gave")
     if req.settled_since is not None and req.sort != "-settled":
         return refuse(400, 'settledSince goes with the sort "-settled"')
     if req.sort == "-settled":
-        settle_all(tx, tx.overdue_external(now), now)
+        _settle_all(tx, tx.overdue_external(now), now)
     elif req.state in SETTLED_BY_DEADLINE:
-        settle_all(tx, tx.overdue(now), now)
+        _settle_all(tx, tx.overdue(now), now)
     limit = req.limit or SEARCH_LIMIT
     found = tx.search_promises(req, limit + 1, now)
-    cursor = cursor_after(req, found[limit - 1]) if len(found) > limit else None
-    return Reply(200, PromisesData([expire(tx, p, now).record() for p in found[:limit]], cursor))
+    cursor = _cursor_after(req, found[limit - 1]) if len(found) > limit else None
+    return Reply(200, PromisesData([_expire(tx, p, now).record() for p in found[:limit]], cursor))
 
 
-def is_cursor(req: PromiseSearch | TaskSearch) -> bool:
+def _is_cursor(req: PromiseSearch | TaskSearch) -> bool:
     """Whether a search can have given the cursor, or none is given."""
     if req.cursor is None or req.sort == "id":
         return True
@@ -417,7 +417,7 @@ def is_cursor(req: PromiseSearch | TaskSearch) -> bool:
     return len(numbers) == wanted and all(n.isdecimal() and len(n) <= INSTANT_DIGITS for n in numbers)
 
 
-def cursor_after(req: PromiseSearch | TaskSearch, last: Promise) -> str:
+def _cursor_after(req: PromiseSearch | TaskSearch, last: Promise) -> str:
     """Return the cursor of the page after the one that ends with `last`."""
     match req.sort:
         case "id":
@@ -428,10 +428,10 @@ def cursor_after(req: PromiseSearch | TaskSearch, last: Promise) -> str:
             return str(last.seq)
 
 
-def settle_all(tx: State, overdue: Iterable[Promise], now: int) -> None:
+def _settle_all(tx: State, overdue: Iterable[Promise], now: int) -> None:
     """Settle promises whose deadline has passed, so that a search for what deadlines settle finds them."""
     for promise in overdue:
-        expire(tx, promise, now)
+        _expire(tx, promise, now)
 
 
 # task.*
@@ -439,8 +439,8 @@ def settle_all(tx: State, overdue: Iterable[Promise], now: int) -> None:
 
 def task_get(tx: State, req: TaskGet, now: int) -> Reply:
     """Answer task.get."""
-    found = read_task(tx, req.id, now)
-    return no_task(req.id) if found is None else Reply(200, TaskData(found[0].record(req.id)))
+    found = _read_task(tx, req.id, now)
+    return _no_task(req.id) if found is None else Reply(200, TaskData(found[0].record(req.id)))
 
 
 def task_create(tx: State, req: TaskCreate, now: int) -> Reply:
@@ -449,31 +449,31 @@ def task_create(tx: State, req: TaskCreate, now: int) -> Reply:
     tags = action.tags or {}
     if "resonate:target" not in tags or tags.get("resonate:timer") == "true":
         return refuse(400, "task.create takes a promise with resonate:target and without resonate:timer")
-    promise = read_promise(tx, action.id, now)
+    promise = _read_promise(tx, action.id, now)
     if promise is None:
         promise = tx.insert_promise(newborn(action, now, None), tags)
         if promise.state == "pending":
-            task = hold(new_task(promise, "pending"), 1, req.pid, req.ttl, now)
+            task = _hold(_new_task(promise, "pending"), 1, req.pid, req.ttl, now)
         else:
-            task = new_task(promise, "fulfilled")
+            task = _new_task(promise, "fulfilled")
         tx.insert_task(task)
         return Reply(200, HeldData(task.record(promise.id), promise.record(), []))
     if promise.target is None:
         return refuse(422, f"{action.id} is a promise without a task")
-    found = read_task(tx, action.id, now)
+    found = _read_task(tx, action.id, now)
     if found is None or found[0].state not in ("pending", "fulfilled"):
         return refuse(409, f"the task {action.id} is not on offer")
     task, promise = found
     if task.state == "pending":
         return Reply(200, take(tx, task, promise, req.pid, req.ttl, now))
-    return Reply(200, HeldData(task.record(promise.id), promise.record(), preload(tx, promise.seq, now)))
+    return Reply(200, HeldData(task.record(promise.id), promise.record(), _preload(tx, promise.seq, now)))
 
 
 def task_acquire(tx: State, req: TaskAcquire, now: int) -> Reply:
     """Answer task.acquire."""
-    found = read_task(tx, req.id, now)
+    found = _read_task(tx, req.id, now)
     if found is None:
-        return no_task(req.id)
+        return _no_task(req.id)
     task, promise = found
     if task.state != "pending" or promise.state != "pending":
         return refuse(409, f"the task {req.id} is not on offer: it is {task.state}")
@@ -484,18 +484,18 @@ def task_acquire(tx: State, req: TaskAcquire, now: int) -> Reply:
 
 def take(tx: State, task: Task, promise: Promise, pid: str, ttl: int, now: int) -> HeldData:
     """Hold a task that is on offer, and return what its holder is told."""
-    task = hold(task, task.version + 1, pid, ttl, now)
+    task = _hold(task, task.version + 1, pid, ttl, now)
     tx.update_task(task)
-    return HeldData(task.record(promise.id), promise.record(), preload(tx, promise.seq, now))
+    return HeldData(task.record(promise.id), promise.record(), _preload(tx, promise.seq, now))
 
 
-def held(tx: State, ref: TaskFence | TaskSuspend | TaskRelease, now: int) -> Task | Reply:
+def _held(tx: State, ref: TaskFence | TaskSuspend | TaskRelease, now: int) -> Task | Reply:
     """Return the task if it is held at the version that the request names, else the refusal."""
-    found = read_standing(tx, ref.id, now)
-    return no_task(ref.id) if found is None else checked_hold(ref, *found)
+    found = _read_standing(tx, ref.id, now)
+    return _no_task(ref.id) if found is None else _checked_hold(ref, *found)
 
 
-def checked_hold(
+def _checked_hold(
     ref: TaskFence | TaskSuspend | TaskFulfill | TaskRelease, task: Task, promise: Promise | Standing
 ) -> Task | Reply:
     """Return a task that was found if it is held as the request says, else the refusal."""
@@ -510,7 +510,7 @@ def task_fence(tx: State, req: TaskFence, now: int) -> Reply:
     """Answer task.fence: the inner request, on condition that the task is still held."""
     if req.action.data.id == req.id:
         return refuse(400, "a task's own promise is settled by task.fulfill")
-    task = held(tx, req, now)
+    task = _held(tx, req, now)
     if isinstance(task, Reply):
         return task
     if isinstance(req.action, CreateAction):
@@ -523,13 +523,13 @@ def task_fence(tx: State, req: TaskFence, now: int) -> Reply:
 def task_heartbeat(tx: State, req: TaskHeartbeat, now: int) -> Reply:
     """Answer task.heartbeat: renew what is still held, and say nothing of the rest."""
     for ref in req.tasks:
-        heartbeat_one(tx, req.pid, ref, now)
+        _heartbeat_one(tx, req.pid, ref, now)
     return Reply(200)
 
 
-def heartbeat_one(tx: State, pid: str, ref: TaskRef, now: int) -> None:
+def _heartbeat_one(tx: State, pid: str, ref: TaskRef, now: int) -> None:
     """Renew one lease, if `pid` still holds the task at that version."""
-    found = read_standing(tx, ref.id, now)
+    found = _read_standing(tx, ref.id, now)
     if found is None:
         return
     task = found[0]
@@ -542,18 +542,18 @@ def task_suspend(tx: State, req: TaskSuspend, now: int) -> Reply:
     ids = [action.data.awaited for action in req.actions]
     if not ids or req.id in ids or len(set(ids)) != len(ids):
         return refuse(400, "task.suspend takes at least one promise, each once, and not the task's own")
-    task = held(tx, req, now)
+    task = _held(tx, req, now)
     if isinstance(task, Reply):
         return task
-    awaited = [promise for id in ids if (promise := read_promise(tx, id, now)) is not None]
+    awaited = [promise for id in ids if (promise := _read_promise(tx, id, now)) is not None]
     if len(awaited) != len(ids) or not all(promise.external for promise in awaited):
         return refuse(422, "a task can await only promises that exist and that are not internal")
     if any(promise.state != "pending" for promise in awaited):
         tx.update_task(msgspec.structs.replace(task, resumes=0))
-        return Reply(300, PreloadData(preload(tx, task.seq, now)))
+        return Reply(300, PreloadData(_preload(tx, task.seq, now)))
     for promise in awaited:
         tx.add_callback(promise.seq, task.seq)
-    tx.update_task(msgspec.structs.replace(let_go(task, "suspended"), resumes=0))
+    tx.update_task(msgspec.structs.replace(_let_go(task, "suspended"), resumes=0))
     return Reply(200, PreloadData([]))
 
 
@@ -561,70 +561,70 @@ def task_fulfill(tx: State, req: TaskFulfill, now: int) -> Reply:
     """Answer task.fulfill."""
     settlement = req.action.data
     if settlement.state not in SETTABLE:
-        return not_settable(settlement.state)
-    found = read_task(tx, req.id, now)
+        return _not_settable(settlement.state)
+    found = _read_task(tx, req.id, now)
     if found is None:
-        return no_task(req.id)
-    task = checked_hold(req, *found)
+        return _no_task(req.id)
+    task = _checked_hold(req, *found)
     if isinstance(task, Reply):
         return task
-    return found_promise(settle(tx, found[1], settlement.state, value_text(settlement), now, now))
+    return _found_promise(_settle(tx, found[1], settlement.state, _value_text(settlement), now, now))
 
 
 def task_release(tx: State, req: TaskRelease, now: int) -> Reply:
     """Answer task.release."""
-    task = held(tx, req, now)
+    task = _held(tx, req, now)
     if isinstance(task, Reply):
         return task
-    tx.update_task(let_go(task, "pending", due=now))
+    tx.update_task(_let_go(task, "pending", due=now))
     return Reply(200)
 
 
 def task_halt(tx: State, req: TaskHalt, now: int) -> Reply:
     """Answer task.halt."""
-    found = read_task(tx, req.id, now)
+    found = _read_task(tx, req.id, now)
     if found is None:
-        return no_task(req.id)
+        return _no_task(req.id)
     if found[0].state == "fulfilled":
         return refuse(409, f"the task {req.id} has ended")
     if found[0].state != "halted":
-        tx.update_task(let_go(found[0], "halted"))
+        tx.update_task(_let_go(found[0], "halted"))
     return Reply(200)
 
 
 def task_continue(tx: State, req: TaskContinue, now: int) -> Reply:
     """Answer task.continue."""
-    found = read_task(tx, req.id, now)
+    found = _read_task(tx, req.id, now)
     if found is None:
-        return no_task(req.id)
+        return _no_task(req.id)
     if found[0].state != "halted" or found[1].state != "pending":
         return refuse(409, f"the task {req.id} is not halted: it is {found[0].state}")
-    tx.update_task(let_go(found[0], "pending", due=now))
+    tx.update_task(_let_go(found[0], "pending", due=now))
     return Reply(200)
 
 
 def task_search(tx: State, req: TaskSearch, now: int) -> Reply:
     """Answer task.search, which the specification leaves open: docs/protocol.md defines it."""
-    if not is_cursor(req):
+    if not _is_cursor(req):
         return refuse(400, "the cursor is not one that task.search gave")
     if req.state == "fulfilled":
-        settle_all(tx, tx.overdue(now), now)
+        _settle_all(tx, tx.overdue(now), now)
     limit = req.limit or SEARCH_LIMIT
     found = tx.search_tasks(req, limit + 1, now)
-    cursor = cursor_after(req, found[limit - 1][1]) if len(found) > limit else None
-    ended = [read_task(tx, promise.id, now) or (task, promise) for task, promise in found[:limit]]
+    cursor = _cursor_after(req, found[limit - 1][1]) if len(found) > limit else None
+    ended = [_read_task(tx, promise.id, now) or (task, promise) for task, promise in found[:limit]]
     return Reply(200, TasksData([task.record(promise.id) for task, promise in ended], cursor))
 
 
 # schedule.*
 
 
-def found_schedule(schedule: Schedule) -> Reply:
+def _found_schedule(schedule: Schedule) -> Reply:
     """Answer with one schedule."""
     return Reply(200, ScheduleData(schedule.record()))
 
 
-def no_schedule(id: str) -> Reply:
+def _no_schedule(id: str) -> Reply:
     """Answer that there is no such schedule."""
     return refuse(404, f"there is no schedule {id}")
 
@@ -632,7 +632,7 @@ def no_schedule(id: str) -> Reply:
 def schedule_get(tx: State, req: ScheduleGet, now: int) -> Reply:  # noqa: ARG001 - a rule like the others
     """Answer schedule.get."""
     schedule = tx.schedule(req.id)
-    return no_schedule(req.id) if schedule is None else found_schedule(schedule)
+    return _no_schedule(req.id) if schedule is None else _found_schedule(schedule)
 
 
 def schedule_create(tx: State, req: ScheduleCreate, now: int) -> Reply:
@@ -640,7 +640,7 @@ def schedule_create(tx: State, req: ScheduleCreate, now: int) -> Reply:
     tags = req.promise_tags or {}
     if tags.get("resonate:timer") == "true" and "resonate:target" in tags:
         return refuse(400, "a schedule's promises cannot have both resonate:timer and resonate:target")
-    if len(expand(req.promise_id, req.id, cron.LAST_YEAR_MS)) > ID_MAX:
+    if len(_expand(req.promise_id, req.id, cron.LAST_YEAR_MS)) > ID_MAX:
         return refuse(400, f"the ids of the schedule's promises would be longer than {ID_MAX} characters")
     if not cron.is_cron(req.cron):
         return refuse(
@@ -661,13 +661,13 @@ def schedule_create(tx: State, req: ScheduleCreate, now: int) -> Reply:
             catch_up=req.catch_up,
         )
         tx.put_schedule(schedule)
-    return found_schedule(schedule)
+    return _found_schedule(schedule)
 
 
 def schedule_delete(tx: State, req: ScheduleDelete, now: int) -> Reply:  # noqa: ARG001
     """Answer schedule.delete."""
     if tx.schedule(req.id) is None:
-        return no_schedule(req.id)
+        return _no_schedule(req.id)
     tx.delete_schedule(req.id)
     return Reply(200)
 
@@ -680,7 +680,7 @@ def schedule_search(tx: State, req: ScheduleSearch, now: int) -> Reply:  # noqa:
     return Reply(200, SchedulesData([schedule.record() for schedule in found[:limit]], cursor))
 
 
-def expand(template: str, id: str, at: int) -> str:
+def _expand(template: str, id: str, at: int) -> str:
     """Return the id of the promise that a schedule creates for one instant."""
     return template.replace("{{.id}}", id).replace("{{.timestamp}}", str(at))
 
@@ -690,13 +690,13 @@ def expand(template: str, id: str, at: int) -> str:
 
 def process_promise_timeout(tx: State, promise: Promise, now: int) -> None:
     """Settle a promise whose deadline has passed."""
-    expire(tx, promise, now)
+    _expire(tx, promise, now)
 
 
 def process_lease_timeout(tx: State, task: Task, promise: Promise, now: int) -> None:
     """Offer a task again whose holder let the lease lapse; a dead promise's task is not offered."""
     if task.state == "acquired" and task.due is not None and task.due <= now and not is_due(promise, now):
-        tx.update_task(let_go(task, "pending", due=now))
+        tx.update_task(_let_go(task, "pending", due=now))
 
 
 def process_offer(tx: State, task: Task, now: int) -> None:
@@ -710,16 +710,16 @@ def process_schedule(tx: State, schedule: Schedule, now: int) -> None:
     Of occurrences that passed while no process was up, only the last is fired, unless the schedule
     asks for all of them; the specification fires all (docs/protocol.md).
     """
-    due = due_occurrences(schedule, now)
+    due = _due_occurrences(schedule, now)
     if not due:
         return
     for at in due:
-        fire(tx, schedule, at, now)
+        _fire(tx, schedule, at, now)
     next_run_at = cron.next_after(schedule.cron, due[-1])
     tx.put_schedule(msgspec.structs.replace(schedule, last_run_at=due[-1], next_run_at=next_run_at))
 
 
-def due_occurrences(schedule: Schedule, now: int) -> Sequence[int]:
+def _due_occurrences(schedule: Schedule, now: int) -> Sequence[int]:
     """Return the occurrences to fire now, in order."""
     if schedule.next_run_at > now:
         return []
@@ -728,14 +728,14 @@ def due_occurrences(schedule: Schedule, now: int) -> Sequence[int]:
     return list(islice(cron.occurrences(schedule.cron, schedule.next_run_at, now), OCCURRENCES_LIMIT))
 
 
-def fire(tx: State, schedule: Schedule, at: int, now: int) -> None:
+def _fire(tx: State, schedule: Schedule, at: int, now: int) -> None:
     """Create the promise of one occurrence, unless its id is taken.
 
     It starts a lineage of its own, and the SDKs read that from its tags. A targeted one is a run, and says
     so as the SDKs' own runs do: without an index of runs, people's commands find them by their scope.
     """
-    id = expand(schedule.promise_id, schedule.id, at)
-    if read_promise(tx, id, now) is not None:
+    id = _expand(schedule.promise_id, schedule.id, at)
+    if _read_promise(tx, id, now) is not None:
         return
     origin = id.split(":", 1)[0]
     own = {
@@ -754,4 +754,4 @@ def fire(tx: State, schedule: Schedule, at: int, now: int) -> None:
         param=msgspec.json.decode(schedule.promise_param, type=Value),
         tags=tags,
     )
-    create(tx, request, at)
+    _create(tx, request, at)

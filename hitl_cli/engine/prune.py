@@ -104,14 +104,14 @@ class Pruned(Struct, frozen=True, kw_only=True):
     """Bytes in the file that hold nothing, and will be used again."""
 
 
-class Lineage(Struct, frozen=True):
+class _Lineage(Struct, frozen=True):
     """A run that can go: the seqs of its promises, the root's last."""
 
     seqs: list[int]
     ended_at: int
 
 
-class Obligations:
+class _Obligations:
     """What still refers to settled promises. Nothing is added to that once a promise has settled.
 
     It is read once, because the tables have no index that way round.
@@ -128,7 +128,7 @@ class Obligations:
             self.callbacks[awaiter].append(awaited)
 
 
-class Walk:
+class _Walk:
     """One look at all runs that were created before a cutoff, the oldest first."""
 
     def __init__(self, store: Store, older_ms: int, clock: Callable[[], int]) -> None:
@@ -142,13 +142,13 @@ class Walk:
         self._now = clock()
         self._cutoff = self._now - older_ms
         with store.transaction(clock, write=False) as tx:
-            self._obligations = Obligations(tx)
+            self._obligations = _Obligations(tx)
         self.kept: Counter[Reason] = Counter()
         self.runs = 0
         self.promises = 0
         self._ended: tuple[int, int] | None = None
 
-    def pages(self) -> Iterator[list[Lineage]]:
+    def pages(self) -> Iterator[list[_Lineage]]:
         """Yield the runs that can go, a page at a time, between transactions."""
         after: int | None = 0
         while after is not None:
@@ -156,16 +156,16 @@ class Walk:
                 page, after = self._page(tx, after)
             yield page
 
-    def _page(self, tx: Transaction, after: int) -> tuple[list[Lineage], int | None]:
+    def _page(self, tx: Transaction, after: int) -> tuple[list[_Lineage], int | None]:
         """Return the runs that can go among the next ones, and where to go on, or None."""
-        page: list[Lineage] = []
+        page: list[_Lineage] = []
         roots = tx.rows(ROOTS, after, LOOK)
         for seq, id, state, created_at, settled_at, owner in roots:
             if created_at > self._cutoff:
                 return page, None
             below = tx.rows(BELOW, f"{id}:", f"{id};")
             found = self._judge([*below, (seq, state, settled_at, 1, owner)])
-            if isinstance(found, Lineage):
+            if isinstance(found, _Lineage):
                 page.append(found)
             else:
                 self.kept[found] += 1
@@ -186,7 +186,7 @@ class Walk:
                 for statement in REMOVE:
                     tx.change(statement, seq)
 
-    def count(self, lineage: Lineage) -> None:
+    def count(self, lineage: _Lineage) -> None:
         """Count a run that goes."""
         self.runs += 1
         self.promises += len(lineage.seqs)
@@ -206,7 +206,7 @@ class Walk:
             free=self._store.space()[1],
         )
 
-    def _judge(self, promises: Sequence[tuple[int, str, int | None, int, str | None]]) -> Lineage | Reason:
+    def _judge(self, promises: Sequence[tuple[int, str, int | None, int, str | None]]) -> _Lineage | Reason:
         """Return the run, if it can go, else why it stays."""
         seqs = [seq for seq, *_ in promises]
         ended_at = max(settled_at or 0 for _, _, settled_at, *_ in promises)
@@ -220,13 +220,13 @@ class Walk:
             return "unfetched"
         if self._obligations.newest in seqs:
             return "newest"
-        return Lineage(seqs, ended_at)
+        return _Lineage(seqs, ended_at)
 
 
 def plan(path: Path, *, older_ms: int, clock: Callable[[], int]) -> Pruned:
     """Return what `prune` would remove, and remove nothing. Raises FileUnusable, StorageFailed."""
     with closing(Store(path)) as store:
-        walk = Walk(store, older_ms, clock)
+        walk = _Walk(store, older_ms, clock)
         for page in walk.pages():
             for lineage in page:
                 walk.count(lineage)
@@ -240,21 +240,21 @@ def prune(path: Path, *, older_ms: int, clock: Callable[[], int], progress: Prog
     StorageFailed.
     """
     with closing(Store(path)) as store:
-        walk = Walk(store, older_ms, clock)
+        walk = _Walk(store, older_ms, clock)
         size_before, _ = store.space()
         for page in walk.pages():
-            for seqs in batches(page):
+            for seqs in _batches(page):
                 began = time.monotonic()
                 walk.remove(seqs)
                 pause(began)
             for lineage in page:
                 walk.count(lineage)
             progress(walk.runs)
-        give_back(store)
+        _give_back(store)
         return walk.result(given_back=size_before - store.space()[0])
 
 
-def batches(page: Sequence[Lineage]) -> Iterator[list[int]]:
+def _batches(page: Sequence[_Lineage]) -> Iterator[list[int]]:
     """Yield the promises of the runs in parts of `BATCH`, each run's root after all else of it."""
     batch: list[int] = []
     for lineage in page:
@@ -272,7 +272,7 @@ def pause(began: float) -> None:
     time.sleep(max(time.monotonic() - began, PAUSE_S))
 
 
-def give_back(store: Store) -> None:
+def _give_back(store: Store) -> None:
     """Make the file smaller by what is free in it, if it was created so that it can."""
     _, free = store.space()
     while free:

@@ -32,17 +32,17 @@ class Value(Struct, frozen=True, omit_defaults=True):
     data: str | None = None
 
 
-class Wire(Struct, frozen=True, kw_only=True, rename="camel"):
+class _Wire(Struct, frozen=True, kw_only=True, rename="camel"):
     """A request's data, with the wire's names."""
 
 
-class PromiseGet(Wire, frozen=True):
+class PromiseGet(_Wire, frozen=True):
     """Read one promise."""
 
     id: Id
 
 
-class PromiseCreate(Wire, frozen=True):
+class PromiseCreate(_Wire, frozen=True):
     """Create a promise unless its id is taken."""
 
     id: Id
@@ -51,7 +51,7 @@ class PromiseCreate(Wire, frozen=True):
     tags: dict[str, str] | None = None
 
 
-class PromiseSettle(Wire, frozen=True):
+class PromiseSettle(_Wire, frozen=True):
     """Settle a promise that is pending; a settled one stays as it is."""
 
     id: Id
@@ -59,21 +59,21 @@ class PromiseSettle(Wire, frozen=True):
     value: Value | None = None
 
 
-class PromiseRegisterCallback(Wire, frozen=True):
+class PromiseRegisterCallback(_Wire, frozen=True):
     """Resume `awaiter`'s task when `awaited` settles."""
 
     awaited: Id
     awaiter: Id
 
 
-class PromiseRegisterListener(Wire, frozen=True):
+class PromiseRegisterListener(_Wire, frozen=True):
     """Send `address` a message when `awaited` settles."""
 
     awaited: Id
     address: str
 
 
-class PromiseSearch(Wire, frozen=True):
+class PromiseSearch(_Wire, frozen=True):
     """List promises; see docs/protocol.md for the order and for what is not in the specification."""
 
     state: PromiseState | None = None
@@ -86,7 +86,7 @@ class PromiseSearch(Wire, frozen=True):
     cursor: str | None = None
 
 
-class TaskGet(Wire, frozen=True):
+class TaskGet(_Wire, frozen=True):
     """Read one task."""
 
     id: Id
@@ -110,7 +110,7 @@ class CallbackAction(Struct, frozen=True, tag_field="kind", tag="promise.registe
     data: PromiseRegisterCallback
 
 
-class TaskCreate(Wire, frozen=True):
+class TaskCreate(_Wire, frozen=True):
     """Create a promise and hold its task at once."""
 
     pid: str
@@ -118,7 +118,7 @@ class TaskCreate(Wire, frozen=True):
     action: CreateAction
 
 
-class TaskAcquire(Wire, frozen=True):
+class TaskAcquire(_Wire, frozen=True):
     """Take a pending task under a lease of `ttl`."""
 
     id: Id
@@ -127,7 +127,7 @@ class TaskAcquire(Wire, frozen=True):
     ttl: Millis
 
 
-class TaskFence(Wire, frozen=True):
+class TaskFence(_Wire, frozen=True):
     """Create or settle a promise, if the task is still held at this version."""
 
     id: Id
@@ -135,21 +135,21 @@ class TaskFence(Wire, frozen=True):
     action: CreateAction | SettleAction
 
 
-class TaskRef(Wire, frozen=True):
+class TaskRef(_Wire, frozen=True):
     """A task at a version."""
 
     id: Id
     version: Version
 
 
-class TaskHeartbeat(Wire, frozen=True):
+class TaskHeartbeat(_Wire, frozen=True):
     """Renew the leases of tasks that `pid` holds."""
 
     pid: str
     tasks: list[TaskRef]
 
 
-class TaskSuspend(Wire, frozen=True):
+class TaskSuspend(_Wire, frozen=True):
     """Let go of a task until one of the awaited promises settles."""
 
     id: Id
@@ -157,7 +157,7 @@ class TaskSuspend(Wire, frozen=True):
     actions: list[CallbackAction]
 
 
-class TaskFulfill(Wire, frozen=True):
+class TaskFulfill(_Wire, frozen=True):
     """Settle the task's own promise and end the task."""
 
     id: Id
@@ -165,26 +165,26 @@ class TaskFulfill(Wire, frozen=True):
     action: SettleAction
 
 
-class TaskRelease(Wire, frozen=True):
+class TaskRelease(_Wire, frozen=True):
     """Give a task back unfinished."""
 
     id: Id
     version: Version
 
 
-class TaskHalt(Wire, frozen=True):
+class TaskHalt(_Wire, frozen=True):
     """Keep a task from being offered."""
 
     id: Id
 
 
-class TaskContinue(Wire, frozen=True):
+class TaskContinue(_Wire, frozen=True):
     """Offer a halted task again."""
 
     id: Id
 
 
-class TaskSearch(Wire, frozen=True):
+class TaskSearch(_Wire, frozen=True):
     """List tasks; see docs/protocol.md."""
 
     state: TaskState | None = None
@@ -195,13 +195,13 @@ class TaskSearch(Wire, frozen=True):
     cursor: str | None = None
 
 
-class ScheduleGet(Wire, frozen=True):
+class ScheduleGet(_Wire, frozen=True):
     """Read one schedule."""
 
     id: Id
 
 
-class ScheduleCreate(Wire, frozen=True):
+class ScheduleCreate(_Wire, frozen=True):
     """Create a schedule unless its id is taken. `catch_up`: what of the occurrences that were missed."""
 
     id: Id
@@ -213,13 +213,13 @@ class ScheduleCreate(Wire, frozen=True):
     catch_up: CatchUp = "last"
 
 
-class ScheduleDelete(Wire, frozen=True):
+class ScheduleDelete(_Wire, frozen=True):
     """Delete a schedule; what it has created stays."""
 
     id: Id
 
 
-class ScheduleSearch(Wire, frozen=True):
+class ScheduleSearch(_Wire, frozen=True):
     """List schedules in the order of their ids."""
 
     tags: dict[str, str] | None = None
@@ -243,7 +243,7 @@ class Request(Struct, frozen=True):
     data: Raw = Raw(b"{}")
 
 
-class PromiseRecord(Wire, frozen=True, omit_defaults=True):
+class PromiseRecord(_Wire, frozen=True, omit_defaults=True):
     """A promise as the wire shows it."""
 
     id: str
@@ -256,7 +256,7 @@ class PromiseRecord(Wire, frozen=True, omit_defaults=True):
     settled_at: int | None = None
 
 
-class TaskRecord(Wire, frozen=True, omit_defaults=True):
+class TaskRecord(_Wire, frozen=True, omit_defaults=True):
     """A task as the wire shows it."""
 
     id: str
@@ -267,7 +267,7 @@ class TaskRecord(Wire, frozen=True, omit_defaults=True):
     pid: str | None = None
 
 
-class ScheduleRecord(Wire, frozen=True, omit_defaults=True):
+class _ScheduleRecord(_Wire, frozen=True, omit_defaults=True):
     """A schedule as the wire shows it."""
 
     id: str
@@ -332,17 +332,17 @@ class TasksData(Struct, frozen=True, omit_defaults=True):
 class ScheduleData(Struct, frozen=True):
     """The data of an answer that is one schedule."""
 
-    schedule: ScheduleRecord
+    schedule: _ScheduleRecord
 
 
 class SchedulesData(Struct, frozen=True, omit_defaults=True):
     """The data of schedule.search."""
 
-    schedules: list[ScheduleRecord]
+    schedules: list[_ScheduleRecord]
     cursor: str | None = None
 
 
-class NoData(Struct, frozen=True):
+class _NoData(Struct, frozen=True):
     """The data of an answer that says nothing more."""
 
 
@@ -366,7 +366,7 @@ class Reply(Struct, frozen=True):
     """What a rule answers: a status and the data, or a message where the status is an error."""
 
     status: int
-    data: Any = NoData()
+    data: Any = _NoData()
 
 
 class MessageHead(Struct, frozen=True, rename="camel"):
@@ -473,9 +473,9 @@ class Schedule(Struct, frozen=True):
     last_run_at: int | None
     catch_up: CatchUp
 
-    def record(self) -> ScheduleRecord:
+    def record(self) -> _ScheduleRecord:
         """Return it as the wire shows it."""
-        return ScheduleRecord(
+        return _ScheduleRecord(
             id=self.id,
             cron=self.cron,
             promise_id=self.promise_id,

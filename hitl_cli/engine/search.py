@@ -40,7 +40,7 @@ def is_indexed(key: str) -> bool:
 def promise_query(columns: str, req: PromiseSearch, now: int, count: Count) -> tuple[str, list[Any]]:
     """Return the query for promise.search and its values, without the limit."""
     tags = dict(req.tags or {})
-    conditions = list(conditions_of(req, tags))
+    conditions = list(_conditions_of(req, tags))
     if req.state == "pending":
         conditions.append(("p.state = 'pending' AND p.timeout_at > ?", now))
     elif req.state is not None:
@@ -52,14 +52,14 @@ def promise_query(columns: str, req: PromiseSearch, now: int, count: Count) -> t
         conditions.append(("p.open = 1 AND p.state <> 'pending'",))
     if req.settled_since is not None:
         conditions.append(("p.settled_at >= ?", req.settled_since))
-    source = promise_source(req, tags, count)
+    source = _promise_source(req, tags, count)
     if source == TAGGED:
         key = next(filter(is_indexed, tags))
         conditions.append(("g.key = ? AND g.value = ?", key, tags[key]))
     order = ORDERS[req.sort]
     if source == TAGGED and req.sort != "id":
         order = order.replace("p.seq", "g.promise")  # the same, and the order of the index
-    return assemble(f"SELECT {columns} FROM {source}", conditions, order)
+    return _assemble(f"SELECT {columns} FROM {source}", conditions, order)
 
 
 ORDERS = {
@@ -72,7 +72,7 @@ ORDERS = {
 TAGGED = "tags g CROSS JOIN promises p ON p.seq = g.promise"
 
 
-def promise_source(req: PromiseSearch, tags: Mapping[str, str], count: Count) -> str:
+def _promise_source(req: PromiseSearch, tags: Mapping[str, str], count: Count) -> str:
     """Return the table and the index with the fewest rows for a search."""
     if ORIGIN in tags or req.id_prefix is not None or req.sort == "id":
         return f"promises p INDEXED BY {BY_ID}"
@@ -93,7 +93,7 @@ def promise_source(req: PromiseSearch, tags: Mapping[str, str], count: Count) ->
 def task_query(columns: str, req: TaskSearch, now: int) -> tuple[str, list[Any]]:
     """Return the query for task.search and its values, without the limit."""
     tags = req.tags or {}
-    conditions = list(conditions_of(req, tags))
+    conditions = list(_conditions_of(req, tags))
     by_id = ORIGIN in tags or req.id_prefix is not None or req.sort == "id"
     if req.state is not None:
         conditions.append((f"t.state = '{req.state}'",))
@@ -106,27 +106,27 @@ def task_query(columns: str, req: TaskSearch, now: int) -> tuple[str, list[Any]]
         index = "INDEXED BY tasks_live" if live else "NOT INDEXED"
         source = f"tasks t {index} CROSS JOIN promises p ON p.seq = t.seq"
     order = ORDERS[req.sort].replace("p.seq", "t.seq")
-    return assemble(f"SELECT {columns} FROM {source}", conditions, order)
+    return _assemble(f"SELECT {columns} FROM {source}", conditions, order)
 
 
 def schedule_query(columns: str, req: ScheduleSearch) -> tuple[str, list[Any]]:
     """Return the query for schedule.search and its values, without the limit."""
     conditions: list[Condition] = []
     if req.id_prefix is not None:
-        conditions.append(starts_with("s.id", req.id_prefix))
+        conditions.append(_starts_with("s.id", req.id_prefix))
     if req.cursor is not None:
         conditions.append(("s.id > ?", req.cursor))
     conditions += [
         ("EXISTS (SELECT 1 FROM json_each(s.promise_tags) e WHERE e.key = ? AND e.value = ?)", key, value)
         for key, value in (req.tags or {}).items()
     ]
-    return assemble(f"SELECT {columns} FROM schedules s", conditions, "s.id")
+    return _assemble(f"SELECT {columns} FROM schedules s", conditions, "s.id")
 
 
-def conditions_of(req: PromiseSearch | TaskSearch, tags: Mapping[str, str]) -> Iterator[Condition]:
+def _conditions_of(req: PromiseSearch | TaskSearch, tags: Mapping[str, str]) -> Iterator[Condition]:
     """Yield what a promise, or a task's promise, must fulfil whatever its state."""
     if req.id_prefix is not None:
-        yield starts_with("p.id", req.id_prefix)
+        yield _starts_with("p.id", req.id_prefix)
     for key, value in tags.items():
         if (key, value) == EXTERNAL:
             yield ("p.open = 1",)
@@ -142,10 +142,10 @@ def conditions_of(req: PromiseSearch | TaskSearch, tags: Mapping[str, str]) -> I
         else:
             yield "EXISTS (SELECT 1 FROM json_each(p.tags) e WHERE e.key = ? AND e.value = ?)", key, value
     if req.cursor is not None:
-        yield after(req.cursor, req.sort)
+        yield _after(req.cursor, req.sort)
 
 
-def after(cursor: str, sort: str) -> Condition:
+def _after(cursor: str, sort: str) -> Condition:
     """Return the condition that a promise comes after the cursor (machine.cursor_after)."""
     match sort:
         case "id":
@@ -157,12 +157,12 @@ def after(cursor: str, sort: str) -> Condition:
             return f"p.seq {'<' if sort == '-created' else '>'} ?", int(cursor)
 
 
-def starts_with(column: str, prefix: str) -> Condition:
+def _starts_with(column: str, prefix: str) -> Condition:
     """Return the condition that a text begins with the prefix, as a range that an index can serve."""
     return f"({column} >= ? AND {column} < ?)", prefix, prefix + LAST_CHARACTER
 
 
-def assemble(select: str, conditions: list[Condition], order: str) -> tuple[str, list[Any]]:
+def _assemble(select: str, conditions: list[Condition], order: str) -> tuple[str, list[Any]]:
     """Return the whole query, up to its limit, and its values."""
     where = f" WHERE {' AND '.join(text for text, *_ in conditions)}" if conditions else ""
     values = [value for _, *given in conditions for value in given]

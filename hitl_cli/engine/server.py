@@ -265,16 +265,16 @@ class Server:
             due_before = tx.next_due()
             if fire and due_before <= tx.now:
                 fire_due(tx)
-            decided = [decide(tx, request) for request in requests]
+            decided = [_decide(tx, request) for request in requests]
             deliveries: list[Delivery] = []
             later = FAR
             for one in subscribers:
-                later = min(later, hand_out(tx, one, deliveries))
+                later = min(later, _hand_out(tx, one, deliveries))
             if extra is not None:
                 extra(tx)
             due = tx.next_due()
             if self._trace is not None:
-                seen = observed(requests, decided, tx.now) + observed(*acquired(deliveries), tx.now)
+                seen = _observed(requests, decided, tx.now) + _observed(*_acquired(deliveries), tx.now)
                 self._trace.append(tx, seen)
         return Batch(
             requests=requests,
@@ -302,7 +302,7 @@ def merged(turns: Sequence[Batch]) -> Batch:
     )
 
 
-def observed(requests: Sequence[Decoded], decided: Sequence[Reply], now: int) -> list[Observation]:
+def _observed(requests: Sequence[Decoded], decided: Sequence[Reply], now: int) -> list[Observation]:
     """Return what a trace records of a turn: requests of known kinds, each in the turn that decided it."""
     return [
         Observation(request.kind, now, asked(request), msgspec.Raw(reply(request, answer)))
@@ -337,7 +337,7 @@ def decode(raw: str | bytes) -> Decoded:
     return Decoded(kind, head.corr_id, data, known, request.data, head.debug_time)
 
 
-def decide(tx: Transaction, request: Decoded) -> Reply:
+def _decide(tx: Transaction, request: Decoded) -> Reply:
     """Decide one request."""
     return request.known or RULES[request.kind][1](tx, request.data, tx.now)
 
@@ -357,7 +357,7 @@ def fire_due(tx: Transaction) -> None:
         machine.process_lease_timeout(tx, task, promise, tx.now)
 
 
-def hand_out(tx: Transaction, subscriber: Subscriber, deliveries: list[Delivery]) -> int:
+def _hand_out(tx: Transaction, subscriber: Subscriber, deliveries: list[Delivery]) -> int:
     """Take the messages that a subscriber has room for; return when there may be more, if not before."""
     room = subscriber.room()
     later = FAR
@@ -365,7 +365,7 @@ def hand_out(tx: Transaction, subscriber: Subscriber, deliveries: list[Delivery]
         offer_at, word_at = tx.waiting_at(address)
         if offer_at is not None and offer_at <= tx.now:
             if room > 0:
-                taken = take_offers(tx, address, subscriber, room)
+                taken = _take_offers(tx, address, subscriber, room)
                 room -= len(taken)
                 deliveries += taken
             offer_at = tx.next_offer(address)
@@ -376,7 +376,7 @@ def hand_out(tx: Transaction, subscriber: Subscriber, deliveries: list[Delivery]
     return later
 
 
-def take_offers(tx: Transaction, address: str, subscriber: Subscriber, room: int) -> list[Delivery]:
+def _take_offers(tx: Transaction, address: str, subscriber: Subscriber, room: int) -> list[Delivery]:
     """Take up to `room` tasks that are on offer, and note those that the subscriber leaves to others."""
     taken, refused = [], []
     for task, promise in tx.offers(address, subscriber.name):
@@ -390,10 +390,10 @@ def take_offers(tx: Transaction, address: str, subscriber: Subscriber, room: int
             break
     for task in refused:
         tx.refuse(task, subscriber.name)
-    return [offer(tx, subscriber, task, promise) for task, promise in taken]
+    return [_offer(tx, subscriber, task, promise) for task, promise in taken]
 
 
-def offer(tx: Transaction, subscriber: Subscriber, task: Task, promise: Promise) -> Delivery:
+def _offer(tx: Transaction, subscriber: Subscriber, task: Task, promise: Promise) -> Delivery:
     """Offer a task to a subscriber, or give it to hold where it has said at which terms."""
     message = execute_message(task, promise).decode()
     if subscriber.lease is None:
@@ -403,7 +403,7 @@ def offer(tx: Transaction, subscriber: Subscriber, task: Task, promise: Promise)
     return Delivery(subscriber, message, machine.take(tx, task, promise, terms.pid, terms.ttl, tx.now))
 
 
-def acquired(deliveries: Sequence[Delivery]) -> tuple[list[Decoded], list[Reply]]:
+def _acquired(deliveries: Sequence[Delivery]) -> tuple[list[Decoded], list[Reply]]:
     """Return the requests, with their answers, that would have led to the tasks that were given to hold."""
     held = [(one.held, one.subscriber.lease) for one in deliveries]
     requests, answers = [], []

@@ -171,9 +171,9 @@ class Store:
         Raises FileUnusable: no permission, no database, another program's, or a newer version's.
         """
         self.path = path
-        with unusable(path):
+        with _unusable(path):
             if create:
-                create_private(path)
+                _create_private(path)
             path.stat()  # SQLite would create it, and readable to others
             self._db = sqlite3.connect(
                 path,
@@ -183,7 +183,7 @@ class Store:
                 check_same_thread=False,
             )
         try:
-            with unusable(path):
+            with _unusable(path):
                 self._open()
         except BaseException:
             self._db.close()
@@ -194,7 +194,7 @@ class Store:
         log = self.path.with_name(self.path.name + "-wal")
         self._db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, log.exists())
         self._db.execute("BEGIN")  # one look: another process may be creating the file
-        refuse_foreign(self._db, self.path)
+        _refuse_foreign(self._db, self.path)
         self._db.execute("COMMIT")
         self._db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, False)
         if self._db.execute("PRAGMA page_count").fetchone()[0] == 0:
@@ -203,12 +203,12 @@ class Store:
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute("PRAGMA fullfsync = ON")  # on macOS, nothing less reaches the disk
         # SQLite does not wait for this.
-        mode = waiting(lambda: self._db.execute("PRAGMA journal_mode = WAL").fetchone()[0])
+        mode = _waiting(lambda: self._db.execute("PRAGMA journal_mode = WAL").fetchone()[0])
         if mode != "wal":
             raise FileUnusable(f"{self.path} is where processes cannot share a file. Use a local disk.")
         self._db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         self._log = WriteAheadLog(self._db, str(self.path))
-        migrate(self._db, self.path)
+        _migrate(self._db, self.path)
         self._format = len(migrations())
         self._place = disk.Place(self.path)
         # Another process may have died before it had synced what this one can read.
@@ -258,7 +258,7 @@ class Store:
         """
         try:
             try:
-                tx = waiting(lambda: self._begin(clock, write=write, exact=exact))
+                tx = _waiting(lambda: self._begin(clock, write=write, exact=exact))
                 yield tx
                 tx.remember_now()
                 self._db.execute("COMMIT")
@@ -314,14 +314,14 @@ class Store:
         Files that were created by an early version cannot do this, and stay as large as they were.
         """
         try:
-            waiting(lambda: self._db.execute(f"PRAGMA incremental_vacuum({int(pages)})").fetchall())
+            _waiting(lambda: self._db.execute(f"PRAGMA incremental_vacuum({int(pages)})").fetchall())
         except sqlite3.Error as error:
             raise StorageFailed(explain(error, self.path)) from error
 
     def checkpoint(self) -> None:
         """Copy the log into the file, so that it shrinks now; not while others read an older state."""
         try:
-            waiting(self._log.copy)
+            _waiting(self._log.copy)
         except sqlite3.Error as error:
             raise StorageFailed(explain(error, self.path)) from error
 
@@ -425,7 +425,7 @@ class Transaction:
     def task(self, id: str) -> tuple[Task, Promise] | None:
         """Return the task with this id, and its promise."""
         row = self._db.execute(TASK_BY_ID, (id,)).fetchone()
-        return None if row is None else pair(row)
+        return None if row is None else _pair(row)
 
     def standing(self, id: str) -> tuple[Task, Standing] | None:
         """Return the task with this id, and how its promise stands."""
@@ -465,7 +465,7 @@ class Transaction:
     def search_tasks(self, req: TaskSearch, limit: int, now: int) -> list[tuple[Task, Promise]]:
         """Return up to `limit` tasks that match, after the cursor, in the order asked for."""
         sql, values = search.task_query(f"{TASK}, {PROMISE}", req, now)
-        return [pair(row) for row in self._db.execute(sql, [*values, limit])]
+        return [_pair(row) for row in self._db.execute(sql, [*values, limit])]
 
     # The same: schedules
 
@@ -521,7 +521,7 @@ class Transaction:
     def lapsed_leases(self, limit: int) -> list[tuple[Task, Promise]]:
         """Return held tasks whose lease has lapsed, the earliest first."""
         rows = self._db.execute(LAPSED_LEASES, (self.now, limit))
-        return [pair(row) for row in rows]
+        return [_pair(row) for row in rows]
 
     def due_schedules(self, limit: int) -> list[Schedule]:
         """Return schedules whose time has come, the earliest first."""
@@ -541,7 +541,7 @@ class Transaction:
     def offers(self, address: str, taker: str) -> Iterator[tuple[Task, Promise]]:
         """Yield the tasks on offer to the address, the longest waiting first, without those refused."""
         for row in self._db.execute(OFFERS, (address, self.now, taker)):
-            yield pair(row)
+            yield _pair(row)
 
     def refuse(self, task: Task, taker: str) -> None:
         """Leave a task to others: it is not among the offers to this taker again, while the file is open."""
@@ -626,7 +626,7 @@ class Transaction:
         self._change(sql, values)
 
 
-def pair(row: tuple[Any, ...]) -> tuple[Task, Promise]:
+def _pair(row: tuple[Any, ...]) -> tuple[Task, Promise]:
     """Split a joined row."""
     return Task(*row[:TASK_COLUMNS]), Promise(*row[TASK_COLUMNS:])
 
@@ -634,7 +634,7 @@ def pair(row: tuple[Any, ...]) -> tuple[Task, Promise]:
 # Opening
 
 
-def create_private(path: Path) -> None:
+def _create_private(path: Path) -> None:
     """Create the file (0600) and its folder (0700) where missing, so that only their owner reads them."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=stat.S_IRWXU)
     if not path.exists():
@@ -642,7 +642,7 @@ def create_private(path: Path) -> None:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, stat.S_IRUSR | stat.S_IWUSR))
 
 
-def refuse_foreign(db: sqlite3.Connection, path: Path) -> None:
+def _refuse_foreign(db: sqlite3.Connection, path: Path) -> None:
     """Raise FileUnusable if the file is another program's or a newer version's, before touching it."""
     application = db.execute("PRAGMA application_id").fetchone()[0]
     version = db.execute("PRAGMA user_version").fetchone()[0]
@@ -659,7 +659,7 @@ def opened_as_it_is(path: Path) -> Iterator[sqlite3.Connection]:
 
     Raises FileUnusable: no such file, no permission, another program's database, or a newer version's.
     """
-    with unusable(path):
+    with _unusable(path):
         if not path.is_file():
             raise FileUnusable(f"there is no file {path}.")
         db = sqlite3.connect(
@@ -668,7 +668,7 @@ def opened_as_it_is(path: Path) -> Iterator[sqlite3.Connection]:
         try:
             log = path.with_name(path.name + "-wal")
             db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, log.exists())
-            refuse_foreign(db, path)
+            _refuse_foreign(db, path)
             db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, False)
             db.execute("PRAGMA query_only = ON")
             yield db
@@ -676,7 +676,7 @@ def opened_as_it_is(path: Path) -> Iterator[sqlite3.Connection]:
             db.close()
 
 
-def waiting[T](action: Callable[[], T]) -> T:
+def _waiting[T](action: Callable[[], T]) -> T:
     """Do what another process may hold up for a moment, as soon as it no longer does."""
     began = time.monotonic()
     while True:
@@ -694,14 +694,14 @@ def migrations() -> list[Path]:
     return sorted(Path(__file__).with_name("sql").glob("*.sql"))
 
 
-def migrate(db: sqlite3.Connection, path: Path) -> None:
+def _migrate(db: sqlite3.Connection, path: Path) -> None:
     """Bring the file to the newest format, in one transaction."""
     scripts = migrations()
     if db.execute("PRAGMA user_version").fetchone()[0] == len(scripts):
         return
     db.execute("BEGIN IMMEDIATE")
     try:
-        refuse_foreign(db, path)
+        _refuse_foreign(db, path)
         version = db.execute("PRAGMA user_version").fetchone()[0]
         for script in scripts[version:]:
             for statement in statements(script.read_text()):
@@ -727,7 +727,7 @@ def statements(script: str) -> Iterator[str]:
 
 
 @contextmanager
-def unusable(path: Path) -> Iterator[None]:
+def _unusable(path: Path) -> Iterator[None]:
     """Turn what can go wrong on opening into FileUnusable."""
     try:
         yield
@@ -735,7 +735,7 @@ def unusable(path: Path) -> Iterator[None]:
         raise FileUnusable(explain(error, path)) from error
 
 
-def has_room(path: Path) -> bool:
+def _has_room(path: Path) -> bool:
     """Whether the disk that holds the file has any room left."""
     try:
         return shutil.disk_usage(path.parent).free > 0
@@ -759,7 +759,7 @@ def explain(error: Exception, path: Path) -> str:
         return f"{path} is not a database. Name another file; this one was not touched."
     if "malformed" in text:
         return f"{path} is damaged ({text}). Restore it from a backup."
-    if "full" in text or ("disk I/O" in text and not has_room(path)):
+    if "full" in text or ("disk I/O" in text and not _has_room(path)):
         return f"The disk that holds {path} is full. Free some space; nothing was changed."
     if "readonly" in text or "unable to open" in text:
         return f"{path} cannot be written. Name another file, or change the permissions of it and its folder."

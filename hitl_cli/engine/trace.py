@@ -47,7 +47,9 @@ class Trace:
         """
         if not seen:
             return
-        lines = b"".join(_encode(msgspec.structs.replace(one, req=one_line(one.req))) + b"\n" for one in seen)
+        lines = b"".join(
+            _encode(msgspec.structs.replace(one, req=_one_line(one.req))) + b"\n" for one in seen
+        )
         try:
             opened = os.open(self._path, os.O_RDWR | os.O_CREAT, stat.S_IRUSR | stat.S_IWUSR)
             with open(opened, "r+b") as file:  # noqa: PTH123 - a descriptor
@@ -60,6 +62,6 @@ class Trace:
         tx.remember_trace(str(self._path), end + len(lines))
 
 
-def one_line(text: Raw) -> Raw:
+def _one_line(text: Raw) -> Raw:
     """Return JSON without the line breaks that its sender may have put between its parts."""
     return Raw(msgspec.json.format(bytes(text), indent=-1))

@@ -69,7 +69,7 @@ class WriteAheadLog:
                 other.execute("PRAGMA synchronous = FULL")
                 other.execute("PRAGMA fullfsync = ON")
                 end = time.monotonic() + READERS_WAIT_S
-                while not (whole := copied_all(other)) and time.monotonic() < end:
+                while not (whole := _copied_all(other)) and time.monotonic() < end:
                     time.sleep(READERS_WAIT_S / 10)
         finally:
             self._db.execute("ROLLBACK")
@@ -84,7 +84,7 @@ class WriteAheadLog:
             self._db.execute("PRAGMA busy_timeout = 0")
 
 
-def copied_all(db: sqlite3.Connection) -> bool:
+def _copied_all(db: sqlite3.Connection) -> bool:
     """Copy what can be copied of the log, and return whether that was the rest of it."""
     busy, frames, copied = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
     return not busy and frames == copied

@@ -46,38 +46,38 @@ class Prompt(Struct, frozen=True):
 
 def as_html(text: str) -> Markup:
     """Return a text in Markdown as HTML."""
-    return body_html(parsed(text)) if len(text) <= LONGEST else as_it_is(text)
+    return _body_html(_parsed(text)) if len(text) <= LONGEST else _as_it_is(text)
 
 
 def as_prompt(text: str) -> Prompt:
     """Return a prompt as a heading and what follows it."""
     if len(text) > LONGEST:
-        return Prompt(Markup(escape(first_line(text)[:LONGEST_TITLE])), as_it_is(text))  # noqa: S704 - escaped
-    tokens = parsed(text)
-    title, rest = headed(tokens)
+        return Prompt(Markup(escape(_first_line(text)[:LONGEST_TITLE])), _as_it_is(text))  # noqa: S704 - escaped
+    tokens = _parsed(text)
+    title, rest = _headed(tokens)
     if title is None:
-        return Prompt(as_inline(first_line(text)), body_html(tokens))
-    return Prompt(cleaned(rendered_inline(title), INLINE | {"a"}), body_html(rest))
+        return Prompt(_as_inline(_first_line(text)), _body_html(tokens))
+    return Prompt(_cleaned(_rendered_inline(title), INLINE | {"a"}), _body_html(rest))
 
 
-def as_inline(text: str) -> Markup:
+def _as_inline(text: str) -> Markup:
     """Return the first line of a text in Markdown as HTML that can stand in a line."""
-    line = first_line(text)
+    line = _first_line(text)
     shown = f"{line[:LONGEST_TITLE]}…" if len(line) > LONGEST_TITLE else line
-    return cleaned(reader().renderInline(shown), INLINE | {"a"})
+    return _cleaned(_reader().renderInline(shown), INLINE | {"a"})
 
 
 def as_mail(text: str) -> Markup:
     """Return a text in Markdown as HTML for a mail: no link in it but ours, so an address is written out."""
     if len(text) > LONGEST:
-        return as_it_is(text)
-    tokens = parsed(text)
+        return _as_it_is(text)
+    tokens = _parsed(text)
     for token in tokens:
-        token.children = written_out(token.children) if token.children else token.children
-    return body_html(tokens)
+        token.children = _written_out(token.children) if token.children else token.children
+    return _body_html(tokens)
 
 
-def written_out(tokens: list[Token]) -> list[Token]:
+def _written_out(tokens: list[Token]) -> list[Token]:
     """Return tokens within a line with the address of each link after its text, in place of the link."""
     from markdown_it.token import Token
 
@@ -90,7 +90,7 @@ def written_out(tokens: list[Token]) -> list[Token]:
             case "link_close":
                 written.append(Token("text", "", 0, content=f" ({address})"))
             case "image":
-                shown = f"{words([token])} ({token.attrs.get('src', '')})".strip()
+                shown = f"{_words([token])} ({token.attrs.get('src', '')})".strip()
                 written.append(Token("text", "", 0, content=shown))
             case _:
                 written.append(token)
@@ -101,13 +101,13 @@ def as_words(text: str) -> str:
     """Return what a line in Markdown says, without its marks, cut short."""
     if len(text) > LONGEST_TITLE:
         return f"{text[:LONGEST_TITLE]}…"
-    return "".join(words(token.children or []) for token in reader().parseInline(text))
+    return "".join(_words(token.children or []) for token in _reader().parseInline(text))
 
 
-def words(tokens: Sequence[Token]) -> str:
+def _words(tokens: Sequence[Token]) -> str:
     """Return what is read of tokens."""
     return "".join(
-        words(token.children or [])
+        _words(token.children or [])
         if token.type == "image"
         else " "
         if token.type == "softbreak"
@@ -116,7 +116,7 @@ def words(tokens: Sequence[Token]) -> str:
     )
 
 
-def headed(tokens: list[Token]) -> tuple[list[Token] | None, list[Token]]:
+def _headed(tokens: list[Token]) -> tuple[list[Token] | None, list[Token]]:
     """Return the first line, if it is a heading or a line of text, and the tokens that follow."""
     if len(tokens) < 3 or tokens[0].type not in ("heading_open", "paragraph_open"):  # noqa: PLR2004
         return None, tokens
@@ -133,37 +133,37 @@ def headed(tokens: list[Token]) -> tuple[list[Token] | None, list[Token]]:
     return title, tokens
 
 
-def first_line(text: str) -> str:
+def _first_line(text: str) -> str:
     """Return the first line that says something, without the marks of a heading (Question.title)."""
     lines = (line.strip().lstrip("#").strip() for line in text.splitlines())
     return next((line for line in lines if line), "")
 
 
-def as_it_is(text: str) -> Markup:
+def _as_it_is(text: str) -> Markup:
     """Return a text as HTML that shows every character of it."""
     return Markup('<pre class="code">{}</pre>').format(text)
 
 
-def parsed(text: str) -> list[Token]:
+def _parsed(text: str) -> list[Token]:
     """Return the tokens of a text."""
-    return reader().parse(text)
+    return _reader().parse(text)
 
 
-def body_html(tokens: list[Token]) -> Markup:
+def _body_html(tokens: list[Token]) -> Markup:
     """Return tokens as HTML, their headings below the one of the page."""
     headings = [token for token in tokens if token.type in ("heading_open", "heading_close")]
     highest = min((int(token.tag[1:]) for token in headings), default=0)
     for token in headings:
         token.tag = f"h{min(int(token.tag[1:]) - highest + 2, LOWEST_HEADING)}"
-    return cleaned(renderer().render(tokens, reader().options, {}), TAGS)
+    return _cleaned(_renderer().render(tokens, _reader().options, {}), TAGS)
 
 
-def rendered_inline(tokens: list[Token]) -> str:
+def _rendered_inline(tokens: list[Token]) -> str:
     """Return tokens within a line as HTML."""
-    return renderer().renderInline(tokens, reader().options, {})
+    return _renderer().renderInline(tokens, _reader().options, {})
 
 
-def cleaned(html: str, tags: frozenset[str] | set[str]) -> Markup:
+def _cleaned(html: str, tags: frozenset[str] | set[str]) -> Markup:
     """Return HTML of which only what is allowed is left. Links open beside the page."""
     import nh3
 
@@ -181,28 +181,28 @@ def cleaned(html: str, tags: frozenset[str] | set[str]) -> Markup:
 
 
 @cache
-def reader() -> MarkdownIt:
+def _reader() -> MarkdownIt:
     """Return what reads Markdown: CommonMark with tables, no HTML, and no image but as a link to it."""
     from markdown_it import MarkdownIt
 
     markdown = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
-    markdown.add_render_rule("image", image_as_link)
+    markdown.add_render_rule("image", _image_as_link)
     return markdown
 
 
-def renderer() -> RendererHTML:
+def _renderer() -> RendererHTML:
     """Return what writes tokens as HTML."""
     from markdown_it.renderer import RendererHTML
 
-    writes = reader().renderer
+    writes = _reader().renderer
     assert isinstance(writes, RendererHTML)  # noqa: S101
     return writes
 
 
-def image_as_link(self: Any, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+def _image_as_link(self: Any, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
     """Return a link to an image: one from elsewhere would tell that host who reads this, and when."""
     del self, options, env
     token = tokens[index]
     address = str(token.attrs.get("src", ""))
-    shown = words(token.children or []) or address
+    shown = _words(token.children or []) or address
     return f'<a href="{escape(address)}">{escape(shown)}</a>'

@@ -56,7 +56,7 @@ def check_schema(schema: Json) -> None:
 
     `$schema` may name any draft from 4 to 2020-12; without it, or with another, it is read as 2020-12.
     """
-    validator(as_form(schema))
+    _validator(_as_form(schema))
 
 
 def problems(schema: Json, data: Json) -> list[Problem]:
@@ -64,13 +64,13 @@ def problems(schema: Json, data: Json) -> list[Problem]:
 
     The value of a secret field is not repeated. Raises BadInput if the form is none.
     """
-    form = as_form(schema)
+    form = _as_form(schema)
     secrets = [field.path for field in fields(form) if field.secret]
     return [
         msgspec.structs.replace(problem, value=None)
         if any(overlap(problem.path, secret) for secret in secrets)
         else problem
-        for problem in found(validator(form), form, [form], data)
+        for problem in _found(_validator(form), form, [form], data)
     ]
 
 
@@ -78,11 +78,11 @@ def problems_at(schema: Json, pointers: Sequence[str], value: Json) -> list[Prob
     """Return what does not fit the parts of a form that JSON pointers (`#/properties/amount`) lead to."""
     if isinstance(schema, bool) or list(pointers) == ["#"]:
         return problems(schema, value)
-    form = as_form(schema)
+    form = _as_form(schema)
     assert isinstance(form, dict)  # noqa: S101 - it is not one of the two above
     parts = [at_pointer(form, pointer) for pointer in pointers]
     references = [{"$ref": f"{_FORM}#{quote(pointer[1:], safe='/~')}"} for pointer in pointers]
-    return found(validator({"allOf": references}, form), form, parts, value)
+    return _found(_validator({"allOf": references}, form), form, parts, value)
 
 
 def overlap(path: str, other: str) -> bool:
@@ -101,7 +101,7 @@ def check(schema: Json, data: Json) -> None:
         raise BadInput(f"the answer does not fit: {told}{more}. Nothing was changed.", problems=places)
 
 
-def as_form(schema: Json) -> dict[str, Json] | bool:
+def _as_form(schema: Json) -> dict[str, Json] | bool:
     """Return a form as plain JSON. Raises BadInput if it is too large, too deep or nothing like a schema."""
     try:
         text = msgspec.json.encode(schema)
@@ -112,7 +112,7 @@ def as_form(schema: Json) -> dict[str, Json] | bool:
         raise BadInput("the form is no JSON Schema: that is an object, or true or false.")
     if len(text) > MAX_FORM_BYTES:
         raise BadInput(f"the form is {len(text):,} bytes of JSON; it may have {MAX_FORM_BYTES:,}.")
-    if is_deeper(plain, MAX_DEPTH):
+    if _is_deeper(plain, MAX_DEPTH):
         raise BadInput(f"the form is nested more than {MAX_DEPTH} deep.")
     if isinstance(plain, dict):
         draft = plain.get("$schema")
@@ -121,7 +121,7 @@ def as_form(schema: Json) -> dict[str, Json] | bool:
     return plain
 
 
-def validator(schema: dict[str, Json] | bool, form: dict[str, Json] | None = None) -> Validator:
+def _validator(schema: dict[str, Json] | bool, form: dict[str, Json] | None = None) -> Validator:
     """Return what checks data against the schema, which may refer to the form. Raises BadInput."""
     import jsonschema_rs
 
@@ -129,8 +129,8 @@ def validator(schema: dict[str, Json] | bool, form: dict[str, Json] | None = Non
         return jsonschema_rs.validator_for(
             schema,
             validate_formats=True,
-            retriever=refuse,
-            registry=None if form is None else jsonschema_rs.Registry([(_FORM, form)], retriever=refuse),
+            retriever=_refuse,
+            registry=None if form is None else jsonschema_rs.Registry([(_FORM, form)], retriever=_refuse),
             pattern_options=jsonschema_rs.FancyRegexOptions(backtrack_limit=MAX_BACKTRACKS),
         )
     except jsonschema_rs.ValidationError as error:
@@ -142,20 +142,20 @@ def validator(schema: dict[str, Json] | bool, form: dict[str, Json] | None = Non
         raise BadInput(f"the form cannot be used: {error}.") from error
 
 
-def refuse(uri: str) -> Never:
+def _refuse(uri: str) -> Never:
     """Refuse to fetch a part of a form: its author would make the reader's machine call others."""
     message = f"{uri} is not part of the form, and nothing is fetched"
     raise ValueError(message)
 
 
-def found(checker: Validator, form: Json, parts: Sequence[Json], data: Json) -> list[Problem]:
+def _found(checker: Validator, form: Json, parts: Sequence[Json], data: Json) -> list[Problem]:
     """Return what the checker, which holds the data against parts of the form, finds in it."""
     try:
         text = msgspec.json.encode(data)
         plain = msgspec.json.decode(text)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         return [Problem("", f"is not JSON: {error}")]
-    if is_deeper(plain, MAX_DEPTH):
+    if _is_deeper(plain, MAX_DEPTH):
         return [Problem("", f"is nested more than {MAX_DEPTH} deep")]
     needed = effort(form, parts, plain)
     if needed > MAX_EFFORT:
@@ -168,7 +168,7 @@ def found(checker: Validator, form: Json, parts: Sequence[Json], data: Json) -> 
     return list(dict.fromkeys(islice(told, MAX_PROBLEMS)))
 
 
-def is_deeper(value: Json, limit: int) -> bool:
+def _is_deeper(value: Json, limit: int) -> bool:
     """Whether a JSON value is nested more than `limit` deep."""
     level = [value]
     for _ in range(limit + 1):

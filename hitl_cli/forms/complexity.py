@@ -35,7 +35,7 @@ def effort(form: Json, parts: Sequence[Json], data: Json) -> int:
     """
     count = _Count(form)
     if not count.refers:
-        most = count.size * sum(1 for _ in every_value(data))
+        most = count.size * sum(1 for _ in _every_value(data))
         if most <= SMALL:
             return most
     try:
@@ -56,7 +56,7 @@ class _Count:
         self._documents: list[Json] = [schema]
         self.refers = False
         self.size = 1
-        for part in every_value(schema):
+        for part in _every_value(schema):
             self.size += 1
             if not isinstance(part, dict):
                 continue
@@ -141,7 +141,7 @@ def _in_list(schema: dict[str, Json], value: list[Json]) -> Iterator[tuple[Json,
         yield from zip(listed(schema, keyword), value, strict=False)
 
 
-def every_value(value: Json) -> Iterator[Json]:
+def _every_value(value: Json) -> Iterator[Json]:
     """Yield a JSON value and all within it, to whatever depth."""
     ahead = [value]
     while ahead:

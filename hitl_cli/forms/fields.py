@@ -96,7 +96,7 @@ class Group(Struct, frozen=True, kw_only=True):
     members: tuple[Field | Group, ...]
 
 
-class Place(NamedTuple):
+class _Place(NamedTuple):
     """Where a field or a group is: in the answer, and in the schema."""
 
     keys: tuple[str, ...]
@@ -105,10 +105,10 @@ class Place(NamedTuple):
     needed: bool
 
 
-WHOLE = Place(keys=(), pointers=("#",), required=True, needed=True)
+WHOLE = _Place(keys=(), pointers=("#",), required=True, needed=True)
 
 
-class Part(NamedTuple):
+class _Part(NamedTuple):
     """A piece of the schema that a value must fit, and where it stands. `own`: not reached by a $ref."""
 
     pointer: str
@@ -147,53 +147,53 @@ class _Reader:
         self._root = schema
         self._count = 0
 
-    def read(self, place: Place, above: frozenset[str]) -> Field | Group:
+    def read(self, place: _Place, above: frozenset[str]) -> Field | Group:
         """Return the field or the group at a place; `above` are the parts that it is within."""
         self._count += 1
         if self._count > MAX_FIELDS:
             raise _TooMany
         parts, nullable, plain = self._gather(place.pointers)
         within = frozenset(part.pointer for part in parts)
-        if plain and len(place.keys) < MAX_NESTED and not within & above and is_group(parts):
+        if plain and len(place.keys) < MAX_NESTED and not within & above and _is_group(parts):
             return Group(
                 keys=place.keys,
                 needed=place.needed,
-                title=first_text([part for part in parts if part.own], "title"),
-                description=first_text(parts, "description"),
+                title=_first_text([part for part in parts if part.own], "title"),
+                description=_first_text(parts, "description"),
                 nullable=nullable,
-                default=first(parts, "default", UNSET),
-                members=tuple(self.read(inner, above | within) for inner in members(parts, place)),
+                default=_first(parts, "default", UNSET),
+                members=tuple(self.read(inner, above | within) for inner in _members(parts, place)),
             )
         return self._field(place, parts, nullable=nullable, plain=plain)
 
-    def _field(self, place: Place, parts: list[Part], *, nullable: bool, plain: bool) -> Field:
-        choices = choices_of(parts) if plain else self._alternatives(parts)
-        kind = kind_of(parts, choices) if plain or choices else "json"
+    def _field(self, place: _Place, parts: list[_Part], *, nullable: bool, plain: bool) -> Field:
+        choices = _choices_of(parts) if plain else self._alternatives(parts)
+        kind = _kind_of(parts, choices) if plain or choices else "json"
         item = self._item(place, parts) if kind == "list" else None
         if kind == "list" and item is None:
             kind = "json"
-        form = first_text(parts, "format")
+        form = _first_text(parts, "format")
         return Field(
             path=path_of(place.keys),
             keys=place.keys,
             kind=kind,
             required=place.required,
             needed=place.needed,
-            title=first_text([part for part in parts if part.own], "title"),
-            description=first_text(parts, "description"),
+            title=_first_text([part for part in parts if part.own], "title"),
+            description=_first_text(parts, "description"),
             nullable=nullable or None in choices,
-            default=first(parts, "default", UNSET),
+            default=_first(parts, "default", UNSET),
             choices=tuple(choices),
-            labels=tuple(labels(choices)),
-            hint=hint(parts, kind),
-            limits=limits(parts),
+            labels=tuple(_labels(choices)),
+            hint=_hint(parts, kind),
+            limits=_limits(parts),
             format=form,
-            secret=form == "password" or first(parts, "writeOnly", None) is True,
+            secret=form == "password" or _first(parts, "writeOnly", None) is True,
             item=item,
             pointers=place.pointers,
         )
 
-    def _item(self, place: Place, parts: list[Part]) -> Field | None:
+    def _item(self, place: _Place, parts: list[_Part]) -> Field | None:
         """Return what each entry of a list is, if it is something that a line can hold."""
         if any("prefixItems" in part.schema for part in parts):
             return None
@@ -201,18 +201,18 @@ class _Reader:
         if not where:
             return None
         inner, nullable, plain = self._gather(where)
-        if is_group(inner) or kind_of(inner, choices_of(inner)) == "list":
+        if _is_group(inner) or _kind_of(inner, _choices_of(inner)) == "list":
             return None
         item = self._field(place._replace(pointers=where), inner, nullable=nullable, plain=plain)
         return item if item.kind in _SCALARS else None
 
-    def _gather(self, pointers: Sequence[str]) -> tuple[list[Part], bool, bool]:
+    def _gather(self, pointers: Sequence[str]) -> tuple[list[_Part], bool, bool]:
         """Return all that holds at these places at once, whether null fits too, and whether that is all.
 
         Follows $ref within the form, allOf, and `anyOf: [X, null]`. It is not all where there are other
         alternatives, or references that lead elsewhere.
         """
-        parts: list[Part] = []
+        parts: list[_Part] = []
         nullable, plain = False, True
         seen: set[str] = set()
         ahead = [(pointer, True) for pointer in reversed(pointers)]
@@ -225,7 +225,7 @@ class _Reader:
             if not isinstance(schema, dict):
                 plain = False
                 continue
-            parts.append(Part(pointer, schema, own))
+            parts.append(_Part(pointer, schema, own))
             inner = [(f"{pointer}/allOf/{index}", own) for index in range(len(listed(schema, "allOf")))]
             for keyword in ("anyOf", "oneOf"):
                 if keyword in schema:
@@ -239,7 +239,7 @@ class _Reader:
             elif reference is not None or "$dynamicRef" in schema or "$recursiveRef" in schema:
                 plain = False
             ahead += reversed(inner)
-        return parts, nullable or takes_null(parts), plain
+        return parts, nullable or _takes_null(parts), plain
 
     def _but_null(self, pointer: str, schema: dict[str, Json], keyword: str) -> list[str]:
         """Return where the alternatives that are not just null stand."""
@@ -249,7 +249,7 @@ class _Reader:
             if not (isinstance(one, dict) and one.get("type") == "null")
         ]
 
-    def _alternatives(self, parts: list[Part]) -> list[Json]:
+    def _alternatives(self, parts: list[_Part]) -> list[Json]:
         """Return the choices where each alternative is one value, or several, that the author names."""
         for part in parts:
             for keyword in ("anyOf", "oneOf"):
@@ -259,10 +259,10 @@ class _Reader:
                         values: list[Json] = [None]
                     else:
                         inner, _, plain = self._gather([f"{part.pointer}/{keyword}/{index}"])
-                        values = choices_of(inner) if plain else []
+                        values = _choices_of(inner) if plain else []
                     if not values:
                         break
-                    found |= {as_json(value): value for value in values}
+                    found |= {_as_json(value): value for value in values}
                 else:
                     if found:
                         return list(found.values())
@@ -272,16 +272,16 @@ class _Reader:
         return at_pointer(self._root, pointer)
 
 
-def members(parts: list[Part], place: Place) -> Iterator[Place]:
+def _members(parts: list[_Part], place: _Place) -> Iterator[_Place]:
     """Yield the places of the fields that the parts of a group describe together, in order."""
     needed = {name for part in parts for name in listed(part.schema, "required") if isinstance(name, str)}
     found: dict[str, list[str]] = {}
     for part in parts:
         for name, schema in mapped(part.schema, "properties").items():
             if schema is not False:
-                found.setdefault(name, []).append(f"{part.pointer}/properties/{escaped(name)}")
+                found.setdefault(name, []).append(f"{part.pointer}/properties/{_escaped(name)}")
     for name, pointers in found.items():
-        yield Place(
+        yield _Place(
             keys=(*place.keys, name),
             pointers=tuple(pointers),
             required=place.required and name in needed,
@@ -289,24 +289,24 @@ def members(parts: list[Part], place: Place) -> Iterator[Place]:
         )
 
 
-def is_group(parts: list[Part]) -> bool:
+def _is_group(parts: list[_Part]) -> bool:
     """Whether the parts describe an object whose fields are known."""
-    types = types_of(parts)
+    types = _types_of(parts)
     named = any(mapped(part.schema, "properties") for part in parts)
     closed = any(
         "properties" in part.schema and part.schema.get("additionalProperties", False) is False
         for part in parts
     )
-    return (types is None or types == {"object"}) and (named or closed) and not choices_of(parts)
+    return (types is None or types == {"object"}) and (named or closed) and not _choices_of(parts)
 
 
-def takes_null(parts: list[Part]) -> bool:
+def _takes_null(parts: list[_Part]) -> bool:
     """Whether null is named among the types, wherever types are named."""
     types = [part.schema["type"] for part in parts if "type" in part.schema]
     return bool(types) and all(isinstance(given, list) and "null" in given for given in types)
 
 
-def types_of(parts: list[Part]) -> frozenset[str] | None:
+def _types_of(parts: list[_Part]) -> frozenset[str] | None:
     """Return the types that fit, without null; None where any does."""
     fitting: frozenset[str] | None = None
     for part in parts:
@@ -314,18 +314,18 @@ def types_of(parts: list[Part]) -> frozenset[str] | None:
         names = [given] if isinstance(given, str) else given if isinstance(given, list) else None
         if names is not None:
             these = frozenset(name for name in names if isinstance(name, str) and name != "null")
-            fitting = these if fitting is None else narrowed(fitting, these)
+            fitting = these if fitting is None else _narrowed(fitting, these)
     return fitting
 
 
-def narrowed(some: frozenset[str], others: frozenset[str]) -> frozenset[str]:
+def _narrowed(some: frozenset[str], others: frozenset[str]) -> frozenset[str]:
     """Return the types that are in both; an integer is a number."""
     both = some & others
     integer = "integer" in some | others and "number" in some | others
     return both | {"integer"} if integer else both
 
 
-def choices_of(parts: list[Part]) -> list[Json]:
+def _choices_of(parts: list[_Part]) -> list[Json]:
     """Return the values of an enum or a const, in the author's order; none where any value may fit."""
     for part in parts:
         if "const" in part.schema:
@@ -336,20 +336,20 @@ def choices_of(parts: list[Part]) -> list[Json]:
     return [None] if any(part.schema.get("type") == "null" for part in parts) else []
 
 
-def kind_of(parts: list[Part], choices: list[Json]) -> Kind:
+def _kind_of(parts: list[_Part], choices: list[Json]) -> Kind:
     """Return how a value is written."""
     if choices:
         return "choice"
-    types = types_of(parts)
+    types = _types_of(parts)
     if types is None:
         return "json"
     kind = _KINDS.get(types, "json")
-    return _DATED.get(first_text(parts, "format") or "", kind) if kind == "text" else kind
+    return _DATED.get(_first_text(parts, "format") or "", kind) if kind == "text" else kind
 
 
-def labels(choices: list[Json]) -> list[str]:
+def _labels(choices: list[Json]) -> list[str]:
     """Return what each choice is called: a text is itself, unless that is another choice's JSON."""
-    encoded = [as_json(choice) for choice in choices]
+    encoded = [_as_json(choice) for choice in choices]
     taken = set(encoded)
     return [
         choice if isinstance(choice, str) and choice and choice not in taken else text
@@ -357,7 +357,7 @@ def labels(choices: list[Json]) -> list[str]:
     ]
 
 
-def hint(parts: list[Part], kind: Kind) -> str:
+def _hint(parts: list[_Part], kind: Kind) -> str:
     """Return what is allowed, in a few words."""
     told: list[str] = []
     for keyword, said in (
@@ -367,19 +367,19 @@ def hint(parts: list[Part], kind: Kind) -> str:
         ("exclusiveMaximum", "less than {}"),
         ("multipleOf", "a multiple of {}"),
     ):
-        limit = first(parts, keyword, None)
+        limit = _first(parts, keyword, None)
         if isinstance(limit, int | float) and not isinstance(limit, bool):
             told.append(said.format(limit))
     noun = {"text": "character", "list": "entry"}.get(kind)
     if noun:
         least, most = ("minLength", "maxLength") if kind == "text" else ("minItems", "maxItems")
         for keyword, said in ((least, "at least {}"), (most, "at most {}")):
-            limit = first(parts, keyword, None)
+            limit = _first(parts, keyword, None)
             if isinstance(limit, int) and not isinstance(limit, bool):
                 told.append(said.format(counted(limit, noun)))
-    if kind == "list" and first(parts, "uniqueItems", None) is True:
+    if kind == "list" and _first(parts, "uniqueItems", None) is True:
         told.append("each once")
-    form, pattern = first_text(parts, "format"), first_text(parts, "pattern")
+    form, pattern = _first_text(parts, "format"), _first_text(parts, "pattern")
     if form and form != "password":
         told.append(FORMATS.get(form, form))
     if kind == "text" and pattern:
@@ -392,12 +392,12 @@ def hint(parts: list[Part], kind: Kind) -> str:
     return ", ".join(told)
 
 
-def limits(parts: list[Part]) -> dict[str, Json]:
+def _limits(parts: list[_Part]) -> dict[str, Json]:
     """Return what the nearest part says of each keyword for size and shape, if it is of the right type.
 
     A number that no float can be is left out: it cannot be counted with, and limits nothing that is typed.
     """
-    found = {name: first(parts, name, None) for name in (*LIMITS, *LENGTHS)}
+    found = {name: _first(parts, name, None) for name in (*LIMITS, *LENGTHS)}
     told = {
         name: value
         for name, value in found.items()
@@ -405,26 +405,26 @@ def limits(parts: list[Part]) -> dict[str, Json]:
         and not isinstance(value, bool)
         and abs(value) <= float_info.max
     }
-    pattern = first_text(parts, "pattern")
+    pattern = _first_text(parts, "pattern")
     return told | ({"pattern": pattern} if pattern else {})
 
 
-def first(parts: list[Part], keyword: str, otherwise: Any) -> Any:
+def _first(parts: list[_Part], keyword: str, otherwise: Any) -> Any:
     """Return what the first part that has the keyword says; the nearest part comes first."""
     return next((part.schema[keyword] for part in parts if keyword in part.schema), otherwise)
 
 
-def first_text(parts: list[Part], keyword: str) -> str | None:
+def _first_text(parts: list[_Part], keyword: str) -> str | None:
     """Return the same, if it is a text that is not empty."""
-    value = first(parts, keyword, None)
+    value = _first(parts, keyword, None)
     return value if isinstance(value, str) and value else None
 
 
-def escaped(name: str) -> str:
+def _escaped(name: str) -> str:
     """Return a name as a step of a JSON pointer (RFC 6901)."""
     return name.replace("~", "~0").replace("/", "~1")
 
 
-def as_json(value: Json) -> str:
+def _as_json(value: Json) -> str:
     """Return a value as JSON."""
     return msgspec.json.encode(value).decode()

@@ -72,21 +72,21 @@ def explained(error: ValidationError, data: Json) -> Iterator[Problem]:
             yield Problem(path_of([*where, name]), "is required")
         case Kind.AdditionalProperties(unexpected=names) | Kind.UnevaluatedProperties(unexpected=names):
             for name in names:
-                yield Problem(path_of([*where, name]), "is not known", cut(member(error.instance, name)))
+                yield Problem(path_of([*where, name]), "is not known", _cut(_member(error.instance, name)))
         case Kind.PropertyNames(error=inner):
             for one in explained(inner, data):
                 yield Problem(path_of([*where, str(inner.instance)]), f"has a name that {one.reason}")
         case Kind.AnyOf(context=branches) | Kind.OneOfNotValid(context=branches):
-            yield from best(error, branches, data)
+            yield from _best(error, branches, data)
         case Kind.FalseSchema() if error.schema_path[-1:] == ["additionalProperties"]:
             # The library does not say which, where no field is known at all.
-            for name, value in fields_at(data, where).items():
-                yield Problem(path_of([*where, name]), "is not known", cut(value))
+            for name, value in _fields_at(data, where).items():
+                yield Problem(path_of([*where, name]), "is not known", _cut(value))
         case _:
-            yield Problem(path_of(where), reason(error), cut(error.instance))
+            yield Problem(path_of(where), _reason(error), _cut(error.instance))
 
 
-def best(error: ValidationError, branches: list[list[ValidationError]], data: Json) -> Iterator[Problem]:
+def _best(error: ValidationError, branches: list[list[ValidationError]], data: Json) -> Iterator[Problem]:
     """Yield the problems of the alternative that was most likely meant, or what all of them ask."""
     from jsonschema_rs import ValidationErrorKind as Kind
 
@@ -106,9 +106,9 @@ def best(error: ValidationError, branches: list[list[ValidationError]], data: Js
             yield from explained(one, data)
         return
     whole = [one for branch in branches for one in branch if one.instance_path == at]
-    allowed = dict.fromkeys(name for one in whole for name in names_of(one))
-    if allowed and all(names_of(one) for one in whole) and len(whole) == sum(map(len, branches)):
-        yield Problem(path_of(at), f"must be {either([*allowed])}", cut(error.instance))
+    allowed = dict.fromkeys(name for one in whole for name in _names_of(one))
+    if allowed and all(_names_of(one) for one in whole) and len(whole) == sum(map(len, branches)):
+        yield Problem(path_of(at), f"must be {either([*allowed])}", _cut(error.instance))
         return
     asked = dict.fromkeys(
         " and ".join(
@@ -119,11 +119,11 @@ def best(error: ValidationError, branches: list[list[ValidationError]], data: Js
         for branch in ranked[:TOLD]
     )
     yield Problem(
-        path_of(at), f"fits nothing that is allowed: either {', or '.join(asked)}", cut(error.instance)
+        path_of(at), f"fits nothing that is allowed: either {', or '.join(asked)}", _cut(error.instance)
     )
 
 
-def names_of(error: ValidationError) -> list[str]:
+def _names_of(error: ValidationError) -> list[str]:
     """Return the types or values that would have been right, where that is all that is wrong."""
     from jsonschema_rs import ValidationErrorKind as Kind
 
@@ -137,15 +137,15 @@ def names_of(error: ValidationError) -> list[str]:
     return []
 
 
-def reason(error: ValidationError) -> str:  # noqa: C901, PLR0912 - one line a keyword
+def _reason(error: ValidationError) -> str:  # noqa: C901, PLR0912 - one line a keyword
     """Return what is wrong with a value, to be read after its path."""
     from jsonschema_rs import ValidationErrorKind as Kind
 
     match error.kind:
         case Kind.Type() | Kind.Constant():
-            return f"must be {either(names_of(error))}"
+            return f"must be {either(_names_of(error))}"
         case Kind.Enum():
-            return f"must be {either(names_of(error), 'one of ')}"
+            return f"must be {either(_names_of(error), 'one of ')}"
         case Kind.Maximum(limit=limit):
             return f"must be at most {limit}"
         case Kind.Minimum(limit=limit):
@@ -209,22 +209,22 @@ def counted(count: Any, noun: str) -> str:
 
 def written(value: Json) -> str:
     """Return a value that a form names: a text as it is, anything else as JSON."""
-    return value if isinstance(value, str) and value else cut(value)
+    return value if isinstance(value, str) and value else _cut(value)
 
 
-def fields_at(data: Json, where: Sequence[str | int]) -> dict[str, Json]:
+def _fields_at(data: Json, where: Sequence[str | int]) -> dict[str, Json]:
     """Return the object at a place in the data."""
     for key in where:
         data = data[key]
     return data if isinstance(data, dict) else {}
 
 
-def member(value: Json, name: str) -> Json:
+def _member(value: Json, name: str) -> Json:
     """Return a member of an object."""
     return value[name] if isinstance(value, dict) and name in value else None
 
 
-def cut(value: Json) -> str:
+def _cut(value: Json) -> str:
     """Return a value as JSON, cut short."""
     text = msgspec.json.encode(value).decode()
     return text if len(text) <= VALUE_LENGTH else f"{text[: VALUE_LENGTH - 1]}…"

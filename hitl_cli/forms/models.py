@@ -28,8 +28,8 @@ def schema_of(form: Any) -> dict[str, Json] | bool:
         schema: dict[str, Json] | bool = form
     else:
         try:
-            adapter = pydantic_adapter(form)
-            schema = unwrapped(msgspec.json.schema(form) if adapter is None else adapter.json_schema())
+            adapter = _pydantic_adapter(form)
+            schema = _unwrapped(msgspec.json.schema(form) if adapter is None else adapter.json_schema())
         except (TypeError, ValueError, RuntimeError) as error:
             raise BadInput(
                 f"{form!r} is no form: give a JSON Schema, a msgspec Struct, a dataclass or a pydantic model"
@@ -46,15 +46,15 @@ def as_form_type(form: Any, data: Json) -> Any:
     """
     if isinstance(form, dict | bool):
         return data
-    adapter = pydantic_adapter(form)
+    adapter = _pydantic_adapter(form)
     try:
         text = msgspec.json.encode(data)
         return msgspec.json.decode(text, type=form) if adapter is None else adapter.validate_json(text)
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise BadInput(f"the answer does not fit: {told(error)}. Nothing was changed.") from error
+        raise BadInput(f"the answer does not fit: {_told(error)}. Nothing was changed.") from error
 
 
-def told(error: Exception) -> str:
+def _told(error: Exception) -> str:
     """Return what a library says of data that does not fit, in one line, path first."""
     if hasattr(error, "errors"):  # pydantic
         return "; ".join(f"{path_of(one['loc'])} {one['msg']}".strip() for one in error.errors()[:TOLD])
@@ -62,7 +62,7 @@ def told(error: Exception) -> str:
     return f"{path.rstrip('`').removeprefix('.')} {reason[:1].lower()}{reason[1:]}".strip()
 
 
-def pydantic_adapter(form: Any) -> Any:
+def _pydantic_adapter(form: Any) -> Any:
     """Return what reads and describes a model of pydantic, None if it is none.
 
     pydantic is not needed for anything else, so it is not imported: who has a model of it has done that.
@@ -73,7 +73,7 @@ def pydantic_adapter(form: Any) -> Any:
     return pydantic.TypeAdapter(form)
 
 
-def unwrapped(schema: dict[str, Json]) -> dict[str, Json]:
+def _unwrapped(schema: dict[str, Json]) -> dict[str, Json]:
     """Return a schema that only refers to its own definition as that, unless it is needed elsewhere."""
     reference = schema.get("$ref")
     definitions = schema.get("$defs", {})

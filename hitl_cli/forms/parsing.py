@@ -40,17 +40,17 @@ def fill(schema: Json, assignments: Sequence[tuple[str, str]]) -> Json:
     for name, text in assignments:
         path = next(iter(known)) if not name and len(known) == 1 else name
         if path not in known:
-            raise BadInput(unknown(path, known))
+            raise BadInput(_unknown(path, known))
         texts.setdefault(path, []).append(text)
     given = {path: parse_all(known[path], several) for path, several in texts.items()}
-    made = build(form, given)
+    made = _build(form, given)
     return None if made is UNSET else made
 
 
-def build(node: Field | Group, given: dict[str, Json]) -> Json | UnsetType:
+def _build(node: Field | Group, given: dict[str, Json]) -> Json | UnsetType:
     """Return the value at a node of the form's tree, UNSET where it is left out."""
     if isinstance(node, Field):
-        return given[node.path] if node.path in given else initial(node)
+        return given[node.path] if node.path in given else _initial(node)
     named = any(field.path in given for field in flat(node))
     if not named and node.default is not UNSET:
         return node.default
@@ -61,13 +61,13 @@ def build(node: Field | Group, given: dict[str, Json]) -> Json | UnsetType:
     made = dict(node.default) if isinstance(node.default, dict) else {}
     for member in node.members:
         name = member.keys[-1]
-        value = build(member, given)
+        value = _build(member, given)
         if value is not UNSET and (name not in made or any(one.path in given for one in flat(member))):
             made[name] = value
     return made
 
 
-def initial(field: Field) -> Json | UnsetType:
+def _initial(field: Field) -> Json | UnsetType:
     """Return what a field has before anybody says anything, UNSET if nothing."""
     if field.default is not UNSET or not field.needed:
         return field.default
@@ -99,7 +99,7 @@ def parse_field(field: Field, text: str) -> Json:
         case "text":
             return text
         case "choice":
-            return parse_choice(field, text)
+            return _parse_choice(field, text)
         case _ if field.nullable and text.strip() == "null":
             return None
         case "date":
@@ -107,16 +107,16 @@ def parse_field(field: Field, text: str) -> Json:
         case "time" | "date-time":
             return with_zone(text.strip())
         case "list":
-            return parse_list(field, text)
+            return _parse_list(field, text)
         case "boolean":
-            return parse_boolean(field, text)
+            return _parse_boolean(field, text)
         case "json":
-            return parse_json(field, text)
+            return _parse_json(field, text)
         case _:
-            return parse_number(field, text.strip())
+            return _parse_number(field, text.strip())
 
 
-def parse_list(field: Field, text: str) -> list[Json]:
+def _parse_list(field: Field, text: str) -> list[Json]:
     """Return the JSON array that a text is, else the list of the one entry that it is. Raises BadInput."""
     read = parsed_json(text)
     if isinstance(read, list):
@@ -126,7 +126,7 @@ def parse_list(field: Field, text: str) -> list[Json]:
     return [parse_field(field.item, text)]
 
 
-def parse_boolean(field: Field, text: str) -> bool:
+def _parse_boolean(field: Field, text: str) -> bool:
     """Return true or false. Raises BadInput."""
     word = text.strip().lower()
     if word not in WORDS:
@@ -134,7 +134,7 @@ def parse_boolean(field: Field, text: str) -> bool:
     return WORDS[word]
 
 
-def parse_json(field: Field, text: str) -> Json:
+def _parse_json(field: Field, text: str) -> Json:
     """Return any JSON. Raises BadInput."""
     read = parsed_json(text)
     if read is UNSET:
@@ -142,7 +142,7 @@ def parse_json(field: Field, text: str) -> Json:
     return read
 
 
-def parse_choice(field: Field, text: str) -> Json:
+def _parse_choice(field: Field, text: str) -> Json:
     """Return the choice that is called so; a text may also be given as JSON. Raises BadInput."""
     for called in (text, text.strip()):
         if called in field.labels:
@@ -157,7 +157,7 @@ def parse_choice(field: Field, text: str) -> Json:
     raise BadInput(f"{named(field)} must be one of {', '.join(field.labels[:NAMED])}{more}.")
 
 
-def parse_number(field: Field, text: str) -> Json:
+def _parse_number(field: Field, text: str) -> Json:
     """Return a number. Raises BadInput."""
     whole = field.kind == "integer"
     try:
@@ -183,7 +183,7 @@ def named(field: Field) -> str:
     return field.path or "the answer"
 
 
-def unknown(path: str, known: dict[str, Field]) -> str:
+def _unknown(path: str, known: dict[str, Field]) -> str:
     """Return what to say of a path that is no field."""
     if not known:
         return "this form has no fields to fill in."

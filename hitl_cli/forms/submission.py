@@ -27,7 +27,7 @@ type Texts = Mapping[str, Sequence[str]]
 """What was sent for each path, as a browser does it: several for what may be ticked several times."""
 
 
-class Submission(Struct, frozen=True, kw_only=True):
+class _Submission(Struct, frozen=True, kw_only=True):
     """What texts make: the data, and what is wrong with it, so that it is no answer."""
 
     data: Json
@@ -42,13 +42,13 @@ def at_first(schema: Json) -> dict[str, list[str]]:
     made = fill(schema, [])
     begun: dict[str, list[str]] = {}
     for field in fields(schema):
-        value = value_at(made, field.keys)
+        value = _value_at(made, field.keys)
         if not field.secret and value is not UNSET and (value is not None or None in field.choices):
-            begun[field.path] = written(field, value)
+            begun[field.path] = _written(field, value)
     return begun
 
 
-def read(schema: Json, sent: Texts) -> Submission:
+def read(schema: Json, sent: Texts) -> _Submission:
     """Return what the texts that a page sent make, checked as the whole that it is.
 
     Raises BadInput if the form is none, or has no such field.
@@ -62,26 +62,26 @@ def read(schema: Json, sent: Texts) -> Submission:
     wrong: list[Problem] = []
     whole = True
     for field in known:
-        texts = said(field, sent.get(field.path, ()))
+        texts = _said(field, sent.get(field.path, ()))
         if not texts and field.path in sent:
-            texts = emptied(field, begun=field.path in begun)
+            texts = _emptied(field, begun=field.path in begun)
             left_out += [field] if not texts and field.path in begun else []
-        unread = unreadable(field, texts)
+        unread = _unreadable(field, texts)
         if unread is not None:
             wrong.append(Problem(field.path, unread))
             whole = False
         elif texts:
-            wrong += problems_in(schema, field, parse_all(field, texts))
+            wrong += _problems_in(schema, field, parse_all(field, texts))
         given += [(field.path, text) for text in texts]
     if not whole:
-        return Submission(data=None, problems=tuple(wrong))
+        return _Submission(data=None, problems=tuple(wrong))
     data = fill(schema, given)
     for field in left_out:
-        data = without(data, field.keys)
-    return Submission(data=data, problems=tuple(problems(schema, data)))
+        data = _without(data, field.keys)
+    return _Submission(data=data, problems=tuple(problems(schema, data)))
 
 
-def problems_in(schema: Json, field: Field, value: Json) -> list[Problem]:
+def _problems_in(schema: Json, field: Field, value: Json) -> list[Problem]:
     """Return what does not fit in one field, whatever the others say."""
     found = problems_at(schema, field.pointers, value)
     return [
@@ -111,35 +111,35 @@ def is_missing(field: Field) -> bool:
     return field.required and field.default is UNSET and not field.nullable and len(field.choices) != 1
 
 
-def said(field: Field, texts: Sequence[str]) -> list[str]:
+def _said(field: Field, texts: Sequence[str]) -> list[str]:
     """Return the texts for a field that say something: of a list those of its lines."""
-    plain = [plain_breaks(text) for text in texts]
+    plain = [_plain_breaks(text) for text in texts]
     labels = labels_of(field)
     if labels:
-        plain = [called(text, labels) for text in plain]
+        plain = [_called(text, labels) for text in plain]
     elif field.kind == "list":
-        plain = [line for text in plain for line in lines(text)]
+        plain = [line for text in plain for line in _lines(text)]
     return [text for text in plain if text]
 
 
-def lines(text: str) -> list[str]:
+def _lines(text: str) -> list[str]:
     """Return the lines of a list that say something; a JSON array may have several."""
     if isinstance(parsed_json(text), list):
         return [text]
     return [line for line in text.split("\n") if line.strip()]
 
 
-def called(text: str, labels: Sequence[str]) -> str:
+def _called(text: str, labels: Sequence[str]) -> str:
     """Return the label that a text is, but for its line breaks."""
-    return next((label for label in labels if plain_breaks(label) == text), text)
+    return next((label for label in labels if _plain_breaks(label) == text), text)
 
 
-def plain_breaks(text: str) -> str:
+def _plain_breaks(text: str) -> str:
     """Return a text with line breaks as they were typed: browsers send others."""
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def emptied(field: Field, *, begun: bool) -> list[str]:
+def _emptied(field: Field, *, begun: bool) -> list[str]:
     """Return what it means that a field was sent empty; nothing where it is left out."""
     if field.kind == "list" and (field.required or (begun and field.needed)):
         return ["[]"]
@@ -148,7 +148,7 @@ def emptied(field: Field, *, begun: bool) -> list[str]:
     return ["null"] if begun and field.nullable and field.kind not in ("text", "list") else []
 
 
-def unreadable(field: Field, texts: list[str]) -> str | None:
+def _unreadable(field: Field, texts: list[str]) -> str | None:
     """Return why texts cannot be the value of a field, to be read after its name, or None."""
     if not texts:
         return "is required" if is_missing(field) else None
@@ -159,16 +159,16 @@ def unreadable(field: Field, texts: list[str]) -> str | None:
     return None
 
 
-def written(field: Field, value: Json) -> list[str]:
+def _written(field: Field, value: Json) -> list[str]:
     """Return the texts that a page shows for a value: for each entry of a list one, else JSON."""
     if field.kind == "list" and field.item is not None and isinstance(value, list) and value:
-        texts = [one_text(field.item, entry) for entry in value]
+        texts = [_one_text(field.item, entry) for entry in value]
         if labels_of(field) or all(text.strip() and "\n" not in text for text in texts):
             return texts
-    return [one_text(field, value)]
+    return [_one_text(field, value)]
 
 
-def one_text(field: Field, value: Json) -> str:
+def _one_text(field: Field, value: Json) -> str:
     """Return a value as it is typed, or what it is called."""
     for choice, label in zip(field.choices, field.labels, strict=True):
         if same_json(choice, value):
@@ -178,7 +178,7 @@ def one_text(field: Field, value: Json) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def value_at(data: Json, keys: Sequence[str]) -> Json | UnsetType:
+def _value_at(data: Json, keys: Sequence[str]) -> Json | UnsetType:
     """Return what is at a place in the data, UNSET if nothing is."""
     for key in keys:
         if not isinstance(data, dict) or key not in data:
@@ -187,9 +187,9 @@ def value_at(data: Json, keys: Sequence[str]) -> Json | UnsetType:
     return data
 
 
-def without(data: Json, keys: Sequence[str]) -> Json:
+def _without(data: Json, keys: Sequence[str]) -> Json:
     """Return the data without what is at a place."""
     if not keys or not isinstance(data, dict) or keys[0] not in data:
         return data
     rest = {name: value for name, value in data.items() if name != keys[0]}
-    return rest if len(keys) == 1 else {**data, keys[0]: without(data[keys[0]], keys[1:])}
+    return rest if len(keys) == 1 else {**data, keys[0]: _without(data[keys[0]], keys[1:])}

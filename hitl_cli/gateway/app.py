@@ -69,9 +69,9 @@ HEADERS = {
 def application(gateway: Gateway) -> web.Application:
     """Return the application, with all routes."""
     app = web.Application(
-        middlewares=[answer_failures, gateway.access.admit, take_body], client_max_size=BODY_MAX
+        middlewares=[answer_failures, gateway.access.admit, _take_body], client_max_size=BODY_MAX
     )
-    app.on_response_prepare.append(harden)
+    app.on_response_prepare.append(_harden)
     app[GATEWAY] = gateway
     app.add_routes(ROUTES)
     return app
@@ -111,7 +111,7 @@ async def run(gateway: Gateway, serving: Callable[[str], None]) -> None:
         await asyncio.to_thread(gateway.lookback.close)
 
 
-async def harden(_request: Request, response: StreamResponse) -> None:
+async def _harden(_request: Request, response: StreamResponse) -> None:
     """Say on every answer what a browser may do with it."""
     response.headers["Server"] = "hitl"
     for name, value in HEADERS.items():
@@ -119,7 +119,7 @@ async def harden(_request: Request, response: StreamResponse) -> None:
 
 
 @web.middleware
-async def take_body(
+async def _take_body(
     request: Request, handler: Callable[[Request], Awaitable[StreamResponse]]
 ) -> StreamResponse:
     """Read the body before anything is done with it, and give up on one that does not come."""

@@ -75,19 +75,19 @@ async def answer_failures(
     try:
         return await handler(request)
     except HttpError as error:
-        return failure(request, error.status, str(error), error, error.headers)
+        return _failure(request, error.status, str(error), error, error.headers)
     except HitlError as error:
-        return failure(request, status_of(error), said_of(error, request), error)
+        return _failure(request, status_of(error), _said_of(error, request), error)
     except web.HTTPException as error:
         if error.status < 400:  # noqa: PLR2004 - a redirect
             raise
         kept = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
-        return failure(request, error.status, SAID.get(error.status, error.reason), None, kept)
+        return _failure(request, error.status, SAID.get(error.status, error.reason), None, kept)
     except ConnectionError:
         raise
     except Exception:
-        logger.exception("%s %s failed", request.method, shown_path(request))
-        return failure(request, 500, "something went wrong here, and nothing is known to have changed.")
+        logger.exception("%s %s failed", request.method, _shown_path(request))
+        return _failure(request, 500, "something went wrong here, and nothing is known to have changed.")
 
 
 def status_of(error: HitlError) -> int:
@@ -95,13 +95,13 @@ def status_of(error: HitlError) -> int:
     return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
 
 
-def said_of(error: HitlError, request: Request) -> str:
+def _said_of(error: HitlError, request: Request) -> str:
     """Return what an error says; where the server is, only to those who are known."""
     stranger = gateway_of(request).access.known(request) is None
     return AWAY if stranger and isinstance(error, Unreachable) else str(error)
 
 
-def shown_path(request: Request) -> str:
+def _shown_path(request: Request) -> str:
     """Return the path of a request for the log: no token of a link, nor anything that a terminal obeys."""
     resource = request.match_info.route.resource
     pattern = resource.canonical if resource is not None else ""
@@ -115,7 +115,7 @@ SAID = {
 }
 
 
-def failure(
+def _failure(
     request: Request,
     status: int,
     message: str,
@@ -127,10 +127,10 @@ def failure(
     Raises ConnectionResetError where another answer has begun, so that it is seen not to be whole.
     """
     if request.writer.output_size:
-        logger.warning("%s %s was broken off: %s", request.method, shown_path(request), message)
+        logger.warning("%s %s was broken off: %s", request.method, _shown_path(request), message)
         raise ConnectionResetError
     if request.path.startswith("/api/"):
-        return problem(status, message, error, headers)
+        return _problem(status, message, error, headers)
     if request.path.startswith(JSON_ROUTES):
         return json_answer({"error": message}, status, headers)
     response = error_page(request, status, message, error.lines if error else ())
@@ -138,13 +138,13 @@ def failure(
     return response
 
 
-def problem(
+def _problem(
     status: int, message: str, error: HitlError | None = None, headers: Mapping[str, str] | None = None
 ) -> web.Response:
     """Return problem details (RFC 9457)."""
     document = {
         "type": next((uri for kind, uri in TYPES.items() if isinstance(error, kind)), "about:blank"),
-        "title": web_title(status),
+        "title": _web_title(status),
         "status": status,
         "detail": message,
     } | ({"lines": list(error.lines)} if error is not None and error.lines else {})
@@ -158,7 +158,7 @@ def problem(
     )
 
 
-def web_title(status: int) -> str:
+def _web_title(status: int) -> str:
     """Return the name of a status (RFC 9110)."""
     from http import HTTPStatus
 

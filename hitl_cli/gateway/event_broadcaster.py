@@ -235,7 +235,7 @@ class EventBroadcaster:
             events = [self.event("look")]
         else:
             events = [
-                msgspec.structs.replace(self.event(f"request.{one.kind}", document(one)), names=one.names)
+                msgspec.structs.replace(self.event(f"request.{one.kind}", _document(one)), names=one.names)
                 for one in found
             ]
         self._call(self._deliver, events)
@@ -247,7 +247,7 @@ class EventBroadcaster:
                 self._loop.call_soon_threadsafe(function, *args)
 
 
-def document(change: Change) -> dict[str, str | None]:
+def _document(change: Change) -> dict[str, str | None]:
     """Return a change as an event carries it."""
     return {
         "id": change.id,

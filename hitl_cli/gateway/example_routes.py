@@ -40,7 +40,7 @@ OWN_SITE = ("none", "same-origin")
 """What `Sec-Fetch-Site` says where a person typed the address, or one of our pages has the link."""
 
 
-class StartBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _StartBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What `POST /start-workflow` is sent."""
 
     workflow_id: str | None = None
@@ -50,17 +50,17 @@ class StartBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     group: GroupName | None = None
 
 
-class EmailBody(Struct, frozen=True, kw_only=True):
+class _EmailBody(Struct, frozen=True, kw_only=True):
     """What `POST /start` and `POST /confirm` are sent."""
 
     email: str | None = None
 
 
-async def start_workflow(request: Request) -> web.Response:
+async def _start_workflow(request: Request) -> web.Response:
     """Start a run, or find the one that was started before; say what it returned once it has ended."""
     gateway = gateway_of(request)
     visitor = gateway.access.visitor(request, "start")
-    body = await read_body(request, StartBody)
+    body = await _read_body(request, _StartBody)
     if not body.workflow_id:
         raise BadInput("workflow_id is required")
     spec = lifecycle.RunSpec(
@@ -72,18 +72,18 @@ async def start_workflow(request: Request) -> web.Response:
     group = body.group or gateway.options.group
     started = await gateway.bridge.run(lifecycle.start, spec, group=group, by=visitor.person)
     if started.run.ended:
-        return json_answer({"message": result_of(started.run)})
+        return json_answer({"message": _result_of(started.run)})
     return json_answer({"message": f"workflow {spec.id} started"})
 
 
-def result_of(run: Run) -> Json:
+def _result_of(run: Run) -> Json:
     """Return what a run that has ended returned. Raises RunFailed if that is nothing."""
     if run.state != "completed":
         raise RunFailed(f"workflow {run.id} {run.state}: {run.error}")
     return run.result
 
 
-async def unblock_workflow(request: Request) -> web.Response:
+async def _unblock_workflow(request: Request) -> web.Response:
     """Approve what a promise asks, where a plain link may do that; else show its page."""
     gateway = gateway_of(request)
     id = request.query.get("promise_id", "")
@@ -96,11 +96,11 @@ async def unblock_workflow(request: Request) -> web.Response:
         raise web.HTTPSeeOther(f"/r/{quote(id, safe='')}")
     visitor = gateway.access.visitor(request, "decide")
     answer = approval(by=visitor.person, via=visitor.via)
-    decided = await gateway.bridge.run(unblock, id, answer, gateway.options.directory.members)
-    return json_answer({"message": unblocked(decided)})
+    decided = await gateway.bridge.run(_unblock, id, answer, gateway.options.directory.members)
+    return json_answer({"message": _unblocked(decided)})
 
 
-def unblock(client: Client, id: str, answer: DecisionInput, groups: Groups) -> DecisionResult:
+def _unblock(client: Client, id: str, answer: DecisionInput, groups: Groups) -> DecisionResult:
     """Answer the promise that has exactly this id: a link must not come to mean another one later.
 
     Raises NotFound, and what `decide_promise` raises.
@@ -113,39 +113,39 @@ def unblock(client: Client, id: str, answer: DecisionInput, groups: Groups) -> D
     return decide_promise(client, promise, answer, groups)
 
 
-def unblocked(decided: DecisionResult) -> str:
+def _unblocked(decided: DecisionResult) -> str:
     """Return what came of an approval."""
     if decided.settled or decided.votes is None:
         return "workflow unblocked"
     return f"approved by {decided.votes.leading} of {decided.approvals}"
 
 
-async def start_verification(request: Request) -> web.Response:
+async def _start_verification(request: Request) -> web.Response:
     """Start the verification of an e-mail address."""
     gateway = gateway_of(request)
     visitor = gateway.access.visitor(request, "start")
-    body = await read_body(request, EmailBody)
+    body = await _read_body(request, _EmailBody)
     if not body.email:
         raise BadInput("email is required")
     group = gateway.options.group
     started = await gateway.bridge.run(verification_api.start, body.email, group=group, by=visitor.person)
     if started.run.ended:
-        result_of(started.run)
+        _result_of(started.run)
     return json_answer({"result": "workflow started"})
 
 
-async def confirm_address(request: Request) -> web.Response:
+async def _confirm_address(request: Request) -> web.Response:
     """Confirm an e-mail address that is being verified."""
     gateway = gateway_of(request)
     visitor = gateway.access.visitor(request, "decide")
-    body = await read_body(request, EmailBody)
+    body = await _read_body(request, _EmailBody)
     if not body.email:
         raise BadInput("email param is required")
     await gateway.bridge.run(verification_api.confirm, body.email, by=visitor.person, via=visitor.via)
     return json_answer({"message": f"Email {verification_api.normal_address(body.email)} confirmed."})
 
 
-async def read_body[T](request: Request, kind: type[T]) -> T:
+async def _read_body[T](request: Request, kind: type[T]) -> T:
     """Return the JSON object that was sent; nothing at all is an empty one. Raises BadInput.
 
     Any other kind of content is refused: a form on another site can send it unasked.
@@ -162,8 +162,8 @@ async def read_body[T](request: Request, kind: type[T]) -> T:
 
 
 ROUTES = [
-    web.post("/start-workflow", start_workflow),
-    web.get("/unblock-workflow", unblock_workflow, allow_head=False),
-    web.post("/start", start_verification),
-    web.post("/confirm", confirm_address),
+    web.post("/start-workflow", _start_workflow),
+    web.get("/unblock-workflow", _unblock_workflow, allow_head=False),
+    web.post("/start", _start_verification),
+    web.post("/confirm", _confirm_address),
 ]

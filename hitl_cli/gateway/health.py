@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from aiohttp.web import Request
 
 
-async def health(_request: Request) -> web.Response:
+async def _health(_request: Request) -> web.Response:
     """Say that the gateway is up."""
     return web.Response(text="ok\n")
 
 
-async def ready(request: Request) -> web.Response:
+async def _ready(request: Request) -> web.Response:
     """Say whether the server can be asked."""
     gateway = gateway_of(request)
     try:
@@ -31,4 +31,4 @@ async def ready(request: Request) -> web.Response:
     return web.Response(text="ready\n")
 
 
-ROUTES = [web.get("/health", health), web.get("/ready", ready)]
+ROUTES = [web.get("/health", _health), web.get("/ready", _ready)]

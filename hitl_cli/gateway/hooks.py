@@ -39,7 +39,7 @@ BODY_MAX = 1_200_000
 """Bytes: an answer may carry a million of them as data."""
 
 
-class HookAnswer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _HookAnswer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is posted: an answer to a request (its id, or its key), and who gave it."""
 
     request: str
@@ -51,7 +51,7 @@ class HookAnswer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     comment: str | None = None
 
 
-async def receive(request: Request) -> web.Response:
+async def _receive(request: Request) -> web.Response:
     """Take an answer from a sender that the settings name."""
     gateway = gateway_of(request)
     name = request.match_info["name"]
@@ -65,21 +65,25 @@ async def receive(request: Request) -> web.Response:
     try:
         if hook.kind == "slack":
             verify_slack(hook.secret.encode(), request.headers, body, now_s)
-            return await answer_click(request, name, body, decision_id(name, body))
+            return await answer_click(request, name, body, _decision_id(name, body))
         sent = verified_id(signing_key(hook.secret), request.headers, body, now_s)
     except BadSignature as error:
         raise HttpError(401, str(error)) from error
-    said = read_answer(body)
+    said = _read_answer(body)
     decided = await gateway.bridge.run(
-        take, said, f"hook:{name}", decision_id(name, as_sent(sent), body), gateway.options.directory.members
+        _take,
+        said,
+        f"hook:{name}",
+        _decision_id(name, as_sent(sent), body),
+        gateway.options.directory.members,
     )
-    return json_answer(document(decided))
+    return json_answer(_document(decided))
 
 
-def read_answer(body: bytes) -> HookAnswer:
+def _read_answer(body: bytes) -> _HookAnswer:
     """Return what was posted. Raises BadInput."""
     try:
-        said = msgspec.json.decode(body, type=HookAnswer)
+        said = msgspec.json.decode(body, type=_HookAnswer)
     except (msgspec.DecodeError, RecursionError) as error:
         raise BadInput(f"the body is no answer: {error}.") from error
     if said.verdict == "reject" and (said.data is not UNSET or said.choice is not None):
@@ -89,26 +93,26 @@ def read_answer(body: bytes) -> HookAnswer:
     return said
 
 
-def take(client: Client, said: HookAnswer, via: str, id: str, groups: Groups) -> DecisionResult:
+def _take(client: Client, said: _HookAnswer, via: str, id: str, groups: Groups) -> DecisionResult:
     """Decide as an answer says. Raises what hitl_cli.inbox.decide.decide does.
 
     A key or a run means what waits now. So an answer that was taken before, and is sent again, is looked for
     first: it must not answer what is asked next.
     """
-    promise = answered_before(client, said.request, id) or find(client, said.request, whole=True)
+    promise = _answered_before(client, said.request, id) or find(client, said.request, whole=True)
     question = question_of(promise)
     if said.choice is not None and (question is None or not question.choices):
         raise BadInput(f"{promise.id} offers no choices. Nothing was changed.")
-    return decide_promise(client, promise, answer_of(said, via), groups, new_id=lambda: id)
+    return decide_promise(client, promise, _answer_of(said, via), groups, new_id=lambda: id)
 
 
-def answered_before(client: Client, name: str, id: str) -> Promise | None:
+def _answered_before(client: Client, name: str, id: str) -> Promise | None:
     """Return which of the promises that a name has meant has been answered, or voted on, by a decision."""
     if get_promise(client, name) is not None and ":" in name:
         return None  # it always means the same one
     named = [*search(client, tags={KEY_TAG: name}), *search(client, tags={"resonate:origin": name})]
     every = {promise.id: promise for promise in named if promise.is_blocking}
-    voted = [promise.id for promise in every.values() if asked_of_several(promise)]
+    voted = [promise.id for promise in every.values() if _asked_of_several(promise)]
     ballots = votes_of_many(client, voted)
     for promise in every.values():
         cast = ballots.get(promise.id, ())
@@ -117,26 +121,26 @@ def answered_before(client: Client, name: str, id: str) -> Promise | None:
     return None
 
 
-def asked_of_several(promise: Promise) -> bool:
+def _asked_of_several(promise: Promise) -> bool:
     """Whether several must approve."""
     question = question_of(promise)
     return question is not None and question.approvals > 1
 
 
-def answer_of(said: HookAnswer, via: str) -> DecisionInput:
+def _answer_of(said: _HookAnswer, via: str) -> DecisionInput:
     """Return the answer that was posted. Raises BadInput for what cannot be kept."""
     if said.verdict == "reject":
         return rejection(by=said.by, via=via, reason=said.reason, comment=said.comment)
     return approval(by=said.by, via=via, data=said.data, text=said.choice, comment=said.comment)
 
 
-def decision_id(*parts: str | bytes) -> str:
+def _decision_id(*parts: str | bytes) -> str:
     """Return the id of the decision that a message makes: the same whenever it is sent."""
     hashes = [hashlib.sha256(part if isinstance(part, bytes) else part.encode()).digest() for part in parts]
     return hashlib.sha256(b"".join(hashes)).hexdigest()[:32]
 
 
-def document(decided: DecisionResult) -> dict[str, Any]:
+def _document(decided: DecisionResult) -> dict[str, Any]:
     """Return what came of it; the outcome is null where others must approve too."""
     return {
         "request": decided.promise.id,
@@ -146,4 +150,4 @@ def document(decided: DecisionResult) -> dict[str, Any]:
     }
 
 
-ROUTES = [web.post("/hooks/{name}", receive)]
+ROUTES = [web.post("/hooks/{name}", _receive)]

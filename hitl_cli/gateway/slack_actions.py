@@ -37,25 +37,25 @@ logger = logging.getLogger(__name__)
 SHOWN_CHARS = 1_000
 
 
-class SlackUser(Struct, frozen=True):
+class _SlackUser(Struct, frozen=True):
     """Who clicked."""
 
     id: str
 
 
-class SlackAction(Struct, frozen=True):
+class _SlackAction(Struct, frozen=True):
     """What was clicked."""
 
     action_id: str
     value: str = ""
 
 
-class Click(Struct, frozen=True):
+class _Click(Struct, frozen=True):
     """A click, as far as it matters here: https://docs.slack.dev/reference/interaction-payloads."""
 
     type: str
-    user: SlackUser
-    actions: tuple[SlackAction, ...] = ()
+    user: _SlackUser
+    actions: tuple[_SlackAction, ...] = ()
     response_url: str = ""
 
 
@@ -63,7 +63,7 @@ async def answer_click(request: Request, hook: str, body: bytes, id: str) -> web
     """Decide as somebody clicked, and have Slack show what came of it. Raises BadInput."""
     gateway = gateway_of(request)
     directory = gateway.options.directory
-    click = read_click(body)
+    click = _read_click(body)
     action = next((one for one in click.actions if one.action_id in (APPROVE, REJECT)), None)
     if click.type != "block_actions" or action is None:
         return web.Response()  # a button that was a link
@@ -75,40 +75,40 @@ async def answer_click(request: Request, hook: str, body: bytes, id: str) -> web
                 f" [people.NAME] slack_user = {click.user.id!r}."
             )
         decided = await gateway.bridge.run(
-            take, action, answer_of(action, person, f"hook:{hook}"), id, directory.members
+            _take, action, _answer_of(action, person, f"hook:{hook}"), id, directory.members
         )
-        shown = shown_instead(decided, person) if decided.settled else shown_to_one(vote_kept(decided))
+        shown = _shown_instead(decided, person) if decided.settled else _shown_to_one(_vote_kept(decided))
     except HitlError as error:
-        shown = shown_to_one(str(error))
-    if is_slack(click.response_url, directory):
-        gateway.go_on(show(click.response_url, shown))
+        shown = _shown_to_one(str(error))
+    if _is_slack(click.response_url, directory):
+        gateway.go_on(_show(click.response_url, shown))
     return web.Response()
 
 
-def read_click(body: bytes) -> Click:
+def _read_click(body: bytes) -> _Click:
     """Return the click in a form's field `payload`. Raises BadInput."""
     try:
         [payload] = parse_qs(body.decode(), max_num_fields=10)["payload"]
-        return msgspec.json.decode(payload, type=Click)
+        return msgspec.json.decode(payload, type=_Click)
     except (KeyError, ValueError, RecursionError) as error:  # msgspec.DecodeError is a ValueError
         raise BadInput("the body is no click of Slack: a form with a field payload, in JSON.") from error
 
 
-def answer_of(action: SlackAction, person: str, via: str) -> DecisionInput:
+def _answer_of(action: _SlackAction, person: str, via: str) -> DecisionInput:
     """Return what a button says."""
     if action.action_id == APPROVE:
         return approval(by=person, via=via)
     return rejection(by=person, via=via)
 
 
-def take(
-    client: Client, action: SlackAction, answer: DecisionInput, id: str, groups: Groups
+def _take(
+    client: Client, action: _SlackAction, answer: DecisionInput, id: str, groups: Groups
 ) -> DecisionResult:
     """Decide what a button's message asks. Raises what hitl_cli.inbox.decide.decide does."""
     return decide_promise(client, find(client, action.value, whole=True), answer, groups, new_id=lambda: id)
 
 
-def shown_instead(decided: DecisionResult, person: str) -> dict[str, Any]:
+def _shown_instead(decided: DecisionResult, person: str) -> dict[str, Any]:
     """Return what takes the place of the message, now that nobody need answer it any more."""
     title = one_line(prompt_of(decided.promise) or decided.promise.id, TITLE_CHARS)
     verdict = "Approved" if decided.verdict == "approve" else "Rejected"
@@ -116,29 +116,29 @@ def shown_instead(decided: DecisionResult, person: str) -> dict[str, Any]:
     return {"replace_original": True, "text": escaped(said, SHOWN_CHARS)}
 
 
-def vote_kept(decided: DecisionResult) -> str:
+def _vote_kept(decided: DecisionResult) -> str:
     """Return what is said of a vote that others must join."""
     return f"Your answer is kept. {decided.approvals} must approve, and others are still asked."
 
 
-def shown_to_one(text: str) -> dict[str, Any]:
+def _shown_to_one(text: str) -> dict[str, Any]:
     """Return what is shown to whoever clicked, and to nobody else."""
     safe = escaped(one_line(text, SHOWN_CHARS), SHOWN_CHARS)
     return {"response_type": "ephemeral", "replace_original": False, "text": safe}
 
 
-def is_slack(url: str, directory: Directory) -> bool:
+def _is_slack(url: str, directory: Directory) -> bool:
     """Whether an address is where the settings have messages posted: nowhere else is anything sent."""
     known = {
-        origin(address.to)
+        _origin(address.to)
         for contact in (*directory.people.values(), *directory.groups.values())
         for address in contact.addresses
         if address.kind == "slack"
     }
-    return origin(url) in known
+    return _origin(url) in known
 
 
-def origin(url: str) -> tuple[str, str]:
+def _origin(url: str) -> tuple[str, str]:
     """Return the scheme and the host of a URL; both empty for what is none."""
     try:
         parts = urlsplit(url)
@@ -147,7 +147,7 @@ def origin(url: str) -> tuple[str, str]:
     return parts.scheme, parts.netloc
 
 
-async def show(url: str, shown: dict[str, Any]) -> None:
+async def _show(url: str, shown: dict[str, Any]) -> None:
     """Have Slack show something where a button was clicked."""
     try:
         await post(url, msgspec.json.encode(shown))

@@ -16,7 +16,7 @@ KINDS = {"hitl.css": "text/css", "hitl.js": "text/javascript", "icon.svg": "imag
 AGE = "public, max-age=300"
 
 
-async def static(request: Request) -> web.Response:
+async def _static(request: Request) -> web.Response:
     """Return a file that the pages use."""
     name = request.match_info["name"]
     if name not in KINDS:
@@ -27,4 +27,4 @@ async def static(request: Request) -> web.Response:
     )
 
 
-ROUTES = [web.get("/static/{name}", static)]
+ROUTES = [web.get("/static/{name}", _static)]

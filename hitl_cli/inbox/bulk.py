@@ -43,12 +43,12 @@ def plan(
     """
     planned: dict[str, PlannedDecision] = {}
     for name in names:
-        one = planned_for(client, name, answer, groups)
+        one = _planned_for(client, name, answer, groups)
         planned.setdefault(name if one.item is None else one.item.id, one)
     return list(planned.values())
 
 
-def planned_for(client: Client, name: str, answer: DecisionInput, groups: Groups) -> PlannedDecision:
+def _planned_for(client: Client, name: str, answer: DecisionInput, groups: Groups) -> PlannedDecision:
     """Return what an answer to one name would do."""
     item: RequestSummary | None = None
     try:

@@ -214,12 +214,12 @@ def decide_promise(
         return outcome(promise, vote, audit, item.now)
     check(item, vote, groups)
     if item.asked.approvals > 1:
-        return decide_together(client, item, vote, audit, groups)
+        return _decide_together(client, item, vote, audit, groups)
     settled = as_promise(client.call_many([settle_request(promise, vote, audit)])[0])
     return outcome(settled, vote, audit, client.now())
 
 
-def decide_together(
+def _decide_together(
     client: Client, item: RequestSummary, vote: Vote, audit: Audit, groups: Groups
 ) -> DecisionResult:
     """Vote on a request that several must approve, and settle it if that decides it."""
@@ -251,18 +251,18 @@ def vote_of(answer: DecisionInput, question: Question, at: int) -> Vote:
     """Return what an answer says to a question. Raises BadInput for one that says nothing to it."""
     verdict, reason, choice, data = answer.verdict, answer.reason, None, answer.data
     if answer.fields:
-        data = filled(question, answer.fields)
+        data = _filled(question, answer.fields)
     if answer.text is not None and question.choices:
         choice = answer.text
     elif answer.text is not None and question.form is not None:
-        data = filled(question, [("", answer.text)])
+        data = _filled(question, [("", answer.text)])
     elif answer.text is not None:
-        verdict = yes_or_no(answer.text)
+        verdict = _yes_or_no(answer.text)
         reason = NO_REASON if verdict == "reject" else None
     elif data in question.choices:
         choice = data
     if data is UNSET and verdict == "approve":
-        data = filled(question, []) if question.form is not None else True if choice is None else choice
+        data = _filled(question, []) if question.form is not None else True if choice is None else choice
     return Vote(
         by=answer.by,
         verdict=verdict,
@@ -274,7 +274,7 @@ def vote_of(answer: DecisionInput, question: Question, at: int) -> Vote:
     )
 
 
-def filled(question: Question, fields: Sequence[tuple[str, str]]) -> Json:
+def _filled(question: Question, fields: Sequence[tuple[str, str]]) -> Json:
     """Return the data that is given by the fields of a form. Raises BadInput."""
     if question.form is None:
         raise BadInput(
@@ -287,7 +287,7 @@ def filled(question: Question, fields: Sequence[tuple[str, str]]) -> Json:
     return data
 
 
-def yes_or_no(text: str) -> Verdict:
+def _yes_or_no(text: str) -> Verdict:
     """Return what a word means. Raises BadInput."""
     if text.strip().lower() in YES:
         return "approve"
@@ -305,7 +305,7 @@ def check(item: RequestSummary, vote: Vote, groups: Groups) -> None:
         )
     check_allowed(item, vote.by, groups)
     if vote.verdict == "approve":
-        check_fits(item, vote)
+        _check_fits(item, vote)
 
 
 def check_allowed(item: RequestSummary, person: str, groups: Groups) -> None:
@@ -322,7 +322,7 @@ def check_allowed(item: RequestSummary, person: str, groups: Groups) -> None:
         )
 
 
-def check_fits(item: RequestSummary, vote: Vote) -> None:
+def _check_fits(item: RequestSummary, vote: Vote) -> None:
     """Raise BadInput for an approval that does not fit the choices or the form."""
     question = item.asked
     if question.choices and vote.choice not in question.choices:

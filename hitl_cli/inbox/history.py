@@ -105,8 +105,8 @@ def page_of_history(
     client: Client, wanted: HistoryFilter = EVERYTHING, *, limit: int, after: str | None = None
 ) -> tuple[list[HistoryEntry], str | None]:
     """Return a page of the same, as `paging.page_of` does."""
-    keep = partial(fitting, client, wanted)
-    return page_of(last_settled_first(client, wanted), keep, order="history", limit=limit, after=after)
+    keep = partial(_fitting, client, wanted)
+    return page_of(_last_settled_first(client, wanted), keep, order="history", limit=limit, after=after)
 
 
 def decisions(
@@ -115,23 +115,23 @@ def decisions(
     """Yield the decisions, the newest first; `expected` is how many will be read, if that is known."""
     narrow = wanted.by is not None or wanted.workflow is not None
     size = PAGE if narrow or expected is None else expected + 1
-    for page in pages(last_settled_first(client, wanted), size):
-        yield from fitting(client, wanted, page)
+    for page in pages(_last_settled_first(client, wanted), size):
+        yield from _fitting(client, wanted, page)
 
 
 def settled_since(client: Client, since: int) -> Iterator[Promise]:
     """Yield the promises that waited for a person and were settled since an instant, the last one first."""
-    for page in pages(last_settled_first(client, HistoryFilter(since=since))):
+    for page in pages(_last_settled_first(client, HistoryFilter(since=since))):
         yield from (promise for promise in page if promise.is_blocking)
 
 
-def fitting(client: Client, wanted: HistoryFilter, promises: Sequence[Promise]) -> list[HistoryEntry]:
+def _fitting(client: Client, wanted: HistoryFilter, promises: Sequence[Promise]) -> list[HistoryEntry]:
     """Return what is wanted of settled promises, as entries of the history."""
     blocking = [promise for promise in promises if promise.is_blocking]
-    return [entry for entry in described(client, blocking) if fits(entry, wanted)]
+    return [entry for entry in _described(client, blocking) if _fits(entry, wanted)]
 
 
-def last_settled_first(client: Client, wanted: HistoryFilter) -> Reader:
+def _last_settled_first(client: Client, wanted: HistoryFilter) -> Reader:
     """Return what reads the settled promises that may be wanted, the last settled first, and maybe others.
 
     The embedded server reads no more of them than are asked for. Other servers have no such order: there
@@ -149,10 +149,10 @@ def last_settled_first(client: Client, wanted: HistoryFilter) -> Reader:
         for promise in search(client, state=state, tags=tags)
         if promise.is_blocking and settled_at(promise) >= (wanted.since or 0)
     }
-    return ordered(every.values(), place_of, newest_first=True)
+    return ordered(every.values(), _place_of, newest_first=True)
 
 
-def place_of(promise: Promise) -> Place:
+def _place_of(promise: Promise) -> Place:
     """Return where a settled promise stands in the history."""
     return 0, settled_at(promise), promise.id
 
@@ -162,16 +162,16 @@ def settled_at(promise: Promise) -> int:
     return promise.timeout_at if promise.settled_at is None else promise.settled_at
 
 
-def described(client: Client, promises: Sequence[Promise]) -> Iterator[HistoryEntry]:
+def _described(client: Client, promises: Sequence[Promise]) -> Iterator[HistoryEntry]:
     """Yield what came of settled promises, with what is known of the runs that they belong to."""
     runs = get_promises(
         client, sorted({promise.origin for promise in promises if promise.origin != promise.id})
     )
     for promise in promises:
-        yield decision_of(promise, function_of(promise, runs.get(promise.origin)))
+        yield decision_of(promise, _function_of(promise, runs.get(promise.origin)))
 
 
-def function_of(promise: Promise, run: Promise | None) -> str | None:
+def _function_of(promise: Promise, run: Promise | None) -> str | None:
     """Return the function of the run that asked, or where that is gone, what the promise says of it."""
     call = run.call if run is not None and run.is_run else None
     return call.func if call else promise.tags.get(WORKFLOW_TAG)
@@ -181,7 +181,7 @@ def decision_of(promise: Promise, function: str | None) -> HistoryEntry:
     """Return what came of a settled promise."""
     audit = audit_of(promise)
     end = settled_at(promise)
-    data, choice = answer_in(promise)
+    data, choice = _answer_in(promise)
     by_hand = promise.state in ("rejected", "rejected_canceled")
     return HistoryEntry(
         kind="decision",
@@ -205,7 +205,7 @@ def decision_of(promise: Promise, function: str | None) -> HistoryEntry:
     )
 
 
-def answer_in(promise: Promise) -> tuple[Json, str | None]:
+def _answer_in(promise: Promise) -> tuple[Json, str | None]:
     """Return the data and the choice that a request was approved with, by a person or by its deadline."""
     question = question_of(promise) or PLAIN
     if promise.state == "rejected_timedout":
@@ -215,7 +215,7 @@ def answer_in(promise: Promise) -> tuple[Json, str | None]:
     return data, data if data in question.choices else None
 
 
-def fits(entry: HistoryEntry, wanted: HistoryFilter) -> bool:
+def _fits(entry: HistoryEntry, wanted: HistoryFilter) -> bool:
     """Whether an entry is wanted, whenever it was."""
     return (
         (wanted.by is None or wanted.by == entry.by or any(vote.by == wanted.by for vote in entry.votes))
@@ -237,18 +237,18 @@ def story(client: Client, name: str, wanted: HistoryFilter = EVERYTHING) -> list
     A name is a promise's id, a run's id or a key: all that bear it. Votes are all that were cast, also
     those that their authors have changed. Raises NotFound.
     """
-    promises = named(client, name)
+    promises = _named(client, name)
     runs = get_promises(client, sorted({promise.origin for promise in promises}))
     entries = [
         entry
         for promise in promises
-        for entry in told(client, promise, function_of(promise, runs.get(promise.origin)))
-        if fits(entry, wanted) and entry.at >= (wanted.since or 0)
+        for entry in _told(client, promise, _function_of(promise, runs.get(promise.origin)))
+        if _fits(entry, wanted) and entry.at >= (wanted.since or 0)
     ]
     return sorted(entries, key=lambda entry: (entry.at, entry.kind == "decision"))
 
 
-def named(client: Client, name: str) -> list[Promise]:
+def _named(client: Client, name: str) -> list[Promise]:
     """Return the promises for a person that a name means. Raises NotFound."""
     promise = get_promise(client, name) if name else None
     if promise is not None and not promise.is_run:
@@ -266,7 +266,7 @@ def named(client: Client, name: str) -> list[Promise]:
     raise NotFound(f"there is no promise, workflow or key {name!r}. `hitl history` lists what was answered.")
 
 
-def told(client: Client, promise: Promise, function: str | None) -> Iterable[HistoryEntry]:
+def _told(client: Client, promise: Promise, function: str | None) -> Iterable[HistoryEntry]:
     """Yield all that was said of a promise."""
     asked = prompt_of(promise)
 

@@ -77,30 +77,30 @@ def decide_once(
     """
     if mark is None:
         return decide_promise(client, promise, answer, groups)
-    ballot = None if is_decided_by(promise, mark) else vote_by(client, promise, mark)
+    ballot = None if _is_decided_by(promise, mark) else _vote_by(client, promise, mark)
     if ballot is None:
         return decide_promise(client, promise, answer, groups, lambda: mark.id)
-    return voted(client, promise, ballot, groups)
+    return _voted(client, promise, ballot, groups)
 
 
 def was_done(client: Client, promise: Promise, mark: IdempotencyMark | None) -> bool:
     """Whether the request has answered the promise before. Raises KeyReused."""
     if mark is None:
         return False
-    return is_decided_by(promise, mark) or vote_by(client, promise, mark) is not None
+    return _is_decided_by(promise, mark) or _vote_by(client, promise, mark) is not None
 
 
-def is_decided_by(promise: Promise, mark: IdempotencyMark) -> bool:
+def _is_decided_by(promise: Promise, mark: IdempotencyMark) -> bool:
     """Whether a promise was settled by the answer of a request. Raises KeyReused."""
     return promise.state != "pending" and mark.made(audit_of(promise).id)
 
 
-def vote_by(client: Client, promise: Promise, mark: IdempotencyMark) -> RecordedVote | None:
+def _vote_by(client: Client, promise: Promise, mark: IdempotencyMark) -> RecordedVote | None:
     """Return the vote that a request has cast. Raises KeyReused."""
     return next((one for one in votes_of(client, promise.id) if mark.made(one.audit.id)), None)
 
 
-def voted(client: Client, promise: Promise, ballot: RecordedVote, groups: Groups) -> DecisionResult:
+def _voted(client: Client, promise: Promise, ballot: RecordedVote, groups: Groups) -> DecisionResult:
     """Return how a promise stands, to whoever cast a vote on it before."""
     item = summary_of(client, promise, get_promise(client, promise.origin))
     return DecisionResult(

@@ -146,8 +146,8 @@ def pending(
     in between, is settled here.
     """
     found: list[RequestSummary] = []
-    for page in pages(in_order(client, wanted, sort), PAGE if limit is None else max(limit + 1, FEW)):
-        for item in fitting(client, wanted, groups, page):
+    for page in pages(_in_order(client, wanted, sort), PAGE if limit is None else max(limit + 1, FEW)):
+        for item in _fitting(client, wanted, groups, page):
             if len(found) == limit:
                 return found, True
             found.append(item)
@@ -164,50 +164,52 @@ def page_of_pending(
     after: str | None = None,
 ) -> tuple[list[RequestSummary], str | None]:
     """Return a page of the same, as `paging.page_of` does."""
-    keep = partial(fitting, client, wanted, groups)
-    return page_of(in_order(client, wanted, sort), keep, order=f"pending by {sort}", limit=limit, after=after)
+    keep = partial(_fitting, client, wanted, groups)
+    return page_of(
+        _in_order(client, wanted, sort), keep, order=f"pending by {sort}", limit=limit, after=after
+    )
 
 
 def settle_complete(client: Client, groups: Groups) -> None:
     """Settle every request that has all its votes and still waits: whoever gave the last one died."""
     for page in blocking_pages(client, RequestFilter(tags={QUORUM_TAG: "1"})):
-        described(client, page, groups)
+        _described(client, page, groups)
 
 
-def fitting(
+def _fitting(
     client: Client, wanted: RequestFilter, groups: Groups, promises: Sequence[Promise]
 ) -> list[RequestSummary]:
     """Return what is wanted of promises, as items of the list."""
     asked = [
         promise
         for promise in promises
-        if promise.is_blocking and (wanted.person is None or asks(promise, wanted.person, groups))
+        if promise.is_blocking and (wanted.person is None or _asks(promise, wanted.person, groups))
     ]
-    return [item for item in described(client, asked, groups) if fits(item, wanted, groups)]
+    return [item for item in _described(client, asked, groups) if _fits(item, wanted, groups)]
 
 
-def fits(item: RequestSummary, wanted: RequestFilter, groups: Groups = NO_GROUPS) -> bool:
+def _fits(item: RequestSummary, wanted: RequestFilter, groups: Groups = NO_GROUPS) -> bool:
     """Whether an item is wanted."""
     return (
-        (wanted.person is None or may_answer(item, wanted.person, groups))
-        and says(item, wanted.text)
-        and fits_facts(item, wanted)
+        (wanted.person is None or _may_answer(item, wanted.person, groups))
+        and _says(item, wanted.text)
+        and _fits_facts(item, wanted)
     )
 
 
-def asks(promise: Promise, person: str, groups: Groups) -> bool:
+def _asks(promise: Promise, person: str, groups: Groups) -> bool:
     """Whether a promise asks a person, now or later, as far as it alone tells: to know more costs more."""
     everyone = (question_of(promise) or PLAIN).everyone
     return not everyone or is_among(person, everyone, groups)
 
 
-def may_answer(item: RequestSummary, person: str, groups: Groups) -> bool:
+def _may_answer(item: RequestSummary, person: str, groups: Groups) -> bool:
     """Whether it is for a person to answer."""
     asked = not item.to or is_among(person, item.to, groups)
     return asked and (item.asked.allow_self or person != item.starter)
 
 
-def says(item: RequestSummary, text: str) -> bool:
+def _says(item: RequestSummary, text: str) -> bool:
     """Whether each word of a text is somewhere in what is listed of an item, in capitals or not."""
     words = text.casefold().split()
     if not words:
@@ -217,10 +219,10 @@ def says(item: RequestSummary, text: str) -> bool:
     return all(word in listed for word in words)
 
 
-def fits_facts(item: RequestSummary, wanted: RequestFilter) -> bool:
+def _fits_facts(item: RequestSummary, wanted: RequestFilter) -> bool:
     """Whether an item is of the run, for the person, of the age and so on that is wanted."""
     return (
-        (wanted.workflow is None or is_of(item, wanted.workflow))
+        (wanted.workflow is None or _is_of(item, wanted.workflow))
         and (not wanted.to or not set(wanted.to).isdisjoint(item.to))
         and wanted.asker in (None, item.asker)
         and (not wanted.tags or wanted.tags.items() <= item.tags.items())
@@ -230,26 +232,26 @@ def fits_facts(item: RequestSummary, wanted: RequestFilter) -> bool:
     )
 
 
-def is_of(item: RequestSummary, glob: str) -> bool:
+def _is_of(item: RequestSummary, glob: str) -> bool:
     """Whether the run's id or its function's name matches a glob."""
     return fnmatchcase(item.workflow, glob) or fnmatchcase(item.function or "", glob)
 
 
-def in_order(client: Client, wanted: RequestFilter, sort: Sort) -> Reader:
+def _in_order(client: Client, wanted: RequestFilter, sort: Sort) -> Reader:
     """Return what reads, in an order, the promises that may be wanted."""
     if sort == "age":
-        return oldest_first(client, wanted)
+        return _oldest_first(client, wanted)
     every = (promise for page in blocking_pages(client, wanted) for promise in page)
-    return ordered(every, place_by_deadline if sort == "due" else place_by_priority)
+    return ordered(every, _place_by_deadline if sort == "due" else _place_by_priority)
 
 
 def blocking_pages(client: Client, wanted: RequestFilter = EVERYTHING) -> Iterator[list[Promise]]:
     """Yield the promises that only the outside can settle, the oldest first."""
-    for page in pages(oldest_first(client, wanted)):
+    for page in pages(_oldest_first(client, wanted)):
         yield [promise for promise in page if promise.is_blocking]
 
 
-def oldest_first(client: Client, wanted: RequestFilter) -> Reader:
+def _oldest_first(client: Client, wanted: RequestFilter) -> Reader:
     """Return what reads the open promises that may be wanted, the oldest first, and maybe others.
 
     The embedded server reads no more of them than are asked for, unless somebody is named.
@@ -257,28 +259,28 @@ def oldest_first(client: Client, wanted: RequestFilter) -> Reader:
     if client.embedded and not wanted.to:
         return partial(search_page, client, state="pending", tags=EXTERNAL | wanted.tags)
     every: dict[str, Promise] = {}
-    for tags in searched(wanted, embedded=client.embedded):
+    for tags in _searched(wanted, embedded=client.embedded):
         every |= {p.id: p for p in search(client, state="pending", tags=tags) if p.is_blocking}
-    return ordered(every.values(), place_by_age)
+    return ordered(every.values(), _place_by_age)
 
 
-def place_by_age(promise: Promise) -> Place:
+def _place_by_age(promise: Promise) -> Place:
     """Return where a promise stands among those that wait, the oldest first."""
     return 0, promise.created_at, promise.id
 
 
-def place_by_deadline(promise: Promise) -> Place:
+def _place_by_deadline(promise: Promise) -> Place:
     """Return where it stands with the nearest deadline first."""
     return promise.timeout_at, promise.created_at, promise.id
 
 
-def place_by_priority(promise: Promise) -> Place:
+def _place_by_priority(promise: Promise) -> Place:
     """Return where it stands with the most pressing first."""
     pressing = PRIORITIES.index((question_of(promise) or PLAIN).priority)
     return pressing, promise.created_at, promise.id
 
 
-def searched(wanted: RequestFilter, *, embedded: bool) -> Iterator[Mapping[str, str]]:
+def _searched(wanted: RequestFilter, *, embedded: bool) -> Iterator[Mapping[str, str]]:
     """Yield the tags that find, together, all that may be wanted."""
     for base in [EXTERNAL] if embedded else [EXTERNAL, GLOBAL]:
         if not wanted.to:
@@ -287,12 +289,12 @@ def searched(wanted: RequestFilter, *, embedded: bool) -> Iterator[Mapping[str, 
             yield base | wanted.tags | {f"{ASSIGNEE_TAG}{name}": "1"}
 
 
-def described(client: Client, promises: Sequence[Promise], groups: Groups) -> list[RequestSummary]:
+def _described(client: Client, promises: Sequence[Promise], groups: Groups) -> list[RequestSummary]:
     """Return the promises with what is known of their runs, and of their votes."""
     runs = get_promises(client, sorted({promise.origin for promise in promises}))
     items = [summary_of(client, promise, runs.get(promise.origin)) for promise in promises]
     ballots = votes_of_many(client, [item.id for item in items if item.asked.approvals > 1])
-    return [item for bare in items if (item := counted(client, bare, ballots, groups)) is not None]
+    return [item for bare in items if (item := _counted(client, bare, ballots, groups)) is not None]
 
 
 def summary_of(client: Client, promise: Promise, run: Promise | None) -> RequestSummary:
@@ -308,7 +310,7 @@ def summary_of(client: Client, promise: Promise, run: Promise | None) -> Request
     )
 
 
-def counted(
+def _counted(
     client: Client, item: RequestSummary, ballots: Mapping[str, Sequence[RecordedVote]], groups: Groups
 ) -> RequestSummary | None:
     """Return an item with the number of its votes; None if it has all of them, and so was settled."""

@@ -29,29 +29,29 @@ def find(client: Client, name: str, *, whole: bool = False) -> Promise:
     """
     promise = get_promise(client, name) if name else None
     if promise is not None:
-        return answerable(client, promise)
+        return _answerable(client, promise)
     if name:
-        candidates = keyed(client, name) or ([] if whole else beginning_with(client, name))
+        candidates = keyed(client, name) or ([] if whole else _beginning_with(client, name))
         if len(candidates) == 1:
             return candidates[0]
         if candidates:
-            raise ambiguous(name, candidates)
-    hint = "" if whole else suggestions(client, name)
+            raise _ambiguous(name, candidates)
+    hint = "" if whole else _suggestions(client, name)
     raise NotFound(f"there is no promise or workflow {name!r}.{hint}")
 
 
 def keyed(client: Client, key: str) -> list[Promise]:
     """Return what waits for a person under a key; if nothing does, what was answered last."""
     every = [promise for promise in search(client, tags={KEY_TAG: key}) if promise.is_blocking]
-    return [promise for promise in every if promise.state == "pending"] or newest(every)
+    return [promise for promise in every if promise.state == "pending"] or _newest(every)
 
 
-def newest(promises: Iterable[Promise]) -> list[Promise]:
+def _newest(promises: Iterable[Promise]) -> list[Promise]:
     """Return the promise that was made last, if there is any."""
     return sorted(promises, key=lambda promise: promise.created_at)[-1:]
 
 
-def beginning_with(client: Client, prefix: str) -> list[Promise]:
+def _beginning_with(client: Client, prefix: str) -> list[Promise]:
     """Return what waits for a person under an id that begins so."""
     if client.embedded:
         query = {"state": "pending", "idPrefix": prefix, "tags": EXTERNAL}
@@ -60,7 +60,7 @@ def beginning_with(client: Client, prefix: str) -> list[Promise]:
     return [item.promise for item in pending(client)[0] if item.id.startswith(prefix)]
 
 
-def ambiguous(name: str, candidates: list[Promise]) -> BadInput:
+def _ambiguous(name: str, candidates: list[Promise]) -> BadInput:
     """Return the error that says what a name could mean."""
     lines = [
         promise.id + (f"  {prompt}" if (prompt := prompt_of(promise)) else "")
@@ -72,31 +72,31 @@ def ambiguous(name: str, candidates: list[Promise]) -> BadInput:
     )
 
 
-def answerable(client: Client, promise: Promise) -> Promise:
+def _answerable(client: Client, promise: Promise) -> Promise:
     """Return what a person can answer: the promise, or what it waits for. Raises NotFound, BadInput."""
     if promise.is_blocking:
         return promise
     if promise.is_run:
-        return only_one(client, promise)
-    below = beginning_with(client, child_id(promise.id, ""))
+        return _only_one(client, promise)
+    below = _beginning_with(client, child_id(promise.id, ""))
     if len(below) == 1:
         return below[0]
     if below:
-        raise ambiguous(promise.id, below)
+        raise _ambiguous(promise.id, below)
     if promise.tags.get("resonate:timer") == "true":
-        raise not_for_people(promise, "a timer")
+        raise _not_for_people(promise, "a timer")
     kind = "a call of another function" if "resonate:target" in promise.tags else "a step of its workflow"
-    raise not_for_people(promise, kind)
+    raise _not_for_people(promise, kind)
 
 
-def not_for_people(promise: Promise, kind: str) -> NotFound:
+def _not_for_people(promise: Promise, kind: str) -> NotFound:
     """Return the error for a promise of a kind that nobody can answer."""
     return NotFound(
         f"{promise.id} is {kind}: nobody can answer it. `hitl pending` lists what waits for a person."
     )
 
 
-def only_one(client: Client, run: Promise) -> Promise:
+def _only_one(client: Client, run: Promise) -> Promise:
     """Return the one promise of a run that waits for a person, or the only one that ever did."""
     asked = [promise for promise in search(client, tags={"resonate:origin": run.id}) if promise.is_blocking]
     waiting = [promise for promise in asked if promise.state == "pending"]
@@ -104,14 +104,14 @@ def only_one(client: Client, run: Promise) -> Promise:
     if len(candidates) == 1:
         return candidates[0]
     if waiting:
-        raise ambiguous(run.id, waiting)
+        raise _ambiguous(run.id, waiting)
     state = "has ended" if run.state != "pending" else "goes on" if asked else "has not asked anything yet"
     raise NotFound(
         f"nothing of {run.id} waits for a person: it {state}. `hitl status {run.id}` shows its steps."
     )
 
 
-def suggestions(client: Client, name: str) -> str:
+def _suggestions(client: Client, name: str) -> str:
     """Return a sentence that names the nearest ids that wait, or says that none does."""
     import difflib
 

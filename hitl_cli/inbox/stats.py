@@ -134,32 +134,32 @@ def figures(entries: Iterable[HistoryEntry]) -> Figures:
             continue
         every.append(entry.waited_ms)
         workflows[entry.function].append(entry.waited_ms)
-        for person, took_ms in answers(entry):
+        for person, took_ms in _answers(entry):
             people[person].append(took_ms)
     return Figures(
-        outcomes=by_outcome(outcomes),
+        outcomes=_by_outcome(outcomes),
         deadlines=deadlines,
         times=times(every),
-        workflows=by_count(workflows),
-        people=by_count(people),
+        workflows=_by_count(workflows),
+        people=_by_count(people),
         spans=spans(every),
-        days=tuple(Day(start=start, outcomes=by_outcome(days[start])) for start in sorted(days)),
+        days=tuple(Day(start=start, outcomes=_by_outcome(days[start])) for start in sorted(days)),
     )
 
 
-def by_outcome(counts: Counter[Outcome | None]) -> dict[Outcome, int]:
+def _by_outcome(counts: Counter[Outcome | None]) -> dict[Outcome, int]:
     """Return how many there are of each outcome, also of those that there are none of."""
     return {outcome: counts[outcome] for outcome in OUTCOMES}
 
 
-def answers(entry: HistoryEntry) -> list[tuple[str | None, int]]:
+def _answers(entry: HistoryEntry) -> list[tuple[str | None, int]]:
     """Return who had a part in a decision, and how long it took them."""
     if entry.votes:
         return [(vote.by, max(vote.at - entry.asked_at, 0)) for vote in entry.votes]
     return [(entry.by, entry.waited_ms)]
 
 
-def by_count(durations: Mapping[str | None, Sequence[int]]) -> tuple[Named, ...]:
+def _by_count(durations: Mapping[str | None, Sequence[int]]) -> tuple[Named, ...]:
     """Return the times by name, those with the most answers first."""
     named = [Named(name=name, times=times(took)) for name, took in durations.items()]
     return tuple(sorted(named, key=lambda one: (-one.times.count, one.name is None, one.name or "")))

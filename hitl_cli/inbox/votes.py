@@ -97,13 +97,13 @@ def tally(question: Question, electorate: frozenset[str] | None, ballots: Iterab
         if ballot.vote.verdict == "approve":
             decided = standing.approving(ballot.vote.choice) >= question.approvals
         else:
-            decided = is_lost(question, electorate, standing)
+            decided = _is_lost(question, electorate, standing)
         if decided:
             return msgspec.structs.replace(standing, deciding=ballot)
     return Tally(counted=tuple(counted.values()))
 
 
-def is_lost(question: Question, electorate: frozenset[str] | None, standing: Tally) -> bool:
+def _is_lost(question: Question, electorate: frozenset[str] | None, standing: Tally) -> bool:
     """Whether so many have said no that too few can still approve."""
     noes = {ballot.vote.by for ballot in standing.counted if ballot.vote.verdict == "reject"}
     if electorate is None:
@@ -153,7 +153,7 @@ def complete(client: Client, request: Promise, tallied: Tally) -> Promise:
 
 def votes_of(client: Client, id: str) -> list[RecordedVote]:
     """Return the ballots that were cast on a request, in that order."""
-    return in_order(client, id, search(client, tags={VOTE_TAG: id}))
+    return _in_order(client, id, search(client, tags={VOTE_TAG: id}))
 
 
 def votes_of_many(client: Client, ids: Sequence[str]) -> dict[str, list[RecordedVote]]:
@@ -161,19 +161,19 @@ def votes_of_many(client: Client, ids: Sequence[str]) -> dict[str, list[Recorded
     searches = [ProtocolRequest("promise.search", {"tags": {VOTE_TAG: id}, "limit": PAGE}) for id in ids]
     pages = map(as_page, client.call_many(searches)) if searches else []
     return {
-        id: votes_of(client, id) if page.cursor else in_order(client, id, page.promises)
+        id: votes_of(client, id) if page.cursor else _in_order(client, id, page.promises)
         for id, page in zip(ids, pages, strict=True)
     }
 
 
-def in_order(client: Client, id: str, cast: list[Promise]) -> list[RecordedVote]:
+def _in_order(client: Client, id: str, cast: list[Promise]) -> list[RecordedVote]:
     """Return the ballots that promises are, in the order in which they were cast."""
     if not client.embedded:
         cast.sort(key=lambda promise: (promise.created_at, len(promise.id), promise.id))
-    return [ballot for promise in cast if (ballot := recorded_vote_in(promise, id)) is not None]
+    return [ballot for promise in cast if (ballot := _recorded_vote_in(promise, id)) is not None]
 
 
-def recorded_vote_in(promise: Promise, id: str) -> RecordedVote | None:
+def _recorded_vote_in(promise: Promise, id: str) -> RecordedVote | None:
     """Return the ballot that a promise is; None where it only looks like one."""
     audit = audit_in(headers_of(promise.param))
     try:
@@ -181,7 +181,7 @@ def recorded_vote_in(promise: Promise, id: str) -> RecordedVote | None:
     except msgspec.ValidationError:
         return None
     number = promise.id.rpartition("-")[2]
-    if audit.by is None or not number.isdecimal() or promise.id != vote_id(id, audit.by, int(number)):
+    if audit.by is None or not number.isdecimal() or promise.id != _vote_id(id, audit.by, int(number)):
         return None
     vote = Vote(
         by=audit.by,
@@ -192,7 +192,7 @@ def recorded_vote_in(promise: Promise, id: str) -> RecordedVote | None:
     return RecordedVote(number=int(number), vote=vote, audit=audit)
 
 
-def vote_id(id: str, person: str, number: int) -> str:
+def _vote_id(id: str, person: str, number: int) -> str:
     """Return the id of a person's vote on a request; any name is fit for it."""
     from hashlib import blake2b
 
@@ -217,7 +217,7 @@ def record_vote(
         number += 1
         create = create_request(request, vote, audit, number)
         kept = as_promise(client.call_many([create, closing(create)])[0])
-        said = recorded_vote_in(kept, request.id)
+        said = _recorded_vote_in(kept, request.id)
         if said is not None and (said.audit.id == audit.id or same_vote(said.vote, vote)):
             return
 
@@ -239,4 +239,4 @@ def create_request(request: Promise, vote: Vote, audit: Audit, number: int) -> P
         "data": vote.data,
         "reason": vote.reason,
     }
-    return under(request, vote_id(request.id, vote.by, number), VOTE_TAG, said, audit)
+    return under(request, _vote_id(request.id, vote.by, number), VOTE_TAG, said, audit)

@@ -67,21 +67,21 @@ class InboxWatch(ABC):
 
 def watch_inbox(client: Client) -> InboxWatch:
     """Return what tells of changes on a client's server."""
-    return IndexedWatch(client) if client.embedded else PolledWatch(client)
+    return IndexedWatch(client) if client.embedded else _PolledWatch(client)
 
 
-def asked(promise: Promise) -> Change:
+def _asked(promise: Promise) -> Change:
     """Return the change that a request was asked."""
-    return change("asked", promise, by=asker_of(promise, None))
+    return _change("asked", promise, by=asker_of(promise, None))
 
 
-def decided(promise: Promise) -> Change:
+def _decided(promise: Promise) -> Change:
     """Return the change that something came of a request."""
     entry = decision_of(promise, None)
-    return change("decided", promise, by=entry.by, outcome=entry.outcome)
+    return _change("decided", promise, by=entry.by, outcome=entry.outcome)
 
 
-def change(
+def _change(
     kind: Literal["asked", "changed", "decided"],
     promise: Promise,
     *,
@@ -103,7 +103,7 @@ def change(
 # The embedded server
 
 
-class Newest:
+class _Newest:
     """What was created last of a kind, by the place where a search goes on after it.
 
     A search tells that place only where something older is of the kind too; what is after it and known
@@ -144,8 +144,8 @@ class IndexedWatch(InboxWatch):
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._asked = Newest(state="pending", tags=EXTERNAL)
-        self._said = Newest(tags={SAID_TAG: "1"})
+        self._asked = _Newest(state="pending", tags=EXTERNAL)
+        self._said = _Newest(tags={SAID_TAG: "1"})
         self._since = 0
         self._settled: set[str] = set()
 
@@ -171,9 +171,9 @@ class IndexedWatch(InboxWatch):
             return None
         over = {promise.id for promise in ended}
         return [
-            *(asked(promise) for promise in new if promise.is_blocking),
+            *(_asked(promise) for promise in new if promise.is_blocking),
             *self._talked_about(said, over),
-            *(decided(promise) for promise in ended if promise.is_blocking),
+            *(_decided(promise) for promise in ended if promise.is_blocking),
         ]
 
     def _ask(self, requests: Sequence[ProtocolRequest]) -> list[Page]:
@@ -200,12 +200,14 @@ class IndexedWatch(InboxWatch):
 
     def _talked_about(self, said: Iterable[Promise], over: set[str]) -> list[Change]:
         """Return on which requests something was said; a vote on one that is decided now is no news."""
-        by = {id: headers_of(one.param).get("hitl:by") for one in said if (id := subject_of(one, over))}
+        by = {id: headers_of(one.param).get("hitl:by") for one in said if (id := _subject_of(one, over))}
         found = get_promises(self._client, list(by))
-        return [change("changed", promise, by=by[id]) for id, promise in found.items() if promise.is_blocking]
+        return [
+            _change("changed", promise, by=by[id]) for id, promise in found.items() if promise.is_blocking
+        ]
 
 
-def subject_of(said: Promise, over: set[str]) -> str | None:
+def _subject_of(said: Promise, over: set[str]) -> str | None:
     """Return the id of the request that a vote or a comment is on, if that is news."""
     vote, comment = said.tags.get(VOTE_TAG), said.tags.get(COMMENT_TAG)
     id = comment if vote is None or vote in over else vote
@@ -215,7 +217,7 @@ def subject_of(said: Promise, over: set[str]) -> str | None:
 # Other servers
 
 
-class PolledWatch(InboxWatch):
+class _PolledWatch(InboxWatch):
     """Tells what changes on a server that has no such order: of comments it tells nothing."""
 
     every_s = POLL_S
@@ -240,9 +242,9 @@ class PolledWatch(InboxWatch):
         moved = [waiting[id] for id, count in votes.items() if count != before.get(id, count)]
         ended = get_promises(self._client, gone).values()
         return [
-            *(asked(promise) for promise in new),
-            *(change("changed", promise, by=None) for promise in moved),
-            *(decided(promise) for promise in ended if promise.state != "pending"),
+            *(_asked(promise) for promise in new),
+            *(_change("changed", promise, by=None) for promise in moved),
+            *(_decided(promise) for promise in ended if promise.state != "pending"),
         ]
 
     def _read(self) -> dict[str, Promise]:

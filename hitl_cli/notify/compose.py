@@ -78,10 +78,10 @@ def compose(client: Client, notice: Notification, who: str, reach: NotificationS
         return "it was decided before"
     now = client.now()
     id = f"{notice.id}/{who}/{case.promise.created_at}"  # an id that was pruned may be given again
-    item = item_of(case, who, id, reach, now)
+    item = _item_of(case, who, id, reach, now)
     by = f" by {item.by}" if item.by else ""
     subject = SUBJECTS[notice.occasion].format(title=plain(item.title), by=by)
-    return message_of(id, notice.occasion, who, subject, (item,), notice.request, reach, now)
+    return _message_of(id, notice.occasion, who, subject, (item,), notice.request, reach, now)
 
 
 def compose_digest(
@@ -104,11 +104,11 @@ def compose_digest(
     if not worth:
         return "all of it was decided before"
     worth.sort(key=lambda case: (not case.waits, case.promise.created_at))
-    items = tuple(item_of(case, who, f"{id}/{case.promise.id}", reach, now) for case in worth[:ITEMS])
-    return message_of(id, "digest", who, digest_subject(worth), items, id, reach, now)
+    items = tuple(_item_of(case, who, f"{id}/{case.promise.id}", reach, now) for case in worth[:ITEMS])
+    return _message_of(id, "digest", who, _digest_subject(worth), items, id, reach, now)
 
 
-def digest_subject(cases: Sequence[Composition]) -> str:
+def _digest_subject(cases: Sequence[Composition]) -> str:
     """Return how much there is of what."""
     waiting = sum(case.waits for case in cases)
     decided = len(cases) - waiting
@@ -120,7 +120,7 @@ def digest_subject(cases: Sequence[Composition]) -> str:
     return ", ".join(parts)
 
 
-def message_of(
+def _message_of(
     id: str,
     occasion: Occasion,
     who: str,
@@ -143,7 +143,7 @@ def message_of(
     )
 
 
-def item_of(case: Composition, who: str, message: str, reach: NotificationSettings, now: int) -> MessageItem:
+def _item_of(case: Composition, who: str, message: str, reach: NotificationSettings, now: int) -> MessageItem:
     """Return a request as a message shows it to somebody."""
     promise, question = case.promise, case.question
     settled = audit_of(promise)
@@ -156,15 +156,15 @@ def item_of(case: Composition, who: str, message: str, reach: NotificationSettin
         asker=asker_of(promise, case.run),
         asked_at=promise.created_at,
         deadline=promise.timeout_at,
-        url=url_for(case, who, message, reach, now),
+        url=_url_for(case, who, message, reach, now),
         outcome=outcome,
         by=settled.by if outcome is not None else None,
-        reason=reason_of(case),
+        reason=_reason_of(case),
         choice=settled.choice if outcome is not None else None,
     )
 
 
-def reason_of(case: Composition) -> str | None:
+def _reason_of(case: Composition) -> str | None:
     """Return why it came as it did, where somebody said so, or the deadline means something."""
     if case.promise.state in ("rejected", "rejected_canceled"):
         return error_message(case.promise.value)
@@ -179,7 +179,7 @@ def reason_of(case: Composition) -> str | None:
             return "it counts as approved"
 
 
-def url_for(case: Composition, who: str, message: str, reach: NotificationSettings, now: int) -> str:
+def _url_for(case: Composition, who: str, message: str, reach: NotificationSettings, now: int) -> str:
     """Return where somebody answers a request: a link of their own, while it waits for a person.
 
     For a group, and once it is decided, it is the page where one signs in.

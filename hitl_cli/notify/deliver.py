@@ -153,10 +153,10 @@ async def tell(ctx: Context, notice: Notification) -> int:
 async def whom(ctx: Context, notice: Notification) -> tuple[str, ...]:
     """Return who is to be told."""
     teller = ctx.get_dependency(Notifier)
-    return await teller.ask(partial(whom_to_tell, notice=notice, directory=teller.directory))
+    return await teller.ask(partial(_whom_to_tell, notice=notice, directory=teller.directory))
 
 
-def whom_to_tell(client: Client, notice: Notification, directory: Directory) -> tuple[str, ...]:
+def _whom_to_tell(client: Client, notice: Notification, directory: Directory) -> tuple[str, ...]:
     """Return who is to be told of a notice: nobody who knows it already, or has nothing to do with it.
 
     Of what came of it, those who were told that it was asked, and did not decide it themselves. Reminded are
@@ -168,13 +168,13 @@ def whom_to_tell(client: Client, notice: Notification, directory: Directory) -> 
     asked = recipients(case.question.everyone, directory)  # whoever made the notice, it is for these
     people = tuple(who for who in recipients(notice.names, directory) if who in asked)
     if notice.occasion in ASKING:
-        left_out = done_with(client, case) if notice.occasion == "reminder" else frozenset()
-        return tuple(who for who in people if who not in left_out and may_answer(who, case))
+        left_out = _done_with(client, case) if notice.occasion == "reminder" else frozenset()
+        return tuple(who for who in people if who not in left_out and _may_answer(who, case))
     heard = heard_before(client, notice.request)
     return tuple(who for who in people if who in heard and who != audit_of(case.promise).by)
 
 
-def done_with(client: Client, case: Composition) -> frozenset[str]:
+def _done_with(client: Client, case: Composition) -> frozenset[str]:
     """Return who has voted already."""
     from hitl_cli.inbox.votes import votes_of
 
@@ -183,7 +183,7 @@ def done_with(client: Client, case: Composition) -> frozenset[str]:
     return frozenset(ballot.vote.by for ballot in votes_of(client, case.promise.id))
 
 
-def may_answer(who: str, case: Composition) -> bool:
+def _may_answer(who: str, case: Composition) -> bool:
     """Whether somebody may answer, who is asked: not always the one who started the run."""
     from hitl_cli.requests.question import asker_of
 

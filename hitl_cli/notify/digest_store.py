@@ -53,27 +53,27 @@ def gather(client: Client, notice: Notification, who: str, window: str, target: 
         return None
     now, window_ms = client.now(), parse_duration(window)
     ends_at = (now // window_ms + 1) * window_ms
-    id = digest_id(who, ends_at)
+    id = _digest_id(who, ends_at)
     spec = RunSpec(id=id, workflow=DIGEST, args=[who, ends_at])
     digest = as_promise(client.call_many([create_request(spec, target, ends_at + LIFE_MS, id)])[0])
-    entry = entry_for(digest, notice)
+    entry = _entry_for(digest, notice)
     for answer in client.call_many([entry, closing(entry)]):
         as_promise(answer)
     return DigestEntry(digest=id, left_ms=ends_at - now)
 
 
-def digest_id(who: str, ends_at: int) -> str:
+def _digest_id(who: str, ends_at: int) -> str:
     """Return the id of somebody's digest; any name is fit for it."""
-    return f"hitl-digest-{hashed(who)}-{ends_at}"
+    return f"hitl-digest-{_hashed(who)}-{ends_at}"
 
 
-def entry_for(digest: Promise, notice: Notification) -> ProtocolRequest:
+def _entry_for(digest: Promise, notice: Notification) -> ProtocolRequest:
     """Return the promise.create that keeps a notice for a digest."""
     said = msgspec.to_builtins(notice)
-    return under(digest, child_id(digest.id, f"e{hashed(notice.id)}"), GATHERED_TAG, said, Audit())
+    return under(digest, child_id(digest.id, f"e{_hashed(notice.id)}"), GATHERED_TAG, said, Audit())
 
 
-def hashed(text: str) -> str:
+def _hashed(text: str) -> str:
     """Return a text as a part of an id."""
     from hashlib import blake2b
 
@@ -82,10 +82,10 @@ def hashed(text: str) -> str:
 
 def gathered_in(client: Client, digest: str) -> tuple[Notification, ...]:
     """Return what was kept for a digest."""
-    return tuple(notices_in(search(client, tags={GATHERED_TAG: digest})))
+    return tuple(_notices_in(search(client, tags={GATHERED_TAG: digest})))
 
 
-def notices_in(promises: list[Promise]) -> Iterator[Notification]:
+def _notices_in(promises: list[Promise]) -> Iterator[Notification]:
     """Yield the notices that promises are; what only looks like one is left out."""
     for promise in promises:
         try:
@@ -100,26 +100,26 @@ def end_of_digest(client: Client, digest: str, notice: Notification, who: str) -
     now = client.now()
     if promise is not None and promise.state == "pending":
         return DeliveryAttempt(who=who, at=now, outcome="gathered")
-    ended = ended_in(promise)
+    ended = _ended_in(promise)
     if ended is None:
         return DeliveryAttempt(who=who, at=now, outcome="failed", why="the message with others was given up")
     if notice.id not in ended.notices:
         return DeliveryAttempt(who=who, at=now, outcome="missed")
     last = ended.last
     if last is None or (
-        last.outcome == "sent" and notice.request not in last.shown and is_over(client, notice)
+        last.outcome == "sent" and notice.request not in last.shown and _is_over(client, notice)
     ):
         return DeliveryAttempt(who=who, at=now, outcome="over", why="it was decided before")
     return msgspec.structs.replace(last, shown=(notice.request,), digest=True)
 
 
-def is_over(client: Client, notice: Notification) -> bool:
+def _is_over(client: Client, notice: Notification) -> bool:
     """Whether nobody needs to hear of it any more."""
     case = look_up(client, [notice.request]).get(notice.request)
     return case is None or (notice.occasion in ASKING and not case.waits)
 
 
-def ended_in(promise: Promise | None) -> DigestEnd | None:
+def _ended_in(promise: Promise | None) -> DigestEnd | None:
     """Return what a digest came to; None where it did not come to an end."""
     if promise is None or promise.state != "resolved":
         return None

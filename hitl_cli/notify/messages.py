@@ -69,12 +69,12 @@ class Message(Struct, frozen=True, kw_only=True):
     @property
     def key(self) -> str:
         """The id in a shape that fits any header: whatever a request's own id looks like."""
-        return digest(self.id)
+        return _digest(self.id)
 
     @property
     def thread_key(self) -> str:
         """What all messages of a thread share, in the same shape."""
-        return digest(self.thread)
+        return _digest(self.thread)
 
 
 class DeliveryFailed(HitlError):
@@ -89,7 +89,7 @@ class DeliveryFailed(HitlError):
         self.after_ms = after_ms
 
 
-def digest(text: str) -> str:
+def _digest(text: str) -> str:
     """Return 32 hexadecimal digits that stand for a text, and for no other."""
     import hashlib
 

@@ -96,11 +96,11 @@ def recipients(names: Iterable[str], directory: Directory) -> tuple[str, ...]:
     The members of a group that is not are told each, as far as they can be reached.
     """
     return tuple(
-        dict.fromkeys(who for name in names or directory.anybody for who in reached(name, directory))
+        dict.fromkeys(who for name in names or directory.anybody for who in _reached(name, directory))
     )
 
 
-def reached(name: str, directory: Directory) -> Iterator[str]:
+def _reached(name: str, directory: Directory) -> Iterator[str]:
     """Yield who is told where a request asks a name."""
     bare = name.removeprefix(GROUP)
     if not name.startswith(GROUP) and bare in directory.people:
@@ -120,4 +120,4 @@ def reached(name: str, directory: Directory) -> Iterator[str]:
 
 def unreached(names: Iterable[str], directory: Directory) -> tuple[str, ...]:
     """Return those of the names behind which nobody is told."""
-    return tuple(name for name in names if not any(reached(name, directory)))
+    return tuple(name for name in names if not any(_reached(name, directory)))

@@ -55,7 +55,7 @@ def body_of(item: MessageItem) -> str:
     """Return what the prompt says besides its title; it may have several lines."""
     lines = item.question.prompt.strip().splitlines()
     rest = "\n".join(lines[1:]).strip() if lines and item.title in lines[0] else item.question.prompt
-    return "" if rest == item.title else several_lines(rest, PROMPT_CHARS)
+    return "" if rest == item.title else _several_lines(rest, PROMPT_CHARS)
 
 
 def lead_of(message: Message) -> str:
@@ -103,7 +103,7 @@ def facts_of(item: MessageItem, at: int) -> list[Fact]:
         facts.append(Fact("Priority", item.question.priority))
     if item.outcome is None:
         left = f" (in {format_duration(item.deadline - at)})" if item.deadline > at else " (it has passed)"
-        facts.append(Fact("Deadline", f"{minute(item.deadline)}{left}"))
+        facts.append(Fact("Deadline", f"{_minute(item.deadline)}{left}"))
     if item.question.choices and item.outcome is None:
         facts.append(Fact("Choices", one_line(", ".join(item.question.choices), VALUE_CHARS)))
     if item.question.link:
@@ -117,13 +117,13 @@ def details_of(details: Json) -> list[Fact]:
     if details is None:
         return []
     if not isinstance(details, dict):
-        return [Fact("Details", as_text(details))]
-    rows = [Fact(one_line(name, NAME_CHARS), as_text(value)) for name, value in list(details.items())[:ROWS]]
+        return [Fact("Details", _as_text(details))]
+    rows = [Fact(one_line(name, NAME_CHARS), _as_text(value)) for name, value in list(details.items())[:ROWS]]
     more = len(details) - len(rows)
     return [*rows, Fact("…", f"and {more:,} more, on the page")] if more else rows
 
 
-def as_text(value: Json) -> str:
+def _as_text(value: Json) -> str:
     """Return a JSON value as a short text on one line."""
     return one_line(value if isinstance(value, str) else msgspec.json.encode(value).decode(), VALUE_CHARS)
 
@@ -133,21 +133,21 @@ def is_yes_or_no(item: MessageItem) -> bool:
     return item.outcome is None and not item.question.choices and item.question.form is None
 
 
-def minute(ms: int) -> str:
+def _minute(ms: int) -> str:
     """Return an instant (ms since the epoch) as people read it: `2026-11-21 15:04 UTC`."""
     return f"{instant(ms):%Y-%m-%d %H:%M} UTC"
 
 
 def one_line(text: str, limit: int) -> str:
     """Return a text on one line, cut to a number of characters."""
-    return cut(printable(text[: limit + 1].strip()), limit)
+    return _cut(printable(text[: limit + 1].strip()), limit)
 
 
-def several_lines(text: str, limit: int) -> str:
+def _several_lines(text: str, limit: int) -> str:
     """Return a text of several lines, cut to a number of characters."""
-    return cut(printable_lines(text[: limit + 1].strip()), limit)
+    return _cut(printable_lines(text[: limit + 1].strip()), limit)
 
 
-def cut(text: str, limit: int) -> str:
+def _cut(text: str, limit: int) -> str:
     """Return a text, or its beginning."""
     return text if len(text) <= limit else text[: limit - 1] + "…"

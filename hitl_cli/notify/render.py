@@ -33,7 +33,7 @@ TELLING = ("From", "Deadline", "Priority")
 """The facts that tell several requests apart."""
 
 
-class Button(Struct, frozen=True):
+class _Button(Struct, frozen=True):
     """A link that looks like a button. `kind` is its color."""
 
     text: str
@@ -41,7 +41,7 @@ class Button(Struct, frozen=True):
     kind: str = "plain"
 
 
-class Part(Struct, frozen=True, kw_only=True):
+class _Part(Struct, frozen=True, kw_only=True):
     """What is said of one request."""
 
     title: str
@@ -49,28 +49,28 @@ class Part(Struct, frozen=True, kw_only=True):
     outcome: str
     facts: tuple[Fact, ...]
     details: tuple[Fact, ...]
-    buttons: tuple[Button, ...]
+    buttons: tuple[_Button, ...]
     url: str
 
 
 def text_of(message: Message) -> str:
     """Return a message as a plain text."""
-    return templates().get_template("message.txt").render(context_of(message))
+    return _templates().get_template("message.txt").render(_context_of(message))
 
 
 def html_of(message: Message) -> str:
     """Return a message as a page that every mail program can show."""
     from hitl_cli.format.markdown import as_mail
 
-    return templates().get_template("message.html").render(context_of(message), drawn=as_mail)
+    return _templates().get_template("message.html").render(_context_of(message), drawn=as_mail)
 
 
-def context_of(message: Message) -> dict[str, Any]:
+def _context_of(message: Message) -> dict[str, Any]:
     """Return what the templates are given."""
     return {
         "subject": subject_of(message),
         "lead": lead_of(message),
-        "parts": parts_of(message),
+        "parts": _parts_of(message),
         "more": max(len(message.items) - ITEMS, 0),
         "inbox": message.inbox,
         "to_do": "Sign in" if message.occasion == "sign-in" else None,
@@ -78,37 +78,37 @@ def context_of(message: Message) -> dict[str, Any]:
     }
 
 
-def parts_of(message: Message) -> list[Part]:
+def _parts_of(message: Message) -> list[_Part]:
     """Return what is said of each request: of one all, of several only what tells them apart."""
     alone = len(message.items) == 1
     return [
-        Part(
+        _Part(
             title=title_of(item),
             body=body_of(item) if alone else "",
             outcome=outcome_of(item),
             facts=tuple(fact for fact in facts_of(item, message.at) if alone or fact.name in TELLING),
             details=tuple(details_of(item.question.details)) if alone else (),
-            buttons=buttons_of(item),
+            buttons=_buttons_of(item),
             url=item.url,
         )
         for item in message.items[:ITEMS]
     ]
 
 
-def buttons_of(item: MessageItem) -> tuple[Button, ...]:
+def _buttons_of(item: MessageItem) -> tuple[_Button, ...]:
     """Return the buttons: all of them open the page, where one decides."""
     if item.outcome is not None:
-        return (Button("See what came of it", item.url),)
+        return (_Button("See what came of it", item.url),)
     if is_yes_or_no(item):
         return (
-            Button("Approve…", f"{item.url}#approve", "yes"),
-            Button("Reject…", f"{item.url}#reject", "no"),
+            _Button("Approve…", f"{item.url}#approve", "yes"),
+            _Button("Reject…", f"{item.url}#reject", "no"),
         )
-    return (Button("Answer…", item.url, "yes"),)
+    return (_Button("Answer…", item.url, "yes"),)
 
 
 @cache
-def templates() -> Environment:
+def _templates() -> Environment:
     """Return the templates: HTML escapes what it is given."""
     from jinja2 import (
         Environment,

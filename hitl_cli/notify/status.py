@@ -108,17 +108,17 @@ def notifications_of(request: str, promises: Iterable[Promise]) -> tuple[Notific
     """
     every = list(promises)
     notices = [p for p in every if p.tags.get(NOTICE_TAG) == request and p.id.startswith(request)]
-    notices.sort(key=made)
-    return tuple(told for notice in notices for told in told_by(notice, every))
+    notices.sort(key=_made)
+    return tuple(told for notice in notices for told in _told_by(notice, every))
 
 
-def told_by(promise: Promise, every: Sequence[Promise]) -> Iterable[NotificationStatus]:
+def _told_by(promise: Promise, every: Sequence[Promise]) -> Iterable[NotificationStatus]:
     """Yield how it stands with everyone whom a notice concerns."""
     notice = notice_in(promise)
     if notice is None or notice.id != promise.id:
         return
     below = {p.id: p for p in every if p.id.startswith(child_id(promise.id, ""))}
-    people = people_in(below.get(child_id(promise.id, "1")))
+    people = _people_in(below.get(child_id(promise.id, "1")))
     if people is None:
         given_up = promise.state != "pending"
         yield NotificationStatus(
@@ -130,7 +130,7 @@ def told_by(promise: Promise, every: Sequence[Promise]) -> Iterable[Notification
         steps = [p for p in below.values() if p.id.startswith(child_id(id, ""))]
         own = below.get(id)
         pending = promise.state == "pending" and (own is None or own.state == "pending")
-        tries = tuple(tries_in(sorted(steps, key=made)))
+        tries = tuple(_tries_in(sorted(steps, key=_made)))
         if tries and tries[-1].outcome == "over":
             continue
         yield NotificationStatus(
@@ -138,12 +138,12 @@ def told_by(promise: Promise, every: Sequence[Promise]) -> Iterable[Notification
             occasion=notice.occasion,
             since=promise.created_at,
             tries=tries,
-            next_at=next_look(steps) if pending else None,
+            next_at=_next_look(steps) if pending else None,
             given_up=not pending and not (tries and tries[-1].outcome == "sent"),
         )
 
 
-def made(promise: Promise) -> tuple[int, int, str]:
+def _made(promise: Promise) -> tuple[int, int, str]:
     """Return what puts promises in the order in which they were made; an SDK numbers those of one instant."""
     return promise.created_at, len(promise.id), promise.id
 
@@ -157,7 +157,7 @@ def notice_in(promise: Promise) -> Notification | None:
         return None
 
 
-def people_in(promise: Promise | None) -> tuple[str, ...] | None:
+def _people_in(promise: Promise | None) -> tuple[str, ...] | None:
     """Return whom a notice concerns; None where nobody has looked yet."""
     if promise is None or promise.state != "resolved":
         return None
@@ -167,7 +167,7 @@ def people_in(promise: Promise | None) -> tuple[str, ...] | None:
         return None
 
 
-def tries_in(steps: Iterable[Promise]) -> Iterable[DeliveryAttempt]:
+def _tries_in(steps: Iterable[Promise]) -> Iterable[DeliveryAttempt]:
     """Yield what steps say came of telling somebody; other steps say other things."""
     for promise in steps:
         if promise.state != "resolved":
@@ -178,7 +178,7 @@ def tries_in(steps: Iterable[Promise]) -> Iterable[DeliveryAttempt]:
             continue
 
 
-def next_look(steps: Iterable[Promise]) -> int | None:
+def _next_look(steps: Iterable[Promise]) -> int | None:
     """Return when the next step is due."""
     timers = (p for p in steps if p.state == "pending" and p.tags.get("resonate:timer") == "true")
     return min((p.timeout_at for p in timers), default=None)
@@ -195,4 +195,4 @@ def heard_before(client: Client, request: str) -> frozenset[str]:
             for p in search(client, tags={"resonate:origin": origin})
             if p.id.startswith(child_id(request, "t-"))
         ]
-    return frozenset(tried.who for tried in tries_in(steps) if tried.outcome == "sent")
+    return frozenset(tried.who for tried in _tries_in(steps) if tried.outcome == "sent")

@@ -43,20 +43,20 @@ def try_addresses(
 
     Raises NotFound for a name that the settings do not know, BadInput where they say of no address.
     """
-    wanted = [(to, one) for to, one in addresses(name, directory) if kind in (None, one.kind)]
+    wanted = [(to, one) for to, one in _addresses(name, directory) if kind in (None, one.kind)]
     if not wanted:
         what = f"by {kind}" if kind else "at all"
         raise BadInput(f"the settings do not say how {name} is reached {what}: [people.NAME] email = …")
 
     async def try_all() -> list[TestResult]:
         return await asyncio.gather(
-            *(try_address(to, one, directory, clock(), new_id()) for to, one in wanted)
+            *(_try_address(to, one, directory, clock(), new_id()) for to, one in wanted)
         )
 
     return asyncio.run(try_all())
 
 
-async def try_address(to: str, address: Address, directory: Directory, now: int, id: str) -> TestResult:
+async def _try_address(to: str, address: Address, directory: Directory, now: int, id: str) -> TestResult:
     """Send a test to an address."""
     message = Message(
         id=f"test {id}",
@@ -75,19 +75,21 @@ async def try_address(to: str, address: Address, directory: Directory, now: int,
     return TestResult(to=to, address=address)
 
 
-def addresses(name: str, directory: Directory) -> list[tuple[str, Address]]:
+def _addresses(name: str, directory: Directory) -> list[tuple[str, Address]]:
     """Return who is reached where, if a name is to be told something. Raises NotFound."""
     contact = directory.contact(name)
     if contact is None:
-        raise NotFound(f"the settings know nobody named {name!r}.{suggestions(name, directory)}")
+        raise NotFound(f"the settings know nobody named {name!r}.{_suggestions(name, directory)}")
     if contact.addresses:
         return [(name, address) for address in contact.addresses]
-    members = sorted(directory.members.get(name.removeprefix(GROUP), ())) if is_group(name, directory) else []
+    members = (
+        sorted(directory.members.get(name.removeprefix(GROUP), ())) if _is_group(name, directory) else []
+    )
     people = [(member, directory.people[member]) for member in members if member in directory.people]
     return [(member, address) for member, person in people for address in person.addresses]
 
 
-def is_group(name: str, directory: Directory) -> bool:
+def _is_group(name: str, directory: Directory) -> bool:
     """Whether a name stands for a group."""
     return name.startswith(GROUP) or name not in directory.people
 
@@ -98,7 +100,7 @@ def everybody(directory: Directory) -> list[tuple[str, Contact]]:
     return [*directory.people.items(), *groups.items()]
 
 
-def suggestions(name: str, directory: Directory) -> str:
+def _suggestions(name: str, directory: Directory) -> str:
     """Return a sentence that names those who may be meant, or all there are."""
     import difflib
 

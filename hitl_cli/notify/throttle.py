@@ -38,15 +38,15 @@ class Throttle:
 
     def __init__(self, at_once: int, clock: Callable[[], float] = time.monotonic) -> None:
         """`at_once` is how many may be on their way to one place; ALL times as many to all."""
-        self._gates: defaultdict[str, Gate] = defaultdict(lambda: Gate(at_once, clock))
-        self._all = Gate(ALL * at_once, clock)
+        self._gates: defaultdict[str, _Gate] = defaultdict(lambda: _Gate(at_once, clock))
+        self._all = _Gate(ALL * at_once, clock)
         self._resting: dict[str, float] = {}
         self._clock = clock
 
     @asynccontextmanager
     async def turn(self, address: Address) -> AsyncIterator[None]:
         """Hold a turn while a message is sent. Raises NotSent if there is none in time."""
-        place = place_of(address)
+        place = _place_of(address)
         self._check_awake(place)
         async with self._gates[place].passed(), self._all.passed():
             began = self._clock()
@@ -64,7 +64,7 @@ class Throttle:
             raise DeliveryFailed("a message before it was not taken in time.")
 
 
-class Gate:
+class _Gate:
     """Lets so many through at once; nobody waits where none has come through for as long as that."""
 
     def __init__(self, at_once: int, clock: Callable[[], float]) -> None:
@@ -89,7 +89,7 @@ class Gate:
             self._turns.release()
 
 
-def place_of(address: Address) -> str:
+def _place_of(address: Address) -> str:
     """Return what is the same for all that goes to one server. All mail goes through one."""
     try:
         where = "" if address.kind == "email" else urlsplit(address.to).hostname or ""

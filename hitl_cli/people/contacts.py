@@ -167,13 +167,13 @@ def check(
     for name, contact in people.items():
         if name.startswith(GROUP):
             raise BadInput(f"people.{name} is named like a group: write [groups.{name.removeprefix(GROUP)}].")
-        check_contact(f"people.{name}", contact)
+        _check_contact(f"people.{name}", contact)
     for name, group in groups.items():
         if group.slack_user is not None:
             raise BadInput(f"groups.{name}.slack_user belongs to a person, not to a group.")
-        check_contact(f"groups.{name}", group)
+        _check_contact(f"groups.{name}", group)
     if email is not None:
-        check_email(email)
+        _check_email(email)
     for name in hooks:
         if not re.fullmatch(HOOK_NAME, name):
             raise BadInput(f"hooks.{name} is part of a URL: letters, digits, - and _ alone, please.")
@@ -189,7 +189,7 @@ def check_anybody(anybody: Iterable[str], people: Collection[str], groups: Colle
             raise BadInput(f"anybody names {name!r}, of whom the settings say nothing.")
 
 
-def check_contact(key: str, contact: Contact) -> None:
+def _check_contact(key: str, contact: Contact) -> None:
     """Raise BadInput for a contact that nobody could be reached by."""
     if contact.email is not None and not re.fullmatch(EMAIL_ADDRESS, contact.email):
         raise BadInput(f"{key}.email is {contact.email!r}, which is no e-mail address.")
@@ -223,7 +223,7 @@ def is_http_url(text: str) -> bool:
         return False
 
 
-def check_email(email: EmailSettings) -> None:
+def _check_email(email: EmailSettings) -> None:
     """Raise BadInput for settings through which no mail could be sent."""
     if not re.fullmatch(HOST, email.host):
         raise BadInput(f"email.host is {email.host!r}, which is no host.")

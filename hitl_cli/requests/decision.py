@@ -54,7 +54,7 @@ class Decision[T](Struct, frozen=True, kw_only=True):
         raise Rejected(f"{self.id} was rejected by {self.by or 'another tool'}: {self.reason}")
 
 
-class Settled(Protocol):
+class _Settled(Protocol):
     """A promise that is settled, ours or the SDK's. Instants are ms since the epoch."""
 
     @property
@@ -79,7 +79,7 @@ class Settled(Protocol):
 
 
 def decision_on(
-    request: Settled, question: Question, data: Json, headers: Mapping[str, str] | None
+    request: _Settled, question: Question, data: Json, headers: Mapping[str, str] | None
 ) -> Decision[Json]:
     """Return what came of a question; `data` and `headers` are of the value that settled it.
 
@@ -92,7 +92,7 @@ def decision_on(
     reason = None
     choice = audit.choice or (data if data in question.choices else None)
     if approved:
-        check_answer(request.id, question, choice, data)
+        _check_answer(request.id, question, choice, data)
     if not approved:
         said = data.get("message") if isinstance(data, dict) else None
         reason = str(said or ("canceled" if request.state == "rejected_canceled" else "rejected"))
@@ -110,7 +110,7 @@ def decision_on(
     )
 
 
-def check_answer(id: str, question: Question, choice: str | None, data: Json) -> None:
+def _check_answer(id: str, question: Question, choice: str | None, data: Json) -> None:
     """Raise BadInput if it was approved, past our own checks, with what is no answer to the question."""
     if question.choices and choice not in question.choices:
         raise BadInput(f"{id} was answered with none of its choices, by another tool.")
@@ -123,7 +123,7 @@ def check_answer(id: str, question: Question, choice: str | None, data: Json) ->
             raise BadInput(f"{id} was answered by another tool, and {error}", error.lines) from error
 
 
-def decision_by_deadline(request: Settled, question: Question) -> Decision[Json]:
+def decision_by_deadline(request: _Settled, question: Question) -> Decision[Json]:
     """Return what it means that nobody answered."""
     approved, data, choice = False, None, None
     match question.on_deadline:

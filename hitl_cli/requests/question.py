@@ -135,12 +135,12 @@ def sensible(question: Question) -> Question:
             raise BadInput(f"this cannot be asked: {name!r} names nobody.")
     if read.escalate and not read.to:
         raise BadInput("this cannot be asked: to escalate it, say whom it is for first, by `to`.")
-    check_reachable(read)
-    check_deadline(read)
+    _check_reachable(read)
+    _check_deadline(read)
     return read
 
 
-def check_reachable(question: Question) -> None:
+def _check_reachable(question: Question) -> None:
     """Raise BadInput if there are too few people who could approve."""
     names = {*question.to, *(name for step in question.escalate for name in step.to)}
     if names and not any(name.startswith(GROUP) for name in names) and len(names) < question.approvals:
@@ -150,7 +150,7 @@ def check_reachable(question: Question) -> None:
         )
 
 
-def check_deadline(question: Question) -> None:
+def _check_deadline(question: Question) -> None:
     """Raise BadInput if what the deadline is to mean is no answer to the question."""
     if question.on_deadline in ("expire", "reject"):
         return

@@ -169,7 +169,7 @@ def start_many(
         requests = [create_request(spec, group, timeout_at, mark, by) for spec, mark in batch]
         answers = client.call_many(requests)
         for (spec, mark), answer in zip(batch, answers, strict=True):
-            started.append(started_or_conflict(spec, mark, as_promise(answer)))
+            started.append(_started_or_conflict(spec, mark, as_promise(answer)))
     return started
 
 
@@ -200,7 +200,7 @@ def address_of(group: str) -> str:
     return group if "://" in group else f"poll://any@{group}"
 
 
-def started_or_conflict(spec: RunSpec, mark: str, promise: Promise) -> Started | Conflict:
+def _started_or_conflict(spec: RunSpec, mark: str, promise: Promise) -> Started | Conflict:
     """Return the run if it is the one that was asked for."""
     call = promise.call
     if call is None or not same_json(call, spec.call()):
@@ -208,7 +208,7 @@ def started_or_conflict(spec: RunSpec, mark: str, promise: Promise) -> Started |
             f"{spec.id} is taken by {show_call(call)}, not {show_call(spec.call())}. Nothing was changed;"
             f" `hitl status {spec.id}` shows it."
         )
-    return Started(run=run_of(promise), created=headers_of(promise.param).get("hitl:start") == mark)
+    return Started(run=_run_of(promise), created=headers_of(promise.param).get("hitl:start") == mark)
 
 
 def show_call(call: Call | None) -> str:
@@ -221,7 +221,7 @@ def show_call(call: Call | None) -> str:
     return f"{call.func}({text if len(text) <= 200 else text[:200] + '…'})"  # noqa: PLR2004
 
 
-def run_of(promise: Promise) -> Run:
+def _run_of(promise: Promise) -> Run:
     """Return a run as its promise alone shows it; while it is pending, that is `running`."""
     call = promise.call
     state = ENDED.get(promise.state, "running")
@@ -266,8 +266,8 @@ def list_runs(
     Those that hitl runs for itself are not among them; by its id, each is shown.
     """
     found: list[Run] = []
-    for page in pages(newest_first(client, state), PAGE if limit is None else limit + 1):
-        for run in fitting(client, state, page):
+    for page in pages(_newest_first(client, state), PAGE if limit is None else limit + 1):
+        for run in _fitting(client, state, page):
             if len(found) == limit:
                 return found, True
             found.append(run)
@@ -278,41 +278,41 @@ def page_of_runs(
     client: Client, *, state: RunState | None = None, limit: int, after: str | None = None
 ) -> tuple[list[Run], str | None]:
     """Return a page of the same, as `paging.page_of` does."""
-    keep = partial(fitting, client, state)
-    return page_of(newest_first(client, state), keep, order="runs", limit=limit, after=after)
+    keep = partial(_fitting, client, state)
+    return page_of(_newest_first(client, state), keep, order="runs", limit=limit, after=after)
 
 
-def fitting(client: Client, state: RunState | None, promises: Sequence[Promise]) -> list[Run]:
+def _fitting(client: Client, state: RunState | None, promises: Sequence[Promise]) -> list[Run]:
     """Return the runs that are in a state, or all; none of hitl's own."""
-    theirs = [promise for promise in promises if not is_own(promise)]
+    theirs = [promise for promise in promises if not _is_own(promise)]
     return [run for run in detailed(client, theirs) if state in (None, run.state)]
 
 
-def is_own(promise: Promise) -> bool:
+def _is_own(promise: Promise) -> bool:
     """Whether a run is one of hitl's own."""
     call = promise.call
     return call is not None and call.func in INTERNAL_FUNCTIONS
 
 
-def newest_first(client: Client, state: RunState | None) -> Reader:
+def _newest_first(client: Client, state: RunState | None) -> Reader:
     """Return what reads the promises of runs, the newest first; of a state as far as a promise tells it.
 
     The embedded server reads no more of them than are asked for. Other servers have no such order: there
     all are read.
     """
-    one: dict[str, Json] = {} if state is None else {"state": promise_state(state)}
+    one: dict[str, Json] = {} if state is None else {"state": _promise_state(state)}
     if client.embedded:
         return partial(search_page, client, root=True, sort="-created", **one)
     every = search(client, tags=GLOBAL, **one)
-    return ordered((promise for promise in every if promise.is_run), place_of, newest_first=True)
+    return ordered((promise for promise in every if promise.is_run), _place_of, newest_first=True)
 
 
-def place_of(promise: Promise) -> Place:
+def _place_of(promise: Promise) -> Place:
     """Return where a run stands in the list."""
     return 0, promise.created_at, promise.id
 
 
-def promise_state(state: RunState) -> str:
+def _promise_state(state: RunState) -> str:
     """Return the state of the promise of a run that is in this state."""
     return next((name for name, ended in ENDED.items() if ended == state), "pending")
 
@@ -332,12 +332,12 @@ def detailed(client: Client, promises: Sequence[Promise]) -> list[Run]:
         p.id: [b for b in as_page(page).promises if b.id != p.id] for p, page in zip(live, pages, strict=True)
     }
     return [
-        with_waits(run_of(promise), tasks.get(promise.id), below.get(promise.id, []), client.now())
+        _with_waits(_run_of(promise), tasks.get(promise.id), below.get(promise.id, []), client.now())
         for promise in promises
     ]
 
 
-def with_waits(run: Run, task: Task | None, below: Sequence[Promise], now: int) -> Run:
+def _with_waits(run: Run, task: Task | None, below: Sequence[Promise], now: int) -> Run:
     """Return a live run with its state and what it waits for."""
     if run.ended:
         return run
@@ -377,7 +377,7 @@ def wait(
     """Return the run once it has ended. Raises NotFound, TimedOut after `timeout_s` seconds."""
     end = None if timeout_s is None else clock() + timeout_s
     while True:
-        run = run_of(known(client, id))
+        run = _run_of(known(client, id))
         if run.ended:
             return run
         left = LOOK_EVERY_S if end is None else min(end - clock(), LOOK_EVERY_S)
@@ -401,7 +401,7 @@ def cancel(client: Client, id: str, *, by: str, via: str, reason: str | None = N
     if settled.state == "rejected_timedout":
         raise TimedOut(f"{id} can no longer be canceled: its deadline passed {iso(settled.timeout_at)}.")
     if settled.state != "rejected_canceled":
-        raise Conflict(f"{id} has already {run_of(settled).state}. Nothing was changed.")
+        raise Conflict(f"{id} has already {_run_of(settled).state}. Nothing was changed.")
     below = search(client, state="pending", tags={"resonate:origin": id})
     client.call_many(
         [cancel_request(p.id, value) for p in below if p.is_blocking or "resonate:target" in p.tags]

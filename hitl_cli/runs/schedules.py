@@ -58,7 +58,7 @@ class Schedule(Struct, frozen=True, kw_only=True, rename="camel"):
             return None
 
 
-class Added(Struct, frozen=True, kw_only=True):
+class _Added(Struct, frozen=True, kw_only=True):
     """A schedule that was asked for; `created` tells whether by this very call."""
 
     schedule: Schedule
@@ -74,7 +74,7 @@ class _Page(Struct, frozen=True):
     cursor: str | None = None
 
 
-def add(client: Client, spec: ScheduleSpec) -> Added:
+def add(client: Client, spec: ScheduleSpec) -> _Added:
     """Add a schedule, or find the one that was added before with the same id and everything else.
 
     Raises BadInput (the id, the cron expression), Conflict (the id is another schedule's).
@@ -90,13 +90,13 @@ def add(client: Client, spec: ScheduleSpec) -> Added:
         "catchUp": spec.catch_up,
     }
     created = call(client, "schedule.get", id=spec.id).status != OK
-    schedule = as_schedule(call(client, "schedule.create", **asked))
+    schedule = _as_schedule(call(client, "schedule.create", **asked))
     if not created:
-        refuse_other(schedule, asked)
-    return Added(schedule=schedule, created=created)
+        _refuse_other(schedule, asked)
+    return _Added(schedule=schedule, created=created)
 
 
-def refuse_other(schedule: Schedule, asked: dict[str, object]) -> None:
+def _refuse_other(schedule: Schedule, asked: dict[str, object]) -> None:
     """Raise Conflict if a schedule is not the one that is asked for."""
     stands = msgspec.to_builtins(schedule)
     if not all(same_json(stands[name], value) for name, value in asked.items() if stands[name] is not None):
@@ -107,7 +107,7 @@ def refuse_other(schedule: Schedule, asked: dict[str, object]) -> None:
         )
 
 
-def as_schedule(answer: ProtocolResponse) -> Schedule:
+def _as_schedule(answer: ProtocolResponse) -> Schedule:
     """Return the schedule in an answer. Raises NotFound and others."""
     if answer.status != OK:
         raise refused(answer)

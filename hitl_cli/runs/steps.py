@@ -52,7 +52,7 @@ def first_steps(client: Client, id: str, most: int | None) -> tuple[RunStep, boo
     found = search_pages(client, size, tags={"resonate:origin": root.id})
     every = (p for page in found for p in page if p.id != root.id)
     promises = list(islice(every, most))
-    nodes = {p.id: RunStep(promise=p, kind=kind_of(p), children=[]) for p in [root, *promises]}
+    nodes = {p.id: RunStep(promise=p, kind=_kind_of(p), children=[]) for p in [root, *promises]}
     for promise in promises:
         parent = nodes.get(promise.tags.get("resonate:parent", ""), nodes[root.id])
         if parent is not nodes[promise.id]:
@@ -60,7 +60,7 @@ def first_steps(client: Client, id: str, most: int | None) -> tuple[RunStep, boo
     return nodes[root.id], next(every, None) is not None
 
 
-def kind_of(promise: Promise) -> Kind:
+def _kind_of(promise: Promise) -> Kind:
     """Return what kind of step a promise stands for."""
     if promise.is_run:
         return "run"

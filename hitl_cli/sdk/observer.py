@@ -122,7 +122,7 @@ class ObservedTasks:
         and where no worker could do better the run is failed instead.
         """
         error = sys.exception()
-        if error is not None and (reason := hopeless(error)) is not None:
+        if error is not None and (reason := _hopeless(error)) is not None:
             await self.fail(id, version, reason)
             return
         times = self._given_back.get(id, 0)
@@ -187,7 +187,7 @@ class ObservedTasks:
         self._report(Event(kind, id, self._clock(), function=function, promises=promises, reason=reason))
 
 
-def hopeless(error: BaseException) -> str | None:
+def _hopeless(error: BaseException) -> str | None:
     """Return why no worker can do what failed, or None where another one, or a later time, may.
 
     What a step or a workflow returned could not be written down: it would not be the next time either.

@@ -51,14 +51,14 @@ async def pause(delay_s: float) -> None:
     """
     error = sys.exception()
     if error is not None:
-        if never_fits(error):
+        if _never_fits(error):
             raise error
         what = f"{type(error).__name__}: {error}"
         logger.warning("a step failed and is tried again in %.0f s: %s", delay_s, what)
     await asyncio.sleep(delay_s)
 
 
-def never_fits(error: BaseException) -> bool:
+def _never_fits(error: BaseException) -> bool:
     """Whether the arguments were not those of the function (resonate/durable.py, invoke)."""
     miscounted = isinstance(error, ApplicationError) and isinstance(error.__cause__, TypeError)
     return miscounted or isinstance(error, SerializationError)

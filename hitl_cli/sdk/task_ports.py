@@ -52,16 +52,16 @@ class EngineTaskPorts:
             asked = records.TaskAcquire(id=id, version=version, pid=pid, ttl=ttl)
             held = (await self._ask("task.acquire", asked)).data
         return TaskAcquireResult(
-            task=task_record(held.task),
-            promise=promise_record(held.promise),
-            preload=[promise_record(each) for each in held.preload],
+            task=_task_record(held.task),
+            promise=_promise_record(held.promise),
+            preload=[_promise_record(each) for each in held.preload],
         )
 
     async def task_fulfill(self, id: str, version: int, action: PromiseSettleReq) -> PromiseRecord:
         """Settle a task's promise, which ends the task."""
-        settle = records.SettleAction(settlement(action))
+        settle = records.SettleAction(_settlement(action))
         answer = await self._ask("task.fulfill", records.TaskFulfill(id=id, version=version, action=settle))
-        return promise_record(answer.data.promise)
+        return _promise_record(answer.data.promise)
 
     async def task_suspend(
         self, id: str, version: int, actions: list[PromiseRegisterCallbackData]
@@ -75,7 +75,7 @@ class EngineTaskPorts:
         ]
         answer = await self._ask("task.suspend", records.TaskSuspend(id=id, version=version, actions=awaited))
         if answer.status == REDIRECT:
-            return Redirect(preload=[promise_record(each) for each in answer.data.preload])
+            return Redirect(preload=[_promise_record(each) for each in answer.data.preload])
         return "suspended"
 
     async def task_release(self, id: str, version: int) -> None:
@@ -86,11 +86,11 @@ class EngineTaskPorts:
 
     async def task_fence_create(self, id: str, version: int, req: PromiseCreateReq) -> TaskFenceResult:
         """Create a promise, while the task is held."""
-        return await self._fence(id, version, records.CreateAction(creation(req)))
+        return await self._fence(id, version, records.CreateAction(_creation(req)))
 
     async def task_fence_settle(self, id: str, version: int, req: PromiseSettleReq) -> TaskFenceResult:
         """Settle a promise, while the task is held."""
-        return await self._fence(id, version, records.SettleAction(settlement(req)))
+        return await self._fence(id, version, records.SettleAction(_settlement(req)))
 
     async def _fence(
         self, id: str, version: int, action: records.CreateAction | records.SettleAction
@@ -100,8 +100,8 @@ class EngineTaskPorts:
         if done.action.head.status >= ERROR:
             raise ServerError(done.action.head.status, done.action.data)
         return TaskFenceResult(
-            promise=promise_record(done.action.data.promise),
-            preload=[promise_record(each) for each in done.preload],
+            promise=_promise_record(done.action.data.promise),
+            preload=[_promise_record(each) for each in done.preload],
         )
 
     async def _ask(self, kind: str, data: msgspec.Struct) -> Reply:
@@ -115,7 +115,7 @@ class EngineTaskPorts:
         return answer
 
 
-def creation(req: PromiseCreateReq) -> records.PromiseCreate:
+def _creation(req: PromiseCreateReq) -> records.PromiseCreate:
     """Return the request as the engine decodes it, held to the same rules. Raises ServerError."""
     try:
         return msgspec.convert(req, records.PromiseCreate, from_attributes=True)
@@ -123,13 +123,13 @@ def creation(req: PromiseCreateReq) -> records.PromiseCreate:
         raise ServerError(400, f"the request is malformed: {error}") from error
 
 
-def settlement(req: PromiseSettleReq) -> records.PromiseSettle:
+def _settlement(req: PromiseSettleReq) -> records.PromiseSettle:
     """Return the request as the engine decodes it. What the SDK settles, it has created."""
     value = records.Value(headers=req.value.headers, data=req.value.data)
     return records.PromiseSettle(id=req.id, state=req.state, value=value)
 
 
-def promise_record(record: records.PromiseRecord) -> PromiseRecord:
+def _promise_record(record: records.PromiseRecord) -> PromiseRecord:
     """Return a promise as the SDK has it."""
     return PromiseRecord(
         id=record.id,
@@ -143,7 +143,7 @@ def promise_record(record: records.PromiseRecord) -> PromiseRecord:
     )
 
 
-def task_record(record: records.TaskRecord) -> TaskRecord:
+def _task_record(record: records.TaskRecord) -> TaskRecord:
     """Return a task as the SDK has it."""
     return TaskRecord(
         id=record.id,

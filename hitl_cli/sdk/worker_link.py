@@ -53,11 +53,11 @@ def worker_link(
     served no longer. Raises BadInput, Unreachable.
     """
     if is_http(url):
-        return http_link(url, token, group, pid, wants)
-    return embedded_link(database_path(url), group, pid, room, wants, lease_ms, ended)
+        return _http_link(url, token, group, pid, wants)
+    return _embedded_link(database_path(url), group, pid, room, wants, lease_ms, ended)
 
 
-def embedded_link(
+def _embedded_link(
     path: Path,
     group: str,
     pid: str,
@@ -94,7 +94,7 @@ def embedded_link(
     )
 
 
-def http_link(
+def _http_link(
     url: str, token: str | None, group: str, pid: str, wants: Callable[[str, Value], bool]
 ) -> WorkerLink:
     """Return a worker's connections to a Resonate server over HTTP: the SDK's own."""

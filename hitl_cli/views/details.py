@@ -66,12 +66,12 @@ def details(client: Client, promise: Promise, groups: Groups = NO_GROUPS) -> Req
         decision=None if promise.state == "pending" else decision_of(promise, item.function),
         votes=votes,
         comments=tuple(comments_of(client, promise.id)),
-        before=tuple(steps_before(steps, promise.id)),
-        told=notifications_of(promise.id, all_of(steps)),
+        before=tuple(_steps_before(steps, promise.id)),
+        told=notifications_of(promise.id, _all_of(steps)),
     )
 
 
-def all_of(root: RunStep) -> Iterator[Promise]:
+def _all_of(root: RunStep) -> Iterator[Promise]:
     """Yield a step and all below it, however deep."""
     left = [root]
     while left:
@@ -80,7 +80,7 @@ def all_of(root: RunStep) -> Iterator[Promise]:
         left += reversed(node.children)
 
 
-def steps_before(root: RunStep, id: str) -> list[RunStep]:
+def _steps_before(root: RunStep, id: str) -> list[RunStep]:
     """Return the steps of a run that were begun before the one with this id, without what is inside them.
 
     Of an `ask`, that is the request.

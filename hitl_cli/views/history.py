@@ -72,22 +72,22 @@ def history_entry_document(entry: HistoryEntry) -> HistoryEntryDocument:
 
 def csv_head() -> str:
     """Return the first line of a CSV: the names of the columns."""
-    return csv_line(HistoryEntryDocument.__struct_fields__)
+    return _csv_line(HistoryEntryDocument.__struct_fields__)
 
 
 def csv_entry(entry: HistoryEntry) -> str:
     """Return an entry as its line in a CSV."""
-    return csv_line(map(cell, msgspec.structs.astuple(history_entry_document(entry))))
+    return _csv_line(map(_cell, msgspec.structs.astuple(history_entry_document(entry))))
 
 
-def csv_line(cells: Iterable[str]) -> str:
+def _csv_line(cells: Iterable[str]) -> str:
     """Return cells as a line of CSV, which ends with a newline."""
     line = StringIO()
     csv.writer(line, lineterminator="\n").writerow(cells)
     return line.getvalue()
 
 
-def cell(value: Json) -> str:
+def _cell(value: Json) -> str:
     """Return a value as CSV has it: a text as it is, nothing for none, all else as JSON.
 
     CSV is read in spreadsheets and on terminals: what the one would run is quoted by a `'` before it, and

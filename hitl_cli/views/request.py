@@ -118,7 +118,7 @@ def request_details_document(seen: RequestDetails) -> RequestDetailsDocument:
             "param": None if known else decode(seen.promise.param),
             "details": known.get("details"),
             "form": known.get("form"),
-            "fields": [field_document(field) for field in fields_of(item.asked)],
+            "fields": [_field_document(field) for field in fields_of(item.asked)],
             "allow_self": item.asked.allow_self,
             "on_deadline": known.get("onDeadline", "expire"),
             "escalate": [
@@ -132,14 +132,14 @@ def request_details_document(seen: RequestDetails) -> RequestDetailsDocument:
                 CommentDocument(by=one.by, via=one.via, at=iso(one.at), text=one.text)
                 for one in seen.comments
             ],
-            "told": [notification_document(told) for told in seen.told],
+            "told": [_notification_document(told) for told in seen.told],
             "before": [step_document(node) for node in seen.before],
-            "decision": None if seen.decision is None else decision_document(seen.decision),
+            "decision": None if seen.decision is None else _decision_document(seen.decision),
         }
     )
 
 
-def notification_document(told: NotificationStatus) -> NotificationDocument:
+def _notification_document(told: NotificationStatus) -> NotificationDocument:
     """Return who was told, and how."""
     last = told.last
     return NotificationDocument(
@@ -161,7 +161,7 @@ def notification_document(told: NotificationStatus) -> NotificationDocument:
     )
 
 
-def decision_document(made: HistoryEntry) -> DecisionDocument:
+def _decision_document(made: HistoryEntry) -> DecisionDocument:
     """Return what came of a request."""
     return DecisionDocument(
         outcome=made.outcome,
@@ -177,7 +177,7 @@ def decision_document(made: HistoryEntry) -> DecisionDocument:
     )
 
 
-def field_document(field: Field) -> dict[str, Any]:
+def _field_document(field: Field) -> dict[str, Any]:
     """Return a field of a form."""
     shown = msgspec.to_builtins(field)
     return {name: value for name, value in shown.items() if name not in INNER}

@@ -63,15 +63,15 @@ class RunWithSteps(RunDocument, frozen=True, kw_only=True):
 
 def run_document(run: Run, now: int) -> RunDocument:
     """Return a run. `now` is ms since the epoch."""
-    return RunDocument(**run_fields(run, now))
+    return RunDocument(**_run_fields(run, now))
 
 
 def run_with_steps(run: Run, nodes: Sequence[RunStep], now: int) -> RunWithSteps:
     """Return a run with its steps."""
-    return RunWithSteps(**run_fields(run, now), steps=[step_document(node) for node in nodes])
+    return RunWithSteps(**_run_fields(run, now), steps=[step_document(node) for node in nodes])
 
 
-def run_fields(run: Run, now: int) -> dict[str, Json]:
+def _run_fields(run: Run, now: int) -> dict[str, Json]:
     """Return what is shown of a run, by the names of RunDocument."""
     return {
         "id": run.id,
@@ -104,11 +104,11 @@ def step_document(node: RunStep, depth: int = 1) -> StepDocument:
         settled_at=iso(promise.settled_at) if promise.settled_at is not None else None,
         result=decode(promise.value) if promise.state == "resolved" else None,
         error=error_message(promise.value) if settled and promise.state != "resolved" else None,
-        steps=[document for child in inside for document in step_documents(child, depth + 1)],
+        steps=[document for child in inside for document in _step_documents(child, depth + 1)],
     )
 
 
-def step_documents(node: RunStep, depth: int) -> Iterator[StepDocument]:
+def _step_documents(node: RunStep, depth: int) -> Iterator[StepDocument]:
     """Yield a step, and where no more fit inside it, all that are."""
     yield step_document(node, depth)
     left = node.children[::-1] if depth == DEEPEST else []

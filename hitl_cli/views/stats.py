@@ -79,8 +79,8 @@ def stats_document(found: Stats) -> StatsDocument:
         outcomes=figures.outcomes,
         deadlines=figures.deadlines,
         times=figures.times,
-        workflows=[named(one) for one in figures.workflows],
-        people=[named(one) for one in figures.people],
+        workflows=[_named(one) for one in figures.workflows],
+        people=[_named(one) for one in figures.people],
         spans=[
             SpanDocument(from_ms=start, to_ms=end, count=count)
             for start, end, count in zip((0, *BOUNDS_MS), (*BOUNDS_MS, None), figures.spans, strict=True)
@@ -89,6 +89,6 @@ def stats_document(found: Stats) -> StatsDocument:
     )
 
 
-def named(one: Named) -> NamedTimes:
+def _named(one: Named) -> NamedTimes:
     """Return the times of one workflow or person."""
     return NamedTimes(name=one.name, **msgspec.structs.asdict(one.times))

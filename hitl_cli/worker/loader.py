@@ -26,12 +26,12 @@ def register_app(app: str, module: ModuleType, resonate: Resonate) -> None:
     Those marked with `@workflow` are registered under their names; `register(resonate)` is called
     if the app defines it. Raises BadInput where it has neither, or they fail.
     """
-    functions = marked(module)
+    functions = _marked(module)
     for name, function in functions.items():
-        attempt(app, partial(resonate.register, function, name=name))
+        _attempt(app, partial(resonate.register, function, name=name))
     register = getattr(module, "register", None)
     if callable(register):
-        attempt(app, lambda: register(resonate))
+        _attempt(app, lambda: register(resonate))
     elif not functions:
         raise BadInput(
             f"{app} has no workflows: mark functions with @workflow, or define register(resonate)."
@@ -41,7 +41,7 @@ def register_app(app: str, module: ModuleType, resonate: Resonate) -> None:
 def load_app(app: str) -> ModuleType:
     """Import `FILE.py` or a module. Raises BadInput: missing, or failing, with the line where."""
     if app.endswith(".py"):
-        return attempt(app, lambda: load_file(Path(app)))
+        return _attempt(app, lambda: _load_file(Path(app)))
     folder = str(Path.cwd())
     if folder not in sys.path:
         sys.path.insert(0, folder)
@@ -53,10 +53,10 @@ def load_app(app: str) -> ModuleType:
         raise BadInput(
             f"there is no app {app!r}: name a file that ends in .py, or a module that can be imported."
         )
-    return attempt(app, lambda: importlib.import_module(app))
+    return _attempt(app, lambda: importlib.import_module(app))
 
 
-def load_file(path: Path) -> ModuleType:
+def _load_file(path: Path) -> ModuleType:
     """Import a file as a module of its own name, so that its classes can be found again."""
     if not path.is_file():
         raise BadInput(f"there is no app {path}: no such file.")
@@ -74,7 +74,7 @@ def load_file(path: Path) -> ModuleType:
     return module
 
 
-def marked(module: ModuleType) -> dict[str, Callable[..., Any]]:
+def _marked(module: ModuleType) -> dict[str, Callable[..., Any]]:
     """Return the functions of a module that carry the mark, by the names they are served under."""
     return {
         getattr(value, MARK): value
@@ -83,7 +83,7 @@ def marked(module: ModuleType) -> dict[str, Callable[..., Any]]:
     }
 
 
-def attempt[T](app: str, action: Callable[[], T]) -> T:
+def _attempt[T](app: str, action: Callable[[], T]) -> T:
     """Run code of the app; what it raises becomes one sentence that names the line."""
     try:
         return action()
@@ -91,10 +91,10 @@ def attempt[T](app: str, action: Callable[[], T]) -> T:
         raise
     except (Exception, SystemExit) as error:
         text = error.msg if isinstance(error, SyntaxError) else str(error)
-        raise BadInput(f"{app} cannot be loaded: {type(error).__name__}: {text}{where(error)}.") from error
+        raise BadInput(f"{app} cannot be loaded: {type(error).__name__}: {text}{_where(error)}.") from error
 
 
-def where(error: BaseException) -> str:
+def _where(error: BaseException) -> str:
     """Return ` (file.py, line 3)`, the innermost line outside this tool and the import system."""
     if isinstance(error, SyntaxError) and error.filename:
         return f" ({Path(error.filename).name}, line {error.lineno})"

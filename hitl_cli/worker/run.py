@@ -106,7 +106,7 @@ class Worker:
         self._keeper = LeaseHeartbeat(
             lambda: connect(options.server, options.token), self._pid, options.lease_ms / 1_000, self._let_go
         )
-        self._teller = teller_for(options)
+        self._teller = _teller_for(options)
         unheard = None if self._teller is None else Reconciler(options.reach.directory, self._teller.target)
         self._counter = Housekeeper(
             lambda: connect(options.server, options.token), options.groups, options.count_every_s, unheard
@@ -239,7 +239,7 @@ class Worker:
                 reason = f"sys.exit({error.code!r}) was called in a workflow"
                 if (held := executing.get(None)) is not None:
                     await self._tasks.fail(*held, reason)
-                raise ExitRefusedError(reason) from error
+                raise _ExitRefusedError(reason) from error
 
         return asyncio.Task(run(), loop=loop, **options)
 
@@ -263,7 +263,7 @@ class Worker:
         self._keeper.give_back()
 
 
-def teller_for(options: WorkerOptions) -> Notifier | None:
+def _teller_for(options: WorkerOptions) -> Notifier | None:
     """Return what tells people, if the settings say how to reach any.
 
     A worker without it leaves that to others that have it, and to itself with other settings.
@@ -275,7 +275,7 @@ def teller_for(options: WorkerOptions) -> Notifier | None:
     return Notifier(options.reach, target, lambda: connect(options.server, options.token), at_once)
 
 
-class ExitRefusedError(Exception):
+class _ExitRefusedError(Exception):
     """A workflow or a step called sys.exit(), which is not its to call."""
 
 
@@ -317,17 +317,17 @@ async def _run_worker(
         nonlocal signaled
         if not signaled:
             signaled = True
-            end_within(worker, GRACE_S + 1)
+            _end_within(worker, GRACE_S + 1)
             worker.stop()
         else:
-            end_within(worker, 0)
+            _end_within(worker, 0)
 
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, on_signal)
     await worker.run(modules, serving)
 
 
-def end_within(worker: Worker, seconds: float) -> None:
+def _end_within(worker: Worker, seconds: float) -> None:
     """Give back what is still in hand after so many seconds and end the process.
 
     Even if a step blocks the event loop, and a little later even if the server does not answer.

@@ -43,7 +43,7 @@ class Block(Struct, frozen=True):
 
 def plain(block: Block) -> list[str]:
     """Return a block as lines of text."""
-    lines = ["".join(cell.text for cell in line).rstrip() for line in aligned(block.rows)]
+    lines = ["".join(cell.text for cell in line).rstrip() for line in _aligned(block.rows)]
     return ["", *([block.title] if block.title else []), *lines]
 
 
@@ -55,17 +55,17 @@ def drawn(block: Block) -> Iterator[RenderableType]:
     yield Text(f"\n{block.title}" if block.title else "", style="bold")
     rows = block.rows[:MOST_ROWS]
     if block.whole:
-        for line in aligned(rows):
+        for line in _aligned(rows):
             yield Text.assemble(*((cell.text, cell.style) for cell in line), overflow="fold")
     else:
-        yield Padding(grid(rows), (0, 0, 0, INDENT))
+        yield Padding(_grid(rows), (0, 0, 0, INDENT))
     if len(block.rows) > MOST_ROWS:
         yield Text(f"{' ' * INDENT}… {len(block.rows) - MOST_ROWS:,} more: --json has all", style="dim")
 
 
-def aligned(rows: Sequence[Sequence[Cell]]) -> Iterator[list[Cell]]:
+def _aligned(rows: Sequence[Sequence[Cell]]) -> Iterator[list[Cell]]:
     """Yield lines of printable cells, padded so that they stand below each other."""
-    wide = widths(rows)
+    wide = _widths(rows)
     for row in rows:
         *heads, last = row
         line = [Cell(" " * INDENT)]
@@ -79,7 +79,7 @@ def aligned(rows: Sequence[Sequence[Cell]]) -> Iterator[list[Cell]]:
             yield [Cell(indent), Cell(text, last.style)]
 
 
-def widths(rows: Sequence[Sequence[Cell]]) -> list[int]:
+def _widths(rows: Sequence[Sequence[Cell]]) -> list[int]:
     """Return how wide the columns before the last one are."""
     count = max((len(row) for row in rows), default=1) - 1
     return [
@@ -88,13 +88,13 @@ def widths(rows: Sequence[Sequence[Cell]]) -> list[int]:
     ]
 
 
-def grid(rows: Sequence[Sequence[Cell]]) -> RenderableType:
+def _grid(rows: Sequence[Sequence[Cell]]) -> RenderableType:
     """Return rows as Rich lays them out; what is long goes on in the next line."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table.grid(padding=(0, GAP, 0, 0))
-    wide = widths(rows)
+    wide = _widths(rows)
     for width in wide:
         table.add_column(max_width=max(width, 1), overflow="fold")
     table.add_column(overflow="fold", ratio=1)

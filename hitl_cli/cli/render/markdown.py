@@ -80,33 +80,33 @@ class _Harmless(Markdown):
 def markdown(source: str, width: int) -> RenderableType:
     """Return what Rich draws for a text in Markdown, in so many columns."""
     text = printable_lines(source).strip("\n")
-    tokens = parsed(text) if len(text) <= LONGEST else []
-    if not has_room(tokens, width) or hides(tokens, text):
+    tokens = _parsed(text) if len(text) <= LONGEST else []
+    if not _has_room(tokens, width) or _hides(tokens, text):
         return Text(shortened(text), overflow="fold")
     drawn = _Harmless("", hyperlinks=False)
     drawn.parsed = tokens
     return drawn
 
 
-def parsed(text: str) -> list[Token]:
+def _parsed(text: str) -> list[Token]:
     """Return the tokens of Markdown, fit to be shown."""
     parser = MarkdownIt("commonmark", {"html": False, "maxNesting": NESTING_MAX})
     tokens = parser.enable(["strikethrough", "table"]).disable(HIDING).parse(text)
-    clean(tokens)
+    _clean(tokens)
     return tokens
 
 
-def clean(tokens: Sequence[Token]) -> None:
+def _clean(tokens: Sequence[Token]) -> None:
     """Make printable what entities and addresses were decoded to."""
     for token in tokens:
         token.content, token.info = printable_lines(token.content), printable(token.info)
         token.attrs = {
             name: printable(value) if isinstance(value, str) else value for name, value in token.attrs.items()
         }
-        clean(token.children or ())
+        _clean(token.children or ())
 
 
-def has_room(tokens: Sequence[Token], width: int) -> bool:
+def _has_room(tokens: Sequence[Token], width: int) -> bool:
     """Whether all of it can be seen in so many columns."""
     needed = columns = 0
     for token in tokens:
@@ -115,16 +115,16 @@ def has_room(tokens: Sequence[Token], width: int) -> bool:
     return 0 < needed <= width
 
 
-def hides(tokens: Sequence[Token], text: str) -> bool:
+def _hides(tokens: Sequence[Token], text: str) -> bool:
     """Whether a word of the text would not be seen: a link's title, a cell beyond its table's columns …."""
-    return not Counter(WORD.findall(text)) <= Counter(WORD.findall(" ".join(seen(tokens))))
+    return not Counter(WORD.findall(text)) <= Counter(WORD.findall(" ".join(_seen(tokens))))
 
 
-def seen(tokens: Sequence[Token]) -> Iterator[str]:
+def _seen(tokens: Sequence[Token]) -> Iterator[str]:
     """Yield what a person sees of the tokens: texts, addresses, numbers of lists, languages of code."""
     for token in tokens:
         if token.type == "inline":
-            yield from seen(token.children or ())
+            yield from _seen(token.children or ())
             continue
         yield token.content
         yield str(token.attrs.get("href", ""))

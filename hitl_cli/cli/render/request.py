@@ -55,12 +55,12 @@ UNREADABLE = "This request cannot be read, so nobody can answer it with hitl."
 
 def print_request(seen: RequestDetails, server: str | None = None) -> None:
     """Print a request, and the commands that answer it on the server that was named, to stdout."""
-    told = [*blocks(seen), answers(seen, server)]
+    told = [*_blocks(seen), _answers(seen, server)]
     if not on_terminal():
-        print("\n".join(plain_lines(seen, told)))
+        print("\n".join(_plain_lines(seen, told)))
         return
     screen = console()
-    for part, whole in parts(seen, told, screen.width):
+    for part, whole in _parts(seen, told, screen.width):
         screen.print(part, soft_wrap=whole)
 
 
@@ -68,26 +68,26 @@ def drawing(seen: RequestDetails, width: int) -> RenderableType:
     """Return what Rich draws of a request in so many columns: all but the commands that answer it."""
     from rich.console import Group
 
-    return Group(*(part for part, _ in parts(seen, blocks(seen), width)))
+    return Group(*(part for part, _ in _parts(seen, _blocks(seen), width)))
 
 
-def plain_lines(seen: RequestDetails, told: Iterable[Block]) -> list[str]:
+def _plain_lines(seen: RequestDetails, told: Iterable[Block]) -> list[str]:
     """Return a request and what is told of it as lines of plain text."""
-    head = ["".join(printable(cell.text) for cell in headline(seen))]
-    prompt = prompt_of(seen)
+    head = ["".join(printable(cell.text) for cell in _headline(seen))]
+    prompt = _prompt_of(seen)
     asked = ["", *indented(prompt)] if prompt else []
     return [*head, *asked, *(line for block in told for line in plain(block))]
 
 
-def parts(seen: RequestDetails, told: Iterable[Block], width: int) -> Iterator[tuple[RenderableType, bool]]:
+def _parts(seen: RequestDetails, told: Iterable[Block], width: int) -> Iterator[tuple[RenderableType, bool]]:
     """Yield what Rich draws, piece by piece, and whether that is to be kept in one piece, to be copied."""
     from rich.padding import Padding
     from rich.text import Text
 
     from hitl_cli.cli.render.markdown import markdown
 
-    yield Text.assemble(*((printable(c.text), c.style) for c in headline(seen)), overflow="fold"), True
-    if prompt := prompt_of(seen):
+    yield Text.assemble(*((printable(c.text), c.style) for c in _headline(seen)), overflow="fold"), True
+    if prompt := _prompt_of(seen):
         yield Padding(markdown(prompt, width - INDENT), (1, 0, 0, INDENT)), False
     for block in told:
         for part in drawn(block):
@@ -97,69 +97,69 @@ def parts(seen: RequestDetails, told: Iterable[Block], width: int) -> Iterator[t
 # What is told
 
 
-def headline(seen: RequestDetails) -> list[Cell]:
+def _headline(seen: RequestDetails) -> list[Cell]:
     """Return the line that says what is shown and how it stands."""
     item = seen.item
     word, color = STATES[None if seen.decision is None else seen.decision.outcome]
     of = f"  {item.workflow}" if item.workflow != item.id else ""
     by = f"  {item.function}" if item.function else ""
-    age = f"  {ago(item.created_at, item.now)}"
+    age = f"  {_ago(item.created_at, item.now)}"
     return [Cell(item.id, "bold"), Cell("  "), Cell(word, color), Cell(f"{by}{of}"), Cell(age, "dim")]
 
 
-def prompt_of(seen: RequestDetails) -> str:
+def _prompt_of(seen: RequestDetails) -> str:
     """Return what is asked, in Markdown, or that this cannot be read."""
     return UNREADABLE if seen.item.question is None else seen.item.question.prompt
 
 
-def blocks(seen: RequestDetails) -> list[Block]:
+def _blocks(seen: RequestDetails) -> list[Block]:
     """Return all that is told under the prompt but for the commands."""
     now, question = seen.item.now, seen.item.asked
     told = [
-        *unexplained(seen),
-        Block("details", named_values(question.details)),
-        Block("", facts(seen), whole=True),
+        *_unexplained(seen),
+        Block("details", _named_values(question.details)),
+        Block("", _facts(seen), whole=True),
         Block(
             "form",
             [
-                [Cell(f.path or "(the answer)", "bold"), Cell(kind_text(f)), Cell(field_text(f))]
+                [Cell(f.path or "(the answer)", "bold"), Cell(_kind_text(f)), Cell(_field_text(f))]
                 for f in fields_of(question)
             ],
         ),
-        Block("votes", [vote_row(vote, now) for vote in seen.votes]),
+        Block("votes", [_vote_row(vote, now) for vote in seen.votes]),
         Block(
             "comments",
-            [[Cell(c.by or "?", "bold"), Cell(ago(c.at, now)), Cell(c.text)] for c in seen.comments],
+            [[Cell(c.by or "?", "bold"), Cell(_ago(c.at, now)), Cell(c.text)] for c in seen.comments],
         ),
-        Block("told", told_rows(seen), whole=True),
-        Block("before it", step_rows(seen), whole=True),
-        Block("decision", decision_rows(seen)),
+        Block("told", _told_rows(seen), whole=True),
+        Block("before it", _step_rows(seen), whole=True),
+        Block("decision", _decision_rows(seen)),
     ]
     return [block for block in told if block.rows]
 
 
-def answers(seen: RequestDetails, server: str | None) -> Block:
+def _answers(seen: RequestDetails, server: str | None) -> Block:
     """Return the commands that answer it, as they are typed."""
     known = commands(seen, server)
     title = "answer with" if len(known) > 1 else "comment with"
     return Block(title, [[Cell(command)] for command in known], whole=True)
 
 
-def unexplained(seen: RequestDetails) -> list[Block]:
+def _unexplained(seen: RequestDetails) -> list[Block]:
     """Return what a promise says that is no request, or none that can be read."""
     raw = decode(seen.promise.param)
     if seen.item.question is PLAIN:
-        return [Block("param", named_values(raw))]
+        return [Block("param", _named_values(raw))]
     if seen.item.question is not None:
         return []
     try:
         msgspec.convert(raw, Question)
     except msgspec.ValidationError as error:
-        return [Block("why", [[Cell(str(error))]]), Block("what it says", named_values(raw))]
+        return [Block("why", [[Cell(str(error))]]), Block("what it says", _named_values(raw))]
     return []
 
 
-def facts(seen: RequestDetails) -> list[list[Cell]]:
+def _facts(seen: RequestDetails) -> list[list[Cell]]:
     """Return who asks whom until when, and what else can be said in a line."""
     item, question = seen.item, seen.item.asked
     digest = question.digest
@@ -172,7 +172,7 @@ def facts(seen: RequestDetails) -> list[list[Cell]]:
             Cell(f"{item.votes} of {question.approvals}" if question.approvals > 1 else ""),
         ),
         ("choices", Cell(", ".join(map(quoted, question.choices)))),
-        ("deadline", deadline(seen)),
+        ("deadline", _deadline(seen)),
         ("priority", priority_cell(question.priority)),
         ("key", Cell(item.key or "")),
         ("link", Cell(question.link or "")),
@@ -182,7 +182,7 @@ def facts(seen: RequestDetails) -> list[list[Cell]]:
     return [[Cell(name, "dim"), cell] for name, cell in lines if cell.text]
 
 
-def deadline(seen: RequestDetails) -> Cell:
+def _deadline(seen: RequestDetails) -> Cell:
     """Return until when it can be answered, and what it means if nobody does."""
     item = seen.item
     if seen.decision is not None:
@@ -192,13 +192,13 @@ def deadline(seen: RequestDetails) -> Cell:
     return Cell(f"in {format_duration(left)} ({iso(item.deadline)}), {at_deadline(item.asked)}", soon)
 
 
-def kind_text(field: Field) -> str:
+def _kind_text(field: Field) -> str:
     """Return what kind of value a field takes, and whether it must be given."""
     kind = f"list of {field.item.kind}" if field.item is not None else field.kind
     return f"{kind}, required" if field.required else kind
 
 
-def field_text(field: Field) -> str:
+def _field_text(field: Field) -> str:
     """Return what the author says of a field, and what fits."""
     said = [
         field.title,
@@ -206,31 +206,31 @@ def field_text(field: Field) -> str:
         f"one of {', '.join(field.labels)}" if field.labels else None,
         field.hint,
     ]
-    said += [] if field.default is msgspec.UNSET else [f"default {compact(field.default)}"]
+    said += [] if field.default is msgspec.UNSET else [f"default {_compact(field.default)}"]
     return "; ".join(text for text in said if text)
 
 
-def vote_row(vote: Vote, now: int) -> list[Cell]:
+def _vote_row(vote: Vote, now: int) -> list[Cell]:
     """Return what one of several people said."""
     data = None if vote.data is True or vote.data in ({}, vote.choice) else vote.data
-    said = [vote.choice, None if data is None else compact(data), vote.reason, vote.comment]
+    said = [vote.choice, None if data is None else _compact(data), vote.reason, vote.comment]
     word, color = ("approves", "green") if vote.verdict == "approve" else ("rejects", "red")
     last = "; ".join(text for text in said if text)
-    return [Cell(vote.by, "bold"), Cell(word, color), Cell(ago(vote.at, now)), Cell(last)]
+    return [Cell(vote.by, "bold"), Cell(word, color), Cell(_ago(vote.at, now)), Cell(last)]
 
 
 TELLING = {"told": "green", "to be told": "yellow", "not told yet": "red", "not told": "red"}
 
 
-def told_rows(seen: RequestDetails) -> list[list[Cell]]:
+def _told_rows(seen: RequestDetails) -> list[list[Cell]]:
     """Return who was told of what; of the reminders, the last."""
     shown = without_old_reminders(seen.told)
-    rows = [told_row(told, seen.item.now) for told in shown]
+    rows = [_told_row(told, seen.item.now) for told in shown]
     more = len(seen.told) - len(shown)
     return [[Cell(f"… {more:,} earlier reminders: --json has them")], *rows] if more else rows
 
 
-def told_row(told: NotificationStatus, now: int) -> list[Cell]:
+def _told_row(told: NotificationStatus, now: int) -> list[Cell]:
     """Return who was told of what, when and through what; or why not, and when it is tried again."""
     return [
         Cell(told.who or "those who are asked", "bold"),
@@ -240,7 +240,7 @@ def told_row(told: NotificationStatus, now: int) -> list[Cell]:
     ]
 
 
-def step_rows(seen: RequestDetails) -> list[list[Cell]]:
+def _step_rows(seen: RequestDetails) -> list[list[Cell]]:
     """Return the last steps of the run before it."""
     rows = [
         [
@@ -254,7 +254,7 @@ def step_rows(seen: RequestDetails) -> list[list[Cell]]:
     return [[Cell(f"… {more} more: hitl status {quoted(seen.item.workflow)}")], *rows] if more > 0 else rows
 
 
-def decision_rows(seen: RequestDetails) -> list[list[Cell]]:
+def _decision_rows(seen: RequestDetails) -> list[list[Cell]]:
     """Return what was decided, by whom, when and why."""
     made = seen.decision
     if made is None:
@@ -265,36 +265,36 @@ def decision_rows(seen: RequestDetails) -> list[list[Cell]]:
         ("by", Cell("the deadline" if made.deadline else by)),
         ("at", Cell(f"{iso(made.at)}, after {format_duration(made.waited_ms)}")),
         ("choice", Cell(made.choice or "")),
-        ("data", Cell(readable(made.data) if made.outcome == "approved" else "")),
+        ("data", Cell(_readable(made.data) if made.outcome == "approved" else "")),
         ("reason", Cell(made.reason or "")),
         ("comment", Cell(made.comment or "")),
     ]
     return [[Cell(name, "dim"), cell] for name, cell in lines if cell.text]
 
 
-def named_values(value: Json) -> list[list[Cell]]:
+def _named_values(value: Json) -> list[list[Cell]]:
     """Return a row for each member of an object; one for anything else but null."""
     if isinstance(value, dict):
-        return [[Cell(str(name), "dim"), Cell(readable(inner))] for name, inner in value.items()]
-    return [] if value is None else [[Cell(readable(value))]]
+        return [[Cell(str(name), "dim"), Cell(_readable(inner))] for name, inner in value.items()]
+    return [] if value is None else [[Cell(_readable(value))]]
 
 
-def readable(value: Json) -> str:
+def _readable(value: Json) -> str:
     """Return JSON for people: a text as it is, a small value on one line, a larger one indented."""
     if isinstance(value, str):
         return value
-    text = compact(value)
+    text = _compact(value)
     if len(text) <= SHORT_JSON:
         return text
     spread = msgspec.json.format(text, indent=2)
     return spread if len(spread) <= SPREAD * len(text) else text
 
 
-def compact(value: Json) -> str:
+def _compact(value: Json) -> str:
     """Return JSON on one line."""
     return msgspec.json.encode(value).decode()
 
 
-def ago(at: int, now: int) -> str:
+def _ago(at: int, now: int) -> str:
     """Return how long ago an instant was."""
     return f"{format_age(max(now - at, 0))} ago"

@@ -29,20 +29,20 @@ def commands(seen: RequestDetails, server: str | None = None) -> list[str]:
         return [remark]
     asked = fields_of(question)
     needed = [f for f in asked if f.required and f.default is UNSET]
-    options = [part for f in needed if f.path for part in ("--set", f"{f.path}={placeholder(f)}")]
+    options = [part for f in needed if f.path for part in ("--set", f"{f.path}={_placeholder(f)}")]
     alone = next((f for f in asked if not f.path), None)
     if question.choices and alone is not None:
         options = ["--data", "JSON"]
     if question.choices:
         yes = [command("answer", [id, choice], [*options, *there]) for choice in question.choices]
     elif alone is not None:
-        yes = [command("answer", [id, placeholder(alone)], there)]
+        yes = [command("answer", [id, _placeholder(alone)], there)]
     else:
         yes = [command("approve", [id], [*options, *there])]
     return [*yes, command("reject", [id], ["--reason", "TEXT", *there]), remark]
 
 
-def placeholder(field: Field) -> str:
+def _placeholder(field: Field) -> str:
     """Return what stands for the value of a field."""
     if field.labels and len(field.labels) == 1:
         return field.labels[0]

@@ -90,16 +90,16 @@ def drawing(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: in
     """Return what Rich draws in so many columns: a table, or where that is too narrow, lines for each row."""
     shown = [[Cell(printable(cell.text), cell.style) for cell in row] for row in rows]
     some, of_some = list(columns), shown
-    fitted = widths(some, of_some, width)
+    fitted = _widths(some, of_some, width)
     while fitted is None and any(column.spare for column in some):
         spare = [column.spare for column in some].index(True)
         del some[spare]
         of_some = [row[:spare] + row[spare + 1 :] for row in of_some]
-        fitted = widths(some, of_some, width)
-    return cards(columns, shown) if fitted is None else table(some, of_some, fitted)
+        fitted = _widths(some, of_some, width)
+    return _cards(columns, shown) if fitted is None else _table(some, of_some, fitted)
 
 
-def widths(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int) -> list[int] | None:
+def _widths(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int) -> list[int] | None:
     """Return how wide each column is, the cuttable ones as far as there is room; None if they do not fit."""
     natural = [
         max(cells(text) for text in (c.head, *(row[n].text for row in rows))) for n, c in enumerate(columns)
@@ -114,7 +114,9 @@ def widths(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int
     return None
 
 
-def table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], fitted: Sequence[int]) -> RenderableType:
+def _table(
+    columns: Sequence[Column], rows: Sequence[Sequence[Cell]], fitted: Sequence[int]
+) -> RenderableType:
     """Return the rows as a table with columns of these widths."""
     from rich.table import Table
     from rich.text import Text
@@ -134,7 +136,7 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], fitted: Seq
     return drawn
 
 
-def cards(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> RenderableType:
+def _cards(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> RenderableType:
     """Return the rows as lines: the first cell, and under it the others by name."""
     from rich.console import Group
     from rich.text import Text

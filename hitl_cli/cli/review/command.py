@@ -40,7 +40,7 @@ def review(
     token: Token = None,
 ) -> None:
     """Answer what waits for you, one after another, by keys (? shows them), with 5 s to take each back."""
-    check_terminal()
+    _check_terminal()
     from hitl_cli.cli.review.screen import Screen, draw
     from hitl_cli.cli.review.session import Look, ReviewSession, offered
 
@@ -65,12 +65,12 @@ def review(
     try:
         end = screen.run()
     except BaseException:
-        tell_not_sent(desk, send=False)
+        _tell_not_sent(desk, send=False)
         raise
-    finish(desk, end)
+    _finish(desk, end)
 
 
-def check_terminal() -> None:
+def _check_terminal() -> None:
     """Raise BadInput where there is nothing to draw on, or to press keys on."""
     on_terminal = (
         sys.stdin is not None and sys.stdin.isatty() and sys.stdout is not None and sys.stdout.isatty()
@@ -82,16 +82,16 @@ def check_terminal() -> None:
         )
 
 
-def finish(desk: ReviewSession, end: End) -> None:
+def _finish(desk: ReviewSession, end: End) -> None:
     """Send what is to be sent, and print what came of it all."""
-    failed = tell_not_sent(desk, send=end.send)
+    failed = _tell_not_sent(desk, send=end.send)
     summary, more = desk.summary()
-    print(sentence(summary, more=more))
+    print(_sentence(summary, more=more))
     if failed:
         raise typer.Exit(1)
 
 
-def tell_not_sent(desk: ReviewSession, *, send: bool) -> bool:
+def _tell_not_sent(desk: ReviewSession, *, send: bool) -> bool:
     """Let the desk end, and tell what was held, and what of it was not sent; whether anything was not."""
     held = desk.held()
     if send and held:
@@ -104,7 +104,7 @@ def tell_not_sent(desk: ReviewSession, *, send: bool) -> bool:
     return bool(dropped or desk.last_words)
 
 
-def sentence(summary: ReviewSummary, *, more: bool) -> str:
+def _sentence(summary: ReviewSummary, *, more: bool) -> str:
     """Return how many were approved, rejected, commented, skipped and left."""
     return (
         f"{summary.approved} approved, {summary.rejected} rejected, {summary.commented} commented,"

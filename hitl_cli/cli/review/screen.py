@@ -99,23 +99,23 @@ class End(Struct, frozen=True):
     send: bool
 
 
-class Fill(Struct, frozen=True):
+class _Fill(Struct, frozen=True):
     """A form that is to be filled in before the screen comes back."""
 
     item: RequestSummary
     choice: str | None
 
 
-class Open(Struct, frozen=True):
+class _Open(Struct, frozen=True):
     """A link that is to be opened; a browser may need the terminal for itself."""
 
     link: str
 
 
-type Wish = End | Fill | Open
+type Wish = End | _Fill | _Open
 
 
-class Typing(Struct, frozen=True):
+class _Typing(Struct, frozen=True):
     """What a person is typing, and to which request."""
 
     what: Said
@@ -129,7 +129,7 @@ class Screen:
     def __init__(self, desk: ReviewSession, person: str) -> None:
         self._desk = desk
         self._person = person
-        self._typing: Typing | None = None
+        self._typing: _Typing | None = None
         self._drafts: dict[tuple[Said, str], str] = {}
         self._helping = False
         self._body = _Body(self._lines)
@@ -139,7 +139,7 @@ class Screen:
 
     def run(self) -> End:
         """Show one request after another until the person ends it. The terminal is put back in any case."""
-        with ending_by_signals():
+        with _ending_by_signals():
             while True:
                 wish = self._app.run(pre_run=self._changed)
                 if isinstance(wish, End):
@@ -148,17 +148,17 @@ class Screen:
 
     # What is done while the screen is away
 
-    def _done(self, wish: Fill | Open) -> str:
+    def _done(self, wish: _Fill | _Open) -> str:
         """Do what needs the terminal, and return what came of it."""
         try:
-            return self._open(wish.link) if isinstance(wish, Open) else self._fill(wish)
+            return self._open(wish.link) if isinstance(wish, _Open) else self._fill(wish)
         except (HitlError, KeyboardInterrupt) as problem:
             return str(problem) or "canceled; nothing was changed."
 
     def _open(self, link: str) -> str:
         return f"Opened {link}" if webbrowser.open(link) else f"There is no browser to open it: {link}"
 
-    def _fill(self, wish: Fill) -> str:
+    def _fill(self, wish: _Fill) -> str:
         from hitl_cli.cli.form_prompt import fill_in
 
         question = wish.item.asked
@@ -175,7 +175,7 @@ class Screen:
         data: Json | msgspec.UnsetType = msgspec.UNSET,
     ) -> str:
         answer = approval(by=self._person, via="review", text=choice, data=data)
-        return "" if self._desk.hold(item, answer) else waits_no_more(item)
+        return "" if self._desk.hold(item, answer) else _waits_no_more(item)
 
     def _typed(self, buffer: Buffer) -> bool:
         """Take what was typed; it stays in the line where it will not do."""
@@ -191,11 +191,11 @@ class Screen:
             del self._drafts[typing.what, typing.item.id]
         return False
 
-    def _say(self, typing: Typing, text: str) -> str:
+    def _say(self, typing: _Typing, text: str) -> str:
         item = typing.item
         match typing.what:
             case "choice":
-                return self._choose(item, numbered(text, item.asked.choices))
+                return self._choose(item, _numbered(text, item.asked.choices))
             case "comment":
                 if not text:
                     raise BadInput("The remark says nothing. Esc leaves it.")
@@ -203,19 +203,19 @@ class Screen:
                 return ""
             case "reason":
                 answer = rejection(by=self._person, via="review", reason=text)
-                return "" if self._desk.hold(item, answer) else waits_no_more(item)
+                return "" if self._desk.hold(item, answer) else _waits_no_more(item)
 
     def _choose(self, item: RequestSummary, choice: str) -> str:
         """Answer with a choice, or fill in the form that goes with it."""
         if item.asked.form is None:
             return self._hold(item, choice=choice)
-        self._app.exit(result=Fill(item, choice))
+        self._app.exit(result=_Fill(item, choice))
         return ""
 
     def _start_typing(self, what: Said, item: RequestSummary, message: str) -> None:
         """Open the line; what was typed there before, and not sent, is there again."""
         text = self._drafts.get((what, item.id), "")
-        self._typing = Typing(what, item, message)
+        self._typing = _Typing(what, item, message)
         self._line.text = text
         self._line.cursor_position = len(text)
         self._app.layout.focus(self._line)
@@ -240,7 +240,7 @@ class Screen:
             height=1,
         )
         told = Window(
-            FormattedTextControl(lambda: shortened(self._desk.told)),
+            FormattedTextControl(lambda: _shortened(self._desk.told)),
             wrap_lines=True,
             height=Dimension(max=TOLD_LINES),
             dont_extend_height=True,
@@ -334,7 +334,7 @@ class Screen:
         if item.asked.choices:
             self._start_typing("choice", item, f"Answer (1-{len(item.asked.choices)}, or its name): ")
         elif item.asked.form is not None:
-            self._app.exit(result=Fill(item, None))
+            self._app.exit(result=_Fill(item, None))
         else:
             self._desk.told = self._hold(item)
 
@@ -349,7 +349,7 @@ class Screen:
             self._drafts["choice", item.id] = str(digit)
             self._approve()
         else:
-            self._desk.told = self._choose(item, numbered(str(digit), choices))
+            self._desk.told = self._choose(item, _numbered(str(digit), choices))
 
     def _reject(self) -> None:
         if item := self._meant():
@@ -371,7 +371,7 @@ class Screen:
         self._desk.told = (
             "There is nothing to take back: all you decided is sent."
             if back is None
-            else f"Taken back, and not sent: {verb(back.answer.verdict, back.answer.text)} {back.id}."
+            else f"Taken back, and not sent: {_verb(back.answer.verdict, back.answer.text)} {back.id}."
         )
 
     def _link(self) -> None:
@@ -382,7 +382,7 @@ class Screen:
         if link is None:
             self._desk.told = "It has no link."
         elif link.startswith(("http://", "https://")):
-            self._app.exit(result=Open(link))
+            self._app.exit(result=_Open(link))
         else:
             self._desk.told = f"This is not an address of the web: {link}"
 
@@ -398,15 +398,15 @@ class Screen:
     def _lines(self, width: int) -> tuple[object, Lines]:
         """Return what stands in the middle: what it is, and its lines."""
         if self._helping:
-            return "help", wrapped(HELP, width)
+            return "help", _wrapped(HELP, width)
         page = self._page()
         if page is not None:
             return page.seen.item.id, page.lines
         where = self._desk.where()
         if where.place or not where.listed:
-            return "", wrapped("One moment …", width)
+            return "", _wrapped("One moment …", width)
         later = f" You skipped {where.skipped}: s looks at them again." if where.skipped else ""
-        return "", wrapped(f"Nothing else waits for you. What comes is shown here.{later}", width)
+        return "", _wrapped(f"Nothing else waits for you. What comes is shown here.{later}", width)
 
     def _head(self) -> StyleAndTextTuples:
         now = self._desk.where()
@@ -424,7 +424,7 @@ class Screen:
 
     def _held(self) -> StyleAndTextTuples:
         told = [
-            f"{verb(held.answer.verdict, held.answer.text)} {held.id} in {-(-left // 1_000)} s"
+            f"{_verb(held.answer.verdict, held.answer.text)} {held.id} in {-(-left // 1_000)} s"
             for held, left in reversed(self._desk.held())
         ]
         return [("ansiyellow", printable(f"u takes back: {', '.join(told)}"))]
@@ -489,7 +489,7 @@ class _Body(UIControl):
 
 
 @contextmanager
-def ending_by_signals() -> Iterator[None]:
+def _ending_by_signals() -> Iterator[None]:
     """Have a signal that ends the process raise SystemExit, so that the terminal is put back first."""
 
     def end(number: int, _: object) -> None:
@@ -513,10 +513,10 @@ def draw(seen: RequestDetails, width: int) -> Lines:
     numbers = [[Cell(str(n), "bold"), Cell(choice)] for n, choice in enumerate(seen.item.asked.choices, 1)]
     choices = drawn(Block("answers", numbers)) if numbers else ()
     lines = console.render_lines(Group(drawing(seen, width), *choices), console.options, pad=False)
-    return [[(style_of(part.style), part.text) for part in line if not part.control] for line in lines]
+    return [[(_style_of(part.style), part.text) for part in line if not part.control] for line in lines]
 
 
-def style_of(style: Style | None) -> str:
+def _style_of(style: Style | None) -> str:
     """Return a style of Rich's as prompt_toolkit writes it."""
     if style is None:
         return ""
@@ -530,12 +530,12 @@ def style_of(style: Style | None) -> str:
     return " ".join(parts)
 
 
-def wrapped(text: str, width: int) -> Lines:
+def _wrapped(text: str, width: int) -> Lines:
     """Return a text of ours in so many columns."""
     return [[("", part)] for line in text.split("\n") for part in wrap(line, max(width, 1)) or [""]]
 
 
-def numbered(text: str, choices: Sequence[str]) -> str:
+def _numbered(text: str, choices: Sequence[str]) -> str:
     """Return the choice that is meant: by name, or by number. Raises BadInput."""
     if text in choices:
         return text
@@ -544,17 +544,17 @@ def numbered(text: str, choices: Sequence[str]) -> str:
     raise BadInput(f"{text!r} is none of the choices: give a number from 1 to {len(choices)}, or a name.")
 
 
-def verb(verdict: str, choice: str | None) -> str:
+def _verb(verdict: str, choice: str | None) -> str:
     """Return what is about to be said."""
     return verdict if choice is None else f"answer {choice!r}"
 
 
-def waits_no_more(item: RequestSummary) -> str:
+def _waits_no_more(item: RequestSummary) -> str:
     """Return what is told of an answer that comes too late."""
     return f"{item.id} was decided meanwhile, so what you said was not sent."
 
 
-def shortened(text: str) -> str:
+def _shortened(text: str) -> str:
     """Return what is told, as far as there is room for it."""
     text = printable(text)
     return text if len(text) <= LONGEST_TOLD else f"{text[:LONGEST_TOLD]}…"

@@ -72,7 +72,7 @@ class Page(Struct, frozen=True):
     lines: Lines
 
 
-class Where(Struct, frozen=True):
+class _Where(Struct, frozen=True):
     """Which of how many requests is shown; of 0 none is. `more`: there is more than was taken in."""
 
     place: int
@@ -88,13 +88,13 @@ def offered(client: Client, look: Look, limit: int) -> tuple[list[RequestSummary
     size = limit
     while True:
         found, more = pending(client, look.wanted, groups=look.groups, sort=look.sort, limit=size)
-        theirs = [item for item in found if look.every or may_answer(item, look)]
+        theirs = [item for item in found if look.every or _may_answer(item, look)]
         if not more or len(theirs) >= limit:
             return theirs[:limit], more or len(theirs) > limit
         size *= 4
 
 
-def may_answer(item: RequestSummary, look: Look) -> bool:
+def _may_answer(item: RequestSummary, look: Look) -> bool:
     """Whether a request can be read, and is for this person to answer."""
     try:
         check_allowed(item, look.person, look.groups)
@@ -156,11 +156,11 @@ class ReviewSession:
                 thread.join()
         return dropped
 
-    def where(self) -> Where:
+    def where(self) -> _Where:
         """Return how far it has come."""
         with self._turn:
             place, count = self._review.position
-            return Where(place, count, self._review.summary.skipped, self._more, self._listed)
+            return _Where(place, count, self._review.summary.skipped, self._more, self._listed)
 
     def summary(self) -> tuple[ReviewSummary, bool]:
         """Return what came of it, and whether there is more than is counted as left."""
@@ -269,7 +269,7 @@ class ReviewSession:
             self._lose(page.seen.item.id, f"{page.seen.item.id} is not there any more.")
             return
         seen = details(client, promise, self._look.groups)
-        if not alike(seen, page.seen):
+        if not _alike(seen, page.seen):
             self._show(seen, client.now())
 
     def _serve(self, client: Client) -> None:
@@ -383,7 +383,7 @@ class ReviewSession:
             self.changed()
 
 
-def alike(seen: RequestDetails, shown: RequestDetails) -> bool:
+def _alike(seen: RequestDetails, shown: RequestDetails) -> bool:
     """Whether a request is what is shown of it, and that not so long ago that its age is another one."""
     recent = seen.item.now - shown.item.now < WATCH_EVERY_S * 1_000
     return recent and seen == msgspec.structs.replace(

@@ -226,24 +226,24 @@ class HttpServer:
     async def _handle(self, request: BaseRequest) -> StreamResponse:
         refused = self._foreign(request)
         if refused:
-            return plain(403, refused)
+            return _plain(403, refused)
         path = request.raw_path.partition("?")[0]
         if path in ("/", ""):
             if request.method != "POST":
-                return plain(405, "POST a request's envelope here.", {"Allow": "POST"})
+                return _plain(405, "POST a request's envelope here.", {"Allow": "POST"})
             return await self._answer(request)
         if request.method not in ("GET", "HEAD"):
-            return plain(405, "only POST / takes requests", {"Allow": "GET"})
+            return _plain(405, "only POST / takes requests", {"Allow": "GET"})
         match path.split("/")[1:]:
             case ["poll", group, id] if request.method == "GET":
                 return await self._poll(request, unquote(group), unquote(id))
             case ["health"]:
-                return plain(200, "ok")
+                return _plain(200, "ok")
             case ["ready"]:
                 return self._ready()
             case ["metrics"]:
                 return self._show_metrics(request)
-        return plain(404, "there is nothing here: see POST /, /poll/{group}/{id}, /health, /ready, /metrics")
+        return _plain(404, "there is nothing here: see POST /, /poll/{group}/{id}, /health, /ready, /metrics")
 
     def _foreign(self, request: BaseRequest) -> str | None:
         """Return why a request is not answered that a web page made, or None.
@@ -304,7 +304,7 @@ class HttpServer:
         malformed = decoded.known is not None and decoded.kind not in DEBUG
         verifier = self._options.verifier
         if verifier is not None:
-            claims = verifier.verify(token_in(body) or bearer(request), self._clock() / 1_000)
+            claims = verifier.verify(_token_in(body) or _bearer(request), self._clock() / 1_000)
             if claims is None or not malformed:
                 refused = refusal(claims, decoded.kind, decoded.data)
                 if refused is not None:
@@ -323,18 +323,18 @@ class HttpServer:
 
     async def _poll(self, request: BaseRequest, group: str, id: str) -> StreamResponse:
         verifier = self._options.verifier
-        if verifier is not None and verifier.verify(bearer(request), self._clock() / 1_000) is None:
-            return plain(401, "unauthorized: the token is missing, not good, or has expired")
-        if not (is_name(group) and is_name(id)):
-            return plain(
+        if verifier is not None and verifier.verify(_bearer(request), self._clock() / 1_000) is None:
+            return _plain(401, "unauthorized: the token is missing, not good, or has expired")
+        if not (_is_name(group) and _is_name(id)):
+            return _plain(
                 400, f"a group and an id are 1 to {NAME_MAX} printable characters, without '/' and '@'"
             )
         if request.version < HttpVersion11:
-            return plain(505, "a stream takes HTTP/1.1")
+            return _plain(505, "a stream takes HTTP/1.1")
         if len(self._streams) >= STREAMS_MAX:
-            return plain(503, f"there are {STREAMS_MAX} streams already")
+            return _plain(503, f"there are {STREAMS_MAX} streams already")
         if self._stop.is_set():
-            return plain(503, "the server is stopping")
+            return _plain(503, "the server is stopping")
         response = web.StreamResponse(
             headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
         )
@@ -361,13 +361,13 @@ class HttpServer:
         try:
             self._turns.server.store.data_version()
         except EngineError as error:
-            return plain(503, str(error))
-        return plain(200, "ready")
+            return _plain(503, str(error))
+        return _plain(200, "ready")
 
     def _show_metrics(self, request: BaseRequest) -> web.Response:
         verifier = self._options.verifier
-        if verifier is not None and verifier.verify(bearer(request), self._clock() / 1_000) is None:
-            return plain(401, "unauthorized: the token is missing, not good, or has expired")
+        if verifier is not None and verifier.verify(_bearer(request), self._clock() / 1_000) is None:
+            return _plain(401, "unauthorized: the token is missing, not good, or has expired")
         text = self._metrics.text()
         return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
@@ -398,7 +398,7 @@ class _Authorized(Struct, frozen=True):
 _authorized = msgspec.json.Decoder(_Authorized)
 
 
-def token_in(body: bytes) -> str | None:
+def _token_in(body: bytes) -> str | None:
     """Return the token in a request's head."""
     try:
         return _authorized.decode(body).head.auth
@@ -406,17 +406,17 @@ def token_in(body: bytes) -> str | None:
         return None
 
 
-def bearer(request: BaseRequest) -> str | None:
+def _bearer(request: BaseRequest) -> str | None:
     """Return the token in a request's HTTP header."""
     kind, _, token = request.headers.get("Authorization", "").partition(" ")
     return token.strip() if kind.lower() == "bearer" else None
 
 
-def plain(status: int, text: str, headers: dict[str, str] | None = None) -> web.Response:
+def _plain(status: int, text: str, headers: dict[str, str] | None = None) -> web.Response:
     """Return a line of text."""
     return web.Response(status=status, text=f"{text}\n", headers=headers)
 
 
-def is_name(text: str) -> bool:
+def _is_name(text: str) -> bool:
     """Whether a group or a reader can have that name."""
     return 0 < len(text) <= NAME_MAX and text.isprintable() and not set("/@") & set(text)

@@ -39,7 +39,7 @@ KEPT = 1_000
 """Tokens remembered as good, so that a worker's is not verified anew with each request."""
 
 
-class Claims(Struct, frozen=True):
+class _Claims(Struct, frozen=True):
     """What a good token says."""
 
     expires: float
@@ -65,9 +65,9 @@ class Verifier:
             raise KeyUnusable(f"{key} is a key of another kind than RSA, EC and Ed25519.")
         self._issuer = issuer
         self._audience = audience
-        self._kept: dict[str, Claims] = {}
+        self._kept: dict[str, _Claims] = {}
 
-    def verify(self, token: str | None, now_s: float) -> Claims | None:
+    def verify(self, token: str | None, now_s: float) -> _Claims | None:
         """Return what a token says, or None if it is not good (any more)."""
         if not token:
             return None
@@ -84,7 +84,7 @@ class Verifier:
             return None
         return claims
 
-    def _read(self, token: str) -> Claims | None:
+    def _read(self, token: str) -> _Claims | None:
         required = ["exp"] + ["iss"] * bool(self._issuer) + ["aud"] * bool(self._audience)
         try:
             said = jwt.decode(
@@ -99,14 +99,14 @@ class Verifier:
         except (jwt.PyJWTError, ValueError):
             return None
         role, prefix = said.get("role"), said.get("prefix")
-        return Claims(
+        return _Claims(
             expires=float(said["exp"]),
             admin=isinstance(role, str) and role.lower() == "admin",
             prefix=prefix if isinstance(prefix, str) else None,
         )
 
 
-def refusal(claims: Claims | None, kind: str, data: Any) -> Reply | None:
+def refusal(claims: _Claims | None, kind: str, data: Any) -> Reply | None:
     """Return why a request is refused, or None if it is allowed. `data` is the decoded request's."""
     if claims is None:
         return machine.refuse(401, "unauthorized: the token is missing, not good, or has expired")
@@ -114,7 +114,7 @@ def refusal(claims: Claims | None, kind: str, data: Any) -> Reply | None:
         return None
     if claims.prefix is None:
         return machine.refuse(403, "forbidden: the token has neither the role admin nor a prefix")
-    named = names(data)
+    named = _names(data)
     if named is None:
         return machine.refuse(403, f"forbidden: {kind} is not for a token that is bound to a prefix")
     if not all(id.startswith(claims.prefix) for id in named):
@@ -122,7 +122,7 @@ def refusal(claims: Claims | None, kind: str, data: Any) -> Reply | None:
     return None
 
 
-def names(data: Any) -> list[str] | None:
+def _names(data: Any) -> list[str] | None:
     """Return the ids that a request reads or changes; None for one that may touch any, as a search does.
 
     Stricter than the Resonate Server, which does not look at the requests inside another.

@@ -63,7 +63,7 @@ FAILING_MAX = 10_000
 """Addresses whose failures are remembered."""
 
 
-class Post(Struct, frozen=True):
+class _Post(Struct, frozen=True):
     """A message that is being posted: of a task on offer, or of a settled promise."""
 
     address: str
@@ -72,7 +72,7 @@ class Post(Struct, frozen=True):
     promise: int = 0
 
 
-class Endpoint(Struct):
+class _Endpoint(Struct):
     """What is known of an address."""
 
     posting: int = 0
@@ -114,7 +114,7 @@ class PushRules(Struct, frozen=True):
         return not (address.is_link_local or address.is_multicast or address.is_unspecified)
 
 
-class Resolver(AbstractResolver):
+class _Resolver(AbstractResolver):
     """Resolves names, and leaves out the addresses that nothing may be posted to."""
 
     def __init__(self, rules: PushRules) -> None:
@@ -153,17 +153,17 @@ class Pusher:
         self._head = MessageHead()
         self._session: aiohttp.ClientSession | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._endpoints: dict[str, Endpoint] = {}
+        self._endpoints: dict[str, _Endpoint] = {}
         self._posting: set[tuple[str, object]] = set()
         self._dirty = True
         self._cursor = ""
         self.due = FAR
         # What the next turn is to write: posts that were taken, and those to be posted again, after so long.
-        self._taken: list[Post] = []
-        self._again: list[tuple[Post, float]] = []
+        self._taken: list[_Post] = []
+        self._again: list[tuple[_Post, float]] = []
         # What the turn in hand has found.
         self._ran = False
-        self._found: list[Post] = []
+        self._found: list[_Post] = []
         self._next = ("", False, FAR)
 
     def __len__(self) -> int:
@@ -175,7 +175,7 @@ class Pusher:
         self._head = MessageHead(server_url=url)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                limit=POSTS_MAX, resolver=Resolver(self._rules), use_dns_cache=False
+                limit=POSTS_MAX, resolver=_Resolver(self._rules), use_dns_cache=False
             ),
             timeout=aiohttp.ClientTimeout(total=POST_S, sock_connect=CONNECT_S),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -220,7 +220,7 @@ class Pusher:
             else:
                 tx.offer_at(*post.task, post.address, due)
         self._next = self._cursor, False, self.due
-        offered = any(is_pushed(address) for address in tx.offered)
+        offered = any(_is_pushed(address) for address in tx.offered)
         if self._session is not None and (self._dirty or offered or self.due <= tx.now):
             self._look(tx)
 
@@ -233,8 +233,8 @@ class Pusher:
         self._taken, self._again = [], []
         self._cursor, self._dirty, self.due = self._next
         for post in self._found:
-            self._endpoints.setdefault(post.address, Endpoint()).posting += 1
-            self._posting.add(key_of(post))
+            self._endpoints.setdefault(post.address, _Endpoint()).posting += 1
+            self._posting.add(_key_of(post))
             task = asyncio.get_running_loop().create_task(self._post(post))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -250,7 +250,7 @@ class Pusher:
         if self.due <= turn.now:
             self._dirty = True
             self.due = FAR
-        if any(is_pushed(address) for address in turn.offered):
+        if any(_is_pushed(address) for address in turn.offered):
             self._dirty = True
             self._turns().soon()
 
@@ -264,7 +264,7 @@ class Pusher:
                 more = n > 0 and free > 0
                 break
             cursor = address
-            endpoint = self._endpoints.get(address) or Endpoint()
+            endpoint = self._endpoints.get(address) or _Endpoint()
             if moment < endpoint.until:
                 continue
             at_once = 1 if endpoint.failures else POSTS_PER_ADDRESS
@@ -282,7 +282,7 @@ class Pusher:
         return taken
 
     def _take_offers(self, tx: Transaction, address: str, room: int) -> int:
-        taken: list[Post] = []
+        taken: list[_Post] = []
         seen: list[Task] = []
         for task, promise in tx.offers(address, ""):
             if len(taken) >= room or len(seen) >= LOOK_LIMIT:
@@ -290,31 +290,31 @@ class Pusher:
             if not machine.is_due(promise, tx.now):
                 seen.append(task)
                 body = execute_message(task, promise, self._head)
-                taken += self._unless_posting(Post(address, body, task=(promise.id, task.version)))
+                taken += self._unless_posting(_Post(address, body, task=(promise.id, task.version)))
         for task in seen:
             machine.process_offer(tx, task, tx.now + LEASE_MS - machine.OFFER_RETRY_MS)
         self._found += taken
         return len(taken)
 
     def _take_words(self, tx: Transaction, address: str, room: int) -> int:
-        taken: list[Post] = []
+        taken: list[_Post] = []
         seen: list[int] = []
         for promise in tx.unblocks(address):
             if len(taken) >= room or len(seen) >= LOOK_LIMIT:
                 break
             seen.append(promise.seq)
-            taken += self._unless_posting(Post(address, unblock_message(promise), promise=promise.seq))
+            taken += self._unless_posting(_Post(address, unblock_message(promise), promise=promise.seq))
         for seq in seen:
             tx.keep_unblock(address, seq, tx.now + LEASE_MS)
         self._found += taken
         return len(taken)
 
-    def _unless_posting(self, post: Post) -> list[Post]:
-        return [] if key_of(post) in self._posting else [post]
+    def _unless_posting(self, post: _Post) -> list[_Post]:
+        return [] if _key_of(post) in self._posting else [post]
 
     # Between the turns
 
-    async def _post(self, post: Post) -> None:
+    async def _post(self, post: _Post) -> None:
         """Post one message, and note what came of it."""
         endpoint = self._endpoints[post.address]
         again_s: float | None = 0.0
@@ -323,7 +323,7 @@ class Pusher:
             again_s = self._judge(post, endpoint, failure)
         finally:
             endpoint.posting -= 1
-            self._posting.discard(key_of(post))
+            self._posting.discard(_key_of(post))
             if not endpoint.posting and not endpoint.failures:
                 self._endpoints.pop(post.address, None)
             if again_s is None:
@@ -333,7 +333,7 @@ class Pusher:
             self._dirty = True
             self._turns().soon()
 
-    async def _send(self, post: Post) -> str | None:
+    async def _send(self, post: _Post) -> str | None:
         """Return why a post was not taken, or None."""
         if self._session is None:
             return "the server is stopping"
@@ -349,7 +349,7 @@ class Pusher:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return str(error) or type(error).__name__
 
-    def _judge(self, post: Post, endpoint: Endpoint, failure: str | None) -> float | None:
+    def _judge(self, post: _Post, endpoint: _Endpoint, failure: str | None) -> float | None:
         """Note whether a post was taken. Return in how many seconds to post it again, None if it was."""
         self._count(failure is None)
         if failure is None:
@@ -371,12 +371,12 @@ class Pusher:
         self._endpoints = {address: one for address, one in self._endpoints.items() if one.posting}
 
 
-def is_pushed(address: str) -> bool:
+def _is_pushed(address: str) -> bool:
     """Whether messages for an address are posted."""
     return address.startswith("http")
 
 
-def key_of(post: Post) -> tuple[str, object]:
+def _key_of(post: _Post) -> tuple[str, object]:
     """Return what tells a message from others."""
     return post.address, post.promise if post.task is None else post.task
 

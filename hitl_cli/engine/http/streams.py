@@ -77,7 +77,7 @@ GIVEN_BACK_S = 2.0
 at once what it has no function for, and would else be handed it hundreds of times a second."""
 
 
-class Offer(Struct, frozen=True):
+class _Offer(Struct, frozen=True):
     """A task that a stream was sent and that nobody is known to have acquired since."""
 
     version: int
@@ -87,22 +87,22 @@ class Offer(Struct, frozen=True):
     """Until when the same stream is not sent it again."""
 
 
-class Taken(Struct, frozen=True):
+class _Taken(Struct, frozen=True):
     """A task that was acquired, and the offer of it that a stream had been sent."""
 
     stream: Stream
-    offer: Offer
+    offer: _Offer
     at: float
 
 
-class Word(Struct, frozen=True):
+class _Word(Struct, frozen=True):
     """Word of a settled promise that is on its way: where in the stream it ends, and when it was sent."""
 
     position: int
     sent: float
 
 
-class Hand(Struct):
+class _Hand(Struct):
     """A stream in one deal, and how many offers it still takes."""
 
     stream: Stream
@@ -117,8 +117,8 @@ class Stream:
         self.group = group
         self.id = id
         self.addresses = (any_of(group), one_of(group, id))
-        self.offers: dict[str, Offer] = {}
-        self.words: dict[tuple[str, int], Word] = {}
+        self.offers: dict[str, _Offer] = {}
+        self.words: dict[tuple[str, int], _Word] = {}
         self._recent: dict[str, float] = {}
         self._transport = transport
         self._socket: socket.socket | None = transport.get_extra_info("socket")
@@ -147,7 +147,7 @@ class Stream:
         """Note that a task is being sent."""
         until = moment + PATIENCE_S + PATIENCE_PER_OFFER_S * len(self.offers)
         self.offers.pop(id, None)
-        self.offers[id] = Offer(version, address, moment, until)
+        self.offers[id] = _Offer(version, address, moment, until)
         self._recent.pop(id, None)
         self._recent[id] = moment + WINDOW_S
 
@@ -182,7 +182,7 @@ class Stream:
 
     def confirmed(self) -> int:
         """Return how far into the stream the reader's machine has confirmed to have it."""
-        return self._written - self._transport.get_write_buffer_size() - unsent(self._socket)
+        return self._written - self._transport.get_write_buffer_size() - _unsent(self._socket)
 
 
 class Streams:
@@ -195,7 +195,7 @@ class Streams:
         self._bells: dict[tuple[str, str], tuple[Bell, int]] = {}
         self._bell_addresses: dict[tuple[str, str], tuple[str, str]] = {}
         self._holders: dict[str, set[Stream]] = {}
-        self._taken: dict[str, list[Taken]] = {}
+        self._taken: dict[str, list[_Taken]] = {}
         self._all: set[Stream] = set()
         self._dirty: set[str] = set()
         self._starved: dict[str, float] = {}
@@ -204,7 +204,7 @@ class Streams:
         self.due = FAR
         self._confirming = False
         # What the next turn is to write.
-        self._again: deque[tuple[str, Offer]] = deque()
+        self._again: deque[tuple[str, _Offer]] = deque()
         self._drop: list[tuple[str, int]] = []
         self._resend: list[tuple[str, int]] = []
         # What the turn in hand has found.
@@ -282,7 +282,7 @@ class Streams:
         moment = asyncio.get_running_loop().time()
         self._forget_taken(moment)
         for stream in self._holders.pop(id, ()):
-            self._taken.setdefault(id, []).append(Taken(stream, stream.offers[id], moment))
+            self._taken.setdefault(id, []).append(_Taken(stream, stream.offers[id], moment))
             stream.forget_offer(id)
             for address in stream.addresses:
                 if self._starved.pop(address, None) is not None:
@@ -296,7 +296,7 @@ class Streams:
             stream = taken.stream
             if stream in self._all:
                 until = moment + GIVEN_BACK_S
-                stream.offers[id] = Offer(version, taken.offer.address, taken.offer.sent, until)
+                stream.offers[id] = _Offer(version, taken.offer.address, taken.offer.sent, until)
                 self._holders.setdefault(id, set()).add(stream)
 
     def _forget_taken(self, moment: float) -> None:
@@ -402,7 +402,7 @@ class Streams:
             frames.setdefault(stream, []).append(frame)
         ends = {stream: stream.write(b"".join(parts)) for stream, parts in frames.items()}
         for stream, address, promise, _ in self._words:
-            stream.words[address, promise] = Word(ends[stream], moment)
+            stream.words[address, promise] = _Word(ends[stream], moment)
         if self._words and not self._confirming:
             self._confirming = True
             asyncio.get_running_loop().call_later(CONFIRM_S, self._confirm)
@@ -429,7 +429,7 @@ class Streams:
             streams.append(streams.pop(0))
         share = len(streams) / (len(streams) + peers)
         hands = deque(
-            Hand(stream, math.ceil(room * share)) for stream in streams if (room := stream.room(moment)) > 0
+            _Hand(stream, math.ceil(room * share)) for stream in streams if (room := stream.room(moment)) > 0
         )
         taken: list[tuple[Stream, Task, Promise]] = []
         kept: list[tuple[Task, str]] = []
@@ -441,7 +441,7 @@ class Streams:
                     break
                 if machine.is_due(promise, tx.now):
                     continue
-                stream = deal(hands, promise.id, task.version, moment)
+                stream = _deal(hands, promise.id, task.version, moment)
                 if stream is None:
                     kept.append((task, promise.id))
                 else:
@@ -452,7 +452,7 @@ class Streams:
             )
         for stream, task, promise in taken:
             machine.process_offer(tx, task, tx.now)
-            frame = framed(execute_message(task, promise))
+            frame = _framed(execute_message(task, promise))
             self._offers.append((stream, promise.id, task.version, address, frame))
         return more
 
@@ -476,7 +476,7 @@ class Streams:
                 break
             found.append(promise.seq)
             if taker is not None:
-                frame = framed(unblock_message(promise))
+                frame = _framed(unblock_message(promise))
                 space[taker] -= len(frame)
                 self._words.append((taker, address, promise.seq, frame))
         for seq in found:
@@ -521,7 +521,7 @@ class Streams:
             asyncio.get_running_loop().call_later(CONFIRM_S, self._confirm)
 
 
-def deal(hands: deque[Hand], id: str, version: int, moment: float) -> Stream | None:
+def _deal(hands: deque[_Hand], id: str, version: int, moment: float) -> Stream | None:
     """Return the next stream with room that was not sent the task, or None."""
     for _ in range(len(hands)):
         hand = hands[0]
@@ -537,14 +537,14 @@ def deal(hands: deque[Hand], id: str, version: int, moment: float) -> Stream | N
     return None
 
 
-def framed(message: bytes) -> bytes:
+def _framed(message: bytes) -> bytes:
     """Return a message as an event, in ASCII: the Python SDK drops a chunk that ends within a character."""
     if not message.isascii():
         message = json.dumps(json.loads(message), separators=(",", ":")).encode()
     return b"data: %b\n\n" % message
 
 
-def unsent(connection: socket.socket | None) -> int:
+def _unsent(connection: socket.socket | None) -> int:
     """Return how many bytes of a connection its other end has not confirmed."""
     if connection is None:
         return 0

@@ -40,7 +40,7 @@ class EventsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     for_: Literal["me"] | None = None
 
 
-async def events(call: Call) -> web.StreamResponse:
+async def _events(call: Call) -> web.StreamResponse:
     """Tell what changes until the reader goes, or the gateway does."""
     request, gateway = call.request, call.gateway
     listener = Listener(call.visitor.person, call.groups) if call.query.for_ is not None else None
@@ -48,7 +48,7 @@ async def events(call: Call) -> web.StreamResponse:
     if request.method == "HEAD":
         await response.prepare(request)
         return response
-    stream = gateway.feed.join(listener, lambda: hang_up(request))
+    stream = gateway.feed.join(listener, lambda: _hang_up(request))
     try:
         await gateway.feed.ready()
         with contextlib.suppress(ConnectionError):
@@ -56,13 +56,13 @@ async def events(call: Call) -> web.StreamResponse:
             again = "Last-Event-ID" in request.headers
             first = gateway.feed.event("look" if again else "ready")
             await response.write(f"retry: {RETRY_MS}\n\n".encode() + first.text)
-            await write(request, response, stream)
+            await _write(request, response, stream)
     finally:
         gateway.feed.leave(stream)
     return response
 
 
-async def write(request: Request, response: web.StreamResponse, stream: Stream) -> None:
+async def _write(request: Request, response: web.StreamResponse, stream: Stream) -> None:
     """Write what a stream is given, until it ends or its reader may listen no more."""
     access = gateway_of(request).access
     known_at = time.monotonic()
@@ -80,7 +80,7 @@ async def write(request: Request, response: web.StreamResponse, stream: Stream) 
         await response.write(text)
 
 
-def hang_up(request: Request) -> None:
+def _hang_up(request: Request) -> None:
     """End a connection whose reader takes nothing."""
     if request.transport is not None:
         request.transport.abort()
@@ -90,7 +90,7 @@ TABLE = [
     Route(
         method="GET",
         path="/api/v1/events",
-        handle=events,
+        handle=_events,
         needs="read",
         summary="What changes, as server-sent events.",
         query=EventsQuery,

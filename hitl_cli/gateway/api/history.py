@@ -52,7 +52,7 @@ class StatsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     since: Duration = "30d"
 
 
-async def show_history(call: Call) -> web.Response:
+async def _show_history(call: Call) -> web.Response:
     """Answer with what was answered."""
     query: HistoryQuery = call.query
     ago_ms = None if query.since is None else parse_duration(query.since)
@@ -70,7 +70,7 @@ async def show_history(call: Call) -> web.Response:
     return paged(call, [history_entry_document(entry) for entry in found], following)
 
 
-async def show_stats(call: Call) -> web.Response:
+async def _show_stats(call: Call) -> web.Response:
     """Answer with how long people take."""
     ago_ms = parse_duration(call.query.since)
 
@@ -85,7 +85,7 @@ TABLE = [
     Route(
         method="GET",
         path="/api/v1/history",
-        handle=show_history,
+        handle=_show_history,
         needs="read",
         summary="What was answered, the newest first.",
         query=HistoryQuery,
@@ -94,7 +94,7 @@ TABLE = [
     Route(
         method="GET",
         path="/api/v1/stats",
-        handle=show_stats,
+        handle=_show_stats,
         needs="read",
         summary="How long people take, and what comes of what they are asked.",
         query=StatsQuery,

@@ -60,7 +60,7 @@ def document(table: Sequence[Route]) -> dict[str, Any]:
     by_kind = dict(zip([*kinds, Problem], schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
     for route in table:
-        paths.setdefault(route.path, {})[route.method.lower()] = operation(route, by_kind, components)
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, by_kind, components)
     queries = {route.query.__name__ for route in table if route.query is not None}
     return {
         "openapi": "3.1.0",
@@ -86,18 +86,18 @@ def document(table: Sequence[Route]) -> dict[str, Any]:
     }
 
 
-def operation(route: Route, schemas: dict[Any, Any], components: dict[str, Any]) -> dict[str, Any]:
+def _operation(route: Route, schemas: dict[Any, Any], components: dict[str, Any]) -> dict[str, Any]:
     """Return the description of a route."""
     problem = {
         "description": "Why it could not be done.",
         "content": {"application/problem+json": {"schema": schemas[Problem]}},
     }
-    responses = {str(status): answer(route, status, kind, schemas) for status, kind in route.answers.items()}
+    responses = {str(status): _answer(route, status, kind, schemas) for status, kind in route.answers.items()}
     described: dict[str, Any] = {
         "operationId": route.handle.__name__,
         "summary": route.summary,
         "description": f"{inspect.getdoc(route.handle)} Needs the permission to {route.needs}.",
-        "parameters": parameters(route, components),
+        "parameters": _parameters(route, components),
         "responses": {**responses, "default": problem},
     }
     if route.body is not None:
@@ -106,7 +106,7 @@ def operation(route: Route, schemas: dict[Any, Any], components: dict[str, Any])
     return described
 
 
-def answer(route: Route, status: int, kind: Any, schemas: dict[Any, Any]) -> dict[str, Any]:
+def _answer(route: Route, status: int, kind: Any, schemas: dict[Any, Any]) -> dict[str, Any]:
     """Return the description of an answer."""
     told = {"description": HTTPStatus(status).phrase}
     if status == HTTPStatus.NOT_MODIFIED:
@@ -115,7 +115,7 @@ def answer(route: Route, status: int, kind: Any, schemas: dict[Any, Any]) -> dic
     return {**told, "content": {route.media_type: {"schema": schema}}}
 
 
-def parameters(route: Route, components: dict[str, Any]) -> list[dict[str, Any]]:
+def _parameters(route: Route, components: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the description of what a route takes beside its body."""
     found: list[dict[str, Any]] = []
     if "{id}" in route.path:

@@ -98,10 +98,10 @@ class CommentKept(Struct, frozen=True, kw_only=True):
     comment: str
 
 
-async def list_requests(call: Call) -> web.Response:
+async def _list_requests(call: Call) -> web.Response:
     """Answer with what waits."""
     query: RequestsQuery = call.query
-    wanted = filter_of(query, call.visitor.person, call.groups)
+    wanted = _filter_of(query, call.visitor.person, call.groups)
 
     def look(client: Client) -> tuple[list[RequestSummaryDocument], str | None]:
         found, following = page_of_pending(
@@ -113,7 +113,7 @@ async def list_requests(call: Call) -> web.Response:
     return paged(call, items, following)
 
 
-def filter_of(query: RequestsQuery, person: str, groups: Groups) -> RequestFilter:
+def _filter_of(query: RequestsQuery, person: str, groups: Groups) -> RequestFilter:
     """Return the filter that a query means. Raises BadInput."""
     mine = names_for(person, groups) if query.for_ is not None else ()
     if mine and query.to:
@@ -135,44 +135,44 @@ def filter_of(query: RequestsQuery, person: str, groups: Groups) -> RequestFilte
     )
 
 
-async def show_request(call: Call) -> web.Response:
+async def _show_request(call: Call) -> web.Response:
     """Answer with one request; 304 if it is as the caller knows it."""
-    document = await call.gateway.bridge.run(document_of, call.id, call.groups)
-    headers = {"ETag": f'"{version(document)}"'}
-    if is_among(version(document), call.request.if_none_match):
+    document = await call.gateway.bridge.run(_document_of, call.id, call.groups)
+    headers = {"ETag": f'"{_version(document)}"'}
+    if _is_among(_version(document), call.request.if_none_match):
         return web.Response(status=304, headers=headers)
     return json_answer(document, headers=headers)
 
 
-def document_of(client: Client, id: str, groups: Groups) -> RequestDetailsDocument:
+def _document_of(client: Client, id: str, groups: Groups) -> RequestDetailsDocument:
     """Return the request that an id or a key names. Raises NotFound, BadInput."""
     return request_details_document(details(client, find(client, id, whole=True), groups))
 
 
-def version(document: RequestDetailsDocument) -> str:
+def _version(document: RequestDetailsDocument) -> str:
     """Return what changes with a request and not with the time."""
     still = msgspec.structs.replace(document, age_s=0)
     return hashlib.sha256(msgspec.json.encode(still)).hexdigest()[:32]
 
 
-def is_among(known: str, tags: Sequence[ETag] | None) -> bool:
+def _is_among(known: str, tags: Sequence[ETag] | None) -> bool:
     """Whether a version is one of those in a header."""
     return any(tag.value in (ANY, known) for tag in tags or ())
 
 
-async def decide(call: Call) -> web.Response:
+async def _decide(call: Call) -> web.Response:
     """Answer a request; 412 if it is not as the caller knows it."""
-    answer = answer_in(call.body, call.visitor.person)
+    answer = _answer_in(call.body, call.visitor.person)
     mark = await call.mark(f"decide {call.id}")
     known = call.request.if_match
     return json_answer(
         decision_result_document(
-            await call.gateway.bridge.run(decide_if_known, call, answer, mark, known),
+            await call.gateway.bridge.run(_decide_if_known, call, answer, mark, known),
         )
     )
 
 
-def answer_in(body: DecisionBody, person: str) -> DecisionInput:
+def _answer_in(body: DecisionBody, person: str) -> DecisionInput:
     """Return the answer that a body is. Raises BadInput."""
     word = body.choice if body.choice is not None else body.answer
     if body.choice is not None and body.answer is not None:
@@ -188,7 +188,7 @@ def answer_in(body: DecisionBody, person: str) -> DecisionInput:
     return approval(by=person, via=VIA, data=body.data, text=word, comment=body.comment)
 
 
-def decide_if_known(
+def _decide_if_known(
     client: Client,
     call: Call,
     answer: DecisionInput,
@@ -201,19 +201,19 @@ def decide_if_known(
         raise BadInput(f"{promise.id} offers no choices. Nothing was changed.")
     if known is not None and not was_done(client, promise, mark):
         document = request_details_document(details(client, promise, call.groups))
-        if not is_among(version(document), [tag for tag in known if not tag.is_weak]):
+        if not _is_among(_version(document), [tag for tag in known if not tag.is_weak]):
             raise HttpError(412, f"{promise.id} has changed since you looked. Nothing was done: look again.")
     return decide_once(client, promise, answer, call.groups, mark)
 
 
-async def say(call: Call) -> web.Response:
+async def _say(call: Call) -> web.Response:
     """Leave a remark on a request."""
     mark = await call.mark(f"comment {call.id}")
-    kept = await call.gateway.bridge.run(comment_once, call.id, call.body.comment, call.visitor.person, mark)
+    kept = await call.gateway.bridge.run(_comment_once, call.id, call.body.comment, call.visitor.person, mark)
     return json_answer(kept, 201)
 
 
-def comment_once(
+def _comment_once(
     client: Client, id: str, text: str, person: str, mark: IdempotencyMark | None
 ) -> CommentKept:
     """Leave a remark, once by the same request. Raises KeyReused for another one by its key."""
@@ -232,7 +232,7 @@ TABLE = [
     Route(
         method="GET",
         path="/api/v1/requests",
-        handle=list_requests,
+        handle=_list_requests,
         needs="read",
         summary="What waits for a person.",
         query=RequestsQuery,
@@ -241,7 +241,7 @@ TABLE = [
     Route(
         method="GET",
         path="/api/v1/requests/{id}",
-        handle=show_request,
+        handle=_show_request,
         needs="read",
         summary="One request, by its id or its key, waiting or answered.",
         answers={200: RequestDetailsDocument, 304: None},
@@ -250,7 +250,7 @@ TABLE = [
     Route(
         method="POST",
         path="/api/v1/requests/{id}/decision",
-        handle=decide,
+        handle=_decide,
         needs="decide",
         summary="Answer a request. Of several answers one is recorded; giving that one again is no error.",
         body=DecisionBody,
@@ -261,7 +261,7 @@ TABLE = [
     Route(
         method="POST",
         path="/api/v1/requests/{id}/comments",
-        handle=say,
+        handle=_say,
         needs="decide",
         summary="Leave a remark on a request, decided or not.",
         body=CommentBody,

@@ -96,8 +96,8 @@ def served(route: Route) -> web.RouteDef:
                 request=request,
                 gateway=gateway,
                 visitor=visitor,
-                query=read_query(request, route.query),
-                body=await read_body(request, route.body, visitor) if route.method == "POST" else None,
+                query=_read_query(request, route.query),
+                body=await _read_body(request, route.body, visitor) if route.method == "POST" else None,
             )
         )
 
@@ -108,14 +108,14 @@ def served(route: Route) -> web.RouteDef:
 # Reading
 
 
-def read_query[T: Struct](request: Request, kind: type[T] | None) -> T | None:
+def _read_query[T: Struct](request: Request, kind: type[T] | None) -> T | None:
     """Return the query, of a type whose fields all have a default; a tuple is a name that may be repeated."""
     given = request.query
     if kind is None:
         if given:
             raise BadInput(f"this address takes no {next(iter(given))!r}.")
         return None
-    lists = repeated(kind)
+    lists = _repeated(kind)
     values: dict[str, Any] = {}
     for name in dict.fromkeys(given):
         texts = given.getall(name)
@@ -125,17 +125,17 @@ def read_query[T: Struct](request: Request, kind: type[T] | None) -> T | None:
     try:
         return msgspec.convert(values, kind, strict=False)
     except (msgspec.ValidationError, UnicodeError) as error:
-        raise BadInput(f"the query makes no sense: {error}.", problems=[located(error)]) from error
+        raise BadInput(f"the query makes no sense: {error}.", problems=[_located(error)]) from error
 
 
 @cache
-def repeated(kind: type[Struct]) -> frozenset[str]:
+def _repeated(kind: type[Struct]) -> frozenset[str]:
     """Return the names that a query of a type may repeat. To look into a type takes a millisecond."""
     fields = msgspec.structs.fields(kind)
     return frozenset(field.encode_name for field in fields if isinstance(field.default, tuple))
 
 
-async def read_body[T: Struct](request: Request, kind: type[T] | None, visitor: Visitor) -> T | None:
+async def _read_body[T: Struct](request: Request, kind: type[T] | None, visitor: Visitor) -> T | None:
     """Return the body. Raises BadInput, Refused (415).
 
     JSON alone, which no page of another site can send: this is what guards those who are known by a cookie.
@@ -148,12 +148,12 @@ async def read_body[T: Struct](request: Request, kind: type[T] | None, visitor: 
     try:
         return msgspec.json.decode(raw or b"{}", type=kind)
     except msgspec.ValidationError as error:
-        raise BadInput(f"the body makes no sense: {error}.", problems=[located(error)]) from error
+        raise BadInput(f"the body makes no sense: {error}.", problems=[_located(error)]) from error
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise BadInput(f"the body is not JSON: {error}.") from error
 
 
-def located(error: Exception) -> tuple[str, str]:
+def _located(error: Exception) -> tuple[str, str]:
     """Return where something is wrong, and what."""
     what, _, where = str(error).partition(" - at `")
     return where.removesuffix("`").removeprefix("$").removeprefix("."), what

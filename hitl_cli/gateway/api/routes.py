@@ -19,14 +19,14 @@ TABLE = (*runs.TABLE, *requests.TABLE, *history.TABLE, *events.TABLE)
 
 
 @cache
-def described() -> bytes:
+def _described() -> bytes:
     """Return the description as JSON: it is the same as long as the program is."""
     return msgspec.json.encode(document(TABLE))
 
 
-async def openapi(_request: Request) -> web.Response:
+async def _openapi(_request: Request) -> web.Response:
     """Return the description of the API."""
-    return web.Response(body=described(), content_type="application/json")
+    return web.Response(body=_described(), content_type="application/json")
 
 
-ROUTES = [*map(served, TABLE), web.get("/api/v1/openapi.json", openapi)]
+ROUTES = [*map(served, TABLE), web.get("/api/v1/openapi.json", _openapi)]

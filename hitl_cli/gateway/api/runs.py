@@ -60,7 +60,7 @@ class CancelBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     reason: Annotated[str, Meta(max_length=10_000)] | None = None
 
 
-async def list_runs(call: Call) -> web.Response:
+async def _list_runs(call: Call) -> web.Response:
     """Answer with the runs."""
     query: RunsQuery = call.query
 
@@ -74,14 +74,14 @@ async def list_runs(call: Call) -> web.Response:
     return paged(call, found, following)
 
 
-async def start(call: Call) -> web.Response:
+async def _start(call: Call) -> web.Response:
     """Start a run, or find it: 201 if this request started it."""
     body: StartBody = call.body
     options = call.gateway.options
     mark = await call.mark(f"start {body.id}")
     spec = RunSpec(id=body.id, workflow=body.workflow or options.workflow, args=body.args, kwargs=body.kwargs)
     started, now = await call.gateway.bridge.run(
-        start_once,
+        _start_once,
         spec,
         mark,
         group=body.group or options.group,
@@ -93,7 +93,7 @@ async def start(call: Call) -> web.Response:
     return json_answer(run_document(started.run, now), status, headers)
 
 
-def start_once(
+def _start_once(
     client: Client, spec: RunSpec, mark: IdempotencyMark | None, *, group: str, deadline_ms: int, by: str
 ) -> tuple[lifecycle.Started, int]:
     """Start a run, once by the same request. Raises KeyReused, and what `runs.start` raises."""
@@ -103,37 +103,37 @@ def start_once(
     return started, client.now()
 
 
-async def show(call: Call) -> web.Response:
+async def _show(call: Call) -> web.Response:
     """Answer with a run and what it waits for."""
-    run, now = await call.gateway.bridge.run(run_named, call.id)
+    run, now = await call.gateway.bridge.run(_run_named, call.id)
     return json_answer(run_document(run, now))
 
 
-async def steps(call: Call) -> web.Response:
+async def _steps(call: Call) -> web.Response:
     """Answer with a run and all its steps."""
 
     def look(client: Client) -> tuple[Run, RunStep, int]:
-        run, now = run_named(client, call.id)
+        run, now = _run_named(client, call.id)
         return run, tree(client, call.id), now
 
     run, root, now = await call.gateway.bridge.run(look)
     return json_answer(run_with_steps(run, root.children, now))
 
 
-def run_named(client: Client, id: str) -> tuple[Run, int]:
+def _run_named(client: Client, id: str) -> tuple[Run, int]:
     """Return a run, and the present (ms since the epoch). Raises NotFound."""
     if not lifecycle.known(client, id).is_run:
         raise NotFound(f"{id} is not a workflow.")
     return lifecycle.get_run(client, id), client.now()
 
 
-async def cancel(call: Call) -> web.Response:
+async def _cancel(call: Call) -> web.Response:
     """Cancel a run and what it waits for."""
 
     def do(client: Client) -> tuple[Run, int]:
-        run_named(client, call.id)
+        _run_named(client, call.id)
         lifecycle.cancel(client, call.id, by=call.visitor.person, via=VIA, reason=call.body.reason)
-        return run_named(client, call.id)
+        return _run_named(client, call.id)
 
     run, now = await call.gateway.bridge.run(do)
     return json_answer(run_document(run, now))
@@ -143,7 +143,7 @@ TABLE = [
     Route(
         method="GET",
         path="/api/v1/runs",
-        handle=list_runs,
+        handle=_list_runs,
         needs="read",
         summary="The runs, the newest first.",
         query=RunsQuery,
@@ -152,7 +152,7 @@ TABLE = [
     Route(
         method="POST",
         path="/api/v1/runs",
-        handle=start,
+        handle=_start,
         needs="start",
         summary="Start a run. The same id and call again finds the same run.",
         body=StartBody,
@@ -162,7 +162,7 @@ TABLE = [
     Route(
         method="GET",
         path="/api/v1/runs/{id}",
-        handle=show,
+        handle=_show,
         needs="read",
         summary="A run: how it stands, what it waits for, what it returned.",
         answers={200: RunDocument},
@@ -170,7 +170,7 @@ TABLE = [
     Route(
         method="GET",
         path="/api/v1/runs/{id}/steps",
-        handle=steps,
+        handle=_steps,
         needs="read",
         summary="A run with all its steps.",
         answers={200: RunWithSteps},
@@ -178,7 +178,7 @@ TABLE = [
     Route(
         method="POST",
         path="/api/v1/runs/{id}/cancel",
-        handle=cancel,
+        handle=_cancel,
         needs="start",
         summary="Cancel a run and what it waits for.",
         body=CancelBody,

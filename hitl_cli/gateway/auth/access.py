@@ -89,7 +89,7 @@ class Access:
         """`keys` gives those that are good now, `clock` ms since the epoch."""
         self._options = options
         self._netloc = urlsplit(options.url).netloc
-        self.open = is_open(options)
+        self.open = _is_open(options)
         """Whether nobody need sign in."""
         self._keys = keys
         self._bearers = bearers
@@ -104,7 +104,7 @@ class Access:
         self._check_host(request)
         self._check_site(request)
         request[VISITOR] = await self._identify(request)
-        if request[VISITOR] is None and not is_public(request):
+        if request[VISITOR] is None and not _is_public(request):
             self._turn_away(request)
         return await handler(request)
 
@@ -151,7 +151,7 @@ class Access:
     async def _identify(self, request: Request) -> Visitor | None:
         token = await self._bearers.token(request)
         if token is not None:
-            return visitor_with(token)
+            return _visitor_with(token)
         if self.open:
             return Visitor(person=self._options.person, via="web", session="open")
         return self._by_proxy(request) or self._by_session(request)
@@ -159,7 +159,7 @@ class Access:
     def _by_proxy(self, request: Request) -> Visitor | None:
         """Return who a proxy says it is: its word counts from where it is alone. Raises Refused."""
         options = self._options
-        if options.trust_header is None or not is_within(request.remote, options.trust_from):
+        if options.trust_header is None or not _is_within(request.remote, options.trust_from):
             return None
         names = request.headers.getall(options.trust_header, [])
         if not names:
@@ -212,11 +212,11 @@ class Access:
         origin = request.headers.get("Origin", "null")
         foreign = site not in ("none", "same-origin") and not navigates
         ours = (request.host, self._netloc)
-        if foreign or (request.method not in SAFE and origin != "null" and netloc_of(origin) not in ours):
+        if foreign or (request.method not in SAFE and origin != "null" and _netloc_of(origin) not in ours):
             raise HttpError(403, "this came from another site, and was not done.")
 
 
-def is_open(options: Options) -> bool:
+def _is_open(options: Options) -> bool:
     """Whether a gateway listens on this machine alone, and gives out no other address."""
     return (
         is_loopback(options.host)
@@ -226,12 +226,12 @@ def is_open(options: Options) -> bool:
     )
 
 
-def visitor_with(token: Token) -> Visitor:
+def _visitor_with(token: Token) -> Visitor:
     """Return who acts where a token is shown."""
     return Visitor(person=token.person, via="api", can=token.can)
 
 
-def is_public(request: Request) -> bool:
+def _is_public(request: Request) -> bool:
     """Whether a route is answered to anybody."""
     resource = request.match_info.route.resource
     pattern = resource.canonical if resource is not None else ""
@@ -240,7 +240,7 @@ def is_public(request: Request) -> bool:
     )
 
 
-def is_within(address: str | None, networks: Sequence[Network]) -> bool:
+def _is_within(address: str | None, networks: Sequence[Network]) -> bool:
     """Whether an address is of one of the networks."""
     try:
         ip = ipaddress.ip_address(address or "")
@@ -250,7 +250,7 @@ def is_within(address: str | None, networks: Sequence[Network]) -> bool:
     return any((mapped or ip) in network for network in networks)
 
 
-def netloc_of(origin: str) -> str:
+def _netloc_of(origin: str) -> str:
     """Return the host and port in an Origin header; nothing of one that makes no sense."""
     try:
         return urlsplit(origin).netloc

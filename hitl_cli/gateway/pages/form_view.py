@@ -56,7 +56,7 @@ NOTHING = "No answer"
 """What it is called that nothing is chosen."""
 
 
-class Option(Struct, frozen=True):
+class _Option(Struct, frozen=True):
     """One of several that can be chosen."""
 
     value: str
@@ -64,7 +64,7 @@ class Option(Struct, frozen=True):
     chosen: bool
 
 
-class Control(Struct, frozen=True, kw_only=True):
+class _Control(Struct, frozen=True, kw_only=True):
     """What is filled in at one place. Texts are the author's, or those of who fills it in."""
 
     id: str
@@ -78,23 +78,23 @@ class Control(Struct, frozen=True, kw_only=True):
     problem: str | None = None
     type: str = "text"
     attributes: Mapping[str, str] = {}
-    options: tuple[Option, ...] = ()
+    options: tuple[_Option, ...] = ()
     value: str = ""
     code: bool = False
     """Whether every character of it counts."""
 
 
-class Fieldset(Struct, frozen=True, kw_only=True):
+class _Fieldset(Struct, frozen=True, kw_only=True):
     """A group of controls. The whole form is one without a legend."""
 
     id: str
     legend: str | None
     description: str | None
     problem: str | None
-    members: tuple[Control | Fieldset, ...]
+    members: tuple[_Control | _Fieldset, ...]
 
 
-class Wrong(Struct, frozen=True):
+class _Wrong(Struct, frozen=True):
     """A problem for the summary: the id of where it is made good, and what it is."""
 
     at: str
@@ -104,8 +104,8 @@ class Wrong(Struct, frozen=True):
 class Form(Struct, frozen=True):
     """A form that is drawn, and all that is wrong with what was sent."""
 
-    whole: Fieldset
-    wrong: tuple[Wrong, ...] = ()
+    whole: _Fieldset
+    wrong: tuple[_Wrong, ...] = ()
 
 
 def drawn(schema: Json, sent: Texts | None = None, problems: Sequence[Problem] = ()) -> Form:
@@ -125,7 +125,7 @@ class _Drawing:
     def form(self) -> Form:
         root = self._tree
         members: Sequence[Field | Group] = root.members if isinstance(root, Group) else (root,)
-        whole = Fieldset(
+        whole = _Fieldset(
             id="form",
             legend=None,
             description=root.description if isinstance(root, Group) else None,
@@ -134,39 +134,39 @@ class _Drawing:
         )
         return Form(whole, tuple(self._wrong()))
 
-    def _wrong(self) -> Iterator[Wrong]:
+    def _wrong(self) -> Iterator[_Wrong]:
         for problem in self._problems:
             field = owner(self._fields, problem)
-            at = self._ids[field.path] if field is not None else group_id(problem.path)
-            yield Wrong(at, said(problem, field))
+            at = self._ids[field.path] if field is not None else _group_id(problem.path)
+            yield _Wrong(at, _said(problem, field))
 
-    def _node(self, node: Field | Group) -> Control | Fieldset:
+    def _node(self, node: Field | Group) -> _Control | _Fieldset:
         return self._fieldset(node) if isinstance(node, Group) else self._control(node)
 
-    def _fieldset(self, group: Group) -> Fieldset:
+    def _fieldset(self, group: Group) -> _Fieldset:
         path = path_of(group.keys)
-        return Fieldset(
-            id=group_id(path),
-            legend=group.title or as_label(group.keys[-1]),
+        return _Fieldset(
+            id=_group_id(path),
+            legend=group.title or _as_label(group.keys[-1]),
             description=group.description,
             problem=next((problem.reason for problem in self._problems if problem.path == path), None),
             members=tuple(map(self._node, group.members)),
         )
 
-    def _control(self, field: Field) -> Control:
+    def _control(self, field: Field) -> _Control:
         texts = self._texts(field)
-        shape = shape_of(field)
+        shape = _shape_of(field)
         value = "" if field.secret else "\n".join(texts)
-        drawn_as = type_of(field)
+        drawn_as = _type_of(field)
         if drawn_as in CLOCKS and value:
             shown = without_zone(value.strip(), dated=field.kind == "date-time")
             drawn_as, value = ("text", value) if shown is None else (drawn_as, shown)
-        problem = "; ".join(said(one, field) for one in self._problems if owner(self._fields, one) == field)
-        return Control(
+        problem = "; ".join(_said(one, field) for one in self._problems if owner(self._fields, one) == field)
+        return _Control(
             id=self._ids[field.path],
             name=f"{NAME}{field.path}",
             shape=shape,
-            label=label_of(field),
+            label=_label_of(field),
             description=field.description,
             hint=self._hint(field, drawn_as),
             optional=not field.required and not field.needed,
@@ -174,7 +174,7 @@ class _Drawing:
             problem=problem or None,
             type=drawn_as,
             attributes=self._attributes(field, wrong=bool(problem)) if shape == "line" else {},
-            options=tuple(options(field, texts)) if shape in ("options", "select", "ticks") else (),
+            options=tuple(_options(field, texts)) if shape in ("options", "select", "ticks") else (),
             value=value,
             code=field.kind == "json",
         )
@@ -182,7 +182,7 @@ class _Drawing:
     @staticmethod
     def _attributes(field: Field, *, wrong: bool) -> dict[str, str]:
         """Return what a browser checks; it would count steps from a number that was wrong."""
-        found = attributes(field)
+        found = _attributes(field)
         return found | {"step": "any"} if wrong and "step" in found else found
 
     def _texts(self, field: Field) -> Sequence[str]:
@@ -196,33 +196,33 @@ class _Drawing:
         item = field.item.hint if field.item is not None else ""
         several = "one a line" if field.kind == "list" and not labels_of(field) else ""
         as_json = "as JSON" if field.kind == "json" else ""
-        plain = "" if drawn_so(field) else field.hint
+        plain = "" if _drawn_so(field) else field.hint
         if drawn_as in CLOCKS:
             plain = plain.replace(FORMATS[field.kind], "in UTC")
         told = [part for part in (several, as_json, plain, item) if part]
         if field.default is not UNSET and field.path not in self._first and not field.secret:
-            told.append(f"if left empty: {shortened(field.default)}")
+            told.append(f"if left empty: {_shortened(field.default)}")
         text = "; ".join(told)
         return f"{text[:1].upper()}{text[1:]}"
 
 
-def group_id(path: str) -> str:
+def _group_id(path: str) -> str:
     """Return the id of where a group stands; the whole form's where there is no such group."""
     return f"group-{path.encode().hex()}" if path else "form"
 
 
-def said(problem: Problem, field: Field | None) -> str:
+def _said(problem: Problem, field: Field | None) -> str:
     """Return a problem as a sentence."""
-    name = problem.path if field is None or field.path != problem.path else label_of(field)
+    name = problem.path if field is None or field.path != problem.path else _label_of(field)
     return f"{name or 'The answer'} {problem.reason}"
 
 
-def label_of(field: Field) -> str:
+def _label_of(field: Field) -> str:
     """Return what a field is called."""
-    return field.title or (as_label(field.keys[-1]) if field.keys else "Your answer")
+    return field.title or (_as_label(field.keys[-1]) if field.keys else "Your answer")
 
 
-def as_label(name: str) -> str:
+def _as_label(name: str) -> str:
     """Return a name as people write it: `due_date` as `Due date`; what is no plain name stays as it is."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         return name
@@ -230,7 +230,7 @@ def as_label(name: str) -> str:
     return f"{words[:1].upper()}{words[1:]}"
 
 
-def shape_of(field: Field) -> Shape:
+def _shape_of(field: Field) -> Shape:
     """Return how a field is drawn."""
     if field.kind == "list":
         return "ticks" if labels_of(field) else "area"
@@ -240,16 +240,16 @@ def shape_of(field: Field) -> Shape:
         return "options" if len(field.labels) <= FEW_OPTIONS else "select"
     if field.kind == "json":
         return "area"
-    return "area" if field.kind == "text" and is_long(field) and not field.secret else "line"
+    return "area" if field.kind == "text" and _is_long(field) and not field.secret else "line"
 
 
-def is_long(field: Field) -> bool:
+def _is_long(field: Field) -> bool:
     """Whether a text may well have several lines."""
     several = isinstance(field.default, str) and "\n" in field.default
     return several or field.limits.get("maxLength", 0) >= LONG_TEXT or field.format in LONG_FORMATS
 
 
-def type_of(field: Field) -> str:
+def _type_of(field: Field) -> str:
     """Return the type of an input."""
     if field.secret:
         return "password"
@@ -258,19 +258,19 @@ def type_of(field: Field) -> str:
     return DATED.get(field.kind) or TYPES.get(field.format or "", "text")
 
 
-def drawn_so(field: Field) -> bool:
+def _drawn_so(field: Field) -> bool:
     """Whether the hint only says that it is an e-mail address or a date, which the control says too."""
     said = FORMATS.get(field.format or "", field.format)
-    return type_of(field) in ("email", "url", "date") and field.hint == said
+    return _type_of(field) in ("email", "url", "date") and field.hint == said
 
 
-def attributes(field: Field) -> dict[str, str]:
+def _attributes(field: Field) -> dict[str, str]:
     """Return what a browser is to check while one types.
 
     A greatest length is not among it: browsers cut what is pasted without a word.
     """
     if field.kind in ("integer", "number"):
-        return number_attributes(field)
+        return _number_attributes(field)
     found: dict[str, str] = {"autocomplete": "new-password"} if field.secret else {}
     pattern = field.limits.get("pattern")
     if (
@@ -285,10 +285,10 @@ def attributes(field: Field) -> dict[str, str]:
     return found
 
 
-def number_attributes(field: Field) -> dict[str, str]:
+def _number_attributes(field: Field) -> dict[str, str]:
     """Return the limits of a number. Browsers count steps from the least: that must be one of them."""
     whole = field.kind == "integer"
-    least, most = bounds(field.limits, whole=whole)
+    least, most = _bounds(field.limits, whole=whole)
     step = field.limits.get("multipleOf")
     on_step = step and (least is None or least % step == 0)
     found = {"step": str(step) if on_step else "1" if whole else "any"}
@@ -297,7 +297,7 @@ def number_attributes(field: Field) -> dict[str, str]:
     return found | {"inputmode": "numeric" if whole else "decimal"}
 
 
-def bounds(limits: Mapping[str, Json], *, whole: bool) -> tuple[float | None, float | None]:
+def _bounds(limits: Mapping[str, Json], *, whole: bool) -> tuple[float | None, float | None]:
     """Return the least and the most that a number may be; a browser takes these too."""
     least, above = limits.get("minimum"), limits.get("exclusiveMinimum")
     most, below = limits.get("maximum"), limits.get("exclusiveMaximum")
@@ -312,20 +312,20 @@ def bounds(limits: Mapping[str, Json], *, whole: bool) -> tuple[float | None, fl
     )
 
 
-def options(field: Field, texts: Sequence[str]) -> Iterator[Option]:
+def _options(field: Field, texts: Sequence[str]) -> Iterator[_Option]:
     """Yield what can be chosen; also that nothing is, where nothing need be."""
     if field.kind == "boolean":
         offered = [("true", "Yes"), ("false", "No")]
     else:
         offered = [(label, label) for label in labels_of(field)]
     chosen = {text for text in texts if text}
-    if shape_of(field) != "ticks" and (not field.required or field.nullable or shape_of(field) == "select"):
-        yield Option("", CHOOSE if field.required and not field.nullable else NOTHING, chosen=not chosen)
+    if _shape_of(field) != "ticks" and (not field.required or field.nullable or _shape_of(field) == "select"):
+        yield _Option("", CHOOSE if field.required and not field.nullable else NOTHING, chosen=not chosen)
     for value, label in offered:
-        yield Option(value, label, chosen=value in chosen)
+        yield _Option(value, label, chosen=value in chosen)
 
 
-def shortened(value: Json) -> str:
+def _shortened(value: Json) -> str:
     """Return a value to be shown in a line, a text as it is."""
     text = value if isinstance(value, str) and value else msgspec.json.encode(value).decode()
     return text if len(text) <= SHORT_DEFAULT else f"{text[: SHORT_DEFAULT - 1]}…"

@@ -32,7 +32,7 @@ CHUNK = 500
 """Decisions that are read together for a file."""
 
 
-class File(Struct, frozen=True, kw_only=True):
+class _File(Struct, frozen=True, kw_only=True):
     """A kind of file: its media type, what it begins with, and the line of an entry."""
 
     type: str
@@ -40,7 +40,7 @@ class File(Struct, frozen=True, kw_only=True):
     line: Callable[[HistoryEntry], str]
 
 
-class Row(Struct, frozen=True):
+class _Row(Struct, frozen=True):
     """A decision in the list: what was asked without the marks of Markdown, and what was answered as text."""
 
     entry: HistoryEntry
@@ -48,14 +48,14 @@ class Row(Struct, frozen=True):
     data: str | None
 
 
-async def index(request: Request) -> web.Response:
+async def _index(request: Request) -> web.Response:
     """Show a page of the decisions, the newest first."""
     gateway = gateway_of(request)
     gateway.access.visitor(request, "read")
-    filters = filters_in(request)
+    filters = _filters_in(request)
     after = text_in(request, "after")
-    wanted = wanted_of(filters, gateway.clock())
-    rows, following = await gateway.lookback.run(listed, wanted, after)
+    wanted = _wanted_of(filters, gateway.clock())
+    rows, following = await gateway.lookback.run(_listed, wanted, after)
     return page(
         request,
         "history.html",
@@ -70,19 +70,19 @@ async def index(request: Request) -> web.Response:
     )
 
 
-def listed(client: Client, wanted: HistoryFilter, after: str | None) -> tuple[list[Row], str | None]:
+def _listed(client: Client, wanted: HistoryFilter, after: str | None) -> tuple[list[_Row], str | None]:
     """Return the decisions on a page, and what `after` has to be for the next one."""
     found, following = page_of_history(client, wanted, limit=ROWS, after=after)
-    return [Row(entry, as_words(entry.asked or entry.id), data_in(entry)) for entry in found], following
+    return [_Row(entry, as_words(entry.asked or entry.id), _data_in(entry)) for entry in found], following
 
 
-async def download(request: Request) -> web.StreamResponse:
+async def _download(request: Request) -> web.StreamResponse:
     """Answer with all of the decisions that are wanted as a file, which is written as they are read."""
     gateway = gateway_of(request)
     gateway.access.visitor(request, "read")
     name = request.match_info["kind"]
     kind = FILES[name]
-    wanted = wanted_of(filters_in(request), gateway.clock())
+    wanted = _wanted_of(_filters_in(request), gateway.clock())
     found, after = await gateway.lookback.run(page_of_history, wanted, limit=CHUNK)
     response = web.StreamResponse(
         headers={"Content-Type": kind.type, "Content-Disposition": f'attachment; filename="history.{name}"'}
@@ -96,43 +96,43 @@ async def download(request: Request) -> web.StreamResponse:
         found, after = await gateway.lookback.run(page_of_history, wanted, limit=CHUNK, after=after)
 
 
-def filters_in(request: Request) -> dict[str, str | None]:
+def _filters_in(request: Request) -> dict[str, str | None]:
     """Return what an address says of what is wanted. Raises BadInput."""
     filters = {name: text_in(request, name) for name in ("by", "workflow", "since")}
     return filters | {"outcome": choice_in(request, "outcome", OUTCOMES)}
 
 
-def wanted_of(filters: Mapping[str, str | None], now: int) -> HistoryFilter:
+def _wanted_of(filters: Mapping[str, str | None], now: int) -> HistoryFilter:
     """Return what filters mean. Raises BadInput."""
     return HistoryFilter(
         by=filters["by"],
         workflow=filters["workflow"],
-        since=since(filters["since"], now),
+        since=_since(filters["since"], now),
         outcome=next((outcome for outcome in OUTCOMES if outcome == filters["outcome"]), None),
     )
 
 
-def since(span: str | None, now: int) -> int | None:
+def _since(span: str | None, now: int) -> int | None:
     """Return the instant so long ago. Raises BadInput."""
     return None if span is None else max(now - parse_duration(span), 0)
 
 
-def data_in(entry: HistoryEntry) -> str | None:
+def _data_in(entry: HistoryEntry) -> str | None:
     """Return what was answered beyond a yes, a no or a choice, as JSON; None where that is nothing."""
     if entry.data is None or entry.data is True or entry.data == entry.choice:
         return None
     return entry.data if isinstance(entry.data, str) else msgspec.json.encode(entry.data).decode()
 
 
-def as_json(entry: HistoryEntry) -> str:
+def _as_json(entry: HistoryEntry) -> str:
     """Return an entry as a line of JSON."""
     return msgspec.json.encode(history_entry_document(entry)).decode() + "\n"
 
 
-FILES: Mapping[str, File] = {
-    "csv": File(type="text/csv; charset=utf-8", head=csv_head(), line=csv_entry),
-    "ndjson": File(type="application/x-ndjson", head="", line=as_json),
+FILES: Mapping[str, _File] = {
+    "csv": _File(type="text/csv; charset=utf-8", head=csv_head(), line=csv_entry),
+    "ndjson": _File(type="application/x-ndjson", head="", line=_as_json),
 }
 """What can be downloaded, by the ending of its name."""
 
-ROUTES = [web.get("/history", index), web.get(r"/history.{kind:csv|ndjson}", download)]
+ROUTES = [web.get("/history", _index), web.get(r"/history.{kind:csv|ndjson}", _download)]

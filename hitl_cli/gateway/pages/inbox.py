@@ -40,7 +40,7 @@ SORTS: Mapping[Sort, str] = {
 }
 
 
-class Look(Struct, frozen=True, kw_only=True):
+class _Look(Struct, frozen=True, kw_only=True):
     """What of the inbox is looked at. `every`: also what is for others to answer."""
 
     every: bool = False
@@ -75,7 +75,7 @@ class Look(Struct, frozen=True, kw_only=True):
         return f"/?{query}" if query else "/"
 
 
-class Row(Struct, frozen=True):
+class _Row(Struct, frozen=True):
     """A request in the list: what it asks without the marks of Markdown, and whether its deadline is near."""
 
     item: RequestSummary
@@ -83,20 +83,20 @@ class Row(Struct, frozen=True):
     near: bool
 
 
-class Listed(Struct, frozen=True):
+class _Listed(Struct, frozen=True):
     """The requests on a page, whether there are more, and how many there are on all pages, in words."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[_Row, ...]
     more: bool
     total: str
 
 
-async def inbox(request: Request) -> web.Response:
+async def _inbox(request: Request) -> web.Response:
     """Show what waits for whoever looks, or all that waits."""
     gateway = gateway_of(request)
     visitor = gateway.access.visitor(request, "read")
-    look = look_in(request)
-    found = await gateway.bridge.run(listed, look, visitor.person, gateway.options.directory.members)
+    look = _look_in(request)
+    found = await gateway.bridge.run(_listed, look, visitor.person, gateway.options.directory.members)
     return page(
         request,
         "inbox.html",
@@ -110,11 +110,11 @@ async def inbox(request: Request) -> web.Response:
     )
 
 
-def look_in(request: Request) -> Look:
+def _look_in(request: Request) -> _Look:
     """Return what an address asks for; what it says that means nothing is passed over."""
     query = request.query
     number = query.get("page", "")
-    return Look(
+    return _Look(
         every=query.get("all") == "1",
         text=query.get("q", "").strip()[:LONGEST_TEXT],
         workflow=query.get("workflow", "").strip()[:LONGEST_TEXT],
@@ -124,54 +124,54 @@ def look_in(request: Request) -> Look:
     )
 
 
-def listed(client: Client, look: Look, person: str, groups: Groups) -> Listed:
+def _listed(client: Client, look: _Look, person: str, groups: Groups) -> _Listed:
     """Return the requests on a page, and how many there are."""
     wanted = RequestFilter(
         person=None if look.every else person,
         text=look.text,
-        workflow=as_glob(look.workflow) if look.workflow else None,
+        workflow=_as_glob(look.workflow) if look.workflow else None,
         priority=look.priority,
     )
     found, more = pending(client, wanted, groups=groups, sort=look.sort, limit=look.page * PAGE_SIZE)
     rows = tuple(
-        Row(item, as_words(item.prompt or ""), near=item.deadline - item.now < SOON_MS)
+        _Row(item, as_words(item.prompt or ""), near=item.deadline - item.now < SOON_MS)
         for item in found[(look.page - 1) * PAGE_SIZE :]
     )
-    return Listed(rows, more, in_words(len(found), more=more))
+    return _Listed(rows, more, _in_words(len(found), more=more))
 
 
-def in_words(count: int, *, more: bool) -> str:
+def _in_words(count: int, *, more: bool) -> str:
     """Return how many requests there are, as far as they were read for this page."""
     if more:
         return f"More than {count:,} requests"
     return f"{count:,} request{'' if count == 1 else 's'}"
 
 
-def as_glob(text: str) -> str:
+def _as_glob(text: str) -> str:
     """Return what matches names that contain a text, unless it says itself where it may stand."""
     return text if any(mark in text for mark in "*?[") else f"*{text}*"
 
 
-async def show(request: Request) -> StreamResponse:
+async def _show(request: Request) -> StreamResponse:
     """Show a request; another name for it leads to its own address."""
     gateway = gateway_of(request)
     gateway.access.visitor(request, "read")
     name = request.match_info["id"]
-    id = await gateway.bridge.run(id_of, name)
+    id = await gateway.bridge.run(_id_of, name)
     if id != name:
-        return web.Response(status=request_page.SEE_OTHER, headers={"Location": address_of(id)})
-    return await request_page.show(request, id, action=address_of(id))
+        return web.Response(status=request_page.SEE_OTHER, headers={"Location": _address_of(id)})
+    return await request_page.show(request, id, action=_address_of(id))
 
 
-async def take(request: Request) -> web.Response:
+async def _take(request: Request) -> web.Response:
     """Answer a request, or leave a comment on it."""
     gateway = gateway_of(request)
     visitor = gateway.access.visitor(request, "decide")
-    id = await gateway.bridge.run(id_of, request.match_info["id"])
-    return await request_page.take(request, id, visitor, action=address_of(id))
+    id = await gateway.bridge.run(_id_of, request.match_info["id"])
+    return await request_page.take(request, id, visitor, action=_address_of(id))
 
 
-def id_of(client: Client, name: str) -> str:
+def _id_of(client: Client, name: str) -> str:
     """Return the id of the request that a name means. Raises NotFound, BadInput."""
     try:
         return find(client, name).id
@@ -181,9 +181,9 @@ def id_of(client: Client, name: str) -> str:
         ) from error
 
 
-def address_of(id: str) -> str:
+def _address_of(id: str) -> str:
     """Return the address of a request's page."""
     return f"/r/{quote(id, safe=':')}"
 
 
-ROUTES = [web.get("/", inbox), web.get("/r/{id:.+}", show), web.post("/r/{id:.+}", take)]
+ROUTES = [web.get("/", _inbox), web.get("/r/{id:.+}", _show), web.post("/r/{id:.+}", _take)]

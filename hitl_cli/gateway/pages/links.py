@@ -35,27 +35,27 @@ PAGES: dict[type[HitlError], tuple[int, str]] = {
 """The status and the heading of the page for a link that leads nowhere; the error's message is its text."""
 
 
-async def show(request: Request) -> web.Response:
+async def _show(request: Request) -> web.Response:
     """Show the request that a link is for."""
     request[VISITOR] = None  # whoever else is signed in here: it is the link that counts
     try:
-        link, _ = await opened(request)
+        link, _ = await _opened(request)
     except tuple(PAGES) as error:
-        return nowhere(request, error)
-    return await request_page.show(request, link.request, action=path_of(request))
+        return _nowhere(request, error)
+    return await request_page.show(request, link.request, action=_path_of(request))
 
 
-async def take(request: Request) -> web.Response:
+async def _take(request: Request) -> web.Response:
     """Answer the request that a link is for, in the name of its person."""
     request[VISITOR] = None
     try:
-        link, visitor = await opened(request)
+        link, visitor = await _opened(request)
     except tuple(PAGES) as error:
-        return nowhere(request, error)
-    return await request_page.take(request, link.request, visitor, action=path_of(request))
+        return _nowhere(request, error)
+    return await request_page.take(request, link.request, visitor, action=_path_of(request))
 
 
-async def opened(request: Request) -> tuple[Link, Visitor]:
+async def _opened(request: Request) -> tuple[Link, Visitor]:
     """Return what the link says, and its person as the visitor. Raises the errors of PAGES."""
     gateway = gateway_of(request)
     token = request.match_info["token"]
@@ -66,7 +66,7 @@ async def opened(request: Request) -> tuple[Link, Visitor]:
     return link, visitor
 
 
-def nowhere(request: Request, error: HitlError) -> web.Response:
+def _nowhere(request: Request, error: HitlError) -> web.Response:
     """Return the page for a link that leads nowhere. Who tries many that were never ours has to wait."""
     status, heading = next(PAGES[kind] for kind in type(error).__mro__ if kind in PAGES)
     message, headers, more = str(error), {}, {}
@@ -86,9 +86,9 @@ def nowhere(request: Request, error: HitlError) -> web.Response:
     return response
 
 
-def path_of(request: Request) -> str:
+def _path_of(request: Request) -> str:
     """Return the path of the link that was asked for."""
     return links.PATH + quote(request.match_info["token"])
 
 
-ROUTES = [web.get("/l/{token}", show), web.post("/l/{token}", take)]
+ROUTES = [web.get("/l/{token}", _show), web.post("/l/{token}", _take)]

@@ -40,7 +40,7 @@ SEE_OTHER = 303
 FORBIDDEN = 403
 
 
-class Wrong(BadInput):
+class _Wrong(BadInput):
     """What was filled in does not fit the form."""
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
@@ -48,7 +48,7 @@ class Wrong(BadInput):
         self.unfit = problems
 
 
-class Given(Struct, frozen=True, kw_only=True):
+class _Given(Struct, frozen=True, kw_only=True):
     """What a form that was sent asks for: to approve, to reject, or only to leave a comment."""
 
     verdict: str
@@ -63,10 +63,10 @@ async def take(request: Request, name: str, visitor: Visitor, *, action: str) ->
     gateway = gateway_of(request)
     form = await request.post()
     gateway.access.check_csrf(visitor, form_text(form, "csrf"))
-    given = given_in(form)
+    given = _given_in(form)
     try:
-        await gateway.bridge.run(answer, name, given, visitor, gateway.options.directory.members)
-    except Wrong as wrong:
+        await gateway.bridge.run(_answer, name, given, visitor, gateway.options.directory.members)
+    except _Wrong as wrong:
         status = status_of(wrong)
         return await show(request, name, action=action, status=status, sent=given.sent, problems=wrong.unfit)
     except (BadInput, NotAllowed, Conflict, TimedOut) as error:
@@ -105,18 +105,18 @@ async def show(
         action=action,
         sent=sent,
         failed=failed,
-        typed=typed(sent, looked) if sent is not None and not looked.answerable else [],
+        typed=_typed(sent, looked) if sent is not None and not looked.answerable else [],
     )
 
 
-def given_in(form: Any) -> Given:
+def _given_in(form: Any) -> _Given:
     """Return what a form that was sent says."""
     texts: dict[str, list[str]] = {}
     for name, value in form.items():
         if name.startswith(NAME) and isinstance(value, str):
             texts.setdefault(name.removeprefix(NAME), []).append(value)
     choice = form_text(form, "choice")
-    return Given(
+    return _Given(
         verdict=form_text(form, "verdict") or ("approve" if choice else ""),
         sent=SubmittedForm(
             texts=texts,
@@ -127,7 +127,7 @@ def given_in(form: Any) -> Given:
     )
 
 
-def answer(client: Client, name: str, given: Given, visitor: Visitor, groups: Groups) -> None:
+def _answer(client: Client, name: str, given: _Given, visitor: Visitor, groups: Groups) -> None:
     """Do what a form asks for. Raises Wrong, BadInput, NotAllowed, Conflict, TimedOut, NotFound."""
     sent, by, via = given.sent, visitor.person, visitor.via
     promise = find(client, name)
@@ -140,25 +140,25 @@ def answer(client: Client, name: str, given: Given, visitor: Visitor, groups: Gr
             decide_promise(client, promise, rejection(by=by, via=via, reason=reason, comment=remark), groups)
         case "approve":
             said = approval(
-                by=by, via=via, data=data_of(promise, sent), text=chosen(promise, sent), comment=remark
+                by=by, via=via, data=_data_of(promise, sent), text=_chosen(promise, sent), comment=remark
             )
             decide_promise(client, promise, said, groups)
         case _:
             raise BadInput("say whether you approve or reject it. Nothing was changed.")
 
 
-def data_of(promise: Promise, sent: SubmittedForm) -> Json:
+def _data_of(promise: Promise, sent: SubmittedForm) -> Json:
     """Return the data that was filled in, UNSET where nothing is asked for. Raises Wrong, BadInput."""
     question = question_of(promise)
     if question is None or question.form is None:
         return UNSET
     filled = read(question.form, sent.texts)
     if filled.problems and promise.state == "pending":
-        raise Wrong(filled.problems)
+        raise _Wrong(filled.problems)
     return filled.data
 
 
-def chosen(promise: Promise, sent: SubmittedForm) -> str | None:
+def _chosen(promise: Promise, sent: SubmittedForm) -> str | None:
     """Return the choice that was made; browsers send line breaks of their own."""
     question = question_of(promise)
     if sent.choice is None or question is None:
@@ -167,7 +167,7 @@ def chosen(promise: Promise, sent: SubmittedForm) -> str | None:
     return next((one for one in question.choices if " ".join(one.split()) == made), sent.choice)
 
 
-def typed(sent: SubmittedForm, looked: RequestPage) -> list[tuple[str, str]]:
+def _typed(sent: SubmittedForm, looked: RequestPage) -> list[tuple[str, str]]:
     """Return what was typed and came to nothing, name and text; no secret."""
     schema = looked.seen.item.asked.form
     secrets = {field.path for field in fields(schema) if field.secret} if schema is not None else set()

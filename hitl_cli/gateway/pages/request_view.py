@@ -37,7 +37,7 @@ STEPS = 20
 """How many of the comments, and of the steps before it, are shown: the last ones."""
 
 
-class Step(Struct, frozen=True, kw_only=True):
+class _Step(Struct, frozen=True, kw_only=True):
     """A step of the run before the request: what it is, and what came of it."""
 
     id: str
@@ -78,7 +78,7 @@ class RequestPage(Struct, frozen=True, kw_only=True):
     may: str
     later: tuple[str, ...]
     at_deadline: str
-    steps: tuple[Step, ...]
+    steps: tuple[_Step, ...]
     more_steps: int
     told: tuple[tuple[NotificationStatus, str], ...]
     more_told: int
@@ -100,7 +100,7 @@ def view(
     """Return what there is to see of the request that a name means. Raises NotFound, BadInput."""
     seen = details(client, find(client, name), groups)
     item, question = seen.item, seen.item.asked
-    form, broken = form_of(seen, sent, problems)
+    form, broken = _form_of(seen, sent, problems)
     shown = without_old_reminders(seen.told)
     steps = [node for node in seen.before if node.kind not in ("vote", "comment")]
     return RequestPage(
@@ -108,9 +108,9 @@ def view(
         prompt=as_prompt(question.prompt) if item.question not in (None, PLAIN) else None,
         comments=tuple((comment, as_html(comment.text)) for comment in seen.comments[-COMMENTS:]),
         more_comments=max(len(seen.comments) - COMMENTS, 0),
-        run=run_behind(client, seen),
-        why_not=None if person is None else why_not(seen, person, groups),
-        unreadable=broken or (why_unreadable(seen) if item.question is None else None),
+        run=_run_behind(client, seen),
+        why_not=None if person is None else _why_not(seen, person, groups),
+        unreadable=broken or (_why_unreadable(seen) if item.question is None else None),
         said=decode(item.promise.param) if item.question in (None, PLAIN) else None,
         form=form,
         own=next((vote for vote in seen.votes if vote.by == person), None),
@@ -119,14 +119,14 @@ def view(
         may=who_may(seen),
         later=tuple(later(seen)),
         at_deadline=at_deadline(question),
-        steps=tuple(map(step_of, steps[-STEPS:])),
+        steps=tuple(map(_step_of, steps[-STEPS:])),
         more_steps=max(len(steps) - STEPS, 0),
         told=tuple((told, said_of(told, item.now)) for told in shown),
         more_told=len(seen.told) - len(shown),
     )
 
 
-def form_of(
+def _form_of(
     seen: RequestDetails, sent: SubmittedForm | None, problems: Sequence[Problem]
 ) -> tuple[Form | None, str | None]:
     """Return the form of a request that waits, if it has one; or why it cannot be filled in."""
@@ -140,7 +140,7 @@ def form_of(
         return None, str(error)
 
 
-def why_not(seen: RequestDetails, person: str, groups: Groups) -> str | None:
+def _why_not(seen: RequestDetails, person: str, groups: Groups) -> str | None:
     """Return why it is not for a person to answer, or None."""
     try:
         check_allowed(seen.item, person, groups)
@@ -149,7 +149,7 @@ def why_not(seen: RequestDetails, person: str, groups: Groups) -> str | None:
     return None
 
 
-def why_unreadable(seen: RequestDetails) -> str:
+def _why_unreadable(seen: RequestDetails) -> str:
     """Return what is wrong with a request that cannot be read."""
     try:
         msgspec.convert(decode(seen.promise.param), Question)
@@ -158,7 +158,7 @@ def why_unreadable(seen: RequestDetails) -> str:
     return "it says nothing"
 
 
-def run_behind(client: Client, seen: RequestDetails) -> Run | None:
+def _run_behind(client: Client, seen: RequestDetails) -> Run | None:
     """Return the run that asks, as it is now; None where no run does."""
     promise = get_promise(client, seen.item.workflow)
     if promise is None or not promise.is_run:
@@ -166,14 +166,14 @@ def run_behind(client: Client, seen: RequestDetails) -> Run | None:
     return detailed(client, [promise])[0]
 
 
-def step_of(node: RunStep) -> Step:
+def _step_of(node: RunStep) -> _Step:
     """Return what there is to say of a step."""
     promise, call = node.promise, node.promise.call
     name = prompt_of(promise) if node.kind == "person" else call.func if call is not None else None
     states = {"resolved": "done", "rejected": "failed", "pending": "running"}
     if node.kind == "person":
         states |= {"resolved": "approved", "rejected": "rejected", "pending": "waiting"}
-    return Step(
+    return _Step(
         id=promise.id,
         name=name or node.kind,
         state=states.get(promise.state, "canceled" if promise.state == "rejected_canceled" else "expired"),

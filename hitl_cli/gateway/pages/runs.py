@@ -43,7 +43,7 @@ VOTE_FIELDS = ("verdict", "choice", "reason")
 """What is shown of a vote."""
 
 
-class Step(Struct, frozen=True, kw_only=True):
+class _Step(Struct, frozen=True, kw_only=True):
     """A step as its line on the page says it. `ms` is how long it took, or has been taking."""
 
     depth: int
@@ -56,16 +56,16 @@ class Step(Struct, frozen=True, kw_only=True):
     ms: int
 
 
-class Seen(Struct, frozen=True, kw_only=True):
+class _Seen(Struct, frozen=True, kw_only=True):
     """A run with its steps, each before those inside it; `more` tells whether these are not all."""
 
     run: Run
     promise: Promise
-    steps: tuple[Step, ...]
+    steps: tuple[_Step, ...]
     more: bool
 
 
-async def index(request: Request) -> web.Response:
+async def _index(request: Request) -> web.Response:
     """Show a page of the runs, the newest first."""
     gateway = gateway_of(request)
     gateway.access.visitor(request, "read")
@@ -83,12 +83,12 @@ async def index(request: Request) -> web.Response:
     )
 
 
-async def show(request: Request) -> web.Response:
+async def _show(request: Request) -> web.Response:
     """Show one run with its steps. The id of a step leads to its run, that of a question to its page."""
     gateway = gateway_of(request)
     visitor = gateway.access.visitor(request, "read")
     id = request.match_info["id"]
-    seen = await gateway.bridge.run(seen_run, id)
+    seen = await gateway.bridge.run(_seen_run, id)
     if seen.promise.is_blocking:
         raise web.HTTPSeeOther(f"/r/{quote(seen.promise.id, safe=':')}")
     if seen.promise.id != id:
@@ -105,7 +105,7 @@ async def show(request: Request) -> web.Response:
     )
 
 
-async def confirm_cancel(request: Request) -> web.Response:
+async def _confirm_cancel(request: Request) -> web.Response:
     """Ask whether a run is to be canceled. Changes nothing."""
     gateway = gateway_of(request)
     gateway.access.visitor(request, "start")
@@ -113,7 +113,7 @@ async def confirm_cancel(request: Request) -> web.Response:
     return page(request, "cancel.html", run=run)
 
 
-async def take_cancel(request: Request) -> web.Response:
+async def _take_cancel(request: Request) -> web.Response:
     """Cancel a run, and show it."""
     gateway = gateway_of(request)
     visitor = gateway.access.visitor(request, "start")
@@ -125,47 +125,47 @@ async def take_cancel(request: Request) -> web.Response:
     raise web.HTTPSeeOther(f"/runs/{quote(id, safe=':')}")
 
 
-def seen_run(client: Client, id: str) -> Seen:
+def _seen_run(client: Client, id: str) -> _Seen:
     """Return the run that an id means, its own or one of its steps'. Raises NotFound."""
     root, more = first_steps(client, id, STEPS)
-    return Seen(
+    return _Seen(
         run=get_run(client, root.promise.id),
         promise=root.promise,
-        steps=tuple(lines(root, client.now())),
+        steps=tuple(_lines(root, client.now())),
         more=more,
     )
 
 
-def lines(root: RunStep, now: int) -> list[Step]:
+def _lines(root: RunStep, now: int) -> list[_Step]:
     """Return the steps of a run, each before those inside it."""
-    found: list[Step] = []
+    found: list[_Step] = []
     left = [(0, child) for child in reversed(root.children)]
     while left:
         depth, node = left.pop()
-        found.append(step(node, min(depth, DEEPEST), now))
+        found.append(_step(node, min(depth, DEEPEST), now))
         if node.kind != "notice":  # what came of it stands on the page of the request
             left += [(depth + 1, child) for child in reversed(node.children)]
     return found
 
 
-def step(node: RunStep, depth: int, now: int) -> Step:
+def _step(node: RunStep, depth: int, now: int) -> _Step:
     """Return a step as its line says it."""
     promise = node.promise
     remark = node.kind in ("vote", "comment")
     audit = headers_of(promise.param).get("hitl:by") if remark else audit_of(promise).by
-    return Step(
+    return _Step(
         depth=depth,
         id=promise.id,
         kind="request" if node.kind == "person" else node.kind,
-        state=state_of(node),
-        name=name_of(node),
-        said=said_in(node),
+        state=_state_of(node),
+        name=_name_of(node),
+        said=_said_in(node),
         by=audit,
         ms=0 if remark else max((promise.settled_at or now) - promise.created_at, 0),
     )
 
 
-def state_of(node: RunStep) -> str:
+def _state_of(node: RunStep) -> str:
     """Return how a step stands; of what was only said, nothing."""
     promise = node.promise
     match node.kind:
@@ -180,7 +180,7 @@ def state_of(node: RunStep) -> str:
     return {"resolved": "completed", "rejected": "failed"}.get(promise.state, "expired")
 
 
-def name_of(node: RunStep) -> str | None:
+def _name_of(node: RunStep) -> str | None:
     """Return what a step is: of a request what it asks."""
     if node.kind == "person":
         return as_words(prompt_of(node.promise) or "")
@@ -190,26 +190,26 @@ def name_of(node: RunStep) -> str | None:
     return None if call is None else call.func
 
 
-def said_in(node: RunStep) -> str | None:
+def _said_in(node: RunStep) -> str | None:
     """Return what came of a step, or what somebody said, cut to fit; None where that is nothing."""
     promise = node.promise
     said = decode(promise.param)
     if node.kind == "comment":
-        return shortened(said.get("comment") if isinstance(said, dict) else None)
+        return _shortened(said.get("comment") if isinstance(said, dict) else None)
     if node.kind == "vote":
         told = said if isinstance(said, dict) else {}
-        return shortened(" ".join(str(told[name]) for name in VOTE_FIELDS if told.get(name)))
+        return _shortened(" ".join(str(told[name]) for name in VOTE_FIELDS if told.get(name)))
     if promise.state == "pending":
         return None
     if any(child.kind == "person" for child in node.children):
         return None  # an `ask`, whose result is what its request says
     if promise.state != "resolved":
-        return shortened(error_text(promise))
+        return _shortened(error_text(promise))
     result = decode(promise.value)
-    return None if result is True and node.kind == "person" else shortened(result)
+    return None if result is True and node.kind == "person" else _shortened(result)
 
 
-def shortened(value: Json) -> str | None:
+def _shortened(value: Json) -> str | None:
     """Return a value as text, cut to fit; None where there is none."""
     if value is None or value == "":
         return None
@@ -218,8 +218,8 @@ def shortened(value: Json) -> str | None:
 
 
 ROUTES = [
-    web.get("/runs", index),
-    web.get("/runs/{id}", show),
-    web.get("/runs/{id}/cancel", confirm_cancel),
-    web.post("/runs/{id}/cancel", take_cancel),
+    web.get("/runs", _index),
+    web.get("/runs/{id}", _show),
+    web.get("/runs/{id}/cancel", _confirm_cancel),
+    web.post("/runs/{id}/cancel", _take_cancel),
 ]

@@ -44,62 +44,62 @@ SEND_S = 60.0
 """How long a mail may take to be taken."""
 
 
-async def show(request: Request) -> web.Response:
+async def _show(request: Request) -> web.Response:
     """Show how one signs in; whoever has goes on to what they wanted."""
     wanted = local_path(request.query.get("next", HOME))
     if gateway_of(request).access.known(request) is not None:
-        return go_to(wanted)
-    return form(request, wanted)
+        return _go_to(wanted)
+    return _form(request, wanted)
 
 
-async def take(request: Request) -> web.Response:
+async def _take(request: Request) -> web.Response:
     """Send a link to the address of whoever is named, or sign in by a token."""
     gateway = gateway_of(request)
     given = await request.post()
-    check_visit(request, form_text(given, "csrf"))
+    _check_visit(request, form_text(given, "csrf"))
     wanted = local_path(form_text(given, "next") or HOME)
-    check_pace(request)
+    _check_pace(request)
     if token := form_text(given, "token").strip():
-        return await by_token(request, token, wanted)
+        return await _by_token(request, token, wanted)
     name = form_text(given, "who").strip()
     if not name or len(name) > LONGEST_NAME:
-        return form(request, wanted, problem="Say who you are: your name here, or your e-mail address.")
+        return _form(request, wanted, problem="Say who you are: your name here, or your e-mail address.")
     known = sign_in.person_known(gateway.options.directory, name)
     if known is not None and not gateway.mails_to.count(known[0]):
-        send_link(gateway, *known, wanted)
+        _send_link(gateway, *known, wanted)
     return page(request, "sign_in_sent.html", minutes=sign_in.LIFE_MS // 60_000, wanted=wanted)
 
 
-async def by_token(request: Request, text: str, wanted: str) -> web.Response:
+async def _by_token(request: Request, text: str, wanted: str) -> web.Response:
     """Sign in by an API token: for what it may do, and no longer than it is good."""
     gateway = gateway_of(request)
     token = await gateway.bearers.find(text)
     if token is None:
-        return form(
+        return _form(
             request,
             wanted,
             problem="This token is not good here: it is not known, or has ended.",
             by_token=True,
         )
     if "read" not in token.can:
-        return form(
+        return _form(
             request,
             wanted,
             problem="This token may not read, so there is nothing to see with it.",
             by_token=True,
         )
     can = frozenset[str](token.can)
-    return signed_in(gateway, sessions.begin(token.person, can, gateway.clock(), token.expires_at), wanted)
+    return _signed_in(gateway, sessions.begin(token.person, can, gateway.clock(), token.expires_at), wanted)
 
 
-def send_link(gateway: Gateway, person: str, address: Address, wanted: str) -> None:
+def _send_link(gateway: Gateway, person: str, address: Address, wanted: str) -> None:
     """Send a person a link, while whoever asked for it is answered: how long that takes tells nothing."""
     link = sign_in.link_for(person, gateway.clock(), wanted)
     url = f"{gateway.options.url}{sign_in.PATH}{sign_in.sign(link, gateway.keys())}"
-    gateway.go_on(send(gateway, message_with(link, url, gateway.clock()), address))
+    gateway.go_on(_send(gateway, message_with(link, url, gateway.clock()), address))
 
 
-async def send(gateway: Gateway, message: Message, address: Address) -> None:
+async def _send(gateway: Gateway, message: Message, address: Address) -> None:
     """Send a message; that it was not taken is logged, for whoever asked must not be told."""
     try:
         async with asyncio.timeout(SEND_S):
@@ -110,7 +110,7 @@ async def send(gateway: Gateway, message: Message, address: Address) -> None:
         )
 
 
-async def show_link(request: Request) -> web.Response:
+async def _show_link(request: Request) -> web.Response:
     """Show the button by which one signs in."""
     gateway = gateway_of(request)
     request[VISITOR] = None
@@ -118,51 +118,51 @@ async def show_link(request: Request) -> web.Response:
         link = sign_in.read(request.match_info["token"], gateway.keys(), gateway.clock())
         await gateway.bridge.run(sign_in.check_unused, link)
     except (SignInInvalid, SignInOver) as error:
-        return nowhere(request, error)
-    return with_visit(request, "sign_in_link.html", person=link.person)
+        return _nowhere(request, error)
+    return _with_visit(request, "sign_in_link.html", person=link.person)
 
 
-async def take_link(request: Request) -> web.Response:
+async def _take_link(request: Request) -> web.Response:
     """Sign in by a link."""
     gateway = gateway_of(request)
     request[VISITOR] = None
-    check_visit(request, form_text(await request.post(), "csrf"))
+    _check_visit(request, form_text(await request.post(), "csrf"))
     try:
         link = sign_in.read(request.match_info["token"], gateway.keys(), gateway.clock())
         await gateway.bridge.run(sign_in.use, link)
     except (SignInInvalid, SignInOver) as error:
-        return nowhere(request, error)
-    return signed_in(gateway, sessions.begin(link.person, PERSON, gateway.clock()), local_path(link.wanted))
+        return _nowhere(request, error)
+    return _signed_in(gateway, sessions.begin(link.person, PERSON, gateway.clock()), local_path(link.wanted))
 
 
-async def sign_out(request: Request) -> web.Response:
+async def _sign_out(request: Request) -> web.Response:
     """Have the browser forget its session."""
     gateway = gateway_of(request)
     given = await request.post()
     gateway.access.check_csrf(gateway.access.visitor(request, "read"), form_text(given, "csrf"))
-    response = go_to("/sign-in")
+    response = _go_to("/sign-in")
     gateway.cookies.drop(response, gateway.cookies.session)
     return response
 
 
-def signed_in(gateway: Gateway, session: Session, wanted: str) -> web.Response:
+def _signed_in(gateway: Gateway, session: Session, wanted: str) -> web.Response:
     """Return the answer that begins a session and leads to what was wanted first."""
-    response = go_to(wanted)
+    response = _go_to(wanted)
     life_ms = session.ends_at - gateway.clock()
     gateway.cookies.put(response, gateway.cookies.session, sessions.sign(session, gateway.keys()), life_ms)
     gateway.cookies.drop(response, gateway.cookies.visit)
     return response
 
 
-def go_to(path: str) -> web.Response:
+def _go_to(path: str) -> web.Response:
     """Return the answer that leads to a page of this gateway."""
     return web.Response(status=303, headers={"Location": path})
 
 
-def form(request: Request, wanted: str, problem: str = "", *, by_token: bool = False) -> web.Response:
+def _form(request: Request, wanted: str, problem: str = "", *, by_token: bool = False) -> web.Response:
     """Return the page where one signs in; `by_token`: how it was tried."""
     by_mail = gateway_of(request).options.directory.email is not None
-    return with_visit(
+    return _with_visit(
         request,
         "sign_in.html",
         status=400 if problem else 200,
@@ -173,11 +173,11 @@ def form(request: Request, wanted: str, problem: str = "", *, by_token: bool = F
     )
 
 
-def nowhere(request: Request, error: SignInInvalid | SignInOver) -> web.Response:
+def _nowhere(request: Request, error: SignInInvalid | SignInOver) -> web.Response:
     """Return the page for a link by which nobody signs in any more, or ever did."""
     status = 410
     if isinstance(error, SignInInvalid):
-        check_pace(request)
+        _check_pace(request)
         status = 403
     heading = "You cannot sign in by this link"
     return page(request, "link_over.html", status=status, heading=heading, message=str(error), again=True)
@@ -186,30 +186,30 @@ def nowhere(request: Request, error: SignInInvalid | SignInOver) -> web.Response
 # What protects the forms of those who have no session yet
 
 
-def with_visit(request: Request, template: str, status: int = 200, **context: object) -> web.Response:
+def _with_visit(request: Request, template: str, status: int = 200, **context: object) -> web.Response:
     """Return a page with a form for a browser that has not signed in, which is good in that one alone."""
     gateway = gateway_of(request)
     known = gateway.cookies.visit_of(request)
     visit = known or sessions.fresh_id()
-    mark = gateway.access.csrf(visitor_of(visit))
+    mark = gateway.access.csrf(_visitor_of(visit))
     response = page(request, template, status=status, mark=mark, **context)
     if known is None:
         gateway.cookies.put(response, gateway.cookies.visit, visit)
     return response
 
 
-def check_visit(request: Request, mark: str) -> None:
+def _check_visit(request: Request, mark: str) -> None:
     """Raise Refused unless a form is one that this very browser was given."""
     gateway = gateway_of(request)
-    gateway.access.check_csrf(visitor_of(gateway.cookies.visit_of(request) or sessions.fresh_id()), mark)
+    gateway.access.check_csrf(_visitor_of(gateway.cookies.visit_of(request) or sessions.fresh_id()), mark)
 
 
-def visitor_of(visit: str) -> Visitor:
+def _visitor_of(visit: str) -> Visitor:
     """Return the visitor that a browser is which has not signed in: nobody, who may do nothing."""
     return Visitor(person="", via="sign-in", can=frozenset(), session=visit)
 
 
-def check_pace(request: Request) -> None:
+def _check_pace(request: Request) -> None:
     """Raise Refused if somebody has tried too often."""
     wait_ms = gateway_of(request).sign_ins.count(network_of(request.remote))
     if wait_ms:
@@ -219,9 +219,9 @@ def check_pace(request: Request) -> None:
 
 
 ROUTES = [
-    web.get("/sign-in", show),
-    web.post("/sign-in", take),
-    web.get("/sign-in/{token}", show_link),
-    web.post("/sign-in/{token}", take_link),
-    web.post("/sign-out", sign_out),
+    web.get("/sign-in", _show),
+    web.post("/sign-in", _take),
+    web.get("/sign-in/{token}", _show_link),
+    web.post("/sign-in/{token}", _take_link),
+    web.post("/sign-out", _sign_out),
 ]

@@ -38,7 +38,7 @@ HIGH = 100
 """Units of the height of the chart of days."""
 
 
-class Bar(Struct, frozen=True, kw_only=True):
+class _Bar(Struct, frozen=True, kw_only=True):
     """A part of a column of the chart of days, in units of the drawing, from its top left."""
 
     outcome: Outcome
@@ -47,16 +47,16 @@ class Bar(Struct, frozen=True, kw_only=True):
     height: float
 
 
-class Chart(Struct, frozen=True, kw_only=True):
+class _Chart(Struct, frozen=True, kw_only=True):
     """What was decided day by day: `most` is the count of the highest column."""
 
     days: tuple[Day, ...]
-    bars: tuple[Bar, ...]
+    bars: tuple[_Bar, ...]
     most: int
     width: int
 
 
-class Row(Struct, frozen=True, kw_only=True):
+class _Row(Struct, frozen=True, kw_only=True):
     """How many answers took how long; `share` is in 100 of the longest row."""
 
     name: str
@@ -64,7 +64,7 @@ class Row(Struct, frozen=True, kw_only=True):
     share: float
 
 
-async def index(request: Request) -> web.Response:
+async def _index(request: Request) -> web.Response:
     """Show the figures."""
     gateway = gateway_of(request)
     gateway.access.visitor(request, "read")
@@ -72,7 +72,7 @@ async def index(request: Request) -> web.Response:
     ago_ms = parse_duration(span)
     if ago_ms > LONGEST_MS:
         raise BadInput(f"{span!r} is too long ago: figures are of a year at most.")
-    found = await gateway.lookback.run(figures_of, ago_ms)
+    found = await gateway.lookback.run(_figures_of, ago_ms)
     return page(
         request,
         "stats.html",
@@ -83,18 +83,18 @@ async def index(request: Request) -> web.Response:
         most=MOST,
         most_names=MOST_NAMES,
         outcomes=OUTCOMES,
-        chart=chart(found),
+        chart=_chart(found),
         rows=rows(found.figures.spans),
         high=HIGH,
     )
 
 
-def figures_of(client: Client, ago_ms: int) -> Stats:
+def _figures_of(client: Client, ago_ms: int) -> Stats:
     """Return the figures of what was decided so long ago and since."""
     return stats(client, max(client.now() - ago_ms, 0), MOST)
 
 
-def chart(found: Stats) -> Chart:
+def _chart(found: Stats) -> _Chart:
     """Return the chart of days, each of those on which nothing was decided as well."""
     day_ms = UNITS_MS["d"]
     known = {day.start: day for day in found.figures.days}
@@ -104,33 +104,33 @@ def chart(found: Stats) -> Chart:
     columns = [known[start].outcomes if start in known else none for start in starts]
     most = max((sum(column.values()) for column in columns), default=0)
     bars = [bar for x, column in enumerate(columns) for bar in bars_of(column, x, most)]
-    return Chart(
+    return _Chart(
         days=tuple(reversed(found.figures.days)), bars=tuple(bars), most=most, width=max(len(columns), 1)
     )
 
 
-def bars_of(column: Mapping[Outcome, int], x: int, most: int) -> list[Bar]:
+def bars_of(column: Mapping[Outcome, int], x: int, most: int) -> list[_Bar]:
     """Return the parts of one column, the first outcome at the bottom."""
-    bars: list[Bar] = []
+    bars: list[_Bar] = []
     y: float = HIGH
     for outcome, count in column.items():
         if count:
             height = count * HIGH / most
             y -= height
-            bars.append(Bar(outcome=outcome, x=x, y=round(y, 2), height=round(height, 2)))
+            bars.append(_Bar(outcome=outcome, x=x, y=round(y, 2), height=round(height, 2)))
     return bars
 
 
-def rows(counts: Sequence[int]) -> list[Row]:
+def rows(counts: Sequence[int]) -> list[_Row]:
     """Return how many answers took how long, up to the longest that any took."""
     names = [f"under {format_duration(end)}" for end in BOUNDS_MS]
     names.append(f"{format_duration(BOUNDS_MS[-1])} or more")
     most = max(counts)
     last = max((n for n, count in enumerate(counts) if count), default=-1)
     return [
-        Row(name=name, count=count, share=round(count * 100 / most, 2))
+        _Row(name=name, count=count, share=round(count * 100 / most, 2))
         for name, count in zip(names[: last + 1], counts, strict=False)
     ]
 
 
-ROUTES = [web.get("/stats", index)]
+ROUTES = [web.get("/stats", _index)]

@@ -22,12 +22,12 @@ async def send(message: Message, url: str) -> None:
     try:
         async with asyncio.timeout(TIMEOUT_S):
             # Importing it takes a second, and most of its services block.
-            await asyncio.to_thread(tell, subject_of(message), text_of(message), url)
+            await asyncio.to_thread(_tell, subject_of(message), text_of(message), url)
     except TimeoutError as error:
-        raise DeliveryFailed(f"{service(url)} did not take it in time.") from error
+        raise DeliveryFailed(f"{_service(url)} did not take it in time.") from error
 
 
-def tell(title: str, body: str, url: str) -> None:
+def _tell(title: str, body: str, url: str) -> None:
     """Send a text, and wait until it is taken. Raises NotSent."""
     try:
         import apprise
@@ -38,11 +38,11 @@ def tell(title: str, body: str, url: str) -> None:
     logging.getLogger("apprise").setLevel(logging.CRITICAL)  # it logs addresses, with the secrets in them
     receiver = apprise.Apprise()
     if not receiver.add(url):
-        raise DeliveryFailed(f"{service(url)} is no address that Apprise knows.", for_good=True)
+        raise DeliveryFailed(f"{_service(url)} is no address that Apprise knows.", for_good=True)
     if not receiver.notify(body=body, title=title, body_format=apprise.NotifyFormat.TEXT):
-        raise DeliveryFailed(f"{service(url)} did not take it; `apprise -v -b test ADDRESS` says why.")
+        raise DeliveryFailed(f"{_service(url)} did not take it; `apprise -v -b test ADDRESS` says why.")
 
 
-def service(url: str) -> str:
+def _service(url: str) -> str:
     """Return the kind of an address: the rest of it is often a secret."""
     return one_line(url.partition(":")[0], SCHEME_CHARS) + "://…"

@@ -43,7 +43,7 @@ LONGEST_ANSWER = 300
 
 async def send(message: Message, to: str, directory: Directory) -> None:
     """Send a message to an e-mail address. Raises NotSent."""
-    await send_mail(compose(message, to, directory), to, directory.email)
+    await send_mail(_compose(message, to, directory), to, directory.email)
 
 
 async def send_mail(mail: EmailMessage, to: str, settings: EmailSettings | None) -> None:
@@ -54,15 +54,15 @@ async def send_mail(mail: EmailMessage, to: str, settings: EmailSettings | None)
         raise DeliveryFailed(
             "the settings do not say through what mail is sent: [email] host = …", for_good=True
         )
-    sender = ascii_domain(parseaddr(settings.from_)[1])
+    sender = _ascii_domain(parseaddr(settings.from_)[1])
     try:
         async with asyncio.timeout(ALTOGETHER_S):
-            await deliver(mail, sender, ascii_domain(to), settings)
+            await _deliver(mail, sender, _ascii_domain(to), settings)
     except TimeoutError as error:
         raise DeliveryFailed(f"{settings.host} did not answer in time.") from error
 
 
-async def deliver(mail: EmailMessage, sender: str, to: str, settings: EmailSettings) -> None:
+async def _deliver(mail: EmailMessage, sender: str, to: str, settings: EmailSettings) -> None:
     """Hand a mail to the server. Raises NotSent, TimeoutError."""
     import aiosmtplib
 
@@ -86,49 +86,49 @@ async def deliver(mail: EmailMessage, sender: str, to: str, settings: EmailSetti
             for_good=error.code in FOR_GOOD,
         ) from None
     except aiosmtplib.SMTPRecipientsRefused as error:
-        raise refused(server, error.recipients[0]) from None
+        raise _refused(server, error.recipients[0]) from None
     except aiosmtplib.SMTPResponseException as error:
-        raise refused(server, error) from None
+        raise _refused(server, error) from None
     except OSError as error:  # aiosmtplib's own are, where the connection is at fault
-        raise DeliveryFailed(f"{server} cannot be reached, or was lost: {reason_of(error)}.") from None
+        raise DeliveryFailed(f"{server} cannot be reached, or was lost: {_reason_of(error)}.") from None
     except aiosmtplib.SMTPException as error:
         raise DeliveryFailed(
-            f"{server} cannot do what [email] wants: {shown(error.message)}", for_good=True
+            f"{server} cannot do what [email] wants: {_shown(error.message)}", for_good=True
         ) from None
 
 
-def refused(server: str, error: aiosmtplib.SMTPResponseException) -> DeliveryFailed:
+def _refused(server: str, error: aiosmtplib.SMTPResponseException) -> DeliveryFailed:
     """Return the error for a server that refused a mail."""
-    text = f"{server} refused it: {error.code} {shown(error.message)}"
+    text = f"{server} refused it: {error.code} {_shown(error.message)}"
     return DeliveryFailed(text, for_good=error.code in FOR_GOOD)
 
 
-def reason_of(error: BaseException) -> str:
+def _reason_of(error: BaseException) -> str:
     """Return why a connection failed: in the operating system's words, if it was that."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.strerror:
-            return shown(cause.strerror)
+            return _shown(cause.strerror)
         cause = cause.__cause__ or cause.__context__
-    return shown(str(error).rstrip("."))
+    return _shown(str(error).rstrip("."))
 
 
-def shown(text: str) -> str:
+def _shown(text: str) -> str:
     """Return what a server said, on one line."""
     return one_line(text, LONGEST_ANSWER)
 
 
-def compose(message: Message, to: str, directory: Directory) -> EmailMessage:
+def _compose(message: Message, to: str, directory: Directory) -> EmailMessage:
     """Return a message as a mail to an address. It is the same each time."""
     settings = directory.email
     host = mail_host(urlsplit(directory.gateway).hostname or "")
     thread = f"<{message.thread_key}.thread@{host}>"
     mail = EmailMessage()
     mail["Subject"] = subject_of(message)
-    mail["From"] = mailbox(settings.from_ if settings is not None else "")
-    mail["To"] = mailbox(to)
-    if answers := reply_to(message, directory):
-        mail["Reply-To"] = mailbox(answers)
+    mail["From"] = _mailbox(settings.from_ if settings is not None else "")
+    mail["To"] = _mailbox(to)
+    if answers := _reply_to(message, directory):
+        mail["Reply-To"] = _mailbox(answers)
     mail["Date"] = format_datetime(instant(message.at))
     mail["Message-ID"] = f"<{message.key}@{host}>"
     mail["References"] = thread
@@ -143,14 +143,14 @@ def compose(message: Message, to: str, directory: Directory) -> EmailMessage:
     return mail
 
 
-def mailbox(text: str) -> Address:
+def _mailbox(text: str) -> Address:
     """Return an address as a header takes it: `a@example.org`, or `Name <a@example.org>`."""
     name, address = parseaddr(text)
-    user, _, domain = ascii_domain(address).rpartition("@")
+    user, _, domain = _ascii_domain(address).rpartition("@")
     return Address(display_name=name, username=user, domain=domain)
 
 
-def ascii_domain(address: str) -> str:
+def _ascii_domain(address: str) -> str:
     """Return an e-mail address with its domain as servers that know only ASCII take it."""
     user, _, domain = address.rpartition("@")
     try:
@@ -159,7 +159,7 @@ def ascii_domain(address: str) -> str:
         return address
 
 
-def reply_to(message: Message, directory: Directory) -> str | None:
+def _reply_to(message: Message, directory: Directory) -> str | None:
     """Return where a question about the request goes: to who asks, if that is a person with an address."""
     if len(message.items) != 1 or message.items[0].asker in (None, message.to):
         return None

@@ -40,7 +40,7 @@ async def post(url: str, body: bytes, headers: Mapping[str, str] | None = None) 
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)) as session,
             session.post(url, data=body, headers=sent, allow_redirects=False) as answer,
         ):
-            judge(answer.status, host, answer.headers)
+            _judge(answer.status, host, answer.headers)
     except TimeoutError as error:
         raise DeliveryFailed(f"{host} did not answer within {TIMEOUT_S:.0f} s.") from error
     except ValueError:  # aiohttp.InvalidURL is one, and what a host that cannot be leads to
@@ -48,10 +48,10 @@ async def post(url: str, body: bytes, headers: Mapping[str, str] | None = None) 
     except aiohttp.ClientConnectorCertificateError as error:
         raise DeliveryFailed(f"the certificate of {host} is not one to trust.") from error
     except (aiohttp.ClientError, OSError) as error:
-        raise DeliveryFailed(f"{host} cannot be reached: {reason_of(error)}.") from None
+        raise DeliveryFailed(f"{host} cannot be reached: {_reason_of(error)}.") from None
 
 
-def judge(status: int, host: str, headers: Mapping[str, str]) -> None:
+def _judge(status: int, host: str, headers: Mapping[str, str]) -> None:
     """Raise NotSent unless a status says that a message was taken."""
     if 200 <= status < 300:  # noqa: PLR2004 - what RFC 9110 calls successful
         return
@@ -61,10 +61,10 @@ def judge(status: int, host: str, headers: Mapping[str, str]) -> None:
         )
     if 400 <= status < 500 and status not in AGAIN_LATER:  # noqa: PLR2004
         raise DeliveryFailed(f"{host} refused it ({status}).", for_good=True)
-    raise DeliveryFailed(f"{host} could not take it now ({status}).", after_ms=retry_after(headers))
+    raise DeliveryFailed(f"{host} could not take it now ({status}).", after_ms=_retry_after(headers))
 
 
-def retry_after(headers: Mapping[str, str]) -> int | None:
+def _retry_after(headers: Mapping[str, str]) -> int | None:
     """Return for how long (ms) a receiver wants to be left alone; None where it does not say in seconds."""
     text = headers.get("Retry-After", "")
     if not (text.isascii() and text.isdecimal()):
@@ -72,7 +72,7 @@ def retry_after(headers: Mapping[str, str]) -> int | None:
     return min(int(text[:9]) * 1_000, LONGEST_WAIT_MS)
 
 
-def reason_of(error: Exception) -> str:
+def _reason_of(error: Exception) -> str:
     """Return why a connection failed, without the address."""
     cause = error if isinstance(error, OSError) else error.__cause__
     strerror = cause.strerror if isinstance(cause, OSError) else None

@@ -54,78 +54,78 @@ async def send(message: Message, url: str, *, clickable: bool) -> None:
 def payload(message: Message, *, clickable: bool) -> dict[str, Any]:
     """Return a message as Slack takes it."""
     if len(message.items) == 1:
-        blocks = blocks_of_one(message, message.items[0], clickable=clickable)
+        blocks = _blocks_of_one(message, message.items[0], clickable=clickable)
     else:
-        blocks = blocks_of_several(message)
+        blocks = _blocks_of_several(message)
     return {"text": escaped(subject_of(message), SUBJECT_CHARS), "blocks": blocks}
 
 
-def blocks_of_one(message: Message, item: MessageItem, *, clickable: bool) -> list[Block]:
+def _blocks_of_one(message: Message, item: MessageItem, *, clickable: bool) -> list[Block]:
     """Return a message about one request."""
     blocks: list[Block] = [
-        {"type": "header", "text": plain(title_of(item), SUBJECT_CHARS)},
-        {"type": "context", "elements": [plain(lead_of(message), TITLE_CHARS)]},
+        {"type": "header", "text": _plain(title_of(item), SUBJECT_CHARS)},
+        {"type": "context", "elements": [_plain(lead_of(message), TITLE_CHARS)]},
     ]
     if text := "\n".join(filter(None, (outcome_of(item), body_of(item)))):
-        blocks.append({"type": "section", "text": plain(text, SECTION_CHARS)})
+        blocks.append({"type": "section", "text": _plain(text, SECTION_CHARS)})
     for facts in (details_of(item.question.details), facts_of(item, message.at)):
-        blocks += [{"type": "section", "fields": fields(facts)}] if facts else []
-    return [*blocks, {"type": "actions", "elements": buttons(item, clickable=clickable)}]
+        blocks += [{"type": "section", "fields": _fields(facts)}] if facts else []
+    return [*blocks, {"type": "actions", "elements": _buttons(item, clickable=clickable)}]
 
 
-def blocks_of_several(message: Message) -> list[Block]:
+def _blocks_of_several(message: Message) -> list[Block]:
     """Return a message about several requests, or none: a line and a button each."""
-    blocks: list[Block] = [{"type": "section", "text": plain(lead_of(message), TITLE_CHARS)}]
+    blocks: list[Block] = [{"type": "section", "text": _plain(lead_of(message), TITLE_CHARS)}]
     for item in message.items[:ITEMS]:
         text = "\n".join(filter(None, (title_of(item), outcome_of(item))))
-        button = link("Answer…" if item.outcome is None else "See it", item.url)
-        blocks.append({"type": "section", "text": plain(text, PROMPT_CHARS), "accessory": button})
-    return [*blocks, {"type": "actions", "elements": [link("All that waits", message.inbox)]}]
+        button = _link("Answer…" if item.outcome is None else "See it", item.url)
+        blocks.append({"type": "section", "text": _plain(text, PROMPT_CHARS), "accessory": button})
+    return [*blocks, {"type": "actions", "elements": [_link("All that waits", message.inbox)]}]
 
 
-def buttons(item: MessageItem, *, clickable: bool) -> list[Block]:
+def _buttons(item: MessageItem, *, clickable: bool) -> list[Block]:
     """Return the buttons: links to the page, and for a plain yes or no also the answers themselves."""
     if item.outcome is not None:
-        return [link("See what came of it", item.url)]
+        return [_link("See what came of it", item.url)]
     if not clickable or not is_yes_or_no(item) or len(item.request) > BUTTON_VALUE_CHARS:
-        return [link("Answer…", item.url, "primary")]
+        return [_link("Answer…", item.url, "primary")]
     return [
-        answer("Approve", APPROVE, item.request, "primary"),
-        answer("Reject", REJECT, item.request, "danger"),
-        link("Open the page", item.url),
+        _answer("Approve", APPROVE, item.request, "primary"),
+        _answer("Reject", REJECT, item.request, "danger"),
+        _link("Open the page", item.url),
     ]
 
 
-def link(text: str, url: str, style: str | None = None) -> Block:
+def _link(text: str, url: str, style: str | None = None) -> Block:
     """Return a button that opens a page."""
-    button = {"type": "button", "text": plain(text, TITLE_CHARS), "url": url, "action_id": "hitl:open"}
+    button = {"type": "button", "text": _plain(text, TITLE_CHARS), "url": url, "action_id": "hitl:open"}
     return button | ({"style": style} if style else {})
 
 
-def answer(text: str, action: str, request: str, style: str) -> Block:
+def _answer(text: str, action: str, request: str, style: str) -> Block:
     """Return a button that decides, once one has said so again."""
     return {
         "type": "button",
-        "text": plain(text, TITLE_CHARS),
+        "text": _plain(text, TITLE_CHARS),
         "action_id": action,
         "value": request,
         "style": style,
         "confirm": {
-            "title": plain("Are you sure?", TITLE_CHARS),
-            "text": plain("Your answer goes on the record with your name.", TITLE_CHARS),
-            "confirm": plain(text, TITLE_CHARS),
-            "deny": plain("Not yet", TITLE_CHARS),
+            "title": _plain("Are you sure?", TITLE_CHARS),
+            "text": _plain("Your answer goes on the record with your name.", TITLE_CHARS),
+            "confirm": _plain(text, TITLE_CHARS),
+            "deny": _plain("Not yet", TITLE_CHARS),
         },
     }
 
 
-def fields(facts: Sequence[Fact]) -> list[Block]:
+def _fields(facts: Sequence[Fact]) -> list[Block]:
     """Return names and texts side by side."""
     shown = [f"*{escaped(fact.name, FIELD_CHARS)}*\n{escaped(fact.text, FIELD_CHARS)}" for fact in facts]
     return [{"type": "mrkdwn", "text": text, "verbatim": True} for text in shown[:FIELDS]]
 
 
-def plain(text: str, limit: int) -> Block:
+def _plain(text: str, limit: int) -> Block:
     """Return a text in which Slack reads no marks, names or links."""
     return {"type": "plain_text", "text": escaped(text, limit), "emoji": False}
 

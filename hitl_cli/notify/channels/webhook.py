@@ -41,12 +41,12 @@ def document(message: Message) -> dict[str, Any]:
             "subject": message.subject,
             "thread": message.thread,
             "inbox": message.inbox,
-            "requests": [request_document(item) for item in message.items],
+            "requests": [_request_document(item) for item in message.items],
         },
     }
 
 
-def request_document(item: MessageItem) -> dict[str, Any]:
+def _request_document(item: MessageItem) -> dict[str, Any]:
     """Return a request as JSON."""
     question = item.question
     return {
