@@ -62,6 +62,10 @@ class Keys(Struct, frozen=True):
         return [key.secret for key in reversed(self.keys)]
 
 
+_keys = msgspec.json.Decoder(Keys)
+"""Made here, so that no two threads inspect the type at once: msgspec would crash."""
+
+
 def load_keys(path: Path, now: int, new_secret: Callable[[], str] | None = None) -> Keys:
     """Return the keys of a file, which is made if there is none. `now` is ms since the epoch.
 
@@ -116,7 +120,7 @@ def _fresh_secret() -> str:
 def _read_keys(path: Path) -> Keys:
     """Return the keys in a file. Raises FileNotFoundError, BadInput."""
     try:
-        found = msgspec.json.decode(_read_private(path), type=Keys)
+        found = _keys.decode(_read_private(path))
     except FileNotFoundError:
         raise
     except OSError as error:

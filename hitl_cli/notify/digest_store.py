@@ -46,6 +46,10 @@ class DigestEnd(Struct, frozen=True, kw_only=True):
     last: DeliveryAttempt | None = None
 
 
+_end = msgspec.json.Decoder(DigestEnd)
+"""Made here, so that no two threads inspect the type at once: msgspec would crash."""
+
+
 def gather(client: Client, notice: Notification, who: str, window: str, target: str) -> DigestEntry | None:
     """Keep a notice for the message at the end of somebody's window; None for what is too urgent for that."""
     case = look_up(client, [notice.request]).get(notice.request)

@@ -105,6 +105,9 @@ class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
         return tags | ({QUORUM_TAG: "1"} if self.approvals > 1 else {})
 
 
+_question = msgspec.json.Decoder(Question)
+"""Made here, so that no two threads inspect the type at once: msgspec would crash."""
+
 PLAIN = Question(prompt="")
 """What a promise asks that says nothing: a yes or a no, of anybody."""
 
@@ -123,7 +126,7 @@ def fields_of(question: Question) -> list[Field]:
 def sensible(question: Question) -> Question:
     """Return the question as whoever is asked will read it. Raises BadInput if it makes no sense."""
     try:
-        read = msgspec.json.decode(msgspec.json.encode(question), type=Question)
+        read = _question.decode(msgspec.json.encode(question))
     except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
         raise BadInput(f"this cannot be asked: {error}.") from error
     if not read.title:
