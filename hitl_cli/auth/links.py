@@ -23,8 +23,9 @@ from hitl_cli.errors import BadInput, Conflict, NotFound, TimedOut
 from hitl_cli.format.durations import format_age, format_duration
 from hitl_cli.format.times import instant
 from hitl_cli.inbox.decide import already, check_allowed, check_person
-from hitl_cli.inbox.pending import NO_GROUPS, summary_of
+from hitl_cli.inbox.pending import summary_of
 from hitl_cli.inbox.resolve import find
+from hitl_cli.people.groups import NO_GROUPS
 from hitl_cli.requests.question import prompt_of
 
 if TYPE_CHECKING:

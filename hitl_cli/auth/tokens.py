@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -17,6 +17,7 @@ from hitl_cli.client.protocol import ProtocolRequest, as_promise, get_promise, s
 from hitl_cli.client.wire import Audit, audit_in, decode, encode, error_value, fresh_id, headers_of
 from hitl_cli.errors import BadInput, HitlError, NotFound
 from hitl_cli.inbox.decide import check_person
+from hitl_cli.people.actor import PERMISSIONS, Permission
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -24,10 +25,7 @@ if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client
     from hitl_cli.client.wire import Promise
 
-type Permission = Literal["read", "decide", "start"]
 type TokenState = Literal["valid", "expired", "revoked"]
-
-PERMISSIONS: tuple[Permission, ...] = get_args(Permission.__value__)
 
 TOKEN_TAG = "hitl:token"  # noqa: S105 - the name of a tag
 

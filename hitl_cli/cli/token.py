@@ -16,6 +16,7 @@ from hitl_cli.cli.render.table import Cell, Column, print_table
 from hitl_cli.format.durations import format_age, parse_duration
 from hitl_cli.format.terminal import printable
 from hitl_cli.format.times import iso
+from hitl_cli.people.actor import PERMISSIONS
 from hitl_cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def create(
         typer.Option(
             "--can",
             metavar="WHAT",
-            autocompletion=lambda: list(tokens.PERMISSIONS),
+            autocompletion=lambda: list(PERMISSIONS),
             help="What it may do: read, decide (and read), start runs. May be repeated.",
         ),
     ],
@@ -109,7 +110,7 @@ def revoke(
 
 def _allowed(one: ApiToken) -> list[str]:
     """Return what a token may do, in the usual order."""
-    return [name for name in tokens.PERMISSIONS if name in one.can]
+    return [name for name in PERMISSIONS if name in one.can]
 
 
 def _document(one: ApiToken) -> dict[str, Any]:

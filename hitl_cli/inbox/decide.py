@@ -24,7 +24,7 @@ from hitl_cli.errors import BadInput, Conflict, NotAllowed, TimedOut
 from hitl_cli.format.durations import format_age
 from hitl_cli.format.times import iso
 from hitl_cli.inbox.comments import check_comment
-from hitl_cli.inbox.pending import NO_GROUPS, summary_of
+from hitl_cli.inbox.pending import summary_of
 from hitl_cli.inbox.resolve import find
 from hitl_cli.inbox.votes import (
     NO_REASON,
@@ -38,7 +38,7 @@ from hitl_cli.inbox.votes import (
     tally,
     votes_of,
 )
-from hitl_cli.people.groups import group_named, is_among
+from hitl_cli.people.groups import NO_GROUPS, group_named, is_among
 from hitl_cli.requests.question import GROUP
 
 if TYPE_CHECKING:

@@ -16,8 +16,9 @@ from hitl_cli.client.protocol import get_promise
 from hitl_cli.client.wire import audit_of, fresh_id, headers_of
 from hitl_cli.errors import HitlError
 from hitl_cli.inbox.decide import DecisionResult, decide_promise
-from hitl_cli.inbox.pending import NO_GROUPS, summary_of
+from hitl_cli.inbox.pending import summary_of
 from hitl_cli.inbox.votes import RecordedVote, standing, votes_of
+from hitl_cli.people.groups import NO_GROUPS
 
 if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client

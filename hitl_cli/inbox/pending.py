@@ -13,7 +13,7 @@ from hitl_cli.client.paging import ordered, page_of
 from hitl_cli.client.protocol import PAGE, get_promises, pages, search, search_page
 from hitl_cli.client.wire import EXTERNAL, GLOBAL, Promise
 from hitl_cli.inbox.votes import complete, electorate, tally, votes_of_many
-from hitl_cli.people.groups import is_among
+from hitl_cli.people.groups import NO_GROUPS, is_among
 from hitl_cli.requests.question import (
     ASSIGNEE_TAG,
     KEY_TAG,
@@ -128,7 +128,6 @@ class RequestFilter(Struct, frozen=True, kw_only=True):
 
 
 EVERYTHING = RequestFilter()
-NO_GROUPS: Groups = {}
 
 
 def pending(

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 type Groups = Mapping[str, frozenset[str]]
 """The members of each group that the settings know."""
 
+NO_GROUPS: Groups = {}
+
 
 def group_named(name: str, groups: Groups) -> frozenset[str] | None:
     """Return the members of the group that a name stands for; None for a person, or a group not known."""

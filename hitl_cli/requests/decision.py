@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 class Rejected(Exception):
     """A person said no, or nobody said yes in time."""
 
+    # The SDK stores an exception by the path of its class, so it has to be one that stays.
+    __module__ = "hitl_cli"
+
 
 class Decision[T](Struct, frozen=True, kw_only=True):
     """What came of a question. `data` is the answer, of the type of the form; `at` is in UTC.

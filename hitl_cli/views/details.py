@@ -13,9 +13,10 @@ from hitl_cli.format.durations import format_duration
 from hitl_cli.format.times import iso
 from hitl_cli.inbox.comments import Comment, comments_of
 from hitl_cli.inbox.history import HistoryEntry, decision_of
-from hitl_cli.inbox.pending import NO_GROUPS, RequestSummary, summary_of
+from hitl_cli.inbox.pending import RequestSummary, summary_of
 from hitl_cli.inbox.votes import complete, leading, standing
 from hitl_cli.notify.status import NotificationStatus, notifications_of
+from hitl_cli.people.groups import NO_GROUPS
 from hitl_cli.requests.question import Instead
 from hitl_cli.runs.steps import RunStep, tree
 

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from hitl_cli.auth import tokens
+from hitl_cli.people.actor import PERMISSIONS, Permission
 from hitl_cli.requests.question import Question
 from tests.cli.requests import put
 from tests.conftest import wait_until
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 DAY_MS = 86_400_000
 
 
-def create(hitl: Hitl, what: tokens.Permission) -> str:
+def create(hitl: Hitl, what: Permission) -> str:
     """Make a token for the reviewer, and return its text."""
     with hitl.client() as client:
         return tokens.create(client, "reviewer", [what], life_ms=DAY_MS, by="ops")[1]
@@ -79,7 +80,7 @@ def test_who_shows_a_token_acts_as_its_person_and_does_what_it_may(
 ) -> None:
     put(shared_hitl, "r1", Question(prompt="?", to=("reviewer",)))
     gateway, other = closed, shared_gateway
-    read, decide, start = (create(shared_hitl, what) for what in tokens.PERMISSIONS)
+    read, decide, start = (create(shared_hitl, what) for what in PERMISSIONS)
     approve = {"verdict": "approve"}
     assert gateway.ask("GET", "/api/v1/requests").status == 401
     assert ask(gateway, "GET", "/requests", read).status == 200

@@ -11,13 +11,13 @@ from aiohttp import web
 from aiohttp.web import Request, StreamResponse
 from msgspec import Struct
 
-from hitl_cli.auth.tokens import Permission
 from hitl_cli.errors import BadInput
 from hitl_cli.gateway.auth.access import Visitor
 from hitl_cli.gateway.context import Gateway, gateway_of
 from hitl_cli.gateway.error_responses import json_answer
 from hitl_cli.gateway.http_error import HttpError
 from hitl_cli.inbox.idempotency import IdempotencyMark, mark_of
+from hitl_cli.people.actor import Permission
 
 if TYPE_CHECKING:
     from hitl_cli.people.groups import Groups
