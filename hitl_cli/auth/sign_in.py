@@ -14,6 +14,7 @@ from msgspec import Struct
 from hitl_cli.auth.links import fresh_link_id, serializer
 from hitl_cli.client.protocol import ProtocolRequest, as_promise, get_promise
 from hitl_cli.client.records import closing
+from hitl_cli.client.tags import lineage
 from hitl_cli.client.wire import encode, fresh_id, headers_of
 from hitl_cli.errors import BadInput, TimedOut
 from hitl_cli.people.contacts import Address
@@ -84,14 +85,13 @@ def use(client: Client, link: SignInLink, new_id: Callable[[], str] = fresh_id) 
     """Use a link. Of all who try exactly one does; the others see SignInOver."""
     mark = new_id()
     own = _promise_id(link)
-    place = {f"resonate:{name}": own for name in ("origin", "branch", "parent")}
     create = ProtocolRequest(
         "promise.create",
         {
             "id": own,
             "timeoutAt": link.ends_at,
             "param": encode(None, {"hitl:start": mark, "hitl:by": link.person}),
-            "tags": {"resonate:scope": "local", **place},
+            "tags": lineage(own, scope="local"),
         },
     )
     kept = as_promise(client.call_many([create, closing(create)])[0])

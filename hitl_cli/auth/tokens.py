@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from hitl_cli.client.protocol import ProtocolRequest, as_promise, get_promise, search
+from hitl_cli.client.tags import lineage
 from hitl_cli.client.wire import Audit, audit_in, decode, encode, error_value, fresh_id, headers_of
 from hitl_cli.errors import BadInput, HitlError, NotFound
 from hitl_cli.inbox.decide import check_person
@@ -89,13 +90,7 @@ def create(
     id, secret, now = new_id(), new_secret(), client.now()
     said = _Said(person=person, can=tuple(sorted(allowed)), hash=_digest(secret))
     own = PREFIX + id
-    tags = {
-        TOKEN_TAG: "1",
-        "resonate:scope": "local",
-        "resonate:origin": own,
-        "resonate:branch": own,
-        "resonate:parent": own,
-    }
+    tags = {TOKEN_TAG: "1"} | lineage(own, scope="local")
     param = encode(msgspec.to_builtins(said), Audit(by=by, at=now).headers())
     data = {"id": own, "timeoutAt": now + life_ms, "param": param, "tags": tags}
     kept = _token_in(as_promise(client.call_many([ProtocolRequest("promise.create", data)])[0]))

@@ -26,6 +26,8 @@ from resonate.types import Value as SdkValue
 
 from hitl_cli import defaults
 from hitl_cli.authoring.standalone import digest_of as digest_of_file
+from hitl_cli.client.tags import PARENT_TAG, lineage
+from hitl_cli.client.wire import EXTERNAL
 from hitl_cli.errors import BadInput
 from hitl_cli.format.durations import LONGEST_MS, format_age, format_duration, parse_duration
 from hitl_cli.format.terminal import printable
@@ -295,19 +297,13 @@ async def create(ctx: Context, put: NewRequest) -> PromiseRecord:
     """
     id = join_id(ctx.info.id, "1")
     now = ctx._state.clock()  # noqa: SLF001 - as above
-    tags = {
-        "resonate:scope": "global",
-        "resonate:branch": id,
-        "resonate:parent": ctx.info.id,
-        "resonate:origin": ctx.info.origin_id,
-        "resonate:external": "true",
-    }
+    place = lineage(id, scope="global", origin=ctx.info.origin_id, parent=ctx.info.id)
     created = await ctx._state.effects.create_promise(  # noqa: SLF001
         PromiseCreateReq(
             id=id,
             timeout_at=min(now + put.deadline_ms, ctx.info.timeout_at),
             param=SdkValue(data=msgspec.to_builtins(put.question)),
-            tags=put.tags | tags,
+            tags=put.tags | place | EXTERNAL,
         )
     )
     shortened = created.created_at >= now and created.timeout_at < now + SHORTENED * put.deadline_ms
@@ -416,5 +412,5 @@ async def remind_no_more(ctx: Context) -> None:
     """Settle what is left of the reminders: the timer of the next one, or one that a worker died in."""
     effects = ctx._state.effects  # noqa: SLF001 - as in create
     for promise in list(getattr(effects, "cache", {}).values()):
-        if promise.tags.get("resonate:parent") == ctx.info.id and promise.state == "pending":
+        if promise.tags.get(PARENT_TAG) == ctx.info.id and promise.state == "pending":
             await effects.settle_promise(promise.id, None)

@@ -15,7 +15,18 @@ import msgspec
 from msgspec import Struct
 
 from hitl_cli.client.protocol import ProtocolRequest, as_promise, get_promise
-from hitl_cli.client.wire import Audit, Promise, decode, encode, error_value, fresh_id, headers_of, same_json
+from hitl_cli.client.tags import lineage
+from hitl_cli.client.wire import (
+    EXTERNAL,
+    Audit,
+    Promise,
+    decode,
+    encode,
+    error_value,
+    fresh_id,
+    headers_of,
+    same_json,
+)
 from hitl_cli.errors import BadInput, Conflict, NotFound, RunFailed, Unreachable
 from hitl_cli.inbox.decide import check_data, check_person
 from hitl_cli.inbox.votes import complete, standing
@@ -79,12 +90,11 @@ def put(
     check_person(by)
     question = _checked(question)
     mark = new_id()
-    place = {f"resonate:{name}": id for name in ("origin", "branch", "parent")}
     data = {
         "id": id,
         "timeoutAt": client.now() + deadline_ms,
         "param": encode(msgspec.to_builtins(question), {"hitl:start": mark, "hitl:by": by}),
-        "tags": {**tags, "resonate:external": "true", "resonate:scope": "global", **place},
+        "tags": {**tags, **EXTERNAL, **lineage(id, scope="global")},
     }
     promise = as_promise(client.call_many([ProtocolRequest("promise.create", data)])[0])
     found = _asked_by(promise)

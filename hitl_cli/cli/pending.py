@@ -12,13 +12,14 @@ from hitl_cli.cli.context import open_client
 from hitl_cli.cli.options import AsJson, Server, Token, Who
 from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.table import Cell, Column, console, on_terminal, print_table
+from hitl_cli.client.tags import RESERVED_TAGS
 from hitl_cli.errors import BadInput
 from hitl_cli.format.durations import format_age, format_duration, parse_duration
 from hitl_cli.format.terminal import printable_json
 from hitl_cli.inbox.pending import SOON_MS, RequestFilter
 from hitl_cli.inbox.pending import pending as list_pending
 from hitl_cli.people.groups import names_for
-from hitl_cli.requests.question import GROUP, OF_OTHERS, PRIORITIES
+from hitl_cli.requests.question import GROUP, PRIORITIES
 from hitl_cli.settings import Settings
 from hitl_cli.views.pending import request_summary_document
 
@@ -179,7 +180,7 @@ def read_tags(texts: Sequence[str]) -> dict[str, str]:
         name, equals, value = text.partition("=")
         if not name or not equals:
             raise BadInput(f"--tag {text!r} is not NAME=VALUE.")
-        if name.startswith(OF_OTHERS):
+        if name.startswith(RESERVED_TAGS):
             raise BadInput(f"--tag {text!r}: no author of a request can give a tag of that name.")
         if tags.setdefault(name, value) != value:
             raise BadInput(f"--tag {name!r} is given twice, with two values: nothing can have both.")

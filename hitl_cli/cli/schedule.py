@@ -14,6 +14,7 @@ from hitl_cli.cli.options import AsJson, Group, Kwarg, Server, Token, Workflow, 
 from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.table import Cell, Column, print_table
 from hitl_cli.cli.runs import read_arguments, tell_no_worker
+from hitl_cli.client.tags import TARGET_TAG
 from hitl_cli.format.durations import format_age, parse_duration
 from hitl_cli.format.times import iso
 from hitl_cli.runs import schedules
@@ -145,7 +146,7 @@ def _document(schedule: Schedule) -> dict[str, Any]:
         "workflow": called.func if called else None,
         "args": list(called.args) if called else [],
         "kwargs": called.kwargs if called else {},
-        "target": schedule.promise_tags.get("resonate:target"),
+        "target": schedule.promise_tags.get(TARGET_TAG),
         "created_at": iso(schedule.created_at),
         "next_run_at": iso(schedule.next_run_at),
         "last_run_at": None if schedule.last_run_at is None else iso(schedule.last_run_at),

@@ -5,11 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hitl_cli.client.protocol import ProtocolRequest
-from hitl_cli.client.tags import SAID_TAG
-from hitl_cli.client.wire import (
-    Audit,
-    encode,
-)
+from hitl_cli.client.tags import SAID_TAG, lineage
+from hitl_cli.client.wire import Audit, encode
 
 if TYPE_CHECKING:
     from hitl_cli.client.wire import Json, Promise
@@ -17,14 +14,8 @@ if TYPE_CHECKING:
 
 def under(request: Promise, id: str, tag: str, said: Json, audit: Audit) -> ProtocolRequest:
     """Return the promise.create of something that was said of a request, to be kept under it."""
-    tags = {
-        tag: request.id,
-        SAID_TAG: "1",
-        "resonate:scope": "local",
-        "resonate:origin": request.origin,
-        "resonate:branch": request.id,
-        "resonate:parent": request.id,
-    }
+    place = lineage(request.id, scope="local", origin=request.origin)
+    tags = {tag: request.id, SAID_TAG: "1"} | place
     return ProtocolRequest(
         "promise.create",
         {"id": id, "timeoutAt": request.timeout_at, "param": encode(said, audit.headers()), "tags": tags},

@@ -1,8 +1,20 @@
-"""The tags that hitl puts on promises, and the durable functions that it runs for itself."""
+"""The tags of promises, the protocol's and hitl's own, and the functions that hitl runs for itself."""
 
 from __future__ import annotations
 
 import re
+from typing import Literal
+
+ORIGIN_TAG = "resonate:origin"
+BRANCH_TAG = "resonate:branch"
+PARENT_TAG = "resonate:parent"
+SCOPE_TAG = "resonate:scope"
+TARGET_TAG = "resonate:target"
+EXTERNAL_TAG = "resonate:external"
+TIMER_TAG = "resonate:timer"
+
+RESERVED_TAGS = ("resonate:", "hitl:")
+"""Prefixes of the tags that a workflow's author cannot set."""
 
 COMMENT_TAG = "hitl:comment"
 
@@ -34,6 +46,22 @@ INTERNAL_FUNCTIONS = frozenset({TELL, DIGEST})
 
 NOTIFICATION_ID = re.compile(r":(.*\.)?t-[a-z]+(-[0-9]+)?(\.|$)")
 """What is in the id of a notice, and of all its steps, after that of the run: an SDK's own are numbers."""
+
+
+def lineage(
+    branch: str, *, scope: Literal["global", "local"], origin: str | None = None, parent: str | None = None
+) -> dict[str, str]:
+    """Return the tags that place a promise in a call tree; origin and parent default to the branch.
+
+    On a server other than ours, `global` is what makes a promise without a target wait for a settlement
+    from outside.
+    """
+    return {
+        SCOPE_TAG: scope,
+        ORIGIN_TAG: branch if origin is None else origin,
+        BRANCH_TAG: branch,
+        PARENT_TAG: branch if parent is None else parent,
+    }
 
 
 def belongs_to_notification(id: str) -> bool:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import msgspec
 from msgspec import Struct
 
+from hitl_cli.client.tags import EXTERNAL_TAG, SCOPE_TAG, TARGET_TAG, TIMER_TAG
 from hitl_cli.engine.records import Millis, PromiseState, TaskState, Value
 
 if TYPE_CHECKING:
@@ -28,10 +29,10 @@ type Verdict = Literal["approve", "reject"]
 INSTANT_DIGITS = 16
 """The most digits of an instant in ms that is worth reading."""
 
-EXTERNAL = {"resonate:external": "true"}
+EXTERNAL = {EXTERNAL_TAG: "true"}
 """The tag of what only the outside can settle, on our engine always."""
 
-GLOBAL = {"resonate:scope": "global"}
+GLOBAL = {SCOPE_TAG: "global"}
 """The tag that runs have, and what only the outside can settle on other servers; see `is_blocking`."""
 
 CLOCKS_DIFFER_MS = 3_600_000
@@ -63,7 +64,17 @@ class Promise(Struct, frozen=True, kw_only=True, rename="camel"):
     @property
     def is_run(self) -> bool:
         """Whether it is the start of a run: a function call with an id that somebody gave."""
-        return ":" not in self.id and "resonate:target" in self.tags
+        return ":" not in self.id and self.is_call
+
+    @property
+    def is_call(self) -> bool:
+        """Whether a worker executes it."""
+        return TARGET_TAG in self.tags
+
+    @property
+    def is_timer(self) -> bool:
+        """Whether its deadline resolves it."""
+        return self.tags.get(TIMER_TAG) == "true"
 
     @property
     def call(self) -> Call | None:
@@ -132,8 +143,8 @@ class _Encoded(Protocol):
 
 def is_blocking(tags: Mapping[str, str]) -> bool:
     """Whether only the outside can settle a promise with these tags, so that it may wait for a person."""
-    external = tags.get("resonate:external") == "true" or tags.get("resonate:scope") == "global"
-    return external and "resonate:target" not in tags and tags.get("resonate:timer") != "true"
+    external = tags.get(EXTERNAL_TAG) == "true" or tags.get(SCOPE_TAG) == "global"
+    return external and TARGET_TAG not in tags and tags.get(TIMER_TAG) != "true"
 
 
 def call_in(param: _Encoded | None) -> Call | None:

@@ -15,6 +15,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from hitl_cli.auth.signatures import BadSignature, as_sent, verified_id, verify_slack
 from hitl_cli.client.protocol import get_promise, search
+from hitl_cli.client.tags import ORIGIN_TAG
 from hitl_cli.client.wire import audit_of
 from hitl_cli.errors import BadInput, NotFound
 from hitl_cli.gateway.context import gateway_of
@@ -110,7 +111,7 @@ def _answered_before(client: Client, name: str, id: str) -> Promise | None:
     """Return which of the promises that a name has meant has been answered, or voted on, by a decision."""
     if get_promise(client, name) is not None and ":" in name:
         return None  # it always means the same one
-    named = [*search(client, tags={KEY_TAG: name}), *search(client, tags={"resonate:origin": name})]
+    named = [*search(client, tags={KEY_TAG: name}), *search(client, tags={ORIGIN_TAG: name})]
     every = {promise.id: promise for promise in named if promise.is_blocking}
     voted = [promise.id for promise in every.values() if _asked_of_several(promise)]
     ballots = votes_of_many(client, voted)

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from hitl_cli.client.paging import ordered, page_of
 from hitl_cli.client.protocol import PAGE, get_promise, get_promises, pages, search, search_page
-from hitl_cli.client.tags import COMMENT_TAG
+from hitl_cli.client.tags import COMMENT_TAG, ORIGIN_TAG
 from hitl_cli.client.wire import EXTERNAL, GLOBAL, Json, Vote, audit_of, decode, error_message
 from hitl_cli.errors import NotFound
 from hitl_cli.inbox.comments import comment_in
@@ -257,7 +257,7 @@ def _named(client: Client, name: str) -> list[Promise]:
         found = []
     else:
         keyed = [] if promise is not None else search(client, tags={KEY_TAG: name})
-        found = keyed or search(client, tags={"resonate:origin": name})
+        found = keyed or search(client, tags={ORIGIN_TAG: name})
     blocking = [promise for promise in found if promise.is_blocking]
     if blocking or (promise is not None and promise.is_run):
         return blocking

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hitl_cli.client.protocol import as_page, call, get_promise, search
+from hitl_cli.client.tags import ORIGIN_TAG
 from hitl_cli.client.wire import EXTERNAL, child_id
 from hitl_cli.errors import BadInput, NotFound
 from hitl_cli.inbox.pending import pending
@@ -83,9 +84,9 @@ def _answerable(client: Client, promise: Promise) -> Promise:
         return below[0]
     if below:
         raise _ambiguous(promise.id, below)
-    if promise.tags.get("resonate:timer") == "true":
+    if promise.is_timer:
         raise _not_for_people(promise, "a timer")
-    kind = "a call of another function" if "resonate:target" in promise.tags else "a step of its workflow"
+    kind = "a call of another function" if promise.is_call else "a step of its workflow"
     raise _not_for_people(promise, kind)
 
 
@@ -98,7 +99,7 @@ def _not_for_people(promise: Promise, kind: str) -> NotFound:
 
 def _only_one(client: Client, run: Promise) -> Promise:
     """Return the one promise of a run that waits for a person, or the only one that ever did."""
-    asked = [promise for promise in search(client, tags={"resonate:origin": run.id}) if promise.is_blocking]
+    asked = [promise for promise in search(client, tags={ORIGIN_TAG: run.id}) if promise.is_blocking]
     waiting = [promise for promise in asked if promise.state == "pending"]
     candidates = waiting or asked
     if len(candidates) == 1:

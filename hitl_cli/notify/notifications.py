@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from hitl_cli.client.protocol import ProtocolRequest
-from hitl_cli.client.tags import NOTICE_TAG, TELL
+from hitl_cli.client.tags import NOTICE_TAG, TARGET_TAG, TELL, lineage
 from hitl_cli.client.wire import Call, Json, child_id, encode
 from hitl_cli.notify.messages import Occasion
 from hitl_cli.requests.question import GROUP
@@ -56,14 +56,8 @@ class Notification(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def tags(self, origin: str, target: str) -> dict[str, str]:
         """Return its promise's tags: those of a call of another function, by any worker of `target`."""
-        return {
-            NOTICE_TAG: self.request,
-            "resonate:scope": "global",
-            "resonate:target": target,
-            "resonate:origin": origin,
-            "resonate:branch": self.id,
-            "resonate:parent": self.request,
-        }
+        place = lineage(self.id, scope="global", origin=origin, parent=self.request)
+        return {NOTICE_TAG: self.request, TARGET_TAG: target} | place
 
     def create(self, target: str, timeout_at: int) -> ProtocolRequest:
         """Return the promise.create that it is."""

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from hitl_cli.client.protocol import search
-from hitl_cli.client.tags import NOTICE_TAG
+from hitl_cli.client.tags import NOTICE_TAG, ORIGIN_TAG
 from hitl_cli.client.wire import child_id, decode
 from hitl_cli.format.durations import format_age, format_duration
 from hitl_cli.notify.messages import Occasion
@@ -180,7 +180,7 @@ def _tries_in(steps: Iterable[Promise]) -> Iterable[DeliveryAttempt]:
 
 def _next_look(steps: Iterable[Promise]) -> int | None:
     """Return when the next step is due."""
-    timers = (p for p in steps if p.state == "pending" and p.tags.get("resonate:timer") == "true")
+    timers = (p for p in steps if p.state == "pending" and p.is_timer)
     return min((p.timeout_at for p in timers), default=None)
 
 
@@ -191,8 +191,6 @@ def heard_before(client: Client, request: str) -> frozenset[str]:
     else:
         origin = request.split(":", 1)[0]
         steps = [
-            p
-            for p in search(client, tags={"resonate:origin": origin})
-            if p.id.startswith(child_id(request, "t-"))
+            p for p in search(client, tags={ORIGIN_TAG: origin}) if p.id.startswith(child_id(request, "t-"))
         ]
     return frozenset(tried.who for tried in _tries_in(steps) if tried.outcome == "sent")

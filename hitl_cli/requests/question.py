@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from hitl_cli.client.tags import RESERVED_TAGS
 from hitl_cli.client.wire import Json, decode, headers_of
 from hitl_cli.errors import BadInput
 
@@ -37,8 +38,6 @@ KEY_TAG = "hitl:key"
 QUORUM_TAG = "hitl:quorum"
 WORKFLOW_TAG = "hitl:workflow"
 ASSIGNEE_TAG = "hitl:assignee:"
-OF_OTHERS = ("resonate:", "hitl:")
-"""What the tags begin with that are not an author's to give."""
 
 
 class Escalation(Struct, frozen=True, kw_only=True):
@@ -179,7 +178,7 @@ def found_by(
     except msgspec.ValidationError as error:
         raise BadInput(f"this cannot be asked: tags are texts with names: {error}.") from error
     for name in theirs:
-        if name.startswith(OF_OTHERS):
+        if name.startswith(RESERVED_TAGS):
             raise BadInput(f"the tag {name!r} is not yours to give: another beginning, please.")
     return {**theirs, **question.tags(key=key, workflow=function)}
 
@@ -210,7 +209,7 @@ def asker_of(promise: Promise, run: Promise | None) -> str | None:
 
 def own_tags(tags: Mapping[str, str]) -> dict[str, str]:
     """Return those tags of a promise that its author gave."""
-    return {key: value for key, value in tags.items() if not key.startswith(OF_OTHERS)}
+    return {key: value for key, value in tags.items() if not key.startswith(RESERVED_TAGS)}
 
 
 def outcome_of(promise: Promise) -> Outcome | None:

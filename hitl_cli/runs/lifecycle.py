@@ -24,7 +24,10 @@ from hitl_cli.client.protocol import (
 )
 from hitl_cli.client.tags import (
     INTERNAL_FUNCTIONS,
+    ORIGIN_TAG,
+    TARGET_TAG,
     belongs_to_notification,
+    lineage,
 )
 from hitl_cli.client.wire import (
     GLOBAL,
@@ -181,13 +184,7 @@ def create_request(
     The headers are ours: by `hitl:start` the caller knows whether the promise is the one it created, and
     `hitl:by` says who started it, which a request of its can hold against them (docs/requests.md).
     """
-    tags = {
-        "resonate:origin": spec.id,
-        "resonate:branch": spec.id,
-        "resonate:parent": spec.id,
-        "resonate:scope": "global",
-        "resonate:target": address_of(group),
-    }
+    tags = {TARGET_TAG: address_of(group)} | lineage(spec.id, scope="global")
     headers = {"hitl:start": mark} | ({"hitl:by": by} if by else {})
     param = encode(msgspec.to_builtins(spec.call()), headers)
     return ProtocolRequest(
@@ -322,9 +319,7 @@ def detailed(client: Client, promises: Sequence[Promise]) -> list[Run]:
     live = [promise for promise in promises if promise.state == "pending"]
     tasks = get_tasks(client, [promise.id for promise in live])
     searches = [
-        ProtocolRequest(
-            "promise.search", {"state": "pending", "tags": {"resonate:origin": p.id}, "limit": PAGE}
-        )
+        ProtocolRequest("promise.search", {"state": "pending", "tags": {ORIGIN_TAG: p.id}, "limit": PAGE})
         for p in live
     ]
     pages = client.call_many(searches) if searches else []
@@ -349,11 +344,9 @@ def _with_waits(run: Run, task: Task | None, below: Sequence[Promise], now: int)
         )
     below = [promise for promise in below if not belongs_to_notification(promise.id)]
     people = tuple(promise.id for promise in below if promise.is_blocking)
-    timers = [promise.timeout_at for promise in below if promise.tags.get("resonate:timer") == "true"]
+    timers = [promise.timeout_at for promise in below if promise.is_timer]
     calls = tuple(
-        f"{promise.id} ({call.func})"
-        for promise in below
-        if "resonate:target" in promise.tags and (call := promise.call)
+        f"{promise.id} ({call.func})" for promise in below if promise.is_call and (call := promise.call)
     )
     if task is not None and task.state == "acquired":
         return msgspec.structs.replace(run, state="running", waits_for=people, requests=people)
@@ -402,10 +395,8 @@ def cancel(client: Client, id: str, *, by: str, via: str, reason: str | None = N
         raise TimedOut(f"{id} can no longer be canceled: its deadline passed {iso(settled.timeout_at)}.")
     if settled.state != "rejected_canceled":
         raise Conflict(f"{id} has already {_run_of(settled).state}. Nothing was changed.")
-    below = search(client, state="pending", tags={"resonate:origin": id})
-    client.call_many(
-        [cancel_request(p.id, value) for p in below if p.is_blocking or "resonate:target" in p.tags]
-    )
+    below = search(client, state="pending", tags={ORIGIN_TAG: id})
+    client.call_many([cancel_request(p.id, value) for p in below if p.is_blocking or p.is_call])
     return audit_of(settled).id == audit.id
 
 

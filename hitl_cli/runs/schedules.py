@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from hitl_cli import defaults
 from hitl_cli.client.protocol import OK, call, refused
+from hitl_cli.client.tags import TARGET_TAG
 from hitl_cli.client.wire import Call, Json, decode, encode, same_json
 from hitl_cli.engine.records import CatchUp, Value
 from hitl_cli.errors import Conflict, NotFound
@@ -86,7 +87,7 @@ def add(client: Client, spec: ScheduleSpec) -> _Added:
         "promiseId": RUN_ID,
         "promiseTimeout": spec.deadline_ms,
         "promiseParam": encode(msgspec.to_builtins(call_of(spec.workflow, spec.args, spec.kwargs, spec.id))),
-        "promiseTags": {"resonate:target": address_of(spec.group)},
+        "promiseTags": {TARGET_TAG: address_of(spec.group)},
         "catchUp": spec.catch_up,
     }
     created = call(client, "schedule.get", id=spec.id).status != OK

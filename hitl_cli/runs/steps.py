@@ -15,6 +15,8 @@ from hitl_cli.client.protocol import (
 from hitl_cli.client.tags import (
     COMMENT_TAG,
     NOTICE_TAG,
+    ORIGIN_TAG,
+    PARENT_TAG,
     REVOKED_TAG,
     VOTE_TAG,
 )
@@ -49,12 +51,12 @@ def first_steps(client: Client, id: str, most: int | None) -> tuple[RunStep, boo
     named = known(client, id)
     root = get_promise(client, named.origin) or named
     size = PAGE if most is None else most + 2
-    found = search_pages(client, size, tags={"resonate:origin": root.id})
+    found = search_pages(client, size, tags={ORIGIN_TAG: root.id})
     every = (p for page in found for p in page if p.id != root.id)
     promises = list(islice(every, most))
     nodes = {p.id: RunStep(promise=p, kind=_kind_of(p), children=[]) for p in [root, *promises]}
     for promise in promises:
-        parent = nodes.get(promise.tags.get("resonate:parent", ""), nodes[root.id])
+        parent = nodes.get(promise.tags.get(PARENT_TAG, ""), nodes[root.id])
         if parent is not nodes[promise.id]:
             parent.children.append(nodes[promise.id])
     return nodes[root.id], next(every, None) is not None
@@ -72,8 +74,8 @@ def _kind_of(promise: Promise) -> Kind:
         return "notice"
     if REVOKED_TAG in promise.tags:
         return "revocation"
-    if promise.tags.get("resonate:timer") == "true":
+    if promise.is_timer:
         return "sleep"
     if promise.is_blocking:
         return "person"
-    return "call" if "resonate:target" in promise.tags else "step"
+    return "call" if promise.is_call else "step"
