@@ -1,4 +1,8 @@
-"""What can go wrong for the person at the other end. The message is the sentence they see."""
+"""What can go wrong for the person at the other end. The message is the sentence they see.
+
+Programs read the code, which never changes, while the sentence may. docs/errors.md lists all codes.
+A class has one, and `code=` gives a finer one where a class says several things.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +13,19 @@ if TYPE_CHECKING:
 
 
 class HitlError(Exception):
-    """A failure that a person is told about in one sentence; `lines` may list what it speaks of."""
+    """A failure that a person is told about in one sentence; `lines` may list what it speaks of.
 
-    def __init__(self, message: str, lines: Sequence[str] = ()) -> None:
+    `exit_code` is what the command exits with.
+    """
+
+    code = "failed"
+    exit_code = 1
+
+    def __init__(self, message: str, lines: Sequence[str] = (), *, code: str | None = None) -> None:
         super().__init__(message)
         self.lines = tuple(lines)
+        if code is not None:
+            self.code = code
 
 
 class BadInput(HitlError):
@@ -22,36 +34,152 @@ class BadInput(HitlError):
     `problems` may say what is wrong where: a path into what was given, and a sentence.
     """
 
+    code = "bad-input"
+    exit_code = 2
+
     def __init__(
-        self, message: str, lines: Sequence[str] = (), problems: Sequence[tuple[str, str]] = ()
+        self,
+        message: str,
+        lines: Sequence[str] = (),
+        problems: Sequence[tuple[str, str]] = (),
+        *,
+        code: str | None = None,
     ) -> None:
-        super().__init__(message, lines)
+        super().__init__(message, lines, code=code)
         self.problems = tuple(problems)
+
+
+class BadUsage(BadInput):
+    """Options or arguments are missing, exclude each other, or have a value that is not known."""
+
+    code = "bad-usage"
+
+
+class BadQuery(BadInput):
+    """A parameter of a URL is not known, or has a value that it cannot have."""
+
+    code = "bad-query"
+
+
+class BadJson(BadInput):
+    """A text is not JSON, or not the document that is expected."""
+
+    code = "bad-json"
+
+
+class BadDuration(BadInput):
+    """A text is not a duration, or the duration is out of range."""
+
+    code = "bad-duration"
+
+
+class BadName(BadInput):
+    """A run, a person, a request or a tag cannot have this name."""
+
+    code = "bad-name"
+
+
+class BadServer(BadInput):
+    """The address of the server cannot be used."""
+
+    code = "bad-server"
+
+
+class BadSetting(BadInput):
+    """The settings file cannot be read, or a setting in it cannot be used."""
+
+    code = "bad-setting"
+
+
+class BadKey(BadInput):
+    """The keys that sign links, or the key that checks tokens, cannot be used."""
+
+    code = "bad-key"
+
+
+class BadApp(BadInput):
+    """The file or module with workflows cannot be loaded."""
+
+    code = "bad-app"
+
+
+class BadQuestion(BadInput):
+    """A request cannot be asked like this."""
+
+    code = "bad-question"
+
+
+class BadForm(BadInput):
+    """The form of a request is not a JSON Schema that can be used."""
+
+    code = "bad-form"
+
+
+class BadAnswer(BadInput):
+    """The request does not take this kind of answer."""
+
+    code = "bad-answer"
+
+
+class DoesNotFit(BadInput):
+    """The data of an answer does not fit the form of the request."""
+
+    code = "does-not-fit-form"
+
+
+class TooLarge(BadInput):
+    """What was sent has more bytes than are taken."""
+
+    code = "too-large"
 
 
 class NotFound(HitlError):
     """There is no such workflow, promise or request."""
 
+    code = "not-found"
+    exit_code = 3
+
 
 class Conflict(HitlError):
     """It was already decided or started otherwise; nothing was changed."""
+
+    code = "conflict"
+    exit_code = 4
 
 
 class NotAllowed(HitlError):
     """It is for others to answer; nothing was changed."""
 
+    code = "not-allowed"
+    exit_code = 7
+
 
 class TimedOut(HitlError):
     """Waiting took too long, or the deadline had passed."""
+
+    code = "deadline-passed"
+    exit_code = 5
 
 
 class Unreachable(HitlError):
     """The server cannot be reached, or refused the token."""
 
+    code = "server-unreachable"
+    exit_code = 6
+
 
 class RunFailed(HitlError):
     """The answer is no: the run failed, was rejected or was canceled."""
 
+    code = "run-failed"
+
 
 class NotDone(HitlError):
     """It could not be done, or was not wanted after all; nothing was changed."""
+
+    code = "not-done"
+
+
+def logged(error: BaseException) -> str:
+    """Return the message of an error for a log line, with its code where it has one."""
+    return f"{error} (code={error.code})" if isinstance(error, HitlError) else str(error)

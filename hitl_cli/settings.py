@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from hitl_cli import defaults
 from hitl_cli.client.connect import database_path, file_url, is_http
-from hitl_cli.errors import BadInput
+from hitl_cli.errors import BadInput, BadSetting
 from hitl_cli.people.contacts import (
     Contact,
     Directory,
@@ -125,7 +125,7 @@ class Settings:
         env = _first_set(self._env, "HITL_GATEWAY")
         chosen = self._choose(flag, "--url", env, self._file.gateway)
         if chosen is not None and not is_http_url(chosen.value):
-            raise BadInput(
+            raise BadSetting(
                 f"{chosen.value!r} ({chosen.source}) is not where a gateway is reached: it begins with https://"
                 " or http://."
             )
@@ -156,7 +156,7 @@ class Settings:
             check(people, groups, email, hooks)
             check_anybody(file.anybody, people, groups)
         except BadInput as error:
-            raise BadInput(f"{self._path}: {error}") from None
+            raise BadSetting(f"{self._path}: {error}") from None
         return Directory(
             people=people,
             groups=groups,
@@ -183,7 +183,7 @@ class Settings:
             return text
         value = self._env.get(text[1:])
         if not value:
-            raise BadInput(f"{self._path} takes a secret from {text}, which is not set.")
+            raise BadSetting(f"{self._path} takes a secret from {text}, which is not set.")
         return value
 
     def keys(self, server: str) -> Path:
@@ -249,13 +249,13 @@ def _table_in(path: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (UnicodeDecodeError, OSError) as error:
-        raise BadInput(f"{path} cannot be read: {error}.") from error
+        raise BadSetting(f"{path} cannot be read: {error}.") from error
     import tomllib
 
     try:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise BadInput(f"{path} cannot be read: {error}.") from error
+        raise BadSetting(f"{path} cannot be read: {error}.") from error
     if path.name == "hitl.toml":
         return content
     tool = content.get("tool", {})
@@ -267,11 +267,11 @@ def convert(table: Any, path: Path) -> _FileSettings:
     try:
         settings = msgspec.convert(table, _FileSettings)
     except msgspec.ValidationError as error:
-        raise BadInput(f"{path} has a setting that makes no sense: {_named(error, table)}.") from error
+        raise BadSetting(f"{path} has a setting that makes no sense: {_named(error, table)}.") from error
     try:
         check(settings.people, settings.groups, settings.email, settings.hooks)
     except BadInput as error:
-        raise BadInput(f"{path}: {error}") from error
+        raise BadSetting(f"{path}: {error}") from error
     return settings
 
 

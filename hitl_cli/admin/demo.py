@@ -115,7 +115,9 @@ class Demo:
         try:
             with connect(self._env["HITL_SERVER"]) as client:
                 if not until(lambda: bool(pending(client, limit=1)[0]), bell, PATIENCE_S, time.monotonic):
-                    raise TimedOut("the workflow did not block: its worker did not run it in time.")
+                    raise TimedOut(
+                        "the workflow did not block: its worker did not run it in time.", code="timed-out"
+                    )
                 return pending(client, limit=1)[0][0].id
         finally:
             bell.close()
@@ -146,4 +148,4 @@ class _Process:
         """Return once it has printed a line with this text. Raises TimedOut."""
         with self._more:
             if not self._more.wait_for(lambda: any(text in line for line in self._shown), PATIENCE_S):
-                raise TimedOut(f"it was not printed in time: {text}.")
+                raise TimedOut(f"it was not printed in time: {text}.", code="timed-out")

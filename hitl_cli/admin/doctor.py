@@ -152,7 +152,7 @@ def _examine_file(path: Path, group: str, *, full: bool) -> Report:
     try:
         facts = inspect(path, now, full=full)
     except EngineError as error:
-        failure = Unreachable(str(error))
+        failure = Unreachable(str(error), code=error.code)
         findings = [_versions(), Finding("file", "error", str(error))]
         return Report(findings=findings, reachable=False, worker=worker, failure=failure)
     findings = [_versions(), *(finding for judge in JUDGES for finding in judge(facts, now))]

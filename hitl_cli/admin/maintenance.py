@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hitl_cli.client.connect import database_path, is_http
 from hitl_cli.engine.errors import AlreadyThere, BackupFailed, EngineError
 from hitl_cli.engine.server import now_ms
-from hitl_cli.errors import BadInput, Conflict, NotDone, Unreachable
+from hitl_cli.errors import BadInput, BadServer, Conflict, NotDone, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 def _file_of(url: str) -> Path:
     """Return the file behind a server's URL. Raises BadInput where it is not on this machine; Unreachable."""
     if is_http(url):
-        raise BadInput(
+        raise BadServer(
             f"{url} is reached over HTTP, and this needs its file: run it there, with -S sqlite:///path."
         )
     path = database_path(url)
     if not path.exists():
-        raise Unreachable(f"there is no file {path}.")
+        raise Unreachable(f"there is no file {path}.", code="file-unusable")
     return path
 
 
@@ -38,15 +38,15 @@ def back_up(url: str, target: Path, *, replace: bool, progress: Progress) -> Bac
 
     source = _file_of(url)
     if not target.parent.is_dir():
-        raise BadInput(f"there is no folder {target.parent}.")
+        raise BadInput(f"there is no folder {target.parent}.", code="bad-file")
     try:
         return backup.back_up(source, target, replace=replace, progress=progress)
     except AlreadyThere as error:
-        raise Conflict(f"{error} Nothing was changed; --force replaces it.") from error
+        raise Conflict(f"{error} Nothing was changed; --force replaces it.", code=error.code) from error
     except BackupFailed as error:
-        raise NotDone(f"{error} No backup was made.") from error
+        raise NotDone(f"{error} No backup was made.", code=error.code) from error
     except EngineError as error:
-        raise Unreachable(str(error)) from error
+        raise Unreachable(str(error), code=error.code) from error
 
 
 def plan_prune(url: str, older_ms: int) -> Pruned:
@@ -57,7 +57,7 @@ def plan_prune(url: str, older_ms: int) -> Pruned:
     try:
         return prune.plan(path, older_ms=older_ms, clock=now_ms)
     except EngineError as error:
-        raise Unreachable(str(error)) from error
+        raise Unreachable(str(error), code=error.code) from error
 
 
 def prune(url: str, older_ms: int, progress: Callable[[int], None]) -> Pruned:
@@ -68,4 +68,4 @@ def prune(url: str, older_ms: int, progress: Callable[[int], None]) -> Pruned:
     try:
         return pruning.prune(path, older_ms=older_ms, clock=now_ms, progress=progress)
     except EngineError as error:
-        raise Unreachable(str(error)) from error
+        raise Unreachable(str(error), code=error.code) from error

@@ -19,7 +19,7 @@ from hitl_cli.client.protocol import as_promise, get_promise, search
 from hitl_cli.client.records import closing, under
 from hitl_cli.client.tags import REVOKED_TAG
 from hitl_cli.client.wire import Audit, audit_of, child_id, decode, fresh_id
-from hitl_cli.errors import BadInput, Conflict, NotFound, TimedOut
+from hitl_cli.errors import BadDuration, BadInput, Conflict, NotFound, TimedOut
 from hitl_cli.format.durations import format_age, format_duration
 from hitl_cli.format.times import instant
 from hitl_cli.inbox.decide import already, check_allowed, check_person
@@ -68,13 +68,19 @@ class _Revocation(Struct, frozen=True, kw_only=True):
 class LinkInvalid(BadInput):
     """The link is not one of ours, or was changed."""
 
+    code = "link-invalid"
+
 
 class LinkExpired(TimedOut):
     """The link is good no longer: its time has passed, or it was revoked."""
 
+    code = "link-expired"
+
 
 class LinkUsed(Conflict):
     """What the link is for was decided by somebody else, or has ended."""
+
+    code = "link-used"
 
 
 # Making and reading
@@ -96,7 +102,7 @@ def make(
     """
     check_person(person)
     if life_ms is not None and life_ms > LONGEST_LIFE_MS:
-        raise BadInput(f"a link can be good for {format_duration(LONGEST_LIFE_MS)} at most.")
+        raise BadDuration(f"a link can be good for {format_duration(LONGEST_LIFE_MS)} at most.")
     request = find(client, name)
     if request.state != "pending":
         raise already(request, client.now())

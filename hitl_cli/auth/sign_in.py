@@ -45,9 +45,13 @@ class SignInLink(Struct, frozen=True, kw_only=True):
 class SignInInvalid(BadInput):
     """The link is not one of ours, or was changed."""
 
+    code = "link-invalid"
+
 
 class SignInOver(TimedOut):
     """The link has ended, or was used."""
+
+    code = "link-expired"
 
 
 def person_known(directory: Directory, text: str) -> tuple[str, Address] | None:

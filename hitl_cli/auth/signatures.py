@@ -25,6 +25,8 @@ LONGEST_ID = 256
 class BadSignature(HitlError):
     """Nobody who knows the secret has signed this, or not now."""
 
+    code = "signature-invalid"
+
 
 def signature(key: bytes, id: str, timestamp_s: int, body: bytes) -> str:
     """Return the signature of Standard Webhooks."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from hitl_cli.errors import BadInput
+from hitl_cli.errors import BadInput, BadKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -104,7 +104,7 @@ def _alone(path: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         folder = os.open(path.parent, os.O_RDONLY)
     except OSError as error:
-        raise BadInput(f"the keys cannot be kept in {path}: {error.strerror}.") from error
+        raise BadKey(f"the keys cannot be kept in {path}: {error.strerror}.") from error
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
         yield
@@ -124,7 +124,7 @@ def _read_keys(path: Path) -> Keys:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise BadInput(f"the keys in {path} cannot be read: {error.strerror}.") from error
+        raise BadKey(f"the keys in {path} cannot be read: {error.strerror}.") from error
     except msgspec.DecodeError as error:
         raise _damaged(path) from error
     if not found.keys or found.keys[0].retired_at is not None:
@@ -139,9 +139,9 @@ def _read_private(path: Path) -> bytes:
     with open(path, "rb", opener=_without_waiting) as file:
         mode = os.fstat(file.fileno()).st_mode
         if not stat.S_ISREG(mode):
-            raise BadInput(f"{path} is no file that could hold keys.")
+            raise BadKey(f"{path} is no file that could hold keys.")
         if mode & 0o077:
-            raise BadInput(
+            raise BadKey(
                 f"{path} can be read by others, who could sign links: chmod 600 it, and if somebody may have"
                 " read it, `hitl key rotate --forget`."
             )
@@ -155,7 +155,7 @@ def _without_waiting(path: str, flags: int) -> int:
 
 def _damaged(path: Path) -> BadInput:
     """Return the error for a file in which there are no keys that could be used."""
-    return BadInput(
+    return BadKey(
         f"{path} does not hold keys that can be used: put back a copy, or have `hitl key rotate --forget`"
         " make a new one, with which all links and sessions end."
     )
@@ -183,5 +183,5 @@ def write_keys(path: Path, keys: Keys, *, replace: bool) -> bool:
         finally:
             beside.unlink(missing_ok=True)
     except OSError as error:
-        raise BadInput(f"the keys cannot be kept in {path}: {error.strerror}.") from error
+        raise BadKey(f"the keys cannot be kept in {path}: {error.strerror}.") from error
     return True

@@ -16,7 +16,7 @@ from msgspec import Meta, Struct
 from hitl_cli.client.protocol import ProtocolRequest, as_promise, get_promise, search
 from hitl_cli.client.tags import lineage
 from hitl_cli.client.wire import Audit, audit_in, decode, encode, error_value, fresh_id, headers_of
-from hitl_cli.errors import BadInput, HitlError, NotFound
+from hitl_cli.errors import BadUsage, HitlError, NotFound
 from hitl_cli.inbox.decide import check_person
 from hitl_cli.people.actor import PERMISSIONS, Permission
 
@@ -42,6 +42,8 @@ FORM = re.compile(r"hitl_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
 
 class TokenRefused(HitlError):
     """A token that is none, that has ended, or that was revoked."""
+
+    code = "token-refused"
 
 
 class Token(Struct, frozen=True, kw_only=True):
@@ -103,7 +105,7 @@ def _with_implied(can: Iterable[str]) -> frozenset[Permission]:
     given = set(can)
     known = frozenset(name for name in PERMISSIONS if name in given)
     if not given or given - known:
-        raise BadInput(f"say what it may do, by --can with one of {', '.join(PERMISSIONS)}.")
+        raise BadUsage(f"say what it may do, by --can with one of {', '.join(PERMISSIONS)}.")
     return known | ({"read"} if "decide" in known else frozenset())
 
 

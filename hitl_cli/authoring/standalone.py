@@ -27,7 +27,7 @@ from hitl_cli.client.wire import (
     headers_of,
     same_json,
 )
-from hitl_cli.errors import BadInput, Conflict, NotFound, RunFailed, Unreachable
+from hitl_cli.errors import BadInput, BadQuestion, Conflict, NotFound, RunFailed, TooLarge, Unreachable
 from hitl_cli.inbox.decide import check_data, check_person
 from hitl_cli.inbox.votes import complete, standing
 from hitl_cli.notify.notifications import Notification, recipients
@@ -134,13 +134,13 @@ def _checked(question: Question) -> Question:
     asked = msgspec.to_builtins(question)
     size = len(msgspec.json.encode(asked))
     if size > MAX_QUESTION_BYTES:
-        raise BadInput(
+        raise TooLarge(
             f"the question is {size:,} bytes of JSON; it may have {MAX_QUESTION_BYTES:,}. Give a --link"
             " instead."
         )
     check_data(asked)
     if not all(name.strip() for name in question.to):
-        raise BadInput("one of those who are to answer has no name.")
+        raise BadQuestion("one of those who are to answer has no name.")
     _check_deadline(question)
     return question
 
@@ -150,7 +150,7 @@ def _check_deadline(question: Question) -> None:
     if question.form is None or question.on_deadline in ("expire", "reject"):
         return
     if question.choices or question.on_deadline == "approve":
-        raise BadInput("the form asks for data, and nobody would give it: let the deadline mean no.")
+        raise BadQuestion("the form asks for data, and nobody would give it: let the deadline mean no.")
 
 
 def digest_of(path: str) -> Digest:
@@ -158,11 +158,15 @@ def digest_of(path: str) -> Digest:
     file = Path(path)
     try:
         if path == "-" or not stat.S_ISREG(file.stat().st_mode):
-            raise BadInput(f"{path} is not a file that can be read again: no digest of it would hold.")
+            raise BadInput(
+                f"{path} is not a file that can be read again: no digest of it would hold.", code="bad-file"
+            )
         with file.open("rb") as content:
             return Digest(sha256=hashlib.file_digest(content, "sha256").hexdigest(), file=file.name)
     except (OSError, ValueError) as error:
-        raise BadInput(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+        raise BadInput(
+            f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.", code="bad-file"
+        ) from error
 
 
 def check_unchanged(id: str, path: str, digest: Digest) -> None:
@@ -190,7 +194,10 @@ def _asked_by(promise: Promise) -> Question:
         return question
     call = promise.call
     other = f"the workflow {show_call(call)}" if promise.is_run and call else "a promise that is no question"
-    raise Conflict(f"{promise.id} is taken by {other}. Nothing was changed; ask under another --id.")
+    raise Conflict(
+        f"{promise.id} is taken by {other}. Nothing was changed; ask under another --id.",
+        code="already-exists",
+    )
 
 
 def _same_question(one: Question, other: Question) -> bool:
@@ -211,6 +218,7 @@ def _otherwise(id: str, before: Question, now: Question) -> Conflict:
         f"{id} was put before with another question, and nothing was changed: ask the same, or ask under"
         " another --id. What differs",
         _differences(before, now),
+        code="question-differs",
     )
 
 
@@ -219,6 +227,7 @@ def _other_content(id: str, before: Digest | None, now: Digest | None) -> Confli
     return Conflict(
         f"{id} is not about this content, and nothing was changed",
         [f"asked about  {_shown_digest(before)}", f"this is      {_shown_digest(now)}"],
+        code="question-differs",
     )
 
 
@@ -301,10 +310,14 @@ def decision_of(promise: Promise, question: Question) -> Decision[Json]:
     try:
         decision = decision_on(promise, question, decode(promise.value), headers_of(promise.value))
     except BadInput as error:
-        raise RunFailed(f"{promise.id} was settled by something that is no answer: {error}") from error
+        raise RunFailed(
+            f"{promise.id} was settled by something that is no answer: {error}", code="unreadable"
+        ) from error
     chosen = not question.choices or decision.choice in question.choices
     if decision.approved and not chosen and not decision.expired:
-        raise RunFailed(f"{promise.id} was settled by something that is none of its choices.")
+        raise RunFailed(
+            f"{promise.id} was settled by something that is none of its choices.", code="unreadable"
+        )
     return decision
 
 

@@ -17,7 +17,7 @@ from resonate.retry import Never
 from hitl_cli.authoring.link import link_to
 from hitl_cli.builtin.verification_api import normal_address
 from hitl_cli.defaults import DEADLINE_MS
-from hitl_cli.errors import BadInput, NotAllowed
+from hitl_cli.errors import BadInput, NotAllowed, logged
 from hitl_cli.format.terminal import printable
 from hitl_cli.format.times import instant
 from hitl_cli.people.contacts import EmailSettings, NotificationSettings
@@ -77,7 +77,7 @@ async def hand_over(ctx: Context, address: str, request: str, known: str) -> dic
     except DeliveryFailed as error:
         if error.for_good:
             return _refused(address, str(error))
-        logger.warning("the mail to %s is tried again later: %s", address, error)
+        logger.warning("the mail to %s is tried again later: %s", address, logged(error))
         return {"email": address, "later": str(error)}
     return {"email": address, "sent": f"through {settings.host}"}
 

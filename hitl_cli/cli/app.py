@@ -14,32 +14,14 @@ from typer.core import TyperGroup
 from hitl_cli import __version__
 from hitl_cli.cli.options import CONTEXT
 from hitl_cli.cli.output import note, silence_stdout
-from hitl_cli.errors import (
-    BadInput,
-    Conflict,
-    HitlError,
-    NotAllowed,
-    NotDone,
-    NotFound,
-    RunFailed,
-    TimedOut,
-    Unreachable,
-)
+from hitl_cli.errors import BadInput, HitlError
+from hitl_cli.format.terminal import printable_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-EXIT_CODES: Mapping[type[HitlError], int] = {
-    RunFailed: 1,
-    NotDone: 1,
-    BadInput: 2,
-    NotFound: 3,
-    Conflict: 4,
-    TimedOut: 5,
-    Unreachable: 6,
-    NotAllowed: 7,
-}
-UNEXPECTED = 1
+_UNEXPECTED = HitlError.exit_code, "unexpected-error"
+"""Exit code and code of what is not a HitlError."""
 
 COMMANDS = {
     "worker": ("worker:worker", "Workers"),
@@ -141,7 +123,9 @@ def options(
             help="Record what a database file is asked and answers. (HITL_TRACE)",
         ),
     ] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback and the code of an error.")
+    ] = False,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
@@ -167,8 +151,7 @@ def run() -> None:
             if sys.stdout is not None:
                 sys.stdout.flush()  # here, where a reader that has gone is expected, and not at exit
     except HitlError as error:
-        code = next(EXIT_CODES[kind] for kind in type(error).__mro__ if kind in EXIT_CODES)
-        _fail(str(error), code, error.lines)
+        _fail(str(error), error.exit_code, error.code, error.lines)
     except BrokenPipeError:
         # The reader has gone, as in `hitl pending | head -1`: nothing is wrong, and nothing more can be said.
         silence_stdout()
@@ -176,11 +159,11 @@ def run() -> None:
     except OSError as error:
         # All other files are opened where their failures have a name of their own.
         silence_stdout()
-        _fail(f"what was to be printed could not be written: {error.strerror}.", UNEXPECTED)
+        _fail(f"what was to be printed could not be written: {error.strerror}.", *_UNEXPECTED)
     except Exception as error:  # noqa: BLE001 - the one place where nothing gets past
         _fail(
             f"unexpected error: {type(error).__name__}: {error} (run it with --debug and report it)",
-            UNEXPECTED,
+            *_UNEXPECTED,
         )
 
 
@@ -193,13 +176,21 @@ def _check_arguments(arguments: Sequence[str]) -> None:
             raise BadInput(f"the argument {argument!r} is not text in UTF-8.") from error
 
 
-def _fail(message: str, code: int, lines: Sequence[str] = ()) -> None:
-    """Say what is wrong and exit."""
-    if os.environ.get("HITL_DEBUG"):
+def _fail(message: str, exit_code: int, code: str, lines: Sequence[str] = ()) -> None:
+    """Say what is wrong and exit. Programs, which gave --json, get it as one line of JSON on stderr too."""
+    debug = bool(os.environ.get("HITL_DEBUG"))
+    if debug:
         import traceback
 
         traceback.print_exc()
     note(f"hitl: {message}{':' if lines else ''}")
     for line in lines:
         note(f"  {line}")
-    sys.exit(code)
+    if debug:
+        note(f"code: {code}")
+    if "--json" in sys.argv:
+        import msgspec
+
+        failure = {"error": {"code": code, "message": message, "lines": lines}}
+        note(printable_json(msgspec.json.encode(failure).decode()))
+    sys.exit(exit_code)

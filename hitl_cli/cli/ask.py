@@ -19,7 +19,7 @@ from hitl_cli.cli.options import AsJson, Server, Token, Who
 from hitl_cli.cli.output import note, print_json, silence_stdout
 from hitl_cli.cli.render.table import on_terminal
 from hitl_cli.client.wire import fresh_id
-from hitl_cli.errors import BadInput, RunFailed, TimedOut, Unreachable
+from hitl_cli.errors import BadForm, BadJson, BadUsage, RunFailed, TimedOut, TooLarge, Unreachable
 from hitl_cli.format.durations import format_age, parse_duration
 from hitl_cli.format.terminal import printable
 from hitl_cli.format.times import iso
@@ -133,7 +133,7 @@ def ask(
     groups = settings.groups()
     timeout_s = None if timeout is None else parse_duration(timeout) / 1_000
     if no_wait and (timeout is not None or cancel_on_exit):
-        raise BadInput("--no-wait does not wait: it goes with neither --timeout nor --cancel-on-exit.")
+        raise BadUsage("--no-wait does not wait: it goes with neither --timeout nor --cancel-on-exit.")
     question = Question(
         prompt="" if prompt is None else _read_prompt(prompt),
         details=None if details is None else _read_json(details, "--details"),
@@ -150,7 +150,7 @@ def ask(
     tags = found_by(question, key, None, dict(_read_tag(text) for text in tag or []))
     deadline_ms = parse_duration(deadline)
     if prompt is None and (id is None or not _says_nothing(question, key, tag)):
-        raise BadInput("a PROMPT is missing: what is asked?")
+        raise BadUsage("a PROMPT is missing: what is asked?")
     with _Leaving() as leaving, open_client(ctx, server, token, settings) as client:
         if prompt is None:
             posted = standalone.again(client, id or "", question.digest)
@@ -183,7 +183,7 @@ def ask(
         _die_by(leaving.signal)
     if unanswered:
         _print_result(_as_document(promise, None) if as_json else None)
-        raise TimedOut(f"nobody has answered yet. {_left_behind(promise, command, now)}.")
+        raise TimedOut(f"nobody has answered yet. {_left_behind(promise, command, now)}.", code="timed-out")
     _finish(posted, promise, now, digest=digest, as_json=as_json)
 
 
@@ -207,20 +207,20 @@ def _read_json(text: str, option: str) -> Any:
     """Return the JSON that an option names. Raises BadInput."""
     raw = read_file(Path(text[1:])) if text.startswith("@") else text.encode()
     if len(raw) > standalone.MAX_QUESTION_BYTES:
-        raise BadInput(
+        raise TooLarge(
             f"{option} is larger than {standalone.MAX_QUESTION_BYTES:,} bytes. Give a --link instead."
         )
     try:
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadInput(f"{option} is not JSON: {error}.") from error
+        raise BadJson(f"{option} is not JSON: {error}.") from error
 
 
 def _read_form(text: str) -> dict[str, Any] | bool:
     """Return the JSON Schema that `--form` names. Raises BadInput."""
     form = _read_json(text, "--form")
     if not isinstance(form, dict | bool):
-        raise BadInput('--form is no JSON Schema: write it like {"type": "integer"}.')
+        raise BadForm('--form is no JSON Schema: write it like {"type": "integer"}.')
     return form
 
 
@@ -231,7 +231,7 @@ def _read_on_deadline(
     if value is None:
         return plain or "expire"
     if plain is not None:
-        raise BadInput("--on-deadline and --on-deadline-value cannot be given together.")
+        raise BadUsage("--on-deadline and --on-deadline-value cannot be given together.")
     return Instead(value=value if value in choices else _read_json(value, "--on-deadline-value"))
 
 
@@ -239,7 +239,7 @@ def _read_tag(text: str) -> tuple[str, str]:
     """Return the name and the value of `--tag NAME=VALUE`. Raises BadInput."""
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise BadInput(f"--tag {text!r} is not NAME=VALUE.")
+        raise BadUsage(f"--tag {text!r} is not NAME=VALUE.")
     return name, value
 
 

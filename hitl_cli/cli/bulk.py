@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hitl_cli.cli.app import EXIT_CODES
 from hitl_cli.cli.context import read_stdin
 from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.decision import sentence
 from hitl_cli.cli.render.table import Cell, Column, plain, print_table
-from hitl_cli.errors import BadInput, HitlError, NotDone, NotFound
+from hitl_cli.errors import BadInput, BadUsage, HitlError, NotDone, NotFound, TooLarge
 from hitl_cli.format.terminal import printable
 from hitl_cli.inbox.bulk import decide_all, matching, plan
 from hitl_cli.views.decision import decision_result_document
@@ -47,15 +46,17 @@ def named(
     if stdin:
         names += [name for line in read_stdin(MOST_BYTES + 1).splitlines() if (name := line.strip())]
         if sum(map(len, names)) > MOST_BYTES:
-            raise BadInput(f"stdin has more than {MOST_BYTES:,} bytes of ids. Nothing was changed.")
+            raise TooLarge(f"stdin has more than {MOST_BYTES:,} bytes of ids. Nothing was changed.")
     if match is not None:
         if not match.strip():
-            raise BadInput("--match '' names no run or function; '*' stands for all. Nothing was changed.")
+            raise BadUsage("--match '' names no run or function; '*' stands for all. Nothing was changed.")
         names += matching(client, match, groups)
         if not names:
-            raise NotFound(f"nothing that waits is of a run or function like {match!r}.")
+            raise NotFound(
+                f"nothing that waits is of a run or function like {match!r}.", code="nothing-waiting"
+            )
     if not names and not stdin:
-        raise BadInput("what is meant? Name an id, or give --stdin or --match.")
+        raise BadUsage("what is meant? Name an id, or give --stdin or --match.")
     return names
 
 
@@ -84,7 +85,7 @@ def answer_many(
             _ask_whether_meant(planned, answer, may_go_on=only_named)
         failures = _carry_out(client, planned, answer, groups, as_json=as_json)
     if failures:
-        raise max(failures, key=lambda failure: EXIT_CODES[type(failure)])
+        raise max(failures, key=_badness)
 
 
 def _show_plan(planned: Sequence[PlannedDecision], answer: DecisionInput, *, as_json: bool) -> None:
@@ -96,6 +97,7 @@ def _show_plan(planned: Sequence[PlannedDecision], answer: DecisionInput, *, as_
                     "id": one.name if one.item is None else one.item.id,
                     "verdict": answer.verdict,
                     "problem": None if one.problem is None else str(one.problem),
+                    "code": None if one.problem is None else one.problem.code,
                 }
                 for one in planned
             ]
@@ -136,7 +138,10 @@ def _ask_whether_meant(planned: Sequence[PlannedDecision], answer: DecisionInput
         if person is None:
             if may_go_on:
                 return
-            raise BadInput(f"this would {answer.verdict} {len(planned)}: add --yes; --dry-run shows them.")
+            raise BadInput(
+                f"this would {answer.verdict} {len(planned)}: add --yes; --dry-run shows them.",
+                code="needs-confirmation",
+            )
         for line in plain(*_as_table(planned, answer)):
             note(line)
         possible = sum(one.problem is None for one in planned)
@@ -158,16 +163,23 @@ def _carry_out(
     documents: list[object] = []
     for name, came in decide_all(client, planned, answer, groups):
         if isinstance(came, HitlError):
-            failures.append(came if name in str(came) else type(came)(f"{name}: {came}", came.lines))
-            documents.append({"id": name, "error": str(came)})
+            documents.append({"id": name, "error": str(came), "code": came.code})
+            if name not in str(came):
+                came.args = (f"{name}: {came}",)
+            failures.append(came)
         else:
             documents.append(decision_result_document(came))
             if not as_json:
                 print(printable(sentence(came, client.now())))
     if as_json:
         print_json(documents)
-    worst = max(failures, key=lambda failure: EXIT_CODES[type(failure)], default=None)
+    worst = max(failures, key=_badness, default=None)
     for failure in failures:
         if failure is not worst:
             note(f"hitl: {failure}")
     return failures
+
+
+def _badness(failure: HitlError) -> int:
+    """Return the exit code of a failure: the highest of several is what the command exits with."""
+    return failure.exit_code

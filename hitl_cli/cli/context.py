@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import typer
 
 from hitl_cli.client.connect import connect
-from hitl_cli.errors import BadInput
+from hitl_cli.errors import BadInput, BadUsage
 from hitl_cli.settings import Setting, Settings
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def open_client(
 def given_stdin() -> BinaryIO:
     """Return stdin. Raises BadInput where there is none."""
     if sys.stdin is None:
-        raise BadInput("there is no stdin to read from.")
+        raise BadUsage("there is no stdin to read from.")
     return sys.stdin.buffer
 
 

@@ -14,7 +14,7 @@ from hitl_cli.cli.context import at_terminal, given_stdin, open_client, read_std
 from hitl_cli.cli.options import AsJson, Server, Token, Who
 from hitl_cli.cli.output import print_json
 from hitl_cli.cli.render.decision import sentence
-from hitl_cli.errors import BadInput
+from hitl_cli.errors import BadInput, BadJson, BadUsage, TooLarge
 from hitl_cli.format.terminal import printable
 from hitl_cli.inbox.comments import MAX_COMMENT_BYTES
 from hitl_cli.inbox.comments import comment as leave_comment
@@ -69,7 +69,7 @@ def approve(
     """Approve: the workflow goes on with the data given. On a terminal, a form is asked field by field."""
     settings = Settings()
     if stdin and data == "-":
-        raise BadInput("stdin can carry the ids or the data, not both.")
+        raise BadUsage("stdin can carry the ids or the data, not both.")
     answer = approval(
         by=settings.person(who).value,
         via="cli",
@@ -203,14 +203,14 @@ def _read_data(text: str) -> Any:
     else:
         source, raw = "--data", text.encode(errors="surrogateescape")
     if len(raw) > MAX_FILE_BYTES:
-        raise BadInput(
+        raise TooLarge(
             f"{source} is larger than {MAX_FILE_BYTES:,} bytes, the most that an answer may carry."
         )
     try:
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         hint = " A text needs quotes, as in --data '\"text\"'." if source == "--data" else ""
-        raise BadInput(f"{source} is not JSON: {error}.{hint}") from error
+        raise BadJson(f"{source} is not JSON: {error}.{hint}") from error
 
 
 def read_file(path: Path) -> bytes:
@@ -219,7 +219,7 @@ def read_file(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise BadInput(f"{path} cannot be read: {error.strerror}.") from error
+        raise BadInput(f"{path} cannot be read: {error.strerror}.", code="bad-file") from error
 
 
 def _answer_one(

@@ -57,7 +57,9 @@ def dev(
     try:
         gateway.start()
     except OSError as error:
-        raise BadInput(f"{HOST}:{port} cannot be listened at: {reason(error)}.") from error
+        raise BadInput(
+            f"{HOST}:{port} cannot be listened at: {reason(error)}.", code="cannot-listen"
+        ) from error
     url = gateway.url if serves.url == f"http://{HOST}:{port}" else serves.url
     directory = msgspec.structs.replace(works.reach.directory, gateway=url)
     reach = msgspec.structs.replace(works.reach, directory=directory)

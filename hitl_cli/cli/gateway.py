@@ -12,7 +12,7 @@ from hitl_cli.cli.context import named_server
 from hitl_cli.cli.options import Server, Token
 from hitl_cli.cli.server import raise_descriptors, reason
 from hitl_cli.cli.worker import log_to_stderr, say
-from hitl_cli.errors import BadInput
+from hitl_cli.errors import BadInput, BadUsage
 from hitl_cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -89,7 +89,9 @@ def gateway(
     try:
         asyncio.run(_serve(options))
     except OSError as error:
-        raise BadInput(f"{host}:{port} cannot be listened at: {reason(error)}.") from error
+        raise BadInput(
+            f"{host}:{port} cannot be listened at: {reason(error)}.", code="cannot-listen"
+        ) from error
 
 
 def options_of(
@@ -113,14 +115,14 @@ def options_of(
     settings = Settings()
     named, chosen_token = named_server(ctx, settings, server, token)
     if (trust_header is None) != (not trust_from):
-        raise BadInput(
+        raise BadUsage(
             "--trust-header and --trust-from go together: name the header, and the address of the proxy"
             " that is believed."
         )
     try:
         networks = [ipaddress.ip_network(address) for address in trust_from]
     except ValueError as error:
-        raise BadInput(f"--trust-from names no address: {error}.") from error
+        raise BadUsage(f"--trust-from names no address: {error}.") from error
     reached = settings.gateway(url)
     if reached.source == "default":
         shown = f"[{host}]" if ":" in host else host

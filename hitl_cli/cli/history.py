@@ -12,7 +12,7 @@ from hitl_cli.cli.context import open_client
 from hitl_cli.cli.options import AsJson, Server, Token
 from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.table import Cell, Column, print_table
-from hitl_cli.errors import BadInput
+from hitl_cli.errors import BadUsage
 from hitl_cli.format.durations import format_duration, parse_duration
 from hitl_cli.format.times import iso
 from hitl_cli.inbox.history import HistoryEntry, HistoryFilter, decisions, history, story
@@ -67,7 +67,7 @@ def show_history(
 ) -> None:
     """Show what was answered, by whom, when and why: the newest first, or all that was said of one ID."""
     if as_json and as_csv:
-        raise BadInput("--json and --csv exclude each other.")
+        raise BadUsage("--json and --csv exclude each other.")
     ago_ms = parse_duration(since) if since else None
     most = None if every else limit or (None if id else DEFAULT_LIMIT)
     with open_client(ctx, server, token) as client:

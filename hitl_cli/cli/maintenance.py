@@ -89,7 +89,10 @@ def prune(
     url, _ = named_server(ctx, Settings(), server, None)
     asks = not (yes or dry_run)
     if asks and not sys.stdin.isatty():
-        raise BadInput("nobody is there to be asked: give --yes, or --dry-run to see what would go.")
+        raise BadInput(
+            "nobody is there to be asked: give --yes, or --dry-run to see what would go.",
+            code="needs-confirmation",
+        )
     if asks or dry_run:
         planned = maintenance.plan_prune(url.value, older_ms)
         if dry_run:

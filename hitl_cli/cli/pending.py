@@ -13,7 +13,7 @@ from hitl_cli.cli.options import AsJson, Server, Token, Who
 from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.table import Cell, Column, console, on_terminal, print_table
 from hitl_cli.client.tags import RESERVED_TAGS
-from hitl_cli.errors import BadInput
+from hitl_cli.errors import BadName, BadUsage
 from hitl_cli.format.durations import format_age, format_duration, parse_duration
 from hitl_cli.format.terminal import printable_json
 from hitl_cli.inbox.pending import SOON_MS, RequestFilter
@@ -153,7 +153,7 @@ def asked_names(given: Sequence[str] | None, mine: Sequence[str]) -> tuple[str, 
     Raises BadInput.
     """
     if given and mine:
-        raise BadInput("--mine and --to cannot be given together: name yourself with --to as well.")
+        raise BadUsage("--mine and --to cannot be given together: name yourself with --to as well.")
     bare = [_checked_name("--to", name).removeprefix(GROUP) for name in given or []]
     return (*mine, *(form for name in bare for form in (name, f"{GROUP}{name}")))
 
@@ -161,7 +161,7 @@ def asked_names(given: Sequence[str] | None, mine: Sequence[str]) -> tuple[str, 
 def _checked_name(option: str, name: str) -> str:
     """Return a name, if it is one. Raises BadInput."""
     if not name.removeprefix(GROUP).strip():
-        raise BadInput(f"{option} {name!r} names nobody.")
+        raise BadName(f"{option} {name!r} names nobody.")
     return name
 
 
@@ -170,7 +170,7 @@ def checked_word[T: str](option: str, word: str, known: Sequence[T]) -> T:
     for one in known:
         if one == word:
             return one
-    raise BadInput(f"{option} {word!r} is not known: use one of {', '.join(known)}.")
+    raise BadUsage(f"{option} {word!r} is not known: use one of {', '.join(known)}.")
 
 
 def read_tags(texts: Sequence[str]) -> dict[str, str]:
@@ -179,11 +179,11 @@ def read_tags(texts: Sequence[str]) -> dict[str, str]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not name or not equals:
-            raise BadInput(f"--tag {text!r} is not NAME=VALUE.")
+            raise BadUsage(f"--tag {text!r} is not NAME=VALUE.")
         if name.startswith(RESERVED_TAGS):
-            raise BadInput(f"--tag {text!r}: no author of a request can give a tag of that name.")
+            raise BadName(f"--tag {text!r}: no author of a request can give a tag of that name.")
         if tags.setdefault(name, value) != value:
-            raise BadInput(f"--tag {name!r} is given twice, with two values: nothing can have both.")
+            raise BadName(f"--tag {name!r} is given twice, with two values: nothing can have both.")
     return tags
 
 

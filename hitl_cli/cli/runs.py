@@ -15,7 +15,7 @@ from hitl_cli.cli.context import given_stdin, open_client
 from hitl_cli.cli.options import AsJson, Group, Kwarg, Server, Token, Who, Workflow
 from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.table import Cell, Column, console, on_terminal, print_table
-from hitl_cli.errors import BadInput, Conflict, RunFailed, TimedOut
+from hitl_cli.errors import BadInput, BadJson, BadUsage, Conflict, RunFailed, TimedOut, TooLarge
 from hitl_cli.format.durations import format_age, format_duration, parse_duration
 from hitl_cli.format.terminal import printable, printable_json
 from hitl_cli.format.times import iso
@@ -94,12 +94,12 @@ def start(
     deadline_ms = parse_duration(deadline)
     if stdin:
         if id is not None:
-            raise BadInput("with --stdin the ids come from standard input: give none on the command line.")
+            raise BadUsage("with --stdin the ids come from standard input: give none on the command line.")
         if kwarg or no_args or wait:
-            raise BadInput("--kwarg, --no-args and --wait do not go with --stdin: give kwargs in its lines.")
+            raise BadUsage("--kwarg, --no-args and --wait do not go with --stdin: give kwargs in its lines.")
         specs = _read_specs(_read_lines(given_stdin()), name)
     elif id is None:
-        raise BadInput("an id is missing: hitl start ID, for example hitl start hitl-001.")
+        raise BadUsage("an id is missing: hitl start ID, for example hitl start hitl-001.")
     else:
         given, named = read_arguments(args, kwarg, no_args=no_args)
         specs = [RunSpec(id=id, workflow=name, args=given, kwargs=named)]
@@ -148,7 +148,7 @@ def _read_lines(stream: BinaryIO) -> Iterable[bytes]:
     """Yield the lines of standard input, none of them longer than can be a run to start."""
     while line := stream.readline(LONGEST_LINE + 1):
         if len(line) > LONGEST_LINE:
-            raise BadInput(
+            raise TooLarge(
                 f"a line of standard input is longer than {LONGEST_LINE:,} bytes. Nothing was started."
             )
         yield line
@@ -169,11 +169,13 @@ def _read_specs(lines: Iterable[bytes], workflow: str) -> list[RunSpec]:
                 spec = RunSpec(id=line.decode(), workflow=workflow)
             lifecycle.check_id(spec.id)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise BadInput(
+            raise BadJson(
                 f"line {number} of standard input cannot be read: {error}. Nothing was started."
             ) from error
         except BadInput as error:
-            raise BadInput(f"line {number} of standard input: {error} Nothing was started.") from error
+            raise BadInput(
+                f"line {number} of standard input: {error} Nothing was started.", code=error.code
+            ) from error
         specs.append(spec)
     return specs
 
@@ -183,7 +185,7 @@ def read_arguments(
 ) -> tuple[list[Any] | None, dict[str, Any]]:
     """Return the arguments on a command line, None where nothing is said of them. Raises BadInput."""
     if args and no_args:
-        raise BadInput("--no-args and arguments cannot be given together.")
+        raise BadUsage("--no-args and arguments cannot be given together.")
     given = [_read_arg(arg) for arg in args or []] if args or no_args else None
     return given, dict(_read_kwarg(text) for text in kwarg or [])
 
@@ -195,14 +197,14 @@ def _read_arg(text: str) -> Any:
     except (msgspec.DecodeError, UnicodeError):
         return text
     except RecursionError as error:
-        raise BadInput("an argument is nested too deep to be JSON.") from error
+        raise BadJson("an argument is nested too deep to be JSON.") from error
 
 
 def _read_kwarg(text: str) -> tuple[str, Any]:
     """Return the name and the value of `name=value`. Raises BadInput."""
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
-        raise BadInput(f"--kwarg {text!r} is not NAME=VALUE.")
+        raise BadUsage(f"--kwarg {text!r} is not NAME=VALUE.")
     return name, _read_arg(value)
 
 
@@ -238,7 +240,7 @@ def status(
 ) -> None:
     """Show runs, the newest first, or one run as a tree of its steps."""
     if state is not None and state not in COLORS:
-        raise BadInput(f"{state!r} is not a state: use one of {', '.join(COLORS)}.")
+        raise BadUsage(f"{state!r} is not a state: use one of {', '.join(COLORS)}.")
     with open_client(ctx, server, token) as client:
         if id is not None:
             _show_run(client, id, as_json=as_json)

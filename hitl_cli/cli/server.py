@@ -14,7 +14,7 @@ from hitl_cli.cli.context import named_server
 from hitl_cli.cli.options import Server
 from hitl_cli.cli.worker import log_to_stderr, say
 from hitl_cli.client.connect import database_path, is_http, named_trace
-from hitl_cli.errors import BadInput, Unreachable
+from hitl_cli.errors import BadInput, BadServer, BadUsage, Unreachable
 from hitl_cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -84,10 +84,10 @@ def server(
     """Serve the file to clients and workers of any Resonate SDK, over HTTP."""
     url, _ = named_server(ctx, Settings(), server, None)
     if is_http(url.value):
-        raise BadInput(f"{url.value} is a server already: name the file to serve, as -S sqlite:///path.")
+        raise BadServer(f"{url.value} is a server already: name the file to serve, as -S sqlite:///path.")
     path = database_path(url.value)
     if auth_publickey is None and (auth_iss or auth_aud):
-        raise BadInput("--auth-iss and --auth-aud say what tokens must claim: give --auth-publickey too.")
+        raise BadUsage("--auth-iss and --auth-aud say what tokens must claim: give --auth-publickey too.")
 
     from hitl_cli.engine.errors import EngineError, KeyUnusable
     from hitl_cli.engine.http.app import Options
@@ -95,7 +95,7 @@ def server(
     from hitl_cli.engine.http.push import PushRules, origins
 
     if auth_publickey is None and not is_loopback(host):
-        raise BadInput(
+        raise BadUsage(
             f"{host} can be reached from other machines: that needs authentication, see --auth-publickey."
         )
     verifier = None
@@ -105,11 +105,11 @@ def server(
 
             verifier = Verifier(auth_publickey, auth_iss, auth_aud)
     except KeyUnusable as error:
-        raise BadInput(str(error)) from error
+        raise BadInput(str(error), code=error.code) from error
     try:
         named = origins(push_to) if push_to else None
     except ValueError as error:
-        raise BadInput(
+        raise BadUsage(
             f"--push-to names no origin: {error}. Write https://host or http://host:port."
         ) from error
     push = PushRules(origins=named, public_only=not is_loopback(host))
@@ -128,9 +128,11 @@ def server(
     try:
         asyncio.run(_serve(options))
     except EngineError as error:
-        raise Unreachable(str(error)) from error
+        raise Unreachable(str(error), code=error.code) from error
     except OSError as error:
-        raise BadInput(f"{host}:{port} cannot be listened at: {reason(error)}.") from error
+        raise BadInput(
+            f"{host}:{port} cannot be listened at: {reason(error)}.", code="cannot-listen"
+        ) from error
 
 
 async def _serve(options: Options) -> None:

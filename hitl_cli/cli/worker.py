@@ -16,7 +16,7 @@ from hitl_cli.cli.options import Server, Token
 from hitl_cli.cli.output import silence_stdout
 from hitl_cli.cli.render.table import on_terminal
 from hitl_cli.client.tags import INTERNAL_FUNCTIONS
-from hitl_cli.errors import BadInput
+from hitl_cli.errors import BadDuration, logged
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.format.terminal import printable
 from hitl_cli.format.times import iso
@@ -125,7 +125,7 @@ def worker_options(
     """Return what a worker is told, by options and settings. Raises BadInput."""
     lease_ms = parse_duration(lease)
     if lease_ms < SHORTEST_LEASE_MS:
-        raise BadInput(f"--lease {lease} is too short to be kept: {SHORTEST_LEASE_MS}ms is the least.")
+        raise BadDuration(f"--lease {lease} is too short to be kept: {SHORTEST_LEASE_MS}ms is the least.")
     from hitl_cli.people.contacts import NotificationSettings
     from hitl_cli.worker.run import WorkerOptions
 
@@ -241,7 +241,7 @@ class _OneLine(logging.Formatter):
         if os.environ.get("HITL_DEBUG"):
             return logging.Formatter.format(logging.Formatter("%(levelname)s %(name)s: %(message)s"), record)
         error = record.exc_info[1] if record.exc_info else None
-        return printable(f"hitl: {record.getMessage()}" + (f": {error}" if error else ""))
+        return printable(f"hitl: {record.getMessage()}" + (f": {logged(error)}" if error else ""))
 
 
 def _is_news(record: logging.LogRecord) -> bool:

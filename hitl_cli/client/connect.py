@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.engine.trace import Trace
-from hitl_cli.errors import BadInput
+from hitl_cli.errors import BadServer
 
 if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client
@@ -43,7 +43,7 @@ def _split(url: str) -> SplitResult:
     try:
         return urlsplit(url)
     except ValueError as error:
-        raise BadInput(f"{url!r} is not a URL: {error}.") from error
+        raise BadServer(f"{url!r} is not a URL: {error}.") from error
 
 
 def is_http(url: str) -> bool:
@@ -52,7 +52,7 @@ def is_http(url: str) -> bool:
     if parts.scheme not in ("http", "https"):
         return False
     if not parts.hostname:
-        raise BadInput(f"{url!r} names no host: write http://host or http://host:port.")
+        raise BadServer(f"{url!r} names no host: write http://host or http://host:port.")
     return True
 
 
@@ -61,10 +61,10 @@ def database_path(url: str) -> Path:
     parts = _split(url)
     if parts.scheme != "sqlite":
         kind = f"{parts.scheme}://" if parts.scheme else repr(url)
-        raise BadInput(f"{kind} is not a kind of server hitl knows: use sqlite:///path or http(s)://host.")
+        raise BadServer(f"{kind} is not a kind of server hitl knows: use sqlite:///path or http(s)://host.")
     path = unquote(parts.path.removeprefix("/"))
     if parts.query or parts.fragment:
-        raise BadInput(f"{url!r} has a '?' or a '#' in it: write them as %3F and %23.")
+        raise BadServer(f"{url!r} has a '?' or a '#' in it: write them as %3F and %23.")
     if parts.netloc or not path or "\0" in path:
-        raise BadInput(f"{url!r} names no file: write sqlite:///relative/path or sqlite:////absolute/path.")
+        raise BadServer(f"{url!r} names no file: write sqlite:///relative/path or sqlite:////absolute/path.")
     return Path(path).expanduser().absolute()

@@ -31,7 +31,7 @@ class EmbeddedClient(Client):
         try:
             self._server = Server(path, clock, trace)
         except EngineError as error:
-            raise Unreachable(str(error)) from error
+            raise Unreachable(str(error), code=error.code) from error
         self._ringer = Ringer(path)
         self._bell: Bell | None = None
         self._ahead_ms = 0
@@ -41,7 +41,7 @@ class EmbeddedClient(Client):
         try:
             turn = self._server.turn([encode_request(request.kind, request.data) for request in requests])
         except EngineError as error:
-            raise Unreachable(str(error)) from error
+            raise Unreachable(str(error), code=error.code) from error
         self._ahead_ms = max(turn.now - self._clock(), 0)
         self._ringer.ring(turn.offered, watchers=turn.settled, everyone=turn.sooner)
         return [read(answer) for answer in turn.answers]
@@ -61,7 +61,7 @@ class EmbeddedClient(Client):
         try:
             return self._server.store.data_version()
         except EngineError as error:
-            raise Unreachable(str(error)) from error
+            raise Unreachable(str(error), code=error.code) from error
 
     def now(self) -> int:
         """Return the present in ms since the epoch, as the file has it: no clock behind it counts."""

@@ -64,9 +64,9 @@ def _cursor_in(text: str, order: str) -> str:
         raw = base64.b64decode(given + "=" * (-len(given) % 4), altchars=b"-_", validate=True)
         found, cursor = msgspec.json.decode(raw, type=tuple[str, str])
     except (binascii.Error, ValueError, RecursionError) as error:
-        raise BadInput("the cursor is not one that was given here.") from error
+        raise BadInput("the cursor is not one that was given here.", code="bad-cursor") from error
     if found != order:
-        raise BadInput("the cursor is of another list, or of this one in another order.")
+        raise BadInput("the cursor is of another list, or of this one in another order.", code="bad-cursor")
     return cursor
 
 
@@ -97,4 +97,4 @@ def _place_in(cursor: str) -> Place:
     try:
         return msgspec.json.decode(cursor, type=tuple[int, int, str])
     except (ValueError, RecursionError) as error:
-        raise BadInput("the cursor is not one that was given here.") from error
+        raise BadInput("the cursor is not one that was given here.", code="bad-cursor") from error

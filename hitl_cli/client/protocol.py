@@ -132,9 +132,11 @@ def read(raw: bytes | str) -> ProtocolResponse:
     try:
         response = _response.decode(raw)
     except msgspec.DecodeError as error:
-        raise Unreachable(f"what answered is no Resonate server: {error}.") from error
+        raise Unreachable(f"what answered is no Resonate server: {error}.", code="server-failed") from error
     if response.head.status in UNAUTHORIZED:
-        raise Unreachable("the server refused the token. Give another with --token or RESONATE_TOKEN.")
+        raise Unreachable(
+            "the server refused the token. Give another with --token or RESONATE_TOKEN.", code="token-refused"
+        )
     return ProtocolResponse(response.head.status, response.data)
 
 
@@ -153,7 +155,9 @@ def refused(answer: ProtocolResponse) -> HitlError:
         case 409:
             return Conflict(f"{answer.message()}.")
         case _:
-            return Unreachable(f"the server failed: {answer.message()} (status {answer.status}).")
+            return Unreachable(
+                f"the server failed: {answer.message()} (status {answer.status}).", code="server-failed"
+            )
 
 
 def as_promise(answer: ProtocolResponse) -> Promise:

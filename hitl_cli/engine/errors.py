@@ -1,4 +1,7 @@
-"""What can be wrong with the file. Each exception's message is a sentence for the person who sees it."""
+"""What can be wrong with the file. Each exception's message is a sentence for the person who sees it.
+
+Its `code` is for programs (docs/errors.md).
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,13 @@ from __future__ import annotations
 class EngineError(Exception):
     """The engine could not answer, and nothing was changed."""
 
+    code = "storage-failed"
+
 
 class FileUnusable(EngineError):
     """The file cannot be opened, read or written, or is not ours."""
+
+    code = "file-unusable"
 
 
 class StorageFailed(EngineError):
@@ -21,6 +28,8 @@ class FileMoved(StorageFailed):
     `another` says whether there is one now that can be opened.
     """
 
+    code = "file-moved"
+
     def __init__(self, message: str, *, another: bool) -> None:
         super().__init__(message)
         self.another = another
@@ -29,14 +38,22 @@ class FileMoved(StorageFailed):
 class FormatChanged(StorageFailed):
     """A newer version upgraded the file while this process had it open, which can go on no more."""
 
+    code = "format-changed"
+
 
 class BackupFailed(EngineError):
     """The copy could not be made, or is not what it should be; nothing was left under its name."""
+
+    code = "backup-failed"
 
 
 class AlreadyThere(EngineError):
     """A file has that name already; it was not touched."""
 
+    code = "already-exists"
+
 
 class KeyUnusable(EngineError):
     """The public key for tokens cannot be read, or is none."""
+
+    code = "bad-key"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from hitl_cli.errors import BadInput
+from hitl_cli.errors import BadInput, DoesNotFit
 from hitl_cli.forms.datetimes import with_zone
 from hitl_cli.forms.fields import Field, Group, flat, tree
 
@@ -40,7 +40,7 @@ def fill(schema: Json, assignments: Sequence[tuple[str, str]]) -> Json:
     for name, text in assignments:
         path = next(iter(known)) if not name and len(known) == 1 else name
         if path not in known:
-            raise BadInput(_unknown(path, known))
+            raise DoesNotFit(_unknown(path, known))
         texts.setdefault(path, []).append(text)
     given = {path: parse_all(known[path], several) for path, several in texts.items()}
     made = _build(form, given)
@@ -81,7 +81,7 @@ def parse_all(field: Field, texts: list[str]) -> Json:
     if len(texts) == 1:
         return parse_field(field, texts[0])
     if field.kind != "list" or field.item is None:
-        raise BadInput(f"{named(field)} is given {len(texts)} times, and takes one value.")
+        raise DoesNotFit(f"{named(field)} is given {len(texts)} times, and takes one value.")
     return [parse_field(field.item, text) for text in texts]
 
 
@@ -122,7 +122,7 @@ def _parse_list(field: Field, text: str) -> list[Json]:
     if isinstance(read, list):
         return read
     if field.item is None:
-        raise BadInput(f"{named(field)} must be a JSON array.")
+        raise DoesNotFit(f"{named(field)} must be a JSON array.")
     return [parse_field(field.item, text)]
 
 
@@ -130,7 +130,7 @@ def _parse_boolean(field: Field, text: str) -> bool:
     """Return true or false. Raises BadInput."""
     word = text.strip().lower()
     if word not in WORDS:
-        raise BadInput(f"{named(field)} must be true or false (or yes or no).")
+        raise DoesNotFit(f"{named(field)} must be true or false (or yes or no).")
     return WORDS[word]
 
 
@@ -138,7 +138,7 @@ def _parse_json(field: Field, text: str) -> Json:
     """Return any JSON. Raises BadInput."""
     read = parsed_json(text)
     if read is UNSET:
-        raise BadInput(f"{named(field)} must be JSON; a text needs quotes, as in '\"text\"'.")
+        raise DoesNotFit(f"{named(field)} must be JSON; a text needs quotes, as in '\"text\"'.")
     return read
 
 
@@ -154,7 +154,7 @@ def _parse_choice(field: Field, text: str) -> Json:
         if read is not UNSET and msgspec.json.encode(choice) == msgspec.json.encode(read):
             return choice
     more = f" and {len(field.labels) - NAMED} more" if len(field.labels) > NAMED else ""
-    raise BadInput(f"{named(field)} must be one of {', '.join(field.labels[:NAMED])}{more}.")
+    raise DoesNotFit(f"{named(field)} must be one of {', '.join(field.labels[:NAMED])}{more}.")
 
 
 def _parse_number(field: Field, text: str) -> Json:
@@ -166,7 +166,7 @@ def _parse_number(field: Field, text: str) -> Json:
         read = msgspec.json.decode(text, type=float)
     except (msgspec.DecodeError, ValueError) as error:
         what = "a whole number, such as 120" if whole else "a number, such as 1.5"
-        raise BadInput(f"{named(field)} must be {what}.") from error
+        raise DoesNotFit(f"{named(field)} must be {what}.") from error
     return int(read) if whole and read.is_integer() else read
 
 

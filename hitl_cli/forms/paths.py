@@ -10,7 +10,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from hitl_cli.errors import BadInput
+from hitl_cli.errors import BadUsage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,5 +36,5 @@ def split_assignment(text: str) -> tuple[str, str]:
     """Return the path and the text of `PATH=TEXT`, as `fill` takes them. Raises BadInput."""
     found = _ASSIGNMENT.fullmatch(text)
     if found is None:
-        raise BadInput(f"{text!r} names no field: write it like amount=120.")
+        raise BadUsage(f"{text!r} names no field: write it like amount=120.")
     return found[1], found[2]

@@ -15,7 +15,7 @@ from hitl_cli.auth.signing_keys import load_keys
 from hitl_cli.client.connect import connect
 from hitl_cli.client.pool import ClientPool
 from hitl_cli.engine.server import now_ms
-from hitl_cli.errors import BadInput
+from hitl_cli.errors import BadInput, logged
 from hitl_cli.format.terminal import printable
 from hitl_cli.gateway.auth.access import Access
 from hitl_cli.gateway.auth.bearer_tokens import BearerTokens
@@ -89,7 +89,7 @@ class Gateway:
             self._keys = load_keys(self.options.keys, self.clock())
         except BadInput as error:
             if str(error) != self._complaint:
-                logger.error("%s Until then the keys that were read last are used.", error)  # noqa: TRY400
+                logger.error("%s Until then the keys that were read last are used.", logged(error))  # noqa: TRY400
             self._complaint = str(error)
         else:
             self._complaint = ""
@@ -108,7 +108,7 @@ class Gateway:
         self._going_on.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             work = getattr(task.get_coro(), "__qualname__", "work")
-            said = f"{type(error).__name__}: {printable(str(error))}"
+            said = f"{type(error).__name__}: {printable(logged(error))}"
             logger.error("%s, for which nobody waits, failed: %s", work, said)
 
     def stop(self) -> None:

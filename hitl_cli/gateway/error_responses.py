@@ -25,7 +25,7 @@ from hitl_cli.errors import (
 )
 from hitl_cli.format.terminal import printable
 from hitl_cli.gateway.context import gateway_of
-from hitl_cli.gateway.http_error import HttpError
+from hitl_cli.gateway.http_error import CODES, HttpError
 from hitl_cli.gateway.pages.rendering import error_page
 from hitl_cli.inbox.idempotency import IdempotencyKeyReused
 
@@ -49,19 +49,16 @@ STATUS: Mapping[type[HitlError], int] = {
 }
 
 TYPES: Mapping[type[HitlError], str] = {
-    BadInput: "urn:hitl:problem:bad-input",
-    NotFound: "urn:hitl:problem:not-found",
-    Conflict: "urn:hitl:problem:conflict",
-    NotAllowed: "urn:hitl:problem:not-allowed",
-    TimedOut: "urn:hitl:problem:deadline-passed",
-    IdempotencyKeyReused: "urn:hitl:problem:key-reused",
-    Unreachable: "urn:hitl:problem:server-unreachable",
+    kind: f"urn:hitl:problem:{kind.code}"
+    for kind in (BadInput, NotFound, Conflict, NotAllowed, TimedOut, IdempotencyKeyReused, Unreachable)
 }
-"""What problem details call a kind of failure, for programs."""
+"""What problem details call a kind of failure, for programs; their `code` is finer."""
 
-JSON_ROUTES = ("/start-workflow", "/unblock-workflow", "/start", "/confirm", "/hooks/")
-"""Where an error is `{"error": …}`."""
+EXAMPLE_ROUTES = ("/start-workflow", "/unblock-workflow", "/start", "/confirm")
+"""Where an error is `{"error": …}` and nothing else."""
 
+HOOKS = "/hooks/"
+"""Where an error is `{"error": …, "code": …}`."""
 
 AWAY = "the server cannot be reached now. Try again later."
 """What strangers are told instead of where the server is, and why it does not answer."""
@@ -77,7 +74,9 @@ async def answer_failures(
     except HttpError as error:
         return _failure(request, error.status, str(error), error, error.headers)
     except HitlError as error:
-        return _failure(request, status_of(error), _said_of(error, request), error)
+        if isinstance(error, Unreachable) and gateway_of(request).access.known(request) is None:
+            error = Unreachable(AWAY)
+        return _failure(request, status_of(error), str(error), error)
     except web.HTTPException as error:
         if error.status < 400:  # noqa: PLR2004 - a redirect
             raise
@@ -93,12 +92,6 @@ async def answer_failures(
 def status_of(error: HitlError) -> int:
     """Return the status that an error is answered with."""
     return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
-
-
-def _said_of(error: HitlError, request: Request) -> str:
-    """Return what an error says; where the server is, only to those who are known."""
-    stranger = gateway_of(request).access.known(request) is None
-    return AWAY if stranger and isinstance(error, Unreachable) else str(error)
 
 
 def _shown_path(request: Request) -> str:
@@ -126,20 +119,25 @@ def _failure(
 
     Raises ConnectionResetError where another answer has begun, so that it is seen not to be whole.
     """
+    code = error.code if error is not None else CODES.get(status, "unexpected-error")
     if request.writer.output_size:
-        logger.warning("%s %s was broken off: %s", request.method, _shown_path(request), message)
+        logger.warning(
+            "%s %s was broken off: %s (code=%s)", request.method, _shown_path(request), message, code
+        )
         raise ConnectionResetError
     if request.path.startswith("/api/"):
-        return _problem(status, message, error, headers)
-    if request.path.startswith(JSON_ROUTES):
+        return _problem(status, message, code, error, headers)
+    if request.path.startswith(EXAMPLE_ROUTES):
         return json_answer({"error": message}, status, headers)
-    response = error_page(request, status, message, error.lines if error else ())
+    if request.path.startswith(HOOKS):
+        return json_answer({"error": message, "code": code}, status, headers)
+    response = error_page(request, status, message, code, error.lines if error else ())
     response.headers.update(headers or {})
     return response
 
 
 def _problem(
-    status: int, message: str, error: HitlError | None = None, headers: Mapping[str, str] | None = None
+    status: int, message: str, code: str, error: HitlError | None, headers: Mapping[str, str] | None
 ) -> web.Response:
     """Return problem details (RFC 9457)."""
     document = {
@@ -147,6 +145,7 @@ def _problem(
         "title": _web_title(status),
         "status": status,
         "detail": message,
+        "code": code,
     } | ({"lines": list(error.lines)} if error is not None and error.lines else {})
     if isinstance(error, BadInput) and error.problems:
         document["errors"] = [{"path": path, "detail": detail} for path, detail in error.problems]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from hitl_cli.errors import HitlError
+from hitl_cli.errors import HitlError, logged
 from hitl_cli.gateway.http_error import HttpError
 from hitl_cli.inbox.watch import watch_inbox
 from hitl_cli.people.groups import Groups, is_among
@@ -198,7 +198,7 @@ class EventBroadcaster:
                 self._follow(client, changes)
             except HitlError as error:
                 if not failed:
-                    logger.warning("what changes is not told for now: %s", error)
+                    logger.warning("what changes is not told for now: %s", logged(error))
                 failed = True
                 self._closed.wait(AWAY_S)
             except Exception:

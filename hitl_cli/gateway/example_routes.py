@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from hitl_cli.builtin import verification_api
 from hitl_cli.client.protocol import get_promise
-from hitl_cli.errors import BadInput, NotFound, RunFailed
+from hitl_cli.errors import BadInput, BadJson, NotFound, RunFailed
 from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.error_responses import json_answer
 from hitl_cli.gateway.http_error import HttpError
@@ -158,7 +158,7 @@ async def _read_body[T](request: Request, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(raw, type=kind)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise BadInput(f"this is not what can be sent here: {error}.") from error
+        raise BadJson(f"this is not what can be sent here: {error}.") from error
 
 
 ROUTES = [

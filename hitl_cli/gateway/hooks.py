@@ -17,7 +17,7 @@ from hitl_cli.auth.signatures import BadSignature, as_sent, verified_id, verify_
 from hitl_cli.client.protocol import get_promise, search
 from hitl_cli.client.tags import ORIGIN_TAG
 from hitl_cli.client.wire import audit_of
-from hitl_cli.errors import BadInput, NotFound
+from hitl_cli.errors import BadAnswer, BadJson, NotFound
 from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.error_responses import json_answer
 from hitl_cli.gateway.http_error import HttpError
@@ -69,7 +69,7 @@ async def _receive(request: Request) -> web.Response:
             return await answer_click(request, name, body, _decision_id(name, body))
         sent = verified_id(signing_key(hook.secret), request.headers, body, now_s)
     except BadSignature as error:
-        raise HttpError(401, str(error)) from error
+        raise HttpError(401, str(error), code=error.code) from error
     said = _read_answer(body)
     decided = await gateway.bridge.run(
         _take,
@@ -86,11 +86,11 @@ def _read_answer(body: bytes) -> _HookAnswer:
     try:
         said = msgspec.json.decode(body, type=_HookAnswer)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise BadInput(f"the body is no answer: {error}.") from error
+        raise BadJson(f"the body is no answer: {error}.") from error
     if said.verdict == "reject" and (said.data is not UNSET or said.choice is not None):
-        raise BadInput("a no carries neither data nor a choice: say why in the reason.")
+        raise BadAnswer("a no carries neither data nor a choice: say why in the reason.")
     if said.verdict == "approve" and said.reason is not None:
-        raise BadInput("a reason belongs to a no: say it in the comment.")
+        raise BadAnswer("a reason belongs to a no: say it in the comment.")
     return said
 
 
@@ -103,7 +103,7 @@ def _take(client: Client, said: _HookAnswer, via: str, id: str, groups: Groups) 
     promise = _answered_before(client, said.request, id) or find(client, said.request, whole=True)
     question = question_of(promise)
     if said.choice is not None and (question is None or not question.choices):
-        raise BadInput(f"{promise.id} offers no choices. Nothing was changed.")
+        raise BadAnswer(f"{promise.id} offers no choices. Nothing was changed.")
     return decide_promise(client, promise, _answer_of(said, via), groups, new_id=lambda: id)
 
 

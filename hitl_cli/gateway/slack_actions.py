@@ -14,7 +14,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
-from hitl_cli.errors import BadInput, HitlError
+from hitl_cli.errors import BadInput, HitlError, logged
 from hitl_cli.gateway.context import gateway_of
 from hitl_cli.inbox.decide import approval, decide_promise, rejection
 from hitl_cli.inbox.resolve import find
@@ -152,4 +152,4 @@ async def _show(url: str, shown: dict[str, Any]) -> None:
     try:
         await post(url, msgspec.json.encode(shown))
     except DeliveryFailed as error:
-        logger.warning("Slack could not be told what came of a click: %s", error)
+        logger.warning("Slack could not be told what came of a click: %s", logged(error))

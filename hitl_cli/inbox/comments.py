@@ -10,7 +10,7 @@ from hitl_cli.client.protocol import as_promise, search
 from hitl_cli.client.records import closing, under
 from hitl_cli.client.tags import COMMENT_TAG
 from hitl_cli.client.wire import Audit, audit_in, child_id, decode, fresh_id, headers_of, said_at
-from hitl_cli.errors import BadInput
+from hitl_cli.errors import BadAnswer, TooLarge
 from hitl_cli.inbox.resolve import find
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Comment(Struct, frozen=True, kw_only=True):
 def check_comment(text: str | None) -> str | None:
     """Return a remark if it can be kept. Raises BadInput."""
     if text is not None and len(text.encode(errors="surrogatepass")) > MAX_COMMENT_BYTES:
-        raise BadInput(f"the comment is too long: it may have {MAX_COMMENT_BYTES:,} bytes.")
+        raise TooLarge(f"the comment is too long: it may have {MAX_COMMENT_BYTES:,} bytes.")
     return text
 
 
@@ -43,7 +43,7 @@ def comment(
 ) -> Promise:
     """Leave a remark on a request, decided or not, and return the request. Raises NotFound, BadInput."""
     if not text.strip():
-        raise BadInput("the comment says nothing.")
+        raise BadAnswer("the comment says nothing.")
     check_comment(text)
     request = find(client, id)
     own = new_id()

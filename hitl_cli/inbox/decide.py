@@ -20,7 +20,7 @@ from hitl_cli.client.wire import (
     fresh_id,
     same_json,
 )
-from hitl_cli.errors import BadInput, Conflict, NotAllowed, TimedOut
+from hitl_cli.errors import BadAnswer, BadInput, BadName, Conflict, NotAllowed, TimedOut, TooLarge
 from hitl_cli.format.durations import format_age
 from hitl_cli.format.times import iso
 from hitl_cli.inbox.comments import check_comment
@@ -116,7 +116,7 @@ def approval(
 ) -> DecisionInput:
     """Return an approval; `data` is what the workflow gets. Raises BadInput for what cannot be kept."""
     if data is not UNSET and fields:
-        raise BadInput("the data is given as a whole or by its fields, not both.")
+        raise BadAnswer("the data is given as a whole or by its fields, not both.")
     if data is not UNSET:
         check_data(data)
     return DecisionInput(
@@ -133,7 +133,7 @@ def approval(
 def rejection(*, by: str, via: str, reason: str | None = None, comment: str | None = None) -> DecisionInput:
     """Return a rejection; the workflow sees an error with the reason. Raises BadInput if it is too big."""
     if reason is not None and len(reason.encode()) > MAX_ANSWER_BYTES:
-        raise BadInput(f"the reason is too long; an answer may carry {MAX_ANSWER_BYTES:,} bytes.")
+        raise TooLarge(f"the reason is too long; an answer may carry {MAX_ANSWER_BYTES:,} bytes.")
     return DecisionInput(
         verdict="reject",
         reason=reason or NO_REASON,
@@ -148,23 +148,23 @@ def check_data(data: Json) -> None:
     try:
         size = len(msgspec.json.encode(data))
     except RecursionError as error:
-        raise BadInput("the data is nested too deep, which no workflow could read.") from error
+        raise BadAnswer("the data is nested too deep, which no workflow could read.") from error
     if size > MAX_ANSWER_BYTES:
-        raise BadInput(f"the data is {size:,} bytes of JSON; an answer may carry {MAX_ANSWER_BYTES:,}.")
+        raise TooLarge(f"the data is {size:,} bytes of JSON; an answer may carry {MAX_ANSWER_BYTES:,}.")
     rest = [(data, 1)]
     while rest:
         value, depth = rest.pop()
         if depth > MAX_DEPTH:
-            raise BadInput(f"the data is nested more than {MAX_DEPTH} deep, which no workflow could read.")
+            raise BadAnswer(f"the data is nested more than {MAX_DEPTH} deep, which no workflow could read.")
         if isinstance(value, dict):
             for key in DECODED_KEYS:
                 if key in value:
-                    raise BadInput(f"the data has a field {key!r}, which means something else to the SDKs.")
+                    raise BadAnswer(f"the data has a field {key!r}, which means something else to the SDKs.")
             rest.extend((inner, depth + 1) for inner in value.values())
         elif isinstance(value, list):
             rest.extend((inner, depth + 1) for inner in value)
         elif value in DECODED_TEXTS:
-            raise BadInput(f"the data has the text {value!r}, which means something else to the SDKs.")
+            raise BadAnswer(f"the data has the text {value!r}, which means something else to the SDKs.")
 
 
 def check_person(name: str) -> str:
@@ -172,14 +172,14 @@ def check_person(name: str) -> str:
     try:
         name.encode()
     except UnicodeEncodeError as error:
-        raise BadInput(f"{name!r} cannot be the name of a person: it is not text in UTF-8.") from error
+        raise BadName(f"{name!r} cannot be the name of a person: it is not text in UTF-8.") from error
     if not name.strip() or len(name) > LONGEST_NAME:
-        raise BadInput(
+        raise BadName(
             f"{name[:LONGEST_NAME]!r} cannot be the name of a person: it must have characters, at most"
             f" {LONGEST_NAME}."
         )
     if name.startswith(GROUP):
-        raise BadInput(f"{name!r} is the name of a group, not of a person.")
+        raise BadName(f"{name!r} is the name of a group, not of a person.")
     return name
 
 
@@ -277,7 +277,7 @@ def vote_of(answer: DecisionInput, question: Question, at: int) -> Vote:
 def _filled(question: Question, fields: Sequence[tuple[str, str]]) -> Json:
     """Return the data that is given by the fields of a form. Raises BadInput."""
     if question.form is None:
-        raise BadInput(
+        raise BadAnswer(
             "it asks for no fields: give --data if there is something to say. Nothing was changed."
         )
     from hitl_cli.forms import fill
@@ -293,7 +293,7 @@ def _yes_or_no(text: str) -> Verdict:
         return "approve"
     if text.strip().lower() in NO:
         return "reject"
-    raise BadInput(f"it asks for a yes or a no, and {text!r} is neither. Nothing was changed.")
+    raise BadAnswer(f"it asks for a yes or a no, and {text!r} is neither. Nothing was changed.")
 
 
 def check(item: RequestSummary, vote: Vote, groups: Groups) -> None:
@@ -301,7 +301,8 @@ def check(item: RequestSummary, vote: Vote, groups: Groups) -> None:
     if item.question is None:
         raise BadInput(
             f"the request {item.id} cannot be read, so nobody can tell what an answer to it means."
-            " Nothing was changed."
+            " Nothing was changed.",
+            code="unreadable",
         )
     check_allowed(item, vote.by, groups)
     if vote.verdict == "approve":
@@ -314,11 +315,14 @@ def check_allowed(item: RequestSummary, person: str, groups: Groups) -> None:
         unknown = [name for name in item.to if name.startswith(GROUP) and group_named(name, groups) is None]
         hint = f" Your settings do not know {', '.join(unknown)}." if unknown else ""
         raise NotAllowed(
-            f"{item.id} is for {' or '.join(item.to)} to answer, not for {person}.{hint} Nothing was changed."
+            f"{item.id} is for {' or '.join(item.to)} to answer, not for {person}.{hint}"
+            " Nothing was changed.",
+            code="not-assignee",
         )
     if not item.asked.allow_self and person == item.starter:
         raise NotAllowed(
-            f"{item.id} is for somebody else to answer than {person}, who started it. Nothing was changed."
+            f"{item.id} is for somebody else to answer than {person}, who started it. Nothing was changed.",
+            code="self-approval",
         )
 
 
@@ -327,7 +331,7 @@ def _check_fits(item: RequestSummary, vote: Vote) -> None:
     question = item.asked
     if question.choices and vote.choice not in question.choices:
         known = " or ".join(map(repr, question.choices))
-        raise BadInput(
+        raise BadAnswer(
             f"{item.id} asks for a choice: `hitl answer {item.id} CHOICE` with {known}. Nothing was changed."
         )
     if question.form is not None:
@@ -368,13 +372,18 @@ def already(settled: Promise, now: int) -> Conflict | TimedOut:
             f"{settled.id} can no longer be answered: its deadline passed {iso(settled.timeout_at)}."
         )
     if settled.state == "rejected_canceled":
-        return Conflict(f"{settled.id} was canceled{by_whom(settled, now)}. Nothing was changed.")
+        return Conflict(
+            f"{settled.id} was canceled{by_whom(settled, now)}. Nothing was changed.", code="already-decided"
+        )
     if settled.state == "rejected":
         how = f"{by_whom(settled, now)}: {error_message(settled.value)}"
-        return Conflict(f"{settled.id} was already rejected{how}. Nothing was changed.")
+        return Conflict(
+            f"{settled.id} was already rejected{how}. Nothing was changed.", code="already-decided"
+        )
     data = msgspec.json.encode(decode(settled.value)).decode()
     return Conflict(
-        f"{settled.id} was already approved{by_whom(settled, now)} with {data}. Nothing was changed."
+        f"{settled.id} was already approved{by_whom(settled, now)} with {data}. Nothing was changed.",
+        code="already-decided",
     )
 
 

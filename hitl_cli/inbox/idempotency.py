@@ -33,6 +33,8 @@ HALF_BYTES = 12
 class IdempotencyKeyReused(HitlError):
     """The key was used before, for something else."""
 
+    code = "key-reused"
+
     def __init__(self) -> None:
         super().__init__("this Idempotency-Key was used before with another body. Nothing was changed.")
 

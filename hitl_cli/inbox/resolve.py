@@ -69,7 +69,9 @@ def _ambiguous(name: str, candidates: list[Promise]) -> BadInput:
     ]
     more = ["…"] if len(candidates) > CANDIDATES else []
     return BadInput(
-        f"{name!r} could mean several of what waits. Nothing was changed; name one of", [*lines, *more]
+        f"{name!r} could mean several of what waits. Nothing was changed; name one of",
+        [*lines, *more],
+        code="ambiguous-id",
     )
 
 
@@ -93,7 +95,8 @@ def _answerable(client: Client, promise: Promise) -> Promise:
 def _not_for_people(promise: Promise, kind: str) -> NotFound:
     """Return the error for a promise of a kind that nobody can answer."""
     return NotFound(
-        f"{promise.id} is {kind}: nobody can answer it. `hitl pending` lists what waits for a person."
+        f"{promise.id} is {kind}: nobody can answer it. `hitl pending` lists what waits for a person.",
+        code="nothing-waiting",
     )
 
 
@@ -108,7 +111,8 @@ def _only_one(client: Client, run: Promise) -> Promise:
         raise _ambiguous(run.id, waiting)
     state = "has ended" if run.state != "pending" else "goes on" if asked else "has not asked anything yet"
     raise NotFound(
-        f"nothing of {run.id} waits for a person: it {state}. `hitl status {run.id}` shows its steps."
+        f"nothing of {run.id} waits for a person: it {state}. `hitl status {run.id}` shows its steps.",
+        code="nothing-waiting",
     )
 
 

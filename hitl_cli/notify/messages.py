@@ -83,6 +83,8 @@ class DeliveryFailed(HitlError):
     `after_ms` is for how long the receiver wants to be left alone; None where it does not say.
     """
 
+    code = "delivery-failed"
+
     def __init__(self, reason: str, *, for_good: bool = False, after_ms: int | None = None) -> None:
         super().__init__(reason)
         self.for_good = for_good

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from hitl_cli.client.wire import fresh_id
 from hitl_cli.engine.server import now_ms
-from hitl_cli.errors import BadInput, NotFound
+from hitl_cli.errors import BadSetting, NotFound
 from hitl_cli.notify.channels.registry import send
 from hitl_cli.notify.messages import DeliveryFailed, Message
 from hitl_cli.people.contacts import Address
@@ -46,7 +46,7 @@ def try_addresses(
     wanted = [(to, one) for to, one in _addresses(name, directory) if kind in (None, one.kind)]
     if not wanted:
         what = f"by {kind}" if kind else "at all"
-        raise BadInput(f"the settings do not say how {name} is reached {what}: [people.NAME] email = …")
+        raise BadSetting(f"the settings do not say how {name} is reached {what}: [people.NAME] email = …")
 
     async def try_all() -> list[TestResult]:
         return await asyncio.gather(

@@ -38,4 +38,6 @@ class Actor(Struct, frozen=True, kw_only=True):
     def require(self, permission: Permission) -> None:
         """Raise NotAllowed if the actor lacks a permission."""
         if permission not in self.may:
-            raise NotAllowed(f"{self.person} is not allowed to {_REFUSED[permission]}.")
+            raise NotAllowed(
+                f"{self.person} is not allowed to {_REFUSED[permission]}.", code="permission-missing"
+            )

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from hitl_cli.errors import BadInput
+from hitl_cli.errors import BadInput, BadSetting
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.requests.question import GROUP
 
@@ -166,41 +166,43 @@ def check(
     """Raise BadInput for what the settings say of people that makes no sense; it names the key."""
     for name, contact in people.items():
         if name.startswith(GROUP):
-            raise BadInput(f"people.{name} is named like a group: write [groups.{name.removeprefix(GROUP)}].")
+            raise BadSetting(
+                f"people.{name} is named like a group: write [groups.{name.removeprefix(GROUP)}]."
+            )
         _check_contact(f"people.{name}", contact)
     for name, group in groups.items():
         if group.slack_user is not None:
-            raise BadInput(f"groups.{name}.slack_user belongs to a person, not to a group.")
+            raise BadSetting(f"groups.{name}.slack_user belongs to a person, not to a group.")
         _check_contact(f"groups.{name}", group)
     if email is not None:
         _check_email(email)
     for name in hooks:
         if not re.fullmatch(HOOK_NAME, name):
-            raise BadInput(f"hooks.{name} is part of a URL: letters, digits, - and _ alone, please.")
+            raise BadSetting(f"hooks.{name} is part of a URL: letters, digits, - and _ alone, please.")
     ids = [contact.slack_user for contact in people.values() if contact.slack_user]
     if twice := next((id for id in ids if ids.count(id) > 1), None):
-        raise BadInput(f"slack_user {twice} is said of two people: nobody could tell who answers.")
+        raise BadSetting(f"slack_user {twice} is said of two people: nobody could tell who answers.")
 
 
 def check_anybody(anybody: Iterable[str], people: Collection[str], groups: Collection[str]) -> None:
     """Raise BadInput if somebody is to be told of what names nobody, whom the settings do not know."""
     for name in anybody:
         if name not in people and name.removeprefix(GROUP) not in groups:
-            raise BadInput(f"anybody names {name!r}, of whom the settings say nothing.")
+            raise BadSetting(f"anybody names {name!r}, of whom the settings say nothing.")
 
 
 def _check_contact(key: str, contact: Contact) -> None:
     """Raise BadInput for a contact that nobody could be reached by."""
     if contact.email is not None and not re.fullmatch(EMAIL_ADDRESS, contact.email):
-        raise BadInput(f"{key}.email is {contact.email!r}, which is no e-mail address.")
+        raise BadSetting(f"{key}.email is {contact.email!r}, which is no e-mail address.")
     for kind, url in (("webhook", contact.webhook), ("slack", contact.slack)):
         if url is not None and not (is_http_url(url) or re.fullmatch(VARIABLE, url)):
-            raise BadInput(f"{key}.{kind} must be an address that begins with https:// (or http://).")
+            raise BadSetting(f"{key}.{kind} must be an address that begins with https:// (or http://).")
     every = (contact.apprise,) if isinstance(contact.apprise, str) else contact.apprise
     if not all("://" in url or re.fullmatch(VARIABLE, url) for url in every if url):
-        raise BadInput(f"{key}.apprise must be an address of Apprise, such as ntfy://… or tgram://….")
+        raise BadSetting(f"{key}.apprise must be an address of Apprise, such as ntfy://… or tgram://….")
     if contact.slack_user is not None and not re.fullmatch(SLACK_USER, contact.slack_user):
-        raise BadInput(
+        raise BadSetting(
             f"{key}.slack_user is {contact.slack_user!r}, and not a member id such as U0123ABCD: Slack shows"
             " it in the profile."
         )
@@ -208,10 +210,10 @@ def _check_contact(key: str, contact: Contact) -> None:
         try:
             parse_duration(contact.digest)
         except BadInput as error:
-            raise BadInput(f"{key}.digest makes no sense: {error}") from error
+            raise BadSetting(f"{key}.digest makes no sense: {error}") from error
     reached = {address.kind for address in contact.addresses}
     if missing := next((kind for kind in contact.notify or () if kind not in reached), None):
-        raise BadInput(f"{key}.notify names {missing}, and there is no {key}.{missing}.")
+        raise BadSetting(f"{key}.notify names {missing}, and there is no {key}.{missing}.")
 
 
 def is_http_url(text: str) -> bool:
@@ -226,13 +228,13 @@ def is_http_url(text: str) -> bool:
 def _check_email(email: EmailSettings) -> None:
     """Raise BadInput for settings through which no mail could be sent."""
     if not re.fullmatch(HOST, email.host):
-        raise BadInput(f"email.host is {email.host!r}, which is no host.")
+        raise BadSetting(f"email.host is {email.host!r}, which is no host.")
     if not 0 < email.port <= LAST_PORT:
-        raise BadInput(f'email.port is {email.port}, which is no port: 587 is usual, 465 with tls = "tls".')
+        raise BadSetting(f'email.port is {email.port}, which is no port: 587 is usual, 465 with tls = "tls".')
     if not re.fullmatch(SENDER, email.from_):
-        raise BadInput(f"email.from is {email.from_!r}: write a@example.org, or Name <a@example.org>.")
+        raise BadSetting(f"email.from is {email.from_!r}: write a@example.org, or Name <a@example.org>.")
     if (email.user is None) != (email.password is None):
-        raise BadInput("email.user and email.password go together.")
+        raise BadSetting("email.user and email.password go together.")
 
 
 def check_secrets(webhooks: WebhookSettings, hooks: Mapping[str, HookSettings]) -> None:
@@ -243,10 +245,10 @@ def check_secrets(webhooks: WebhookSettings, hooks: Mapping[str, HookSettings]) 
         try:
             signing_key(secret)
         except BadInput as error:
-            raise BadInput(f"{key}.secret makes no sense: {error}") from None
+            raise BadSetting(f"{key}.secret makes no sense: {error}") from None
     for name, hook in hooks.items():
         if hook.kind == "slack" and len(hook.secret) < SLACK_SECRET_CHARS:
-            raise BadInput(f"hooks.{name}.secret is not Slack's signing secret, which has 32 digits.")
+            raise BadSetting(f"hooks.{name}.secret is not Slack's signing secret, which has 32 digits.")
 
 
 def signing_key(secret: str) -> bytes:
@@ -259,7 +261,7 @@ def signing_key(secret: str) -> bytes:
     except (binascii.Error, ValueError):
         key = b""
     if not secret.startswith(SECRET_PREFIX) or len(key) not in SECRET_BYTES:
-        raise BadInput(
+        raise BadSetting(
             f"it must be {SECRET_PREFIX} and base64 of {SECRET_BYTES[0]} to {SECRET_BYTES[-1]} bytes:"
             ' make one with `echo "whsec_$(openssl rand -base64 32)"`.'
         )

@@ -116,14 +116,16 @@ def decision_on(
 def _check_answer(id: str, question: Question, choice: str | None, data: Json) -> None:
     """Raise BadInput if it was approved, past our own checks, with what is no answer to the question."""
     if question.choices and choice not in question.choices:
-        raise BadInput(f"{id} was answered with none of its choices, by another tool.")
+        raise BadInput(f"{id} was answered with none of its choices, by another tool.", code="unreadable")
     if question.form is not None:
         from hitl_cli.forms import check
 
         try:
             check(question.form, data)
         except BadInput as error:
-            raise BadInput(f"{id} was answered by another tool, and {error}", error.lines) from error
+            raise BadInput(
+                f"{id} was answered by another tool, and {error}", error.lines, code="unreadable"
+            ) from error
 
 
 def decision_by_deadline(request: _Settled, question: Question) -> Decision[Json]:

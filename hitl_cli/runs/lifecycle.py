@@ -43,7 +43,7 @@ from hitl_cli.client.wire import (
     headers_of,
     same_json,
 )
-from hitl_cli.errors import BadInput, Conflict, NotFound, TimedOut
+from hitl_cli.errors import BadName, Conflict, NotFound, TimedOut
 from hitl_cli.format.durations import format_duration
 from hitl_cli.format.times import iso
 
@@ -126,11 +126,9 @@ def call_of(workflow: str, args: list[Json] | None, kwargs: dict[str, Json], id:
 def check_id(id: str) -> str:
     """Return the id if a run can have it (resonate/ids.py, validate_root_id). Raises BadInput."""
     if not id or id != id.strip() or not id.isprintable():
-        raise BadInput(
-            f"{id!r} cannot be a workflow id: it must have characters, and none that is invisible."
-        )
+        raise BadName(f"{id!r} cannot be a workflow id: it must have characters, and none that is invisible.")
     if ":" in id:
-        raise BadInput(f"{id!r} cannot be a workflow id: ':' separates a workflow from its steps.")
+        raise BadName(f"{id!r} cannot be a workflow id: ':' separates a workflow from its steps.")
     return id
 
 
@@ -203,7 +201,8 @@ def _started_or_conflict(spec: RunSpec, mark: str, promise: Promise) -> Started 
     if call is None or not same_json(call, spec.call()):
         return Conflict(
             f"{spec.id} is taken by {show_call(call)}, not {show_call(spec.call())}. Nothing was changed;"
-            f" `hitl status {spec.id}` shows it."
+            f" `hitl status {spec.id}` shows it.",
+            code="already-exists",
         )
     return Started(run=_run_of(promise), created=headers_of(promise.param).get("hitl:start") == mark)
 
@@ -375,7 +374,9 @@ def wait(
             return run
         left = LOOK_EVERY_S if end is None else min(end - clock(), LOOK_EVERY_S)
         if left <= 0:
-            raise TimedOut(f"{id} has not ended yet. It goes on; `hitl wait {id}` waits again.")
+            raise TimedOut(
+                f"{id} has not ended yet. It goes on; `hitl wait {id}` waits again.", code="timed-out"
+            )
         client.wait(left)
 
 
@@ -394,7 +395,9 @@ def cancel(client: Client, id: str, *, by: str, via: str, reason: str | None = N
     if settled.state == "rejected_timedout":
         raise TimedOut(f"{id} can no longer be canceled: its deadline passed {iso(settled.timeout_at)}.")
     if settled.state != "rejected_canceled":
-        raise Conflict(f"{id} has already {_run_of(settled).state}. Nothing was changed.")
+        raise Conflict(
+            f"{id} has already {_run_of(settled).state}. Nothing was changed.", code="already-ended"
+        )
     below = search(client, state="pending", tags={ORIGIN_TAG: id})
     client.call_many([cancel_request(p.id, value) for p in below if p.is_blocking or p.is_call])
     return audit_of(settled).id == audit.id

@@ -104,7 +104,8 @@ def _refuse_other(schedule: Schedule, asked: dict[str, object]) -> None:
         raise Conflict(
             f"there is another schedule {schedule.id}: {schedule.cron} calls {show_call(schedule.call)}, for"
             f" {format_duration(schedule.promise_timeout)} at most. Nothing was changed; `hitl schedule"
-            f" remove {schedule.id}` removes it."
+            f" remove {schedule.id}` removes it.",
+            code="already-exists",
         )
 
 

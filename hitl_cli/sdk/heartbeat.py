@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from hitl_cli.client.protocol import ProtocolRequest
-from hitl_cli.errors import HitlError
+from hitl_cli.errors import HitlError, logged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,7 +89,7 @@ class LeaseHeartbeat:
             with self._open_client() as client:
                 client.call_many(releases)
         except HitlError as error:
-            logger.warning("what was in hand could not be given back: %s", error)
+            logger.warning("what was in hand could not be given back: %s", logged(error))
 
     def _run(self) -> None:
         client: Client | None = None
@@ -101,7 +101,7 @@ class LeaseHeartbeat:
                 client = client or self._open_client()
                 client.call_many(renewals)
             except (HitlError, OSError) as error:
-                logger.warning("leases could not be renewed: %s", error)
+                logger.warning("leases could not be renewed: %s", logged(error))
         if client is not None:
             client.close()
 

@@ -82,7 +82,7 @@ def _embedded_link(
             lease_ms=lease_ms,
         )
     except EngineError as error:
-        raise Unreachable(str(error)) from error
+        raise Unreachable(str(error), code=error.code) from error
     return WorkerLink(
         f"sqlite:///{path}",
         network=connection,

@@ -11,7 +11,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
-from hitl_cli.errors import HitlError
+from hitl_cli.errors import HitlError, logged
 from hitl_cli.inbox.pending import settle_complete
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Housekeeper:
                 if self._unheard is not None:
                     self._unheard.look(client)
             except (HitlError, OSError) as error:
-                logger.warning("it could not be looked after votes and notices: %s", error)
+                logger.warning("it could not be looked after votes and notices: %s", logged(error))
             except Exception:  # a promise of others that nobody foresaw must not end the counting
                 logger.exception("it could not be looked after votes and notices")
             if self._stopped.wait(self._every_s):

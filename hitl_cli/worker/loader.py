@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hitl_cli.authoring.workflow import MARK
-from hitl_cli.errors import BadInput
+from hitl_cli.errors import BadApp, BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,9 +33,7 @@ def register_app(app: str, module: ModuleType, resonate: Resonate) -> None:
     if callable(register):
         _attempt(app, lambda: register(resonate))
     elif not functions:
-        raise BadInput(
-            f"{app} has no workflows: mark functions with @workflow, or define register(resonate)."
-        )
+        raise BadApp(f"{app} has no workflows: mark functions with @workflow, or define register(resonate).")
 
 
 def load_app(app: str) -> ModuleType:
@@ -50,7 +48,7 @@ def load_app(app: str) -> ModuleType:
     except (ImportError, ValueError):
         found = None
     if found is None:
-        raise BadInput(
+        raise BadApp(
             f"there is no app {app!r}: name a file that ends in .py, or a module that can be imported."
         )
     return _attempt(app, lambda: importlib.import_module(app))
@@ -59,9 +57,9 @@ def load_app(app: str) -> ModuleType:
 def _load_file(path: Path) -> ModuleType:
     """Import a file as a module of its own name, so that its classes can be found again."""
     if not path.is_file():
-        raise BadInput(f"there is no app {path}: no such file.")
+        raise BadApp(f"there is no app {path}: no such file.")
     if path.stem in sys.modules:
-        raise BadInput(f"{path} has the name of another module, {path.stem!r}: give the file another name.")
+        raise BadApp(f"{path} has the name of another module, {path.stem!r}: give the file another name.")
     folder = str(path.resolve().parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)
@@ -91,7 +89,7 @@ def _attempt[T](app: str, action: Callable[[], T]) -> T:
         raise
     except (Exception, SystemExit) as error:
         text = error.msg if isinstance(error, SyntaxError) else str(error)
-        raise BadInput(f"{app} cannot be loaded: {type(error).__name__}: {text}{_where(error)}.") from error
+        raise BadApp(f"{app} cannot be loaded: {type(error).__name__}: {text}{_where(error)}.") from error
 
 
 def _where(error: BaseException) -> str:

@@ -13,7 +13,7 @@ from hitl_cli.cli.context import open_client
 from hitl_cli.cli.options import Server, Token, Who
 from hitl_cli.cli.output import note
 from hitl_cli.cli.pending import FIRST, Matching, SortBy, Tagged, To, asked_names, checked_word, read_tags
-from hitl_cli.errors import BadInput
+from hitl_cli.errors import BadUsage
 from hitl_cli.inbox.decide import check_person
 from hitl_cli.inbox.pending import RequestFilter
 from hitl_cli.people.groups import names_for
@@ -76,7 +76,7 @@ def _check_terminal() -> None:
         sys.stdin is not None and sys.stdin.isatty() and sys.stdout is not None and sys.stdout.isatty()
     )
     if not on_terminal or os.environ.get("TERM", "dumb").lower() in ("", "dumb", "unknown"):
-        raise BadInput(
+        raise BadUsage(
             "`hitl review` needs a terminal that it can draw on. Without one, `hitl pending` lists what"
             " waits, and `hitl approve ID` or `hitl reject ID` answers it."
         )

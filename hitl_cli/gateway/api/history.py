@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta, Struct
 
-from hitl_cli.errors import BadInput
+from hitl_cli.errors import BadQuery
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.gateway.api.requests import Cursor, Duration, Limit, Name
 from hitl_cli.gateway.api.route import Call, Route, paged
@@ -57,7 +57,7 @@ async def _show_history(call: Call) -> web.Response:
     query: HistoryQuery = call.query
     ago_ms = None if query.since is None else parse_duration(query.since)
     if query.id is not None and query.cursor is not None:
-        raise BadInput("the history of one id comes whole: give no cursor.")
+        raise BadQuery("the history of one id comes whole: give no cursor.")
 
     def look(client: Client) -> tuple[list[HistoryEntry], str | None]:
         since = None if ago_ms is None else max(client.now() - ago_ms, 0)

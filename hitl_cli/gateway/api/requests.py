@@ -12,7 +12,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from hitl_cli.client.protocol import get_promise
 from hitl_cli.client.wire import child_id, fresh_id
 from hitl_cli.engine.records import PromiseState
-from hitl_cli.errors import BadInput
+from hitl_cli.errors import BadAnswer, BadQuery
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.gateway.api.route import VIA, Call, Route, paged
 from hitl_cli.gateway.error_responses import json_answer
@@ -117,13 +117,13 @@ def _filter_of(query: RequestsQuery, person: str, groups: Groups) -> RequestFilt
     """Return the filter that a query means. Raises BadInput."""
     mine = names_for(person, groups) if query.for_ is not None else ()
     if mine and query.to:
-        raise BadInput("for=me and to cannot be given together.")
+        raise BadQuery("for=me and to cannot be given together.")
     bare = [name.removeprefix(GROUP) for name in query.to]
     tags: dict[str, str] = {}
     for text in query.tag:
         name, _, value = text.partition("=")
         if tags.setdefault(name, value) != value:
-            raise BadInput(f"the tag {name!r} is given twice, with two values: nothing can have both.")
+            raise BadQuery(f"the tag {name!r} is given twice, with two values: nothing can have both.")
     return RequestFilter(
         workflow=query.workflow,
         to=(*mine, *(form for name in bare for form in (name, f"{GROUP}{name}"))),
@@ -176,15 +176,15 @@ def _answer_in(body: DecisionBody, person: str) -> DecisionInput:
     """Return the answer that a body is. Raises BadInput."""
     word = body.choice if body.choice is not None else body.answer
     if body.choice is not None and body.answer is not None:
-        raise BadInput("give choice or answer, not both.")
+        raise BadAnswer("give choice or answer, not both.")
     if body.verdict == "reject":
         if word is not None or body.data is not UNSET:
-            raise BadInput("a rejection carries no data, choice or answer: give a reason.")
+            raise BadAnswer("a rejection carries no data, choice or answer: give a reason.")
         return rejection(by=person, via=VIA, reason=body.reason, comment=body.comment)
     if body.reason is not None:
-        raise BadInput("a reason goes with a rejection: give a comment.")
+        raise BadAnswer("a reason goes with a rejection: give a comment.")
     if body.verdict is None and word is None:
-        raise BadInput('a verdict is missing: "approve" or "reject"; or a choice, or an answer.')
+        raise BadAnswer('a verdict is missing: "approve" or "reject"; or a choice, or an answer.')
     return approval(by=person, via=VIA, data=body.data, text=word, comment=body.comment)
 
 
@@ -198,7 +198,7 @@ def _decide_if_known(
     """Answer a request, if that is as the caller knows it or was done by the same request before."""
     promise = find(client, call.id, whole=True)
     if call.body.choice is not None and not (question_of(promise) or PLAIN).choices:
-        raise BadInput(f"{promise.id} offers no choices. Nothing was changed.")
+        raise BadAnswer(f"{promise.id} offers no choices. Nothing was changed.")
     if known is not None and not was_done(client, promise, mark):
         document = request_details_document(details(client, promise, call.groups))
         if not _is_among(_version(document), [tag for tag in known if not tag.is_weak]):

@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.web import Request, StreamResponse
 from msgspec import Struct
 
-from hitl_cli.errors import BadInput
+from hitl_cli.errors import BadInput, BadJson, BadQuery
 from hitl_cli.gateway.auth.access import Visitor
 from hitl_cli.gateway.context import Gateway, gateway_of
 from hitl_cli.gateway.error_responses import json_answer
@@ -113,19 +113,19 @@ def _read_query[T: Struct](request: Request, kind: type[T] | None) -> T | None:
     given = request.query
     if kind is None:
         if given:
-            raise BadInput(f"this address takes no {next(iter(given))!r}.")
+            raise BadQuery(f"this address takes no {next(iter(given))!r}.")
         return None
     lists = _repeated(kind)
     values: dict[str, Any] = {}
     for name in dict.fromkeys(given):
         texts = given.getall(name)
         if name not in lists and len(texts) > 1:
-            raise BadInput(f"{name} is given {len(texts)} times, and takes one value.")
+            raise BadQuery(f"{name} is given {len(texts)} times, and takes one value.")
         values[name] = texts if name in lists else texts[0]
     try:
         return msgspec.convert(values, kind, strict=False)
     except (msgspec.ValidationError, UnicodeError) as error:
-        raise BadInput(f"the query makes no sense: {error}.", problems=[_located(error)]) from error
+        raise BadQuery(f"the query makes no sense: {error}.", problems=[_located(error)]) from error
 
 
 @cache
@@ -148,9 +148,9 @@ async def _read_body[T: Struct](request: Request, kind: type[T] | None, visitor:
     try:
         return msgspec.json.decode(raw or b"{}", type=kind)
     except msgspec.ValidationError as error:
-        raise BadInput(f"the body makes no sense: {error}.", problems=[_located(error)]) from error
+        raise BadJson(f"the body makes no sense: {error}.", problems=[_located(error)]) from error
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise BadInput(f"the body is not JSON: {error}.") from error
+        raise BadJson(f"the body is not JSON: {error}.") from error
 
 
 def _located(error: Exception) -> tuple[str, str]:

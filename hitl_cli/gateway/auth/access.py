@@ -127,7 +127,7 @@ class Access:
             self._turn_away(request)
             raise AssertionError
         if needs not in visitor.can:
-            raise HttpError(403, f"this token may not {needs}.")
+            raise HttpError(403, f"this token may not {needs}.", code="permission-missing")
         return visitor
 
     def csrf(self, visitor: Visitor) -> str:
@@ -141,7 +141,11 @@ class Access:
             return  # a program, which no other site can make ask anything
         marks = [self._mark(key.secret, visitor) for key in self._keys().keys]
         if not any(hmac.compare_digest(mark.encode(), given.encode()) for mark in marks):
-            raise HttpError(403, "this form has ended. Go back, load the page again, and send it once more.")
+            raise HttpError(
+                403,
+                "this form has ended. Go back, load the page again, and send it once more.",
+                code="form-expired",
+            )
 
     @staticmethod
     def _mark(key: str, visitor: Visitor) -> str:
@@ -168,9 +172,13 @@ class Access:
             [name] = names
             check_person(name)
         except (ValueError, BadInput) as error:
-            raise HttpError(400, f"the proxy's {options.trust_header} does not name one person.") from error
+            raise HttpError(
+                400, f"the proxy's {options.trust_header} does not name one person.", code="proxy-unknown"
+            ) from error
         if name != name.strip() or not name.isprintable() or "," in name:  # as proxies join two (RFC 9110)
-            raise HttpError(400, f"the proxy's {options.trust_header} does not name one person.")
+            raise HttpError(
+                400, f"the proxy's {options.trust_header} does not name one person.", code="proxy-unknown"
+            )
         return Visitor(person=name, via="web", can=PERSON, session="proxy")
 
     def _by_session(self, request: Request) -> Visitor | None:
@@ -203,6 +211,7 @@ class Access:
                 403,
                 "this was passed on by a proxy, and whoever is on this machine acts here without signing in."
                 " Start the gateway with --url, --sign-in or --trust-header.",
+                code="proxy-unknown",
             )
 
     def _check_site(self, request: Request) -> None:
@@ -213,7 +222,7 @@ class Access:
         foreign = site not in ("none", "same-origin") and not navigates
         ours = (request.host, self._netloc)
         if foreign or (request.method not in SAFE and origin != "null" and _netloc_of(origin) not in ours):
-            raise HttpError(403, "this came from another site, and was not done.")
+            raise HttpError(403, "this came from another site, and was not done.", code="cross-site")
 
 
 def _is_open(options: Options) -> bool:

@@ -59,7 +59,7 @@ class BearerTokens:
         known = await self._look(text.strip())
         if known.token is None:
             self._count(request.remote or "")
-            raise HttpError(401, known.why, INVALID)
+            raise HttpError(401, known.why, INVALID, code="token-refused")
         return known.token
 
     async def find(self, text: str) -> Token | None:

@@ -17,6 +17,7 @@ from hitl_cli.errors import HitlError, NotAllowed, NotFound
 from hitl_cli.gateway.auth.access import PERSON, VISITOR, Visitor
 from hitl_cli.gateway.auth.rate_limit import network_of
 from hitl_cli.gateway.context import gateway_of
+from hitl_cli.gateway.http_error import CODES
 from hitl_cli.gateway.pages import request as request_page
 from hitl_cli.gateway.pages.rendering import page
 
@@ -69,19 +70,21 @@ async def _opened(request: Request) -> tuple[Link, Visitor]:
 def _nowhere(request: Request, error: HitlError) -> web.Response:
     """Return the page for a link that leads nowhere. Who tries many that were never ours has to wait."""
     status, heading = next(PAGES[kind] for kind in type(error).__mro__ if kind in PAGES)
-    message, headers, more = str(error), {}, {}
+    message, code, headers, more = str(error), error.code, {}, {}
     if isinstance(error, LinkInvalid):
         wait_ms = gateway_of(request).bad_links.count(network_of(request.remote))
         if wait_ms:
             status, headers = 429, {"Retry-After": str(wait_ms // 1_000 + 1)}
             heading, message = "Too many links that do not work", "wait a little before you try another one."
+            code = CODES[429]
         else:
             message = (
                 "a part is missing, or was changed. Open it from your message once more, or copy all of it."
             )
     elif isinstance(error, LinkExpired):
         more["inbox"] = True
-    response = page(request, "link_over.html", status=status, heading=heading, message=message, **more)
+    said = {"heading": heading, "message": message, "code": code}
+    response = page(request, "link_over.html", status=status, **said, **more)
     response.headers.update(headers)
     return response
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from hitl_cli.errors import BadInput
+from hitl_cli.errors import BadQuery
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ def choice_in[T: str](request: Request, name: str, choices: Sequence[T]) -> T | 
     for choice in choices:
         if given == choice:
             return choice
-    raise BadInput(f"{given!r} is no {name} to look for: use one of {', '.join(choices)}.")
+    raise BadQuery(f"{given!r} is no {name} to look for: use one of {', '.join(choices)}.")
 
 
 def address(path: str, filters: Mapping[str, str | None]) -> str:

@@ -32,6 +32,8 @@ def page(request: Request, template: str, *, status: int = 200, **context: Any) 
     return web.Response(text=text, status=status, content_type="text/html")
 
 
-def error_page(request: Request, status: int, message: str, lines: Sequence[str] = ()) -> web.Response:
+def error_page(
+    request: Request, status: int, message: str, code: str, lines: Sequence[str] = ()
+) -> web.Response:
     """Return a page that says what went wrong."""
-    return page(request, "error.html", status=status, wrong=status, message=message, lines=lines)
+    return page(request, "error.html", status=status, wrong=status, message=message, code=code, lines=lines)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 from msgspec import UNSET, Struct
 
-from hitl_cli.errors import BadInput, Conflict, NotAllowed, TimedOut
+from hitl_cli.errors import BadAnswer, BadInput, Conflict, DoesNotFit, HitlError, NotAllowed, TimedOut
 from hitl_cli.forms import fields
 from hitl_cli.forms.submission import read
 from hitl_cli.gateway.context import gateway_of
@@ -40,7 +40,7 @@ SEE_OTHER = 303
 FORBIDDEN = 403
 
 
-class _Wrong(BadInput):
+class _Wrong(DoesNotFit):
     """What was filled in does not fit the form."""
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
@@ -71,7 +71,7 @@ async def take(request: Request, name: str, visitor: Visitor, *, action: str) ->
         return await show(request, name, action=action, status=status, sent=given.sent, problems=wrong.unfit)
     except (BadInput, NotAllowed, Conflict, TimedOut) as error:
         status = status_of(error)
-        return await show(request, name, action=action, status=status, sent=given.sent, failed=str(error))
+        return await show(request, name, action=action, status=status, sent=given.sent, failed=error)
     return web.Response(status=SEE_OTHER, headers={"Location": action})
 
 
@@ -83,7 +83,7 @@ async def show(
     status: int = 200,
     sent: SubmittedForm | None = None,
     problems: tuple[Problem, ...] = (),
-    failed: str = "",
+    failed: HitlError | None = None,
 ) -> web.Response:
     """Return the page of the request that a name means, for the visitor. Changes nothing.
 
@@ -104,7 +104,8 @@ async def show(
         may_decide=visitor is not None and "decide" in visitor.can,
         action=action,
         sent=sent,
-        failed=failed,
+        failed=str(failed or ""),
+        code=failed and failed.code,
         typed=_typed(sent, looked) if sent is not None and not looked.answerable else [],
     )
 
@@ -144,7 +145,7 @@ def _answer(client: Client, name: str, given: _Given, visitor: Visitor, groups: 
             )
             decide_promise(client, promise, said, groups)
         case _:
-            raise BadInput("say whether you approve or reject it. Nothing was changed.")
+            raise BadAnswer("say whether you approve or reject it. Nothing was changed.")
 
 
 def _data_of(promise: Promise, sent: SubmittedForm) -> Json:

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from hitl_cli.auth import sign_in
 from hitl_cli.auth.sign_in import SignInInvalid, SignInOver
+from hitl_cli.errors import logged
 from hitl_cli.format.terminal import printable
 from hitl_cli.gateway.auth import sessions
 from hitl_cli.gateway.auth.access import PERSON, VISITOR, Visitor
@@ -106,7 +107,7 @@ async def _send(gateway: Gateway, message: Message, address: Address) -> None:
             await registry.send(message, address, gateway.options.directory)
     except (DeliveryFailed, TimeoutError) as error:
         logger.warning(
-            "the mail by which %s signs in was not sent: %s", printable(message.to), printable(str(error))
+            "the mail by which %s signs in was not sent: %s", printable(message.to), printable(logged(error))
         )
 
 
@@ -180,7 +181,8 @@ def _nowhere(request: Request, error: SignInInvalid | SignInOver) -> web.Respons
         _check_pace(request)
         status = 403
     heading = "You cannot sign in by this link"
-    return page(request, "link_over.html", status=status, heading=heading, message=str(error), again=True)
+    said = {"heading": heading, "message": str(error), "code": error.code}
+    return page(request, "link_over.html", status=status, again=True, **said)
 
 
 # What protects the forms of those who have no session yet
