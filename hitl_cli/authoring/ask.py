@@ -19,15 +19,11 @@ from typing import Any, Literal, NamedTuple, TypedDict, Unpack, overload
 
 import msgspec
 from resonate.context import Context, ResonateFuture
-from resonate.ids import join_id
 from resonate.retry import Never
-from resonate.types import PromiseCreateReq, PromiseRecord
-from resonate.types import Value as SdkValue
+from resonate.types import PromiseRecord
 
 from hitl_cli import defaults
 from hitl_cli.authoring.standalone import digest_of as digest_of_file
-from hitl_cli.client.tags import PARENT_TAG, lineage
-from hitl_cli.client.wire import EXTERNAL
 from hitl_cli.errors import BadDuration, BadQuestion
 from hitl_cli.format.durations import LONGEST_MS, format_age, format_duration, parse_duration
 from hitl_cli.format.terminal import printable
@@ -51,6 +47,7 @@ from hitl_cli.requests.question import (
     found_by,
     sensible,
 )
+from hitl_cli.sdk import context as sdk
 
 logger = logging.getLogger(__name__)
 
@@ -76,12 +73,12 @@ class PendingDecision[T](Awaitable[Decision[T]]):
         self._step = step
         self._form = form
         self._placed = placed
-        step._task.add_done_callback(self._end)  # noqa: SLF001 - nothing else tells that it was not put
+        sdk.on_end(step, self._end)  # nothing else tells that it was not put
 
     async def id(self) -> str:
         """Return the id of the request, once it is there: to tell somebody in a way of one's own."""
         await self._placed
-        return join_id(await self._step.id(), "1")
+        return sdk.first_id(await self._step.id())
 
     def _end(self, step: asyncio.Task[Any]) -> None:
         """Note that it was put in an earlier attempt; or that this attempt is over, before it could be."""
@@ -286,32 +283,20 @@ async def asking(ctx: Context, put: NewRequest, placed: asyncio.Future[None] | N
             raise RuntimeError(f"{request.id} was asked, but {await answer.id()} would be waited for")
         await remind_until_answered(ctx, question, request)
         await answer  # ends this attempt: what is awaited is pending
-    await remind_no_more(ctx)
+    await sdk.settle_children(ctx)  # what is left of the reminders
     await tell_the_others(ctx, question, request)
     return decision_on(request, question, request.value.data, request.value.headers)
 
 
 async def create(ctx: Context, put: NewRequest) -> PromiseRecord:
-    """Create the request, under the id that the first `ctx.promise()` will have, or find it there.
-
-    The SDK's context has no call that creates a promise with data and tags; what its own calls create them
-    by is `_state.effects` (resonate/effects.py), which does so only while the task is held.
-    """
-    id = join_id(ctx.info.id, "1")
-    now = ctx._state.clock()  # noqa: SLF001 - as above
-    place = lineage(id, scope="global", origin=ctx.info.origin_id, parent=ctx.info.id)
-    created = await ctx._state.effects.create_promise(  # noqa: SLF001
-        PromiseCreateReq(
-            id=id,
-            timeout_at=min(now + put.deadline_ms, ctx.info.timeout_at),
-            param=SdkValue(data=msgspec.to_builtins(put.question)),
-            tags=put.tags | place | EXTERNAL,
-        )
-    )
+    """Create the request, under the id that the first `ctx.promise()` will have, or find it there."""
+    now = sdk.now(ctx)
+    asked = msgspec.to_builtins(put.question)
+    created = await sdk.create_first(ctx, asked, put.tags, now + put.deadline_ms)
     shortened = created.created_at >= now and created.timeout_at < now + SHORTENED * put.deadline_ms
     if shortened and (put.chosen or ":" in ctx.info.parent_id):  # else it stands as long as the run, as meant
         left = format_duration(created.timeout_at - now)
-        logger.warning("%s can be answered for %s only: then what asks it ends", id, left)
+        logger.warning("%s can be answered for %s only: then what asks it ends", created.id, left)
     return created
 
 
@@ -319,7 +304,7 @@ async def remind_until_answered(ctx: Context, question: Question, request: Promi
     """Remind those who are asked, and those it is escalated to, each time that is due; sleep in between."""
     told = request.created_at
     while (due := next_occasion(question, request.created_at, told)) < request.timeout_at:
-        left = max(due - ctx._state.clock(), 1)  # noqa: SLF001 - the clock of the server's file
+        left = max(due - sdk.now(ctx), 1)
         await ctx.sleep(timedelta(milliseconds=left))
         step = ctx.options(timeout=LIFE)  # else one that was begun, and left for a day, would be over
         told = await step.run(remind, question, request, told)
@@ -340,7 +325,7 @@ async def remind(ctx: Context, question: Question, request: PromiseRecord, told:
     Those who can be reached are sent a message, and for the others there is a line.
     """
     created_at = request.created_at
-    now = max(ctx._state.clock(), next_occasion(question, created_at, told))  # noqa: SLF001
+    now = max(sdk.now(ctx), next_occasion(question, created_at, told))
     asked = question.asked_at(now - created_at)
     new = tuple(name for name in asked if name not in question.asked_at(told - created_at))
     number = int(ctx.info.id.rpartition(".")[2])  # the same, whoever does this step
@@ -399,20 +384,6 @@ async def give_notice(ctx: Context, notice: Notification, request: PromiseRecord
     teller = notifier_of(ctx)
     if teller is None or not recipients(notice.names, teller.directory):
         return
-    waits = request.state == "pending"
-    await ctx._state.effects.create_promise(  # noqa: SLF001 - as in create
-        PromiseCreateReq(
-            id=notice.id,
-            timeout_at=request.timeout_at if waits else ctx._state.clock() + NOTIFICATION_LIFE_MS,  # noqa: SLF001
-            param=SdkValue(data=notice.call),
-            tags=notice.tags(ctx.info.origin_id, teller.target),
-        )
-    )
-
-
-async def remind_no_more(ctx: Context) -> None:
-    """Settle what is left of the reminders: the timer of the next one, or one that a worker died in."""
-    effects = ctx._state.effects  # noqa: SLF001 - as in create
-    for promise in list(getattr(effects, "cache", {}).values()):
-        if promise.tags.get(PARENT_TAG) == ctx.info.id and promise.state == "pending":
-            await effects.settle_promise(promise.id, None)
+    ends_at = request.timeout_at if request.state == "pending" else sdk.now(ctx) + NOTIFICATION_LIFE_MS
+    tags = notice.tags(ctx.info.origin_id, teller.target)
+    await sdk.create(ctx, notice.id, notice.call, tags, ends_at)

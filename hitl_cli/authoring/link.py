@@ -7,9 +7,8 @@ from urllib.parse import quote
 
 from hitl_cli.auth.signing_keys import LONGEST_LIFE_MS, load_keys
 from hitl_cli.errors import NotAllowed
-from hitl_cli.people.contacts import (
-    NotificationSettings,
-)
+from hitl_cli.people.contacts import NotificationSettings
+from hitl_cli.sdk import context as sdk
 
 if TYPE_CHECKING:
     from resonate.context import Context
@@ -29,7 +28,7 @@ def link_to(ctx: Context, request: str, person: str) -> str:
         return f"{reach.directory.gateway}/r/{quote(request, safe='')}"
     from hitl_cli.auth.links import Link, fresh_link_id, sign, url_of
 
-    now = ctx._state.clock()  # noqa: SLF001 - the clock of the server's file
+    now = sdk.now(ctx)
     link = Link(
         request=request, person=person, made_at=now, ends_at=now + LONGEST_LIFE_MS, id=fresh_link_id()
     )

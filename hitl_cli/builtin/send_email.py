@@ -21,6 +21,7 @@ from hitl_cli.errors import BadInput, NotAllowed, logged
 from hitl_cli.format.terminal import printable
 from hitl_cli.format.times import instant
 from hitl_cli.people.contacts import EmailSettings, NotificationSettings
+from hitl_cli.sdk import context as sdk
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +101,7 @@ def confirmation(
     mail["Subject"] = SUBJECT
     mail["From"] = sender
     mail["To"] = address
-    mail["Date"] = format_datetime(instant(ctx._state.clock()))  # noqa: SLF001 - the clock of the server's file
+    mail["Date"] = format_datetime(instant(sdk.now(ctx)))
     mail["Message-ID"] = f"<{known}@{host}>"
     mail["Auto-Submitted"] = "auto-generated"
     mail.set_content(

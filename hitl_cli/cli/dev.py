@@ -44,6 +44,9 @@ def dev(
     token: Token = None,
 ) -> None:
     """Run a worker, the gateway and the inbox page in one terminal. Ctrl-C stops all; twice, at once."""
+    from hitl_cli.sdk.contract import check_sdk
+
+    check_sdk()  # before anything that imports the names it looks for
     from hitl_cli.gateway.background import BackgroundGateway
     from hitl_cli.worker.run import run_worker
 

@@ -100,6 +100,9 @@ def worker(
     token: Token = None,
 ) -> None:
     """Run workflows until stopped: Ctrl-C lets steps in hand finish, a second one stops at once."""
+    from hitl_cli.sdk.contract import check_sdk
+
+    check_sdk()  # before anything that imports the names it looks for
     from hitl_cli.worker.run import run_worker
 
     options = worker_options(
@@ -246,8 +249,11 @@ class _OneLine(logging.Formatter):
 
 def _is_news(record: logging.LogRecord) -> bool:
     """Whether a person should see what was logged. Losing a task is an event, which says it better."""
-    error = record.exc_info[1] if record.exc_info else ""
-    return "code=409" not in f"{record.getMessage()} {error}" or bool(os.environ.get("HITL_DEBUG"))
+    if not record.name.startswith("resonate.") or os.environ.get("HITL_DEBUG"):
+        return True
+    from hitl_cli.sdk.lost_tasks import says_task_lost
+
+    return not says_task_lost(record)
 
 
 def log_to_stderr() -> None:

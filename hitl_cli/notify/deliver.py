@@ -29,6 +29,7 @@ from hitl_cli.notify.notifications import Notification, recipients
 from hitl_cli.notify.status import DeliveryAttempt, heard_before
 from hitl_cli.notify.throttle import Throttle
 from hitl_cli.people.contacts import Directory, NotificationSettings
+from hitl_cli.sdk import context as sdk
 
 logger = logging.getLogger(__name__)
 
@@ -208,7 +209,7 @@ async def send(ctx: Context, notice: Notification, who: str, place: int) -> Deli
     """Say it to somebody at their nth address."""
     teller = ctx.get_dependency(Notifier)
     say = partial(compose, notice=notice, who=who, reach=teller.reach)
-    return await teller.send(say, who, place, clock(ctx))
+    return await teller.send(say, who, place, sdk.now(ctx))
 
 
 async def in_rounds(ctx: Context, send: Callable[[int], Awaitable[DeliveryAttempt]]) -> DeliveryAttempt:
@@ -290,8 +291,3 @@ async def look_at_digest(ctx: Context, notice: Notification, who: str, digest: s
 def step(ctx: Context, *, once: bool = False) -> Context:
     """Return a context for a step that may be left lying; `once`, it is not the SDK's to do again."""
     return ctx.options(timeout=LIFE, retry_policy=Never() if once else None)
-
-
-def clock(ctx: Context) -> int:
-    """Return the present in ms since the epoch, as the server has it."""
-    return ctx._state.clock()  # noqa: SLF001 - the SDK's context has no call for it

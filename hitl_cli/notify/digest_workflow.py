@@ -1,6 +1,6 @@
 """`hitl.digest`: one message to one person with all that came for them within a window of time."""
 
-# Annotations are evaluated here: see telling.
+# Annotations are evaluated here: see deliver.py.
 
 from datetime import timedelta
 from functools import partial
@@ -8,10 +8,11 @@ from functools import partial
 from resonate.context import Context
 
 from hitl_cli.notify.compose import compose_digest
-from hitl_cli.notify.deliver import Notifier, clock, in_rounds, step
+from hitl_cli.notify.deliver import Notifier, in_rounds, step
 from hitl_cli.notify.digest_store import DigestEnd, gathered_in
 from hitl_cli.notify.notifications import Notification
 from hitl_cli.notify.status import DeliveryAttempt
+from hitl_cli.sdk import context as sdk
 
 MARGIN = timedelta(seconds=5)
 """How long after its window a digest is put together: what was kept at its very end is still on its way."""
@@ -19,7 +20,7 @@ MARGIN = timedelta(seconds=5)
 
 async def digest(ctx: Context, who: str, ends_at: int) -> DigestEnd:
     """Wait for the end of the window (ms since the epoch), and say all that came in it and still matters."""
-    await ctx.sleep(timedelta(milliseconds=max(ends_at - clock(ctx), 0)) + MARGIN)
+    await ctx.sleep(timedelta(milliseconds=max(ends_at - sdk.now(ctx), 0)) + MARGIN)
     notices = await step(ctx).run(collect, ctx.info.id)
     ids = tuple(notice.id for notice in notices)
     if not notices:
@@ -40,4 +41,4 @@ async def send_digest(
     teller = ctx.get_dependency(Notifier)
     id = ctx.info.parent_id
     say = partial(compose_digest, id=id, who=who, notices=notices, reach=teller.reach)
-    return await teller.send(say, who, place, clock(ctx))
+    return await teller.send(say, who, place, sdk.now(ctx))

@@ -604,9 +604,8 @@ class Seen:
 
 PUT = NewRequest(question=Question(prompt="Well?"), tags={"hitl:request": "1"}, deadline_ms=DAY_MS)
 UPGRADED = (
-    "resonate-sdk has changed what hitl_cli/authoring/ask.py stands on: `create` makes the promise, with what"
-    " is"
-    " asked in it, that the first ctx.promise() of a step is to find. Look there before you allow this one."
+    "resonate-sdk has changed what hitl_cli/sdk/context.py stands on: `create_first` creates the promise,"
+    " with what is asked in it, that the first ctx.promise() of a step finds. Look there before you allow it."
 )
 
 

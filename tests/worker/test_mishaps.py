@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.conftest import Hitl
 
 APP = """
-import sys, time
+import logging, sys, time
 from pathlib import Path
 from hitl_cli import workflow
 
@@ -42,6 +42,14 @@ def leave(ctx):
 async def slow(ctx, gate):
     await ctx.run(wait_for, gate)
     await ctx.run(wait_for, gate)
+
+@workflow
+async def refused(ctx, id):
+    await ctx.run(log_refusal)
+
+def log_refusal(ctx):
+    logging.getLogger("app").error("the shop said: server error (code=409): sold out")
+    logging.getLogger("resonate.app").error("and so did another: server error (code=409): gone")
 
 def wait_for(ctx, gate):
     while not Path(gate).exists():
@@ -81,6 +89,14 @@ def test_a_run_that_is_canceled_in_a_step_is_said_to_be_lost_and_nothing_else(hi
     worker.said("a lost: it was canceled")
     assert worker.stop() == 0
     assert worker.errors == []
+
+
+def test_what_a_workflow_itself_logs_of_a_conflict_is_shown(hitl: Hitl) -> None:
+    (hitl.folder / "app.py").write_text(APP)
+    worker = hitl.worker("--app", "app.py")
+    hitl.ok("start", "a", "--workflow", "refused", "--wait")
+    assert "(code=409): sold out" in worker.complained("the shop said")
+    assert "(code=409): gone" in worker.complained("and so did another")
 
 
 def test_a_worker_that_nobody_reads_any_more_goes_on(hitl: Hitl) -> None:

@@ -1,0 +1,65 @@
+"""The SDK's Context, where a workflow needs more of it than it offers.
+
+The context of resonate-sdk has no call for the present, and none that creates a promise with data and tags.
+Its own calls take both from `_state` (resonate/context.py): `clock`, and `effects` (resonate/effects.py),
+which creates and settles promises only while the task is held.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from resonate.ids import join_id
+from resonate.types import PromiseCreateReq, Value
+
+from hitl_cli.client.tags import PARENT_TAG, lineage
+from hitl_cli.client.wire import EXTERNAL
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Mapping
+
+    from resonate.context import Context, ResonateFuture
+    from resonate.types import PromiseRecord
+
+
+def now(ctx: Context) -> int:
+    """Return the present in ms since the epoch (UTC), as the server has it."""
+    return ctx._state.clock()
+
+
+def first_id(step: str) -> str:
+    """Return the id of the first promise of a step: of what it first awaits, runs or sleeps for."""
+    return join_id(step, "1")
+
+
+async def create_first(ctx: Context, data: Any, tags: Mapping[str, str], timeout_at: int) -> PromiseRecord:
+    """Create the promise that the first `ctx.promise()` of this step finds and awaits, or return it.
+
+    `data` is any JSON, `timeout_at` in ms since the epoch (UTC); the promise never outlives the step.
+    """
+    id = first_id(ctx.info.id)
+    place = lineage(id, scope="global", origin=ctx.info.origin_id, parent=ctx.info.id)
+    return await create(ctx, id, data, {**tags, **place, **EXTERNAL}, min(timeout_at, ctx.info.timeout_at))
+
+
+async def create(ctx: Context, id: str, data: Any, tags: Mapping[str, str], timeout_at: int) -> PromiseRecord:
+    """Create a promise that no call of the SDK finds, or return it as it is.
+
+    `data` is any JSON, `timeout_at` in ms since the epoch (UTC).
+    """
+    request = PromiseCreateReq(id=id, timeout_at=timeout_at, param=Value(data=data), tags=dict(tags))
+    return await ctx._state.effects.create_promise(request)
+
+
+async def settle_children(ctx: Context) -> None:
+    """Resolve the promises of this step that are pending: a timer, or a step that its worker died in."""
+    effects = ctx._state.effects
+    for promise in list(getattr(effects, "cache", {}).values()):
+        if promise.tags.get(PARENT_TAG) == ctx.info.id and promise.state == "pending":
+            await effects.settle_promise(promise.id, None)
+
+
+def on_end(step: ResonateFuture[Any], ended: Callable[[asyncio.Task[Any]], None]) -> None:
+    """Call `ended` with the asyncio task of a step, once this attempt at it is over."""
+    step._task.add_done_callback(ended)

@@ -1,0 +1,122 @@
+"""The private names of resonate-sdk that this package stands on, and the check that they are there.
+
+A patch release of the SDK may rename any of them. A worker that finds that out at its first request has
+taken a task by then, so it looks before it takes one. What the SDK does by these names, and not only that
+they are there, is what `make contract` tests.
+"""
+
+from __future__ import annotations
+
+import inspect
+from importlib import import_module
+
+from hitl_cli.errors import NotDone
+
+NEEDED = (
+    "resonate.context:Context._state",
+    "resonate.context:ResonateFuture._task",
+    "resonate.context:_State.clock",
+    "resonate.context:_State.effects",
+    "resonate.core:Core.fencing",
+    "resonate.core:Core.sender",
+    "resonate.effects:ResonateEffects.cache",
+    "resonate.effects:ResonateEffects.create_promise(req)",
+    "resonate.effects:ResonateEffects.settle_promise(id, result)",
+    "resonate.heartbeat:Heartbeat.shutdown()",
+    "resonate.heartbeat:Heartbeat.start(task_id, task_version)",
+    "resonate.heartbeat:Heartbeat.stop(task_id)",
+    "resonate.ids:join_id(ancestor, segment)",
+    "resonate.observability:BackgroundTaskFailed(cause)",
+    "resonate.observability:Dropped",
+    "resonate.observability:logging_observer(event)",
+    "resonate.resonate:Resonate._core",
+    "resonate.resonate:Resonate._sender",
+    "resonate.send:PromiseFencing.task_fence_create(id, version, req)",
+    "resonate.send:PromiseFencing.task_fence_settle(id, version, req)",
+    "resonate.send:Redirect(preload)",
+    "resonate.send:TaskAcquireResult(task, promise, preload)",
+    "resonate.send:TaskFenceResult(promise, preload)",
+    "resonate.send:TaskLifecycle.task_acquire(id, version, pid, ttl)",
+    "resonate.send:TaskLifecycle.task_fulfill(id, version, action)",
+    "resonate.send:TaskLifecycle.task_release(id, version)",
+    "resonate.send:TaskLifecycle.task_suspend(id, version, actions)",
+    "resonate.types:PromiseCreateReq(id, timeout_at, param, tags)",
+    "resonate.types:PromiseRecord(id, state, param, value, tags, timeout_at, created_at, settled_at)",
+    "resonate.types:PromiseSettleReq(id, state, value)",
+    "resonate.types:TaskRecord(id, state, version, resumes, ttl, pid)",
+    "resonate.types:Value(headers, data)",
+)
+"""`module:name`, with the parameters that this package passes, or is passed, where it is called."""
+
+PORTS = ("resonate.heartbeat:Heartbeat", "resonate.send:PromiseFencing", "resonate.send:TaskLifecycle")
+"""Protocols that this package implements: the SDK may ask of them only what `NEEDED` lists."""
+
+
+class UnsupportedSdk(NotDone):
+    """The installed resonate-sdk lacks names that a worker needs. Nothing was changed.
+
+    Exits 1: neither what was typed nor a setting is wrong (2), and waiting for the server (6) does not help.
+    """
+
+
+def check_sdk() -> None:
+    """Raise UnsupportedSdk, with a line for each name that is missing or has changed."""
+    differs = [name for name in NEEDED if not _is_there(name)]
+    if not differs:
+        differs = [f"{name} (hitl does not offer it)" for port in PORTS for name in _asked_besides(port)]
+    if not differs:
+        return
+    from importlib.metadata import requires, version  # takes longer than the check
+
+    [supported] = [each for each in requires("resonate-hitl") or () if each.startswith("resonate-sdk")]
+    raise UnsupportedSdk(
+        f"resonate-sdk {version('resonate-sdk')} lacks or has changed names that hitl uses; hitl supports"
+        f" {supported} (pip install '{supported}')",
+        [name.replace(":", ".") for name in differs],
+    )
+
+
+def _is_there(name: str) -> bool:
+    """Whether the SDK has a name, and can be called by it with the parameters that are given."""
+    path, called, parameters = name.rstrip(")").partition("(")
+    path, _, last = path.rpartition(".") if "." in path.partition(":")[2] else path.rpartition(":")
+    try:
+        owner = _found(path)
+    except (ImportError, AttributeError):
+        return False
+    if not called:
+        return hasattr(owner, last) or _is_assigned(owner, last)
+    return hasattr(owner, last) and _takes(getattr(owner, last), parameters)
+
+
+def _found(path: str) -> object:
+    """Return a module, or what `module:name` names. Raises ImportError, AttributeError."""
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name) if name else import_module(module)
+
+
+def _is_assigned(owner: object, attribute: str) -> bool:
+    """Whether instances of a class have an attribute from their `__init__` on."""
+    code = getattr(getattr(owner, "__init__", None), "__code__", None)
+    return code is not None and attribute in code.co_names
+
+
+def _takes(function: object, parameters: str) -> bool:
+    """Whether a function can be called with these parameters, and needs no others."""
+    if not callable(function):
+        return False
+    given = set(parameters.split(", ")) if parameters else set()
+    own = {name: each for name, each in inspect.signature(function).parameters.items() if name != "self"}
+    needed = {
+        name
+        for name, each in own.items()
+        if each.default is each.empty and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+    }
+    return needed <= given <= own.keys()
+
+
+def _asked_besides(port: str) -> list[str]:
+    """Return what a protocol of the SDK asks for besides what is listed above."""
+    asked = [f"{port}.{name}" for name, member in vars(_found(port)).items() if inspect.isfunction(member)]
+    offered = {name.partition("(")[0] for name in NEEDED}
+    return [name for name in asked if "._" not in name and name not in offered]

@@ -1,0 +1,36 @@
+"""Tells which log records of the SDK say no more than that a task was lost.
+
+The server refuses the requests for a task with 409 once another worker holds it, or it was canceled or has
+expired. The observer (observer.py) reports that as an event; the SDK logs it as an error, in two places.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from resonate.error import PlatformError, ServerError, StoppedError
+
+from hitl_cli.sdk.observer import CONFLICT
+
+if TYPE_CHECKING:
+    import logging
+
+_REFUSAL = str(ServerError(CONFLICT, ""))
+"""How the text of such an error begins, where the SDK logs the text alone."""
+
+
+def says_task_lost(record: logging.LogRecord) -> bool:
+    """Whether the SDK logged that a task was lost. A record of a workflow's own logger never says that."""
+    match record.name:
+        case "resonate.core":
+            return _is_refusal(record.exc_info[1] if record.exc_info else None)
+        case "resonate.observability":
+            return isinstance(record.args, tuple) and str(record.args[0]).startswith(_REFUSAL)
+    return False
+
+
+def _is_refusal(error: BaseException | None) -> bool:
+    """Whether the server refused a request with 409, and nothing else went wrong; what follows is stopped."""
+    causes = error.causes if isinstance(error, PlatformError) else [error]
+    failed = [each for each in causes if not isinstance(each, StoppedError)]
+    return bool(failed) and all(isinstance(each, ServerError) and each.code == CONFLICT for each in failed)
