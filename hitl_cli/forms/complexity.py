@@ -6,6 +6,7 @@ references each part of the form meets each part of the answer at most once.
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -24,6 +25,20 @@ MAX_PAIRS = 500_000
 """How many pairs of a part and a value are looked at (two seconds)."""
 
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
+_OF_SAME_VALUE = frozenset({"not", "if", "then", "else", "allOf", "anyOf", "oneOf"})
+_BY_NAME = frozenset({"dependentSchemas", "dependencies", "patternProperties"})
+_OF_EACH_MEMBER = frozenset(
+    {
+        "additionalProperties",
+        "unevaluatedProperties",
+        "propertyNames",
+        "items",
+        "prefixItems",
+        "additionalItems",
+        "unevaluatedItems",
+        "contains",
+    }
+)
 
 
 def effort(form: Json, parts: Sequence[Json], data: Json) -> int:
@@ -78,18 +93,27 @@ class _Count:
         return self._known[pair]
 
     def _parts(self, schema: Json, value: Json) -> Iterator[tuple[Json, Json]]:
-        """Yield what a schema holds against which value."""
+        """Yield what a schema holds against which value; never less than the checker would."""
         if not isinstance(schema, dict):
             return
-        for name in _REFERENCES:
-            for target in self._targets(schema.get(name)):
-                yield target, value
-        for part in _of_same_value(schema):
-            yield part, value
-        if isinstance(value, dict):
-            yield from _in_object(schema, value)
-        elif isinstance(value, list):
-            yield from _in_list(schema, value)
+        members = [*value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
+        for keyword, inner in schema.items():
+            if keyword in _REFERENCES:
+                yield from product(self._targets(inner), (value,))
+            elif keyword == "properties" and isinstance(inner, dict) and isinstance(value, dict):
+                yield from ((part, value[name]) for name, part in inner.items() if name in value)
+            elif keyword in _OF_EACH_MEMBER:
+                pairs = (
+                    zip(inner, members, strict=False)
+                    if isinstance(inner, list)
+                    else product((inner,), members)
+                )
+                yield from pairs
+            elif keyword in _BY_NAME and isinstance(inner, dict):
+                met = members if keyword == "patternProperties" else (value,)
+                yield from product(inner.values(), met)
+            elif keyword in _OF_SAME_VALUE:
+                yield from product(inner if isinstance(inner, list) else (inner,), (value,))
 
     def _targets(self, reference: Json) -> Iterator[Json]:
         """Yield every part that a reference may mean, in whichever of the documents within the form."""
@@ -104,41 +128,6 @@ class _Count:
             found = at_pointer(document, fragment)
             if found is not None:
                 yield found
-
-
-def _of_same_value(schema: dict[str, Json]) -> Iterator[Json]:
-    for keyword in ("not", "if", "then", "else"):
-        if keyword in schema:
-            yield schema[keyword]
-    for keyword in ("allOf", "anyOf", "oneOf"):
-        yield from listed(schema, keyword)
-    for keyword in ("dependentSchemas", "dependencies"):
-        yield from mapped(schema, keyword).values()
-
-
-def _in_object(schema: dict[str, Json], value: dict[str, Json]) -> Iterator[tuple[Json, Json]]:
-    for name, part in mapped(schema, "properties").items():
-        if name in value:
-            yield part, value[name]
-    for part in mapped(schema, "patternProperties").values():
-        for member in value.values():
-            yield part, member
-    for keyword in ("additionalProperties", "unevaluatedProperties"):
-        if keyword in schema:
-            for member in value.values():
-                yield schema[keyword], member
-    if "propertyNames" in schema:
-        for name in value:
-            yield schema["propertyNames"], name
-
-
-def _in_list(schema: dict[str, Json], value: list[Json]) -> Iterator[tuple[Json, Json]]:
-    for keyword in ("items", "contains", "additionalItems", "unevaluatedItems"):
-        if keyword in schema and not isinstance(schema[keyword], list):
-            for item in value:
-                yield schema[keyword], item
-    for keyword in ("prefixItems", "items"):
-        yield from zip(listed(schema, keyword), value, strict=False)
 
 
 def _every_value(value: Json) -> Iterator[Json]:

@@ -15,11 +15,11 @@ from msgspec import UNSET, Struct, UnsetType
 
 from hitl_cli.client.wire import Json
 from hitl_cli.forms.complexity import at_pointer, listed, mapped
-from hitl_cli.forms.messages import FORMATS, counted, either, written
+from hitl_cli.forms.messages import FORMATS, allowed, either, written
 from hitl_cli.forms.paths import path_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
 
 MAX_FIELDS = 200
@@ -108,12 +108,27 @@ class _Place(NamedTuple):
 WHOLE = _Place(keys=(), pointers=("#",), required=True, needed=True)
 
 
-class _Part(NamedTuple):
-    """A piece of the schema that a value must fit, and where it stands. `own`: not reached by a $ref."""
+class _Shape(NamedTuple):
+    """All that a form says of one value, however it says so: directly, through $ref, in allOf, or null."""
 
-    pointer: str
-    schema: dict[str, Json]
-    own: bool
+    parts: dict[str, dict[str, Json]]
+    """The pieces of the schema that the value must fit, by JSON pointer, the nearest first."""
+
+    said: dict[str, Json]
+    """Each keyword as the nearest piece has it. A definition's title, which names a type, is left out."""
+
+    nullable: bool
+    plain: bool
+    """Whether this is all: no other alternatives, no reference that leads elsewhere."""
+
+    choices: list[Json]
+    types: frozenset[str] | None
+    """The types that fit, without null; None where any does."""
+
+    def text(self, keyword: str) -> str | None:
+        """Return the text of a keyword, if it is not empty."""
+        value = self.said.get(keyword)
+        return value if isinstance(value, str) and value else None
 
 
 class _TooMany(Exception):
@@ -152,114 +167,106 @@ class _Reader:
         self._count += 1
         if self._count > MAX_FIELDS:
             raise _TooMany
-        parts, nullable, plain = self._gather(place.pointers)
-        within = frozenset(part.pointer for part in parts)
-        if plain and len(place.keys) < MAX_NESTED and not within & above and _is_group(parts):
-            return Group(
-                keys=place.keys,
-                needed=place.needed,
-                title=_first_text([part for part in parts if part.own], "title"),
-                description=_first_text(parts, "description"),
-                nullable=nullable,
-                default=_first(parts, "default", UNSET),
-                members=tuple(self.read(inner, above | within) for inner in _members(parts, place)),
-            )
-        return self._field(place, parts, nullable=nullable, plain=plain)
+        shape = self._shape(place.pointers)
+        within = above | shape.parts.keys()
+        circular = not above.isdisjoint(shape.parts)
+        if not shape.plain or len(place.keys) >= MAX_NESTED or circular or not _is_group(shape):
+            return self._field(place, shape)
+        return Group(
+            keys=place.keys,
+            needed=place.needed,
+            title=shape.text("title"),
+            description=shape.text("description"),
+            nullable=shape.nullable,
+            default=shape.said.get("default", UNSET),
+            members=tuple(self.read(inner, within) for inner in _members(shape, place)),
+        )
 
-    def _field(self, place: _Place, parts: list[_Part], *, nullable: bool, plain: bool) -> Field:
-        choices = _choices_of(parts) if plain else self._alternatives(parts)
-        kind = _kind_of(parts, choices) if plain or choices else "json"
-        item = self._item(place, parts) if kind == "list" else None
+    def _field(self, place: _Place, shape: _Shape) -> Field:
+        choices = shape.choices if shape.plain else self._alternatives(shape)
+        kind = _kind_of(shape, choices)
+        item = self._item(place, shape) if kind == "list" else None
         if kind == "list" and item is None:
             kind = "json"
-        form = _first_text(parts, "format")
+        limits = _limits(shape)
         return Field(
             path=path_of(place.keys),
             keys=place.keys,
             kind=kind,
             required=place.required,
             needed=place.needed,
-            title=_first_text([part for part in parts if part.own], "title"),
-            description=_first_text(parts, "description"),
-            nullable=nullable or None in choices,
-            default=_first(parts, "default", UNSET),
+            title=shape.text("title"),
+            description=shape.text("description"),
+            nullable=shape.nullable or None in choices,
+            default=shape.said.get("default", UNSET),
             choices=tuple(choices),
             labels=tuple(_labels(choices)),
-            hint=_hint(parts, kind),
-            limits=_limits(parts),
-            format=form,
-            secret=form == "password" or _first(parts, "writeOnly", None) is True,
+            hint=_hint(shape, kind, limits),
+            limits=limits,
+            format=shape.text("format"),
+            secret=shape.text("format") == "password" or shape.said.get("writeOnly") is True,
             item=item,
             pointers=place.pointers,
         )
 
-    def _item(self, place: _Place, parts: list[_Part]) -> Field | None:
+    def _item(self, place: _Place, shape: _Shape) -> Field | None:
         """Return what each entry of a list is, if it is something that a line can hold."""
-        if any("prefixItems" in part.schema for part in parts):
+        where = tuple(
+            f"{at}/items" for at, part in shape.parts.items() if isinstance(part.get("items"), dict)
+        )
+        inner = self._shape(where)
+        if not where or "prefixItems" in shape.said or _kind_of(inner, inner.choices) == "list":
             return None
-        where = tuple(f"{part.pointer}/items" for part in parts if isinstance(part.schema.get("items"), dict))
-        if not where:
-            return None
-        inner, nullable, plain = self._gather(where)
-        if _is_group(inner) or _kind_of(inner, _choices_of(inner)) == "list":
-            return None
-        item = self._field(place._replace(pointers=where), inner, nullable=nullable, plain=plain)
+        item = self._field(place._replace(pointers=where), inner)
         return item if item.kind in _SCALARS else None
 
-    def _gather(self, pointers: Sequence[str]) -> tuple[list[_Part], bool, bool]:
-        """Return all that holds at these places at once, whether null fits too, and whether that is all.
+    def _shape(self, pointers: Sequence[str]) -> _Shape:
+        """Return what holds at these places at once.
 
-        Follows $ref within the form, allOf, and `anyOf: [X, null]`. It is not all where there are other
-        alternatives, or references that lead elsewhere.
+        Follows $ref within the form, allOf, and `anyOf: [X, null]`, to each place once: a circle ends there.
         """
-        parts: list[_Part] = []
+        parts: dict[str, dict[str, Json]] = {}
+        said: dict[str, Json] = {}
         nullable, plain = False, True
-        seen: set[str] = set()
         ahead = [(pointer, True) for pointer in reversed(pointers)]
         while ahead:
             pointer, own = ahead.pop()
-            schema = self._at(pointer)
-            if pointer in seen or schema is True:
+            schema = at_pointer(self._root, pointer)
+            if pointer in parts or schema is True:
                 continue
-            seen.add(pointer)
             if not isinstance(schema, dict):
                 plain = False
                 continue
-            parts.append(_Part(pointer, schema, own))
+            parts[pointer] = schema
+            for keyword, value in schema.items():
+                if own or keyword != "title":
+                    said.setdefault(keyword, value)
             inner = [(f"{pointer}/allOf/{index}", own) for index in range(len(listed(schema, "allOf")))]
             for keyword in ("anyOf", "oneOf"):
                 if keyword in schema:
-                    others = self._but_null(pointer, schema, keyword)
-                    nullable = nullable or len(others) < len(listed(schema, keyword))
-                    inner += [(one, own) for one in others[:1]] if len(others) == 1 else []
+                    every = listed(schema, keyword)
+                    others = [index for index, one in enumerate(every) if not _is_null(one)]
+                    nullable = nullable or len(others) < len(every)
                     plain = plain and len(others) == 1
+                    inner += [(f"{pointer}/{keyword}/{index}", own) for index in others if len(others) == 1]
             reference = schema.get("$ref")
             if isinstance(reference, str) and (reference == "#" or reference.startswith("#/")):
                 inner.append((unquote(reference), False))
             elif reference is not None or "$dynamicRef" in schema or "$recursiveRef" in schema:
                 plain = False
             ahead += reversed(inner)
-        return parts, nullable or _takes_null(parts), plain
+        types = [part["type"] for part in parts.values() if "type" in part]
+        nullable |= bool(types) and all(isinstance(one, list) and "null" in one for one in types)
+        return _Shape(parts, said, nullable, plain, _choices_of(parts.values()), _types_of(types))
 
-    def _but_null(self, pointer: str, schema: dict[str, Json], keyword: str) -> list[str]:
-        """Return where the alternatives that are not just null stand."""
-        return [
-            f"{pointer}/{keyword}/{index}"
-            for index, one in enumerate(listed(schema, keyword))
-            if not (isinstance(one, dict) and one.get("type") == "null")
-        ]
-
-    def _alternatives(self, parts: list[_Part]) -> list[Json]:
+    def _alternatives(self, shape: _Shape) -> list[Json]:
         """Return the choices where each alternative is one value, or several, that the author names."""
-        for part in parts:
+        for pointer, part in shape.parts.items():
             for keyword in ("anyOf", "oneOf"):
                 found: dict[str, Json] = {}
-                for index, one in enumerate(listed(part.schema, keyword)):
-                    if isinstance(one, dict) and one.get("type") == "null":
-                        values: list[Json] = [None]
-                    else:
-                        inner, _, plain = self._gather([f"{part.pointer}/{keyword}/{index}"])
-                        values = _choices_of(inner) if plain else []
+                for index, one in enumerate(listed(part, keyword)):
+                    inner = self._shape([f"{pointer}/{keyword}/{index}"])
+                    values = [None] if _is_null(one) else inner.choices if inner.plain else []
                     if not values:
                         break
                     found |= {_as_json(value): value for value in values}
@@ -268,83 +275,70 @@ class _Reader:
                         return list(found.values())
         return []
 
-    def _at(self, pointer: str) -> Json:
-        return at_pointer(self._root, pointer)
+
+def _is_null(schema: Json) -> bool:
+    """Whether only null fits a schema."""
+    return isinstance(schema, dict) and schema.get("type") == "null"
 
 
-def _members(parts: list[_Part], place: _Place) -> Iterator[_Place]:
+def _members(shape: _Shape, place: _Place) -> Iterator[_Place]:
     """Yield the places of the fields that the parts of a group describe together, in order."""
-    needed = {name for part in parts for name in listed(part.schema, "required") if isinstance(name, str)}
-    found: dict[str, list[str]] = {}
-    for part in parts:
-        for name, schema in mapped(part.schema, "properties").items():
+    needed = {name for part in shape.parts.values() for name in listed(part, "required")}
+    found: dict[str, tuple[str, ...]] = {}
+    for pointer, part in shape.parts.items():
+        for name, schema in mapped(part, "properties").items():
             if schema is not False:
-                found.setdefault(name, []).append(f"{part.pointer}/properties/{_escaped(name)}")
+                step = name.replace("~", "~0").replace("/", "~1")
+                found[name] = (*found.get(name, ()), f"{pointer}/properties/{step}")
     for name, pointers in found.items():
         yield _Place(
             keys=(*place.keys, name),
-            pointers=tuple(pointers),
+            pointers=pointers,
             required=place.required and name in needed,
             needed=name in needed,
         )
 
 
-def _is_group(parts: list[_Part]) -> bool:
-    """Whether the parts describe an object whose fields are known."""
-    types = _types_of(parts)
-    named = any(mapped(part.schema, "properties") for part in parts)
-    closed = any(
-        "properties" in part.schema and part.schema.get("additionalProperties", False) is False
-        for part in parts
+def _is_group(shape: _Shape) -> bool:
+    """Whether a value is an object whose fields are known."""
+    known = any(
+        "properties" in part
+        and (mapped(part, "properties") or part.get("additionalProperties", False) is False)
+        for part in shape.parts.values()
     )
-    return (types is None or types == {"object"}) and (named or closed) and not _choices_of(parts)
+    return known and shape.types in (None, frozenset({"object"})) and not shape.choices
 
 
-def _takes_null(parts: list[_Part]) -> bool:
-    """Whether null is named among the types, wherever types are named."""
-    types = [part.schema["type"] for part in parts if "type" in part.schema]
-    return bool(types) and all(isinstance(given, list) and "null" in given for given in types)
-
-
-def _types_of(parts: list[_Part]) -> frozenset[str] | None:
-    """Return the types that fit, without null; None where any does."""
+def _types_of(given: Sequence[Json]) -> frozenset[str] | None:
+    """Return the types that fit each `type`, without null; an integer is a number. None where any does."""
     fitting: frozenset[str] | None = None
-    for part in parts:
-        given = part.schema.get("type")
-        names = [given] if isinstance(given, str) else given if isinstance(given, list) else None
-        if names is not None:
+    for one in given:
+        names = [one] if isinstance(one, str) else one
+        if isinstance(names, list):
             these = frozenset(name for name in names if isinstance(name, str) and name != "null")
-            fitting = these if fitting is None else _narrowed(fitting, these)
+            both = these if fitting is None else fitting & these
+            mixed = fitting is not None and {"integer", "number"} <= fitting | these
+            fitting = both | {"integer"} if mixed else both
     return fitting
 
 
-def _narrowed(some: frozenset[str], others: frozenset[str]) -> frozenset[str]:
-    """Return the types that are in both; an integer is a number."""
-    both = some & others
-    integer = "integer" in some | others and "number" in some | others
-    return both | {"integer"} if integer else both
-
-
-def _choices_of(parts: list[_Part]) -> list[Json]:
-    """Return the values of an enum or a const, in the author's order; none where any value may fit."""
+def _choices_of(parts: Collection[dict[str, Json]]) -> list[Json]:
+    """Return the values of a const or an enum, in the author's order; none where any value may fit."""
     for part in parts:
-        if "const" in part.schema:
-            return [part.schema["const"]]
-    for part in parts:
-        if listed(part.schema, "enum"):
-            return listed(part.schema, "enum")
-    return [None] if any(part.schema.get("type") == "null" for part in parts) else []
+        if "const" in part:
+            return [part["const"]]
+    enums = (listed(part, "enum") for part in parts)
+    return next(filter(None, enums), [None] if any(map(_is_null, parts)) else [])
 
 
-def _kind_of(parts: list[_Part], choices: list[Json]) -> Kind:
+def _kind_of(shape: _Shape, choices: list[Json]) -> Kind:
     """Return how a value is written."""
     if choices:
         return "choice"
-    types = _types_of(parts)
-    if types is None:
+    if not shape.plain or shape.types is None:
         return "json"
-    kind = _KINDS.get(types, "json")
-    return _DATED.get(_first_text(parts, "format") or "", kind) if kind == "text" else kind
+    kind = _KINDS.get(shape.types, "json")
+    return _DATED.get(shape.text("format") or "", kind) if kind == "text" else kind
 
 
 def _labels(choices: list[Json]) -> list[str]:
@@ -357,72 +351,35 @@ def _labels(choices: list[Json]) -> list[str]:
     ]
 
 
-def _hint(parts: list[_Part], kind: Kind) -> str:
+def _hint(shape: _Shape, kind: Kind, limits: dict[str, Json]) -> str:
     """Return what is allowed, in a few words."""
-    told: list[str] = []
-    for keyword, said in (
-        ("minimum", "at least {}"),
-        ("exclusiveMinimum", "more than {}"),
-        ("maximum", "at most {}"),
-        ("exclusiveMaximum", "less than {}"),
-        ("multipleOf", "a multiple of {}"),
-    ):
-        limit = _first(parts, keyword, None)
-        if isinstance(limit, int | float) and not isinstance(limit, bool):
-            told.append(said.format(limit))
-    noun = {"text": "character", "list": "entry"}.get(kind)
-    if noun:
-        least, most = ("minLength", "maxLength") if kind == "text" else ("minItems", "maxItems")
-        for keyword, said in ((least, "at least {}"), (most, "at most {}")):
-            limit = _first(parts, keyword, None)
-            if isinstance(limit, int) and not isinstance(limit, bool):
-                told.append(said.format(counted(limit, noun)))
-    if kind == "list" and _first(parts, "uniqueItems", None) is True:
+    sizes = {"text": ("minLength", "maxLength"), "list": ("minItems", "maxItems")}.get(kind, ())
+    told = [allowed(name, limits[name]) for name in (*LIMITS, *sizes) if name in limits]
+    if kind == "list" and shape.said.get("uniqueItems") is True:
         told.append("each once")
-    form, pattern = _first_text(parts, "format"), _first_text(parts, "pattern")
+    form = shape.text("format")
     if form and form != "password":
         told.append(FORMATS.get(form, form))
-    if kind == "text" and pattern:
-        told.append(f"matching {pattern}")
-    examples = next(
-        (listed(part.schema, "examples") for part in parts if listed(part.schema, "examples")), []
-    )
-    if examples:
+    if kind == "text" and "pattern" in limits:
+        told.append(f"matching {limits['pattern']}")
+    if examples := listed(shape.said, "examples"):
         told.append(f"for example {either([written(example) for example in examples[:3]])}")
     return ", ".join(told)
 
 
-def _limits(parts: list[_Part]) -> dict[str, Json]:
-    """Return what the nearest part says of each keyword for size and shape, if it is of the right type.
+def _limits(shape: _Shape) -> dict[str, Json]:
+    """Return what is said of size and shape by keyword, if it is of the right type.
 
     A number that no float can be is left out: it cannot be counted with, and limits nothing that is typed.
     """
-    found = {name: _first(parts, name, None) for name in (*LIMITS, *LENGTHS)}
-    told = {
-        name: value
-        for name, value in found.items()
-        if isinstance(value, int if name in LENGTHS else int | float)
-        and not isinstance(value, bool)
-        and abs(value) <= float_info.max
-    }
-    pattern = _first_text(parts, "pattern")
+    told: dict[str, Json] = {}
+    for name in (*LIMITS, *LENGTHS):
+        value: Any = shape.said.get(name)
+        number = isinstance(value, int if name in LENGTHS else int | float) and not isinstance(value, bool)
+        if number and abs(value) <= float_info.max:
+            told[name] = value
+    pattern = shape.text("pattern")
     return told | ({"pattern": pattern} if pattern else {})
-
-
-def _first(parts: list[_Part], keyword: str, otherwise: Any) -> Any:
-    """Return what the first part that has the keyword says; the nearest part comes first."""
-    return next((part.schema[keyword] for part in parts if keyword in part.schema), otherwise)
-
-
-def _first_text(parts: list[_Part], keyword: str) -> str | None:
-    """Return the same, if it is a text that is not empty."""
-    value = _first(parts, keyword, None)
-    return value if isinstance(value, str) and value else None
-
-
-def _escaped(name: str) -> str:
-    """Return a name as a step of a JSON pointer (RFC 6901)."""
-    return name.replace("~", "~0").replace("/", "~1")
 
 
 def _as_json(value: Json) -> str:

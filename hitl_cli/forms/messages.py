@@ -43,6 +43,35 @@ FORMATS = {
 }
 
 
+_LIMITS = {
+    "minimum": ("at least", ""),
+    "exclusiveMinimum": ("more than", ""),
+    "maximum": ("at most", ""),
+    "exclusiveMaximum": ("less than", ""),
+    "multipleOf": ("a multiple of", ""),
+    "minLength": ("at least", "character"),
+    "maxLength": ("at most", "character"),
+    "minItems": ("at least", "entry"),
+    "maxItems": ("at most", "entry"),
+    "additionalItems": ("at most", "entry"),
+    "minProperties": ("at least", "field"),
+    "maxProperties": ("at most", "field"),
+}
+"""What a limit means by keyword of JSON Schema, and what is counted."""
+
+_REASONS = {
+    "uniqueItems": "must not have the same entry twice",
+    "contains": "does not have as many entries of one kind as it needs",
+    "unevaluatedItems": "has entries that are not known",
+    "backtrackLimitExceeded": "cannot be checked, because the form's pattern takes too long",
+    "regexEngineFailure": "cannot be checked, because the form's pattern takes too long",
+    "oneOfMultipleValid": "fits more than one of what is allowed, and must fit one",
+    "falseSchema": "is not allowed",
+    "not": "is not allowed",
+}
+"""The reasons that need no more words, by what the library calls them."""
+
+
 class Problem(Struct, frozen=True):
     """One thing in an answer that does not fit the form.
 
@@ -137,58 +166,29 @@ def _names_of(error: ValidationError) -> list[str]:
     return []
 
 
-def _reason(error: ValidationError) -> str:  # noqa: C901, PLR0912 - one line a keyword
+def _reason(error: ValidationError) -> str:
     """Return what is wrong with a value, to be read after its path."""
     from jsonschema_rs import ValidationErrorKind as Kind
 
+    name = type(error.kind).__name__
+    keyword = f"{name[0].lower()}{name[1:]}"
+    if keyword in _LIMITS:
+        limit = getattr(error.kind, "multiple_of" if keyword == "multipleOf" else "limit", None)
+        if keyword == "minLength" and limit == 1:
+            return "must not be empty"
+        return f"must {'have' if _LIMITS[keyword][1] else 'be'} {allowed(keyword, limit)}"
     match error.kind:
         case Kind.Type() | Kind.Constant():
             return f"must be {either(_names_of(error))}"
         case Kind.Enum():
             return f"must be {either(_names_of(error), 'one of ')}"
-        case Kind.Maximum(limit=limit):
-            return f"must be at most {limit}"
-        case Kind.Minimum(limit=limit):
-            return f"must be at least {limit}"
-        case Kind.ExclusiveMaximum(limit=limit):
-            return f"must be less than {limit}"
-        case Kind.ExclusiveMinimum(limit=limit):
-            return f"must be more than {limit}"
-        case Kind.MultipleOf(multiple_of=step):
-            return f"must be a multiple of {step}"
-        case Kind.MaxLength(limit=count):
-            return f"must have at most {counted(count, 'character')}"
-        case Kind.MinLength(limit=1):
-            return "must not be empty"
-        case Kind.MinLength(limit=count):
-            return f"must have at least {counted(count, 'character')}"
-        case Kind.MaxItems(limit=count) | Kind.AdditionalItems(limit=count):
-            return f"must have at most {counted(count, 'entry')}"
-        case Kind.MinItems(limit=count):
-            return f"must have at least {counted(count, 'entry')}"
-        case Kind.MaxProperties(limit=count):
-            return f"must have at most {counted(count, 'field')}"
-        case Kind.MinProperties(limit=count):
-            return f"must have at least {counted(count, 'field')}"
-        case Kind.UniqueItems():
-            return "must not have the same entry twice"
-        case Kind.Contains():
-            return "does not have as many entries of one kind as it needs"
-        case Kind.UnevaluatedItems():
-            return "has entries that are not known"
         case Kind.Pattern(pattern=pattern):
             return f"must match {pattern}"
-        case Kind.BacktrackLimitExceeded() | Kind.RegexEngineFailure():
-            return "cannot be checked, because the form's pattern takes too long"
-        case Kind.Format(format=name):
-            return f"is not a valid {FORMATS.get(name, name)}"
-        case Kind.ContentEncoding(content_encoding=name) | Kind.ContentMediaType(content_media_type=name):
-            return f"is not valid {name}"
-        case Kind.OneOfMultipleValid():
-            return "fits more than one of what is allowed, and must fit one"
-        case Kind.FalseSchema() | Kind.Not():
-            return "is not allowed"
-    return error.message
+        case Kind.Format(format=form):
+            return f"is not a valid {FORMATS.get(form, form)}"
+        case Kind.ContentEncoding(content_encoding=form) | Kind.ContentMediaType(content_media_type=form):
+            return f"is not valid {form}"
+    return _REASONS.get(keyword, error.message)
 
 
 def either(allowed: Sequence[str], several: str = "") -> str:
@@ -200,11 +200,12 @@ def either(allowed: Sequence[str], several: str = "") -> str:
     return f"{several}{', '.join(allowed[:-1])} or {allowed[-1]}"
 
 
-def counted(count: Any, noun: str) -> str:
-    """Return `1 entry` or `3 entries`."""
-    if count == 1:
-        return f"1 {noun}"
-    return f"{count} {noun.removesuffix('y')}ies" if noun.endswith("y") else f"{count} {noun}s"
+def allowed(keyword: str, limit: Any) -> str:
+    """Return what a limit allows, such as `at least 3 characters`."""
+    words, noun = _LIMITS[keyword]
+    if noun and limit != 1:
+        noun = f"{noun.removesuffix('y')}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{words} {limit} {noun}".rstrip()
 
 
 def written(value: Json) -> str:
