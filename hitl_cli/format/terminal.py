@@ -11,8 +11,6 @@ FILLERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0")
 """What Unicode calls letters and marks, and nobody sees."""
 
 TAB = 4
-EMOJI_STYLE = "\ufe0f"
-"""Makes the character before it an emoji, which is two columns wide."""
 
 
 def printable(text: str) -> str:
@@ -36,15 +34,12 @@ def printable_json(text: str) -> str:
 
 
 def cells(text: str) -> int:
-    """Return how many columns of a terminal the text takes (Unicode Standard Annex 11)."""
+    """Return how many columns of a terminal a printable text takes."""
     if text.isascii():
         return len(text)
-    total = last = 0
-    for char in text:
-        width = 1 if char == EMOJI_STYLE and last == 1 else _width(char)
-        total += width
-        last = width or last
-    return total
+    import wcwidth  # its tables take longer to load than a list of plain ASCII takes to print
+
+    return wcwidth.wcswidth(text)
 
 
 def _is_harmless(text: str) -> bool:
@@ -67,13 +62,6 @@ def _escaped(char: str) -> str:
         return char
     units = char.encode("utf-16-be", "surrogatepass").hex()
     return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
-
-
-def _width(char: str) -> int:
-    """Return how many columns a character takes by itself."""
-    if unicodedata.category(char) in ("Mn", "Me", "Cf"):
-        return 0
-    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
 
 
 OTHERS_IN_IDNA_2008 = frozenset("\u00df\u03c2\u200c\u200d")
