@@ -19,6 +19,7 @@ from msgspec import Struct
 from prompt_toolkit.application import Application
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.filters import Condition
+from prompt_toolkit.formatted_text import ANSI, to_formatted_text
 from prompt_toolkit.key_binding import KeyBindings
 from prompt_toolkit.layout import (
     BufferControl,
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
 
     from prompt_toolkit.formatted_text import StyleAndTextTuples
     from prompt_toolkit.key_binding import KeyPressEvent
-    from rich.style import Style
 
     from hitl_cli.cli.review.session import Lines, Page, ReviewSession
     from hitl_cli.client.wire import Json
@@ -79,18 +79,6 @@ Ctrl-C   end without sending it
 ↑ ↓ PgUp PgDn Space Home End   move in a long request
 Enter, Esc                     say what was typed, or leave it
 """
-
-COLORS = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "gray")
-BRIGHT = (
-    "brightblack",
-    "brightred",
-    "brightgreen",
-    "brightyellow",
-    "brightblue",
-    "brightmagenta",
-    "brightcyan",
-    "white",
-)
 
 
 class End(Struct, frozen=True):
@@ -481,7 +469,9 @@ class _Body(UIControl):
         self.top = max(min(self.top, len(lines) - height), 0)
         shown = lines[self.top : self.top + height]
         self.below = len(lines) - self.top - len(shown)
-        return UIContent(lambda n: [*shown[n]], line_count=len(shown), show_cursor=False)
+        return UIContent(
+            lambda n: to_formatted_text(ANSI(shown[n])), line_count=len(shown), show_cursor=False
+        )
 
     def turn(self, lines: int) -> None:
         """Move so many lines down, or up."""
@@ -507,32 +497,25 @@ def draw(seen: RequestDetails, width: int) -> Lines:
     """Return a request in so many columns, and its choices by number."""
     from rich.console import Console, Group
 
+    file = io.StringIO()
     console = Console(
-        file=io.StringIO(), width=width, height=1, force_terminal=True, highlight=False, legacy_windows=False
+        file=file,
+        width=width,
+        force_terminal=True,
+        color_system="standard",
+        no_color=False,
+        highlight=False,
+        legacy_windows=False,
     )
     numbers = [[Cell(str(n), "bold"), Cell(choice)] for n, choice in enumerate(seen.item.asked.choices, 1)]
     choices = drawn(Block("answers", numbers)) if numbers else ()
-    lines = console.render_lines(Group(drawing(seen, width), *choices), console.options, pad=False)
-    return [[(_style_of(part.style), part.text) for part in line if not part.control] for line in lines]
-
-
-def _style_of(style: Style | None) -> str:
-    """Return a style of Rich's as prompt_toolkit writes it."""
-    if style is None:
-        return ""
-    kinds = ("bold", "italic", "underline", "reverse", "strike")
-    parts = [kind for kind in kinds if getattr(style, kind)]
-    number = style.color.number if style.color is not None else None
-    if number is not None and number < len(COLORS) + len(BRIGHT):
-        parts.append(f"ansi{(COLORS + BRIGHT)[number]}")
-    elif style.dim:
-        parts.append("ansibrightblack")
-    return " ".join(parts)
+    console.print(Group(drawing(seen, width), *choices))
+    return file.getvalue().removesuffix("\n").split("\n")
 
 
 def _wrapped(text: str, width: int) -> Lines:
     """Return a text of ours in so many columns."""
-    return [[("", part)] for line in text.split("\n") for part in wrap(line, max(width, 1)) or [""]]
+    return [part for line in text.split("\n") for part in wrap(line, max(width, 1)) or [""]]
 
 
 def _numbered(text: str, choices: Sequence[str]) -> str:

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from hitl_cli.inbox.pending import RequestSummary
     from hitl_cli.inbox.review_queue import HeldDecision, ReviewSummary
 
-type Lines = list[list[tuple[str, str]]]
-"""What is drawn: of each line its pieces, a style and a text."""
+type Lines = list[str]
+"""The lines that are drawn, with styles as ANSI escape sequences."""
 
 WATCH_EVERY_S = 5.0
 """How often ages are drawn anew when nothing happens."""
