@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
 import msgspec
-from itsdangerous import BadSignature, URLSafeSerializer
 from msgspec import Struct
 
+from hitl_cli.auth import signed_token
+from hitl_cli.auth.signed_token import TokenFields
 from hitl_cli.auth.signing_keys import LONGEST_LIFE_MS
 from hitl_cli.client.protocol import as_promise, get_promise, search
 from hitl_cli.client.records import closing, under
@@ -45,7 +46,7 @@ DEFAULT_LIFE_MS = 30 * 86_400_000
 ID_BYTES = 9
 
 
-class Link(Struct, frozen=True, kw_only=True):
+class Link(TokenFields, frozen=True, kw_only=True):
     """What a link says: for which request and person, from when until when, and its own id.
 
     Instants are ms since the epoch, by the server's clock.
@@ -133,7 +134,7 @@ def fresh_link_id() -> str:
 
 def sign(link: Link, keys: Keys) -> str:
     """Return the link as the text that stands in its URL."""
-    return str(serializer(keys, SALT).dumps(msgspec.structs.astuple(link)))
+    return signed_token.sign(link, SALT, keys)
 
 
 def url_of(gateway: str, token: str) -> str:
@@ -151,13 +152,10 @@ def token_of(url: str) -> str:
 
 def link_in(token: str, keys: Keys) -> Link:
     """Return what a signed link says, whether it has ended or not. Raises LinkInvalid."""
-    try:
-        request, person, made_at, ends_at, id = msgspec.convert(
-            serializer(keys, SALT).loads(token), tuple[str, str, int, int, str]
-        )
-    except (BadSignature, msgspec.ValidationError, UnicodeError, RecursionError) as error:
-        raise LinkInvalid("this link is not a good one: it was changed, or cut short.") from error
-    return Link(request=request, person=person, made_at=made_at, ends_at=ends_at, id=id)
+    link = signed_token.read(token, Link, SALT, keys)
+    if link is None:
+        raise LinkInvalid("this link is not a good one: it was changed, or cut short.")
+    return link
 
 
 def check_open(client: Client, link: Link, groups: Groups, *, clock: Callable[[], int]) -> None:
@@ -215,20 +213,6 @@ def _by_whom(settled: Promise, now: int) -> str:
 def _ago(at: int, now: int) -> str:
     """Return when something was (both ms since the epoch): `5m ago (2026-11-21 15:04 UTC)`."""
     return f"{format_age(max(now - at, 0))} ago ({instant(at):%Y-%m-%d %H:%M} UTC)"
-
-
-def serializer(keys: Keys, salt: str) -> URLSafeSerializer:
-    """Return what signs and reads texts of one purpose; `salt` tells purposes apart."""
-    return URLSafeSerializer(
-        keys.secrets, salt=salt, signer_kwargs={"key_derivation": "hmac", "digest_method": _sha256()}
-    )
-
-
-def _sha256() -> object:
-    """Return the digest that signatures are made with."""
-    import hashlib
-
-    return hashlib.sha256
 
 
 # Revoking

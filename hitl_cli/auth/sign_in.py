@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-from itsdangerous import BadSignature
-from msgspec import Struct
-
-from hitl_cli.auth.links import fresh_link_id, serializer
+from hitl_cli.auth import signed_token
+from hitl_cli.auth.links import fresh_link_id
+from hitl_cli.auth.signed_token import TokenFields
 from hitl_cli.client.protocol import ProtocolRequest, as_promise, get_promise
 from hitl_cli.client.records import closing
 from hitl_cli.client.tags import lineage
@@ -33,7 +31,7 @@ LIFE_MS = 15 * 60_000
 """How long such a link is good: long enough for a mail to come, short for whoever finds it later."""
 
 
-class SignInLink(Struct, frozen=True, kw_only=True):
+class SignInLink(TokenFields, frozen=True, kw_only=True):
     """Who signs in by it, until when (ms since the epoch), its own id, and the path that was wanted first."""
 
     person: str
@@ -69,20 +67,17 @@ def link_for(person: str, now: int, wanted: str) -> SignInLink:
 
 def sign(link: SignInLink, keys: Keys) -> str:
     """Return the link as the text that stands in its URL."""
-    return str(serializer(keys, SALT).dumps(msgspec.structs.astuple(link)))
+    return signed_token.sign(link, SALT, keys)
 
 
 def read(token: str, keys: Keys, now: int) -> SignInLink:
     """Return what a signed link says. Raises SignInInvalid, SignInOver (by its time alone)."""
-    try:
-        person, ends_at, id, wanted = msgspec.convert(
-            serializer(keys, SALT).loads(token), tuple[str, int, str, str]
-        )
-    except (BadSignature, msgspec.ValidationError, UnicodeError, RecursionError) as error:
-        raise SignInInvalid("this link is not a good one: it was changed, or cut short.") from error
-    if now >= ends_at:
+    link = signed_token.read(token, SignInLink, SALT, keys)
+    if link is None:
+        raise SignInInvalid("this link is not a good one: it was changed, or cut short.")
+    if now >= link.ends_at:
         raise SignInOver("this link has ended. Have a new one sent.")
-    return SignInLink(person=person, ends_at=ends_at, id=id, wanted=wanted)
+    return link
 
 
 def use(client: Client, link: SignInLink, new_id: Callable[[], str] = fresh_id) -> None:

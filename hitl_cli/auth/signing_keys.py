@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from hitl_cli.errors import BadInput, BadKey
+from hitl_cli.format.stable_ids import stable_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,9 +42,7 @@ class Key(Struct, frozen=True, kw_only=True):
     @property
     def name(self) -> str:
         """A name by which people tell keys apart, and which does not give the secret away."""
-        import hashlib
-
-        return hashlib.sha256(self.secret.encode()).hexdigest()[:NAME_DIGITS]
+        return stable_id(self.secret, NAME_DIGITS)
 
     @property
     def ends_at(self) -> int | None:

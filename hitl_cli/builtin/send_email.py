@@ -3,7 +3,6 @@
 Where none is set it prints the mail on the worker's terminal.
 """
 
-import hashlib
 import logging
 from datetime import timedelta
 from email.message import EmailMessage
@@ -18,6 +17,7 @@ from hitl_cli.authoring.link import link_to
 from hitl_cli.builtin.verification_api import normal_address
 from hitl_cli.defaults import DEADLINE_MS
 from hitl_cli.errors import BadInput, NotAllowed, logged
+from hitl_cli.format.stable_ids import stable_id
 from hitl_cli.format.terminal import printable
 from hitl_cli.format.times import instant
 from hitl_cli.people.contacts import EmailSettings, NotificationSettings
@@ -46,7 +46,7 @@ async def send_email(ctx: Context, email: str, request: str) -> dict[str, Any]:
         address = normal_address(email)
     except BadInput as error:  # raised, it would be tried again
         return _refused(email, str(error))
-    known = hashlib.sha256(f"{ctx.info.id}\0{ctx.info.timeout_at}".encode()).hexdigest()[:32]
+    known = stable_id(f"{ctx.info.id}\0{ctx.info.timeout_at}", 32)
     # Steps and durable sleeps: what the SDK itself tries again keeps a place of the worker meanwhile, and
     # some mails that nobody takes would leave none for the others.
     step = ctx.options(timeout=LIFE, retry_policy=Never())

@@ -41,6 +41,9 @@ MINUTE_MS = 60_000
 BAD_LINKS = 30
 """Links a minute that were never ours, from one address, before it has to wait."""
 
+BAD_TOKENS = 20
+"""Bad tokens a minute from one network, before it has to wait."""
+
 LOOKBACK_THREADS = 2
 """How many who look back are answered at once; each takes seconds where much was answered."""
 
@@ -64,7 +67,7 @@ class Gateway:
         self.lookback = ClientPool(self._open, LOOKBACK_THREADS)
         """For what may read all that was ever answered: whoever decides does not wait for that."""
         self.renderer = Renderer(clock)
-        self.bearers = BearerTokens(self.bridge)
+        self.bearers = BearerTokens(self.bridge, RateLimit(BAD_TOKENS, MINUTE_MS, clock))
         self.cookies = Cookies(https=options.url.startswith("https://"))
         self.access = Access(options, self.keys, self.bearers, self.cookies, clock)
         self.bad_links = RateLimit(BAD_LINKS, MINUTE_MS, clock)

@@ -6,7 +6,6 @@ same message sent again is the same decision (docs/notifications.md).
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -18,6 +17,7 @@ from hitl_cli.client.protocol import get_promise, search
 from hitl_cli.client.tags import ORIGIN_TAG
 from hitl_cli.client.wire import audit_of
 from hitl_cli.errors import BadAnswer, BadJson, NotFound
+from hitl_cli.format.stable_ids import stable_id
 from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.error_responses import json_answer
 from hitl_cli.gateway.http_error import HttpError
@@ -137,8 +137,8 @@ def _answer_of(said: _HookAnswer, via: str) -> DecisionInput:
 
 def _decision_id(*parts: str | bytes) -> str:
     """Return the id of the decision that a message makes: the same whenever it is sent."""
-    hashes = [hashlib.sha256(part if isinstance(part, bytes) else part.encode()).digest() for part in parts]
-    return hashlib.sha256(b"".join(hashes)).hexdigest()[:32]
+    hashes = "".join(stable_id(part, 64) for part in parts)
+    return stable_id(bytes.fromhex(hashes), 32)
 
 
 def _document(decided: DecisionResult) -> dict[str, Any]:

@@ -6,7 +6,6 @@ and of what it says; so the record itself tells whether it was made before, and 
 
 from __future__ import annotations
 
-from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,6 +14,7 @@ from msgspec import Struct
 from hitl_cli.client.protocol import get_promise
 from hitl_cli.client.wire import audit_of, fresh_id, headers_of
 from hitl_cli.errors import HitlError
+from hitl_cli.format.stable_ids import short_stable_id
 from hitl_cli.inbox.decide import DecisionResult, decide_promise
 from hitl_cli.inbox.pending import summary_of
 from hitl_cli.inbox.votes import RecordedVote, standing, votes_of
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from hitl_cli.inbox.decide import DecisionInput
     from hitl_cli.people.groups import Groups
 
-HALF_BYTES = 12
-"""Bytes of each part of a mark, which are twice as many characters."""
+HALF_DIGITS = 24
+"""Hexadecimal digits of each part of a mark."""
 
 
 class IdempotencyKeyReused(HitlError):
@@ -62,9 +62,7 @@ class IdempotencyMark(Struct, frozen=True):
 def mark_of(key: str, person: str, subject: str, body: bytes) -> IdempotencyMark:
     """Return the mark of a request of a person to do something to a subject."""
     whose = msgspec.json.encode([key, person, subject])
-    return IdempotencyMark(
-        *(blake2b(said, digest_size=HALF_BYTES, person=b"hitl.mark").hexdigest() for said in (whose, body))
-    )
+    return IdempotencyMark(*(short_stable_id(said, HALF_DIGITS, b"hitl.mark") for said in (whose, body)))
 
 
 def decide_once(

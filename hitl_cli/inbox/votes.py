@@ -23,6 +23,7 @@ from hitl_cli.client.wire import (
     said_at,
     same_json,
 )
+from hitl_cli.format.stable_ids import short_stable_id
 from hitl_cli.people.groups import everyone_in
 
 if TYPE_CHECKING:
@@ -194,9 +195,7 @@ def _recorded_vote_in(promise: Promise, id: str) -> RecordedVote | None:
 
 def _vote_id(id: str, person: str, number: int) -> str:
     """Return the id of a person's vote on a request; any name is fit for it."""
-    from hashlib import blake2b
-
-    return child_id(id, f"v{blake2b(person.encode(), digest_size=8).hexdigest()}-{number}")
+    return child_id(id, f"v{short_stable_id(person)}-{number}")
 
 
 def record_vote(

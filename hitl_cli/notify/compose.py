@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from hitl_cli.client.protocol import get_promises
 from hitl_cli.client.wire import Promise, audit_of, error_message
+from hitl_cli.format.stable_ids import stable_id
 from hitl_cli.format.terminal import printable
 from hitl_cli.notify.messages import Message, MessageItem
 from hitl_cli.notify.notifications import OUTCOMES
@@ -187,11 +188,8 @@ def _url_for(case: Composition, who: str, message: str, reach: NotificationSetti
     gateway = reach.directory.gateway
     if reach.keys is None or not case.waits or who.startswith(GROUP):
         return f"{gateway}/r/{quote(case.promise.id, safe=':')}"
-    from hashlib import sha256
-
     from hitl_cli.auth.links import link_for, sign, url_of
     from hitl_cli.auth.signing_keys import load_keys
 
-    own = sha256(message.encode(errors="surrogatepass")).hexdigest()[:LINK_ID_CHARS]
-    link = link_for(case.promise, who, now=now, new_id=lambda: own)
+    link = link_for(case.promise, who, now=now, new_id=lambda: stable_id(message, LINK_ID_CHARS))
     return url_of(gateway, sign(link, load_keys(reach.keys, now)))

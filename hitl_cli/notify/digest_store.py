@@ -15,6 +15,7 @@ from hitl_cli.client.records import closing, under
 from hitl_cli.client.tags import DIGEST
 from hitl_cli.client.wire import Audit, Promise, child_id, decode
 from hitl_cli.format.durations import parse_duration
+from hitl_cli.format.stable_ids import short_stable_id
 from hitl_cli.notify.compose import ASKING, look_up
 from hitl_cli.notify.notifications import Notification
 from hitl_cli.notify.status import DeliveryAttempt
@@ -68,20 +69,13 @@ def gather(client: Client, notice: Notification, who: str, window: str, target: 
 
 def _digest_id(who: str, ends_at: int) -> str:
     """Return the id of somebody's digest; any name is fit for it."""
-    return f"hitl-digest-{_hashed(who)}-{ends_at}"
+    return f"hitl-digest-{short_stable_id(who)}-{ends_at}"
 
 
 def _entry_for(digest: Promise, notice: Notification) -> ProtocolRequest:
     """Return the promise.create that keeps a notice for a digest."""
     said = msgspec.to_builtins(notice)
-    return under(digest, child_id(digest.id, f"e{_hashed(notice.id)}"), GATHERED_TAG, said, Audit())
-
-
-def _hashed(text: str) -> str:
-    """Return a text as a part of an id."""
-    from hashlib import blake2b
-
-    return blake2b(text.encode(errors="surrogatepass"), digest_size=8).hexdigest()
+    return under(digest, child_id(digest.id, f"e{short_stable_id(notice.id)}"), GATHERED_TAG, said, Audit())
 
 
 def gathered_in(client: Client, digest: str) -> tuple[Notification, ...]:

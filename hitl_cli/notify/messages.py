@@ -7,7 +7,10 @@ from typing import Literal
 from msgspec import Struct
 
 from hitl_cli.errors import HitlError
+from hitl_cli.format.stable_ids import stable_id
 from hitl_cli.requests.question import Question
+
+KEY_DIGITS = 32
 
 type Occasion = Literal[
     "asked",
@@ -69,12 +72,12 @@ class Message(Struct, frozen=True, kw_only=True):
     @property
     def key(self) -> str:
         """The id in a shape that fits any header: whatever a request's own id looks like."""
-        return _digest(self.id)
+        return stable_id(self.id, KEY_DIGITS)
 
     @property
     def thread_key(self) -> str:
         """What all messages of a thread share, in the same shape."""
-        return _digest(self.thread)
+        return stable_id(self.thread, KEY_DIGITS)
 
 
 class DeliveryFailed(HitlError):
@@ -89,10 +92,3 @@ class DeliveryFailed(HitlError):
         super().__init__(reason)
         self.for_good = for_good
         self.after_ms = after_ms
-
-
-def _digest(text: str) -> str:
-    """Return 32 hexadecimal digits that stand for a text, and for no other."""
-    import hashlib
-
-    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:32]

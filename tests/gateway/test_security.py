@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import socket
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
 from hitl_cli.auth import links
 from hitl_cli.auth.links import Link, sign
@@ -16,6 +18,9 @@ from hitl_cli.auth.signing_keys import rotate
 from hitl_cli.gateway.app import application
 from hitl_cli.gateway.auth import sessions
 from hitl_cli.gateway.auth.rate_limit import MOST_KNOWN, RateLimit, network_of
+from hitl_cli.gateway.context import BAD_TOKENS, Gateway
+from hitl_cli.gateway.http_error import HttpError
+from hitl_cli.gateway.options import Options
 from hitl_cli.people.contacts import Contact, Directory, EmailSettings
 from hitl_cli.requests.question import Question
 from tests.cli.requests import promise_now, put
@@ -433,3 +438,23 @@ def test_attempts_take_no_more_room_than_they_may() -> None:
 )
 def test_whoever_has_a_network_is_counted_once(address: str | None, network: str) -> None:
     assert network_of(address) == network
+
+
+def test_bad_tokens_from_many_addresses_of_one_network_are_counted_together(hitl: Hitl) -> None:
+    options = Options(server=hitl.url, keys=hitl.database.with_name("keys"), person="owner")
+    gateway = Gateway(options)
+    request = make_mocked_request("GET", "/", {"Authorization": "Bearer bad"})
+
+    async def show(count: int, network: str) -> list[int]:
+        statuses = []
+        for number in range(count):
+            with pytest.raises(HttpError) as refusal:
+                await gateway.bearers.token(request.clone(remote=f"{network}::{number}"))
+            statuses.append(refusal.value.status)
+        return statuses
+
+    try:
+        assert asyncio.run(show(BAD_TOKENS + 1, "2001:db8:0:1")) == [401] * BAD_TOKENS + [429]
+        assert asyncio.run(show(1, "2001:db8:0:2")) == [401]
+    finally:
+        gateway.bridge.close()

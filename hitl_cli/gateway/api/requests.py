@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
@@ -14,6 +13,7 @@ from hitl_cli.client.wire import child_id, fresh_id
 from hitl_cli.engine.records import PromiseState
 from hitl_cli.errors import BadAnswer, BadQuery
 from hitl_cli.format.durations import parse_duration
+from hitl_cli.format.stable_ids import stable_id
 from hitl_cli.gateway.api.route import VIA, Call, Route, paged
 from hitl_cli.gateway.error_responses import json_answer
 from hitl_cli.gateway.http_error import HttpError
@@ -152,7 +152,7 @@ def _document_of(client: Client, id: str, groups: Groups) -> RequestDetailsDocum
 def _version(document: RequestDetailsDocument) -> str:
     """Return what changes with a request and not with the time."""
     still = msgspec.structs.replace(document, age_s=0)
-    return hashlib.sha256(msgspec.json.encode(still)).hexdigest()[:32]
+    return stable_id(msgspec.json.encode(still), 32)
 
 
 def _is_among(known: str, tags: Sequence[ETag] | None) -> bool:

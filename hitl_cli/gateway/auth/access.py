@@ -6,7 +6,6 @@ where the gateway listens on this machine alone and nobody else is told of it, b
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
@@ -14,6 +13,7 @@ from urllib.parse import quote, urlsplit
 from aiohttp import web
 from msgspec import Struct
 
+from hitl_cli.auth import signed_token
 from hitl_cli.engine.http.hosts import host_of, is_loopback
 from hitl_cli.errors import BadInput, Unreachable
 from hitl_cli.gateway.auth import sessions
@@ -132,25 +132,18 @@ class Access:
 
     def csrf(self, visitor: Visitor) -> str:
         """Return what the forms of a visitor's pages carry, which no other site can know."""
-        key = self._keys().keys[0].secret
-        return self._mark(key, visitor)
+        return signed_token.mark(_form_of(visitor), self._keys())
 
     def check_csrf(self, visitor: Visitor, given: str) -> None:
         """Raise Refused unless a form is one of ours, for this visitor."""
         if visitor.session is None:
             return  # a program, which no other site can make ask anything
-        marks = [self._mark(key.secret, visitor) for key in self._keys().keys]
-        if not any(hmac.compare_digest(mark.encode(), given.encode()) for mark in marks):
+        if not signed_token.is_mark(given, _form_of(visitor), self._keys()):
             raise HttpError(
                 403,
                 "this form has ended. Go back, load the page again, and send it once more.",
                 code="form-expired",
             )
-
-    @staticmethod
-    def _mark(key: str, visitor: Visitor) -> str:
-        said = f"hitl.csrf\0{visitor.person}\0{visitor.session}"
-        return hmac.digest(key.encode(), said.encode(), "sha256").hex()
 
     async def _identify(self, request: Request) -> Visitor | None:
         token = await self._bearers.token(request)
@@ -233,6 +226,11 @@ def _is_open(options: Options) -> bool:
         and options.trust_header is None
         and not options.sign_in
     )
+
+
+def _form_of(visitor: Visitor) -> str:
+    """Return what the mark in a visitor's forms is made of."""
+    return f"hitl.csrf\0{visitor.person}\0{visitor.session}"
 
 
 def _visitor_with(token: Token) -> Visitor:

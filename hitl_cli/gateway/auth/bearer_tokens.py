@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -18,17 +18,13 @@ if TYPE_CHECKING:
     from aiohttp.web import Request
 
     from hitl_cli.client.pool import ClientPool
+    from hitl_cli.gateway.auth.rate_limit import RateLimit
 
 BELIEVED_S = 2.0
 """How long what the server said of a token is believed: as long it is good after it was revoked."""
 
 KEPT_MAX = 2_048
-"""Tokens, and addresses that gave bad ones, that are remembered."""
-
-ATTEMPTS = 20
-"""Bad tokens that an address may show within WINDOW_S, before it is told to wait."""
-
-WINDOW_S = 60.0
+"""Tokens that are remembered."""
 
 INVALID = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
 
@@ -42,11 +38,14 @@ class _Known(Struct, frozen=True):
 class BearerTokens:
     """Reads the tokens that are shown to a gateway. `clock` gives seconds."""
 
-    def __init__(self, bridge: ClientPool, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, bridge: ClientPool, refused: RateLimit, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`refused` counts the bad tokens of each network."""
         self._bridge = bridge
+        self._refused = refused
         self._clock = clock
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
-        self._failed: OrderedDict[str, deque[float]] = OrderedDict()
 
     async def token(self, request: Request) -> Token | None:
         """Return the token that a request shows; None if it shows none. Raises Refused (401, 429)."""
@@ -58,7 +57,7 @@ class BearerTokens:
             raise HttpError(401, "show one token, as Authorization: Bearer …", INVALID)
         known = await self._look(text.strip())
         if known.token is None:
-            self._count(request.remote or "")
+            self._refused.check(request, "too many bad tokens came from your address. Try again in a minute.")
             raise HttpError(401, known.why, INVALID, code="token-refused")
         return known.token
 
@@ -80,16 +79,3 @@ class BearerTokens:
             if len(self._known) > KEPT_MAX:
                 self._known.popitem(last=False)
         return known
-
-    def _count(self, address: str) -> None:
-        """Note a bad token. Raises Refused (429) for an address that has shown too many."""
-        now = self._clock()
-        times = self._failed.setdefault(address, deque(maxlen=ATTEMPTS))
-        self._failed.move_to_end(address)
-        if len(self._failed) > KEPT_MAX:
-            self._failed.popitem(last=False)
-        too_many = len(times) == ATTEMPTS and now - times[0] < WINDOW_S
-        times.append(now)
-        if too_many:
-            wait = {"Retry-After": str(round(WINDOW_S))}
-            raise HttpError(429, "too many bad tokens came from your address. Try again in a minute.", wait)

@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from hitl_cli.gateway.http_error import HttpError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from aiohttp.web import Request
 
 MOST_KNOWN = 10_000
 """Of how many it is known how often they tried. Whoever tried first is forgotten first."""
@@ -43,6 +47,12 @@ class RateLimit:
                 self._windows.popitem(last=False)
         window.count += 1
         return window.began_at + self._within_ms - now if window.count > self._most else 0
+
+    def check(self, request: Request, refusal: str) -> None:
+        """Count an attempt from the network of a request's address. Raises HttpError (429)."""
+        wait_ms = self.count(network_of(request.remote))
+        if wait_ms:
+            raise HttpError(429, refusal, {"Retry-After": str(wait_ms // 1_000 + 1)})
 
 
 def network_of(address: str | None) -> str:

@@ -8,11 +8,8 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-import msgspec
-from itsdangerous import BadSignature
-from msgspec import Struct
-
-from hitl_cli.auth.links import serializer
+from hitl_cli.auth import signed_token
+from hitl_cli.auth.signed_token import TokenFields
 
 if TYPE_CHECKING:
     from aiohttp.web import Request, StreamResponse
@@ -28,7 +25,7 @@ ID_BYTES = 16
 LONGEST_VISIT = 64
 
 
-class Session(Struct, frozen=True, kw_only=True):
+class Session(TokenFields, frozen=True, kw_only=True):
     """Who signed in, what they may do, until when (ms since the epoch), and an id that forms are bound to."""
 
     person: str
@@ -50,20 +47,13 @@ def fresh_id() -> str:
 
 def sign(session: Session, keys: Keys) -> str:
     """Return a session as the text of its cookie."""
-    return str(
-        serializer(keys, SALT).dumps([session.person, sorted(session.can), session.ends_at, session.id])
-    )
+    return signed_token.sign(session, SALT, keys)
 
 
 def read(text: str, keys: Keys, now: int) -> Session | None:
     """Return the session that a cookie's text is; None if it is not one of ours, or has ended."""
-    try:
-        person, can, ends_at, id = msgspec.convert(
-            serializer(keys, SALT).loads(text), tuple[str, frozenset[str], int, str]
-        )
-    except (BadSignature, msgspec.ValidationError, UnicodeError, RecursionError):
-        return None
-    return Session(person=person, can=can, ends_at=ends_at, id=id) if now < ends_at else None
+    session = signed_token.read(text, Session, SALT, keys)
+    return session if session is not None and now < session.ends_at else None
 
 
 class Cookies:

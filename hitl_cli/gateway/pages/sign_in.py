@@ -18,10 +18,8 @@ from hitl_cli.errors import logged
 from hitl_cli.format.terminal import printable
 from hitl_cli.gateway.auth import sessions
 from hitl_cli.gateway.auth.access import PERSON, VISITOR, Visitor
-from hitl_cli.gateway.auth.rate_limit import network_of
 from hitl_cli.gateway.auth.redirects import HOME, local_path
 from hitl_cli.gateway.context import gateway_of
-from hitl_cli.gateway.http_error import HttpError
 from hitl_cli.gateway.pages.queries import form_text
 from hitl_cli.gateway.pages.rendering import page
 from hitl_cli.notify.channels import registry
@@ -213,11 +211,7 @@ def _visitor_of(visit: str) -> Visitor:
 
 def _check_pace(request: Request) -> None:
     """Raise Refused if somebody has tried too often."""
-    wait_ms = gateway_of(request).sign_ins.count(network_of(request.remote))
-    if wait_ms:
-        raise HttpError(
-            429, "that was tried too often. Wait a little.", {"Retry-After": str(wait_ms // 1_000 + 1)}
-        )
+    gateway_of(request).sign_ins.check(request, "that was tried too often. Wait a little.")
 
 
 ROUTES = [

@@ -1,0 +1,24 @@
+"""Ids made of what they identify: whoever makes one again, in any process, gets the same.
+
+Such ids stand in files and on other servers, so what these functions return never changes.
+"""
+
+from __future__ import annotations
+
+
+def stable_id(content: str | bytes, digits: int) -> str:
+    """Return the first hexadecimal digits of the SHA-256 of a content, up to 64."""
+    import hashlib
+
+    return hashlib.sha256(_as_bytes(content)).hexdigest()[:digits]
+
+
+def short_stable_id(content: str | bytes, digits: int = 16, purpose: bytes = b"") -> str:
+    """Return an even number of hexadecimal digits, up to 128, that are others for each purpose (BLAKE2b)."""
+    import hashlib
+
+    return hashlib.blake2b(_as_bytes(content), digest_size=digits // 2, person=purpose).hexdigest()
+
+
+def _as_bytes(content: str | bytes) -> bytes:
+    return content.encode(errors="surrogatepass") if isinstance(content, str) else content
