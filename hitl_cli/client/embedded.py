@@ -39,12 +39,14 @@ class EmbeddedClient(Client):
     def call_many(self, requests: Sequence[ProtocolRequest]) -> list[ProtocolResponse]:
         """Answer the requests, all in one transaction."""
         try:
-            turn = self._server.turn([encode_request(request.kind, request.data) for request in requests])
+            batch = self._server.run_batch(
+                [encode_request(request.kind, request.data) for request in requests]
+            )
         except EngineError as error:
             raise Unreachable(str(error), code=error.code) from error
-        self._ahead_ms = max(turn.now - self._clock(), 0)
-        self._ringer.ring(turn.offered, watchers=turn.settled, everyone=turn.sooner)
-        return [read(answer) for answer in turn.answers]
+        self._ahead_ms = max(batch.now - self._clock(), 0)
+        self._ringer.ring(batch.offered, watchers=batch.settled, everyone=batch.sooner)
+        return [read(answer) for answer in batch.answers]
 
     def wait(self, timeout_s: float) -> None:
         """Return when another process committed, or after `timeout_s` seconds at the latest.

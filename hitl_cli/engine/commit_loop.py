@@ -1,6 +1,6 @@
-"""When a process takes its turns at the file, whoever it takes them for.
+"""When a process commits: requests and due work become batches, whoever asks for them.
 
-Requests that arrive in one turn of the event loop share one transaction and one sync. Messages are
+Requests that arrive in one iteration of the event loop share one transaction and one sync. Messages are
 fetched in the same transactions, when another process rings, and when something falls due.
 `network` does this for a worker in this process, `http` for all that connect to a port.
 """
@@ -40,16 +40,16 @@ class _MessageOutlet(Protocol):
 
     @property
     def due(self) -> int:
-        """When to look for messages again, ms since the epoch, beside what `Turn.due` says."""
+        """When to look for messages again, ms since the epoch, beside what `Batch.due` says."""
 
     def subscribers(self) -> Sequence[Subscriber]:
-        """Return who takes messages in the turn that begins."""
+        """Return who takes messages in the batch that begins."""
 
     def also(self, requests: Sequence[str | bytes | Decoded]) -> Extra | None:
-        """Return what is to be done besides in the turn that begins with the requests."""
+        """Return what else the batch that begins with these requests does in its transaction."""
 
-    def deliver(self, turn: Batch) -> None:
-        """Hand over what the turn brought. It is on disk."""
+    def deliver(self, batch: Batch) -> None:
+        """Hand over the messages of a batch, which is on disk."""
 
     def others(self, offered: set[str]) -> Iterable[str]:
         """Return the addresses, of those with something new to fetch, that other processes listen at."""
@@ -58,16 +58,16 @@ class _MessageOutlet(Protocol):
         """Note that another process committed, for those behind a bell or for anyone."""
 
     def ended(self, error: FormatChanged) -> None:
-        """Note that no turn can be taken any more: a newer version has taken the file over."""
+        """Note that no batch can be run any more: a newer version has taken the file over."""
 
 
 class CommitLoop:
-    """One process's turns at one file."""
+    """Runs the batches of one process on one file."""
 
     def __init__(self, path: Path, clock: Callable[[], int], outlet: _MessageOutlet, server: Server) -> None:
-        """Take turns of a server for an outlet. Raises StorageFailed if the file can only be read."""
+        """Run batches of a server for an outlet. Raises StorageFailed if the file can only be read."""
         self.server = server
-        begun = self.server.turn([])
+        first = self.server.run_batch([])
         self.ringer = Ringer(path)
         self._path = path
         self._clock = clock
@@ -83,7 +83,7 @@ class CommitLoop:
         self._closed = False
         self._ahead_ms = 0
         self._ahead_said = False
-        self._note_time(begun.now)
+        self._note_time(first.now)
 
     def now(self) -> int:
         """Return the present in ms since the epoch, as the file has it."""
@@ -108,7 +108,7 @@ class CommitLoop:
         return answered
 
     def soon(self) -> None:
-        """Take a turn in the next turn of the event loop."""
+        """Run a batch in the next iteration of the event loop."""
         if not self._asked:
             self._asked = True
             asyncio.get_running_loop().call_soon(self._run)
@@ -144,7 +144,7 @@ class CommitLoop:
         self.soon()
 
     def _look(self) -> None:
-        """Take a turn if the file changed or something is due; a lost ring costs no more than this."""
+        """Run a batch if the file changed or something is due; a lost ring costs no more than this."""
         try:
             # Of which file: another one at the path, after a while, may have come to the same number.
             seen = (self.server.store, self.server.store.data_version())
@@ -167,20 +167,20 @@ class CommitLoop:
         queue, self._queue = self._queue, []
         requests = [request for request, _, _ in queue]
         try:
-            turn = self.server.turn(requests, self._outlet.subscribers(), self._outlet.also(requests))
+            batch = self.server.run_batch(requests, self._outlet.subscribers(), self._outlet.also(requests))
         except EngineError as error:
             self._fail(queue, error)
             return
         self._failed = False
-        self._note_time(turn.now)
-        for (_, answered, encoded), request, answer in zip(queue, turn.requests, turn.decided, strict=True):
+        self._note_time(batch.now)
+        for (_, answered, encoded), request, answer in zip(queue, batch.requests, batch.decided, strict=True):
             if not answered.done():
                 answered.set_result(reply(request, answer) if encoded else answer)
-        self._outlet.deliver(turn)
+        self._outlet.deliver(batch)
         self.ringer.ring(
-            self._outlet.others(turn.offered), watchers=turn.settled, everyone=turn.sooner, but=self._bells
+            self._outlet.others(batch.offered), watchers=batch.settled, everyone=batch.sooner, but=self._bells
         )
-        self._due = turn.due
+        self._due = batch.due
         self._arm()
 
     def _note_time(self, now: int) -> None:

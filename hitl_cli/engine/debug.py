@@ -100,10 +100,10 @@ class DebugServer(Server):
         if not self._frozen and not any(_is_special(request) for request in requests):
             return super()._decide(requests, subscribers, extra)
         # Each at its own instant, and so in a transaction of its own.
-        turns = [self._one(request) for request in requests]
+        batches = [self._one(request) for request in requests]
         if not self._frozen:
-            return merged([*turns, super()._decide([], subscribers, extra)])
-        return msgspec.structs.replace(merged([*turns, self._still()]), due=FAR)
+            return merged([*batches, super()._decide([], subscribers, extra)])
+        return msgspec.structs.replace(merged([*batches, self._still()]), due=FAR)
 
     def _one(self, request: Decoded) -> Batch:
         if request.kind.startswith("debug."):
@@ -111,11 +111,11 @@ class DebugServer(Server):
         at = request.debug_time
         if at is None and not self._frozen:
             return super()._decide([request], [], None)
-        return self._turn([request], [], write=True, at=at, fire=False)
+        return self._commit([request], [], write=True, at=at, fire=False)
 
     def _still(self) -> Batch:
-        """Return a turn in which nothing happens."""
-        return self._turn([], [], write=False, fire=False)
+        """Return a batch in which nothing happens."""
+        return self._commit([], [], write=False, fire=False)
 
     def _debug(self, request: Decoded) -> Batch:
         """Answer one of debug.*."""

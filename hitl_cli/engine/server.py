@@ -1,6 +1,6 @@
 """A request's way through the rules: decoded once, decided, committed with its neighbours, answered.
 
-`Server.turn` is one transaction: it fires what is due, answers every request given, and hands out
+`Server.run_batch` is one transaction: it fires what is due, answers every request given, and hands out
 messages as far as the subscribers have room. It is synchronous; `network` batches for it.
 """
 
@@ -42,16 +42,16 @@ if TYPE_CHECKING:
     from hitl_cli.engine.trace import Trace
 
 FIRE_LIMIT = 500
-"""Due steps fired in one turn, so that a backlog of deadlines does not hold up the requests."""
+"""Due steps fired in one batch, so that a backlog of deadlines does not hold up the requests."""
 
 UNBLOCK_LIMIT = 500
-"""Listener messages handed out in one turn."""
+"""Listener messages handed out in one batch."""
 
 FAR = 9 * 10**18
 """An instant that never comes."""
 
 type Extra = Callable[[Transaction], None]
-"""What a caller does in a turn's transaction, after the requests. As a turn may be tried twice, so may it."""
+"""What a caller does in a batch's transaction, after the requests. A batch may run twice, and so may this."""
 
 type Rule = Callable[[Transaction, Any, int], Reply]
 
@@ -138,7 +138,7 @@ class Delivery(Struct, frozen=True):
 
 
 class Batch(Struct, frozen=True):
-    """What came of one turn, committed."""
+    """One batch of requests, committed, and what it led to."""
 
     requests: Sequence[Decoded]
     decided: list[Reply]
@@ -153,7 +153,7 @@ class Batch(Struct, frozen=True):
     due: int
     """The next instant at which something will be due: a deadline, a lease, a later offer."""
     sooner: bool
-    """Whether the next deadline or lease ends sooner than before the turn."""
+    """Whether the next deadline or lease ends sooner than before the batch."""
 
     @property
     def answers(self) -> list[bytes]:
@@ -190,7 +190,7 @@ class Server:
         """Close the file."""
         self.store.close()
 
-    def turn(
+    def run_batch(
         self,
         requests: Sequence[str | bytes | Decoded],
         subscribers: Iterable[Subscriber] = (),
@@ -198,7 +198,7 @@ class Server:
     ) -> Batch:
         """Answer the requests and hand out messages, in one transaction that is on disk on return.
 
-        Raises StorageFailed, and then nothing was changed; FileMoved, and then the next turn is one of
+        Raises StorageFailed, and then nothing was changed; FileMoved, and then the next batch is one of
         the file that is at the path now.
         """
         decoded = [raw if isinstance(raw, Decoded) else decode(raw) for raw in requests]
@@ -221,8 +221,8 @@ class Server:
         try:
             if reads_only and not subscribers and extra is None and self._trace is None:
                 with contextlib.suppress(NeedsWriting):  # a deadline has passed: the same again, as a writer
-                    return self._turn(requests, subscribers, write=False)
-            return self._turn(requests, subscribers, extra, write=True)
+                    return self._commit(requests, subscribers, write=False)
+            return self._commit(requests, subscribers, extra, write=True)
         except EngineError:
             raise
         except Exception:
@@ -234,22 +234,22 @@ class Server:
     def _each_alone(
         self, requests: Sequence[Decoded], subscribers: Sequence[Subscriber], extra: Extra | None
     ) -> Batch:
-        """Answer each request in a turn of its own, so that one that fails does not undo its neighbours."""
-        tried, turns = [], []
+        """Answer each request in a batch of its own, so that one that fails does not undo its neighbours."""
+        tried, batches = [], []
         for request in requests:
             try:
-                turns.append(self._turn([request], (), write=True))
-                [known] = turns[-1].decided
+                batches.append(self._commit([request], (), write=True))
+                [known] = batches[-1].decided
                 tried.append(msgspec.structs.replace(request, known=known, tried=True))
             except EngineError:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, it is this request's alone
                 known = machine.refuse(500, f"the server failed: {type(error).__name__}")
                 tried.append(msgspec.structs.replace(request, known=known))
-        last = self._turn(tried, subscribers, extra, write=True)
-        return msgspec.structs.replace(merged([*turns, last]), requests=last.requests, decided=last.decided)
+        last = self._commit(tried, subscribers, extra, write=True)
+        return msgspec.structs.replace(merged([*batches, last]), requests=last.requests, decided=last.decided)
 
-    def _turn(
+    def _commit(
         self,
         requests: Sequence[Decoded],
         subscribers: Sequence[Subscriber],
@@ -259,7 +259,7 @@ class Server:
         at: int | None = None,
         fire: bool = True,
     ) -> Batch:
-        """Take one turn; at the instant `at`, and without firing what is due, if debugging says so."""
+        """Run one batch; at the instant `at`, and without firing what is due, if debugging says so."""
         clock = self._clock if at is None else lambda: at
         with self.store.transaction(clock, write=write, exact=at is not None) as tx:
             due_before = tx.next_due()
@@ -288,22 +288,22 @@ class Server:
         )
 
 
-def merged(turns: Sequence[Batch]) -> Batch:
-    """Return turns that followed each other as one. There must be one at least."""
+def merged(batches: Sequence[Batch]) -> Batch:
+    """Return batches that followed each other as one. There must be one at least."""
     return Batch(
-        requests=[request for turn in turns for request in turn.requests],
-        decided=[answer for turn in turns for answer in turn.decided],
-        deliveries=[delivery for turn in turns for delivery in turn.deliveries],
-        offered=set().union(*(turn.offered for turn in turns)),
-        settled=any(turn.settled for turn in turns),
-        now=turns[-1].now,
-        due=turns[-1].due,
-        sooner=any(turn.sooner for turn in turns),
+        requests=[request for batch in batches for request in batch.requests],
+        decided=[answer for batch in batches for answer in batch.decided],
+        deliveries=[delivery for batch in batches for delivery in batch.deliveries],
+        offered=set().union(*(batch.offered for batch in batches)),
+        settled=any(batch.settled for batch in batches),
+        now=batches[-1].now,
+        due=batches[-1].due,
+        sooner=any(batch.sooner for batch in batches),
     )
 
 
 def _observed(requests: Sequence[Decoded], decided: Sequence[Reply], now: int) -> list[Observation]:
-    """Return what a trace records of a turn: requests of known kinds, each in the turn that decided it."""
+    """Return what a trace records of a batch: requests of known kinds, each in the batch that decided it."""
     return [
         Observation(request.kind, now, asked(request), msgspec.Raw(reply(request, answer)))
         for request, answer in zip(requests, decided, strict=True)

@@ -110,7 +110,7 @@ class Gateway:
     def _gone(self, task: asyncio.Task[None]) -> None:
         self._going_on.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            work = getattr(task.get_coro(), "__qualname__", "work")
+            work = getattr(task.get_coro(), "__qualname__", "work").removeprefix("_")
             said = f"{type(error).__name__}: {printable(logged(error))}"
             logger.error("%s, for which nobody waits, failed: %s", work, said)
 

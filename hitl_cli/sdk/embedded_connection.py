@@ -50,8 +50,8 @@ class EmbeddedConnection:
 
         Raises FileUnusable; StorageFailed if it can only be read.
         """
-        self._turns = CommitLoop(path, clock, self, Server(path, clock, trace))
-        self.tasks = EngineTaskPorts(self._turns)
+        self._batches = CommitLoop(path, clock, self, Server(path, clock, trace))
+        self.tasks = EngineTaskPorts(self._batches)
         self._group = group
         self._pid = pid
         self.name = pid
@@ -84,33 +84,33 @@ class EmbeddedConnection:
     async def start(self) -> None:
         """Begin to fetch messages."""
         if self._bell is None:
-            self._bell = self._turns.hang(self._group, self._pid)
+            self._bell = self._batches.hang(self._group, self._pid)
 
     async def stop(self) -> None:
         """Fetch no more messages. Requests are still answered, so that work in hand can end."""
         self._callbacks.clear()
         if self._bell is not None:
-            self._turns.unhang(self._bell)
+            self._batches.unhang(self._bell)
             self._bell = None
 
     async def send(self, req: str, headers: dict[str, str] | None = None) -> str:  # noqa: ARG002
         """Answer one request, once it is on disk. Raises ConnectorError if the file failed."""
         try:
-            return (await self._turns.ask(req)).decode()
+            return (await self._batches.ask(req)).decode()
         except EngineError as error:
             raise ConnectorError(error) from error
 
     def close(self) -> None:
         """Close the file. No request may follow."""
-        self._turns.close()
+        self._batches.close()
 
     def now(self) -> int:
         """Return the present in ms since the epoch, as the file has it."""
-        return self._turns.now()
+        return self._batches.now()
 
     def poke(self) -> None:
         """Look for messages soon: there may be room for more."""
-        self._turns.soon()
+        self._batches.soon()
 
     # engine.server.Subscriber, with name and wants() above
 
@@ -124,24 +124,24 @@ class EmbeddedConnection:
         """Return the addresses whose messages are fetched here."""
         return self._addresses
 
-    # engine.turns.Outlet
+    # What a MessageOutlet offers
 
     def subscribers(self) -> Sequence[Subscriber]:
         """Return this worker, while it wants messages."""
-        self._peers = max(self._turns.ringer.count(self._group) - 1, 0)
+        self._peers = max(self._batches.ringer.count(self._group) - 1, 0)
         return [self] if self._callbacks else []
 
     def also(self, requests: Sequence[str | bytes | Decoded]) -> None:
         """Return nothing: this worker takes its messages as the server hands them out."""
 
-    def deliver(self, turn: Batch) -> None:
+    def deliver(self, batch: Batch) -> None:
         """Hand over the messages; after that the others of the group come first for a moment."""
-        for delivery in turn.deliveries:
+        for delivery in batch.deliveries:
             if delivery.held is not None:
                 self.tasks.give(delivery.held)
             for callback in self._callbacks:
                 callback(delivery.text)
-        if turn.deliveries and self._peers:
+        if batch.deliveries and self._peers:
             self._pausing = True
             asyncio.get_running_loop().call_later(SHARE_PAUSE_S, self._end_pause)
 
@@ -151,7 +151,7 @@ class EmbeddedConnection:
         return offered if self._peers else offered.difference(own)
 
     def rung(self, bell: Bell | None) -> None:
-        """Do nothing: each turn looks for messages anyway."""
+        """Do nothing: each batch looks for messages anyway."""
 
     def ended(self, error: FormatChanged) -> None:
         """Tell the worker that it can serve the file no longer."""
@@ -159,4 +159,4 @@ class EmbeddedConnection:
 
     def _end_pause(self) -> None:
         self._pausing = False
-        self._turns.soon()
+        self._batches.soon()

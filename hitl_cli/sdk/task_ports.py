@@ -33,10 +33,10 @@ _tags = msgspec.json.Decoder(dict[str, str])
 
 
 class EngineTaskPorts:
-    """The tasks of one worker, in the turns of its process."""
+    """The tasks of one worker, in the batches that its process commits."""
 
-    def __init__(self, turns: CommitLoop) -> None:
-        self._turns = turns
+    def __init__(self, commit_loop: CommitLoop) -> None:
+        self._commit_loop = commit_loop
         self._held: dict[str, records.HeldData] = {}
 
     def give(self, held: records.HeldData) -> None:
@@ -107,7 +107,7 @@ class EngineTaskPorts:
     async def _ask(self, kind: str, data: msgspec.Struct) -> Reply:
         """Return the answer, once it is on disk. Raises ServerError, ConnectorError."""
         try:
-            answer = await self._turns.ask_typed(kind, data)
+            answer = await self._commit_loop.ask_typed(kind, data)
         except EngineError as error:
             raise ConnectorError(error) from error
         if answer.status >= ERROR:

@@ -6,7 +6,7 @@ the two lists). A check returns whether it holds, and its docstring says it in o
 - `always`: true of every stored state.
 - `step`: true of what one step makes of a state. A step is one request, or one hand-out, or what is due at
   one instant. Callbacks and listeners are drained in the step that settles (docs/protocol.md).
-- `span`: true of any number of steps at one instant, so of a turn that took several.
+- `span`: true of any number of steps at one instant, so of a batch that took several.
 - `sweep`: true of a step that nobody asked for.
 - `record`: true of every record in an answer.
 
@@ -14,7 +14,7 @@ Where the representation differs from the specification's, the check says the sa
 
 - A task's `due` is both deadlines: the next offer while it is pending, the lease's end while it is held.
 - `resumes` is a number, not a list of names.
-- There is no outbox. An `execute` message is a pending task that is due; what a turn hands over is in
+- There is no outbox. An `execute` message is a pending task that is due; what a batch hands over is in
   `handed`. An `unblock` message is a row of `unblocks` until it is handed over.
 - A timer with a target has no task, and a promise with scope=global is external.
 """
@@ -132,7 +132,7 @@ class Unblock:
 
 @dataclass
 class State:
-    """All that is stored, by id, and the messages that the turn which led here handed over."""
+    """All that is stored, by id, and the messages that the batch which led here handed over."""
 
     promises: dict[str, Promise] = field(default_factory=dict)
     tasks: dict[str, Task] = field(default_factory=dict)
@@ -486,7 +486,7 @@ def well_formed_store_schedule_ids_unique(_now: int, s: State) -> bool:
 
 @always
 def well_formed_store_outbox_keys_unique(_now: int, s: State) -> bool:
-    """There is one message for a listener and promise, and no turn hands a task over twice."""
+    """There is one message for a listener and promise, and no batch hands a task over twice."""
     executes = [id for _, id, _ in s.executes()]
     told = [(address, promise["id"]) for address, promise in s.told()]
     waiting = [(message.address, message.promise) for message in s.unblocks]
@@ -833,7 +833,7 @@ def consistent_promise_settlement_stamp(now: int, a: State, b: State) -> bool:
 def consistent_new_promise_born_clean(now: int, a: State, b: State) -> bool:
     """A new promise is pending, or its deadline settled it at birth; nobody waits for it yet.
 
-    What a schedule creates is as old as its occurrence; its deadline may settle it in the same turn.
+    What a schedule creates is as old as its occurrence; its deadline may settle it in the same batch.
     """
 
     def clean(q: Promise) -> bool:

@@ -85,13 +85,13 @@ class Engine:
         self.clock = clock
         self.server = Server(path, clock)
 
-    def turn(self, *requests: str) -> Batch:
+    def run_batch(self, *requests: str) -> Batch:
         """Run a batch of requests in one transaction."""
-        return self.server.turn(requests)
+        return self.server.run_batch(requests)
 
     def batch(self, *requests: str) -> list[tuple[int, Any]]:
         """Run a batch and return each answer's status and data."""
-        answers = [json.loads(raw) for raw in self.turn(*requests).answers]
+        answers = [json.loads(raw) for raw in self.run_batch(*requests).answers]
         return [(answer["head"]["status"], answer["data"]) for answer in answers]
 
     def send(self, kind: str, /, **data: Any) -> tuple[int, Any]:
@@ -110,8 +110,8 @@ class Engine:
 
     def fetch(self, worker: Worker | None = None) -> list[dict[str, Any]]:
         """Return the messages that a worker is handed now."""
-        turn = self.server.turn([], [worker or Worker()])
-        return [json.loads(delivery.text) for delivery in turn.deliveries]
+        batch = self.server.run_batch([], [worker or Worker()])
+        return [json.loads(delivery.text) for delivery in batch.deliveries]
 
     def offers(self, worker: Worker | None = None) -> list[tuple[str, int]]:
         """Return id and version of the tasks that a worker is handed now."""

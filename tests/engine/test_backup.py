@@ -97,7 +97,7 @@ def write_on(path: Path) -> None:
     """Commit without a pause, until killed."""
     server = Server(path)
     for n in itertools.count():
-        server.turn(
+        server.run_batch(
             [request("promise.create", {"id": f"{os.getpid()}-{n}", "timeoutAt": FAR_MS, "tags": EXTERNAL})]
         )
 

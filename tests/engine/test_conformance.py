@@ -64,10 +64,10 @@ def test_c1_deadlines_fire_by_themselves_for_external_promises_and_no_others(
     engine: Engine, tags: dict[str, str], fires: bool
 ) -> None:
     engine.create("p", tags, life=10)
-    assert (engine.turn().due == START_MS + 10) is fires
+    assert (engine.run_batch().due == START_MS + 10) is fires
     engine.clock.advance(10)
 
-    engine.turn()
+    engine.run_batch()
 
     stored = engine.stored("SELECT state FROM promises")[0]["state"]
     assert (stored != "pending") is fires
@@ -78,7 +78,7 @@ def test_c1_an_internal_promise_does_not_fire_along_with_its_neighbours(engine: 
     engine.create("p", EXTERNAL, life=10)
     engine.clock.advance(10)
 
-    engine.turn()
+    engine.run_batch()
 
     assert engine.stored("SELECT id FROM promises WHERE state = 'pending'") == [{"id": "step"}]
 
@@ -136,7 +136,7 @@ def test_c6_a_settlement_does_not_resume_an_awaiter_that_is_past_its_deadline(en
     dead_task(engine, "suspended")
 
     settle = request("promise.settle", {"id": "p", "state": "resolved"})
-    deliveries = engine.server.turn([settle], [Worker()]).deliveries
+    deliveries = engine.server.run_batch([settle], [Worker()]).deliveries
 
     assert list(deliveries) == []
     assert engine.task("t") == {"id": "t", "state": "fulfilled", "version": 1, "resumes": 0}
@@ -159,10 +159,10 @@ def test_c6_an_awaiter_that_is_dead_and_not_yet_fired_is_skipped(engine: Engine)
     engine.suspend("t", 1, "p")
     engine.clock.advance(200)
 
-    turn = engine.server.turn([], [Worker()])
+    batch = engine.server.run_batch([], [Worker()])
 
-    assert turn.deliveries == []
-    assert turn.offered == set()
+    assert batch.deliveries == []
+    assert batch.offered == set()
     assert engine.task("t") == {"id": "t", "state": "fulfilled", "version": 1, "resumes": 0}
 
 
@@ -186,7 +186,7 @@ def test_c8_every_answer_about_a_dead_task_shows_it_dead(engine: Engine, state: 
         ("task.get", {"id": "t"}),
         ("task.search", {}),
     ]
-    # One batch, so that none of them can have materialised it for another turn's sake.
+    # One batch, so that none of them can have materialised it for another batch's sake.
     answers = engine.batch(*(request(kind, data) for kind, data in asked))
 
     records = [data[field] for _, data in answers for field in ("promise", "task") if field in data]

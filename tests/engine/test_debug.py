@@ -42,7 +42,7 @@ class Debugged:
         for kind, data, at in asked:
             head = {"corrId": "c", "version": "2026-04-01"} | ({"resonate:debug_time": at} if at else {})
             raw.append(json.dumps({"kind": kind, "head": head, "data": data or {}}))
-        answers = [json.loads(answer) for answer in self.server.turn(raw).answers]
+        answers = [json.loads(answer) for answer in self.server.run_batch(raw).answers]
         return [(answer["head"]["status"], answer["data"]) for answer in answers]
 
     def create(self, id: str, timeout_at: int, tags: dict[str, str] = EXTERNAL, at: int = 1) -> None:
@@ -86,12 +86,12 @@ def test_after_start_nothing_fires_by_the_wall_clock_and_nothing_is_handed_out(d
     debugged.create("p", timeout_at=100)
     debugged.create("t", timeout_at=1_000, tags=TARGETED)
 
-    turn = debugged.server.turn([], [Worker()])
+    batch = debugged.server.run_batch([], [Worker()])
 
-    assert (list(turn.deliveries), turn.due > START_MS) == ([], True)
+    assert (list(batch.deliveries), batch.due > START_MS) == ([], True)
     assert debugged.send("debug.snap")[1]["promises"][0]["state"] == "pending"
     debugged.send("debug.stop")
-    debugged.server.turn([], [Worker()])
+    debugged.server.run_batch([], [Worker()])
     assert {p["state"] for p in debugged.send("debug.snap")[1]["promises"]} == {"rejected_timedout"}
 
 
@@ -175,5 +175,5 @@ def test_a_reset_leaves_nothing_and_time_begins_again(debugged: Debugged) -> Non
 def test_without_start_the_clock_goes_on_and_only_the_request_has_its_own(debugged: Debugged) -> None:
     debugged.create("p", timeout_at=100, at=1)
 
-    assert debugged.server.turn([]).now == START_MS
+    assert debugged.server.run_batch([]).now == START_MS
     assert debugged.state("p", at=1) == "rejected_timedout"

@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 def test_reads_that_fail_once_are_answered_one_by_one(engine: Engine, at: int) -> None:
     engine.create("p", EXTERNAL)
     with failing(engine.server.store, at, "a bug"):
-        turn = engine.turn(request("promise.get", {"id": "p"}), request("task.get", {"id": "p"}))
-    assert [json.loads(answer)["head"]["status"] for answer in turn.answers] == [200, 404]
+        batch = engine.run_batch(request("promise.get", {"id": "p"}), request("task.get", {"id": "p"}))
+    assert [json.loads(answer)["head"]["status"] for answer in batch.answers] == [200, 404]
 
 
 @pytest.mark.parametrize("at", range(1, 8))
-def test_a_turn_that_is_taken_again_tells_what_is_on_offer_and_what_people_watch(
+def test_a_batch_that_is_taken_again_tells_what_is_on_offer_and_what_people_watch(
     engine: Engine, at: int
 ) -> None:
     create = {"id": "t", "timeoutAt": START_MS + 100, "tags": TARGETED}
     with failing(engine.server.store, at, "a bug"):
-        turn = engine.turn(request("promise.create", create))
-    assert (turn.offered, turn.settled, turn.sooner) == ({ADDRESS}, True, True)
+        batch = engine.run_batch(request("promise.create", create))
+    assert (batch.offered, batch.settled, batch.sooner) == ({ADDRESS}, True, True)
 
 
 @pytest.mark.parametrize("at", range(1, 8))

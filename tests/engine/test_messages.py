@@ -85,12 +85,12 @@ def test_what_a_worker_does_not_know_is_left_to_others(engine: Engine) -> None:
     assert engine.offers(Worker()) == [("new:a", 0)]
 
 
-def test_two_workers_in_one_turn_are_never_handed_the_same_task(engine: Engine) -> None:
+def test_two_workers_in_one_batch_are_never_handed_the_same_task(engine: Engine) -> None:
     for id in ("a", "b", "c"):
         engine.create(id, TARGETED)
     first, second = Worker(free=2), Worker(free=2)
 
-    deliveries = engine.server.turn([], [first, second]).deliveries
+    deliveries = engine.server.run_batch([], [first, second]).deliveries
 
     assert [delivery.subscriber for delivery in deliveries] == [first, first, second]
 
@@ -118,12 +118,12 @@ def test_a_task_that_nobody_acquired_is_offered_again_after_a_while(engine: Engi
     assert engine.offers() == []
 
 
-def test_the_turn_says_when_a_task_will_be_offered_again(engine: Engine) -> None:
+def test_the_batch_says_when_a_task_will_be_offered_again(engine: Engine) -> None:
     engine.create("t", TARGETED)
 
-    turn = engine.server.turn([], [Worker()])
+    batch = engine.server.run_batch([], [Worker()])
 
-    assert turn.due == engine.clock.now + OFFER_RETRY_MS
+    assert batch.due == engine.clock.now + OFFER_RETRY_MS
 
 
 def test_a_task_that_was_acquired_is_not_offered_again(engine: Engine) -> None:
@@ -181,15 +181,15 @@ def test_every_listener_hears_and_each_address_once(engine: Engine) -> None:
     assert len(engine.fetch(Worker([OTHERS]))) == 1
 
 
-def test_a_turn_names_the_addresses_that_have_something_to_fetch(engine: Engine) -> None:
+def test_a_batch_names_the_addresses_that_have_something_to_fetch(engine: Engine) -> None:
     listen(engine, "p", OTHERS)
     create = {"id": "t", "timeoutAt": engine.clock.now + 1_000, "tags": TARGETED}
     settle = {"id": "p", "state": "resolved"}
 
-    turn = engine.turn(request("promise.create", create), request("promise.settle", settle))
+    batch = engine.run_batch(request("promise.create", create), request("promise.settle", settle))
 
-    assert turn.offered == {ADDRESS, OTHERS}
-    assert engine.turn().offered == set()
+    assert batch.offered == {ADDRESS, OTHERS}
+    assert engine.run_batch().offered == set()
 
 
 @pytest.mark.parametrize(
@@ -202,13 +202,13 @@ def test_a_turn_names_the_addresses_that_have_something_to_fetch(engine: Engine)
         ("promise.get", {"id": "p"}, False),
     ],
 )
-def test_a_turn_says_whether_people_who_watch_have_something_new_to_see(
+def test_a_batch_says_whether_people_who_watch_have_something_new_to_see(
     engine: Engine, kind: str, data: dict[str, object], watched: bool
 ) -> None:
     engine.create("p", EXTERNAL)
     engine.create("step", {})
 
-    assert engine.turn(request(kind, data)).settled == watched
+    assert engine.run_batch(request(kind, data)).settled == watched
 
 
 def test_messages_of_a_batch_that_failed_as_a_whole_are_still_there(engine: Engine) -> None:

@@ -204,7 +204,7 @@ def test_an_upgrade_that_is_killed_leaves_the_old_format_whole(tmp_path: Path) -
 def open_once(path: Path) -> None:
     """Open the file and ask something."""
     with closing(Server(path, Clock())) as server:
-        server.turn([request("promise.create", {"id": "new", "timeoutAt": START_MS + 9_000})])
+        server.run_batch([request("promise.create", {"id": "new", "timeoutAt": START_MS + 9_000})])
 
 
 def test_processes_that_upgrade_a_file_at_once_agree(tmp_path: Path) -> None:

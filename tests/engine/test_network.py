@@ -81,7 +81,7 @@ def test_two_workers_take_their_parts_of_what_waits(tmp_path: Path) -> None:
     assert min(len(texts) for texts in asyncio.run(scenario())) >= 10
 
 
-def test_nothing_is_said_of_a_turn_that_a_close_overtook(
+def test_nothing_is_said_of_a_batch_that_a_close_overtook(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scenario() -> None:

@@ -1,6 +1,6 @@
 """What holds after every step, whatever is asked, of whom, when, and whatever fails in the middle.
 
-Three servers over one file, each with its own clock, are asked anything in any order. After every turn
+Three servers over one file, each with its own clock, are asked anything in any order. After every batch
 - the file is as the catalogue has it (catalogue.py), by itself and beside what it was before;
 - every answer, and all that is stored, is what a second implementation comes to (oracle.py);
 - nothing is taken back that an answer has shown.
@@ -326,7 +326,7 @@ class Protocol(RuleBasedStateMachine):
     # Turns
 
     def instant(self, server: int) -> int:
-        """Return when a turn of the server happens: by its clock, and never before what is written."""
+        """Return when a batch of the server happens: by its clock, and never before what is written."""
         wall = self.engines[server].clock()
         now = following(Instant(*self.before.clock), wall).now
         assert now == wall or now >= max(self.before.clock[0], wall)
@@ -336,25 +336,25 @@ class Protocol(RuleBasedStateMachine):
         """Have a server do what is due, and nothing else."""
         now = self.instant(server)
         self.oracle.fire(now)
-        self.check_turn(now, self.engines[server].turn(), one_step=True, asked=False)
+        self.check_batch(now, self.engines[server].run_batch(), one_step=True, asked=False)
 
     def ask(self, server: int, *asked: Ask | Well) -> list[Answer]:
         """Send requests in one batch and check the answers, and all that must hold afterwards."""
         now = self.instant(server)
         self.oracle.fire(now)
         sent, expected = self.prepare(self.oracle, asked, now)
-        turn = self.engines[server].turn(*(request(*one) for one in sent))
-        self.check_turn(now, turn, one_step=False, asked=True)
-        return self.check_answers(now, turn, sent, expected)
+        batch = self.engines[server].run_batch(*(request(*one) for one in sent))
+        self.check_batch(now, batch, one_step=False, asked=True)
+        return self.check_answers(now, batch, sent, expected)
 
     def ask_one(self, server: int, ask: Ask | Well) -> Answer:
         """Send one request as a step of its own: what is due has fired before."""
         self.fire(server)
         now = self.instant(server)
         sent, expected = self.prepare(self.oracle, [ask], now)
-        turn = self.engines[server].turn(request(*sent[0]))
-        self.check_turn(now, turn, one_step=True, asked=True)
-        return self.check_answers(now, turn, sent, expected)[0]
+        batch = self.engines[server].run_batch(request(*sent[0]))
+        self.check_batch(now, batch, one_step=True, asked=True)
+        return self.check_answers(now, batch, sent, expected)[0]
 
     def prepare(
         self, oracle: Oracle, asked: Sequence[Ask | Well], now: int
@@ -506,8 +506,8 @@ class Protocol(RuleBasedStateMachine):
         now = self.instant(server)
         self.oracle.fire(now)
         worker = Worker(takes, free=room, knows=lambda promise: promise.id in knows, lease=lease)
-        turn = self.engines[server].server.turn([], [worker])
-        deliveries = list(turn.deliveries)
+        batch = self.engines[server].server.run_batch([], [worker])
+        deliveries = list(batch.deliveries)
         handed: list[tuple[str, Data]] = []
         for address in takes:
             ready = [task for task in self.oracle.offers(address, now) if task.id in knows][:room]
@@ -522,7 +522,7 @@ class Protocol(RuleBasedStateMachine):
             handed += [(address, json.loads(one.text)) for one in [*offered, *told] if one.held is None]
         assert not deliveries
         later = self.oracle.next_offer(takes, now)
-        self.check_turn(now, turn, one_step=alone, asked=lease is not None, handed=handed, due=later)
+        self.check_batch(now, batch, one_step=alone, asked=lease is not None, handed=handed, due=later)
 
     def check_offers(self, now: int, ready: list[Task], offered: list[Delivery]) -> None:
         """Check that the tasks that have waited longest are handed over, or given to hold."""
@@ -564,10 +564,10 @@ class Protocol(RuleBasedStateMachine):
         whole = copy.deepcopy(self.oracle)
         whole.fire(now)
         sent, expected = self.prepare(whole, asked, now)
-        turn = None
+        batch = None
         with failing(engine.server.store, at, how) as file, suppress(Killed, StorageFailed):
-            turn = engine.turn(*(request(*one) for one in sent))
-        if turn is None:
+            batch = engine.run_batch(*(request(*one) for one in sent))
+        if batch is None:
             assert file.failed
             if how.startswith("killed"):
                 engine.server.close()
@@ -575,17 +575,17 @@ class Protocol(RuleBasedStateMachine):
             if how == "killed after" and self.stored() != self.before:
                 self.oracle = whole
                 self.check_stored(now, one_step=False, asked=True)
-            assert self.stored() == self.before, "a turn that failed left a trace"
+            assert self.stored() == self.before, "a batch that failed left a trace"
             return
         if file.failed:
             expected = self.each_alone(sent, now)
         else:
             self.oracle = whole
-        self.check_turn(now, turn, one_step=False, asked=True)
-        self.check_answers(now, turn, sent, expected)
+        self.check_batch(now, batch, one_step=False, asked=True)
+        self.check_answers(now, batch, sent, expected)
 
     def each_alone(self, sent: list[Ask], now: int) -> list[Answer]:
-        """Return the answers to requests that did not share their turn, because that failed."""
+        """Return the answers to requests that did not share their batch, because that failed."""
         expected = []
         for one in sent:
             self.oracle.fire(now)
@@ -598,27 +598,27 @@ class Protocol(RuleBasedStateMachine):
     def stored(self) -> State:
         return catalogue.read(self.file)
 
-    def check_turn(
+    def check_batch(
         self,
         now: int,
-        turn: Batch,
+        batch: Batch,
         *,
         one_step: bool,
         asked: bool,
         handed: Sequence[tuple[str, Data]] = (),
         due: int = NEVER,
     ) -> None:
-        """Check what a turn tells of itself, and what it left in the file."""
+        """Check what a batch tells of itself, and what it left in the file."""
         before = self.before
         after = self.check_stored(now, one_step=one_step, asked=asked, handed=handed)
-        assert turn.now == now
-        assert turn.due == min(self.oracle.next_due(), due)
-        assert turn.offered >= new_offers(before, after, now), "nobody is told of an offer"
+        assert batch.now == now
+        assert batch.due == min(self.oracle.next_due(), due)
+        assert batch.offered >= new_offers(before, after, now), "nobody is told of an offer"
         watched = {p.id for p in after.promises.values() if p.open or p.root} - before.promises.keys()
         ended = {
             p.id for p in before.promises.values() if p.external and p.pending != after.promises[p.id].pending
         }
-        assert turn.settled or not (watched | ended), "nobody is told of a settlement"
+        assert batch.settled or not (watched | ended), "nobody is told of a settlement"
 
     def check_stored(
         self, now: int, *, one_step: bool, asked: bool, handed: Sequence[tuple[str, Data]] = ()
@@ -636,10 +636,10 @@ class Protocol(RuleBasedStateMachine):
         self.before = after
         return after
 
-    def check_answers(self, now: int, turn: Batch, sent: list[Ask], expected: list[Answer]) -> list[Answer]:
+    def check_answers(self, now: int, batch: Batch, sent: list[Ask], expected: list[Answer]) -> list[Answer]:
         """Check the answers by the oracle, and that they take nothing back; return them."""
         answers: list[Answer] = []
-        for raw, (kind, data), foretold in zip(turn.answers, sent, expected, strict=True):
+        for raw, (kind, data), foretold in zip(batch.answers, sent, expected, strict=True):
             envelope = json.loads(raw)
             self.judge(now, kind, data, envelope)
             answers.append((envelope["head"]["status"], envelope["data"]))

@@ -76,7 +76,7 @@ def test_a_schedule_is_shown_as_it_was_created_and_once(engine: Engine) -> None:
 def test_when_its_time_comes_it_starts_a_lineage_of_its_own(engine: Engine) -> None:
     schedule(engine)
     due = at("2026-03-02 02:00")
-    assert engine.turn().due == due
+    assert engine.run_batch().due == due
     engine.clock.now = due + 3
 
     [(id, version)] = engine.offers()
@@ -117,7 +117,7 @@ def test_after_hours_without_a_process_it_fires_once_for_the_last_time_missed(
     last = engine.clock.now // MINUTE_MS * MINUTE_MS
 
     assert engine.offers() == [(f"nightly-{last}", 0)]
-    engine.turn()
+    engine.run_batch()
     assert runs(engine) == [f"nightly-{last}"]
     assert engine.ok("schedule.get", id="nightly")["schedule"]["nextRunAt"] == last + MINUTE_MS
 
@@ -128,10 +128,10 @@ def test_it_fires_every_time_missed_where_that_was_asked_for(engine: Engine) -> 
     first = made["schedule"]["nextRunAt"]
     engine.clock.now = first + 250 * 10 * MINUTE_MS
 
-    turns = 0
-    while engine.turn().due <= engine.clock.now:
-        turns += 1
-        assert turns < 10
+    batches = 0
+    while engine.run_batch().due <= engine.clock.now:
+        batches += 1
+        assert batches < 10
 
     promises = engine.ok("promise.search", tags={"resonate:schedule": "nightly"}, limit=1_000)["promises"]
     assert [p["createdAt"] for p in promises] == [first + n * 10 * MINUTE_MS for n in range(251)]
@@ -144,7 +144,7 @@ def test_an_id_that_is_taken_is_left_as_it_is(engine: Engine) -> None:
     engine.create("always-the-same", life=10 * DAY_MS)
     engine.clock.now = at("2026-03-02 02:00")
 
-    engine.turn()
+    engine.run_batch()
 
     assert engine.promise("always-the-same")["tags"] == {"resonate:external": "true"}
     assert engine.ok("schedule.get", id="nightly")["schedule"]["lastRunAt"] == engine.clock.now
@@ -153,7 +153,7 @@ def test_an_id_that_is_taken_is_left_as_it_is(engine: Engine) -> None:
 def test_a_template_with_a_colon_makes_one_lineage(engine: Engine) -> None:
     schedule(engine, promiseId="reports:{{.timestamp}}")
     engine.clock.now = at("2026-03-02 02:00")
-    engine.turn()
+    engine.run_batch()
 
     [promise] = engine.ok("promise.search", tags={"resonate:origin": "reports"})["promises"]
     assert promise["tags"]["resonate:origin"] == "reports"
@@ -162,14 +162,14 @@ def test_a_template_with_a_colon_makes_one_lineage(engine: Engine) -> None:
 def test_what_a_schedule_created_outlives_it(engine: Engine) -> None:
     schedule(engine)
     engine.clock.now = at("2026-03-02 02:00")
-    engine.turn()
+    engine.run_batch()
 
     assert engine.send("schedule.delete", id="nightly") == (200, {})
 
     assert engine.status("schedule.delete", id="nightly") == 404
     assert engine.status("schedule.get", id="nightly") == 404
     engine.clock.advance(10 * DAY_MS)
-    engine.turn()
+    engine.run_batch()
     assert len(runs(engine)) == 1
     assert schedule(engine)[1]["schedule"]["createdAt"] == engine.clock.now
 
@@ -193,7 +193,7 @@ def test_a_timer_can_be_scheduled_and_one_that_is_targeted_cannot(engine: Engine
     assert schedule(engine, promiseTags=TIMER | TARGETED)[0] == 400
     assert schedule(engine, promiseTags=TIMER, promiseTimeout=5_000)[0] == 200
     engine.clock.now = at("2026-03-02 02:00")
-    assert engine.turn().due == engine.clock.now + 5_000
+    assert engine.run_batch().due == engine.clock.now + 5_000
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_a_schedule_that_is_due_sooner_than_all_else_is_made_known(engine: Engin
         "promiseTimeout": 1,
         "promiseTags": TARGETED,
     }
-    assert engine.turn(request("schedule.create", data)).sooner
+    assert engine.run_batch(request("schedule.create", data)).sooner
 
 
 def test_calendars_end_and_schedules_stay_quiet_after_that(open_engine: Callable[[Clock], Engine]) -> None:
@@ -264,15 +264,15 @@ def test_calendars_end_and_schedules_stay_quiet_after_that(open_engine: Callable
 
     assert schedule(engine, cron="* * * * *")[0] == 200
 
-    assert list(engine.server.turn([], [Worker()]).deliveries) == []
+    assert list(engine.server.run_batch([], [Worker()]).deliveries) == []
 
 
-def test_what_comes_too_late_to_live_is_settled_in_the_turn_that_creates_it(engine: Engine) -> None:
+def test_what_comes_too_late_to_live_is_settled_in_the_batch_that_creates_it(engine: Engine) -> None:
     schedule(engine, cron="* * * * *", promiseTimeout=10)
     engine.clock.advance(DAY_MS)
 
-    turn = engine.turn()
+    batch = engine.run_batch()
 
     assert engine.stored("SELECT state FROM promises") == [{"state": "rejected_timedout"}]
     assert engine.stored("SELECT state FROM tasks") == [{"state": "fulfilled"}]
-    assert turn.due > turn.now
+    assert batch.due > batch.now

@@ -184,7 +184,7 @@ def test_the_addresses_of_a_connection_are_what_the_sdk_targets(run: Run) -> Non
 
 
 def test_an_error_is_a_string_and_echoes_kind_and_correlation(engine: Engine) -> None:
-    raw = engine.turn(request("promise.get", {"id": "nobody"}, corr_id="sr-1")).answers[0]
+    raw = engine.run_batch(request("promise.get", {"id": "nobody"}, corr_id="sr-1")).answers[0]
 
     answer = json.loads(raw)
 
@@ -211,4 +211,4 @@ def test_heads_may_carry_what_the_engine_does_not_use(engine: Engine) -> None:
     head = {"corrId": "c", "version": "2026-04-01", "auth": "secret", "resonate:origin": "p"}
     raw = msgspec.json.encode({"kind": "promise.get", "head": head, "data": {"id": "p", "more": [1]}})
 
-    assert json.loads(engine.server.turn([raw]).answers[0])["head"]["status"] == 404
+    assert json.loads(engine.server.run_batch([raw]).answers[0])["head"]["status"] == 404

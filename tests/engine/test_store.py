@@ -52,7 +52,7 @@ def test_a_loose_umask_makes_nothing_readable_to_others(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         with closing(Server(tmp_path / "new" / "hitl.db", Clock())) as server:
-            server.turn([request("promise.create", {"id": "p", "timeoutAt": START_MS + 1})])
+            server.run_batch([request("promise.create", {"id": "p", "timeoutAt": START_MS + 1})])
             modes = {entry.stat().st_mode & 0o077 for entry in (tmp_path / "new").iterdir()}
     finally:
         os.umask(before)
@@ -197,10 +197,10 @@ def test_a_file_that_may_only_be_read_can_be_read_and_a_write_is_refused_with_wh
     path.chmod(0o400)
 
     with closing(Server(path, Clock())) as server:
-        answer = server.turn([request("promise.get", {"id": "p"})]).answers[0]
+        answer = server.run_batch([request("promise.get", {"id": "p"})]).answers[0]
         assert status_of(answer) == 404
         with pytest.raises(StorageFailed, match="cannot be written"):
-            server.turn([request("promise.create", {"id": "p", "timeoutAt": START_MS + 1})])
+            server.run_batch([request("promise.create", {"id": "p", "timeoutAt": START_MS + 1})])
 
 
 @needs_permissions
@@ -242,7 +242,7 @@ def test_many_can_open_a_new_file_at_once(tmp_path: Path) -> None:
         together.wait()
         try:
             with closing(Server(path, Clock())) as server:
-                server.turn([request("promise.create", {"id": "p", "timeoutAt": START_MS + 1})])
+                server.run_batch([request("promise.create", {"id": "p", "timeoutAt": START_MS + 1})])
         except Exception as error:  # noqa: BLE001
             failures.append(error)
 
@@ -264,7 +264,7 @@ def test_time_never_goes_back_between_processes(open_engine: Callable[[Clock], E
     ahead.create("first")
 
     assert behind.create("second", life=60_000)["createdAt"] == START_MS + 500
-    assert behind.turn().now == START_MS + 500
+    assert behind.run_batch().now == START_MS + 500
 
 
 def test_what_one_process_saw_expire_is_expired_for_one_whose_clock_is_behind(
@@ -332,9 +332,9 @@ def test_a_request_that_fails_does_not_undo_its_neighbours(engine: Engine, malfo
     def create(id: str) -> str:
         return request("promise.create", {"id": id, "timeoutAt": START_MS + 10, "tags": EXTERNAL})
 
-    turn = engine.server.turn([create("a"), malformed, create("b")])
+    batch = engine.server.run_batch([create("a"), malformed, create("b")])
 
-    statuses = [status_of(raw) for raw in turn.answers]
+    statuses = [status_of(raw) for raw in batch.answers]
     assert statuses == [200, 400, 200]
     assert [row["id"] for row in engine.stored("SELECT id FROM promises")] == ["a", "b"]
 
@@ -398,7 +398,7 @@ def test_a_full_disk_is_a_sentence_and_changes_nothing(engine: Engine) -> None:
     big = {"id": "big", "timeoutAt": START_MS + 1, "param": {"data": "x" * 1_000_000}}
 
     with pytest.raises(StorageFailed, match="is full"):
-        engine.turn(
+        engine.run_batch(
             request("promise.settle", {"id": "p", "state": "resolved"}), request("promise.create", big)
         )
 
@@ -419,7 +419,7 @@ def test_the_number_that_changes_when_others_commit_does_not_change_by_reading(
     assert engine.server.store.data_version() != before
 
 
-def test_a_turn_in_which_nothing_happens_writes_nothing(
+def test_a_batch_in_which_nothing_happens_writes_nothing(
     engine: Engine, open_engine: Callable[[Clock], Engine]
 ) -> None:
     engine.create("t", TARGETED)
@@ -427,7 +427,7 @@ def test_a_turn_in_which_nothing_happens_writes_nothing(
     before = other.server.store.data_version()
     engine.clock.advance(1)
 
-    engine.turn()
-    engine.turn(request("task.heartbeat", {"pid": "w", "tasks": []}))
+    engine.run_batch()
+    engine.run_batch(request("task.heartbeat", {"pid": "w", "tasks": []}))
 
     assert other.server.store.data_version() == before

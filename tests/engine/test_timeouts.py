@@ -50,7 +50,7 @@ def test_a_deadline_is_stamped_with_itself_and_not_with_when_it_was_noticed(engi
     engine.create("p", life=10)
     engine.clock.advance(1_000)
 
-    engine.turn()
+    engine.run_batch()
 
     assert engine.stored("SELECT state, settled_at FROM promises") == [
         {"state": "rejected_timedout", "settled_at": START_MS + 10}
@@ -75,8 +75,8 @@ def test_firing_a_deadline_twice_is_harmless(engine: Engine) -> None:
     engine.suspend("w", 1, "p")
     engine.clock.advance(10)
 
-    engine.turn()
-    engine.turn()
+    engine.run_batch()
+    engine.run_batch()
 
     assert engine.task("w")["resumes"] == 1
 
@@ -138,17 +138,17 @@ def test_a_delay_beyond_all_time_keeps_the_task_from_being_offered(engine: Engin
     assert engine.offers() == []
 
 
-def test_a_turn_says_when_something_will_be_due(engine: Engine) -> None:
+def test_a_batch_says_when_something_will_be_due(engine: Engine) -> None:
     create = request("promise.create", {"id": "p", "timeoutAt": START_MS + 500, "tags": EXTERNAL})
-    turn = engine.turn(create)
-    assert (turn.due, turn.sooner) == (START_MS + 500, True)
+    batch = engine.run_batch(create)
+    assert (batch.due, batch.sooner) == (START_MS + 500, True)
 
     engine.hold("t", ttl=100, life=1_000)
-    assert engine.turn().due == START_MS + 100
+    assert engine.run_batch().due == START_MS + 100
 
     later = request("promise.create", {"id": "q", "timeoutAt": START_MS + 900, "tags": EXTERNAL})
-    turn = engine.turn(later)
-    assert (turn.due, turn.sooner) == (START_MS + 100, False)
+    batch = engine.run_batch(later)
+    assert (batch.due, batch.sooner) == (START_MS + 100, False)
 
 
 def test_nothing_is_due_where_nothing_waits(engine: Engine) -> None:
@@ -156,24 +156,24 @@ def test_nothing_is_due_where_nothing_waits(engine: Engine) -> None:
     engine.create("p")
     engine.settle("p")
 
-    assert engine.turn().due > START_MS + FAR_MS
+    assert engine.run_batch().due > START_MS + FAR_MS
 
 
 def backlog(engine: Engine, tags: dict[str, str]) -> list[str]:
-    """Create more promises than one turn fires, let them all fall due, and return the ids."""
+    """Create more promises than one batch fires, let them all fall due, and return the ids."""
     ids = [f"p{n:04}" for n in range(FIRE_LIMIT + 3)]
     creates = [{"id": id, "timeoutAt": START_MS + 10 + n, "tags": tags} for n, id in enumerate(ids)]
-    engine.turn(*(request("promise.create", data) for data in creates))
+    engine.run_batch(*(request("promise.create", data) for data in creates))
     engine.clock.advance(10_000)
     return ids
 
 
-def test_a_backlog_of_deadlines_is_worked_off_turn_by_turn(engine: Engine) -> None:
+def test_a_backlog_of_deadlines_is_worked_off_batch_by_batch(engine: Engine) -> None:
     backlog(engine, EXTERNAL)
 
-    first = engine.turn()
+    first = engine.run_batch()
     assert first.due <= first.now
-    assert engine.turn().due > first.now
+    assert engine.run_batch().due > first.now
 
     assert engine.stored("SELECT count(*) AS n FROM promises WHERE state = 'pending'") == [{"n": 0}]
 
@@ -196,7 +196,7 @@ def test_behind_a_backlog_of_deadlines_a_lapsed_lease_of_a_dead_promise_does_not
     engine.hold("t", ttl=5, life=9_000)
     backlog(engine, EXTERNAL)
 
-    engine.turn()
+    engine.run_batch()
 
     assert engine.stored("SELECT state FROM tasks") == [{"state": "acquired"}]
     assert engine.task("t")["state"] == "fulfilled"

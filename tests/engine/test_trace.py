@@ -47,7 +47,7 @@ def test_a_trace_has_what_was_asked_and_the_whole_answer(
     server = open_traced(Clock())
     asked = create("p")
 
-    [answer] = server.turn([asked]).answers
+    [answer] = server.run_batch([asked]).answers
 
     [line] = lines(tmp_path)
     assert line == {
@@ -65,7 +65,7 @@ def test_servers_of_one_file_write_one_trace_in_the_order_of_their_commits(
     one, other = open_traced(clock), open_traced(clock)
 
     for n, server in enumerate([one, other, one, other]):
-        server.turn([create(f"p{n}"), request("promise.get", {"id": f"p{n}"})])
+        server.run_batch([create(f"p{n}"), request("promise.get", {"id": f"p{n}"})])
         clock.advance(1)
 
     traced = lines(tmp_path)
@@ -78,7 +78,7 @@ def test_a_request_is_one_line_however_it_was_written(
 ) -> None:
     data = {"kind": "promise.get", "head": {"corrId": "c"}, "data": {"id": "line\nbreak"}}
 
-    open_traced(Clock()).turn([json.dumps(data, indent=4)])
+    open_traced(Clock()).run_batch([json.dumps(data, indent=4)])
 
     assert lines(tmp_path)[0]["req"] == {"id": "line\nbreak"}
 
@@ -86,7 +86,7 @@ def test_a_request_is_one_line_however_it_was_written(
 def test_what_is_no_request_of_the_protocol_is_not_in_it(
     open_traced: Callable[[Clock], Server], tmp_path: Path
 ) -> None:
-    open_traced(Clock()).turn(["{", request("promise.eat", {}), request("debug.snap", {}), create("p")])
+    open_traced(Clock()).run_batch(["{", request("promise.eat", {}), request("debug.snap", {}), create("p")])
 
     assert [line["kind"] for line in lines(tmp_path)] == ["promise.create"]
 
@@ -95,11 +95,11 @@ def test_what_was_written_and_then_not_committed_is_cut_off(
     open_traced: Callable[[Clock], Server], tmp_path: Path
 ) -> None:
     server = open_traced(Clock())
-    server.turn([create("p")])
+    server.run_batch([create("p")])
     with (tmp_path / "trace.ndjson").open("a") as trace:
         trace.write('{"kind":"promise.create","now":1,"req":{"id":"killed before the com')
 
-    server.turn([create("q")])
+    server.run_batch([create("q")])
 
     assert [line["req"]["id"] for line in lines(tmp_path)] == ["p", "q"]
 
@@ -108,10 +108,10 @@ def test_a_trace_that_was_taken_away_begins_anew(
     open_traced: Callable[[Clock], Server], tmp_path: Path
 ) -> None:
     server = open_traced(Clock())
-    server.turn([create("p")])
+    server.run_batch([create("p")])
     (tmp_path / "trace.ndjson").rename(tmp_path / "kept.ndjson")
 
-    server.turn([create("q")])
+    server.run_batch([create("q")])
 
     assert [line["req"]["id"] for line in lines(tmp_path)] == ["q"]
 
@@ -120,16 +120,16 @@ def test_where_the_trace_cannot_be_written_nothing_happens(tmp_path: Path) -> No
     server = Server(tmp_path / "hitl.db", Clock(), Trace(tmp_path / "missing" / "trace.ndjson"))
 
     with pytest.raises(StorageFailed, match="trace"):
-        server.turn([create("p")])
+        server.run_batch([create("p")])
 
     server.close()
     plain = Server(tmp_path / "hitl.db", Clock())
-    [answer] = plain.turn([request("promise.get", {"id": "p"})]).answers
+    [answer] = plain.run_batch([request("promise.get", {"id": "p"})]).answers
     assert json.loads(answer)["head"]["status"] == 404
     plain.close()
 
 
 def test_a_trace_is_its_owners_alone(open_traced: Callable[[Clock], Server], tmp_path: Path) -> None:
-    open_traced(Clock()).turn([create("p")])
+    open_traced(Clock()).run_batch([create("p")])
 
     assert (tmp_path / "trace.ndjson").stat().st_mode & 0o777 == 0o600

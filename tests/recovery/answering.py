@@ -30,20 +30,20 @@ def settle(id: str, mark: str) -> bytes:
     return encode_request("promise.settle", {"id": id, "state": "resolved", "value": value})
 
 
-def answer(database: Path, answers: Path, number: int, turns: int, synchronous: str) -> None:
-    """Create promises and settle them, a few to a turn, and write down each answer once it was given."""
+def answer(database: Path, answers: Path, number: int, batches: int, synchronous: str) -> None:
+    """Create promises and settle them, a few to a batch, and write down each answer once it was given."""
     chance = random.Random(number)
     server = Server(database)
     if synchronous != "FULL":
         server.store._db.execute(f"PRAGMA synchronous = {synchronous}")
     out = os.open(f"{answers}-{number}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    for turn in range(turns):
-        ids = [f"p{number}.{turn}.{n}" for n in range(chance.randrange(1, 6))]
+    for batch in range(batches):
+        ids = [f"p{number}.{batch}.{n}" for n in range(chance.randrange(1, 6))]
         for requests, lines in (
             ([create(id) for id in ids], [f"{id}\n" for id in ids]),
             ([settle(id, f"m-{id}") for id in ids], [f"{id} m-{id}\n" for id in ids]),
         ):
-            server.turn(requests)
+            server.run_batch(requests)
             for line in lines:
                 os.write(out, line.encode())
     server.close()
@@ -52,10 +52,10 @@ def answer(database: Path, answers: Path, number: int, turns: int, synchronous: 
 def main() -> None:
     """Answer in several processes at once."""
     database, answers = Path(sys.argv[1]), Path(sys.argv[2])
-    turns, write_ahead_log.LOG_BYTES = int(sys.argv[3]), int(sys.argv[4])
+    batches, write_ahead_log.LOG_BYTES = int(sys.argv[3]), int(sys.argv[4])
     for number in range(PROCESSES):
         if os.fork() == 0:
-            answer(database, answers, number, turns, sys.argv[5])
+            answer(database, answers, number, batches, sys.argv[5])
             os._exit(0)
     codes = [os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(PROCESSES)]
     sys.exit(max(map(abs, codes)))

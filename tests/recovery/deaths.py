@@ -27,7 +27,7 @@ def approve_and_die_unheard(database: Path, id: str) -> None:
     """Settle a promise, and be killed once that is committed and before anybody could be told."""
     server = Server(database)
     settlement = {"id": id, "state": "resolved", "value": {"headers": {"hitl:by": "ada"}}}
-    server.turn([encode_request("promise.settle", settlement)])
+    server.run_batch([encode_request("promise.settle", settlement)])
     die()
 
 
@@ -66,8 +66,8 @@ def work_and_die_at(request: int, *args: Any) -> None:
             if made == request:
                 die()
             made += 1
-        return turn(server, requests, *more)
+        return run_batch(server, requests, *more)
 
-    turn = Server.turn
-    with patch.object(Server, "turn", counted):
+    run_batch = Server.run_batch
+    with patch.object(Server, "run_batch", counted):
         work(*args)

@@ -133,9 +133,9 @@ def write_much(database: Path, number: int, commits: int) -> None:
     with closing(Server(database)) as server:
         for n in range(commits // 2):
             create = {"id": f"w{number}.{n}", "timeoutAt": 2**50, "tags": {"resonate:external": "true"}}
-            server.turn([encode_request("promise.create", create)])
+            server.run_batch([encode_request("promise.create", create)])
             settle = {"id": f"w{number}.{n}", "state": "resolved"}
-            server.turn([encode_request("promise.settle", settle)])
+            server.run_batch([encode_request("promise.settle", settle)])
 
 
 def read_much(database: Path, enough: Event) -> None:

@@ -77,16 +77,16 @@ class Recorder(Engine):
         self.server.close()
         self.server = DebugServer(self.path, self.clock)
 
-    def turn(self, *requests: str) -> Batch:
+    def run_batch(self, *requests: str) -> Batch:
         """Run a batch, each request under a correlation id of its own."""
         renamed = [json.loads(text) for text in requests]
         for envelope in renamed:
             envelope["head"]["corrId"] = f"c{next(self._ids)}"
-        turn = super().turn(*(json.dumps(envelope) for envelope in renamed))
-        for envelope, answer in zip(renamed, turn.answers, strict=True):
+        batch = super().run_batch(*(json.dumps(envelope) for envelope in renamed))
+        for envelope, answer in zip(renamed, batch.answers, strict=True):
             corr_id = envelope["head"]["corrId"]
             self.given.append({"what": "answer", "corrId": corr_id, "text": answer.decode()})
-        return turn
+        return batch
 
     def fetch(self, worker: Worker | None = None) -> list[dict[str, Any]]:
         """Return the messages that a worker is handed now."""

@@ -94,11 +94,11 @@ class HttpServer:
         """Open the file. Raises FileUnusable, StorageFailed."""
         self._options = options
         self._clock = clock
-        self._streams = Streams(lambda: self._turns)
+        self._streams = Streams(lambda: self._commit_loop)
         self._metrics = Metrics()
-        self._pusher = Pusher(lambda: self._turns, options.push, self._metrics.delivery)
+        self._pusher = Pusher(lambda: self._commit_loop, options.push, self._metrics.delivery)
         kind = DebugServer if options.debug else Server
-        self._turns = CommitLoop(options.path, clock, self, kind(options.path, clock, options.trace))
+        self._commit_loop = CommitLoop(options.path, clock, self, kind(options.path, clock, options.trace))
         self._gauges()
         self._stop = asyncio.Event()
         self._ended_by: FormatChanged | None = None
@@ -128,7 +128,7 @@ class HttpServer:
                 self._options.port,
                 backlog=1_024,
             )
-            bell = self._turns.hang(PUSHERS, f"{time.time_ns():x}-{id(self):x}")
+            bell = self._commit_loop.hang(PUSHERS, f"{time.time_ns():x}-{id(self):x}")
             host, port = listener.sockets[0].getsockname()[:2]
             here = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
             await self._pusher.start(self._options.url or here)
@@ -143,9 +143,9 @@ class HttpServer:
             if self._ended_by is not None:
                 raise self._ended_by
             self._give_back()
-            self._turns.unhang(bell)
+            self._commit_loop.unhang(bell)
         finally:
-            self._turns.close()
+            self._commit_loop.close()
 
     def ended(self, error: FormatChanged) -> None:
         """Stop, and say why."""
@@ -161,16 +161,16 @@ class HttpServer:
         self._handed_out = True
         while self._handed_out and (self._streams.writing() or self._pusher.writing()):
             self._handed_out = False
-            turn = self._turns.server.turn([], (), self._hand_out)
-            self.deliver(turn)
-            self._turns.ringer.ring(turn.offered, watchers=turn.settled)
+            batch = self._commit_loop.server.run_batch([], (), self._hand_out)
+            self.deliver(batch)
+            self._commit_loop.ringer.ring(batch.offered, watchers=batch.settled)
 
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(KEEPALIVE_S)
             self._streams.keep_alive()
 
-    # engine.turns.Outlet
+    # What a MessageOutlet offers
 
     @property
     def due(self) -> int:
@@ -183,7 +183,7 @@ class HttpServer:
 
     def also(self, requests: Sequence[str | bytes | Decoded]) -> Extra | None:
         """Return what deals out messages, unless all that is asked is to read and nothing waits."""
-        now = self._turns.now()
+        now = self._commit_loop.now()
         if (
             requests
             and not self._streams.waiting(now)
@@ -198,11 +198,11 @@ class HttpServer:
         self._streams.hand_out(tx)
         self._pusher.hand_out(tx)
 
-    def deliver(self, turn: Batch) -> None:
-        """Send what the turn brought."""
-        self._metrics.turn()
-        offers, words = self._streams.commit(turn)
-        pushed_offers, pushed_words = self._pusher.commit(turn)
+    def deliver(self, batch: Batch) -> None:
+        """Send the messages of a batch."""
+        self._metrics.batch()
+        offers, words = self._streams.commit(batch)
+        pushed_offers, pushed_words = self._pusher.commit(batch)
         if offers + pushed_offers:
             self._metrics.executes(offers + pushed_offers)
         if words + pushed_words:
@@ -294,12 +294,12 @@ class HttpServer:
         elif isinstance(decoded.data, TaskRelease):
             self._streams.released(decoded.data.id, decoded.data.version)
         try:
-            return await self._turns.decide(decoded)
+            return await self._commit_loop.decide(decoded)
         except EngineError as error:
             return machine.refuse(503, str(error))
 
     def _refusal(self, request: BaseRequest, body: bytes, decoded: Decoded) -> Reply | None:
-        """Return why a request is refused without a turn. The token is in its head, or in the HTTP header."""
+        """Return why a request is refused unread. The token is in its head, or in the HTTP header."""
         known = decoded.kind in RULES or decoded.kind in DEBUG
         malformed = decoded.known is not None and decoded.kind not in DEBUG
         verifier = self._options.verifier
@@ -359,7 +359,7 @@ class HttpServer:
 
     def _ready(self) -> web.Response:
         try:
-            self._turns.server.store.data_version()
+            self._commit_loop.server.store.data_version()
         except EngineError as error:
             return _plain(503, str(error))
         return _plain(200, "ready")
@@ -382,7 +382,7 @@ class HttpServer:
         """Return how many promises and tasks wait, counted anew at most every few seconds."""
         moment = time.monotonic()
         if moment >= self._counted_at + COUNT_S:
-            self._counts = self._turns.server.store.waiting_counts()
+            self._counts = self._commit_loop.server.store.waiting_counts()
             self._counted_at = moment
         return self._counts
 

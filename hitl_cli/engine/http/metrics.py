@@ -41,7 +41,7 @@ class Metrics:
             ["status"],
             registry=self._registry,
         )
-        self._turns = Counter(
+        self._batches = Counter(
             "hitl_turns", "Transactions; requests that arrive together share one.", registry=self._registry
         )
         self._requests_of: dict[tuple[str, int], Callable[[], None]] = {}
@@ -50,7 +50,7 @@ class Metrics:
         self.unblocks = self._messages.labels("unblock").inc
         self._taken = self._deliveries.labels("success").inc
         self._not_taken = self._deliveries.labels("error").inc
-        self.turn = self._turns.inc
+        self.batch = self._batches.inc
 
     def gauge(self, name: str, text: str, value: Callable[[], float]) -> None:
         """Add a figure that is read when it is asked for."""

@@ -54,10 +54,10 @@ SLACK_S = 0.005
 """So much later than the address itself, that it is open again when its message is due."""
 
 ADDRESSES_LIMIT = 100
-"""Addresses looked at in one turn."""
+"""Addresses looked at in one batch."""
 
 LOOK_LIMIT = 100
-"""Messages of a kind looked at for one address in one turn."""
+"""Messages of a kind looked at for one address in one batch."""
 
 FAILING_MAX = 10_000
 """Addresses whose failures are remembered."""
@@ -144,10 +144,10 @@ class Pusher:
     """All posts of a server."""
 
     def __init__(
-        self, turns: Callable[[], CommitLoop], rules: PushRules, count: Callable[[bool], None]
+        self, commit_loop: Callable[[], CommitLoop], rules: PushRules, count: Callable[[bool], None]
     ) -> None:
-        """Post what the turns bring; `count` is told of each post whether it was taken."""
-        self._turns = turns
+        """Post the messages of the batches; `count` is told of each post whether it was taken."""
+        self._commit_loop = commit_loop
         self._rules = rules
         self._count = count
         self._head = MessageHead()
@@ -158,10 +158,10 @@ class Pusher:
         self._dirty = True
         self._cursor = ""
         self.due = FAR
-        # What the next turn is to write: posts that were taken, and those to be posted again, after so long.
+        # What the next batch is to write: posts that were taken, and those to be posted again, after so long.
         self._taken: list[_Post] = []
         self._again: list[tuple[_Post, float]] = []
-        # What the turn in hand has found.
+        # What the batch in hand has found.
         self._ran = False
         self._found: list[_Post] = []
         self._next = ("", False, FAR)
@@ -197,14 +197,14 @@ class Pusher:
         self._dirty = True
 
     def writing(self) -> bool:
-        """Whether there is something that the next turn must write."""
+        """Whether there is something that the next batch must write."""
         return bool(self._taken or self._again)
 
     def waiting(self, now: int) -> bool:
-        """Whether the next turn has something to do here, whatever it is asked."""
+        """Whether the next batch has something to do here, whatever it is asked."""
         return self._dirty or self.writing() or self.due <= now
 
-    # One turn
+    # One batch
 
     def hand_out(self, tx: Transaction) -> None:
         """Take from the file what can be posted now. Nothing is posted until `commit`."""
@@ -224,10 +224,10 @@ class Pusher:
         if self._session is not None and (self._dirty or offered or self.due <= tx.now):
             self._look(tx)
 
-    def commit(self, turn: Batch) -> tuple[int, int]:
-        """Post what the turn took, now that it is on disk. Return how many offers and how many words."""
+    def commit(self, batch: Batch) -> tuple[int, int]:
+        """Post what the batch took, now that it is on disk. Return how many offers and how many words."""
         if not self._ran:
-            self._put_off(turn)
+            self._put_off(batch)
             return 0, 0
         self._ran = False
         self._taken, self._again = [], []
@@ -239,20 +239,20 @@ class Pusher:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         if self._dirty:
-            self._turns().soon()
+            self._commit_loop().soon()
         offers = sum(1 for post in self._found if post.task is not None)
         words = len(self._found) - offers
         self._found = []
         return offers, words
 
-    def _put_off(self, turn: Batch) -> None:
-        """Look in a later turn for what this one offered, because it handed out nothing."""
-        if self.due <= turn.now:
+    def _put_off(self, batch: Batch) -> None:
+        """Look in a later batch for what this one offered, because it handed out nothing."""
+        if self.due <= batch.now:
             self._dirty = True
             self.due = FAR
-        if any(_is_pushed(address) for address in turn.offered):
+        if any(_is_pushed(address) for address in batch.offered):
             self._dirty = True
-            self._turns().soon()
+            self._commit_loop().soon()
 
     def _look(self, tx: Transaction) -> None:
         """Go round the addresses that something waits for, from where the last look ended."""
@@ -312,7 +312,7 @@ class Pusher:
     def _unless_posting(self, post: _Post) -> list[_Post]:
         return [] if _key_of(post) in self._posting else [post]
 
-    # Between the turns
+    # Between the batches
 
     async def _post(self, post: _Post) -> None:
         """Post one message, and note what came of it."""
@@ -331,7 +331,7 @@ class Pusher:
             else:
                 self._again.append((post, again_s))
             self._dirty = True
-            self._turns().soon()
+            self._commit_loop().soon()
 
     async def _send(self, post: _Post) -> str | None:
         """Return why a post was not taken, or None."""

@@ -60,7 +60,7 @@ CONFIRM_S = 1.0
 """How long a connection must live on after its machine confirmed word of a promise."""
 
 LOOK_LIMIT = 500
-"""Messages looked at in one turn, so that a backlog does not hold up the requests."""
+"""Messages looked at in one batch, so that a backlog does not hold up the requests."""
 
 STARVED_S = 0.02
 """How often a stream that is full is looked at for room."""
@@ -188,9 +188,9 @@ class Stream:
 class Streams:
     """All streams of a server, and what each is sent."""
 
-    def __init__(self, turns: Callable[[], CommitLoop]) -> None:
-        """Deal out messages in the turns that `turns` gives, once there are any."""
-        self._turns = turns
+    def __init__(self, commit_loop: Callable[[], CommitLoop]) -> None:
+        """Deal out messages in the batches of the loop that `commit_loop` returns, once there is one."""
+        self._commit_loop = commit_loop
         self._at: dict[str, list[Stream]] = {}
         self._bells: dict[tuple[str, str], tuple[Bell, int]] = {}
         self._bell_addresses: dict[tuple[str, str], tuple[str, str]] = {}
@@ -203,11 +203,11 @@ class Streams:
         self._due: dict[str, int] = {}
         self.due = FAR
         self._confirming = False
-        # What the next turn is to write.
+        # What the next batch is to write.
         self._again: deque[tuple[str, _Offer]] = deque()
         self._drop: list[tuple[str, int]] = []
         self._resend: list[tuple[str, int]] = []
-        # What the turn in hand has found.
+        # What the batch in hand has found.
         self._offers: list[tuple[Stream, str, int, str, bytes]] = []
         self._words: list[tuple[Stream, str, int, bytes]] = []
         self._looked: dict[str, tuple[int, bool, bool]] = {}
@@ -230,7 +230,7 @@ class Streams:
             if other is not stream:
                 self._share_late(other)
         self._hang(stream)
-        self._turns().soon()
+        self._commit_loop().soon()
 
     def _share_late(self, other: Stream) -> None:
         """Offer the newcomer what another stream has had for long and not acquired."""
@@ -251,11 +251,11 @@ class Streams:
             self._let_go(id, stream)
         self._resend.extend(stream.words)
         self._unhang(stream)
-        self._turns().soon()
+        self._commit_loop().soon()
 
     def _hang(self, stream: Stream) -> None:
         place = stream.addresses
-        bell, count = self._bells.get(place) or (self._turns().hang(stream.group, stream.id), 0)
+        bell, count = self._bells.get(place) or (self._commit_loop().hang(stream.group, stream.id), 0)
         self._bells[place] = (bell, count + 1)
         self._bell_addresses[bell.place] = place
 
@@ -266,7 +266,7 @@ class Streams:
             self._bells[place] = (bell, count - 1)
         else:
             del self._bell_addresses[bell.place]
-            self._turns().unhang(bell)
+            self._commit_loop().unhang(bell)
 
     def _let_go(self, id: str, stream: Stream) -> None:
         holders = self._holders.get(id)
@@ -325,14 +325,14 @@ class Streams:
                 self._let_go(id, stream)
 
     def waiting(self, now: int) -> bool:
-        """Whether the next turn has something to do here, whatever it is asked."""
+        """Whether the next batch has something to do here, whatever it is asked."""
         return bool(self._dirty) or self.writing() or self.due <= now
 
     def writing(self) -> bool:
-        """Whether there is something that the next turn must write."""
+        """Whether there is something that the next batch must write."""
         return bool(self._again or self._drop or self._resend)
 
-    # One turn
+    # One batch
 
     def hand_out(self, tx: Transaction) -> None:
         """Take from the file what the streams have room for. Nothing is sent until `commit`."""
@@ -353,10 +353,10 @@ class Streams:
         for address in addresses:
             self._look(tx, address, moment)
 
-    def commit(self, turn: Batch) -> tuple[int, int]:
-        """Send what the turn took, now that it is on disk. Return how many offers and how many words."""
+    def commit(self, batch: Batch) -> tuple[int, int]:
+        """Send what the batch took, now that it is on disk. Return how many offers and how many words."""
         if not self._ran:
-            self._put_off(turn)
+            self._put_off(batch)
             return 0, 0
         self._ran = False
         for _ in range(self._written_back):
@@ -377,20 +377,20 @@ class Streams:
             self._feeding = True
             asyncio.get_running_loop().call_later(STARVED_S, self._feed)
         if self._dirty or self._again:
-            self._turns().soon()
+            self._commit_loop().soon()
         sent = len(self._offers), len(self._words)
         self._offers, self._words, self._looked = [], [], {}
         return sent
 
-    def _put_off(self, turn: Batch) -> None:
-        """Look in a later turn for what this one offered, because it handed out nothing."""
-        offered = turn.offered & self._at.keys()
+    def _put_off(self, batch: Batch) -> None:
+        """Look in a later batch for what this one offered, because it handed out nothing."""
+        offered = batch.offered & self._at.keys()
         self._dirty.update(offered)
-        if self.due <= turn.now:
+        if self.due <= batch.now:
             self._dirty.update(self._at)
             self.due = FAR
         if offered:
-            self._turns().soon()
+            self._commit_loop().soon()
 
     def _send(self, moment: float) -> None:
         frames: dict[Stream, list[bytes]] = {}
@@ -420,7 +420,7 @@ class Streams:
     def _peers(self, group: str) -> int:
         """Return how many listen for a group in other processes."""
         own = sum(1 for place in self._bells if place[0] == any_of(group))
-        return max(self._turns().ringer.count(group) - own, 0)
+        return max(self._commit_loop().ringer.count(group) - own, 0)
 
     def _deal_offers(self, tx: Transaction, address: str, moment: float, peers: int) -> bool:
         """Take tasks for the streams in turn. Return whether there may be more."""
@@ -483,7 +483,7 @@ class Streams:
             tx.keep_unblock(address, seq, tx.now + RENEW_MS)
         return blocked
 
-    # Between the turns
+    # Between the batches
 
     def _feed(self) -> None:
         """Look again for streams that were full and have room now."""
@@ -497,7 +497,7 @@ class Streams:
                 del self._starved[address]
                 self._dirty.add(address)
         if self._dirty:
-            self._turns().soon()
+            self._commit_loop().soon()
         if self._starved:
             self._feeding = True
             asyncio.get_running_loop().call_later(STARVED_S, self._feed)
@@ -515,7 +515,7 @@ class Streams:
                 del stream.words[key]
                 self._drop.append(key)
         if self._drop:
-            self._turns().soon()
+            self._commit_loop().soon()
         self._confirming = any(stream.words for stream in self._all)
         if self._confirming:
             asyncio.get_running_loop().call_later(CONFIRM_S, self._confirm)
