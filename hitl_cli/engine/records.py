@@ -36,25 +36,27 @@ class _Wire(Struct, frozen=True, kw_only=True, rename="camel"):
     """A request's data, with the wire's names."""
 
 
-class PromiseGet(_Wire, frozen=True):
+class Single(_Wire, frozen=True):
+    """A request about the one promise, task or schedule that it names."""
+
+    id: Id
+
+
+class PromiseGet(Single, frozen=True):
     """Read one promise."""
 
-    id: Id
 
-
-class PromiseCreate(_Wire, frozen=True):
+class PromiseCreate(Single, frozen=True):
     """Create a promise unless its id is taken."""
 
-    id: Id
     timeout_at: Instant
     param: Value | None = None
     tags: dict[str, str] | None = None
 
 
-class PromiseSettle(_Wire, frozen=True):
+class PromiseSettle(Single, frozen=True):
     """Settle a promise that is pending; a settled one stays as it is."""
 
-    id: Id
     state: PromiseState
     value: Value | None = None
 
@@ -86,10 +88,8 @@ class PromiseSearch(_Wire, frozen=True):
     cursor: str | None = None
 
 
-class TaskGet(_Wire, frozen=True):
+class TaskGet(Single, frozen=True):
     """Read one task."""
-
-    id: Id
 
 
 class CreateAction(Struct, frozen=True, tag_field="kind", tag="promise.create"):
@@ -118,10 +118,9 @@ class TaskCreate(_Wire, frozen=True):
     action: CreateAction
 
 
-class TaskAcquire(_Wire, frozen=True):
+class TaskAcquire(Single, frozen=True):
     """Take a pending task under a lease of `ttl`."""
 
-    id: Id
     version: Version
     pid: str
     ttl: Millis
@@ -157,31 +156,25 @@ class TaskSuspend(_Wire, frozen=True):
     actions: list[CallbackAction]
 
 
-class TaskFulfill(_Wire, frozen=True):
+class TaskFulfill(Single, frozen=True):
     """Settle the task's own promise and end the task."""
 
-    id: Id
     version: Version
     action: SettleAction
 
 
-class TaskRelease(_Wire, frozen=True):
+class TaskRelease(Single, frozen=True):
     """Give a task back unfinished."""
 
-    id: Id
     version: Version
 
 
-class TaskHalt(_Wire, frozen=True):
+class TaskHalt(Single, frozen=True):
     """Keep a task from being offered."""
 
-    id: Id
 
-
-class TaskContinue(_Wire, frozen=True):
+class TaskContinue(Single, frozen=True):
     """Offer a halted task again."""
-
-    id: Id
 
 
 class TaskSearch(_Wire, frozen=True):
@@ -195,10 +188,8 @@ class TaskSearch(_Wire, frozen=True):
     cursor: str | None = None
 
 
-class ScheduleGet(_Wire, frozen=True):
+class ScheduleGet(Single, frozen=True):
     """Read one schedule."""
-
-    id: Id
 
 
 class ScheduleCreate(_Wire, frozen=True):
@@ -213,10 +204,8 @@ class ScheduleCreate(_Wire, frozen=True):
     catch_up: CatchUp = "last"
 
 
-class ScheduleDelete(_Wire, frozen=True):
+class ScheduleDelete(Single, frozen=True):
     """Delete a schedule; what it has created stays."""
-
-    id: Id
 
 
 class ScheduleSearch(_Wire, frozen=True):
@@ -475,18 +464,8 @@ class Schedule(Struct, frozen=True):
 
     def record(self) -> _ScheduleRecord:
         """Return it as the wire shows it."""
-        return _ScheduleRecord(
-            id=self.id,
-            cron=self.cron,
-            promise_id=self.promise_id,
-            promise_timeout=self.promise_timeout,
-            promise_param=Raw(self.promise_param),
-            promise_tags=Raw(self.promise_tags),
-            created_at=self.created_at,
-            next_run_at=self.next_run_at,
-            last_run_at=self.last_run_at,
-            catch_up=self.catch_up,
-        )
+        texts = {"promise_param": Raw(self.promise_param), "promise_tags": Raw(self.promise_tags)}
+        return _ScheduleRecord(**msgspec.structs.asdict(self) | texts)
 
 
 EMPTY_VALUE = "{}"

@@ -232,17 +232,13 @@ class Store:
     def data_version(self) -> int:
         """Return a number that changes when another connection commits. Raises StorageFailed."""
         self._place.log_bytes()
-        try:
+        with self._failing():
             return int(self._db.execute("PRAGMA data_version").fetchone()[0])
-        except sqlite3.Error as error:
-            raise StorageFailed(explain(error, self.path)) from error
 
     def waiting_counts(self) -> tuple[int, int]:
         """Return how many promises wait for the outside, and tasks on offer. Raises StorageFailed."""
-        try:
+        with self._failing():
             promises, tasks = self._db.execute(WAITING_COUNTS).fetchone()
-        except sqlite3.Error as error:
-            raise StorageFailed(explain(error, self.path)) from error
         return int(promises), int(tasks)
 
     @contextmanager
@@ -257,18 +253,17 @@ class Store:
         NeedsWriting where `write` is False and something has to be written.
         """
         try:
-            try:
-                tx = _waiting(lambda: self._begin(clock, write=write, exact=exact))
-                yield tx
-                tx.remember_now()
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    with contextlib.suppress(sqlite3.Error):
-                        self._db.execute("ROLLBACK")
-                raise
-        except sqlite3.Error as error:
-            raise StorageFailed(explain(error, self.path)) from error
+            tx = _waiting(lambda: self._begin(clock, write=write, exact=exact))
+            yield tx
+            tx.remember_now()
+            self._db.execute("COMMIT")
+        except BaseException as error:
+            if self._db.in_transaction:
+                with contextlib.suppress(sqlite3.Error):
+                    self._db.execute("ROLLBACK")
+            if isinstance(error, sqlite3.Error):
+                raise StorageFailed(explain(error, self.path)) from error
+            raise
         log_bytes = self._place.log_bytes()
         if write:
             with contextlib.suppress(sqlite3.Error):  # the commit stands; a later one tries again
@@ -299,13 +294,11 @@ class Store:
 
     def space(self) -> tuple[int, int]:
         """Return the file's size in bytes, log included, and how many of them hold nothing."""
-        try:
+        with self._failing():
             size, pages, free = (
                 int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
                 for name in ("page_size", "page_count", "freelist_count")
             )
-        except sqlite3.Error as error:
-            raise StorageFailed(explain(error, self.path)) from error
         return size * pages, size * free
 
     def give_back(self, pages: int) -> None:
@@ -313,15 +306,19 @@ class Store:
 
         Files that were created by an early version cannot do this, and stay as large as they were.
         """
-        try:
+        with self._failing():
             _waiting(lambda: self._db.execute(f"PRAGMA incremental_vacuum({int(pages)})").fetchall())
-        except sqlite3.Error as error:
-            raise StorageFailed(explain(error, self.path)) from error
 
     def checkpoint(self) -> None:
         """Copy the log into the file, so that it shrinks now; not while others read an older state."""
-        try:
+        with self._failing():
             _waiting(self._log.copy)
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Turn an error of SQLite into StorageFailed."""
+        try:
+            yield
         except sqlite3.Error as error:
             raise StorageFailed(explain(error, self.path)) from error
 
@@ -374,22 +371,7 @@ class Transaction:
         """Insert the promise and return it with its seq; `tags` are its tags, to be found by."""
         row = self._change(
             INSERT_PROMISE,
-            (
-                promise.id,
-                promise.state,
-                promise.param,
-                promise.value,
-                promise.tags,
-                promise.timeout_at,
-                promise.created_at,
-                promise.settled_at,
-                promise.target,
-                promise.timer,
-                promise.external,
-                promise.open,
-                promise.root,
-                promise.owner,
-            ),
+            msgspec.structs.astuple(promise)[1:],  # all but its seq, in the order of the columns
         )
         self.settled |= promise.open or promise.root
         assert row.lastrowid is not None  # noqa: S101

@@ -142,20 +142,6 @@ def _names(data: Any) -> list[str] | None:
             return [data.awaited]
         case records.ScheduleCreate():
             return [data.promise_id]
-    return [data.id] if isinstance(data, SINGLE) else None
-
-
-SINGLE = (
-    records.PromiseGet,
-    records.PromiseCreate,
-    records.PromiseSettle,
-    records.TaskGet,
-    records.TaskAcquire,
-    records.TaskRelease,
-    records.TaskFulfill,
-    records.TaskHalt,
-    records.TaskContinue,
-    records.ScheduleGet,
-    records.ScheduleDelete,
-)
-"""Requests that concern the one id that they name."""
+        case records.Single():
+            return [data.id]
+    return None
