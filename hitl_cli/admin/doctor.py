@@ -87,7 +87,7 @@ class Report(Struct, frozen=True, kw_only=True):
     findings: list[Finding]
     reachable: bool
     worker: bool | None
-    facts: Inspection | None = None
+    file: Inspection | None = None
     failure: HitlError | None = None
 
 
@@ -150,14 +150,14 @@ def _examine_file(path: Path, group: str, *, full: bool) -> Report:
         )
     now = now_ms()
     try:
-        facts = inspect(path, now, full=full)
+        file = inspect(path, now, full=full)
     except EngineError as error:
         failure = Unreachable(str(error), code=error.code)
         findings = [_versions(), Finding("file", "error", str(error))]
         return Report(findings=findings, reachable=False, worker=worker, failure=failure)
-    findings = [_versions(), *(finding for judge in JUDGES for finding in judge(facts, now))]
+    findings = [_versions(), *(finding for judge in JUDGES for finding in judge(file, now))]
     findings.append(_workers(worker, group))
-    return Report(findings=findings, reachable=True, worker=worker, facts=facts)
+    return Report(findings=findings, reachable=True, worker=worker, file=file)
 
 
 def _missing(path: Path) -> Finding:
@@ -188,52 +188,52 @@ def _worker_command(group: str) -> str:
     return "hitl worker" if group == defaults.GROUP else f"hitl worker --group {shlex.quote(group)}"
 
 
-def _judge_format(facts: Inspection, now: int) -> Iterator[Finding]:  # noqa: ARG001
+def _judge_format(file: Inspection, now: int) -> Iterator[Finding]:  # noqa: ARG001
     """Judge the file's format."""
-    if facts.format == facts.newest_format:
-        yield Finding("format", "ok", f"{facts.format}, the newest that this hitl knows")
+    if file.format == file.newest_format:
+        yield Finding("format", "ok", f"{file.format}, the newest that this hitl knows")
         return
     yield Finding(
         "format",
         "warning",
-        f"{facts.format}; this hitl writes {facts.newest_format}, so what is in the file was not looked at",
+        f"{file.format}; this hitl writes {file.newest_format}, so what is in the file was not looked at",
         "the next command upgrades it: first stop older workers, and make a copy with hitl backup",
     )
 
 
-def _judge_integrity(facts: Inspection, now: int) -> Iterator[Finding]:  # noqa: ARG001
+def _judge_integrity(file: Inspection, now: int) -> Iterator[Finding]:  # noqa: ARG001
     """Judge whether the file is sound."""
-    if facts.damage is None:
+    if file.damage is None:
         yield Finding(
             "integrity", "ok", "not checked, because the file is large: hitl doctor --full checks it"
         )
-    elif facts.damage:
+    elif file.damage:
         yield Finding(
             "integrity",
             "error",
-            f"the file is damaged: {'; '.join(facts.damage[:3])}",
+            f"the file is damaged: {'; '.join(file.damage[:3])}",
             "stop all workers, keep a copy of the file as it is, and restore a backup (docs/operations.md)",
         )
     else:
         yield Finding("integrity", "ok", "no damage found")
 
 
-def _judge_size(facts: Inspection, now: int) -> Iterator[Finding]:  # noqa: ARG001
+def _judge_size(file: Inspection, now: int) -> Iterator[Finding]:  # noqa: ARG001
     """Judge how large the file and its log are."""
-    free = f", {format_size(facts.free_in_file)} of it free" if facts.free_in_file else ""
-    yield Finding("size", "ok", f"{format_size(facts.size)}{free}; log {format_size(facts.log_size)}")
-    if facts.log_size > LOG_MB * 1_000_000:
+    free = f", {format_size(file.free_in_file)} of it free" if file.free_in_file else ""
+    yield Finding("size", "ok", f"{format_size(file.size)}{free}; log {format_size(file.log_size)}")
+    if file.log_size > LOG_MB * 1_000_000:
         yield Finding(
             "log",
             "warning",
-            f"the write-ahead log is {format_size(facts.log_size)}",
+            f"the write-ahead log is {format_size(file.log_size)}",
             "something has been reading for long: look for a backup or an sqlite3 shell that was left open",
         )
 
 
-def _judge_counts(facts: Inspection, now: int) -> Iterator[Finding]:
+def _judge_counts(file: Inspection, now: int) -> Iterator[Finding]:
     """Say how much there is."""
-    counts = facts.counts
+    counts = file.counts
     if counts is None:
         return
 
@@ -244,8 +244,8 @@ def _judge_counts(facts: Inspection, now: int) -> Iterator[Finding]:
     states = ", ".join(f"{number:,} {state}" for state, number in sorted((counts.tasks or {}).items()))
     yield Finding("tasks", "ok", f"not ended: {states}" if states else "all have ended")
     oldest = ""
-    if facts.oldest_waiting is not None:
-        id, since = facts.oldest_waiting
+    if file.oldest_waiting is not None:
+        id, since = file.oldest_waiting
         oldest = f"; the oldest is {id}, for {format_age(now - since)}"
     yield Finding("waiting", "ok", _waiting(shown(counts.waiting)) + oldest)
 
@@ -255,9 +255,9 @@ def _waiting(number: str) -> str:
     return f"{number} {'waits' if number == '1' else 'wait'} for an answer"
 
 
-def _judge_offers(facts: Inspection, now: int) -> Iterator[Finding]:
+def _judge_offers(file: Inspection, now: int) -> Iterator[Finding]:
     """Judge the tasks that nobody takes."""
-    for offer in facts.offered:
+    for offer in file.offered:
         if not offer.heard:
             yield _unheard(offer, now)
         elif now - offer.since > LONG_MS:
@@ -290,10 +290,10 @@ def _offered_for(offer: Offered, now: int) -> str:
     return f"{tasks} on offer to {offer.address} for {format_age(now - offer.since)}"
 
 
-def _judge_leases(facts: Inspection, now: int) -> Iterator[Finding]:
+def _judge_leases(file: Inspection, now: int) -> Iterator[Finding]:
     """Judge the leases that lapsed: any process that looks at the file takes them back."""
-    if facts.lapsed is not None and now - facts.lapsed[1] > LONG_MS:
-        count, first = facts.lapsed
+    if file.lapsed is not None and now - file.lapsed[1] > LONG_MS:
+        count, first = file.lapsed
         yield Finding(
             "leases",
             "warning",
@@ -302,10 +302,10 @@ def _judge_leases(facts: Inspection, now: int) -> Iterator[Finding]:
         )
 
 
-def _judge_stranded(facts: Inspection, now: int) -> Iterator[Finding]:  # noqa: ARG001
+def _judge_stranded(file: Inspection, now: int) -> Iterator[Finding]:  # noqa: ARG001
     """Judge the tasks that are suspended on nothing."""
-    if facts.stranded:
-        names = ", ".join(facts.stranded)
+    if file.stranded:
+        names = ", ".join(file.stranded)
         yield Finding(
             "suspended",
             "error",
@@ -314,9 +314,9 @@ def _judge_stranded(facts: Inspection, now: int) -> Iterator[Finding]:  # noqa: 
         )
 
 
-def _judge_clock(facts: Inspection, now: int) -> Iterator[Finding]:
+def _judge_clock(file: Inspection, now: int) -> Iterator[Finding]:
     """Judge the machine's clock by the latest instant in the file."""
-    ahead = facts.now - now
+    ahead = file.now - now
     if ahead <= SKEW_MS:
         yield Finding("clock", "ok", "not behind the file")
         return
@@ -328,24 +328,24 @@ def _judge_clock(facts: Inspection, now: int) -> Iterator[Finding]:
     )
 
 
-def _judge_permissions(facts: Inspection, now: int) -> Iterator[Finding]:  # noqa: ARG001
+def _judge_permissions(file: Inspection, now: int) -> Iterator[Finding]:  # noqa: ARG001
     """Judge who may read and write the file."""
-    if not facts.writable:
+    if not file.writable:
         yield Finding(
             "permissions",
             "error",
             "you may not write the file and its folder",
             "ask its owner, or name another",
         )
-    elif facts.lock is not None:
+    elif file.lock is not None:
         yield Finding(
             "permissions",
             "error",
-            f"it cannot be locked for writing: {facts.lock}",
+            f"it cannot be locked for writing: {file.lock}",
             "something holds a transaction: an sqlite3 shell, or an upgrade of the file that is going on",
         )
-    mode, folder = stat.S_IMODE(facts.mode), stat.S_IMODE(facts.folder_mode)
-    quoted = shlex.quote(str(facts.path))
+    mode, folder = stat.S_IMODE(file.mode), stat.S_IMODE(file.folder_mode)
+    quoted = shlex.quote(str(file.path))
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         yield Finding(
             "permissions",
@@ -358,21 +358,21 @@ def _judge_permissions(facts: Inspection, now: int) -> Iterator[Finding]:  # noq
             "permissions",
             "warning",
             f"others may put another file in its place (the folder is {folder:04o})",
-            f"if that is not meant: chmod 700 {shlex.quote(str(facts.path.parent))}",
+            f"if that is not meant: chmod 700 {shlex.quote(str(file.path.parent))}",
         )
 
 
-def judge_file_system(facts: Inspection, now: int) -> Iterator[Finding]:  # noqa: ARG001
+def judge_file_system(file: Inspection, now: int) -> Iterator[Finding]:  # noqa: ARG001
     """Judge what holds the file, and how much room is left there."""
-    if facts.file_system in NETWORK_FILE_SYSTEMS:
+    if file.file_system in NETWORK_FILE_SYSTEMS:
         yield Finding(
             "file system",
             "warning",
-            f"{facts.file_system} is shared between machines, and locks may not work there",
+            f"{file.file_system} is shared between machines, and locks may not work there",
             "move the file to a local disk (docs/operations.md), and reach it from elsewhere by hitl server",
         )
-    left = f"{format_size(facts.disk_free)} left on the disk"
-    level: Level = "error" if facts.disk_free < NO_DISK else "warning" if facts.disk_free < LOW_DISK else "ok"
+    left = f"{format_size(file.disk_free)} left on the disk"
+    level: Level = "error" if file.disk_free < NO_DISK else "warning" if file.disk_free < LOW_DISK else "ok"
     advice = None if level == "ok" else "free some: decisions are refused when the disk is full"
     yield Finding("disk", level, left, advice)
 

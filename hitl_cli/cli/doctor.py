@@ -79,30 +79,30 @@ def _as_document(chosen: list[tuple[str, Setting]], report: Report) -> dict[str,
         "reachable": report.reachable,
         "worker": report.worker,
         "findings": [msgspec.structs.asdict(finding) for finding in report.findings],
-        "file": None if report.facts is None else _file_document(report.facts),
+        "file": None if report.file is None else _file_document(report.file),
     }
 
 
-def _file_document(facts: Inspection) -> dict[str, Any]:
+def _file_document(file: Inspection) -> dict[str, Any]:
     """Return what is known of the file, with null for what was not counted or checked."""
-    counts = facts.counts
+    counts = file.counts
     return {
-        "path": str(facts.path),
-        "format": facts.format,
-        "bytes": facts.size,
-        "bytes_free": facts.free_in_file,
-        "log_bytes": facts.log_size,
-        "disk_free_bytes": facts.disk_free,
-        "file_system": facts.file_system,
-        "damage": facts.damage,
-        "now": iso(facts.now),
+        "path": str(file.path),
+        "format": file.format,
+        "bytes": file.size,
+        "bytes_free": file.free_in_file,
+        "log_bytes": file.log_size,
+        "disk_free_bytes": file.disk_free,
+        "file_system": file.file_system,
+        "damage": file.damage,
+        "now": iso(file.now),
         "promises": counts and counts.promises,
         "runs": counts and counts.runs,
         "waiting": counts and counts.waiting,
         "tasks": counts and counts.tasks,
         "unfetched": counts and counts.unfetched,
-        "oldest_waiting": facts.oldest_waiting
-        and {"id": facts.oldest_waiting[0], "created_at": iso(facts.oldest_waiting[1])},
+        "oldest_waiting": file.oldest_waiting
+        and {"id": file.oldest_waiting[0], "created_at": iso(file.oldest_waiting[1])},
         "offered": [
             {
                 "address": offer.address,
@@ -110,6 +110,6 @@ def _file_document(facts: Inspection) -> dict[str, Any]:
                 "since": iso(offer.since),
                 "listening": offer.heard,
             }
-            for offer in facts.offered
+            for offer in file.offered
         ],
     }
