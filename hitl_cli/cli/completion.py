@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from hitl_cli.client.protocol import Client
 
-
 COMPLETIONS = 200
 """The most ids that a completion offers."""
 

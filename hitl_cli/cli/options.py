@@ -10,7 +10,6 @@ from typer.core import TyperGroup
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 """What all commands have in common."""
 
-
 Server = Annotated[
     str | None,
     typer.Option(
@@ -21,7 +20,6 @@ Server = Annotated[
         show_default=False,
     ),
 ]
-
 
 Token = Annotated[
     str | None,
@@ -34,7 +32,6 @@ Token = Annotated[
     ),
 ]
 
-
 Workflow = Annotated[
     str | None,
     typer.Option(
@@ -46,11 +43,9 @@ Workflow = Annotated[
     ),
 ]
 
-
 Kwarg = Annotated[
     list[str] | None, typer.Option("--kwarg", "-k", metavar="NAME=VALUE", help="An argument by name.")
 ]
-
 
 Group = Annotated[
     str | None,
@@ -63,9 +58,7 @@ Group = Annotated[
     ),
 ]
 
-
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-
 
 Who = Annotated[
     str | None,

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from hitl_cli.sdk.observer import Event
     from hitl_cli.worker.run import Serving, WorkerOptions
 
-
 SHORTEST_LEASE_MS = 500
 """Below that a busy worker loses its work before it can renew the lease."""
 

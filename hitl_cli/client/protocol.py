@@ -120,7 +120,6 @@ class Page(Struct, frozen=True):
 type Reader = Callable[[int, str | None], Page]
 """What reads a list: up to so many promises of it, from its beginning or from where a cursor says."""
 
-
 _response = msgspec.json.Decoder(_Response)
 _promise = msgspec.json.Decoder(_PromiseData)
 _promises = msgspec.json.Decoder(Page)

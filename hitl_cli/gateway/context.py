@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-
 MINUTE_MS = 60_000
 
 BAD_LINKS = 30

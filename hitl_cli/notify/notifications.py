@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from hitl_cli.people.contacts import Directory
     from hitl_cli.requests.question import Outcome
 
-
 NOTIFICATION_LIFE_MS = 2 * 86_400_000
 """How long it is tried to tell of what came of a request: after that it is no news. While it waits, it is
 tried for as long as it can be answered."""

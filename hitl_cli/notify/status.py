@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client
     from hitl_cli.client.wire import Promise
 
-
 type Standing = Literal["told", "to be told", "not told yet", "not told"]
 
 

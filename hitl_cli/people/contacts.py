@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from hitl_cli.people.groups import Groups
 
-
 type ChannelKind = Literal["email", "webhook", "slack", "apprise", "console"]
 
 # Compiled where one is used: most commands meet none of these.
@@ -37,7 +36,6 @@ LAST_PORT = 65_535
 
 CHANNELS: tuple[ChannelKind, ...] = ("email", "webhook", "slack", "apprise", "console")
 """In this order they are tried where nobody says otherwise: one that takes the message is enough."""
-
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - what a secret begins with
 SLACK_SECRET_CHARS = 16

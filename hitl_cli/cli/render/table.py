@@ -24,7 +24,6 @@ NARROW = 80
 NARROWEST = 8
 """How far a column that may be cut is cut at most, unless it says otherwise."""
 
-
 WIDEST = 200
 """How far a cell moves those of the other lines to the right at most, in a pipe."""
 

@@ -71,7 +71,6 @@ SO_NWRITE = 0x1024
 KEEPALIVE_S = 15.0
 """After so long a silence a stream gets a comment, so that nothing on the way takes it for dead."""
 
-
 GIVEN_BACK_S = 2.0
 """Who gives a task back that soon after taking it is not offered it again for as long. The npm SDK gives back
 at once what it has no function for, and would else be handed it hundreds of times a second."""
