@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test storm lint fmt bench docs clean
+.PHONY: help demo test contract storm lint fmt bench docs clean
 
 HITL := .venv/bin/hitl
 
@@ -17,6 +17,9 @@ demo: .venv/ready ## run the main job: start, block on a person, approve, comple
 # worksteal leaves the tests of a module to one process, which starts what they share once.
 test: .venv/ready ## run the tests, in parallel
 	@env -u PYTHONDONTWRITEBYTECODE .venv/bin/pytest -n auto --dist worksteal $(ARGS)
+
+contract: .venv/ready ## test what hitl needs of resonate-sdk, on its lowest and its newest release
+	@scripts/contract
 
 storm: .venv/ready ## kill 1,000 processes at random moments, under load (KILLS=n)
 	@HITL_STORM_KILLS=$${KILLS:-1000} .venv/bin/pytest tests/recovery/test_storm.py -s --timeout 0
