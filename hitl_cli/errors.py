@@ -180,6 +180,15 @@ class NotDone(HitlError):
     code = "not-done"
 
 
+class UnsupportedSdk(NotDone):
+    """The installed resonate-sdk lacks names that a worker uses, or has changed them; nothing was changed.
+
+    Neither what was typed nor a setting is wrong (exit 2), and a server that comes back does not help (6).
+    """
+
+    code = "unsupported-sdk"
+
+
 def logged(error: BaseException) -> str:
     """Return the message of an error for a log line, with its code where it has one."""
     return f"{error} (code={error.code})" if isinstance(error, HitlError) else str(error)

@@ -53,7 +53,9 @@ def dev(
     works = worker_options(
         ctx, app=app or [], group=group, concurrency=concurrency, lease=lease, server=server, token=token
     )
-    serves = options_of(ctx, host=HOST, port=port, sign_in=sign_in, server=server, token=token)
+    serves = options_of(
+        ctx, host=HOST, port=port, example_routes=True, sign_in=sign_in, server=server, token=token
+    )
     log_to_stderr()
     raise_descriptors()
     gateway = BackgroundGateway(msgspec.structs.replace(serves, group=works.group))

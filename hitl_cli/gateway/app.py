@@ -32,7 +32,6 @@ ROUTES = [
     *static.ROUTES,
     *pages.ROUTES,
     *api.ROUTES,
-    *example_routes.ROUTES,
     *hooks.ROUTES,
 ]
 
@@ -67,13 +66,15 @@ HEADERS = {
 
 
 def application(gateway: Gateway) -> web.Application:
-    """Return the application, with all routes."""
+    """Return the application. The pattern's own routes are on this machine alone, if nobody asks for them."""
     app = web.Application(
         middlewares=[answer_failures, gateway.access.admit, _take_body], client_max_size=BODY_MAX
     )
     app.on_response_prepare.append(_harden)
     app[GATEWAY] = gateway
     app.add_routes(ROUTES)
+    if gateway.options.serves_example_routes:
+        app.add_routes(example_routes.ROUTES)
     return app
 
 

@@ -55,7 +55,7 @@ TYPES: Mapping[type[HitlError], str] = {
 """What problem details call a kind of failure, for programs; their `code` is finer."""
 
 EXAMPLE_ROUTES = ("/start-workflow", "/unblock-workflow", "/start", "/confirm")
-"""Where an error is `{"error": …}` and nothing else."""
+"""Where an error is `{"error": …}` and nothing else, if these routes are served."""
 
 HOOKS = "/hooks/"
 """Where an error is `{"error": …, "code": …}`."""
@@ -127,7 +127,7 @@ def _failure(
         raise ConnectionResetError
     if request.path.startswith("/api/"):
         return _problem(status, message, code, error, headers)
-    if request.path.startswith(EXAMPLE_ROUTES):
+    if request.path.startswith(EXAMPLE_ROUTES) and gateway_of(request).options.serves_example_routes:
         return json_answer({"error": message}, status, headers)
     if request.path.startswith(HOOKS):
         return json_answer({"error": message, "code": code}, status, headers)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
 from hitl_cli import defaults
+from hitl_cli.engine.http.hosts import is_loopback
 from hitl_cli.people.contacts import Directory
 
 type Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -18,7 +20,8 @@ class Options(Struct, frozen=True, kw_only=True):
     """What a gateway is told.
 
     `url` is where people reach it, without a slash at the end; `person` is who acts where nobody need sign
-    in, which is on this machine alone; `group` and `workflow` are for runs that are started and name none.
+    in, which is on this machine alone; `group` and `workflow` are for runs that are started and name none;
+    `example_routes` asks for the pattern's own routes beyond this machine.
     """
 
     server: str
@@ -31,7 +34,18 @@ class Options(Struct, frozen=True, kw_only=True):
     directory: Directory = Directory()
     group: str = defaults.GROUP
     workflow: str = defaults.WORKFLOW
+    example_routes: bool = False
     plain_links: bool = False
     sign_in: bool = False
     trust_header: str | None = None
     trust_from: Sequence[Network] = ()
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it listens on this machine alone, and gives out no other address."""
+        return is_loopback(self.host) and is_loopback(urlsplit(self.url).hostname or "")
+
+    @property
+    def serves_example_routes(self) -> bool:
+        """Whether it answers to the routes of the pattern: where it is asked to, and on this machine."""
+        return self.example_routes or self.is_local

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from importlib import import_module
 
-from hitl_cli.errors import NotDone
+from hitl_cli.errors import UnsupportedSdk
 
 NEEDED = (
     "resonate.context:Context._state",
@@ -50,13 +50,6 @@ NEEDED = (
 
 PORTS = ("resonate.heartbeat:Heartbeat", "resonate.send:PromiseFencing", "resonate.send:TaskLifecycle")
 """Protocols that this package implements: the SDK may ask of them only what `NEEDED` lists."""
-
-
-class UnsupportedSdk(NotDone):
-    """The installed resonate-sdk lacks names that a worker needs. Nothing was changed.
-
-    Exits 1: neither what was typed nor a setting is wrong (2), and waiting for the server (6) does not help.
-    """
 
 
 def check_sdk() -> None:

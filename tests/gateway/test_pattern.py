@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     from tests.gateway.conftest import Reply, StartGateway
 
 
+ROUTES = [
+    ("POST", "/start-workflow"),
+    ("GET", "/unblock-workflow"),
+    ("POST", "/start"),
+    ("POST", "/confirm"),
+]
+
+
 class Site:
     """A gateway that is open, and a worker of the built-in workflows and of some that ask."""
 
@@ -251,6 +259,51 @@ def test_where_people_sign_in_a_program_needs_a_token_and_a_plain_link_to_be_swi
     promise = site.promise(id)
     assert promise is not None
     assert audit_of(promise).by == "program"
+
+
+# Beyond this machine
+
+
+@pytest.fixture
+def program(site: Site) -> dict[str, str]:
+    """What a program sends that may do everything."""
+    allowed = ("--can", "read", "--can", "decide", "--can", "start")
+    token = site.hitl.ok("token", "create", "--as", "program", *allowed).strip()
+    return {"Authorization": f"Bearer {token}"}
+
+
+@pytest.mark.parametrize("where", [("--host", "0.0.0.0"), ("--url", "https://hitl.example.org")])
+def test_beyond_this_machine_the_routes_of_the_pattern_do_not_exist(
+    site: Site, start_gateway: StartGateway, program: dict[str, str], where: tuple[str, str]
+) -> None:
+    beyond = start_gateway(*where, env=site.hitl.env)
+    for method, path in ROUTES:
+        for sent in ({}, program, {**program, "Accept": "text/html"}):
+            there, nowhere = (
+                beyond.ask(method, asked, data={"email": "a@example.org"}, headers=sent)
+                for asked in (path, "/nowhere")
+            )
+            assert there.status == nowhere.status == (404 if sent else 401)
+            assert there.headers["Content-Type"] == nowhere.headers["Content-Type"]
+            assert there.words == nowhere.words
+        assert path not in beyond.ask("GET", "/", headers=program).text
+
+
+@pytest.mark.parametrize("where", [("--host", "0.0.0.0"), ("--url", "https://hitl.example.org")])
+def test_beyond_this_machine_they_are_served_to_programs_if_asked_for(
+    site: Site, start_gateway: StartGateway, program: dict[str, str], where: tuple[str, str]
+) -> None:
+    beyond = start_gateway(*where, "--example-routes", env=site.hitl.env)
+    for method, path in ROUTES:
+        assert beyond.ask(method, path, data={}).status == 401
+    run = f"beyond{where[0]}"
+    started = beyond.post("/start-workflow", {"workflow_id": run}, **program)
+    assert (started.status, started.json) == (200, {"message": f"workflow {run} started"})
+    assert beyond.post("/start", {}, **program).json == {"error": "email is required"}
+    assert beyond.post("/confirm", {}, **program).status == 400
+    wait_until(lambda: site.state(f"{run}:1") == "pending")
+    unblocked = beyond.ask("GET", f"/unblock-workflow?promise_id={run}:1", headers=program)
+    assert unblocked.headers["Location"] == f"/r/{run}:1"  # and not decided: that needs --plain-links
 
 
 # E-mail addresses

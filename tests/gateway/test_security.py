@@ -53,7 +53,8 @@ TO_ANYBODY = {
 @pytest.fixture(scope="module")
 def visited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visited]:
     """A gateway beyond this machine."""
-    gateway = Visited(Hitl(tmp_path_factory.mktemp("beyond")), url="https://hitl.example.org")
+    hitl = Hitl(tmp_path_factory.mktemp("beyond"))
+    gateway = Visited(hitl, url="https://hitl.example.org", example_routes=True)
     yield gateway
     gateway.stop()
 

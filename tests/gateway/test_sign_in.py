@@ -39,7 +39,8 @@ def mailbox() -> Iterator[Mailbox]:
 @pytest.fixture(scope="module")
 def visited(tmp_path_factory: pytest.TempPathFactory, mailbox: Mailbox) -> Iterator[Visited]:
     """A gateway on which people sign in, who have addresses."""
-    gateway = Visited(Hitl(tmp_path_factory.mktemp("in")), url=PUBLIC_URL, directory=directory(mailbox))
+    hitl, people = Hitl(tmp_path_factory.mktemp("in")), directory(mailbox)
+    gateway = Visited(hitl, url=PUBLIC_URL, directory=people, example_routes=True)
     yield gateway
     gateway.stop()
 

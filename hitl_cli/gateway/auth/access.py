@@ -89,7 +89,7 @@ class Access:
         """`keys` gives those that are good now, `clock` ms since the epoch."""
         self._options = options
         self._netloc = urlsplit(options.url).netloc
-        self.open = _is_open(options)
+        self.open = options.is_local and options.trust_header is None and not options.sign_in
         """Whether nobody need sign in."""
         self._keys = keys
         self._bearers = bearers
@@ -216,16 +216,6 @@ class Access:
         ours = (request.host, self._netloc)
         if foreign or (request.method not in SAFE and origin != "null" and _netloc_of(origin) not in ours):
             raise HttpError(403, "this came from another site, and was not done.", code="cross-site")
-
-
-def _is_open(options: Options) -> bool:
-    """Whether a gateway listens on this machine alone, and gives out no other address."""
-    return (
-        is_loopback(options.host)
-        and is_loopback(urlsplit(options.url).hostname or "")
-        and options.trust_header is None
-        and not options.sign_in
-    )
 
 
 def _form_of(visitor: Visitor) -> str:
