@@ -31,7 +31,7 @@ class Person:
     def __init__(self, hitl: Hitl, *, every: bool = False) -> None:
         self.now = 0
         look = Look("ada", {}, EVERYTHING, "age", every)
-        self.desk = ReviewSession(hitl.client, look, lambda seen, _: [[("", seen.item.id)]], lambda: self.now)
+        self.desk = ReviewSession(hitl.client, look, lambda seen, _: [seen.item.id], lambda: self.now)
         self.desk.start()
 
     def sees(self, id: str) -> RequestSummary:
