@@ -67,12 +67,6 @@ class BadJson(BadInput):
     code = "bad-json"
 
 
-class BadDuration(BadInput):
-    """A text is not a duration, or the duration is out of range."""
-
-    code = "bad-duration"
-
-
 class BadName(BadInput):
     """A run, a person, a request or a tag cannot have this name."""
 
@@ -101,18 +95,6 @@ class BadApp(BadInput):
     """The file or module with workflows cannot be loaded."""
 
     code = "bad-app"
-
-
-class BadQuestion(BadInput):
-    """A request cannot be asked like this."""
-
-    code = "bad-question"
-
-
-class BadForm(BadInput):
-    """The form of a request is not a JSON Schema that can be used."""
-
-    code = "bad-form"
 
 
 class BadAnswer(BadInput):

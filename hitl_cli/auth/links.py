@@ -20,8 +20,8 @@ from hitl_cli.client.protocol import as_promise, get_promise, search
 from hitl_cli.client.records import closing, under
 from hitl_cli.client.tags import REVOKED_TAG
 from hitl_cli.client.wire import Audit, audit_of, child_id, decode, fresh_id
-from hitl_cli.errors import BadDuration, BadInput, Conflict, NotFound, TimedOut
-from hitl_cli.format.durations import format_age, format_duration
+from hitl_cli.errors import BadInput, Conflict, NotFound, TimedOut
+from hitl_cli.format.durations import bad_duration, format_age, format_duration
 from hitl_cli.format.times import instant
 from hitl_cli.inbox.decide import already, check_allowed, check_person
 from hitl_cli.inbox.pending import summary_of
@@ -103,7 +103,7 @@ def make(
     """
     check_person(person)
     if life_ms is not None and life_ms > LONGEST_LIFE_MS:
-        raise BadDuration(f"a link can be good for {format_duration(LONGEST_LIFE_MS)} at most.")
+        raise bad_duration(f"a link can be good for {format_duration(LONGEST_LIFE_MS)} at most.")
     request = find(client, name)
     if request.state != "pending":
         raise already(request, client.now())

@@ -24,8 +24,7 @@ from resonate.types import PromiseRecord
 
 from hitl_cli import defaults
 from hitl_cli.authoring.standalone import digest_of as digest_of_file
-from hitl_cli.errors import BadDuration, BadQuestion
-from hitl_cli.format.durations import LONGEST_MS, format_age, format_duration, parse_duration
+from hitl_cli.format.durations import LONGEST_MS, bad_duration, format_age, format_duration, parse_duration
 from hitl_cli.format.terminal import printable
 from hitl_cli.forms import as_form_type, schema_of
 from hitl_cli.notify.deliver import notifier_of
@@ -45,6 +44,7 @@ from hitl_cli.requests.question import (
     Priority,
     Question,
     found_by,
+    not_askable,
     sensible,
 )
 from hitl_cli.sdk import context as sdk
@@ -192,12 +192,9 @@ def ask(
         digest=digest,
     )
     if isinstance(on_deadline, str) and on_deadline not in PLAIN_DEADLINES and not choices and form is None:
-        raise BadQuestion(
-            f'this cannot be asked: on_deadline={on_deadline!r} is neither "expire" nor "approve" nor'
-            ' "reject".'
-        )
+        raise not_askable(f'on_deadline={on_deadline!r} is neither "expire" nor "approve" nor "reject".')
     if deadline is not None and any(step.after >= _ms_of(deadline) for step in question.escalate):
-        raise BadQuestion("this cannot be asked: it would be escalated after its deadline.")
+        raise not_askable("it would be escalated after its deadline.")
     put = NewRequest(
         question=sensible(question),
         tags=found_by(question, key, ctx.info.func_name, tags or {}),
@@ -226,7 +223,7 @@ def _several(what: str, values: Any) -> tuple[str, ...]:
     try:
         return msgspec.convert(values, tuple[str, ...])
     except msgspec.ValidationError as error:
-        raise BadQuestion(f"this cannot be asked: {what} is {values!r}, and not a list of texts.") from error
+        raise not_askable(f"{what} is {values!r}, and not a list of texts.") from error
 
 
 def _names_of(names: str | Sequence[str]) -> tuple[str, ...]:
@@ -234,14 +231,14 @@ def _names_of(names: str | Sequence[str]) -> tuple[str, ...]:
     every = _several("a name", [names] if isinstance(names, str) else names)
     for name in every:
         if not name.removeprefix(GROUP).strip():
-            raise BadQuestion(f"this cannot be asked: {name!r} names nobody.")
+            raise not_askable(f"{name!r} names nobody.")
     return every
 
 
 def escalations_of(escalate: Mapping[str, str | Sequence[str]]) -> tuple[Escalation, ...]:
     """Return who may answer too, and when. Raises BadInput."""
     if not isinstance(escalate, Mapping):
-        raise BadQuestion('this cannot be asked: escalate says when and to whom, as in {"8h": ["lead"]}.')
+        raise not_askable('escalate says when and to whom, as in {"8h": ["lead"]}.')
     return tuple(Escalation(after=_ms_of(after), to=_names_of(names)) for after, names in escalate.items())
 
 
@@ -250,12 +247,14 @@ def _ms_of(duration: Duration) -> int:
     if isinstance(duration, str):
         return parse_duration(duration)
     if not isinstance(duration, timedelta):
-        raise BadDuration(
+        raise bad_duration(
             f"{duration!r} is not a duration: write it like 90s, 1h30m or 30d, or as a timedelta."
         )
     ms = round(duration / timedelta(milliseconds=1))
     if not 0 < ms <= LONGEST_MS:
-        raise BadDuration(f"{duration!s} cannot be used: a duration must be more than 0 and under 100 years.")
+        raise bad_duration(
+            f"{duration!s} cannot be used: a duration must be more than 0 and under 100 years."
+        )
     return ms
 
 

@@ -27,7 +27,7 @@ from hitl_cli.client.wire import (
     headers_of,
     same_json,
 )
-from hitl_cli.errors import BadInput, BadQuestion, Conflict, NotFound, RunFailed, TooLarge, Unreachable
+from hitl_cli.errors import BadInput, Conflict, NotFound, RunFailed, TooLarge, Unreachable
 from hitl_cli.inbox.decide import check_data, check_person
 from hitl_cli.inbox.votes import complete, standing
 from hitl_cli.notify.notifications import Notification, recipients
@@ -140,7 +140,7 @@ def _checked(question: Question) -> Question:
         )
     check_data(asked)
     if not all(name.strip() for name in question.to):
-        raise BadQuestion("one of those who are to answer has no name.")
+        raise BadInput("one of those who are to answer has no name.", code="bad-question")
     _check_deadline(question)
     return question
 
@@ -150,7 +150,9 @@ def _check_deadline(question: Question) -> None:
     if question.form is None or question.on_deadline in ("expire", "reject"):
         return
     if question.choices or question.on_deadline == "approve":
-        raise BadQuestion("the form asks for data, and nobody would give it: let the deadline mean no.")
+        raise BadInput(
+            "the form asks for data, and nobody would give it: let the deadline mean no.", code="bad-question"
+        )
 
 
 def digest_of(path: str) -> Digest:

@@ -19,7 +19,7 @@ from hitl_cli.cli.options import AsJson, Server, Token, Who
 from hitl_cli.cli.output import note, print_json, silence_stdout
 from hitl_cli.cli.render.table import on_terminal
 from hitl_cli.client.wire import fresh_id
-from hitl_cli.errors import BadForm, BadJson, BadUsage, RunFailed, TimedOut, TooLarge, Unreachable
+from hitl_cli.errors import BadInput, BadJson, BadUsage, RunFailed, TimedOut, TooLarge, Unreachable
 from hitl_cli.format.durations import format_age, parse_duration
 from hitl_cli.format.terminal import printable
 from hitl_cli.format.times import iso
@@ -220,7 +220,7 @@ def _read_form(text: str) -> dict[str, Any] | bool:
     """Return the JSON Schema that `--form` names. Raises BadInput."""
     form = _read_json(text, "--form")
     if not isinstance(form, dict | bool):
-        raise BadForm('--form is no JSON Schema: write it like {"type": "integer"}.')
+        raise BadInput('--form is no JSON Schema: write it like {"type": "integer"}.', code="bad-form")
     return form
 
 

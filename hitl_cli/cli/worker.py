@@ -16,8 +16,8 @@ from hitl_cli.cli.options import Server, Token
 from hitl_cli.cli.output import silence_stdout
 from hitl_cli.cli.render.table import on_terminal
 from hitl_cli.client.tags import INTERNAL_FUNCTIONS
-from hitl_cli.errors import BadDuration, logged
-from hitl_cli.format.durations import parse_duration
+from hitl_cli.errors import logged
+from hitl_cli.format.durations import bad_duration, parse_duration
 from hitl_cli.format.terminal import printable
 from hitl_cli.format.times import iso
 from hitl_cli.settings import Settings
@@ -127,7 +127,7 @@ def worker_options(
     """Return what a worker is told, by options and settings. Raises BadInput."""
     lease_ms = parse_duration(lease)
     if lease_ms < SHORTEST_LEASE_MS:
-        raise BadDuration(f"--lease {lease} is too short to be kept: {SHORTEST_LEASE_MS}ms is the least.")
+        raise bad_duration(f"--lease {lease} is too short to be kept: {SHORTEST_LEASE_MS}ms is the least.")
     from hitl_cli.people.contacts import NotificationSettings
     from hitl_cli.worker.run import WorkerOptions
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from hitl_cli.errors import BadDuration
+from hitl_cli.errors import BadInput
 
 UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 LONGEST_MS = 100 * 366 * UNITS_MS["d"]
@@ -16,14 +16,19 @@ def parse_duration(text: str) -> int:
     """Return the duration in ms. Raises BadInput."""
     parts = _PART.findall(text.strip().lower())
     if not parts or "".join(number + unit for number, unit in parts) != text.strip().lower():
-        raise BadDuration(f"{text!r} is not a duration: write it like 90s, 1h30m or 30d.")
+        raise bad_duration(f"{text!r} is not a duration: write it like 90s, 1h30m or 30d.")
     exact = sum(float(number) * UNITS_MS[unit] for number, unit in parts)
     total = round(exact) if exact <= LONGEST_MS else 0
     if not 0 < total <= LONGEST_MS:
-        raise BadDuration(
+        raise bad_duration(
             f"{text!r} is not a duration that can be used: it must be more than 0 and under 100 years."
         )
     return total
+
+
+def bad_duration(message: str) -> BadInput:
+    """Return the error that says why a text, or a time, cannot be used as a duration."""
+    return BadInput(message, code="bad-duration")
 
 
 def format_age(ms: int) -> str:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from hitl_cli.errors import BadForm, DoesNotFit
+from hitl_cli.errors import BadInput, DoesNotFit
 from hitl_cli.forms.complexity import SMALL, at_pointer, effort
 from hitl_cli.forms.fields import fields
 from hitl_cli.forms.messages import TOLD, Problem, explained, sentence
@@ -107,13 +107,13 @@ def _as_form(schema: Json) -> dict[str, Json] | bool:
         text = msgspec.json.encode(schema)
         plain = msgspec.json.decode(text)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise BadForm(f"the form is not JSON: {error}.") from error
+        raise bad_form(f"the form is not JSON: {error}.") from error
     if not isinstance(plain, dict | bool):
-        raise BadForm("the form is no JSON Schema: that is an object, or true or false.")
+        raise bad_form("the form is no JSON Schema: that is an object, or true or false.")
     if len(text) > MAX_FORM_BYTES:
-        raise BadForm(f"the form is {len(text):,} bytes of JSON; it may have {MAX_FORM_BYTES:,}.")
+        raise bad_form(f"the form is {len(text):,} bytes of JSON; it may have {MAX_FORM_BYTES:,}.")
     if _is_deeper(plain, MAX_DEPTH):
-        raise BadForm(f"the form is nested more than {MAX_DEPTH} deep.")
+        raise bad_form(f"the form is nested more than {MAX_DEPTH} deep.")
     if isinstance(plain, dict):
         draft = plain.get("$schema")
         if isinstance(draft, str) and draft.removesuffix("#") not in DRAFTS:
@@ -135,11 +135,16 @@ def _validator(schema: dict[str, Json] | bool, form: dict[str, Json] | None = No
         )
     except jsonschema_rs.ValidationError as error:
         if isinstance(error.kind, jsonschema_rs.ValidationErrorKind.Referencing):
-            raise BadForm(f"the form refers to what is not in it: {error.kind.error.message}.") from error
+            raise bad_form(f"the form refers to what is not in it: {error.kind.error.message}.") from error
         told = "; ".join(sentence(one) for one in islice(explained(error, schema), TOLD))
-        raise BadForm(f"the form is no JSON Schema: {told}.") from error
+        raise bad_form(f"the form is no JSON Schema: {told}.") from error
     except ValueError as error:
-        raise BadForm(f"the form cannot be used: {error}.") from error
+        raise bad_form(f"the form cannot be used: {error}.") from error
+
+
+def bad_form(message: str) -> BadInput:
+    """Return the error that says why a form cannot be used."""
+    return BadInput(message, code="bad-form")
 
 
 def _refuse(uri: str) -> Never:

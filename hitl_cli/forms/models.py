@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from hitl_cli.errors import BadForm, DoesNotFit
-from hitl_cli.forms.checking import check_schema
+from hitl_cli.errors import BadInput, DoesNotFit
+from hitl_cli.forms.checking import bad_form, check_schema
 from hitl_cli.forms.messages import TOLD
 from hitl_cli.forms.paths import path_of
 
@@ -23,7 +23,7 @@ def schema_of(form: Any) -> dict[str, Json] | bool:
     or what else msgspec understands (int, Literal, Enum, Annotated, …). Raises BadInput for anything else.
     """
     if form is None:
-        raise BadForm("None is no form: leave the form out where none is wanted.")
+        raise bad_form("None is no form: leave the form out where none is wanted.")
     if isinstance(form, dict | bool):
         schema: dict[str, Json] | bool = form
     else:
@@ -31,7 +31,7 @@ def schema_of(form: Any) -> dict[str, Json] | bool:
             adapter = _pydantic_adapter(form)
             schema = _unwrapped(msgspec.json.schema(form) if adapter is None else adapter.json_schema())
         except (TypeError, ValueError, RuntimeError) as error:
-            raise BadForm(
+            raise bad_form(
                 f"{form!r} is no form: give a JSON Schema, a msgspec Struct, a dataclass or a pydantic model"
                 f" ({error})."
             ) from error
@@ -51,7 +51,9 @@ def as_form_type(form: Any, data: Json) -> Any:
         text = msgspec.json.encode(data)
         return msgspec.json.decode(text, type=form) if adapter is None else adapter.validate_json(text)
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise DoesNotFit(f"the answer does not fit: {_told(error)}. Nothing was changed.") from error
+        raise BadInput(
+            f"the answer does not fit: {_told(error)}. Nothing was changed.", code=DoesNotFit.code
+        ) from error
 
 
 def _told(error: Exception) -> str:

@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 
 from hitl_cli.client.tags import RESERVED_TAGS
 from hitl_cli.client.wire import Json, decode, headers_of
-from hitl_cli.errors import BadName, BadQuestion
+from hitl_cli.errors import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -127,16 +127,16 @@ def sensible(question: Question) -> Question:
     try:
         read = _question.decode(msgspec.json.encode(question))
     except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
-        raise BadQuestion(f"this cannot be asked: {error}.") from error
+        raise not_askable(f"{error}.") from error
     if not read.title:
-        raise BadQuestion("this cannot be asked: the prompt says nothing.")
+        raise not_askable("the prompt says nothing.")
     if len(set(read.choices)) < len(read.choices) or not all(choice.strip() for choice in read.choices):
-        raise BadQuestion("this cannot be asked: each of the choices must say something else.")
+        raise not_askable("each of the choices must say something else.")
     for name in (*read.to, *(name for step in read.escalate for name in step.to)):
         if not name.removeprefix(GROUP).strip():
-            raise BadQuestion(f"this cannot be asked: {name!r} names nobody.")
+            raise not_askable(f"{name!r} names nobody.")
     if read.escalate and not read.to:
-        raise BadQuestion("this cannot be asked: to escalate it, say whom it is for first, by `to`.")
+        raise not_askable("to escalate it, say whom it is for first, by `to`.")
     _check_reachable(read)
     _check_deadline(read)
     return read
@@ -146,8 +146,8 @@ def _check_reachable(question: Question) -> None:
     """Raise BadInput if there are too few people who could approve."""
     names = {*question.to, *(name for step in question.escalate for name in step.to)}
     if names and not any(name.startswith(GROUP) for name in names) and len(names) < question.approvals:
-        raise BadQuestion(
-            f"this cannot be asked: {question.approvals} must approve, and it is for {len(names)} to answer."
+        raise not_askable(
+            f"{question.approvals} must approve, and it is for {len(names)} to answer."
             " (A group is named group:NAME.)"
         )
 
@@ -160,9 +160,7 @@ def _check_deadline(question: Question) -> None:
     if question.choices:
         if value not in question.choices:
             known = ", ".join(repr(choice) for choice in question.choices)
-            raise BadQuestion(
-                f'this cannot be asked: on_deadline must be "expire", "reject" or one of {known}.'
-            )
+            raise not_askable(f'on_deadline must be "expire", "reject" or one of {known}.')
     elif question.form is not None and isinstance(question.on_deadline, Instead):
         from hitl_cli.forms import check
 
@@ -174,15 +172,25 @@ def found_by(
 ) -> dict[str, str]:
     """Return the tags of a request, its author's among them. Raises BadInput for one that is not theirs."""
     if key is not None and not (isinstance(key, str) and key.strip()):
-        raise BadQuestion(f"this cannot be asked: {key!r} is no name by which it could be answered.")
+        raise not_askable(f"{key!r} is no name by which it could be answered.")
     try:
         theirs = msgspec.convert(own, dict[str, str])
     except msgspec.ValidationError as error:
-        raise BadQuestion(f"this cannot be asked: tags are texts with names: {error}.") from error
+        raise not_askable(f"tags are texts with names: {error}.") from error
     for name in theirs:
         if name.startswith(RESERVED_TAGS):
-            raise BadName(f"the tag {name!r} is not yours to give: another beginning, please.")
+            raise BadInput(
+                f"the tag {name!r} is not yours to give: another beginning, please.", code="bad-name"
+            )
     return {**theirs, **question.tags(key=key, workflow=function)}
+
+
+def not_askable(why: str) -> BadInput:
+    """Return the error that says why a request cannot be asked like this.
+
+    It is BadInput itself: a run that fails by it keeps the name of the class.
+    """
+    return BadInput(f"this cannot be asked: {why}", code="bad-question")
 
 
 def question_of(promise: Promise) -> Question | None:

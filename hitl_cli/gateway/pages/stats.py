@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 from msgspec import Struct
 
-from hitl_cli.errors import BadDuration
-from hitl_cli.format.durations import UNITS_MS, format_duration, parse_duration
+from hitl_cli.format.durations import UNITS_MS, bad_duration, format_duration, parse_duration
 from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.pages.queries import spans, text_in
 from hitl_cli.gateway.pages.rendering import page
@@ -71,7 +70,7 @@ async def _index(request: Request) -> web.Response:
     span = text_in(request, "since") or DEFAULT_SPAN
     ago_ms = parse_duration(span)
     if ago_ms > LONGEST_MS:
-        raise BadDuration(f"{span!r} is too long ago: figures are of a year at most.")
+        raise bad_duration(f"{span!r} is too long ago: figures are of a year at most.")
     found = await gateway.lookback.run(_figures_of, ago_ms)
     return page(
         request,
