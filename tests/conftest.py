@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -24,6 +25,9 @@ PATIENCE_S = 30.0
 
 LOOK_S = 0.01
 HITL = str(Path(sys.executable).with_name("hitl"))
+TRACEBACK = re.compile(r"^Traceback .*?(?=^hitl: )", re.MULTILINE | re.DOTALL)
+"""What --debug prints above the sentence."""
+
 APPS = Path(__file__).parent / "apps"
 
 
@@ -144,18 +148,27 @@ class Hitl:
 
     def fails(
         self,
-        code: int,
+        exit_code: int,
         *args: str,
+        code: str | None = None,
         stdin: str | None = None,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
     ) -> str:
-        """Run a command that must exit with `code`, one sentence on stderr and no traceback; return that."""
-        done = self.run(*args, stdin=stdin, env=env, cwd=cwd)
-        assert done.returncode == code, f"exit {done.returncode}, not {code}: {done.stdout}{done.stderr}"
-        assert "Traceback" not in done.stderr
-        assert done.stderr.strip()
-        return done.stderr
+        """Run a command that must exit with `exit_code`, a sentence on stderr and no traceback; return that.
+
+        With `code`, the error must have that code, of docs/errors.md.
+        """
+        debug = {"HITL_DEBUG": "1"} if code is not None else {}
+        done = self.run(*args, stdin=stdin, env={**(env or {}), **debug}, cwd=cwd)
+        told = done.stderr
+        assert done.returncode == exit_code, f"exit {done.returncode}, not {exit_code}: {done.stdout}{told}"
+        if code is not None:
+            told, _, given = TRACEBACK.sub("", told).rpartition("code: ")
+            assert given == f"{code}\n", f"code {given!r}, not {code}: {done.stderr}"
+        assert "Traceback" not in told
+        assert told.strip()
+        return told
 
     def worker(self, *args: str, env: Mapping[str, str] | None = None) -> WorkerProcess:
         """Start a worker and wait until it serves."""

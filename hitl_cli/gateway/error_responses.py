@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import msgspec
 from aiohttp import web
 
+from hitl_cli.auth.signatures import BadSignature
+from hitl_cli.auth.tokens import TokenRefused
 from hitl_cli.errors import (
     BadInput,
     Conflict,
@@ -46,6 +48,8 @@ STATUS: Mapping[type[HitlError], int] = {
     NotDone: 409,
     Unreachable: 503,
     IdempotencyKeyReused: 422,
+    TokenRefused: 401,
+    BadSignature: 401,
 }
 
 TYPES: Mapping[type[HitlError], str] = {
