@@ -62,6 +62,11 @@ class Document(HTMLParser):
         lines = ("".join(self._read)).split("\n")
         return "\n".join(line for line in (" ".join(line.split()) for line in lines) if line)
 
+    @property
+    def code(self) -> str | None:
+        """The code of the error that the page shows."""
+        return next((code for _, attributes in self.elements if (code := attributes.get("data-code"))), None)
+
     def all(self, tag: str, **wanted: str) -> Iterator[dict[str, str | None]]:
         """Yield the elements of a kind that have these attributes."""
         for name, attributes in self.elements:
@@ -125,11 +130,13 @@ class Desk:
         headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "text/html"}
         return self.gateway.ask("POST", path, data=body.encode(), headers=headers)
 
-    def refused(self, status: int, path: str, **given: str) -> Document:
-        """Send what is not taken, and return the page that says so."""
+    def refused(self, status: int, path: str, code: str, **given: str) -> Document:
+        """Send what is not taken, and return the page that says so, with this code of docs/errors.md."""
         reply = self.post(path, (), **given)
         assert reply.status == status
-        return Document(reply)
+        page = Document(reply)
+        assert page.code == code, page.text
+        return page
 
     def taken(self, path: str, sent: Sequence[tuple[str, str]] = (), **given: str) -> Document:
         """Send what is taken, and return the page that this leads to, which is the same one."""

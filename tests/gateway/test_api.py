@@ -311,7 +311,8 @@ def test_a_decision_is_made_through_the_api_and_only_once(api: Api, hitl: Hitl) 
     assert (again.status, again.json["fresh"]) == (200, False)
     other = api.post("/requests/d1/decision", {"verdict": "reject"})
     assert (other.status, other.json["type"]) == (409, "urn:hitl:problem:conflict")
-    assert "already approved by ada through api" in other.json["detail"]
+    assert other.json["code"] == "already-decided"
+    assert "ada" in other.json["detail"]
 
 
 def test_a_key_decides_once_and_answers_the_same(api: Api, hitl: Hitl) -> None:

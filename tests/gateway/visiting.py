@@ -49,6 +49,12 @@ class Page(Struct, frozen=True):
         return found[0]
 
     @property
+    def code(self) -> str | None:
+        """The code of the error that the page shows."""
+        found = re.search(r'data-code="([a-z0-9-]+)"', self.text)
+        return found[1] if found else None
+
+    @property
     def heading(self) -> str:
         found = re.search(r"<h1[^>]*>(.*?)</h1>", self.text, re.DOTALL)
         assert found, self.text

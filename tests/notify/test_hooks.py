@@ -187,8 +187,8 @@ def test_the_same_message_again_is_the_same_decision(desk: Desk) -> None:
     first, again = desk.post(approval(asked), id="msg_a"), desk.post(approval(asked), id="msg_a")
     assert (first.status, first.json) == (again.status, again.json)
     other = desk.post({"request": asked, "verdict": "reject", "by": "lead"}, id="msg_a")
-    assert other.status == 409
-    assert "already approved by reviewer" in other.json["error"]
+    assert (other.status, other.json["code"]) == (409, "already-decided")
+    assert "reviewer" in other.json["error"]
     assert desk.decided(asked).outcome == "approved"
 
 
@@ -231,8 +231,8 @@ def test_an_old_vote_that_is_sent_again_does_not_undo_a_later_one(desk: Desk) ->
 def test_an_answer_of_somebody_else_is_refused(desk: Desk) -> None:
     asked = desk.ask(to=("group:ops",))
     reply = desk.post(approval(asked, by="stranger"))
-    assert reply.status == 403
-    assert "not for stranger" in reply.json["error"]
+    assert (reply.status, reply.json["code"]) == (403, "not-assignee")
+    assert "stranger" in reply.json["error"]
     assert desk.waits(asked)
     assert desk.post(approval(asked, by="lead")).status == 200
 
@@ -254,7 +254,8 @@ def test_what_is_not_signed_by_this_secret_and_now_is_refused(desk: Desk) -> Non
         desk.post(approval(asked), hook="slack"),
     ):
         assert reply.status == 401, reply.text
-        assert list(reply.json) == ["error"]
+        assert list(reply.json) == ["error", "code"]
+        assert reply.json["code"] == "signature-invalid"
         assert SECRET not in reply.text
     assert desk.waits(asked)
 
@@ -302,7 +303,7 @@ def test_a_hook_that_is_not_set_a_body_that_is_too_big_and_a_get_are_refused(des
     assert desk.post({}, hook="other").status == 404
     assert desk.post(b"x" * 1_300_000).status == 413
     reply = desk.gateway.get("/hooks/ci")
-    assert (reply.status, list(reply.json)) == (405, ["error"])
+    assert (reply.status, list(reply.json)) == (405, ["error", "code"])
 
 
 def test_the_signature_is_the_one_of_slacks_documentation() -> None:
