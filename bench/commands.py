@@ -20,7 +20,7 @@ from hitl_cli.client.protocol import ProtocolRequest
 from hitl_cli.client.wire import encode
 from hitl_cli.inbox.decide import approval, decide
 from hitl_cli.requests.question import Question
-from hitl_cli.runs.lifecycle import RunSpec, create_request
+from hitl_cli.runs.run import RunSpec, create_request
 
 WAITING = 1_000
 FINISHED = 100_000

@@ -20,7 +20,9 @@ from hitl_cli.cli.pending import as_table
 from hitl_cli.cli.render.table import drawing
 from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.inbox.pending import pending
-from hitl_cli.runs.lifecycle import RunSpec, start_many
+from hitl_cli.people.actor import Actor
+from hitl_cli.runs import Runs
+from hitl_cli.runs.run import RunSpec
 
 ROOT = Path(__file__).parent.parent
 PATIENCE_S = 30.0
@@ -60,13 +62,12 @@ def picture() -> str:
         worker = subprocess.Popen([*command, *app], stdout=subprocess.DEVNULL)
         try:
             with EmbeddedClient(path) as client:
-                start_many(
-                    client,
+                Runs(client, Actor(person="", via="docs")).start_many(
                     [
                         RunSpec(id="hitl-001"),
                         RunSpec(id="release-1.4.2", workflow="deploy", args=["1.4.2"]),
                         RunSpec(id="release-1.5.0", workflow="deploy", args=["1.5.0"]),
-                    ],
+                    ]
                 )
                 end = time.monotonic() + PATIENCE_S
                 while len(pending(client)[0]) < 3:  # noqa: PLR2004

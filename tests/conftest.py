@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hitl_cli.client.embedded import EmbeddedClient
+from hitl_cli.people.actor import Actor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +30,9 @@ TRACEBACK = re.compile(r"^Traceback .*?(?=^hitl: )", re.MULTILINE | re.DOTALL)
 """What --debug prints above the sentence."""
 
 APPS = Path(__file__).parent / "apps"
+
+NOBODY = Actor(person="", via="test")
+"""Starts runs whose record does not say who started them."""
 
 
 def wait_until[T](condition: Callable[[], T], patience_s: float = PATIENCE_S) -> T:

@@ -17,7 +17,7 @@ from resonate.types import PromiseCreateReq, Value
 from bench import flows
 from bench.peer import BLOCKED, COMPLETED
 from hitl_cli.client.protocol import OK, read
-from hitl_cli.runs.lifecycle import RunSpec, create_request
+from hitl_cli.runs.run import RunSpec, create_request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -11,7 +11,7 @@ import shlex
 import sqlite3
 import stat
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -27,6 +27,7 @@ from hitl_cli.engine.server import now_ms
 from hitl_cli.errors import HitlError, Unreachable
 from hitl_cli.format.durations import format_age, format_duration
 from hitl_cli.format.sizes import format_size
+from hitl_cli.views.doctor import Finding, Level
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -68,17 +69,6 @@ NETWORK_FILE_SYSTEMS = frozenset(
     }
 )
 """Types of file systems where locks or shared memory do not reach every process that opens the file."""
-
-type Level = Literal["ok", "warning", "error"]
-
-
-class Finding(Struct, frozen=True):
-    """One thing that was looked at: how it is, and what to do if that is not well."""
-
-    name: str
-    level: Level
-    text: str
-    advice: str | None = None
 
 
 class Report(Struct, frozen=True, kw_only=True):

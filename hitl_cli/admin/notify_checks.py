@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
-from hitl_cli.admin.doctor import Finding
 from hitl_cli.errors import BadInput
+from hitl_cli.views.doctor import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from hitl_cli.client.protocol import ProtocolRequest, as_promise, get_promise
 from hitl_cli.client.tags import lineage
+from hitl_cli.client.waiting import wait_until
 from hitl_cli.client.wire import (
     EXTERNAL,
     Audit,
@@ -27,13 +28,13 @@ from hitl_cli.client.wire import (
     headers_of,
     same_json,
 )
-from hitl_cli.errors import BadInput, Conflict, NotFound, RunFailed, TooLarge, Unreachable
+from hitl_cli.errors import BadInput, Conflict, NotFound, RunFailed, TooLarge
 from hitl_cli.inbox.decide import check_data, check_person
 from hitl_cli.inbox.votes import complete, standing
 from hitl_cli.notify.notifications import Notification, recipients
 from hitl_cli.requests.decision import Decision, decision_on
 from hitl_cli.requests.question import GROUP, PLAIN, Digest, Question, asker_of, question_of, sensible
-from hitl_cli.runs.lifecycle import LOOK_EVERY_S, address_of, cancel_request, check_id, show_call
+from hitl_cli.runs.run import address_of, cancel_request, check_id, show_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -45,9 +46,6 @@ if TYPE_CHECKING:
 
 MAX_QUESTION_BYTES = 1_000_000
 """The most that a question may have, as JSON. It is no place to keep files: give a link, or a digest."""
-
-PATIENCE_S = 60.0
-"""How long a server may be away while an answer is waited for: it may just be restarted."""
 
 SHOWN = 200
 """Characters that are shown of what differs."""
@@ -278,20 +276,15 @@ def wait(
 
     Raises NotFound (it was removed), Unreachable (the server was away for too long).
     """
-    end = None if timeout_s is None else clock() + timeout_s
     promise = posted.promise
-    heard_at = clock()
-    while promise.state == "pending":
-        try:
-            promise = _now_of(client, posted, groups)
-            heard_at = clock()
-        except Unreachable:
-            if clock() > heard_at + PATIENCE_S:
-                raise
-        rest = LOOK_EVERY_S if end is None else min(end - clock(), LOOK_EVERY_S)
-        if promise.state != "pending" or rest <= 0 or left():
-            break
-        client.wait(rest)
+
+    def look() -> Promise | None:
+        nonlocal promise
+        promise = _now_of(client, posted, groups)
+        return None if promise.state == "pending" else promise
+
+    if promise.state == "pending":
+        wait_until(client, look, timeout_s=timeout_s, left=left, clock=clock)
     return promise
 
 

@@ -13,12 +13,14 @@ from hitl_cli.errors import BadInput, NotFound
 from hitl_cli.format.terminal import ascii_host
 from hitl_cli.inbox.decide import approval, decide_promise
 from hitl_cli.inbox.resolve import keyed
-from hitl_cli.runs import lifecycle
+from hitl_cli.runs import Runs
+from hitl_cli.runs.run import RunSpec
 
 if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client
     from hitl_cli.inbox.decide import DecisionResult
-    from hitl_cli.runs.lifecycle import Started
+    from hitl_cli.people.actor import Actor
+    from hitl_cli.runs.run import Started
 
 WORKFLOW = "email-verification"
 
@@ -65,14 +67,14 @@ def key_of(address: str) -> str:
     return f"email-confirmed-{address}"
 
 
-def start(client: Client, email: str, *, group: str = defaults.GROUP, by: str | None = None) -> Started:
+def start(client: Client, actor: Actor, email: str, *, group: str = defaults.GROUP) -> Started:
     """Start the verification of an address, or find the one that was started before.
 
     Raises BadInput (no address), Conflict (its id is taken by something else).
     """
     address = normal_address(email)
-    spec = lifecycle.RunSpec(id=run_id(address), workflow=WORKFLOW, args=[address])
-    return lifecycle.start(client, spec, group=group, by=by)
+    spec = RunSpec(id=run_id(address), workflow=WORKFLOW, args=[address])
+    return Runs(client, actor).start(spec, group=group)
 
 
 def confirm(client: Client, email: str, *, by: str, via: str) -> DecisionResult:

@@ -26,6 +26,7 @@ from hitl_cli.format.times import iso
 from hitl_cli.inbox.decide import by_whom
 from hitl_cli.requests.question import Instead, Question, found_by, outcome_of
 from hitl_cli.settings import Settings
+from hitl_cli.views.answer import answer_document
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,9 +44,6 @@ ID_DIGITS = 16
 
 SCALARS = ("string", "integer", "number", "boolean")
 """The types of a JSON Schema whose value is typed as one word."""
-
-TOLD = ("data", "choice", "by", "via", "comment", "reason")
-"""What `--json` has of a decision as it is."""
 
 LEAVING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """By which a command that waits is told to end."""
@@ -168,7 +166,7 @@ def ask(
         command = _Command(posted.id, server or (ctx.obj or {}).get("server"))
         _tell(posted, command, client.now())
         if no_wait:
-            _print_result(_as_document(posted.promise, None) if as_json else posted.id)
+            _print_result(answer_document(posted.promise, None) if as_json else posted.id)
             return
         if _watched() and posted.promise.state == "pending":
             note("Waiting for the answer (Ctrl-C stops waiting)")
@@ -182,7 +180,7 @@ def ask(
         note(_left_behind(promise, command, now))
         _die_by(leaving.signal)
     if unanswered:
-        _print_result(_as_document(promise, None) if as_json else None)
+        _print_result(answer_document(promise, None) if as_json else None)
         raise TimedOut(f"nobody has answered yet. {_left_behind(promise, command, now)}.", code="timed-out")
     _finish(posted, promise, now, digest=digest, as_json=as_json)
 
@@ -379,7 +377,7 @@ def _finish(
     if decision.approved and digest is not None and posted.question.digest is not None:
         standalone.check_unchanged(posted.id, digest, posted.question.digest)
     if as_json:
-        _print_result(_as_document(promise, decision))
+        _print_result(answer_document(promise, decision))
     elif decision.approved:
         _print_result(_answer_text(posted.question, decision))
     ended = f"{posted.id} {_how_it_ended(promise, now)}"
@@ -401,22 +399,7 @@ def _answer_text(question: Question, decision: Decision[Any]) -> str:
     return printable(text) if on_terminal() else text
 
 
-def _as_document(promise: Promise, decision: Decision[Any] | None) -> dict[str, Any]:
-    """Return a question and what came of it as `--json` shows it."""
-    return {
-        "id": promise.id,
-        "state": promise.state,
-        "outcome": outcome_of(promise),
-        **{name: getattr(decision, name, None) for name in TOLD},
-        "at": None if decision is None else iso(round(decision.at.timestamp() * 1_000)),
-        "expired": decision is not None and decision.expired,
-        "votes": [{**msgspec.to_builtins(vote), "at": iso(vote.at)} for vote in decision.votes]
-        if decision
-        else [],
-    }
-
-
-def _print_result(result: dict[str, Any] | str | None) -> None:
+def _print_result(result: Any) -> None:
     """Print the result. What was decided must be told by the exit code even where nobody reads it."""
     try:
         if isinstance(result, str):

@@ -16,7 +16,11 @@ from hitl_cli.cli.render.table import Cell, Column, plain, print_table
 from hitl_cli.errors import BadInput, BadUsage, HitlError, NotDone, NotFound, TooLarge
 from hitl_cli.format.terminal import printable
 from hitl_cli.inbox.bulk import decide_all, matching, plan
-from hitl_cli.views.decision import decision_result_document
+from hitl_cli.views.decision import (
+    decision_result_document,
+    failed_decision_document,
+    planned_decision_document,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,17 +95,7 @@ def answer_many(
 def _show_plan(planned: Sequence[PlannedDecision], answer: DecisionInput, *, as_json: bool) -> None:
     """Print what would happen."""
     if as_json:
-        print_json(
-            [
-                {
-                    "id": one.name if one.item is None else one.item.id,
-                    "verdict": answer.verdict,
-                    "problem": None if one.problem is None else str(one.problem),
-                    "code": None if one.problem is None else one.problem.code,
-                }
-                for one in planned
-            ]
-        )
+        print_json([planned_decision_document(one, answer.verdict) for one in planned])
     elif planned:
         print_table(*_as_table(planned, answer))
 
@@ -163,7 +157,7 @@ def _carry_out(
     documents: list[object] = []
     for name, came in decide_all(client, planned, answer, groups):
         if isinstance(came, HitlError):
-            documents.append({"id": name, "error": str(came), "code": came.code})
+            documents.append(failed_decision_document(name, came))
             if name not in str(came):
                 came.args = (f"{name}: {came}",)
             failures.append(came)

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from hitl_cli.cli.context import actor_from
 from hitl_cli.client.connect import connect, database_path, is_http
 from hitl_cli.errors import HitlError
 from hitl_cli.format.terminal import printable
 from hitl_cli.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from hitl_cli.client.protocol import Client
+    from hitl_cli.runs.run import Run
 
 COMPLETIONS = 200
 """The most ids that a completion offers."""
@@ -35,7 +37,7 @@ def completing(ctx: typer.Context) -> Client | None:
     return connect(url, settings.token(given.get("token")))
 
 
-def offered[T](ctx: typer.Context, look: Callable[[Client], list[T]]) -> list[T]:
+def offered[T](ctx: typer.Context, look: Callable[[Client], Sequence[T]]) -> Sequence[T]:
     """Return what a completion offers; nothing, without a word, where that cannot be found out."""
     with contextlib.suppress(HitlError):
         client = completing(ctx)
@@ -56,8 +58,11 @@ def complete_promise(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str,
 
 def complete_run(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
     """Yield the runs, the newest first."""
-    from hitl_cli.runs import lifecycle
+    from hitl_cli.runs import Runs
 
-    for item in offered(ctx, lambda client: lifecycle.list_runs(client, limit=COMPLETIONS)[0]):
+    def look(client: Client) -> Sequence[Run]:
+        return Runs(client, actor_from(Settings())).list(limit=COMPLETIONS)[0]
+
+    for item in offered(ctx, look):
         if item.id.startswith(incomplete):
             yield item.id, f"{item.function or ''} {item.state}"

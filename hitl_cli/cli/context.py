@@ -9,6 +9,7 @@ import typer
 
 from hitl_cli.client.connect import connect
 from hitl_cli.errors import BadInput, BadUsage
+from hitl_cli.people.actor import Actor
 from hitl_cli.settings import Setting, Settings
 
 if TYPE_CHECKING:
@@ -32,6 +33,11 @@ def open_client(
     """
     url, chosen_token = named_server(ctx, settings or Settings(), server, token)
     return connect(url.value, chosen_token)
+
+
+def actor_from(settings: Settings, who: str | None = None) -> Actor:
+    """Return who acts on the command line: the person of `--as`, or of the settings."""
+    return Actor(person=settings.person(who).value, via="cli")
 
 
 def given_stdin() -> BinaryIO:

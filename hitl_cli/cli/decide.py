@@ -22,7 +22,7 @@ from hitl_cli.inbox.decide import MAX_ANSWER_BYTES, approval, decide_promise, re
 from hitl_cli.inbox.resolve import find
 from hitl_cli.requests.question import question_of
 from hitl_cli.settings import Settings
-from hitl_cli.views.decision import decision_result_document
+from hitl_cli.views.decision import KeptCommentDocument, decision_result_document
 
 if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client
@@ -162,7 +162,7 @@ def comment(
     with open_client(ctx, server, token, settings) as client:
         request = leave_comment(client, id, said, by=person, via="cli")
         if as_json:
-            print_json({"id": request.id, "state": request.state, "by": person, "comment": said})
+            print_json(KeptCommentDocument(id=request.id, state=request.state, by=person, comment=said))
         else:
             print(printable(f"{request.id}: the comment of {person} is kept"))
 

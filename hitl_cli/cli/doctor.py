@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 
 from hitl_cli.cli.context import named_server
@@ -13,12 +12,11 @@ from hitl_cli.cli.options import AsJson, Server, Token
 from hitl_cli.cli.output import print_json
 from hitl_cli.cli.render.table import on_terminal
 from hitl_cli.format.terminal import printable
-from hitl_cli.format.times import iso
 from hitl_cli.settings import Setting, Settings
+from hitl_cli.views.doctor import file_document, settings_document
 
 if TYPE_CHECKING:
-    from hitl_cli.admin.doctor import Finding, Report
-    from hitl_cli.engine.inspection import Inspection
+    from hitl_cli.views.doctor import Finding
 
 COLORS = {"ok": "green", "warning": "yellow", "error": "red"}
 
@@ -50,7 +48,15 @@ def doctor(
     report = examine(url.value, chosen_token, group.value, full=full)
     report.findings.extend(examine_people(settings))
     if as_json:
-        print_json(_as_document(chosen, report))
+        print_json(
+            {
+                "settings": settings_document(chosen),
+                "reachable": report.reachable,
+                "worker": report.worker,
+                "findings": report.findings,
+                "file": None if report.file is None else file_document(report.file),
+            }
+        )
     else:
         for name, setting in chosen:
             print(printable(f"{name:9} {setting.value}  ({setting.source})"))
@@ -70,46 +76,3 @@ def _line(finding: Finding) -> str:
     shown = typer.style(level, fg=COLORS[finding.level]) if colored else level
     advice = f". {finding.advice[0].upper()}{finding.advice[1:]}" if finding.advice else ""
     return shown + printable(f"{finding.name:12} {finding.text}{advice}")
-
-
-def _as_document(chosen: list[tuple[str, Setting]], report: Report) -> dict[str, Any]:
-    """Return it all as `--json` shows it."""
-    return {
-        "settings": [{"name": n, "value": s.value, "source": s.source} for n, s in chosen],
-        "reachable": report.reachable,
-        "worker": report.worker,
-        "findings": [msgspec.structs.asdict(finding) for finding in report.findings],
-        "file": None if report.file is None else _file_document(report.file),
-    }
-
-
-def _file_document(file: Inspection) -> dict[str, Any]:
-    """Return what is known of the file, with null for what was not counted or checked."""
-    counts = file.counts
-    return {
-        "path": str(file.path),
-        "format": file.format,
-        "bytes": file.size,
-        "bytes_free": file.free_in_file,
-        "log_bytes": file.log_size,
-        "disk_free_bytes": file.disk_free,
-        "file_system": file.file_system,
-        "damage": file.damage,
-        "now": iso(file.now),
-        "promises": counts and counts.promises,
-        "runs": counts and counts.runs,
-        "waiting": counts and counts.waiting,
-        "tasks": counts and counts.tasks,
-        "unfetched": counts and counts.unfetched,
-        "oldest_waiting": file.oldest_waiting
-        and {"id": file.oldest_waiting[0], "created_at": iso(file.oldest_waiting[1])},
-        "offered": [
-            {
-                "address": offer.address,
-                "tasks": offer.count,
-                "since": iso(offer.since),
-                "listening": offer.heard,
-            }
-            for offer in file.offered
-        ],
-    }

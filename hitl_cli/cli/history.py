@@ -5,18 +5,18 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import msgspec
 import typer
 
 from hitl_cli.cli.context import open_client
 from hitl_cli.cli.options import AsJson, Server, Token
 from hitl_cli.cli.output import note, print_json
+from hitl_cli.cli.render.states import OUTCOME_COLORS
 from hitl_cli.cli.render.table import Cell, Column, print_table
 from hitl_cli.errors import BadUsage
 from hitl_cli.format.durations import format_duration, parse_duration
 from hitl_cli.format.times import iso
 from hitl_cli.inbox.history import HistoryEntry, HistoryFilter, decisions, history, story
-from hitl_cli.views.history import csv_entry, csv_head, history_entry_document
+from hitl_cli.views.history import csv_entry, csv_head, data_text, history_entry_document, outcome_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,8 +26,6 @@ DEFAULT_LIMIT = 25
 
 MINUTES = len("2026-11-21T03:04")
 """How much of an instant the table shows."""
-
-STYLES = {"approved": "green", "rejected": "red", "expired": "yellow", "canceled": "dim"}
 
 
 def show_history(
@@ -106,7 +104,9 @@ def _as_table(entries: Sequence[HistoryEntry]) -> tuple[list[Column], list[list[
     shown = {
         "promise": [Cell(entry.id) for entry in entries],
         "at": [Cell(f"{iso(entry.at)[:MINUTES]}Z") for entry in entries],
-        "outcome": [Cell(_outcome_of(entry), STYLES.get(entry.outcome or "", "")) for entry in entries],
+        "outcome": [
+            Cell(outcome_text(entry), OUTCOME_COLORS.get(entry.outcome or "", "")) for entry in entries
+        ],
         "by": [Cell(f"{entry.by} via {entry.via}" if entry.by else "-") for entry in entries],
         "waited": [Cell(format_duration(entry.waited_ms)) for entry in entries],
     }
@@ -121,23 +121,11 @@ def _as_table(entries: Sequence[HistoryEntry]) -> tuple[list[Column], list[list[
     return columns, [list(row) for row in zip(*shown.values(), strict=True)]
 
 
-def _outcome_of(entry: HistoryEntry) -> str:
-    """Return the outcome of an entry, and what kind of it that is."""
-    if entry.kind == "decision":
-        return (
-            f"{entry.outcome} (deadline)"
-            if entry.deadline and entry.outcome != "expired"
-            else str(entry.outcome)
-        )
-    return entry.kind if entry.outcome is None else f"{entry.kind}: {entry.outcome}"
-
-
 def _said_in(entry: HistoryEntry) -> str:
     """Return what was answered beyond a yes or a no, and the comment."""
-    data = None if entry.data is True or entry.data == entry.choice else entry.data
     parts = [
         entry.choice,
-        None if data is None else msgspec.json.encode(data).decode(),
+        data_text(entry),
         entry.reason,
         None if entry.comment is None else f"({entry.comment})" if entry.kind != "comment" else entry.comment,
     ]

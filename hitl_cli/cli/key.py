@@ -14,6 +14,7 @@ from hitl_cli.cli.render.table import Cell, Column, print_table
 from hitl_cli.engine.server import now_ms
 from hitl_cli.format.times import iso
 from hitl_cli.settings import Settings
+from hitl_cli.views.maintenance import key_document
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,16 +43,7 @@ def list_(ctx: typer.Context, as_json: AsJson = False, server: Server = None) ->
     """Show the keys that are believed, never their secrets: the first one signs."""
     found = signing_keys.load_keys(key_file(ctx, server), now_ms()).keys
     if as_json:
-        print_json(
-            [
-                {
-                    "key": key.name,
-                    "created_at": iso(key.created_at),
-                    "believed_until": None if key.ends_at is None else iso(key.ends_at),
-                }
-                for key in found
-            ]
-        )
+        print_json([key_document(key) for key in found])
         return
     columns = [Column("key", whole=True), Column("created", whole=True), Column("believed until", whole=True)]
     rows = [

@@ -17,8 +17,8 @@ from hitl_cli.cli.output import note, print_json
 from hitl_cli.client.connect import connect
 from hitl_cli.errors import BadInput
 from hitl_cli.format.durations import format_age, parse_duration
-from hitl_cli.format.times import iso
 from hitl_cli.settings import Settings
+from hitl_cli.views.decision import link_document
 
 if TYPE_CHECKING:
     from hitl_cli.auth.signing_keys import Keys
@@ -92,15 +92,7 @@ def create(
     if qr:
         _draw(url)
     if as_json:
-        print_json(
-            {
-                "url": url,
-                "request": link.request,
-                "person": link.person,
-                "ends_at": iso(link.ends_at),
-                "id": link.id,
-            }
-        )
+        print_json(link_document(link, url))
         return
     note(f"For {person} to answer {link.request}, good for {format_age(link.ends_at - link.made_at)}:")
     print(url)

@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from pathlib import Path  # noqa: TC003 - Typer reads the annotation
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,11 +20,11 @@ from hitl_cli.format.sizes import format_size
 from hitl_cli.format.terminal import printable
 from hitl_cli.format.times import iso
 from hitl_cli.settings import Settings
+from hitl_cli.views.maintenance import backup_document, prune_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hitl_cli.engine.backup import Backup
     from hitl_cli.engine.prune import Pruned, Reason
 
 NOTE_EVERY_S = 3.0
@@ -56,7 +56,7 @@ def backup(
 
     made = maintenance.back_up(url.value, file.expanduser().absolute(), replace=force, progress=progress)
     if as_json:
-        print_json(_as_document(made))
+        print_json(backup_document(made))
         return
     rows = made.rows
     print(
@@ -65,11 +65,6 @@ def backup(
             f" {rows['tasks']:,} tasks"
         )
     )
-
-
-def _as_document(made: Backup) -> dict[str, Any]:
-    """Return a backup as `--json` shows it."""
-    return {"file": str(made.path), "bytes": made.size, "rows": made.rows}
 
 
 def prune(
@@ -115,18 +110,7 @@ def prune(
 def show(pruned: Pruned, older_ms: int, *, as_json: bool, done: bool) -> None:
     """Print what was removed, or would be, and on stderr what stays and why."""
     if as_json:
-        print_json(
-            {
-                "dry_run": not done,
-                "runs": pruned.runs,
-                "promises": pruned.promises,
-                "first_ended_at": None if pruned.first_ended_at is None else iso(pruned.first_ended_at),
-                "last_ended_at": None if pruned.last_ended_at is None else iso(pruned.last_ended_at),
-                "kept": {reason: pruned.kept.get(reason, 0) for reason in KEPT},
-                "bytes_given_back": pruned.given_back,
-                "bytes_free": pruned.free,
-            }
-        )
+        print_json(prune_document(pruned, done=done))
         return
     print(_sentence(pruned, older_ms, done=done))
     for reason, text in KEPT.items():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 
 from hitl_cli.cli.context import open_client
@@ -13,8 +12,10 @@ from hitl_cli.cli.options import AsJson, Server, Token, Who
 from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.table import Cell, Column, console, on_terminal, print_table
 from hitl_cli.client.tags import RESERVED_TAGS
+from hitl_cli.client.waiting import wait_until
 from hitl_cli.errors import BadName, BadUsage
 from hitl_cli.format.durations import format_age, format_duration, parse_duration
+from hitl_cli.format.json import to_json
 from hitl_cli.format.terminal import printable_json
 from hitl_cli.inbox.pending import SOON_MS, RequestFilter
 from hitl_cli.inbox.pending import pending as list_pending
@@ -49,9 +50,6 @@ ASKS_LEAST = 24
 
 LOUD = {"urgent": "bold red", "high": "red"}
 """The colors of priorities."""
-
-WATCH_EVERY_S = 5.0
-"""How often `--watch` redraws the ages when nothing happens."""
 
 To = Annotated[
     list[str] | None,
@@ -241,45 +239,50 @@ def priority_cell(priority: Priority) -> Cell:
 def _keep_showing(client: Client, look: Look, sort: Sort, *, as_json: bool) -> None:
     """Show the items until interrupted, and again at once when something changes."""
     client.wait(0)
+    show_again = (
+        _printer(client, look, sort, as_json=as_json)
+        if as_json or not on_terminal()
+        else lambda: _draw(client, look, sort)
+    )
     try:
-        if as_json or not on_terminal():
-            _keep_printing(client, look, sort, as_json=as_json)
-        else:
-            _keep_drawing(client, look, sort)
+        show_again()  # a server that is not there at all is an error at once
+        wait_until(client, show_again)
     except KeyboardInterrupt:
         return
 
 
-def _keep_printing(client: Client, look: Look, sort: Sort, *, as_json: bool) -> None:
-    """Print all items whenever there are others than before: a table, or a JSON array on one line."""
+def _printer(client: Client, look: Look, sort: Sort, *, as_json: bool) -> Callable[[], None]:
+    """Return what prints all items if they have changed: a table, or a JSON array on one line."""
     shown: list[object] | None = None
-    while True:
+
+    def show_again() -> None:
+        nonlocal shown
         items, more = look()
         seen: list[object] = [(item.id, item.to, item.votes) for item in items]
-        if seen != shown:
-            shown = seen
-            if as_json:
-                shown_items = [request_summary_document(item, client.now()) for item in items]
-                print(printable_json(msgspec.json.encode(shown_items).decode()))
-            else:
-                show(items, more, client.now(), sort)
-            sys.stdout.flush()
-        client.wait(WATCH_EVERY_S)
+        if seen == shown:
+            return
+        shown = seen
+        if as_json:
+            documents = [request_summary_document(item, client.now()) for item in items]
+            print(printable_json(to_json(documents)))
+        else:
+            show(items, more, client.now(), sort)
+        sys.stdout.flush()
+
+    return show_again
 
 
-def _keep_drawing(client: Client, look: Look, sort: Sort) -> None:
+def _draw(client: Client, look: Look, sort: Sort) -> None:
     """Show all items on a cleared terminal, the ages with them, as many as there is room for."""
     screen = console()
-    while True:
-        items, more = look()
-        room = max(screen.height - LINES_BESIDE, 1)
-        screen.clear()
-        if not items:
-            print("Nothing waits for a person.")
-        else:
-            print_table(*as_table(items[:room], client.now()))
-            if more or len(items) > room:
-                print(f"{_shown_first(min(room, len(items)), sort)}.")
-            print(HOW_TO_ANSWER)
-        sys.stdout.flush()
-        client.wait(WATCH_EVERY_S)
+    items, more = look()
+    room = max(screen.height - LINES_BESIDE, 1)
+    screen.clear()
+    if not items:
+        print("Nothing waits for a person.")
+    else:
+        print_table(*as_table(items[:room], client.now()))
+        if more or len(items) > room:
+            print(f"{_shown_first(min(room, len(items)), sort)}.")
+        print(HOW_TO_ANSWER)
+    sys.stdout.flush()

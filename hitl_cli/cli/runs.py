@@ -11,51 +11,34 @@ import typer
 
 from hitl_cli import defaults
 from hitl_cli.cli.completion import complete_run
-from hitl_cli.cli.context import given_stdin, open_client
+from hitl_cli.cli.context import actor_from, given_stdin, open_client
 from hitl_cli.cli.options import AsJson, Group, Kwarg, Server, Token, Who, Workflow
 from hitl_cli.cli.output import note, print_json
+from hitl_cli.cli.render.states import RUN_COLORS, shorten, step_mark, step_name, step_outcome
 from hitl_cli.cli.render.table import Cell, Column, console, on_terminal, print_table
 from hitl_cli.errors import BadInput, BadJson, BadUsage, Conflict, RunFailed, TimedOut, TooLarge
 from hitl_cli.format.durations import format_age, format_duration, parse_duration
+from hitl_cli.format.json import to_json
 from hitl_cli.format.terminal import printable, printable_json
 from hitl_cli.format.times import iso
-from hitl_cli.runs import lifecycle
-from hitl_cli.runs.lifecycle import RunSpec, RunState
-from hitl_cli.runs.steps import tree
+from hitl_cli.runs import Runs
+from hitl_cli.runs.run import RunSpec, RunState, check_id
 from hitl_cli.settings import Settings
 from hitl_cli.views.runs import run_document, run_with_steps
-from hitl_cli.views.steps import shorten, step_name, step_outcome, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import BinaryIO
 
     from hitl_cli.client.protocol import Client
-    from hitl_cli.runs.lifecycle import Run
-    from hitl_cli.runs.steps import RunStep
+    from hitl_cli.runs.run import Run, Started
+    from hitl_cli.runs.steps import RunStep, RunTree
 
 type Line = list[Cell]
 
 DEFAULT_LIMIT = 25
 LONGEST_LINE = 1_000_000
 """Bytes of one line of `--stdin`."""
-
-
-COLORS = {
-    "running": "blue",
-    "waiting": "yellow",
-    "completed": "green",
-    "failed": "red",
-    "canceled": "magenta",
-    "expired": "magenta",
-}
-MARKS = {
-    "pending": "…",
-    "resolved": "✓",
-    "rejected": "✗",
-    "rejected_canceled": "⊘",
-    "rejected_timedout": "⌛",
-}
 
 RunId = Annotated[str, typer.Argument(metavar="ID", help="The workflow's id.", autocompletion=complete_run)]
 
@@ -90,7 +73,6 @@ def start(
     settings = Settings()
     name = settings.workflow(workflow).value
     group = settings.group(group).value
-    by = settings.person(who).value
     deadline_ms = parse_duration(deadline)
     if stdin:
         if id is not None:
@@ -104,43 +86,46 @@ def start(
         given, named = read_arguments(args, kwarg, no_args=no_args)
         specs = [RunSpec(id=id, workflow=name, args=given, kwargs=named)]
     with open_client(ctx, server, token, settings) as client:
+        runs = Runs(client, actor_from(settings, who))
         if stdin:
-            _start_many(client, specs, group=group, deadline_ms=deadline_ms, by=by, as_json=as_json)
+            every = runs.start_many(specs, group=group, deadline_ms=deadline_ms)
+            _tell_started(specs, every, client.now(), as_json=as_json)
+            if specs:
+                tell_no_worker(client, group)
+            _raise_conflicts([one for one in every if isinstance(one, Conflict)])
             return
-        started = lifecycle.start(client, specs[0], group=group, deadline_ms=deadline_ms, by=by)
+        started = runs.start(specs[0], group=group, deadline_ms=deadline_ms)
         if not started.run.ended:
             tell_no_worker(client, group)
         if started.run.ended or wait:
-            run = started.run if started.run.ended else _wait_showing(client, started.run.id, None)
-            _finish(run, as_json=as_json)
+            _finish(_wait_showing(runs, started.run, None), as_json=as_json)
         elif as_json:
             print_json(run_document(started.run, client.now()))
         else:
             print(f"workflow {started.run.id} {'started' if started.created else 'is already running'}")
 
 
-def _start_many(
-    client: Client, specs: Sequence[RunSpec], *, group: str, deadline_ms: int, by: str, as_json: bool
+def _tell_started(
+    specs: Sequence[RunSpec], every: Sequence[Started | Conflict], now: int, *, as_json: bool
 ) -> None:
-    """Start runs, print a line each, and end with a conflict if there was one."""
-    conflicts = []
+    """Print the runs that were started or found: a line each, or one JSON document."""
     documents = []
-    every = lifecycle.start_many(client, specs, group=group, deadline_ms=deadline_ms, by=by)
     for spec, started in zip(specs, every, strict=True):
         if isinstance(started, Conflict):
-            conflicts.append(started)
             continue
-        documents.append(run_document(started.run, client.now()))
+        documents.append(run_document(started.run, now))
         if not as_json:
             state = "started" if started.created else "is already running"
             print(f"workflow {spec.id} {started.run.state if started.run.ended else state}")
     if as_json:
         print_json(documents)
-    if specs:
-        tell_no_worker(client, group)
+
+
+def _raise_conflicts(conflicts: Sequence[Conflict]) -> None:
+    """Note all conflicts but the last, which is raised."""
+    for conflict in conflicts[:-1]:
+        note(f"hitl: {conflict}")
     if conflicts:
-        for conflict in conflicts[:-1]:
-            note(f"hitl: {conflict}")
         raise conflicts[-1]
 
 
@@ -167,7 +152,7 @@ def _read_specs(lines: Iterable[bytes], workflow: str) -> list[RunSpec]:
                 spec = msgspec.convert({"workflow": workflow, **given}, RunSpec)
             else:
                 spec = RunSpec(id=line.decode(), workflow=workflow)
-            lifecycle.check_id(spec.id)
+            check_id(spec.id)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BadJson(
                 f"line {number} of standard input cannot be read: {error}. Nothing was started."
@@ -227,8 +212,8 @@ def status(
             "--state",
             "-s",
             metavar="STATE",
-            autocompletion=lambda: list(COLORS),
-            help=f"Only runs that are {', '.join(COLORS)}.",
+            autocompletion=lambda: list(RUN_COLORS),
+            help=f"Only runs that are {', '.join(RUN_COLORS)}.",
         ),
     ] = None,
     limit: Annotated[
@@ -239,13 +224,15 @@ def status(
     token: Token = None,
 ) -> None:
     """Show runs, the newest first, or one run as a tree of its steps."""
-    if state is not None and state not in COLORS:
-        raise BadUsage(f"{state!r} is not a state: use one of {', '.join(COLORS)}.")
-    with open_client(ctx, server, token) as client:
+    if state is not None and state not in RUN_COLORS:
+        raise BadUsage(f"{state!r} is not a state: use one of {', '.join(RUN_COLORS)}.")
+    settings = Settings()
+    with open_client(ctx, server, token, settings) as client:
+        runs = Runs(client, actor_from(settings))
         if id is not None:
-            _show_run(client, id, as_json=as_json)
+            _show_run(runs.steps(id), client.now(), as_json=as_json)
             return
-        found, more = lifecycle.list_runs(client, state=_as_state(state), limit=limit)
+        found, more = runs.list(state=_as_state(state), limit=limit)
         if as_json:
             print_json([run_document(run, client.now()) for run in found])
             return
@@ -267,7 +254,7 @@ def _show_runs(found: Sequence[Run], more: bool, now: int) -> None:
     rows = [
         [
             Cell(run.id),
-            Cell(run.state, style=COLORS[run.state]),
+            Cell(run.state, style=RUN_COLORS[run.state]),
             Cell(run.function or "-"),
             Cell(format_age(now - run.created_at)),
             Cell(", ".join(run.waits_for) or (run.error or "")),
@@ -279,20 +266,19 @@ def _show_runs(found: Sequence[Run], more: bool, now: int) -> None:
         note(f"The {len(found)} newest are shown; there are more: --limit N.")
 
 
-def _show_run(client: Client, id: str, *, as_json: bool) -> None:
+def _show_run(tree: RunTree, now: int, *, as_json: bool) -> None:
     """Print one run with its steps."""
-    node = tree(client, id)
-    run = lifecycle.get_run(client, node.promise.id)
+    steps = tree.root.children
     if as_json:
-        print_json(run_with_steps(run, node.children, client.now()))
-        return
-    _print_lines([*_headlines(run, client.now()), *_step_lines(node.children, client.now())])
+        print_json(run_with_steps(tree.run, steps, now))
+    else:
+        _print_lines([*_headlines(tree.run, now), *_step_lines(steps, now)])
 
 
 def _headlines(run: Run, now: int) -> list[Line]:
     """Return the first lines of what is shown of a run."""
     took = f"{format_age(now - run.created_at)} old" if not run.ended else _took_text(run)
-    first = [Cell(run.id, "bold"), Cell(" "), Cell(run.state, COLORS[run.state])]
+    first = [Cell(run.id, "bold"), Cell(" "), Cell(run.state, RUN_COLORS[run.state])]
     lines = [[*first, Cell(f"  {run.function or '-'}"), Cell(f"  {took}", "dim")]]
     if run.waits_for:
         lines.append([Cell(f"waits for {', '.join(run.waits_for)}")])
@@ -318,7 +304,7 @@ def _step_lines(nodes: Sequence[RunStep], now: int, indent: str = "") -> list[Li
         end = promise.settled_at or now
         bad = promise.state not in ("pending", "resolved")
         line = [
-            Cell(f"{indent}{'└── ' if last else '├── '}{MARKS[promise.state]} "),
+            Cell(f"{indent}{'└── ' if last else '├── '}{step_mark(node)} "),
             Cell(promise.id, "bold"),
         ]
         line += [Cell(f"  {step_name(node)}"), Cell(f"  {format_duration(end - promise.created_at)}", "dim")]
@@ -353,15 +339,17 @@ def wait(
 ) -> None:
     """Wait until a run ends, and print its result as JSON."""
     timeout_s = None if timeout is None else parse_duration(timeout) / 1_000
-    with open_client(ctx, server, token) as client:
-        _finish(_wait_showing(client, id, timeout_s), as_json=as_json)
+    settings = Settings()
+    with open_client(ctx, server, token, settings) as client:
+        runs = Runs(client, actor_from(settings))
+        _finish(_wait_showing(runs, runs.show(id), timeout_s), as_json=as_json)
 
 
-def _wait_showing(client: Client, id: str, timeout_s: float | None) -> Run:
-    """Wait, saying on a terminal that it is waiting."""
-    if sys.stderr.isatty():
-        note(f"waiting for {id} to end (Ctrl-C leaves it running)")
-    return lifecycle.wait(client, id, timeout_s)
+def _wait_showing(runs: Runs, run: Run, timeout_s: float | None) -> Run:
+    """Wait, and say so on a terminal."""
+    if not run.ended and sys.stderr.isatty():
+        note(f"waiting for {run.id} to end (Ctrl-C leaves it running)")
+    return runs.wait(run, timeout_s)
 
 
 def _finish(run: Run, *, as_json: bool) -> None:
@@ -388,12 +376,11 @@ def cancel(
     token: Token = None,
 ) -> None:
     """Cancel a run and what it waits for, or take a question of `hitl ask` back."""
-    person = Settings().person(who).value
-    with open_client(ctx, server, token) as client:
-        fresh = lifecycle.cancel(client, id, by=person, via="cli", reason=reason)
-        run = lifecycle.get_run(client, id)
+    settings = Settings()
+    with open_client(ctx, server, token, settings) as client:
+        done = Runs(client, actor_from(settings, who)).cancel(id, reason)
         if as_json:
-            print_json(run_document(run, client.now()))
+            print_json(run_document(done.run, client.now()))
         else:
-            what = "question" if run.function is None else "workflow"
-            print(f"{what} {id} {'canceled' if fresh else 'had already been canceled'}")
+            what = "workflow" if done.run.is_workflow else "question"
+            print(f"{what} {id} {'canceled' if done.fresh else 'had already been canceled'}")

@@ -4,33 +4,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator  # noqa: TC003 - Typer reads the annotations of completions
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from hitl_cli.cli.completion import offered
-from hitl_cli.cli.context import open_client
+from hitl_cli.cli.context import actor_from, open_client
 from hitl_cli.cli.options import AsJson, Group, Kwarg, Server, Token, Workflow, family
 from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.table import Cell, Column, print_table
 from hitl_cli.cli.runs import read_arguments, tell_no_worker
-from hitl_cli.client.tags import TARGET_TAG
 from hitl_cli.format.durations import format_age, parse_duration
 from hitl_cli.format.times import iso
-from hitl_cli.runs import schedules
-from hitl_cli.runs.lifecycle import show_call
+from hitl_cli.runs import Schedules
+from hitl_cli.runs.run import show_call
 from hitl_cli.runs.schedules import ScheduleSpec
 from hitl_cli.settings import Settings
-
-if TYPE_CHECKING:
-    from hitl_cli.runs.schedules import Schedule
+from hitl_cli.views.schedules import schedule_document
 
 app = family("schedule", "Start runs by the clock.")
 
 
 def complete_schedule(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
     """Yield the schedules."""
-    for item in offered(ctx, schedules.list_schedules):
+    for item in offered(ctx, lambda client: Schedules(client, actor_from(Settings())).list()):
         if item.id.startswith(incomplete):
             yield item.id, item.cron
 
@@ -80,10 +77,10 @@ def add(
         catch_up=catch_up,
     )
     with open_client(ctx, server, token) as client:
-        added = schedules.add(client, spec)
+        added = Schedules(client, actor_from(settings)).add(spec)
         tell_no_worker(client, spec.group, "a run that falls due")
         if as_json:
-            print_json(_document(added.schedule))
+            print_json(schedule_document(added.schedule))
             return
         state = "added" if added.created else "is there already"
         print(f"schedule {id} {state}: its next run is at {iso(added.schedule.next_run_at)}")
@@ -92,11 +89,12 @@ def add(
 @app.command("list")
 def list_(ctx: typer.Context, as_json: AsJson = False, server: Server = None, token: Token = None) -> None:
     """Show the schedules, in the order of their names."""
-    with open_client(ctx, server, token) as client:
-        found = schedules.list_schedules(client)
+    settings = Settings()
+    with open_client(ctx, server, token, settings) as client:
+        found = Schedules(client, actor_from(settings)).list()
         now = client.now()
     if as_json:
-        print_json([_document(schedule) for schedule in found])
+        print_json([schedule_document(schedule) for schedule in found])
         return
     if not found:
         note('There are no schedules. Add one: hitl schedule add nightly "0 2 * * *" --workflow report')
@@ -127,28 +125,12 @@ def remove(
     token: Token = None,
 ) -> None:
     """Remove a schedule; the runs that it has started go on."""
-    with open_client(ctx, server, token) as client:
-        schedules.remove(client, id)
+    settings = Settings()
+    with open_client(ctx, server, token, settings) as client:
+        Schedules(client, actor_from(settings)).remove(id)
     print(f"schedule {id} removed")
 
 
 def _minutes(ms: int) -> str:
     """Return an instant to the minute, which is as fine as cron is."""
     return re.sub(r"T(\d\d:\d\d).*", r" \1Z", iso(ms))
-
-
-def _document(schedule: Schedule) -> dict[str, Any]:
-    """Return a schedule as `--json` prints it."""
-    called = schedule.call
-    return {
-        "id": schedule.id,
-        "cron": schedule.cron,
-        "workflow": called.func if called else None,
-        "args": list(called.args) if called else [],
-        "kwargs": called.kwargs if called else {},
-        "target": schedule.promise_tags.get(TARGET_TAG),
-        "created_at": iso(schedule.created_at),
-        "next_run_at": iso(schedule.next_run_at),
-        "last_run_at": None if schedule.last_run_at is None else iso(schedule.last_run_at),
-        "catch_up": schedule.catch_up,
-    }

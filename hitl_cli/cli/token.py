@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator  # noqa: TC003 - Typer reads the annotations of completions
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -18,9 +18,7 @@ from hitl_cli.format.terminal import printable
 from hitl_cli.format.times import iso
 from hitl_cli.people.actor import PERMISSIONS
 from hitl_cli.settings import Settings
-
-if TYPE_CHECKING:
-    from hitl_cli.auth.tokens import Token as ApiToken
+from hitl_cli.views.tokens import permissions_of, token_document
 
 app = family("token", "Tokens by which programs use the gateway.")
 
@@ -58,7 +56,7 @@ def create(
     with open_client(ctx, server, token, settings) as client:
         made, text = tokens.create(client, person, can, life_ms=life_ms, by=settings.person().value)
     if as_json:
-        print_json({**_document(made), "token": text})
+        print_json({**token_document(made), "token": text})
         return
     print(text)
     note(f"It acts as {made.person} until {iso(made.expires_at)}. Keep it: it is not shown again.")
@@ -71,7 +69,7 @@ def list_(ctx: typer.Context, as_json: AsJson = False, server: Server = None, to
         found = tokens.list_tokens(client)
         now = client.now()
     if as_json:
-        print_json([_document(one) for one in found])
+        print_json([token_document(one) for one in found])
         return
     if not found:
         note("There are no tokens. Make one: hitl token create --as reviewer --can decide")
@@ -82,7 +80,7 @@ def list_(ctx: typer.Context, as_json: AsJson = False, server: Server = None, to
         [
             Cell(one.id),
             Cell(one.person),
-            Cell(", ".join(_allowed(one))),
+            Cell(", ".join(permissions_of(one))),
             Cell(one.state, style="" if one.state == "valid" else "dim"),
             Cell(format_age(max(now - one.created_at, 0))),
             Cell(iso(one.expires_at)[:16] + "Z"),
@@ -106,21 +104,3 @@ def revoke(
         fresh = tokens.revoke(client, id, by=settings.person().value)
     shown = printable(id if len(id) <= tokens.ID_BYTES * 2 else id[5 : 5 + tokens.ID_BYTES * 2])
     print(f"token {shown} {'revoked' if fresh else 'had already ended'}")
-
-
-def _allowed(one: ApiToken) -> list[str]:
-    """Return what a token may do, in the usual order."""
-    return [name for name in PERMISSIONS if name in one.can]
-
-
-def _document(one: ApiToken) -> dict[str, Any]:
-    """Return a token as `--json` prints it."""
-    return {
-        "id": one.id,
-        "as": one.person,
-        "can": _allowed(one),
-        "state": one.state,
-        "created_at": iso(one.created_at),
-        "expires_at": iso(one.expires_at),
-        "by": one.by,
-    }

@@ -18,8 +18,8 @@ from hitl_cli.cli.render.table import on_terminal
 from hitl_cli.client.tags import INTERNAL_FUNCTIONS
 from hitl_cli.errors import logged
 from hitl_cli.format.durations import bad_duration, parse_duration
+from hitl_cli.format.json import to_json
 from hitl_cli.format.terminal import printable
-from hitl_cli.format.times import iso
 from hitl_cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -155,17 +155,9 @@ def announce(serving: Serving) -> None:
 
 def _announce_json(serving: Serving) -> None:
     """Say the same for machines."""
-    say(
-        _json_line(
-            {
-                "event": "serving",
-                "server": serving.server,
-                "group": serving.group,
-                "workflows": serving.workflows,
-                "pid": serving.pid,
-            }
-        )
-    )
+    from hitl_cli.views.worker import serving_document
+
+    say(to_json(serving_document(serving.server, serving.group, serving.workflows, serving.pid)))
 
 
 def reporter() -> Callable[[Event], None]:
@@ -214,20 +206,14 @@ def _detail(event: Event) -> str:
 
 def _reporter_json() -> Callable[[Event], None]:
     """Return what prints an event as a line of JSON."""
+    from hitl_cli.views.worker import event_document
+
     lines = _Lines()
 
     def report(event: Event) -> None:
-        fields = {name: getattr(event, name) for name in event.__struct_fields__}
-        lines.say(_json_line({**fields, "at": iso(event.at)}))
+        lines.say(to_json(event_document(event)))
 
     return report
-
-
-def _json_line(document: object) -> str:
-    """Return a document as a line of JSON."""
-    import msgspec
-
-    return msgspec.json.encode(document).decode()
 
 
 class _OneLine(logging.Formatter):

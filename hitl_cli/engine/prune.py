@@ -22,7 +22,7 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from contextlib import closing
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from msgspec import Struct
 
@@ -82,6 +82,8 @@ REMOVE_CALLBACK = "DELETE FROM callbacks WHERE awaited = ? AND awaiter = ?"
 REMOVE_MESSAGE = "DELETE FROM unblocks WHERE address = ? AND promise = ?"
 
 type Reason = Literal["live", "recent", "needed", "unfetched", "newest"]
+
+REASONS: tuple[Reason, ...] = get_args(Reason.__value__)
 """Why a run stays: it or a part of it has not ended, or ended after the cutoff; a run that lives created
 it; somebody has not fetched word of its end; the newest promise of all is in it."""
 

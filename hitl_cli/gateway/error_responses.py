@@ -29,7 +29,7 @@ from hitl_cli.format.terminal import printable
 from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.http_error import CODES, HttpError
 from hitl_cli.gateway.pages.rendering import error_page
-from hitl_cli.inbox.idempotency import IdempotencyKeyReused
+from hitl_cli.people.idempotency import IdempotencyKeyReused
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

@@ -21,6 +21,7 @@ from hitl_cli.errors import HitlError, logged
 from hitl_cli.gateway.http_error import HttpError
 from hitl_cli.inbox.watch import watch_inbox
 from hitl_cli.people.groups import Groups, is_among
+from hitl_cli.views.changes import change_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -235,7 +236,9 @@ class EventBroadcaster:
             events = [self.event("look")]
         else:
             events = [
-                msgspec.structs.replace(self.event(f"request.{one.kind}", _document(one)), names=one.names)
+                msgspec.structs.replace(
+                    self.event(f"request.{one.kind}", change_document(one)), names=one.names
+                )
                 for one in found
             ]
         self._call(self._deliver, events)
@@ -245,14 +248,3 @@ class EventBroadcaster:
         with contextlib.suppress(RuntimeError):
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(function, *args)
-
-
-def _document(change: Change) -> dict[str, str | None]:
-    """Return a change as an event carries it."""
-    return {
-        "id": change.id,
-        "workflow": change.workflow,
-        "title": change.title,
-        "outcome": change.outcome,
-        "by": change.by,
-    }

@@ -20,8 +20,8 @@ from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.error_responses import json_answer
 from hitl_cli.gateway.http_error import HttpError
 from hitl_cli.inbox.decide import approval, decide_promise
-from hitl_cli.runs import lifecycle
-from hitl_cli.runs.lifecycle import GroupName
+from hitl_cli.runs import Runs
+from hitl_cli.runs.run import GroupName, RunSpec
 
 if TYPE_CHECKING:
     from aiohttp.web import Request
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from hitl_cli.client.wire import Json
     from hitl_cli.inbox.decide import DecisionInput, DecisionResult
     from hitl_cli.people.groups import Groups
-    from hitl_cli.runs.lifecycle import Run
+    from hitl_cli.runs.run import Run
 
 PURPOSES = ("Purpose", "Sec-Purpose", "X-Purpose", "X-Moz")
 AHEAD = ("prefetch", "prerender", "preview")
@@ -63,14 +63,14 @@ async def _start_workflow(request: Request) -> web.Response:
     body = await _read_body(request, _StartBody)
     if not body.workflow_id:
         raise BadInput("workflow_id is required")
-    spec = lifecycle.RunSpec(
+    spec = RunSpec(
         id=body.workflow_id,
         workflow=body.workflow or gateway.options.workflow,
         args=body.args,
         kwargs=body.kwargs,
     )
     group = body.group or gateway.options.group
-    started = await gateway.bridge.run(lifecycle.start, spec, group=group, by=visitor.person)
+    started = await gateway.bridge.run(lambda client: Runs(client, visitor.actor).start(spec, group=group))
     if started.run.ended:
         return json_answer({"message": _result_of(started.run)})
     return json_answer({"message": f"workflow {spec.id} started"})
@@ -128,7 +128,7 @@ async def _start_verification(request: Request) -> web.Response:
     if not body.email:
         raise BadInput("email is required")
     group = gateway.options.group
-    started = await gateway.bridge.run(verification_api.start, body.email, group=group, by=visitor.person)
+    started = await gateway.bridge.run(verification_api.start, visitor.actor, body.email, group=group)
     if started.run.ended:
         _result_of(started.run)
     return json_answer({"result": "workflow started"})

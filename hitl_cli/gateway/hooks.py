@@ -26,7 +26,8 @@ from hitl_cli.inbox.decide import approval, decide_promise, rejection
 from hitl_cli.inbox.resolve import find
 from hitl_cli.inbox.votes import votes_of_many
 from hitl_cli.people.contacts import signing_key
-from hitl_cli.requests.question import KEY_TAG, outcome_of, question_of
+from hitl_cli.requests.question import KEY_TAG, question_of
+from hitl_cli.views.decision import hook_result_document
 
 if TYPE_CHECKING:
     from aiohttp.web import Request
@@ -75,7 +76,7 @@ async def _receive(request: Request) -> web.Response:
         _decision_id(name, as_sent(sent), body),
         gateway.options.directory.members,
     )
-    return json_answer(_document(decided))
+    return json_answer(hook_result_document(decided))
 
 
 def _read_answer(body: bytes) -> _HookAnswer:
@@ -136,16 +137,6 @@ def _decision_id(*parts: str | bytes) -> str:
     """Return the id of the decision that a message makes: the same whenever it is sent."""
     hashes = "".join(stable_id(part, 64) for part in parts)
     return stable_id(bytes.fromhex(hashes), 32)
-
-
-def _document(decided: DecisionResult) -> dict[str, Any]:
-    """Return what came of it; the outcome is null where others must approve too."""
-    return {
-        "request": decided.promise.id,
-        "workflow": decided.workflow,
-        "outcome": outcome_of(decided.promise),
-        "by": decided.audit.by,
-    }
 
 
 ROUTES = [web.post("/hooks/{name}", _receive)]

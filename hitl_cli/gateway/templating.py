@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hitl_cli.format.durations import format_age, format_duration
+from hitl_cli.format.json import to_json
+from hitl_cli.format.markdown import as_words
 from hitl_cli.format.terminal import printable
 from hitl_cli.format.times import iso
 
@@ -34,8 +35,9 @@ class Renderer:
             duration=format_duration,
             iso=iso,
             printable=printable,
+            words=as_words,
             segment=lambda name: quote(name, safe=":"),
-            compact=lambda value: msgspec.json.encode(value).decode(),
+            compact=to_json,
         )
 
     def text(self, template: str, **context: Any) -> str:

@@ -1,20 +1,13 @@
-"""The same request of a program, sent twice: done once, and answered the same (Idempotency-Key).
-
-Nothing is kept for it. The id that a decision, a comment or a start gets is made of the key, of who sends it
-and of what it says; so the record itself tells whether it was made before, and whether by the same words.
-"""
+"""Decisions that carry an Idempotency-Key: made once, however often they are sent (people/idempotency.py)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import msgspec
-from msgspec import Struct
 
 from hitl_cli.client.protocol import get_promise
-from hitl_cli.client.wire import audit_of, fresh_id, headers_of
-from hitl_cli.errors import HitlError
-from hitl_cli.format.stable_ids import short_stable_id
+from hitl_cli.client.wire import audit_of
 from hitl_cli.inbox.decide import DecisionResult, decide_promise
 from hitl_cli.inbox.pending import summary_of
 from hitl_cli.inbox.votes import RecordedVote, standing, votes_of
@@ -25,44 +18,7 @@ if TYPE_CHECKING:
     from hitl_cli.client.wire import Promise
     from hitl_cli.inbox.decide import DecisionInput
     from hitl_cli.people.groups import Groups
-
-HALF_DIGITS = 24
-"""Hexadecimal digits of each part of a mark."""
-
-
-class IdempotencyKeyReused(HitlError):
-    """The key was used before, for something else."""
-
-    code = "key-reused"
-
-    def __init__(self) -> None:
-        super().__init__("this Idempotency-Key was used before with another body. Nothing was changed.")
-
-
-class IdempotencyMark(Struct, frozen=True):
-    """What tells a request from all others: `key` of the key and its sender, `body` of what it says."""
-
-    key: str
-    body: str
-
-    @property
-    def id(self) -> str:
-        """The id of what the request makes."""
-        return self.key + self.body
-
-    def made(self, id: str | None) -> bool:
-        """Whether this request made something with this id. Raises KeyReused for another by its key."""
-        if id is None or not id.startswith(self.key):
-            return False
-        if id != self.id:
-            raise IdempotencyKeyReused
-        return True
-
-
-def mark_of(key: str, person: str, subject: str, body: bytes) -> IdempotencyMark:
-    """Return the mark of a request of a person to do something to a subject."""
-    whose = msgspec.json.encode([key, person, subject])
-    return IdempotencyMark(*(short_stable_id(said, HALF_DIGITS, b"hitl.mark") for said in (whose, body)))
+    from hitl_cli.people.idempotency import IdempotencyMark
 
 
 def decide_once(
@@ -115,13 +71,3 @@ def _voted(client: Client, promise: Promise, ballot: RecordedVote, groups: Group
         votes=standing(client, promise, item.asked, item.starter, groups),
         approvals=item.asked.approvals,
     )
-
-
-def start_mark(client: Client, id: str, mark: IdempotencyMark | None) -> str:
-    """Return the mark of a run's start. Raises KeyReused."""
-    if mark is None:
-        return fresh_id()
-    run = get_promise(client, id)
-    if run is not None:
-        mark.made(headers_of(run.param).get("hitl:start"))
-    return mark.id

@@ -19,7 +19,7 @@ from hitl_cli.format.stable_ids import short_stable_id
 from hitl_cli.notify.compose import ASKING, look_up
 from hitl_cli.notify.notifications import Notification
 from hitl_cli.notify.status import DeliveryAttempt
-from hitl_cli.runs.lifecycle import RunSpec, create_request
+from hitl_cli.runs.run import RunSpec, create_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Runs that are started by the clock: add, list, remove."""
+"""`Schedules`: runs that are started by the clock."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ from hitl_cli.client.wire import Call, Json, decode, encode, same_json
 from hitl_cli.engine.records import CatchUp, Value
 from hitl_cli.errors import Conflict, NotFound
 from hitl_cli.format.durations import format_duration
-from hitl_cli.runs.lifecycle import address_of, call_of, check_id, show_call
+from hitl_cli.runs.run import address_of, call_of, check_id, show_call
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hitl_cli.client.protocol import Client, ProtocolResponse
+    from hitl_cli.people.actor import Actor
 
 RUN_ID = "{{.id}}-{{.timestamp}}"
 """The ids of the runs, as the SDKs make them: the schedule's, and the instant in ms."""
@@ -59,8 +62,8 @@ class Schedule(Struct, frozen=True, kw_only=True, rename="camel"):
             return None
 
 
-class _Added(Struct, frozen=True, kw_only=True):
-    """A schedule that was asked for; `created` tells whether by this very call."""
+class AddedSchedule(Struct, frozen=True, kw_only=True):
+    """A schedule, and whether this call created it or found it."""
 
     schedule: Schedule
     created: bool
@@ -75,26 +78,62 @@ class _Page(Struct, frozen=True):
     cursor: str | None = None
 
 
-def add(client: Client, spec: ScheduleSpec) -> _Added:
-    """Add a schedule, or find the one that was added before with the same id and everything else.
+class Schedules:
+    """The schedules on a server, for one actor.
 
-    Raises BadInput (the id, the cron expression), Conflict (the id is another schedule's).
+    Reading needs the permission `read`; adding and removing need `start`. Every method raises NotAllowed
+    for an actor without it, and Unreachable.
     """
-    check_id(spec.id)
-    asked = {
-        "id": spec.id,
-        "cron": " ".join(spec.cron.split()),
-        "promiseId": RUN_ID,
-        "promiseTimeout": spec.deadline_ms,
-        "promiseParam": encode(msgspec.to_builtins(call_of(spec.workflow, spec.args, spec.kwargs, spec.id))),
-        "promiseTags": {TARGET_TAG: address_of(spec.group)},
-        "catchUp": spec.catch_up,
-    }
-    created = call(client, "schedule.get", id=spec.id).status != OK
-    schedule = _as_schedule(call(client, "schedule.create", **asked))
-    if not created:
-        _refuse_other(schedule, asked)
-    return _Added(schedule=schedule, created=created)
+
+    def __init__(self, client: Client, actor: Actor) -> None:
+        self._client = client
+        self._actor = actor
+
+    def add(self, spec: ScheduleSpec) -> AddedSchedule:
+        """Add a schedule, or find the one that was added before with the same id and everything else.
+
+        Raises BadInput (the id, the cron expression), Conflict (the id is another schedule's).
+        """
+        self._actor.require("start")
+        check_id(spec.id)
+        start = call_of(spec.workflow, spec.args, spec.kwargs, spec.id)
+        asked = {
+            "id": spec.id,
+            "cron": " ".join(spec.cron.split()),
+            "promiseId": RUN_ID,
+            "promiseTimeout": spec.deadline_ms,
+            "promiseParam": encode(msgspec.to_builtins(start)),
+            "promiseTags": {TARGET_TAG: address_of(spec.group)},
+            "catchUp": spec.catch_up,
+        }
+        created = call(self._client, "schedule.get", id=spec.id).status != OK
+        schedule = _as_schedule(call(self._client, "schedule.create", **asked))
+        if not created:
+            _refuse_other(schedule, asked)
+        return AddedSchedule(schedule=schedule, created=created)
+
+    def list(self) -> Sequence[Schedule]:
+        """Return all schedules, in the order of their ids."""
+        self._actor.require("read")
+        found: list[Schedule] = []
+        cursor: dict[str, str] = {}
+        while True:
+            answer = call(self._client, "schedule.search", **cursor)
+            if answer.status != OK:
+                raise refused(answer)
+            page = msgspec.json.decode(answer.data, type=_Page)
+            found += page.schedules
+            if page.cursor is None:
+                return found
+            cursor = {"cursor": page.cursor}
+
+    def remove(self, id: str) -> None:
+        """Remove a schedule; the runs that it has started go on. Raises NotFound."""
+        self._actor.require("start")
+        answer = call(self._client, "schedule.delete", id=id)
+        if answer.status != OK:
+            error = refused(answer)
+            raise NotFound(f"there is no schedule {id}.") if isinstance(error, NotFound) else error
 
 
 def _refuse_other(schedule: Schedule, asked: dict[str, object]) -> None:
@@ -114,26 +153,3 @@ def _as_schedule(answer: ProtocolResponse) -> Schedule:
     if answer.status != OK:
         raise refused(answer)
     return msgspec.json.decode(answer.data, type=_ScheduleData).schedule
-
-
-def list_schedules(client: Client) -> list[Schedule]:
-    """Return all schedules, in the order of their ids."""
-    found: list[Schedule] = []
-    cursor: dict[str, str] = {}
-    while True:
-        answer = call(client, "schedule.search", **cursor)
-        if answer.status != OK:
-            raise refused(answer)
-        page = msgspec.json.decode(answer.data, type=_Page)
-        found += page.schedules
-        if page.cursor is None:
-            return found
-        cursor = {"cursor": page.cursor}
-
-
-def remove(client: Client, id: str) -> None:
-    """Remove a schedule; the runs that it has started go on. Raises NotFound."""
-    answer = call(client, "schedule.delete", id=id)
-    if answer.status != OK:
-        error = refused(answer)
-        raise NotFound(f"there is no schedule {id}.") if isinstance(error, NotFound) else error

@@ -7,21 +7,11 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
-from hitl_cli.client.protocol import (
-    PAGE,
-    get_promise,
-    search_pages,
-)
-from hitl_cli.client.tags import (
-    COMMENT_TAG,
-    NOTICE_TAG,
-    ORIGIN_TAG,
-    PARENT_TAG,
-    REVOKED_TAG,
-    VOTE_TAG,
-)
+from hitl_cli.client.protocol import PAGE, get_promise, search_pages
+from hitl_cli.client.tags import COMMENT_TAG, NOTICE_TAG, ORIGIN_TAG, PARENT_TAG, REVOKED_TAG, VOTE_TAG
 from hitl_cli.client.wire import Promise
-from hitl_cli.runs.lifecycle import known
+from hitl_cli.runs.reading import known
+from hitl_cli.runs.run import Run
 
 if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client
@@ -36,6 +26,14 @@ class RunStep(Struct, frozen=True, kw_only=True):
     promise: Promise
     kind: Kind
     children: list[RunStep]
+
+
+class RunTree(Struct, frozen=True, kw_only=True):
+    """A run with its steps, as the tree below `root`; `more` tells whether some steps were left out."""
+
+    run: Run
+    root: RunStep
+    more: bool
 
 
 def tree(client: Client, id: str) -> RunStep:

@@ -1,4 +1,4 @@
-"""What came of an answer, as machines are shown it."""
+"""What came of an answer or a comment, as machines are shown it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,14 @@ from msgspec import Struct
 from hitl_cli.client.wire import Json
 from hitl_cli.engine.records import PromiseState
 from hitl_cli.format.times import iso
+from hitl_cli.requests.question import outcome_of
 from hitl_cli.views.votes import VoteDocument, vote_document
 
 if TYPE_CHECKING:
+    from hitl_cli.auth.links import Link
+    from hitl_cli.client.wire import Verdict
+    from hitl_cli.errors import HitlError
+    from hitl_cli.inbox.bulk import PlannedDecision
     from hitl_cli.inbox.decide import DecisionResult
 
 
@@ -33,6 +38,51 @@ class DecisionResultDocument(Struct, frozen=True, kw_only=True):
     reason: str | None
     fresh: bool
     votes: tuple[VoteDocument, ...]
+
+
+class KeptCommentDocument(Struct, frozen=True, kw_only=True):
+    """A comment that was added to a request."""
+
+    id: str
+    state: PromiseState
+    by: str
+    comment: str
+
+
+def planned_decision_document(one: PlannedDecision, verdict: Verdict) -> Json:
+    """Return what one of many decisions would do, or why it cannot be made (`problem`)."""
+    return {
+        "id": one.name if one.item is None else one.item.id,
+        "verdict": verdict,
+        "problem": None if one.problem is None else str(one.problem),
+        "code": None if one.problem is None else one.problem.code,
+    }
+
+
+def failed_decision_document(id: str, error: HitlError) -> Json:
+    """Return one of many decisions that could not be made, and why."""
+    return {"id": id, "error": str(error), "code": error.code}
+
+
+def hook_result_document(decided: DecisionResult) -> Json:
+    """Return what came of a webhook's answer; `outcome` is null while others must approve too."""
+    return {
+        "request": decided.promise.id,
+        "workflow": decided.workflow,
+        "outcome": outcome_of(decided.promise),
+        "by": decided.audit.by,
+    }
+
+
+def link_document(link: Link, url: str) -> Json:
+    """Return a link by which one person answers one request until it ends."""
+    return {
+        "url": url,
+        "request": link.request,
+        "person": link.person,
+        "ends_at": iso(link.ends_at),
+        "id": link.id,
+    }
 
 
 def decision_result_document(one: DecisionResult) -> DecisionResultDocument:

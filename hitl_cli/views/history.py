@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from hitl_cli.client.wire import Json
+from hitl_cli.format.json import to_json
 from hitl_cli.format.terminal import printable_lines
 from hitl_cli.format.times import iso
 from hitl_cli.inbox.history import Kind
@@ -47,6 +48,13 @@ class HistoryEntryDocument(Struct, frozen=True, kw_only=True):
     votes: tuple[VoteDocument, ...]
 
 
+class HistoryPage(Struct, frozen=True):
+    """A page of what was answered, the newest first; `next` is the `cursor` of the next one."""
+
+    items: list[HistoryEntryDocument]
+    next: str | None
+
+
 def history_entry_document(entry: HistoryEntry) -> HistoryEntryDocument:
     """Return what came of a request, or was said of it."""
     return HistoryEntryDocument(
@@ -68,6 +76,21 @@ def history_entry_document(entry: HistoryEntry) -> HistoryEntryDocument:
         comment=entry.comment,
         votes=tuple(map(vote_document, entry.votes)),
     )
+
+
+def outcome_text(entry: HistoryEntry) -> str:
+    """Return the outcome of an entry, and what kind of entry it is where that is no decision of a person."""
+    if entry.kind == "decision":
+        by_deadline = entry.deadline and entry.outcome != "expired"
+        return f"{entry.outcome} (deadline)" if by_deadline else str(entry.outcome)
+    return entry.kind if entry.outcome is None else f"{entry.kind}: {entry.outcome}"
+
+
+def data_text(entry: HistoryEntry) -> str | None:
+    """Return the data of an answer as JSON on one line; None for a plain yes or no, or a choice."""
+    if entry.data is None or entry.data is True or entry.data == entry.choice:
+        return None
+    return to_json(entry.data)
 
 
 def csv_head() -> str:
@@ -95,6 +118,6 @@ def _cell(value: Json) -> str:
     """
     if value is None or value in ([], ()):
         return ""
-    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    text = value if isinstance(value, str) else to_json(value)
     shown = printable_lines(text)
     return f"'{shown}" if shown.startswith(FORMULA) else shown

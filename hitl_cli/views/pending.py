@@ -42,6 +42,13 @@ class RequestSummaryDocument(RequestBaseDocument, frozen=True, kw_only=True):
     state: Literal["pending"] = "pending"
 
 
+class RequestsPage(Struct, frozen=True):
+    """A page of what waits; `next` is the `cursor` of the next one."""
+
+    items: list[RequestSummaryDocument]
+    next: str | None
+
+
 def request_summary_document(item: RequestSummary, now: int) -> RequestSummaryDocument:
     """Return what waits, as it is listed. `now` is ms since the epoch."""
     asked = item.asked

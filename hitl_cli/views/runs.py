@@ -9,13 +9,13 @@ from msgspec import Struct
 from hitl_cli.client.wire import Json, decode, error_message
 from hitl_cli.engine.records import PromiseState
 from hitl_cli.format.times import iso
-from hitl_cli.runs.lifecycle import RunState
+from hitl_cli.runs.run import RunState
 from hitl_cli.runs.steps import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from hitl_cli.runs.lifecycle import Run
+    from hitl_cli.runs.run import Run
     from hitl_cli.runs.steps import RunStep
 
 
@@ -38,6 +38,13 @@ class RunDocument(Struct, frozen=True, kw_only=True):
     waits_for: tuple[str, ...]
     result: Json
     error: str | None
+
+
+class RunsPage(Struct, frozen=True):
+    """A page of runs, the newest first; `next` is the `cursor` of the next one."""
+
+    items: list[RunDocument]
+    next: str | None
 
 
 class StepDocument(Struct, frozen=True, kw_only=True):

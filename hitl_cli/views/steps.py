@@ -1,73 +1,102 @@
-"""What a step of a run is called, and its outcome in one line."""
+"""What a step of a run is called, how it stands and what came of it: the same for every front end."""
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING, Any
 
-import msgspec
+from msgspec import Struct
 
-from hitl_cli.client.wire import audit_of, decode, headers_of
-from hitl_cli.format.terminal import printable
+from hitl_cli.client.wire import Json, audit_of, decode, headers_of
+from hitl_cli.format.json import to_json
 from hitl_cli.notify.status import notice_in
-from hitl_cli.requests.question import prompt_of
-from hitl_cli.runs import lifecycle
+from hitl_cli.requests.question import outcome_of, prompt_of
+from hitl_cli.runs.run import ENDED, error_text
+from hitl_cli.runs.steps import Kind
 
 if TYPE_CHECKING:
     from hitl_cli.runs.steps import RunStep
 
-
-RESULT_WIDTH = 60
-"""Characters of a step's result that the tree shows."""
-
+REMARKS = ("vote", "comment", "revocation")
+"""The kinds of steps that only record what a person said; `by` is their author."""
 
 VOTE_FIELDS = ("verdict", "choice", "reason")
-"""What the tree shows of a vote."""
+"""The parts of a vote that are shown."""
 
 
-def step_name(node: RunStep) -> str:
-    """Return what a step is: of a person's the question, of a remark who made it."""
-    call = node.promise.call
-    match node.kind:
-        case "vote" | "comment" | "revocation":
-            return f"{node.kind} of {headers_of(node.promise.param).get('hitl:by', '?')}"
-        case "notice":
-            notice = notice_in(node.promise)
-            return node.kind if notice is None else f"{node.kind} {notice.occasion}"
-        case "person":
-            prompt = prompt_of(node.promise)
-            return node.kind if prompt is None else f"{node.kind} {shorten(prompt)}"
-        case _:
-            return f"{node.kind} {call.func}" if call is not None else node.kind
+class StepSummary(Struct, frozen=True, kw_only=True):
+    """A step of a run in one line.
+
+    `name` is the function, the prompt of a request (Markdown) or the occasion of a notification. `state` is
+    the outcome of a request (`waiting` before), else `pending` or the state in which the step ended. `by` is
+    who decided, or the author of a remark. `text` is what a remark says, or why a step did not complete;
+    `result` is what it returned. `took_ms` is its duration until now or until its end.
+    """
+
+    id: str
+    kind: Kind
+    name: str | None
+    state: str
+    by: str | None
+    text: str | None
+    result: Json
+    took_ms: int
+
+    @property
+    def said(self) -> str | None:
+        """The text, or the result as JSON on one line; None for neither."""
+        return to_json(self.result) if self.text is None and self.result is not None else self.text
 
 
-def step_outcome(node: RunStep) -> str:
-    """Return a step's result or error, or what was said, cut to fit."""
+def step_summary(node: RunStep, now: int) -> StepSummary:
+    """Return a step in one line; `now` is ms since the epoch."""
     promise = node.promise
-    said = decode(promise.param)
-    if node.kind == "vote" and isinstance(said, dict):
-        return shorten(" ".join(str(said[name]) for name in VOTE_FIELDS if said.get(name)))
-    if node.kind == "comment" and isinstance(said, dict):
-        return shorten(str(said.get("comment")))
-    if node.kind == "revocation":
-        return ""
-    if promise.state == "pending":
-        what = "approve" if prompt_of(promise) is None else "show"
-        return f"hitl {what} {shlex.quote(promise.id)}" if promise.is_blocking else ""
-    by = audit_of(promise).by
-    who = "" if by is None else f"{'approved' if promise.state == 'resolved' else 'rejected'} by {by}: "
-    if promise.state == "resolved":
-        data = decode(promise.value)
-        return who.removesuffix(": ") if data is None else who + shorten(to_json(data))
-    return who + shorten(lifecycle.error_text(promise))
+    remark = node.kind in REMARKS
+    return StepSummary(
+        id=promise.id,
+        kind=node.kind,
+        name=_name_of(node),
+        state=_state_of(node),
+        by=headers_of(promise.param).get("hitl:by") if remark else audit_of(promise).by,
+        text=_text_of(node),
+        result=None if remark or _is_ask(node) or promise.state != "resolved" else decode(promise.value),
+        took_ms=max((promise.settled_at or now) - promise.created_at, 0),
+    )
 
 
-def shorten(text: str) -> str:
-    """Return text on one line, cut to fit."""
-    line = printable(text)
-    return line if len(line) <= RESULT_WIDTH else line[: RESULT_WIDTH - 1] + "…"
+def _name_of(node: RunStep) -> str | None:
+    """Return what a step is about; None for a step that does not say."""
+    if node.kind == "person":
+        return prompt_of(node.promise)
+    if node.kind == "notice" and (notice := notice_in(node.promise)) is not None:
+        return notice.occasion
+    call = node.promise.call
+    return None if call is None else call.func
 
 
-def to_json(value: Any) -> str:
-    """Return a value as JSON on one line."""
-    return msgspec.json.encode(value).decode()
+def _state_of(node: RunStep) -> str:
+    """Return how a step stands."""
+    if node.kind == "person":
+        return outcome_of(node.promise) or "waiting"
+    return ENDED.get(node.promise.state, "pending")
+
+
+def _text_of(node: RunStep) -> str | None:
+    """Return what a remark says, or why a step did not complete; None for neither."""
+    promise = node.promise
+    if node.kind in REMARKS:
+        said = decode(promise.param)
+        return _remark_in(node.kind, said) if isinstance(said, dict) else None
+    ended_badly = promise.state not in ("pending", "resolved")
+    return error_text(promise) if ended_badly and not _is_ask(node) else None
+
+
+def _remark_in(kind: Kind, said: dict[str, Any]) -> str | None:
+    """Return the text of a vote or a comment."""
+    if kind == "vote":
+        return " ".join(str(said[name]) for name in VOTE_FIELDS if said.get(name))
+    return str(said["comment"]) if kind == "comment" and said.get("comment") else None
+
+
+def _is_ask(node: RunStep) -> bool:
+    """Whether a step is an `ask`, whose result is the decision on the request inside it."""
+    return node.kind == "step" and any(child.kind == "person" for child in node.children)

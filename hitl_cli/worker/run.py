@@ -28,7 +28,7 @@ from hitl_cli.notify.digest_workflow import digest
 from hitl_cli.notify.reconcile import Reconciler
 from hitl_cli.people.contacts import Directory, NotificationSettings
 from hitl_cli.people.groups import Groups
-from hitl_cli.runs.lifecycle import address_of
+from hitl_cli.runs.run import address_of
 from hitl_cli.sdk.heartbeat import LeaseHeartbeat, executing
 from hitl_cli.sdk.observer import Event, ObservedTasks
 from hitl_cli.sdk.resonate_client import Registering, log_failures, pause

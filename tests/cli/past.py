@@ -10,8 +10,10 @@ from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.client.protocol import ProtocolRequest
 from hitl_cli.client.wire import Audit, encode, error_value
 from hitl_cli.engine.server import now_ms
+from hitl_cli.people.actor import Actor
 from hitl_cli.requests.question import Question
-from hitl_cli.runs.lifecycle import RunSpec, start
+from hitl_cli.runs import Runs
+from hitl_cli.runs.run import RunSpec
 
 if TYPE_CHECKING:
     from tests.conftest import Hitl
@@ -51,7 +53,8 @@ class Past:
 
     def run(self, id: str, function: str = "deploy", *args: Any, by: str = "ops") -> None:
         """Start a run, which nobody works on."""
-        start(self._client, RunSpec(id=id, workflow=function, args=list(args)), by=by)
+        runs = Runs(self._client, Actor(person=by, via="test"))
+        runs.start(RunSpec(id=id, workflow=function, args=list(args)))
 
     def step(self, id: str, parent: str, function: str | None = None, result: Any = None) -> None:
         """Create a step of a run, which is done."""

@@ -19,9 +19,9 @@ from hitl_cli.engine import inspection
 from hitl_cli.engine.inspection import file_system
 from hitl_cli.engine.server import now_ms
 from hitl_cli.engine.store import migrations
-from hitl_cli.runs import lifecycle
-from hitl_cli.runs.lifecycle import RunSpec
-from tests.conftest import HITL, PATIENCE_S, Hitl, WorkerProcess
+from hitl_cli.runs import Runs
+from hitl_cli.runs.run import RunSpec
+from tests.conftest import HITL, NOBODY, PATIENCE_S, Hitl, WorkerProcess
 
 DAY_MS = 86_400_000
 
@@ -68,7 +68,7 @@ def test_looking_changes_nothing(hitl: Hitl) -> None:
 
     an_hour_ago = now_ms() - 3_600_000
     with EmbeddedClient(hitl.database, clock=lambda: an_hour_ago) as client:
-        lifecycle.start(client, RunSpec(id="a"), deadline_ms=1_000)
+        Runs(client, NOBODY).start(RunSpec(id="a"), deadline_ms=1_000)
     before = hitl.database.read_bytes()
     hitl.ok("doctor")
     hitl.ok("doctor", "--full")

@@ -12,7 +12,7 @@ import pytest
 
 from hitl_cli.auth.links import link_in, token_of
 from hitl_cli.auth.signing_keys import load_keys
-from hitl_cli.runs.lifecycle import get_run
+from hitl_cli.runs.reading import get_run
 from hitl_cli.settings import Settings
 from tests.cli.curl import curl
 from tests.cli.test_readme import BLOCK, settled

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hitl_cli.client.embedded import EmbeddedClient
-from hitl_cli.runs import schedules
+from hitl_cli.runs import Schedules
 from hitl_cli.runs.schedules import ScheduleSpec
-from tests.conftest import wait_until
+from tests.conftest import NOBODY, wait_until
 
 if TYPE_CHECKING:
     from tests.conftest import Hitl
@@ -95,7 +95,7 @@ def test_a_schedule_that_makes_no_sense_is_refused(hitl: Hitl, args: list[str]) 
 def test_a_worker_runs_what_falls_due_once_and_people_see_it(hitl: Hitl) -> None:
     an_hour_ago = time.time_ns() // 1_000_000 - 60 * MINUTE_MS
     with EmbeddedClient(hitl.database, clock=lambda: an_hour_ago) as client:
-        schedules.add(client, ScheduleSpec(id="hourly", cron="0 * * * *"))
+        Schedules(client, NOBODY).add(ScheduleSpec(id="hourly", cron="0 * * * *"))
 
     hitl.worker()
     hitl.worker()

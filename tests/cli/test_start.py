@@ -6,7 +6,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from hitl_cli.runs import lifecycle
+from hitl_cli.runs.reading import known
 from tests.conftest import wait_until
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def test_another_call_under_the_same_id_is_a_conflict_that_shows_what_is_there(h
 def test_arguments_are_json_where_they_parse_and_text_where_not(hitl: Hitl) -> None:
     hitl.ok("start", "a", "1", "1.4.2", '{"b": [true]}', "null", '"1"', "--kwarg", "n=5", "--kwarg", "t=five")
     with hitl.client() as client:
-        promise = lifecycle.known(client, "a")
+        promise = known(client, "a")
     assert promise.call is not None
     assert promise.call.args == (1, "1.4.2", {"b": [True]}, None, "1")
     assert promise.call.kwargs == {"n": 5, "t": "five"}

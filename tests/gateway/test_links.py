@@ -14,9 +14,10 @@ from hitl_cli.client.wire import audit_of
 from hitl_cli.gateway.auth import sessions
 from hitl_cli.gateway.context import BAD_LINKS
 from hitl_cli.inbox.decide import approval, decide
+from hitl_cli.people.actor import Actor
 from hitl_cli.people.contacts import Directory, GroupContact
 from hitl_cli.requests.question import Question
-from hitl_cli.runs.lifecycle import cancel
+from hitl_cli.runs import Runs
 from tests.cli.requests import put
 from tests.conftest import Hitl
 from tests.gateway.visiting import Browser, Visited, all_promises
@@ -130,7 +131,7 @@ def test_what_was_canceled_or_ran_out_is_said_so(visited: Visited, browser: Brow
     canceled = put(visited.hitl, "was-canceled", ASKED)
     paths = [visited.link(canceled.id, "reviewer")]
     with visited.hitl.client() as client:
-        cancel(client, canceled.id, by="lead", via="cli")
+        Runs(client, Actor(person="lead", via="cli")).cancel(canceled.id)
         late = put(visited.hitl, "was-late", ASKED, deadline_ms=1)
         now = client.now()
     ended = Link(request=late.id, person="reviewer", made_at=now, ends_at=late.timeout_at, id="late")

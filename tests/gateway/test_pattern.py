@@ -9,7 +9,7 @@ import pytest
 
 from hitl_cli.client.protocol import get_promise, search
 from hitl_cli.client.wire import audit_of, decode
-from hitl_cli.runs import lifecycle
+from hitl_cli.runs.reading import get_run
 from tests.conftest import APPS, Hitl, wait_until
 from tests.gateway.conftest import begin_gateway
 
@@ -369,7 +369,7 @@ def test_a_gateway_that_is_killed_between_start_and_unblock_is_not_missed(
 
     def ended() -> bool:
         with hitl.client() as client:
-            return lifecycle.get_run(client, "hitl-001").ended
+            return get_run(client, "hitl-001").ended
 
     wait_until(ended)
     done = {"message": {"message": "workflow hitl-001 completed", "data": True}}

@@ -12,8 +12,9 @@ from msgspec import Struct
 from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.inbox.comments import comment
 from hitl_cli.inbox.decide import decide, rejection
-from hitl_cli.runs.lifecycle import RunSpec, get_run, start, wait
-from tests.conftest import APPS, PATIENCE_S, Hitl, wait_until
+from hitl_cli.runs import Runs
+from hitl_cli.runs.run import RunSpec
+from tests.conftest import APPS, NOBODY, PATIENCE_S, Hitl, wait_until
 from tests.gateway.browser import DESKTOP, IN_A_BROWSER, PHONE, Screen, check_accessible, check_narrow
 from tests.gateway.conftest import GatewayProcess, begin_gateway
 
@@ -62,12 +63,14 @@ class Desk(Struct, frozen=True):
 
     def ask(self, run: str, prompt: str, **options: Any) -> str:
         """Start a run that asks; return the id of its request once it waits."""
-        start(self.client, RunSpec(id=run, workflow="asks", args=[{"prompt": prompt, **options}]))
-        return wait_until(lambda: next(iter(get_run(self.client, run).requests), ""))
+        runs = Runs(self.client, NOBODY)
+        runs.start(RunSpec(id=run, workflow="asks", args=[{"prompt": prompt, **options}]))
+        return wait_until(lambda: next(iter(runs.show(run).requests), ""))
 
     def ended(self, run: str) -> Any:
         """Wait until a run has completed, and return what it came to."""
-        return wait(self.client, run, PATIENCE_S).result
+        runs = Runs(self.client, NOBODY)
+        return runs.wait(runs.show(run), PATIENCE_S).result
 
     def reject(self, id: str) -> None:
         """Have the lead be first."""

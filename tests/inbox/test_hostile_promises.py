@@ -17,7 +17,7 @@ from hitl_cli.inbox.history import history
 from hitl_cli.inbox.pending import pending
 from hitl_cli.inbox.votes import votes_of
 from hitl_cli.requests.question import Escalation, Question
-from hitl_cli.runs.lifecycle import get_run
+from hitl_cli.runs.reading import get_run
 from hitl_cli.runs.steps import tree
 from hitl_cli.views.details import details
 from hitl_cli.views.request import request_details_document

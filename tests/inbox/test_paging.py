@@ -11,11 +11,12 @@ from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.errors import BadInput
 from hitl_cli.inbox.history import HistoryFilter, page_of_history
 from hitl_cli.inbox.pending import RequestFilter, page_of_pending
-from hitl_cli.runs.lifecycle import page_of_runs
+from hitl_cli.runs import Runs
 from tests.cli.past import DAY_MS, HOUR_MS, MINUTE_MS, Past
+from tests.conftest import NOBODY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from hitl_cli.inbox.pending import Sort
     from tests.conftest import Hitl
@@ -39,7 +40,7 @@ def client(hitl: Hitl, past: Past, request: pytest.FixtureRequest) -> Iterator[E
         yield client
 
 
-def ids_of(page: Callable[..., tuple[list[Any], str | None]], between: Callable[[], object]) -> list[str]:
+def ids_of(page: Callable[..., tuple[Sequence[Any], str | None]], between: Callable[[], object]) -> list[str]:
     """Return the ids of a list of which two are read at a time, with something done after each page."""
     found, after = page(limit=2)
     ids = [each.id for each in found]
@@ -81,7 +82,7 @@ def test_the_history_and_the_runs_go_on_whatever_comes_meanwhile(past: Past, cli
         past.approve(f"new-q{n}")
 
     assert ids_of(partial(page_of_history, client), come) == [f"q{n}" for n in reversed(range(5))]
-    every = ids_of(partial(page_of_runs, client), come)
+    every = ids_of(Runs(client, NOBODY).page, come)
     assert [id for id in every if not id.startswith("new")] == [f"r{n}" for n in reversed(range(5))]
 
 

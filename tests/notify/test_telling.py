@@ -19,9 +19,10 @@ from hitl_cli.engine.prune import prune
 from hitl_cli.errors import Unreachable
 from hitl_cli.notify.notifications import Notification
 from hitl_cli.notify.reconcile import Reconciler
+from hitl_cli.people.actor import Actor
 from hitl_cli.people.contacts import Contact, Directory, GroupContact
 from hitl_cli.requests.question import Question
-from hitl_cli.runs import lifecycle
+from hitl_cli.runs import Runs
 from hitl_cli.views.details import details
 from tests.cli.requests import put
 from tests.conftest import wait_until
@@ -146,7 +147,7 @@ def test_that_a_run_was_canceled_is_told(town: Town) -> None:
     town.worker()
     id = town.ask(to=["reviewer"])
     town.told(id)
-    lifecycle.cancel(town.crew.client, "r", by="lead", via="test")
+    Runs(town.crew.client, Actor(person="lead", via="test")).cancel("r")
     assert town.sent(2)[-1] == ("reviewer", "canceled", id)
 
 

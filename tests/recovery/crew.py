@@ -8,7 +8,9 @@ from hitl_cli import defaults
 from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.inbox.decide import DecisionInput, approval, decide, rejection
 from hitl_cli.inbox.pending import pending
-from hitl_cli.runs import lifecycle
+from hitl_cli.people.actor import Actor
+from hitl_cli.runs import Runs
+from hitl_cli.runs.run import RunSpec
 from tests.conftest import APPS, wait_until
 from tests.recovery.deaths import work_and_die_at
 from tests.recovery.processes import MovedClock, start, work
@@ -61,8 +63,8 @@ class Crew:
         self, id: str, workflow: str, *args: object, by: str | None = None, deadline_ms: int = 365 * DAY_MS
     ) -> None:
         """Start a run."""
-        spec = lifecycle.RunSpec(id=id, workflow=workflow, args=list(args))
-        lifecycle.start(self.client, spec, by=by, deadline_ms=deadline_ms)
+        spec = RunSpec(id=id, workflow=workflow, args=list(args))
+        Runs(self.client, Actor(person=by or "", via="test")).start(spec, deadline_ms=deadline_ms)
 
     def ask(self, id: str = "r", by: str | None = None, **options: object) -> str:
         """Start a run that asks with these options, wait until it does, and return the request's id."""

@@ -13,9 +13,10 @@ from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.engine.file_clock import SLOWED_PERCENT, Instant, following
 from hitl_cli.inbox.decide import approval, decide
 from hitl_cli.inbox.pending import pending
-from hitl_cli.runs import lifecycle
+from hitl_cli.runs import Runs
+from hitl_cli.runs.run import RunSpec
 from tests.apps.steps import STEPS_GATE, STEPS_LOG, read_lines
-from tests.conftest import wait_until
+from tests.conftest import NOBODY, wait_until
 from tests.recovery.processes import MovedClock, start, work
 from tests.recovery.test_races import blocking
 from tests.worker.watching import begin, end_of, promise_of, result_of, waiting
@@ -115,11 +116,11 @@ def test_when_the_clock_jumps_a_year_ahead_what_must_end_ends_and_the_rest_goes_
     clock: MovedClock, client: EmbeddedClient, worker: Callable[[], BaseProcess]
 ) -> None:
     worker()
-    week = lifecycle.RunSpec(id="week", workflow="approval", args=["week"])
-    lifecycle.start(client, week, deadline_ms=7 * 24 * HOUR_MS)
+    week = RunSpec(id="week", workflow="approval", args=["week"])
+    Runs(client, NOBODY).start(week, deadline_ms=7 * 24 * HOUR_MS)
     client.call_many([blocking("decade", client.now() + 10 * YEAR_MS)])
-    sleeper = lifecycle.RunSpec(id="sleeper", workflow="nap", args=[24 * 3_600])
-    lifecycle.start(client, sleeper, deadline_ms=10 * YEAR_MS)
+    sleeper = RunSpec(id="sleeper", workflow="nap", args=[24 * 3_600])
+    Runs(client, NOBODY).start(sleeper, deadline_ms=10 * YEAR_MS)
     waiting(client, 2)
 
     clock.move(YEAR_MS)

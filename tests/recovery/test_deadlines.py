@@ -11,7 +11,7 @@ from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.errors import TimedOut
 from hitl_cli.inbox.decide import approval, decide
 from hitl_cli.inbox.pending import pending
-from hitl_cli.runs import lifecycle
+from hitl_cli.runs.reading import get_run
 from tests.conftest import wait_until
 from tests.worker.watching import begin, promise_of, result_of, waiting
 
@@ -72,7 +72,7 @@ def test_a_wait_of_a_year_is_over_after_a_year(hitl: Hitl) -> None:
         worker.kill()
         clock.ahead_ms = 365 * DAY_MS
         assert pending(client) == ([], False)
-        assert lifecycle.get_run(client, "r").state == "expired"
+        assert get_run(client, "r").state == "expired"
         with pytest.raises(TimedOut, match="its deadline passed"):
             decide(client, "r:1", approval(by="ada", via="test"))
         assert promise_of(client, "r:1").settled_at == promise_of(client, "r:1").timeout_at

@@ -14,7 +14,7 @@ from hitl_cli.builtin.send_email import SOON
 from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.client.protocol import search
 from hitl_cli.people.contacts import Directory, EmailSettings, NotificationSettings
-from tests.conftest import wait_until
+from tests.conftest import NOBODY, wait_until
 from tests.notify.receivers import Mailbox
 from tests.recovery.deaths import work_and_die_at
 from tests.recovery.processes import MovedClock, start, work
@@ -135,9 +135,9 @@ def test_a_mail_that_is_not_taken_now_keeps_no_place_and_is_tried_for_days(
     connections = mailbox.connections
     try:
         mailbox.fail_with(450, at="RCPT")
-        verification_api.start(life.client, ADDRESS)
+        verification_api.start(life.client, NOBODY, ADDRESS)
         life.until(partial(mailbox.heard_since, connections))
-        verification_api.start(life.client, "b@example.org")
+        verification_api.start(life.client, NOBODY, "b@example.org")
         life.until(lambda: mailbox.received)
         assert mailbox.received[0]["To"] == "b@example.org"
         mailbox.fail_with(421, times=30)
@@ -159,7 +159,7 @@ def test_a_mail_that_is_not_taken_now_keeps_no_place_and_is_tried_for_days(
 def verify(life: Life, mailbox: Mailbox) -> None:
     """Start it twice, wait for the mail, confirm, and see what came of it."""
     for _ in range(2):
-        verification_api.start(life.client, ADDRESS)
+        verification_api.start(life.client, NOBODY, ADDRESS)
     life.until(lambda: mailbox.received)
     assert promise_of(life.client, f"{RUN}:1.1").state == "pending"  # it is there before the mail
     life.until(lambda: promise_of(life.client, f"{RUN}:2").state == "resolved")

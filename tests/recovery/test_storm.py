@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hitl_cli.client.wire import audit_of, decode, error_message
-from hitl_cli.runs import lifecycle
+from hitl_cli.runs.reading import get_run
 from tests.apps.steps import read_lines
 from tests.recovery.storm import DECISION, Storm
 from tests.worker.watching import promise_of
@@ -102,7 +102,7 @@ def the_run_is_whole(client: EmbeddedClient, id: str, lines: list[Line]) -> None
         assert marks[-1] in [line.mark for line in attempts]
         late = [line for line in attempts if line.at > (promise.settled_at or 0)]
         assert late == [], f"{lines} {recorded_at(client, id)}"
-    run = lifecycle.get_run(client, id)
+    run = get_run(client, id)
     assert run.state == "completed", run.error
     assert run.result == {"marks": marks, "answer": seen(client, f"{id}:{DECISION}")}
 

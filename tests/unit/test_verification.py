@@ -6,7 +6,7 @@ import pytest
 
 from hitl_cli.builtin.verification_api import key_of, normal_address, run_id
 from hitl_cli.errors import BadInput
-from hitl_cli.runs.lifecycle import check_id
+from hitl_cli.runs.run import check_id
 
 
 @pytest.mark.parametrize(

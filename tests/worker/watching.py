@@ -10,12 +10,14 @@ from hitl_cli import defaults
 from hitl_cli.client.protocol import call, get_promise, get_tasks
 from hitl_cli.client.wire import Promise, Task
 from hitl_cli.inbox.pending import pending
-from hitl_cli.runs import lifecycle
-from tests.conftest import APPS, wait_until
+from hitl_cli.runs import Runs
+from hitl_cli.runs.reading import get_run
+from hitl_cli.runs.run import RunSpec
+from tests.conftest import APPS, NOBODY, wait_until
 
 if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client
-    from hitl_cli.runs.lifecycle import Run
+    from hitl_cli.runs.run import Run
 
 FEATURES = str(APPS / "features.py")
 STEPS = str(APPS / "steps.py")
@@ -36,7 +38,7 @@ def task_of(client: Client, id: str) -> Task:
 def end_of(client: Client, id: str) -> Run:
     """Wait until a run has ended."""
     wait_until(lambda: promise_of(client, id).state != "pending")
-    return lifecycle.get_run(client, id)
+    return get_run(client, id)
 
 
 def result_of(client: Client, id: str) -> object:
@@ -71,5 +73,5 @@ class _Tasks(msgspec.Struct, frozen=True):
 
 def begin(client: Client, id: str, workflow: str, *args: object, group: str = defaults.GROUP) -> None:
     """Start a run."""
-    spec = lifecycle.RunSpec(id=id, workflow=workflow, args=list(args))
-    assert lifecycle.start(client, spec, group=group).created
+    spec = RunSpec(id=id, workflow=workflow, args=list(args))
+    assert Runs(client, NOBODY).start(spec, group=group).created

@@ -11,18 +11,18 @@ import msgspec
 
 from hitl_cli.cli.pending import priority_cell
 from hitl_cli.cli.render.blocks import INDENT, Block, drawn, indented, plain
+from hitl_cli.cli.render.states import OUTCOME_COLORS, step_mark, step_name, step_outcome
 from hitl_cli.cli.render.suggested_commands import commands, quoted
 from hitl_cli.cli.render.table import Cell, console, on_terminal
-from hitl_cli.cli.runs import MARKS
 from hitl_cli.client.wire import decode
 from hitl_cli.format.durations import format_age, format_duration
+from hitl_cli.format.json import to_json
 from hitl_cli.format.terminal import printable
 from hitl_cli.format.times import iso
 from hitl_cli.inbox.pending import SOON_MS
 from hitl_cli.notify.status import said_of, without_old_reminders
 from hitl_cli.requests.question import PLAIN, Question, fields_of
 from hitl_cli.views.details import at_deadline, later, who_may
-from hitl_cli.views.steps import step_name, step_outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -43,13 +43,6 @@ SHORT_JSON = 60
 SPREAD = 4
 """How many times longer than on one line JSON may get when it is indented; deeper, it cannot be read."""
 
-STATES = {
-    None: ("waits", "yellow"),
-    "approved": ("approved", "green"),
-    "rejected": ("rejected", "red"),
-    "expired": ("expired", "magenta"),
-    "canceled": ("canceled", "magenta"),
-}
 UNREADABLE = "This request cannot be read, so nobody can answer it with hitl."
 
 
@@ -100,7 +93,8 @@ def _parts(seen: RequestDetails, told: Iterable[Block], width: int) -> Iterator[
 def _headline(seen: RequestDetails) -> list[Cell]:
     """Return the line that says what is shown and how it stands."""
     item = seen.item
-    word, color = STATES[None if seen.decision is None else seen.decision.outcome]
+    word = "waits" if seen.decision is None else str(seen.decision.outcome)
+    color = OUTCOME_COLORS.get(word, "yellow")
     of = f"  {item.workflow}" if item.workflow != item.id else ""
     by = f"  {item.function}" if item.function else ""
     age = f"  {_ago(item.created_at, item.now)}"
@@ -206,14 +200,14 @@ def _field_text(field: Field) -> str:
         f"one of {', '.join(field.labels)}" if field.labels else None,
         field.hint,
     ]
-    said += [] if field.default is msgspec.UNSET else [f"default {_compact(field.default)}"]
+    said += [] if field.default is msgspec.UNSET else [f"default {to_json(field.default)}"]
     return "; ".join(text for text in said if text)
 
 
 def _vote_row(vote: Vote, now: int) -> list[Cell]:
     """Return what one of several people said."""
     data = None if vote.data is True or vote.data in ({}, vote.choice) else vote.data
-    said = [vote.choice, None if data is None else _compact(data), vote.reason, vote.comment]
+    said = [vote.choice, None if data is None else to_json(data), vote.reason, vote.comment]
     word, color = ("approves", "green") if vote.verdict == "approve" else ("rejects", "red")
     last = "; ".join(text for text in said if text)
     return [Cell(vote.by, "bold"), Cell(word, color), Cell(_ago(vote.at, now)), Cell(last)]
@@ -244,7 +238,7 @@ def _step_rows(seen: RequestDetails) -> list[list[Cell]]:
     """Return the last steps of the run before it."""
     rows = [
         [
-            Cell(f"{MARKS[node.promise.state]} {node.promise.id}"),
+            Cell(f"{step_mark(node)} {node.promise.id}"),
             Cell(step_name(node)),
             Cell(step_outcome(node)),
         ]
@@ -261,7 +255,7 @@ def _decision_rows(seen: RequestDetails) -> list[list[Cell]]:
         return []
     by = f"{made.by} through {made.via}" if made.by else "another tool"
     lines = [
-        ("outcome", Cell(*STATES[made.outcome])),
+        ("outcome", Cell(str(made.outcome), OUTCOME_COLORS[str(made.outcome)])),
         ("by", Cell("the deadline" if made.deadline else by)),
         ("at", Cell(f"{iso(made.at)}, after {format_duration(made.waited_ms)}")),
         ("choice", Cell(made.choice or "")),
@@ -283,16 +277,11 @@ def _readable(value: Json) -> str:
     """Return JSON for people: a text as it is, a small value on one line, a larger one indented."""
     if isinstance(value, str):
         return value
-    text = _compact(value)
+    text = to_json(value)
     if len(text) <= SHORT_JSON:
         return text
     spread = msgspec.json.format(text, indent=2)
     return spread if len(spread) <= SPREAD * len(text) else text
-
-
-def _compact(value: Json) -> str:
-    """Return JSON on one line."""
-    return msgspec.json.encode(value).decode()
 
 
 def _ago(at: int, now: int) -> str:

@@ -14,7 +14,7 @@ from hitl_cli.gateway.error_responses import json_answer
 from hitl_cli.inbox.history import HistoryFilter, page_of_history, story
 from hitl_cli.inbox.stats import Stats, stats
 from hitl_cli.requests.question import Outcome
-from hitl_cli.views.history import HistoryEntryDocument, history_entry_document
+from hitl_cli.views.history import HistoryPage, history_entry_document
 from hitl_cli.views.stats import StatsDocument, stats_document
 
 if TYPE_CHECKING:
@@ -39,13 +39,6 @@ class HistoryQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     cursor: Cursor | None = None
 
 
-class HistoryPage(Struct, frozen=True):
-    """A page of what was answered, the newest first; `next` is the `cursor` of the next one."""
-
-    items: list[HistoryEntryDocument]
-    next: str | None
-
-
 class StatsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Of how long ago and since."""
 
@@ -67,7 +60,7 @@ async def _show_history(call: Call) -> web.Response:
         return page_of_history(client, wanted, limit=query.limit, after=query.cursor)
 
     found, following = await call.gateway.lookback.run(look)
-    return paged(call, [history_entry_document(entry) for entry in found], following)
+    return paged(call, HistoryPage([history_entry_document(entry) for entry in found], following))
 
 
 async def _show_stats(call: Call) -> web.Response:

@@ -10,7 +10,6 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from hitl_cli.client.protocol import get_promise
 from hitl_cli.client.wire import child_id, fresh_id
-from hitl_cli.engine.records import PromiseState
 from hitl_cli.errors import BadAnswer, BadQuery
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.format.stable_ids import stable_id
@@ -19,14 +18,15 @@ from hitl_cli.gateway.error_responses import json_answer
 from hitl_cli.gateway.http_error import HttpError
 from hitl_cli.inbox.comments import comment, comment_in
 from hitl_cli.inbox.decide import DecisionInput, approval, rejection
-from hitl_cli.inbox.idempotency import IdempotencyKeyReused, decide_once, was_done
+from hitl_cli.inbox.idempotency import decide_once, was_done
 from hitl_cli.inbox.pending import RequestFilter, Sort, page_of_pending
 from hitl_cli.inbox.resolve import find
 from hitl_cli.people.groups import names_for
+from hitl_cli.people.idempotency import IdempotencyKeyReused
 from hitl_cli.requests.question import GROUP, PLAIN, Priority, question_of
-from hitl_cli.views.decision import DecisionResultDocument, decision_result_document
+from hitl_cli.views.decision import DecisionResultDocument, KeptCommentDocument, decision_result_document
 from hitl_cli.views.details import details
-from hitl_cli.views.pending import RequestSummaryDocument, request_summary_document
+from hitl_cli.views.pending import RequestsPage, request_summary_document
 from hitl_cli.views.request import RequestDetailsDocument, request_details_document
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
     from hitl_cli.client.protocol import Client
     from hitl_cli.inbox.decide import DecisionResult
-    from hitl_cli.inbox.idempotency import IdempotencyMark
     from hitl_cli.people.groups import Groups
+    from hitl_cli.people.idempotency import IdempotencyMark
 
 ANY = "*"
 
@@ -65,13 +65,6 @@ class RequestsQuery(
     cursor: Cursor | None = None
 
 
-class WaitingPage(Struct, frozen=True):
-    """A page of what waits; `next` is the `cursor` of the next one."""
-
-    items: list[RequestSummaryDocument]
-    next: str | None
-
-
 class DecisionBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An answer: a verdict, one of the request's choices, or as one word what its form of one field asks."""
 
@@ -89,28 +82,18 @@ class CommentBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     comment: str
 
 
-class CommentKept(Struct, frozen=True, kw_only=True):
-    """A remark that is kept with a request."""
-
-    id: str
-    state: PromiseState
-    by: str
-    comment: str
-
-
 async def _list_requests(call: Call) -> web.Response:
     """Answer with what waits."""
     query: RequestsQuery = call.query
     wanted = _filter_of(query, call.visitor.person, call.groups)
 
-    def look(client: Client) -> tuple[list[RequestSummaryDocument], str | None]:
+    def look(client: Client) -> RequestsPage:
         found, following = page_of_pending(
             client, wanted, groups=call.groups, sort=query.sort, limit=query.limit, after=query.cursor
         )
-        return [request_summary_document(item, client.now()) for item in found], following
+        return RequestsPage([request_summary_document(item, client.now()) for item in found], following)
 
-    items, following = await call.gateway.bridge.run(look)
-    return paged(call, items, following)
+    return paged(call, await call.gateway.bridge.run(look))
 
 
 def _filter_of(query: RequestsQuery, person: str, groups: Groups) -> RequestFilter:
@@ -215,7 +198,7 @@ async def _say(call: Call) -> web.Response:
 
 def _comment_once(
     client: Client, id: str, text: str, person: str, mark: IdempotencyMark | None
-) -> CommentKept:
+) -> KeptCommentDocument:
     """Leave a remark, once by the same request. Raises KeyReused for another one by its key."""
     request = find(client, id, whole=True)
     if mark is not None:
@@ -225,7 +208,7 @@ def _comment_once(
             raise IdempotencyKeyReused
     own = fresh_id() if mark is None else mark.key
     comment(client, request.id, text, by=person, via=VIA, new_id=lambda: own)
-    return CommentKept(id=request.id, state=request.state, by=person, comment=text)
+    return KeptCommentDocument(id=request.id, state=request.state, by=person, comment=text)
 
 
 TABLE = [
@@ -236,7 +219,7 @@ TABLE = [
         needs="read",
         summary="What waits for a person.",
         query=RequestsQuery,
-        answers={200: WaitingPage},
+        answers={200: RequestsPage},
     ),
     Route(
         method="GET",
@@ -265,7 +248,7 @@ TABLE = [
         needs="decide",
         summary="Leave a remark on a request, decided or not.",
         body=CommentBody,
-        answers={201: CommentKept},
+        answers={201: KeptCommentDocument},
         repeatable=True,
     ),
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 from aiohttp import web
@@ -16,8 +16,8 @@ from hitl_cli.gateway.auth.access import Visitor
 from hitl_cli.gateway.context import Gateway, gateway_of
 from hitl_cli.gateway.error_responses import json_answer
 from hitl_cli.gateway.http_error import HttpError
-from hitl_cli.inbox.idempotency import IdempotencyMark, mark_of
 from hitl_cli.people.actor import Permission
+from hitl_cli.people.idempotency import IdempotencyMark, mark_of
 
 if TYPE_CHECKING:
     from hitl_cli.people.groups import Groups
@@ -78,11 +78,12 @@ class Route(Struct, frozen=True, kw_only=True):
     """The header by which it is done only if things are as the caller thinks."""
 
 
-class Paged(Struct, frozen=True):
-    """A page of a list; `next` is the `cursor` of the next one."""
+class Paged(Protocol):
+    """A page of a list as views/ has it."""
 
-    items: list[Any]
-    next: str | None
+    @property
+    def next(self) -> str | None:
+        """The `cursor` of the next page; None on the last one."""
 
 
 def served(route: Route) -> web.RouteDef:
@@ -159,10 +160,10 @@ def _located(error: Exception) -> tuple[str, str]:
     return where.removesuffix("`").removeprefix("$").removeprefix("."), what
 
 
-def paged(call: Call, items: list[Any], following: str | None) -> web.Response:
-    """Return a page of a list; `following` is the cursor of the next one, if there is one."""
+def paged(call: Call, page: Paged) -> web.Response:
+    """Return a page of a list, with a link to the next one."""
     headers = {}
-    if following is not None:
-        target = call.request.rel_url.update_query(cursor=following)
+    if page.next is not None:
+        target = call.request.rel_url.update_query(cursor=page.next)
         headers["Link"] = f'<{target}>; rel="next"'
-    return json_answer(Paged(items, following), headers=headers)
+    return json_answer(page, headers=headers)

@@ -11,21 +11,17 @@ from hitl_cli.client.wire import Json
 from hitl_cli.errors import NotFound
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.gateway.api.requests import Cursor, Duration, Limit, Name
-from hitl_cli.gateway.api.route import VIA, Call, Route, paged
+from hitl_cli.gateway.api.route import Call, Route, paged
 from hitl_cli.gateway.error_responses import json_answer
-from hitl_cli.inbox.idempotency import start_mark
-from hitl_cli.runs import lifecycle
-from hitl_cli.runs.lifecycle import GroupName, RunSpec, RunState
-from hitl_cli.runs.steps import tree
-from hitl_cli.views.runs import RunDocument, RunWithSteps, run_document, run_with_steps
+from hitl_cli.runs import Runs
+from hitl_cli.runs.run import GroupName, RunSpec, RunState
+from hitl_cli.views.runs import RunDocument, RunsPage, RunWithSteps, run_document, run_with_steps
 
 if TYPE_CHECKING:
     from aiohttp import web
 
     from hitl_cli.client.protocol import Client
-    from hitl_cli.inbox.idempotency import IdempotencyMark
-    from hitl_cli.runs.lifecycle import Run
-    from hitl_cli.runs.steps import RunStep
+    from hitl_cli.runs.run import Run
 
 
 class RunsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,13 +30,6 @@ class RunsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     state: RunState | None = None
     limit: Limit = 100
     cursor: Cursor | None = None
-
-
-class RunsPage(Struct, frozen=True):
-    """A page of runs, the newest first; `next` is the `cursor` of the next one."""
-
-    items: list[RunDocument]
-    next: str | None
 
 
 class StartBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -64,14 +53,11 @@ async def _list_runs(call: Call) -> web.Response:
     """Answer with the runs."""
     query: RunsQuery = call.query
 
-    def look(client: Client) -> tuple[list[RunDocument], str | None]:
-        found, following = lifecycle.page_of_runs(
-            client, state=query.state, limit=query.limit, after=query.cursor
-        )
-        return [run_document(run, client.now()) for run in found], following
+    def look(client: Client) -> RunsPage:
+        found, following = _runs(client, call).page(state=query.state, limit=query.limit, after=query.cursor)
+        return RunsPage([run_document(run, client.now()) for run in found], following)
 
-    found, following = await call.gateway.bridge.run(look)
-    return paged(call, found, following)
+    return paged(call, await call.gateway.bridge.run(look))
 
 
 async def _start(call: Call) -> web.Response:
@@ -80,63 +66,57 @@ async def _start(call: Call) -> web.Response:
     options = call.gateway.options
     mark = await call.mark(f"start {body.id}")
     spec = RunSpec(id=body.id, workflow=body.workflow or options.workflow, args=body.args, kwargs=body.kwargs)
-    started, now = await call.gateway.bridge.run(
-        _start_once,
-        spec,
-        mark,
-        group=body.group or options.group,
-        deadline_ms=parse_duration(body.deadline),
-        by=call.visitor.person,
-    )
-    status = 201 if started.created else 200
+    group, deadline_ms = body.group or options.group, parse_duration(body.deadline)
+
+    def do(client: Client) -> tuple[RunDocument, bool]:
+        started = _runs(client, call).start(spec, group=group, deadline_ms=deadline_ms, mark=mark)
+        return run_document(started.run, client.now()), started.created
+
+    document, created = await call.gateway.bridge.run(do)
     headers = {"Location": f"/api/v1/runs/{quote(spec.id, safe='')}"}
-    return json_answer(run_document(started.run, now), status, headers)
-
-
-def _start_once(
-    client: Client, spec: RunSpec, mark: IdempotencyMark | None, *, group: str, deadline_ms: int, by: str
-) -> tuple[lifecycle.Started, int]:
-    """Start a run, once by the same request. Raises KeyReused, and what `runs.start` raises."""
-    lifecycle.check_id(spec.id)
-    own = start_mark(client, spec.id, mark)
-    started = lifecycle.start(client, spec, group=group, deadline_ms=deadline_ms, by=by, new_id=lambda: own)
-    return started, client.now()
+    return json_answer(document, 201 if created else 200, headers)
 
 
 async def _show(call: Call) -> web.Response:
     """Answer with a run and what it waits for."""
-    run, now = await call.gateway.bridge.run(_run_named, call.id)
-    return json_answer(run_document(run, now))
+
+    def look(client: Client) -> RunDocument:
+        return run_document(_checked(_runs(client, call).show(call.id), call.id), client.now())
+
+    return json_answer(await call.gateway.bridge.run(look))
 
 
 async def _steps(call: Call) -> web.Response:
     """Answer with a run and all its steps."""
 
-    def look(client: Client) -> tuple[Run, RunStep, int]:
-        run, now = _run_named(client, call.id)
-        return run, tree(client, call.id), now
+    def look(client: Client) -> RunWithSteps:
+        tree = _runs(client, call).steps(call.id)
+        return run_with_steps(_checked(tree.run, call.id), tree.root.children, client.now())
 
-    run, root, now = await call.gateway.bridge.run(look)
-    return json_answer(run_with_steps(run, root.children, now))
-
-
-def _run_named(client: Client, id: str) -> tuple[Run, int]:
-    """Return a run, and the present (ms since the epoch). Raises NotFound."""
-    if not lifecycle.known(client, id).is_run:
-        raise NotFound(f"{id} is not a workflow.")
-    return lifecycle.get_run(client, id), client.now()
+    return json_answer(await call.gateway.bridge.run(look))
 
 
 async def _cancel(call: Call) -> web.Response:
     """Cancel a run and what it waits for."""
 
-    def do(client: Client) -> tuple[Run, int]:
-        _run_named(client, call.id)
-        lifecycle.cancel(client, call.id, by=call.visitor.person, via=VIA, reason=call.body.reason)
-        return _run_named(client, call.id)
+    def do(client: Client) -> RunDocument:
+        runs = _runs(client, call)
+        _checked(runs.to_cancel(call.id), call.id)
+        return run_document(runs.cancel(call.id, call.body.reason).run, client.now())
 
-    run, now = await call.gateway.bridge.run(do)
-    return json_answer(run_document(run, now))
+    return json_answer(await call.gateway.bridge.run(do))
+
+
+def _runs(client: Client, call: Call) -> Runs:
+    """Return the runs for who makes the call."""
+    return Runs(client, call.visitor.actor)
+
+
+def _checked(run: Run, id: str) -> Run:
+    """Return a run. Raises NotFound if the id is a step's or a question's."""
+    if run.id != id or not run.is_workflow:
+        raise NotFound(f"{id} is not a workflow.")
+    return run
 
 
 TABLE = [

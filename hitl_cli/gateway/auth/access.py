@@ -20,6 +20,7 @@ from hitl_cli.gateway.auth import sessions
 from hitl_cli.gateway.auth.redirects import HOME, local_path
 from hitl_cli.gateway.http_error import HttpError
 from hitl_cli.inbox.decide import check_person
+from hitl_cli.people.actor import PERMISSIONS, Actor
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -73,6 +74,12 @@ class Visitor(Struct, frozen=True, kw_only=True):
     can: frozenset[str] = ALL
     session: str | None = None
     signed_in: bool = False
+
+    @property
+    def actor(self) -> Actor:
+        """The same person, for Runs."""
+        may = frozenset(permission for permission in PERMISSIONS if permission in self.can)
+        return Actor(person=self.person, via=self.via, may=may)
 
 
 class Access:

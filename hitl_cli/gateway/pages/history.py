@@ -5,25 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, get_args
 
-import msgspec
 from aiohttp import web
 from msgspec import Struct
 
 from hitl_cli.format.durations import parse_duration
-from hitl_cli.format.markdown import as_words
+from hitl_cli.format.json import to_json
 from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.pages.queries import ROWS, address, choice_in, spans, text_in
 from hitl_cli.gateway.pages.rendering import page
 from hitl_cli.inbox.history import HistoryEntry, HistoryFilter, page_of_history
 from hitl_cli.requests.question import Outcome
-from hitl_cli.views.history import csv_entry, csv_head, history_entry_document
+from hitl_cli.views.history import csv_entry, csv_head, data_text, history_entry_document
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from aiohttp.web import Request
-
-    from hitl_cli.client.protocol import Client
 
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome.__value__)
 
@@ -40,14 +37,6 @@ class _File(Struct, frozen=True, kw_only=True):
     line: Callable[[HistoryEntry], str]
 
 
-class _Row(Struct, frozen=True):
-    """A decision in the list: what was asked without the marks of Markdown, and what was answered as text."""
-
-    entry: HistoryEntry
-    asked: str
-    data: str | None
-
-
 async def _index(request: Request) -> web.Response:
     """Show a page of the decisions, the newest first."""
     gateway = gateway_of(request)
@@ -55,11 +44,12 @@ async def _index(request: Request) -> web.Response:
     filters = _filters_in(request)
     after = text_in(request, "after")
     wanted = _wanted_of(filters, gateway.clock())
-    rows, following = await gateway.lookback.run(_listed, wanted, after)
+    found, following = await gateway.lookback.run(page_of_history, wanted, limit=ROWS, after=after)
     return page(
         request,
         "history.html",
-        rows=rows,
+        entries=found,
+        data_text=data_text,
         filters=filters,
         narrowed=any(filters.values()),
         outcomes=OUTCOMES,
@@ -68,12 +58,6 @@ async def _index(request: Request) -> web.Response:
         older=address("/history", filters | {"after": following}) if following else None,
         files={name: address(f"/history.{name}", filters) for name in FILES},
     )
-
-
-def _listed(client: Client, wanted: HistoryFilter, after: str | None) -> tuple[list[_Row], str | None]:
-    """Return the decisions on a page, and what `after` has to be for the next one."""
-    found, following = page_of_history(client, wanted, limit=ROWS, after=after)
-    return [_Row(entry, as_words(entry.asked or entry.id), _data_in(entry)) for entry in found], following
 
 
 async def _download(request: Request) -> web.StreamResponse:
@@ -117,16 +101,9 @@ def _since(span: str | None, now: int) -> int | None:
     return None if span is None else max(now - parse_duration(span), 0)
 
 
-def _data_in(entry: HistoryEntry) -> str | None:
-    """Return what was answered beyond a yes, a no or a choice, as JSON; None where that is nothing."""
-    if entry.data is None or entry.data is True or entry.data == entry.choice:
-        return None
-    return entry.data if isinstance(entry.data, str) else msgspec.json.encode(entry.data).decode()
-
-
 def _as_json(entry: HistoryEntry) -> str:
     """Return an entry as a line of JSON."""
-    return msgspec.json.encode(history_entry_document(entry)).decode() + "\n"
+    return to_json(history_entry_document(entry)) + "\n"
 
 
 FILES: Mapping[str, _File] = {

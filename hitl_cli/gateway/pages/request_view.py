@@ -9,7 +9,7 @@ from markupsafe import Markup
 from msgspec import Struct
 
 from hitl_cli.client.protocol import get_promise
-from hitl_cli.client.wire import Json, Vote, audit_of, decode, headers_of
+from hitl_cli.client.wire import Json, Vote, decode
 from hitl_cli.errors import BadInput, NotAllowed
 from hitl_cli.format.markdown import Prompt, as_html, as_prompt
 from hitl_cli.forms import check_schema
@@ -20,9 +20,11 @@ from hitl_cli.inbox.decide import check_allowed
 from hitl_cli.inbox.pending import SOON_MS
 from hitl_cli.inbox.resolve import find
 from hitl_cli.notify.status import NotificationStatus, said_of, without_old_reminders
-from hitl_cli.requests.question import PLAIN, Question, prompt_of
-from hitl_cli.runs.lifecycle import Run, detailed
+from hitl_cli.requests.question import PLAIN, Question
+from hitl_cli.runs.reading import detailed
+from hitl_cli.runs.run import Run
 from hitl_cli.views.details import RequestDetails, at_deadline, details, later, who_may
+from hitl_cli.views.steps import StepSummary, step_summary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,21 +32,10 @@ if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client
     from hitl_cli.forms.messages import Problem
     from hitl_cli.people.groups import Groups
-    from hitl_cli.runs.steps import RunStep
 
 COMMENTS = 100
 STEPS = 20
 """How many of the comments, and of the steps before it, are shown: the last ones."""
-
-
-class _Step(Struct, frozen=True, kw_only=True):
-    """A step of the run before the request: what it is, and what came of it."""
-
-    id: str
-    name: str
-    state: str
-    by: str | None
-    result: Json
 
 
 class SubmittedForm(Struct, frozen=True, kw_only=True):
@@ -78,7 +69,7 @@ class RequestPage(Struct, frozen=True, kw_only=True):
     may: str
     later: tuple[str, ...]
     at_deadline: str
-    steps: tuple[_Step, ...]
+    steps: tuple[StepSummary, ...]
     more_steps: int
     told: tuple[tuple[NotificationStatus, str], ...]
     more_told: int
@@ -119,7 +110,7 @@ def view(
         may=who_may(seen),
         later=tuple(later(seen)),
         at_deadline=at_deadline(question),
-        steps=tuple(map(_step_of, steps[-STEPS:])),
+        steps=tuple(step_summary(node, item.now) for node in steps[-STEPS:]),
         more_steps=max(len(steps) - STEPS, 0),
         told=tuple((told, said_of(told, item.now)) for told in shown),
         more_told=len(seen.told) - len(shown),
@@ -164,19 +155,3 @@ def _run_behind(client: Client, seen: RequestDetails) -> Run | None:
     if promise is None or not promise.is_run:
         return None
     return detailed(client, [promise])[0]
-
-
-def _step_of(node: RunStep) -> _Step:
-    """Return what there is to say of a step."""
-    promise, call = node.promise, node.promise.call
-    name = prompt_of(promise) if node.kind == "person" else call.func if call is not None else None
-    states = {"resolved": "done", "rejected": "failed", "pending": "running"}
-    if node.kind == "person":
-        states |= {"resolved": "approved", "rejected": "rejected", "pending": "waiting"}
-    return _Step(
-        id=promise.id,
-        name=name or node.kind,
-        state=states.get(promise.state, "canceled" if promise.state == "rejected_canceled" else "expired"),
-        by=audit_of(promise).by or headers_of(promise.param).get("hitl:by"),
-        result=decode(promise.value) if promise.state == "resolved" else None,
-    )

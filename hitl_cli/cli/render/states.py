@@ -1,0 +1,70 @@
+"""How the commands show states, outcomes and steps of runs: words, marks and colors."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from hitl_cli.format.terminal import printable
+from hitl_cli.views.steps import REMARKS, step_summary
+
+if TYPE_CHECKING:
+    from hitl_cli.runs.steps import RunStep
+
+RUN_COLORS = {
+    "running": "blue",
+    "waiting": "yellow",
+    "completed": "green",
+    "failed": "red",
+    "canceled": "magenta",
+    "expired": "magenta",
+}
+OUTCOME_COLORS = {
+    "approved": "green",
+    "rejected": "red",
+    "expired": "magenta",
+    "canceled": "magenta",
+}
+_MARKS = {
+    "pending": "…",
+    "resolved": "✓",
+    "rejected": "✗",
+    "rejected_canceled": "⊘",
+    "rejected_timedout": "⌛",
+}
+"""What stands before a step, by the state of its promise."""
+
+_RESULT_WIDTH = 60
+"""Characters of a prompt, a result or a remark that one line shows."""
+
+
+def step_mark(node: RunStep) -> str:
+    """Return the mark of how a step stands."""
+    return _MARKS[node.promise.state]
+
+
+def step_name(node: RunStep) -> str:
+    """Return the kind of a step and what it is about, or whose remark it is."""
+    step = step_summary(node, 0)
+    if step.kind in REMARKS:
+        return f"{step.kind} of {step.by or '?'}"
+    name = shorten(step.name) if step.kind == "person" and step.name else step.name
+    return f"{step.kind} {name}" if name else step.kind
+
+
+def step_outcome(node: RunStep) -> str:
+    """Return what came of a step, cut to fit; of a request that waits, the command that answers it."""
+    step = step_summary(node, 0)
+    if step.state == "waiting":
+        what = "approve" if step.name is None else "show"
+        return f"hitl {what} {shlex.quote(step.id)}"
+    said = shorten(step.said or "")
+    if step.by is None or step.kind in REMARKS:
+        return said
+    return f"{step.state} by {step.by}{': ' if said else ''}{said}"
+
+
+def shorten(text: str) -> str:
+    """Return text on one line, cut to fit."""
+    line = printable(text)
+    return line if len(line) <= _RESULT_WIDTH else line[: _RESULT_WIDTH - 1] + "…"

@@ -1,0 +1,120 @@
+"""Reading runs: one by its id, and the list of them, each with its state and what it waits for."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from hitl_cli.client.paging import ordered
+from hitl_cli.client.protocol import (
+    PAGE,
+    ProtocolRequest,
+    as_page,
+    get_promise,
+    get_tasks,
+    search,
+    search_page,
+)
+from hitl_cli.client.tags import INTERNAL_FUNCTIONS, ORIGIN_TAG, belongs_to_notification
+from hitl_cli.client.wire import GLOBAL
+from hitl_cli.errors import NotFound
+from hitl_cli.format.durations import format_duration
+from hitl_cli.runs.run import ENDED, run_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hitl_cli.client.paging import Place
+    from hitl_cli.client.protocol import Client, Reader
+    from hitl_cli.client.wire import Json, Promise, Task
+    from hitl_cli.runs.run import Run, RunState
+
+
+def get_run(client: Client, id: str) -> Run:
+    """Return a run with what it waits for, or the same of a question or a step. Raises NotFound."""
+    return detailed(client, [known(client, id)])[0]
+
+
+def known(client: Client, id: str) -> Promise:
+    """Return the promise of a run, a question or a step. Raises NotFound."""
+    promise = get_promise(client, id) if id else None
+    if promise is None:
+        raise NotFound(f"there is no workflow {id!r}. `hitl status` lists them.")
+    return promise
+
+
+def fitting(client: Client, state: RunState | None, promises: Sequence[Promise]) -> list[Run]:
+    """Return the runs among some promises that are in a state (None: in any), without hitl's own."""
+    theirs = [promise for promise in promises if not _is_own(promise)]
+    return [run for run in detailed(client, theirs) if state in (None, run.state)]
+
+
+def _is_own(promise: Promise) -> bool:
+    """Whether a run is one of hitl's own."""
+    call = promise.call
+    return call is not None and call.func in INTERNAL_FUNCTIONS
+
+
+def newest_first(client: Client, state: RunState | None) -> Reader:
+    """Return a reader of the promises of runs, the newest first, for `fitting` to choose from.
+
+    The embedded server reads only as many as are asked for. Other servers cannot sort, so all are read.
+    """
+    one: dict[str, Json] = {} if state is None else {"state": _promise_state(state)}
+    if client.embedded:
+        return partial(search_page, client, root=True, sort="-created", **one)
+    every = search(client, tags=GLOBAL, **one)
+    return ordered((promise for promise in every if promise.is_run), _place_of, newest_first=True)
+
+
+def _place_of(promise: Promise) -> Place:
+    """Return the position of a run in the list."""
+    return 0, promise.created_at, promise.id
+
+
+def _promise_state(state: RunState) -> str:
+    """Return the state of the promise of a run that is in this state."""
+    return next((name for name, ended in ENDED.items() if ended == state), "pending")
+
+
+def detailed(client: Client, promises: Sequence[Promise]) -> list[Run]:
+    """Return the runs of some promises; those that have not ended with what they wait for."""
+    live = [promise for promise in promises if promise.state == "pending"]
+    tasks = get_tasks(client, [promise.id for promise in live])
+    searches = [
+        ProtocolRequest("promise.search", {"state": "pending", "tags": {ORIGIN_TAG: p.id}, "limit": PAGE})
+        for p in live
+    ]
+    pages = client.call_many(searches) if searches else []
+    below = {
+        p.id: [b for b in as_page(page).promises if b.id != p.id] for p, page in zip(live, pages, strict=True)
+    }
+    return [
+        _with_waits(run_of(promise), tasks.get(promise.id), below.get(promise.id, []), client.now())
+        for promise in promises
+    ]
+
+
+def _with_waits(run: Run, task: Task | None, below: Sequence[Promise], now: int) -> Run:
+    """Return a live run with its state and what it waits for."""
+    if run.ended:
+        return run
+    if task is not None and task.state == "pending":
+        return replace(run, state="waiting", waits_for=(f"a worker that has {run.function}",))
+    if task is not None and task.state == "halted":
+        return replace(run, state="waiting", waits_for=("someone to continue it: it is halted",))
+    below = [promise for promise in below if not belongs_to_notification(promise.id)]
+    people = tuple(promise.id for promise in below if promise.is_blocking)
+    timers = [promise.timeout_at for promise in below if promise.is_timer]
+    calls = tuple(
+        f"{promise.id} ({call.func})" for promise in below if promise.is_call and (call := promise.call)
+    )
+    if people or (task is not None and task.state == "acquired"):
+        state: RunState = "running" if task is not None and task.state == "acquired" else "waiting"
+        return replace(run, state=state, waits_for=people, requests=people)
+    if timers:
+        left = format_duration(max(min(timers) - now, 0))
+        return replace(run, state="waiting", waits_for=(f"a timer, {left} left",))
+    return replace(run, waits_for=calls)

@@ -1,0 +1,191 @@
+"""`Runs`: what a person does to runs, whatever the front end."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+from hitl_cli import defaults
+from hitl_cli.client.paging import page_of
+from hitl_cli.client.protocol import PAGE, as_promise, get_promise, pages, search
+from hitl_cli.client.tags import ORIGIN_TAG
+from hitl_cli.client.waiting import wait_until
+from hitl_cli.client.wire import Audit, audit_of, error_value, fresh_id, headers_of, same_json
+from hitl_cli.errors import Conflict, NotFound, TimedOut
+from hitl_cli.format.times import iso
+from hitl_cli.runs.reading import fitting, get_run, known, newest_first
+from hitl_cli.runs.run import Canceled, Started, cancel_request, check_id, create_request, run_of, show_call
+from hitl_cli.runs.steps import RunTree, first_steps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.client.wire import Promise
+    from hitl_cli.people.actor import Actor
+    from hitl_cli.people.idempotency import IdempotencyMark
+    from hitl_cli.runs.run import Run, RunSpec, RunState
+
+START_BATCH = 500
+"""Runs that are started in one round trip."""
+
+
+class Runs:
+    """The runs on a server, for one actor.
+
+    Reading needs the permission `read`; starting and canceling need `start`. Every method raises NotAllowed
+    for an actor without it, and Unreachable.
+    """
+
+    def __init__(self, client: Client, actor: Actor) -> None:
+        """`actor` is recorded as who started or canceled a run."""
+        self._client = client
+        self._actor = actor
+
+    def start(
+        self,
+        spec: RunSpec,
+        *,
+        group: str = defaults.GROUP,
+        deadline_ms: int = defaults.DEADLINE_MS,
+        mark: IdempotencyMark | None = None,
+    ) -> Started:
+        """Start a run, or find the one that was started before with the same id and call.
+
+        The same `mark` again finds the run that it started. Raises BadInput (the id), Conflict (the id is
+        taken by another call), IdempotencyKeyReused.
+        """
+        self._actor.require("start")
+        if mark is not None and (found := get_promise(self._client, check_id(spec.id))) is not None:
+            mark.made(headers_of(found.param).get("hitl:start"))
+        own = fresh_id() if mark is None else mark.id
+        [started] = self._start([spec], group, deadline_ms, lambda: own)
+        if isinstance(started, Conflict):
+            raise started
+        return started
+
+    def start_many(
+        self,
+        specs: Sequence[RunSpec],
+        *,
+        group: str = defaults.GROUP,
+        deadline_ms: int = defaults.DEADLINE_MS,
+    ) -> Sequence[Started | Conflict]:
+        """Start runs, many to a round trip. A run whose id is taken has its Conflict in the list."""
+        self._actor.require("start")
+        return self._start(specs, group, deadline_ms, fresh_id)
+
+    def _start(
+        self, specs: Sequence[RunSpec], group: str, deadline_ms: int, new_id: Callable[[], str]
+    ) -> Sequence[Started | Conflict]:
+        for spec in specs:
+            check_id(spec.id)
+        started: list[Started | Conflict] = []
+        for at in range(0, len(specs), START_BATCH):
+            batch = [(spec, new_id()) for spec in specs[at : at + START_BATCH]]
+            timeout_at = self._client.now() + deadline_ms
+            requests = [
+                create_request(spec, group, timeout_at, mark, self._actor.person) for spec, mark in batch
+            ]
+            answers = self._client.call_many(requests)
+            for (spec, mark), answer in zip(batch, answers, strict=True):
+                started.append(_started_or_conflict(spec, mark, as_promise(answer)))
+        return started
+
+    def list(self, *, state: RunState | None = None, limit: int | None = None) -> tuple[Sequence[Run], bool]:
+        """Return the runs, the newest first, and whether there are more than `limit`.
+
+        The runs that hitl starts for itself are not listed; `show` finds them by their id.
+        """
+        self._actor.require("read")
+        found: list[Run] = []
+        for page in pages(newest_first(self._client, state), PAGE if limit is None else limit + 1):
+            for run in fitting(self._client, state, page):
+                if len(found) == limit:
+                    return found, True
+                found.append(run)
+        return found, False
+
+    def page(
+        self, *, state: RunState | None = None, limit: int, after: str | None = None
+    ) -> tuple[Sequence[Run], str | None]:
+        """Return a page of the same list, and the `after` of the next page (`paging.page_of`)."""
+        self._actor.require("read")
+        keep = partial(fitting, self._client, state)
+        return page_of(newest_first(self._client, state), keep, order="runs", limit=limit, after=after)
+
+    def show(self, id: str) -> Run:
+        """Return a run with what it waits for, or the same of a question or a step. Raises NotFound."""
+        self._actor.require("read")
+        return get_run(self._client, id)
+
+    def steps(self, id: str, most: int | None = None) -> RunTree:
+        """Return the run that an id means, its own or one of its steps', with up to `most` steps.
+
+        Raises NotFound.
+        """
+        self._actor.require("read")
+        root, more = first_steps(self._client, id, most)
+        return RunTree(run=get_run(self._client, root.promise.id), root=root, more=more)
+
+    def wait(
+        self, run: Run, timeout_s: float | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> Run:
+        """Return the run once it has ended; the server may restart meanwhile (`waiting.wait_until`).
+
+        Raises NotFound, TimedOut after `timeout_s` seconds.
+        """
+        self._actor.require("read")
+
+        def look() -> Run | None:
+            found = run_of(known(self._client, run.id))
+            return found if found.ended else None
+
+        if run.ended:
+            return run
+        ended = wait_until(self._client, look, timeout_s=timeout_s, clock=clock)
+        if ended is None:
+            raise TimedOut(
+                f"{run.id} has not ended yet. It goes on; `hitl wait {run.id}` waits again.", code="timed-out"
+            )
+        return ended
+
+    def to_cancel(self, id: str) -> Run:
+        """Return the run that `cancel` would cancel, as it is now. Raises NotFound."""
+        self._actor.require("start")
+        return get_run(self._client, id)
+
+    def cancel(self, id: str, reason: str | None = None) -> Canceled:
+        """Cancel a run and what it waits for, or a question without a workflow.
+
+        Raises NotFound, Conflict (it has ended otherwise), TimedOut (its deadline has passed).
+        """
+        self._actor.require("start")
+        promise = known(self._client, id)
+        alone = promise.is_blocking and promise.origin == promise.id
+        if not (promise.is_run or alone):
+            raise NotFound(f"{id} is not a workflow but a part of {promise.origin}.")
+        audit = Audit(id=fresh_id(), by=self._actor.person, via=self._actor.via, at=self._client.now())
+        value = error_value(reason or "canceled", audit.headers())
+        settled = as_promise(self._client.call_many([cancel_request(id, value)])[0])
+        run = run_of(settled)
+        if run.state == "expired":
+            raise TimedOut(f"{id} can no longer be canceled: its deadline passed {iso(run.deadline)}.")
+        if run.state != "canceled":
+            raise Conflict(f"{id} has already {run.state}. Nothing was changed.", code="already-ended")
+        below = search(self._client, state="pending", tags={ORIGIN_TAG: id})
+        self._client.call_many([cancel_request(p.id, value) for p in below if p.is_blocking or p.is_call])
+        return Canceled(run=run, fresh=audit_of(settled).id == audit.id)
+
+
+def _started_or_conflict(spec: RunSpec, mark: str, promise: Promise) -> Started | Conflict:
+    """Return the run if its promise makes the call that was asked for."""
+    call = promise.call
+    if call is None or not same_json(call, spec.call()):
+        return Conflict(
+            f"{spec.id} is taken by {show_call(call)}, not {show_call(spec.call())}. Nothing was changed;"
+            f" `hitl status {spec.id}` shows it.",
+            code="already-exists",
+        )
+    return Started(run=run_of(promise), created=headers_of(promise.param).get("hitl:start") == mark)

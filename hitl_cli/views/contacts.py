@@ -1,0 +1,61 @@
+"""How people are reached, and what became of a test of it, as machines are shown it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from hitl_cli.notify.test_message import shown
+from hitl_cli.people.contacts import ChannelKind, GroupContact
+
+if TYPE_CHECKING:
+    from hitl_cli.notify.test_message import TestResult
+    from hitl_cli.people.contacts import Contact
+
+
+class AddressDocument(Struct, frozen=True, kw_only=True):
+    """An address without its secrets, and the channel that it belongs to."""
+
+    by: ChannelKind
+    where: str
+
+
+class ContactDocument(Struct, frozen=True, kw_only=True):
+    """How a person or a group is reached; `digest` is the duration for which their messages are collected."""
+
+    name: str
+    addresses: list[AddressDocument]
+    members: tuple[str, ...]
+    digest: str | None
+
+
+class TestResultDocument(Struct, frozen=True, kw_only=True):
+    """Whether an address took a test message, or why not."""
+
+    to: str
+    by: ChannelKind
+    where: str
+    taken: bool
+    why_not: str | None
+
+
+def contact_document(name: str, contact: Contact) -> ContactDocument:
+    """Return how a person or a group is reached."""
+    return ContactDocument(
+        name=name,
+        addresses=[AddressDocument(by=one.kind, where=shown(one)) for one in contact.addresses],
+        members=contact.members if isinstance(contact, GroupContact) else (),
+        digest=contact.digest,
+    )
+
+
+def result_document(one: TestResult) -> TestResultDocument:
+    """Return what became of a test message."""
+    return TestResultDocument(
+        to=one.to,
+        by=one.address.kind,
+        where=shown(one.address),
+        taken=one.refused is None,
+        why_not=one.refused,
+    )

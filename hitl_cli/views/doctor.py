@@ -1,0 +1,63 @@
+"""What `hitl doctor` finds, as machines are shown it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
+
+from hitl_cli.format.times import iso
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hitl_cli.client.wire import Json
+    from hitl_cli.engine.inspection import Inspection
+    from hitl_cli.settings import Setting
+
+type Level = Literal["ok", "warning", "error"]
+
+
+class Finding(Struct, frozen=True):
+    """One thing that was looked at: how it is, and what to do if that is not well."""
+
+    name: str
+    level: Level
+    text: str
+    advice: str | None = None
+
+
+def settings_document(chosen: Iterable[tuple[str, Setting]]) -> list[Json]:
+    """Return settings, each with where its value comes from."""
+    return [{"name": name, "value": one.value, "source": one.source} for name, one in chosen]
+
+
+def file_document(file: Inspection) -> Json:
+    """Return what is known of a database file, with null for what was not counted or checked."""
+    counts, oldest = file.counts, file.oldest_waiting
+    return {
+        "path": str(file.path),
+        "format": file.format,
+        "bytes": file.size,
+        "bytes_free": file.free_in_file,
+        "log_bytes": file.log_size,
+        "disk_free_bytes": file.disk_free,
+        "file_system": file.file_system,
+        "damage": file.damage,
+        "now": iso(file.now),
+        "promises": counts and counts.promises,
+        "runs": counts and counts.runs,
+        "waiting": counts and counts.waiting,
+        "tasks": counts and counts.tasks,
+        "unfetched": counts and counts.unfetched,
+        "oldest_waiting": oldest and {"id": oldest[0], "created_at": iso(oldest[1])},
+        "offered": [
+            {
+                "address": offer.address,
+                "tasks": offer.count,
+                "since": iso(offer.since),
+                "listening": offer.heard,
+            }
+            for offer in file.offered
+        ],
+    }

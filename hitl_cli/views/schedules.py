@@ -1,0 +1,47 @@
+"""Schedules, as machines are shown them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from hitl_cli.client.tags import TARGET_TAG
+from hitl_cli.client.wire import Json
+from hitl_cli.engine.records import CatchUp
+from hitl_cli.format.times import iso
+
+if TYPE_CHECKING:
+    from hitl_cli.runs.schedules import Schedule
+
+
+class ScheduleDocument(Struct, frozen=True, kw_only=True):
+    """A schedule; `workflow` is null where another tool made it and it calls no function."""
+
+    id: str
+    cron: str
+    workflow: str | None
+    args: tuple[Json, ...]
+    kwargs: dict[str, Json]
+    target: str | None
+    created_at: str
+    next_run_at: str
+    last_run_at: str | None
+    catch_up: CatchUp | None
+
+
+def schedule_document(schedule: Schedule) -> ScheduleDocument:
+    """Return a schedule."""
+    called = schedule.call
+    return ScheduleDocument(
+        id=schedule.id,
+        cron=schedule.cron,
+        workflow=called.func if called else None,
+        args=called.args if called else (),
+        kwargs=called.kwargs if called else {},
+        target=schedule.promise_tags.get(TARGET_TAG),
+        created_at=iso(schedule.created_at),
+        next_run_at=iso(schedule.next_run_at),
+        last_run_at=None if schedule.last_run_at is None else iso(schedule.last_run_at),
+        catch_up=schedule.catch_up,
+    )

@@ -1,0 +1,30 @@
+"""API tokens, as machines are shown them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hitl_cli.format.times import iso
+from hitl_cli.people.actor import PERMISSIONS, Permission
+
+if TYPE_CHECKING:
+    from hitl_cli.auth.tokens import Token
+    from hitl_cli.client.wire import Json
+
+
+def permissions_of(one: Token) -> list[Permission]:
+    """Return what a token may do, in the usual order."""
+    return [permission for permission in PERMISSIONS if permission in one.can]
+
+
+def token_document(one: Token) -> dict[str, Json]:
+    """Return a token without its secret; `as` is the person who acts by it, `by` who made it."""
+    return {
+        "id": one.id,
+        "as": one.person,
+        "can": permissions_of(one),
+        "state": one.state,
+        "created_at": iso(one.created_at),
+        "expires_at": iso(one.expires_at),
+        "by": one.by,
+    }
