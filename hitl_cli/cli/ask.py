@@ -26,7 +26,7 @@ from hitl_cli.format.times import iso
 from hitl_cli.inbox.decide import by_whom
 from hitl_cli.requests.question import Instead, Question, found_by, outcome_of
 from hitl_cli.settings import Settings
-from hitl_cli.views.answer import answer_document
+from hitl_cli.views.decision import answer_document
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

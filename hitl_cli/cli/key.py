@@ -14,7 +14,7 @@ from hitl_cli.cli.render.table import Cell, Column, print_table
 from hitl_cli.engine.server import now_ms
 from hitl_cli.format.times import iso
 from hitl_cli.settings import Settings
-from hitl_cli.views.maintenance import key_document
+from hitl_cli.views.auth import key_document
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,7 +18,7 @@ from hitl_cli.client.connect import connect
 from hitl_cli.errors import BadInput
 from hitl_cli.format.durations import format_age, parse_duration
 from hitl_cli.settings import Settings
-from hitl_cli.views.decision import link_document
+from hitl_cli.views.auth import link_document
 
 if TYPE_CHECKING:
     from hitl_cli.auth.signing_keys import Keys

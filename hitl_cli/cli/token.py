@@ -18,7 +18,7 @@ from hitl_cli.format.terminal import printable
 from hitl_cli.format.times import iso
 from hitl_cli.people.actor import PERMISSIONS
 from hitl_cli.settings import Settings
-from hitl_cli.views.tokens import permissions_of, token_document
+from hitl_cli.views.auth import permissions_of, token_document
 
 app = family("token", "Tokens by which programs use the gateway.")
 

@@ -155,7 +155,7 @@ def announce(serving: Serving) -> None:
 
 def _announce_json(serving: Serving) -> None:
     """Say the same for machines."""
-    from hitl_cli.views.worker import serving_document
+    from hitl_cli.views.events import serving_document
 
     say(to_json(serving_document(serving.server, serving.group, serving.workflows, serving.pid)))
 
@@ -206,7 +206,7 @@ def _detail(event: Event) -> str:
 
 def _reporter_json() -> Callable[[Event], None]:
     """Return what prints an event as a line of JSON."""
-    from hitl_cli.views.worker import event_document
+    from hitl_cli.views.events import event_document
 
     lines = _Lines()
 

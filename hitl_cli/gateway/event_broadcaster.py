@@ -21,7 +21,7 @@ from hitl_cli.errors import HitlError, logged
 from hitl_cli.gateway.http_error import HttpError
 from hitl_cli.inbox.watch import watch_inbox
 from hitl_cli.people.groups import Groups, is_among
-from hitl_cli.views.changes import change_document
+from hitl_cli.views.events import change_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

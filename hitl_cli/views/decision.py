@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 from msgspec import Struct
 
 from hitl_cli.client.wire import Json
@@ -13,11 +14,14 @@ from hitl_cli.requests.question import outcome_of
 from hitl_cli.views.votes import VoteDocument, vote_document
 
 if TYPE_CHECKING:
-    from hitl_cli.auth.links import Link
-    from hitl_cli.client.wire import Verdict
+    from hitl_cli.client.wire import Promise, Verdict
     from hitl_cli.errors import HitlError
     from hitl_cli.inbox.bulk import PlannedDecision
     from hitl_cli.inbox.decide import DecisionResult
+    from hitl_cli.requests.decision import Decision
+
+_COPIED = ("data", "choice", "by", "via", "comment", "reason")
+"""What is shown of a decision as it is."""
 
 
 class DecisionResultDocument(Struct, frozen=True, kw_only=True):
@@ -74,17 +78,6 @@ def hook_result_document(decided: DecisionResult) -> Json:
     }
 
 
-def link_document(link: Link, url: str) -> Json:
-    """Return a link by which one person answers one request until it ends."""
-    return {
-        "url": url,
-        "request": link.request,
-        "person": link.person,
-        "ends_at": iso(link.ends_at),
-        "id": link.id,
-    }
-
-
 def decision_result_document(one: DecisionResult) -> DecisionResultDocument:
     """Return the decision that an answer led to, or found."""
     audit = one.audit
@@ -104,3 +97,17 @@ def decision_result_document(one: DecisionResult) -> DecisionResultDocument:
         fresh=one.fresh,
         votes=tuple(map(vote_document, votes)),
     )
+
+
+def answer_document(promise: Promise, decision: Decision[Any] | None) -> Json:
+    """Return a question and the decision on it, if any; `expired` tells whether the deadline decided."""
+    votes = () if decision is None else decision.votes
+    return {
+        "id": promise.id,
+        "state": promise.state,
+        "outcome": outcome_of(promise),
+        **{name: getattr(decision, name, None) for name in _COPIED},
+        "at": None if decision is None else iso(round(decision.at.timestamp() * 1_000)),
+        "expired": decision is not None and decision.expired,
+        "votes": [{**msgspec.to_builtins(vote), "at": iso(vote.at)} for vote in votes],
+    }

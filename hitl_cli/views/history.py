@@ -57,25 +57,9 @@ class HistoryPage(Struct, frozen=True):
 
 def history_entry_document(entry: HistoryEntry) -> HistoryEntryDocument:
     """Return what came of a request, or was said of it."""
-    return HistoryEntryDocument(
-        kind=entry.kind,
-        id=entry.id,
-        workflow=entry.workflow,
-        function=entry.function,
-        asked=entry.asked,
-        asked_at=iso(entry.asked_at),
-        outcome=entry.outcome,
-        deadline=entry.deadline,
-        choice=entry.choice,
-        data=entry.data,
-        reason=entry.reason,
-        by=entry.by,
-        via=entry.via,
-        at=iso(entry.at),
-        waited_ms=entry.waited_ms,
-        comment=entry.comment,
-        votes=tuple(map(vote_document, entry.votes)),
-    )
+    texts = {"asked_at": iso(entry.asked_at), "at": iso(entry.at)}
+    votes = tuple(map(vote_document, entry.votes))
+    return HistoryEntryDocument(**msgspec.structs.asdict(entry) | texts | {"votes": votes})
 
 
 def outcome_text(entry: HistoryEntry) -> str:

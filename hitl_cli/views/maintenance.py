@@ -1,4 +1,4 @@
-"""Backups, pruning and signing keys, as machines are shown them."""
+"""Backups and pruning, as machines are shown them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from hitl_cli.engine.prune import REASONS
 from hitl_cli.format.times import iso
 
 if TYPE_CHECKING:
-    from hitl_cli.auth.signing_keys import Key
     from hitl_cli.client.wire import Json
     from hitl_cli.engine.backup import Backup
     from hitl_cli.engine.prune import Pruned
@@ -32,9 +31,3 @@ def prune_document(pruned: Pruned, *, done: bool) -> Json:
         "bytes_given_back": pruned.given_back,
         "bytes_free": pruned.free,
     }
-
-
-def key_document(key: Key) -> Json:
-    """Return a signing key without its secret; `believed_until` is null for the key that signs."""
-    until = None if key.ends_at is None else iso(key.ends_at)
-    return {"key": key.name, "created_at": iso(key.created_at), "believed_until": until}

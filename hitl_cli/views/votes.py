@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec import Struct
 
 from hitl_cli.client.wire import Json, Verdict
@@ -27,12 +28,4 @@ class VoteDocument(Struct, frozen=True, kw_only=True):
 
 def vote_document(vote: Vote) -> VoteDocument:
     """Return a vote."""
-    return VoteDocument(
-        by=vote.by,
-        verdict=vote.verdict,
-        at=iso(vote.at),
-        choice=vote.choice,
-        data=vote.data,
-        reason=vote.reason,
-        comment=vote.comment,
-    )
+    return VoteDocument(**msgspec.structs.asdict(vote) | {"at": iso(vote.at)})

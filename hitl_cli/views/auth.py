@@ -1,4 +1,4 @@
-"""API tokens, as machines are shown them."""
+"""API tokens, links and signing keys, as machines are shown them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from hitl_cli.format.times import iso
 from hitl_cli.people.actor import PERMISSIONS, Permission
 
 if TYPE_CHECKING:
+    from hitl_cli.auth.links import Link
+    from hitl_cli.auth.signing_keys import Key
     from hitl_cli.auth.tokens import Token
     from hitl_cli.client.wire import Json
 
@@ -28,3 +30,20 @@ def token_document(one: Token) -> dict[str, Json]:
         "expires_at": iso(one.expires_at),
         "by": one.by,
     }
+
+
+def link_document(link: Link, url: str) -> Json:
+    """Return a link by which one person answers one request until it ends."""
+    return {
+        "url": url,
+        "request": link.request,
+        "person": link.person,
+        "ends_at": iso(link.ends_at),
+        "id": link.id,
+    }
+
+
+def key_document(key: Key) -> Json:
+    """Return a signing key without its secret; `believed_until` is null for the key that signs."""
+    until = None if key.ends_at is None else iso(key.ends_at)
+    return {"key": key.name, "created_at": iso(key.created_at), "believed_until": until}

@@ -1,4 +1,4 @@
-"""What a worker reports, as machines are shown it: a line of JSON for each event."""
+"""Events, as machines are shown them: a worker's lines of JSON, and what changes in the inbox."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hitl_cli.client.wire import Json
+    from hitl_cli.inbox.watch import Change
     from hitl_cli.sdk.observer import Event
 
 
@@ -21,3 +22,8 @@ def serving_document(server: str, group: str, workflows: Sequence[str], pid: str
 def event_document(event: Event) -> Json:
     """Return one thing that happened to a run; `promises` are the requests that it waits for."""
     return {name: getattr(event, name) for name in event.__struct_fields__} | {"at": iso(event.at)}
+
+
+def change_document(change: Change) -> Json:
+    """Return a request that was asked, changed or decided."""
+    return {name: getattr(change, name) for name in ("id", "workflow", "title", "outcome", "by")}
