@@ -1,4 +1,7 @@
-"""Markdown of others as HTML that does nothing: HTML in it is text, and what is left is sanitised again.
+"""What Markdown of others may do, and the HTML of it for pages and mails.
+
+`parsed` decides for every front end: HTML is text, and an image is a link to it, since loading one from
+elsewhere would tell that host who reads this, and when. The HTML is sanitised again.
 
 A page has one heading of its own: the first line of a prompt. The headings in the rest stand below that.
 """
@@ -7,7 +10,7 @@ from __future__ import annotations
 
 from functools import cache
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 from msgspec import Struct
@@ -17,10 +20,14 @@ if TYPE_CHECKING:
 
     from markdown_it import MarkdownIt
     from markdown_it.renderer import RendererHTML
+    from markdown_it.rules_core import StateCore
     from markdown_it.token import Token
 
 LONGEST = 20_000
 """Characters of a text that is read as Markdown; a longer one is shown as it is."""
+
+NESTING_MAX = 100
+"""Where the parser leaves out the rest: far beyond what anybody writes."""
 
 LONGEST_TITLE = 200
 """Characters of a first line that can be a heading."""
@@ -46,14 +53,14 @@ class Prompt(Struct, frozen=True):
 
 def as_html(text: str) -> Markup:
     """Return a text in Markdown as HTML."""
-    return _body_html(_parsed(text)) if len(text) <= LONGEST else _as_it_is(text)
+    return _body_html(parsed(text)) if len(text) <= LONGEST else _as_it_is(text)
 
 
 def as_prompt(text: str) -> Prompt:
     """Return a prompt as a heading and what follows it."""
     if len(text) > LONGEST:
         return Prompt(Markup(escape(_first_line(text)[:LONGEST_TITLE])), _as_it_is(text))  # noqa: S704 - escaped
-    tokens = _parsed(text)
+    tokens = parsed(text)
     title, rest = _headed(tokens)
     if title is None:
         return Prompt(_as_inline(_first_line(text)), _body_html(tokens))
@@ -71,7 +78,7 @@ def as_mail(text: str) -> Markup:
     """Return a text in Markdown as HTML for a mail: no link in it but ours, so an address is written out."""
     if len(text) > LONGEST:
         return _as_it_is(text)
-    tokens = _parsed(text)
+    tokens = parsed(text)
     for token in tokens:
         token.children = _written_out(token.children) if token.children else token.children
     return _body_html(tokens)
@@ -79,21 +86,15 @@ def as_mail(text: str) -> Markup:
 
 def _written_out(tokens: list[Token]) -> list[Token]:
     """Return tokens within a line with the address of each link after its text, in place of the link."""
-    from markdown_it.token import Token
-
     written: list[Token] = []
-    address = ""
+    addresses: list[str] = []
     for token in tokens:
-        match token.type:
-            case "link_open":
-                address = str(token.attrs.get("href", ""))
-            case "link_close":
-                written.append(Token("text", "", 0, content=f" ({address})"))
-            case "image":
-                shown = f"{_words([token])} ({token.attrs.get('src', '')})".strip()
-                written.append(Token("text", "", 0, content=shown))
-            case _:
-                written.append(token)
+        if token.type == "link_open":
+            addresses.append(str(token.attrs.get("href", "")))
+        elif token.type == "link_close":
+            written.append(_text(f" ({addresses.pop()})"))
+        else:
+            written.append(token)
     return written
 
 
@@ -106,14 +107,7 @@ def as_words(text: str) -> str:
 
 def _words(tokens: Sequence[Token]) -> str:
     """Return what is read of tokens."""
-    return "".join(
-        _words(token.children or [])
-        if token.type == "image"
-        else " "
-        if token.type == "softbreak"
-        else token.content
-        for token in tokens
-    )
+    return "".join(" " if token.type == "softbreak" else token.content for token in tokens)
 
 
 def _headed(tokens: list[Token]) -> tuple[list[Token] | None, list[Token]]:
@@ -144,7 +138,7 @@ def _as_it_is(text: str) -> Markup:
     return Markup('<pre class="code">{}</pre>').format(text)
 
 
-def _parsed(text: str) -> list[Token]:
+def parsed(text: str) -> list[Token]:
     """Return the tokens of a text."""
     return _reader().parse(text)
 
@@ -185,9 +179,9 @@ def _reader() -> MarkdownIt:
     """Return what reads Markdown: CommonMark with tables, no HTML, and no image but as a link to it."""
     from markdown_it import MarkdownIt
 
-    markdown = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
-    markdown.add_render_rule("image", _image_as_link)
-    return markdown
+    markdown = MarkdownIt("commonmark", {"html": False, "maxNesting": NESTING_MAX})
+    markdown.core.ruler.push("images_as_links", _link_images)
+    return markdown.enable(["table", "strikethrough"])
 
 
 def _renderer() -> RendererHTML:
@@ -199,10 +193,26 @@ def _renderer() -> RendererHTML:
     return writes
 
 
-def _image_as_link(self: Any, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
-    """Return a link to an image: one from elsewhere would tell that host who reads this, and when."""
-    del self, options, env
-    token = tokens[index]
-    address = str(token.attrs.get("src", ""))
-    shown = _words(token.children or []) or address
-    return f'<a href="{escape(address)}">{escape(shown)}</a>'
+def _link_images(state: StateCore) -> None:
+    """Put a link to each image in its place."""
+    for token in state.tokens:
+        if any(child.type == "image" for child in token.children or ()):
+            token.children = [part for child in token.children or () for part in _as_link(child)]
+
+
+def _as_link(token: Token) -> tuple[Token, ...]:
+    """Return the link to an image, with its description as the text; any other token as it is."""
+    from markdown_it.token import Token
+
+    if token.type != "image":
+        return (token,)
+    address = token.attrs.get("src", "")
+    opens = Token("link_open", "a", 1, attrs={"href": address})
+    return opens, _text(_words(token.children or ()) or str(address)), Token("link_close", "a", -1)
+
+
+def _text(content: str) -> Token:
+    """Return a token that is a text."""
+    from markdown_it.token import Token
+
+    return Token("text", "", 0, content=content)

@@ -10,12 +10,12 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, ClassVar
 
-from markdown_it import MarkdownIt
 from rich.markdown import CodeBlock, Markdown, MarkdownElement, TableElement
 from rich.table import Table
 from rich.text import Text
 
 from hitl_cli.cli.render.blocks import shortened
+from hitl_cli.format.markdown import parsed
 from hitl_cli.format.terminal import printable, printable_lines
 
 if TYPE_CHECKING:
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 LONGEST = 10_000
 """Characters of the longest text that is read as Markdown: the parser's time may grow with their square."""
 
-NESTING_MAX = 100
-"""Where the parser stops to read, and would leave out the rest: far beyond what is shown."""
-
 ROOM = 20
 """Columns that the innermost text, and that all of a table, must have at least."""
 
@@ -38,9 +35,6 @@ LEVEL = 6
 
 COLUMN = 6
 """Columns of the terminal that a column of a table needs to be read."""
-
-HIDING = ("image", "reference")
-"""Rules of Markdown that keep an address from the reader: without them, what is written stands there."""
 
 PLAIN = "text"
 """What Rich calls the language of code that names none."""
@@ -80,20 +74,13 @@ class _Harmless(Markdown):
 def markdown(source: str, width: int) -> RenderableType:
     """Return what Rich draws for a text in Markdown, in so many columns."""
     text = printable_lines(source).strip("\n")
-    tokens = _parsed(text) if len(text) <= LONGEST else []
+    tokens = parsed(text) if len(text) <= LONGEST else []
+    _clean(tokens)
     if not _has_room(tokens, width) or _hides(tokens, text):
         return Text(shortened(text), overflow="fold")
     drawn = _Harmless("", hyperlinks=False)
     drawn.parsed = tokens
     return drawn
-
-
-def _parsed(text: str) -> list[Token]:
-    """Return the tokens of Markdown, fit to be shown."""
-    parser = MarkdownIt("commonmark", {"html": False, "maxNesting": NESTING_MAX})
-    tokens = parser.enable(["strikethrough", "table"]).disable(HIDING).parse(text)
-    _clean(tokens)
-    return tokens
 
 
 def _clean(tokens: Sequence[Token]) -> None:
