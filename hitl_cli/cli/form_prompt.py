@@ -17,7 +17,8 @@ from hitl_cli.cli.output import note
 from hitl_cli.errors import BadInput, NotDone
 from hitl_cli.format.terminal import printable
 from hitl_cli.forms import fields, fill, parse_field, problems, problems_at
-from hitl_cli.forms.messages import sentence
+from hitl_cli.forms.messages import sentence, shortened
+from hitl_cli.forms.submission import is_missing, value_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -131,9 +132,10 @@ class _Form:
 
     def _read_one(self, field: Field) -> list[str] | None:
         labels = {number: label for label, number in _numbering(field).items()}
+        missing = f"{field.path or 'an answer'} is required" if is_missing(field) else None
 
         def wrong(text: str) -> str | None:
-            return self._wrong(field, labels.get(text.strip(), text)) if text else _missing(field)
+            return self._wrong(field, labels.get(text.strip(), text)) if text else missing
 
         words = [*field.labels] or (["yes", "no"] if field.kind == "boolean" else [])
         before = "".join(self._texts.get(field.path, [])[:1])
@@ -146,7 +148,7 @@ class _Form:
         """Read a list, an entry a line, until a line is empty; once more if it does not fit."""
         while True:
             entries = self._entries(field)
-            if not entries and _missing(field) is None:
+            if not entries and not is_missing(field):
                 return None
             reasons = problems_at(self._schema, field.pointers, entries)
             if not reasons:
@@ -182,11 +184,8 @@ class _Form:
         """Show the whole answer, a field a line."""
         self._terminal.say("")
         for field in self._fields.values():
-            there, value = True, made
-            for key in field.keys:
-                there = there and isinstance(value, dict) and key in value
-                value = value[key] if there else None
-            shown = _shortened(value, secret=field.secret) if there else "-"
+            value = value_at(made, field.keys)
+            shown = "-" if value is UNSET else _shown(value, field)
             self._terminal.say(f"{field.path or 'answer'}: {shown}")
 
 
@@ -286,13 +285,6 @@ def _is_settled(field: Field) -> bool:
     return field.needed and len(field.choices) == 1
 
 
-def _missing(field: Field) -> str | None:
-    """Return why a field cannot be left empty, or None."""
-    if not field.required or field.default is not UNSET or field.nullable:
-        return None
-    return f"{field.path or 'an answer'} is required"
-
-
 def _numbering(field: Field) -> dict[str, str]:
     """Return a number for each label, none where a number may be a label."""
     if any(label.strip().isdecimal() for label in field.labels):
@@ -318,18 +310,15 @@ def _expected(field: Field) -> str:
 def _if_empty(field: Field) -> str:
     """Return what becomes of a field when nothing is typed."""
     if field.default is not UNSET:
-        return f"if empty: {_shortened(field.default, secret=field.secret)}"
+        return f"if empty: {_shown(field.default, field)}"
     if not field.needed:
         return "may be left empty"
     return "if empty: null" if field.nullable else ""
 
 
-def _shortened(value: Json, *, secret: bool) -> str:
-    """Return a value to be shown, a text as it is."""
-    if secret:
-        return "••••"
-    text = value if isinstance(value, str) and value else msgspec.json.encode(value).decode()
-    return text if len(text) <= SHORT else f"{text[: SHORT - 1]}…"
+def _shown(value: Json, field: Field) -> str:
+    """Return a value to be shown, unless it is secret."""
+    return "••••" if field.secret else shortened(value, SHORT)
 
 
 def _meant(text: str, offers: Sequence[str]) -> str | None:

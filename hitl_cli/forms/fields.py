@@ -10,12 +10,11 @@ from sys import float_info
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import unquote
 
-import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from hitl_cli.client.wire import Json
 from hitl_cli.forms.complexity import at_pointer, listed, mapped
-from hitl_cli.forms.messages import FORMATS, allowed, either, written
+from hitl_cli.forms.messages import FORMATS, allowed, as_json, either, written
 from hitl_cli.forms.paths import path_of
 
 if TYPE_CHECKING:
@@ -269,7 +268,7 @@ class _Reader:
                     values = [None] if _is_null(one) else inner.choices if inner.plain else []
                     if not values:
                         break
-                    found |= {_as_json(value): value for value in values}
+                    found |= {as_json(value): value for value in values}
                 else:
                     if found:
                         return list(found.values())
@@ -343,7 +342,7 @@ def _kind_of(shape: _Shape, choices: list[Json]) -> Kind:
 
 def _labels(choices: list[Json]) -> list[str]:
     """Return what each choice is called: a text is itself, unless that is another choice's JSON."""
-    encoded = [_as_json(choice) for choice in choices]
+    encoded = [as_json(choice) for choice in choices]
     taken = set(encoded)
     return [
         choice if isinstance(choice, str) and choice and choice not in taken else text
@@ -380,8 +379,3 @@ def _limits(shape: _Shape) -> dict[str, Json]:
             told[name] = value
     pattern = shape.text("pattern")
     return told | ({"pattern": pattern} if pattern else {})
-
-
-def _as_json(value: Json) -> str:
-    """Return a value as JSON."""
-    return msgspec.json.encode(value).decode()

@@ -213,6 +213,16 @@ def written(value: Json) -> str:
     return value if isinstance(value, str) and value else _cut(value)
 
 
+def shortened(value: Json, longest: int) -> str:
+    """Return a value to be shown in a line, a text without quotes, in at most so many characters."""
+    return _shorter(value if isinstance(value, str) and value else as_json(value), longest)
+
+
+def as_json(value: Json) -> str:
+    """Return a value as JSON."""
+    return msgspec.json.encode(value).decode()
+
+
 def _fields_at(data: Json, where: Sequence[str | int]) -> dict[str, Json]:
     """Return the object at a place in the data."""
     for key in where:
@@ -227,5 +237,9 @@ def _member(value: Json, name: str) -> Json:
 
 def _cut(value: Json) -> str:
     """Return a value as JSON, cut short."""
-    text = msgspec.json.encode(value).decode()
-    return text if len(text) <= VALUE_LENGTH else f"{text[: VALUE_LENGTH - 1]}…"
+    return _shorter(as_json(value), VALUE_LENGTH)
+
+
+def _shorter(text: str, longest: int) -> str:
+    """Return a text, or its beginning."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from hitl_cli.client.wire import Json, same_json
 from hitl_cli.errors import BadInput
 from hitl_cli.forms.checking import overlap, problems, problems_at
 from hitl_cli.forms.fields import fields
-from hitl_cli.forms.messages import Problem
+from hitl_cli.forms.messages import Problem, as_json
 from hitl_cli.forms.parsing import fill, named, parse_all, parsed_json
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def at_first(schema: Json) -> dict[str, list[str]]:
     made = fill(schema, [])
     begun: dict[str, list[str]] = {}
     for field in fields(schema):
-        value = _value_at(made, field.keys)
+        value = value_at(made, field.keys)
         if not field.secret and value is not UNSET and (value is not None or None in field.choices):
             begun[field.path] = _written(field, value)
     return begun
@@ -175,10 +174,10 @@ def _one_text(field: Field, value: Json) -> str:
             return label
     if isinstance(value, str) and field.kind in ("text", "date", "time", "date-time"):
         return value
-    return msgspec.json.encode(value).decode()
+    return as_json(value)
 
 
-def _value_at(data: Json, keys: Sequence[str]) -> Json | UnsetType:
+def value_at(data: Json, keys: Sequence[str]) -> Json | UnsetType:
     """Return what is at a place in the data, UNSET if nothing is."""
     for key in keys:
         if not isinstance(data, dict) or key not in data:

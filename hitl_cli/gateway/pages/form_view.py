@@ -10,12 +10,11 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
-import msgspec
 from msgspec import UNSET, Struct
 
 from hitl_cli.forms.datetimes import without_zone
 from hitl_cli.forms.fields import Group, fields, tree
-from hitl_cli.forms.messages import FORMATS
+from hitl_cli.forms.messages import FORMATS, shortened
 from hitl_cli.forms.paths import path_of
 from hitl_cli.forms.submission import at_first, is_missing, labels_of, owner
 
@@ -201,7 +200,7 @@ class _Drawing:
             plain = plain.replace(FORMATS[field.kind], "in UTC")
         told = [part for part in (several, as_json, plain, item) if part]
         if field.default is not UNSET and field.path not in self._first and not field.secret:
-            told.append(f"if left empty: {_shortened(field.default)}")
+            told.append(f"if left empty: {shortened(field.default, SHORT_DEFAULT)}")
         text = "; ".join(told)
         return f"{text[:1].upper()}{text[1:]}"
 
@@ -323,9 +322,3 @@ def _options(field: Field, texts: Sequence[str]) -> Iterator[_Option]:
         yield _Option("", CHOOSE if field.required and not field.nullable else NOTHING, chosen=not chosen)
     for value, label in offered:
         yield _Option(value, label, chosen=value in chosen)
-
-
-def _shortened(value: Json) -> str:
-    """Return a value to be shown in a line, a text as it is."""
-    text = value if isinstance(value, str) and value else msgspec.json.encode(value).decode()
-    return text if len(text) <= SHORT_DEFAULT else f"{text[: SHORT_DEFAULT - 1]}…"
