@@ -19,7 +19,7 @@ from hitl_cli.auth.signing_keys import LONGEST_LIFE_MS
 from hitl_cli.client.protocol import as_promise, get_promise, search
 from hitl_cli.client.records import closing, under
 from hitl_cli.client.tags import REVOKED_TAG
-from hitl_cli.client.wire import Audit, audit_of, child_id, decode, fresh_id
+from hitl_cli.client.wire import Audit, audit_of, child_id, decode_as, fresh_id
 from hitl_cli.errors import BadInput, Conflict, NotFound, TimedOut
 from hitl_cli.format.durations import bad_duration, format_age, format_duration
 from hitl_cli.format.times import instant
@@ -252,9 +252,8 @@ def _is_revoked(client: Client, link: Link) -> bool:
 
 def _revokes(promise: Promise, link: Link) -> bool:
     """Whether what was revoked has a link in it."""
-    try:
-        what = msgspec.convert(decode(promise.param), _Revocation)
-    except msgspec.ValidationError:
+    what = decode_as(promise.param, _Revocation)
+    if what is None:
         return False
     if what.link is not None:
         return what.link == link.id

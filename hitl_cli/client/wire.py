@@ -149,10 +149,7 @@ def is_blocking(tags: Mapping[str, str]) -> bool:
 
 def call_in(param: _Encoded | None) -> Call | None:
     """Return the function call in a promise's param, if it is one that can be read."""
-    try:
-        return msgspec.convert(decode(param), Call)
-    except msgspec.ValidationError:
-        return None
+    return decode_as(param, Call)
 
 
 class _Offered(Struct, frozen=True):
@@ -233,6 +230,14 @@ def decode(value: _Encoded | None) -> Json:
         return msgspec.json.decode(base64.b64decode(value.data, validate=True))
     except (binascii.Error, ValueError, RecursionError):  # msgspec.DecodeError is a ValueError
         return value.data
+
+
+def decode_as[T](value: _Encoded | None, kind: type[T]) -> T | None:
+    """Return the data in a value as an instance of a type; None where it is something else."""
+    try:
+        return msgspec.convert(decode(value), kind)
+    except msgspec.ValidationError:
+        return None
 
 
 def same_json(one: Json, other: Json) -> bool:

@@ -13,7 +13,7 @@ from msgspec import Struct
 from hitl_cli.client.protocol import as_promise, get_promise, search
 from hitl_cli.client.records import closing, under
 from hitl_cli.client.tags import DIGEST
-from hitl_cli.client.wire import Audit, Promise, child_id, decode
+from hitl_cli.client.wire import Audit, Promise, child_id, decode_as
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.format.stable_ids import short_stable_id
 from hitl_cli.notify.compose import ASKING, look_up
@@ -22,8 +22,6 @@ from hitl_cli.notify.status import DeliveryAttempt
 from hitl_cli.runs.run import RunSpec, create_request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from hitl_cli.client.protocol import Client, ProtocolRequest
 
 GATHERED_TAG = "hitl:gathered"
@@ -80,16 +78,8 @@ def _entry_for(digest: Promise, notice: Notification) -> ProtocolRequest:
 
 def gathered_in(client: Client, digest: str) -> tuple[Notification, ...]:
     """Return what was kept for a digest."""
-    return tuple(_notices_in(search(client, tags={GATHERED_TAG: digest})))
-
-
-def _notices_in(promises: list[Promise]) -> Iterator[Notification]:
-    """Yield the notices that promises are; what only looks like one is left out."""
-    for promise in promises:
-        try:
-            yield msgspec.convert(decode(promise.param), Notification)
-        except msgspec.ValidationError:
-            continue
+    kept = (decode_as(promise.param, Notification) for promise in search(client, tags={GATHERED_TAG: digest}))
+    return tuple(notice for notice in kept if notice is not None)
 
 
 def end_of_digest(client: Client, digest: str, notice: Notification, who: str) -> DeliveryAttempt:
@@ -98,7 +88,7 @@ def end_of_digest(client: Client, digest: str, notice: Notification, who: str) -
     now = client.now()
     if promise is not None and promise.state == "pending":
         return DeliveryAttempt(who=who, at=now, outcome="gathered")
-    ended = _ended_in(promise)
+    ended = decode_as(promise.value, DigestEnd) if promise and promise.state == "resolved" else None
     if ended is None:
         return DeliveryAttempt(who=who, at=now, outcome="failed", why="the message with others was given up")
     if notice.id not in ended.notices:
@@ -115,13 +105,3 @@ def _is_over(client: Client, notice: Notification) -> bool:
     """Whether nobody needs to hear of it any more."""
     case = look_up(client, [notice.request]).get(notice.request)
     return case is None or (notice.occasion in ASKING and not case.waits)
-
-
-def _ended_in(promise: Promise | None) -> DigestEnd | None:
-    """Return what a digest came to; None where it did not come to an end."""
-    if promise is None or promise.state != "resolved":
-        return None
-    try:
-        return msgspec.convert(decode(promise.value), DigestEnd)
-    except msgspec.ValidationError:
-        return None

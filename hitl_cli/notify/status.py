@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from hitl_cli.client.protocol import search
 from hitl_cli.client.tags import NOTICE_TAG, ORIGIN_TAG
-from hitl_cli.client.wire import child_id, decode
+from hitl_cli.client.wire import child_id, decode_as
 from hitl_cli.format.durations import format_age, format_duration
 from hitl_cli.notify.messages import Occasion
 from hitl_cli.notify.notifications import Notification
@@ -160,21 +160,13 @@ def _people_in(promise: Promise | None) -> tuple[str, ...] | None:
     """Return whom a notice concerns; None where nobody has looked yet."""
     if promise is None or promise.state != "resolved":
         return None
-    try:
-        return msgspec.convert(decode(promise.value), tuple[str, ...])
-    except msgspec.ValidationError:
-        return None
+    return decode_as(promise.value, tuple[str, ...])
 
 
 def _tries_in(steps: Iterable[Promise]) -> Iterable[DeliveryAttempt]:
-    """Yield what steps say came of telling somebody; other steps say other things."""
-    for promise in steps:
-        if promise.state != "resolved":
-            continue
-        try:
-            yield msgspec.convert(decode(promise.value), DeliveryAttempt)
-        except msgspec.ValidationError:
-            continue
+    """Return what steps say came of telling somebody; other steps say other things."""
+    said = (decode_as(step.value, DeliveryAttempt) for step in steps if step.state == "resolved")
+    return filter(None, said)
 
 
 def _next_look(steps: Iterable[Promise]) -> int | None:

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from hitl_cli.client.tags import RESERVED_TAGS
-from hitl_cli.client.wire import Json, decode, headers_of
+from hitl_cli.client.wire import Json, decode_as, headers_of
 from hitl_cli.errors import BadInput
 
 if TYPE_CHECKING:
@@ -197,10 +197,7 @@ def question_of(promise: Promise) -> Question | None:
     """Return what a promise asks: PLAIN where it does not say, None where that cannot be read."""
     if promise.tags.get(REQUEST_TAG) != "1":
         return PLAIN
-    try:
-        return msgspec.convert(decode(promise.param), Question)
-    except msgspec.ValidationError:
-        return None
+    return decode_as(promise.param, Question)
 
 
 def prompt_of(promise: Promise) -> str | None:

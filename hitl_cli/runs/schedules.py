@@ -10,7 +10,7 @@ from msgspec import Struct
 from hitl_cli import defaults
 from hitl_cli.client.protocol import OK, call, refused
 from hitl_cli.client.tags import TARGET_TAG
-from hitl_cli.client.wire import Call, Json, decode, encode, same_json
+from hitl_cli.client.wire import Call, Json, call_in, encode, same_json
 from hitl_cli.engine.records import CatchUp, Value
 from hitl_cli.errors import Conflict, NotFound
 from hitl_cli.format.durations import format_duration
@@ -56,10 +56,7 @@ class Schedule(Struct, frozen=True, kw_only=True, rename="camel"):
     @property
     def call(self) -> Call | None:
         """The function call that it makes, if it is one that can be read."""
-        try:
-            return msgspec.convert(decode(self.promise_param), Call)
-        except msgspec.ValidationError:
-            return None
+        return call_in(self.promise_param)
 
 
 class AddedSchedule(Struct, frozen=True, kw_only=True):
