@@ -16,7 +16,8 @@ from hitl_cli.cli.worker import reporter
 from hitl_cli.client.connect import file_url
 from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.sdk.embedded_connection import EmbeddedConnection
-from hitl_cli.worker.run import Worker, WorkerOptions, spare_the_collector
+from hitl_cli.worker.process import spare_the_collector
+from hitl_cli.worker.run import Worker, WorkerOptions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -48,7 +48,7 @@ def dev(
 
     check_sdk()  # before anything that imports the names it looks for
     from hitl_cli.gateway.background import BackgroundGateway
-    from hitl_cli.worker.run import run_worker
+    from hitl_cli.worker.process import run_worker
 
     works = worker_options(
         ctx, app=app or [], group=group, concurrency=concurrency, lease=lease, server=server, token=token

@@ -102,7 +102,7 @@ def worker(
     from hitl_cli.sdk.contract import check_sdk
 
     check_sdk()  # before anything that imports the names it looks for
-    from hitl_cli.worker.run import run_worker
+    from hitl_cli.worker.process import run_worker
 
     options = worker_options(
         ctx, app=app or [], group=group, concurrency=concurrency, lease=lease, server=server, token=token

@@ -1,24 +1,21 @@
-"""A process that executes workflows: builds the SDK's client, loads apps, runs until told to stop."""
+"""A worker: builds the SDK's client, registers workflows, and executes their runs until it is stopped."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import secrets
-import signal
-import threading
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
 from hitl_cli import defaults
 from hitl_cli.builtin import WORKFLOWS
-from hitl_cli.client.connect import connect, is_http
-from hitl_cli.client.protocol import get_promise
+from hitl_cli.client.connect import connect
 from hitl_cli.client.tags import DIGEST, INTERNAL_FUNCTIONS, TELL
 from hitl_cli.client.wire import call_in, offered_task
 from hitl_cli.engine.server import now_ms
@@ -34,12 +31,13 @@ from hitl_cli.sdk.observer import Event, ObservedTasks
 from hitl_cli.sdk.resonate_client import Registering, log_failures, pause
 from hitl_cli.sdk.worker_link import worker_link
 from hitl_cli.worker.housekeeping import COUNT_EVERY_S, Housekeeper
-from hitl_cli.worker.loader import load_app, register_app
+from hitl_cli.worker.loader import register_app
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from types import ModuleType
 
+    from hitl_cli.client.protocol import Client
     from hitl_cli.engine.records import Value
     from hitl_cli.sdk.worker_link import WorkerLink
 
@@ -51,10 +49,7 @@ LEASE_MS = 15_000
 CONCURRENCY = 64
 """Executions at a time. One that waits for a person takes no place."""
 
-COLLECT_AFTER = 50_000
-"""Objects more than there were, after which the garbage collector looks at the youngest."""
-
-TELLING = 4
+NOTIFYING = 4
 """One in so many executions may wait for the same server to take a message."""
 
 GRACE_S = 10.0
@@ -103,14 +98,11 @@ class Worker:
         self._idle = asyncio.Event()
         self._stop = asyncio.Event()
         self._ended_by = ""
-        self._keeper = LeaseHeartbeat(
-            lambda: connect(options.server, options.token), self._pid, options.lease_ms / 1_000, self._let_go
-        )
-        self._teller = _teller_for(options)
-        unheard = None if self._teller is None else Reconciler(options.reach.directory, self._teller.target)
-        self._counter = Housekeeper(
-            lambda: connect(options.server, options.token), options.groups, options.count_every_s, unheard
-        )
+        open_client = partial(connect, options.server, options.token)
+        self._heartbeat = LeaseHeartbeat(open_client, self._pid, options.lease_ms / 1_000, self._let_go)
+        self._notifier = notifier = _notifier_for(options, open_client)
+        unheard = None if notifier is None else Reconciler(options.reach.directory, notifier.target)
+        self._housekeeper = Housekeeper(open_client, options.groups, options.count_every_s, unheard)
         self._link: WorkerLink | None = None
         self._resonate: Registering | None = None
 
@@ -142,7 +134,7 @@ class Worker:
             pid=self._pid,
             ttl=timedelta(milliseconds=options.lease_ms),
             token=options.token,
-            heartbeat=self._keeper,
+            heartbeat=self._heartbeat,
             clock=self._link.now,
             max_concurrent_tasks=options.concurrency,
             env={},
@@ -158,7 +150,7 @@ class Worker:
             workflows = self._register(self._resonate, modules)
             self._resonate.start()
             await asyncio.sleep(0)  # so that the bell hangs before anybody is told
-            self._counter.start()
+            self._housekeeper.start()
             serving(Serving(server=self._link.name, group=options.group, pid=self._pid, workflows=workflows))
             await self._stop.wait()
             if self._ended_by:
@@ -166,10 +158,10 @@ class Worker:
                 raise Unreachable(self._ended_by)
             await self._wind_down()
         finally:
-            self._counter.stop()
-            if self._teller is not None:
-                self._teller.close()
-            self._keeper.shutdown()
+            self._housekeeper.stop()
+            if self._notifier is not None:
+                self._notifier.close()
+            self._heartbeat.shutdown()
             self._link.close()
 
     def stop(self) -> None:
@@ -187,8 +179,8 @@ class Worker:
         for name, function in WORKFLOWS.items():
             if (name, 1) not in resonate.served:
                 resonate.register(function, name=name)
-        if self._teller is not None:
-            resonate.with_dependency(self._teller)
+        if self._notifier is not None:
+            resonate.with_dependency(self._notifier)
             resonate.register(tell, name=TELL)
             resonate.register(digest, name=DIGEST)
         return tuple(sorted({name for name, _ in resonate.served} - INTERNAL_FUNCTIONS))
@@ -260,83 +252,20 @@ class Worker:
 
     def give_back(self) -> None:
         """Release what is still in hand. Blocks, and so is not for the event loop."""
-        self._keeper.give_back()
+        self._heartbeat.give_back()
 
 
-def _teller_for(options: WorkerOptions) -> Notifier | None:
-    """Return what tells people, if the settings say how to reach any.
+def _notifier_for(options: WorkerOptions, open_client: Callable[[], Client]) -> Notifier | None:
+    """Return what sends notifications, if the settings have a contact of anybody.
 
-    A worker without it leaves that to others that have it, and to itself with other settings.
+    A worker without it leaves them to workers that have it, and to itself with other settings.
     """
     if not options.reach.directory.reaches_somebody:
         return None
     target = address_of(options.group)
-    at_once = max(options.concurrency // TELLING, 1)
-    return Notifier(options.reach, target, lambda: connect(options.server, options.token), at_once)
+    at_once = max(options.concurrency // NOTIFYING, 1)
+    return Notifier(options.reach, target, open_client, at_once)
 
 
 class _ExitRefusedError(Exception):
     """A workflow or a step called sys.exit(), which is not its to call."""
-
-
-def run_worker(
-    options: WorkerOptions, serving: Callable[[Serving], None], report: Callable[[Event], None]
-) -> None:
-    """Run a worker until SIGINT or SIGTERM; a second one gives back what is in hand and ends the process.
-
-    Raises BadInput, Unreachable.
-    """
-    modules = [(app, load_app(app)) for app in options.apps]
-    if is_http(options.server):
-        with connect(options.server, options.token) as client:
-            get_promise(client, "hitl")  # the SDK would wait for ever for a server that is not there
-    spare_the_collector()
-    asyncio.run(_run_worker(options, modules, serving, report))
-
-
-def spare_the_collector() -> None:
-    """Have what is loaded now left alone by the garbage collector, and what comes looked at less often.
-
-    A worker makes thousands of objects a second that end without it; it cost a tenth of the time.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(COLLECT_AFTER, 20, 100)
-
-
-async def _run_worker(
-    options: WorkerOptions,
-    modules: Sequence[tuple[str, ModuleType]],
-    serving: Callable[[Serving], None],
-    report: Callable[[Event], None],
-) -> None:
-    worker = Worker(options, report)
-    signaled = False
-
-    def on_signal(_signum: int, _frame: object) -> None:
-        nonlocal signaled
-        if not signaled:
-            signaled = True
-            _end_within(worker, GRACE_S + 1)
-            worker.stop()
-        else:
-            _end_within(worker, 0)
-
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signum, on_signal)
-    await worker.run(modules, serving)
-
-
-def _end_within(worker: Worker, seconds: float) -> None:
-    """Give back what is still in hand after so many seconds and end the process.
-
-    Even if a step blocks the event loop, and a little later even if the server does not answer.
-    """
-
-    def end() -> None:
-        worker.give_back()
-        os._exit(0)
-
-    for timer in (threading.Timer(seconds, end), threading.Timer(seconds + 1, os._exit, [0])):
-        timer.daemon = True
-        timer.start()

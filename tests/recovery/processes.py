@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from hitl_cli import defaults
 from hitl_cli.people.contacts import Directory, NotificationSettings
-from hitl_cli.worker.run import WorkerOptions, run_worker
+from hitl_cli.worker.process import run_worker
+from hitl_cli.worker.run import WorkerOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(
     [
-        "hitl_cli.worker.run",
+        "hitl_cli.worker.process",
         "hitl_cli.authoring.ask",
         "hitl_cli.sdk.embedded_connection",
         "hitl_cli.client.embedded",

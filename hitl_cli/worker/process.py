@@ -1,0 +1,88 @@
+"""A process that is a worker: loads the apps, and ends the worker on signals."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING
+
+from hitl_cli.client.connect import connect, is_http
+from hitl_cli.client.protocol import get_promise
+from hitl_cli.worker.loader import load_app
+from hitl_cli.worker.run import GRACE_S, Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import ModuleType
+
+    from hitl_cli.sdk.observer import Event
+    from hitl_cli.worker.run import Serving, WorkerOptions
+
+COLLECT_AFTER = 50_000
+"""Objects more than there were, after which the garbage collector looks at the youngest."""
+
+
+def run_worker(
+    options: WorkerOptions, serving: Callable[[Serving], None], report: Callable[[Event], None]
+) -> None:
+    """Run a worker until SIGINT or SIGTERM; a second one gives back what is in hand and ends the process.
+
+    Raises BadInput, Unreachable.
+    """
+    modules = [(app, load_app(app)) for app in options.apps]
+    if is_http(options.server):
+        with connect(options.server, options.token) as client:
+            get_promise(client, "hitl")  # the SDK would wait for ever for a server that is not there
+    spare_the_collector()
+    asyncio.run(_run_worker(options, modules, serving, report))
+
+
+def spare_the_collector() -> None:
+    """Have what is loaded now left alone by the garbage collector, and what comes looked at less often.
+
+    A worker makes thousands of objects a second that end without it; it cost a tenth of the time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER, 20, 100)
+
+
+async def _run_worker(
+    options: WorkerOptions,
+    modules: Sequence[tuple[str, ModuleType]],
+    serving: Callable[[Serving], None],
+    report: Callable[[Event], None],
+) -> None:
+    worker = Worker(options, report)
+    signaled = False
+
+    def on_signal(_signum: int, _frame: object) -> None:
+        nonlocal signaled
+        if not signaled:
+            signaled = True
+            _end_within(worker, GRACE_S + 1)
+            worker.stop()
+        else:
+            _end_within(worker, 0)
+
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, on_signal)
+    await worker.run(modules, serving)
+
+
+def _end_within(worker: Worker, seconds: float) -> None:
+    """Give back what is still in hand after so many seconds and end the process.
+
+    Even if a step blocks the event loop, and a little later even if the server does not answer.
+    """
+
+    def end() -> None:
+        worker.give_back()
+        os._exit(0)
+
+    for timer in (threading.Timer(seconds, end), threading.Timer(seconds + 1, os._exit, [0])):
+        timer.daemon = True
+        timer.start()
