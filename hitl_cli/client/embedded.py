@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from hitl_cli.client.protocol import Client, ProtocolRequest, ProtocolResponse, read
+from hitl_cli.client.protocol import Client, ProtocolRequest, ProtocolResponse, capabilities_named, read
 from hitl_cli.engine.doorbell import WATCHERS, Bell, Ringer
 from hitl_cli.engine.errors import EngineError
-from hitl_cli.engine.server import Server, encode_request, now_ms
+from hitl_cli.engine.server import CAPABILITIES, Server, encode_request, now_ms
 from hitl_cli.errors import Unreachable
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class EmbeddedClient(Client):
     """A client of the engine in this process."""
 
-    embedded = True
+    capabilities = capabilities_named((*CAPABILITIES, "ring"))
 
     def __init__(self, path: Path, clock: Callable[[], int] = now_ms, trace: Trace | None = None) -> None:
         """Open the file. Raises Unreachable."""

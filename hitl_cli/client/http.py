@@ -11,12 +11,20 @@ import msgspec
 from resonate.connections import HttpConnection
 from resonate_base import ORIGIN_HEADER, PROTOCOL_VERSION, ResonateError
 
-from hitl_cli.client.protocol import Client, ProtocolRequest, ProtocolResponse, read
+from hitl_cli.client.protocol import (
+    Capabilities,
+    Client,
+    ProtocolRequest,
+    ProtocolResponse,
+    capabilities_named,
+    read,
+)
+from hitl_cli.engine.records import ASKS_CAPABILITIES
 from hitl_cli.engine.server import now_ms
 from hitl_cli.errors import Unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from resonate_base import Network
 
@@ -27,13 +35,22 @@ HTTP_POLL_S = 0.25
 class HttpClient(Client):
     """A client of a Resonate server over HTTP, by the SDK's own connection."""
 
-    embedded = False
-
     def __init__(self, url: str, token: str | None) -> None:
         self.name = url
         self._loop = asyncio.Runner()
         self._connection = HttpConnection(url=url, auth=token)
         self._token = token
+        self._capabilities: Capabilities | None = None
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the server can do beyond the protocol, as its answers say. Raises Unreachable.
+
+        A plain Resonate server does not know the question, and answers as it always does.
+        """
+        if self._capabilities is None:
+            self.call_many([ProtocolRequest("promise.get", {"id": "hitl"})])
+        return self._capabilities or Capabilities()
 
     def call_many(self, requests: Sequence[ProtocolRequest]) -> list[ProtocolResponse]:
         """Answer the requests, sent at once."""
@@ -43,10 +60,15 @@ class HttpClient(Client):
         return list(await asyncio.gather(*(self._send(request) for request in requests)))
 
     async def _send(self, request: ProtocolRequest) -> ProtocolResponse:
+        asking = {ASKS_CAPABILITIES: "1"} if self._capabilities is None else None
         try:
-            return await send(self._connection, request, self._token)
+            answer = await send(self._connection, request, self._token, asking)
         except (ResonateError, OSError) as error:
+            self._capabilities = None  # what answers next may be another server
             raise Unreachable(f"{self.name} cannot be reached: {error}.") from error
+        if asking:
+            self._capabilities = capabilities_named(answer.capabilities or ())
+        return answer
 
     def wait(self, timeout_s: float) -> None:
         """Sleep until it is time to ask again."""
@@ -66,10 +88,12 @@ class HttpClient(Client):
         self._loop.close()
 
 
-async def send(network: Network, request: ProtocolRequest, token: str | None) -> ProtocolResponse:
+async def send(
+    network: Network, request: ProtocolRequest, token: str | None, headers: Mapping[str, str] | None = None
+) -> ProtocolResponse:
     """Send one request over an SDK network. Raises ResonateError."""
     head = {"corrId": uuid.uuid4().hex, "version": PROTOCOL_VERSION} | ({"auth": token} if token else {})
     envelope = {"kind": request.kind, "head": head, "data": request.data}
     routed_by = str(request.data.get("id") or request.data.get("awaited") or "default")
     body = msgspec.json.encode(envelope).decode()
-    return read(await network.send(body, {ORIGIN_HEADER: routed_by.split(":", 1)[0]}))
+    return read(await network.send(body, {ORIGIN_HEADER: routed_by.split(":", 1)[0], **(headers or {})}))

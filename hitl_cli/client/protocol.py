@@ -16,7 +16,7 @@ from hitl_cli.client.wire import Promise, Task
 from hitl_cli.errors import BadInput, Conflict, HitlError, NotFound, Unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import TracebackType
 
 PAGE = 1_000
@@ -35,10 +35,11 @@ class ProtocolRequest(Struct, frozen=True):
 
 
 class ProtocolResponse(Struct, frozen=True):
-    """An answer: the status, and the data as it came."""
+    """An answer: the status, the data as it came, and the server's capabilities where it names them."""
 
     status: int
     data: msgspec.Raw
+    capabilities: tuple[str, ...] | None = None
 
     def message(self) -> str:
         """Return the message of an error."""
@@ -48,14 +49,38 @@ class ProtocolResponse(Struct, frozen=True):
             return f"status {self.status}"
 
 
+class Capabilities(Struct, frozen=True, kw_only=True):
+    """What a server can do beyond the protocol; a plain Resonate server can do none of it.
+
+    `sort`: promise.search takes `sort` and `settledSince`. `root`: it takes `root`, and so lists runs alone.
+    `prefix`: it takes `idPrefix`. `open`: the tag `resonate:external` finds every promise that only the
+    outside can settle. `order`: a search answers in the order of creation. `ring`: `Client.wait` returns at
+    once when another process commits.
+    """
+
+    sort: bool = False
+    root: bool = False
+    prefix: bool = False
+    open: bool = False
+    order: bool = False
+    ring: bool = False
+
+
+def capabilities_named(names: Iterable[str]) -> Capabilities:
+    """Return the capabilities with these names; names that a newer server has are left out."""
+    return Capabilities(**{name: True for name in names if name in Capabilities.__struct_fields__})
+
+
 class Client(ABC):
     """What people's commands need of a server. All calls block; none is for an event loop."""
 
     name: str
     """The server's URL, without secrets."""
 
-    embedded: bool
-    """Whether it is our engine, whose searches know `root` and `sort` and find every open promise."""
+    @property
+    @abstractmethod
+    def capabilities(self) -> Capabilities:
+        """What the server can do beyond the protocol. Raises Unreachable."""
 
     @abstractmethod
     def call_many(self, requests: Sequence[ProtocolRequest]) -> list[ProtocolResponse]:
@@ -95,6 +120,7 @@ class Client(ABC):
 
 class _Head(Struct, frozen=True):
     status: int = 200
+    capabilities: tuple[str, ...] | None = None
 
 
 class _Response(Struct, frozen=True):
@@ -136,7 +162,7 @@ def read(raw: bytes | str) -> ProtocolResponse:
         raise Unreachable(
             "the server refused the token. Give another with --token or RESONATE_TOKEN.", code="token-refused"
         )
-    return ProtocolResponse(response.head.status, response.data)
+    return ProtocolResponse(response.head.status, response.data, response.head.capabilities)
 
 
 def call(client: Client, kind: str, **data: Any) -> ProtocolResponse:

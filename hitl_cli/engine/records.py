@@ -217,6 +217,10 @@ class ScheduleSearch(_Wire, frozen=True):
     cursor: str | None = None
 
 
+ASKS_CAPABILITIES = "Hitl-Capabilities"
+"""The HTTP header with which a client asks what a server can do beyond the protocol (docs/protocol.md)."""
+
+
 class RequestHead(Struct, frozen=True, rename={"corr_id": "corrId", "debug_time": "resonate:debug_time"}):
     """What travels beside a request. `debug_time` counts only where debugging is allowed."""
 
@@ -341,6 +345,8 @@ class ResponseHead(Struct, frozen=True, rename="camel"):
     corr_id: str
     status: int
     version: str = PROTOCOL_VERSION
+    capabilities: tuple[str, ...] | UnsetType = UNSET
+    """What the server can do beyond the protocol; only where the client asks for it."""
 
 
 class Response(Struct, frozen=True):

@@ -87,6 +87,9 @@ READS = frozenset(
 DEBUG = frozenset({"debug.start", "debug.stop", "debug.reset", "debug.tick", "debug.snap"})
 """Kinds that engine.debug knows."""
 
+CAPABILITIES = ("sort", "root", "prefix", "open", "order")
+"""What promise.search does beyond the protocol (docs/protocol.md): what clients may not expect of others."""
+
 UNDECODABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
 """What a decoder makes of bytes that are no request, whoever sent them."""
 
@@ -342,9 +345,12 @@ def _decide(tx: Transaction, request: Decoded) -> Reply:
     return request.known or RULES[request.kind][1](tx, request.data, tx.now)
 
 
-def reply(request: Decoded, answer: Reply) -> bytes:
-    """Return an answer as the wire has it."""
-    return _encode(Response(request.kind, ResponseHead(request.corr_id, answer.status), answer.data))
+def reply(request: Decoded, answer: Reply, *, telling: bool = False) -> bytes:
+    """Return an answer as the wire has it; `telling` adds what the server can do beyond the protocol."""
+    head = ResponseHead(
+        request.corr_id, answer.status, capabilities=CAPABILITIES if telling else msgspec.UNSET
+    )
+    return _encode(Response(request.kind, head, answer.data))
 
 
 def fire_due(tx: Transaction) -> None:

@@ -134,11 +134,11 @@ def _fitting(client: Client, wanted: HistoryFilter, promises: Sequence[Promise])
 def _last_settled_first(client: Client, wanted: HistoryFilter) -> Reader:
     """Return what reads the settled promises that may be wanted, the last settled first, and maybe others.
 
-    The embedded server reads no more of them than are asked for. Other servers have no such order: there
-    all are read.
+    A server that has this order reads no more of them than are asked for. Of others all are read.
     """
     states = STATES[wanted.outcome]
-    if client.embedded:
+    can = client.capabilities
+    if can.sort and can.open:
         one: dict[str, Json] = {"state": states[0]} if len(states) == 1 else {}
         since = wanted.since
         return partial(search_page, client, sort="-settled", tags=EXTERNAL, settledSince=since, **one)

@@ -30,7 +30,7 @@ from hitl_cli.requests.question import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from hitl_cli.client.paging import Place
     from hitl_cli.client.protocol import Client, Reader
@@ -145,7 +145,9 @@ def pending(
     in between, is settled here.
     """
     found: list[RequestSummary] = []
-    for page in pages(_in_order(client, wanted, sort), PAGE if limit is None else max(limit + 1, FEW)):
+    all_are_wanted = msgspec.structs.replace(wanted, tags={}) == EVERYTHING  # the server knows tags
+    size = PAGE if limit is None else limit + 1 if all_are_wanted else max(limit + 1, FEW)
+    for page in pages(_in_order(client, wanted, sort), size):
         for item in _fitting(client, wanted, groups, page):
             if len(found) == limit:
                 return found, True
@@ -253,12 +255,13 @@ def blocking_pages(client: Client, wanted: RequestFilter = EVERYTHING) -> Iterat
 def _oldest_first(client: Client, wanted: RequestFilter) -> Reader:
     """Return what reads the open promises that may be wanted, the oldest first, and maybe others.
 
-    The embedded server reads no more of them than are asked for, unless somebody is named.
+    A server that finds all of them in that order reads no more than are asked for, unless somebody is named.
     """
-    if client.embedded and not wanted.to:
+    can = client.capabilities
+    if can.open and can.order and not wanted.to:
         return partial(search_page, client, state="pending", tags=EXTERNAL | wanted.tags)
     every: dict[str, Promise] = {}
-    for tags in _searched(wanted, embedded=client.embedded):
+    for tags in _searched(wanted, [EXTERNAL] if can.open else [EXTERNAL, GLOBAL]):
         every |= {p.id: p for p in search(client, state="pending", tags=tags) if p.is_blocking}
     return ordered(every.values(), _place_by_age)
 
@@ -279,9 +282,9 @@ def _place_by_priority(promise: Promise) -> Place:
     return pressing, promise.created_at, promise.id
 
 
-def _searched(wanted: RequestFilter, *, embedded: bool) -> Iterator[Mapping[str, str]]:
-    """Yield the tags that find, together, all that may be wanted."""
-    for base in [EXTERNAL] if embedded else [EXTERNAL, GLOBAL]:
+def _searched(wanted: RequestFilter, bases: Iterable[dict[str, str]]) -> Iterator[Mapping[str, str]]:
+    """Yield the tags that find, together, all that may be wanted: with each of the `bases`."""
+    for base in bases:
         if not wanted.to:
             yield base | wanted.tags
         for name in wanted.to:

@@ -54,7 +54,8 @@ def _newest(promises: Iterable[Promise]) -> list[Promise]:
 
 def _beginning_with(client: Client, prefix: str) -> list[Promise]:
     """Return what waits for a person under an id that begins so."""
-    if client.embedded:
+    can = client.capabilities
+    if can.prefix and can.open:
         query = {"state": "pending", "idPrefix": prefix, "tags": EXTERNAL}
         found = as_page(call(client, "promise.search", **query, limit=CANDIDATES + 1)).promises
         return [promise for promise in found if promise.is_blocking]

@@ -169,7 +169,7 @@ def votes_of_many(client: Client, ids: Sequence[str]) -> dict[str, list[Recorded
 
 def _in_order(client: Client, id: str, cast: list[Promise]) -> list[RecordedVote]:
     """Return the ballots that promises are, in the order in which they were cast."""
-    if not client.embedded:
+    if not client.capabilities.order:
         cast.sort(key=lambda promise: (promise.created_at, len(promise.id), promise.id))
     return [ballot for promise in cast if (ballot := _recorded_vote_in(promise, id)) is not None]
 

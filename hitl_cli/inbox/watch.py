@@ -1,7 +1,7 @@
 """What changes in the inbox, from one look to the next: what is asked, what is said of it, what comes of it.
 
-On the embedded server a look costs what has changed and not what waits. Other servers have no order to read
-that by: there all that waits is read, and compared with what waited before.
+On a server that sorts, a look costs what has changed and not what waits. Of others all that waits is read, and
+compared with what waited before.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 MOST = 500
 """How many changes of a kind are told one by one. Who is told of more looks at the list anyway."""
 
-EMBEDDED_S = 1.0
+RINGING_S = 1.0
 """How long a deadline can have passed before it is told: nobody commits anything when it does."""
 
 POLL_S = 2.0
@@ -67,7 +67,8 @@ class InboxWatch(ABC):
 
 def watch_inbox(client: Client) -> InboxWatch:
     """Return what tells of changes on a client's server."""
-    return IndexedWatch(client) if client.embedded else _PolledWatch(client)
+    can = client.capabilities
+    return IndexedWatch(client) if can.sort and can.open and can.order else _PolledWatch(client)
 
 
 def _asked(promise: Promise) -> Change:
@@ -100,7 +101,7 @@ def _change(
     )
 
 
-# The embedded server
+# A server that sorts
 
 
 class _Newest:
@@ -138,11 +139,10 @@ class _Newest:
 
 
 class IndexedWatch(InboxWatch):
-    """Tells what changes in a file, by its indexes: of what waits, of what was settled when, and of tags."""
-
-    every_s = EMBEDDED_S
+    """Tells what changes, by the server's indexes: of what waits, of what was settled when, and of tags."""
 
     def __init__(self, client: Client) -> None:
+        self.every_s = RINGING_S if client.capabilities.ring else POLL_S
         self._client = client
         self._asked = _Newest(state="pending", tags=EXTERNAL)
         self._said = _Newest(tags={SAID_TAG: "1"})

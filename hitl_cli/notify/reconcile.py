@@ -76,8 +76,9 @@ class Reconciler:
                 self._waiting[promise.id] = promise.timeout_at
 
     def _waiting_now(self, client: Client) -> Iterator[Promise]:
-        """Yield what waits; of our engine, which knows their order, only what came since the last look."""
-        if not client.embedded:
+        """Yield what waits; of a server that sorts, only what came since the last look."""
+        can = client.capabilities
+        if not (can.sort and can.open):
             yield from (p for page in blocking_pages(client) for p in page)
             return
         since = 0 if self._looked_at is None else self._looked_at - OVERLAP_MS

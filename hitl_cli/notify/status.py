@@ -177,7 +177,7 @@ def _next_look(steps: Iterable[Promise]) -> int | None:
 
 def heard_before(client: Client, request: str) -> frozenset[str]:
     """Return who was told of a request so far."""
-    if client.embedded:
+    if client.capabilities.prefix:
         steps = search(client, idPrefix=child_id(request, "t-"))
     else:
         origin = request.split(":", 1)[0]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hitl_cli.client.embedded import EmbeddedClient
+from hitl_cli.client.protocol import Capabilities
 from hitl_cli.errors import BadInput
 from hitl_cli.inbox.history import HistoryFilter, page_of_history
 from hitl_cli.inbox.pending import RequestFilter, page_of_pending
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 class PlainClient(EmbeddedClient):
     """One that uses what every server's searches know, and no more."""
 
-    embedded = False
+    capabilities = Capabilities()
 
 
 @pytest.fixture

@@ -1,13 +1,16 @@
-"""`hitl history` and `hitl stats` of a server that is no file: the protocol alone tells them as much."""
+"""`hitl history` and `hitl stats` of a server that is no file: what it cannot sort, the client does."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from hitl_cli.client.connect import connect
 from hitl_cli.inbox.history import HistoryFilter, history, story
 from hitl_cli.inbox.stats import stats
 from tests.cli.past import DAY_MS, MINUTE_MS, Past
+from tests.server.relay import Relay
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,8 +19,9 @@ if TYPE_CHECKING:
     from tests.server.conftest import Served
 
 
-def test_over_http_the_same_is_told_by_searches_of_the_protocol_alone(
-    hitl: Hitl, serve: Callable[..., Served]
+@pytest.mark.parametrize("plain", [False, True])
+def test_over_http_the_same_is_told_whether_the_server_sorts_or_not(
+    hitl: Hitl, serve: Callable[..., Served], plain: bool
 ) -> None:
     with Past(hitl, DAY_MS) as past:
         for n, tags in enumerate(({"resonate:external": "true"}, {"resonate:scope": "global"})):
@@ -31,7 +35,7 @@ def test_over_http_the_same_is_told_by_searches_of_the_protocol_alone(
         past.ask("late:1", "Late?", life_ms=MINUTE_MS)
     for who in ("bob", "eve"):
         hitl.ok("approve", "two:1", "--as", who)
-    with hitl.client() as file, connect(serve().url) as server:
+    with Relay(serve().url, plain=plain) as relay, hitl.client() as file, connect(relay.url) as server:
         for wanted in (
             HistoryFilter(),
             HistoryFilter(since=past.now),

@@ -29,7 +29,7 @@ from hitl_cli.engine.http.hosts import host_of, is_loopback
 from hitl_cli.engine.http.metrics import Metrics
 from hitl_cli.engine.http.push import Pusher, PushRules
 from hitl_cli.engine.http.streams import KEEPALIVE_S, Stream, Streams
-from hitl_cli.engine.records import TaskAcquire, TaskRelease
+from hitl_cli.engine.records import ASKS_CAPABILITIES, TaskAcquire, TaskRelease
 from hitl_cli.engine.server import DEBUG, READS, RULES, Decoded, Server, decode, now_ms, reply
 from hitl_cli.engine.trace import Trace
 
@@ -286,7 +286,8 @@ class HttpServer:
         decoded = decode(body)
         answer = self._refusal(request, body, decoded) or await self._decide(decoded)
         self._metrics.request(decoded.kind, answer.status, time.perf_counter() - began)
-        return web.Response(body=reply(decoded, answer), status=answer.status, headers=ANSWERED)
+        body = reply(decoded, answer, telling=ASKS_CAPABILITIES in request.headers)
+        return web.Response(body=body, status=answer.status, headers=ANSWERED)
 
     async def _decide(self, decoded: Decoded) -> Reply:
         if isinstance(decoded.data, TaskAcquire):
