@@ -181,7 +181,7 @@ def read_tags(texts: Sequence[str]) -> dict[str, str]:
         if name.startswith(RESERVED_TAGS):
             raise BadName(f"--tag {text!r}: no author of a request can give a tag of that name.")
         if tags.setdefault(name, value) != value:
-            raise BadName(f"--tag {name!r} is given twice, with two values: nothing can have both.")
+            raise BadUsage(f"--tag {name!r} is given twice, with two values: nothing can have both.")
     return tags
 
 

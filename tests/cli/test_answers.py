@@ -45,21 +45,23 @@ def test_a_form_is_filled_in_by_field(hitl: Hitl) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "says"),
+    ("given", "code", "says"),
     [
-        ([], "amount is required"),
-        (["--set", "amount=501"], "amount must be at most 500"),
-        (["--set", "amount=many"], "amount"),
-        (["--set", "amount"], "names no field"),
-        (["--set", "sum=1"], "sum"),
-        (["--data", '{"amount": "1"}'], "amount"),
-        (["--data", "3"], "object"),
-        (["--set", "amount=1", "--data", "{}"], "not both"),
+        ([], "does-not-fit-form", "amount"),
+        (["--set", "amount=501"], "does-not-fit-form", "500"),
+        (["--set", "amount=many"], "does-not-fit-form", "amount"),
+        (["--set", "amount"], "bad-usage", "amount"),
+        (["--set", "sum=1"], "does-not-fit-form", "sum"),
+        (["--data", '{"amount": "1"}'], "does-not-fit-form", "amount"),
+        (["--data", "3"], "does-not-fit-form", "object"),
+        (["--set", "amount=1", "--data", "{}"], "bad-answer", ""),
     ],
 )
-def test_an_answer_that_does_not_fit_settles_nothing(hitl: Hitl, given: list[str], says: str) -> None:
+def test_an_answer_that_does_not_fit_settles_nothing(
+    hitl: Hitl, given: list[str], code: str, says: str
+) -> None:
     put(hitl, "a", Question(prompt="How much?", form=AMOUNT))
-    assert says in hitl.fails(2, "approve", "a", *given)
+    assert says in hitl.fails(2, "approve", "a", *given, code=code)
     assert is_pending(hitl, "a")
 
 
@@ -71,18 +73,18 @@ def test_a_form_can_be_rejected_without_filling_it_in(hitl: Hitl) -> None:
 
 def test_a_choice_is_the_answer_and_stands_on_the_record(hitl: Hitl) -> None:
     put(hitl, "a", Question(prompt="Now?", choices=("ship", "hold", "roll back")))
-    assert "'ship' or 'hold' or 'roll back'" in hitl.fails(2, "approve", "a")
-    assert "'ship'" in hitl.fails(2, "answer", "a", "shipp")
+    assert "'ship' or 'hold' or 'roll back'" in hitl.fails(2, "approve", "a", code="bad-answer")
+    assert "'ship'" in hitl.fails(2, "answer", "a", "shipp", code="bad-answer")
     assert is_pending(hitl, "a")
     assert "answered 'roll back' by ada" in hitl.ok("answer", "a", "roll back")
     assert data_of(hitl, "a") == "roll back"
     assert hitl.json("answer", "a", "roll back")["choice"] == "roll back"
-    assert "already" in hitl.fails(4, "answer", "a", "ship")
+    hitl.fails(4, "answer", "a", "ship", code="already-decided")
 
 
 def test_choices_with_a_form_take_both(hitl: Hitl) -> None:
     put(hitl, "a", Question(prompt="Now?", choices=("ship", "hold"), form=AMOUNT))
-    hitl.fails(2, "answer", "a", "ship")
+    hitl.fails(2, "answer", "a", "ship", code="does-not-fit-form")
     hitl.ok("answer", "a", "ship", "--set", "amount=5")
     assert data_of(hitl, "a") == {"amount": 5}
     assert promise_now(hitl, "a")["value"]["headers"]["hitl:choice"] == "ship"
@@ -90,8 +92,8 @@ def test_choices_with_a_form_take_both(hitl: Hitl) -> None:
 
 def test_one_value_is_asked_for_and_answered_as_it_is(hitl: Hitl) -> None:
     put(hitl, "a", Question(prompt="How much?", form={"type": "integer", "maximum": 500}))
-    hitl.fails(2, "answer", "a", "501")
-    hitl.fails(2, "answer", "a", "a lot")
+    hitl.fails(2, "answer", "a", "501", code="does-not-fit-form")
+    hitl.fails(2, "answer", "a", "a lot", code="does-not-fit-form")
     hitl.ok("answer", "a", "42")
     assert data_of(hitl, "a") == 42
 
@@ -99,7 +101,7 @@ def test_one_value_is_asked_for_and_answered_as_it_is(hitl: Hitl) -> None:
 @pytest.mark.parametrize(("text", "state"), [("yes", "resolved"), ("No", "rejected")])
 def test_a_plain_question_is_answered_by_yes_or_no(hitl: Hitl, text: str, state: str) -> None:
     put(hitl, "a", Question(prompt="Now?"))
-    hitl.fails(2, "answer", "a", "perhaps")
+    hitl.fails(2, "answer", "a", "perhaps", code="bad-answer")
     hitl.ok("answer", "a", text)
     assert promise_now(hitl, "a")["state"] == state
 
@@ -108,21 +110,21 @@ def test_only_who_is_asked_may_answer(hitl: Hitl) -> None:
     (hitl.folder / "hitl.toml").write_text('[groups.ops]\nmembers = ["eve"]\n')
     for id in ("a", "b", "c"):
         put(hitl, id, Question(prompt="Now?", to=("reviewer", "group:ops")))
-    says = hitl.fails(7, "approve", "a")
+    says = hitl.fails(7, "approve", "a", code="not-assignee")
     assert "reviewer or group:ops" in says
     assert "ada" in says
-    hitl.fails(7, "reject", "a")
+    hitl.fails(7, "reject", "a", code="not-assignee")
     assert is_pending(hitl, "a")
     hitl.ok("approve", "a", "--as", "reviewer")
     hitl.ok("approve", "b", "--as", "eve")
-    hitl.fails(2, "approve", "c", "--as", "group:ops")
+    hitl.fails(2, "approve", "c", "--as", "group:ops", code="bad-name")
     (hitl.folder / "hitl.toml").unlink()
-    assert "do not know group:ops" in hitl.fails(7, "approve", "c", "--as", "eve")
+    assert "do not know group:ops" in hitl.fails(7, "approve", "c", "--as", "eve", code="not-assignee")
 
 
 def test_who_asks_may_be_kept_from_answering(hitl: Hitl) -> None:
     put(hitl, "a", Question(prompt="Now?", allow_self=False), by="ada")
-    assert "somebody else" in hitl.fails(7, "approve", "a")
+    hitl.fails(7, "approve", "a", code="self-approval")
     hitl.ok("approve", "a", "--as", "reviewer")
 
 
@@ -131,10 +133,10 @@ def test_a_key_a_prefix_or_a_run_is_enough(hitl: Hitl) -> None:
         put(hitl, f"email-{n}:1", Question(prompt=f"Is it {n}?"), key=f"confirmed-{n}@example.org")
     hitl.ok("approve", "confirmed-0@example.org")
     hitl.ok("approve", "email-1")
-    says = hitl.fails(3, "approve", "mail")
+    says = hitl.fails(3, "approve", "mail", code="not-found")
     assert "email-2:1" in says
     put(hitl, "email-3:1", Question(prompt="Is it 3?"))
-    says = hitl.fails(2, "approve", "email-")
+    says = hitl.fails(2, "approve", "email-", code="ambiguous-id")
     assert [line.strip() for line in says.splitlines()[1:]] == ["email-2:1  Is it 2?", "email-3:1  Is it 3?"]
     assert is_pending(hitl, "email-2:1")
     assert is_pending(hitl, "email-3:1")
@@ -144,7 +146,7 @@ def test_a_key_a_prefix_or_a_run_is_enough(hitl: Hitl) -> None:
 def test_a_key_that_two_requests_have_is_ambiguous_until_one_is_answered(hitl: Hitl) -> None:
     put(hitl, "a:1", Question(prompt="First?"), key="k")
     put(hitl, "b:1", Question(prompt="Second?"), key="k")
-    assert "First?" in hitl.fails(2, "approve", "k")
+    assert "First?" in hitl.fails(2, "approve", "k", code="ambiguous-id")
     hitl.ok("approve", "a:1")
     hitl.ok("approve", "k")
     assert not is_pending(hitl, "b:1")
@@ -173,7 +175,7 @@ def test_it_is_a_no_once_too_few_are_left_to_approve(hitl: Hitl) -> None:
     hitl.ok("reject", "a", "--as", "z", "--reason", "too early")
     assert promise_now(hitl, "a")["state"] == "rejected"
     assert data_of(hitl, "a")["message"] == "too early"
-    assert "already rejected by z" in hitl.fails(4, "approve", "a", "--as", "x")
+    assert "already rejected by z" in hitl.fails(4, "approve", "a", "--as", "x", code="already-decided")
 
 
 def test_several_must_agree_on_the_same_choice(hitl: Hitl) -> None:
@@ -190,8 +192,8 @@ def test_a_remark_decides_nothing(hitl: Hitl) -> None:
     hitl.ok("comment", "a", "looks odd", "--as", "eve")
     hitl.ok("comment", "a", "-", stdin="from a pipe\n")
     assert is_pending(hitl, "a")
-    hitl.fails(2, "comment", "a", "   ")
-    hitl.fails(3, "comment", "nope", "x")
+    hitl.fails(2, "comment", "a", "   ", code="bad-answer")
+    hitl.fails(3, "comment", "nope", "x", code="not-found")
     assert len(hitl.json("pending")) == 1
 
 
@@ -209,7 +211,9 @@ def test_data_in_which_an_sdk_would_see_more_than_json_is_refused(hitl: Hitl, da
     put(hitl, "a", Question(prompt="Now?"))
     put(hitl, "b", Question(prompt="Now?", approvals=2))
     for id in ("a", "b"):
-        assert "means something else" in hitl.fails(2, "approve", id, "--data", json.dumps(data))
+        assert "means something else" in hitl.fails(
+            2, "approve", id, "--data", json.dumps(data), code="bad-answer"
+        )
         assert is_pending(hitl, id)
 
 
@@ -223,7 +227,7 @@ def test_a_request_that_cannot_be_read_is_listed_and_not_decided(hitl: Hitl) -> 
             client.call_many([ProtocolRequest("promise.create", create)])
     assert [item["prompt"] for item in hitl.json("pending")] == ["(a request that cannot be read)"] * 4
     for n in range(4):
-        assert "cannot be read" in hitl.fails(2, "approve", f"r{n}")
+        hitl.fails(2, "approve", f"r{n}", code="unreadable")
         assert is_pending(hitl, f"r{n}")
 
 

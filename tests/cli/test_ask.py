@@ -106,7 +106,7 @@ def test_a_no_is_exit_1_with_who_and_why(hitl: Hitl) -> None:
     assert asking.lines == []
     assert "rejected by bob" in asking.errors[-1]
     assert asking.errors[-1].endswith("not today")
-    assert "not today" in hitl.fails(1, "ask", "Deploy?", "--id", "d")
+    assert "not today" in hitl.fails(1, "ask", "Deploy?", "--id", "d", code="run-failed")
 
 
 @pytest.mark.parametrize(
@@ -287,7 +287,9 @@ def test_the_same_id_finds_the_same_question_and_then_its_answer(hitl: Hitl) -> 
 
 def test_another_question_under_the_same_id_is_a_conflict_that_says_what_differs(hitl: Hitl) -> None:
     asks(hitl, "d", to=("bob",))
-    complaint = hitl.fails(4, "ask", "Deploy 2?", "--id", "d", "--to", "eve", "--no-self")
+    complaint = hitl.fails(
+        4, "ask", "Deploy 2?", "--id", "d", "--to", "eve", "--no-self", code="question-differs"
+    )
     assert 'prompt: it was "?", and is "Deploy 2?" now' in complaint
     assert 'to: it was ["bob"], and is ["eve"] now' in complaint
     assert "allowSelf: it was null, and is false now" in complaint
@@ -308,12 +310,12 @@ def test_an_id_that_is_taken_by_something_else_is_a_conflict(hitl: Hitl) -> None
     hitl.ok("start", "run")
     bare_promise(hitl, "bare")
     for args in (["?", "--id"], ["--id"]):
-        assert 'the workflow approval("run")' in hitl.fails(4, "ask", *args, "run")
-        assert "no question" in hitl.fails(4, "ask", *args, "bare")
+        assert 'the workflow approval("run")' in hitl.fails(4, "ask", *args, "run", code="already-exists")
+        hitl.fails(4, "ask", *args, "bare", code="already-exists")
 
 
 def test_what_was_never_asked_cannot_be_waited_for(hitl: Hitl) -> None:
-    assert "nothing was asked" in hitl.fails(3, "ask", "--id", "nope")
+    hitl.fails(3, "ask", "--id", "nope", code="not-found")
 
 
 def test_of_many_that_ask_at_once_one_creates_the_question_and_all_get_its_answer(hitl: Hitl) -> None:
@@ -357,10 +359,10 @@ def test_a_digest_binds_the_question_to_the_content_of_a_file(hitl: Hitl) -> Non
     tar.write_bytes(b"two")
     other = hashlib.sha256(b"two").hexdigest()
     for args in ([*command, "build.tar"], ["ask", "--id", "d", "--digest", "build.tar"]):
-        complaint = hitl.fails(4, *args)
+        complaint = hitl.fails(4, *args, code="question-differs")
         assert sha in complaint
         assert other in complaint
-    assert "no file" in hitl.fails(4, "ask", "Deploy?", "--id", "d")
+    hitl.fails(4, "ask", "Deploy?", "--id", "d", code="question-differs")
 
 
 def test_a_file_that_changes_while_it_is_asked_about_is_not_what_was_approved(hitl: Hitl) -> None:
@@ -376,7 +378,7 @@ def test_a_file_that_changes_while_it_is_asked_about_is_not_what_was_approved(hi
 @pytest.mark.parametrize("path", ["missing", ".", "-", "/dev/null", "fifo"])
 def test_a_digest_is_of_a_file_that_can_be_read_again(hitl: Hitl, path: str) -> None:
     os.mkfifo(hitl.folder / "fifo")
-    hitl.fails(2, "ask", "?", "--digest", path)
+    hitl.fails(2, "ask", "?", "--digest", path, code="bad-file")
     assert not hitl.database.exists()
 
 
@@ -405,7 +407,7 @@ def test_with_cancel_on_exit_a_signal_takes_the_question_back(hitl: Hitl, number
     assert "d was canceled by ada through cli" in asking.errors[-1]
     made = promise(hitl, "d")
     assert (made.state, audit_of(made).by) == ("rejected_canceled", "ada")
-    assert "canceled" in hitl.fails(1, "ask", "--id", "d")
+    assert "canceled" in hitl.fails(1, "ask", "--id", "d", code="run-failed")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -439,9 +441,9 @@ def test_ctrl_c_ends_the_script_and_is_taken_for_no_answer(hitl: Hitl) -> None:
 
 
 def test_a_timeout_ends_the_waiting_and_leaves_the_question_standing(hitl: Hitl) -> None:
-    assert "d stands" in hitl.fails(5, "ask", "Deploy?", "--id", "d", "--timeout", "100ms")
+    hitl.fails(5, "ask", "Deploy?", "--id", "d", "--timeout", "100ms", code="timed-out")
     assert promise(hitl, "d").state == "pending"
-    assert "canceled" in hitl.fails(5, "ask", "--id", "d", "--timeout", "100ms", "--cancel-on-exit")
+    hitl.fails(5, "ask", "--id", "d", "--timeout", "100ms", "--cancel-on-exit", code="timed-out")
     assert promise(hitl, "d").state == "rejected_canceled"
 
 
@@ -462,7 +464,7 @@ def test_several_must_approve_and_whoever_waits_settles_it_where_the_last_voter_
     asking = start(hitl, "Deploy?", "--id", "d", "--to", "ops", "--approvals", "2")
     assert "d asks group:ops: Deploy?" in asking.errors[0]
     hitl.ok("approve", "d", "--as", "ann")
-    hitl.fails(7, "approve", "d", "--as", "zoe")
+    hitl.fails(7, "approve", "d", "--as", "zoe", code="not-assignee")
     with hitl.client() as client:
         audit = Audit(id="v", by="bob", via="test", at=client.now())
         vote = Vote(by="bob", verdict="approve", at=client.now(), data=True)
@@ -474,7 +476,7 @@ def test_several_must_approve_and_whoever_waits_settles_it_where_the_last_voter_
 
 def test_with_no_self_whoever_asks_may_not_answer(hitl: Hitl) -> None:
     asks(hitl, "d", allow_self=False)
-    hitl.fails(7, "approve", "d")
+    hitl.fails(7, "approve", "d", code="self-approval")
     yes(hitl, "d")
 
 
@@ -528,7 +530,7 @@ def test_nothing_that_was_asked_or_answered_is_obeyed_by_a_terminal(hitl: Hitl) 
     assert "\x1b" not in piped.stderr
     asks(hitl, "b")
     no(hitl, "b", evil)
-    assert "\x1b" not in hitl.fails(1, "ask", "--id", "b")
+    assert "\x1b" not in hitl.fails(1, "ask", "--id", "b", code="run-failed")
 
 
 @pytest.mark.parametrize("reader", ["stdout", "stderr"])
@@ -644,16 +646,16 @@ def test_details_may_be_large_but_not_huge(hitl: Hitl) -> None:
     details.write_text(json.dumps("x" * 900_000))
     hitl.ok("ask", "?", "--id", "a", "--details", "@details.json", "--no-wait")
     details.write_text(json.dumps("x" * 999_990))
-    assert "1,000,000" in hitl.fails(2, "ask", "?", "--details", "@details.json")
+    assert "1,000,000" in hitl.fails(2, "ask", "?", "--details", "@details.json", code="too-large")
     with details.open("wb") as file:
         file.truncate(100_000_000)
-    assert "1,000,000" in hitl.fails(2, "ask", "?", "--details", "@details.json")
-    assert "1,000,000" in hitl.fails(2, "ask", "-", stdin="x" * 1_000_001)
+    assert "1,000,000" in hitl.fails(2, "ask", "?", "--details", "@details.json", code="too-large")
+    assert "1,000,000" in hitl.fails(2, "ask", "-", code="too-large", stdin="x" * 1_000_001)
     assert len(asked(hitl)) == 1
 
 
 def test_a_server_that_is_not_there_is_said_at_once(hitl: Hitl) -> None:
-    assert "cannot be reached" in hitl.fails(6, "ask", "?", "-S", "http://127.0.0.1:9")
+    hitl.fails(6, "ask", "?", "-S", "http://127.0.0.1:9", code="server-unreachable")
 
 
 def test_asking_a_file_imports_neither_the_sdk_nor_asyncio_nor_rich(hitl: Hitl) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import sqlite3
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hitl_cli.requests.question import Question
+from tests.cli.requests import put
 from tests.cli.test_decisions import ask
 from tests.conftest import HITL, wait_until
 
@@ -22,22 +25,23 @@ APP = "from hitl_cli import workflow\n\n@workflow\nasync def mine(ctx, id):\n   
 
 
 def test_unknown_ids_are_not_found(hitl: Hitl) -> None:
-    hitl.fails(3, "approve", "nope")
-    hitl.fails(3, "reject", "nope")
-    hitl.fails(3, "status", "nope")
-    hitl.fails(3, "wait", "nope")
-    hitl.fails(3, "cancel", "nope")
+    hitl.fails(3, "approve", "nope", code="not-found")
+    hitl.fails(3, "reject", "nope", code="not-found")
+    hitl.fails(3, "status", "nope", code="not-found")
+    hitl.fails(3, "wait", "nope", code="not-found")
+    hitl.fails(3, "cancel", "nope", code="not-found")
 
 
 @pytest.mark.parametrize("id", ["a:b", "", " a", "a\nb", "a\x1b[31m"])
 def test_an_id_that_no_run_can_have_is_refused(hitl: Hitl, id: str) -> None:
-    assert "cannot be a workflow id" in hitl.fails(2, "start", id)
+    hitl.fails(2, "start", id, code="bad-name")
     assert hitl.json("status") == []
 
 
 @pytest.mark.parametrize("data", ["{", "yes", "", "'a'", "@missing.json"])
 def test_data_that_is_no_json_is_refused(hitl: Hitl, data: str) -> None:
-    hitl.fails(2, "approve", "a", "--data", data)
+    code = "bad-file" if data.startswith("@") else "bad-json"
+    hitl.fails(2, "approve", "a", "--data", data, code=code)
     assert not hitl.database.exists()
 
 
@@ -45,7 +49,7 @@ def test_data_that_is_too_large_is_refused_without_reading_it_all(hitl: Hitl) ->
     big = hitl.folder / "big.json"
     with big.open("wb") as file:
         file.truncate(100_000_000)
-    assert "1,000,000 bytes" in hitl.fails(2, "approve", "a", "--data", f"@{big}")
+    assert "1,000,000 bytes" in hitl.fails(2, "approve", "a", "--data", f"@{big}", code="too-large")
 
 
 @pytest.mark.parametrize(
@@ -66,11 +70,11 @@ def test_an_app_that_cannot_be_served_is_refused_with_the_reason(
 ) -> None:
     if content is not None:
         (hitl.folder / "app.py").write_text(content)
-    assert what in hitl.fails(2, "worker", "--app", "app.py")
+    assert what in hitl.fails(2, "worker", "--app", "app.py", code="bad-app")
 
 
 def test_a_module_that_cannot_be_found_is_refused(hitl: Hitl) -> None:
-    assert "no app 'nope.at.all'" in hitl.fails(2, "worker", "--app", "nope.at.all")
+    assert "no app 'nope.at.all'" in hitl.fails(2, "worker", "--app", "nope.at.all", code="bad-app")
 
 
 def test_an_app_can_be_a_module_and_come_from_the_settings(hitl: Hitl) -> None:
@@ -86,32 +90,32 @@ def test_an_app_can_be_a_module_and_come_from_the_settings(hitl: Hitl) -> None:
 def test_a_settings_file_that_makes_no_sense_is_refused(hitl: Hitl) -> None:
     for content in ("server = 5\n", "sevrer = 'x'\n", "server = \n"):
         (hitl.folder / "hitl.toml").write_text(content)
-        assert "hitl.toml" in hitl.fails(2, "pending")
+        assert "hitl.toml" in hitl.fails(2, "pending", code="bad-setting")
 
 
 @pytest.mark.parametrize("text", ["5", "x", "-1d", "1y", "0s", "", "999999w"])
 def test_a_duration_that_makes_no_sense_is_refused(hitl: Hitl, text: str) -> None:
-    hitl.fails(2, "start", "a", "--deadline", text)
-    hitl.fails(2, "worker", "--lease", text)
+    hitl.fails(2, "start", "a", "--deadline", text, code="bad-duration")
+    hitl.fails(2, "worker", "--lease", text, code="bad-duration")
 
 
 @pytest.mark.parametrize("url", ["redis://x", "foo", "sqlite://host/x", "sqlite:///", "postgresql://x/y"])
 def test_a_kind_of_server_that_is_not_known_is_refused(hitl: Hitl, url: str) -> None:
-    hitl.fails(2, "pending", "--server", url)
-    hitl.fails(2, "--server", url, "pending")
-    hitl.fails(2, "worker", "--server", url)
+    hitl.fails(2, "pending", "--server", url, code="bad-server")
+    hitl.fails(2, "--server", url, "pending", code="bad-server")
+    hitl.fails(2, "worker", "--server", url, code="bad-server")
 
 
 def test_a_server_that_is_not_there_is_said_at_once(hitl: Hitl) -> None:
     for command in ("pending", "worker", "doctor"):
-        assert "cannot be reached" in hitl.fails(6, command, "--server", "http://127.0.0.1:9")
+        hitl.fails(6, command, "--server", "http://127.0.0.1:9", code="server-unreachable")
 
 
 def test_a_file_that_is_no_database_is_left_alone(hitl: Hitl) -> None:
     content = b"This is a letter, not a database. " * 200
     hitl.database.write_bytes(content)
     for command in (["pending"], ["start", "a"], ["worker"]):
-        assert "not a database" in hitl.fails(6, *command)
+        assert "not a database" in hitl.fails(6, *command, code="file-unusable")
     assert hitl.database.read_bytes() == content
 
 
@@ -119,7 +123,7 @@ def test_a_database_of_another_program_is_left_alone(hitl: Hitl) -> None:
     with closing(sqlite3.connect(hitl.database)) as db:
         db.execute("CREATE TABLE letters (body TEXT)")
     before = hitl.database.read_bytes()
-    assert "another program" in hitl.fails(6, "start", "a")
+    assert "another program" in hitl.fails(6, "start", "a", code="file-unusable")
     assert hitl.database.read_bytes() == before
 
 
@@ -129,15 +133,17 @@ def test_a_database_of_a_newer_version_is_left_alone(hitl: Hitl) -> None:
         db.execute("PRAGMA user_version = 999")
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     before = hitl.database.read_bytes()
-    assert "newer hitl" in hitl.fails(6, "start", "b")
+    assert "newer hitl" in hitl.fails(6, "start", "b", code="file-unusable")
     assert hitl.database.read_bytes() == before
 
 
 def test_a_path_that_cannot_be_a_file_is_refused(hitl: Hitl) -> None:
     (hitl.folder / "letter").write_text("x")
-    assert "not a folder" in hitl.fails(6, "pending", "-S", f"sqlite:///{hitl.folder}/letter/hitl.db")
-    hitl.fails(6, "pending", "-S", f"sqlite:///{hitl.folder}")
-    hitl.fails(6, "pending", "-S", "sqlite:////proc/nowhere/hitl.db")
+    assert "not a folder" in hitl.fails(
+        6, "pending", "-S", f"sqlite:///{hitl.folder}/letter/hitl.db", code="file-unusable"
+    )
+    hitl.fails(6, "pending", "-S", f"sqlite:///{hitl.folder}", code="file-unusable")
+    hitl.fails(6, "pending", "-S", "sqlite:////proc/nowhere/hitl.db", code="file-unusable")
 
 
 def test_a_folder_that_cannot_be_written_is_said(hitl: Hitl) -> None:
@@ -146,7 +152,9 @@ def test_a_folder_that_cannot_be_written_is_said(hitl: Hitl) -> None:
     if os.geteuid() == 0:
         locked = Path("/sys")  # where not even root may create a file
     for command in (["start", "a"], ["pending"], ["worker"]):
-        assert "cannot be written" in hitl.fails(6, *command, "-S", f"sqlite:///{locked}/hitl.db")
+        assert "cannot be written" in hitl.fails(
+            6, *command, "-S", f"sqlite:///{locked}/hitl.db", code="file-unusable"
+        )
 
 
 def test_a_full_disk_is_said_and_changes_nothing(hitl: Hitl) -> None:
@@ -190,10 +198,22 @@ def test_without_a_home_the_users_own_is_looked_up(hitl: Hitl, tmp_path: Path) -
     assert str(tmp_path / "data" / "hitl" / "hitl.db") in done.stdout
 
 
-def test_debug_shows_the_traceback(hitl: Hitl) -> None:
+def test_debug_shows_the_traceback_and_the_code(hitl: Hitl) -> None:
     done = hitl.run("--debug", "approve", "nope")
     assert done.returncode == 3
     assert "Traceback" in done.stderr
+    assert done.stderr.endswith("code: not-found\n")
+
+
+def test_with_json_the_error_is_also_a_line_of_json_on_stderr(hitl: Hitl) -> None:
+    for id in ("a", "ab"):
+        put(hitl, id, Question(prompt="Now?"), key="k")
+    done = hitl.run("approve", "k", "--json")
+    assert (done.returncode, done.stdout) == (2, "")
+    error = json.loads(done.stderr.splitlines()[-1])["error"]
+    assert error["code"] == "ambiguous-id"
+    assert done.stderr.startswith(f"hitl: {error['message']}:\n  {error['lines'][0]}\n")
+    assert [line.split()[0] for line in error["lines"]] == ["a", "ab"]
 
 
 def test_doctor_says_which_source_won(hitl: Hitl) -> None:
@@ -236,12 +256,12 @@ def test_what_makes_no_sense_is_said_in_one_sentence(hitl: Hitl, command: list[s
 
 def test_an_empty_id_is_not_found(hitl: Hitl) -> None:
     for command in ("approve", "reject", "status", "wait", "cancel"):
-        assert "malformed" not in hitl.fails(3, command, "")
+        assert "malformed" not in hitl.fails(3, command, "", code="not-found")
 
 
 def test_a_line_without_end_is_not_read_to_its_end(hitl: Hitl) -> None:
-    assert "longer than" in hitl.fails(2, "start", "--stdin", stdin="x" * 3_000_000)
-    hitl.fails(2, "start", "--stdin", stdin=f'{{"id": "a", "args": {DEEP}}}')
+    hitl.fails(2, "start", "--stdin", code="too-large", stdin="x" * 3_000_000)
+    hitl.fails(2, "start", "--stdin", code="bad-json", stdin=f'{{"id": "a", "args": {DEEP}}}')
 
 
 def test_a_folder_that_is_gone_is_said(hitl: Hitl) -> None:

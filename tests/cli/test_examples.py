@@ -79,9 +79,11 @@ def test_of_an_expense_its_amount_says_how_many_must_approve_and_never_whoever_h
     hitl.worker("--app", str(EXAMPLES / "expense.py"))
     hitl.ok("start", "e", "pencil", "7", "--workflow", "expense", "--as", "lead")
     wait_until(lambda: asks(hitl, "e"))
-    assert "started it" in hitl.fails(7, "approve", "e", "--set", "amount=7", "--as", "lead")
-    assert "is for" in hitl.fails(7, "approve", "e", "--set", "amount=7", "--as", "clerk")
-    assert "amount" in hitl.fails(2, "approve", "e", "--set", "amount=0", "--as", "board")
+    hitl.fails(7, "approve", "e", "--set", "amount=7", "--as", "lead", code="self-approval")
+    hitl.fails(7, "approve", "e", "--set", "amount=7", "--as", "clerk", code="not-assignee")
+    assert "amount" in hitl.fails(
+        2, "approve", "e", "--set", "amount=0", "--as", "board", code="does-not-fit-form"
+    )
     hitl.ok("approve", "e", "--set", "amount=7", "--as", "board")
     assert json.loads(hitl.ok("wait", "e")) == "7 € paid for pencil from general"
 
@@ -99,7 +101,7 @@ def test_a_deployment_gate_lets_nothing_else_through_than_what_was_approved(hitl
     wait_until(lambda: asks(hitl, "g"))
     artifact.write_bytes(b"other content")
     hitl.ok("approve", "g", "--as", "ops")
-    assert "app.tar is not what ops approved" in hitl.fails(1, "wait", "g")
+    assert "app.tar is not what ops approved" in hitl.fails(1, "wait", "g", code="run-failed")
 
 
 def test_content_review(hitl: Hitl) -> None:

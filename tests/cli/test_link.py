@@ -58,10 +58,12 @@ def test_no_link_is_made_for_who_may_not_answer(hitl: Hitl) -> None:
         by="lead",
     )
     (hitl.folder / "hitl.toml").write_text('[groups.ops]\nmembers = ["one", "lead"]\n')
-    assert "release is for reviewer or group:ops" in hitl.fails(7, "link", "release", "--for", "two")
-    assert "somebody else" in hitl.fails(7, "link", "release", "--for", "lead")
-    assert "the name of a group" in hitl.fails(2, "link", "release", "--for", "group:ops")
-    assert "name of a person" in hitl.fails(2, "link", "release", "--for", " ")
+    assert "release is for reviewer or group:ops" in hitl.fails(
+        7, "link", "release", "--for", "two", code="not-assignee"
+    )
+    hitl.fails(7, "link", "release", "--for", "lead", code="self-approval")
+    hitl.fails(2, "link", "release", "--for", "group:ops", code="bad-name")
+    hitl.fails(2, "link", "release", "--for", " ", code="bad-name")
     assert hitl.ok("link", "release", "--for", "one")
 
 
@@ -69,15 +71,19 @@ def test_no_link_is_made_for_what_waits_no_more(hitl: Hitl) -> None:
     put(hitl, "done:1", Question(prompt="Ship?"))
     put(hitl, "late:1", Question(prompt="Ship?"), deadline_ms=1)
     hitl.ok("approve", "done:1", "--as", "reviewer")
-    assert "already approved by reviewer" in hitl.fails(4, "link", "done:1", "--for", "reviewer")
-    assert "deadline passed" in hitl.fails(5, "link", "late:1", "--for", "reviewer")
-    assert "there is no promise" in hitl.fails(3, "link", "nothing", "--for", "reviewer")
+    assert "already approved by reviewer" in hitl.fails(
+        4, "link", "done:1", "--for", "reviewer", code="already-decided"
+    )
+    hitl.fails(5, "link", "late:1", "--for", "reviewer", code="deadline-passed")
+    hitl.fails(3, "link", "nothing", "--for", "reviewer", code="not-found")
 
 
 @pytest.mark.parametrize("life", ["0s", "soon", "-1d", "367d"])
 def test_a_life_that_makes_no_sense_is_refused(hitl: Hitl, life: str) -> None:
     put(hitl, "hitl-001:1", Question(prompt="Ship?"))
-    assert "--expires" not in hitl.fails(2, "link", "hitl-001:1", "--for", "reviewer", f"--expires={life}")
+    assert "--expires" not in hitl.fails(
+        2, "link", "hitl-001:1", "--for", "reviewer", f"--expires={life}", code="bad-duration"
+    )
 
 
 def test_links_are_revoked_by_themselves_by_person_and_together(hitl: Hitl) -> None:
@@ -88,15 +94,15 @@ def test_links_are_revoked_by_themselves_by_person_and_together(hitl: Hitl) -> N
     assert hitl.ok("link", "revoke", url.rpartition("/")[2]) == said
     assert hitl.ok("link", "revoke", "hitl-001:1") == "all links for hitl-001:1 revoked\n"
     assert "all links of ops for" in hitl.ok("link", "revoke", "hitl-001:1", "--for", "ops")
-    assert "not for ops" in hitl.fails(2, "link", "revoke", url, "--for", "ops")
+    assert "not for ops" in hitl.fails(2, "link", "revoke", url, "--for", "ops", code="bad-input")
 
 
 def test_what_is_no_link_of_ours_is_not_revoked(hitl: Hitl) -> None:
     put(hitl, "hitl-001:1", Question(prompt="Ship?"))
     url = hitl.ok("link", "hitl-001:1", "--for", "reviewer").strip()
-    assert "changed, or cut short" in hitl.fails(2, "link", "revoke", url[:-1])
-    assert "not the address of a link" in hitl.fails(2, "link", "revoke", "https://a.example/x")
-    assert "there is no promise" in hitl.fails(3, "link", "revoke", "nothing.of.this")
+    hitl.fails(2, "link", "revoke", url[:-1], code="link-invalid")
+    hitl.fails(2, "link", "revoke", "https://a.example/x", code="link-invalid")
+    hitl.fails(3, "link", "revoke", "nothing.of.this", code="not-found")
 
 
 def test_keys_are_listed_and_rotated_and_their_secrets_never_shown(hitl: Hitl) -> None:

@@ -40,7 +40,7 @@ def test_a_rejection_fails_the_run_with_the_reason(hitl: Hitl) -> None:
     assert hitl.ok("reject", "hitl-001", "--reason", "over budget") == (
         "hitl-001:1 of workflow hitl-001 rejected by ada\n"
     )
-    assert "over budget" in hitl.fails(1, "wait", "hitl-001", "--timeout", "30s")
+    assert "over budget" in hitl.fails(1, "wait", "hitl-001", "--timeout", "30s", code="run-failed")
     assert "over budget" in worker.said("failed")
     status = hitl.json("status", "hitl-001")
     assert status["state"] == "failed"

@@ -40,7 +40,7 @@ def test_a_failure_does_not_stop_the_rest_and_the_exit_code_says_the_worst(three
 
 def test_ids_come_from_stdin_and_need_a_yes(three: Hitl) -> None:
     ids = "a:1\n\n  c:1  \na:1\n"
-    assert "--yes" in three.fails(2, "approve", "--stdin", stdin=ids)
+    assert "--yes" in three.fails(2, "approve", "--stdin", code="needs-confirmation", stdin=ids)
     assert left(three) == ["a:1", "b:1", "c:1"]
     assert len(three.ok("approve", "--stdin", "--yes", stdin=ids).splitlines()) == 2
     assert left(three) == ["b:1"]
@@ -48,11 +48,11 @@ def test_ids_come_from_stdin_and_need_a_yes(three: Hitl) -> None:
 
 
 def test_what_matches_is_meant(three: Hitl) -> None:
-    assert "--yes" in three.fails(2, "reject", "--match", "[ac]")
-    assert "--yes" in three.fails(2, "reject", "--match", "a")
+    assert "--yes" in three.fails(2, "reject", "--match", "[ac]", code="needs-confirmation")
+    assert "--yes" in three.fails(2, "reject", "--match", "a", code="needs-confirmation")
     three.ok("reject", "--match", "[ac]", "--yes", "--reason", "not today")
     assert left(three) == ["b:1"]
-    three.fails(3, "reject", "--match", "zzz*", "--yes")
+    three.fails(3, "reject", "--match", "zzz*", "--yes", code="nothing-waiting")
 
 
 def test_a_dry_run_shows_what_would_happen_and_changes_nothing(three: Hitl) -> None:
@@ -89,5 +89,5 @@ def test_each_has_its_entry_in_the_document(three: Hitl) -> None:
 
 
 def test_nothing_meant_is_said_to_be_nothing(hitl: Hitl) -> None:
-    assert "--stdin or --match" in hitl.fails(2, "approve")
-    assert "not both" in hitl.fails(2, "approve", "--stdin", "--data", "-", stdin="1")
+    assert "--stdin or --match" in hitl.fails(2, "approve", code="bad-usage")
+    assert "not both" in hitl.fails(2, "approve", "--stdin", "--data", "-", code="bad-usage", stdin="1")

@@ -113,23 +113,23 @@ def test_the_most_pressing_or_the_next_due_come_first(hitl: Hitl) -> None:
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "code", "said"),
     [
-        (["--sort", "size"], "age, due, priority"),
-        (["--priority", "top"], "urgent, high, normal, low"),
-        (["--tag", "team"], "NAME=VALUE"),
-        (["--tag", "=x"], "NAME=VALUE"),
-        (["--tag", "hitl:key=x"], "no author"),
-        (["--tag", "a=1", "--tag", "a=2"], "twice"),
-        (["--due", "soon"], "not a duration"),
-        (["--to", ""], "names nobody"),
-        (["--to", "group: "], "names nobody"),
-        (["--from", " "], "names nobody"),
-        (["--mine", "--to", "eve"], "together"),
+        (["--sort", "size"], "bad-usage", "age, due, priority"),
+        (["--priority", "top"], "bad-usage", "urgent, high, normal, low"),
+        (["--tag", "team"], "bad-usage", "NAME=VALUE"),
+        (["--tag", "=x"], "bad-usage", "NAME=VALUE"),
+        (["--tag", "hitl:key=x"], "bad-name", "--tag"),
+        (["--tag", "a=1", "--tag", "a=2"], "bad-usage", "'a'"),
+        (["--due", "soon"], "bad-duration", "'soon'"),
+        (["--to", ""], "bad-name", "--to"),
+        (["--to", "group: "], "bad-name", "--to"),
+        (["--from", " "], "bad-name", "--from"),
+        (["--mine", "--to", "eve"], "bad-usage", "--mine"),
     ],
 )
-def test_a_filter_that_makes_no_sense_is_refused(hitl: Hitl, args: list[str], said: str) -> None:
-    assert said in hitl.fails(2, "pending", *args)
+def test_a_filter_that_makes_no_sense_is_refused(hitl: Hitl, args: list[str], code: str, said: str) -> None:
+    assert said in hitl.fails(2, "pending", *args, code=code)
     assert not hitl.database.exists()
 
 

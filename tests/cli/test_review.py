@@ -393,7 +393,7 @@ def test_no_color_where_none_is_wanted(hitl: Hitl, review: Callable[..., Termina
 
 
 def test_without_a_terminal_it_names_the_commands_that_need_none(hitl: Hitl) -> None:
-    assert "`hitl pending`" in hitl.fails(2, "review")
+    assert "`hitl pending`" in hitl.fails(2, "review", code="bad-usage")
     ours, theirs = pty.openpty()
     done = subprocess.run(
         [HITL, "review"],

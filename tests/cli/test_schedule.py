@@ -31,7 +31,7 @@ def test_a_schedule_is_added_listed_and_removed(hitl: Hitl) -> None:
 
     assert hitl.ok("schedule", "remove", "nightly") == "schedule nightly removed\n"
     assert hitl.json("schedule", "list") == []
-    assert "there is no schedule nightly" in hitl.fails(3, "schedule", "remove", "nightly")
+    assert "nightly" in hitl.fails(3, "schedule", "remove", "nightly", code="not-found")
 
 
 def test_a_schedule_gives_its_runs_the_arguments_that_it_was_given(hitl: Hitl) -> None:
@@ -68,7 +68,7 @@ def test_another_schedule_of_the_same_name_is_a_conflict_and_changes_nothing(hit
         ["0 2 * * *", "--deadline", "1h"],
         ["0 2 * * *", "-g", "x"],
     ):
-        assert "another schedule" in hitl.fails(4, "schedule", "add", "nightly", *other)
+        hitl.fails(4, "schedule", "add", "nightly", *other, code="already-exists")
 
     assert hitl.json("schedule", "list") == before
 
@@ -124,6 +124,6 @@ def test_a_trace_has_the_commands_of_people_and_workers_in_the_order_they_happen
 
 
 def test_a_trace_that_cannot_be_written_is_said_and_nothing_is_done(hitl: Hitl) -> None:
-    assert "the trace" in hitl.fails(6, "--trace", "missing/trace.ndjson", "start", "a")
+    assert "trace" in hitl.fails(6, "--trace", "missing/trace.ndjson", "start", "a", code="storage-failed")
 
     assert hitl.json("status") == []

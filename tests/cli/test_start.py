@@ -28,8 +28,8 @@ def test_starting_again_after_a_failure_exits_as_wait_would(hitl: Hitl) -> None:
     hitl.ok("start", "a")
     hitl.waiting()
     hitl.ok("reject", "a", "--reason", "no")
-    hitl.fails(1, "wait", "a")
-    assert "no" in hitl.fails(1, "start", "a")
+    hitl.fails(1, "wait", "a", code="run-failed")
+    hitl.fails(1, "start", "a", code="run-failed")
 
 
 def test_start_with_wait_prints_the_result(hitl: Hitl) -> None:
@@ -44,9 +44,11 @@ def test_start_with_wait_prints_the_result(hitl: Hitl) -> None:
 
 def test_another_call_under_the_same_id_is_a_conflict_that_shows_what_is_there(hitl: Hitl) -> None:
     hitl.ok("start", "a", "1", "text")
-    assert 'approval(1, "text")' in hitl.fails(4, "start", "a", "2")
-    assert "approval" in hitl.fails(4, "start", "a", "1", "text", "--workflow", "other")
-    assert "approval" in hitl.fails(4, "start", "a", "1", "text", "--kwarg", "x=1")
+    assert 'approval(1, "text")' in hitl.fails(4, "start", "a", "2", code="already-exists")
+    assert "approval" in hitl.fails(
+        4, "start", "a", "1", "text", "--workflow", "other", code="already-exists"
+    )
+    assert "approval" in hitl.fails(4, "start", "a", "1", "text", "--kwarg", "x=1", code="already-exists")
     assert hitl.ok("start", "a", "1", "text") == "workflow a is already running\n"
 
 
@@ -78,9 +80,11 @@ def test_many_are_started_from_standard_input(hitl: Hitl) -> None:
 
 
 def test_a_bad_line_of_standard_input_starts_nothing(hitl: Hitl) -> None:
-    assert "line 2" in hitl.fails(2, "start", "--stdin", stdin='a\n{"id": 5}\n')
-    assert "line 2" in hitl.fails(2, "start", "--stdin", stdin="a\nb:c\n")
-    assert "line 1" in hitl.fails(2, "start", "--stdin", stdin='{"id": "a", "wrokflow": "x"}\n')
+    assert "line 2" in hitl.fails(2, "start", "--stdin", code="bad-json", stdin='a\n{"id": 5}\n')
+    assert "line 2" in hitl.fails(2, "start", "--stdin", code="bad-name", stdin="a\nb:c\n")
+    assert "line 1" in hitl.fails(
+        2, "start", "--stdin", code="bad-json", stdin='{"id": "a", "wrokflow": "x"}\n'
+    )
     assert hitl.json("status") == []
 
 
@@ -95,13 +99,13 @@ def test_a_conflict_in_many_does_not_stop_the_rest(hitl: Hitl) -> None:
 def test_a_run_past_its_deadline_has_expired(hitl: Hitl) -> None:
     hitl.ok("start", "a", "--deadline", "100ms")
     wait_until(lambda: hitl.json("status", "a")["state"] == "expired")
-    hitl.fails(5, "wait", "a")
-    hitl.fails(5, "start", "a")
+    hitl.fails(5, "wait", "a", code="deadline-passed")
+    hitl.fails(5, "start", "a", code="deadline-passed")
 
 
 def test_waiting_gives_up_after_the_timeout(hitl: Hitl) -> None:
     hitl.ok("start", "a")
-    assert "has not ended" in hitl.fails(5, "wait", "a", "--timeout", "50ms")
+    hitl.fails(5, "wait", "a", "--timeout", "50ms", code="timed-out")
 
 
 def test_canceling_ends_the_run_and_what_it_asks(hitl: Hitl) -> None:
@@ -113,8 +117,8 @@ def test_canceling_ends_the_run_and_what_it_asks(hitl: Hitl) -> None:
     status = hitl.json("status", "a")
     assert (status["state"], status["error"]) == ("canceled", "no longer needed")
     assert hitl.ok("cancel", "a") == "workflow a had already been canceled\n"
-    assert "canceled by ada" in hitl.fails(4, "approve", "a:1")
-    assert "no longer needed" in hitl.fails(1, "wait", "a")
+    assert "canceled by ada" in hitl.fails(4, "approve", "a:1", code="already-decided")
+    assert "no longer needed" in hitl.fails(1, "wait", "a", code="run-failed")
 
 
 def test_what_has_ended_cannot_be_canceled(hitl: Hitl) -> None:
@@ -123,7 +127,7 @@ def test_what_has_ended_cannot_be_canceled(hitl: Hitl) -> None:
     hitl.waiting()
     hitl.ok("approve", "a")
     hitl.ok("wait", "a")
-    assert "completed" in hitl.fails(4, "cancel", "a")
+    assert "completed" in hitl.fails(4, "cancel", "a", code="already-ended")
 
 
 def wait_for_question(hitl: Hitl, id: str) -> None:

@@ -67,18 +67,18 @@ def test_a_backup_replaces_nothing_unasked(hitl: Hitl) -> None:
     before = (hitl.folder / "b.db").read_bytes()
     hitl.ok("start", "b")
 
-    assert "--force" in hitl.fails(4, "backup", "b.db")
+    assert "--force" in hitl.fails(4, "backup", "b.db", code="already-exists")
     assert (hitl.folder / "b.db").read_bytes() == before
     hitl.ok("backup", "b.db", "--force")
     assert (hitl.folder / "b.db").read_bytes() != before
 
 
 def test_what_cannot_be_backed_up_is_said(hitl: Hitl) -> None:
-    assert "there is no file" in hitl.fails(6, "backup", "b.db")
-    assert "HTTP" in hitl.fails(2, "backup", "b.db", "-S", "http://127.0.0.1:9")
+    assert "there is no file" in hitl.fails(6, "backup", "b.db", code="file-unusable")
+    assert "HTTP" in hitl.fails(2, "backup", "b.db", "-S", "http://127.0.0.1:9", code="bad-server")
     hitl.ok("start", "a")
-    assert "no folder" in hitl.fails(2, "backup", "nowhere/b.db")
-    assert "the database itself" in hitl.fails(1, "backup", "hitl.db", "--force")
+    hitl.fails(2, "backup", "nowhere/b.db", code="bad-file")
+    assert "the database itself" in hitl.fails(1, "backup", "hitl.db", "--force", code="backup-failed")
     hitl.fails(2, "backup", ".")
     assert not (hitl.folder / "b.db").exists()
 
@@ -117,7 +117,7 @@ def test_finished_runs_are_removed_and_others_go_on(hitl: Hitl) -> None:
 
     assert (done["dry_run"], done["runs"], done["kept"]["live"]) == (False, 2, 1)
     assert [run["id"] for run in hitl.json("status")] == ["waits"]
-    hitl.fails(3, "status", "a")
+    hitl.fails(3, "status", "a", code="not-found")
     assert hitl.json("prune", "--older", "1ms", "--yes")["runs"] == 0
     hitl.ok("approve", "waits")
     hitl.ok("wait", "waits")
@@ -130,10 +130,12 @@ def test_nothing_is_removed_unasked(hitl: Hitl) -> None:
     hitl.ok("start", "waits")
     hitl.waiting(1)
 
-    assert "--yes" in hitl.fails(2, "prune", "--older", "1ms")
-    assert "HTTP" in hitl.fails(2, "prune", "--older", "1ms", "--yes", "-S", "http://127.0.0.1:9")
+    assert "--yes" in hitl.fails(2, "prune", "--older", "1ms", code="needs-confirmation")
+    assert "HTTP" in hitl.fails(
+        2, "prune", "--older", "1ms", "--yes", "-S", "http://127.0.0.1:9", code="bad-server"
+    )
     hitl.fails(2, "prune", "--yes")
-    hitl.fails(2, "prune", "--older", "soon", "--yes")
+    hitl.fails(2, "prune", "--older", "soon", "--yes", code="bad-duration")
     assert on_terminal(hitl, "n\n", "prune", "--older", "1ms") == 1
     assert {run["id"] for run in hitl.json("status")} == {"a", "waits"}
 
@@ -156,5 +158,5 @@ def on_terminal(hitl: Hitl, answer: str, *args: str) -> int:
 
 def test_a_file_that_is_not_there_is_not_created(hitl: Hitl, tmp_path: Path) -> None:
     for command in (["prune", "--older", "1d", "--yes"], ["prune", "--older", "1d", "--dry-run"]):
-        assert "there is no file" in hitl.fails(6, *command)
+        assert "there is no file" in hitl.fails(6, *command, code="file-unusable")
     assert list(tmp_path.iterdir()) == []

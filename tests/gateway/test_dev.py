@@ -64,7 +64,7 @@ def test_one_terminal_runs_the_workflows_and_shows_the_inbox_until_ctrl_c(
     url = one.url
     assert one.stop(signal.SIGINT) == 0
     assert one.errors == []
-    assert "no gateway answers" in hitl.fails(6, "open", "--url", url)
+    hitl.fails(6, "open", "--url", url, code="server-unreachable")
 
 
 def test_a_step_that_blocks_the_worker_does_not_hold_up_the_pages_and_a_second_ctrl_c_ends_it_at_once(
@@ -84,12 +84,12 @@ def test_a_step_that_blocks_the_worker_does_not_hold_up_the_pages_and_a_second_c
 def test_a_port_that_is_taken_is_said_and_no_worker_is_left(hitl: Hitl) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert "the port is in use" in hitl.fails(2, "dev", "--port", str(port))
+        hitl.fails(2, "dev", "--port", str(port), code="cannot-listen")
 
 
 def test_an_app_that_cannot_be_loaded_is_said_and_no_gateway_is_left(hitl: Hitl) -> None:
     (hitl.folder / "broken.py").write_text("1 / 0\n")
-    assert "broken.py, line 1" in hitl.fails(2, "dev", "--port", "0", "--app", "broken.py")
+    assert "broken.py, line 1" in hitl.fails(2, "dev", "--port", "0", "--app", "broken.py", code="bad-app")
 
 
 # hitl open
@@ -123,6 +123,8 @@ def test_where_no_gateway_answers_it_is_said_how_to_start_one(hitl: Hitl) -> Non
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
     assert f"no gateway answers at {url}: start one with `hitl gateway`" in hitl.fails(
-        6, "open", "--url", url
+        6, "open", "--url", url, code="server-unreachable"
     )
-    assert "is not where a gateway is reached" in hitl.fails(2, "open", "--url", "nonsense")
+    assert "is not where a gateway is reached" in hitl.fails(
+        2, "open", "--url", "nonsense", code="bad-setting"
+    )

@@ -65,4 +65,4 @@ def test_ctrl_c_ends_a_gateway(gateway: GatewayProcess) -> None:
 
 def test_a_port_that_is_taken_is_said_so(shared_gateway: GatewayProcess, hitl: Hitl) -> None:
     port = shared_gateway.url.rpartition(":")[2]
-    assert "the port is in use" in hitl.fails(2, "gateway", "--port", port)
+    hitl.fails(2, "gateway", "--port", port, code="cannot-listen")

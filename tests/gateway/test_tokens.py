@@ -58,13 +58,15 @@ def test_a_token_is_made_listed_and_revoked_and_its_secret_is_kept_nowhere(hitl:
 
 
 def test_a_token_that_cannot_be_is_refused(hitl: Hitl) -> None:
-    assert "--can" in hitl.fails(2, "token", "create", "--as", "reviewer", "--can", "fly")
-    assert "nobody" in hitl.fails(2, "token", "create", "--as", " ", "--can", "read").replace(
-        "a person", "nobody"
+    assert "--can" in hitl.fails(2, "token", "create", "--as", "reviewer", "--can", "fly", code="bad-usage")
+    assert "nobody" in hitl.fails(
+        2, "token", "create", "--as", " ", "--can", "read", code="bad-name"
+    ).replace("a person", "nobody")
+    hitl.fails(
+        2, "token", "create", "--as", "reviewer", "--can", "read", "--expires", "never", code="bad-duration"
     )
-    hitl.fails(2, "token", "create", "--as", "reviewer", "--can", "read", "--expires", "never")
-    hitl.fails(3, "token", "revoke", "nobody")
-    hitl.fails(3, "token", "revoke", "x" * 100)
+    hitl.fails(3, "token", "revoke", "nobody", code="not-found")
+    hitl.fails(3, "token", "revoke", "x" * 100, code="not-found")
 
 
 @pytest.fixture(scope="module")

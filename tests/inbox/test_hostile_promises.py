@@ -92,7 +92,7 @@ def test_data_that_no_workflow_could_read_is_refused(hitl: Hitl) -> None:
     put(hitl, "a", Question(prompt="Now?"))
     for depth in (101, 1_400, 1_487):
         (hitl.folder / "x.json").write_text("[" * depth + "]" * depth)
-        assert "deep" in hitl.fails(2, "approve", "a", "--data", "@x.json")
+        assert "deep" in hitl.fails(2, "approve", "a", "--data", "@x.json", code="bad-answer")
     (hitl.folder / "x.json").write_text("[" * 100 + "]" * 100)
     hitl.ok("approve", "a", "--data", "@x.json")
 
@@ -147,9 +147,9 @@ def test_a_dry_run_of_what_is_settled_says_what_would_happen(hitl: Hitl) -> None
 
 def test_words_that_stand_for_nothing_match_nothing(hitl: Hitl) -> None:
     put(hitl, "a", Question(prompt="Now?"))
-    assert "'*' stands for all" in hitl.fails(2, "approve", "--match", "", "--yes")
-    hitl.fails(2, "pending", "--workflow", "")
-    hitl.fails(2, "ask", "Now?", "--to", "group:", "--no-wait")
+    assert "'*' stands for all" in hitl.fails(2, "approve", "--match", "", "--yes", code="bad-usage")
+    hitl.fails(2, "pending", "--workflow", "", code="bad-name")
+    hitl.fails(2, "ask", "Now?", "--to", "group:", "--no-wait", code="bad-question")
     assert [item["id"] for item in hitl.json("pending")] == ["a"]
 
 
@@ -161,7 +161,7 @@ def test_a_negative_number_is_an_answer(hitl: Hitl) -> None:
 
 def test_a_name_that_is_no_text_is_refused(hitl: Hitl) -> None:
     put(hitl, "a", Question(prompt="Now?"))
-    assert "UTF-8" in hitl.fails(2, "approve", "a", env={"HITL_AS": "\udcff"})
+    assert "UTF-8" in hitl.fails(2, "approve", "a", code="bad-name", env={"HITL_AS": "\udcff"})
     with hitl.client() as client, pytest.raises(BadInput):
         decide(client, "a", approval(by="\udcff", via="test"))
 

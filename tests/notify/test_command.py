@@ -76,10 +76,12 @@ def test_one_channel_can_be_tried_and_a_group_is_its_members(people: Hitl, mailb
 
 
 def test_a_name_that_nobody_has_is_told_with_the_nearest(people: Hitl) -> None:
-    assert "Did you mean reviewer?" in people.fails(3, "notify", "test", "reviewr")
-    assert "Did you mean ops?" in people.fails(3, "notify", "test", "group:opps")
-    assert "do not say how quiet is reached" in people.fails(2, "notify", "test", "quiet")
-    assert "lead is reached by slack" in people.fails(2, "notify", "test", "lead", "--channel", "slack")
+    assert "Did you mean reviewer?" in people.fails(3, "notify", "test", "reviewr", code="not-found")
+    assert "Did you mean ops?" in people.fails(3, "notify", "test", "group:opps", code="not-found")
+    assert "do not say how quiet is reached" in people.fails(2, "notify", "test", "quiet", code="bad-setting")
+    assert "lead is reached by slack" in people.fails(
+        2, "notify", "test", "lead", "--channel", "slack", code="bad-setting"
+    )
 
 
 def test_the_list_shows_who_is_reached_how_without_secrets(people: Hitl) -> None:

@@ -113,4 +113,6 @@ def test_secrets_come_from_the_environment(tmp_path: Path) -> None:
 
 def test_a_command_that_meets_a_mistake_says_so_and_does_nothing(hitl: Hitl) -> None:
     (hitl.folder / "hitl.toml").write_text('[people.reviewer]\nemail = "nobody"\n')
-    assert "people.reviewer.email is 'nobody', which is no e-mail address." in hitl.fails(2, "pending")
+    assert "people.reviewer.email is 'nobody', which is no e-mail address." in hitl.fails(
+        2, "pending", code="bad-setting"
+    )

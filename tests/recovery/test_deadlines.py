@@ -43,8 +43,8 @@ def test_a_deadline_that_passes_while_no_process_runs_has_passed_for_everyone(hi
     assert hitl.json("status", "r")["state"] == "expired"
     assert "expired" in hitl.ok("status", "r")
     assert hitl.json("pending") == []
-    assert "deadline passed" in hitl.fails(5, "approve", "r:1")
-    assert "deadline passed" in hitl.fails(5, "reject", "r:1")
+    hitl.fails(5, "approve", "r:1", code="deadline-passed")
+    hitl.fails(5, "reject", "r:1", code="deadline-passed")
     assert hitl.json("status", "r")["steps"][0]["state"] == "rejected_timedout"
 
 

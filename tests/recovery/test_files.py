@@ -73,7 +73,7 @@ def test_a_disk_that_is_full_is_said_and_once_there_is_room_everything_goes_on(s
     assert "disk" in refused[-1]
     assert "full" in refused[-1]
     assert "Traceback" not in refused[-1]
-    assert "full" in hitl.fails(6, "approve", "before")
+    assert "full" in hitl.fails(6, "approve", "before", code="storage-failed")
 
     filler.unlink()
     hitl.ok("approve", "before")
@@ -102,12 +102,12 @@ def test_a_permission_that_is_lost_is_said_and_once_it_is_back_everything_goes_o
     hitl.waiting()
 
     hitl.database.chmod(stat.S_IRUSR)
-    assert "cannot be written" in hitl.fails(6, "approve", "a")
+    assert "cannot be written" in hitl.fails(6, "approve", "a", code="storage-failed")
     hitl.database.chmod(0)
-    assert "cannot be written" in hitl.fails(6, "pending")
+    assert "cannot be written" in hitl.fails(6, "pending", code="file-unusable")
     hitl.database.chmod(stat.S_IRUSR | stat.S_IWUSR)
     hitl.folder.chmod(0)
-    assert "hitl.db" in hitl.fails(6, "pending", cwd=Path("/"))
+    assert "hitl.db" in hitl.fails(6, "pending", code="file-unusable", cwd=Path("/"))
     hitl.folder.chmod(stat.S_IRWXU)
 
     hitl.ok("approve", "a")

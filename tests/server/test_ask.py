@@ -20,7 +20,7 @@ def test_it_asks_over_http_too(hitl: Hitl, served: Served) -> None:
     assert asking.end() == 0
     assert asking.lines == ["7"]
     assert hitl.ok("ask", "--id", "d", "-S", served.url) == "7\n"
-    assert "it was" in hitl.fails(4, "ask", "Other?", "--id", "d", "-S", served.url)
+    hitl.fails(4, "ask", "Other?", "--id", "d", "-S", served.url, code="question-differs")
 
 
 def test_a_server_that_is_restarted_meanwhile_is_waited_for(hitl: Hitl, serve: Callable[..., Served]) -> None:

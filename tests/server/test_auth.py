@@ -173,7 +173,7 @@ def test_the_sdks_own_client_and_our_commands_send_their_token(hitl: Hitl, guard
     [asked] = hitl.waiting()
     hitl.ok("approve", asked["id"])
     sdk.said("[")
-    hitl.fails(6, "pending", env={"RESONATE_TOKEN": "bad"})
+    hitl.fails(6, "pending", code="token-refused", env={"RESONATE_TOKEN": "bad"})
 
 
 def test_with_authentication_another_address_may_be_listened_at(

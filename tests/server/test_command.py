@@ -16,19 +16,21 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
 def test_without_authentication_only_this_machine_is_listened_to(hitl: Hitl, host: str) -> None:
-    assert "--auth-publickey" in hitl.fails(2, "server", "--port", "0", "--host", host)
+    assert "--auth-publickey" in hitl.fails(2, "server", "--port", "0", "--host", host, code="bad-usage")
 
 
 def test_a_port_that_is_in_use_is_named(hitl: Hitl) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert f"127.0.0.1:{port} cannot be listened at" in hitl.fails(2, "server", "--port", str(port))
+        assert f"127.0.0.1:{port} cannot be listened at" in hitl.fails(
+            2, "server", "--port", str(port), code="cannot-listen"
+        )
 
 
 def test_a_file_that_cannot_be_used_is_named(hitl: Hitl, tmp_path: Path) -> None:
     (tmp_path / "other.db").write_bytes(b"no database" * 100)
     assert "is not a database" in hitl.fails(
-        6, "server", "--port", "0", "-S", f"sqlite:///{tmp_path}/other.db"
+        6, "server", "--port", "0", "-S", f"sqlite:///{tmp_path}/other.db", code="file-unusable"
     )
 
 

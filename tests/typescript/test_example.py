@@ -61,7 +61,7 @@ def test_a_rejection_is_an_error_with_the_reason_that_the_workflow_handles(onlin
     online.ok("reject", id, "--reason", "over büdget")
 
     assert wait(online, "release-2") == "1.4.2 stays here: over büdget"
-    assert "already rejected by ada" in online.fails(4, "approve", "release-2")
+    assert "already rejected by ada" in online.fails(4, "approve", "release-2", code="already-decided")
 
 
 @pytest.mark.parametrize("api", APIS)
@@ -91,7 +91,7 @@ def test_a_worker_with_a_token_works_on_a_server_that_wants_one(online: Online, 
     token = signed_token(public_key)
     online.server.stop()
     online.serve("--auth-publickey", str(public_key))
-    assert "token" in online.fails(6, "pending")
+    online.fails(6, "pending", code="token-refused")
     online.env["RESONATE_TOKEN"] = token
     online.typescript(api)
     start(online, "release-4")
@@ -111,8 +111,10 @@ def test_a_question_with_a_form_and_two_who_must_approve_is_shown_and_answered_a
     [item] = online.json("pending", "--to", "lead")
     assert (item["id"], item["prompt"], item["function"]) == (id, "Pay **1900 €** for laptop?", "expense")
     assert "amount" in online.ok("show", id)
-    assert "is for" in online.fails(7, "approve", "e", "--set", "amount=7", "--as", "clerk")
-    assert "amount" in online.fails(2, "approve", "e", "--set", "amount=0", "--as", "lead")
+    online.fails(7, "approve", "e", "--set", "amount=7", "--as", "clerk", code="not-assignee")
+    assert "amount" in online.fails(
+        2, "approve", "e", "--set", "amount=0", "--as", "lead", code="does-not-fit-form"
+    )
     online.ok("approve", "e", "--set", "amount=1900", "--as", "lead")
     online.ok("approve", "e", "--set", "amount=1800", "--as", "finance")
 

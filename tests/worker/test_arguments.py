@@ -27,8 +27,12 @@ def flaky(ctx, id):
 def test_arguments_that_do_not_fit_fail_the_run_at_once(hitl: Hitl) -> None:
     (hitl.folder / "app.py").write_text(APP)
     hitl.worker("--app", "app.py")
-    assert "too many positional arguments" in hitl.fails(1, "start", "a", "--workflow", "nothing", "--wait")
-    assert "Expected `int`" in hitl.fails(1, "start", "b", "five", "--workflow", "number", "--wait")
+    assert "too many positional arguments" in hitl.fails(
+        1, "start", "a", "--workflow", "nothing", "--wait", code="run-failed"
+    )
+    assert "Expected `int`" in hitl.fails(
+        1, "start", "b", "five", "--workflow", "number", "--wait", code="run-failed"
+    )
     assert hitl.ok("start", "c", "5", "--workflow", "number", "--wait") == "5\n"
 
 
@@ -36,7 +40,7 @@ def test_a_workflow_without_arguments_is_given_none(hitl: Hitl) -> None:
     (hitl.folder / "app.py").write_text(APP)
     hitl.worker("--app", "app.py")
     assert hitl.ok("start", "a", "--workflow", "nothing", "--no-args", "--wait") == '"ran"\n'
-    hitl.fails(2, "start", "b", "1", "--no-args")
+    hitl.fails(2, "start", "b", "1", "--no-args", code="bad-usage")
 
 
 def test_a_step_that_is_tried_again_is_reported(hitl: Hitl) -> None:

@@ -48,5 +48,5 @@ def test_the_next_vote_settles_it_and_is_told_so(hitl: Hitl) -> None:
     put(hitl, "a", Question(prompt="Now?", approvals=2))
     vote_and_die(hitl, "a", "x")
     vote_and_die(hitl, "a", "y")
-    assert "already approved by y" in hitl.fails(4, "reject", "a", "--as", "z")
+    assert "approved by y" in hitl.fails(4, "reject", "a", "--as", "z", code="already-decided")
     assert promise_now(hitl, "a")["state"] == "resolved"

@@ -111,7 +111,7 @@ def test_a_step_or_a_workflow_that_fails_twice_is_tried_a_third_time(hitl: Hitl,
 def test_a_workflow_that_raises_fails_with_its_message_everywhere(hitl: Hitl) -> None:
     worker = hitl.worker("--app", FEATURES)
     hitl.ok("start", "r", "--workflow", "fails")
-    assert "there is no budget for it" in hitl.fails(1, "wait", "r")
+    assert "there is no budget for it" in hitl.fails(1, "wait", "r", code="run-failed")
     assert "there is no budget for it" in worker.said("failed")
     assert hitl.json("status", "r")["error"] == "there is no budget for it"
 

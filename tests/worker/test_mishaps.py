@@ -61,7 +61,9 @@ def test_a_result_that_cannot_be_written_down_fails_the_run_once(hitl: Hitl) -> 
     (hitl.folder / "app.py").write_text(APP)
     worker = hitl.worker("--app", "app.py")
     for name in ("unwritable", "unwritable_step"):
-        assert "cannot be kept" in hitl.fails(1, "start", name, "--workflow", name, "--wait")
+        assert "cannot be kept" in hitl.fails(
+            1, "start", name, "--workflow", name, "--wait", code="run-failed"
+        )
         assert len([line for line in worker.lines if f" {name} started" in line]) == 1
     hitl.ok("start", "next")
     hitl.waiting()
@@ -71,7 +73,9 @@ def test_a_result_that_cannot_be_written_down_fails_the_run_once(hitl: Hitl) -> 
 def test_a_workflow_that_calls_exit_fails_once_and_does_not_end_the_worker(hitl: Hitl, name: str) -> None:
     (hitl.folder / "app.py").write_text(APP)
     worker = hitl.worker("--app", "app.py", "--lease", "500ms")
-    assert "sys.exit(3) was called" in hitl.fails(1, "start", "a", "--workflow", name, "--wait")
+    assert "sys.exit(3) was called" in hitl.fails(
+        1, "start", "a", "--workflow", name, "--wait", code="run-failed"
+    )
     hitl.ok("start", "b")
     assert [item["id"] for item in hitl.waiting()] == ["b:1"]
     assert len([line for line in worker.lines if " a started" in line]) == 1
