@@ -9,19 +9,17 @@ import typer
 
 from hitl_cli.cli.gateway import Port, options_of
 from hitl_cli.cli.options import Server, Token
-from hitl_cli.cli.server import raise_descriptors, reason
+from hitl_cli.cli.serving import listening
 from hitl_cli.cli.worker import (
     Apps,
     Concurrency,
     Lease,
     WorkersGroup,
     announce,
-    log_to_stderr,
     reporter,
     say,
     worker_options,
 )
-from hitl_cli.errors import BadInput
 
 if TYPE_CHECKING:
     from hitl_cli.worker.run import Serving
@@ -56,15 +54,9 @@ def dev(
     serves = options_of(
         ctx, host=HOST, port=port, example_routes=True, sign_in=sign_in, server=server, token=token
     )
-    log_to_stderr()
-    raise_descriptors()
-    gateway = BackgroundGateway(msgspec.structs.replace(serves, group=works.group))
-    try:
+    with listening(HOST, port):
+        gateway = BackgroundGateway(msgspec.structs.replace(serves, group=works.group))
         gateway.start()
-    except OSError as error:
-        raise BadInput(
-            f"{HOST}:{port} cannot be listened at: {reason(error)}.", code="cannot-listen"
-        ) from error
     url = gateway.url if serves.url == f"http://{HOST}:{port}" else serves.url
     directory = msgspec.structs.replace(works.reach.directory, gateway=url)
     reach = msgspec.structs.replace(works.reach, directory=directory)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hitl_cli.cli.context import named_server
 from hitl_cli.cli.options import Server, Token
-from hitl_cli.cli.server import raise_descriptors, reason
-from hitl_cli.cli.worker import log_to_stderr, say
-from hitl_cli.errors import BadInput, BadUsage
+from hitl_cli.cli.serving import listening, on_stop_signals
+from hitl_cli.cli.worker import say
+from hitl_cli.errors import BadUsage
 from hitl_cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -89,14 +88,8 @@ def gateway(
         server=server,
         token=token,
     )
-    log_to_stderr()
-    raise_descriptors()
-    try:
+    with listening(host, port):
         asyncio.run(_serve(options))
-    except OSError as error:
-        raise BadInput(
-            f"{host}:{port} cannot be listened at: {reason(error)}.", code="cannot-listen"
-        ) from error
 
 
 def options_of(
@@ -160,9 +153,7 @@ async def _serve(options: Options) -> None:
     from hitl_cli.gateway.context import Gateway
 
     gateway = Gateway(options)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, gateway.stop)
+    on_stop_signals(gateway.stop)
 
     def announce(url: str) -> None:
         say(f"gateway for {options.server} on {url} (Ctrl-C stops)")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import signal
 from pathlib import Path  # noqa: TC003 - Typer reads the annotations
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,16 +10,14 @@ import typer
 
 from hitl_cli.cli.context import named_server
 from hitl_cli.cli.options import Server
-from hitl_cli.cli.worker import log_to_stderr, say
+from hitl_cli.cli.serving import listening, on_stop_signals
+from hitl_cli.cli.worker import say
 from hitl_cli.client.connect import database_path, is_http, named_trace
 from hitl_cli.errors import BadInput, BadServer, BadUsage, Unreachable
 from hitl_cli.settings import Settings
 
 if TYPE_CHECKING:
     from hitl_cli.engine.http.app import Options
-
-DESCRIPTORS = 16_384
-"""Files that the process may have open: two a stream, one a connection."""
 
 
 def server(
@@ -113,8 +109,6 @@ def server(
             f"--push-to names no origin: {error}. Write https://host or http://host:port."
         ) from error
     push = PushRules(origins=named, public_only=not is_loopback(host))
-    log_to_stderr()
-    raise_descriptors()
     options = Options(
         path=path,
         host=host,
@@ -126,13 +120,10 @@ def server(
         trace=named_trace(),
     )
     try:
-        asyncio.run(_serve(options))
+        with listening(host, port):
+            asyncio.run(_serve(options))
     except EngineError as error:
         raise Unreachable(str(error), code=error.code) from error
-    except OSError as error:
-        raise BadInput(
-            f"{host}:{port} cannot be listened at: {reason(error)}.", code="cannot-listen"
-        ) from error
 
 
 async def _serve(options: Options) -> None:
@@ -140,30 +131,9 @@ async def _serve(options: Options) -> None:
     from hitl_cli.engine.http.app import HttpServer
 
     http = HttpServer(options)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, http.stop)
+    on_stop_signals(http.stop)
 
     def announce(url: str) -> None:
         say(f"serving sqlite:///{options.path} on {url} (Ctrl-C stops)")
 
     await http.run(announce)
-
-
-def reason(error: OSError) -> str:
-    """Return why an address cannot be listened at, and what to do."""
-    if error.errno == errno.EADDRINUSE:
-        return "the port is in use; name another with --port"
-    if error.errno == errno.EACCES:
-        return "the port needs privileges; name one above 1023 with --port"
-    return error.strerror or str(error)
-
-
-def raise_descriptors() -> None:
-    """Allow this process as many open files as its streams may need, if the system lets it."""
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -23,11 +23,11 @@ from hitl_cli.defaults import DEADLINE_MS
 from hitl_cli.errors import HitlError
 from hitl_cli.notify.channels import registry
 from hitl_cli.notify.compose import ASKING, Composition, compose, look_up
+from hitl_cli.notify.concurrency_limit import ConcurrencyLimit
 from hitl_cli.notify.digest_store import DigestEntry, end_of_digest, gather
 from hitl_cli.notify.messages import DeliveryFailed, Message
 from hitl_cli.notify.notifications import Notification, recipients
 from hitl_cli.notify.status import DeliveryAttempt, heard_before
-from hitl_cli.notify.throttle import Throttle
 from hitl_cli.people.contacts import Directory, NotificationSettings
 from hitl_cli.sdk import context as sdk
 
@@ -77,7 +77,7 @@ class Notifier:
         at_once: int = AT_ONCE,
     ) -> None:
         """`target` is the address of the workers that tell, `at_once` how many messages go to one place."""
-        self._pace = Throttle(at_once)
+        self._limit = ConcurrencyLimit(at_once)
         self.reach = reach
         self.target = target
         self._bridge = ClientPool(open_client, THREADS)
@@ -111,7 +111,7 @@ class Notifier:
                 why = "the settings do not say how to reach them"
                 return tried(outcome="failed", why=why, for_good=True)
             channel = addresses[place].kind
-            async with self._pace.turn(addresses[place]), asyncio.timeout(SEND_S):
+            async with self._limit.slot(addresses[place]), asyncio.timeout(SEND_S):
                 await registry.send(message, addresses[place], self.directory)
         except DeliveryFailed as error:
             return tried(

@@ -7,8 +7,8 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from hitl_cli.notify.concurrency_limit import ALL, REST_S, SLOW_S, WAIT_S, ConcurrencyLimit
 from hitl_cli.notify.messages import DeliveryFailed
-from hitl_cli.notify.throttle import ALL, REST_S, SLOW_S, WAIT_S, Throttle
 from hitl_cli.people.contacts import Address
 
 HOOK = Address("webhook", "https://example.org/reviewer")
@@ -16,9 +16,9 @@ SAME = Address("webhook", "https://example.org/lead")
 OTHER = Address("webhook", "https://example.com/reviewer")
 
 
-async def sent(pace: Throttle, address: Address) -> bool:
+async def sent(limit: ConcurrencyLimit, address: Address) -> bool:
     """Whether a message may be sent."""
-    async with pace.turn(address):
+    async with limit.slot(address):
         return True
 
 
@@ -27,25 +27,25 @@ def test_where_one_was_not_taken_in_time_the_next_do_not_wait_for_a_while_and_ot
 ):
     now = 0.0
 
-    async def hang(pace: Throttle, seconds: float) -> None:
+    async def hang(limit: ConcurrencyLimit, seconds: float) -> None:
         nonlocal now
-        async with pace.turn(HOOK):
+        async with limit.slot(HOOK):
             now += seconds
             raise DeliveryFailed("no answer")
 
     async def main() -> None:
         nonlocal now
-        pace = Throttle(1, lambda: now)
+        limit = ConcurrencyLimit(1, lambda: now)
         with pytest.raises(DeliveryFailed, match="no answer"):
-            await hang(pace, SLOW_S - 1)
-        assert await sent(pace, SAME)
+            await hang(limit, SLOW_S - 1)
+        assert await sent(limit, SAME)
         with pytest.raises(DeliveryFailed, match="no answer"):
-            await hang(pace, SLOW_S)
+            await hang(limit, SLOW_S)
         with pytest.raises(DeliveryFailed, match="not taken in time"):
-            await sent(pace, SAME)
-        assert await sent(pace, OTHER)
+            await sent(limit, SAME)
+        assert await sent(limit, OTHER)
         now += REST_S
-        assert await sent(pace, SAME)
+        assert await sent(limit, SAME)
 
     asyncio.run(main())
 
@@ -55,30 +55,30 @@ def test_where_nothing_moves_nobody_waits_and_all_places_together_have_an_end_to
 
     async def main() -> None:
         nonlocal now
-        pace = Throttle(1, lambda: now)
+        limit = ConcurrencyLimit(1, lambda: now)
         async with AsyncExitStack() as held:
             for n in range(ALL):
-                await held.enter_async_context(pace.turn(Address("webhook", f"https://{n}.example.org/")))
+                await held.enter_async_context(limit.slot(Address("webhook", f"https://{n}.example.org/")))
             now += WAIT_S
             async with asyncio.timeout(WAIT_S / 2):  # of the real time
                 for address in (Address("webhook", "https://0.example.org/"), OTHER):
                     with pytest.raises(DeliveryFailed, match="too much"):
-                        await sent(pace, address)
-        assert await sent(pace, OTHER)
+                        await sent(limit, address)
+        assert await sent(limit, OTHER)
 
     asyncio.run(main())
 
 
 def test_all_mail_goes_through_one_server_and_waits_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hitl_cli.notify.throttle.WAIT_S", 0.05)
+    monkeypatch.setattr("hitl_cli.notify.concurrency_limit.WAIT_S", 0.05)
 
     async def main() -> None:
-        pace = Throttle(2)
+        limit = ConcurrencyLimit(2)
         one, two, three = (Address("email", f"{name}@example.org") for name in "abc")
-        async with pace.turn(one), pace.turn(two):
+        async with limit.slot(one), limit.slot(two):
             with pytest.raises(DeliveryFailed, match="too much"):
-                await sent(pace, three)
-            assert await sent(pace, HOOK)
-        assert await sent(pace, three)
+                await sent(limit, three)
+            assert await sent(limit, HOOK)
+        assert await sent(limit, three)
 
     asyncio.run(main())

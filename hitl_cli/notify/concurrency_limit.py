@@ -1,4 +1,4 @@
-"""How many messages are on their way to one place at a time: one that hangs must not take a worker's time.
+"""Limits how many messages are on their way to one place, so that one that hangs holds up no others.
 
 A step that sends takes one of the places in which a worker executes. So only some of them wait for the same
 server, the others for a moment; and where one has just waited in vain, the next do not wait at all.
@@ -24,7 +24,7 @@ WAIT_S = 2.0
 """How long a message waits for those before it. What is not sent then is tried again by a durable step."""
 
 ALL = 3
-"""So many places can hang before the others wait for them, as the worker's other work must not."""
+"""How many places can hang before messages to the others wait."""
 
 SLOW_S = 5.0
 """A message that was not taken after so long has waited in vain."""
@@ -33,22 +33,22 @@ REST_S = 30.0
 """How long nothing is sent after that."""
 
 
-class Throttle:
-    """Lets messages out, to each place at its pace."""
+class ConcurrencyLimit:
+    """Limit concurrency to each place and in all; fail fast where no slot was freed lately."""
 
     def __init__(self, at_once: int, clock: Callable[[], float] = time.monotonic) -> None:
         """`at_once` is how many may be on their way to one place; ALL times as many to all."""
-        self._gates: defaultdict[str, _Gate] = defaultdict(lambda: _Gate(at_once, clock))
-        self._all = _Gate(ALL * at_once, clock)
+        self._places: defaultdict[str, _Slots] = defaultdict(lambda: _Slots(at_once, clock))
+        self._all = _Slots(ALL * at_once, clock)
         self._resting: dict[str, float] = {}
         self._clock = clock
 
     @asynccontextmanager
-    async def turn(self, address: Address) -> AsyncIterator[None]:
-        """Hold a turn while a message is sent. Raises NotSent if there is none in time."""
+    async def slot(self, address: Address) -> AsyncIterator[None]:
+        """Hold a slot while a message is sent. Raises DeliveryFailed if none is free in time."""
         place = _place_of(address)
         self._check_awake(place)
-        async with self._gates[place].passed(), self._all.passed():
+        async with self._places[place].one(), self._all.one():
             began = self._clock()
             try:
                 self._check_awake(place)
@@ -59,26 +59,26 @@ class Throttle:
                 raise
 
     def _check_awake(self, place: str) -> None:
-        """Raise NotSent where a message has just waited in vain."""
+        """Raise DeliveryFailed where a message has just waited in vain."""
         if self._clock() < self._resting.get(place, 0.0):
             raise DeliveryFailed("a message before it was not taken in time.")
 
 
-class _Gate:
-    """Lets so many through at once; nobody waits where none has come through for as long as that."""
+class _Slots:
+    """Slots for `at_once` messages. Nobody waits for one where none was taken or freed for WAIT_S."""
 
     def __init__(self, at_once: int, clock: Callable[[], float]) -> None:
-        self._turns = asyncio.Semaphore(at_once)
+        self._free = asyncio.Semaphore(at_once)
         self._moved = clock()
         self._clock = clock
 
     @asynccontextmanager
-    async def passed(self) -> AsyncIterator[None]:
-        """Hold a turn. Raises NotSent if there is none in time."""
-        stuck = self._turns.locked() and self._clock() - self._moved >= WAIT_S
+    async def one(self) -> AsyncIterator[None]:
+        """Hold a slot. Raises DeliveryFailed if none is free in time."""
+        stuck = self._free.locked() and self._clock() - self._moved >= WAIT_S
         try:
             async with asyncio.timeout(0 if stuck else WAIT_S):
-                await self._turns.acquire()
+                await self._free.acquire()
         except TimeoutError:
             raise DeliveryFailed("too much is on its way there.") from None
         self._moved = self._clock()
@@ -86,7 +86,7 @@ class _Gate:
             yield
         finally:
             self._moved = self._clock()
-            self._turns.release()
+            self._free.release()
 
 
 def _place_of(address: Address) -> str:

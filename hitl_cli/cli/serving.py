@@ -1,0 +1,60 @@
+"""What `hitl server`, `hitl gateway` and `hitl dev` share: listening at a port until a signal stops them."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import signal
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from hitl_cli.cli.worker import log_to_stderr
+from hitl_cli.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+DESCRIPTORS = 16_384
+"""Files that the process may have open: two a stream, one a connection."""
+
+
+@contextmanager
+def listening(host: str, port: int) -> Iterator[None]:
+    """Log to stderr, and allow the descriptors that streams need, in a block that listens at an address.
+
+    Raises BadInput where that fails.
+    """
+    log_to_stderr()
+    _raise_descriptors()
+    try:
+        yield
+    except OSError as error:
+        raise BadInput(
+            f"{host}:{port} cannot be listened at: {_reason(error)}.", code="cannot-listen"
+        ) from error
+
+
+def on_stop_signals(stop: Callable[[], None]) -> None:
+    """Call a function in the running event loop on SIGTERM and SIGINT."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+
+
+def _reason(error: OSError) -> str:
+    """Return why an address cannot be listened at, and what to do."""
+    if error.errno == errno.EADDRINUSE:
+        return "the port is in use; name another with --port"
+    if error.errno == errno.EACCES:
+        return "the port needs privileges; name one above 1023 with --port"
+    return error.strerror or str(error)
+
+
+def _raise_descriptors() -> None:
+    """Allow this process as many open files as its streams may need, if the system lets it."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
