@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from hitl_cli.engine import disk
 from hitl_cli.engine.errors import AlreadyThere, BackupFailed
 from hitl_cli.engine.store import explain, opened_as_it_is
 
@@ -57,9 +58,9 @@ def back_up(source: Path, target: Path, *, replace: bool, progress: Progress) ->
             rows = _counted(db)
             db.execute("COMMIT")
             _verify(part, rows)
-            _sync(part)
+            disk.sync(part)
             _give_name(part, target, replace=replace)
-            _sync(target.parent)
+            disk.sync(target.parent)
         except sqlite3.Error as error:
             raise BackupFailed(explain(error, part)) from error
         except OSError as error:
@@ -130,15 +131,6 @@ def _counted(db: sqlite3.Connection) -> dict[str, int]:
         for name in tables
         if not name.startswith("sqlite_")
     }
-
-
-def _sync(path: Path) -> None:
-    """Have a file or a folder on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _give_name(part: Path, target: Path, *, replace: bool) -> None:

@@ -29,16 +29,16 @@ def sync_folders(database: Path) -> None:
     """Make sure that a new file, and the folders on the way to it, are found again after a power failure."""
     for folder in database.absolute().parents:
         with contextlib.suppress(PermissionError):  # then it is not one that was just made
-            _sync(folder)
+            sync(folder)
 
 
 def sync_log(database: Path) -> None:
     """Make sure that all that was written to the log so far is on disk. Raises OSError."""
     with contextlib.suppress(FileNotFoundError):
-        _sync(_log_of(database))
+        sync(_log_of(database))
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Make sure that a file or a folder is on disk. Raises OSError."""
     file = os.open(path, os.O_RDONLY)
     try:

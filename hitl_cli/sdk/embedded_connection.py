@@ -50,8 +50,8 @@ class EmbeddedConnection:
 
         Raises FileUnusable; StorageFailed if it can only be read.
         """
-        self._batches = CommitLoop(path, clock, self, Server(path, clock, trace))
-        self.tasks = EngineTaskPorts(self._batches)
+        self._commit_loop = CommitLoop(path, clock, self, Server(path, clock, trace))
+        self.tasks = EngineTaskPorts(self._commit_loop)
         self._group = group
         self._pid = pid
         self.name = pid
@@ -84,33 +84,33 @@ class EmbeddedConnection:
     async def start(self) -> None:
         """Begin to fetch messages."""
         if self._bell is None:
-            self._bell = self._batches.hang(self._group, self._pid)
+            self._bell = self._commit_loop.hang(self._group, self._pid)
 
     async def stop(self) -> None:
         """Fetch no more messages. Requests are still answered, so that work in hand can end."""
         self._callbacks.clear()
         if self._bell is not None:
-            self._batches.unhang(self._bell)
+            self._commit_loop.unhang(self._bell)
             self._bell = None
 
     async def send(self, req: str, headers: dict[str, str] | None = None) -> str:  # noqa: ARG002
         """Answer one request, once it is on disk. Raises ConnectorError if the file failed."""
         try:
-            return (await self._batches.ask(req)).decode()
+            return (await self._commit_loop.ask(req)).decode()
         except EngineError as error:
             raise ConnectorError(error) from error
 
     def close(self) -> None:
         """Close the file. No request may follow."""
-        self._batches.close()
+        self._commit_loop.close()
 
     def now(self) -> int:
         """Return the present in ms since the epoch, as the file has it."""
-        return self._batches.now()
+        return self._commit_loop.now()
 
     def poke(self) -> None:
         """Look for messages soon: there may be room for more."""
-        self._batches.soon()
+        self._commit_loop.soon()
 
     # engine.server.Subscriber, with name and wants() above
 
@@ -128,7 +128,7 @@ class EmbeddedConnection:
 
     def subscribers(self) -> Sequence[Subscriber]:
         """Return this worker, while it wants messages."""
-        self._peers = max(self._batches.ringer.count(self._group) - 1, 0)
+        self._peers = max(self._commit_loop.ringer.count(self._group) - 1, 0)
         return [self] if self._callbacks else []
 
     def also(self, requests: Sequence[str | bytes | Decoded]) -> None:
@@ -159,4 +159,4 @@ class EmbeddedConnection:
 
     def _end_pause(self) -> None:
         self._pausing = False
-        self._batches.soon()
+        self._commit_loop.soon()

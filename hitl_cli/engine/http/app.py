@@ -312,6 +312,11 @@ class HttpServer:
                     return refused
         return None if known else decoded.known
 
+    def _is_authorized(self, request: BaseRequest) -> bool:
+        """Whether a request without an envelope brings a token, where the server wants one."""
+        verifier = self._options.verifier
+        return verifier is None or verifier.verify(_bearer(request), self._clock() / 1_000) is not None
+
     def _refuse(self, status: int, message: str, began: float) -> web.Response:
         """Answer a request that could not be read, and end the connection, which is in the middle of it."""
         self._metrics.request("error", status, time.perf_counter() - began)
@@ -323,8 +328,7 @@ class HttpServer:
     # Streams
 
     async def _poll(self, request: BaseRequest, group: str, id: str) -> StreamResponse:
-        verifier = self._options.verifier
-        if verifier is not None and verifier.verify(_bearer(request), self._clock() / 1_000) is None:
+        if not self._is_authorized(request):
             return _plain(401, "unauthorized: the token is missing, not good, or has expired")
         if not (_is_name(group) and _is_name(id)):
             return _plain(
@@ -366,8 +370,7 @@ class HttpServer:
         return _plain(200, "ready")
 
     def _show_metrics(self, request: BaseRequest) -> web.Response:
-        verifier = self._options.verifier
-        if verifier is not None and verifier.verify(_bearer(request), self._clock() / 1_000) is None:
+        if not self._is_authorized(request):
             return _plain(401, "unauthorized: the token is missing, not good, or has expired")
         text = self._metrics.text()
         return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
