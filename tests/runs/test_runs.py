@@ -1,0 +1,91 @@
+"""What an actor may do to runs, on the file and over HTTP."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hitl_cli.client.connect import connect
+from hitl_cli.errors import NotAllowed, NotFound, TimedOut
+from hitl_cli.people.actor import Actor
+from hitl_cli.people.idempotency import IdempotencyKeyReused, mark_of
+from hitl_cli.runs import Runs, Schedules
+from hitl_cli.runs.run import RunSpec
+from hitl_cli.runs.schedules import ScheduleSpec
+from tests.server.conftest import serve, served  # noqa: F401 - fixtures
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.people.actor import Permission
+    from tests.conftest import Hitl
+
+
+@pytest.fixture(params=["file", "http"])
+def client(hitl: Hitl, request: pytest.FixtureRequest) -> Iterator[Client]:
+    url = hitl.url if request.param == "file" else request.getfixturevalue("served").url
+    with connect(url, None) as client:
+        yield client
+
+
+def actor(*may: Permission) -> Actor:
+    return Actor(person="ada", via="test", may=frozenset(may))
+
+
+def test_who_may_only_read_starts_and_cancels_nothing(client: Client) -> None:
+    Runs(client, actor("start")).start(RunSpec(id="a"))
+    reader = Runs(client, actor("read"))
+    schedules = Schedules(client, actor("read"))
+    for refused in (
+        lambda: reader.start(RunSpec(id="b")),
+        lambda: reader.start_many([RunSpec(id="b")]),
+        lambda: reader.to_cancel("a"),
+        lambda: reader.cancel("a"),
+        lambda: schedules.add(ScheduleSpec(id="nightly", cron="0 2 * * *")),
+        lambda: schedules.remove("nightly"),
+    ):
+        with pytest.raises(NotAllowed):
+            refused()
+    assert [(run.id, run.ended) for run in reader.list()[0]] == [("a", False)]
+    assert schedules.list() == []
+
+
+def test_who_may_only_start_reads_nothing_but_what_they_start_and_cancel(client: Client) -> None:
+    runs = Runs(client, actor("start"))
+    started = runs.start(RunSpec(id="a"))
+    for refused in (
+        runs.list,
+        lambda: runs.page(limit=1),
+        lambda: runs.show("a"),
+        lambda: runs.steps("a"),
+        lambda: runs.wait(started.run),
+        lambda: Schedules(client, actor("start")).list(),
+    ):
+        with pytest.raises(NotAllowed):
+            refused()
+    assert runs.to_cancel("a").id == "a"
+    canceled = runs.cancel("a", "no more")
+    assert (canceled.fresh, canceled.run.state, canceled.run.error) == (True, "canceled", "no more")
+    assert not runs.cancel("a").fresh
+
+
+def test_a_request_that_is_sent_twice_starts_one_run_and_says_so_twice(client: Client) -> None:
+    runs = Runs(client, actor("start", "read"))
+    mark = mark_of("k", "ada", "start a", b"{}")
+    assert [runs.start(RunSpec(id="a"), mark=mark).created for _ in range(2)] == [True, True]
+    assert not runs.start(RunSpec(id="a")).created
+    with pytest.raises(IdempotencyKeyReused):
+        runs.start(RunSpec(id="a"), mark=mark_of("k", "ada", "start a", b'{"args":[1]}'))
+
+
+def test_a_wait_ends_with_the_run_or_with_the_time(client: Client) -> None:
+    runs = Runs(client, actor("start", "read"))
+    run = runs.start(RunSpec(id="a")).run
+    with pytest.raises(TimedOut):
+        runs.wait(run, 0)
+    runs.cancel("a")
+    assert runs.wait(run, 0).state == "canceled"
+    with pytest.raises(NotFound):
+        runs.show("b")
