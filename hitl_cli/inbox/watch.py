@@ -1,7 +1,7 @@
 """What changes in the inbox, from one look to the next: what is asked, what is said of it, what comes of it.
 
-On a server that sorts, a look costs what has changed and not what waits. Of others all that waits is read, and
-compared with what waited before.
+On a server that sorts, a look costs what has changed and not what waits. From others all that waits is
+read, and compared with what waited before.
 """
 
 from __future__ import annotations

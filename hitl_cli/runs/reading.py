@@ -60,10 +60,10 @@ def _is_own(promise: Promise) -> bool:
 def newest_first(client: Client, state: RunState | None) -> Reader:
     """Return a reader of the promises of runs, the newest first, for `fitting` to choose from.
 
-    The embedded server reads only as many as are asked for. Other servers cannot sort, so all are read.
+    A server that sorts reads only as many as are asked for; from others, all are read.
     """
     one: dict[str, Json] = {} if state is None else {"state": _promise_state(state)}
-    if client.embedded:
+    if client.capabilities.root and client.capabilities.sort:
         return partial(search_page, client, root=True, sort="-created", **one)
     every = search(client, tags=GLOBAL, **one)
     return ordered((promise for promise in every if promise.is_run), _place_of, newest_first=True)

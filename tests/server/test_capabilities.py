@@ -15,8 +15,10 @@ from hitl_cli.inbox.history import history
 from hitl_cli.inbox.pending import RequestFilter, pending
 from hitl_cli.inbox.resolve import find
 from hitl_cli.inbox.watch import watch_inbox
-from hitl_cli.runs.lifecycle import RunSpec, list_runs, start_many
+from hitl_cli.runs import Runs
+from hitl_cli.runs.run import RunSpec
 from tests.cli.past import Past
+from tests.conftest import NOBODY
 from tests.server.conftest import EXTERNAL, LIFE_MS, envelope
 from tests.server.relay import Relay
 
@@ -47,7 +49,7 @@ def full(hitl: Hitl) -> None:
             for n in range(MANY)
         ]
         assert {answer.status for answer in client.call_many(requests)} == {200}
-        start_many(client, [RunSpec(id=f"run-{n:04}", workflow="nobody") for n in range(MANY)])
+        Runs(client, NOBODY).start_many([RunSpec(id=f"run-{n:04}", workflow="nobody") for n in range(MANY)])
 
 
 @pytest.fixture
@@ -120,8 +122,8 @@ def test_a_plain_server_shows_the_same(hitl: Hitl, serve: Callable[..., Served])
                 one.id for one in pending(file, limit=limit)[0]
             ]
             assert history(plain, limit=limit) == history(file, limit=limit)
-            assert [one.id for one in list_runs(plain, limit=limit)[0]] == [
-                one.id for one in list_runs(file, limit=limit)[0]
+            assert [one.id for one in Runs(plain, NOBODY).list(limit=limit)[0]] == [
+                one.id for one in Runs(file, NOBODY).list(limit=limit)[0]
             ]
         assert find(plain, "open-0077").id == find(file, "open-0077").id == "open-0077:1"
 
