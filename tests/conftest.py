@@ -169,7 +169,8 @@ class Hitl:
         assert done.returncode == exit_code, f"exit {done.returncode}, not {exit_code}: {done.stdout}{told}"
         if code is not None:
             told, _, given = TRACEBACK.sub("", told).rpartition("code: ")
-            assert given == f"{code}\n", f"code {given!r}, not {code}: {done.stderr}"
+            given = given.partition("\n")[0]  # with --json, a line of JSON follows
+            assert given == code, f"code {given!r}, not {code}: {done.stderr}"
         assert "Traceback" not in told
         assert told.strip()
         return told
