@@ -28,12 +28,7 @@ Port = Annotated[
 ]
 Url = Annotated[
     str | None,
-    typer.Option(
-        "--url",
-        metavar="URL",
-        help="Where people reach it, if that is elsewhere. (HITL_GATEWAY)",
-        show_default=False,
-    ),
+    typer.Option("--url", metavar="URL", help="Where people reach it, if that is elsewhere. (HITL_GATEWAY)"),
 ]
 
 
@@ -59,16 +54,12 @@ def gateway(
             "--trust-header",
             metavar="NAME",
             help="Take a header's word for who somebody is: of a proxy that signs in.",
-            show_default=False,
         ),
     ] = None,
     trust_from: Annotated[
         list[str] | None,
         typer.Option(
-            "--trust-from",
-            metavar="ADDRESS",
-            help="The proxy's address or network; may be repeated.",
-            show_default=False,
+            "--trust-from", metavar="ADDRESS", help="The proxy's address or network; may be repeated."
         ),
     ] = None,
     server: Server = None,

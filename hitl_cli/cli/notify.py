@@ -32,7 +32,7 @@ def try_(
     ],
     channel: Annotated[
         Literal["email", "webhook", "slack", "apprise", "console"] | None,
-        typer.Option("--channel", help="Only this one.", show_default=False),
+        typer.Option("--channel", help="Only this one."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -17,30 +17,17 @@ Server = Annotated[
         "-S",
         metavar="URL",
         help="sqlite:///path or http(s)://host. (HITL_SERVER or RESONATE_URL; else a file of your own)",
-        show_default=False,
     ),
 ]
 
 Token = Annotated[
     str | None,
-    typer.Option(
-        "--token",
-        "-T",
-        metavar="TOKEN",
-        help="Token for the server. (RESONATE_TOKEN)",
-        show_default=False,
-    ),
+    typer.Option("--token", "-T", metavar="TOKEN", help="Token for the server. (RESONATE_TOKEN)"),
 ]
 
 Workflow = Annotated[
     str | None,
-    typer.Option(
-        "--workflow",
-        "-w",
-        metavar="NAME",
-        help="Which workflow. (HITL_WORKFLOW; else approval)",
-        show_default=False,
-    ),
+    typer.Option("--workflow", "-w", metavar="NAME", help="Which workflow. (HITL_WORKFLOW; else approval)"),
 ]
 
 Kwarg = Annotated[
@@ -50,11 +37,7 @@ Kwarg = Annotated[
 Group = Annotated[
     str | None,
     typer.Option(
-        "--group",
-        "-g",
-        metavar="NAME",
-        help="The group of workers that runs it. (HITL_GROUP; else default)",
-        show_default=False,
+        "--group", "-g", metavar="NAME", help="The group of workers that runs it. (HITL_GROUP; else default)"
     ),
 ]
 
@@ -62,7 +45,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")
 
 Who = Annotated[
     str | None,
-    typer.Option("--as", metavar="WHO", help="Who acts. (HITL_AS; else your login name)", show_default=False),
+    typer.Option("--as", metavar="WHO", help="Who acts. (HITL_AS; else your login name)"),
 ]
 
 

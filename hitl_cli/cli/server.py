@@ -39,20 +39,15 @@ def server(
             "--auth-publickey",
             metavar="FILE.pem",
             help="Public key of the tokens that every request must bring.",
-            show_default=False,
         ),
     ] = None,
     auth_iss: Annotated[
         str | None,
-        typer.Option(
-            "--auth-iss", metavar="NAME", help="Who must have issued a token (iss).", show_default=False
-        ),
+        typer.Option("--auth-iss", metavar="NAME", help="Who must have issued a token (iss)."),
     ] = None,
     auth_aud: Annotated[
         str | None,
-        typer.Option(
-            "--auth-aud", metavar="NAME", help="Whom a token must be for (aud).", show_default=False
-        ),
+        typer.Option("--auth-aud", metavar="NAME", help="Whom a token must be for (aud)."),
     ] = None,
     push_to: Annotated[
         list[str] | None,
@@ -60,16 +55,12 @@ def server(
             "--push-to",
             metavar="ORIGIN",
             help="Post messages only there, as https://host:port; may be repeated.",
-            show_default=False,
         ),
     ] = None,
     own_url: Annotated[
         str | None,
         typer.Option(
-            "--url",
-            metavar="URL",
-            help="Where those that messages are posted to reach this server.",
-            show_default=False,
+            "--url", metavar="URL", help="Where those that messages are posted to reach this server."
         ),
     ] = None,
     debug: Annotated[

@@ -74,7 +74,6 @@ WorkersGroup = Annotated[
         "-g",
         metavar="NAME",
         help="Workers of one group share its work. (HITL_GROUP; else default)",
-        show_default=False,
     ),
 ]
 Concurrency = Annotated[
