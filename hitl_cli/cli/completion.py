@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator  # noqa: TC003 - Typer reads the annotations of completions
 from typing import TYPE_CHECKING
 
 import typer
@@ -15,54 +14,49 @@ from hitl_cli.format.terminal import printable
 from hitl_cli.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable
 
     from hitl_cli.client.protocol import Client
-    from hitl_cli.runs.run import Run
 
 COMPLETIONS = 200
 """The most ids that a completion offers."""
 
 
-def completing(ctx: typer.Context) -> Client | None:
-    """Return a client for completions, of the server that the command line names so far, or None.
+def offered(
+    ctx: typer.Context, incomplete: str, look: Callable[[Client], Iterable[tuple[str, str]]]
+) -> list[tuple[str, str]]:
+    """Return what a completion offers: of what `look` finds, an id and what it is about, what begins so.
 
-    Nothing is created and nothing is said for a person who only pressed a key.
+    The server is the one that the command line names so far. Nothing is created and nothing is said for a
+    person who only pressed a key: what cannot be found out is not offered.
     """
     given = {**(ctx.parent.params if ctx.parent else {}), **{k: v for k, v in ctx.params.items() if v}}
-    settings = Settings()
-    url = settings.server(given.get("server")).value
-    if not is_http(url) and not database_path(url).exists():
-        return None
-    return connect(url, settings.token(given.get("token")))
-
-
-def offered[T](ctx: typer.Context, look: Callable[[Client], Sequence[T]]) -> Sequence[T]:
-    """Return what a completion offers; nothing, without a word, where that cannot be found out."""
     with contextlib.suppress(HitlError):
-        client = completing(ctx)
-        if client is not None:
-            with client:
-                return look(client)
+        settings = Settings()
+        url = settings.server(given.get("server")).value
+        if is_http(url) or database_path(url).exists():
+            with connect(url, settings.token(given.get("token"))) as client:
+                return [(id, printable(about)) for id, about in look(client) if id.startswith(incomplete)]
     return []
 
 
-def complete_promise(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
-    """Yield the promises that wait for a person."""
+def complete_promise(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """Return the promises that wait for a person."""
     from hitl_cli.inbox.pending import pending
 
-    for item in offered(ctx, lambda client: pending(client, limit=COMPLETIONS)[0]):
-        if item.id.startswith(incomplete):
-            yield item.id, printable(item.prompt or item.function or "")
+    def look(client: Client) -> Iterable[tuple[str, str]]:
+        waiting, _ = pending(client, limit=COMPLETIONS)
+        return ((item.id, item.prompt or item.function or "") for item in waiting)
+
+    return offered(ctx, incomplete, look)
 
 
-def complete_run(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
-    """Yield the runs, the newest first."""
+def complete_run(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """Return the runs, the newest first."""
     from hitl_cli.runs import Runs
 
-    def look(client: Client) -> Sequence[Run]:
-        return Runs(client, actor_from(Settings())).list(limit=COMPLETIONS)[0]
+    def look(client: Client) -> Iterable[tuple[str, str]]:
+        newest, _ = Runs(client, actor_from(Settings())).list(limit=COMPLETIONS)
+        return ((run.id, f"{run.function or ''} {run.state}") for run in newest)
 
-    for item in offered(ctx, look):
-        if item.id.startswith(incomplete):
-            yield item.id, f"{item.function or ''} {item.state}"
+    return offered(ctx, incomplete, look)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import msgspec
-import typer
 
-from hitl_cli.cli.gateway import Port, options_of
-from hitl_cli.cli.options import Server, Token
+from hitl_cli.cli.gateway import SignIn, options_of
+from hitl_cli.cli.options import Port, Server, Token
 from hitl_cli.cli.serving import listening
 from hitl_cli.cli.worker import (
     Apps,
@@ -16,12 +15,15 @@ from hitl_cli.cli.worker import (
     Lease,
     WorkersGroup,
     announce,
+    event_line,
     reporter,
     say,
     worker_options,
 )
 
 if TYPE_CHECKING:
+    import typer
+
     from hitl_cli.worker.run import Serving
 
 HOST = "127.0.0.1"
@@ -35,9 +37,7 @@ def dev(
     group: WorkersGroup = None,
     concurrency: Concurrency = 64,
     lease: Lease = "15s",
-    sign_in: Annotated[
-        bool, typer.Option("--sign-in", help="Have people sign in on this machine as well.")
-    ] = False,
+    sign_in: SignIn = False,
     server: Server = None,
     token: Token = None,
 ) -> None:
@@ -66,6 +66,6 @@ def dev(
         say(f"inbox on {url}")
 
     try:
-        run_worker(msgspec.structs.replace(works, reach=reach), serving, reporter())
+        run_worker(msgspec.structs.replace(works, reach=reach), serving, reporter(event_line))
     finally:
         gateway.stop()

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from hitl_cli.cli.context import named_server
 from hitl_cli.cli.options import AsJson, Server, Token
 from hitl_cli.cli.output import print_json
-from hitl_cli.cli.render.table import on_terminal
+from hitl_cli.cli.render.table import colored
 from hitl_cli.format.terminal import printable
 from hitl_cli.settings import Setting, Settings
 from hitl_cli.views.doctor import file_document, settings_document
-
-if TYPE_CHECKING:
-    from hitl_cli.views.doctor import Finding
 
 COLORS = {"ok": "green", "warning": "yellow", "error": "red"}
 
@@ -62,17 +58,10 @@ def doctor(
             print(printable(f"{name:9} {setting.value}  ({setting.source})"))
         print()
         for finding in report.findings:
-            print(_line(finding))
+            level = colored(f"{finding.level:8}", COLORS[finding.level])
+            advice = f". {finding.advice[0].upper()}{finding.advice[1:]}" if finding.advice else ""
+            print(level + printable(f"{finding.name:12} {finding.text}{advice}"))
     if report.failure is not None:
         raise report.failure
     if any(finding.level == "error" for finding in report.findings):
         raise typer.Exit(1)
-
-
-def _line(finding: Finding) -> str:
-    """Return a finding as a line, with what to do."""
-    colored = on_terminal() and not os.environ.get("NO_COLOR")
-    level = f"{finding.level:8}"
-    shown = typer.style(level, fg=COLORS[finding.level]) if colored else level
-    advice = f". {finding.advice[0].upper()}{finding.advice[1:]}" if finding.advice else ""
-    return shown + printable(f"{finding.name:12} {finding.text}{advice}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hitl_cli.cli.context import named_server
-from hitl_cli.cli.options import Server, Token
+from hitl_cli.cli.options import Port, Server, Token
 from hitl_cli.cli.serving import listening, on_stop_signals
 from hitl_cli.cli.worker import say
 from hitl_cli.errors import BadUsage
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
 
     from hitl_cli.gateway.options import Options
 
-Host = Annotated[
-    str,
-    typer.Option("--host", metavar="ADDRESS", help="Where to listen; beyond this machine people sign in."),
-]
-Port = Annotated[
-    int, typer.Option("--port", "-p", min=0, max=65_535, metavar="PORT", help="0 takes any free one.")
-]
-Url = Annotated[
-    str | None,
-    typer.Option("--url", metavar="URL", help="Where people reach it, if that is elsewhere. (HITL_GATEWAY)"),
-]
+SignIn = Annotated[bool, typer.Option("--sign-in", help="Have people sign in on this machine as well.")]
 
 
 def gateway(
     ctx: typer.Context,
-    host: Host = "127.0.0.1",
+    host: Annotated[
+        str,
+        typer.Option(
+            "--host", metavar="ADDRESS", help="Where to listen; beyond this machine people sign in."
+        ),
+    ] = "127.0.0.1",
     port: Port = 5001,
-    url: Url = None,
+    url: Annotated[
+        str | None,
+        typer.Option(
+            "--url", metavar="URL", help="Where people reach it, if that is elsewhere. (HITL_GATEWAY)"
+        ),
+    ] = None,
     example_routes: Annotated[
         bool,
         typer.Option("--example-routes", help="Serve the pattern's own routes beyond this machine too."),
@@ -45,9 +45,7 @@ def gateway(
         bool,
         typer.Option("--plain-links", help="Let GET /unblock-workflow decide beyond this machine too."),
     ] = False,
-    sign_in: Annotated[
-        bool, typer.Option("--sign-in", help="Have people sign in on this machine as well.")
-    ] = False,
+    sign_in: SignIn = False,
     trust_header: Annotated[
         str | None,
         typer.Option(
@@ -114,17 +112,13 @@ def options_of(
     except ValueError as error:
         raise BadUsage(f"--trust-from names no address: {error}.") from error
     reached = settings.gateway(url)
-    if reached.source == "default":
-        shown = f"[{host}]" if ":" in host else host
-        reached_url = f"http://{shown}:{port}"
-    else:
-        reached_url = reached.value
+    shown = f"[{host}]" if ":" in host else host
     return Options(
         server=named.value,
         token=chosen_token,
         host=host,
         port=port,
-        url=reached_url,
+        url=f"http://{shown}:{port}" if reached.source == "default" else reached.value,
         keys=settings.keys(named.value),
         person=settings.person().value,
         directory=settings.directory(),
@@ -145,8 +139,4 @@ async def _serve(options: Options) -> None:
 
     gateway = Gateway(options)
     on_stop_signals(gateway.stop)
-
-    def announce(url: str) -> None:
-        say(f"gateway for {options.server} on {url} (Ctrl-C stops)")
-
-    await run(gateway, announce)
+    await run(gateway, lambda url: say(f"gateway for {options.server} on {url} (Ctrl-C stops)"))

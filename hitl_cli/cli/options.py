@@ -41,6 +41,12 @@ Group = Annotated[
     ),
 ]
 
+Port = Annotated[
+    int, typer.Option("--port", "-p", min=0, max=65_535, metavar="PORT", help="0 takes any free one.")
+]
+
+Limit = Annotated[int, typer.Option("--limit", "-n", min=1, metavar="N", help="How many to show.")]
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 Who = Annotated[

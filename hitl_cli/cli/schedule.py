@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator  # noqa: TC003 - Typer reads the annotations of completions
 from typing import Annotated, Literal
 
 import typer
@@ -25,11 +24,12 @@ from hitl_cli.views.schedules import schedule_document
 app = family("schedule", "Start runs by the clock.")
 
 
-def complete_schedule(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
-    """Yield the schedules."""
-    for item in offered(ctx, lambda client: Schedules(client, actor_from(Settings())).list()):
-        if item.id.startswith(incomplete):
-            yield item.id, item.cron
+def _complete_schedule(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    return offered(
+        ctx,
+        incomplete,
+        lambda client: ((one.id, one.cron) for one in Schedules(client, actor_from(Settings())).list()),
+    )
 
 
 @app.command()
@@ -119,7 +119,7 @@ def list_(ctx: typer.Context, as_json: AsJson = False, server: Server = None, to
 def remove(
     ctx: typer.Context,
     id: Annotated[
-        str, typer.Argument(metavar="NAME", help="The schedule.", autocompletion=complete_schedule)
+        str, typer.Argument(metavar="NAME", help="The schedule.", autocompletion=_complete_schedule)
     ],
     server: Server = None,
     token: Token = None,

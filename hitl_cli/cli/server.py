@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hitl_cli.cli.context import named_server
-from hitl_cli.cli.options import Server
+from hitl_cli.cli.options import Port, Server
 from hitl_cli.cli.serving import listening, on_stop_signals
 from hitl_cli.cli.worker import say
 from hitl_cli.client.connect import database_path, is_http, named_trace
@@ -30,9 +30,7 @@ def server(
             help="Where to listen; beyond this machine only with --auth-publickey.",
         ),
     ] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option("--port", "-p", min=0, max=65_535, metavar="PORT", help="0 takes any free one.")
-    ] = 8001,
+    port: Port = 8001,
     auth_publickey: Annotated[
         Path | None,
         typer.Option(
@@ -72,7 +70,6 @@ def server(
     url, _ = named_server(ctx, Settings(), server, None)
     if is_http(url.value):
         raise BadServer(f"{url.value} is a server already: name the file to serve, as -S sqlite:///path.")
-    path = database_path(url.value)
     if auth_publickey is None and (auth_iss or auth_aud):
         raise BadUsage("--auth-iss and --auth-aud say what tokens must claim: give --auth-publickey too.")
 
@@ -99,13 +96,12 @@ def server(
         raise BadUsage(
             f"--push-to names no origin: {error}. Write https://host or http://host:port."
         ) from error
-    push = PushRules(origins=named, public_only=not is_loopback(host))
     options = Options(
-        path=path,
+        path=database_path(url.value),
         host=host,
         port=port,
         verifier=verifier,
-        push=push,
+        push=PushRules(origins=named, public_only=not is_loopback(host)),
         url=own_url,
         debug=debug,
         trace=named_trace(),
@@ -123,8 +119,4 @@ async def _serve(options: Options) -> None:
 
     http = HttpServer(options)
     on_stop_signals(http.stop)
-
-    def announce(url: str) -> None:
-        say(f"serving sqlite:///{options.path} on {url} (Ctrl-C stops)")
-
-    await http.run(announce)
+    await http.run(lambda url: say(f"serving sqlite:///{options.path} on {url} (Ctrl-C stops)"))

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 DESCRIPTORS = 16_384
 """Files that the process may have open: two a stream, one a connection."""
 
+REASONS = {
+    errno.EADDRINUSE: "the port is in use; name another with --port",
+    errno.EACCES: "the port needs privileges; name one above 1023 with --port",
+}
+
 
 @contextmanager
 def listening(host: str, port: int) -> Iterator[None]:
@@ -24,14 +29,18 @@ def listening(host: str, port: int) -> Iterator[None]:
 
     Raises BadInput where that fails.
     """
+    import resource
+
     log_to_stderr()
-    _raise_descriptors()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     try:
         yield
     except OSError as error:
-        raise BadInput(
-            f"{host}:{port} cannot be listened at: {_reason(error)}.", code="cannot-listen"
-        ) from error
+        reason = REASONS.get(error.errno or 0) or error.strerror or str(error)
+        raise BadInput(f"{host}:{port} cannot be listened at: {reason}.", code="cannot-listen") from error
 
 
 def on_stop_signals(stop: Callable[[], None]) -> None:
@@ -39,22 +48,3 @@ def on_stop_signals(stop: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-
-
-def _reason(error: OSError) -> str:
-    """Return why an address cannot be listened at, and what to do."""
-    if error.errno == errno.EADDRINUSE:
-        return "the port is in use; name another with --port"
-    if error.errno == errno.EACCES:
-        return "the port needs privileges; name one above 1023 with --port"
-    return error.strerror or str(error)
-
-
-def _raise_descriptors() -> None:
-    """Allow this process as many open files as its streams may need, if the system lets it."""
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator  # noqa: TC003 - Typer reads the annotations of completions
 from typing import Annotated
 
 import typer
@@ -23,11 +22,12 @@ from hitl_cli.views.auth import permissions_of, token_document
 app = family("token", "Tokens by which programs use the gateway.")
 
 
-def complete_token(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
-    """Yield the tokens that are good."""
-    for one in offered(ctx, tokens.list_tokens):
-        if one.state == "valid" and one.id.startswith(incomplete):
-            yield one.id, printable(one.person)
+def _complete_token(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    return offered(
+        ctx,
+        incomplete,
+        lambda client: ((t.id, t.person) for t in tokens.list_tokens(client) if t.state == "valid"),
+    )
 
 
 @app.command()
@@ -94,7 +94,7 @@ def list_(ctx: typer.Context, as_json: AsJson = False, server: Server = None, to
 @app.command()
 def revoke(
     ctx: typer.Context,
-    id: Annotated[str, typer.Argument(metavar="ID", help="The token's id.", autocompletion=complete_token)],
+    id: Annotated[str, typer.Argument(metavar="ID", help="The token's id.", autocompletion=_complete_token)],
     server: Server = None,
     token: Token = None,
 ) -> None:

@@ -14,12 +14,13 @@ import typer
 from hitl_cli.cli.context import named_server
 from hitl_cli.cli.options import Server, Token
 from hitl_cli.cli.output import silence_stdout
-from hitl_cli.cli.render.table import on_terminal
+from hitl_cli.cli.render.table import colored
 from hitl_cli.client.tags import INTERNAL_FUNCTIONS
 from hitl_cli.errors import logged
 from hitl_cli.format.durations import bad_duration, parse_duration
 from hitl_cli.format.json import to_json
 from hitl_cli.format.terminal import printable
+from hitl_cli.format.times import iso
 from hitl_cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -31,22 +32,19 @@ if TYPE_CHECKING:
 SHORTEST_LEASE_MS = 500
 """Below that a busy worker loses its work before it can renew the lease."""
 
+COLORS = {
+    "started": "blue",
+    "resumed": "blue",
+    "waiting": "yellow",
+    "completed": "green",
+    "failed": "red",
+    "lost": "magenta",
+    "unknown": "red",
+}
+"""The colors of what happens to a run."""
 
-class _Lines:
-    """Prints lines, those of one turn of the event loop at once: a busy worker has thousands a second."""
-
-    def __init__(self) -> None:
-        self._lines: list[str] = []
-
-    def say(self, line: str) -> None:
-        """Print a line soon. Must be called in an event loop."""
-        if not self._lines:
-            asyncio.get_running_loop().call_soon(self._print)
-        self._lines.append(line)
-
-    def _print(self) -> None:
-        lines, self._lines = self._lines, []
-        say("\n".join(lines))
+CLOCK = slice(len("2026-11-21T"), len("2026-11-21T03:04:05"))
+"""Where an instant says the time of day."""
 
 
 def say(line: str) -> None:
@@ -108,9 +106,15 @@ def worker(
     )
     log_to_stderr()
     if log_json:
-        run_worker(options, _announce_json, _reporter_json())
+        from hitl_cli.views.events import event_document, serving_document
+
+        def announce_json(serving: Serving) -> None:
+            document = serving_document(serving.server, serving.group, serving.workflows, serving.pid)
+            say(to_json(document))
+
+        run_worker(options, announce_json, reporter(lambda event: to_json(event_document(event))))
     else:
-        run_worker(options, announce, reporter())
+        run_worker(options, announce, reporter(event_line))
 
 
 def worker_options(
@@ -152,39 +156,31 @@ def announce(serving: Serving) -> None:
     say(f"serving {names} for group {serving.group} on {serving.server} (Ctrl-C stops)")
 
 
-def _announce_json(serving: Serving) -> None:
-    """Say the same for machines."""
-    from hitl_cli.views.events import serving_document
+def reporter(line: Callable[[Event], str]) -> Callable[[Event], None]:
+    """Return what prints a line an event, those of one turn of the event loop at once.
 
-    say(to_json(serving_document(serving.server, serving.group, serving.workflows, serving.pid)))
-
-
-def reporter() -> Callable[[Event], None]:
-    """Return what prints a line an event, in color on a terminal."""
-    colors = {
-        "started": "blue",
-        "resumed": "blue",
-        "waiting": "yellow",
-        "completed": "green",
-        "failed": "red",
-        "lost": "magenta",
-        "unknown": "red",
-    }
-    colored = on_terminal() and not os.environ.get("NO_COLOR")
-    lines = _Lines()
+    A busy worker has thousands of events a second.
+    """
+    lines: list[str] = []
 
     def report(event: Event) -> None:
-        said: str = "left to others" if event.event == "unknown" else event.event
-        kind = typer.style(said, fg=colors[event.event]) if colored else said
-        lines.say(f"{_clock_time(event.at)} {event.workflow} {kind}{printable(_detail(event))}")
+        if not lines:
+            asyncio.get_running_loop().call_soon(print_lines)
+        lines.append(line(event))
+
+    def print_lines() -> None:
+        said = "\n".join(lines)
+        lines.clear()
+        say(said)
 
     return report
 
 
-def _clock_time(at: int) -> str:
-    """Return an instant's time of day, UTC."""
-    minutes, seconds = divmod(at // 1_000, 60)
-    return f"{minutes // 60 % 24:02}:{minutes % 60:02}:{seconds:02}"
+def event_line(event: Event) -> str:
+    """Return an event as a person reads it, its kind in color on a terminal."""
+    said = "left to others" if event.event == "unknown" else event.event
+    kind = colored(said, COLORS[event.event])
+    return f"{iso(event.at)[CLOCK]} {event.workflow} {kind}{printable(_detail(event))}"
 
 
 def _detail(event: Event) -> str:
@@ -203,30 +199,13 @@ def _detail(event: Event) -> str:
     return f" ({event.function})" if event.function else ""
 
 
-def _reporter_json() -> Callable[[Event], None]:
-    """Return what prints an event as a line of JSON."""
-    from hitl_cli.views.events import event_document
-
-    lines = _Lines()
-
-    def report(event: Event) -> None:
-        lines.say(to_json(event_document(event)))
-
-    return report
-
-
 class _OneLine(logging.Formatter):
     """Log records of one line; tracebacks only with --debug."""
-
-    def formatException(self, ei: object) -> str:  # noqa: N802
-        """Return nothing: the message says it."""
-        del ei
-        return ""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record on one line, ended by the error that it is about."""
         if os.environ.get("HITL_DEBUG"):
-            return logging.Formatter.format(logging.Formatter("%(levelname)s %(name)s: %(message)s"), record)
+            return logging.Formatter("%(levelname)s %(name)s: %(message)s").format(record)
         error = record.exc_info[1] if record.exc_info else None
         return printable(f"hitl: {record.getMessage()}" + (f": {logged(error)}" if error else ""))
 

@@ -5,9 +5,11 @@ Nothing is cut in a pipe, and Rich is not even imported: it takes longer to load
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
+import typer
 from msgspec import Struct
 
 from hitl_cli.format.terminal import cells, printable
@@ -61,6 +63,11 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> No
 def on_terminal() -> bool:
     """Whether a person reads stdout, and not a program or nobody at all."""
     return sys.stdout is not None and sys.stdout.isatty()
+
+
+def colored(text: str, color: str) -> str:
+    """Return a text in a color, on a terminal that shows colors."""
+    return typer.style(text, fg=color) if on_terminal() and not os.environ.get("NO_COLOR") else text
 
 
 def plain(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> list[str]:
