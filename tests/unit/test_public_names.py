@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pickle
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +22,12 @@ def test_every_public_name_is_there_and_says_what_it_is(name: str) -> None:
     offered = getattr(hitl_cli, name)
     assert name in dir(hitl_cli)
     assert name == "__version__" or offered.__doc__
+
+
+@pytest.mark.parametrize("name", [name for name in hitl_cli.__all__ if name != "__version__"])
+def test_every_public_name_is_in_the_reference(name: str) -> None:
+    reference = Path(hitl_cli.__file__).parents[1] / "docs" / "reference" / "python.md"
+    assert re.search(rf"`{name}\b", reference.read_text())
 
 
 def test_a_name_that_is_not_offered_is_an_attribute_error() -> None:
