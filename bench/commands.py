@@ -18,7 +18,9 @@ import msgspec
 from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.client.protocol import ProtocolRequest
 from hitl_cli.client.wire import encode
-from hitl_cli.inbox.decide import approval, decide
+from hitl_cli.inbox import Inbox
+from hitl_cli.people.actor import Actor
+from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.question import Question
 from hitl_cli.runs.run import RunSpec, create_request
 
@@ -28,6 +30,7 @@ QUORUM_EVERY = 10
 PAIRS = 15
 BATCH = 2_000
 YEAR_MS = 365 * 86_400_000
+REVIEWER = Actor(person="reviewer", via="bench")
 HITL = str(Path(sys.executable).with_name("hitl"))
 
 
@@ -71,7 +74,7 @@ def fill(client: EmbeddedClient, count: int, *, finished: bool, prefix: str, quo
         client.call_many(requests)
         for id, question in zip(ids, questions, strict=True):
             if question.approvals > 1 and not finished:
-                decide(client, f"{id}:1", approval(by="reviewer", via="bench"))
+                Inbox(client, REVIEWER).decide(f"{id}:1", DecisionInput(verdict="approve"))
 
 
 def seconds(command: list[str], env: dict[str, str]) -> float:

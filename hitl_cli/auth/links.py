@@ -16,16 +16,18 @@ from msgspec import Struct
 from hitl_cli.auth import signed_token
 from hitl_cli.auth.signed_token import TokenFields
 from hitl_cli.auth.signing_keys import LONGEST_LIFE_MS
-from hitl_cli.client.protocol import as_promise, get_promise, search
+from hitl_cli.client.protocol import as_promise, get_promise, get_promises, search
 from hitl_cli.client.records import closing, under
 from hitl_cli.client.tags import REVOKED_TAG
 from hitl_cli.client.wire import Audit, audit_of, child_id, decode_as, fresh_id
 from hitl_cli.errors import BadInput, Conflict, NotFound, TimedOut
 from hitl_cli.format.durations import bad_duration, format_age, format_duration
 from hitl_cli.format.times import instant
-from hitl_cli.inbox.decide import already, check_allowed, check_person
+from hitl_cli.inbox.decide import already
 from hitl_cli.inbox.pending import summary_of
+from hitl_cli.inbox.permission import check_may_answer, took_part
 from hitl_cli.inbox.resolve import find
+from hitl_cli.people.actor import check_person
 from hitl_cli.people.groups import NO_GROUPS
 from hitl_cli.requests.question import prompt_of
 
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from hitl_cli.auth.signing_keys import Keys
     from hitl_cli.client.protocol import Client
     from hitl_cli.client.wire import Promise
+    from hitl_cli.inbox.pending import RequestSummary
     from hitl_cli.people.groups import Groups
 
 SALT = "hitl.link"
@@ -104,11 +107,11 @@ def make(
     check_person(person)
     if life_ms is not None and life_ms > LONGEST_LIFE_MS:
         raise bad_duration(f"a link can be good for {format_duration(LONGEST_LIFE_MS)} at most.")
-    request = find(client, name)
-    if request.state != "pending":
-        raise already(request, client.now())
-    check_allowed(summary_of(client, request, get_promise(client, request.origin)), person, groups)
-    return link_for(request, person, now=client.now(), life_ms=life_ms, new_id=new_id)
+    item = find(client, name)
+    if item.promise.state != "pending":
+        raise already(item.promise, item.now)
+    check_may_answer(item, person, groups)
+    return link_for(item.promise, person, now=client.now(), life_ms=life_ms, new_id=new_id)
 
 
 def link_for(
@@ -158,32 +161,36 @@ def link_in(token: str, keys: Keys) -> Link:
     return link
 
 
-def check_open(client: Client, link: Link, groups: Groups, *, clock: Callable[[], int]) -> None:
-    """Raise unless a link leads its person to a request: to answer, or to see what came of their answer.
+def open_link(client: Client, link: Link, groups: Groups, *, clock: Callable[[], int]) -> RequestSummary:
+    """Return the request that a link leads its person to: to answer, or to see what came of their answer.
 
     LinkExpired says that it is good no longer, NotFound that the request is gone, NotAllowed that it is not
     theirs to answer now, LinkUsed that nobody need answer any more. Changes nothing. `clock` gives ms since
     the epoch.
     """
-    request = get_promise(client, link.request)
+    found, revoked = _read(client, link)
+    request = found.get(link.request)
     if clock() >= link.ends_at:
         if request is not None and request.state == "rejected_timedout":
             raise LinkUsed(_how_it_ended(request, client.now()))
         raise LinkExpired("its time has passed. Ask for a new one, or sign in.")
-    if _is_revoked(client, link):
+    if any(_revokes(promise, link) for promise in revoked):
         raise LinkExpired("it was revoked. Ask for a new one, or sign in.")
     if request is None or not request.is_blocking:
         raise NotFound("what this link was for has been removed since.")
+    item = summary_of(client, request, found.get(request.origin))
     if request.state == "pending":
-        check_allowed(summary_of(client, request, get_promise(client, request.origin)), link.person, groups)
-    elif not _took_part(request, link.person):
+        check_may_answer(item, link.person, groups)
+    elif not took_part(request, link.person):
         raise LinkUsed(_how_it_ended(request, client.now()))
+    return item
 
 
-def _took_part(settled: Promise, person: str) -> bool:
-    """Whether it was this person who decided, or one of those who did."""
-    audit = audit_of(settled)
-    return audit.by == person or any(vote.by == person for vote in audit.votes)
+def _read(client: Client, link: Link) -> tuple[dict[str, Promise], list[Promise]]:
+    """Return the request of a link and its run, by id, and what says which links were revoked."""
+    run = link.request.split(":", 1)[0] or link.request
+    found = get_promises(client, list(dict.fromkeys((link.request, run))))
+    return found, search(client, tags={REVOKED_TAG: link.request})
 
 
 def _how_it_ended(settled: Promise, now: int) -> str:
@@ -233,7 +240,7 @@ def revoke_all(client: Client, name: str, person: str | None, *, by: str, via: s
     """
     if person is not None:
         check_person(person)
-    return _revoke(client, find(client, name), _Revocation(person=person), by=by, via=via)
+    return _revoke(client, find(client, name).promise, _Revocation(person=person), by=by, via=via)
 
 
 def _revoke(client: Client, request: Promise, what: _Revocation, *, by: str, via: str) -> Promise:
@@ -243,11 +250,6 @@ def _revoke(client: Client, request: Promise, what: _Revocation, *, by: str, via
     create = under(request, child_id(request.id, own), REVOKED_TAG, msgspec.to_builtins(what), audit)
     as_promise(client.call_many([create, closing(create)])[0])
     return request
-
-
-def _is_revoked(client: Client, link: Link) -> bool:
-    """Whether a link was revoked, by itself or with others."""
-    return any(_revokes(promise, link) for promise in search(client, tags={REVOKED_TAG: link.request}))
 
 
 def _revokes(promise: Promise, link: Link) -> bool:

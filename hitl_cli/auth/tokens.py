@@ -17,8 +17,7 @@ from hitl_cli.client.protocol import ProtocolRequest, as_promise, get_promise, s
 from hitl_cli.client.tags import lineage
 from hitl_cli.client.wire import Audit, audit_in, decode, encode, error_value, fresh_id, headers_of
 from hitl_cli.errors import BadUsage, HitlError, NotFound
-from hitl_cli.inbox.decide import check_person
-from hitl_cli.people.actor import PERMISSIONS, Permission
+from hitl_cli.people.actor import PERMISSIONS, Permission, check_person
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -23,21 +23,15 @@ from resonate.retry import Never
 from resonate.types import PromiseRecord
 
 from hitl_cli import defaults
-from hitl_cli.authoring.standalone import digest_of as digest_of_file
 from hitl_cli.format.durations import LONGEST_MS, bad_duration, format_age, format_duration, parse_duration
 from hitl_cli.format.terminal import printable
 from hitl_cli.forms import as_form_type, schema_of
+from hitl_cli.inbox.ask import digest_of as digest_of_file
 from hitl_cli.notify.deliver import notifier_of
-from hitl_cli.notify.notifications import (
-    NOTIFICATION_LIFE_MS,
-    Notification,
-    outcome_notification,
-    recipients,
-    unreached,
-)
+from hitl_cli.people.contacts import recipients, unreached
 from hitl_cli.requests.decision import Decision, decision_on
+from hitl_cli.requests.notification import NOTIFICATION_LIFE_MS, Notification, outcome_notification
 from hitl_cli.requests.question import (
-    GROUP,
     Digest,
     Escalation,
     Instead,
@@ -228,11 +222,7 @@ def _several(what: str, values: Any) -> tuple[str, ...]:
 
 def _names_of(names: str | Sequence[str]) -> tuple[str, ...]:
     """Return one name or several as several. Raises BadInput."""
-    every = _several("a name", [names] if isinstance(names, str) else names)
-    for name in every:
-        if not name.removeprefix(GROUP).strip():
-            raise not_askable(f"{name!r} names nobody.")
-    return every
+    return _several("a name", [names] if isinstance(names, str) else names)
 
 
 def escalations_of(escalate: Mapping[str, str | Sequence[str]]) -> tuple[Escalation, ...]:

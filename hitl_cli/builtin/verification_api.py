@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from hitl_cli import defaults
 from hitl_cli.errors import BadInput, NotFound
 from hitl_cli.format.terminal import ascii_host
-from hitl_cli.inbox.decide import approval, decide_promise
+from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.resolve import keyed
+from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.runs import Runs
 from hitl_cli.runs.run import RunSpec
 
@@ -77,7 +78,7 @@ def start(client: Client, actor: Actor, email: str, *, group: str = defaults.GRO
     return Runs(client, actor).start(spec, group=group)
 
 
-def confirm(client: Client, email: str, *, by: str, via: str) -> DecisionResult:
+def confirm(client: Client, actor: Actor, email: str) -> DecisionResult:
     """Confirm an address that waits for it; once more is no error.
 
     Raises BadInput (no address), NotFound (nothing waits for it), Conflict, TimedOut.
@@ -87,4 +88,4 @@ def confirm(client: Client, email: str, *, by: str, via: str) -> DecisionResult:
     own = [promise for promise in found if promise.origin == run_id(address)] or found
     if not own:
         raise NotFound(f"nothing waits for {address} to be confirmed.")
-    return decide_promise(client, own[0], approval(by=by, via=via))
+    return Inbox(client, actor).decide(own[0].id, DecisionInput(verdict="approve"))

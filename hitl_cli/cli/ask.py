@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, NoReturn,
 import msgspec
 import typer
 
-from hitl_cli.authoring import standalone
-from hitl_cli.cli.context import open_client, read_stdin
+from hitl_cli.cli.context import actor_from, open_client, read_stdin
 from hitl_cli.cli.decide import read_file
 from hitl_cli.cli.options import AsJson, Server, Token, Who
 from hitl_cli.cli.output import note, print_json, silence_stdout
@@ -23,8 +22,11 @@ from hitl_cli.errors import BadInput, BadJson, BadUsage, RunFailed, TimedOut, To
 from hitl_cli.format.durations import format_age, parse_duration
 from hitl_cli.format.terminal import printable
 from hitl_cli.format.times import iso
+from hitl_cli.inbox import Inbox
+from hitl_cli.inbox.ask import check_unchanged, decision_of, digest_of
 from hitl_cli.inbox.decide import by_whom
-from hitl_cli.requests.question import Instead, Question, found_by, outcome_of
+from hitl_cli.people.groups import as_asked
+from hitl_cli.requests.question import MAX_QUESTION_BYTES, Instead, Question, outcome_of
 from hitl_cli.settings import Settings
 from hitl_cli.views.decision import answer_document
 
@@ -32,10 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType, TracebackType
 
-    from hitl_cli.authoring.standalone import StandaloneRequest
-    from hitl_cli.client.protocol import Client
     from hitl_cli.client.wire import Promise
-    from hitl_cli.people.groups import Groups
+    from hitl_cli.inbox.ask import StandaloneRequest
     from hitl_cli.requests.decision import Decision
 
 ID_PREFIX = "ask-"
@@ -127,8 +127,7 @@ def ask(
 ) -> None:
     """Ask a person: wait for the answer and print it. Exit 0 is a yes, 1 a no, 5 that nobody answered."""
     settings = Settings()
-    person = settings.person(who).value
-    groups = settings.groups()
+    me = actor_from(settings, who)
     timeout_s = None if timeout is None else parse_duration(timeout) / 1_000
     if no_wait and (timeout is not None or cancel_on_exit):
         raise BadUsage("--no-wait does not wait: it goes with neither --timeout nor --cancel-on-exit.")
@@ -137,32 +136,27 @@ def ask(
         details=None if details is None else _read_json(details, "--details"),
         form=None if form is None else _read_form(form),
         choices=tuple(choice or ()),
-        to=standalone.addressed(to or (), groups),
+        to=as_asked(to or (), me.groups),
         approvals=approvals,
         allow_self=not no_self,
         on_deadline=_read_on_deadline(on_deadline, on_deadline_value, choice or []),
         priority=priority,
         link=link,
-        digest=None if digest is None else standalone.digest_of(digest),
+        digest=None if digest is None else digest_of(digest),
     )
-    tags = found_by(question, key, None, dict(_read_tag(text) for text in tag or []))
+    tags = dict(_read_tag(text) for text in tag or [])
     deadline_ms = parse_duration(deadline)
     if prompt is None and (id is None or not _says_nothing(question, key, tag)):
         raise BadUsage("a PROMPT is missing: what is asked?")
     with _Leaving() as leaving, open_client(ctx, server, token, settings) as client:
+        inbox = Inbox(client, me)
         if prompt is None:
-            posted = standalone.again(client, id or "", question.digest)
+            posted = inbox.asked(id or "", question.digest)
         else:
             new = f"{ID_PREFIX}{fresh_id()[:ID_DIGITS]}"
-            posted = standalone.put(
-                client,
-                new if id is None else id,
-                question,
-                tags=tags,
-                deadline_ms=deadline_ms,
-                by=person,
-            )
-            standalone.have_told(client, posted, settings.contacts(), settings.group().value)
+            own = new if id is None else id
+            posted = inbox.ask(question, id=own, key=key, tags=tags, deadline_ms=deadline_ms)
+            inbox.notify(posted, settings.contacts(), settings.group().value)
         command = _Command(posted.id, server or (ctx.obj or {}).get("server"))
         _tell(posted, command, client.now())
         if no_wait:
@@ -170,10 +164,10 @@ def ask(
             return
         if _watched() and posted.promise.state == "pending":
             note("Waiting for the answer (Ctrl-C stops waiting)")
-        promise = wait(client, posted, command, groups, timeout_s, leaving)
+        promise = wait(inbox, posted, command, timeout_s, leaving)
         unanswered = promise.state == "pending"
         if unanswered and cancel_on_exit:
-            promise = standalone.cancel(client, posted, by=person, via="cli")
+            promise = inbox.withdraw(posted)
             unanswered = promise.state == "rejected_canceled"
         now = client.now()
     if leaving.signal is not None:
@@ -198,16 +192,14 @@ def _read_prompt(text: str) -> str:
     """Return the prompt. Raises BadInput."""
     if text != "-":
         return text
-    return read_stdin(standalone.MAX_QUESTION_BYTES + 1)
+    return read_stdin(MAX_QUESTION_BYTES + 1)
 
 
 def _read_json(text: str, option: str) -> Any:
     """Return the JSON that an option names. Raises BadInput."""
     raw = read_file(Path(text[1:])) if text.startswith("@") else text.encode()
-    if len(raw) > standalone.MAX_QUESTION_BYTES:
-        raise TooLarge(
-            f"{option} is larger than {standalone.MAX_QUESTION_BYTES:,} bytes. Give a --link instead."
-        )
+    if len(raw) > MAX_QUESTION_BYTES:
+        raise TooLarge(f"{option} is larger than {MAX_QUESTION_BYTES:,} bytes. Give a --link instead.")
     try:
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -293,18 +285,15 @@ def _die_by(number: int) -> NoReturn:
 
 
 def wait(
-    client: Client,
+    inbox: Inbox,
     posted: StandaloneRequest,
     command: _Command,
-    groups: Groups,
     timeout_s: float | None,
     leaving: _Leaving,
 ) -> Promise:
     """Wait for the answer, and return the promise: pending if the time is over, or if told to end."""
     try:
-        return standalone.wait(
-            client, posted, groups, timeout_s=timeout_s, left=lambda: leaving.signal is not None
-        )
+        return inbox.wait(posted, timeout_s=timeout_s, left=lambda: leaving.signal is not None)
     except Unreachable as error:
         raise Unreachable(f"{error} The question stands: `{command.again()}` waits for it again.") from error
 
@@ -373,9 +362,9 @@ def _finish(
 
     Raises RunFailed for a no, TimedOut where nobody answered, Conflict if the file has changed meanwhile.
     """
-    decision = standalone.decision_of(promise, posted.question)
+    decision = decision_of(promise, posted.question)
     if decision.approved and digest is not None and posted.question.digest is not None:
-        standalone.check_unchanged(posted.id, digest, posted.question.digest)
+        check_unchanged(posted.id, digest, posted.question.digest)
     if as_json:
         _print_result(answer_document(promise, decision))
     elif decision.approved:

@@ -25,10 +25,10 @@ from hitl_cli.views.decision import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hitl_cli.client.protocol import Client
+    from hitl_cli.client.wire import Verdict
+    from hitl_cli.inbox import Inbox
     from hitl_cli.inbox.bulk import PlannedDecision
-    from hitl_cli.inbox.decide import DecisionInput
-    from hitl_cli.people.groups import Groups
+    from hitl_cli.inbox.decide import Said
 
 Stdin = Annotated[bool, typer.Option("--stdin", help="Read ids from stdin, one a line.")]
 Match = Annotated[
@@ -42,9 +42,7 @@ MOST_BYTES = 10_000_000
 """The most that is read of ids from stdin."""
 
 
-def named(
-    client: Client, ids: list[str] | None, *, stdin: bool, match: str | None, groups: Groups
-) -> list[str]:
+def named(inbox: Inbox, ids: list[str] | None, *, stdin: bool, match: str | None) -> list[str]:
     """Return all names that are meant. Raises BadInput, NotFound if there are none."""
     names = list(ids or [])
     if stdin:
@@ -54,7 +52,7 @@ def named(
     if match is not None:
         if not match.strip():
             raise BadUsage("--match '' names no run or function; '*' stands for all. Nothing was changed.")
-        names += matching(client, match, groups)
+        names += matching(inbox, match)
         if not names:
             raise NotFound(
                 f"nothing that waits is of a run or function like {match!r}.", code="nothing-waiting"
@@ -65,10 +63,10 @@ def named(
 
 
 def answer_many(
-    client: Client,
+    inbox: Inbox,
     names: list[str],
-    answer: DecisionInput,
-    groups: Groups,
+    verdict: Verdict,
+    answer: Said,
     *,
     yes: bool,
     dry: bool,
@@ -79,37 +77,35 @@ def answer_many(
 
     The worst is the failure with the highest exit code. Raises NotDone if it was not meant.
     """
-    planned = plan(client, names, answer, groups)
+    planned = plan(inbox, names, answer)
     if dry:
-        _show_plan(planned, answer, as_json=as_json)
+        _show_plan(planned, verdict, as_json=as_json)
         failures = [one.problem for one in planned if one.problem is not None]
     else:
         only_named = ids is not None and len(ids) == len(names)
         if planned and not yes:
-            _ask_whether_meant(planned, answer, may_go_on=only_named)
-        failures = _carry_out(client, planned, answer, groups, as_json=as_json)
+            _ask_whether_meant(planned, verdict, may_go_on=only_named)
+        failures = _carry_out(inbox, planned, answer, as_json=as_json)
     if failures:
         raise max(failures, key=_badness)
 
 
-def _show_plan(planned: Sequence[PlannedDecision], answer: DecisionInput, *, as_json: bool) -> None:
+def _show_plan(planned: Sequence[PlannedDecision], verdict: Verdict, *, as_json: bool) -> None:
     """Print what would happen."""
     if as_json:
-        print_json([planned_decision_document(one, answer.verdict) for one in planned])
+        print_json([planned_decision_document(one, verdict) for one in planned])
     elif planned:
-        print_table(*_as_table(planned, answer))
+        print_table(*_as_table(planned, verdict))
 
 
-def _as_table(
-    planned: Sequence[PlannedDecision], answer: DecisionInput
-) -> tuple[list[Column], list[list[Cell]]]:
+def _as_table(planned: Sequence[PlannedDecision], verdict: Verdict) -> tuple[list[Column], list[list[Cell]]]:
     """Return the columns and rows of what would happen."""
     columns = [Column("promise", whole=True), Column("workflow"), Column("asks"), Column("what would happen")]
     rows = []
     for one in planned:
         item = one.item
         done = item is not None and item.promise.state != "pending"
-        what = Cell("nothing: it is so already" if done else answer.verdict)
+        what = Cell("nothing: it is so already" if done else verdict)
         if one.problem is not None:
             what = Cell(str(one.problem), style="red")
         asks = "" if item is None else item.prompt or item.function or ""
@@ -118,7 +114,7 @@ def _as_table(
     return columns, rows
 
 
-def _ask_whether_meant(planned: Sequence[PlannedDecision], answer: DecisionInput, *, may_go_on: bool) -> None:
+def _ask_whether_meant(planned: Sequence[PlannedDecision], verdict: Verdict, *, may_go_on: bool) -> None:
     """Show what would happen, and ask the person at the terminal. Raises NotDone, BadInput.
 
     `may_go_on`: each was named on the command line, and so is meant where nobody can be asked.
@@ -133,29 +129,24 @@ def _ask_whether_meant(planned: Sequence[PlannedDecision], answer: DecisionInput
             if may_go_on:
                 return
             raise BadInput(
-                f"this would {answer.verdict} {len(planned)}: add --yes; --dry-run shows them.",
+                f"this would {verdict} {len(planned)}: add --yes; --dry-run shows them.",
                 code="needs-confirmation",
             )
-        for line in plain(*_as_table(planned, answer)):
+        for line in plain(*_as_table(planned, verdict)):
             note(line)
         possible = sum(one.problem is None for one in planned)
-        print(f"{answer.verdict} {possible} of {len(planned)}? [y/N] ", end="", file=sys.stderr, flush=True)
+        print(f"{verdict} {possible} of {len(planned)}? [y/N] ", end="", file=sys.stderr, flush=True)
         if person.readline().strip().lower() not in ("y", "yes"):
             raise NotDone("nothing was changed.")
 
 
 def _carry_out(
-    client: Client,
-    planned: Sequence[PlannedDecision],
-    answer: DecisionInput,
-    groups: Groups,
-    *,
-    as_json: bool,
+    inbox: Inbox, planned: Sequence[PlannedDecision], answer: Said, *, as_json: bool
 ) -> list[HitlError]:
     """Give the answers, print a line each, and return what failed but for the worst, which is raised."""
     failures: list[HitlError] = []
     documents: list[object] = []
-    for name, came in decide_all(client, planned, answer, groups):
+    for name, came in decide_all(inbox, planned, answer):
         if isinstance(came, HitlError):
             documents.append(failed_decision_document(name, came))
             if name not in str(came):
@@ -164,7 +155,7 @@ def _carry_out(
         else:
             documents.append(decision_result_document(came))
             if not as_json:
-                print(printable(sentence(came, client.now())))
+                print(printable(sentence(came, inbox.client.now())))
     if as_json:
         print_json(documents)
     worst = max(failures, key=_badness, default=None)

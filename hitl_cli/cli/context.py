@@ -35,9 +35,9 @@ def open_client(
     return connect(url.value, chosen_token)
 
 
-def actor_from(settings: Settings, who: str | None = None) -> Actor:
-    """Return who acts on the command line: the person of `--as`, or of the settings."""
-    return Actor(person=settings.person(who).value, via="cli")
+def actor_from(settings: Settings, who: str | None = None, via: str = "cli") -> Actor:
+    """Return who acts on the command line: the person of `--as`, or of the settings, with its groups."""
+    return Actor(person=settings.person(who).value, via=via, groups=settings.groups())
 
 
 def given_stdin() -> BinaryIO:

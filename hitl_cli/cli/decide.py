@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import msgspec
 import typer
+from msgspec import UNSET
 
 from hitl_cli.cli.bulk import Dry, Match, Stdin, Yes, answer_many, named
 from hitl_cli.cli.completion import complete_promise
-from hitl_cli.cli.context import at_terminal, given_stdin, open_client, read_stdin
+from hitl_cli.cli.context import actor_from, at_terminal, given_stdin, open_client, read_stdin
 from hitl_cli.cli.options import AsJson, Server, Token, Who
 from hitl_cli.cli.output import print_json
 from hitl_cli.cli.render.decision import sentence
-from hitl_cli.errors import BadInput, BadJson, BadUsage, TooLarge
+from hitl_cli.errors import BadAnswer, BadInput, BadJson, BadUsage, TooLarge
 from hitl_cli.format.terminal import printable
-from hitl_cli.inbox.comments import MAX_COMMENT_BYTES
-from hitl_cli.inbox.comments import comment as leave_comment
-from hitl_cli.inbox.decide import MAX_ANSWER_BYTES, approval, decide_promise, rejection
-from hitl_cli.inbox.resolve import find
-from hitl_cli.requests.question import question_of
+from hitl_cli.inbox import Inbox
+from hitl_cli.requests.decision_input import MAX_ANSWER_BYTES, MAX_COMMENT_BYTES, DecisionInput
 from hitl_cli.settings import Settings
 from hitl_cli.views.decision import KeptCommentDocument, decision_result_document
 
 if TYPE_CHECKING:
-    from hitl_cli.client.protocol import Client
-    from hitl_cli.client.wire import Promise
-    from hitl_cli.inbox.decide import DecisionInput
-    from hitl_cli.people.groups import Groups
+    from collections.abc import Sequence
+
+    from hitl_cli.inbox.decide import Said
+    from hitl_cli.inbox.pending import RequestSummary
 
 MAX_FILE_BYTES = MAX_ANSWER_BYTES
 
@@ -70,20 +68,16 @@ def approve(
     settings = Settings()
     if stdin and data == "-":
         raise BadUsage("stdin can carry the ids or the data, not both.")
-    answer = approval(
-        by=settings.person(who).value,
-        via="cli",
-        data=msgspec.UNSET if data is None else _read_data(data),
-        fields=_read_fields(fields),
-        comment=comment,
-    )
+    me = actor_from(settings, who)
+    given = _read_given(data, fields)
+    answer = _with_fields(DecisionInput(verdict="approve", data=given.data, comment=comment), given.fields)
     with open_client(ctx, server, token, settings) as client:
-        if _is_one(ids, stdin=stdin, match=match, dry=dry):
-            promise = find(client, ids[0] if ids else "")
-            _answer_one(client, promise, _completed(promise, answer), settings.groups(), as_json=as_json)
+        inbox = Inbox(client, me)
+        if ids is not None and _is_one(ids, stdin=stdin, match=match, dry=dry):
+            _answer_one(inbox, ids[0], _or_asked_for(answer), as_json=as_json)
             return
-        names = named(client, ids, stdin=stdin, match=match, groups=settings.groups())
-        answer_many(client, names, answer, settings.groups(), yes=yes, dry=dry, ids=ids, as_json=as_json)
+        names = named(inbox, ids, stdin=stdin, match=match)
+        answer_many(inbox, names, "approve", answer, yes=yes, dry=dry, ids=ids, as_json=as_json)
 
 
 def reject(
@@ -104,14 +98,15 @@ def reject(
 ) -> None:
     """Reject: the workflow sees an error with the reason."""
     settings = Settings()
-    answer = rejection(by=settings.person(who).value, via="cli", reason=reason, comment=comment)
+    me = actor_from(settings, who)
+    answer = DecisionInput(verdict="reject", reason=reason, comment=comment)
     with open_client(ctx, server, token, settings) as client:
-        if _is_one(ids, stdin=stdin, match=match, dry=dry):
-            promise = find(client, ids[0] if ids else "")
-            _answer_one(client, promise, answer, settings.groups(), as_json=as_json)
+        inbox = Inbox(client, me)
+        if ids is not None and _is_one(ids, stdin=stdin, match=match, dry=dry):
+            _answer_one(inbox, ids[0], answer, as_json=as_json)
             return
-        names = named(client, ids, stdin=stdin, match=match, groups=settings.groups())
-        answer_many(client, names, answer, settings.groups(), yes=yes, dry=dry, ids=ids, as_json=as_json)
+        names = named(inbox, ids, stdin=stdin, match=match)
+        answer_many(inbox, names, "reject", answer, yes=yes, dry=dry, ids=ids, as_json=as_json)
 
 
 def answer(
@@ -133,17 +128,11 @@ def answer(
 ) -> None:
     """Answer with one of the choices that a request offers, or with the one value that it asks for."""
     settings = Settings()
-    given = approval(
-        by=settings.person(who).value,
-        via="cli",
-        text=text,
-        data=msgspec.UNSET if data is None else _read_data(data),
-        fields=_read_fields(fields),
-        comment=comment,
-    )
+    me = actor_from(settings, who)
+    given = _read_given(data, fields)
+    said = _with_fields(DecisionInput(answer=text, data=given.data, comment=comment), given.fields)
     with open_client(ctx, server, token, settings) as client:
-        promise = find(client, id)
-        _answer_one(client, promise, _completed(promise, given), settings.groups(), as_json=as_json)
+        _answer_one(Inbox(client, me), id, _or_asked_for(said), as_json=as_json)
 
 
 def comment(
@@ -157,41 +146,66 @@ def comment(
 ) -> None:
     """Leave a remark on a request without deciding it."""
     settings = Settings()
-    person = settings.person(who).value
+    me = actor_from(settings, who)
     said = read_stdin(MAX_COMMENT_BYTES + 1).strip() if text == "-" else text
     with open_client(ctx, server, token, settings) as client:
-        request = leave_comment(client, id, said, by=person, via="cli")
+        request = Inbox(client, me).comment(id, said)
         if as_json:
-            print_json(KeptCommentDocument(id=request.id, state=request.state, by=person, comment=said))
+            print_json(KeptCommentDocument(id=request.id, state=request.state, by=me.person, comment=said))
         else:
-            print(printable(f"{request.id}: the comment of {person} is kept"))
+            print(printable(f"{request.id}: the comment of {me.person} is kept"))
 
 
-def _is_one(ids: list[str] | None, *, stdin: bool, match: str | None, dry: bool) -> bool:
+def _is_one(ids: Sequence[str], *, stdin: bool, match: str | None, dry: bool) -> bool:
     """Whether one answer is given, by name."""
-    return ids is not None and len(ids) == 1 and not (stdin or match or dry)
+    return len(ids) == 1 and not (stdin or match or dry)
 
 
-def _completed(promise: Promise, answer: DecisionInput) -> DecisionInput:
-    """Return the answer with its form filled in, where a person at a terminal has yet to do that."""
-    question = question_of(promise)
-    asks = promise.state == "pending" and question is not None and question.form is not None
-    said = answer.text is not None and question is not None and not question.choices
-    if not asks or said or answer.fields or answer.data is not msgspec.UNSET:
-        return answer
-    if not at_terminal():
-        return answer
-    from hitl_cli.cli.form_prompt import fill_in
+class _Given(NamedTuple):
+    """What `--data` says, and the paths and texts of `--set`."""
 
-    assert question is not None  # noqa: S101
-    return msgspec.structs.replace(answer, data=fill_in(question.form, title=question.title))
+    data: Any
+    fields: list[tuple[str, str]]
 
 
-def _read_fields(texts: list[str] | None) -> list[tuple[str, str]]:
-    """Return the names and values of `--set NAME=VALUE`. Raises BadInput."""
+def _read_given(data: str | None, fields: list[str] | None) -> _Given:
+    """Return the data or the fields that options give. Raises BadInput for both."""
     from hitl_cli.forms.paths import split_assignment
 
-    return [split_assignment(text) for text in texts or []]
+    whole = UNSET if data is None else _read_data(data)
+    given = _Given(whole, [split_assignment(one) for one in fields or []])
+    if given.data is not UNSET and given.fields:
+        raise BadAnswer("the data is given as a whole or by its fields, not both.")
+    return given
+
+
+def _with_fields(answer: DecisionInput, fields: list[tuple[str, str]]) -> Said:
+    """Return an answer whose data the form of a request makes of fields, if there are any."""
+    if not fields:
+        return answer
+
+    def fill(item: RequestSummary) -> DecisionInput:
+        from hitl_cli.inbox.decide import filled
+
+        return msgspec.structs.replace(answer, data=filled(item.asked, fields))
+
+    return fill
+
+
+def _or_asked_for(answer: Said) -> Said:
+    """Return an answer whose form a person at a terminal fills in, if they gave no data."""
+    if callable(answer) or answer.data is not UNSET or not at_terminal():
+        return answer
+
+    def fill(item: RequestSummary) -> DecisionInput:
+        from hitl_cli.cli.form_prompt import fill_in
+
+        asked, said = item.asked, answer.answer is not None
+        if item.promise.state != "pending" or asked.form is None or (said and not asked.choices):
+            return answer
+        return msgspec.structs.replace(answer, data=fill_in(asked.form, title=asked.title))
+
+    return fill
 
 
 def _read_data(text: str) -> Any:
@@ -222,12 +236,10 @@ def read_file(path: Path) -> bytes:
         raise BadInput(f"{path} cannot be read: {error.strerror}.", code="bad-file") from error
 
 
-def _answer_one(
-    client: Client, promise: Promise, answer: DecisionInput, groups: Groups, *, as_json: bool
-) -> None:
+def _answer_one(inbox: Inbox, id: str, answer: Said, *, as_json: bool) -> None:
     """Answer one request, and print what came of it."""
-    decided = decide_promise(client, promise, answer, groups)
+    decided = inbox.decide(id, answer)
     if as_json:
         print_json(decision_result_document(decided))
     else:
-        print(printable(sentence(decided, client.now())))
+        print(printable(sentence(decided, inbox.client.now())))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from hitl_cli.cli.context import open_client
+from hitl_cli.cli.context import actor_from, open_client
 from hitl_cli.cli.options import AsJson, Server, Token
 from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.states import OUTCOME_COLORS
@@ -15,7 +15,9 @@ from hitl_cli.cli.render.table import Cell, Column, print_table
 from hitl_cli.errors import BadUsage
 from hitl_cli.format.durations import format_duration, parse_duration
 from hitl_cli.format.times import iso
-from hitl_cli.inbox.history import HistoryEntry, HistoryFilter, decisions, history, story
+from hitl_cli.inbox import Inbox
+from hitl_cli.inbox.history import HistoryEntry, HistoryFilter
+from hitl_cli.settings import Settings
 from hitl_cli.views.history import csv_entry, csv_head, data_text, history_entry_document, outcome_text
 
 if TYPE_CHECKING:
@@ -68,18 +70,20 @@ def show_history(
         raise BadUsage("--json and --csv exclude each other.")
     ago_ms = parse_duration(since) if since else None
     most = None if every else limit or (None if id else DEFAULT_LIMIT)
-    with open_client(ctx, server, token) as client:
+    settings = Settings()
+    with open_client(ctx, server, token, settings) as client:
+        inbox = Inbox(client, actor_from(settings))
         from_ms = None if ago_ms is None else max(client.now() - ago_ms, 0)
         wanted = HistoryFilter(by=by, since=from_ms, workflow=workflow, outcome=outcome)
         if id is not None:
-            entries = story(client, id, wanted)
+            entries = inbox.story(id, wanted)
             more = most is not None and len(entries) > most
             entries = entries[-most:] if most is not None else entries
         elif as_csv and most is None:
-            _print_csv(decisions(client, wanted))  # as they are read: a million do not fit anywhere
+            _print_csv(inbox.decisions(wanted))  # as they are read: a million do not fit anywhere
             return
         else:
-            entries, more = history(client, wanted, limit=most)
+            entries, more = inbox.history(wanted, most)
     if as_csv:
         _print_csv(entries)
     elif as_json:

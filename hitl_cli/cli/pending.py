@@ -7,19 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hitl_cli.cli.context import open_client
+from hitl_cli.cli.context import actor_from, open_client
 from hitl_cli.cli.options import AsJson, Server, Token, Who
 from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.table import Cell, Column, console, on_terminal, print_table
-from hitl_cli.client.tags import RESERVED_TAGS
 from hitl_cli.client.waiting import wait_until
 from hitl_cli.errors import BadName, BadUsage
 from hitl_cli.format.durations import format_age, format_duration, parse_duration
 from hitl_cli.format.json import to_json
 from hitl_cli.format.terminal import printable_json
-from hitl_cli.inbox.pending import SOON_MS, RequestFilter
-from hitl_cli.inbox.pending import pending as list_pending
-from hitl_cli.people.groups import names_for
+from hitl_cli.inbox import Inbox
+from hitl_cli.inbox.pending import SOON_MS, RequestFilter, read_tags
 from hitl_cli.requests.question import GROUP, PRIORITIES
 from hitl_cli.settings import Settings
 from hitl_cli.views.pending import request_summary_document
@@ -76,9 +74,7 @@ SortBy = Annotated[
 
 def pending(
     ctx: typer.Context,
-    mine: Annotated[
-        bool, typer.Option("--mine", "-m", help="Only what asks you, or a group of yours.")
-    ] = False,
+    mine: Annotated[bool, typer.Option("--mine", "-m", help="Only what is yours to answer now.")] = False,
     to: To = None,
     asker: Annotated[
         str | None, typer.Option("--from", metavar="WHO", help="Only what this person asks, or started.")
@@ -115,11 +111,11 @@ def pending(
 ) -> None:
     """Show what waits for a person, the oldest first."""
     settings = Settings()
-    groups = settings.groups()
-    me = settings.person(who).value if mine else None
+    me = actor_from(settings, who)
     wanted = RequestFilter(
         workflow=None if workflow is None else _checked_name("--workflow", workflow),
-        to=asked_names(to, () if me is None else names_for(me, groups)),
+        to=asked_names(to, mine=mine),
+        person=me.person if mine else None,
         asker=None if asker is None else _checked_name("--from", asker),
         tags=read_tags(tags or []),
         due_in_ms=None if due is None else parse_duration(due),
@@ -128,9 +124,10 @@ def pending(
     )
     by = checked_word("--sort", sort, list(FIRST))
     with open_client(ctx, server, token, settings) as client:
+        inbox = Inbox(client, me)
 
         def look() -> tuple[list[RequestSummary], bool]:
-            return list_pending(client, wanted, groups=groups, sort=by, limit=None if every else limit)
+            return inbox.list(wanted, sort=by, limit=None if every else limit)
 
         if watch:
             _keep_showing(client, look, by, as_json=as_json)
@@ -145,15 +142,11 @@ def pending(
         show(items, more, client.now(), by)
 
 
-def asked_names(given: Sequence[str] | None, mine: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of which one must be asked: those given, a group's in both its forms, or one's own.
-
-    Raises BadInput.
-    """
+def asked_names(given: Sequence[str] | None, *, mine: bool) -> tuple[str, ...]:
+    """Return the names of `--to`. Raises BadInput."""
     if given and mine:
         raise BadUsage("--mine and --to cannot be given together: name yourself with --to as well.")
-    bare = [_checked_name("--to", name).removeprefix(GROUP) for name in given or []]
-    return (*mine, *(form for name in bare for form in (name, f"{GROUP}{name}")))
+    return tuple(_checked_name("--to", name) for name in given or ())
 
 
 def _checked_name(option: str, name: str) -> str:
@@ -169,20 +162,6 @@ def checked_word[T: str](option: str, word: str, known: Sequence[T]) -> T:
         if one == word:
             return one
     raise BadUsage(f"{option} {word!r} is not known: use one of {', '.join(known)}.")
-
-
-def read_tags(texts: Sequence[str]) -> dict[str, str]:
-    """Return the tags of `--tag NAME=VALUE`. Raises BadInput."""
-    tags: dict[str, str] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not name or not equals:
-            raise BadUsage(f"--tag {text!r} is not NAME=VALUE.")
-        if name.startswith(RESERVED_TAGS):
-            raise BadName(f"--tag {text!r}: no author of a request can give a tag of that name.")
-        if tags.setdefault(name, value) != value:
-            raise BadUsage(f"--tag {name!r} is given twice, with two values: nothing can have both.")
-    return tags
 
 
 def show(items: list[RequestSummary], more: bool, now: int, sort: Sort) -> None:

@@ -8,14 +8,13 @@ import msgspec
 import typer
 
 from hitl_cli.cli.completion import complete_promise
-from hitl_cli.cli.context import open_client
+from hitl_cli.cli.context import actor_from, open_client
 from hitl_cli.cli.options import AsJson, Server, Token
 from hitl_cli.cli.output import print_json
 from hitl_cli.cli.render.request import print_request
 from hitl_cli.cli.render.suggested_commands import commands
-from hitl_cli.inbox.resolve import find
+from hitl_cli.inbox import Inbox
 from hitl_cli.settings import Settings
-from hitl_cli.views.details import details
 from hitl_cli.views.request import request_details_document
 
 
@@ -37,7 +36,7 @@ def show(
     settings = Settings()
     named = server or (ctx.obj or {}).get("server")
     with open_client(ctx, server, token, settings) as client:
-        seen = details(client, find(client, id), settings.groups())
+        seen = Inbox(client, actor_from(settings)).show(id)
         if as_json:
             shown = msgspec.to_builtins(request_details_document(seen))
             print_json({**shown, "answer_with": commands(seen, named)})

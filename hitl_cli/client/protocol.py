@@ -16,7 +16,7 @@ from hitl_cli.client.wire import Promise, Task
 from hitl_cli.errors import BadInput, Conflict, HitlError, NotFound, Unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
 
 PAGE = 1_000
@@ -248,3 +248,13 @@ def search_page(client: Client, size: int, cursor: str | None, **query: Any) -> 
 def search(client: Client, **query: Any) -> list[Promise]:
     """Return all promises that match."""
     return [promise for page in search_pages(client, **query) for promise in page]
+
+
+def search_many(client: Client, wanted: Sequence[Mapping[str, str]]) -> list[list[Promise]]:
+    """Return all promises that match each of several sets of tags, at the cost of one search."""
+    searches = [ProtocolRequest("promise.search", {"tags": tags, "limit": PAGE}) for tags in wanted]
+    first = map(as_page, client.call_many(searches)) if searches else []
+    return [
+        search(client, tags=tags) if page.cursor else page.promises
+        for tags, page in zip(wanted, first, strict=True)
+    ]

@@ -102,11 +102,13 @@ async def run(gateway: Gateway, serving: Callable[[str], None]) -> None:
             backlog=1_024,
         )
         host, port = listener.sockets[0].getsockname()[:2]
+        gateway.housekeeper.start()
         serving(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
         await gateway.stopping.wait()
         listener.close()
     finally:
         await runner.cleanup()
+        await asyncio.to_thread(gateway.housekeeper.stop)
         await asyncio.to_thread(gateway.feed.close)
         await asyncio.to_thread(gateway.bridge.close)
         await asyncio.to_thread(gateway.lookback.close)

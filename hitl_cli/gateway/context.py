@@ -23,6 +23,8 @@ from hitl_cli.gateway.auth.rate_limit import RateLimit
 from hitl_cli.gateway.auth.sessions import Cookies
 from hitl_cli.gateway.event_broadcaster import EventBroadcaster
 from hitl_cli.gateway.templating import Renderer
+from hitl_cli.inbox import Inbox
+from hitl_cli.worker.housekeeping import COUNT_EVERY_S, Housekeeper
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from hitl_cli.auth.signing_keys import Keys
     from hitl_cli.client.protocol import Client
     from hitl_cli.gateway.options import Options
+    from hitl_cli.people.actor import Actor
 
 logger = logging.getLogger(__name__)
 
@@ -76,11 +79,18 @@ class Gateway:
         """Set once the gateway is to stop: streams end then."""
         self._going_on: set[asyncio.Task[None]] = set()
         self.feed = EventBroadcaster(self._open, clock, self.stopping)
+        self.housekeeper = Housekeeper(self._open, options.directory.members, COUNT_EVERY_S)
         self._keys = load_keys(options.keys, clock())
         self._complaint = ""
 
     def _open(self) -> Client:
         return connect(self.options.server, self.options.token)
+
+    async def inbox[T](
+        self, actor: Actor, work: Callable[[Inbox], T], *, pool: ClientPool | None = None
+    ) -> T:
+        """Return what is done with the inbox of an actor, without holding up the event loop."""
+        return await (pool or self.bridge).run(lambda client: work(Inbox(client, actor)))
 
     def keys(self) -> Keys:
         """Return the keys as they are now: another process may have rotated them.

@@ -19,15 +19,15 @@ from msgspec import Struct
 
 from hitl_cli.errors import HitlError, logged
 from hitl_cli.gateway.http_error import HttpError
-from hitl_cli.inbox.watch import watch_inbox
-from hitl_cli.people.groups import Groups, is_among
+from hitl_cli.inbox.watch import Change, watch_inbox
 from hitl_cli.views.events import change_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from hitl_cli.client.protocol import Client
-    from hitl_cli.inbox.watch import Change, InboxWatch
+    from hitl_cli.inbox.watch import InboxWatch
+    from hitl_cli.people.actor import Actor
 
 logger = logging.getLogger(__name__)
 
@@ -54,27 +54,20 @@ READY_S = 5.0
 
 
 class Event(Struct, frozen=True):
-    """A server-sent event as it is written, and whom it is about; None stands for everybody."""
+    """A server-sent event as it is written, and the change that it tells of; None concerns everybody."""
 
     text: bytes
-    names: tuple[str, ...] | None = None
+    change: Change | None = None
 
-
-class Listener(Struct, frozen=True):
-    """For whom a stream is, where it is only for what asks them."""
-
-    person: str
-    groups: Groups
-
-    def wants(self, event: Event) -> bool:
-        """Whether an event is about what they may answer: what names nobody is for anybody."""
-        return not event.names or is_among(self.person, event.names, self.groups)
+    def concerns(self, actor: Actor) -> bool:
+        """Whether an event is about a request that is the actor's to answer."""
+        return self.change is None or self.change.concerns(actor)
 
 
 class Stream:
-    """What one reader of the feed is given."""
+    """What one reader of the feed is given: all, or what concerns the `listener`."""
 
-    def __init__(self, listener: Listener | None, drop: Callable[[], None]) -> None:
+    def __init__(self, listener: Actor | None, drop: Callable[[], None]) -> None:
         self._listener = listener
         self._drop = drop
         self._waiting: asyncio.Queue[bytes | None] = asyncio.Queue(BACKLOG)
@@ -87,7 +80,7 @@ class Stream:
     def give(self, events: Sequence[Event], text: bytes) -> None:
         """Give it events; `text` is all of them. One that is too far behind is dropped."""
         if self._listener is not None:
-            text = b"".join(event.text for event in events if self._listener.wants(event))
+            text = b"".join(event.text for event in events if event.concerns(self._listener))
         if text:
             self._put(text)
 
@@ -122,7 +115,7 @@ class EventBroadcaster:
         self._closed = threading.Event()
         self._numbers = itertools.count(1)
 
-    def join(self, listener: Listener | None, drop: Callable[[], None]) -> Stream:
+    def join(self, listener: Actor | None, drop: Callable[[], None]) -> Stream:
         """Return a new stream; `drop` is called if nobody reads it. Raises Refused (503)."""
         if len(self._streams) >= STREAMS_MAX:
             raise HttpError(503, "too many are listening already. Try again later.", {"Retry-After": "30"})
@@ -236,9 +229,7 @@ class EventBroadcaster:
             events = [self.event("look")]
         else:
             events = [
-                msgspec.structs.replace(
-                    self.event(f"request.{one.kind}", change_document(one)), names=one.names
-                )
+                msgspec.structs.replace(self.event(f"request.{one.kind}", change_document(one)), change=one)
                 for one in found
             ]
         self._call(self._deliver, events)

@@ -14,22 +14,21 @@ from aiohttp import web
 from msgspec import Struct
 
 from hitl_cli.builtin import verification_api
-from hitl_cli.client.protocol import get_promise
-from hitl_cli.errors import BadInput, BadJson, NotFound, RunFailed
+from hitl_cli.errors import BadInput, BadJson, RunFailed
 from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.error_responses import json_answer
 from hitl_cli.gateway.http_error import HttpError
-from hitl_cli.inbox.decide import approval, decide_promise
+from hitl_cli.inbox.resolve import find_exactly
+from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.runs import Runs
 from hitl_cli.runs.run import GroupName, RunSpec
 
 if TYPE_CHECKING:
     from aiohttp.web import Request
 
-    from hitl_cli.client.protocol import Client
     from hitl_cli.client.wire import Json
-    from hitl_cli.inbox.decide import DecisionInput, DecisionResult
-    from hitl_cli.people.groups import Groups
+    from hitl_cli.inbox import Inbox
+    from hitl_cli.inbox.decide import DecisionResult
     from hitl_cli.runs.run import Run
 
 PURPOSES = ("Purpose", "Sec-Purpose", "X-Purpose", "X-Moz")
@@ -95,22 +94,13 @@ async def _unblock_workflow(request: Request) -> web.Response:
     if not plain or request.headers.get("Sec-Fetch-Site", "none") not in OWN_SITE:
         raise web.HTTPSeeOther(f"/r/{quote(id, safe='')}")
     visitor = gateway.access.visitor(request, "decide")
-    answer = approval(by=visitor.person, via=visitor.via)
-    decided = await gateway.bridge.run(_unblock, id, answer, gateway.options.directory.members)
+    decided = await gateway.inbox(visitor.actor, lambda inbox: _unblock(inbox, id))
     return json_answer({"message": _unblocked(decided)})
 
 
-def _unblock(client: Client, id: str, answer: DecisionInput, groups: Groups) -> DecisionResult:
-    """Answer the promise that has exactly this id: a link must not come to mean another one later.
-
-    Raises NotFound, and what `decide_promise` raises.
-    """
-    promise = get_promise(client, id)
-    if promise is None:
-        raise NotFound(f"there is no promise {id!r}.")
-    if not promise.is_blocking:
-        raise NotFound(f"{id} is no promise that a person answers.")
-    return decide_promise(client, promise, answer, groups)
+def _unblock(inbox: Inbox, id: str) -> DecisionResult:
+    """Approve the request that has exactly this id: a link must not come to mean another one later."""
+    return inbox.decide(find_exactly(inbox.client, id), DecisionInput(verdict="approve"))
 
 
 def _unblocked(decided: DecisionResult) -> str:
@@ -141,7 +131,7 @@ async def _confirm_address(request: Request) -> web.Response:
     body = await _read_body(request, _EmailBody)
     if not body.email:
         raise BadInput("email param is required")
-    await gateway.bridge.run(verification_api.confirm, body.email, by=visitor.person, via=visitor.via)
+    await gateway.bridge.run(verification_api.confirm, visitor.actor, body.email)
     return json_answer({"message": f"Email {verification_api.normal_address(body.email)} confirmed."})
 
 

@@ -15,22 +15,21 @@ from aiohttp import web
 from msgspec import Struct
 
 from hitl_cli.errors import BadInput, HitlError, logged
+from hitl_cli.gateway.auth.access import PERSON
 from hitl_cli.gateway.context import gateway_of
-from hitl_cli.inbox.decide import approval, decide_promise, rejection
-from hitl_cli.inbox.resolve import find
 from hitl_cli.notify.channels.http_post import post
 from hitl_cli.notify.channels.slack import APPROVE, REJECT, escaped
 from hitl_cli.notify.messages import DeliveryFailed
 from hitl_cli.notify.phrases import TITLE_CHARS, one_line
+from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.question import prompt_of
 
 if TYPE_CHECKING:
     from aiohttp.web import Request
 
-    from hitl_cli.client.protocol import Client
-    from hitl_cli.inbox.decide import DecisionInput, DecisionResult
+    from hitl_cli.inbox.decide import DecisionResult
     from hitl_cli.people.contacts import Directory
-    from hitl_cli.people.groups import Groups
+    from hitl_cli.people.idempotency import IdempotencyMark
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +58,7 @@ class _Click(Struct, frozen=True):
     response_url: str = ""
 
 
-async def answer_click(request: Request, hook: str, body: bytes, id: str) -> web.Response:
+async def answer_click(request: Request, hook: str, body: bytes, mark: IdempotencyMark) -> web.Response:
     """Decide as somebody clicked, and have Slack show what came of it. Raises BadInput."""
     gateway = gateway_of(request)
     directory = gateway.options.directory
@@ -74,8 +73,10 @@ async def answer_click(request: Request, hook: str, body: bytes, id: str) -> web
                 "hitl does not know who you are in Slack: whoever runs it can say so, with"
                 f" [people.NAME] slack_user = {click.user.id!r}."
             )
-        decided = await gateway.bridge.run(
-            _take, action, _answer_of(action, person, f"hook:{hook}"), id, directory.members
+        actor = gateway.access.actor(person, f"hook:{hook}", PERSON)
+        said = DecisionInput(verdict="approve" if action.action_id == APPROVE else "reject")
+        decided = await gateway.inbox(
+            actor, lambda inbox: inbox.decide(action.value, said, whole=True, mark=mark)
         )
         shown = _shown_instead(decided, person) if decided.settled else _shown_to_one(_vote_kept(decided))
     except HitlError as error:
@@ -92,20 +93,6 @@ def _read_click(body: bytes) -> _Click:
         return msgspec.json.decode(payload, type=_Click)
     except (KeyError, ValueError, RecursionError) as error:  # msgspec.DecodeError is a ValueError
         raise BadInput("the body is no click of Slack: a form with a field payload, in JSON.") from error
-
-
-def _answer_of(action: _SlackAction, person: str, via: str) -> DecisionInput:
-    """Return what a button says."""
-    if action.action_id == APPROVE:
-        return approval(by=person, via=via)
-    return rejection(by=person, via=via)
-
-
-def _take(
-    client: Client, action: _SlackAction, answer: DecisionInput, id: str, groups: Groups
-) -> DecisionResult:
-    """Decide what a button's message asks. Raises what hitl_cli.inbox.decide.decide does."""
-    return decide_promise(client, find(client, action.value, whole=True), answer, groups, new_id=lambda: id)
 
 
 def _shown_instead(decided: DecisionResult, person: str) -> dict[str, Any]:

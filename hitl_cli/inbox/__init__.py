@@ -1,5 +1,23 @@
-"""What a person does: see what waits, and answer. Every front end calls this.
+"""What a person does: see what waits, and answer. Every front end calls `Inbox`.
 
 It speaks the protocol and nothing else, so it works on every server and for requests that other tools
 and SDKs made (docs/requests.md).
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hitl_cli.inbox.inbox import Inbox
+
+__all__ = ["Inbox"]
+
+
+def __getattr__(name: str) -> object:
+    """Return `Inbox`, imported when first used: each command imports only the modules that it needs."""
+    if name != "Inbox":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from hitl_cli.inbox.inbox import Inbox
+
+    return Inbox

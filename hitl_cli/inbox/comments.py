@@ -1,4 +1,4 @@
-"""Remarks on a request that decide nothing."""
+"""Comments on a request, which decide nothing."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from hitl_cli.client.protocol import as_promise, search
 from hitl_cli.client.records import closing, under
 from hitl_cli.client.tags import COMMENT_TAG
 from hitl_cli.client.wire import Audit, audit_in, child_id, decode, fresh_id, headers_of, said_at
-from hitl_cli.errors import BadAnswer, TooLarge
-from hitl_cli.inbox.resolve import find
+from hitl_cli.errors import BadAnswer
+from hitl_cli.people.idempotency import IdempotencyKeyReused
+from hitl_cli.requests.decision_input import check_comment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterable
 
     from hitl_cli.client.protocol import Client
     from hitl_cli.client.wire import Promise
-
-MAX_COMMENT_BYTES = 100_000
+    from hitl_cli.people.actor import Actor
+    from hitl_cli.people.idempotency import IdempotencyMark
 
 
 class Comment(Struct, frozen=True, kw_only=True):
@@ -31,32 +32,37 @@ class Comment(Struct, frozen=True, kw_only=True):
     text: str
 
 
-def check_comment(text: str | None) -> str | None:
-    """Return a remark if it can be kept. Raises BadInput."""
-    if text is not None and len(text.encode(errors="surrogatepass")) > MAX_COMMENT_BYTES:
-        raise TooLarge(f"the comment is too long: it may have {MAX_COMMENT_BYTES:,} bytes.")
-    return text
-
-
-def comment(
-    client: Client, id: str, text: str, *, by: str, via: str, new_id: Callable[[], str] = fresh_id
-) -> Promise:
-    """Leave a remark on a request, decided or not, and return the request. Raises NotFound, BadInput."""
+def check_text(text: str) -> None:
+    """Raise BadInput for a comment that says nothing, or is too long."""
     if not text.strip():
         raise BadAnswer("the comment says nothing.")
     check_comment(text)
-    request = find(client, id)
-    own = new_id()
-    audit = Audit(id=own, by=by, via=via, at=client.now())
+
+
+def add_comment(
+    client: Client, actor: Actor, request: Promise, text: str, mark: IdempotencyMark | None
+) -> None:
+    """Store a comment on a request, decided or not; one with the same mark is stored once.
+
+    Raises IdempotencyKeyReused if another comment has the mark's key.
+    """
+    own = fresh_id() if mark is None else mark.key
+    audit = Audit(id=own, by=actor.person, via=actor.via, at=client.now())
     create = under(request, child_id(request.id, f"c{own}"), COMMENT_TAG, {"comment": text}, audit)
-    as_promise(client.call_many([create, closing(create)])[0])
-    return request
+    kept = comment_in(as_promise(client.call_many([create, closing(create)])[0]))
+    if kept is None or kept.text != text:
+        raise IdempotencyKeyReused
+
+
+def comments_in(promises: Iterable[Promise]) -> list[Comment]:
+    """Return the comments that promises are, the oldest first."""
+    found = [said for promise in promises if (said := comment_in(promise)) is not None]
+    return sorted(found, key=lambda comment: comment.at)
 
 
 def comments_of(client: Client, id: str) -> list[Comment]:
-    """Return the remarks on a request, the oldest first."""
-    found = [c for promise in search(client, tags={COMMENT_TAG: id}) if (c := comment_in(promise))]
-    return sorted(found, key=lambda comment: comment.at)
+    """Return the comments on a request, the oldest first."""
+    return comments_in(search(client, tags={COMMENT_TAG: id}))
 
 
 def comment_in(promise: Promise) -> Comment | None:

@@ -11,9 +11,12 @@ from msgspec import Struct
 
 from hitl_cli.client.paging import ordered, page_of
 from hitl_cli.client.protocol import PAGE, get_promises, pages, search, search_page
+from hitl_cli.client.tags import RESERVED_TAGS
 from hitl_cli.client.wire import EXTERNAL, GLOBAL, Promise
-from hitl_cli.inbox.votes import complete, electorate, tally, votes_of_many
-from hitl_cli.people.groups import NO_GROUPS, is_among
+from hitl_cli.errors import BadName, BadUsage
+from hitl_cli.inbox.permission import is_mine, may_answer
+from hitl_cli.inbox.votes import complete, count, votes_of_many
+from hitl_cli.people.groups import NO_GROUPS, in_both_forms
 from hitl_cli.requests.question import (
     ASSIGNEE_TAG,
     KEY_TAG,
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.client.paging import Place
     from hitl_cli.client.protocol import Client, Reader
-    from hitl_cli.inbox.votes import RecordedVote
+    from hitl_cli.inbox.votes import Tally
     from hitl_cli.people.groups import Groups
 
 type Sort = Literal["age", "due", "priority"]
@@ -47,17 +50,15 @@ FEW = 50
 
 
 class RequestSummary(Struct, frozen=True, kw_only=True):
-    """A promise that waits for a person. Instants are ms since the epoch.
+    """A request, with its run. Instants are ms since the epoch.
 
-    `question` is None where it cannot be read; `asker` is who asks, or who started the run; `votes` are
-    those who approve so far, where several must.
+    `question` is None where it cannot be read, `run` where there is none; `votes` are those who approve so
+    far, where several must.
     """
 
     promise: Promise
     question: Question | None
-    function: str | None
-    starter: str | None
-    asker: str | None
+    run: Promise | None
     now: int
     votes: int = 0
 
@@ -70,6 +71,22 @@ class RequestSummary(Struct, frozen=True, kw_only=True):
     def workflow(self) -> str:
         """The id of the run that asks."""
         return self.promise.origin
+
+    @property
+    def function(self) -> str | None:
+        """The name of the workflow that asks; where its run is gone, as the request says."""
+        call = self.run.call if self.run is not None and self.run.is_run else None
+        return call.func if call else self.promise.tags.get(WORKFLOW_TAG)
+
+    @property
+    def starter(self) -> str | None:
+        """Who started the run; None if that is not recorded."""
+        return None if self.run is None else asker_of(self.run, None)
+
+    @property
+    def asker(self) -> str | None:
+        """Who asks, or who started the run; None if neither is recorded."""
+        return asker_of(self.promise, self.run)
 
     @property
     def prompt(self) -> str | None:
@@ -110,10 +127,11 @@ class RequestSummary(Struct, frozen=True, kw_only=True):
 
 
 class RequestFilter(Struct, frozen=True, kw_only=True):
-    """What of it to list: `workflow` is a glob for the run's id or its function, durations are ms.
+    """Which requests to list: `workflow` is a glob for the run's id or its function, durations are ms.
 
-    Of `to`, one name must be asked; an empty `to` means all. `person` is somebody who may answer it: that is
-    also what asks nobody in particular. Each word of `text` must be somewhere in what is listed of it.
+    `person` is somebody whose they are to answer now: `--mine`, `for=me` and the inbox page mean this
+    (permission.is_mine). Of `to`, one must be an assignee, and a group is named with or without `group:`.
+    Each word of `text` must be somewhere in what is listed of a request.
     """
 
     workflow: str | None = None
@@ -141,8 +159,8 @@ def pending(
     """Return what waits for a person, and whether there is more than `limit`.
 
     By age the oldest come first, by deadline the nearest, by priority the most pressing; those that are
-    alike, the oldest first. A request that has all its votes, and was not settled because a process died
-    in between, is settled here.
+    alike, the oldest first. Nothing is changed: a request that has all its votes is settled by
+    `settle_complete`, if whoever cast the last one died before.
     """
     found: list[RequestSummary] = []
     all_are_wanted = msgspec.structs.replace(wanted, tags={}) == EVERYTHING  # the server knows tags
@@ -172,9 +190,26 @@ def page_of_pending(
 
 
 def settle_complete(client: Client, groups: Groups) -> None:
-    """Settle every request that has all its votes and still waits: whoever gave the last one died."""
+    """Settle each request that has all its votes and is pending: the process that cast the last one died."""
     for page in blocking_pages(client, RequestFilter(tags={QUORUM_TAG: "1"})):
-        _described(client, page, groups)
+        items = _with_runs(client, page)
+        for item, tallied in zip(items, _tallies(client, items, groups), strict=True):
+            if tallied is not None and tallied.deciding is not None:
+                complete(client, item.promise, tallied)
+
+
+def read_tags(texts: Iterable[str]) -> dict[str, str]:
+    """Return the tags of texts such as NAME=VALUE, to filter by. Raises BadInput."""
+    tags: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise BadUsage(f"the tag {text!r} is not NAME=VALUE.")
+        if name.startswith(RESERVED_TAGS):
+            raise BadName(f"the tag {text!r}: no author of a request can give a tag of that name.")
+        if tags.setdefault(name, value) != value:
+            raise BadUsage(f"the tag {name!r} is given twice, with two values: nothing can have both.")
+    return tags
 
 
 def _fitting(
@@ -192,7 +227,7 @@ def _fitting(
 def _fits(item: RequestSummary, wanted: RequestFilter, groups: Groups = NO_GROUPS) -> bool:
     """Whether an item is wanted."""
     return (
-        (wanted.person is None or _may_answer(item, wanted.person, groups))
+        (wanted.person is None or may_answer(item, wanted.person, groups))
         and _says(item, wanted.text)
         and _fits_facts(item, wanted)
     )
@@ -200,14 +235,8 @@ def _fits(item: RequestSummary, wanted: RequestFilter, groups: Groups = NO_GROUP
 
 def _asks(promise: Promise, person: str, groups: Groups) -> bool:
     """Whether a promise asks a person, now or later, as far as it alone tells: to know more costs more."""
-    everyone = (question_of(promise) or PLAIN).everyone
-    return not everyone or is_among(person, everyone, groups)
-
-
-def _may_answer(item: RequestSummary, person: str, groups: Groups) -> bool:
-    """Whether it is for a person to answer."""
-    asked = not item.to or is_among(person, item.to, groups)
-    return asked and (item.asked.allow_self or person != item.starter)
+    question = question_of(promise) or PLAIN
+    return is_mine(question, question.everyone, None, person, groups)
 
 
 def _says(item: RequestSummary, text: str) -> bool:
@@ -224,7 +253,7 @@ def _fits_facts(item: RequestSummary, wanted: RequestFilter) -> bool:
     """Whether an item is of the run, for the person, of the age and so on that is wanted."""
     return (
         (wanted.workflow is None or _is_of(item, wanted.workflow))
-        and (not wanted.to or not set(wanted.to).isdisjoint(item.to))
+        and (not wanted.to or not set(in_both_forms(wanted.to)).isdisjoint(item.to))
         and wanted.asker in (None, item.asker)
         and (not wanted.tags or wanted.tags.items() <= item.tags.items())
         and (wanted.due_in_ms is None or item.deadline <= item.now + wanted.due_in_ms)
@@ -287,40 +316,31 @@ def _searched(wanted: RequestFilter, bases: Iterable[dict[str, str]]) -> Iterato
     for base in bases:
         if not wanted.to:
             yield base | wanted.tags
-        for name in wanted.to:
+        for name in in_both_forms(wanted.to):
             yield base | wanted.tags | {f"{ASSIGNEE_TAG}{name}": "1"}
 
 
 def _described(client: Client, promises: Sequence[Promise], groups: Groups) -> list[RequestSummary]:
     """Return the promises with what is known of their runs, and of their votes."""
+    items = _with_runs(client, promises)
+    return [
+        item if tallied is None else msgspec.structs.replace(item, votes=tallied.leading)
+        for item, tallied in zip(items, _tallies(client, items, groups), strict=True)
+    ]
+
+
+def _with_runs(client: Client, promises: Sequence[Promise]) -> list[RequestSummary]:
+    """Return the promises with their runs."""
     runs = get_promises(client, sorted({promise.origin for promise in promises}))
-    items = [summary_of(client, promise, runs.get(promise.origin)) for promise in promises]
+    return [summary_of(client, promise, runs.get(promise.origin)) for promise in promises]
+
+
+def _tallies(client: Client, items: Sequence[RequestSummary], groups: Groups) -> list[Tally | None]:
+    """Return how each request stands where several must approve; None where one is enough."""
     ballots = votes_of_many(client, [item.id for item in items if item.asked.approvals > 1])
-    return [item for bare in items if (item := _counted(client, bare, ballots, groups)) is not None]
+    return [count(item, ballots[item.id], groups) if item.id in ballots else None for item in items]
 
 
 def summary_of(client: Client, promise: Promise, run: Promise | None) -> RequestSummary:
-    """Return a promise that waits, and what is known of the run it belongs to."""
-    call = run.call if run is not None and run.is_run else None
-    return RequestSummary(
-        promise=promise,
-        question=question_of(promise),
-        function=call.func if call else promise.tags.get(WORKFLOW_TAG),
-        starter=asker_of(run, None) if run is not None else None,
-        asker=asker_of(promise, run),
-        now=client.now(),
-    )
-
-
-def _counted(
-    client: Client, item: RequestSummary, ballots: Mapping[str, Sequence[RecordedVote]], groups: Groups
-) -> RequestSummary | None:
-    """Return an item with the number of its votes; None if it has all of them, and so was settled."""
-    if item.id not in ballots:
-        return item
-    people = electorate(item.asked, item.starter, groups)
-    tallied = tally(item.asked, people, ballots[item.id])
-    if tallied.deciding is not None:
-        complete(client, item.promise, tallied)
-        return None
-    return msgspec.structs.replace(item, votes=tallied.leading)
+    """Return a promise as a request of a run."""
+    return RequestSummary(promise=promise, question=question_of(promise), run=run, now=client.now())

@@ -2,33 +2,77 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
-from hitl_cli.client.protocol import as_page, call, get_promise, search
+from hitl_cli.client.protocol import as_page, call, get_promises, search, search_many
 from hitl_cli.client.tags import ORIGIN_TAG
-from hitl_cli.client.wire import EXTERNAL, child_id
+from hitl_cli.client.wire import EXTERNAL, audit_of, child_id
 from hitl_cli.errors import BadInput, NotFound
-from hitl_cli.inbox.pending import pending
-from hitl_cli.requests.question import KEY_TAG, prompt_of
+from hitl_cli.inbox.pending import pending, summary_of
+from hitl_cli.inbox.votes import votes_of_many
+from hitl_cli.requests.question import KEY_TAG, PLAIN, prompt_of, question_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from hitl_cli.client.protocol import Client
     from hitl_cli.client.wire import Promise
+    from hitl_cli.inbox.pending import RequestSummary
+    from hitl_cli.people.idempotency import IdempotencyMark
 
 SUGGESTIONS = 3
 CANDIDATES = 10
 """How many of the promises that an ambiguous name could mean are listed."""
 
 
-def find(client: Client, name: str, *, whole: bool = False) -> Promise:
-    """Return the promise that a name means for a person who answers: waiting, or answered already.
+def find(
+    client: Client, name: str, *, whole: bool = False, mark: IdempotencyMark | None = None
+) -> RequestSummary:
+    """Return the request that a name means for a person who answers: waiting, or answered already.
 
     A name is a promise's id, a key, the id of a run that waits for one thing, or unless it must be `whole`,
-    the beginning of the id of one thing that waits. Raises NotFound, BadInput (it could mean several).
+    the beginning of the id of one thing that waits. A key or a run means what waits now; what the decision
+    with this `mark` was made on comes first, so that a decision that is sent again is not taken for one on
+    the next request. Raises NotFound, BadInput (it could mean several), IdempotencyKeyReused.
     """
-    promise = get_promise(client, name) if name else None
+    run = name.split(":", 1)[0] or name
+    found = get_promises(client, list(dict.fromkeys((name, run)))) if name else {}
+    promise = found.get(name)
+    if promise is None or not promise.is_blocking:
+        earlier = None if mark is None or not name else _decided_with(client, name, mark)
+        promise = earlier or _meant(client, name, promise, whole=whole)
+    if promise.origin not in (name, run):
+        found |= get_promises(client, [promise.origin])
+    return summary_of(client, promise, found.get(promise.origin))
+
+
+def find_exactly(client: Client, id: str) -> RequestSummary:
+    """Return the request with exactly this id, which never comes to mean another one. Raises NotFound."""
+    found = get_promises(client, list(dict.fromkeys((id, id.split(":", 1)[0] or id))))
+    promise = found.get(id)
+    if promise is None:
+        raise NotFound(f"there is no promise {id!r}.")
+    if not promise.is_blocking:
+        raise NotFound(f"{id} is no promise that a person answers.")
+    return summary_of(client, promise, found.get(promise.origin))
+
+
+def _decided_with(client: Client, name: str, mark: IdempotencyMark) -> Promise | None:
+    """Return the request under a key or of a run that was decided, or voted on, with a mark."""
+    named = chain.from_iterable(search_many(client, [{KEY_TAG: name}, {ORIGIN_TAG: name}]))
+    every = {promise.id: promise for promise in named if promise.is_blocking}
+    several = [promise.id for promise in every.values() if (question_of(promise) or PLAIN).approvals > 1]
+    ballots = votes_of_many(client, several)
+    for promise in every.values():
+        made = [audit_of(promise).id, *(ballot.audit.id for ballot in ballots.get(promise.id, ()))]
+        if any(mark.made(id) for id in made):
+            return promise
+    return None
+
+
+def _meant(client: Client, name: str, promise: Promise | None, *, whole: bool) -> Promise:
+    """Return the promise that a name means, which is not the id of a request. Raises NotFound, BadInput."""
     if promise is not None:
         return _answerable(client, promise)
     if name:
@@ -77,9 +121,7 @@ def _ambiguous(name: str, candidates: list[Promise]) -> BadInput:
 
 
 def _answerable(client: Client, promise: Promise) -> Promise:
-    """Return what a person can answer: the promise, or what it waits for. Raises NotFound, BadInput."""
-    if promise.is_blocking:
-        return promise
+    """Return what a person can answer of what another promise waits for. Raises NotFound, BadInput."""
     if promise.is_run:
         return _only_one(client, promise)
     below = _beginning_with(client, child_id(promise.id, ""))

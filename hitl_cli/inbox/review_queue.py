@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
-from hitl_cli.inbox.decide import DecisionInput
+from hitl_cli.requests.decision_input import DecisionInput
 
 if TYPE_CHECKING:
     from collections.abc import Collection

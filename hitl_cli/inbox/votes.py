@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
-from hitl_cli.client.protocol import PAGE, ProtocolRequest, as_page, as_promise, search
+from hitl_cli.client.protocol import ProtocolRequest, as_promise, search_many
 from hitl_cli.client.records import closing, under
 from hitl_cli.client.tags import VOTE_TAG
 from hitl_cli.client.wire import (
@@ -24,6 +24,7 @@ from hitl_cli.client.wire import (
     same_json,
 )
 from hitl_cli.format.stable_ids import short_stable_id
+from hitl_cli.inbox.permission import is_excluded
 from hitl_cli.people.groups import everyone_in
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.client.protocol import Client
     from hitl_cli.client.wire import Json, Promise
+    from hitl_cli.inbox.pending import RequestSummary
     from hitl_cli.people.groups import Groups
     from hitl_cli.requests.question import Question
 
@@ -118,17 +120,14 @@ def electorate(question: Question, starter: str | None, groups: Groups) -> froze
     Those to whom it is escalated later are among them from the start: who counts, and when, must not matter.
     """
     people = everyone_in(question.everyone, groups)
-    if people is None or question.allow_self or starter is None:
-        return people
-    return people - {starter}
+    if people is None:
+        return None
+    return frozenset(person for person in people if not is_excluded(question, starter, person))
 
 
-def standing(
-    client: Client, request: Promise, question: Question, starter: str | None, groups: Groups
-) -> Tally:
-    """Return how a request for several approvals stands now."""
-    people = electorate(question, starter, groups)
-    return tally(question, people, votes_of(client, request.id))
+def count(item: RequestSummary, cast: Iterable[RecordedVote], groups: Groups) -> Tally:
+    """Return how a request for several approvals stands after the votes that were cast."""
+    return tally(item.asked, electorate(item.asked, item.starter, groups), cast)
 
 
 def settle_request(request: Promise, vote: Vote, audit: Audit) -> ProtocolRequest:
@@ -144,7 +143,7 @@ def settle_request(request: Promise, vote: Vote, audit: Audit) -> ProtocolReques
 def complete(client: Client, request: Promise, tallied: Tally) -> Promise:
     """Settle a request by the vote that decides it, and return it as it then is.
 
-    Whoever does this, and however often: they all come to the same value, and the first one counts.
+    All who count its votes come to the same value, and the first of them settles it.
     """
     deciding = tallied.deciding
     assert deciding is not None  # noqa: S101
@@ -154,20 +153,16 @@ def complete(client: Client, request: Promise, tallied: Tally) -> Promise:
 
 def votes_of(client: Client, id: str) -> list[RecordedVote]:
     """Return the ballots that were cast on a request, in that order."""
-    return _in_order(client, id, search(client, tags={VOTE_TAG: id}))
+    return votes_of_many(client, [id])[id]
 
 
 def votes_of_many(client: Client, ids: Sequence[str]) -> dict[str, list[RecordedVote]]:
     """Return the same for each of several requests, at the cost of one."""
-    searches = [ProtocolRequest("promise.search", {"tags": {VOTE_TAG: id}, "limit": PAGE}) for id in ids]
-    pages = map(as_page, client.call_many(searches)) if searches else []
-    return {
-        id: votes_of(client, id) if page.cursor else _in_order(client, id, page.promises)
-        for id, page in zip(ids, pages, strict=True)
-    }
+    found = search_many(client, [{VOTE_TAG: id} for id in ids])
+    return {id: votes_in(client, id, cast) for id, cast in zip(ids, found, strict=True)}
 
 
-def _in_order(client: Client, id: str, cast: list[Promise]) -> list[RecordedVote]:
+def votes_in(client: Client, id: str, cast: list[Promise]) -> list[RecordedVote]:
     """Return the ballots that promises are, in the order in which they were cast."""
     if not client.capabilities.order:
         cast.sort(key=lambda promise: (promise.created_at, len(promise.id), promise.id))
@@ -200,25 +195,23 @@ def _vote_id(id: str, person: str, number: int) -> str:
 
 def record_vote(
     client: Client, request: Promise, vote: Vote, audit: Audit, cast_before: Sequence[RecordedVote]
-) -> None:
-    """Keep a vote; one that is kept already, or says what its author said last, is not kept twice.
+) -> bool:
+    """Store a vote, and return whether there was need to: not if it says what its author said last.
 
     Its number is the next one of its author. Another process that takes that number first, for the same
     person, has this one take the one after.
     """
     own = [ballot for ballot in cast_before if ballot.vote.by == vote.by]
-    if any(ballot.audit.id == audit.id for ballot in own):
-        return  # sent again, maybe after its author has said something else
     number = max((ballot.number for ballot in own), default=0)
     if own and same_vote(own[-1].vote, vote) and vote.comment in (None, own[-1].vote.comment):
-        return
+        return False
     while True:
         number += 1
         create = create_request(request, vote, audit, number)
         kept = as_promise(client.call_many([create, closing(create)])[0])
         said = _recorded_vote_in(kept, request.id)
         if said is not None and (said.audit.id == audit.id or same_vote(said.vote, vote)):
-            return
+            return True
 
 
 def same_vote(one: Vote, other: Vote) -> bool:

@@ -7,7 +7,7 @@ read, and compared with what waited before.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from msgspec import Struct
 
@@ -16,14 +16,16 @@ from hitl_cli.client.tags import COMMENT_TAG, SAID_TAG, VOTE_TAG
 from hitl_cli.client.wire import EXTERNAL, headers_of
 from hitl_cli.inbox.history import decision_of, settled_at
 from hitl_cli.inbox.pending import blocking_pages
+from hitl_cli.inbox.permission import is_mine
 from hitl_cli.inbox.votes import votes_of_many
-from hitl_cli.requests.question import PLAIN, QUORUM_TAG, Outcome, asker_of, prompt_of, question_of
+from hitl_cli.requests.question import PLAIN, QUORUM_TAG, Outcome, Question, asker_of, prompt_of, question_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from hitl_cli.client.protocol import Client, Page
     from hitl_cli.client.wire import Promise
+    from hitl_cli.people.actor import Actor
 
 MOST = 500
 """How many changes of a kind are told one by one. Who is told of more looks at the list anyway."""
@@ -35,19 +37,31 @@ POLL_S = 2.0
 """How often a server is asked that cannot say whether anything has changed."""
 
 
+type ChangeKind = Literal["asked", "changed", "decided"]
+
+
 class Change(Struct, frozen=True, kw_only=True):
     """What changed of one request: it was asked, something was said of it, or something came of it.
 
-    `names` are all whom it asks now or later, nobody named means anybody; `by` is who did it.
+    `starter` is who started its run, where the request is not for them; `by` is who did it.
     """
 
-    kind: Literal["asked", "changed", "decided"]
+    kind: ChangeKind
     id: str
     workflow: str
     title: str | None
-    names: tuple[str, ...]
+    question: Question
+    starter: str | None = None
     by: str | None = None
     outcome: Outcome | None = None
+
+    def concerns(self, actor: Actor) -> bool:
+        """Whether the request is the actor's to answer, as `permission.is_mine` says, now or once escalated.
+
+        Nothing changes when it is escalated, so those who are asked then hear of it from the start.
+        """
+        names = self.question.everyone
+        return is_mine(self.question, names, self.starter, actor.person, actor.groups)
 
 
 class InboxWatch(ABC):
@@ -71,31 +85,38 @@ def watch_inbox(client: Client) -> InboxWatch:
     return IndexedWatch(client) if can.sort and can.open and can.order else _PolledWatch(client)
 
 
-def _asked(promise: Promise) -> Change:
-    """Return the change that a request was asked."""
-    return _change("asked", promise, by=asker_of(promise, None))
+class _Seen(NamedTuple):
+    """What happened to a request; `by` is who voted or commented."""
+
+    kind: ChangeKind
+    promise: Promise
+    by: str | None = None
 
 
-def _decided(promise: Promise) -> Change:
-    """Return the change that something came of a request."""
-    entry = decision_of(promise, None)
-    return _change("decided", promise, by=entry.by, outcome=entry.outcome)
+def _changes(client: Client, seen: Iterable[_Seen]) -> list[Change]:
+    """Return what happened as changes, with who started the runs of requests that are not for them."""
+    found = [(one, question_of(one.promise) or PLAIN) for one in seen]
+    withheld = {one.promise.origin for one, question in found if not question.allow_self}
+    runs = get_promises(client, sorted(withheld))
+    return [_change(one, question, runs.get(one.promise.origin)) for one, question in found]
 
 
-def _change(
-    kind: Literal["asked", "changed", "decided"],
-    promise: Promise,
-    *,
-    by: str | None,
-    outcome: Outcome | None = None,
-) -> Change:
-    """Return a change of a request."""
+def _change(seen: _Seen, question: Question, run: Promise | None) -> Change:
+    """Return what happened to a request as a change."""
+    kind, promise, by = seen
+    outcome = None
+    if kind == "asked":
+        by = asker_of(promise, None)
+    elif kind == "decided":
+        entry = decision_of(promise, None)
+        by, outcome = entry.by, entry.outcome
     return Change(
         kind=kind,
         id=promise.id,
         workflow=promise.origin,
         title=prompt_of(promise),
-        names=(question_of(promise) or PLAIN).everyone,
+        question=question,
+        starter=None if run is None else asker_of(run, None),
         by=by,
         outcome=outcome,
     )
@@ -170,11 +191,12 @@ class IndexedWatch(InboxWatch):
         if ended is None or new is None or said is None:
             return None
         over = {promise.id for promise in ended}
-        return [
-            *(_asked(promise) for promise in new if promise.is_blocking),
+        seen = [
+            *(_Seen("asked", promise) for promise in new if promise.is_blocking),
             *self._talked_about(said, over),
-            *(_decided(promise) for promise in ended if promise.is_blocking),
+            *(_Seen("decided", promise) for promise in ended if promise.is_blocking),
         ]
+        return _changes(self._client, seen)
 
     def _ask(self, requests: Sequence[ProtocolRequest]) -> list[Page]:
         return [as_page(answer) for answer in self._client.call_many(requests)]
@@ -198,13 +220,11 @@ class IndexedWatch(InboxWatch):
         self._settled = {promise.id for promise in found.promises if settled_at(promise) == newest}
         return new
 
-    def _talked_about(self, said: Iterable[Promise], over: set[str]) -> list[Change]:
+    def _talked_about(self, said: Iterable[Promise], over: set[str]) -> list[_Seen]:
         """Return on which requests something was said; a vote on one that is decided now is no news."""
         by = {id: headers_of(one.param).get("hitl:by") for one in said if (id := _subject_of(one, over))}
         found = get_promises(self._client, list(by))
-        return [
-            _change("changed", promise, by=by[id]) for id, promise in found.items() if promise.is_blocking
-        ]
+        return [_Seen("changed", promise, by[id]) for id, promise in found.items() if promise.is_blocking]
 
 
 def _subject_of(said: Promise, over: set[str]) -> str | None:
@@ -241,11 +261,12 @@ class _PolledWatch(InboxWatch):
             return None
         moved = [waiting[id] for id, count in votes.items() if count != before.get(id, count)]
         ended = get_promises(self._client, gone).values()
-        return [
-            *(_asked(promise) for promise in new),
-            *(_change("changed", promise, by=None) for promise in moved),
-            *(_decided(promise) for promise in ended if promise.state != "pending"),
+        seen = [
+            *(_Seen("asked", promise) for promise in new),
+            *(_Seen("changed", promise) for promise in moved),
+            *(_Seen("decided", promise) for promise in ended if promise.state != "pending"),
         ]
+        return _changes(self._client, seen)
 
     def _read(self) -> dict[str, Promise]:
         pages = blocking_pages(self._client)

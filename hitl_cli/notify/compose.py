@@ -12,17 +12,16 @@ from hitl_cli.client.wire import Promise, audit_of, error_message
 from hitl_cli.format.stable_ids import stable_id
 from hitl_cli.format.terminal import printable
 from hitl_cli.notify.messages import Message, MessageItem
-from hitl_cli.notify.notifications import OUTCOMES
 from hitl_cli.notify.phrases import plain
+from hitl_cli.requests.notification import OUTCOMES
 from hitl_cli.requests.question import GROUP, PLAIN, Instead, Question, asker_of, question_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hitl_cli.client.protocol import Client
-    from hitl_cli.notify.messages import Occasion
-    from hitl_cli.notify.notifications import Notification
     from hitl_cli.people.contacts import NotificationSettings
+    from hitl_cli.requests.notification import Notification, Occasion
 
 LINK_ID_CHARS = 18
 """So much of a message's hash is the id of the link in it: the same, however often it is sent."""
@@ -50,6 +49,11 @@ class Composition(Struct, frozen=True):
     promise: Promise
     run: Promise | None
     question: Question
+
+    @property
+    def starter(self) -> str | None:
+        """Who started the run; None if that is not recorded."""
+        return None if self.run is None else asker_of(self.run, None)
 
     @property
     def waits(self) -> bool:

@@ -21,14 +21,15 @@ from hitl_cli.client.protocol import Client
 from hitl_cli.client.wire import audit_of
 from hitl_cli.defaults import DEADLINE_MS
 from hitl_cli.errors import HitlError
+from hitl_cli.inbox.permission import is_excluded
 from hitl_cli.notify.channels import registry
 from hitl_cli.notify.compose import ASKING, Composition, compose, look_up
 from hitl_cli.notify.concurrency_limit import ConcurrencyLimit
 from hitl_cli.notify.digest_store import DigestEntry, end_of_digest, gather
 from hitl_cli.notify.messages import DeliveryFailed, Message
-from hitl_cli.notify.notifications import Notification, recipients
 from hitl_cli.notify.status import DeliveryAttempt, heard_before
-from hitl_cli.people.contacts import Directory, NotificationSettings
+from hitl_cli.people.contacts import Directory, NotificationSettings, recipients
+from hitl_cli.requests.notification import Notification
 from hitl_cli.sdk import context as sdk
 
 logger = logging.getLogger(__name__)
@@ -170,7 +171,8 @@ def _whom_to_tell(client: Client, notice: Notification, directory: Directory) ->
     people = tuple(who for who in recipients(notice.names, directory) if who in asked)
     if notice.occasion in ASKING:
         left_out = _done_with(client, case) if notice.occasion == "reminder" else frozenset()
-        return tuple(who for who in people if who not in left_out and _may_answer(who, case))
+        excluded = partial(is_excluded, case.question, case.starter)
+        return tuple(who for who in people if who not in left_out and not excluded(who))
     heard = heard_before(client, notice.request)
     return tuple(who for who in people if who in heard and who != audit_of(case.promise).by)
 
@@ -182,14 +184,6 @@ def _done_with(client: Client, case: Composition) -> frozenset[str]:
     if case.question.approvals == 1:
         return frozenset()
     return frozenset(ballot.vote.by for ballot in votes_of(client, case.promise.id))
-
-
-def _may_answer(who: str, case: Composition) -> bool:
-    """Whether somebody may answer, who is asked: not always the one who started the run."""
-    from hitl_cli.requests.question import asker_of
-
-    starter = asker_of(case.run, None) if case.run is not None else None
-    return case.question.allow_self or who != starter
 
 
 async def tell_one(ctx: Context, notice: Notification, who: str) -> bool:

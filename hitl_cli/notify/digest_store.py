@@ -17,8 +17,8 @@ from hitl_cli.client.wire import Audit, Promise, child_id, decode_as
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.format.stable_ids import short_stable_id
 from hitl_cli.notify.compose import ASKING, look_up
-from hitl_cli.notify.notifications import Notification
 from hitl_cli.notify.status import DeliveryAttempt
+from hitl_cli.requests.notification import Notification
 from hitl_cli.runs.run import RunSpec, create_request
 
 if TYPE_CHECKING:

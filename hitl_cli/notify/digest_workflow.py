@@ -10,8 +10,8 @@ from resonate.context import Context
 from hitl_cli.notify.compose import compose_digest
 from hitl_cli.notify.deliver import Notifier, in_rounds, step
 from hitl_cli.notify.digest_store import DigestEnd, gathered_in
-from hitl_cli.notify.notifications import Notification
 from hitl_cli.notify.status import DeliveryAttempt
+from hitl_cli.requests.notification import Notification
 from hitl_cli.sdk import context as sdk
 
 MARGIN = timedelta(seconds=5)

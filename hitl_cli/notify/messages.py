@@ -8,26 +8,10 @@ from msgspec import Struct
 
 from hitl_cli.errors import HitlError
 from hitl_cli.format.stable_ids import stable_id
+from hitl_cli.requests.notification import Occasion
 from hitl_cli.requests.question import Question
 
 KEY_DIGITS = 32
-
-type Occasion = Literal[
-    "asked",
-    "reminder",
-    "escalated",
-    "approved",
-    "rejected",
-    "expired",
-    "canceled",
-    "digest",
-    "test",
-    "sign-in",
-]
-"""Why something is said. `approved` to `canceled` are what came of it, for others who were asked.
-
-What brings a link by which one signs in (`sign-in`) has no items: the link is its `inbox`.
-"""
 
 
 class MessageItem(Struct, frozen=True, kw_only=True):

@@ -14,7 +14,8 @@ from hitl_cli.client.wire import EXTERNAL
 from hitl_cli.errors import BadInput, Conflict
 from hitl_cli.inbox.history import settled_since
 from hitl_cli.inbox.pending import blocking_pages
-from hitl_cli.notify.notifications import NOTIFICATION_LIFE_MS, Notification, outcome_notification, recipients
+from hitl_cli.people.contacts import recipients
+from hitl_cli.requests.notification import NOTIFICATION_LIFE_MS, Notification, outcome_notification
 from hitl_cli.requests.question import REQUEST_TAG, question_of
 
 if TYPE_CHECKING:

@@ -11,9 +11,8 @@ from hitl_cli.client.protocol import search
 from hitl_cli.client.tags import NOTICE_TAG, ORIGIN_TAG
 from hitl_cli.client.wire import child_id, decode_as
 from hitl_cli.format.durations import format_age, format_duration
-from hitl_cli.notify.messages import Occasion
-from hitl_cli.notify.notifications import Notification
 from hitl_cli.people.contacts import ChannelKind
+from hitl_cli.requests.notification import Notification, Occasion
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -6,8 +6,9 @@ from typing import Literal, get_args
 
 from msgspec import Struct
 
-from hitl_cli.errors import NotAllowed
+from hitl_cli.errors import BadName, NotAllowed
 from hitl_cli.people.groups import NO_GROUPS, Groups
+from hitl_cli.requests.question import GROUP
 
 type Permission = Literal["read", "decide", "start"]
 
@@ -15,11 +16,8 @@ PERMISSIONS: tuple[Permission, ...] = get_args(Permission.__value__)
 
 EVERYTHING: frozenset[Permission] = frozenset(PERMISSIONS)
 
-_REFUSED: dict[Permission, str] = {
-    "read": "read requests and runs",
-    "decide": "decide requests",
-    "start": "start or cancel runs",
-}
+LONGEST_NAME = 200
+"""Characters of a person's name."""
 
 
 class Actor(Struct, frozen=True, kw_only=True):
@@ -35,9 +33,27 @@ class Actor(Struct, frozen=True, kw_only=True):
     groups: Groups = NO_GROUPS
     only: str | None = None
 
-    def require(self, permission: Permission) -> None:
-        """Raise NotAllowed if the actor lacks a permission."""
+    def require(self, permission: Permission, request: str | None = None) -> None:
+        """Raise NotAllowed if the actor lacks a permission, in general or for one request (its id)."""
         if permission not in self.may:
+            raise NotAllowed(f"this token may not {permission}.", code="permission-missing")
+        if self.only not in (None, request):
             raise NotAllowed(
-                f"{self.person} is not allowed to {_REFUSED[permission]}.", code="permission-missing"
+                f"this link is for {self.only}, and for no other request.", code="permission-missing"
             )
+
+
+def check_person(name: str) -> str:
+    """Return the name of who acts, if it is one that can stand on a decision. Raises BadInput."""
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise BadName(f"{name!r} cannot be the name of a person: it is not text in UTF-8.") from error
+    if not name.strip() or len(name) > LONGEST_NAME:
+        raise BadName(
+            f"{name[:LONGEST_NAME]!r} cannot be the name of a person: it must have characters, at most"
+            f" {LONGEST_NAME}."
+        )
+    if name.startswith(GROUP):
+        raise BadName(f"{name!r} is the name of a group, not of a person.")
+    return name

@@ -18,7 +18,7 @@ from hitl_cli.format.durations import parse_duration
 from hitl_cli.requests.question import GROUP
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator
 
     from hitl_cli.people.groups import Groups
 
@@ -274,3 +274,39 @@ class NotificationSettings(Struct, frozen=True, kw_only=True):
 
     directory: Directory
     keys: Path | None = None
+
+
+# Who is notified
+
+
+def recipients(names: Iterable[str], directory: Directory) -> tuple[str, ...]:
+    """Return who is notified, once each: people by name, and `group:NAME` for a group with its own contact.
+
+    Of a group without one, each member who has a contact is notified.
+    """
+    return tuple(
+        dict.fromkeys(who for name in names or directory.anybody for who in _reached(name, directory))
+    )
+
+
+def _reached(name: str, directory: Directory) -> Iterator[str]:
+    """Yield who is notified where a request asks a name."""
+    bare = name.removeprefix(GROUP)
+    if not name.startswith(GROUP) and bare in directory.people:
+        if directory.people[bare].addresses:
+            yield bare
+        return
+    group = directory.groups.get(bare)
+    if group is None:
+        return
+    if group.addresses:
+        yield f"{GROUP}{bare}"
+        return
+    for member in group.members:
+        if (contact := directory.people.get(member)) is not None and contact.addresses:
+            yield member
+
+
+def unreached(names: Iterable[str], directory: Directory) -> tuple[str, ...]:
+    """Return the names for which nobody is notified."""
+    return tuple(name for name in names if not any(_reached(name, directory)))

@@ -25,10 +25,15 @@ def is_among(person: str, to: Iterable[str], groups: Groups) -> bool:
     return any(person == name or person in (group_named(name, groups) or ()) for name in to)
 
 
-def names_for(person: str, groups: Groups) -> tuple[str, ...]:
-    """Return the names by which a request may ask a person: their own, and those of their groups."""
-    of = [name for name, members in groups.items() if person in members]
-    return (person, *of, *(f"{GROUP}{name}" for name in of))
+def as_asked(names: Iterable[str], groups: Groups) -> tuple[str, ...]:
+    """Return names as a request stores them: `group:NAME` for the name of a group in the settings."""
+    return tuple(f"{GROUP}{name}" if name in groups else name for name in names)
+
+
+def in_both_forms(names: Iterable[str]) -> tuple[str, ...]:
+    """Return each name both bare and as `group:NAME`: a filter finds a group by either form."""
+    bare = [name.removeprefix(GROUP) for name in names]
+    return tuple(form for name in bare for form in (name, f"{GROUP}{name}"))
 
 
 def everyone_in(to: Iterable[str], groups: Groups) -> frozenset[str] | None:

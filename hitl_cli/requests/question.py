@@ -12,7 +12,8 @@ from msgspec import Meta, Struct
 
 from hitl_cli.client.tags import RESERVED_TAGS
 from hitl_cli.client.wire import Json, decode_as, headers_of
-from hitl_cli.errors import BadInput
+from hitl_cli.errors import BadInput, TooLarge
+from hitl_cli.requests.decision_input import check_data
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,6 +39,9 @@ KEY_TAG = "hitl:key"
 QUORUM_TAG = "hitl:quorum"
 WORKFLOW_TAG = "hitl:workflow"
 ASSIGNEE_TAG = "hitl:assignee:"
+
+MAX_QUESTION_BYTES = 1_000_000
+"""The most that a question may have, as JSON. It is no place to keep files: give a link, or a digest."""
 
 
 class Escalation(Struct, frozen=True, kw_only=True):
@@ -139,6 +143,33 @@ def sensible(question: Question) -> Question:
         raise not_askable("to escalate it, say whom it is for first, by `to`.")
     _check_reachable(read)
     _check_deadline(read)
+    return read
+
+
+def sensible_alone(question: Question) -> Question:
+    """Return a question that no workflow asks, as `sensible` does, and check its size and data too.
+
+    `ask` in a workflow does not: a run that asked such a question before must not fail when it is replayed.
+    Raises BadInput.
+    """
+    if question.form is not None:
+        from hitl_cli.forms import schema_of
+
+        schema_of(question.form)
+    read = sensible(question)
+    asked = msgspec.to_builtins(read)
+    size = len(msgspec.json.encode(asked))
+    if size > MAX_QUESTION_BYTES:
+        raise TooLarge(
+            f"the question is {size:,} bytes of JSON; it may have {MAX_QUESTION_BYTES:,}. Give a --link"
+            " instead."
+        )
+    check_data(asked)
+    approves = read.on_deadline not in ("expire", "reject")
+    if read.form is not None and approves and (read.choices or read.on_deadline == "approve"):
+        raise BadInput(
+            "the form asks for data, and nobody would give it: let the deadline mean no.", code="bad-question"
+        )
     return read
 
 

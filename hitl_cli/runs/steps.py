@@ -14,6 +14,8 @@ from hitl_cli.runs.reading import known
 from hitl_cli.runs.run import Run
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from hitl_cli.client.protocol import Client
 
 
@@ -52,12 +54,18 @@ def first_steps(client: Client, id: str, most: int | None) -> tuple[RunStep, boo
     found = search_pages(client, size, tags={ORIGIN_TAG: root.id})
     every = (p for page in found for p in page if p.id != root.id)
     promises = list(islice(every, most))
+    return tree_of(root, promises), next(every, None) is not None
+
+
+def tree_of(root: Promise, below: Iterable[Promise]) -> RunStep:
+    """Return a run with steps of it below it, in the order in which they are given."""
+    promises = [promise for promise in below if promise.id != root.id]
     nodes = {p.id: RunStep(promise=p, kind=_kind_of(p), children=[]) for p in [root, *promises]}
     for promise in promises:
         parent = nodes.get(promise.tags.get(PARENT_TAG, ""), nodes[root.id])
         if parent is not nodes[promise.id]:
             parent.children.append(nodes[promise.id])
-    return nodes[root.id], next(every, None) is not None
+    return nodes[root.id]
 
 
 def _kind_of(promise: Promise) -> Kind:

@@ -10,15 +10,16 @@ from msgspec import Struct
 from hitl_cli.client.wire import Json, decode
 from hitl_cli.format.times import iso
 from hitl_cli.requests.question import Outcome, fields_of
+from hitl_cli.views.details import notified
 from hitl_cli.views.pending import RequestBaseDocument, request_summary_document
 from hitl_cli.views.runs import StepDocument, step_document
 from hitl_cli.views.votes import VoteDocument, vote_document
 
 if TYPE_CHECKING:
     from hitl_cli.forms import Field
+    from hitl_cli.inbox.details import RequestDetails
     from hitl_cli.inbox.history import HistoryEntry
     from hitl_cli.notify.status import NotificationStatus
-    from hitl_cli.views.details import RequestDetails
 
 INNER = ("keys", "needed", "pointers", "item")
 """What of a field is no one's business but the form's."""
@@ -132,7 +133,7 @@ def request_details_document(seen: RequestDetails) -> RequestDetailsDocument:
                 CommentDocument(by=one.by, via=one.via, at=iso(one.at), text=one.text)
                 for one in seen.comments
             ],
-            "told": [_notification_document(told) for told in seen.told],
+            "told": [_notification_document(one) for one in notified(seen)],
             "before": [step_document(node) for node in seen.before],
             "decision": None if seen.decision is None else _decision_document(seen.decision),
         }

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hitl_cli.authoring.standalone import put
 from hitl_cli.cli.app import run
 from hitl_cli.client.protocol import ProtocolRequest, get_promise, search
 from hitl_cli.client.wire import Audit, Vote, audit_of, encode, headers_of
 from hitl_cli.engine.doorbell import WATCHERS, Ringer
-from hitl_cli.inbox.decide import approval, decide, rejection
+from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.votes import record_vote
+from hitl_cli.people.actor import Actor
 from hitl_cli.requests.question import Question, question_of
+from tests.acting import approval, decide, rejection
 from tests.cli.test_decisions import ask as bare_promise
 from tests.cli.test_terminal import on_terminal
 from tests.conftest import HITL, PATIENCE_S, WorkerProcess, wait_until
@@ -59,7 +60,7 @@ def asks(hitl: Hitl, id: str, **question: Any) -> None:
     """Put a question without a process: what is tested is what comes after."""
     asked = Question(prompt="?", **question)
     with hitl.client() as client:
-        put(client, id, asked, tags=asked.tags(key=None, workflow=None), deadline_ms=HOUR_MS, by="ada")
+        Inbox(client, Actor(person="ada", via="cli")).ask(asked, id=id, deadline_ms=HOUR_MS)
 
 
 def yes(hitl: Hitl, id: str, *, by: str = "bob", comment: str | None = None, **data: Any) -> None:

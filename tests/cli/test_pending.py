@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hitl_cli.client.protocol import ProtocolRequest
+from hitl_cli.client.wire import encode
 from hitl_cli.requests.question import Escalation, Question
 from tests.cli.past import HOUR_MS, Past
 from tests.cli.requests import DAY_MS, put
@@ -83,12 +85,21 @@ def test_json_has_what_a_program_needs(hitl: Hitl) -> None:
 
 def test_what_is_asked_of_somebody_is_found_by_name_and_by_group(hitl: Hitl) -> None:
     some(hitl)
-    assert ids(hitl, "--mine") == ["a", "b", "c"]  # ada is in ops
-    assert ids(hitl, "--mine", "--as", "bob") == ["b", "c"]
-    assert ids(hitl, "-m", "--as", "eve") == ["c", "e"]
-    assert ids(hitl, "--mine", "--as", "nobody") == []
+    assert ids(hitl, "--mine") == ["a", "b", "c", "d"]  # ada is in ops, and d asks anyone
+    assert ids(hitl, "--mine", "--as", "bob") == ["b", "c", "d"]
+    assert ids(hitl, "-m", "--as", "eve") == ["c", "d", "e"]
+    assert ids(hitl, "--mine", "--as", "nobody") == ["d"]
     assert ids(hitl, "--to", "ops") == ids(hitl, "--to", "group:ops") == ["b", "c"]
     assert ids(hitl, "--to", "ada", "--to", "eve") == ["a", "c", "e"]
+
+
+def test_what_somebody_started_and_may_not_answer_is_not_theirs(hitl: Hitl) -> None:
+    put(hitl, "f:1", Question(prompt="F?", to=("ada", "bob"), allow_self=False))
+    with hitl.client() as client:
+        started = {"id": "f", "timeoutAt": client.now() + DAY_MS, "param": encode(None, {"hitl:by": "ada"})}
+        client.call_many([ProtocolRequest("promise.create", started)])
+    assert ids(hitl, "--mine", "--as", "ada") == []
+    assert ids(hitl, "--mine", "--as", "bob") == ["f"]
 
 
 def test_filters_hold_together(hitl: Hitl) -> None:

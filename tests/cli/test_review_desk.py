@@ -8,9 +8,10 @@ import pytest
 
 from hitl_cli.cli.review.session import GRACE_MS, Look, ReviewSession
 from hitl_cli.errors import NotAllowed
-from hitl_cli.inbox.decide import approval, rejection
-from hitl_cli.inbox.pending import EVERYTHING
+from hitl_cli.inbox.pending import RequestFilter
 from hitl_cli.inbox.review_queue import HOLD_MS
+from hitl_cli.people.actor import Actor
+from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.question import Question
 from tests.cli.requests import promise_now, put
 from tests.conftest import wait_until
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from hitl_cli.inbox.pending import RequestSummary
     from tests.conftest import Hitl
 
-YES = approval(by="ada", via="cli")
-NO = rejection(by="ada", via="cli", reason="no")
+YES = DecisionInput(verdict="approve")
+NO = DecisionInput(verdict="reject", reason="no")
 
 
 class Person:
@@ -30,7 +31,8 @@ class Person:
 
     def __init__(self, hitl: Hitl, *, every: bool = False) -> None:
         self.now = 0
-        look = Look("ada", {}, EVERYTHING, "age", every)
+        wanted = RequestFilter(person=None if every else "ada")
+        look = Look(Actor(person="ada", via="cli"), wanted, "age", every)
         self.desk = ReviewSession(hitl.client, look, lambda seen, _: [seen.item.id], lambda: self.now)
         self.desk.start()
 

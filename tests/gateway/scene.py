@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hitl_cli.inbox.comments import comment
-from hitl_cli.inbox.decide import approval, decide
+from tests.acting import approval, comment, decide
 from tests.cli.past import DAY_MS, HOUR_MS, MINUTE_MS, Past
 
 if TYPE_CHECKING:

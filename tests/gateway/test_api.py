@@ -13,7 +13,6 @@ import pytest
 
 from hitl_cli.client.pool import THREADS
 from hitl_cli.errors import NotFound
-from hitl_cli.gateway.api import history
 from hitl_cli.gateway.api.openapi import document
 from hitl_cli.gateway.api.routes import ROUTES, TABLE
 from hitl_cli.gateway.context import LOOKBACK_THREADS
@@ -223,7 +222,7 @@ def test_what_waits_is_listed_as_on_the_command_line(api: Api, hitl: Hitl) -> No
         "": ["l-old", "l-new", "l-free"],
         "&to=reviewer": ["l-old"],
         "&to=reviewer&to=ada": ["l-old", "l-new"],
-        "&for=me": ["l-new"],
+        "&for=me": ["l-new", "l-free"],
         "&from=lead": ["l-new"],
         "&tag=team%3Da": ["l-new"],
         "&sort=due": ["l-free", "l-old", "l-new"],
@@ -533,7 +532,7 @@ def test_nobody_who_decides_waits_for_those_who_look_back(
         over.wait(PATIENCE_S)
         raise NotFound("there is nothing to look back at.")
 
-    monkeypatch.setattr(history, "stats", endless)
+    monkeypatch.setattr("hitl_cli.inbox.stats.stats", endless)
     visited = Visited(hitl)
     try:
         with ThreadPoolExecutor(THREADS + 1) as pool:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.engine.server import now_ms
 from hitl_cli.gateway import event_broadcaster as module
-from hitl_cli.gateway.event_broadcaster import BACKLOG, Event, EventBroadcaster, Listener, Stream
+from hitl_cli.gateway.event_broadcaster import BACKLOG, Event, EventBroadcaster, Stream
 from hitl_cli.gateway.http_error import HttpError
-from hitl_cli.inbox.watch import IndexedWatch
+from hitl_cli.inbox.watch import Change, IndexedWatch
+from hitl_cli.people.actor import Actor
+from hitl_cli.requests.question import Question
+from tests.acting import decide, rejection
 from tests.inbox.requests import request
 
 if TYPE_CHECKING:
@@ -32,10 +35,18 @@ def test_who_reads_too_slowly_is_dropped_and_nothing_more_is_kept_for_them() -> 
 
 
 def test_a_listener_is_given_what_names_them_their_group_or_nobody() -> None:
-    listener = Listener("reviewer", {"ops": frozenset({"reviewer"})})
-    wanted = [(), None, ("reviewer",), ("lead", "group:ops"), ("ops",)]
-    assert all(listener.wants(Event(b"", names)) for names in wanted)
-    assert not listener.wants(Event(b"", ("lead",)))
+    reviewer = Actor(person="reviewer", via="web", groups={"ops": frozenset({"reviewer"})})
+
+    def told_of(to: tuple[str, ...], **said: Any) -> Event:
+        question = Question(prompt="?", to=to, allow_self="starter" not in said)
+        return Event(b"", Change(kind="asked", id="r:1", workflow="r", title="?", question=question, **said))
+
+    for names in ((), ("reviewer",), ("lead", "group:ops"), ("ops",)):
+        assert told_of(names).concerns(reviewer)
+        assert told_of(names, starter="lead").concerns(reviewer)
+        assert not told_of(names, starter="reviewer").concerns(reviewer)
+    assert Event(b"").concerns(reviewer)
+    assert not told_of(("lead",)).concerns(reviewer)
 
 
 def test_only_so_many_listen_at_once_and_without_them_the_watcher_rests(
@@ -88,7 +99,6 @@ def test_each_change_is_found_once_however_often_it_is_looked_for(tmp_path: Path
 
 
 def test_what_was_asked_and_decided_between_two_looks_is_told_as_decided(tmp_path: Path) -> None:
-    from hitl_cli.inbox.decide import decide, rejection
 
     with EmbeddedClient(tmp_path / "hitl.db") as client:
         changes = IndexedWatch(client)

@@ -11,7 +11,6 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 from hitl_cli.errors import Unreachable
-from hitl_cli.gateway.pages import history as history_page
 from tests.cli.past import DAY_MS, HOUR_MS, MINUTE_MS, Past
 from tests.conftest import PATIENCE_S, Hitl
 from tests.gateway.conftest import begin_gateway
@@ -172,7 +171,7 @@ def test_a_file_that_cannot_be_read_to_its_end_is_broken_off(
             raise Unreachable("the server is away.")
         return [], str(limit)
 
-    monkeypatch.setattr(history_page, "page_of_history", fails)
+    monkeypatch.setattr("hitl_cli.inbox.history.page_of_history", fails)
     visited = Visited(hitl)
     try:
         connection = http.client.HTTPConnection(urlsplit(visited.address).netloc, timeout=PATIENCE_S)

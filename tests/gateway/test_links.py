@@ -13,11 +13,11 @@ from hitl_cli.auth.signing_keys import rotate
 from hitl_cli.client.wire import audit_of
 from hitl_cli.gateway.auth import sessions
 from hitl_cli.gateway.context import BAD_LINKS
-from hitl_cli.inbox.decide import approval, decide
 from hitl_cli.people.actor import Actor
 from hitl_cli.people.contacts import Directory, GroupContact
 from hitl_cli.requests.question import Question
 from hitl_cli.runs import Runs
+from tests.acting import approval, decide
 from tests.cli.requests import put
 from tests.conftest import Hitl
 from tests.gateway.visiting import Browser, Visited, all_promises

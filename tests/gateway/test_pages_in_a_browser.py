@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hitl_cli.inbox.decide import decide, rejection
 from hitl_cli.requests.question import Question
+from tests.acting import decide, rejection
 from tests.conftest import wait_until
 from tests.gateway.browser import IN_A_BROWSER, Screen, check_accessible, check_narrow
 from tests.gateway.desk import Desk

@@ -9,8 +9,8 @@ import pytest
 
 from hitl_cli.client.protocol import ProtocolRequest, as_promise
 from hitl_cli.client.wire import audit_in, decode, encode, headers_of
-from hitl_cli.inbox.decide import approval, decide, rejection
 from hitl_cli.requests.question import Digest, Question
+from tests.acting import approval, decide, rejection
 from tests.cli.requests import DAY_MS
 from tests.gateway.desk import Desk, Document, address
 

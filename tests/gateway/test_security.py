@@ -338,7 +338,7 @@ def failing(visited: Visited, monkeypatch: pytest.MonkeyPatch) -> Visited:
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("nobody foresaw this")
 
-    monkeypatch.setattr(links, "check_open", fail)
+    monkeypatch.setattr(links, "open_link", fail)
     return visited
 
 

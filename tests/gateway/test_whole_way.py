@@ -10,10 +10,9 @@ import pytest
 from msgspec import Struct
 
 from hitl_cli.client.embedded import EmbeddedClient
-from hitl_cli.inbox.comments import comment
-from hitl_cli.inbox.decide import decide, rejection
 from hitl_cli.runs import Runs
 from hitl_cli.runs.run import RunSpec
+from tests.acting import comment, decide, rejection
 from tests.conftest import APPS, NOBODY, PATIENCE_S, Hitl, wait_until
 from tests.gateway.browser import DESKTOP, IN_A_BROWSER, PHONE, Screen, check_accessible, check_narrow
 from tests.gateway.conftest import GatewayProcess, begin_gateway

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.errors import Conflict, TimedOut
-from hitl_cli.inbox.decide import approval, decide, rejection
 from hitl_cli.inbox.pending import pending
 from hitl_cli.requests.question import Outcome, outcome_of
+from tests.acting import approval, decide, rejection
 from tests.inbox.requests import HOUR_MS, request
 from tests.worker.watching import promise_of
 

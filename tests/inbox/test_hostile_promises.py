@@ -10,19 +10,21 @@ import pytest
 
 from hitl_cli.client.protocol import ProtocolRequest, as_promise, get_promise
 from hitl_cli.errors import BadInput, Conflict, NotFound
+from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.bulk import plan
 from hitl_cli.inbox.comments import comments_of
-from hitl_cli.inbox.decide import approval, decide, rejection
 from hitl_cli.inbox.history import history
 from hitl_cli.inbox.pending import pending
 from hitl_cli.inbox.votes import votes_of
+from hitl_cli.people.actor import Actor
+from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.question import Escalation, Question
 from hitl_cli.runs.reading import get_run
 from hitl_cli.runs.steps import tree
-from hitl_cli.views.details import details
 from hitl_cli.views.request import request_details_document
 from hitl_cli.views.runs import run_with_steps
 from hitl_cli.worker.housekeeping import Housekeeper
+from tests.acting import approval, decide, details, rejection
 from tests.cli.requests import put
 from tests.conftest import wait_until
 
@@ -139,7 +141,8 @@ def test_a_dry_run_of_what_is_settled_says_what_would_happen(hitl: Hitl) -> None
     with hitl.client() as client:
         decide(client, "yes", approval(by="a", via="test"))
         decide(client, "no", rejection(by="a", via="test"))
-        problems = [one.problem for one in plan(client, ["yes", "no"], approval(by="b", via="test"), {})]
+        inbox = Inbox(client, Actor(person="b", via="test"))
+        problems = [one.problem for one in plan(inbox, ["yes", "no"], DecisionInput(verdict="approve"))]
     assert problems[0] is None
     assert isinstance(problems[1], Conflict)
     assert "nothing: it is so already" in hitl.ok("approve", "yes", "--dry-run")

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from hitl_cli.client.protocol import get_promise
 from hitl_cli.people.contacts import Contact, Directory, GroupContact, NotificationSettings
-from hitl_cli.views.details import details
+from hitl_cli.views.details import notified
+from tests.acting import details
 from tests.conftest import wait_until
 from tests.recovery.crew import Crew
 from tests.worker.watching import promise_of, tasks
@@ -80,7 +81,7 @@ class Town:
 
         def done() -> list[NotificationStatus]:
             self.crew.pending()
-            found = list(details(self.crew.client, promise_of(self.crew.client, id)).told)
+            found = list(notified(details(self.crew.client, promise_of(self.crew.client, id))))
             over = [one for one in found if one.given_up or (one.last and one.last.outcome == "sent")]
             return found if len(over) >= count else []
 

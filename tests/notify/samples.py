@@ -10,7 +10,7 @@ from hitl_cli.notify.messages import Message, MessageItem
 from hitl_cli.requests.question import Question
 
 if TYPE_CHECKING:
-    from hitl_cli.notify.messages import Occasion
+    from hitl_cli.requests.notification import Occasion
 
 NOON = 1_795_262_400_000  # 2026-11-21T12:00:00Z
 DAY = 86_400_000

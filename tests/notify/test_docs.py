@@ -15,8 +15,8 @@ from standardwebhooks.webhooks import WebhookVerificationError
 
 from hitl_cli.notify.channels.registry import send
 from hitl_cli.notify.channels.webhook import document
-from hitl_cli.notify.messages import Occasion
 from hitl_cli.people.contacts import Address, Directory, WebhookSettings
+from hitl_cli.requests.notification import Occasion
 from hitl_cli.settings import convert
 from tests.inbox.requests import request
 from tests.notify.samples import message

@@ -13,9 +13,8 @@ import pytest
 from standardwebhooks import Webhook
 
 from hitl_cli.auth.signatures import slack_signature
-from hitl_cli.inbox.decide import decide, rejection
 from hitl_cli.inbox.resolve import find
-from hitl_cli.views.details import details
+from tests.acting import decide, details, rejection
 from tests.conftest import HITL, Hitl
 from tests.gateway.conftest import GatewayProcess
 from tests.inbox.requests import request
@@ -127,7 +126,7 @@ class Desk:
         return document
 
     def decision(self, asked: str) -> HistoryEntry | None:
-        return details(self.client, find(self.client, asked)).decision
+        return details(self.client, find(self.client, asked).promise).decision
 
     def decided(self, asked: str) -> HistoryEntry:
         made = self.decision(asked)

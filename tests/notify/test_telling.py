@@ -11,19 +11,20 @@ import pytest
 
 from hitl_cli.auth.links import link_in
 from hitl_cli.auth.signing_keys import load_keys
-from hitl_cli.authoring import standalone
 from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.client.protocol import ProtocolResponse, get_promise, get_promises, search
 from hitl_cli.client.tags import NOTICE_TAG, belongs_to_notification
 from hitl_cli.engine.prune import prune
 from hitl_cli.errors import Unreachable
-from hitl_cli.notify.notifications import Notification
+from hitl_cli.inbox import Inbox
 from hitl_cli.notify.reconcile import Reconciler
 from hitl_cli.people.actor import Actor
 from hitl_cli.people.contacts import Contact, Directory, GroupContact
+from hitl_cli.requests.notification import Notification
 from hitl_cli.requests.question import Question
 from hitl_cli.runs import Runs
-from hitl_cli.views.details import details
+from hitl_cli.views.details import notified
+from tests.acting import details
 from tests.cli.requests import put
 from tests.conftest import wait_until
 from tests.gateway.conftest import begin_gateway
@@ -290,7 +291,7 @@ def test_what_nobody_takes_now_is_tried_again_quickly_then_slowly_and_says_so(hi
     id = town.ask(to=["reviewer"])
 
     def tries() -> int:
-        [told] = details(town.crew.client, promise_of(town.crew.client, id)).told or [None]
+        [told] = notified(details(town.crew.client, promise_of(town.crew.client, id))) or [None]
         return 0 if told is None or told.next_at is None else len(told.tries)
 
     for n in (1, 2):
@@ -333,7 +334,7 @@ def test_it_is_tried_no_more_once_it_is_decided(town: Town) -> None:
     town.idle()
     town.crew.later(DAY_MS)
     town.idle()
-    assert details(town.crew.client, promise_of(town.crew.client, id)).told == ()
+    assert notified(details(town.crew.client, promise_of(town.crew.client, id))) == ()
     assert len(town.sent_to("reviewer")) == 1
 
 
@@ -360,8 +361,7 @@ def test_what_other_programs_ask_is_told_too_unless_it_has_lain_there_for_long(
     put(hitl, "old", question)
     town.crew.later(4 * DAY_MS)
     town.worker()
-    tags = question.tags(key=None, workflow=None)
-    standalone.put(town.crew.client, "new", question, tags=tags, deadline_ms=DAY_MS, by="x")
+    Inbox(town.crew.client, Actor(person="x", via="cli")).ask(question, id="new", deadline_ms=DAY_MS)
     assert town.sent(1) == [("reviewer", "asked", "new")]
     town.told("new")
     town.crew.approve("new", by="lead")

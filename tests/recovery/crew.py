@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from hitl_cli import defaults
 from hitl_cli.client.embedded import EmbeddedClient
-from hitl_cli.inbox.decide import DecisionInput, approval, decide, rejection
 from hitl_cli.inbox.pending import pending
 from hitl_cli.people.actor import Actor
 from hitl_cli.runs import Runs
 from hitl_cli.runs.run import RunSpec
+from tests.acting import Answer, approval, decide, rejection
 from tests.conftest import APPS, wait_until
 from tests.recovery.deaths import work_and_die_at
 from tests.recovery.processes import MovedClock, start, work
@@ -91,7 +91,7 @@ class Crew:
         """Reject as somebody."""
         return self.decide(id, rejection(by=by, via="test", **options))
 
-    def decide(self, id: str, answer: DecisionInput) -> DecisionResult:
+    def decide(self, id: str, answer: Answer) -> DecisionResult:
         """Answer."""
         return decide(self.client, id, answer)
 

@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.engine.server import Decoded, Server, encode_request
-from hitl_cli.inbox.decide import approval, decide
+from tests.acting import approval, decide
 from tests.recovery.processes import work
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ import pytest
 
 from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.engine.file_clock import SLOWED_PERCENT, Instant, following
-from hitl_cli.inbox.decide import approval, decide
 from hitl_cli.inbox.pending import pending
 from hitl_cli.runs import Runs
 from hitl_cli.runs.run import RunSpec
+from tests.acting import approval, decide
 from tests.apps.steps import STEPS_GATE, STEPS_LOG, read_lines
 from tests.conftest import NOBODY, wait_until
 from tests.recovery.processes import MovedClock, start, work

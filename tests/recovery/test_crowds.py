@@ -13,8 +13,8 @@ from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.client.protocol import call
 from hitl_cli.engine import store, write_ahead_log
 from hitl_cli.engine.server import Server, encode_request
-from hitl_cli.inbox.decide import approval, decide
 from hitl_cli.inbox.pending import pending
+from tests.acting import approval, decide
 from tests.conftest import PATIENCE_S, wait_until
 from tests.recovery.processes import PROCESSES, start, work
 from tests.recovery.storm import run_command

@@ -9,9 +9,9 @@ import pytest
 
 from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.errors import TimedOut
-from hitl_cli.inbox.decide import approval, decide
 from hitl_cli.inbox.pending import pending
 from hitl_cli.runs.reading import get_run
+from tests.acting import approval, decide
 from tests.conftest import wait_until
 from tests.worker.watching import begin, promise_of, result_of, waiting
 

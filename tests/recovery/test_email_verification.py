@@ -13,6 +13,7 @@ from hitl_cli.builtin import verification_api
 from hitl_cli.builtin.send_email import SOON
 from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.client.protocol import search
+from hitl_cli.people.actor import Actor
 from hitl_cli.people.contacts import Directory, EmailSettings, NotificationSettings
 from tests.conftest import NOBODY, wait_until
 from tests.notify.receivers import Mailbox
@@ -163,7 +164,7 @@ def verify(life: Life, mailbox: Mailbox) -> None:
     life.until(lambda: mailbox.received)
     assert promise_of(life.client, f"{RUN}:1.1").state == "pending"  # it is there before the mail
     life.until(lambda: promise_of(life.client, f"{RUN}:2").state == "resolved")
-    verification_api.confirm(life.client, ADDRESS, by=ADDRESS, via="test")
+    verification_api.confirm(life.client, Actor(person=ADDRESS, via="test"), ADDRESS)
     life.until(lambda: promise_of(life.client, RUN).state != "pending")
     result = result_of(life.client, RUN)
     assert isinstance(result, dict)

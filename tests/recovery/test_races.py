@@ -10,7 +10,7 @@ from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.client.protocol import ProtocolRequest
 from hitl_cli.client.wire import audit_of
 from hitl_cli.errors import Conflict
-from hitl_cli.inbox.decide import approval, decide, rejection
+from tests.acting import approval, decide, rejection
 from tests.conftest import PATIENCE_S
 from tests.recovery.processes import PROCESSES, start
 from tests.worker.watching import promise_of
@@ -51,10 +51,10 @@ def decide_all(
             try:
                 decided = decide(client, id, answer)
             except Conflict as conflict:
-                outcomes.append(Told(promise=id, via=answer.via, won=False, conflict=str(conflict)))
+                outcomes.append(Told(promise=id, via=answer.actor.via, won=False, conflict=str(conflict)))
             else:
                 assert decided.fresh
-                outcomes.append(Told(promise=id, via=answer.via, won=True, decision=decided.audit.id))
+                outcomes.append(Told(promise=id, via=answer.actor.via, won=True, decision=decided.audit.id))
     told.put(outcomes)
 
 

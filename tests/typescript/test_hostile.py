@@ -12,7 +12,7 @@ import pytest
 from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.client.protocol import ProtocolRequest, as_promise
 from hitl_cli.errors import BadInput
-from hitl_cli.inbox.decide import approval, decide, rejection
+from tests.acting import approval, decide, rejection
 from tests.typescript.node import project
 
 if TYPE_CHECKING:

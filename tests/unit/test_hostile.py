@@ -23,15 +23,13 @@ from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.client.protocol import ProtocolRequest, as_promise, call
 from hitl_cli.client.wire import encode
 from hitl_cli.errors import BadInput
-from hitl_cli.inbox.comments import comment
-from hitl_cli.inbox.decide import approval, decide, rejection
 from hitl_cli.requests.question import Question
+from tests.acting import Answer, approval, comment, decide, rejection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from hitl_cli.inbox.decide import DecisionInput
 
 CODEC = Codec(NoopEncryptor())
 TOUCHED = "touched"
@@ -77,7 +75,7 @@ def as_the_sdk_sees_it(client: EmbeddedClient, id: str) -> PromiseRecord:
     return CODEC.decode_promise(record)
 
 
-def give(client: EmbeddedClient, id: str, answer: DecisionInput) -> None:
+def give(client: EmbeddedClient, id: str, answer: Answer) -> None:
     """Answer, and have the SDK read what came of it, as a workflow would."""
     decide(client, id, answer)
     record = as_the_sdk_sees_it(client, id)
@@ -85,9 +83,9 @@ def give(client: EmbeddedClient, id: str, answer: DecisionInput) -> None:
         with pytest.raises(ApplicationError) as raised:
             decode_settled(record)
         assert type(raised.value) is ApplicationError
-        assert str(raised.value) == answer.reason
+        assert str(raised.value) == answer.said.reason
     else:
-        assert decode_settled(record) == answer.data
+        assert decode_settled(record) == answer.said.data
 
 
 @pytest.mark.parametrize("n", range(7))
@@ -104,7 +102,7 @@ def test_hostile_data_is_refused_or_comes_back_as_the_json_it_is(
             with contextlib.suppress(BadInput):
                 answer = approval(by="a", via=text, data=data, comment=text)
                 if approvals == 2:
-                    decide(client, id, msgspec.structs.replace(answer, by="b"))
+                    decide(client, id, approval(by="b", via=text, data=data, comment=text))
                 give(client, id, answer)
         id = put(client, f"{approvals}-no", Question(prompt=text, approvals=1))
         give(client, id, rejection(by=text[:100], via=text, reason=text, comment=text))

@@ -6,11 +6,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from hitl_cli.inbox.decide import approval, rejection
 from hitl_cli.inbox.review_queue import HOLD_MS, ReviewQueue
+from hitl_cli.requests.decision_input import DecisionInput
 
-YES = approval(by="ada", via="cli")
-NO = rejection(by="ada", via="cli", reason="no")
+YES = DecisionInput(verdict="approve")
+NO = DecisionInput(verdict="reject", reason="no")
 
 
 def review(*ids: str) -> ReviewQueue:

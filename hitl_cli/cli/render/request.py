@@ -22,7 +22,7 @@ from hitl_cli.format.times import iso
 from hitl_cli.inbox.pending import SOON_MS
 from hitl_cli.notify.status import said_of, without_old_reminders
 from hitl_cli.requests.question import PLAIN, Question, fields_of
-from hitl_cli.views.details import at_deadline, later, who_may
+from hitl_cli.views.details import at_deadline, later, notified, who_may
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from hitl_cli.client.wire import Json, Vote
     from hitl_cli.forms import Field
+    from hitl_cli.inbox.details import RequestDetails
     from hitl_cli.notify.status import NotificationStatus
-    from hitl_cli.views.details import RequestDetails
 
 STEPS = 10
 """How many of the steps before it are shown: the last ones."""
@@ -218,9 +218,10 @@ TELLING = {"told": "green", "to be told": "yellow", "not told yet": "red", "not 
 
 def _told_rows(seen: RequestDetails) -> list[list[Cell]]:
     """Return who was told of what; of the reminders, the last."""
-    shown = without_old_reminders(seen.told)
+    every = notified(seen)
+    shown = without_old_reminders(every)
     rows = [_told_row(told, seen.item.now) for told in shown]
-    more = len(seen.told) - len(shown)
+    more = len(every) - len(shown)
     return [[Cell(f"… {more:,} earlier reminders: --json has them")], *rows] if more else rows
 
 

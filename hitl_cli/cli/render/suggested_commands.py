@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hitl_cli.forms import Field
-    from hitl_cli.views.details import RequestDetails
+    from hitl_cli.inbox.details import RequestDetails
 
 
 def commands(seen: RequestDetails, server: str | None = None) -> list[str]:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hitl_cli.cli.context import open_client
+from hitl_cli.cli.context import actor_from, open_client
 from hitl_cli.cli.options import Server, Token, Who
 from hitl_cli.cli.output import note
-from hitl_cli.cli.pending import FIRST, Matching, SortBy, Tagged, To, asked_names, checked_word, read_tags
+from hitl_cli.cli.pending import FIRST, Matching, SortBy, Tagged, To, asked_names, checked_word
 from hitl_cli.errors import BadUsage
-from hitl_cli.inbox.decide import check_person
-from hitl_cli.inbox.pending import RequestFilter
-from hitl_cli.people.groups import names_for
+from hitl_cli.inbox import Inbox
+from hitl_cli.inbox.pending import RequestFilter, read_tags
+from hitl_cli.people.actor import check_person
 from hitl_cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def review(
     ctx: typer.Context,
     mine: Annotated[
-        bool, typer.Option("--mine", "-m", help="Only what asks you, or a group of yours, by name.")
+        bool, typer.Option("--mine", "-m", help="Only what is yours to answer now: unless --all, anyway.")
     ] = False,
     to: To = None,
     workflow: Matching = None,
@@ -45,22 +45,24 @@ def review(
     from hitl_cli.cli.review.session import Look, ReviewSession, offered
 
     settings = Settings()
-    person, groups = check_person(settings.person(who).value), settings.groups()
+    me = actor_from(settings, who, via="review")
+    check_person(me.person)
     wanted = RequestFilter(
         workflow=workflow,
-        to=asked_names(to, names_for(person, groups) if mine else ()),
+        to=asked_names(to, mine=mine),
+        person=None if every and not mine else me.person,
         tags=read_tags(tags or []),
     )
-    look = Look(person, groups, wanted, checked_word("--sort", sort, list(FIRST)), every)
+    look = Look(me, wanted, checked_word("--sort", sort, list(FIRST)), every)
     with open_client(ctx, server, token, settings) as client:
-        offered(client, look, limit=1)  # what cannot be reached is told before the screen is taken
+        offered(Inbox(client, me), look, limit=1)  # what cannot be reached is told before the screen is taken
     desk = ReviewSession(
         lambda: open_client(ctx, server, token, settings),
         look,
         draw,
         lambda: time.monotonic_ns() // 1_000_000,
     )
-    screen = Screen(desk, person)
+    screen = Screen(desk, me.person)
     desk.start()
     try:
         end = screen.run()

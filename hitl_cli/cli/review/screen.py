@@ -39,8 +39,8 @@ from hitl_cli.cli.render.request import drawing
 from hitl_cli.cli.render.table import Cell
 from hitl_cli.errors import BadInput, HitlError
 from hitl_cli.format.terminal import cells, printable
-from hitl_cli.inbox.decide import approval, rejection
 from hitl_cli.inbox.pending import RequestSummary
+from hitl_cli.requests.decision_input import DecisionInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.cli.review.session import Lines, Page, ReviewSession
     from hitl_cli.client.wire import Json
-    from hitl_cli.views.details import RequestDetails
+    from hitl_cli.inbox.details import RequestDetails
 
 type Said = Literal["reason", "comment", "choice"]
 
@@ -162,7 +162,7 @@ class Screen:
         choice: str | None = None,
         data: Json | msgspec.UnsetType = msgspec.UNSET,
     ) -> str:
-        answer = approval(by=self._person, via="review", text=choice, data=data)
+        answer = DecisionInput(verdict="approve", choice=choice, data=data)
         return "" if self._desk.hold(item, answer) else _waits_no_more(item)
 
     def _typed(self, buffer: Buffer) -> bool:
@@ -190,7 +190,7 @@ class Screen:
                 self._desk.remark(item.id, text)
                 return ""
             case "reason":
-                answer = rejection(by=self._person, via="review", reason=text)
+                answer = DecisionInput(verdict="reject", reason=text)
                 return "" if self._desk.hold(item, answer) else _waits_no_more(item)
 
     def _choose(self, item: RequestSummary, choice: str) -> str:
@@ -359,7 +359,7 @@ class Screen:
         self._desk.told = (
             "There is nothing to take back: all you decided is sent."
             if back is None
-            else f"Taken back, and not sent: {_verb(back.answer.verdict, back.answer.text)} {back.id}."
+            else f"Taken back, and not sent: {_verb(back.answer)} {back.id}."
         )
 
     def _link(self) -> None:
@@ -412,7 +412,7 @@ class Screen:
 
     def _held(self) -> StyleAndTextTuples:
         told = [
-            f"{_verb(held.answer.verdict, held.answer.text)} {held.id} in {-(-left // 1_000)} s"
+            f"{_verb(held.answer)} {held.id} in {-(-left // 1_000)} s"
             for held, left in reversed(self._desk.held())
         ]
         return [("ansiyellow", printable(f"u takes back: {', '.join(told)}"))]
@@ -527,9 +527,9 @@ def _numbered(text: str, choices: Sequence[str]) -> str:
     raise BadInput(f"{text!r} is none of the choices: give a number from 1 to {len(choices)}, or a name.")
 
 
-def _verb(verdict: str, choice: str | None) -> str:
+def _verb(held: DecisionInput) -> str:
     """Return what is about to be said."""
-    return verdict if choice is None else f"answer {choice!r}"
+    return f"{held.verdict}" if held.choice is None else f"answer {held.choice!r}"
 
 
 def _waits_no_more(item: RequestSummary) -> str:

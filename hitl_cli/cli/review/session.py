@@ -16,22 +16,22 @@ import msgspec
 from msgspec import Struct
 
 from hitl_cli.cli.render.decision import sentence
-from hitl_cli.client.protocol import get_promise
-from hitl_cli.errors import BadInput, HitlError, Unreachable
-from hitl_cli.inbox.comments import comment
-from hitl_cli.inbox.decide import already, check, check_allowed, decide, vote_of
-from hitl_cli.inbox.pending import RequestFilter, Sort, pending
+from hitl_cli.errors import BadInput, HitlError, NotFound, Unreachable
+from hitl_cli.inbox import Inbox
+from hitl_cli.inbox.decide import already, check, vote_of
+from hitl_cli.inbox.details import RequestDetails
+from hitl_cli.inbox.pending import RequestFilter, Sort
+from hitl_cli.inbox.resolve import find_exactly
 from hitl_cli.inbox.review_queue import ReviewQueue
-from hitl_cli.people.groups import Groups
-from hitl_cli.views.details import RequestDetails, details
+from hitl_cli.people.actor import Actor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from hitl_cli.client.protocol import Client
-    from hitl_cli.inbox.decide import DecisionInput
     from hitl_cli.inbox.pending import RequestSummary
     from hitl_cli.inbox.review_queue import HeldDecision, ReviewSummary
+    from hitl_cli.requests.decision_input import DecisionInput
 
 type Lines = list[str]
 """The lines that are drawn, with styles as ANSI escape sequences."""
@@ -55,10 +55,9 @@ GRACE_MS = 1_000
 
 
 class Look(Struct, frozen=True):
-    """What to review: by whom, and what of all that waits. `every`: also what is for others to answer."""
+    """What to review, and by whom. `every`: also what cannot be read."""
 
-    person: str
-    groups: Groups
+    actor: Actor
     wanted: RequestFilter
     sort: Sort
     every: bool = False
@@ -83,24 +82,15 @@ class _Where(Struct, frozen=True):
     """Whether it is known what waits."""
 
 
-def offered(client: Client, look: Look, limit: int) -> tuple[list[RequestSummary], bool]:
+def offered(inbox: Inbox, look: Look, limit: int) -> tuple[list[RequestSummary], bool]:
     """Return what is to be reviewed, and whether there is more than `limit`."""
     size = limit
     while True:
-        found, more = pending(client, look.wanted, groups=look.groups, sort=look.sort, limit=size)
-        theirs = [item for item in found if look.every or _may_answer(item, look)]
+        found, more = inbox.list(look.wanted, sort=look.sort, limit=size)
+        theirs = [item for item in found if look.every or item.question is not None]
         if not more or len(theirs) >= limit:
             return theirs[:limit], more or len(theirs) > limit
         size *= 4
-
-
-def _may_answer(item: RequestSummary, look: Look) -> bool:
-    """Whether a request can be read, and is for this person to answer."""
-    try:
-        check_allowed(item, look.person, look.groups)
-    except HitlError:
-        return False
-    return item.question is not None
 
 
 class ReviewSession:
@@ -189,7 +179,8 @@ class ReviewSession:
 
     def hold(self, item: RequestSummary, answer: DecisionInput) -> bool:
         """Hold a decision back for a while; False if the request waits no more. Raises what `check` does."""
-        check(item, vote_of(answer, item.asked, item.now), self._look.groups)
+        actor = self._look.actor
+        check(item, vote_of(answer, actor.person, item.asked, item.now), actor.groups)
         with self._turn:
             self._turn.notify_all()
             return self._review.hold(item.id, answer, self._clock())
@@ -220,23 +211,23 @@ class ReviewSession:
 
     # The two threads
 
-    def _guarded(self, work: Callable[[Client], None]) -> None:
+    def _guarded(self, work: Callable[[Inbox], None]) -> None:
         """Do a thread's work; what it did not expect is for the main thread to report."""
         try:
             with self._connect() as client:
-                work(client)
+                work(Inbox(client, self._look.actor))
         except Exception as error:  # noqa: BLE001 - raised again by the thread that has the screen
             self.failure = error
             self.changed()
 
-    def _watch(self, client: Client) -> None:
-        client.wait(0)
+    def _watch(self, inbox: Inbox) -> None:
+        inbox.client.wait(0)
         trouble = ""
         while not self._ended:
             began = self._clock()
             try:
-                self._list(client)
-                self._refresh(client)
+                self._list(inbox)
+                self._refresh(inbox)
                 pause_s = (self._clock() - began) * IDLE / 1_000
                 if trouble and self.told == trouble:
                     self.told = ""
@@ -245,34 +236,38 @@ class ReviewSession:
                 self._tell(trouble)
                 pause_s = RETRY_S
             self.changed()
-            client.wait(WATCH_EVERY_S)
+            inbox.client.wait(WATCH_EVERY_S)
             with self._turn:
                 self._turn.wait_for(lambda: self._ended, pause_s - (self._clock() - began) / 1_000)
 
-    def _list(self, client: Client) -> None:
+    def _list(self, inbox: Inbox) -> None:
         """Take in what waits now."""
         with self._turn:
             limit = MOST + self._review.passed
-        items, more = offered(client, self._look, limit)
+        items, more = offered(inbox, self._look, limit)
         with self._turn, self._jumping():
             self._review.listed([item.id for item in items], complete=not more)
             self._listed, self._more = True, more
 
-    def _refresh(self, client: Client) -> None:
+    def _refresh(self, inbox: Inbox) -> None:
         """Look whether the current request is still what it was."""
         with self._turn:
             page = self._page
         if page is None or page.seen.item.id != self._review.current:
             return  # it is fetched by the other thread
-        promise = get_promise(client, page.seen.item.id)
-        if promise is None:
-            self._lose(page.seen.item.id, f"{page.seen.item.id} is not there any more.")
-            return
-        seen = details(client, promise, self._look.groups)
-        if not _alike(seen, page.seen):
-            self._show(seen, client.now())
+        seen = self._look_at(inbox, page.seen.item.id)
+        if seen is not None and not _alike(seen, page.seen):
+            self._show(seen, inbox.client.now())
 
-    def _serve(self, client: Client) -> None:
+    def _look_at(self, inbox: Inbox, id: str) -> RequestDetails | None:
+        """Return a request; None, and leave it out, if it is not there any more."""
+        try:
+            return inbox.show(find_exactly(inbox.client, id))
+        except NotFound:
+            self._lose(id, f"{id} is not there any more.")
+            return None
+
+    def _serve(self, inbox: Inbox) -> None:
         while True:
             with self._turn:
                 while (job := self._job()) is None:
@@ -280,30 +275,30 @@ class ReviewSession:
                         return
                     self._turn.wait(SECOND_S if self._review.held else None)
                     self.changed()  # a second less to go
-            job(client)
+            job(inbox)
             self.changed()
 
-    def _job(self) -> Callable[[Client], None] | None:
+    def _job(self) -> Callable[[Inbox], None] | None:
         """Return what is to be done next, if anything is."""
         review, page = self._review, self._page
         held = review.flush() if self._ended else review.due(self._clock())
         if held is not None:
-            return lambda client: self._send(client, held)
+            return lambda inbox: self._send(inbox, held)
         if self._remarks:
             id, text = self._remarks.popleft()
-            return lambda client: self._remark(client, id, text)
+            return lambda inbox: self._remark(inbox, id, text)
         current = review.current
         if self._ended or current is None or not self._width:
             return None
         if page is None or page.seen.item.id != current:
-            return lambda client: self._fetch(client, current)
+            return lambda inbox: self._fetch(inbox, current)
         if page.width != self._width:
-            return lambda client: self._show(page.seen, client.now())
+            return lambda inbox: self._show(page.seen, inbox.client.now())
         return None
 
-    def _send(self, client: Client, held: HeldDecision) -> None:
+    def _send(self, inbox: Inbox, held: HeldDecision) -> None:
         try:
-            decided = decide(client, held.id, held.answer, self._look.groups)
+            decided = inbox.decide(held.id, held.answer)
         except (BadInput, Unreachable) as problem:
             with self._turn, self._jumping():
                 self._review.refused(held.id)
@@ -318,11 +313,11 @@ class ReviewSession:
             with self._turn:
                 self._review.decided(held.id, decided.verdict)
             if not self._ended:
-                self._tell(f"{sentence(decided, client.now())}.")
+                self._tell(f"{sentence(decided, inbox.client.now())}.")
 
-    def _remark(self, client: Client, id: str, text: str) -> None:
+    def _remark(self, inbox: Inbox, id: str, text: str) -> None:
         try:
-            comment(client, id, text, by=self._look.person, via="review")
+            inbox.comment(id, text)
         except HitlError as problem:
             self._tell(f"The remark was not kept: {problem}")
         else:
@@ -331,14 +326,12 @@ class ReviewSession:
             if not self._ended:
                 self._tell(f"The remark on {id} is kept.")
 
-    def _fetch(self, client: Client, id: str) -> None:
+    def _fetch(self, inbox: Inbox, id: str) -> None:
         """Fetch a request that is to be shown."""
         try:
-            promise = get_promise(client, id)
-            if promise is None:
-                self._lose(id, f"{id} is not there any more.")
-            else:
-                self._show(details(client, promise, self._look.groups), client.now())
+            seen = self._look_at(inbox, id)
+            if seen is not None:
+                self._show(seen, inbox.client.now())
         except HitlError as problem:
             self._tell(str(problem))
             with self._turn:

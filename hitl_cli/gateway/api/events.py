@@ -11,7 +11,6 @@ from msgspec import Struct
 
 from hitl_cli.gateway.api.route import Call, Route
 from hitl_cli.gateway.context import gateway_of
-from hitl_cli.gateway.event_broadcaster import Listener
 
 if TYPE_CHECKING:
     from aiohttp.web import Request
@@ -35,7 +34,7 @@ HEADERS = {
 
 
 class EventsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"for_": "for"}):
-    """Of what to be told: of all, or of what asks whoever listens."""
+    """Which changes: all, or those of requests that are yours to answer (`me`)."""
 
     for_: Literal["me"] | None = None
 
@@ -43,7 +42,7 @@ class EventsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
 async def _events(call: Call) -> web.StreamResponse:
     """Tell what changes until the reader goes, or the gateway does."""
     request, gateway = call.request, call.gateway
-    listener = Listener(call.visitor.person, call.groups) if call.query.for_ is not None else None
+    listener = call.actor if call.query.for_ is not None else None
     response = web.StreamResponse(headers=HEADERS)
     if request.method == "HEAD":
         await response.prepare(request)

@@ -11,8 +11,7 @@ from hitl_cli.format.durations import parse_duration
 from hitl_cli.gateway.api.requests import Cursor, Duration, Limit, Name
 from hitl_cli.gateway.api.route import Call, Route, paged
 from hitl_cli.gateway.error_responses import json_answer
-from hitl_cli.inbox.history import HistoryFilter, page_of_history, story
-from hitl_cli.inbox.stats import Stats, stats
+from hitl_cli.inbox.history import HistoryFilter
 from hitl_cli.requests.question import Outcome
 from hitl_cli.views.history import HistoryPage, history_entry_document
 from hitl_cli.views.stats import StatsDocument, stats_document
@@ -20,7 +19,7 @@ from hitl_cli.views.stats import StatsDocument, stats_document
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from hitl_cli.client.protocol import Client
+    from hitl_cli.inbox import Inbox
     from hitl_cli.inbox.history import HistoryEntry
 
 MOST = 20_000
@@ -52,25 +51,21 @@ async def _show_history(call: Call) -> web.Response:
     if query.id is not None and query.cursor is not None:
         raise BadQuery("the history of one id comes whole: give no cursor.")
 
-    def look(client: Client) -> tuple[list[HistoryEntry], str | None]:
-        since = None if ago_ms is None else max(client.now() - ago_ms, 0)
+    def look(inbox: Inbox) -> tuple[list[HistoryEntry], str | None]:
+        since = None if ago_ms is None else max(inbox.client.now() - ago_ms, 0)
         wanted = HistoryFilter(by=query.by, since=since, workflow=query.workflow, outcome=query.outcome)
         if query.id is not None:
-            return story(client, query.id, wanted), None
-        return page_of_history(client, wanted, limit=query.limit, after=query.cursor)
+            return inbox.story(query.id, wanted), None
+        return inbox.history_page(wanted, limit=query.limit, after=query.cursor)
 
-    found, following = await call.gateway.lookback.run(look)
+    found, following = await call.look_back(look)
     return paged(call, HistoryPage([history_entry_document(entry) for entry in found], following))
 
 
 async def _show_stats(call: Call) -> web.Response:
     """Answer with how long people take."""
     ago_ms = parse_duration(call.query.since)
-
-    def look(client: Client) -> Stats:
-        return stats(client, max(client.now() - ago_ms, 0), MOST)
-
-    found = await call.gateway.lookback.run(look)
+    found = await call.look_back(lambda inbox: inbox.stats(ago_ms, MOST))
     return json_answer(stats_document(found))
 
 

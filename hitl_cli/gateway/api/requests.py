@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 from aiohttp import web
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import Meta, Struct
 
-from hitl_cli.client.protocol import get_promise
-from hitl_cli.client.wire import child_id, fresh_id
-from hitl_cli.errors import BadAnswer, BadQuery
+from hitl_cli.errors import BadQuery
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.format.stable_ids import stable_id
-from hitl_cli.gateway.api.route import VIA, Call, Route, paged
+from hitl_cli.gateway.api.route import Call, Route, paged
 from hitl_cli.gateway.error_responses import json_answer
 from hitl_cli.gateway.http_error import HttpError
-from hitl_cli.inbox.comments import comment, comment_in
-from hitl_cli.inbox.decide import DecisionInput, approval, rejection
-from hitl_cli.inbox.idempotency import decide_once, was_done
-from hitl_cli.inbox.pending import RequestFilter, Sort, page_of_pending
-from hitl_cli.inbox.resolve import find
-from hitl_cli.people.groups import names_for
-from hitl_cli.people.idempotency import IdempotencyKeyReused
-from hitl_cli.requests.question import GROUP, PLAIN, Priority, question_of
+from hitl_cli.inbox.pending import RequestFilter, Sort, read_tags
+from hitl_cli.requests.decision_input import DecisionInput
+from hitl_cli.requests.question import Priority
 from hitl_cli.views.decision import DecisionResultDocument, KeptCommentDocument, decision_result_document
-from hitl_cli.views.details import details
 from hitl_cli.views.pending import RequestsPage, request_summary_document
 from hitl_cli.views.request import RequestDetailsDocument, request_details_document
 
@@ -34,10 +26,9 @@ if TYPE_CHECKING:
 
     from aiohttp import ETag
 
-    from hitl_cli.client.protocol import Client
+    from hitl_cli.inbox import Inbox
     from hitl_cli.inbox.decide import DecisionResult
-    from hitl_cli.people.groups import Groups
-    from hitl_cli.people.idempotency import IdempotencyMark
+    from hitl_cli.inbox.pending import RequestSummary
 
 ANY = "*"
 
@@ -50,7 +41,11 @@ type Duration = Annotated[str, Meta(description="Such as 90s, 1h30m or 30d.")]
 class RequestsQuery(
     Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"for_": "for", "from_": "from"}
 ):
-    """What of that which waits to list. `to` and `tag` (NAME=VALUE) may be repeated."""
+    """Which requests to list. `to` and `tag` (NAME=VALUE) may be repeated.
+
+    `for=me` means those that are yours to answer now: they ask you, by name or through a group, or anyone,
+    and do not exclude you because you started their run.
+    """
 
     for_: Literal["me"] | None = None
     to: tuple[Name, ...] = ()
@@ -65,17 +60,6 @@ class RequestsQuery(
     cursor: Cursor | None = None
 
 
-class DecisionBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An answer: a verdict, one of the request's choices, or as one word what its form of one field asks."""
-
-    verdict: Literal["approve", "reject"] | None = None
-    data: Any | UnsetType = UNSET
-    choice: str | None = None
-    answer: str | None = None
-    reason: str | None = None
-    comment: str | None = None
-
-
 class CommentBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A remark."""
 
@@ -85,33 +69,25 @@ class CommentBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 async def _list_requests(call: Call) -> web.Response:
     """Answer with what waits."""
     query: RequestsQuery = call.query
-    wanted = _filter_of(query, call.visitor.person, call.groups)
+    wanted = _filter_of(query, call.visitor.person)
 
-    def look(client: Client) -> RequestsPage:
-        found, following = page_of_pending(
-            client, wanted, groups=call.groups, sort=query.sort, limit=query.limit, after=query.cursor
-        )
-        return RequestsPage([request_summary_document(item, client.now()) for item in found], following)
+    def look(inbox: Inbox) -> RequestsPage:
+        found, following = inbox.page(wanted, sort=query.sort, limit=query.limit, after=query.cursor)
+        return RequestsPage([request_summary_document(item, inbox.client.now()) for item in found], following)
 
-    return paged(call, await call.gateway.bridge.run(look))
+    return paged(call, await call.inbox(look))
 
 
-def _filter_of(query: RequestsQuery, person: str, groups: Groups) -> RequestFilter:
+def _filter_of(query: RequestsQuery, person: str) -> RequestFilter:
     """Return the filter that a query means. Raises BadInput."""
-    mine = names_for(person, groups) if query.for_ is not None else ()
-    if mine and query.to:
+    if query.for_ is not None and query.to:
         raise BadQuery("for=me and to cannot be given together.")
-    bare = [name.removeprefix(GROUP) for name in query.to]
-    tags: dict[str, str] = {}
-    for text in query.tag:
-        name, _, value = text.partition("=")
-        if tags.setdefault(name, value) != value:
-            raise BadQuery(f"the tag {name!r} is given twice, with two values: nothing can have both.")
     return RequestFilter(
         workflow=query.workflow,
-        to=(*mine, *(form for name in bare for form in (name, f"{GROUP}{name}"))),
+        to=query.to,
+        person=None if query.for_ is None else person,
         asker=query.from_,
-        tags=tags,
+        tags=read_tags(query.tag),
         due_in_ms=None if query.due is None else parse_duration(query.due),
         older_than_ms=0 if query.older is None else parse_duration(query.older),
         priority=query.priority,
@@ -120,16 +96,11 @@ def _filter_of(query: RequestsQuery, person: str, groups: Groups) -> RequestFilt
 
 async def _show_request(call: Call) -> web.Response:
     """Answer with one request; 304 if it is as the caller knows it."""
-    document = await call.gateway.bridge.run(_document_of, call.id, call.groups)
+    document = request_details_document(await call.inbox(lambda inbox: inbox.show(call.id, whole=True)))
     headers = {"ETag": f'"{_version(document)}"'}
     if _is_among(_version(document), call.request.if_none_match):
         return web.Response(status=304, headers=headers)
     return json_answer(document, headers=headers)
-
-
-def _document_of(client: Client, id: str, groups: Groups) -> RequestDetailsDocument:
-    """Return the request that an id or a key names. Raises NotFound, BadInput."""
-    return request_details_document(details(client, find(client, id, whole=True), groups))
 
 
 def _version(document: RequestDetailsDocument) -> str:
@@ -145,70 +116,29 @@ def _is_among(known: str, tags: Sequence[ETag] | None) -> bool:
 
 async def _decide(call: Call) -> web.Response:
     """Answer a request; 412 if it is not as the caller knows it."""
-    answer = _answer_in(call.body, call.visitor.person)
     mark = await call.mark(f"decide {call.id}")
     known = call.request.if_match
-    return json_answer(
-        decision_result_document(
-            await call.gateway.bridge.run(_decide_if_known, call, answer, mark, known),
+
+    def decide(inbox: Inbox) -> DecisionResult:
+        def expect(item: RequestSummary) -> None:
+            version = _version(request_details_document(inbox.show(item)))
+            if not _is_among(version, [tag for tag in known or () if not tag.is_weak]):
+                raise HttpError(412, f"{item.id} has changed since you looked. Nothing was done: look again.")
+
+        return inbox.decide(
+            call.id, call.body, whole=True, mark=mark, expect=None if known is None else expect
         )
-    )
 
-
-def _answer_in(body: DecisionBody, person: str) -> DecisionInput:
-    """Return the answer that a body is. Raises BadInput."""
-    word = body.choice if body.choice is not None else body.answer
-    if body.choice is not None and body.answer is not None:
-        raise BadAnswer("give choice or answer, not both.")
-    if body.verdict == "reject":
-        if word is not None or body.data is not UNSET:
-            raise BadAnswer("a rejection carries no data, choice or answer: give a reason.")
-        return rejection(by=person, via=VIA, reason=body.reason, comment=body.comment)
-    if body.reason is not None:
-        raise BadAnswer("a reason goes with a rejection: give a comment.")
-    if body.verdict is None and word is None:
-        raise BadAnswer('a verdict is missing: "approve" or "reject"; or a choice, or an answer.')
-    return approval(by=person, via=VIA, data=body.data, text=word, comment=body.comment)
-
-
-def _decide_if_known(
-    client: Client,
-    call: Call,
-    answer: DecisionInput,
-    mark: IdempotencyMark | None,
-    known: Sequence[ETag] | None,
-) -> DecisionResult:
-    """Answer a request, if that is as the caller knows it or was done by the same request before."""
-    promise = find(client, call.id, whole=True)
-    if call.body.choice is not None and not (question_of(promise) or PLAIN).choices:
-        raise BadAnswer(f"{promise.id} offers no choices. Nothing was changed.")
-    if known is not None and not was_done(client, promise, mark):
-        document = request_details_document(details(client, promise, call.groups))
-        if not _is_among(_version(document), [tag for tag in known if not tag.is_weak]):
-            raise HttpError(412, f"{promise.id} has changed since you looked. Nothing was done: look again.")
-    return decide_once(client, promise, answer, call.groups, mark)
+    return json_answer(decision_result_document(await call.inbox(decide)))
 
 
 async def _say(call: Call) -> web.Response:
     """Leave a remark on a request."""
     mark = await call.mark(f"comment {call.id}")
-    kept = await call.gateway.bridge.run(_comment_once, call.id, call.body.comment, call.visitor.person, mark)
-    return json_answer(kept, 201)
-
-
-def _comment_once(
-    client: Client, id: str, text: str, person: str, mark: IdempotencyMark | None
-) -> KeptCommentDocument:
-    """Leave a remark, once by the same request. Raises KeyReused for another one by its key."""
-    request = find(client, id, whole=True)
-    if mark is not None:
-        earlier = get_promise(client, child_id(request.id, f"c{mark.key}"))
-        said = None if earlier is None else comment_in(earlier)
-        if earlier is not None and (said is None or said.text != text):
-            raise IdempotencyKeyReused
-    own = fresh_id() if mark is None else mark.key
-    comment(client, request.id, text, by=person, via=VIA, new_id=lambda: own)
-    return KeptCommentDocument(id=request.id, state=request.state, by=person, comment=text)
+    text = call.body.comment
+    request = await call.inbox(lambda inbox: inbox.comment(call.id, text, whole=True, mark=mark))
+    document = KeptCommentDocument(id=request.id, state=request.state, by=call.visitor.person, comment=text)
+    return json_answer(document, 201)
 
 
 TABLE = [
@@ -236,7 +166,7 @@ TABLE = [
         handle=_decide,
         needs="decide",
         summary="Answer a request. Of several answers one is recorded; giving that one again is no error.",
-        body=DecisionBody,
+        body=DecisionInput,
         answers={200: DecisionResultDocument},
         repeatable=True,
         conditional="If-Match",

@@ -20,7 +20,8 @@ from hitl_cli.people.actor import Permission
 from hitl_cli.people.idempotency import IdempotencyMark, mark_of
 
 if TYPE_CHECKING:
-    from hitl_cli.people.groups import Groups
+    from hitl_cli.inbox import Inbox
+    from hitl_cli.people.actor import Actor
 
 VIA = "api"
 """What goes on the record of what is done through the API."""
@@ -44,9 +45,17 @@ class Call(Struct, frozen=True, kw_only=True):
         return self.request.match_info["id"]
 
     @property
-    def groups(self) -> Groups:
-        """The groups of people that the gateway knows."""
-        return self.gateway.options.directory.members
+    def actor(self) -> Actor:
+        """The visitor, who acts through the API."""
+        return msgspec.structs.replace(self.visitor.actor, via=VIA)
+
+    async def inbox[T](self, work: Callable[[Inbox], T]) -> T:
+        """Return what is done with the visitor's inbox."""
+        return await self.gateway.inbox(self.actor, work)
+
+    async def look_back[T](self, work: Callable[[Inbox], T]) -> T:
+        """Return the same of what may read all that was ever answered."""
+        return await self.gateway.inbox(self.actor, work, pool=self.gateway.lookback)
 
     async def mark(self, subject: str) -> IdempotencyMark | None:
         """Return what tells this request from others, if it has an Idempotency-Key. Raises BadInput."""

@@ -19,8 +19,7 @@ from hitl_cli.errors import BadInput, Unreachable
 from hitl_cli.gateway.auth import sessions
 from hitl_cli.gateway.auth.redirects import HOME, local_path
 from hitl_cli.gateway.http_error import HttpError
-from hitl_cli.inbox.decide import check_person
-from hitl_cli.people.actor import PERMISSIONS, Actor
+from hitl_cli.people.actor import EVERYTHING, Actor, Permission, check_person
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -28,14 +27,11 @@ if TYPE_CHECKING:
     from aiohttp.web import Request, StreamResponse
 
     from hitl_cli.auth.signing_keys import Keys
-    from hitl_cli.auth.tokens import Token
     from hitl_cli.gateway.auth.bearer_tokens import BearerTokens
     from hitl_cli.gateway.auth.sessions import Cookies
     from hitl_cli.gateway.options import Network, Options
 
-ALL = frozenset({"read", "decide", "start"})
-
-PERSON = frozenset({"read", "decide"})
+PERSON: frozenset[Permission] = frozenset(("read", "decide"))
 """What a person may do who signed in by mail, or at a proxy."""
 
 VISITOR: web.RequestKey[object] = web.RequestKey("visitor", object)
@@ -63,23 +59,25 @@ FORWARDED = ("forwarded", "via", "x-forwarded-", "x-real-ip", "x-original-")
 
 
 class Visitor(Struct, frozen=True, kw_only=True):
-    """Who makes a request: `can` is what of read, decide and start; `via` goes on the record of what they do.
+    """Who makes a request, and what they may do.
 
     `session` is what their browser's forms are bound to; None for a program. `signed_in` tells whether by a
     session that they can end.
     """
 
-    person: str
-    via: str
-    can: frozenset[str] = ALL
+    actor: Actor
     session: str | None = None
     signed_in: bool = False
 
     @property
-    def actor(self) -> Actor:
-        """The same person, for Runs."""
-        may = frozenset(permission for permission in PERMISSIONS if permission in self.can)
-        return Actor(person=self.person, via=self.via, may=may)
+    def person(self) -> str:
+        """Their name."""
+        return self.actor.person
+
+    @property
+    def via(self) -> str:
+        """What goes on the record of what they do."""
+        return self.actor.via
 
 
 class Access:
@@ -127,15 +125,19 @@ class Access:
         visitor = request.get(VISITOR)
         return visitor if isinstance(visitor, Visitor) else None
 
-    def visitor(self, request: Request, needs: str) -> Visitor:
-        """Return who makes a request that needs a permission. Raises Refused (401, 403)."""
+    def visitor(self, request: Request, needs: Permission) -> Visitor:
+        """Return who makes a request that needs a permission. Raises HttpError (401), NotAllowed."""
         visitor = self.known(request)
         if visitor is None:
             self._turn_away(request)
             raise AssertionError
-        if needs not in visitor.can:
-            raise HttpError(403, f"this token may not {needs}.", code="permission-missing")
+        visitor.actor.require(needs, visitor.actor.only)
         return visitor
+
+    def actor(self, person: str, via: str, may: frozenset[Permission], only: str | None = None) -> Actor:
+        """Return a person who acts through the gateway, with the groups that its settings know."""
+        groups = self._options.directory.members
+        return Actor(person=person, via=via, may=may, groups=groups, only=only)
 
     def csrf(self, visitor: Visitor) -> str:
         """Return what the forms of a visitor's pages carry, which no other site can know."""
@@ -155,9 +157,9 @@ class Access:
     async def _identify(self, request: Request) -> Visitor | None:
         token = await self._bearers.token(request)
         if token is not None:
-            return _visitor_with(token)
+            return Visitor(actor=self.actor(token.person, "api", token.can))
         if self.open:
-            return Visitor(person=self._options.person, via="web", session="open")
+            return Visitor(actor=self.actor(self._options.person, "web", EVERYTHING), session="open")
         return self._by_proxy(request) or self._by_session(request)
 
     def _by_proxy(self, request: Request) -> Visitor | None:
@@ -179,7 +181,7 @@ class Access:
             raise HttpError(
                 400, f"the proxy's {options.trust_header} does not name one person.", code="proxy-unknown"
             )
-        return Visitor(person=name, via="web", can=PERSON, session="proxy")
+        return Visitor(actor=self.actor(name, "web", PERSON), session="proxy")
 
     def _by_session(self, request: Request) -> Visitor | None:
         """Return who signed in with this browser."""
@@ -187,7 +189,8 @@ class Access:
         session = sessions.read(text, self._keys(), self._clock()) if text else None
         if session is None:
             return None
-        return Visitor(person=session.person, via="web", can=session.can, session=session.id, signed_in=True)
+        actor = self.actor(session.person, "web", session.can)
+        return Visitor(actor=actor, session=session.id, signed_in=True)
 
     def _turn_away(self, request: Request) -> None:
         """Send a browser to where one signs in; refuse a program. Raises."""
@@ -228,11 +231,6 @@ class Access:
 def _form_of(visitor: Visitor) -> str:
     """Return what the mark in a visitor's forms is made of."""
     return f"hitl.csrf\0{visitor.person}\0{visitor.session}"
-
-
-def _visitor_with(token: Token) -> Visitor:
-    """Return who acts where a token is shown."""
-    return Visitor(person=token.person, via="api", can=token.can)
 
 
 def _is_public(request: Request) -> bool:

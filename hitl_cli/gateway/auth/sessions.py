@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from hitl_cli.auth import signed_token
 from hitl_cli.auth.signed_token import TokenFields
+from hitl_cli.people.actor import Permission  # noqa: TC001 - msgspec reads the annotation
 
 if TYPE_CHECKING:
     from aiohttp.web import Request, StreamResponse
@@ -29,12 +30,12 @@ class Session(TokenFields, frozen=True, kw_only=True):
     """Who signed in, what they may do, until when (ms since the epoch), and an id that forms are bound to."""
 
     person: str
-    can: frozenset[str]
+    can: frozenset[Permission]
     ends_at: int
     id: str
 
 
-def begin(person: str, can: frozenset[str], now: int, ends_at: int | None = None) -> Session:
+def begin(person: str, can: frozenset[Permission], now: int, ends_at: int | None = None) -> Session:
     """Return a new session of a person, which ends at `ends_at` or after its life, whichever comes first."""
     end = now + LIFE_MS if ends_at is None else min(now + LIFE_MS, ends_at)
     return Session(person=person, can=can, ends_at=end, id=fresh_id())

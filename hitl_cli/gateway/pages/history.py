@@ -13,7 +13,7 @@ from hitl_cli.format.json import to_json
 from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.pages.queries import ROWS, address, choice_in, spans, text_in
 from hitl_cli.gateway.pages.rendering import page
-from hitl_cli.inbox.history import HistoryEntry, HistoryFilter, page_of_history
+from hitl_cli.inbox.history import HistoryEntry, HistoryFilter
 from hitl_cli.requests.question import Outcome
 from hitl_cli.views.history import csv_entry, csv_head, data_text, history_entry_document
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from aiohttp.web import Request
+
+    from hitl_cli.gateway.auth.access import Visitor
+    from hitl_cli.gateway.context import Gateway
 
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome.__value__)
 
@@ -40,11 +43,11 @@ class _File(Struct, frozen=True, kw_only=True):
 async def _index(request: Request) -> web.Response:
     """Show a page of the decisions, the newest first."""
     gateway = gateway_of(request)
-    gateway.access.visitor(request, "read")
+    visitor = gateway.access.visitor(request, "read")
     filters = _filters_in(request)
     after = text_in(request, "after")
     wanted = _wanted_of(filters, gateway.clock())
-    found, following = await gateway.lookback.run(page_of_history, wanted, limit=ROWS, after=after)
+    found, following = await _read(gateway, visitor, wanted, ROWS, after)
     return page(
         request,
         "history.html",
@@ -63,11 +66,11 @@ async def _index(request: Request) -> web.Response:
 async def _download(request: Request) -> web.StreamResponse:
     """Answer with all of the decisions that are wanted as a file, which is written as they are read."""
     gateway = gateway_of(request)
-    gateway.access.visitor(request, "read")
+    visitor = gateway.access.visitor(request, "read")
     name = request.match_info["kind"]
     kind = FILES[name]
     wanted = _wanted_of(_filters_in(request), gateway.clock())
-    found, after = await gateway.lookback.run(page_of_history, wanted, limit=CHUNK)
+    found, after = await _read(gateway, visitor, wanted, CHUNK)
     response = web.StreamResponse(
         headers={"Content-Type": kind.type, "Content-Disposition": f'attachment; filename="history.{name}"'}
     )
@@ -77,7 +80,18 @@ async def _download(request: Request) -> web.StreamResponse:
         await response.write("".join(map(kind.line, found)).encode())
         if after is None:
             return response
-        found, after = await gateway.lookback.run(page_of_history, wanted, limit=CHUNK, after=after)
+        found, after = await _read(gateway, visitor, wanted, CHUNK, after)
+
+
+async def _read(
+    gateway: Gateway, visitor: Visitor, wanted: HistoryFilter, limit: int, after: str | None = None
+) -> tuple[list[HistoryEntry], str | None]:
+    """Return the next decisions, and what `after` has to be for those that follow."""
+    return await gateway.inbox(
+        visitor.actor,
+        lambda inbox: inbox.history_page(wanted, limit=limit, after=after),
+        pool=gateway.lookback,
+    )
 
 
 def _filters_in(request: Request) -> dict[str, str | None]:

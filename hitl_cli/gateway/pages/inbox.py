@@ -13,8 +13,7 @@ from hitl_cli.format.markdown import as_words
 from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.pages import request as request_page
 from hitl_cli.gateway.pages.rendering import page
-from hitl_cli.inbox.pending import SOON_MS, RequestFilter, RequestSummary, Sort, pending
-from hitl_cli.inbox.resolve import find
+from hitl_cli.inbox.pending import SOON_MS, RequestFilter, RequestSummary, Sort
 from hitl_cli.requests.question import PRIORITIES, Priority
 
 if TYPE_CHECKING:
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
 
     from aiohttp.web import Request, StreamResponse
 
-    from hitl_cli.client.protocol import Client
-    from hitl_cli.people.groups import Groups
+    from hitl_cli.inbox import Inbox
 
 PAGE_SIZE = 50
 """Requests on a page."""
@@ -96,7 +94,7 @@ async def _inbox(request: Request) -> web.Response:
     gateway = gateway_of(request)
     visitor = gateway.access.visitor(request, "read")
     look = _look_in(request)
-    found = await gateway.bridge.run(_listed, look, visitor.person, gateway.options.directory.members)
+    found = await gateway.inbox(visitor.actor, lambda inbox: _listed(inbox, look))
     return page(
         request,
         "inbox.html",
@@ -124,15 +122,15 @@ def _look_in(request: Request) -> _Look:
     )
 
 
-def _listed(client: Client, look: _Look, person: str, groups: Groups) -> _Listed:
+def _listed(inbox: Inbox, look: _Look) -> _Listed:
     """Return the requests on a page, and how many there are."""
     wanted = RequestFilter(
-        person=None if look.every else person,
+        person=None if look.every else inbox.actor.person,
         text=look.text,
         workflow=_as_glob(look.workflow) if look.workflow else None,
         priority=look.priority,
     )
-    found, more = pending(client, wanted, groups=groups, sort=look.sort, limit=look.page * PAGE_SIZE)
+    found, more = inbox.list(wanted, sort=look.sort, limit=look.page * PAGE_SIZE)
     rows = tuple(
         _Row(item, as_words(item.prompt or ""), near=item.deadline - item.now < SOON_MS)
         for item in found[(look.page - 1) * PAGE_SIZE :]
@@ -154,31 +152,33 @@ def _as_glob(text: str) -> str:
 
 async def _show(request: Request) -> StreamResponse:
     """Show a request; another name for it leads to its own address."""
-    gateway = gateway_of(request)
-    gateway.access.visitor(request, "read")
+    visitor = gateway_of(request).access.visitor(request, "read")
     name = request.match_info["id"]
-    id = await gateway.bridge.run(_id_of, name)
+    try:
+        looked = await request_page.look(request, visitor, name)
+    except NotFound as error:
+        raise _gone(name) from error
+    id = looked.seen.item.id
     if id != name:
         return web.Response(status=request_page.SEE_OTHER, headers={"Location": _address_of(id)})
-    return await request_page.show(request, id, action=_address_of(id))
+    return request_page.show(request, visitor, looked, action=_address_of(id))
 
 
 async def _take(request: Request) -> web.Response:
     """Answer a request, or leave a comment on it."""
-    gateway = gateway_of(request)
-    visitor = gateway.access.visitor(request, "decide")
-    id = await gateway.bridge.run(_id_of, request.match_info["id"])
-    return await request_page.take(request, id, visitor, action=_address_of(id))
-
-
-def _id_of(client: Client, name: str) -> str:
-    """Return the id of the request that a name means. Raises NotFound, BadInput."""
+    visitor = gateway_of(request).access.visitor(request, "decide")
+    name = request.match_info["id"]
     try:
-        return find(client, name).id
+        return await request_page.take(request, name, visitor, _address_of)
     except NotFound as error:
-        raise NotFound(
-            f"there is no request {name!r}. It may be old and was removed, or its address is cut short."
-        ) from error
+        raise _gone(name) from error
+
+
+def _gone(name: str) -> NotFound:
+    """Return the error for a name that means no request."""
+    return NotFound(
+        f"there is no request {name!r}. It may be old and was removed, or its address is cut short."
+    )
 
 
 def _address_of(id: str) -> str:

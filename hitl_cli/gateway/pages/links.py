@@ -24,7 +24,7 @@ from hitl_cli.gateway.pages.rendering import page
 if TYPE_CHECKING:
     from aiohttp.web import Request
 
-    from hitl_cli.auth.links import Link
+    from hitl_cli.inbox.pending import RequestSummary
 
 PAGES: dict[type[HitlError], tuple[int, str]] = {
     LinkInvalid: (403, "This link does not work"),
@@ -40,31 +40,33 @@ async def _show(request: Request) -> web.Response:
     """Show the request that a link is for."""
     request[VISITOR] = None  # whoever else is signed in here: it is the link that counts
     try:
-        link, _ = await _opened(request)
+        visitor, item = await _opened(request)
     except tuple(PAGES) as error:
         return _nowhere(request, error)
-    return await request_page.show(request, link.request, action=_path_of(request))
+    looked = await request_page.look(request, visitor, item)
+    return request_page.show(request, visitor, looked, action=_path_of(request))
 
 
 async def _take(request: Request) -> web.Response:
     """Answer the request that a link is for, in the name of its person."""
     request[VISITOR] = None
     try:
-        link, visitor = await _opened(request)
+        visitor, item = await _opened(request)
     except tuple(PAGES) as error:
         return _nowhere(request, error)
-    return await request_page.take(request, link.request, visitor, action=_path_of(request))
+    return await request_page.take(request, item, visitor, lambda _id: _path_of(request))
 
 
-async def _opened(request: Request) -> tuple[Link, Visitor]:
-    """Return what the link says, and its person as the visitor. Raises the errors of PAGES."""
+async def _opened(request: Request) -> tuple[Visitor, RequestSummary]:
+    """Return the link's person as the visitor, and its request. Raises the errors of PAGES."""
     gateway = gateway_of(request)
     token = request.match_info["token"]
     link = links.link_in(token, gateway.keys())
-    await gateway.bridge.run(links.check_open, link, gateway.options.directory.members, clock=gateway.clock)
-    visitor = Visitor(person=link.person, via="link", can=PERSON, session=token)
+    actor = gateway.access.actor(link.person, "link", PERSON, only=link.request)
+    item = await gateway.bridge.run(links.open_link, link, actor.groups, clock=gateway.clock)
+    visitor = Visitor(actor=actor, session=token)
     request[VISITOR] = visitor
-    return link, visitor
+    return visitor, item
 
 
 def _nowhere(request: Request, error: HitlError) -> web.Response:

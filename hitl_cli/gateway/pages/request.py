@@ -1,7 +1,7 @@
 """The page of one request: what is asked, the form by which it is answered, and what came of it.
 
-The inbox and the links show the same page; `action` is the address that its form is sent to. What was
-answered leads back there, so that loading it again answers nothing again.
+The inbox and the links show the same page; `action` is the address that its form is sent to. An answer leads
+back there, so that loading the page again does not answer again.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from hitl_cli.gateway.pages.form_view import NAME
 from hitl_cli.gateway.pages.queries import form_text
 from hitl_cli.gateway.pages.rendering import page
 from hitl_cli.gateway.pages.request_view import SubmittedForm, view
-from hitl_cli.inbox.comments import comment
-from hitl_cli.inbox.decide import approval, decide_promise, rejection
-from hitl_cli.inbox.resolve import find
-from hitl_cli.requests.question import question_of
+from hitl_cli.requests.decision_input import DecisionInput
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aiohttp.web import Request
 
-    from hitl_cli.client.protocol import Client
-    from hitl_cli.client.wire import Json, Promise
+    from hitl_cli.client.wire import Json
     from hitl_cli.forms.messages import Problem
     from hitl_cli.gateway.auth.access import Visitor
     from hitl_cli.gateway.pages.request_view import RequestPage
-    from hitl_cli.people.groups import Groups
+    from hitl_cli.inbox import Inbox
+    from hitl_cli.inbox.pending import RequestSummary
+    from hitl_cli.requests.question import Question
 
 SEE_OTHER = 303
 
@@ -55,53 +55,67 @@ class _Given(Struct, frozen=True, kw_only=True):
     sent: SubmittedForm
 
 
-async def take(request: Request, name: str, visitor: Visitor, *, action: str) -> web.Response:
+async def take(
+    request: Request, name: str | RequestSummary, visitor: Visitor, address_of: Callable[[str], str]
+) -> web.Response:
     """Answer a request as the form that was sent says, and lead to the page of what came of it.
 
-    What cannot be done is said on the page, with what was typed, and changes nothing.
+    What cannot be done is said on the page, with what was typed, and changes nothing. `address_of` gives the
+    address of a request's page, by its id.
     """
     gateway = gateway_of(request)
     form = await request.post()
     gateway.access.check_csrf(visitor, form_text(form, "csrf"))
     given = _given_in(form)
+    problems: tuple[Problem, ...] = ()
     try:
-        await gateway.bridge.run(_answer, name, given, visitor, gateway.options.directory.members)
-    except _Wrong as wrong:
-        status = status_of(wrong)
-        return await show(request, name, action=action, status=status, sent=given.sent, problems=wrong.unfit)
+        id = await gateway.inbox(visitor.actor, lambda inbox: _answer(inbox, name, given))
     except (BadInput, NotAllowed, Conflict, TimedOut) as error:
-        status = status_of(error)
-        return await show(request, name, action=action, status=status, sent=given.sent, failed=error)
-    return web.Response(status=SEE_OTHER, headers={"Location": action})
+        problems, failed = (error.unfit, None) if isinstance(error, _Wrong) else ((), error)
+        again = name if isinstance(name, str) else name.id  # it may be decided by now
+        looked = await look(request, visitor, again, given.sent, problems)
+        return show(
+            request,
+            visitor,
+            looked,
+            action=address_of(looked.seen.item.id),
+            status=FORBIDDEN if problems and looked.why_not else status_of(error),
+            sent=given.sent,
+            failed=failed,
+        )
+    return web.Response(status=SEE_OTHER, headers={"Location": address_of(id)})
 
 
-async def show(
+async def look(
     request: Request,
-    name: str,
+    visitor: Visitor,
+    name: str | RequestSummary,
+    sent: SubmittedForm | None = None,
+    problems: tuple[Problem, ...] = (),
+) -> RequestPage:
+    """Return what a visitor sees of a request. Raises NotFound, BadInput."""
+    return await gateway_of(request).inbox(visitor.actor, lambda inbox: view(inbox, name, sent, problems))
+
+
+def show(
+    request: Request,
+    visitor: Visitor,
+    looked: RequestPage,
     *,
     action: str,
     status: int = 200,
     sent: SubmittedForm | None = None,
-    problems: tuple[Problem, ...] = (),
     failed: HitlError | None = None,
 ) -> web.Response:
-    """Return the page of the request that a name means, for the visitor. Changes nothing.
-
-    Where something was sent of which nothing came, with that, and why.
-    """
-    gateway = gateway_of(request)
-    visitor = gateway.access.known(request)
-    looked = await gateway.bridge.run(
-        view, name, gateway.options.directory.members, visitor.person if visitor else None, sent, problems
-    )
+    """Return the page of a request; where something was sent and not done, with that, and why."""
     return page(
         request,
         "request.html",
-        status=FORBIDDEN if problems and looked.why_not else status,
+        status=status,
         view=looked,
         seen=looked.seen,
         item=looked.seen.item,
-        may_decide=visitor is not None and "decide" in visitor.can,
+        may_decide="decide" in visitor.actor.may,
         action=action,
         sent=sent,
         failed=str(failed or ""),
@@ -128,42 +142,44 @@ def _given_in(form: Any) -> _Given:
     )
 
 
-def _answer(client: Client, name: str, given: _Given, visitor: Visitor, groups: Groups) -> None:
-    """Do what a form asks for. Raises Wrong, BadInput, NotAllowed, Conflict, TimedOut, NotFound."""
-    sent, by, via = given.sent, visitor.person, visitor.via
-    promise = find(client, name)
+def _answer(inbox: Inbox, request: str | RequestSummary, given: _Given) -> str:
+    """Do what a form asks for, and return the id of the request.
+
+    Raises Wrong, BadInput, NotAllowed, Conflict, TimedOut, NotFound.
+    """
+    sent = given.sent
     remark = sent.comment.strip() or None
+
+    def approval(item: RequestSummary) -> DecisionInput:
+        data, choice = _data_of(item, sent), _chosen(item.asked, sent)
+        return DecisionInput(verdict="approve", data=data, choice=choice, comment=remark)
+
     match given.verdict:
         case "comment":
-            comment(client, promise.id, sent.comment, by=by, via=via)
+            return inbox.comment(request, sent.comment).id
         case "reject":
-            reason = sent.reason.strip() or None
-            decide_promise(client, promise, rejection(by=by, via=via, reason=reason, comment=remark), groups)
+            said = DecisionInput(verdict="reject", reason=sent.reason.strip() or None, comment=remark)
+            return inbox.decide(request, said).promise.id
         case "approve":
-            said = approval(
-                by=by, via=via, data=_data_of(promise, sent), text=_chosen(promise, sent), comment=remark
-            )
-            decide_promise(client, promise, said, groups)
+            return inbox.decide(request, approval).promise.id
         case _:
             raise BadAnswer("say whether you approve or reject it. Nothing was changed.")
 
 
-def _data_of(promise: Promise, sent: SubmittedForm) -> Json:
+def _data_of(item: RequestSummary, sent: SubmittedForm) -> Json:
     """Return the data that was filled in, UNSET where nothing is asked for. Raises Wrong, BadInput."""
-    question = question_of(promise)
-    if question is None or question.form is None:
+    if item.asked.form is None:
         return UNSET
-    filled = read(question.form, sent.texts)
-    if filled.problems and promise.state == "pending":
+    filled = read(item.asked.form, sent.texts)
+    if filled.problems and item.promise.state == "pending":
         raise _Wrong(filled.problems)
     return filled.data
 
 
-def _chosen(promise: Promise, sent: SubmittedForm) -> str | None:
+def _chosen(question: Question, sent: SubmittedForm) -> str | None:
     """Return the choice that was made; browsers send line breaks of their own."""
-    question = question_of(promise)
-    if sent.choice is None or question is None:
-        return sent.choice
+    if sent.choice is None:
+        return None
     made = " ".join(sent.choice.split())
     return next((one for one in question.choices if " ".join(one.split()) == made), sent.choice)
 

@@ -8,7 +8,6 @@ import msgspec
 from markupsafe import Markup
 from msgspec import Struct
 
-from hitl_cli.client.protocol import get_promise
 from hitl_cli.client.wire import Json, Vote, decode
 from hitl_cli.errors import BadInput, NotAllowed
 from hitl_cli.format.markdown import Prompt, as_html, as_prompt
@@ -16,22 +15,23 @@ from hitl_cli.forms import check_schema
 from hitl_cli.forms.submission import Texts
 from hitl_cli.gateway.pages.form_view import Form, drawn
 from hitl_cli.inbox.comments import Comment
-from hitl_cli.inbox.decide import check_allowed
+from hitl_cli.inbox.details import RequestDetails
 from hitl_cli.inbox.pending import SOON_MS
-from hitl_cli.inbox.resolve import find
+from hitl_cli.inbox.permission import check_may_answer
 from hitl_cli.notify.status import NotificationStatus, said_of, without_old_reminders
 from hitl_cli.requests.question import PLAIN, Question
 from hitl_cli.runs.reading import detailed
 from hitl_cli.runs.run import Run
-from hitl_cli.views.details import RequestDetails, at_deadline, details, later, who_may
+from hitl_cli.views.details import at_deadline, later, notified, who_may
 from hitl_cli.views.steps import StepSummary, step_summary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hitl_cli.client.protocol import Client
     from hitl_cli.forms.messages import Problem
-    from hitl_cli.people.groups import Groups
+    from hitl_cli.inbox import Inbox
+    from hitl_cli.inbox.pending import RequestSummary
+    from hitl_cli.people.actor import Actor
 
 COMMENTS = 100
 STEPS = 20
@@ -81,30 +81,29 @@ class RequestPage(Struct, frozen=True, kw_only=True):
 
 
 def view(
-    client: Client,
-    name: str,
-    groups: Groups,
-    person: str | None,
+    inbox: Inbox,
+    request: str | RequestSummary,
     sent: SubmittedForm | None = None,
     problems: Sequence[Problem] = (),
 ) -> RequestPage:
-    """Return what there is to see of the request that a name means. Raises NotFound, BadInput."""
-    seen = details(client, find(client, name), groups)
+    """Return what there is to see of a request. Raises NotFound, BadInput."""
+    seen = inbox.show(request)
     item, question = seen.item, seen.item.asked
     form, broken = _form_of(seen, sent, problems)
-    shown = without_old_reminders(seen.told)
+    every = notified(seen)
+    shown = without_old_reminders(every)
     steps = [node for node in seen.before if node.kind not in ("vote", "comment")]
     return RequestPage(
         seen=seen,
         prompt=as_prompt(question.prompt) if item.question not in (None, PLAIN) else None,
         comments=tuple((comment, as_html(comment.text)) for comment in seen.comments[-COMMENTS:]),
         more_comments=max(len(seen.comments) - COMMENTS, 0),
-        run=_run_behind(client, seen),
-        why_not=None if person is None else _why_not(seen, person, groups),
+        run=_run_behind(inbox, seen),
+        why_not=_why_not(seen, inbox.actor),
         unreadable=broken or (_why_unreadable(seen) if item.question is None else None),
         said=decode(item.promise.param) if item.question in (None, PLAIN) else None,
         form=form,
-        own=next((vote for vote in seen.votes if vote.by == person), None),
+        own=next((vote for vote in seen.votes if vote.by == inbox.actor.person), None),
         missing=question.approvals - item.votes,
         near=item.deadline - item.now < SOON_MS,
         may=who_may(seen),
@@ -113,7 +112,7 @@ def view(
         steps=tuple(step_summary(node, item.now) for node in steps[-STEPS:]),
         more_steps=max(len(steps) - STEPS, 0),
         told=tuple((told, said_of(told, item.now)) for told in shown),
-        more_told=len(seen.told) - len(shown),
+        more_told=len(every) - len(shown),
     )
 
 
@@ -131,10 +130,10 @@ def _form_of(
         return None, str(error)
 
 
-def _why_not(seen: RequestDetails, person: str, groups: Groups) -> str | None:
-    """Return why it is not for a person to answer, or None."""
+def _why_not(seen: RequestDetails, actor: Actor) -> str | None:
+    """Return why a request is not for a person to answer, or None."""
     try:
-        check_allowed(seen.item, person, groups)
+        check_may_answer(seen.item, actor.person, actor.groups)
     except NotAllowed as error:
         return str(error).removesuffix(" Nothing was changed.")
     return None
@@ -149,9 +148,9 @@ def _why_unreadable(seen: RequestDetails) -> str:
     return "it says nothing"
 
 
-def _run_behind(client: Client, seen: RequestDetails) -> Run | None:
+def _run_behind(inbox: Inbox, seen: RequestDetails) -> Run | None:
     """Return the run that asks, as it is now; None where no run does."""
-    promise = get_promise(client, seen.item.workflow)
+    promise = seen.item.run
     if promise is None or not promise.is_run:
         return None
-    return detailed(client, [promise])[0]
+    return detailed(inbox.client, [promise])[0]

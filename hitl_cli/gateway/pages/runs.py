@@ -87,7 +87,7 @@ async def _show(request: Request) -> web.Response:
         started_by=headers_of(promise.param).get("hitl:by"),
         lines=lines,
         more=tree.more,
-        can_cancel=not tree.run.ended and "start" in visitor.can,
+        can_cancel=not tree.run.ended and "start" in visitor.actor.may,
     )
 
 

@@ -25,6 +25,7 @@ from hitl_cli.gateway.pages.rendering import page
 from hitl_cli.notify.channels import registry
 from hitl_cli.notify.messages import DeliveryFailed
 from hitl_cli.notify.sign_in_message import message_with
+from hitl_cli.people.actor import Actor
 
 if TYPE_CHECKING:
     from aiohttp.web import Request
@@ -87,8 +88,8 @@ async def _by_token(request: Request, text: str, wanted: str) -> web.Response:
             problem="This token may not read, so there is nothing to see with it.",
             by_token=True,
         )
-    can = frozenset[str](token.can)
-    return _signed_in(gateway, sessions.begin(token.person, can, gateway.clock(), token.expires_at), wanted)
+    session = sessions.begin(token.person, token.can, gateway.clock(), token.expires_at)
+    return _signed_in(gateway, session, wanted)
 
 
 def _send_link(gateway: Gateway, person: str, address: Address, wanted: str) -> None:
@@ -206,7 +207,7 @@ def _check_visit(request: Request, mark: str) -> None:
 
 def _visitor_of(visit: str) -> Visitor:
     """Return the visitor that a browser is which has not signed in: nobody, who may do nothing."""
-    return Visitor(person="", via="sign-in", can=frozenset(), session=visit)
+    return Visitor(actor=Actor(person="", via="sign-in", may=frozenset()), session=visit)
 
 
 def _check_pace(request: Request) -> None:

@@ -11,7 +11,7 @@ from hitl_cli.format.durations import UNITS_MS, bad_duration, format_duration, p
 from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.pages.queries import spans, text_in
 from hitl_cli.gateway.pages.rendering import page
-from hitl_cli.inbox.stats import BOUNDS_MS, OUTCOMES, Day, stats
+from hitl_cli.inbox.stats import BOUNDS_MS, OUTCOMES, Day
 from hitl_cli.requests.question import Outcome
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from aiohttp.web import Request
 
-    from hitl_cli.client.protocol import Client
     from hitl_cli.inbox.stats import Stats
 
 DEFAULT_SPAN = "30d"
@@ -66,12 +65,12 @@ class _Row(Struct, frozen=True, kw_only=True):
 async def _index(request: Request) -> web.Response:
     """Show the figures."""
     gateway = gateway_of(request)
-    gateway.access.visitor(request, "read")
+    visitor = gateway.access.visitor(request, "read")
     span = text_in(request, "since") or DEFAULT_SPAN
     ago_ms = parse_duration(span)
     if ago_ms > LONGEST_MS:
         raise bad_duration(f"{span!r} is too long ago: figures are of a year at most.")
-    found = await gateway.lookback.run(_figures_of, ago_ms)
+    found = await gateway.inbox(visitor.actor, lambda inbox: inbox.stats(ago_ms, MOST), pool=gateway.lookback)
     return page(
         request,
         "stats.html",
@@ -86,11 +85,6 @@ async def _index(request: Request) -> web.Response:
         rows=rows(found.figures.spans),
         high=HIGH,
     )
-
-
-def _figures_of(client: Client, ago_ms: int) -> Stats:
-    """Return the figures of what was decided so long ago and since."""
-    return stats(client, max(client.now() - ago_ms, 0), MOST)
 
 
 def _chart(found: Stats) -> _Chart:

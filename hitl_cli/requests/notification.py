@@ -1,12 +1,12 @@
-"""Notices: that somebody is to be told of a request, once an occasion, kept as a promise under the request.
+"""Notifications: a promise under a request, one for each occasion, of which assignees are to be notified.
 
-Whoever sees the occasion creates it, under an id that all of them come to, and a worker that can reach
-people carries it out (hitl_cli/notify/deliver.py). Nothing waits for it.
+Each process that sees the occasion creates it under the same id, and a worker that can reach people carries
+it out (hitl_cli/notify/deliver.py). Nothing waits for it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 from msgspec import Struct
@@ -14,15 +14,29 @@ from msgspec import Struct
 from hitl_cli.client.protocol import ProtocolRequest
 from hitl_cli.client.tags import NOTICE_TAG, TARGET_TAG, TELL, lineage
 from hitl_cli.client.wire import Call, Json, child_id, encode
-from hitl_cli.notify.messages import Occasion
-from hitl_cli.requests.question import GROUP
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from hitl_cli.engine.records import PromiseState
-    from hitl_cli.people.contacts import Directory
     from hitl_cli.requests.question import Outcome
+
+type Occasion = Literal[
+    "asked",
+    "reminder",
+    "escalated",
+    "approved",
+    "rejected",
+    "expired",
+    "canceled",
+    "digest",
+    "test",
+    "sign-in",
+]
+"""Why something is said. `approved` to `canceled` are what came of it, for others who were asked.
+
+What brings a link by which one signs in (`sign-in`) has no items: the link is its `inbox`.
+"""
 
 NOTIFICATION_LIFE_MS = 2 * 86_400_000
 """How long it is tried to tell of what came of a request: after that it is no news. While it waits, it is
@@ -78,39 +92,3 @@ OUTCOMES: dict[PromiseState, Outcome] = {
 def outcome_notification(request: str, state: PromiseState, names: Iterable[str]) -> Notification:
     """Return the notice of what came of a settled request."""
     return Notification(request=request, occasion=OUTCOMES[state], names=tuple(names))
-
-
-# Who is told
-
-
-def recipients(names: Iterable[str], directory: Directory) -> tuple[str, ...]:
-    """Return who is told, once each: people by name, and `group:NAME` for a group that is reached together.
-
-    The members of a group that is not are told each, as far as they can be reached.
-    """
-    return tuple(
-        dict.fromkeys(who for name in names or directory.anybody for who in _reached(name, directory))
-    )
-
-
-def _reached(name: str, directory: Directory) -> Iterator[str]:
-    """Yield who is told where a request asks a name."""
-    bare = name.removeprefix(GROUP)
-    if not name.startswith(GROUP) and bare in directory.people:
-        if directory.people[bare].addresses:
-            yield bare
-        return
-    group = directory.groups.get(bare)
-    if group is None:
-        return
-    if group.addresses:
-        yield f"{GROUP}{bare}"
-        return
-    for member in group.members:
-        if (contact := directory.people.get(member)) is not None and contact.addresses:
-            yield member
-
-
-def unreached(names: Iterable[str], directory: Directory) -> tuple[str, ...]:
-    """Return those of the names behind which nobody is told."""
-    return tuple(name for name in names if not any(_reached(name, directory)))

@@ -1,4 +1,4 @@
-"""A question with no workflow around it: put, waited for, taken back (docs/scripts.md).
+"""A question with no workflow around it: asked, waited for, taken back (docs/scripts.md).
 
 It is one promise, the root of its own lineage, with no target: no worker has anything to do with it.
 """
@@ -28,24 +28,31 @@ from hitl_cli.client.wire import (
     headers_of,
     same_json,
 )
-from hitl_cli.errors import BadInput, Conflict, NotFound, RunFailed, TooLarge
-from hitl_cli.inbox.decide import check_data, check_person
-from hitl_cli.inbox.votes import complete, standing
-from hitl_cli.notify.notifications import Notification, recipients
+from hitl_cli.errors import BadInput, Conflict, NotFound, RunFailed
+from hitl_cli.inbox.pending import summary_of
+from hitl_cli.inbox.votes import complete, count, votes_of
+from hitl_cli.people.contacts import recipients
 from hitl_cli.requests.decision import Decision, decision_on
-from hitl_cli.requests.question import GROUP, PLAIN, Digest, Question, asker_of, question_of, sensible
+from hitl_cli.requests.notification import Notification
+from hitl_cli.requests.question import (
+    GROUP,
+    PLAIN,
+    Digest,
+    Question,
+    found_by,
+    question_of,
+    sensible_alone,
+)
 from hitl_cli.runs.run import address_of, cancel_request, check_id, show_call
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from hitl_cli.client.protocol import Client
     from hitl_cli.client.wire import Json
+    from hitl_cli.people.actor import Actor
     from hitl_cli.people.contacts import Directory
     from hitl_cli.people.groups import Groups
-
-MAX_QUESTION_BYTES = 1_000_000
-"""The most that a question may have, as JSON. It is no place to keep files: give a link, or a digest."""
 
 SHOWN = 200
 """Characters that are shown of what differs."""
@@ -63,43 +70,34 @@ class StandaloneRequest(Struct, frozen=True, kw_only=True):
         """The promise's id, by which it is answered."""
         return self.promise.id
 
-    @property
-    def asker(self) -> str | None:
-        """Who asks."""
-        return asker_of(self.promise, None)
 
-
-def put(
+def ask(
     client: Client,
+    actor: Actor,
     id: str,
     question: Question,
     *,
+    key: str | None,
     tags: Mapping[str, str],
     deadline_ms: int,
-    by: str,
-    new_id: Callable[[], str] = fresh_id,
 ) -> StandaloneRequest:
-    """Put a question, or find the one that was put before under the same id, answered or not.
-
-    `tags` are those by which it is found (questions.found_by). Raises BadInput (it makes no sense), Conflict
-    (the id is taken by something else, or by another question).
-    """
+    """Ask a question, or find the one that was asked before under the same id. See Inbox.ask."""
     check_id(id)
-    check_person(by)
-    question = _checked(question)
-    mark = new_id()
+    question = sensible_alone(question)
+    found = found_by(question, key, None, tags)
+    mark = fresh_id()
     data = {
         "id": id,
         "timeoutAt": client.now() + deadline_ms,
-        "param": encode(msgspec.to_builtins(question), {"hitl:start": mark, "hitl:by": by}),
-        "tags": {**tags, **EXTERNAL, **lineage(id, scope="global")},
+        "param": encode(msgspec.to_builtins(question), {"hitl:start": mark, "hitl:by": actor.person}),
+        "tags": {**found, **EXTERNAL, **lineage(id, scope="global")},
     }
     promise = as_promise(client.call_many([ProtocolRequest("promise.create", data)])[0])
-    found = _asked_by(promise)
-    if not _same_question(found, question):
-        raise _otherwise(promise.id, found, question)
+    asked = _asked_by(promise)
+    if not _same_question(asked, question):
+        raise _otherwise(promise.id, asked, question)
     return StandaloneRequest(
-        promise=promise, question=found, fresh=headers_of(promise.param).get("hitl:start") == mark
+        promise=promise, question=asked, fresh=headers_of(promise.param).get("hitl:start") == mark
     )
 
 
@@ -115,42 +113,6 @@ def again(client: Client, id: str, digest: Digest | None) -> StandaloneRequest:
     if digest is not None and not _same_content(question.digest, digest):
         raise _other_content(id, question.digest, digest)
     return StandaloneRequest(promise=promise, question=question, fresh=False)
-
-
-def addressed(names: Iterable[str], groups: Groups) -> tuple[str, ...]:
-    """Return names as a request has them: one that the settings know as a group's is a group's."""
-    return tuple(f"{GROUP}{name}" if name in groups else name for name in names)
-
-
-def _checked(question: Question) -> Question:
-    """Return a question if it can be put. Raises BadInput."""
-    if question.form is not None:
-        from hitl_cli.forms import schema_of
-
-        schema_of(question.form)
-    question = sensible(question)
-    asked = msgspec.to_builtins(question)
-    size = len(msgspec.json.encode(asked))
-    if size > MAX_QUESTION_BYTES:
-        raise TooLarge(
-            f"the question is {size:,} bytes of JSON; it may have {MAX_QUESTION_BYTES:,}. Give a --link"
-            " instead."
-        )
-    check_data(asked)
-    if not all(name.strip() for name in question.to):
-        raise BadInput("one of those who are to answer has no name.", code="bad-question")
-    _check_deadline(question)
-    return question
-
-
-def _check_deadline(question: Question) -> None:
-    """Raise BadInput where the deadline would mean a yes without the data that the form asks for."""
-    if question.form is None or question.on_deadline in ("expire", "reject"):
-        return
-    if question.choices or question.on_deadline == "approve":
-        raise BadInput(
-            "the form asks for data, and nobody would give it: let the deadline mean no.", code="bad-question"
-        )
 
 
 def digest_of(path: str) -> Digest:
@@ -176,8 +138,8 @@ def check_unchanged(id: str, path: str, digest: Digest) -> None:
         raise _other_content(id, digest, now)
 
 
-def have_told(client: Client, posted: StandaloneRequest, directory: Directory, group: str) -> None:
-    """Have those who are asked told of it, by the workers of a group, if it is known how to reach any."""
+def notify(client: Client, posted: StandaloneRequest, directory: Directory, group: str) -> None:
+    """Queue a notification to the assignees that have a contact, for the workers of a group."""
     if posted.promise.state != "pending" or not recipients(posted.question.to, directory):
         return
     notice = Notification(request=posted.id, occasion="asked", names=posted.question.to)
@@ -294,7 +256,7 @@ def _now_of(client: Client, posted: StandaloneRequest, groups: Groups) -> Promis
     if promise is None:
         raise NotFound(f"the question {posted.id} is not there any more.")
     if promise.state == "pending" and posted.question.approvals > 1:
-        tallied = standing(client, promise, posted.question, posted.asker, groups)
+        tallied = count(summary_of(client, promise, promise), votes_of(client, promise.id), groups)
         if tallied.deciding is not None:
             return complete(client, promise, tallied)
     return promise
@@ -316,8 +278,8 @@ def decision_of(promise: Promise, question: Question) -> Decision[Json]:
     return decision
 
 
-def cancel(client: Client, posted: StandaloneRequest, *, by: str, via: str) -> Promise:
+def withdraw(client: Client, actor: Actor, posted: StandaloneRequest) -> Promise:
     """Take a question back, and return its promise: canceled, or decided before."""
-    audit = Audit(id=fresh_id(), by=by, via=via, at=client.now())
+    audit = Audit(id=fresh_id(), by=actor.person, via=actor.via, at=client.now())
     value = error_value("whoever asked does not wait any more", audit.headers())
     return as_promise(client.call_many([cancel_request(posted.id, value)])[0])

@@ -1,0 +1,78 @@
+"""All that is stored of one request: its votes, its comments, its decision, and the steps before it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from hitl_cli.client.protocol import search_many
+from hitl_cli.client.tags import COMMENT_TAG, ORIGIN_TAG, VOTE_TAG
+from hitl_cli.client.wire import Promise, Vote, audit_of, child_id
+from hitl_cli.inbox.comments import Comment, comments_in
+from hitl_cli.inbox.history import HistoryEntry, decision_of
+from hitl_cli.inbox.pending import RequestSummary
+from hitl_cli.inbox.votes import count, leading, votes_in
+from hitl_cli.runs.steps import RunStep, tree_of
+
+if TYPE_CHECKING:
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.people.groups import Groups
+
+
+class RequestDetails(Struct, frozen=True, kw_only=True):
+    """A request, what has been said of it, and the steps of its run before it, the oldest first.
+
+    `votes` are those that count: so far, or in the decision. That is None while it waits. `lineage` are all
+    promises of its run.
+    """
+
+    item: RequestSummary
+    decision: HistoryEntry | None = None
+    votes: tuple[Vote, ...] = ()
+    comments: tuple[Comment, ...] = ()
+    before: tuple[RunStep, ...] = ()
+    lineage: tuple[Promise, ...] = ()
+
+    @property
+    def promise(self) -> Promise:
+        """The promise that it is."""
+        return self.item.promise
+
+
+def details(client: Client, item: RequestSummary, groups: Groups) -> RequestDetails:
+    """Return all that is stored of a request. Nothing is changed."""
+    promise, root = item.promise, item.run or item.promise
+    wanted = [{ORIGIN_TAG: root.id}, {COMMENT_TAG: item.id}]
+    votes = audit_of(promise).votes
+    counted = item.asked.approvals > 1 and not votes
+    below, remarks, *cast = search_many(client, [*wanted, {VOTE_TAG: item.id}] if counted else wanted)
+    if counted:
+        votes = count(item, votes_in(client, item.id, cast[0]), groups).votes
+    return RequestDetails(
+        item=msgspec.structs.replace(item, votes=leading(votes)),
+        decision=None if promise.state == "pending" else decision_of(promise, item.function),
+        votes=votes,
+        comments=tuple(comments_in(remarks)),
+        before=tuple(_steps_before(tree_of(root, below), promise.id)),
+        lineage=tuple(below),
+    )
+
+
+def _steps_before(root: RunStep, id: str) -> list[RunStep]:
+    """Return the steps of a run that were begun before the one with this id, without what is inside them.
+
+    Of an `ask`, that is the request.
+    """
+    found: list[RunStep] = []
+    above: RunStep | None = root
+    while above is not None and above.promise.id != id:
+        inner = above.children
+        above = None
+        for node in inner:
+            if node.promise.id == id or id.startswith(child_id(node.promise.id, "")):
+                above = node
+                break
+            found += [child for child in node.children if child.kind == "person"] or [node]
+    return found

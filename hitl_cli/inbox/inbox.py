@@ -1,0 +1,257 @@
+"""`Inbox`: what one person does with the requests on one server.
+
+A front end says who acts and through what (`Actor`), and parses and renders; whether the actor may do
+something is checked here. What a method needs is imported when it is called, so that listing stays quick.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from hitl_cli.inbox.pending import EVERYTHING, page_of_pending, pending
+from hitl_cli.people.actor import check_person
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.client.wire import Promise
+    from hitl_cli.inbox.ask import StandaloneRequest
+    from hitl_cli.inbox.decide import DecisionResult, Said
+    from hitl_cli.inbox.details import RequestDetails
+    from hitl_cli.inbox.history import HistoryEntry, HistoryFilter
+    from hitl_cli.inbox.pending import RequestFilter, RequestSummary, Sort
+    from hitl_cli.inbox.stats import Stats
+    from hitl_cli.inbox.watch import InboxWatch
+    from hitl_cli.people.actor import Actor, Permission
+    from hitl_cli.people.contacts import Directory
+    from hitl_cli.people.idempotency import IdempotencyMark
+    from hitl_cli.requests.question import Digest, Question
+
+type Listed = tuple[list[RequestSummary], bool]
+type Page[T] = tuple[list[T], str | None]
+type Recent = tuple[list[HistoryEntry], bool]
+type Story = list[HistoryEntry]
+
+
+class Inbox:
+    """The requests on a server, for one actor. Calls block.
+
+    A request is named by its id, a key, a run that waits for one thing, or the beginning of an id (not if
+    `whole`); or it is a RequestSummary, which is not looked up again. Reading changes nothing: a request that
+    has all its votes is settled by who decides, and by the housekeeping of workers and gateways.
+
+    Each method raises NotAllowed if the actor lacks the permission (`read` to look, `decide` to decide and
+    comment, `start` to ask), and Unreachable.
+    """
+
+    def __init__(self, client: Client, actor: Actor) -> None:
+        self.client = client
+        self.actor = actor
+
+    # Looking
+
+    def list(
+        self, wanted: RequestFilter = EVERYTHING, *, sort: Sort = "age", limit: int | None = None
+    ) -> Listed:
+        """Return the requests that wait, and whether there are more than `limit` (see `pending`)."""
+        self.actor.require("read")
+        return pending(self.client, wanted, groups=self.actor.groups, sort=sort, limit=limit)
+
+    def page(
+        self,
+        wanted: RequestFilter = EVERYTHING,
+        *,
+        sort: Sort = "age",
+        limit: int,
+        after: str | None = None,
+    ) -> Page[RequestSummary]:
+        """Return a page of the same, and the cursor of the next one (see `paging.page_of`)."""
+        self.actor.require("read")
+        groups = self.actor.groups
+        return page_of_pending(self.client, wanted, groups=groups, sort=sort, limit=limit, after=after)
+
+    def find(self, request: str | RequestSummary, *, whole: bool = False) -> RequestSummary:
+        """Return a request, waiting or answered. Raises NotFound, BadInput (it could mean several)."""
+        return self._found("read", request, whole=whole)
+
+    def show(self, request: str | RequestSummary, *, whole: bool = False) -> RequestDetails:
+        """Return all that is stored of a request. Raises NotFound, BadInput (it could mean several)."""
+        from hitl_cli.inbox.details import details
+
+        return details(self.client, self._found("read", request, whole=whole), self.actor.groups)
+
+    def watch(self) -> InboxWatch:
+        """Return what tells of changes; `Change.concerns` says whether one is about an actor's requests."""
+        from hitl_cli.inbox.watch import watch_inbox
+
+        self.actor.require("read")
+        return watch_inbox(self.client)
+
+    # Deciding
+
+    def decide(
+        self,
+        request: str | RequestSummary,
+        said: Said,
+        *,
+        whole: bool = False,
+        mark: IdempotencyMark | None = None,
+        expect: Callable[[RequestSummary], None] | None = None,
+    ) -> DecisionResult:
+        """Answer a request: settle it, or where several must approve, vote.
+
+        Of several answers exactly one is recorded; giving that one again is no error. An answer with a `mark`
+        is recorded once, however often it is sent; `expect` is called before it is recorded first, and raises
+        if the request is not as the caller knows it.
+
+        Raises NotFound, BadInput (the name could mean several; the answer does not fit), NotAllowed (it is
+        for others), Conflict (decided otherwise), TimedOut (the deadline had passed), IdempotencyKeyReused.
+        In all these cases nothing is changed.
+        """
+        from hitl_cli.inbox.decide import decide
+
+        check_person(self.actor.person)
+        item = self._found("decide", request, whole=whole, mark=mark)
+        return decide(self.client, self.actor, item, said, mark=mark, expect=expect)
+
+    def comment(
+        self,
+        request: str | RequestSummary,
+        text: str,
+        *,
+        whole: bool = False,
+        mark: IdempotencyMark | None = None,
+    ) -> Promise:
+        """Leave a comment on a request, decided or not, and return its promise.
+
+        Raises NotFound, BadInput, IdempotencyKeyReused.
+        """
+        from hitl_cli.inbox.comments import add_comment, check_text
+
+        check_text(text)
+        item = self._found("decide", request, whole=whole)
+        add_comment(self.client, self.actor, item.promise, text, mark)
+        return item.promise
+
+    # Asking, with no workflow around it
+
+    def ask(
+        self,
+        question: Question,
+        *,
+        id: str,
+        deadline_ms: int,
+        key: str | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> StandaloneRequest:
+        """Ask a question, or find the one that was asked before under the same id, answered or not.
+
+        `tags` are its author's. Raises BadInput (it makes no sense), Conflict (the id is taken by something
+        else, or by another question).
+        """
+        from hitl_cli.inbox import ask
+
+        self.actor.require("start")
+        check_person(self.actor.person)
+        return ask.ask(
+            self.client, self.actor, id, question, key=key, tags=tags or {}, deadline_ms=deadline_ms
+        )
+
+    def notify(self, asked: StandaloneRequest, directory: Directory, group: str) -> None:
+        """Queue a notification to the assignees that have a contact, for the workers of a group."""
+        from hitl_cli.inbox import ask
+
+        self.actor.require("start")
+        ask.notify(self.client, asked, directory, group)
+
+    def asked(self, id: str, digest: Digest | None = None) -> StandaloneRequest:
+        """Return the question that was asked before under an id.
+
+        Raises BadInput (no question has such an id), NotFound, Conflict (it is about another content).
+        """
+        from hitl_cli.inbox import ask
+
+        self.actor.require("read", id)
+        return ask.again(self.client, id, digest)
+
+    def wait(
+        self,
+        asked: StandaloneRequest,
+        *,
+        timeout_s: float | None = None,
+        left: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> Promise:
+        """Return the promise of a question once it is settled, also by its votes if their authors did not.
+
+        As it is after `timeout_s` seconds, or once `left()` is true. Raises NotFound (it was removed),
+        Unreachable (the server was away for too long).
+        """
+        from hitl_cli.inbox import ask
+
+        self.actor.require("read", asked.id)
+        return ask.wait(self.client, asked, self.actor.groups, timeout_s=timeout_s, left=left, clock=clock)
+
+    def withdraw(self, asked: StandaloneRequest) -> Promise:
+        """Take a question back, and return its promise: canceled, or decided before."""
+        from hitl_cli.inbox import ask
+
+        self.actor.require("start")
+        return ask.withdraw(self.client, self.actor, asked)
+
+    # Looking back
+
+    def history(self, wanted: HistoryFilter, limit: int | None = None) -> Recent:
+        """Return the decisions, the newest first, and whether there are more than `limit`."""
+        from hitl_cli.inbox.history import history
+
+        self.actor.require("read")
+        return history(self.client, wanted, limit=limit)
+
+    def history_page(
+        self, wanted: HistoryFilter, *, limit: int, after: str | None = None
+    ) -> Page[HistoryEntry]:
+        """Return a page of the same, and the cursor of the next one."""
+        from hitl_cli.inbox.history import page_of_history
+
+        self.actor.require("read")
+        return page_of_history(self.client, wanted, limit=limit, after=after)
+
+    def decisions(self, wanted: HistoryFilter) -> Iterator[HistoryEntry]:
+        """Yield the decisions, the newest first, as they are read."""
+        from hitl_cli.inbox.history import decisions
+
+        self.actor.require("read")
+        return decisions(self.client, wanted)
+
+    def story(self, name: str, wanted: HistoryFilter) -> Story:
+        """Return the comments, votes and decisions on what a name means, in order. Raises NotFound."""
+        from hitl_cli.inbox.history import story
+
+        self.actor.require("read")
+        return story(self.client, name, wanted)
+
+    def stats(self, ago_ms: int, most: int | None = None) -> Stats:
+        """Return the figures of what was decided in the last `ago_ms`, of the newest `most` decisions."""
+        from hitl_cli.inbox.stats import stats
+
+        self.actor.require("read")
+        return stats(self.client, max(self.client.now() - ago_ms, 0), most)
+
+    def _found(
+        self,
+        permission: Permission,
+        request: str | RequestSummary,
+        *,
+        whole: bool,
+        mark: IdempotencyMark | None = None,
+    ) -> RequestSummary:
+        """Return a request that the actor has a permission for."""
+        from hitl_cli.inbox.resolve import find
+
+        self.actor.require(permission, self.actor.only)  # before it is known whether there is such a request
+        item = find(self.client, request, whole=whole, mark=mark) if isinstance(request, str) else request
+        self.actor.require(permission, item.id)
+        return item
