@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
-from hitl_cli import defaults
-from hitl_cli.client.connect import database_path, file_url, is_http
+from hitl_cli import defaults, plugins
+from hitl_cli.client.connect import driver_of, file_url
 from hitl_cli.errors import BadInput, BadSetting
 from hitl_cli.people.contacts import (
     Contact,
@@ -27,6 +27,7 @@ from hitl_cli.people.contacts import (
     check_anybody,
     check_secrets,
     is_http_url,
+    several,
 )
 
 if TYPE_CHECKING:
@@ -169,12 +170,16 @@ class Settings:
 
     def _resolved[C: Contact](self, contact: C) -> C:
         """Return a contact with the addresses that environment variables hold: some are secrets."""
-        every = (contact.apprise,) if isinstance(contact.apprise, str) else contact.apprise
+
+        def revealed(addresses: str | tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(self.secret(address) or "" for address in several(addresses))
+
         return msgspec.structs.replace(
             contact,
             webhook=self.secret(contact.webhook),
             slack=self.secret(contact.slack),
-            apprise=tuple(self.secret(url) or "" for url in every),
+            apprise=revealed(contact.apprise),
+            channels={kind: revealed(addresses) for kind, addresses in contact.channels.items()},
         )
 
     def secret(self, text: str | None) -> str | None:
@@ -196,10 +201,8 @@ class Settings:
             return Path(chosen.value).expanduser().absolute()
         if self._file.keys:
             return ((self.folder or Path()) / Path(self._file.keys).expanduser()).absolute()
-        if is_http(server):
-            return _data_folder() / "hitl.keys"
-        path = database_path(server)
-        return path.with_name(path.name + ".keys")
+        path = driver_of(server).file(server)
+        return _data_folder() / "hitl.keys" if path is None else path.with_name(path.name + ".keys")
 
     def _choose(
         self, flag: str | None, flag_name: str, env: Setting | None, in_file: str | None
@@ -264,6 +267,7 @@ def _table_in(path: Path) -> dict[str, Any] | None:
 
 def convert(table: Any, path: Path) -> _FileSettings:
     """Return the table as settings."""
+    table = _with_channels(table)
     try:
         settings = msgspec.convert(table, _FileSettings)
     except msgspec.ValidationError as error:
@@ -273,6 +277,24 @@ def convert(table: Any, path: Path) -> _FileSettings:
     except BadInput as error:
         raise BadSetting(f"{path}: {error}") from error
     return settings
+
+
+def _with_channels(table: Any) -> Any:
+    """Return the table with the addresses for channels of plugins in `channels`, where Contact has them."""
+    shapes = {"people": Contact, "groups": GroupContact}
+    moved = {
+        kind: {name: _contact_with_channels(entry, shape) for name, entry in table[kind].items()}
+        for kind, shape in shapes.items()
+        if isinstance(table, dict) and isinstance(table.get(kind), dict)
+    }
+    return {**table, **moved} if moved else table
+
+
+def _contact_with_channels(entry: Any, shape: type[Contact]) -> Any:
+    """Return a person's or a group's settings, with the addresses for channels of plugins in `channels`."""
+    unknown = set(entry) - set(shape.__struct_fields__) if isinstance(entry, dict) else ()
+    added = {key: entry[key] for key in unknown if plugins.find("hitl.channels", key) is not None}
+    return {key: entry[key] for key in entry if key not in added} | {"channels": added} if added else entry
 
 
 def _named(error: msgspec.ValidationError, table: Any) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from hitl_cli import __version__, defaults
-from hitl_cli.client.connect import connect, database_path, is_http
+from hitl_cli.client.connect import connect, driver_of
 from hitl_cli.client.protocol import OK, as_page, call, get_promise
 from hitl_cli.client.wire import EXTERNAL
 from hitl_cli.engine.doorbell import Ringer
@@ -83,9 +83,8 @@ class Report(Struct, frozen=True, kw_only=True):
 
 def examine(url: str, token: str | None, group: str, *, full: bool = False) -> Report:
     """Look at everything. Raises BadInput for a URL that makes no sense."""
-    if is_http(url):
-        return _examine_server(url, token)
-    return _examine_file(database_path(url), group, full=full)
+    path = driver_of(url).file(url)
+    return _examine_server(url, token) if path is None else _examine_file(path, group, full=full)
 
 
 def _versions() -> Finding:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hitl_cli.client.connect import database_path, is_http
+from hitl_cli.client.connect import driver_of
 from hitl_cli.engine.errors import AlreadyThere, BackupFailed, EngineError
 from hitl_cli.engine.server import now_ms
 from hitl_cli.errors import BadInput, BadServer, Conflict, NotDone, Unreachable
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 def _file_of(url: str) -> Path:
     """Return the file behind a server's URL. Raises BadInput where it is not on this machine; Unreachable."""
-    if is_http(url):
+    path = driver_of(url).file(url)
+    if path is None:
         raise BadServer(
-            f"{url} is reached over HTTP, and this needs its file: run it there, with -S sqlite:///path."
+            f"{url} is not a file, and this needs one: run it where the file is, with -S sqlite:///path."
         )
-    path = database_path(url)
     if not path.exists():
         raise Unreachable(f"there is no file {path}.", code="file-unusable")
     return path

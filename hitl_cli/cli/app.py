@@ -4,56 +4,50 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeGuard
 
 import typer
 import typer.main
 from typer.core import TyperGroup
 
-from hitl_cli import __version__
+from hitl_cli import __version__, plugins
 from hitl_cli.cli.options import CONTEXT
 from hitl_cli.cli.output import note, silence_stdout
 from hitl_cli.errors import BadInput, HitlError
 from hitl_cli.format.terminal import printable_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from hitl_cli.plugins import Plugin
 
 _UNEXPECTED = HitlError.exit_code, "unexpected-error"
 """Exit code and code of what is not a HitlError."""
 
-COMMANDS = {
-    "worker": ("worker:worker", "Workers"),
-    "server": ("server:server", "Workers"),
-    "gateway": ("gateway:gateway", "Workers"),
-    "dev": ("dev:dev", "Workers"),
-    "token": ("token:app", "Workers"),
-    "start": ("runs:start", "Runs"),
-    "status": ("runs:status", "Runs"),
-    "wait": ("runs:wait", "Runs"),
-    "cancel": ("runs:cancel", "Runs"),
-    "schedule": ("schedule:app", "Runs"),
-    "ask": ("ask:ask", "People"),
-    "pending": ("pending:pending", "People"),
-    "show": ("show:show", "People"),
-    "review": ("review.command:review", "People"),
-    "approve": ("decide:approve", "People"),
-    "reject": ("decide:reject", "People"),
-    "answer": ("decide:answer", "People"),
-    "comment": ("decide:comment", "People"),
-    "open": ("open:open_page", "People"),
-    "link": ("link:app", "People"),
-    "notify": ("notify:app", "People"),
-    "history": ("history:show_history", "People"),
-    "stats": ("stats:show_stats", "People"),
-    "backup": ("maintenance:backup", "Upkeep"),
-    "key": ("key:app", "Upkeep"),
-    "doctor": ("doctor:doctor", "Upkeep"),
-    "prune": ("maintenance:prune", "Upkeep"),
-    "demo": ("demo:demo", "Getting started"),
+_PANELS = {
+    "Workers": ("worker", "server", "gateway", "dev", "token"),
+    "Runs": ("start", "status", "wait", "cancel", "schedule"),
+    "People": (
+        "ask",
+        "pending",
+        "show",
+        "review",
+        "approve",
+        "reject",
+        "answer",
+        "comment",
+        "open",
+        "link",
+        "notify",
+        "history",
+        "stats",
+    ),
+    "Upkeep": ("backup", "key", "doctor", "prune"),
+    "Getting started": ("demo",),
 }
-"""Name of each command: its function, and the panel of the help that it stands in."""
+"""The panels of the help, with hitl's own commands in their order. Those of plugins have their own panel."""
+
+_PLUGINS_PANEL = "Plugins"
 
 
 class _Commands(TyperGroup):
@@ -61,30 +55,47 @@ class _Commands(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
         """Return the names, in the order of the help."""
-        return list(COMMANDS)
+        own = [name for names in _PANELS.values() for name in names]
+        return [*own, *(plugin.name for plugin in plugins.added("hitl.commands"))]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
-        """Return one command, or None."""
-        if cmd_name not in COMMANDS:
-            return None
-        place, panel = COMMANDS[cmd_name]
-        module, function = place.split(":")
-        found = getattr(import_module(f"hitl_cli.cli.{module}"), function)
+        """Return one command; None for a name that is none, or whose plugin is broken."""
+        plugin = plugins.find("hitl.commands", cmd_name)
+        return None if plugin is None else _command(plugin)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command that is called; for a name that is none, Typer suggests the nearest."""
+        if args and plugins.find("hitl.commands", args[0]) is None:
+            commands = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+            self.commands.update((name, command) for name, command in commands if command is not None)
+        return super().resolve_command(ctx, args)
+
+
+def _command(plugin: Plugin) -> Any:
+    """Return a command as the help and the parser take it; None where its plugin is broken."""
+    found = plugins.load(plugin, _is_command)
+    panel = next((panel for panel, names in _PANELS.items() if plugin.name in names), _PLUGINS_PANEL)
+    try:
         if isinstance(found, typer.Typer):  # a family of commands
             family: Any = typer.main.get_command(found)
             family.rich_help_panel = panel
             return family
+        if found is None:
+            return None
         single = typer.Typer(add_completion=False, context_settings=CONTEXT)
         # An answer such as -5 is no option.
-        settings = {"ignore_unknown_options": True} if cmd_name == "answer" else None
-        single.command(cmd_name, rich_help_panel=panel, context_settings=settings)(found)
+        settings = {"ignore_unknown_options": True} if plugin.name == "answer" else None
+        single.command(plugin.name, rich_help_panel=panel, context_settings=settings)(found)
         return typer.main.get_command(single)
+    except Exception as error:
+        if plugin.package == plugins.OWN:
+            raise
+        plugins.report(plugin, plugins.reason_of(error))  # such as options that Typer cannot read
+        return None
 
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Return the command that is called; for a name that is none, Typer suggests the nearest."""
-        if args and args[0] not in COMMANDS:
-            self.commands.update((name, self.get_command(ctx, name)) for name in COMMANDS)
-        return super().resolve_command(ctx, args)
+
+def _is_command(found: object) -> TypeGuard[typer.Typer | Callable[..., Any]]:
+    return isinstance(found, typer.Typer) or callable(found)
 
 
 app = typer.Typer(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from hitl_cli.cli.context import actor_from
-from hitl_cli.client.connect import connect, database_path, is_http
+from hitl_cli.client.connect import connect, driver_of
 from hitl_cli.errors import HitlError
 from hitl_cli.format.terminal import printable
 from hitl_cli.settings import Settings
@@ -34,7 +34,7 @@ def offered(
     with contextlib.suppress(HitlError):
         settings = Settings()
         url = settings.server(given.get("server")).value
-        if is_http(url) or database_path(url).exists():
+        if driver_of(url).exists(url):
             with connect(url, settings.token(given.get("token"))) as client:
                 return [(id, printable(about)) for id, about in look(client) if id.startswith(incomplete)]
     return []

@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator  # noqa: TC003 - Typer reads the annotations of completions
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
+from hitl_cli import plugins
 from hitl_cli.cli.options import AsJson, family
 from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.table import Cell, Column, print_table
-from hitl_cli.errors import HitlError
+from hitl_cli.errors import BadUsage, HitlError
 from hitl_cli.settings import Settings
 
 app = family("notify", "How people are reached.")
@@ -31,8 +32,13 @@ def try_(
         str, typer.Argument(metavar="NAME", help="A person or a group.", autocompletion=_complete_name)
     ],
     channel: Annotated[
-        Literal["email", "webhook", "slack", "apprise", "console"] | None,
-        typer.Option("--channel", help="Only this one."),
+        str | None,
+        typer.Option(
+            "--channel",
+            metavar="NAME",
+            help="Only this one: email, webhook, slack, apprise, console, or a plugin's.",
+            autocompletion=lambda: list(plugins.every("hitl.channels")),
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -40,6 +46,10 @@ def try_(
     from hitl_cli.notify.test_message import try_addresses
     from hitl_cli.views.contacts import result_document
 
+    if channel is not None and plugins.find("hitl.channels", channel) is None:
+        raise BadUsage(
+            f"there is no channel {channel!r}: name one of {', '.join(plugins.every('hitl.channels'))}."
+        )
     with contextlib.redirect_stdout(sys.stderr):  # the console is a channel too
         tried = [result_document(one) for one in try_addresses(name, Settings().directory(), channel)]
     if as_json:

@@ -12,7 +12,7 @@ from hitl_cli.cli.context import named_server
 from hitl_cli.cli.options import Port, Server
 from hitl_cli.cli.serving import listening, on_stop_signals
 from hitl_cli.cli.worker import say
-from hitl_cli.client.connect import database_path, is_http, named_trace
+from hitl_cli.client.connect import driver_of, named_trace
 from hitl_cli.errors import BadInput, BadServer, BadUsage, Unreachable
 from hitl_cli.settings import Settings
 
@@ -68,7 +68,8 @@ def server(
 ) -> None:
     """Serve the file to clients and workers of any Resonate SDK, over HTTP."""
     url, _ = named_server(ctx, Settings(), server, None)
-    if is_http(url.value):
+    path = driver_of(url.value).file(url.value)
+    if path is None:
         raise BadServer(f"{url.value} is a server already: name the file to serve, as -S sqlite:///path.")
     if auth_publickey is None and (auth_iss or auth_aud):
         raise BadUsage("--auth-iss and --auth-aud say what tokens must claim: give --auth-publickey too.")
@@ -97,7 +98,7 @@ def server(
             f"--push-to names no origin: {error}. Write https://host or http://host:port."
         ) from error
     options = Options(
-        path=database_path(url.value),
+        path=path,
         host=host,
         port=port,
         verifier=verifier,

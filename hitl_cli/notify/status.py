@@ -11,7 +11,6 @@ from hitl_cli.client.protocol import search
 from hitl_cli.client.tags import NOTICE_TAG, ORIGIN_TAG
 from hitl_cli.client.wire import child_id, decode_as
 from hitl_cli.format.durations import format_age, format_duration
-from hitl_cli.people.contacts import ChannelKind
 from hitl_cli.requests.notification import Notification, Occasion
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ class DeliveryAttempt(Struct, frozen=True, kw_only=True, omit_defaults=True):
     who: str
     at: int
     outcome: Literal["sent", "failed", "over", "gathered", "missed"]
-    channel: ChannelKind | None = None
+    channel: str | None = None
     why: str | None = None
     for_good: bool = False
     after_ms: int | None = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -19,7 +18,7 @@ from hitl_cli.requests.question import GROUP
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hitl_cli.people.contacts import ChannelKind, Contact, Directory
+    from hitl_cli.people.contacts import Contact, Directory
 
 SUGGESTIONS = 3
 
@@ -35,7 +34,7 @@ class TestResult(Struct, frozen=True, kw_only=True):
 def try_addresses(
     name: str,
     directory: Directory,
-    kind: ChannelKind | None = None,
+    kind: str | None = None,
     clock: Callable[[], int] = now_ms,
     new_id: Callable[[], str] = fresh_id,
 ) -> list[TestResult]:
@@ -72,6 +71,8 @@ async def _try_address(to: str, address: Address, directory: Directory, now: int
         await send(message, address, directory)
     except DeliveryFailed as error:
         return TestResult(to=to, address=address, refused=str(error))
+    except Exception as error:  # noqa: BLE001 - a plugin's mistake must not hide how the others do
+        return TestResult(to=to, address=address, refused=f"it failed: {type(error).__name__}")
     return TestResult(to=to, address=address)
 
 
@@ -109,13 +110,3 @@ def _suggestions(name: str, directory: Directory) -> str:
     if near:
         return f" Did you mean {' or '.join(near)}?"
     return " They name nobody yet: [people.NAME] email = …" if not known else " `hitl notify list` shows all."
-
-
-def shown(address: Address) -> str:
-    """Return an address without what is secret in it: of a URL, the host alone."""
-    if address.kind in ("email", "console"):
-        return address.to or "the worker's terminal"
-    if address.kind == "apprise":
-        return address.to.partition(":")[0] + "://…"
-    parts = urlsplit(address.to)
-    return f"{parts.scheme}://{parts.hostname}/…"

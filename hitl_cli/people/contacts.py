@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from hitl_cli import plugins
 from hitl_cli.errors import BadInput, BadSetting
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.requests.question import GROUP
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     from hitl_cli.people.groups import Groups
-
-type ChannelKind = Literal["email", "webhook", "slack", "apprise", "console"]
 
 # Compiled where one is used: most commands meet none of these.
 HTTP_URL = r"https?://[^\s/?#]+[^\s]*"
@@ -34,8 +33,9 @@ HOOK_NAME = r"[A-Za-z0-9_-]{1,64}"
 SLACK_USER = r"[UW][A-Z0-9]{2,20}"
 LAST_PORT = 65_535
 
-CHANNELS: tuple[ChannelKind, ...] = ("email", "webhook", "slack", "apprise", "console")
-"""In this order they are tried where nobody says otherwise: one that takes the message is enough."""
+_CHANNELS = ("email", "webhook", "slack", "apprise", "console")
+"""In this order they are tried where nobody says otherwise, and those of plugins last. It is enough that one
+takes the message."""
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - what a secret begins with
 SLACK_SECRET_CHARS = 16
@@ -46,9 +46,9 @@ SECRET_BYTES = range(24, 65)
 
 
 class Address(Struct, frozen=True):
-    """One way to reach somebody: an e-mail address, or a URL; nothing for the console."""
+    """One way to reach somebody: the channel, and what that takes for an address; nothing for the console."""
 
-    kind: ChannelKind
+    kind: str
     to: str = ""
 
 
@@ -57,30 +57,37 @@ class Contact(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     `digest`, a duration, is for how long what comes is gathered into one message. `slack_user` is their
     member id in Slack, by which they are known when they answer there. A URL may be `$NAME`, an environment
-    variable: those of Slack and Apprise are secrets.
+    variable: those of Slack and Apprise are secrets. `channels` are the addresses for channels of plugins;
+    the settings have them beside the others.
     """
 
     email: str | None = None
     webhook: str | None = None
     slack: str | None = None
     apprise: str | tuple[str, ...] = ()
-    notify: tuple[ChannelKind, ...] | None = None
+    channels: dict[str, str | tuple[str, ...]] = {}
+    notify: tuple[str, ...] | None = None
     digest: str | None = None
     slack_user: str | None = None
 
     @property
     def addresses(self) -> tuple[Address, ...]:
         """All ways to reach them, the first to be tried first."""
-        every = (self.apprise,) if isinstance(self.apprise, str) else self.apprise
-        found: dict[ChannelKind, tuple[str, ...]] = {
+        found: dict[str, tuple[str, ...]] = {
             "email": (self.email,) if self.email else (),
             "webhook": (self.webhook,) if self.webhook else (),
             "slack": (self.slack,) if self.slack else (),
-            "apprise": tuple(filter(None, every)),
+            "apprise": tuple(filter(None, several(self.apprise))),
             "console": ("",) if self.notify else (),
+            **{kind: several(to) for kind, to in self.channels.items()},
         }
-        order = CHANNELS if self.notify is None else self.notify
-        return tuple(Address(kind, to) for kind in dict.fromkeys(order) for to in found[kind])
+        order = (*_CHANNELS, *self.channels) if self.notify is None else self.notify
+        return tuple(Address(kind, to) for kind in dict.fromkeys(order) for to in found.get(kind, ()))
+
+
+def several(addresses: str | tuple[str, ...]) -> tuple[str, ...]:
+    """Return the addresses for a channel, of which the settings may name one or several."""
+    return (addresses,) if isinstance(addresses, str) else addresses
 
 
 class GroupContact(Contact, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -196,8 +203,7 @@ def _check_contact(key: str, contact: Contact) -> None:
     for kind, url in (("webhook", contact.webhook), ("slack", contact.slack)):
         if url is not None and not (is_http_url(url) or re.fullmatch(VARIABLE, url)):
             raise BadSetting(f"{key}.{kind} must be an address that begins with https:// (or http://).")
-    every = (contact.apprise,) if isinstance(contact.apprise, str) else contact.apprise
-    if not all("://" in url or re.fullmatch(VARIABLE, url) for url in every if url):
+    if not all("://" in url or re.fullmatch(VARIABLE, url) for url in several(contact.apprise) if url):
         raise BadSetting(f"{key}.apprise must be an address of Apprise, such as ntfy://… or tgram://….")
     if contact.slack_user is not None and not re.fullmatch(SLACK_USER, contact.slack_user):
         raise BadSetting(
@@ -209,6 +215,14 @@ def _check_contact(key: str, contact: Contact) -> None:
             parse_duration(contact.digest)
         except BadInput as error:
             raise BadSetting(f"{key}.digest makes no sense: {error}") from error
+    _check_channels(key, contact)
+
+
+def _check_channels(key: str, contact: Contact) -> None:
+    """Raise BadSetting for a channel that is not there, or has no address."""
+    for kind in contact.channels:
+        if kind in _CHANNELS or plugins.find("hitl.channels", kind) is None:
+            raise BadSetting(f"{key}.channels names {kind}, and no plugin adds a channel of that name.")
     reached = {address.kind for address in contact.addresses}
     if missing := next((kind for kind in contact.notify or () if kind not in reached), None):
         raise BadSetting(f"{key}.notify names {missing}, and there is no {key}.{missing}.")

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol, runtime_checkable
 
-import msgspec
 from msgspec import Struct
 from resonate_base import Network, Source
 
-from hitl_cli.client.connect import database_path, is_http, named_trace
-from hitl_cli.engine.errors import EngineError
+from hitl_cli.client.connect import Driver, driver_of
 from hitl_cli.engine.records import Value
 from hitl_cli.engine.server import now_ms
-from hitl_cli.errors import Unreachable
+from hitl_cli.errors import BadServer
 from hitl_cli.sdk.observer import TaskPorts
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 class WorkerLink(Struct, frozen=True):
@@ -35,73 +30,33 @@ class WorkerLink(Struct, frozen=True):
     """The present, ms since the epoch, as the server has it."""
 
 
-def worker_link(
-    url: str,
-    token: str | None,
-    *,
-    group: str,
-    pid: str,
-    room: Callable[[], int],
-    wants: Callable[[str, Value], bool],
-    lease_ms: int,
-    ended: Callable[[str], None],
-) -> WorkerLink:
-    """Return a worker's connections.
+class WorkerTerms(Struct, frozen=True, kw_only=True):
+    """What a worker tells a server.
 
-    `room` says how many tasks it can start now, `wants` whether it can run the call in a promise's
-    param, `lease_ms` for how long it holds them at a time; `ended` is told why, when the server can be
-    served no longer. Raises BadInput, Unreachable.
+    `room` says how many tasks it can start now, `wants` whether it can run the call in the param of a promise
+    (by its id), `lease_ms` for how long it holds them at a time; `ended` is told why, when the server can be
+    served no longer.
     """
-    if is_http(url):
-        return _http_link(url, token, group, pid, wants)
-    return _embedded_link(database_path(url), group, pid, room, wants, lease_ms, ended)
+
+    group: str
+    pid: str
+    room: Callable[[], int]
+    wants: Callable[[str, Value], bool]
+    lease_ms: int
+    ended: Callable[[str], None]
 
 
-def _embedded_link(
-    path: Path,
-    group: str,
-    pid: str,
-    room: Callable[[], int],
-    wants: Callable[[str, Value], bool],
-    lease_ms: int,
-    ended: Callable[[str], None],
-) -> WorkerLink:
-    """Return a worker's connection to the engine in this process."""
-    from hitl_cli.sdk.embedded_connection import EmbeddedConnection
+@runtime_checkable
+class WorkerDriver(Driver, Protocol):
+    """A driver for workers too."""
 
-    value = msgspec.json.Decoder(Value)
-    try:
-        connection = EmbeddedConnection(
-            path,
-            group=group,
-            pid=pid,
-            room=room,
-            wants=lambda promise: wants(promise.id, value.decode(promise.param)),
-            ended=ended,
-            trace=named_trace(),
-            lease_ms=lease_ms,
-        )
-    except EngineError as error:
-        raise Unreachable(str(error), code=error.code) from error
-    return WorkerLink(
-        f"sqlite:///{path}",
-        network=connection,
-        source=connection,
-        tasks=connection.tasks,
-        poke=connection.poke,
-        close=connection.close,
-        now=connection.now,
-    )
+    def worker_link(self, url: str, token: str | None, terms: WorkerTerms) -> WorkerLink:
+        """Return a worker's connections. Raises BadServer, Unreachable."""
 
 
-def _http_link(
-    url: str, token: str | None, group: str, pid: str, wants: Callable[[str, Value], bool]
-) -> WorkerLink:
-    """Return a worker's connections to a Resonate server over HTTP: the SDK's own."""
-    from resonate.connections import HttpConnection, SSEConnection
-
-    from hitl_cli.sdk.http_source import FilteringSource
-
-    network = HttpConnection(url=url, auth=token)
-    source = FilteringSource(SSEConnection(url=url, pid=pid, group=group, auth=token), network, wants)
-    return WorkerLink(url, network=network, source=source, tasks=None, poke=lambda: None, close=lambda: None)
+def worker_link(url: str, token: str | None, terms: WorkerTerms) -> WorkerLink:
+    """Return a worker's connections to a server. Raises BadServer, Unreachable."""
+    driver = driver_of(url)
+    if not isinstance(driver, WorkerDriver):
+        raise BadServer(f"{url} takes no workers of hitl.")
+    return driver.worker_link(url, token, terms)

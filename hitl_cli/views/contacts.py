@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from hitl_cli.notify.test_message import shown
-from hitl_cli.people.contacts import ChannelKind, GroupContact
+from hitl_cli.notify.channels.registry import shown
+from hitl_cli.people.contacts import GroupContact
 
 if TYPE_CHECKING:
     from hitl_cli.notify.test_message import TestResult
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class AddressDocument(Struct, frozen=True, kw_only=True):
     """An address without its secrets, and the channel that it belongs to."""
 
-    by: ChannelKind
+    by: str
     where: str
 
 
@@ -34,7 +34,7 @@ class TestResultDocument(Struct, frozen=True, kw_only=True):
     """Whether an address took a test message, or why not."""
 
     to: str
-    by: ChannelKind
+    by: str
     where: str
     taken: bool
     why_not: str | None

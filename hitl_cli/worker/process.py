@@ -9,7 +9,7 @@ import signal
 import threading
 from typing import TYPE_CHECKING
 
-from hitl_cli.client.connect import connect, is_http
+from hitl_cli.client.connect import connect
 from hitl_cli.client.protocol import get_promise
 from hitl_cli.worker.loader import load_app
 from hitl_cli.worker.run import GRACE_S, Worker
@@ -33,9 +33,8 @@ def run_worker(
     Raises BadInput, Unreachable.
     """
     modules = [(app, load_app(app)) for app in options.apps]
-    if is_http(options.server):
-        with connect(options.server, options.token) as client:
-            get_promise(client, "hitl")  # the SDK would wait for ever for a server that is not there
+    with connect(options.server, options.token) as client:
+        get_promise(client, "hitl")  # the SDK would wait for ever for a server that is not there
     spare_the_collector()
     asyncio.run(_run_worker(options, modules, serving, report))
 

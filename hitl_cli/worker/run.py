@@ -29,7 +29,7 @@ from hitl_cli.runs.run import address_of
 from hitl_cli.sdk.heartbeat import LeaseHeartbeat, executing
 from hitl_cli.sdk.observer import Event, ObservedTasks
 from hitl_cli.sdk.resonate_client import Registering, log_failures, pause
-from hitl_cli.sdk.worker_link import worker_link
+from hitl_cli.sdk.worker_link import WorkerTerms, worker_link
 from hitl_cli.worker.housekeeping import COUNT_EVERY_S, Housekeeper
 from hitl_cli.worker.loader import register_app
 
@@ -119,12 +119,14 @@ class Worker:
         self._link = worker_link(
             options.server,
             options.token,
-            group=options.group,
-            pid=self._pid,
-            room=self._room,
-            wants=self._wants,
-            ended=self._end,
-            lease_ms=options.lease_ms,
+            WorkerTerms(
+                group=options.group,
+                pid=self._pid,
+                room=self._room,
+                wants=self._wants,
+                ended=self._end,
+                lease_ms=options.lease_ms,
+            ),
         )
         self._link.source.recv(self._note_message)
         self._resonate = Registering(

@@ -17,6 +17,7 @@ from hitl_cli.auth.links import Link, sign
 from hitl_cli.auth.signing_keys import rotate
 from hitl_cli.gateway.app import application
 from hitl_cli.gateway.auth import sessions
+from hitl_cli.gateway.auth.authenticators import SessionAuthenticator
 from hitl_cli.gateway.auth.rate_limit import MOST_KNOWN, RateLimit, network_of
 from hitl_cli.gateway.context import BAD_TOKENS, Gateway
 from hitl_cli.gateway.http_error import HttpError
@@ -361,10 +362,10 @@ def test_a_path_cannot_forge_a_line_of_the_log(
 ) -> None:
     assert visited.gateway is not None
 
-    def fail(_: Any) -> None:
+    def fail(*_: Any) -> None:
         raise RuntimeError("nobody foresaw this")
 
-    monkeypatch.setattr(visited.gateway.access, "_by_session", fail)
+    monkeypatch.setattr(SessionAuthenticator, "identify", fail)
     with caplog.at_level(logging.ERROR):
         assert Browser(visited.address).get("/a%0d%0ahitl:%20all%20is%20well%1b[2J").status == 500
     [message] = [record.getMessage() for record in caplog.records]

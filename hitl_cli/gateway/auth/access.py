@@ -1,35 +1,39 @@
 """Who makes a request, and what they may do: the one place where that is decided (docs/security.md).
 
-A visitor is known by an API token, by the session of a browser, by the header of a proxy that signs in, or,
-where the gateway listens on this machine alone and nobody else is told of it, by being on this machine.
+A visitor is known by the first authenticator that identifies them: those of plugins, then hitl's own
+(hitl_cli/gateway/auth/authenticators.py).
 """
 
 from __future__ import annotations
 
-import ipaddress
-from typing import TYPE_CHECKING
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, TypeGuard
 from urllib.parse import quote, urlsplit
 
 from aiohttp import web
 from msgspec import Struct
 
+from hitl_cli import plugins
 from hitl_cli.auth import signed_token
+from hitl_cli.auth.signing_keys import Keys
 from hitl_cli.engine.http.hosts import host_of, is_loopback
-from hitl_cli.errors import BadInput, Unreachable
-from hitl_cli.gateway.auth import sessions
+from hitl_cli.errors import Unreachable
+from hitl_cli.gateway.auth.bearer_tokens import BearerTokens
 from hitl_cli.gateway.auth.redirects import HOME, local_path
+from hitl_cli.gateway.auth.sessions import Cookies
 from hitl_cli.gateway.http_error import HttpError
-from hitl_cli.people.actor import EVERYTHING, Actor, Permission, check_person
+from hitl_cli.gateway.options import Options
+from hitl_cli.people.actor import Actor, Permission, check_person
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable
 
     from aiohttp.web import Request, StreamResponse
 
-    from hitl_cli.auth.signing_keys import Keys
-    from hitl_cli.gateway.auth.bearer_tokens import BearerTokens
-    from hitl_cli.gateway.auth.sessions import Cookies
-    from hitl_cli.gateway.options import Network, Options
+    from hitl_cli.plugins import Plugin
+
+logger = logging.getLogger(__name__)
 
 PERSON: frozenset[Permission] = frozenset(("read", "decide"))
 """What a person may do who signed in by mail, or at a proxy."""
@@ -61,12 +65,13 @@ FORWARDED = ("forwarded", "via", "x-forwarded-", "x-real-ip", "x-original-")
 class Visitor(Struct, frozen=True, kw_only=True):
     """Who makes a request, and what they may do.
 
-    `session` is what their browser's forms are bound to; None for a program. `signed_in` tells whether by a
-    session that they can end.
+    `session` is what the forms of their browser are bound to, so that other sites cannot send one: any text
+    that stays the same. It is None only for a program, whose credentials no browser sends by itself.
+    `signed_in` tells whether by a session that they can end.
     """
 
     actor: Actor
-    session: str | None = None
+    session: str | None
     signed_in: bool = False
 
     @property
@@ -78,6 +83,50 @@ class Visitor(Struct, frozen=True, kw_only=True):
     def via(self) -> str:
         """What goes on the record of what they do."""
         return self.actor.via
+
+
+class AuthContext(Struct, frozen=True, kw_only=True):
+    """What an authenticator is made with: `keys` are those that are good now, `clock` ms since the epoch.
+
+    `is_open` tells whether nobody need sign in: the gateway listens on this machine alone.
+    """
+
+    options: Options
+    is_open: bool
+    keys: Callable[[], Keys]
+    bearers: BearerTokens
+    cookies: Cookies
+    clock: Callable[[], int]
+
+    def visitor(
+        self,
+        person: str,
+        via: str,
+        *,
+        session: str | None,
+        may: frozenset[Permission] = PERSON,
+        signed_in: bool = False,
+    ) -> Visitor:
+        """Return a person as a visitor, with the groups that the settings of the gateway know."""
+        actor = Actor(person=person, via=via, may=may, groups=self.options.directory.members)
+        return Visitor(actor=actor, session=session, signed_in=signed_in)
+
+
+class Authenticator(Protocol):
+    """Tells who makes a request.
+
+    A class, or a function, that takes an `AuthContext` and returns one is registered as an entry point of the
+    group `hitl.authenticators`.
+    """
+
+    async def identify(self, request: Request) -> Visitor | None:
+        """Return who makes a request; None if this one does not know. Raises HttpError to refuse it."""
+
+
+type _MakeAuthenticator = Callable[[AuthContext], Authenticator]
+
+_OWN_ORDER = ("token", "loopback", "proxy-header", "session")
+"""In this order hitl's own are asked: what a request says explicitly counts first."""
 
 
 class Access:
@@ -97,9 +146,16 @@ class Access:
         self.open = options.is_local and options.trust_header is None and not options.sign_in
         """Whether nobody need sign in."""
         self._keys = keys
-        self._bearers = bearers
-        self._cookies = cookies
-        self._clock = clock
+        self._authenticators = _authenticators(
+            AuthContext(
+                options=options,
+                is_open=self.open,
+                keys=keys,
+                bearers=bearers,
+                cookies=cookies,
+                clock=clock,
+            )
+        )
 
     @web.middleware
     async def admit(
@@ -155,42 +211,11 @@ class Access:
             )
 
     async def _identify(self, request: Request) -> Visitor | None:
-        token = await self._bearers.token(request)
-        if token is not None:
-            return Visitor(actor=self.actor(token.person, "api", token.can))
-        if self.open:
-            return Visitor(actor=self.actor(self._options.person, "web", EVERYTHING), session="open")
-        return self._by_proxy(request) or self._by_session(request)
-
-    def _by_proxy(self, request: Request) -> Visitor | None:
-        """Return who a proxy says it is: its word counts from where it is alone. Raises Refused."""
-        options = self._options
-        if options.trust_header is None or not _is_within(request.remote, options.trust_from):
-            return None
-        names = request.headers.getall(options.trust_header, [])
-        if not names:
-            return None
-        try:
-            [name] = names
-            check_person(name)
-        except (ValueError, BadInput) as error:
-            raise HttpError(
-                400, f"the proxy's {options.trust_header} does not name one person.", code="proxy-unknown"
-            ) from error
-        if name != name.strip() or not name.isprintable() or "," in name:  # as proxies join two (RFC 9110)
-            raise HttpError(
-                400, f"the proxy's {options.trust_header} does not name one person.", code="proxy-unknown"
-            )
-        return Visitor(actor=self.actor(name, "web", PERSON), session="proxy")
-
-    def _by_session(self, request: Request) -> Visitor | None:
-        """Return who signed in with this browser."""
-        text = request.cookies.get(self._cookies.session)
-        session = sessions.read(text, self._keys(), self._clock()) if text else None
-        if session is None:
-            return None
-        actor = self.actor(session.person, "web", session.can)
-        return Visitor(actor=actor, session=session.id, signed_in=True)
+        for authenticator in self._authenticators:
+            visitor = await authenticator.identify(request)
+            if visitor is not None:
+                return visitor
+        return None
 
     def _turn_away(self, request: Request) -> None:
         """Send a browser to where one signs in; refuse a program. Raises."""
@@ -233,6 +258,49 @@ def _form_of(visitor: Visitor) -> str:
     return f"hitl.csrf\0{visitor.person}\0{visitor.session}"
 
 
+def _authenticators(context: AuthContext) -> list[Authenticator]:
+    """Return those of plugins, by name, and hitl's own. One that is broken is left out."""
+    added = (_added(plugin, context) for plugin in plugins.added("hitl.authenticators"))
+    own = (plugins.every("hitl.authenticators")[name] for name in _OWN_ORDER)
+    makers = (plugins.load(plugin, _makes_one) for plugin in own)
+    return [*filter(None, added), *(make(context) for make in makers if make is not None)]
+
+
+def _added(plugin: Plugin, context: AuthContext) -> Authenticator | None:
+    """Return the authenticator of a plugin; None where that is broken."""
+    make = plugins.load(plugin, _makes_one)
+    try:
+        return None if make is None else _Guarded(plugin.name, make(context))
+    except Exception as error:  # noqa: BLE001 - whatever it is, the others go on
+        plugins.report(plugin, plugins.reason_of(error))
+        return None
+
+
+def _makes_one(found: object) -> TypeGuard[_MakeAuthenticator]:
+    return callable(found)
+
+
+class _Guarded:
+    """An authenticator of a plugin: what fails in it identifies nobody, and whom it names can be a person."""
+
+    def __init__(self, name: str, inner: Authenticator) -> None:
+        self._name = name
+        self._inner = inner
+
+    async def identify(self, request: Request) -> Visitor | None:
+        """Return who makes a request. Raises HttpError."""
+        try:
+            visitor = await self._inner.identify(request)
+            if visitor is not None:
+                check_person(visitor.person)
+        except HttpError:
+            raise
+        except Exception:
+            logger.exception("the authenticator %s failed; it identified nobody", self._name)
+            return None
+        return visitor
+
+
 def _is_public(request: Request) -> bool:
     """Whether a route is answered to anybody."""
     resource = request.match_info.route.resource
@@ -240,16 +308,6 @@ def _is_public(request: Request) -> bool:
     return any(
         pattern == public or (public.endswith("/") and pattern.startswith(public)) for public in PUBLIC
     )
-
-
-def _is_within(address: str | None, networks: Sequence[Network]) -> bool:
-    """Whether an address is of one of the networks."""
-    try:
-        ip = ipaddress.ip_address(address or "")
-    except ValueError:
-        return False
-    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
-    return any((mapped or ip) in network for network in networks)
 
 
 def _netloc_of(origin: str) -> str:

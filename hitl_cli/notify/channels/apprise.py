@@ -12,19 +12,20 @@ from hitl_cli.notify.render import text_of
 
 if TYPE_CHECKING:
     from hitl_cli.notify.messages import Message
+    from hitl_cli.people.contacts import Directory
 
 TIMEOUT_S = 60.0
 SCHEME_CHARS = 30
 
 
-async def send(message: Message, url: str) -> None:
-    """Send a message to an address of Apprise, such as `ntfy://…`. Raises NotSent."""
+async def send(message: Message, to: str, directory: Directory) -> None:  # noqa: ARG001 - Channel has it
+    """Send a message to an address of Apprise, such as `ntfy://…`. Raises DeliveryFailed."""
     try:
         async with asyncio.timeout(TIMEOUT_S):
             # Importing it takes a second, and most of its services block.
-            await asyncio.to_thread(_tell, subject_of(message), text_of(message), url)
+            await asyncio.to_thread(_tell, subject_of(message), text_of(message), to)
     except TimeoutError as error:
-        raise DeliveryFailed(f"{_service(url)} did not take it in time.") from error
+        raise DeliveryFailed(f"{shown(to)} did not take it in time.") from error
 
 
 def _tell(title: str, body: str, url: str) -> None:
@@ -38,11 +39,11 @@ def _tell(title: str, body: str, url: str) -> None:
     logging.getLogger("apprise").setLevel(logging.CRITICAL)  # it logs addresses, with the secrets in them
     receiver = apprise.Apprise()
     if not receiver.add(url):
-        raise DeliveryFailed(f"{_service(url)} is no address that Apprise knows.", for_good=True)
+        raise DeliveryFailed(f"{shown(url)} is no address that Apprise knows.", for_good=True)
     if not receiver.notify(body=body, title=title, body_format=apprise.NotifyFormat.TEXT):
-        raise DeliveryFailed(f"{_service(url)} did not take it; `apprise -v -b test ADDRESS` says why.")
+        raise DeliveryFailed(f"{shown(url)} did not take it; `apprise -v -b test ADDRESS` says why.")
 
 
-def _service(url: str) -> str:
+def shown(to: str) -> str:
     """Return the kind of an address: the rest of it is often a secret."""
-    return one_line(url.partition(":")[0], SCHEME_CHARS) + "://…"
+    return one_line(to.partition(":")[0], SCHEME_CHARS) + "://…"

@@ -8,14 +8,20 @@ from hitl_cli.notify.phrases import VALUE_CHARS, one_line, subject_of, title_of
 
 if TYPE_CHECKING:
     from hitl_cli.notify.messages import Message
+    from hitl_cli.people.contacts import Directory
 
 
-def send(message: Message) -> None:
+async def send(message: Message, to: str, directory: Directory) -> None:  # noqa: ARG001 - Channel has them
     """Print a message: to whom, what, and where one answers it."""
-    to = one_line(message.to, VALUE_CHARS)
+    name = one_line(message.to, VALUE_CHARS)
     if len(message.items) == 1:
-        lines = [f"{to}: {subject_of(message)} {message.items[0].url}"]
+        lines = [f"{name}: {subject_of(message)} {message.items[0].url}"]
     else:
-        lines = [f"{to}: {subject_of(message)} {message.inbox}"]
+        lines = [f"{name}: {subject_of(message)} {message.inbox}"]
         lines += [f"  {title_of(item)} {item.url}" for item in message.items]
     print("\n".join(lines), flush=True)
+
+
+def shown(to: str) -> str:  # noqa: ARG001 - there is one terminal
+    """Return what stands for an address that is empty."""
+    return "the worker's terminal"

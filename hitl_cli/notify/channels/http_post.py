@@ -51,6 +51,12 @@ async def post(url: str, body: bytes, headers: Mapping[str, str] | None = None) 
         raise DeliveryFailed(f"{host} cannot be reached: {_reason_of(error)}.") from None
 
 
+def host_of(url: str) -> str:
+    """Return a URL as far as it is no secret: its scheme and its host."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname}/…"
+
+
 def _judge(status: int, host: str, headers: Mapping[str, str]) -> None:
     """Raise NotSent unless a status says that a message was taken."""
     if 200 <= status < 300:  # noqa: PLR2004 - what RFC 9110 calls successful

@@ -1,27 +1,51 @@
-"""The one place where a message goes out: which module sends to which kind of address."""
+"""The one place where a message goes out: by the channel of its address, hitl's own or of a plugin."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeGuard, runtime_checkable
+
+from hitl_cli import plugins
+from hitl_cli.notify.messages import DeliveryFailed
 
 if TYPE_CHECKING:
     from hitl_cli.notify.messages import Message
     from hitl_cli.people.contacts import Address, Directory
 
 
-async def send(message: Message, address: Address, directory: Directory) -> None:
-    """Send a message to an address. Raises NotSent if it was not taken; then it may be sent again."""
-    from hitl_cli.notify.channels import apprise, console, email, slack, webhook
+@runtime_checkable
+class Channel(Protocol):
+    """A way to reach people: an object, or a module, with these functions.
 
-    match address.kind:
-        case "email":
-            await email.send(message, address.to, directory)
-        case "webhook":
-            await webhook.send(message, address.to, directory.webhooks.secret)
-        case "slack":
-            clickable = any(hook.kind == "slack" for hook in directory.hooks.values())
-            await slack.send(message, address.to, clickable=clickable)
-        case "apprise":
-            await apprise.send(message, address.to)
-        case "console":
-            console.send(message)
+    It is registered as an entry point of the group `hitl.channels`. Its name is the key under which a contact
+    has an address for it (`[people.NAME]`).
+    """
+
+    async def send(self, message: Message, to: str, directory: Directory) -> None:
+        """Send a message to an address. Raises DeliveryFailed if it was not taken."""
+
+    def shown(self, to: str) -> str:
+        """Return an address without what is secret in it."""
+
+
+async def send(message: Message, address: Address, directory: Directory) -> None:
+    """Send a message to an address. Raises DeliveryFailed if it was not taken; then it may be sent again."""
+    channel = _channel(address.kind)
+    if channel is None:
+        raise DeliveryFailed(f"the channel {address.kind} cannot be used here.", for_good=True)
+    await channel.send(message, address.to, directory)
+
+
+def shown(address: Address) -> str:
+    """Return an address without what is secret in it."""
+    channel = _channel(address.kind)
+    return "…" if channel is None else channel.shown(address.to)
+
+
+def _channel(kind: str) -> Channel | None:
+    """Return a channel; None where no plugin has it, or where that is broken."""
+    plugin = plugins.find("hitl.channels", kind)
+    return None if plugin is None else plugins.load(plugin, _is_channel)
+
+
+def _is_channel(found: object) -> TypeGuard[Channel]:
+    return isinstance(found, Channel)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from hitl_cli.notify.channels.http_post import post
+from hitl_cli.notify.channels.http_post import host_of, post
 from hitl_cli.notify.phrases import (
     PROMPT_CHARS,
     SUBJECT_CHARS,
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.notify.messages import Message, MessageItem
     from hitl_cli.notify.phrases import Fact
+    from hitl_cli.people.contacts import Directory
 
 type Block = dict[str, Any]
 
@@ -46,13 +47,19 @@ APPROVE, REJECT = "hitl:approve", "hitl:reject"
 """The ids of the buttons that decide."""
 
 
-async def send(message: Message, url: str, *, clickable: bool) -> None:
-    """Post a message; `clickable` tells whether clicks come back to the gateway. Raises NotSent."""
-    await post(url, msgspec.json.encode(payload(message, clickable=clickable)))
+async def send(message: Message, to: str, directory: Directory) -> None:
+    """Post a message to the URL of an incoming webhook. Raises DeliveryFailed."""
+    clickable = any(hook.kind == "slack" for hook in directory.hooks.values())
+    await post(to, msgspec.json.encode(payload(message, clickable=clickable)))
+
+
+def shown(to: str) -> str:
+    """Return the host of a URL: the rest of it is a secret."""
+    return host_of(to)
 
 
 def payload(message: Message, *, clickable: bool) -> dict[str, Any]:
-    """Return a message as Slack takes it."""
+    """Return a message as Slack takes it; `clickable` tells whether clicks come back to the gateway."""
     if len(message.items) == 1:
         blocks = _blocks_of_one(message, message.items[0], clickable=clickable)
     else:

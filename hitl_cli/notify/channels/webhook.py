@@ -12,23 +12,30 @@ import msgspec
 from hitl_cli.auth.signatures import signature
 from hitl_cli.engine.server import now_ms
 from hitl_cli.format.times import iso
-from hitl_cli.notify.channels.http_post import post
+from hitl_cli.notify.channels.http_post import host_of, post
 from hitl_cli.people.contacts import signing_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hitl_cli.notify.messages import Message, MessageItem
+    from hitl_cli.people.contacts import Directory
 
 
-async def send(message: Message, url: str, secret: str | None, clock: Callable[[], int] = now_ms) -> None:
-    """Post a message. `secret` is `whsec_…`; without one it is not signed. Raises NotSent."""
+async def send(message: Message, to: str, directory: Directory, clock: Callable[[], int] = now_ms) -> None:
+    """Post a message to a URL, signed if the settings have a secret for it. Raises DeliveryFailed."""
+    secret = directory.webhooks.secret
     body = msgspec.json.encode(document(message))
     timestamp_s = clock() // 1_000
     headers = {"webhook-id": message.key, "webhook-timestamp": str(timestamp_s)}
     if secret is not None:
         headers["webhook-signature"] = signature(signing_key(secret), message.key, timestamp_s, body)
-    await post(url, body, headers)
+    await post(to, body, headers)
+
+
+def shown(to: str) -> str:
+    """Return the host of a URL: the rest of it may be a secret."""
+    return host_of(to)
 
 
 def document(message: Message) -> dict[str, Any]:

@@ -1,0 +1,99 @@
+"""Authenticators of hitl itself: an API token, this machine, the header of a proxy, a browser's session."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING
+
+from hitl_cli.errors import BadInput
+from hitl_cli.gateway.auth import sessions
+from hitl_cli.gateway.http_error import HttpError
+from hitl_cli.people.actor import EVERYTHING, check_person
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aiohttp.web import Request
+
+    from hitl_cli.gateway.auth.access import AuthContext, Visitor
+    from hitl_cli.gateway.options import Network
+
+
+class TokenAuthenticator:
+    """Takes an API token, as `Authorization: Bearer …`."""
+
+    def __init__(self, context: AuthContext) -> None:
+        self._context = context
+
+    async def identify(self, request: Request) -> Visitor | None:
+        """Return whose token a request shows. Raises HttpError (401, 429) for a bad one."""
+        token = await self._context.bearers.token(request)
+        if token is None:
+            return None
+        return self._context.visitor(token.person, "api", session=None, may=token.can)
+
+
+class LoopbackAuthenticator:
+    """Takes everybody for one person where the gateway listens on this machine alone."""
+
+    def __init__(self, context: AuthContext) -> None:
+        visitor = context.visitor(context.options.person, "web", session="open", may=EVERYTHING)
+        self._visitor = visitor if context.is_open else None
+
+    async def identify(self, request: Request) -> Visitor | None:  # noqa: ARG002 - whoever it is
+        """Return the person of the settings; None where people must sign in."""
+        return self._visitor
+
+
+class ProxyAuthenticator:
+    """Believes the header of a proxy that signs people in, from the addresses of that proxy alone."""
+
+    def __init__(self, context: AuthContext) -> None:
+        self._context = context
+        self._header = context.options.trust_header
+        self._networks = context.options.trust_from
+
+    async def identify(self, request: Request) -> Visitor | None:
+        """Return who the proxy says it is. Raises HttpError (400) where that is not one person."""
+        if self._header is None or not _is_within(request.remote, self._networks):
+            return None
+        names = request.headers.getall(self._header, [])
+        if not names:
+            return None
+        try:
+            [name] = names
+            check_person(name)
+        except (ValueError, BadInput) as error:
+            raise self._unknown() from error
+        if name != name.strip() or not name.isprintable() or "," in name:  # as proxies join two (RFC 9110)
+            raise self._unknown()
+        return self._context.visitor(name, "web", session="proxy")
+
+    def _unknown(self) -> HttpError:
+        return HttpError(400, f"the proxy's {self._header} does not name one person.", code="proxy-unknown")
+
+
+class SessionAuthenticator:
+    """Takes the cookie of a browser in which somebody signed in."""
+
+    def __init__(self, context: AuthContext) -> None:
+        self._context = context
+
+    async def identify(self, request: Request) -> Visitor | None:
+        """Return who signed in with this browser."""
+        context = self._context
+        text = request.cookies.get(context.cookies.session)
+        session = sessions.read(text, context.keys(), context.clock()) if text else None
+        if session is None:
+            return None
+        return context.visitor(session.person, "web", session=session.id, may=session.can, signed_in=True)
+
+
+def _is_within(address: str | None, networks: Sequence[Network]) -> bool:
+    """Whether an address is of one of the networks."""
+    try:
+        ip = ipaddress.ip_address(address or "")
+    except ValueError:
+        return False
+    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+    return any((mapped or ip) in network for network in networks)

@@ -1,0 +1,172 @@
+"""Plugins: what packages add by entry points (docs/plugins.md). hitl's own parts are registered the same way.
+
+The entry points are read from the files that installers write. importlib.metadata does that too, but takes
+30 ms to import, a third of `hitl pending`.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
+
+from hitl_cli.errors import HitlError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import TypeGuard
+
+type Group = Literal["hitl.servers", "hitl.channels", "hitl.authenticators", "hitl.commands"]
+
+type _Found = Mapping[tuple[str, str], Plugin]
+
+OWN = "resonate_hitl"
+"""The name of this package as its folder of metadata has it."""
+
+_PREFIX = "hitl."
+
+
+class NotInstalled(HitlError):
+    """The metadata of hitl itself are missing, or are of another version."""
+
+    code = "not-installed"
+
+
+class Plugin(Struct, frozen=True):
+    """An entry point: `place` is `module` or `module:name`, `package` the package that has it."""
+
+    group: str
+    name: str
+    place: str
+    package: str
+
+
+def find(group: Group, name: str) -> Plugin | None:
+    """Return the plugin with a name; one of hitl's own before all others. Raises NotInstalled.
+
+    Other packages are only looked at for a name that is not one of hitl's own.
+    """
+    return _own().get((group, name)) or _others().get((group, name))
+
+
+def every(group: Group) -> dict[str, Plugin]:
+    """Return all plugins of a group by name, hitl's own first. Raises NotInstalled."""
+    return {plugin.name: plugin for plugin in [*_own().values(), *added(group)] if plugin.group == group}
+
+
+def added(group: Group) -> list[Plugin]:
+    """Return the plugins of a group that other packages add, by name. Raises NotInstalled."""
+    found = [plugin for key, plugin in _others().items() if plugin.group == group and key not in _own()]
+    return sorted(found, key=lambda plugin: plugin.name)
+
+
+def load[T](plugin: Plugin, fits: Callable[[object], TypeGuard[T]]) -> T | None:
+    """Return what a plugin names; None where that is broken, or not what `fits` wants, which is logged once.
+
+    An error in one of hitl's own is raised.
+    """
+    if plugin.package == OWN:
+        found = _import(plugin.place)
+        assert fits(found), plugin  # noqa: S101
+        return found
+    found = _imported(plugin)
+    if found is None or fits(found):
+        return found
+    report(plugin, "it is not what docs/plugins.md asks for")
+    return None
+
+
+@cache
+def report(plugin: Plugin, why: str) -> None:
+    """Log, once, that a plugin cannot be used. Where nothing is set up for logs, that is a line on stderr."""
+    import logging
+
+    logging.getLogger(__name__).warning(
+        "hitl: the plugin %r of %s (%s) was left out: %s", plugin.name, plugin.package, plugin.group, why
+    )
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what an error of a plugin says, on one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+@cache
+def _imported(plugin: Plugin) -> object | None:
+    """Return what a plugin names; None where that is broken."""
+    try:
+        return _import(plugin.place)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, the rest goes on without it
+        report(plugin, reason_of(error))
+        return None
+
+
+def _import(place: str) -> object:
+    """Return the module, or what has that name in it."""
+    module, _, name = place.partition(":")
+    found: object = import_module(module)
+    for part in name.split(".") if name else ():
+        found = getattr(found, part)
+    return found
+
+
+@cache
+def _own() -> _Found:
+    """Return hitl's own. Raises NotInstalled."""
+    found = _read(folder for folder in _folders() if _package_of(folder) == OWN)
+    if not found:
+        raise NotInstalled("hitl is not installed as this version of it: install it again with pip or uv.")
+    return found
+
+
+@cache
+def _others() -> _Found:
+    """Return those of other packages."""
+    return _read(folder for folder in _folders() if _package_of(folder) != OWN)
+
+
+def _folders() -> Iterator[Path]:
+    """Yield the folders of metadata of the installed packages, in the order of sys.path."""
+    seen = set()
+    for place in map(Path, dict.fromkeys(sys.path)):
+        try:
+            folders = sorted(each for each in place.iterdir() if each.suffix in (".dist-info", ".egg-info"))
+        except OSError:
+            continue  # a folder that is not there, or a zip file
+        for folder in folders:
+            if (package := _package_of(folder)) not in seen:
+                seen.add(package)
+                yield folder
+
+
+def _package_of(folder: Path) -> str:
+    """Return the name of the package whose metadata a folder has."""
+    return folder.name.partition("-")[0].lower()
+
+
+def _read(folders: Iterator[Path]) -> _Found:
+    """Return the entry points for hitl in folders; of two with one name, the first."""
+    found: dict[tuple[str, str], Plugin] = {}
+    for folder in folders:
+        try:
+            text = (folder / "entry_points.txt").read_text()
+        except (OSError, UnicodeDecodeError):
+            continue  # most packages have none
+        for plugin in _plugins_in(text, _package_of(folder)):
+            found.setdefault((plugin.group, plugin.name), plugin)
+    return found
+
+
+def _plugins_in(text: str, package: str) -> Iterator[Plugin]:
+    """Yield the entry points for hitl in the text of an entry_points.txt (packaging.python.org)."""
+    group = ""
+    for line in map(str.strip, text.splitlines()):
+        if line.startswith("["):
+            group = line.strip("[]").strip()
+        elif group.startswith(_PREFIX) and "=" in line and line[0] not in "#;":
+            name, _, place = line.partition("=")
+            yield Plugin(group, name.strip(), place.partition("[")[0].replace(" ", ""), package)

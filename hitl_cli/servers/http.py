@@ -1,0 +1,51 @@
+"""`http://host` and `https://host`: any Resonate server, by the SDK's own connections."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hitl_cli.client.connect import split_url
+from hitl_cli.errors import BadServer
+
+if TYPE_CHECKING:
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.sdk.worker_link import WorkerLink, WorkerTerms
+
+
+def connect(url: str, token: str | None) -> Client:
+    """Return a client of the server. Raises BadServer."""
+    from hitl_cli.client.http import HttpClient
+
+    _check(url)
+    return HttpClient(url, token)
+
+
+def file(url: str) -> None:
+    """Return None: the files of the server are elsewhere. Raises BadServer."""
+    _check(url)
+
+
+def exists(url: str) -> bool:
+    """Return True: to ask a server creates nothing. Raises BadServer."""
+    _check(url)
+    return True
+
+
+def worker_link(url: str, token: str | None, terms: WorkerTerms) -> WorkerLink:
+    """Return a worker's connections to the server. Raises BadServer."""
+    from resonate.connections import HttpConnection, SSEConnection
+
+    from hitl_cli.sdk.http_source import FilteringSource
+    from hitl_cli.sdk.worker_link import WorkerLink
+
+    _check(url)
+    network = HttpConnection(url=url, auth=token)
+    stream = SSEConnection(url=url, pid=terms.pid, group=terms.group, auth=token)
+    source = FilteringSource(stream, network, terms.wants)
+    return WorkerLink(url, network=network, source=source, tasks=None, poke=lambda: None, close=lambda: None)
+
+
+def _check(url: str) -> None:
+    """Raise BadServer for a URL that names no host."""
+    if not split_url(url).hostname:
+        raise BadServer(f"{url!r} names no host: write http://host or http://host:port.")

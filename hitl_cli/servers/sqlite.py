@@ -1,0 +1,71 @@
+"""`sqlite:///path`: the engine in this process, on a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from hitl_cli.client.connect import named_trace, split_url
+from hitl_cli.client.embedded import EmbeddedClient
+from hitl_cli.engine.errors import EngineError
+from hitl_cli.errors import BadServer, Unreachable
+
+if TYPE_CHECKING:
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.sdk.worker_link import WorkerLink, WorkerTerms
+
+
+def connect(url: str, token: str | None) -> Client:  # noqa: ARG001 - a file takes no token
+    """Return a client of the file, which is created if it is not there. Raises BadServer, Unreachable."""
+    return EmbeddedClient(file(url), trace=named_trace())
+
+
+def file(url: str) -> Path:
+    """Return the file that the URL names. Raises BadServer."""
+    parts = split_url(url)
+    path = unquote(parts.path.removeprefix("/"))
+    if parts.query or parts.fragment:
+        raise BadServer(f"{url!r} has a '?' or a '#' in it: write them as %3F and %23.")
+    if parts.netloc or not path or "\0" in path:
+        raise BadServer(f"{url!r} names no file: write sqlite:///relative/path or sqlite:////absolute/path.")
+    return Path(path).expanduser().absolute()
+
+
+def exists(url: str) -> bool:
+    """Whether the file is there. Raises BadServer."""
+    return file(url).exists()
+
+
+def worker_link(url: str, token: str | None, terms: WorkerTerms) -> WorkerLink:  # noqa: ARG001
+    """Return a worker's connection to the engine in this process. Raises BadServer, Unreachable."""
+    import msgspec
+
+    from hitl_cli.engine.records import Value
+    from hitl_cli.sdk.embedded_connection import EmbeddedConnection
+    from hitl_cli.sdk.worker_link import WorkerLink
+
+    path = file(url)
+    value = msgspec.json.Decoder(Value)
+    try:
+        connection = EmbeddedConnection(
+            path,
+            group=terms.group,
+            pid=terms.pid,
+            room=terms.room,
+            wants=lambda promise: terms.wants(promise.id, value.decode(promise.param)),
+            ended=terms.ended,
+            trace=named_trace(),
+            lease_ms=terms.lease_ms,
+        )
+    except EngineError as error:
+        raise Unreachable(str(error), code=error.code) from error
+    return WorkerLink(
+        f"sqlite:///{path}",
+        network=connection,
+        source=connection,
+        tasks=connection.tasks,
+        poke=connection.poke,
+        close=connection.close,
+        now=connection.now,
+    )
