@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
+import typer
 
 from hitl_cli.cli.gateway import SignIn, options_of
 from hitl_cli.cli.options import Port, Server, Token
@@ -22,8 +23,6 @@ from hitl_cli.cli.worker import (
 )
 
 if TYPE_CHECKING:
-    import typer
-
     from hitl_cli.worker.run import Serving
 
 HOST = "127.0.0.1"
