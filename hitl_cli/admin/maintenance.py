@@ -25,7 +25,7 @@ def _file_of(url: str) -> Path:
     path = driver_of(url).file(url)
     if path is None:
         raise BadServer(
-            f"{url} is not a file, and this needs one: run it where the file is, with -S sqlite:///path."
+            f"{url} is reached over HTTP, and this needs its file: run it there, with -S sqlite:///path."
         )
     if not path.exists():
         raise Unreachable(f"there is no file {path}.", code="file-unusable")
