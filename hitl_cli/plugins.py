@@ -6,13 +6,12 @@ The entry points are read from the files that installers write. importlib.metada
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
-
-from msgspec import Struct
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from hitl_cli.errors import HitlError
 
@@ -29,6 +28,9 @@ OWN = "resonate_hitl"
 
 _PREFIX = "hitl."
 
+_METADATA = (".dist-info", ".egg-info")
+"""What the names of the folders end with in which installers keep the metadata of a package."""
+
 
 class NotInstalled(HitlError):
     """The metadata of hitl itself are missing, or are of another version."""
@@ -36,8 +38,11 @@ class NotInstalled(HitlError):
     code = "not-installed"
 
 
-class Plugin(Struct, frozen=True):
-    """An entry point: `place` is `module` or `module:name`, `package` the package that has it."""
+class Plugin(NamedTuple):
+    """An entry point: `place` is `module` or `module:name`, `package` the package that has it.
+
+    It is a tuple because `hitl --version` and `--help` import no msgspec.
+    """
 
     group: str
     name: str
@@ -132,12 +137,13 @@ def _others() -> _Found:
 def _folders() -> Iterator[Path]:
     """Yield the folders of metadata of the installed packages, in the order of sys.path."""
     seen = set()
-    for place in map(Path, dict.fromkeys(sys.path)):
+    for place in dict.fromkeys(sys.path):
         try:
-            folders = sorted(each for each in place.iterdir() if each.suffix in (".dist-info", ".egg-info"))
+            with os.scandir(place or ".") as entries:  # half the time of Path.iterdir
+                folders = sorted(each.path for each in entries if each.name.endswith(_METADATA))
         except OSError:
             continue  # a folder that is not there, or a zip file
-        for folder in folders:
+        for folder in map(Path, folders):
             if (package := _package_of(folder)) not in seen:
                 seen.add(package)
                 yield folder
