@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from hitl_cli.client.protocol import search
+from hitl_cli.client.tags import COMMENT_TAG
 from hitl_cli.inbox import Inbox
+from hitl_cli.inbox.comments import comments_in
 from hitl_cli.inbox.decide import filled
 from hitl_cli.people.actor import Actor
 from hitl_cli.people.groups import NO_GROUPS
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.client.protocol import Client
     from hitl_cli.client.wire import Promise
+    from hitl_cli.inbox.comments import Comment
     from hitl_cli.inbox.decide import DecisionResult
     from hitl_cli.inbox.details import RequestDetails
     from hitl_cli.inbox.pending import RequestSummary
@@ -69,3 +73,8 @@ def comment(client: Client, name: str, text: str, *, by: str, via: str) -> Promi
 def details(client: Client, promise: Promise, groups: Groups = NO_GROUPS) -> RequestDetails:
     """Return all that is stored of a request."""
     return Inbox(client, Actor(person="anybody", via="test", groups=groups)).show(promise.id)
+
+
+def comments_of(client: Client, id: str) -> list[Comment]:
+    """Return the comments on a request, the oldest first."""
+    return comments_in(search(client, tags={COMMENT_TAG: id}))

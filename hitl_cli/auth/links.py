@@ -16,7 +16,7 @@ from msgspec import Struct
 from hitl_cli.auth import signed_token
 from hitl_cli.auth.signed_token import TokenFields
 from hitl_cli.auth.signing_keys import LONGEST_LIFE_MS
-from hitl_cli.client.protocol import as_promise, get_promise, get_promises, search
+from hitl_cli.client.protocol import as_promise, get_promise, search
 from hitl_cli.client.records import closing, under
 from hitl_cli.client.tags import REVOKED_TAG
 from hitl_cli.client.wire import Audit, audit_of, child_id, decode_as, fresh_id
@@ -24,7 +24,7 @@ from hitl_cli.errors import BadInput, Conflict, NotFound, TimedOut
 from hitl_cli.format.durations import bad_duration, format_age, format_duration
 from hitl_cli.format.times import instant
 from hitl_cli.inbox.decide import already
-from hitl_cli.inbox.pending import summary_of
+from hitl_cli.inbox.pending import summaries
 from hitl_cli.inbox.permission import check_may_answer, took_part
 from hitl_cli.inbox.resolve import find
 from hitl_cli.people.actor import check_person
@@ -168,29 +168,21 @@ def open_link(client: Client, link: Link, groups: Groups, *, clock: Callable[[],
     theirs to answer now, LinkUsed that nobody need answer any more. Changes nothing. `clock` gives ms since
     the epoch.
     """
-    found, revoked = _read(client, link)
-    request = found.get(link.request)
+    item = summaries(client, [link.request]).get(link.request)
+    request = None if item is None else item.promise
     if clock() >= link.ends_at:
         if request is not None and request.state == "rejected_timedout":
             raise LinkUsed(_how_it_ended(request, client.now()))
         raise LinkExpired("its time has passed. Ask for a new one, or sign in.")
-    if any(_revokes(promise, link) for promise in revoked):
+    if any(_revokes(promise, link) for promise in search(client, tags={REVOKED_TAG: link.request})):
         raise LinkExpired("it was revoked. Ask for a new one, or sign in.")
-    if request is None or not request.is_blocking:
+    if item is None or request is None or not request.is_blocking:
         raise NotFound("what this link was for has been removed since.")
-    item = summary_of(client, request, found.get(request.origin))
     if request.state == "pending":
         check_may_answer(item, link.person, groups)
     elif not took_part(request, link.person):
         raise LinkUsed(_how_it_ended(request, client.now()))
     return item
-
-
-def _read(client: Client, link: Link) -> tuple[dict[str, Promise], list[Promise]]:
-    """Return the request of a link and its run, by id, and what says which links were revoked."""
-    run = link.request.split(":", 1)[0] or link.request
-    found = get_promises(client, list(dict.fromkeys((link.request, run))))
-    return found, search(client, tags={REVOKED_TAG: link.request})
 
 
 def _how_it_ended(settled: Promise, now: int) -> str:

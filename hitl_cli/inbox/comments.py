@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from hitl_cli.client.protocol import as_promise, search
+from hitl_cli.client.protocol import as_promise
 from hitl_cli.client.records import closing, under
 from hitl_cli.client.tags import COMMENT_TAG
 from hitl_cli.client.wire import Audit, audit_in, child_id, decode, fresh_id, headers_of, said_at
@@ -58,11 +58,6 @@ def comments_in(promises: Iterable[Promise]) -> list[Comment]:
     """Return the comments that promises are, the oldest first."""
     found = [said for promise in promises if (said := comment_in(promise)) is not None]
     return sorted(found, key=lambda comment: comment.at)
-
-
-def comments_of(client: Client, id: str) -> list[Comment]:
-    """Return the comments on a request, the oldest first."""
-    return comments_in(search(client, tags={COMMENT_TAG: id}))
 
 
 def comment_in(promise: Promise) -> Comment | None:

@@ -68,6 +68,11 @@ class RequestSummary(Struct, frozen=True, kw_only=True):
         return self.promise.id
 
     @property
+    def waits(self) -> bool:
+        """Whether it can still be answered."""
+        return self.promise.state == "pending"
+
+    @property
     def workflow(self) -> str:
         """The id of the run that asks."""
         return self.promise.origin
@@ -339,6 +344,13 @@ def _tallies(client: Client, items: Sequence[RequestSummary], groups: Groups) ->
     """Return how each request stands where several must approve; None where one is enough."""
     ballots = votes_of_many(client, [item.id for item in items if item.asked.approvals > 1])
     return [count(item, ballots[item.id], groups) if item.id in ballots else None for item in items]
+
+
+def summaries(client: Client, ids: Sequence[str]) -> dict[str, RequestSummary]:
+    """Return those of the promises that exist, by id, with their runs, at the cost of one look-up."""
+    runs = {id: id.split(":", 1)[0] or id for id in ids}
+    found = get_promises(client, list(dict.fromkeys([*ids, *runs.values()])))
+    return {id: summary_of(client, found[id], found.get(runs[id])) for id in ids if id in found}
 
 
 def summary_of(client: Client, promise: Promise, run: Promise | None) -> RequestSummary:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from hitl_cli.client.protocol import as_page, call, get_promises, search, search_many
+from hitl_cli.client.protocol import as_page, call, get_promise, search, search_many
 from hitl_cli.client.tags import ORIGIN_TAG
 from hitl_cli.client.wire import EXTERNAL, audit_of, child_id
 from hitl_cli.errors import BadInput, NotFound
-from hitl_cli.inbox.pending import pending, summary_of
+from hitl_cli.inbox.pending import pending, summaries, summary_of
 from hitl_cli.inbox.votes import votes_of_many
 from hitl_cli.requests.question import KEY_TAG, PLAIN, prompt_of, question_of
 
@@ -36,26 +36,24 @@ def find(
     with this `mark` was made on comes first, so that a decision that is sent again is not taken for one on
     the next request. Raises NotFound, BadInput (it could mean several), IdempotencyKeyReused.
     """
-    run = name.split(":", 1)[0] or name
-    found = get_promises(client, list(dict.fromkeys((name, run)))) if name else {}
-    promise = found.get(name)
-    if promise is None or not promise.is_blocking:
-        earlier = None if mark is None or not name else _decided_with(client, name, mark)
-        promise = earlier or _meant(client, name, promise, whole=whole)
-    if promise.origin not in (name, run):
-        found |= get_promises(client, [promise.origin])
-    return summary_of(client, promise, found.get(promise.origin))
+    named = summaries(client, [name]).get(name) if name else None
+    if named is not None and named.promise.is_blocking:
+        return named
+    earlier = None if mark is None or not name else _decided_with(client, name, mark)
+    promise = earlier or _meant(client, name, None if named is None else named.promise, whole=whole)
+    if named is not None and named.id == promise.origin:
+        return summary_of(client, promise, named.promise)
+    return summary_of(client, promise, get_promise(client, promise.origin))
 
 
 def find_exactly(client: Client, id: str) -> RequestSummary:
     """Return the request with exactly this id, which never comes to mean another one. Raises NotFound."""
-    found = get_promises(client, list(dict.fromkeys((id, id.split(":", 1)[0] or id))))
-    promise = found.get(id)
-    if promise is None:
+    item = summaries(client, [id]).get(id)
+    if item is None:
         raise NotFound(f"there is no promise {id!r}.")
-    if not promise.is_blocking:
+    if not item.promise.is_blocking:
         raise NotFound(f"{id} is no promise that a person answers.")
-    return summary_of(client, promise, found.get(promise.origin))
+    return item
 
 
 def _decided_with(client: Client, name: str, mark: IdempotencyMark) -> Promise | None:

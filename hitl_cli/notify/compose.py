@@ -5,16 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from msgspec import Struct
-
-from hitl_cli.client.protocol import get_promises
-from hitl_cli.client.wire import Promise, audit_of, error_message
+from hitl_cli.client.wire import audit_of, error_message
 from hitl_cli.format.stable_ids import stable_id
 from hitl_cli.format.terminal import printable
+from hitl_cli.inbox.pending import RequestSummary, summaries
 from hitl_cli.notify.messages import Message, MessageItem
 from hitl_cli.notify.phrases import plain
 from hitl_cli.requests.notification import OUTCOMES
-from hitl_cli.requests.question import GROUP, PLAIN, Instead, Question, asker_of, question_of
+from hitl_cli.requests.question import GROUP, PLAIN, Instead
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,35 +41,9 @@ SUBJECTS: dict[Occasion, str] = {
 }
 
 
-class Composition(Struct, frozen=True):
-    """A request as it is now, and what it asks."""
-
-    promise: Promise
-    run: Promise | None
-    question: Question
-
-    @property
-    def starter(self) -> str | None:
-        """Who started the run; None if that is not recorded."""
-        return None if self.run is None else asker_of(self.run, None)
-
-    @property
-    def waits(self) -> bool:
-        """Whether it can still be answered."""
-        return self.promise.state == "pending"
-
-
-def look_up(client: Client, ids: Sequence[str]) -> dict[str, Composition]:
+def look_up(client: Client, ids: Sequence[str]) -> dict[str, RequestSummary]:
     """Return requests as they are now; those that are gone, or cannot be read, are left out."""
-    origins = {id.split(":", 1)[0] for id in ids}
-    found = get_promises(client, sorted({*ids, *origins}))
-    cases = {}
-    for id in ids:
-        promise = found.get(id)
-        question = None if promise is None else question_of(promise)
-        if promise is not None and question is not None:
-            cases[id] = Composition(promise, found.get(promise.origin), question)
-    return cases
+    return {id: item for id, item in summaries(client, ids).items() if item.question is not None}
 
 
 def compose(client: Client, notice: Notification, who: str, reach: NotificationSettings) -> Message | str:
@@ -113,7 +85,7 @@ def compose_digest(
     return _message_of(id, "digest", who, _digest_subject(worth), items, id, reach, now)
 
 
-def _digest_subject(cases: Sequence[Composition]) -> str:
+def _digest_subject(cases: Sequence[RequestSummary]) -> str:
     """Return how much there is of what."""
     waiting = sum(case.waits for case in cases)
     decided = len(cases) - waiting
@@ -148,9 +120,11 @@ def _message_of(
     )
 
 
-def _item_of(case: Composition, who: str, message: str, reach: NotificationSettings, now: int) -> MessageItem:
+def _item_of(
+    case: RequestSummary, who: str, message: str, reach: NotificationSettings, now: int
+) -> MessageItem:
     """Return a request as a message shows it to somebody."""
-    promise, question = case.promise, case.question
+    promise, question = case.promise, case.asked
     settled = audit_of(promise)
     outcome = OUTCOMES.get(promise.state)
     return MessageItem(
@@ -158,7 +132,7 @@ def _item_of(case: Composition, who: str, message: str, reach: NotificationSetti
         workflow=promise.origin,
         title=printable(question.title) if question is not PLAIN else promise.id,
         question=question,
-        asker=asker_of(promise, case.run),
+        asker=case.asker,
         asked_at=promise.created_at,
         deadline=promise.timeout_at,
         url=_url_for(case, who, message, reach, now),
@@ -169,13 +143,13 @@ def _item_of(case: Composition, who: str, message: str, reach: NotificationSetti
     )
 
 
-def _reason_of(case: Composition) -> str | None:
+def _reason_of(case: RequestSummary) -> str | None:
     """Return why it came as it did, where somebody said so, or the deadline means something."""
     if case.promise.state in ("rejected", "rejected_canceled"):
         return error_message(case.promise.value)
     if case.promise.state != "rejected_timedout":
         return None
-    match case.question.on_deadline:
+    match case.asked.on_deadline:
         case "expire":
             return None
         case "reject":
@@ -184,7 +158,7 @@ def _reason_of(case: Composition) -> str | None:
             return "it counts as approved"
 
 
-def _url_for(case: Composition, who: str, message: str, reach: NotificationSettings, now: int) -> str:
+def _url_for(case: RequestSummary, who: str, message: str, reach: NotificationSettings, now: int) -> str:
     """Return where somebody answers a request: a link of their own, while it waits for a person.
 
     For a group, and once it is decided, it is the page where one signs in.

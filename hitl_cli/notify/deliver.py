@@ -21,9 +21,10 @@ from hitl_cli.client.protocol import Client
 from hitl_cli.client.wire import audit_of
 from hitl_cli.defaults import DEADLINE_MS
 from hitl_cli.errors import HitlError
+from hitl_cli.inbox.pending import RequestSummary
 from hitl_cli.inbox.permission import is_excluded
 from hitl_cli.notify.channels import registry
-from hitl_cli.notify.compose import ASKING, Composition, compose, look_up
+from hitl_cli.notify.compose import ASKING, compose, look_up
 from hitl_cli.notify.concurrency_limit import ConcurrencyLimit
 from hitl_cli.notify.digest_store import DigestEntry, end_of_digest, gather
 from hitl_cli.notify.messages import DeliveryFailed, Message
@@ -167,21 +168,21 @@ def _whom_to_tell(client: Client, notice: Notification, directory: Directory) ->
     case = look_up(client, [notice.request]).get(notice.request)
     if case is None or (notice.occasion in ASKING and not case.waits):
         return ()
-    asked = recipients(case.question.everyone, directory)  # whoever made the notice, it is for these
+    asked = recipients(case.asked.everyone, directory)  # whoever made the notice, it is for these
     people = tuple(who for who in recipients(notice.names, directory) if who in asked)
     if notice.occasion in ASKING:
         left_out = _done_with(client, case) if notice.occasion == "reminder" else frozenset()
-        excluded = partial(is_excluded, case.question, case.starter)
+        excluded = partial(is_excluded, case.asked, case.starter)
         return tuple(who for who in people if who not in left_out and not excluded(who))
     heard = heard_before(client, notice.request)
     return tuple(who for who in people if who in heard and who != audit_of(case.promise).by)
 
 
-def _done_with(client: Client, case: Composition) -> frozenset[str]:
+def _done_with(client: Client, case: RequestSummary) -> frozenset[str]:
     """Return who has voted already."""
     from hitl_cli.inbox.votes import votes_of
 
-    if case.question.approvals == 1:
+    if case.asked.approvals == 1:
         return frozenset()
     return frozenset(ballot.vote.by for ballot in votes_of(client, case.promise.id))
 

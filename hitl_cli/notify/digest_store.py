@@ -52,7 +52,7 @@ _end = msgspec.json.Decoder(DigestEnd)
 def gather(client: Client, notice: Notification, who: str, window: str, target: str) -> DigestEntry | None:
     """Keep a notice for the message at the end of somebody's window; None for what is too urgent for that."""
     case = look_up(client, [notice.request]).get(notice.request)
-    if case is None or case.question.priority == "urgent":
+    if case is None or case.asked.priority == "urgent":
         return None
     now, window_ms = client.now(), parse_duration(window)
     ends_at = (now // window_ms + 1) * window_ms

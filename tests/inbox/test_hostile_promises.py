@@ -12,7 +12,6 @@ from hitl_cli.client.protocol import ProtocolRequest, as_promise, get_promise
 from hitl_cli.errors import BadInput, Conflict, NotFound
 from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.bulk import plan
-from hitl_cli.inbox.comments import comments_of
 from hitl_cli.inbox.history import history
 from hitl_cli.inbox.pending import pending
 from hitl_cli.inbox.votes import votes_of
@@ -24,7 +23,7 @@ from hitl_cli.runs.steps import tree
 from hitl_cli.views.request import request_details_document
 from hitl_cli.views.runs import run_with_steps
 from hitl_cli.worker.housekeeping import Housekeeper
-from tests.acting import approval, decide, details, rejection
+from tests.acting import approval, comments_of, decide, details, rejection
 from tests.cli.requests import put
 from tests.conftest import wait_until
 

@@ -16,13 +16,12 @@ from hitl_cli.client.tags import VOTE_TAG
 from hitl_cli.client.wire import Audit, Vote, audit_of, decode, error_message, fresh_id
 from hitl_cli.errors import BadInput, Conflict, HitlError, NotAllowed, TimedOut
 from hitl_cli.inbox import Inbox
-from hitl_cli.inbox.comments import comments_of
 from hitl_cli.inbox.decide import DecisionResult, vote_of
 from hitl_cli.inbox.pending import pending, settle_complete, summary_of
 from hitl_cli.inbox.votes import RecordedVote, create_request, tally, votes_of
 from hitl_cli.people.actor import Actor
 from hitl_cli.requests.question import Question
-from tests.acting import Answer, approval, comment, decide, rejection
+from tests.acting import Answer, approval, comment, comments_of, decide, rejection
 from tests.conftest import PATIENCE_S, wait_until
 from tests.inbox.requests import HOUR_MS, request
 from tests.recovery.crew import Crew
