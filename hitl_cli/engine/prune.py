@@ -22,6 +22,7 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from contextlib import closing
+from itertools import batched
 from typing import TYPE_CHECKING, Literal, get_args
 
 from msgspec import Struct
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from hitl_cli.engine.store import Transaction
 
 UNFETCHED_MS = 30 * 86_400_000
 """How long after a run has ended a message about it is kept for a listener that does not fetch it.
@@ -87,6 +87,9 @@ REASONS: tuple[Reason, ...] = get_args(Reason.__value__)
 """Why a run stays: it or a part of it has not ended, or ended after the cutoff; a run that lives created
 it; somebody has not fetched word of its end; the newest promise of all is in it."""
 
+type _Row = tuple[int, str, int | None, int, str | None]
+"""Of a promise: its seq, state and settled_at, whether it is external, and the state of what created it."""
+
 type Progress = Callable[[int], None]
 """Is told how many runs have been removed so far."""
 
@@ -106,132 +109,107 @@ class Pruned(Struct, frozen=True, kw_only=True):
     """Bytes in the file that hold nothing, and will be used again."""
 
 
-class _Lineage(Struct, frozen=True):
-    """A run that can go: the seqs of its promises, the root's last."""
-
-    seqs: list[int]
-    ended_at: int
-
-
-class _Obligations:
-    """What still refers to settled promises. Nothing is added to that once a promise has settled.
-
-    It is read once, because the tables have no index that way round.
-    """
-
-    def __init__(self, tx: Transaction) -> None:
-        """Read it."""
-        self.newest: int = tx.rows(NEWEST)[0][0] or 0
-        self.messages: dict[int, list[str]] = defaultdict(list)
-        self.callbacks: dict[int, list[int]] = defaultdict(list)
-        for promise, address in tx.rows(UNFETCHED):
-            self.messages[promise].append(address)
-        for awaiter, awaited in tx.rows(LEFT_BEHIND):
-            self.callbacks[awaiter].append(awaited)
-
-
 class _Walk:
     """One look at all runs that were created before a cutoff, the oldest first."""
 
     def __init__(self, store: Store, older_ms: int, clock: Callable[[], int]) -> None:
-        """Look at what still refers to promises.
+        """Read what still refers to promises: once, because the tables have no index that way round.
 
-        The present is the clock's, not the file's: a clock that once ran far ahead must not cost what
-        ended yesterday.
+        Nothing is added to it once a promise has settled. The present is the clock's, not the file's: a
+        clock that once ran far ahead must not cost what ended yesterday.
         """
         self._store = store
         self._clock = clock
         self._now = clock()
         self._cutoff = self._now - older_ms
+        self._messages: dict[int, list[str]] = defaultdict(list)
+        self._callbacks: dict[int, list[int]] = defaultdict(list)
         with store.transaction(clock, write=False) as tx:
-            self._obligations = _Obligations(tx)
-        self.kept: Counter[Reason] = Counter()
+            self._newest: int = tx.rows(NEWEST)[0][0] or 0
+            for promise, address in tx.rows(UNFETCHED):
+                self._messages[promise].append(address)
+            for awaiter, awaited in tx.rows(LEFT_BEHIND):
+                self._callbacks[awaiter].append(awaited)
         self.runs = 0
-        self.promises = 0
-        self._ended: tuple[int, int] | None = None
+        self._promises = 0
+        self._kept: Counter[Reason] = Counter()
+        self._ended: tuple[int, int] | tuple[None, None] = None, None
 
-    def pages(self) -> Iterator[list[_Lineage]]:
-        """Yield the runs that can go, a page at a time, between transactions."""
-        after: int | None = 0
-        while after is not None:
+    def pages(self) -> Iterator[list[int]]:
+        """Yield the promises of the runs that can go, and count the runs; between transactions."""
+        after, looked = 0, LOOK
+        while looked == LOOK:
+            page: list[int] = []
+            looked = 0
             with self._store.transaction(self._clock, write=False) as tx:
-                page, after = self._page(tx, after)
+                for seq, id, state, created_at, settled_at, owner in tx.rows(ROOTS, after, LOOK):
+                    if created_at > self._cutoff:
+                        break
+                    looked += 1
+                    after = seq
+                    below = tx.rows(BELOW, f"{id}:", f"{id};")
+                    page += self._judge([*below, (seq, state, settled_at, 1, owner)])
             yield page
-
-    def _page(self, tx: Transaction, after: int) -> tuple[list[_Lineage], int | None]:
-        """Return the runs that can go among the next ones, and where to go on, or None."""
-        page: list[_Lineage] = []
-        roots = tx.rows(ROOTS, after, LOOK)
-        for seq, id, state, created_at, settled_at, owner in roots:
-            if created_at > self._cutoff:
-                return page, None
-            below = tx.rows(BELOW, f"{id}:", f"{id};")
-            found = self._judge([*below, (seq, state, settled_at, 1, owner)])
-            if isinstance(found, _Lineage):
-                page.append(found)
-            else:
-                self.kept[found] += 1
-        return page, roots[-1][0] if len(roots) == LOOK else None
 
     def remove(self, seqs: Sequence[int]) -> None:
         """Remove promises, and all that refers to them, in one transaction.
 
         What pages() found needs no second look: a settled promise stays as it is.
         """
-        obligations = self._obligations
         with self._store.transaction(self._clock, write=True) as tx:
             for seq in seqs:
-                for awaited in obligations.callbacks.get(seq, ()):
+                for awaited in self._callbacks.get(seq, ()):
                     tx.change(REMOVE_CALLBACK, awaited, seq)
-                for address in obligations.messages.get(seq, ()):
+                for address in self._messages.get(seq, ()):
                     tx.change(REMOVE_MESSAGE, address, seq)
                 for statement in REMOVE:
                     tx.change(statement, seq)
 
-    def count(self, lineage: _Lineage) -> None:
-        """Count a run that goes."""
-        self.runs += 1
-        self.promises += len(lineage.seqs)
-        first, last = self._ended or (lineage.ended_at, lineage.ended_at)
-        self._ended = min(first, lineage.ended_at), max(last, lineage.ended_at)
-
-    def result(self, given_back: int = 0) -> Pruned:
-        """Return what came of it."""
-        first, last = self._ended or (None, None)
-        return Pruned(
-            runs=self.runs,
-            promises=self.promises,
-            kept=dict(self.kept),
-            first_ended_at=first,
-            last_ended_at=last,
-            given_back=given_back,
-            free=self._store.space()[1],
-        )
-
-    def _judge(self, promises: Sequence[tuple[int, str, int | None, int, str | None]]) -> _Lineage | Reason:
-        """Return the run, if it can go, else why it stays."""
+    def _judge(self, promises: Sequence[_Row]) -> list[int]:
+        """Return the promises of a run, its root last, if it can go, else none; count it either way."""
         seqs = [seq for seq, *_ in promises]
         ended_at = max(settled_at or 0 for _, _, settled_at, *_ in promises)
+        reason = self._why_kept(promises, seqs, ended_at)
+        if reason is not None:
+            self._kept[reason] += 1
+            return []
+        self.runs += 1
+        self._promises += len(seqs)
+        ends = [ended_at, *(end for end in self._ended if end is not None)]
+        self._ended = min(ends), max(ends)
+        return seqs
+
+    def _why_kept(self, promises: Sequence[_Row], seqs: Sequence[int], ended_at: int) -> Reason | None:
         if any(state == "pending" and external for _, state, _, external, _ in promises):
             return "live"
         if ended_at > self._cutoff:
             return "recent"
         if any(owner == "pending" for *_, owner in promises):
             return "needed"
-        if ended_at > self._now - UNFETCHED_MS and any(seq in self._obligations.messages for seq in seqs):
+        if ended_at > self._now - UNFETCHED_MS and any(seq in self._messages for seq in seqs):
             return "unfetched"
-        if self._obligations.newest in seqs:
-            return "newest"
-        return _Lineage(seqs, ended_at)
+        return "newest" if self._newest in seqs else None
+
+    def result(self, size_before: int | None = None) -> Pruned:
+        """Return what came of it; `size_before` is the file's in bytes, if anything was removed from it."""
+        size, free = self._store.space()
+        return Pruned(
+            runs=self.runs,
+            promises=self._promises,
+            kept=dict(self._kept),
+            first_ended_at=self._ended[0],
+            last_ended_at=self._ended[1],
+            given_back=0 if size_before is None else size_before - size,
+            free=free,
+        )
 
 
 def plan(path: Path, *, older_ms: int, clock: Callable[[], int]) -> Pruned:
     """Return what `prune` would remove, and remove nothing. Raises FileUnusable, StorageFailed."""
     with closing(Store(path)) as store:
         walk = _Walk(store, older_ms, clock)
-        for page in walk.pages():
-            for lineage in page:
-                walk.count(lineage)
+        for _ in walk.pages():
+            pass
         return walk.result()
 
 
@@ -245,28 +223,13 @@ def prune(path: Path, *, older_ms: int, clock: Callable[[], int], progress: Prog
         walk = _Walk(store, older_ms, clock)
         size_before, _ = store.space()
         for page in walk.pages():
-            for seqs in _batches(page):
+            for seqs in batched(page, BATCH):
                 began = time.monotonic()
                 walk.remove(seqs)
                 pause(began)
-            for lineage in page:
-                walk.count(lineage)
             progress(walk.runs)
         _give_back(store)
-        return walk.result(given_back=size_before - store.space()[0])
-
-
-def _batches(page: Sequence[_Lineage]) -> Iterator[list[int]]:
-    """Yield the promises of the runs in parts of `BATCH`, each run's root after all else of it."""
-    batch: list[int] = []
-    for lineage in page:
-        for seq in lineage.seqs:
-            batch.append(seq)
-            if len(batch) == BATCH:
-                yield batch
-                batch = []
-    if batch:
-        yield batch
+        return walk.result(size_before)
 
 
 def pause(began: float) -> None:
