@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from hitl_cli.client.connect import connect, file_url
-from hitl_cli.engine.doorbell import WATCHERS, Bell, until
 from hitl_cli.errors import RunFailed, TimedOut
 from hitl_cli.inbox.pending import pending
 
@@ -111,16 +110,16 @@ class Demo:
         """Return the promise that waits for a person, once there is one. Raises TimedOut."""
         import time
 
-        bell = Bell(self._database, WATCHERS, "demo")
-        try:
-            with connect(self._env["HITL_SERVER"]) as client:
-                if not until(lambda: bool(pending(client, limit=1)[0]), bell, PATIENCE_S, time.monotonic):
+        end = time.monotonic() + PATIENCE_S
+        with connect(self._env["HITL_SERVER"]) as client:
+            client.wait(0)  # from now on, the client notices what others commit
+            while not (found := pending(client, limit=1)[0]):
+                if time.monotonic() > end:
                     raise TimedOut(
                         "the workflow did not block: its worker did not run it in time.", code="timed-out"
                     )
-                return pending(client, limit=1)[0][0].id
-        finally:
-            bell.close()
+                client.wait(PATIENCE_S)
+            return found[0].id
 
 
 class _Process:

@@ -12,19 +12,20 @@ import msgspec
 from msgspec import Struct
 
 from hitl_cli.engine import machine
-from hitl_cli.engine.records import (
-    ExecuteData,
-    ExecuteMessage,
-    Message,
-    Millis,
-    PromiseData,
-    PromiseRecord,
-    Reply,
-    TaskRecord,
-    TaskRef,
-    UnblockMessage,
+from hitl_cli.engine.records import Millis, Promise, PromiseRecord, Reply, Task, TaskRecord
+from hitl_cli.engine.server import (
+    DEBUG,
+    FAR,
+    UNDECODABLE,
+    Batch,
+    Server,
+    asked,
+    execute_message,
+    fire_due,
+    merged,
+    unblock_message,
 )
-from hitl_cli.engine.server import FAR, UNDECODABLE, Batch, Server, asked, fire_due, merged
+from hitl_cli.engine.store import PROMISE, TASK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +75,7 @@ class _Outgoing(Struct, frozen=True):
     """A message that nobody has fetched yet."""
 
     address: str
-    message: Message
+    message: msgspec.Raw
 
 
 class _Snapshot(Struct, frozen=True, rename="camel"):
@@ -97,7 +98,8 @@ class DebugServer(Server):
     def _decide(
         self, requests: Sequence[Decoded], subscribers: Sequence[Subscriber], extra: Extra | None
     ) -> Batch:
-        if not self._frozen and not any(_is_special(request) for request in requests):
+        special = any(request.kind in DEBUG or request.debug_time is not None for request in requests)
+        if not (self._frozen or special):
             return super()._decide(requests, subscribers, extra)
         # Each at its own instant, and so in a transaction of its own.
         batches = [self._one(request) for request in requests]
@@ -106,7 +108,7 @@ class DebugServer(Server):
         return msgspec.structs.replace(merged([*batches, self._still()]), due=FAR)
 
     def _one(self, request: Decoded) -> Batch:
-        if request.kind.startswith("debug."):
+        if request.kind in DEBUG:
             return self._debug(request)
         at = request.debug_time
         if at is None and not self._frozen:
@@ -119,54 +121,45 @@ class DebugServer(Server):
 
     def _debug(self, request: Decoded) -> Batch:
         """Answer one of debug.*."""
+        return msgspec.structs.replace(self._still(), requests=[request], decided=[self._obey(request)])
+
+    def _obey(self, request: Decoded) -> Reply:
         now = self._clock()
         data: Any = {}
-        if request.kind in ("debug.start", "debug.stop"):
-            self._frozen = request.kind == "debug.start"
-        elif request.kind == "debug.tick":
+        if request.kind == "debug.tick":
             try:
                 now = msgspec.json.decode(asked(request), type=_Tick).time
             except UNDECODABLE as error:
-                return self._said(request, machine.refuse(400, f"debug.tick is malformed: {error}"))
+                return machine.refuse(400, f"debug.tick is malformed: {error}")
             if request.debug_time not in (None, now):
-                return self._said(request, machine.refuse(400, "resonate:debug_time is not the tick's time"))
-            with self.store.transaction(lambda: now, write=True, exact=True) as tx:
-                while tx.next_due() <= now:
-                    fire_due(tx)
-            data = []
-        else:
-            with self.store.transaction(lambda: now, write=True, exact=True) as tx:
-                if request.kind == "debug.reset":
-                    _reset(tx)
-                else:
+                return machine.refuse(400, "resonate:debug_time is not the tick's time")
+        with self.store.transaction(lambda: now, write=True, exact=True) as tx:
+            match request.kind:
+                case "debug.tick":
+                    data = []
+                    while tx.next_due() <= now:
+                        fire_due(tx)
+                case "debug.reset":
+                    for table in TABLES:
+                        tx.change(f"DELETE FROM {table}")
+                    tx.change("UPDATE clock SET now = 0, slow_from = NULL, slow_wall = NULL")
+                case "debug.snap":
                     data = _snapshot(tx)
-        return self._said(request, Reply(200, data))
-
-    def _said(self, request: Decoded, answer: Reply) -> Batch:
-        return msgspec.structs.replace(self._still(), requests=[request], decided=[answer])
-
-
-def _is_special(request: Decoded) -> bool:
-    """Whether a request is answered otherwise here than by another server."""
-    return request.kind.startswith("debug.") or request.debug_time is not None
-
-
-def _reset(tx: Transaction) -> None:
-    """Delete everything, the last instant too."""
-    for table in TABLES:
-        tx.change(f"DELETE FROM {table}")
-    tx.change("UPDATE clock SET now = 0, slow_from = NULL, slow_wall = NULL")
+                case kind:
+                    self._frozen = kind == "debug.start"
+        return Reply(200, data)
 
 
 def _snapshot(tx: Transaction) -> _Snapshot:
     """Return everything that is stored, in the order of the ids."""
-    promises = tx.every_promise()
+    promises = [Promise(*row) for row in tx.rows(f"SELECT {PROMISE} FROM promises p ORDER BY id")]
+    tasks = [
+        Task(*row) for row in tx.rows(f"SELECT {TASK} FROM tasks t JOIN promises USING (seq) ORDER BY id")
+    ]
+    by_seq = {promise.seq: promise for promise in promises}
     ids = {promise.seq: promise.id for promise in promises}
-    records = {promise.seq: promise.record() for promise in promises}
-    tasks = sorted(tx.every_task(), key=lambda task: ids[task.seq])
-    unblocks = tx.rows("SELECT address, promise FROM unblocks")
     return _Snapshot(
-        promises=list(records.values()),
+        promises=[promise.record() for promise in promises],
         promise_timeouts=[
             _PromiseTimeout(each.id, each.timeout_at)
             for each in promises
@@ -187,12 +180,13 @@ def _snapshot(tx: Transaction) -> _Snapshot:
         ],
         messages=[
             *(
-                _Outgoing(
-                    task.address, ExecuteMessage(ExecuteData(TaskRef(id=ids[task.seq], version=task.version)))
-                )
+                _Outgoing(task.address, msgspec.Raw(execute_message(task, by_seq[task.seq])))
                 for task in tasks
                 if task.state == "pending" and task.due is not None and task.due <= tx.now
             ),
-            *(_Outgoing(address, UnblockMessage(PromiseData(records[seq]))) for address, seq in unblocks),
+            *(
+                _Outgoing(address, msgspec.Raw(unblock_message(by_seq[seq])))
+                for address, seq in tx.rows("SELECT address, promise FROM unblocks")
+            ),
         ],
     )

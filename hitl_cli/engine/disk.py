@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 from typing import TYPE_CHECKING
 
@@ -11,16 +12,11 @@ from hitl_cli.engine.errors import FileMoved
 if TYPE_CHECKING:
     from pathlib import Path
 
-try:
-    import fcntl
-except ImportError:  # not on Windows
-    fcntl = None  # type: ignore[assignment]
-
 FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)
 """What macOS needs: there, fsync() stops short of the disk."""
 
 
-def _log_of(database: Path) -> Path:
+def log_of(database: Path) -> Path:
     """Return the path of the file's write-ahead log."""
     return database.with_name(database.name + "-wal")
 
@@ -35,7 +31,7 @@ def sync_folders(database: Path) -> None:
 def sync_log(database: Path) -> None:
     """Make sure that all that was written to the log so far is on disk. Raises OSError."""
     with contextlib.suppress(FileNotFoundError):
-        sync(_log_of(database))
+        sync(log_of(database))
 
 
 def sync(path: Path) -> None:
@@ -56,7 +52,7 @@ class Place:
     def __init__(self, database: Path) -> None:
         """Remember the file and the log that are open now."""
         self._file = str(database)
-        self._log = str(_log_of(database))
+        self._log = str(log_of(database))
         self._known = (_identity(_look(self._file)), _identity(_look(self._log)))
 
     def log_bytes(self) -> int:

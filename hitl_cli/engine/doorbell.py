@@ -2,8 +2,8 @@
 
 Beside the file `x.db` lies the folder `x.db-bells`. Whoever wants to be rung binds a Unix datagram
 socket there, named after what it waits for; whoever commits sends one byte to those it concerns.
-Nothing depends on it: a ring may be lost, a name may be stale, and where Unix sockets are missing
-or the path is too long there is no bell at all. Everyone looks at the file every `POLL_S` anyway.
+Nothing depends on it: a ring may be lost, a name may be stale, and where the path is too long or the
+folder cannot be written there is no bell at all. Everyone looks at the file every `POLL_S` anyway.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator
 
 POLL_S = 0.5
 """How long a lost ring can go unnoticed."""
@@ -89,11 +89,8 @@ class Ringer:
 
     def __init__(self, database: Path) -> None:
         self._folder = bells_folder(database)
-        self._socket = (
-            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) if hasattr(socket, "AF_UNIX") else None
-        )
-        if self._socket is not None:
-            self._socket.setblocking(False)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
         self._listed_at = -1
         self._bells: list[tuple[str, str]] = []
 
@@ -112,25 +109,14 @@ class Ringer:
         groups = {_bell_of(address) for address in addresses}
         if not (groups or watchers or everyone):
             return
-        bells = self._list()
-        if not bells:
-            return
         # The first to hear gets the work: let it be another one each time.
-        for group, name in sorted(bells, key=lambda _: os.urandom(4)):
-            if (group, name) in but:
-                continue
-            rung = (
-                watchers
-                if group == WATCHERS
-                else everyone or (group, "") in groups or (group, name) in groups
-            )
-            if rung:
+        for group, name in sorted(self._list(), key=lambda _: os.urandom(4)):
+            concerned = everyone or (group, "") in groups or (group, name) in groups
+            if (watchers if group == WATCHERS else concerned) and (group, name) not in but:
                 self._send(group, name)
 
     def hears(self, group: str) -> bool:
-        """Whether a live process takes messages for the group. True where there are no bells to ask."""
-        if self._socket is None or not self._folder.is_dir():
-            return self._socket is None
+        """Whether a live process takes messages for the group."""
         wanted = _quoted(group)
         return any(self._send(wanted, name) for other, name in list(self._list()) if other == wanted)
 
@@ -140,8 +126,7 @@ class Ringer:
 
     def close(self) -> None:
         """Release the socket."""
-        if self._socket is not None:
-            self._socket.close()
+        self._socket.close()
 
     def _list(self) -> list[tuple[str, str]]:
         """Return group and name of every bell, from the folder only when that has changed."""
@@ -152,13 +137,12 @@ class Ringer:
         if changed_at != self._listed_at:
             still = time.time_ns() - changed_at > STILL_NS
             self._listed_at = changed_at if still else -1
-            self._bells = list(_bells_in(self._folder))
+            parts = [entry.partition("~") for entry in os.listdir(self._folder)]  # noqa: PTH208 - names only
+            self._bells = [(group, name) for group, mark, name in parts if mark]
         return self._bells
 
     def _send(self, group: str, name: str) -> bool:
         """Ring one bell, and clear away one whose process is gone. Return whether it is there."""
-        if self._socket is None:
-            return False
         path = self._folder / f"{group}~{name}"
         try:
             with _reachable(path) as address:
@@ -187,18 +171,8 @@ def _quoted(text: str) -> str:
     return quote(text, safe="").replace("~", "%7E")
 
 
-def _bells_in(folder: Path) -> Iterator[tuple[str, str]]:
-    """Yield group and name, quoted, of the bells in a folder."""
-    for entry in os.scandir(folder):
-        group, mark, name = entry.name.partition("~")
-        if mark:
-            yield group, name
-
-
 def _bind(path: Path) -> socket.socket | None:
     """Return a socket bound to the path, or None where that cannot be had."""
-    if not hasattr(socket, "AF_UNIX"):
-        return None
     bell = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     bell.setblocking(False)
     try:
@@ -223,14 +197,3 @@ def _reachable(path: Path) -> Iterator[str]:
         yield f"/proc/self/fd/{folder}/{path.name}"
     finally:
         os.close(folder)
-
-
-def until(condition: Callable[[], bool], bell: Bell, timeout_s: float, clock: Callable[[], float]) -> bool:
-    """Wait until the condition holds, looking whenever the bell rings. Return whether it came to hold."""
-    end = clock() + timeout_s
-    while not condition():
-        left = end - clock()
-        if left <= 0:
-            return False
-        bell.wait(left)
-    return True

@@ -42,6 +42,21 @@ class Single(_Wire, frozen=True):
     id: Id
 
 
+class TaskRef(Single, frozen=True):
+    """A task at a version."""
+
+    version: Version
+
+
+class _Search(_Wire, frozen=True):
+    """What every search takes. docs/protocol.md has its order and what goes beyond the specification."""
+
+    tags: dict[str, str] | None = None
+    id_prefix: str | None = None
+    limit: PageSize | None = None
+    cursor: str | None = None
+
+
 class PromiseGet(Single, frozen=True):
     """Read one promise."""
 
@@ -75,17 +90,13 @@ class PromiseRegisterListener(_Wire, frozen=True):
     address: str
 
 
-class PromiseSearch(_Wire, frozen=True):
-    """List promises; see docs/protocol.md for the order and for what is not in the specification."""
+class PromiseSearch(_Search, frozen=True):
+    """List promises."""
 
     state: PromiseState | None = None
-    tags: dict[str, str] | None = None
-    id_prefix: str | None = None
     root: bool = False
     settled_since: Millis | None = None
     sort: Literal["created", "-created", "id", "-settled"] = "created"
-    limit: PageSize | None = None
-    cursor: str | None = None
 
 
 class TaskGet(Single, frozen=True):
@@ -118,27 +129,17 @@ class TaskCreate(_Wire, frozen=True):
     action: CreateAction
 
 
-class TaskAcquire(Single, frozen=True):
+class TaskAcquire(TaskRef, frozen=True):
     """Take a pending task under a lease of `ttl`."""
 
-    version: Version
     pid: str
     ttl: Millis
 
 
-class TaskFence(_Wire, frozen=True):
+class TaskFence(TaskRef, frozen=True):
     """Create or settle a promise, if the task is still held at this version."""
 
-    id: Id
-    version: Version
     action: CreateAction | SettleAction
-
-
-class TaskRef(_Wire, frozen=True):
-    """A task at a version."""
-
-    id: Id
-    version: Version
 
 
 class TaskHeartbeat(_Wire, frozen=True):
@@ -148,25 +149,20 @@ class TaskHeartbeat(_Wire, frozen=True):
     tasks: list[TaskRef]
 
 
-class TaskSuspend(_Wire, frozen=True):
+class TaskSuspend(TaskRef, frozen=True):
     """Let go of a task until one of the awaited promises settles."""
 
-    id: Id
-    version: Version
     actions: list[CallbackAction]
 
 
-class TaskFulfill(Single, frozen=True):
+class TaskFulfill(TaskRef, frozen=True):
     """Settle the task's own promise and end the task."""
 
-    version: Version
     action: SettleAction
 
 
-class TaskRelease(Single, frozen=True):
+class TaskRelease(TaskRef, frozen=True):
     """Give a task back unfinished."""
-
-    version: Version
 
 
 class TaskHalt(Single, frozen=True):
@@ -177,25 +173,20 @@ class TaskContinue(Single, frozen=True):
     """Offer a halted task again."""
 
 
-class TaskSearch(_Wire, frozen=True):
-    """List tasks; see docs/protocol.md."""
+class TaskSearch(_Search, frozen=True):
+    """List tasks."""
 
     state: TaskState | None = None
-    tags: dict[str, str] | None = None
-    id_prefix: str | None = None
     sort: Literal["created", "-created", "id"] = "created"
-    limit: PageSize | None = None
-    cursor: str | None = None
 
 
 class ScheduleGet(Single, frozen=True):
     """Read one schedule."""
 
 
-class ScheduleCreate(_Wire, frozen=True):
-    """Create a schedule unless its id is taken. `catch_up`: what of the occurrences that were missed."""
+class ScheduleCreate(Single, frozen=True):
+    """Create a schedule unless its id is taken. `catch_up`: which missed occurrences are fired."""
 
-    id: Id
     cron: str
     promise_id: Id
     promise_timeout: Instant
@@ -208,13 +199,8 @@ class ScheduleDelete(Single, frozen=True):
     """Delete a schedule; what it has created stays."""
 
 
-class ScheduleSearch(_Wire, frozen=True):
+class ScheduleSearch(_Search, frozen=True):
     """List schedules in the order of their ids."""
-
-    tags: dict[str, str] | None = None
-    id_prefix: str | None = None
-    limit: PageSize | None = None
-    cursor: str | None = None
 
 
 ASKS_CAPABILITIES = "Hitl-Capabilities"
@@ -390,9 +376,6 @@ class UnblockMessage(Struct, frozen=True, tag_field="kind", tag="unblock"):
 
     data: PromiseData
     head: MessageHead = MessageHead()
-
-
-type Message = ExecuteMessage | UnblockMessage
 
 
 class Promise(Struct, frozen=True):

@@ -591,14 +591,6 @@ class Transaction:
         """Record how much of a trace is true once this transaction is committed."""
         self._change("INSERT OR REPLACE INTO traces VALUES (?, ?)", (path, length))
 
-    def every_promise(self) -> list[Promise]:
-        """Return all promises, in the order of their ids."""
-        return [Promise(*row) for row in self._db.execute(f"SELECT {PROMISE} FROM promises p ORDER BY id")]
-
-    def every_task(self) -> list[Task]:
-        """Return all tasks."""
-        return [Task(*row) for row in self._db.execute(f"SELECT {TASK} FROM tasks t")]
-
     def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """Return what a query gives."""
         return self._db.execute(sql, values).fetchall()

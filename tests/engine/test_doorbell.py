@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hitl_cli.engine.doorbell import POLL_S, QUIET_POLL_S, WATCHERS, Bell, Ringer, bells_folder, until
+from hitl_cli.engine.doorbell import POLL_S, QUIET_POLL_S, WATCHERS, Bell, Ringer, bells_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -230,21 +230,3 @@ def test_the_folder_of_the_bells_is_its_owners_alone(database: Path, hang: Calla
     hang("workers")
 
     assert bells_folder(database).stat().st_mode & 0o777 == 0o700
-
-
-def test_until_looks_first_and_whenever_the_bell_rings(hang: Callable[..., Bell], ringer: Ringer) -> None:
-    bell = hang(WATCHERS)
-    looks = iter([False, False, True])
-
-    def condition() -> bool:
-        ringer.ring([], watchers=True)
-        return next(looks)
-
-    assert until(condition, bell, 60, time.monotonic)
-
-
-def test_until_gives_up_when_its_time_has_passed(hang: Callable[..., Bell]) -> None:
-    instants = iter([0.0, 0.0, 61.0])
-    bell = hang(WATCHERS)
-
-    assert not until(lambda: False, bell, 60, lambda: next(instants))
