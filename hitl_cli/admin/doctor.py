@@ -10,6 +10,7 @@ import platform
 import shlex
 import sqlite3
 import stat
+from contextlib import closing
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -159,11 +160,8 @@ def _missing(path: Path) -> Finding:
 
 def _listening(path: Path, group: str) -> bool:
     """Return whether a worker of the group listens."""
-    ringer = Ringer(path)
-    try:
+    with closing(Ringer(path)) as ringer:
         return ringer.hears(group)
-    finally:
-        ringer.close()
 
 
 def _workers(heard: bool, group: str) -> Finding:

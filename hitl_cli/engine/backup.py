@@ -31,6 +31,8 @@ STEP_PAGES = 2_560
 SPARE_BYTES = 16 * 1024 * 1024
 """What must be left on the disk beside the copy: others may be writing to it."""
 
+TABLES = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT GLOB 'sqlite_*' ORDER BY name"
+
 type Progress = Callable[[int, int], None]
 """Is told the bytes done, and the bytes in all."""
 
@@ -123,26 +125,20 @@ def _verify(part: Path, rows: dict[str, int]) -> None:
 
 def _counted(db: sqlite3.Connection) -> dict[str, int]:
     """Return how many rows each table has."""
-    tables = [
-        name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
-    ]
-    return {
-        name: db.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0]
-        for name in tables
-        if not name.startswith("sqlite_")
-    }
+    tables = db.execute(TABLES).fetchall()
+    return {name: db.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for (name,) in tables}
 
 
 def _give_name(part: Path, target: Path, *, replace: bool) -> None:
     """Give the finished copy its name, in one step. Raises AlreadyThere."""
-    if replace:
-        part.replace(target)
-        return
-    try:
-        target.hardlink_to(part)
-    except FileExistsError as error:
-        raise AlreadyThere(f"{target} exists already.") from error
-    except OSError:  # a file system without hard links
-        if target.exists():
-            raise AlreadyThere(f"{target} exists already.") from None
-        part.rename(target)
+    if not replace:
+        try:
+            target.hardlink_to(part)
+        except FileExistsError as error:
+            raise AlreadyThere(f"{target} exists already.") from error
+        except OSError:  # a file system without hard links
+            if target.exists():
+                raise AlreadyThere(f"{target} exists already.") from None
+        else:
+            return
+    part.replace(target)

@@ -53,11 +53,11 @@ class Place:
         """Remember the file and the log that are open now."""
         self._file = str(database)
         self._log = str(log_of(database))
-        self._known = (_identity(_look(self._file)), _identity(_look(self._log)))
+        self._known = (_identity(look(self._file)), _identity(look(self._log)))
 
     def log_bytes(self) -> int:
         """Return the size of the log. Raises FileMoved if it or the file is not the one that is open."""
-        file, log = _look(self._file), _look(self._log)
+        file, log = look(self._file), look(self._log)
         if (_identity(file), _identity(log)) == self._known:
             return 0 if log is None else log.st_size
         if file is None:
@@ -76,7 +76,7 @@ class Place:
         )
 
 
-def _look(path: str) -> os.stat_result | None:
+def look(path: str | Path) -> os.stat_result | None:
     """Return what is at the path, or None."""
     try:
         return os.stat(path)  # noqa: PTH116 - after every commit, and a Path takes three times as long

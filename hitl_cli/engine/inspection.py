@@ -6,20 +6,19 @@ Each look reads an index, or stops after `BUDGET_S`: a million promises must not
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sqlite3
 import time
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msgspec import Struct
 
+from hitl_cli.engine import disk
 from hitl_cli.engine.doorbell import Ringer
 from hitl_cli.engine.store import migrations, opened_as_it_is
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 BUDGET_S = 2.0
 """How long one look at a large file may take before it is given up."""
@@ -121,10 +120,12 @@ def inspect(path: Path, now: int, *, full: bool = False) -> Inspection:
         )
         latest = db.execute("SELECT now FROM clock").fetchone()[0] if found else 0
         status = path.stat()
+        log = disk.look(disk.log_of(path))
+        stranded = _rows(db, budget_s, STRANDED, NAMES) if current else []
         return Inspection(
             path=path,
             size=page_size * pages,
-            log_size=_size_of(path.with_name(path.name + "-wal")),
+            log_size=log.st_size if log is not None else 0,
             free_in_file=page_size * free,
             shrinks=bool(vacuum),
             mode=status.st_mode,
@@ -142,32 +143,24 @@ def inspect(path: Path, now: int, *, full: bool = False) -> Inspection:
             oldest_waiting=db.execute(OLDEST_WAITING).fetchone() if current else None,
             offered=_offered(db, path, max(now, latest), budget_s) if current else [],
             lapsed=_lapsed(db, max(now, latest)) if current else None,
-            stranded=_stranded(db, budget_s) if current else [],
+            stranded=None if stranded is None else [id for (id,) in stranded],
         )
-
-
-@contextmanager
-def _limited(db: sqlite3.Connection, budget_s: float | None) -> Iterator[None]:
-    """Stop the statements of a block after so many seconds; the one in hand raises OperationalError."""
-    end = time.monotonic() + budget_s if budget_s is not None else float("inf")
-    db.set_progress_handler(lambda: time.monotonic() > end, LOOK_STEPS)
-    try:
-        yield
-    finally:
-        db.set_progress_handler(None, 0)
 
 
 def _rows(
     db: sqlite3.Connection, budget_s: float | None, sql: str, *values: object
 ) -> list[tuple[Any, ...]] | None:
-    """Return the rows of a query, or None if it takes too long."""
+    """Return the rows of a query, or None if it takes longer than so many seconds."""
+    end = time.monotonic() + budget_s if budget_s is not None else float("inf")
+    db.set_progress_handler(lambda: time.monotonic() > end, LOOK_STEPS)
     try:
-        with _limited(db, budget_s):
-            return db.execute(sql, values).fetchall()
+        return db.execute(sql, values).fetchall()
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
             raise
         return None
+    finally:
+        db.set_progress_handler(None, 0)
 
 
 def _damage(db: sqlite3.Connection, size: int, *, full: bool) -> list[str] | None:
@@ -197,8 +190,7 @@ def _counts(db: sqlite3.Connection, budget_s: float | None) -> _Counts:
 
 def _offered(db: sqlite3.Connection, path: Path, now: int, budget_s: float | None) -> list[Offered]:
     """Return what is on offer, by address, the longest first."""
-    ringer = Ringer(path)
-    try:
+    with closing(Ringer(path)) as ringer:
         return sorted(
             (
                 Offered(address, count, since, heard=ringer.hears(group_of(address)))
@@ -206,8 +198,6 @@ def _offered(db: sqlite3.Connection, path: Path, now: int, budget_s: float | Non
             ),
             key=lambda offer: offer.since,
         )
-    finally:
-        ringer.close()
 
 
 def group_of(address: str) -> str:
@@ -219,12 +209,6 @@ def _lapsed(db: sqlite3.Connection, now: int) -> tuple[int, int] | None:
     """Return how many leases have lapsed and when the first did, if any has."""
     count, first = db.execute(LAPSED, (now,)).fetchone()
     return (count, first) if count else None
-
-
-def _stranded(db: sqlite3.Connection, budget_s: float | None) -> list[str] | None:
-    """Return some of the tasks that are suspended on nothing."""
-    found = _rows(db, budget_s, STRANDED, NAMES)
-    return None if found is None else [id for (id,) in found]
 
 
 def _why_locked(db: sqlite3.Connection) -> str | None:
@@ -241,14 +225,6 @@ def _why_locked(db: sqlite3.Connection) -> str | None:
     return None
 
 
-def _size_of(path: Path) -> int:
-    """Return the size of a file, 0 where there is none."""
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
-
-
 def file_system(path: Path, mounts: Path = Path("/proc/mounts")) -> str | None:
     """Return the type of the file system that holds the path, where the system tells (Linux)."""
     try:
@@ -256,14 +232,10 @@ def file_system(path: Path, mounts: Path = Path("/proc/mounts")) -> str | None:
     except OSError:
         return None
     # A mount's path has its spaces written as \\040; the longest that leads to the path is the one.
-    places = [(_unescaped(line.split()[1]), line.split()[2]) for line in lines if len(line.split()) > 2]  # noqa: PLR2004
+    mounted = [
+        (Path(re.sub(r"\\(\d{3})", lambda code: chr(int(code[1], 8)), place)), kind)
+        for _, place, kind, *_ in map(str.split, lines)
+    ]
     resolved = path.resolve()
-    over = [(Path(place), kind) for place, kind in places if resolved.is_relative_to(place)]
+    over = [(place, kind) for place, kind in mounted if resolved.is_relative_to(place)]
     return max(over, key=lambda found: len(found[0].parts))[1] if over else None
-
-
-def _unescaped(text: str) -> str:
-    """Return a field of /proc/mounts as it was before spaces, tabs, newlines and backslashes were escaped."""
-    for code in ("040", "011", "012", "134"):
-        text = text.replace(f"\\{code}", chr(int(code, 8)))
-    return text

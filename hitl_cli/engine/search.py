@@ -74,7 +74,7 @@ TAGGED = "tags g CROSS JOIN promises p ON p.seq = g.promise"
 
 def _promise_source(req: PromiseSearch, tags: Mapping[str, str], count: Count) -> str:
     """Return the table and the index with the fewest rows for a search."""
-    if ORIGIN in tags or req.id_prefix is not None or req.sort == "id":
+    if _is_by_id(req, tags):
         return f"promises p INDEXED BY {BY_ID}"
     indexed = [key for key in tags if is_indexed(key)]
     narrow = req.state == "pending" or req.sort == "-settled"
@@ -94,15 +94,14 @@ def task_query(columns: str, req: TaskSearch, now: int) -> tuple[str, list[Any]]
     """Return the query for task.search and its values, without the limit."""
     tags = req.tags or {}
     conditions = list(_conditions_of(req, tags))
-    by_id = ORIGIN in tags or req.id_prefix is not None or req.sort == "id"
     if req.state is not None:
         conditions.append((f"t.state = '{req.state}'",))
-    if req.state not in (None, "fulfilled"):
+    live = req.state not in (None, "fulfilled")
+    if live:
         conditions.append(("t.state <> 'fulfilled' AND p.timeout_at > ?", now))
-    if by_id:
+    if _is_by_id(req, tags):
         source = f"promises p INDEXED BY {BY_ID} CROSS JOIN tasks t ON t.seq = p.seq"
     else:
-        live = req.state not in (None, "fulfilled")
         index = "INDEXED BY tasks_live" if live else "NOT INDEXED"
         source = f"tasks t {index} CROSS JOIN promises p ON p.seq = t.seq"
     order = ORDERS[req.sort].replace("p.seq", "t.seq")
@@ -143,6 +142,10 @@ def _conditions_of(req: PromiseSearch | TaskSearch, tags: Mapping[str, str]) -> 
             yield "EXISTS (SELECT 1 FROM json_each(p.tags) e WHERE e.key = ? AND e.value = ?)", key, value
     if req.cursor is not None:
         yield _after(req.cursor, req.sort)
+
+
+def _is_by_id(req: PromiseSearch | TaskSearch, tags: Mapping[str, str]) -> bool:
+    return ORIGIN in tags or req.id_prefix is not None or req.sort == "id"
 
 
 def _after(cursor: str, sort: str) -> Condition:
