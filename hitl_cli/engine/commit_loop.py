@@ -10,20 +10,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from hitl_cli.engine.doorbell import POLL_S, Bell, Ringer
 from hitl_cli.engine.errors import EngineError, FormatChanged
-from hitl_cli.engine.server import Decoded, reply
+from hitl_cli.engine.server import decode, reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from msgspec import Struct
-
     from hitl_cli.engine.records import Reply
-    from hitl_cli.engine.server import Batch, Extra, Server, Subscriber
+    from hitl_cli.engine.server import Batch, Decoded, Extra, Server, Subscriber
     from hitl_cli.engine.store import Store
 
 logger = logging.getLogger(__name__)
@@ -45,7 +43,7 @@ class _MessageOutlet(Protocol):
     def subscribers(self) -> Sequence[Subscriber]:
         """Return who takes messages in the batch that begins."""
 
-    def also(self, requests: Sequence[str | bytes | Decoded]) -> Extra | None:
+    def also(self, requests: Sequence[Decoded]) -> Extra | None:
         """Return what else the batch that begins with these requests does in its transaction."""
 
     def deliver(self, batch: Batch) -> None:
@@ -72,7 +70,7 @@ class CommitLoop:
         self._path = path
         self._clock = clock
         self._outlet = outlet
-        self._queue: list[tuple[str | bytes | Decoded, asyncio.Future[Any], bool]] = []
+        self._queue: list[tuple[Decoded, asyncio.Future[Reply]]] = []
         self._bells: dict[tuple[str, str], Bell] = {}
         self._poll_s = POLL_S
         self._asked = False
@@ -89,21 +87,15 @@ class CommitLoop:
         """Return the present in ms since the epoch, as the file has it."""
         return self._clock() + self._ahead_ms
 
-    def ask(self, request: str | bytes | Decoded) -> asyncio.Future[bytes]:
-        """Return what will be the answer, once it is on disk. It raises EngineError if the file fails."""
-        return self._ask(request, encoded=True)
+    async def ask(self, raw: str) -> bytes:
+        """Return the answer to a request, once it is on disk. Raises EngineError if the file fails."""
+        request = decode(raw)
+        return reply(request, await self.decide(request))
 
     def decide(self, request: Decoded) -> asyncio.Future[Reply]:
         """Return what will be the answer to a decoded request, not encoded yet. Raises likewise."""
-        return self._ask(request, encoded=False)
-
-    def ask_typed(self, kind: str, data: Struct) -> asyncio.Future[Reply]:
-        """Return what will be the answer to a caller in this process, who wants no JSON. Raises likewise."""
-        return self._ask(Decoded(kind, "", data), encoded=False)
-
-    def _ask(self, request: str | bytes | Decoded, *, encoded: bool) -> asyncio.Future[Any]:
-        answered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._queue.append((request, answered, encoded))
+        answered: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._queue.append((request, answered))
         self.soon()
         return answered
 
@@ -165,7 +157,7 @@ class CommitLoop:
         if self._closed:
             return
         queue, self._queue = self._queue, []
-        requests = [request for request, _, _ in queue]
+        requests = [request for request, _ in queue]
         try:
             batch = self.server.run_batch(requests, self._outlet.subscribers(), self._outlet.also(requests))
         except EngineError as error:
@@ -173,9 +165,9 @@ class CommitLoop:
             return
         self._failed = False
         self._note_time(batch.now)
-        for (_, answered, encoded), request, answer in zip(queue, batch.requests, batch.decided, strict=True):
+        for (_, answered), answer in zip(queue, batch.decided, strict=True):
             if not answered.done():
-                answered.set_result(reply(request, answer) if encoded else answer)
+                answered.set_result(answer)
         self._outlet.deliver(batch)
         self.ringer.ring(
             self._outlet.others(batch.offered), watchers=batch.settled, everyone=batch.sooner, but=self._bells
@@ -197,16 +189,14 @@ class CommitLoop:
                 self._path,
             )
 
-    def _fail(
-        self, queue: Sequence[tuple[str | bytes | Decoded, asyncio.Future[Any], bool]], error: EngineError
-    ) -> None:
+    def _fail(self, queue: Sequence[tuple[Decoded, asyncio.Future[Reply]]], error: EngineError) -> None:
         """Answer the requests with the failure, say it once, and look again in a while."""
         if isinstance(error, FormatChanged):
             self._outlet.ended(error)  # which says it
         elif not self._failed:
             logger.warning("%s", error)
         self._failed = True
-        for _, answered, _ in queue:
+        for _, answered in queue:
             if not answered.done():
                 answered.set_exception(error)
         self._arm(RETRY_S)

@@ -5,6 +5,7 @@ Each look reads an index, or stops after `BUDGET_S`: a million promises must not
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
@@ -110,7 +111,7 @@ def inspect(path: Path, now: int, *, full: bool = False) -> Inspection:
     `now` is the machine's clock, ms since the epoch. Raises FileUnusable.
     """
     with opened_as_it_is(path) as db:
-        budget_s = None if full else BUDGET_S
+        budget_s = math.inf if full else BUDGET_S
         found = db.execute("PRAGMA user_version").fetchone()[0]
         newest = len(migrations())
         current = found == newest
@@ -137,7 +138,9 @@ def inspect(path: Path, now: int, *, full: bool = False) -> Inspection:
             newest_format=newest,
             writable=os.access(path, os.W_OK) and os.access(path.parent, os.W_OK),
             lock=_why_locked(db),
-            damage=_damage(db, page_size * pages, full=full),
+            damage=_damage(db, budget_s, full=full)
+            if full or page_size * pages <= QUICK_CHECK_BYTES
+            else None,
             now=latest,
             counts=_counts(db, budget_s) if current else None,
             oldest_waiting=db.execute(OLDEST_WAITING).fetchone() if current else None,
@@ -147,11 +150,9 @@ def inspect(path: Path, now: int, *, full: bool = False) -> Inspection:
         )
 
 
-def _rows(
-    db: sqlite3.Connection, budget_s: float | None, sql: str, *values: object
-) -> list[tuple[Any, ...]] | None:
+def _rows(db: sqlite3.Connection, budget_s: float, sql: str, *values: object) -> list[tuple[Any, ...]] | None:
     """Return the rows of a query, or None if it takes longer than so many seconds."""
-    end = time.monotonic() + budget_s if budget_s is not None else float("inf")
+    end = time.monotonic() + budget_s
     db.set_progress_handler(lambda: time.monotonic() > end, LOOK_STEPS)
     try:
         return db.execute(sql, values).fetchall()
@@ -163,15 +164,13 @@ def _rows(
         db.set_progress_handler(None, 0)
 
 
-def _damage(db: sqlite3.Connection, size: int, *, full: bool) -> list[str] | None:
-    """Return what SQLite finds wrong with the file; None if looking would take, or took, too long."""
-    if not full and size > QUICK_CHECK_BYTES:
-        return None
-    found = _rows(db, None if full else BUDGET_S, "PRAGMA integrity_check" if full else "PRAGMA quick_check")
+def _damage(db: sqlite3.Connection, budget_s: float, *, full: bool) -> list[str] | None:
+    """Return what SQLite finds wrong with the file; None if looking took too long."""
+    found = _rows(db, budget_s, "PRAGMA integrity_check" if full else "PRAGMA quick_check")
     return None if found is None else [text for (text,) in found if text != "ok"]
 
 
-def _counts(db: sqlite3.Connection, budget_s: float | None) -> _Counts:
+def _counts(db: sqlite3.Connection, budget_s: float) -> _Counts:
     """Return how much there is."""
 
     def count(sql: str) -> int | None:
@@ -188,7 +187,7 @@ def _counts(db: sqlite3.Connection, budget_s: float | None) -> _Counts:
     )
 
 
-def _offered(db: sqlite3.Connection, path: Path, now: int, budget_s: float | None) -> list[Offered]:
+def _offered(db: sqlite3.Connection, path: Path, now: int, budget_s: float) -> list[Offered]:
     """Return what is on offer, by address, the longest first."""
     with closing(Ringer(path)) as ringer:
         return sorted(

@@ -159,11 +159,11 @@ class _Walk:
         with self._store.transaction(self._clock, write=True) as tx:
             for seq in seqs:
                 for awaited in self._callbacks.get(seq, ()):
-                    tx.change(REMOVE_CALLBACK, awaited, seq)
+                    tx.change(REMOVE_CALLBACK, (awaited, seq))
                 for address in self._messages.get(seq, ()):
-                    tx.change(REMOVE_MESSAGE, address, seq)
+                    tx.change(REMOVE_MESSAGE, (address, seq))
                 for statement in REMOVE:
-                    tx.change(statement, seq)
+                    tx.change(statement, (seq,))
 
     def _judge(self, promises: Sequence[_Row]) -> list[int]:
         """Return the promises of a run, its root last, if it can go, else none; count it either way."""

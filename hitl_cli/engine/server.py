@@ -432,6 +432,6 @@ def unblock_message(promise: Promise) -> bytes:
     return _encode(UnblockMessage(PromiseData(promise.record())))
 
 
-def encode_request(kind: str, data: object, corr_id: str = "") -> bytes:
+def encode_request(kind: str, data: object) -> bytes:
     """Return a request's envelope, for a caller in this process. `data` is a Struct or a dict."""
-    return _encode(Request(kind, RequestHead(corr_id), msgspec.Raw(_encode(data))))
+    return _encode(Request(kind, RequestHead(), msgspec.Raw(_encode(data))))

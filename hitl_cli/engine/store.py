@@ -11,7 +11,6 @@ import os
 import shutil
 import sqlite3
 import stat
-import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -190,13 +189,7 @@ class Store:
             raise
 
     def _open(self) -> None:
-        # Closing a refused file must not write the log that another program left into it.
-        log = self.path.with_name(self.path.name + "-wal")
-        self._db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, log.exists())
-        self._db.execute("BEGIN")  # one look: another process may be creating the file
-        _refuse_foreign(self._db, self.path)
-        self._db.execute("COMMIT")
-        self._db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, False)
+        _check_owner(self._db, self.path)
         if self._db.execute("PRAGMA page_count").fetchone()[0] == 0:
             # With it, `prune` can give space back while others work. To a file that is there, it is a write.
             self._db.execute("PRAGMA auto_vacuum = INCREMENTAL")
@@ -273,24 +266,17 @@ class Store:
         """Begin a transaction and read the clock, which is when a reader first meets a lock."""
         self._db.execute("BEGIN IMMEDIATE" if write else "BEGIN")
         try:
-            self._check_format()
-            return Transaction(self._db, clock, write=write, exact=exact)
+            # In a transaction the answer holds until its end, and it costs 2 microseconds.
+            found = self._db.execute("PRAGMA user_version").fetchone()[0]
+            if found == self._format:
+                return Transaction(self._db, clock, write=write, exact=exact)
         except sqlite3.Error:
             self._db.execute("ROLLBACK")
             raise
-
-    def _check_format(self) -> None:
-        """Raise FormatChanged if a newer hitl upgraded the file while this process had it open.
-
-        Its rows may mean by now what this version knows nothing of. In a transaction the answer holds
-        until its end, and it costs 2 microseconds.
-        """
-        found = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if found != self._format:
-            raise FormatChanged(
-                f"{self.path} was upgraded by a newer hitl (from format {self._format} to {found}) while this"
-                " process had it open. Nothing was changed: start it again with the new version."
-            )
+        raise FormatChanged(
+            f"{self.path} was upgraded by a newer hitl (from format {self._format} to {found}) while this"
+            " process had it open. Nothing was changed: start it again with the new version."
+        )
 
     def space(self) -> tuple[int, int]:
         """Return the file's size in bytes, log included, and how many of them hold nothing."""
@@ -341,12 +327,6 @@ class Transaction:
         self.settled = False
         """Whether a promise was created or settled: what people watch for."""
 
-    def _change(self, sql: str, values: Sequence[Any]) -> sqlite3.Cursor:
-        if not self._write:
-            raise NeedsWriting
-        self._written = True
-        return self._db.execute(sql, values)
-
     def remember_now(self) -> None:
         """Record the instant, so that no process ever answers at an earlier one."""
         fell_behind = self._write and self._instant.slow_wall not in (None, self._last.slow_wall)
@@ -369,20 +349,17 @@ class Transaction:
 
     def insert_promise(self, promise: Promise, tags: Mapping[str, str]) -> Promise:
         """Insert the promise and return it with its seq; `tags` are its tags, to be found by."""
-        row = self._change(
-            INSERT_PROMISE,
-            msgspec.structs.astuple(promise)[1:],  # all but its seq, in the order of the columns
-        )
+        row = self.change(INSERT_PROMISE, msgspec.structs.astuple(promise)[1:])  # all but its seq
         self.settled |= promise.open or promise.root
         assert row.lastrowid is not None  # noqa: S101
         for key, value in tags.items():
             if search.is_indexed(key):
-                self._change(TAG, (key, value, row.lastrowid))
+                self.change(TAG, (key, value, row.lastrowid))
         return msgspec.structs.replace(promise, seq=row.lastrowid)
 
     def settle_promise(self, promise: Promise, state: PromiseState, value: str, at: int) -> Promise:
         """Settle the promise and return it settled."""
-        self._change(SETTLE_PROMISE, (state, value, at, promise.seq))
+        self.change(SETTLE_PROMISE, (state, value, at, promise.seq))
         self.settled |= promise.external
         return msgspec.structs.replace(promise, state=state, value=value, settled_at=at)
 
@@ -421,28 +398,28 @@ class Transaction:
 
     def insert_task(self, task: Task) -> None:
         """Insert the task of a promise that was just inserted."""
-        self._change(INSERT_TASK, msgspec.structs.astuple(task))
+        self.change(INSERT_TASK, msgspec.structs.astuple(task))
         if task.state == "pending":
             self.offered.add(task.address)
 
     def update_task(self, task: Task) -> None:
         """Write the task."""
         seq, *columns = msgspec.structs.astuple(task)
-        self._change(UPDATE_TASK, (*columns, seq))
+        self.change(UPDATE_TASK, (*columns, seq))
         if task.state == "pending" and task.due is not None and task.due <= self.now:
             self.offered.add(task.address)
 
     def put_off_task(self, seq: int, due: int) -> None:
         """Move the instant at which a task is offered next, or its lease lapses."""
-        self._change(PUT_OFF_TASK, (due, seq))
+        self.change(PUT_OFF_TASK, (due, seq))
 
     def count_resume(self, seq: int) -> None:
         """Count one more awaited promise that has settled."""
-        self._change(COUNT_RESUME, (seq,))
+        self.change(COUNT_RESUME, (seq,))
 
     def fulfill_task(self, seq: int) -> None:
         """End the task of the promise with this seq, if it has one."""
-        self._change(FULFILL_TASK, (seq,))
+        self.change(FULFILL_TASK, (seq,))
 
     def search_tasks(self, req: TaskSearch, limit: int, now: int) -> list[tuple[Task, Promise]]:
         """Return up to `limit` tasks that match, after the cursor, in the order asked for."""
@@ -458,11 +435,11 @@ class Transaction:
 
     def put_schedule(self, schedule: Schedule) -> None:
         """Write the schedule, a new one or one that was there."""
-        self._change(PUT_SCHEDULE, msgspec.structs.astuple(schedule))
+        self.change(PUT_SCHEDULE, msgspec.structs.astuple(schedule))
 
     def delete_schedule(self, id: str) -> None:
         """Delete the schedule."""
-        self._change("DELETE FROM schedules WHERE id = ?", (id,))
+        self.change("DELETE FROM schedules WHERE id = ?", (id,))
 
     def search_schedules(self, req: ScheduleSearch, limit: int) -> list[Schedule]:
         """Return up to `limit` schedules that match, after the cursor, in the order of their ids."""
@@ -473,15 +450,15 @@ class Transaction:
 
     def add_callback(self, awaited: int, awaiter: int) -> None:
         """Record that a task awaits a promise."""
-        self._change(ADD_CALLBACK, (awaited, awaiter))
+        self.change(ADD_CALLBACK, (awaited, awaiter))
 
     def take_callbacks(self, awaited: int) -> list[int]:
         """Return who awaits the promise, and forget it."""
-        return [row[0] for row in self._change(TAKE_CALLBACKS, (awaited,)).fetchall()]
+        return [row[0] for row in self.change(TAKE_CALLBACKS, (awaited,)).fetchall()]
 
     def add_listener(self, promise: int, address: str) -> None:
         """Record that an address wants to hear of a promise."""
-        self._change(ADD_LISTENER, (promise, address))
+        self.change(ADD_LISTENER, (promise, address))
         self._listened = True
 
     def notify_listeners(self, promise: int) -> None:
@@ -490,8 +467,8 @@ class Transaction:
             self._listened = bool(self._db.execute(LISTENED).fetchone()[0])
         if not self._listened:
             return
-        for (address,) in self._change(TAKE_LISTENERS, (promise,)).fetchall():
-            self._change(ADD_UNBLOCK, (address, promise))
+        for (address,) in self.change(TAKE_LISTENERS, (promise,)).fetchall():
+            self.change(ADD_UNBLOCK, (address, promise))
             self.offered.add(address)
 
     # What the server does by itself
@@ -550,11 +527,11 @@ class Transaction:
 
     def drop_unblock(self, address: str, promise: int) -> None:
         """Forget that the address was to hear of a promise: it has."""
-        self._change(DROP_UNBLOCK, (address, promise))
+        self.change(DROP_UNBLOCK, (address, promise))
 
     def keep_unblock(self, address: str, promise: int, due: int) -> None:
         """Keep word of a promise that is on its way to the address: at `due`, it is sent again."""
-        self._change(KEEP_UNBLOCK, (due, address, promise))
+        self.change(KEEP_UNBLOCK, (due, address, promise))
         if due <= self.now:
             self.offered.add(address)
 
@@ -565,7 +542,7 @@ class Transaction:
 
     def offer_at(self, id: str, version: int, address: str, due: int) -> None:
         """Offer a task at `due`, if it is still on offer at that version."""
-        changed = self._change(OFFER_AT, (due, version, id)).rowcount
+        changed = self.change(OFFER_AT, (due, version, id)).rowcount
         if changed and due <= self.now:
             self.offered.add(address)
 
@@ -580,24 +557,18 @@ class Transaction:
         due: int | None = self._db.execute(NEXT_PUSH, {"after": self.now}).fetchone()[0]
         return due
 
-    # Traces, and debugging
-
-    def trace_length(self, path: str) -> int:
-        """Return how much of a trace is known to be true, in bytes; no end to it if nothing is known."""
-        row = self._db.execute("SELECT length FROM traces WHERE path = ?", (path,)).fetchone()
-        return sys.maxsize if row is None else int(row[0])
-
-    def remember_trace(self, path: str, length: int) -> None:
-        """Record how much of a trace is true once this transaction is committed."""
-        self._change("INSERT OR REPLACE INTO traces VALUES (?, ?)", (path, length))
+    # Traces, debugging and upkeep
 
     def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """Return what a query gives."""
         return self._db.execute(sql, values).fetchall()
 
-    def change(self, sql: str, *values: Any) -> None:
-        """Carry out a statement that writes."""
-        self._change(sql, values)
+    def change(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+        """Carry out a statement that writes. Raises NeedsWriting in a transaction for reading."""
+        if not self._write:
+            raise NeedsWriting
+        self._written = True
+        return self._db.execute(sql, values)
 
 
 def _pair(row: tuple[Any, ...]) -> tuple[Task, Promise]:
@@ -614,6 +585,15 @@ def _create_private(path: Path) -> None:
     if not path.exists():
         with contextlib.suppress(FileExistsError):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, stat.S_IRUSR | stat.S_IWUSR))
+
+
+def _check_owner(db: sqlite3.Connection, path: Path) -> None:
+    # Closing a refused file must not write the log that another program left into it.
+    db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, disk.log_of(path).exists())
+    db.execute("BEGIN")  # one look: another process may be creating the file
+    _refuse_foreign(db, path)
+    db.execute("COMMIT")
+    db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, False)
 
 
 def _refuse_foreign(db: sqlite3.Connection, path: Path) -> None:
@@ -640,10 +620,7 @@ def opened_as_it_is(path: Path) -> Iterator[sqlite3.Connection]:
             f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=LOCK_WAIT_S, isolation_level=None
         )
         try:
-            log = path.with_name(path.name + "-wal")
-            db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, log.exists())
-            _refuse_foreign(db, path)
-            db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, False)
+            _check_owner(db, path)
             db.execute("PRAGMA query_only = ON")
             yield db
         finally:

@@ -47,21 +47,16 @@ class Trace:
         """
         if not seen:
             return
-        lines = b"".join(
-            _encode(msgspec.structs.replace(one, req=_one_line(one.req))) + b"\n" for one in seen
-        )
+        # What was asked may have line breaks between its parts.
+        lines = b"".join(msgspec.json.format(_encode(one), indent=-1) + b"\n" for one in seen)
         try:
             opened = os.open(self._path, os.O_RDWR | os.O_CREAT, stat.S_IRUSR | stat.S_IWUSR)
             with open(opened, "r+b") as file:  # noqa: PTH123 - a descriptor
-                end = min(os.fstat(opened).st_size, tx.trace_length(str(self._path)))
+                known = tx.rows("SELECT length FROM traces WHERE path = ?", str(self._path))
+                end = min([os.fstat(opened).st_size, *(length for (length,) in known)])
                 file.truncate(end)
                 file.seek(end)
                 file.write(lines)
         except OSError as error:
             raise StorageFailed(f"the trace {self._path} cannot be written: {error.strerror}.") from error
-        tx.remember_trace(str(self._path), end + len(lines))
-
-
-def _one_line(text: Raw) -> Raw:
-    """Return JSON without the line breaks that its sender may have put between its parts."""
-    return Raw(msgspec.json.format(bytes(text), indent=-1))
+        tx.change("INSERT OR REPLACE INTO traces VALUES (?, ?)", (str(self._path), end + len(lines)))

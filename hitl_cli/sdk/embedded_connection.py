@@ -131,7 +131,7 @@ class EmbeddedConnection:
         self._peers = max(self._commit_loop.ringer.count(self._group) - 1, 0)
         return [self] if self._callbacks else []
 
-    def also(self, requests: Sequence[str | bytes | Decoded]) -> None:
+    def also(self, requests: Sequence[Decoded]) -> None:
         """Return nothing: this worker takes its messages as the server hands them out."""
 
     def deliver(self, batch: Batch) -> None:

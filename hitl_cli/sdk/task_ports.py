@@ -16,6 +16,7 @@ from resonate_base import ConnectorError
 
 from hitl_cli.engine import records
 from hitl_cli.engine.errors import EngineError
+from hitl_cli.engine.server import Decoded
 
 if TYPE_CHECKING:
     from resonate.send import SuspendResult
@@ -107,7 +108,7 @@ class EngineTaskPorts:
     async def _ask(self, kind: str, data: msgspec.Struct) -> Reply:
         """Return the answer, once it is on disk. Raises ServerError, ConnectorError."""
         try:
-            answer = await self._commit_loop.ask_typed(kind, data)
+            answer = await self._commit_loop.decide(Decoded(kind, "", data))
         except EngineError as error:
             raise ConnectorError(error) from error
         if answer.status >= ERROR:
