@@ -51,6 +51,8 @@ class Bell:
 
     def __init__(self, database: Path, group: str, name: str) -> None:
         """Hang a bell for `group` (WATCHERS, or a worker group); `name` tells it from the others."""
+        self.group = group
+        self.name = name
         self.place = _quoted(group), _quoted(name)
         self._path = bells_folder(database) / "~".join(self.place)
         self._socket = _bind(self._path)

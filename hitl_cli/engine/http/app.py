@@ -7,6 +7,7 @@ gives; the HTTP status is the answer's. Every answer leaves after its commit.
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 import time
 from pathlib import Path
@@ -94,15 +95,18 @@ class HttpServer:
         """Open the file. Raises FileUnusable, StorageFailed."""
         self._options = options
         self._clock = clock
-        self._streams = Streams(lambda: self._commit_loop)
         self._metrics = Metrics()
-        self._pusher = Pusher(lambda: self._commit_loop, options.push, self._metrics.delivery)
+        self._streams = Streams(lambda: self._commit_loop, self._metrics)
+        self._pusher = Pusher(lambda: self._commit_loop, options.push, self._metrics)
         kind = DebugServer if options.debug else Server
         self._commit_loop = CommitLoop(options.path, clock, self, kind(options.path, clock, options.trace))
-        self._gauges()
+        gauge = self._metrics.gauge
+        gauge("hitl_streams", "Connections that messages are streamed to.", lambda: len(self._streams))
+        gauge("hitl_posts", "Messages that are being posted.", lambda: len(self._pusher))
+        gauge("hitl_promises_waiting", "Promises that only the outside can settle.", lambda: self._count()[0])
+        gauge("hitl_tasks_pending", "Tasks on offer.", lambda: self._count()[1])
         self._stop = asyncio.Event()
         self._ended_by: FormatChanged | None = None
-        self._hosts: set[str] = set()
         self._counted_at = -COUNT_S
         self._counts = 0, 0
         self._handed_out = False
@@ -181,14 +185,15 @@ class HttpServer:
         """Return nobody: messages are dealt out in `also`."""
         return ()
 
-    def also(self, requests: Sequence[str | bytes | Decoded]) -> Extra | None:
+    def also(self, requests: Sequence[Decoded]) -> Extra | None:
         """Return what deals out messages, unless all that is asked is to read and nothing waits."""
+        self._handed_out = False
         now = self._commit_loop.now()
         if (
             requests
             and not self._streams.waiting(now)
             and not self._pusher.waiting(now)
-            and all(isinstance(request, Decoded) and request.kind in READS for request in requests)
+            and all(request.kind in READS for request in requests)
         ):
             return None
         return self._hand_out
@@ -201,12 +206,11 @@ class HttpServer:
     def deliver(self, batch: Batch) -> None:
         """Send the messages of a batch."""
         self._metrics.batch()
-        offers, words = self._streams.commit(batch)
-        pushed_offers, pushed_words = self._pusher.commit(batch)
-        if offers + pushed_offers:
-            self._metrics.executes(offers + pushed_offers)
-        if words + pushed_words:
-            self._metrics.unblocks(words + pushed_words)
+        for messages in (self._streams, self._pusher):
+            if self._handed_out:
+                messages.commit()
+            else:
+                messages.put_off(batch)
 
     def others(self, offered: set[str]) -> Iterable[str]:
         """Return all addresses: other processes may listen at any."""
@@ -255,18 +259,11 @@ class HttpServer:
         headers = request.headers
         if self._options.verifier is not None:
             return None
-        if headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
-            return "requests of web pages are not answered"
-        if "Origin" in headers:
+        if headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin") or "Origin" in headers:
             return "requests of web pages are not answered"
         host = headers.get("Host", "")
-        if host not in self._hosts:
-            if not is_loopback(host_of(host)):
-                return (
-                    f"this server is not {host!r}: ask for it as localhost, or start it with authentication"
-                )
-            if len(self._hosts) < NAME_MAX:
-                self._hosts.add(host)
+        if not _is_here(host):
+            return f"this server is not {host!r}: ask for it as localhost, or start it with authentication"
         return None
 
     async def _answer(self, request: BaseRequest) -> web.Response:
@@ -375,13 +372,6 @@ class HttpServer:
         text = self._metrics.text()
         return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
-    def _gauges(self) -> None:
-        gauge = self._metrics.gauge
-        gauge("hitl_streams", "Connections that messages are streamed to.", lambda: len(self._streams))
-        gauge("hitl_posts", "Messages that are being posted.", lambda: len(self._pusher))
-        gauge("hitl_promises_waiting", "Promises that only the outside can settle.", lambda: self._count()[0])
-        gauge("hitl_tasks_pending", "Tasks on offer.", lambda: self._count()[1])
-
     def _count(self) -> tuple[int, int]:
         """Return how many promises and tasks wait, counted anew at most every few seconds."""
         moment = time.monotonic()
@@ -414,6 +404,11 @@ def _bearer(request: BaseRequest) -> str | None:
     """Return the token in a request's HTTP header."""
     kind, _, token = request.headers.get("Authorization", "").partition(" ")
     return token.strip() if kind.lower() == "bearer" else None
+
+
+@functools.lru_cache
+def _is_here(host: str) -> bool:
+    return is_loopback(host_of(host))
 
 
 def _plain(status: int, text: str, headers: dict[str, str] | None = None) -> web.Response:

@@ -12,11 +12,11 @@ import ipaddress
 import logging
 import random
 import socket
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING
 
 import aiohttp
 import yarl
-from aiohttp.abc import AbstractResolver
 from msgspec import Struct
 
 from hitl_cli.engine import machine
@@ -26,9 +26,11 @@ from hitl_cli.engine.server import FAR, execute_message, unblock_message
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from aiohttp.abc import ResolveResult
+
     from hitl_cli.engine.commit_loop import CommitLoop
     from hitl_cli.engine.doorbell import Bell
-    from hitl_cli.engine.records import Task
+    from hitl_cli.engine.http.metrics import Metrics
     from hitl_cli.engine.server import Batch
     from hitl_cli.engine.store import Transaction
 
@@ -63,6 +65,9 @@ FAILING_MAX = 10_000
 """Addresses whose failures are remembered."""
 
 
+type _Key = tuple[str, object]
+
+
 class _Post(Struct, frozen=True):
     """A message that is being posted: of a task on offer, or of a settled promise."""
 
@@ -70,6 +75,11 @@ class _Post(Struct, frozen=True):
     body: bytes
     task: tuple[str, int] | None = None
     promise: int = 0
+
+    @property
+    def key(self) -> _Key:
+        """What tells the message from others."""
+        return self.address, self.promise if self.task is None else self.task
 
 
 class _Endpoint(Struct):
@@ -114,47 +124,39 @@ class PushRules(Struct, frozen=True):
         return not (address.is_link_local or address.is_multicast or address.is_unspecified)
 
 
-class _Resolver(AbstractResolver):
+class _Resolver(aiohttp.ThreadedResolver):
     """Resolves names, and leaves out the addresses that nothing may be posted to."""
 
     def __init__(self, rules: PushRules) -> None:
+        super().__init__()
         self._rules = rules
-        self._resolver = aiohttp.ThreadedResolver()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[Any]:
+    ) -> list[ResolveResult]:
         """Return where a name points to. Raises OSError if nowhere that is allowed."""
-        found = await self._resolver.resolve(host, port, family)
         allowed = [
             result
-            for result in found
+            for result in await super().resolve(host, port, family)
             if self._rules.allows(ipaddress.ip_address(result["host"].partition("%")[0]))
         ]
         if not allowed:
             raise OSError(None, f"nothing is posted to the address of {host}")
         return allowed
 
-    async def close(self) -> None:
-        """Close the resolver."""
-        await self._resolver.close()
-
 
 class Pusher:
     """All posts of a server."""
 
-    def __init__(
-        self, commit_loop: Callable[[], CommitLoop], rules: PushRules, count: Callable[[bool], None]
-    ) -> None:
-        """Post the messages of the batches; `count` is told of each post whether it was taken."""
+    def __init__(self, commit_loop: Callable[[], CommitLoop], rules: PushRules, metrics: Metrics) -> None:
+        """Post the messages in the batches of the loop that `commit_loop` returns, once there is one."""
         self._commit_loop = commit_loop
         self._rules = rules
-        self._count = count
+        self._metrics = metrics
         self._head = MessageHead()
         self._session: aiohttp.ClientSession | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._posting: dict[_Key, asyncio.Task[None]] = {}
         self._endpoints: dict[str, _Endpoint] = {}
-        self._posting: set[tuple[str, object]] = set()
         self._dirty = True
         self._cursor = ""
         self.due = FAR
@@ -162,13 +164,12 @@ class Pusher:
         self._taken: list[_Post] = []
         self._again: list[tuple[_Post, float]] = []
         # What the batch in hand has found.
-        self._ran = False
         self._found: list[_Post] = []
         self._next = ("", False, FAR)
 
     def __len__(self) -> int:
         """Return how many posts are in hand."""
-        return len(self._tasks)
+        return len(self._posting)
 
     async def start(self, url: str) -> None:
         """Begin to post. Who receives a task is told that it can be acquired at `url`."""
@@ -184,11 +185,12 @@ class Pusher:
     async def stop(self, grace_s: float) -> None:
         """Begin no more posts, and give those in hand so long to end."""
         session, self._session = self._session, None
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=grace_s)
-        for task in self._tasks:
+        tasks = list(self._posting.values())
+        if tasks:
+            await asyncio.wait(tasks, timeout=grace_s)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         if session is not None:
             await session.close()
 
@@ -208,7 +210,6 @@ class Pusher:
 
     def hand_out(self, tx: Transaction) -> None:
         """Take from the file what can be posted now. Nothing is posted until `commit`."""
-        self._ran = True
         self._found = []
         for post in self._taken:
             if post.task is None:
@@ -224,28 +225,20 @@ class Pusher:
         if self._session is not None and (self._dirty or offered or self.due <= tx.now):
             self._look(tx)
 
-    def commit(self, batch: Batch) -> tuple[int, int]:
-        """Post what the batch took, now that it is on disk. Return how many offers and how many words."""
-        if not self._ran:
-            self._put_off(batch)
-            return 0, 0
-        self._ran = False
+    def commit(self) -> None:
+        """Post what the batch took, now that it is on disk."""
         self._taken, self._again = [], []
         self._cursor, self._dirty, self.due = self._next
         for post in self._found:
             self._endpoints.setdefault(post.address, _Endpoint()).posting += 1
-            self._posting.add(_key_of(post))
-            task = asyncio.get_running_loop().create_task(self._post(post))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._posting[post.key] = asyncio.get_running_loop().create_task(self._post(post))
         if self._dirty:
             self._commit_loop().soon()
         offers = sum(1 for post in self._found if post.task is not None)
-        words = len(self._found) - offers
-        self._found = []
-        return offers, words
+        self._metrics.executes(offers)
+        self._metrics.unblocks(len(self._found) - offers)
 
-    def _put_off(self, batch: Batch) -> None:
+    def put_off(self, batch: Batch) -> None:
         """Look in a later batch for what this one offered, because it handed out nothing."""
         if self.due <= batch.now:
             self._dirty = True
@@ -257,7 +250,7 @@ class Pusher:
     def _look(self, tx: Transaction) -> None:
         """Go round the addresses that something waits for, from where the last look ended."""
         moment = asyncio.get_running_loop().time()
-        free = POSTS_MAX - len(self._tasks)
+        free = POSTS_MAX - len(self._posting)
         cursor, more = "", self._cursor != ""
         for n, address in enumerate(tx.push_addresses(self._cursor)):
             if n == ADDRESSES_LIMIT or free <= 0:
@@ -277,40 +270,32 @@ class Pusher:
         """Take messages for one address, and return how many."""
         if room <= 0:
             return 0
-        taken = self._take_offers(tx, address, room)
-        taken += self._take_words(tx, address, room - taken)
-        return taken
-
-    def _take_offers(self, tx: Transaction, address: str, room: int) -> int:
-        taken: list[_Post] = []
-        seen: list[Task] = []
-        for task, promise in tx.offers(address, ""):
-            if len(taken) >= room or len(seen) >= LOOK_LIMIT:
+        began = len(self._found)
+        offers = (
+            (task, promise) for task, promise in tx.offers(address, "") if not machine.is_due(promise, tx.now)
+        )
+        seen = []
+        for task, promise in islice(offers, LOOK_LIMIT):
+            if len(self._found) - began >= room:
                 break
-            if not machine.is_due(promise, tx.now):
-                seen.append(task)
-                body = execute_message(task, promise, self._head)
-                taken += self._unless_posting(_Post(address, body, task=(promise.id, task.version)))
-        for task in seen:
-            machine.process_offer(tx, task, tx.now + LEASE_MS - machine.OFFER_RETRY_MS)
-        self._found += taken
-        return len(taken)
-
-    def _take_words(self, tx: Transaction, address: str, room: int) -> int:
-        taken: list[_Post] = []
-        seen: list[int] = []
-        for promise in tx.unblocks(address):
-            if len(taken) >= room or len(seen) >= LOOK_LIMIT:
+            seen.append(task.seq)
+            body = execute_message(task, promise, self._head)
+            self._find(_Post(address, body, task=(promise.id, task.version)))
+        for seq in seen:
+            tx.put_off_task(seq, tx.now + LEASE_MS)
+        seen = []
+        for promise in islice(tx.unblocks(address), LOOK_LIMIT):
+            if len(self._found) - began >= room:
                 break
             seen.append(promise.seq)
-            taken += self._unless_posting(_Post(address, unblock_message(promise), promise=promise.seq))
+            self._find(_Post(address, unblock_message(promise), promise=promise.seq))
         for seq in seen:
             tx.keep_unblock(address, seq, tx.now + LEASE_MS)
-        self._found += taken
-        return len(taken)
+        return len(self._found) - began
 
-    def _unless_posting(self, post: _Post) -> list[_Post]:
-        return [] if _key_of(post) in self._posting else [post]
+    def _find(self, post: _Post) -> None:
+        if post.key not in self._posting:
+            self._found.append(post)
 
     # Between the batches
 
@@ -323,7 +308,7 @@ class Pusher:
             again_s = self._judge(post, endpoint, failure)
         finally:
             endpoint.posting -= 1
-            self._posting.discard(_key_of(post))
+            del self._posting[post.key]
             if not endpoint.posting and not endpoint.failures:
                 self._endpoints.pop(post.address, None)
             if again_s is None:
@@ -343,7 +328,7 @@ class Pusher:
             async with self._session.post(
                 url, data=post.body, headers=headers, allow_redirects=False
             ) as answer:
-                return None if answer.ok and answer.status < 300 else f"it answered {answer.status}"  # noqa: PLR2004
+                return None if answer.status < 300 else f"it answered {answer.status}"  # noqa: PLR2004
         except TimeoutError:
             return "it did not answer in time"
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -351,7 +336,7 @@ class Pusher:
 
     def _judge(self, post: _Post, endpoint: _Endpoint, failure: str | None) -> float | None:
         """Note whether a post was taken. Return in how many seconds to post it again, None if it was."""
-        self._count(failure is None)
+        self._metrics.delivery(failure is None)
         if failure is None:
             endpoint.failures = 0
             endpoint.until = 0.0
@@ -363,22 +348,13 @@ class Pusher:
         backoff_s *= random.uniform(0.5, 1.0)  # noqa: S311 - so that not all come back at once
         endpoint.until = max(endpoint.until, asyncio.get_running_loop().time() + backoff_s)
         if len(self._endpoints) > FAILING_MAX:
-            self._forget()
+            self._endpoints = {address: one for address, one in self._endpoints.items() if one.posting}
         return backoff_s + SLACK_S
-
-    def _forget(self) -> None:
-        """Forget the failures of addresses that nothing is being posted to."""
-        self._endpoints = {address: one for address, one in self._endpoints.items() if one.posting}
 
 
 def _is_pushed(address: str) -> bool:
     """Whether messages for an address are posted."""
     return address.startswith("http")
-
-
-def _key_of(post: _Post) -> tuple[str, object]:
-    """Return what tells a message from others."""
-    return post.address, post.promise if post.task is None else post.task
 
 
 def origins(urls: Sequence[str]) -> frozenset[str]:

@@ -16,7 +16,7 @@ import math
 import socket
 import sys
 import termios
-from collections import deque
+from collections import defaultdict, deque
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.engine.commit_loop import CommitLoop
     from hitl_cli.engine.doorbell import Bell
+    from hitl_cli.engine.http.metrics import Metrics
     from hitl_cli.engine.records import Promise, Task
     from hitl_cli.engine.server import Batch
     from hitl_cli.engine.store import Transaction
@@ -187,13 +188,13 @@ class Stream:
 class Streams:
     """All streams of a server, and what each is sent."""
 
-    def __init__(self, commit_loop: Callable[[], CommitLoop]) -> None:
+    def __init__(self, commit_loop: Callable[[], CommitLoop], metrics: Metrics) -> None:
         """Deal out messages in the batches of the loop that `commit_loop` returns, once there is one."""
         self._commit_loop = commit_loop
+        self._metrics = metrics
         self._at: dict[str, list[Stream]] = {}
-        self._bells: dict[tuple[str, str], tuple[Bell, int]] = {}
-        self._bell_addresses: dict[tuple[str, str], tuple[str, str]] = {}
-        self._holders: dict[str, set[Stream]] = {}
+        self._bells: dict[str, Bell] = {}
+        self._holders: defaultdict[str, set[Stream]] = defaultdict(set)
         self._taken: dict[str, list[_Taken]] = {}
         self._all: set[Stream] = set()
         self._dirty: set[str] = set()
@@ -203,15 +204,13 @@ class Streams:
         self.due = FAR
         self._confirming = False
         # What the next batch is to write.
-        self._again: deque[tuple[str, _Offer]] = deque()
+        self._again: list[tuple[str, _Offer]] = []
         self._drop: list[tuple[str, int]] = []
         self._resend: list[tuple[str, int]] = []
         # What the batch in hand has found.
         self._offers: list[tuple[Stream, str, int, str, bytes]] = []
         self._words: list[tuple[Stream, str, int, bytes]] = []
         self._looked: dict[str, tuple[int, bool, bool]] = {}
-        self._written_back = 0
-        self._ran = False
 
     def __len__(self) -> int:
         """Return how many streams there are."""
@@ -221,20 +220,19 @@ class Streams:
 
     def add(self, stream: Stream) -> None:
         """Begin to send a stream what is for its addresses."""
+        lately = asyncio.get_running_loop().time() - machine.OFFER_RETRY_MS / 1_000
         self._all.add(stream)
         for address in stream.addresses:
             self._at.setdefault(address, []).insert(0, stream)  # who came last is the surest to live
             self._dirty.add(address)
         for other in self._at[stream.addresses[0]]:
             if other is not stream:
-                self._share_late(other)
-        self._hang(stream)
+                # The newcomer is offered what others have had for long and not acquired.
+                self._again += [(id, offer) for id, offer in other.offers.items() if offer.sent <= lately]
+        own = stream.addresses[1]
+        if own not in self._bells:
+            self._bells[own] = self._commit_loop().hang(stream.group, stream.id)
         self._commit_loop().soon()
-
-    def _share_late(self, other: Stream) -> None:
-        """Offer the newcomer what another stream has had for long and not acquired."""
-        lately = asyncio.get_running_loop().time() - machine.OFFER_RETRY_MS / 1_000
-        self._again.extend((id, offer) for id, offer in other.offers.items() if offer.sent <= lately)
 
     def remove(self, stream: Stream) -> None:
         """Send a stream nothing more. What it has not acted on is offered to others, or sent again."""
@@ -245,34 +243,18 @@ class Streams:
                 del self._at[address]
                 self._due.pop(address, None)
                 self._starved.pop(address, None)
+                if address in self._bells:
+                    self._commit_loop().unhang(self._bells.pop(address))
         for id, offer in stream.offers.items():
             self._again.append((id, offer))
             self._let_go(id, stream)
         self._resend.extend(stream.words)
-        self._unhang(stream)
         self._commit_loop().soon()
 
-    def _hang(self, stream: Stream) -> None:
-        place = stream.addresses
-        bell, count = self._bells.get(place) or (self._commit_loop().hang(stream.group, stream.id), 0)
-        self._bells[place] = (bell, count + 1)
-        self._bell_addresses[bell.place] = place
-
-    def _unhang(self, stream: Stream) -> None:
-        place = stream.addresses
-        bell, count = self._bells.pop(place)
-        if count > 1:
-            self._bells[place] = (bell, count - 1)
-        else:
-            del self._bell_addresses[bell.place]
-            self._commit_loop().unhang(bell)
-
     def _let_go(self, id: str, stream: Stream) -> None:
-        holders = self._holders.get(id)
-        if holders is not None:
-            holders.discard(stream)
-            if not holders:
-                del self._holders[id]
+        self._holders[id].discard(stream)
+        if not self._holders[id]:
+            del self._holders[id]
 
     # What happens meanwhile
 
@@ -296,7 +278,7 @@ class Streams:
             if stream in self._all:
                 until = moment + GIVEN_BACK_S
                 stream.offers[id] = _Offer(version, taken.offer.address, taken.offer.sent, until)
-                self._holders.setdefault(id, set()).add(stream)
+                self._holders[id].add(stream)
 
     def _forget_taken(self, moment: float) -> None:
         """Forget who took what too long ago to have to wait if it is given back."""
@@ -311,7 +293,7 @@ class Streams:
         if bell is None:
             self._dirty.update(self._at)
         else:
-            self._dirty.update(self._bell_addresses.get(bell.place, ()))
+            self._dirty |= self._at.keys() & {any_of(bell.group), one_of(bell.group, bell.name)}
 
     def keep_alive(self) -> None:
         """Show all readers that the server lives, and forget offers that were sent too long ago."""
@@ -336,10 +318,7 @@ class Streams:
     def hand_out(self, tx: Transaction) -> None:
         """Take from the file what the streams have room for. Nothing is sent until `commit`."""
         self._offers, self._words, self._looked = [], [], {}
-        self._ran = True
-        self._written_back = min(len(self._again), LOOK_LIMIT)
-        for n in range(self._written_back):
-            id, offer = self._again[n]
+        for id, offer in self._again[:LOOK_LIMIT]:
             tx.offer_at(id, offer.version, offer.address, tx.now)
         for address, promise in self._drop:
             tx.drop_unblock(address, promise)
@@ -352,15 +331,10 @@ class Streams:
         for address in addresses:
             self._look(tx, address, moment)
 
-    def commit(self, batch: Batch) -> tuple[int, int]:
-        """Send what the batch took, now that it is on disk. Return how many offers and how many words."""
-        if not self._ran:
-            self._put_off(batch)
-            return 0, 0
-        self._ran = False
-        for _ in range(self._written_back):
-            self._again.popleft()
-        self._drop, self._resend, self._written_back = [], [], 0
+    def commit(self) -> None:
+        """Send what the batch took, now that it is on disk."""
+        del self._again[:LOOK_LIMIT]
+        self._drop, self._resend = [], []
         self._dirty.clear()
         moment = asyncio.get_running_loop().time()
         self._send(moment)
@@ -377,11 +351,10 @@ class Streams:
             asyncio.get_running_loop().call_later(STARVED_S, self._feed)
         if self._dirty or self._again:
             self._commit_loop().soon()
-        sent = len(self._offers), len(self._words)
-        self._offers, self._words, self._looked = [], [], {}
-        return sent
+        self._metrics.executes(len(self._offers))
+        self._metrics.unblocks(len(self._words))
 
-    def _put_off(self, batch: Batch) -> None:
+    def put_off(self, batch: Batch) -> None:
         """Look in a later batch for what this one offered, because it handed out nothing."""
         offered = batch.offered & self._at.keys()
         self._dirty.update(offered)
@@ -395,7 +368,7 @@ class Streams:
         frames: dict[Stream, list[bytes]] = {}
         for stream, id, version, address, frame in self._offers:
             stream.note_offer(id, version, address, moment)
-            self._holders.setdefault(id, set()).add(stream)
+            self._holders[id].add(stream)
             frames.setdefault(stream, []).append(frame)
         for stream, _, _, frame in self._words:
             frames.setdefault(stream, []).append(frame)
@@ -409,17 +382,15 @@ class Streams:
     def _look(self, tx: Transaction, address: str, moment: float) -> None:
         """Deal out what waits for an address among its streams that have room."""
         streams = self._at[address]
-        peers = self._peers(streams[0].group) if address == streams[0].addresses[0] else 0
+        group, peers = streams[0].group, 0
+        if address == any_of(group):  # how many listen for it in other processes
+            own = sum(bell.group == group for bell in self._bells.values())
+            peers = max(self._commit_loop().ringer.count(group) - own, 0)
         more = self._deal_offers(tx, address, moment, peers)
         blocked = self._deal_words(tx, address)
         dues = [due for due in (tx.next_offer(address), tx.next_unblock(address)) if due is not None]
         starved = blocked or (more and peers > 0) or not any(stream.room(moment) for stream in streams)
         self._looked[address] = (min(dues, default=FAR), starved, more and not starved)
-
-    def _peers(self, group: str) -> int:
-        """Return how many listen for a group in other processes."""
-        own = sum(1 for place in self._bells if place[0] == any_of(group))
-        return max(self._commit_loop().ringer.count(group) - own, 0)
 
     def _deal_offers(self, tx: Transaction, address: str, moment: float, peers: int) -> bool:
         """Take tasks for the streams in turn. Return whether there may be more."""
@@ -446,9 +417,7 @@ class Streams:
                 else:
                     taken.append((stream, task, promise))
         for task, id in kept:
-            machine.process_offer(
-                tx, task, tx.now + self._patience_ms(id, address, moment) - machine.OFFER_RETRY_MS
-            )
+            tx.put_off_task(task.seq, tx.now + self._patience_ms(id, address, moment))
         for stream, task, promise in taken:
             machine.process_offer(tx, task, tx.now)
             frame = _framed(execute_message(task, promise))
