@@ -97,7 +97,6 @@ def make(
     *,
     life_ms: int | None = None,
     groups: Groups = NO_GROUPS,
-    new_id: Callable[[], str] | None = None,
 ) -> Link:
     """Return a link by which a person may answer what a name means (hitl_cli/inbox/resolve.py).
 
@@ -111,23 +110,16 @@ def make(
     if item.promise.state != "pending":
         raise already(item.promise, item.now)
     check_may_answer(item, person, groups)
-    return link_for(item.promise, person, now=client.now(), life_ms=life_ms, new_id=new_id)
+    return link_for(item.promise, person, now=client.now(), life_ms=life_ms)
 
 
 def link_for(
-    request: Promise,
-    person: str,
-    *,
-    now: int,
-    life_ms: int | None = None,
-    new_id: Callable[[], str] | None = None,
+    request: Promise, person: str, *, now: int, life_ms: int | None = None, id: str | None = None
 ) -> Link:
     """Return a link by which a person answers a request, good for `life_ms` and while it can be answered."""
     life = min(DEFAULT_LIFE_MS if life_ms is None else life_ms, LONGEST_LIFE_MS)
     ends_at = min(now + life, request.timeout_at)
-    return Link(
-        request=request.id, person=person, made_at=now, ends_at=ends_at, id=(new_id or fresh_link_id)()
-    )
+    return Link(request=request.id, person=person, made_at=now, ends_at=ends_at, id=id or fresh_link_id())
 
 
 def fresh_link_id() -> str:
@@ -191,22 +183,13 @@ def _how_it_ended(settled: Promise, now: int) -> str:
 
     title = prompt_of(settled)
     what = f"“{as_words(title)}”" if title else settled.id
-    match settled.state:
-        case "rejected_timedout":
-            return f"{what} can no longer be answered: its deadline passed {_ago(settled.timeout_at, now)}."
-        case "rejected_canceled":
-            return f"{what} was canceled{_by_whom(settled, now)}. You need not do anything."
-        case "rejected":
-            return f"{what} was rejected{_by_whom(settled, now)}. You need not do anything."
-        case _:
-            return f"{what} was approved{_by_whom(settled, now)}. You need not do anything."
-
-
-def _by_whom(settled: Promise, now: int) -> str:
-    """Return ` by reviewer 5m ago (2026-… UTC)`, as far as it is known, for a reader who knows no hitl."""
+    if settled.state == "rejected_timedout":
+        return f"{what} can no longer be answered: its deadline passed {_ago(settled.timeout_at, now)}."
+    ended = {"rejected_canceled": "canceled", "rejected": "rejected"}.get(settled.state, "approved")
     audit = audit_of(settled)
     by = f" by {audit.by}" if audit.by else ""
-    return f"{by} {_ago(audit.at or settled.settled_at or now, now)}"
+    ago = _ago(audit.at or settled.settled_at or now, now)
+    return f"{what} was {ended}{by} {ago}. You need not do anything."
 
 
 def _ago(at: int, now: int) -> str:

@@ -8,18 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hitl_cli.auth import signed_token
-from hitl_cli.auth.links import fresh_link_id
+from hitl_cli.auth.links import LinkExpired, LinkInvalid, fresh_link_id
 from hitl_cli.auth.signed_token import TokenFields
 from hitl_cli.client.protocol import ProtocolRequest, as_promise, get_promise
 from hitl_cli.client.records import closing
 from hitl_cli.client.tags import lineage
 from hitl_cli.client.wire import encode, fresh_id, headers_of
-from hitl_cli.errors import BadInput, TimedOut
 from hitl_cli.people.contacts import Address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from hitl_cli.auth.signing_keys import Keys
     from hitl_cli.client.protocol import Client
     from hitl_cli.people.contacts import Directory
@@ -30,6 +27,8 @@ PATH = "/sign-in/"
 LIFE_MS = 15 * 60_000
 """How long such a link is good: long enough for a mail to come, short for whoever finds it later."""
 
+_USED = "this link was used already. Have a new one sent."
+
 
 class SignInLink(TokenFields, frozen=True, kw_only=True):
     """Who signs in by it, until when (ms since the epoch), its own id, and the path that was wanted first."""
@@ -38,18 +37,6 @@ class SignInLink(TokenFields, frozen=True, kw_only=True):
     ends_at: int
     id: str
     wanted: str
-
-
-class SignInInvalid(BadInput):
-    """The link is not one of ours, or was changed."""
-
-    code = "link-invalid"
-
-
-class SignInOver(TimedOut):
-    """The link has ended, or was used."""
-
-    code = "link-expired"
 
 
 def person_known(directory: Directory, text: str) -> tuple[str, Address] | None:
@@ -71,18 +58,18 @@ def sign(link: SignInLink, keys: Keys) -> str:
 
 
 def read(token: str, keys: Keys, now: int) -> SignInLink:
-    """Return what a signed link says. Raises SignInInvalid, SignInOver (by its time alone)."""
+    """Return what a signed link says. Raises LinkInvalid, LinkExpired (by its time alone)."""
     link = signed_token.read(token, SignInLink, SALT, keys)
     if link is None:
-        raise SignInInvalid("this link is not a good one: it was changed, or cut short.")
+        raise LinkInvalid("this link is not a good one: it was changed, or cut short.")
     if now >= link.ends_at:
-        raise SignInOver("this link has ended. Have a new one sent.")
+        raise LinkExpired("this link has ended. Have a new one sent.")
     return link
 
 
-def use(client: Client, link: SignInLink, new_id: Callable[[], str] = fresh_id) -> None:
-    """Use a link. Of all who try exactly one does; the others see SignInOver."""
-    mark = new_id()
+def use(client: Client, link: SignInLink) -> None:
+    """Use a link. Of all who try exactly one does; the others see LinkExpired."""
+    mark = fresh_id()
     own = _promise_id(link)
     create = ProtocolRequest(
         "promise.create",
@@ -95,18 +82,13 @@ def use(client: Client, link: SignInLink, new_id: Callable[[], str] = fresh_id) 
     )
     kept = as_promise(client.call_many([create, closing(create)])[0])
     if headers_of(kept.param).get("hitl:start") != mark:
-        raise _used()
+        raise LinkExpired(_USED)
 
 
 def check_unused(client: Client, link: SignInLink) -> None:
-    """Raise SignInOver if a link was used. Changes nothing."""
+    """Raise LinkExpired if a link was used. Changes nothing."""
     if get_promise(client, _promise_id(link)) is not None:
-        raise _used()
-
-
-def _used() -> SignInOver:
-    """Return the error for a link that was used."""
-    return SignInOver("this link was used already. Have a new one sent.")
+        raise LinkExpired(_USED)
 
 
 def _promise_id(link: SignInLink) -> str:

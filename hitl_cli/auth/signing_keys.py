@@ -19,7 +19,7 @@ from hitl_cli.errors import BadInput, BadKey
 from hitl_cli.format.stable_ids import stable_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 KEY_BYTES = 32
@@ -65,7 +65,7 @@ _keys = msgspec.json.Decoder(Keys)
 """Made here, so that no two threads inspect the type at once: msgspec would crash."""
 
 
-def load_keys(path: Path, now: int, new_secret: Callable[[], str] | None = None) -> Keys:
+def load_keys(path: Path, now: int) -> Keys:
     """Return the keys of a file, which is made if there is none. `now` is ms since the epoch.
 
     Raises BadInput for a file that cannot be read, makes no sense, or that others could read.
@@ -73,7 +73,7 @@ def load_keys(path: Path, now: int, new_secret: Callable[[], str] | None = None)
     try:
         found = _read_keys(path)
     except FileNotFoundError:
-        key = Key(secret=(new_secret or _fresh_secret)(), created_at=now)
+        key = Key(secret=secrets.token_urlsafe(KEY_BYTES), created_at=now)
         if write_keys(path, Keys((key,)), replace=False):
             return Keys((key,))
         found = _read_keys(path)  # another process was first
@@ -91,7 +91,7 @@ def rotate(path: Path, now: int, *, forget: bool = False) -> Keys:
             key if key.retired_at is not None else msgspec.structs.replace(key, retired_at=now)
             for key in before
         )
-        keys = Keys((Key(secret=_fresh_secret(), created_at=now), *retired))
+        keys = Keys((Key(secret=secrets.token_urlsafe(KEY_BYTES), created_at=now), *retired))
         write_keys(path, keys, replace=True)
     return keys
 
@@ -111,11 +111,6 @@ def _alone(path: Path) -> Iterator[None]:
         os.close(folder)
 
 
-def _fresh_secret() -> str:
-    """Return a secret that nobody can guess."""
-    return secrets.token_urlsafe(KEY_BYTES)
-
-
 def _read_keys(path: Path) -> Keys:
     """Return the keys in a file. Raises FileNotFoundError, BadInput."""
     try:
@@ -126,16 +121,16 @@ def _read_keys(path: Path) -> Keys:
         raise BadKey(f"the keys in {path} cannot be read: {error.strerror}.") from error
     except msgspec.DecodeError as error:
         raise _damaged(path) from error
-    if not found.keys or found.keys[0].retired_at is not None:
-        raise _damaged(path)
-    if any(len(key.secret) < KEY_BYTES for key in found.keys):
+    too_short = any(len(key.secret) < KEY_BYTES for key in found.keys)
+    if not found.keys or found.keys[0].retired_at is not None or too_short:
         raise _damaged(path)
     return found
 
 
 def _read_private(path: Path) -> bytes:
     """Return what is in a file that is its owner's alone. Raises OSError, BadInput."""
-    with open(path, "rb", opener=_without_waiting) as file:
+    # O_NONBLOCK does not wait for another process to write to a named pipe.
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         mode = os.fstat(file.fileno()).st_mode
         if not stat.S_ISREG(mode):
             raise BadKey(f"{path} is no file that could hold keys.")
@@ -145,11 +140,6 @@ def _read_private(path: Path) -> bytes:
                 " read it, `hitl key rotate --forget`."
             )
         return file.read(MAX_FILE_BYTES)
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    """Open a file, and do not wait for whoever would write to it."""
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _damaged(path: Path) -> BadInput:

@@ -6,7 +6,6 @@ hash of its secret and never the secret. Its deadline is the token's; revoking s
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -20,7 +19,7 @@ from hitl_cli.errors import BadUsage, HitlError, NotFound
 from hitl_cli.people.actor import PERMISSIONS, Permission, check_person
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from hitl_cli.client.protocol import Client
     from hitl_cli.client.wire import Promise
@@ -65,30 +64,16 @@ class _Said(Struct, frozen=True, rename={"person": "as"}):
     hash: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 
 
-def _fresh_secret() -> str:
-    """Return a secret that nobody can guess, of 43 characters."""
-    import secrets
-
-    return secrets.token_urlsafe(SECRET_BYTES)
-
-
-def create(
-    client: Client,
-    person: str,
-    can: Iterable[str],
-    *,
-    life_ms: int,
-    by: str,
-    new_id: Callable[[], str] = lambda: os.urandom(ID_BYTES).hex(),
-    new_secret: Callable[[], str] = _fresh_secret,
-) -> tuple[Token, str]:
+def create(client: Client, person: str, can: Iterable[str], *, life_ms: int, by: str) -> tuple[Token, str]:
     """Make a token by which a program acts as a person, and return it with its text, which is kept nowhere.
 
     Raises BadInput.
     """
+    import secrets
+
     check_person(person)
     allowed = _with_implied(can)
-    id, secret, now = new_id(), new_secret(), client.now()
+    id, secret, now = secrets.token_hex(ID_BYTES), secrets.token_urlsafe(SECRET_BYTES), client.now()
     said = _Said(person=person, can=tuple(sorted(allowed)), hash=_digest(secret))
     own = PREFIX + id
     tags = {TOKEN_TAG: "1"} | lineage(own, scope="local")

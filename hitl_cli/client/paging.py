@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from hitl_cli.client.protocol import Page
 from hitl_cli.errors import BadInput
+from hitl_cli.format.json import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -49,12 +51,10 @@ def page_of[T](
         cursor = page.cursor
         if cursor is None or len(found) * 2 >= limit:
             break
-    return found, None if cursor is None else _text_of(cursor, order)
-
-
-def _text_of(cursor: str, order: str) -> str:
-    """Return a cursor of a list as text that fits an address."""
-    return base64.urlsafe_b64encode(msgspec.json.encode((order, cursor))).decode().rstrip("=")
+    if cursor is None:
+        return found, None
+    text = base64.urlsafe_b64encode(msgspec.json.encode((order, cursor))).decode()
+    return found, text.rstrip("=")
 
 
 def _cursor_in(text: str, order: str) -> str:
@@ -74,27 +74,19 @@ def ordered(
     every: Iterable[Promise], place_of: Callable[[Promise], Place], *, newest_first: bool = False
 ) -> Reader:
     """Return what reads a list that its server has no order for; a cursor is the place where a page ended."""
-    placed = sorted(((place_of(promise), promise) for promise in every), key=_place, reverse=newest_first)
+    placed = sorted(
+        ((place_of(promise), promise) for promise in every), key=itemgetter(0), reverse=newest_first
+    )
 
     def read(size: int, cursor: str | None) -> Page:
-        rest = placed if cursor is None else after(_place_in(cursor))
-        last = rest[size - 1][0] if len(rest) > size else None
-        found = [promise for _, promise in rest[:size]]
-        return Page(found, None if last is None else msgspec.json.encode(last).decode())
-
-    def after(end: Place) -> list[tuple[Place, Promise]]:
-        return [one for one in placed if (one[0] < end if newest_first else one[0] > end)]
+        rest = placed
+        if cursor is not None:
+            try:
+                end = msgspec.json.decode(cursor, type=tuple[int, int, str])
+            except (ValueError, RecursionError) as error:
+                raise BadInput("the cursor is not one that was given here.", code="bad-cursor") from error
+            rest = [one for one in placed if (one[0] < end if newest_first else one[0] > end)]
+        last = to_json(rest[size - 1][0]) if len(rest) > size else None
+        return Page([promise for _, promise in rest[:size]], last)
 
     return read
-
-
-def _place(placed: tuple[Place, Promise]) -> Place:
-    return placed[0]
-
-
-def _place_in(cursor: str) -> Place:
-    """Return the place that a cursor is. Raises BadInput."""
-    try:
-        return msgspec.json.decode(cursor, type=tuple[int, int, str])
-    except (ValueError, RecursionError) as error:
-        raise BadInput("the cursor is not one that was given here.", code="bad-cursor") from error

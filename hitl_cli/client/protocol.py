@@ -17,7 +17,6 @@ from hitl_cli.errors import BadInput, Conflict, HitlError, NotFound, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from types import TracebackType
 
 PAGE = 1_000
 """Records asked for at once when a list is read whole."""
@@ -112,9 +111,7 @@ class Client(ABC):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

@@ -79,7 +79,7 @@ class Promise(Struct, frozen=True, kw_only=True, rename="camel"):
     @property
     def call(self) -> Call | None:
         """The function call that it stands for, if it is one that can be read."""
-        return call_in(self.param)
+        return decode_as(self.param, Call)
 
 
 class Task(Struct, frozen=True, kw_only=True):
@@ -145,11 +145,6 @@ def is_blocking(tags: Mapping[str, str]) -> bool:
     """Whether only the outside can settle a promise with these tags, so that it may wait for a person."""
     external = tags.get(EXTERNAL_TAG) == "true" or tags.get(SCOPE_TAG) == "global"
     return external and TARGET_TAG not in tags and tags.get(TIMER_TAG) != "true"
-
-
-def call_in(param: _Encoded | None) -> Call | None:
-    """Return the function call in a promise's param, if it is one that can be read."""
-    return decode_as(param, Call)
 
 
 class _Offered(Struct, frozen=True):

@@ -63,15 +63,11 @@ def as_prompt(text: str) -> Prompt:
     tokens = parsed(text)
     title, rest = _headed(tokens)
     if title is None:
-        return Prompt(_as_inline(_first_line(text)), _body_html(tokens))
-    return Prompt(_cleaned(_rendered_inline(title), INLINE | {"a"}), _body_html(rest))
-
-
-def _as_inline(text: str) -> Markup:
-    """Return the first line of a text in Markdown as HTML that can stand in a line."""
-    line = _first_line(text)
-    shown = f"{line[:LONGEST_TITLE]}…" if len(line) > LONGEST_TITLE else line
-    return _cleaned(_reader().renderInline(shown), INLINE | {"a"})
+        line = _first_line(text)
+        shown = f"{line[:LONGEST_TITLE]}…" if len(line) > LONGEST_TITLE else line
+        return Prompt(_cleaned(_reader().renderInline(shown), INLINE | {"a"}), _body_html(tokens))
+    heading = _renderer().renderInline(title, _reader().options, {})
+    return Prompt(_cleaned(heading, INLINE | {"a"}), _body_html(rest))
 
 
 def as_mail(text: str) -> Markup:
@@ -150,11 +146,6 @@ def _body_html(tokens: list[Token]) -> Markup:
     for token in headings:
         token.tag = f"h{min(int(token.tag[1:]) - highest + 2, LOWEST_HEADING)}"
     return _cleaned(_renderer().render(tokens, _reader().options, {}), TAGS)
-
-
-def _rendered_inline(tokens: list[Token]) -> str:
-    """Return tokens within a line as HTML."""
-    return _renderer().renderInline(tokens, _reader().options, {})
 
 
 def _cleaned(html: str, tags: frozenset[str] | set[str]) -> Markup:

@@ -33,6 +33,11 @@ def printable_json(text: str) -> str:
     return "\n".join(line if _is_harmless(line) else "".join(map(_escaped, line)) for line in lines)
 
 
+def cut(text: str, limit: int) -> str:
+    """Return a text, or its beginning with `…`, in at most `limit` characters."""
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
 def cells(text: str) -> int:
     """Return how many columns of a terminal a printable text takes."""
     if text.isascii():

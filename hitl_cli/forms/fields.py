@@ -13,8 +13,9 @@ from urllib.parse import unquote
 from msgspec import UNSET, Struct, UnsetType
 
 from hitl_cli.client.wire import Json
+from hitl_cli.format.json import to_json
 from hitl_cli.forms.complexity import at_pointer, listed, mapped
-from hitl_cli.forms.messages import FORMATS, allowed, as_json, either, written
+from hitl_cli.forms.messages import FORMATS, allowed, either, written
 from hitl_cli.forms.paths import path_of
 
 if TYPE_CHECKING:
@@ -268,7 +269,7 @@ class _Reader:
                     values = [None] if _is_null(one) else inner.choices if inner.plain else []
                     if not values:
                         break
-                    found |= {as_json(value): value for value in values}
+                    found |= {to_json(value): value for value in values}
                 else:
                     if found:
                         return list(found.values())
@@ -342,7 +343,7 @@ def _kind_of(shape: _Shape, choices: list[Json]) -> Kind:
 
 def _labels(choices: list[Json]) -> list[str]:
     """Return what each choice is called: a text is itself, unless that is another choice's JSON."""
-    encoded = [as_json(choice) for choice in choices]
+    encoded = [to_json(choice) for choice in choices]
     taken = set(encoded)
     return [
         choice if isinstance(choice, str) and choice and choice not in taken else text

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from msgspec import Struct
 
+from hitl_cli.format.json import to_json
+from hitl_cli.format.terminal import cut
 from hitl_cli.forms.paths import path_of
 
 if TYPE_CHECKING:
@@ -101,7 +102,8 @@ def explained(error: ValidationError, data: Json) -> Iterator[Problem]:
             yield Problem(path_of([*where, name]), "is required")
         case Kind.AdditionalProperties(unexpected=names) | Kind.UnevaluatedProperties(unexpected=names):
             for name in names:
-                yield Problem(path_of([*where, name]), "is not known", _cut(_member(error.instance, name)))
+                given = error.instance[name] if isinstance(error.instance, dict) else None
+                yield Problem(path_of([*where, name]), "is not known", _cut(given))
         case Kind.PropertyNames(error=inner):
             for one in explained(inner, data):
                 yield Problem(path_of([*where, str(inner.instance)]), f"has a name that {one.reason}")
@@ -109,7 +111,9 @@ def explained(error: ValidationError, data: Json) -> Iterator[Problem]:
             yield from _best(error, branches, data)
         case Kind.FalseSchema() if error.schema_path[-1:] == ["additionalProperties"]:
             # The library does not say which, where no field is known at all.
-            for name, value in _fields_at(data, where).items():
+            for key in where:
+                data = data[key]
+            for name, value in data.items() if isinstance(data, dict) else ():
                 yield Problem(path_of([*where, name]), "is not known", _cut(value))
         case _:
             yield Problem(path_of(where), _reason(error), _cut(error.instance))
@@ -215,31 +219,8 @@ def written(value: Json) -> str:
 
 def shortened(value: Json, longest: int) -> str:
     """Return a value to be shown in a line, a text without quotes, in at most so many characters."""
-    return _shorter(value if isinstance(value, str) and value else as_json(value), longest)
-
-
-def as_json(value: Json) -> str:
-    """Return a value as JSON."""
-    return msgspec.json.encode(value).decode()
-
-
-def _fields_at(data: Json, where: Sequence[str | int]) -> dict[str, Json]:
-    """Return the object at a place in the data."""
-    for key in where:
-        data = data[key]
-    return data if isinstance(data, dict) else {}
-
-
-def _member(value: Json, name: str) -> Json:
-    """Return a member of an object."""
-    return value[name] if isinstance(value, dict) and name in value else None
+    return cut(value if isinstance(value, str) and value else to_json(value), longest)
 
 
 def _cut(value: Json) -> str:
-    """Return a value as JSON, cut short."""
-    return _shorter(as_json(value), VALUE_LENGTH)
-
-
-def _shorter(text: str, longest: int) -> str:
-    """Return a text, or its beginning."""
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+    return cut(to_json(value), VALUE_LENGTH)

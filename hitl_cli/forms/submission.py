@@ -12,9 +12,10 @@ from msgspec import UNSET, Struct, UnsetType
 
 from hitl_cli.client.wire import Json, same_json
 from hitl_cli.errors import BadInput
+from hitl_cli.format.json import to_json
 from hitl_cli.forms.checking import overlap, problems, problems_at
 from hitl_cli.forms.fields import fields
-from hitl_cli.forms.messages import Problem, as_json
+from hitl_cli.forms.messages import Problem
 from hitl_cli.forms.parsing import fill, named, parse_all, parsed_json
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ def _one_text(field: Field, value: Json) -> str:
             return label
     if isinstance(value, str) and field.kind in ("text", "date", "time", "date-time"):
         return value
-    return as_json(value)
+    return to_json(value)
 
 
 def value_at(data: Json, keys: Sequence[str]) -> Json | UnsetType:

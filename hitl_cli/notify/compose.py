@@ -169,5 +169,5 @@ def _url_for(case: RequestSummary, who: str, message: str, reach: NotificationSe
     from hitl_cli.auth.links import link_for, sign, url_of
     from hitl_cli.auth.signing_keys import load_keys
 
-    link = link_for(case.promise, who, now=now, new_id=lambda: stable_id(message, LINK_ID_CHARS))
+    link = link_for(case.promise, who, now=now, id=stable_id(message, LINK_ID_CHARS))
     return url_of(gateway, sign(link, load_keys(reach.keys, now)))

@@ -47,7 +47,7 @@ class Message(Struct, frozen=True, kw_only=True):
     to: str
     subject: str
     thread: str
-    items: tuple[MessageItem, ...]
+    items: tuple[MessageItem, ...] = ()
     inbox: str
     """The URL of the page with all that waits."""
 

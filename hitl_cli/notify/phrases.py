@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
 from msgspec import Struct
 
 from hitl_cli.format.durations import format_duration
-from hitl_cli.format.terminal import printable, printable_lines
+from hitl_cli.format.json import to_json
+from hitl_cli.format.terminal import cut, printable, printable_lines
 from hitl_cli.format.times import instant
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ def body_of(item: MessageItem) -> str:
     """Return what the prompt says besides its title; it may have several lines."""
     lines = item.question.prompt.strip().splitlines()
     rest = "\n".join(lines[1:]).strip() if lines and item.title in lines[0] else item.question.prompt
-    return "" if rest == item.title else _several_lines(rest, PROMPT_CHARS)
+    shown = printable_lines(rest[: PROMPT_CHARS + 1].strip())
+    return "" if rest == item.title else cut(shown, PROMPT_CHARS)
 
 
 def lead_of(message: Message) -> str:
@@ -103,7 +104,7 @@ def facts_of(item: MessageItem, at: int) -> list[Fact]:
         facts.append(Fact("Priority", item.question.priority))
     if item.outcome is None:
         left = f" (in {format_duration(item.deadline - at)})" if item.deadline > at else " (it has passed)"
-        facts.append(Fact("Deadline", f"{_minute(item.deadline)}{left}"))
+        facts.append(Fact("Deadline", f"{instant(item.deadline):%Y-%m-%d %H:%M} UTC{left}"))
     if item.question.choices and item.outcome is None:
         facts.append(Fact("Choices", one_line(", ".join(item.question.choices), VALUE_CHARS)))
     if item.question.link:
@@ -125,7 +126,7 @@ def details_of(details: Json) -> list[Fact]:
 
 def _as_text(value: Json) -> str:
     """Return a JSON value as a short text on one line."""
-    return one_line(value if isinstance(value, str) else msgspec.json.encode(value).decode(), VALUE_CHARS)
+    return one_line(value if isinstance(value, str) else to_json(value), VALUE_CHARS)
 
 
 def is_yes_or_no(item: MessageItem) -> bool:
@@ -133,21 +134,6 @@ def is_yes_or_no(item: MessageItem) -> bool:
     return item.outcome is None and not item.question.choices and item.question.form is None
 
 
-def _minute(ms: int) -> str:
-    """Return an instant (ms since the epoch) as people read it: `2026-11-21 15:04 UTC`."""
-    return f"{instant(ms):%Y-%m-%d %H:%M} UTC"
-
-
 def one_line(text: str, limit: int) -> str:
     """Return a text on one line, cut to a number of characters."""
-    return _cut(printable(text[: limit + 1].strip()), limit)
-
-
-def _several_lines(text: str, limit: int) -> str:
-    """Return a text of several lines, cut to a number of characters."""
-    return _cut(printable_lines(text[: limit + 1].strip()), limit)
-
-
-def _cut(text: str, limit: int) -> str:
-    """Return a text, or its beginning."""
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    return cut(printable(text[: limit + 1].strip()), limit)

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client
     from hitl_cli.client.wire import Promise
 
-type Standing = Literal["told", "to be told", "not told yet", "not told"]
-
 
 class DeliveryAttempt(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What came of trying to tell somebody, at an instant (ms since the epoch).
@@ -63,7 +61,7 @@ class NotificationStatus(Struct, frozen=True, kw_only=True):
         return self.tries[-1] if self.tries else None
 
     @property
-    def standing(self) -> Standing:
+    def standing(self) -> Literal["told", "to be told", "not told yet", "not told"]:
         """How it stands, in words."""
         last = self.last
         if last is not None and last.outcome == "sent":
@@ -115,7 +113,8 @@ def _told_by(promise: Promise, every: Sequence[Promise]) -> Iterable[Notificatio
     if notice is None or notice.id != promise.id:
         return
     below = {p.id: p for p in every if p.id.startswith(child_id(promise.id, ""))}
-    people = _people_in(below.get(child_id(promise.id, "1")))
+    looked = below.get(child_id(promise.id, "1"))
+    people = decode_as(looked.value, tuple[str, ...]) if looked and looked.state == "resolved" else None
     if people is None:
         given_up = promise.state != "pending"
         yield NotificationStatus(
@@ -127,6 +126,7 @@ def _told_by(promise: Promise, every: Sequence[Promise]) -> Iterable[Notificatio
         steps = [p for p in below.values() if p.id.startswith(child_id(id, ""))]
         own = below.get(id)
         pending = promise.state == "pending" and (own is None or own.state == "pending")
+        timers = [p.timeout_at for p in steps if p.state == "pending" and p.is_timer]
         tries = tuple(_tries_in(sorted(steps, key=_made)))
         if tries and tries[-1].outcome == "over":
             continue
@@ -135,7 +135,7 @@ def _told_by(promise: Promise, every: Sequence[Promise]) -> Iterable[Notificatio
             occasion=notice.occasion,
             since=promise.created_at,
             tries=tries,
-            next_at=_next_look(steps) if pending else None,
+            next_at=min(timers, default=None) if pending else None,
             given_up=not pending and not (tries and tries[-1].outcome == "sent"),
         )
 
@@ -154,23 +154,10 @@ def notice_in(promise: Promise) -> Notification | None:
         return None
 
 
-def _people_in(promise: Promise | None) -> tuple[str, ...] | None:
-    """Return whom a notice concerns; None where nobody has looked yet."""
-    if promise is None or promise.state != "resolved":
-        return None
-    return decode_as(promise.value, tuple[str, ...])
-
-
 def _tries_in(steps: Iterable[Promise]) -> Iterable[DeliveryAttempt]:
     """Return what steps say came of telling somebody; other steps say other things."""
     said = (decode_as(step.value, DeliveryAttempt) for step in steps if step.state == "resolved")
     return filter(None, said)
-
-
-def _next_look(steps: Iterable[Promise]) -> int | None:
-    """Return when the next step is due."""
-    timers = (p for p in steps if p.state == "pending" and p.is_timer)
-    return min((p.timeout_at for p in timers), default=None)
 
 
 def heard_before(client: Client, request: str) -> frozenset[str]:

@@ -16,9 +16,8 @@ from hitl_cli.people.contacts import Address
 from hitl_cli.requests.question import GROUP
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from hitl_cli.people.contacts import Contact, Directory
+
 
 SUGGESTIONS = 3
 
@@ -31,13 +30,7 @@ class TestResult(Struct, frozen=True, kw_only=True):
     refused: str | None = None
 
 
-def try_addresses(
-    name: str,
-    directory: Directory,
-    kind: str | None = None,
-    clock: Callable[[], int] = now_ms,
-    new_id: Callable[[], str] = fresh_id,
-) -> list[TestResult]:
+def try_addresses(name: str, directory: Directory, kind: str | None = None) -> list[TestResult]:
     """Send a test to each address of a person or group, all at once; a group without any has its members'.
 
     Raises NotFound for a name that the settings do not know, BadInput where they say of no address.
@@ -48,25 +41,16 @@ def try_addresses(
         raise BadSetting(f"the settings do not say how {name} is reached {what}: [people.NAME] email = …")
 
     async def try_all() -> list[TestResult]:
-        return await asyncio.gather(
-            *(_try_address(to, one, directory, clock(), new_id()) for to, one in wanted)
-        )
+        return await asyncio.gather(*(_try_address(to, one, directory) for to, one in wanted))
 
     return asyncio.run(try_all())
 
 
-async def _try_address(to: str, address: Address, directory: Directory, now: int, id: str) -> TestResult:
+async def _try_address(to: str, address: Address, directory: Directory) -> TestResult:
     """Send a test to an address."""
-    message = Message(
-        id=f"test {id}",
-        occasion="test",
-        to=to,
-        subject=f"A test for {to}",
-        thread=f"test {id}",
-        items=(),
-        inbox=f"{directory.gateway}/",
-        at=now,
-    )
+    id = f"test {fresh_id()}"
+    subject, inbox = f"A test for {to}", f"{directory.gateway}/"
+    message = Message(id=id, occasion="test", to=to, subject=subject, thread=id, inbox=inbox, at=now_ms())
     try:
         await send(message, address, directory)
     except DeliveryFailed as error:
@@ -83,16 +67,9 @@ def _addresses(name: str, directory: Directory) -> list[tuple[str, Address]]:
         raise NotFound(f"the settings know nobody named {name!r}.{_suggestions(name, directory)}")
     if contact.addresses:
         return [(name, address) for address in contact.addresses]
-    members = (
-        sorted(directory.members.get(name.removeprefix(GROUP), ())) if _is_group(name, directory) else []
-    )
-    people = [(member, directory.people[member]) for member in members if member in directory.people]
+    members = () if name in directory.people else directory.members.get(name.removeprefix(GROUP), ())
+    people = [(member, directory.people[member]) for member in sorted(members) if member in directory.people]
     return [(member, address) for member, person in people for address in person.addresses]
-
-
-def _is_group(name: str, directory: Directory) -> bool:
-    """Whether a name stands for a group."""
-    return name.startswith(GROUP) or name not in directory.people
 
 
 def everybody(directory: Directory) -> list[tuple[str, Contact]]:

@@ -10,7 +10,7 @@ from msgspec import Struct
 from hitl_cli import defaults
 from hitl_cli.client.protocol import OK, call, refused
 from hitl_cli.client.tags import TARGET_TAG
-from hitl_cli.client.wire import Call, Json, call_in, encode, same_json
+from hitl_cli.client.wire import Call, Json, decode_as, encode, same_json
 from hitl_cli.engine.records import CatchUp, Value
 from hitl_cli.errors import Conflict, NotFound
 from hitl_cli.format.durations import format_duration
@@ -56,7 +56,7 @@ class Schedule(Struct, frozen=True, kw_only=True, rename="camel"):
     @property
     def call(self) -> Call | None:
         """The function call that it makes, if it is one that can be read."""
-        return call_in(self.promise_param)
+        return decode_as(self.promise_param, Call)
 
 
 class AddedSchedule(Struct, frozen=True, kw_only=True):

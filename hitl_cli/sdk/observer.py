@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from msgspec import Struct
@@ -16,10 +17,10 @@ from resonate.send import PromiseFencing, TaskLifecycle
 from resonate.types import PromiseSettleReq, Value
 
 from hitl_cli.client.tags import INTERNAL_FUNCTIONS
-from hitl_cli.client.wire import call_in, error_message, error_value, is_blocking
+from hitl_cli.client.wire import Call, decode_as, error_message, error_value, is_blocking
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from resonate.send import SuspendResult, TaskAcquireResult, TaskFenceResult
     from resonate.types import PromiseCreateReq, PromiseRecord, PromiseRegisterCallbackData
@@ -75,7 +76,7 @@ class ObservedTasks:
         except ResonateError:
             self._not_held(id)
             raise
-        call = call_in(held.promise.param)
+        call = decode_as(held.promise.param, Call)
         if call is not None:
             self._functions[id] = call.func
             self._blocking.update(p.id for p in held.preload if p.state == "pending" and is_blocking(p.tags))
@@ -84,16 +85,13 @@ class ObservedTasks:
 
     async def task_fulfill(self, id: str, version: int, action: PromiseSettleReq) -> PromiseRecord:
         """Settle a task's promise, which ends the task."""
-        try:
+        with self._noting_loss(id):
             promise = await self._tasks.task_fulfill(id, version, action)
-        except ServerError as error:
-            self._failed(id, error)
-            raise
         if promise.state == "resolved":
             self._say("completed", id)
         else:
             self._say("failed", id, reason=error_message(promise.value))
-        self._forget(id)
+        self._functions.pop(id, None)
         self._given_back.pop(id, None)
         return promise
 
@@ -101,17 +99,14 @@ class ObservedTasks:
         self, id: str, version: int, actions: list[PromiseRegisterCallbackData]
     ) -> SuspendResult:
         """Let go of a task until something it awaits has settled."""
-        try:
+        with self._noting_loss(id):
             result = await self._tasks.task_suspend(id, version, actions)
-        except ServerError as error:
-            self._failed(id, error)
-            raise
         if result == "suspended":
             people = tuple(action.awaited for action in actions if action.awaited in self._blocking)
             self._blocking.difference_update(people)
             if people:
                 self._say("waiting", id, promises=people)
-            self._forget(id)
+            self._functions.pop(id, None)
             self._given_back.pop(id, None)
         return result
 
@@ -133,7 +128,7 @@ class ObservedTasks:
             await self._tasks.task_release(id, version)
         finally:
             self._not_held(id)
-            self._forget(id)
+            self._functions.pop(id, None)
 
     async def fail(self, id: str, version: int, reason: str) -> None:
         """End a run with an error, if its task is still held. Raises ResonateError but for that."""
@@ -152,31 +147,27 @@ class ObservedTasks:
 
     async def task_fence_create(self, id: str, version: int, req: PromiseCreateReq) -> TaskFenceResult:
         """Create a promise, while the task is held."""
-        try:
+        with self._noting_loss(id):
             result = await self._tasks.task_fence_create(id, version, req)
-        except ServerError as error:
-            self._failed(id, error)
-            raise
         if result.promise.state == "pending" and is_blocking(result.promise.tags):
             self._blocking.add(result.promise.id)
         return result
 
     async def task_fence_settle(self, id: str, version: int, req: PromiseSettleReq) -> TaskFenceResult:
         """Settle a promise, while the task is held."""
-        try:
+        with self._noting_loss(id):
             return await self._tasks.task_fence_settle(id, version, req)
-        except ServerError as error:
-            self._failed(id, error)
-            raise
 
-    def _failed(self, id: str, error: ServerError) -> None:
+    @contextmanager
+    def _noting_loss(self, id: str) -> Iterator[None]:
         """Say once that a task is no longer ours: canceled, expired, or taken over."""
-        if error.code == CONFLICT and id in self._functions:
-            self._say("lost", id)
-            self._forget(id)
-
-    def _forget(self, id: str) -> None:
-        self._functions.pop(id, None)
+        try:
+            yield
+        except ServerError as error:
+            if error.code == CONFLICT and id in self._functions:
+                self._say("lost", id)
+                del self._functions[id]
+            raise
 
     def _say(
         self, kind: EventKind, id: str, *, promises: tuple[str, ...] = (), reason: str | None = None

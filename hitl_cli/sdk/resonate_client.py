@@ -47,21 +47,17 @@ class Registering(Resonate):
 async def pause(delay_s: float) -> None:
     """Sleep before a step is tried again, and say why (resonate/context.py, invoke_with_retry).
 
-    Arguments that do not fit a function will not fit it later either: raising here ends the run.
+    Arguments that do not fit a function (resonate/durable.py, invoke) will not fit it later either: raising
+    here ends the run.
     """
     error = sys.exception()
     if error is not None:
-        if _never_fits(error):
+        miscounted = isinstance(error, ApplicationError) and isinstance(error.__cause__, TypeError)
+        if miscounted or isinstance(error, SerializationError):
             raise error
         what = f"{type(error).__name__}: {error}"
         logger.warning("a step failed and is tried again in %.0f s: %s", delay_s, what)
     await asyncio.sleep(delay_s)
-
-
-def _never_fits(error: BaseException) -> bool:
-    """Whether the arguments were not those of the function (resonate/durable.py, invoke)."""
-    miscounted = isinstance(error, ApplicationError) and isinstance(error.__cause__, TypeError)
-    return miscounted or isinstance(error, SerializationError)
 
 
 def log_failures(happened: sdk_events.Event) -> None:

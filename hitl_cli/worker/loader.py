@@ -8,7 +8,7 @@ import sys
 import traceback
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hitl_cli.authoring.workflow import MARK
 from hitl_cli.errors import BadApp, BadInput
@@ -26,7 +26,11 @@ def register_app(app: str, module: ModuleType, resonate: Resonate) -> None:
     Those marked with `@workflow` are registered under their names; `register(resonate)` is called
     if the app defines it. Raises BadInput where it has neither, or they fail.
     """
-    functions = _marked(module)
+    functions = {
+        getattr(value, MARK): value
+        for value in vars(module).values()
+        if callable(value) and isinstance(getattr(value, MARK, None), str)
+    }
     for name, function in functions.items():
         _attempt(app, partial(resonate.register, function, name=name))
     register = getattr(module, "register", None)
@@ -70,15 +74,6 @@ def _load_file(path: Path) -> ModuleType:
     sys.modules[path.stem] = module
     spec.loader.exec_module(module)
     return module
-
-
-def _marked(module: ModuleType) -> dict[str, Callable[..., Any]]:
-    """Return the functions of a module that carry the mark, by the names they are served under."""
-    return {
-        getattr(value, MARK): value
-        for value in vars(module).values()
-        if callable(value) and isinstance(getattr(value, MARK, None), str)
-    }
 
 
 def _attempt[T](app: str, action: Callable[[], T]) -> T:

@@ -17,7 +17,7 @@ from hitl_cli import defaults
 from hitl_cli.builtin import WORKFLOWS
 from hitl_cli.client.connect import connect
 from hitl_cli.client.tags import DIGEST, INTERNAL_FUNCTIONS, TELL
-from hitl_cli.client.wire import call_in, offered_task
+from hitl_cli.client.wire import Call, decode_as, offered_task
 from hitl_cli.engine.server import now_ms
 from hitl_cli.errors import Unreachable
 from hitl_cli.notify.deliver import Notifier, tell
@@ -82,16 +82,10 @@ class Serving(Struct, frozen=True, kw_only=True):
 class Worker:
     """One worker. `run` returns once it has been told to stop and has let go of everything."""
 
-    def __init__(
-        self,
-        options: WorkerOptions,
-        report: Callable[[Event], None],
-        clock: Callable[[], int] = now_ms,
-    ) -> None:
+    def __init__(self, options: WorkerOptions, report: Callable[[Event], None]) -> None:
         """Build the worker; `report` is told what happens to its runs. Nothing is opened yet."""
         self._options = options
         self._report = report
-        self._clock = clock
         self._pid = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._taken: set[str] = set()
         self._unknown: set[str] = set()
@@ -145,7 +139,7 @@ class Worker:
             autostart=False,
         )
         self._tasks = self._resonate.watch(
-            self._link.tasks, lambda tasks: ObservedTasks(tasks, self._report, self._let_go, self._clock)
+            self._link.tasks, lambda tasks: ObservedTasks(tasks, self._report, self._let_go, now_ms)
         )
         try:
             self._resonate.with_dependency(options.reach)
@@ -194,7 +188,7 @@ class Worker:
 
     def _wants(self, id: str, param: Value) -> bool:
         """Whether the function that a task calls is served here; what cannot be read, the SDK refuses."""
-        call = call_in(param)
+        call = decode_as(param, Call)
         if call is None:
             return True
         assert self._resonate is not None  # noqa: S101
@@ -202,7 +196,7 @@ class Worker:
             return True
         if call.func not in self._unknown:
             self._unknown.add(call.func)
-            self._report(Event("unknown", id, self._clock(), function=call.func))
+            self._report(Event("unknown", id, now_ms(), function=call.func))
         return False
 
     def _note_message(self, text: str) -> None:

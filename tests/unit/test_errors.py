@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 ROW = re.compile(r"^\| `([a-z0-9-]+)` \| ([\w, ]*) \| ([\d, ]+) \| ([\d, ]+) \|", re.MULTILINE)
-BY_PAGES = {"LinkInvalid": 403, "SignInInvalid": 403}
+BY_PAGES = {"LinkInvalid": 403}
 """Statuses that the pages of links choose for themselves."""
 
 ODD = """

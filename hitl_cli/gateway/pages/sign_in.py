@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from hitl_cli.auth import sign_in
-from hitl_cli.auth.sign_in import SignInInvalid, SignInOver
+from hitl_cli.auth.links import LinkExpired, LinkInvalid
 from hitl_cli.errors import logged
 from hitl_cli.format.terminal import printable
 from hitl_cli.gateway.auth import sessions
@@ -23,8 +23,7 @@ from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.pages.queries import form_text
 from hitl_cli.gateway.pages.rendering import page
 from hitl_cli.notify.channels import registry
-from hitl_cli.notify.messages import DeliveryFailed
-from hitl_cli.notify.sign_in_message import message_with
+from hitl_cli.notify.messages import DeliveryFailed, Message
 from hitl_cli.people.actor import Actor
 
 if TYPE_CHECKING:
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 
     from hitl_cli.gateway.auth.sessions import Session
     from hitl_cli.gateway.context import Gateway
-    from hitl_cli.notify.messages import Message
     from hitl_cli.people.contacts import Address
 
 logger = logging.getLogger(__name__)
@@ -96,7 +94,11 @@ def _send_link(gateway: Gateway, person: str, address: Address, wanted: str) -> 
     """Send a person a link, while whoever asked for it is answered: how long that takes tells nothing."""
     link = sign_in.link_for(person, gateway.clock(), wanted)
     url = f"{gateway.options.url}{sign_in.PATH}{sign_in.sign(link, gateway.keys())}"
-    gateway.go_on(_send(gateway, message_with(link, url, gateway.clock()), address))
+    id = f"sign-in-{link.id}"
+    message = Message(
+        id=id, occasion="sign-in", to=person, subject="Sign in", thread=id, inbox=url, at=gateway.clock()
+    )
+    gateway.go_on(_send(gateway, message, address))
 
 
 async def _send(gateway: Gateway, message: Message, address: Address) -> None:
@@ -117,7 +119,7 @@ async def _show_link(request: Request) -> web.Response:
     try:
         link = sign_in.read(request.match_info["token"], gateway.keys(), gateway.clock())
         await gateway.bridge.run(sign_in.check_unused, link)
-    except (SignInInvalid, SignInOver) as error:
+    except (LinkInvalid, LinkExpired) as error:
         return _nowhere(request, error)
     return _with_visit(request, "sign_in_link.html", person=link.person)
 
@@ -130,7 +132,7 @@ async def _take_link(request: Request) -> web.Response:
     try:
         link = sign_in.read(request.match_info["token"], gateway.keys(), gateway.clock())
         await gateway.bridge.run(sign_in.use, link)
-    except (SignInInvalid, SignInOver) as error:
+    except (LinkInvalid, LinkExpired) as error:
         return _nowhere(request, error)
     return _signed_in(gateway, sessions.begin(link.person, PERSON, gateway.clock()), local_path(link.wanted))
 
@@ -173,10 +175,10 @@ def _form(request: Request, wanted: str, problem: str = "", *, by_token: bool = 
     )
 
 
-def _nowhere(request: Request, error: SignInInvalid | SignInOver) -> web.Response:
+def _nowhere(request: Request, error: LinkInvalid | LinkExpired) -> web.Response:
     """Return the page for a link by which nobody signs in any more, or ever did."""
     status = 410
-    if isinstance(error, SignInInvalid):
+    if isinstance(error, LinkInvalid):
         _check_pace(request)
         status = 403
     heading = "You cannot sign in by this link"
