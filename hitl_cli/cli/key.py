@@ -31,7 +31,7 @@ def rotate(
     server: Server = None,
 ) -> None:
     """Have a new key sign from now on. What was signed before is good until it ends."""
-    path = key_file(ctx, server)
+    path = _key_file(ctx, server)
     kept = signing_keys.rotate(path, now_ms(), forget=forget).keys
     old = len(kept) - 1
     said = f"{old} older {'key is' if old == 1 else 'keys are'} believed until what they signed has ended"
@@ -41,7 +41,7 @@ def rotate(
 @app.command("list")
 def list_(ctx: typer.Context, as_json: AsJson = False, server: Server = None) -> None:
     """Show the keys that are believed, never their secrets: the first one signs."""
-    found = signing_keys.load_keys(key_file(ctx, server), now_ms()).keys
+    found = signing_keys.load_keys(_key_file(ctx, server), now_ms()).keys
     if as_json:
         print_json([key_document(key) for key in found])
         return
@@ -57,7 +57,7 @@ def list_(ctx: typer.Context, as_json: AsJson = False, server: Server = None) ->
     print_table(columns, rows)
 
 
-def key_file(ctx: typer.Context, server: str | None) -> Path:
+def _key_file(ctx: typer.Context, server: str | None) -> Path:
     """Return the file of the keys for a server."""
     settings = Settings()
     url, _ = named_server(ctx, settings, server, None)

@@ -50,21 +50,17 @@ def backup(
     url, _ = named_server(ctx, Settings(), server, None)
     _ending_on_sigterm()
     say = _seldom()
-
-    def progress(done: int, size: int) -> None:
-        say(lambda: f"{format_size(done)} of {format_size(size)} copied")
-
-    made = maintenance.back_up(url.value, file.expanduser().absolute(), replace=force, progress=progress)
+    made = maintenance.back_up(
+        url.value,
+        file.expanduser().absolute(),
+        replace=force,
+        progress=lambda done, size: say(lambda: f"{format_size(done)} of {format_size(size)} copied"),
+    )
     if as_json:
         print_json(backup_document(made))
         return
-    rows = made.rows
-    print(
-        printable(
-            f"{made.path} is a checked copy: {format_size(made.size)}, {rows['promises']:,} promises,"
-            f" {rows['tasks']:,} tasks"
-        )
-    )
+    rows = f"{made.rows['promises']:,} promises, {made.rows['tasks']:,} tasks"
+    print(printable(f"{made.path} is a checked copy: {format_size(made.size)}, {rows}"))
 
 
 def prune(
@@ -90,11 +86,8 @@ def prune(
         )
     if asks or dry_run:
         planned = maintenance.plan_prune(url.value, older_ms)
-        if dry_run:
-            show(planned, older_ms, as_json=as_json, done=False)
-            return
-        if planned.runs == 0:
-            show(planned, older_ms, as_json=as_json, done=True)
+        if dry_run or planned.runs == 0:
+            _show(planned, older_ms, as_json=as_json, done=not dry_run)
             return
         note(_sentence(planned, older_ms, done=False))
         if not typer.confirm("Remove them for ever?", default=False, err=True):
@@ -104,10 +97,10 @@ def prune(
     removed = maintenance.prune(
         url.value, older_ms, lambda runs: say(lambda: f"{runs:,} runs removed so far")
     )
-    show(removed, older_ms, as_json=as_json, done=True)
+    _show(removed, older_ms, as_json=as_json, done=True)
 
 
-def show(pruned: Pruned, older_ms: int, *, as_json: bool, done: bool) -> None:
+def _show(pruned: Pruned, older_ms: int, *, as_json: bool, done: bool) -> None:
     """Print what was removed, or would be, and on stderr what stays and why."""
     if as_json:
         print_json(prune_document(pruned, done=done))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -12,7 +13,7 @@ import typer
 from hitl_cli import defaults
 from hitl_cli.cli.completion import complete_run
 from hitl_cli.cli.context import actor_from, given_stdin, open_client
-from hitl_cli.cli.options import AsJson, Group, Kwarg, Server, Token, Who, Workflow
+from hitl_cli.cli.options import AsJson, Group, Kwarg, Limit, Server, Token, Who, Workflow
 from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.states import RUN_COLORS, shorten, step_mark, step_name, step_outcome
 from hitl_cli.cli.render.table import Cell, Column, console, on_terminal, print_table
@@ -27,12 +28,12 @@ from hitl_cli.settings import Settings
 from hitl_cli.views.runs import run_document, run_with_steps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from typing import BinaryIO
 
     from hitl_cli.client.protocol import Client
     from hitl_cli.runs.run import Run, Started
-    from hitl_cli.runs.steps import RunStep, RunTree
+    from hitl_cli.runs.steps import RunStep
 
 type Line = list[Cell]
 
@@ -79,7 +80,7 @@ def start(
             raise BadUsage("with --stdin the ids come from standard input: give none on the command line.")
         if kwarg or no_args or wait:
             raise BadUsage("--kwarg, --no-args and --wait do not go with --stdin: give kwargs in its lines.")
-        specs = _read_specs(_read_lines(given_stdin()), name)
+        specs = _read_specs(given_stdin(), name)
     elif id is None:
         raise BadUsage("an id is missing: hitl start ID, for example hitl start hitl-001.")
     else:
@@ -89,10 +90,7 @@ def start(
         runs = Runs(client, actor_from(settings, who))
         if stdin:
             every = runs.start_many(specs, group=group, deadline_ms=deadline_ms)
-            _tell_started(specs, every, client.now(), as_json=as_json)
-            if specs:
-                tell_no_worker(client, group)
-            _raise_conflicts([one for one in every if isinstance(one, Conflict)])
+            _finish_many(client, every, group, as_json=as_json)
             return
         started = runs.start(specs[0], group=group, deadline_ms=deadline_ms)
         if not started.run.ended:
@@ -102,47 +100,37 @@ def start(
         elif as_json:
             print_json(run_document(started.run, client.now()))
         else:
-            print(f"workflow {started.run.id} {'started' if started.created else 'is already running'}")
+            print(f"workflow {started.run.id} {_how_started(started)}")
 
 
-def _tell_started(
-    specs: Sequence[RunSpec], every: Sequence[Started | Conflict], now: int, *, as_json: bool
-) -> None:
-    """Print the runs that were started or found: a line each, or one JSON document."""
-    documents = []
-    for spec, started in zip(specs, every, strict=True):
-        if isinstance(started, Conflict):
-            continue
-        documents.append(run_document(started.run, now))
-        if not as_json:
-            state = "started" if started.created else "is already running"
-            print(f"workflow {spec.id} {started.run.state if started.run.ended else state}")
+def _how_started(started: Started) -> str:
+    return "started" if started.created else "is already running"
+
+
+def _finish_many(client: Client, every: Sequence[Started | Conflict], group: str, *, as_json: bool) -> None:
+    """Print the runs that were started or found, and raise the last Conflict of those that were not."""
+    found = [one for one in every if not isinstance(one, Conflict)]
     if as_json:
-        print_json(documents)
-
-
-def _raise_conflicts(conflicts: Sequence[Conflict]) -> None:
-    """Note all conflicts but the last, which is raised."""
+        print_json([run_document(one.run, client.now()) for one in found])
+    for one in () if as_json else found:
+        print(f"workflow {one.run.id} {one.run.state if one.run.ended else _how_started(one)}")
+    if every:
+        tell_no_worker(client, group)
+    conflicts = [one for one in every if isinstance(one, Conflict)]
     for conflict in conflicts[:-1]:
         note(f"hitl: {conflict}")
     if conflicts:
         raise conflicts[-1]
 
 
-def _read_lines(stream: BinaryIO) -> Iterable[bytes]:
-    """Yield the lines of standard input, none of them longer than can be a run to start."""
-    while line := stream.readline(LONGEST_LINE + 1):
-        if len(line) > LONGEST_LINE:
+def _read_specs(stream: BinaryIO, workflow: str) -> list[RunSpec]:
+    """Return the runs that lines of standard input name. Raises BadInput with the line's number."""
+    specs = []
+    for number, raw in enumerate(iter(partial(stream.readline, LONGEST_LINE + 1), b""), start=1):
+        if len(raw) > LONGEST_LINE:
             raise TooLarge(
                 f"a line of standard input is longer than {LONGEST_LINE:,} bytes. Nothing was started."
             )
-        yield line
-
-
-def _read_specs(lines: Iterable[bytes], workflow: str) -> list[RunSpec]:
-    """Return the runs that lines of standard input name. Raises BadInput with the line's number."""
-    specs = []
-    for number, raw in enumerate(lines, start=1):
         line = raw.strip()
         if not line:
             continue
@@ -172,7 +160,13 @@ def read_arguments(
     if args and no_args:
         raise BadUsage("--no-args and arguments cannot be given together.")
     given = [_read_arg(arg) for arg in args or []] if args or no_args else None
-    return given, dict(_read_kwarg(text) for text in kwarg or [])
+    named = {}
+    for text in kwarg or []:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise BadUsage(f"--kwarg {text!r} is not NAME=VALUE.")
+        named[name] = _read_arg(value)
+    return given, named
 
 
 def _read_arg(text: str) -> Any:
@@ -183,14 +177,6 @@ def _read_arg(text: str) -> Any:
         return text
     except RecursionError as error:
         raise BadJson("an argument is nested too deep to be JSON.") from error
-
-
-def _read_kwarg(text: str) -> tuple[str, Any]:
-    """Return the name and the value of `name=value`. Raises BadInput."""
-    name, equals, value = text.partition("=")
-    if not equals or not name.isidentifier():
-        raise BadUsage(f"--kwarg {text!r} is not NAME=VALUE.")
-    return name, _read_arg(value)
 
 
 def tell_no_worker(client: Client, group: str, what: str = "what was started") -> None:
@@ -216,9 +202,7 @@ def status(
             help=f"Only runs that are {', '.join(RUN_COLORS)}.",
         ),
     ] = None,
-    limit: Annotated[
-        int, typer.Option("--limit", "-n", min=1, metavar="N", help="How many to show.")
-    ] = DEFAULT_LIMIT,
+    limit: Limit = DEFAULT_LIMIT,
     as_json: AsJson = False,
     server: Server = None,
     token: Token = None,
@@ -230,18 +214,18 @@ def status(
     with open_client(ctx, server, token, settings) as client:
         runs = Runs(client, actor_from(settings))
         if id is not None:
-            _show_run(runs.steps(id), client.now(), as_json=as_json)
+            tree, now = runs.steps(id), client.now()
+            if as_json:
+                print_json(run_with_steps(tree.run, tree.root.children, now))
+            else:
+                _print_lines([*_headlines(tree.run, now), *_step_lines(tree.root.children, now)])
             return
-        found, more = runs.list(state=_as_state(state), limit=limit)
+        wanted = None if state is None else msgspec.convert(state, RunState)
+        found, more = runs.list(state=wanted, limit=limit)
         if as_json:
             print_json([run_document(run, client.now()) for run in found])
             return
         _show_runs(found, more, client.now())
-
-
-def _as_state(state: str | None) -> RunState | None:
-    """Return a checked state."""
-    return None if state is None else msgspec.convert(state, RunState)
 
 
 def _show_runs(found: Sequence[Run], more: bool, now: int) -> None:
@@ -266,18 +250,12 @@ def _show_runs(found: Sequence[Run], more: bool, now: int) -> None:
         note(f"The {len(found)} newest are shown; there are more: --limit N.")
 
 
-def _show_run(tree: RunTree, now: int, *, as_json: bool) -> None:
-    """Print one run with its steps."""
-    steps = tree.root.children
-    if as_json:
-        print_json(run_with_steps(tree.run, steps, now))
-    else:
-        _print_lines([*_headlines(tree.run, now), *_step_lines(steps, now)])
-
-
 def _headlines(run: Run, now: int) -> list[Line]:
     """Return the first lines of what is shown of a run."""
-    took = f"{format_age(now - run.created_at)} old" if not run.ended else _took_text(run)
+    settled_at = run.settled_at or run.created_at
+    took = f"{iso(settled_at)}, took {format_duration(settled_at - run.created_at)}"
+    if not run.ended:
+        took = f"{format_age(now - run.created_at)} old"
     first = [Cell(run.id, "bold"), Cell(" "), Cell(run.state, RUN_COLORS[run.state])]
     lines = [[*first, Cell(f"  {run.function or '-'}"), Cell(f"  {took}", "dim")]]
     if run.waits_for:
@@ -287,12 +265,6 @@ def _headlines(run: Run, now: int) -> list[Line]:
     if run.error:
         lines.append([Cell(run.error, "red")])
     return lines
-
-
-def _took_text(run: Run) -> str:
-    """Return when a run ended and how long it took."""
-    settled_at = run.settled_at or run.created_at
-    return f"{iso(settled_at)}, took {format_duration(settled_at - run.created_at)}"
 
 
 def _step_lines(nodes: Sequence[RunStep], now: int, indent: str = "") -> list[Line]:
@@ -306,8 +278,9 @@ def _step_lines(nodes: Sequence[RunStep], now: int, indent: str = "") -> list[Li
         line = [
             Cell(f"{indent}{'└── ' if last else '├── '}{step_mark(node)} "),
             Cell(promise.id, "bold"),
+            Cell(f"  {step_name(node)}"),
+            Cell(f"  {format_duration(end - promise.created_at)}", "dim"),
         ]
-        line += [Cell(f"  {step_name(node)}"), Cell(f"  {format_duration(end - promise.created_at)}", "dim")]
         if outcome := step_outcome(node):
             line.append(Cell(f"  {outcome}", "red" if bad else ""))
         below = () if node.kind == "notice" else node.children  # `hitl show` says what came of it
