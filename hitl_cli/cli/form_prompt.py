@@ -23,9 +23,7 @@ from hitl_cli.forms.submission import is_missing, value_at
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from prompt_toolkit.completion import Completer
     from prompt_toolkit.document import Document
-    from prompt_toolkit.shortcuts import PromptSession
     from prompt_toolkit.validation import Validator
 
     from hitl_cli.client.wire import Json
@@ -77,7 +75,8 @@ class _Form:
             self._terminal.say(self._title, "bold")
         self._terminal.say("Nothing is sent before you say so. Ctrl-C cancels.")
         for field in self._fields.values():
-            if field.path not in self._texts and not _is_settled(field):
+            settled = field.needed and len(field.choices) == 1  # only one thing fits
+            if field.path not in self._texts and not settled:
                 self._ask(field)
         while True:
             made = self._made()
@@ -105,11 +104,12 @@ class _Form:
 
     def _pick(self, asked: str, offers: Sequence[str]) -> str:
         """Return the one of the offers that is typed, or begun."""
-
-        def wrong(text: str) -> str | None:
-            return None if _meant(text, offers) else f"must be one of {', '.join(offers)}"
-
-        text = self._terminal.read(f"{asked} ({', '.join(offers)})", wrong, words=offers)
+        named = ", ".join(offers)
+        text = self._terminal.read(
+            f"{asked} ({named})",
+            lambda text: None if _meant(text, offers) else f"must be one of {named}",
+            words=offers,
+        )
         return str(_meant(text, offers))
 
     def _ask(self, field: Field) -> None:
@@ -193,9 +193,13 @@ class _Terminal:
     """Where a person reads and types."""
 
     def __init__(self) -> None:
+        from prompt_toolkit.output import create_output
+        from prompt_toolkit.shortcuts import PromptSession
         from prompt_toolkit.utils import is_dumb_terminal
 
-        self._session = None if is_dumb_terminal() else _session()
+        self._session: PromptSession[str] | None = None
+        if not is_dumb_terminal():
+            self._session = PromptSession(output=create_output(stdout=sys.stderr))
 
     def say(self, text: str, style: str = "") -> None:
         """Show a line."""
@@ -223,11 +227,16 @@ class _Terminal:
         """
         message = f"{printable(name)}: "
         if self._session is not None:
+            from prompt_toolkit.completion import WordCompleter
+
+            shown = {word: printable(word) for word in words}
             return self._session.prompt(
                 message,
                 default=before,
                 is_password=secret,
-                completer=_completer(words),
+                completer=WordCompleter(
+                    list(words), ignore_case=True, sentence=True, display_dict=dict(shown)
+                ),
                 reserve_space_for_menu=MENU_LINES if words else 0,
                 validator=_validator(wrong),
                 validate_while_typing=True,
@@ -238,14 +247,6 @@ class _Terminal:
             if reason is None:
                 return line
             note(f"! {reason}")
-
-
-def _session() -> PromptSession[str]:
-    """Return what asks on a terminal that can move its cursor."""
-    from prompt_toolkit.output import create_output
-    from prompt_toolkit.shortcuts import PromptSession
-
-    return PromptSession(output=create_output(stdout=sys.stderr))
 
 
 def _plain_line(message: str, *, secret: bool) -> str:
@@ -259,14 +260,6 @@ def _plain_line(message: str, *, secret: bool) -> str:
     return line.removesuffix("\n")
 
 
-def _completer(words: Sequence[str]) -> Completer:
-    """Return what offers the words that begin as a line does."""
-    from prompt_toolkit.completion import WordCompleter
-
-    shown = {word: printable(word) for word in words}
-    return WordCompleter(list(words), ignore_case=True, sentence=True, display_dict=dict(shown))
-
-
 def _validator(wrong: Callable[[str], str | None]) -> Validator:
     """Return what tells the reason why a line will not do."""
     from prompt_toolkit import validation
@@ -278,11 +271,6 @@ def _validator(wrong: Callable[[str], str | None]) -> Validator:
                 raise validation.ValidationError(len(document.text), printable(reason))
 
     return Reason()
-
-
-def _is_settled(field: Field) -> bool:
-    """Whether there is nothing to ask, because only one thing fits."""
-    return field.needed and len(field.choices) == 1
 
 
 def _numbering(field: Field) -> dict[str, str]:

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from hitl_cli.client.wire import Json, Vote
     from hitl_cli.forms import Field
     from hitl_cli.inbox.details import RequestDetails
-    from hitl_cli.notify.status import NotificationStatus
 
 STEPS = 10
 """How many of the steps before it are shown: the last ones."""
@@ -48,9 +47,14 @@ UNREADABLE = "This request cannot be read, so nobody can answer it with hitl."
 
 def print_request(seen: RequestDetails, server: str | None = None) -> None:
     """Print a request, and the commands that answer it on the server that was named, to stdout."""
-    told = [*_blocks(seen), _answers(seen, server)]
+    known = commands(seen, server)
+    title = "answer with" if len(known) > 1 else "comment with"
+    told = [*_blocks(seen), Block(title, [[Cell(command)] for command in known], whole=True)]
     if not on_terminal():
-        print("\n".join(_plain_lines(seen, told)))
+        head = "".join(printable(cell.text) for cell in _headline(seen))
+        prompt = _prompt_of(seen)
+        asked = ["", *indented(prompt)] if prompt else []
+        print("\n".join([head, *asked, *(line for block in told for line in plain(block))]))
         return
     screen = console()
     for part, whole in _parts(seen, told, screen.width):
@@ -62,14 +66,6 @@ def drawing(seen: RequestDetails, width: int) -> RenderableType:
     from rich.console import Group
 
     return Group(*(part for part, _ in _parts(seen, _blocks(seen), width)))
-
-
-def _plain_lines(seen: RequestDetails, told: Iterable[Block]) -> list[str]:
-    """Return a request and what is told of it as lines of plain text."""
-    head = ["".join(printable(cell.text) for cell in _headline(seen))]
-    prompt = _prompt_of(seen)
-    asked = ["", *indented(prompt)] if prompt else []
-    return [*head, *asked, *(line for block in told for line in plain(block))]
 
 
 def _parts(seen: RequestDetails, told: Iterable[Block], width: int) -> Iterator[tuple[RenderableType, bool]]:
@@ -102,7 +98,6 @@ def _headline(seen: RequestDetails) -> list[Cell]:
 
 
 def _prompt_of(seen: RequestDetails) -> str:
-    """Return what is asked, in Markdown, or that this cannot be read."""
     return UNREADABLE if seen.item.question is None else seen.item.question.prompt
 
 
@@ -113,13 +108,7 @@ def _blocks(seen: RequestDetails) -> list[Block]:
         *_unexplained(seen),
         Block("details", _named_values(question.details)),
         Block("", _facts(seen), whole=True),
-        Block(
-            "form",
-            [
-                [Cell(f.path or "(the answer)", "bold"), Cell(_kind_text(f)), Cell(_field_text(f))]
-                for f in fields_of(question)
-            ],
-        ),
+        Block("form", [_field_row(field) for field in fields_of(question)]),
         Block("votes", [_vote_row(vote, now) for vote in seen.votes]),
         Block(
             "comments",
@@ -130,13 +119,6 @@ def _blocks(seen: RequestDetails) -> list[Block]:
         Block("decision", _decision_rows(seen)),
     ]
     return [block for block in told if block.rows]
-
-
-def _answers(seen: RequestDetails, server: str | None) -> Block:
-    """Return the commands that answer it, as they are typed."""
-    known = commands(seen, server)
-    title = "answer with" if len(known) > 1 else "comment with"
-    return Block(title, [[Cell(command)] for command in known], whole=True)
 
 
 def _unexplained(seen: RequestDetails) -> list[Block]:
@@ -156,7 +138,10 @@ def _unexplained(seen: RequestDetails) -> list[Block]:
 def _facts(seen: RequestDetails) -> list[list[Cell]]:
     """Return who asks whom until when, and what else can be said in a line."""
     item, question = seen.item, seen.item.asked
-    digest = question.digest
+    digest, left = question.digest, item.deadline - item.now
+    until = f"{iso(item.deadline)} ({at_deadline(question)})"
+    if seen.decision is None:
+        until = f"in {format_duration(left)} ({iso(item.deadline)}), {at_deadline(question)}"
     lines = [
         ("asked by", Cell(item.asker or "")),
         ("may answer", Cell(who_may(seen))),
@@ -166,7 +151,7 @@ def _facts(seen: RequestDetails) -> list[list[Cell]]:
             Cell(f"{item.votes} of {question.approvals}" if question.approvals > 1 else ""),
         ),
         ("choices", Cell(", ".join(map(quoted, question.choices)))),
-        ("deadline", _deadline(seen)),
+        ("deadline", Cell(until, "red" if seen.decision is None and left < SOON_MS else "")),
         ("priority", priority_cell(question.priority)),
         ("key", Cell(item.key or "")),
         ("link", Cell(question.link or "")),
@@ -176,32 +161,21 @@ def _facts(seen: RequestDetails) -> list[list[Cell]]:
     return [[Cell(name, "dim"), cell] for name, cell in lines if cell.text]
 
 
-def _deadline(seen: RequestDetails) -> Cell:
-    """Return until when it can be answered, and what it means if nobody does."""
-    item = seen.item
-    if seen.decision is not None:
-        return Cell(f"{iso(item.deadline)} ({at_deadline(item.asked)})")
-    left = item.deadline - item.now
-    soon = "red" if left < SOON_MS else ""
-    return Cell(f"in {format_duration(left)} ({iso(item.deadline)}), {at_deadline(item.asked)}", soon)
-
-
-def _kind_text(field: Field) -> str:
-    """Return what kind of value a field takes, and whether it must be given."""
+def _field_row(field: Field) -> list[Cell]:
+    """Return a field, the kind of its value, what the author says of it, and what fits."""
     kind = f"list of {field.item.kind}" if field.item is not None else field.kind
-    return f"{kind}, required" if field.required else kind
-
-
-def _field_text(field: Field) -> str:
-    """Return what the author says of a field, and what fits."""
     said = [
         field.title,
         field.description,
         f"one of {', '.join(field.labels)}" if field.labels else None,
         field.hint,
+        None if field.default is msgspec.UNSET else f"default {to_json(field.default)}",
     ]
-    said += [] if field.default is msgspec.UNSET else [f"default {to_json(field.default)}"]
-    return "; ".join(text for text in said if text)
+    return [
+        Cell(field.path or "(the answer)", "bold"),
+        Cell(f"{kind}, required" if field.required else kind),
+        Cell("; ".join(text for text in said if text)),
+    ]
 
 
 def _vote_row(vote: Vote, now: int) -> list[Cell]:
@@ -220,19 +194,17 @@ def _told_rows(seen: RequestDetails) -> list[list[Cell]]:
     """Return who was told of what; of the reminders, the last."""
     every = notified(seen)
     shown = without_old_reminders(every)
-    rows = [_told_row(told, seen.item.now) for told in shown]
+    rows = [
+        [
+            Cell(told.who or "those who are asked", "bold"),
+            Cell(told.occasion),
+            Cell(told.standing, TELLING[told.standing]),
+            Cell(said_of(told, seen.item.now)),
+        ]
+        for told in shown
+    ]
     more = len(every) - len(shown)
     return [[Cell(f"… {more:,} earlier reminders: --json has them")], *rows] if more else rows
-
-
-def _told_row(told: NotificationStatus, now: int) -> list[Cell]:
-    """Return who was told of what, when and through what; or why not, and when it is tried again."""
-    return [
-        Cell(told.who or "those who are asked", "bold"),
-        Cell(told.occasion),
-        Cell(told.standing, TELLING[told.standing]),
-        Cell(said_of(told, now)),
-    ]
 
 
 def _step_rows(seen: RequestDetails) -> list[list[Cell]]:

@@ -14,7 +14,6 @@ from functools import partial
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Literal
 
-import msgspec
 from msgspec import Struct
 from prompt_toolkit.application import Application
 from prompt_toolkit.buffer import Buffer
@@ -49,7 +48,6 @@ if TYPE_CHECKING:
     from prompt_toolkit.key_binding import KeyPressEvent
 
     from hitl_cli.cli.review.session import Lines, Page, ReviewSession
-    from hitl_cli.client.wire import Json
     from hitl_cli.inbox.details import RequestDetails
 
 type Said = Literal["reason", "comment", "choice"]
@@ -138,32 +136,25 @@ class Screen:
 
     def _done(self, wish: _Fill | _Open) -> str:
         """Do what needs the terminal, and return what came of it."""
+        from hitl_cli.cli.form_prompt import fill_in
+
         try:
-            return self._open(wish.link) if isinstance(wish, _Open) else self._fill(wish)
+            if isinstance(wish, _Open):
+                opened = webbrowser.open(wish.link)
+                return f"{'Opened' if opened else 'There is no browser to open it:'} {wish.link}"
+            question = wish.item.asked
+            data = fill_in(question.form, title=question.title)
+            answer = DecisionInput(verdict="approve", choice=wish.choice, data=data)
+            return self._hold(wish.item, answer)
         except (HitlError, KeyboardInterrupt) as problem:
             return str(problem) or "canceled; nothing was changed."
 
-    def _open(self, link: str) -> str:
-        return f"Opened {link}" if webbrowser.open(link) else f"There is no browser to open it: {link}"
-
-    def _fill(self, wish: _Fill) -> str:
-        from hitl_cli.cli.form_prompt import fill_in
-
-        question = wish.item.asked
-        data = fill_in(question.form, title=question.title)
-        return self._hold(wish.item, choice=wish.choice, data=data)
-
     # What is said
 
-    def _hold(
-        self,
-        item: RequestSummary,
-        *,
-        choice: str | None = None,
-        data: Json | msgspec.UnsetType = msgspec.UNSET,
-    ) -> str:
-        answer = DecisionInput(verdict="approve", choice=choice, data=data)
-        return "" if self._desk.hold(item, answer) else _waits_no_more(item)
+    def _hold(self, item: RequestSummary, answer: DecisionInput) -> str:
+        if self._desk.hold(item, answer):
+            return ""
+        return f"{item.id} was decided meanwhile, so what you said was not sent."
 
     def _typed(self, buffer: Buffer) -> bool:
         """Take what was typed; it stays in the line where it will not do."""
@@ -190,13 +181,12 @@ class Screen:
                 self._desk.remark(item.id, text)
                 return ""
             case "reason":
-                answer = DecisionInput(verdict="reject", reason=text)
-                return "" if self._desk.hold(item, answer) else _waits_no_more(item)
+                return self._hold(item, DecisionInput(verdict="reject", reason=text))
 
     def _choose(self, item: RequestSummary, choice: str) -> str:
         """Answer with a choice, or fill in the form that goes with it."""
         if item.asked.form is None:
-            return self._hold(item, choice=choice)
+            return self._hold(item, DecisionInput(verdict="approve", choice=choice))
         self._app.exit(result=_Fill(item, choice))
         return ""
 
@@ -284,7 +274,7 @@ class Screen:
         bind("?", act=self._help)
         bind("q", act=lambda: self._app.exit(result=End(send=True)))
         bind("c-c", act=lambda: self._app.exit(result=End(send=False)))
-        bind("c-l", act=self._app_clear)
+        bind("c-l", act=lambda: self._app.renderer.clear())  # noqa: PLW0108 - it is not there yet
         bind("c-c", "escape", act=self._stop_typing, when=typing)
         for digit in range(1, MOST_DIGITS + 1):
             bind(str(digit), act=partial(self._digit, digit))
@@ -296,9 +286,6 @@ class Screen:
         bind("home", act=lambda: page(-self._body.count), said=False)
         bind("end", act=lambda: page(self._body.count), said=False)
         return keys
-
-    def _app_clear(self) -> None:
-        self._app.renderer.clear()
 
     def _meant(self) -> RequestSummary | None:
         """Return the request that a key is meant for, if there can be no doubt about it."""
@@ -324,7 +311,7 @@ class Screen:
         elif item.asked.form is not None:
             self._app.exit(result=_Fill(item, None))
         else:
-            self._desk.told = self._hold(item)
+            self._desk.told = self._hold(item, DecisionInput(verdict="approve"))
 
     def _digit(self, digit: int) -> None:
         item = self._meant()
@@ -530,11 +517,6 @@ def _numbered(text: str, choices: Sequence[str]) -> str:
 def _verb(held: DecisionInput) -> str:
     """Return what is about to be said."""
     return f"{held.verdict}" if held.choice is None else f"answer {held.choice!r}"
-
-
-def _waits_no_more(item: RequestSummary) -> str:
-    """Return what is told of an answer that comes too late."""
-    return f"{item.id} was decided meanwhile, so what you said was not sent."
 
 
 def _shortened(text: str) -> str:
