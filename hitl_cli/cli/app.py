@@ -128,11 +128,7 @@ def options(
     ] = None,
     trace: Annotated[
         str | None,
-        typer.Option(
-            "--trace",
-            metavar="FILE",
-            help="Record what a database file is asked and answers. (HITL_TRACE)",
-        ),
+        typer.Option(metavar="FILE", help="Record what a database file is asked and answers. (HITL_TRACE)"),
     ] = None,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the traceback and the code of an error.")

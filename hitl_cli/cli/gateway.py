@@ -26,16 +26,12 @@ def gateway(
     ctx: typer.Context,
     host: Annotated[
         str,
-        typer.Option(
-            "--host", metavar="ADDRESS", help="Where to listen; beyond this machine people sign in."
-        ),
+        typer.Option(metavar="ADDRESS", help="Where to listen; beyond this machine people sign in."),
     ] = "127.0.0.1",
     port: Port = 5001,
     url: Annotated[
         str | None,
-        typer.Option(
-            "--url", metavar="URL", help="Where people reach it, if that is elsewhere. (HITL_GATEWAY)"
-        ),
+        typer.Option(metavar="URL", help="Where people reach it, if that is elsewhere. (HITL_GATEWAY)"),
     ] = None,
     example_routes: Annotated[
         bool,
@@ -49,16 +45,12 @@ def gateway(
     trust_header: Annotated[
         str | None,
         typer.Option(
-            "--trust-header",
-            metavar="NAME",
-            help="Take a header's word for who somebody is: of a proxy that signs in.",
+            metavar="NAME", help="Take a header's word for who somebody is: of a proxy that signs in."
         ),
     ] = None,
     trust_from: Annotated[
         list[str] | None,
-        typer.Option(
-            "--trust-from", metavar="ADDRESS", help="The proxy's address or network; may be repeated."
-        ),
+        typer.Option(metavar="ADDRESS", help="The proxy's address or network; may be repeated."),
     ] = None,
     server: Server = None,
     token: Token = None,

@@ -66,7 +66,7 @@ def backup(
 def prune(
     ctx: typer.Context,
     older: Annotated[
-        str, typer.Option("--older", metavar="DURATION", help="Only runs that ended so long ago, e.g. 90d.")
+        str, typer.Option(metavar="DURATION", help="Only runs that ended so long ago, e.g. 90d.")
     ],
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would go, and remove nothing.")

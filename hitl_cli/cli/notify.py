@@ -34,7 +34,6 @@ def try_(
     channel: Annotated[
         str | None,
         typer.Option(
-            "--channel",
             metavar="NAME",
             help="Only this one: email, webhook, slack, apprise, console, or a plugin's.",
             autocompletion=lambda: list(plugins.every("hitl.channels")),

@@ -27,7 +27,7 @@ def open_page(
     ] = None,
     url: Annotated[
         str | None,
-        typer.Option("--url", metavar="URL", help="Where the gateway is. (HITL_GATEWAY)"),
+        typer.Option(metavar="URL", help="Where the gateway is. (HITL_GATEWAY)"),
     ] = None,
 ) -> None:
     """Open the inbox page in a browser, or one request in it. Without a browser, its address is printed."""

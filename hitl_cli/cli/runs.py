@@ -56,7 +56,7 @@ def start(
     no_args: Annotated[bool, typer.Option("--no-args", help="Give it no argument, not even the id.")] = False,
     group: Group = None,
     deadline: Annotated[
-        str, typer.Option("--deadline", metavar="DURATION", help="How long the run may take in all.")
+        str, typer.Option(metavar="DURATION", help="How long the run may take in all.")
     ] = "365d",
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the end, as `hitl wait` does.")] = False,
     stdin: Annotated[
@@ -304,7 +304,7 @@ def wait(
     ctx: typer.Context,
     id: RunId,
     timeout: Annotated[
-        str | None, typer.Option("--timeout", metavar="DURATION", help="Give up after this long (exit 5).")
+        str | None, typer.Option(metavar="DURATION", help="Give up after this long (exit 5).")
     ] = None,
     as_json: AsJson = False,
     server: Server = None,
@@ -340,9 +340,7 @@ def _finish(run: Run, *, as_json: bool) -> None:
 def cancel(
     ctx: typer.Context,
     id: RunId,
-    reason: Annotated[
-        str | None, typer.Option("--reason", metavar="TEXT", help="Why; it is kept with the run.")
-    ] = None,
+    reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Why; it is kept with the run.")] = None,
     who: Who = None,
     as_json: AsJson = False,
     server: Server = None,

@@ -53,11 +53,11 @@ def add(
     ] = False,
     group: Group = None,
     deadline: Annotated[
-        str, typer.Option("--deadline", metavar="DURATION", help="How long each run may take in all.")
+        str, typer.Option(metavar="DURATION", help="How long each run may take in all.")
     ] = "365d",
     catch_up: Annotated[
         Literal["last", "all"],
-        typer.Option("--catch-up", help="What of the times that passed while no worker was up."),
+        typer.Option(help="What of the times that passed while no worker was up."),
     ] = "last",
     as_json: AsJson = False,
     server: Server = None,

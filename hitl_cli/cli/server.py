@@ -25,7 +25,6 @@ def server(
     host: Annotated[
         str,
         typer.Option(
-            "--host",
             metavar="ADDRESS",
             help="Where to listen; beyond this machine only with --auth-publickey.",
         ),
@@ -34,23 +33,21 @@ def server(
     auth_publickey: Annotated[
         Path | None,
         typer.Option(
-            "--auth-publickey",
             metavar="FILE.pem",
             help="Public key of the tokens that every request must bring.",
         ),
     ] = None,
     auth_iss: Annotated[
         str | None,
-        typer.Option("--auth-iss", metavar="NAME", help="Who must have issued a token (iss)."),
+        typer.Option(metavar="NAME", help="Who must have issued a token (iss)."),
     ] = None,
     auth_aud: Annotated[
         str | None,
-        typer.Option("--auth-aud", metavar="NAME", help="Whom a token must be for (aud)."),
+        typer.Option(metavar="NAME", help="Whom a token must be for (aud)."),
     ] = None,
     push_to: Annotated[
         list[str] | None,
         typer.Option(
-            "--push-to",
             metavar="ORIGIN",
             help="Post messages only there, as https://host:port; may be repeated.",
         ),

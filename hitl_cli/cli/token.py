@@ -37,15 +37,12 @@ def create(
     can: Annotated[
         list[str],
         typer.Option(
-            "--can",
             metavar="WHAT",
             autocompletion=lambda: list(PERMISSIONS),
             help="What it may do: read, decide (and read), start runs. May be repeated.",
         ),
     ],
-    expires: Annotated[
-        str, typer.Option("--expires", metavar="DURATION", help="How long it is good.")
-    ] = "90d",
+    expires: Annotated[str, typer.Option(metavar="DURATION", help="How long it is good.")] = "90d",
     as_json: AsJson = False,
     server: Server = None,
     token: Token = None,
