@@ -50,11 +50,14 @@ def dev(
     works = worker_options(
         ctx, app=app or [], group=group, concurrency=concurrency, lease=lease, server=server, token=token
     )
-    serves = options_of(
-        ctx, host=HOST, port=port, example_routes=True, sign_in=sign_in, server=server, token=token
+    serves = msgspec.structs.replace(
+        options_of(ctx, host=HOST, port=port, url=None, server=server, token=token),
+        example_routes=True,
+        sign_in=sign_in,
+        group=works.group,
     )
     with listening(HOST, port):
-        gateway = BackgroundGateway(msgspec.structs.replace(serves, group=works.group))
+        gateway = BackgroundGateway(serves)
         gateway.start()
     url = gateway.url if serves.url == f"http://{HOST}:{port}" else serves.url
     directory = msgspec.structs.replace(works.reach.directory, gateway=url)

@@ -12,6 +12,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import UNSET
+from prompt_toolkit import print_formatted_text
+from prompt_toolkit.completion import WordCompleter
+from prompt_toolkit.formatted_text import FormattedText
+from prompt_toolkit.output import create_output
+from prompt_toolkit.shortcuts import PromptSession
+from prompt_toolkit.utils import is_dumb_terminal
+from prompt_toolkit.validation import ValidationError, Validator
 
 from hitl_cli.cli.output import note
 from hitl_cli.errors import BadInput, NotDone
@@ -24,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from prompt_toolkit.document import Document
-    from prompt_toolkit.validation import Validator
 
     from hitl_cli.client.wire import Json
     from hitl_cli.forms import Field
@@ -79,16 +85,13 @@ class _Form:
             if field.path not in self._texts and not settled:
                 self._ask(field)
         while True:
-            made = self._made()
+            made = fill(self._schema, [(path, text) for path, texts in self._texts.items() for text in texts])
             self._show(made)
             wrong = problems(self._schema, made)
             for problem in wrong:
                 self._terminal.say(f"! {sentence(problem)}", "ansired")
             if self._decided(may_send=not wrong):
                 return made
-
-    def _made(self) -> Json:
-        return fill(self._schema, [(path, text) for path, texts in self._texts.items() for text in texts])
 
     def _decided(self, *, may_send: bool) -> bool:
         """Ask what to do with the answer; whether to send it. Raises NotDone for not at all."""
@@ -193,10 +196,6 @@ class _Terminal:
     """Where a person reads and types."""
 
     def __init__(self) -> None:
-        from prompt_toolkit.output import create_output
-        from prompt_toolkit.shortcuts import PromptSession
-        from prompt_toolkit.utils import is_dumb_terminal
-
         self._session: PromptSession[str] | None = None
         if not is_dumb_terminal():
             self._session = PromptSession(output=create_output(stdout=sys.stderr))
@@ -205,11 +204,8 @@ class _Terminal:
         """Show a line."""
         if self._session is None or not style:
             note(text)
-            return
-        from prompt_toolkit import print_formatted_text
-        from prompt_toolkit.formatted_text import FormattedText
-
-        print_formatted_text(FormattedText([(style, printable(text))]), output=self._session.output)
+        else:
+            print_formatted_text(FormattedText([(style, printable(text))]), output=self._session.output)
 
     def read(
         self,
@@ -227,18 +223,18 @@ class _Terminal:
         """
         message = f"{printable(name)}: "
         if self._session is not None:
-            from prompt_toolkit.completion import WordCompleter
-
-            shown = {word: printable(word) for word in words}
             return self._session.prompt(
                 message,
                 default=before,
                 is_password=secret,
                 completer=WordCompleter(
-                    list(words), ignore_case=True, sentence=True, display_dict=dict(shown)
+                    list(words),
+                    ignore_case=True,
+                    sentence=True,
+                    display_dict={word: printable(word) for word in words},
                 ),
                 reserve_space_for_menu=MENU_LINES if words else 0,
-                validator=_validator(wrong),
+                validator=_Reason(wrong),
                 validate_while_typing=True,
             )
         while True:
@@ -260,17 +256,16 @@ def _plain_line(message: str, *, secret: bool) -> str:
     return line.removesuffix("\n")
 
 
-def _validator(wrong: Callable[[str], str | None]) -> Validator:
-    """Return what tells the reason why a line will not do."""
-    from prompt_toolkit import validation
+class _Reason(Validator):
+    """Tells the reason why a line will not do."""
 
-    class Reason(validation.Validator):
-        def validate(self, document: Document) -> None:
-            reason = wrong(document.text)
-            if reason is not None:
-                raise validation.ValidationError(len(document.text), printable(reason))
+    def __init__(self, wrong: Callable[[str], str | None]) -> None:
+        self._wrong = wrong
 
-    return Reason()
+    def validate(self, document: Document) -> None:
+        reason = self._wrong(document.text)
+        if reason is not None:
+            raise ValidationError(len(document.text), printable(reason))
 
 
 def _numbering(field: Field) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
 from hitl_cli.cli.context import named_server
@@ -15,8 +16,6 @@ from hitl_cli.errors import BadUsage
 from hitl_cli.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from hitl_cli.gateway.options import Options
 
 SignIn = Annotated[bool, typer.Option("--sign-in", help="Have people sign in on this machine as well.")]
@@ -56,53 +55,37 @@ def gateway(
     token: Token = None,
 ) -> None:
     """Serve the inbox to people, and the routes to programs, over HTTP."""
-    options = options_of(
-        ctx,
-        host=host,
-        port=port,
-        url=url,
-        example_routes=example_routes,
-        plain_links=plain_links,
-        sign_in=sign_in,
-        trust_header=trust_header,
-        trust_from=trust_from or (),
-        server=server,
-        token=token,
-    )
-    with listening(host, port):
-        asyncio.run(_serve(options))
-
-
-def options_of(
-    ctx: typer.Context,
-    *,
-    host: str,
-    port: int,
-    url: str | None = None,
-    example_routes: bool = False,
-    plain_links: bool = False,
-    sign_in: bool,
-    trust_header: str | None = None,
-    trust_from: Sequence[str] = (),
-    server: str | None,
-    token: str | None,
-) -> Options:
-    """Return what a gateway is told, by options and settings. Raises BadInput."""
     import ipaddress
 
-    from hitl_cli.gateway.options import Options
-
-    settings = Settings()
-    named, chosen_token = named_server(ctx, settings, server, token)
     if (trust_header is None) != (not trust_from):
         raise BadUsage(
             "--trust-header and --trust-from go together: name the header, and the address of the proxy"
             " that is believed."
         )
     try:
-        networks = [ipaddress.ip_network(address) for address in trust_from]
+        networks = [ipaddress.ip_network(address) for address in trust_from or ()]
     except ValueError as error:
         raise BadUsage(f"--trust-from names no address: {error}.") from error
+    options = msgspec.structs.replace(
+        options_of(ctx, host=host, port=port, url=url, server=server, token=token),
+        example_routes=example_routes,
+        plain_links=plain_links,
+        sign_in=sign_in,
+        trust_header=trust_header,
+        trust_from=networks,
+    )
+    with listening(host, port):
+        asyncio.run(_serve(options))
+
+
+def options_of(
+    ctx: typer.Context, *, host: str, port: int, url: str | None, server: str | None, token: str | None
+) -> Options:
+    """Return what the settings tell a gateway at an address that serves a server. Raises BadInput."""
+    from hitl_cli.gateway.options import Options
+
+    settings = Settings()
+    named, chosen_token = named_server(ctx, settings, server, token)
     reached = settings.gateway(url)
     shown = f"[{host}]" if ":" in host else host
     return Options(
@@ -116,11 +99,6 @@ def options_of(
         directory=settings.directory(),
         group=settings.group().value,
         workflow=settings.workflow().value,
-        example_routes=example_routes,
-        plain_links=plain_links,
-        sign_in=sign_in,
-        trust_header=trust_header,
-        trust_from=networks,
     )
 
 

@@ -85,20 +85,8 @@ class End(Struct, frozen=True):
     send: bool
 
 
-class _Fill(Struct, frozen=True):
-    """A form that is to be filled in before the screen comes back."""
-
-    item: RequestSummary
-    choice: str | None
-
-
-class _Open(Struct, frozen=True):
-    """A link that is to be opened; a browser may need the terminal for itself."""
-
-    link: str
-
-
-type Wish = End | _Fill | _Open
+type Wish = End | Callable[[], str]
+"""Why the screen is put away: for good, or for what needs the terminal and returns what came of it."""
 
 
 class _Typing(Struct, frozen=True):
@@ -130,24 +118,18 @@ class Screen:
                 wish = self._app.run(pre_run=self._changed)
                 if isinstance(wish, End):
                     return wish
-                self._desk.told = self._done(wish)
+                try:
+                    self._desk.told = wish()
+                except (HitlError, KeyboardInterrupt) as problem:
+                    self._desk.told = str(problem) or "canceled; nothing was changed."
 
     # What is done while the screen is away
 
-    def _done(self, wish: _Fill | _Open) -> str:
-        """Do what needs the terminal, and return what came of it."""
+    def _fill(self, item: RequestSummary, choice: str | None) -> str:
         from hitl_cli.cli.form_prompt import fill_in
 
-        try:
-            if isinstance(wish, _Open):
-                opened = webbrowser.open(wish.link)
-                return f"{'Opened' if opened else 'There is no browser to open it:'} {wish.link}"
-            question = wish.item.asked
-            data = fill_in(question.form, title=question.title)
-            answer = DecisionInput(verdict="approve", choice=wish.choice, data=data)
-            return self._hold(wish.item, answer)
-        except (HitlError, KeyboardInterrupt) as problem:
-            return str(problem) or "canceled; nothing was changed."
+        data = fill_in(item.asked.form, title=item.asked.title)
+        return self._hold(item, DecisionInput(verdict="approve", choice=choice, data=data))
 
     # What is said
 
@@ -187,7 +169,7 @@ class Screen:
         """Answer with a choice, or fill in the form that goes with it."""
         if item.asked.form is None:
             return self._hold(item, DecisionInput(verdict="approve", choice=choice))
-        self._app.exit(result=_Fill(item, choice))
+        self._app.exit(result=partial(self._fill, item, choice))
         return ""
 
     def _start_typing(self, what: Said, item: RequestSummary, message: str) -> None:
@@ -309,7 +291,7 @@ class Screen:
         if item.asked.choices:
             self._start_typing("choice", item, f"Answer (1-{len(item.asked.choices)}, or its name): ")
         elif item.asked.form is not None:
-            self._app.exit(result=_Fill(item, None))
+            self._app.exit(result=partial(self._fill, item, None))
         else:
             self._desk.told = self._hold(item, DecisionInput(verdict="approve"))
 
@@ -357,7 +339,7 @@ class Screen:
         if link is None:
             self._desk.told = "It has no link."
         elif link.startswith(("http://", "https://")):
-            self._app.exit(result=_Open(link))
+            self._app.exit(result=partial(_opened, link))  # a browser may need the terminal for itself
         else:
             self._desk.told = f"This is not an address of the web: {link}"
 
@@ -498,6 +480,10 @@ def draw(seen: RequestDetails, width: int) -> Lines:
     choices = drawn(Block("answers", numbers)) if numbers else ()
     console.print(Group(drawing(seen, width), *choices))
     return file.getvalue().removesuffix("\n").split("\n")
+
+
+def _opened(link: str) -> str:
+    return f"Opened {link}" if webbrowser.open(link) else f"There is no browser to open it: {link}"
 
 
 def _wrapped(text: str, width: int) -> Lines:
