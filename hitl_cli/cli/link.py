@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
+import shutil
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from hitl_cli.auth import links
 from hitl_cli.auth.signing_keys import load_keys
 from hitl_cli.cli.completion import complete_promise
 from hitl_cli.cli.context import named_server
@@ -21,9 +24,9 @@ from hitl_cli.settings import Settings
 from hitl_cli.views.auth import link_document
 
 if TYPE_CHECKING:
+    from hitl_cli.auth.links import Link
     from hitl_cli.auth.signing_keys import Keys
     from hitl_cli.client.protocol import Client
-    from hitl_cli.client.wire import Promise
 
 BLACK_ON_WHITE = "\x1b[38;5;231;48;5;16m"
 """What segno draws is the light parts, here in white on black: the same on a dark and on a light terminal."""
@@ -65,9 +68,7 @@ def create(
     ],
     expires: Annotated[
         str | None,
-        typer.Option(
-            "--expires", metavar="DURATION", help="How long it is good; 30d if not given.", show_default=False
-        ),
+        typer.Option(metavar="DURATION", help="How long it is good; 30d if not given."),
     ] = None,
     qr: Annotated[bool, typer.Option("--qr", help="Draw it as a QR code too, on stderr.")] = False,
     as_json: AsJson = False,
@@ -75,12 +76,10 @@ def create(
     token: Token = None,
 ) -> None:
     """Print a link by which a person answers a request. Whoever has it can answer in their name."""
-    from hitl_cli.auth import links
-
     settings = Settings()
     gateway = settings.gateway()
     life_ms = parse_duration(expires) if expires is not None else None
-    client, keys = opened(ctx, settings, server, token)
+    client, keys = _opened(ctx, settings, server, token)
     with client:
         link = links.make(client, id, person, life_ms=life_ms, groups=settings.groups())
     url = links.url_of(gateway.value, links.sign(link, keys))
@@ -106,18 +105,16 @@ def revoke(
     ],
     person: Annotated[
         str | None,
-        typer.Option("--for", metavar="PERSON", help="Of a request, only this person's.", show_default=False),
+        typer.Option("--for", metavar="PERSON", help="Of a request, only this person's."),
     ] = None,
     who: Who = None,
     server: Server = None,
     token: Token = None,
 ) -> None:
     """Have a link be good no longer, or all links that were made so far for a request."""
-    from hitl_cli.auth import links
-
     settings = Settings()
     by = settings.person(who).value
-    client, keys = opened(ctx, settings, server, token)
+    client, keys = _opened(ctx, settings, server, token)
     with client:
         link = _link_named(what, keys)
         if link is not None and person not in (None, link.person):
@@ -128,10 +125,11 @@ def revoke(
         else:
             request = links.revoke_all(client, what, person, by=by, via="cli")
             said = "all links" if person is None else f"all links of {person}"
-    print(f"{said} for {request.id} revoked{_still(request)}")
+    ended = "" if request.state == "pending" else " (it has been answered, or has ended, before)"
+    print(f"{said} for {request.id} revoked{ended}")
 
 
-def opened(
+def _opened(
     ctx: typer.Context, settings: Settings, server: str | None, token: str | None
 ) -> tuple[Client, Keys]:
     """Return a client of the server, and the keys of those who share it."""
@@ -140,13 +138,11 @@ def opened(
     return client, load_keys(settings.keys(url.value), client.now())
 
 
-def _link_named(text: str, keys: Keys) -> Any:
+def _link_named(text: str, keys: Keys) -> Link | None:
     """Return the link that a text is, as a URL or by its token; None for the name of a request.
 
     Raises LinkInvalid for a URL that is no link of ours.
     """
-    from hitl_cli.auth import links
-
     if "://" in text:
         return links.link_in(links.token_of(text), keys)
     try:
@@ -155,16 +151,8 @@ def _link_named(text: str, keys: Keys) -> Any:
         return None
 
 
-def _still(request: Promise) -> str:
-    """Return what is to be known of a request that does not wait any more."""
-    return "" if request.state == "pending" else " (it has been answered, or has ended, before)"
-
-
 def _draw(url: str) -> None:
     """Draw a QR code on the terminal, which is read on a dark and on a light one."""
-    import io
-    import shutil
-
     import segno
 
     code = segno.make(url, error="l", micro=False)
