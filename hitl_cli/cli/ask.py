@@ -60,61 +60,53 @@ def ask(
     ] = None,
     to: Annotated[
         list[str] | None,
-        typer.Option("--to", metavar="WHO", help="Who may answer: a person or a group. May be repeated."),
+        typer.Option(metavar="WHO", help="Who may answer: a person or a group. May be repeated."),
     ] = None,
-    details: Annotated[
-        str | None, typer.Option("--details", metavar="JSON|@FILE", help="What to know for it.")
-    ] = None,
+    details: Annotated[str | None, typer.Option(metavar="JSON|@FILE", help="What to know for it.")] = None,
     form: Annotated[
         str | None,
-        typer.Option("--form", metavar="JSON|@FILE", help="A JSON Schema that the answer must fit."),
+        typer.Option(metavar="JSON|@FILE", help="A JSON Schema that the answer must fit."),
     ] = None,
     choice: Annotated[
         list[str] | None,
-        typer.Option("--choice", metavar="TEXT", help="A named answer, instead of a plain yes. Repeat it."),
+        typer.Option(metavar="TEXT", help="A named answer, instead of a plain yes. Repeat it."),
     ] = None,
-    approvals: Annotated[
-        int, typer.Option("--approvals", min=1, max=1000, metavar="N", help="How many must approve.")
-    ] = 1,
+    approvals: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="How many must approve.")] = 1,
     no_self: Annotated[bool, typer.Option("--no-self", help="Whoever asks may not answer.")] = False,
     deadline: Annotated[
-        str, typer.Option("--deadline", metavar="DURATION", help="Until when it can be answered.")
+        str, typer.Option(metavar="DURATION", help="Until when it can be answered.")
     ] = "365d",
     on_deadline: Annotated[
         Literal["expire", "approve", "reject"] | None,
-        typer.Option("--on-deadline", help="What it means when nobody answers; else expire."),
+        typer.Option(help="What it means when nobody answers; else expire."),
     ] = None,
     on_deadline_value: Annotated[
         str | None,
-        typer.Option("--on-deadline-value", metavar="JSON", help="With what it then counts as approved."),
+        typer.Option(metavar="JSON", help="With what it then counts as approved."),
     ] = None,
     digest: Annotated[
         str | None,
-        typer.Option("--digest", metavar="FILE", help="Ask about the content of this file, and no other."),
+        typer.Option(metavar="FILE", help="Ask about the content of this file, and no other."),
     ] = None,
     id: Annotated[
         str | None,
-        typer.Option(
-            "--id", metavar="ID", help="An id of your choice: asked again, it is the same question."
-        ),
+        typer.Option(metavar="ID", help="An id of your choice: asked again, it is the same question."),
     ] = None,
     key: Annotated[
-        str | None, typer.Option("--key", metavar="NAME", help="A name by which it can be answered too.")
+        str | None, typer.Option(metavar="NAME", help="A name by which it can be answered too.")
     ] = None,
     priority: Annotated[
-        Literal["low", "normal", "high", "urgent"], typer.Option("--priority", help="How pressing it is.")
+        Literal["low", "normal", "high", "urgent"], typer.Option(help="How pressing it is.")
     ] = "normal",
     tag: Annotated[
         list[str] | None,
-        typer.Option("--tag", metavar="NAME=VALUE", help="A tag to find it by. May be repeated."),
+        typer.Option(metavar="NAME=VALUE", help="A tag to find it by. May be repeated."),
     ] = None,
-    link: Annotated[
-        str | None, typer.Option("--link", metavar="URL", help="Where there is more to know.")
-    ] = None,
+    link: Annotated[str | None, typer.Option(metavar="URL", help="Where there is more to know.")] = None,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Ask, print the id, and end.")] = False,
     timeout: Annotated[
         str | None,
-        typer.Option("--timeout", metavar="DURATION", help="Stop waiting after this long (exit 5)."),
+        typer.Option(metavar="DURATION", help="Stop waiting after this long (exit 5)."),
     ] = None,
     cancel_on_exit: Annotated[
         bool,

@@ -83,9 +83,7 @@ def approve(
 def reject(
     ctx: typer.Context,
     ids: Ids = None,
-    reason: Annotated[
-        str | None, typer.Option("--reason", metavar="TEXT", help="Why; the workflow sees it.")
-    ] = None,
+    reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Why; the workflow sees it.")] = None,
     comment: Comment = None,
     stdin: Stdin = False,
     match: Match = None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hitl_cli.cli.context import actor_from, open_client
-from hitl_cli.cli.options import AsJson, Server, Token
+from hitl_cli.cli.options import AsJson, Every, Matching, Server, Token
 from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.states import OUTCOME_COLORS
 from hitl_cli.cli.render.table import Cell, Column, print_table
@@ -39,19 +39,16 @@ def show_history(
         ),
     ] = None,
     by: Annotated[
-        str | None, typer.Option("--by", metavar="WHO", help="Only what this person decided or voted on.")
+        str | None, typer.Option(metavar="WHO", help="Only what this person decided or voted on.")
     ] = None,
     since: Annotated[
         str | None,
-        typer.Option("--since", metavar="DURATION", help="Only of that long ago and since, e.g. 7d."),
+        typer.Option(metavar="DURATION", help="Only of that long ago and since, e.g. 7d."),
     ] = None,
-    workflow: Annotated[
-        str | None,
-        typer.Option("--workflow", "-w", metavar="GLOB", help="Only of runs or functions with such a name."),
-    ] = None,
+    workflow: Matching = None,
     outcome: Annotated[
         Literal["approved", "rejected", "expired", "canceled"] | None,
-        typer.Option("--outcome", help="Only what came to this."),
+        typer.Option(help="Only what came to this."),
     ] = None,
     limit: Annotated[
         int | None,
@@ -59,7 +56,7 @@ def show_history(
             "--limit", "-n", min=1, metavar="N", help=f"How many to show; {DEFAULT_LIMIT} unless of an ID."
         ),
     ] = None,
-    every: Annotated[bool, typer.Option("--all", "-a", help="Show all.")] = False,
+    every: Every = False,
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, with a line of heads.")] = False,
     server: Server = None,

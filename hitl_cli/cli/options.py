@@ -45,6 +45,13 @@ Port = Annotated[
     int, typer.Option("--port", "-p", min=0, max=65_535, metavar="PORT", help="0 takes any free one.")
 ]
 
+Matching = Annotated[
+    str | None,
+    typer.Option("--workflow", "-w", metavar="GLOB", help="Only of runs or functions with such a name."),
+]
+
+Every = Annotated[bool, typer.Option("--all", "-a", help="Show all.")]
+
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, metavar="N", help="How many to show.")]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]

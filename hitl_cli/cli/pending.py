@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hitl_cli.cli.context import actor_from, open_client
-from hitl_cli.cli.options import AsJson, Server, Token, Who
+from hitl_cli.cli.options import AsJson, Every, Limit, Matching, Server, Token, Who
 from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.table import Cell, Column, console, on_terminal, print_table
 from hitl_cli.client.waiting import wait_until
@@ -53,10 +53,6 @@ To = Annotated[
     list[str] | None,
     typer.Option("--to", metavar="NAME", help="Only what asks this person or group; may be repeated."),
 ]
-Matching = Annotated[
-    str | None,
-    typer.Option("--workflow", "-w", metavar="GLOB", help="Only of runs or functions with such a name."),
-]
 Tagged = Annotated[
     list[str] | None,
     typer.Option("--tag", metavar="NAME=VALUE", help="Only with this tag; may be repeated."),
@@ -83,26 +79,23 @@ def pending(
     tags: Tagged = None,
     due: Annotated[
         str | None,
-        typer.Option("--due", metavar="DURATION", help="Only what has no more time left than that, e.g. 1d."),
+        typer.Option(metavar="DURATION", help="Only what has no more time left than that, e.g. 1d."),
     ] = None,
     older: Annotated[
         str | None,
-        typer.Option("--older", metavar="DURATION", help="Only what has waited that long, e.g. 1d."),
+        typer.Option(metavar="DURATION", help="Only what has waited that long, e.g. 1d."),
     ] = None,
     priority: Annotated[
         str | None,
         typer.Option(
-            "--priority",
             metavar="PRIORITY",
             autocompletion=lambda: list(PRIORITIES),
             help=f"Only what is {', '.join(PRIORITIES)}.",
         ),
     ] = None,
     sort: SortBy = "age",
-    limit: Annotated[
-        int, typer.Option("--limit", "-n", min=1, metavar="N", help="How many to show.")
-    ] = DEFAULT_LIMIT,
-    every: Annotated[bool, typer.Option("--all", "-a", help="Show all.")] = False,
+    limit: Limit = DEFAULT_LIMIT,
+    every: Every = False,
     watch: Annotated[bool, typer.Option("--watch", help="Stay, and show changes as they happen.")] = False,
     who: Who = None,
     as_json: AsJson = False,

@@ -33,7 +33,7 @@ EIGHTHS = " ▏▎▍▌▋▊▉█"
 def show_stats(
     ctx: typer.Context,
     since: Annotated[
-        str, typer.Option("--since", metavar="DURATION", help="What was answered that long ago and since.")
+        str, typer.Option(metavar="DURATION", help="What was answered that long ago and since.")
     ] = DEFAULT_SINCE,
     as_json: AsJson = False,
     server: Server = None,

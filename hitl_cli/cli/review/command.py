@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hitl_cli.cli.context import actor_from, open_client
-from hitl_cli.cli.options import Server, Token, Who
+from hitl_cli.cli.options import Matching, Server, Token, Who
 from hitl_cli.cli.output import note
-from hitl_cli.cli.pending import FIRST, Matching, SortBy, Tagged, To, asked_names, checked_word
+from hitl_cli.cli.pending import FIRST, SortBy, Tagged, To, asked_names, checked_word
 from hitl_cli.errors import BadUsage
 from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.pending import RequestFilter, read_tags
