@@ -7,15 +7,15 @@ import shlex
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, NoReturn, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, NoReturn
 
 import msgspec
 import typer
 
-from hitl_cli.cli.context import actor_from, open_client, read_stdin
+from hitl_cli.cli.context import actor_from, handling, open_client, read_stdin
 from hitl_cli.cli.decide import read_file
 from hitl_cli.cli.options import AsJson, Server, Token, Who
-from hitl_cli.cli.output import note, print_json, silence_stdout
+from hitl_cli.cli.output import is_terminal, note, print_json, silence_stdout
 from hitl_cli.cli.render.table import on_terminal
 from hitl_cli.client.wire import fresh_id
 from hitl_cli.errors import BadInput, BadJson, BadUsage, RunFailed, TimedOut, TooLarge, Unreachable
@@ -32,7 +32,7 @@ from hitl_cli.views.decision import answer_document
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import FrameType, TracebackType
+    from types import FrameType
 
     from hitl_cli.client.wire import Promise
     from hitl_cli.inbox.ask import StandaloneRequest
@@ -124,7 +124,7 @@ def ask(
     if no_wait and (timeout is not None or cancel_on_exit):
         raise BadUsage("--no-wait does not wait: it goes with neither --timeout nor --cancel-on-exit.")
     question = Question(
-        prompt="" if prompt is None else _read_prompt(prompt),
+        prompt=read_stdin(MAX_QUESTION_BYTES + 1) if prompt == "-" else prompt or "",
         details=None if details is None else _read_json(details, "--details"),
         form=None if form is None else _read_form(form),
         choices=tuple(choice or ()),
@@ -140,7 +140,8 @@ def ask(
     deadline_ms = parse_duration(deadline)
     if prompt is None and (id is None or not _says_nothing(question, key, tag)):
         raise BadUsage("a PROMPT is missing: what is asked?")
-    with _Leaving() as leaving, open_client(ctx, server, token, settings) as client:
+    leaving = _Leaving()
+    with handling(LEAVING, leaving), open_client(ctx, server, token, settings) as client:
         inbox = Inbox(client, me)
         if prompt is None:
             posted = inbox.asked(id or "", question.digest)
@@ -154,7 +155,7 @@ def ask(
         if no_wait:
             _print_result(answer_document(posted.promise, None) if as_json else posted.id)
             return
-        if _watched() and posted.promise.state == "pending":
+        if is_terminal(sys.stderr) and posted.promise.state == "pending":
             note("Waiting for the answer (Ctrl-C stops waiting)")
         promise = wait(inbox, posted, command, timeout_s, leaving)
         unanswered = promise.state == "pending"
@@ -178,13 +179,6 @@ def _says_nothing(question: Question, key: str | None, tag: list[str] | None) ->
     """Whether nothing is said of a question but what content it is about."""
     bare = msgspec.structs.replace(question, digest=None)
     return bare == Question(prompt="") and key is None and not tag
-
-
-def _read_prompt(text: str) -> str:
-    """Return the prompt. Raises BadInput."""
-    if text != "-":
-        return text
-    return read_stdin(MAX_QUESTION_BYTES + 1)
 
 
 def _read_json(text: str, option: str) -> Any:
@@ -247,26 +241,14 @@ class _Command(NamedTuple):
 class _Leaving:
     """Notes the first signal that tells this command to end; the second one does end it, at once."""
 
-    def __init__(self) -> None:
-        self.signal: int | None = None
-        self._before: dict[int, Any] = {}
+    signal: int | None = None
 
-    def __enter__(self) -> Self:
-        for number in LEAVING:
-            if signal.getsignal(number) != signal.SIG_IGN:  # as it is under nohup
-                self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, _frame: FrameType | None) -> None:
+    def __call__(self, number: int, _frame: FrameType | None) -> None:
+        """Note a signal."""
         self.signal = number
-        for each in self._before:
-            signal.signal(each, signal.SIG_DFL)
+        for each in LEAVING:
+            if signal.getsignal(each) is self:
+                signal.signal(each, signal.SIG_DFL)
 
 
 def _die_by(number: int) -> NoReturn:
@@ -303,13 +285,8 @@ def _tell(posted: StandaloneRequest, command: _Command, now: int) -> None:
     if question.digest is not None:
         lines.append(f"sha256 {question.digest.sha256} {question.digest.file}")
     lines.append(f"Until {iso(promise.timeout_at)}: {_how_to_answer(question, command)}")
-    for line in lines if _watched() else ["  ".join(lines)]:
+    for line in lines if is_terminal(sys.stderr) else ["  ".join(lines)]:
         note(line)
-
-
-def _watched() -> bool:
-    """Whether a person at a terminal reads the notes."""
-    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def _how_to_answer(question: Question, command: _Command) -> str:
@@ -362,7 +339,11 @@ def _finish(
     elif decision.approved:
         _print_result(_answer_text(posted.question, decision))
     ended = f"{posted.id} {_how_it_ended(promise, now)}"
-    if decision.approved and posted.promise.state == "pending" and (decision.expired or _watched()):
+    if (
+        decision.approved
+        and posted.promise.state == "pending"
+        and (decision.expired or is_terminal(sys.stderr))
+    ):
         note(f"{ended}: {decision.comment}" if decision.comment else ended)
     match outcome_of(promise):
         case "approved":

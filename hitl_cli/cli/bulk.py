@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hitl_cli.cli.context import read_stdin
-from hitl_cli.cli.output import note, print_json
+from hitl_cli.cli.output import is_terminal, note, print_json
 from hitl_cli.cli.render.decision import sentence
 from hitl_cli.cli.render.table import Cell, Column, plain, print_table
 from hitl_cli.errors import BadInput, BadUsage, HitlError, NotDone, NotFound, TooLarge
@@ -37,6 +38,9 @@ Match = Annotated[
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask whether many are meant.")]
 Dry = Annotated[bool, typer.Option("--dry-run", help="Only show what would happen.")]
+
+BADNESS = attrgetter("exit_code")
+"""The highest exit code of several failures is what the command exits with."""
 
 MOST_BYTES = 10_000_000
 """The most that is read of ids from stdin."""
@@ -78,8 +82,11 @@ def answer_many(
     The worst is the failure with the highest exit code. Raises NotDone if it was not meant.
     """
     planned = plan(inbox, names, answer)
+    if dry and as_json:
+        print_json([planned_decision_document(one, verdict) for one in planned])
+    elif dry and planned:
+        print_table(*_as_table(planned, verdict))
     if dry:
-        _show_plan(planned, verdict, as_json=as_json)
         failures = [one.problem for one in planned if one.problem is not None]
     else:
         only_named = ids is not None and len(ids) == len(names)
@@ -87,15 +94,7 @@ def answer_many(
             _ask_whether_meant(planned, verdict, may_go_on=only_named)
         failures = _carry_out(inbox, planned, answer, as_json=as_json)
     if failures:
-        raise max(failures, key=_badness)
-
-
-def _show_plan(planned: Sequence[PlannedDecision], verdict: Verdict, *, as_json: bool) -> None:
-    """Print what would happen."""
-    if as_json:
-        print_json([planned_decision_document(one, verdict) for one in planned])
-    elif planned:
-        print_table(*_as_table(planned, verdict))
+        raise max(failures, key=BADNESS)
 
 
 def _as_table(planned: Sequence[PlannedDecision], verdict: Verdict) -> tuple[list[Column], list[list[Cell]]]:
@@ -120,8 +119,8 @@ def _ask_whether_meant(planned: Sequence[PlannedDecision], verdict: Verdict, *, 
     `may_go_on`: each was named on the command line, and so is meant where nobody can be asked.
     """
     with contextlib.ExitStack() as stack:
-        seen = sys.stderr is not None and sys.stderr.isatty()
-        person = sys.stdin if seen and sys.stdin is not None and sys.stdin.isatty() else None
+        seen = is_terminal(sys.stderr)
+        person = sys.stdin if seen and is_terminal(sys.stdin) else None
         if person is None and seen:  # stdin carries the ids
             with contextlib.suppress(OSError):
                 person = stack.enter_context(Path("/dev/tty").open())
@@ -158,13 +157,8 @@ def _carry_out(
                 print(printable(sentence(came, inbox.client.now())))
     if as_json:
         print_json(documents)
-    worst = max(failures, key=_badness, default=None)
+    worst = max(failures, key=BADNESS, default=None)
     for failure in failures:
         if failure is not worst:
             note(f"hitl: {failure}")
     return failures
-
-
-def _badness(failure: HitlError) -> int:
-    """Return the exit code of a failure: the highest of several is what the command exits with."""
-    return failure.exit_code

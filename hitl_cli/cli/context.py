@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
 import typer
@@ -13,6 +15,9 @@ from hitl_cli.people.actor import Actor
 from hitl_cli.settings import Setting, Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from types import FrameType
+
     from hitl_cli.client.protocol import Client
 
 
@@ -40,6 +45,18 @@ def actor_from(settings: Settings, who: str | None = None, via: str = "cli") -> 
     return Actor(person=settings.person(who).value, via=via, groups=settings.groups())
 
 
+@contextmanager
+def handling(numbers: Iterable[int], handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Have a function handle signals in a block, except those that are ignored, as SIGHUP is under nohup."""
+    taken = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in taken}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
+
+
 def given_stdin() -> BinaryIO:
     """Return stdin. Raises BadInput where there is none."""
     if sys.stdin is None:
@@ -53,8 +70,3 @@ def read_stdin(limit: int) -> str:
         return given_stdin().read(limit).decode()
     except UnicodeDecodeError as error:
         raise BadInput(f"stdin is not text in UTF-8: {error}.") from error
-
-
-def at_terminal() -> bool:
-    """Whether a person sees what is printed, and can type."""
-    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))

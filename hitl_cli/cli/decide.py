@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
@@ -11,9 +12,9 @@ from msgspec import UNSET
 
 from hitl_cli.cli.bulk import Dry, Match, Stdin, Yes, answer_many, named
 from hitl_cli.cli.completion import complete_promise
-from hitl_cli.cli.context import actor_from, at_terminal, given_stdin, open_client, read_stdin
+from hitl_cli.cli.context import actor_from, given_stdin, open_client, read_stdin
 from hitl_cli.cli.options import AsJson, Server, Token, Who
-from hitl_cli.cli.output import print_json
+from hitl_cli.cli.output import is_terminal, print_json
 from hitl_cli.cli.render.decision import sentence
 from hitl_cli.errors import BadAnswer, BadInput, BadJson, BadUsage, TooLarge
 from hitl_cli.format.terminal import printable
@@ -23,12 +24,8 @@ from hitl_cli.settings import Settings
 from hitl_cli.views.decision import KeptCommentDocument, decision_result_document
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from hitl_cli.inbox.decide import Said
     from hitl_cli.inbox.pending import RequestSummary
-
-MAX_FILE_BYTES = MAX_ANSWER_BYTES
 
 WHAT = "A promise, a key, the beginning of an id, or a workflow that waits for one answer."
 
@@ -69,11 +66,10 @@ def approve(
     if stdin and data == "-":
         raise BadUsage("stdin can carry the ids or the data, not both.")
     me = actor_from(settings, who)
-    given = _read_given(data, fields)
-    answer = _with_fields(DecisionInput(verdict="approve", data=given.data, comment=comment), given.fields)
+    answer = _with_data(DecisionInput(verdict="approve", comment=comment), data, fields)
     with open_client(ctx, server, token, settings) as client:
         inbox = Inbox(client, me)
-        if ids is not None and _is_one(ids, stdin=stdin, match=match, dry=dry):
+        if ids is not None and len(ids) == 1 and not (stdin or match or dry):
             _answer_one(inbox, ids[0], _or_asked_for(answer), as_json=as_json)
             return
         names = named(inbox, ids, stdin=stdin, match=match)
@@ -100,7 +96,7 @@ def reject(
     answer = DecisionInput(verdict="reject", reason=reason, comment=comment)
     with open_client(ctx, server, token, settings) as client:
         inbox = Inbox(client, me)
-        if ids is not None and _is_one(ids, stdin=stdin, match=match, dry=dry):
+        if ids is not None and len(ids) == 1 and not (stdin or match or dry):
             _answer_one(inbox, ids[0], answer, as_json=as_json)
             return
         names = named(inbox, ids, stdin=stdin, match=match)
@@ -127,8 +123,7 @@ def answer(
     """Answer with one of the choices that a request offers, or with the one value that it asks for."""
     settings = Settings()
     me = actor_from(settings, who)
-    given = _read_given(data, fields)
-    said = _with_fields(DecisionInput(answer=text, data=given.data, comment=comment), given.fields)
+    said = _with_data(DecisionInput(answer=text, comment=comment), data, fields)
     with open_client(ctx, server, token, settings) as client:
         _answer_one(Inbox(client, me), id, _or_asked_for(said), as_json=as_json)
 
@@ -154,45 +149,31 @@ def comment(
             print(printable(f"{request.id}: the comment of {me.person} is kept"))
 
 
-def _is_one(ids: Sequence[str], *, stdin: bool, match: str | None, dry: bool) -> bool:
-    """Whether one answer is given, by name."""
-    return len(ids) == 1 and not (stdin or match or dry)
+def _with_data(answer: DecisionInput, data: str | None, fields: list[str] | None) -> Said:
+    """Return an answer with the data of `--data`, or that the form of a request makes of `--set`.
 
-
-class _Given(NamedTuple):
-    """What `--data` says, and the paths and texts of `--set`."""
-
-    data: Any
-    fields: list[tuple[str, str]]
-
-
-def _read_given(data: str | None, fields: list[str] | None) -> _Given:
-    """Return the data or the fields that options give. Raises BadInput for both."""
+    Raises BadInput, also for both.
+    """
     from hitl_cli.forms.paths import split_assignment
 
     whole = UNSET if data is None else _read_data(data)
-    given = _Given(whole, [split_assignment(one) for one in fields or []])
-    if given.data is not UNSET and given.fields:
+    given = [split_assignment(one) for one in fields or []]
+    if not given:
+        return msgspec.structs.replace(answer, data=whole)
+    if data is not None:
         raise BadAnswer("the data is given as a whole or by its fields, not both.")
-    return given
-
-
-def _with_fields(answer: DecisionInput, fields: list[tuple[str, str]]) -> Said:
-    """Return an answer whose data the form of a request makes of fields, if there are any."""
-    if not fields:
-        return answer
 
     def fill(item: RequestSummary) -> DecisionInput:
         from hitl_cli.inbox.decide import filled
 
-        return msgspec.structs.replace(answer, data=filled(item.asked, fields))
+        return msgspec.structs.replace(answer, data=filled(item.asked, given))
 
     return fill
 
 
 def _or_asked_for(answer: Said) -> Said:
     """Return an answer whose form a person at a terminal fills in, if they gave no data."""
-    if callable(answer) or answer.data is not UNSET or not at_terminal():
+    if callable(answer) or answer.data is not UNSET or not is_terminal(sys.stdin, sys.stdout, sys.stderr):
         return answer
 
     def fill(item: RequestSummary) -> DecisionInput:
@@ -209,14 +190,14 @@ def _or_asked_for(answer: Said) -> Said:
 def _read_data(text: str) -> Any:
     """Return the JSON that `--data` names. Raises BadInput."""
     if text == "-":
-        source, raw = "stdin", given_stdin().read(MAX_FILE_BYTES + 1)
+        source, raw = "stdin", given_stdin().read(MAX_ANSWER_BYTES + 1)
     elif text.startswith("@"):
         source, raw = text[1:], read_file(Path(text[1:]))
     else:
         source, raw = "--data", text.encode(errors="surrogateescape")
-    if len(raw) > MAX_FILE_BYTES:
+    if len(raw) > MAX_ANSWER_BYTES:
         raise TooLarge(
-            f"{source} is larger than {MAX_FILE_BYTES:,} bytes, the most that an answer may carry."
+            f"{source} is larger than {MAX_ANSWER_BYTES:,} bytes, the most that an answer may carry."
         )
     try:
         return msgspec.json.decode(raw)
@@ -229,7 +210,7 @@ def read_file(path: Path) -> bytes:
     """Return the start of a file, one byte more than may be used."""
     try:
         with path.open("rb") as file:
-            return file.read(MAX_FILE_BYTES + 1)
+            return file.read(MAX_ANSWER_BYTES + 1)
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}.", code="bad-file") from error
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from hitl_cli.cli.output import note
-from hitl_cli.cli.render.table import on_terminal
+from hitl_cli.cli.output import is_terminal, note
 
 if TYPE_CHECKING:
     from hitl_cli.admin.demo import Demo
@@ -27,7 +26,7 @@ def demo(
     """Watch a workflow start, wait for a person, and go on: with real processes and a database of its own."""
     from hitl_cli.admin.demo import Demo
 
-    asks = not yes and sys.stdin.isatty() and on_terminal()
+    asks = not yes and is_terminal(sys.stdin, sys.stdout)
     with Demo(echo=lambda command: print(f"\n$ {shlex.join(command)}", flush=True)) as show:
         if what == "email":
             _show_verification(show, asks=asks)

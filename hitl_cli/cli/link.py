@@ -16,7 +16,7 @@ from hitl_cli.auth.signing_keys import load_keys
 from hitl_cli.cli.completion import complete_promise
 from hitl_cli.cli.context import named_server
 from hitl_cli.cli.options import AsJson, Server, Token, Who, family
-from hitl_cli.cli.output import note, print_json
+from hitl_cli.cli.output import is_terminal, note, print_json
 from hitl_cli.client.connect import connect
 from hitl_cli.errors import BadInput
 from hitl_cli.format.durations import format_age, parse_duration
@@ -157,12 +157,12 @@ def _draw(url: str) -> None:
 
     code = segno.make(url, error="l", micro=False)
     width = code.symbol_size(border=QR_BORDER)[0]
-    if sys.stderr.isatty() and shutil.get_terminal_size().columns < width:
+    if is_terminal(sys.stderr) and shutil.get_terminal_size().columns < width:
         note(f"The QR code is {width} columns wide, and would not be read on a terminal so narrow.")
         return
     drawn = io.StringIO()
     code.terminal(drawn, border=QR_BORDER, compact=True)
     lines = drawn.getvalue().splitlines()
-    if sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
+    if is_terminal(sys.stderr) and not os.environ.get("NO_COLOR"):
         lines = [f"{BLACK_ON_WHITE}{line}\x1b[0m" for line in lines]
     print("\n".join(lines), file=sys.stderr)

@@ -13,7 +13,7 @@ import typer
 from hitl_cli.admin import maintenance
 from hitl_cli.cli.context import named_server
 from hitl_cli.cli.options import AsJson, Server
-from hitl_cli.cli.output import note, print_json
+from hitl_cli.cli.output import is_terminal, note, print_json
 from hitl_cli.errors import BadInput, NotDone
 from hitl_cli.format.durations import format_duration, parse_duration
 from hitl_cli.format.sizes import format_size
@@ -79,7 +79,7 @@ def prune(
     older_ms = parse_duration(older)
     url, _ = named_server(ctx, Settings(), server, None)
     asks = not (yes or dry_run)
-    if asks and not sys.stdin.isatty():
+    if asks and not is_terminal(sys.stdin):
         raise BadInput(
             "nobody is there to be asked: give --yes, or --dry-run to see what would go.",
             code="needs-confirmation",

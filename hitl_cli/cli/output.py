@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 from hitl_cli.format.terminal import printable, printable_json
 
@@ -24,6 +24,11 @@ def note(message: str) -> None:
         print(printable(message), file=sys.stderr)
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
+def is_terminal(*streams: TextIO | None) -> bool:
+    """Whether a person is at the other end of these streams, and not a program or nobody at all."""
+    return all(stream is not None and stream.isatty() for stream in streams)
 
 
 def silence_stdout() -> None:

@@ -14,7 +14,7 @@ from hitl_cli import defaults
 from hitl_cli.cli.completion import complete_run
 from hitl_cli.cli.context import actor_from, given_stdin, open_client
 from hitl_cli.cli.options import AsJson, Group, Kwarg, Limit, Server, Token, Who, Workflow
-from hitl_cli.cli.output import note, print_json
+from hitl_cli.cli.output import is_terminal, note, print_json
 from hitl_cli.cli.render.states import RUN_COLORS, shorten, step_mark, step_name, step_outcome
 from hitl_cli.cli.render.table import Cell, Column, console, on_terminal, print_table
 from hitl_cli.errors import BadInput, BadJson, BadUsage, Conflict, RunFailed, TimedOut, TooLarge
@@ -320,7 +320,7 @@ def wait(
 
 def _wait_showing(runs: Runs, run: Run, timeout_s: float | None) -> Run:
     """Wait, and say so on a terminal."""
-    if not run.ended and sys.stderr.isatty():
+    if not run.ended and is_terminal(sys.stderr):
         note(f"waiting for {run.id} to end (Ctrl-C leaves it running)")
     return runs.wait(run, timeout_s)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 from msgspec import Struct
 
+from hitl_cli.cli.output import is_terminal
 from hitl_cli.format.terminal import cells, printable
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> No
 
 def on_terminal() -> bool:
     """Whether a person reads stdout, and not a program or nobody at all."""
-    return sys.stdout is not None and sys.stdout.isatty()
+    return is_terminal(sys.stdout)
 
 
 def colored(text: str, color: str) -> str:

@@ -11,7 +11,7 @@ import typer
 
 from hitl_cli.cli.context import actor_from, open_client
 from hitl_cli.cli.options import Matching, Server, Token, Who
-from hitl_cli.cli.output import note
+from hitl_cli.cli.output import is_terminal, note
 from hitl_cli.cli.pending import FIRST, SortBy, Tagged, To, asked_names, checked_word
 from hitl_cli.errors import BadUsage
 from hitl_cli.inbox import Inbox
@@ -20,9 +20,7 @@ from hitl_cli.people.actor import check_person
 from hitl_cli.settings import Settings
 
 if TYPE_CHECKING:
-    from hitl_cli.cli.review.screen import End
     from hitl_cli.cli.review.session import ReviewSession
-    from hitl_cli.inbox.review_queue import ReviewSummary
 
 
 def review(
@@ -69,28 +67,27 @@ def review(
     except BaseException:
         _tell_not_sent(desk, send=False)
         raise
-    _finish(desk, end)
+    failed = _tell_not_sent(desk, send=end.send)
+    summary, more = desk.summary()
+    print(
+        f"{summary.approved} approved, {summary.rejected} rejected, {summary.commented} commented,"
+        f" {summary.skipped} skipped, {summary.left}{' or more' if more else ''} left"
+    )
+    if failed:
+        raise typer.Exit(1)
 
 
 def _check_terminal() -> None:
     """Raise BadInput where there is nothing to draw on, or to press keys on."""
-    on_terminal = (
-        sys.stdin is not None and sys.stdin.isatty() and sys.stdout is not None and sys.stdout.isatty()
-    )
-    if not on_terminal or os.environ.get("TERM", "dumb").lower() in ("", "dumb", "unknown"):
+    if not is_terminal(sys.stdin, sys.stdout) or os.environ.get("TERM", "dumb").lower() in (
+        "",
+        "dumb",
+        "unknown",
+    ):
         raise BadUsage(
             "`hitl review` needs a terminal that it can draw on. Without one, `hitl pending` lists what"
             " waits, and `hitl approve ID` or `hitl reject ID` answers it."
         )
-
-
-def _finish(desk: ReviewSession, end: End) -> None:
-    """Send what is to be sent, and print what came of it all."""
-    failed = _tell_not_sent(desk, send=end.send)
-    summary, more = desk.summary()
-    print(_sentence(summary, more=more))
-    if failed:
-        raise typer.Exit(1)
 
 
 def _tell_not_sent(desk: ReviewSession, *, send: bool) -> bool:
@@ -104,11 +101,3 @@ def _tell_not_sent(desk: ReviewSession, *, send: bool) -> bool:
     for words in desk.last_words:
         note(f"hitl: {words}")
     return bool(dropped or desk.last_words)
-
-
-def _sentence(summary: ReviewSummary, *, more: bool) -> str:
-    """Return how many were approved, rejected, commented, skipped and left."""
-    return (
-        f"{summary.approved} approved, {summary.rejected} rejected, {summary.commented} commented,"
-        f" {summary.skipped} skipped, {summary.left}{' or more' if more else ''} left"
-    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import signal
 import webbrowser
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Literal
@@ -33,6 +33,7 @@ from prompt_toolkit.layout import (
 )
 from prompt_toolkit.layout.processors import BeforeInput
 
+from hitl_cli.cli.context import handling
 from hitl_cli.cli.render.blocks import Block, drawn
 from hitl_cli.cli.render.request import drawing
 from hitl_cli.cli.render.table import Cell
@@ -42,7 +43,7 @@ from hitl_cli.inbox.pending import RequestSummary
 from hitl_cli.requests.decision_input import DecisionInput
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from prompt_toolkit.formatted_text import StyleAndTextTuples
     from prompt_toolkit.key_binding import KeyPressEvent
@@ -113,7 +114,7 @@ class Screen:
 
     def run(self) -> End:
         """Show one request after another until the person ends it. The terminal is put back in any case."""
-        with _ending_by_signals():
+        with handling((signal.SIGTERM, signal.SIGHUP), _end):
             while True:
                 wish = self._app.run(pre_run=self._changed)
                 if isinstance(wish, End):
@@ -447,19 +448,9 @@ class _Body(UIControl):
         self.top = max(self.top + lines, 0)
 
 
-@contextmanager
-def _ending_by_signals() -> Iterator[None]:
-    """Have a signal that ends the process raise SystemExit, so that the terminal is put back first."""
-
-    def end(number: int, _: object) -> None:
-        raise SystemExit(128 + number)
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _end(number: int, _: object) -> None:
+    """End the process for a signal once the terminal has been put back."""
+    raise SystemExit(128 + number)
 
 
 def draw(seen: RequestDetails, width: int) -> Lines:
