@@ -150,7 +150,7 @@ def ask(
             own = new if id is None else id
             posted = inbox.ask(question, id=own, key=key, tags=tags, deadline_ms=deadline_ms)
             inbox.notify(posted, settings.contacts(), settings.group().value)
-        command = _Command(posted.id, server or (ctx.obj or {}).get("server"))
+        command = _Command(posted.id, server or ctx.obj["server"])
         _tell(posted, command, client.now())
         if no_wait:
             _print_result(answer_document(posted.promise, None) if as_json else posted.id)

@@ -25,8 +25,7 @@ def named_server(
     ctx: typer.Context, settings: Settings, server: str | None, token: str | None
 ) -> tuple[Setting, str | None]:
     """Return the server and its token; an option counts after the command as well as before it."""
-    given = ctx.obj or {}
-    return settings.server(server or given.get("server")), settings.token(token or given.get("token"))
+    return settings.server(server or ctx.obj["server"]), settings.token(token or ctx.obj["token"])
 
 
 def open_client(
@@ -43,6 +42,22 @@ def open_client(
 def actor_from(settings: Settings, who: str | None = None, via: str = "cli") -> Actor:
     """Return who acts on the command line: the person of `--as`, or of the settings, with its groups."""
     return Actor(person=settings.person(who).value, via=via, groups=settings.groups())
+
+
+@contextmanager
+def opened[T](
+    kind: Callable[[Client, Actor], T],
+    ctx: typer.Context,
+    server: str | None,
+    token: str | None,
+    who: str | None = None,
+    settings: Settings | None = None,
+) -> Iterator[tuple[T, Client]]:
+    """Open the `Inbox`, `Runs` or `Schedules` of the server that is named, for the person who acts."""
+    known = settings or Settings()
+    actor = actor_from(known, who)
+    with open_client(ctx, server, token, known) as client:
+        yield kind(client, actor), client
 
 
 @contextmanager

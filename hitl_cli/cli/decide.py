@@ -12,7 +12,7 @@ from msgspec import UNSET
 
 from hitl_cli.cli.bulk import Dry, Match, Stdin, Yes, answer_many, named
 from hitl_cli.cli.completion import complete_promise
-from hitl_cli.cli.context import actor_from, given_stdin, open_client, read_stdin
+from hitl_cli.cli.context import given_stdin, opened, read_stdin
 from hitl_cli.cli.options import AsJson, Server, Token, Who
 from hitl_cli.cli.output import is_terminal, print_json
 from hitl_cli.cli.render.decision import sentence
@@ -20,7 +20,6 @@ from hitl_cli.errors import BadAnswer, BadInput, BadJson, BadUsage, TooLarge
 from hitl_cli.format.terminal import printable
 from hitl_cli.inbox import Inbox
 from hitl_cli.requests.decision_input import MAX_ANSWER_BYTES, MAX_COMMENT_BYTES, DecisionInput
-from hitl_cli.settings import Settings
 from hitl_cli.views.decision import KeptCommentDocument, decision_result_document
 
 if TYPE_CHECKING:
@@ -62,13 +61,10 @@ def approve(
     token: Token = None,
 ) -> None:
     """Approve: the workflow goes on with the data given. On a terminal, a form is asked field by field."""
-    settings = Settings()
     if stdin and data == "-":
         raise BadUsage("stdin can carry the ids or the data, not both.")
-    me = actor_from(settings, who)
     answer = _with_data(DecisionInput(verdict="approve", comment=comment), data, fields)
-    with open_client(ctx, server, token, settings) as client:
-        inbox = Inbox(client, me)
+    with opened(Inbox, ctx, server, token, who) as (inbox, _):
         if ids is not None and len(ids) == 1 and not (stdin or match or dry):
             _answer_one(inbox, ids[0], _or_asked_for(answer), as_json=as_json)
             return
@@ -91,11 +87,8 @@ def reject(
     token: Token = None,
 ) -> None:
     """Reject: the workflow sees an error with the reason."""
-    settings = Settings()
-    me = actor_from(settings, who)
     answer = DecisionInput(verdict="reject", reason=reason, comment=comment)
-    with open_client(ctx, server, token, settings) as client:
-        inbox = Inbox(client, me)
+    with opened(Inbox, ctx, server, token, who) as (inbox, _):
         if ids is not None and len(ids) == 1 and not (stdin or match or dry):
             _answer_one(inbox, ids[0], answer, as_json=as_json)
             return
@@ -121,11 +114,9 @@ def answer(
     token: Token = None,
 ) -> None:
     """Answer with one of the choices that a request offers, or with the one value that it asks for."""
-    settings = Settings()
-    me = actor_from(settings, who)
     said = _with_data(DecisionInput(answer=text, comment=comment), data, fields)
-    with open_client(ctx, server, token, settings) as client:
-        _answer_one(Inbox(client, me), id, _or_asked_for(said), as_json=as_json)
+    with opened(Inbox, ctx, server, token, who) as (inbox, _):
+        _answer_one(inbox, id, _or_asked_for(said), as_json=as_json)
 
 
 def comment(
@@ -138,15 +129,13 @@ def comment(
     token: Token = None,
 ) -> None:
     """Leave a remark on a request without deciding it."""
-    settings = Settings()
-    me = actor_from(settings, who)
     said = read_stdin(MAX_COMMENT_BYTES + 1).strip() if text == "-" else text
-    with open_client(ctx, server, token, settings) as client:
-        request = Inbox(client, me).comment(id, said)
+    with opened(Inbox, ctx, server, token, who) as (inbox, _):
+        request, person = inbox.comment(id, said), inbox.actor.person
         if as_json:
-            print_json(KeptCommentDocument(id=request.id, state=request.state, by=me.person, comment=said))
+            print_json(KeptCommentDocument(id=request.id, state=request.state, by=person, comment=said))
         else:
-            print(printable(f"{request.id}: the comment of {me.person} is kept"))
+            print(printable(f"{request.id}: the comment of {person} is kept"))
 
 
 def _with_data(answer: DecisionInput, data: str | None, fields: list[str] | None) -> Said:

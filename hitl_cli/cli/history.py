@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from hitl_cli.cli.context import actor_from, open_client
+from hitl_cli.cli.context import opened
 from hitl_cli.cli.options import AsJson, Every, Matching, Server, Token
 from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.states import OUTCOME_COLORS
@@ -17,7 +17,6 @@ from hitl_cli.format.durations import format_duration, parse_duration
 from hitl_cli.format.times import iso
 from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.history import HistoryEntry, HistoryFilter
-from hitl_cli.settings import Settings
 from hitl_cli.views.history import csv_entry, csv_head, data_text, history_entry_document, outcome_text
 
 if TYPE_CHECKING:
@@ -67,9 +66,7 @@ def show_history(
         raise BadUsage("--json and --csv exclude each other.")
     ago_ms = parse_duration(since) if since else None
     most = None if every else limit or (None if id else DEFAULT_LIMIT)
-    settings = Settings()
-    with open_client(ctx, server, token, settings) as client:
-        inbox = Inbox(client, actor_from(settings))
+    with opened(Inbox, ctx, server, token) as (inbox, client):
         from_ms = None if ago_ms is None else max(client.now() - ago_ms, 0)
         wanted = HistoryFilter(by=by, since=from_ms, workflow=workflow, outcome=outcome)
         if id is not None:

@@ -12,7 +12,7 @@ import typer
 
 from hitl_cli import defaults
 from hitl_cli.cli.completion import complete_run
-from hitl_cli.cli.context import actor_from, given_stdin, open_client
+from hitl_cli.cli.context import given_stdin, opened
 from hitl_cli.cli.options import AsJson, Group, Kwarg, Limit, Server, Token, Who, Workflow
 from hitl_cli.cli.output import is_terminal, note, print_json
 from hitl_cli.cli.render.states import RUN_COLORS, shorten, step_mark, step_name, step_outcome
@@ -86,8 +86,7 @@ def start(
     else:
         given, named = read_arguments(args, kwarg, no_args=no_args)
         specs = [RunSpec(id=id, workflow=name, args=given, kwargs=named)]
-    with open_client(ctx, server, token, settings) as client:
-        runs = Runs(client, actor_from(settings, who))
+    with opened(Runs, ctx, server, token, who, settings) as (runs, client):
         if stdin:
             every = runs.start_many(specs, group=group, deadline_ms=deadline_ms)
             _finish_many(client, every, group, as_json=as_json)
@@ -210,9 +209,7 @@ def status(
     """Show runs, the newest first, or one run as a tree of its steps."""
     if state is not None and state not in RUN_COLORS:
         raise BadUsage(f"{state!r} is not a state: use one of {', '.join(RUN_COLORS)}.")
-    settings = Settings()
-    with open_client(ctx, server, token, settings) as client:
-        runs = Runs(client, actor_from(settings))
+    with opened(Runs, ctx, server, token) as (runs, client):
         if id is not None:
             tree, now = runs.steps(id), client.now()
             if as_json:
@@ -312,9 +309,7 @@ def wait(
 ) -> None:
     """Wait until a run ends, and print its result as JSON."""
     timeout_s = None if timeout is None else parse_duration(timeout) / 1_000
-    settings = Settings()
-    with open_client(ctx, server, token, settings) as client:
-        runs = Runs(client, actor_from(settings))
+    with opened(Runs, ctx, server, token) as (runs, _):
         _finish(_wait_showing(runs, runs.show(id), timeout_s), as_json=as_json)
 
 
@@ -347,9 +342,8 @@ def cancel(
     token: Token = None,
 ) -> None:
     """Cancel a run and what it waits for, or take a question of `hitl ask` back."""
-    settings = Settings()
-    with open_client(ctx, server, token, settings) as client:
-        done = Runs(client, actor_from(settings, who)).cancel(id, reason)
+    with opened(Runs, ctx, server, token, who) as (runs, client):
+        done = runs.cancel(id, reason)
         if as_json:
             print_json(run_document(done.run, client.now()))
         else:

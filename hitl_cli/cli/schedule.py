@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from hitl_cli.cli.completion import offered
-from hitl_cli.cli.context import actor_from, open_client
+from hitl_cli.cli.context import actor_from, opened
 from hitl_cli.cli.options import AsJson, Group, Kwarg, Server, Token, Workflow, family
 from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.table import Cell, Column, print_table
@@ -76,8 +76,8 @@ def add(
         deadline_ms=parse_duration(deadline),
         catch_up=catch_up,
     )
-    with open_client(ctx, server, token) as client:
-        added = Schedules(client, actor_from(settings)).add(spec)
+    with opened(Schedules, ctx, server, token, settings=settings) as (schedules, client):
+        added = schedules.add(spec)
         tell_no_worker(client, spec.group, "a run that falls due")
         if as_json:
             print_json(schedule_document(added.schedule))
@@ -89,9 +89,8 @@ def add(
 @app.command("list")
 def list_(ctx: typer.Context, as_json: AsJson = False, server: Server = None, token: Token = None) -> None:
     """Show the schedules, in the order of their names."""
-    settings = Settings()
-    with open_client(ctx, server, token, settings) as client:
-        found = Schedules(client, actor_from(settings)).list()
+    with opened(Schedules, ctx, server, token) as (schedules, client):
+        found = schedules.list()
         now = client.now()
     if as_json:
         print_json([schedule_document(schedule) for schedule in found])
@@ -125,9 +124,8 @@ def remove(
     token: Token = None,
 ) -> None:
     """Remove a schedule; the runs that it has started go on."""
-    settings = Settings()
-    with open_client(ctx, server, token, settings) as client:
-        Schedules(client, actor_from(settings)).remove(id)
+    with opened(Schedules, ctx, server, token) as (schedules, _):
+        schedules.remove(id)
     print(f"schedule {id} removed")
 
 

@@ -8,13 +8,12 @@ import msgspec
 import typer
 
 from hitl_cli.cli.completion import complete_promise
-from hitl_cli.cli.context import actor_from, open_client
+from hitl_cli.cli.context import opened
 from hitl_cli.cli.options import AsJson, Server, Token
 from hitl_cli.cli.output import print_json
 from hitl_cli.cli.render.request import print_request
 from hitl_cli.cli.render.suggested_commands import commands
 from hitl_cli.inbox import Inbox
-from hitl_cli.settings import Settings
 from hitl_cli.views.request import request_details_document
 
 
@@ -33,10 +32,9 @@ def show(
     token: Token = None,
 ) -> None:
     """Show all of one request: what is asked, of whom, what was said so far, and how to answer it."""
-    settings = Settings()
-    named = server or (ctx.obj or {}).get("server")
-    with open_client(ctx, server, token, settings) as client:
-        seen = Inbox(client, actor_from(settings)).show(id)
+    named = server or ctx.obj["server"]
+    with opened(Inbox, ctx, server, token) as (inbox, _):
+        seen = inbox.show(id)
         if as_json:
             shown = msgspec.to_builtins(request_details_document(seen))
             print_json({**shown, "answer_with": commands(seen, named)})

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hitl_cli.cli.context import actor_from, open_client
+from hitl_cli.cli.context import opened
 from hitl_cli.cli.options import AsJson, Server, Token
 from hitl_cli.cli.output import print_json
 from hitl_cli.cli.render.table import Cell, Column, on_terminal, print_table
@@ -14,7 +14,6 @@ from hitl_cli.format.durations import format_age, format_duration, parse_duratio
 from hitl_cli.format.terminal import printable
 from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.stats import BOUNDS_MS
-from hitl_cli.settings import Settings
 from hitl_cli.views.stats import stats_document
 
 if TYPE_CHECKING:
@@ -41,9 +40,8 @@ def show_stats(
 ) -> None:
     """Show how long people take to answer, and what comes of what they are asked."""
     ago_ms = parse_duration(since)
-    settings = Settings()
-    with open_client(ctx, server, token, settings) as client:
-        found = Inbox(client, actor_from(settings)).stats(ago_ms)
+    with opened(Inbox, ctx, server, token) as (inbox, _):
+        found = inbox.stats(ago_ms)
     if as_json:
         print_json(stats_document(found))
     else:
