@@ -20,6 +20,7 @@ from hitl_cli.cli.render.table import on_terminal
 from hitl_cli.client.wire import fresh_id
 from hitl_cli.errors import BadInput, BadJson, BadUsage, RunFailed, TimedOut, TooLarge, Unreachable
 from hitl_cli.format.durations import format_age, parse_duration
+from hitl_cli.format.json import to_json
 from hitl_cli.format.terminal import printable
 from hitl_cli.format.times import iso
 from hitl_cli.inbox import Inbox
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
     from hitl_cli.client.wire import Promise
     from hitl_cli.inbox.ask import StandaloneRequest
-    from hitl_cli.requests.decision import Decision
 
 ID_PREFIX = "ask-"
 ID_DIGITS = 16
@@ -157,7 +157,7 @@ def ask(
             return
         if is_terminal(sys.stderr) and posted.promise.state == "pending":
             note("Waiting for the answer (Ctrl-C stops waiting)")
-        promise = wait(inbox, posted, command, timeout_s, leaving)
+        promise = _wait(inbox, posted, command, timeout_s, leaving)
         unanswered = promise.state == "pending"
         if unanswered and cancel_on_exit:
             promise = inbox.withdraw(posted)
@@ -258,12 +258,8 @@ def _die_by(number: int) -> NoReturn:
     sys.exit(128 + number)
 
 
-def wait(
-    inbox: Inbox,
-    posted: StandaloneRequest,
-    command: _Command,
-    timeout_s: float | None,
-    leaving: _Leaving,
+def _wait(
+    inbox: Inbox, posted: StandaloneRequest, command: _Command, timeout_s: float | None, leaving: _Leaving
 ) -> Promise:
     """Wait for the answer, and return the promise: pending if the time is over, or if told to end."""
     try:
@@ -317,9 +313,8 @@ def _left_behind(promise: Promise, command: _Command, now: int) -> str:
 def _how_it_ended(promise: Promise, now: int) -> str:
     """Return what came of a settled question, and by whom."""
     if promise.state == "rejected_timedout":
-        means = {"approved": ": that means yes", "rejected": ": that means no"}.get(
-            outcome_of(promise) or "", ""
-        )
+        words = {"approved": ": that means yes", "rejected": ": that means no"}
+        means = words.get(outcome_of(promise) or "", "")
         return f"was not answered before its deadline, {iso(promise.timeout_at)}{means}"
     return f"was {outcome_of(promise)}{by_whom(promise, now)}"
 
@@ -331,13 +326,16 @@ def _finish(
 
     Raises RunFailed for a no, TimedOut where nobody answered, Conflict if the file has changed meanwhile.
     """
-    decision = decision_of(promise, posted.question)
-    if decision.approved and digest is not None and posted.question.digest is not None:
-        check_unchanged(posted.id, digest, posted.question.digest)
+    question = posted.question
+    decision = decision_of(promise, question)
+    if decision.approved and digest is not None and question.digest is not None:
+        check_unchanged(posted.id, digest, question.digest)
     if as_json:
         _print_result(answer_document(promise, decision))
-    elif decision.approved:
-        _print_result(_answer_text(posted.question, decision))
+    elif decision.approved:  # as a script wants it: a text as it is, anything else as JSON
+        answer = decision.choice if question.choices and question.form is None else decision.data
+        text = answer if isinstance(answer, str) else to_json(answer)
+        _print_result(printable(text) if on_terminal() else text)
     ended = f"{posted.id} {_how_it_ended(promise, now)}"
     if (
         decision.approved
@@ -352,13 +350,6 @@ def _finish(
             raise TimedOut(f"{ended}.")
         case _:
             raise RunFailed(f"{ended}." if decision.expired else f"{ended}: {decision.reason}")
-
-
-def _answer_text(question: Question, decision: Decision[Any]) -> str:
-    """Return the answer as a script wants it: a text as it is, anything else as JSON."""
-    answer = decision.choice if question.choices and question.form is None else decision.data
-    text = answer if isinstance(answer, str) else msgspec.json.encode(answer).decode()
-    return printable(text) if on_terminal() else text
 
 
 def _print_result(result: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -132,7 +133,7 @@ def pending(
         if not items and wanted != RequestFilter():
             note("Nothing that waits for a person is like that.")
             return
-        show(items, more, client.now(), by)
+        _show(items, more, client.now(), by)
 
 
 def asked_names(given: Sequence[str] | None, *, mine: bool) -> tuple[str, ...]:
@@ -157,7 +158,7 @@ def checked_word[T: str](option: str, word: str, known: Sequence[T]) -> T:
     raise BadUsage(f"{option} {word!r} is not known: use one of {', '.join(known)}.")
 
 
-def show(items: list[RequestSummary], more: bool, now: int, sort: Sort) -> None:
+def _show(items: list[RequestSummary], more: bool, now: int, sort: Sort) -> None:
     """Print the items, and on stderr how to answer them."""
     if not items:
         note("Nothing waits for a person.")
@@ -211,50 +212,38 @@ def priority_cell(priority: Priority) -> Cell:
 def _keep_showing(client: Client, look: Look, sort: Sort, *, as_json: bool) -> None:
     """Show the items until interrupted, and again at once when something changes."""
     client.wait(0)
-    show_again = (
-        _printer(client, look, sort, as_json=as_json)
-        if as_json or not on_terminal()
-        else lambda: _draw(client, look, sort)
-    )
-    try:
-        show_again()  # a server that is not there at all is an error at once
-        wait_until(client, show_again)
-    except KeyboardInterrupt:
-        return
-
-
-def _printer(client: Client, look: Look, sort: Sort, *, as_json: bool) -> Callable[[], None]:
-    """Return what prints all items if they have changed: a table, or a JSON array on one line."""
     shown: list[object] | None = None
 
     def show_again() -> None:
         nonlocal shown
         items, more = look()
         seen: list[object] = [(item.id, item.to, item.votes) for item in items]
-        if seen == shown:
+        if on_terminal() and not as_json:
+            _draw(items, more, client.now(), sort)
+        elif seen == shown:
             return
-        shown = seen
-        if as_json:
+        elif as_json:  # on one line
             documents = [request_summary_document(item, client.now()) for item in items]
             print(printable_json(to_json(documents)))
         else:
-            show(items, more, client.now(), sort)
+            _show(items, more, client.now(), sort)
+        shown = seen
         sys.stdout.flush()
 
-    return show_again
+    with suppress(KeyboardInterrupt):
+        show_again()  # a server that is not there at all is an error at once
+        wait_until(client, show_again)
 
 
-def _draw(client: Client, look: Look, sort: Sort) -> None:
-    """Show all items on a cleared terminal, the ages with them, as many as there is room for."""
+def _draw(items: list[RequestSummary], more: bool, now: int, sort: Sort) -> None:
+    """Show items on a cleared terminal, the ages with them, as many as there is room for."""
     screen = console()
-    items, more = look()
     room = max(screen.height - LINES_BESIDE, 1)
     screen.clear()
     if not items:
         print("Nothing waits for a person.")
     else:
-        print_table(*as_table(items[:room], client.now()))
+        print_table(*as_table(items[:room], now))
         if more or len(items) > room:
             print(f"{_shown_first(min(room, len(items)), sort)}.")
         print(HOW_TO_ANSWER)
-    sys.stdout.flush()
