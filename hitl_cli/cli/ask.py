@@ -233,10 +233,6 @@ class _Command(NamedTuple):
         server = "" if self.server is None else f" -S {shlex.quote(self.server)}"
         return f"hitl {verb} {shlex.quote(self.id)}{rest}{server}"
 
-    def again(self) -> str:
-        """Return the command that waits for it again."""
-        return self("ask --id")
-
 
 class _Leaving:
     """Notes the first signal that tells this command to end; the second one does end it, at once."""
@@ -265,7 +261,9 @@ def _wait(
     try:
         return inbox.wait(posted, timeout_s=timeout_s, left=lambda: leaving.signal is not None)
     except Unreachable as error:
-        raise Unreachable(f"{error} The question stands: `{command.again()}` waits for it again.") from error
+        raise Unreachable(
+            f"{error} The question stands: `{command('ask --id')}` waits for it again."
+        ) from error
 
 
 def _tell(posted: StandaloneRequest, command: _Command, now: int) -> None:
@@ -301,7 +299,7 @@ def _left_behind(promise: Promise, command: _Command, now: int) -> str:
     """Return how a question stands whose answer was not waited for."""
     if promise.state == "pending":
         return (
-            f"{promise.id} stands, and can still be answered; `{command.again()}` waits for it again,"
+            f"{promise.id} stands, and can still be answered; `{command('ask --id')}` waits for it again,"
             f" `{command('cancel')}` takes it back"
         )
     return f"{promise.id} {_how_it_ended(promise, now)}"

@@ -31,12 +31,14 @@ def open_page(
     ] = None,
 ) -> None:
     """Open the inbox page in a browser, or one request in it. Without a browser, its address is printed."""
+    import webbrowser
+
     gateway = Settings().gateway(url).value
     if not _is_gateway(gateway):
         raise Unreachable(f"no gateway answers at {gateway}: start one with `hitl gateway` or `hitl dev`.")
     page = f"{gateway}/" if id is None else f"{gateway}/r/{quote(id, safe='')}"
     print(page, flush=True)
-    if not _opened(page):
+    if not webbrowser.open(page):
         note("hitl: there is no browser here: open it on a machine that has one")
 
 
@@ -49,14 +51,4 @@ def _is_gateway(url: str) -> bool:
         with urlopen(f"{url}/health", timeout=PATIENCE_S) as answer:  # noqa: S310 - said by the person's settings
             return bool(answer.read(8) == b"ok\n")
     except (OSError, ValueError, HTTPException):
-        return False
-
-
-def _opened(page: str) -> bool:
-    """Open a page. Return False where there is no browser."""
-    import webbrowser
-
-    try:
-        return webbrowser.open(page)
-    except webbrowser.Error:
         return False

@@ -176,6 +176,8 @@ def _shown_first(count: int, sort: Sort) -> str:
 
 def as_table(items: list[RequestSummary], now: int) -> tuple[list[Column], list[list[Cell]]]:
     """Return the columns and the rows; of what a request may say, only what one of them does say."""
+    left = [item.deadline - now for item in items]
+    votes = [(item.votes, item.asked.approvals) for item in items]
     columns = [
         (Column("promise", whole=True), [Cell(item.id) for item in items]),
         (Column("workflow", spare=True), [Cell(item.workflow) for item in items]),
@@ -184,24 +186,17 @@ def as_table(items: list[RequestSummary], now: int) -> tuple[list[Column], list[
         (Column("to"), [Cell(", ".join(item.to)) for item in items]),
         (Column("from"), [Cell(item.asker or "") for item in items]),
         (Column("age", right=True), [Cell(format_age(now - item.created_at)) for item in items]),
-        (Column("time left", right=True), [_time_left(item.deadline - now) for item in items]),
-        (Column("votes", right=True), [Cell(_votes_text(item)) for item in items]),
+        (
+            Column("time left", right=True),
+            [Cell(format_duration(ms), "red" if ms < SOON_MS else "") for ms in left],
+        ),
+        (Column("votes", right=True), [Cell(f"{yes}/{of}" if of > 1 else "") for yes, of in votes]),
         (Column("priority"), [priority_cell(item.asked.priority) for item in items]),
     ]
     told = [(column, cells) for column, cells in columns if any(cell.text for cell in cells)]
     return [column for column, _ in told], [
         list(row) for row in zip(*(cells for _, cells in told), strict=True)
     ]
-
-
-def _time_left(ms: int) -> Cell:
-    """Return how much time there is to answer."""
-    return Cell(format_duration(ms), style="red" if ms < SOON_MS else "")
-
-
-def _votes_text(item: RequestSummary) -> str:
-    """Return how many approve of how many that must, where several must."""
-    return f"{item.votes}/{item.asked.approvals}" if item.asked.approvals > 1 else ""
 
 
 def priority_cell(priority: Priority) -> Cell:

@@ -258,5 +258,4 @@ def _readable(value: Json) -> str:
 
 
 def _ago(at: int, now: int) -> str:
-    """Return how long ago an instant was."""
     return f"{format_age(max(now - at, 0))} ago"

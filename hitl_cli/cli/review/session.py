@@ -226,7 +226,12 @@ class ReviewSession:
         while not self._ended:
             began = self._clock()
             try:
-                self._list(inbox)
+                with self._turn:
+                    limit = MOST + self._review.passed
+                items, more = offered(inbox, self._look, limit)
+                with self._turn, self._jumping():
+                    self._review.listed([item.id for item in items], complete=not more)
+                    self._listed, self._more = True, more
                 self._refresh(inbox)
                 pause_s = (self._clock() - began) * IDLE / 1_000
                 if trouble and self.told == trouble:
@@ -239,15 +244,6 @@ class ReviewSession:
             inbox.client.wait(WATCH_EVERY_S)
             with self._turn:
                 self._turn.wait_for(lambda: self._ended, pause_s - (self._clock() - began) / 1_000)
-
-    def _list(self, inbox: Inbox) -> None:
-        """Take in what waits now."""
-        with self._turn:
-            limit = MOST + self._review.passed
-        items, more = offered(inbox, self._look, limit)
-        with self._turn, self._jumping():
-            self._review.listed([item.id for item in items], complete=not more)
-            self._listed, self._more = True, more
 
     def _refresh(self, inbox: Inbox) -> None:
         """Look whether the current request is still what it was."""
