@@ -11,7 +11,7 @@ import typer.main
 from typer.core import TyperGroup
 
 from hitl_cli import __version__, plugins
-from hitl_cli.cli.options import CONTEXT
+from hitl_cli.cli.options import CONTEXT, flag, value
 from hitl_cli.cli.output import note, silence_stdout
 from hitl_cli.errors import BadInput, HitlError
 from hitl_cli.format.terminal import printable_json
@@ -119,20 +119,15 @@ def _show_version(value: bool) -> None:
 def options(
     ctx: typer.Context,
     server: Annotated[
-        str | None,
-        typer.Option("--server", "-S", metavar="URL", help="Which server; the same as after the command."),
+        str | None, value("URL", "Which server; the same as after the command.", "--server", "-S")
     ] = None,
     token: Annotated[
-        str | None,
-        typer.Option("--token", "-T", metavar="TOKEN", help="Token for it; the same as after the command."),
+        str | None, value("TOKEN", "Token for it; the same as after the command.", "--token", "-T")
     ] = None,
     trace: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="Record what a database file is asked and answers. (HITL_TRACE)"),
+        str | None, value("FILE", "Record what a database file is asked and answers. (HITL_TRACE)")
     ] = None,
-    debug: Annotated[
-        bool, typer.Option("--debug", help="Show the traceback and the code of an error.")
-    ] = False,
+    debug: Annotated[bool, flag("Show the traceback and the code of an error.", "--debug")] = False,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),

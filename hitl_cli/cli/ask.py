@@ -14,7 +14,7 @@ import typer
 
 from hitl_cli.cli.context import actor_from, handling, open_client, read_stdin
 from hitl_cli.cli.decide import read_file
-from hitl_cli.cli.options import AsJson, Server, Token, Who
+from hitl_cli.cli.options import AsJson, Server, Token, Who, flag, value
 from hitl_cli.cli.output import is_terminal, note, print_json, silence_stdout
 from hitl_cli.cli.render.table import on_terminal
 from hitl_cli.client.wire import fresh_id
@@ -59,58 +59,35 @@ def ask(
         ),
     ] = None,
     to: Annotated[
-        list[str] | None,
-        typer.Option(metavar="WHO", help="Who may answer: a person or a group. May be repeated."),
+        list[str] | None, value("WHO", "Who may answer: a person or a group. May be repeated.")
     ] = None,
-    details: Annotated[str | None, typer.Option(metavar="JSON|@FILE", help="What to know for it.")] = None,
-    form: Annotated[
-        str | None,
-        typer.Option(metavar="JSON|@FILE", help="A JSON Schema that the answer must fit."),
-    ] = None,
+    details: Annotated[str | None, value("JSON|@FILE", "What to know for it.")] = None,
+    form: Annotated[str | None, value("JSON|@FILE", "A JSON Schema that the answer must fit.")] = None,
     choice: Annotated[
-        list[str] | None,
-        typer.Option(metavar="TEXT", help="A named answer, instead of a plain yes. Repeat it."),
+        list[str] | None, value("TEXT", "A named answer, instead of a plain yes. Repeat it.")
     ] = None,
     approvals: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="How many must approve.")] = 1,
-    no_self: Annotated[bool, typer.Option("--no-self", help="Whoever asks may not answer.")] = False,
-    deadline: Annotated[
-        str, typer.Option(metavar="DURATION", help="Until when it can be answered.")
-    ] = "365d",
+    no_self: Annotated[bool, flag("Whoever asks may not answer.", "--no-self")] = False,
+    deadline: Annotated[str, value("DURATION", "Until when it can be answered.")] = "365d",
     on_deadline: Annotated[
         Literal["expire", "approve", "reject"] | None,
         typer.Option(help="What it means when nobody answers; else expire."),
     ] = None,
-    on_deadline_value: Annotated[
-        str | None,
-        typer.Option(metavar="JSON", help="With what it then counts as approved."),
-    ] = None,
-    digest: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="Ask about the content of this file, and no other."),
-    ] = None,
+    on_deadline_value: Annotated[str | None, value("JSON", "With what it then counts as approved.")] = None,
+    digest: Annotated[str | None, value("FILE", "Ask about the content of this file, and no other.")] = None,
     id: Annotated[
-        str | None,
-        typer.Option(metavar="ID", help="An id of your choice: asked again, it is the same question."),
+        str | None, value("ID", "An id of your choice: asked again, it is the same question.")
     ] = None,
-    key: Annotated[
-        str | None, typer.Option(metavar="NAME", help="A name by which it can be answered too.")
-    ] = None,
+    key: Annotated[str | None, value("NAME", "A name by which it can be answered too.")] = None,
     priority: Annotated[
         Literal["low", "normal", "high", "urgent"], typer.Option(help="How pressing it is.")
     ] = "normal",
-    tag: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="A tag to find it by. May be repeated."),
-    ] = None,
-    link: Annotated[str | None, typer.Option(metavar="URL", help="Where there is more to know.")] = None,
-    no_wait: Annotated[bool, typer.Option("--no-wait", help="Ask, print the id, and end.")] = False,
-    timeout: Annotated[
-        str | None,
-        typer.Option(metavar="DURATION", help="Stop waiting after this long (exit 5)."),
-    ] = None,
+    tag: Annotated[list[str] | None, value("NAME=VALUE", "A tag to find it by. May be repeated.")] = None,
+    link: Annotated[str | None, value("URL", "Where there is more to know.")] = None,
+    no_wait: Annotated[bool, flag("Ask, print the id, and end.", "--no-wait")] = False,
+    timeout: Annotated[str | None, value("DURATION", "Stop waiting after this long (exit 5).")] = None,
     cancel_on_exit: Annotated[
-        bool,
-        typer.Option("--cancel-on-exit", help="Take it back if this command ends before it is answered."),
+        bool, flag("Take it back if this command ends before it is answered.", "--cancel-on-exit")
     ] = False,
     who: Who = None,
     as_json: AsJson = False,

@@ -8,9 +8,8 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from hitl_cli.cli.context import read_stdin
+from hitl_cli.cli.options import flag, value
 from hitl_cli.cli.output import is_terminal, note, print_json
 from hitl_cli.cli.render.decision import sentence
 from hitl_cli.cli.render.table import Cell, Column, plain, print_table
@@ -31,13 +30,10 @@ if TYPE_CHECKING:
     from hitl_cli.inbox.bulk import PlannedDecision
     from hitl_cli.inbox.decide import Said
 
-Stdin = Annotated[bool, typer.Option("--stdin", help="Read ids from stdin, one a line.")]
-Match = Annotated[
-    str | None,
-    typer.Option("--match", metavar="GLOB", help="All that waits in runs or functions of such a name."),
-]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask whether many are meant.")]
-Dry = Annotated[bool, typer.Option("--dry-run", help="Only show what would happen.")]
+Stdin = Annotated[bool, flag("Read ids from stdin, one a line.", "--stdin")]
+Match = Annotated[str | None, value("GLOB", "All that waits in runs or functions of such a name.", "--match")]
+Yes = Annotated[bool, flag("Do not ask whether many are meant.", "--yes", "-y")]
+Dry = Annotated[bool, flag("Only show what would happen.", "--dry-run")]
 
 BADNESS = attrgetter("exit_code")
 """The highest exit code of several failures is what the command exits with."""

@@ -13,7 +13,7 @@ from msgspec import UNSET
 from hitl_cli.cli.bulk import Dry, Match, Stdin, Yes, answer_many, named
 from hitl_cli.cli.completion import complete_promise
 from hitl_cli.cli.context import given_stdin, opened, read_stdin
-from hitl_cli.cli.options import AsJson, Server, Token, Who
+from hitl_cli.cli.options import AsJson, Server, Token, Who, value
 from hitl_cli.cli.output import is_terminal, print_json
 from hitl_cli.cli.render.decision import sentence
 from hitl_cli.errors import BadAnswer, BadInput, BadJson, BadUsage, TooLarge
@@ -31,18 +31,12 @@ WHAT = "A promise, a key, the beginning of an id, or a workflow that waits for o
 Ids = Annotated[list[str] | None, typer.Argument(metavar="ID...", help=WHAT, autocompletion=complete_promise)]
 Id = Annotated[str, typer.Argument(metavar="ID", help=WHAT, autocompletion=complete_promise)]
 Data = Annotated[
-    str | None,
-    typer.Option(
-        "--data", metavar="JSON|@FILE|-", help="What the workflow gets; true if not given. - reads stdin."
-    ),
+    str | None, value("JSON|@FILE|-", "What the workflow gets; true if not given. - reads stdin.", "--data")
 ]
 Fields = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="FIELD=VALUE", help="Fill in a field of the form; may be repeated."),
+    list[str] | None, value("FIELD=VALUE", "Fill in a field of the form; may be repeated.", "--set")
 ]
-Comment = Annotated[
-    str | None, typer.Option("--comment", metavar="TEXT", help="A remark that is kept with the decision.")
-]
+Comment = Annotated[str | None, value("TEXT", "A remark that is kept with the decision.", "--comment")]
 
 
 def approve(
@@ -75,7 +69,7 @@ def approve(
 def reject(
     ctx: typer.Context,
     ids: Ids = None,
-    reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Why; the workflow sees it.")] = None,
+    reason: Annotated[str | None, value("TEXT", "Why; the workflow sees it.")] = None,
     comment: Comment = None,
     stdin: Stdin = False,
     match: Match = None,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from hitl_cli.cli.options import flag
 from hitl_cli.cli.output import is_terminal, note
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def demo(
     what: Annotated[
         Literal["approval", "email"], typer.Argument(help="What to watch: an approval, or an e-mail address.")
     ] = "approval",
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Approve without asking.")] = False,
+    yes: Annotated[bool, flag("Approve without asking.", "--yes", "-y")] = False,
 ) -> None:
     """Watch a workflow start, wait for a person, and go on: with real processes and a database of its own."""
     from hitl_cli.admin.demo import Demo

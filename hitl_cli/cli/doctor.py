@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from hitl_cli.cli.context import named_server
-from hitl_cli.cli.options import AsJson, Server, Token
+from hitl_cli.cli.options import AsJson, Server, Token, flag
 from hitl_cli.cli.output import print_json
 from hitl_cli.cli.render.table import colored
 from hitl_cli.format.terminal import printable
@@ -19,9 +19,7 @@ COLORS = {"ok": "green", "warning": "yellow", "error": "red"}
 
 def doctor(
     ctx: typer.Context,
-    full: Annotated[
-        bool, typer.Option("--full", help="Check all of a large file, however long it takes.")
-    ] = False,
+    full: Annotated[bool, flag("Check all of a large file, however long it takes.", "--full")] = False,
     as_json: AsJson = False,
     server: Server = None,
     token: Token = None,

@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from hitl_cli.cli.context import named_server
-from hitl_cli.cli.options import Port, Server, Token
+from hitl_cli.cli.options import Port, Server, Token, flag, value
 from hitl_cli.cli.serving import listening, on_stop_signals
 from hitl_cli.cli.worker import say
 from hitl_cli.errors import BadUsage
@@ -18,38 +18,30 @@ from hitl_cli.settings import Settings
 if TYPE_CHECKING:
     from hitl_cli.gateway.options import Options
 
-SignIn = Annotated[bool, typer.Option("--sign-in", help="Have people sign in on this machine as well.")]
+SignIn = Annotated[bool, flag("Have people sign in on this machine as well.", "--sign-in")]
 
 
 def gateway(
     ctx: typer.Context,
     host: Annotated[
-        str,
-        typer.Option(metavar="ADDRESS", help="Where to listen; beyond this machine people sign in."),
+        str, value("ADDRESS", "Where to listen; beyond this machine people sign in.")
     ] = "127.0.0.1",
     port: Port = 5001,
     url: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="Where people reach it, if that is elsewhere. (HITL_GATEWAY)"),
+        str | None, value("URL", "Where people reach it, if that is elsewhere. (HITL_GATEWAY)")
     ] = None,
     example_routes: Annotated[
-        bool,
-        typer.Option("--example-routes", help="Serve the pattern's own routes beyond this machine too."),
+        bool, flag("Serve the pattern's own routes beyond this machine too.", "--example-routes")
     ] = False,
     plain_links: Annotated[
-        bool,
-        typer.Option("--plain-links", help="Let GET /unblock-workflow decide beyond this machine too."),
+        bool, flag("Let GET /unblock-workflow decide beyond this machine too.", "--plain-links")
     ] = False,
     sign_in: SignIn = False,
     trust_header: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="Take a header's word for who somebody is: of a proxy that signs in."
-        ),
+        str | None, value("NAME", "Take a header's word for who somebody is: of a proxy that signs in.")
     ] = None,
     trust_from: Annotated[
-        list[str] | None,
-        typer.Option(metavar="ADDRESS", help="The proxy's address or network; may be repeated."),
+        list[str] | None, value("ADDRESS", "The proxy's address or network; may be repeated.")
     ] = None,
     server: Server = None,
     token: Token = None,

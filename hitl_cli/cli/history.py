@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hitl_cli.cli.context import opened
-from hitl_cli.cli.options import AsJson, Every, Matching, Server, Token
+from hitl_cli.cli.options import AsJson, Every, Matching, Server, Token, flag, value
 from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.states import OUTCOME_COLORS
 from hitl_cli.cli.render.table import Cell, Column, print_table
@@ -37,13 +37,8 @@ def show_history(
             metavar="ID", help="A promise, a workflow or a key: all that was said of it, in order."
         ),
     ] = None,
-    by: Annotated[
-        str | None, typer.Option(metavar="WHO", help="Only what this person decided or voted on.")
-    ] = None,
-    since: Annotated[
-        str | None,
-        typer.Option(metavar="DURATION", help="Only of that long ago and since, e.g. 7d."),
-    ] = None,
+    by: Annotated[str | None, value("WHO", "Only what this person decided or voted on.")] = None,
+    since: Annotated[str | None, value("DURATION", "Only of that long ago and since, e.g. 7d.")] = None,
     workflow: Matching = None,
     outcome: Annotated[
         Literal["approved", "rejected", "expired", "canceled"] | None,
@@ -57,7 +52,7 @@ def show_history(
     ] = None,
     every: Every = False,
     as_json: AsJson = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, with a line of heads.")] = False,
+    as_csv: Annotated[bool, flag("Print CSV, with a line of heads.", "--csv")] = False,
     server: Server = None,
     token: Token = None,
 ) -> None:

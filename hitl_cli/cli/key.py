@@ -8,7 +8,7 @@ import typer
 
 from hitl_cli.auth import signing_keys
 from hitl_cli.cli.context import named_server
-from hitl_cli.cli.options import AsJson, Server, family
+from hitl_cli.cli.options import AsJson, Server, family, flag
 from hitl_cli.cli.output import print_json
 from hitl_cli.cli.render.table import Cell, Column, print_table
 from hitl_cli.engine.server import now_ms
@@ -26,7 +26,7 @@ app = family("key", "The keys that sign links and sessions.")
 def rotate(
     ctx: typer.Context,
     forget: Annotated[
-        bool, typer.Option("--forget", help="End every link and session: believe no older key any more.")
+        bool, flag("End every link and session: believe no older key any more.", "--forget")
     ] = False,
     server: Server = None,
 ) -> None:

@@ -15,7 +15,7 @@ from hitl_cli.auth import links
 from hitl_cli.auth.signing_keys import load_keys
 from hitl_cli.cli.completion import complete_promise
 from hitl_cli.cli.context import named_server
-from hitl_cli.cli.options import AsJson, Server, Token, Who, family
+from hitl_cli.cli.options import AsJson, Server, Token, Who, family, flag, value
 from hitl_cli.cli.output import is_terminal, note, print_json
 from hitl_cli.client.connect import connect
 from hitl_cli.errors import BadInput
@@ -63,14 +63,9 @@ def create(
             autocompletion=complete_promise,
         ),
     ],
-    person: Annotated[
-        str, typer.Option("--for", metavar="PERSON", help="Who may answer by it, and whose answer it is.")
-    ],
-    expires: Annotated[
-        str | None,
-        typer.Option(metavar="DURATION", help="How long it is good; 30d if not given."),
-    ] = None,
-    qr: Annotated[bool, typer.Option("--qr", help="Draw it as a QR code too, on stderr.")] = False,
+    person: Annotated[str, value("PERSON", "Who may answer by it, and whose answer it is.", "--for")],
+    expires: Annotated[str | None, value("DURATION", "How long it is good; 30d if not given.")] = None,
+    qr: Annotated[bool, flag("Draw it as a QR code too, on stderr.", "--qr")] = False,
     as_json: AsJson = False,
     server: Server = None,
     token: Token = None,
@@ -103,10 +98,7 @@ def revoke(
     what: Annotated[
         str, typer.Argument(metavar="LINK|PROMISE", help="A link, or the request whose links are to end.")
     ],
-    person: Annotated[
-        str | None,
-        typer.Option("--for", metavar="PERSON", help="Of a request, only this person's."),
-    ] = None,
+    person: Annotated[str | None, value("PERSON", "Of a request, only this person's.", "--for")] = None,
     who: Who = None,
     server: Server = None,
     token: Token = None,

@@ -12,7 +12,7 @@ import typer
 
 from hitl_cli.admin import maintenance
 from hitl_cli.cli.context import named_server
-from hitl_cli.cli.options import AsJson, Server
+from hitl_cli.cli.options import AsJson, Server, flag, value
 from hitl_cli.cli.output import is_terminal, note, print_json
 from hitl_cli.errors import BadInput, NotDone
 from hitl_cli.format.durations import format_duration, parse_duration
@@ -42,7 +42,7 @@ KEPT: dict[Reason, str] = {
 def backup(
     ctx: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to put the copy.", dir_okay=False)],
-    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it is there.")] = False,
+    force: Annotated[bool, flag("Replace FILE if it is there.", "--force")] = False,
     as_json: AsJson = False,
     server: Server = None,
 ) -> None:
@@ -65,13 +65,9 @@ def backup(
 
 def prune(
     ctx: typer.Context,
-    older: Annotated[
-        str, typer.Option(metavar="DURATION", help="Only runs that ended so long ago, e.g. 90d.")
-    ],
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would go, and remove nothing.")
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    older: Annotated[str, value("DURATION", "Only runs that ended so long ago, e.g. 90d.")],
+    dry_run: Annotated[bool, flag("Say what would go, and remove nothing.", "--dry-run")] = False,
+    yes: Annotated[bool, flag("Do not ask.", "--yes", "-y")] = False,
     as_json: AsJson = False,
     server: Server = None,
 ) -> None:

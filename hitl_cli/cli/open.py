@@ -8,6 +8,7 @@ from urllib.parse import quote
 import typer
 
 from hitl_cli.cli.completion import complete_promise
+from hitl_cli.cli.options import value
 from hitl_cli.cli.output import note
 from hitl_cli.errors import Unreachable
 from hitl_cli.settings import Settings
@@ -25,10 +26,7 @@ def open_page(
             autocompletion=complete_promise,
         ),
     ] = None,
-    url: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="Where the gateway is. (HITL_GATEWAY)"),
-    ] = None,
+    url: Annotated[str | None, value("URL", "Where the gateway is. (HITL_GATEWAY)")] = None,
 ) -> None:
     """Open the inbox page in a browser, or one request in it. Without a browser, its address is printed."""
     import webbrowser

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -10,35 +10,38 @@ from typer.core import TyperGroup
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 """What all commands have in common."""
 
+
+def value(metavar: str, about: str, *names: str) -> Any:
+    """Return an option that takes a value, called as its parameter unless it has other names."""
+    return typer.Option(*names, metavar=metavar, help=about)
+
+
+def flag(about: str, *names: str) -> Any:
+    """Return an option that takes no value."""
+    return typer.Option(*names, help=about)
+
+
 Server = Annotated[
     str | None,
-    typer.Option(
+    value(
+        "URL",
+        "sqlite:///path or http(s)://host. (HITL_SERVER or RESONATE_URL; else a file of your own)",
         "--server",
         "-S",
-        metavar="URL",
-        help="sqlite:///path or http(s)://host. (HITL_SERVER or RESONATE_URL; else a file of your own)",
     ),
 ]
 
-Token = Annotated[
-    str | None,
-    typer.Option("--token", "-T", metavar="TOKEN", help="Token for the server. (RESONATE_TOKEN)"),
-]
+Token = Annotated[str | None, value("TOKEN", "Token for the server. (RESONATE_TOKEN)", "--token", "-T")]
 
 Workflow = Annotated[
-    str | None,
-    typer.Option("--workflow", "-w", metavar="NAME", help="Which workflow. (HITL_WORKFLOW; else approval)"),
+    str | None, value("NAME", "Which workflow. (HITL_WORKFLOW; else approval)", "--workflow", "-w")
 ]
 
-Kwarg = Annotated[
-    list[str] | None, typer.Option("--kwarg", "-k", metavar="NAME=VALUE", help="An argument by name.")
-]
+Kwarg = Annotated[list[str] | None, value("NAME=VALUE", "An argument by name.", "--kwarg", "-k")]
 
 Group = Annotated[
     str | None,
-    typer.Option(
-        "--group", "-g", metavar="NAME", help="The group of workers that runs it. (HITL_GROUP; else default)"
-    ),
+    value("NAME", "The group of workers that runs it. (HITL_GROUP; else default)", "--group", "-g"),
 ]
 
 Port = Annotated[
@@ -46,20 +49,16 @@ Port = Annotated[
 ]
 
 Matching = Annotated[
-    str | None,
-    typer.Option("--workflow", "-w", metavar="GLOB", help="Only of runs or functions with such a name."),
+    str | None, value("GLOB", "Only of runs or functions with such a name.", "--workflow", "-w")
 ]
 
-Every = Annotated[bool, typer.Option("--all", "-a", help="Show all.")]
+Every = Annotated[bool, flag("Show all.", "--all", "-a")]
 
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, metavar="N", help="How many to show.")]
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+AsJson = Annotated[bool, flag("Print one JSON document.", "--json")]
 
-Who = Annotated[
-    str | None,
-    typer.Option("--as", metavar="WHO", help="Who acts. (HITL_AS; else your login name)"),
-]
+Who = Annotated[str | None, value("WHO", "Who acts. (HITL_AS; else your login name)", "--as")]
 
 
 def family(name: str, about: str, kind: type[TyperGroup] = TyperGroup) -> typer.Typer:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hitl_cli.cli.context import actor_from, open_client
-from hitl_cli.cli.options import AsJson, Every, Limit, Matching, Server, Token, Who
+from hitl_cli.cli.options import AsJson, Every, Limit, Matching, Server, Token, Who, flag, value
 from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.table import Cell, Column, console, on_terminal, print_table
 from hitl_cli.client.waiting import wait_until
@@ -51,13 +51,9 @@ LOUD = {"urgent": "bold red", "high": "red"}
 """The colors of priorities."""
 
 To = Annotated[
-    list[str] | None,
-    typer.Option("--to", metavar="NAME", help="Only what asks this person or group; may be repeated."),
+    list[str] | None, value("NAME", "Only what asks this person or group; may be repeated.", "--to")
 ]
-Tagged = Annotated[
-    list[str] | None,
-    typer.Option("--tag", metavar="NAME=VALUE", help="Only with this tag; may be repeated."),
-]
+Tagged = Annotated[list[str] | None, value("NAME=VALUE", "Only with this tag; may be repeated.", "--tag")]
 SortBy = Annotated[
     str,
     typer.Option(
@@ -71,21 +67,15 @@ SortBy = Annotated[
 
 def pending(
     ctx: typer.Context,
-    mine: Annotated[bool, typer.Option("--mine", "-m", help="Only what is yours to answer now.")] = False,
+    mine: Annotated[bool, flag("Only what is yours to answer now.", "--mine", "-m")] = False,
     to: To = None,
-    asker: Annotated[
-        str | None, typer.Option("--from", metavar="WHO", help="Only what this person asks, or started.")
-    ] = None,
+    asker: Annotated[str | None, value("WHO", "Only what this person asks, or started.", "--from")] = None,
     workflow: Matching = None,
     tags: Tagged = None,
     due: Annotated[
-        str | None,
-        typer.Option(metavar="DURATION", help="Only what has no more time left than that, e.g. 1d."),
+        str | None, value("DURATION", "Only what has no more time left than that, e.g. 1d.")
     ] = None,
-    older: Annotated[
-        str | None,
-        typer.Option(metavar="DURATION", help="Only what has waited that long, e.g. 1d."),
-    ] = None,
+    older: Annotated[str | None, value("DURATION", "Only what has waited that long, e.g. 1d.")] = None,
     priority: Annotated[
         str | None,
         typer.Option(
@@ -97,7 +87,7 @@ def pending(
     sort: SortBy = "age",
     limit: Limit = DEFAULT_LIMIT,
     every: Every = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Stay, and show changes as they happen.")] = False,
+    watch: Annotated[bool, flag("Stay, and show changes as they happen.", "--watch")] = False,
     who: Who = None,
     as_json: AsJson = False,
     server: Server = None,

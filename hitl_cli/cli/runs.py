@@ -13,7 +13,7 @@ import typer
 from hitl_cli import defaults
 from hitl_cli.cli.completion import complete_run
 from hitl_cli.cli.context import given_stdin, opened
-from hitl_cli.cli.options import AsJson, Group, Kwarg, Limit, Server, Token, Who, Workflow
+from hitl_cli.cli.options import AsJson, Group, Kwarg, Limit, Server, Token, Who, Workflow, flag, value
 from hitl_cli.cli.output import is_terminal, note, print_json
 from hitl_cli.cli.render.states import RUN_COLORS, shorten, step_mark, step_name, step_outcome
 from hitl_cli.cli.render.table import Cell, Column, console, on_terminal, print_table
@@ -53,17 +53,12 @@ def start(
     ] = None,
     workflow: Workflow = None,
     kwarg: Kwarg = None,
-    no_args: Annotated[bool, typer.Option("--no-args", help="Give it no argument, not even the id.")] = False,
+    no_args: Annotated[bool, flag("Give it no argument, not even the id.", "--no-args")] = False,
     group: Group = None,
-    deadline: Annotated[
-        str, typer.Option(metavar="DURATION", help="How long the run may take in all.")
-    ] = "365d",
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end, as `hitl wait` does.")] = False,
+    deadline: Annotated[str, value("DURATION", "How long the run may take in all.")] = "365d",
+    wait: Annotated[bool, flag("Wait for the end, as `hitl wait` does.", "--wait")] = False,
     stdin: Annotated[
-        bool,
-        typer.Option(
-            "--stdin", help="Start many: an id a line, or a JSON object with id, workflow, args, kwargs."
-        ),
+        bool, flag("Start many: an id a line, or a JSON object with id, workflow, args, kwargs.", "--stdin")
     ] = False,
     who: Who = None,
     as_json: AsJson = False,
@@ -300,9 +295,7 @@ def _print_lines(lines: Sequence[Line]) -> None:
 def wait(
     ctx: typer.Context,
     id: RunId,
-    timeout: Annotated[
-        str | None, typer.Option(metavar="DURATION", help="Give up after this long (exit 5).")
-    ] = None,
+    timeout: Annotated[str | None, value("DURATION", "Give up after this long (exit 5).")] = None,
     as_json: AsJson = False,
     server: Server = None,
     token: Token = None,
@@ -335,7 +328,7 @@ def _finish(run: Run, *, as_json: bool) -> None:
 def cancel(
     ctx: typer.Context,
     id: RunId,
-    reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Why; it is kept with the run.")] = None,
+    reason: Annotated[str | None, value("TEXT", "Why; it is kept with the run.")] = None,
     who: Who = None,
     as_json: AsJson = False,
     server: Server = None,

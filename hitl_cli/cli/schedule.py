@@ -9,7 +9,7 @@ import typer
 
 from hitl_cli.cli.completion import offered
 from hitl_cli.cli.context import actor_from, opened
-from hitl_cli.cli.options import AsJson, Group, Kwarg, Server, Token, Workflow, family
+from hitl_cli.cli.options import AsJson, Group, Kwarg, Server, Token, Workflow, family, flag, value
 from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.table import Cell, Column, print_table
 from hitl_cli.cli.runs import read_arguments, tell_no_worker
@@ -48,13 +48,9 @@ def add(
     ] = None,
     workflow: Workflow = None,
     kwarg: Kwarg = None,
-    no_args: Annotated[
-        bool, typer.Option("--no-args", help="Give it no argument, not even the name.")
-    ] = False,
+    no_args: Annotated[bool, flag("Give it no argument, not even the name.", "--no-args")] = False,
     group: Group = None,
-    deadline: Annotated[
-        str, typer.Option(metavar="DURATION", help="How long each run may take in all.")
-    ] = "365d",
+    deadline: Annotated[str, value("DURATION", "How long each run may take in all.")] = "365d",
     catch_up: Annotated[
         Literal["last", "all"],
         typer.Option(help="What of the times that passed while no worker was up."),

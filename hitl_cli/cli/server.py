@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hitl_cli.cli.context import named_server
-from hitl_cli.cli.options import Port, Server
+from hitl_cli.cli.options import Port, Server, flag, value
 from hitl_cli.cli.serving import listening, on_stop_signals
 from hitl_cli.cli.worker import say
 from hitl_cli.client.connect import driver_of, named_trace
@@ -23,44 +23,21 @@ if TYPE_CHECKING:
 def server(
     ctx: typer.Context,
     host: Annotated[
-        str,
-        typer.Option(
-            metavar="ADDRESS",
-            help="Where to listen; beyond this machine only with --auth-publickey.",
-        ),
+        str, value("ADDRESS", "Where to listen; beyond this machine only with --auth-publickey.")
     ] = "127.0.0.1",
     port: Port = 8001,
     auth_publickey: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE.pem",
-            help="Public key of the tokens that every request must bring.",
-        ),
+        Path | None, value("FILE.pem", "Public key of the tokens that every request must bring.")
     ] = None,
-    auth_iss: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Who must have issued a token (iss)."),
-    ] = None,
-    auth_aud: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Whom a token must be for (aud)."),
-    ] = None,
+    auth_iss: Annotated[str | None, value("NAME", "Who must have issued a token (iss).")] = None,
+    auth_aud: Annotated[str | None, value("NAME", "Whom a token must be for (aud).")] = None,
     push_to: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="ORIGIN",
-            help="Post messages only there, as https://host:port; may be repeated.",
-        ),
+        list[str] | None, value("ORIGIN", "Post messages only there, as https://host:port; may be repeated.")
     ] = None,
     own_url: Annotated[
-        str | None,
-        typer.Option(
-            "--url", metavar="URL", help="Where those that messages are posted to reach this server."
-        ),
+        str | None, value("URL", "Where those that messages are posted to reach this server.", "--url")
     ] = None,
-    debug: Annotated[
-        bool, typer.Option("--debug", help="Answer debug.* requests, for tests of clients.")
-    ] = False,
+    debug: Annotated[bool, flag("Answer debug.* requests, for tests of clients.", "--debug")] = False,
     server: Server = None,
 ) -> None:
     """Serve the file to clients and workers of any Resonate SDK, over HTTP."""

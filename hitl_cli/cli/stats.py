@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hitl_cli.cli.context import opened
-from hitl_cli.cli.options import AsJson, Server, Token
+from hitl_cli.cli.options import AsJson, Server, Token, value
 from hitl_cli.cli.output import print_json
 from hitl_cli.cli.render.table import Cell, Column, on_terminal, print_table
 from hitl_cli.format.durations import format_age, format_duration, parse_duration
@@ -31,9 +31,7 @@ EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 def show_stats(
     ctx: typer.Context,
-    since: Annotated[
-        str, typer.Option(metavar="DURATION", help="What was answered that long ago and since.")
-    ] = DEFAULT_SINCE,
+    since: Annotated[str, value("DURATION", "What was answered that long ago and since.")] = DEFAULT_SINCE,
     as_json: AsJson = False,
     server: Server = None,
     token: Token = None,

@@ -9,7 +9,7 @@ import typer
 from hitl_cli.auth import tokens
 from hitl_cli.cli.completion import offered
 from hitl_cli.cli.context import open_client
-from hitl_cli.cli.options import AsJson, Server, Token, family
+from hitl_cli.cli.options import AsJson, Server, Token, family, value
 from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.table import Cell, Column, print_table
 from hitl_cli.format.durations import format_age, parse_duration
@@ -33,7 +33,7 @@ def _complete_token(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]
 @app.command()
 def create(
     ctx: typer.Context,
-    person: Annotated[str, typer.Option("--as", metavar="WHO", help="Who acts where it is shown.")],
+    person: Annotated[str, value("WHO", "Who acts where it is shown.", "--as")],
     can: Annotated[
         list[str],
         typer.Option(
@@ -42,7 +42,7 @@ def create(
             help="What it may do: read, decide (and read), start runs. May be repeated.",
         ),
     ],
-    expires: Annotated[str, typer.Option(metavar="DURATION", help="How long it is good.")] = "90d",
+    expires: Annotated[str, value("DURATION", "How long it is good.")] = "90d",
     as_json: AsJson = False,
     server: Server = None,
     token: Token = None,

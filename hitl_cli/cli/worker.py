@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hitl_cli.cli.context import named_server
-from hitl_cli.cli.options import Server, Token
+from hitl_cli.cli.options import Server, Token, flag, value
 from hitl_cli.cli.output import silence_stdout
 from hitl_cli.cli.render.table import colored
 from hitl_cli.client.tags import INTERNAL_FUNCTIONS
@@ -58,29 +58,16 @@ def say(line: str) -> None:
 
 Apps = Annotated[
     list[str] | None,
-    typer.Option(
-        "--app",
-        "-a",
-        metavar="FILE.py|MODULE",
-        help="Whose workflows to serve; may be repeated. (HITL_APP)",
-    ),
+    value("FILE.py|MODULE", "Whose workflows to serve; may be repeated. (HITL_APP)", "--app", "-a"),
 ]
 WorkersGroup = Annotated[
     str | None,
-    typer.Option(
-        "--group",
-        "-g",
-        metavar="NAME",
-        help="Workers of one group share its work. (HITL_GROUP; else default)",
-    ),
+    value("NAME", "Workers of one group share its work. (HITL_GROUP; else default)", "--group", "-g"),
 ]
 Concurrency = Annotated[
     int, typer.Option("--concurrency", "-c", min=1, max=10_000, metavar="N", help="Executions at a time.")
 ]
-Lease = Annotated[
-    str,
-    typer.Option("--lease", metavar="DURATION", help="After which others take over from a worker that died."),
-]
+Lease = Annotated[str, value("DURATION", "After which others take over from a worker that died.", "--lease")]
 
 
 def worker(
@@ -89,9 +76,7 @@ def worker(
     group: WorkersGroup = None,
     concurrency: Concurrency = 64,
     lease: Lease = "15s",
-    log_json: Annotated[
-        bool, typer.Option("--log-json", help="One JSON object a line, for machines.")
-    ] = False,
+    log_json: Annotated[bool, flag("One JSON object a line, for machines.", "--log-json")] = False,
     server: Server = None,
     token: Token = None,
 ) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hitl_cli.cli.context import actor_from, open_client
-from hitl_cli.cli.options import Matching, Server, Token, Who
+from hitl_cli.cli.options import Matching, Server, Token, Who, flag
 from hitl_cli.cli.output import is_terminal, note
 from hitl_cli.cli.pending import FIRST, SortBy, Tagged, To, asked_names, checked_word
 from hitl_cli.errors import BadUsage
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 def review(
     ctx: typer.Context,
     mine: Annotated[
-        bool, typer.Option("--mine", "-m", help="Only what is yours to answer now: unless --all, anyway.")
+        bool, flag("Only what is yours to answer now: unless --all, anyway.", "--mine", "-m")
     ] = False,
     to: To = None,
     workflow: Matching = None,
     tags: Tagged = None,
     sort: SortBy = "age",
-    every: Annotated[bool, typer.Option("--all", "-a", help="Also what others are to answer.")] = False,
+    every: Annotated[bool, flag("Also what others are to answer.", "--all", "-a")] = False,
     who: Who = None,
     server: Server = None,
     token: Token = None,
