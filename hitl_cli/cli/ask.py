@@ -14,7 +14,7 @@ import typer
 
 from hitl_cli.cli.context import actor_from, handling, open_client, read_stdin
 from hitl_cli.cli.decide import read_file
-from hitl_cli.cli.options import AsJson, Server, Token, Who, flag, value
+from hitl_cli.cli.options import AsJson, Server, Token, Who, argument, flag, value
 from hitl_cli.cli.output import is_terminal, note, print_json, silence_stdout
 from hitl_cli.cli.render.table import on_terminal
 from hitl_cli.client.wire import fresh_id
@@ -53,9 +53,9 @@ def ask(
     ctx: typer.Context,
     prompt: Annotated[
         str | None,
-        typer.Argument(
-            metavar="[PROMPT]",
-            help="What is asked, in Markdown; - reads stdin. Left out, --id says which one to wait for.",
+        argument(
+            "[PROMPT]",
+            "What is asked, in Markdown; - reads stdin. Left out, --id says which one to wait for.",
         ),
     ] = None,
     to: Annotated[

@@ -13,7 +13,7 @@ from msgspec import UNSET
 from hitl_cli.cli.bulk import Dry, Match, Stdin, Yes, answer_many, named
 from hitl_cli.cli.completion import complete_promise
 from hitl_cli.cli.context import given_stdin, opened, read_stdin
-from hitl_cli.cli.options import AsJson, Server, Token, Who, value
+from hitl_cli.cli.options import AsJson, Server, Token, Who, argument, value
 from hitl_cli.cli.output import is_terminal, print_json
 from hitl_cli.cli.render.decision import sentence
 from hitl_cli.errors import BadAnswer, BadInput, BadJson, BadUsage, TooLarge
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 WHAT = "A promise, a key, the beginning of an id, or a workflow that waits for one answer."
 
-Ids = Annotated[list[str] | None, typer.Argument(metavar="ID...", help=WHAT, autocompletion=complete_promise)]
-Id = Annotated[str, typer.Argument(metavar="ID", help=WHAT, autocompletion=complete_promise)]
+Ids = Annotated[list[str] | None, argument("ID...", WHAT, complete=complete_promise)]
+Id = Annotated[str, argument("ID", WHAT, complete=complete_promise)]
 Data = Annotated[
     str | None, value("JSON|@FILE|-", "What the workflow gets; true if not given. - reads stdin.", "--data")
 ]
@@ -94,10 +94,7 @@ def answer(
     ctx: typer.Context,
     id: Id,
     text: Annotated[
-        str,
-        typer.Argument(
-            metavar="ANSWER", help="One of the choices; or the value that is asked for; or yes or no."
-        ),
+        str, argument("ANSWER", "One of the choices; or the value that is asked for; or yes or no.")
     ],
     data: Data = None,
     fields: Fields = None,
@@ -116,7 +113,7 @@ def answer(
 def comment(
     ctx: typer.Context,
     id: Id,
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="The remark; - reads stdin.")],
+    text: Annotated[str, argument("TEXT", "The remark; - reads stdin.")],
     who: Who = None,
     as_json: AsJson = False,
     server: Server = None,

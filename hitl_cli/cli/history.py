@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hitl_cli.cli.context import opened
-from hitl_cli.cli.options import AsJson, Every, Matching, Server, Token, flag, value
+from hitl_cli.cli.options import AsJson, Every, Matching, Server, Token, argument, flag, value
 from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.states import OUTCOME_COLORS
 from hitl_cli.cli.render.table import Cell, Column, print_table
@@ -32,10 +32,7 @@ MINUTES = len("2026-11-21T03:04")
 def show_history(
     ctx: typer.Context,
     id: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="ID", help="A promise, a workflow or a key: all that was said of it, in order."
-        ),
+        str | None, argument("ID", "A promise, a workflow or a key: all that was said of it, in order.")
     ] = None,
     by: Annotated[str | None, value("WHO", "Only what this person decided or voted on.")] = None,
     since: Annotated[str | None, value("DURATION", "Only of that long ago and since, e.g. 7d.")] = None,

@@ -15,7 +15,7 @@ from hitl_cli.auth import links
 from hitl_cli.auth.signing_keys import load_keys
 from hitl_cli.cli.completion import complete_promise
 from hitl_cli.cli.context import named_server
-from hitl_cli.cli.options import AsJson, Server, Token, Who, family, flag, value
+from hitl_cli.cli.options import AsJson, Server, Token, Who, argument, family, flag, value
 from hitl_cli.cli.output import is_terminal, note, print_json
 from hitl_cli.client.connect import connect
 from hitl_cli.errors import BadInput
@@ -57,10 +57,10 @@ def create(
     ctx: typer.Context,
     id: Annotated[
         str,
-        typer.Argument(
-            metavar="PROMISE",
-            help="A promise, a key, the beginning of an id, or a workflow that asks one thing.",
-            autocompletion=complete_promise,
+        argument(
+            "PROMISE",
+            "A promise, a key, the beginning of an id, or a workflow that asks one thing.",
+            complete=complete_promise,
         ),
     ],
     person: Annotated[str, value("PERSON", "Who may answer by it, and whose answer it is.", "--for")],
@@ -95,9 +95,7 @@ def create(
 @app.command()
 def revoke(
     ctx: typer.Context,
-    what: Annotated[
-        str, typer.Argument(metavar="LINK|PROMISE", help="A link, or the request whose links are to end.")
-    ],
+    what: Annotated[str, argument("LINK|PROMISE", "A link, or the request whose links are to end.")],
     person: Annotated[str | None, value("PERSON", "Of a request, only this person's.", "--for")] = None,
     who: Who = None,
     server: Server = None,

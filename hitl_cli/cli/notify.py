@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from hitl_cli import plugins
-from hitl_cli.cli.options import AsJson, family
+from hitl_cli.cli.options import AsJson, argument, family
 from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.table import Cell, Column, print_table
 from hitl_cli.errors import BadUsage, HitlError
@@ -28,9 +28,7 @@ def _complete_name(incomplete: str) -> Iterator[str]:
 
 @app.command("test")
 def try_(
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="A person or a group.", autocompletion=_complete_name)
-    ],
+    name: Annotated[str, argument("NAME", "A person or a group.", complete=_complete_name)],
     channel: Annotated[
         str | None,
         typer.Option(

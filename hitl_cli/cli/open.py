@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 from urllib.parse import quote
 
-import typer
-
 from hitl_cli.cli.completion import complete_promise
-from hitl_cli.cli.options import value
+from hitl_cli.cli.options import argument, value
 from hitl_cli.cli.output import note
 from hitl_cli.errors import Unreachable
 from hitl_cli.settings import Settings
@@ -20,10 +18,10 @@ PATIENCE_S = 3.0
 def open_page(
     id: Annotated[
         str | None,
-        typer.Argument(
-            metavar="[ID]",
-            help="A request, by the id of its promise or of its workflow, or by its key. Else the inbox.",
-            autocompletion=complete_promise,
+        argument(
+            "[ID]",
+            "A request, by the id of its promise or of its workflow, or by its key. Else the inbox.",
+            complete=complete_promise,
         ),
     ] = None,
     url: Annotated[str | None, value("URL", "Where the gateway is. (HITL_GATEWAY)")] = None,

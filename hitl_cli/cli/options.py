@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 """What all commands have in common."""
 
 
-def value(metavar: str, about: str, *names: str) -> Any:
+def argument(metavar: str, about: str, *, complete: Callable[..., Any] | None = None) -> Any:
+    """Return an argument; `complete` returns what the Tab key offers for it."""
+    return typer.Argument(metavar=metavar, help=about, autocompletion=complete)
+
+
+def value(metavar: str, about: str, *names: str, complete: Callable[..., Any] | None = None) -> Any:
     """Return an option that takes a value, called as its parameter unless it has other names."""
-    return typer.Option(*names, metavar=metavar, help=about)
+    return typer.Option(*names, metavar=metavar, help=about, autocompletion=complete)
 
 
 def flag(about: str, *names: str) -> Any:

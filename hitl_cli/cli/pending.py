@@ -56,11 +56,11 @@ To = Annotated[
 Tagged = Annotated[list[str] | None, value("NAME=VALUE", "Only with this tag; may be repeated.", "--tag")]
 SortBy = Annotated[
     str,
-    typer.Option(
+    value(
+        "BY",
+        "What comes first: the oldest (age), the next due (due), the most pressing (priority).",
         "--sort",
-        metavar="BY",
-        autocompletion=lambda: list(FIRST),
-        help="What comes first: the oldest (age), the next due (due), the most pressing (priority).",
+        complete=lambda: list(FIRST),
     ),
 ]
 
@@ -78,11 +78,7 @@ def pending(
     older: Annotated[str | None, value("DURATION", "Only what has waited that long, e.g. 1d.")] = None,
     priority: Annotated[
         str | None,
-        typer.Option(
-            metavar="PRIORITY",
-            autocompletion=lambda: list(PRIORITIES),
-            help=f"Only what is {', '.join(PRIORITIES)}.",
-        ),
+        value("PRIORITY", f"Only what is {', '.join(PRIORITIES)}.", complete=lambda: list(PRIORITIES)),
     ] = None,
     sort: SortBy = "age",
     limit: Limit = DEFAULT_LIMIT,

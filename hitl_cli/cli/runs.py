@@ -13,7 +13,19 @@ import typer
 from hitl_cli import defaults
 from hitl_cli.cli.completion import complete_run
 from hitl_cli.cli.context import given_stdin, opened
-from hitl_cli.cli.options import AsJson, Group, Kwarg, Limit, Server, Token, Who, Workflow, flag, value
+from hitl_cli.cli.options import (
+    AsJson,
+    Group,
+    Kwarg,
+    Limit,
+    Server,
+    Token,
+    Who,
+    Workflow,
+    argument,
+    flag,
+    value,
+)
 from hitl_cli.cli.output import is_terminal, note, print_json
 from hitl_cli.cli.render.states import RUN_COLORS, shorten, step_mark, step_name, step_outcome
 from hitl_cli.cli.render.table import Cell, Column, console, on_terminal, print_table
@@ -41,15 +53,14 @@ DEFAULT_LIMIT = 25
 LONGEST_LINE = 1_000_000
 """Bytes of one line of `--stdin`."""
 
-RunId = Annotated[str, typer.Argument(metavar="ID", help="The workflow's id.", autocompletion=complete_run)]
+RunId = Annotated[str, argument("ID", "The workflow's id.", complete=complete_run)]
 
 
 def start(
     ctx: typer.Context,
-    id: Annotated[str | None, typer.Argument(metavar="ID", help="An id of your choice for the run.")] = None,
+    id: Annotated[str | None, argument("ID", "An id of your choice for the run.")] = None,
     args: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[ARG]...", help="Arguments: JSON, else text. The id if none is given."),
+        list[str] | None, argument("[ARG]...", "Arguments: JSON, else text. The id if none is given.")
     ] = None,
     workflow: Workflow = None,
     kwarg: Kwarg = None,
@@ -183,17 +194,16 @@ def tell_no_worker(client: Client, group: str, what: str = "what was started") -
 def status(
     ctx: typer.Context,
     id: Annotated[
-        str | None,
-        typer.Argument(metavar="[ID]", help="Show this run with all its steps.", autocompletion=complete_run),
+        str | None, argument("[ID]", "Show this run with all its steps.", complete=complete_run)
     ] = None,
     state: Annotated[
         str | None,
-        typer.Option(
+        value(
+            "STATE",
+            f"Only runs that are {', '.join(RUN_COLORS)}.",
             "--state",
             "-s",
-            metavar="STATE",
-            autocompletion=lambda: list(RUN_COLORS),
-            help=f"Only runs that are {', '.join(RUN_COLORS)}.",
+            complete=lambda: list(RUN_COLORS),
         ),
     ] = None,
     limit: Limit = DEFAULT_LIMIT,

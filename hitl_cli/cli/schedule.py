@@ -9,7 +9,7 @@ import typer
 
 from hitl_cli.cli.completion import offered
 from hitl_cli.cli.context import actor_from, opened
-from hitl_cli.cli.options import AsJson, Group, Kwarg, Server, Token, Workflow, family, flag, value
+from hitl_cli.cli.options import AsJson, Group, Kwarg, Server, Token, Workflow, argument, family, flag, value
 from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.table import Cell, Column, print_table
 from hitl_cli.cli.runs import read_arguments, tell_no_worker
@@ -35,16 +35,12 @@ def _complete_schedule(ctx: typer.Context, incomplete: str) -> list[tuple[str, s
 @app.command()
 def add(
     ctx: typer.Context,
-    id: Annotated[str, typer.Argument(metavar="NAME", help="A name of your choice for the schedule.")],
+    id: Annotated[str, argument("NAME", "A name of your choice for the schedule.")],
     cron: Annotated[
-        str,
-        typer.Argument(
-            metavar="CRON", help="When, in UTC: minute, hour, day of month, month, day of week, in quotes."
-        ),
+        str, argument("CRON", "When, in UTC: minute, hour, day of month, month, day of week, in quotes.")
     ],
     args: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[ARG]...", help="Arguments: JSON, else text. The name if none is given."),
+        list[str] | None, argument("[ARG]...", "Arguments: JSON, else text. The name if none is given.")
     ] = None,
     workflow: Workflow = None,
     kwarg: Kwarg = None,
@@ -113,9 +109,7 @@ def list_(ctx: typer.Context, as_json: AsJson = False, server: Server = None, to
 @app.command()
 def remove(
     ctx: typer.Context,
-    id: Annotated[
-        str, typer.Argument(metavar="NAME", help="The schedule.", autocompletion=_complete_schedule)
-    ],
+    id: Annotated[str, argument("NAME", "The schedule.", complete=_complete_schedule)],
     server: Server = None,
     token: Token = None,
 ) -> None:

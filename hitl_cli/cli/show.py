@@ -9,7 +9,7 @@ import typer
 
 from hitl_cli.cli.completion import complete_promise
 from hitl_cli.cli.context import opened
-from hitl_cli.cli.options import AsJson, Server, Token
+from hitl_cli.cli.options import AsJson, Server, Token, argument
 from hitl_cli.cli.output import print_json
 from hitl_cli.cli.render.request import print_request
 from hitl_cli.cli.render.suggested_commands import commands
@@ -21,10 +21,10 @@ def show(
     ctx: typer.Context,
     id: Annotated[
         str,
-        typer.Argument(
-            metavar="ID",
-            help="A promise, a key, the beginning of an id, or a workflow that asks one thing.",
-            autocompletion=complete_promise,
+        argument(
+            "ID",
+            "A promise, a key, the beginning of an id, or a workflow that asks one thing.",
+            complete=complete_promise,
         ),
     ],
     as_json: AsJson = False,

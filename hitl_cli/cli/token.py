@@ -9,7 +9,7 @@ import typer
 from hitl_cli.auth import tokens
 from hitl_cli.cli.completion import offered
 from hitl_cli.cli.context import open_client
-from hitl_cli.cli.options import AsJson, Server, Token, family, value
+from hitl_cli.cli.options import AsJson, Server, Token, argument, family, value
 from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.table import Cell, Column, print_table
 from hitl_cli.format.durations import format_age, parse_duration
@@ -36,10 +36,10 @@ def create(
     person: Annotated[str, value("WHO", "Who acts where it is shown.", "--as")],
     can: Annotated[
         list[str],
-        typer.Option(
-            metavar="WHAT",
-            autocompletion=lambda: list(PERMISSIONS),
-            help="What it may do: read, decide (and read), start runs. May be repeated.",
+        value(
+            "WHAT",
+            "What it may do: read, decide (and read), start runs. May be repeated.",
+            complete=lambda: list(PERMISSIONS),
         ),
     ],
     expires: Annotated[str, value("DURATION", "How long it is good.")] = "90d",
@@ -91,7 +91,7 @@ def list_(ctx: typer.Context, as_json: AsJson = False, server: Server = None, to
 @app.command()
 def revoke(
     ctx: typer.Context,
-    id: Annotated[str, typer.Argument(metavar="ID", help="The token's id.", autocompletion=_complete_token)],
+    id: Annotated[str, argument("ID", "The token's id.", complete=_complete_token)],
     server: Server = None,
     token: Token = None,
 ) -> None:
