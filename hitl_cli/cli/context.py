@@ -28,14 +28,9 @@ def named_server(
     return settings.server(server or ctx.obj["server"]), settings.token(token or ctx.obj["token"])
 
 
-def open_client(
-    ctx: typer.Context, server: str | None, token: str | None, settings: Settings | None = None
-) -> Client:
-    """Return a client of the server that the options, the environment or a file names.
-
-    `settings` are those that the command has read already: files are looked for in each folder above.
-    """
-    url, chosen_token = named_server(ctx, settings or Settings(), server, token)
+def open_client(ctx: typer.Context, server: str | None, token: str | None, settings: Settings) -> Client:
+    """Return a client of the server that the options, the environment or a file names."""
+    url, chosen_token = named_server(ctx, settings, server, token)
     return connect(url.value, chosen_token)
 
 
@@ -53,7 +48,10 @@ def opened[T](
     who: str | None = None,
     settings: Settings | None = None,
 ) -> Iterator[tuple[T, Client]]:
-    """Open the `Inbox`, `Runs` or `Schedules` of the server that is named, for the person who acts."""
+    """Open the `Inbox`, `Runs` or `Schedules` of the server that is named, for the person who acts.
+
+    `settings` are those that the command has read already: files are looked for in each folder above.
+    """
     known = settings or Settings()
     actor = actor_from(known, who)
     with open_client(ctx, server, token, known) as client:

@@ -7,20 +7,10 @@ from typing import TYPE_CHECKING
 import msgspec
 import typer
 
+from hitl_cli.cli import worker
 from hitl_cli.cli.gateway import SignIn, options_of
 from hitl_cli.cli.options import Port, Server, Token
 from hitl_cli.cli.serving import listening
-from hitl_cli.cli.worker import (
-    Apps,
-    Concurrency,
-    Lease,
-    WorkersGroup,
-    announce,
-    event_line,
-    reporter,
-    say,
-    worker_options,
-)
 
 if TYPE_CHECKING:
     from hitl_cli.worker.run import Serving
@@ -31,11 +21,11 @@ HOST = "127.0.0.1"
 
 def dev(
     ctx: typer.Context,
-    app: Apps = None,
+    app: worker.Apps = None,
     port: Port = 5001,
-    group: WorkersGroup = None,
-    concurrency: Concurrency = 64,
-    lease: Lease = "15s",
+    group: worker.WorkersGroup = None,
+    concurrency: worker.Concurrency = 64,
+    lease: worker.Lease = "15s",
     sign_in: SignIn = False,
     server: Server = None,
     token: Token = None,
@@ -47,7 +37,7 @@ def dev(
     from hitl_cli.gateway.background import BackgroundGateway
     from hitl_cli.worker.process import run_worker
 
-    works = worker_options(
+    works = worker.worker_options(
         ctx, app=app or [], group=group, concurrency=concurrency, lease=lease, server=server, token=token
     )
     serves = msgspec.structs.replace(
@@ -64,10 +54,10 @@ def dev(
     reach = msgspec.structs.replace(works.reach, directory=directory)
 
     def serving(served: Serving) -> None:
-        announce(served)
-        say(f"inbox on {url}")
+        worker.announce(served)
+        worker.say(f"inbox on {url}")
 
     try:
-        run_worker(msgspec.structs.replace(works, reach=reach), serving, reporter(event_line))
+        run_worker(msgspec.structs.replace(works, reach=reach), serving, worker.reporter(worker.event_line))
     finally:
         gateway.stop()

@@ -106,11 +106,6 @@ def _grid(rows: Sequence[Sequence[Cell]]) -> RenderableType:
     return table
 
 
-def indented(text: str) -> list[str]:
-    """Return the lines of a text, as far to the right as the rows of a block."""
-    return [(" " * INDENT + line).rstrip() for line in printable_lines(text).strip("\n").split("\n")]
-
-
 def shortened(text: str, longest: int = LONGEST_CELL) -> str:
     """Return a text, or its beginning and how much more there is."""
     more = len(text) - longest

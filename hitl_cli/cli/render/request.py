@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hitl_cli.cli.pending import priority_cell
-from hitl_cli.cli.render.blocks import INDENT, Block, drawn, indented, plain
+from hitl_cli.cli.render.blocks import INDENT, Block, drawn, plain
 from hitl_cli.cli.render.states import OUTCOME_COLORS, step_mark, step_name, step_outcome
 from hitl_cli.cli.render.suggested_commands import commands, quoted
 from hitl_cli.cli.render.table import Cell, console, on_terminal
 from hitl_cli.client.wire import decode
 from hitl_cli.format.durations import format_age, format_duration
 from hitl_cli.format.json import to_json
-from hitl_cli.format.terminal import printable
+from hitl_cli.format.terminal import printable, printable_lines
 from hitl_cli.format.times import iso
 from hitl_cli.inbox.pending import SOON_MS
 from hitl_cli.notify.status import said_of, without_old_reminders
@@ -53,7 +53,8 @@ def print_request(seen: RequestDetails, server: str | None = None) -> None:
     if not on_terminal():
         head = "".join(printable(cell.text) for cell in _headline(seen))
         prompt = _prompt_of(seen)
-        asked = ["", *indented(prompt)] if prompt else []
+        lines = printable_lines(prompt).strip("\n").split("\n")
+        asked = ["", *((" " * INDENT + line).rstrip() for line in lines)] if prompt else []
         print("\n".join([head, *asked, *(line for block in told for line in plain(block))]))
         return
     screen = console()

@@ -22,6 +22,9 @@ from hitl_cli.settings import Settings
 if TYPE_CHECKING:
     from hitl_cli.cli.review.session import ReviewSession
 
+UNDRAWABLE = ("", "dumb", "unknown")
+"""Values of TERM of terminals that can only print."""
+
 
 def review(
     ctx: typer.Context,
@@ -38,7 +41,11 @@ def review(
     token: Token = None,
 ) -> None:
     """Answer what waits for you, one after another, by keys (? shows them), with 5 s to take each back."""
-    _check_terminal()
+    if not is_terminal(sys.stdin, sys.stdout) or os.environ.get("TERM", "dumb").lower() in UNDRAWABLE:
+        raise BadUsage(
+            "`hitl review` needs a terminal that it can draw on. Without one, `hitl pending` lists what"
+            " waits, and `hitl approve ID` or `hitl reject ID` answers it."
+        )
     from hitl_cli.cli.review.screen import Screen, draw
     from hitl_cli.cli.review.session import Look, ReviewSession, offered
 
@@ -75,19 +82,6 @@ def review(
     )
     if failed:
         raise typer.Exit(1)
-
-
-def _check_terminal() -> None:
-    """Raise BadInput where there is nothing to draw on, or to press keys on."""
-    if not is_terminal(sys.stdin, sys.stdout) or os.environ.get("TERM", "dumb").lower() in (
-        "",
-        "dumb",
-        "unknown",
-    ):
-        raise BadUsage(
-            "`hitl review` needs a terminal that it can draw on. Without one, `hitl pending` lists what"
-            " waits, and `hitl approve ID` or `hitl reject ID` answers it."
-        )
 
 
 def _tell_not_sent(desk: ReviewSession, *, send: bool) -> bool:
