@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec import Struct
 
-from hitl_cli.inbox.decide import approval, decide
+from hitl_cli.inbox import Inbox
+from hitl_cli.people.actor import Actor
+from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.question import Question
 from tests.cli.requests import put
 
@@ -169,7 +171,7 @@ def scene(hitl: Hitl) -> None:
         put(hitl, id, Question(prompt=f"Is it {id}?"), key="same")
     put(hitl, "decided", Question(prompt="Well?"))
     with hitl.client() as client:
-        decide(client, "decided", approval(by="bob", via="cli"))
+        Inbox(client, Actor(person="bob", via="cli")).decide("decided", DecisionInput(verdict="approve"))
 
 
 def told(hitl: Hitl, number: int, one: Provoked) -> str:

@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 
 import typer
 
-from hitl_cli.cli.context import open_client
+from hitl_cli.cli.context import opened
 from hitl_cli.cli.options import Server, Token
 from hitl_cli.client.connect import connect, driver_of
 from hitl_cli.errors import BadServer
-from hitl_cli.inbox.pending import pending
+from hitl_cli.inbox import Inbox
 from hitl_cli.notify.messages import DeliveryFailed
 from hitl_cli.sdk.worker_link import worker_link
 
@@ -82,8 +82,8 @@ class Badge:
 
 def count(ctx: typer.Context, server: Server = None, token: Token = None) -> None:
     """Print how many requests wait for a person."""
-    with open_client(ctx, server, token) as client:
-        waiting, _ = pending(client)
+    with opened(Inbox, ctx, server, token) as (inbox, _):
+        waiting, _ = inbox.list()
     print(len(waiting))
 
 
