@@ -97,7 +97,7 @@ def pending(
         to=asked_names(to, mine=mine),
         person=me.person if mine else None,
         asker=None if asker is None else _checked_name("--from", asker),
-        tags=read_tags(tags or []),
+        tags=read_tags(tags or [], "--tag"),
         due_in_ms=None if due is None else parse_duration(due),
         older_than_ms=0 if older is None else parse_duration(older),
         priority=None if priority is None else checked_word("--priority", priority, PRIORITIES),

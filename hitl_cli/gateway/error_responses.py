@@ -58,6 +58,9 @@ TYPES: Mapping[type[HitlError], str] = {
 }
 """What problem details call a kind of failure, for programs; their `code` is finer."""
 
+PERMISSION_MISSING = "permission-missing"
+"""What a token or session may not do at all has no type of its own: `not-allowed` is about one request."""
+
 EXAMPLE_ROUTES = ("/start-workflow", "/unblock-workflow", "/start", "/confirm")
 """Where an error is `{"error": …}` and nothing else, if these routes are served."""
 
@@ -144,8 +147,9 @@ def _problem(
     status: int, message: str, code: str, error: HitlError | None, headers: Mapping[str, str] | None
 ) -> web.Response:
     """Return problem details (RFC 9457)."""
+    known = TYPES.items() if code != PERMISSION_MISSING else ()
     document = {
-        "type": next((uri for kind, uri in TYPES.items() if isinstance(error, kind)), "about:blank"),
+        "type": next((uri for kind, uri in known if isinstance(error, kind)), "about:blank"),
         "title": _web_title(status),
         "status": status,
         "detail": message,

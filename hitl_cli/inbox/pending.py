@@ -203,17 +203,17 @@ def settle_complete(client: Client, groups: Groups) -> None:
                 complete(client, item.promise, tallied)
 
 
-def read_tags(texts: Iterable[str]) -> dict[str, str]:
-    """Return the tags of texts such as NAME=VALUE, to filter by. Raises BadInput."""
+def read_tags(texts: Iterable[str], given_as: str) -> dict[str, str]:
+    """Return the tags of texts such as NAME=VALUE, to filter by; errors name what they are `given_as`."""
     tags: dict[str, str] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not name or not equals:
-            raise BadUsage(f"the tag {text!r} is not NAME=VALUE.")
+            raise BadUsage(f"{given_as} {text!r} is not NAME=VALUE.")
         if name.startswith(RESERVED_TAGS):
-            raise BadName(f"the tag {text!r}: no author of a request can give a tag of that name.")
+            raise BadName(f"{given_as} {text!r}: no author of a request can give a tag of that name.")
         if tags.setdefault(name, value) != value:
-            raise BadUsage(f"the tag {name!r} is given twice, with two values: nothing can have both.")
+            raise BadUsage(f"{given_as} {name!r} is given twice, with two values: nothing can have both.")
     return tags
 
 

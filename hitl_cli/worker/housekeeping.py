@@ -1,8 +1,8 @@
-"""What a worker looks after now and then, whoever made it and whatever died.
+"""What a worker and a gateway look after now and then, although the process that began it died.
 
-Requests that have all their votes, where whoever gave the last one died before settling them: everyone who
-looks at such a request does it (hitl_cli/inbox/votes.py), and so a run goes on although nobody does. And
-requests of which nobody has been told (hitl_cli/notify/reconcile.py).
+They settle requests that have all their votes, where the process that cast the last one died before
+(hitl_cli/inbox/pending.py), so that a run goes on although nobody decides. A worker also queues notifications
+of requests of which nobody was notified (hitl_cli/notify/reconcile.py).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 COUNT_EVERY_S = 30.0
 
 STOP_S = 1.0
-"""How long a worker that ends waits for a count in hand: a server may never answer."""
+"""How long a process that ends waits for a count in hand: a server may never answer."""
 
 
 class Housekeeper:

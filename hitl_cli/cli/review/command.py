@@ -56,7 +56,7 @@ def review(
         workflow=workflow,
         to=asked_names(to, mine=mine),
         person=None if every and not mine else me.person,
-        tags=read_tags(tags or []),
+        tags=read_tags(tags or [], "--tag"),
     )
     look = Look(me, wanted, checked_word("--sort", sort, list(FIRST)), every)
     with open_client(ctx, server, token, settings) as client:

@@ -87,7 +87,7 @@ def _filter_of(query: RequestsQuery, person: str) -> RequestFilter:
         to=query.to,
         person=None if query.for_ is None else person,
         asker=query.from_,
-        tags=read_tags(query.tag),
+        tags=read_tags(query.tag, "the tag"),
         due_in_ms=None if query.due is None else parse_duration(query.due),
         older_than_ms=0 if query.older is None else parse_duration(query.older),
         priority=query.priority,
