@@ -77,7 +77,7 @@ def picture() -> str:
                 items, _ = pending(client)
                 console = Console(record=True, width=WIDTH, file=io.StringIO())
                 console.print("[bold]$ hitl pending[/bold]")
-                console.print(drawing(*as_table(items, client.now()), WIDTH))
+                console.print(drawing(as_table(items, client.now()), WIDTH))
                 drawn = console.export_svg(title="hitl", unique_id="hitl")
                 # Rich names fonts on another host; whoever looks at the picture shall not have to ask it.
                 return re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL)

@@ -81,7 +81,7 @@ def answer_many(
     if dry and as_json:
         print_json([planned_decision_document(one, verdict) for one in planned])
     elif dry and planned:
-        print_table(*_as_table(planned, verdict))
+        print_table(_as_table(planned, verdict))
     if dry:
         failures = [one.problem for one in planned if one.problem is not None]
     else:
@@ -93,20 +93,22 @@ def answer_many(
         raise max(failures, key=BADNESS)
 
 
-def _as_table(planned: Sequence[PlannedDecision], verdict: Verdict) -> tuple[list[Column], list[list[Cell]]]:
-    """Return the columns and rows of what would happen."""
-    columns = [Column("promise", whole=True), Column("workflow"), Column("asks"), Column("what would happen")]
-    rows = []
-    for one in planned:
-        item = one.item
-        done = item is not None and item.promise.state != "pending"
-        what = Cell("nothing: it is so already" if done else verdict)
-        if one.problem is not None:
-            what = Cell(str(one.problem), style="red")
-        asks = "" if item is None else item.prompt or item.function or ""
-        row = [one.name if item is None else item.id, "" if item is None else item.workflow, asks]
-        rows.append([*map(Cell, row), what])
-    return columns, rows
+def _as_table(planned: Sequence[PlannedDecision], verdict: Verdict) -> list[Column]:
+    """Return the columns of what would happen."""
+    items = [one.item for one in planned]
+    return [
+        Column("promise", [one.item.id if one.item else one.name for one in planned], whole=True),
+        Column("workflow", [item.workflow if item else "" for item in items]),
+        Column("asks", [(item and (item.prompt or item.function)) or "" for item in items]),
+        Column("what would happen", [_what_happens(one, verdict) for one in planned]),
+    ]
+
+
+def _what_happens(planned: PlannedDecision, verdict: Verdict) -> Cell:
+    if planned.problem is not None:
+        return Cell(str(planned.problem), style="red")
+    done = planned.item is not None and planned.item.promise.state != "pending"
+    return Cell("nothing: it is so already" if done else verdict)
 
 
 def _ask_whether_meant(planned: Sequence[PlannedDecision], verdict: Verdict, *, may_go_on: bool) -> None:
@@ -127,7 +129,7 @@ def _ask_whether_meant(planned: Sequence[PlannedDecision], verdict: Verdict, *, 
                 f"this would {verdict} {len(planned)}: add --yes; --dry-run shows them.",
                 code="needs-confirmation",
             )
-        for line in plain(*_as_table(planned, verdict)):
+        for line in plain(_as_table(planned, verdict)):
             note(line)
         possible = sum(one.problem is None for one in planned)
         print(f"{verdict} {possible} of {len(planned)}? [y/N] ", end="", file=sys.stderr, flush=True)

@@ -11,7 +11,7 @@ from hitl_cli.cli.context import opened
 from hitl_cli.cli.options import AsJson, Every, Matching, Server, Token, argument, flag, value
 from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.states import OUTCOME_COLORS
-from hitl_cli.cli.render.table import Cell, Column, print_table
+from hitl_cli.cli.render.table import Cell, Column, filled, print_table
 from hitl_cli.errors import BadUsage
 from hitl_cli.format.durations import format_duration, parse_duration
 from hitl_cli.format.times import iso
@@ -77,7 +77,7 @@ def show_history(
     elif not entries:
         note("Nothing was answered." if id is None else f"Nothing was said of {id}.")
     else:
-        print_table(*_as_table(entries))
+        print_table(_as_table(entries))
     if more:
         note(f"The {len(entries)} newest are shown; there are more: --limit N or --all.")
 
@@ -89,26 +89,20 @@ def _print_csv(entries: Iterable[HistoryEntry]) -> None:
         sys.stdout.write(csv_entry(entry))
 
 
-def _as_table(entries: Sequence[HistoryEntry]) -> tuple[list[Column], list[list[Cell]]]:
-    """Return the columns and the rows; what is asked and said has a column only where there is any."""
-    shown = {
-        "promise": [Cell(entry.id) for entry in entries],
-        "at": [Cell(f"{iso(entry.at)[:MINUTES]}Z") for entry in entries],
-        "outcome": [
-            Cell(outcome_text(entry), OUTCOME_COLORS.get(entry.outcome or "", "")) for entry in entries
-        ],
-        "by": [Cell(f"{entry.by} via {entry.via}" if entry.by else "-") for entry in entries],
-        "waited": [Cell(format_duration(entry.waited_ms)) for entry in entries],
-    }
-    texts = {
-        "asked": [entry.asked or "" for entry in entries],
-        "said": [_said_in(entry) for entry in entries],
-    }
-    shown |= {head: [Cell(text) for text in column] for head, column in texts.items() if any(column)}
-    columns = [
-        Column(head, right=head == "waited", whole=head in ("promise", "at", "outcome")) for head in shown
-    ]
-    return columns, [list(row) for row in zip(*shown.values(), strict=True)]
+def _as_table(entries: Sequence[HistoryEntry]) -> list[Column]:
+    """Return the columns; what is asked and said has a column only where there is any."""
+    colors = [OUTCOME_COLORS.get(entry.outcome or "", "") for entry in entries]
+    return filled(
+        [
+            Column("promise", [entry.id for entry in entries], whole=True),
+            Column("at", [f"{iso(entry.at)[:MINUTES]}Z" for entry in entries], whole=True),
+            Column("outcome", list(map(Cell, map(outcome_text, entries), colors)), whole=True),
+            Column("by", [f"{entry.by} via {entry.via}" if entry.by else "-" for entry in entries]),
+            Column("waited", [format_duration(entry.waited_ms) for entry in entries], right=True),
+            Column("asked", [entry.asked or "" for entry in entries]),
+            Column("said", [_said_in(entry) for entry in entries]),
+        ]
+    )
 
 
 def _said_in(entry: HistoryEntry) -> str:

@@ -10,7 +10,7 @@ from hitl_cli.auth import signing_keys
 from hitl_cli.cli.context import named_server
 from hitl_cli.cli.options import AsJson, Server, family, flag
 from hitl_cli.cli.output import print_json
-from hitl_cli.cli.render.table import Cell, Column, print_table
+from hitl_cli.cli.render.table import Column, print_table
 from hitl_cli.engine.server import now_ms
 from hitl_cli.format.times import iso
 from hitl_cli.settings import Settings
@@ -45,16 +45,17 @@ def list_(ctx: typer.Context, as_json: AsJson = False, server: Server = None) ->
     if as_json:
         print_json([key_document(key) for key in found])
         return
-    columns = [Column("key", whole=True), Column("created", whole=True), Column("believed until", whole=True)]
-    rows = [
+    print_table(
         [
-            Cell(key.name),
-            Cell(iso(key.created_at)),
-            Cell("it signs" if key.ends_at is None else iso(key.ends_at)),
+            Column("key", [key.name for key in found], whole=True),
+            Column("created", [iso(key.created_at) for key in found], whole=True),
+            Column(
+                "believed until",
+                ["it signs" if key.ends_at is None else iso(key.ends_at) for key in found],
+                whole=True,
+            ),
         ]
-        for key in found
-    ]
-    print_table(columns, rows)
+    )
 
 
 def _key_file(ctx: typer.Context, server: str | None) -> Path:

@@ -16,6 +16,8 @@ from hitl_cli.cli.render.table import Cell, Column, print_table
 from hitl_cli.errors import BadUsage, HitlError
 from hitl_cli.settings import Settings
 
+GOOD = Cell("taken", "green")
+
 app = family("notify", "How people are reached.")
 
 
@@ -52,16 +54,17 @@ def try_(
     if as_json:
         print_json(tried)
     else:
-        rows = [
+        print_table(
             [
-                Cell(one.to),
-                Cell(one.by),
-                Cell(one.where),
-                Cell("taken", "green") if one.taken else Cell(f"not taken: {one.why_not}", "red"),
+                Column("who", [one.to for one in tried], whole=True),
+                Column("by", [one.by for one in tried]),
+                Column("where", [one.where for one in tried]),
+                Column(
+                    "result",
+                    [GOOD if one.taken else Cell(f"not taken: {one.why_not}", "red") for one in tried],
+                ),
             ]
-            for one in tried
-        ]
-        print_table([Column("who", whole=True), Column("by"), Column("where"), Column("result")], rows)
+        )
     if not all(one.taken for one in tried):
         raise typer.Exit(1)
 
@@ -79,12 +82,11 @@ def list_(as_json: AsJson = False) -> None:
     if not found:
         note("The settings name nobody yet: [people.NAME] email = … in hitl.toml.")
         return
-    rows = [
+    reached = [", ".join(f"{address.by} {address.where}" for address in one.addresses) for one in found]
+    print_table(
         [
-            Cell(one.name),
-            Cell(", ".join(f"{address.by} {address.where}" for address in one.addresses) or "-"),
-            Cell(", ".join(one.members) or "-"),
+            Column("who", [one.name for one in found], whole=True),
+            Column("reached by", [text or "-" for text in reached]),
+            Column("members", [", ".join(one.members) or "-" for one in found]),
         ]
-        for one in found
-    ]
-    print_table([Column("who", whole=True), Column("reached by"), Column("members")], rows)
+    )

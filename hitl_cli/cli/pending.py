@@ -11,7 +11,7 @@ import typer
 from hitl_cli.cli.context import actor_from, open_client
 from hitl_cli.cli.options import AsJson, Every, Limit, Matching, Server, Token, Who, flag, value
 from hitl_cli.cli.output import note, print_json
-from hitl_cli.cli.render.table import Cell, Column, console, on_terminal, print_table
+from hitl_cli.cli.render.table import Cell, Column, console, filled, on_terminal, print_table
 from hitl_cli.client.waiting import wait_until
 from hitl_cli.errors import BadName, BadUsage
 from hitl_cli.format.durations import format_age, format_duration, parse_duration
@@ -149,7 +149,7 @@ def _show(items: list[RequestSummary], more: bool, now: int, sort: Sort) -> None
     if not items:
         note("Nothing waits for a person.")
         return
-    print_table(*as_table(items, now))
+    print_table(as_table(items, now))
     if more:
         note(f"{_shown_first(len(items), sort)}: --limit N or --all.")
     note(HOW_TO_ANSWER)
@@ -160,29 +160,25 @@ def _shown_first(count: int, sort: Sort) -> str:
     return f"The {count} {FIRST[sort]} are shown; there are more"
 
 
-def as_table(items: list[RequestSummary], now: int) -> tuple[list[Column], list[list[Cell]]]:
-    """Return the columns and the rows; of what a request may say, only what one of them does say."""
+def as_table(items: list[RequestSummary], now: int) -> list[Column]:
+    """Return the columns; of what a request may say, only what one of them does say."""
     left = [item.deadline - now for item in items]
     votes = [(item.votes, item.asked.approvals) for item in items]
-    columns = [
-        (Column("promise", whole=True), [Cell(item.id) for item in items]),
-        (Column("workflow", spare=True), [Cell(item.workflow) for item in items]),
-        (Column("function", spare=True), [Cell(item.function or "-") for item in items]),
-        (Column("asks", least=ASKS_LEAST), [Cell(item.prompt or "") for item in items]),
-        (Column("to"), [Cell(", ".join(item.to)) for item in items]),
-        (Column("from"), [Cell(item.asker or "") for item in items]),
-        (Column("age", right=True), [Cell(format_age(now - item.created_at)) for item in items]),
-        (
-            Column("time left", right=True),
-            [Cell(format_duration(ms), "red" if ms < SOON_MS else "") for ms in left],
-        ),
-        (Column("votes", right=True), [Cell(f"{yes}/{of}" if of > 1 else "") for yes, of in votes]),
-        (Column("priority"), [priority_cell(item.asked.priority) for item in items]),
-    ]
-    told = [(column, cells) for column, cells in columns if any(cell.text for cell in cells)]
-    return [column for column, _ in told], [
-        list(row) for row in zip(*(cells for _, cells in told), strict=True)
-    ]
+    times = [Cell(format_duration(ms), "red" if ms < SOON_MS else "") for ms in left]
+    return filled(
+        [
+            Column("promise", [item.id for item in items], whole=True),
+            Column("workflow", [item.workflow for item in items], spare=True),
+            Column("function", [item.function or "-" for item in items], spare=True),
+            Column("asks", [item.prompt or "" for item in items], least=ASKS_LEAST),
+            Column("to", [", ".join(item.to) for item in items]),
+            Column("from", [item.asker or "" for item in items]),
+            Column("age", [format_age(now - item.created_at) for item in items], right=True),
+            Column("time left", times, right=True),
+            Column("votes", [f"{yes}/{of}" if of > 1 else "" for yes, of in votes], right=True),
+            Column("priority", [priority_cell(item.asked.priority) for item in items]),
+        ]
+    )
 
 
 def priority_cell(priority: Priority) -> Cell:
@@ -224,7 +220,7 @@ def _draw(items: list[RequestSummary], more: bool, now: int, sort: Sort) -> None
     if not items:
         print("Nothing waits for a person.")
     else:
-        print_table(*as_table(items[:room], now))
+        print_table(as_table(items[:room], now))
         if more or len(items) > room:
             print(f"{_shown_first(min(room, len(items)), sort)}.")
         print(HOW_TO_ANSWER)

@@ -235,19 +235,15 @@ def _show_runs(found: Sequence[Run], more: bool, now: int) -> None:
     if not found:
         note("There are no such runs. Start one: hitl start hitl-001")
         return
-    columns = [Column("workflow", whole=True), Column("state"), Column("function")]
-    columns += [Column("age", right=True), Column("waits for")]
-    rows = [
+    print_table(
         [
-            Cell(run.id),
-            Cell(run.state, style=RUN_COLORS[run.state]),
-            Cell(run.function or "-"),
-            Cell(format_age(now - run.created_at)),
-            Cell(", ".join(run.waits_for) or (run.error or "")),
+            Column("workflow", [run.id for run in found], whole=True),
+            Column("state", [Cell(run.state, RUN_COLORS[run.state]) for run in found]),
+            Column("function", [run.function or "-" for run in found]),
+            Column("age", [format_age(now - run.created_at) for run in found], right=True),
+            Column("waits for", [", ".join(run.waits_for) or (run.error or "") for run in found]),
         ]
-        for run in found
-    ]
-    print_table(columns, rows)
+    )
     if more:
         note(f"The {len(found)} newest are shown; there are more: --limit N.")
 

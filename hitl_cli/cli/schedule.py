@@ -11,7 +11,7 @@ from hitl_cli.cli.completion import offered
 from hitl_cli.cli.context import actor_from, opened
 from hitl_cli.cli.options import AsJson, Group, Kwarg, Server, Token, Workflow, argument, family, flag, value
 from hitl_cli.cli.output import note, print_json
-from hitl_cli.cli.render.table import Cell, Column, print_table
+from hitl_cli.cli.render.table import Column, print_table
 from hitl_cli.cli.runs import read_arguments, tell_no_worker
 from hitl_cli.format.durations import format_age, parse_duration
 from hitl_cli.format.times import iso
@@ -90,20 +90,17 @@ def list_(ctx: typer.Context, as_json: AsJson = False, server: Server = None, to
     if not found:
         note('There are no schedules. Add one: hitl schedule add nightly "0 2 * * *" --workflow report')
         return
-    columns = [Column("schedule", whole=True), Column("cron", whole=True), Column("calls")]
-    columns += [Column("next run"), Column("in", right=True), Column("last run")]
-    rows = [
+    last = [one.last_run_at for one in found]
+    print_table(
         [
-            Cell(schedule.id),
-            Cell(schedule.cron),
-            Cell(show_call(schedule.call)),
-            Cell(_minutes(schedule.next_run_at)),
-            Cell(format_age(max(schedule.next_run_at - now, 0))),
-            Cell("-" if schedule.last_run_at is None else _minutes(schedule.last_run_at)),
+            Column("schedule", [one.id for one in found], whole=True),
+            Column("cron", [one.cron for one in found], whole=True),
+            Column("calls", [show_call(one.call) for one in found]),
+            Column("next run", [_minutes(one.next_run_at) for one in found]),
+            Column("in", [format_age(max(one.next_run_at - now, 0)) for one in found], right=True),
+            Column("last run", ["-" if at is None else _minutes(at) for at in last]),
         ]
-        for schedule in found
-    ]
-    print_table(columns, rows)
+    )
 
 
 @app.command()

@@ -60,43 +60,41 @@ def show(found: Stats, since: str) -> None:
     if not figures.times.count:
         return
     print()
-    print_table(*_as_table(figures))
+    print_table(_as_table(figures))
     print()
-    print_table(*_as_chart(figures))
+    print_table(_as_chart(figures))
 
 
-def _as_table(figures: Figures) -> tuple[list[Column], list[list[Cell]]]:
-    """Return the columns and rows of how long answers took: of all, by workflow and by person."""
-    columns = [Column("", whole=True), Column("")]
-    columns += [Column(head, right=True) for head in ("answers", "p50", "p90", "max")]
+def _as_table(figures: Figures) -> list[Column]:
+    """Return the columns of how long answers took: of all, by workflow and by person."""
     rows = [_row("all", "", figures.times)]
     for kind, every in (("workflow", figures.workflows), ("person", figures.people)):
         rows += [_row(kind, one.name or "-", one.times) for one in every[:MOST_NAMES]]
         if len(every) > MOST_NAMES:
-            rows.append([Cell(kind), Cell(f"… and {len(every) - MOST_NAMES:,} more"), *[Cell("")] * 4])
-    return columns, rows
+            rows.append([kind, f"… and {len(every) - MOST_NAMES:,} more", "", "", "", ""])
+    first, second, *times = zip(*rows, strict=True)
+    heads = ("answers", "p50", "p90", "max")
+    columns = [Column(head, texts, right=True) for head, texts in zip(heads, times, strict=True)]
+    return [Column("", first, whole=True), Column("", second), *columns]
 
 
-def _row(kind: str, name: str, times: Times) -> list[Cell]:
+def _row(kind: str, name: str, times: Times) -> list[str]:
     """Return a row of the table."""
     took = [times.p50_ms, times.p90_ms, times.max_ms]
-    cells = [Cell("" if ms is None else format_duration(ms)) for ms in took]
-    return [Cell(kind), Cell(name), Cell(f"{times.count:,}"), *cells]
+    return [kind, name, f"{times.count:,}", *("" if ms is None else format_duration(ms) for ms in took)]
 
 
-def _as_chart(figures: Figures) -> tuple[list[Column], list[list[Cell]]]:
-    """Return the columns and rows of a chart: how many answers took how long."""
-    names = [f"under {format_duration(end)}" for end in BOUNDS_MS] + [
-        f"{format_duration(BOUNDS_MS[-1])} or more"
-    ]
+def _as_chart(figures: Figures) -> list[Column]:
+    """Return the columns of a chart: how many answers took how long."""
     most = max(figures.spans)
-    last = max(n for n, count in enumerate(figures.spans) if count)
-    columns = [Column("took", whole=True), Column("answers", right=True), Column("", whole=True)]
-    rows = [
-        [Cell(name), Cell(f"{count:,}"), Cell(_bar(count, most), "cyan")]
-        for name, count in zip(names[: last + 1], figures.spans, strict=False)
+    counts = figures.spans[: max(n for n, count in enumerate(figures.spans) if count) + 1]
+    names = [f"under {format_duration(end)}" for end in BOUNDS_MS]
+    names.append(f"{format_duration(BOUNDS_MS[-1])} or more")
+    return [
+        Column("took", names[: len(counts)], whole=True),
+        Column("answers", [f"{count:,}" for count in counts], right=True),
+        Column("", [Cell(_bar(count, most), "cyan") for count in counts], whole=True),
     ]
-    return columns, rows
 
 
 def _bar(count: int, most: int) -> str:

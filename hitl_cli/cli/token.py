@@ -71,21 +71,17 @@ def list_(ctx: typer.Context, as_json: AsJson = False, server: Server = None, to
     if not found:
         note("There are no tokens. Make one: hitl token create --as reviewer --can decide")
         return
-    columns = [Column("token", whole=True), Column("as"), Column("can"), Column("state")]
-    columns += [Column("age", right=True), Column("expires"), Column("made by")]
-    rows = [
+    print_table(
         [
-            Cell(one.id),
-            Cell(one.person),
-            Cell(", ".join(permissions_of(one))),
-            Cell(one.state, style="" if one.state == "valid" else "dim"),
-            Cell(format_age(max(now - one.created_at, 0))),
-            Cell(iso(one.expires_at)[:16] + "Z"),
-            Cell(one.by or "-"),
+            Column("token", [one.id for one in found], whole=True),
+            Column("as", [one.person for one in found]),
+            Column("can", [", ".join(permissions_of(one)) for one in found]),
+            Column("state", [Cell(one.state, "" if one.state == "valid" else "dim") for one in found]),
+            Column("age", [format_age(max(now - one.created_at, 0)) for one in found], right=True),
+            Column("expires", [f"{iso(one.expires_at)[:16]}Z" for one in found]),
+            Column("made by", [one.by or "-" for one in found]),
         ]
-        for one in found
-    ]
-    print_table(columns, rows)
+    )
 
 
 @app.command()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import typer
@@ -16,8 +17,6 @@ from hitl_cli.cli.output import is_terminal
 from hitl_cli.format.terminal import cells, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from rich.console import Console, RenderableType
 
 GAP = 2
@@ -31,20 +30,6 @@ WIDEST = 200
 """How far a cell moves those of the other lines to the right at most, in a pipe."""
 
 
-class Column(Struct, frozen=True):
-    """A column: its head, and how its cells stand.
-
-    One that is `whole` is never cut or wrapped, others not below `least`; one that is `spare` is left out
-    where there is no room for all.
-    """
-
-    head: str
-    right: bool = False
-    whole: bool = False
-    spare: bool = False
-    least: int = NARROWEST
-
-
 class Cell(Struct, frozen=True):
     """A piece of text, and its color on a terminal."""
 
@@ -52,13 +37,42 @@ class Cell(Struct, frozen=True):
     style: str = ""
 
 
-def print_table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> None:
-    """Print rows to stdout."""
+class Column(Struct, frozen=True):
+    """A column: its head, its cells (a text is a cell without a color), and how they stand.
+
+    One that is `whole` is never cut or wrapped, others not below `least`; one that is `spare` is left out
+    where there is no room for all.
+    """
+
+    head: str
+    cells: Sequence[Cell | str]
+    right: bool = False
+    whole: bool = False
+    spare: bool = False
+    least: int = NARROWEST
+
+    def shown(self) -> list[Cell]:
+        """Return the cells, made fit for a terminal."""
+        cells_of = (Cell(cell) if isinstance(cell, str) else cell for cell in self.cells)
+        return [Cell(printable(cell.text), cell.style) for cell in cells_of]
+
+    def width(self) -> int:
+        """Return how many columns of a terminal its head and its cells take."""
+        return max(map(cells, (self.head, *(cell.text for cell in self.shown()))))
+
+
+def print_table(columns: Sequence[Column]) -> None:
+    """Print columns, all of them with as many cells, to stdout."""
     if not on_terminal():
-        print("\n".join(plain(columns, rows)))
+        print("\n".join(plain(columns)))
         return
     screen = console()
-    screen.print(drawing(columns, rows, screen.width), soft_wrap=screen.width < NARROW)
+    screen.print(drawing(columns, screen.width), soft_wrap=screen.width < NARROW)
+
+
+def filled(columns: Sequence[Column]) -> list[Column]:
+    """Return the columns of which a cell says something."""
+    return [column for column in columns if any(cell.text for cell in column.shown())]
 
 
 def on_terminal() -> bool:
@@ -71,19 +85,16 @@ def colored(text: str, color: str) -> str:
     return typer.style(text, fg=color) if on_terminal() and not os.environ.get("NO_COLOR") else text
 
 
-def plain(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> list[str]:
+def plain(columns: Sequence[Column]) -> list[str]:
     """Return the rows as lines of aligned text, with a line of heads."""
-    texts = [[column.head for column in columns], *([printable(cell.text) for cell in row] for row in rows)]
-    widths = [min(max(cells(line[n]) for line in texts), WIDEST) for n in range(len(columns))]
-    return [
-        (" " * GAP)
-        .join(
-            " " * (width - cells(text)) + text if column.right else text + " " * (width - cells(text))
-            for column, text, width in zip(columns, line, widths, strict=True)
-        )
-        .rstrip()
-        for line in texts
-    ]
+    aligned = []
+    for column in columns:
+        texts = [column.head, *(cell.text for cell in column.shown())]
+        width = min(column.width(), WIDEST)
+        gaps = [" " * (width - cells(text)) for text in texts]
+        pairs = zip(gaps, texts, strict=True)
+        aligned.append([gap + text if column.right else text + gap for gap, text in pairs])
+    return [(" " * GAP).join(line).rstrip() for line in zip(*aligned, strict=True)]
 
 
 def console() -> Console:
@@ -93,24 +104,19 @@ def console() -> Console:
     return Console(highlight=False)
 
 
-def drawing(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int) -> RenderableType:
+def drawing(columns: Sequence[Column], width: int) -> RenderableType:
     """Return what Rich draws in so many columns: a table, or where that is too narrow, lines for each row."""
-    shown = [[Cell(printable(cell.text), cell.style) for cell in row] for row in rows]
-    some, of_some = list(columns), shown
-    fitted = _widths(some, of_some, width)
+    some = list(columns)
+    fitted = _widths(some, width)
     while fitted is None and any(column.spare for column in some):
-        spare = [column.spare for column in some].index(True)
-        del some[spare]
-        of_some = [row[:spare] + row[spare + 1 :] for row in of_some]
-        fitted = _widths(some, of_some, width)
-    return _cards(columns, shown) if fitted is None else _table(some, of_some, fitted)
+        del some[[column.spare for column in some].index(True)]
+        fitted = _widths(some, width)
+    return _cards(columns) if fitted is None else _table(some, fitted)
 
 
-def _widths(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int) -> list[int] | None:
+def _widths(columns: Sequence[Column], width: int) -> list[int] | None:
     """Return how wide each column is, the cuttable ones as far as there is room; None if they do not fit."""
-    natural = [
-        max(cells(text) for text in (c.head, *(row[n].text for row in rows))) for n, c in enumerate(columns)
-    ]
+    natural = [column.width() for column in columns]
     for most in range(width, 0, -1) if width >= NARROW else ():
         fitted = [
             size if column.whole or column.right else min(size, max(most, column.least))
@@ -121,9 +127,7 @@ def _widths(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: in
     return None
 
 
-def _table(
-    columns: Sequence[Column], rows: Sequence[Sequence[Cell]], fitted: Sequence[int]
-) -> RenderableType:
+def _table(columns: Sequence[Column], fitted: Sequence[int]) -> RenderableType:
     """Return the rows as a table with columns of these widths."""
     from rich.table import Table
     from rich.text import Text
@@ -138,22 +142,22 @@ def _table(
             width=fitted[n],
             overflow="ellipsis",
         )
-    for row in rows:
+    for row in zip(*(column.shown() for column in columns), strict=True):
         drawn.add_row(*(Text(cell.text, style=cell.style) for cell in row))
     return drawn
 
 
-def _cards(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> RenderableType:
+def _cards(columns: Sequence[Column]) -> RenderableType:
     """Return the rows as lines: the first cell, and under it the others by name."""
     from rich.console import Group
     from rich.text import Text
 
     lines: list[Text] = []
-    for row in rows:
-        lines.append(Text(row[0].text, style="bold", no_wrap=True, overflow="ignore"))
+    for first, *others in zip(*(column.shown() for column in columns), strict=True):
+        lines.append(Text(first.text, style="bold", no_wrap=True, overflow="ignore"))
         lines.extend(
             Text.assemble(f"  {column.head} ", (cell.text, cell.style))
-            for column, cell in zip(columns[1:], row[1:], strict=True)
-            if cell.text and cell.text != row[0].text
+            for column, cell in zip(columns[1:], others, strict=True)
+            if cell.text and cell.text != first.text
         )
     return Group(*lines)
