@@ -25,12 +25,18 @@ def named_server(
     ctx: typer.Context, settings: Settings, server: str | None, token: str | None
 ) -> tuple[Setting, str | None]:
     """Return the server and its token; an option counts after the command as well as before it."""
-    return settings.server(server or ctx.obj["server"]), settings.token(token or ctx.obj["token"])
+    given = ctx.obj or {}
+    return settings.server(server or given.get("server")), settings.token(token or given.get("token"))
 
 
-def open_client(ctx: typer.Context, server: str | None, token: str | None, settings: Settings) -> Client:
-    """Return a client of the server that the options, the environment or a file names."""
-    url, chosen_token = named_server(ctx, settings, server, token)
+def open_client(
+    ctx: typer.Context, server: str | None, token: str | None, settings: Settings | None = None
+) -> Client:
+    """Return a client of the server that the options, the environment or a file names.
+
+    `settings` are those that the command has read already: files are looked for in each folder above.
+    """
+    url, chosen_token = named_server(ctx, settings or Settings(), server, token)
     return connect(url.value, chosen_token)
 
 
@@ -48,10 +54,7 @@ def opened[T](
     who: str | None = None,
     settings: Settings | None = None,
 ) -> Iterator[tuple[T, Client]]:
-    """Open the `Inbox`, `Runs` or `Schedules` of the server that is named, for the person who acts.
-
-    `settings` are those that the command has read already: files are looked for in each folder above.
-    """
+    """Open the `Inbox`, `Runs` or `Schedules` of the server that is named, for the person who acts."""
     known = settings or Settings()
     actor = actor_from(known, who)
     with open_client(ctx, server, token, known) as client:

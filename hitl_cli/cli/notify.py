@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from hitl_cli import plugins
-from hitl_cli.cli.options import AsJson, argument, family
+from hitl_cli.cli.options import AsJson, argument, family, value
 from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.table import Cell, Column, print_table
 from hitl_cli.errors import BadUsage, HitlError
@@ -33,10 +33,10 @@ def try_(
     name: Annotated[str, argument("NAME", "A person or a group.", complete=_complete_name)],
     channel: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Only this one: email, webhook, slack, apprise, console, or a plugin's.",
-            autocompletion=lambda: list(plugins.every("hitl.channels")),
+        value(
+            "NAME",
+            "Only this one: email, webhook, slack, apprise, console, or a plugin's.",
+            complete=lambda: list(plugins.every("hitl.channels")),
         ),
     ] = None,
     as_json: AsJson = False,

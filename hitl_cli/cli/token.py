@@ -62,7 +62,7 @@ def create(
 @app.command("list")
 def list_(ctx: typer.Context, as_json: AsJson = False, server: Server = None, token: Token = None) -> None:
     """Show the tokens, the oldest first; nobody can be shown their secrets."""
-    with open_client(ctx, server, token, Settings()) as client:
+    with open_client(ctx, server, token) as client:
         found = tokens.list_tokens(client)
         now = client.now()
     if as_json:
