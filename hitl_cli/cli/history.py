@@ -20,7 +20,7 @@ from hitl_cli.inbox.history import HistoryEntry, HistoryFilter
 from hitl_cli.views.history import csv_entry, csv_head, data_text, history_entry_document, outcome_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 DEFAULT_LIMIT = 25
 """How many decisions to show unless told otherwise."""
@@ -66,12 +66,13 @@ def show_history(
             more = most is not None and len(entries) > most
             entries = entries[-most:] if most is not None else entries
         elif as_csv and most is None:
-            _print_csv(inbox.decisions(wanted))  # as they are read: a million do not fit anywhere
+            sys.stdout.write(csv_head())
+            sys.stdout.writelines(map(csv_entry, inbox.decisions(wanted)))  # a million do not fit anywhere
             return
         else:
             entries, more = inbox.history(wanted, most)
     if as_csv:
-        _print_csv(entries)
+        sys.stdout.writelines([csv_head(), *map(csv_entry, entries)])
     elif as_json:
         print_json([history_entry_document(entry) for entry in entries])
     elif not entries:
@@ -80,13 +81,6 @@ def show_history(
         print_table(_as_table(entries))
     if more:
         note(f"The {len(entries)} newest are shown; there are more: --limit N or --all.")
-
-
-def _print_csv(entries: Iterable[HistoryEntry]) -> None:
-    """Write entries to stdout, a line each."""
-    sys.stdout.write(csv_head())
-    for entry in entries:
-        sys.stdout.write(csv_entry(entry))
 
 
 def _as_table(entries: Sequence[HistoryEntry]) -> list[Column]:

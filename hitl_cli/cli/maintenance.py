@@ -48,7 +48,7 @@ def backup(
 ) -> None:
     """Copy the database to FILE while others work on it, and check the copy."""
     url, _ = named_server(ctx, Settings(), server, None)
-    _ending_on_sigterm()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # which leaves nothing unfinished behind
     say = _seldom()
     made = maintenance.back_up(
         url.value,
@@ -88,7 +88,7 @@ def prune(
         note(_sentence(planned, older_ms, done=False))
         if not typer.confirm("Remove them for ever?", default=False, err=True):
             raise NotDone("nothing was removed.")
-    _ending_on_sigterm()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # which leaves nothing unfinished behind
     say = _seldom()
     removed = maintenance.prune(
         url.value, older_ms, lambda runs: say(lambda: f"{runs:,} runs removed so far")
@@ -131,8 +131,3 @@ def _seldom() -> Callable[[Callable[[], str]], None]:
             note(message())
 
     return say
-
-
-def _ending_on_sigterm() -> None:
-    """End on SIGTERM as on Ctrl-C, so that nothing unfinished is left lying about."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
