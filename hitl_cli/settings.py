@@ -70,7 +70,10 @@ class Settings:
     def __init__(self, env: Mapping[str, str] | None = None, folder: Path | None = None) -> None:
         """Read the nearest settings file. Raises BadInput if it makes no sense."""
         self._env = os.environ if env is None else env
-        self._file, self._path = _read_file(folder or _current_folder())
+        try:
+            self._file, self._path = _read_file(folder or Path.cwd())
+        except FileNotFoundError as error:
+            raise BadInput("the current folder does not exist any more: change to another one.") from error
 
     @property
     def folder(self) -> Path | None:
@@ -79,9 +82,11 @@ class Settings:
 
     def server(self, flag: str | None = None) -> Setting:
         """Return the server's URL."""
-        env = _first_set(self._env, "HITL_SERVER", "RESONATE_URL")
-        in_file = None if self._file.server is None else _beside(self._file.server, self.folder)
-        return self._choose(flag, "--server", env, in_file) or Setting(_default_server(), "default")
+        in_file = self._file.server
+        if in_file is not None:
+            in_file = _beside(in_file, self.folder)
+        chosen = self._choose(flag, "--server", ("HITL_SERVER", "RESONATE_URL"), in_file)
+        return chosen or Setting(file_url(_data_folder() / "hitl.db"), "default")
 
     def token(self, flag: str | None = None) -> str | None:
         """Return the token for servers with authentication."""
@@ -95,27 +100,23 @@ class Settings:
             return [Setting(value, "HITL_APP")]
         given = self._file.app or []
         base = self._path.parent if self._path else Path()
-        return [
-            Setting(str(base / app) if app.endswith(".py") else app, str(self._path))
-            for app in ([given] if isinstance(given, str) else given)
-        ]
+        named = [given] if isinstance(given, str) else given
+        return [Setting(str(base / app) if app.endswith(".py") else app, str(self._path)) for app in named]
 
     def workflow(self, flag: str | None = None) -> Setting:
         """Return the workflow that is started when none is named."""
-        env = _first_set(self._env, "HITL_WORKFLOW")
-        return self._choose(flag, "--workflow", env, self._file.workflow) or Setting(
-            defaults.WORKFLOW, "default"
-        )
+        chosen = self._choose(flag, "--workflow", ("HITL_WORKFLOW",), self._file.workflow)
+        return chosen or Setting(defaults.WORKFLOW, "default")
 
     def group(self, flag: str | None = None) -> Setting:
         """Return the group of workers."""
-        env = _first_set(self._env, "HITL_GROUP")
-        return self._choose(flag, "--group", env, self._file.group) or Setting(defaults.GROUP, "default")
+        chosen = self._choose(flag, "--group", ("HITL_GROUP",), self._file.group)
+        return chosen or Setting(defaults.GROUP, "default")
 
     def person(self, flag: str | None = None) -> Setting:
         """Return who acts. On a file that everyone can open this is a claim, not a proof."""
-        env = _first_set(self._env, "HITL_AS")
-        return self._choose(flag, "--as", env, self._file.as_) or Setting(_login_name(), "operating system")
+        chosen = self._choose(flag, "--as", ("HITL_AS",), self._file.as_)
+        return chosen or Setting(_login_name(), "operating system")
 
     def groups(self) -> dict[str, frozenset[str]]:
         """Return the members of each group of people."""
@@ -123,14 +124,15 @@ class Settings:
 
     def gateway(self, flag: str | None = None) -> Setting:
         """Return the URL at which people reach the gateway, without a slash at its end."""
-        env = _first_set(self._env, "HITL_GATEWAY")
-        chosen = self._choose(flag, "--url", env, self._file.gateway)
-        if chosen is not None and not is_http_url(chosen.value):
+        chosen = self._choose(flag, "--url", ("HITL_GATEWAY",), self._file.gateway)
+        if chosen is None:
+            return DEFAULT_GATEWAY
+        if not is_http_url(chosen.value):
             raise BadSetting(
                 f"{chosen.value!r} ({chosen.source}) is not where a gateway is reached: it begins with https://"
                 " or http://."
             )
-        return Setting(chosen.value.rstrip("/"), chosen.source) if chosen else DEFAULT_GATEWAY
+        return Setting(chosen.value.rstrip("/"), chosen.source)
 
     def contacts(self) -> Directory:
         """Return who can be reached, without what is needed to do so."""
@@ -158,14 +160,8 @@ class Settings:
             check_anybody(file.anybody, people, groups)
         except BadInput as error:
             raise BadSetting(f"{self._path}: {error}") from None
-        return Directory(
-            people=people,
-            groups=groups,
-            anybody=file.anybody,
-            email=email,
-            webhooks=webhooks,
-            hooks=hooks,
-            gateway=self.gateway().value,
+        return msgspec.structs.replace(
+            self.contacts(), people=people, groups=groups, email=email, webhooks=webhooks, hooks=hooks
         )
 
     def _resolved[C: Contact](self, contact: C) -> C:
@@ -197,29 +193,19 @@ class Settings:
         Beside a database file; for other servers in the user's data folder. Gateways on several machines
         share one server only if they are given the same file.
         """
-        if chosen := _first_set(self._env, "HITL_KEYS"):
-            return Path(chosen.value).expanduser().absolute()
+        if chosen := self._env.get("HITL_KEYS"):
+            return Path(chosen).expanduser().absolute()
         if self._file.keys:
             return ((self.folder or Path()) / Path(self._file.keys).expanduser()).absolute()
         path = driver_of(server).file(server)
         return _data_folder() / "hitl.keys" if path is None else path.with_name(path.name + ".keys")
 
     def _choose(
-        self, flag: str | None, flag_name: str, env: Setting | None, in_file: str | None
+        self, flag: str | None, flag_name: str, variables: tuple[str, ...], in_file: str | None
     ) -> Setting | None:
-        if flag:
-            return Setting(flag, flag_name)
-        if env is not None:
-            return env
-        return Setting(in_file, str(self._path)) if in_file else None
-
-
-def _current_folder() -> Path:
-    """Return the current folder. Raises BadInput if it is gone."""
-    try:
-        return Path.cwd()
-    except FileNotFoundError as error:
-        raise BadInput("the current folder does not exist any more: change to another one.") from error
+        given = [(flag, flag_name), *((self._env.get(name), name) for name in variables)]
+        given.append((in_file, str(self._path)))
+        return next((Setting(value, source) for value, source in given if value), None)
 
 
 def _beside(url: str, folder: Path | None) -> str:
@@ -227,11 +213,6 @@ def _beside(url: str, folder: Path | None) -> str:
     path = url.removeprefix("sqlite:///")
     relative = path != url and not path.startswith(("/", "~"))
     return f"{file_url(folder)}/{path}" if relative and folder is not None else url
-
-
-def _first_set(env: Mapping[str, str], *names: str) -> Setting | None:
-    """Return the first of the variables that is set and not empty."""
-    return next((Setting(env[name], name) for name in names if env.get(name)), None)
 
 
 def _read_file(folder: Path) -> tuple[_FileSettings, Path | None]:
@@ -309,11 +290,6 @@ def _named(error: msgspec.ValidationError, table: Any) -> str:
             except msgspec.ValidationError:
                 return said.replace(place, f"{kind}.{name}")
     return said
-
-
-def _default_server() -> str:
-    """Return the URL of the file that every `hitl` of this user shares."""
-    return file_url(_data_folder() / "hitl.db")
 
 
 def _data_folder() -> Path:

@@ -71,7 +71,9 @@ async def hand_over(ctx: Context, address: str, request: str, known: str) -> dic
         return _refused(address, str(error))
     mail = confirmation(ctx, address, link, settings, known)
     if settings is None:
-        _show(mail)
+        headers = [f"{name}: {mail[name]}" for name in ("From", "To", "Subject")]
+        lines = [*headers, "", *mail.get_content().rstrip().splitlines()]
+        print("\n".join(f"  | {printable(line)}" for line in lines), flush=True)
         return {"email": address, "sent": "to the terminal"}
     try:
         await send_mail(mail, address, settings)
@@ -110,10 +112,3 @@ def confirmation(
         "If it was not you, reject it there, or do nothing.\n"
     )
     return mail
-
-
-def _show(mail: EmailMessage) -> None:
-    """Print a mail on the worker's terminal."""
-    headers = [f"{name}: {mail[name]}" for name in ("From", "To", "Subject")]
-    lines = [*headers, "", *mail.get_content().rstrip().splitlines()]
-    print("\n".join(f"  | {printable(line)}" for line in lines), flush=True)

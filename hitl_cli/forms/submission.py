@@ -83,14 +83,11 @@ def read(schema: Json, sent: Texts) -> _Submission:
 
 def _problems_in(schema: Json, field: Field, value: Json) -> list[Problem]:
     """Return what does not fit in one field, whatever the others say."""
-    found = problems_at(schema, field.pointers, value)
-    return [
-        Problem(
-            f"{field.path}{'.' if problem.path and problem.path[0] != '[' else ''}{problem.path}",
-            problem.reason,
-        )
-        for problem in found
-    ]
+    found = []
+    for problem in problems_at(schema, field.pointers, value):
+        dot = "." if problem.path and problem.path[0] != "[" else ""
+        found.append(Problem(f"{field.path}{dot}{problem.path}", problem.reason))
+    return found
 
 
 def owner(known: Iterable[Field], problem: Problem) -> Field | None:
@@ -116,7 +113,8 @@ def _said(field: Field, texts: Sequence[str]) -> list[str]:
     plain = [_plain_breaks(text) for text in texts]
     labels = labels_of(field)
     if labels:
-        plain = [_called(text, labels) for text in plain]
+        called = {_plain_breaks(label): label for label in reversed(labels)}
+        plain = [called.get(text, text) for text in plain]
     elif field.kind == "list":
         plain = [line for text in plain for line in _lines(text)]
     return [text for text in plain if text]
@@ -127,11 +125,6 @@ def _lines(text: str) -> list[str]:
     if isinstance(parsed_json(text), list):
         return [text]
     return [line for line in text.split("\n") if line.strip()]
-
-
-def _called(text: str, labels: Sequence[str]) -> str:
-    """Return the label that a text is, but for its line breaks."""
-    return next((label for label in labels if _plain_breaks(label) == text), text)
 
 
 def _plain_breaks(text: str) -> str:

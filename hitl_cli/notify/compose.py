@@ -12,7 +12,7 @@ from hitl_cli.inbox.pending import RequestSummary, summaries
 from hitl_cli.notify.messages import Message, MessageItem
 from hitl_cli.notify.phrases import plain
 from hitl_cli.requests.notification import OUTCOMES
-from hitl_cli.requests.question import GROUP, PLAIN, Instead
+from hitl_cli.requests.question import GROUP, PLAIN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -147,15 +147,10 @@ def _reason_of(case: RequestSummary) -> str | None:
     """Return why it came as it did, where somebody said so, or the deadline means something."""
     if case.promise.state in ("rejected", "rejected_canceled"):
         return error_message(case.promise.value)
-    if case.promise.state != "rejected_timedout":
+    if case.promise.state != "rejected_timedout" or case.asked.on_deadline == "expire":
         return None
-    match case.asked.on_deadline:
-        case "expire":
-            return None
-        case "reject":
-            return "it counts as rejected"
-        case "approve" | Instead():
-            return "it counts as approved"
+    meaning = "rejected" if case.asked.on_deadline == "reject" else "approved"
+    return f"it counts as {meaning}"
 
 
 def _url_for(case: RequestSummary, who: str, message: str, reach: NotificationSettings, now: int) -> str:

@@ -59,7 +59,6 @@ class ConcurrencyLimit:
                 raise
 
     def _check_awake(self, place: str) -> None:
-        """Raise DeliveryFailed where a message has just waited in vain."""
         if self._clock() < self._resting.get(place, 0.0):
             raise DeliveryFailed("a message before it was not taken in time.")
 

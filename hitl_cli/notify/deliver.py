@@ -165,26 +165,21 @@ def _whom_to_tell(client: Client, notice: Notification, directory: Directory) ->
     Of what came of it, those who were told that it was asked, and did not decide it themselves. Reminded are
     those who have not voted.
     """
+    from hitl_cli.inbox.votes import votes_of
+
     case = look_up(client, [notice.request]).get(notice.request)
     if case is None or (notice.occasion in ASKING and not case.waits):
         return ()
     asked = recipients(case.asked.everyone, directory)  # whoever made the notice, it is for these
     people = tuple(who for who in recipients(notice.names, directory) if who in asked)
     if notice.occasion in ASKING:
-        left_out = _done_with(client, case) if notice.occasion == "reminder" else frozenset()
+        left_out: frozenset[str] = frozenset()
+        if notice.occasion == "reminder" and case.asked.approvals > 1:
+            left_out = frozenset(ballot.vote.by for ballot in votes_of(client, case.promise.id))
         excluded = partial(is_excluded, case.asked, case.starter)
         return tuple(who for who in people if who not in left_out and not excluded(who))
     heard = heard_before(client, notice.request)
     return tuple(who for who in people if who in heard and who != audit_of(case.promise).by)
-
-
-def _done_with(client: Client, case: RequestSummary) -> frozenset[str]:
-    """Return who has voted already."""
-    from hitl_cli.inbox.votes import votes_of
-
-    if case.asked.approvals == 1:
-        return frozenset()
-    return frozenset(ballot.vote.by for ballot in votes_of(client, case.promise.id))
 
 
 async def tell_one(ctx: Context, notice: Notification, who: str) -> bool:

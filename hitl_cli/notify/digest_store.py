@@ -13,7 +13,7 @@ from msgspec import Struct
 from hitl_cli.client.protocol import as_promise, get_promise, search
 from hitl_cli.client.records import closing, under
 from hitl_cli.client.tags import DIGEST
-from hitl_cli.client.wire import Audit, Promise, child_id, decode_as
+from hitl_cli.client.wire import Audit, child_id, decode_as
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.format.stable_ids import short_stable_id
 from hitl_cli.notify.compose import ASKING, look_up
@@ -22,7 +22,7 @@ from hitl_cli.requests.notification import Notification
 from hitl_cli.runs.run import RunSpec, create_request
 
 if TYPE_CHECKING:
-    from hitl_cli.client.protocol import Client, ProtocolRequest
+    from hitl_cli.client.protocol import Client
 
 GATHERED_TAG = "hitl:gathered"
 """The id of the digest that somebody is told in."""
@@ -56,24 +56,14 @@ def gather(client: Client, notice: Notification, who: str, window: str, target: 
         return None
     now, window_ms = client.now(), parse_duration(window)
     ends_at = (now // window_ms + 1) * window_ms
-    id = _digest_id(who, ends_at)
+    id = f"hitl-digest-{short_stable_id(who)}-{ends_at}"  # any name is fit for it
     spec = RunSpec(id=id, workflow=DIGEST, args=[who, ends_at])
     digest = as_promise(client.call_many([create_request(spec, target, ends_at + LIFE_MS, id)])[0])
-    entry = _entry_for(digest, notice)
+    entry_id = child_id(id, f"e{short_stable_id(notice.id)}")
+    entry = under(digest, entry_id, GATHERED_TAG, msgspec.to_builtins(notice), Audit())
     for answer in client.call_many([entry, closing(entry)]):
         as_promise(answer)
     return DigestEntry(digest=id, left_ms=ends_at - now)
-
-
-def _digest_id(who: str, ends_at: int) -> str:
-    """Return the id of somebody's digest; any name is fit for it."""
-    return f"hitl-digest-{short_stable_id(who)}-{ends_at}"
-
-
-def _entry_for(digest: Promise, notice: Notification) -> ProtocolRequest:
-    """Return the promise.create that keeps a notice for a digest."""
-    said = msgspec.to_builtins(notice)
-    return under(digest, child_id(digest.id, f"e{short_stable_id(notice.id)}"), GATHERED_TAG, said, Audit())
 
 
 def gathered_in(client: Client, digest: str) -> tuple[Notification, ...]:

@@ -54,9 +54,14 @@ class Reconciler:
     def look(self, client: Client) -> None:
         """Have people told of what is new. Raises Unreachable."""
         now = client.now()
-        fresh = self._new(client)
+        waiting = self._waiting_now(client)
+        fresh = [
+            promise for promise in waiting if promise.id not in self._waiting and self._concerns(promise)
+        ]
         self._give(client, [notice for promise in fresh for notice in self._asked(promise, now)])
-        self._remember(fresh)  # only now: what was not given is given the next time
+        for promise in fresh:  # only now: what was not given is given the next time
+            if len(self._waiting) < MOST:
+                self._waiting[promise.id] = promise.timeout_at
         ended = self._ended(client, now)
         self._give(client, [notice for promise in ended for notice in self._outcome(promise, now)])
         for promise in ended:
@@ -64,17 +69,6 @@ class Reconciler:
         self._looked_at = now
 
     # What is new
-
-    def _new(self, client: Client) -> list[Promise]:
-        """Return the requests that wait and may be new."""
-        waiting = self._waiting_now(client)
-        return [promise for promise in waiting if promise.id not in self._waiting and self._concerns(promise)]
-
-    def _remember(self, fresh: Sequence[Promise]) -> None:
-        """Note that requests wait, so that it is told what came of them."""
-        for promise in fresh:
-            if len(self._waiting) < MOST:
-                self._waiting[promise.id] = promise.timeout_at
 
     def _waiting_now(self, client: Client) -> Iterator[Promise]:
         """Yield what waits; of a server that sorts, only what came since the last look."""
@@ -114,17 +108,15 @@ class Reconciler:
         found: dict[str, Promise] = {}
         for at in range(0, len(overdue), BATCH):
             found.update(get_promises(client, overdue[at : at + BATCH]))
-        since = settled_since(client, self._looked_at - OVERLAP_MS)
-        found.update((promise.id, promise) for promise in since if self._may_be_news(promise))
-        gone = [id for id in overdue if id not in found]
-        for id in gone:
-            del self._waiting[id]
+        for promise in settled_since(client, self._looked_at - OVERLAP_MS):
+            # `ask` tells the others, but not in a run that has ended.
+            over = promise.state in ("rejected_canceled", "rejected_timedout")
+            if promise.id in self._waiting or (over and self._concerns(promise)):
+                found[promise.id] = promise
+        for id in overdue:
+            if id not in found:
+                del self._waiting[id]
         return [promise for promise in found.values() if promise.state != "pending"]
-
-    def _may_be_news(self, promise: Promise) -> bool:
-        """Whether the others may not have been told: `ask` does so, but not in a run that has ended."""
-        over = promise.state in ("rejected_canceled", "rejected_timedout")
-        return promise.id in self._waiting or (over and self._concerns(promise))
 
     def _outcome(self, promise: Promise, now: int) -> Iterator[tuple[Notification, int]]:
         """Yield the notice of what came of a request, and until when it is news."""

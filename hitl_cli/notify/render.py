@@ -110,12 +110,7 @@ def _buttons_of(item: MessageItem) -> tuple[_Button, ...]:
 @cache
 def _templates() -> Environment:
     """Return the templates: HTML escapes what it is given."""
-    from jinja2 import (
-        Environment,
-        PackageLoader,
-        StrictUndefined,
-        select_autoescape,
-    )
+    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
     return Environment(
         loader=PackageLoader("hitl_cli.notify"),

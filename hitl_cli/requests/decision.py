@@ -61,24 +61,15 @@ class _Settled(Protocol):
     """A promise that is settled, ours or the SDK's. Instants are ms since the epoch."""
 
     @property
-    def id(self) -> str:
-        """The promise's id."""
-
+    def id(self) -> str: ...
     @property
-    def state(self) -> PromiseState:
-        """How it was settled."""
-
+    def state(self) -> PromiseState: ...
     @property
-    def timeout_at(self) -> int:
-        """Its deadline."""
-
+    def timeout_at(self) -> int: ...
     @property
-    def created_at(self) -> int:
-        """When it was asked."""
-
+    def created_at(self) -> int: ...
     @property
-    def settled_at(self) -> int | None:
-        """When it was settled."""
+    def settled_at(self) -> int | None: ...
 
 
 def decision_on(
@@ -96,7 +87,7 @@ def decision_on(
     choice = audit.choice or (data if data in question.choices else None)
     if approved:
         _check_answer(request.id, question, choice, data)
-    if not approved:
+    else:
         said = data.get("message") if isinstance(data, dict) else None
         reason = str(said or ("canceled" if request.state == "rejected_canceled" else "rejected"))
     return Decision(

@@ -101,8 +101,7 @@ class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
 
     def tags(self, *, key: str | None, workflow: str | None) -> dict[str, str]:
         """Return the tags by which the request is found."""
-        late = (name for step in self.escalate for name in step.to)
-        tags = {REQUEST_TAG: "1"} | {f"{ASSIGNEE_TAG}{name}": "1" for name in [*self.to, *late]}
+        tags = {REQUEST_TAG: "1"} | {f"{ASSIGNEE_TAG}{name}": "1" for name in self.everyone}
         tags |= {KEY_TAG: key} if key else {}
         tags |= {WORKFLOW_TAG: workflow} if workflow else {}
         return tags | ({QUORUM_TAG: "1"} if self.approvals > 1 else {})
@@ -136,12 +135,17 @@ def sensible(question: Question) -> Question:
         raise not_askable("the prompt says nothing.")
     if len(set(read.choices)) < len(read.choices) or not all(choice.strip() for choice in read.choices):
         raise not_askable("each of the choices must say something else.")
-    for name in (*read.to, *(name for step in read.escalate for name in step.to)):
-        if not name.removeprefix(GROUP).strip():
-            raise not_askable(f"{name!r} names nobody.")
     if read.escalate and not read.to:
         raise not_askable("to escalate it, say whom it is for first, by `to`.")
-    _check_reachable(read)
+    names = read.everyone
+    for name in names:
+        if not name.removeprefix(GROUP).strip():
+            raise not_askable(f"{name!r} names nobody.")
+    if names and not any(name.startswith(GROUP) for name in names) and len(names) < read.approvals:
+        raise not_askable(
+            f"{read.approvals} must approve, and it is for {len(names)} to answer."
+            " (A group is named group:NAME.)"
+        )
     _check_deadline(read)
     return read
 
@@ -171,16 +175,6 @@ def sensible_alone(question: Question) -> Question:
             "the form asks for data, and nobody would give it: let the deadline mean no.", code="bad-question"
         )
     return read
-
-
-def _check_reachable(question: Question) -> None:
-    """Raise BadInput if there are too few people who could approve."""
-    names = {*question.to, *(name for step in question.escalate for name in step.to)}
-    if names and not any(name.startswith(GROUP) for name in names) and len(names) < question.approvals:
-        raise not_askable(
-            f"{question.approvals} must approve, and it is for {len(names)} to answer."
-            " (A group is named group:NAME.)"
-        )
 
 
 def _check_deadline(question: Question) -> None:
@@ -263,10 +257,6 @@ def outcome_of(promise: Promise) -> Outcome | None:
             return "canceled"
         case "rejected_timedout":
             question = question_of(promise)
-            match question.on_deadline if question is not None else "expire":
-                case "expire":
-                    return "expired"
-                case "reject":
-                    return "rejected"
-                case _:
-                    return "approved"
+            if question is None or question.on_deadline == "expire":
+                return "expired"
+            return "rejected" if question.on_deadline == "reject" else "approved"

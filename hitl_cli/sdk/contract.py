@@ -78,7 +78,9 @@ def _is_there(name: str) -> bool:
     except (ImportError, AttributeError):
         return False
     if not called:
-        return hasattr(owner, last) or _is_assigned(owner, last)
+        # Instances may have it from their class's `__init__` on.
+        code = getattr(getattr(owner, "__init__", None), "__code__", None)
+        return hasattr(owner, last) or (code is not None and last in code.co_names)
     return hasattr(owner, last) and _takes(getattr(owner, last), parameters)
 
 
@@ -86,12 +88,6 @@ def _found(path: str) -> object:
     """Return a module, or what `module:name` names. Raises ImportError, AttributeError."""
     module, _, name = path.partition(":")
     return getattr(import_module(module), name) if name else import_module(module)
-
-
-def _is_assigned(owner: object, attribute: str) -> bool:
-    """Whether instances of a class have an attribute from their `__init__` on."""
-    code = getattr(getattr(owner, "__init__", None), "__code__", None)
-    return code is not None and attribute in code.co_names
 
 
 def _takes(function: object, parameters: str) -> bool:

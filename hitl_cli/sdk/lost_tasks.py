@@ -23,14 +23,13 @@ def says_task_lost(record: logging.LogRecord) -> bool:
     """Whether the SDK logged that a task was lost. A record of a workflow's own logger never says that."""
     match record.name:
         case "resonate.core":
-            return _is_refusal(record.exc_info[1] if record.exc_info else None)
+            error = record.exc_info[1] if record.exc_info else None
+            causes = error.causes if isinstance(error, PlatformError) else [error]
+            failed = [
+                each for each in causes if not isinstance(each, StoppedError)
+            ]  # what follows is stopped
+            refused = (isinstance(each, ServerError) and each.code == CONFLICT for each in failed)
+            return bool(failed) and all(refused)
         case "resonate.observability":
             return isinstance(record.args, tuple) and str(record.args[0]).startswith(_REFUSAL)
     return False
-
-
-def _is_refusal(error: BaseException | None) -> bool:
-    """Whether the server refused a request with 409, and nothing else went wrong; what follows is stopped."""
-    causes = error.causes if isinstance(error, PlatformError) else [error]
-    failed = [each for each in causes if not isinstance(each, StoppedError)]
-    return bool(failed) and all(isinstance(each, ServerError) and each.code == CONFLICT for each in failed)

@@ -103,7 +103,6 @@ async def _deliver(mail: EmailMessage, sender: str, to: str, settings: EmailSett
 
 
 def _refused(server: str, error: aiosmtplib.SMTPResponseException) -> DeliveryFailed:
-    """Return the error for a server that refused a mail."""
     text = f"{server} refused it: {error.code} {_shown(error.message)}"
     return DeliveryFailed(text, for_good=error.code in FOR_GOOD)
 
@@ -119,7 +118,6 @@ def _reason_of(error: BaseException) -> str:
 
 
 def _shown(text: str) -> str:
-    """Return what a server said, on one line."""
     return one_line(text, LONGEST_ANSWER)
 
 
