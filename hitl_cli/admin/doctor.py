@@ -76,7 +76,6 @@ class Report(Struct, frozen=True, kw_only=True):
     """What was found. `worker`: whether one of the group listens; None where nobody can tell."""
 
     findings: list[Finding]
-    reachable: bool
     worker: bool | None
     file: Inspection | None = None
     failure: HitlError | None = None
@@ -119,13 +118,10 @@ def _examine_server(url: str, token: str | None) -> Report:
                 findings.append(Finding("waiting", "ok", _waiting(f"{len(page.promises)}{more}")))
     except HitlError as error:
         findings.append(Finding("server", "error", str(error)))
-        return Report(findings=findings, reachable=False, worker=None, failure=error)
-    findings.append(
-        Finding(
-            "more", "ok", "files, sizes and stuck runs can be seen where the server runs: hitl doctor there"
-        )
-    )
-    return Report(findings=findings, reachable=True, worker=None)
+        return Report(findings=findings, worker=None, failure=error)
+    more = "files, sizes and stuck runs can be seen where the server runs: hitl doctor there"
+    findings.append(Finding("more", "ok", more))
+    return Report(findings=findings, worker=None)
 
 
 # A file
@@ -133,21 +129,22 @@ def _examine_server(url: str, token: str | None) -> Report:
 
 def _examine_file(path: Path, group: str, *, full: bool) -> Report:
     """Look at a file."""
-    worker = _listening(path, group)
+    with closing(Ringer(path)) as ringer:
+        worker = ringer.hears(group)
+    # That none listens is only bad when there is work.
+    text = f"{'one' if worker else 'none'} is listening for group {group}"
+    workers = Finding("worker", "ok", text)
     if not path.exists():
-        return Report(
-            findings=[_versions(), _missing(path), _workers(worker, group)], reachable=True, worker=worker
-        )
+        return Report(findings=[_versions(), _missing(path), workers], worker=worker)
     now = now_ms()
     try:
         file = inspect(path, now, full=full)
     except EngineError as error:
         failure = Unreachable(str(error), code=error.code)
         findings = [_versions(), Finding("file", "error", str(error))]
-        return Report(findings=findings, reachable=False, worker=worker, failure=failure)
+        return Report(findings=findings, worker=worker, failure=failure)
     findings = [_versions(), *(finding for judge in JUDGES for finding in judge(file, now))]
-    findings.append(_workers(worker, group))
-    return Report(findings=findings, reachable=True, worker=worker, file=file)
+    return Report(findings=[*findings, workers], worker=worker, file=file)
 
 
 def _missing(path: Path) -> Finding:
@@ -156,23 +153,6 @@ def _missing(path: Path) -> Finding:
     if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
         return Finding("file", "error", f"{path} does not exist and cannot be created", "name another file")
     return Finding("file", "ok", f"{path} does not exist yet; the first command that needs it creates it")
-
-
-def _listening(path: Path, group: str) -> bool:
-    """Return whether a worker of the group listens."""
-    with closing(Ringer(path)) as ringer:
-        return ringer.hears(group)
-
-
-def _workers(heard: bool, group: str) -> Finding:
-    """Return the finding on the workers of a group. That none is there is only bad when there is work."""
-    text = "one is listening" if heard else "none is listening"
-    return Finding("worker", "ok", f"{text} for group {group}")
-
-
-def _worker_command(group: str) -> str:
-    """Return how to start a worker of a group."""
-    return "hitl worker" if group == defaults.GROUP else f"hitl worker --group {shlex.quote(group)}"
 
 
 def _judge_format(file: Inspection, now: int) -> Iterator[Finding]:  # noqa: ARG001
@@ -259,16 +239,12 @@ def _judge_offers(file: Inspection, now: int) -> Iterator[Finding]:
 def _unheard(offer: Offered, now: int) -> Finding:
     """Return the finding on tasks that no worker listens for."""
     if not offer.address.startswith("poll://"):
-        return Finding(
-            "offers",
-            "warning",
-            _offered_for(offer, now),
-            "such addresses are served by hitl server: is it running?",
-        )
-    command = _worker_command(group_of(offer.address))
-    return Finding(
-        "offers", "warning", f"{_offered_for(offer, now)}, and no worker listens", f"start one: {command}"
-    )
+        advice = "such addresses are served by hitl server: is it running?"
+        return Finding("offers", "warning", _offered_for(offer, now), advice)
+    group = group_of(offer.address)
+    option = "" if group == defaults.GROUP else f" --group {shlex.quote(group)}"
+    text = f"{_offered_for(offer, now)}, and no worker listens"
+    return Finding("offers", "warning", text, f"start one: hitl worker{option}")
 
 
 def _offered_for(offer: Offered, now: int) -> str:

@@ -24,7 +24,14 @@ def examine_people(settings: Settings) -> list[Finding]:
         directory = settings.directory()
     except BadInput as error:
         return [Finding("people", "warning", str(error), "set it where workers and gateways run")]
-    return [*_judge_people(directory), *_judge_email(directory), *_judge_webhooks(directory)]
+    contacts = (*directory.people.values(), *directory.groups.values())
+    kinds = {address.kind for contact in contacts for address in contact.addresses}
+    findings = [*_judge_people(directory), *_judge_email(directory.email, wanted="email" in kinds)]
+    if "webhook" in kinds and directory.webhooks.secret is None:
+        advice = 'set [webhooks] secret = "$NAME" (docs/notifications.md)'
+        unsigned = "they are not signed: anybody could send such ones"
+        findings.append(Finding("webhooks", "warning", unsigned, advice))
+    return findings
 
 
 def _judge_people(directory: Directory) -> Iterator[Finding]:
@@ -38,41 +45,22 @@ def _judge_people(directory: Directory) -> Iterator[Finding]:
         yield Finding("people", "ok", f"told nothing, for they have no address: {', '.join(silent)}")
 
 
-def _judge_email(directory: Directory) -> Iterator[Finding]:
-    """Judge whether mail can be sent, if anybody is to get some."""
-    contacts = (*directory.people.values(), *directory.groups.values())
-    wanted = any(address.kind == "email" for contact in contacts for address in contact.addresses)
-    if directory.email is None:
+def _judge_email(email: EmailSettings | None, *, wanted: bool) -> Iterator[Finding]:
+    """Judge whether mail can be sent, if it is wanted."""
+    if email is None:
         if wanted:
             advice = 'write [email] host = "…" into the settings (docs/notifications.md)'
             yield Finding("email", "warning", "people have addresses, and nothing says how to send", advice)
         return
-    email = directory.email
     where = f"{email.host}:{email.port}"
     if email.tls == "none" and email.password is not None and email.host not in ("localhost", "127.0.0.1"):
         advice = 'set tls = "starttls" or "tls"'
         yield Finding("email", "warning", f"the password goes to {where} for all to read", advice)
-    why = _unreachable(email)
-    if why is None:
-        yield Finding("email", "ok", f"{where} answers")
-    else:
-        advice = "mail is tried again until it does; is email.host right?"
-        yield Finding("email", "warning", f"{where} does not answer: {why}", advice)
-
-
-def _unreachable(email: EmailSettings) -> str | None:
-    """Return why a mail server cannot be reached, None if it can."""
     try:
         socket.create_connection((email.host, email.port), PATIENCE_S).close()
     except (OSError, UnicodeError) as error:
-        return getattr(error, "strerror", None) or str(error)
-    return None
-
-
-def _judge_webhooks(directory: Directory) -> Iterator[Finding]:
-    """Judge whether what receives webhooks can tell who sent them."""
-    contacts = (*directory.people.values(), *directory.groups.values())
-    wanted = any(address.kind == "webhook" for contact in contacts for address in contact.addresses)
-    if wanted and directory.webhooks.secret is None:
-        advice = 'set [webhooks] secret = "$NAME" (docs/notifications.md)'
-        yield Finding("webhooks", "warning", "they are not signed: anybody could send such ones", advice)
+        why = getattr(error, "strerror", None) or str(error)
+        advice = "mail is tried again until it does; is email.host right?"
+        yield Finding("email", "warning", f"{where} does not answer: {why}", advice)
+    else:
+        yield Finding("email", "ok", f"{where} answers")

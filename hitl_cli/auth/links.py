@@ -127,14 +127,9 @@ def fresh_link_id() -> str:
     return os.urandom(ID_BYTES).hex()
 
 
-def sign(link: Link, keys: Keys) -> str:
-    """Return the link as the text that stands in its URL."""
-    return signed_token.sign(link, SALT, keys)
-
-
-def url_of(gateway: str, token: str) -> str:
-    """Return the URL of a signed link."""
-    return f"{gateway}{PATH}{quote(token)}"
+def url_of(gateway: str, link: Link, keys: Keys) -> str:
+    """Return the URL that a link, signed with the first key, has on a gateway (a URL)."""
+    return f"{gateway}{PATH}{quote(signed_token.sign(link, SALT, keys))}"
 
 
 def token_of(url: str) -> str:

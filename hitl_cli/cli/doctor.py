@@ -45,7 +45,7 @@ def doctor(
         print_json(
             {
                 "settings": settings_document(chosen),
-                "reachable": report.reachable,
+                "reachable": report.failure is None,
                 "worker": report.worker,
                 "findings": report.findings,
                 "file": None if report.file is None else file_document(report.file),

@@ -77,7 +77,7 @@ def create(
     client, keys = _opened(ctx, settings, server, token)
     with client:
         link = links.make(client, id, person, life_ms=life_ms, groups=settings.groups())
-    url = links.url_of(gateway.value, links.sign(link, keys))
+    url = links.url_of(gateway.value, link, keys)
     if gateway.source == "default":
         note(
             "This link opens on this machine alone. Where else the gateway is reached, say by HITL_GATEWAY,"

@@ -21,7 +21,6 @@ from hitl_cli.client.protocol import Client
 from hitl_cli.client.wire import audit_of
 from hitl_cli.defaults import DEADLINE_MS
 from hitl_cli.errors import HitlError
-from hitl_cli.inbox.pending import RequestSummary
 from hitl_cli.inbox.permission import is_excluded
 from hitl_cli.notify.channels import registry
 from hitl_cli.notify.compose import ASKING, compose, look_up

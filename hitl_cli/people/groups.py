@@ -39,9 +39,8 @@ def in_both_forms(names: Iterable[str]) -> tuple[str, ...]:
 def everyone_in(to: Iterable[str], groups: Groups) -> frozenset[str] | None:
     """Return all people that `to` names; None where nobody can know: no names, or a group not known."""
     people: set[str] = set()
-    named = False
-    for name in to:
-        named = True
+    names = tuple(to)
+    for name in names:
         members = group_named(name, groups)
         if members is not None:
             people |= members
@@ -49,4 +48,4 @@ def everyone_in(to: Iterable[str], groups: Groups) -> frozenset[str] | None:
             return None
         else:
             people.add(name)
-    return frozenset(people) if named else None
+    return frozenset(people) if names else None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hitl_cli.auth.links import Link, make, revoke_all, revoke_link, sign
+from hitl_cli.auth.links import Link, make, revoke_all, revoke_link, url_of
 from hitl_cli.auth.sign_in import link_for as sign_in_link
 from hitl_cli.auth.sign_in import sign as sign_to_sign_in
 from hitl_cli.auth.signing_keys import rotate
@@ -135,7 +135,7 @@ def test_what_was_canceled_or_ran_out_is_said_so(visited: Visited, browser: Brow
         late = put(visited.hitl, "was-late", ASKED, deadline_ms=1)
         now = client.now()
     ended = Link(request=late.id, person="reviewer", made_at=now, ends_at=late.timeout_at, id="late")
-    paths.append(f"/l/{sign(ended, visited.keys)}")
+    paths.append(url_of("", ended, visited.keys))
     for path, said in zip(paths, ("was canceled by lead", "its deadline passed"), strict=True):
         page = browser.get(path)
         assert page.status == 410
@@ -218,7 +218,7 @@ def test_a_link_names_one_promise_and_never_what_merely_begins_so(visited: Visit
     put(visited.hitl, "exactly-this:1", ASKED, key="a-key")
     for name in ("exactly", "exactly-this", "a-key"):
         link = Link(request=name, person="reviewer", made_at=now, ends_at=now + HOUR_MS, id="x")
-        page = browser.get(f"/l/{sign(link, visited.keys)}")
+        page = browser.get(url_of("", link, visited.keys))
         assert (page.status, page.code) == (404, "not-found")
 
 
@@ -241,10 +241,10 @@ def test_a_revoked_link_has_ended_and_others_have_not(
     with visited.hitl.client() as client:
         one, other = (make(client, asked.id, "reviewer") for _ in range(2))
         revoke_link(client, one, by="lead", via="cli")
-    page = browser.get(f"/l/{sign(one, visited.keys)}")
+    page = browser.get(url_of("", one, visited.keys))
     assert (page.status, page.heading) == (410, "This link has ended")
     assert "revoked" in page.text
-    assert browser.get(f"/l/{sign(other, visited.keys)}").status == 200
+    assert browser.get(url_of("", other, visited.keys)).status == 200
 
 
 def test_all_links_of_one_person_are_revoked_and_new_ones_are_good(
@@ -265,8 +265,8 @@ def test_what_is_no_longer_a_persons_to_answer_is_not_shown(visited: Visited, br
     now = visited.now()
     link = Link(request=request.id, person="ops", made_at=now, ends_at=now + HOUR_MS, id="x")
     for page in (
-        browser.get(f"/l/{sign(link, visited.keys)}"),
-        browser.post(f"/l/{sign(link, visited.keys)}", {"verdict": "approve"}),
+        browser.get(url_of("", link, visited.keys)),
+        browser.post(url_of("", link, visited.keys), {"verdict": "approve"}),
     ):
         assert (page.status, page.heading) == (403, "It is not yours to answer")
         assert "Ship?" not in page.text

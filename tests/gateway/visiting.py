@@ -14,7 +14,7 @@ from urllib.parse import urlencode, urlsplit
 import msgspec
 from msgspec import Struct
 
-from hitl_cli.auth.links import make, sign, url_of
+from hitl_cli.auth.links import make, url_of
 from hitl_cli.auth.signing_keys import load_keys
 from hitl_cli.engine.server import now_ms
 from hitl_cli.gateway import app
@@ -99,7 +99,7 @@ class Visited:
         """Return the path of a fresh link."""
         with self.hitl.client() as client:
             made = make(client, request, person, life_ms=life_ms, groups=self.options.directory.members)
-        return url_of("", sign(made, self.keys))
+        return url_of("", made, self.keys)
 
     def stop(self) -> None:
         if self.gateway is not None:
