@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from markdown_it import MarkdownIt
-    from markdown_it.renderer import RendererHTML
     from markdown_it.rules_core import StateCore
     from markdown_it.token import Token
 
@@ -66,8 +65,7 @@ def as_prompt(text: str) -> Prompt:
         line = _first_line(text)
         shown = f"{line[:LONGEST_TITLE]}…" if len(line) > LONGEST_TITLE else line
         return Prompt(_cleaned(_reader().renderInline(shown), INLINE | {"a"}), _body_html(tokens))
-    heading = _renderer().renderInline(title, _reader().options, {})
-    return Prompt(_cleaned(heading, INLINE | {"a"}), _body_html(rest))
+    return Prompt(_cleaned(_rendered(title), INLINE | {"a"}), _body_html(rest))
 
 
 def as_mail(text: str) -> Markup:
@@ -145,7 +143,7 @@ def _body_html(tokens: list[Token]) -> Markup:
     highest = min((int(token.tag[1:]) for token in headings), default=0)
     for token in headings:
         token.tag = f"h{min(int(token.tag[1:]) - highest + 2, LOWEST_HEADING)}"
-    return _cleaned(_renderer().render(tokens, _reader().options, {}), TAGS)
+    return _cleaned(_rendered(tokens), TAGS)
 
 
 def _cleaned(html: str, tags: frozenset[str] | set[str]) -> Markup:
@@ -175,13 +173,8 @@ def _reader() -> MarkdownIt:
     return markdown.enable(["table", "strikethrough"])
 
 
-def _renderer() -> RendererHTML:
-    """Return what writes tokens as HTML."""
-    from markdown_it.renderer import RendererHTML
-
-    writes = _reader().renderer
-    assert isinstance(writes, RendererHTML)  # noqa: S101
-    return writes
+def _rendered(tokens: Sequence[Token]) -> str:
+    return str(_reader().renderer.render(tokens, _reader().options, {}))
 
 
 def _link_images(state: StateCore) -> None:

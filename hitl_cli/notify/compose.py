@@ -58,7 +58,16 @@ def compose(client: Client, notice: Notification, who: str, reach: NotificationS
     item = _item_of(case, who, id, reach, now)
     by = f" by {item.by}" if item.by else ""
     subject = SUBJECTS[notice.occasion].format(title=plain(item.title), by=by)
-    return _message_of(id, notice.occasion, who, subject, (item,), notice.request, reach, now)
+    return Message(
+        id=id,
+        occasion=notice.occasion,
+        to=who.removeprefix(GROUP),
+        subject=subject,
+        thread=notice.request,
+        items=(item,),
+        inbox=f"{reach.directory.gateway}/",
+        at=now,
+    )
 
 
 def compose_digest(
@@ -82,7 +91,16 @@ def compose_digest(
         return "all of it was decided before"
     worth.sort(key=lambda case: (not case.waits, case.promise.created_at))
     items = tuple(_item_of(case, who, f"{id}/{case.promise.id}", reach, now) for case in worth[:ITEMS])
-    return _message_of(id, "digest", who, _digest_subject(worth), items, id, reach, now)
+    return Message(
+        id=id,
+        occasion="digest",
+        to=who.removeprefix(GROUP),
+        subject=_digest_subject(worth),
+        thread=id,
+        items=items,
+        inbox=f"{reach.directory.gateway}/",
+        at=now,
+    )
 
 
 def _digest_subject(cases: Sequence[RequestSummary]) -> str:
@@ -95,29 +113,6 @@ def _digest_subject(cases: Sequence[RequestSummary]) -> str:
     if decided:
         parts.append(f"{decided:,} {'were' if decided > 1 else 'was'} decided")
     return ", ".join(parts)
-
-
-def _message_of(
-    id: str,
-    occasion: Occasion,
-    who: str,
-    subject: str,
-    items: tuple[MessageItem, ...],
-    thread: str,
-    reach: NotificationSettings,
-    now: int,
-) -> Message:
-    """Return a message."""
-    return Message(
-        id=id,
-        occasion=occasion,
-        to=who.removeprefix(GROUP),
-        subject=subject,
-        thread=thread,
-        items=items,
-        inbox=f"{reach.directory.gateway}/",
-        at=now,
-    )
 
 
 def _item_of(

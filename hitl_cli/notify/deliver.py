@@ -37,9 +37,6 @@ logger = logging.getLogger(__name__)
 THREADS = 2
 """Clients with which it is asked what to say: a step each that tells somebody, for some milliseconds."""
 
-AT_ONCE = 16
-"""Messages that are on their way to one place at a time."""
-
 SEND_S = 60.0
 """How long one message may take, whatever the channel thinks of it."""
 
@@ -71,11 +68,7 @@ class Notifier:
     """What a worker needs to reach people: the dependency by which durable functions find it."""
 
     def __init__(
-        self,
-        reach: NotificationSettings,
-        target: str,
-        open_client: Callable[[], Client],
-        at_once: int = AT_ONCE,
+        self, reach: NotificationSettings, target: str, open_client: Callable[[], Client], at_once: int
     ) -> None:
         """`target` is the address of the workers that tell, `at_once` how many messages go to one place."""
         self._limit = ConcurrencyLimit(at_once)

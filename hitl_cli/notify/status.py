@@ -162,11 +162,7 @@ def _tries_in(steps: Iterable[Promise]) -> Iterable[DeliveryAttempt]:
 
 def heard_before(client: Client, request: str) -> frozenset[str]:
     """Return who was told of a request so far."""
-    if client.capabilities.prefix:
-        steps = search(client, idPrefix=child_id(request, "t-"))
-    else:
-        origin = request.split(":", 1)[0]
-        steps = [
-            p for p in search(client, tags={ORIGIN_TAG: origin}) if p.id.startswith(child_id(request, "t-"))
-        ]
+    prefix, run = child_id(request, "t-"), {"tags": {ORIGIN_TAG: request.split(":", 1)[0]}}
+    found = search(client, **({"idPrefix": prefix} if client.capabilities.prefix else run))
+    steps = [step for step in found if step.id.startswith(prefix)]
     return frozenset(tried.who for tried in _tries_in(steps) if tried.outcome == "sent")

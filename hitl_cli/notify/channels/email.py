@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from hitl_cli.format.terminal import ascii_host
 from hitl_cli.format.times import instant
+from hitl_cli.notify.channels.http_post import reason_in
 from hitl_cli.notify.messages import DeliveryFailed
 from hitl_cli.notify.phrases import one_line, subject_of
 from hitl_cli.notify.render import html_of, text_of
@@ -95,7 +96,8 @@ async def _deliver(mail: EmailMessage, sender: str, to: str, settings: EmailSett
     except aiosmtplib.SMTPResponseException as error:
         raise _refused(server, error) from None
     except OSError as error:  # aiosmtplib's own are, where the connection is at fault
-        raise DeliveryFailed(f"{server} cannot be reached, or was lost: {_reason_of(error)}.") from None
+        why = reason_in(error) or str(error).rstrip(".")
+        raise DeliveryFailed(f"{server} cannot be reached, or was lost: {_shown(why)}.") from None
     except aiosmtplib.SMTPException as error:
         raise DeliveryFailed(
             f"{server} cannot do what [email] wants: {_shown(error.message)}", for_good=True
@@ -105,16 +107,6 @@ async def _deliver(mail: EmailMessage, sender: str, to: str, settings: EmailSett
 def _refused(server: str, error: aiosmtplib.SMTPResponseException) -> DeliveryFailed:
     text = f"{server} refused it: {error.code} {_shown(error.message)}"
     return DeliveryFailed(text, for_good=error.code in FOR_GOOD)
-
-
-def _reason_of(error: BaseException) -> str:
-    """Return why a connection failed: in the operating system's words, if it was that."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.strerror:
-            return _shown(cause.strerror)
-        cause = cause.__cause__ or cause.__context__
-    return _shown(str(error).rstrip("."))
 
 
 def _shown(text: str) -> str:

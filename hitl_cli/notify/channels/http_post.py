@@ -48,7 +48,8 @@ async def post(url: str, body: bytes, headers: Mapping[str, str] | None = None) 
     except aiohttp.ClientConnectorCertificateError as error:
         raise DeliveryFailed(f"the certificate of {host} is not one to trust.") from error
     except (aiohttp.ClientError, OSError) as error:
-        raise DeliveryFailed(f"{host} cannot be reached: {_reason_of(error)}.") from None
+        why = reason_in(error) or type(error).__name__
+        raise DeliveryFailed(f"{host} cannot be reached: {why}.") from None
 
 
 def host_of(url: str) -> str:
@@ -78,8 +79,10 @@ def _retry_after(headers: Mapping[str, str]) -> int | None:
     return min(int(text[:9]) * 1_000, LONGEST_WAIT_MS)
 
 
-def _reason_of(error: Exception) -> str:
-    """Return why a connection failed, without the address."""
-    cause = error if isinstance(error, OSError) else error.__cause__
-    strerror = cause.strerror if isinstance(cause, OSError) else None
-    return strerror or type(error).__name__
+def reason_in(error: BaseException | None) -> str | None:
+    """Return why a connection failed in the operating system's words; None where it was not that."""
+    while error is not None:
+        if isinstance(error, OSError) and error.strerror:
+            return error.strerror
+        error = error.__cause__ or error.__context__
+    return None

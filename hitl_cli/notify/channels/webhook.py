@@ -16,17 +16,15 @@ from hitl_cli.notify.channels.http_post import host_of, post
 from hitl_cli.people.contacts import signing_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from hitl_cli.notify.messages import Message, MessageItem
     from hitl_cli.people.contacts import Directory
 
 
-async def send(message: Message, to: str, directory: Directory, clock: Callable[[], int] = now_ms) -> None:
+async def send(message: Message, to: str, directory: Directory) -> None:
     """Post a message to a URL, signed if the settings have a secret for it. Raises DeliveryFailed."""
     secret = directory.webhooks.secret
     body = msgspec.json.encode(document(message))
-    timestamp_s = clock() // 1_000
+    timestamp_s = now_ms() // 1_000
     headers = {"webhook-id": message.key, "webhook-timestamp": str(timestamp_s)}
     if secret is not None:
         headers["webhook-signature"] = signature(signing_key(secret), message.key, timestamp_s, body)
