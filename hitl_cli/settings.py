@@ -230,15 +230,12 @@ def _table_in(path: Path) -> dict[str, Any] | None:
     """Return the settings in a file, or None where it has none."""
     try:
         text = path.read_text()
+        import tomllib
+
+        content = tomllib.loads(text)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (UnicodeDecodeError, OSError) as error:
-        raise BadSetting(f"{path} cannot be read: {error}.") from error
-    import tomllib
-
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, OSError) as error:  # text that is not UTF-8, or not TOML, is a ValueError
         raise BadSetting(f"{path} cannot be read: {error}.") from error
     if path.name == "hitl.toml":
         return content

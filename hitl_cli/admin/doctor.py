@@ -88,7 +88,6 @@ def examine(url: str, token: str | None, group: str, *, full: bool = False) -> R
 
 
 def _versions() -> Finding:
-    """Return what is installed."""
     parts = {
         "hitl": __version__,
         "resonate-sdk": version("resonate-sdk"),
@@ -148,7 +147,6 @@ def _examine_file(path: Path, group: str, *, full: bool) -> Report:
 
 
 def _missing(path: Path) -> Finding:
-    """Return the finding on a file that does not exist."""
     folder = next(parent for parent in path.parents if parent.exists())
     if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
         return Finding("file", "error", f"{path} does not exist and cannot be created", "name another file")
@@ -218,7 +216,6 @@ def _judge_counts(file: Inspection, now: int) -> Iterator[Finding]:
 
 
 def _waiting(number: str) -> str:
-    """Return how many promises wait."""
     return f"{number} {'waits' if number == '1' else 'wait'} for an answer"
 
 
@@ -248,7 +245,6 @@ def _unheard(offer: Offered, now: int) -> Finding:
 
 
 def _offered_for(offer: Offered, now: int) -> str:
-    """Return what is on offer, to whom, and for how long."""
     tasks = "1 task is" if offer.count == 1 else f"{offer.count:,} tasks are"
     return f"{tasks} on offer to {offer.address} for {format_age(now - offer.since)}"
 

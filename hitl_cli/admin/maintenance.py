@@ -5,6 +5,7 @@ Neither is a request of the protocol: both need the file itself.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from hitl_cli.client.connect import driver_of
@@ -13,15 +14,16 @@ from hitl_cli.engine.server import now_ms
 from hitl_cli.errors import BadInput, BadServer, Conflict, NotDone, Unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from hitl_cli.engine.backup import Backup, Progress
     from hitl_cli.engine.prune import Pruned
 
 
-def _file_of(url: str) -> Path:
-    """Return the file behind a server's URL. Raises BadInput where it is not on this machine; Unreachable."""
+@contextmanager
+def _file_of(url: str) -> Iterator[Path]:
+    """Give the file behind a server's URL. Raises BadInput where it is not on this machine; Unreachable."""
     path = driver_of(url).file(url)
     if path is None:
         raise BadServer(
@@ -29,43 +31,38 @@ def _file_of(url: str) -> Path:
         )
     if not path.exists():
         raise Unreachable(f"there is no file {path}.", code="file-unusable")
-    return path
+    try:
+        yield path
+    except EngineError as error:
+        raise Unreachable(str(error), code=error.code) from error
 
 
 def back_up(url: str, target: Path, *, replace: bool, progress: Progress) -> Backup:
     """Copy the server's file. Raises BadInput, Conflict (there is such a file), Unreachable, NotDone."""
     from hitl_cli.engine import backup
 
-    source = _file_of(url)
-    if not target.parent.is_dir():
-        raise BadInput(f"there is no folder {target.parent}.", code="bad-file")
-    try:
-        return backup.back_up(source, target, replace=replace, progress=progress)
-    except AlreadyThere as error:
-        raise Conflict(f"{error} Nothing was changed; --force replaces it.", code=error.code) from error
-    except BackupFailed as error:
-        raise NotDone(f"{error} No backup was made.", code=error.code) from error
-    except EngineError as error:
-        raise Unreachable(str(error), code=error.code) from error
+    with _file_of(url) as source:
+        if not target.parent.is_dir():
+            raise BadInput(f"there is no folder {target.parent}.", code="bad-file")
+        try:
+            return backup.back_up(source, target, replace=replace, progress=progress)
+        except AlreadyThere as error:
+            raise Conflict(f"{error} Nothing was changed; --force replaces it.", code=error.code) from error
+        except BackupFailed as error:
+            raise NotDone(f"{error} No backup was made.", code=error.code) from error
 
 
 def plan_prune(url: str, older_ms: int) -> Pruned:
     """Return what `prune` would remove. Raises BadInput, Unreachable."""
     from hitl_cli.engine import prune
 
-    path = _file_of(url)
-    try:
+    with _file_of(url) as path:
         return prune.plan(path, older_ms=older_ms, clock=now_ms)
-    except EngineError as error:
-        raise Unreachable(str(error), code=error.code) from error
 
 
 def prune(url: str, older_ms: int, progress: Callable[[int], None]) -> Pruned:
     """Remove the runs that ended so long ago. Raises BadInput, Unreachable."""
     from hitl_cli.engine import prune as pruning
 
-    path = _file_of(url)
-    try:
+    with _file_of(url) as path:
         return pruning.prune(path, older_ms=older_ms, clock=now_ms, progress=progress)
-    except EngineError as error:
-        raise Unreachable(str(error), code=error.code) from error

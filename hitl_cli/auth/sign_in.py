@@ -92,5 +92,4 @@ def check_unused(client: Client, link: SignInLink) -> None:
 
 
 def _promise_id(link: SignInLink) -> str:
-    """Return the id of the promise that says that a link was used."""
     return f"hitl-sign-in-{link.id}"

@@ -100,7 +100,6 @@ def as_words(text: str) -> str:
 
 
 def _words(tokens: Sequence[Token]) -> str:
-    """Return what is read of tokens."""
     return "".join(" " if token.type == "softbreak" else token.content for token in tokens)
 
 
@@ -128,7 +127,6 @@ def _first_line(text: str) -> str:
 
 
 def _as_it_is(text: str) -> Markup:
-    """Return a text as HTML that shows every character of it."""
     return Markup('<pre class="code">{}</pre>').format(text)
 
 
@@ -196,7 +194,6 @@ def _as_link(token: Token) -> tuple[Token, ...]:
 
 
 def _text(content: str) -> Token:
-    """Return a token that is a text."""
     from markdown_it.token import Token
 
     return Token("text", "", 0, content=content)

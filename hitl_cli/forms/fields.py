@@ -277,7 +277,6 @@ class _Reader:
 
 
 def _is_null(schema: Json) -> bool:
-    """Whether only null fits a schema."""
     return isinstance(schema, dict) and schema.get("type") == "null"
 
 

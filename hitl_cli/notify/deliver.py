@@ -74,20 +74,12 @@ class Notifier:
         self._limit = ConcurrencyLimit(at_once)
         self.reach = reach
         self.target = target
-        self._bridge = ClientPool(open_client, THREADS)
+        self.bridge = ClientPool(open_client, THREADS)
 
     @property
     def directory(self) -> Directory:
         """How people are reached."""
         return self.reach.directory
-
-    async def ask[T](self, function: Callable[[Client], T]) -> T:
-        """Return what a function of a client returns. Raises Unreachable, among others."""
-        return await self._bridge.run(function)
-
-    def close(self) -> None:
-        """Let go of the server."""
-        self._bridge.close()
 
     async def send(
         self, say: Callable[[Client], Message | str], who: str, place: int, now: int
@@ -98,7 +90,7 @@ class Notifier:
         tried = partial(DeliveryAttempt, who=who, at=now, more=place + 1 < len(addresses))
         channel = None
         try:
-            message = await self.ask(say)
+            message = await self.bridge.run(say)
             if isinstance(message, str):
                 return tried(outcome="over", why=message)
             if place >= len(addresses):
@@ -148,7 +140,7 @@ async def tell(ctx: Context, notice: Notification) -> int:
 async def whom(ctx: Context, notice: Notification) -> tuple[str, ...]:
     """Return who is to be told."""
     teller = ctx.get_dependency(Notifier)
-    return await teller.ask(partial(_whom_to_tell, notice=notice, directory=teller.directory))
+    return await teller.bridge.run(_whom_to_tell, notice=notice, directory=teller.directory)
 
 
 def _whom_to_tell(client: Client, notice: Notification, directory: Directory) -> tuple[str, ...]:
@@ -248,7 +240,7 @@ async def gather_for(ctx: Context, notice: Notification, who: str) -> DigestEntr
     window = contact.digest if contact is not None else None
     if window is None:
         return None
-    return await teller.ask(partial(gather, notice=notice, who=who, window=window, target=teller.target))
+    return await teller.bridge.run(gather, notice=notice, who=who, window=window, target=teller.target)
 
 
 async def in_digest(ctx: Context, notice: Notification, who: str, gathered: DigestEntry) -> DeliveryAttempt:
@@ -264,7 +256,7 @@ async def in_digest(ctx: Context, notice: Notification, who: str, gathered: Dige
 async def look_at_digest(ctx: Context, notice: Notification, who: str, digest: str) -> DeliveryAttempt:
     """Return what came of it in a digest."""
     teller = ctx.get_dependency(Notifier)
-    return await teller.ask(partial(end_of_digest, digest=digest, notice=notice, who=who))
+    return await teller.bridge.run(end_of_digest, digest=digest, notice=notice, who=who)
 
 
 # Steps

@@ -92,6 +92,5 @@ def end_of_digest(client: Client, digest: str, notice: Notification, who: str) -
 
 
 def _is_over(client: Client, notice: Notification) -> bool:
-    """Whether nobody needs to hear of it any more."""
     case = look_up(client, [notice.request]).get(notice.request)
     return case is None or (notice.occasion in ASKING and not case.waits)

@@ -31,7 +31,7 @@ async def digest(ctx: Context, who: str, ends_at: int) -> DigestEnd:
 
 async def collect(ctx: Context, digest: str) -> tuple[Notification, ...]:
     """Return what was kept for a digest."""
-    return await ctx.get_dependency(Notifier).ask(partial(gathered_in, digest=digest))
+    return await ctx.get_dependency(Notifier).bridge.run(gathered_in, digest)
 
 
 async def send_digest(

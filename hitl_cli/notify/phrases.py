@@ -125,7 +125,6 @@ def details_of(details: Json) -> list[Fact]:
 
 
 def _as_text(value: Json) -> str:
-    """Return a JSON value as a short text on one line."""
     return one_line(value if isinstance(value, str) else to_json(value), VALUE_CHARS)
 
 

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from types import ModuleType
 
-    from hitl_cli.client.protocol import Client
     from hitl_cli.engine.records import Value
     from hitl_cli.sdk.worker_link import WorkerLink
 
@@ -94,8 +93,13 @@ class Worker:
         self._ended_by = ""
         open_client = partial(connect, options.server, options.token)
         self._heartbeat = LeaseHeartbeat(open_client, self._pid, options.lease_ms / 1_000, self._let_go)
-        self._notifier = notifier = _notifier_for(options, open_client)
-        unheard = None if notifier is None else Reconciler(options.reach.directory, notifier.target)
+        self._notifier: Notifier | None = None
+        unheard: Reconciler | None = None
+        if options.reach.directory.reaches_somebody:  # else they wait for a worker with contacts
+            target = address_of(options.group)
+            at_once = max(options.concurrency // NOTIFYING, 1)
+            self._notifier = Notifier(options.reach, target, open_client, at_once)
+            unheard = Reconciler(options.reach.directory, target)
         self._housekeeper = Housekeeper(open_client, options.groups, options.count_every_s, unheard)
         self._link: WorkerLink | None = None
         self._resonate: Registering | None = None
@@ -156,7 +160,7 @@ class Worker:
         finally:
             self._housekeeper.stop()
             if self._notifier is not None:
-                self._notifier.close()
+                self._notifier.bridge.close()
             self._heartbeat.shutdown()
             self._link.close()
 
@@ -249,18 +253,6 @@ class Worker:
     def give_back(self) -> None:
         """Release what is still in hand. Blocks, and so is not for the event loop."""
         self._heartbeat.give_back()
-
-
-def _notifier_for(options: WorkerOptions, open_client: Callable[[], Client]) -> Notifier | None:
-    """Return what sends notifications, if the settings have a contact of anybody.
-
-    A worker without it leaves them to workers that have it, and to itself with other settings.
-    """
-    if not options.reach.directory.reaches_somebody:
-        return None
-    target = address_of(options.group)
-    at_once = max(options.concurrency // NOTIFYING, 1)
-    return Notifier(options.reach, target, open_client, at_once)
 
 
 class _ExitRefusedError(Exception):

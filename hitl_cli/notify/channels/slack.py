@@ -104,7 +104,6 @@ def _buttons(item: MessageItem, *, clickable: bool) -> list[Block]:
 
 
 def _link(text: str, url: str, style: str | None = None) -> Block:
-    """Return a button that opens a page."""
     button = {"type": "button", "text": _plain(text, TITLE_CHARS), "url": url, "action_id": "hitl:open"}
     return button | ({"style": style} if style else {})
 
@@ -127,7 +126,6 @@ def _answer(text: str, action: str, request: str, style: str) -> Block:
 
 
 def _fields(facts: Sequence[Fact]) -> list[Block]:
-    """Return names and texts side by side."""
     shown = [f"*{escaped(fact.name, FIELD_CHARS)}*\n{escaped(fact.text, FIELD_CHARS)}" for fact in facts]
     return [{"type": "mrkdwn", "text": text, "verbatim": True} for text in shown[:FIELDS]]
 
