@@ -50,13 +50,13 @@ async def send_email(ctx: Context, email: str, request: str) -> dict[str, Any]:
     # Steps and durable sleeps: what the SDK itself tries again keeps a place of the worker meanwhile, and
     # some mails that nobody takes would leave none for the others.
     step = ctx.options(timeout=LIFE, retry_policy=Never())
-    came = await step.run(hand_over, address, request, known)
-    for pause in chain(SOON, repeat(timedelta(hours=1), HOURS)):
-        if "later" not in came:
-            break
-        await ctx.sleep(pause)
+    for pause in chain([None], SOON, repeat(timedelta(hours=1), HOURS)):
+        if pause is not None:
+            await ctx.sleep(pause)
         came = await step.run(hand_over, address, request, known)
-    return _refused(address, came["later"]) if "later" in came else came
+        if "later" not in came:
+            return came
+    return _refused(address, came["later"])
 
 
 async def hand_over(ctx: Context, address: str, request: str, known: str) -> dict[str, str]:

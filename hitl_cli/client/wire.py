@@ -137,8 +137,7 @@ class _Encoded(Protocol):
     """A value in the SDKs' encoding, ours or theirs."""
 
     @property
-    def data(self) -> Any:
-        """The text."""
+    def data(self) -> Any: ...
 
 
 def is_blocking(tags: Mapping[str, str]) -> bool:

@@ -1,6 +1,6 @@
 """What a worker is doing, seen from what it asks for its tasks: the events it reports.
 
-Nothing in a workflow has to report anything. `Watched` stands where the SDK expects its ports to the
+Nothing in a workflow has to report anything. `ObservedTasks` stands where the SDK expects its ports to the
 server (resonate/send.py, TaskLifecycle and PromiseFencing), before those that do the work.
 """
 

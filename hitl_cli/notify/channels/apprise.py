@@ -29,7 +29,7 @@ async def send(message: Message, to: str, directory: Directory) -> None:  # noqa
 
 
 def _tell(title: str, body: str, url: str) -> None:
-    """Send a text, and wait until it is taken. Raises NotSent."""
+    """Send a text, and wait until it is taken. Raises DeliveryFailed."""
     try:
         import apprise
     except ImportError as error:

@@ -43,7 +43,7 @@ LONGEST_ANSWER = 300
 
 
 async def send(message: Message, to: str, directory: Directory) -> None:
-    """Send a message to an e-mail address. Raises NotSent."""
+    """Send a message to an e-mail address. Raises DeliveryFailed."""
     await send_mail(_compose(message, to, directory), to, directory.email)
 
 
@@ -53,7 +53,7 @@ def shown(to: str) -> str:
 
 
 async def send_mail(mail: EmailMessage, to: str, settings: EmailSettings | None) -> None:
-    """Send a mail to an address. Raises NotSent."""
+    """Send a mail to an address. Raises DeliveryFailed."""
     import asyncio
 
     if settings is None:
@@ -69,7 +69,7 @@ async def send_mail(mail: EmailMessage, to: str, settings: EmailSettings | None)
 
 
 async def _deliver(mail: EmailMessage, sender: str, to: str, settings: EmailSettings) -> None:
-    """Hand a mail to the server. Raises NotSent, TimeoutError."""
+    """Hand a mail to the server. Raises DeliveryFailed, TimeoutError."""
     import aiosmtplib
 
     server = f"{settings.host}:{settings.port}"

@@ -27,7 +27,7 @@ LONGEST_WAIT_MS = 86_400_000
 
 
 async def post(url: str, body: bytes, headers: Mapping[str, str] | None = None) -> None:
-    """Post JSON. Raises NotSent unless it was taken."""
+    """Post JSON. Raises DeliveryFailed unless it was taken."""
     import aiohttp
 
     try:
@@ -59,7 +59,7 @@ def host_of(url: str) -> str:
 
 
 def _judge(status: int, host: str, headers: Mapping[str, str]) -> None:
-    """Raise NotSent unless a status says that a message was taken."""
+    """Raise DeliveryFailed unless a status says that a message was taken."""
     if 200 <= status < 300:  # noqa: PLR2004 - what RFC 9110 calls successful
         return
     if 300 <= status < 400:  # noqa: PLR2004
