@@ -24,13 +24,14 @@ class Actor(Struct, frozen=True, kw_only=True):
     """A person, and the front end that they act through.
 
     `via` is recorded with each decision (`cli`, `web`, `api`, `link`, …). `groups` has the members of each
-    group in the settings.
+    group in the settings. `only` is the id of the one request that a link is for; None means any request.
     """
 
     person: str
     via: str
     may: frozenset[Permission] = EVERYTHING
     groups: Groups = NO_GROUPS
+    only: str | None = None
 
     def require(self, permission: Permission, request: str | None = None) -> None:
         """Raise NotAllowed if the actor lacks a permission, in general or for one request (its id)."""
