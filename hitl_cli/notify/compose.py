@@ -11,8 +11,7 @@ from hitl_cli.format.terminal import printable
 from hitl_cli.inbox.pending import RequestSummary, summaries
 from hitl_cli.notify.messages import Message, MessageItem
 from hitl_cli.notify.phrases import plain
-from hitl_cli.requests.notification import OUTCOMES
-from hitl_cli.requests.question import GROUP, PLAIN
+from hitl_cli.requests.question import GROUP, OUTCOMES, PLAIN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,12 +14,12 @@ from msgspec import Struct
 from hitl_cli.client.protocol import ProtocolRequest
 from hitl_cli.client.tags import NOTICE_TAG, TARGET_TAG, TELL, lineage
 from hitl_cli.client.wire import Call, Json, child_id, encode
+from hitl_cli.requests.question import OUTCOMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from hitl_cli.engine.records import PromiseState
-    from hitl_cli.requests.question import Outcome
 
 type Occasion = Literal[
     "asked",
@@ -78,15 +78,6 @@ class Notification(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return ProtocolRequest(
             "promise.create", data | {"tags": self.tags(self.request.split(":", 1)[0], target)}
         )
-
-
-OUTCOMES: dict[PromiseState, Outcome] = {
-    "resolved": "approved",
-    "rejected": "rejected",
-    "rejected_canceled": "canceled",
-    "rejected_timedout": "expired",
-}
-"""What the others are told. A deadline is one whatever it means: the message says that nobody answered."""
 
 
 def outcome_notification(request: str, state: PromiseState, names: Iterable[str]) -> Notification:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from hitl_cli.client.wire import Promise
+    from hitl_cli.engine.records import PromiseState
     from hitl_cli.forms import Field
 
 type Priority = Literal["low", "normal", "high", "urgent"]
@@ -30,6 +31,14 @@ FOR_EVER = 2**63
 
 PRIORITIES: tuple[Priority, ...] = ("urgent", "high", "normal", "low")
 """The most pressing first."""
+
+OUTCOMES: dict[PromiseState, Outcome] = {
+    "resolved": "approved",
+    "rejected": "rejected",
+    "rejected_canceled": "canceled",
+    "rejected_timedout": "expired",
+}
+"""What came of a request, by the state of its promise. `expired` holds whatever the deadline means."""
 
 GROUP = "group:"
 """What a name begins with that stands for a group of people."""
@@ -246,17 +255,7 @@ def own_tags(tags: Mapping[str, str]) -> dict[str, str]:
 
 def outcome_of(promise: Promise) -> Outcome | None:
     """Return what came of a request: what its deadline means, where that has passed; None while it waits."""
-    match promise.state:
-        case "pending":
-            return None
-        case "resolved":
-            return "approved"
-        case "rejected":
-            return "rejected"
-        case "rejected_canceled":
-            return "canceled"
-        case "rejected_timedout":
-            question = question_of(promise)
-            if question is None or question.on_deadline == "expire":
-                return "expired"
-            return "rejected" if question.on_deadline == "reject" else "approved"
+    question = question_of(promise) if promise.state == "rejected_timedout" else None
+    if question is None or question.on_deadline == "expire":
+        return OUTCOMES.get(promise.state)
+    return "rejected" if question.on_deadline == "reject" else "approved"
