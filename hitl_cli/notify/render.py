@@ -66,22 +66,9 @@ def html_of(message: Message) -> str:
 
 
 def _context_of(message: Message) -> dict[str, Any]:
-    """Return what the templates are given."""
-    return {
-        "subject": subject_of(message),
-        "lead": lead_of(message),
-        "parts": _parts_of(message),
-        "more": max(len(message.items) - ITEMS, 0),
-        "inbox": message.inbox,
-        "to_do": "Sign in" if message.occasion == "sign-in" else None,
-        "to": one_line(message.to, VALUE_CHARS),
-    }
-
-
-def _parts_of(message: Message) -> list[_Part]:
-    """Return what is said of each request: of one all, of several only what tells them apart."""
+    """Return what the templates are given: of one request all, of several only what tells them apart."""
     alone = len(message.items) == 1
-    return [
+    parts = [
         _Part(
             title=title_of(item),
             body=body_of(item) if alone else "",
@@ -93,6 +80,15 @@ def _parts_of(message: Message) -> list[_Part]:
         )
         for item in message.items[:ITEMS]
     ]
+    return {
+        "subject": subject_of(message),
+        "lead": lead_of(message),
+        "parts": parts,
+        "more": max(len(message.items) - ITEMS, 0),
+        "inbox": message.inbox,
+        "to_do": "Sign in" if message.occasion == "sign-in" else None,
+        "to": one_line(message.to, VALUE_CHARS),
+    }
 
 
 def _buttons_of(item: MessageItem) -> tuple[_Button, ...]:

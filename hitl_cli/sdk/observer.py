@@ -117,8 +117,9 @@ class ObservedTasks:
         and where no worker could do better the run is failed instead.
         """
         error = sys.exception()
-        if error is not None and (reason := _hopeless(error)) is not None:
-            await self.fail(id, version, reason)
+        cause = error.cause if isinstance(error, PlatformError) else error
+        if isinstance(cause, SerializationError):  # it could not be written down the next time either
+            await self.fail(id, version, f"the result cannot be kept: {cause}")
             return
         times = self._given_back.get(id, 0)
         self._given_back[id] = times + 1
@@ -176,12 +177,3 @@ class ObservedTasks:
         if function in INTERNAL_FUNCTIONS and kind != "failed":
             return
         self._report(Event(kind, id, self._clock(), function=function, promises=promises, reason=reason))
-
-
-def _hopeless(error: BaseException) -> str | None:
-    """Return why no worker can do what failed, or None where another one, or a later time, may.
-
-    What a step or a workflow returned could not be written down: it would not be the next time either.
-    """
-    cause = error.cause if isinstance(error, PlatformError) else error
-    return f"the result cannot be kept: {cause}" if isinstance(cause, SerializationError) else None

@@ -68,15 +68,10 @@ def _judge(status: int, host: str, headers: Mapping[str, str]) -> None:
         )
     if 400 <= status < 500 and status not in AGAIN_LATER:  # noqa: PLR2004
         raise DeliveryFailed(f"{host} refused it ({status}).", for_good=True)
-    raise DeliveryFailed(f"{host} could not take it now ({status}).", after_ms=_retry_after(headers))
-
-
-def _retry_after(headers: Mapping[str, str]) -> int | None:
-    """Return for how long (ms) a receiver wants to be left alone; None where it does not say in seconds."""
-    text = headers.get("Retry-After", "")
-    if not (text.isascii() and text.isdecimal()):
-        return None
-    return min(int(text[:9]) * 1_000, LONGEST_WAIT_MS)
+    seconds = headers.get("Retry-After", "")  # or a date, which is not read
+    known = seconds.isascii() and seconds.isdecimal()
+    after_ms = min(int(seconds[:9]) * 1_000, LONGEST_WAIT_MS) if known else None
+    raise DeliveryFailed(f"{host} could not take it now ({status}).", after_ms=after_ms)
 
 
 def reason_in(error: BaseException | None) -> str | None:
