@@ -2,7 +2,7 @@
 
 Requests that arrive in one iteration of the event loop share one transaction and one sync. Messages are
 fetched in the same transactions, when another process rings, and when something falls due.
-`network` does this for a worker in this process, `http` for all that connect to a port.
+A worker runs one in its process, and `http` one for all that connect to a port.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A request's way through the rules: decoded once, decided, committed with its neighbours, answered.
 
 `Server.run_batch` is one transaction: it fires what is due, answers every request given, and hands out
-messages as far as the subscribers have room. It is synchronous; `network` batches for it.
+messages as far as the subscribers have room. It is synchronous; `commit_loop` makes the batches.
 """
 
 from __future__ import annotations

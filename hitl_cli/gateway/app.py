@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import ClientPayloadError, web
 
-from hitl_cli.engine.http.full import Full
+from hitl_cli.engine.http.listener import listen
 from hitl_cli.gateway import example_routes, health, hooks, static
 from hitl_cli.gateway.api import routes as api
 from hitl_cli.gateway.context import GATEWAY
@@ -95,15 +95,9 @@ async def run(gateway: Gateway, serving: Callable[[str], None]) -> None:
     http = runner.server
     assert http is not None  # noqa: S101 - there is one once it is set up
     try:
-        listener = await asyncio.get_running_loop().create_server(
-            lambda: Full() if len(http.connections) >= CONNECTIONS_MAX else http(),
-            gateway.options.host,
-            gateway.options.port,
-            backlog=1_024,
-        )
-        host, port = listener.sockets[0].getsockname()[:2]
+        listener, url = await listen(http, gateway.options.host, gateway.options.port, CONNECTIONS_MAX)
         gateway.housekeeper.start()
-        serving(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+        serving(url)
         await gateway.stopping.wait()
         listener.close()
     finally:

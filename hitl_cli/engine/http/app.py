@@ -25,8 +25,8 @@ from hitl_cli.engine.debug import DebugServer
 from hitl_cli.engine.doorbell import PUSHERS
 from hitl_cli.engine.errors import EngineError
 from hitl_cli.engine.http.auth import Verifier, refusal
-from hitl_cli.engine.http.full import Full
 from hitl_cli.engine.http.hosts import host_of, is_loopback
+from hitl_cli.engine.http.listener import listen
 from hitl_cli.engine.http.metrics import Metrics
 from hitl_cli.engine.http.push import Pusher, PushRules
 from hitl_cli.engine.http.streams import KEEPALIVE_S, Stream, Streams
@@ -116,7 +116,6 @@ class HttpServer:
 
         Raises OSError; FormatChanged when a newer version takes the file over.
         """
-        loop = asyncio.get_running_loop()
         http = web.Server(
             self._handle,
             request_factory=self._request,
@@ -126,18 +125,12 @@ class HttpServer:
             auto_decompress=False,
         )
         try:
-            listener = await loop.create_server(
-                lambda: Full() if len(http.connections) >= CONNECTIONS_MAX else http(),
-                self._options.host,
-                self._options.port,
-                backlog=1_024,
-            )
+            options = self._options
+            listener, url = await listen(http, options.host, options.port, CONNECTIONS_MAX)
             bell = self._commit_loop.hang(PUSHERS, f"{time.time_ns():x}-{id(self):x}")
-            host, port = listener.sockets[0].getsockname()[:2]
-            here = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-            await self._pusher.start(self._options.url or here)
-            beating = loop.create_task(self._beat())
-            serving(here)
+            await self._pusher.start(options.url or url)
+            beating = asyncio.create_task(self._beat())
+            serving(url)
             await self._stop.wait()
             listener.close()
             http.pre_shutdown()

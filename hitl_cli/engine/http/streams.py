@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from hitl_cli.engine.commit_loop import CommitLoop
     from hitl_cli.engine.doorbell import Bell
     from hitl_cli.engine.http.metrics import Metrics
-    from hitl_cli.engine.records import Promise, Task
     from hitl_cli.engine.server import Batch
     from hitl_cli.engine.store import Transaction
 
@@ -388,9 +387,9 @@ class Streams:
             peers = max(self._commit_loop().ringer.count(group) - own, 0)
         more = self._deal_offers(tx, address, moment, peers)
         blocked = self._deal_words(tx, address)
-        dues = [due for due in (tx.next_offer(address), tx.next_unblock(address)) if due is not None]
+        due = min(tx.next_offer(address) or FAR, tx.next_unblock(address) or FAR)
         starved = blocked or (more and peers > 0) or not any(stream.room(moment) for stream in streams)
-        self._looked[address] = (min(dues, default=FAR), starved, more and not starved)
+        self._looked[address] = (due, starved, more and not starved)
 
     def _deal_offers(self, tx: Transaction, address: str, moment: float, peers: int) -> bool:
         """Take tasks for the streams in turn. Return whether there may be more."""
@@ -401,27 +400,23 @@ class Streams:
         hands = deque(
             _Hand(stream, math.ceil(room * share)) for stream in streams if (room := stream.room(moment)) > 0
         )
-        taken: list[tuple[Stream, Task, Promise]] = []
-        kept: list[tuple[Task, str]] = []
+        dues: dict[int, int] = {}
         more = False
-        if hands:
-            for task, promise in tx.offers(address, ""):
-                if not hands or len(taken) + len(kept) >= LOOK_LIMIT:
-                    more = True
-                    break
-                if machine.is_due(promise, tx.now):
-                    continue
-                stream = _deal(hands, promise.id, task.version, moment)
-                if stream is None:
-                    kept.append((task, promise.id))
-                else:
-                    taken.append((stream, task, promise))
-        for task, id in kept:
-            tx.put_off_task(task.seq, tx.now + self._patience_ms(id, address, moment))
-        for stream, task, promise in taken:
-            machine.process_offer(tx, task, tx.now)
-            frame = _framed(execute_message(task, promise))
-            self._offers.append((stream, promise.id, task.version, address, frame))
+        for task, promise in tx.offers(address, ""):
+            if not hands or len(dues) >= LOOK_LIMIT:
+                more = True
+                break
+            if machine.is_due(promise, tx.now):
+                continue
+            stream = _deal(hands, promise.id, task.version, moment)
+            if stream is None:
+                dues[task.seq] = tx.now + self._patience_ms(promise.id, address, moment)
+            else:
+                dues[task.seq] = tx.now + machine.OFFER_RETRY_MS
+                frame = _framed(execute_message(task, promise))
+                self._offers.append((stream, promise.id, task.version, address, frame))
+        for seq, due in dues.items():
+            tx.put_off_task(seq, due)
         return more
 
     def _patience_ms(self, id: str, address: str, moment: float) -> int:
