@@ -195,8 +195,12 @@ def test_a_body_that_does_not_come_is_given_up_on(impatient: str) -> None:
         assert statuses(connection.recv(65_536)) == [408]
 
 
-def test_one_connection_more_than_there_is_room_for_is_told_so(
-    impatient: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gateway that starts has room for no connection."""
     monkeypatch.setattr(app, "CONNECTIONS_MAX", 0)
+
+
+@pytest.mark.usefixtures("no_room")
+def test_one_connection_more_than_there_is_room_for_is_told_so(impatient: str) -> None:
     assert statuses(say(impatient, LAST)) == [503]
