@@ -109,7 +109,8 @@ class DebugServer(Server):
 
     def _one(self, request: Decoded) -> Batch:
         if request.kind in DEBUG:
-            return self._debug(request)
+            answer = self._obey(request)
+            return msgspec.structs.replace(self._still(), requests=[request], decided=[answer])
         at = request.debug_time
         if at is None and not self._frozen:
             return super()._decide([request], [], None)
@@ -119,11 +120,8 @@ class DebugServer(Server):
         """Return a batch in which nothing happens."""
         return self._commit([], [], write=False, fire=False)
 
-    def _debug(self, request: Decoded) -> Batch:
-        """Answer one of debug.*."""
-        return msgspec.structs.replace(self._still(), requests=[request], decided=[self._obey(request)])
-
     def _obey(self, request: Decoded) -> Reply:
+        """Answer one of debug.*."""
         now = self._clock()
         data: Any = {}
         if request.kind == "debug.tick":

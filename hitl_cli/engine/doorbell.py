@@ -1,9 +1,9 @@
 """How a process learns, within milliseconds, that another one committed something it waits for.
 
-Beside the file `x.db` lies the folder `x.db-bells`. Whoever wants to be rung binds a Unix datagram
-socket there, named after what it waits for; whoever commits sends one byte to those it concerns.
-Nothing depends on it: a ring may be lost, a name may be stale, and where the path is too long or the
-folder cannot be written there is no bell at all. Everyone looks at the file every `POLL_S` anyway.
+The folder `x.db-bells` is beside the file `x.db`. A process that waits binds a Unix datagram socket in it,
+named after what it waits for; a process that commits sends one byte to the sockets concerned. Nothing
+depends on it: a ring may be lost, and where the path is too long or the folder cannot be written there is
+no bell. Every process reads the file every `POLL_S` anyway.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ QUIET_POLL_S = 0.02
 """The same where there is no bell."""
 
 WATCHERS = ""
-"""The group of those who watch promises settle, and take no messages."""
+"""The group of processes that watch promises settle, and take no messages."""
 
 PUSHERS = "http:"
-"""The group of those who post messages to http(s):// addresses."""
+"""The group of processes that post messages to http(s):// addresses."""
 
 STILL_NS = 1_000_000_000
 """How long a folder must have been unchanged before its listing is believed. A folder's time of change
@@ -59,21 +59,21 @@ class Bell:
 
     @property
     def poll_s(self) -> float:
-        """How long to wait for a ring before looking anyway."""
+        """How long to wait for a ring before reading the file anyway, in s."""
         return QUIET_POLL_S if self._socket is None else POLL_S
 
     def fileno(self) -> int:
-        """Return the descriptor to wait on, or -1 where there is no bell."""
+        """Return the descriptor to wait on, or -1 without a socket."""
         return -1 if self._socket is None else self._socket.fileno()
 
     def wait(self, timeout_s: float) -> None:
-        """Return when rung, or after `timeout_s`, or when it is time to look anyway."""
+        """Return when rung, or after `timeout_s`, or when the file must be read anyway."""
         ready = [] if self._socket is None else [self._socket]
         select.select(ready, [], [], max(0.0, min(timeout_s, self.poll_s)))
         self.answer()
 
     def answer(self) -> None:
-        """Take in all rings so far."""
+        """Clear the rings so far."""
         if self._socket is not None:
             with contextlib.suppress(BlockingIOError):
                 while True:
@@ -104,14 +104,14 @@ class Ringer:
         everyone: bool = False,
         but: Container[tuple[str, str]] = (),
     ) -> None:
-        """Ring whoever takes messages for the addresses, those who watch, or all workers.
+        """Ring the bells of the addresses, of the watchers, or of all workers.
 
-        `but` has the places of bells that are not rung: one's own.
+        `but` has the places of the caller's own bells, which are not rung.
         """
         groups = {_bell_of(address) for address in addresses}
         if not (groups or watchers or everyone):
             return
-        # The first to hear gets the work: let it be another one each time.
+        # The first process that wakes gets the work: let it be another one each time.
         for group, name in sorted(self._list(), key=lambda _: os.urandom(4)):
             concerned = everyone or (group, "") in groups or (group, name) in groups
             if (watchers if group == WATCHERS else concerned) and (group, name) not in but:
@@ -144,7 +144,7 @@ class Ringer:
         return self._bells
 
     def _send(self, group: str, name: str) -> bool:
-        """Ring one bell, and clear away one whose process is gone. Return whether it is there."""
+        """Ring one bell, and delete it if its process has ended. Return whether it is there."""
         path = self._folder / f"{group}~{name}"
         try:
             with _reachable(path) as address:

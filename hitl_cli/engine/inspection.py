@@ -122,6 +122,7 @@ def inspect(path: Path, now: int, *, full: bool = False) -> Inspection:
         latest = db.execute("SELECT now FROM clock").fetchone()[0] if found else 0
         status = path.stat()
         log = disk.look(disk.log_of(path))
+        lapsed = db.execute(LAPSED, (max(now, latest),)).fetchone() if current else (0, 0)
         stranded = _rows(db, budget_s, STRANDED, NAMES) if current else []
         return Inspection(
             path=path,
@@ -145,7 +146,7 @@ def inspect(path: Path, now: int, *, full: bool = False) -> Inspection:
             counts=_counts(db, budget_s) if current else None,
             oldest_waiting=db.execute(OLDEST_WAITING).fetchone() if current else None,
             offered=_offered(db, path, max(now, latest), budget_s) if current else [],
-            lapsed=_lapsed(db, max(now, latest)) if current else None,
+            lapsed=lapsed if lapsed[0] else None,
             stranded=None if stranded is None else [id for (id,) in stranded],
         )
 
@@ -202,12 +203,6 @@ def _offered(db: sqlite3.Connection, path: Path, now: int, budget_s: float) -> l
 def group_of(address: str) -> str:
     """Return the worker group that an address names."""
     return address.partition("@")[2].partition("/")[0]
-
-
-def _lapsed(db: sqlite3.Connection, now: int) -> tuple[int, int] | None:
-    """Return how many leases have lapsed and when the first did, if any has."""
-    count, first = db.execute(LAPSED, (now,)).fetchone()
-    return (count, first) if count else None
 
 
 def _why_locked(db: sqlite3.Connection) -> str | None:

@@ -1,20 +1,19 @@
 """Removing runs that ended long ago, in small transactions, while others work.
 
-A run is its root promise and all its lineage: what bears its id before the ':'. It goes as a whole, and
-only when nothing that lives can still ask for any of it:
+A run is its root promise and its lineage: the promises that have its id before the ':'. It is removed as a
+whole, and only when no live task can still ask for any of it:
 
-- its root and every promise of it settled before the cutoff. An internal promise that is still pending
-  goes all the same: only its own task could settle it, and that has ended;
-- no task that still lives created it, nor any promise of it. A workflow that runs on replays what it
-  created, and would start a run that is gone once more;
-- nobody waits for word of its end who may still come for it (`UNFETCHED_MS`);
-- the newest promise of all is not in it: the number of a promise must never be given out twice, because
-  rows and other processes refer to promises by number.
+- its root and its promises settled before the cutoff. An internal promise that is still pending does not
+  count: only its own task could settle it, and that has ended;
+- no live task created it or a promise of it. A workflow replays what it created, and would start a run
+  again that was removed;
+- no listener may still fetch the notice of its end (`UNFETCHED_MS`);
+- the newest promise of the file is not in it: a promise's number must never be used twice, because rows
+  and other processes refer to promises by number.
 
-A promise outside of the lineage that a task of it created stays, and belongs to nobody then. Promises
-that are part of no run stay: nobody can tell whether a workflow will ask for them again.
-
-A huge run is removed in several transactions, its root last; if that is interrupted, the next call goes on.
+Promises that its tasks created outside of the lineage stay, without an owner. Promises of no run stay: a
+workflow may ask for them again. A huge run is removed in several transactions, its root last; if that is
+interrupted, the next call continues.
 """
 
 from __future__ import annotations
@@ -35,20 +34,19 @@ if TYPE_CHECKING:
 
 
 UNFETCHED_MS = 30 * 86_400_000
-"""How long after a run has ended a message about it is kept for a listener that does not fetch it.
-The address of a process that died is never listened to again."""
+"""How long after the end of a run its notices are kept for listeners; dead ones never fetch them."""
 
 BATCH = 100
-"""Promises that are removed in one transaction, so that nobody waits for long."""
+"""Promises that are removed in one transaction, so that others wait only briefly."""
 
 LOOK = 200
-"""Roots looked at in one read."""
+"""Roots that one transaction reads."""
 
 VACUUM_PAGES = 256
-"""Pages given back in one transaction."""
+"""Pages that one transaction frees."""
 
 PAUSE_S = 0.002
-"""The least pause between two transactions; it is as long as the transaction took, if that is longer."""
+"""The shortest pause between two transactions; a longer transaction is followed by a pause as long."""
 
 ROOTS = (
     "SELECT p.seq, p.id, p.state, p.created_at, p.settled_at, o.state"
@@ -84,39 +82,39 @@ REMOVE_MESSAGE = "DELETE FROM unblocks WHERE address = ? AND promise = ?"
 type Reason = Literal["live", "recent", "needed", "unfetched", "newest"]
 
 REASONS: tuple[Reason, ...] = get_args(Reason.__value__)
-"""Why a run stays: it or a part of it has not ended, or ended after the cutoff; a run that lives created
-it; somebody has not fetched word of its end; the newest promise of all is in it."""
+"""Why a run is kept: a part of it has not ended, or ended after the cutoff; a live run created it; a
+listener has not fetched the notice of its end; it has the newest promise of the file."""
 
 type _Row = tuple[int, str, int | None, int, str | None]
 """Of a promise: its seq, state and settled_at, whether it is external, and the state of what created it."""
 
 type Progress = Callable[[int], None]
-"""Is told how many runs have been removed so far."""
+"""Called with the number of runs that were removed so far."""
 
 
 class Pruned(Struct, frozen=True, kw_only=True):
-    """What was removed, or would be. Instants are ms since the epoch."""
+    """What was removed, or would be. Times are ms since the epoch."""
 
     runs: int
     promises: int
     kept: dict[Reason, int]
-    """Runs that were created before the cutoff and stay, and why."""
+    """Runs that were created before the cutoff and are kept, by reason."""
     first_ended_at: int | None
     last_ended_at: int | None
     given_back: int = 0
-    """Bytes by which the file became smaller."""
+    """Bytes by which the file shrank."""
     free: int = 0
-    """Bytes in the file that hold nothing, and will be used again."""
+    """Free bytes in the file, which will be used again."""
 
 
 class _Walk:
-    """One look at all runs that were created before a cutoff, the oldest first."""
+    """One pass over the runs that were created before a cutoff, the oldest first."""
 
     def __init__(self, store: Store, older_ms: int, clock: Callable[[], int]) -> None:
-        """Read what still refers to promises: once, because the tables have no index that way round.
+        """Read what refers to settled promises, once: nothing is added to it, and it has no index.
 
-        Nothing is added to it once a promise has settled. The present is the clock's, not the file's: a
-        clock that once ran far ahead must not cost what ended yesterday.
+        The time is the clock's, not the file's: after a clock was far ahead by mistake, runs that ended
+        yesterday must not be removed.
         """
         self._store = store
         self._clock = clock
@@ -136,7 +134,7 @@ class _Walk:
         self._ended: tuple[int, int] | tuple[None, None] = None, None
 
     def pages(self) -> Iterator[list[int]]:
-        """Yield the promises of the runs that can go, and count the runs; between transactions."""
+        """Yield the promises of the runs to remove, a page at a time; between transactions."""
         after, looked = 0, LOOK
         while looked == LOOK:
             page: list[int] = []
@@ -152,10 +150,7 @@ class _Walk:
             yield page
 
     def remove(self, seqs: Sequence[int]) -> None:
-        """Remove promises, and all that refers to them, in one transaction.
-
-        What pages() found needs no second look: a settled promise stays as it is.
-        """
+        """Remove promises that pages() found, and all that refers to them, in one transaction."""
         with self._store.transaction(self._clock, write=True) as tx:
             for seq in seqs:
                 for awaited in self._callbacks.get(seq, ()):
@@ -166,7 +161,7 @@ class _Walk:
                     tx.change(statement, (seq,))
 
     def _judge(self, promises: Sequence[_Row]) -> list[int]:
-        """Return the promises of a run, its root last, if it can go, else none; count it either way."""
+        """Count a run. Return its promises, its root last, if it is to be removed, else none."""
         seqs = [seq for seq, *_ in promises]
         ended_at = max(settled_at or 0 for _, _, settled_at, *_ in promises)
         reason = self._why_kept(promises, seqs, ended_at)
@@ -191,7 +186,7 @@ class _Walk:
         return "newest" if self._newest in seqs else None
 
     def result(self, size_before: int | None = None) -> Pruned:
-        """Return what came of it; `size_before` is the file's in bytes, if anything was removed from it."""
+        """Return the counts. `size_before` is the size of the file in bytes before anything was removed."""
         size, free = self._store.space()
         return Pruned(
             runs=self.runs,
@@ -214,10 +209,9 @@ def plan(path: Path, *, older_ms: int, clock: Callable[[], int]) -> Pruned:
 
 
 def prune(path: Path, *, older_ms: int, clock: Callable[[], int], progress: Progress) -> Pruned:
-    """Remove the runs that ended `older_ms` ago or earlier, and give their space back.
+    """Remove the runs that ended `older_ms` ago or earlier, and free their space.
 
-    Interrupted at any moment, it has removed some of them and done no harm. Raises FileUnusable,
-    StorageFailed.
+    It may be interrupted at any moment. Raises FileUnusable, StorageFailed.
     """
     with closing(Store(path)) as store:
         walk = _Walk(store, older_ms, clock)
@@ -233,12 +227,12 @@ def prune(path: Path, *, older_ms: int, clock: Callable[[], int], progress: Prog
 
 
 def pause(began: float) -> None:
-    """Leave the file to others for as long as it was just held."""
+    """Leave the file to others for as long as it was locked."""
     time.sleep(max(time.monotonic() - began, PAUSE_S))
 
 
 def _give_back(store: Store) -> None:
-    """Make the file smaller by what is free in it, if it was created so that it can."""
+    """Shrink the file by its free pages, if its format allows that."""
     _, free = store.space()
     while free:
         began = time.monotonic()
@@ -246,5 +240,5 @@ def _give_back(store: Store) -> None:
         pause(began)
         before, (_, free) = free, store.space()
         if free >= before:
-            break  # created by an early version, or others free more than this gives back
+            break  # created by an early version, or others free more than this
     store.checkpoint()

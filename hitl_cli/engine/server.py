@@ -1,7 +1,7 @@
-"""A request's way through the rules: decoded once, decided, committed with its neighbours, answered.
+"""A request's way through the rules: decoded once, decided, committed with others, answered.
 
-`Server.run_batch` is one transaction: it fires what is due, answers every request given, and hands out
-messages as far as the subscribers have room. It is synchronous; `commit_loop` makes the batches.
+`Server.run_batch` is one transaction: it fires what is due, answers the requests, and hands out as many
+messages as the subscribers have room for. It is synchronous; `commit_loop` makes the batches.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from hitl_cli.engine.trace import Trace
 
 FIRE_LIMIT = 500
-"""Due steps fired in one batch, so that a backlog of deadlines does not hold up the requests."""
+"""Due steps fired in one batch, so that a backlog of deadlines does not delay the requests."""
 
 UNBLOCK_LIMIT = 500
 """Listener messages handed out in one batch."""
@@ -88,10 +88,10 @@ DEBUG = frozenset({"debug.start", "debug.stop", "debug.reset", "debug.tick", "de
 """Kinds that engine.debug knows."""
 
 CAPABILITIES = ("sort", "root", "prefix", "open", "order")
-"""What promise.search does beyond the protocol (docs/protocol.md): what clients may not expect of others."""
+"""What promise.search does beyond the protocol (docs/protocol.md); other servers may not have it."""
 
 UNDECODABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
-"""What a decoder makes of bytes that are no request, whoever sent them."""
+"""What a decoder raises for bytes that are no request."""
 
 MESSAGE_HEAD = MessageHead()
 
@@ -106,20 +106,20 @@ def now_ms() -> int:
 
 
 class Lease(Struct, frozen=True):
-    """The terms at which somebody takes tasks. `ttl` is in ms."""
+    """The lease under which a subscriber takes tasks. `ttl` is in ms."""
 
     pid: str
     ttl: int
 
 
 class Subscriber(Protocol):
-    """Who takes messages for some addresses."""
+    """What takes messages for some addresses."""
 
     name: str
     """Tells it from the others of this server."""
 
     lease: Lease | None
-    """At which terms it is given tasks to hold at once; None if it is offered them, and acquires them."""
+    """The lease of tasks that it is given to hold at once; None if it acquires tasks by requests."""
 
     def addresses(self) -> Sequence[str]:
         """Return the addresses it takes messages for."""
@@ -176,7 +176,7 @@ class Decoded(Struct, frozen=True):
     debug_time: int | None = None
     """The instant to answer at, where debugging is allowed."""
     tried: bool = False
-    """Whether its answer is known because it was decided in a transaction of its own."""
+    """Whether it was decided in a transaction of its own."""
 
 
 class Server:
@@ -411,9 +411,9 @@ def _offer(tx: Transaction, subscriber: Subscriber, task: Task, promise: Promise
 
 def _acquired(deliveries: Sequence[Delivery]) -> tuple[list[Decoded], list[Reply]]:
     """Return the requests, with their answers, that would have led to the tasks that were given to hold."""
-    held = [(one.held, one.subscriber.lease) for one in deliveries]
     requests, answers = [], []
-    for data, terms in held:
+    for one in deliveries:
+        data, terms = one.held, one.subscriber.lease
         if data is not None and terms is not None:
             task = data.task
             asked = records.TaskAcquire(id=task.id, version=task.version - 1, pid=terms.pid, ttl=terms.ttl)

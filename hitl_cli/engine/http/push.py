@@ -1,8 +1,8 @@
 """Messages posted to http(s):// addresses.
 
-The file is the queue here too. A message is taken by noting in the file when it may be taken next, so
-that several servers do not post it twice; word of a promise is forgotten once it was answered 2xx.
-An address that fails is left alone for longer and longer, and holds up no other.
+The file is the queue. Taking a message records in the file when it may be taken next, so that several
+servers do not post it twice. Notice of a settled promise is deleted once it was answered 2xx. An address
+that fails is retried with a growing delay, and delays no other address.
 """
 
 from __future__ import annotations
@@ -37,29 +37,28 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 POSTS_MAX = 256
-"""Posts at a time, as the Resonate Server has."""
+"""Posts at a time, the same as the Resonate Server's."""
 
 POSTS_PER_ADDRESS = 16
-"""Posts at a time to one address: one that answers slowly leaves room for others."""
+"""Posts at a time to one address, so that a slow one leaves room for others."""
 
 CONNECT_S = 10.0
 POST_S = 180.0
-"""How long an answer may take: what is posted to may run the workflow before it answers."""
+"""Timeout of a post: its receiver may run the workflow before it answers."""
 
 LEASE_MS = 30_000
-"""How long the file keeps a message that is being posted, or a task that was posted and that nobody has
-acquired, from being posted again."""
+"""How long a message that is being posted, or a posted task that nobody has acquired, is not posted again."""
 
 BACKOFF_MIN_S = 1.0
 BACKOFF_MAX_S = 600.0
 SLACK_S = 0.005
-"""So much later than the address itself, that it is open again when its message is due."""
+"""Added to a message's delay, so that the delay of its address is over by then."""
 
 ADDRESSES_LIMIT = 100
-"""Addresses looked at in one batch."""
+"""Addresses read in one batch."""
 
 LOOK_LIMIT = 100
-"""Messages of a kind looked at for one address in one batch."""
+"""Messages of a kind that one batch reads for an address."""
 
 FAILING_MAX = 10_000
 """Addresses whose failures are remembered."""
@@ -91,12 +90,12 @@ class _Endpoint(Struct):
 
 
 class PushRules(Struct, frozen=True):
-    """Where messages may be posted to: a server must not be a way to what its clients cannot reach."""
+    """Where messages may be posted to: a server must not reach for its clients what they cannot reach."""
 
     origins: frozenset[str] | None = None
-    """If given, to these alone, wherever they are."""
+    """If given, messages are posted to these only."""
     public_only: bool = False
-    """Whether only to addresses that everyone can reach."""
+    """Whether messages are posted to public addresses only."""
 
     def refuses(self, url: str) -> str | None:
         """Return why nothing is posted to a URL, as far as the URL says, or None."""
@@ -114,7 +113,7 @@ class PushRules(Struct, frozen=True):
         return None if self.allows(address) else f"nothing is posted to {host}"
 
     def allows(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-        """Whether messages may be posted to a machine: not to where clouds keep their secrets."""
+        """Whether messages may be posted to an IP address; never to those of cloud metadata services."""
         if self.origins is not None:
             return True
         if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
@@ -125,7 +124,7 @@ class PushRules(Struct, frozen=True):
 
 
 class _Resolver(aiohttp.ThreadedResolver):
-    """Resolves names, and leaves out the addresses that nothing may be posted to."""
+    """Resolves names to the addresses that the rules allow."""
 
     def __init__(self, rules: PushRules) -> None:
         super().__init__()
@@ -134,7 +133,7 @@ class _Resolver(aiohttp.ThreadedResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """Return where a name points to. Raises OSError if nowhere that is allowed."""
+        """Return the allowed addresses of a name. Raises OSError if there is none."""
         allowed = [
             result
             for result in await super().resolve(host, port, family)
@@ -160,9 +159,8 @@ class Pusher:
         self._dirty = True
         self._cursor = ""
         self.due = FAR
-        # What the next batch is to write: posts that were taken, and those to be posted again, after so long.
-        self._taken: list[_Post] = []
-        self._again: list[tuple[_Post, float]] = []
+        # Posts that ended, for the next batch to record: successful (None), or to be retried after seconds.
+        self._ended: list[tuple[_Post, float | None]] = []
         # What the batch in hand has found.
         self._found: list[_Post] = []
         self._next = ("", False, FAR)
@@ -172,7 +170,7 @@ class Pusher:
         return len(self._posting)
 
     async def start(self, url: str) -> None:
-        """Begin to post. Who receives a task is told that it can be acquired at `url`."""
+        """Begin to post. `url` is where receivers acquire tasks."""
         self._head = MessageHead(server_url=url)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
@@ -183,7 +181,7 @@ class Pusher:
         )
 
     async def stop(self, grace_s: float) -> None:
-        """Begin no more posts, and give those in hand so long to end."""
+        """Begin no more posts, and cancel those that have not ended after `grace_s`."""
         session, self._session = self._session, None
         tasks = list(self._posting.values())
         if tasks:
@@ -195,30 +193,29 @@ class Pusher:
             await session.close()
 
     def rung(self, bell: Bell | None) -> None:  # noqa: ARG002
-        """Note that there may be something to post."""
+        """Read the file for messages in the next batch."""
         self._dirty = True
 
     def writing(self) -> bool:
-        """Whether there is something that the next batch must write."""
-        return bool(self._taken or self._again)
+        """Whether the next batch must write the outcome of posts."""
+        return bool(self._ended)
 
     def waiting(self, now: int) -> bool:
-        """Whether the next batch has something to do here, whatever it is asked."""
+        """Whether the next batch must hand out messages even if its requests only read."""
         return self._dirty or self.writing() or self.due <= now
 
     # One batch
 
     def hand_out(self, tx: Transaction) -> None:
-        """Take from the file what can be posted now. Nothing is posted until `commit`."""
+        """Read the messages that can be posted now. They are posted by `commit`."""
         self._found = []
-        for post in self._taken:
-            if post.task is None:
+        for post, again_s in self._ended:
+            due = tx.now + int((again_s or 0.0) * 1_000)
+            if post.task is None and again_s is None:
                 tx.drop_unblock(post.address, post.promise)
-        for post, delay_s in self._again:
-            due = tx.now + int(delay_s * 1_000)
-            if post.task is None:
+            elif post.task is None:
                 tx.keep_unblock(post.address, post.promise, due)
-            else:
+            elif again_s is not None:
                 tx.offer_at(*post.task, post.address, due)
         self._next = self._cursor, False, self.due
         offered = any(_is_pushed(address) for address in tx.offered)
@@ -226,8 +223,8 @@ class Pusher:
             self._look(tx)
 
     def commit(self) -> None:
-        """Post what the batch took, now that it is on disk."""
-        self._taken, self._again = [], []
+        """Post the messages of the batch, which is on disk."""
+        self._ended = []
         self._cursor, self._dirty, self.due = self._next
         for post in self._found:
             self._endpoints.setdefault(post.address, _Endpoint()).posting += 1
@@ -239,7 +236,7 @@ class Pusher:
         self._metrics.unblocks(len(self._found) - offers)
 
     def put_off(self, batch: Batch) -> None:
-        """Look in a later batch for what this one offered, because it handed out nothing."""
+        """Leave to a later batch what this one offered, because it handed out nothing."""
         if self.due <= batch.now:
             self._dirty = True
             self.due = FAR
@@ -248,7 +245,7 @@ class Pusher:
             self._commit_loop().soon()
 
     def _look(self, tx: Transaction) -> None:
-        """Go round the addresses that something waits for, from where the last look ended."""
+        """Take messages for one address after another, from where the last batch ended."""
         moment = asyncio.get_running_loop().time()
         free = POSTS_MAX - len(self._posting)
         cursor, more = "", self._cursor != ""
@@ -300,7 +297,7 @@ class Pusher:
     # Between the batches
 
     async def _post(self, post: _Post) -> None:
-        """Post one message, and note what came of it."""
+        """Post one message, and keep the outcome for the next batch."""
         endpoint = self._endpoints[post.address]
         again_s: float | None = 0.0
         try:
@@ -311,15 +308,12 @@ class Pusher:
             del self._posting[post.key]
             if not endpoint.posting and not endpoint.failures:
                 self._endpoints.pop(post.address, None)
-            if again_s is None:
-                self._taken.append(post)
-            else:
-                self._again.append((post, again_s))
+            self._ended.append((post, again_s))
             self._dirty = True
             self._commit_loop().soon()
 
     async def _send(self, post: _Post) -> str | None:
-        """Return why a post was not taken, or None."""
+        """Return why a post failed, or None."""
         if self._session is None:
             return "the server is stopping"
         headers = {"Content-Type": "application/json"}
@@ -335,7 +329,7 @@ class Pusher:
             return str(error) or type(error).__name__
 
     def _judge(self, post: _Post, endpoint: _Endpoint, failure: str | None) -> float | None:
-        """Note whether a post was taken. Return in how many seconds to post it again, None if it was."""
+        """Count a post. Return None if it succeeded, else in how many seconds to try again."""
         self._metrics.delivery(failure is None)
         if failure is None:
             endpoint.failures = 0
@@ -358,7 +352,7 @@ def _is_pushed(address: str) -> bool:
 
 
 def origins(urls: Sequence[str]) -> frozenset[str]:
-    """Return the origins that URLs name. Raises ValueError for what is none."""
+    """Return the origins of http(s) URLs. Raises ValueError for any other text."""
     found = set()
     for url in urls:
         parsed = yarl.URL(url)

@@ -1,10 +1,9 @@
 """Messages over server-sent events: which connection is sent what, and when it has arrived.
 
-The file is the queue. A stream is sent only what its connection takes now, and the rest stays where
-it is: a reader that is slow or gone holds up nobody and loses nothing. What was sent is remembered
-until the reader acts on it, so that it is not sent twice while the connection lives; once that
-breaks, it is offered to others at once. Word of a settled promise is forgotten only when the
-reader's machine has confirmed it and the connection lived on for a moment.
+The file is the queue. A stream is sent only what its connection takes now, so that a slow or dead reader
+delays nobody and loses nothing. An offer is remembered until the reader acts on it, so that it is not sent
+twice; when the connection breaks, it is offered to others at once. Notice of a settled promise is deleted
+when the reader's machine has confirmed it and the connection stayed open for a moment.
 """
 
 from __future__ import annotations
@@ -35,59 +34,58 @@ if TYPE_CHECKING:
     from hitl_cli.engine.store import Transaction
 
 BUFFER_BYTES = 32 * 1024
-"""What may wait in this process for one connection to take it."""
+"""Bytes that this process buffers for one connection."""
 
 FRAME_BYTES = 160
-"""About what a message that offers a task takes."""
+"""The usual size of an offer."""
 
 WINDOW = 128
-"""Tasks offered to a stream of late that it has not acquired: a worker is sent no more than it can begin
-soon, so that the rest is there for others."""
+"""Recent offers that a stream has not acquired: a worker is sent only what it can begin soon."""
 
 WINDOW_S = 0.25
-"""What of late means. A reader that acquires nothing is thus sent some 500 offers a second."""
+"""How long an offer is recent. A reader that acquires nothing is sent about 500 offers a second."""
 
 PATIENCE_S = 30.0
 PATIENCE_PER_OFFER_S = 0.1
-"""How long a live connection is not offered a task again that it was sent and has not acquired, with so much
-more for each one sent before it that it may still have to read: who reads ten a second is given the time."""
+"""How long a stream is not offered a task again that it has not acquired, plus the time to read each offer
+that was sent before it, at ten a second."""
 
 RENEW_MS = 10_000
-"""How long the file keeps a message from everyone else while a live connection has it. When this process
-is killed, others get it after that long at the latest."""
+"""How long a message that a stream was sent is withheld from others, and the longest delay of that message
+when this process is killed."""
 
 CONFIRM_S = 1.0
-"""How long a connection must live on after its machine confirmed word of a promise."""
+"""How long a connection must stay open after its machine confirmed a notice."""
 
 LOOK_LIMIT = 500
-"""Messages looked at in one batch, so that a backlog does not hold up the requests."""
+"""Messages read in one batch, so that a backlog does not delay the requests."""
 
 STARVED_S = 0.02
-"""How often a stream that is full is looked at for room."""
+"""How often full streams are checked for room."""
 
 SO_NWRITE = 0x1024
-"""The macOS name, in <sys/socket.h>, for what Linux says through TIOCOUTQ."""
+"""The socket option of macOS (<sys/socket.h>) for what TIOCOUTQ is on Linux."""
 
 KEEPALIVE_S = 15.0
-"""After so long a silence a stream gets a comment, so that nothing on the way takes it for dead."""
+"""An idle stream is sent a comment this often, so that no proxy closes it."""
 
 GIVEN_BACK_S = 2.0
-"""Who gives a task back that soon after taking it is not offered it again for as long. The npm SDK gives back
-at once what it has no function for, and would else be handed it hundreds of times a second."""
+"""A stream that releases a task this soon after acquiring it is not offered it for as long. The npm SDK
+releases a task at once if it has no function for it, and would be offered it hundreds of times a second."""
 
 
 class _Offer(Struct, frozen=True):
-    """A task that a stream was sent and that nobody is known to have acquired since."""
+    """A task that a stream was sent, and that nobody has acquired since."""
 
     version: int
     address: str
     sent: float
     until: float
-    """Until when the same stream is not sent it again."""
+    """When the same stream may be sent it again."""
 
 
 class _Taken(Struct, frozen=True):
-    """A task that was acquired, and the offer of it that a stream had been sent."""
+    """An offer whose task was acquired."""
 
     stream: Stream
     offer: _Offer
@@ -95,14 +93,14 @@ class _Taken(Struct, frozen=True):
 
 
 class _Word(Struct, frozen=True):
-    """Word of a settled promise that is on its way: where in the stream it ends, and when it was sent."""
+    """A notice of a settled promise that was sent: where in the stream it ends, and when it was sent."""
 
     position: int
     sent: float
 
 
 class _Hand(Struct):
-    """A stream in one deal, and how many offers it still takes."""
+    """A stream, and how many offers it still takes in this batch."""
 
     stream: Stream
     room: int
@@ -112,7 +110,7 @@ class Stream:
     """One connection of `GET /poll/{group}/{id}`. Instants are the event loop's, in seconds."""
 
     def __init__(self, group: str, id: str, transport: asyncio.Transport) -> None:
-        """Take the transport of a response whose head has been sent, in chunked encoding."""
+        """`transport` is that of a response with chunked encoding, whose head was sent."""
         self.group = group
         self.id = id
         self.addresses = (any_of(group), one_of(group, id))
@@ -125,25 +123,25 @@ class Stream:
         self._spoke = True
 
     def space(self) -> int:
-        """Return how many bytes the connection takes now."""
+        """Return how many bytes can be sent now."""
         if self._transport.is_closing():
             return 0
         return BUFFER_BYTES - self._transport.get_write_buffer_size()
 
     def room(self, moment: float) -> int:
-        """Return how many offers to send now."""
+        """Return how many offers can be sent now."""
         recent = self._recent
         while recent and recent[first := next(iter(recent))] <= moment:
             del recent[first]
         return max(0, min(WINDOW - len(recent), self.space() // FRAME_BYTES))
 
     def has(self, id: str, version: int, moment: float) -> bool:
-        """Whether the reader was sent a task and must be given time."""
+        """Whether the reader was sent a task and still has time to acquire it."""
         offer = self.offers.get(id)
         return offer is not None and offer.version == version and offer.until > moment
 
     def note_offer(self, id: str, version: int, address: str, moment: float) -> None:
-        """Note that a task is being sent."""
+        """Remember that a task is sent."""
         until = moment + PATIENCE_S + PATIENCE_PER_OFFER_S * len(self.offers)
         self.offers.pop(id, None)
         self.offers[id] = _Offer(version, address, moment, until)
@@ -151,7 +149,7 @@ class Stream:
         self._recent[id] = moment + WINDOW_S
 
     def forget_offer(self, id: str) -> None:
-        """Note that the reader has acted on an offer."""
+        """Forget an offer that the reader has acted on."""
         self.offers.pop(id, None)
         self._recent.pop(id, None)
 
@@ -164,7 +162,7 @@ class Stream:
         return self._written
 
     def end_if_closing(self) -> None:
-        """End a connection whose reader has closed its side: it takes nothing, not even what is left here."""
+        """Abort a connection whose reader has closed its side, with what is buffered for it."""
         if self._transport.is_closing():
             self._transport.abort()
 
@@ -180,7 +178,7 @@ class Stream:
         self._spoke = False
 
     def confirmed(self) -> int:
-        """Return how far into the stream the reader's machine has confirmed to have it."""
+        """Return up to which byte of the stream the reader's machine has confirmed."""
         return self._written - self._transport.get_write_buffer_size() - _unsent(self._socket)
 
 
@@ -218,11 +216,13 @@ class Streams:
     # Streams come and go
 
     def add(self, stream: Stream) -> None:
-        """Begin to send a stream what is for its addresses."""
+        """Begin to send a stream the messages for its addresses."""
         lately = asyncio.get_running_loop().time() - machine.OFFER_RETRY_MS / 1_000
         self._all.add(stream)
         for address in stream.addresses:
-            self._at.setdefault(address, []).insert(0, stream)  # who came last is the surest to live
+            self._at.setdefault(address, []).insert(
+                0, stream
+            )  # the latest connection is the most likely to be open
             self._dirty.add(address)
         for other in self._at[stream.addresses[0]]:
             if other is not stream:
@@ -234,7 +234,7 @@ class Streams:
         self._commit_loop().soon()
 
     def remove(self, stream: Stream) -> None:
-        """Send a stream nothing more. What it has not acted on is offered to others, or sent again."""
+        """Send a stream nothing more. Others get the messages that it has not acted on."""
         self._all.discard(stream)
         for address in stream.addresses:
             self._at[address].remove(stream)
@@ -258,7 +258,7 @@ class Streams:
     # What happens meanwhile
 
     def acquired(self, id: str) -> None:
-        """Note that somebody asks to acquire a task: whoever was offered it has read that."""
+        """Drop the offers of a task that somebody asks to acquire."""
         moment = asyncio.get_running_loop().time()
         self._forget_taken(moment)
         for stream in self._holders.pop(id, ()):
@@ -269,7 +269,7 @@ class Streams:
                     self._dirty.add(address)
 
     def released(self, id: str, version: int) -> None:
-        """Note that a task is given back: who has just taken it is not to be offered it again for a while."""
+        """Do not offer a released task again for a while to the streams that have just acquired it."""
         moment = asyncio.get_running_loop().time()
         self._forget_taken(moment)
         for taken in self._taken.pop(id, ()):
@@ -280,7 +280,7 @@ class Streams:
                 self._holders[id].add(stream)
 
     def _forget_taken(self, moment: float) -> None:
-        """Forget who took what too long ago to have to wait if it is given back."""
+        """Forget the tasks that were acquired longer ago than `GIVEN_BACK_S`."""
         while self._taken:
             id = next(iter(self._taken))
             if self._taken[id][-1].at + GIVEN_BACK_S > moment:
@@ -288,14 +288,14 @@ class Streams:
             del self._taken[id]
 
     def rung(self, bell: Bell | None) -> None:
-        """Note that another process has something for those behind a bell; without one, maybe for anyone."""
+        """Read the file for a bell's addresses in the next batch; for all addresses without one."""
         if bell is None:
             self._dirty.update(self._at)
         else:
             self._dirty |= self._at.keys() & {any_of(bell.group), one_of(bell.group, bell.name)}
 
     def keep_alive(self) -> None:
-        """Show all readers that the server lives, and forget offers that were sent too long ago."""
+        """Send idle streams a comment, and forget offers that were sent too long ago."""
         moment = asyncio.get_running_loop().time()
         for stream in self._all:
             stream.keep_alive()
@@ -305,17 +305,17 @@ class Streams:
                 self._let_go(id, stream)
 
     def waiting(self, now: int) -> bool:
-        """Whether the next batch has something to do here, whatever it is asked."""
+        """Whether the next batch must hand out messages even if its requests only read."""
         return bool(self._dirty) or self.writing() or self.due <= now
 
     def writing(self) -> bool:
-        """Whether there is something that the next batch must write."""
+        """Whether the next batch must write the state of messages."""
         return bool(self._again or self._drop or self._resend)
 
     # One batch
 
     def hand_out(self, tx: Transaction) -> None:
-        """Take from the file what the streams have room for. Nothing is sent until `commit`."""
+        """Read the messages that the streams have room for. They are sent by `commit`."""
         self._offers, self._words, self._looked = [], [], {}
         for id, offer in self._again[:LOOK_LIMIT]:
             tx.offer_at(id, offer.version, offer.address, tx.now)
@@ -331,7 +331,7 @@ class Streams:
             self._look(tx, address, moment)
 
     def commit(self) -> None:
-        """Send what the batch took, now that it is on disk."""
+        """Send the messages of the batch, which is on disk."""
         del self._again[:LOOK_LIMIT]
         self._drop, self._resend = [], []
         self._dirty.clear()
@@ -354,7 +354,7 @@ class Streams:
         self._metrics.unblocks(len(self._words))
 
     def put_off(self, batch: Batch) -> None:
-        """Look in a later batch for what this one offered, because it handed out nothing."""
+        """Leave to a later batch what this one offered, because it handed out nothing."""
         offered = batch.offered & self._at.keys()
         self._dirty.update(offered)
         if self.due <= batch.now:
@@ -379,7 +379,7 @@ class Streams:
             asyncio.get_running_loop().call_later(CONFIRM_S, self._confirm)
 
     def _look(self, tx: Transaction, address: str, moment: float) -> None:
-        """Deal out what waits for an address among its streams that have room."""
+        """Distribute the messages for an address among its streams that have room."""
         streams = self._at[address]
         group, peers = streams[0].group, 0
         if address == any_of(group):  # how many listen for it in other processes
@@ -392,7 +392,7 @@ class Streams:
         self._looked[address] = (due, starved, more and not starved)
 
     def _deal_offers(self, tx: Transaction, address: str, moment: float, peers: int) -> bool:
-        """Take tasks for the streams in turn. Return whether there may be more."""
+        """Offer tasks to the streams in turn. Return whether there may be more."""
         streams = self._at[address]
         if len(streams) > 1 and address == streams[0].addresses[0]:
             streams.append(streams.pop(0))
@@ -420,13 +420,13 @@ class Streams:
         return more
 
     def _patience_ms(self, id: str, address: str, moment: float) -> int:
-        """Return how long nobody is to be offered a task that all who could take it have been sent."""
+        """Return for how many ms not to offer a task that all streams of the address were sent."""
         ends = [offer.until for stream in self._at[address] if (offer := stream.offers.get(id))]
         left = math.ceil((min(ends, default=moment) - moment) * 1_000)
         return max(1, min(left, RENEW_MS))
 
     def _deal_words(self, tx: Transaction, address: str) -> bool:
-        """Take word of settled promises for the first stream with space. Return whether that ran out."""
+        """Send notices of settled promises to the first stream with space. Return whether space ran out."""
         space = {stream: stream.space() for stream in self._at[address]}
         found: list[int] = []
         blocked = False
@@ -449,7 +449,7 @@ class Streams:
     # Between the batches
 
     def _feed(self) -> None:
-        """Look again for streams that were full and have room now."""
+        """Find the streams that were full and have room now."""
         moment = asyncio.get_running_loop().time()
         self._feeding = False
         for address, since in list(self._starved.items()):
@@ -466,7 +466,7 @@ class Streams:
             asyncio.get_running_loop().call_later(STARVED_S, self._feed)
 
     def _confirm(self) -> None:
-        """Forget word of promises that has arrived."""
+        """Delete the notices that have arrived."""
         moment = asyncio.get_running_loop().time()
         for stream in self._all:
             if not stream.words:
@@ -508,7 +508,7 @@ def _framed(message: bytes) -> bytes:
 
 
 def _unsent(connection: socket.socket | None) -> int:
-    """Return how many bytes of a connection its other end has not confirmed."""
+    """Return how many bytes the other end of a connection has not confirmed."""
     if connection is None:
         return 0
     try:
