@@ -76,7 +76,7 @@ def load[T](plugin: Plugin, fits: Callable[[object], TypeGuard[T]]) -> T | None:
     """
     if plugin.package == OWN:
         found = _import(plugin.place)
-        assert fits(found), plugin  # noqa: S101
+        assert fits(found), plugin
         return found
     found = _imported(plugin)
     if found is None or fits(found):

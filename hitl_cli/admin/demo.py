@@ -126,7 +126,7 @@ class _Process:
     """A process of the demo, and what it prints. `first` is its first line, empty if it ended before that."""
 
     def __init__(self, process: subprocess.Popen[str], label: str) -> None:
-        assert process.stdout is not None  # noqa: S101
+        assert process.stdout is not None
         self._lines = process.stdout
         self._prefix = f"  {label} | "
         self._shown: list[str] = []

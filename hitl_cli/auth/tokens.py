@@ -80,7 +80,7 @@ def create(client: Client, person: str, can: Iterable[str], *, life_ms: int, by:
     param = encode(msgspec.to_builtins(said), Audit(by=by, at=now).headers())
     data = {"id": own, "timeoutAt": now + life_ms, "param": param, "tags": tags}
     kept = _token_in(as_promise(client.call_many([ProtocolRequest("promise.create", data)])[0]))
-    assert kept is not None  # noqa: S101 - it was just made
+    assert kept is not None
     return kept, f"hitl_{id}_{secret}"
 
 

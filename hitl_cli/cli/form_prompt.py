@@ -160,7 +160,7 @@ class _Form:
                 self._terminal.say(f"! it {problem.reason}: once more, from the first", "ansired")
 
     def _entries(self, field: Field) -> list[Json]:
-        assert field.item is not None  # noqa: S101
+        assert field.item is not None
         item = field.item
         entries: list[Json] = []
         while True:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from pathlib import Path  # noqa: TC003 - Typer reads the annotation
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator  # noqa: TC003 - Typer reads the annotations of completions
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer

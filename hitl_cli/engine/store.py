@@ -351,7 +351,7 @@ class Transaction:
         """Insert the promise and return it with its seq; `tags` are its tags, to be found by."""
         row = self.change(INSERT_PROMISE, msgspec.structs.astuple(promise)[1:])  # all but its seq
         self.settled |= promise.open or promise.root
-        assert row.lastrowid is not None  # noqa: S101
+        assert row.lastrowid is not None
         for key, value in tags.items():
             if search.is_indexed(key):
                 self.change(TAG, (key, value, row.lastrowid))

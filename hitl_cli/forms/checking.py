@@ -79,7 +79,7 @@ def problems_at(schema: Json, pointers: Sequence[str], value: Json) -> list[Prob
     if isinstance(schema, bool) or list(pointers) == ["#"]:
         return problems(schema, value)
     form = _as_form(schema)
-    assert isinstance(form, dict)  # noqa: S101 - it is not one of the two above
+    assert isinstance(form, dict)
     parts = [at_pointer(form, pointer) for pointer in pointers]
     references = [{"$ref": f"{_FORM}#{quote(pointer[1:], safe='/~')}"} for pointer in pointers]
     return _found(_validator({"allOf": references}, form), form, parts, value)

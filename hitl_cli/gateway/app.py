@@ -93,7 +93,7 @@ async def run(gateway: Gateway, serving: Callable[[str], None]) -> None:
     )
     await runner.setup()
     http = runner.server
-    assert http is not None  # noqa: S101 - there is one once it is set up
+    assert http is not None
     try:
         listener, url = await listen(http, gateway.options.host, gateway.options.port, CONNECTIONS_MAX)
         gateway.housekeeper.start()

@@ -146,7 +146,7 @@ def complete(client: Client, request: Promise, tallied: Tally) -> Promise:
     All who count its votes come to the same value, and the first of them settles it.
     """
     deciding = tallied.deciding
-    assert deciding is not None  # noqa: S101
+    assert deciding is not None
     audit = msgspec.structs.replace(deciding.audit, votes=tallied.votes)
     return as_promise(client.call_many([settle_request(request, deciding.vote, audit)])[0])
 

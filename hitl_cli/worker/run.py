@@ -195,7 +195,7 @@ class Worker:
         call = decode_as(param, Call)
         if call is None:
             return True
-        assert self._resonate is not None  # noqa: S101
+        assert self._resonate is not None
         if (call.func, call.version) in self._resonate.served:
             return True
         if call.func not in self._unknown:
@@ -239,8 +239,8 @@ class Worker:
 
     async def _wind_down(self) -> None:
         """Let steps in hand finish, give back what does not, and stop the SDK's client."""
-        assert self._link is not None  # noqa: S101
-        assert self._resonate is not None  # noqa: S101
+        assert self._link is not None
+        assert self._resonate is not None
         await self._link.source.stop()
         if self._taken:
             try:

@@ -142,7 +142,7 @@ class Screen:
     def _typed(self, buffer: Buffer) -> bool:
         """Take what was typed; it stays in the line where it will not do."""
         typing = self._typing
-        assert typing is not None  # noqa: S101
+        assert typing is not None
         try:
             self._desk.told = self._say(typing, buffer.text.strip())
         except HitlError as problem:
