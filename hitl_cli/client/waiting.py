@@ -18,6 +18,9 @@ PATIENCE_S = 60.0
 LOOK_EVERY_S = 5.0
 """The longest time between two looks, even if the server reports no change."""
 
+LOST = ("file-moved", "format-changed")
+"""Codes of errors that no wait mends: the file that this process opened is no longer the server."""
+
 
 def wait_until[T](
     client: Client,
@@ -30,8 +33,8 @@ def wait_until[T](
     """Return what `look` returns once that is not None; None after `timeout_s` seconds or once `left()`.
 
     Calls `look` again whenever something may have changed. While the server cannot be reached, tries again
-    for PATIENCE_S. A command should have reached its server before it waits, so that a wrong URL fails at
-    once. Raises Unreachable, and what `look` raises.
+    for PATIENCE_S, unless its file was moved, removed or replaced. A command should have reached its server
+    before it waits, so that a wrong URL fails at once. Raises Unreachable, and what `look` raises.
     """
     end = None if timeout_s is None else clock() + timeout_s
     heard_at = clock()
@@ -40,8 +43,8 @@ def wait_until[T](
         try:
             found = look()
             heard_at = clock()
-        except Unreachable:
-            if clock() > heard_at + PATIENCE_S:
+        except Unreachable as error:
+            if error.code in LOST or clock() > heard_at + PATIENCE_S:
                 raise
         rest = LOOK_EVERY_S if end is None else min(end - clock(), LOOK_EVERY_S)
         if found is not None or rest <= 0 or left():

@@ -16,7 +16,7 @@ from resonate.types import PromiseRecord
 
 from hitl_cli.authoring.ask import next_occasion, remind
 from hitl_cli.requests.question import Escalation, Question
-from tests.worker.test_asking import Seen
+from tests.authoring.test_ask import Seen
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
