@@ -42,7 +42,7 @@ def try_(
     as_json: AsJson = False,
 ) -> None:
     """Send a test by each of somebody's channels, and say whether it was taken. Exit 1 if one was not."""
-    from hitl_cli.notify.test_message import try_addresses
+    from hitl_cli.notify.sample_message import try_addresses
     from hitl_cli.views.contacts import result_document
 
     if channel is not None and plugins.find("hitl.channels", channel) is None:
@@ -72,7 +72,7 @@ def try_(
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
     """Show who is reached how, in the order in which it is tried."""
-    from hitl_cli.notify.test_message import everybody
+    from hitl_cli.notify.sample_message import everybody
     from hitl_cli.views.contacts import contact_document
 
     found = [contact_document(name, contact) for name, contact in everybody(Settings().directory())]

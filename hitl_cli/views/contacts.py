@@ -10,7 +10,7 @@ from hitl_cli.notify.channels.registry import shown
 from hitl_cli.people.contacts import GroupContact
 
 if TYPE_CHECKING:
-    from hitl_cli.notify.test_message import TestResult
+    from hitl_cli.notify.sample_message import SampleResult
     from hitl_cli.people.contacts import Contact
 
 
@@ -50,7 +50,7 @@ def contact_document(name: str, contact: Contact) -> ContactDocument:
     )
 
 
-def result_document(one: TestResult) -> TestResultDocument:
+def result_document(one: SampleResult) -> TestResultDocument:
     """Return what became of a test message."""
     return TestResultDocument(
         to=one.to,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SUGGESTIONS = 3
 
 
-class TestResult(Struct, frozen=True, kw_only=True):
+class SampleResult(Struct, frozen=True, kw_only=True):
     """What became of a message to an address: why it was not taken, None if it was."""
 
     to: str
@@ -30,7 +30,7 @@ class TestResult(Struct, frozen=True, kw_only=True):
     refused: str | None = None
 
 
-def try_addresses(name: str, directory: Directory, kind: str | None = None) -> list[TestResult]:
+def try_addresses(name: str, directory: Directory, kind: str | None = None) -> list[SampleResult]:
     """Send a test to each address of a person or group, all at once; a group without any has its members'.
 
     Raises NotFound for a name that the settings do not know, BadInput where they say of no address.
@@ -40,13 +40,13 @@ def try_addresses(name: str, directory: Directory, kind: str | None = None) -> l
         what = f"by {kind}" if kind else "at all"
         raise BadSetting(f"the settings do not say how {name} is reached {what}: [people.NAME] email = …")
 
-    async def try_all() -> list[TestResult]:
+    async def try_all() -> list[SampleResult]:
         return await asyncio.gather(*(_try_address(to, one, directory) for to, one in wanted))
 
     return asyncio.run(try_all())
 
 
-async def _try_address(to: str, address: Address, directory: Directory) -> TestResult:
+async def _try_address(to: str, address: Address, directory: Directory) -> SampleResult:
     """Send a test to an address."""
     id = f"test {fresh_id()}"
     subject, inbox = f"A test for {to}", f"{directory.gateway}/"
@@ -54,10 +54,10 @@ async def _try_address(to: str, address: Address, directory: Directory) -> TestR
     try:
         await send(message, address, directory)
     except DeliveryFailed as error:
-        return TestResult(to=to, address=address, refused=str(error))
+        return SampleResult(to=to, address=address, refused=str(error))
     except Exception as error:  # noqa: BLE001 - a plugin's mistake must not hide how the others do
-        return TestResult(to=to, address=address, refused=f"it failed: {type(error).__name__}")
-    return TestResult(to=to, address=address)
+        return SampleResult(to=to, address=address, refused=f"it failed: {type(error).__name__}")
+    return SampleResult(to=to, address=address)
 
 
 def _addresses(name: str, directory: Directory) -> list[tuple[str, Address]]:
