@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from msgspec import Struct
@@ -20,7 +19,7 @@ from hitl_cli.client.tags import INTERNAL_FUNCTIONS
 from hitl_cli.client.wire import Call, decode_as, error_message, error_value, is_blocking
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from resonate.send import SuspendResult, TaskAcquireResult, TaskFenceResult
     from resonate.types import PromiseCreateReq, PromiseRecord, PromiseRegisterCallbackData
@@ -85,8 +84,11 @@ class ObservedTasks:
 
     async def task_fulfill(self, id: str, version: int, action: PromiseSettleReq) -> PromiseRecord:
         """Settle a task's promise, which ends the task."""
-        with self._noting_loss(id):
+        try:
             promise = await self._tasks.task_fulfill(id, version, action)
+        except ServerError as error:
+            self._failed(id, error)
+            raise
         if promise.state == "resolved":
             self._say("completed", id)
         else:
@@ -99,8 +101,11 @@ class ObservedTasks:
         self, id: str, version: int, actions: list[PromiseRegisterCallbackData]
     ) -> SuspendResult:
         """Let go of a task until something it awaits has settled."""
-        with self._noting_loss(id):
+        try:
             result = await self._tasks.task_suspend(id, version, actions)
+        except ServerError as error:
+            self._failed(id, error)
+            raise
         if result == "suspended":
             people = tuple(action.awaited for action in actions if action.awaited in self._blocking)
             self._blocking.difference_update(people)
@@ -148,27 +153,28 @@ class ObservedTasks:
 
     async def task_fence_create(self, id: str, version: int, req: PromiseCreateReq) -> TaskFenceResult:
         """Create a promise, while the task is held."""
-        with self._noting_loss(id):
+        try:
             result = await self._tasks.task_fence_create(id, version, req)
+        except ServerError as error:
+            self._failed(id, error)
+            raise
         if result.promise.state == "pending" and is_blocking(result.promise.tags):
             self._blocking.add(result.promise.id)
         return result
 
     async def task_fence_settle(self, id: str, version: int, req: PromiseSettleReq) -> TaskFenceResult:
         """Settle a promise, while the task is held."""
-        with self._noting_loss(id):
-            return await self._tasks.task_fence_settle(id, version, req)
-
-    @contextmanager
-    def _noting_loss(self, id: str) -> Iterator[None]:
-        """Say once that a task is no longer ours: canceled, expired, or taken over."""
         try:
-            yield
+            return await self._tasks.task_fence_settle(id, version, req)
         except ServerError as error:
-            if error.code == CONFLICT and id in self._functions:
-                self._say("lost", id)
-                del self._functions[id]
+            self._failed(id, error)
             raise
+
+    def _failed(self, id: str, error: ServerError) -> None:
+        """Say once that a task is no longer ours: canceled, expired, or taken over."""
+        if error.code == CONFLICT and id in self._functions:
+            self._say("lost", id)
+            del self._functions[id]
 
     def _say(
         self, kind: EventKind, id: str, *, promises: tuple[str, ...] = (), reason: str | None = None

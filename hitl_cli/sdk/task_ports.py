@@ -53,14 +53,14 @@ class EngineTaskPorts:
             asked = records.TaskAcquire(id=id, version=version, pid=pid, ttl=ttl)
             held = (await self._ask("task.acquire", asked)).data
         return TaskAcquireResult(
-            task=msgspec.convert(held.task, TaskRecord, from_attributes=True),
+            task=_task_record(held.task),
             promise=_promise_record(held.promise),
             preload=[_promise_record(each) for each in held.preload],
         )
 
     async def task_fulfill(self, id: str, version: int, action: PromiseSettleReq) -> PromiseRecord:
         """Settle a task's promise, which ends the task."""
-        settle = records.SettleAction(_as_engine(action, records.PromiseSettle))
+        settle = records.SettleAction(_settlement(action))
         answer = await self._ask("task.fulfill", records.TaskFulfill(id=id, version=version, action=settle))
         return _promise_record(answer.data.promise)
 
@@ -87,11 +87,11 @@ class EngineTaskPorts:
 
     async def task_fence_create(self, id: str, version: int, req: PromiseCreateReq) -> TaskFenceResult:
         """Create a promise, while the task is held."""
-        return await self._fence(id, version, records.CreateAction(_as_engine(req, records.PromiseCreate)))
+        return await self._fence(id, version, records.CreateAction(_creation(req)))
 
     async def task_fence_settle(self, id: str, version: int, req: PromiseSettleReq) -> TaskFenceResult:
         """Settle a promise, while the task is held."""
-        return await self._fence(id, version, records.SettleAction(_as_engine(req, records.PromiseSettle)))
+        return await self._fence(id, version, records.SettleAction(_settlement(req)))
 
     async def _fence(
         self, id: str, version: int, action: records.CreateAction | records.SettleAction
@@ -116,12 +116,18 @@ class EngineTaskPorts:
         return answer
 
 
-def _as_engine[T](req: PromiseCreateReq | PromiseSettleReq, kind: type[T]) -> T:
+def _creation(req: PromiseCreateReq) -> records.PromiseCreate:
     """Return the request as the engine decodes it, held to the same rules. Raises ServerError."""
     try:
-        return msgspec.convert(req, kind, from_attributes=True)
+        return msgspec.convert(req, records.PromiseCreate, from_attributes=True)
     except msgspec.ValidationError as error:
         raise ServerError(400, f"the request is malformed: {error}") from error
+
+
+def _settlement(req: PromiseSettleReq) -> records.PromiseSettle:
+    """Return the request as the engine decodes it. What the SDK settles, it has created."""
+    value = records.Value(headers=req.value.headers, data=req.value.data)
+    return records.PromiseSettle(id=req.id, state=req.state, value=value)
 
 
 def _promise_record(record: records.PromiseRecord) -> PromiseRecord:
@@ -135,4 +141,16 @@ def _promise_record(record: records.PromiseRecord) -> PromiseRecord:
         timeout_at=record.timeout_at,
         created_at=record.created_at,
         settled_at=record.settled_at,
+    )
+
+
+def _task_record(record: records.TaskRecord) -> TaskRecord:
+    """Return a task as the SDK has it."""
+    return TaskRecord(
+        id=record.id,
+        state=record.state,
+        version=record.version,
+        resumes=record.resumes,
+        ttl=record.ttl,
+        pid=record.pid,
     )
