@@ -12,7 +12,7 @@ from bench import flows
 from bench.peer import BLOCKED, COMPLETED, Missing, Peer, Running
 from bench.peers.http import free_port, http_decider, http_worker, until_it_listens
 from bench.peers.sdk import SdkHand, sdk_decider
-from hitl_cli.cli.worker import event_line, reporter
+from hitl_cli.cli.worker import event_lines, reporter
 from hitl_cli.client.connect import file_url
 from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.sdk.embedded_connection import EmbeddedConnection
@@ -49,7 +49,7 @@ class Hitl(Peer):
     async def worker(self, config: dict[str, str], tally: Tally, pid: str) -> AsyncIterator[Hand]:
         """Run the worker; what it does is printed, as `hitl worker` prints it."""
         del pid
-        show = reporter(event_line)
+        show = reporter(event_lines())
 
         def report(event: Event) -> None:
             show(event)

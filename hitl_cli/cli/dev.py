@@ -58,6 +58,8 @@ def dev(
         worker.say(f"inbox on {url}")
 
     try:
-        run_worker(msgspec.structs.replace(works, reach=reach), serving, worker.reporter(worker.event_line))
+        run_worker(
+            msgspec.structs.replace(works, reach=reach), serving, worker.reporter(worker.event_lines())
+        )
     finally:
         gateway.stop()

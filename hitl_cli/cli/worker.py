@@ -99,7 +99,7 @@ def worker(
 
         run_worker(options, announce_json, reporter(lambda event: to_json(event_document(event))))
     else:
-        run_worker(options, announce, reporter(event_line))
+        run_worker(options, announce, reporter(event_lines()))
 
 
 def worker_options(
@@ -161,11 +161,15 @@ def reporter(line: Callable[[Event], str]) -> Callable[[Event], None]:
     return report
 
 
-def event_line(event: Event) -> str:
-    """Return an event as a person reads it, its kind in color on a terminal."""
-    said = "left to others" if event.event == "unknown" else event.event
-    kind = colored(said, COLORS[event.event])
-    return f"{iso(event.at)[CLOCK]} {event.workflow} {kind}{printable(_detail(event))}"
+def event_lines() -> Callable[[Event], str]:
+    """Return what words an event for a person, its kind in color if stdout is a terminal now."""
+    said = {kind: kind for kind in COLORS} | {"unknown": "left to others"}
+    kinds = {kind: colored(said[kind], color) for kind, color in COLORS.items()}
+
+    def line(event: Event) -> str:
+        return f"{iso(event.at)[CLOCK]} {event.workflow} {kinds[event.event]}{printable(_detail(event))}"
+
+    return line
 
 
 def _detail(event: Event) -> str:
