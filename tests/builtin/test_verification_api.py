@@ -59,5 +59,5 @@ def test_an_address_is_written_in_one_way_that_is_an_id(given: str, kept: str) -
     ],
 )
 def test_what_is_no_address_is_refused(text: str) -> None:
-    with pytest.raises(BadInput, match="is no e-mail address"):
+    with pytest.raises(BadInput):
         normal_address(text)

@@ -202,7 +202,7 @@ def test_a_disk_without_room_is_not_filled(
 
 
 def test_a_file_that_is_not_there_is_not_created(tmp_path: Path) -> None:
-    with pytest.raises(FileUnusable, match="no file"):
+    with pytest.raises(FileUnusable):
         back_up(tmp_path / "none.db", tmp_path / "b.db", replace=False, progress=silent)
 
     assert list(tmp_path.iterdir()) == []

@@ -175,9 +175,9 @@ def test_an_expired_token_and_one_that_only_looks_like_one_are_refused(hitl: Hit
         with pytest.raises(tokens.TokenRefused):
             tokens.check(client, text[:-1] + ("a" if text[-1] != "a" else "b"))
         at[0] = now + DAY_MS
-        with pytest.raises(tokens.TokenRefused, match="has expired"):
+        with pytest.raises(tokens.TokenRefused):
             tokens.check(client, text)
         assert msgspec.structs.replace(made, state="expired") == tokens.list_tokens(client)[0]
         put(hitl, "hitl-token-0123456789abcdef", Question(prompt="?"))
-        with pytest.raises(tokens.TokenRefused, match="not one of ours"):
+        with pytest.raises(tokens.TokenRefused):
             tokens.check(client, "hitl_0123456789abcdef_" + "A" * 43)

@@ -124,7 +124,7 @@ def test_a_receiver_that_is_away_is_tried_again_and_only_its_host_is_named() -> 
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"http://user:secret@127.0.0.1:{closed.getsockname()[1]}/T0/secret"
-        with pytest.raises(DeliveryFailed, match=r"127\.0\.0\.1 cannot be reached") as caught:
+        with pytest.raises(DeliveryFailed, match=r"127\.0\.0\.1") as caught:
             asyncio.run(send(message(), Address("webhook", url), Directory()))
     assert not caught.value.for_good
     assert "secret" not in str(caught.value)
