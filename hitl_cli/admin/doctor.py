@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shlex
 import sqlite3
 import stat
 from contextlib import closing
@@ -27,6 +26,7 @@ from hitl_cli.engine.records import PROTOCOL_VERSION
 from hitl_cli.engine.server import now_ms
 from hitl_cli.errors import HitlError, Unreachable
 from hitl_cli.format.durations import format_age, format_duration
+from hitl_cli.format.shell import quoted
 from hitl_cli.format.sizes import format_size
 from hitl_cli.views.doctor import Finding, Level
 
@@ -239,7 +239,7 @@ def _unheard(offer: Offered, now: int) -> Finding:
         advice = "such addresses are served by hitl server: is it running?"
         return Finding("offers", "warning", _offered_for(offer, now), advice)
     group = group_of(offer.address)
-    option = "" if group == defaults.GROUP else f" --group {shlex.quote(group)}"
+    option = "" if group == defaults.GROUP else f" --group {quoted(group)}"
     text = f"{_offered_for(offer, now)}, and no worker listens"
     return Finding("offers", "warning", text, f"start one: hitl worker{option}")
 
@@ -304,20 +304,20 @@ def _judge_permissions(file: Inspection, now: int) -> Iterator[Finding]:  # noqa
             "something holds a transaction: an sqlite3 shell, or an upgrade of the file that is going on",
         )
     mode, folder = stat.S_IMODE(file.mode), stat.S_IMODE(file.folder_mode)
-    quoted = shlex.quote(str(file.path))
+    database = quoted(str(file.path))
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         yield Finding(
             "permissions",
             "warning",
             f"others may open the file ({mode:04o}), and so decide anything as anyone",
-            f"if that is not meant: chmod 600 {quoted}*",
+            f"if that is not meant: chmod 600 {database}*",
         )
     if folder & (stat.S_IWGRP | stat.S_IWOTH) and not folder & stat.S_ISVTX:
         yield Finding(
             "permissions",
             "warning",
             f"others may put another file in its place (the folder is {folder:04o})",
-            f"if that is not meant: chmod 700 {shlex.quote(str(file.path.parent))}",
+            f"if that is not meant: chmod 700 {quoted(str(file.path.parent))}",
         )
 
 

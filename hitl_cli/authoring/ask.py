@@ -11,7 +11,6 @@ nothing is in memory meanwhile, and a worker that comes to the step again goes t
 
 import asyncio
 import logging
-import shlex
 from collections.abc import Awaitable, Generator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -24,6 +23,7 @@ from resonate.types import PromiseRecord
 
 from hitl_cli import defaults
 from hitl_cli.format.durations import LONGEST_MS, bad_duration, format_age, format_duration, parse_duration
+from hitl_cli.format.shell import command
 from hitl_cli.format.terminal import printable
 from hitl_cli.forms import as_form_type, schema_of
 from hitl_cli.inbox.ask import digest_of as digest_of_file
@@ -354,7 +354,7 @@ def print_reminder(
     id, who = request.id, ", ".join(asked) or "anybody"
     since = format_age(now - request.created_at)
     too = f" (now for {', '.join(new)} too)" if new else ""
-    line = f"promise {id} waits for {who} since {since}: {question.title}{too}: hitl show {shlex.quote(id)}"
+    line = f"promise {id} waits for {who} since {since}: {question.title}{too}: {command('show', [id])}"
     print(printable(line), flush=True)
 
 

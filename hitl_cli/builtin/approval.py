@@ -3,13 +3,13 @@
 # Annotations are evaluated here, not kept as text: the SDK would evaluate text anew at each step
 # (resonate/durable.py, _resolve_annotation), which costs more than the step itself.
 
-import shlex
 from datetime import timedelta
 from typing import Any
 
 from resonate.context import Context
 
 from hitl_cli.defaults import DEADLINE_MS
+from hitl_cli.format.shell import command
 
 
 async def approval(ctx: Context, workflow_id: str) -> dict[str, Any]:
@@ -23,5 +23,5 @@ async def approval(ctx: Context, workflow_id: str) -> dict[str, Any]:
 
 def tell_person(_ctx: Context, workflow_id: str, promise_id: str) -> None:
     """Print how to answer. A durable step: it is not done again when the workflow resumes."""
-    print(f"promise {promise_id} waits for an answer: hitl approve {shlex.quote(promise_id)}", flush=True)
+    print(f"promise {promise_id} waits for an answer: {command('approve', [promise_id])}", flush=True)
     print(f"workflow {workflow_id} blocked, waiting on human interaction", flush=True)

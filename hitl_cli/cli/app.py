@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, TypeGuard
 
 import typer
 import typer.main
-from typer.core import TyperGroup
 
 from hitl_cli import __version__, plugins
-from hitl_cli.cli.options import CONTEXT, flag, value
+from hitl_cli.cli.options import CONTEXT, Family, flag, value
 from hitl_cli.cli.output import note, silence_stdout
-from hitl_cli.errors import BadInput, HitlError
+from hitl_cli.cli.usage import Command, UsageError, in_one_sentence
+from hitl_cli.errors import BadInput, HitlError, NotDone
 from hitl_cli.format.terminal import printable_json
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ _PANELS = {
 _PLUGINS_PANEL = "Plugins"
 
 
-class _Commands(TyperGroup):
+class _Commands(Family):
     """The commands, each imported only when it is asked for: `hitl pending` is typed all day."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
@@ -85,7 +86,7 @@ def _command(plugin: Plugin) -> Any:
         single = typer.Typer(add_completion=False, context_settings=CONTEXT)
         # An answer such as -5 is no option.
         settings = {"ignore_unknown_options": True} if plugin.name == "answer" else None
-        single.command(plugin.name, rich_help_panel=panel, context_settings=settings)(found)
+        single.command(plugin.name, cls=Command, rich_help_panel=panel, context_settings=settings)(found)
         return typer.main.get_command(single)
     except Exception as error:
         if plugin.package == plugins.OWN:
@@ -101,9 +102,9 @@ def _is_command(found: object) -> TypeGuard[typer.Typer | Callable[..., Any]]:
 app = typer.Typer(
     name="hitl",
     cls=_Commands,
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings=CONTEXT,
+    result_callback=lambda *_args, **_params: None,  # what a plugin's command returns is no exit code
     epilog="Start with: hitl demo",
 )
 
@@ -148,10 +149,19 @@ def run() -> None:
     try:
         try:
             _check_arguments(sys.argv[1:])
-            app()
+            if os.environ.get("_HITL_COMPLETE") == "complete_bash":
+                from hitl_cli.cli.completion import complete_in_bash
+
+                complete_in_bash(partial(app, standalone_mode=False))
+            sys.exit(app(standalone_mode=False))
         finally:
             if sys.stdout is not None:
                 sys.stdout.flush()  # here, where a reader that has gone is expected, and not at exit
+    except UsageError as error:
+        usage = in_one_sentence(error)
+        _fail(str(usage), usage.exit_code, usage.code)
+    except typer.Abort:
+        _fail("stopped, as you asked. Nothing was changed.", NotDone.exit_code, "not-done")
     except HitlError as error:
         _fail(str(error), error.exit_code, error.code, error.lines)
     except BrokenPipeError:

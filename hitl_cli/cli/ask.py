@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import sys
 from pathlib import Path
@@ -21,6 +20,7 @@ from hitl_cli.client.wire import fresh_id
 from hitl_cli.errors import BadInput, BadJson, BadUsage, RunFailed, TimedOut, TooLarge, Unreachable
 from hitl_cli.format.durations import format_age, parse_duration
 from hitl_cli.format.json import to_json
+from hitl_cli.format.shell import quoted
 from hitl_cli.format.terminal import printable
 from hitl_cli.format.times import iso
 from hitl_cli.inbox import Inbox
@@ -115,7 +115,8 @@ def ask(
     )
     tags = dict(_read_tag(text) for text in tag or [])
     deadline_ms = parse_duration(deadline)
-    if prompt is None and (id is None or not _says_nothing(question, key, tag)):
+    silent = no_wait and not as_json  # it would print the id that it was given
+    if prompt is None and (id is None or silent or not _says_nothing(question, key, tag)):
         raise BadUsage("a PROMPT is missing: what is asked?")
     leaving = _Leaving()
     with handling(LEAVING, leaving), open_client(ctx, server, token, settings) as client:
@@ -207,8 +208,10 @@ class _Command(NamedTuple):
 
     def __call__(self, verb: str, rest: str = "") -> str:
         """Return a command about it, for the same server."""
-        server = "" if self.server is None else f" -S {shlex.quote(self.server)}"
-        return f"hitl {verb} {shlex.quote(self.id)}{rest}{server}"
+        server = "" if self.server is None else f" -S {quoted(self.server)}"
+        if self.id.startswith("-"):
+            return f"{f'hitl {verb}{server}'.removesuffix(' --id')}{rest} -- {quoted(self.id)}"
+        return f"hitl {verb} {quoted(self.id)}{rest}{server}"
 
 
 class _Leaving:

@@ -1,8 +1,17 @@
-"""What the Tab key offers."""
+"""What the Tab key offers.
+
+A program may have chosen an id, and a stranger may have written a prompt. Shells differ in what they quote,
+and zsh evaluates all that it is given: an id that would need quotes is not offered, and of a prompt only
+letters, digits and a few harmless marks are shown.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import io
+import os
+import re
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import typer
@@ -10,7 +19,6 @@ import typer
 from hitl_cli.cli.context import actor_from
 from hitl_cli.client.connect import connect, driver_of
 from hitl_cli.errors import HitlError
-from hitl_cli.format.terminal import printable
 from hitl_cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -20,6 +28,13 @@ if TYPE_CHECKING:
 
 COMPLETIONS = 200
 """The most ids that a completion offers."""
+
+_WORD = re.compile(r"[\w./@][\w./@%+=:,-]*")
+
+_HARMFUL = re.compile(r"[^\w.,:;?!/+-]+")
+
+_BREAK = re.compile(r"[:=@]+")
+"""What bash makes a word of its own."""
 
 
 def offered(
@@ -36,8 +51,43 @@ def offered(
         url = settings.server(given.get("server")).value
         if driver_of(url).exists(url):
             with connect(url, settings.token(given.get("token"))) as client:
-                return [(id, printable(about)) for id, about in look(client) if id.startswith(incomplete)]
+                return [
+                    (id, _HARMFUL.sub(" ", about).strip())
+                    for id, about in look(client)
+                    if id.startswith(incomplete) and needs_no_quotes(id)
+                ]
     return []
+
+
+def needs_no_quotes(text: str) -> bool:
+    """Whether every shell reads a word as this text."""
+    return _WORD.fullmatch(text) is not None
+
+
+def complete_in_bash(complete: Callable[[], None]) -> None:
+    """Complete a word with `:`, `=` or `@` in it, which bash takes for several and replaces the last of.
+
+    The variables are those that the script of `hitl --install-completion` sets.
+    """
+    words, at = os.environ["COMP_WORDS"].split("\n"), int(os.environ["COMP_CWORD"])
+    if len(words) <= at:  # not as the script of --install-completion sets it
+        return complete()
+    whole: list[str] = []
+    for before, word in pairwise(["", *words[: at + 1]]):
+        if _BREAK.fullmatch(before) or _BREAK.fullmatch(word):
+            whole[-1] += word
+        else:
+            whole.append(word)
+    typed = whole[-1]
+    kept = 0 if typed == words[at] else max(map(typed.rfind, ":=@")) + 1
+    os.environ |= {"COMP_WORDS": "\n".join(whole), "COMP_CWORD": str(len(whole) - 1)}
+    shown = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(shown):
+            complete()
+    finally:
+        for line in shown.getvalue().splitlines():
+            print(line[kept:] if line.startswith(typed) else line)
 
 
 def complete_promise(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:

@@ -9,13 +9,12 @@ import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from hitl_cli.auth import links
 from hitl_cli.auth.signing_keys import load_keys
 from hitl_cli.cli.completion import complete_promise
 from hitl_cli.cli.context import named_server
-from hitl_cli.cli.options import AsJson, Server, Token, Who, argument, family, flag, value
+from hitl_cli.cli.options import AsJson, Family, Server, Token, Who, argument, family, flag, value
 from hitl_cli.cli.output import is_terminal, note, print_json
 from hitl_cli.client.connect import connect
 from hitl_cli.errors import BadInput
@@ -35,7 +34,7 @@ QR_BORDER = 4
 """Light modules around the code, as its standard has it."""
 
 
-class _LinkCommands(TyperGroup):
+class _LinkCommands(Family):
     """`hitl link PROMISE` is `hitl link create PROMISE`: that is what one does all day."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from hitl_cli import plugins
+from hitl_cli.cli.completion import needs_no_quotes
 from hitl_cli.cli.options import AsJson, argument, family, value
 from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.table import Cell, Column, print_table
@@ -25,7 +26,11 @@ def _complete_name(incomplete: str) -> Iterator[str]:
     """Yield the people and groups that the settings know."""
     with contextlib.suppress(HitlError):
         known = Settings().directory()
-        yield from (name for name in (*known.people, *known.groups) if name.startswith(incomplete))
+        yield from (
+            name
+            for name in (*known.people, *known.groups)
+            if name.startswith(incomplete) and needs_no_quotes(name)
+        )
 
 
 @app.command("test")

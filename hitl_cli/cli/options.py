@@ -69,8 +69,14 @@ AsJson = Annotated[bool, flag("Print one JSON document.", "--json")]
 Who = Annotated[str | None, value("WHO", "Who acts. (HITL_AS; else your login name)", "--as")]
 
 
-def family(name: str, about: str, kind: type[TyperGroup] = TyperGroup) -> typer.Typer:
+class Family(TyperGroup):
+    """Commands under one name, which alone shows their help."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the command line."""
+        return super().parse_args(ctx, args if args or ctx.resilient_parsing else ["--help"])
+
+
+def family(name: str, about: str, kind: type[Family] = Family) -> typer.Typer:
     """Return what the commands of a family, such as `hitl token`, are added to."""
-    return typer.Typer(
-        name=name, cls=kind, help=about, no_args_is_help=True, add_completion=False, context_settings=CONTEXT
-    )
+    return typer.Typer(name=name, cls=kind, help=about, add_completion=False, context_settings=CONTEXT)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,6 +31,7 @@ from hitl_cli.cli.render.table import Cell, Column, console, on_terminal, print_
 from hitl_cli.errors import BadInput, BadJson, BadUsage, Conflict, RunFailed, TimedOut, TooLarge
 from hitl_cli.format.durations import format_age, format_duration, parse_duration
 from hitl_cli.format.json import to_json
+from hitl_cli.format.shell import quoted
 from hitl_cli.format.terminal import printable, printable_json
 from hitl_cli.format.times import iso
 from hitl_cli.runs import Runs
@@ -187,7 +187,7 @@ def _read_arg(text: str) -> Any:
 def tell_no_worker(client: Client, group: str, what: str = "what was started") -> None:
     """Say on stderr that nobody is there to run what was started, where the server can tell."""
     if client.has_worker(group) is False:
-        option = "" if group == defaults.GROUP else f" --group {shlex.quote(group)}"
+        option = "" if group == defaults.GROUP else f" --group {quoted(group)}"
         note(f"No worker is listening; {what} waits for one: hitl worker{option}")
 
 

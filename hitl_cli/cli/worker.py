@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import shlex
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +18,7 @@ from hitl_cli.client.tags import INTERNAL_FUNCTIONS
 from hitl_cli.errors import logged
 from hitl_cli.format.durations import bad_duration, parse_duration
 from hitl_cli.format.json import to_json
+from hitl_cli.format.shell import command
 from hitl_cli.format.terminal import printable
 from hitl_cli.format.times import iso
 from hitl_cli.settings import Settings
@@ -167,7 +167,8 @@ def event_lines() -> Callable[[Event], str]:
     kinds = {kind: colored(said[kind], color) for kind, color in COLORS.items()}
 
     def line(event: Event) -> str:
-        return f"{iso(event.at)[CLOCK]} {event.workflow} {kinds[event.event]}{printable(_detail(event))}"
+        run, detail = printable(event.workflow), printable(_detail(event))
+        return f"{iso(event.at)[CLOCK]} {run} {kinds[event.event]}{detail}"
 
     return line
 
@@ -179,7 +180,7 @@ def _detail(event: Event) -> str:
     if event.event == "unknown":
         return f": this worker has no workflow {event.function!r}; its runs wait for a worker that has it"
     if event.event == "waiting":
-        answers = "  or  ".join(f"hitl approve {shlex.quote(promise)}" for promise in event.promises)
+        answers = "  or  ".join(command("approve", [promise]) for promise in event.promises)
         return f" for a person: {answers}"
     if event.event == "lost":
         return ": it was canceled or has expired, or another worker took it over"

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from hitl_cli.format.durations import format_age, format_duration
 from hitl_cli.format.json import to_json
 from hitl_cli.format.markdown import as_words
+from hitl_cli.format.shell import command
 from hitl_cli.format.terminal import printable
 from hitl_cli.format.times import iso
 
@@ -28,7 +29,7 @@ class Renderer:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.globals["now"] = clock
+        self._templates.globals.update(now=clock, command=command)
         self._templates.filters.update(
             age=lambda at: format_age(max(clock() - at, 0)),
             left=lambda at: format_duration(max(at - clock(), 0)),

@@ -22,6 +22,7 @@ from hitl_cli.client.wire import (
 )
 from hitl_cli.errors import BadAnswer, BadInput, Conflict, TimedOut
 from hitl_cli.format.durations import format_age
+from hitl_cli.format.shell import command
 from hitl_cli.format.times import iso
 from hitl_cli.inbox.permission import check_may_answer
 from hitl_cli.inbox.votes import (
@@ -219,9 +220,8 @@ def _check_fits(item: RequestSummary, vote: Vote) -> None:
     question = item.asked
     if question.choices and vote.choice not in question.choices:
         known = " or ".join(map(repr, question.choices))
-        raise BadAnswer(
-            f"{item.id} asks for a choice: `hitl answer {item.id} CHOICE` with {known}. Nothing was changed."
-        )
+        answer = command("answer", [item.id, "CHOICE"])
+        raise BadAnswer(f"{item.id} asks for a choice: `{answer}` with {known}. Nothing was changed.")
     if question.form is not None:
         from hitl_cli.forms import check as check_form
 

@@ -9,6 +9,7 @@ from hitl_cli.client.protocol import as_page, call, get_promise, search, search_
 from hitl_cli.client.tags import ORIGIN_TAG
 from hitl_cli.client.wire import EXTERNAL, audit_of, child_id
 from hitl_cli.errors import BadInput, NotFound
+from hitl_cli.format.shell import command
 from hitl_cli.inbox.pending import pending, summaries, summary_of
 from hitl_cli.inbox.votes import votes_of_many
 from hitl_cli.requests.question import KEY_TAG, PLAIN, prompt_of, question_of
@@ -151,8 +152,9 @@ def _only_one(client: Client, run: Promise) -> Promise:
     if waiting:
         raise _ambiguous(run.id, waiting)
     state = "has ended" if run.state != "pending" else "goes on" if asked else "has not asked anything yet"
+    steps = command("status", [run.id])
     raise NotFound(
-        f"nothing of {run.id} waits for a person: it {state}. `hitl status {run.id}` shows its steps.",
+        f"nothing of {run.id} waits for a person: it {state}. `{steps}` shows its steps.",
         code="nothing-waiting",
     )
 

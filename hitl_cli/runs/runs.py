@@ -13,6 +13,7 @@ from hitl_cli.client.tags import ORIGIN_TAG
 from hitl_cli.client.waiting import wait_until
 from hitl_cli.client.wire import Audit, audit_of, error_value, fresh_id, headers_of, same_json
 from hitl_cli.errors import Conflict, NotFound, TimedOut
+from hitl_cli.format.shell import command
 from hitl_cli.format.times import iso
 from hitl_cli.runs.reading import fitting, get_run, known, newest_first
 from hitl_cli.runs.run import Canceled, Started, cancel_request, check_id, create_request, run_of, show_call
@@ -147,7 +148,8 @@ class Runs:
         ended = wait_until(self._client, look, timeout_s=timeout_s, clock=clock)
         if ended is None:
             raise TimedOut(
-                f"{run.id} has not ended yet. It goes on; `hitl wait {run.id}` waits again.", code="timed-out"
+                f"{run.id} has not ended yet. It goes on; `{command('wait', [run.id])}` waits again.",
+                code="timed-out",
             )
         return ended
 
@@ -185,7 +187,7 @@ def _started_or_conflict(spec: RunSpec, mark: str, promise: Promise) -> Started 
     if call is None or not same_json(call, spec.call()):
         return Conflict(
             f"{spec.id} is taken by {show_call(call)}, not {show_call(spec.call())}. Nothing was changed;"
-            f" `hitl status {spec.id}` shows it.",
+            f" `{command('status', [spec.id])}` shows it.",
             code="already-exists",
         )
     return Started(run=run_of(promise), created=headers_of(promise.param).get("hitl:start") == mark)

@@ -14,6 +14,7 @@ from hitl_cli.client.wire import Call, Json, decode_as, encode, same_json
 from hitl_cli.engine.records import CatchUp, Value
 from hitl_cli.errors import Conflict, NotFound
 from hitl_cli.format.durations import format_duration
+from hitl_cli.format.shell import command
 from hitl_cli.runs.run import address_of, call_of, check_id, show_call
 
 if TYPE_CHECKING:
@@ -139,8 +140,8 @@ def _refuse_other(schedule: Schedule, asked: dict[str, object]) -> None:
     if not all(same_json(stands[name], value) for name, value in asked.items() if stands[name] is not None):
         raise Conflict(
             f"there is another schedule {schedule.id}: {schedule.cron} calls {show_call(schedule.call)}, for"
-            f" {format_duration(schedule.promise_timeout)} at most. Nothing was changed; `hitl schedule"
-            f" remove {schedule.id}` removes it.",
+            f" {format_duration(schedule.promise_timeout)} at most. Nothing was changed; "
+            f" `{command('schedule remove', [schedule.id])}` removes it.",
             code="already-exists",
         )
 

@@ -141,7 +141,7 @@ def test_a_broken_command_is_one_line_and_the_help_has_the_others(broken: Hitl) 
 def test_a_broken_command_that_is_called_is_no_command(broken: Hitl) -> None:
     said = broken.fails(2, "gone")
     assert said.count("ModuleNotFoundError") == 1
-    assert "No such command 'gone'" in said
+    assert "no such command 'gone'" in said
 
 
 def test_what_is_not_asked_for_is_not_loaded(broken: Hitl) -> None:

@@ -12,11 +12,12 @@ import msgspec
 from hitl_cli.cli.pending import priority_cell
 from hitl_cli.cli.render.blocks import INDENT, Block, drawn, plain
 from hitl_cli.cli.render.states import OUTCOME_COLORS, step_mark, step_name, step_outcome
-from hitl_cli.cli.render.suggested_commands import commands, quoted
+from hitl_cli.cli.render.suggested_commands import commands
 from hitl_cli.cli.render.table import Cell, console, on_terminal
 from hitl_cli.client.wire import decode
 from hitl_cli.format.durations import format_age, format_duration
 from hitl_cli.format.json import to_json
+from hitl_cli.format.shell import command, quoted
 from hitl_cli.format.terminal import printable, printable_lines
 from hitl_cli.format.times import iso
 from hitl_cli.inbox.pending import SOON_MS
@@ -219,7 +220,7 @@ def _step_rows(seen: RequestDetails) -> list[list[Cell]]:
         for node in seen.before[-STEPS:]
     ]
     more = len(seen.before) - STEPS
-    return [[Cell(f"… {more} more: hitl status {quoted(seen.item.workflow)}")], *rows] if more > 0 else rows
+    return [[Cell(f"… {more} more: {command('status', [seen.item.workflow])}")], *rows] if more > 0 else rows
 
 
 def _decision_rows(seen: RequestDetails) -> list[list[Cell]]:

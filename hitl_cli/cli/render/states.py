@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
+from hitl_cli.format.shell import command
 from hitl_cli.format.terminal import printable
 from hitl_cli.views.steps import REMARKS, step_summary
 
@@ -57,7 +57,7 @@ def step_outcome(node: RunStep) -> str:
     step = step_summary(node, 0)
     if step.state == "waiting":
         what = "approve" if step.name is None else "show"
-        return f"hitl {what} {shlex.quote(step.id)}"
+        return command(what, [step.id])
     said = shorten(step.said or "")
     if step.by is None or step.kind in REMARKS:
         return said

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
-from hitl_cli.format.terminal import printable
+from hitl_cli.format.shell import command
 from hitl_cli.requests.question import fields_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from hitl_cli.forms import Field
     from hitl_cli.inbox.details import RequestDetails
 
@@ -49,19 +46,3 @@ def _placeholder(field: Field) -> str:
     return {"text": "TEXT", "boolean": "yes", "list": "A,B", "json": "JSON"}.get(
         field.kind, field.kind.upper()
     )
-
-
-def command(name: str, arguments: Sequence[str], options: Sequence[str] = ()) -> str:
-    """Return a command line; what begins with a dash and is no option stands after two of them."""
-    words = [quoted(word) for word in arguments]
-    if any(word.startswith("-") for word in arguments):
-        return " ".join(["hitl", name, *map(quoted, options), "--", *words])
-    return " ".join(["hitl", name, *words, *map(quoted, options)])
-
-
-def quoted(text: str) -> str:
-    """Return a text as a word for a shell; what cannot be shown is written as bash and zsh read escapes."""
-    if printable(text) == text:
-        return shlex.quote(text)
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\t", "\\t")
-    return f"$'{printable(escaped)}'"
