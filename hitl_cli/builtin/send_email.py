@@ -5,8 +5,7 @@ Where none is set it prints the mail on the worker's terminal.
 
 import logging
 from datetime import timedelta
-from email.message import EmailMessage
-from email.utils import format_datetime, parseaddr
+from email.utils import format_datetime
 from itertools import chain, repeat
 from typing import Any
 
@@ -17,15 +16,29 @@ from hitl_cli.authoring.link import link_to
 from hitl_cli.builtin.verification_api import normal_address
 from hitl_cli.defaults import DEADLINE_MS
 from hitl_cli.errors import BadInput, NotAllowed, logged
+from hitl_cli.format.mail_headers import Mailbox
 from hitl_cli.format.stable_ids import stable_id
 from hitl_cli.format.terminal import printable
 from hitl_cli.format.times import instant
-from hitl_cli.people.contacts import EmailSettings, NotificationSettings
+from hitl_cli.people.contacts import NotificationSettings
 from hitl_cli.sdk import context as sdk
 
 logger = logging.getLogger(__name__)
 
 SUBJECT = "Please confirm your e-mail address"
+
+TEXT = """\
+Somebody, most likely you, gave {address} as their e-mail address.
+
+To confirm that it is yours, open this page and approve:
+
+{link}
+
+If it was not you, reject it there, or do nothing.
+"""
+
+NO_SENDER = "hitl@localhost"
+"""Who a mail is from that is only printed."""
 
 LIFE = timedelta(milliseconds=DEADLINE_MS)
 
@@ -61,7 +74,7 @@ async def send_email(ctx: Context, email: str, request: str) -> dict[str, Any]:
 
 async def hand_over(ctx: Context, address: str, request: str, known: str) -> dict[str, str]:
     """Hand the mail to the server, and return what came of it: `sent`, `refused`, or why perhaps `later`."""
-    from hitl_cli.notify.channels.email import send_mail
+    from hitl_cli.notify.channels.email import mail_host, mail_of, send_mail, sender_of
     from hitl_cli.notify.messages import DeliveryFailed
 
     settings = ctx.get_dependency(NotificationSettings).directory.email
@@ -69,14 +82,28 @@ async def hand_over(ctx: Context, address: str, request: str, known: str) -> dic
         link = link_to(ctx, request, address)
     except NotAllowed as error:
         return _refused(address, str(error))
-    mail = confirmation(ctx, address, link, settings, known)
+    text = TEXT.format(address=address, link=link)
     if settings is None:
-        headers = [f"{name}: {mail[name]}" for name in ("From", "To", "Subject")]
-        lines = [*headers, "", *mail.get_content().rstrip().splitlines()]
+        lines = [
+            f"From: {NO_SENDER}",
+            f"To: {address}",
+            f"Subject: {SUBJECT}",
+            "",
+            *text.rstrip().splitlines(),
+        ]
         print("\n".join(f"  | {printable(line)}" for line in lines), flush=True)
         return {"email": address, "sent": "to the terminal"}
     try:
-        await send_mail(mail, address, settings)
+        sender = sender_of(settings)
+        headers: dict[str, str | Mailbox] = {
+            "Subject": SUBJECT,
+            "From": sender,
+            "To": Mailbox("", address),
+            "Date": format_datetime(instant(sdk.now(ctx))),
+            "Message-ID": f"<{known}@{mail_host(sender.address.rpartition('@')[2])}>",
+            "Auto-Submitted": "auto-generated",
+        }
+        await send_mail(mail_of(headers, text), address, settings)
     except DeliveryFailed as error:
         if error.for_good:
             return _refused(address, str(error))
@@ -89,26 +116,3 @@ def _refused(email: str, why: str) -> dict[str, str]:
     """Say that a mail cannot be sent, and return it."""
     print(printable(f"the mail to {email} was refused: {why}"), flush=True)
     return {"email": email, "refused": why}
-
-
-def confirmation(
-    ctx: Context, address: str, link: str, settings: EmailSettings | None, known: str
-) -> EmailMessage:
-    """Return the mail that asks to confirm an address, of which `known` makes the id."""
-    from hitl_cli.notify.channels.email import mail_host
-
-    sender = settings.from_ if settings is not None else "hitl@localhost"
-    host = mail_host(parseaddr(sender)[1].rpartition("@")[2])
-    mail = EmailMessage()
-    mail["Subject"] = SUBJECT
-    mail["From"] = sender
-    mail["To"] = address
-    mail["Date"] = format_datetime(instant(sdk.now(ctx)))
-    mail["Message-ID"] = f"<{known}@{host}>"
-    mail["Auto-Submitted"] = "auto-generated"
-    mail.set_content(
-        f"Somebody, most likely you, gave {address} as their e-mail address.\n\n"
-        f"To confirm that it is yours, open this page and approve:\n\n{link}\n\n"
-        "If it was not you, reject it there, or do nothing.\n"
-    )
-    return mail

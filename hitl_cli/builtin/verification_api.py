@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 WORKFLOW = "email-verification"
 
-LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
-"""What stands before the @: the dot-atom of RFC 5322, which no header and no id reads as anything else."""
+LOCAL = re.compile(r"(?!.*=\?)[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
+"""What stands before the @: the dot-atom of RFC 5322, which no header and no id reads as anything else.
+Without `=?`, which mail programs decode."""
 
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 

@@ -16,6 +16,7 @@ from msgspec import Struct
 from hitl_cli import plugins
 from hitl_cli.errors import BadInput, BadSetting
 from hitl_cli.format.durations import parse_duration
+from hitl_cli.format.mail_headers import is_address, mailbox
 from hitl_cli.requests.question import GROUP
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 # Compiled where one is used: most commands meet none of these.
 HTTP_URL = r"https?://[^\s/?#]+[^\s]*"
-EMAIL_ADDRESS = r"[^@\s<>,;:\"()\[\]\\]{1,64}@[^@\s<>,;:\"()\[\]\\]{1,255}"
-SENDER = rf"[^<>\r\n\"\\]* <{EMAIL_ADDRESS}>|{EMAIL_ADDRESS}"
 VARIABLE = r"\$[A-Za-z_][A-Za-z0-9_]*"
 HOST = r"[^\s/@\[\]]+"
 HOOK_NAME = r"[A-Za-z0-9_-]{1,64}"
@@ -198,7 +197,7 @@ def check_anybody(anybody: Iterable[str], people: Collection[str], groups: Colle
 
 def _check_contact(key: str, contact: Contact) -> None:
     """Raise BadInput for a contact that nobody could be reached by."""
-    if contact.email is not None and not re.fullmatch(EMAIL_ADDRESS, contact.email):
+    if contact.email is not None and not is_address(contact.email):
         raise BadSetting(f"{key}.email is {contact.email!r}, which is no e-mail address.")
     for kind, url in (("webhook", contact.webhook), ("slack", contact.slack)):
         if url is not None and not (is_http_url(url) or re.fullmatch(VARIABLE, url)):
@@ -243,7 +242,7 @@ def _check_email(email: EmailSettings) -> None:
         raise BadSetting(f"email.host is {email.host!r}, which is no host.")
     if not 0 < email.port <= LAST_PORT:
         raise BadSetting(f'email.port is {email.port}, which is no port: 587 is usual, 465 with tls = "tls".')
-    if not re.fullmatch(SENDER, email.from_):
+    if mailbox(email.from_) is None:
         raise BadSetting(f"email.from is {email.from_!r}: write a@example.org, or Name <a@example.org>.")
     if (email.user is None) != (email.password is None):
         raise BadSetting("email.user and email.password go together.")

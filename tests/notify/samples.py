@@ -17,9 +17,11 @@ DAY = 86_400_000
 
 HOSTILE = {
     "header": "Hello\r\nBcc: everyone@example.org\r\n\r\n<h1>owned</h1>",
+    "encoded": "=?utf-8?q?a=0D=0ABcc=3A_evil=40example=2Eorg=0D=0A=0D=0A=3Ch1=3E?= x",
     "markup": "<script>alert(1)</script><img src=x onerror=alert(1)>&amp;\"'",
     "template": "{{ 7 * 7 }}{% raw %}${7*7}",
     "slack": "<!channel> <https://evil.example|your bank> *bold* &lt;",
+    "marks": "> __init__.py *bold* ~no~ `code` :skull: [your bank](https://evil.example) @everyone",
     "backwards": "pay \u202egnp.exe\u202c now \u2066x\u2069",
     "terminal": "\x1b[2J\x1b]0;owned\x07\x00\x08",
     "long": "word " * 2_000,

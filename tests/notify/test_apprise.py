@@ -14,7 +14,7 @@ from hitl_cli.people.contacts import Address, Directory
 from tests.notify.samples import HOSTILE, hostile, item, message
 
 if TYPE_CHECKING:
-    from tests.notify.receivers import HttpReceiver
+    from tests.notify.receivers import HttpReceiver, Mailbox
 
 
 def to_apprise(url: str) -> None:
@@ -27,6 +27,15 @@ def test_apprise_takes_a_message_to_whatever_service_it_knows(receiver: HttpRece
     came = receiver.received[0].json
     assert came["title"] == "Ship release 1.4.2?"
     assert "http://hitl.example.org/l/SIGNED" in came["message"]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_title_of_a_mail_that_apprise_writes_is_not_decoded(mailbox: Mailbox) -> None:
+    url = f"mailto://127.0.0.1:{mailbox.port}/?from=hitl@example.org&to=a@example.org&mode=insecure"
+    for subject in ("Ship it?", HOSTILE["encoded"], "=?utf-8?q?=C3=A9?= " * 6 + "é"):
+        asyncio.run(send(message(subject=subject), Address("apprise", url), Directory()))
+        assert mailbox.received[-1]["Subject"] == subject.strip()
+        assert "Bcc" not in mailbox.received[-1]
 
 
 def test_a_service_that_does_not_take_it_is_tried_again(receiver: HttpReceiver) -> None:

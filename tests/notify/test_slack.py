@@ -92,6 +92,12 @@ def test_a_hostile_text_mentions_and_links_nothing(text: str) -> None:
         document = payload(sent, clickable=True)
         held_to_limits(document)
         assert not any("<" in shown or ">" in shown for shown in texts(document))
+        assert document["mrkdwn"] is False
+        fields = [field for block in of_type("section", document) for field in block.get("fields", [])]
+        read = [field["text"].replace("*", "", 2) for field in fields if field["type"] == "mrkdwn"]
+        assert not any(
+            set(shown) & set("*_~`") or "&gt;" in shown[:4] or ":skull:" in shown for shown in read
+        )
         assert not set("".join(texts(document))) & set("\x1b\x00\x07\u202e\u2066")
 
 

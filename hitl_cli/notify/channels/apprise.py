@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from hitl_cli.format.mail_headers import encoded_words
 from hitl_cli.notify.messages import DeliveryFailed
 from hitl_cli.notify.phrases import one_line, subject_of
 from hitl_cli.notify.render import text_of
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 60.0
 SCHEME_CHARS = 30
+MAIL = "mailto"
+"""How the addresses begin for which Apprise writes the header itself."""
 
 
 async def send(message: Message, to: str, directory: Directory) -> None:  # noqa: ARG001 - Channel has it
@@ -23,9 +26,14 @@ async def send(message: Message, to: str, directory: Directory) -> None:  # noqa
     try:
         async with asyncio.timeout(TIMEOUT_S):
             # Importing it takes a second, and most of its services block.
-            await asyncio.to_thread(_tell, subject_of(message), text_of(message), to)
+            await asyncio.to_thread(_tell, _title(subject_of(message), to), text_of(message), to)
     except TimeoutError as error:
         raise DeliveryFailed(f"{shown(to)} did not take it in time.") from error
+
+
+def _title(subject: str, url: str) -> str:
+    """Return the title as a service shows it: Apprise hands that of a mail on as it is, encoded words too."""
+    return encoded_words(subject) if "=?" in subject and url.lower().startswith(MAIL) else subject
 
 
 def _tell(title: str, body: str, url: str) -> None:

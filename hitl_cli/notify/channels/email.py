@@ -6,13 +6,13 @@ A server that took a mail and was not heard saying so is sent it again, with the
 from __future__ import annotations
 
 import re
-from email.headerregistry import Address
 from email.message import EmailMessage
-from email.utils import format_datetime, parseaddr
+from email.policy import SMTP
+from email.utils import format_datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from hitl_cli.format.terminal import ascii_host
+from hitl_cli.format.mail_headers import Mailbox, ascii_domain, mailbox, mailbox_header, text_header
 from hitl_cli.format.times import instant
 from hitl_cli.notify.channels.http_post import reason_in
 from hitl_cli.notify.messages import DeliveryFailed
@@ -20,6 +20,8 @@ from hitl_cli.notify.phrases import one_line, subject_of
 from hitl_cli.notify.render import html_of, text_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import aiosmtplib
 
     from hitl_cli.notify.messages import Message
@@ -44,7 +46,11 @@ LONGEST_ANSWER = 300
 
 async def send(message: Message, to: str, directory: Directory) -> None:
     """Send a message to an e-mail address. Raises DeliveryFailed."""
-    await send_mail(_compose(message, to, directory), to, directory.email)
+    if directory.email is None:
+        raise DeliveryFailed(
+            "the settings do not say through what mail is sent: [email] host = …", for_good=True
+        )
+    await send_mail(_compose(message, to, directory, directory.email), to, directory.email)
 
 
 def shown(to: str) -> str:
@@ -52,27 +58,37 @@ def shown(to: str) -> str:
     return to
 
 
-async def send_mail(mail: EmailMessage, to: str, settings: EmailSettings | None) -> None:
+def mail_of(headers: Mapping[str, str | Mailbox], text: str, html: str | None = None) -> bytes:
+    """Return a mail as it is sent: with these headers, whatever their texts are, and no others of them."""
+    body = EmailMessage()
+    body.set_content(text, cte="quoted-printable")
+    if html is not None:
+        body.add_alternative(html, subtype="html", cte="quoted-printable")
+    lines = [
+        text_header(name, value) if isinstance(value, str) else mailbox_header(name, value)
+        for name, value in headers.items()
+    ]
+    return "".join(f"{line}\r\n" for line in lines).encode() + body.as_bytes(policy=SMTP)
+
+
+async def send_mail(mail: bytes, to: str, settings: EmailSettings) -> None:
     """Send a mail to an address. Raises DeliveryFailed."""
     import asyncio
 
-    if settings is None:
-        raise DeliveryFailed(
-            "the settings do not say through what mail is sent: [email] host = …", for_good=True
-        )
-    sender = _ascii_domain(parseaddr(settings.from_)[1])
+    sender = ascii_domain(sender_of(settings).address)
     try:
         async with asyncio.timeout(ALTOGETHER_S):
-            await _deliver(mail, sender, _ascii_domain(to), settings)
+            await _deliver(mail, sender, ascii_domain(to), settings)
     except TimeoutError as error:
         raise DeliveryFailed(f"{settings.host} did not answer in time.") from error
 
 
-async def _deliver(mail: EmailMessage, sender: str, to: str, settings: EmailSettings) -> None:
+async def _deliver(mail: bytes, sender: str, to: str, settings: EmailSettings) -> None:
     """Hand a mail to the server. Raises DeliveryFailed, TimeoutError."""
     import aiosmtplib
 
     server = f"{settings.host}:{settings.port}"
+    options = () if f"{sender}{to}".isascii() else ("SMTPUTF8", "BODY=8BITMIME")
     smtp = aiosmtplib.SMTP(
         hostname=settings.host,
         port=settings.port,
@@ -85,7 +101,7 @@ async def _deliver(mail: EmailMessage, sender: str, to: str, settings: EmailSett
     )
     try:
         async with smtp:
-            await smtp.send_message(mail, sender=sender, recipients=[to])
+            await smtp.sendmail(sender, [to], mail, mail_options=options)
     except aiosmtplib.SMTPAuthenticationError as error:
         raise DeliveryFailed(
             f"{server} refused the user and password of [email] ({error.code}).",
@@ -113,45 +129,36 @@ def _shown(text: str) -> str:
     return one_line(text, LONGEST_ANSWER)
 
 
-def _compose(message: Message, to: str, directory: Directory) -> EmailMessage:
-    """Return a message as a mail to an address. It is the same each time."""
-    settings = directory.email
+def _compose(message: Message, to: str, directory: Directory, settings: EmailSettings) -> bytes:
+    """Return a message as a mail to an address. Its headers are the same each time."""
     host = mail_host(urlsplit(directory.gateway).hostname or "")
     thread = f"<{message.thread_key}.thread@{host}>"
-    mail = EmailMessage()
-    mail["Subject"] = subject_of(message)
-    mail["From"] = _mailbox(settings.from_ if settings is not None else "")
-    mail["To"] = _mailbox(to)
+    headers: dict[str, str | Mailbox] = {
+        "Subject": subject_of(message),
+        "From": sender_of(settings),
+        "To": Mailbox("", to),
+    }
     if answers := _reply_to(message, directory):
-        mail["Reply-To"] = _mailbox(answers)
-    mail["Date"] = format_datetime(instant(message.at))
-    mail["Message-ID"] = f"<{message.key}@{host}>"
-    mail["References"] = thread
+        headers["Reply-To"] = Mailbox("", answers)
+    headers |= {
+        "Date": format_datetime(instant(message.at)),
+        "Message-ID": f"<{message.key}@{host}>",
+        "References": thread,
+    }
     if message.occasion != "asked":
-        mail["In-Reply-To"] = thread
-    mail["Auto-Submitted"] = "auto-generated"
-    mail["List-Id"] = f"Requests that wait for a person <requests.{host}>"
+        headers["In-Reply-To"] = thread
+    headers["Auto-Submitted"] = "auto-generated"
+    headers["List-Id"] = f"Requests that wait for a person <requests.{host}>"
     if any(item.question.priority in ("urgent", "high") and item.outcome is None for item in message.items):
-        mail["Importance"] = "high"
-    mail.set_content(text_of(message), cte="quoted-printable")
-    mail.add_alternative(html_of(message), subtype="html", cte="quoted-printable")
-    return mail
+        headers["Importance"] = "high"
+    return mail_of(headers, text_of(message), html_of(message))
 
 
-def _mailbox(text: str) -> Address:
-    """Return an address as a header takes it: `a@example.org`, or `Name <a@example.org>`."""
-    name, address = parseaddr(text)
-    user, _, domain = _ascii_domain(address).rpartition("@")
-    return Address(display_name=name, username=user, domain=domain)
-
-
-def _ascii_domain(address: str) -> str:
-    """Return an e-mail address with its domain as servers that know only ASCII take it."""
-    user, _, domain = address.rpartition("@")
-    try:
-        return f"{user}@{ascii_host(domain)}"
-    except UnicodeError:
-        return address
+def sender_of(settings: EmailSettings) -> Mailbox:
+    """Return the mailbox that mail is from. Raises DeliveryFailed where the settings name none."""
+    if (sender := mailbox(settings.from_)) is None:
+        raise DeliveryFailed(f"email.from is {settings.from_!r}, which is no mailbox.", for_good=True)
+    return sender
 
 
 def _reply_to(message: Message, directory: Directory) -> str | None:
@@ -159,7 +166,8 @@ def _reply_to(message: Message, directory: Directory) -> str | None:
     if len(message.items) != 1 or message.items[0].asker in (None, message.to):
         return None
     asker = directory.people.get(message.items[0].asker or "")
-    return asker.email if asker is not None else None
+    address = asker.email if asker is not None else None
+    return address if address and ascii_domain(address).isascii() else None  # else not every server takes it
 
 
 def mail_host(name: str) -> str:

@@ -6,6 +6,7 @@ comes back to the gateway (hitl_cli/gateway/hooks.py).
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -43,6 +44,9 @@ BUTTON_VALUE_CHARS = 2_000
 ITEMS = 15
 """The most requests that one message lists: a message has 50 blocks."""
 
+MARKS = re.compile(r"[*_~`]|^>|:[^\s:]+:", re.MULTILINE)
+"""What Slack's mrkdwn makes something else of, besides `<`: bold, a quotation, an emoji."""
+
 APPROVE, REJECT = "hitl:approve", "hitl:reject"
 """The ids of the buttons that decide."""
 
@@ -64,7 +68,7 @@ def payload(message: Message, *, clickable: bool) -> dict[str, Any]:
         blocks = _blocks_of_one(message, message.items[0], clickable=clickable)
     else:
         blocks = _blocks_of_several(message)
-    return {"text": escaped(subject_of(message), SUBJECT_CHARS), "blocks": blocks}
+    return {"text": escaped(subject_of(message), SUBJECT_CHARS), "mrkdwn": False, "blocks": blocks}
 
 
 def _blocks_of_one(message: Message, item: MessageItem, *, clickable: bool) -> list[Block]:
@@ -126,8 +130,15 @@ def _answer(text: str, action: str, request: str, style: str) -> Block:
 
 
 def _fields(facts: Sequence[Fact]) -> list[Block]:
-    shown = [f"*{escaped(fact.name, FIELD_CHARS)}*\n{escaped(fact.text, FIELD_CHARS)}" for fact in facts]
-    return [{"type": "mrkdwn", "text": text, "verbatim": True} for text in shown[:FIELDS]]
+    return [_field(fact) for fact in facts[:FIELDS]]
+
+
+def _field(fact: Fact) -> Block:
+    """Return a fact, its name in bold unless Slack would read marks in either."""
+    name, text = escaped(fact.name, FIELD_CHARS), escaped(fact.text, FIELD_CHARS)
+    if MARKS.search(f"{fact.name}\n{fact.text}"):
+        return {"type": "plain_text", "text": f"{name}\n{text}", "emoji": False}
+    return {"type": "mrkdwn", "text": f"*{name}*\n{text}", "verbatim": True}
 
 
 def _plain(text: str, limit: int) -> Block:
