@@ -7,6 +7,7 @@ above. `hitl doctor` shows which source won.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,9 @@ class Setting(Struct, frozen=True):
     value: str
     source: str
 
+
+_PLACE = r"https?://[^/?#@]+(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?"
+"""The URL of a gateway: pages and cookies are under its path, which reads the same to every proxy."""
 
 DEFAULT_GATEWAY = Setting("http://127.0.0.1:5001", "default")
 
@@ -131,6 +135,12 @@ class Settings:
             raise BadSetting(
                 f"{chosen.value!r} ({chosen.source}) is not where a gateway is reached: it begins with https://"
                 " or http://."
+            )
+        if not re.fullmatch(_PLACE, chosen.value):
+            raise BadSetting(
+                f"{chosen.value!r} ({chosen.source}) is not where a gateway is reached: it is a host, and a"
+                " path of plain letters if need be, such as https://tools.example.org/hitl. It has no user,"
+                " query or fragment."
             )
         return Setting(chosen.value.rstrip("/"), chosen.source)
 

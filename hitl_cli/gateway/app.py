@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING
 from aiohttp import ClientPayloadError, web
 
 from hitl_cli.engine.http.listener import listen
+from hitl_cli.errors import BadSetting
 from hitl_cli.gateway import example_routes, health, hooks, static
 from hitl_cli.gateway.api import routes as api
-from hitl_cli.gateway.context import GATEWAY
+from hitl_cli.gateway.auth.redirects import HOME
+from hitl_cli.gateway.context import GATEWAY, gateway_of
 from hitl_cli.gateway.error_responses import answer_failures
 from hitl_cli.gateway.http_error import HttpError
 from hitl_cli.gateway.pages import routes as pages
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from aiohttp.web import Request, StreamResponse
 
@@ -72,10 +74,32 @@ def application(gateway: Gateway) -> web.Application:
     )
     app.on_response_prepare.append(_harden)
     app[GATEWAY] = gateway
-    app.add_routes(ROUTES)
-    if gateway.options.serves_example_routes:
-        app.add_routes(example_routes.ROUTES)
+    extra = example_routes.ROUTES if gateway.options.serves_example_routes else []
+    app.add_routes([*ROUTES, *extra])
+    if base := gateway.options.base:  # for a proxy that does not remove it
+        _check_base(base, ROUTES)
+        app.add_routes([web.get(base, _to_inbox), *(_under(base, route) for route in (*ROUTES, *extra))])
     return app
+
+
+def _check_base(base: str, routes: Iterable[web.RouteDef]) -> None:
+    """Raise BadSetting for a path under which an address could be of two pages."""
+    for path in (route.path for route in routes):
+        fixed, pattern, _ = path.partition("{")
+        if path.startswith(f"{base}/") or (pattern and f"{base}/".startswith(fixed)):
+            raise BadSetting(
+                f"a gateway cannot be under {base}: it has pages of that name. Use another path."
+            )
+
+
+def _under(base: str, route: web.RouteDef) -> web.RouteDef:
+    """Return a route under a path."""
+    return web.RouteDef(route.method, base + route.path, route.handler, route.kwargs)
+
+
+async def _to_inbox(_request: Request) -> StreamResponse:
+    """Lead from the path that the gateway is under to its first page."""
+    raise web.HTTPSeeOther(HOME)
 
 
 async def run(gateway: Gateway, serving: Callable[[str], None]) -> None:
@@ -108,9 +132,11 @@ async def run(gateway: Gateway, serving: Callable[[str], None]) -> None:
         await asyncio.to_thread(gateway.lookback.close)
 
 
-async def _harden(_request: Request, response: StreamResponse) -> None:
-    """Say on every answer what a browser may do with it."""
+async def _harden(request: Request, response: StreamResponse) -> None:
+    """Say on every answer what a browser may do with it, and lead to where people reach the gateway."""
     response.headers["Server"] = "hitl"
+    if response.headers.get("Location", "").startswith("/"):
+        response.headers["Location"] = gateway_of(request).options.base + response.headers["Location"]
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
 

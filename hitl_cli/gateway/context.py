@@ -68,9 +68,9 @@ class Gateway:
         self.bridge = ClientPool(self._open)
         self.lookback = ClientPool(self._open, LOOKBACK_THREADS)
         """For what may read all that was ever answered: whoever decides does not wait for that."""
-        self.renderer = Renderer(clock)
+        self.renderer = Renderer(clock, options.base)
         self.bearers = BearerTokens(self.bridge, RateLimit(BAD_TOKENS, MINUTE_MS, clock))
-        self.cookies = Cookies(https=options.url.startswith("https://"))
+        self.cookies = Cookies(https=options.url.startswith("https://"), base=options.base)
         self.access = Access(options, self.keys, self.bearers, self.cookies, clock)
         self.bad_links = RateLimit(BAD_LINKS, MINUTE_MS, clock)
         self.sign_ins = RateLimit(SIGN_INS, SIGN_IN_MS, clock)

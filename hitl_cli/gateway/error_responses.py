@@ -132,11 +132,12 @@ def _failure(
             "%s %s was broken off: %s (code=%s)", request.method, _shown_path(request), message, code
         )
         raise ConnectionResetError
-    if request.path.startswith("/api/"):
+    path = gateway_of(request).options.without_base(request.path)
+    if path.startswith("/api/"):
         return _problem(status, message, code, error, headers)
-    if request.path.startswith(EXAMPLE_ROUTES) and gateway_of(request).options.serves_example_routes:
+    if path.startswith(EXAMPLE_ROUTES) and gateway_of(request).options.serves_example_routes:
         return json_answer({"error": message}, status, headers)
-    if request.path.startswith(HOOKS):
+    if path.startswith(HOOKS):
         return json_answer({"error": message, "code": code}, status, headers)
     response = error_page(request, status, message, code, error.lines if error else ())
     response.headers.update(headers or {})

@@ -41,6 +41,16 @@ class Options(Struct, frozen=True, kw_only=True):
     trust_from: Sequence[Network] = ()
 
     @property
+    def base(self) -> str:
+        """The path under which people reach it, without a slash at the end: empty at the root of a host."""
+        return urlsplit(self.url).path.rstrip("/")
+
+    def without_base(self, path: str) -> str:
+        """Return a path as handlers know it: a proxy may have removed what it is under, or left it."""
+        rest = path.removeprefix(self.base)
+        return rest if rest != path and rest[:1] in ("", "/", "?") else path
+
+    @property
     def is_local(self) -> bool:
         """Whether it listens on this machine alone, and gives out no other address."""
         return is_loopback(self.host) and is_loopback(urlsplit(self.url).hostname or "")

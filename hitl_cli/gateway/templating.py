@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 class Renderer:
-    """Renders templates. `clock` gives ms since the epoch."""
+    """Renders templates. `clock` gives ms since the epoch, `base` is the path that all pages are under."""
 
-    def __init__(self, clock: Callable[[], int]) -> None:
+    def __init__(self, clock: Callable[[], int], base: str = "") -> None:
         self._templates = Environment(
             loader=PackageLoader("hitl_cli.gateway"),
             autoescape=True,
@@ -29,7 +29,7 @@ class Renderer:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.globals.update(now=clock, command=command)
+        self._templates.globals.update(now=clock, base=base, command=command)
         self._templates.filters.update(
             age=lambda at: format_age(max(clock() - at, 0)),
             left=lambda at: format_duration(max(at - clock(), 0)),

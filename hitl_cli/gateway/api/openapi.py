@@ -53,8 +53,8 @@ PARAMETERS: dict[str, dict[str, Any]] = {
 }
 
 
-def document(table: Sequence[Route]) -> dict[str, Any]:
-    """Return the description."""
+def document(table: Sequence[Route], base: str = "") -> dict[str, Any]:
+    """Return the description; `base` is the path that all routes are under."""
     kinds = [kind for route in table for kind in (*route.answers.values(), route.query, route.body) if kind]
     schemas, components = msgspec.json.schema_components([*kinds, Problem], ref_template=REFERENCE)
     by_kind = dict(zip([*kinds, Problem], schemas, strict=True))
@@ -70,7 +70,7 @@ def document(table: Sequence[Route]) -> dict[str, Any]:
             "summary": "What waits for people, their answers, and the runs that ask.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "servers": [{"url": "/"}],
+        "servers": [{"url": base or "/"}],
         "security": [{"token": []}],
         "paths": paths,
         "components": {

@@ -174,5 +174,6 @@ def paged(call: Call, page: Paged) -> web.Response:
     headers = {}
     if page.next is not None:
         target = call.request.rel_url.update_query(cursor=page.next)
-        headers["Link"] = f'<{target}>; rel="next"'
+        options = call.gateway.options
+        headers["Link"] = f'<{options.base}{options.without_base(str(target))}>; rel="next"'
     return json_answer(page, headers=headers)

@@ -11,6 +11,7 @@ from aiohttp import web
 from hitl_cli.gateway.api import events, history, requests, runs
 from hitl_cli.gateway.api.openapi import document
 from hitl_cli.gateway.api.route import served
+from hitl_cli.gateway.context import gateway_of
 
 if TYPE_CHECKING:
     from aiohttp.web import Request
@@ -19,14 +20,15 @@ TABLE = (*runs.TABLE, *requests.TABLE, *history.TABLE, *events.TABLE)
 
 
 @cache
-def _described() -> bytes:
+def _described(base: str) -> bytes:
     """Return the description as JSON: it is the same as long as the program is."""
-    return msgspec.json.encode(document(TABLE))
+    return msgspec.json.encode(document(TABLE, base))
 
 
-async def _openapi(_request: Request) -> web.Response:
+async def _openapi(request: Request) -> web.Response:
     """Return the description of the API."""
-    return web.Response(body=_described(), content_type="application/json")
+    described = _described(gateway_of(request).options.base)
+    return web.Response(body=described, content_type="application/json")
 
 
 ROUTES = [*map(served, TABLE), web.get("/api/v1/openapi.json", _openapi)]

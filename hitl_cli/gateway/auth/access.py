@@ -165,7 +165,7 @@ class Access:
         self._check_host(request)
         self._check_site(request)
         request[VISITOR] = await self._identify(request)
-        if request[VISITOR] is None and not _is_public(request):
+        if request[VISITOR] is None and not self._is_public(request):
             self._turn_away(request)
         return await handler(request)
 
@@ -217,10 +217,18 @@ class Access:
                 return visitor
         return None
 
+    def _is_public(self, request: Request) -> bool:
+        """Whether a route is answered to anybody."""
+        resource = request.match_info.route.resource
+        pattern = self._options.without_base(resource.canonical) if resource is not None else ""
+        return any(
+            pattern == public or (public.endswith("/") and pattern.startswith(public)) for public in PUBLIC
+        )
+
     def _turn_away(self, request: Request) -> None:
         """Send a browser to where one signs in; refuse a program. Raises."""
         if request.method in SAFE and "text/html" in request.headers.get("Accept", ""):
-            wanted = local_path(request.raw_path)
+            wanted = local_path(self._options.without_base(request.raw_path))
             raise web.HTTPSeeOther(
                 "/sign-in" + (f"?next={quote(wanted, safe='/')}" if wanted != HOME else "")
             )
@@ -299,15 +307,6 @@ class _Guarded:
             logger.exception("the authenticator %s failed; it identified nobody", self._name)
             return None
         return visitor
-
-
-def _is_public(request: Request) -> bool:
-    """Whether a route is answered to anybody."""
-    resource = request.match_info.route.resource
-    pattern = resource.canonical if resource is not None else ""
-    return any(
-        pattern == public or (public.endswith("/") and pattern.startswith(public)) for public in PUBLIC
-    )
 
 
 def _netloc_of(origin: str) -> str:

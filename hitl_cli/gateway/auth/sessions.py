@@ -58,11 +58,15 @@ def read(text: str, keys: Keys, now: int) -> Session | None:
 
 
 class Cookies:
-    """The cookies of a gateway: over https none but itself can set or read them."""
+    """The cookies of a gateway: over https none but itself can set or read them.
 
-    def __init__(self, *, https: bool) -> None:
+    Under a path they are sent to that path alone, which a browser does not allow for `__Host-`.
+    """
+
+    def __init__(self, *, https: bool, base: str = "") -> None:
         self._https = https
-        prefix = "__Host-" if https else ""
+        self._path = base or "/"
+        prefix = ("__Secure-" if base else "__Host-") if https else ""
         self.session = f"{prefix}hitl-session"
         self.visit = f"{prefix}hitl-visit"
 
@@ -72,7 +76,7 @@ class Cookies:
             name,
             text,
             max_age=None if life_ms is None else life_ms // 1_000,
-            path="/",
+            path=self._path,
             secure=self._https,
             httponly=True,
             samesite="Lax",

@@ -26,7 +26,7 @@ def page(request: Request, template: str, *, status: int = 200, **context: Any) 
         template,
         visitor=visitor,
         csrf=gateway.access.csrf(visitor) if visitor else "",
-        path=request.path,
+        path=gateway.options.without_base(request.path),
         **context,
     )
     return web.Response(text=text, status=status, content_type="text/html")

@@ -75,7 +75,7 @@
       return null; // away, for now
     }
     if (turn !== asked) return null; // something newer was asked for meanwhile
-    if (new URL(answer.url).pathname === "/sign-in") return location.reload(), null;
+    if ($("[data-sign-in]", page)) return location.reload(), null;
     if (answer.status >= 500 || answer.status === 429) return null;
     for (const old of $$("[data-live]")) {
       const now = $(`[data-live="${CSS.escape(old.dataset.live)}"]`, page);
