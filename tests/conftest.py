@@ -187,6 +187,10 @@ class Hitl:
         self.workers.append(started)
         return started
 
+    def create(self) -> None:
+        """Create the database, as a worker would."""
+        self.client().close()
+
     def client(self) -> EmbeddedClient:
         """Return a client of the database, in this process."""
         return EmbeddedClient(self.database)

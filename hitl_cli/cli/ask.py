@@ -28,6 +28,7 @@ from hitl_cli.inbox.ask import check_unchanged, decision_of, digest_of
 from hitl_cli.inbox.decide import by_whom
 from hitl_cli.people.groups import as_asked
 from hitl_cli.requests.question import MAX_QUESTION_BYTES, Instead, Question, outcome_of
+from hitl_cli.runs.run import check_id
 from hitl_cli.settings import Settings
 from hitl_cli.views.decision import answer_document
 
@@ -118,8 +119,13 @@ def ask(
     silent = no_wait and not as_json  # it would print the id that it was given
     if prompt is None and (id is None or silent or not _says_nothing(question, key, tag)):
         raise BadUsage("a PROMPT is missing: what is asked?")
+    if id is not None:
+        check_id(id)
     leaving = _Leaving()
-    with handling(LEAVING, leaving), open_client(ctx, server, token, settings) as client:
+    with (
+        handling(LEAVING, leaving),
+        open_client(ctx, server, token, settings, creates=prompt is not None) as client,
+    ):
         inbox = Inbox(client, me)
         if prompt is None:
             posted = inbox.asked(id or "", question.digest)

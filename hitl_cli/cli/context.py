@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import typer
 
-from hitl_cli.client.connect import connect
+from hitl_cli.client.connect import connect, connect_existing
 from hitl_cli.errors import BadInput, BadUsage
 from hitl_cli.people.actor import Actor
 from hitl_cli.settings import Setting, Settings
@@ -30,14 +30,20 @@ def named_server(
 
 
 def open_client(
-    ctx: typer.Context, server: str | None, token: str | None, settings: Settings | None = None
+    ctx: typer.Context,
+    server: str | None,
+    token: str | None,
+    settings: Settings | None = None,
+    *,
+    creates: bool = False,
 ) -> Client:
     """Return a client of the server that the options, the environment or a file names.
 
     `settings` are those that the command has read already: files are looked for in each folder above.
+    Only where `creates` is true, a database that is not there is created.
     """
     url, chosen_token = named_server(ctx, settings or Settings(), server, token)
-    return connect(url.value, chosen_token)
+    return (connect if creates else connect_existing)(url.value, chosen_token)
 
 
 def actor_from(settings: Settings, who: str | None = None, via: str = "cli") -> Actor:
@@ -53,11 +59,13 @@ def opened[T](
     token: str | None,
     who: str | None = None,
     settings: Settings | None = None,
+    *,
+    creates: bool = False,
 ) -> Iterator[tuple[T, Client]]:
     """Open the `Inbox`, `Runs` or `Schedules` of the server that is named, for the person who acts."""
     known = settings or Settings()
     actor = actor_from(known, who)
-    with open_client(ctx, server, token, known) as client:
+    with open_client(ctx, server, token, known, creates=creates) as client:
         yield kind(client, actor), client
 
 

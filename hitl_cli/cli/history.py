@@ -92,8 +92,8 @@ def _as_table(entries: Sequence[HistoryEntry]) -> list[Column]:
             Column("at", [f"{iso(entry.at)[:MINUTES]}Z" for entry in entries], whole=True),
             Column("outcome", list(map(Cell, map(outcome_text, entries), colors)), whole=True),
             Column("by", [f"{entry.by} via {entry.via}" if entry.by else "-" for entry in entries]),
-            Column("waited", [format_duration(entry.waited_ms) for entry in entries], right=True),
-            Column("asked", [entry.asked or "" for entry in entries]),
+            Column("waited", [format_duration(entry.waited_ms) for entry in entries], right=True, spare=2),
+            Column("asked", [entry.asked or "" for entry in entries], spare=1),
             Column("said", [_said_in(entry) for entry in entries]),
         ]
     )

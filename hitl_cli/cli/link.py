@@ -16,7 +16,7 @@ from hitl_cli.cli.completion import complete_promise
 from hitl_cli.cli.context import named_server
 from hitl_cli.cli.options import AsJson, Family, Server, Token, Who, argument, family, flag, value
 from hitl_cli.cli.output import is_terminal, note, print_json
-from hitl_cli.client.connect import connect
+from hitl_cli.client.connect import connect_existing
 from hitl_cli.errors import BadInput
 from hitl_cli.format.durations import format_age, parse_duration
 from hitl_cli.settings import Settings
@@ -123,7 +123,7 @@ def _opened(
 ) -> tuple[Client, Keys]:
     """Return a client of the server, and the keys of those who share it."""
     url, chosen_token = named_server(ctx, settings, server, token)
-    client = connect(url.value, chosen_token)
+    client = connect_existing(url.value, chosen_token)
     return client, load_keys(settings.keys(url.value), client.now())
 
 

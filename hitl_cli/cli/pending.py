@@ -11,7 +11,7 @@ import typer
 from hitl_cli.cli.context import actor_from, open_client
 from hitl_cli.cli.options import AsJson, Every, Limit, Matching, Server, Token, Who, flag, value
 from hitl_cli.cli.output import note, print_json
-from hitl_cli.cli.render.table import Cell, Column, console, filled, on_terminal, print_table
+from hitl_cli.cli.render.table import Cell, Column, console, filled, lines, on_terminal, print_table
 from hitl_cli.client.waiting import wait_until
 from hitl_cli.errors import BadName, BadUsage
 from hitl_cli.format.durations import format_age, format_duration, parse_duration
@@ -38,8 +38,8 @@ DEFAULT_LIMIT = 25
 
 HOW_TO_ANSWER = "Answer with: hitl approve ID  or  hitl reject ID --reason TEXT"
 
-LINES_BESIDE = 4
-"""Lines of the terminal that `--watch` needs for other things than items."""
+LINES_BESIDE = 3
+"""Lines of the terminal that `--watch` needs besides the table."""
 
 FIRST: dict[Sort, str] = {"age": "oldest", "due": "next due", "priority": "most pressing"}
 """The orders, and what comes first in each."""
@@ -168,14 +168,14 @@ def as_table(items: list[RequestSummary], now: int) -> list[Column]:
     return filled(
         [
             Column("promise", [item.id for item in items], whole=True),
-            Column("workflow", [item.workflow for item in items], spare=True),
-            Column("function", [item.function or "-" for item in items], spare=True),
+            Column("workflow", [item.workflow for item in items], spare=6),
+            Column("function", [item.function or "-" for item in items], spare=5),
             Column("asks", [item.prompt or "" for item in items], least=ASKS_LEAST),
-            Column("to", [", ".join(item.to) for item in items]),
-            Column("from", [item.asker or "" for item in items]),
-            Column("age", [format_age(now - item.created_at) for item in items], right=True),
+            Column("to", [", ".join(item.to) for item in items], spare=2),
+            Column("from", [item.asker or "" for item in items], spare=4),
+            Column("age", [format_age(now - item.created_at) for item in items], right=True, spare=3),
             Column("time left", times, right=True),
-            Column("votes", [f"{yes}/{of}" if of > 1 else "" for yes, of in votes], right=True),
+            Column("votes", [f"{yes}/{of}" if of > 1 else "" for yes, of in votes], right=True, spare=1),
             Column("priority", [priority_cell(item.asked.priority) for item in items]),
         ]
     )
@@ -215,12 +215,16 @@ def _keep_showing(client: Client, look: Look, sort: Sort, *, as_json: bool) -> N
 def _draw(items: list[RequestSummary], more: bool, now: int, sort: Sort) -> None:
     """Show items on a cleared terminal, the ages with them, as many as there is room for."""
     screen = console()
-    room = max(screen.height - LINES_BESIDE, 1)
+    shown = items[: screen.height]
+    drawn: list[str] = []
+    room = max(screen.height - LINES_BESIDE - len(HOW_TO_ANSWER) // screen.width, 1)
+    while shown and len(drawn := lines(as_table(shown, now), screen)) > room and len(shown) > 1:
+        shown = shown[: max(len(shown) * room // len(drawn), 1)]
     screen.clear()
     if not items:
         print("Nothing waits for a person.")
-    else:
-        print_table(as_table(items[:room], now))
-        if more or len(items) > room:
-            print(f"{_shown_first(min(room, len(items)), sort)}.")
-        print(HOW_TO_ANSWER)
+        return
+    print("\n".join(drawn[:room]))
+    if more or len(items) > len(shown):
+        print(f"{_shown_first(len(shown), sort)}.")
+    print(HOW_TO_ANSWER)

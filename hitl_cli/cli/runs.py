@@ -92,7 +92,7 @@ def start(
     else:
         given, named = read_arguments(args, kwarg, no_args=no_args)
         specs = [RunSpec(id=id, workflow=name, args=given, kwargs=named)]
-    with opened(Runs, ctx, server, token, who, settings) as (runs, client):
+    with opened(Runs, ctx, server, token, who, settings, creates=True) as (runs, client):
         if stdin:
             every = runs.start_many(specs, group=group, deadline_ms=deadline_ms)
             _finish_many(client, every, group, as_json=as_json)
@@ -239,8 +239,8 @@ def _show_runs(found: Sequence[Run], more: bool, now: int) -> None:
         [
             Column("workflow", [run.id for run in found], whole=True),
             Column("state", [Cell(run.state, RUN_COLORS[run.state]) for run in found]),
-            Column("function", [run.function or "-" for run in found]),
-            Column("age", [format_age(now - run.created_at) for run in found], right=True),
+            Column("function", [run.function or "-" for run in found], spare=1),
+            Column("age", [format_age(now - run.created_at) for run in found], right=True, spare=2),
             Column("waits for", [", ".join(run.waits_for) or (run.error or "") for run in found]),
         ]
     )

@@ -68,7 +68,7 @@ def add(
         deadline_ms=parse_duration(deadline),
         catch_up=catch_up,
     )
-    with opened(Schedules, ctx, server, token, settings=settings) as (schedules, client):
+    with opened(Schedules, ctx, server, token, settings=settings, creates=True) as (schedules, client):
         added = schedules.add(spec)
         tell_no_worker(client, spec.group, "a run that falls due")
         if as_json:
@@ -97,8 +97,8 @@ def list_(ctx: typer.Context, as_json: AsJson = False, server: Server = None, to
             Column("cron", [one.cron for one in found], whole=True),
             Column("calls", [show_call(one.call) for one in found]),
             Column("next run", [_minutes(one.next_run_at) for one in found]),
-            Column("in", [format_age(max(one.next_run_at - now, 0)) for one in found], right=True),
-            Column("last run", ["-" if at is None else _minutes(at) for at in last]),
+            Column("in", [format_age(max(one.next_run_at - now, 0)) for one in found], right=True, spare=2),
+            Column("last run", ["-" if at is None else _minutes(at) for at in last], spare=1),
         ]
     )
 

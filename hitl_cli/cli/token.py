@@ -50,7 +50,7 @@ def create(
     """Make a token and print it: this once, and never again."""
     settings = Settings()
     life_ms = parse_duration(expires)
-    with open_client(ctx, server, token, settings) as client:
+    with open_client(ctx, server, token, settings, creates=True) as client:
         made, text = tokens.create(client, person, can, life_ms=life_ms, by=settings.person().value)
     if as_json:
         print_json({**token_document(made), "token": text})

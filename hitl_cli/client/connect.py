@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from hitl_cli import plugins
 from hitl_cli.engine.trace import Trace
-from hitl_cli.errors import BadServer
+from hitl_cli.errors import BadServer, Unreachable
 
 if TYPE_CHECKING:
     from urllib.parse import SplitResult
@@ -42,6 +42,21 @@ class Driver(Protocol):
 def connect(url: str, token: str | None = None) -> Client:
     """Return a client for people's commands. Raises BadServer, Unreachable."""
     return driver_of(url).connect(url, token)
+
+
+def connect_existing(url: str, token: str | None = None) -> Client:
+    """Return the same, for commands that only read or answer: a file that is not there is not created.
+
+    Raises BadServer, Unreachable.
+    """
+    driver = driver_of(url)
+    if not driver.exists(url):
+        where = driver.file(url) or url
+        raise Unreachable(
+            f"there is no database at {where}: `hitl worker` creates one there, --server names another.",
+            code="file-unusable",
+        )
+    return driver.connect(url, token)
 
 
 def driver_of(url: str) -> Driver:

@@ -316,11 +316,13 @@ def test_an_id_that_is_taken_by_something_else_is_a_conflict(hitl: Hitl) -> None
 
 
 def test_what_was_never_asked_cannot_be_waited_for(hitl: Hitl) -> None:
+    hitl.fails(6, "ask", "--id", "nope", code="file-unusable")
+    hitl.create()
     hitl.fails(3, "ask", "--id", "nope", code="not-found")
 
 
 def test_of_many_that_ask_at_once_one_creates_the_question_and_all_get_its_answer(hitl: Hitl) -> None:
-    hitl.ok("pending")
+    hitl.create()
     many = [hitl.popen("ask", "Deploy?", "--id", "d") for _ in range(4)]
     wait_until(lambda: hitl.database.exists() and asked(hitl))
     yes(hitl, "d")

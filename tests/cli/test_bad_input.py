@@ -7,6 +7,7 @@ import os
 import resource
 import sqlite3
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ APP = "from hitl_cli import workflow\n\n@workflow\nasync def mine(ctx, id):\n   
 
 
 def test_unknown_ids_are_not_found(hitl: Hitl) -> None:
+    hitl.create()
     hitl.fails(3, "approve", "nope", code="not-found")
     hitl.fails(3, "reject", "nope", code="not-found")
     hitl.fails(3, "status", "nope", code="not-found")
@@ -35,7 +37,7 @@ def test_unknown_ids_are_not_found(hitl: Hitl) -> None:
 @pytest.mark.parametrize("id", ["a:b", "", " a", "a\nb", "a\x1b[31m"])
 def test_an_id_that_no_run_can_have_is_refused(hitl: Hitl, id: str) -> None:
     hitl.fails(2, "start", id, code="bad-name")
-    assert hitl.json("status") == []
+    assert not hitl.database.exists() or hitl.json("status") == []
 
 
 @pytest.mark.parametrize("data", ["{", "yes", "", "'a'", "@missing.json"])
@@ -140,10 +142,11 @@ def test_a_database_of_a_newer_version_is_left_alone(hitl: Hitl) -> None:
 def test_a_path_that_cannot_be_a_file_is_refused(hitl: Hitl) -> None:
     (hitl.folder / "letter").write_text("x")
     assert "not a folder" in hitl.fails(
-        6, "pending", "-S", f"sqlite:///{hitl.folder}/letter/hitl.db", code="file-unusable"
+        6, "start", "a", "-S", f"sqlite:///{hitl.folder}/letter/hitl.db", code="file-unusable"
     )
-    hitl.fails(6, "pending", "-S", f"sqlite:///{hitl.folder}", code="file-unusable")
-    hitl.fails(6, "pending", "-S", "sqlite:////proc/nowhere/hitl.db", code="file-unusable")
+    for command in (["start", "a"], ["pending"]):
+        hitl.fails(6, *command, "-S", f"sqlite:///{hitl.folder}", code="file-unusable")
+        hitl.fails(6, *command, "-S", "sqlite:////proc/nowhere/hitl.db", code="file-unusable")
 
 
 def test_a_folder_that_cannot_be_written_is_said(hitl: Hitl) -> None:
@@ -151,7 +154,7 @@ def test_a_folder_that_cannot_be_written_is_said(hitl: Hitl) -> None:
     locked.mkdir(mode=0o500)
     if os.geteuid() == 0:
         locked = Path("/sys")  # where not even root may create a file
-    for command in (["start", "a"], ["pending"], ["worker"]):
+    for command in (["start", "a"], ["ask", "?"], ["worker"]):
         assert "cannot be written" in hitl.fails(
             6, *command, "-S", f"sqlite:///{locked}/hitl.db", code="file-unusable"
         )
@@ -199,6 +202,7 @@ def test_without_a_home_the_users_own_is_looked_up(hitl: Hitl, tmp_path: Path) -
 
 
 def test_debug_shows_the_traceback_and_the_code(hitl: Hitl) -> None:
+    hitl.create()
     done = hitl.run("--debug", "approve", "nope")
     assert done.returncode == 3
     assert "Traceback" in done.stderr
@@ -255,6 +259,7 @@ def test_what_makes_no_sense_is_said_in_one_sentence(hitl: Hitl, command: list[s
 
 
 def test_an_empty_id_is_not_found(hitl: Hitl) -> None:
+    hitl.create()
     for command in ("approve", "reject", "status", "wait", "cancel"):
         assert "malformed" not in hitl.fails(3, command, "", code="not-found")
 
@@ -325,3 +330,41 @@ def test_a_closed_stdin_is_said_to_be_none(hitl: Hitl, command: str) -> None:
     )
     assert done.returncode == 2, done.stderr
     assert done.stderr == "hitl: there is no stdin to read from.\n"
+
+
+READING = [
+    ["pending"],
+    ["pending", "--watch"],
+    ["show", "a"],
+    ["review"],
+    ["approve", "a"],
+    ["reject", "a"],
+    ["answer", "a", "yes"],
+    ["comment", "a", "x"],
+    ["history"],
+    ["stats"],
+    ["status"],
+    ["status", "a"],
+    ["wait", "a"],
+    ["cancel", "a"],
+    ["ask", "--id", "a"],
+    ["schedule", "list"],
+    ["schedule", "remove", "a"],
+    ["token", "list"],
+    ["token", "revoke", "a"],
+    ["link", "a", "--for", "reviewer"],
+    ["link", "revoke", "a"],
+    ["prune", "--older", "1d", "--yes"],
+    ["backup", "copy.db"],
+]
+
+
+def test_no_command_that_reads_or_answers_creates_a_database(hitl: Hitl) -> None:
+    with ThreadPoolExecutor(4) as several:
+        there = ("-S", f"sqlite:///{hitl.folder}/none/hitl.db")
+        done = list(several.map(lambda args: hitl.run(*args, *there), READING))
+    for args, one in zip(READING, done, strict=True):
+        needs_terminal = args == ["review"] and one.returncode == 2
+        assert one.returncode == 6 or needs_terminal, (args, one.stderr)
+        assert str(hitl.folder) in one.stderr or needs_terminal
+    assert not (hitl.folder / "none").exists()

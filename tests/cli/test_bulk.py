@@ -89,5 +89,6 @@ def test_each_has_its_entry_in_the_document(three: Hitl) -> None:
 
 
 def test_nothing_meant_is_said_to_be_nothing(hitl: Hitl) -> None:
+    hitl.create()
     assert "--stdin or --match" in hitl.fails(2, "approve", code="bad-usage")
     assert "not both" in hitl.fails(2, "approve", "--stdin", "--data", "-", code="bad-usage", stdin="1")

@@ -149,6 +149,7 @@ def test_a_workflow_with_several_questions_is_ambiguous_and_nothing_is_changed(h
 
 
 def test_an_unknown_id_is_answered_with_the_nearest_that_wait(hitl: Hitl) -> None:
+    hitl.create()
     hitl.fails(3, "approve", "hitl-001:1", code="not-found")
     ask(hitl, "hitl-001:1")
     assert "hitl-001:1" in hitl.fails(3, "approve", "hitl-01:1", code="not-found")

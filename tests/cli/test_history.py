@@ -279,6 +279,7 @@ def test_what_makes_no_sense_is_refused(hitl: Hitl, args: list[str]) -> None:
 
 
 def test_where_nothing_was_answered_that_is_said_and_nothing_is_printed(hitl: Hitl) -> None:
+    hitl.create()
     done = hitl.run("history")
     assert (done.returncode, done.stdout) == (0, "")
     assert "Nothing was answered" in done.stderr

@@ -198,6 +198,7 @@ def test_a_request_that_cannot_be_read_is_listed_as_such(hitl: Hitl) -> None:
 def test_watching_shows_what_is_asked_of_me_and_each_vote(hitl: Hitl) -> None:
     question = Question(prompt="Pay?", to=("ada", "bob"), approvals=2)
     shown: list[list[dict[str, Any]]] = []
+    hitl.create()
     watcher = hitl.popen("pending", "--watch", "--mine", "--json")
     assert watcher.stdout is not None
     try:

@@ -89,7 +89,7 @@ def test_another_schedule_of_the_same_name_is_a_conflict_and_changes_nothing(hit
 def test_a_schedule_that_makes_no_sense_is_refused(hitl: Hitl, args: list[str]) -> None:
     hitl.fails(2, "schedule", "add", *args)
 
-    assert hitl.json("schedule", "list") == []
+    assert not hitl.database.exists() or hitl.json("schedule", "list") == []
 
 
 def test_a_worker_runs_what_falls_due_once_and_people_see_it(hitl: Hitl) -> None:

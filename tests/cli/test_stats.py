@@ -117,6 +117,7 @@ def test_of_many_people_those_with_the_most_answers_are_shown(hitl: Hitl) -> Non
 
 
 def test_where_nothing_was_answered_there_are_no_times(hitl: Hitl) -> None:
+    hitl.create()
     assert hitl.ok("stats") == (
         "In the last 30d: 0 approved, 0 rejected, 0 expired, 0 canceled\nOpen now: 0\n"
     )

@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hitl_cli.format.terminal import cells
+from hitl_cli.requests.question import Question
+from tests.cli.requests import put
 from tests.cli.test_decisions import ask
 from tests.conftest import HITL
+from tests.terminal import Terminal
 
 if TYPE_CHECKING:
     from tests.conftest import Hitl
@@ -72,6 +75,39 @@ def test_a_table_fits_an_ordinary_terminal(hitl: Hitl) -> None:
     lines = COLOR.sub("", on_terminal(hitl, 80, "pending")).splitlines()
     assert lines[0].split() == ["promise", "workflow", "function", "age", "time", "left"]
     assert all(len(line) <= 80 for line in lines)
+
+
+def requests_with_everything(hitl: Hitl, count: int) -> None:
+    """Put requests that say all that a column can show."""
+    for n in range(count):
+        question = Question(
+            prompt="Roll back the release to 1.4.2 in every region?",
+            to=("group:operations", "release-manager"),
+            approvals=2,
+            priority="urgent",
+        )
+        put(hitl, f"release-1.4.2-{n:02}:2", question, by="release-manager")
+
+
+def test_columns_are_dropped_before_the_table(hitl: Hitl) -> None:
+    requests_with_everything(hitl, 1)
+    lines = COLOR.sub("", on_terminal(hitl, 80, "pending")).splitlines()
+    assert lines[0].split()[:2] == ["promise", "asks"]
+    assert {"time", "left", "priority"} <= set(lines[0].split())
+    assert lines[1].split()[0] == "release-1.4.2-00:2"
+    assert all(len(line) <= 80 for line in lines)
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_what_is_watched_is_cut_at_the_bottom(hitl: Hitl, columns: int) -> None:
+    requests_with_everything(hitl, 30)
+    command = [HITL, "pending", "--watch", "--all"]
+    with Terminal(command, hitl.env, hitl.folder, columns=columns, lines=24) as terminal:
+        lines = terminal.shows("Answer with").splitlines()
+        ids = [line.split()[0] for line in lines if line.startswith("release-")]
+        assert ids == [f"release-1.4.2-{n:02}:2" for n in range(len(ids))]
+        assert len(ids) == (20 if columns == 80 else 2)
+        assert any(f"The {len(ids)} oldest" in line for line in lines)
 
 
 def test_colors_are_for_terminals_that_want_them(hitl: Hitl) -> None:

@@ -68,6 +68,7 @@ def test_a_command_has_a_panel_of_the_help_and_runs(acme: Hitl) -> None:
 
 
 def test_no_plugin_takes_the_place_of_what_hitl_has(acme: Hitl) -> None:
+    acme.create()
     assert acme.json("pending") == []
 
 
@@ -145,12 +146,14 @@ def test_a_broken_command_that_is_called_is_no_command(broken: Hitl) -> None:
 
 
 def test_what_is_not_asked_for_is_not_loaded(broken: Hitl) -> None:
+    broken.create()
     done = broken.run("pending")
     assert (done.returncode, done.stderr) == (0, "Nothing waits for a person.\n")
 
 
 def test_a_broken_channel_takes_nothing_and_the_next_one_does(broken: Hitl) -> None:
     (broken.folder / "hitl.toml").write_text('[people.reviewer]\nmute = "x"\nnotify = ["mute", "console"]\n')
+    broken.create()
     broken.ok("pending")
     done = broken.run("notify", "test", "reviewer", "--json")
     assert done.returncode == 1
@@ -177,6 +180,7 @@ def test_a_broken_authenticator_is_one_line_and_identifies_nobody(broken: Hitl) 
 
 def test_two_that_are_installed_do_not_disturb_each_other(acme: Hitl) -> None:
     acme.env["PYTHONPATH"] += f":{HERE / 'broken'}"
+    acme.create()
     assert acme.ok("count").strip() == "0"
 
 

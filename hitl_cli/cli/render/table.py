@@ -40,15 +40,15 @@ class Cell(Struct, frozen=True):
 class Column(Struct, frozen=True):
     """A column: its head, its cells (a text is a cell without a color), and how they stand.
 
-    One that is `whole` is never cut or wrapped, others not below `least`; one that is `spare` is left out
-    where there is no room for all.
+    One that is `whole` is never cut or wrapped, others not below `least`. Those that are `spare` are left out
+    where there is no room for all, the one with the highest number first.
     """
 
     head: str
     cells: Sequence[Cell | str]
     right: bool = False
     whole: bool = False
-    spare: bool = False
+    spare: int = 0
     least: int = NARROWEST
 
     def shown(self) -> list[Cell]:
@@ -68,6 +68,13 @@ def print_table(columns: Sequence[Column]) -> None:
         return
     screen = console()
     screen.print(drawing(columns, screen.width), soft_wrap=screen.width < NARROW)
+
+
+def lines(columns: Sequence[Column], screen: Console) -> list[str]:
+    """Return the lines that a table takes on a screen, with their colors."""
+    with screen.capture() as capture:
+        screen.print(drawing(columns, screen.width))
+    return capture.get().splitlines()
 
 
 def filled(columns: Sequence[Column]) -> list[Column]:
@@ -108,8 +115,8 @@ def drawing(columns: Sequence[Column], width: int) -> RenderableType:
     """Return what Rich draws in so many columns: a table, or where that is too narrow, lines for each row."""
     some = list(columns)
     fitted = _widths(some, width)
-    while fitted is None and any(column.spare for column in some):
-        del some[[column.spare for column in some].index(True)]
+    while fitted is None and (most := max(column.spare for column in some)):
+        some = [column for column in some if column.spare != most]
         fitted = _widths(some, width)
     return _cards(columns) if fitted is None else _table(some, fitted)
 
