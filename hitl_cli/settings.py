@@ -239,7 +239,7 @@ def _read_file(folder: Path) -> tuple[_FileSettings, Path | None]:
 def _table_in(path: Path) -> dict[str, Any] | None:
     """Return the settings in a file, or None where it has none."""
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8-sig")  # editors on Windows write a mark
         import tomllib
 
         content = tomllib.loads(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import signal
 import sys
 from contextlib import contextmanager
@@ -88,9 +89,14 @@ def given_stdin() -> BinaryIO:
     return sys.stdin.buffer
 
 
+def without_mark(raw: bytes) -> bytes:
+    """Return what was read without the byte-order mark that programs on Windows begin a text with."""
+    return raw.removeprefix(codecs.BOM_UTF8)
+
+
 def read_stdin(limit: int) -> str:
     """Return up to `limit` bytes of stdin as text. Raises BadInput."""
     try:
-        return given_stdin().read(limit).decode()
+        return without_mark(given_stdin().read(limit)).decode()
     except UnicodeDecodeError as error:
         raise BadInput(f"stdin is not text in UTF-8: {error}.") from error

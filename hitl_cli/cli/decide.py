@@ -12,7 +12,7 @@ from msgspec import UNSET
 
 from hitl_cli.cli.bulk import Dry, Match, Stdin, Yes, answer_many, named
 from hitl_cli.cli.completion import complete_promise
-from hitl_cli.cli.context import given_stdin, opened, read_stdin
+from hitl_cli.cli.context import given_stdin, opened, read_stdin, without_mark
 from hitl_cli.cli.options import AsJson, Server, Token, Who, argument, value
 from hitl_cli.cli.output import is_terminal, print_json
 from hitl_cli.cli.render.decision import sentence
@@ -170,7 +170,7 @@ def _or_asked_for(answer: Said) -> Said:
 def _read_data(text: str) -> Any:
     """Return the JSON that `--data` names. Raises BadInput."""
     if text == "-":
-        source, raw = "stdin", given_stdin().read(MAX_ANSWER_BYTES + 1)
+        source, raw = "stdin", without_mark(given_stdin().read(MAX_ANSWER_BYTES + 1))
     elif text.startswith("@"):
         source, raw = text[1:], read_file(Path(text[1:]))
     else:
@@ -190,7 +190,7 @@ def read_file(path: Path) -> bytes:
     """Return the start of a file, one byte more than may be used."""
     try:
         with path.open("rb") as file:
-            return file.read(MAX_ANSWER_BYTES + 1)
+            return without_mark(file.read(MAX_ANSWER_BYTES + 1))
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}.", code="bad-file") from error
 

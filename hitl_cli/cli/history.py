@@ -50,12 +50,16 @@ def show_history(
     every: Every = False,
     as_json: AsJson = False,
     as_csv: Annotated[bool, flag("Print CSV, with a line of heads.", "--csv")] = False,
+    excel: Annotated[bool, flag("With --csv: mark it as UTF-8, as Excel needs.", "--excel")] = False,
     server: Server = None,
     token: Token = None,
 ) -> None:
     """Show what was answered, by whom, when and why: the newest first, or all that was said of one ID."""
     if as_json and as_csv:
         raise BadUsage("--json and --csv exclude each other.")
+    if excel and not as_csv:
+        raise BadUsage("--excel goes with --csv.")
+    head = csv_head(excel=excel)
     ago_ms = parse_duration(since) if since else None
     most = None if every else limit or (None if id else DEFAULT_LIMIT)
     with opened(Inbox, ctx, server, token) as (inbox, client):
@@ -66,13 +70,13 @@ def show_history(
             more = most is not None and len(entries) > most
             entries = entries[-most:] if most is not None else entries
         elif as_csv and most is None:
-            sys.stdout.write(csv_head())
+            sys.stdout.write(head)
             sys.stdout.writelines(map(csv_entry, inbox.decisions(wanted)))  # a million do not fit anywhere
             return
         else:
             entries, more = inbox.history(wanted, most)
     if as_csv:
-        sys.stdout.writelines([csv_head(), *map(csv_entry, entries)])
+        sys.stdout.writelines([head, *map(csv_entry, entries)])
     elif as_json:
         print_json([history_entry_document(entry) for entry in entries])
     elif not entries:

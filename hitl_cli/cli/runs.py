@@ -11,7 +11,7 @@ import typer
 
 from hitl_cli import defaults
 from hitl_cli.cli.completion import complete_run
-from hitl_cli.cli.context import given_stdin, opened
+from hitl_cli.cli.context import given_stdin, opened, without_mark
 from hitl_cli.cli.options import (
     AsJson,
     Group,
@@ -136,7 +136,7 @@ def _read_specs(stream: BinaryIO, workflow: str) -> list[RunSpec]:
             raise TooLarge(
                 f"a line of standard input is longer than {LONGEST_LINE:,} bytes. Nothing was started."
             )
-        line = raw.strip()
+        line = without_mark(raw).strip()
         if not line:
             continue
         try:

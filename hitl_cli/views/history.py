@@ -77,9 +77,9 @@ def data_text(entry: HistoryEntry) -> str | None:
     return to_json(entry.data)
 
 
-def csv_head() -> str:
-    """Return the first line of a CSV: the names of the columns."""
-    return _csv_line(HistoryEntryDocument.__struct_fields__)
+def csv_head(*, excel: bool = False) -> str:
+    """Return the first line of a CSV: the names of the columns, after the mark that Excel knows UTF-8 by."""
+    return ("\ufeff" if excel else "") + _csv_line(HistoryEntryDocument.__struct_fields__)
 
 
 def csv_entry(entry: HistoryEntry) -> str:

@@ -368,3 +368,20 @@ def test_no_command_that_reads_or_answers_creates_a_database(hitl: Hitl) -> None
         assert one.returncode == 6 or needs_terminal, (args, one.stderr)
         assert str(hitl.folder) in one.stderr or needs_terminal
     assert not (hitl.folder / "none").exists()
+
+
+def test_a_byte_order_mark_is_no_part_of_a_text(hitl: Hitl) -> None:
+    mark = "\ufeff"
+    (hitl.folder / "hitl.toml").write_text(f'{mark}as = "lead"\n')
+    (hitl.folder / "form.json").write_text(f'{mark}{{"type": "integer"}}')
+    (hitl.folder / "five.json").write_text(f"{mark}5")
+    del hitl.env["HITL_AS"]
+    started = hitl.ok("start", "--stdin", stdin=f"{mark}a\r\nb\r\n").splitlines()
+    assert started == ["workflow a started", "workflow b started"]
+    hitl.ok("ask", "-", "--form", "@form.json", "--id", "n", "--no-wait", stdin=f"{mark}How many?")
+    assert hitl.json("pending")[0]["prompt"] == "How many?"
+    hitl.ok("approve", "n", "--data", "@five.json")
+    assert hitl.json("history")[0]["data"] == 5
+    assert hitl.json("history")[0]["by"] == "lead"
+    hitl.ok("ask", "?", "--id", "m", "--no-wait")
+    hitl.ok("approve", "--stdin", "--yes", stdin=f"{mark}m\n")

@@ -272,6 +272,7 @@ def test_an_id_that_means_nothing_or_nobody_can_answer_is_not_found(hitl: Hitl) 
         ["--limit", "0"],
         ["--outcome", "maybe"],
         ["--json", "--csv"],
+        ["--excel"],
     ],
 )
 def test_what_makes_no_sense_is_refused(hitl: Hitl, args: list[str]) -> None:
@@ -322,6 +323,7 @@ def test_csv_is_read_back_as_it_was_written(hitl: Hitl) -> None:
         past.plain("s:1")
         past.approve("s:1", None, "text")
 
+    assert hitl.ok("history", "--csv", "--excel") == "\ufeff" + hitl.ok("history", "--csv")
     text, lifted = rows(hitl.ok("history", "--csv"))
     [_, entry] = hitl.json("history")
 

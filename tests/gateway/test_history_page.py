@@ -146,7 +146,8 @@ def test_what_is_hostile_in_an_answer_is_shown_and_does_nothing(filled: GatewayP
 
 def test_the_history_can_be_downloaded_whole_and_narrowed(filled: GatewayProcess) -> None:
     links = [link for link in filled.get("/history?by=lead").links if "history." in link]
-    assert links == ["/history.csv?by=lead", "/history.ndjson?by=lead"]
+    assert links == [f"/history.{kind}?by=lead" for kind in ("csv", "excel.csv", "ndjson")]
+    assert filled.get(links[1]).text == "\ufeff" + filled.get(links[0]).text
     reply = filled.get(links[0])
     assert reply.headers["Content-Disposition"] == 'attachment; filename="history.csv"'
     rows = list(csv.DictReader(reply.text.splitlines()))

@@ -32,9 +32,13 @@ CHUNK = 500
 """Decisions that are read together for a file."""
 
 
-class _File(Struct, frozen=True, kw_only=True):
-    """A kind of file: its media type, what it begins with, and the line of an entry."""
+CSV = "text/csv; charset=utf-8"
 
+
+class _File(Struct, frozen=True, kw_only=True):
+    """A kind of file: its name for people, its media type, what it begins with, and the line of an entry."""
+
+    title: str
     type: str
     head: str
     line: Callable[[HistoryEntry], str]
@@ -59,7 +63,7 @@ async def _index(request: Request) -> web.Response:
         spans=spans(filters["since"]),
         newest=address("/history", filters) if after else None,
         older=address("/history", filters | {"after": following}) if following else None,
-        files={name: address(f"/history.{name}", filters) for name in FILES},
+        files={file.title: address(f"/history.{name}", filters) for name, file in FILES.items()},
     )
 
 
@@ -121,9 +125,10 @@ def _as_json(entry: HistoryEntry) -> str:
 
 
 FILES: Mapping[str, _File] = {
-    "csv": _File(type="text/csv; charset=utf-8", head=csv_head(), line=csv_entry),
-    "ndjson": _File(type="application/x-ndjson", head="", line=_as_json),
+    "csv": _File(title="CSV", type=CSV, head=csv_head(), line=csv_entry),
+    "excel.csv": _File(title="CSV for Excel", type=CSV, head=csv_head(excel=True), line=csv_entry),
+    "ndjson": _File(title="NDJSON", type="application/x-ndjson", head="", line=_as_json),
 }
 """What can be downloaded, by the ending of its name."""
 
-ROUTES = [web.get("/history", _index), web.get(r"/history.{kind:csv|ndjson}", _download)]
+ROUTES = [web.get("/history", _index), web.get(r"/history.{kind:csv|excel\.csv|ndjson}", _download)]
