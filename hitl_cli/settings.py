@@ -17,6 +17,7 @@ from msgspec import Struct
 from hitl_cli import defaults, plugins
 from hitl_cli.client.connect import driver_of, file_url
 from hitl_cli.errors import BadInput, BadSetting
+from hitl_cli.format.names import normalized
 from hitl_cli.people.contacts import (
     Contact,
     Directory,
@@ -33,6 +34,8 @@ from hitl_cli.people.contacts import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from hitl_cli.people.groups import Groups
 
 NAMES = ("hitl.toml", "pyproject.toml")
 
@@ -120,11 +123,12 @@ class Settings:
     def person(self, flag: str | None = None) -> Setting:
         """Return who acts. On a file that everyone can open this is a claim, not a proof."""
         chosen = self._choose(flag, "--as", ("HITL_AS",), self._file.as_)
-        return chosen or Setting(_login_name(), "operating system")
+        said = chosen or Setting(_login_name(), "operating system")
+        return Setting(self.groups().name(said.value), said.source)
 
-    def groups(self) -> dict[str, frozenset[str]]:
-        """Return the members of each group of people."""
-        return {name: frozenset(group.members) for name, group in self._file.groups.items()}
+    def groups(self) -> Groups:
+        """Return the people and groups that the file knows."""
+        return Directory(people=self._file.people, groups=self._file.groups).members
 
     def gateway(self, flag: str | None = None) -> Setting:
         """Return the URL at which people reach the gateway, without a slash at its end."""
@@ -164,15 +168,16 @@ class Settings:
         }
         people = {name: self._resolved(contact) for name, contact in file.people.items()}
         groups = {name: self._resolved(contact) for name, contact in file.groups.items()}
+        found = msgspec.structs.replace(
+            self.contacts(), people=people, groups=groups, email=email, webhooks=webhooks, hooks=hooks
+        )
         try:
             check_secrets(webhooks, hooks)
             check(people, groups, email, hooks)
-            check_anybody(file.anybody, people, groups)
+            check_anybody(found)
         except BadInput as error:
             raise BadSetting(f"{self._path}: {error}") from None
-        return msgspec.structs.replace(
-            self.contacts(), people=people, groups=groups, email=email, webhooks=webhooks, hooks=hooks
-        )
+        return found
 
     def _resolved[C: Contact](self, contact: C) -> C:
         """Return a contact with the addresses that environment variables hold: some are secrets."""
@@ -264,7 +269,11 @@ def convert(table: Any, path: Path) -> _FileSettings:
         check(settings.people, settings.groups, settings.email, settings.hooks)
     except BadInput as error:
         raise BadSetting(f"{path}: {error}") from error
-    return settings
+    return msgspec.structs.replace(
+        settings,
+        people={normalized(name): contact for name, contact in settings.people.items()},
+        groups={normalized(name): group for name, group in settings.groups.items()},
+    )
 
 
 def _with_channels(table: Any) -> Any:

@@ -6,12 +6,13 @@ import socket
 from typing import TYPE_CHECKING
 
 from hitl_cli.errors import BadInput
+from hitl_cli.format.names import folded, skeleton
 from hitl_cli.views.doctor import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from hitl_cli.people.contacts import Directory, EmailSettings
+    from hitl_cli.people.contacts import Contact, Directory, EmailSettings
     from hitl_cli.settings import Settings
 
 PATIENCE_S = 3.0
@@ -40,9 +41,31 @@ def _judge_people(directory: Directory) -> Iterator[Finding]:
         return
     counts = f"people: {len(directory.people):,}, groups: {len(directory.groups):,}"
     yield Finding("people", "ok", f"in the settings are {counts}")
+    members = (directory.members.name(name) for group in directory.groups.values() for name in group.members)
+    yield from _judge_names([*directory.people, *members])
+    yield from _judge_names(directory.groups)
+    yield from _judge_addresses(directory.people)
     silent = [name for name, contact in directory.people.items() if not contact.addresses]
     if silent:
         yield Finding("people", "ok", f"told nothing, for they have no address: {', '.join(silent)}")
+
+
+def _judge_names(names: Iterable[str]) -> Iterator[Finding]:
+    """Judge whether two names are easily taken for each other."""
+    shown: dict[str, str] = {}
+    for name in names:
+        other = shown.setdefault(skeleton(name), name)
+        if other != name:
+            text = f"{other} and {name} look alike, and are not the same ({other!a}, {name!a})"
+            yield Finding("people", "warning", text, "rename one of them, unless both are meant")
+
+
+def _judge_addresses(people: Mapping[str, Contact]) -> Iterator[Finding]:
+    """Judge whether an address says who somebody is."""
+    every = [folded(contact.email) for contact in people.values() if contact.email]
+    for address in sorted({address for address in every if every.count(address) > 1}):
+        text = f"several people have the address {address}: by it nobody can be named"
+        yield Finding("people", "warning", text, "give each their own, or make a group with the address")
 
 
 def _judge_email(email: EmailSettings | None, *, wanted: bool) -> Iterator[Finding]:

@@ -103,7 +103,7 @@ def make(
     Raises NotFound, BadInput (the name could mean several; the person or the life makes no sense), NotAllowed
     (it is not theirs to answer), Conflict and TimedOut (it waits no more).
     """
-    check_person(person)
+    person = groups.name(check_person(person))
     if life_ms is not None and life_ms > LONGEST_LIFE_MS:
         raise bad_duration(f"a link can be good for {format_duration(LONGEST_LIFE_MS)} at most.")
     item = find(client, name)
@@ -161,13 +161,13 @@ def open_link(client: Client, link: Link, groups: Groups, *, clock: Callable[[],
         if request is not None and request.state == "rejected_timedout":
             raise LinkUsed(_how_it_ended(request, client.now()))
         raise LinkExpired("its time has passed. Ask for a new one, or sign in.")
-    if any(_revokes(promise, link) for promise in search(client, tags={REVOKED_TAG: link.request})):
+    if any(_revokes(promise, link, groups) for promise in search(client, tags={REVOKED_TAG: link.request})):
         raise LinkExpired("it was revoked. Ask for a new one, or sign in.")
     if item is None or request is None or not request.is_blocking:
         raise NotFound("what this link was for has been removed since.")
     if request.state == "pending":
         check_may_answer(item, link.person, groups)
-    elif not took_part(request, link.person):
+    elif not took_part(request, link.person, groups):
         raise LinkUsed(_how_it_ended(request, client.now()))
     return item
 
@@ -203,13 +203,15 @@ def revoke_link(client: Client, link: Link, *, by: str, via: str) -> Promise:
     return _revoke(client, request, _Revocation(link=link.id), by=by, via=via)
 
 
-def revoke_all(client: Client, name: str, person: str | None, *, by: str, via: str) -> Promise:
+def revoke_all(
+    client: Client, name: str, person: str | None, *, by: str, via: str, groups: Groups = NO_GROUPS
+) -> Promise:
     """Have no link be good that was made so far for a request and a person (None: for anybody).
 
     Returns the request. Raises NotFound, BadInput (the name could mean several).
     """
     if person is not None:
-        check_person(person)
+        person = groups.name(check_person(person))
     return _revoke(client, find(client, name).promise, _Revocation(person=person), by=by, via=via)
 
 
@@ -222,11 +224,12 @@ def _revoke(client: Client, request: Promise, what: _Revocation, *, by: str, via
     return request
 
 
-def _revokes(promise: Promise, link: Link) -> bool:
+def _revokes(promise: Promise, link: Link, groups: Groups) -> bool:
     """Whether what was revoked has a link in it."""
     what = decode_as(promise.param, _Revocation)
     if what is None:
         return False
     if what.link is not None:
         return what.link == link.id
-    return what.person in (None, link.person) and link.made_at <= promise.created_at
+    whose = what.person is None or groups.same(what.person, link.person)
+    return whose and link.made_at <= promise.created_at

@@ -41,7 +41,7 @@ class SignInLink(TokenFields, frozen=True, kw_only=True):
 
 def person_known(directory: Directory, text: str) -> tuple[str, Address] | None:
     """Return the person who has a name or an e-mail address, and where they get mail; None if nobody does."""
-    name = text.strip()
+    name = directory.members.name(text)
     person = name if name in directory.people else directory.person_at(name) if name else None
     email = directory.people[person].email if person is not None else None
     return None if person is None or email is None else (person, Address("email", email))

@@ -71,7 +71,7 @@ def create(client: Client, person: str, can: Iterable[str], *, life_ms: int, by:
     """
     import secrets
 
-    check_person(person)
+    person = check_person(person)
     allowed = _with_implied(can)
     id, secret, now = secrets.token_hex(ID_BYTES), secrets.token_urlsafe(SECRET_BYTES), client.now()
     said = _Said(person=person, can=tuple(sorted(allowed)), hash=_digest(secret))

@@ -87,7 +87,7 @@ def create(
     if as_json:
         print_json(link_document(link, url))
         return
-    note(f"For {person} to answer {link.request}, good for {format_age(link.ends_at - link.made_at)}:")
+    note(f"For {link.person} to answer {link.request}, good for {format_age(link.ends_at - link.made_at)}:")
     print(url)
 
 
@@ -102,17 +102,17 @@ def revoke(
 ) -> None:
     """Have a link be good no longer, or all links that were made so far for a request."""
     settings = Settings()
-    by = settings.person(who).value
+    by, groups = settings.person(who).value, settings.groups()
     client, keys = _opened(ctx, settings, server, token)
     with client:
         link = _link_named(what, keys)
-        if link is not None and person not in (None, link.person):
+        if link is not None and person is not None and not groups.same(person, link.person):
             raise BadInput(f"this link is for {link.person}, not for {person}.")
         if link is not None:
             request = links.revoke_link(client, link, by=by, via="cli")
             said = f"the link of {link.person}"
         else:
-            request = links.revoke_all(client, what, person, by=by, via="cli")
+            request = links.revoke_all(client, what, person, by=by, via="cli", groups=groups)
             said = "all links" if person is None else f"all links of {person}"
     ended = "" if request.state == "pending" else " (it has been answered, or has ended, before)"
     print(f"{said} for {request.id} revoked{ended}")

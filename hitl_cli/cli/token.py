@@ -51,7 +51,8 @@ def create(
     settings = Settings()
     life_ms = parse_duration(expires)
     with open_client(ctx, server, token, settings, creates=True) as client:
-        made, text = tokens.create(client, person, can, life_ms=life_ms, by=settings.person().value)
+        named = settings.groups().name(person)
+        made, text = tokens.create(client, named, can, life_ms=life_ms, by=settings.person().value)
     if as_json:
         print_json({**token_document(made), "token": text})
         return

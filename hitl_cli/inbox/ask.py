@@ -32,12 +32,13 @@ from hitl_cli.errors import BadInput, Conflict, NotFound, RunFailed
 from hitl_cli.inbox.pending import summary_of
 from hitl_cli.inbox.votes import complete, count, votes_of
 from hitl_cli.people.contacts import recipients
+from hitl_cli.people.groups import in_one_form
 from hitl_cli.requests.decision import Decision, decision_on
 from hitl_cli.requests.notification import Notification
 from hitl_cli.requests.question import (
-    GROUP,
     PLAIN,
     Digest,
+    Escalation,
     Question,
     found_by,
     question_of,
@@ -94,8 +95,8 @@ def ask(
     }
     promise = as_promise(client.call_many([ProtocolRequest("promise.create", data)])[0])
     asked = _asked_by(promise)
-    if not _same_question(asked, question):
-        raise _otherwise(promise.id, asked, question)
+    if not _same_question(asked, question, actor.groups):
+        raise _otherwise(promise.id, asked, question, actor.groups)
     return StandaloneRequest(
         promise=promise, question=asked, fresh=headers_of(promise.param).get("hitl:start") == mark
     )
@@ -162,9 +163,9 @@ def _asked_by(promise: Promise) -> Question:
     )
 
 
-def _same_question(one: Question, other: Question) -> bool:
+def _same_question(one: Question, other: Question, groups: Groups) -> bool:
     """Whether two questions are the same; a file may have another name, its content counts."""
-    return _same_content(one.digest, other.digest) and not _differences(one, other)
+    return _same_content(one.digest, other.digest) and not _differences(one, other, groups)
 
 
 def _same_content(one: Digest | None, other: Digest | None) -> bool:
@@ -172,14 +173,14 @@ def _same_content(one: Digest | None, other: Digest | None) -> bool:
     return (one and one.sha256) == (other and other.sha256)
 
 
-def _otherwise(id: str, before: Question, now: Question) -> Conflict:
+def _otherwise(id: str, before: Question, now: Question, groups: Groups) -> Conflict:
     """Return the error that says how a question differs from the one that has the id."""
     if not _same_content(before.digest, now.digest):
         return _other_content(id, before.digest, now.digest)
     return Conflict(
         f"{id} was put before with another question, and nothing was changed: ask the same, or ask under"
         " another --id. What differs",
-        _differences(before, now),
+        _differences(before, now, groups),
         code="question-differs",
     )
 
@@ -198,9 +199,9 @@ def _shown_digest(digest: Digest | None) -> str:
     return "no file" if digest is None else f"{digest.sha256}  {digest.file}"
 
 
-def _differences(before: Question, now: Question) -> list[str]:
+def _differences(before: Question, now: Question, groups: Groups) -> list[str]:
     """Return a line for each part in which two questions differ, their digests aside."""
-    one, other = _compared(before), _compared(now)
+    one, other = _compared(before, groups), _compared(now, groups)
     parts = [part for part in dict.fromkeys([*one, *other]) if part != "digest"]
     return [
         f"{part}: it was {_as_json(one.get(part))}, and is {_as_json(other.get(part))} now"
@@ -209,10 +210,14 @@ def _differences(before: Question, now: Question) -> list[str]:
     ]
 
 
-def _compared(question: Question) -> dict[str, Json]:
-    """Return a question as it is compared: one whose settings do not know a group may have asked it too."""
-    plain = tuple(name.removeprefix(GROUP) for name in question.to)
-    asked: dict[str, Json] = msgspec.to_builtins(msgspec.structs.replace(question, to=plain))
+def _compared(question: Question, groups: Groups) -> dict[str, Json]:
+    """Return a question as it is compared: one whose settings do not know a name may have asked it too."""
+    plain = tuple(in_one_form(name, groups) for name in question.to)
+    late = tuple(
+        Escalation(after=step.after, to=tuple(in_one_form(name, groups) for name in step.to))
+        for step in question.escalate
+    )
+    asked: dict[str, Json] = msgspec.to_builtins(msgspec.structs.replace(question, to=plain, escalate=late))
     return asked
 
 

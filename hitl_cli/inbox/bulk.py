@@ -52,7 +52,7 @@ def _planned_for(inbox: Inbox, name: str, said: Said) -> PlannedDecision:
         if item.promise.state == "pending":
             check(item, vote, inbox.actor.groups)
         else:
-            outcome(item.promise, vote, Audit(id=fresh_id()), item.now)
+            outcome(item.promise, vote, Audit(id=fresh_id()), item.now, inbox.actor.groups)
     except HitlError as problem:
         return PlannedDecision(name=name, item=item, problem=problem)
     return PlannedDecision(name=name, item=item)

@@ -104,12 +104,12 @@ def decide(
     audit = Audit(id=id, by=actor.person, via=actor.via, at=client.now(), comment=given.comment)
     vote = vote_of(given, actor.person, item.asked, audit.at or 0)
     if promise.state != "pending":
-        return outcome(promise, vote, audit, item.now)
+        return outcome(promise, vote, audit, item.now, actor.groups)
     check(item, vote, actor.groups)
     if item.asked.approvals > 1:
         return _decide_together(client, item, vote, audit, cast, actor.groups)
     settled = as_promise(client.call_many([settle_request(promise, vote, audit)])[0])
-    return outcome(settled, vote, audit, client.now())
+    return outcome(settled, vote, audit, client.now(), actor.groups)
 
 
 def _decide_together(
@@ -123,14 +123,14 @@ def _decide_together(
     """Vote on a request that several must approve, and settle it if that decides it."""
     promise = item.promise
     tallied = count(item, cast, groups)
-    if tallied.deciding is None and record_vote(client, promise, vote, audit, cast):
+    if tallied.deciding is None and record_vote(client, promise, vote, audit, cast, groups):
         tallied = count(item, votes_of(client, promise.id), groups)
     if tallied.deciding is not None:
         now = complete(client, promise, tallied)
     else:
         now = get_promise(client, promise.id) or promise
     if now.state != "pending":
-        return outcome(now, vote, audit, client.now())
+        return outcome(now, vote, audit, client.now(), groups)
     fresh = any(ballot.audit.id == audit.id for ballot in tallied.counted)
     return _as_voted(item, vote, audit, tallied, fresh=fresh)
 
@@ -228,7 +228,7 @@ def _check_fits(item: RequestSummary, vote: Vote) -> None:
         check_form(question.form, vote.data)
 
 
-def outcome(settled: Promise, vote: Vote, audit: Audit, now: int) -> DecisionResult:
+def outcome(settled: Promise, vote: Vote, audit: Audit, now: int, groups: Groups) -> DecisionResult:
     """Return what came of a vote, now that the promise is settled by it or by an earlier one."""
     recorded = audit_of(settled)
     data = decode(settled.value)
@@ -238,7 +238,7 @@ def outcome(settled: Promise, vote: Vote, audit: Audit, now: int) -> DecisionRes
     else:
         same = settled.state == "rejected"
     counted = settled.state == "resolved" and any(
-        other.by == vote.by and same_vote(other, vote) for other in recorded.votes
+        groups.same(other.by, vote.by) and same_vote(other, vote) for other in recorded.votes
     )
     if not (fresh or same or counted):
         raise already(settled, now)

@@ -16,6 +16,7 @@ from hitl_cli.client.wire import EXTERNAL, GLOBAL, Json, Vote, audit_of, decode,
 from hitl_cli.errors import NotFound
 from hitl_cli.inbox.comments import comment_in
 from hitl_cli.inbox.votes import votes_of
+from hitl_cli.people.groups import NO_GROUPS
 from hitl_cli.requests.decision import decision_by_deadline
 from hitl_cli.requests.question import (
     KEY_TAG,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client, Reader
     from hitl_cli.client.wire import Promise
     from hitl_cli.engine.records import PromiseState
+    from hitl_cli.people.groups import Groups
 
 type Kind = Literal["comment", "vote", "decision"]
 
@@ -93,30 +95,42 @@ EVERYTHING = HistoryFilter()
 
 
 def history(
-    client: Client, wanted: HistoryFilter = EVERYTHING, *, limit: int | None = None
+    client: Client,
+    wanted: HistoryFilter = EVERYTHING,
+    *,
+    limit: int | None = None,
+    groups: Groups = NO_GROUPS,
 ) -> tuple[list[HistoryEntry], bool]:
     """Return the decisions, the newest first, and whether there are more than `limit`."""
-    every = decisions(client, wanted, limit)
+    every = decisions(client, wanted, limit, groups)
     found = list(islice(every, None if limit is None else limit + 1))
     return found[:limit], limit is not None and len(found) > limit
 
 
 def page_of_history(
-    client: Client, wanted: HistoryFilter = EVERYTHING, *, limit: int, after: str | None = None
+    client: Client,
+    wanted: HistoryFilter = EVERYTHING,
+    *,
+    limit: int,
+    after: str | None = None,
+    groups: Groups = NO_GROUPS,
 ) -> tuple[list[HistoryEntry], str | None]:
     """Return a page of the same, as `paging.page_of` does."""
-    keep = partial(_fitting, client, wanted)
+    keep = partial(_fitting, client, wanted, groups)
     return page_of(_last_settled_first(client, wanted), keep, order="history", limit=limit, after=after)
 
 
 def decisions(
-    client: Client, wanted: HistoryFilter = EVERYTHING, expected: int | None = None
+    client: Client,
+    wanted: HistoryFilter = EVERYTHING,
+    expected: int | None = None,
+    groups: Groups = NO_GROUPS,
 ) -> Iterator[HistoryEntry]:
     """Yield the decisions, the newest first; `expected` is how many will be read, if that is known."""
     narrow = wanted.by is not None or wanted.workflow is not None
     size = PAGE if narrow or expected is None else expected + 1
     for page in pages(_last_settled_first(client, wanted), size):
-        yield from _fitting(client, wanted, page)
+        yield from _fitting(client, wanted, groups, page)
 
 
 def settled_since(client: Client, since: int) -> Iterator[Promise]:
@@ -125,10 +139,12 @@ def settled_since(client: Client, since: int) -> Iterator[Promise]:
         yield from (promise for promise in page if promise.is_blocking)
 
 
-def _fitting(client: Client, wanted: HistoryFilter, promises: Sequence[Promise]) -> list[HistoryEntry]:
+def _fitting(
+    client: Client, wanted: HistoryFilter, groups: Groups, promises: Sequence[Promise]
+) -> list[HistoryEntry]:
     """Return what is wanted of settled promises, as entries of the history."""
     blocking = [promise for promise in promises if promise.is_blocking]
-    return [entry for entry in _described(client, blocking) if _fits(entry, wanted)]
+    return [entry for entry in _described(client, blocking) if _fits(entry, wanted, groups)]
 
 
 def _last_settled_first(client: Client, wanted: HistoryFilter) -> Reader:
@@ -215,10 +231,15 @@ def _answer_in(promise: Promise) -> tuple[Json, str | None]:
     return data, data if data in question.choices else None
 
 
-def _fits(entry: HistoryEntry, wanted: HistoryFilter) -> bool:
+def _is_by(entry: HistoryEntry, person: str, groups: Groups) -> bool:
+    """Whether a person decided, voted or commented."""
+    return any(groups.same(person, by) for by in (entry.by, *(vote.by for vote in entry.votes)))
+
+
+def _fits(entry: HistoryEntry, wanted: HistoryFilter, groups: Groups) -> bool:
     """Whether an entry is wanted, whenever it was."""
     return (
-        (wanted.by is None or wanted.by == entry.by or any(vote.by == wanted.by for vote in entry.votes))
+        (wanted.by is None or _is_by(entry, wanted.by, groups))
         and wanted.outcome in (None, entry.outcome)
         and (
             wanted.workflow is None
@@ -231,7 +252,9 @@ def _fits(entry: HistoryEntry, wanted: HistoryFilter) -> bool:
 # Of one promise, or one run
 
 
-def story(client: Client, name: str, wanted: HistoryFilter = EVERYTHING) -> list[HistoryEntry]:
+def story(
+    client: Client, name: str, wanted: HistoryFilter = EVERYTHING, groups: Groups = NO_GROUPS
+) -> list[HistoryEntry]:
     """Return the comments, votes and decisions on what a name means, in the order in which they were made.
 
     A name is a promise's id, a run's id or a key: all that bear it. Votes are all that were cast, also
@@ -243,7 +266,7 @@ def story(client: Client, name: str, wanted: HistoryFilter = EVERYTHING) -> list
         entry
         for promise in promises
         for entry in _told(client, promise, _function_of(promise, runs.get(promise.origin)))
-        if _fits(entry, wanted) and entry.at >= (wanted.since or 0)
+        if _fits(entry, wanted, groups) and entry.at >= (wanted.since or 0)
     ]
     return sorted(entries, key=lambda entry: (entry.at, entry.kind == "decision"))
 

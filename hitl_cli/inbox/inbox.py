@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from hitl_cli.inbox.pending import EVERYTHING, page_of_pending, pending
+from hitl_cli.inbox.pending import EVERYTHING, page_of_pending, pending, spelled_by
 from hitl_cli.people.actor import check_person
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ class Inbox:
         from hitl_cli.inbox.history import history
 
         self.actor.require("read")
-        return history(self.client, wanted, limit=limit)
+        return history(self.client, wanted, limit=limit, groups=self.actor.groups)
 
     def history_page(
         self, wanted: HistoryFilter, *, limit: int, after: str | None = None
@@ -217,28 +217,29 @@ class Inbox:
         from hitl_cli.inbox.history import page_of_history
 
         self.actor.require("read")
-        return page_of_history(self.client, wanted, limit=limit, after=after)
+        groups = self.actor.groups
+        return page_of_history(self.client, wanted, limit=limit, after=after, groups=groups)
 
     def decisions(self, wanted: HistoryFilter) -> Iterator[HistoryEntry]:
         """Yield the decisions, the newest first, as they are read."""
         from hitl_cli.inbox.history import decisions
 
         self.actor.require("read")
-        return decisions(self.client, wanted)
+        return decisions(self.client, wanted, groups=self.actor.groups)
 
     def story(self, name: str, wanted: HistoryFilter) -> Story:
         """Return the comments, votes and decisions on what a name means, in order. Raises NotFound."""
         from hitl_cli.inbox.history import story
 
         self.actor.require("read")
-        return story(self.client, name, wanted)
+        return story(self.client, name, wanted, self.actor.groups)
 
     def stats(self, ago_ms: int, most: int | None = None) -> Stats:
         """Return the figures of what was decided in the last `ago_ms`, of the newest `most` decisions."""
         from hitl_cli.inbox.stats import stats
 
         self.actor.require("read")
-        return stats(self.client, max(self.client.now() - ago_ms, 0), most)
+        return stats(self.client, max(self.client.now() - ago_ms, 0), most, self.actor.groups)
 
     def _found(
         self,
@@ -254,4 +255,4 @@ class Inbox:
         self.actor.require(permission, self.actor.only)  # before it is known whether there is such a request
         item = find(self.client, request, whole=whole, mark=mark) if isinstance(request, str) else request
         self.actor.require(permission, item.id)
-        return item
+        return spelled_by(self.actor.groups, item)

@@ -16,9 +16,8 @@ from hitl_cli.client.wire import EXTERNAL, GLOBAL, Promise
 from hitl_cli.errors import BadName, BadUsage
 from hitl_cli.inbox.permission import is_mine, may_answer
 from hitl_cli.inbox.votes import complete, count, votes_of_many
-from hitl_cli.people.groups import NO_GROUPS, in_both_forms
+from hitl_cli.people.groups import NO_GROUPS, in_one_form, spelled
 from hitl_cli.requests.question import (
-    ASSIGNEE_TAG,
     KEY_TAG,
     PLAIN,
     PRIORITIES,
@@ -33,7 +32,7 @@ from hitl_cli.requests.question import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from hitl_cli.client.paging import Place
     from hitl_cli.client.protocol import Client, Reader
@@ -234,7 +233,7 @@ def _fits(item: RequestSummary, wanted: RequestFilter, groups: Groups = NO_GROUP
     return (
         (wanted.person is None or may_answer(item, wanted.person, groups))
         and _says(item, wanted.text)
-        and _fits_facts(item, wanted)
+        and _fits_facts(item, wanted, groups)
     )
 
 
@@ -254,17 +253,23 @@ def _says(item: RequestSummary, text: str) -> bool:
     return all(word in listed for word in words)
 
 
-def _fits_facts(item: RequestSummary, wanted: RequestFilter) -> bool:
+def _fits_facts(item: RequestSummary, wanted: RequestFilter, groups: Groups) -> bool:
     """Whether an item is of the run, for the person, of the age and so on that is wanted."""
     return (
         (wanted.workflow is None or _is_of(item, wanted.workflow))
-        and (not wanted.to or not set(in_both_forms(wanted.to)).isdisjoint(item.to))
-        and wanted.asker in (None, item.asker)
+        and (not wanted.to or _is_for(item, wanted.to, groups))
+        and (wanted.asker is None or groups.same(wanted.asker, item.asker))
         and (not wanted.tags or wanted.tags.items() <= item.tags.items())
         and (wanted.due_in_ms is None or item.deadline <= item.now + wanted.due_in_ms)
         and item.created_at <= item.now - wanted.older_than_ms
         and wanted.priority in (None, item.asked.priority)
     )
+
+
+def _is_for(item: RequestSummary, names: Iterable[str], groups: Groups) -> bool:
+    """Whether one of the names is an assignee now."""
+    wanted = {in_one_form(name, groups) for name in names}
+    return any(in_one_form(name, groups) in wanted for name in item.to)
 
 
 def _is_of(item: RequestSummary, glob: str) -> bool:
@@ -289,14 +294,16 @@ def blocking_pages(client: Client, wanted: RequestFilter = EVERYTHING) -> Iterat
 def _oldest_first(client: Client, wanted: RequestFilter) -> Reader:
     """Return what reads the open promises that may be wanted, the oldest first, and maybe others.
 
-    A server that finds all of them in that order reads no more than are asked for, unless somebody is named.
+    A server that finds all of them in that order reads no more than are asked for. Nobody is searched for by
+    name: a tag has one spelling of it, and other tools and the version before may have written another.
     """
     can = client.capabilities
-    if can.open and can.order and not wanted.to:
+    if can.open and can.order:
         return partial(search_page, client, state="pending", tags=EXTERNAL | wanted.tags)
     every: dict[str, Promise] = {}
-    for tags in _searched(wanted, [EXTERNAL] if can.open else [EXTERNAL, GLOBAL]):
-        every |= {p.id: p for p in search(client, state="pending", tags=tags) if p.is_blocking}
+    for base in [EXTERNAL] if can.open else [EXTERNAL, GLOBAL]:
+        found = search(client, state="pending", tags=base | wanted.tags)
+        every |= {promise.id: promise for promise in found if promise.is_blocking}
     return ordered(every.values(), _place_by_age)
 
 
@@ -316,18 +323,9 @@ def _place_by_priority(promise: Promise) -> Place:
     return pressing, promise.created_at, promise.id
 
 
-def _searched(wanted: RequestFilter, bases: Iterable[dict[str, str]]) -> Iterator[Mapping[str, str]]:
-    """Yield the tags that find, together, all that may be wanted: with each of the `bases`."""
-    for base in bases:
-        if not wanted.to:
-            yield base | wanted.tags
-        for name in in_both_forms(wanted.to):
-            yield base | wanted.tags | {f"{ASSIGNEE_TAG}{name}": "1"}
-
-
 def _described(client: Client, promises: Sequence[Promise], groups: Groups) -> list[RequestSummary]:
     """Return the promises with what is known of their runs, and of their votes."""
-    items = _with_runs(client, promises)
+    items = [spelled_by(groups, item) for item in _with_runs(client, promises)]
     return [
         item if tallied is None else msgspec.structs.replace(item, votes=tallied.leading)
         for item, tallied in zip(items, _tallies(client, items, groups), strict=True)
@@ -344,6 +342,12 @@ def _tallies(client: Client, items: Sequence[RequestSummary], groups: Groups) ->
     """Return how each request stands where several must approve; None where one is enough."""
     ballots = votes_of_many(client, [item.id for item in items if item.asked.approvals > 1])
     return [count(item, ballots[item.id], groups) if item.id in ballots else None for item in items]
+
+
+def spelled_by(groups: Groups, item: RequestSummary) -> RequestSummary:
+    """Return a request with the names that it asks as the settings spell them."""
+    asked = None if item.question is None else spelled(item.question, groups)
+    return item if asked is item.question else msgspec.structs.replace(item, question=asked)
 
 
 def summaries(client: Client, ids: Sequence[str]) -> dict[str, RequestSummary]:

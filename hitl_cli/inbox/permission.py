@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from hitl_cli.client.wire import audit_of
 from hitl_cli.errors import NotAllowed
-from hitl_cli.people.groups import group_named, is_among
-from hitl_cli.requests.question import GROUP
+from hitl_cli.people.groups import is_among, is_group
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,9 +17,9 @@ if TYPE_CHECKING:
     from hitl_cli.requests.question import Question
 
 
-def is_excluded(question: Question, starter: str | None, person: str) -> bool:
+def is_excluded(question: Question, starter: str | None, person: str, groups: Groups) -> bool:
     """Whether a person started the run of a request that its starter may not answer."""
-    return not question.allow_self and person == starter
+    return not question.allow_self and groups.same(person, starter)
 
 
 def is_mine(
@@ -32,7 +31,9 @@ def is_mine(
     them because they started its run. `names` are the assignees, now or at any time.
     """
     asked = tuple(names)
-    return (not asked or is_among(person, asked, groups)) and not is_excluded(question, starter, person)
+    return (not asked or is_among(person, asked, groups)) and not is_excluded(
+        question, starter, person, groups
+    )
 
 
 def may_answer(item: RequestSummary, person: str, groups: Groups) -> bool:
@@ -49,7 +50,7 @@ def check_may_answer(item: RequestSummary, person: str, groups: Groups) -> None:
             f"{item.id} is for somebody else to answer than {person}, who started it. Nothing was changed.",
             code="self-approval",
         )
-    unknown = [name for name in item.to if name.startswith(GROUP) and group_named(name, groups) is None]
+    unknown = [name for name in item.to if is_group(name) and groups.group(name) is None]
     hint = f" Your settings do not know {', '.join(unknown)}." if unknown else ""
     raise NotAllowed(
         f"{item.id} is for {' or '.join(item.to)} to answer, not for {person}.{hint} Nothing was changed.",
@@ -57,7 +58,7 @@ def check_may_answer(item: RequestSummary, person: str, groups: Groups) -> None:
     )
 
 
-def took_part(settled: Promise, person: str) -> bool:
+def took_part(settled: Promise, person: str, groups: Groups) -> bool:
     """Whether a person made the decision on a request, or cast a vote that counted for it."""
     audit = audit_of(settled)
-    return audit.by == person or any(vote.by == person for vote in audit.votes)
+    return any(groups.same(by, person) for by in (audit.by, *(vote.by for vote in audit.votes)))

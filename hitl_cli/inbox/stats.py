@@ -13,6 +13,7 @@ from hitl_cli.client.wire import Promise
 from hitl_cli.format.durations import UNITS_MS
 from hitl_cli.inbox.history import HistoryFilter, decisions
 from hitl_cli.inbox.pending import blocking_pages
+from hitl_cli.people.groups import NO_GROUPS
 from hitl_cli.requests.question import Outcome
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.client.protocol import Client
     from hitl_cli.inbox.history import HistoryEntry
+    from hitl_cli.people.groups import Groups
 
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome.__value__)
 
@@ -94,7 +96,7 @@ class Stats(Struct, frozen=True, kw_only=True):
     partial: bool = False
 
 
-def stats(client: Client, since: int, most: int | None = None) -> Stats:
+def stats(client: Client, since: int, most: int | None = None, groups: Groups = NO_GROUPS) -> Stats:
     """Return the figures of what was settled since an instant (ms since the epoch), and what waits now.
 
     Of each, about `most` are looked at, or all.
@@ -106,7 +108,7 @@ def stats(client: Client, since: int, most: int | None = None) -> Stats:
         if most is not None and waiting > most:
             break
     entries = decisions(client, HistoryFilter(since=since), most)
-    found = figures(islice(entries, most))
+    found = figures(islice(entries, most), groups)
     left = next(entries, None) is not None or (most is not None and waiting > most)
     return Stats(
         since=since,
@@ -118,13 +120,14 @@ def stats(client: Client, since: int, most: int | None = None) -> Stats:
     )
 
 
-def figures(entries: Iterable[HistoryEntry]) -> Figures:
+def figures(entries: Iterable[HistoryEntry], groups: Groups = NO_GROUPS) -> Figures:
     """Return the figures of decisions."""
     outcomes: Counter[Outcome | None] = Counter()
     deadlines = 0
     every: list[int] = []
     workflows: defaultdict[str | None, list[int]] = defaultdict(list)
     people: defaultdict[str | None, list[int]] = defaultdict(list)
+    names: dict[str, str] = {}
     days: defaultdict[int, Counter[Outcome | None]] = defaultdict(Counter)
     for entry in entries:
         outcomes[entry.outcome] += 1
@@ -135,7 +138,8 @@ def figures(entries: Iterable[HistoryEntry]) -> Figures:
         every.append(entry.waited_ms)
         workflows[entry.function].append(entry.waited_ms)
         for person, took_ms in _answers(entry):
-            people[person].append(took_ms)
+            name = None if person is None else names.setdefault(groups.key(person), groups.name(person))
+            people[name].append(took_ms)
     return Figures(
         outcomes=_by_outcome(outcomes),
         deadlines=deadlines,

@@ -25,10 +25,10 @@ from hitl_cli.client.wire import (
 )
 from hitl_cli.format.stable_ids import short_stable_id
 from hitl_cli.inbox.permission import is_excluded
-from hitl_cli.people.groups import everyone_in
+from hitl_cli.people.groups import NO_GROUPS, everyone_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from hitl_cli.client.protocol import Client
     from hitl_cli.client.wire import Json, Promise
@@ -85,49 +85,56 @@ def leading(votes: Iterable[Vote]) -> int:
     return max(map(choices.count, choices), default=0)
 
 
-def tally(question: Question, electorate: frozenset[str] | None, ballots: Iterable[RecordedVote]) -> Tally:
+def tally(
+    question: Question,
+    electorate: frozenset[str] | None,
+    ballots: Iterable[RecordedVote],
+    groups: Groups = NO_GROUPS,
+) -> Tally:
     """Count ballots in the order in which they were cast, up to the one that decides.
 
-    A person's later ballot replaces an earlier one. It is a yes when as many as are needed approve of the
-    same, and a no when too few of the electorate are left for that; where nobody knows who they all are,
-    when as many say no as would have to say yes.
+    A person's later ballot replaces an earlier one, under whichever of their names. It is a yes when as many
+    as are needed approve of the same, and a no when too few of the electorate are left for that; where nobody
+    knows who they all are, when as many say no as would have to say yes.
     """
     counted: dict[str, RecordedVote] = {}
     for ballot in ballots:
-        counted.pop(ballot.vote.by, None)
-        counted[ballot.vote.by] = ballot
+        counted.pop(groups.key(ballot.vote.by), None)
+        counted[groups.key(ballot.vote.by)] = ballot
         standing = Tally(counted=tuple(counted.values()))
         if ballot.vote.verdict == "approve":
             decided = standing.approving(ballot.vote.choice) >= question.approvals
         else:
-            decided = _is_lost(question, electorate, standing)
+            decided = _is_lost(question, electorate, counted)
         if decided:
             return msgspec.structs.replace(standing, deciding=ballot)
     return Tally(counted=tuple(counted.values()))
 
 
-def _is_lost(question: Question, electorate: frozenset[str] | None, standing: Tally) -> bool:
+def _is_lost(
+    question: Question, electorate: frozenset[str] | None, counted: Mapping[str, RecordedVote]
+) -> bool:
     """Whether so many have said no that too few can still approve."""
-    noes = {ballot.vote.by for ballot in standing.counted if ballot.vote.verdict == "reject"}
+    noes = {person for person, ballot in counted.items() if ballot.vote.verdict == "reject"}
     if electorate is None:
         return len(noes) >= question.approvals
-    return len(electorate | {ballot.vote.by for ballot in standing.counted}) - len(noes) < question.approvals
+    return len(electorate | counted.keys()) - len(noes) < question.approvals
 
 
 def electorate(question: Question, starter: str | None, groups: Groups) -> frozenset[str] | None:
-    """Return all who may ever vote; None where nobody can know who they are.
+    """Return the keys of all who may ever vote; None where nobody can know who they are.
 
     Those to whom it is escalated later are among them from the start: who counts, and when, must not matter.
     """
     people = everyone_in(question.everyone, groups)
     if people is None:
         return None
-    return frozenset(person for person in people if not is_excluded(question, starter, person))
+    return frozenset(person for person in people if not is_excluded(question, starter, person, groups))
 
 
 def count(item: RequestSummary, cast: Iterable[RecordedVote], groups: Groups) -> Tally:
     """Return how a request for several approvals stands after the votes that were cast."""
-    return tally(item.asked, electorate(item.asked, item.starter, groups), cast)
+    return tally(item.asked, electorate(item.asked, item.starter, groups), cast, groups)
 
 
 def settle_request(request: Promise, vote: Vote, audit: Audit) -> ProtocolRequest:
@@ -194,14 +201,19 @@ def _vote_id(id: str, person: str, number: int) -> str:
 
 
 def record_vote(
-    client: Client, request: Promise, vote: Vote, audit: Audit, cast_before: Sequence[RecordedVote]
+    client: Client,
+    request: Promise,
+    vote: Vote,
+    audit: Audit,
+    cast_before: Sequence[RecordedVote],
+    groups: Groups = NO_GROUPS,
 ) -> bool:
     """Store a vote, and return whether there was need to: not if it says what its author said last.
 
-    Its number is the next one of its author. Another process that takes that number first, for the same
-    person, has this one take the one after.
+    Its number is the next one of its author, under whichever of their names. Another process that takes that
+    number first, for the same name, has this one take the one after.
     """
-    own = [ballot for ballot in cast_before if ballot.vote.by == vote.by]
+    own = [ballot for ballot in cast_before if groups.same(ballot.vote.by, vote.by)]
     number = max((ballot.number for ballot in own), default=0)
     if own and same_vote(own[-1].vote, vote) and vote.comment in (None, own[-1].vote.comment):
         return False

@@ -156,14 +156,19 @@ def _whom_to_tell(client: Client, notice: Notification, directory: Directory) ->
         return ()
     asked = recipients(case.asked.everyone, directory)  # whoever made the notice, it is for these
     people = tuple(who for who in recipients(notice.names, directory) if who in asked)
+    groups = directory.members
     if notice.occasion in ASKING:
         left_out: frozenset[str] = frozenset()
         if notice.occasion == "reminder" and case.asked.approvals > 1:
-            left_out = frozenset(ballot.vote.by for ballot in votes_of(client, case.promise.id))
-        excluded = partial(is_excluded, case.asked, case.starter)
-        return tuple(who for who in people if who not in left_out and not excluded(who))
-    heard = heard_before(client, notice.request)
-    return tuple(who for who in people if who in heard and who != audit_of(case.promise).by)
+            left_out = frozenset(groups.key(ballot.vote.by) for ballot in votes_of(client, case.promise.id))
+        return tuple(
+            who
+            for who in people
+            if groups.key(who) not in left_out and not is_excluded(case.asked, case.starter, who, groups)
+        )
+    heard = frozenset(map(groups.key, heard_before(client, notice.request)))
+    decided_by = audit_of(case.promise).by
+    return tuple(who for who in people if groups.key(who) in heard and not groups.same(who, decided_by))
 
 
 async def tell_one(ctx: Context, notice: Notification, who: str) -> bool:

@@ -12,7 +12,7 @@ from hitl_cli.engine.server import now_ms
 from hitl_cli.errors import BadSetting, NotFound
 from hitl_cli.notify.channels.registry import send
 from hitl_cli.notify.messages import DeliveryFailed, Message
-from hitl_cli.people.contacts import Address
+from hitl_cli.people.contacts import Address, recipients
 from hitl_cli.requests.question import GROUP
 
 if TYPE_CHECKING:
@@ -66,10 +66,9 @@ def _addresses(name: str, directory: Directory) -> list[tuple[str, Address]]:
     if contact is None:
         raise NotFound(f"the settings know nobody named {name!r}.{_suggestions(name, directory)}")
     if contact.addresses:
-        return [(name, address) for address in contact.addresses]
-    members = () if name in directory.people else directory.members.get(name.removeprefix(GROUP), ())
-    people = [(member, directory.people[member]) for member in sorted(members) if member in directory.people]
-    return [(member, address) for member, person in people for address in person.addresses]
+        return [(directory.members.name(name), address) for address in contact.addresses]
+    members = sorted(recipients((name,), directory))
+    return [(member, address) for member in members for address in directory.people[member].addresses]
 
 
 def everybody(directory: Directory) -> list[tuple[str, Contact]]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from hitl_cli.errors import BadName, NotAllowed
-from hitl_cli.people.groups import NO_GROUPS, Groups
-from hitl_cli.requests.question import GROUP
+from hitl_cli.format.names import normalized
+from hitl_cli.people.groups import NO_GROUPS, Groups, is_group
 
 type Permission = Literal["read", "decide", "start"]
 
@@ -23,8 +24,9 @@ LONGEST_NAME = 200
 class Actor(Struct, frozen=True, kw_only=True):
     """A person, and the front end that they act through.
 
-    `via` is recorded with each decision (`cli`, `web`, `api`, `link`, …). `groups` has the members of each
-    group in the settings. `only` is the id of the one request that a link is for; None means any request.
+    `person` becomes the name that the settings know them by. `via` is recorded with each decision (`cli`,
+    `web`, `api`, `link`, …). `groups` are the people and groups of the settings. `only` is the id of the one
+    request that a link is for; None means any request.
     """
 
     person: str
@@ -32,6 +34,10 @@ class Actor(Struct, frozen=True, kw_only=True):
     may: frozenset[Permission] = EVERYTHING
     groups: Groups = NO_GROUPS
     only: str | None = None
+
+    def __post_init__(self) -> None:
+        """Take the person's name, whatever front end it came in by, for whom it means."""
+        force_setattr(self, "person", self.groups.name(self.person))
 
     def require(self, permission: Permission, request: str | None = None) -> None:
         """Raise NotAllowed if the actor lacks a permission, in general or for one request (its id)."""
@@ -44,16 +50,16 @@ class Actor(Struct, frozen=True, kw_only=True):
 
 
 def check_person(name: str) -> str:
-    """Return the name of who acts, if it is one that can stand on a decision. Raises BadInput."""
+    """Return the name of who acts as it is stored, if it can stand on a decision. Raises BadInput."""
     try:
         name.encode()
     except UnicodeEncodeError as error:
         raise BadName(f"{name!r} cannot be the name of a person: it is not text in UTF-8.") from error
-    if not name.strip() or len(name) > LONGEST_NAME:
+    if not normalized(name) or len(name) > LONGEST_NAME:
         raise BadName(
             f"{name[:LONGEST_NAME]!r} cannot be the name of a person: it must have characters, at most"
             f" {LONGEST_NAME}."
         )
-    if name.startswith(GROUP):
+    if is_group(name):
         raise BadName(f"{name!r} is the name of a group, not of a person.")
-    return name
+    return normalized(name)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
@@ -17,10 +18,12 @@ from hitl_cli import plugins
 from hitl_cli.errors import BadInput, BadSetting
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.format.mail_headers import is_address, mailbox
+from hitl_cli.format.names import folded, normalized
+from hitl_cli.people.groups import bare_name, groups_of, is_group
 from hitl_cli.requests.question import GROUP
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from hitl_cli.people.groups import Groups
 
@@ -119,7 +122,7 @@ class WebhookSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     secret: str | None = None
 
 
-class Directory(Struct, frozen=True, kw_only=True):
+class Directory(Struct, frozen=True, kw_only=True, dict=True):
     """All that the settings say of how people are reached. `gateway` is the URL that links begin with.
 
     `anybody` is who is told of a request that names nobody; it may be answered by others all the same.
@@ -133,10 +136,13 @@ class Directory(Struct, frozen=True, kw_only=True):
     hooks: Mapping[str, HookSettings] = {}
     gateway: str = "http://127.0.0.1:5001"
 
-    @property
+    @cached_property
     def members(self) -> Groups:
-        """The members of each group."""
-        return {name: frozenset(group.members) for name, group in self.groups.items()}
+        """Who is who, and the members of each group."""
+        return groups_of(
+            {name: group.members for name, group in self.groups.items()},
+            {name: contact.email for name, contact in self.people.items()},
+        )
 
     @property
     def reaches_somebody(self) -> bool:
@@ -145,16 +151,13 @@ class Directory(Struct, frozen=True, kw_only=True):
 
     def contact(self, name: str) -> Contact | None:
         """Return how a name is reached; None where the settings do not say."""
-        if name.startswith(GROUP):
-            return self.groups.get(name.removeprefix(GROUP))
-        return self.people.get(name) or self.groups.get(name)
+        person = self.people.get(self.members.name(name))
+        return person or self.groups.get(self.members.groups.get(folded(bare_name(name)), ""))
 
     def person_at(self, email: str) -> str | None:
         """Return the person who has an e-mail address, however it is capitalised; None if nobody does."""
-        return next(
-            (name for name, one in self.people.items() if (one.email or "").casefold() == email.casefold()),
-            None,
-        )
+        wanted = folded(email)
+        return next((name for name, one in self.people.items() if folded(one.email or "") == wanted), None)
 
     def person_in_slack(self, user: str) -> str | None:
         """Return the person whom Slack knows by a member id; None if nobody is."""
@@ -168,11 +171,11 @@ def check(
     hooks: Mapping[str, HookSettings],
 ) -> None:
     """Raise BadInput for what the settings say of people that makes no sense; it names the key."""
+    _check_names("people", people)
+    _check_names("groups", groups)
     for name, contact in people.items():
-        if name.startswith(GROUP):
-            raise BadSetting(
-                f"people.{name} is named like a group: write [groups.{name.removeprefix(GROUP)}]."
-            )
+        if is_group(name):
+            raise BadSetting(f"people.{name} is named like a group: write [groups.{bare_name(name)}].")
         _check_contact(f"people.{name}", contact)
     for name, group in groups.items():
         if group.slack_user is not None:
@@ -188,11 +191,24 @@ def check(
         raise BadSetting(f"slack_user {twice} is said of two people: nobody could tell who answers.")
 
 
-def check_anybody(anybody: Iterable[str], people: Collection[str], groups: Collection[str]) -> None:
+def check_anybody(directory: Directory) -> None:
     """Raise BadInput if somebody is to be told of what names nobody, whom the settings do not know."""
-    for name in anybody:
-        if name not in people and name.removeprefix(GROUP) not in groups:
+    for name in directory.anybody:
+        if directory.contact(name) is None:
             raise BadSetting(f"anybody names {name!r}, of whom the settings say nothing.")
+
+
+def _check_names(table: str, names: Iterable[str]) -> None:
+    """Raise BadSetting for a name without characters, or one that means the same as another."""
+    known: dict[str, str] = {}
+    for name in names:
+        if not normalized(name):
+            raise BadSetting(f"{table}.{name!r} is no name: it has no character that shows.")
+        if (other := known.setdefault(folded(name), name)) != name:
+            raise BadSetting(
+                f"{table}.{other!r} and {table}.{name!r} are one name: capitals make no difference, nor does"
+                " what does not show. Keep one of them."
+            )
 
 
 def _check_contact(key: str, contact: Contact) -> None:
@@ -304,18 +320,20 @@ def recipients(names: Iterable[str], directory: Directory) -> tuple[str, ...]:
 
 def _reached(name: str, directory: Directory) -> Iterator[str]:
     """Yield who is notified where a request asks a name."""
-    bare = name.removeprefix(GROUP)
-    if not name.startswith(GROUP) and bare in directory.people:
-        if directory.people[bare].addresses:
-            yield bare
+    known = directory.members
+    person = known.name(name)
+    if person in directory.people:
+        if directory.people[person].addresses:
+            yield person
         return
+    bare = known.groups.get(folded(bare_name(name)), "")
     group = directory.groups.get(bare)
     if group is None:
         return
     if group.addresses:
         yield f"{GROUP}{bare}"
         return
-    for member in group.members:
+    for member in map(known.name, group.members):
         if (contact := directory.people.get(member)) is not None and contact.addresses:
             yield member
 

@@ -1,51 +1,143 @@
-"""Who is who: groups of people, and whether somebody is among those who are asked."""
+"""Who is who: whom a name means, as the settings spell it, and who is in which group."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+from msgspec.structs import replace
+
+from hitl_cli.format.names import folded, normalized
 from hitl_cli.requests.question import GROUP
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
-type Groups = Mapping[str, frozenset[str]]
-"""The members of each group that the settings know."""
-
-NO_GROUPS: Groups = {}
+    from hitl_cli.requests.question import Question
 
 
-def group_named(name: str, groups: Groups) -> frozenset[str] | None:
-    """Return the members of the group that a name stands for; None for a person, or a group not known."""
-    return groups.get(name.removeprefix(GROUP))
+class Groups(Struct, frozen=True, kw_only=True):
+    """The people and groups that the settings know.
+
+    `spelled` is the name of each person as the settings spell it, by its key and by their address; `groups`
+    the name of each group by its key, and `members` the keys of who is in it. A key is a folded name.
+    """
+
+    spelled: Mapping[str, str] = {}
+    groups: Mapping[str, str] = {}
+    members: Mapping[str, frozenset[str]] = {}
+
+    def name(self, name: str) -> str:
+        """Return whom a name means: every name of a person or a group that comes in goes through here.
+
+        A person or a group of the settings as these spell it, also for an address; anybody else as they are
+        named, but in the form in which names are stored.
+        """
+        plain = normalized(name)
+        if is_group(plain):
+            bare = bare_name(plain)
+            return f"{GROUP}{self.groups.get(folded(bare), bare)}"
+        return self.spelled.get(folded(plain), plain)
+
+    def spelling(self, name: str) -> str:
+        """Return a name as the settings spell it; one that they do not know as somebody wrote it."""
+        known = self.groups if is_group(name) else self.spelled
+        return self.name(name) if folded(bare_name(name)) in known else name
+
+    def same(self, one: str | None, other: str | None) -> bool:
+        """Whether two names mean the same person or group, whoever wrote them down."""
+        if one is None or other is None:
+            return False
+        return one == other or folded(self.name(one)) == folded(self.name(other))
+
+    def key(self, name: str) -> str:
+        """Return what is the same for all names of one person."""
+        return folded(self.name(name))
+
+    def group(self, name: str) -> frozenset[str] | None:
+        """Return the keys of the members of a group; None for a person, or a group not known."""
+        return self.members.get(folded(bare_name(name)))
+
+    def unknown(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return the names of which the settings say nothing: nobody may be called so, and nobody answer.
+
+        Where they name nobody at all, any person may be meant, but no group has members.
+        """
+        known = {*self.spelled}.union(*self.members.values())
+        return tuple(
+            name
+            for name in names
+            if self.group(name) is None and (is_group(name) or (known and self.key(name) not in known))
+        )
+
+
+NO_GROUPS = Groups()
+
+
+def groups_of(members: Mapping[str, Iterable[str]], addresses: Mapping[str, str | None] = {}) -> Groups:
+    """Return the groups of people with these members, and the people with their addresses, if any.
+
+    An address that two people share is nobody's.
+    """
+    spelled: dict[str, str] = {}
+    shared = [folded(address) for address in addresses.values() if address]
+    for person, address in addresses.items():
+        if address and shared.count(folded(address)) == 1:
+            spelled[folded(address)] = person
+    spelled |= {folded(person): person for person in addresses}
+    known = Groups(spelled=spelled, groups={folded(group): group for group in members})
+    every = {folded(group): frozenset(map(known.key, people)) for group, people in members.items()}
+    return Groups(spelled=spelled, groups=known.groups, members=every)
+
+
+def spelled(question: Question, groups: Groups) -> Question:
+    """Return a question with the names that it asks as the settings spell them; others stay as they are."""
+    to = tuple(map(groups.spelling, question.to))
+    late = tuple(replace(step, to=tuple(map(groups.spelling, step.to))) for step in question.escalate)
+    same = to == question.to and late == question.escalate
+    return question if same else replace(question, to=to, escalate=late)
+
+
+def is_group(name: str) -> bool:
+    """Whether a name says that it is a group's."""
+    return folded(name).startswith(GROUP)
+
+
+def bare_name(name: str) -> str:
+    """Return the name of a group without what says that it is one."""
+    plain = normalized(name)
+    return normalized(plain[len(GROUP) :]) if is_group(plain) else plain
 
 
 def is_among(person: str, to: Iterable[str], groups: Groups) -> bool:
     """Whether a person is one of `to`, by name or as a member of a group."""
-    return any(person == name or person in (group_named(name, groups) or ()) for name in to)
+    key = groups.key(person)
+    return any(key == groups.key(name) or key in (groups.group(name) or ()) for name in to)
 
 
 def as_asked(names: Iterable[str], groups: Groups) -> tuple[str, ...]:
     """Return names as a request stores them: `group:NAME` for the name of a group in the settings."""
-    return tuple(f"{GROUP}{name}" if name in groups else name for name in names)
+    return tuple(
+        groups.name(name if groups.group(name) is None else f"{GROUP}{bare_name(name)}") for name in names
+    )
 
 
-def in_both_forms(names: Iterable[str]) -> tuple[str, ...]:
-    """Return each name both bare and as `group:NAME`: a filter finds a group by either form."""
-    bare = [name.removeprefix(GROUP) for name in names]
-    return tuple(form for name in bare for form in (name, f"{GROUP}{name}"))
+def in_one_form(name: str, groups: Groups) -> str:
+    """Return what is the same for a person's or a group's name in all forms: a filter finds a group bare."""
+    return groups.key(bare_name(name))
 
 
 def everyone_in(to: Iterable[str], groups: Groups) -> frozenset[str] | None:
-    """Return all people that `to` names; None where nobody can know: no names, or a group not known."""
+    """Return the keys of all people that `to` names; None where it names nobody, or a group not known."""
     people: set[str] = set()
     names = tuple(to)
     for name in names:
-        members = group_named(name, groups)
+        members = groups.group(name)
         if members is not None:
             people |= members
-        elif name.startswith(GROUP):
+        elif is_group(name):
             return None
         else:
-            people.add(name)
+            people.add(groups.key(name))
     return frozenset(people) if names else None

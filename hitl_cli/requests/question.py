@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 from hitl_cli.client.tags import RESERVED_TAGS
 from hitl_cli.client.wire import Json, decode_as, headers_of
 from hitl_cli.errors import BadInput, TooLarge
+from hitl_cli.format.names import folded, normalized
 from hitl_cli.requests.decision_input import check_data
 
 if TYPE_CHECKING:
@@ -140,6 +141,8 @@ def sensible(question: Question) -> Question:
         read = _question.decode(msgspec.json.encode(question))
     except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
         raise not_askable(f"{error}.") from error
+    late = tuple(Escalation(after=step.after, to=_named_once(step.to)) for step in read.escalate)
+    read = msgspec.structs.replace(read, to=_named_once(read.to), escalate=late)
     if not read.title:
         raise not_askable("the prompt says nothing.")
     if len(set(read.choices)) < len(read.choices) or not all(choice.strip() for choice in read.choices):
@@ -148,7 +151,7 @@ def sensible(question: Question) -> Question:
         raise not_askable("to escalate it, say whom it is for first, by `to`.")
     names = read.everyone
     for name in names:
-        if not name.removeprefix(GROUP).strip():
+        if not folded(name).removeprefix(GROUP).strip():
             raise not_askable(f"{name!r} names nobody.")
     if names and not any(name.startswith(GROUP) for name in names) and len(names) < read.approvals:
         raise not_askable(
@@ -157,6 +160,14 @@ def sensible(question: Question) -> Question:
         )
     _check_deadline(read)
     return read
+
+
+def _named_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return names as they are stored, without those that mean the same as an earlier one."""
+    every: dict[str, str] = {}
+    for name in names:
+        every.setdefault(folded(name), normalized(name))
+    return tuple(every.values())
 
 
 def sensible_alone(question: Question) -> Question:

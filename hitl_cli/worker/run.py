@@ -24,7 +24,7 @@ from hitl_cli.notify.deliver import Notifier, tell
 from hitl_cli.notify.digest_workflow import digest
 from hitl_cli.notify.reconcile import Reconciler
 from hitl_cli.people.contacts import Directory, NotificationSettings
-from hitl_cli.people.groups import Groups
+from hitl_cli.people.groups import NO_GROUPS, Groups
 from hitl_cli.runs.run import address_of
 from hitl_cli.sdk.heartbeat import LeaseHeartbeat, executing
 from hitl_cli.sdk.observer import Event, ObservedTasks
@@ -64,7 +64,7 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
     apps: Sequence[str] = ()
     concurrency: int = CONCURRENCY
     lease_ms: int = LEASE_MS
-    groups: Groups = {}
+    groups: Groups = NO_GROUPS
     count_every_s: float = COUNT_EVERY_S
     reach: NotificationSettings = NotificationSettings(directory=Directory())
 

@@ -120,7 +120,7 @@ def ask_many(past: Past) -> None:
         life_ms=5 * DAY_MS,
         details={"costs": "4,200 EUR a month", "ends": "2028-12-31", "notice": "3 months"},
     )
-    decide(past.client, CONTRACT, approval(by="lead", via="web", comment="The price is fair."), {})
+    decide(past.client, CONTRACT, approval(by="lead", via="web", comment="The price is fair."))
     past.now += 20 * HOUR_MS
     past.run("post-november", "publish", "november.md", by="editor")
     past.ask(

@@ -15,6 +15,7 @@ from hitl_cli.gateway.event_broadcaster import BACKLOG, Event, EventBroadcaster,
 from hitl_cli.gateway.http_error import HttpError
 from hitl_cli.inbox.watch import Change, IndexedWatch
 from hitl_cli.people.actor import Actor
+from hitl_cli.people.groups import groups_of
 from hitl_cli.requests.question import Question
 from tests.acting import decide, rejection
 from tests.inbox.requests import request
@@ -35,7 +36,7 @@ def test_who_reads_too_slowly_is_dropped_and_nothing_more_is_kept_for_them() -> 
 
 
 def test_a_listener_is_given_what_names_them_their_group_or_nobody() -> None:
-    reviewer = Actor(person="reviewer", via="web", groups={"ops": frozenset({"reviewer"})})
+    reviewer = Actor(person="reviewer", via="web", groups=groups_of({"ops": ["reviewer"]}))
 
     def told_of(to: tuple[str, ...], **said: Any) -> Event:
         question = Question(prompt="?", to=to, allow_self="starter" not in said)

@@ -435,8 +435,12 @@ ELSEWHERE = [ipaddress.ip_network("192.0.2.0/24")]
 @pytest.fixture(scope="module")
 def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """Who visits a gateway through a proxy that signs in."""
+    people = Directory(people={"reviewer": Contact(email="reviewer@example.org")})
     visited = Visited(
-        Hitl(tmp_path_factory.mktemp("behind")), trust_header="X-Forwarded-User", trust_from=HERE
+        Hitl(tmp_path_factory.mktemp("behind")),
+        trust_header="X-Forwarded-User",
+        trust_from=HERE,
+        directory=people,
     )
     yield Browser(visited.address)
     visited.stop()
@@ -447,6 +451,13 @@ def test_who_a_proxy_names_is_believed(behind: Browser) -> None:
     assert known(page)
     assert "reviewer" in page.text
     assert not known(behind.get("/nowhere"))
+
+
+@pytest.mark.parametrize("name", ["Reviewer", "REVIEWER@example.org"])
+def test_who_a_proxy_names_by_an_address_or_in_capitals_is_the_person_of_the_settings(
+    behind: Browser, name: str
+) -> None:
+    assert ">You are </span>reviewer<" in behind.get("/", X_Forwarded_User=name).text
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ class Desk(Struct, frozen=True):
 
     def reject(self, id: str) -> None:
         """Have the lead be first."""
-        decide(self.client, id, rejection(by="lead", via="cli", reason="too late"), {})
+        decide(self.client, id, rejection(by="lead", via="cli", reason="too late"))
 
 
 @pytest.fixture(scope="module")

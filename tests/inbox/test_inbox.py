@@ -13,6 +13,7 @@ from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.history import HistoryFilter
 from hitl_cli.inbox.pending import RequestFilter, settle_complete
 from hitl_cli.people.actor import Actor
+from hitl_cli.people.groups import NO_GROUPS, groups_of
 from hitl_cli.people.idempotency import IdempotencyKeyReused, IdempotencyMark, mark_of
 from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.question import Question
@@ -102,7 +103,7 @@ def test_a_look_changes_nothing_and_housekeeping_settles(client: Client) -> None
     for look in (reader.list, lambda: reader.page(limit=5), lambda: reader.show("q"), reader.watch):
         look()
     assert search(client) == before
-    settle_complete(client, {})
+    settle_complete(client, NO_GROUPS)
     assert search(client) == before  # one vote of two
 
 
@@ -114,7 +115,7 @@ def test_mine_is_what_i_am_asked_or_anyone_is_and_may_answer(client: Client) -> 
     request(client, "others", to=["bob"])
     request(client, "later", to=["bob"], escalate={"1h": "ada"})
     request(client, "own", allow_self=False, by="ada")
-    actor = Actor(person="ada", via="test", groups={"ops": frozenset({"ada"})})
+    actor = Actor(person="ada", via="test", groups=groups_of({"ops": ["ada"]}))
     found, _ = Inbox(client, actor).list(RequestFilter(person="ada"))
     assert {item.id for item in found} == {"by-name", "by-group", "by-bare-group", "anyone"}
     grouped, _ = Inbox(client, actor).list(RequestFilter(to=("ops",)))

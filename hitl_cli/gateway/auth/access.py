@@ -107,7 +107,7 @@ class AuthContext(Struct, frozen=True, kw_only=True):
         may: frozenset[Permission] = PERSON,
         signed_in: bool = False,
     ) -> Visitor:
-        """Return a person as a visitor, with the groups that the settings of the gateway know."""
+        """Return a person as a visitor, by the name and with the groups that the settings know."""
         actor = Actor(person=person, via=via, may=may, groups=self.options.directory.members)
         return Visitor(actor=actor, session=session, signed_in=signed_in)
 

@@ -103,7 +103,7 @@ def view(
         unreadable=broken or (_why_unreadable(seen) if item.question is None else None),
         said=decode(item.promise.param) if item.question in (None, PLAIN) else None,
         form=form,
-        own=next((vote for vote in seen.votes if vote.by == inbox.actor.person), None),
+        own=next((vote for vote in seen.votes if inbox.actor.groups.same(vote.by, inbox.actor.person)), None),
         missing=question.approvals - item.votes,
         near=item.deadline - item.now < SOON_MS,
         may=who_may(seen),

@@ -165,7 +165,7 @@ def _reply_to(message: Message, directory: Directory) -> str | None:
     """Return where a question about the request goes: to who asks, if that is a person with an address."""
     if len(message.items) != 1 or message.items[0].asker in (None, message.to):
         return None
-    asker = directory.people.get(message.items[0].asker or "")
+    asker = directory.people.get(directory.members.name(message.items[0].asker or ""))
     address = asker.email if asker is not None else None
     return address if address and ascii_domain(address).isascii() else None  # else not every server takes it
 
