@@ -22,7 +22,6 @@ from hitl_cli.client.tags import REVOKED_TAG
 from hitl_cli.client.wire import Audit, audit_of, child_id, decode_as, fresh_id
 from hitl_cli.errors import BadInput, Conflict, NotFound, TimedOut
 from hitl_cli.format.durations import bad_duration, format_age, format_duration
-from hitl_cli.format.times import instant
 from hitl_cli.inbox.decide import already
 from hitl_cli.inbox.pending import summaries
 from hitl_cli.inbox.permission import check_may_answer, took_part
@@ -82,9 +81,13 @@ class LinkExpired(TimedOut):
 
 
 class LinkUsed(Conflict):
-    """What the link is for was decided by somebody else, or has ended."""
+    """What the link is for was decided by somebody else, or has ended; `at` is when (ms since the epoch)."""
 
     code = "link-used"
+
+    def __init__(self, message: str, at: int) -> None:
+        super().__init__(message)
+        self.at = at
 
 
 # Making and reading
@@ -159,7 +162,7 @@ def open_link(client: Client, link: Link, groups: Groups, *, clock: Callable[[],
     request = None if item is None else item.promise
     if clock() >= link.ends_at:
         if request is not None and request.state == "rejected_timedout":
-            raise LinkUsed(_how_it_ended(request, client.now()))
+            raise _used(request, client.now())
         raise LinkExpired("its time has passed. Ask for a new one, or sign in.")
     if any(_revokes(promise, link, groups) for promise in search(client, tags={REVOKED_TAG: link.request})):
         raise LinkExpired("it was revoked. Ask for a new one, or sign in.")
@@ -168,28 +171,29 @@ def open_link(client: Client, link: Link, groups: Groups, *, clock: Callable[[],
     if request.state == "pending":
         check_may_answer(item, link.person, groups)
     elif not took_part(request, link.person, groups):
-        raise LinkUsed(_how_it_ended(request, client.now()))
+        raise _used(request, client.now())
     return item
 
 
-def _how_it_ended(settled: Promise, now: int) -> str:
+def _used(settled: Promise, now: int) -> LinkUsed:
     """Return what came of a request, by whom and when."""
     from hitl_cli.format.markdown import as_words
 
     title = prompt_of(settled)
     what = f"“{as_words(title)}”" if title else settled.id
     if settled.state == "rejected_timedout":
-        return f"{what} can no longer be answered: its deadline passed {_ago(settled.timeout_at, now)}."
+        at = settled.timeout_at
+        return LinkUsed(f"{what} can no longer be answered: its deadline passed {_ago(at, now)}.", at)
     ended = {"rejected_canceled": "canceled", "rejected": "rejected"}.get(settled.state, "approved")
     audit = audit_of(settled)
     by = f" by {audit.by}" if audit.by else ""
-    ago = _ago(audit.at or settled.settled_at or now, now)
-    return f"{what} was {ended}{by} {ago}. You need not do anything."
+    at = audit.at or settled.settled_at or now
+    return LinkUsed(f"{what} was {ended}{by} {_ago(at, now)}.", at)
 
 
 def _ago(at: int, now: int) -> str:
-    """Return when something was (both ms since the epoch): `5m ago (2026-11-21 15:04 UTC)`."""
-    return f"{format_age(max(now - at, 0))} ago ({instant(at):%Y-%m-%d %H:%M} UTC)"
+    """Return how long ago something was (both ms since the epoch)."""
+    return f"{format_age(max(now - at, 0))} ago"
 
 
 # Revoking

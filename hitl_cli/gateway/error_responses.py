@@ -98,6 +98,8 @@ async def answer_failures(
 
 def status_of(error: HitlError) -> int:
     """Return the status that an error is answered with."""
+    if isinstance(error, HttpError):
+        return error.status
     return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
 
 

@@ -60,8 +60,10 @@ class Event(Struct, frozen=True):
     change: Change | None = None
 
     def concerns(self, actor: Actor) -> bool:
-        """Whether an event is about a request that is the actor's to answer."""
-        return self.change is None or self.change.concerns(actor)
+        """Whether an event is about a request that is the actor's to answer; of a link: about its request."""
+        if self.change is None:
+            return True
+        return self.change.concerns(actor) if actor.only is None else self.change.id == actor.only
 
 
 class Stream:

@@ -34,6 +34,7 @@ class Renderer:
             age=lambda at: format_age(max(clock() - at, 0)),
             left=lambda at: format_duration(max(at - clock(), 0)),
             duration=format_duration,
+            span=format_age,
             iso=iso,
             printable=printable,
             words=as_words,

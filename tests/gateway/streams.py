@@ -31,13 +31,17 @@ class Reader:
     """One stream of events, read in a thread."""
 
     def __init__(
-        self, gateway: GatewayProcess, query: str = "", headers: Mapping[str, str] | None = None
+        self,
+        gateway: GatewayProcess | str,
+        query: str = "",
+        headers: Mapping[str, str] | None = None,
+        path: str = "/api/v1/events",
     ) -> None:
-        parts = urlsplit(gateway.url)
+        parts = urlsplit(gateway if isinstance(gateway, str) else gateway.url)
         self._connection = http.client.HTTPConnection(
             parts.hostname or "", parts.port, timeout=PATIENCE_S * 4
         )
-        self._connection.request("GET", f"/api/v1/events{query}", headers=dict(headers or {}))
+        self._connection.request("GET", f"{path}{query}", headers=dict(headers or {}))
         assert self._connection.sock is not None
         self._socket: socket.socket = self._connection.sock
         self.answer = self._connection.getresponse()

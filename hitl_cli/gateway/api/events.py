@@ -13,9 +13,12 @@ from hitl_cli.gateway.api.route import Call, Route
 from hitl_cli.gateway.context import gateway_of
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from aiohttp.web import Request
 
     from hitl_cli.gateway.event_broadcaster import Stream
+    from hitl_cli.people.actor import Actor
 
 RETRY_MS = 2_000
 """How long a browser waits before it connects again."""
@@ -41,8 +44,16 @@ class EventsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
 
 async def _events(call: Call) -> web.StreamResponse:
     """Tell what changes until the reader goes, or the gateway does."""
-    request, gateway = call.request, call.gateway
+    request = call.request
     listener = call.actor if call.query.for_ is not None else None
+    return await tell(request, listener, lambda: gateway_of(request).access.still_known(request))
+
+
+async def tell(
+    request: Request, listener: Actor | None, may_listen: Callable[[], Awaitable[bool]]
+) -> web.StreamResponse:
+    """Tell what changes, to a listener what concerns them, until the reader goes or may listen no more."""
+    gateway = gateway_of(request)
     response = web.StreamResponse(headers=HEADERS)
     if request.method == "HEAD":
         await response.prepare(request)
@@ -55,15 +66,16 @@ async def _events(call: Call) -> web.StreamResponse:
             again = "Last-Event-ID" in request.headers
             first = gateway.feed.event("look" if again else "ready")
             await response.write(f"retry: {RETRY_MS}\n\n".encode() + first.text)
-            await _write(request, response, stream)
+            await _write(response, stream, may_listen)
     finally:
         gateway.feed.leave(stream)
     return response
 
 
-async def _write(request: Request, response: web.StreamResponse, stream: Stream) -> None:
+async def _write(
+    response: web.StreamResponse, stream: Stream, may_listen: Callable[[], Awaitable[bool]]
+) -> None:
     """Write what a stream is given, until it ends or its reader may listen no more."""
-    access = gateway_of(request).access
     known_at = time.monotonic()
     while True:
         try:
@@ -73,7 +85,7 @@ async def _write(request: Request, response: web.StreamResponse, stream: Stream)
         if text is None:
             return
         if time.monotonic() - known_at > KNOWN_S:
-            if not await access.still_known(request):
+            if not await may_listen():
                 return
             known_at = time.monotonic()
         await response.write(text)

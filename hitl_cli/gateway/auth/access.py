@@ -58,6 +58,9 @@ PUBLIC = (
 These are routes, whatever an address looks like; one that ends with a slash stands for all below it.
 """
 
+KEPT = ("/r/{id}", "/runs/{id}/cancel", "/sign-out")
+"""Whose forms are taken from a browser whose session has ended: it is asked to sign in, and they are kept."""
+
 FORWARDED = ("forwarded", "via", "x-forwarded-", "x-real-ip", "x-original-")
 """What the headers begin with that a proxy adds to the requests that it passes on."""
 
@@ -165,7 +168,8 @@ class Access:
         self._check_host(request)
         self._check_site(request)
         request[VISITOR] = await self._identify(request)
-        if request[VISITOR] is None and not self._is_public(request):
+        kept = request.method == "POST" and self._pattern_of(request) in KEPT
+        if request[VISITOR] is None and not kept and not self._is_public(request):
             self._turn_away(request)
         return await handler(request)
 
@@ -206,9 +210,20 @@ class Access:
         if not signed_token.is_mark(given, _form_of(visitor), self._keys()):
             raise HttpError(
                 403,
-                "this form has ended. Go back, load the page again, and send it once more.",
+                "this page was loaded before you signed in last. Press the button once more.",
                 code="form-expired",
             )
+
+    def keep_mark(self, person: str, subject: str) -> str:
+        """Return what the form of a page carries so that what it says is shown again, to that person alone.
+
+        It outlives their session, and does nothing but that.
+        """
+        return signed_token.mark(_kept_by(person, subject), self._keys())
+
+    def is_keep_mark(self, given: str, person: str, subject: str) -> bool:
+        """Whether a form is one that a person was shown for a subject, in whatever session."""
+        return signed_token.is_mark(given, _kept_by(person, subject), self._keys())
 
     async def _identify(self, request: Request) -> Visitor | None:
         for authenticator in self._authenticators:
@@ -219,11 +234,15 @@ class Access:
 
     def _is_public(self, request: Request) -> bool:
         """Whether a route is answered to anybody."""
-        resource = request.match_info.route.resource
-        pattern = self._options.without_base(resource.canonical) if resource is not None else ""
+        pattern = self._pattern_of(request)
         return any(
             pattern == public or (public.endswith("/") and pattern.startswith(public)) for public in PUBLIC
         )
+
+    def _pattern_of(self, request: Request) -> str:
+        """Return the path of the route that a request is for."""
+        resource = request.match_info.route.resource
+        return self._options.without_base(resource.canonical) if resource is not None else ""
 
     def _turn_away(self, request: Request) -> None:
         """Send a browser to where one signs in; refuse a program. Raises."""
@@ -264,6 +283,11 @@ class Access:
 def _form_of(visitor: Visitor) -> str:
     """Return what the mark in a visitor's forms is made of."""
     return f"hitl.csrf\0{visitor.person}\0{visitor.session}"
+
+
+def _kept_by(person: str, subject: str) -> str:
+    """Return what the mark of a form that outlives its session is made of."""
+    return f"hitl.kept\0{person}\0{subject}"
 
 
 def _authenticators(context: AuthContext) -> list[Authenticator]:

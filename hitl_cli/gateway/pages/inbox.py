@@ -12,6 +12,7 @@ from hitl_cli.errors import NotFound
 from hitl_cli.format.markdown import as_words
 from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.pages import request as request_page
+from hitl_cli.gateway.pages import sign_in
 from hitl_cli.gateway.pages.rendering import page
 from hitl_cli.inbox.pending import SOON_MS, RequestFilter, RequestSummary, Sort
 from hitl_cli.requests.question import PRIORITIES, Priority
@@ -166,8 +167,10 @@ async def _show(request: Request) -> StreamResponse:
 
 async def _take(request: Request) -> web.Response:
     """Answer a request, or leave a comment on it."""
-    visitor = gateway_of(request).access.visitor(request, "decide")
-    name = request.match_info["id"]
+    access, name = gateway_of(request).access, request.match_info["id"]
+    if access.known(request) is None:
+        return await sign_in.keep(request, _address_of(name))
+    visitor = access.visitor(request, "decide")
     try:
         return await request_page.take(request, name, visitor, _address_of)
     except NotFound as error:

@@ -6,7 +6,7 @@ sees this one request: they have no session, and their form is good for this lin
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from aiohttp import web
@@ -14,12 +14,14 @@ from aiohttp import web
 from hitl_cli.auth import links
 from hitl_cli.auth.links import LinkExpired, LinkInvalid, LinkUsed
 from hitl_cli.errors import HitlError, NotAllowed, NotFound
+from hitl_cli.gateway.api import events
 from hitl_cli.gateway.auth.access import PERSON, VISITOR, Visitor
 from hitl_cli.gateway.auth.rate_limit import network_of
 from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.http_error import CODES
 from hitl_cli.gateway.pages import request as request_page
 from hitl_cli.gateway.pages.rendering import page
+from hitl_cli.gateway.pages.sign_in import kept_in
 
 if TYPE_CHECKING:
     from aiohttp.web import Request
@@ -53,8 +55,26 @@ async def _take(request: Request) -> web.Response:
     try:
         visitor, item = await _opened(request)
     except tuple(PAGES) as error:
-        return _nowhere(request, error)
+        return _nowhere(request, error, await request.post())
     return await request_page.take(request, item, visitor, lambda _id: _path_of(request))
+
+
+async def _events(request: Request) -> web.StreamResponse:
+    """Tell the page of a link what changes of its request, while the link is good."""
+    request[VISITOR] = None
+    try:
+        visitor, _ = await _opened(request)
+    except tuple(PAGES) as error:
+        return _nowhere(request, error)
+
+    async def is_good() -> bool:
+        try:
+            await _opened(request)
+        except HitlError:
+            return False
+        return True
+
+    return await events.tell(request, visitor.actor, is_good)
 
 
 async def _opened(request: Request) -> tuple[Visitor, RequestSummary]:
@@ -69,10 +89,15 @@ async def _opened(request: Request) -> tuple[Visitor, RequestSummary]:
     return visitor, item
 
 
-def _nowhere(request: Request, error: HitlError) -> web.Response:
-    """Return the page for a link that leads nowhere. Who tries many that were never ours has to wait."""
+def _nowhere(request: Request, error: HitlError, form: Any = None) -> web.Response:
+    """Return the page for a link that leads nowhere. Who tries many that were never ours has to wait.
+
+    What a form said that came to nothing is on it, and goes on to where one answers without a link.
+    """
     status, heading = next(PAGES[kind] for kind in type(error).__mro__ if kind in PAGES)
-    message, code, headers, more = str(error), error.code, {}, {}
+    message, code, headers, more = str(error), error.code, {}, dict[str, Any]()
+    if form is not None:
+        more["typed"] = request_page.typed_in(form)
     if isinstance(error, LinkInvalid):
         wait_ms = gateway_of(request).bad_links.count(network_of(request.remote))
         if wait_ms:
@@ -84,7 +109,15 @@ def _nowhere(request: Request, error: HitlError) -> web.Response:
                 "a part is missing, or was changed. Open it from your message once more, or copy all of it."
             )
     elif isinstance(error, LinkExpired):
-        more["inbox"] = True
+        link = links.link_in(request.match_info["token"], gateway_of(request).keys())
+        more["inbox"] = f"/r/{quote(link.request, safe=':')}"
+        more["kept"] = kept_in(form or {})
+    elif isinstance(error, LinkUsed):
+        more["at"] = error.at
+        if form is None:
+            message += " You need not do anything."
+        else:
+            heading = "Your answer did not count"
     said = {"heading": heading, "message": message, "code": code}
     response = page(request, "link_over.html", status=status, **said, **more)
     response.headers.update(headers)
@@ -96,4 +129,8 @@ def _path_of(request: Request) -> str:
     return links.PATH + quote(request.match_info["token"])
 
 
-ROUTES = [web.get("/l/{token}", _show), web.post("/l/{token}", _take)]
+ROUTES = [
+    web.get("/l/{token}", _show),
+    web.post("/l/{token}", _take),
+    web.get("/l/{token}/events", _events, allow_head=False),
+]

@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
-from msgspec import UNSET, Struct
+from msgspec import UNSET
 
 from hitl_cli.errors import BadAnswer, BadInput, Conflict, DoesNotFit, HitlError, NotAllowed, TimedOut
 from hitl_cli.forms import fields
 from hitl_cli.forms.submission import read
 from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.error_responses import status_of
+from hitl_cli.gateway.http_error import HttpError
 from hitl_cli.gateway.pages.form_view import NAME
 from hitl_cli.gateway.pages.queries import form_text
 from hitl_cli.gateway.pages.rendering import page
@@ -48,13 +49,6 @@ class _Wrong(DoesNotFit):
         self.unfit = problems
 
 
-class _Given(Struct, frozen=True, kw_only=True):
-    """What a form that was sent asks for: to approve, to reject, or only to leave a comment."""
-
-    verdict: str
-    sent: SubmittedForm
-
-
 async def take(
     request: Request, name: str | RequestSummary, visitor: Visitor, address_of: Callable[[str], str]
 ) -> web.Response:
@@ -65,22 +59,29 @@ async def take(
     """
     gateway = gateway_of(request)
     form = await request.post()
-    gateway.access.check_csrf(visitor, form_text(form, "csrf"))
-    given = _given_in(form)
+    sent = given_in(form)
+    verdict = form_text(form, "verdict") or ("approve" if sent.choice else "")
     problems: tuple[Problem, ...] = ()
     try:
-        id = await gateway.inbox(visitor.actor, lambda inbox: _answer(inbox, name, given))
-    except (BadInput, NotAllowed, Conflict, TimedOut) as error:
+        gateway.access.check_csrf(visitor, form_text(form, "csrf"))
+        id = await gateway.inbox(visitor.actor, lambda inbox: _answer(inbox, name, verdict, sent))
+    except (HttpError, BadInput, NotAllowed, Conflict, TimedOut) as error:
         problems, failed = (error.unfit, None) if isinstance(error, _Wrong) else ((), error)
         again = name if isinstance(name, str) else name.id  # it may be decided by now
-        looked = await look(request, visitor, again, given.sent, problems)
+        looked = await look(request, visitor, again, sent, problems)
+        id = looked.seen.item.id
+        refilled = True
+        if isinstance(error, HttpError):  # of a session before this one: whose?
+            refilled = gateway.access.is_keep_mark(form_text(form, "kept"), visitor.person, id)
+            looked = looked if refilled else await look(request, visitor, id)
         return show(
             request,
             visitor,
             looked,
-            action=address_of(looked.seen.item.id),
+            action=address_of(id),
             status=FORBIDDEN if problems and looked.why_not else status_of(error),
-            sent=given.sent,
+            sent=sent,
+            refilled=refilled,
             failed=failed,
         )
     return web.Response(status=SEE_OTHER, headers={"Location": address_of(id)})
@@ -105,9 +106,13 @@ def show(
     action: str,
     status: int = 200,
     sent: SubmittedForm | None = None,
+    refilled: bool = True,
     failed: HitlError | None = None,
 ) -> web.Response:
-    """Return the page of a request; where something was sent and not done, with that, and why."""
+    """Return the page of a request; where something was sent and not done, with that, and why.
+
+    What was sent is in the form again if it is `refilled`; else, and where there is none, it is shown.
+    """
     return page(
         request,
         "request.html",
@@ -117,46 +122,49 @@ def show(
         item=looked.seen.item,
         may_decide="decide" in visitor.actor.may,
         action=action,
-        sent=sent,
+        sent=sent if refilled else None,
         failed=str(failed or ""),
         code=failed and failed.code,
-        typed=_typed(sent, looked) if sent is not None and not looked.answerable else [],
+        late=isinstance(failed, (Conflict, TimedOut)) and looked.seen.decision is not None,
+        kept=gateway_of(request).access.keep_mark(visitor.person, looked.seen.item.id),
+        secrets=[f"{NAME}{path}" for path in _secrets(looked)] if looked.form is not None else [],
+        typed=_typed(sent, _secrets(looked))
+        if sent is not None and not (looked.answerable and refilled)
+        else [],
     )
 
 
-def _given_in(form: Any) -> _Given:
-    """Return what a form that was sent says."""
+def given_in(form: Any) -> SubmittedForm:
+    """Return what a form that was sent says, but for what is to be done."""
     texts: dict[str, list[str]] = {}
     for name, value in form.items():
         if name.startswith(NAME) and isinstance(value, str):
             texts.setdefault(name.removeprefix(NAME), []).append(value)
-    choice = form_text(form, "choice")
-    return _Given(
-        verdict=form_text(form, "verdict") or ("approve" if choice else ""),
-        sent=SubmittedForm(
-            texts=texts,
-            comment=form_text(form, "comment"),
-            reason=form_text(form, "reason"),
-            choice=choice or None,
-        ),
+    text = form_text(form, "comment")
+    only_remark = form_text(form, "verdict") == "comment"
+    return SubmittedForm(
+        texts=texts,
+        comment="" if only_remark else text,
+        remark=text if only_remark else "",
+        reason=form_text(form, "reason"),
+        choice=form_text(form, "choice") or None,
     )
 
 
-def _answer(inbox: Inbox, request: str | RequestSummary, given: _Given) -> str:
+def _answer(inbox: Inbox, request: str | RequestSummary, verdict: str, sent: SubmittedForm) -> str:
     """Do what a form asks for, and return the id of the request.
 
     Raises Wrong, BadInput, NotAllowed, Conflict, TimedOut, NotFound.
     """
-    sent = given.sent
     remark = sent.comment.strip() or None
 
     def approval(item: RequestSummary) -> DecisionInput:
         data, choice = _data_of(item, sent), _chosen(item.asked, sent)
         return DecisionInput(verdict="approve", data=data, choice=choice, comment=remark)
 
-    match given.verdict:
+    match verdict:
         case "comment":
-            return inbox.comment(request, sent.comment).id
+            return inbox.comment(request, sent.remark).id
         case "reject":
             said = DecisionInput(verdict="reject", reason=sent.reason.strip() or None, comment=remark)
             return inbox.decide(request, said).promise.id
@@ -184,11 +192,22 @@ def _chosen(question: Question, sent: SubmittedForm) -> str | None:
     return next((one for one in question.choices if " ".join(one.split()) == made), sent.choice)
 
 
-def _typed(sent: SubmittedForm, looked: RequestPage) -> list[tuple[str, str]]:
-    """Return what was typed and came to nothing, name and text; no secret."""
-    schema = looked.seen.item.asked.form
-    secrets = {field.path for field in fields(schema) if field.secret} if schema is not None else set()
+def typed_in(form: Any) -> list[tuple[str, str]]:
+    """Return what a form says that came to nothing, name and text; no secret that it names."""
+    secrets = {text.removeprefix(NAME) for text in form.getall("secret", ()) if isinstance(text, str)}
+    return _typed(given_in(form), secrets)
+
+
+def _typed(sent: SubmittedForm, secrets: set[str]) -> list[tuple[str, str]]:
+    """Return what was typed, name and text, without secrets (their paths)."""
     texts = {path: texts for path, texts in sent.texts.items() if path not in secrets}
     filled = [(path or "answer", "\n".join(texts).strip()) for path, texts in texts.items()]
-    rest = [("choice", sent.choice or ""), ("comment", sent.comment), ("reason", sent.reason)]
+    comment = sent.comment or sent.remark
+    rest = [("choice", sent.choice or ""), ("comment", comment), ("reason", sent.reason)]
     return [(name, text) for name, text in [*filled, *rest] if text.strip()]
+
+
+def _secrets(looked: RequestPage) -> set[str]:
+    """Return the paths of the form's fields whose texts are secrets."""
+    schema = looked.seen.item.asked.form
+    return {field.path for field in fields(schema) if field.secret} if schema is not None else set()

@@ -39,10 +39,14 @@ STEPS = 20
 
 
 class SubmittedForm(Struct, frozen=True, kw_only=True):
-    """What was sent to answer a request, to be shown again: texts by path, and what else was typed."""
+    """What was sent to answer a request, to be shown again: texts by path, and what else was typed.
+
+    `remark` is a comment that was to be left without deciding.
+    """
 
     texts: Texts = {}
     comment: str = ""
+    remark: str = ""
     reason: str = ""
     choice: str | None = None
 

@@ -11,6 +11,8 @@ from msgspec import Struct
 from hitl_cli.client.wire import headers_of
 from hitl_cli.format.terminal import printable
 from hitl_cli.gateway.context import gateway_of
+from hitl_cli.gateway.http_error import HttpError
+from hitl_cli.gateway.pages import sign_in
 from hitl_cli.gateway.pages.queries import ROWS, address, choice_in, form_text, text_in
 from hitl_cli.gateway.pages.rendering import page
 from hitl_cli.runs import Runs
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from aiohttp.web import Request
 
     from hitl_cli.client.protocol import Client
+    from hitl_cli.gateway.auth.access import Visitor
     from hitl_cli.runs.steps import RunStep, RunTree
 
 STATES: tuple[RunState, ...] = get_args(RunState.__value__)
@@ -93,23 +96,43 @@ async def _show(request: Request) -> web.Response:
 
 async def _confirm_cancel(request: Request) -> web.Response:
     """Ask whether a run is to be canceled. Changes nothing."""
-    gateway = gateway_of(request)
-    visitor = gateway.access.visitor(request, "start")
-    id = request.match_info["id"]
+    return await _show_cancel(request, gateway_of(request).access.visitor(request, "start"))
+
+
+async def _show_cancel(
+    request: Request, visitor: Visitor, error: HttpError | None = None, reason: str = ""
+) -> web.Response:
+    """Show the form that cancels a run; where it was sent and not taken, with why, and what it said."""
+    gateway, id = gateway_of(request), request.match_info["id"]
     run = await gateway.bridge.run(lambda client: Runs(client, visitor.actor).to_cancel(id))
-    return page(request, "cancel.html", run=run)
+    return page(
+        request,
+        "cancel.html",
+        status=error.status if error else 200,
+        run=run,
+        failed=str(error or ""),
+        code=error and error.code,
+        reason=reason,
+        kept=gateway.access.keep_mark(visitor.person, id),
+    )
 
 
 async def _take_cancel(request: Request) -> web.Response:
     """Cancel a run, and show it."""
-    gateway = gateway_of(request)
+    gateway, id = gateway_of(request), request.match_info["id"]
+    address = f"/runs/{quote(id, safe=':')}"
+    if gateway.access.known(request) is None:
+        return await sign_in.keep(request, f"{address}/cancel")
     visitor = gateway.access.visitor(request, "start")
     form = await request.post()
-    gateway.access.check_csrf(visitor, form_text(form, "csrf"))
-    id = request.match_info["id"]
     reason = form_text(form, "reason").strip() or None
+    try:
+        gateway.access.check_csrf(visitor, form_text(form, "csrf"))
+    except HttpError as error:
+        own = gateway.access.is_keep_mark(form_text(form, "kept"), visitor.person, id)
+        return await _show_cancel(request, visitor, error, (reason or "") if own else "")
     await gateway.bridge.run(lambda client: Runs(client, visitor.actor).cancel(id, reason))
-    raise web.HTTPSeeOther(f"/runs/{quote(id, safe=':')}")
+    raise web.HTTPSeeOther(address)
 
 
 def _lines(root: RunStep, now: int) -> list[_Line]:

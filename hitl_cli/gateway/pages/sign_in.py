@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
@@ -35,11 +36,33 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+type Kept = Sequence[tuple[str, str]]
+"""What a form said that waits until its person has signed in: names and texts."""
+
+OWN = ("csrf", "next", "who", "token")
+"""The fields of the form by which one signs in."""
+
 LONGEST_NAME = 320
 """Characters of a name or an e-mail address (RFC 5321: 64 + 1 + 255)."""
 
 SEND_S = 60.0
 """How long a mail may take to be taken."""
+
+
+async def keep(request: Request, wanted: str) -> web.Response:
+    """Ask a browser whose session has ended to sign in, and go on with the form that it sent.
+
+    Nothing of the form is stored: it goes along from page to page, hidden in their forms, and does nothing
+    but be shown again (`Access.keep_mark`).
+    """
+    response = _form(request, wanted, status=401, kept=kept_in(await request.post()))
+    response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def kept_in(form: Any) -> Kept:
+    """Return what a form says that is not about signing in."""
+    return [(name, text) for name, text in form.items() if isinstance(text, str) and name not in OWN]
 
 
 async def _show(request: Request) -> web.Response:
@@ -56,19 +79,22 @@ async def _take(request: Request) -> web.Response:
     given = await request.post()
     _check_visit(request, form_text(given, "csrf"))
     wanted = local_path(form_text(given, "next") or HOME)
+    kept = kept_in(given)
     _check_pace(request)
     if token := form_text(given, "token").strip():
-        return await _by_token(request, token, wanted)
+        return await _by_token(request, token, wanted, kept)
     name = form_text(given, "who").strip()
     if not name or len(name) > LONGEST_NAME:
-        return _form(request, wanted, problem="Say who you are: your name here, or your e-mail address.")
+        problem = "Say who you are: your name here, or your e-mail address."
+        return _form(request, wanted, problem=problem, kept=kept)
     known = sign_in.person_known(gateway.options.directory, name)
     if known is not None and not gateway.mails_to.count(known[0]):
         _send_link(gateway, *known, wanted)
-    return page(request, "sign_in_sent.html", minutes=sign_in.LIFE_MS // 60_000, wanted=wanted)
+    minutes = sign_in.LIFE_MS // 60_000
+    return page(request, "sign_in_sent.html", minutes=minutes, wanted=wanted, kept=kept)
 
 
-async def _by_token(request: Request, text: str, wanted: str) -> web.Response:
+async def _by_token(request: Request, text: str, wanted: str, kept: Kept) -> web.Response:
     """Sign in by an API token: for what it may do, and no longer than it is good."""
     gateway = gateway_of(request)
     token = await gateway.bearers.find(text)
@@ -78,6 +104,7 @@ async def _by_token(request: Request, text: str, wanted: str) -> web.Response:
             wanted,
             problem="This token is not good here: it is not known, or has ended.",
             by_token=True,
+            kept=kept,
         )
     if "read" not in token.can:
         return _form(
@@ -85,9 +112,10 @@ async def _by_token(request: Request, text: str, wanted: str) -> web.Response:
             wanted,
             problem="This token may not read, so there is nothing to see with it.",
             by_token=True,
+            kept=kept,
         )
     session = sessions.begin(token.person, token.can, gateway.clock(), token.expires_at)
-    return _signed_in(gateway, session, wanted)
+    return _signed_in(gateway, session, wanted, again=bool(kept))
 
 
 def _send_link(gateway: Gateway, person: str, address: Address, wanted: str) -> None:
@@ -140,34 +168,48 @@ async def _take_link(request: Request) -> web.Response:
 async def _sign_out(request: Request) -> web.Response:
     """Have the browser forget its session."""
     gateway = gateway_of(request)
-    given = await request.post()
-    gateway.access.check_csrf(gateway.access.visitor(request, "read"), form_text(given, "csrf"))
     response = _go_to("/sign-in")
+    visitor = gateway.access.known(request)
+    if visitor is None:
+        return response
+    gateway.access.check_csrf(visitor, form_text(await request.post(), "csrf"))
     gateway.cookies.drop(response, gateway.cookies.session)
     return response
 
 
-def _signed_in(gateway: Gateway, session: Session, wanted: str) -> web.Response:
-    """Return the answer that begins a session and leads to what was wanted first."""
-    response = _go_to(wanted)
+def _signed_in(gateway: Gateway, session: Session, wanted: str, *, again: bool = False) -> web.Response:
+    """Return the answer that begins a session and leads to what was wanted first.
+
+    `again`: with the form that was sent, by a 307; its page shows what it says.
+    """
+    response = _go_to(wanted, 307 if again else 303)
     life_ms = session.ends_at - gateway.clock()
     gateway.cookies.put(response, gateway.cookies.session, sessions.sign(session, gateway.keys()), life_ms)
     gateway.cookies.drop(response, gateway.cookies.visit)
     return response
 
 
-def _go_to(path: str) -> web.Response:
+def _go_to(path: str, status: int = 303) -> web.Response:
     """Return the answer that leads to a page of this gateway."""
-    return web.Response(status=303, headers={"Location": path})
+    return web.Response(status=status, headers={"Location": path})
 
 
-def _form(request: Request, wanted: str, problem: str = "", *, by_token: bool = False) -> web.Response:
-    """Return the page where one signs in; `by_token`: how it was tried."""
+def _form(
+    request: Request,
+    wanted: str,
+    problem: str = "",
+    *,
+    status: int = 200,
+    by_token: bool = False,
+    kept: Kept = (),
+) -> web.Response:
+    """Return the page where one signs in; `by_token`: how it was tried; `kept`: what goes on afterwards."""
     by_mail = gateway_of(request).options.directory.email is not None
     return _with_visit(
         request,
         "sign_in.html",
-        status=400 if problem else 200,
+        status=400 if problem else status,
+        kept=kept,
         wanted=wanted,
         problem=problem,
         by_mail=by_mail,

@@ -9,6 +9,7 @@
  *
  * data-live=NAME on an element: its content is replaced by that of the same element of the page as it is now.
  * data-events=URL on the body: where the server tells that something changed. Without it the page looks itself.
+ * data-kept on a form: what was typed waits in it until somebody has signed in, and in this browser for its page.
  * data-filter on a form: what it asks for is shown as one types. data-answer on a form: it ends once it is decided.
  */
 (() => {
@@ -60,6 +61,64 @@
     for (const time of $$("time[data-at]")) time.textContent = new Date(time.dateTime).toLocaleString("en", CLOCK);
   };
 
+  /* What was typed when a session ended
+   *
+   * It is kept in this browser, without secrets, until its page is opened again for the same person, by signing in or
+   * by a new link in whatever tab: then it is sent to that page, which fills it in and does nothing else.
+   */
+  const KEPT = "hitl-kept:", KEPT_MS = 3600000, NOT_KEPT = ["csrf", "next", "who", "token", "kept", "secret"];
+
+  const keep = (form) => {
+    const data = new FormData(form), secrets = data.getAll("secret");
+    const said = [...data].filter(([name]) => !NOT_KEPT.includes(name) && !secrets.includes(name));
+    try { localStorage.setItem(KEPT + data.get("kept"), JSON.stringify({ at: Date.now(), said })); } catch { /* full, or forbidden */ }
+  };
+
+  const refill = () => {
+    const marked = $('form input[name="kept"]');
+    let found = null;
+    try {
+      for (const key of Object.keys(localStorage).filter((one) => one.startsWith(KEPT))) {
+        const one = JSON.parse(localStorage.getItem(key)), own = marked && key === KEPT + marked.value;
+        if (own) found = one;
+        if (own || Date.now() - one.at > KEPT_MS) localStorage.removeItem(key);
+      }
+    } catch { return; }
+    if (!found || Date.now() - found.at > KEPT_MS || $("[data-code]")) return; // or it is there already
+    const form = Object.assign(document.createElement("form"), { method: "post", action: marked.form.action });
+    for (const [name, value] of [...found.said, ["kept", marked.value]]) {
+      form.append(Object.assign(document.createElement("input"), { type: "hidden", name, value }));
+    }
+    document.body.append(form);
+    form.submit();
+  };
+
+  if ($("form[data-kept]")) keep($("form[data-kept]"));
+  else refill();
+
+  const touched = new Set();
+  document.addEventListener("input", (event) => { if (event.target.form) touched.add(event.target.form); });
+
+  /* Whether a form was filled in that a session ended for: then that is kept, and the page stays. */
+  const keepTyped = () => {
+    const form = [...touched].find((one) => $('input[name="kept"]', one));
+    if (!form) return false;
+    keep(form);
+    if (!form.dataset.ended) {
+      form.dataset.ended = "1";
+      say(form, "Your session has ended. Press a button to sign in; what you have written is kept.");
+    }
+    return true;
+  };
+
+  const say = (form, text) => {
+    const told = document.createElement("p");
+    told.className = "notice warn";
+    told.append(Object.assign(document.createElement("span"), { textContent: text }));
+    ($(".buttons", form) || $("button", form)).before(told);
+    announce(text);
+  };
+
   /* The page as it is now */
 
   let asked = 0;
@@ -75,7 +134,7 @@
       return null; // away, for now
     }
     if (turn !== asked) return null; // something newer was asked for meanwhile
-    if ($("[data-sign-in]", page)) return location.reload(), null;
+    if ($("[data-sign-in]", page)) return keepTyped() || location.reload(), null;
     if (answer.status >= 500 || answer.status === 429) return null;
     for (const old of $$("[data-live]")) {
       const now = $(`[data-live="${CSS.escape(old.dataset.live)}"]`, page);
@@ -107,11 +166,8 @@
     for (const closed of $$("details:not([open])", form)) closed.hidden = true;
     // What came of it was taken over, and so is not in `page` any more.
     const why = ($("#outcome") || $("#why-not", page) || $("main p", page) || {}).textContent || "It was decided";
-    const told = document.createElement("p");
-    told.className = "notice warn";
-    told.append(Object.assign(document.createElement("span"), { textContent: `${why.trim().replace(/\.$/, "")}. It can no longer be answered here.` }));
-    $(".buttons", form).before(told);
-    announce(told.textContent);
+    if ($('[data-code="link-expired"]', page) && touched.has(form)) keep(form);
+    say(form, `${why.trim().replace(/\.$/, "")}. It can no longer be answered here.`);
   };
 
   const counted = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
@@ -148,6 +204,9 @@
       return;
     }
     stream = new EventSource(where);
+    stream.addEventListener("error", () => { // refused, as a link that has ended is: it does not come back by itself
+      if (stream.readyState === EventSource.CLOSED && !looking) { lookSoon(); looking = setInterval(look, LOOK_MS); }
+    });
     for (const name of ["ready", "look", "request.asked", "request.changed", "request.decided"]) {
       stream.addEventListener(name, (event) => { if (concerns(event)) lookSoon(); });
     }
@@ -158,6 +217,7 @@
     if (stream) stream.close();
     clearInterval(looking);
     stream = null;
+    looking = 0;
     if (document.hidden) return;
     listen();
   };
