@@ -27,7 +27,7 @@ _UNEXPECTED = HitlError.exit_code, "unexpected-error"
 
 _PANELS = {
     "Workers": ("worker", "server", "gateway", "dev", "token"),
-    "Runs": ("start", "status", "wait", "cancel", "schedule"),
+    "Runs": ("start", "status", "wait", "cancel", "workflows", "schedule"),
     "People": (
         "ask",
         "pending",

@@ -36,6 +36,7 @@ from hitl_cli.format.terminal import printable, printable_json
 from hitl_cli.format.times import iso
 from hitl_cli.runs import Runs
 from hitl_cli.runs.run import RunSpec, RunState, check_id
+from hitl_cli.runs.workflows import missing
 from hitl_cli.settings import Settings
 from hitl_cli.views.runs import run_document, run_with_steps
 
@@ -95,11 +96,11 @@ def start(
     with opened(Runs, ctx, server, token, who, settings, creates=True) as (runs, client):
         if stdin:
             every = runs.start_many(specs, group=group, deadline_ms=deadline_ms)
-            _finish_many(client, every, group, as_json=as_json)
+            _finish_many(client, every, specs, group, as_json=as_json)
             return
         started = runs.start(specs[0], group=group, deadline_ms=deadline_ms)
         if not started.run.ended:
-            tell_no_worker(client, group)
+            tell_no_worker(client, group, [name])
         if started.run.ended or wait:
             _finish(_wait_showing(runs, started.run, None), as_json=as_json)
         elif as_json:
@@ -112,7 +113,14 @@ def _how_started(started: Started) -> str:
     return "started" if started.created else "is already running"
 
 
-def _finish_many(client: Client, every: Sequence[Started | Conflict], group: str, *, as_json: bool) -> None:
+def _finish_many(
+    client: Client,
+    every: Sequence[Started | Conflict],
+    specs: Sequence[RunSpec],
+    group: str,
+    *,
+    as_json: bool,
+) -> None:
     """Print the runs that were started or found, and raise the last Conflict of those that were not."""
     found = [one for one in every if not isinstance(one, Conflict)]
     if as_json:
@@ -120,7 +128,7 @@ def _finish_many(client: Client, every: Sequence[Started | Conflict], group: str
     for one in () if as_json else found:
         print(f"workflow {one.run.id} {one.run.state if one.run.ended else _how_started(one)}")
     if every:
-        tell_no_worker(client, group)
+        tell_no_worker(client, group, [spec.workflow for spec in specs])
     conflicts = [one for one in every if isinstance(one, Conflict)]
     for conflict in conflicts[:-1]:
         note(f"hitl: {conflict}")
@@ -184,11 +192,15 @@ def _read_arg(text: str) -> Any:
         raise BadJson("an argument is nested too deep to be JSON.") from error
 
 
-def tell_no_worker(client: Client, group: str, what: str = "what was started") -> None:
+def tell_no_worker(client: Client, group: str, names: Sequence[str], what: str = "what was started") -> None:
     """Say on stderr that nobody is there to run what was started, where the server can tell."""
     if client.has_worker(group) is False:
         option = "" if group == defaults.GROUP else f" --group {quoted(group)}"
         note(f"No worker is listening; {what} waits for one: hitl worker{option}")
+        return
+    for name in dict.fromkeys(names):
+        if said := missing(client, group, name):
+            note(f"{said} Until one has it, {what} waits: hitl workflows")
 
 
 def status(

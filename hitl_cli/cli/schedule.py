@@ -70,7 +70,7 @@ def add(
     )
     with opened(Schedules, ctx, server, token, settings=settings, creates=True) as (schedules, client):
         added = schedules.add(spec)
-        tell_no_worker(client, spec.group, "a run that falls due")
+        tell_no_worker(client, spec.group, [spec.workflow], "a run that falls due")
         if as_json:
             print_json(schedule_document(added.schedule))
             return

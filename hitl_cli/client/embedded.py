@@ -5,7 +5,16 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from hitl_cli.client.protocol import Client, ProtocolRequest, ProtocolResponse, capabilities_named, read
+import msgspec
+
+from hitl_cli.client.protocol import (
+    Client,
+    Listener,
+    ProtocolRequest,
+    ProtocolResponse,
+    capabilities_named,
+    read,
+)
 from hitl_cli.engine.doorbell import WATCHERS, Bell, Ringer
 from hitl_cli.engine.errors import EngineError
 from hitl_cli.engine.server import CAPABILITIES, Server, encode_request, now_ms
@@ -73,9 +82,21 @@ class EmbeddedClient(Client):
         """Return whether a worker of the group listens."""
         return self._ringer.hears(group)
 
+    def listeners(self) -> list[Listener]:
+        """Return the workers that listen now: a server that hands tasks on does not say what it serves."""
+        return [Listener(group, _names_in(text)) for group, text in self._ringer.said()]
+
     def close(self) -> None:
         """Close the file."""
         if self._bell is not None:
             self._bell.close()
         self._ringer.close()
         self._server.close()
+
+
+def _names_in(text: str | None) -> tuple[str, ...] | None:
+    """Return the names in a text of a worker; None where it has none that can be read."""
+    try:
+        return None if text is None else msgspec.json.decode(text, type=tuple[str, ...])
+    except msgspec.DecodeError:
+        return None

@@ -70,6 +70,13 @@ def capabilities_named(names: Iterable[str]) -> Capabilities:
     return Capabilities(**{name: True for name in names if name in Capabilities.__struct_fields__})
 
 
+class Listener(Struct, frozen=True):
+    """A worker that listens now. `workflows` is None where nobody knows what it serves."""
+
+    group: str
+    workflows: tuple[str, ...] | None = None
+
+
 class Client(ABC):
     """What people's commands need of a server. All calls block; none is for an event loop."""
 
@@ -103,6 +110,10 @@ class Client(ABC):
     @abstractmethod
     def has_worker(self, group: str) -> bool | None:
         """Return whether a worker of the group listens; None where the server cannot tell."""
+
+    def listeners(self) -> list[Listener] | None:
+        """Return the workers that listen now; None where the server cannot tell."""
+        return None
 
     @abstractmethod
     def close(self) -> None:

@@ -16,7 +16,7 @@ import stat
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator
@@ -57,6 +57,12 @@ class Bell:
         self._path = bells_folder(database) / "~".join(self.place)
         self._socket = _bind(self._path)
 
+    def says(self, text: str) -> None:
+        """Keep a text beside the bell, for `Ringer.said`. Nothing depends on it."""
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                _note_of(self._path).write_text(text)
+
     @property
     def poll_s(self) -> float:
         """How long to wait for a ring before reading the file anyway, in s."""
@@ -84,6 +90,7 @@ class Bell:
         if self._socket is not None:
             self._socket.close()
             self._path.unlink(missing_ok=True)
+            _note_of(self._path).unlink(missing_ok=True)
 
 
 class Ringer:
@@ -126,6 +133,18 @@ class Ringer:
         """Return how many bells hang for the group; one whose process was killed may still be among them."""
         return sum(1 for other, _ in self._list() if other == _quoted(group))
 
+    def said(self) -> list[tuple[str, str | None]]:
+        """Return the group of every worker that is there, with the text beside its bell, if it has one."""
+        found: list[tuple[str, str | None]] = []
+        for group, name in list(self._list()):
+            if group not in (WATCHERS, _quoted(PUSHERS)) and self._send(group, name):
+                try:
+                    text = _note_of(self._folder / f"{group}~{name}").read_text()
+                except (OSError, UnicodeDecodeError):
+                    text = None
+                found.append((unquote(group), text))
+        return found
+
     def close(self) -> None:
         """Release the socket."""
         self._socket.close()
@@ -153,6 +172,7 @@ class Ringer:
             return True  # its rings fill the buffer: it will look
         except (ConnectionRefusedError, FileNotFoundError):
             path.unlink(missing_ok=True)
+            _note_of(path).unlink(missing_ok=True)
             return False
         except OSError:
             return False
@@ -166,6 +186,11 @@ def _bell_of(address: str) -> tuple[str, str]:
     kind, _, rest = address.removeprefix("poll://").partition("@")
     group, _, name = rest.partition("/")
     return _quoted(group), _quoted(name) if kind == "uni" else ""
+
+
+def _note_of(bell: Path) -> Path:
+    """Return where a text beside a bell is; no bell has such a name."""
+    return bell.with_name(bell.name.replace("~", "!"))
 
 
 def _quoted(text: str) -> str:

@@ -47,11 +47,11 @@ def known(client: Client, id: str) -> Promise:
 
 def fitting(client: Client, state: RunState | None, promises: Sequence[Promise]) -> list[Run]:
     """Return the runs among some promises that are in a state (None: in any), without hitl's own."""
-    theirs = [promise for promise in promises if not _is_own(promise)]
+    theirs = [promise for promise in promises if not is_own(promise)]
     return [run for run in detailed(client, theirs) if state in (None, run.state)]
 
 
-def _is_own(promise: Promise) -> bool:
+def is_own(promise: Promise) -> bool:
     """Whether a run is one of hitl's own."""
     call = promise.call
     return call is not None and call.func in INTERNAL_FUNCTIONS

@@ -18,6 +18,7 @@ from hitl_cli.format.times import iso
 from hitl_cli.runs.reading import fitting, get_run, known, newest_first
 from hitl_cli.runs.run import Canceled, Started, cancel_request, check_id, create_request, run_of, show_call
 from hitl_cli.runs.steps import RunTree, first_steps
+from hitl_cli.runs.workflows import served
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from hitl_cli.people.actor import Actor
     from hitl_cli.people.idempotency import IdempotencyMark
     from hitl_cli.runs.run import Run, RunSpec, RunState
+    from hitl_cli.runs.workflows import ServedWorkflow
 
 START_BATCH = 500
 """Runs that are started in one round trip."""
@@ -129,6 +131,11 @@ class Runs:
         self._actor.require("read")
         root, more = first_steps(self._client, id, most)
         return RunTree(run=get_run(self._client, root.promise.id), root=root, more=more)
+
+    def workflows(self) -> Sequence[ServedWorkflow]:
+        """Return the workflows that workers serve, and those that runs have called, by name."""
+        self._actor.require("read")
+        return served(self._client)
 
     def wait(
         self, run: Run, timeout_s: float | None = None, clock: Callable[[], float] = time.monotonic

@@ -11,6 +11,7 @@ from hitl_cli.engine.addresses import SHARE_PAUSE_S, any_of, one_of
 from hitl_cli.engine.commit_loop import CommitLoop
 from hitl_cli.engine.errors import EngineError
 from hitl_cli.engine.server import FAR, Lease, Server, now_ms
+from hitl_cli.format.json import to_json
 from hitl_cli.sdk.task_ports import EngineTaskPorts
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class EmbeddedConnection:
         self._addresses = (any_of(group), self.unicast())
         self._callbacks: list[Callable[[str], None]] = []
         self._bell: Bell | None = None
+        self._serves = ""
         self._peers = 0
         self._pausing = False
 
@@ -85,6 +87,7 @@ class EmbeddedConnection:
         """Begin to fetch messages."""
         if self._bell is None:
             self._bell = self._commit_loop.hang(self._group, self._pid)
+            self._bell.says(self._serves)
 
     async def stop(self) -> None:
         """Fetch no more messages. Requests are still answered, so that work in hand can end."""
@@ -99,6 +102,10 @@ class EmbeddedConnection:
             return (await self._commit_loop.ask(req)).decode()
         except EngineError as error:
             raise ConnectorError(error) from error
+
+    def announce(self, workflows: Sequence[str]) -> None:
+        """Have others who look at the file know what is served here, from `start` on."""
+        self._serves = to_json(workflows)
 
     def close(self) -> None:
         """Close the file. No request may follow."""

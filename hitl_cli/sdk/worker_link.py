@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
@@ -26,6 +26,8 @@ class WorkerLink(Struct, frozen=True):
     poke: Callable[[], None]
     """Say that there is room again."""
     close: Callable[[], None]
+    announce: Callable[[Sequence[str]], None] = lambda _: None
+    """Make known which workflows are served, where the server can keep that."""
     now: Callable[[], int] = now_ms
     """The present, ms since the epoch, as the server has it."""
 

@@ -67,5 +67,6 @@ def worker_link(url: str, token: str | None, terms: WorkerTerms) -> WorkerLink: 
         tasks=connection.tasks,
         poke=connection.poke,
         close=connection.close,
+        announce=connection.announce,
         now=connection.now,
     )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.runs.run import Run
     from hitl_cli.runs.steps import RunStep
+    from hitl_cli.runs.workflows import ServedWorkflow
 
 
 DEEPEST = 100
@@ -47,6 +48,21 @@ class RunsPage(Struct, frozen=True):
     next: str | None
 
 
+class WorkflowDocument(Struct, frozen=True, kw_only=True):
+    """A workflow of a group; `workers` is how many listening workers have it, null where nobody can tell."""
+
+    name: str
+    group: str
+    workers: int | None
+    last_run: str | None
+
+
+class WorkflowList(Struct, frozen=True):
+    """The workflows, by name."""
+
+    items: list[WorkflowDocument]
+
+
 class StepDocument(Struct, frozen=True, kw_only=True):
     """A step of a run, with those inside it."""
 
@@ -66,6 +82,12 @@ class RunWithSteps(RunDocument, frozen=True, kw_only=True):
     """A run with all its steps."""
 
     steps: list[StepDocument]
+
+
+def workflow_document(one: ServedWorkflow) -> WorkflowDocument:
+    """Return a workflow."""
+    last = None if one.last_run is None else iso(one.last_run)
+    return WorkflowDocument(name=one.name, group=one.group, workers=one.workers, last_run=last)
 
 
 def run_document(run: Run, now: int) -> RunDocument:

@@ -148,6 +148,7 @@ class Worker:
         try:
             self._resonate.with_dependency(options.reach)
             workflows = self._register(self._resonate, modules)
+            self._link.announce(workflows)
             self._resonate.start()
             await asyncio.sleep(0)  # so that the bell hangs before anybody is told
             self._housekeeper.start()

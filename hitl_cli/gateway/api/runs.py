@@ -15,7 +15,15 @@ from hitl_cli.gateway.api.route import Call, Route, paged
 from hitl_cli.gateway.error_responses import json_answer
 from hitl_cli.runs import Runs
 from hitl_cli.runs.run import GroupName, RunSpec, RunState
-from hitl_cli.views.runs import RunDocument, RunsPage, RunWithSteps, run_document, run_with_steps
+from hitl_cli.views.runs import (
+    RunDocument,
+    RunsPage,
+    RunWithSteps,
+    WorkflowList,
+    run_document,
+    run_with_steps,
+    workflow_document,
+)
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -86,6 +94,15 @@ async def _show(call: Call) -> web.Response:
     return json_answer(await call.gateway.bridge.run(look))
 
 
+async def _workflows(call: Call) -> web.Response:
+    """Answer with the workflows that workers serve, and those of the newest runs."""
+
+    def look(client: Client) -> WorkflowList:
+        return WorkflowList([workflow_document(one) for one in _runs(client, call).workflows()])
+
+    return json_answer(await call.gateway.bridge.run(look))
+
+
 async def _steps(call: Call) -> web.Response:
     """Answer with a run and all its steps."""
 
@@ -120,6 +137,14 @@ def _checked(run: Run, id: str) -> Run:
 
 
 TABLE = [
+    Route(
+        method="GET",
+        path="/api/v1/workflows",
+        handle=_workflows,
+        needs="read",
+        summary="The workflows that can be started, as far as that is known.",
+        answers={200: WorkflowList},
+    ),
     Route(
         method="GET",
         path="/api/v1/runs",

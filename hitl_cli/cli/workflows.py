@@ -1,0 +1,39 @@
+"""`hitl workflows`: what can be started."""
+
+from __future__ import annotations
+
+import typer
+
+from hitl_cli.cli.context import opened
+from hitl_cli.cli.options import AsJson, Server, Token
+from hitl_cli.cli.output import note, print_json
+from hitl_cli.cli.render.table import Column, print_table
+from hitl_cli.format.durations import format_age
+from hitl_cli.runs import Runs
+from hitl_cli.views.runs import workflow_document
+
+
+def workflows(
+    ctx: typer.Context, as_json: AsJson = False, server: Server = None, token: Token = None
+) -> None:
+    """Show the workflows that workers serve, and those of the newest runs."""
+    with opened(Runs, ctx, server, token) as (runs, client):
+        found, now = runs.workflows(), client.now()
+    if as_json:
+        print_json([workflow_document(one) for one in found])
+    elif not found:
+        note("No worker is listening, and nothing was started yet. Start a worker: hitl worker")
+    else:
+        last = [None if one.last_run is None else format_age(max(now - one.last_run, 0)) for one in found]
+        print_table(
+            [
+                Column("workflow", [one.name for one in found], whole=True),
+                Column("group", [one.group for one in found]),
+                Column(
+                    "workers", ["?" if one.workers is None else f"{one.workers}" for one in found], right=True
+                ),
+                Column("last started", ["-" if age is None else f"{age} ago" for age in last], right=True),
+            ]
+        )
+        if any(one.workers is None for one in found):
+            note("?: the server does not tell what its workers serve.")

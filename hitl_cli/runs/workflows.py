@@ -1,0 +1,75 @@
+"""Which workflows there are: those that workers say they serve, and those that runs have called."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from hitl_cli.client.protocol import PAGE
+from hitl_cli.client.tags import TARGET_TAG
+from hitl_cli.runs.reading import is_own, newest_first
+from hitl_cli.runs.run import address_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hitl_cli.client.protocol import Client, Listener
+
+
+class ServedWorkflow(Struct, frozen=True, kw_only=True):
+    """A workflow of a group of workers.
+
+    `workers` is how many of them have it now, None where nobody can tell; `last_run` is when a run of it was
+    last started, in ms since the epoch, among the newest runs.
+    """
+
+    name: str
+    group: str
+    workers: int | None
+    last_run: int | None
+
+
+def served(client: Client) -> Sequence[ServedWorkflow]:
+    """Return the workflows, by name."""
+    listeners = client.listeners()
+    last: dict[tuple[str, str], int] = {}
+    for promise in newest_first(client, None)(PAGE, None).promises:
+        if (call := promise.call) is not None and promise.is_run and not is_own(promise):
+            last.setdefault((call.func, _group_of(promise.tags[TARGET_TAG])), promise.created_at)
+    known = {(name, one.group) for one in listeners or () for name in one.workflows or ()}
+    return [
+        ServedWorkflow(
+            name=name,
+            group=group,
+            workers=_workers(listeners, group, name),
+            last_run=last.get((name, group)),
+        )
+        for name, group in sorted(known | set(last))
+    ]
+
+
+def missing(client: Client, group: str, name: str) -> str | None:
+    """Return what to say where workers of a group listen, and none of them has a workflow; else None."""
+    listening = [one for one in client.listeners() or () if one.group == group]
+    names = {name for one in listening for name in one.workflows or ()}
+    if not listening or name in names or any(one.workflows is None for one in listening):
+        return None
+    near = get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"they have {', '.join(sorted(names))}."
+    return f"No listening worker has {name}; {hint}"
+
+
+def _workers(listeners: Sequence[Listener] | None, group: str, name: str) -> int | None:
+    """Return how many workers of a group have a workflow; None where one of them may."""
+    listening = [one.workflows for one in listeners or () if one.group == group]
+    if listeners is None or None in listening:
+        return None
+    return sum(1 for workflows in listening if name in (workflows or ()))
+
+
+def _group_of(address: str) -> str:
+    """Return the group that an address means; another address as it is."""
+    group = address.removeprefix(address_of(""))
+    return group.partition("/")[0] if group != address else address
