@@ -55,6 +55,12 @@ class BadUsage(BadInput):
     code = "bad-usage"
 
 
+class NotAwaited(BadInput, AttributeError):
+    """A workflow used what it has to await first."""
+
+    code = "not-awaited"
+
+
 class BadQuery(BadInput):
     """A parameter of a URL is not known, or has a value that it cannot have."""
 

@@ -14,7 +14,7 @@ import logging
 from collections.abc import Awaitable, Generator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypedDict, Unpack, overload
+from typing import Any, Literal, NamedTuple, NoReturn, TypedDict, Unpack, overload
 
 import msgspec
 from resonate.context import Context, ResonateFuture
@@ -22,15 +22,16 @@ from resonate.retry import Never
 from resonate.types import PromiseRecord
 
 from hitl_cli import defaults
+from hitl_cli.errors import NotAwaited
 from hitl_cli.format.durations import LONGEST_MS, bad_duration, format_age, format_duration, parse_duration
 from hitl_cli.format.shell import command
 from hitl_cli.format.terminal import printable
 from hitl_cli.forms import as_form_type, schema_of
 from hitl_cli.inbox.ask import digest_of as digest_of_file
-from hitl_cli.notify.deliver import notifier_of
+from hitl_cli.notify.deliver import give_notice, notifier_of
 from hitl_cli.people.contacts import recipients, unreached
 from hitl_cli.requests.decision import Decision, decision_on
-from hitl_cli.requests.notification import NOTIFICATION_LIFE_MS, Notification, outcome_notification
+from hitl_cli.requests.notification import Notification, outcome_notification
 from hitl_cli.requests.question import (
     Digest,
     Escalation,
@@ -60,8 +61,16 @@ SHORTENED = 0.99
 """Below what part of its deadline a request that can be answered for less time is worth a warning."""
 
 
+def _not_awaited(*_: object) -> NoReturn:
+    raise NotAwaited("this is a question and not yet a decision: await it, as in `await ask(...)`.")
+
+
 class PendingDecision[T](Awaitable[Decision[T]]):
-    """A question that has been put. Awaiting it gives the decision."""
+    """A question that has been put. Awaiting it gives the decision; any other use raises NotAwaited."""
+
+    __bool__ = __iter__ = __len__ = __contains__ = __getitem__ = __str__ = __format__ = _not_awaited
+    __lt__ = __le__ = __gt__ = __ge__ = __add__ = __radd__ = __int__ = __float__ = _not_awaited
+    __hash__ = object.__hash__
 
     def __init__(self, step: ResonateFuture[Decision[Any]], form: Any, placed: asyncio.Future[None]) -> None:
         self._step = step
@@ -71,8 +80,16 @@ class PendingDecision[T](Awaitable[Decision[T]]):
 
     async def id(self) -> str:
         """Return the id of the request, once it is there: to tell somebody in a way of one's own."""
-        await self._placed
+        await asyncio.shield(self._placed)  # whoever is canceled here, the question is put
         return sdk.first_id(await self._step.id())
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (not isinstance(other, PendingDecision) and _not_awaited())
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("_"):  # what Python and tools look for on any object
+            raise AttributeError(name)
+        _not_awaited()
 
     def _end(self, step: asyncio.Task[Any]) -> None:
         """Note that it was put in an earlier attempt; or that this attempt is over, before it could be."""
@@ -362,17 +379,3 @@ async def tell_the_others(ctx: Context, question: Question, request: PromiseReco
     """Have those who were asked, and did not decide it, told what came of it."""
     asked = question.asked_at((request.settled_at or request.timeout_at) - request.created_at)
     await give_notice(ctx, outcome_notification(request.id, request.state, asked), request)
-
-
-async def give_notice(ctx: Context, notice: Notification, request: PromiseRecord) -> None:
-    """Have people told, if this worker knows how to reach any of them. Nothing waits for it.
-
-    The promise has an id of its own, so that none of the SDK's depends on settings, which may change before
-    this is replayed.
-    """
-    teller = notifier_of(ctx)
-    if teller is None or not recipients(notice.names, teller.directory):
-        return
-    ends_at = request.timeout_at if request.state == "pending" else sdk.now(ctx) + NOTIFICATION_LIFE_MS
-    tags = notice.tags(ctx.info.origin_id, teller.target)
-    await sdk.create(ctx, notice.id, notice.call, tags, ends_at)

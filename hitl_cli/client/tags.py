@@ -29,15 +29,24 @@ REVOKED_TAG = "hitl:revoked"
 NOTICE_TAG = "hitl:notice"
 """The id of the request that somebody is told of."""
 
+REQUEST_TAG = "hitl:request"
+"""On what was asked of people by `ask`, or as `ask` does."""
+
 TELL = "hitl.tell"
 
 DIGEST = "hitl.digest"
 
-INTERNAL_FUNCTIONS = frozenset({TELL, DIGEST})
+TAKE_BACK = "hitl.take-back"
+"""Cancels what a function left behind when it ended."""
+
+TAKE_BACK_SEGMENT = "t-left"
+"""The last part of the id of that call, which is below the function."""
+
+INTERNAL_FUNCTIONS = frozenset({TELL, DIGEST, TAKE_BACK})
 """Durable functions that a worker runs for hitl itself: nobody starts them, and they are no news."""
 
 NOTIFICATION_ID = re.compile(r":(.*\.)?t-[a-z]+(-[0-9]+)?(\.|$)")
-"""What is in the id of a notice, and of all its steps, after that of the run: an SDK's own are numbers."""
+"""What is in the id of a notice or of a `TAKE_BACK`, and of all their steps: an SDK's own are numbers."""
 
 
 def lineage(
@@ -57,5 +66,5 @@ def lineage(
 
 
 def belongs_to_notification(id: str) -> bool:
-    """Whether a promise is a notice, or a step of one."""
+    """Whether a promise is a notice or a `TAKE_BACK`, or a step of one."""
     return NOTIFICATION_ID.search(id) is not None

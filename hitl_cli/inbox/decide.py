@@ -279,5 +279,5 @@ def by_whom(settled: Promise, now: int) -> str:
     """Return ` by reviewer through cli 5m ago (2026-…Z)`, as far as it is known."""
     audit = audit_of(settled)
     at = audit.at or settled.settled_at or now
-    who = f" by {audit.by} through {audit.via}" if audit.by else " by another tool"
+    who = f" by {audit.by} through {audit.via}" if audit.by else f" by {audit.via or 'another tool'}"
     return f"{who} {format_age(now - at)} ago ({iso(at)})"

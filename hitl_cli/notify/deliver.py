@@ -15,10 +15,11 @@ from functools import partial
 
 from resonate.context import Context
 from resonate.retry import Never
+from resonate.types import PromiseRecord
 
 from hitl_cli.client.pool import ClientPool
 from hitl_cli.client.protocol import Client
-from hitl_cli.client.wire import audit_of
+from hitl_cli.client.wire import Promise, audit_of
 from hitl_cli.defaults import DEADLINE_MS
 from hitl_cli.errors import HitlError
 from hitl_cli.inbox.permission import is_excluded
@@ -29,7 +30,7 @@ from hitl_cli.notify.digest_store import DigestEntry, end_of_digest, gather
 from hitl_cli.notify.messages import DeliveryFailed, Message
 from hitl_cli.notify.status import DeliveryAttempt, heard_before
 from hitl_cli.people.contacts import Directory, NotificationSettings, recipients
-from hitl_cli.requests.notification import Notification
+from hitl_cli.requests.notification import NOTIFICATION_LIFE_MS, Notification
 from hitl_cli.sdk import context as sdk
 
 logger = logging.getLogger(__name__)
@@ -125,6 +126,20 @@ def notifier_of(ctx: Context) -> Notifier | None:
         return ctx.get_dependency(Notifier)
     except KeyError:
         return None
+
+
+async def give_notice(ctx: Context, notice: Notification, request: PromiseRecord | Promise) -> None:
+    """Have people told, if this worker knows how to reach any of them. Nothing waits for it.
+
+    The promise has an id of its own, so that none of the SDK's depends on settings, which may change before
+    this is replayed.
+    """
+    teller = notifier_of(ctx)
+    if teller is None or not recipients(notice.names, teller.directory):
+        return
+    ends_at = request.timeout_at if request.state == "pending" else sdk.now(ctx) + NOTIFICATION_LIFE_MS
+    tags = notice.tags(ctx.info.origin_id, teller.target)
+    await sdk.create(ctx, notice.id, notice.call, tags, ends_at)
 
 
 # One occasion of one request

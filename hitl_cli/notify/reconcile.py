@@ -10,13 +10,14 @@ import logging
 from typing import TYPE_CHECKING
 
 from hitl_cli.client.protocol import PAGE, as_promise, get_promises, search_pages
+from hitl_cli.client.tags import REQUEST_TAG
 from hitl_cli.client.wire import EXTERNAL
 from hitl_cli.errors import BadInput, Conflict
 from hitl_cli.inbox.history import settled_since
 from hitl_cli.inbox.pending import blocking_pages
 from hitl_cli.people.contacts import recipients
 from hitl_cli.requests.notification import NOTIFICATION_LIFE_MS, Notification, outcome_notification
-from hitl_cli.requests.question import REQUEST_TAG, question_of
+from hitl_cli.requests.question import question_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

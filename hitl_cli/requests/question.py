@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from hitl_cli.client.tags import RESERVED_TAGS
+from hitl_cli.client.tags import REQUEST_TAG, RESERVED_TAGS
 from hitl_cli.client.wire import Json, decode_as, headers_of
 from hitl_cli.errors import BadInput, TooLarge
 from hitl_cli.format.names import folded, normalized
@@ -44,7 +44,6 @@ OUTCOMES: dict[PromiseState, Outcome] = {
 GROUP = "group:"
 """What a name begins with that stands for a group of people."""
 
-REQUEST_TAG = "hitl:request"
 KEY_TAG = "hitl:key"
 QUORUM_TAG = "hitl:quorum"
 WORKFLOW_TAG = "hitl:workflow"

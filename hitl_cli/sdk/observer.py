@@ -10,13 +10,15 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING, Literal, Protocol
 
+import msgspec
 from msgspec import Struct
 from resonate.error import PlatformError, ResonateError, SerializationError, ServerError
 from resonate.send import PromiseFencing, TaskLifecycle
 from resonate.types import PromiseSettleReq, Value
 
 from hitl_cli.client.tags import INTERNAL_FUNCTIONS
-from hitl_cli.client.wire import Call, decode_as, error_message, error_value, is_blocking
+from hitl_cli.client.wire import Call, decode_as, encode, error_message, error_value, is_blocking
+from hitl_cli.sdk.suspension import take_back_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,12 +58,17 @@ class ObservedTasks:
         report: Callable[[Event], None],
         not_held: Callable[[str], None],
         clock: Callable[[], int],
+        target: str | None = None,
     ) -> None:
-        """`report` is told of events, `not_held` of tasks that were refused or given back."""
+        """`report` is told of events, `not_held` of tasks that were refused or given back.
+
+        `target` is the address of workers that take back what a run asked that is failed here.
+        """
         self._tasks = tasks
         self._report = report
         self._not_held = not_held
         self._clock = clock
+        self._target = target
         self._functions: dict[str, str] = {}
         self._blocking: set[str] = set()
         self._given_back: dict[str, int] = {}
@@ -143,6 +150,11 @@ class ObservedTasks:
             id=id, state="rejected", value=Value(headers=value.headers, data=value.data)
         )
         try:
+            if self._target is not None:
+                take_back = take_back_request(id, id.partition(":")[0], self._target, self._clock())
+                call = encode(take_back.param.data)
+                encoded = msgspec.structs.replace(take_back, param=Value(data=call.data))
+                await self._tasks.task_fence_create(id, version, encoded)
             await self.task_fulfill(id, version, settle)
         except ServerError as error:
             if error.code != CONFLICT:

@@ -11,6 +11,8 @@ from resonate import observability as sdk_events
 from resonate.error import ApplicationError, SerializationError
 from resonate.resonate import Resonate
 
+from hitl_cli.errors import BadInput
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -18,6 +20,12 @@ if TYPE_CHECKING:
 
 
 logger = logging.getLogger(__name__)
+
+_ASK_MISCALLED = ("ask() ", "ask_all() ", "link_to() ")
+"""How Python says that one of these was called with other arguments than it takes."""
+
+_MAY_CHANGE = ("bad-file", "bad-key", "bad-setting")
+"""Codes of BadInput that are about files: somebody may put them right while the step is tried again."""
 
 
 class Registering(Resonate):
@@ -47,17 +55,25 @@ class Registering(Resonate):
 async def pause(delay_s: float) -> None:
     """Sleep before a step is tried again, and say why (resonate/context.py, invoke_with_retry).
 
-    Arguments that do not fit a function (resonate/durable.py, invoke) will not fit it later either: raising
-    here ends the run.
+    Raising here ends the run.
     """
     error = sys.exception()
     if error is not None:
-        miscounted = isinstance(error, ApplicationError) and isinstance(error.__cause__, TypeError)
-        if miscounted or isinstance(error, SerializationError):
+        if _is_for_good(error):
             raise error
         what = f"{type(error).__name__}: {error}"
         logger.warning("a step failed and is tried again in %.0f s: %s", delay_s, what)
     await asyncio.sleep(delay_s)
+
+
+def _is_for_good(error: BaseException) -> bool:
+    """Whether a step would fail like this each time: by how it is called, or how it calls hitl."""
+    miscounted = isinstance(error, ApplicationError) and isinstance(error.__cause__, TypeError)
+    if miscounted or isinstance(error, SerializationError):  # resonate/durable.py, invoke
+        return True
+    if isinstance(error, TypeError):
+        return str(error).startswith(_ASK_MISCALLED)
+    return isinstance(error, BadInput) and error.code not in _MAY_CHANGE
 
 
 def log_failures(happened: sdk_events.Event) -> None:

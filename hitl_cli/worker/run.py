@@ -16,16 +16,19 @@ from msgspec import Struct
 from hitl_cli import defaults
 from hitl_cli.builtin import WORKFLOWS
 from hitl_cli.client.connect import connect
-from hitl_cli.client.tags import DIGEST, INTERNAL_FUNCTIONS, TELL
+from hitl_cli.client.pool import ClientPool
+from hitl_cli.client.tags import DIGEST, INTERNAL_FUNCTIONS, TAKE_BACK, TELL
 from hitl_cli.client.wire import Call, decode_as, offered_task
 from hitl_cli.engine.server import now_ms
 from hitl_cli.errors import Unreachable
 from hitl_cli.notify.deliver import Notifier, tell
 from hitl_cli.notify.digest_workflow import digest
 from hitl_cli.notify.reconcile import Reconciler
+from hitl_cli.notify.taking_back import take_back
 from hitl_cli.people.contacts import Directory, NotificationSettings
 from hitl_cli.people.groups import NO_GROUPS, Groups
 from hitl_cli.runs.run import address_of
+from hitl_cli.sdk import suspension
 from hitl_cli.sdk.heartbeat import LeaseHeartbeat, executing
 from hitl_cli.sdk.observer import Event, ObservedTasks
 from hitl_cli.sdk.resonate_client import Registering, log_failures, pause
@@ -93,6 +96,7 @@ class Worker:
         self._ended_by = ""
         open_client = partial(connect, options.server, options.token)
         self._heartbeat = LeaseHeartbeat(open_client, self._pid, options.lease_ms / 1_000, self._let_go)
+        self._clients = ClientPool(open_client, threads=1)
         self._notifier: Notifier | None = None
         unheard: Reconciler | None = None
         if options.reach.directory.reaches_somebody:  # else they wait for a worker with contacts
@@ -114,6 +118,7 @@ class Worker:
         options = self._options
         self._loop = asyncio.get_running_loop()
         self._loop.set_task_factory(self._contained)
+        suspension.install(self._loop)
         self._link = worker_link(
             options.server,
             options.token,
@@ -143,10 +148,12 @@ class Worker:
             autostart=False,
         )
         self._tasks = self._resonate.watch(
-            self._link.tasks, lambda tasks: ObservedTasks(tasks, self._report, self._let_go, now_ms)
+            self._link.tasks,
+            lambda tasks: ObservedTasks(tasks, self._report, self._let_go, now_ms, address_of(options.group)),
         )
         try:
             self._resonate.with_dependency(options.reach)
+            self._resonate.with_dependency(self._clients)
             workflows = self._register(self._resonate, modules)
             self._link.announce(workflows)
             self._resonate.start()
@@ -160,6 +167,7 @@ class Worker:
             await self._wind_down()
         finally:
             self._housekeeper.stop()
+            self._clients.close()
             if self._notifier is not None:
                 self._notifier.bridge.close()
             self._heartbeat.shutdown()
@@ -180,6 +188,7 @@ class Worker:
         for name, function in WORKFLOWS.items():
             if (name, 1) not in resonate.served:
                 resonate.register(function, name=name)
+        resonate.register(take_back, name=TAKE_BACK)
         if self._notifier is not None:
             resonate.with_dependency(self._notifier)
             resonate.register(tell, name=TELL)
@@ -234,7 +243,9 @@ class Worker:
                     await self._tasks.fail(*held, reason)
                 raise _ExitRefusedError(reason) from error
 
-        return asyncio.Task(run(), loop=loop, **options)
+        task = asyncio.Task(run(), loop=loop, **options)
+        suspension.adopt(task, coro)
+        return task
 
     # How it ends
 

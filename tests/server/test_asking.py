@@ -6,9 +6,10 @@ import json
 from typing import TYPE_CHECKING
 
 from hitl_cli.client.protocol import search
-from tests.conftest import wait_until
+from tests.conftest import APPS, wait_until
 from tests.notify.receivers import HttpReceiver
 from tests.recovery.crew import ASKS
+from tests.worker.watching import end_of, waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,3 +67,16 @@ def test_over_http_those_who_are_asked_are_told_once_and_the_others_what_came_of
         hitl.ok("wait", "r", "-S", url)
     said = [(one.json["type"], one.json["data"]["requests"][0]["id"]) for one in receiver.received]
     assert sorted(said) == [("hitl.approved", "r:1.1"), ("hitl.asked", "q"), ("hitl.asked", "r:1.1")]
+
+
+def test_over_http_a_group_suspends_and_the_first_no_takes_the_other_question_back(
+    hitl: Hitl, serve: Callable[..., Served]
+) -> None:
+    url = serve().url
+    hitl.worker("--app", str(APPS / "at_once.py"), "-S", url)
+    hitl.ok("start", "r", "--no-args", "--workflow", "groups", "-S", url)
+    with hitl.client() as client:
+        assert waiting(client, 2) == ["r:1.1", "r:2.1"]
+        hitl.ok("reject", "r:1", "--reason", "no", "-S", url)
+        assert end_of(client, "r").state == "failed"
+        wait_until(lambda: search(client, state="pending") == [])

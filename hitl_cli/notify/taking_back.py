@@ -1,0 +1,111 @@
+"""`hitl.take-back`: cancels what a function of a workflow left behind, once the function has ended.
+
+What it asked is taken back, and those who were asked are notified. A call of another workflow is canceled if
+it waits for people, with all below it. One that does not is left to go on, and looked at again.
+"""
+
+# Annotations are evaluated here, not kept as text; see deliver.py.
+
+import asyncio
+import re
+from datetime import timedelta
+
+from msgspec import Struct
+from resonate.context import Context
+
+from hitl_cli.client.pool import ClientPool
+from hitl_cli.client.protocol import Client, as_promise, get_promise, search
+from hitl_cli.client.tags import ORIGIN_TAG, SCOPE_TAG, TAKE_BACK_SEGMENT, belongs_to_notification
+from hitl_cli.client.wire import Audit, Promise, child_id, error_value, fresh_id
+from hitl_cli.notify.deliver import give_notice
+from hitl_cli.requests.notification import outcome_notification
+from hitl_cli.requests.question import question_of
+from hitl_cli.runs.run import cancel_request
+
+VIA_WORKFLOW = "workflow"
+"""Through what a request is taken back that nobody waits for any more, as its audit record has it."""
+
+AT_ONCE_S = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)
+"""Pauses in memory before it is looked whether the function has ended: it does so in the next moment."""
+
+LATER = timedelta(seconds=10)
+"""The pause after that, doubled each time: its worker died, and another one has to come to its end."""
+
+LATEST = timedelta(days=1)
+"""The longest pause."""
+
+_DETACHED = re.compile(r"d[0-9a-f]{16}(\.|$)")
+"""How the id of a detached call begins after its run's: it outlives what made it."""
+
+
+class Canceled(Struct, frozen=True, kw_only=True):
+    """Requests that were taken back; `is_all` says that there was nothing to cancel, and will not be."""
+
+    requests: tuple[Promise, ...] = ()
+    is_all: bool
+
+
+async def take_back(ctx: Context) -> int:
+    """Cancel what is pending below the function that this call is below; return how many requests were."""
+    function = ctx.info.id[: -len(TAKE_BACK_SEGMENT) - 1]
+    taken = 0
+    for pause_s in AT_ONCE_S:
+        await asyncio.sleep(pause_s)
+        found = await _cancel_and_notify(ctx, function)
+        taken += len(found.requests)
+        if found.is_all:
+            return taken
+    pause = LATER
+    while not found.is_all:
+        await ctx.sleep(pause)
+        pause = min(pause * 2, LATEST)
+        found = await _cancel_and_notify(ctx, function)
+        taken += len(found.requests)
+    return taken
+
+
+async def _cancel_and_notify(ctx: Context, function: str) -> Canceled:
+    """Cancel what is pending below a function, and have those notified who were asked."""
+    found = await ctx.get_dependency(ClientPool).run(cancel_below, function)
+    for promise in found.requests:
+        question = question_of(promise)
+        if question is not None:
+            asked = question.asked_at((promise.settled_at or promise.timeout_at) - promise.created_at)
+            await give_notice(ctx, outcome_notification(promise.id, promise.state, asked), promise)
+    return found
+
+
+def cancel_below(client: Client, function: str) -> Canceled:
+    """Cancel what is pending below a function that has ended."""
+    ended = get_promise(client, function)
+    if ended is None or ended.state == "pending":
+        return Canceled(is_all=ended is None)
+    below = [
+        promise
+        for promise in search(client, state="pending", tags={ORIGIN_TAG: ended.origin})
+        if _is_below(promise.id, function) and not belongs_to_notification(promise.id)
+    ]
+    asked = [promise.id for promise in below if promise.is_blocking]
+    going_on = [
+        call.id
+        for call in below
+        if call.is_call and not call.is_timer and not any(_is_below(id, call.id) for id in asked)
+    ]
+    moot = [
+        promise.id
+        for promise in below
+        if (promise.is_blocking or promise.is_call or promise.tags.get(SCOPE_TAG) == "local")
+        and not any(promise.id == call or _is_below(promise.id, call) for call in going_on)
+    ]
+    audit = Audit(id=fresh_id(), via=VIA_WORKFLOW, at=client.now())
+    value = error_value("the workflow ended without this answer", audit.headers())
+    answers = client.call_many([cancel_request(id, value) for id in moot]) if moot else []
+    settled = [as_promise(answer) for answer in answers]
+    taken = tuple(each for each in settled if each.is_blocking and each.state == "rejected_canceled")
+    return Canceled(requests=taken, is_all=not moot and not going_on)
+
+
+def _is_below(id: str, ancestor: str) -> bool:
+    """Whether a promise is of a call tree below another one, and not detached from it."""
+    beginning = child_id(ancestor, "")
+    return id.startswith(beginning) and not (":" not in ancestor and _DETACHED.match(id, len(beginning)))

@@ -1,0 +1,382 @@
+"""How a durable function suspends and ends, where it has asyncio tasks of its own or leaves something behind.
+
+The SDK raises `Suspended` in the asyncio task that awaits something pending (resonate/context.py). That is
+right in the function's own task. In a task that the function created (`asyncio.gather`, `TaskGroup`, `wait`)
+it would look like the end of that task. There the await lasts instead. Once no task of the function can go
+on, the function is canceled and suspends as a whole.
+
+The SDK ends a function only when everything that it created has settled. Here a function lets go of what
+nobody awaits any more. A call of `TAKE_BACK` (hitl_cli/notify/taking_back.py), created before the function is
+settled, cancels that once it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import asyncio.locks
+import asyncio.queues
+import asyncio.taskgroups
+import asyncio.tasks
+import inspect
+import logging
+import time
+from contextvars import ContextVar
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from resonate import context as sdk_context
+from resonate.context import Context, ResonateFuture
+from resonate.error import PlatformError, Suspended
+from resonate.types import PromiseCreateReq, Value
+
+from hitl_cli.client.tags import REQUEST_TAG, TAKE_BACK, TAKE_BACK_SEGMENT, TARGET_TAG, lineage
+from hitl_cli.client.wire import Call, child_id
+from hitl_cli.errors import BadInput, NotAwaited
+from hitl_cli.sdk import context as sdk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Generator
+    from contextvars import Context as ContextVars
+    from types import CodeType
+
+    from resonate.durable import DurableFunction
+    from resonate.retry import RetryPolicy
+
+PATIENCE_S = 5.0
+"""How long a function that only waits for others lets a task of its own go on: a download, a pause."""
+
+LOOK_AGAIN_S = 0.05
+"""How often it is looked whether such a task has come to its end."""
+
+TURNS = 10
+"""Turns of the event loop before it is looked: an end passes through one gather in each; they are nested."""
+
+TAKE_BACK_LIFE_MS = 30 * 86_400_000
+"""How long it is tried to take back what a function left behind."""
+
+TIMEOUTS = frozenset(
+    {
+        "Timeout._on_timeout",  # asyncio.timeout and wait_for
+        "_release_waiter",  # asyncio.wait
+        "as_completed.<locals>._on_timeout",
+        "_AsCompletedIterator._handle_timeout",  # as_completed, from Python 3.13 on
+        "CancelScope._timeout",  # anyio
+    }
+)
+"""What a timer calls that is there to end an await."""
+
+_NOT_AUTHORS = (str(Path(sdk_context.__file__).parent), str(Path(__file__).parent))
+"""Folders of code that creates asyncio tasks for what is not of the function at hand."""
+
+_JOINING_FILES = {module.__file__ for module in (asyncio.taskgroups, asyncio.locks, asyncio.queues)}
+_WAIT: CodeType = asyncio.tasks._wait.__code__  # type: ignore[attr-defined]
+_GATHERING: type = asyncio.tasks._GatheringFuture  # type: ignore[attr-defined]
+
+logger = logging.getLogger(__name__)
+
+_invoke = Context.invoke_with_retry
+_await = ResonateFuture.__await__
+
+
+class _Function:
+    """One attempt at a durable function. Most have no asyncio tasks of their own."""
+
+    __slots__ = ("concurrency", "main", "over")
+
+    def __init__(self) -> None:
+        self.main = asyncio.current_task()
+        self.over = False
+        self.concurrency: _Concurrency | None = None
+
+    def concurrent(self) -> _Concurrency:
+        """Return what is known of its tasks and timeouts."""
+        if self.concurrency is None:
+            self.concurrency = _Concurrency(self)
+        return self.concurrency
+
+
+_current: ContextVar[_Function] = ContextVar("function")
+"""The durable function that the code at hand is of."""
+
+
+class _Concurrency:
+    """The asyncio tasks that a function created, its timeouts, and what they wait for."""
+
+    def __init__(self, function: _Function) -> None:
+        self._function = function
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._waiting: set[asyncio.Task[Any]] = set()
+        self._parked: set[asyncio.Task[Any]] = set()
+        """Those of the waiting whose await only the outside can end."""
+        self._timeouts: list[tuple[asyncio.TimerHandle, asyncio.Task[Any] | None]] = []
+        self._turns = 0
+        """Turns of the event loop until it is looked whether any task can go on; 0 while none is due."""
+        self._patient_until: float | None = None
+        self.left: set[str] = set()
+        """The steps and promises whose await was begun, and has not come to its end."""
+        self.stopped: BaseException | None = None
+        """What the function ends with, where it was canceled from here."""
+
+    def adopt(self, task: asyncio.Task[Any]) -> None:
+        """Note a task that the function created."""
+        self._tasks.add(task)
+        task.add_done_callback(self._gone)
+
+    def note_timeout(self, timer: asyncio.TimerHandle) -> None:
+        """Note a timer that is there to end an await."""
+        self._timeouts = [each for each in self._timeouts if not each[0].cancelled()]
+        self._timeouts.append((timer, asyncio.current_task()))
+
+    async def result(self, future: ResonateFuture[Any]) -> Any:
+        """Return what a step or a promise came to. Who awaits it may be canceled without harm to it."""
+        me = asyncio.current_task()
+        assert me is not None
+        self._waiting.add(me)
+        self._patient_until = None
+        self.left.add(future._id)
+        try:
+            await asyncio.wait((future._task,))
+            if future._task.cancelled() or not isinstance(future._task.exception(), Suspended):
+                self.left.discard(future._id)
+                return future._task.result()
+            self._refuse_timeouts(me)
+            if self.stopped is not None or not self._tasks:
+                raise Suspended
+            self._parked.add(me)
+            self._look_soon()
+            await self._loop.create_future()  # until the function is canceled
+        finally:
+            self._parked.discard(me)
+            self._waiting.discard(me)
+
+    def close(self) -> None:
+        """End those of its tasks that await something durable: the function has ended."""
+        if self.stopped is not None and self._function.main is not None:
+            self._function.main.uncancel()
+        for task in tuple(self._waiting):
+            task.cancel()
+
+    # Whether any of its tasks can go on
+
+    def _look_soon(self, _task: object = None) -> None:
+        if not self._turns and not self._function.over:
+            self._loop.call_soon(self._turn)
+        self._turns = TURNS
+
+    def _turn(self) -> None:
+        self._turns -= 1
+        if self._turns:
+            self._loop.call_soon(self._turn)
+        else:
+            self._look()
+
+    def _look(self) -> None:
+        """Cancel the function if none of its tasks can go on."""
+        main = self._function.main
+        if self._function.over or self.stopped is not None or not self._parked or main is None:
+            return
+        if len(self._parked) < len(self._waiting):
+            return  # one of them awaits a step that is under way, and looks again after that
+        others = [task for task in (main, *self._tasks) if task not in self._parked]
+        if any(_is_ready(task) for task in others):
+            self._look_soon()
+        elif self._let_go_on([task for task in others if not _waits_for_others(task)]):
+            self._loop.call_later(LOOK_AGAIN_S, self._look_soon)
+        else:
+            self.stopped = Suspended()
+            try:
+                self._refuse_timeouts()
+            except BadInput as error:
+                self.stopped = error
+            main.cancel()
+
+    def _let_go_on(self, busy: list[asyncio.Task[Any]]) -> bool:
+        """Whether the function waits on for those of its tasks that do something outside of its steps."""
+        now = time.monotonic()
+        if self._patient_until is None:
+            self._patient_until = now + PATIENCE_S
+        return bool(busy) and (self._function.main in busy or now < self._patient_until)
+
+    def _gone(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        self._look_soon()
+
+    def _refuse_timeouts(self, of: asyncio.Task[Any] | None = None) -> None:
+        """Raise BadInput if a timeout, `of` one task or any that waits, is to end a wait for the outside."""
+        now = self._loop.time()
+        for timer, task in self._timeouts:
+            if timer.cancelled() or timer.when() <= now or task is None:
+                continue
+            if task is of or (of is None and _waits_for_others(task)):
+                raise BadInput(
+                    "a timeout of asyncio cannot end the wait for a person, a promise, a call or a pause: no"
+                    " process waits meanwhile. Use ask(..., deadline=) or ctx.promise(timeout=) instead.",
+                    code="timeout-around-wait",
+                )
+
+
+def install(loop: asyncio.AbstractEventLoop) -> None:
+    """Have the functions that this process executes suspend and end as described above."""
+    Context.invoke_with_retry = _invoke_function  # type: ignore[assignment, method-assign]
+    ResonateFuture.__await__ = _await_result  # type: ignore[assignment, method-assign]
+    call_at = loop.call_at
+
+    def noting(
+        when: float, callback: Callable[..., object], *args: Any, context: ContextVars | None = None
+    ) -> asyncio.TimerHandle:
+        timer = call_at(when, callback, *args, context=context)
+        function = _current.get(None)
+        if function is not None and not function.over and getattr(callback, "__qualname__", "") in TIMEOUTS:
+            function.concurrent().note_timeout(timer)
+        return timer
+
+    loop.call_at = noting  # type: ignore[assignment, method-assign]
+
+
+def adopt(task: asyncio.Task[Any], coro: Coroutine[Any, Any, Any]) -> None:
+    """Note a new asyncio task, if a durable function created it and not the SDK for it."""
+    function = _current.get(None)
+    if function is None or function.over:
+        return
+    code = getattr(coro, "cr_code", None)
+    if code is None or not code.co_filename.startswith(_NOT_AUTHORS):
+        function.concurrent().adopt(task)
+
+
+def _await_result(future: ResonateFuture[Any]) -> Generator[Any, None, Any]:
+    """Await a step or a promise: `ResonateFuture.__await__`."""
+    function = _current.get(None)
+    if function is None or function.concurrency is None:
+        return _await(future)
+    return function.concurrency.result(future).__await__()
+
+
+async def _invoke_function(
+    ctx: Context, df: DurableFunction, payload: Any, policy: RetryPolicy, *, coerce_args: bool = True
+) -> Any:
+    """Execute a function to its end, or until it suspends: `Context.invoke_with_retry`."""
+    function = _Function()
+    _current.set(function)
+    try:
+        result = await _invoke(ctx, df, payload, policy, coerce_args=coerce_args)
+        if hasattr(type(result), "__await__"):
+            raise NotAwaited(f"{df.name} returned what it did not await: write `return await ...`.")  # noqa: TRY301
+    except BaseException as raised:
+        ended = _ended_with(function, raised)
+        _close(function)
+        if isinstance(ended, Exception | SystemExit):
+            await _leave(ctx, None)
+        if ended is raised:
+            raise
+        raise ended from None
+    _close(function)
+    concurrency = function.concurrency
+    if concurrency is not None and concurrency.stopped is not None:  # it did not let itself be canceled
+        raise concurrency.stopped
+    await _leave(ctx, concurrency.left if concurrency is not None else set())
+    return result
+
+
+def _close(function: _Function) -> None:
+    function.over = True
+    if function.concurrency is not None:
+        function.concurrency.close()
+
+
+def _ended_with(function: _Function, raised: BaseException) -> BaseException:
+    """Return what a function ends with, of what it raised: a group is not what the SDK looks for."""
+    if isinstance(raised, BaseExceptionGroup):
+        for kind in (PlatformError, Suspended):
+            if (signal := _leaf(raised, kind)) is not None:
+                return signal
+    stopped = function.concurrency.stopped if function.concurrency is not None else None
+    return raised if stopped is None or isinstance(raised, PlatformError) else stopped
+
+
+def _leaf(group: BaseExceptionGroup[BaseException], kind: type[BaseException]) -> BaseException | None:
+    """Return the first exception of a kind in a group of groups."""
+    found: BaseException | None = group.subgroup(kind)
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found
+
+
+# What a function leaves behind
+
+
+async def _leave(ctx: Context, left: set[str] | None) -> None:
+    """Let go of what still waits below a function that has ended, unless the SDK is to wait for it.
+
+    What is `left` was awaited, and is not any more; None stands for all, where the function failed. The
+    SDK waits for what the function called and never awaited, but not for answers that it did not await.
+    """
+    state = ctx._state
+    under_way = chain((local.handle for local in state.spawned_locals), state.spawned_remote_tasks)
+    if not state.spawned_remote and all(task.done() for task in under_way):
+        return
+    await ctx.flush_local_work()
+    waited_for = {todo: _child_of(state.id, todo) for todo in state.spawned_remote}
+    children = set(waited_for.values())
+    if not children:
+        return
+    if left is not None:
+        questions = {child: todo for todo, child in waited_for.items() if _is_question(ctx, todo, child)}
+        if not children <= left | questions.keys():
+            return
+        for child, request in questions.items():
+            if child not in left:
+                logger.warning("%s was never awaited, and is taken back", request)
+    target = state.target_resolver(None)
+    await state.effects.create_promise(take_back_request(state.id, state.origin_id, target, sdk.now(ctx)))
+    state.spawned_remote = []
+    _settle_below(ctx, state.id)
+
+
+def _child_of(function: str, id: str) -> str:
+    """Return the child of a function that a promise below it is, or is below."""
+    beginning = child_id(function, "")
+    return beginning + id.removeprefix(beginning).partition(".")[0]
+
+
+def _is_question(ctx: Context, todo: str, child: str) -> bool:
+    """Whether a child of a function is a question that waits for its answer."""
+    promise = getattr(ctx._state.effects, "cache", {}).get(todo)
+    return todo == sdk.first_id(child) and promise is not None and promise.tags.get(REQUEST_TAG) == "1"
+
+
+def take_back_request(function: str, origin: str, target: str, now: int) -> PromiseCreateReq:
+    """Return the call that cancels what is pending below a function (its id), once that is settled."""
+    id = child_id(function, TAKE_BACK_SEGMENT)
+    tags = {TARGET_TAG: target} | lineage(id, scope="global", origin=origin, parent=function)
+    call = Value(data=msgspec.to_builtins(Call(func=TAKE_BACK)))
+    return PromiseCreateReq(id=id, timeout_at=now + TAKE_BACK_LIFE_MS, param=call, tags=tags)
+
+
+def _settle_below(ctx: Context, id: str) -> None:
+    """Have the SDK's record of an attempt say that nothing below a function holds it up."""
+    node = ctx.tree.get(id)
+    for child in node.children if node is not None else ():
+        ctx.tree.settle(child)
+        _settle_below(ctx, child)
+
+
+# What an asyncio task waits for
+
+
+def _is_ready(task: asyncio.Task[Any]) -> bool:
+    """Whether a task is about to run."""
+    awaited = task._fut_waiter  # type: ignore[attr-defined]
+    return awaited is None or awaited.done()
+
+
+def _waits_for_others(task: asyncio.Task[Any]) -> bool:
+    """Whether a task waits for other tasks, as far as can be seen: it goes on when they do."""
+    if isinstance(task._fut_waiter, (asyncio.Task, _GATHERING)):  # type: ignore[attr-defined]
+        return True
+    code, awaits = None, task.get_coro()
+    while inspect.iscoroutine(awaits):
+        code, awaits = awaits.cr_code, awaits.cr_await
+    return code is not None and (code is _WAIT or code.co_filename in _JOINING_FILES)

@@ -1,0 +1,231 @@
+"""Workflows that wait for several things at once, or forget to wait."""
+
+import asyncio
+import contextlib
+import sys
+from datetime import timedelta
+from typing import Any
+
+from resonate.context import Context
+
+from hitl_cli import ask
+from hitl_cli.authoring.workflow import workflow
+
+MONTH = timedelta(days=30)
+
+
+async def yes(ctx: Context, prompt: str) -> Any:
+    """Ask, and raise Rejected on a no."""
+    return (await ask(ctx, prompt, remind="1d")).require().data
+
+
+@workflow
+async def child(ctx: Context, prompt: str) -> Any:
+    return await yes(ctx, prompt)
+
+
+# The first no ends it
+
+
+@workflow
+async def gathers(ctx: Context) -> Any:
+    return await asyncio.gather(yes(ctx, "A?"), yes(ctx, "B?"))
+
+
+@workflow
+async def gathers_deeply(ctx: Context) -> Any:
+    return await asyncio.gather(asyncio.gather(yes(ctx, "A?"), yes(ctx, "B?")), yes(ctx, "C?"))
+
+
+@workflow
+async def groups(ctx: Context) -> Any:
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(yes(ctx, prompt)) for prompt in ("A?", "B?")]
+    return [task.result() for task in tasks]
+
+
+@workflow
+async def asks_one_by_one(ctx: Context) -> Any:
+    first, second = ask(ctx, "A?"), ask(ctx, "B?")
+    return [(await first).require().data, (await second).require().data]
+
+
+@workflow
+async def steps(ctx: Context) -> Any:
+    far = ctx.options(timeout=MONTH)
+    return await asyncio.gather(far.run(child, "A?"), far.run(child, "B?"))
+
+
+@workflow
+async def calls(ctx: Context) -> Any:
+    far = ctx.options(timeout=MONTH)
+    return await asyncio.gather(far.rpc("child", "A?"), far.rpc("child", "B?"))
+
+
+# Whatever comes first
+
+
+@workflow
+async def takes_the_first(ctx: Context) -> Any:
+    asked = [asyncio.ensure_future(ask(ctx, prompt)) for prompt in ("A?", "B?")]
+    done, _ = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+    return [task.result().data for task in done]
+
+
+@workflow
+async def takes_the_first_before_a_pause(ctx: Context) -> Any:
+    asked = asyncio.ensure_future(ask(ctx, "A?"))
+    pause = asyncio.ensure_future(ctx.sleep(timedelta(days=2)))
+    await asyncio.wait([asked, pause], return_when=asyncio.FIRST_COMPLETED)
+    return asked.result().data if asked.done() else "nobody answered"
+
+
+@workflow
+async def takes_them_as_they_come(ctx: Context) -> Any:
+    return [(await each).data for each in asyncio.as_completed([ask(ctx, "A?"), ask(ctx, "B?")])]
+
+
+# A task group
+
+
+@workflow
+async def groups_promises(ctx: Context) -> Any:
+    """Use only what is the SDK's."""
+
+    async def answer() -> Any:
+        return await ctx.promise(timeout=MONTH)
+
+    async with asyncio.TaskGroup() as group:
+        first, second = group.create_task(answer()), group.create_task(answer())
+    return [first.result(), second.result()]
+
+
+@workflow
+async def groups_a_sequence(ctx: Context) -> Any:
+    """Ask A and B at once, and A2 after A, whatever became of B."""
+
+    async def sequence() -> Any:
+        return [await yes(ctx, "A?"), await yes(ctx, "A2?")]
+
+    async with asyncio.TaskGroup() as group:
+        first, second = group.create_task(sequence()), group.create_task(yes(ctx, "B?"))
+    return [*first.result(), second.result()]
+
+
+@workflow
+async def groups_beside_its_own_await(ctx: Context) -> Any:
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(yes(ctx, "A?"))
+        own = await ask(ctx, "B?")
+    return [task.result(), own.data]
+
+
+@workflow
+async def groups_slow_work(ctx: Context) -> Any:
+    """Ask B only after a step and a moment outside of the steps, under a timeout of its own."""
+
+    async def slowly() -> Any:
+        async with asyncio.timeout(60):
+            await ctx.run(nothing)
+            await asyncio.sleep(0.2)
+        return await yes(ctx, "B?")
+
+    async with asyncio.TaskGroup() as group:
+        first, second = group.create_task(yes(ctx, "A?")), group.create_task(slowly())
+    return [first.result(), second.result()]
+
+
+@workflow
+async def leaves_by_exit(ctx: Context) -> None:
+    ask(ctx, "A?")
+    await ctx.run(nothing)
+    sys.exit(3)
+
+
+async def nothing(_ctx: Context) -> None:
+    await asyncio.sleep(0)
+
+
+# Timeouts of asyncio
+
+
+@workflow
+async def times_out(ctx: Context, how: str) -> Any:
+    """Put a timeout around a wait that can last for months."""
+    match how:
+        case "timeout":
+            async with asyncio.timeout(3600):
+                await ask(ctx, "A?")
+        case "wait_for":
+            await asyncio.wait_for(ask(ctx, "A?"), 3600)
+        case "wait":
+            await asyncio.wait([asyncio.ensure_future(ask(ctx, "A?"))], timeout=3600)
+        case "as_completed":
+            return [await each for each in asyncio.as_completed([ask(ctx, "A?")], timeout=3600)]
+        case "gather":
+            async with asyncio.timeout(3600):
+                await asyncio.gather(ask(ctx, "A?"), ask(ctx, "B?"))
+        case "in a group":
+            async with asyncio.TaskGroup() as group:
+                group.create_task(asyncio.wait_for(yes(ctx, "A?"), 3600))
+        case "promise":
+            await asyncio.wait_for(ctx.promise(timeout=MONTH), 3600)
+        case "sleep":
+            await asyncio.wait_for(ctx.sleep(MONTH), 3600)
+        case "call":
+            await asyncio.wait_for(ctx.options(timeout=MONTH).rpc("child", "A?"), 3600)
+    return None
+
+
+@workflow
+async def times_a_step(ctx: Context) -> Any:
+    """Put a timeout around a step, which may end by it, and ask after that."""
+    async with asyncio.timeout(3600):
+        await ctx.run(nothing)
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(ctx.run(lasts), 0.05)
+    return await yes(ctx, "Well?")
+
+
+async def lasts(_ctx: Context) -> None:
+    await asyncio.sleep(0.3)
+
+
+# A forgotten await
+
+
+@workflow
+async def forgets(ctx: Context, how: str) -> Any:
+    """Use a question as if it were the decision."""
+    asked: Any = ask(ctx, "A?")
+    match how:
+        case "attribute":
+            return asked.approved
+        case "method":
+            return asked.require()
+        case "truth":
+            return "yes" if asked else "no"
+        case "equality":
+            return asked == "ship"
+        case "text":
+            return f"{asked}"
+        case "item":
+            return asked["amount"]
+        case "result":
+            return asked
+    return "nothing was used"
+
+
+@workflow
+async def calls_and_forgets(ctx: Context) -> str:
+    """Call what asks, and end without its result."""
+    ctx.options(timeout=MONTH).rpc("child", "A?")
+    return "done"
+
+
+# What cannot be asked
+
+
+@workflow
+async def asks_badly(ctx: Context, options: dict[str, Any]) -> Any:
+    return await ask(ctx, **options)
