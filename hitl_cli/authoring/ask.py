@@ -204,6 +204,8 @@ def ask(
     )
     if isinstance(on_deadline, str) and on_deadline not in PLAIN_DEADLINES and not choices and form is None:
         raise not_askable(f'on_deadline={on_deadline!r} is neither "expire" nor "approve" nor "reject".')
+    if isinstance(question.on_deadline, Instead) and form is not None and not choices:
+        as_form_type(form, on_deadline)  # else the run would fail by an answer that nobody gave
     if deadline is not None and any(step.after >= _ms_of(deadline) for step in question.escalate):
         raise not_askable("it would be escalated after its deadline.")
     put = NewRequest(

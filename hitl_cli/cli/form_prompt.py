@@ -21,19 +21,25 @@ from prompt_toolkit.utils import is_dumb_terminal
 from prompt_toolkit.validation import ValidationError, Validator
 
 from hitl_cli.cli.output import note
+from hitl_cli.client.wire import same_json
 from hitl_cli.errors import BadInput, NotDone
+from hitl_cli.format.json import to_json
 from hitl_cli.format.terminal import printable
 from hitl_cli.forms import fields, fill, parse_field, problems, problems_at
+from hitl_cli.forms.fields import flat, initial, tree
 from hitl_cli.forms.messages import sentence, shortened
-from hitl_cli.forms.submission import is_missing, value_at
+from hitl_cli.forms.parsing import fill_tree
+from hitl_cli.forms.paths import row_in, value_at, within
+from hitl_cli.forms.submission import is_missing, row_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from prompt_toolkit.document import Document
 
     from hitl_cli.client.wire import Json
     from hitl_cli.forms import Field
+    from hitl_cli.forms.fields import Group
 
 KINDS = {
     "integer": "a whole number",
@@ -69,11 +75,13 @@ class _Form:
         problems(schema, None)  # a form that is none is refused before anything is asked
         self._schema = schema
         self._title = title
+        self._node = tree(schema)
         self._fields = {field.path: field for field in fields(schema)}
         self._texts: dict[str, list[str]] = {}
         for path, text in start:
             self._texts.setdefault(path, []).append(text)
         self._terminal = _Terminal()
+        self._within = ""
 
     def answer(self) -> Json:
         """Ask what is open, show the whole, and ask what to do with it until it may be sent."""
@@ -81,11 +89,11 @@ class _Form:
             self._terminal.say(self._title, "bold")
         self._terminal.say("Nothing is sent before you say so. Ctrl-C cancels.")
         for field in self._fields.values():
-            settled = field.needed and len(field.choices) == 1  # only one thing fits
-            if field.path not in self._texts and not settled:
+            rows = any(row_in(path, field.path) for path in self._texts)
+            if field.path not in self._texts and not _is_settled(field) and not rows:
                 self._ask(field)
         while True:
-            made = fill(self._schema, [(path, text) for path, texts in self._texts.items() for text in texts])
+            made = fill(self._schema, self._given())
             self._show(made)
             wrong = problems(self._schema, made)
             for problem in wrong:
@@ -95,13 +103,13 @@ class _Form:
 
     def _decided(self, *, may_send: bool) -> bool:
         """Ask what to do with the answer; whether to send it. Raises NotDone for not at all."""
-        offers = ["yes"] * may_send + ["change a field"] * bool(self._fields) + ["no"]
+        paths = [path for path, field in self._fields.items() if not field.read_only]
+        offers = ["yes"] * may_send + ["change a field"] * bool(paths) + ["no"]
         chosen = self._pick("Send it" if may_send else "It cannot be sent so", offers)
         if chosen == "no":
             raise NotDone("canceled; nothing was changed.")
         if chosen == "yes":
             return True
-        paths = list(self._fields)
         self._ask(self._fields[paths[0] if len(paths) == 1 else self._pick("Which field", paths)])
         return False
 
@@ -118,7 +126,7 @@ class _Form:
     def _ask(self, field: Field) -> None:
         """Ask for a field; nothing typed leaves it as it would be without an answer."""
         self._terminal.say("")
-        self._terminal.say(_heading(field), "bold")
+        self._terminal.say(_heading(field, self._path(field)), "bold")
         if field.description:
             self._terminal.say(field.description)
         told = "; ".join(part for part in (_expected(field), _if_empty(field)) if part)
@@ -127,24 +135,33 @@ class _Form:
         numbers = _numbering(field)
         for label in field.labels:
             self._terminal.say(f"  {numbers[label]}) {label}" if label in numbers else f"  - {label}")
-        texts = self._read_list(field) if field.kind == "list" else self._read_one(field)
+        if field.nothing:
+            self._terminal.say(f"  - {field.nothing}")
+        read = {"list": self._read_list, "rows": self._read_rows}.get(field.kind, self._read_one)
+        texts = read(field)
         if texts is None:
             self._texts.pop(field.path, None)
         else:
+            self._texts = {path: said for path, said in self._texts.items() if not row_in(path, field.path)}
             self._texts[field.path] = texts
+
+    def _path(self, field: Field) -> str:
+        """Return where a field is in the whole answer."""
+        return within(self._within, field.path)
 
     def _read_one(self, field: Field) -> list[str] | None:
         labels = {number: label for label, number in _numbering(field).items()}
-        missing = f"{field.path or 'an answer'} is required" if is_missing(field) else None
+        path = self._path(field)
+        missing = f"{path or 'an answer'} is required" if is_missing(field) else None
 
         def wrong(text: str) -> str | None:
             return self._wrong(field, labels.get(text.strip(), text)) if text else missing
 
-        words = [*field.labels] or (["yes", "no"] if field.kind == "boolean" else [])
-        before = "".join(self._texts.get(field.path, [])[:1])
-        text = self._terminal.read(
-            field.path or "answer", wrong, words=words, before=before, secret=field.secret
+        words = [*field.labels, *([field.nothing] if field.nothing else [])] or (
+            ["yes", "no"] if field.kind == "boolean" else []
         )
+        before = "".join(self._texts.get(field.path, [])[:1])
+        text = self._terminal.read(path or "answer", wrong, words=words, before=before, secret=field.secret)
         return [labels.get(text.strip(), text)] if text else None
 
     def _read_list(self, field: Field) -> list[str] | None:
@@ -165,7 +182,7 @@ class _Form:
         entries: list[Json] = []
         while True:
             text = self._terminal.read(
-                f"{field.path}[{len(entries)}]",
+                f"{self._path(field)}[{len(entries)}]",
                 lambda text: self._wrong(item, text) if text else None,
                 words=item.labels,
                 secret=field.secret,
@@ -173,6 +190,39 @@ class _Form:
             if not text:
                 return entries
             entries.append(parse_field(item, text))
+
+    def _read_rows(self, field: Field) -> list[str] | None:
+        """Let rows be added, changed and removed until they are right."""
+        assert field.row is not None
+        before = value_at(fill_tree(self._node, self._given()), field.keys)
+        rows: list[Json] = [*before] if isinstance(before, list) else []
+        path = self._path(field)
+        while True:
+            for number, row in enumerate(rows, 1):
+                told = "; ".join(f"{name} {shown}" for name, shown in _lines(flat(field.row), row))
+                self._terminal.say(f"  {number}) {told}")
+            verb = self._pick(path or "answer", ["add", *["change", "remove"] * bool(rows), "done"])
+            if verb == "done":
+                wrong = problems_at(self._schema, field.pointers, rows)
+                for problem in wrong:
+                    self._terminal.say(f"! {within(path, problem.path)} {problem.reason}", "ansired")
+                if not wrong:
+                    return [to_json(rows)] if rows or is_missing(field) or before is not UNSET else None
+            elif verb == "add":
+                rows.append(self._row(field.row, f"{path}[{len(rows)}]", {}))
+            else:
+                numbers = [str(number) for number in range(1, len(rows) + 1)]
+                at = int(numbers[0] if len(rows) == 1 else self._pick("Which one", numbers)) - 1
+                if verb == "remove":
+                    del rows[at]
+                else:
+                    rows[at] = self._row(field.row, f"{path}[{at}]", row_texts(field.row, rows[at]))
+
+    def _row(self, row: Group, path: str, texts: dict[str, list[str]]) -> Json:
+        return _Row(self._schema, self._terminal, row, path, texts).filled()
+
+    def _given(self) -> list[tuple[str, str]]:
+        return [(path, text) for path, texts in self._texts.items() for text in texts]
 
     def _wrong(self, field: Field, text: str) -> str | None:
         """Return why a text will not do for a field, or None."""
@@ -186,10 +236,46 @@ class _Form:
     def _show(self, made: Json) -> None:
         """Show the whole answer, a field a line."""
         self._terminal.say("")
+        for path, shown in _lines(self._fields.values(), made):
+            self._terminal.say(f"{path or 'answer'}: {shown}")
+
+
+class _Row(_Form):
+    """A row of a form that is being filled in, with what it has so far."""
+
+    def __init__(
+        self, schema: Json, terminal: _Terminal, row: Group, path: str, texts: dict[str, list[str]]
+    ) -> None:
+        self._schema = schema
+        self._terminal = terminal
+        self._node = row
+        self._fields = {field.path: field for field in flat(row)}
+        self._texts = texts
+        self._within = path
+
+    def filled(self) -> Json:
+        """Ask for each field, and return the row."""
         for field in self._fields.values():
-            value = value_at(made, field.keys)
-            shown = "-" if value is UNSET else _shown(value, field)
-            self._terminal.say(f"{field.path or 'answer'}: {shown}")
+            if not _is_settled(field):
+                self._ask(field)
+        return fill_tree(self._node, self._given())
+
+
+def _lines(known: Iterable[Field], made: Json, where: str = "") -> Iterator[tuple[str, str]]:
+    """Yield each field's path and value, of rows those of each row."""
+    for field in known:
+        value = value_at(made, field.keys)
+        path = within(where, field.path)
+        if field.row is None or not isinstance(value, list) or not value:
+            yield path, "-" if value is UNSET else _shown(value, field)
+            continue
+        for number, row in enumerate(value):
+            yield from _lines(flat(field.row), row, f"{path}[{number}]")
+
+
+def _is_settled(field: Field) -> bool:
+    """Whether only one thing fits."""
+    return field.read_only or (field.needed and len(field.choices) == 1 and initial(field) is not None)
 
 
 class _Terminal:
@@ -275,11 +361,11 @@ def _numbering(field: Field) -> dict[str, str]:
     return {label: str(number) for number, label in enumerate(field.labels, 1)}
 
 
-def _heading(field: Field) -> str:
+def _heading(field: Field, path: str) -> str:
     """Return what a field is called: by the author, and in the answer."""
-    if field.title and field.path and field.title.lower() != field.path.lower():
-        return f"{field.title} ({field.path})"
-    return field.title or field.path or "The answer"
+    if field.title and path and field.title.lower() != path.lower():
+        return f"{field.title} ({path})"
+    return field.title or path or "The answer"
 
 
 def _expected(field: Field) -> str:
@@ -296,11 +382,14 @@ def _if_empty(field: Field) -> str:
         return f"if empty: {_shown(field.default, field)}"
     if not field.needed:
         return "may be left empty"
-    return "if empty: null" if field.nullable else ""
+    return f"if empty: {field.nothing or 'null'}" if field.nullable else ""
 
 
 def _shown(value: Json, field: Field) -> str:
-    """Return a value to be shown, unless it is secret."""
+    """Return a value to be shown as it is called, unless it is secret."""
+    for choice, label in zip(field.choices, field.labels, strict=True):
+        if same_json(choice, value):
+            return shortened(label, SHORT)
     return "••••" if field.secret else shortened(value, SHORT)
 
 

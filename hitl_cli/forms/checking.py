@@ -11,18 +11,23 @@ from typing import TYPE_CHECKING, Never
 from urllib.parse import quote
 
 import msgspec
+from msgspec import UNSET
 
+from hitl_cli.client.wire import same_json
 from hitl_cli.errors import BadInput, DoesNotFit
+from hitl_cli.forms.added_formats import OWN_FORMATS, ContentEncoding
 from hitl_cli.forms.complexity import SMALL, at_pointer, effort
-from hitl_cli.forms.fields import fields
+from hitl_cli.forms.fields import fields, flat, initial
 from hitl_cli.forms.messages import TOLD, Problem, explained, sentence
+from hitl_cli.forms.paths import path_of, value_at
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from jsonschema_rs import Validator
 
     from hitl_cli.client.wire import Json
+    from hitl_cli.forms.fields import Field
 
 MAX_FORM_BYTES = 100_000
 """The longest form, as JSON. A person has to fill it in."""
@@ -65,13 +70,25 @@ def problems(schema: Json, data: Json) -> list[Problem]:
     The value of a secret field is not repeated. Raises BadInput if the form is none.
     """
     form = _as_form(schema)
-    secrets = [field.path for field in fields(form) if field.secret]
+    known = fields(form)
+    secrets = [field.path for field in known if field.secret]
     return [
         msgspec.structs.replace(problem, value=None)
         if any(overlap(problem.path, secret) for secret in secrets)
         else problem
-        for problem in _found(_validator(form), form, [form], data)
+        for problem in [*_found(_validator(form), form, [form], data), *_changed(known, data)]
     ]
+
+
+def _changed(known: Sequence[Field], data: Json, where: tuple[str | int, ...] = ()) -> Iterator[Problem]:
+    """Yield what was changed that cannot be; also in the rows of a list."""
+    for field in known:
+        value = value_at(data, field.keys)
+        if field.read_only and value is not UNSET and not same_json(value, initial(field)):
+            yield Problem(path_of((*where, *field.keys)), "cannot be changed")
+        if field.row is not None and isinstance(value, list):
+            for number, row in enumerate(value):
+                yield from _changed([*flat(field.row)], row, (*where, *field.keys, number))
 
 
 def problems_at(schema: Json, pointers: Sequence[str], value: Json) -> list[Problem]:
@@ -129,6 +146,8 @@ def _validator(schema: dict[str, Json] | bool, form: dict[str, Json] | None = No
         return jsonschema_rs.validator_for(
             schema,
             validate_formats=True,
+            formats=dict(OWN_FORMATS),
+            keywords={"contentEncoding": ContentEncoding},
             retriever=_refuse,
             registry=None if form is None else jsonschema_rs.Registry([(_FORM, form)], retriever=_refuse),
             pattern_options=jsonschema_rs.FancyRegexOptions(backtrack_limit=MAX_BACKTRACKS),

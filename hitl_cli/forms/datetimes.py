@@ -11,13 +11,16 @@ _FINEST = 1_000
 """Microseconds that a browser's input can hold at least: milliseconds."""
 
 
-def with_zone(text: str) -> str:
-    """Return a time, or a date and a time, without a zone as RFC 3339 in UTC; any other text as it is."""
+def with_zone(text: str, zone: str = "Z") -> str:
+    """Return a time, or a date and a time, without a zone as RFC 3339 in UTC; any other text as it is.
+
+    With another `zone`, or none, that stands in place of the `Z`.
+    """
     found = _LOCAL.fullmatch(text)
     if found is None:
         return text
     date, minute, seconds = found.groups()
-    return f"{f'{date}T' if date else ''}{minute}:{seconds or '00'}Z"
+    return f"{f'{date}T' if date else ''}{minute}:{seconds or '00'}{zone}"
 
 
 def without_zone(text: str, *, dated: bool) -> str | None:

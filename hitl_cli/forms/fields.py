@@ -1,7 +1,8 @@
 """What a person fills in: the fields that a form's JSON Schema comes down to, in its order.
 
-A form is a tree: groups (objects whose fields are known) of fields. What no line of text can hold (lists of
-objects, alternatives of several types, what refers to itself) is one field, filled in as JSON.
+A form is a tree: groups (objects whose fields are known) of fields. A list of such groups is a field whose
+entries are rows. What no line of text can hold (alternatives of several types, what refers to itself) is one
+field, filled in as JSON.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from sys import float_info
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import unquote
 
+import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from hitl_cli.client.wire import Json
 from hitl_cli.format.json import to_json
+from hitl_cli.forms.added_formats import LOCAL_FORMATS
 from hitl_cli.forms.complexity import at_pointer, listed, mapped
 from hitl_cli.forms.messages import FORMATS, allowed, either, written
 from hitl_cli.forms.paths import path_of
@@ -29,14 +32,14 @@ MAX_NESTED = 10
 """How deep groups may be nested; what is deeper is filled in as JSON."""
 
 type Kind = Literal[
-    "text", "integer", "number", "boolean", "choice", "date", "time", "date-time", "list", "json"
+    "text", "integer", "number", "boolean", "choice", "date", "time", "date-time", "list", "rows", "json"
 ]
 
 LIMITS = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum", "multipleOf")
 LENGTHS = ("minLength", "maxLength", "minItems", "maxItems")
 
 _SCALARS = frozenset({"text", "integer", "number", "boolean", "choice", "date", "time", "date-time"})
-_DATED: dict[str, Kind] = {"date": "date", "time": "time", "date-time": "date-time"}
+_DATED: dict[str, Kind] = {"date": "date", "time": "time", "date-time": "date-time", **LOCAL_FORMATS}
 _KINDS: dict[frozenset[str], Kind] = {
     frozenset({"string"}): "text",
     frozenset({"integer"}): "integer",
@@ -53,7 +56,7 @@ class Field(Struct, frozen=True, kw_only=True):
     path: str
     """As in forms.paths; empty where the form is a single value."""
 
-    keys: tuple[str, ...]
+    keys: tuple[str | int, ...]
     kind: Kind
     required: bool
     """Whether there is no answer without it; what is in a group that may be left out is not."""
@@ -67,7 +70,13 @@ class Field(Struct, frozen=True, kw_only=True):
     default: Json | UnsetType = UNSET
     choices: tuple[Json, ...] = ()
     labels: tuple[str, ...] = ()
-    """What each choice is called: its text, or its JSON. No two are called the same."""
+    """What each choice is called: its title, its text, or its JSON. No two are called the same."""
+
+    nothing: str | None = None
+    """What it is called that null is chosen, where that has a title; null is none of the choices."""
+
+    read_only: bool = False
+    """Whether it is shown and cannot be changed."""
 
     hint: str = ""
     """What is allowed, such as `at least 1, at most 500`."""
@@ -80,6 +89,9 @@ class Field(Struct, frozen=True, kw_only=True):
     item: Field | None = None
     """What each entry of a list is."""
 
+    row: Group | None = None
+    """What each entry of rows is; the keys in it begin there."""
+
     pointers: tuple[str, ...] = ()
     """Where the schema says what fits: JSON pointers, for `problems_at`."""
 
@@ -87,7 +99,7 @@ class Field(Struct, frozen=True, kw_only=True):
 class Group(Struct, frozen=True, kw_only=True):
     """An object whose fields are known. Its texts are the author's, as those of a field."""
 
-    keys: tuple[str, ...]
+    keys: tuple[str | int, ...]
     needed: bool
     title: str | None = None
     description: str | None = None
@@ -99,10 +111,11 @@ class Group(Struct, frozen=True, kw_only=True):
 class _Place(NamedTuple):
     """Where a field or a group is: in the answer, and in the schema."""
 
-    keys: tuple[str, ...]
+    keys: tuple[str | int, ...]
     pointers: tuple[str, ...]
     required: bool
     needed: bool
+    read_only: bool = False
 
 
 WHOLE = _Place(keys=(), pointers=("#",), required=True, needed=True)
@@ -122,6 +135,9 @@ class _Shape(NamedTuple):
     """Whether this is all: no other alternatives, no reference that leads elsewhere."""
 
     choices: list[Json]
+    titles: dict[str, str]
+    """What the author calls values, by their JSON."""
+
     types: frozenset[str] | None
     """The types that fit, without null; None where any does."""
 
@@ -157,6 +173,14 @@ def flat(node: Field | Group) -> Iterator[Field]:
         yield from flat(inner)
 
 
+def placed(node: Field | Group, where: Sequence[str | int]) -> Field | Group:
+    """Return a part of a row as it is in the row at a place in the answer."""
+    keys = (*where, *node.keys)
+    if isinstance(node, Field):
+        return msgspec.structs.replace(node, keys=keys, path=path_of(keys))
+    return msgspec.structs.replace(node, keys=keys, members=tuple(placed(one, where) for one in node.members))
+
+
 class _Reader:
     def __init__(self, schema: Json) -> None:
         self._root = schema
@@ -171,7 +195,7 @@ class _Reader:
         within = above | shape.parts.keys()
         circular = not above.isdisjoint(shape.parts)
         if not shape.plain or len(place.keys) >= MAX_NESTED or circular or not _is_group(shape):
-            return self._field(place, shape)
+            return self._field(place, shape, within)
         return Group(
             keys=place.keys,
             needed=place.needed,
@@ -182,12 +206,26 @@ class _Reader:
             members=tuple(self.read(inner, within) for inner in _members(shape, place)),
         )
 
-    def _field(self, place: _Place, shape: _Shape) -> Field:
+    def _field(self, place: _Place, shape: _Shape, within: frozenset[str]) -> Field:
         choices = shape.choices if shape.plain else self._alternatives(shape)
+        known = [choice for choice in choices if choice is not None] or choices
+        field = self._as_is(place, shape, known)
+        kind, row = field.kind, None
+        if kind == "list" and field.item is None:
+            row = self._row(shape, within)
+            kind = "json" if row is None else "rows"
+        return msgspec.structs.replace(
+            field,
+            kind=kind,
+            row=row,
+            nullable=field.nullable or None in choices,
+            nothing=shape.titles.get("null") if known is not choices else None,
+            read_only=(place.read_only or shape.said.get("readOnly") is True)
+            and (initial(field) is not UNSET or not field.needed),
+        )
+
+    def _as_is(self, place: _Place, shape: _Shape, choices: list[Json]) -> Field:
         kind = _kind_of(shape, choices)
-        item = self._item(place, shape) if kind == "list" else None
-        if kind == "list" and item is None:
-            kind = "json"
         limits = _limits(shape)
         return Field(
             path=path_of(place.keys),
@@ -200,25 +238,32 @@ class _Reader:
             nullable=shape.nullable or None in choices,
             default=shape.said.get("default", UNSET),
             choices=tuple(choices),
-            labels=tuple(_labels(choices)),
+            labels=tuple(_labels(choices, shape.titles)),
             hint=_hint(shape, kind, limits),
             limits=limits,
             format=shape.text("format"),
             secret=shape.text("format") == "password" or shape.said.get("writeOnly") is True,
-            item=item,
+            item=self._item(place, shape) if kind == "list" else None,
             pointers=place.pointers,
         )
 
     def _item(self, place: _Place, shape: _Shape) -> Field | None:
         """Return what each entry of a list is, if it is something that a line can hold."""
-        where = tuple(
-            f"{at}/items" for at, part in shape.parts.items() if isinstance(part.get("items"), dict)
-        )
+        where = _places_of_items(shape)
         inner = self._shape(where)
         if not where or "prefixItems" in shape.said or _kind_of(inner, inner.choices) == "list":
             return None
-        item = self._field(place._replace(pointers=where), inner)
+        choices = inner.choices if inner.plain else self._alternatives(inner)
+        item = self._as_is(place._replace(pointers=where), inner, choices)
         return item if item.kind in _SCALARS else None
+
+    def _row(self, shape: _Shape, within: frozenset[str]) -> Group | None:
+        """Return what each entry of a list is, if it is an object whose fields are known."""
+        where = _places_of_items(shape)
+        if not where or "prefixItems" in shape.said or self._shape(where).nullable:
+            return None
+        row = self.read(_Place(keys=(), pointers=where, required=True, needed=True), within)
+        return row if isinstance(row, Group) and row.members else None
 
     def _shape(self, pointers: Sequence[str]) -> _Shape:
         """Return what holds at these places at once.
@@ -239,16 +284,17 @@ class _Reader:
                 continue
             parts[pointer] = schema
             for keyword, value in schema.items():
-                if own or keyword != "title":
+                if keyword != "title" or (own and not _is_titled_value(pointer, schema)):
                     said.setdefault(keyword, value)
             inner = [(f"{pointer}/allOf/{index}", own) for index in range(len(listed(schema, "allOf")))]
             for keyword in ("anyOf", "oneOf"):
                 if keyword in schema:
                     every = listed(schema, keyword)
-                    others = [index for index, one in enumerate(every) if not _is_null(one)]
-                    nullable = nullable or len(others) < len(every)
+                    others, format_of = _others(every)
+                    said = format_of | said
+                    nullable = nullable or any(map(_is_null, every))
                     plain = plain and len(others) == 1
-                    inner += [(f"{pointer}/{keyword}/{index}", own) for index in others if len(others) == 1]
+                    inner += [(f"{pointer}/{keyword}/{at}", own) for at in others if len(others) == 1]
             reference = schema.get("$ref")
             if isinstance(reference, str) and (reference == "#" or reference.startswith("#/")):
                 inner.append((unquote(reference), False))
@@ -257,7 +303,8 @@ class _Reader:
             ahead += reversed(inner)
         types = [part["type"] for part in parts.values() if "type" in part]
         nullable |= bool(types) and all(isinstance(one, list) and "null" in one for one in types)
-        return _Shape(parts, said, nullable, plain, _choices_of(parts.values()), _types_of(types))
+        choices, titles = _choices_of(parts.values()), _titles_in(parts.values())
+        return _Shape(parts, said, nullable, plain, choices, titles, _types_of(types))
 
     def _alternatives(self, shape: _Shape) -> list[Json]:
         """Return the choices where each alternative is one value, or several, that the author names."""
@@ -280,6 +327,44 @@ def _is_null(schema: Json) -> bool:
     return isinstance(schema, dict) and schema.get("type") == "null"
 
 
+def _others(every: Sequence[Json]) -> tuple[list[int], dict[str, Json]]:
+    """Return which alternatives count: all but null, and the format that these make.
+
+    A number, or the same as a text, is a decimal number.
+    """
+    others = [index for index, one in enumerate(every) if not _is_null(one)]
+    kinds = [(one.get("type"), one.get("format")) if isinstance(one, dict) else None for one in every]
+    texts = [index for index in others if kinds[index] == ("string", "decimal")]
+    numbers = [index for index in others if kinds[index] == ("number", None)]
+    if len(texts) == len(numbers) == 1 and len(others) == len(texts + numbers):
+        return numbers, {"format": "decimal"}
+    return others, {}
+
+
+def _is_titled_value(pointer: str, schema: dict[str, Json]) -> bool:
+    """Whether a part of a schema is one of several values, so that its title is the value's."""
+    return pointer.rpartition("/")[0].endswith(("/anyOf", "/oneOf")) and "const" in schema
+
+
+def _titles_in(parts: Collection[dict[str, Json]]) -> dict[str, str]:
+    """Return what the author calls values, by their JSON: `oneOf` with `const` and `title`."""
+    titles: dict[str, str] = {}
+    for part in parts:
+        for one in (*listed(part, "oneOf"), *listed(part, "anyOf")):
+            if isinstance(one, dict) and isinstance(title := one.get("title"), str) and title.strip():
+                values = (
+                    [one["const"]] if "const" in one else [None] if _is_null(one) else listed(one, "enum")
+                )
+                if len(values) == 1:
+                    titles.setdefault(to_json(values[0]), title)
+    return titles
+
+
+def _places_of_items(shape: _Shape) -> tuple[str, ...]:
+    """Return where a schema says what the entries of a list are."""
+    return tuple(f"{at}/items" for at, part in shape.parts.items() if isinstance(part.get("items"), dict))
+
+
 def _members(shape: _Shape, place: _Place) -> Iterator[_Place]:
     """Yield the places of the fields that the parts of a group describe together, in order."""
     needed = {name for part in shape.parts.values() for name in listed(part, "required")}
@@ -295,6 +380,7 @@ def _members(shape: _Shape, place: _Place) -> Iterator[_Place]:
             pointers=pointers,
             required=place.required and name in needed,
             needed=name in needed,
+            read_only=place.read_only or shape.said.get("readOnly") is True,
         )
 
 
@@ -340,26 +426,43 @@ def _kind_of(shape: _Shape, choices: list[Json]) -> Kind:
     return _DATED.get(shape.text("format") or "", kind) if kind == "text" else kind
 
 
-def _labels(choices: list[Json]) -> list[str]:
-    """Return what each choice is called: a text is itself, unless that is another choice's JSON."""
+def _labels(choices: list[Json], titles: dict[str, str]) -> list[str]:
+    """Return what each choice is called: by its title, if no other is called so.
+
+    A text without a title is itself, unless that is another choice's JSON.
+    """
     encoded = [to_json(choice) for choice in choices]
-    taken = set(encoded)
-    return [
+    taken = {*encoded, "null"}
+    plain = [
         choice if isinstance(choice, str) and choice and choice not in taken else text
         for choice, text in zip(choices, encoded, strict=True)
     ]
+    called = [titles.get(text, label) for text, label in zip(encoded, plain, strict=True)]
+    return called if len({*called}) == len(called) else plain
+
+
+def initial(field: Field) -> Json | UnsetType:
+    """Return what a field has before anybody says anything, UNSET if nothing."""
+    if field.default is not UNSET or not field.needed:
+        return field.default
+    if len(field.choices) == 1 and not field.nullable:
+        return field.choices[0]
+    return None if field.nullable else UNSET
 
 
 def _hint(shape: _Shape, kind: Kind, limits: dict[str, Json]) -> str:
     """Return what is allowed, in a few words."""
-    sizes = {"text": ("minLength", "maxLength"), "list": ("minItems", "maxItems")}.get(kind, ())
+    entries = ("minItems", "maxItems")
+    sizes = {"text": ("minLength", "maxLength"), "list": entries}.get(kind, ())
     told = [allowed(name, limits[name]) for name in (*LIMITS, *sizes) if name in limits]
     if kind == "list" and shape.said.get("uniqueItems") is True:
         told.append("each once")
     form = shape.text("format")
-    if form and form != "password":
+    if form and form != "password" and kind != "number":
         told.append(FORMATS.get(form, form))
-    if kind == "text" and "pattern" in limits:
+    if shape.text("contentEncoding"):
+        told.append(f"in {shape.text('contentEncoding')}")
+    if kind == "text" and "pattern" in limits and form != "duration":
         told.append(f"matching {limits['pattern']}")
     if examples := listed(shape.said, "examples"):
         told.append(f"for example {either([written(example) for example in examples[:3]])}")

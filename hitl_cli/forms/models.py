@@ -9,11 +9,16 @@ import msgspec
 
 from hitl_cli.errors import BadInput, DoesNotFit
 from hitl_cli.forms.checking import bad_form, check_schema
+from hitl_cli.forms.exact_schema import msgspec_schema, pydantic_schema
 from hitl_cli.forms.messages import TOLD
 from hitl_cli.forms.paths import path_of
 
 if TYPE_CHECKING:
     from hitl_cli.client.wire import Json
+
+
+MAX_EXACT = 2**53
+"""Up to here every integer is a float too."""
 
 
 def schema_of(form: Any) -> dict[str, Json] | bool:
@@ -29,8 +34,8 @@ def schema_of(form: Any) -> dict[str, Json] | bool:
     else:
         try:
             adapter = _pydantic_adapter(form)
-            schema = _unwrapped(msgspec.json.schema(form) if adapter is None else adapter.json_schema())
-        except (TypeError, ValueError, RuntimeError) as error:
+            schema = _unwrapped(msgspec_schema(form) if adapter is None else pydantic_schema(adapter))
+        except (TypeError, ValueError, RuntimeError, NameError) as error:
             raise bad_form(
                 f"{form!r} is no form: give a JSON Schema, a msgspec Struct, a dataclass or a pydantic model"
                 f" ({error})."
@@ -48,12 +53,25 @@ def as_form_type(form: Any, data: Json) -> Any:
         return data
     adapter = _pydantic_adapter(form)
     try:
-        text = msgspec.json.encode(data)
-        return msgspec.json.decode(text, type=form) if adapter is None else adapter.validate_json(text)
+        if adapter is None:
+            return msgspec.json.decode(msgspec.json.encode(_whole(data)), type=form)
+        return adapter.validate_json(msgspec.json.encode(data))
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise BadInput(
             f"the answer does not fit: {_told(error)}. Nothing was changed.", code=DoesNotFit.code
         ) from error
+
+
+def _whole(data: Json) -> Json:
+    """Return the data with 1.0 as 1: to JSON Schema that is an integer, to msgspec it is none."""
+    match data:
+        case float() if data.is_integer() and abs(data) <= MAX_EXACT:
+            return int(data)
+        case dict():
+            return {name: _whole(value) for name, value in data.items()}
+        case list():
+            return [_whole(value) for value in data]
+    return data
 
 
 def _told(error: Exception) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,11 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from hitl_cli.errors import BadInput, DoesNotFit
+from hitl_cli.format.json import to_json
+from hitl_cli.forms.added_formats import LOCAL_FORMATS
 from hitl_cli.forms.datetimes import with_zone
-from hitl_cli.forms.fields import Field, Group, flat, tree
+from hitl_cli.forms.fields import Field, Group, flat, initial, tree
+from hitl_cli.forms.paths import row_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,27 +34,58 @@ def fill(schema: Json, assignments: Sequence[tuple[str, str]]) -> Json:
     """Return the answer that these paths and texts make, together with the form's defaults.
 
     The empty path is the only field of a form that has one. A list takes each text that is given for it, or
-    one JSON array. What is not named gets its default; if it is required and has none, null or its only
-    choice, where that fits. Whether the whole fits is for `check` to say. Raises BadInput for a path that is
-    no field, several texts for one value, a text that cannot be read.
+    one JSON array; `items[0].price` is in the first row of a list of objects. What is not named gets its
+    default; if it is required and has none, null or its only choice, where that fits. Whether the whole fits
+    is for `check` to say. Raises BadInput for a path that is no field, several texts for one value, a text
+    that cannot be read.
     """
-    form = tree(schema)
+    made = fill_tree(tree(schema), assignments)
+    return None if made is UNSET else made
+
+
+def fill_tree(form: Field | Group, assignments: Sequence[tuple[str, str]]) -> Json | UnsetType:
+    """Return the value that these paths and texts make of a form, or of a row in it. Raises BadInput."""
     known = {field.path: field for field in flat(form)}
     texts: dict[str, list[str]] = {}
+    rows: dict[str, dict[int, list[tuple[str, str]]]] = {}
     for name, text in assignments:
         path = next(iter(known)) if not name and len(known) == 1 else name
-        if path not in known:
-            raise DoesNotFit(_unknown(path, known))
-        texts.setdefault(path, []).append(text)
+        if path in known:
+            texts.setdefault(path, []).append(text)
+            continue
+        field, number, rest = _row_of(path, known)
+        rows.setdefault(field.path, {}).setdefault(number, []).append((rest, text))
     given = {path: parse_all(known[path], several) for path, several in texts.items()}
-    made = _build(form, given)
-    return None if made is UNSET else made
+    for path, numbered in rows.items():
+        row = known[path].row
+        assert row is not None
+        if path in given:
+            raise DoesNotFit(f"{path} is given as a whole or entry by entry, not both.")
+        given[path] = [_row_filled(row, path, number, numbered[number]) for number in sorted(numbered)]
+    return _build(form, given)
+
+
+def _row_of(path: str, known: dict[str, Field]) -> tuple[Field, int, str]:
+    """Return the rows that a path leads into, the number of the row, and the path in it. Raises BadInput."""
+    for field in known.values():
+        found = None if field.row is None else row_in(path, field.path)
+        if found is not None:
+            return field, *found
+    raise DoesNotFit(_unknown(path, known))
+
+
+def _row_filled(row: Group, path: str, number: int, assignments: list[tuple[str, str]]) -> Json | UnsetType:
+    """Return a row that is filled in. Raises BadInput, with the path of the row."""
+    try:
+        return fill_tree(row, assignments)
+    except DoesNotFit as error:
+        raise DoesNotFit(f"{path}[{number}]: {error}") from error
 
 
 def _build(node: Field | Group, given: dict[str, Json]) -> Json | UnsetType:
     """Return the value at a node of the form's tree, UNSET where it is left out."""
     if isinstance(node, Field):
-        return given[node.path] if node.path in given else _initial(node)
+        return given[node.path] if node.path in given else initial(node)
     named = any(field.path in given for field in flat(node))
     if not named and node.default is not UNSET:
         return node.default
@@ -67,19 +102,12 @@ def _build(node: Field | Group, given: dict[str, Json]) -> Json | UnsetType:
     return made
 
 
-def _initial(field: Field) -> Json | UnsetType:
-    """Return what a field has before anybody says anything, UNSET if nothing."""
-    if field.default is not UNSET or not field.needed:
-        return field.default
-    if len(field.choices) == 1:
-        return field.choices[0]
-    return None if field.nullable else UNSET
-
-
 def parse_all(field: Field, texts: list[str]) -> Json:
     """Return the value that one or several texts for a field make. Raises BadInput."""
     if len(texts) == 1:
         return parse_field(field, texts[0])
+    if field.kind == "rows":
+        return [entry for text in texts for entry in _parse_list(field, text)]
     if field.kind != "list" or field.item is None:
         raise DoesNotFit(f"{named(field)} is given {len(texts)} times, and takes one value.")
     return [parse_field(field.item, text) for text in texts]
@@ -105,8 +133,8 @@ def parse_field(field: Field, text: str) -> Json:
         case "date":
             return text.strip()
         case "time" | "date-time":
-            return with_zone(text.strip())
-        case "list":
+            return with_zone(text.strip(), "" if field.format in LOCAL_FORMATS else "Z")
+        case "list" | "rows":
             return _parse_list(field, text)
         case "boolean":
             return _parse_boolean(field, text)
@@ -121,8 +149,10 @@ def _parse_list(field: Field, text: str) -> list[Json]:
     read = parsed_json(text)
     if isinstance(read, list):
         return read
+    if isinstance(read, dict) and field.row is not None:
+        return [read]
     if field.item is None:
-        raise DoesNotFit(f"{named(field)} must be a JSON array.")
+        raise DoesNotFit(f"{named(field)} must be a JSON array, or be filled in by {named(field)}[0].FIELD.")
     return [parse_field(field.item, text)]
 
 
@@ -148,13 +178,14 @@ def _parse_choice(field: Field, text: str) -> Json:
         if called in field.labels:
             return field.choices[field.labels.index(called)]
     read = parsed_json(text)
-    if field.nullable and read is None:
+    if field.nullable and (read is None or text.strip() == field.nothing):
         return None
     for choice in field.choices:
-        if read is not UNSET and msgspec.json.encode(choice) == msgspec.json.encode(read):
+        if choice in (text, text.strip()) or (read is not UNSET and to_json(choice) == to_json(read)):
             return choice
-    more = f" and {len(field.labels) - NAMED} more" if len(field.labels) > NAMED else ""
-    raise DoesNotFit(f"{named(field)} must be one of {', '.join(field.labels[:NAMED])}{more}.")
+    names = [*field.labels, *([field.nothing or "null"] if field.nullable else [])]
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    raise DoesNotFit(f"{named(field)} must be one of {', '.join(dict.fromkeys(names[:NAMED]))}{more}.")
 
 
 def _parse_number(field: Field, text: str) -> Json:
@@ -167,6 +198,8 @@ def _parse_number(field: Field, text: str) -> Json:
     except (msgspec.DecodeError, ValueError) as error:
         what = "a whole number, such as 120" if whole else "a number, such as 1.5"
         raise DoesNotFit(f"{named(field)} must be {what}.") from error
+    if field.format == "decimal" and Decimal(text) != Decimal(repr(read)):
+        return text  # with more digits than a number in JSON keeps
     return int(read) if whole and read.is_integer() else read
 
 
@@ -189,6 +222,8 @@ def _unknown(path: str, known: dict[str, Field]) -> str:
         return "this form has no fields to fill in."
     if list(known) == [""]:
         return f"this form has no field {path!r}: the answer is a single value."
+    if not path:
+        return f"it asks for {len(known)} fields ({', '.join([*known][:NAMED])}): name the one that is meant."
     within = [one for one in known if one.startswith((f"{path}.", f"{path}["))]
     near = within or get_close_matches(path, known, NAMED) or list(known)
     more = f" and {len(near) - NAMED} more" if len(near) > NAMED else ""

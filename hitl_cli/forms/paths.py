@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from msgspec import UNSET, UnsetType
 
 from hitl_cli.errors import BadUsage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from hitl_cli.client.wire import Json
+
 _PLAIN = re.compile(r"""[^\s.\[\]="'\\]+""")
+_ROW = re.compile(r"\[([0-9]{1,6})\]((?:[.\[].*)?)", re.DOTALL)
 _ASSIGNMENT = re.compile(r"""((?:\["(?:[^"\\]|\\.)*"\]|[^=])*?)=(.*)""", re.DOTALL)
 
 
@@ -30,6 +35,28 @@ def path_of(keys: Iterable[str | int]) -> str:
         else:
             path += f"[{json.dumps(key, ensure_ascii=not key.isprintable())}]"
     return path
+
+
+def value_at(data: Json | UnsetType, keys: Iterable[str | int]) -> Json | UnsetType:
+    """Return what is at a place in the data, UNSET if nothing is."""
+    found: Any = data
+    for key in keys:
+        is_entry = isinstance(found, list) and isinstance(key, int) and key < len(found)
+        if not is_entry and not (isinstance(found, dict) and key in found):
+            return UNSET
+        found = found[key]
+    return found
+
+
+def within(path: str, inner: str) -> str:
+    """Return the path of what has this path within what is at another one."""
+    return f"{path}{'' if not path or not inner or inner[0] == '[' else '.'}{inner}"
+
+
+def row_in(path: str, rows: str) -> tuple[int, str] | None:
+    """Return the number of the row that a path leads into, and the path in it; None if into none of these."""
+    found = _ROW.fullmatch(path.removeprefix(rows)) if path.startswith(rows) else None
+    return None if found is None else (int(found[1]), found[2].removeprefix("."))
 
 
 def split_assignment(text: str) -> tuple[str, str]:

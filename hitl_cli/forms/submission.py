@@ -8,20 +8,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from hitl_cli.client.wire import Json, same_json
 from hitl_cli.errors import BadInput
 from hitl_cli.format.json import to_json
 from hitl_cli.forms.checking import overlap, problems, problems_at
-from hitl_cli.forms.fields import fields
+from hitl_cli.forms.fields import flat, tree
 from hitl_cli.forms.messages import Problem
-from hitl_cli.forms.parsing import fill, named, parse_all, parsed_json
+from hitl_cli.forms.parsing import fill, fill_tree, named, parse_all, parsed_json
+from hitl_cli.forms.paths import row_in, value_at, within
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from hitl_cli.forms.fields import Field
+    from hitl_cli.forms.fields import Field, Group
 
 type Texts = Mapping[str, Sequence[str]]
 """What was sent for each path, as a browser does it: several for what may be ticked several times."""
@@ -37,14 +39,24 @@ class _Submission(Struct, frozen=True, kw_only=True):
 def at_first(schema: Json) -> dict[str, list[str]]:
     """Return the texts that a page begins with, by path: what holds if nobody says anything.
 
-    A secret is never shown. Raises BadInput if the form is none.
+    A secret is never shown. A row is there by its own path, whatever it has. Raises BadInput if the form is
+    none.
     """
-    made = fill(schema, [])
+    return _begun(tree(schema), fill(schema, []))
+
+
+def _begun(form: Field | Group, made: Json | UnsetType) -> dict[str, list[str]]:
+    """Return the same for a form or a row, and what it has at first."""
     begun: dict[str, list[str]] = {}
-    for field in fields(schema):
+    for field in flat(form):
         value = value_at(made, field.keys)
-        if not field.secret and value is not UNSET and (value is not None or None in field.choices):
+        if field.secret or value is UNSET or (value is None and None not in field.choices):
+            continue
+        if field.row is None or not isinstance(value, list):
             begun[field.path] = _written(field, value)
+            continue
+        for number, row in enumerate(value):
+            begun |= {field.path: [""]} | _row_texts(field.row, f"{field.path}[{number}]", row)
     return begun
 
 
@@ -53,41 +65,142 @@ def read(schema: Json, sent: Texts) -> _Submission:
 
     Raises BadInput if the form is none, or has no such field.
     """
-    begun = at_first(schema)
-    known = fields(schema)
-    given = [
-        (path, text) for path in sent if path not in {field.path for field in known} for text in sent[path]
-    ]
+    made = _read(schema, tree(schema), sent)
+    if made.problems:
+        return made
+    return _Submission(data=made.data, problems=tuple(problems(schema, made.data)))
+
+
+def _read(schema: Json, form: Field | Group, sent: Texts) -> _Submission:
+    """Return what the texts for a form or a row make, with the problems of those that cannot be read."""
+    begun = _begun(form, fill_tree(form, []))
+    known = [field for field in flat(form) if not field.read_only]
+    rows = [field.path for field in known if field.row is not None]
+    paths = {field.path for field in flat(form)}
+    unknown = [path for path in sent if path not in paths and not any(row_in(path, one) for one in rows)]
+    given = [(path, text) for path in unknown for text in sent[path]]
     left_out: list[Field] = []
     wrong: list[Problem] = []
     whole = True
     for field in known:
-        texts = _said(field, sent.get(field.path, ()))
-        if not texts and field.path in sent:
+        texts, unread = _read_field(schema, field, sent)
+        if not texts and not unread and field.path in sent:
             texts = _emptied(field, begun=field.path in begun)
             left_out += [field] if not texts and field.path in begun else []
-        unread = _unreadable(field, texts)
-        if unread is not None:
-            wrong.append(Problem(field.path, unread))
+        if not unread and (why := _unreadable(field, texts)) is not None:
+            unread = [Problem(field.path, why)]
+        if unread:
+            wrong += unread
             whole = False
         elif texts:
             wrong += _problems_in(schema, field, parse_all(field, texts))
         given += [(field.path, text) for text in texts]
     if not whole:
         return _Submission(data=None, problems=tuple(wrong))
-    data = fill(schema, given)
+    data = fill_tree(form, given)
     for field in left_out:
         data = _without(data, field.keys)
-    return _Submission(data=data, problems=tuple(problems(schema, data)))
+    return _Submission(data=None if data is UNSET else data)
+
+
+def _read_field(schema: Json, field: Field, sent: Texts) -> tuple[list[str], list[Problem]]:
+    """Return the texts for a field that say something, of rows as JSON; and what is wrong in its rows."""
+    numbers = rows_in(field.path, sent) if field.row is not None else []
+    if field.row is None or not numbers:
+        return _said(field, sent.get(field.path, ())), []
+    made: list[Json] = []
+    wrong: list[Problem] = []
+    for number in numbers:
+        inner = {
+            found[1]: texts
+            for path, texts in sent.items()
+            if (found := row_in(path, field.path)) is not None and found[0] == number and found[1]
+        }
+        row = _read(schema, field.row, inner)
+        made.append(row.data)
+        at = f"{field.path}[{number}]"
+        wrong += [msgspec.structs.replace(one, path=within(at, one.path)) for one in row.problems]
+    return [to_json(made)], wrong
+
+
+def opened(schema: Json, sent: Texts) -> Texts:
+    """Return texts in which rows that were sent as JSON are texts of their own."""
+    found: dict[str, Sequence[str]] = dict(sent)
+    for field in flat(tree(schema)):
+        text = "".join(sent.get(field.path, ()))
+        if field.row is not None and isinstance(rows := parsed_json(text), list):
+            found |= {field.path: [""]} | {
+                path: texts
+                for number, row in enumerate(rows)
+                for path, texts in _row_texts(field.row, f"{field.path}[{number}]", row).items()
+            }
+    return found
+
+
+def _row_texts(row: Group, at: str, value: Json | UnsetType) -> dict[str, list[str]]:
+    """Return the texts of a row: one by which it is there, and those of its fields."""
+    return {at: [""]} | {within(at, path): texts for path, texts in _begun(row, value).items()}
+
+
+def row_texts(row: Group, value: Json) -> dict[str, list[str]]:
+    """Return the texts of the fields of a row, as they are typed; a list is JSON."""
+    found: dict[str, list[str]] = {}
+    for field in flat(row):
+        at = value_at(value, field.keys)
+        if at is not UNSET and at is not None:
+            is_list = field.kind in ("list", "rows")
+            found[field.path] = [to_json(at)] if is_list else _written(field, at)
+    return found
+
+
+def rows_in(path: str, texts: Iterable[str]) -> list[int]:
+    """Return the numbers of the rows of a list that texts by path are for, in order."""
+    return sorted({found[0] for one in texts if (found := row_in(one, path)) is not None})
+
+
+def with_rows(schema: Json, texts: Texts, said: str) -> tuple[Texts, str | None]:
+    """Return texts with a row more (`add items`) or less (`remove items[0]`), and the path to go on at."""
+    verb, _, path = said.partition(" ")
+    if verb == "remove":
+        return _without_row(texts, path), path.rpartition("[")[0]
+    row = _row_at(tree(schema), path)
+    if verb != "add" or row is None:
+        return texts, None
+    at = f"{path}[{max(rows_in(path, texts), default=-1) + 1}]"
+    return {**texts, **_row_texts(row, at, fill_tree(row, []))}, at
+
+
+def _row_at(form: Field | Group, path: str) -> Group | None:
+    """Return what a row of the list at a path is, None if there is no such list."""
+    for field in flat(form):
+        if field.path == path:
+            return field.row
+        found = None if field.row is None else row_in(path, field.path)
+        if found is not None and field.row is not None:
+            return _row_at(field.row, found[1])
+    return None
+
+
+def _without_row(texts: Texts, at: str) -> Texts:
+    """Return texts without those of the row at a path. The rows after it move up."""
+    path = at.rpartition("[")[0]
+    gone = row_in(at, path)
+    kept: dict[str, Sequence[str]] = {}
+    for one, sent in texts.items():
+        found = row_in(one, path)
+        if gone is None or found is None or found[0] < gone[0]:
+            kept[one] = sent
+        elif found[0] > gone[0]:
+            kept[within(f"{path}[{found[0] - 1}]", found[1])] = sent
+    return kept
 
 
 def _problems_in(schema: Json, field: Field, value: Json) -> list[Problem]:
     """Return what does not fit in one field, whatever the others say."""
-    found = []
-    for problem in problems_at(schema, field.pointers, value):
-        dot = "." if problem.path and problem.path[0] != "[" else ""
-        found.append(Problem(f"{field.path}{dot}{problem.path}", problem.reason))
-    return found
+    return [
+        Problem(within(field.path, problem.path), problem.reason)
+        for problem in problems_at(schema, field.pointers, value)
+    ]
 
 
 def owner(known: Iterable[Field], problem: Problem) -> Field | None:
@@ -105,7 +218,13 @@ def labels_of(field: Field) -> tuple[str, ...]:
 
 def is_missing(field: Field) -> bool:
     """Whether there is no answer while nothing is said here."""
-    return field.required and field.default is UNSET and not field.nullable and len(field.choices) != 1
+    return (
+        not field.read_only
+        and field.required
+        and field.default is UNSET
+        and not field.nullable
+        and len(field.choices) != 1
+    )
 
 
 def _said(field: Field, texts: Sequence[str]) -> list[str]:
@@ -134,11 +253,11 @@ def _plain_breaks(text: str) -> str:
 
 def _emptied(field: Field, *, begun: bool) -> list[str]:
     """Return what it means that a field was sent empty; nothing where it is left out."""
-    if field.kind == "list" and (field.required or (begun and field.needed)):
+    if field.kind in ("list", "rows") and (field.required or field.default == [] or (begun and field.needed)):
         return ["[]"]
     if begun and field.kind == "text" and field.needed:
         return [""]
-    return ["null"] if begun and field.nullable and field.kind not in ("text", "list") else []
+    return ["null"] if begun and field.nullable and field.kind not in ("text", "list", "rows") else []
 
 
 def _unreadable(field: Field, texts: list[str]) -> str | None:
@@ -154,7 +273,9 @@ def _unreadable(field: Field, texts: list[str]) -> str | None:
 
 def _written(field: Field, value: Json) -> list[str]:
     """Return the texts that a page shows for a value: for each entry of a list one, else JSON."""
-    if field.kind == "list" and field.item is not None and isinstance(value, list) and value:
+    if value == []:
+        return []
+    if field.kind == "list" and field.item is not None and isinstance(value, list):
         texts = [_one_text(field.item, entry) for entry in value]
         if labels_of(field) or all(text.strip() and "\n" not in text for text in texts):
             return texts
@@ -171,16 +292,7 @@ def _one_text(field: Field, value: Json) -> str:
     return to_json(value)
 
 
-def value_at(data: Json, keys: Sequence[str]) -> Json | UnsetType:
-    """Return what is at a place in the data, UNSET if nothing is."""
-    for key in keys:
-        if not isinstance(data, dict) or key not in data:
-            return UNSET
-        data = data[key]
-    return data
-
-
-def _without(data: Json, keys: Sequence[str]) -> Json:
+def _without(data: Json | UnsetType, keys: Sequence[str | int]) -> Json | UnsetType:
     """Return the data without what is at a place."""
     if not keys or not isinstance(data, dict) or keys[0] not in data:
         return data

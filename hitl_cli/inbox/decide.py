@@ -37,6 +37,7 @@ from hitl_cli.inbox.votes import (
     votes_of,
 )
 from hitl_cli.requests.decision_input import DecisionInput, check_data
+from hitl_cli.requests.question import fields_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -99,6 +100,8 @@ def decide(
         return _as_voted(item, voted_before.vote, voted_before.audit, tallied, fresh=True)
     if expect is not None and not settled_before:
         expect(item)
+    if promise.state == "pending":
+        _check_answerable(item, actor.person, actor.groups)  # before anybody fills in a form for nothing
     given = said(item) if callable(said) else said
     id = fresh_id() if mark is None else mark.id
     audit = Audit(id=id, by=actor.person, via=actor.via, at=client.now(), comment=given.comment)
@@ -161,6 +164,12 @@ def vote_of(said: DecisionInput, by: str, question: Question, at: int) -> Vote:
     if said.answer is not None and question.choices:
         choice = said.answer
     elif said.answer is not None and question.form is not None:
+        if len(fields := fields_of(question)) != 1:
+            names = ", ".join(field.path for field in fields) or "no field at all"
+            raise BadAnswer(
+                f"the form asks for {names}, so one word is no answer: `hitl approve` with --set FIELD=VALUE."
+                " Nothing was changed."
+            )
         data = filled(question, [("", said.answer)])
     elif said.answer is not None:
         verdict = _yes_or_no(said.answer)
@@ -204,15 +213,20 @@ def _yes_or_no(text: str) -> Verdict:
 
 def check(item: RequestSummary, vote: Vote, groups: Groups) -> None:
     """Raise BadInput for a vote that does not fit what is asked, NotAllowed for one of somebody else."""
+    _check_answerable(item, vote.by, groups)
+    if vote.verdict == "approve":
+        _check_fits(item, vote)
+
+
+def _check_answerable(item: RequestSummary, person: str, groups: Groups) -> None:
+    """Raise BadInput for a request that cannot be read, NotAllowed for who may not answer it."""
     if item.question is None:
         raise BadInput(
             f"the request {item.id} cannot be read, so nobody can tell what an answer to it means."
             " Nothing was changed.",
             code="unreadable",
         )
-    check_may_answer(item, vote.by, groups)
-    if vote.verdict == "approve":
-        _check_fits(item, vote)
+    check_may_answer(item, person, groups)
 
 
 def _check_fits(item: RequestSummary, vote: Vote) -> None:

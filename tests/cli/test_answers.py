@@ -242,3 +242,9 @@ def test_what_a_form_gives_by_itself_need_not_be_said(hitl: Hitl) -> None:
     assert data_of(hitl, "a") == {"kind": "x", "share": 5}
     put(hitl, "b", Question(prompt="Now?", form=form))
     hitl.ok("reject", "b")
+
+
+def test_one_word_is_no_answer_to_a_form_of_several_fields(hitl: Hitl) -> None:
+    form = {"type": "object", "properties": {"amount": {"type": "integer"}, "note": {"type": "string"}}}
+    put(hitl, "a", Question(prompt="How much?", form=form))
+    assert "amount, note" in hitl.fails(2, "answer", "a", "maybe", code="bad-answer")

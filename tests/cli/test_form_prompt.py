@@ -257,6 +257,63 @@ def test_what_a_form_says_is_shown_and_not_obeyed(filling: Callable[..., Termina
     assert answer(terminal) == {evil: evil}
 
 
+LINES = obj(
+    "lines",
+    lines={
+        "type": "array",
+        "items": obj(
+            "what", what={"type": "string", "minLength": 2}, pin={"type": "string", "writeOnly": True}
+        ),
+        "minItems": 1,
+    },
+    order={"type": "string", "readOnly": True, "default": "PO-7"},
+    region={"oneOf": [{"const": "eu-w-1", "title": "Ireland"}, {"const": None, "title": "Nowhere"}]},
+)
+
+
+@pytest.mark.parametrize("term", ["xterm-256color", "dumb"])
+def test_rows_are_added_changed_and_removed(filling: Callable[..., Terminal], term: str) -> None:
+    terminal = filling(LINES, term=term)
+
+    def say(*pairs: tuple[str, str]) -> str:
+        shown = ""
+        for asked, typed in pairs:
+            shown += terminal.asks(asked)
+            terminal.type(typed + ENTER)
+        return shown
+
+    say(("lines (add, done): ", "done"))
+    terminal.shows("! lines must have at least 1 entry")
+    say(("lines (add, done): ", "a"), ("lines[0].what: ", "one"), ("lines[0].pin: ", "sesame"))
+    menu = "lines (add, change, remove, done): "
+    say((menu, "add"), ("lines[1].what: ", "two"), ("lines[1].pin: ", ""))
+    say((menu, "c"), ("Which one (1, 2): ", "2"))
+    if term == "dumb":
+        say(("lines[1].what: ", "two three"))
+    else:
+        say(("lines[1].what: two", " three"))
+    say(("lines[1].pin: ", ""), (menu, "remove"), ("Which one (1, 2): ", "1"))
+    shown = say((menu, "done"), ("region: ", "Ireland"), (SEND, "change"))
+    assert "lines[0].what: two three\nlines[0].pin: -\norder: PO-7\nregion: Ireland\n" in shown
+    assert "sesame" not in terminal.raw
+    say(("Which field (lines, region): ", "region"))
+    if term == "dumb":
+        say(("region: ", "eu-w-1"))
+    else:
+        say(("region: Ireland", CTRL_U + "eu-w-1"))
+    say((SEND, "y"))
+    assert answer(terminal) == {"lines": [{"what": "two three"}], "order": "PO-7", "region": "eu-w-1"}
+
+
+def test_rows_that_are_given_are_not_asked(filling: Callable[..., Terminal]) -> None:
+    terminal = filling(LINES, "lines[0].what=one", "lines[1].what=two", "region=Nowhere")
+    terminal.asks(SEND)
+    terminal.type("y" + ENTER)
+    assert answer(terminal) == {
+        "lines": [{"what": "one"}, {"what": "two"}], "order": "PO-7", "region": None,
+    }  # fmt: skip
+
+
 def test_a_form_that_is_none_is_refused_before_anything_is_asked(filling: Callable[..., Terminal]) -> None:
     terminal = filling({"properties": {"a": {"type": "foo"}}})
     assert terminal.shows("BadInput").startswith("BadInput: the form is no JSON Schema: properties.a.type")
@@ -281,3 +338,11 @@ def test_approving_a_form_on_a_terminal_asks_for_it(hitl: Hitl) -> None:
         terminal.shows("approved by ada")
         assert terminal.end() == 0
     assert data_of(hitl, "a") == {"kind": "expense", "amount": 5, "size": "small"}
+
+
+def test_who_may_not_answer_is_not_asked_to_fill_in_the_form(hitl: Hitl) -> None:
+    put(hitl, "a", Question(prompt="How much?", form=EXPENSE, to=("reviewer",)))
+    with Terminal([HITL, "approve", "a"], hitl.env, hitl.folder) as terminal:
+        assert "amount" not in terminal.shows("is for reviewer to answer")
+        assert terminal.end() == 7
+    hitl.fails(7, "approve", "a", "--set", "nothing=1", code="not-assignee")

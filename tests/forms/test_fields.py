@@ -63,7 +63,9 @@ def test_the_fields_come_in_the_authors_order() -> None:
         ({"type": "array", "items": {"$ref": "#/$defs/x"}, "$defs": {"x": {"type": "integer"}}}, "list"),
         ({"type": "array"}, "json"),
         ({"type": "array", "items": {"type": "array", "items": {"type": "string"}}}, "json"),
-        ({"type": "array", "items": obj(a={"type": "integer"})}, "json"),
+        ({"type": "array", "items": obj(a={"type": "integer"})}, "rows"),
+        ({"type": "array", "items": {"anyOf": [obj(a={"type": "integer"}), {"type": "null"}]}}, "json"),
+        ({"type": "array", "items": {"type": "object"}}, "json"),
         ({"type": "array", "prefixItems": [{}], "items": {"type": "string"}}, "json"),
         ({"type": "object", "additionalProperties": {"type": "integer"}}, "json"),
         ({"type": "object"}, "json"),
@@ -140,8 +142,10 @@ def test_what_is_allowed_is_said_in_a_few_words(schema: Any, hint: str) -> None:
 
 def test_choices_are_called_what_tells_them_apart() -> None:
     assert one({"enum": ["a", 1, "1", None, "", "null", {"b": []}]}).labels == (
-        "a", "1", '"1"', "null", '""', '"null"', '{"b":[]}',
+        "a", "1", '"1"', '""', '"null"', '{"b":[]}',
     )  # fmt: skip
+    assert one({"enum": ["a", None]}).nullable  # null is chosen by choosing nothing
+    assert one({"enum": [None]}).labels == ("null",)
 
 
 def test_a_default_is_told_from_none() -> None:

@@ -141,7 +141,7 @@ def valid(schema: Any, data: Any) -> bool:
     return jsonschema_rs.validator_for(schema, validate_formats=True, offline=True).is_valid(data)
 
 
-def at(data: Any, names: tuple[str, ...]) -> list[Any]:
+def at(data: Any, names: tuple[str | int, ...]) -> list[Any]:
     """What is at a place, as a list of one; nothing if nothing is there."""
     for name in names:
         if not isinstance(data, dict) or name not in data:

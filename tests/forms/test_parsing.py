@@ -129,7 +129,7 @@ def test_a_text_that_cannot_be_read_is_refused_by_the_name_of_its_field(
         ("amuont", "'amuont' is not a field of this form; did you mean amount?"),
         ("address", "'address' is not a field of this form; it consists of address.city, address.zip."),
         ("zzzzzzz", "its fields are amount, note, urgent, rate, size, day, tags, counts, address.city, "),
-        ("", "'' is not a field"),
+        ("", "it asks for 11 fields (amount, note, urgent, rate, size, "),
         ("__proto__", "'__proto__' is not a field"),
     ],
 )

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import UNSET, Struct
 
+from hitl_cli.forms.added_formats import LOCAL_FORMATS
 from hitl_cli.forms.datetimes import without_zone
-from hitl_cli.forms.fields import Group, fields, tree
+from hitl_cli.forms.fields import Group, flat, initial, placed, tree
 from hitl_cli.forms.messages import FORMATS, shortened
 from hitl_cli.forms.paths import path_of
-from hitl_cli.forms.submission import at_first, is_missing, labels_of, owner
+from hitl_cli.forms.submission import at_first, is_missing, labels_of, opened, owner, rows_in, with_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from hitl_cli.forms.messages import Problem
     from hitl_cli.forms.submission import Texts
 
-type Shape = Literal["line", "area", "options", "select", "ticks"]
+type Shape = Literal["line", "area", "options", "select", "ticks", "fixed"]
 
 NAME = "field:"
 """What the names of the form's own controls begin with, before the path."""
@@ -84,13 +85,35 @@ class _Control(Struct, frozen=True, kw_only=True):
 
 
 class _Fieldset(Struct, frozen=True, kw_only=True):
-    """A group of controls. The whole form is one without a legend."""
+    """A group of controls. The whole form is one without a legend.
+
+    `name` and `path` are those of a row, which is there because of it and can be removed.
+    """
 
     id: str
     legend: str | None
     description: str | None
     problem: str | None
-    members: tuple[_Control | _Fieldset, ...]
+    members: tuple[_Control | _Fieldset | _Rows, ...]
+    optional: bool = False
+    name: str = ""
+    path: str = ""
+    autofocus: bool = False
+
+
+class _Rows(Struct, frozen=True, kw_only=True):
+    """A list of groups of controls, to which more can be added."""
+
+    id: str
+    name: str
+    path: str
+    label: str
+    description: str | None
+    hint: str
+    optional: bool
+    problem: str | None
+    rows: tuple[_Fieldset, ...]
+    autofocus: bool = False
 
 
 class _Wrong(Struct, frozen=True):
@@ -107,19 +130,28 @@ class Form(Struct, frozen=True):
     wrong: tuple[_Wrong, ...] = ()
 
 
-def drawn(schema: Json, sent: Texts | None = None, problems: Sequence[Problem] = ()) -> Form:
-    """Return a form as it stands at first, or with what was sent and what is wrong with it."""
-    return _Drawing(schema, sent, problems).form()
+def drawn(schema: Json, sent: Texts | None = None, problems: Sequence[Problem] = (), rows: str = "") -> Form:
+    """Return a form as it stands at first, or with what was sent and what is wrong with it.
+
+    `rows` is what is first done with rows of it: `add items` or `remove items[0]`.
+    """
+    texts, focus = None if sent is None else opened(schema, sent), None
+    if texts is not None and rows:
+        texts, focus = with_rows(schema, texts, rows)
+    return _Drawing(schema, texts, problems, focus).form()
 
 
 class _Drawing:
-    def __init__(self, schema: Json, sent: Texts | None, problems: Sequence[Problem]) -> None:
+    def __init__(
+        self, schema: Json, sent: Texts | None, problems: Sequence[Problem], focus: str | None
+    ) -> None:
         self._tree = tree(schema)
-        self._fields = fields(schema)
-        self._ids = {field.path: f"field-{number}" for number, field in enumerate(self._fields, 1)}
         self._first = at_first(schema)
         self._sent = sent
         self._problems = problems
+        self._focus = focus
+        self._fields = list(self._every(self._tree))
+        self._ids = {field.path: f"field-{number}" for number, field in enumerate(self._fields, 1)}
 
     def form(self) -> Form:
         root = self._tree
@@ -133,34 +165,76 @@ class _Drawing:
         )
         return Form(whole, tuple(self._wrong()))
 
+    def _every(self, node: Field | Group) -> Iterator[Field]:
+        """Yield the fields that are drawn, also those in each row."""
+        for field in flat(node):
+            yield field
+            for row in self._rows_in(field):
+                yield from self._every(row)
+
+    def _rows_in(self, field: Field) -> Iterator[Group]:
+        """Yield the rows of a list that are there."""
+        texts = self._first if self._sent is None else self._sent
+        for number in rows_in(field.path, texts) if field.row is not None else ():
+            row = placed(field.row, (*field.keys, number)) if field.row is not None else None
+            assert isinstance(row, Group)
+            yield row
+
     def _wrong(self) -> Iterator[_Wrong]:
         for problem in self._problems:
             field = owner(self._fields, problem)
             at = self._ids[field.path] if field is not None else _group_id(problem.path)
             yield _Wrong(at, _said(problem, field))
 
-    def _node(self, node: Field | Group) -> _Control | _Fieldset:
-        return self._fieldset(node) if isinstance(node, Group) else self._control(node)
+    def _node(self, node: Field | Group) -> _Control | _Fieldset | _Rows:
+        if isinstance(node, Group):
+            return self._fieldset(node, node.title or _as_label(str(node.keys[-1])))
+        return self._rows(node) if node.row is not None else self._control(node)
 
-    def _fieldset(self, group: Group) -> _Fieldset:
+    def _fieldset(self, group: Group, legend: str, *, is_row: bool = False) -> _Fieldset:
         path = path_of(group.keys)
         return _Fieldset(
             id=_group_id(path),
-            legend=group.title or _as_label(group.keys[-1]),
-            description=group.description,
+            legend=legend,
+            description=group.description if not is_row else None,
             problem=next((problem.reason for problem in self._problems if problem.path == path), None),
             members=tuple(map(self._node, group.members)),
+            optional=not group.needed,
+            name=f"{NAME}{path}" if is_row else "",
+            path=path,
+            autofocus=self._focus == path,
         )
+
+    def _rows(self, field: Field) -> _Rows:
+        label = _label_of(field)
+        rows = enumerate(self._rows_in(field), 1)
+        return _Rows(
+            id=self._ids[field.path],
+            name=f"{NAME}{field.path}",
+            path=field.path,
+            label=label,
+            description=field.description,
+            hint=self._hint(field, "rows"),
+            optional=not field.needed,
+            problem=self._problem(field),
+            rows=tuple(self._fieldset(row, f"{label} {number}", is_row=True) for number, row in rows),
+            autofocus=self._focus == field.path,
+        )
+
+    def _problem(self, field: Field) -> str | None:
+        """Return what is wrong with a field, and with nothing in it that is drawn of its own."""
+        wrong = [_said(one, field) for one in self._problems if owner(self._fields, one) == field]
+        return "; ".join(wrong) or None
 
     def _control(self, field: Field) -> _Control:
         texts = self._texts(field)
-        shape = _shape_of(field)
+        shape = "fixed" if field.read_only else _shape_of(field)
         value = "" if field.secret else "\n".join(texts)
         drawn_as = _type_of(field)
         if drawn_as in CLOCKS and value:
             shown = without_zone(value.strip(), dated=field.kind == "date-time")
             drawn_as, value = ("text", value) if shown is None else (drawn_as, shown)
-        problem = "; ".join(_said(one, field) for one in self._problems if owner(self._fields, one) == field)
+        problem = self._problem(field)
         return _Control(
             id=self._ids[field.path],
             name=f"{NAME}{field.path}",
@@ -170,7 +244,7 @@ class _Drawing:
             hint=self._hint(field, drawn_as),
             optional=not field.required and not field.needed,
             required=is_missing(field) and shape != "ticks" and field.kind != "list",
-            problem=problem or None,
+            problem=problem,
             type=drawn_as,
             attributes=self._attributes(field, wrong=bool(problem)) if shape == "line" else {},
             options=tuple(_options(field, texts)) if shape in ("options", "select", "ticks") else (),
@@ -192,12 +266,15 @@ class _Drawing:
 
     def _hint(self, field: Field, drawn_as: str) -> str:
         """Return what may be typed, and what becomes of a field when nothing is."""
+        if field.read_only:
+            return ""
         item = field.item.hint if field.item is not None else ""
         several = "one a line" if field.kind == "list" and not labels_of(field) else ""
         as_json = "as JSON" if field.kind == "json" else ""
         plain = "" if _drawn_so(field) else field.hint
         if drawn_as in CLOCKS:
-            plain = plain.replace(FORMATS[field.kind], "in UTC")
+            local = field.format in LOCAL_FORMATS
+            plain = plain.replace(FORMATS[field.format or field.kind], "" if local else "in UTC")
         told = [part for part in (several, as_json, plain, item) if part]
         if field.default is not UNSET and field.path not in self._first and not field.secret:
             told.append(f"if left empty: {shortened(field.default, SHORT_DEFAULT)}")
@@ -218,7 +295,7 @@ def _said(problem: Problem, field: Field | None) -> str:
 
 def _label_of(field: Field) -> str:
     """Return what a field is called."""
-    return field.title or (_as_label(field.keys[-1]) if field.keys else "Your answer")
+    return field.title or (_as_label(str(field.keys[-1])) if field.keys else "Your answer")
 
 
 def _as_label(name: str) -> str:
@@ -271,6 +348,7 @@ def _attributes(field: Field) -> dict[str, str]:
     if field.kind in ("integer", "number"):
         return _number_attributes(field)
     found: dict[str, str] = {"autocomplete": "new-password"} if field.secret else {}
+    found |= {"inputmode": "decimal"} if field.format == "decimal" else {}
     pattern = field.limits.get("pattern")
     if (
         pattern
@@ -318,7 +396,17 @@ def _options(field: Field, texts: Sequence[str]) -> Iterator[_Option]:
     else:
         offered = [(label, label) for label in labels_of(field)]
     chosen = {text for text in texts if text}
-    if _shape_of(field) != "ticks" and (not field.required or field.nullable or _shape_of(field) == "select"):
-        yield _Option("", CHOOSE if field.required and not field.nullable else NOTHING, chosen=not chosen)
+    if name := _nothing_in(field):
+        yield _Option("", name, chosen=not chosen)
     for value, label in offered:
         yield _Option(value, label, chosen=value in chosen)
+
+
+def _nothing_in(field: Field) -> str | None:
+    """Return what it is called that nothing is chosen, None where it makes no sense to choose that."""
+    shape = _shape_of(field)
+    if shape == "ticks":
+        return None
+    if field.nullable or (not field.required and field.default is UNSET and field.kind != "boolean"):
+        return field.nothing or NOTHING
+    return CHOOSE if shape == "select" and initial(field) is UNSET else None

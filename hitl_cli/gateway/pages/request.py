@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
 SEE_OTHER = 303
 
-FORBIDDEN = 403
-
 
 class _Wrong(DoesNotFit):
     """What was filled in does not fit the form."""
@@ -64,6 +62,9 @@ async def take(
     problems: tuple[Problem, ...] = ()
     try:
         gateway.access.check_csrf(visitor, form_text(form, "csrf"))
+        if sent.rows:
+            looked = await look(request, visitor, name, sent)
+            return show(request, visitor, looked, action=address_of(looked.seen.item.id), sent=sent)
         id = await gateway.inbox(visitor.actor, lambda inbox: _answer(inbox, name, verdict, sent))
     except (HttpError, BadInput, NotAllowed, Conflict, TimedOut) as error:
         problems, failed = (error.unfit, None) if isinstance(error, _Wrong) else ((), error)
@@ -79,7 +80,7 @@ async def take(
             visitor,
             looked,
             action=address_of(id),
-            status=FORBIDDEN if problems and looked.why_not else status_of(error),
+            status=status_of(error),
             sent=sent,
             refilled=refilled,
             failed=failed,
@@ -148,6 +149,7 @@ def given_in(form: Any) -> SubmittedForm:
         remark=text if only_remark else "",
         reason=form_text(form, "reason"),
         choice=form_text(form, "choice") or None,
+        rows=form_text(form, "rows"),
     )
 
 

@@ -49,6 +49,8 @@ class SubmittedForm(Struct, frozen=True, kw_only=True):
     remark: str = ""
     reason: str = ""
     choice: str | None = None
+    rows: str = ""
+    """What is to be done with rows of the form before it is shown again: `add items`, `remove items[0]`."""
 
 
 class RequestPage(Struct, frozen=True, kw_only=True):
@@ -129,7 +131,9 @@ def _form_of(
         return None, None
     try:
         check_schema(schema)
-        return drawn(schema, None if sent is None else sent.texts, problems), None
+        if sent is None:
+            return drawn(schema), None
+        return drawn(schema, sent.texts, problems, sent.rows), None
     except BadInput as error:
         return None, str(error)
 

@@ -252,6 +252,32 @@
     filter.addEventListener("submit", (event) => { event.preventDefault(); clearTimeout(typing); apply(); });
   }
 
+  /* Rows of a form: it is sent for one more or less, and only its fields are taken from what comes back. */
+  document.addEventListener("submit", async (event) => {
+    const form = event.target, { name, value } = event.submitter || {};
+    if (name !== "rows") return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    const said = new URLSearchParams(new FormData(form));
+    said.set(name, value);
+    let now = null;
+    try {
+      const answer = await fetch(form.getAttribute("action"), { method: "POST", body: said });
+      now = $("#form", new DOMParser().parseFromString(await answer.text(), "text/html"));
+    } catch { /* the browser says so, below */ }
+    if (now) {
+      for (const old of $$('input[type="password"]', form)) { // no page has it in it
+        const kept = $$('input[type="password"]', now).find((one) => one.name === old.name);
+        if (kept) kept.value = old.value;
+      }
+      $("#form").replaceWith(now);
+      ($("[autofocus]", now) || now).focus();
+    } else {
+      form.append(Object.assign(document.createElement("input"), { type: "hidden", name, value }));
+      form.submit();
+    }
+  }, true);
+
   /* A form is sent once, however often its button is pressed. */
   for (const form of $$('form[method="post"]')) {
     form.addEventListener("submit", (event) => {
