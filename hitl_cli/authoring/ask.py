@@ -296,6 +296,9 @@ async def asking(ctx: Context, put: NewRequest, placed: asyncio.Future[None] | N
     return decision_on(request, question, request.value.data, request.value.headers)
 
 
+asking.__name__ = "ask"  # as the step is called in the tree of a run
+
+
 async def create(ctx: Context, put: NewRequest) -> PromiseRecord:
     """Create the request, under the id that the first `ctx.promise()` will have, or find it there."""
     now = sdk.now(ctx)

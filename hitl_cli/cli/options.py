@@ -41,6 +41,8 @@ Server = Annotated[
 
 Token = Annotated[str | None, value("TOKEN", "Token for the server. (RESONATE_TOKEN)", "--token", "-T")]
 
+Debug = Annotated[bool, flag("Show tracebacks.", "--debug")]
+
 Workflow = Annotated[
     str | None, value("NAME", "Which workflow. (HITL_WORKFLOW; else approval)", "--workflow", "-w")
 ]

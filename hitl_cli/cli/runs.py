@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +15,7 @@ from hitl_cli.cli.completion import complete_run
 from hitl_cli.cli.context import given_stdin, opened, without_mark
 from hitl_cli.cli.options import (
     AsJson,
+    Debug,
     Group,
     Kwarg,
     Limit,
@@ -31,7 +33,7 @@ from hitl_cli.cli.render.table import Cell, Column, console, on_terminal, print_
 from hitl_cli.errors import BadInput, BadJson, BadUsage, Conflict, RunFailed, TimedOut, TooLarge
 from hitl_cli.format.durations import format_age, format_duration, parse_duration
 from hitl_cli.format.json import to_json
-from hitl_cli.format.shell import quoted
+from hitl_cli.format.shell import command, quoted
 from hitl_cli.format.terminal import printable, printable_json
 from hitl_cli.format.times import iso
 from hitl_cli.runs import Runs
@@ -39,6 +41,7 @@ from hitl_cli.runs.run import RunSpec, RunState, check_id
 from hitl_cli.runs.workflows import missing
 from hitl_cli.settings import Settings
 from hitl_cli.views.runs import run_document, run_with_steps
+from hitl_cli.views.steps import retry_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +49,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.client.protocol import Client
     from hitl_cli.runs.run import Run, Started
-    from hitl_cli.runs.steps import RunStep
+    from hitl_cli.runs.steps import Retry, RunStep
 
 type Line = list[Cell]
 
@@ -219,11 +222,13 @@ def status(
         ),
     ] = None,
     limit: Limit = DEFAULT_LIMIT,
+    debug: Debug = False,
     as_json: AsJson = False,
     server: Server = None,
     token: Token = None,
 ) -> None:
     """Show runs, the newest first, or one run as a tree of its steps."""
+    debug = debug or bool(os.environ.get("HITL_DEBUG"))
     if state is not None and state not in RUN_COLORS:
         raise BadUsage(f"{state!r} is not a state: use one of {', '.join(RUN_COLORS)}.")
     with opened(Runs, ctx, server, token) as (runs, client):
@@ -232,7 +237,8 @@ def status(
             if as_json:
                 print_json(run_with_steps(tree.run, tree.root.children, now))
             else:
-                _print_lines([*_headlines(tree.run, now), *_step_lines(tree.root.children, now)])
+                headlines = _headlines(tree.run, tree.root.retries, now, debug=debug)
+                _print_lines([*headlines, *_step_lines(tree.root.children, now)])
             return
         wanted = None if state is None else msgspec.convert(state, RunState)
         found, more = runs.list(state=wanted, limit=limit)
@@ -260,7 +266,7 @@ def _show_runs(found: Sequence[Run], more: bool, now: int) -> None:
         note(f"The {len(found)} newest are shown; there are more: --limit N.")
 
 
-def _headlines(run: Run, now: int) -> list[Line]:
+def _headlines(run: Run, retries: Sequence[Retry], now: int, *, debug: bool) -> list[Line]:
     """Return the first lines of what is shown of a run."""
     settled_at = run.settled_at or run.created_at
     took = f"{iso(settled_at)}, took {format_duration(settled_at - run.created_at)}"
@@ -272,8 +278,13 @@ def _headlines(run: Run, now: int) -> list[Line]:
         lines.append([Cell(f"waits for {', '.join(run.waits_for)}")])
     if run.state == "completed":
         lines.append([Cell(f"result {shorten(to_json(run.result))}")])
+    if retries and not run.ended:
+        lines.append([Cell(retry_text(retries), "yellow")])
     if run.error:
-        lines.append([Cell(run.error, "red")])
+        lines.append([Cell(run.error + ("" if run.failure is None else run.failure.place), "red")])
+    if run.failure is not None and run.failure.traceback:
+        shown = run.failure.traceback if debug else command("status", [run.id], ["--debug"])
+        lines += [[Cell(f"{'  ' if debug else 'traceback: '}{line}", "dim")] for line in shown.splitlines()]
     return lines
 
 
@@ -340,7 +351,8 @@ def _finish(run: Run, *, as_json: bool) -> None:
     if run.state == "expired":
         raise TimedOut(f"workflow {run.id} expired: its deadline passed {iso(run.deadline)}.")
     if run.state != "completed":
-        raise RunFailed(f"workflow {run.id} {run.state}: {run.error}")
+        place = "" if run.failure is None else run.failure.place
+        raise RunFailed(f"workflow {run.id} {run.state}: {run.error}{place}")
 
 
 def cancel(

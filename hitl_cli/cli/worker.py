@@ -14,9 +14,10 @@ from hitl_cli.cli.context import named_server
 from hitl_cli.cli.options import Server, Token, flag, value
 from hitl_cli.cli.output import silence_stdout
 from hitl_cli.cli.render.table import colored
+from hitl_cli.client.failure import GIVEN_REASON
 from hitl_cli.client.tags import INTERNAL_FUNCTIONS
 from hitl_cli.errors import logged
-from hitl_cli.format.durations import bad_duration, parse_duration
+from hitl_cli.format.durations import bad_duration, format_duration, parse_duration
 from hitl_cli.format.json import to_json
 from hitl_cli.format.shell import command
 from hitl_cli.format.terminal import printable
@@ -36,6 +37,7 @@ COLORS = {
     "started": "blue",
     "resumed": "blue",
     "waiting": "yellow",
+    "retrying": "yellow",
     "completed": "green",
     "failed": "red",
     "lost": "magenta",
@@ -168,7 +170,8 @@ def event_lines() -> Callable[[Event], str]:
 
     def line(event: Event) -> str:
         run, detail = printable(event.workflow), printable(_detail(event))
-        return f"{iso(event.at)[CLOCK]} {run} {kinds[event.event]}{detail}"
+        said = f"{iso(event.at)[CLOCK]} {run} {kinds[event.event]}{detail}"
+        return said if event.failure is None else "\n  ".join([said, *_traceback_lines(event)])
 
     return line
 
@@ -185,8 +188,21 @@ def _detail(event: Event) -> str:
     if event.event == "lost":
         return ": it was canceled or has expired, or another worker took it over"
     if event.event == "failed":
-        return f": {event.reason}"
+        return f": {event.reason}{event.failure.place if event.failure else ''}"
+    if event.event == "retrying":
+        delay = format_duration((event.again or event.at) - event.at)
+        step = "" if event.step == event.workflow else f" step {event.step}"
+        where = f" ({event.failure.where})" if event.failure and event.failure.where else ""
+        return f"{step} ({event.function}) in {delay}: {event.reason}{where}"
     return f" ({event.function})" if event.function else ""
+
+
+def _traceback_lines(event: Event) -> list[str]:
+    """Return the traceback below an event: of a run that failed; with --debug of each failed attempt."""
+    if event.failure is None or event.failure.traceback is None:
+        return []
+    shown = event.event == "failed" and event.failure.type != GIVEN_REASON
+    return event.failure.traceback.splitlines() if shown or os.environ.get("HITL_DEBUG") else []
 
 
 class _OneLine(logging.Formatter):
@@ -204,9 +220,9 @@ def _is_news(record: logging.LogRecord) -> bool:
     """Whether a person should see what was logged. Losing a task is an event, which says it better."""
     if not record.name.startswith("resonate.") or os.environ.get("HITL_DEBUG"):
         return True
-    from hitl_cli.sdk.lost_tasks import says_task_lost
+    from hitl_cli.sdk.reported import is_reported
 
-    return not says_task_lost(record)
+    return not is_reported(record)
 
 
 def log_to_stderr() -> None:

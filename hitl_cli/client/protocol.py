@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 from msgspec import Struct
 
-from hitl_cli.client.wire import Promise, Task
+from hitl_cli.client.wire import Promise, Task, check_size
+from hitl_cli.engine.records import Value
 from hitl_cli.errors import BadInput, Conflict, HitlError, NotFound, Unreachable
 
 if TYPE_CHECKING:
@@ -31,6 +32,12 @@ class ProtocolRequest(Struct, frozen=True):
 
     kind: str
     data: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        """Raise TooLarge for a payload that no server stores: over HTTP, one refuses it in mid-sentence."""
+        for name in ("param", "value", "promiseParam"):
+            if isinstance(value := self.data.get(name), Value):
+                check_size(self.data["id"], value)
 
 
 class ProtocolResponse(Struct, frozen=True):

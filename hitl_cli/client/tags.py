@@ -32,6 +32,9 @@ NOTICE_TAG = "hitl:notice"
 REQUEST_TAG = "hitl:request"
 """On what was asked of people by `ask`, or as `ask` does."""
 
+RETRY_TAG = "hitl:retry"
+"""The id of the step that failed and is tried again, on the record of that."""
+
 TELL = "hitl.tell"
 
 DIGEST = "hitl.digest"

@@ -10,21 +10,27 @@ from __future__ import annotations
 import base64
 import binascii
 import os
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 from msgspec import Struct
 
 from hitl_cli.client.tags import EXTERNAL_TAG, SCOPE_TAG, TARGET_TAG, TIMER_TAG
-from hitl_cli.engine.records import Millis, PromiseState, TaskState, Value
+from hitl_cli.engine.records import VALUE_MAX, Millis, PromiseState, TaskState, Value, size_of
+from hitl_cli.errors import TooLarge
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from hitl_cli.engine.records import Payload
 
 type Json = Any
 """A JSON value: None, bool, int, float, str, list or dict."""
 
 type Verdict = Literal["approve", "reject"]
+
+FUNCTION_HEADER = "hitl:function"
+"""The name of the function that a step runs: in the param of its promise, which is empty else."""
 
 INSTANT_DIGITS = 16
 """The most digits of an instant in ms that is worth reading."""
@@ -81,6 +87,12 @@ class Promise(Struct, frozen=True, kw_only=True, rename="camel"):
         """The function call that it stands for, if it is one that can be read."""
         return decode_as(self.param, Call)
 
+    @property
+    def function(self) -> str | None:
+        """The name of the function that it stands for: of a call, or of a step of `ctx.run`."""
+        call = self.call
+        return call.func if call else headers_of(self.param).get(FUNCTION_HEADER)
+
 
 class Task(Struct, frozen=True, kw_only=True):
     """A task as any server shows it."""
@@ -131,13 +143,6 @@ class Audit(Struct, frozen=True):
         votes = fields.pop("votes")
         texts = {f"hitl:{name}": str(value) for name, value in fields.items() if value is not None}
         return texts | ({"hitl:votes": msgspec.json.encode(votes).decode()} if votes else {})
-
-
-class _Encoded(Protocol):
-    """A value in the SDKs' encoding, ours or theirs."""
-
-    @property
-    def data(self) -> Any: ...
 
 
 def is_blocking(tags: Mapping[str, str]) -> bool:
@@ -216,7 +221,7 @@ def encode(data: Json, headers: dict[str, str] | None = None) -> Value:
     return Value(headers=headers, data=text)
 
 
-def decode(value: _Encoded | None) -> Json:
+def decode(value: Payload | None) -> Json:
     """Return the JSON data in a value; what is not in the SDKs' encoding, or nested too deep, as its text."""
     if value is None or not value.data:
         return None
@@ -226,12 +231,26 @@ def decode(value: _Encoded | None) -> Json:
         return value.data
 
 
-def decode_as[T](value: _Encoded | None, kind: type[T]) -> T | None:
+def decode_as[T](value: Payload | None, kind: type[T]) -> T | None:
     """Return the data in a value as an instance of a type; None where it is something else."""
     try:
         return msgspec.convert(decode(value), kind)
     except msgspec.ValidationError:
         return None
+
+
+def check_size(id: str, value: Payload | None) -> None:
+    """Raise TooLarge for a payload of a promise that no server of ours stores."""
+    if size_of(value) > VALUE_MAX:
+        raise TooLarge(too_large(id, value))
+
+
+def too_large(id: str, value: Payload | None) -> str:
+    """Return the sentence that refuses the payload of a promise."""
+    return (
+        f"the data of {id} has {size_of(value):,} bytes as stored, and the limit is {VALUE_MAX:,}."
+        " Store it elsewhere, and pass its address."
+    )
 
 
 def same_json(one: Json, other: Json) -> bool:
@@ -244,7 +263,7 @@ def error_value(reason: str, headers: dict[str, str] | None = None) -> Value:
     return encode({"__type": "error", "message": reason}, headers)
 
 
-def error_message(value: _Encoded | None) -> str:
+def error_message(value: Payload | None) -> str:
     """Return the message of a rejection."""
     data = decode(value)
     if isinstance(data, dict) and isinstance(data.get("message"), str):

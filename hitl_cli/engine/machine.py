@@ -19,6 +19,7 @@ import msgspec
 from hitl_cli.engine import cron
 from hitl_cli.engine.records import (
     EMPTY_VALUE,
+    VALUE_MAX,
     CreateAction,
     FenceData,
     HeldData,
@@ -38,6 +39,7 @@ from hitl_cli.engine.records import (
     TasksData,
     Value,
     json_text,
+    size_of,
 )
 
 if TYPE_CHECKING:
@@ -328,6 +330,8 @@ def promise_get(tx: State, req: PromiseGet, now: int) -> Reply:
 
 def promise_create(tx: State, req: PromiseCreate, now: int, owner: int | None = None) -> Reply:
     """Answer promise.create. `owner` is the promise of the task that asks, when one does."""
+    if size_of(req.param) > VALUE_MAX:
+        return _too_large(req.param)
     promise = _read_promise(tx, req.id, now)
     return _found_promise(_create(tx, req, now, owner) if promise is None else promise)
 
@@ -336,6 +340,8 @@ def promise_settle(tx: State, req: PromiseSettle, now: int) -> Reply:
     """Answer promise.settle: the first settlement stands, and later ones are shown it."""
     if req.state not in SETTABLE:
         return _not_settable(req.state)
+    if size_of(req.value) > VALUE_MAX:
+        return _too_large(req.value)
     promise = _read_promise(tx, req.id, now)
     if promise is None:
         return _no_promise(req.id)
@@ -347,6 +353,11 @@ def promise_settle(tx: State, req: PromiseSettle, now: int) -> Reply:
 def _not_settable(state: PromiseState) -> Reply:
     """Answer that nobody can settle a promise in that state."""
     return refuse(400, f"a promise cannot be settled as {state}: use {', '.join(SETTABLE)}")
+
+
+def _too_large(value: Value | None) -> Reply:
+    """Answer that a payload is larger than is stored."""
+    return refuse(400, f"the payload has {size_of(value):,} bytes; {VALUE_MAX:,} is the limit")
 
 
 def _value_text(req: PromiseSettle) -> str:
@@ -449,6 +460,8 @@ def task_create(tx: State, req: TaskCreate, now: int) -> Reply:
     tags = action.tags or {}
     if "resonate:target" not in tags or tags.get("resonate:timer") == "true":
         return refuse(400, "task.create takes a promise with resonate:target and without resonate:timer")
+    if size_of(action.param) > VALUE_MAX:
+        return _too_large(action.param)
     promise = _read_promise(tx, action.id, now)
     if promise is None:
         promise = tx.insert_promise(newborn(action, now, None), tags)
@@ -562,6 +575,8 @@ def task_fulfill(tx: State, req: TaskFulfill, now: int) -> Reply:
     settlement = req.action.data
     if settlement.state not in SETTABLE:
         return _not_settable(settlement.state)
+    if size_of(settlement.value) > VALUE_MAX:
+        return _too_large(settlement.value)
     found = _read_task(tx, req.id, now)
     if found is None:
         return _no_task(req.id)
@@ -640,6 +655,8 @@ def schedule_create(tx: State, req: ScheduleCreate, now: int) -> Reply:
     tags = req.promise_tags or {}
     if tags.get("resonate:timer") == "true" and "resonate:target" in tags:
         return refuse(400, "a schedule's promises cannot have both resonate:timer and resonate:target")
+    if size_of(req.promise_param) > VALUE_MAX:
+        return _too_large(req.promise_param)
     if len(_expand(req.promise_id, req.id, cron.LAST_YEAR_MS)) > ID_MAX:
         return refuse(400, f"the ids of the schedule's promises would be longer than {ID_MAX} characters")
     if not cron.is_cron(req.cron):

@@ -7,7 +7,7 @@ Unix epoch, all durations milliseconds.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
@@ -30,6 +30,36 @@ class Value(Struct, frozen=True, omit_defaults=True):
 
     headers: dict[str, str] | None = None
     data: str | None = None
+
+
+VALUE_MAX = 4 * 1024 * 1024
+"""Bytes of a param or a value. A run that resumes reads all of its own, and a page of a list has 100."""
+
+
+class Payload(Protocol):
+    """A payload, ours or the SDK's."""
+
+    @property
+    def headers(self) -> dict[str, str] | None:
+        """Texts by name."""
+
+    @property
+    def data(self) -> Any:
+        """Opaque text; None for none."""
+
+
+def size_of(value: Payload | None) -> int:
+    """Return how many bytes a payload has: its data and its headers."""
+    if value is None:
+        return 0
+    size = _bytes_of(value.data or "")
+    for name, text in (value.headers or {}).items():
+        size += _bytes_of(name) + _bytes_of(text)
+    return size
+
+
+def _bytes_of(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode(errors="replace"))
 
 
 class _Wire(Struct, frozen=True, kw_only=True, rename="camel"):

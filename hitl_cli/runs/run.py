@@ -8,9 +8,10 @@ import msgspec
 from msgspec import Meta, Struct
 
 from hitl_cli import defaults
+from hitl_cli.client.failure import Failure, failure_in
 from hitl_cli.client.protocol import ProtocolRequest
 from hitl_cli.client.tags import TARGET_TAG, lineage
-from hitl_cli.client.wire import Call, Json, Promise, decode, encode, error_message
+from hitl_cli.client.wire import Call, Json, Promise, decode, encode
 from hitl_cli.errors import BadName
 
 type RunState = Literal["running", "waiting", "completed", "failed", "canceled", "expired"]
@@ -48,7 +49,8 @@ class Run(Struct, frozen=True, kw_only=True):
     """A run and how it stands. Instants are ms since the epoch; `result` is what it returned.
 
     `requests` are the ids of the requests that it waits for. `is_workflow` is false for a question without a
-    workflow, and for a step: they are shown and waited for the same way.
+    workflow, and for a step: they are shown and waited for the same way. `error` says why it did not
+    complete; where a function failed, `failure` says where.
     """
 
     id: str
@@ -61,6 +63,7 @@ class Run(Struct, frozen=True, kw_only=True):
     requests: tuple[str, ...] = ()
     result: Json = None
     error: str | None = None
+    failure: Failure | None = None
     is_workflow: bool = True
 
     @property
@@ -131,24 +134,24 @@ def show_call(call: Call | None) -> str:
 
 def run_of(promise: Promise) -> Run:
     """Return a run as its promise alone shows it; while it is pending, that is `running`."""
-    call = promise.call
     state = ENDED.get(promise.state, "running")
     return Run(
         id=promise.id,
-        function=call.func if call else None,
+        function=promise.function,
         state=state,
         created_at=promise.created_at,
         deadline=promise.timeout_at,
         settled_at=promise.settled_at,
         result=decode(promise.value) if state == "completed" else None,
         error=error_text(promise) if state in ("failed", "canceled", "expired") else None,
+        failure=failure_in(promise.value) if state == "failed" else None,
         is_workflow=promise.is_run,
     )
 
 
 def error_text(promise: Promise) -> str:
     """Return why a run did not complete."""
-    return "its deadline passed" if promise.state == "rejected_timedout" else error_message(promise.value)
+    return "its deadline passed" if promise.state == "rejected_timedout" else failure_in(promise.value).text
 
 
 def cancel_request(id: str, value: object) -> ProtocolRequest:

@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 
 from hitl_cli.client.protocol import PAGE, get_promise, search_pages
-from hitl_cli.client.tags import COMMENT_TAG, NOTICE_TAG, ORIGIN_TAG, PARENT_TAG, REVOKED_TAG, VOTE_TAG
-from hitl_cli.client.wire import Promise
+from hitl_cli.client.tags import (
+    COMMENT_TAG,
+    NOTICE_TAG,
+    ORIGIN_TAG,
+    PARENT_TAG,
+    RETRY_TAG,
+    REVOKED_TAG,
+    VOTE_TAG,
+)
+from hitl_cli.client.wire import Promise, decode_as
 from hitl_cli.runs.reading import known
 from hitl_cli.runs.run import Run
 
@@ -22,12 +30,21 @@ if TYPE_CHECKING:
 type Kind = Literal["run", "step", "call", "sleep", "person", "vote", "comment", "revocation", "notice"]
 
 
+class Retry(Struct, frozen=True):
+    """A failed attempt at a step: why and where it failed, and when it is tried again, ms since the epoch."""
+
+    error: str
+    again: int
+    where: str | None = None
+
+
 class RunStep(Struct, frozen=True, kw_only=True):
-    """A step in the tree of a run."""
+    """A step in the tree of a run. `retries` are its failed attempts so far, the oldest first."""
 
     promise: Promise
     kind: Kind
     children: list[RunStep]
+    retries: list[Retry]
 
 
 class RunTree(Struct, frozen=True, kw_only=True):
@@ -59,8 +76,13 @@ def first_steps(client: Client, id: str, most: int | None) -> tuple[RunStep, boo
 
 def tree_of(root: Promise, below: Iterable[Promise]) -> RunStep:
     """Return a run with steps of it below it, in the order in which they are given."""
-    promises = [promise for promise in below if promise.id != root.id]
-    nodes = {p.id: RunStep(promise=p, kind=_kind_of(p), children=[]) for p in [root, *promises]}
+    every = [promise for promise in below if promise.id != root.id]
+    promises = [promise for promise in every if RETRY_TAG not in promise.tags]
+    nodes = {p.id: RunStep(promise=p, kind=_kind_of(p), children=[], retries=[]) for p in [root, *promises]}
+    for promise in every:
+        node = nodes.get(promise.tags.get(RETRY_TAG, ""))
+        if node is not None and (retry := decode_as(promise.param, Retry)) is not None:
+            node.retries.append(retry)
     for promise in promises:
         parent = nodes.get(promise.tags.get(PARENT_TAG, ""), nodes[root.id])
         if parent is not nodes[promise.id]:

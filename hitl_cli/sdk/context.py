@@ -7,8 +7,11 @@ which creates and settles promises only while the task is held.
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
+from resonate.context import Context
 from resonate.ids import join_id
 from resonate.types import PromiseCreateReq, Value
 
@@ -19,8 +22,45 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Mapping
 
-    from resonate.context import Context, ResonateFuture
+    from resonate.context import ResonateFuture
     from resonate.types import PromiseRecord
+
+
+class RunningStep(Struct):
+    """A step of `ctx.run`: its id, and the name of its function."""
+
+    name: str
+    id: str = ""
+
+
+running: ContextVar[RunningStep] = ContextVar("running")
+"""The step that the code at hand belongs to; not set in a workflow's own code."""
+
+_sdk_run = Context.run
+
+
+def name_steps() -> None:
+    """Have `ctx.run` note the name of its function: the SDK tells it nobody, and a promise has none."""
+    Context.run = _named_run  # type: ignore[method-assign,assignment]
+
+
+def _named_run(ctx: Context, fn: Any, *args: Any, **kwargs: Any) -> ResonateFuture[Any]:
+    step = RunningStep(_name_of(fn))
+    token = running.set(step)  # which the task of the step inherits
+    try:
+        future: ResonateFuture[Any] = _sdk_run(ctx, fn, *args, **kwargs)
+    finally:
+        running.reset(token)
+    step.id = future._id
+    return future
+
+
+def _name_of(fn: Any) -> str:
+    """Return the name of what `ctx.run` was given."""
+    if isinstance(fn, str):
+        return fn
+    named = getattr(fn, "func", fn)  # of a functools.partial
+    return getattr(named, "__name__", None) or type(named).__name__
 
 
 def now(ctx: Context) -> int:

@@ -13,6 +13,9 @@ from importlib import import_module
 from hitl_cli.errors import UnsupportedSdk
 
 NEEDED = (
+    "resonate.codec:Codec.decode_promise(promise)",
+    "resonate.codec:Codec.encode(value)",
+    "resonate.codec:Codec.encryptor",
     "resonate.context:Context._state",
     "resonate.context:Context.flush_local_work()",
     "resonate.context:Context.invoke_with_retry(df, payload, policy, coerce_args)",
@@ -29,8 +32,10 @@ NEEDED = (
     "resonate.context:_State.spawned_remote_tasks",
     "resonate.context:_State.target_resolver",
     "resonate.context:SpawnedLocal.handle",
+    "resonate.core:Core.codec",
     "resonate.core:Core.fencing",
     "resonate.core:Core.sender",
+    "resonate.durable:DurableFunction.invoke(ctx, packed, coerce_args)",
     "resonate.effects:ResonateEffects.cache",
     "resonate.effects:ResonateEffects.create_promise(req)",
     "resonate.effects:ResonateEffects.settle_promise(id, result)",

@@ -7,6 +7,8 @@ server (resonate/send.py, TaskLifecycle and PromiseFencing), before those that d
 from __future__ import annotations
 
 import asyncio
+import base64
+import logging
 import sys
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -14,24 +16,51 @@ import msgspec
 from msgspec import Struct
 from resonate.error import PlatformError, ResonateError, SerializationError, ServerError
 from resonate.send import PromiseFencing, TaskLifecycle
-from resonate.types import PromiseSettleReq, Value
+from resonate.types import PromiseCreateReq, PromiseSettleReq, Value
 
-from hitl_cli.client.tags import INTERNAL_FUNCTIONS
-from hitl_cli.client.wire import Call, decode_as, encode, error_message, error_value, is_blocking
+from hitl_cli.client.failure import Failure, failure_in
+from hitl_cli.client.tags import INTERNAL_FUNCTIONS, RETRY_TAG, SCOPE_TAG, lineage
+from hitl_cli.client.wire import (
+    FUNCTION_HEADER,
+    Call,
+    child_id,
+    decode_as,
+    encode,
+    error_value,
+    is_blocking,
+    too_large,
+)
+from hitl_cli.engine.records import VALUE_MAX, size_of
+from hitl_cli.sdk.context import running
+from hitl_cli.sdk.failures import comes_from, failure_of, given_up, remembered
+from hitl_cli.sdk.heartbeat import executing
 from hitl_cli.sdk.suspension import take_back_request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from resonate.send import SuspendResult, TaskAcquireResult, TaskFenceResult
-    from resonate.types import PromiseCreateReq, PromiseRecord, PromiseRegisterCallbackData
+    from resonate.types import PromiseRecord, PromiseRegisterCallbackData
 
-type EventKind = Literal["started", "resumed", "waiting", "completed", "failed", "lost", "unknown"]
+type EventKind = Literal[
+    "started", "resumed", "waiting", "retrying", "completed", "failed", "lost", "unknown"
+]
 
+logger = logging.getLogger(__name__)
+
+BAD_REQUEST = 400
 CONFLICT = 409
 
 LONGEST_PAUSE_S = 60.0
 """How long a task that fails here time after time is held back before it is given back once more."""
+
+
+RETRY_LIFE_MS = 86_400_000
+"""How long a record of a retry may stay open, where its worker dies before it is closed."""
+
+
+class TooLarge(ServerError):
+    """What a workflow asks for, or returns, has more bytes than are stored."""
 
 
 class TaskPorts(TaskLifecycle, PromiseFencing, Protocol):
@@ -39,7 +68,10 @@ class TaskPorts(TaskLifecycle, PromiseFencing, Protocol):
 
 
 class Event(Struct, frozen=True, omit_defaults=True):
-    """One thing that happened to a run. `at` is ms since the epoch."""
+    """One thing that happened to a run. Instants are ms since the epoch.
+
+    `failure` says why the run failed, or the `step` that is tried again at `again`.
+    """
 
     event: EventKind
     workflow: str
@@ -47,6 +79,9 @@ class Event(Struct, frozen=True, omit_defaults=True):
     function: str | None = None
     promises: tuple[str, ...] = ()
     reason: str | None = None
+    step: str | None = None
+    again: int | None = None
+    failure: Failure | None = None
 
 
 class ObservedTasks:
@@ -72,6 +107,7 @@ class ObservedTasks:
         self._functions: dict[str, str] = {}
         self._blocking: set[str] = set()
         self._given_back: dict[str, int] = {}
+        self._failed_steps: dict[str, dict[str, Failure]] = {}
 
     # resonate.send.TaskLifecycle
 
@@ -85,22 +121,24 @@ class ObservedTasks:
         call = decode_as(held.promise.param, Call)
         if call is not None:
             self._functions[id] = call.func
-            self._blocking.update(p.id for p in held.preload if p.state == "pending" and is_blocking(p.tags))
+            self._look_at(id, held.preload)
             self._say("started" if held.task.version == 1 else "resumed", id)
         return held
 
     async def task_fulfill(self, id: str, version: int, action: PromiseSettleReq) -> PromiseRecord:
         """Settle a task's promise, which ends the task."""
+        action = self._explained(id, _storable(action))
         try:
             promise = await self._tasks.task_fulfill(id, version, action)
         except ServerError as error:
-            self._failed(id, error)
+            self._lost(id, error)
             raise
         if promise.state == "resolved":
             self._say("completed", id)
         else:
-            self._say("failed", id, reason=error_message(promise.value))
-        self._functions.pop(id, None)
+            failure = failure_in(promise.value)
+            self._say("failed", id, reason=failure.text, failure=failure)
+        self._forget(id)
         self._given_back.pop(id, None)
         return promise
 
@@ -111,15 +149,17 @@ class ObservedTasks:
         try:
             result = await self._tasks.task_suspend(id, version, actions)
         except ServerError as error:
-            self._failed(id, error)
+            self._lost(id, error)
             raise
         if result == "suspended":
             people = tuple(action.awaited for action in actions if action.awaited in self._blocking)
             self._blocking.difference_update(people)
             if people:
                 self._say("waiting", id, promises=people)
-            self._functions.pop(id, None)
+            self._forget(id)
             self._given_back.pop(id, None)
+        else:
+            self._look_at(id, result.preload)
         return result
 
     async def task_release(self, id: str, version: int) -> None:
@@ -131,7 +171,11 @@ class ObservedTasks:
         error = sys.exception()
         cause = error.cause if isinstance(error, PlatformError) else error
         if isinstance(cause, SerializationError):  # it could not be written down the next time either
-            await self.fail(id, version, f"the result cannot be kept: {cause}")
+            where = "".join(f" ({note})" for note in getattr(cause.error, "__notes__", ()))
+            await self.fail(id, version, given_up(cause, f"the result cannot be kept: {cause}{where}"))
+            return
+        if isinstance(cause, ServerError) and cause.code == BAD_REQUEST:  # nor would this be taken
+            await self.fail(id, version, given_up(cause, cause.message))
             return
         times = self._given_back.get(id, 0)
         self._given_back[id] = times + 1
@@ -141,21 +185,17 @@ class ObservedTasks:
             await self._tasks.task_release(id, version)
         finally:
             self._not_held(id)
-            self._functions.pop(id, None)
+            self._forget(id)
 
-    async def fail(self, id: str, version: int, reason: str) -> None:
+    async def fail(self, id: str, version: int, failure: Failure) -> None:
         """End a run with an error, if its task is still held. Raises ResonateError but for that."""
-        value = error_value(reason)
-        settle = PromiseSettleReq(
-            id=id, state="rejected", value=Value(headers=value.headers, data=value.data)
-        )
         try:
             if self._target is not None:
                 take_back = take_back_request(id, id.partition(":")[0], self._target, self._clock())
                 call = encode(take_back.param.data)
                 encoded = msgspec.structs.replace(take_back, param=Value(data=call.data))
                 await self._tasks.task_fence_create(id, version, encoded)
-            await self.task_fulfill(id, version, settle)
+            await self.task_fulfill(id, version, _rejection(id, failure))
         except ServerError as error:
             if error.code != CONFLICT:
                 raise
@@ -165,33 +205,124 @@ class ObservedTasks:
 
     async def task_fence_create(self, id: str, version: int, req: PromiseCreateReq) -> TaskFenceResult:
         """Create a promise, while the task is held."""
+        if req.param.data is not None:
+            if size_of(req.param) > VALUE_MAX:
+                raise TooLarge(BAD_REQUEST, too_large(req.id, req.param))
+        elif req.tags.get(SCOPE_TAG) == "local" and (step := running.get(None)) is not None:
+            param = Value(headers={FUNCTION_HEADER: step.name})
+            req = PromiseCreateReq(id=req.id, timeout_at=req.timeout_at, param=param, tags=req.tags)
         try:
             result = await self._tasks.task_fence_create(id, version, req)
         except ServerError as error:
-            self._failed(id, error)
+            self._lost(id, error)
             raise
-        if result.promise.state == "pending" and is_blocking(result.promise.tags):
-            self._blocking.add(result.promise.id)
+        self._look_at(id, (result.promise,))
         return result
 
     async def task_fence_settle(self, id: str, version: int, req: PromiseSettleReq) -> TaskFenceResult:
         """Settle a promise, while the task is held."""
+        req = self._explained(id, _storable(req))
         try:
-            return await self._tasks.task_fence_settle(id, version, req)
+            result = await self._tasks.task_fence_settle(id, version, req)
         except ServerError as error:
-            self._failed(id, error)
+            self._lost(id, error)
             raise
+        if result.promise.state != "resolved":
+            self._look_at(id, (result.promise,))
+        return result
 
-    def _failed(self, id: str, error: ServerError) -> None:
+    async def note_retry(self, error: BaseException, delay_s: float) -> None:
+        """Report that a step failed and is tried again, and store it under the step."""
+        id, version = executing.get()
+        step = running.get(None)
+        now = self._clock()
+        again = now + round(delay_s * 1_000)
+        failure = failure_of(error)
+        failed, function = (step.id, step.name) if step else (id, self._functions.get(id))
+        self._report(
+            Event(
+                "retrying",
+                id,
+                now,
+                function=function,
+                reason=failure.text,
+                step=failed,
+                again=again,
+                failure=failure,
+            )
+        )
+        said = {"error": failure.text, "where": failure.where, "again": again}
+        tags = {RETRY_TAG: failed} | lineage(failed, scope="local", origin=id.split(":", 1)[0], parent=failed)
+        record = PromiseCreateReq(
+            id=child_id(failed, f"r{now}"),
+            timeout_at=again + RETRY_LIFE_MS,
+            param=Value(data=base64.b64encode(msgspec.json.encode(said)).decode()),
+            tags=tags,
+        )
+        try:
+            created = await self._tasks.task_fence_create(id, version, record)
+            closing = PromiseSettleReq(id=created.promise.id, state="resolved", value=Value())
+            await self._tasks.task_fence_settle(id, version, closing)
+        except ResonateError as lost:  # the step says so itself when it ends
+            logger.warning("the failed attempt at %s could not be recorded: %s", failed, lost)
+
+    def _look_at(self, id: str, promises: Iterable[PromiseRecord]) -> None:
+        """Note which of the promises wait for a person, and which failed."""
+        for promise in promises:
+            if promise.state == "pending":
+                if is_blocking(promise.tags):
+                    self._blocking.add(promise.id)
+            elif promise.state != "resolved":
+                self._failed_steps.setdefault(id, {})[promise.id] = remembered(promise)
+
+    def _explained(self, id: str, req: PromiseSettleReq) -> PromiseSettleReq:
+        """Return a rejection with what is known of where it comes from; else the request as it is."""
+        if req.state == "resolved":
+            return req
+        step = running.get(None)
+        failure = comes_from(failure_in(req.value), self._failed_steps.get(id, {}).items())
+        if step is not None and step.id == req.id and failure.step is None:
+            failure = msgspec.structs.replace(failure, function=step.name)
+        headers = {**(req.value.headers or {}), **failure.headers()}
+        return PromiseSettleReq(id=req.id, state=req.state, value=Value(headers=headers, data=req.value.data))
+
+    def _forget(self, id: str) -> None:
+        self._functions.pop(id, None)
+        self._failed_steps.pop(id, None)
+
+    def _lost(self, id: str, error: ServerError) -> None:
         """Say once that a task is no longer ours: canceled, expired, or taken over."""
         if error.code == CONFLICT and id in self._functions:
             self._say("lost", id)
             del self._functions[id]
 
     def _say(
-        self, kind: EventKind, id: str, *, promises: tuple[str, ...] = (), reason: str | None = None
+        self,
+        kind: EventKind,
+        id: str,
+        *,
+        promises: tuple[str, ...] = (),
+        reason: str | None = None,
+        failure: Failure | None = None,
     ) -> None:
         function = self._functions.get(id)
         if function in INTERNAL_FUNCTIONS and kind != "failed":
             return
-        self._report(Event(kind, id, self._clock(), function=function, promises=promises, reason=reason))
+        now = self._clock()
+        self._report(
+            Event(kind, id, now, function=function, promises=promises, reason=reason, failure=failure)
+        )
+
+
+def _storable(req: PromiseSettleReq) -> PromiseSettleReq:
+    """Return a settlement; in place of what is too large to be stored, a rejection that says so."""
+    if size_of(req.value) <= VALUE_MAX:
+        return req
+    message = too_large(req.id, req.value)
+    return _rejection(req.id, Failure(message=message, type=TooLarge.__name__))
+
+
+def _rejection(id: str, failure: Failure) -> PromiseSettleReq:
+    """Return the settlement that rejects a promise."""
+    value = error_value(failure.message, failure.headers())
+    return PromiseSettleReq(id=id, state="rejected", value=Value(headers=value.headers, data=value.data))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +11,14 @@ from resonate.error import ApplicationError, SerializationError
 from resonate.resonate import Resonate
 
 from hitl_cli.errors import BadInput
+from hitl_cli.sdk.context import name_steps
+from hitl_cli.sdk.failures import FailureCodec, note_exceptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from hitl_cli.sdk.observer import ObservedTasks, TaskPorts
 
-
-logger = logging.getLogger(__name__)
 
 _ASK_MISCALLED = ("ask() ", "ask_all() ", "link_to() ")
 """How Python says that one of these was called with other arguments than it takes."""
@@ -34,6 +33,8 @@ class Registering(Resonate):
     def __init__(self, **options: Any) -> None:
         self.served: set[tuple[str, int]] = set()
         super().__init__(**options)
+        name_steps()
+        note_exceptions()
 
     def watch(self, tasks: TaskPorts | None, watched: Callable[[TaskPorts], ObservedTasks]) -> ObservedTasks:
         """Put what is to see all that the SDK asks for its tasks before `tasks`, or before the SDK's own.
@@ -42,6 +43,7 @@ class Registering(Resonate):
         """
         seen = watched(tasks or self._sender)
         self._core.sender = self._core.fencing = seen
+        self._core.codec = FailureCodec(self._core.codec.encryptor)
         return seen
 
     def register(self, fn: Any = None, **options: Any) -> Any:
@@ -52,8 +54,8 @@ class Registering(Resonate):
         return super().register(fn, **options)
 
 
-async def pause(delay_s: float) -> None:
-    """Sleep before a step is tried again, and say why (resonate/context.py, invoke_with_retry).
+async def pause(delay_s: float, note_retry: Callable[[BaseException, float], Awaitable[None]]) -> None:
+    """Sleep before a step is tried again, and tell why (resonate/context.py, invoke_with_retry).
 
     Raising here ends the run.
     """
@@ -61,8 +63,7 @@ async def pause(delay_s: float) -> None:
     if error is not None:
         if _is_for_good(error):
             raise error
-        what = f"{type(error).__name__}: {error}"
-        logger.warning("a step failed and is tried again in %.0f s: %s", delay_s, what)
+        await note_retry(error, delay_s)
     await asyncio.sleep(delay_s)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hitl_cli.format.times import iso
+from hitl_cli.views.runs import failure_document
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +22,9 @@ def serving_document(server: str, group: str, workflows: Sequence[str], pid: str
 
 def event_document(event: Event) -> Json:
     """Return one thing that happened to a run; `promises` are the requests that it waits for."""
-    return {name: getattr(event, name) for name in event.__struct_fields__} | {"at": iso(event.at)}
+    fields = {name: getattr(event, name) for name in event.__struct_fields__}
+    again = None if event.again is None else iso(event.again)
+    return fields | {"at": iso(event.at), "again": again, "failure": failure_document(event.failure)}
 
 
 def change_document(change: Change) -> Json:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import asdict
 
-from hitl_cli.client.wire import Json, decode, error_message
+from hitl_cli.client.failure import failure_in
+from hitl_cli.client.wire import Json, decode
 from hitl_cli.engine.records import PromiseState
 from hitl_cli.format.times import iso
-from hitl_cli.runs.run import RunState
+from hitl_cli.runs.run import RunState, error_text
 from hitl_cli.runs.steps import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from hitl_cli.client.failure import Failure
     from hitl_cli.runs.run import Run
     from hitl_cli.runs.steps import RunStep
     from hitl_cli.runs.workflows import ServedWorkflow
@@ -22,6 +25,17 @@ if TYPE_CHECKING:
 
 DEEPEST = 100
 """How deep steps stand inside each other: what is deeper stands beside them, or no reader of JSON follows."""
+
+
+class FailureDocument(Struct, frozen=True, kw_only=True):
+    """Why a function failed: `where` is the line of the author's file, `step` the failed step of a run."""
+
+    type: str | None
+    message: str
+    step: str | None
+    function: str | None
+    where: str | None
+    traceback: str | None
 
 
 class RunDocument(Struct, frozen=True, kw_only=True):
@@ -39,6 +53,7 @@ class RunDocument(Struct, frozen=True, kw_only=True):
     waits_for: tuple[str, ...]
     result: Json
     error: str | None
+    failure: FailureDocument | None
 
 
 class RunsPage(Struct, frozen=True):
@@ -63,8 +78,16 @@ class WorkflowList(Struct, frozen=True):
     items: list[WorkflowDocument]
 
 
+class RetryDocument(Struct, frozen=True, kw_only=True):
+    """A failed attempt at a step, and when the step is tried again after it."""
+
+    error: str
+    where: str | None
+    again: str
+
+
 class StepDocument(Struct, frozen=True, kw_only=True):
-    """A step of a run, with those inside it."""
+    """A step of a run, with its failed attempts and those inside it, the oldest first."""
 
     id: str
     kind: Kind
@@ -75,6 +98,8 @@ class StepDocument(Struct, frozen=True, kw_only=True):
     settled_at: str | None
     result: Json
     error: str | None
+    failure: FailureDocument | None
+    retries: list[RetryDocument]
     steps: list[StepDocument]
 
 
@@ -114,6 +139,7 @@ def _run_fields(run: Run, now: int) -> dict[str, Json]:
         "waits_for": run.waits_for,
         "result": run.result,
         "error": run.error,
+        "failure": failure_document(run.failure),
     }
 
 
@@ -121,20 +147,28 @@ def step_document(node: RunStep, depth: int = 1) -> StepDocument:
     """Return a step, with those inside it; `depth` is how many it is inside, itself among them."""
     promise = node.promise
     inside = node.children if depth < DEEPEST else []
-    call = promise.call
     settled = promise.state != "pending"
     return StepDocument(
         id=promise.id,
         kind=node.kind,
-        function=call.func if call else None,
+        function=promise.function,
         state=promise.state,
         created_at=iso(promise.created_at),
         deadline=iso(promise.timeout_at),
         settled_at=iso(promise.settled_at) if promise.settled_at is not None else None,
         result=decode(promise.value) if promise.state == "resolved" else None,
-        error=error_message(promise.value) if settled and promise.state != "resolved" else None,
+        error=error_text(promise) if settled and promise.state != "resolved" else None,
+        failure=failure_document(failure_in(promise.value) if promise.state == "rejected" else None),
+        retries=[
+            RetryDocument(error=one.error, where=one.where, again=iso(one.again)) for one in node.retries
+        ],
         steps=[document for child in inside for document in _step_documents(child, depth + 1)],
     )
+
+
+def failure_document(failure: Failure | None) -> FailureDocument | None:
+    """Return why a function failed."""
+    return None if failure is None else FailureDocument(**asdict(failure))
 
 
 def _step_documents(node: RunStep, depth: int) -> Iterator[StepDocument]:

@@ -8,13 +8,16 @@ from msgspec import Struct
 
 from hitl_cli.client.wire import Json, audit_of, decode, headers_of
 from hitl_cli.format.json import to_json
+from hitl_cli.format.times import iso
 from hitl_cli.notify.status import notice_in
 from hitl_cli.requests.question import outcome_of, prompt_of
 from hitl_cli.runs.run import ENDED, error_text
 from hitl_cli.runs.steps import Kind
 
 if TYPE_CHECKING:
-    from hitl_cli.runs.steps import RunStep
+    from collections.abc import Sequence
+
+    from hitl_cli.runs.steps import Retry, RunStep
 
 REMARKS = ("vote", "comment", "revocation")
 """The kinds of steps that only record what a person said; `by` is their author."""
@@ -28,7 +31,7 @@ class StepSummary(Struct, frozen=True, kw_only=True):
 
     `name` is the function, the prompt of a request (Markdown) or the occasion of a notification. `state` is
     the outcome of a request (`waiting` before), else `pending` or the state in which the step ended. `by` is
-    who decided, or the author of a remark. `text` is what a remark says, or why a step did not complete;
+    who decided, or the author of a remark. `text` is what a remark says, or why a step failed;
     `result` is what it returned. `took_ms` is its duration until now or until its end.
     """
 
@@ -69,8 +72,7 @@ def _name_of(node: RunStep) -> str | None:
         return prompt_of(node.promise)
     if node.kind == "notice" and (notice := notice_in(node.promise)) is not None:
         return notice.occasion
-    call = node.promise.call
-    return None if call is None else call.func
+    return node.promise.function
 
 
 def _state_of(node: RunStep) -> str:
@@ -83,11 +85,21 @@ def _state_of(node: RunStep) -> str:
 def _text_of(node: RunStep) -> str | None:
     """Return what a remark says, or why a step did not complete; None for neither."""
     promise = node.promise
+    if node.retries and promise.state == "pending":
+        return retry_text(node.retries)
     if node.kind in REMARKS:
         said = decode(promise.param)
         return _remark_in(node.kind, said) if isinstance(said, dict) else None
     ended_badly = promise.state not in ("pending", "resolved")
     return error_text(promise) if ended_badly and not _is_ask(node) else None
+
+
+def retry_text(retries: Sequence[Retry]) -> str:
+    """Return how often a step failed, when it is tried again, and the last error."""
+    last = retries[-1]
+    times = "once" if len(retries) == 1 else f"{len(retries)} times"
+    where = f" ({last.where})" if last.where else ""
+    return f"failed {times}; next try {iso(last.again)}; {last.error}{where}"
 
 
 def _remark_in(kind: Kind, said: dict[str, Any]) -> str | None:

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from hitl_cli import defaults
 from hitl_cli.builtin import WORKFLOWS
@@ -29,6 +30,7 @@ from hitl_cli.people.contacts import Directory, NotificationSettings
 from hitl_cli.people.groups import NO_GROUPS, Groups
 from hitl_cli.runs.run import address_of
 from hitl_cli.sdk import suspension
+from hitl_cli.sdk.failures import failure_of
 from hitl_cli.sdk.heartbeat import LeaseHeartbeat, executing
 from hitl_cli.sdk.observer import Event, ObservedTasks
 from hitl_cli.sdk.resonate_client import Registering, log_failures, pause
@@ -106,6 +108,7 @@ class Worker:
             unheard = Reconciler(options.reach.directory, target)
         self._housekeeper = Housekeeper(open_client, options.groups, options.count_every_s, unheard)
         self._link: WorkerLink | None = None
+        self._tasks: ObservedTasks
         self._resonate: Registering | None = None
 
     async def run(
@@ -144,7 +147,7 @@ class Worker:
             max_concurrent_tasks=options.concurrency,
             env={},
             observer=log_failures,
-            sleeper=pause,
+            sleeper=lambda delay_s: pause(delay_s, self._tasks.note_retry),
             autostart=False,
         )
         self._tasks = self._resonate.watch(
@@ -239,8 +242,9 @@ class Worker:
                 return await coro
             except SystemExit as error:
                 reason = f"sys.exit({error.code!r}) was called in a workflow"
+                failure = replace(failure_of(error), message=reason, type=None)
                 if (held := executing.get(None)) is not None:
-                    await self._tasks.fail(*held, reason)
+                    await self._tasks.fail(*held, failure)
                 raise _ExitRefusedError(reason) from error
 
         task = asyncio.Task(run(), loop=loop, **options)

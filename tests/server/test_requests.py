@@ -70,8 +70,8 @@ def test_what_is_malformed_is_a_400_that_says_so(served: Served) -> None:
 
 def test_a_body_that_is_too_large_is_refused_and_one_that_is_not_is_taken(served: Served) -> None:
     def sized(size: int) -> bytes:
-        data = {"id": f"p{size}", "timeoutAt": now_ms() + LIFE_MS, "param": {"data": ""}}
-        data["param"] = {"data": "x" * (size - len(envelope("promise.create", data)))}
+        data = {"id": f"p{size}", "timeoutAt": now_ms() + LIFE_MS, "padding": ""}
+        data["padding"] = "x" * (size - len(envelope("promise.create", data)))
         return envelope("promise.create", data)
 
     assert served.post(sized(BODY_MAX - 1))[0] == 200

@@ -47,4 +47,4 @@ def test_a_step_that_is_tried_again_is_reported(hitl: Hitl) -> None:
     (hitl.folder / "app.py").write_text(APP)
     worker = hitl.worker("--app", "app.py")
     hitl.ok("start", "a", "--workflow", "flaky")
-    worker.complained("tried again in 2 s: ValueError: on purpose")
+    assert "in 2s: ValueError: on purpose (app.py:" in worker.said("a retrying (flaky)")

@@ -113,7 +113,7 @@ def test_a_workflow_that_raises_fails_with_its_message_everywhere(hitl: Hitl) ->
     hitl.ok("start", "r", "--workflow", "fails")
     assert "there is no budget for it" in hitl.fails(1, "wait", "r", code="run-failed")
     assert "there is no budget for it" in worker.said("failed")
-    assert hitl.json("status", "r")["error"] == "there is no budget for it"
+    assert hitl.json("status", "r")["error"] == "ValueError: there is no budget for it"
 
 
 def test_a_rejection_reaches_the_workflow_as_an_error_with_the_reason(hitl: Hitl) -> None:

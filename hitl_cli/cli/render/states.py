@@ -58,7 +58,8 @@ def step_outcome(node: RunStep) -> str:
     if step.state == "waiting":
         what = "approve" if step.name is None else "show"
         return command(what, [step.id])
-    said = shorten(step.said or "")
+    tried_again = node.retries and node.promise.state == "pending"
+    said = printable(step.said or "") if tried_again else shorten(step.said or "")
     if step.by is None or step.kind in REMARKS:
         return said
     return f"{step.state} by {step.by}{': ' if said else ''}{said}"

@@ -30,7 +30,7 @@ from hitl_cli.engine.http.listener import listen
 from hitl_cli.engine.http.metrics import Metrics
 from hitl_cli.engine.http.push import Pusher, PushRules
 from hitl_cli.engine.http.streams import KEEPALIVE_S, Stream, Streams
-from hitl_cli.engine.records import ASKS_CAPABILITIES, TaskAcquire, TaskRelease
+from hitl_cli.engine.records import ASKS_CAPABILITIES, VALUE_MAX, TaskAcquire, TaskRelease
 from hitl_cli.engine.server import DEBUG, READS, RULES, Decoded, Server, decode, now_ms, reply
 from hitl_cli.engine.trace import Trace
 
@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from hitl_cli.engine.server import Batch, Extra, Subscriber
     from hitl_cli.engine.store import Transaction
 
-BODY_MAX = 4 * 1024 * 1024
-"""Bytes of a request's body."""
+BODY_MAX = VALUE_MAX + 1024 * 1024
+"""Bytes of a request's body: of the largest payload, with ids, tags and a token around it."""
 
 BODY_S = 30.0
 """How long a request's body may take to arrive."""

@@ -17,7 +17,7 @@ from hitl_cli.gateway.pages.queries import ROWS, address, choice_in, form_text, 
 from hitl_cli.gateway.pages.rendering import page
 from hitl_cli.runs import Runs
 from hitl_cli.runs.run import RunState
-from hitl_cli.views.steps import StepSummary, step_summary
+from hitl_cli.views.steps import StepSummary, retry_text, step_summary
 
 if TYPE_CHECKING:
     from aiohttp.web import Request
@@ -89,6 +89,7 @@ async def _show(request: Request) -> web.Response:
         call=promise.call,
         started_by=headers_of(promise.param).get("hitl:by"),
         lines=lines,
+        retries=retry_text(tree.root.retries) if tree.root.retries and not tree.run.ended else None,
         more=tree.more,
         can_cancel=not tree.run.ended and "start" in visitor.actor.may,
     )

@@ -1,0 +1,204 @@
+"""What a worker records of an exception: its type, the line of the author's file, the traceback.
+
+The SDK keeps the message and a pickle. Its codec is the one place that sees the exception itself, be it of a
+step or of a run, so the codec adds the rest as headers, which no SDK reads.
+"""
+
+from __future__ import annotations
+
+import os
+import sysconfig
+from contextvars import ContextVar
+from functools import cache
+from pathlib import Path
+from traceback import FrameSummary, StackSummary, TracebackException
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import resonate
+from resonate.codec import Codec
+from resonate.durable import DurableFunction
+from resonate.error import ApplicationError, PlatformError, SerializationError
+from resonate.types import PromiseRecord, Value
+
+from hitl_cli.client.failure import Failure, failure_in
+from hitl_cli.format.terminal import cut, printable, printable_lines
+from hitl_cli.sdk.context import running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from resonate.context import Context
+    from resonate.types import Args
+
+LONGEST_MESSAGE = 4_000
+"""Characters of a message that is shown in place of one that cannot be stored."""
+
+TRACEBACK_HEAD, TRACEBACK_TAIL = 4_000, 12_000
+"""Characters of a long traceback that are kept, of its beginning and its end."""
+
+AWAITED = "\n\nIt was awaited here:\n\n"
+"""What stands between the traceback of a step and that of what awaited it."""
+
+LIBRARIES = ("site-packages", "dist-packages")
+
+UNSAID = {
+    "rejected": "rejected",
+    "rejected_canceled": "canceled",
+    "rejected_timedout": "{id} did not end before its deadline",
+}
+"""The message of a promise that was settled without one, which the SDK shows as `unknown error: null`."""
+
+
+_raised: ContextVar[tuple[BaseException, Failure]] = ContextVar("raised")
+"""The exception that the function at hand raised last. Joining a step cuts its traceback."""
+
+_sdk_invoke = DurableFunction.invoke
+
+
+def note_exceptions() -> None:
+    """Have what a step or a run raises noted in the moment in which it leaves the author's function."""
+    DurableFunction.invoke = _noting_invoke  # type: ignore[method-assign,assignment]
+
+
+async def _noting_invoke(function: DurableFunction, ctx: Context, packed: Args, **options: Any) -> Any:
+    try:
+        return await _sdk_invoke(function, ctx, packed, **options)
+    except (Exception, PlatformError) as error:
+        _raised.set((error, failure_of(error)))
+        raise
+
+
+def given_up(cause: Exception, message: str) -> Failure:
+    """Return why a run is failed by its worker, with the line of the author at which it stood, if known."""
+    error, failure = _raised.get((None, None))
+    own = type(cause).__name__
+    if failure is None or not (isinstance(error, PlatformError) and error.cause is cause):
+        return Failure(message=message, type=own)
+    return msgspec.structs.replace(failure, message=message, type=own)
+
+
+class FailureCodec(Codec):
+    """The SDK's codec, which records where an exception comes from."""
+
+    def encode(self, value: Any) -> Value:
+        """Return a value as it is stored. Raises SerializationError, which names the step."""
+        if isinstance(value, Exception):
+            return self._encode_failure(value)
+        try:
+            return super().encode(value)
+        except SerializationError as error:
+            step = running.get(None)
+            if step is not None:
+                error.error.add_note(f"in step {step.id} ({step.name})")
+            raise
+
+    def _encode_failure(self, error: Exception) -> Value:
+        raised, failure = _raised.get((None, None))
+        if raised is not error or failure is None:
+            failure = failure_of(error)
+        headers = failure.headers()
+        try:
+            data = super().encode(error).data
+        except Exception:  # noqa: BLE001 - an author's exception, whose own `__str__` may fail
+            data = super().encode(ApplicationError(_message(error))).data
+        return Value(headers=headers, data=data)
+
+    def decode_promise(self, promise: PromiseRecord) -> PromiseRecord:
+        """Return a promise with its payloads decoded, and with a message if it failed without one."""
+        decoded = super().decode_promise(promise)
+        if decoded.value.data is None and (unsaid := UNSAID.get(decoded.state)) is not None:
+            data = {"__type": "error", "message": unsaid.format(id=decoded.id)}
+            value = msgspec.structs.replace(decoded.value, data=data)
+            return msgspec.structs.replace(decoded, value=value)
+        return decoded
+
+
+def failure_of(error: BaseException) -> Failure:
+    """Return what is known of an exception."""
+    trace = TracebackException.from_exception(error, capture_locals=False)
+    where = _authors_frame(trace.stack)
+    _leave_out_ours(trace)
+    text = printable_lines("".join(trace.format()).rstrip())
+    if len(text) > TRACEBACK_HEAD + TRACEBACK_TAIL:
+        text = f"{text[:TRACEBACK_HEAD]}\n  …\n{text[-TRACEBACK_TAIL:]}"
+    return Failure(
+        message=_message(error),
+        type=type(error).__name__,
+        where=None if where is None else _shown(where),
+        traceback=text if where is not None else None,
+    )
+
+
+def comes_from(failure: Failure, seen: Iterable[tuple[str, Failure]]) -> Failure:
+    """Return a failure with what is known of the step that it comes from.
+
+    `seen` are failed steps by id, the latest last. The SDK raises a step's error anew where it is awaited.
+    """
+    for id, step in reversed(list(seen)):
+        if step.message == failure.message and failure.type in (step.type, ApplicationError.__name__):
+            tracebacks = [text for text in (step.traceback, failure.traceback) if text]
+            return Failure(
+                message=failure.message,
+                type=step.type or failure.type,
+                step=step.step or id,
+                function=step.function,
+                where=step.where or failure.where,
+                traceback=AWAITED.join(tracebacks) or None,
+            )
+    return failure
+
+
+def remembered(promise: PromiseRecord) -> Failure:
+    """Return why a promise failed."""
+    failure = failure_in(promise.value)
+    unsaid = None if promise.value.data else UNSAID.get(promise.state)
+    return msgspec.structs.replace(failure, message=unsaid.format(id=promise.id)) if unsaid else failure
+
+
+def _message(error: BaseException) -> str:
+    """Return the message of an exception as text that can be stored."""
+    try:
+        return cut(printable_lines(str(error)), LONGEST_MESSAGE)
+    except Exception as broken:  # noqa: BLE001 - an author's `__str__`
+        return f"{type(error).__name__}, whose message cannot be shown: {type(broken).__name__}"
+
+
+def _authors_frame(stack: StackSummary) -> FrameSummary | None:
+    """Return the innermost frame of the author's own code; where all of it is installed, the outermost."""
+    frames = [frame for frame in stack if not _is_ours(frame.filename) and not _is_pythons(frame.filename)]
+    own = [frame for frame in frames if not any(each in frame.filename for each in LIBRARIES)]
+    return own[-1] if own else next(iter(frames), None)
+
+
+def _shown(frame: FrameSummary) -> str:
+    """Return a frame as `app.py:12 in charge`, its path relative to this folder where it is below."""
+    path = os.path.relpath(frame.filename)
+    name = frame.filename if path.startswith("..") else path
+    return printable(f"{name}:{frame.lineno} in {frame.name}")
+
+
+def _leave_out_ours(trace: TracebackException) -> None:
+    """Leave out the frames of the SDK and of hitl, of the exception and of those it was raised from."""
+    left: list[TracebackException | None] = [trace]
+    while left:
+        if (each := left.pop()) is None:
+            continue
+        kept = [frame for frame in each.stack if not _is_ours(frame.filename)]
+        each.stack = StackSummary.from_list(kept)
+        left += [each.__cause__, each.__context__, *(each.exceptions or ())]
+
+
+@cache
+def _is_ours(path: str) -> bool:
+    """Whether a file belongs to the SDK or to hitl."""
+    homes = (*resonate.__path__, str(Path(__file__).parent.parent))
+    return path.startswith(tuple(f"{home}{os.sep}" for home in homes))
+
+
+@cache
+def _is_pythons(path: str) -> bool:
+    """Whether a file belongs to Python, which its packages are below of."""
+    home = sysconfig.get_paths()["stdlib"]
+    in_library = any(each in path for each in LIBRARIES)
+    return path.startswith("<frozen") or (path.startswith(home + os.sep) and not in_library)

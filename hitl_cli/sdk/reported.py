@@ -1,0 +1,39 @@
+"""Tells which log records of the SDK say no more than an event of the worker.
+
+The server refuses the requests for a task with 409 once another worker holds it, or it was canceled or has
+expired; what cannot be stored fails its run. The observer (observer.py) reports both as events; the SDK logs
+them as errors, in two places.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from resonate.error import PlatformError, SerializationError, ServerError, StoppedError
+
+from hitl_cli.sdk.observer import BAD_REQUEST, CONFLICT
+
+if TYPE_CHECKING:
+    import logging
+
+_REPORTED = (
+    str(ServerError(CONFLICT, "")),
+    str(ServerError(BAD_REQUEST, "")),
+    str(SerializationError(ValueError(""))),
+)
+"""How the texts of such errors begin, where the SDK logs the text alone."""
+
+
+def is_reported(record: logging.LogRecord) -> bool:
+    """Whether the SDK logged what is reported as an event. A record of a workflow's own logger never does."""
+    match record.name:
+        case "resonate.core":
+            error = record.exc_info[1] if record.exc_info else None
+            causes = error.causes if isinstance(error, PlatformError) else [error]
+            failed = [
+                each for each in causes if not isinstance(each, StoppedError)
+            ]  # what follows is stopped
+            return bool(failed) and all(str(each).startswith(_REPORTED) for each in failed)
+        case "resonate.observability":
+            return isinstance(record.args, tuple) and str(record.args[0]).startswith(_REPORTED)
+    return False
