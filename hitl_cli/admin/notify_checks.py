@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import socket
+import asyncio
 from typing import TYPE_CHECKING
 
 from hitl_cli.errors import BadInput
 from hitl_cli.format.names import folded, skeleton
+from hitl_cli.notify.messages import DeliveryFailed
+from hitl_cli.notify.shortcomings import THIS_COMPUTER, shortcomings
 from hitl_cli.views.doctor import Finding
 
 if TYPE_CHECKING:
@@ -15,8 +17,10 @@ if TYPE_CHECKING:
     from hitl_cli.people.contacts import Contact, Directory, EmailSettings
     from hitl_cli.settings import Settings
 
-PATIENCE_S = 3.0
-"""How long a mail server has to take a connection."""
+PATIENCE_S = 6.0
+"""How long a mail server has to take a connection, a login and a sender."""
+
+TRIED_AGAIN = "mail is tried again until it does; is email.host right?"
 
 
 def examine_people(settings: Settings) -> list[Finding]:
@@ -25,9 +29,17 @@ def examine_people(settings: Settings) -> list[Finding]:
         directory = settings.directory()
     except BadInput as error:
         return [Finding("people", "warning", str(error), "set it where workers and gateways run")]
-    contacts = (*directory.people.values(), *directory.groups.values())
-    kinds = {address.kind for contact in contacts for address in contact.addresses}
-    findings = [*_judge_people(directory), *_judge_email(directory.email, wanted="email" in kinds)]
+    kinds = {
+        address.kind
+        for one in (*directory.people.values(), *directory.groups.values())
+        for address in one.addresses
+    }
+    wrong = [
+        Finding(one.name, "warning", one.text, one.advice)
+        for one in shortcomings(directory)
+        if one.name != "email" or directory.email is None  # else the server itself is tried
+    ]
+    findings = [*_judge_people(directory), *_judge_email(directory.email), *wrong]
     if "webhook" in kinds and directory.webhooks.secret is None:
         advice = 'set [webhooks] secret = "$NAME" (docs/notifications.md)'
         unsigned = "they are not signed: anybody could send such ones"
@@ -68,22 +80,24 @@ def _judge_addresses(people: Mapping[str, Contact]) -> Iterator[Finding]:
         yield Finding("people", "warning", text, "give each their own, or make a group with the address")
 
 
-def _judge_email(email: EmailSettings | None, *, wanted: bool) -> Iterator[Finding]:
-    """Judge whether mail can be sent, if it is wanted."""
+def _judge_email(email: EmailSettings | None) -> Iterator[Finding]:
+    """Judge whether the server takes mail from the sender. Nothing is sent."""
     if email is None:
-        if wanted:
-            advice = 'write [email] host = "…" into the settings (docs/notifications.md)'
-            yield Finding("email", "warning", "people have addresses, and nothing says how to send", advice)
         return
+    from hitl_cli.notify.channels.email import try_sender
+
     where = f"{email.host}:{email.port}"
-    if email.tls == "none" and email.password is not None and email.host not in ("localhost", "127.0.0.1"):
+    if email.tls == "none" and email.password is not None and email.host not in THIS_COMPUTER:
         advice = 'set tls = "starttls" or "tls"'
         yield Finding("email", "warning", f"the password goes to {where} for all to read", advice)
     try:
-        socket.create_connection((email.host, email.port), PATIENCE_S).close()
-    except (OSError, UnicodeError) as error:
-        why = getattr(error, "strerror", None) or str(error)
-        advice = "mail is tried again until it does; is email.host right?"
-        yield Finding("email", "warning", f"{where} does not answer: {why}", advice)
+        asyncio.run(asyncio.wait_for(try_sender(email), PATIENCE_S))
+    except DeliveryFailed as error:
+        advice = "correct [email], or ask who runs the server" if error.for_good else TRIED_AGAIN
+        yield Finding("email", "warning", str(error).rstrip("."), advice)
+    except TimeoutError:
+        text = f"{where} did not answer within {PATIENCE_S:.0f} s"
+        first = "" if email.tls == "tls" else ' If it takes TLS from the first byte: tls = "tls"'
+        yield Finding("email", "warning", text, TRIED_AGAIN + first)
     else:
-        yield Finding("email", "ok", f"{where} answers")
+        yield Finding("email", "ok", f"{where} answers, and takes mail from {email.from_}")

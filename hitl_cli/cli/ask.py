@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, NoReturn
 import msgspec
 import typer
 
+from hitl_cli import defaults
 from hitl_cli.cli.context import actor_from, handling, open_client, read_stdin
 from hitl_cli.cli.decide import read_file
 from hitl_cli.cli.options import AsJson, Server, Token, Who, argument, flag, value
@@ -26,6 +27,7 @@ from hitl_cli.format.times import iso
 from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.ask import check_unchanged, decision_of, digest_of
 from hitl_cli.inbox.decide import by_whom
+from hitl_cli.people.contacts import without_contact
 from hitl_cli.people.groups import as_asked
 from hitl_cli.requests.question import MAX_QUESTION_BYTES, Instead, Question, outcome_of
 from hitl_cli.runs.run import check_id
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.client.wire import Promise
     from hitl_cli.inbox.ask import StandaloneRequest
+    from hitl_cli.people.contacts import Directory
 
 ID_PREFIX = "ask-"
 ID_DIGITS = 16
@@ -121,6 +124,7 @@ def ask(
         raise BadUsage("a PROMPT is missing: what is asked?")
     if id is not None:
         check_id(id)
+    contacts, group, queued = settings.contacts(), settings.group().value, False
     leaving = _Leaving()
     with (
         handling(LEAVING, leaving),
@@ -133,9 +137,10 @@ def ask(
             new = f"{ID_PREFIX}{fresh_id()[:ID_DIGITS]}"
             own = new if id is None else id
             posted = inbox.ask(question, id=own, key=key, tags=tags, deadline_ms=deadline_ms)
-            inbox.notify(posted, settings.contacts(), settings.group().value)
+            queued = inbox.notify(posted, contacts, group)
         command = _Command(posted.id, server or ctx.obj["server"])
         _tell(posted, command, client.now())
+        _tell_who_is_not_notified(inbox, posted, contacts, group if queued else None, leaving)
         if no_wait:
             _print_result(answer_document(posted.promise, None) if as_json else posted.id)
             return
@@ -225,6 +230,10 @@ class _Leaving:
 
     signal: int | None = None
 
+    def told(self) -> bool:
+        """Whether such a signal has come."""
+        return self.signal is not None
+
     def __call__(self, number: int, _frame: FrameType | None) -> None:
         """Note a signal."""
         self.signal = number
@@ -245,7 +254,7 @@ def _wait(
 ) -> Promise:
     """Wait for the answer, and return the promise: pending if the time is over, or if told to end."""
     try:
-        return inbox.wait(posted, timeout_s=timeout_s, left=lambda: leaving.signal is not None)
+        return inbox.wait(posted, timeout_s=timeout_s, left=leaving.told)
     except Unreachable as error:
         raise Unreachable(
             f"{error} The question stands: `{command('ask --id')}` waits for it again."
@@ -267,6 +276,17 @@ def _tell(posted: StandaloneRequest, command: _Command, now: int) -> None:
     lines.append(f"Until {iso(promise.timeout_at)}: {_how_to_answer(question, command)}")
     for line in lines if is_terminal(sys.stderr) else ["  ".join(lines)]:
         note(line)
+
+
+def _tell_who_is_not_notified(
+    inbox: Inbox, posted: StandaloneRequest, contacts: Directory, group: str | None, leaving: _Leaving
+) -> None:
+    """Say on stderr which assignees have no contact, and whether no worker of a group notifies the others."""
+    if posted.promise.state == "pending" and (silent := without_contact(posted.question.to, contacts)):
+        note(f"Not notified, because the settings have no contact for them: {', '.join(silent)}")
+    if group is not None and not inbox.worker_notifies(posted, group, leaving.told):
+        option = "" if group == defaults.GROUP else f" --group {quoted(group)}"
+        note(f"Nobody is notified yet: no worker is listening. Start one: hitl worker{option}")
 
 
 def _how_to_answer(question: Question, command: _Command) -> str:

@@ -51,6 +51,7 @@ def dev(
         gateway.start()
     url = gateway.url if serves.url == f"http://{HOST}:{port}" else serves.url
     directory = msgspec.structs.replace(works.reach.directory, gateway=url)
+    worker.tell_shortcomings(directory)
     reach = msgspec.structs.replace(works.reach, directory=directory)
 
     def serving(served: Serving) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,9 @@ from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.table import Cell, Column, print_table
 from hitl_cli.errors import BadUsage, HitlError
 from hitl_cli.settings import Settings
+
+if TYPE_CHECKING:
+    from hitl_cli.people.contacts import Directory
 
 GOOD = Cell("taken", "green")
 
@@ -55,7 +58,9 @@ def try_(
             f"there is no channel {channel!r}: name one of {', '.join(plugins.every('hitl.channels'))}."
         )
     with contextlib.redirect_stdout(sys.stderr):  # the console is a channel too
-        tried = [result_document(one) for one in try_addresses(name, Settings().directory(), channel)]
+        directory = Settings().directory()
+        tried = [result_document(one) for one in try_addresses(name, directory, channel)]
+    _note_shortcomings(name, directory, {one.by for one in tried})
     if as_json:
         print_json(tried)
     else:
@@ -72,6 +77,17 @@ def try_(
         )
     if not all(one.taken for one in tried):
         raise typer.Exit(1)
+
+
+def _note_shortcomings(name: str, directory: Directory, kinds: set[str]) -> None:
+    """Say on stderr who of a group has no contact, and that links lead to this computer."""
+    from hitl_cli.notify.shortcomings import of_gateway, of_members
+
+    if kinds != {"console"}:
+        for one in of_gateway(directory):
+            note(f"hitl: {one}")
+    for one in of_members(directory, name):
+        note(f"hitl: {one}")
 
 
 @app.command("list")

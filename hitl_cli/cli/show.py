@@ -14,6 +14,8 @@ from hitl_cli.cli.output import print_json
 from hitl_cli.cli.render.request import print_request
 from hitl_cli.cli.render.suggested_commands import commands
 from hitl_cli.inbox import Inbox
+from hitl_cli.people.contacts import without_contact
+from hitl_cli.settings import Settings
 from hitl_cli.views.request import request_details_document
 
 
@@ -33,10 +35,13 @@ def show(
 ) -> None:
     """Show all of one request: what is asked, of whom, what was said so far, and how to answer it."""
     named = server or ctx.obj["server"]
-    with opened(Inbox, ctx, server, token) as (inbox, _):
+    settings = Settings()
+    with opened(Inbox, ctx, server, token, settings=settings) as (inbox, _):
         seen = inbox.show(id)
+        silent = () if seen.decision else without_contact(seen.item.to, settings.contacts())
         if as_json:
             shown = msgspec.to_builtins(request_details_document(seen))
-            print_json({**shown, "answer_with": commands(seen, named)})
+            extra = {"answer_with": commands(seen, named), "without_contact": silent}
+            print_json({**shown, **extra})
         else:
-            print_request(seen, named)
+            print_request(seen, named, silent)

@@ -12,7 +12,7 @@ import typer
 
 from hitl_cli.cli.context import named_server
 from hitl_cli.cli.options import Server, Token, flag, value
-from hitl_cli.cli.output import silence_stdout
+from hitl_cli.cli.output import note, silence_stdout
 from hitl_cli.cli.render.table import colored
 from hitl_cli.client.failure import GIVEN_REASON
 from hitl_cli.client.tags import INTERNAL_FUNCTIONS
@@ -27,6 +27,7 @@ from hitl_cli.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from hitl_cli.people.contacts import Directory
     from hitl_cli.sdk.observer import Event
     from hitl_cli.worker.run import Serving, WorkerOptions
 
@@ -92,6 +93,7 @@ def worker(
         ctx, app=app or [], group=group, concurrency=concurrency, lease=lease, server=server, token=token
     )
     log_to_stderr()
+    tell_shortcomings(options.reach.directory)
     if log_json:
         from hitl_cli.views.events import event_document, serving_document
 
@@ -135,6 +137,14 @@ def worker_options(
         groups=settings.groups(),
         reach=NotificationSettings(directory=settings.directory(), keys=settings.keys(url.value)),
     )
+
+
+def tell_shortcomings(directory: Directory) -> None:
+    """Say on stderr what keeps people from being notified."""
+    from hitl_cli.notify.shortcomings import shortcomings
+
+    for one in shortcomings(directory):
+        note(f"hitl: {one}")
 
 
 def announce(serving: Serving) -> None:

@@ -21,6 +21,7 @@ from hitl_cli.client.wire import (
     EXTERNAL,
     Audit,
     Promise,
+    child_id,
     decode,
     encode,
     error_value,
@@ -54,6 +55,9 @@ if TYPE_CHECKING:
     from hitl_cli.people.actor import Actor
     from hitl_cli.people.contacts import Directory
     from hitl_cli.people.groups import Groups
+
+TAKING_S = 2.0
+"""How long a worker may take to begin to notify: a few milliseconds, unless it is busy."""
 
 SHOWN = 200
 """Characters that are shown of what differs."""
@@ -139,12 +143,31 @@ def check_unchanged(id: str, path: str, digest: Digest) -> None:
         raise _other_content(id, digest, now)
 
 
-def notify(client: Client, posted: StandaloneRequest, directory: Directory, group: str) -> None:
-    """Queue a notification to the assignees that have a contact, for the workers of a group."""
+def notify(client: Client, posted: StandaloneRequest, directory: Directory, group: str) -> bool:
+    """Queue a notification to the assignees that have a contact, for the workers of a group.
+
+    Return whether there are any.
+    """
     if posted.promise.state != "pending" or not recipients(posted.question.to, directory):
-        return
+        return False
     notice = Notification(request=posted.id, occasion="asked", names=posted.question.to)
     as_promise(client.call_many([notice.create(address_of(group), posted.promise.timeout_at)])[0])
+    return True
+
+
+def worker_notifies(
+    client: Client, posted: StandaloneRequest, group: str, left: Callable[[], bool] = lambda: False
+) -> bool:
+    """Whether a worker has begun to notify, or is there to do so. See Inbox.worker_notifies."""
+    notice = Notification(request=posted.id, occasion="asked")
+    first_step = child_id(notice.id, "1")
+    if get_promise(client, first_step) is not None:
+        return True
+    listens = client.has_worker(group)
+    if listens is not None:
+        return listens
+    found = wait_until(client, lambda: get_promise(client, first_step), timeout_s=TAKING_S, left=left)
+    return found is not None
 
 
 # Whether it is the same question

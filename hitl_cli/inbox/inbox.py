@@ -159,12 +159,27 @@ class Inbox:
             self.client, self.actor, id, question, key=key, tags=tags or {}, deadline_ms=deadline_ms
         )
 
-    def notify(self, asked: StandaloneRequest, directory: Directory, group: str) -> None:
-        """Queue a notification to the assignees that have a contact, for the workers of a group."""
+    def notify(self, asked: StandaloneRequest, directory: Directory, group: str) -> bool:
+        """Queue a notification to the assignees that have a contact, for the workers of a group.
+
+        Return whether there are any.
+        """
         from hitl_cli.inbox import ask
 
         self.actor.require("start")
-        ask.notify(self.client, asked, directory, group)
+        return ask.notify(self.client, asked, directory, group)
+
+    def worker_notifies(
+        self, asked: StandaloneRequest, group: str, left: Callable[[], bool] = lambda: False
+    ) -> bool:
+        """Whether a worker has begun to notify, or is there to do so.
+
+        Of a server that cannot tell who listens, it is waited for a little, or until `left()`.
+        """
+        from hitl_cli.inbox import ask
+
+        self.actor.require("read", asked.id)
+        return ask.worker_notifies(self.client, asked, group, left)
 
     def asked(self, id: str, digest: Digest | None = None) -> StandaloneRequest:
         """Return the question that was asked before under an id.

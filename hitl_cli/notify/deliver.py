@@ -9,7 +9,7 @@ what came of it and never fails; where none was taken, it is tried again, for as
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
 from functools import partial
 
@@ -29,7 +29,7 @@ from hitl_cli.notify.concurrency_limit import ConcurrencyLimit
 from hitl_cli.notify.digest_store import DigestEntry, end_of_digest, gather
 from hitl_cli.notify.messages import DeliveryFailed, Message
 from hitl_cli.notify.status import DeliveryAttempt, heard_before
-from hitl_cli.people.contacts import Directory, NotificationSettings, recipients
+from hitl_cli.people.contacts import Directory, NotificationSettings, assignees, is_reached, recipients
 from hitl_cli.requests.notification import NOTIFICATION_LIFE_MS, Notification
 from hitl_cli.sdk import context as sdk
 
@@ -95,11 +95,11 @@ class Notifier:
             if isinstance(message, str):
                 return tried(outcome="over", why=message)
             if place >= len(addresses):
-                why = "the settings do not say how to reach them"
+                why = "no contact in the worker's settings"
                 return tried(outcome="failed", why=why, for_good=True)
             channel = addresses[place].kind
             async with self._limit.slot(addresses[place]), asyncio.timeout(SEND_S):
-                await registry.send(message, addresses[place], self.directory)
+                receipt = await registry.send(message, addresses[place], self.directory)
         except DeliveryFailed as error:
             return tried(
                 outcome="failed",
@@ -117,7 +117,7 @@ class Notifier:
             # What it says may have an address in it, and with that a secret.
             return tried(outcome="failed", channel=channel, why=f"{type(error).__name__}; the log has more")
         shown = tuple(item.request for item in message.items)
-        return tried(outcome="sent", channel=channel, shown=shown)
+        return tried(outcome="sent", channel=channel, shown=shown, receipt=receipt)
 
 
 def notifier_of(ctx: Context) -> Notifier | None:
@@ -169,8 +169,8 @@ def _whom_to_tell(client: Client, notice: Notification, directory: Directory) ->
     case = look_up(client, [notice.request]).get(notice.request)
     if case is None or (notice.occasion in ASKING and not case.waits):
         return ()
-    asked = recipients(case.asked.everyone, directory)  # whoever made the notice, it is for these
-    people = tuple(who for who in recipients(notice.names, directory) if who in asked)
+    asked = assignees(case.asked.everyone, directory)  # whoever made the notice, it is for these
+    people = tuple(who for who in _named_in(notice, directory) if who in asked)
     groups = directory.members
     if notice.occasion in ASKING:
         left_out: frozenset[str] = frozenset()
@@ -184,6 +184,18 @@ def _whom_to_tell(client: Client, notice: Notification, directory: Directory) ->
     heard = frozenset(map(groups.key, heard_before(client, notice.request)))
     decided_by = audit_of(case.promise).by
     return tuple(who for who in people if groups.key(who) in heard and not groups.same(who, decided_by))
+
+
+def _named_in(notice: Notification, directory: Directory) -> Iterator[str]:
+    """Yield whom a notice concerns; of the members of a group once also those who have no contact.
+
+    What is recorded of these is that they were not told.
+    """
+    known = directory.members
+    named = {known.key(name) for name in notice.names}
+    for who in assignees(notice.names, directory):
+        if is_reached(who, directory) or (notice.occasion != "reminder" and known.key(who) not in named):
+            yield who
 
 
 async def tell_one(ctx: Context, notice: Notification, who: str) -> bool:

@@ -12,7 +12,7 @@ from hitl_cli.engine.server import now_ms
 from hitl_cli.errors import BadSetting, NotFound
 from hitl_cli.notify.channels.registry import send
 from hitl_cli.notify.messages import DeliveryFailed, Message
-from hitl_cli.people.contacts import Address, recipients
+from hitl_cli.people.contacts import Address, recipients, silent_members
 from hitl_cli.requests.question import GROUP
 
 if TYPE_CHECKING:
@@ -64,6 +64,11 @@ def _addresses(name: str, directory: Directory) -> list[tuple[str, Address]]:
     """Return who is reached where, if a name is to be told something. Raises NotFound."""
     contact = directory.contact(name)
     if contact is None:
+        person = directory.members.name(name)
+        if groups := [group for group, members in silent_members(directory).items() if person in members]:
+            raise BadSetting(
+                f'{person} of group {", ".join(groups)} has no contact: write [people.{person}] email = "…".'
+            )
         raise NotFound(f"the settings know nobody named {name!r}.{_suggestions(name, directory)}")
     if contact.addresses:
         return [(directory.members.name(name), address) for address in contact.addresses]

@@ -26,7 +26,7 @@ class DeliveryAttempt(Struct, frozen=True, kw_only=True, omit_defaults=True):
     `over` says that there was nothing to say any more, `gathered` that it is kept for a digest, `missed`
     that it came too late for that. `for_good` tells whether the channel would not take it later either,
     `after_ms` when it might, `more` whether there is another channel; `shown` are the requests in the
-    message, and `digest` whether it was with others.
+    message, and `digest` whether it was with others. `receipt` is what the receiver said when it took it.
     """
 
     who: str
@@ -38,6 +38,7 @@ class DeliveryAttempt(Struct, frozen=True, kw_only=True, omit_defaults=True):
     after_ms: int | None = None
     more: bool = False
     shown: tuple[str, ...] = ()
+    receipt: str | None = None
     digest: bool = False
 
 
@@ -78,6 +79,8 @@ def said_of(told: NotificationStatus, now: int) -> str:
     if last is not None and last.outcome == "sent":
         together = " with others" if last.digest else ""
         said.append(f"by {last.channel}{together}, {format_age(max(now - last.at, 0))} ago")
+        if last.receipt:
+            said.append(last.receipt)
         failed = (t for t in told.tries if t.outcome == "failed" and t.channel is not None)
         said += dict.fromkeys(f"not by {tried.channel}: {tried.why}" for tried in failed)
     failing = last is not None and last.outcome == "failed"

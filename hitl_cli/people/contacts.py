@@ -313,31 +313,60 @@ def recipients(names: Iterable[str], directory: Directory) -> tuple[str, ...]:
 
     Of a group without one, each member who has a contact is notified.
     """
+    return tuple(who for who in assignees(names, directory) if is_reached(who, directory))
+
+
+def assignees(names: Iterable[str], directory: Directory) -> tuple[str, ...]:
+    """Return the same, and also those who have no contact."""
     return tuple(
-        dict.fromkeys(who for name in names or directory.anybody for who in _reached(name, directory))
+        dict.fromkeys(who for name in names or directory.anybody for who in _meant_by(name, directory))
     )
 
 
-def _reached(name: str, directory: Directory) -> Iterator[str]:
-    """Yield who is notified where a request asks a name."""
+def is_reached(who: str, directory: Directory) -> bool:
+    """Whether an assignee has a contact."""
+    known = directory.members
+    contact: Contact | None = directory.people.get(known.name(who))
+    if is_group(who):
+        contact = directory.groups.get(known.groups.get(folded(bare_name(who)), ""))
+    return contact is not None and bool(contact.addresses)
+
+
+def _meant_by(name: str, directory: Directory) -> Iterator[str]:
+    """Yield who is to be notified where a request asks a name."""
     known = directory.members
     person = known.name(name)
-    if person in directory.people:
-        if directory.people[person].addresses:
-            yield person
-        return
     bare = known.groups.get(folded(bare_name(name)), "")
     group = directory.groups.get(bare)
-    if group is None:
-        return
-    if group.addresses:
+    if person in directory.people or group is None:
+        yield person
+    elif group.addresses:
         yield f"{GROUP}{bare}"
-        return
-    for member in map(known.name, group.members):
-        if (contact := directory.people.get(member)) is not None and contact.addresses:
-            yield member
+    else:
+        yield from map(known.name, group.members)
 
 
 def unreached(names: Iterable[str], directory: Directory) -> tuple[str, ...]:
     """Return the names for which nobody is notified."""
-    return tuple(name for name in names if not any(_reached(name, directory)))
+    return tuple(
+        name for name in names if not any(is_reached(who, directory) for who in _meant_by(name, directory))
+    )
+
+
+def without_contact(names: Iterable[str], directory: Directory) -> tuple[str, ...]:
+    """Return the assignees that have no contact; none where the settings know no contact at all."""
+    if not directory.reaches_somebody:
+        return ()
+    return tuple(who for who in assignees(names, directory) if not is_reached(who, directory))
+
+
+def silent_members(directory: Directory) -> dict[str, tuple[str, ...]]:
+    """Return the members without a contact of each group that is not reached together."""
+    silent = {
+        name: tuple(
+            who for who in map(directory.members.name, group.members) if not is_reached(who, directory)
+        )
+        for name, group in directory.groups.items()
+        if not group.addresses
+    }
+    return {name: members for name, members in silent.items() if members}

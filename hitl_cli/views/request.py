@@ -48,6 +48,7 @@ class DeliveryAttemptDocument(Struct, frozen=True, kw_only=True):
     outcome: str
     channel: str | None
     why: str | None
+    receipt: str | None
 
 
 class NotificationDocument(Struct, frozen=True, kw_only=True):
@@ -60,6 +61,7 @@ class NotificationDocument(Struct, frozen=True, kw_only=True):
     at: str | None
     channel: str | None
     why: str | None
+    receipt: str | None
     digest: bool
     next_at: str | None
     tries: list[DeliveryAttemptDocument]
@@ -151,11 +153,16 @@ def _notification_document(told: NotificationStatus) -> NotificationDocument:
         at=None if last is None else iso(last.at),
         channel=None if last is None else last.channel,
         why=None if last is None else last.why,
+        receipt=None if last is None else last.receipt,
         digest=last is not None and last.digest,
         next_at=None if told.next_at is None else iso(told.next_at),
         tries=[
             DeliveryAttemptDocument(
-                at=iso(tried.at), outcome=tried.outcome, channel=tried.channel, why=tried.why
+                at=iso(tried.at),
+                outcome=tried.outcome,
+                channel=tried.channel,
+                why=tried.why,
+                receipt=tried.receipt,
             )
             for tried in told.tries
         ],

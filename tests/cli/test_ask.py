@@ -24,6 +24,7 @@ from hitl_cli.people.actor import Actor
 from hitl_cli.requests.question import Question, question_of
 from tests.acting import approval, decide, rejection
 from tests.cli.test_decisions import ask as bare_promise
+from tests.cli.test_doctor import server
 from tests.cli.test_terminal import on_terminal
 from tests.conftest import HITL, PATIENCE_S, WorkerProcess, wait_until
 
@@ -257,6 +258,26 @@ def test_a_question_is_a_promise_of_its_own_that_needs_no_worker(hitl: Hitl) -> 
     assert (question.details, question.approvals, question.allow_self) == ({"diff": "http://x"}, 2, False)
     [item] = hitl.json("pending")
     assert (item["id"], item["prompt"]) == ("d", "Deploy?")
+
+
+def test_it_says_that_nobody_is_notified_until_a_worker_is_there(hitl: Hitl) -> None:
+    (hitl.folder / "hitl.toml").write_text(
+        'gateway = "https://hitl.example.org"\n[people.bob]\nnotify = ["console"]\n'
+        '[groups.ops]\nmembers = ["ann", "bob"]\n'
+    )
+    url = server(hitl).said("serving").split(" on ")[1].split()[0]
+
+    def asked(place: list[str], to: str) -> str:
+        return hitl.run("ask", "Deploy?", "--to", to, "--no-wait", *place).stderr
+
+    for place in ([], ["-S", url]):
+        assert "hitl worker" in asked(place, "bob")
+        assert "hitl worker" not in asked(place, "cy")  # nobody could be
+        assert "no contact for them: ann\n" in asked(place, "group:ops")
+    worker = hitl.worker()
+    for place in ([], ["-S", url]):
+        assert len(asked(place, "bob").splitlines()) == 1
+    worker.said("bob: Deploy?")
 
 
 def test_no_wait_prints_the_id_alone_asked_or_answered(hitl: Hitl) -> None:

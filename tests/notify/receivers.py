@@ -60,7 +60,7 @@ class Mailbox:
         return f'[email]\nhost = "127.0.0.1"\nport = {self.port}\ntls = "none"\nfrom = "hitl@example.org"\n'
 
     def fail_with(self, status: int, times: int = 1, at: str = "DATA", saying: str = "not now") -> None:
-        """Refuse the next messages with a status, at RCPT or after DATA."""
+        """Refuse the next messages with a status, at MAIL, at RCPT or after DATA."""
         self._refusals.extend([(at, f"{status} {saying}")] * times)
 
     def heard_since(self, connections: int) -> bool:
@@ -112,6 +112,14 @@ class Mailbox:
         return AuthResult(success=given == self._login, handled=False)
 
     # What aiosmtpd calls; it goes by the names.
+
+    async def handle_MAIL(  # noqa: N802
+        self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: Sequence[str]
+    ) -> str:
+        if self._refusals and self._refusals[0][0] == "MAIL":
+            return self._refusals.popleft()[1]
+        envelope.mail_from = address
+        return "250 OK"
 
     async def handle_RCPT(  # noqa: N802
         self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: Sequence[str]

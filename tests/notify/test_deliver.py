@@ -82,6 +82,36 @@ def test_members_of_a_group_are_told_each_and_a_group_with_a_place_of_its_own_is
     assert board.json["data"]["requests"][0]["url"] == f"{GATEWAY}/r/{id}"
 
 
+def test_a_member_without_a_contact_is_on_record_as_not_told(hitl: Hitl, town: Town) -> None:
+    town.settle_in({"ops": GroupContact(members=("intern", "reviewer"))}, reviewer=town.at("reviewer"))
+    town.worker()
+    id = town.ask(to="group:ops", remind="1h")
+    town.sent(1)
+    town.told(id, 2)
+    town.crew.later(HOUR_MS)
+    town.sent(2)
+    town.told(id, 3)
+    document = {(one["who"], one["occasion"]): one for one in hitl.json("show", id)["told"]}
+    assert [(*told, one["outcome"]) for told, one in document.items()] == [
+        ("intern", "asked", "not told"),
+        ("reviewer", "asked", "told"),
+        ("reviewer", "reminder", "told"),
+    ]
+    assert "no contact" in document["intern", "asked"]["why"]
+    assert "no contact" in hitl.ok("show", id)
+
+
+def test_who_has_no_contact_is_shown_where_the_settings_are_too(hitl: Hitl) -> None:
+    (hitl.folder / "hitl.toml").write_text(
+        '[people.reviewer]\nnotify = ["console"]\n[groups.ops]\nmembers = ["intern", "reviewer"]\n'
+    )
+    put(hitl, "q", Question(prompt="Well?", to=("group:ops", "lead")))
+    assert hitl.json("show", "q")["without_contact"] == ["intern", "lead"]
+    assert "intern" in hitl.ok("show", "q")
+    hitl.ok("approve", "q", "--as", "intern")
+    assert hitl.json("show", "q")["without_contact"] == []
+
+
 def test_what_names_nobody_is_told_to_whom_the_settings_name_for_it(town: Town) -> None:
     town.worker()
     town.ask("silent")

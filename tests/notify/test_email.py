@@ -246,6 +246,25 @@ def test_a_server_that_says_nothing_is_given_up_and_tried_again(monkeypatch: pyt
         mute.port = silent.getsockname()[1]
         error = not_mailed(mute)
     assert not error.for_good
+    assert 'tls = "tls"' in str(error)
+
+
+@pytest.mark.parametrize("tls", ["starttls", "none"])
+def test_the_port_for_tls_from_the_first_byte_is_not_waited_for_and_it_says_what_to_set(tls: str) -> None:
+    never = Mailbox()
+    never.port = 465
+    error = not_mailed(never, host="192.0.2.1", tls=tls)  # nobody answers there
+    assert not error.for_good
+    assert 'tls = "tls"' in str(error)
+
+
+def test_a_server_that_does_not_begin_with_tls_is_told_with_what_to_set(mailbox: Mailbox) -> None:
+    assert 'tls = "starttls"' in str(not_mailed(mailbox, tls="tls"))
+
+
+def test_what_the_server_said_is_returned_for_the_record(mailbox: Mailbox) -> None:
+    said = asyncio.run(send(message(), Address("email", "a@example.org"), directory(mailbox)))
+    assert said == f"127.0.0.1:{mailbox.port} took it: taken"
 
 
 def test_without_email_settings_no_mail_is_sent_and_it_says_what_is_missing() -> None:

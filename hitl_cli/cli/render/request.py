@@ -26,7 +26,7 @@ from hitl_cli.requests.question import PLAIN, Question, fields_of
 from hitl_cli.views.details import at_deadline, later, notified, who_may
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from rich.console import RenderableType
 
@@ -46,11 +46,16 @@ SPREAD = 4
 UNREADABLE = "This request cannot be read, so nobody can answer it with hitl."
 
 
-def print_request(seen: RequestDetails, server: str | None = None) -> None:
-    """Print a request, and the commands that answer it on the server that was named, to stdout."""
+def print_request(
+    seen: RequestDetails, server: str | None = None, without_contact: Sequence[str] = ()
+) -> None:
+    """Print a request, and the commands that answer it on the server that was named, to stdout.
+
+    `without_contact` are the assignees whom the settings do not say how to reach.
+    """
     known = commands(seen, server)
     title = "answer with" if len(known) > 1 else "comment with"
-    told = [*_blocks(seen), Block(title, [[Cell(command)] for command in known], whole=True)]
+    told = [*_blocks(seen, without_contact), Block(title, [[Cell(command)] for command in known], whole=True)]
     if not on_terminal():
         head = "".join(printable(cell.text) for cell in _headline(seen))
         prompt = _prompt_of(seen)
@@ -103,7 +108,7 @@ def _prompt_of(seen: RequestDetails) -> str:
     return UNREADABLE if seen.item.question is None else seen.item.question.prompt
 
 
-def _blocks(seen: RequestDetails) -> list[Block]:
+def _blocks(seen: RequestDetails, without_contact: Sequence[str] = ()) -> list[Block]:
     """Return all that is told under the prompt but for the commands."""
     now, question = seen.item.now, seen.item.asked
     told = [
@@ -116,7 +121,7 @@ def _blocks(seen: RequestDetails) -> list[Block]:
             "comments",
             [[Cell(c.by or "?", "bold"), Cell(_ago(c.at, now)), Cell(c.text)] for c in seen.comments],
         ),
-        Block("told", _told_rows(seen), whole=True),
+        Block("told", _told_rows(seen, without_contact), whole=True),
         Block("before it", _step_rows(seen), whole=True),
         Block("decision", _decision_rows(seen)),
     ]
@@ -192,8 +197,8 @@ def _vote_row(vote: Vote, now: int) -> list[Cell]:
 TELLING = {"told": "green", "to be told": "yellow", "not told yet": "red", "not told": "red"}
 
 
-def _told_rows(seen: RequestDetails) -> list[list[Cell]]:
-    """Return who was told of what; of the reminders, the last."""
+def _told_rows(seen: RequestDetails, without_contact: Sequence[str]) -> list[list[Cell]]:
+    """Return who was told of what, of the reminders the last; and who is told nothing."""
     every = notified(seen)
     shown = without_old_reminders(every)
     rows = [
@@ -204,6 +209,12 @@ def _told_rows(seen: RequestDetails) -> list[list[Cell]]:
             Cell(said_of(told, seen.item.now)),
         ]
         for told in shown
+    ]
+    on_record = {told.who for told in shown}
+    rows += [
+        [Cell(who, "bold"), Cell("asked"), Cell("not told", "red"), Cell("no contact in the settings here")]
+        for who in without_contact
+        if who not in on_record
     ]
     more = len(every) - len(shown)
     return [[Cell(f"… {more:,} earlier reminders: --json has them")], *rows] if more else rows

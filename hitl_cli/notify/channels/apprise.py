@@ -12,6 +12,8 @@ from hitl_cli.notify.phrases import one_line, subject_of
 from hitl_cli.notify.render import text_of
 
 if TYPE_CHECKING:
+    import apprise
+
     from hitl_cli.notify.messages import Message
     from hitl_cli.people.contacts import Directory
 
@@ -38,6 +40,12 @@ def _title(subject: str, url: str) -> str:
 
 def _tell(title: str, body: str, url: str) -> None:
     """Send a text, and wait until it is taken. Raises DeliveryFailed."""
+    if not receiver_at(url).notify(body=body, title=title, body_format="text"):
+        raise DeliveryFailed(f"{shown(url)} did not take it; `apprise -v -b test ADDRESS` says why.")
+
+
+def receiver_at(url: str) -> apprise.Apprise:
+    """Return what sends to an address. Raises DeliveryFailed where Apprise is missing, or knows no such."""
     try:
         import apprise
     except ImportError as error:
@@ -48,8 +56,7 @@ def _tell(title: str, body: str, url: str) -> None:
     receiver = apprise.Apprise()
     if not receiver.add(url):
         raise DeliveryFailed(f"{shown(url)} is no address that Apprise knows.", for_good=True)
-    if not receiver.notify(body=body, title=title, body_format=apprise.NotifyFormat.TEXT):
-        raise DeliveryFailed(f"{shown(url)} did not take it; `apprise -v -b test ADDRESS` says why.")
+    return receiver
 
 
 def shown(to: str) -> str:

@@ -5,7 +5,9 @@ A server that took a mail and was not heard saying so is sent it again, with the
 
 from __future__ import annotations
 
+import asyncio
 import re
+from contextlib import asynccontextmanager
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
@@ -18,9 +20,10 @@ from hitl_cli.notify.channels.http_post import reason_in
 from hitl_cli.notify.messages import DeliveryFailed
 from hitl_cli.notify.phrases import one_line, subject_of
 from hitl_cli.notify.render import html_of, text_of
+from hitl_cli.notify.shortcomings import TLS_ADVICE, wrong_tls
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     import aiosmtplib
 
@@ -44,13 +47,13 @@ NO_HOST = "hitl.invalid"
 LONGEST_ANSWER = 300
 
 
-async def send(message: Message, to: str, directory: Directory) -> None:
-    """Send a message to an e-mail address. Raises DeliveryFailed."""
+async def send(message: Message, to: str, directory: Directory) -> str:
+    """Send a message to an e-mail address, and return what the server said. Raises DeliveryFailed."""
     if directory.email is None:
         raise DeliveryFailed(
             "the settings do not say through what mail is sent: [email] host = …", for_good=True
         )
-    await send_mail(_compose(message, to, directory, directory.email), to, directory.email)
+    return await send_mail(_compose(message, to, directory, directory.email), to, directory.email)
 
 
 def shown(to: str) -> str:
@@ -71,24 +74,31 @@ def mail_of(headers: Mapping[str, str | Mailbox], text: str, html: str | None = 
     return "".join(f"{line}\r\n" for line in lines).encode() + body.as_bytes(policy=SMTP)
 
 
-async def send_mail(mail: bytes, to: str, settings: EmailSettings) -> None:
-    """Send a mail to an address. Raises DeliveryFailed."""
-    import asyncio
+async def send_mail(mail: bytes, to: str, settings: EmailSettings) -> str:
+    """Send a mail to an address, and return which server took it and what it said. Raises DeliveryFailed."""
+    sender, to = ascii_domain(sender_of(settings).address), ascii_domain(to)
+    options = () if f"{sender}{to}".isascii() else ("SMTPUTF8", "BODY=8BITMIME")
+    async with _session(settings, sender) as smtp:
+        _, answer = await smtp.sendmail(sender, [to], mail, mail_options=options)
+    return f"{settings.host}:{settings.port} took it: {_shown(answer)}"
 
+
+async def try_sender(settings: EmailSettings) -> None:
+    """Connect and log in, and ask the server whether it takes mail from the sender. Raises DeliveryFailed."""
     sender = ascii_domain(sender_of(settings).address)
-    try:
-        async with asyncio.timeout(ALTOGETHER_S):
-            await _deliver(mail, sender, ascii_domain(to), settings)
-    except TimeoutError as error:
-        raise DeliveryFailed(f"{settings.host} did not answer in time.") from error
+    options = () if sender.isascii() else ("SMTPUTF8",)
+    async with _session(settings, sender) as smtp:
+        await smtp.mail(sender, options=options, encoding="utf-8")
 
 
-async def _deliver(mail: bytes, sender: str, to: str, settings: EmailSettings) -> None:
-    """Hand a mail to the server. Raises DeliveryFailed, TimeoutError."""
+@asynccontextmanager
+async def _session(settings: EmailSettings, sender: str) -> AsyncIterator[aiosmtplib.SMTP]:
+    """Connect to the server and log in. Raises DeliveryFailed, also for what fails inside."""
     import aiosmtplib
 
     server = f"{settings.host}:{settings.port}"
-    options = () if f"{sender}{to}".isascii() else ("SMTPUTF8", "BODY=8BITMIME")
+    if why := wrong_tls(settings):
+        raise DeliveryFailed(f"{why}: {TLS_ADVICE}.")
     smtp = aiosmtplib.SMTP(
         hostname=settings.host,
         port=settings.port,
@@ -100,8 +110,8 @@ async def _deliver(mail: bytes, sender: str, to: str, settings: EmailSettings) -
         timeout=TIMEOUT_S,
     )
     try:
-        async with smtp:
-            await smtp.sendmail(sender, [to], mail, mail_options=options)
+        async with asyncio.timeout(ALTOGETHER_S), smtp:
+            yield smtp
     except aiosmtplib.SMTPAuthenticationError as error:
         raise DeliveryFailed(
             f"{server} refused the user and password of [email] ({error.code}).",
@@ -112,12 +122,22 @@ async def _deliver(mail: bytes, sender: str, to: str, settings: EmailSettings) -
     except aiosmtplib.SMTPResponseException as error:
         raise _refused(server, error) from None
     except OSError as error:  # aiosmtplib's own are, where the connection is at fault
-        why = reason_in(error) or str(error).rstrip(".")
-        raise DeliveryFailed(f"{server} cannot be reached, or was lost: {_shown(why)}.") from None
+        why = reason_in(error) or str(error).rstrip(".") or "it did not answer in time"
+        hint = _other_tls(settings, error)
+        raise DeliveryFailed(f"{server} cannot be reached, or was lost: {_shown(why)}.{hint}") from None
     except aiosmtplib.SMTPException as error:
         raise DeliveryFailed(
             f"{server} cannot do what [email] wants: {_shown(error.message)}", for_good=True
         ) from None
+
+
+def _other_tls(settings: EmailSettings, error: OSError) -> str:
+    """Return a sentence that says which `tls` may be meant, if an error looks like the wrong one."""
+    if settings.tls != "tls" and isinstance(error, TimeoutError):
+        return ' If it takes TLS from the first byte: set tls = "tls" in [email].'
+    if settings.tls == "tls" and "WRONG_VERSION_NUMBER" in repr(error.__cause__ or error):
+        return ' It does not begin with TLS: set tls = "starttls" in [email].'
+    return ""
 
 
 def _refused(server: str, error: aiosmtplib.SMTPResponseException) -> DeliveryFailed:

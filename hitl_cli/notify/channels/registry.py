@@ -20,19 +20,25 @@ class Channel(Protocol):
     has an address for it (`[people.NAME]`).
     """
 
-    async def send(self, message: Message, to: str, directory: Directory) -> None:
-        """Send a message to an address. Raises DeliveryFailed if it was not taken."""
+    async def send(self, message: Message, to: str, directory: Directory) -> str | None:
+        """Send a message to an address. Raises DeliveryFailed if it was not taken.
+
+        What is returned goes on record: what the receiver said, by which its operator finds the message.
+        """
 
     def shown(self, to: str) -> str:
         """Return an address without what is secret in it."""
 
 
-async def send(message: Message, address: Address, directory: Directory) -> None:
-    """Send a message to an address. Raises DeliveryFailed if it was not taken; then it may be sent again."""
+async def send(message: Message, address: Address, directory: Directory) -> str | None:
+    """Send a message to an address, and return what its receiver said.
+
+    Raises DeliveryFailed if it was not taken; then it may be sent again.
+    """
     channel = _channel(address.kind)
     if channel is None:
         raise DeliveryFailed(f"the channel {address.kind} cannot be used here.", for_good=True)
-    await channel.send(message, address.to, directory)
+    return await channel.send(message, address.to, directory)
 
 
 def shown(address: Address) -> str:
