@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test contract storm lint fmt bench docs clean
+.PHONY: help demo test contract rust storm lint fmt bench docs clean
 
 HITL := .venv/bin/hitl
 
@@ -20,6 +20,9 @@ test: .venv/ready ## run the tests, in parallel
 
 contract: .venv/ready ## test what hitl needs of resonate-sdk, on its lowest and its newest release
 	@scripts/contract
+
+rust: .venv/ready ## build examples/rust with cargo and test it
+	@HITL_RUST=1 .venv/bin/pytest -q tests/rust
 
 storm: .venv/ready ## kill 1,000 processes at random moments, under load (KILLS=n)
 	@HITL_STORM_KILLS=$${KILLS:-1000} .venv/bin/pytest tests/recovery/test_storm.py -s --timeout 0

@@ -47,6 +47,12 @@ Workflow = Annotated[
     str | None, value("NAME", "Which workflow. (HITL_WORKFLOW; else approval)", "--workflow", "-w")
 ]
 
+Args = Annotated[
+    str | None,
+    value(
+        "JSON", "All arguments, exactly as written: a list, or one value for a function in Rust.", "--args"
+    ),
+]
 Kwarg = Annotated[list[str] | None, value("NAME=VALUE", "An argument by name.", "--kwarg", "-k")]
 
 Group = Annotated[

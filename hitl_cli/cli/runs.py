@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
+from msgspec import UNSET, UnsetType
 
 from hitl_cli import defaults
 from hitl_cli.cli.completion import complete_run
 from hitl_cli.cli.context import given_stdin, opened, without_mark
 from hitl_cli.cli.options import (
+    Args,
     AsJson,
     Debug,
     Group,
@@ -37,7 +39,7 @@ from hitl_cli.format.shell import command, quoted
 from hitl_cli.format.terminal import printable, printable_json
 from hitl_cli.format.times import iso
 from hitl_cli.runs import Runs
-from hitl_cli.runs.run import RunSpec, RunState, check_id
+from hitl_cli.runs.run import RunSpec, RunState, check_id, given_args
 from hitl_cli.runs.workflows import missing
 from hitl_cli.settings import Settings
 from hitl_cli.views.runs import run_document, run_with_steps
@@ -68,6 +70,7 @@ def start(
     ] = None,
     workflow: Workflow = None,
     kwarg: Kwarg = None,
+    exact: Args = None,
     no_args: Annotated[bool, flag("Give it no argument, not even the id.", "--no-args")] = False,
     group: Group = None,
     deadline: Annotated[str, value("DURATION", "How long the run may take in all.")] = "365d",
@@ -88,13 +91,16 @@ def start(
     if stdin:
         if id is not None:
             raise BadUsage("with --stdin the ids come from standard input: give none on the command line.")
-        if kwarg or no_args or wait:
-            raise BadUsage("--kwarg, --no-args and --wait do not go with --stdin: give kwargs in its lines.")
+        if kwarg or no_args or wait or exact is not None:
+            raise BadUsage(
+                "--args, --kwarg, --no-args and --wait do not go with --stdin:"
+                " its lines have args and kwargs."
+            )
         specs = _read_specs(given_stdin(), name)
     elif id is None:
         raise BadUsage("an id is missing: hitl start ID, for example hitl start hitl-001.")
     else:
-        given, named = read_arguments(args, kwarg, no_args=no_args)
+        given, named = read_arguments(args, kwarg, exact, no_args=no_args)
         specs = [RunSpec(id=id, workflow=name, args=given, kwargs=named)]
     with opened(Runs, ctx, server, token, who, settings, creates=True) as (runs, client):
         if stdin:
@@ -154,6 +160,7 @@ def _read_specs(stream: BinaryIO, workflow: str) -> list[RunSpec]:
             if line.startswith(b"{"):
                 given = msgspec.json.decode(line, type=dict[str, Any])
                 spec = msgspec.convert({"workflow": workflow, **given}, RunSpec)
+                spec = msgspec.structs.replace(spec, args=given_args(given.get("args")))
             else:
                 spec = RunSpec(id=line.decode(), workflow=workflow)
             check_id(spec.id)
@@ -170,12 +177,19 @@ def _read_specs(stream: BinaryIO, workflow: str) -> list[RunSpec]:
 
 
 def read_arguments(
-    args: list[str] | None, kwarg: list[str] | None, *, no_args: bool
-) -> tuple[list[Any] | None, dict[str, Any]]:
-    """Return the arguments on a command line, None where nothing is said of them. Raises BadInput."""
-    if args and no_args:
+    args: list[str] | None, kwarg: list[str] | None, exact: str | None, *, no_args: bool
+) -> tuple[Any | UnsetType, dict[str, Any]]:
+    """Return the arguments on a command line, UNSET where it names none. Raises BadUsage, BadJson."""
+    if (args or exact is not None) and no_args:
         raise BadUsage("--no-args and arguments cannot be given together.")
-    given = [_read_arg(arg) for arg in args or []] if args or no_args else None
+    if args and exact is not None:
+        raise BadUsage("--args has all arguments: give no others beside it.")
+    given: Any | UnsetType = [_read_arg(arg) for arg in args or []] if args or no_args else UNSET
+    if exact is not None:
+        try:
+            given = msgspec.json.decode(exact)
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            raise BadJson(f"--args is not JSON: {error}.") from error
     named = {}
     for text in kwarg or []:
         name, equals, value = text.partition("=")

@@ -9,7 +9,19 @@ import typer
 
 from hitl_cli.cli.completion import offered
 from hitl_cli.cli.context import actor_from, opened
-from hitl_cli.cli.options import AsJson, Group, Kwarg, Server, Token, Workflow, argument, family, flag, value
+from hitl_cli.cli.options import (
+    Args,
+    AsJson,
+    Group,
+    Kwarg,
+    Server,
+    Token,
+    Workflow,
+    argument,
+    family,
+    flag,
+    value,
+)
 from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.table import Column, print_table
 from hitl_cli.cli.runs import read_arguments, tell_no_worker
@@ -44,6 +56,7 @@ def add(
     ] = None,
     workflow: Workflow = None,
     kwarg: Kwarg = None,
+    exact: Args = None,
     no_args: Annotated[bool, flag("Give it no argument, not even the name.", "--no-args")] = False,
     group: Group = None,
     deadline: Annotated[str, value("DURATION", "How long each run may take in all.")] = "365d",
@@ -57,7 +70,7 @@ def add(
 ) -> None:
     """Start a run each time the clock says so: hitl schedule add nightly "0 2 * * *" --workflow report."""
     settings = Settings()
-    given, named = read_arguments(args, kwarg, no_args=no_args)
+    given, named = read_arguments(args, kwarg, exact, no_args=no_args)
     spec = ScheduleSpec(
         id=id,
         cron=cron,

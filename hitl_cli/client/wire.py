@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 from msgspec import Struct
 
-from hitl_cli.client.tags import EXTERNAL_TAG, SCOPE_TAG, TARGET_TAG, TIMER_TAG
+from hitl_cli.client.tags import EXTERNAL_TAG, ORIGIN_TAG, SCOPE_TAG, TARGET_TAG, TIMER_TAG
 from hitl_cli.engine.records import VALUE_MAX, Millis, PromiseState, TaskState, Value, size_of
 from hitl_cli.errors import TooLarge
 
@@ -59,8 +59,8 @@ class Promise(Struct, frozen=True, kw_only=True, rename="camel"):
 
     @property
     def origin(self) -> str:
-        """The id of the run that it belongs to."""
-        return self.id.split(":", 1)[0] or self.id
+        """The id of the run that it belongs to: its tag says it, and the text of its id where it has none."""
+        return self.tags.get(ORIGIN_TAG) or self.id.split(":", 1)[0] or self.id
 
     @property
     def is_blocking(self) -> bool:
@@ -70,7 +70,7 @@ class Promise(Struct, frozen=True, kw_only=True, rename="camel"):
     @property
     def is_run(self) -> bool:
         """Whether it is the start of a run: a function call with an id that somebody gave."""
-        return ":" not in self.id and self.is_call
+        return self.is_call and self.origin == self.id
 
     @property
     def is_call(self) -> bool:
@@ -103,10 +103,13 @@ class Task(Struct, frozen=True, kw_only=True):
 
 
 class Call(Struct, frozen=True):
-    """A function call, as the SDKs write it into a promise's param."""
+    """A function call, as the SDKs write it into a promise's param.
+
+    `args` is a list in Python and TypeScript. In Rust it is the one argument itself.
+    """
 
     func: str
-    args: tuple[Json, ...] = ()
+    args: Json = []
     kwargs: dict[str, Json] = {}
     version: int = 1
 

@@ -244,7 +244,7 @@ def newborn(req: PromiseCreate, now: int, owner: int | None) -> Promise:
         timer=timer,
         external=marked or bare or timer or target is not None,
         open=marked or bare,
-        root=target is not None and ":" not in req.id,
+        root=target is not None and tags.get("resonate:origin", req.id.split(":", 1)[0]) == req.id,
         owner=owner,
     )
     return _project(promise, now)

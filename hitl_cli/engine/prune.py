@@ -1,7 +1,7 @@
 """Removing runs that ended long ago, in small transactions, while others work.
 
-A run is its root promise and its lineage: the promises that have its id before the ':'. It is removed as a
-whole, and only when no live task can still ask for any of it:
+A run is its root promise and its lineage: the promises that have its id before the ':', or as their origin.
+It is removed as a whole, and only when no live task can still ask for any of it:
 
 - its root and its promises settled before the cutoff. An internal promise that is still pending does not
   count: only its own task could settle it, and that has ended;
@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from msgspec import Struct
 
+from hitl_cli.engine.search import LINEAGE, ORIGIN
 from hitl_cli.engine.store import Store
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ ROOTS = (
 )
 BELOW = (
     "SELECT p.seq, p.state, p.settled_at, p.external, o.state"
-    " FROM promises p LEFT JOIN promises o ON o.seq = p.owner WHERE p.id > ? AND p.id < ?"
+    f" FROM promises p LEFT JOIN promises o ON o.seq = p.owner WHERE p.seq IN ({LINEAGE}) AND p.seq <> ?"
 )
 NEWEST = "SELECT max(seq) FROM promises"
 LEFT_BEHIND = (
@@ -145,7 +146,7 @@ class _Walk:
                         break
                     looked += 1
                     after = seq
-                    below = tx.rows(BELOW, f"{id}:", f"{id};")
+                    below = tx.rows(BELOW, id, f"{id}:", f"{id};", ORIGIN, id, seq)
                     page += self._judge([*below, (seq, state, settled_at, 1, owner)])
             yield page
 

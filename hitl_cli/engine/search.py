@@ -37,6 +37,16 @@ def is_indexed(key: str) -> bool:
     return not key.startswith(SDK_TAGS) or key == SCHEDULE
 
 
+def indexed_tags(id: str, tags: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the tags of a promise that the table `tags` has.
+
+    The origin is among them where the id does not tell it: the ids of the Rust SDK have no ':'.
+    """
+    for key, value in tags.items():
+        if is_indexed(key) or (key == ORIGIN and id != value and not id.startswith(f"{value}:")):
+            yield key, value
+
+
 def promise_query(columns: str, req: PromiseSearch, now: int, count: Count) -> tuple[str, list[Any]]:
     """Return the query for promise.search and its values, without the limit."""
     tags = dict(req.tags or {})
@@ -69,12 +79,21 @@ ORDERS = {
     "-settled": "p.settled_at DESC, p.seq DESC",
 }
 
+LINEAGE = (
+    "SELECT seq FROM promises WHERE id = ?"
+    " UNION ALL SELECT seq FROM promises WHERE id > ? AND id < ?"  # ';' follows ':'
+    " UNION ALL SELECT promise FROM tags WHERE key = ? AND value = ?"
+)
+"""The promises of a run, whose values are the run, the run and ':', the run and ';', ORIGIN and the run."""
+
 TAGGED = "tags g CROSS JOIN promises p ON p.seq = g.promise"
 
 
 def _promise_source(req: PromiseSearch, tags: Mapping[str, str], count: Count) -> str:
     """Return the table and the index with the fewest rows for a search."""
-    if _is_by_id(req, tags):
+    if ORIGIN in tags:
+        return "promises p NOT INDEXED"
+    if _is_by_id(req):
         return f"promises p INDEXED BY {BY_ID}"
     indexed = [key for key in tags if is_indexed(key)]
     narrow = req.state == "pending" or req.sort == "-settled"
@@ -99,7 +118,9 @@ def task_query(columns: str, req: TaskSearch, now: int) -> tuple[str, list[Any]]
     live = req.state not in (None, "fulfilled")
     if live:
         conditions.append(("t.state <> 'fulfilled' AND p.timeout_at > ?", now))
-    if _is_by_id(req, tags):
+    if ORIGIN in tags:
+        source = "promises p NOT INDEXED CROSS JOIN tasks t ON t.seq = p.seq"
+    elif _is_by_id(req):
         source = f"promises p INDEXED BY {BY_ID} CROSS JOIN tasks t ON t.seq = p.seq"
     else:
         index = "INDEXED BY tasks_live" if live else "NOT INDEXED"
@@ -130,8 +151,7 @@ def _conditions_of(req: PromiseSearch | TaskSearch, tags: Mapping[str, str]) -> 
         if (key, value) == EXTERNAL:
             yield ("p.open = 1",)
         elif key == ORIGIN:
-            # ';' follows ':', so this is every id of the lineage.
-            yield "(p.id = ? OR (p.id > ? AND p.id < ?))", value, f"{value}:", f"{value};"
+            yield f"p.seq IN ({LINEAGE})", value, f"{value}:", f"{value};", ORIGIN, value
         elif is_indexed(key):
             yield (
                 "EXISTS (SELECT 1 FROM tags i WHERE i.key = ? AND i.value = ? AND i.promise = p.seq)",
@@ -144,8 +164,8 @@ def _conditions_of(req: PromiseSearch | TaskSearch, tags: Mapping[str, str]) -> 
         yield _after(req.cursor, req.sort)
 
 
-def _is_by_id(req: PromiseSearch | TaskSearch, tags: Mapping[str, str]) -> bool:
-    return ORIGIN in tags or req.id_prefix is not None or req.sort == "id"
+def _is_by_id(req: PromiseSearch | TaskSearch) -> bool:
+    return req.id_prefix is not None or req.sort == "id"
 
 
 def _after(cursor: str, sort: str) -> Condition:

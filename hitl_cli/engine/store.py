@@ -352,9 +352,8 @@ class Transaction:
         row = self.change(INSERT_PROMISE, msgspec.structs.astuple(promise)[1:])  # all but its seq
         self.settled |= promise.open or promise.root
         assert row.lastrowid is not None
-        for key, value in tags.items():
-            if search.is_indexed(key):
-                self.change(TAG, (key, value, row.lastrowid))
+        for key, value in search.indexed_tags(promise.id, tags):
+            self.change(TAG, (key, value, row.lastrowid))
         return msgspec.structs.replace(promise, seq=row.lastrowid)
 
     def settle_promise(self, promise: Promise, state: PromiseState, value: str, at: int) -> Promise:

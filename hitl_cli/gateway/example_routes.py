@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import msgspec
 from aiohttp import web
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from hitl_cli.builtin import verification_api
 from hitl_cli.errors import BadInput, BadJson, RunFailed
@@ -65,7 +65,7 @@ async def _start_workflow(request: Request) -> web.Response:
     spec = RunSpec(
         id=body.workflow_id,
         workflow=body.workflow or gateway.options.workflow,
-        args=body.args,
+        args=UNSET if body.args is None else body.args,
         kwargs=body.kwargs,
     )
     group = body.group or gateway.options.group

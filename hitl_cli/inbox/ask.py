@@ -151,7 +151,9 @@ def notify(client: Client, posted: StandaloneRequest, directory: Directory, grou
     if posted.promise.state != "pending" or not recipients(posted.question.to, directory):
         return False
     notice = Notification(request=posted.id, occasion="asked", names=posted.question.to)
-    as_promise(client.call_many([notice.create(address_of(group), posted.promise.timeout_at)])[0])
+    promise = posted.promise
+    create = notice.create(address_of(group), promise.timeout_at, promise.origin)
+    as_promise(client.call_many([create])[0])
     return True
 
 

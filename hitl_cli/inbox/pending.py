@@ -351,10 +351,15 @@ def spelled_by(groups: Groups, item: RequestSummary) -> RequestSummary:
 
 
 def summaries(client: Client, ids: Sequence[str]) -> dict[str, RequestSummary]:
-    """Return those of the promises that exist, by id, with their runs, at the cost of one look-up."""
-    runs = {id: id.split(":", 1)[0] or id for id in ids}
-    found = get_promises(client, list(dict.fromkeys([*ids, *runs.values()])))
-    return {id: summary_of(client, found[id], found.get(runs[id])) for id in ids if id in found}
+    """Return those of the promises that exist, by id, with their runs.
+
+    That is one look-up where the ids tell the runs, as those of the Python and TypeScript SDKs do, else two.
+    """
+    asked = list(dict.fromkeys([*ids, *(id.split(":", 1)[0] or id for id in ids)]))
+    found = get_promises(client, asked)
+    others = {found[id].origin for id in ids if id in found}.difference(asked)
+    found |= get_promises(client, sorted(others)) if others else {}
+    return {id: summary_of(client, found[id], found.get(found[id].origin)) for id in ids if id in found}
 
 
 def summary_of(client: Client, promise: Promise, run: Promise | None) -> RequestSummary:

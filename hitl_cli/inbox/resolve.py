@@ -123,7 +123,8 @@ def _answerable(client: Client, promise: Promise) -> Promise:
     """Return what a person can answer of what another promise waits for. Raises NotFound, BadInput."""
     if promise.is_run:
         return _only_one(client, promise)
-    below = _beginning_with(client, child_id(promise.id, ""))
+    own = child_id(promise.id, ""), f"{promise.id}."  # the latter in Rust
+    below = [found for found in _beginning_with(client, promise.id) if found.id.startswith(own)]
     if len(below) == 1:
         return below[0]
     if below:

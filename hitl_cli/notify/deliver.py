@@ -181,7 +181,7 @@ def _whom_to_tell(client: Client, notice: Notification, directory: Directory) ->
             for who in people
             if groups.key(who) not in left_out and not is_excluded(case.asked, case.starter, who, groups)
         )
-    heard = frozenset(map(groups.key, heard_before(client, notice.request)))
+    heard = frozenset(map(groups.key, heard_before(client, case.promise)))
     decided_by = audit_of(case.promise).by
     return tuple(who for who in people if groups.key(who) in heard and not groups.same(who, decided_by))
 

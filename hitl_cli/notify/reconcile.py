@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from hitl_cli.client.wire import Promise
     from hitl_cli.people.contacts import Directory
 
+type _New = tuple[Notification, str, int]
+"""A notice, the run of its request, and until when it holds."""
+
 logger = logging.getLogger(__name__)
 
 LOOK_BACK_MS = 3 * 86_400_000
@@ -91,13 +94,14 @@ class Reconciler:
             return False
         return bool(recipients(question.everyone, self._directory))
 
-    def _asked(self, promise: Promise, now: int) -> Iterator[tuple[Notification, int]]:
-        """Yield the notice that something is asked, unless that was long ago; and until when it holds."""
+    def _asked(self, promise: Promise, now: int) -> Iterator[_New]:
+        """Yield the notice that something is asked, unless that was long ago."""
         question = question_of(promise)
         if question is None or promise.created_at < now - LOOK_BACK_MS:
             return
         if recipients(question.to, self._directory):
-            yield Notification(request=promise.id, occasion="asked", names=question.to), promise.timeout_at
+            notice = Notification(request=promise.id, occasion="asked", names=question.to)
+            yield notice, promise.origin, promise.timeout_at
 
     # What came of it
 
@@ -119,22 +123,25 @@ class Reconciler:
                 del self._waiting[id]
         return [promise for promise in found.values() if promise.state != "pending"]
 
-    def _outcome(self, promise: Promise, now: int) -> Iterator[tuple[Notification, int]]:
-        """Yield the notice of what came of a request, and until when it is news."""
+    def _outcome(self, promise: Promise, now: int) -> Iterator[_New]:
+        """Yield the notice of what came of a request."""
         question = question_of(promise)
         if question is None:
             return
         asked = question.asked_at((promise.settled_at or promise.timeout_at) - promise.created_at)
         if recipients(asked, self._directory):
-            yield outcome_notification(promise.id, promise.state, asked), now + NOTIFICATION_LIFE_MS
+            notice = outcome_notification(promise.id, promise.state, asked)
+            yield notice, promise.origin, now + NOTIFICATION_LIFE_MS
 
-    def _give(self, client: Client, notices: Sequence[tuple[Notification, int]]) -> None:
+    def _give(self, client: Client, notices: Sequence[_New]) -> None:
         """Create notices that are not there yet."""
         for at in range(0, len(notices), BATCH):
             batch = notices[at : at + BATCH]
-            there = get_promises(client, [notice.id for notice, _ in batch])
+            there = get_promises(client, [notice.id for notice, *_ in batch])
             missing: list[ProtocolRequest] = [
-                notice.create(self._target, until) for notice, until in batch if notice.id not in there
+                notice.create(self._target, until, origin)
+                for notice, origin, until in batch
+                if notice.id not in there
             ]
             for create, answer in zip(missing, client.call_many(missing) if missing else [], strict=True):
                 try:

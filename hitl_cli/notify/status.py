@@ -151,8 +151,9 @@ def _made(promise: Promise) -> tuple[int, int, str]:
 def notice_in(promise: Promise) -> Notification | None:
     """Return the notice that a promise is; None where it only looks like one."""
     call = promise.call
+    args = call.args if call is not None and isinstance(call.args, list) else []
     try:
-        return msgspec.convert(call.args[0], Notification) if call is not None and call.args else None
+        return msgspec.convert(args[0], Notification) if args else None
     except msgspec.ValidationError:
         return None
 
@@ -163,9 +164,9 @@ def _tries_in(steps: Iterable[Promise]) -> Iterable[DeliveryAttempt]:
     return filter(None, said)
 
 
-def heard_before(client: Client, request: str) -> frozenset[str]:
+def heard_before(client: Client, request: Promise) -> frozenset[str]:
     """Return who was told of a request so far."""
-    prefix, run = child_id(request, "t-"), {"tags": {ORIGIN_TAG: request.split(":", 1)[0]}}
+    prefix, run = child_id(request.id, "t-"), {"tags": {ORIGIN_TAG: request.origin}}
     found = search(client, **({"idPrefix": prefix} if client.capabilities.prefix else run))
     steps = [step for step in found if step.id.startswith(prefix)]
     return frozenset(tried.who for tried in _tries_in(steps) if tried.outcome == "sent")

@@ -72,12 +72,10 @@ class Notification(Struct, frozen=True, kw_only=True, omit_defaults=True):
         place = lineage(self.id, scope="global", origin=origin, parent=self.request)
         return {NOTICE_TAG: self.request, TARGET_TAG: target} | place
 
-    def create(self, target: str, timeout_at: int) -> ProtocolRequest:
-        """Return the promise.create that it is."""
+    def create(self, target: str, timeout_at: int, origin: str) -> ProtocolRequest:
+        """Return the promise.create that it is; `origin` is the run of its request."""
         data = {"id": self.id, "timeoutAt": timeout_at, "param": encode(self.call)}
-        return ProtocolRequest(
-            "promise.create", data | {"tags": self.tags(self.request.split(":", 1)[0], target)}
-        )
+        return ProtocolRequest("promise.create", data | {"tags": self.tags(origin, target)})
 
 
 def outcome_notification(request: str, state: PromiseState, names: Iterable[str]) -> Notification:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from hitl_cli import defaults
 from hitl_cli.client.failure import Failure, failure_in
@@ -33,11 +33,14 @@ SHOWN = 200
 
 
 class RunSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A run to start: a line of `hitl start --stdin`, or one command line."""
+    """A run to start: a line of `hitl start --stdin`, or one command line.
+
+    `args` is what the promise says, exactly: a list, or for a function in Rust the one argument itself.
+    """
 
     id: str
     workflow: str = defaults.WORKFLOW
-    args: list[Json] | None = None
+    args: Json | UnsetType = UNSET
     kwargs: dict[str, Json] = {}
 
     def call(self) -> Call:
@@ -86,10 +89,14 @@ class Canceled(Struct, frozen=True, kw_only=True):
     fresh: bool
 
 
-def call_of(workflow: str, args: list[Json] | None, kwargs: dict[str, Json], id: str) -> Call:
+def call_of(workflow: str, args: Json | UnsetType, kwargs: dict[str, Json], id: str) -> Call:
     """Return a function call; one that is given no arguments is given the id."""
-    given = args if args is not None else [] if kwargs else [id]
-    return Call(func=workflow, args=tuple(given), kwargs=kwargs)
+    return Call(func=workflow, args=([] if kwargs else [id]) if args is UNSET else args, kwargs=kwargs)
+
+
+def given_args(args: Json) -> Json | UnsetType:
+    """Return the `args` of a JSON document, where null, as no `args`, means that none are given."""
+    return UNSET if args is None else args
 
 
 def check_id(id: str) -> str:
@@ -126,7 +133,8 @@ def show_call(call: Call | None) -> str:
     """Return a call as `approval("hitl-001")`, cut to fit a sentence."""
     if call is None:
         return "a promise that is no workflow"
-    shown = [msgspec.json.encode(arg).decode() for arg in call.args]
+    args = call.args if isinstance(call.args, list) else [call.args]
+    shown = [msgspec.json.encode(arg).decode() for arg in args]
     shown += [f"{name}={msgspec.json.encode(value).decode()}" for name, value in call.kwargs.items()]
     text = ", ".join(shown)
     return f"{call.func}({text if len(text) <= SHOWN else text[:SHOWN] + '…'})"

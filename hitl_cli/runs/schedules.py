@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from hitl_cli import defaults
 from hitl_cli.client.protocol import OK, call, refused
@@ -28,12 +28,12 @@ RUN_ID = "{{.id}}-{{.timestamp}}"
 
 
 class ScheduleSpec(Struct, frozen=True, kw_only=True):
-    """A schedule to add. `args` None: each run is given the schedule's id."""
+    """A schedule to add. Without `args` each run is given the schedule's id; see RunSpec."""
 
     id: str
     cron: str
     workflow: str = defaults.WORKFLOW
-    args: list[Json] | None = None
+    args: Json | UnsetType = UNSET
     kwargs: dict[str, Json] = {}
     group: str = defaults.GROUP
     deadline_ms: int = defaults.DEADLINE_MS

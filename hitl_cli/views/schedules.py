@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 
 
 class ScheduleDocument(Struct, frozen=True, kw_only=True):
-    """A schedule; `workflow` is null where another tool made it and it calls no function."""
+    """A schedule; `workflow` is null where another tool made it and it calls no function.
+
+    `args` is a list, or for a function in Rust the one argument itself.
+    """
 
     id: str
     cron: str
     workflow: str | None
-    args: tuple[Json, ...]
+    args: Json
     kwargs: dict[str, Json]
     target: str | None
     created_at: str
@@ -37,7 +40,7 @@ def schedule_document(schedule: Schedule) -> ScheduleDocument:
         id=schedule.id,
         cron=schedule.cron,
         workflow=called.func if called else None,
-        args=called.args if called else (),
+        args=called.args if called else [],
         kwargs=called.kwargs if called else {},
         target=schedule.promise_tags.get(TARGET_TAG),
         created_at=iso(schedule.created_at),

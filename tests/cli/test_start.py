@@ -57,7 +57,7 @@ def test_arguments_are_json_where_they_parse_and_text_where_not(hitl: Hitl) -> N
     with hitl.client() as client:
         promise = known(client, "a")
     assert promise.call is not None
-    assert promise.call.args == (1, "1.4.2", {"b": [True]}, None, "1")
+    assert promise.call.args == [1, "1.4.2", {"b": [True]}, None, "1"]
     assert promise.call.kwargs == {"n": 5, "t": "five"}
 
 

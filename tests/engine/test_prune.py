@@ -115,6 +115,18 @@ def test_a_run_that_ended_long_ago_goes_with_all_its_steps(engine: Engine) -> No
     assert pruned(engine).runs == 0
 
 
+def test_a_run_goes_with_the_promises_that_name_it_as_their_origin(engine: Engine) -> None:
+    """The ids of the Rust SDK do not begin with the run's id and ':'."""
+    finished(engine, "old")
+    engine.create("old.0", INTERNAL | {"resonate:origin": "old"}, life=LIFE_MS)
+    engine.settle("old.0")
+    engine.create("old.x", INTERNAL, life=LIFE_MS)
+    later(engine)
+
+    assert pruned(engine).promises == 4
+    assert ids(engine) == ["old.x"]
+
+
 def test_what_ended_after_the_cutoff_stays(engine: Engine) -> None:
     finished(engine, "a")
     engine.clock.advance(20 * DAY_MS)

@@ -160,10 +160,22 @@ def test_a_search_for_runs_finds_what_starts_a_lineage_and_has_a_task(engine: En
 
 def test_a_search_by_origin_finds_the_lineage_and_not_its_neighbours(engine: Engine) -> None:
     for id in ("run", "run:1", "run:1.2", "run2", "run;x", "ru", "run-1:1", "rum:1"):
-        engine.create(id, EXTERNAL | {"resonate:origin": "run"})
+        engine.create(id, EXTERNAL | {"resonate:origin": id.partition(":")[0]})
 
     assert found(engine, tags={"resonate:origin": "run"}) == ["run", "run:1", "run:1.2"]
     assert found(engine, tags={"resonate:origin": "run"}, sort="-created", limit=1) == ["run:1.2"]
+
+
+def test_a_search_by_origin_finds_ids_that_do_not_tell_it(engine: Engine) -> None:
+    """The Rust SDK writes `run.0` where the Python SDK writes `run:1`."""
+    for id in ("run", "run.0", "run.0.1", "run.1:1", "run:1", "run.x"):
+        engine.create(id, TARGETED | {"resonate:origin": "other" if id == "run.x" else "run"})
+
+    below = ["run", "run.0", "run.0.1", "run.1:1", "run:1"]
+    assert found(engine, tags={"resonate:origin": "run"}) == below
+    assert found(engine, tags={"resonate:origin": "run"}, sort="-created", limit=2) == below[:-3:-1]
+    assert found(engine, tags={"resonate:origin": "run"}, state="pending", idPrefix="run.0") == below[1:3]
+    assert found(engine, root=True) == ["run"]
 
 
 def test_what_a_search_showed_as_settled_stays_so_where_the_clock_is_behind(

@@ -198,7 +198,7 @@ def test_a_key_starts_a_run_once_and_answers_the_same(api: Api) -> None:
         {"id": "a", "group": "workers\n"},
         {"id": "a", "deadline": "soon"},
         {"id": "a", "deadline": "-1d"},
-        {"id": "a", "args": {}},
+        {"id": "a", "kwargs": []},
         {"id": "a", "colour": "red"},
         {"id": "a" * 5_000},
         [],

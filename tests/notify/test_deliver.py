@@ -192,7 +192,7 @@ def test_a_notice_that_somebody_made_up_tells_nobody_who_is_not_asked(town: Town
         Notification(request="none", occasion="asked", names=("lead",)),
     ]
     until = town.crew.clock() + HOUR_MS
-    town.crew.client.call_many([notice.create("poll://any@default", until) for notice in made_up])
+    town.crew.client.call_many([notice.create("poll://any@default", until, "r") for notice in made_up])
     for notice in made_up:
         wait_until(lambda id=notice.id: promise_of(town.crew.client, id).state == "resolved")  # type: ignore[misc]
     assert town.sent(1) == [("reviewer", "asked", id)]

@@ -14,7 +14,7 @@ from hitl_cli.gateway.api.requests import Cursor, Duration, Limit, Name
 from hitl_cli.gateway.api.route import Call, Route, paged
 from hitl_cli.gateway.error_responses import json_answer
 from hitl_cli.runs import Runs
-from hitl_cli.runs.run import GroupName, RunSpec, RunState
+from hitl_cli.runs.run import GroupName, RunSpec, RunState, given_args
 from hitl_cli.views.runs import (
     RunDocument,
     RunsPage,
@@ -41,11 +41,14 @@ class RunsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class StartBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A run to start; one that is given no arguments is given its id. `deadline` is a duration."""
+    """A run to start; one that is given no arguments is given its id. `deadline` is a duration.
+
+    `args` is a list, or for a function in Rust the one argument itself.
+    """
 
     id: str
     workflow: Name | None = None
-    args: list[Json] | None = None
+    args: Json = None
     kwargs: dict[str, Json] = {}
     group: GroupName | None = None
     deadline: Duration = "365d"
@@ -73,7 +76,12 @@ async def _start(call: Call) -> web.Response:
     body: StartBody = call.body
     options = call.gateway.options
     mark = await call.mark(f"start {body.id}")
-    spec = RunSpec(id=body.id, workflow=body.workflow or options.workflow, args=body.args, kwargs=body.kwargs)
+    spec = RunSpec(
+        id=body.id,
+        workflow=body.workflow or options.workflow,
+        args=given_args(body.args),
+        kwargs=body.kwargs,
+    )
     group, deadline_ms = body.group or options.group, parse_duration(body.deadline)
 
     def do(client: Client) -> tuple[RunDocument, bool]:

@@ -1,0 +1,1 @@
+"""The Rust example, built with cargo. `make rust` runs it."""
