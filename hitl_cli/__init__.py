@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hitl_cli.authoring.ask import Asked, PendingDecision, ask, ask_all, digest_of
     from hitl_cli.authoring.link import link_to
     from hitl_cli.client.wire import Vote
-    from hitl_cli.errors import BadInput, HitlError, NotAllowed
+    from hitl_cli.errors import BadInput, HitlError, NotAllowed, QuestionChanged
     from hitl_cli.requests.decision import Decision, Rejected
     from hitl_cli.requests.question import Digest
 
@@ -27,6 +27,7 @@ __all__ = [
     "HitlError",
     "NotAllowed",
     "PendingDecision",
+    "QuestionChanged",
     "Rejected",
     "Vote",
     "__version__",
@@ -47,6 +48,7 @@ _MODULES = {
     "HitlError": "errors",
     "NotAllowed": "errors",
     "PendingDecision": "authoring.ask",
+    "QuestionChanged": "errors",
     "Rejected": "requests.decision",
     "Vote": "client.wire",
     "ask": "authoring.ask",

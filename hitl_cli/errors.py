@@ -162,6 +162,12 @@ class RunFailed(HitlError):
     code = "run-failed"
 
 
+class QuestionChanged(HitlError):
+    """The same code asks something else when it runs again, or uses the answer to a question otherwise."""
+
+    code = "question-changed"
+
+
 class NotDone(HitlError):
     """It could not be done, or was not wanted after all; nothing was changed."""
 

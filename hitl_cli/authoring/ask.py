@@ -10,11 +10,12 @@ nothing is in memory meanwhile, and a worker that comes to the step again goes t
 # (resonate/durable.py, _resolve_annotation), which costs more than the step itself.
 
 import asyncio
+import inspect
 import logging
 from collections.abc import Awaitable, Generator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, NoReturn, TypedDict, Unpack, overload
+from typing import Any, Literal, NoReturn, TypedDict, Unpack, overload
 
 import msgspec
 from resonate.context import Context, ResonateFuture
@@ -22,7 +23,20 @@ from resonate.retry import Never
 from resonate.types import PromiseRecord
 
 from hitl_cli import defaults
-from hitl_cli.errors import NotAwaited
+from hitl_cli.authoring.changed_question import (
+    NewRequest,
+    OnChange,
+    Place,
+    check_kept,
+    code_of,
+    leave_to_newer,
+    question_in,
+    standing,
+    take_back,
+    told,
+)
+from hitl_cli.client.wire import is_blocking
+from hitl_cli.errors import NotAwaited, QuestionChanged
 from hitl_cli.format.durations import LONGEST_MS, bad_duration, format_age, format_duration, parse_duration
 from hitl_cli.format.shell import command
 from hitl_cli.format.terminal import printable
@@ -30,7 +44,7 @@ from hitl_cli.forms import as_form_type, schema_of
 from hitl_cli.inbox.ask import digest_of as digest_of_file
 from hitl_cli.notify.deliver import give_notice, notifier_of
 from hitl_cli.people.contacts import recipients, unreached
-from hitl_cli.requests.decision import Decision, decision_on
+from hitl_cli.requests.decision import Decision, KeptDecision, decision_on
 from hitl_cli.requests.notification import Notification, outcome_notification
 from hitl_cli.requests.question import (
     Digest,
@@ -43,6 +57,7 @@ from hitl_cli.requests.question import (
     sensible,
 )
 from hitl_cli.sdk import context as sdk
+from hitl_cli.sdk.replay import note_question
 
 logger = logging.getLogger(__name__)
 
@@ -72,16 +87,24 @@ class PendingDecision[T](Awaitable[Decision[T]]):
     __lt__ = __le__ = __gt__ = __ge__ = __add__ = __radd__ = __int__ = __float__ = _not_awaited
     __hash__ = object.__hash__
 
-    def __init__(self, step: ResonateFuture[Decision[Any]], form: Any, placed: asyncio.Future[None]) -> None:
-        self._step = step
+    def __init__(self, place: Place, form: Any) -> None:
+        self._place = place
         self._form = form
-        self._placed = placed
-        sdk.on_end(step, self._end)  # nothing else tells that it was not put
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin, or go on with, the step that puts it."""
+        place = self._place
+        self._placed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        note_question(place.step, place.id)
+        self._step: ResonateFuture[KeptDecision] = place.step.run(
+            asking, place.put, self._placed, place.before
+        )
+        sdk.on_end(self._step, self._end)  # nothing else tells that it was not put
 
     async def id(self) -> str:
         """Return the id of the request, once it is there: to tell somebody in a way of one's own."""
-        await asyncio.shield(self._placed)  # whoever is canceled here, the question is put
-        return sdk.first_id(await self._step.id())
+        return await asyncio.shield(self._placed)  # whoever is canceled here, the question is put
 
     def __eq__(self, other: object) -> bool:
         return self is other or (not isinstance(other, PendingDecision) and _not_awaited())
@@ -96,8 +119,10 @@ class PendingDecision[T](Awaitable[Decision[T]]):
         if self._placed.done():
             return
         failure = None if step.cancelled() else step.exception()
-        if failure is None or isinstance(failure, Exception):  # what awaiting the decision will raise
-            self._placed.set_result(None)
+        if failure is None and not step.cancelled():
+            self._placed.set_result(step.result().id)
+        elif failure is None or isinstance(failure, Exception):  # what awaiting the decision will raise
+            self._placed.set_result(sdk.first_id(self._place.id))
         else:
             self._placed.set_exception(failure)
             self._placed.exception()  # so that nobody need ask for it
@@ -106,26 +131,20 @@ class PendingDecision[T](Awaitable[Decision[T]]):
         return self._typed().__await__()
 
     async def _typed(self) -> Decision[T]:
-        decision = await self._step
-        if decision.data is None or self._form is None:
-            return decision
-        return msgspec.structs.replace(decision, data=as_form_type(self._form, decision.data))
+        decision: KeptDecision = await self._step
+        while self._place.is_left(decision):
+            self._begin()
+            decision = await self._step
+        check_kept(self._place.put, decision)
+        data = decision.data
+        if data is not None and self._form is not None:
+            data = as_form_type(self._form, data)
+        decided: Decision[T] = told(self._place.put, decision, data)
+        return decided
 
 
 Asked = PendingDecision
 """The name of PendingDecision before 0.2."""
-
-
-class NewRequest(NamedTuple):
-    """A question as it is put: what is asked, by which tags it is found, and for how many ms it stands.
-
-    `chosen` tells whether its author said for how long.
-    """
-
-    question: Question
-    tags: dict[str, str]
-    deadline_ms: int
-    chosen: bool = True
 
 
 class _AskOptions(TypedDict, total=False):
@@ -145,6 +164,7 @@ class _AskOptions(TypedDict, total=False):
     tags: Mapping[str, str] | None
     link: str | None
     digest: Digest | None
+    on_change: OnChange
 
 
 @overload
@@ -174,6 +194,7 @@ def ask(
     tags: Mapping[str, str] | None = None,
     link: str | None = None,
     digest: Digest | None = None,
+    on_change: OnChange = "ask",
 ) -> PendingDecision[Any]:
     """Ask a person, and return what can be awaited for their decision.
 
@@ -184,8 +205,10 @@ def ask(
     who started the run. Until `deadline` (365 days), after which `on_deadline` holds; those who are asked
     are reminded every `remind`, and `escalate={"8h": ["lead"]}` says who may answer too after a while.
     `key` is a name of its own by which it can be answered; `priority`, `tags` and `link` are for those who
-    look at many; `digest` is the content that is asked about, as `digest_of` returns it. Raises BadInput for
-    what makes no sense. docs/requests.md has all of it.
+    look at many; `digest` is the content that is asked about, as `digest_of` returns it. With
+    `on_change="keep"` a question that was put before stands, whatever the code asks now. Raises BadInput for
+    what makes no sense, and QuestionChanged where the same code asks something else. docs/requests.md has all
+    of it.
     """
     question = Question(
         prompt=prompt,
@@ -201,7 +224,10 @@ def ask(
         priority=priority,
         link=link,
         digest=digest,
+        code=code_of(ctx, frame.f_back if (frame := inspect.currentframe()) else None),
     )
+    if on_change not in ("ask", "keep"):
+        raise not_askable(f'on_change={on_change!r} is neither "ask" nor "keep".')
     if isinstance(on_deadline, str) and on_deadline not in PLAIN_DEADLINES and not choices and form is None:
         raise not_askable(f'on_deadline={on_deadline!r} is neither "expire" nor "approve" nor "reject".')
     if isinstance(question.on_deadline, Instead) and form is not None and not choices:
@@ -213,14 +239,20 @@ def ask(
         tags=found_by(question, key, ctx.info.func_name, tags or {}),
         deadline_ms=defaults.DEADLINE_MS if deadline is None else _ms_of(deadline),
         chosen=deadline is not None,
+        typed=form is not None and not isinstance(form, Mapping),
+        keep=on_change == "keep",
     )
-    # The step outlives its request, so that the deadline is the request's to pass. What it raises is the
-    # author's to see, and would be raised again.
-    step = ctx.options(
-        timeout=timedelta(milliseconds=put.deadline_ms + defaults.DEADLINE_MS), retry_policy=Never()
-    )
-    placed = asyncio.get_running_loop().create_future()
-    return PendingDecision(step.run(asking, put, placed), form, placed)
+    return PendingDecision(Place(_step_of(ctx, put), put), form)
+
+
+def _step_of(ctx: Context, put: NewRequest) -> Context:
+    """Return the context for the step that puts a question.
+
+    The step outlives its request, so that the deadline is the request's to pass. What it raises is the
+    author's to see, and would be raised again.
+    """
+    life = timedelta(milliseconds=put.deadline_ms + defaults.DEADLINE_MS)
+    return ctx.options(timeout=life, retry_policy=Never())
 
 
 async def ask_all(*asked: PendingDecision[Any]) -> list[Decision[Any]]:
@@ -278,12 +310,30 @@ async def digest_of(_ctx: Context, path: str | Path) -> Digest:
 # How it is asked
 
 
-async def asking(ctx: Context, put: NewRequest, placed: asyncio.Future[None] | None = None) -> Decision[Any]:
-    """Put the question, wait for the answer, and return it; `placed` is done once it is put."""
+async def asking(
+    ctx: Context,
+    put: NewRequest,
+    placed: asyncio.Future[str] | None = None,
+    before: PromiseRecord | None = None,
+) -> KeptDecision:
+    """Put the question, wait for the answer, and return it; `placed` has the request's id once it is put.
+
+    `before` is a promise that stands where this is asked now.
+    """
+    if before is not None:
+        await take_back(ctx, before, sdk.first_id(ctx.info.id))
     request = await create(ctx, put)
-    if placed is not None:
-        placed.set_result(None)
-    question = msgspec.convert(request.param.data, Question)  # as it was first asked, and so answered
+    question = question_in(request)
+    try:
+        found = standing(request, question, put)
+    except QuestionChanged:
+        await give_way(ctx, request, question, None)
+        raise
+    if found == "other":
+        return await ask_beside(ctx, request, question, put, placed)
+    assert question is not None
+    if placed is not None and found == "same":
+        placed.set_result(request.id)
     if request.state == "pending":
         await give_notice(ctx, Notification(request=request.id, occasion="asked", names=question.to), request)
         answer = ctx.promise()
@@ -291,9 +341,38 @@ async def asking(ctx: Context, put: NewRequest, placed: asyncio.Future[None] | N
             raise RuntimeError(f"{request.id} was asked, but {await answer.id()} would be waited for")
         await remind_until_answered(ctx, question, request)
         await answer  # ends this attempt: what is awaited is pending
+    if found == "newer":
+        leave_to_newer(request.id)
     await sdk.settle_children(ctx)  # what is left of the reminders
     await tell_the_others(ctx, question, request)
-    return decision_on(request, question, request.value.data, request.value.headers)
+    decision = decision_on(request, question, request.value.data, request.value.headers)
+    return KeptDecision(**msgspec.structs.asdict(decision), answers=question)
+
+
+async def ask_beside(
+    ctx: Context,
+    request: PromiseRecord,
+    found: Question | None,
+    put: NewRequest,
+    placed: asyncio.Future[str] | None,
+) -> KeptDecision:
+    """Put the question in the place of another one, whose answer is not used, and return the answer to it."""
+    step = sdk.beside(request.id)
+    await give_way(ctx, request, found, step)
+    replaces = request.id if is_blocking(request.tags) else None
+    new = put._replace(question=msgspec.structs.replace(put.question, replaces=replaces))
+    answer: KeptDecision = await sdk.named(_step_of(ctx, put), step).run(asking, new, placed)
+    return answer
+
+
+async def give_way(ctx: Context, request: PromiseRecord, found: Question | None, step: str | None) -> None:
+    """Take a request back and tell its people; `step` is the one that asks something else in its place."""
+    if not is_blocking(request.tags):
+        return
+    request = await take_back(ctx, request, None if step is None else sdk.first_id(step))
+    await sdk.settle_children(ctx, but=step)
+    if found is not None:
+        await tell_the_others(ctx, found, request)
 
 
 asking.__name__ = "ask"  # as the step is called in the tree of a run

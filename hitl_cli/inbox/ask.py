@@ -27,7 +27,6 @@ from hitl_cli.client.wire import (
     error_value,
     fresh_id,
     headers_of,
-    same_json,
 )
 from hitl_cli.errors import BadInput, Conflict, NotFound, RunFailed
 from hitl_cli.inbox.pending import summary_of
@@ -35,6 +34,7 @@ from hitl_cli.inbox.votes import complete, count, votes_of
 from hitl_cli.people.contacts import recipients
 from hitl_cli.people.groups import in_one_form
 from hitl_cli.requests.decision import Decision, decision_on
+from hitl_cli.requests.differences import differences
 from hitl_cli.requests.notification import Notification
 from hitl_cli.requests.question import (
     PLAIN,
@@ -58,9 +58,6 @@ if TYPE_CHECKING:
 
 TAKING_S = 2.0
 """How long a worker may take to begin to notify: a few milliseconds, unless it is busy."""
-
-SHOWN = 200
-"""Characters that are shown of what differs."""
 
 
 class StandaloneRequest(Struct, frozen=True, kw_only=True):
@@ -226,13 +223,7 @@ def _shown_digest(digest: Digest | None) -> str:
 
 def _differences(before: Question, now: Question, groups: Groups) -> list[str]:
     """Return a line for each part in which two questions differ, their digests aside."""
-    one, other = _compared(before, groups), _compared(now, groups)
-    parts = [part for part in dict.fromkeys([*one, *other]) if part != "digest"]
-    return [
-        f"{part}: it was {_as_json(one.get(part))}, and is {_as_json(other.get(part))} now"
-        for part in parts
-        if not same_json(one.get(part), other.get(part))
-    ]
+    return differences(_compared(before, groups), _compared(now, groups))
 
 
 def _compared(question: Question, groups: Groups) -> dict[str, Json]:
@@ -242,14 +233,9 @@ def _compared(question: Question, groups: Groups) -> dict[str, Json]:
         Escalation(after=step.after, to=tuple(in_one_form(name, groups) for name in step.to))
         for step in question.escalate
     )
-    asked: dict[str, Json] = msgspec.to_builtins(msgspec.structs.replace(question, to=plain, escalate=late))
+    compared = msgspec.structs.replace(question, to=plain, escalate=late, digest=None)
+    asked: dict[str, Json] = msgspec.to_builtins(compared)
     return asked
-
-
-def _as_json(value: Json) -> str:
-    """Return a value as JSON, cut to fit a sentence."""
-    text = msgspec.json.encode(value).decode()
-    return text if len(text) <= SHOWN else text[:SHOWN] + "…"
 
 
 # Waiting for it

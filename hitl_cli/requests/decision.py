@@ -6,20 +6,19 @@ Pure, and without the SDK: for `ask` in a workflow and for `hitl ask` in a scrip
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct
 
 from hitl_cli.client.wire import Json, Vote, audit_in
 from hitl_cli.errors import BadInput
 from hitl_cli.format.times import instant
-from hitl_cli.requests.question import Instead
+from hitl_cli.requests.question import Instead, Question
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from hitl_cli.engine.records import PromiseState
-    from hitl_cli.requests.question import Question
 
 
 class Rejected(Exception):
@@ -29,11 +28,12 @@ class Rejected(Exception):
     __module__ = "hitl_cli"
 
 
-class Decision[T](Struct, frozen=True, kw_only=True):
+class Decision[T](Struct, frozen=True, kw_only=True, dict=True):
     """What came of a question. `data` is the answer, of the type of the form; `at` is in UTC.
 
     `expired` says that nobody answered before the deadline: then `approved`, `choice` and `data` are what
-    that was to mean, and `by` is None. `votes` are those who said so, where several had to.
+    that was to mean, and `by` is None. `votes` are those who said so, where several had to. `question` is
+    what was answered; it is no part of the decision as JSON.
     """
 
     id: str
@@ -48,6 +48,11 @@ class Decision[T](Struct, frozen=True, kw_only=True):
     expired: bool = False
     votes: tuple[Vote, ...] = ()
 
+    @property
+    def question(self) -> Question | None:
+        """What was answered; None for a decision that was read from JSON."""
+        return self.__dict__.get("question")
+
     def require(self) -> Decision[T]:
         """Return the decision if it is a yes. Raises Rejected with who said no, and why."""
         if self.approved:
@@ -55,6 +60,19 @@ class Decision[T](Struct, frozen=True, kw_only=True):
         if self.expired:
             raise Rejected(f"{self.id} was not answered before its deadline")
         raise Rejected(f"{self.id} was rejected by {self.by or 'another tool'}: {self.reason}")
+
+
+class KeptDecision(Decision[Json], frozen=True, kw_only=True, omit_defaults=False):
+    """A decision as the step of `ask` keeps it: with the question. Version 0.1 kept none."""
+
+    answers: Question | None = None
+
+    def told(self, data: Any) -> Decision[Any]:
+        """Return the decision as the workflow is told it, with data of the type of its form."""
+        fields = {name: getattr(self, name) for name in Decision.__struct_fields__}
+        decision: Decision[Any] = Decision(**fields | {"data": data})
+        decision.__dict__["question"] = self.answers
+        return decision
 
 
 class _Settled(Protocol):

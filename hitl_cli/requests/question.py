@@ -49,6 +49,9 @@ QUORUM_TAG = "hitl:quorum"
 WORKFLOW_TAG = "hitl:workflow"
 ASSIGNEE_TAG = "hitl:assignee:"
 
+REPLACED_BY = "hitl:replaced-by"
+"""The header of a canceled request that names the one which was put in its place."""
+
 MAX_QUESTION_BYTES = 1_000_000
 """The most that a question may have, as JSON. It is no place to keep files: give a link, or a digest."""
 
@@ -73,8 +76,22 @@ class Digest(Struct, frozen=True, kw_only=True):
     file: str
 
 
+class Code(Struct, frozen=True, kw_only=True):
+    """The code that asked: the digest of its app, the version of hitl, and since when its process runs.
+
+    `since` is in ms since the epoch.
+    """
+
+    digest: str
+    hitl: str
+    since: int
+
+
 class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """What a request asks: the data of its promise's param. Durations are ms."""
+    """What a request asks: the data of its promise's param. Durations are ms.
+
+    `replaces` is the id of the request in whose place it was put, because the code had changed.
+    """
 
     prompt: str
     details: Json = None
@@ -89,6 +106,8 @@ class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
     priority: Priority = "normal"
     link: Annotated[str, Meta(pattern="^https?://[^\\s]+$")] | None = None
     digest: Digest | None = None
+    code: Code | None = None
+    replaces: str | None = None
 
     @property
     def title(self) -> str:

@@ -7,13 +7,15 @@ which creates and settles promises only while the task is held.
 
 from __future__ import annotations
 
+import copy
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from msgspec import Struct
 from resonate.context import Context
+from resonate.error import PlatformError, ResonateError
 from resonate.ids import join_id
-from resonate.types import PromiseCreateReq, Value
+from resonate.types import PromiseCreateReq, PromiseSettleReq, Value
 
 from hitl_cli.client.tags import PARENT_TAG, lineage
 from hitl_cli.client.wire import EXTERNAL
@@ -24,6 +26,12 @@ if TYPE_CHECKING:
 
     from resonate.context import ResonateFuture
     from resonate.types import PromiseRecord
+
+    from hitl_cli.engine.records import Value as WireValue
+
+
+class LeftToOthers(ResonateError):
+    """A run that this worker cannot go on with, and another one can."""
 
 
 class RunningStep(Struct):
@@ -92,12 +100,56 @@ async def create(ctx: Context, id: str, data: Any, tags: Mapping[str, str], time
     return await ctx._state.effects.create_promise(request)
 
 
-async def settle_children(ctx: Context) -> None:
+async def cancel(ctx: Context, id: str, value: WireValue) -> PromiseRecord:
+    """Cancel a promise of this run, and return it: canceled, or settled before."""
+    effects: Any = ctx._state.effects
+    sent = Value(headers=value.headers, data=value.data)
+    request = PromiseSettleReq(id=id, state="rejected_canceled", value=sent)
+    try:
+        done = await effects.sender.task_fence_settle(effects.task_id, effects.task_version, request)
+        settled: PromiseRecord = effects.codec.decode_promise(done.promise)
+    except ResonateError as error:
+        raise PlatformError([error]) from error
+    effects.cache[id] = settled
+    return settled
+
+
+async def settle_children(ctx: Context, *, but: str | None = None) -> None:
     """Resolve the promises of this step that are pending: a timer, or a step that its worker died in."""
     effects = ctx._state.effects
     for promise in list(getattr(effects, "cache", {}).values()):
-        if promise.tags.get(PARENT_TAG) == ctx.info.id and promise.state == "pending":
+        if promise.tags.get(PARENT_TAG) == ctx.info.id and promise.state == "pending" and promise.id != but:
             await effects.settle_promise(promise.id, None)
+
+
+def found(ctx: Context, id: str) -> PromiseRecord | None:
+    """Return a promise of this run, if it is known without asking the server."""
+    record: PromiseRecord | None = getattr(ctx._state.effects, "cache", {}).get(id)
+    return record
+
+
+def next_id(ctx: Context) -> str:
+    """Take the id that the next call of the SDK would give to its promise."""
+    return ctx._next_id()
+
+
+def named(ctx: Context, id: str) -> Context:
+    """Return the context for one call, whose promise gets this id."""
+    one = copy.copy(ctx)
+    one._next_id = lambda: id  # type: ignore[method-assign]
+    return one
+
+
+def beside(id: str) -> str:
+    """Return the id of what replaces a promise. None that the SDK gives is like it: those are numbers."""
+    origin, _, rest = id.partition(":")
+    above, dot, segment = rest.rpartition(".")
+    return f"{origin}:{above}{dot}r{segment}"
+
+
+def leave_to_others(why: str) -> NoReturn:
+    """Give the task back, so that another worker takes it."""
+    raise PlatformError([LeftToOthers(why)])
 
 
 def on_end(step: ResonateFuture[Any], ended: Callable[[asyncio.Task[Any]], None]) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from resonate import observability as sdk_events
 from resonate.error import ApplicationError, SerializationError
 from resonate.resonate import Resonate
@@ -13,6 +14,7 @@ from resonate.resonate import Resonate
 from hitl_cli.errors import BadInput
 from hitl_cli.sdk.context import name_steps
 from hitl_cli.sdk.failures import FailureCodec, note_exceptions
+from hitl_cli.sdk.replay import CheckedCore
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -35,6 +37,7 @@ class Registering(Resonate):
         super().__init__(**options)
         name_steps()
         note_exceptions()
+        self._core = CheckedCore(**msgspec.structs.asdict(self._core))
 
     def watch(self, tasks: TaskPorts | None, watched: Callable[[TaskPorts], ObservedTasks]) -> ObservedTasks:
         """Put what is to see all that the SDK asks for its tasks before `tasks`, or before the SDK's own.

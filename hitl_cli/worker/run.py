@@ -15,6 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from hitl_cli import defaults
+from hitl_cli.authoring.loaded_code import loaded_code
 from hitl_cli.builtin import WORKFLOWS
 from hitl_cli.client.connect import connect
 from hitl_cli.client.pool import ClientPool
@@ -157,6 +158,7 @@ class Worker:
         try:
             self._resonate.with_dependency(options.reach)
             self._resonate.with_dependency(self._clients)
+            self._resonate.with_dependency(loaded_code(module for _, module in modules))
             workflows = self._register(self._resonate, modules)
             self._link.announce(workflows)
             self._resonate.start()

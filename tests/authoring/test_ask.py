@@ -15,7 +15,8 @@ from resonate.error import Suspended
 from resonate.types import PromiseCreateReq, PromiseRecord
 
 from hitl_cli import ask
-from hitl_cli.authoring.ask import NewRequest, asking
+from hitl_cli.authoring.ask import asking
+from hitl_cli.authoring.changed_question import NewRequest
 from hitl_cli.client.protocol import ProtocolRequest, as_promise, search
 from hitl_cli.client.wire import decode, encode
 from hitl_cli.errors import BadInput, NotAllowed
@@ -230,7 +231,9 @@ def test_all_of_the_question_is_on_the_promise(crew: Crew) -> None:
         link="https://example.org/1",
     )
     promise = crew.promise(id)
-    assert decode(promise.param) == {
+    asked = decode(promise.param)
+    assert asked.pop("code").keys() == {"digest", "hitl", "since"}
+    assert asked == {
         "prompt": "# Deploy?\nto *production*",
         "details": {"diff": "http://example.org"},
         "choices": ["ship", "hold"],
@@ -294,14 +297,15 @@ def test_a_file_is_asked_about_as_it_was_when_it_was_read(crew: Crew, tmp_path: 
     assert crew.result() is True
 
 
-def test_the_question_stands_as_it_was_first_asked_whatever_the_code_says_later(
+def test_a_kept_question_stands_as_it_was_first_asked_whatever_the_code_says_later(
     crew: Crew, tmp_path: Path
 ) -> None:
     file = tmp_path / "question.json"
-    file.write_text('{"prompt": "How much?", "remind": "1h", "form": {"type": "integer"}}')
+    keep = '"on_change": "keep"'
+    file.write_text(f'{{"prompt": "How much?", "remind": "1h", "form": {{"type": "integer"}}, {keep}}}')
     crew.begin("r", "asks_from_file", str(file))
     id = crew.asked()
-    file.write_text('{"prompt": "How many?", "remind": "2h", "form": {"type": "string"}}')
+    file.write_text(f'{{"prompt": "How many?", "remind": "2h", "form": {{"type": "number"}}, {keep}}}')
     crew.kill()
     crew.worker()
     crew.later(HOUR_MS)

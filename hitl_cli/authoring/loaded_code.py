@@ -1,0 +1,111 @@
+"""Which code a process has loaded, so that a change of a question can be told from a change of the code.
+
+The digest is of compiled code: comments, blank lines and the place of a line do not count. It covers the
+module that asks and what is loaded of the same app: the modules in its folder, or in its package.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+from types import CodeType
+from typing import TYPE_CHECKING, Any
+
+from hitl_cli import __version__
+from hitl_cli.engine.server import now_ms
+from hitl_cli.requests.question import Code
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import ModuleType
+
+DIGEST_CHARS = 16
+"""Enough to tell versions of one app from each other."""
+
+INSTALLED = frozenset({"site-packages", "dist-packages"})
+"""Folders of code that is no part of an app, also where the app's folder holds them."""
+
+
+class LoadedCode:
+    """The code of a process that was started at `since`, ms since the epoch."""
+
+    def __init__(self, since: int) -> None:
+        self._since = since
+        self._known: dict[str, Code] = {}
+
+    def of(self, module: str) -> Code:
+        """Return the code that a module belongs to."""
+        code = self._known.get(module)
+        if code is None:
+            code = Code(digest=_digest(module), hitl=__version__, since=self._since)
+            self._known[module] = code
+        return code
+
+
+def loaded_code(modules: Iterable[ModuleType]) -> LoadedCode:
+    """Return the code of this process, of which these modules have just been loaded."""
+    code = LoadedCode(since=now_ms())
+    for module in modules:
+        code.of(module.__name__)  # now: the files may be others later
+    return code
+
+
+def _digest(name: str) -> str:
+    """Return the digest of the app that a module belongs to."""
+    sha256 = hashlib.sha256()
+    for part, module in _app_of(name):
+        code = _compiled(module)
+        if code is not None:
+            sha256.update(f"{part}\0{_readable(code)}\0".encode(errors="replace"))
+    return sha256.hexdigest()[:DIGEST_CHARS]
+
+
+def _app_of(name: str) -> Iterable[tuple[str, ModuleType]]:
+    """Return the modules of the app that a module belongs to, in the order of their names."""
+    top = sys.modules.get(name.partition(".")[0])
+    file = getattr(top, "__file__", None)
+    if file is None:
+        module = sys.modules.get(name)
+        return [] if module is None else [(name, module)]
+    folder = Path(file).parent
+    found = []
+    for part, module in list(sys.modules.items()):
+        own = getattr(module, "__file__", None)
+        if isinstance(own, str) and (own == file or _is_in(folder, Path(own))):
+            found.append((part, module))
+    return sorted(found, key=lambda each: each[0])
+
+
+def _is_in(folder: Path, file: Path) -> bool:
+    """Whether a file is the app's own."""
+    return file.is_relative_to(folder) and INSTALLED.isdisjoint(file.relative_to(folder).parts)
+
+
+def _compiled(module: ModuleType) -> CodeType | None:
+    """Return the code of a module; None where it is not Python."""
+    spec = getattr(module, "__spec__", None)
+    loader: Any = getattr(spec, "loader", None)
+    if spec is None or not hasattr(loader, "get_code"):
+        return None
+    try:
+        code = loader.get_code(spec.name)
+    except (ImportError, OSError, SyntaxError):  # the file is gone, or is being written
+        return None
+    return code if isinstance(code, CodeType) else None
+
+
+def _readable(code: CodeType) -> str:
+    """Return all of compiled code that says what it does, and nothing of where it stands in its file."""
+    consts = [_readable(each) if isinstance(each, CodeType) else _constant(each) for each in code.co_consts]
+    names = (code.co_names, code.co_varnames, code.co_freevars, code.co_argcount, code.co_kwonlyargcount)
+    return f"{code.co_name}\0{code.co_code.hex()}\0{names}\0{consts}"
+
+
+def _constant(value: object) -> str:
+    """Return a constant as text that is the same in every process."""
+    if isinstance(value, frozenset):
+        return f"frozenset({sorted(map(_constant, value))})"
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_constant, value))})"
+    return repr(value)

@@ -1,0 +1,578 @@
+"""A workflow that asks something else than it did when its run came here first."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hitl_cli.client.protocol import ProtocolRequest, as_promise, search
+from hitl_cli.client.wire import audit_of, decode, encode, error_message, headers_of
+from hitl_cli.errors import Conflict
+from hitl_cli.requests.question import REPLACED_BY, question_of
+from tests.conftest import wait_until
+from tests.recovery.crew import HOUR_MS, Crew
+from tests.worker.watching import promise_of, waiting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from hitl_cli.client.wire import Promise
+    from tests.conftest import Hitl
+
+HEAD = """
+import asyncio, time
+from datetime import timedelta
+from msgspec import Struct
+from hitl_cli import QuestionChanged, ask, workflow
+"""
+
+STAGING = """
+@workflow
+async def deploys(ctx):
+    decision = await ask(ctx, "Delete staging?", to="reviewer")
+    return [decision.id, decision.approved, decision.question.prompt]
+"""
+
+PRODUCTION = """
+@workflow
+async def deploys(ctx):
+    decision = await ask(ctx, "Delete production?", to="lead")
+    return [decision.id, decision.approved, decision.question.prompt]
+"""
+
+
+class Changing(Crew):
+    """Workers whose app is written again by the test."""
+
+    def __init__(self, hitl: Hitl, folder: Path) -> None:
+        folder.mkdir()
+        self.file = folder / "changing.py"
+        super().__init__(hitl, str(self.file))
+
+    def write(self, code: str) -> None:
+        """Write the app, under a name that no earlier one was compiled for."""
+        self.file.write_text(HEAD + textwrap.dedent(code))
+        for compiled in self.file.parent.glob("__pycache__/*"):
+            compiled.unlink()
+
+    def deploy(self, code: str, dies_at: int | None = None) -> None:
+        """Put other code in the place of what runs."""
+        self.kill()
+        self.write(code)
+        self.worker(dies_at)
+
+    def run(self, code: str, id: str = "r") -> str:
+        """Start a run of this code, and return the request that it waits for."""
+        self.deploy(code)
+        self.begin(id, "deploys")
+        return self.asked()
+
+    def failure(self, id: str = "r") -> str:
+        """Wait until a run has failed, and return why."""
+        wait_until(lambda: self.promise(id).state == "rejected")
+        return error_message(self.promise(id).value)
+
+    def requests(self) -> dict[str, Promise]:
+        """Return all requests that were ever put, by id."""
+        every = search(self.client, tags={"hitl:request": "1"})
+        return {promise.id: promise for promise in every}
+
+
+@pytest.fixture
+def crew(hitl: Hitl, tmp_path: Path) -> Iterator[Changing]:
+    opened = Changing(hitl, tmp_path / "app")
+    yield opened
+    opened.close()
+
+
+def prompt(promise: Promise) -> str:
+    question = question_of(promise)
+    assert question is not None
+    return question.prompt
+
+
+# Other code
+
+
+def test_an_answer_given_before_the_code_changed_is_not_used_and_the_new_question_is_put_once(
+    crew: Changing,
+) -> None:
+    old = crew.run(STAGING)
+    crew.kill()
+    crew.approve(old, by="reviewer")
+    crew.deploy(PRODUCTION)
+    new = crew.asked()
+    assert (old, new) == ("r:1.1", "r:1.r1.1")
+    asked = question_of(crew.promise(new))
+    assert asked is not None
+    assert (asked.prompt, asked.to, asked.replaces) == ("Delete production?", ("lead",), old)
+    crew.approve(new, by="lead")
+    assert crew.result() == [new, True, "Delete production?"]
+    assert set(crew.requests()) == {old, new}
+
+
+def test_what_waits_is_taken_back_once_its_run_goes_on_and_says_why(crew: Changing) -> None:
+    old = crew.run(REMINDS.format(prompt="Delete staging?"))
+    crew.deploy(REMINDS.format(prompt="Delete production?"))
+    crew.later(HOUR_MS)
+    wait_until(lambda: [item.id for item in crew.pending()] == ["r:1.r1.1"])
+    taken = crew.promise(old)
+    assert taken.state == "rejected_canceled"
+    assert headers_of(taken.value)[REPLACED_BY] == "r:1.r1.1"
+    assert "r:1.r1.1" in error_message(taken.value)
+    assert audit_of(taken).via == "worker"
+    with pytest.raises(Conflict):
+        crew.approve(old)
+    for n in (1, 2):  # the new one has reminders of its own
+        crew.later(HOUR_MS)
+        crew.said_in_all(n)
+    assert all("r:1.r1.1 waits" in line for line in crew.said())
+    crew.approve("r:1.r1.1")
+    assert crew.result() is True
+    assert [promise.id for promise in search(crew.client, state="pending")] == []
+
+
+REMINDS = """
+@workflow
+async def deploys(ctx):
+    return (await ask(ctx, "{prompt}", remind="1h")).approved
+"""
+
+
+def test_a_plain_yes_is_no_answer_to_a_question_that_was_inserted_before_it(crew: Changing) -> None:
+    crew.run(
+        """
+        @workflow
+        async def deploys(ctx):
+            return (await ask(ctx, "Sure?")).data
+        """
+    )
+    crew.kill()
+    crew.approve("r:1.1")
+    crew.deploy(
+        """
+        @workflow
+        async def deploys(ctx):
+            where = await ask(ctx, "Where to?", choices=["north", "south"])
+            return [where.choice, (await ask(ctx, "Sure?")).data]
+        """
+    )
+    assert crew.asked() == "r:1.r1.1"
+    crew.approve("r:1.r1.1", text="south")
+    assert crew.asked() == "r:2.1"
+    crew.approve("r:2.1")
+    assert crew.result() == ["south", True]
+
+
+TWO = """
+@workflow
+async def deploys(ctx):
+    first = await ask(ctx, "{first}")
+    second = await ask(ctx, "Second?")
+    return [first.question.prompt, second.id]
+"""
+
+
+def test_the_answer_to_an_earlier_question_is_not_used_when_that_has_changed(crew: Changing) -> None:
+    crew.run(TWO.format(first="Staging?"))
+    crew.approve("r:1.1")
+    assert crew.asked() == "r:2.1"
+    crew.kill()
+    crew.approve("r:2.1")
+    crew.deploy(TWO.format(first="Production?"))
+    assert crew.asked() == "r:r1.1"
+    crew.approve("r:r1.1")
+    assert crew.result() == ["Production?", "r:2.1"]  # the second is as it was
+
+
+def test_a_question_that_was_removed_leaves_its_answer_to_nothing_else(crew: Changing) -> None:
+    crew.run(TWO.format(first="Staging?"))
+    crew.approve("r:1.1")
+    crew.asked()
+    crew.kill()
+    crew.approve("r:2.1")
+    crew.deploy(
+        """
+        @workflow
+        async def deploys(ctx):
+            return (await ask(ctx, "Second?")).id
+        """
+    )
+    assert crew.asked() == "r:r1.1"
+    crew.approve("r:r1.1")
+    assert crew.result() == "r:r1.1"
+
+
+GATHERED = """
+@workflow
+async def deploys(ctx):
+    a, b = ask(ctx, "{a}"), ask(ctx, "{b}")
+    return [decision.question.prompt for decision in ({how})]
+"""
+
+
+@pytest.mark.parametrize("how", ["await asyncio.gather(a, b)", "await a, await b"])
+def test_of_several_that_wait_at_once_those_that_changed_are_asked_anew(crew: Changing, how: str) -> None:
+    crew.deploy(GATHERED.format(a="A?", b="B?", how=how))
+    crew.begin("r", "deploys")
+    waiting(crew.client, 2)
+    crew.kill()
+    crew.approve("r:1.1")
+    crew.deploy(GATHERED.format(a="A?", b="Another B?", how=how))
+    wait_until(lambda: [item.id for item in crew.pending()] == ["r:2.r1.1"])
+    assert crew.promise("r:2.1").state == "rejected_canceled"
+    crew.approve("r:2.r1.1")
+    assert crew.result() == ["A?", "Another B?"]
+
+
+def test_questions_in_a_loop_are_compared_one_by_one(crew: Changing) -> None:
+    loop = """
+    @workflow
+    async def deploys(ctx):
+        return [(await ask(ctx, f"{{n}} {where}?")).question.prompt for n in range(3)]
+    """
+    crew.run(loop.format(where="staging"))
+    crew.approve("r:1.1")
+    crew.asked()
+    crew.kill()
+    crew.approve("r:2.1")
+    crew.deploy(loop.format(where="production"))
+    for id in ("r:r1.1", "r:2.r1.1", "r:3.1"):
+        assert crew.asked() == id
+        crew.approve(id)
+    assert crew.result() == [f"{n} production?" for n in range(3)]
+
+
+@pytest.mark.parametrize("call", ["run", "rpc"])
+def test_a_question_of_a_child_is_compared_too(crew: Changing, call: str) -> None:
+    code = """
+    @workflow
+    async def child(ctx):
+        return (await ask(ctx, "{prompt}")).question.prompt
+
+    @workflow
+    async def deploys(ctx):
+        return await ctx.options(timeout=timedelta(days=30)).{call}(child)
+    """
+    assert crew.run(code.format(prompt="Staging?", call=call)) == "r:1.1.1"
+    crew.kill()
+    crew.approve("r:1.1.1")
+    crew.deploy(code.format(prompt="Production?", call=call))
+    assert crew.asked() == "r:1.1.r1.1"
+    crew.approve("r:1.1.r1.1")
+    assert crew.result() == "Production?"
+
+
+PART = {
+    "prompt": ('"A?"', '"B?"'),
+    "details": ('"A?", details={"n": 1}', '"A?", details={"n": True}'),
+    "form": ('"A?", form={"type": "integer"}', '"A?", form={"type": "number"}'),
+    "typed form": ('"A?", form=int', '"A?", form=float'),
+    "choices": ('"A?", choices=["a", "b"]', '"A?", choices=["a", "b", "c"]'),
+    "to": ('"A?", to="reviewer"', '"A?", to=["reviewer", "lead"]'),
+    "approvals": ('"A?", approvals=1', '"A?", approvals=2'),
+    "allow_self": ('"A?"', '"A?", allow_self=False'),
+    "on_deadline": ('"A?", on_deadline="approve"', '"A?", on_deadline="reject"'),
+    "escalate": ('"A?", to="a", escalate={"8h": "b"}', '"A?", to="a", escalate={"8h": "c"}'),
+    "digest": (
+        '"A?", digest=Digest(sha256="0" * 64, file="f")',
+        '"A?", digest=Digest(sha256="1" * 64, file="f")',
+    ),
+}
+SAME = {
+    "comments and format": ('"A?"', "'A?',  # as before\n\n"),
+    "order of names": ('"A?", to=["a", "b"]', '"A?", to={"b", "a"}'),
+    "order of choices": ('"A?", choices=["a", "b"]', '"A?", choices=["b", "a"]'),
+    "when it is reminded": (
+        '"A?", remind="1h"',
+        '"A?", remind="2h", priority="high", link="https://a.example"',
+    ),
+    "how a name is written": ('"A?", to=" a  b"', '"A?", to="a b"'),
+    "the name of a file": (
+        '"A?", digest=Digest(sha256="0" * 64, file="f")',
+        '"A?", digest=Digest(sha256="0" * 64, file="another")',
+    ),
+}
+PARTS = """
+from hitl_cli import Digest
+
+@workflow
+async def deploys(ctx):
+    await ask(ctx, {asked})
+    return 1
+"""
+
+
+@pytest.mark.parametrize("part", PART)
+def test_each_part_of_a_question_counts(crew: Changing, part: str) -> None:
+    before, now = PART[part]
+    crew.run(PARTS.format(asked=before))
+    crew.kill()
+    settle(crew, "r:1.1", 1)
+    crew.deploy(PARTS.format(asked=now))
+    assert crew.asked() == "r:1.r1.1"
+
+
+@pytest.mark.parametrize("part", SAME)
+def test_what_does_not_change_the_meaning_of_an_answer_asks_nothing_anew(crew: Changing, part: str) -> None:
+    before, now = SAME[part]
+    crew.run(PARTS.format(asked=before))
+    crew.kill()
+    settle(crew, "r:1.1", "a")
+    crew.deploy(PARTS.format(asked=now))
+    assert crew.result() == 1
+    assert set(crew.requests()) == {"r:1.1"}
+
+
+def settle(crew: Crew, id: str, data: object) -> None:
+    """Approve a promise past all checks, as another tool would."""
+    settlement = {"id": id, "state": "resolved", "value": encode(data)}
+    as_promise(crew.client.call_many([ProtocolRequest("promise.settle", settlement)])[0])
+
+
+# What stands there is no question, or the code has none any more
+
+
+def test_a_bare_promise_where_a_question_was_is_not_given_its_answer(crew: Changing) -> None:
+    crew.run(TWO.format(first="Staging?"))
+    crew.approve("r:1.1")
+    crew.asked()
+    crew.kill()
+    crew.approve("r:2.1")
+    crew.deploy(
+        """
+        @workflow
+        async def deploys(ctx):
+            return "deployed" if await ctx.promise(timedelta(days=3)) else "no"
+        """
+    )
+    assert "r:1 " in crew.failure()
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_question_where_a_bare_promise_was_is_put_anew(crew: Changing, answered: bool) -> None:
+    crew.deploy(
+        """
+        @workflow
+        async def deploys(ctx):
+            a, b = ctx.promise(timedelta(days=3)), ctx.promise(timedelta(days=3))
+            return [await a, await b]
+        """
+    )
+    crew.begin("r", "deploys")
+    assert waiting(crew.client, 2) == ["r:1", "r:2"]
+    crew.kill()
+    crew.approve("r:1" if answered else "r:2")
+    crew.deploy(
+        """
+        @workflow
+        async def deploys(ctx):
+            a = ask(ctx, "Deploy?")
+            b = ctx.promise(timedelta(days=3))
+            return [(await a).id, await b]
+        """
+    )
+    wait_until(lambda: "r:r1.1" in [item.id for item in crew.pending()])
+    assert crew.promise("r:1").state == ("resolved" if answered else "rejected_canceled")
+    crew.approve("r:r1.1")
+    if answered:
+        crew.approve("r:2")
+    assert crew.result() == ["r:r1.1", True]
+
+
+def test_a_step_where_a_question_was_is_not_given_its_answer(crew: Changing) -> None:
+    crew.run(TWO.format(first="Staging?"))
+    crew.approve("r:1.1")
+    crew.asked()
+    crew.kill()
+    crew.approve("r:2.1")
+    crew.deploy(
+        """
+        @workflow
+        async def deploys(ctx):
+            return await ctx.run(lambda ctx: "charged")
+        """
+    )
+    assert "r:1 " in crew.failure()
+
+
+def test_a_question_where_a_step_was_is_put_beside_it(crew: Changing) -> None:
+    crew.run(
+        """
+        @workflow
+        async def deploys(ctx):
+            await ctx.run(lambda ctx: True)
+            return (await ask(ctx, "Deploy?")).id
+        """
+    )
+    crew.kill()
+    crew.approve("r:2.1")
+    crew.deploy(
+        """
+        @workflow
+        async def deploys(ctx):
+            return (await ask(ctx, "Deploy?")).id
+        """
+    )
+    assert crew.asked() == "r:r1.1"
+
+
+# The same code
+
+
+def test_a_prompt_that_is_another_each_time_fails_the_run_and_names_both(crew: Changing) -> None:
+    crew.run(
+        """
+        @workflow
+        async def deploys(ctx):
+            return (await ask(ctx, f"At {time.time_ns()}?")).approved
+        """
+    )
+    before = prompt(crew.promise("r:1.1"))
+    crew.approve("r:1.1")
+    why = crew.failure()
+    assert before in why
+    assert why.count("At ") == 2
+    assert "ctx.run" in why
+    assert set(crew.requests()) == {"r:1.1"}
+
+
+def test_what_waits_is_taken_back_where_the_run_fails(crew: Changing) -> None:
+    crew.run(
+        """
+        @workflow
+        async def deploys(ctx):
+            return (await ask(ctx, f"At {time.time_ns()}?", remind="1h")).approved
+        """
+    )
+    crew.later(HOUR_MS)
+    crew.pending()
+    assert "ctx.run" in crew.failure()
+    assert crew.promise("r:1.1").state == "rejected_canceled"
+
+
+def test_it_is_an_exception_that_authors_can_import(crew: Changing) -> None:
+    crew.run(
+        """
+        @workflow
+        async def deploys(ctx):
+            try:
+                await ask(ctx, f"At {time.time_ns()}?")
+            except QuestionChanged as error:
+                return type(error).__name__
+        """
+    )
+    crew.approve("r:1.1")
+    assert crew.result() == "QuestionChanged"
+
+
+# Kept whatever the code says
+
+
+KEEPS = """
+@workflow
+async def deploys(ctx):
+    decision = await ask(ctx, {asked}, on_change="keep")
+    return [decision.id, decision.data, decision.question.prompt]
+"""
+
+
+def test_a_kept_question_stands_and_the_decision_has_what_was_answered(crew: Changing) -> None:
+    crew.run(KEEPS.format(asked='"Delpoy?"'))
+    crew.kill()
+    crew.approve("r:1.1")
+    crew.deploy(KEEPS.format(asked='"Deploy it?"'))
+    assert crew.result() == ["r:1.1", True, "Delpoy?"]
+
+
+def test_a_prompt_that_is_another_each_time_is_kept(crew: Changing) -> None:
+    crew.run(KEEPS.format(asked='f"At {time.time_ns()}?"'))
+    crew.approve("r:1.1")
+    assert crew.result()[0] == "r:1.1"
+
+
+@pytest.mark.parametrize(
+    ("before", "answer", "now"),
+    [
+        ('"A?", choices=["ship", "hold"]', {"text": "hold"}, '"A?", choices=["ship", "stop"]'),
+        ('"A?"', {}, '"A?", choices=["ship", "stop"]'),
+        ('"A?", form={"type": "integer"}', {"data": 7}, '"A?", form={"type": "string"}'),
+    ],
+)
+def test_a_kept_answer_that_is_none_to_what_is_asked_now_decides_nothing(
+    crew: Changing, before: str, answer: dict[str, Any], now: str
+) -> None:
+    crew.run(KEEPS.format(asked=before))
+    crew.kill()
+    crew.approve("r:1.1", **answer)
+    crew.deploy(KEEPS.format(asked=now))
+    assert "r:1.1" in crew.failure()
+
+
+# Two versions at once, and the way back
+
+
+def test_a_worker_with_older_code_does_not_ask_again_what_newer_code_replaced(crew: Changing) -> None:
+    crew.run(REMINDS.format(prompt="Delete staging?"))
+    older = crew._workers[-1]
+    crew._workers.clear()
+    try:
+        older_file = crew.file
+        crew.file = older_file.parent / "newer.py"
+        crew._app = str(crew.file)
+        crew.write(REMINDS.format(prompt="Delete production?"))
+        newer = crew.worker()
+        for _ in range(4):  # both take it now and then
+            crew.later(HOUR_MS)
+            crew.pending()
+            waiting(crew.client)
+        assert len(crew.requests()) <= 2
+        newer.kill()
+        newer.join()
+        crew._workers.clear()
+    finally:
+        older.kill()
+        older.join()
+
+
+def test_after_a_rollback_the_first_question_is_put_again(crew: Changing) -> None:
+    crew.run(STAGING)
+    crew.kill()
+    crew.approve("r:1.1", by="reviewer")
+    crew.deploy(PRODUCTION)
+    assert crew.asked() == "r:1.r1.1"
+    crew.deploy(STAGING)  # the yes to it was given, and counts
+    crew.kill()
+    crew.approve("r:1.r1.1", by="lead")
+    crew.worker()
+    assert crew.result() == ["r:1.1", True, "Delete staging?"]
+
+
+# Killed in between
+
+
+@pytest.mark.parametrize("at", range(1, 8))
+def test_a_worker_that_dies_in_between_leaves_one_new_question(crew: Changing, at: int) -> None:
+    crew.run(REMINDS.format(prompt="Delete staging?"))
+    crew.kill()
+    crew.later(HOUR_MS)
+    crew.deploy(REMINDS.format(prompt="Delete production?"), dies_at=at)
+    crew._workers[-1].join(5)
+    crew.kill()
+    crew.later(60_000)
+    crew.worker()
+    wait_until(lambda: [item.id for item in crew.pending()] == ["r:1.r1.1"])
+    assert set(crew.requests()) == {"r:1.1", "r:1.r1.1"}
+    crew.approve("r:1.r1.1")
+    assert crew.result() is True
+
+
+# What the version before put
+
+
+def test_a_request_of_the_version_before_has_no_digest_and_is_asked_anew_once(crew: Changing) -> None:
+    crew.run(STAGING)
+    assert decode(promise_of(crew.client, "r:1.1").param)["code"]["hitl"]
