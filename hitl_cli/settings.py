@@ -96,8 +96,11 @@ class Settings:
         return chosen or Setting(file_url(_data_folder() / "hitl.db"), "default")
 
     def token(self, flag: str | None = None) -> str | None:
-        """Return the token for servers with authentication."""
-        return flag or self._env.get("RESONATE_TOKEN") or None
+        """Return the token for servers with authentication. Raises BadSetting if no header can carry it."""
+        token = (flag or self._env.get("RESONATE_TOKEN") or "").strip()
+        if not token.isprintable():
+            raise BadSetting("the token (--token, RESONATE_TOKEN) has a line break, or what does not show.")
+        return token or None
 
     def apps(self, flags: list[str]) -> list[Setting]:
         """Return the apps whose workflows a worker serves."""

@@ -95,5 +95,7 @@ async def send(
     head = {"corrId": uuid.uuid4().hex, "version": PROTOCOL_VERSION} | ({"auth": token} if token else {})
     envelope = {"kind": request.kind, "head": head, "data": request.data}
     routed_by = str(request.data.get("id") or request.data.get("awaited") or "default")
+    if any(char < " " or char == "\x7f" for char in routed_by):  # no header can carry it
+        routed_by = "default"
     body = msgspec.json.encode(envelope).decode()
     return read(await network.send(body, {ORIGIN_HEADER: routed_by.split(":", 1)[0], **(headers or {})}))

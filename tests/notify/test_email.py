@@ -262,6 +262,18 @@ def test_a_server_that_does_not_begin_with_tls_is_told_with_what_to_set(mailbox:
     assert 'tls = "starttls"' in str(not_mailed(mailbox, tls="tls"))
 
 
+@pytest.mark.filterwarnings("ignore:Requiring AUTH")
+@pytest.mark.parametrize(
+    "settings", [{"host": "a..b"}, {"host": "a\0b"}, {"user": "u", "password": "secret\ud800"}]
+)
+def test_settings_that_cannot_be_sent_are_a_failure_for_good(settings: dict[str, str]) -> None:
+    with Mailbox(login=("u", "p")) as guarded:
+        error = not_mailed(guarded, **settings)
+    assert error.for_good
+    assert "[email]" in str(error)
+    assert "secret" not in str(error)
+
+
 def test_what_the_server_said_is_returned_for_the_record(mailbox: Mailbox) -> None:
     said = asyncio.run(send(message(), Address("email", "a@example.org"), directory(mailbox)))
     assert said == f"127.0.0.1:{mailbox.port} took it: taken"

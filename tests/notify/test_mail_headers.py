@@ -7,7 +7,7 @@ from email import message_from_bytes
 from email.header import decode_header, make_header
 from email.policy import default as modern
 from email.utils import parseaddr
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import msgspec
 import pytest
@@ -21,6 +21,7 @@ from hitl_cli.format.terminal import printable
 from hitl_cli.notify.channels.email import _compose, mail_of
 from hitl_cli.notify.phrases import subject_of
 from hitl_cli.people.contacts import Contact, Directory, EmailSettings
+from hitl_cli.requests.notification import Occasion
 from tests.notify.samples import hostile, item, message
 
 if TYPE_CHECKING:
@@ -104,18 +105,26 @@ def test_a_text_arrives_as_its_characters_and_no_header_is_added(text: str, name
     assert found.get_content().splitlines() == ["body"]
 
 
-@settings(deadline=None)
-@given(text=texts().filter(lambda text: text.isascii() or not re.search("[\ud800-\udfff]", text)))
-@example(text=BCC)
-def test_a_message_with_any_text_has_the_headers_of_one_with_none(text: str) -> None:
+@settings(deadline=None, max_examples=25)
+@given(
+    text=texts().filter(lambda text: text.isascii() or not re.search("[\ud800-\udfff]", text)),
+    occasion=st.sampled_from(get_args(Occasion.__value__)),
+)
+@example(text=BCC, occasion="asked")
+@example(text=BCC, occasion="digest")
+@example(text=BCC, occasion="sign-in")
+def test_a_message_with_any_text_has_the_headers_of_one_with_none(text: str, occasion: Occasion) -> None:
     asker = Contact(email="asker@example.org")
     directory = Directory(people={text: asker, "lead": asker}, gateway="https://hitl.example.org")
     sends = EmailSettings(host="mail.example.org", from_="Requests <hitl@example.org>")
 
     def composed(bad: bool) -> list[tuple[bytes, str]]:
         every = hostile(text) if bad else message(item(), item(outcome="rejected"))
+        every = msgspec.structs.replace(every, occasion=occasion)
         alone = msgspec.structs.replace(every, items=every.items[:1], to="reviewer")
-        return [(_compose(one, "a@example.org", directory, sends), subject_of(one)) for one in (every, alone)]
+        bare = msgspec.structs.replace(every, items=())
+        sent = [bare] if occasion in ("test", "sign-in") else [every, alone]
+        return [(_compose(one, "a@example.org", directory, sends), subject_of(one)) for one in sent]
 
     for (mail, subject), (plain, _) in zip(composed(bad=True), composed(bad=False), strict=True):
         assert names_in(mail) == names_in(plain)

@@ -174,6 +174,12 @@ def test_the_sdks_own_client_and_our_commands_send_their_token(hitl: Hitl, guard
     hitl.ok("approve", asked["id"])
     sdk.said("[")
     hitl.fails(6, "pending", code="token-refused", env={"RESONATE_TOKEN": "bad"})
+    assert hitl.run("pending", env={"RESONATE_TOKEN": f"{token(ADMIN)}\n"}).returncode == 0
+    hitl.fails(2, "pending", code="bad-setting", env={"RESONATE_TOKEN": "a\r\nX-Evil: b"})
+
+
+def test_an_id_that_no_header_can_carry_is_not_found(hitl: Hitl, serve: Callable[..., Served]) -> None:
+    hitl.fails(3, "show", "a\r\nX-Evil: b", "-S", serve().url, code="not-found")
 
 
 def test_with_authentication_another_address_may_be_listened_at(

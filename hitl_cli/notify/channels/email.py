@@ -125,6 +125,11 @@ async def _session(settings: EmailSettings, sender: str) -> AsyncIterator[aiosmt
         why = reason_in(error) or str(error).rstrip(".") or "it did not answer in time"
         hint = _other_tls(settings, error)
         raise DeliveryFailed(f"{server} cannot be reached, or was lost: {_shown(why)}.{hint}") from None
+    except ValueError:  # it may say what is in the password
+        raise DeliveryFailed(
+            f"{server} cannot be reached: the host, user or password of [email] cannot be sent.",
+            for_good=True,
+        ) from None
     except aiosmtplib.SMTPException as error:
         raise DeliveryFailed(
             f"{server} cannot do what [email] wants: {_shown(error.message)}", for_good=True
