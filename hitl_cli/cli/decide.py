@@ -14,12 +14,14 @@ from hitl_cli.cli.bulk import Dry, Match, Stdin, Yes, answer_many, named
 from hitl_cli.cli.completion import complete_promise
 from hitl_cli.cli.context import given_stdin, opened, read_stdin, without_mark
 from hitl_cli.cli.options import AsJson, Server, Token, Who, argument, value
-from hitl_cli.cli.output import is_terminal, print_json
+from hitl_cli.cli.output import is_terminal, note, print_json
 from hitl_cli.cli.render.decision import sentence
 from hitl_cli.errors import BadAnswer, BadInput, BadJson, BadUsage, TooLarge
 from hitl_cli.format.terminal import printable
 from hitl_cli.inbox import Inbox
+from hitl_cli.inbox.votes import differing_votes
 from hitl_cli.requests.decision_input import MAX_ANSWER_BYTES, MAX_COMMENT_BYTES, DecisionInput
+from hitl_cli.requests.question import PLAIN, question_of
 from hitl_cli.views.decision import KeptCommentDocument, decision_result_document
 
 if TYPE_CHECKING:
@@ -60,7 +62,7 @@ def approve(
     answer = _with_data(DecisionInput(verdict="approve", comment=comment), data, fields)
     with opened(Inbox, ctx, server, token, who) as (inbox, _):
         if ids is not None and len(ids) == 1 and not (stdin or match or dry):
-            _answer_one(inbox, ids[0], _or_asked_for(answer), as_json=as_json)
+            _answer_one(inbox, ids[0], _or_asked_for(inbox, answer), as_json=as_json)
             return
         names = named(inbox, ids, stdin=stdin, match=match)
         answer_many(inbox, names, "approve", answer, yes=yes, dry=dry, ids=ids, as_json=as_json)
@@ -107,7 +109,7 @@ def answer(
     """Answer with one of the choices that a request offers, or with the one value that it asks for."""
     said = _with_data(DecisionInput(answer=text, comment=comment), data, fields)
     with opened(Inbox, ctx, server, token, who) as (inbox, _):
-        _answer_one(inbox, id, _or_asked_for(said), as_json=as_json)
+        _answer_one(inbox, id, _or_asked_for(inbox, said), as_json=as_json)
 
 
 def comment(
@@ -151,7 +153,7 @@ def _with_data(answer: DecisionInput, data: str | None, fields: list[str] | None
     return fill
 
 
-def _or_asked_for(answer: Said) -> Said:
+def _or_asked_for(inbox: Inbox, answer: Said) -> Said:
     """Return an answer whose form a person at a terminal fills in, if they gave no data."""
     if callable(answer) or answer.data is not UNSET or not is_terminal(sys.stdin, sys.stdout, sys.stderr):
         return answer
@@ -162,7 +164,8 @@ def _or_asked_for(answer: Said) -> Said:
         asked, said = item.asked, answer.answer is not None
         if item.promise.state != "pending" or asked.form is None or (said and not asked.choices):
             return answer
-        return msgspec.structs.replace(answer, data=fill_in(asked.form, title=asked.title))
+        others = inbox.show(item).approved_by_others(inbox.actor.person) if asked.approvals > 1 else []
+        return msgspec.structs.replace(answer, data=fill_in(asked.form, title=asked.title, others=others))
 
     return fill
 
@@ -198,6 +201,9 @@ def read_file(path: Path) -> bytes:
 def _answer_one(inbox: Inbox, id: str, answer: Said, *, as_json: bool) -> None:
     """Answer one request, and print what came of it."""
     decided = inbox.decide(id, answer)
+    votes = decided.audit.votes if decided.votes is None else decided.votes.votes
+    for one in differing_votes(question_of(decided.promise) or PLAIN, votes):
+        note(f"not the same: {one.sentence}")
     if as_json:
         print_json(decision_result_document(decided))
     else:

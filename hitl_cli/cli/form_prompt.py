@@ -30,6 +30,7 @@ from hitl_cli.forms.fields import flat, initial, tree
 from hitl_cli.forms.messages import sentence, shortened
 from hitl_cli.forms.parsing import fill_tree
 from hitl_cli.forms.paths import row_in, value_at, within
+from hitl_cli.forms.reading import differences
 from hitl_cli.forms.submission import is_missing, row_texts
 
 if TYPE_CHECKING:
@@ -55,14 +56,22 @@ SHORT = 60
 """Columns of a value that is shown again."""
 
 
-def fill_in(schema: Json, *, title: str = "", start: Sequence[tuple[str, str]] = ()) -> Json:
+def fill_in(
+    schema: Json,
+    *,
+    title: str = "",
+    start: Sequence[tuple[str, str]] = (),
+    others: Sequence[tuple[str, Json]] = (),
+) -> Json:
     """Return the answer that a person gives to a form, field by field, after they have looked it over.
 
-    `start` is what is known already, as `fill` takes it: that is not asked. Only where stdin and stderr are a
-    terminal. Raises BadInput for a form or a start that is none, NotDone if they would rather not (Ctrl-C).
+    `start` is what is known already, as `fill` takes it: that is not asked. `others` are what other people
+    approved with, by name: where the answer differs, that is shown before it is sent. Only where stdin and
+    stderr are a terminal. Raises BadInput for a form or a start that is none, NotDone if they would rather
+    not (Ctrl-C).
     """
     try:
-        return _Form(schema, title, start).answer()
+        return _Form(schema, title, start, others).answer()
     except (KeyboardInterrupt, EOFError) as end:
         raise NotDone("canceled; nothing was changed.") from end
 
@@ -70,11 +79,18 @@ def fill_in(schema: Json, *, title: str = "", start: Sequence[tuple[str, str]] =
 class _Form:
     """A form that is being filled in: what is asked, and the texts that were given so far."""
 
-    def __init__(self, schema: Json, title: str, start: Sequence[tuple[str, str]]) -> None:
+    def __init__(
+        self,
+        schema: Json,
+        title: str,
+        start: Sequence[tuple[str, str]],
+        others: Sequence[tuple[str, Json]],
+    ) -> None:
         fill(schema, start)
         problems(schema, None)  # a form that is none is refused before anything is asked
         self._schema = schema
         self._title = title
+        self._others = others
         self._node = tree(schema)
         self._fields = {field.path: field for field in fields(schema)}
         self._texts: dict[str, list[str]] = {}
@@ -95,6 +111,8 @@ class _Form:
         while True:
             made = fill(self._schema, self._given())
             self._show(made)
+            for one in differences(self._schema, [*self._others, ("you", made)]):
+                self._terminal.say(f"! not the same: {one.sentence}", "ansired")
             wrong = problems(self._schema, made)
             for problem in wrong:
                 self._terminal.say(f"! {sentence(problem)}", "ansired")

@@ -18,6 +18,7 @@ from hitl_cli.runs.steps import RunStep, tree_of
 
 if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client
+    from hitl_cli.client.wire import Json
     from hitl_cli.people.groups import Groups
 
 
@@ -39,6 +40,10 @@ class RequestDetails(Struct, frozen=True, kw_only=True):
     def promise(self) -> Promise:
         """The promise that it is."""
         return self.item.promise
+
+    def approved_by_others(self, person: str) -> list[tuple[str, Json]]:
+        """Return what others than a person approved with so far, by name."""
+        return [(one.by, one.data) for one in self.votes if one.verdict == "approve" and one.by != person]
 
 
 def details(client: Client, item: RequestSummary, groups: Groups) -> RequestDetails:

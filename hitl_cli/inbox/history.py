@@ -77,6 +77,8 @@ class HistoryEntry(Struct, frozen=True, kw_only=True):
     via: str | None = None
     comment: str | None = None
     votes: tuple[Vote, ...] = ()
+    form: Json = None
+    """The form that `data` fills in, by whose titles people read it."""
 
 
 class HistoryFilter(Struct, frozen=True, kw_only=True):
@@ -218,6 +220,7 @@ def decision_of(promise: Promise, function: str | None) -> HistoryEntry:
         via=audit.via,
         comment=audit.comment,
         votes=audit.votes,
+        form=(question_of(promise) or PLAIN).form,
     )
 
 
@@ -291,7 +294,7 @@ def _named(client: Client, name: str) -> list[Promise]:
 
 def _told(client: Client, promise: Promise, function: str | None) -> Iterable[HistoryEntry]:
     """Yield all that was said of a promise."""
-    asked = prompt_of(promise)
+    asked, form = prompt_of(promise), (question_of(promise) or PLAIN).form
 
     def said(kind: Kind, at: int, **what: Json) -> HistoryEntry:
         return HistoryEntry(
@@ -303,6 +306,7 @@ def _told(client: Client, promise: Promise, function: str | None) -> Iterable[Hi
             asked_at=promise.created_at,
             at=at,
             waited_ms=max(at - promise.created_at, 0),
+            form=form,
             **what,
         )
 

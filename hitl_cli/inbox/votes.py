@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.client.protocol import Client
     from hitl_cli.client.wire import Json, Promise
+    from hitl_cli.forms.reading import Difference
     from hitl_cli.inbox.pending import RequestSummary
     from hitl_cli.people.groups import Groups
     from hitl_cli.requests.question import Question
@@ -135,6 +136,23 @@ def electorate(question: Question, starter: str | None, groups: Groups) -> froze
 def count(item: RequestSummary, cast: Iterable[RecordedVote], groups: Groups) -> Tally:
     """Return how a request for several approvals stands after the votes that were cast."""
     return tally(item.asked, electorate(item.asked, item.starter, groups), cast, groups)
+
+
+def differing_votes(question: Question, votes: Iterable[Vote]) -> tuple[Difference, ...]:
+    """Return where the data of those who approve of the same is not the same: the last one's counts."""
+    from hitl_cli.forms.reading import differences
+
+    said: dict[str | None, list[tuple[str, Json]]] = {}
+    for vote in votes:
+        if vote.verdict == "approve":
+            said.setdefault(vote.choice, []).append((vote.by, vote.data))
+    return tuple(one for same in said.values() if len(same) > 1 for one in differences(question.form, same))
+
+
+def differs_from(question: Question, votes: Iterable[Vote], vote: Vote) -> tuple[Difference, ...]:
+    """Return where what somebody is about to say is not what others said who approve of the same."""
+    same = [one for one in votes if one.by != vote.by and one.choice == vote.choice]
+    return differing_votes(question, [*same, vote])
 
 
 def settle_request(request: Promise, vote: Vote, audit: Audit) -> ProtocolRequest:

@@ -57,9 +57,11 @@ class HistoryPage(Struct, frozen=True):
 
 def history_entry_document(entry: HistoryEntry) -> HistoryEntryDocument:
     """Return what came of a request, or was said of it."""
+    known = msgspec.structs.asdict(entry)
+    del known["form"]
     texts = {"asked_at": iso(entry.asked_at), "at": iso(entry.at)}
     votes = tuple(map(vote_document, entry.votes))
-    return HistoryEntryDocument(**msgspec.structs.asdict(entry) | texts | {"votes": votes})
+    return HistoryEntryDocument(**known | texts | {"votes": votes})
 
 
 def outcome_text(entry: HistoryEntry) -> str:
@@ -71,10 +73,17 @@ def outcome_text(entry: HistoryEntry) -> str:
 
 
 def data_text(entry: HistoryEntry) -> str | None:
-    """Return the data of an answer as JSON on one line; None for a plain yes or no, or a choice."""
+    """Return the data of an answer on one line, by the titles of its form, else as JSON.
+
+    None for a plain yes or no, or a choice.
+    """
     if entry.data is None or entry.data is True or entry.data == entry.choice:
         return None
-    return to_json(entry.data)
+    if entry.form is None:
+        return to_json(entry.data)
+    from hitl_cli.forms.reading import as_read, in_words
+
+    return in_words(as_read(entry.form, entry.data))
 
 
 def csv_head(*, excel: bool = False) -> str:

@@ -346,3 +346,16 @@ def test_who_may_not_answer_is_not_asked_to_fill_in_the_form(hitl: Hitl) -> None
         assert "amount" not in terminal.shows("is for reviewer to answer")
         assert terminal.end() == 7
     hitl.fails(7, "approve", "a", "--set", "nothing=1", code="not-assignee")
+
+
+def test_where_another_approved_with_other_data_that_is_shown_before_it_is_sent(hitl: Hitl) -> None:
+    amount = {"type": "integer", "title": "Amount"}
+    put(hitl, "a", Question(prompt="How much?", form=obj("n", n=amount), approvals=2))
+    hitl.ok("approve", "a", "--set", "n=1", "--as", "reviewer")
+    with Terminal([HITL, "approve", "a"], hitl.env, hitl.folder) as terminal:
+        terminal.asks("n: ")
+        terminal.type("2" + ENTER)
+        assert "! not the same: Amount: 1 (reviewer), 2 (you)" in terminal.asks(SEND)
+        terminal.type("y" + ENTER)
+        terminal.shows("not the same: Amount: 1 (reviewer), 2 (ada)")
+        assert terminal.end() == 0

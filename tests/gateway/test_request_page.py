@@ -782,3 +782,37 @@ def test_another_sites_form_decides_nothing(desk: Desk) -> None:
     form = {"verdict": "approve", "csrf": csrf}
     assert desk.gateway.ask("POST", path, form=form, headers=headers).status == 403
     assert promise(desk, "foreign-form:1").state == "pending"
+
+
+AMOUNT = form("sum", "due_on", sum={"type": "integer", "title": "Amount"}, due_on={"type": "string"})
+
+
+def test_votes_with_other_data_are_shown_before_the_second_and_after(desk: Desk) -> None:
+    path = desk.put("differ:1", Question(prompt="Pay?", approvals=2, form=AMOUNT))
+    said_by(desk, "differ:1", "reviewer", data={"sum": 100, "due_on": "now"})
+    assert "100" in desk.get(path).text
+    mine = {"verdict": "approve", "field_sum": "120", "field_due_on": "now"}
+    page = desk.refused(409, path, "votes-differ", comment="kept", **mine)
+    assert "Amount: 100 (reviewer), 120 (ada)" in page.text
+    assert "Due on:" not in page.text
+    assert page.control("field:sum")["value"] == "120"
+    assert page.control("comment")["value"] == "kept"
+    mark = page.control("stand_by")["value"] or ""
+    desk.refused(409, path, "votes-differ", stand_by=mark, **mine | {"field_sum": "130"})
+    assert promise(desk, "differ:1").state == "pending"
+    page = desk.taken(path, (), stand_by=mark, **mine)
+    assert "They do not say the same" in page.text
+    assert decode(promise(desk, "differ:1").value) == {"sum": 120, "due_on": "now"}
+    assert "Amount" in page.text
+    shown = desk.hitl.ok("show", "differ:1")
+    assert "Amount: 100 (reviewer), 120 (ada)" in shown
+    assert "Due on: now" in shown
+    assert "Amount: 120; Due on: now" in desk.hitl.ok("history", "differ:1")
+    assert "Amount: 120; Due on: now" in desk.get("/history").text
+
+
+def test_votes_with_the_same_data_ask_nothing_more(desk: Desk) -> None:
+    path = desk.put("differ:2", Question(prompt="Pay?", approvals=2, form=AMOUNT))
+    said_by(desk, "differ:2", "reviewer", data={"sum": 100, "due_on": "now"})
+    page = desk.taken(path, verdict="approve", field_sum="100", field_due_on="now")
+    assert "They do not say the same" not in page.text

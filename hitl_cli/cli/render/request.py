@@ -20,7 +20,9 @@ from hitl_cli.format.json import to_json
 from hitl_cli.format.shell import command, quoted
 from hitl_cli.format.terminal import printable, printable_lines
 from hitl_cli.format.times import iso
+from hitl_cli.forms.reading import as_read, in_lines, in_words
 from hitl_cli.inbox.pending import SOON_MS
+from hitl_cli.inbox.votes import differing_votes
 from hitl_cli.notify.status import said_of, without_old_reminders
 from hitl_cli.requests.question import PLAIN, Question, fields_of
 from hitl_cli.views.details import at_deadline, later, notified, who_may
@@ -116,7 +118,10 @@ def _blocks(seen: RequestDetails, without_contact: Sequence[str] = ()) -> list[B
         Block("details", _named_values(question.details)),
         Block("", _facts(seen), whole=True),
         Block("form", [_field_row(field) for field in fields_of(question)]),
-        Block("votes", [_vote_row(vote, now) for vote in seen.votes]),
+        Block("votes", [_vote_row(vote, question.form, now) for vote in seen.votes]),
+        Block(
+            "they differ in", [[Cell(one.sentence, "red")] for one in differing_votes(question, seen.votes)]
+        ),
         Block(
             "comments",
             [[Cell(c.by or "?", "bold"), Cell(_ago(c.at, now)), Cell(c.text)] for c in seen.comments],
@@ -185,10 +190,11 @@ def _field_row(field: Field) -> list[Cell]:
     ]
 
 
-def _vote_row(vote: Vote, now: int) -> list[Cell]:
+def _vote_row(vote: Vote, form: Json, now: int) -> list[Cell]:
     """Return what one of several people said."""
     data = None if vote.data is True or vote.data in ({}, vote.choice) else vote.data
-    said = [vote.choice, None if data is None else to_json(data), vote.reason, vote.comment]
+    told = to_json(data) if form is None else in_words(as_read(form, data))
+    said = [vote.choice, None if data is None else told, vote.reason, vote.comment]
     word, color = ("approves", "green") if vote.verdict == "approve" else ("rejects", "red")
     last = "; ".join(text for text in said if text)
     return [Cell(vote.by, "bold"), Cell(word, color), Cell(_ago(vote.at, now)), Cell(last)]
@@ -245,11 +251,17 @@ def _decision_rows(seen: RequestDetails) -> list[list[Cell]]:
         ("by", Cell("the deadline" if made.deadline else by)),
         ("at", Cell(f"{iso(made.at)}, after {format_duration(made.waited_ms)}")),
         ("choice", Cell(made.choice or "")),
-        ("data", Cell(_readable(made.data) if made.outcome == "approved" else "")),
+        ("data", Cell(_answer_of(seen, made.data) if made.outcome == "approved" else "")),
         ("reason", Cell(made.reason or "")),
         ("comment", Cell(made.comment or "")),
     ]
     return [[Cell(name, "dim"), cell] for name, cell in lines if cell.text]
+
+
+def _answer_of(seen: RequestDetails, data: Json) -> str:
+    """Return an answer by the titles of its form."""
+    form = seen.item.asked.form
+    return _readable(data) if form is None or data is None else in_lines(as_read(form, data))
 
 
 def _named_values(value: Json) -> list[list[Cell]]:

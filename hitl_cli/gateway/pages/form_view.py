@@ -17,6 +17,7 @@ from hitl_cli.forms.datetimes import without_zone
 from hitl_cli.forms.fields import Group, flat, initial, placed, tree
 from hitl_cli.forms.messages import FORMATS, shortened
 from hitl_cli.forms.paths import path_of
+from hitl_cli.forms.reading import label_of
 from hitl_cli.forms.submission import at_first, is_missing, labels_of, opened, owner, rows_in, with_rows
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ class _Drawing:
 
     def _node(self, node: Field | Group) -> _Control | _Fieldset | _Rows:
         if isinstance(node, Group):
-            return self._fieldset(node, node.title or _as_label(str(node.keys[-1])))
+            return self._fieldset(node, label_of(node))
         return self._rows(node) if node.row is not None else self._control(node)
 
     def _fieldset(self, group: Group, legend: str, *, is_row: bool = False) -> _Fieldset:
@@ -206,7 +207,7 @@ class _Drawing:
         )
 
     def _rows(self, field: Field) -> _Rows:
-        label = _label_of(field)
+        label = label_of(field)
         rows = enumerate(self._rows_in(field), 1)
         return _Rows(
             id=self._ids[field.path],
@@ -239,7 +240,7 @@ class _Drawing:
             id=self._ids[field.path],
             name=f"{NAME}{field.path}",
             shape=shape,
-            label=_label_of(field),
+            label=label_of(field),
             description=field.description,
             hint=self._hint(field, drawn_as),
             optional=not field.required and not field.needed,
@@ -289,21 +290,8 @@ def _group_id(path: str) -> str:
 
 def _said(problem: Problem, field: Field | None) -> str:
     """Return a problem as a sentence."""
-    name = problem.path if field is None or field.path != problem.path else _label_of(field)
+    name = problem.path if field is None or field.path != problem.path else label_of(field)
     return f"{name or 'The answer'} {problem.reason}"
-
-
-def _label_of(field: Field) -> str:
-    """Return what a field is called."""
-    return field.title or (_as_label(str(field.keys[-1])) if field.keys else "Your answer")
-
-
-def _as_label(name: str) -> str:
-    """Return a name as people write it: `due_date` as `Due date`; what is no plain name stays as it is."""
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        return name
-    words = name.replace("_", " ").strip()
-    return f"{words[:1].upper()}{words[1:]}"
 
 
 def _shape_of(field: Field) -> Shape:

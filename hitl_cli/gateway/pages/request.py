@@ -6,8 +6,10 @@ back there, so that loading the page again does not answer again.
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from aiohttp import web
 from msgspec import UNSET
 
@@ -21,15 +23,18 @@ from hitl_cli.gateway.pages.form_view import NAME
 from hitl_cli.gateway.pages.queries import form_text
 from hitl_cli.gateway.pages.rendering import page
 from hitl_cli.gateway.pages.request_view import SubmittedForm, view
+from hitl_cli.inbox.decide import vote_of
+from hitl_cli.inbox.votes import differs_from
 from hitl_cli.requests.decision_input import DecisionInput
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from aiohttp.web import Request
 
     from hitl_cli.client.wire import Json
     from hitl_cli.forms.messages import Problem
+    from hitl_cli.forms.reading import Difference
     from hitl_cli.gateway.auth.access import Visitor
     from hitl_cli.gateway.pages.request_view import RequestPage
     from hitl_cli.inbox import Inbox
@@ -45,6 +50,25 @@ class _Wrong(DoesNotFit):
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         super().__init__("the answer does not fit the form.")
         self.unfit = problems
+
+
+class _Differs(Conflict):
+    """Others approved with other data, and nobody said yet that this is meant."""
+
+    code = "votes-differ"
+
+    def __init__(self, differences: Sequence[Difference]) -> None:
+        told = "; ".join(one.sentence for one in differences)
+        super().__init__(
+            f"others approved with other data. {told}. Change yours, or send it again if it is meant:"
+            " the data of the last one who approves counts."
+        )
+        self.mark = mark_of(differences)
+
+
+def mark_of(differences: Sequence[Difference]) -> str:
+    """Return what tells these differences from others."""
+    return sha256(msgspec.json.encode(differences)).hexdigest()
 
 
 async def take(
@@ -126,6 +150,7 @@ def show(
         sent=sent if refilled else None,
         failed=str(failed or ""),
         code=failed and failed.code,
+        stand_by=failed.mark if isinstance(failed, _Differs) else "",
         late=isinstance(failed, (Conflict, TimedOut)) and looked.seen.decision is not None,
         kept=gateway_of(request).access.keep_mark(visitor.person, looked.seen.item.id),
         secrets=[f"{NAME}{path}" for path in _secrets(looked)] if looked.form is not None else [],
@@ -150,6 +175,7 @@ def given_in(form: Any) -> SubmittedForm:
         reason=form_text(form, "reason"),
         choice=form_text(form, "choice") or None,
         rows=form_text(form, "rows"),
+        stand_by=form_text(form, "stand_by"),
     )
 
 
@@ -162,7 +188,13 @@ def _answer(inbox: Inbox, request: str | RequestSummary, verdict: str, sent: Sub
 
     def approval(item: RequestSummary) -> DecisionInput:
         data, choice = _data_of(item, sent), _chosen(item.asked, sent)
-        return DecisionInput(verdict="approve", data=data, choice=choice, comment=remark)
+        said = DecisionInput(verdict="approve", data=data, choice=choice, comment=remark)
+        if item.asked.approvals > 1 and item.promise.state == "pending":
+            mine = vote_of(said, inbox.actor.person, item.asked, 0)
+            found = differs_from(item.asked, inbox.show(item).votes, mine)
+            if found and mark_of(found) != sent.stand_by:
+                raise _Differs(found)
+        return said
 
     match verdict:
         case "comment":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,12 +14,14 @@ from hitl_cli.client.wire import Json, Vote, decode
 from hitl_cli.errors import BadInput, NotAllowed
 from hitl_cli.format.markdown import Prompt, as_html, as_prompt
 from hitl_cli.forms import check_schema
+from hitl_cli.forms.reading import Difference, as_read
 from hitl_cli.forms.submission import Texts
 from hitl_cli.gateway.pages.form_view import Form, drawn
 from hitl_cli.inbox.comments import Comment
 from hitl_cli.inbox.details import RequestDetails
 from hitl_cli.inbox.pending import SOON_MS
 from hitl_cli.inbox.permission import check_may_answer
+from hitl_cli.inbox.votes import differing_votes
 from hitl_cli.notify.status import NotificationStatus, said_of, without_old_reminders
 from hitl_cli.requests.question import PLAIN, Question
 from hitl_cli.runs.reading import detailed
@@ -49,6 +53,9 @@ class SubmittedForm(Struct, frozen=True, kw_only=True):
     remark: str = ""
     reason: str = ""
     choice: str | None = None
+    stand_by: str = ""
+    """A mark of the differences from other votes that were shown, and are meant."""
+
     rows: str = ""
     """What is to be done with rows of the form before it is shown again: `add items`, `remove items[0]`."""
 
@@ -69,7 +76,9 @@ class RequestPage(Struct, frozen=True, kw_only=True):
     unreadable: str | None
     said: Json
     form: Form | None
+    read: Callable[[Json], Json]
     own: Vote | None
+    differing: tuple[Difference, ...]
     missing: int
     near: bool
     may: str
@@ -109,7 +118,9 @@ def view(
         unreadable=broken or (_why_unreadable(seen) if item.question is None else None),
         said=decode(item.promise.param) if item.question in (None, PLAIN) else None,
         form=form,
+        read=partial(as_read, question.form),
         own=next((vote for vote in seen.votes if inbox.actor.groups.same(vote.by, inbox.actor.person)), None),
+        differing=differing_votes(question, seen.votes),
         missing=question.approvals - item.votes,
         near=item.deadline - item.now < SOON_MS,
         may=who_may(seen),

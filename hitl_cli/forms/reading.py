@@ -1,0 +1,117 @@
+"""An answer as people read it: by the titles of its form, and where several people's answers differ."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from hitl_cli.client.wire import Json, same_json
+from hitl_cli.format.json import to_json
+from hitl_cli.forms.fields import Field, Group, tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+NOTHING = "-"
+
+_LIKE_MORE = re.compile(r'^"|[;\n]')
+"""In a text: what could pass for the end of it on a line with others."""
+
+
+class Difference(Struct, frozen=True):
+    """One thing that people do not agree on: what it is called, and what each of them says."""
+
+    about: str
+    said: tuple[tuple[str, str], ...]
+
+    @property
+    def sentence(self) -> str:
+        """The same in words."""
+        return f"{self.about}: {', '.join(f'{text} ({who})' for who, text in self.said)}"
+
+
+def label_of(node: Field | Group) -> str:
+    """Return what a field or a group is called."""
+    return node.title or (as_label(str(node.keys[-1])) if node.keys else "Your answer")
+
+
+def as_label(name: str) -> str:
+    """Return a name as people write it: `due_date` as `Due date`; what is no plain name stays as it is."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        return name
+    words = name.replace("_", " ").strip()
+    return f"{words[:1].upper()}{words[1:]}"
+
+
+def as_read(form: Json, data: Json) -> Json:
+    """Return an answer with the titles of its form in the place of names and values."""
+    return data if form is None else _as_read(tree(form), data)
+
+
+def _as_read(node: Field | Group, data: Json) -> Json:
+    if isinstance(node, Group):
+        if not isinstance(data, dict):
+            return data
+        known = {str(member.keys[-1]): member for member in node.members}
+        made: dict[str, Json] = {}
+        for name, value in data.items():
+            label = label_of(known[name]) if name in known else name
+            shown = _as_read(known[name], value) if name in known else value
+            made[name if label in made else label] = shown
+        return made
+    if isinstance(data, list):
+        inner = node.row or node.item
+        return data if inner is None else [_as_read(inner, one) for one in data]
+    for choice, label in zip(node.choices, node.labels, strict=True):
+        if same_json(choice, data):
+            return label
+    return node.nothing if data is None and node.nothing else data
+
+
+def in_words(value: Json) -> str:
+    """Return what `as_read` returns on one line."""
+    match value:
+        case str():
+            return to_json(value) if not value or _LIKE_MORE.search(value) else value
+        case None:
+            return NOTHING
+        case bool():
+            return "yes" if value else "no"
+        case dict():
+            return "; ".join(f"{name}: {_nested(inner)}" for name, inner in value.items()) or "{}"
+        case list():
+            return ", ".join(map(_nested, value)) or "none"
+    return to_json(value)
+
+
+def in_lines(value: Json) -> str:
+    """Return what `as_read` returns, each field on a line of its own."""
+    if not isinstance(value, dict) or not value:
+        return in_words(value)
+    return "\n".join(f"{name}: {_nested(inner)}" for name, inner in value.items())
+
+
+def _nested(value: Json) -> str:
+    return f"({in_words(value)})" if isinstance(value, dict) else in_words(value)
+
+
+def differences(form: Json, said: Sequence[tuple[str, Json]]) -> tuple[Difference, ...]:
+    """Return where the answers of several people, by name, are not the same."""
+    answers = [(who, dict(_leaves(as_read(form, data)))) for who, data in said]
+    places = dict.fromkeys(place for _, leaves in answers for place in leaves)
+    return tuple(
+        Difference(place or "Answer", tuple((who, leaves.get(place, NOTHING)) for who, leaves in answers))
+        for place in places
+        if len({leaves.get(place) for _, leaves in answers}) > 1
+    )
+
+
+def _leaves(value: Json, where: str = "") -> Iterator[tuple[str, str]]:
+    """Yield each single value in an answer with its place, in words. A list is one."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _leaves(inner, f"{where}, {name}" if where else name)
+    else:
+        yield where, in_words(value)
