@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import typer
 
+from hitl_cli import defaults
 from hitl_cli.cli import worker
 from hitl_cli.cli.gateway import SignIn, options_of
 from hitl_cli.cli.options import Port, Server, Token
@@ -22,7 +23,7 @@ HOST = "127.0.0.1"
 def dev(
     ctx: typer.Context,
     app: worker.Apps = None,
-    port: Port = 5001,
+    port: Port = defaults.GATEWAY_PORT,
     group: worker.WorkersGroup = None,
     concurrency: worker.Concurrency = 64,
     lease: worker.Lease = "15s",

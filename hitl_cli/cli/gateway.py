@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
+from hitl_cli import defaults
 from hitl_cli.cli.context import named_server
 from hitl_cli.cli.options import Port, Server, Token, flag, value
 from hitl_cli.cli.serving import listening, on_stop_signals
@@ -26,7 +27,7 @@ def gateway(
     host: Annotated[
         str, value("ADDRESS", "Where to listen; beyond this machine people sign in.")
     ] = "127.0.0.1",
-    port: Port = 5001,
+    port: Port = defaults.GATEWAY_PORT,
     url: Annotated[
         str | None, value("URL", "Where people reach it, if that is elsewhere. (HITL_GATEWAY)")
     ] = None,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from aiohttp import ClientPayloadError, web
 
@@ -120,6 +121,8 @@ async def run(gateway: Gateway, serving: Callable[[str], None]) -> None:
     assert http is not None
     try:
         listener, url = await listen(http, gateway.options.host, gateway.options.port, CONNECTIONS_MAX)
+        if urlsplit(gateway.options.url).port == 0:  # the address is known only now
+            gateway.cookies.name(urlsplit(url).port)
         gateway.housekeeper.start()
         serving(url)
         await gateway.stopping.wait()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -70,7 +71,8 @@ class Gateway:
         """For what may read all that was ever answered: whoever decides does not wait for that."""
         self.renderer = Renderer(clock, options.base)
         self.bearers = BearerTokens(self.bridge, RateLimit(BAD_TOKENS, MINUTE_MS, clock))
-        self.cookies = Cookies(https=options.url.startswith("https://"), base=options.base)
+        public = urlsplit(options.url)
+        self.cookies = Cookies(https=public.scheme == "https", base=options.base, port=public.port)
         self.access = Access(options, self.keys, self.bearers, self.cookies, clock)
         self.bad_links = RateLimit(BAD_LINKS, MINUTE_MS, clock)
         self.sign_ins = RateLimit(SIGN_INS, SIGN_IN_MS, clock)

@@ -28,7 +28,7 @@ class Options(Struct, frozen=True, kw_only=True):
     keys: Path
     person: str
     host: str = "127.0.0.1"
-    port: int = 5001
+    port: int = defaults.GATEWAY_PORT
     url: str = "http://127.0.0.1:5001"
     token: str | None = None
     directory: Directory = Directory()

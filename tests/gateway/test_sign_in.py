@@ -373,6 +373,38 @@ def test_without_https_the_cookie_is_not_kept_for_https(more: Callable[..., Visi
     assert known(browser.get("/nowhere"))
 
 
+def test_gateways_on_two_ports_of_a_host_keep_their_sessions_apart(more: Callable[..., Visited]) -> None:
+    gateways = [more(sign_in=True, url=f"http://127.0.0.1:{port}") for port in (5001, 5002, 0)]
+    jar: dict[str, str] = {}  # a browser has one for all ports
+    browsers = [Browser(visited.address) for visited in gateways]
+    for visited, browser in zip(gateways, browsers, strict=True):
+        browser.cookies = jar
+        signed_in(visited, browser)
+    assert len(jar) == 3
+    assert all(known(browser.get("/nowhere")) for browser in browsers)
+    browsers[1].post("/sign-out", {"csrf": browsers[1].get("/").csrf})
+    assert [known(browser.get("/nowhere")) for browser in browsers] == [True, False, True]
+
+
+def test_a_session_of_another_gateway_on_the_host_is_none(more: Callable[..., Visited]) -> None:
+    first, second = (more(sign_in=True, url=f"http://127.0.0.1:{port}") for port in (5001, 5002))
+    cookie = signed_in(first, Browser(first.address)).cookies["hitl-session"]
+    other = Browser(second.address)
+    for name in ("hitl-session", "hitl-session-5002"):
+        other.cookies = {name: cookie}
+        assert not known(other.get("/nowhere"))
+
+
+def test_a_session_of_the_version_before_is_good_until_it_is_signed_out(more: Callable[..., Visited]) -> None:
+    visited = more(sign_in=True, url="http://127.0.0.1:5002")
+    browser = Browser(visited.address)
+    before = sessions.begin("lead", frozenset({"read"}), visited.now())
+    browser.cookies = {"hitl-session": sessions.sign(before, visited.keys)}
+    assert known(browser.get("/nowhere"))
+    browser.post("/sign-out", {"csrf": browser.get("/").csrf})
+    assert not known(browser.get("/nowhere"))
+
+
 def test_a_session_ends_after_twelve_hours(visited: Visited, browser: Browser) -> None:
     signed_in(visited, browser)
     visited.ahead_ms += sessions.LIFE_MS - 60_000

@@ -6,7 +6,6 @@ import ipaddress
 from typing import TYPE_CHECKING
 
 from hitl_cli.errors import BadInput
-from hitl_cli.gateway.auth import sessions
 from hitl_cli.gateway.http_error import HttpError
 from hitl_cli.people.actor import EVERYTHING, check_person
 
@@ -82,8 +81,7 @@ class SessionAuthenticator:
     async def identify(self, request: Request) -> Visitor | None:
         """Return who signed in with this browser."""
         context = self._context
-        text = request.cookies.get(context.cookies.session)
-        session = sessions.read(text, context.keys(), context.clock()) if text else None
+        session = context.cookies.session_in(request, context.keys(), context.clock())
         if session is None:
             return None
         return context.visitor(session.person, "web", session=session.id, may=session.can, signed_in=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
+from hitl_cli import defaults
 from hitl_cli.auth import signed_token
 from hitl_cli.auth.signed_token import TokenFields
 from hitl_cli.people.actor import Permission  # noqa: TC001 - msgspec reads the annotation
@@ -27,12 +28,16 @@ LONGEST_VISIT = 64
 
 
 class Session(TokenFields, frozen=True, kw_only=True):
-    """Who signed in, what they may do, until when (ms since the epoch), and an id that forms are bound to."""
+    """Who signed in, what they may do, until when (ms since the epoch), and an id that forms are bound to.
+
+    `place` is the gateway's, of those on its host; None in sessions of the version before.
+    """
 
     person: str
     can: frozenset[Permission]
     ends_at: int
     id: str
+    place: str | None = None
 
 
 def begin(person: str, can: frozenset[Permission], now: int, ends_at: int | None = None) -> Session:
@@ -60,15 +65,33 @@ def read(text: str, keys: Keys, now: int) -> Session | None:
 class Cookies:
     """The cookies of a gateway: over https none but itself can set or read them.
 
-    Under a path they are sent to that path alone, which a browser does not allow for `__Host-`.
+    Under a path they are sent to that path alone, which a browser does not allow for `__Host-`. A browser
+    sends them to all ports of a host, so that their names have the port, unless it is the usual one.
     """
 
-    def __init__(self, *, https: bool, base: str = "") -> None:
+    def __init__(self, *, https: bool, base: str = "", port: int | None = None) -> None:
         self._https = https
         self._path = base or "/"
-        prefix = ("__Secure-" if base else "__Host-") if https else ""
-        self.session = f"{prefix}hitl-session"
-        self.visit = f"{prefix}hitl-visit"
+        self._base = base
+        self.name(port)
+
+    def name(self, port: int | None) -> None:
+        """Name the cookies by the port at which the gateway is reached."""
+        usual = (None, 443) if self._https else (defaults.GATEWAY_PORT,)
+        suffix = "" if port in usual else f"-{port or 80}"
+        prefix = ("__Secure-" if self._base else "__Host-") if self._https else ""
+        self.place = f"{suffix}{self._base}"
+        self.session_before = f"{prefix}hitl-session"
+        self.session = f"{self.session_before}{suffix}"
+        self.visit = f"{prefix}hitl-visit{suffix}"
+
+    def session_in(self, request: Request, keys: Keys, now: int) -> Session | None:
+        """Return the session that a browser shows; of the version before, one of any gateway on the host."""
+        for name in dict.fromkeys((self.session, self.session_before)):
+            session = read(request.cookies.get(name, ""), keys, now)
+            if session is not None and session.place in (None, self.place):
+                return session
+        return None
 
     def put(self, response: StreamResponse, name: str, text: str, life_ms: int | None = None) -> None:
         """Have a browser keep a cookie, until it is closed where no life is given."""

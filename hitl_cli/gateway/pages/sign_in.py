@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
+from msgspec.structs import replace
 
 from hitl_cli.auth import sign_in
 from hitl_cli.auth.links import LinkExpired, LinkInvalid
@@ -174,6 +175,9 @@ async def _sign_out(request: Request) -> web.Response:
         return response
     gateway.access.check_csrf(visitor, form_text(await request.post(), "csrf"))
     gateway.cookies.drop(response, gateway.cookies.session)
+    session = gateway.cookies.session_in(request, gateway.keys(), gateway.clock())
+    if session is not None and session.place is None:
+        gateway.cookies.drop(response, gateway.cookies.session_before)
     return response
 
 
@@ -183,8 +187,8 @@ def _signed_in(gateway: Gateway, session: Session, wanted: str, *, again: bool =
     `again`: with the form that was sent, by a 307; its page shows what it says.
     """
     response = _go_to(wanted, 307 if again else 303)
-    life_ms = session.ends_at - gateway.clock()
-    gateway.cookies.put(response, gateway.cookies.session, sessions.sign(session, gateway.keys()), life_ms)
+    text = sessions.sign(replace(session, place=gateway.cookies.place), gateway.keys())
+    gateway.cookies.put(response, gateway.cookies.session, text, session.ends_at - gateway.clock())
     gateway.cookies.drop(response, gateway.cookies.visit)
     return response
 
