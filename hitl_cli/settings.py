@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from hitl_cli import defaults, plugins
-from hitl_cli.client.connect import driver_of, file_url
+from hitl_cli.client.connect import absolute, driver_of, file_url
 from hitl_cli.errors import BadInput, BadSetting
 from hitl_cli.format.names import normalized
 from hitl_cli.people.contacts import (
@@ -212,9 +212,10 @@ class Settings:
         share one server only if they are given the same file.
         """
         if chosen := self._env.get("HITL_KEYS"):
-            return Path(chosen).expanduser().absolute()
+            return absolute(chosen)
         if self._file.keys:
-            return ((self.folder or Path()) / Path(self._file.keys).expanduser()).absolute()
+            named = self._file.keys
+            return absolute(named if named.startswith("~") else str((self.folder or Path()) / named))
         path = driver_of(server).file(server)
         return _data_folder() / "hitl.keys" if path is None else path.with_name(path.name + ".keys")
 
@@ -315,7 +316,10 @@ def _data_folder() -> Path:
     """Return the folder of what this user's `hitl` keeps. Raises BadInput if there is none."""
     from platformdirs import user_data_path
 
-    folder = user_data_path("hitl", appauthor=False)
+    try:
+        folder = user_data_path("hitl", appauthor=False)
+    except RuntimeError:  # no HOME, and a user that the system does not know
+        folder = Path()
     if not folder.is_absolute():
         raise BadInput(
             "there is no home folder to keep the database in: name a file with -S sqlite:////path/hitl.db."

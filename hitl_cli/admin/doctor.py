@@ -51,25 +51,47 @@ PAGE = 100
 
 NETWORK_FILE_SYSTEMS = frozenset(
     {
-        "9p",
         "afs",
+        "beegfs",
         "ceph",
         "cifs",
+        "fuse.ceph",
+        "fuse.gcsfuse",
         "fuse.glusterfs",
+        "fuse.juicefs",
+        "fuse.rclone",
         "fuse.s3fs",
         "fuse.sshfs",
+        "gfs2",
         "glusterfs",
         "gpfs",
         "lustre",
         "nfs",
         "nfs4",
+        "ocfs2",
         "smb3",
         "smbfs",
-        "vboxsf",
-        "virtiofs",
     }
 )
 """Types of file systems where locks or shared memory do not reach every process that opens the file."""
+
+HOST_FILE_SYSTEMS = frozenset(
+    {
+        "9p",
+        "drvfs",
+        "fakeowner",
+        "fuse.grpcfuse",
+        "fuse.osxfs",
+        "fuse.vmhgfs-fuse",
+        "grpcfuse",
+        "osxfs",
+        "prl_fs",
+        "vboxsf",
+        "virtiofs",
+        "vmhgfs",
+    }
+)
+"""The same, where a virtual machine has a folder of its host: Docker Desktop, WSL, VirtualBox, VMware …"""
 
 
 class Report(Struct, frozen=True, kw_only=True):
@@ -329,6 +351,13 @@ def judge_file_system(file: Inspection, now: int) -> Iterator[Finding]:  # noqa:
             "warning",
             f"{file.file_system} is shared between machines, and locks may not work there",
             "move the file to a local disk (docs/operations.md), and reach it from elsewhere by hitl server",
+        )
+    if file.file_system in HOST_FILE_SYSTEMS:
+        yield Finding(
+            "file system",
+            "warning",
+            f"{file.file_system} is a folder of the computer under this one, and locks may not work there",
+            "keep the file on a disk of this one: in Docker a volume (docker volume create), no bind mount",
         )
     left = f"{format_size(file.disk_free)} left on the disk"
     level: Level = "error" if file.disk_free < NO_DISK else "warning" if file.disk_free < LOW_DISK else "ok"

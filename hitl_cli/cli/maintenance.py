@@ -14,6 +14,7 @@ from hitl_cli.admin import maintenance
 from hitl_cli.cli.context import named_server
 from hitl_cli.cli.options import AsJson, Server, flag, value
 from hitl_cli.cli.output import is_terminal, note, print_json
+from hitl_cli.client.connect import absolute
 from hitl_cli.errors import BadInput, NotDone
 from hitl_cli.format.durations import format_duration, parse_duration
 from hitl_cli.format.sizes import format_size
@@ -52,7 +53,7 @@ def backup(
     say = _seldom()
     made = maintenance.back_up(
         url.value,
-        file.expanduser().absolute(),
+        absolute(str(file)),
         replace=force,
         progress=lambda done, size: say(lambda: f"{format_size(done)} of {format_size(size)} copied"),
     )

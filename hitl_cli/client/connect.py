@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from hitl_cli import plugins
 from hitl_cli.engine.trace import Trace
-from hitl_cli.errors import BadServer, Unreachable
+from hitl_cli.errors import BadInput, BadServer, Unreachable
 
 if TYPE_CHECKING:
     from urllib.parse import SplitResult
@@ -80,6 +80,16 @@ def split_url(url: str) -> SplitResult:
         return urlsplit(url)
     except ValueError as error:
         raise BadServer(f"{url!r} is not a URL: {error}.") from error
+
+
+def absolute(path: str) -> Path:
+    """Return the whole path of a file; `~` is the home folder. Raises BadInput where there is none."""
+    try:
+        return Path(path).expanduser().absolute()
+    except RuntimeError as error:
+        raise BadInput(
+            f"{path} needs a home folder, and this user has none: set HOME, or write the whole path."
+        ) from error
 
 
 def file_url(path: Path) -> str:

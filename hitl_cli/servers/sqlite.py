@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from hitl_cli.client.connect import named_trace, split_url
+from hitl_cli.client.connect import absolute, named_trace, split_url
 from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.engine.errors import EngineError
 from hitl_cli.errors import BadServer, Unreachable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from hitl_cli.client.protocol import Client
     from hitl_cli.sdk.worker_link import WorkerLink, WorkerTerms
 
@@ -29,7 +30,7 @@ def file(url: str) -> Path:
         raise BadServer(f"{url!r} has a '?' or a '#' in it: write them as %3F and %23.")
     if parts.netloc or not path or "\0" in path:
         raise BadServer(f"{url!r} names no file: write sqlite:///relative/path or sqlite:////absolute/path.")
-    return Path(path).expanduser().absolute()
+    return absolute(path)
 
 
 def exists(url: str) -> bool:

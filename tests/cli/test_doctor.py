@@ -234,6 +234,11 @@ def test_a_network_file_system_is_warned_of(hitl: Hitl) -> None:
     seen = msgspec.structs.replace(inspection.inspect(hitl.database, 0), file_system="nfs4", disk_free=10**12)
 
     assert [finding.level for finding in judge_file_system(seen, 0)] == ["warning", "ok"]
+    for shared in ("fakeowner", "fuse.grpcfuse", "virtiofs", "9p"):  # Docker Desktop's
+        found = judge_file_system(msgspec.structs.replace(seen, file_system=shared), 0)
+        [told, _] = found
+        assert told.level == "warning"
+        assert told.text.startswith(f"{shared} ")
     full = msgspec.structs.replace(seen, file_system="ext4", disk_free=1_000)
     assert [finding.level for finding in judge_file_system(full, 0)] == ["error"]
 

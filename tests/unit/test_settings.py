@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
+from hitl_cli.client.connect import driver_of
 from hitl_cli.errors import BadInput
 from hitl_cli.settings import Settings
 
@@ -59,3 +61,22 @@ def test_what_makes_no_sense_is_refused(tmp_path: Path) -> None:
     (tmp_path / "hitl.toml").write_text("gruop = 'x'\n")
     with pytest.raises(BadInput, match="gruop"):
         Settings({}, tmp_path)
+
+
+def test_a_user_without_a_home_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(uid: int) -> None:
+        raise KeyError(uid)
+
+    for name in ("HOME", "XDG_DATA_HOME", "LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    settings = Settings({"HITL_KEYS": "~/keys"}, tmp_path)
+    for refused in (
+        settings.server,
+        lambda: settings.keys("sqlite:////x.db"),
+        lambda: driver_of("sqlite:///~/x.db").file("sqlite:///~/x.db"),
+    ):
+        with pytest.raises(BadInput, match="home folder"):
+            refused()
+    assert settings.person().value == f"uid {os.getuid()}"
+    assert settings.server("sqlite:////x.db").value == "sqlite:////x.db"
