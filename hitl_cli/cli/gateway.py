@@ -11,6 +11,7 @@ import typer
 from hitl_cli import defaults
 from hitl_cli.cli.context import named_server
 from hitl_cli.cli.options import Port, Server, Token, flag, value
+from hitl_cli.cli.output import note
 from hitl_cli.cli.serving import listening, on_stop_signals
 from hitl_cli.cli.worker import say
 from hitl_cli.errors import BadUsage
@@ -67,8 +68,18 @@ def gateway(
         trust_header=trust_header,
         trust_from=networks,
     )
+    _tell_where_mails_lead(options)
     with listening(host, port):
         asyncio.run(_serve(options))
+
+
+def _tell_where_mails_lead(options: Options) -> None:
+    """Say on stderr that the mails by which people sign in lead to this computer, if they do."""
+    from hitl_cli.notify.shortcomings import of_gateway
+
+    if options.directory.email is not None:
+        for one in of_gateway(msgspec.structs.replace(options.directory, gateway=options.url)):
+            note(f"hitl: {one}")
 
 
 def options_of(

@@ -79,8 +79,8 @@ def try_(
         raise typer.Exit(1)
 
 
-def _note_shortcomings(name: str, directory: Directory, kinds: set[str]) -> None:
-    """Say on stderr who of a group has no contact, and that links lead to this computer."""
+def _note_shortcomings(name: str | None, directory: Directory, kinds: set[str]) -> None:
+    """Say on stderr who of a group, or of any, has no contact, and that links lead to this computer."""
     from hitl_cli.notify.shortcomings import of_gateway, of_members
 
     if kinds != {"console"}:
@@ -96,7 +96,9 @@ def list_(as_json: AsJson = False) -> None:
     from hitl_cli.notify.sample_message import everybody
     from hitl_cli.views.contacts import contact_document
 
-    found = [contact_document(name, contact) for name, contact in everybody(Settings().directory())]
+    directory = Settings().directory()
+    found = [contact_document(name, contact) for name, contact in everybody(directory)]
+    _note_shortcomings(None, directory, {"console"})
     if as_json:
         print_json(found)
         return

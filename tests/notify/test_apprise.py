@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hitl_cli.notify.channels import console
 from hitl_cli.notify.channels.registry import send
 from hitl_cli.notify.messages import DeliveryFailed
 from hitl_cli.people.contacts import Address, Directory
@@ -66,6 +67,17 @@ def printed(capsys: pytest.CaptureFixture[str]) -> str:
 def test_on_the_terminal_it_is_a_line_with_the_link(capsys: pytest.CaptureFixture[str]) -> None:
     asyncio.run(send(message(), Address("console"), Directory()))
     assert printed(capsys) == "reviewer: Ship release 1.4.2? http://hitl.example.org/l/SIGNED\n"
+
+
+@pytest.mark.parametrize(("said", "kept"), [(None, None), (object(), None), ("a\x1b\nb", "a\\x1b b")])
+def test_what_a_channel_returns_is_kept_if_it_is_text(
+    monkeypatch: pytest.MonkeyPatch, said: object, kept: str | None
+) -> None:
+    async def sends(*_: object) -> object:
+        return said
+
+    monkeypatch.setattr(console, "send", sends)
+    assert asyncio.run(send(message(), Address("console"), Directory())) == kept
 
 
 def test_on_the_terminal_several_are_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ from tests.notify.receivers import parts_of
 
 if TYPE_CHECKING:
     from tests.conftest import Hitl
+    from tests.gateway.conftest import StartGateway
     from tests.notify.receivers import HttpReceiver, Mailbox
 
 
@@ -85,13 +86,14 @@ def test_who_of_a_group_has_no_contact_is_named(people: Hitl, mailbox: Mailbox) 
     assert len(mailbox.received) == 3
 
 
-def test_that_links_lead_to_this_computer_is_said(people: Hitl) -> None:
+def test_that_links_lead_to_this_computer_is_said(people: Hitl, start_gateway: StartGateway) -> None:
     settings = people.folder / "hitl.toml"
     assert "127.0.0.1" not in people.run("notify", "test", "lead").stderr
     settings.write_text(settings.read_text().partition("\n")[2])
     assert "http://127.0.0.1:5001" in people.run("notify", "test", "lead").stderr
     only = people.run("notify", "test", "reviewer", "--channel", "console")
     assert "hitl.toml" not in only.stderr
+    assert "this computer" in start_gateway().complained("links")
 
 
 def test_a_name_that_nobody_has_is_told_with_the_nearest(people: Hitl) -> None:
@@ -118,6 +120,7 @@ def test_the_list_shows_who_is_reached_how_without_secrets(people: Hitl) -> None
     assert listed[3]["name"] == "group:ops"
     said = people.ok("notify", "list")
     assert "reviewer, lead, somebody" in said
+    assert "somebody of group ops" in people.run("notify", "list").stderr
     assert "secret" not in said
 
 

@@ -6,10 +6,15 @@ from typing import TYPE_CHECKING, Protocol, TypeGuard, runtime_checkable
 
 from hitl_cli import plugins
 from hitl_cli.notify.messages import DeliveryFailed
+from hitl_cli.notify.phrases import one_line
 
 if TYPE_CHECKING:
     from hitl_cli.notify.messages import Message
     from hitl_cli.people.contacts import Address, Directory
+
+
+RECEIPT_CHARS = 300
+"""The most that is kept of what a receiver said."""
 
 
 @runtime_checkable
@@ -38,7 +43,8 @@ async def send(message: Message, address: Address, directory: Directory) -> str 
     channel = _channel(address.kind)
     if channel is None:
         raise DeliveryFailed(f"the channel {address.kind} cannot be used here.", for_good=True)
-    return await channel.send(message, address.to, directory)
+    said: object = await channel.send(message, address.to, directory)  # a plugin may return anything
+    return one_line(said, RECEIPT_CHARS) if isinstance(said, str) else None
 
 
 def shown(address: Address) -> str:
