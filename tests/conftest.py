@@ -81,6 +81,10 @@ class WorkerProcess:
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """Ask it to end, and return its exit code."""
         self.process.send_signal(how)
+        return self.end()
+
+    def end(self) -> int:
+        """Wait for its end, and return its exit code."""
         code = self.process.wait(timeout=PATIENCE_S)
         for reader in self._readers:
             reader.join(timeout=PATIENCE_S)

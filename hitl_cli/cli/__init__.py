@@ -1,5 +1,6 @@
 """The command line: `hitl`."""
 
+import os
 import sys
 
 INTERRUPTED = 130
@@ -9,6 +10,10 @@ INTERRUPTED = 130
 def main() -> None:
     """Run the command line. Ctrl-C ends it quietly, also while it is still being imported."""
     try:
+        if os.getpid() == 1:
+            from hitl_cli.cli.first_process import end_on_signals
+
+            end_on_signals()
         from hitl_cli.cli.app import run
 
         run()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, NoReturn
 
@@ -48,6 +49,12 @@ ID_DIGITS = 16
 
 SCALARS = ("string", "integer", "number", "boolean")
 """The types of a JSON Schema whose value is typed as one word."""
+
+GRACE_S = 0.8
+"""How long a server may take to answer once a signal has told this command to end."""
+
+CANCEL_GRACE_S = 5.0
+"""The same where the question is to be taken back."""
 
 LEAVING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """By which a command that waits is told to end."""
@@ -125,7 +132,7 @@ def ask(
     if id is not None:
         check_id(id)
     contacts, group, queued = settings.contacts(), settings.group().value, False
-    leaving = _Leaving()
+    leaving = _Leaving(CANCEL_GRACE_S if cancel_on_exit else GRACE_S)
     with (
         handling(LEAVING, leaving),
         open_client(ctx, server, token, settings, creates=prompt is not None) as client,
@@ -226,9 +233,15 @@ class _Command(NamedTuple):
 
 
 class _Leaving:
-    """Notes the first signal that tells this command to end; the second one does end it, at once."""
+    """Notes the first signal that tells this command to end; the second one does end it, at once.
+
+    So does SIGTERM or SIGHUP alone, where the server does not answer meanwhile.
+    """
 
     signal: int | None = None
+
+    def __init__(self, grace_s: float) -> None:
+        self._grace_s = grace_s
 
     def told(self) -> bool:
         """Whether such a signal has come."""
@@ -240,13 +253,18 @@ class _Leaving:
         for each in LEAVING:
             if signal.getsignal(each) is self:
                 signal.signal(each, signal.SIG_DFL)
+        if number != signal.SIGINT:
+            ending = threading.Timer(self._grace_s, _die_by, [number])
+            ending.daemon = True
+            ending.start()
 
 
 def _die_by(number: int) -> NoReturn:
     """End as the signal ends a process: a shell then ends its script too, and takes it for no answer."""
-    signal.signal(number, signal.SIG_DFL)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
-    sys.exit(128 + number)
+    os._exit(128 + number)  # as process 1
 
 
 def _wait(

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from hitl_cli.cli.context import handling
+from hitl_cli.cli.first_process import SIGNALS, end
 from hitl_cli.cli.options import flag
 from hitl_cli.cli.output import is_terminal, note
 
@@ -28,7 +30,10 @@ def demo(
     from hitl_cli.admin.demo import Demo
 
     asks = not yes and is_terminal(sys.stdin, sys.stdout)
-    with Demo(echo=lambda command: print(f"\n$ {shlex.join(command)}", flush=True)) as show:
+    with (
+        handling(SIGNALS, end),
+        Demo(echo=lambda command: print(f"\n$ {shlex.join(command)}", flush=True)) as show,
+    ):
         if what == "email":
             _show_verification(show, asks=asks)
         else:

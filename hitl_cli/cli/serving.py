@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import signal
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 
 DESCRIPTORS = 16_384
 """Files that the process may have open: two a stream, one a connection."""
+
+STOPPED_WITHIN_S = 7.0
+"""How long it may take to stop: longer than requests in hand are given, which may hang on another server."""
 
 REASONS = {
     errno.EADDRINUSE: "the port is in use; name another with --port",
@@ -44,7 +49,16 @@ def listening(host: str, port: int) -> Iterator[None]:
 
 
 def on_stop_signals(stop: Callable[[], None]) -> None:
-    """Call a function in the running event loop on SIGTERM and SIGINT."""
+    """Call a function in the running event loop on SIGTERM and SIGINT; a second one ends the process."""
     loop = asyncio.get_running_loop()
+    ending = threading.Timer(STOPPED_WITHIN_S, os._exit, [0])
+    ending.daemon = True
+
+    def stop_once() -> None:
+        if ending.is_alive():
+            os._exit(0)
+        ending.start()
+        stop()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
+        loop.add_signal_handler(number, stop_once)

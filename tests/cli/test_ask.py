@@ -41,13 +41,6 @@ OPS = '[groups.ops]\nmembers = ["ann", "bob", "cy"]\n'
 class Asking(WorkerProcess):
     """A `hitl ask` in a process of its own."""
 
-    def end(self) -> int:
-        """Wait for its end and return the exit code."""
-        code = self.process.wait(timeout=PATIENCE_S)
-        for reader in self._readers:
-            reader.join()
-        return code
-
 
 def start(hitl: Hitl, *args: str) -> Asking:
     """Start a `hitl ask`, and wait until it has asked."""
