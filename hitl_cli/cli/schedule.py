@@ -49,12 +49,15 @@ def add(
     ctx: typer.Context,
     id: Annotated[str, argument("NAME", "A name of your choice for the schedule.")],
     cron: Annotated[
-        str, argument("CRON", "When, in UTC: minute, hour, day of month, month, day of week, in quotes.")
+        str, argument("CRON", "When: minute, hour, day of month, month, day of week, in quotes.")
     ],
     args: Annotated[
         list[str] | None, argument("[ARG]...", "Arguments: JSON, else text. The name if none is given.")
     ] = None,
     workflow: Workflow = None,
+    timezone: Annotated[
+        str | None, value("ZONE", "The time zone of these, e.g. Europe/Berlin; UTC if not given.")
+    ] = None,
     kwarg: Kwarg = None,
     exact: Args = None,
     no_args: Annotated[bool, flag("Give it no argument, not even the name.", "--no-args")] = False,
@@ -74,6 +77,7 @@ def add(
     spec = ScheduleSpec(
         id=id,
         cron=cron,
+        timezone=timezone,
         workflow=settings.workflow(workflow).value,
         args=given,
         kwargs=named,
@@ -103,11 +107,13 @@ def list_(ctx: typer.Context, as_json: AsJson = False, server: Server = None, to
     if not found:
         note('There are no schedules. Add one: hitl schedule add nightly "0 2 * * *" --workflow report')
         return
+    zones = [one.timezone for one in found]
     last = [one.last_run_at for one in found]
     print_table(
         [
             Column("schedule", [one.id for one in found], whole=True),
-            Column("cron", [one.cron for one in found], whole=True),
+            Column("cron", [one.fields for one in found], whole=True),
+            *([Column("zone", [zone or "UTC" for zone in zones], whole=True)] if any(zones) else []),
             Column("calls", [show_call(one.call) for one in found]),
             Column("next run", [_minutes(one.next_run_at) for one in found]),
             Column("in", [format_age(max(one.next_run_at - now, 0)) for one in found], right=True, spare=2),

@@ -1,11 +1,18 @@
-"""When a schedule fires: five-field cron expressions, in UTC. Instants are ms since the epoch.
+"""When a schedule fires: five-field cron expressions, in UTC or a time zone. Instants are ms since the epoch.
+
+A time zone is written before the fields, as `CRON_TZ=Europe/Berlin 0 2 * * *`: another server understands
+that or refuses it, and never takes it for UTC. Where the clocks are changed, it is as in Debian's cron. If
+minutes and hours are named, it fires once on each of its days: what falls into the hour that is left out, at
+its end; what falls into the hour that comes twice, the first time. If one of them begins with `*`, it fires
+whenever the clocks show such a time.
 
 The calendar is cronsim's; spec/01-protocol/validation.lean says what the protocol needs of it.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
+from itertools import chain, takewhile
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,47 +20,149 @@ if TYPE_CHECKING:
 
 FIELDS = 5
 
+ZONE = "CRON_TZ="
+"""What an expression begins with that is in a time zone."""
+
 NEVER = 2**62
 """An instant that does not come, for an expression that has run out of dates."""
 
 LAST_YEAR_MS = 253_370_764_800_000
 """The first instant of the year 9999, which is as far as the calendar goes."""
 
+DAY_S = 86_400
+"""Clocks that are changed stay so for longer."""
 
-def is_cron(expression: str) -> bool:
-    """Whether the expression can be read and denotes an instant at all."""
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+
+WIDER = 8
+"""How much further is looked back for the last occurrence, each time that there is none."""
+
+
+class UnknownZone(ValueError):
+    """A time zone that is not known here."""
+
+
+def in_zone(fields: str, zone: str | None) -> str:
+    """Return an expression in a time zone; None is UTC."""
+    return " ".join(fields.split()) if zone is None else f"{ZONE}{zone} {' '.join(fields.split())}"
+
+
+def fields_and_zone(expression: str) -> tuple[str, str | None]:
+    """Return the fields of an expression, and the time zone that they are in; None is UTC."""
+    first, _, rest = expression.partition(" ")
+    return (rest, first.removeprefix(ZONE)) if first.startswith(ZONE) else (expression, None)
+
+
+def problem(expression: str) -> str | None:
+    """Return why an expression cannot be used, as a phrase; None if it denotes an instant."""
     from cronsim import CronSimError
 
-    if len(expression.split()) != FIELDS:
-        return False
+    fields, zone = fields_and_zone(expression)
     try:
-        return next_after(expression, 0) < NEVER
+        if len(fields.split()) == FIELDS and next_after(expression, 0) < NEVER:
+            return None
+    except UnknownZone:
+        return f"{zone!r} is no time zone that is known here: use a name such as Europe/Berlin"
     except CronSimError:
+        pass
+    if _is_readable(fields):
+        return f"{fields!r} never comes: there is no such day in these months"
+    return f"{fields!r} is no cron expression: use minute, hour, day of month, month, day of week"
+
+
+def _is_readable(fields: str) -> bool:
+    """Whether each field can be read, whatever days there are in a month."""
+    from cronsim import CronSim, CronSimError
+
+    try:
+        minute, hour, day, month, weekday = fields.split()
+        for each in (f"{minute} {hour} {day} * {weekday}", f"* * * {month} *"):
+            CronSim(each, datetime.fromtimestamp(0, UTC))
+    except (CronSimError, ValueError):
         return False
+    return True
 
 
 def next_after(expression: str, at: int) -> int:
-    """Return the first instant after `at`; NEVER if there is none."""
-    from cronsim import CronSim
-
-    if at >= LAST_YEAR_MS:
-        return NEVER
-    found = next(CronSim(expression, datetime.fromtimestamp(at // 1_000, UTC)), None)
-    return NEVER if found is None else int(found.timestamp()) * 1_000
+    """Return the first instant after `at`; NEVER if there is none. Raises UnknownZone."""
+    return next(_after(expression, at), NEVER)
 
 
 def last_until(expression: str, at: int) -> int:
-    """Return the last instant at or before `at`. There must be one."""
-    from cronsim import CronSim
-
-    # Backwards from one second later, because the search never returns what it starts at.
-    start = datetime.fromtimestamp(min(at, LAST_YEAR_MS) // 1_000 + 1, UTC)
-    return int(next(CronSim(expression, start, reverse=True)).timestamp()) * 1_000
+    """Return the last instant at or before `at`. There must be one. Raises UnknownZone."""
+    end = min(at, LAST_YEAR_MS)
+    back = MINUTE_MS
+    while (last := next_after(expression, max(end - back, -1))) > end:
+        back *= WIDER
+    return max(takewhile(lambda instant: instant <= end, _after(expression, last)), default=last)
 
 
 def occurrences(expression: str, first: int, until: int) -> Iterator[int]:
-    """Yield the instants from `first`, which is one, to `until`, in order."""
-    at = first
-    while at <= until:
-        yield at
-        at = next_after(expression, at)
+    """Yield the instants from `first`, which is one, to `until`, in order. Raises UnknownZone."""
+    return takewhile(lambda at: at <= until, chain([first], _after(expression, first)))
+
+
+def _after(expression: str, at: int) -> Iterator[int]:
+    """Yield the instants after `at`, in order. Raises UnknownZone."""
+    from cronsim import CronSim
+
+    if at >= LAST_YEAR_MS:
+        return
+    fields, name = fields_and_zone(expression)
+    zone = UTC if name is None else _zone(name)
+    minute, hour, *_ = fields.split()
+    if zone is not UTC and (minute.startswith("*") or hour.startswith("*")):
+        yield from (second * 1_000 for second in _whenever_shown(fields, at // 1_000, zone))
+        return
+    for each in CronSim(fields, datetime.fromtimestamp(at // 1_000, zone)):
+        # In the hour that comes twice the calendar goes on from the first one, which is over.
+        if (instant := int(each.timestamp()) * 1_000) > at:
+            yield (at := instant)
+
+
+def _whenever_shown(fields: str, at: int, zone: tzinfo) -> Iterator[int]:
+    """Yield the seconds after `at` at which the clocks of a zone show a time of an expression."""
+    from cronsim import CronSim
+
+    offset = _offset(zone, at)
+    while True:
+        for shown in CronSim(fields, datetime.fromtimestamp(at + offset, UTC)):
+            second = int(shown.timestamp()) - offset
+            changed = _change(zone, offset, at, second)
+            if changed is not None:
+                at, offset = changed - 1, _offset(zone, changed)
+                break
+            yield second
+            at = second
+        else:
+            return
+
+
+def _change(zone: tzinfo, offset: int, after: int, until: int) -> int | None:
+    """Return the first second after one, up to another, at which an offset does not hold; None if it does."""
+    while after < until:
+        found = min(after + DAY_S, until)
+        if _offset(zone, found) != offset:
+            while found - after > 1:
+                middle = (after + found) // 2
+                after, found = (middle, found) if _offset(zone, middle) == offset else (after, middle)
+            return found
+        after = found
+    return None
+
+
+def _offset(zone: tzinfo, second: int) -> int:
+    """Return by how many seconds the clocks of a zone are ahead of UTC at an instant."""
+    offset = datetime.fromtimestamp(second, zone).utcoffset()
+    return int(offset.total_seconds()) if offset is not None else 0
+
+
+def _zone(name: str) -> tzinfo:
+    """Return a time zone by its name in the IANA database. Raises UnknownZone."""
+    from zoneinfo import ZoneInfo
+
+    try:
+        return ZoneInfo(name)
+    except (LookupError, ValueError, OSError) as error:
+        raise UnknownZone(name) from error

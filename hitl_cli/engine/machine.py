@@ -659,10 +659,8 @@ def schedule_create(tx: State, req: ScheduleCreate, now: int) -> Reply:
         return _too_large(req.promise_param)
     if len(_expand(req.promise_id, req.id, cron.LAST_YEAR_MS)) > ID_MAX:
         return refuse(400, f"the ids of the schedule's promises would be longer than {ID_MAX} characters")
-    if not cron.is_cron(req.cron):
-        return refuse(
-            400, f"{req.cron!r} is no cron expression: use minute, hour, day of month, month, day of week"
-        )
+    if (problem := cron.problem(req.cron)) is not None:
+        return refuse(400, problem)
     schedule = tx.schedule(req.id)
     if schedule is None:
         schedule = Schedule(
@@ -727,12 +725,16 @@ def process_schedule(tx: State, schedule: Schedule, now: int) -> None:
     Of occurrences that passed while no process was up, only the last is fired, unless the schedule
     asks for all of them; the specification fires all (docs/protocol.md).
     """
-    due = _due_occurrences(schedule, now)
+    try:
+        due = _due_occurrences(schedule, now)
+        next_run_at = cron.next_after(schedule.cron, due[-1]) if due else 0
+    except cron.UnknownZone:  # of a process that knows it: perhaps that looks before an hour has passed
+        tx.put_schedule(msgspec.structs.replace(schedule, next_run_at=now + cron.HOUR_MS))
+        return
     if not due:
         return
     for at in due:
         _fire(tx, schedule, at, now)
-    next_run_at = cron.next_after(schedule.cron, due[-1])
     tx.put_schedule(msgspec.structs.replace(schedule, last_run_at=due[-1], next_run_at=next_run_at))
 
 

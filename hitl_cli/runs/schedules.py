@@ -11,8 +11,9 @@ from hitl_cli import defaults
 from hitl_cli.client.protocol import OK, call, refused
 from hitl_cli.client.tags import TARGET_TAG
 from hitl_cli.client.wire import Call, Json, decode_as, encode, same_json
+from hitl_cli.engine import cron
 from hitl_cli.engine.records import CatchUp, Value
-from hitl_cli.errors import Conflict, NotFound
+from hitl_cli.errors import BadInput, BadUsage, Conflict, NotFound
 from hitl_cli.format.durations import format_duration
 from hitl_cli.format.shell import command
 from hitl_cli.runs.run import address_of, call_of, check_id, show_call
@@ -23,15 +24,21 @@ if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client, ProtocolResponse
     from hitl_cli.people.actor import Actor
 
+BAD_REQUEST = 400
+
 RUN_ID = "{{.id}}-{{.timestamp}}"
 """The ids of the runs, as the SDKs make them: the schedule's, and the instant in ms."""
 
 
 class ScheduleSpec(Struct, frozen=True, kw_only=True):
-    """A schedule to add. Without `args` each run is given the schedule's id; see RunSpec."""
+    """A schedule to add. Without `args` each run is given the schedule's id; see RunSpec.
+
+    `timezone` None is UTC.
+    """
 
     id: str
     cron: str
+    timezone: str | None = None
     workflow: str = defaults.WORKFLOW
     args: Json | UnsetType = UNSET
     kwargs: dict[str, Json] = {}
@@ -53,6 +60,16 @@ class Schedule(Struct, frozen=True, kw_only=True, rename="camel"):
     next_run_at: int = 0
     last_run_at: int | None = None
     catch_up: CatchUp | None = None
+
+    @property
+    def fields(self) -> str:
+        """The five fields of its expression."""
+        return cron.fields_and_zone(self.cron)[0]
+
+    @property
+    def timezone(self) -> str | None:
+        """The time zone that these are in; None is UTC."""
+        return cron.fields_and_zone(self.cron)[1]
 
     @property
     def call(self) -> Call | None:
@@ -97,7 +114,7 @@ class Schedules:
         start = call_of(spec.workflow, spec.args, spec.kwargs, spec.id)
         asked = {
             "id": spec.id,
-            "cron": " ".join(spec.cron.split()),
+            "cron": _expression(spec),
             "promiseId": RUN_ID,
             "promiseTimeout": spec.deadline_ms,
             "promiseParam": encode(msgspec.to_builtins(start)),
@@ -105,7 +122,13 @@ class Schedules:
             "catchUp": spec.catch_up,
         }
         created = call(self._client, "schedule.get", id=spec.id).status != OK
-        schedule = _as_schedule(call(self._client, "schedule.create", **asked))
+        answer = call(self._client, "schedule.create", **asked)
+        if spec.timezone is not None and answer.status == BAD_REQUEST:
+            raise BadInput(
+                f"the server refused this: {answer.message()}. It may know no time zones: give the times in"
+                " UTC."
+            )
+        schedule = _as_schedule(answer)
         if not created:
             _refuse_other(schedule, asked)
         return AddedSchedule(schedule=schedule, created=created)
@@ -132,6 +155,22 @@ class Schedules:
         if answer.status != OK:
             error = refused(answer)
             raise NotFound(f"there is no schedule {id}.") if isinstance(error, NotFound) else error
+
+
+def _expression(spec: ScheduleSpec) -> str:
+    """Return the expression of a schedule. Raises BadInput for one in a time zone that denotes nothing."""
+    if spec.timezone is not None and spec.cron.startswith(cron.ZONE):
+        raise BadUsage(f"{spec.cron!r} names a time zone already: give it once.")
+    expression = cron.in_zone(spec.cron, spec.timezone)
+    zone = cron.fields_and_zone(expression)[1]
+    if zone is not None and (problem := cron.problem(expression)) is not None:
+        from difflib import get_close_matches
+        from zoneinfo import available_timezones
+
+        known = {name.casefold(): name for name in available_timezones()}
+        near = [] if zone in known.values() else get_close_matches(zone.casefold(), known, n=1)
+        raise BadInput(f"{problem}.{''.join(f' Did you mean {known[name]}?' for name in near)}")
+    return expression
 
 
 def _refuse_other(schedule: Schedule, asked: dict[str, object]) -> None:

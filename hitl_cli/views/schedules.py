@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 class ScheduleDocument(Struct, frozen=True, kw_only=True):
     """A schedule; `workflow` is null where another tool made it and it calls no function.
 
-    `args` is a list, or for a function in Rust the one argument itself.
+    `args` is a list, or for a function in Rust the one argument itself; `timezone` is null where the fields
+    of `cron` are in UTC.
     """
 
     id: str
     cron: str
+    timezone: str | None
     workflow: str | None
     args: Json
     kwargs: dict[str, Json]
@@ -38,7 +40,8 @@ def schedule_document(schedule: Schedule) -> ScheduleDocument:
     called = schedule.call
     return ScheduleDocument(
         id=schedule.id,
-        cron=schedule.cron,
+        cron=schedule.fields,
+        timezone=schedule.timezone,
         workflow=called.func if called else None,
         args=called.args if called else [],
         kwargs=called.kwargs if called else {},

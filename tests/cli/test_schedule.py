@@ -34,6 +34,22 @@ def test_a_schedule_is_added_listed_and_removed(hitl: Hitl) -> None:
     assert "nightly" in hitl.fails(3, "schedule", "remove", "nightly", code="not-found")
 
 
+def test_a_schedule_takes_a_time_zone(hitl: Hitl) -> None:
+    add = ("schedule", "add", "nightly", "30 2 * * *", "--timezone")
+    hitl.ok(*add, "Asia/Tokyo")  # which never changes its clocks
+    assert "is there already" in hitl.ok(*add, "Asia/Tokyo")
+    hitl.fails(4, *add, "Europe/Berlin", code="already-exists")
+    [listed] = hitl.json("schedule", "list")
+    assert (listed["cron"], listed["timezone"]) == ("30 2 * * *", "Asia/Tokyo")
+    assert listed["next_run_at"].endswith("T17:30:00.000Z")
+    assert "30 2 * * *  Asia/Tokyo" in hitl.ok("schedule", "list")
+    assert "Europe/Berlin" in hitl.fails(
+        2, "schedule", "add", "x", "0 2 * * *", "--timezone", "europe/berlin"
+    )
+    assert "never comes" in hitl.fails(2, "schedule", "add", "x", "0 0 30 2 *")
+    assert "never comes" in hitl.fails(2, "schedule", "add", "x", "0 0 30 2 *", "--timezone", "Asia/Tokyo")
+
+
 def test_a_schedule_gives_its_runs_the_arguments_that_it_was_given(hitl: Hitl) -> None:
     hitl.ok(
         "schedule",

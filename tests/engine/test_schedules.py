@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hitl_cli.engine.cron import UnknownZone
 from tests.engine.conftest import ADDRESS, TARGETED, TIMER, Clock, Worker, request
 
 if TYPE_CHECKING:
@@ -216,6 +217,13 @@ def test_a_cron_expression_that_denotes_nothing_is_refused(engine: Engine, cron:
     assert engine.status("schedule.get", id="nightly") == 404
 
 
+def test_why_an_expression_is_refused_is_told(engine: Engine) -> None:
+    assert "never comes" in schedule(engine, cron="0 0 30 2 *")[1]
+    assert "never comes" in schedule(engine, cron="CRON_TZ=Europe/Berlin 0 0 31 4,6 *")[1]
+    assert "no time zone" in schedule(engine, cron="CRON_TZ=Europe/Nowhere 0 2 * * *")[1]
+    assert "no cron expression" in schedule(engine, cron="CRON_TZ=Europe/Berlin 0 2 * *")[1]
+
+
 @pytest.mark.parametrize(
     ("cron", "following"),
     [
@@ -228,6 +236,32 @@ def test_a_cron_expression_that_denotes_nothing_is_refused(engine: Engine, cron:
 )
 def test_cron_is_read_as_everybody_reads_it_and_in_utc(engine: Engine, cron: str, following: str) -> None:
     assert schedule(engine, cron=cron)[1]["schedule"]["nextRunAt"] == at(following)
+
+
+def test_a_schedule_fires_by_the_clocks_of_its_zone_on_the_days_that_they_are_changed(engine: Engine) -> None:
+    schedule(engine, cron="CRON_TZ=Europe/Berlin 30 2 * * *", catchUp="all", promiseTimeout=365 * DAY_MS)
+    engine.clock.now = at("2026-03-30 12:00")
+    engine.run_batch()
+    fired = [int(id.removeprefix("nightly-")) for id in runs(engine)]
+    assert fired[-3:] == [at("2026-03-28 01:30"), at("2026-03-29 01:00"), at("2026-03-30 00:30")]
+
+
+def test_a_schedule_in_a_zone_that_is_not_known_here_waits_for_a_process_that_knows_it(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schedule(engine, cron="CRON_TZ=Europe/Berlin 30 2 * * *")
+    engine.clock.now = at("2026-03-02 01:40")
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr("hitl_cli.engine.cron._zone", _unknown)
+        engine.run_batch()
+    assert runs(engine) == []
+    engine.clock.now += 3_600_000
+    engine.run_batch()
+    assert runs(engine) == [f"nightly-{at('2026-03-02 01:30')}"]
+
+
+def _unknown(name: str) -> None:
+    raise UnknownZone(name)
 
 
 @pytest.mark.parametrize(
