@@ -21,7 +21,6 @@ import inspect
 import logging
 import time
 from contextvars import ContextVar
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +89,16 @@ class _Function:
         self.over = False
         self.concurrency: _Concurrency | None = None
 
+    def close(self) -> _Concurrency | None:
+        """Note that it has ended, and return what was known of its tasks and timeouts.
+
+        It refers to its asyncio task no more, whose context refers to it.
+        """
+        concurrency, self.over, self.concurrency, self.main = self.concurrency, True, None, None
+        if concurrency is not None:
+            concurrency.close()
+        return concurrency
+
     def concurrent(self) -> _Concurrency:
         """Return what is known of its tasks and timeouts."""
         if self.concurrency is None:
@@ -106,6 +115,7 @@ class _Concurrency:
 
     def __init__(self, function: _Function) -> None:
         self._function = function
+        self._main = function.main
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._waiting: set[asyncio.Task[Any]] = set()
@@ -154,8 +164,8 @@ class _Concurrency:
 
     def close(self) -> None:
         """End those of its tasks that await something durable: the function has ended."""
-        if self.stopped is not None and self._function.main is not None:
-            self._function.main.uncancel()
+        if self.stopped is not None and self._main is not None:
+            self._main.uncancel()
         for task in tuple(self._waiting):
             task.cancel()
 
@@ -175,7 +185,7 @@ class _Concurrency:
 
     def _look(self) -> None:
         """Cancel the function if none of its tasks can go on."""
-        main = self._function.main
+        main = self._main
         if self._function.over or self.stopped is not None or not self._parked or main is None:
             return
         if len(self._parked) < len(self._waiting):
@@ -198,7 +208,7 @@ class _Concurrency:
         now = time.monotonic()
         if self._patient_until is None:
             self._patient_until = now + PATIENCE_S
-        return bool(busy) and (self._function.main in busy or now < self._patient_until)
+        return bool(busy) and (self._main in busy or now < self._patient_until)
 
     def _gone(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
@@ -249,7 +259,11 @@ def adopt(task: asyncio.Task[Any], coro: Coroutine[Any, Any, Any]) -> None:
 def _await_result(future: ResonateFuture[Any]) -> Generator[Any, None, Any]:
     """Await a step or a promise: `ResonateFuture.__await__`."""
     function = _current.get(None)
-    if function is None or function.concurrency is None:
+    if function is None:
+        return _await(future)
+    if function.over:
+        raise asyncio.CancelledError("the function that this is a task of has ended")
+    if function.concurrency is None:
         return _await(future)
     return function.concurrency.result(future).__await__()
 
@@ -264,36 +278,33 @@ async def _invoke_function(
         result = await _invoke(ctx, df, payload, policy, coerce_args=coerce_args)
         if hasattr(type(result), "__await__"):
             raise NotAwaited(f"{df.name} returned what it did not await: write `return await ...`.")  # noqa: TRY301
+    except Suspended:
+        function.close()
+        raise
     except BaseException as raised:
-        ended = _ended_with(function, raised)
-        _close(function)
-        if isinstance(ended, Exception | SystemExit):
+        other = _ended_with(function, raised)
+        function.close()
+        if isinstance(other or raised, Exception | SystemExit) and _is_unsettled(ctx):
             await _leave(ctx, None)
-        if ended is raised:
+        if other is None:
             raise
-        raise ended from None
-    _close(function)
-    concurrency = function.concurrency
+        raise other from None
+    concurrency = function.close()
     if concurrency is not None and concurrency.stopped is not None:  # it did not let itself be canceled
         raise concurrency.stopped
-    await _leave(ctx, concurrency.left if concurrency is not None else set())
+    if _is_unsettled(ctx):
+        await _leave(ctx, concurrency.left if concurrency is not None else set())
     return result
 
 
-def _close(function: _Function) -> None:
-    function.over = True
-    if function.concurrency is not None:
-        function.concurrency.close()
-
-
-def _ended_with(function: _Function, raised: BaseException) -> BaseException:
-    """Return what a function ends with, of what it raised: a group is not what the SDK looks for."""
+def _ended_with(function: _Function, raised: BaseException) -> BaseException | None:
+    """Return what a function ends with in place of what it raised; None where that is the same."""
     if isinstance(raised, BaseExceptionGroup):
         for kind in (PlatformError, Suspended):
             if (signal := _leaf(raised, kind)) is not None:
                 return signal
     stopped = function.concurrency.stopped if function.concurrency is not None else None
-    return raised if stopped is None or isinstance(raised, PlatformError) else stopped
+    return None if isinstance(raised, PlatformError) else stopped
 
 
 def _leaf(group: BaseExceptionGroup[BaseException], kind: type[BaseException]) -> BaseException | None:
@@ -307,6 +318,17 @@ def _leaf(group: BaseExceptionGroup[BaseException], kind: type[BaseException]) -
 # What a function leaves behind
 
 
+def _is_unsettled(ctx: Context) -> bool:
+    """Whether a function that has ended has steps or promises that are under way or pending."""
+    state = ctx._state
+    if state.spawned_remote:
+        return True
+    for local in state.spawned_locals:
+        if not local.handle.done():
+            return True
+    return any(not task.done() for task in state.spawned_remote_tasks)
+
+
 async def _leave(ctx: Context, left: set[str] | None) -> None:
     """Let go of what still waits below a function that has ended, unless the SDK is to wait for it.
 
@@ -314,9 +336,6 @@ async def _leave(ctx: Context, left: set[str] | None) -> None:
     SDK waits for what the function called and never awaited, but not for answers that it did not await.
     """
     state = ctx._state
-    under_way = chain((local.handle for local in state.spawned_locals), state.spawned_remote_tasks)
-    if not state.spawned_remote and all(task.done() for task in under_way):
-        return
     await ctx.flush_local_work()
     waited_for = {todo: _child_of(state.id, todo) for todo in state.spawned_remote}
     children = set(waited_for.values())
