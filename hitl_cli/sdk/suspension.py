@@ -304,7 +304,9 @@ def _ended_with(function: _Function, raised: BaseException) -> BaseException | N
             if (signal := _leaf(raised, kind)) is not None:
                 return signal
     stopped = function.concurrency.stopped if function.concurrency is not None else None
-    return None if isinstance(raised, PlatformError) else stopped
+    if stopped is None or isinstance(raised, PlatformError):
+        return None
+    return stopped.with_traceback(raised.__traceback__)  # which has the line at which it waited
 
 
 def _leaf(group: BaseExceptionGroup[BaseException], kind: type[BaseException]) -> BaseException | None:

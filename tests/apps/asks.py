@@ -91,6 +91,16 @@ async def asks_three(ctx: Context) -> list[Any]:
 
 
 @workflow
+async def asks_each(ctx: Context, people: list[str]) -> None:
+    """Ask each of them at once, and end with the first no."""
+
+    async def approved_by(person: str) -> None:
+        (await ask(ctx, f"Does {person} agree?", to=person)).require()
+
+    await asyncio.gather(*map(approved_by, people))
+
+
+@workflow
 async def asks_both_ways(ctx: Context) -> list[Any]:
     """Ask, beside a promise that says nothing and a step."""
     asked = ask(ctx, "Asked?", remind="1h")

@@ -145,6 +145,16 @@ def test_the_others_are_told_what_came_of_it_and_not_who_decided(town: Town) -> 
     assert town.crew.result()["approved"] is False
 
 
+def test_who_was_asked_what_nobody_waits_for_any_more_is_told_at_once_that_it_is_canceled(town: Town) -> None:
+    town.worker()
+    town.crew.begin("r", "asks_each", ["lead", "reviewer"])
+    town.sent(2)
+    town.told("r:1.1", 1)
+    town.told("r:2.1", 1)
+    town.crew.reject("r:1.1", by="lead", reason="over budget")
+    assert town.sent(3)[-1] == ("reviewer", "canceled", "r:2.1")
+
+
 def test_who_is_reminded_is_who_has_not_voted_and_escalated_to_who_is_new(town: Town) -> None:
     town.worker()
     id = town.ask(to=["reviewer", "lead"], approvals=2, remind="4h", escalate={"8h": ["boss"]})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hitl_cli.client.failure import failure_in
 from hitl_cli.client.protocol import search
 from hitl_cli.client.tags import belongs_to_notification
 from hitl_cli.client.wire import audit_of
@@ -215,6 +216,7 @@ def test_a_timeout_around_a_wait_that_can_last_is_an_error_that_names_the_deadli
     end = ended(crew, run)
     assert end.state == "failed"
     assert how == "in a group" or "deadline=" in str(end.error)
+    assert "at_once.py" in str(failure_in(crew.promise(run).value).where)
 
 
 def test_a_timeout_around_a_step_is_the_workflows_own_affair(crew: Crew) -> None:
@@ -251,6 +253,8 @@ def test_what_cannot_be_asked_ends_the_run_with_the_reason(
     end = ended(crew, run)
     assert end.state == "failed"
     assert named in str(end.error)
+    assert "at_once.py" in str(failure_in(crew.promise(run).value).where)
+    assert crew.promise(run).settled_at - crew.promise(run).created_at < HEARD_S * 1_000  # type: ignore[operator]
 
 
 # kill -9
