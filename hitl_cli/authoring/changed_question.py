@@ -17,6 +17,7 @@ from hitl_cli.client.wire import Audit, error_value, fresh_id, is_blocking, same
 from hitl_cli.engine.server import now_ms
 from hitl_cli.errors import BadInput, QuestionChanged
 from hitl_cli.format.names import folded
+from hitl_cli.notify.taking_back import VIA_WORKFLOW
 from hitl_cli.requests.decision import KeptDecision
 from hitl_cli.requests.differences import differences
 from hitl_cli.requests.question import REPLACED_BY, Question
@@ -236,7 +237,7 @@ async def take_back(ctx: Context, request: PromiseRecord, by: str | None) -> Pro
     if request.state != "pending":
         return request
     reason = "its workflow fails here" if by is None else f"its workflow has changed, and asks {by} instead"
-    audit = Audit(id=fresh_id(), via="worker", at=sdk.now(ctx)).headers()
+    audit = Audit(id=fresh_id(), via=VIA_WORKFLOW, at=sdk.now(ctx)).headers()
     replaced = {} if by is None else {REPLACED_BY: by}
     return await sdk.cancel(ctx, request.id, error_value(reason, audit | replaced))
 

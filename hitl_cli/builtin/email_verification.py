@@ -26,7 +26,8 @@ async def email_verification(ctx: Context, email: str) -> dict[str, Any]:
         address = normal_address(email)
     except BadInput as error:  # raised, it would be tried again
         return {"email": email, "confirmed": False, "reason": str(error)}
-    asked = ask(ctx, f"Is {address} yours?", key=key_of(address))
+    # Kept: the address alone is what is asked, however a later version words it.
+    asked = ask(ctx, f"Is {address} yours?", key=key_of(address), on_change="keep")
     request = await asked.id()  # it is there before anybody is sent to it
     await ctx.options(target=EMAIL_GROUP, timeout=LIFE).rpc("send_email", address, request)
     decision = await asked

@@ -17,7 +17,14 @@ from hitl_cli.format.durations import format_duration, parse_duration
 from hitl_cli.format.times import iso
 from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.history import HistoryEntry, HistoryFilter
-from hitl_cli.views.history import csv_entry, csv_head, data_text, history_entry_document, outcome_text
+from hitl_cli.views.history import (
+    changed_text,
+    csv_entry,
+    csv_head,
+    data_text,
+    history_entry_document,
+    outcome_text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,6 +116,7 @@ def _said_in(entry: HistoryEntry) -> str:
         entry.choice,
         data_text(entry),
         entry.reason,
+        changed_text(entry),
         None if entry.comment is None else f"({entry.comment})" if entry.kind != "comment" else entry.comment,
     ]
     return " ".join(part for part in parts if part is not None)

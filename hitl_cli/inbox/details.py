@@ -14,6 +14,7 @@ from hitl_cli.inbox.comments import Comment, comments_in
 from hitl_cli.inbox.history import HistoryEntry, decision_of
 from hitl_cli.inbox.pending import RequestSummary
 from hitl_cli.inbox.votes import count, leading, votes_in
+from hitl_cli.requests.question import replaced_by
 from hitl_cli.runs.steps import RunStep, tree_of
 
 if TYPE_CHECKING:
@@ -44,6 +45,11 @@ class RequestDetails(Struct, frozen=True, kw_only=True):
     def approved_by_others(self, person: str) -> list[tuple[str, Json]]:
         """Return what others than a person approved with so far, by name."""
         return [(one.by, one.data) for one in self.votes if one.verdict == "approve" and one.by != person]
+
+    @property
+    def replaced_by(self) -> str | None:
+        """The id of the request that was put in its place, because its workflow had changed."""
+        return replaced_by(self.promise, self.lineage)
 
 
 def details(client: Client, item: RequestSummary, groups: Groups) -> RequestDetails:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 
 from hitl_cli.client.paging import ordered, page_of
-from hitl_cli.client.protocol import PAGE, get_promise, get_promises, pages, search, search_page
+from hitl_cli.client.protocol import PAGE, get_promise, get_promises, pages, search, search_many, search_page
 from hitl_cli.client.tags import COMMENT_TAG, ORIGIN_TAG
 from hitl_cli.client.wire import EXTERNAL, GLOBAL, Json, Vote, audit_of, decode, error_message
 from hitl_cli.errors import NotFound
@@ -26,6 +26,8 @@ from hitl_cli.requests.question import (
     outcome_of,
     prompt_of,
     question_of,
+    replaced_by,
+    replaces,
 )
 
 if TYPE_CHECKING:
@@ -56,7 +58,8 @@ class HistoryEntry(Struct, frozen=True, kw_only=True):
     Instants are ms since the epoch. `workflow` is the run's id, `function` its function, `asked` the prompt
     on one line (None where the promise does not say). `deadline` tells whether it was the deadline that
     meant the outcome; the outcome of a vote is what its author wants, a comment has none. `by` and `via` are
-    None where another tool answered, which leaves no record of it. `waited_ms` is from `asked_at` to the
+    None where another tool answered, which leaves no record of it. `replaces` and `replaced_by` are requests
+    that ask something else, because the workflow had changed. `waited_ms` is from `asked_at` to the
     server's settling it, for a vote or a comment to `at`. `votes` are those that counted for a decision.
     """
 
@@ -79,6 +82,8 @@ class HistoryEntry(Struct, frozen=True, kw_only=True):
     votes: tuple[Vote, ...] = ()
     form: Json = None
     """The form that `data` fills in, by whose titles people read it."""
+    replaces: str | None = None
+    replaced_by: str | None = None
 
 
 class HistoryFilter(Struct, frozen=True, kw_only=True):
@@ -195,8 +200,8 @@ def _function_of(promise: Promise, run: Promise | None) -> str | None:
     return call.func if call else promise.tags.get(WORKFLOW_TAG)
 
 
-def decision_of(promise: Promise, function: str | None) -> HistoryEntry:
-    """Return what came of a settled promise."""
+def decision_of(promise: Promise, function: str | None, others: Iterable[Promise] = ()) -> HistoryEntry:
+    """Return what came of a settled promise; `others` of its run may have been put in its place."""
     audit = audit_of(promise)
     end = settled_at(promise)
     data, choice = _answer_in(promise)
@@ -221,6 +226,8 @@ def decision_of(promise: Promise, function: str | None) -> HistoryEntry:
         comment=audit.comment,
         votes=audit.votes,
         form=(question_of(promise) or PLAIN).form,
+        replaces=replaces(promise),
+        replaced_by=replaced_by(promise, others),
     )
 
 
@@ -264,11 +271,16 @@ def story(
     those that their authors have changed. Raises NotFound.
     """
     promises = _named(client, name)
-    runs = get_promises(client, sorted({promise.origin for promise in promises}))
+    origins = sorted({promise.origin for promise in promises})
+    runs = get_promises(client, origins)
+    lineages = search_many(client, [{ORIGIN_TAG: origin} for origin in origins])
+    below = dict(zip(origins, lineages, strict=True))
     entries = [
         entry
         for promise in promises
-        for entry in _told(client, promise, _function_of(promise, runs.get(promise.origin)))
+        for entry in _told(
+            client, promise, _function_of(promise, runs.get(promise.origin)), below[promise.origin]
+        )
         if _fits(entry, wanted, groups) and entry.at >= (wanted.since or 0)
     ]
     return sorted(entries, key=lambda entry: (entry.at, entry.kind == "decision"))
@@ -292,7 +304,9 @@ def _named(client: Client, name: str) -> list[Promise]:
     raise NotFound(f"there is no promise, workflow or key {name!r}. `hitl history` lists what was answered.")
 
 
-def _told(client: Client, promise: Promise, function: str | None) -> Iterable[HistoryEntry]:
+def _told(
+    client: Client, promise: Promise, function: str | None, others: Iterable[Promise]
+) -> Iterable[HistoryEntry]:
     """Yield all that was said of a promise."""
     asked, form = prompt_of(promise), (question_of(promise) or PLAIN).form
 
@@ -329,4 +343,4 @@ def _told(client: Client, promise: Promise, function: str | None) -> Iterable[Hi
             comment=vote.comment,
         )
     if promise.state != "pending":
-        yield decision_of(promise, function)
+        yield decision_of(promise, function, others)

@@ -17,7 +17,7 @@ from hitl_cli.format.names import folded, normalized
 from hitl_cli.requests.decision_input import check_data
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from hitl_cli.client.wire import Promise
     from hitl_cli.engine.records import PromiseState
@@ -280,6 +280,21 @@ def asker_of(promise: Promise, run: Promise | None) -> str | None:
 def own_tags(tags: Mapping[str, str]) -> dict[str, str]:
     """Return those tags of a promise that its author gave."""
     return {key: value for key, value in tags.items() if not key.startswith(RESERVED_TAGS)}
+
+
+def replaced_by(promise: Promise, others: Iterable[Promise] = ()) -> str | None:
+    """Return the id of the request that was put in the place of this one: one of `others`, if any."""
+    named = headers_of(promise.value).get(REPLACED_BY)
+    if named is not None:
+        return named
+    requests = (other for other in others if other.tags.get(REQUEST_TAG) == "1")
+    return next((other.id for other in requests if replaces(other) == promise.id), None)
+
+
+def replaces(promise: Promise) -> str | None:
+    """Return the id of the request in whose place this one was put, if that is so."""
+    question = question_of(promise)
+    return None if question is None else question.replaces
 
 
 def outcome_of(promise: Promise) -> Outcome | None:

@@ -46,6 +46,8 @@ class HistoryEntryDocument(Struct, frozen=True, kw_only=True):
     waited_ms: int
     comment: str | None
     votes: tuple[VoteDocument, ...]
+    replaces: str | None
+    replaced_by: str | None
 
 
 class HistoryPage(Struct, frozen=True):
@@ -70,6 +72,16 @@ def outcome_text(entry: HistoryEntry) -> str:
         by_deadline = entry.deadline and entry.outcome != "expired"
         return f"{entry.outcome} (deadline)" if by_deadline else str(entry.outcome)
     return entry.kind if entry.outcome is None else f"{entry.kind}: {entry.outcome}"
+
+
+def changed_text(entry: HistoryEntry) -> str | None:
+    """Return which request an entry replaced, and which replaced it, unless its reason says so."""
+    by = entry.replaced_by
+    parts = [
+        f"in place of {entry.replaces}" if entry.replaces else None,
+        f"replaced by {by}" if by and by not in (entry.reason or "") else None,
+    ]
+    return ", ".join(part for part in parts if part) or None
 
 
 def data_text(entry: HistoryEntry) -> str | None:

@@ -85,6 +85,7 @@ class DecisionDocument(Struct, frozen=True, kw_only=True):
 class RequestDetailsDocument(RequestBaseDocument, frozen=True, kw_only=True):
     """A request. `title` is the first line of `prompt`; `fields` are what a person fills in of `form`.
 
+    `replaces` and `replaced_by` are requests of this run that ask something else: its code had changed.
     `param` is what the promise carries, where it is no request, or one that cannot be read.
     """
 
@@ -99,6 +100,8 @@ class RequestDetailsDocument(RequestBaseDocument, frozen=True, kw_only=True):
     escalate: list[EscalationDocument]
     link: str | None
     digest: dict[str, str] | None
+    replaces: str | None
+    replaced_by: str | None
     votes_cast: list[VoteDocument]
     comments: list[CommentDocument]
     told: list[NotificationDocument]
@@ -130,6 +133,8 @@ def request_details_document(seen: RequestDetails) -> RequestDetailsDocument:
             ],
             "link": known.get("link"),
             "digest": known.get("digest"),
+            "replaces": item.asked.replaces,
+            "replaced_by": seen.replaced_by,
             "votes_cast": [vote_document(vote) for vote in seen.votes],
             "comments": [
                 CommentDocument(by=one.by, via=one.via, at=iso(one.at), text=one.text)

@@ -123,7 +123,7 @@ def test_what_waits_is_taken_back_once_its_run_goes_on_and_says_why(crew: Changi
     assert taken.state == "rejected_canceled"
     assert headers_of(taken.value)[REPLACED_BY] == "r:1.r1.1"
     assert "r:1.r1.1" in error_message(taken.value)
-    assert audit_of(taken).via == "worker"
+    assert audit_of(taken).via == "workflow"
     with pytest.raises(Conflict):
         crew.approve(old)
     for n in (1, 2):  # the new one has reminders of its own
@@ -331,6 +331,48 @@ def settle(crew: Crew, id: str, data: object) -> None:
     """Approve a promise past all checks, as another tool would."""
     settlement = {"id": id, "state": "resolved", "value": encode(data)}
     as_promise(crew.client.call_many([ProtocolRequest("promise.settle", settlement)])[0])
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_a_question_that_no_code_asks_any_more_is_taken_back_when_its_run_ends(
+    crew: Changing, raises: bool
+) -> None:
+    crew.deploy(GATHERED.format(a="A?", b="B?", how="await asyncio.gather(a, b)"))
+    crew.begin("r", "deploys")
+    waiting(crew.client, 2)
+    crew.kill()
+    crew.approve("r:1.1")
+    end = 'raise ValueError("no")' if raises else "return decision.data"
+    crew.deploy(
+        f"""
+        @workflow
+        async def deploys(ctx):
+            decision = await ask(ctx, "A?")
+            {end}
+        """
+    )
+    wait_until(lambda: not crew.pending())
+    assert crew.promise("r:2.1").state == "rejected_canceled"
+    assert crew.promise("r").state == ("rejected" if raises else "resolved")
+
+
+def test_history_and_details_link_what_was_asked_before_and_after(crew: Changing) -> None:
+    old = crew.run(STAGING)
+    crew.kill()
+    crew.approve(old, by="reviewer")
+    crew.deploy(PRODUCTION)
+    new = crew.asked()
+    shown = {id: crew.hitl.json("show", id) for id in (old, new)}
+    assert (shown[old]["replaced_by"], shown[old]["replaces"]) == (new, None)
+    assert (shown[new]["replaced_by"], shown[new]["replaces"]) == (None, old)
+    assert new in crew.hitl.ok("show", old)
+    assert old in crew.hitl.ok("show", new)
+    [before] = crew.hitl.json("history", old)
+    assert (before["outcome"], before["replaced_by"]) == ("approved", new)
+    assert new in crew.hitl.ok("history", old)
+    crew.approve(new, by="lead")
+    crew.result()
+    assert [entry["replaces"] for entry in crew.hitl.json("history")] == [old, None]
 
 
 # What stands there is no question, or the code has none any more

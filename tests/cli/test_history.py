@@ -37,6 +37,8 @@ FIELDS = [
     "waited_ms",
     "comment",
     "votes",
+    "replaces",
+    "replaced_by",
 ]
 ESCAPE = "\x1b[2J\x1b]0;title\x07"
 BIDI = "\u202egpj.exe"

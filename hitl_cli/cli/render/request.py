@@ -166,6 +166,8 @@ def _facts(seen: RequestDetails) -> list[list[Cell]]:
         ("deadline", Cell(until, "red" if seen.decision is None and left < SOON_MS else "")),
         ("priority", priority_cell(question.priority)),
         ("key", Cell(item.key or "")),
+        ("in place of", Cell(question.replaces or "")),
+        ("replaced by", Cell(seen.replaced_by or "", "red")),
         ("link", Cell(question.link or "")),
         ("digest", Cell(f"sha256 {digest.sha256} of {digest.file}" if digest else "")),
         ("tags", Cell(", ".join(f"{name}={value}" for name, value in sorted(item.tags.items())))),
@@ -245,7 +247,7 @@ def _decision_rows(seen: RequestDetails) -> list[list[Cell]]:
     made = seen.decision
     if made is None:
         return []
-    by = f"{made.by} through {made.via}" if made.by else "another tool"
+    by = f"{made.by} through {made.via}" if made.by else made.via or "another tool"
     lines = [
         ("outcome", Cell(str(made.outcome), OUTCOME_COLORS[str(made.outcome)])),
         ("by", Cell("the deadline" if made.deadline else by)),
