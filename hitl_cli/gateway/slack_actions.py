@@ -18,7 +18,7 @@ from hitl_cli.errors import BadInput, HitlError, logged
 from hitl_cli.gateway.auth.access import PERSON
 from hitl_cli.gateway.context import gateway_of
 from hitl_cli.notify.channels.http_post import post
-from hitl_cli.notify.channels.slack import APPROVE, REJECT, escaped
+from hitl_cli.notify.channels.slack import APPROVE, REJECT, text_of
 from hitl_cli.notify.messages import DeliveryFailed
 from hitl_cli.notify.phrases import TITLE_CHARS, one_line
 from hitl_cli.requests.decision_input import DecisionInput
@@ -100,7 +100,7 @@ def _shown_instead(decided: DecisionResult, person: str) -> dict[str, Any]:
     title = one_line(prompt_of(decided.promise) or decided.promise.id, TITLE_CHARS)
     verdict = "Approved" if decided.verdict == "approve" else "Rejected"
     said = f"{title}\n{verdict} by {one_line(person, TITLE_CHARS)}"
-    return {"replace_original": True, "text": escaped(said, SHOWN_CHARS)}
+    return {"replace_original": True} | text_of(said, SHOWN_CHARS)
 
 
 def _vote_kept(decided: DecisionResult) -> str:
@@ -110,8 +110,8 @@ def _vote_kept(decided: DecisionResult) -> str:
 
 def _shown_to_one(text: str) -> dict[str, Any]:
     """Return what is shown to whoever clicked, and to nobody else."""
-    safe = escaped(one_line(text, SHOWN_CHARS), SHOWN_CHARS)
-    return {"response_type": "ephemeral", "replace_original": False, "text": safe}
+    shown = text_of(one_line(text, SHOWN_CHARS), SHOWN_CHARS)
+    return {"response_type": "ephemeral", "replace_original": False} | shown
 
 
 def _is_slack(url: str, directory: Directory) -> bool:

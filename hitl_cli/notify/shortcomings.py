@@ -36,7 +36,7 @@ class Shortcoming(Struct, frozen=True):
     advice: str
 
     def __str__(self) -> str:
-        return f"{self.text}: {self.advice}"
+        return f"{self.text}. {self.advice[0].upper()}{self.advice[1:]}"
 
 
 def shortcomings(directory: Directory) -> Iterator[Shortcoming]:

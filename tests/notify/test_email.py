@@ -222,6 +222,7 @@ def test_a_server_that_is_not_there_is_tried_again() -> None:
         error = not_mailed(away)
     assert not error.for_good
     assert f":{away.port}" in str(error)
+    assert "Connect call" not in str(error)
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,8 @@ class Desk:
     def ask(self, **question: Any) -> str:
         """Ask something, and return the id of the request."""
         self._asked += 1
-        return request(self.client, f"asked-{self._asked}", prompt="Ship 1.4.2?", **question).id
+        asked = {"prompt": "Ship 1.4.2?"} | question
+        return request(self.client, f"asked-{self._asked}", **asked).id
 
     def post(
         self,
@@ -324,6 +325,12 @@ def test_a_click_in_slack_decides_as_the_person_whose_account_it_is(desk: Desk) 
     made = desk.decided(asked)
     assert (made.outcome, made.by, made.via) == ("approved", "reviewer", "hook:slack")
     assert desk.told() == {"replace_original": True, "text": "Ship 1.4.2?\nApproved by reviewer"}
+
+
+def test_marks_in_what_came_of_it_are_not_read(desk: Desk) -> None:
+    desk.click("hitl:approve", desk.ask(prompt="Ship __init__.py *now*?"))
+    assert desk.told()["text"].startswith("Ship __init__.py *now*?")
+    assert desk.told()["mrkdwn"] is False
 
 
 def test_a_click_on_no_is_a_no_and_a_second_click_is_told_that_it_came_too_late(desk: Desk) -> None:

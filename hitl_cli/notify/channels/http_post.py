@@ -7,6 +7,7 @@ somebody else say where to post.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -78,6 +79,8 @@ def reason_in(error: BaseException | None) -> str | None:
     """Return why a connection failed in the operating system's words; None where it was not that."""
     while error is not None:
         if isinstance(error, OSError) and error.strerror:
+            if error.errno and error.strerror.startswith("Connect call failed"):  # asyncio's words
+                return os.strerror(error.errno)
             return error.strerror
         error = error.__cause__ or error.__context__
     return None

@@ -68,7 +68,7 @@ def payload(message: Message, *, clickable: bool) -> dict[str, Any]:
         blocks = _blocks_of_one(message, message.items[0], clickable=clickable)
     else:
         blocks = _blocks_of_several(message)
-    return {"text": escaped(subject_of(message), SUBJECT_CHARS), "mrkdwn": False, "blocks": blocks}
+    return text_of(subject_of(message), SUBJECT_CHARS) | {"blocks": blocks}
 
 
 def _blocks_of_one(message: Message, item: MessageItem, *, clickable: bool) -> list[Block]:
@@ -139,6 +139,11 @@ def _field(fact: Fact) -> Block:
     if MARKS.search(f"{fact.name}\n{fact.text}"):
         return {"type": "plain_text", "text": f"{name}\n{text}", "emoji": False}
     return {"type": "mrkdwn", "text": f"*{name}*\n{text}", "verbatim": True}
+
+
+def text_of(text: str, limit: int) -> dict[str, Any]:
+    """Return a text outside of blocks, in which Slack reads no marks."""
+    return {"text": escaped(text, limit)} | ({"mrkdwn": False} if MARKS.search(text) else {})
 
 
 def _plain(text: str, limit: int) -> Block:
