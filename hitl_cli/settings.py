@@ -7,7 +7,6 @@ above. `hitl doctor` shows which source won.
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from hitl_cli import defaults, plugins
 from hitl_cli.client.connect import absolute, driver_of, file_url
 from hitl_cli.errors import BadInput, BadSetting
 from hitl_cli.format.names import normalized
+from hitl_cli.format.stable_ids import stable_id
 from hitl_cli.people.contacts import (
     Contact,
     Directory,
@@ -31,6 +31,7 @@ from hitl_cli.people.contacts import (
     is_http_url,
     several,
 )
+from hitl_cli.people.gateway_file import is_place, running
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,8 +66,8 @@ class Setting(Struct, frozen=True):
     source: str
 
 
-_PLACE = r"https?://[^/?#@]+(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?"
-"""The URL of a gateway: pages and cookies are under its path, which reads the same to every proxy."""
+SERVER_DIGITS = 16
+"""Of the hash by which servers that are no file are told apart."""
 
 DEFAULT_GATEWAY = Setting("http://127.0.0.1:5001", "default")
 
@@ -143,13 +144,25 @@ class Settings:
                 f"{chosen.value!r} ({chosen.source}) is not where a gateway is reached: it begins with https://"
                 " or http://."
             )
-        if not re.fullmatch(_PLACE, chosen.value):
+        if not is_place(chosen.value):
             raise BadSetting(
                 f"{chosen.value!r} ({chosen.source}) is not where a gateway is reached: it is a host, and a"
                 " path of plain letters if need be, such as https://tools.example.org/hitl. It has no user,"
                 " query or fragment."
             )
         return Setting(chosen.value.rstrip("/"), chosen.source)
+
+    def gateway_file(self, server: str) -> Path:
+        """Return the file by which a gateway of a server (its URL) makes itself known on this machine."""
+        path = driver_of(server).file(server)
+        if path is not None:
+            return path.with_name(path.name + ".gateway")
+        return _data_folder() / f"{stable_id(server, SERVER_DIGITS)}.gateway"
+
+    def reached(self, server: str) -> str | None:
+        """Return where people reach the gateway of a server (its URL): as set, or as one that runs says."""
+        said = self.gateway()
+        return running(self.gateway_file(server)) if said is DEFAULT_GATEWAY else said.value
 
     def contacts(self) -> Directory:
         """Return who can be reached, without what is needed to do so."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from hitl_cli.auth.signing_keys import LONGEST_LIFE_MS, load_keys
 from hitl_cli.errors import NotAllowed
 from hitl_cli.people.contacts import NotificationSettings
+from hitl_cli.people.gateway_file import page_of
 from hitl_cli.sdk import context as sdk
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def link_to(ctx: Context, request: str, person: str) -> str:
         raise NotAllowed(f"{request} is no request of this run, which gives links to its own alone.")
     reach = ctx.get_dependency(NotificationSettings)
     if reach.keys is None:
-        return f"{reach.directory.gateway}/r/{quote(request, safe='')}"
+        return page_of(reach.directory.gateway, request)
     from hitl_cli.auth.links import Link, fresh_link_id, url_of
 
     now = sdk.now(ctx)

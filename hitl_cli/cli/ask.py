@@ -13,7 +13,7 @@ import msgspec
 import typer
 
 from hitl_cli import defaults
-from hitl_cli.cli.context import actor_from, handling, open_client, read_stdin
+from hitl_cli.cli.context import actor_from, handling, open_client, reached_gateway, read_stdin
 from hitl_cli.cli.decide import read_file
 from hitl_cli.cli.options import AsJson, Server, Token, Who, argument, flag, value
 from hitl_cli.cli.output import is_terminal, note, print_json, silence_stdout
@@ -29,6 +29,7 @@ from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.ask import check_unchanged, decision_of, digest_of
 from hitl_cli.inbox.decide import by_whom
 from hitl_cli.people.contacts import without_contact
+from hitl_cli.people.gateway_file import page_of
 from hitl_cli.people.groups import as_asked
 from hitl_cli.requests.question import MAX_QUESTION_BYTES, Instead, Question, outcome_of
 from hitl_cli.runs.run import check_id
@@ -146,7 +147,8 @@ def ask(
             posted = inbox.ask(question, id=own, key=key, tags=tags, deadline_ms=deadline_ms)
             queued = inbox.notify(posted, contacts, group)
         command = _Command(posted.id, server or ctx.obj["server"])
-        _tell(posted, command, client.now())
+        gateway = reached_gateway(ctx, server, settings)
+        _tell(posted, command, client.now(), gateway and page_of(gateway, posted.id))
         _tell_who_is_not_notified(inbox, posted, contacts, group if queued else None, leaving)
         if no_wait:
             _print_result(answer_document(posted.promise, None) if as_json else posted.id)
@@ -279,8 +281,11 @@ def _wait(
         ) from error
 
 
-def _tell(posted: StandaloneRequest, command: _Command, now: int) -> None:
-    """Say on stderr what is asked and how to answer it: on one line, but for a person at a terminal."""
+def _tell(posted: StandaloneRequest, command: _Command, now: int, page: str | None) -> None:
+    """Say on stderr what is asked and how to answer it: on one line, but for a person at a terminal.
+
+    `page` is the URL where it is answered, if a gateway is known.
+    """
     promise, question = posted.promise, posted.question
     if promise.state != "pending":
         if outcome_of(promise) == "approved":  # anything else is told as the error that it is
@@ -292,8 +297,10 @@ def _tell(posted: StandaloneRequest, command: _Command, now: int) -> None:
     if question.digest is not None:
         lines.append(f"sha256 {question.digest.sha256} {question.digest.file}")
     lines.append(f"Until {iso(promise.timeout_at)}: {_how_to_answer(question, command)}")
-    for line in lines if is_terminal(sys.stderr) else ["  ".join(lines)]:
+    *first, last = lines if is_terminal(sys.stderr) else ["  ".join(lines)]
+    for line in first:
         note(line)
+    note(last if page is None else f"{last}  or open", page or "")
 
 
 def _tell_who_is_not_notified(

@@ -47,6 +47,12 @@ def open_client(
     return (connect if creates else connect_existing)(url.value, chosen_token)
 
 
+def reached_gateway(ctx: typer.Context, server: str | None, settings: Settings | None = None) -> str | None:
+    """Return the URL of the gateway of the server that is named, where one is known: set, or running here."""
+    known = settings or Settings()
+    return known.reached(named_server(ctx, known, server, None)[0].value)
+
+
 def actor_from(settings: Settings, who: str | None = None, via: str = "cli") -> Actor:
     """Return who acts on the command line: the person of `--as`, or of the settings, with its groups."""
     return Actor(person=settings.person(who).value, via=via, groups=settings.groups())

@@ -11,7 +11,8 @@ import typer
 from hitl_cli.cli.context import handling
 from hitl_cli.cli.first_process import SIGNALS, end
 from hitl_cli.cli.options import flag
-from hitl_cli.cli.output import is_terminal, note
+from hitl_cli.cli.output import hyperlink, is_terminal, note
+from hitl_cli.people.gateway_file import unblock_link
 
 if TYPE_CHECKING:
     from hitl_cli.admin.demo import Demo
@@ -44,11 +45,14 @@ def _show_approval(show: Demo, *, asks: bool) -> None:
     """Show the main job."""
     print("A worker runs workflows. This one has a database of its own, which is gone afterwards.")
     show.start("worker", "worker")
+    print("\nA gateway is where links lead:")
+    gateway = show.start_gateway()
     print("\nA workflow is started by an id. It asks for approval, and blocks:")
     show.run("start", WORKFLOW_ID)
     promise = show.blocked()
     print("\nNothing runs and nothing waits in memory now. This is what a person sees:")
     show.run("pending")
+    print(f"\nThis link approves it, too: {hyperlink(unblock_link(gateway, promise))}")
     print("\nThe answer wakes the workflow, in whichever worker is there:")
     approved = not asks or typer.confirm(f"Approve {promise}?", default=True)
     if approved:

@@ -12,6 +12,7 @@ from hitl_cli.cli import worker
 from hitl_cli.cli.gateway import SignIn, options_of
 from hitl_cli.cli.options import Port, Server, Token
 from hitl_cli.cli.serving import listening
+from hitl_cli.people.gateway_file import page_of, unblock_link
 
 if TYPE_CHECKING:
     from hitl_cli.worker.run import Serving
@@ -59,9 +60,13 @@ def dev(
         worker.announce(served)
         worker.say(f"inbox on {url}")
 
+    def address(request: str) -> str:
+        plain = serves.is_local and not sign_in
+        return unblock_link(url, request) if plain else page_of(url, request)
+
     try:
         run_worker(
-            msgspec.structs.replace(works, reach=reach), serving, worker.reporter(worker.event_lines())
+            msgspec.structs.replace(works, reach=reach), serving, worker.reporter(worker.event_lines(address))
         )
     finally:
         gateway.stop()

@@ -99,6 +99,7 @@ def options_of(
         port=port,
         url=f"http://{shown}:{port}" if reached.source == "default" else reached.value,
         keys=settings.keys(named.value),
+        announced_in=settings.gateway_file(named.value),
         person=settings.person().value,
         directory=settings.directory(),
         group=settings.group().value,

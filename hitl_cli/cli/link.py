@@ -7,16 +7,18 @@ import os
 import shutil
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
 from hitl_cli.auth import links
 from hitl_cli.auth.signing_keys import load_keys
 from hitl_cli.cli.completion import complete_promise
-from hitl_cli.cli.context import named_server
+from hitl_cli.cli.context import named_server, reached_gateway
 from hitl_cli.cli.options import AsJson, Family, Server, Token, Who, argument, family, flag, value
 from hitl_cli.cli.output import is_terminal, note, print_json
 from hitl_cli.client.connect import connect_existing
+from hitl_cli.engine.http.hosts import is_loopback
 from hitl_cli.errors import BadInput
 from hitl_cli.format.durations import format_age, parse_duration
 from hitl_cli.settings import Settings
@@ -71,13 +73,13 @@ def create(
 ) -> None:
     """Print a link by which a person answers a request. Whoever has it can answer in their name."""
     settings = Settings()
-    gateway = settings.gateway()
+    gateway = reached_gateway(ctx, server, settings)
     life_ms = parse_duration(expires) if expires is not None else None
     client, keys = _opened(ctx, settings, server, token)
     with client:
         link = links.make(client, id, person, life_ms=life_ms, groups=settings.groups())
-    url = links.url_of(gateway.value, link, keys)
-    if gateway.source == "default":
+    url = links.url_of(gateway or settings.gateway().value, link, keys)
+    if settings.gateway().source == "default" and is_loopback(urlsplit(url).hostname or ""):
         note(
             "This link opens on this machine alone. Where else the gateway is reached, say by HITL_GATEWAY,"
             ' or gateway = "https://…" in hitl.toml.'

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from typing import Annotated
-from urllib.parse import quote
+
+import typer
 
 from hitl_cli.cli.completion import complete_promise
+from hitl_cli.cli.context import reached_gateway
 from hitl_cli.cli.options import argument, value
 from hitl_cli.cli.output import note
 from hitl_cli.errors import Unreachable
+from hitl_cli.people.gateway_file import page_of
 from hitl_cli.settings import Settings
 
 PATIENCE_S = 3.0
@@ -16,6 +19,7 @@ PATIENCE_S = 3.0
 
 
 def open_page(
+    ctx: typer.Context,
     id: Annotated[
         str | None,
         argument(
@@ -29,10 +33,12 @@ def open_page(
     """Open the inbox page in a browser, or one request in it. Without a browser, its address is printed."""
     import webbrowser
 
-    gateway = Settings().gateway(url).value
+    settings = Settings()
+    gateway = settings.gateway(url).value if url else reached_gateway(ctx, None, settings)
+    gateway = gateway or settings.gateway().value
     if not _is_gateway(gateway):
         raise Unreachable(f"no gateway answers at {gateway}: start one with `hitl gateway` or `hitl dev`.")
-    page = f"{gateway}/" if id is None else f"{gateway}/r/{quote(id, safe='')}"
+    page = f"{gateway}/" if id is None else page_of(gateway, id)
     print(page, flush=True)
     if not webbrowser.open(page):
         note("hitl: there is no browser here: open it on a machine that has one")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hitl_cli.cli.context import actor_from, open_client
+from hitl_cli.cli.context import actor_from, open_client, reached_gateway
 from hitl_cli.cli.options import AsJson, Every, Limit, Matching, Server, Token, Who, flag, value
 from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.table import Cell, Column, console, filled, lines, on_terminal, print_table
@@ -19,6 +19,7 @@ from hitl_cli.format.json import to_json
 from hitl_cli.format.terminal import printable_json
 from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.pending import SOON_MS, RequestFilter, read_tags
+from hitl_cli.people.gateway_file import page_of
 from hitl_cli.requests.question import GROUP, PRIORITIES
 from hitl_cli.settings import Settings
 from hitl_cli.views.pending import request_summary_document
@@ -109,8 +110,9 @@ def pending(
         def look() -> tuple[list[RequestSummary], bool]:
             return inbox.list(wanted, sort=by, limit=None if every else limit)
 
+        gateway = reached_gateway(ctx, server, settings)
         if watch:
-            _keep_showing(client, look, by, as_json=as_json)
+            _keep_showing(client, look, by, gateway, as_json=as_json)
             return
         items, more = look()
         if as_json:
@@ -119,7 +121,7 @@ def pending(
         if not items and wanted != RequestFilter():
             note("Nothing that waits for a person is like that.")
             return
-        _show(items, more, client.now(), by)
+        _show(items, more, client.now(), by, gateway)
 
 
 def asked_names(given: Sequence[str] | None, *, mine: bool) -> tuple[str, ...]:
@@ -144,15 +146,17 @@ def checked_word[T: str](option: str, word: str, known: Sequence[T]) -> T:
     raise BadUsage(f"{option} {word!r} is not known: use one of {', '.join(known)}.")
 
 
-def _show(items: list[RequestSummary], more: bool, now: int, sort: Sort) -> None:
-    """Print the items, and on stderr how to answer them."""
+def _show(items: list[RequestSummary], more: bool, now: int, sort: Sort, gateway: str | None) -> None:
+    """Print the items, and on stderr how to answer them: also on a gateway (its URL), where one is known."""
     if not items:
         note("Nothing waits for a person.")
         return
-    print_table(as_table(items, now))
+    print_table(as_table(items, now, gateway))
     if more:
         note(f"{_shown_first(len(items), sort)}: --limit N or --all.")
     note(HOW_TO_ANSWER)
+    if gateway is not None:
+        note("Or in a browser:", f"{gateway}/")
 
 
 def _shown_first(count: int, sort: Sort) -> str:
@@ -160,14 +164,19 @@ def _shown_first(count: int, sort: Sort) -> str:
     return f"The {count} {FIRST[sort]} are shown; there are more"
 
 
-def as_table(items: list[RequestSummary], now: int) -> list[Column]:
-    """Return the columns; of what a request may say, only what one of them does say."""
+def as_table(items: list[RequestSummary], now: int, gateway: str | None = None) -> list[Column]:
+    """Return the columns; of what a request may say, only what one of them does say.
+
+    On a terminal an id leads to its page on the gateway; in a pipe the page has a column.
+    """
+    pages = ["" if gateway is None else page_of(gateway, item.id) for item in items]
+    ids = [Cell(item.id, f"link {page}" if page else "") for item, page in zip(items, pages, strict=True)]
     left = [item.deadline - now for item in items]
     votes = [(item.votes, item.asked.approvals) for item in items]
     times = [Cell(format_duration(ms), "red" if ms < SOON_MS else "") for ms in left]
     return filled(
         [
-            Column("promise", [item.id for item in items], whole=True),
+            Column("promise", ids, whole=True),
             Column("workflow", [item.workflow for item in items], spare=6),
             Column("function", [item.function or "-" for item in items], spare=5),
             Column("asks", [item.prompt or "" for item in items], least=ASKS_LEAST),
@@ -177,6 +186,7 @@ def as_table(items: list[RequestSummary], now: int) -> list[Column]:
             Column("time left", times, right=True),
             Column("votes", [f"{yes}/{of}" if of > 1 else "" for yes, of in votes], right=True, spare=1),
             Column("priority", [priority_cell(item.asked.priority) for item in items]),
+            Column("page", [] if on_terminal() else pages),
         ]
     )
 
@@ -186,7 +196,7 @@ def priority_cell(priority: Priority) -> Cell:
     return Cell("" if priority == "normal" else priority, style=LOUD.get(priority, ""))
 
 
-def _keep_showing(client: Client, look: Look, sort: Sort, *, as_json: bool) -> None:
+def _keep_showing(client: Client, look: Look, sort: Sort, gateway: str | None, *, as_json: bool) -> None:
     """Show the items until interrupted, and again at once when something changes."""
     client.wait(0)
     shown: list[object] | None = None
@@ -196,14 +206,14 @@ def _keep_showing(client: Client, look: Look, sort: Sort, *, as_json: bool) -> N
         items, more = look()
         seen: list[object] = [(item.id, item.to, item.votes) for item in items]
         if on_terminal() and not as_json:
-            _draw(items, more, client.now(), sort)
+            _draw(items, more, client.now(), sort, gateway)
         elif seen == shown:
             return
         elif as_json:  # on one line
             documents = [request_summary_document(item, client.now()) for item in items]
             print(printable_json(to_json(documents)))
         else:
-            _show(items, more, client.now(), sort)
+            _show(items, more, client.now(), sort, gateway)
         shown = seen
         sys.stdout.flush()
 
@@ -212,13 +222,13 @@ def _keep_showing(client: Client, look: Look, sort: Sort, *, as_json: bool) -> N
         wait_until(client, show_again)
 
 
-def _draw(items: list[RequestSummary], more: bool, now: int, sort: Sort) -> None:
+def _draw(items: list[RequestSummary], more: bool, now: int, sort: Sort, gateway: str | None) -> None:
     """Show items on a cleared terminal, the ages with them, as many as there is room for."""
     screen = console()
     shown = items[: screen.height]
     drawn: list[str] = []
     room = max(screen.height - LINES_BESIDE - len(HOW_TO_ANSWER) // screen.width, 1)
-    while shown and len(drawn := lines(as_table(shown, now), screen)) > room and len(shown) > 1:
+    while shown and len(drawn := lines(as_table(shown, now, gateway), screen)) > room and len(shown) > 1:
         shown = shown[: max(len(shown) * room // len(drawn), 1)]
     screen.clear()
     if not items:

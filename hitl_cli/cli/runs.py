@@ -13,7 +13,7 @@ from msgspec import UNSET, UnsetType
 
 from hitl_cli import defaults
 from hitl_cli.cli.completion import complete_run
-from hitl_cli.cli.context import given_stdin, opened, without_mark
+from hitl_cli.cli.context import given_stdin, opened, reached_gateway, without_mark
 from hitl_cli.cli.options import (
     Args,
     AsJson,
@@ -38,6 +38,7 @@ from hitl_cli.format.json import to_json
 from hitl_cli.format.shell import command, quoted
 from hitl_cli.format.terminal import printable, printable_json
 from hitl_cli.format.times import iso
+from hitl_cli.people.gateway_file import page_of, run_page
 from hitl_cli.runs import Runs
 from hitl_cli.runs.run import RunSpec, RunState, check_id, given_args
 from hitl_cli.runs.workflows import missing
@@ -116,6 +117,16 @@ def start(
             print_json(run_document(started.run, client.now()))
         else:
             print(f"workflow {started.run.id} {_how_started(started)}")
+            _tell_pages(runs, started, reached_gateway(ctx, server, settings))
+
+
+def _tell_pages(runs: Runs, started: Started, gateway: str | None) -> None:
+    """Say on stderr where a run is seen, and what it asks is answered, on a gateway (its URL)."""
+    if gateway is None:
+        return
+    note("Its page:", run_page(gateway, started.run.id))
+    for request in () if started.created else runs.show(started.run.id).requests:
+        note("Answer at", page_of(gateway, request))
 
 
 def _how_started(started: Started) -> str:

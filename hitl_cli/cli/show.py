@@ -8,13 +8,14 @@ import msgspec
 import typer
 
 from hitl_cli.cli.completion import complete_promise
-from hitl_cli.cli.context import opened
+from hitl_cli.cli.context import opened, reached_gateway
 from hitl_cli.cli.options import AsJson, Server, Token, argument
 from hitl_cli.cli.output import print_json
 from hitl_cli.cli.render.request import print_request
 from hitl_cli.cli.render.suggested_commands import commands
 from hitl_cli.inbox import Inbox
 from hitl_cli.people.contacts import without_contact
+from hitl_cli.people.gateway_file import page_of
 from hitl_cli.settings import Settings
 from hitl_cli.views.request import request_details_document
 
@@ -44,4 +45,5 @@ def show(
             extra = {"answer_with": commands(seen, named), "without_contact": silent}
             print_json({**shown, **extra})
         else:
-            print_request(seen, named, silent)
+            gateway = reached_gateway(ctx, server, settings)
+            print_request(seen, named, silent, gateway and page_of(gateway, seen.item.id))

@@ -6,13 +6,14 @@ import asyncio
 import logging
 import os
 import sys
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hitl_cli.cli.context import named_server
 from hitl_cli.cli.options import Server, Token, flag, value
-from hitl_cli.cli.output import note, silence_stdout
+from hitl_cli.cli.output import hyperlink, note, silence_stdout
 from hitl_cli.cli.render.table import colored
 from hitl_cli.client.failure import GIVEN_REASON
 from hitl_cli.client.tags import INTERNAL_FUNCTIONS
@@ -22,6 +23,7 @@ from hitl_cli.format.json import to_json
 from hitl_cli.format.shell import command
 from hitl_cli.format.terminal import printable
 from hitl_cli.format.times import iso
+from hitl_cli.people.gateway_file import page_of
 from hitl_cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 
 SHORTEST_LEASE_MS = 500
 """Below that a busy worker loses its work before it can renew the lease."""
+
+LOOK_S = 1.0
+"""How long a worker believes that a gateway runs here, or that none does."""
 
 COLORS = {
     "started": "blue",
@@ -103,7 +108,7 @@ def worker(
 
         run_worker(options, announce_json, reporter(lambda event: to_json(event_document(event))))
     else:
-        run_worker(options, announce, reporter(event_lines()))
+        run_worker(options, announce, reporter(event_lines(_pages_of(Settings(), options.server))))
 
 
 def worker_options(
@@ -173,17 +178,35 @@ def reporter(line: Callable[[Event], str]) -> Callable[[Event], None]:
     return report
 
 
-def event_lines() -> Callable[[Event], str]:
-    """Return what words an event for a person, its kind in color if stdout is a terminal now."""
+def event_lines(address: Callable[[str], str | None] = lambda _: None) -> Callable[[Event], str]:
+    """Return what words an event for a person, its kind in color if stdout is a terminal now.
+
+    `address` gives the URL where a request (its id) is answered, None where no gateway is known.
+    """
     said = {kind: kind for kind in COLORS} | {"unknown": "left to others"}
     kinds = {kind: colored(said[kind], color) for kind, color in COLORS.items()}
 
     def line(event: Event) -> str:
         run, detail = printable(event.workflow), printable(_detail(event))
-        said = f"{iso(event.at)[CLOCK]} {run} {kinds[event.event]}{detail}"
+        addresses = filter(None, map(address, event.promises))
+        opened = "".join(f"  or open {hyperlink(url)}" for url in addresses)
+        said = f"{iso(event.at)[CLOCK]} {run} {kinds[event.event]}{detail}{opened}"
         return said if event.failure is None else "\n  ".join([said, *_traceback_lines(event)])
 
     return line
+
+
+def _pages_of(settings: Settings, server: str) -> Callable[[str], str | None]:
+    """Return what gives the page of a request, as soon and as long as a gateway of the server is known."""
+    known, looked_at = settings.reached(server), time.monotonic()
+
+    def page(request: str) -> str | None:
+        nonlocal known, looked_at
+        if time.monotonic() - looked_at > LOOK_S:
+            known, looked_at = settings.reached(server), time.monotonic()
+        return None if known is None else page_of(known, request)
+
+    return page
 
 
 def _detail(event: Event) -> str:

@@ -22,6 +22,7 @@ from hitl_cli.gateway.context import GATEWAY, gateway_of
 from hitl_cli.gateway.error_responses import answer_failures
 from hitl_cli.gateway.http_error import HttpError
 from hitl_cli.gateway.pages import routes as pages
+from hitl_cli.people.gateway_file import announced
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -124,8 +125,9 @@ async def run(gateway: Gateway, serving: Callable[[str], None]) -> None:
         if urlsplit(gateway.options.url).port == 0:  # the address is known only now
             gateway.cookies.name(urlsplit(url).port)
         gateway.housekeeper.start()
-        serving(url)
-        await gateway.stopping.wait()
+        with announced(gateway.options.announced_in, gateway.options.reached_at(url)):
+            serving(url)
+            await gateway.stopping.wait()
         listener.close()
     finally:
         await runner.cleanup()

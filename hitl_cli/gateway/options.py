@@ -16,16 +16,22 @@ from hitl_cli.people.contacts import Directory
 type Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - nothing is bound here
+"""Where a gateway listens at all addresses, which nobody reaches it by."""
+
+
 class Options(Struct, frozen=True, kw_only=True):
     """What a gateway is told.
 
     `url` is where people reach it, without a slash at the end; `person` is who acts where nobody need sign
     in, which is on this machine alone; `group` and `workflow` are for runs that are started and name none;
-    `example_routes` asks for the pattern's own routes beyond this machine.
+    `announced_in` is the file by which it makes itself known on this machine; `example_routes` asks for the
+    pattern's own routes beyond this machine.
     """
 
     server: str
     keys: Path
+    announced_in: Path | None = None
     person: str
     host: str = "127.0.0.1"
     port: int = defaults.GATEWAY_PORT
@@ -39,6 +45,13 @@ class Options(Struct, frozen=True, kw_only=True):
     sign_in: bool = False
     trust_header: str | None = None
     trust_from: Sequence[Network] = ()
+
+    def reached_at(self, listens: str) -> str:
+        """Return where people reach it, which listens at a URL: its own address where none was set."""
+        given = urlsplit(self.url)
+        if given.hostname in EVERYWHERE:
+            return f"http://127.0.0.1:{urlsplit(listens).port}"
+        return listens if given.port == 0 else self.url
 
     @property
     def base(self) -> str:

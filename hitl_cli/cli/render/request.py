@@ -49,15 +49,21 @@ UNREADABLE = "This request cannot be read, so nobody can answer it with hitl."
 
 
 def print_request(
-    seen: RequestDetails, server: str | None = None, without_contact: Sequence[str] = ()
+    seen: RequestDetails,
+    server: str | None = None,
+    without_contact: Sequence[str] = (),
+    page: str | None = None,
 ) -> None:
     """Print a request, and the commands that answer it on the server that was named, to stdout.
 
-    `without_contact` are the assignees whom the settings do not say how to reach.
+    `without_contact` are the assignees whom the settings do not say how to reach; `page` is the URL where it
+    is answered, if a gateway is known.
     """
     known = commands(seen, server)
     title = "answer with" if len(known) > 1 else "comment with"
     told = [*_blocks(seen, without_contact), Block(title, [[Cell(command)] for command in known], whole=True)]
+    if page is not None:
+        told.append(Block("or open", [[Cell(page, f"link {page}")]], whole=True))
     if not on_terminal():
         head = "".join(printable(cell.text) for cell in _headline(seen))
         prompt = _prompt_of(seen)

@@ -1,0 +1,132 @@
+"""How a running gateway makes itself known on this machine to the commands that use the same server.
+
+It keeps a file locked while it serves: beside the database, or in the user's data folder for another server.
+The file says where people reach it. A gateway that was killed has lost the lock: its file counts no more.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
+
+import msgspec
+from msgspec import Struct
+
+from hitl_cli.engine.http.hosts import is_loopback
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+logger = logging.getLogger(__name__)
+
+PLACE = r"https?://[^/?#@]+(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?"
+"""The URL of a gateway: pages and cookies are under its path, which reads the same to every proxy."""
+
+LONGEST = 4_096
+"""Bytes of the file."""
+
+LOCK_S = 0.5
+"""How long to try for the lock: who looks holds it for microseconds, another gateway for good."""
+
+
+class _Announced(Struct, frozen=True, kw_only=True):
+    """Where a gateway is reached, and on which machine its loopback addresses mean it."""
+
+    url: str
+    machine: str
+
+
+@contextmanager
+def announced(path: Path | None, url: str) -> Iterator[None]:
+    """Make known where a gateway is reached, in a block; one that is known already stays."""
+    file = None if path is None else _locked(path)
+    if path is None or file is None:
+        yield
+        return
+    try:
+        os.ftruncate(file, 0)
+        os.write(file, msgspec.json.encode(_Announced(url=url, machine=_machine())))
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(file)
+
+
+def running(path: Path) -> str | None:
+    """Return where the gateway announced in a file is reached; None where none runs, or not for us."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        with suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return None  # nobody holds it
+        said = msgspec.json.decode(os.read(file, LONGEST), type=_Announced)
+    except (OSError, msgspec.DecodeError, UnicodeError):
+        return None  # a file system without locks, or one that is being written now
+    finally:
+        os.close(file)
+    here = not is_loopback(urlsplit(said.url).hostname or "") or said.machine == _machine()
+    return said.url if here and is_place(said.url) else None
+
+
+def is_place(url: str) -> bool:
+    """Whether a URL is one that a gateway can be reached at."""
+    import re
+
+    return url.isprintable() and re.fullmatch(PLACE, url) is not None
+
+
+def page_of(gateway: str, request: str) -> str:
+    """Return the URL of a request's page (by its id) on a gateway (its URL)."""
+    return f"{gateway}/r/{quote(request, safe='')}"
+
+
+def run_page(gateway: str, run: str) -> str:
+    """Return the URL of a run's page (by its id) on a gateway (its URL)."""
+    return f"{gateway}/runs/{quote(run, safe='')}"
+
+
+def unblock_link(gateway: str, request: str) -> str:
+    """Return the plain link of the pattern: to open it approves, where nobody need sign in."""
+    return f"{gateway}/unblock-workflow?promise_id={quote(request, safe='')}"
+
+
+def _locked(path: Path) -> int | None:
+    """Return the file, open and locked; None where another gateway has it, or it cannot be locked."""
+    until = time.monotonic() + LOCK_S
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        while True:
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if path.exists() and path.stat().st_ino == os.fstat(file).st_ino:
+                    return file  # and not one that was removed meanwhile
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    os.close(file)
+                    return None
+                time.sleep(LOCK_S / 50)
+            os.close(file)
+    except OSError as error:
+        logger.info("this gateway is not made known in %s: %s", path, error.strerror)
+        return None
+
+
+def _machine() -> str:
+    """Return what all processes have in common that share loopback addresses, while the machine is on."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {Path('/proc/self/ns/net').readlink()}"
+    except OSError:
+        import platform
+
+        return platform.node()
