@@ -100,6 +100,9 @@ class FailureCodec(Codec):
         headers = failure.headers()
         try:
             data = super().encode(error).data
+            if isinstance(error, ExceptionGroup):
+                stored = {**super().decode(Value(data=data)), "message": failure.message}
+                data = super().encode(stored).data
         except Exception:  # noqa: BLE001 - an author's exception, whose own `__str__` may fail
             data = super().encode(ApplicationError(_message(error))).data
         return Value(headers=headers, data=data)
@@ -117,7 +120,7 @@ class FailureCodec(Codec):
 def failure_of(error: BaseException) -> Failure:
     """Return what is known of an exception."""
     trace = TracebackException.from_exception(error, capture_locals=False)
-    where = _authors_frame(trace.stack)
+    where = _authors_frame(_first(trace).stack) or _authors_frame(trace.stack)
     _leave_out_ours(trace)
     text = printable_lines("".join(trace.format()).rstrip())
     if len(text) > TRACEBACK_HEAD + TRACEBACK_TAIL:
@@ -156,8 +159,18 @@ def remembered(promise: PromiseRecord) -> Failure:
     return msgspec.structs.replace(failure, message=unsaid.format(id=promise.id)) if unsaid else failure
 
 
+def _first(trace: TracebackException) -> TracebackException:
+    """Return an exception, or the first of a group of them."""
+    while trace.exceptions:
+        trace = trace.exceptions[0]
+    return trace
+
+
 def _message(error: BaseException) -> str:
-    """Return the message of an exception as text that can be stored."""
+    """Return the message of an exception as text that can be stored; of a group, those of all in it."""
+    if isinstance(error, BaseExceptionGroup):
+        each = (f"{type(part).__name__}: {_message(part)}" for part in error.exceptions)
+        return cut("; ".join(each), LONGEST_MESSAGE)
     try:
         return cut(printable_lines(str(error)), LONGEST_MESSAGE)
     except Exception as broken:  # noqa: BLE001 - an author's `__str__`
