@@ -28,6 +28,7 @@ NEEDED = (
     "resonate.context:_State.effects",
     "resonate.context:_State.id",
     "resonate.context:_State.origin_id",
+    "resonate.context:_State.parent_id",
     "resonate.context:_State.spawned_locals",
     "resonate.context:_State.spawned_remote",
     "resonate.context:_State.spawned_remote_tasks",

@@ -31,7 +31,7 @@ from resonate.error import PlatformError, Suspended
 from resonate.types import PromiseCreateReq, Value
 
 from hitl_cli.client.tags import REQUEST_TAG, TAKE_BACK, TAKE_BACK_SEGMENT, TARGET_TAG, lineage
-from hitl_cli.client.wire import Call, child_id
+from hitl_cli.client.wire import Call, child_id, is_blocking
 from hitl_cli.errors import BadInput, NotAwaited
 from hitl_cli.sdk import context as sdk
 
@@ -328,7 +328,16 @@ def _is_unsettled(ctx: Context) -> bool:
     for local in state.spawned_locals:
         if not local.handle.done():
             return True
-    return any(not task.done() for task in state.spawned_remote_tasks)
+    return any(not task.done() for task in state.spawned_remote_tasks) or _has_forgotten(ctx)
+
+
+def _has_forgotten(ctx: Context) -> bool:
+    """Whether what a run asked before still waits, which its code, changed since, has not come to now."""
+    state = ctx._state
+    if state.parent_id != state.id:
+        return False
+    created = getattr(state.effects, "cache", {}).values()
+    return any(promise.state == "pending" and is_blocking(promise.tags) for promise in created)
 
 
 async def _leave(ctx: Context, left: set[str] | None) -> None:
@@ -341,7 +350,7 @@ async def _leave(ctx: Context, left: set[str] | None) -> None:
     await ctx.flush_local_work()
     waited_for = {todo: _child_of(state.id, todo) for todo in state.spawned_remote}
     children = set(waited_for.values())
-    if not children:
+    if not children and not _has_forgotten(ctx):
         return
     if left is not None:
         questions = {child: todo for todo, child in waited_for.items() if _is_question(ctx, todo, child)}

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import sys
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from resonate.context import Context
@@ -140,6 +141,21 @@ async def leaves_by_exit(ctx: Context) -> None:
     ask(ctx, "A?")
     await ctx.run(nothing)
     sys.exit(3)
+
+
+@workflow
+async def asks_no_more(ctx: Context, code: str) -> Any:
+    """Ask what a file says, which says something else the next time, as changed code would."""
+    first = ask(ctx, "A?")
+    if asks_more(Path(code)):
+        await ask(ctx, "B?")
+    return (await first).data
+
+
+def asks_more(code: Path) -> bool:
+    more = code.read_text() == "asks"
+    code.write_text("changed")
+    return more
 
 
 async def nothing(_ctx: Context) -> None:

@@ -22,6 +22,7 @@ from tests.worker.watching import end_of, task_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from hitl_cli.client.wire import Promise
     from hitl_cli.runs.run import Run
@@ -138,6 +139,16 @@ def test_what_was_asked_and_never_awaited_is_taken_back_and_the_worker_says_so(c
     assert ended(crew, run).result == "nothing was used"
     assert [promise.state for promise in requests(crew, run).values()] == ["rejected_canceled"]
     assert f"{run}:1.1" in crew.complaints()
+
+
+def test_what_the_code_asked_before_it_was_changed_is_taken_back(crew: Crew, tmp_path: Path) -> None:
+    code = tmp_path / "code"
+    code.write_text("asks")
+    run = begun(crew, "asks_no_more", str(code))
+    ids = asked(crew, run, "A?", "B?")
+    crew.approve(ids["A?"], data=7)
+    assert ended(crew, run).result == 7
+    assert requests(crew, run)[ids["B?"]].state == "rejected_canceled"
 
 
 def test_what_sys_exit_leaves_behind_is_taken_back(crew: Crew) -> None:
