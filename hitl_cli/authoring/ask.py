@@ -359,6 +359,7 @@ async def ask_beside(
     """Put the question in the place of another one, whose answer is not used, and return the answer to it."""
     step = sdk.beside(request.id)
     await give_way(ctx, request, found, step)
+    note_question(ctx, step)
     replaces = request.id if is_blocking(request.tags) else None
     new = put._replace(question=msgspec.structs.replace(put.question, replaces=replaces))
     answer: KeptDecision = await sdk.named(_step_of(ctx, put), step).run(asking, new, placed)

@@ -14,7 +14,7 @@ import typer
 from hitl_cli.cli.context import named_server
 from hitl_cli.cli.options import Server, Token, flag, value
 from hitl_cli.cli.output import hyperlink, note, silence_stdout
-from hitl_cli.cli.render.table import colored
+from hitl_cli.cli.render.table import Column, colored, print_table
 from hitl_cli.client.failure import GIVEN_REASON
 from hitl_cli.client.tags import INTERNAL_FUNCTIONS
 from hitl_cli.errors import logged
@@ -85,6 +85,9 @@ def worker(
     concurrency: Concurrency = 64,
     lease: Lease = "15s",
     log_json: Annotated[bool, flag("One JSON object a line, for machines.", "--log-json")] = False,
+    check: Annotated[
+        bool, flag("List the requests that this code would ask anew, and end.", "--check")
+    ] = False,
     server: Server = None,
     token: Token = None,
 ) -> None:
@@ -98,6 +101,9 @@ def worker(
         ctx, app=app or [], group=group, concurrency=concurrency, lease=lease, server=server, token=token
     )
     log_to_stderr()
+    if check:
+        report_changes(options, as_json=log_json)
+        return
     tell_shortcomings(options.reach.directory)
     if log_json:
         from hitl_cli.views.events import event_document, serving_document
@@ -109,6 +115,31 @@ def worker(
         run_worker(options, announce_json, reporter(lambda event: to_json(event_document(event))))
     else:
         run_worker(options, announce, reporter(event_lines(_pages_of(Settings(), options.server))))
+
+
+def report_changes(options: WorkerOptions, *, as_json: bool) -> None:
+    """Print what waits that the code would ask otherwise. Exits 1 if that is more than nothing."""
+    from hitl_cli.worker.check import check
+
+    found = check(options)
+    changed = [one for one in found if one.change != "not-checked"]
+    if as_json:
+        for one in found:
+            say(to_json(one))
+    elif found:
+        print_table(
+            [
+                Column("promise", [one.id for one in found], whole=True),
+                Column("what happens", [one.change.replace("-", " ") for one in found], whole=True),
+                Column("asked", [one.asked or "" for one in found]),
+                Column("and now", [one.why or one.now or "" for one in found]),
+            ]
+        )
+    if not changed:
+        note("No run that waits is asked anything else by this code.")
+        return
+    note(f"{len(changed)} requests are others in this code: docs/changing-workflows.md.")
+    raise typer.Exit(1)
 
 
 def worker_options(

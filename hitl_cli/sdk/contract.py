@@ -37,7 +37,6 @@ NEEDED = (
     "resonate.core:Core.codec",
     "resonate.core:Core.execute_until_blocked_inner(promise, effects)",
     "resonate.core:Core.fencing",
-    "resonate.core:Core.resolver",
     "resonate.core:Core.sender",
     "resonate.durable:DurableFunction.invoke(ctx, packed, coerce_args)",
     "resonate.effects:ResonateEffects.cache",

@@ -13,10 +13,9 @@ from resonate.core import Core
 from resonate.effects import ResonateEffects
 from resonate.types import Value
 
-from hitl_cli.client.tags import ORIGIN_TAG, SCOPE_TAG
+from hitl_cli.client.tags import SCOPE_TAG
 from hitl_cli.client.wire import is_blocking
 from hitl_cli.errors import QuestionChanged
-from hitl_cli.sdk.suspension import take_back_request
 
 if TYPE_CHECKING:
     from resonate.context import Context
@@ -57,19 +56,10 @@ class CheckedCore(Core, kw_only=True):
 
     async def execute_until_blocked_inner(self, promise: PromiseRecord, effects: Any) -> Any:
         """Run the workflow's function once (resonate/core.py)."""
-        effects.__class__ = CheckedEffects
-        effects.asks = set()
-        outcome = await super().execute_until_blocked_inner(promise, effects)
-        if hasattr(outcome, "state") and any(_waits(record) for record in effects.cache.values()):
-            origin = promise.tags.get(ORIGIN_TAG) or promise.id.partition(":")[0]
-            moot = take_back_request(promise.id, origin, self.resolver(None), self.clock())
-            await effects.create_promise(moot)  # asked by earlier code, and by this one not any more
-        return outcome
-
-
-def _waits(record: PromiseRecord) -> bool:
-    """Whether a promise waits for a person."""
-    return record.state == "pending" and is_blocking(record.tags)
+        if not isinstance(effects, CheckedEffects):
+            effects.__class__ = CheckedEffects
+            effects.asks = set()
+        return await super().execute_until_blocked_inner(promise, effects)
 
 
 def is_answer(record: PromiseRecord) -> bool:

@@ -188,11 +188,7 @@ class Worker:
         self._stop.set()
 
     def _register(self, resonate: Registering, modules: Sequence[tuple[str, ModuleType]]) -> tuple[str, ...]:
-        for app, module in modules:
-            register_app(app, module, resonate)
-        for name, function in WORKFLOWS.items():
-            if (name, 1) not in resonate.served:
-                resonate.register(function, name=name)
+        register_workflows(resonate, modules)
         resonate.register(take_back, name=TAKE_BACK)
         if self._notifier is not None:
             resonate.with_dependency(self._notifier)
@@ -271,6 +267,15 @@ class Worker:
     def give_back(self) -> None:
         """Release what is still in hand. Blocks, and so is not for the event loop."""
         self._heartbeat.give_back()
+
+
+def register_workflows(resonate: Registering, modules: Sequence[tuple[str, ModuleType]]) -> None:
+    """Register the workflows of apps, and those that ship under names that no app has."""
+    for app, module in modules:
+        register_app(app, module, resonate)
+    for name, function in WORKFLOWS.items():
+        if (name, 1) not in resonate.served:
+            resonate.register(function, name=name)
 
 
 class _ExitRefusedError(Exception):

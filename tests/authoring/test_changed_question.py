@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from hitl_cli.client.protocol import ProtocolRequest, as_promise, search
@@ -552,6 +553,91 @@ def test_a_kept_answer_that_is_none_to_what_is_asked_now_decides_nothing(
     crew.approve("r:1.1", **answer)
     crew.deploy(KEEPS.format(asked=now))
     assert "r:1.1" in crew.failure()
+
+
+# Seen before it is deployed
+
+
+def checked(crew: Changing, code: str, exits: int) -> list[dict[str, Any]]:
+    """Return what `hitl worker --check` says of this code."""
+    crew.kill()
+    crew.write(code)
+    done = crew.hitl.run("worker", "--check", "--log-json", "--app", str(crew.file))
+    assert done.returncode == exits, done.stderr
+    return [msgspec.json.decode(line) for line in done.stdout.splitlines()]
+
+
+STEPS = """
+from pathlib import Path
+
+def note(_ctx, text):
+    with Path({file!r}).open("a") as notes:
+        notes.write(text)
+
+@workflow
+async def deploys(ctx):
+    print("in the body")
+    await ctx.run(note, "1")
+    decision = await ask(ctx, "{prompt}", remind="1h")
+    await ctx.run(note, "2")
+    return (await ask(ctx, "Sure?")).approved
+"""
+
+
+def test_a_check_lists_what_would_be_asked_anew_and_runs_nothing(crew: Changing, tmp_path: Path) -> None:
+    notes = str(tmp_path / "notes")
+    crew.run(STEPS.format(file=notes, prompt="Delete staging?"))
+    crew.begin("given", "deploys")
+    waiting(crew.client, 2)
+    crew.kill()
+    crew.approve("given:2.1")
+    stored = len(search(crew.client))
+    assert checked(crew, STEPS.format(file=notes, prompt="Delete staging?") + "# a comment", 0) == []
+    found = checked(crew, STEPS.format(file=notes, prompt="Delete production?"), 1)
+    assert sorted((one["change"], one["id"], one["waits"], one["asked"], one["now"]) for one in found) == [
+        ("asked-anew", "given:2.1", False, "Delete staging?", "Delete production?"),
+        ("asked-anew", "r:2.1", True, "Delete staging?", "Delete production?"),
+    ]
+    assert (tmp_path / "notes").read_text() == "11"
+    assert len(search(crew.client)) == stored
+    assert crew.promise("r:2.1").state == "pending"
+    table = crew.hitl.run("worker", "--check", "--app", str(crew.file))
+    assert "r:2.1" in table.stdout
+    assert "in the body" not in table.stdout
+
+
+def test_a_check_says_which_runs_would_fail_and_what_is_not_asked_any_more(crew: Changing) -> None:
+    crew.deploy(GATHERED.format(a="A?", b="B?", how="await asyncio.gather(a, b)"))
+    crew.begin("r", "deploys")
+    waiting(crew.client, 2)
+    only = """
+    @workflow
+    async def deploys(ctx):
+        return (await ask(ctx, "A?")).approved
+    """
+    assert [(one["change"], one["id"]) for one in checked(crew, only, 1)] == [("taken-back", "r:2.1")]
+    fails = """
+    @workflow
+    async def deploys(ctx):
+        return await ctx.promise(timedelta(days=3))
+    """
+    found = checked(crew, fails, 1)
+    assert [(one["change"], one["id"]) for one in found] == [("fails", "r:1.1"), ("fails", "r:2.1")]
+    assert "r:1 " in found[0]["why"]
+
+
+def test_a_check_says_what_it_cannot_tell(crew: Changing) -> None:
+    code = """
+    async def child(ctx):
+        return (await ask(ctx, "{prompt}")).approved
+
+    @workflow
+    async def deploys(ctx):
+        return await ctx.run(child)
+    """
+    crew.run(code.format(prompt="A?"))
+    found = checked(crew, code.format(prompt="Another?"), 0)
+    assert [(one["change"], one["id"]) for one in found] == [("not-checked", "r:1.1.1")]
 
 
 # Two versions at once, and the way back

@@ -1,0 +1,126 @@
+"""`hitl worker --check`: what waits on the server that the code which is there would ask otherwise."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from itertools import batched
+from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
+
+from hitl_cli.authoring.loaded_code import loaded_code
+from hitl_cli.client.connect import connect
+from hitl_cli.client.protocol import search, search_many
+from hitl_cli.client.tags import ORIGIN_TAG, TARGET_TAG, belongs_to_notification
+from hitl_cli.client.wire import child_id
+from hitl_cli.requests.question import prompt_of
+from hitl_cli.runs.run import address_of
+from hitl_cli.sdk import suspension
+from hitl_cli.sdk.rehearsal import Rehearsed, rehearse
+from hitl_cli.sdk.resonate_client import Registering
+from hitl_cli.worker.loader import load_app
+from hitl_cli.worker.run import register_workflows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from types import ModuleType
+
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.client.wire import Promise
+    from hitl_cli.worker.run import WorkerOptions
+
+type Change = Literal["asked-anew", "taken-back", "fails", "not-checked"]
+
+AT_ONCE = 50
+"""Runs whose promises are read together."""
+
+
+class ChangedRequest(Struct, frozen=True, kw_only=True):
+    """A request that the code asks otherwise; `now` is the prompt of the new one, `why` why its run fails.
+
+    What is not checked waits in a function that `ctx.run` calls, or after it: no such function is run here.
+    """
+
+    change: Change
+    run: str
+    id: str
+    waits: bool
+    asked: str | None
+    now: str | None = None
+    why: str | None = None
+
+
+def check(options: WorkerOptions) -> list[ChangedRequest]:
+    """Return the requests of runs that wait which the apps would ask otherwise. Nothing is changed.
+
+    What the apps print meanwhile goes to stderr. Raises BadInput, Unreachable.
+    """
+    modules = [(app, load_app(app)) for app in options.apps]
+    with (
+        connect(options.server, options.token) as client,
+        contextlib.redirect_stdout(sys.stderr),
+    ):
+        return asyncio.run(_check(client, options, modules))
+
+
+async def _check(
+    client: Client, options: WorkerOptions, modules: Sequence[tuple[str, ModuleType]]
+) -> list[ChangedRequest]:
+    suspension.install(asyncio.get_running_loop())
+    resonate = Registering(group=options.group, clock=client.now, env={}, autostart=False)
+    resonate.with_dependency(options.reach)
+    resonate.with_dependency(loaded_code(module for _, module in modules))
+    register_workflows(resonate, modules)
+    found: list[ChangedRequest] = []
+    for root, below in _waiting(client, options.group, resonate):
+        came = await rehearse(resonate, root, below, client.now())
+        requests = _requests_of(root, below)
+        found += [changed for request in requests if (changed := _changed(root, request, came)) is not None]
+    return found
+
+
+def _changed(root: Promise, request: Promise, came: Rehearsed) -> ChangedRequest | None:
+    """Return what would become of a request that the code asks otherwise; None for one that stands."""
+    put = [data for data in came.put.values() if isinstance(data, dict)]
+    now = next((data["prompt"] for data in put if data.get("replaces") == request.id), None)
+    waits = request.state == "pending"
+    change: Change
+    if now is not None:
+        change = "asked-anew"
+    elif came.failed and (waits or request.id in came.failed):
+        change = "fails"
+    elif waits and request.id not in came.seen:
+        change = "not-checked" if came.broken_off else "taken-back"
+    else:
+        return None
+    why = came.failed if change == "fails" else None
+    asked = prompt_of(request)
+    return ChangedRequest(
+        change=change, run=root.id, id=request.id, waits=waits, asked=asked, now=now, why=why
+    )
+
+
+def _waiting(client: Client, group: str, resonate: Registering) -> Iterator[tuple[Promise, list[Promise]]]:
+    """Yield each call of a function of the apps that has asked somebody and goes on, and what is below it."""
+    roots = [
+        promise
+        for promise in search(client, state="pending", tags={TARGET_TAG: address_of(group)})
+        if (call := promise.call) is not None and (call.func, call.version) in resonate.served
+    ]
+    for some in batched(roots, AT_ONCE):
+        lineages = search_many(client, [{ORIGIN_TAG: root.origin} for root in some])
+        for root, lineage in zip(some, lineages, strict=True):
+            below = [each for each in lineage if each.id.startswith(child_id(root.id, ""))]
+            if next(_requests_of(root, below), None) is not None:
+                yield root, below
+
+
+def _requests_of(root: Promise, below: Sequence[Promise]) -> Iterator[Promise]:
+    """Yield what a call asked people itself: not by calls of other functions."""
+    calls = [each.id for each in below if each.is_call and each.id != root.id]
+    for promise in below:
+        of_another = any(promise.id.startswith(child_id(id, "")) for id in calls)
+        if promise.is_blocking and not of_another and not belongs_to_notification(promise.id):
+            yield promise
