@@ -14,7 +14,6 @@ from hitl_cli.cli.output import print_json
 from hitl_cli.cli.render.request import print_request
 from hitl_cli.cli.render.suggested_commands import commands
 from hitl_cli.inbox import Inbox
-from hitl_cli.people.contacts import without_contact
 from hitl_cli.people.gateway_file import page_of
 from hitl_cli.settings import Settings
 from hitl_cli.views.request import request_details_document
@@ -39,11 +38,10 @@ def show(
     settings = Settings()
     with opened(Inbox, ctx, server, token, settings=settings) as (inbox, _):
         seen = inbox.show(id)
-        silent = () if seen.decision else without_contact(seen.item.to, settings.contacts())
+        document = request_details_document(seen, settings.contacts())
         if as_json:
-            shown = msgspec.to_builtins(request_details_document(seen))
-            extra = {"answer_with": commands(seen, named), "without_contact": silent}
-            print_json({**shown, **extra})
+            shown = msgspec.to_builtins(document)
+            print_json({**shown, "answer_with": commands(seen, named)})
         else:
             gateway = reached_gateway(ctx, server, settings)
-            print_request(seen, named, silent, gateway and page_of(gateway, seen.item.id))
+            print_request(seen, named, document.without_contact, gateway and page_of(gateway, seen.item.id))

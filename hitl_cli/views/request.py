@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from hitl_cli.client.wire import Json, decode
 from hitl_cli.format.times import iso
+from hitl_cli.people.contacts import Directory, without_contact
 from hitl_cli.requests.question import Outcome, fields_of
 from hitl_cli.views.details import notified
 from hitl_cli.views.pending import RequestBaseDocument, request_summary_document
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from hitl_cli.inbox.details import RequestDetails
     from hitl_cli.inbox.history import HistoryEntry
     from hitl_cli.notify.status import NotificationStatus
+
+NO_CONTACTS = Directory()
 
 INNER = ("keys", "needed", "pointers", "item")
 """What of a field is no one's business but the form's."""
@@ -105,12 +108,15 @@ class RequestDetailsDocument(RequestBaseDocument, frozen=True, kw_only=True):
     votes_cast: list[VoteDocument]
     comments: list[CommentDocument]
     told: list[NotificationDocument]
+    without_contact: tuple[str, ...]
     before: list[StepDocument]
     decision: DecisionDocument | None
 
 
-def request_details_document(seen: RequestDetails) -> RequestDetailsDocument:
-    """Return a request with all that there is to know of it."""
+def request_details_document(
+    seen: RequestDetails, directory: Directory = NO_CONTACTS
+) -> RequestDetailsDocument:
+    """Return a request with all that there is to know of it, and who of the assignees has no contact."""
     item, question = seen.item, seen.item.question
     known = {} if question is None else msgspec.to_builtins(question)
     listed = msgspec.structs.asdict(request_summary_document(item, item.now))
@@ -140,6 +146,7 @@ def request_details_document(seen: RequestDetails) -> RequestDetailsDocument:
                 CommentDocument(by=one.by, via=one.via, at=iso(one.at), text=one.text)
                 for one in seen.comments
             ],
+            "without_contact": () if seen.decision else without_contact(item.to, directory),
             "told": [_notification_document(one) for one in notified(seen)],
             "before": [step_document(node) for node in seen.before],
             "decision": None if seen.decision is None else _decision_document(seen.decision),
