@@ -32,6 +32,7 @@ from hitl_cli.people.contacts import (
     several,
 )
 from hitl_cli.people.gateway_file import is_place, running
+from hitl_cli.people.live_directory import LiveDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,6 +55,7 @@ class _FileSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     people: dict[str, Contact] = {}
     groups: dict[str, GroupContact] = {}
     anybody: tuple[str, ...] = ()
+    strict_people: bool = False
     email: EmailSettings | None = None
     webhooks: WebhookSettings = WebhookSettings()
     hooks: dict[str, HookSettings] = {}
@@ -79,7 +81,8 @@ class Settings:
         """Read the nearest settings file. Raises BadInput if it makes no sense."""
         self._env = os.environ if env is None else env
         try:
-            self._file, self._path = _read_file(folder or Path.cwd())
+            self._started_in = folder or Path.cwd()
+            self._file, self._path = _read_file(self._started_in)
         except FileNotFoundError as error:
             raise BadInput("the current folder does not exist any more: change to another one.") from error
 
@@ -132,7 +135,13 @@ class Settings:
 
     def groups(self) -> Groups:
         """Return the people and groups that the file knows."""
-        return Directory(people=self._file.people, groups=self._file.groups).members
+        file = self._file
+        return Directory(people=file.people, groups=file.groups, strict_people=file.strict_people).members
+
+    def live_directory(self) -> LiveDirectory:
+        """Return what reads `directory` again when the file has changed, or was made. Raises BadInput."""
+        file = self._path or self._started_in / NAMES[0]
+        return LiveDirectory(file, lambda: Settings(self._env, file.parent).directory())
 
     def gateway(self, flag: str | None = None) -> Setting:
         """Return the URL at which people reach the gateway, without a slash at its end."""
@@ -168,7 +177,11 @@ class Settings:
         """Return who can be reached, without what is needed to do so."""
         file = self._file
         return Directory(
-            people=file.people, groups=file.groups, anybody=file.anybody, gateway=self.gateway().value
+            people=file.people,
+            groups=file.groups,
+            anybody=file.anybody,
+            gateway=self.gateway().value,
+            strict_people=file.strict_people,
         )
 
     def directory(self) -> Directory:

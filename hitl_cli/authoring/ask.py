@@ -35,6 +35,8 @@ from hitl_cli.authoring.changed_question import (
     take_back,
     told,
 )
+from hitl_cli.client.pool import ClientPool
+from hitl_cli.client.protocol import get_promise
 from hitl_cli.client.wire import is_blocking
 from hitl_cli.errors import NotAwaited, QuestionChanged
 from hitl_cli.format.durations import LONGEST_MS, bad_duration, format_age, format_duration, parse_duration
@@ -43,7 +45,8 @@ from hitl_cli.format.terminal import printable
 from hitl_cli.forms import as_form_type, schema_of
 from hitl_cli.inbox.ask import digest_of as digest_of_file
 from hitl_cli.notify.deliver import give_notice, notifier_of
-from hitl_cli.people.contacts import recipients, unreached
+from hitl_cli.people.contacts import NotificationSettings, recipients, unreached
+from hitl_cli.people.groups import NO_GROUPS, Groups, check_known, unknown_people
 from hitl_cli.requests.decision import Decision, KeptDecision, decision_on
 from hitl_cli.requests.notification import Notification, outcome_notification
 from hitl_cli.requests.question import (
@@ -383,12 +386,32 @@ async def create(ctx: Context, put: NewRequest) -> PromiseRecord:
     """Create the request, under the id that the first `ctx.promise()` will have, or find it there."""
     now = sdk.now(ctx)
     asked = msgspec.to_builtins(put.question)
+    groups = await check_people(ctx, put.question)
     created = await sdk.create_first(ctx, asked, put.tags, now + put.deadline_ms)
+    if created.created_at >= now and (unknown := groups.unknown(put.question.everyone)):
+        logger.warning("%s waits for an answer: %s", created.id, printable(unknown_people(unknown, groups)))
     shortened = created.created_at >= now and created.timeout_at < now + SHORTENED * put.deadline_ms
     if shortened and (put.chosen or ":" in ctx.info.parent_id):  # else it stands as long as the run, as meant
         left = format_duration(created.timeout_at - now)
         logger.warning("%s can be answered for %s only: then what asks it ends", created.id, left)
     return created
+
+
+async def check_people(ctx: Context, question: Question) -> Groups:
+    """Return the people of this worker's settings. Raises BadInput if these refuse to ask a name.
+
+    What was asked before they did is not refused: the run goes on.
+    """
+    try:
+        groups = ctx.get_dependency(NotificationSettings).now.members
+    except KeyError:
+        return NO_GROUPS
+    if groups.strict and groups.unknown(question.everyone):
+        id = sdk.first_id(ctx.info.id)
+        before = await ctx.get_dependency(ClientPool).run(get_promise, id)
+        if before is None:
+            check_known(question.everyone, groups)
+    return groups
 
 
 async def remind_until_answered(ctx: Context, question: Question, request: PromiseRecord) -> None:

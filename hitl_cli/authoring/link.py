@@ -25,11 +25,11 @@ def link_to(ctx: Context, request: str, person: str) -> str:
         raise NotAllowed(f"{request} is no request of this run, which gives links to its own alone.")
     reach = ctx.get_dependency(NotificationSettings)
     if reach.keys is None:
-        return page_of(reach.directory.gateway, request)
+        return page_of(reach.now.gateway, request)
     from hitl_cli.auth.links import Link, fresh_link_id, url_of
 
     now = sdk.now(ctx)
     link = Link(
         request=request, person=person, made_at=now, ends_at=now + LONGEST_LIFE_MS, id=fresh_link_id()
     )
-    return url_of(reach.directory.gateway, link, load_keys(reach.keys, now))
+    return url_of(reach.now.gateway, link, load_keys(reach.keys, now))

@@ -77,7 +77,7 @@ async def hand_over(ctx: Context, address: str, request: str, known: str) -> dic
     from hitl_cli.notify.channels.email import mail_host, mail_of, send_mail, sender_of
     from hitl_cli.notify.messages import DeliveryFailed
 
-    settings = ctx.get_dependency(NotificationSettings).directory.email
+    settings = ctx.get_dependency(NotificationSettings).now.email
     try:
         link = link_to(ctx, request, address)
     except NotAllowed as error:

@@ -30,7 +30,7 @@ from hitl_cli.inbox.ask import check_unchanged, decision_of, digest_of
 from hitl_cli.inbox.decide import by_whom
 from hitl_cli.people.contacts import without_contact
 from hitl_cli.people.gateway_file import page_of
-from hitl_cli.people.groups import as_asked
+from hitl_cli.people.groups import as_asked, unknown_people
 from hitl_cli.requests.question import MAX_QUESTION_BYTES, Instead, Question, outcome_of
 from hitl_cli.runs.run import check_id
 from hitl_cli.settings import Settings
@@ -306,8 +306,11 @@ def _tell(posted: StandaloneRequest, command: _Command, now: int, page: str | No
 def _tell_who_is_not_notified(
     inbox: Inbox, posted: StandaloneRequest, contacts: Directory, group: str | None, leaving: _Leaving
 ) -> None:
-    """Say on stderr which assignees have no contact, and whether no worker of a group notifies the others."""
-    if posted.promise.state == "pending" and (silent := without_contact(posted.question.to, contacts)):
+    """Say on stderr which assignees the settings do not know or cannot reach, and if no worker listens."""
+    groups, asked = inbox.actor.groups, posted.question
+    if posted.promise.state == "pending" and (unknown := groups.unknown(asked.everyone)):
+        note(printable(unknown_people(unknown, groups)))
+    if posted.promise.state == "pending" and (silent := without_contact(asked.to, contacts)):
         note(f"Not notified, because the settings have no contact for them: {', '.join(silent)}")
     if group is not None and not inbox.worker_notifies(posted, group, leaving.told):
         option = "" if group == defaults.GROUP else f" --group {quoted(group)}"

@@ -13,6 +13,7 @@ from hitl_cli.cli.gateway import SignIn, options_of
 from hitl_cli.cli.options import Port, Server, Token
 from hitl_cli.cli.serving import listening
 from hitl_cli.people.gateway_file import page_of, unblock_link
+from hitl_cli.settings import Settings
 
 if TYPE_CHECKING:
     from hitl_cli.worker.run import Serving
@@ -52,9 +53,9 @@ def dev(
         gateway = BackgroundGateway(serves)
         gateway.start()
     url = gateway.url if serves.url == f"http://{HOST}:{port}" else serves.url
-    directory = msgspec.structs.replace(works.reach.directory, gateway=url)
-    worker.tell_shortcomings(directory)
-    reach = msgspec.structs.replace(works.reach, directory=directory)
+    live = Settings().live_directory().reached_at(url)
+    worker.tell_shortcomings(live())
+    reach = msgspec.structs.replace(works.reach, directory=live(), live=live)
 
     def serving(served: Serving) -> None:
         worker.announce(served)

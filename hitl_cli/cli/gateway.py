@@ -89,6 +89,7 @@ def options_of(
     from hitl_cli.gateway.options import Options
 
     settings = Settings()
+    live = settings.live_directory()
     named, chosen_token = named_server(ctx, settings, server, token)
     reached = settings.gateway(url)
     shown = f"[{host}]" if ":" in host else host
@@ -101,7 +102,8 @@ def options_of(
         keys=settings.keys(named.value),
         announced_in=settings.gateway_file(named.value),
         person=settings.person().value,
-        directory=settings.directory(),
+        directory=live(),
+        live=live,
         group=settings.group().value,
         workflow=settings.workflow().value,
     )

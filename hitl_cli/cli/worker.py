@@ -160,6 +160,7 @@ def worker_options(
     from hitl_cli.worker.run import WorkerOptions
 
     settings = Settings()
+    live = settings.live_directory()
     url, chosen_token = named_server(ctx, settings, server, token)
     if not app and settings.folder is not None:
         sys.path.insert(0, str(settings.folder))  # modules that a file names are found beside the file
@@ -170,8 +171,7 @@ def worker_options(
         apps=tuple(setting.value for setting in settings.apps(app)),
         concurrency=concurrency,
         lease_ms=lease_ms,
-        groups=settings.groups(),
-        reach=NotificationSettings(directory=settings.directory(), keys=settings.keys(url.value)),
+        reach=NotificationSettings(directory=live(), keys=settings.keys(url.value), live=live),
     )
 
 

@@ -81,7 +81,7 @@ class Gateway:
         """Set once the gateway is to stop: streams end then."""
         self._going_on: set[asyncio.Task[None]] = set()
         self.feed = EventBroadcaster(self._open, clock, self.stopping)
-        self.housekeeper = Housekeeper(self._open, options.directory.members, COUNT_EVERY_S)
+        self.housekeeper = Housekeeper(self._open, lambda: options.people.members, COUNT_EVERY_S)
         self._keys = load_keys(options.keys, clock())
         self._complaint = ""
 

@@ -51,7 +51,7 @@ async def _receive(request: Request) -> web.Response:
     """Take an answer from a sender that the settings name. Raises BadSignature."""
     gateway = gateway_of(request)
     name = request.match_info["name"]
-    hook = gateway.options.directory.hooks.get(name)
+    hook = gateway.options.people.hooks.get(name)
     if hook is None:
         raise NotFound(f"the settings know no hook {name!r}: [hooks.{name}] secret = …")
     if (request.content_length or 0) > BODY_MAX:

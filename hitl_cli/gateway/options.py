@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -45,6 +45,12 @@ class Options(Struct, frozen=True, kw_only=True):
     sign_in: bool = False
     trust_header: str | None = None
     trust_from: Sequence[Network] = ()
+    live: Callable[[], Directory] | None = None
+
+    @property
+    def people(self) -> Directory:
+        """How people are reached now: the settings may have changed."""
+        return self.directory if self.live is None else self.live()
 
     def reached_at(self, listens: str) -> str:
         """Return where people reach it, which listens at a URL: its own address where none was set."""

@@ -61,7 +61,7 @@ class _Click(Struct, frozen=True):
 async def answer_click(request: Request, hook: str, body: bytes, mark: IdempotencyMark) -> web.Response:
     """Decide as somebody clicked, and have Slack show what came of it. Raises BadInput."""
     gateway = gateway_of(request)
-    directory = gateway.options.directory
+    directory = gateway.options.people
     click = _read_click(body)
     action = next((one for one in click.actions if one.action_id in (APPROVE, REJECT)), None)
     if click.type != "block_actions" or action is None:

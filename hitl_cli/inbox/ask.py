@@ -32,7 +32,7 @@ from hitl_cli.errors import BadInput, Conflict, NotFound, RunFailed
 from hitl_cli.inbox.pending import summary_of
 from hitl_cli.inbox.votes import complete, count, votes_of
 from hitl_cli.people.contacts import recipients
-from hitl_cli.people.groups import in_one_form
+from hitl_cli.people.groups import check_known, in_one_form
 from hitl_cli.requests.decision import Decision, decision_on
 from hitl_cli.requests.differences import differences
 from hitl_cli.requests.notification import Notification
@@ -87,6 +87,8 @@ def ask(
     check_id(id)
     question = sensible_alone(question)
     found = found_by(question, key, None, tags)
+    if actor.groups.strict and get_promise(client, id) is None:
+        check_known(question.everyone, actor.groups)
     mark = fresh_id()
     data = {
         "id": id,

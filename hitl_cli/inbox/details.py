@@ -10,10 +10,12 @@ from msgspec import Struct
 from hitl_cli.client.protocol import search_many
 from hitl_cli.client.tags import COMMENT_TAG, ORIGIN_TAG, VOTE_TAG
 from hitl_cli.client.wire import Promise, Vote, audit_of, child_id
+from hitl_cli.format.names import folded
 from hitl_cli.inbox.comments import Comment, comments_in
 from hitl_cli.inbox.history import HistoryEntry, decision_of
 from hitl_cli.inbox.pending import RequestSummary
 from hitl_cli.inbox.votes import count, leading, votes_in
+from hitl_cli.people.groups import unknown_people
 from hitl_cli.requests.question import replaced_by
 from hitl_cli.runs.steps import RunStep, tree_of
 
@@ -27,7 +29,7 @@ class RequestDetails(Struct, frozen=True, kw_only=True):
     """A request, what has been said of it, and the steps of its run before it, the oldest first.
 
     `votes` are those that count: so far, or in the decision. That is None while it waits. `lineage` are all
-    promises of its run.
+    promises of its run. `unknown` says of whom who are asked the settings know nothing, while it waits.
     """
 
     item: RequestSummary
@@ -36,6 +38,8 @@ class RequestDetails(Struct, frozen=True, kw_only=True):
     comments: tuple[Comment, ...] = ()
     before: tuple[RunStep, ...] = ()
     lineage: tuple[Promise, ...] = ()
+    unknown: tuple[str, ...] = ()
+    hint: str | None = None
 
     @property
     def promise(self) -> Promise:
@@ -44,7 +48,11 @@ class RequestDetails(Struct, frozen=True, kw_only=True):
 
     def approved_by_others(self, person: str) -> list[tuple[str, Json]]:
         """Return what others than a person approved with so far, by name."""
-        return [(one.by, one.data) for one in self.votes if one.verdict == "approve" and one.by != person]
+        return [
+            (one.by, one.data)
+            for one in self.votes
+            if one.verdict == "approve" and folded(one.by) != folded(person)
+        ]
 
     @property
     def replaced_by(self) -> str | None:
@@ -61,7 +69,10 @@ def details(client: Client, item: RequestSummary, groups: Groups) -> RequestDeta
     below, remarks, *cast = search_many(client, [*wanted, {VOTE_TAG: item.id}] if counted else wanted)
     if counted:
         votes = count(item, votes_in(client, item.id, cast[0]), groups).votes
+    unknown = groups.unknown(item.asked.everyone) if promise.state == "pending" else ()
     return RequestDetails(
+        unknown=unknown,
+        hint=unknown_people(unknown, groups) if unknown else None,
         item=msgspec.structs.replace(item, votes=leading(votes)),
         decision=None if promise.state == "pending" else decision_of(promise, item.function),
         votes=votes,

@@ -64,7 +64,7 @@ def compose(client: Client, notice: Notification, who: str, reach: NotificationS
         subject=subject,
         thread=notice.request,
         items=(item,),
-        inbox=f"{reach.directory.gateway}/",
+        inbox=f"{reach.now.gateway}/",
         at=now,
     )
 
@@ -97,7 +97,7 @@ def compose_digest(
         subject=_digest_subject(worth),
         thread=id,
         items=items,
-        inbox=f"{reach.directory.gateway}/",
+        inbox=f"{reach.now.gateway}/",
         at=now,
     )
 
@@ -152,7 +152,7 @@ def _url_for(case: RequestSummary, who: str, message: str, reach: NotificationSe
 
     For a group, and once it is decided, it is the page where one signs in.
     """
-    gateway = reach.directory.gateway
+    gateway = reach.now.gateway
     if reach.keys is None or not case.waits or who.startswith(GROUP):
         return f"{gateway}/r/{quote(case.promise.id, safe=':')}"
     from hitl_cli.auth.links import link_for, url_of

@@ -80,7 +80,7 @@ class Notifier:
     @property
     def directory(self) -> Directory:
         """How people are reached."""
-        return self.reach.directory
+        return self.reach.now
 
     async def send(
         self, say: Callable[[Client], Message | str], who: str, place: int, now: int

@@ -15,7 +15,7 @@ from hitl_cli.client.wire import EXTERNAL
 from hitl_cli.errors import BadInput, Conflict
 from hitl_cli.inbox.history import settled_since
 from hitl_cli.inbox.pending import blocking_pages
-from hitl_cli.people.contacts import recipients
+from hitl_cli.people.contacts import NotificationSettings, recipients
 from hitl_cli.requests.notification import NOTIFICATION_LIFE_MS, Notification, outcome_notification
 from hitl_cli.requests.question import question_of
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from hitl_cli.client.protocol import Client, ProtocolRequest
     from hitl_cli.client.wire import Promise
-    from hitl_cli.people.contacts import Directory
 
 type _New = tuple[Notification, str, int]
 """A notice, the run of its request, and until when it holds."""
@@ -48,9 +47,9 @@ MOST = 100_000
 class Reconciler:
     """Looks whom nobody has told, and has them told."""
 
-    def __init__(self, directory: Directory, target: str) -> None:
+    def __init__(self, reach: NotificationSettings, target: str) -> None:
         """`target` is the address of the workers that tell."""
-        self._directory = directory
+        self._reach = reach
         self._target = target
         self._waiting: dict[str, int] = {}
         self._looked_at: int | None = None
@@ -90,16 +89,16 @@ class Reconciler:
     def _concerns(self, promise: Promise) -> bool:
         """Whether somebody is reached of those whom a promise may ask."""
         question = question_of(promise)
-        if question is None or (promise.tags.get(REQUEST_TAG) != "1" and not self._directory.anybody):
+        if question is None or (promise.tags.get(REQUEST_TAG) != "1" and not self._reach.now.anybody):
             return False
-        return bool(recipients(question.everyone, self._directory))
+        return bool(recipients(question.everyone, self._reach.now))
 
     def _asked(self, promise: Promise, now: int) -> Iterator[_New]:
         """Yield the notice that something is asked, unless that was long ago."""
         question = question_of(promise)
         if question is None or promise.created_at < now - LOOK_BACK_MS:
             return
-        if recipients(question.to, self._directory):
+        if recipients(question.to, self._reach.now):
             notice = Notification(request=promise.id, occasion="asked", names=question.to)
             yield notice, promise.origin, promise.timeout_at
 
@@ -129,7 +128,7 @@ class Reconciler:
         if question is None:
             return
         asked = question.asked_at((promise.settled_at or promise.timeout_at) - promise.created_at)
-        if recipients(asked, self._directory):
+        if recipients(asked, self._reach.now):
             notice = outcome_notification(promise.id, promise.state, asked)
             yield notice, promise.origin, now + NOTIFICATION_LIFE_MS
 

@@ -6,7 +6,7 @@ A name is written as a request has it: a person's, or `group:NAME`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -126,6 +126,7 @@ class Directory(Struct, frozen=True, kw_only=True, dict=True):
     """All that the settings say of how people are reached. `gateway` is the URL that links begin with.
 
     `anybody` is who is told of a request that names nobody; it may be answered by others all the same.
+    `strict_people` refuses requests that ask a name of which the settings say nothing.
     """
 
     people: Mapping[str, Contact] = {}
@@ -135,6 +136,7 @@ class Directory(Struct, frozen=True, kw_only=True, dict=True):
     webhooks: WebhookSettings = WebhookSettings()
     hooks: Mapping[str, HookSettings] = {}
     gateway: str = "http://127.0.0.1:5001"
+    strict_people: bool = False
 
     @cached_property
     def members(self) -> Groups:
@@ -142,6 +144,7 @@ class Directory(Struct, frozen=True, kw_only=True, dict=True):
         return groups_of(
             {name: group.members for name, group in self.groups.items()},
             {name: contact.email for name, contact in self.people.items()},
+            strict=self.strict_people,
         )
 
     @property
@@ -298,11 +301,17 @@ def signing_key(secret: str) -> bytes:
 class NotificationSettings(Struct, frozen=True, kw_only=True):
     """How people are reached, and the file of the keys that sign links to them; a dependency of each step.
 
-    Without keys, links lead to where one signs in.
+    Without keys, links lead to where one signs in. `live` is for a process that runs for long.
     """
 
     directory: Directory
     keys: Path | None = None
+    live: Callable[[], Directory] | None = None
+
+    @property
+    def now(self) -> Directory:
+        """How people are reached now: the settings may have changed."""
+        return self.directory if self.live is None else self.live()
 
 
 # Who is notified

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from hitl_cli.errors import BadInput
 from hitl_cli.format.names import folded, normalized
 from hitl_cli.requests.question import GROUP
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from hitl_cli.requests.question import Question
 
@@ -22,11 +24,14 @@ class Groups(Struct, frozen=True, kw_only=True):
 
     `spelled` is the name of each person as the settings spell it, by its key and by their address; `groups`
     the name of each group by its key, and `members` the keys of who is in it. A key is a folded name.
+    `people` are the keys of all who are named anywhere, and `strict` says that nobody else may be asked.
     """
 
     spelled: Mapping[str, str] = {}
     groups: Mapping[str, str] = {}
     members: Mapping[str, frozenset[str]] = {}
+    people: frozenset[str] = frozenset()
+    strict: bool = False
 
     def name(self, name: str) -> str:
         """Return whom a name means: every name of a person or a group that comes in goes through here.
@@ -64,31 +69,54 @@ class Groups(Struct, frozen=True, kw_only=True):
 
         Where they name nobody at all, any person may be meant, but no group has members.
         """
-        known = {*self.spelled}.union(*self.members.values())
         return tuple(
             name
             for name in names
-            if self.group(name) is None and (is_group(name) or (known and self.key(name) not in known))
+            if self.group(name) is None
+            and (is_group(name) or (bool(self.people) and self.key(name) not in self.people))
         )
 
 
 NO_GROUPS = Groups()
 
 
-def groups_of(members: Mapping[str, Iterable[str]], addresses: Mapping[str, str | None] = {}) -> Groups:
+def groups_of(
+    members: Mapping[str, Iterable[str]],
+    addresses: Mapping[str, str | None] = {},
+    *,
+    strict: bool = False,
+) -> Groups:
     """Return the groups of people with these members, and the people with their addresses, if any.
 
     An address that two people share is nobody's.
     """
-    spelled: dict[str, str] = {}
-    shared = [folded(address) for address in addresses.values() if address]
-    for person, address in addresses.items():
-        if address and shared.count(folded(address)) == 1:
-            spelled[folded(address)] = person
+    shared = Counter(folded(address) for address in addresses.values() if address)
+    spelled = {
+        folded(address): person
+        for person, address in addresses.items()
+        if address and shared[folded(address)] == 1
+    }
     spelled |= {folded(person): person for person in addresses}
     known = Groups(spelled=spelled, groups={folded(group): group for group in members})
     every = {folded(group): frozenset(map(known.key, people)) for group, people in members.items()}
-    return Groups(spelled=spelled, groups=known.groups, members=every)
+    people = frozenset(map(folded, addresses)).union(*every.values())
+    return Groups(spelled=spelled, groups=known.groups, members=every, people=people, strict=strict)
+
+
+def check_known(names: Iterable[str], groups: Groups) -> None:
+    """Raise BadInput for names of which the settings say nothing."""
+    if unknown := groups.unknown(names):
+        raise BadInput(f"this cannot be asked: {unknown_people(unknown, groups)}", code="unknown-person")
+
+
+def unknown_people(names: Sequence[str], groups: Groups) -> str:
+    """Return a sentence about names of which the settings say nothing, and whom they may mean."""
+    from difflib import get_close_matches
+
+    known = {**groups.spelled, **{f"{GROUP}{key}": f"{GROUP}{group}" for key, group in groups.groups.items()}}
+    near = [known[found] for name in names for found in get_close_matches(folded(name), known, n=1)]
+    meant = f" Did you mean {' and '.join(near)}?" if near else ""
+    return f"{' and '.join(names)} {'are' if len(names) > 1 else 'is'} not in the settings.{meant}"
 
 
 def spelled(question: Question, groups: Groups) -> Question:

@@ -110,6 +110,7 @@ class RequestDetailsDocument(RequestBaseDocument, frozen=True, kw_only=True):
     told: list[NotificationDocument]
     without_contact: tuple[str, ...]
     before: list[StepDocument]
+    unknown_names: tuple[str, ...]
     decision: DecisionDocument | None
 
 
@@ -141,6 +142,7 @@ def request_details_document(
             "digest": known.get("digest"),
             "replaces": item.asked.replaces,
             "replaced_by": seen.replaced_by,
+            "unknown_names": seen.unknown,
             "votes_cast": [vote_document(vote) for vote in seen.votes],
             "comments": [
                 CommentDocument(by=one.by, via=one.via, at=iso(one.at), text=one.text)

@@ -35,7 +35,7 @@ class Housekeeper:
     def __init__(
         self,
         open_client: Callable[[], Client],
-        groups: Groups,
+        groups: Callable[[], Groups],
         every_s: float,
         unheard: Reconciler | None = None,
     ) -> None:
@@ -62,7 +62,7 @@ class Housekeeper:
         while True:
             try:
                 client = client or self._open_client()
-                settle_complete(client, self._groups)
+                settle_complete(client, self._groups())
                 if self._unheard is not None:
                     self._unheard.look(client)
             except (HitlError, OSError) as error:

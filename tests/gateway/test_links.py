@@ -17,6 +17,7 @@ from hitl_cli.people.actor import Actor
 from hitl_cli.people.contacts import Directory, GroupContact
 from hitl_cli.requests.question import Question
 from hitl_cli.runs import Runs
+from hitl_cli.settings import Settings
 from tests.acting import approval, decide
 from tests.cli.requests import put
 from tests.conftest import Hitl
@@ -24,6 +25,7 @@ from tests.gateway.visiting import Browser, Visited, all_promises
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from hitl_cli.client.wire import Promise
 
@@ -84,6 +86,24 @@ def test_the_form_decides_in_the_name_of_the_links_person(
     settled = now_of(visited, asked)
     audit = audit_of(settled)
     assert (settled.state, audit.by, audit.via, audit.comment) == ("resolved", "reviewer", "link", "fine")
+
+
+def test_who_left_the_group_no_longer_answers_by_an_old_link(tmp_path: Path) -> None:
+    hitl, file = Hitl(tmp_path), tmp_path / "hitl.toml"
+    file.write_text("[groups.ops]\nmembers = ['reviewer', 'lead']\n")
+    put(hitl, "q", Question(prompt="Ship 1.4.2?", to=("group:ops",)))
+    live = Settings({}, tmp_path).live_directory()
+    visited = Visited(hitl, url="https://hitl.example.org", directory=live(), live=live)
+    try:
+        browser, path = Browser(visited.address), visited.link("q", "reviewer")
+        form = {"csrf": browser.get(path).csrf, "verdict": "approve"}
+        file.write_text("[groups.ops]\nmembers = ['lead']\n")
+        assert browser.get(path).status == 403
+        assert browser.post(path, form).status == 403
+        file.write_text("[groups.ops]\nmembers = ['lead', 'reviewer']\n")
+        assert browser.answer(path).status in {200, 303}
+    finally:
+        visited.stop()
 
 
 def test_a_used_link_shows_its_person_what_came_of_it(

@@ -83,7 +83,7 @@ def test_counting_goes_on_after_what_nobody_foresaw(hitl: Hitl) -> None:
         return opened[-1]
 
     put(hitl, "a", Question(prompt="Now?", approvals=1))
-    counter = Housekeeper(open_client, NO_GROUPS, every_s=0.01)
+    counter = Housekeeper(open_client, lambda: NO_GROUPS, every_s=0.01)
     counter.start()
     wait_until(lambda: len(opened) == 2)
     counter.stop()

@@ -19,7 +19,7 @@ from hitl_cli.errors import Unreachable
 from hitl_cli.inbox import Inbox
 from hitl_cli.notify.reconcile import Reconciler
 from hitl_cli.people.actor import Actor
-from hitl_cli.people.contacts import Contact, Directory, GroupContact
+from hitl_cli.people.contacts import Contact, Directory, GroupContact, NotificationSettings
 from hitl_cli.requests.notification import Notification
 from hitl_cli.requests.question import Question
 from hitl_cli.runs import Runs
@@ -411,7 +411,8 @@ def test_what_other_programs_ask_is_told_too_unless_it_has_lain_there_for_long(
 
 def test_what_could_not_be_noted_while_the_server_was_away_is_told_later(hitl: Hitl, town: Town) -> None:
     put(hitl, "q", Question(prompt="Well?", to=("reviewer",)))
-    unheard = Reconciler(Directory(people={"reviewer": town.at("reviewer")}), "poll://any@default")
+    reach = NotificationSettings(directory=Directory(people={"reviewer": town.at("reviewer")}))
+    unheard = Reconciler(reach, "poll://any@default")
     with Fickle(hitl.database) as client:
         client.away = True
         with pytest.raises(Unreachable):
@@ -425,7 +426,8 @@ def test_what_could_not_be_noted_while_the_server_was_away_is_told_later(hitl: H
 def test_one_notice_that_is_refused_keeps_no_other_from_being_made(hitl: Hitl, town: Town) -> None:
     for id in ("a", "b", "c"):
         put(hitl, id, Question(prompt="Well?", to=("reviewer",)))
-    unheard = Reconciler(Directory(people={"reviewer": town.at("reviewer")}), "poll://any@default")
+    reach = NotificationSettings(directory=Directory(people={"reviewer": town.at("reviewer")}))
+    unheard = Reconciler(reach, "poll://any@default")
     with Fickle(hitl.database) as client:
         client.refuses = "b:t-asked"
         unheard.look(client)

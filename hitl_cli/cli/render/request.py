@@ -163,6 +163,7 @@ def _facts(seen: RequestDetails) -> list[list[Cell]]:
     lines = [
         ("asked by", Cell(item.asker or "")),
         ("may answer", Cell(who_may(seen))),
+        ("", Cell(seen.hint or "", "yellow")),
         *(("later", Cell(text)) for text in later(seen)),
         (
             "approvals",

@@ -111,7 +111,7 @@ class AuthContext(Struct, frozen=True, kw_only=True):
         signed_in: bool = False,
     ) -> Visitor:
         """Return a person as a visitor, by the name and with the groups that the settings know."""
-        actor = Actor(person=person, via=via, may=may, groups=self.options.directory.members)
+        actor = Actor(person=person, via=via, may=may, groups=self.options.people.members)
         return Visitor(actor=actor, session=session, signed_in=signed_in)
 
 
@@ -196,7 +196,7 @@ class Access:
 
     def actor(self, person: str, via: str, may: frozenset[Permission], only: str | None = None) -> Actor:
         """Return a person who acts through the gateway, with the groups that its settings know."""
-        groups = self._options.directory.members
+        groups = self._options.people.members
         return Actor(person=person, via=via, may=may, groups=groups, only=only)
 
     def csrf(self, visitor: Visitor) -> str:

@@ -36,12 +36,14 @@ class LoopbackAuthenticator:
     """Takes everybody for one person where the gateway listens on this machine alone."""
 
     def __init__(self, context: AuthContext) -> None:
-        visitor = context.visitor(context.options.person, "web", session="open", may=EVERYTHING)
-        self._visitor = visitor if context.is_open else None
+        self._context = context
 
     async def identify(self, request: Request) -> Visitor | None:  # noqa: ARG002 - whoever it is
         """Return the person of the settings; None where people must sign in."""
-        return self._visitor
+        context = self._context
+        if not context.is_open:
+            return None
+        return context.visitor(context.options.person, "web", session="open", may=EVERYTHING)
 
 
 class ProxyAuthenticator:

@@ -88,7 +88,7 @@ async def _take(request: Request) -> web.Response:
     if not name or len(name) > LONGEST_NAME:
         problem = "Say who you are: your name here, or your e-mail address."
         return _form(request, wanted, problem=problem, kept=kept)
-    known = sign_in.person_known(gateway.options.directory, name)
+    known = sign_in.person_known(gateway.options.people, name)
     if known is not None and not gateway.mails_to.count(known[0]):
         _send_link(gateway, *known, wanted)
     minutes = sign_in.LIFE_MS // 60_000
@@ -134,7 +134,7 @@ async def _send(gateway: Gateway, message: Message, address: Address) -> None:
     """Send a message; that it was not taken is logged, for whoever asked must not be told."""
     try:
         async with asyncio.timeout(SEND_S):
-            await registry.send(message, address, gateway.options.directory)
+            await registry.send(message, address, gateway.options.people)
     except (DeliveryFailed, TimeoutError) as error:
         logger.warning(
             "the mail by which %s signs in was not sent: %s", printable(message.to), printable(logged(error))
@@ -208,7 +208,7 @@ def _form(
     kept: Kept = (),
 ) -> web.Response:
     """Return the page where one signs in; `by_token`: how it was tried; `kept`: what goes on afterwards."""
-    by_mail = gateway_of(request).options.directory.email is not None
+    by_mail = gateway_of(request).options.people.email is not None
     return _with_visit(
         request,
         "sign_in.html",

@@ -1,0 +1,34 @@
+"""What a worker makes of the people in its settings, also when these change while it runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.conftest import Hitl
+
+APP = """
+from hitl_cli import ask, workflow
+
+@workflow
+async def release(ctx, id):
+    return (await ask(ctx, "Ship it?", to=["group:opps", " Lead "])).approved
+"""
+
+PEOPLE = "[people.lead]\n[groups.ops]\nmembers = ['lead']\n"
+
+
+def test_a_worker_warns_of_a_name_and_refuses_it_once_its_settings_are_strict(hitl: Hitl) -> None:
+    (hitl.folder / "app.py").write_text(APP)
+    (hitl.folder / "hitl.toml").write_text(PEOPLE)
+    worker = hitl.worker("--app", "app.py")
+    hitl.ok("start", "before", "--workflow", "release")
+    assert "group:opps is not in the settings" in worker.complained("before:1")
+    [asked] = hitl.waiting()
+    assert asked["to"] == ["group:opps", "lead"]
+
+    (hitl.folder / "hitl.toml").write_text("strict_people = true\n" + PEOPLE)
+    hitl.ok("start", "after", "--workflow", "release")
+    assert "group:opps" in hitl.fails(1, "wait", "after")
+    hitl.ok("approve", "before", "--as", "LEAD")  # what was asked before goes on
+    assert hitl.ok("wait", "before") == "true\n"
