@@ -159,7 +159,7 @@ def _read(folders: Iterator[Path]) -> _Found:
     found: dict[tuple[str, str], Plugin] = {}
     for folder in folders:
         try:
-            text = (folder / "entry_points.txt").read_text()
+            text = (folder / "entry_points.txt").read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
             continue  # most packages have none
         for plugin in _plugins_in(text, _package_of(folder)):

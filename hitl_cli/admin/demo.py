@@ -64,10 +64,10 @@ class Demo:
         self._echo(["hitl", *command])
         process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", "hitl_cli", *command],
-            env=self._env,
+            env=self._env | {"PYTHONIOENCODING": "utf-8"},
             cwd=self._folder,
             stdout=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
         )
         self._processes.append(process)
         started = _Process(process, label)

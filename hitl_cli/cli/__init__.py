@@ -15,7 +15,9 @@ def main() -> None:
 
             end_on_signals()
         from hitl_cli.cli.app import run
+        from hitl_cli.cli.streams import escape_what_cannot_be_shown
 
+        escape_what_cannot_be_shown()
         run()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

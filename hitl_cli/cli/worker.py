@@ -13,8 +13,9 @@ import typer
 
 from hitl_cli.cli.context import named_server
 from hitl_cli.cli.options import Server, Token, flag, value
-from hitl_cli.cli.output import hyperlink, note, silence_stdout
+from hitl_cli.cli.output import hyperlink, note
 from hitl_cli.cli.render.table import Column, colored, print_table
+from hitl_cli.cli.streams import lose_what_cannot_be_printed
 from hitl_cli.client.failure import GIVEN_REASON
 from hitl_cli.client.tags import INTERNAL_FUNCTIONS
 from hitl_cli.errors import logged
@@ -56,12 +57,8 @@ CLOCK = slice(len("2026-11-21T"), len("2026-11-21T03:04:05"))
 
 
 def say(line: str) -> None:
-    """Print a line. Where nobody can read it any more, the work goes on all the same."""
-    try:
-        print(line, flush=True)
-    except OSError as error:
-        silence_stdout()
-        print(f"hitl: nothing more is printed ({error.strerror}); the worker goes on", file=sys.stderr)
+    """Print a line at once."""
+    print(line, flush=True)
 
 
 Apps = Annotated[
@@ -290,7 +287,8 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 
 def log_to_stderr() -> None:
-    """Send what the SDK and the engine log to stderr."""
+    """Send what the SDK and the engine log to stderr, and let nothing that is printed fail."""
+    lose_what_cannot_be_printed()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_OneLine())
     handler.addFilter(_is_news)

@@ -61,7 +61,7 @@ class Bell:
         """Keep a text beside the bell, for `Ringer.said`. Nothing depends on it."""
         if self._socket is not None:
             with contextlib.suppress(OSError):
-                _note_of(self._path).write_text(text)
+                _note_of(self._path).write_text(text, encoding="utf-8")
 
     @property
     def poll_s(self) -> float:
@@ -139,7 +139,7 @@ class Ringer:
         for group, name in list(self._list()):
             if group not in (WATCHERS, _quoted(PUSHERS)) and self._send(group, name):
                 try:
-                    text = _note_of(self._folder / f"{group}~{name}").read_text()
+                    text = _note_of(self._folder / f"{group}~{name}").read_text(encoding="utf-8")
                 except (OSError, UnicodeDecodeError):
                     text = None
                 found.append((unquote(group), text))

@@ -222,7 +222,7 @@ def _why_locked(db: sqlite3.Connection) -> str | None:
 def file_system(path: Path, mounts: Path = Path("/proc/mounts")) -> str | None:
     """Return the type of the file system that holds the path, where the system tells (Linux)."""
     try:
-        lines = mounts.read_text().splitlines()
+        lines = mounts.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
         return None
     # A mount's path has its spaces written as \\040; the longest that leads to the path is the one.

@@ -654,7 +654,7 @@ def _migrate(db: sqlite3.Connection, path: Path) -> None:
         _refuse_foreign(db, path)
         version = db.execute("PRAGMA user_version").fetchone()[0]
         for script in scripts[version:]:
-            for statement in statements(script.read_text()):
+            for statement in statements(script.read_text(encoding="utf-8")):
                 db.execute(statement)
         if version == 0:
             disk.sync_folders(path)  # before anybody can be told of anything in it
