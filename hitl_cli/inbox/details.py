@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from hitl_cli.client.protocol import search_many
 from hitl_cli.client.tags import COMMENT_TAG, ORIGIN_TAG, VOTE_TAG
-from hitl_cli.client.wire import Promise, Vote, audit_of, child_id
+from hitl_cli.client.wire import Promise, Vote, audit_of
 from hitl_cli.format.names import folded
 from hitl_cli.inbox.comments import Comment, comments_in
 from hitl_cli.inbox.history import HistoryEntry, decision_of
@@ -17,9 +17,11 @@ from hitl_cli.inbox.pending import RequestSummary
 from hitl_cli.inbox.votes import count, leading, votes_in
 from hitl_cli.people.groups import unknown_people
 from hitl_cli.requests.question import replaced_by
-from hitl_cli.runs.steps import RunStep, tree_of
+from hitl_cli.runs.steps import RunStep, tree_of, way_to
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hitl_cli.client.protocol import Client
     from hitl_cli.client.wire import Json
     from hitl_cli.people.groups import Groups
@@ -77,23 +79,23 @@ def details(client: Client, item: RequestSummary, groups: Groups) -> RequestDeta
         decision=None if promise.state == "pending" else decision_of(promise, item.function),
         votes=votes,
         comments=tuple(comments_in(remarks)),
-        before=tuple(_steps_before(tree_of(root, below), promise.id)),
+        before=tuple(_steps_before(tree_of(root, below), way_to(promise, below))),
         lineage=tuple(below),
     )
 
 
-def _steps_before(root: RunStep, id: str) -> list[RunStep]:
-    """Return the steps of a run that were begun before the one with this id, without what is inside them.
+def _steps_before(root: RunStep, way: Sequence[str]) -> list[RunStep]:
+    """Return the steps of a run that were begun before a request, without what is inside them.
 
-    Of an `ask`, that is the request.
+    Of an `ask`, that is the request. `way` are its id and those of the steps that it is inside of.
     """
     found: list[RunStep] = []
     above: RunStep | None = root
-    while above is not None and above.promise.id != id:
+    while above is not None and above.promise.id != way[0]:
         inner = above.children
         above = None
         for node in inner:
-            if node.promise.id == id or id.startswith(child_id(node.promise.id, "")):
+            if node.promise.id in way:
                 above = node
                 break
             found += [child for child in node.children if child.kind == "person"] or [node]

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from hitl_cli.client.protocol import as_page, call, get_promise, search, search_many
 from hitl_cli.client.tags import ORIGIN_TAG
-from hitl_cli.client.wire import EXTERNAL, audit_of, child_id
+from hitl_cli.client.wire import EXTERNAL, audit_of
 from hitl_cli.errors import BadInput, NotFound
 from hitl_cli.format.shell import command
 from hitl_cli.inbox.pending import pending, summaries, summary_of
 from hitl_cli.inbox.votes import votes_of_many
 from hitl_cli.requests.question import KEY_TAG, PLAIN, prompt_of, question_of
+from hitl_cli.runs.steps import way_to
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -123,8 +124,8 @@ def _answerable(client: Client, promise: Promise) -> Promise:
     """Return what a person can answer of what another promise waits for. Raises NotFound, BadInput."""
     if promise.is_run:
         return _only_one(client, promise)
-    own = child_id(promise.id, ""), f"{promise.id}."  # the latter in Rust
-    below = [found for found in _beginning_with(client, promise.id) if found.id.startswith(own)]
+    lineage = search(client, state="pending", tags={ORIGIN_TAG: promise.origin})
+    below = [one for one in lineage if one.is_blocking and promise.id in way_to(one, lineage)]
     if len(below) == 1:
         return below[0]
     if below:

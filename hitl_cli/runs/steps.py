@@ -22,7 +22,7 @@ from hitl_cli.runs.reading import known
 from hitl_cli.runs.run import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from hitl_cli.client.protocol import Client
 
@@ -72,6 +72,15 @@ def first_steps(client: Client, id: str, most: int | None) -> tuple[RunStep, boo
     every = (p for page in found for p in page if p.id != root.id)
     promises = list(islice(every, most))
     return tree_of(root, promises), next(every, None) is not None
+
+
+def way_to(promise: Promise, lineage: Sequence[Promise]) -> list[str]:
+    """Return the ids of a promise and of the steps that it is inside of, which the tags tell."""
+    parents = {one.id: one.tags.get(PARENT_TAG, "") for one in (*lineage, promise)}
+    way = [promise.id]
+    while (above := parents.get(way[-1])) and above not in way:
+        way.append(above)
+    return way
 
 
 def tree_of(root: Promise, below: Iterable[Promise]) -> RunStep:

@@ -34,8 +34,11 @@ def file(url: str) -> Path:
 
 
 def exists(url: str) -> bool:
-    """Whether the file is there. Raises BadServer."""
-    return file(url).exists()
+    """Whether the file is there, or cannot be looked at, which `connect` says. Raises BadServer."""
+    try:
+        return file(url).exists()
+    except OSError:
+        return True
 
 
 def worker_link(url: str, token: str | None, terms: WorkerTerms) -> WorkerLink:  # noqa: ARG001

@@ -105,3 +105,9 @@ def test_arguments_are_on_the_wire_exactly_as_given(client: Client, actor: Actor
     runs = Runs(client, actor)
     assert runs.start(spec).created
     assert not runs.start(spec).created
+
+
+@pytest.mark.usefixtures("run")
+def test_the_steps_before_a_request_are_told_by_tags(client: Client, actor: Actor) -> None:
+    seen = Inbox(client, actor).show("r.1.0")
+    assert [step.promise.id for step in seen.before] == ["r.0"]
