@@ -16,6 +16,7 @@ from hitl_cli.cli.output import note, silence_stdout
 from hitl_cli.cli.usage import Command, UsageError, in_one_sentence
 from hitl_cli.errors import BadInput, HitlError, NotDone
 from hitl_cli.format.terminal import printable_json
+from hitl_cli.format.times import localized
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -195,7 +196,7 @@ def _fail(message: str, exit_code: int, code: str, lines: Sequence[str] = ()) ->
         import traceback
 
         traceback.print_exc()
-    note(f"hitl: {message}{':' if lines else ''}")
+    note(f"hitl: {localized(message)}{':' if lines else ''}")
     for line in lines:
         note(f"  {line}")
     if debug:

@@ -24,7 +24,7 @@ from hitl_cli.format.durations import format_age, parse_duration
 from hitl_cli.format.json import to_json
 from hitl_cli.format.shell import quoted
 from hitl_cli.format.terminal import printable
-from hitl_cli.format.times import iso
+from hitl_cli.format.times import iso, local, localized
 from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.ask import check_unchanged, decision_of, digest_of
 from hitl_cli.inbox.decide import by_whom
@@ -162,7 +162,7 @@ def ask(
             unanswered = promise.state == "rejected_canceled"
         now = client.now()
     if leaving.signal is not None:
-        note(_left_behind(promise, command, now))
+        note(localized(_left_behind(promise, command, now)))
         _die_by(leaving.signal)
     if unanswered:
         _print_result(answer_document(promise, None) if as_json else None)
@@ -289,14 +289,14 @@ def _tell(posted: StandaloneRequest, command: _Command, now: int, page: str | No
     promise, question = posted.promise, posted.question
     if promise.state != "pending":
         if outcome_of(promise) == "approved":  # anything else is told as the error that it is
-            note(f"{posted.id} was asked before, and {_how_it_ended(promise, now)}")
+            note(localized(f"{posted.id} was asked before, and {_how_it_ended(promise, now)}"))
         return
     asked = "asks" if posted.fresh else f"was asked {format_age(now - promise.created_at)} ago, and asks"
     to = f" {' or '.join(question.to)}" if question.to else ""
     lines = [f"{posted.id} {asked}{to}: {question.title}"]
     if question.digest is not None:
         lines.append(f"sha256 {question.digest.sha256} {question.digest.file}")
-    lines.append(f"Until {iso(promise.timeout_at)}: {_how_to_answer(question, command)}")
+    lines.append(f"Until {local(promise.timeout_at)}: {_how_to_answer(question, command)}")
     *first, last = lines if is_terminal(sys.stderr) else ["  ".join(lines)]
     for line in first:
         note(line)
@@ -374,7 +374,7 @@ def _finish(
         and posted.promise.state == "pending"
         and (decision.expired or is_terminal(sys.stderr))
     ):
-        note(f"{ended}: {decision.comment}" if decision.comment else ended)
+        note(f"{localized(ended)}: {decision.comment}" if decision.comment else localized(ended))
     match outcome_of(promise):
         case "approved":
             return

@@ -14,7 +14,7 @@ from hitl_cli.cli.render.states import OUTCOME_COLORS
 from hitl_cli.cli.render.table import Cell, Column, filled, print_table
 from hitl_cli.errors import BadUsage
 from hitl_cli.format.durations import format_duration, parse_duration
-from hitl_cli.format.times import iso
+from hitl_cli.format.times import local_minute
 from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.history import HistoryEntry, HistoryFilter
 from hitl_cli.views.history import (
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 
 DEFAULT_LIMIT = 25
 """How many decisions to show unless told otherwise."""
-
-MINUTES = len("2026-11-21T03:04")
-"""How much of an instant the table shows."""
 
 
 def show_history(
@@ -100,7 +97,7 @@ def _as_table(entries: Sequence[HistoryEntry]) -> list[Column]:
     return filled(
         [
             Column("promise", [entry.id for entry in entries], whole=True),
-            Column("at", [f"{iso(entry.at)[:MINUTES]}Z" for entry in entries], whole=True),
+            Column("at", [local_minute(entry.at) for entry in entries], whole=True),
             Column("outcome", list(map(Cell, map(outcome_text, entries), colors)), whole=True),
             Column("by", [f"{entry.by} via {entry.via}" if entry.by else "-" for entry in entries]),
             Column("waited", [format_duration(entry.waited_ms) for entry in entries], right=True, spare=2),

@@ -12,7 +12,7 @@ from hitl_cli.cli.options import AsJson, Server, family, flag
 from hitl_cli.cli.output import print_json
 from hitl_cli.cli.render.table import Column, print_table
 from hitl_cli.engine.server import now_ms
-from hitl_cli.format.times import iso
+from hitl_cli.format.times import local_minute
 from hitl_cli.settings import Settings
 from hitl_cli.views.auth import key_document
 
@@ -48,10 +48,10 @@ def list_(ctx: typer.Context, as_json: AsJson = False, server: Server = None) ->
     print_table(
         [
             Column("key", [key.name for key in found], whole=True),
-            Column("created", [iso(key.created_at) for key in found], whole=True),
+            Column("created", [local_minute(key.created_at) for key in found], whole=True),
             Column(
                 "believed until",
-                ["it signs" if key.ends_at is None else iso(key.ends_at) for key in found],
+                ["it signs" if key.ends_at is None else local_minute(key.ends_at) for key in found],
                 whole=True,
             ),
         ]

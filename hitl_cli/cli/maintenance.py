@@ -19,7 +19,7 @@ from hitl_cli.errors import BadInput, NotDone
 from hitl_cli.format.durations import format_duration, parse_duration
 from hitl_cli.format.sizes import format_size
 from hitl_cli.format.terminal import printable
-from hitl_cli.format.times import iso
+from hitl_cli.format.times import local
 from hitl_cli.settings import Settings
 from hitl_cli.views.maintenance import backup_document, prune_document
 
@@ -115,7 +115,7 @@ def _sentence(pruned: Pruned, older_ms: int, *, done: bool) -> str:
     if pruned.runs == 0:
         return f"no run ended more than {format_duration(older_ms)} ago that could be removed"
     what = f"{pruned.runs:,} runs with {pruned.promises:,} promises in all"
-    ended = f"ended {iso(pruned.first_ended_at or 0)} to {iso(pruned.last_ended_at or 0)}"
+    ended = f"ended {local(pruned.first_ended_at or 0)} to {local(pruned.last_ended_at or 0)}"
     if not done:
         return f"would remove {what}, {ended}"
     return f"removed {what}, {ended}; the file is {format_size(pruned.given_back)} smaller"

@@ -37,7 +37,7 @@ from hitl_cli.format.durations import format_age, format_duration, parse_duratio
 from hitl_cli.format.json import to_json
 from hitl_cli.format.shell import command, quoted
 from hitl_cli.format.terminal import printable, printable_json
-from hitl_cli.format.times import iso
+from hitl_cli.format.times import iso, local
 from hitl_cli.people.gateway_file import page_of, run_page
 from hitl_cli.runs import Runs
 from hitl_cli.runs.run import RunSpec, RunState, check_id, given_args
@@ -294,7 +294,7 @@ def _show_runs(found: Sequence[Run], more: bool, now: int) -> None:
 def _headlines(run: Run, retries: Sequence[Retry], now: int, *, debug: bool) -> list[Line]:
     """Return the first lines of what is shown of a run."""
     settled_at = run.settled_at or run.created_at
-    took = f"{iso(settled_at)}, took {format_duration(settled_at - run.created_at)}"
+    took = f"{local(settled_at)}, took {format_duration(settled_at - run.created_at)}"
     if not run.ended:
         took = f"{format_age(now - run.created_at)} old"
     first = [Cell(run.id, "bold"), Cell(" "), Cell(run.state, RUN_COLORS[run.state])]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal
 
 import typer
@@ -26,7 +25,7 @@ from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.table import Column, print_table
 from hitl_cli.cli.runs import read_arguments, tell_no_worker
 from hitl_cli.format.durations import format_age, parse_duration
-from hitl_cli.format.times import iso
+from hitl_cli.format.times import local, local_minute
 from hitl_cli.runs import Schedules
 from hitl_cli.runs.run import show_call
 from hitl_cli.runs.schedules import ScheduleSpec
@@ -92,7 +91,7 @@ def add(
             print_json(schedule_document(added.schedule))
             return
         state = "added" if added.created else "is there already"
-        print(f"schedule {id} {state}: its next run is at {iso(added.schedule.next_run_at)}")
+        print(f"schedule {id} {state}: its next run is at {local(added.schedule.next_run_at)}")
 
 
 @app.command("list")
@@ -137,4 +136,4 @@ def remove(
 
 def _minutes(ms: int) -> str:
     """Return an instant to the minute, which is as fine as cron is."""
-    return re.sub(r"T(\d\d:\d\d).*", r" \1Z", iso(ms))
+    return local_minute(ms)

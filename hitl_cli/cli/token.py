@@ -14,7 +14,7 @@ from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.table import Cell, Column, print_table
 from hitl_cli.format.durations import format_age, parse_duration
 from hitl_cli.format.terminal import printable
-from hitl_cli.format.times import iso
+from hitl_cli.format.times import local, local_minute
 from hitl_cli.people.actor import PERMISSIONS
 from hitl_cli.settings import Settings
 from hitl_cli.views.auth import permissions_of, token_document
@@ -57,7 +57,7 @@ def create(
         print_json({**token_document(made), "token": text})
         return
     print(text)
-    note(f"It acts as {made.person} until {iso(made.expires_at)}. Keep it: it is not shown again.")
+    note(f"It acts as {made.person} until {local(made.expires_at)}. Keep it: it is not shown again.")
 
 
 @app.command("list")
@@ -79,7 +79,7 @@ def list_(ctx: typer.Context, as_json: AsJson = False, server: Server = None, to
             Column("can", [", ".join(permissions_of(one)) for one in found]),
             Column("state", [Cell(one.state, "" if one.state == "valid" else "dim") for one in found]),
             Column("age", [format_age(max(now - one.created_at, 0)) for one in found], right=True),
-            Column("expires", [f"{iso(one.expires_at)[:16]}Z" for one in found]),
+            Column("expires", [local_minute(one.expires_at) for one in found]),
             Column("made by", [one.by or "-" for one in found]),
         ]
     )

@@ -23,7 +23,6 @@ from hitl_cli.format.durations import bad_duration, format_duration, parse_durat
 from hitl_cli.format.json import to_json
 from hitl_cli.format.shell import command
 from hitl_cli.format.terminal import printable
-from hitl_cli.format.times import iso
 from hitl_cli.people.gateway_file import page_of
 from hitl_cli.settings import Settings
 
@@ -52,8 +51,8 @@ COLORS = {
 }
 """The colors of what happens to a run."""
 
-CLOCK = slice(len("2026-11-21T"), len("2026-11-21T03:04:05"))
-"""Where an instant says the time of day."""
+CLOCK = "%H:%M:%S"
+"""How a line says the time of day, in the local zone."""
 
 
 def say(line: str) -> None:
@@ -218,7 +217,8 @@ def event_lines(address: Callable[[str], str | None] = lambda _: None) -> Callab
         run, detail = printable(event.workflow), printable(_detail(event))
         addresses = filter(None, map(address, event.promises))
         opened = "".join(f"  or open {hyperlink(url)}" for url in addresses)
-        said = f"{iso(event.at)[CLOCK]} {run} {kinds[event.event]}{detail}{opened}"
+        at = time.strftime(CLOCK, time.localtime(event.at / 1_000))
+        said = f"{at} {run} {kinds[event.event]}{detail}{opened}"
         return said if event.failure is None else "\n  ".join([said, *_traceback_lines(event)])
 
     return line

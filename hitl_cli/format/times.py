@@ -1,7 +1,8 @@
-"""Instants as people and machines read them: ISO 8601, UTC, whatever TZ is set to."""
+"""Instants: ISO 8601 in UTC for machines, whatever TZ is set to; in the local zone for people."""
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -17,3 +18,37 @@ def instant(ms: int) -> datetime:
 def iso(ms: int) -> str:
     """Return an instant (ms since the epoch) as `2026-11-21T03:04:05.678Z`."""
     return instant(ms).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def local(ms: int) -> str:
+    """Return an instant (ms since the epoch) in the zone of this process: `2026-11-21 04:04:05 CET`."""
+    return f"{_here(ms):%Y-%m-%d %H:%M:%S %Z}"
+
+
+def local_minute(ms: int) -> str:
+    """Return the same in one word, for lists, which programs split at spaces: `2026-11-21T04:04+01:00`."""
+    return _here(ms).isoformat(timespec="minutes")
+
+
+def _here(ms: int) -> datetime:
+    """Return an instant in the zone of this process."""
+    try:
+        return instant(ms).astimezone()
+    except (OverflowError, ValueError):  # beyond the year 9999 in that zone
+        return instant(ms)
+
+
+WRITTEN = re.compile(r'(?<!")\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z')
+"""An instant as `iso` writes it into a sentence; a text in JSON, which is somebody's data, is none."""
+
+
+def localized(text: str) -> str:
+    """Return a sentence with its instants in the zone of this process."""
+    return WRITTEN.sub(_as_local, text)
+
+
+def _as_local(written: re.Match[str]) -> str:
+    try:
+        return local(round(datetime.fromisoformat(written[0]).timestamp() * 1_000))
+    except ValueError:  # digits that are no date
+        return written[0]

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from hitl_cli.format.durations import format_age, format_duration
 from hitl_cli.format.json import to_json
 from hitl_cli.format.markdown import as_words
 from hitl_cli.format.shell import command
 from hitl_cli.format.terminal import printable
-from hitl_cli.format.times import iso
+from hitl_cli.format.times import WRITTEN, iso
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +37,7 @@ class Renderer:
             duration=format_duration,
             span=format_age,
             iso=iso,
+            instants=_with_instants,
             printable=printable,
             words=as_words,
             segment=lambda name: quote(name, safe=":"),
@@ -45,3 +47,15 @@ class Renderer:
     def text(self, template: str, **context: Any) -> str:
         """Return a template as text."""
         return self._templates.get_template(template).render(context)
+
+
+def _with_instants(text: str) -> Markup:
+    """Return a sentence with its instants as the script writes them: in the reader's own zone and way."""
+    element = Markup('<time datetime="{}" data-at>{} UTC</time>')
+    parts: list[str] = []
+    last = 0
+    for found in WRITTEN.finditer(text):
+        instant = found[0]
+        parts += [text[last : found.start()], element.format(instant, instant[:16].replace("T", " "))]
+        last = found.end()
+    return Markup().join([*parts, text[last:]])

@@ -19,7 +19,7 @@ GATEWAY = "http://127.0.0.1:5001"
 BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 VARYING = [
-    (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d\.\d{3})?Z"), "INSTANT"),
+    (re.compile(r"\d{4}-\d\d-\d\d( \d\d:\d\d:\d\d \w+|T\d\d:\d\d[+-]\d\d:\d\d)"), "INSTANT"),
     (re.compile(r"\d\d:\d\d:\d\d"), "TIME"),
     (re.compile(r"\b\d+(ms|[dhms])( \d+[hms])?\b"), "DURATION"),
     (re.compile(r"sqlite:////\S+/hitl\.db"), "FILE"),

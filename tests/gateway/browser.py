@@ -59,6 +59,8 @@ class Screen(Struct, frozen=True, kw_only=True):
     touch: bool = False
     dark: bool = False
     script: bool = True
+    locale: str = "en-GB"
+    zone: str = "UTC"
 
 
 DESKTOP = Screen()
@@ -142,8 +144,8 @@ class Browser:
             color_scheme="dark" if screen.dark else "light",
             reduced_motion="reduce",
             java_script_enabled=screen.script,
-            locale="en-GB",
-            timezone_id="UTC",
+            locale=screen.locale,
+            timezone_id=screen.zone,
             ignore_https_errors=url.startswith("https:"),
         )
         visit = Visit(context, url)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 
-from hitl_cli.requests.question import Question
+from hitl_cli.requests.question import Escalation, Question
 from tests.acting import decide, rejection
 from tests.conftest import wait_until
 from tests.gateway.browser import IN_A_BROWSER, Screen, check_accessible, check_narrow
@@ -158,3 +159,21 @@ def test_the_pages_are_accessible_and_fit_a_narrow_screen(desk: Desk, visit: Ope
     check_accessible(page)
     page.get_by_role("link", name="Amount must be at most 500").click()
     assert page.evaluate("document.activeElement.name") == "field:amount"
+
+
+def test_dates_are_written_as_the_readers_browser_writes_them(desk: Desk, visit: OpenVisit) -> None:
+    later = Escalation(after=3_600_000, to=("lead",))
+    desk.put("dated", Question(prompt="When?", to=("ada",), escalate=(later,)))
+    german = visit(desk.gateway.url, Screen(locale="de-DE", zone="Europe/Berlin"))
+    page = german.go("/r/dated")
+    written = re.compile(r"\d{1,2}\. \w+\.? 20\d\d,? (um )?\d\d:\d\d MES?Z")
+    for fact in ("Deadline", "May answer"):
+        page.locator("dl.facts div", has_text=fact).get_by_text(written).first.wait_for()
+    assert written.fullmatch(page.locator("time[data-ago]").first.get_attribute("title") or "")
+    desk.hitl.ok("reject", "dated")
+    page.locator("#standing").get_by_text(written).first.wait_for()
+    american = visit(desk.gateway.url, Screen(locale="en-US", zone="America/New_York")).go("/r/dated")
+    american.get_by_text(re.compile(r"\w{3} \d{1,2}, 20\d\d, \d{1,2}:\d\d\s[AP]M E[SD]T")).first.wait_for()
+    german.go("/stats").get_by_text(re.compile(r"^\d\d\.\d\d\.20\d\d$")).first.wait_for()
+    plain = visit(desk.gateway.url, Screen(script=False)).go("/r/dated")
+    plain.get_by_text(re.compile(r"20\d\d-\d\d-\d\d \d\d:\d\d UTC")).first.wait_for()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.conftest import Hitl
 
 KEPT = Path(__file__).with_name("messages.txt")
-INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+INSTANT = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d+)?Z| \d\d:\d\d(:\d\d)? [A-Z+-]\w+)")
 AGO = re.compile(r"\d+(\.\d+)?(ms|s|m) ago")
 REASON = re.compile(r"connector error: .*")
 DIGEST = re.compile(r"[0-9a-f]{64}")

@@ -19,7 +19,7 @@ from hitl_cli.format.durations import format_age, format_duration
 from hitl_cli.format.json import to_json
 from hitl_cli.format.shell import command, quoted
 from hitl_cli.format.terminal import printable, printable_lines
-from hitl_cli.format.times import iso
+from hitl_cli.format.times import local, localized
 from hitl_cli.forms.reading import as_read, in_lines, in_words
 from hitl_cli.inbox.pending import SOON_MS
 from hitl_cli.inbox.votes import differing_votes
@@ -157,14 +157,14 @@ def _facts(seen: RequestDetails) -> list[list[Cell]]:
     """Return who asks whom until when, and what else can be said in a line."""
     item, question = seen.item, seen.item.asked
     digest, left = question.digest, item.deadline - item.now
-    until = f"{iso(item.deadline)} ({at_deadline(question)})"
+    until = f"{local(item.deadline)} ({at_deadline(question)})"
     if seen.decision is None:
-        until = f"in {format_duration(left)} ({iso(item.deadline)}), {at_deadline(question)}"
+        until = f"in {format_duration(left)} ({local(item.deadline)}), {at_deadline(question)}"
     lines = [
         ("asked by", Cell(item.asker or "")),
         ("may answer", Cell(who_may(seen))),
         ("", Cell(seen.hint or "", "yellow")),
-        *(("later", Cell(text)) for text in later(seen)),
+        *(("later", Cell(localized(text))) for text in later(seen)),
         (
             "approvals",
             Cell(f"{item.votes} of {question.approvals}" if question.approvals > 1 else ""),
@@ -258,7 +258,7 @@ def _decision_rows(seen: RequestDetails) -> list[list[Cell]]:
     lines = [
         ("outcome", Cell(str(made.outcome), OUTCOME_COLORS[str(made.outcome)])),
         ("by", Cell("the deadline" if made.deadline else by)),
-        ("at", Cell(f"{iso(made.at)}, after {format_duration(made.waited_ms)}")),
+        ("at", Cell(f"{local(made.at)}, after {format_duration(made.waited_ms)}")),
         ("choice", Cell(made.choice or "")),
         ("data", Cell(_answer_of(seen, made.data) if made.outcome == "approved" else "")),
         ("reason", Cell(made.reason or "")),

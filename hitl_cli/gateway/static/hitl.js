@@ -32,10 +32,12 @@
 
   /* Times */
 
-  /* As the clock on the reader's wall has it; the server writes UTC. */
+  /* As the reader's browser writes it, in the zone of the clock on their wall; the server writes UTC. */
   const CLOCK = {
     year: "numeric", month: "short", day: "numeric", hour: "numeric", minute: "2-digit", timeZoneName: "short",
   };
+
+  const clock = (instant) => new Date(instant).toLocaleString(undefined, CLOCK);
 
   const UNITS = [["d", 86400], ["h", 3600], ["m", 60], ["s", 1]];
 
@@ -58,7 +60,9 @@
       const left = Date.parse(time.dateTime) - now;
       time.textContent = left > 0 ? `in ${duration(left)}` : "passed";
     }
-    for (const time of $$("time[data-at]")) time.textContent = new Date(time.dateTime).toLocaleString("en", CLOCK);
+    for (const time of $$("time[data-at]")) time.textContent = clock(time.dateTime);
+    for (const time of $$("time[data-day]")) time.textContent = new Date(time.dateTime).toLocaleDateString(undefined, { timeZone: "UTC", dateStyle: "medium" });
+    for (const time of $$("time[title]")) time.title = clock(time.dateTime);
   };
 
   /* What was typed when a session ended
