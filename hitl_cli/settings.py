@@ -35,7 +35,7 @@ from hitl_cli.people.gateway_file import is_place, running
 from hitl_cli.people.live_directory import LiveDirectory
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from hitl_cli.people.groups import Groups
 
@@ -138,10 +138,13 @@ class Settings:
         file = self._file
         return Directory(people=file.people, groups=file.groups, strict_people=file.strict_people).members
 
-    def live_directory(self) -> LiveDirectory:
-        """Return what reads `directory` again when the file has changed, or was made. Raises BadInput."""
+    def live_directory(self, changed: Callable[[Directory], None] | None = None) -> LiveDirectory:
+        """Return what reads `directory` again when the file has changed, or was made. Raises BadInput.
+
+        `changed` is called with what is read then.
+        """
         file = self._path or self._started_in / NAMES[0]
-        return LiveDirectory(file, lambda: Settings(self._env, file.parent).directory())
+        return LiveDirectory(file, lambda: Settings(self._env, file.parent).directory(), changed=changed)
 
     def gateway(self, flag: str | None = None) -> Setting:
         """Return the URL at which people reach the gateway, without a slash at its end."""

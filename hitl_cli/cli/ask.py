@@ -310,7 +310,8 @@ def _tell_who_is_not_notified(
     groups, asked = inbox.actor.groups, posted.question
     if posted.promise.state == "pending" and (unknown := groups.unknown(asked.everyone)):
         note(printable(unknown_people(unknown, groups)))
-    if posted.promise.state == "pending" and (silent := without_contact(asked.to, contacts)):
+    silent = [who for who in without_contact(asked.to, contacts) if not groups.unknown((who,))]
+    if posted.promise.state == "pending" and silent:
         note(f"Not notified, because the settings have no contact for them: {', '.join(silent)}")
     if group is not None and not inbox.worker_notifies(posted, group, leaving.told):
         option = "" if group == defaults.GROUP else f" --group {quoted(group)}"

@@ -53,7 +53,7 @@ def dev(
         gateway = BackgroundGateway(serves)
         gateway.start()
     url = gateway.url if serves.url == f"http://{HOST}:{port}" else serves.url
-    live = Settings().live_directory().reached_at(url)
+    live = Settings().live_directory(worker.tell_shortcomings).reached_at(url)
     worker.tell_shortcomings(live())
     reach = msgspec.structs.replace(works.reach, directory=live(), live=live)
 

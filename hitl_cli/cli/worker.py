@@ -156,7 +156,7 @@ def worker_options(
     from hitl_cli.worker.run import WorkerOptions
 
     settings = Settings()
-    live = settings.live_directory()
+    live = settings.live_directory(tell_shortcomings)
     url, chosen_token = named_server(ctx, settings, server, token)
     if not app and settings.folder is not None:
         sys.path.insert(0, str(settings.folder))  # modules that a file names are found beside the file

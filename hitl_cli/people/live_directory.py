@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from threading import Thread
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -27,11 +28,21 @@ class LiveDirectory:
     What cannot be read, or is gone, is logged once; until it can, what was read last holds.
     """
 
-    def __init__(self, file: Path, read: Callable[[], Directory], gateway: str | None = None) -> None:
-        """Read it. `gateway` holds instead of what the file says. Raises BadInput."""
+    def __init__(
+        self,
+        file: Path,
+        read: Callable[[], Directory],
+        gateway: str | None = None,
+        changed: Callable[[Directory], None] | None = None,
+    ) -> None:
+        """Read it. `gateway` holds instead of what the file says. Raises BadInput.
+
+        `changed` is called, in a thread of its own, with what is read after a change.
+        """
         self._file = file
         self._read = read
         self._gateway = gateway
+        self._changed = changed
         self._stamp = _stamp_of(file)
         self._known = self._in_file()
 
@@ -44,11 +55,14 @@ class LiveDirectory:
                 self._known = self._in_file()
             except BadInput as error:
                 logger.error("%s Until then the people that were read last are used.", logged(error))  # noqa: TRY400
+            else:
+                if self._changed is not None:
+                    Thread(target=self._changed, args=(self._known,), daemon=True).start()
         return self._known
 
     def reached_at(self, gateway: str) -> LiveDirectory:
         """Return the same, with the URL of another gateway."""
-        return LiveDirectory(self._file, self._read, gateway)
+        return LiveDirectory(self._file, self._read, gateway, self._changed)
 
     def _in_file(self) -> Directory:
         found = self._read()

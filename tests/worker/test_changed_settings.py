@@ -18,6 +18,15 @@ async def release(ctx, id):
 PEOPLE = "[people.lead]\n[groups.ops]\nmembers = ['lead']\n"
 
 
+def test_a_worker_names_who_lost_their_contact_when_the_settings_change(hitl: Hitl) -> None:
+    people = "gateway = 'https://hitl.example.org'\n[people.lead]\nnotify = ['console']\n"
+    (hitl.folder / "hitl.toml").write_text(people)
+    worker = hitl.worker()
+    (hitl.folder / "hitl.toml").write_text(people + "[groups.ops]\nmembers = ['lead', 'intern']\n")
+    hitl.ok("start", "looks")
+    assert "intern of group ops" in worker.complained("no contact")
+
+
 def test_a_worker_warns_of_a_name_and_refuses_it_once_its_settings_are_strict(hitl: Hitl) -> None:
     (hitl.folder / "app.py").write_text(APP)
     (hitl.folder / "hitl.toml").write_text(PEOPLE)

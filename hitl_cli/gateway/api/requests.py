@@ -97,7 +97,7 @@ def _filter_of(query: RequestsQuery, person: str) -> RequestFilter:
 async def _show_request(call: Call) -> web.Response:
     """Answer with one request; 304 if it is as the caller knows it."""
     seen = await call.inbox(lambda inbox: inbox.show(call.id, whole=True))
-    document = request_details_document(seen, call.gateway.options.directory)
+    document = request_details_document(seen, call.gateway.options.people)
     headers = {"ETag": f'"{_version(document)}"'}
     if _is_among(_version(document), call.request.if_none_match):
         return web.Response(status=304, headers=headers)
@@ -122,7 +122,7 @@ async def _decide(call: Call) -> web.Response:
 
     def decide(inbox: Inbox) -> DecisionResult:
         def expect(item: RequestSummary) -> None:
-            version = _version(request_details_document(inbox.show(item), call.gateway.options.directory))
+            version = _version(request_details_document(inbox.show(item), call.gateway.options.people))
             if not _is_among(version, [tag for tag in known or () if not tag.is_weak]):
                 raise HttpError(412, f"{item.id} has changed since you looked. Nothing was done: look again.")
 
