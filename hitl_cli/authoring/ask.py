@@ -35,6 +35,7 @@ from hitl_cli.authoring.changed_question import (
     take_back,
     told,
 )
+from hitl_cli.authoring.refused_answer import put_again, refusal
 from hitl_cli.client.pool import ClientPool
 from hitl_cli.client.protocol import get_promise
 from hitl_cli.client.wire import is_blocking
@@ -101,7 +102,7 @@ class PendingDecision[T](Awaitable[Decision[T]]):
         self._placed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         note_question(place.step, place.id)
         self._step: ResonateFuture[KeptDecision] = place.step.run(
-            asking, place.put, self._placed, place.before
+            asking, place.put, self._placed, place.before, self._form
         )
         sdk.on_end(self._step, self._end)  # nothing else tells that it was not put
 
@@ -318,10 +319,12 @@ async def asking(
     put: NewRequest,
     placed: asyncio.Future[str] | None = None,
     before: PromiseRecord | None = None,
+    form: Any = None,
 ) -> KeptDecision:
     """Put the question, wait for the answer, and return it; `placed` has the request's id once it is put.
 
-    `before` is a promise that stands where this is asked now.
+    `before` is a promise that stands where this is asked now. An answer that the type `form` refuses is not
+    returned: the question is put again.
     """
     if before is not None:
         await take_back(ctx, before, sdk.first_id(ctx.info.id))
@@ -333,7 +336,7 @@ async def asking(
         await give_way(ctx, request, question, None)
         raise
     if found == "other":
-        return await ask_beside(ctx, request, question, put, placed)
+        return await ask_beside(ctx, request, question, put, placed, form)
     assert question is not None
     if placed is not None and found == "same":
         placed.set_result(request.id)
@@ -346,9 +349,15 @@ async def asking(
         await answer  # ends this attempt: what is awaited is pending
     if found == "newer":
         leave_to_newer(request.id)
-    await sdk.settle_children(ctx)  # what is left of the reminders
-    await tell_the_others(ctx, question, request)
+    again = sdk.beside(request.id)
+    await sdk.settle_children(ctx, but=again)  # what is left of the reminders
     decision = decision_on(request, question, request.value.data, request.value.headers)
+    refused = refusal(ctx, form, decision, question, again)
+    if refused is not None:
+        new = put_again(request, question, put, refused, sdk.now(ctx))
+        taken: KeptDecision = await sdk.named(_step_of(ctx, new), again).run(asking, new, None, None, form)
+        return msgspec.structs.replace(taken, answers=question)
+    await tell_the_others(ctx, question, request)
     return KeptDecision(**msgspec.structs.asdict(decision), answers=question)
 
 
@@ -358,14 +367,15 @@ async def ask_beside(
     found: Question | None,
     put: NewRequest,
     placed: asyncio.Future[str] | None,
+    form: Any,
 ) -> KeptDecision:
     """Put the question in the place of another one, whose answer is not used, and return the answer to it."""
     step = sdk.beside(request.id)
     await give_way(ctx, request, found, step)
     note_question(ctx, step)
     replaces = request.id if is_blocking(request.tags) else None
-    new = put._replace(question=msgspec.structs.replace(put.question, replaces=replaces))
-    answer: KeptDecision = await sdk.named(_step_of(ctx, put), step).run(asking, new, placed)
+    new = put._replace(question=msgspec.structs.replace(put.question, replaces=replaces, refused=None))
+    answer: KeptDecision = await sdk.named(_step_of(ctx, put), step).run(asking, new, placed, None, form)
     return answer
 
 

@@ -179,7 +179,7 @@ def as_table(items: list[RequestSummary], now: int, gateway: str | None = None) 
             Column("promise", ids, whole=True),
             Column("workflow", [item.workflow for item in items], spare=6),
             Column("function", [item.function or "-" for item in items], spare=5),
-            Column("asks", [item.prompt or "" for item in items], least=ASKS_LEAST),
+            Column("asks", [_asks(item) for item in items], least=ASKS_LEAST),
             Column("to", [", ".join(item.to) for item in items], spare=2),
             Column("from", [item.asker or "" for item in items], spare=4),
             Column("age", [format_age(now - item.created_at) for item in items], right=True, spare=3),
@@ -189,6 +189,12 @@ def as_table(items: list[RequestSummary], now: int, gateway: str | None = None) 
             Column("page", [] if on_terminal() else pages),
         ]
     )
+
+
+def _asks(item: RequestSummary) -> str:
+    """Return what is asked; and why again, where an answer did not fit."""
+    refused = item.asked.refused
+    return f"{item.prompt or ''}{f' (again: {refused.why})' if refused is not None else ''}"
 
 
 def priority_cell(priority: Priority) -> Cell:

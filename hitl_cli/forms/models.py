@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,9 @@ from hitl_cli.forms.paths import path_of
 if TYPE_CHECKING:
     from hitl_cli.client.wire import Json
 
+
+_OWN = re.compile(r"^(Value error|Assertion failed), ")
+"""What pydantic says before the words of a validator."""
 
 MAX_EXACT = 2**53
 """Up to here every integer is a float too."""
@@ -49,17 +53,33 @@ def as_form_type(form: Any, data: Json) -> Any:
 
     It is read as JSON is: a date from its text, a list for a tuple. Raises BadInput with the reason.
     """
-    if isinstance(form, dict | bool):
-        return data
-    adapter = _pydantic_adapter(form)
     try:
-        if adapter is None:
-            return msgspec.json.decode(msgspec.json.encode(_whole(data)), type=form)
-        return adapter.validate_json(msgspec.json.encode(data))
-    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        return _as_type(form, data)
+    except _UNFIT as error:
         raise BadInput(
             f"the answer does not fit: {_told(error)}. Nothing was changed.", code=DoesNotFit.code
         ) from error
+
+
+def why_unfit(form: Any, data: Json) -> str | None:
+    """Return why the author's type refuses the data, None where it takes it."""
+    try:
+        _as_type(form, data)
+    except _UNFIT as error:
+        return _told(error)
+    return None
+
+
+_UNFIT = (ValueError, TypeError, OverflowError, RecursionError)
+
+
+def _as_type(form: Any, data: Json) -> Any:
+    if isinstance(form, dict | bool):
+        return data
+    adapter = _pydantic_adapter(form)
+    if adapter is None:
+        return msgspec.json.decode(msgspec.json.encode(_whole(data)), type=form)
+    return adapter.validate_json(msgspec.json.encode(data))
 
 
 def _whole(data: Json) -> Json:
@@ -77,7 +97,8 @@ def _whole(data: Json) -> Json:
 def _told(error: Exception) -> str:
     """Return what a library says of data that does not fit, in one line, path first."""
     if hasattr(error, "errors"):  # pydantic
-        return "; ".join(f"{path_of(one['loc'])} {one['msg']}".strip() for one in error.errors()[:TOLD])
+        told = [(path_of(one["loc"]), one["msg"]) for one in error.errors()[:TOLD]]
+        return "; ".join(f"{path} {_OWN.sub('', said)}".strip() for path, said in told)
     reason, _, path = str(error).partition(" - at `$")
     return f"{path.rstrip('`').removeprefix('.')} {reason[:1].lower()}{reason[1:]}".strip()
 

@@ -36,13 +36,13 @@ class _Submission(Struct, frozen=True, kw_only=True):
     problems: tuple[Problem, ...] = ()
 
 
-def at_first(schema: Json) -> dict[str, list[str]]:
+def at_first(schema: Json, begun: Json | UnsetType = UNSET) -> dict[str, list[str]]:
     """Return the texts that a page begins with, by path: what holds if nobody says anything.
 
-    A secret is never shown. A row is there by its own path, whatever it has. Raises BadInput if the form is
-    none.
+    A secret is never shown. A row is there by its own path, whatever it has. `begun` is an answer in the
+    place of the defaults. Raises BadInput if the form is none.
     """
-    return _begun(tree(schema), fill(schema, []))
+    return _begun(tree(schema), fill(schema, []) if begun is UNSET else begun)
 
 
 def _begun(form: Field | Group, made: Json | UnsetType) -> dict[str, list[str]]:

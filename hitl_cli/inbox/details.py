@@ -16,7 +16,7 @@ from hitl_cli.inbox.history import HistoryEntry, decision_of
 from hitl_cli.inbox.pending import RequestSummary
 from hitl_cli.inbox.votes import count, leading, votes_in
 from hitl_cli.people.groups import unknown_people
-from hitl_cli.requests.question import replaced_by
+from hitl_cli.requests.question import question_of, replaced_by
 from hitl_cli.runs.steps import RunStep, tree_of, way_to
 
 if TYPE_CHECKING:
@@ -58,8 +58,15 @@ class RequestDetails(Struct, frozen=True, kw_only=True):
 
     @property
     def replaced_by(self) -> str | None:
-        """The id of the request that was put in its place, because its workflow had changed."""
+        """The id of the request in its place: the code changed, or the answer did not fit."""
         return replaced_by(self.promise, self.lineage)
+
+    @property
+    def unfit(self) -> str | None:
+        """Why its answer did not fit, so that it was asked again."""
+        again = next((one for one in self.lineage if one.id == self.replaced_by), None)
+        question = None if again is None else question_of(again)
+        return None if question is None or question.refused is None else question.refused.why
 
 
 def details(client: Client, item: RequestSummary, groups: Groups) -> RequestDetails:

@@ -98,6 +98,9 @@ def outcome_of(item: MessageItem) -> str:
 def facts_of(item: MessageItem, at: int) -> list[Fact]:
     """Return what hitl knows of a request, as of an instant (ms since the epoch)."""
     facts = []
+    if item.question.refused is not None and item.outcome is None:
+        refused = item.question.refused
+        facts.append(Fact("Asked again", one_line(f"the answer did not fit: {refused.why}", PROMPT_CHARS)))
     if item.asker:
         facts.append(Fact("From", one_line(item.asker, VALUE_CHARS)))
     if item.question.priority != "normal":

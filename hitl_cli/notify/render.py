@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 ITEMS = 30
 """The most requests that one message lists; the inbox has all."""
 
-TELLING = ("From", "Deadline", "Priority")
+TELLING = ("Asked again", "From", "Deadline", "Priority")
 """The facts that tell several requests apart."""
 
 

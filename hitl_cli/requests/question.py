@@ -87,10 +87,24 @@ class Code(Struct, frozen=True, kw_only=True):
     since: int
 
 
+class Refused(Struct, frozen=True, kw_only=True):
+    """An answer that did not fit, so that the question was put again.
+
+    `at` is ms since the epoch; `times` counts such answers.
+    """
+
+    why: str
+    data: Json
+    by: str | None
+    at: int
+    times: int = 1
+
+
 class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """What a request asks: the data of its promise's param. Durations are ms.
 
-    `replaces` is the id of the request in whose place it was put, because the code had changed.
+    `replaces` is the id of the request in whose place it was put, because the code had changed, or because
+    the answer was `refused`.
     """
 
     prompt: str
@@ -108,6 +122,7 @@ class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
     digest: Digest | None = None
     code: Code | None = None
     replaces: str | None = None
+    refused: Refused | None = None
 
     @property
     def title(self) -> str:

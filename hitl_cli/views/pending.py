@@ -6,16 +6,29 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
+from hitl_cli.client.wire import Json
 from hitl_cli.engine.records import PromiseState
 from hitl_cli.format.times import iso
-from hitl_cli.requests.question import Priority
+from hitl_cli.requests.question import Priority, Refused
 
 if TYPE_CHECKING:
     from hitl_cli.inbox.pending import RequestSummary
 
 
+class RefusedDocument(Struct, frozen=True, kw_only=True):
+    """An answer that did not fit, so that the question was put again."""
+
+    why: str
+    data: Json
+    by: str | None
+    at: str
+
+
 class RequestBaseDocument(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
-    """What a person is asked, as a list says it and its own page does too."""
+    """What a person is asked, as a list says it and its own page does too.
+
+    `refused` is an answer that did not fit, so that it is asked again in the place of `replaces`.
+    """
 
     id: str
     workflow: str
@@ -34,6 +47,8 @@ class RequestBaseDocument(Struct, frozen=True, kw_only=True, rename={"from_": "f
     choices: tuple[str, ...]
     has_form: bool
     tags: dict[str, str]
+    replaces: str | None
+    refused: RefusedDocument | None
 
 
 class RequestSummaryDocument(RequestBaseDocument, frozen=True, kw_only=True):
@@ -69,4 +84,11 @@ def request_summary_document(item: RequestSummary, now: int) -> RequestSummaryDo
         choices=asked.choices,
         has_form=asked.form is not None,
         tags=item.tags,
+        replaces=asked.replaces,
+        refused=None if asked.refused is None else refused_document(asked.refused),
     )
+
+
+def refused_document(refused: Refused) -> RefusedDocument:
+    """Return an answer that did not fit."""
+    return RefusedDocument(why=refused.why, data=refused.data, by=refused.by, at=iso(refused.at))

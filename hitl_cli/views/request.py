@@ -88,7 +88,7 @@ class DecisionDocument(Struct, frozen=True, kw_only=True):
 class RequestDetailsDocument(RequestBaseDocument, frozen=True, kw_only=True):
     """A request. `title` is the first line of `prompt`; `fields` are what a person fills in of `form`.
 
-    `replaces` and `replaced_by` are requests of this run that ask something else: its code had changed.
+    `replaces` and `replaced_by` are requests of this run: its code had changed, or an answer did not fit.
     `param` is what the promise carries, where it is no request, or one that cannot be read.
     """
 
@@ -103,7 +103,6 @@ class RequestDetailsDocument(RequestBaseDocument, frozen=True, kw_only=True):
     escalate: list[EscalationDocument]
     link: str | None
     digest: dict[str, str] | None
-    replaces: str | None
     replaced_by: str | None
     votes_cast: list[VoteDocument]
     comments: list[CommentDocument]
@@ -140,7 +139,6 @@ def request_details_document(
             ],
             "link": known.get("link"),
             "digest": known.get("digest"),
-            "replaces": item.asked.replaces,
             "replaced_by": seen.replaced_by,
             "unknown_names": seen.unknown,
             "votes_cast": [vote_document(vote) for vote in seen.votes],

@@ -99,6 +99,50 @@ def test_times_are_picked_in_the_browser_also_without_script(desk: Desk, visit: 
         assert page.get_by_text(said).count() == 1
 
 
+@pytest.mark.parametrize("script", [True, False])
+def test_rows_are_added_and_removed_on_a_phone(desk: Desk, visit: OpenVisit, script: bool) -> None:
+    line = {"properties": {"what": {"type": "string"}, "price": {"type": "number"}}, "required": ["what"]}
+    schema = {
+        "type": "object",
+        "properties": {
+            "lines": {"type": "array", "title": "Order lines", "items": {"type": "object", **line}},
+            "region": {
+                "oneOf": [{"const": "eu-w-1", "title": "Ireland"}, {"const": "us", "title": "Virginia"}]
+            },
+            "order": {"type": "string", "readOnly": True, "default": "PO-7"},
+            "pin": {"type": "string", "format": "password"},
+        },
+        "required": ["lines", "region"],
+    }
+    id = f"rows-{script}"
+    path = desk.put(id, Question(prompt="Order?", form=schema))
+    page = visit(desk.gateway.url, Screen(width=390, height=844, touch=True, script=script)).go(path)
+    lines = page.get_by_role("group", name="Order lines", exact=True)
+    for number, what in enumerate(("one", "two", "three"), 1):
+        page.get_by_label("Pin").fill("sesame")
+        lines.get_by_role("button", name="Add to Order lines").click()
+        row = page.get_by_role("group", name=f"Order lines {number}", exact=True)
+        row.wait_for()
+        if script:
+            assert row.evaluate("one => one === document.activeElement")
+            assert page.get_by_label("Pin").input_value() == "sesame"
+        row.get_by_label("What").fill(what)
+    if script:  # which axe is
+        check_accessible(page)
+        check_narrow(page)
+    page.get_by_role("button", name="Remove Order lines 2").click()
+    page.get_by_role("group", name="Order lines 3", exact=True).wait_for(state="detached")
+    row = page.get_by_role("group", name="Order lines 2", exact=True)
+    assert row.get_by_label("What").input_value() == "three"
+    row.get_by_label("Price").fill("2.5")
+    page.get_by_label("Ireland").check()
+    page.get_by_role("button", name="Approve").click()
+    page.get_by_role("heading", name="You approved this").wait_for()
+    answered = desk.hitl.json("show", id)["decision"]["data"]
+    assert answered["lines"] == [{"what": "one"}, {"what": "three", "price": 2.5}]
+    assert (answered["region"], answered["order"]) == ("eu-w-1", "PO-7")
+
+
 def test_an_open_page_says_that_somebody_else_decided(desk: Desk, visit: OpenVisit) -> None:
     path = desk.put("open-1", Question(prompt="Refund?", form=FORM))
     page = visit(desk.gateway.url).go(path)

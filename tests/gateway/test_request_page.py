@@ -6,10 +6,11 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from hitl_cli.client.protocol import ProtocolRequest, as_promise
 from hitl_cli.client.wire import audit_in, decode, encode, headers_of
-from hitl_cli.requests.question import Digest, Question
+from hitl_cli.requests.question import Digest, Question, Refused
 from tests.acting import approval, decide, rejection
 from tests.cli.requests import DAY_MS
 from tests.gateway.desk import Desk, Document, address
@@ -816,3 +817,22 @@ def test_votes_with_the_same_data_ask_nothing_more(desk: Desk) -> None:
     said_by(desk, "differ:2", "reviewer", data={"sum": 100, "due_on": "now"})
     page = desk.taken(path, verdict="approve", field_sum="100", field_due_on="now")
     assert "They do not say the same" not in page.text
+
+
+def test_what_is_asked_again_says_why_and_begins_with_what_was_answered(desk: Desk) -> None:
+    refused = Refused(why="amount must be even", data={"sum": 3, "due_on": "now"}, by="ada", at=0)
+    asked = Question(prompt="Pay?", form=AMOUNT)
+    first = desk.put("again:1", asked)
+    again = replace(asked, refused=refused, replaces="again:1")
+    path = desk.put("again:2", again, tags={"resonate:origin": "again:1"})
+    page = desk.get(path)
+    assert "Your answer did not fit" in page.text
+    assert "amount must be even" in page.text
+    assert page.control("field:sum")["value"] == "3"
+    assert "amount must be even" in desk.get("/").text
+    desk.taken(first, verdict="approve", field_sum="3", field_due_on="now")
+    page = desk.get(first)
+    assert "Your answer did not fit" in page.text
+    assert list(page.all("a", href=path))
+    desk.taken(path, verdict="approve", field_sum="4", field_due_on="now")
+    assert "did not fit" not in desk.get(path).text

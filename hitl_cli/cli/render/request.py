@@ -121,6 +121,7 @@ def _blocks(seen: RequestDetails, without_contact: Sequence[str] = ()) -> list[B
     now, question = seen.item.now, seen.item.asked
     told = [
         *_unexplained(seen),
+        Block("it is asked again, because the answer did not fit", _refused_rows(question)),
         Block("details", _named_values(question.details)),
         Block("", _facts(seen), whole=True),
         Block("form", [_field_row(field) for field in fields_of(question)]),
@@ -153,6 +154,18 @@ def _unexplained(seen: RequestDetails) -> list[Block]:
     return []
 
 
+def _refused_rows(question: Question) -> list[list[Cell]]:
+    """Return what was answered before, by whom, and why that does not fit."""
+    refused = question.refused
+    if refused is None:
+        return []
+    return [
+        [Cell("why", "dim"), Cell(refused.why, "red")],
+        [Cell("by", "dim"), Cell(f"{refused.by or 'another tool'} ({iso(refused.at)})")],
+        [Cell("answer", "dim"), Cell(in_lines(as_read(question.form, refused.data)))],
+    ]
+
+
 def _facts(seen: RequestDetails) -> list[list[Cell]]:
     """Return who asks whom until when, and what else can be said in a line."""
     item, question = seen.item, seen.item.asked
@@ -175,6 +188,7 @@ def _facts(seen: RequestDetails) -> list[list[Cell]]:
         ("key", Cell(item.key or "")),
         ("in place of", Cell(question.replaces or "")),
         ("replaced by", Cell(seen.replaced_by or "", "red")),
+        ("did not fit", Cell(seen.unfit or "", "red")),
         ("link", Cell(question.link or "")),
         ("digest", Cell(f"sha256 {digest.sha256} of {digest.file}" if digest else "")),
         ("tags", Cell(", ".join(f"{name}={value}" for name, value in sorted(item.tags.items())))),

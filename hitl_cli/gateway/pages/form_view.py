@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from hitl_cli.forms.added_formats import LOCAL_FORMATS
 from hitl_cli.forms.datetimes import without_zone
@@ -131,23 +131,35 @@ class Form(Struct, frozen=True):
     wrong: tuple[_Wrong, ...] = ()
 
 
-def drawn(schema: Json, sent: Texts | None = None, problems: Sequence[Problem] = (), rows: str = "") -> Form:
+def drawn(
+    schema: Json,
+    sent: Texts | None = None,
+    problems: Sequence[Problem] = (),
+    rows: str = "",
+    begun: Json | UnsetType = UNSET,
+) -> Form:
     """Return a form as it stands at first, or with what was sent and what is wrong with it.
 
-    `rows` is what is first done with rows of it: `add items` or `remove items[0]`.
+    `rows` is what is first done with rows of it: `add items` or `remove items[0]`. `begun` is an answer with
+    which it begins, in the place of its defaults.
     """
     texts, focus = None if sent is None else opened(schema, sent), None
     if texts is not None and rows:
         texts, focus = with_rows(schema, texts, rows)
-    return _Drawing(schema, texts, problems, focus).form()
+    return _Drawing(schema, texts, problems, focus, begun).form()
 
 
 class _Drawing:
     def __init__(
-        self, schema: Json, sent: Texts | None, problems: Sequence[Problem], focus: str | None
+        self,
+        schema: Json,
+        sent: Texts | None,
+        problems: Sequence[Problem],
+        focus: str | None,
+        begun: Json | UnsetType,
     ) -> None:
         self._tree = tree(schema)
-        self._first = at_first(schema)
+        self._first = at_first(schema, begun)
         self._sent = sent
         self._problems = problems
         self._focus = focus

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from markupsafe import Markup
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from hitl_cli.client.wire import Json, Vote, decode
 from hitl_cli.errors import BadInput, NotAllowed
@@ -143,7 +143,8 @@ def _form_of(
     try:
         check_schema(schema)
         if sent is None:
-            return drawn(schema), None
+            refused = seen.item.asked.refused
+            return drawn(schema, begun=UNSET if refused is None else refused.data), None
         return drawn(schema, sent.texts, problems, sent.rows), None
     except BadInput as error:
         return None, str(error)
