@@ -62,6 +62,7 @@ from hitl_cli.requests.question import (
 )
 from hitl_cli.sdk import context as sdk
 from hitl_cli.sdk.replay import note_question
+from hitl_cli.sdk.suspension import end_if_over
 
 logger = logging.getLogger(__name__)
 
@@ -238,6 +239,7 @@ def ask(
         as_form_type(form, on_deadline)  # else the run would fail by an answer that nobody gave
     if deadline is not None and any(step.after >= _ms_of(deadline) for step in question.escalate):
         raise not_askable("it would be escalated after its deadline.")
+    end_if_over()
     put = NewRequest(
         question=sensible(question),
         tags=found_by(question, key, ctx.info.func_name, tags or {}),

@@ -256,13 +256,19 @@ def adopt(task: asyncio.Task[Any], coro: Coroutine[Any, Any, Any]) -> None:
         function.concurrent().adopt(task)
 
 
+def end_if_over() -> None:
+    """Raise CancelledError in a task of a function that has ended: it can ask and await nothing any more."""
+    function = _current.get(None)
+    if function is not None and function.over:
+        raise asyncio.CancelledError("the function that this is a task of has ended")
+
+
 def _await_result(future: ResonateFuture[Any]) -> Generator[Any, None, Any]:
     """Await a step or a promise: `ResonateFuture.__await__`."""
     function = _current.get(None)
     if function is None:
         return _await(future)
-    if function.over:
-        raise asyncio.CancelledError("the function that this is a task of has ended")
+    end_if_over()
     if function.concurrency is None:
         return _await(future)
     return function.concurrency.result(future).__await__()

@@ -271,7 +271,7 @@ def test_what_cannot_be_asked_ends_the_run_with_the_reason(
 # kill -9
 
 
-@pytest.mark.parametrize("dies_at", range(16))
+@pytest.mark.parametrize("dies_at", range(5, 11))
 def test_a_worker_killed_at_any_request_leaves_no_question_that_nobody_waits_for(
     hitl: Hitl, dies_at: int
 ) -> None:
@@ -298,6 +298,7 @@ def test_a_worker_killed_at_any_request_leaves_no_question_that_nobody_waits_for
         wait_until(lambda: survived(lambda: crew.promise("r").state != "pending"))
         crew.later(DAY_MS // 24)
         wait_until(lambda: survived(lambda: not left(crew, "r")))
+        assert survivors, "it ended before that request"
         assert crew.promise("r:2.1").state == "rejected_canceled"
         assert [p.id for p in search(crew.client, idPrefix="r:") if belongs_to_notification(p.id)] == [
             "r:t-left"
