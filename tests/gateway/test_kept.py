@@ -18,7 +18,7 @@ from hitl_cli.requests.question import Question
 from tests.acting import comments_of
 from tests.cli.requests import DAY_MS, put
 from tests.conftest import Hitl, wait_until
-from tests.gateway.browser import IN_A_BROWSER, Screen
+from tests.gateway.browser import IN_A_BROWSER, Screen, check_accessible, check_narrow
 from tests.gateway.conftest import Reply
 from tests.gateway.desk import Document
 from tests.gateway.streams import Reader
@@ -301,6 +301,25 @@ def test_a_link_that_ended_shows_it_and_it_goes_on_by_signing_in(visited: Visite
     assert state_of(visited, "l1") == "pending"
 
 
+def test_without_a_script_a_new_link_is_given_on_the_page_of_the_one_that_ended(visited: Visited) -> None:
+    ask(visited, "n1")
+    old = visited.link("n1", "reviewer", life_ms=visited.ahead_ms + 3_600_000)
+    browser = Browser(visited.address)
+    page = browser.get(old)
+    session_ends(visited)
+    page = browser.post(old, {**hidden(page), **TYPED, "verdict": "approve"})
+    new = visited.link("n1", "reviewer", life_ms=visited.ahead_ms + 3_600_000)
+    for wrong in ("https://evil.example/x", "no link"):
+        assert browser.post(old, hidden(page, newer=wrong)).code == "link-invalid"
+    form = hidden(page, newer=f"https://evil.example{new}")
+    led = browser.post(old, form)
+    assert (led.status, led.headers["Location"]) == (307, new)
+    page = browser.post(new, form)
+    assert page.code == "form-expired"
+    assert typed_in(page) == TYPED
+    assert state_of(visited, "n1") == "pending"
+
+
 @pytest.mark.parametrize("by", ["a link", "the inbox"])
 def test_an_answer_that_came_too_late_says_who_was_first_and_is_shown(visited: Visited, by: str) -> None:
     path = ask(visited, f"late-{by[-4:]}")
@@ -348,6 +367,9 @@ def test_in_a_browser_the_mail_is_opened_in_another_tab(
     session_ends(visited)
     opened.page.get_by_role("button", name="Approve").click()
     opened.page.get_by_label("Your name here").fill("reviewer")
+    if script:
+        check_accessible(opened.page)
+        check_narrow(opened.page)
     count = len(mailbox.received)
     opened.page.get_by_role("button", name="Send the link").click()
     mail = mailbox.wait_for(count + 1)[count].get_body(("plain",))
@@ -384,6 +406,8 @@ def test_in_a_browser_a_new_link_has_what_was_typed_on_the_one_that_ended(
     session_ends(visited)
     tab.get_by_role("button", name="Approve").click()
     tab.get_by_text("What you had written", exact=True).wait_for()
+    check_accessible(tab)
+    check_narrow(tab)
     second = tab.context.new_page()
     second.goto(visited.address + visited.link("again-1", "lead"))
     assert second.get_by_label("Why").input_value() == ""

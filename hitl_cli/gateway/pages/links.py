@@ -20,6 +20,7 @@ from hitl_cli.gateway.auth.rate_limit import network_of
 from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.http_error import CODES
 from hitl_cli.gateway.pages import request as request_page
+from hitl_cli.gateway.pages.queries import form_text
 from hitl_cli.gateway.pages.rendering import page
 from hitl_cli.gateway.pages.sign_in import kept_in
 
@@ -50,9 +51,15 @@ async def _show(request: Request) -> web.Response:
 
 
 async def _take(request: Request) -> web.Response:
-    """Answer the request that a link is for, in the name of its person."""
+    """Answer the request that a link is for, in the name of its person.
+
+    Where the form has a newer link, what it says goes on to the page of that one, which shows it.
+    """
     request[VISITOR] = None
     try:
+        newer = form_text(await request.post(), "newer").strip()
+        if newer and (token := links.token_of(newer)) != request.match_info["token"]:
+            raise web.HTTPTemporaryRedirect(links.PATH + quote(token, safe=""))
         visitor, item = await _opened(request)
     except tuple(PAGES) as error:
         return _nowhere(request, error, await request.post())

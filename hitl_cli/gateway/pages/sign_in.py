@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 type Kept = Sequence[tuple[str, str]]
 """What a form said that waits until its person has signed in: names and texts."""
 
-OWN = ("csrf", "next", "who", "token")
+OWN = ("csrf", "next", "who", "token", "newer")
 """The fields of the form by which one signs in."""
 
 LONGEST_NAME = 320
