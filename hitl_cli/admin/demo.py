@@ -32,6 +32,8 @@ class Demo:
     def __init__(self, echo: Callable[[Sequence[str]], None]) -> None:
         """`echo` is shown each command before it runs."""
         self._echo = echo
+        self.screen = threading.Lock()
+        """Held while a person is asked, so that no line of a process runs into the question."""
         self._folder = Path(tempfile.mkdtemp(prefix="hitl-demo-"))
         self._database = self._folder / "hitl.db"
         kept = {name: value for name, value in os.environ.items() if name not in OF_THE_CALLER}
@@ -70,7 +72,7 @@ class Demo:
             encoding="utf-8",
         )
         self._processes.append(process)
-        started = _Process(process, label)
+        started = _Process(process, label, self.screen)
         if not started.first:
             raise RunFailed(f"`hitl {shlex.join(command)}` did not start.")
         self._readers.append(threading.Thread(target=started.show_lines, daemon=True))
@@ -125,9 +127,10 @@ class Demo:
 class _Process:
     """A process of the demo, and what it prints. `first` is its first line, empty if it ended before that."""
 
-    def __init__(self, process: subprocess.Popen[str], label: str) -> None:
+    def __init__(self, process: subprocess.Popen[str], label: str, screen: threading.Lock) -> None:
         assert process.stdout is not None
         self._lines = process.stdout
+        self._screen = screen
         self._prefix = f"  {label} | "
         self._shown: list[str] = []
         self._more = threading.Condition()
@@ -138,7 +141,8 @@ class _Process:
     def show_lines(self) -> None:
         """Show what it prints, until it ends."""
         for line in self._lines:
-            print(f"{self._prefix}{line.rstrip()}", flush=True)
+            with self._screen:
+                print(f"{self._prefix}{line.rstrip()}", flush=True)
             with self._more:
                 self._shown.append(line)
                 self._more.notify()

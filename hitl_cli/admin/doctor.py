@@ -153,7 +153,8 @@ def _examine_file(path: Path, group: str, *, full: bool) -> Report:
     with closing(Ringer(path)) as ringer:
         worker = ringer.hears(group)
     # That none listens is only bad when there is work.
-    text = f"{'one' if worker else 'none'} is listening for group {group}"
+    alone = "" if worker else ", which is fine as long as nothing waits for one"
+    text = f"{'one' if worker else 'none'} is listening for group {group}{alone}"
     workers = Finding("worker", "ok", text)
     if not path.exists():
         return Report(findings=[_versions(), _missing(path), workers], worker=worker)

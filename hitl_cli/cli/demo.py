@@ -54,7 +54,8 @@ def _show_approval(show: Demo, *, asks: bool) -> None:
     show.run("pending")
     print(f"\nThis link approves it, too: {hyperlink(unblock_link(gateway, promise))}")
     print("\nThe answer wakes the workflow, in whichever worker is there:")
-    approved = not asks or typer.confirm(f"Approve {promise}?", default=True)
+    with show.screen:
+        approved = not asks or typer.confirm(f"Approve {promise}?", default=True)
     if approved:
         show.run("approve", promise)
     else:
@@ -62,7 +63,8 @@ def _show_approval(show: Demo, *, asks: bool) -> None:
     show.run("wait", WORKFLOW_ID, "--timeout", "30s", may_fail=not approved)
     print("\nWho answered, and what came of it:")
     show.run("status", WORKFLOW_ID)
-    note("\nThat was it. Yours: `hitl worker` in one terminal, `hitl start hitl-001` in another.")
+    note("")
+    note("That was it. Yours: `hitl worker` in one terminal, `hitl start hitl-001` in another.")
 
 
 def _show_verification(show: Demo, *, asks: bool) -> None:
@@ -79,11 +81,13 @@ def _show_verification(show: Demo, *, asks: bool) -> None:
     mail.printed("completed")
     print("\nThe link opens a page. Whoever approves there confirms the address; this does the same:")
     if asks:
-        typer.prompt(
-            "Open the link and approve, or press Enter to do it here", default="", show_default=False
-        )
+        with show.screen:
+            typer.prompt(
+                "Open the link and approve, or press Enter to do it here", default="", show_default=False
+            )
     show.run("approve", f"email-confirmed-{ADDRESS}", may_fail=asks)
     show.run("wait", f"workflow-{ADDRESS}", "--timeout", "30s")
     print("\nWho confirmed it, and what came of it:")
     show.run("status", f"workflow-{ADDRESS}")
-    note("\nThat was it. Both services are in examples/email_verification, to make yours of.")
+    note("")
+    note("That was it. Both services are in examples/email_verification, to make yours of.")

@@ -379,6 +379,10 @@ def test_help_is_shown_and_left_again(hitl: Hitl, review: Callable[..., Terminal
     terminal.type("a")
     terminal.hides("send what is not sent yet, and end")
     assert "u takes back" not in terminal.screen()
+    terminal.type("?")
+    terminal.shows("send what is not sent yet, and end")
+    terminal.type("\x1b")
+    terminal.hides("send what is not sent yet, and end")
     terminal.type("q")
     ended(terminal)
 

@@ -57,9 +57,16 @@ class _Code(CodeBlock):
     """Code under the name of its language, without colors: a highlighter can be kept busy for long."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        if self.lexer_name != PLAIN:
+        if self.lexer_name != PLAIN and not _is_language(self.lexer_name):
             yield Text(self.lexer_name, style="dim", overflow="fold")
         yield Text(str(self.text).rstrip("\n"), style="markdown.code_block", overflow="fold")
+
+
+def _is_language(word: str) -> bool:
+    """Whether what stands after the fence only names a language: any other word must be seen."""
+    from rich.syntax import Syntax
+
+    return Syntax("", word).lexer is not None
 
 
 class _Harmless(Markdown):

@@ -255,6 +255,7 @@ class Screen:
         bind("u", act=self._undo)
         bind("o", act=self._link)
         bind("?", act=self._help)
+        bind("escape", act=self._help, when=~typing & Condition(lambda: self._helping))
         bind("q", act=lambda: self._app.exit(result=End(send=True)))
         bind("c-c", act=lambda: self._app.exit(result=End(send=False)))
         bind("c-l", act=lambda: self._app.renderer.clear())  # noqa: PLW0108 - it is not there yet
