@@ -18,6 +18,7 @@ from hitl_cli.client.connect import absolute, driver_of, file_url
 from hitl_cli.errors import BadInput, BadSetting
 from hitl_cli.format.names import normalized
 from hitl_cli.format.stable_ids import stable_id
+from hitl_cli.format.validation import in_words
 from hitl_cli.people.contacts import (
     Contact,
     Directory,
@@ -329,10 +330,10 @@ def _contact_with_channels(entry: Any, shape: type[Contact]) -> Any:
 
 def _named(error: msgspec.ValidationError, table: Any) -> str:
     """Return what is wrong, with the name of the person, group or hook, which msgspec writes as `[...]`."""
-    said = str(error)
+    said = in_words(error, _FileSettings)
     shapes = {"people": Contact, "groups": GroupContact, "hooks": HookSettings}
     for kind, shape in shapes.items():
-        place = f"$.{kind}[...]"
+        place = f"{kind}[...]"
         for name, entry in table[kind].items() if place in said else ():
             try:
                 msgspec.convert(entry, shape)

@@ -38,6 +38,7 @@ from hitl_cli.format.json import to_json
 from hitl_cli.format.shell import command, quoted
 from hitl_cli.format.terminal import printable, printable_json
 from hitl_cli.format.times import iso, local
+from hitl_cli.format.validation import in_words
 from hitl_cli.people.gateway_file import page_of, run_page
 from hitl_cli.runs import Runs
 from hitl_cli.runs.run import RunSpec, RunState, check_id, given_args
@@ -175,6 +176,10 @@ def _read_specs(stream: BinaryIO, workflow: str) -> list[RunSpec]:
             else:
                 spec = RunSpec(id=line.decode(), workflow=workflow)
             check_id(spec.id)
+        except msgspec.ValidationError as error:
+            raise BadJson(
+                f"line {number} of standard input: {in_words(error, RunSpec)}. Nothing was started."
+            ) from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BadJson(
                 f"line {number} of standard input cannot be read: {error}. Nothing was started."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 import uuid
 from typing import TYPE_CHECKING
@@ -65,7 +66,7 @@ class HttpClient(Client):
             answer = await send(self._connection, request, self._token, asking)
         except (ResonateError, OSError) as error:
             self._capabilities = None  # what answers next may be another server
-            raise Unreachable(f"{self.name} cannot be reached: {error}.") from error
+            raise Unreachable(f"{self.name} cannot be reached: {_why(error)}.") from error
         if asking:
             self._capabilities = capabilities_named(answer.capabilities or ())
         return answer
@@ -86,6 +87,20 @@ class HttpClient(Client):
         """Close the connection."""
         self._loop.run(self._connection.stop())
         self._loop.close()
+
+
+def _why(error: BaseException) -> str:
+    """Return why a server cannot be reached, without the words of the libraries between."""
+    causes = (error.__cause__, *error.args[:1])
+    inner = next((cause for cause in causes if isinstance(cause, BaseException)), None)
+    if inner is not None and not isinstance(error, OSError):
+        return _why(inner)
+    if isinstance(error, TimeoutError):
+        return "it did not answer in time"
+    if isinstance(error, OSError) and error.errno:
+        reason = os.strerror(error.errno) if error.errno > 0 else error.strerror or str(error)
+        return f"{reason[:1].lower()}{reason[1:]}"
+    return str(error) or type(error).__name__
 
 
 async def send(

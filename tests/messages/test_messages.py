@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 KEPT = Path(__file__).with_name("messages.txt")
 INSTANT = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d+)?Z| \d\d:\d\d(:\d\d)? [A-Z+-]\w+)")
 AGO = re.compile(r"\d+(\.\d+)?(ms|s|m) ago")
-REASON = re.compile(r"connector error: .*")
 DIGEST = re.compile(r"[0-9a-f]{64}")
 FORM = {
     "type": "object",
@@ -183,7 +182,6 @@ def told(hitl: Hitl, number: int, one: Provoked) -> str:
         (folder / "hitl.toml").write_text(one.settings + "\n")
     said = hitl.fails(one.exit_code, *one.args, code=one.code, stdin=one.stdin, cwd=folder)
     said = INSTANT.sub("INSTANT", said.replace(str(hitl.folder), "FOLDER").replace(f"settings-{number}/", ""))
-    said = REASON.sub("REASON", said)
     said = DIGEST.sub("DIGEST", AGO.sub("A MOMENT ago", said))
     typed = " ".join(arg if arg.strip() and " " not in arg else repr(arg) for arg in one.args)
     given = "" if one.settings is None else f"\n{one.settings}"

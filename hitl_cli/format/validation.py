@@ -1,0 +1,75 @@
+"""What msgspec finds wrong in settings and documents, in the words of a person who wrote them."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from typing import Any
+
+import msgspec
+
+_KINDS = {
+    "array": "a list",
+    "object": "a table",
+    "str": "a text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "null": "nothing",
+}
+_PLACE = re.compile(r" - at `(?:key in )?\$\.?(.*)`$")
+_EXPECTED = re.compile(r"Expected `(.+?)`, got `(.+?)`")
+_ENUM = re.compile(r"Invalid enum value (.+)")
+_UNKNOWN = re.compile(r"Object contains unknown field `(.+)`")
+_MISSING = re.compile(r"Object missing required field `(.+)`")
+
+
+def in_words(error: msgspec.ValidationError, shape: Any = None) -> str:
+    """Return what is wrong and where, with what is allowed as far as the type that was wanted tells."""
+    said = str(error)
+    place = found[1] if (found := _PLACE.search(said)) else ""
+    what = _PLACE.sub("", said)
+    where = place or "it"
+    if match := _EXPECTED.fullmatch(what):
+        return f"{where} must be {_kinds(match[1])}, not {_kinds(match[2])}"
+    if match := _ENUM.fullmatch(what):
+        allowed = [] if shape is None else sorted(map(str, getattr(_at(shape, place), "values", ())))
+        return f"{where} cannot be {match[1]}" + (f": use {_one_of(allowed)}" if allowed else "")
+    if match := _UNKNOWN.fullmatch(what):
+        known = [] if shape is None else _names(_at(shape, place))
+        near = get_close_matches(match[1], known, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else f" (known: {', '.join(known)})" if known else ""
+        return f"{f'{place} has' if place else 'there is'} no setting {match[1]}{hint}"
+    if match := _MISSING.fullmatch(what):
+        return f"{where} lacks {match[1]}"
+    return f"{place}: {what}" if place else what
+
+
+def _kinds(names: str) -> str:
+    several = names.removesuffix(" | null").split(" | ")
+    return " or ".join(_KINDS.get(name, name) for name in several)
+
+
+def _one_of(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+def _names(kind: Any) -> list[str]:
+    """Return the names of the fields of a type."""
+    return [field.encode_name for field in getattr(kind, "fields", ())]
+
+
+def _at(shape: Any, place: str) -> Any:
+    """Return what msgspec.inspect knows of the type at a place such as `groups.ops.members[0]`."""
+    kind: Any = msgspec.inspect.type_info(shape)
+    for part in re.findall(r"[^.[\]]+|\[.*?\]", place):
+        kind = _plain(kind)
+        own = next((one.type for one in getattr(kind, "fields", ()) if one.encode_name == part), None)
+        kind = own or getattr(kind, "value_type", None) or getattr(kind, "item_type", None)
+    return _plain(kind)
+
+
+def _plain(kind: Any) -> Any:
+    """Return a type without what says only that it may be left out."""
+    several = [one for one in getattr(kind, "types", ()) if not isinstance(one, msgspec.inspect.NoneType)]
+    return several[0] if several else kind

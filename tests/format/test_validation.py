@@ -1,0 +1,43 @@
+"""What msgspec finds wrong, in words: what is wrong where, and what is allowed."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+import pytest
+from msgspec import Struct
+
+from hitl_cli.format.validation import in_words
+
+
+class Inner(Struct, forbid_unknown_fields=True):
+    tls: Literal["none", "starttls"] = "none"
+    names: list[str] = []
+
+
+class Outer(Struct, forbid_unknown_fields=True):
+    inner: Inner | None = None
+    many: dict[str, Inner] = {}
+    count: int | None = None
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"inner": {"tls": "ssl"}}, ["inner.tls", "'ssl'", "none or starttls"]),
+        ({"inner": {"names": "x"}}, ["inner.names", "a list", "a text"]),
+        ({"inner": {"names": [1]}}, ["inner.names", "a text", "a whole number"]),
+        ({"many": {"a": {"tsl": 1}}}, ["tsl", "did you mean tls?"]),
+        ({"count": "x"}, ["count must be a whole number, not a text"]),
+        ({"other": 1}, ["other", "inner, many, count"]),
+        (5, ["it must be a table, not a whole number"]),
+    ],
+)
+def test_it_is_said_in_words(given: Any, words: list[str]) -> None:
+    with pytest.raises(msgspec.ValidationError) as error:
+        msgspec.convert(given, Outer)
+    said = in_words(error.value, Outer)
+    assert all(word in said for word in words), said
+    assert "`" not in said
+    assert "$" not in said
