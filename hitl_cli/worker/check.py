@@ -25,7 +25,6 @@ from hitl_cli.worker.run import register_workflows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from types import ModuleType
 
     from hitl_cli.client.protocol import Client
     from hitl_cli.client.wire import Promise
@@ -58,27 +57,27 @@ def check(options: WorkerOptions) -> list[ChangedRequest]:
     What the apps print meanwhile goes to stderr. Raises BadInput, Unreachable.
     """
     modules = [(app, load_app(app)) for app in options.apps]
-    with (
-        connect(options.server, options.token) as client,
-        contextlib.redirect_stdout(sys.stderr),
-    ):
-        return asyncio.run(_check(client, options, modules))
+    with connect(options.server, options.token) as client, contextlib.redirect_stdout(sys.stderr):
+        now = client.now()
+        resonate = Registering(group=options.group, clock=lambda: now, env={}, autostart=False)
+        resonate.with_dependency(options.reach)
+        resonate.with_dependency(loaded_code(module for _, module in modules))
+        register_workflows(resonate, modules)
+        return [
+            changed
+            for some in batched(_waiting(client, options.group, resonate), AT_ONCE)
+            for root, below, came in asyncio.run(_rehearsed(resonate, some, now))
+            for request in _requests_of(root, below)
+            if (changed := _changed(root, request, came)) is not None
+        ]
 
 
-async def _check(
-    client: Client, options: WorkerOptions, modules: Sequence[tuple[str, ModuleType]]
-) -> list[ChangedRequest]:
+async def _rehearsed(
+    resonate: Registering, runs: Sequence[tuple[Promise, list[Promise]]], now: int
+) -> list[tuple[Promise, list[Promise], Rehearsed]]:
+    """Return what each of several runs would do now."""
     suspension.install(asyncio.get_running_loop())
-    resonate = Registering(group=options.group, clock=client.now, env={}, autostart=False)
-    resonate.with_dependency(options.reach)
-    resonate.with_dependency(loaded_code(module for _, module in modules))
-    register_workflows(resonate, modules)
-    found: list[ChangedRequest] = []
-    for root, below in _waiting(client, options.group, resonate):
-        came = await rehearse(resonate, root, below, client.now())
-        requests = _requests_of(root, below)
-        found += [changed for request in requests if (changed := _changed(root, request, came)) is not None]
-    return found
+    return [(root, below, await rehearse(resonate, root, below, now)) for root, below in runs]
 
 
 def _changed(root: Promise, request: Promise, came: Rehearsed) -> ChangedRequest | None:

@@ -7,14 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from resonate.types import PromiseRecord, Value
 
+from hitl_cli.authoring.changed_question import NewRequest, standing
 from hitl_cli.client.protocol import ProtocolRequest, as_promise, search
-from hitl_cli.client.wire import audit_of, decode, encode, error_message, headers_of
-from hitl_cli.errors import Conflict
-from hitl_cli.requests.question import REPLACED_BY, question_of
+from hitl_cli.client.wire import audit_of, encode, error_message, headers_of
+from hitl_cli.errors import Conflict, QuestionChanged
+from hitl_cli.people.contacts import Contact, Directory, NotificationSettings
+from hitl_cli.requests.question import REPLACED_BY, Code, Question, question_of
 from tests.conftest import wait_until
+from tests.gateway.conftest import begin_gateway
+from tests.gateway.desk import address
+from tests.notify.receivers import HttpReceiver
 from tests.recovery.crew import HOUR_MS, Crew
-from tests.worker.watching import promise_of, waiting
+from tests.worker.watching import waiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -701,6 +707,111 @@ def test_a_worker_that_dies_in_between_leaves_one_new_question(crew: Changing, a
 # What the version before put
 
 
-def test_a_request_of_the_version_before_has_no_digest_and_is_asked_anew_once(crew: Changing) -> None:
-    crew.run(STAGING)
-    assert decode(promise_of(crew.client, "r:1.1").param)["code"]["hitl"]
+PUT = NewRequest(
+    question=Question(prompt="A?", code=Code(digest="a", hitl="2", since=2)), tags={}, deadline_ms=1
+)
+
+
+def found(question: Question, value: Value | None = None) -> PromiseRecord:
+    """Return the request that asks this."""
+    data = msgspec.to_builtins(question)
+    return PromiseRecord(
+        id="r:1.1", state="pending", param=Value(data=data), value=value or Value(), tags={}, timeout_at=1
+    )
+
+
+def stands(question: Question, put: NewRequest = PUT) -> str:
+    return standing(found(question), question, put)
+
+
+def test_a_question_of_unknown_code_is_other_code_only_where_it_differs() -> None:
+    assert stands(Question(prompt="A?")) == "same"
+    assert stands(Question(prompt="Another?")) == "other"
+
+
+def test_a_schema_that_hitl_makes_otherwise_of_the_same_type_is_the_same_question() -> None:
+    put = PUT._replace(question=msgspec.structs.replace(PUT.question, form={"type": "string"}), typed=True)
+    earlier = Code(digest="a", hitl="1", since=1)
+    for code, same in [(None, "same"), (earlier, "same"), (Code(digest="b", hitl="2", since=1), "other")]:
+        assert stands(Question(prompt="A?", form={"type": "integer"}, code=code), put) == same
+
+
+def test_the_same_app_with_another_hitl_may_ask_otherwise_and_with_the_same_one_may_not() -> None:
+    assert stands(Question(prompt="B?", code=Code(digest="a", hitl="1", since=1))) == "other"
+    with pytest.raises(QuestionChanged) as raised:
+        stands(Question(prompt="B?", code=Code(digest="a", hitl="2", since=1)))
+    assert raised.value.code == "question-changed"
+    assert '"A?"' in str(raised.value)
+    assert '"B?"' in str(raised.value)
+
+
+def test_what_was_asked_by_code_that_was_started_later_is_left_to_it() -> None:
+    assert stands(Question(prompt="B?", code=Code(digest="b", hitl="2", since=3))) == "newer"
+    assert stands(Question(prompt="B?", code=Code(digest="b", hitl="2", since=2))) == "other"
+
+
+def test_what_was_taken_back_for_another_question_is_not_waited_for() -> None:
+    value = Value(headers={REPLACED_BY: "r:1.r1.1"})
+    assert standing(found(PUT.question, value), PUT.question, PUT) == "other"
+
+
+# Those who were asked
+
+
+def test_votes_for_what_was_asked_before_do_not_count(crew: Changing) -> None:
+    code = """
+    @workflow
+    async def deploys(ctx):
+        decision = await ask(ctx, "Delete {where}?", approvals=2, remind="1h")
+        return [vote.by for vote in decision.votes]
+    """
+    crew.run(code.format(where="staging"))
+    crew.approve("r:1.1", by="reviewer")
+    crew.deploy(code.format(where="production"))
+    crew.later(HOUR_MS)
+    wait_until(lambda: [item.id for item in crew.pending()] == ["r:1.r1.1"])
+    crew.approve("r:1.r1.1", by="lead")
+    assert [item.votes for item in crew.pending()] == [1]
+    crew.approve("r:1.r1.1", by="ops")
+    assert crew.result() == ["lead", "ops"]
+
+
+def test_they_are_notified_why_it_is_taken_back_and_of_the_new_one(crew: Changing) -> None:
+    code = """
+    @workflow
+    async def deploys(ctx):
+        return (await ask(ctx, "Delete {where}?", to="{to}", remind="1h")).approved
+    """
+    with HttpReceiver() as receiver:
+        contact = Contact(webhook=receiver.url)
+        directory = Directory(
+            people={"reviewer": contact, "lead": contact}, gateway="http://hitl.example.org"
+        )
+        crew.told["reach"] = NotificationSettings(directory=directory)
+        crew.run(code.format(where="staging", to="reviewer"))
+        wait_until(lambda: len(receiver.received) == 1)
+        crew.deploy(code.format(where="production", to="lead"))
+        crew.later(HOUR_MS)
+        wait_until(lambda: crew.pending() and len(receiver.received) >= 3)
+    got = [post.body.decode() for post in receiver.received]
+    [canceled] = [text for text in got if "hitl.canceled" in text]
+    assert "r:1.r1.1" in canceled
+    [asked] = [text for text in got if "Delete production?" in text]
+    assert "hitl.asked" in asked
+
+
+def test_the_page_of_each_links_the_other(crew: Changing) -> None:
+    old = crew.run(STAGING)
+    crew.kill()
+    crew.approve(old, by="reviewer")
+    crew.deploy(PRODUCTION)
+    new = crew.asked()
+    gateway = begin_gateway(crew.hitl)
+    try:
+        for id, other in ((old, new), (new, old)):
+            assert f'href="/r/{other}"' in gateway.get(address(id)).text
+        history = gateway.get("/history").text
+        assert new not in history  # of what was answered and not used, its own page tells
+        assert old in history
+    finally:
+        gateway.kill()

@@ -13,6 +13,7 @@ from tests.worker.watching import end_of, waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.conftest import Hitl
     from tests.server.conftest import Served
@@ -80,3 +81,34 @@ def test_over_http_a_group_suspends_and_the_first_no_takes_the_other_question_ba
         hitl.ok("reject", "r:1", "--reason", "no", "-S", url)
         assert end_of(client, "r").state == "failed"
         wait_until(lambda: search(client, state="pending") == [])
+
+
+CHANGES = """
+from hitl_cli import ask, workflow
+
+@workflow
+async def deploys(ctx, _id):
+    return (await ask(ctx, "{prompt}", to="{to}")).question.prompt
+"""
+
+
+def test_over_http_a_question_that_the_code_changed_is_asked_anew_and_a_check_says_so(
+    hitl: Hitl, serve: Callable[..., Served], tmp_path: Path
+) -> None:
+    url = serve().url
+    app = tmp_path / "changing.py"
+    app.write_text(CHANGES.format(prompt="Delete staging?", to="reviewer"))
+    worker = hitl.worker("--app", str(app), "-S", url)
+    hitl.ok("start", "r", "--workflow", "deploys", "-S", url)
+    hitl.waiting(1, "-S", url)
+    worker.kill()
+    hitl.ok("approve", "r", "--as", "reviewer", "-S", url)
+    app.write_text(CHANGES.format(prompt="Delete production?", to="lead"))
+    check = hitl.run("worker", "--check", "--log-json", "--app", str(app), "-S", url)
+    assert check.returncode == 1
+    assert json.loads(check.stdout)["change"] == "asked-anew"
+    hitl.worker("--app", str(app), "-S", url)
+    [item] = hitl.waiting(1, "-S", url)
+    assert (item["id"], item["prompt"]) == ("r:1.r1.1", "Delete production?")
+    hitl.ok("approve", item["id"], "--as", "lead", "-S", url)
+    assert json.loads(hitl.ok("wait", "r", "-S", url)) == "Delete production?"
