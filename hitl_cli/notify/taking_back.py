@@ -94,7 +94,7 @@ def cancel_below(client: Client, function: str) -> Canceled:
     moot = [
         promise.id
         for promise in below
-        if (promise.is_blocking or promise.is_call or promise.tags.get(SCOPE_TAG) == "local")
+        if (promise.is_blocking or promise.is_call or _is_step(promise))
         and not any(promise.id == call or _is_below(promise.id, call) for call in going_on)
     ]
     audit = Audit(id=fresh_id(), via=VIA_WORKFLOW, at=client.now())
@@ -103,6 +103,12 @@ def cancel_below(client: Client, function: str) -> Canceled:
     settled = [as_promise(answer) for answer in answers]
     taken = tuple(each for each in settled if each.is_blocking and each.state == "rejected_canceled")
     return Canceled(requests=taken, is_all=not moot and not going_on)
+
+
+def _is_step(promise: Promise) -> bool:
+    """Whether a promise is a step of a function, and not a vote or a comment."""
+    own = any(tag.startswith("hitl:") for tag in promise.tags)
+    return promise.tags.get(SCOPE_TAG) == "local" and not own
 
 
 def _is_below(id: str, ancestor: str) -> bool:

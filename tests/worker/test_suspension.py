@@ -12,7 +12,9 @@ from hitl_cli.client.failure import failure_in
 from hitl_cli.client.protocol import search
 from hitl_cli.client.tags import belongs_to_notification
 from hitl_cli.client.wire import audit_of
+from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.pending import pending
+from hitl_cli.people.actor import Actor
 from hitl_cli.runs import Runs
 from hitl_cli.runs.reading import get_run
 from hitl_cli.sdk.suspension import PATIENCE_S
@@ -123,9 +125,12 @@ def test_the_first_no_ends_the_run_and_what_else_it_asked_is_taken_back(
 def test_the_first_answer_is_enough_and_the_other_question_is_taken_back(crew: Crew) -> None:
     run = begun(crew, "takes_the_first")
     ids = asked(crew, run, "A?", "B?")
+    Inbox(crew.client, Actor(person="ada", via="test")).comment(ids["A?"], "rather not")
+    [comment] = search(crew.client, idPrefix=f"{ids['A?']}.c")
     crew.approve(ids["B?"], data="mine")
-    assert ended(crew, run).result == ["mine"]
-    assert requests(crew, run)[ids["A?"]].state == "rejected_canceled"
+    assert end_of(crew.client, run).result == ["mine"]
+    wait_until(lambda: requests(crew, run)[ids["A?"]].state == "rejected_canceled")
+    assert crew.promise(comment.id).state == comment.state
 
 
 def test_an_answer_before_a_pause_is_over_ends_the_run_without_the_pause(crew: Crew) -> None:
