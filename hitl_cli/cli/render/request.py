@@ -161,7 +161,7 @@ def _refused_rows(question: Question) -> list[list[Cell]]:
         return []
     return [
         [Cell("why", "dim"), Cell(refused.why, "red")],
-        [Cell("by", "dim"), Cell(f"{refused.by or 'another tool'} ({iso(refused.at)})")],
+        [Cell("by", "dim"), Cell(f"{refused.by or 'another tool'} ({local(refused.at)})")],
         [Cell("answer", "dim"), Cell(in_lines(as_read(question.form, refused.data)))],
     ]
 
