@@ -39,7 +39,7 @@ class Groups(Struct, frozen=True, kw_only=True):
         A person or a group of the settings as these spell it, also for an address; anybody else as they are
         named, but in the form in which names are stored.
         """
-        plain = normalized(name)
+        plain = normalized(name) or name  # which is no name: the error shows it
         if is_group(plain):
             bare = bare_name(plain)
             return f"{GROUP}{self.groups.get(folded(bare), bare)}"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hitl_cli.format.names import normalized
 from hitl_cli.requests.question import Digest, Escalation, Instead, Question
 from tests.cli.past import DAY_MS, HOUR_MS, Past
 from tests.cli.requests import promise_now, put
@@ -274,7 +275,7 @@ def test_what_others_wrote_is_shown_and_not_obeyed(hitl: Hitl) -> None:
     for columns in (20, 60, 200):
         shown = on_terminal(hitl, columns, "show", "evil:1")
         assert not OBEYED.search(COLOR.sub("", shown))
-    assert hitl.json("show", "evil:1")["comments"][0]["by"] == HOSTILE
+    assert hitl.json("show", "evil:1")["comments"][0]["by"] == normalized(HOSTILE)
     assert not OBEYED.search(hitl.ok("show", "evil:1", "--json"))
     assert not OBEYED.search(hitl.ok("status", "evil:1"))
 
