@@ -356,10 +356,13 @@ def _meant_by(name: str, directory: Directory) -> Iterator[str]:
 
 
 def unreached(names: Iterable[str], directory: Directory) -> tuple[str, ...]:
-    """Return the names for which nobody is notified."""
-    return tuple(
-        name for name in names if not any(is_reached(who, directory) for who in _meant_by(name, directory))
-    )
+    """Return the names for which nobody is notified; of a group that is in part, the members who are not."""
+    left: list[str] = []
+    for name in names:
+        meant = list(_meant_by(name, directory))
+        silent = [who for who in meant if not is_reached(who, directory)]
+        left += [name] if silent == meant else silent
+    return tuple(dict.fromkeys(left))
 
 
 def without_contact(names: Iterable[str], directory: Directory) -> tuple[str, ...]:

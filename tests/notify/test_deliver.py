@@ -97,6 +97,8 @@ def test_a_member_without_a_contact_is_on_record_as_not_told(hitl: Hitl, town: T
         ("reviewer", "asked", "told"),
         ("reviewer", "reminder", "told"),
     ]
+    [line] = town.crew.said_in_all(1)
+    assert f"promise {id} waits for intern since" in line
     assert "no contact" in document["intern", "asked"]["why"]
     assert "no contact" in hitl.ok("show", id)
 
