@@ -357,6 +357,7 @@ async def asking(
     refused = refusal(ctx, form, decision, question, again)
     if refused is not None:
         new = put_again(request, question, put, refused, sdk.now(ctx))
+        note_question(ctx, again)
         taken: KeptDecision = await sdk.named(_step_of(ctx, new), again).run(asking, new, None, None, form)
         return msgspec.structs.replace(taken, answers=question)
     await tell_the_others(ctx, question, request)

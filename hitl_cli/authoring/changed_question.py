@@ -7,6 +7,7 @@ it, by a step whose id is made of the id that it replaces. Where the code is the
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
@@ -22,7 +23,7 @@ from hitl_cli.requests.decision import KeptDecision
 from hitl_cli.requests.differences import differences
 from hitl_cli.requests.question import REPLACED_BY, Question
 from hitl_cli.sdk import context as sdk
-from hitl_cli.sdk.replay import is_answer
+from hitl_cli.sdk.replay import answer_in
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -112,13 +113,13 @@ class Place:
             elif record.state == "pending" or self._answers(record):
                 return
             else:
-                self._next(sdk.first_id(record.id) if is_answer(record) else None)
+                self._next(answer_in(record))
 
     def _answers(self, record: PromiseRecord) -> bool:
         """Whether a settled step came to an answer to what is asked, or failed at asking it."""
         request = sdk.found(self._ctx, sdk.first_id(record.id))
         if record.state == "resolved":
-            if not is_answer(record):
+            if answer_in(record) is None:
                 return False
             kept = msgspec.convert(record.value.data, KeptDecision)
             question = kept.answers or (question_in(request) if request is not None else None)
@@ -165,6 +166,7 @@ def _standing(id: str, question: Question, put: NewRequest) -> Standing:
 
 
 def _compared(id: str, found: Question, put: NewRequest) -> Standing:
+    """Return how a question that is found stands to what is asked. Raises QuestionChanged."""
     asked = put.question
     was, now = found.code, asked.code
     same_app = was is None or now is None or was.digest == now.digest
@@ -174,51 +176,45 @@ def _compared(id: str, found: Question, put: NewRequest) -> Standing:
     if was is None or now is None:
         return "other"
     if same_app and was.hitl == now.hitl:
+        what = "; ".join(_differences(found, asked, with_form=with_form))
         raise QuestionChanged(
-            f"{id} asks one thing, and the same code asks another when it runs again."
-            f" {_in_words(found, asked, with_form=with_form)}. Compute what changes, as a time or what a file"
-            " says, in a step: value = await ctx.run(function)."
+            f"{id} asks one thing, and the same code asks another when it runs again. {what}. Compute what"
+            " changes, as a time or what a file says, in a step: value = await ctx.run(function)."
         )
     return "newer" if was.since > now.since else "other"
 
 
+_EXACT = attrgetter("prompt", "choices", "to", "approvals", "allow_self", "on_deadline", "escalate", "digest")
+
+
 def _is_same(found: Question, asked: Question, *, with_form: bool) -> bool:
     """Whether two questions ask the same: what, of whom, with which answers, and what silence means."""
-    return (
-        found.prompt == asked.prompt
-        and found.approvals == asked.approvals
-        and found.allow_self == asked.allow_self
-        and (found.digest and found.digest.sha256) == (asked.digest and asked.digest.sha256)
-        and not differences(_parts(found, with_form=with_form), _parts(asked, with_form=with_form))
-    )
+    if _EXACT(found) == _EXACT(asked) and isinstance(asked.on_deadline, str):
+        same_form = not with_form or same_json(found.form, asked.form)  # 1 is not true, as it is in Python
+        return same_form and same_json(found.details, asked.details)
+    return not _differences(found, asked, with_form=with_form)
+
+
+def _differences(found: Question, asked: Question, *, with_form: bool) -> list[str]:
+    """Return a line for each part in which two questions differ."""
+    return differences(_parts(found, with_form=with_form), _parts(asked, with_form=with_form))
 
 
 def _parts(question: Question, *, with_form: bool) -> dict[str, Json]:
-    """Return those parts of a question that can be written in several ways."""
+    """Return the parts of a question that count, in a form in which those that mean the same are the same."""
     later = {name for step in question.escalate for name in step.to}
     parts: dict[str, Json] = {
+        "prompt": question.prompt,
         "details": question.details,
         "choices": sorted(question.choices),
         "to": sorted(set(map(folded, question.to))),
         "escalate": sorted(set(map(folded, later))),
+        "approvals": question.approvals,
+        "allow_self": question.allow_self,
         "on_deadline": msgspec.to_builtins(question.on_deadline),
+        "digest": question.digest and question.digest.sha256,
     }
     return parts | {"form": question.form} if with_form else parts
-
-
-def _in_words(found: Question, asked: Question, *, with_form: bool) -> str:
-    """Return in which parts two questions differ."""
-    one, other = (
-        {
-            "prompt": each.prompt,
-            **_parts(each, with_form=with_form),
-            "approvals": each.approvals,
-            "allow_self": each.allow_self,
-            "digest": each.digest and each.digest.sha256,
-        }
-        for each in (found, asked)
-    )
-    return "; ".join(differences(one, other))
 
 
 # What happens then

@@ -41,7 +41,7 @@ class CheckedEffects(ResonateEffects):
         was_question, is_question = is_blocking(record.tags), is_blocking(req.tags)
         if was_question != is_question:
             was, now = ("a question", "a step") if was_question else ("a step", "a question")
-        elif req.tags.get(SCOPE_TAG) == "local" and req.id not in self.asks and is_answer(record):
+        elif req.tags.get(SCOPE_TAG) == "local" and req.id not in self.asks and answer_in(record):
             was, now = "a question", "a step"
         else:
             return None
@@ -62,13 +62,13 @@ class CheckedCore(Core, kw_only=True):
         return await super().execute_until_blocked_inner(promise, effects)
 
 
-def is_answer(record: PromiseRecord) -> bool:
-    """Whether a settled step put a question, and its value is what came of it."""
+def answer_in(record: PromiseRecord) -> str | None:
+    """Return the request that a settled step was answered by; None where it put no question."""
     data = record.value.data
     if type(data) is not dict or "approved" not in data:
-        return False
+        return None
     id = data.get("id")
-    return isinstance(id, str) and id.startswith(f"{record.id}.")
+    return id if isinstance(id, str) and id.startswith(f"{record.id}.") else None
 
 
 def note_question(ctx: Context, step: str) -> None:

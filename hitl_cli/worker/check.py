@@ -82,7 +82,7 @@ async def _rehearsed(
 
 def _changed(root: Promise, request: Promise, came: Rehearsed) -> ChangedRequest | None:
     """Return what would become of a request that the code asks otherwise; None for one that stands."""
-    put = [data for data in came.put.values() if isinstance(data, dict)]
+    put = [data for data in came.put.values() if isinstance(data, dict) and not data.get("refused")]
     now = next((data["prompt"] for data in put if data.get("replaces") == request.id), None)
     waits = request.state == "pending"
     change: Change

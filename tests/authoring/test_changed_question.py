@@ -195,6 +195,24 @@ def test_the_answer_to_an_earlier_question_is_not_used_when_that_has_changed(cre
     assert crew.result() == ["Production?", "r:2.1"]  # the second is as it was
 
 
+def test_one_that_changes_again_replaces_the_one_that_was_answered(crew: Changing) -> None:
+    crew.run(TWO.format(first="A?"))
+    crew.kill()
+    crew.approve("r:1.1")
+    crew.deploy(TWO.format(first="B?"))
+    assert crew.asked() == "r:1.r1.1"
+    crew.approve("r:1.r1.1")
+    assert crew.asked() == "r:2.1"
+    crew.kill()
+    crew.approve("r:2.1")
+    crew.deploy(TWO.format(first="C?"))
+    assert crew.asked() == "r:r1.1"
+    chain = {id: question_of(promise).replaces for id, promise in crew.requests().items()}  # type: ignore[union-attr]
+    assert chain == {"r:1.1": None, "r:1.r1.1": "r:1.1", "r:r1.1": "r:1.r1.1", "r:2.1": None}
+    crew.approve("r:r1.1")
+    assert crew.result() == ["C?", "r:2.1"]
+
+
 def test_a_question_that_was_removed_leaves_its_answer_to_nothing_else(crew: Changing) -> None:
     crew.run(TWO.format(first="Staging?"))
     crew.approve("r:1.1")
