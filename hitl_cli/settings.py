@@ -33,12 +33,12 @@ from hitl_cli.people.contacts import (
     several,
 )
 from hitl_cli.people.gateway_file import is_place, running
-from hitl_cli.people.live_directory import LiveDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from hitl_cli.people.groups import Groups
+    from hitl_cli.people.live_directory import LiveDirectory
 
 NAMES = ("hitl.toml", "pyproject.toml")
 
@@ -144,6 +144,8 @@ class Settings:
 
         `changed` is called with what is read then.
         """
+        from hitl_cli.people.live_directory import LiveDirectory
+
         file = self._path or self._started_in / NAMES[0]
         return LiveDirectory(file, lambda: Settings(self._env, file.parent).directory(), changed=changed)
 

@@ -186,7 +186,8 @@ def sensible(question: Question) -> Question:
     for name in names:
         if not folded(name).removeprefix(GROUP).strip():
             raise not_askable(f"{name!r} names nobody.")
-    if names and not any(name.startswith(GROUP) for name in names) and len(names) < read.approvals:
+    groups = any(folded(name).startswith(GROUP) for name in names)
+    if names and not groups and len(names) < read.approvals:
         raise not_askable(
             f"{read.approvals} must approve, and it is for {len(names)} to answer."
             " (A group is named group:NAME.)"
