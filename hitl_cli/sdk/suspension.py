@@ -43,8 +43,11 @@ if TYPE_CHECKING:
     from resonate.durable import DurableFunction
     from resonate.retry import RetryPolicy
 
-PATIENCE_S = 5.0
-"""How long a function that only waits for others lets a task of its own go on: a download, a pause."""
+PATIENCE_S = 3.0
+"""How long a function of which a task waits for the outside goes on with what is no step: a download.
+
+It may also be a wait for that very task that cannot be seen to be one, as that of `asyncio.shield`.
+"""
 
 LOOK_AGAIN_S = 0.05
 """How often it is looked whether such a task has come to its end."""
@@ -208,7 +211,7 @@ class _Concurrency:
         now = time.monotonic()
         if self._patient_until is None:
             self._patient_until = now + PATIENCE_S
-        return bool(busy) and (self._main in busy or now < self._patient_until)
+        return bool(busy) and now < self._patient_until
 
     def _gone(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

@@ -122,6 +122,17 @@ async def groups_beside_its_own_await(ctx: Context) -> Any:
 
 
 @workflow
+async def gathers_errors(ctx: Context) -> Any:
+    results = await asyncio.gather(yes(ctx, "A?"), yes(ctx, "B?"), return_exceptions=True)
+    return [str(result) for result in results]
+
+
+@workflow
+async def shields(ctx: Context) -> Any:
+    return (await asyncio.shield(ask(ctx, "A?"))).data
+
+
+@workflow
 async def groups_slow_work(ctx: Context) -> Any:
     """Ask B only after a step and a moment outside of the steps, under a timeout of its own."""
 

@@ -208,6 +208,22 @@ def test_a_branch_of_a_group_goes_on_to_its_next_question_while_the_other_waits(
     assert ended(crew, run).result == [1, 2, 3]
 
 
+def test_a_gather_that_returns_exceptions_returns_those_of_the_workflow_alone(crew: Crew) -> None:
+    run = begun(crew, "gathers_errors")
+    ids = asked(crew, run, "A?", "B?")
+    crew.reject(ids["A?"], reason="over budget")
+    crew.approve(asked(crew, run, "B?")["B?"], data=2)
+    no, yes = ended(crew, run).result
+    assert "over budget" in no
+    assert yes == "2"
+
+
+def test_a_wait_that_cannot_be_seen_to_be_one_for_a_question_suspends_too(crew: Crew) -> None:
+    run = begun(crew, "shields")
+    crew.approve(asked(crew, run, "A?")["A?"], data=1)
+    assert ended(crew, run).result == 1
+
+
 def test_a_branch_that_takes_a_moment_before_it_asks_is_waited_for(crew: Crew) -> None:
     run = begun(crew, "groups_slow_work")
     since = time.monotonic()
