@@ -22,7 +22,8 @@ from hitl_cli.errors import logged
 from hitl_cli.format.durations import bad_duration, format_duration, parse_duration
 from hitl_cli.format.json import to_json
 from hitl_cli.format.shell import command
-from hitl_cli.format.terminal import printable
+from hitl_cli.format.terminal import printable, printable_json
+from hitl_cli.format.times import iso
 from hitl_cli.people.gateway_file import page_of
 from hitl_cli.settings import Settings
 
@@ -96,7 +97,7 @@ def worker(
     options = worker_options(
         ctx, app=app or [], group=group, concurrency=concurrency, lease=lease, server=server, token=token
     )
-    log_to_stderr()
+    log_to_stderr(as_json=log_json)
     if check:
         report_changes(options, as_json=log_json)
         return
@@ -277,6 +278,23 @@ class _OneLine(logging.Formatter):
         return printable(f"hitl: {record.getMessage()}" + (f": {logged(error)}" if error else ""))
 
 
+class _OneObject(logging.Formatter):
+    """Log records as JSON, one object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record with the error that it is about, and its traceback."""
+        error = record.exc_info[1] if record.exc_info else None
+        document = {
+            "event": "log",
+            "at": iso(round(record.created * 1_000)),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage() + (f": {logged(error)}" if error else ""),
+            "traceback": self.formatException(record.exc_info) if record.exc_info and error else None,
+        }
+        return printable_json(to_json(document))
+
+
 def _is_news(record: logging.LogRecord) -> bool:
     """Whether a person should see what was logged. Losing a task is an event, which says it better."""
     if not record.name.startswith("resonate.") or os.environ.get("HITL_DEBUG"):
@@ -286,10 +304,10 @@ def _is_news(record: logging.LogRecord) -> bool:
     return not is_reported(record)
 
 
-def log_to_stderr() -> None:
+def log_to_stderr(*, as_json: bool = False) -> None:
     """Send what the SDK and the engine log to stderr, and let nothing that is printed fail."""
     lose_what_cannot_be_printed()
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_OneLine())
+    handler.setFormatter(_OneObject() if as_json else _OneLine())
     handler.addFilter(_is_news)
     logging.basicConfig(level=logging.WARNING, handlers=[handler])

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 APP = """
 import asyncio
 import json
+import logging
 from datetime import timedelta
 
 from resonate.retry import Constant, Never
@@ -106,6 +107,17 @@ async def names(ctx, id):
     await ctx.run(Caller(), 1)
     await ctx.run(lambda ctx: 1)
     await ask(ctx, "Ship?")
+
+def logs(ctx):
+    logging.getLogger("shop").error("sold %s", "out")
+    try:
+        raise ValueError("gone")
+    except ValueError:
+        logging.getLogger("shop").exception("lost")
+
+@workflow
+async def noisy(ctx, id):
+    await ctx.run(logs)
 
 @workflow
 async def retries(ctx, id):
@@ -234,6 +246,11 @@ def test_a_log_of_json_has_the_failure_and_nothing_that_is_not_json(app: Hitl) -
     assert (event["workflow"], event["step"], event["function"]) == ("r", "r:1", "flaky")
     assert event["failure"]["where"] == place("flaky")
     assert "raise ValueError" in event["failure"]["traceback"]
+    app.ok("start", "n", "--workflow", "noisy", "--wait")
+    worker.complained("gone")
+    sold, lost = (json.loads(line) for line in worker.errors)
+    assert (sold["level"], sold["logger"], sold["message"]) == ("error", "shop", "sold out")
+    assert "raise ValueError" in lost["traceback"]
     app.ok("start", "f", "--workflow", "keys")
     failed = json.loads(worker.said('"failed"'))["failure"]
     assert (failed["type"], failed["step"], failed["where"]) == ("KeyError", "f:1", place("amount"))
