@@ -11,6 +11,7 @@ callbacks and listeners in the same step, and a targeted timer is a timer withou
 
 from __future__ import annotations
 
+from base64 import b64encode
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
@@ -28,6 +29,7 @@ from hitl_cli.engine.records import (
     PromiseCreate,
     PromiseData,
     PromisesData,
+    PromiseSettle,
     Reply,
     Response,
     ResponseHead,
@@ -51,7 +53,6 @@ if TYPE_CHECKING:
         PromiseRegisterCallback,
         PromiseRegisterListener,
         PromiseSearch,
-        PromiseSettle,
         PromiseState,
         ScheduleCreate,
         ScheduleDelete,
@@ -357,7 +358,36 @@ def _not_settable(state: PromiseState) -> Reply:
 
 def _too_large(value: Value | None) -> Reply:
     """Answer that a payload is larger than is stored."""
-    return refuse(400, f"the payload has {size_of(value):,} bytes; {VALUE_MAX:,} is the limit")
+    return refuse(400, _size_said(value))
+
+
+def _size_said(value: Value | None) -> str:
+    return f"the data has {size_of(value):,} bytes as stored, and the limit is {VALUE_MAX:,}"
+
+
+def _storable(req: PromiseSettle) -> PromiseSettle:
+    """Return the settlement of a run; in place of a value that is too large, a rejection that says so."""
+    if size_of(req.value) <= VALUE_MAX:
+        return req
+    return PromiseSettle(id=req.id, state="rejected", value=_too_large_error(req.value))
+
+
+def _end_with_too_large(tx: State, req: TaskFence, payload: Value | None, now: int) -> Reply:
+    """End a run whose step has a payload that is too large: reject its promise, which ends the task.
+
+    Refused alone, an SDK gives the task back, and comes to the same step again, without end.
+    """
+    promise = _read_promise(tx, req.id, now)
+    if promise is not None and promise.state == "pending":
+        error = json_text(_too_large_error(payload))
+        _settle(tx, promise, "rejected", error, now, now)
+    return refuse(409, f"{_size_said(payload)}: the run has ended with that")
+
+
+def _too_large_error(value: Value | None) -> Value:
+    """Return the error that stands for a payload that is too large, as the SDKs encode one."""
+    error = json_text({"__type": "error", "message": _size_said(value)})
+    return Value(data=b64encode(error.encode()).decode())
 
 
 def _value_text(req: PromiseSettle) -> str:
@@ -526,6 +556,9 @@ def task_fence(tx: State, req: TaskFence, now: int) -> Reply:
     task = _held(tx, req, now)
     if isinstance(task, Reply):
         return task
+    payload = req.action.data.param if isinstance(req.action, CreateAction) else req.action.data.value
+    if size_of(payload) > VALUE_MAX:
+        return _end_with_too_large(tx, req, payload, now)
     if isinstance(req.action, CreateAction):
         kind, inner = "promise.create", promise_create(tx, req.action.data, now, owner=task.seq)
     else:
@@ -572,11 +605,9 @@ def task_suspend(tx: State, req: TaskSuspend, now: int) -> Reply:
 
 def task_fulfill(tx: State, req: TaskFulfill, now: int) -> Reply:
     """Answer task.fulfill."""
-    settlement = req.action.data
+    settlement = _storable(req.action.data)
     if settlement.state not in SETTABLE:
         return _not_settable(settlement.state)
-    if size_of(settlement.value) > VALUE_MAX:
-        return _too_large(settlement.value)
     found = _read_task(tx, req.id, now)
     if found is None:
         return _no_task(req.id)

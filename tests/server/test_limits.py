@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from base64 import b64decode
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -93,6 +94,36 @@ def test_the_limit_of_a_payload_is_the_same_for_every_request(served: Served) ->
         assert served.send("promise.create", create)[0] == status
         settle = {"id": "p", "state": "resolved", "value": {"headers": {"a": "b"}, "data": "x" * (size - 2)}}
         assert served.send("promise.settle", settle)[0] == status
+
+
+def action(kind: str, data: dict[str, Any]) -> dict[str, Any]:
+    """Return a request inside another one."""
+    return {"kind": kind, "head": {"corrId": "c", "version": "2026-04-01"}, "data": data}
+
+
+@pytest.mark.parametrize("kind", ["create", "settle", "fulfill"])
+def test_a_worker_of_any_sdk_that_sends_too_much_ends_its_run(served: Served, kind: str) -> None:
+    served.create("run")
+    assert served.acquire("run", 0)[0] == 200
+    held = {"id": "run", "version": 1}
+    step = {"id": "run:1", "timeoutAt": now_ms() + LIFE_MS, "tags": {"resonate:scope": "local"}}
+    served.ok("task.fence", **held, action=action("promise.create", step))
+    large = {"data": "x" * (2 * VALUE_MAX)}
+    result = {"state": "resolved", "value": large}
+    match kind:
+        case "create":
+            asked = action("promise.create", {**step, "id": "run:2", "param": large})
+            assert served.send("task.fence", {**held, "action": asked})[0] == 409
+        case "settle":
+            asked = action("promise.settle", {"id": "run:1", **result})
+            assert served.send("task.fence", {**held, "action": asked})[0] == 409
+        case _:
+            served.ok("task.fulfill", **held, action=action("promise.settle", {"id": "run", **result}))
+    promise = served.ok("promise.get", id="run")["promise"]
+    assert promise["state"] == "rejected"
+    assert f"{VALUE_MAX:,}" in b64decode(promise["value"]["data"]).decode()
+    assert served.ok("promise.get", id="run:1")["promise"]["state"] == "pending"
+    assert served.ok("task.get", id="run")["task"]["state"] == "fulfilled"
 
 
 @pytest.mark.parametrize("by", ["file", "server"])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from hitl_cli.engine.http.app import BODY_MAX
+from hitl_cli.engine.http.app import OVERSIZED_MAX
 from hitl_cli.engine.server import DEBUG, RULES, now_ms
 from tests.conftest import PATIENCE_S, wait_until
 from tests.server.conftest import EXTERNAL, LIFE_MS, envelope
@@ -74,8 +74,8 @@ def test_a_body_that_is_too_large_is_refused_and_one_that_is_not_is_taken(served
         data["padding"] = "x" * (size - len(envelope("promise.create", data)))
         return envelope("promise.create", data)
 
-    assert served.post(sized(BODY_MAX - 1))[0] == 200
-    status, answer = served.post(sized(BODY_MAX + 1))
+    assert served.post(sized(OVERSIZED_MAX - 1))[0] == 200
+    status, answer = served.post(sized(OVERSIZED_MAX + 1))
     assert (status, answer["head"]["status"]) == (413, 400)
     assert isinstance(answer["data"], str)
     assert served.send("promise.get", {"id": "p"})[0] == 404

@@ -1,7 +1,7 @@
 // Workflows that the tests run, in the SDK's async API; features_generator.ts has the same in the other one.
 
 import { type Context, Resonate } from "@resonatehq/sdk/async";
-import { finish, handled, slow, whoami } from "./steps.ts";
+import { finish, handled, repeat, slow, whoami } from "./steps.ts";
 
 const group = process.argv[2] ?? "typescript";
 const resonate = new Resonate({ group, ttl: 4_000 });
@@ -51,5 +51,10 @@ async function multiply(_ctx: Context, one: number, other: number): Promise<numb
   return one * other;
 }
 
-for (const workflow of [nap, call, leave, two, careful, where, multiply]) resonate.register(workflow as any);
+// A step with a result of so many characters.
+async function large(ctx: Context, folder: string, length: number): Promise<number> {
+  return (await ctx.run(repeat, folder, length)).length;
+}
+
+for (const workflow of [nap, large, call, leave, two, careful, where, multiply]) resonate.register(workflow as any);
 console.log("serving");

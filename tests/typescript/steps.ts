@@ -16,6 +16,11 @@ export async function finish(_ctx: unknown, folder: string, first: number, answe
   return { first, last: process.pid, answer };
 }
 
+export async function repeat(_ctx: unknown, folder: string, length: number): Promise<string> {
+  appendFileSync(`${folder}/log`, "repeated\n");
+  return "x".repeat(length);
+}
+
 export async function whoami(): Promise<number> {
   return process.pid;
 }

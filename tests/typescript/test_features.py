@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hitl_cli.engine.http.streams import GIVEN_BACK_S
+from hitl_cli.engine.records import VALUE_MAX
 from hitl_cli.inbox.pending import pending
 from hitl_cli.runs.steps import tree
 from tests.conftest import wait_until
+from tests.worker.watching import end_of
 
 if TYPE_CHECKING:
     from tests.conftest import WorkerProcess
@@ -39,6 +41,14 @@ def test_a_workflow_calls_another_and_sees_its_result_or_its_error(online: Onlin
 
     assert online.end("right") == {"got": 42}
     assert online.end("wrong") == {"failed": "not by zero"}
+
+
+def test_a_result_that_is_too_large_fails_the_run_and_its_step_is_not_run_again(online: Online) -> None:
+    online.typescript("features_async")
+    online.begin("large", "large", str(online.folder), 6_000_000)
+
+    assert f"{VALUE_MAX:,}" in (end_of(online.file, "large").error or "")
+    assert (online.folder / "log").read_text() == "repeated\n"
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

@@ -11,7 +11,7 @@ import functools
 import socket
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote
 
 import msgspec
@@ -35,7 +35,7 @@ from hitl_cli.engine.server import DEBUG, READS, RULES, Decoded, Server, decode,
 from hitl_cli.engine.trace import Trace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from aiohttp.web import BaseRequest, StreamResponse
 
@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 
 BODY_MAX = VALUE_MAX + 1024 * 1024
 """Bytes of a request's body: of the largest payload, with ids, tags and a token around it."""
+
+OVERSIZED_MAX = 4 * VALUE_MAX
+"""Bytes of a body that a client with a token may send: a result that is too large then ends its run."""
 
 BODY_S = 30.0
 """How long a request's body may take to arrive."""
@@ -218,7 +221,11 @@ class HttpServer:
 
     def _request(self, message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> BaseRequest:
         loop = asyncio.get_running_loop()
-        return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=BODY_MAX)
+        size = BODY_MAX
+        length = message.headers.get("Content-Length", "")
+        if length.isdecimal() and len(length) < NAME_MAX and int(length) > BODY_MAX and self._admits(message):
+            size = OVERSIZED_MAX
+        return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=size)
 
     async def _handle(self, request: BaseRequest) -> StreamResponse:
         refused = self._foreign(request)
@@ -268,7 +275,11 @@ class HttpServer:
                 async with asyncio.timeout(BODY_S):
                     body = await request.read()
         except web.HTTPRequestEntityTooLarge:
-            return self._refuse(413, f"the request is larger than {BODY_MAX} bytes", began)
+            return self._refuse(
+                413,
+                f"the request is larger than is taken; the data of a promise has {VALUE_MAX} bytes at most",
+                began,
+            )
         except TimeoutError:
             return self._refuse(408, f"the request did not arrive within {BODY_S:.0f} s", began)
         except ClientPayloadError:
@@ -302,8 +313,8 @@ class HttpServer:
                     return refused
         return None if known else decoded.known
 
-    def _is_authorized(self, request: BaseRequest) -> bool:
-        """Whether a request without an envelope brings a token, where the server wants one."""
+    def _admits(self, request: _Headed) -> bool:
+        """Whether a request brings a token in its HTTP header, where the server wants one."""
         verifier = self._options.verifier
         return verifier is None or verifier.verify(_bearer(request), self._clock() / 1_000) is not None
 
@@ -318,7 +329,7 @@ class HttpServer:
     # Streams
 
     async def _poll(self, request: BaseRequest, group: str, id: str) -> StreamResponse:
-        if not self._is_authorized(request):
+        if not self._admits(request):
             return _plain(401, "unauthorized: the token is missing, not good, or has expired")
         if not (_is_name(group) and _is_name(id)):
             return _plain(
@@ -360,7 +371,7 @@ class HttpServer:
         return _plain(200, "ready")
 
     def _show_metrics(self, request: BaseRequest) -> web.Response:
-        if not self._is_authorized(request):
+        if not self._admits(request):
             return _plain(401, "unauthorized: the token is missing, not good, or has expired")
         text = self._metrics.text()
         return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
@@ -372,6 +383,14 @@ class HttpServer:
             self._counts = self._commit_loop.server.store.waiting_counts()
             self._counted_at = moment
         return self._counts
+
+
+class _Headed(Protocol):
+    """What has the headers of an HTTP request."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers by name."""
 
 
 class _AuthHead(Struct, frozen=True):
@@ -393,7 +412,7 @@ def _token_in(body: bytes) -> str | None:
         return None
 
 
-def _bearer(request: BaseRequest) -> str | None:
+def _bearer(request: _Headed) -> str | None:
     """Return the token in a request's HTTP header."""
     kind, _, token = request.headers.get("Authorization", "").partition(" ")
     return token.strip() if kind.lower() == "bearer" else None
