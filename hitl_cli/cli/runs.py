@@ -37,7 +37,7 @@ from hitl_cli.format.durations import format_age, format_duration, parse_duratio
 from hitl_cli.format.json import to_json
 from hitl_cli.format.shell import command, quoted
 from hitl_cli.format.terminal import printable, printable_json
-from hitl_cli.format.times import iso, local
+from hitl_cli.format.times import iso, local, localized
 from hitl_cli.format.validation import in_words
 from hitl_cli.people.gateway_file import page_of, run_page
 from hitl_cli.runs import Runs
@@ -309,7 +309,7 @@ def _headlines(run: Run, retries: Sequence[Retry], now: int, *, debug: bool) -> 
     if run.state == "completed":
         lines.append([Cell(f"result {shorten(to_json(run.result))}")])
     if retries and not run.ended:
-        lines.append([Cell(retry_text(retries), "yellow")])
+        lines.append([Cell(localized(retry_text(retries)), "yellow")])
     if run.error:
         lines.append([Cell(run.error + ("" if run.failure is None else run.failure.place), "red")])
     if run.failure is not None and run.failure.traceback:
