@@ -167,7 +167,9 @@ def test_an_empty_history_says_so(gateway: GatewayProcess) -> None:
 def test_a_file_that_cannot_be_read_to_its_end_is_broken_off(
     hitl: Hitl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(_client: object, _wanted: object, *, limit: int, after: str | None = None) -> object:
+    def fails(
+        _client: object, _wanted: object, *, limit: int, after: str | None = None, **_: object
+    ) -> object:
         if after is not None:
             raise Unreachable("the server is away.")
         return [], str(limit)
