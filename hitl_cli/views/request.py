@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 NO_CONTACTS = Directory()
 
-INNER = ("keys", "needed", "pointers", "item")
+INNER = ("keys", "needed", "pointers", "item", "row")
 """What of a field is no one's business but the form's."""
 
 
@@ -200,4 +200,9 @@ def _decision_document(made: HistoryEntry) -> DecisionDocument:
 def _field_document(field: Field) -> dict[str, Any]:
     """Return a field of a form."""
     shown = msgspec.to_builtins(field)
-    return {name: value for name, value in shown.items() if name not in INNER}
+    known = {name: value for name, value in shown.items() if name not in INNER}
+    if field.row is None:
+        return known
+    from hitl_cli.forms.fields import flat
+
+    return known | {"columns": [_field_document(one) for one in flat(field.row)]}

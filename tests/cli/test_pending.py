@@ -80,6 +80,8 @@ def test_json_has_what_a_program_needs(hitl: Hitl) -> None:
         "choices": ["now", "later"],
         "has_form": False,
         "tags": {"team": "core"},
+        "replaces": None,
+        "refused": None,
     }
 
 

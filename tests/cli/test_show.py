@@ -353,3 +353,14 @@ def test_what_is_meant_is_found_as_for_an_answer(hitl: Hitl) -> None:
     hitl.fails(3, "show", "nope", code="not-found")
     hitl.ok("start", "run")
     hitl.fails(3, "show", "run", code="nothing-waiting")
+
+
+def test_the_fields_of_rows_are_shown_too(hitl: Hitl) -> None:
+    price = {"type": "number", "title": "Unit price"}
+    line = {"type": "object", "properties": {"price": price}, "required": ["price"]}
+    form = {"type": "object", "properties": {"lines": {"type": "array", "items": line}}}
+    put(hitl, "r:1", Question(prompt="Order?", form=form))
+    shown = hitl.ok("show", "r:1")
+    assert re.search(r"^ +lines\[\]\.price +number, required +Unit price$", shown, re.MULTILINE)
+    [field] = hitl.json("show", "r:1")["fields"]
+    assert (field["kind"], field["columns"][0]["path"]) == ("rows", "price")

@@ -20,6 +20,8 @@ from hitl_cli.format.json import to_json
 from hitl_cli.format.shell import command, quoted
 from hitl_cli.format.terminal import printable, printable_lines
 from hitl_cli.format.times import local, localized
+from hitl_cli.forms.fields import flat
+from hitl_cli.forms.paths import within
 from hitl_cli.forms.reading import as_read, in_lines, in_words
 from hitl_cli.inbox.pending import SOON_MS
 from hitl_cli.inbox.votes import differing_votes
@@ -124,7 +126,7 @@ def _blocks(seen: RequestDetails, without_contact: Sequence[str] = ()) -> list[B
         Block("it is asked again, because the answer did not fit", _refused_rows(question)),
         Block("details", _named_values(question.details)),
         Block("", _facts(seen), whole=True),
-        Block("form", [_field_row(field) for field in fields_of(question)]),
+        Block("form", list(_field_rows(fields_of(question)))),
         Block("votes", [_vote_row(vote, question.form, now) for vote in seen.votes]),
         Block(
             "they differ in", [[Cell(one.sentence, "red")] for one in differing_votes(question, seen.votes)]
@@ -196,7 +198,16 @@ def _facts(seen: RequestDetails) -> list[list[Cell]]:
     return [[Cell(name, "dim"), cell] for name, cell in lines if cell.text]
 
 
-def _field_row(field: Field) -> list[Cell]:
+def _field_rows(known: Iterable[Field], rows: str = "") -> Iterator[list[Cell]]:
+    """Yield a line for each field, also for those of a row: `lines[].price`."""
+    for field in known:
+        path = within(rows, field.path)
+        yield _field_row(field, path)
+        if field.row is not None:
+            yield from _field_rows(flat(field.row), f"{path}[]")
+
+
+def _field_row(field: Field, path: str) -> list[Cell]:
     """Return a field, the kind of its value, what the author says of it, and what fits."""
     kind = f"list of {field.item.kind}" if field.item is not None else field.kind
     said = [
@@ -207,7 +218,7 @@ def _field_row(field: Field) -> list[Cell]:
         None if field.default is msgspec.UNSET else f"default {to_json(field.default)}",
     ]
     return [
-        Cell(field.path or "(the answer)", "bold"),
+        Cell(path or "(the answer)", "bold"),
         Cell(f"{kind}, required" if field.required else kind),
         Cell("; ".join(text for text in said if text)),
     ]
