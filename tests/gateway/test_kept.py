@@ -210,6 +210,14 @@ def test_who_signed_in_again_elsewhere_finds_it_too(visited: Visited) -> None:
     assert state_of(visited, "e1") == "pending"
 
 
+def test_a_person_is_the_same_however_a_link_spells_the_name(visited: Visited) -> None:
+    path = ask(visited, "s1")
+    form = hidden(Browser(visited.address).get(visited.link("s1", "Reviewer", visited.ahead_ms + 3_600_000)))
+    page = signed_in(visited).post(path, {**form, **TYPED, "csrf": "", "verdict": "approve"})
+    assert page.code == "form-expired"
+    assert typed_in(page) == TYPED
+
+
 @pytest.mark.parametrize("kept", ["another person's", "another request's", "forged", "forgotten keys"])
 def test_what_somebody_else_wrote_is_shown_and_is_in_no_form(visited: Visited, kept: str) -> None:
     path = ask(visited, f"o-{kept[:9].replace(' ', '-')}")

@@ -219,11 +219,15 @@ class Access:
 
         It outlives their session, and does nothing but that.
         """
-        return signed_token.mark(_kept_by(person, subject), self._keys())
+        return signed_token.mark(self._kept_by(person, subject), self._keys())
 
     def is_keep_mark(self, given: str, person: str, subject: str) -> bool:
         """Whether a form is one that a person was shown for a subject, in whatever session."""
-        return signed_token.is_mark(given, _kept_by(person, subject), self._keys())
+        return signed_token.is_mark(given, self._kept_by(person, subject), self._keys())
+
+    def _kept_by(self, person: str, subject: str) -> str:
+        """Return what the mark of a form that outlives its session is made of, however a name is spelled."""
+        return f"hitl.kept\0{self._options.people.members.key(person)}\0{subject}"
 
     async def _identify(self, request: Request) -> Visitor | None:
         for authenticator in self._authenticators:
@@ -283,11 +287,6 @@ class Access:
 def _form_of(visitor: Visitor) -> str:
     """Return what the mark in a visitor's forms is made of."""
     return f"hitl.csrf\0{visitor.person}\0{visitor.session}"
-
-
-def _kept_by(person: str, subject: str) -> str:
-    """Return what the mark of a form that outlives its session is made of."""
-    return f"hitl.kept\0{person}\0{subject}"
 
 
 def _authenticators(context: AuthContext) -> list[Authenticator]:
