@@ -29,6 +29,7 @@ from hitl_cli.authoring.changed_question import (
     Place,
     check_kept,
     code_of,
+    is_of_newer,
     leave_to_newer,
     question_in,
     standing,
@@ -329,13 +330,13 @@ async def asking(
     returned: the question is put again.
     """
     if before is not None:
-        await take_back(ctx, before, sdk.first_id(ctx.info.id))
+        await take_back(ctx, before, sdk.first_id(ctx.info.id), put)
     request = await create(ctx, put)
     question = question_in(request)
     try:
         found = standing(request, question, put)
     except QuestionChanged:
-        await give_way(ctx, request, question, None)
+        await give_way(ctx, request, question, None, put)
         raise
     if found == "other":
         return await ask_beside(ctx, request, question, put, placed, form)
@@ -374,7 +375,9 @@ async def ask_beside(
 ) -> KeptDecision:
     """Put the question in the place of another one, whose answer is not used, and return the answer to it."""
     step = sdk.beside(request.id)
-    await give_way(ctx, request, found, step)
+    if is_of_newer(request, put) and sdk.found(ctx, sdk.first_id(step)) is None:
+        leave_to_newer(request.id)
+    await give_way(ctx, request, found, step, put)
     note_question(ctx, step)
     replaces = request.id if is_blocking(request.tags) else None
     new = put._replace(question=msgspec.structs.replace(put.question, replaces=replaces, refused=None))
@@ -382,11 +385,13 @@ async def ask_beside(
     return answer
 
 
-async def give_way(ctx: Context, request: PromiseRecord, found: Question | None, step: str | None) -> None:
+async def give_way(
+    ctx: Context, request: PromiseRecord, found: Question | None, step: str | None, put: NewRequest
+) -> None:
     """Take a request back and tell its people; `step` is the one that asks something else in its place."""
     if not is_blocking(request.tags):
         return
-    request = await take_back(ctx, request, None if step is None else sdk.first_id(step))
+    request = await take_back(ctx, request, None if step is None else sdk.first_id(step), put)
     await sdk.settle_children(ctx, but=step)
     if found is not None:
         await tell_the_others(ctx, found, request)

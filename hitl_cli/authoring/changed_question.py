@@ -21,7 +21,7 @@ from hitl_cli.format.names import folded
 from hitl_cli.notify.taking_back import VIA_WORKFLOW
 from hitl_cli.requests.decision import KeptDecision
 from hitl_cli.requests.differences import differences
-from hitl_cli.requests.question import REPLACED_BY, Question
+from hitl_cli.requests.question import REPLACED_BY, REPLACED_SINCE, Question
 from hitl_cli.sdk import context as sdk
 from hitl_cli.sdk.replay import answer_in
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from resonate.types import PromiseRecord
 
     from hitl_cli.client.wire import Json
+    from hitl_cli.engine.records import Value as WireValue
     from hitl_cli.requests.question import Code
 
 type OnChange = Literal["ask", "keep"]
@@ -228,14 +229,27 @@ def leave_to_newer(id: str) -> None:
     )
 
 
-async def take_back(ctx: Context, request: PromiseRecord, by: str | None) -> PromiseRecord:
+def is_of_newer(request: PromiseRecord, put: NewRequest) -> bool:
+    """Whether a request was taken back for code that was started later than this."""
+    since = (request.value.headers or {}).get(REPLACED_SINCE, "")
+    code = put.question.code
+    return code is not None and since.isdecimal() and int(since) > code.since
+
+
+def replaced_value(by: str | None, code: Code | None, now: int) -> WireValue:
+    """Return what a request is canceled with for another one, `by`, or because its run fails."""
+    reason = "its workflow fails here" if by is None else f"its workflow has changed, and asks {by} instead"
+    headers = Audit(id=fresh_id(), via=VIA_WORKFLOW, at=now).headers()
+    if by is not None:
+        headers |= {REPLACED_BY: by} | ({} if code is None else {REPLACED_SINCE: str(code.since)})
+    return error_value(reason, headers)
+
+
+async def take_back(ctx: Context, request: PromiseRecord, by: str | None, put: NewRequest) -> PromiseRecord:
     """Cancel a request if it waits; `by` is the one that is put in its place. Return it as it is then."""
     if request.state != "pending":
         return request
-    reason = "its workflow fails here" if by is None else f"its workflow has changed, and asks {by} instead"
-    audit = Audit(id=fresh_id(), via=VIA_WORKFLOW, at=sdk.now(ctx)).headers()
-    replaced = {} if by is None else {REPLACED_BY: by}
-    return await sdk.cancel(ctx, request.id, error_value(reason, audit | replaced))
+    return await sdk.cancel(ctx, request.id, replaced_value(by, put.question.code, sdk.now(ctx)))
 
 
 def check_kept(put: NewRequest, decision: KeptDecision) -> None:

@@ -52,6 +52,9 @@ ASSIGNEE_TAG = "hitl:assignee:"
 REPLACED_BY = "hitl:replaced-by"
 """The header of a canceled request that names the one which was put in its place."""
 
+REPLACED_SINCE = "hitl:replaced-since"
+"""Its header that says since when the worker runs whose code asks that, in ms since the epoch."""
+
 MAX_QUESTION_BYTES = 1_000_000
 """The most that a question may have, as JSON. It is no place to keep files: give a link, or a digest."""
 

@@ -7,6 +7,7 @@ run breaks it off: what comes after it depends on its result.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 
     from hitl_cli.client.wire import Promise
     from hitl_cli.sdk.resonate_client import Registering
+
+logger = logging.getLogger(__name__)
+
+PATIENCE_S = 5.0
+"""How long a run may take: what it waits for in memory is none of a workflow's steps."""
 
 TURNS = 100
 """Turns of the event loop in which the tasks of a run come to their end: none of them waits for anything."""
@@ -100,8 +106,13 @@ async def rehearse(resonate: Registering, root: Promise, below: Sequence[Promise
     effects.asks = set()
     others = asyncio.all_tasks()
     try:
-        outcome = await core.execute_until_blocked_inner(core.codec.decode_promise(_record(root)), effects)
-    except PlatformError:
+        async with asyncio.timeout(PATIENCE_S):
+            outcome = await core.execute_until_blocked_inner(
+                core.codec.decode_promise(_record(root)), effects
+            )
+    except (Exception, PlatformError) as cause:  # noqa: BLE001 - an app may raise anything
+        if not isinstance(cause, PlatformError):
+            logger.warning("it cannot be said what %s would do: %r", root.id, cause)
         came.broken_off = True
         await _let_end(others)
         return came

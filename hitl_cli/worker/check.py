@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
-from hitl_cli.authoring.loaded_code import loaded_code
+from hitl_cli.authoring.changed_question import replaced_value
+from hitl_cli.authoring.loaded_code import LoadedCode, loaded_code
+from hitl_cli.builtin import WORKFLOWS
 from hitl_cli.client.connect import connect
 from hitl_cli.client.protocol import search, search_many
 from hitl_cli.client.tags import ORIGIN_TAG, TARGET_TAG, belongs_to_notification
 from hitl_cli.client.wire import child_id
-from hitl_cli.requests.question import prompt_of
-from hitl_cli.runs.run import address_of
+from hitl_cli.inbox.pending import blocking_pages
+from hitl_cli.requests.question import WORKFLOW_TAG, prompt_of, question_of
+from hitl_cli.runs.run import address_of, cancel_request
 from hitl_cli.sdk import suspension
 from hitl_cli.sdk.rehearsal import Rehearsed, rehearse
 from hitl_cli.sdk.resonate_client import Registering
@@ -25,6 +28,7 @@ from hitl_cli.worker.run import register_workflows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from types import ModuleType
 
     from hitl_cli.client.protocol import Client
     from hitl_cli.client.wire import Promise
@@ -39,7 +43,8 @@ AT_ONCE = 50
 class ChangedRequest(Struct, frozen=True, kw_only=True):
     """A request that the code asks otherwise; `now` is the prompt of the new one, `why` why its run fails.
 
-    What is not checked waits in a function that `ctx.run` calls, or after it: no such function is run here.
+    `by` is the id that the new one gets. What is not checked waits in a function that `ctx.run` calls, or
+    after it: no such function is run here.
     """
 
     change: Change
@@ -49,6 +54,36 @@ class ChangedRequest(Struct, frozen=True, kw_only=True):
     asked: str | None
     now: str | None = None
     why: str | None = None
+    by: str | None = None
+
+
+def take_back_changed(
+    client: Client, options: WorkerOptions, modules: Sequence[tuple[str, ModuleType]], code: LoadedCode
+) -> None:
+    """Take back what waits and is asked otherwise by these modules: its run goes on, and asks anew.
+
+    Runs are acted out only where something waits that other code asked.
+    """
+    own = {code.of(module.__name__).digest for _, module in modules}
+    if not any(_is_foreign(promise, own) for page in blocking_pages(client) for promise in page):
+        return
+    with contextlib.redirect_stdout(sys.stderr):
+        changed = _changes(client, options, modules)
+    now = client.now()
+    requests = [
+        cancel_request(one.id, replaced_value(one.by, code.of(modules[0][1].__name__), now))
+        for one in changed
+        if one.change == "asked-anew" and one.waits and one.by
+    ]
+    for some in batched(requests, AT_ONCE):
+        client.call_many(list(some))
+
+
+def _is_foreign(promise: Promise, own: set[str]) -> bool:
+    """Whether other code than these apps' asked it."""
+    question = question_of(promise)
+    code = None if question is None else question.code
+    return code is not None and code.digest not in own and promise.tags.get(WORKFLOW_TAG) not in WORKFLOWS
 
 
 def check(options: WorkerOptions) -> list[ChangedRequest]:
@@ -58,18 +93,25 @@ def check(options: WorkerOptions) -> list[ChangedRequest]:
     """
     modules = [(app, load_app(app)) for app in options.apps]
     with connect(options.server, options.token) as client, contextlib.redirect_stdout(sys.stderr):
-        now = client.now()
-        resonate = Registering(group=options.group, clock=lambda: now, env={}, autostart=False)
-        resonate.with_dependency(options.reach)
-        resonate.with_dependency(loaded_code(module for _, module in modules))
-        register_workflows(resonate, modules)
-        return [
-            changed
-            for some in batched(_waiting(client, options.group, resonate), AT_ONCE)
-            for root, below, came in asyncio.run(_rehearsed(resonate, some, now))
-            for request in _requests_of(root, below)
-            if (changed := _changed(root, request, came)) is not None
-        ]
+        return _changes(client, options, modules)
+
+
+def _changes(
+    client: Client, options: WorkerOptions, modules: Sequence[tuple[str, ModuleType]]
+) -> list[ChangedRequest]:
+    """Return what the modules would ask otherwise."""
+    now = client.now()
+    resonate = Registering(group=options.group, clock=lambda: now, env={}, autostart=False)
+    resonate.with_dependency(options.reach)
+    resonate.with_dependency(loaded_code(module for _, module in modules))
+    register_workflows(resonate, modules)
+    return [
+        changed
+        for some in batched(_waiting(client, options.group, resonate), AT_ONCE)
+        for root, below, came in asyncio.run(_rehearsed(resonate, some, now))
+        for request in _requests_of(root, below)
+        if (changed := _changed(root, request, came)) is not None
+    ]
 
 
 async def _rehearsed(
@@ -82,8 +124,10 @@ async def _rehearsed(
 
 def _changed(root: Promise, request: Promise, came: Rehearsed) -> ChangedRequest | None:
     """Return what would become of a request that the code asks otherwise; None for one that stands."""
-    put = [data for data in came.put.values() if isinstance(data, dict) and not data.get("refused")]
-    now = next((data["prompt"] for data in put if data.get("replaces") == request.id), None)
+    put = [(id, data) for id, data in came.put.items() if isinstance(data, dict) and not data.get("refused")]
+    by, now = next(
+        ((id, data["prompt"]) for id, data in put if data.get("replaces") == request.id), (None, None)
+    )
     waits = request.state == "pending"
     change: Change
     if now is not None:
@@ -97,7 +141,7 @@ def _changed(root: Promise, request: Promise, came: Rehearsed) -> ChangedRequest
     why = came.failed if change == "fails" else None
     asked = prompt_of(request)
     return ChangedRequest(
-        change=change, run=root.id, id=request.id, waits=waits, asked=asked, now=now, why=why
+        change=change, run=root.id, id=request.id, waits=waits, asked=asked, now=now, why=why, by=by
     )
 
 

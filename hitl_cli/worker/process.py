@@ -9,8 +9,10 @@ import signal
 import threading
 from typing import TYPE_CHECKING
 
+from hitl_cli.authoring.loaded_code import loaded_code
 from hitl_cli.client.connect import connect
 from hitl_cli.client.protocol import get_promise
+from hitl_cli.worker.check import take_back_changed
 from hitl_cli.worker.loader import load_app
 from hitl_cli.worker.run import GRACE_S, Worker
 
@@ -35,6 +37,8 @@ def run_worker(
     modules = [(app, load_app(app)) for app in options.apps]
     with connect(options.server, options.token) as client:
         get_promise(client, "hitl")  # the SDK would wait for ever for a server that is not there
+        if modules:
+            take_back_changed(client, options, modules, loaded_code(module for _, module in modules))
     spare_the_collector()
     asyncio.run(_run_worker(options, modules, serving, report))
 

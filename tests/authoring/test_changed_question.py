@@ -579,6 +579,17 @@ def test_a_kept_answer_that_is_none_to_what_is_asked_now_decides_nothing(
     assert "r:1.1" in crew.failure()
 
 
+def test_a_worker_that_starts_takes_back_what_its_code_asks_otherwise(crew: Changing) -> None:
+    old = crew.run(STAGING)
+    crew.deploy(PRODUCTION)
+    wait_until(lambda: [item.id for item in crew.pending()] == ["r:1.r1.1"])
+    taken = crew.promise(old)
+    assert (taken.state, headers_of(taken.value)[REPLACED_BY]) == ("rejected_canceled", "r:1.r1.1")
+    crew.approve("r:1.r1.1", by="lead")
+    assert crew.result() == ["r:1.r1.1", True, "Delete production?"]
+    assert set(crew.requests()) == {old, "r:1.r1.1"}
+
+
 # Seen before it is deployed
 
 
