@@ -140,7 +140,8 @@ class _Concurrency:
 
     def note_timeout(self, timer: asyncio.TimerHandle) -> None:
         """Note a timer that is there to end an await."""
-        self._timeouts = [each for each in self._timeouts if not each[0].cancelled()]
+        now = self._loop.time()
+        self._timeouts = [each for each in self._timeouts if not each[0].cancelled() and each[0].when() > now]
         self._timeouts.append((timer, asyncio.current_task()))
 
     async def result(self, future: ResonateFuture[Any]) -> Any:
