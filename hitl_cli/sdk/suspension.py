@@ -233,9 +233,14 @@ class _Concurrency:
 
 
 def install(loop: asyncio.AbstractEventLoop) -> None:
-    """Have the functions that this process executes suspend and end as described above."""
+    """Have the functions that this process executes suspend and end as described above.
+
+    A task factory that the loop has must call `adopt`.
+    """
     Context.invoke_with_retry = _invoke_function  # type: ignore[assignment, method-assign]
     ResonateFuture.__await__ = _await_result  # type: ignore[assignment, method-assign]
+    if loop.get_task_factory() is None:
+        loop.set_task_factory(_adopted)
     call_at = loop.call_at
 
     def noting(
@@ -248,6 +253,14 @@ def install(loop: asyncio.AbstractEventLoop) -> None:
         return timer
 
     loop.call_at = noting  # type: ignore[assignment, method-assign]
+
+
+def _adopted(
+    loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **options: Any
+) -> asyncio.Task[Any]:
+    task = asyncio.Task(coro, loop=loop, **options)
+    adopt(task, coro)
+    return task
 
 
 def adopt(task: asyncio.Task[Any], coro: Coroutine[Any, Any, Any]) -> None:

@@ -641,6 +641,27 @@ def test_a_check_lists_what_would_be_asked_anew_and_runs_nothing(crew: Changing,
     assert "in the body" not in table.stdout
 
 
+def test_a_check_reads_a_workflow_with_a_task_group(crew: Changing) -> None:
+    grouped = """
+    import asyncio
+
+    @workflow
+    async def deploys(ctx):
+        async def asks(prompt):
+            return (await ask(ctx, prompt)).approved
+
+        async with asyncio.TaskGroup() as group:
+            for prompt in ("A?", "{b}"):
+                group.create_task(asks(prompt))
+    """
+    crew.deploy(grouped.format(b="B?"))
+    crew.begin("r", "deploys")
+    waiting(crew.client, 2)
+    assert checked(crew, grouped.format(b="B?") + "# a comment", 0) == []
+    found = checked(crew, grouped.format(b="C?"), 1)
+    assert [(one["change"], one["id"], one["now"]) for one in found] == [("asked-anew", "r:2.1", "C?")]
+
+
 def test_a_check_says_which_runs_would_fail_and_what_is_not_asked_any_more(crew: Changing) -> None:
     crew.deploy(GATHERED.format(a="A?", b="B?", how="await asyncio.gather(a, b)"))
     crew.begin("r", "deploys")
