@@ -6,19 +6,30 @@
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 from resonate.context import Context
 
 from hitl_cli.defaults import DEADLINE_MS
 from hitl_cli.format.shell import command
+from hitl_cli.requests.question import Question
+from hitl_cli.sdk import context as sdk
 
 
-async def approval(ctx: Context, workflow_id: str) -> dict[str, Any]:
-    """Ask for approval, wait for it, and return it. A rejection fails the run with its reason."""
+async def approval(ctx: Context, workflow_id: str = "", prompt: str = "") -> dict[str, Any]:
+    """Ask for approval, wait for it, and return it. A rejection fails the run with its reason.
+
+    Without a prompt it asks by a plain promise, as the pattern's examples do.
+    """
+    name = workflow_id or ctx.info.origin_id
+    if prompt:
+        question, ends_at = Question(prompt=prompt), sdk.now(ctx) + DEADLINE_MS
+        tags = question.tags(key=None, workflow=ctx.info.func_name)
+        await sdk.create_first(ctx, msgspec.to_builtins(question), tags, ends_at)
     blocked = ctx.promise(timeout=timedelta(milliseconds=DEADLINE_MS))
-    await ctx.run(tell_person, workflow_id, await blocked.id())
+    await ctx.run(tell_person, name, await blocked.id())
     data = await blocked
-    print(f"workflow {workflow_id} unblocked, promise resolved", flush=True)
-    return {"message": f"workflow {workflow_id} completed", "data": data}
+    print(f"workflow {name} unblocked, promise resolved", flush=True)
+    return {"message": f"workflow {name} completed", "data": data}
 
 
 def tell_person(_ctx: Context, workflow_id: str, promise_id: str) -> None:

@@ -27,6 +27,7 @@ _UNEXPECTED = HitlError.exit_code, "unexpected-error"
 """Exit code and code of what is not a HitlError."""
 
 _PANELS = {
+    "Getting started": ("demo",),
     "Workers": ("worker", "server", "gateway", "dev", "token"),
     "Runs": ("start", "status", "wait", "cancel", "workflows", "schedule"),
     "People": (
@@ -45,7 +46,6 @@ _PANELS = {
         "stats",
     ),
     "Upkeep": ("backup", "key", "doctor", "prune"),
-    "Getting started": ("demo",),
 }
 """The panels of the help, with hitl's own commands in their order. Those of plugins have their own panel."""
 
