@@ -426,6 +426,9 @@ def test_rows_begin_with_those_of_the_default(desk: Desk) -> None:
     begun = rows | {"default": [{"a": "x"}, {"a": "y", "inner": [{"n": 5}, {}]}]}
     path = desk.put("rows:3", Question(prompt="Well?", form=form(rows=begun, more=rows)))
     page = desk.get(path)
+    fewer = Document(desk.post(path, _sent(page), rows="remove rows[0]"))
+    more = Document(desk.post(path, _sent(fewer), rows="add rows"))
+    assert [more.control(f"field:rows[{n}].a")["value"] for n in (0, 1)] == ["y", ""]
     assert [page.control(f"field:rows[{n}].a")["value"] for n in (0, 1)] == ["x", "y"]
     assert page.control("field:rows[1].inner[0].n")["value"] == "5"
     page = Document(desk.post(path, _sent(page), rows="add rows[0].inner"))

@@ -273,8 +273,9 @@ class _Drawing:
 
     def _texts(self, field: Field) -> Sequence[str]:
         """Return what stands in a field."""
-        if self._sent is not None and field.path in self._sent:
-            return self._sent[field.path]
+        in_row = any(isinstance(key, int) for key in field.keys)  # another one had this number at first
+        if self._sent is not None and (in_row or field.path in self._sent):
+            return self._sent.get(field.path, [])
         return self._first.get(field.path, [])
 
     def _hint(self, field: Field, drawn_as: str) -> str:
