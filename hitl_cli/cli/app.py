@@ -11,6 +11,7 @@ import typer
 import typer.main
 
 from hitl_cli import __version__, plugins
+from hitl_cli.cli.examples import epilog_of
 from hitl_cli.cli.options import CONTEXT, Family, flag, value
 from hitl_cli.cli.output import note, silence_stdout
 from hitl_cli.cli.usage import Command, UsageError, in_one_sentence
@@ -81,13 +82,17 @@ def _command(plugin: Plugin) -> Any:
         if isinstance(found, typer.Typer):  # a family of commands
             family: Any = typer.main.get_command(found)
             family.rich_help_panel = panel
+            family.epilog = epilog_of(plugin.name)
             return family
         if found is None:
             return None
         single = typer.Typer(add_completion=False, context_settings=CONTEXT)
         # An answer such as -5 is no option.
         settings = {"ignore_unknown_options": True} if plugin.name == "answer" else None
-        single.command(plugin.name, cls=Command, rich_help_panel=panel, context_settings=settings)(found)
+        below = epilog_of(plugin.name)
+        single.command(
+            plugin.name, cls=Command, rich_help_panel=panel, context_settings=settings, epilog=below
+        )(found)
         return typer.main.get_command(single)
     except Exception as error:
         if plugin.package == plugins.OWN:
