@@ -11,7 +11,7 @@ from hitl_cli.client.failure import failure_in
 from hitl_cli.client.wire import Json, decode
 from hitl_cli.engine.records import PromiseState
 from hitl_cli.format.times import iso
-from hitl_cli.runs.run import RunState, error_text
+from hitl_cli.runs.run import RunState
 from hitl_cli.runs.steps import Kind
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def step_document(node: RunStep, depth: int = 1) -> StepDocument:
         deadline=iso(promise.timeout_at),
         settled_at=iso(promise.settled_at) if promise.settled_at is not None else None,
         result=decode(promise.value) if promise.state == "resolved" else None,
-        error=error_text(promise) if settled and promise.state != "resolved" else None,
+        error=failure_in(promise.value).text if settled and promise.state != "resolved" else None,
         failure=failure_document(failure_in(promise.value) if promise.state == "rejected" else None),
         retries=[
             RetryDocument(error=one.error, where=one.where, again=iso(one.again)) for one in node.retries

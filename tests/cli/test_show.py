@@ -158,7 +158,7 @@ def test_a_run_shows_what_it_asks_and_what_was_before(hitl: Hitl) -> None:
     assert re.search(r"^rel:3\.1  waits  deploy  rel  \S+ ago$", shown, re.MULTILINE)
     assert "  asked by    ada\n" in shown
     assert "  approvals   1 of 2\n" in shown
-    assert re.search(r'^  ✓ rel:1 +step +\{"built":"1.4.2"\}$', shown, re.MULTILINE)
+    assert re.search(r'^  ✓ rel:1 +step \S+ +\{"built":"1.4.2"\}$', shown, re.MULTILINE)
     assert re.search(
         r"^  ✓ rel:2\.1 +person Deploy to \*staging\*\? +approved by bob: true$", shown, re.MULTILINE
     )
