@@ -18,13 +18,12 @@ from hitl_cli.sdk import context as sdk
 async def approval(ctx: Context, workflow_id: str = "", prompt: str = "") -> dict[str, Any]:
     """Ask for approval, wait for it, and return it. A rejection fails the run with its reason.
 
-    Without a prompt it asks by a plain promise, as the pattern's examples do.
+    Without a prompt it asks to approve the run.
     """
     name = workflow_id or ctx.info.origin_id
-    if prompt:
-        question, ends_at = Question(prompt=prompt), sdk.now(ctx) + DEADLINE_MS
-        tags = question.tags(key=None, workflow=ctx.info.func_name)
-        await sdk.create_first(ctx, msgspec.to_builtins(question), tags, ends_at)
+    question = Question(prompt=prompt or f"Approve {name}?")
+    tags = question.tags(key=None, workflow=ctx.info.func_name)
+    await sdk.create_first(ctx, msgspec.to_builtins(question), tags, sdk.now(ctx) + DEADLINE_MS)
     blocked = ctx.promise(timeout=timedelta(milliseconds=DEADLINE_MS))
     await ctx.run(tell_person, name, await blocked.id())
     data = await blocked
