@@ -157,14 +157,14 @@ def test_the_tree_of_a_run_is_whole_in_a_pipe_and_on_a_narrow_terminal(hitl: Hit
     hitl.ok("start", id)
     hitl.waiting()
     for shown in (hitl.ok("status", id), COLOR.sub("", on_terminal(hitl, 40, "status", id))):
-        assert f"hitl approve {id}:1" in shown
+        assert f"hitl show {id}:1" in shown
     assert f"{id}:1" in hitl.ok("status")
 
 
 def test_completion_asks_the_server_that_the_line_names_and_creates_none(hitl: Hitl) -> None:
     ask(hitl, "hitl-001:1")
     other = hitl.folder / "other.db"
-    for line in (f"hitl approve -S {hitl.url} h", f"hitl -S {hitl.url} approve h"):
+    for line in (f"hitl show -S {hitl.url} h", f"hitl -S {hitl.url} approve h"):
         words = line.split()
         done = subprocess.run(
             [HITL],
