@@ -164,7 +164,7 @@ def test_the_tree_of_a_run_is_whole_in_a_pipe_and_on_a_narrow_terminal(hitl: Hit
 def test_completion_asks_the_server_that_the_line_names_and_creates_none(hitl: Hitl) -> None:
     ask(hitl, "hitl-001:1")
     other = hitl.folder / "other.db"
-    for line in (f"hitl show -S {hitl.url} h", f"hitl -S {hitl.url} approve h"):
+    for line in (f"hitl approve -S {hitl.url} h", f"hitl -S {hitl.url} approve h"):
         words = line.split()
         done = subprocess.run(
             [HITL],
