@@ -11,12 +11,17 @@ from hitl_cli import defaults
 from hitl_cli.cli import worker
 from hitl_cli.cli.gateway import SignIn, options_of
 from hitl_cli.cli.options import Port, Server, Token
+from hitl_cli.cli.output import hyperlink
 from hitl_cli.cli.serving import listening
 from hitl_cli.people.gateway_file import page_of, unblock_link
 from hitl_cli.settings import Settings
 
 if TYPE_CHECKING:
+    from hitl_cli.sdk.observer import Event
     from hitl_cli.worker.run import Serving
+
+PLAIN = ("approval", "foo")
+"""The built-in functions that ask for a yes or a no, and for nothing else."""
 
 HOST = "127.0.0.1"
 """Beyond this machine, a gateway and workers are processes of their own."""
@@ -61,13 +66,15 @@ def dev(
         worker.announce(served)
         worker.say(f"inbox on {url}")
 
-    def address(request: str) -> str:
-        plain = serves.is_local and not sign_in
-        return unblock_link(url, request) if plain else page_of(url, request)
+    def opening(event: Event, request: str) -> str:
+        """Return what to open: the link that approves for the built-in approval, else the page."""
+        if event.function in PLAIN and serves.is_local and not sign_in:
+            return f"approve by opening {hyperlink(unblock_link(url, request))}"
+        return f"open {hyperlink(page_of(url, request))}"
 
     try:
         run_worker(
-            msgspec.structs.replace(works, reach=reach), serving, worker.reporter(worker.event_lines(address))
+            msgspec.structs.replace(works, reach=reach), serving, worker.reporter(worker.event_lines(opening))
         )
     finally:
         gateway.stop()

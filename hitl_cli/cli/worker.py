@@ -133,9 +133,9 @@ def report_changes(options: WorkerOptions, *, as_json: bool) -> None:
             ]
         )
     if not changed:
-        note("No run that waits is asked anything else by this code.")
+        note("No waiting request is found to change with this code.")
         return
-    note(f"{len(changed)} requests are others in this code: docs/changing-workflows.md.")
+    note(f"Changed by this code: {len(changed)} of the waiting requests (docs/changing-workflows.md).")
     raise typer.Exit(1)
 
 
@@ -206,18 +206,18 @@ def reporter(line: Callable[[Event], str]) -> Callable[[Event], None]:
     return report
 
 
-def event_lines(address: Callable[[str], str | None] = lambda _: None) -> Callable[[Event], str]:
+def event_lines(opening: Callable[[Event, str], str | None] = lambda *_: None) -> Callable[[Event], str]:
     """Return what words an event for a person, its kind in color if stdout is a terminal now.
 
-    `address` gives the URL where a request (its id) is answered, None where no gateway is known.
+    `opening` returns how to answer a request (its id) in a browser, None where no gateway is known.
     """
     said = {kind: kind for kind in COLORS} | {"unknown": "left to others"}
     kinds = {kind: colored(said[kind], color) for kind, color in COLORS.items()}
 
     def line(event: Event) -> str:
         run, detail = printable(event.workflow), printable(_detail(event))
-        addresses = filter(None, map(address, event.promises))
-        opened = "".join(f"  or open {hyperlink(url)}" for url in addresses)
+        ways = filter(None, (opening(event, promise) for promise in event.promises))
+        opened = "".join(f"  or {way}" for way in ways)
         at = time.strftime(CLOCK, time.localtime(event.at / 1_000))
         said = f"{at} {run} {kinds[event.event]}{detail}{opened}"
         return said if event.failure is None else "\n  ".join([said, *_traceback_lines(event)])
@@ -225,15 +225,15 @@ def event_lines(address: Callable[[str], str | None] = lambda _: None) -> Callab
     return line
 
 
-def _pages_of(settings: Settings, server: str) -> Callable[[str], str | None]:
-    """Return what gives the page of a request, as soon and as long as a gateway of the server is known."""
+def _pages_of(settings: Settings, server: str) -> Callable[[Event, str], str | None]:
+    """Return what says to open the page of a request, while a gateway of the server is known."""
     known, looked_at = settings.reached(server), time.monotonic()
 
-    def page(request: str) -> str | None:
+    def page(_event: Event, request: str) -> str | None:
         nonlocal known, looked_at
         if time.monotonic() - looked_at > LOOK_S:
             known, looked_at = settings.reached(server), time.monotonic()
-        return None if known is None else page_of(known, request)
+        return None if known is None else f"open {hyperlink(page_of(known, request))}"
 
     return page
 

@@ -159,14 +159,17 @@ def test_on_a_terminal_an_address_can_be_clicked(hitl: Hitl) -> None:
             assert opened in terminal.raw, command
 
 
-def test_hitl_dev_prints_the_plain_link_which_approves(hitl: Hitl) -> None:
+def test_hitl_dev_prints_a_link_that_approves_for_the_built_in_approval_and_else_the_page(hitl: Hitl) -> None:
     dev = DevProcess([HITL, "dev", "--port", "0", "--app", str(APPS / "asks.py")], hitl.env, hitl.folder)
     try:
         hitl.ok("start", "run-1", "--workflow", "approval")
-        link = dev.said("waiting for a person").rpartition(" ")[2]
+        said, _, link = dev.said("run-1 waiting for a person").rpartition(" ")
+        assert said.endswith("or approve by opening")
         assert link == f"{dev.url}/unblock-workflow?promise_id=run-1%3A1"
         with urlopen(link) as answer:
             assert answer.status == 200
         assert promise_now(hitl, "run-1:1")["state"] == "resolved"
+        hitl.ok("start", "run-2", "--workflow", "requires", "--no-args")
+        assert f"  or open {dev.url}/r/run-2%3A" in dev.said("run-2 waiting for a person")
     finally:
         dev.stop()
