@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
 NAMES = ("hitl.toml", "pyproject.toml")
 
+EXAMPLES = {"people": 'email = "…"', "groups": 'members = ["…"]'}
+"""A line of the table that a person or a group must be."""
+
 
 class _FileSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"as_": "as"}):
     """What a settings file may say."""
@@ -300,7 +303,7 @@ def convert(table: Any, path: Path) -> _FileSettings:
     try:
         settings = msgspec.convert(table, _FileSettings)
     except msgspec.ValidationError as error:
-        raise BadSetting(f"{path} has a setting that makes no sense: {_named(error, table)}.") from error
+        raise BadSetting(f"{path} has an invalid setting: {_named(error, table)}.") from error
     try:
         check(settings.people, settings.groups, settings.email, settings.hooks)
     except BadInput as error:
@@ -340,7 +343,9 @@ def _named(error: msgspec.ValidationError, table: Any) -> str:
             try:
                 msgspec.convert(entry, shape)
             except msgspec.ValidationError:
-                return said.replace(place, f"{kind}.{name}")
+                example = EXAMPLES.get(kind) if not isinstance(entry, dict) else None
+                hint = f": write [{kind}.{name}], and below it {example}" if example else ""
+                return said.replace(place, f"{kind}.{name}") + hint
     return said
 
 

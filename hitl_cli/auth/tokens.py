@@ -88,8 +88,11 @@ def _with_implied(can: Iterable[str]) -> frozenset[Permission]:
     """Return permissions with what they imply: who decides may read what it is. Raises BadInput."""
     given = set(can)
     known = frozenset(name for name in PERMISSIONS if name in given)
-    if not given or given - known:
-        raise BadUsage(f"say what it may do, by --can with one of {', '.join(PERMISSIONS)}.")
+    allowed = f"use --can with one of {', '.join(PERMISSIONS)}."
+    if unknown := sorted(given - known):
+        raise BadUsage(f"{unknown[0]!r} is no permission: {allowed}")
+    if not given:
+        raise BadUsage(f"a token needs a permission: {allowed}")
     return known | ({"read"} if "decide" in known else frozenset())
 
 

@@ -71,6 +71,8 @@ def test_a_person_is_reached_in_the_order_that_is_set(tmp_path: Path) -> None:
         ('[groups.ops]\nslack_user = "U123"', "groups.ops.slack_user belongs to a person"),
         ('[people."group:ops"]\nemail = "a@example.org"', "write [groups.ops]"),
         ('[people.reviewer]\nphone = "1"', "people.reviewer has no setting phone"),
+        ('[groups]\nops = ["reviewer"]', 'not a list: write [groups.ops], and below it members = ["…"]'),
+        ('[people]\nreviewer = "a@example.org"', "write [people.reviewer], and below it email"),
         ("[groups.a]\n[groups.ops]\nmembers = 7", "groups.ops.members must be a list, not a whole number"),
         ('[email]\nhost = "mail example"', "email.host"),
         ('[email]\nhost = "mail.example.org"\nport = 70000', "email.port is 70000"),
