@@ -396,9 +396,9 @@ def _expected(field: Field) -> str:
 
 def _if_empty(field: Field) -> str:
     """Return what becomes of a field when nothing is typed."""
-    if field.default is not UNSET:
+    if field.stated_default is not UNSET:
         return f"if empty: {_shown(field.default, field)}"
-    if not field.needed:
+    if field.default is not UNSET or not field.needed:
         return "may be left empty"
     return f"if empty: {field.nothing or 'null'}" if field.nullable else ""
 

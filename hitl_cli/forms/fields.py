@@ -95,6 +95,12 @@ class Field(Struct, frozen=True, kw_only=True):
     pointers: tuple[str, ...] = ()
     """Where the schema says what fits: JSON pointers, for `problems_at`."""
 
+    @property
+    def stated_default(self) -> Json | UnsetType:
+        """The default, UNSET where it goes without saying: null, an empty text or nothing in a list."""
+        called = self.nothing is not None or bool(self.choices)
+        return UNSET if not called and self.default in (None, "", [], {}) else self.default
+
 
 class Group(Struct, frozen=True, kw_only=True):
     """An object whose fields are known. Its texts are the author's, as those of a field."""

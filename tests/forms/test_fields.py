@@ -123,6 +123,23 @@ def test_what_may_be_null_is_what_it_is_otherwise() -> None:
 
 
 @pytest.mark.parametrize(
+    ("schema", "stated"),
+    [
+        ({"type": "integer", "default": 0}, 0),
+        ({"type": "boolean", "default": False}, False),
+        ({"type": "string", "default": "none"}, "none"),
+        ({"type": "string", "default": ""}, UNSET),
+        ({"type": ["string", "null"], "default": None}, UNSET),
+        ({"type": "array", "items": {"type": "string"}, "default": []}, UNSET),
+        ({"enum": ["", "a"], "default": ""}, ""),
+        ({"type": "string"}, UNSET),
+    ],
+)
+def test_a_default_that_is_empty_goes_without_saying(schema: Any, stated: Any) -> None:
+    assert one(schema).stated_default is stated
+
+
+@pytest.mark.parametrize(
     ("schema", "hint"),
     [
         ({"type": "integer", "minimum": 1, "maximum": 500}, "at least 1, at most 500"),

@@ -290,7 +290,7 @@ class _Drawing:
             local = field.format in LOCAL_FORMATS
             plain = plain.replace(FORMATS[field.format or field.kind], "" if local else "in UTC")
         told = [part for part in (several, as_json, plain, item) if part]
-        if field.default is not UNSET and field.path not in self._first and not field.secret:
+        if field.stated_default is not UNSET and field.path not in self._first and not field.secret:
             told.append(f"if left empty: {shortened(field.default, SHORT_DEFAULT)}")
         text = "; ".join(told)
         return f"{text[:1].upper()}{text[1:]}"
