@@ -81,8 +81,8 @@ def create(
     url = links.url_of(gateway or settings.gateway().value, link, keys)
     if settings.gateway().source == "default" and is_loopback(urlsplit(url).hostname or ""):
         note(
-            "This link opens on this machine alone. Where else the gateway is reached, say by HITL_GATEWAY,"
-            ' or gateway = "https://…" in hitl.toml.'
+            'This link opens on this machine only. For others, set gateway = "https://…" in hitl.toml,'
+            " or HITL_GATEWAY, to the address where they reach the gateway."
         )
     if qr:
         _draw(url)

@@ -119,7 +119,7 @@ def pending(
             print_json([request_summary_document(item, client.now()) for item in items])
             return
         if not items and wanted != RequestFilter():
-            note("Nothing that waits for a person is like that.")
+            note("No pending request matches.")
             return
         _show(items, more, client.now(), by, gateway)
 

@@ -112,7 +112,7 @@ def _shown_path(request: Request) -> str:
 
 SAID = {
     404: "there is nothing here.",
-    405: "that is not how this address is used.",
+    405: "this address does not take this method.",
     413: "that is more than can be taken.",
 }
 

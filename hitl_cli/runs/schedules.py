@@ -178,9 +178,10 @@ def _refuse_other(schedule: Schedule, asked: dict[str, object]) -> None:
     stands = msgspec.to_builtins(schedule)
     if not all(same_json(stands[name], value) for name, value in asked.items() if stands[name] is not None):
         raise Conflict(
-            f"there is another schedule {schedule.id}: {schedule.cron} calls {show_call(schedule.call)}, for"
+            f"there is another schedule {schedule.id}: {schedule.fields} ({schedule.timezone or 'UTC'}) calls"
+            f" {show_call(schedule.call)}, for"
             f" {format_duration(schedule.promise_timeout)} at most. Nothing was changed; "
-            f" `{command('schedule remove', [schedule.id])}` removes it.",
+            f"`{command('schedule remove', [schedule.id])}` removes it.",
             code="already-exists",
         )
 

@@ -38,7 +38,8 @@ def test_a_schedule_takes_a_time_zone(hitl: Hitl) -> None:
     add = ("schedule", "add", "nightly", "30 2 * * *", "--timezone")
     hitl.ok(*add, "Asia/Tokyo")  # which never changes its clocks
     assert "is there already" in hitl.ok(*add, "Asia/Tokyo")
-    hitl.fails(4, *add, "Europe/Berlin", code="already-exists")
+    said = hitl.fails(4, *add, "Europe/Berlin", code="already-exists")
+    assert "nightly: 30 2 * * * (Asia/Tokyo) calls approval" in said
     [listed] = hitl.json("schedule", "list")
     assert (listed["cron"], listed["timezone"]) == ("30 2 * * *", "Asia/Tokyo")
     assert listed["next_run_at"].endswith("T17:30:00.000Z")
