@@ -77,8 +77,8 @@ def test_all_of_a_request_is_shown(hitl: Hitl) -> None:
     assert '  bill   B-7\n  lines  [\n           {\n             "what": "hotel",' in shown
     for line in (
         r"  may answer  ada, group:ops, lead, but not who started the run \(not known\)",
-        r"  later       head too, in 59m \d+s \(2\S+Z\)",
-        r"  deadline    in 364d 21h \(2\S+Z\), then it counts as rejected",
+        r"  later       head too, in 59m \d+s \(2\S+ \S+ \w+\)",
+        r"  deadline    in 364d 21h \(2\S+ \S+ \w+\), then it counts as rejected",
         r"  priority    high",
         r"  key         bill-7",
         r"  link        https://example.org/7",
@@ -180,7 +180,7 @@ def test_a_decision_is_shown_with_who_made_it_and_why(hitl: Hitl) -> None:
     yes, no = hitl.ok("show", "yes:1"), hitl.ok("show", "no:1")
     assert yes.startswith("yes:1  approved")
     assert re.search(
-        r"^decision\n  outcome  approved\n  by       bob through cli\n  at       2\S+Z, after \S+\n"
+        r"^decision\n  outcome  approved\n  by       bob through cli\n  at       2\S+ \S+ \w+, after \S+\n"
         r"  choice   ship it\n  data     ship it\n  comment  at last\n\ncomment with\n  hitl comment yes:1 T",
         yes,
         re.MULTILINE,

@@ -32,7 +32,7 @@ from hitl_cli.errors import HitlError
 class Odd(HitlError):
     "An error of a plugin."
 
-def fail():
+def fail(**options):
     raise Odd("the plugin cannot do this.", ["one reason"])
 
 app.app = fail
