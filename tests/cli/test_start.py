@@ -161,7 +161,7 @@ def test_the_tree_of_a_run_shows_its_steps_and_who_answered(hitl: Hitl) -> None:
     hitl.ok("start", "a")
     hitl.waiting()
     waiting = hitl.ok("status", "a")
-    assert "hitl approve a:1" in waiting
+    assert "hitl show a:1" in waiting
     hitl.ok("approve", "a", "--data", '{"ok": 1}')
     hitl.ok("wait", "a")
     shown = hitl.ok("status", "a")
