@@ -46,7 +46,7 @@ def test_a_link_says_in_json_what_it_is(hitl: Hitl) -> None:
 def test_that_a_link_opens_on_this_machine_alone_is_said(hitl: Hitl) -> None:
     put(hitl, "hitl-001:1", Question(prompt="Ship?"))
     done = hitl.run("link", "hitl-001:1", "--for", "reviewer")
-    assert "on this machine alone" in done.stderr
+    assert "on this machine only" in done.stderr
     assert done.stdout.startswith("http://127.0.0.1:5001/l/")
 
 
