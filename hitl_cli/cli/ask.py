@@ -129,7 +129,7 @@ def ask(
     deadline_ms = parse_duration(deadline)
     silent = no_wait and not as_json  # it would print the id that it was given
     if prompt is None and (id is None or silent or not _says_nothing(question, key, tag)):
-        raise BadUsage("a PROMPT is missing: what is asked?")
+        raise BadUsage("no question given: pass a PROMPT.")
     if id is not None:
         check_id(id)
     contacts, group, queued = settings.contacts(), settings.group().value, False

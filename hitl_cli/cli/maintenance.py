@@ -78,7 +78,7 @@ def prune(
     asks = not (yes or dry_run)
     if asks and not is_terminal(sys.stdin):
         raise BadInput(
-            "nobody is there to be asked: give --yes, or --dry-run to see what would go.",
+            "there is no terminal to confirm on: pass --yes, or --dry-run to see what would go.",
             code="needs-confirmation",
         )
     if asks or dry_run:
