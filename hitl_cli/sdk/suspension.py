@@ -85,11 +85,12 @@ _await = ResonateFuture.__await__
 class _Function:
     """One attempt at a durable function. Most have no asyncio tasks of their own."""
 
-    __slots__ = ("concurrency", "main", "over")
+    __slots__ = ("concurrency", "main", "over", "suspended")
 
     def __init__(self) -> None:
         self.main = asyncio.current_task()
         self.over = False
+        self.suspended = False
         self.concurrency: _Concurrency | None = None
 
     def close(self) -> _Concurrency | None:
@@ -158,6 +159,7 @@ class _Concurrency:
                 return future._task.result()
             self._refuse_timeouts(me)
             if self.stopped is not None or not self._tasks:
+                self._function.suspended = True
                 raise Suspended
             self._parked.add(me)
             self._look_soon()
@@ -287,8 +289,17 @@ def _await_result(future: ResonateFuture[Any]) -> Generator[Any, None, Any]:
         return _await(future)
     end_if_over()
     if function.concurrency is None:
-        return _await(future)
+        return _await_in(function, future)
     return function.concurrency.result(future).__await__()
+
+
+def _await_in(function: _Function, future: ResonateFuture[Any]) -> Generator[Any, None, Any]:
+    """Await a step or a promise in a function without tasks, and note if that suspends it."""
+    try:
+        return (yield from _await(future))
+    except Suspended:
+        function.suspended = True
+        raise
 
 
 async def _invoke_function(
@@ -315,6 +326,8 @@ async def _invoke_function(
     concurrency = function.close()
     if concurrency is not None and concurrency.stopped is not None:  # it did not let itself be canceled
         raise concurrency.stopped
+    if function.suspended:  # it caught what suspends it
+        raise Suspended
     if _is_unsettled(ctx):
         await _leave(ctx, concurrency.left if concurrency is not None else set())
     return result
@@ -327,9 +340,20 @@ def _ended_with(function: _Function, raised: BaseException) -> BaseException | N
             if (signal := _leaf(raised, kind)) is not None:
                 return signal
     stopped = function.concurrency.stopped if function.concurrency is not None else None
-    if stopped is None or isinstance(raised, PlatformError):
+    if isinstance(raised, PlatformError):
+        return None
+    if stopped is None and function.suspended:  # it caught what suspends it
+        stopped = Suspended()
+    if stopped is None and isinstance(raised, asyncio.CancelledError) and not _is_canceled(function.main):
+        stopped = RuntimeError("asyncio.CancelledError: what it awaited was canceled, and not the run")
+    if stopped is None:
         return None
     return stopped.with_traceback(raised.__traceback__)  # which has the line at which it waited
+
+
+def _is_canceled(task: asyncio.Task[Any] | None) -> bool:
+    """Whether somebody has canceled a task: the SDK, or a worker that ends."""
+    return task is not None and task.cancelling() > 0
 
 
 def _leaf(group: BaseExceptionGroup[BaseException], kind: type[BaseException]) -> BaseException | None:

@@ -244,6 +244,30 @@ async def forgets(ctx: Context, how: str) -> Any:
 
 
 @workflow
+async def catches_all(ctx: Context, how: str) -> Any:
+    """Catch what suspends the function, as a bare `except:` does."""
+    try:
+        decision = await ask(ctx, "A?")
+    except BaseException:  # noqa: BLE001
+        if how == "raises":
+            raise ValueError("no answer") from None
+        return "no answer"
+    return decision.approved
+
+
+@workflow
+async def awaits_a_canceled_task(ctx: Context, where: str) -> None:
+    """Cancel a task, and await it."""
+
+    async def cancels(_ctx: Context) -> None:
+        task = asyncio.create_task(asyncio.sleep(60))
+        task.cancel()
+        await task
+
+    await (cancels(ctx) if where == "workflow" else ctx.run(cancels))
+
+
+@workflow
 async def calls_and_forgets(ctx: Context) -> str:
     """Call what asks, and end without its result."""
     ctx.options(timeout=MONTH).rpc("child", "A?")

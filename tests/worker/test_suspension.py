@@ -257,6 +257,23 @@ def test_a_timeout_around_a_step_is_the_workflows_own_affair(crew: Crew) -> None
     assert ended(crew, run).result == 7
 
 
+# Exceptions that are no failures
+
+
+@pytest.mark.parametrize("how", ["returns", "raises"])
+def test_a_function_that_catches_all_exceptions_waits_for_its_answer_even_so(crew: Crew, how: str) -> None:
+    run = begun(crew, "catches_all", how)
+    crew.approve(asked(crew, run, "A?")["A?"])
+    assert ended(crew, run).result is True
+
+
+@pytest.mark.parametrize("where", ["workflow", "step"])
+def test_a_run_that_awaits_a_task_it_canceled_fails_and_says_so(crew: Crew, where: str) -> None:
+    end = ended(crew, begun(crew, "awaits_a_canceled_task", where))
+    assert end.state == "failed"
+    assert "CancelledError" in str(end.error)
+
+
 # A forgotten await, and what cannot be asked
 
 
