@@ -18,7 +18,7 @@ from hitl_cli.auth.signed_token import TokenFields
 from hitl_cli.auth.signing_keys import LONGEST_LIFE_MS
 from hitl_cli.client.protocol import as_promise, get_promise, search
 from hitl_cli.client.records import closing, under
-from hitl_cli.client.tags import REVOKED_TAG
+from hitl_cli.client.tags import ORIGIN_TAG, REVOKED_TAG
 from hitl_cli.client.wire import Audit, audit_of, child_id, decode_as, fresh_id
 from hitl_cli.errors import BadInput, Conflict, NotFound, TimedOut
 from hitl_cli.format.durations import bad_duration, format_age, format_duration
@@ -28,10 +28,10 @@ from hitl_cli.inbox.permission import check_may_answer, took_part
 from hitl_cli.inbox.resolve import find
 from hitl_cli.people.actor import check_person
 from hitl_cli.people.groups import NO_GROUPS
-from hitl_cli.requests.question import prompt_of
+from hitl_cli.requests.question import prompt_of, replaced_by
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from hitl_cli.auth.signing_keys import Keys
     from hitl_cli.client.protocol import Client
@@ -81,13 +81,17 @@ class LinkExpired(TimedOut):
 
 
 class LinkUsed(Conflict):
-    """What the link is for was decided by somebody else, or has ended; `at` is when (ms since the epoch)."""
+    """What the link is for was decided by somebody else, or has ended; `at` is when (ms since the epoch).
+
+    `replaced_by` is the request that was put in its place.
+    """
 
     code = "link-used"
 
-    def __init__(self, message: str, at: int) -> None:
+    def __init__(self, message: str, at: int, replaced_by: str | None = None) -> None:
         super().__init__(message)
         self.at = at
+        self.replaced_by = replaced_by
 
 
 # Making and reading
@@ -171,12 +175,14 @@ def open_link(client: Client, link: Link, groups: Groups, *, clock: Callable[[],
     if request.state == "pending":
         check_may_answer(item, link.person, groups)
     elif not took_part(request, link.person, groups):
-        raise _used(request, client.now())
+        raise _used(
+            request, client.now(), search(client, tags={ORIGIN_TAG: request.tags.get(ORIGIN_TAG, "")})
+        )
     return item
 
 
-def _used(settled: Promise, now: int) -> LinkUsed:
-    """Return what came of a request, by whom and when."""
+def _used(settled: Promise, now: int, others: Iterable[Promise] = ()) -> LinkUsed:
+    """Return what came of a request, by whom and when; one of the `others` may be in its place."""
     from hitl_cli.format.markdown import as_words
 
     title = prompt_of(settled)
@@ -188,7 +194,11 @@ def _used(settled: Promise, now: int) -> LinkUsed:
     audit = audit_of(settled)
     by = f" by {audit.by}" if audit.by else ""
     at = audit.at or settled.settled_at or now
-    return LinkUsed(f"{what} was {ended}{by} {_ago(at, now)}.", at)
+    said = f"{what} was {ended}{by} {_ago(at, now)}."
+    new = replaced_by(settled, others)
+    if new is not None:
+        said += " The workflow has changed, and another question is asked in its place."
+    return LinkUsed(said, at, new)
 
 
 def _ago(at: int, now: int) -> str:

@@ -850,6 +850,26 @@ def test_they_are_notified_why_it_is_taken_back_and_of_the_new_one(crew: Changin
     assert "hitl.asked" in asked
 
 
+@pytest.mark.parametrize("answered", [False, True])
+def test_an_old_link_leads_to_the_question_that_is_asked_now(crew: Changing, answered: bool) -> None:
+    old = crew.run(STAGING.replace('"reviewer"', '["reviewer", "lead"]'))
+    gateway = begin_gateway(crew.hitl)
+    try:
+        link = crew.hitl.ok("link", old, "--for", "reviewer").strip()
+        crew.kill()
+        if answered:
+            crew.approve(old, by="lead")
+        crew.deploy(PRODUCTION)
+        wait_until(lambda: crew.promise(old).state != "pending")
+        new = crew.asked()
+        page = gateway.get(f"/l/{link.rpartition('/')[2]}")
+        assert page.status == 410
+        assert f"/r/{new}" in page.links
+        assert "You need not do anything" not in page.text
+    finally:
+        gateway.kill()
+
+
 def test_the_page_of_each_links_the_other(crew: Changing) -> None:
     old = crew.run(STAGING)
     crew.kill()

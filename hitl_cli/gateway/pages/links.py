@@ -121,9 +121,11 @@ def _nowhere(request: Request, error: HitlError, form: Any = None) -> web.Respon
         more["kept"] = kept_in(form or {})
     elif isinstance(error, LinkUsed):
         more["at"] = error.at
-        if form is None:
+        if error.replaced_by is not None:
+            more["inbox"] = f"/r/{quote(error.replaced_by, safe=':')}"
+        if form is None and error.replaced_by is None:
             message += " You need not do anything."
-        else:
+        elif form is not None:
             heading = "Your answer did not count"
     said = {"heading": heading, "message": message, "code": code}
     response = page(request, "link_over.html", status=status, **said, **more)
