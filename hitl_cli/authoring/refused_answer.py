@@ -54,6 +54,7 @@ def refusal(
     times = 1 if question.refused is None else question.refused.times + 1
     if decision.expired or times > MOST:
         raise DoesNotFit(f"the answer to {decision.id} does not fit: {why}.")
+    logger.warning("%s: the answer does not fit, and it is asked again: %s", decision.id, why)
     at = round(decision.at.timestamp() * 1_000)
     return Refused(why=why, data=decision.data, by=decision.by, at=at, times=times)
 
@@ -69,5 +70,4 @@ def put_again(
     again = msgspec.structs.replace(
         put.question, to=question.asked_at(age), escalate=ahead, replaces=request.id, refused=refused
     )
-    logger.warning("%s: the answer does not fit, and it is asked again: %s", request.id, refused.why)
     return put._replace(question=again, deadline_ms=max(request.timeout_at - now, LEAST_MS))

@@ -135,6 +135,16 @@ def test_a_restart_in_between_asks_once(crew: Paying) -> None:
     assert crew.result()[:2] == [second, 8]
 
 
+def test_that_an_answer_does_not_fit_is_logged_once_however_often_the_run_goes_on(crew: Paying) -> None:
+    first = crew.pay()
+    crew.approve(first, data={"amount": 3})
+    second = crew.next_after(first)
+    crew.approve(second, data={"amount": 5})
+    crew.next_after(second)
+    wait_until(lambda: f"{second}: the answer does not fit" in crew.complaints())
+    assert crew.complaints().count(f"{first}: the answer does not fit") == 1
+
+
 def test_it_is_asked_of_those_who_may_answer_by_then_for_the_time_that_is_left(crew: Paying) -> None:
     first = crew.pay('to=["reviewer"], escalate={"2h": ["lead"], "20h": ["boss"]}, deadline="1d"')
     crew.later(3 * HOUR_MS)
