@@ -280,7 +280,7 @@ def _several(what: str, values: Any) -> tuple[str, ...]:
 
 def _names_of(names: str | Sequence[str]) -> tuple[str, ...]:
     """Return one name or several as several. Raises BadInput."""
-    return _several("a name", [names] if isinstance(names, str) else names)
+    return _several("to", [names] if isinstance(names, str) else names)
 
 
 def escalations_of(escalate: Mapping[str, str | Sequence[str]]) -> tuple[Escalation, ...]:
