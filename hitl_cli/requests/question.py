@@ -182,7 +182,7 @@ def sensible(question: Question) -> Question:
     if not read.title:
         raise not_askable("the prompt says nothing.")
     if len(set(read.choices)) < len(read.choices) or not all(choice.strip() for choice in read.choices):
-        raise not_askable("two choices are the same.")
+        raise not_askable("the choices must be different, and none may be empty.")
     if read.escalate and not read.to:
         raise not_askable("to escalate it, say whom it is for first, by `to`.")
     names = read.everyone
@@ -192,8 +192,7 @@ def sensible(question: Question) -> Question:
     groups = any(folded(name).startswith(GROUP) for name in names)
     if names and not groups and len(names) < read.approvals:
         raise not_askable(
-            f"{read.approvals} must approve, but only {len(names)} may answer."
-            " A group is named group:NAME."
+            f"{read.approvals} must approve, but only {len(names)} may answer. A group is named group:NAME."
         )
     _check_deadline(read)
     return read
