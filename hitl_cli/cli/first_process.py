@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, NoReturn
@@ -36,6 +37,9 @@ def end_on_signals() -> None:
 def end(number: int, _frame: FrameType | None) -> NoReturn:
     """End this command with the exit code that a shell has for the signal, and leave its blocks in order."""
     logging.disable()  # what was in hand fails now, which is no news
+    sys.unraisablehook = lambda _: (
+        None
+    )  # nor is it where Python drops this exception, and the watchdog ends us
     raise SystemExit(128 + number)
 
 
