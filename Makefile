@@ -37,12 +37,12 @@ fmt: .venv/ready ## format
 	@.venv/bin/ruff format .
 	@.venv/bin/ruff check --fix .
 
-bench: .venv/ready ## measure hitl beside its peers (docs/performance.md); ARGS="--help" says what can be chosen
+bench: .venv/ready ## measure hitl beside its peers (docs/explanation/performance.md); ARGS="--help" says what can be chosen
 	@scripts/uv sync --frozen --group bench --quiet
 	@.venv/bin/python -m bench $(ARGS)
 	@.venv/bin/python -m bench.commands
 
-docs: .venv/ready ## write again what is generated: docs/cli.md and the pictures, for which it needs a Chromium
+docs: .venv/ready ## write again what is generated: docs/reference/cli.md and the pictures, for which it needs a Chromium
 	@.venv/bin/python -m scripts.generate_docs
 	@HITL_PICTURES=1 HITL_NEED_BROWSER=1 .venv/bin/pytest -q tests/gateway/test_pages.py -k pictures
 

@@ -1,6 +1,6 @@
 """What can go wrong for the person at the other end. The message is the sentence they see.
 
-Programs read the code, which never changes, while the sentence may. docs/errors.md lists all codes.
+Programs read the code, which never changes, while the sentence may. docs/reference/errors.md lists all codes.
 A class has one, and `code=` gives a finer one where a class says several things.
 """
 

@@ -1,4 +1,4 @@
-"""Plugins: what packages add by entry points (docs/plugins.md). hitl's own parts are registered the same way.
+"""Plugins: what packages add by entry points (docs/guides/plugins.md). hitl registers its own the same way.
 
 The entry points are read from the files that installers write. importlib.metadata does that too, but takes
 30 ms to import, a third of `hitl pending`.
@@ -81,7 +81,7 @@ def load[T](plugin: Plugin, fits: Callable[[object], TypeGuard[T]]) -> T | None:
     found = _imported(plugin)
     if found is None or fits(found):
         return found
-    report(plugin, "it is not what docs/plugins.md asks for")
+    report(plugin, "it is not what docs/guides/plugins.md asks for")
     return None
 
 

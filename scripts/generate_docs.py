@@ -1,6 +1,6 @@
-"""Writes what is generated: docs/cli.md, from the commands, and docs/pending.svg, from a real run.
+"""Write docs/reference/cli.md, from the commands, and docs/pictures/pending.svg, from a real run.
 
-With --check it writes nothing, and fails if docs/cli.md is stale.
+With --check it writes nothing, and fails if docs/reference/cli.md is stale.
 """
 
 from __future__ import annotations
@@ -88,13 +88,13 @@ def picture() -> str:
 
 def main() -> None:
     """Write, or check."""
-    reference = ROOT / "docs" / "cli.md"
+    reference = ROOT / "docs" / "reference" / "cli.md"
     if "--check" in sys.argv:
         if reference.read_text() != command_reference():
-            sys.exit("docs/cli.md is stale: run `make docs`")
+            sys.exit("docs/reference/cli.md is stale: run `make docs`")
         return
     reference.write_text(command_reference())
-    (ROOT / "docs" / "pending.svg").write_text(picture())
+    (ROOT / "docs" / "pictures" / "pending.svg").write_text(picture())
 
 
 if __name__ == "__main__":

@@ -165,7 +165,7 @@ class Hitl:
     ) -> str:
         """Run a command that must exit with `exit_code`, a sentence on stderr and no traceback; return that.
 
-        With `code`, the error must have that code, of docs/errors.md.
+        With `code`, the error must have that code, of docs/reference/errors.md.
         """
         debug = {"HITL_DEBUG": "1"} if code is not None else {}
         done = self.run(*args, stdin=stdin, env={**(env or {}), **debug}, cwd=cwd)

@@ -1,4 +1,4 @@
-// Ask people as `ask` does in Python: with a form, and two who must approve. docs/requests.md has all that can be asked.
+// Ask people as `ask` does in Python: with a form, and two who must approve. docs/reference/wire.md has all that can be asked.
 
 import { type Context, Resonate } from "@resonatehq/sdk/async";
 

@@ -41,7 +41,7 @@ def examine_people(settings: Settings) -> list[Finding]:
     ]
     findings = [*_judge_people(directory), *_judge_email(directory.email), *wrong]
     if "webhook" in kinds and directory.webhooks.secret is None:
-        advice = 'set [webhooks] secret = "$NAME" (docs/notifications.md)'
+        advice = 'set [webhooks] secret = "$NAME" (docs/guides/notifications.md)'
         unsigned = "they are not signed: anybody could send such ones"
         findings.append(Finding("webhooks", "warning", unsigned, advice))
     return findings

@@ -1,4 +1,4 @@
-"""Links that let one person answer one request: signed, expiring, revocable (docs/security.md).
+"""Links that let one person answer one request: signed, expiring, revocable (docs/explanation/security.md).
 
 A link holds no state: who it is for and until when is in it, signed. What has been revoked is kept on the
 server, under the request, so that every gateway knows.

@@ -213,8 +213,8 @@ def ask(
     `key` is a name of its own by which it can be answered; `priority`, `tags` and `link` are for those who
     look at many; `digest` is the content that is asked about, as `digest_of` returns it. With
     `on_change="keep"` a question that was put before stands, whatever the code asks now. Raises BadInput for
-    what makes no sense, and QuestionChanged where the same code asks something else. docs/requests.md has all
-    of it.
+    what makes no sense, and QuestionChanged where the same code asks something else.
+    docs/reference/wire.md has all of it.
     """
     question = Question(
         prompt=prompt,

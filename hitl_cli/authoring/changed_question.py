@@ -1,5 +1,6 @@
-"""What `ask` does where the question that it finds is not the one that it asks (docs/changing-workflows.md).
+"""What `ask` does where the question that it finds is not the one that it asks.
 
+The rules are in docs/guides/changing-workflows.md.
 A run finds what it asked before by the number of the step. Where the code has changed, another question may
 stand there. The answer to it is never used: it is taken back if it waits, and the new question is put beside
 it, by a step whose id is made of the id that it replaces. Where the code is the same the run fails.

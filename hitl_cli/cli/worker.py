@@ -135,7 +135,7 @@ def report_changes(options: WorkerOptions, *, as_json: bool) -> None:
     if not changed:
         note("No waiting request is found to change with this code.")
         return
-    note(f"Changed by this code: {len(changed)} of the waiting requests (docs/changing-workflows.md).")
+    note(f"Changed by this code: {len(changed)} of the waiting requests (docs/guides/changing-workflows.md).")
     raise typer.Exit(1)
 
 

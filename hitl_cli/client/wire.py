@@ -2,7 +2,7 @@
 
 The SDKs keep base64 of JSON in `data` (resonate/codec.py). Nothing that a person gives is ever
 written at the level where the SDK looks for `__py_pickle`: a rejection is our own error value with
-the person's reason as a string inside it (docs/security.md).
+the person's reason as a string inside it (docs/explanation/security.md).
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class Call(Struct, frozen=True):
 
 
 class Vote(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What one of several people said to a request (docs/requests.md). `at` is ms since the epoch."""
+    """What one of several people said to a request (docs/reference/wire.md). `at` is ms since the epoch."""
 
     by: str
     verdict: Verdict

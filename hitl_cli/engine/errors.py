@@ -1,6 +1,6 @@
 """What can be wrong with the file. Each exception's message is a sentence for the person who sees it.
 
-Its `code` is for programs (docs/errors.md).
+Its `code` is for programs (docs/reference/errors.md).
 """
 
 from __future__ import annotations

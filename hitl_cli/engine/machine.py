@@ -5,8 +5,8 @@ the names, the order of the guards (400, 404, then 409 or 422) and the effects a
 no clock and no I/O is in here; `now` comes in, and `State` is what the rules read and write.
 
 Every read materialises: a promise that is looked at past its deadline is settled there and then.
-Two things differ from the text of the specification, and docs/protocol.md says why: settling drains
-callbacks and listeners in the same step, and a targeted timer is a timer without a task.
+Two things differ from the text of the specification, and docs/explanation/protocol.md says why: settling
+drains callbacks and listeners in the same step, and a targeted timer is a timer without a task.
 """
 
 from __future__ import annotations
@@ -434,7 +434,7 @@ def _deliverable(address: str) -> bool:
 
 
 def promise_search(tx: State, req: PromiseSearch, now: int) -> Reply:
-    """Answer promise.search, which the specification leaves open: docs/protocol.md defines it."""
+    """Answer promise.search, which the specification leaves open; see docs/explanation/protocol.md."""
     if not _is_cursor(req):
         return refuse(400, "the cursor is not one that promise.search gave")
     if req.settled_since is not None and req.sort != "-settled":
@@ -650,7 +650,7 @@ def task_continue(tx: State, req: TaskContinue, now: int) -> Reply:
 
 
 def task_search(tx: State, req: TaskSearch, now: int) -> Reply:
-    """Answer task.search, which the specification leaves open: docs/protocol.md defines it."""
+    """Answer task.search, which the specification leaves open; see docs/explanation/protocol.md."""
     if not _is_cursor(req):
         return refuse(400, "the cursor is not one that task.search gave")
     if req.state == "fulfilled":
@@ -719,7 +719,7 @@ def schedule_delete(tx: State, req: ScheduleDelete, now: int) -> Reply:  # noqa:
 
 
 def schedule_search(tx: State, req: ScheduleSearch, now: int) -> Reply:  # noqa: ARG001
-    """Answer schedule.search, which the specification leaves open: docs/protocol.md defines it."""
+    """Answer schedule.search, which the specification leaves open; see docs/explanation/protocol.md."""
     limit = req.limit or SEARCH_LIMIT
     found = tx.search_schedules(req, limit + 1)
     cursor = found[limit - 1].id if len(found) > limit else None
@@ -754,7 +754,7 @@ def process_schedule(tx: State, schedule: Schedule, now: int) -> None:
     """Create the promise of every occurrence that has come, and note when the next one comes.
 
     Of occurrences that passed while no process was up, only the last is fired, unless the schedule
-    asks for all of them; the specification fires all (docs/protocol.md).
+    asks for all of them; the specification fires all (docs/explanation/protocol.md).
     """
     try:
         due = _due_occurrences(schedule, now)

@@ -79,7 +79,7 @@ class TaskRef(Single, frozen=True):
 
 
 class _Search(_Wire, frozen=True):
-    """What every search takes. docs/protocol.md has its order and what goes beyond the specification."""
+    """What every search takes. Its order and its additions are in docs/explanation/protocol.md."""
 
     tags: dict[str, str] | None = None
     id_prefix: str | None = None
@@ -234,7 +234,7 @@ class ScheduleSearch(_Search, frozen=True):
 
 
 ASKS_CAPABILITIES = "Hitl-Capabilities"
-"""The HTTP header with which a client asks what a server can do beyond the protocol (docs/protocol.md)."""
+"""The HTTP header that asks a server what it can do beyond the protocol (docs/explanation/protocol.md)."""
 
 
 class RequestHead(Struct, frozen=True, rename={"corr_id": "corrId", "debug_time": "resonate:debug_time"}):

@@ -1,7 +1,7 @@
 """The SQL of the searches: which index answers one, and what else must hold.
 
-The index is named, because the planner does not know how few rows a partial one has. docs/protocol.md
-says what can be asked.
+The index is named, because the planner does not know how few rows a partial one has. What can be asked:
+docs/explanation/protocol.md.
 """
 
 from __future__ import annotations

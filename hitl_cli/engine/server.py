@@ -88,7 +88,7 @@ DEBUG = frozenset({"debug.start", "debug.stop", "debug.reset", "debug.tick", "de
 """Kinds that engine.debug knows."""
 
 CAPABILITIES = ("sort", "root", "prefix", "open", "order")
-"""What promise.search does beyond the protocol (docs/protocol.md); other servers may not have it."""
+"""What promise.search does beyond the protocol (docs/explanation/protocol.md), unlike other servers."""
 
 UNDECODABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
 """What a decoder raises for bytes that are no request."""

@@ -1,7 +1,7 @@
 """Answers that come back: `POST /hooks/NAME`, signed by whom the settings name as `[hooks.NAME]`.
 
 The sender is believed to say who answers, and that person is held to what they may answer, as everywhere. The
-same message sent again is the same decision (docs/notifications.md).
+same message sent again is the same decision (docs/guides/notifications.md).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A question with no workflow around it: asked, waited for, taken back (docs/scripts.md).
+"""A question with no workflow around it: asked, waited for, taken back (docs/guides/scripts.md).
 
 It is one promise, the root of its own lineage, with no target: no worker has anything to do with it.
 """

@@ -1,4 +1,4 @@
-"""Where several people must approve: their votes, and when these decide (docs/requests.md)."""
+"""Where several people must approve: their votes, and when these decide (docs/reference/wire.md)."""
 
 from __future__ import annotations
 

@@ -85,7 +85,9 @@ def _of_email(email: EmailSettings | None) -> Iterator[Shortcoming]:
     """Yield what is wrong with how mail is sent."""
     if email is None:
         text = "people have addresses, and nothing says how to send"
-        yield Shortcoming("email", text, 'write [email] host = "…" into the settings (docs/notifications.md)')
+        yield Shortcoming(
+            "email", text, 'write [email] host = "…" into the settings (docs/guides/notifications.md)'
+        )
     elif why := wrong_tls(email):
         yield Shortcoming("email", why, TLS_ADVICE)
 

@@ -1,4 +1,4 @@
-"""What was decided: from a settled request to what whoever asked is told of it (docs/requests.md).
+"""What was decided: from a settled request to what whoever asked is told of it (docs/reference/wire.md).
 
 Pure, and without the SDK: for `ask` in a workflow and for `hitl ask` in a script.
 """

@@ -1,4 +1,4 @@
-"""What a request asks, of whom, and what it means when nobody answers (docs/requests.md).
+"""What a request asks, of whom, and what it means when nobody answers (docs/reference/wire.md).
 
 Pure: from a promise's param and tags to a Question and back, for those who ask and those who show it.
 """

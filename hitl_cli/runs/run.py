@@ -114,7 +114,7 @@ def create_request(
     """Return the promise.create that starts a run, with the tags that the SDK's own `rpc` gives it.
 
     The headers are ours: by `hitl:start` the caller knows whether the promise is the one it created, and
-    `hitl:by` says who started it, which a request of its can hold against them (docs/requests.md).
+    `hitl:by` says who started it, which a request of its can hold against them (docs/reference/wire.md).
     """
     tags = {TARGET_TAG: address_of(group)} | lineage(spec.id, scope="global")
     headers = {"hitl:start": mark} | ({"hitl:by": by} if by else {})

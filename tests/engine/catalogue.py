@@ -5,7 +5,7 @@ the two lists). A check returns whether it holds, and its docstring says it in o
 
 - `always`: true of every stored state.
 - `step`: true of what one step makes of a state. A step is one request, or one hand-out, or what is due at
-  one instant. Callbacks and listeners are drained in the step that settles (docs/protocol.md).
+  one instant. Callbacks and listeners are drained in the step that settles (docs/explanation/protocol.md).
 - `span`: true of any number of steps at one instant, so of a batch that took several.
 - `sweep`: true of a step that nobody asked for.
 - `record`: true of every record in an answer.

@@ -1,9 +1,9 @@
 """What the specification's machine answers: a second implementation, to compare the engine's answers with.
 
 Written from resonatehq/resonate-specification (spec/02-abstract: state.lean, external.lean, internal.lean),
-and from docs/protocol.md where the two differ or the specification leaves something open, and from nothing
-of hitl_cli/engine. Plain dicts, no file, no batches, nothing remembered that can be looked up: what it costs
-is of no interest, that it can be read beside the specification is.
+and from docs/explanation/protocol.md where the two differ or the specification leaves something open;
+from nothing of hitl_cli/engine. Plain dicts, no file, no batches, nothing remembered that can be looked up:
+it is made to be read beside the specification, at any cost.
 
 Answers are a status and the data as the wire has it; an error's data is None, since its words are free.
 """
@@ -63,12 +63,12 @@ class Promise:
 
     @property
     def target(self) -> str | None:
-        """The address that executes it. A targeted timer is a timer (docs/protocol.md)."""
+        """The address that executes it. A targeted timer is a timer (docs/explanation/protocol.md)."""
         return None if self.timer else self.tags.get("resonate:target")
 
     @property
     def bare(self) -> bool:
-        """Whether it is the npm SDK's ctx.promise(), which waits for the outside (docs/protocol.md)."""
+        """Whether it is a ctx.promise() of the npm SDK (docs/explanation/protocol.md)."""
         return self.tags.get("resonate:scope") == "global" and self.target is None and not self.timer
 
     @property
@@ -81,7 +81,7 @@ class Promise:
 
     @property
     def root(self) -> bool:
-        """Whether it starts a lineage and has a task: a run (docs/protocol.md, search)."""
+        """Whether it starts a lineage and has a task: a run (docs/explanation/protocol.md, search)."""
         return self.target is not None and ":" not in self.id
 
     def project(self, now: int) -> Promise:
@@ -174,7 +174,7 @@ class Schedule:
         return {key: value for key, value in shown.items() if value is not None}
 
     def occurrences(self, now: int) -> list[int]:
-        """Return the instants to fire now (docs/protocol.md: the last one, unless all are asked for)."""
+        """Return the instants to fire now: the last, or all if asked for (docs/explanation/protocol.md)."""
         if self.next_run_at > now:
             return []
         if self.cron == YEARLY:
@@ -308,7 +308,7 @@ class Oracle:
         return 200, {"promise": awaited.record()}
 
     def promise_search(self, data: Data, now: int) -> Answer:
-        """List promises as docs/protocol.md has it. A cursor here is the id of the last record."""
+        """List promises as in docs/explanation/protocol.md. A cursor here is the id of the last record."""
         since = data.get("settledSince")
         if data.get("sort") == "-settled":
             self.look_at_external(now)
@@ -460,7 +460,7 @@ class Oracle:
         return 200, {}
 
     def task_search(self, data: Data, now: int) -> Answer:
-        """List tasks as docs/protocol.md has it."""
+        """List tasks as docs/explanation/protocol.md has it."""
         self.look_at_all(data, now)
         found = [
             task.id
@@ -500,7 +500,7 @@ class Oracle:
         return (404, None) if self.schedules.pop(data["id"], None) is None else (200, {})
 
     def schedule_search(self, data: Data, _now: int) -> Answer:
-        """List schedules as docs/protocol.md has it."""
+        """List schedules as docs/explanation/protocol.md has it."""
         tags = (data.get("tags") or {}).items()
         found = [
             schedule.id
@@ -546,7 +546,7 @@ class Oracle:
             schedule.last_run_at, schedule.next_run_at = due[-1], next_cron(schedule.cron, due[-1])
 
     def drain(self, now: int) -> None:
-        """Discharge what waits for settled promises, in the step that settled them (docs/protocol.md)."""
+        """Discharge what waits for promises that this step settled (docs/explanation/protocol.md)."""
         for promise in self.promises.values():
             if promise.state == "pending":
                 continue
@@ -611,7 +611,7 @@ def queue_of(target: str) -> str:
 
 
 def has_tag(promise: Promise, key: str, value: str) -> bool:
-    """Whether a search for the tag finds the promise (docs/protocol.md)."""
+    """Whether a search for the tag finds the promise (docs/explanation/protocol.md)."""
     if (key, value) == ("resonate:external", "true"):
         return promise.open
     if key == "resonate:origin":

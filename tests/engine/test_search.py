@@ -1,4 +1,4 @@
-"""promise.search and task.search, which the specification leaves open: docs/protocol.md defines them."""
+"""promise.search and task.search, as docs/explanation/protocol.md defines them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/forms.md says what is so."""
+"""docs/guides/forms.md says what is so."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from hitl_cli.errors import BadInput
 from hitl_cli.forms import as_form_type, check, fill, schema_of, split_assignment
 
-PAGE = (Path(__file__).parents[2] / "docs" / "forms.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "guides" / "forms.md").read_text()
 
 
 def block(language: str) -> str:
@@ -23,7 +23,7 @@ def block(language: str) -> str:
 
 def test_the_example_does_what_the_page_says() -> None:
     names: dict[str, Any] = {"__name__": "page"}
-    exec(compile(block("python"), "docs/forms.md", "exec", dont_inherit=True), names)
+    exec(compile(block("python"), "docs/guides/forms.md", "exec", dont_inherit=True), names)
     schema = schema_of(names["Expense"])
     words = shlex.split(block("sh"))
     given = [split_assignment(words[at + 1]) for at, word in enumerate(words) if word == "--set"]

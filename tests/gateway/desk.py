@@ -131,7 +131,7 @@ class Desk:
         return self.gateway.ask("POST", path, data=body.encode(), headers=headers)
 
     def refused(self, status: int, path: str, code: str, **given: str) -> Document:
-        """Send what is not taken, and return the page that says so, with this code of docs/errors.md."""
+        """Send what is refused, and return the page with this error code (docs/reference/errors.md)."""
         reply = self.post(path, (), **given)
         assert reply.status == status
         page = Document(reply)

@@ -1,4 +1,4 @@
-"""docs/gateway.md: its commands are run as they stand, in its order, and what they print is compared."""
+"""docs/guides/gateway.md: its commands are run as they stand, in order, and what they print is compared."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tests.conftest import Hitl
     from tests.gateway.conftest import GatewayProcess
 
-DOCS = Path(__file__).parents[2] / "docs" / "gateway.md"
+DOCS = Path(__file__).parents[2] / "docs" / "guides" / "gateway.md"
 URL = "http://127.0.0.1:5001"
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 pytestmark = IN_A_BROWSER
 
-DOCS = Path(__file__).parents[2] / "docs"
+PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 
 LARGEST = 150_000
 """Bytes of a picture in the README."""
@@ -110,4 +110,4 @@ def test_the_pictures_of_the_readme_can_be_taken(
     picture = page.screenshot(full_page=screen.touch, scale="css")
     assert 10_000 < len(picture) <= LARGEST
     if os.environ.get("HITL_PICTURES"):
-        (DOCS / name).write_bytes(picture)
+        (PICTURES / name).write_bytes(picture)

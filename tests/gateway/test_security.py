@@ -1,4 +1,4 @@
-"""What docs/security.md promises: who gets in, what pages of other sites can do, and what is logged."""
+"""What docs/explanation/security.md promises: who gets in, what other sites can do, and what is logged."""
 
 from __future__ import annotations
 

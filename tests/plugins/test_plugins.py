@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 ASKS = str(HERE.parent / "apps" / "asks.py")
-DOCS = HERE.parent.parent / "docs" / "plugins.md"
+DOCS = HERE.parent.parent / "docs" / "guides" / "plugins.md"
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Each error has a code, an exit code and an HTTP status, and docs/errors.md lists them all."""
+"""Each error has a code, an exit code and an HTTP status, and docs/reference/errors.md lists them all."""
 
 from __future__ import annotations
 
@@ -65,7 +65,9 @@ def codes_in_raises() -> set[str]:
 
 
 def documented() -> dict[str, tuple[str, str, str]]:
-    return {code: (*rest,) for code, *rest in ROW.findall((ROOT / "docs" / "errors.md").read_text())}
+    return {
+        code: (*rest,) for code, *rest in ROW.findall((ROOT / "docs" / "reference" / "errors.md").read_text())
+    }
 
 
 def test_every_code_is_documented_and_every_documented_code_exists() -> None:

@@ -1,4 +1,4 @@
-"""Who makes a request, and what they may do: the one place where that is decided (docs/security.md).
+"""Who makes a request, and what they may do. Nothing else decides that (docs/explanation/security.md).
 
 A visitor is known by the first authenticator that identifies them: those of plugins, then hitl's own
 (hitl_cli/gateway/auth/authenticators.py).

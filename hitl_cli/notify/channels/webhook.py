@@ -1,4 +1,4 @@
-"""Messages as JSON documents, posted to a URL and signed by Standard Webhooks (docs/notifications.md).
+"""Messages as JSON documents, posted to a URL and signed by Standard Webhooks (docs/guides/notifications.md).
 
 The same message has the same `webhook-id` each time that it is sent: by it a receiver leaves out what it has.
 """
