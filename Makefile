@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test contract rust storm lint fmt bench docs clean
+.PHONY: help demo test contract rust storm lint fmt bench docs generated clean
 
 HITL := .venv/bin/hitl
 
@@ -42,12 +42,16 @@ bench: .venv/ready ## measure hitl beside its peers (docs/explanation/performanc
 	@.venv/bin/python -m bench $(ARGS)
 	@.venv/bin/python -m bench.commands
 
-docs: .venv/ready ## write again what is generated: docs/reference/cli.md and the pictures, for which it needs a Chromium
+docs: .venv/ready ## build the documentation into site/; a dead link fails
+	@scripts/uv sync --frozen --inexact --group docs --quiet
+	@.venv/bin/zensical build --strict --clean
+
+generated: .venv/ready ## write the generated pages and pictures of docs/ again; needs Chromium
 	@.venv/bin/python -m scripts.generate_docs
 	@HITL_PICTURES=1 HITL_NEED_BROWSER=1 .venv/bin/pytest -q tests/gateway/test_pages.py -k pictures
 
 clean: ## remove what the other targets made
-	rm -rf .venv .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	rm -rf .venv .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis .cache site dist
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # Compiled here because an environment may forbid Python to do it later, and every start would pay.

@@ -91,7 +91,7 @@ def main() -> None:
     reference = ROOT / "docs" / "reference" / "cli.md"
     if "--check" in sys.argv:
         if reference.read_text() != command_reference():
-            sys.exit("docs/reference/cli.md is stale: run `make docs`")
+            sys.exit("docs/reference/cli.md is stale: run `make generated`")
         return
     reference.write_text(command_reference())
     (ROOT / "docs" / "pictures" / "pending.svg").write_text(picture())

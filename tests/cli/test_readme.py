@@ -110,9 +110,3 @@ def check_worker_lines(worker: WorkerProcess, shown: str) -> None:
     lines = worker.lines
     wait_until(lambda: len(lines) >= len(settled(shown)))
     assert settled("\n".join(lines))[: len(settled(shown))] == settled(shown)
-
-
-def test_every_page_of_the_docs_is_on_the_index_of_its_part() -> None:
-    for index in (README.parent / "docs").glob("*/index.md"):
-        named = set(re.findall(r"\]\(([a-z-]+\.md)", index.read_text()))
-        assert named | {"index.md"} == {page.name for page in index.parent.glob("*.md")}, index
