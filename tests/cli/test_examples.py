@@ -15,9 +15,9 @@ from hitl_cli.auth.signing_keys import load_keys
 from hitl_cli.runs.reading import get_run
 from hitl_cli.settings import Settings
 from tests.cli.curl import curl
-from tests.cli.test_readme import BLOCK, settled
-from tests.cli.test_readme import commands as shown_commands
 from tests.conftest import WorkerProcess, wait_until
+from tests.docs.pages import BLOCK, settled
+from tests.docs.pages import commands as shown_commands
 from tests.notify.receivers import Mailbox
 
 if TYPE_CHECKING:

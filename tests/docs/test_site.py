@@ -44,7 +44,7 @@ def test_the_site_is_built_and_loads_nothing_from_another_host(tmp_path: Path) -
     assert settings["project"]["theme"]["font"] is False
     shutil.copytree(DOCS, tmp_path / "docs")
     (tmp_path / "zensical.toml").write_bytes((ROOT / "zensical.toml").read_bytes())
-    command = [Path(sys.executable).with_name("zensical"), "build", "--strict"]
+    command = [str(Path(sys.executable).with_name("zensical")), "build", "--strict"]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     pages = list((tmp_path / "site").rglob("*.html"))
     assert len(pages) > len(list(DOCS.rglob("*.md")))  # and 404.html

@@ -6,8 +6,8 @@ import shlex
 import subprocess
 from typing import TYPE_CHECKING
 
-from tests.cli.test_readme import BLOCK, commands, settled
 from tests.conftest import HITL, wait_until
+from tests.docs.pages import BLOCK, commands, settled
 from tests.typescript.node import EXAMPLE
 
 if TYPE_CHECKING:
