@@ -55,7 +55,9 @@ class Reconciler:
         self._looked_at: int | None = None
 
     def look(self, client: Client) -> None:
-        """Have people told of what is new. Raises Unreachable."""
+        """Have people told of what is new, once the settings reach somebody. Raises Unreachable."""
+        if not self._reach.now.reaches_somebody:
+            return
         now = client.now()
         waiting = self._waiting_now(client)
         fresh = [

@@ -82,6 +82,10 @@ class Serving(Struct, frozen=True, kw_only=True):
     workflows: tuple[str, ...]
 
 
+DELIVERING = frozenset({TELL, DIGEST})
+"""The functions that wait for a worker whose settings have a contact. Settings change while it runs."""
+
+
 class Worker:
     """One worker. `run` returns once it has been told to stop and has let go of everything."""
 
@@ -98,15 +102,14 @@ class Worker:
         open_client = partial(connect, options.server, options.token)
         self._heartbeat = LeaseHeartbeat(open_client, self._pid, options.lease_ms / 1_000, self._let_go)
         self._clients = ClientPool(open_client, threads=1)
-        self._notifier: Notifier | None = None
-        unheard: Reconciler | None = None
-        if options.reach.directory.reaches_somebody:  # else they wait for a worker with contacts
-            target = address_of(options.group)
-            at_once = max(options.concurrency // NOTIFYING, 1)
-            self._notifier = Notifier(options.reach, target, open_client, at_once)
-            unheard = Reconciler(options.reach, target)
+        target = address_of(options.group)
+        at_once = max(options.concurrency // NOTIFYING, 1)
+        self._notifier = Notifier(options.reach, target, open_client, at_once)
         self._housekeeper = Housekeeper(
-            open_client, lambda: options.reach.now.members, options.count_every_s, unheard
+            open_client,
+            lambda: options.reach.now.members,
+            options.count_every_s,
+            Reconciler(options.reach, target),
         )
         self._link: WorkerLink | None = None
         self._tasks: ObservedTasks
@@ -173,8 +176,7 @@ class Worker:
         finally:
             self._housekeeper.stop()
             self._clients.close()
-            if self._notifier is not None:
-                self._notifier.bridge.close()
+            self._notifier.bridge.close()
             self._heartbeat.shutdown()
             self._link.close()
 
@@ -190,10 +192,9 @@ class Worker:
     def _register(self, resonate: Registering, modules: Sequence[tuple[str, ModuleType]]) -> tuple[str, ...]:
         register_workflows(resonate, modules)
         resonate.register(take_back, name=TAKE_BACK)
-        if self._notifier is not None:
-            resonate.with_dependency(self._notifier)
-            resonate.register(tell, name=TELL)
-            resonate.register(digest, name=DIGEST)
+        resonate.with_dependency(self._notifier)
+        resonate.register(tell, name=TELL)
+        resonate.register(digest, name=DIGEST)
         return tuple(sorted({name for name, _ in resonate.served} - INTERNAL_FUNCTIONS))
 
     # What it takes
@@ -207,7 +208,8 @@ class Worker:
         if call is None:
             return True
         assert self._resonate is not None
-        if (call.func, call.version) in self._resonate.served:
+        served = (call.func, call.version) in self._resonate.served
+        if served and (call.func not in DELIVERING or self._options.reach.now.reaches_somebody):
             return True
         if call.func not in self._unknown:
             self._unknown.add(call.func)

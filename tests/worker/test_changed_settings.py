@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.conftest import wait_until
+
 if TYPE_CHECKING:
     from tests.conftest import Hitl
 
@@ -41,3 +43,16 @@ def test_a_worker_warns_of_a_name_and_refuses_it_once_its_settings_are_strict(hi
     assert "group:opps" in hitl.fails(1, "wait", "after")
     hitl.ok("approve", "before", "--as", "LEAD")  # what was asked before goes on
     assert hitl.ok("wait", "before") == "true\n"
+
+
+def test_a_worker_without_contacts_notifies_once_its_settings_have_one(hitl: Hitl) -> None:
+    (hitl.folder / "app.py").write_text(APP)
+    hitl.worker("--app", "app.py")
+    (hitl.folder / "hitl.toml").write_text("[people.lead]\nnotify = ['console']\n")
+    hitl.ok("start", "release-1", "--workflow", "release")
+    hitl.waiting()
+
+    def notified() -> bool:
+        return [one["outcome"] for one in hitl.json("show", "release-1:1")["told"]] == ["told"]
+
+    wait_until(notified)
