@@ -200,7 +200,7 @@ def _judge_integrity(file: Inspection, now: int) -> Iterator[Finding]:  # noqa: 
             "integrity",
             "error",
             f"the file is damaged: {'; '.join(file.damage[:3])}",
-            "stop all workers, copy the file as it is, and restore a backup (docs/guides/operations.md)",
+            "stop all workers, copy the file as it is, and restore a backup (docs/guides/backup.md)",
         )
     else:
         yield Finding("integrity", "ok", "no damage found")
@@ -351,7 +351,7 @@ def judge_file_system(file: Inspection, now: int) -> Iterator[Finding]:  # noqa:
             "file system",
             "warning",
             f"{file.file_system} is shared between machines, and locks may not work there",
-            "move the file to a local disk (docs/guides/operations.md), and reach it with hitl server",
+            "move the file to a local disk (docs/guides/workers.md), and reach it with hitl server",
         )
     if file.file_system in HOST_FILE_SYSTEMS:
         yield Finding(

@@ -1,4 +1,4 @@
-"""docs/guides/notifications.md says what is so."""
+"""The pages about notifications say what is so."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from tests.gateway.conftest import StartGateway
     from tests.notify.receivers import HttpReceiver
 
-PAGE = (Path(__file__).parents[2] / "docs" / "guides" / "notifications.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = ("guides/notifications", "guides/email", "guides/slack", "guides/webhooks", "guides/sign-in", "reference/notifications")
+PAGE = "".join((DOCS / f"{page}.md").read_text() for page in PAGES)
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 
 
@@ -38,7 +40,7 @@ def functions() -> dict[str, Any]:
     """What the page's Python defines."""
     names: dict[str, Any] = {}
     for text in blocks("python"):
-        exec(compile(text, "docs/guides/notifications.md", "exec", dont_inherit=True), names)
+        exec(compile(text, "docs/guides/webhooks.md", "exec", dont_inherit=True), names)
     return names
 
 
