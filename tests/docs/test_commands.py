@@ -19,6 +19,7 @@ PAGES = [
     ROOT / "README.md",
     *sorted((ROOT / "docs" / "tutorial").glob("*.md")),
     *sorted((ROOT / "docs" / "guides").glob("*.md")),
+    ROOT / "docs" / "reference" / "gateway.md",
 ]
 RUN = [page for page in PAGES if any(part.kind == "console" and not part.mark for part in parts(page))]
 
