@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 from msgspec.structs import replace
+from resonate.error import PlatformError, Suspended
 
 from hitl_cli import defaults
 from hitl_cli.authoring.loaded_code import loaded_code
@@ -235,17 +236,24 @@ class Worker:
     def _contained[T](
         self, loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, T], **options: Any
     ) -> asyncio.Task[T]:
-        """Return a task in which sys.exit() ends the run that calls it, as an error does, and no more."""
+        """Return a task in which what ends a process ends the run that raises it, and no more.
+
+        The SDK settles runs by Exception alone. Ctrl-C is a signal handler and never raised here.
+        """
 
         async def run() -> T:
             try:
                 return await coro
-            except SystemExit as error:
-                reason = f"sys.exit({error.code!r}) was called in a workflow"
-                failure = replace(failure_of(error), message=reason, type=None)
+            except (Exception, asyncio.CancelledError, PlatformError, Suspended):
+                raise
+            except BaseException as error:
+                failure = failure_of(error)
+                if isinstance(error, SystemExit):
+                    reason = f"sys.exit({error.code!r}) was called in a workflow"
+                    failure = replace(failure, message=reason, type=None)
                 if (held := executing.get(None)) is not None:
                     await self._tasks.fail(*held, failure)
-                raise _ExitRefusedError(reason) from error
+                raise _EndRefusedError(failure.message) from error
 
         task = asyncio.Task(run(), loop=loop, **options)
         suspension.adopt(task, coro)
@@ -280,5 +288,5 @@ def register_workflows(resonate: Registering, modules: Sequence[tuple[str, Modul
             resonate.register(function, name=name)
 
 
-class _ExitRefusedError(Exception):
-    """A workflow or a step called sys.exit(), which is not its to call."""
+class _EndRefusedError(Exception):
+    """A workflow or a step raised what ends a process, such as SystemExit."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.conftest import Hitl
 
 APP = """
-import logging, sys, time
+import builtins, logging, sys, time
 from pathlib import Path
 from hitl_cli import workflow
 
@@ -37,6 +37,14 @@ async def exiting_step(ctx, id):
 
 def leave(ctx):
     sys.exit(3)
+
+@workflow
+async def raises(ctx, name):
+    raise getattr(builtins, name)("no")
+
+@workflow
+async def raises_in_step(ctx, name):
+    await ctx.run(lambda ctx: exec("raise " + name))
 
 @workflow
 async def slow(ctx, gate):
@@ -79,6 +87,18 @@ def test_a_workflow_that_calls_exit_fails_once_and_does_not_end_the_worker(hitl:
     hitl.ok("start", "b")
     assert [item["id"] for item in hitl.waiting()] == ["b:1"]
     assert len([line for line in worker.lines if " a started" in line]) == 1
+    assert worker.stop() == 0
+
+
+@pytest.mark.parametrize("workflow", ["raises", "raises_in_step"])
+def test_an_exception_that_ends_processes_fails_its_run_and_the_worker_goes_on(
+    hitl: Hitl, workflow: str
+) -> None:
+    (hitl.folder / "app.py").write_text(APP)
+    worker = hitl.worker("--app", "app.py")
+    for name in ("KeyboardInterrupt", "GeneratorExit", "BaseException"):
+        hitl.ok("start", name, name, "--workflow", workflow)
+        assert name in hitl.fails(1, "wait", name, code="run-failed")
     assert worker.stop() == 0
 
 
