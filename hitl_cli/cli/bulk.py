@@ -97,9 +97,9 @@ def _as_table(planned: Sequence[PlannedDecision], verdict: Verdict) -> list[Colu
     """Return the columns of what would happen."""
     items = [one.item for one in planned]
     return [
-        Column("promise", [one.item.id if one.item else one.name for one in planned], whole=True),
-        Column("workflow", [item.workflow if item else "" for item in items]),
-        Column("asks", [(item and (item.prompt or item.function)) or "" for item in items]),
+        Column("request", [one.item.id if one.item else one.name for one in planned], whole=True),
+        Column("run", [item.workflow if item else "" for item in items]),
+        Column("prompt", [(item and (item.prompt or item.function)) or "" for item in items]),
         Column("what would happen", [_what_happens(one, verdict) for one in planned]),
     ]
 

@@ -96,13 +96,13 @@ def _as_table(entries: Sequence[HistoryEntry]) -> list[Column]:
     colors = [OUTCOME_COLORS.get(entry.outcome or "", "") for entry in entries]
     return filled(
         [
-            Column("promise", [entry.id for entry in entries], whole=True),
+            Column("request", [entry.id for entry in entries], whole=True),
             Column("at", [local_minute(entry.at) for entry in entries], whole=True),
             Column("outcome", list(map(Cell, map(outcome_text, entries), colors)), whole=True),
             Column("by", [f"{entry.by} via {entry.via}" if entry.by else "-" for entry in entries]),
             Column("waited", [format_duration(entry.waited_ms) for entry in entries], right=True, spare=2),
-            Column("asked", [entry.asked or "" for entry in entries], spare=1),
-            Column("said", [_said_in(entry) for entry in entries]),
+            Column("prompt", [entry.asked or "" for entry in entries], spare=1),
+            Column("answer", [_said_in(entry) for entry in entries]),
         ]
     )
 

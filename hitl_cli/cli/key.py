@@ -50,8 +50,8 @@ def list_(ctx: typer.Context, as_json: AsJson = False, server: Server = None) ->
             Column("key", [key.name for key in found], whole=True),
             Column("created", [local_minute(key.created_at) for key in found], whole=True),
             Column(
-                "believed until",
-                ["it signs" if key.ends_at is None else local_minute(key.ends_at) for key in found],
+                "valid until",
+                ["signs now" if key.ends_at is None else local_minute(key.ends_at) for key in found],
                 whole=True,
             ),
         ]

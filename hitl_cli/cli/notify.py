@@ -66,9 +66,9 @@ def try_(
     else:
         print_table(
             [
-                Column("who", [one.to for one in tried], whole=True),
-                Column("by", [one.by for one in tried]),
-                Column("where", [one.where for one in tried]),
+                Column("name", [one.to for one in tried], whole=True),
+                Column("channel", [one.by for one in tried]),
+                Column("address", [one.where for one in tried]),
                 Column(
                     "result",
                     [GOOD if one.taken else Cell(f"not taken: {one.why_not}", "red") for one in tried],
@@ -108,8 +108,8 @@ def list_(as_json: AsJson = False) -> None:
     reached = [", ".join(f"{address.by} {address.where}" for address in one.addresses) for one in found]
     print_table(
         [
-            Column("who", [one.name for one in found], whole=True),
-            Column("reached by", [text or "-" for text in reached]),
+            Column("name", [one.name for one in found], whole=True),
+            Column("contact", [text or "-" for text in reached]),
             Column("members", [", ".join(one.members) or "-" for one in found]),
         ]
     )

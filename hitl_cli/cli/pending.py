@@ -176,10 +176,10 @@ def as_table(items: list[RequestSummary], now: int, gateway: str | None = None) 
     times = [Cell(format_duration(ms), "red" if ms < SOON_MS else "") for ms in left]
     return filled(
         [
-            Column("promise", ids, whole=True),
-            Column("workflow", [item.workflow for item in items], spare=6),
-            Column("function", [item.function or "-" for item in items], spare=5),
-            Column("asks", [_asks(item) for item in items], least=ASKS_LEAST),
+            Column("request", ids, whole=True),
+            Column("run", [item.workflow for item in items], spare=6),
+            Column("workflow", [item.function or "-" for item in items], spare=5),
+            Column("prompt", [_asks(item) for item in items], least=ASKS_LEAST),
             Column("to", [", ".join(item.to) for item in items], spare=2),
             Column("from", [item.asker or "" for item in items], spare=4),
             Column("age", [format_age(now - item.created_at) for item in items], right=True, spare=3),

@@ -285,11 +285,11 @@ def _show_runs(found: Sequence[Run], more: bool, now: int) -> None:
         return
     print_table(
         [
-            Column("workflow", [run.id for run in found], whole=True),
+            Column("run", [run.id for run in found], whole=True),
             Column("state", [Cell(run.state, RUN_COLORS[run.state]) for run in found]),
-            Column("function", [run.function or "-" for run in found], spare=1),
+            Column("workflow", [run.function or "-" for run in found], spare=1),
             Column("age", [format_age(now - run.created_at) for run in found], right=True, spare=2),
-            Column("waits for", [", ".join(run.waits_for) or (run.error or "") for run in found]),
+            Column("waiting for", [", ".join(run.waits_for) or (run.error or "") for run in found]),
         ]
     )
     if more:
@@ -305,7 +305,7 @@ def _headlines(run: Run, retries: Sequence[Retry], now: int, *, debug: bool) -> 
     first = [Cell(run.id, "bold"), Cell(" "), Cell(run.state, RUN_COLORS[run.state])]
     lines = [[*first, Cell(f"  {run.function or '-'}"), Cell(f"  {took}", "dim")]]
     if run.waits_for:
-        lines.append([Cell(f"waits for {', '.join(run.waits_for)}")])
+        lines.append([Cell(f"waiting for {', '.join(run.waits_for)}")])
     if run.state == "completed":
         lines.append([Cell(f"result {shorten(to_json(run.result))}")])
     if retries and not run.ended:

@@ -73,7 +73,7 @@ def _as_table(figures: Figures) -> list[Column]:
         if len(every) > MOST_NAMES:
             rows.append([kind, f"… and {len(every) - MOST_NAMES:,} more", "", "", "", ""])
     first, second, *times = zip(*rows, strict=True)
-    heads = ("answers", "p50", "p90", "max")
+    heads = ("decisions", "p50", "p90", "max")
     columns = [Column(head, texts, right=True) for head, texts in zip(heads, times, strict=True)]
     return [Column("", first, whole=True), Column("", second), *columns]
 
@@ -92,7 +92,7 @@ def _as_chart(figures: Figures) -> list[Column]:
     names.append(f"{format_duration(BOUNDS_MS[-1])} or more")
     return [
         Column("took", names[: len(counts)], whole=True),
-        Column("answers", [f"{count:,}" for count in counts], right=True),
+        Column("decisions", [f"{count:,}" for count in counts], right=True),
         Column("", [Cell(_bar(count, most), "cyan") for count in counts], whole=True),
     ]
 

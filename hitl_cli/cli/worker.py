@@ -126,10 +126,10 @@ def report_changes(options: WorkerOptions, *, as_json: bool) -> None:
     elif found:
         print_table(
             [
-                Column("promise", [one.id for one in found], whole=True),
+                Column("request", [one.id for one in found], whole=True),
                 Column("what happens", [one.change.replace("-", " ") for one in found], whole=True),
-                Column("asked", [one.asked or "" for one in found]),
-                Column("and now", [one.why or one.now or "" for one in found]),
+                Column("prompt", [one.asked or "" for one in found]),
+                Column("new prompt", [one.why or one.now or "" for one in found]),
             ]
         )
     if not changed:

@@ -72,6 +72,7 @@ def hook_result_document(decided: DecisionResult) -> Json:
     """Return what came of a webhook's answer; `outcome` is null while others must approve too."""
     return {
         "request": decided.promise.id,
+        "run": decided.workflow,
         "workflow": decided.workflow,
         "outcome": outcome_of(decided.promise),
         "by": decided.audit.by,

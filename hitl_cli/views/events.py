@@ -21,12 +21,14 @@ def serving_document(server: str, group: str, workflows: Sequence[str], pid: str
 
 
 def event_document(event: Event) -> Json:
-    """Return one thing that happened to a run; `promises` are the requests that it waits for."""
+    """Return one event of a run; `promises` are its open requests, `workflow` is the run's id."""
     fields = {name: getattr(event, name) for name in event.__struct_fields__}
     again = None if event.again is None else iso(event.again)
-    return fields | {"at": iso(event.at), "again": again, "failure": failure_document(event.failure)}
+    known = {"at": iso(event.at), "again": again, "failure": failure_document(event.failure)}
+    return fields | known | {"run": event.workflow}
 
 
 def change_document(change: Change) -> Json:
     """Return a request that was asked, changed or decided."""
-    return {name: getattr(change, name) for name in ("id", "workflow", "title", "outcome", "by")}
+    known = {name: getattr(change, name) for name in ("id", "workflow", "title", "outcome", "by")}
+    return known | {"run": change.workflow}

@@ -27,7 +27,10 @@ FORMULA = ("=", "+", "-", "@")
 
 
 class HistoryEntryDocument(Struct, frozen=True, kw_only=True):
-    """A decision, a vote or a comment."""
+    """A decision, a vote or a comment.
+
+    `run` is the run's id and `workflow_name` its workflow; `workflow` and `function` are their old names.
+    """
 
     kind: Kind
     id: str
@@ -48,6 +51,8 @@ class HistoryEntryDocument(Struct, frozen=True, kw_only=True):
     votes: tuple[VoteDocument, ...]
     replaces: str | None
     replaced_by: str | None
+    run: str
+    workflow_name: str | None
 
 
 class HistoryPage(Struct, frozen=True):
@@ -62,8 +67,9 @@ def history_entry_document(entry: HistoryEntry) -> HistoryEntryDocument:
     known = msgspec.structs.asdict(entry)
     del known["form"]
     texts = {"asked_at": iso(entry.asked_at), "at": iso(entry.at)}
+    names = {"run": entry.workflow, "workflow_name": entry.function}
     votes = tuple(map(vote_document, entry.votes))
-    return HistoryEntryDocument(**known | texts | {"votes": votes})
+    return HistoryEntryDocument(**known | texts | names | {"votes": votes})
 
 
 def outcome_text(entry: HistoryEntry) -> str:

@@ -27,7 +27,8 @@ class RefusedDocument(Struct, frozen=True, kw_only=True):
 class RequestBaseDocument(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
     """What a person is asked, as a list says it and its own page does too.
 
-    `refused` is an answer that did not fit, so that it is asked again in the place of `replaces`.
+    `refused` is an answer that did not fit, so that it is asked again in the place of `replaces`. `run` is
+    the run's id and `workflow_name` its workflow; `workflow` and `function` are their old names.
     """
 
     id: str
@@ -49,6 +50,8 @@ class RequestBaseDocument(Struct, frozen=True, kw_only=True, rename={"from_": "f
     tags: dict[str, str]
     replaces: str | None
     refused: RefusedDocument | None
+    run: str
+    workflow_name: str | None
 
 
 class RequestSummaryDocument(RequestBaseDocument, frozen=True, kw_only=True):
@@ -86,6 +89,8 @@ def request_summary_document(item: RequestSummary, now: int) -> RequestSummaryDo
         tags=item.tags,
         replaces=asked.replaces,
         refused=None if asked.refused is None else refused_document(asked.refused),
+        run=item.workflow,
+        workflow_name=item.function,
     )
 
 

@@ -39,9 +39,14 @@ class FailureDocument(Struct, frozen=True, kw_only=True):
 
 
 class RunDocument(Struct, frozen=True, kw_only=True):
-    """A run of a workflow. `result` is what it returned, `waits_for` the promises it waits for, or why."""
+    """A run of a workflow. `result` is what it returned, `waits_for` its open requests, or why it waits.
+
+    `run` is its id and `workflow_name` its workflow; `workflow` and `function` are their old names.
+    """
 
     id: str
+    run: str
+    workflow_name: str | None
     workflow: str
     function: str | None
     state: RunState
@@ -129,6 +134,8 @@ def _run_fields(run: Run, now: int) -> dict[str, Json]:
     """Return what is shown of a run, by the names of RunDocument."""
     return {
         "id": run.id,
+        "run": run.id,
+        "workflow_name": run.function,
         "workflow": run.id,
         "function": run.function,
         "state": run.state,

@@ -39,6 +39,8 @@ FIELDS = [
     "votes",
     "replaces",
     "replaced_by",
+    "run",
+    "workflow_name",
 ]
 ESCAPE = "\x1b[2J\x1b]0;title\x07"
 BIDI = "\u202egpj.exe"
@@ -102,7 +104,7 @@ def test_the_newest_comes_first_whatever_came_of_it(hitl: Hitl) -> None:
     ]
     assert entries[0]["at"] == iso(past.now)
     table = [line.split() for line in hitl.ok("history").splitlines()]
-    assert table[0] == ["promise", "at", "outcome", "by", "waited", "asked", "said"]
+    assert table[0] == ["request", "at", "outcome", "by", "waited", "prompt", "answer"]
     assert table[1][2:] == [
         "rejected",
         "bob",

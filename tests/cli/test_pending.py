@@ -45,13 +45,13 @@ def ids(hitl: Hitl, *args: str) -> list[str]:
 def test_who_asks_whom_by_when_is_shown_where_there_is_something_to_show(hitl: Hitl) -> None:
     put(hitl, "bare:1", Question(prompt="# Deploy 1.4.2?\n\nIt has *three* changes."))
     head, _ = hitl.ok("pending").splitlines()
-    assert " ".join(head.split()) == "promise workflow function asks age time left"
+    assert " ".join(head.split()) == "request run workflow prompt age time left"
     assert "Deploy 1.4.2?" in hitl.ok("pending")
     put(hitl, "many:1", Question(prompt="Pay?", approvals=2, to=("ada", "group:ops")), by="eve", key="pay-7")
     put(hitl, "now:1", Question(prompt="Now?", priority="urgent"))
     hitl.ok("approve", "many:1", "--as", "ada")
     head, bare, many, now = hitl.ok("pending").splitlines()
-    assert " ".join(head.split()) == "promise workflow function asks to from age time left votes priority"
+    assert " ".join(head.split()) == "request run workflow prompt to from age time left votes priority"
     assert many.split()[3:] == ["Pay?", "ada,", "group:ops", "eve", *many.split()[7:-1], "1/2"]
     assert now.split()[-1] == "urgent"
     assert "/" not in bare
@@ -82,6 +82,8 @@ def test_json_has_what_a_program_needs(hitl: Hitl) -> None:
         "tags": {"team": "core"},
         "replaces": None,
         "refused": None,
+        "run": "many",
+        "workflow_name": None,
     }
 
 

@@ -152,6 +152,9 @@ def test_status_lists_runs_the_newest_first_with_what_they_wait_for(hitl: Hitl) 
     assert [run["id"] for run in hitl.json("status", "--state", "completed")] == ["b"]
     assert [run["id"] for run in hitl.json("status", "--limit", "1")] == ["c"]
     assert "there are more" in hitl.run("status", "--limit", "1").stderr
+    assert [(run["run"], run["workflow_name"]) for run in listed] == [
+        (run["workflow"], run["function"]) for run in listed
+    ]
     expected = {"id", "workflow", "function", "state", "prompt", "created_at", "deadline", "age_s"}
     assert expected <= set(listed[0])
 

@@ -73,7 +73,7 @@ def test_an_id_is_never_cut_or_broken_whatever_the_width(hitl: Hitl, columns: in
 def test_a_table_fits_an_ordinary_terminal(hitl: Hitl) -> None:
     ask(hitl, "release-1.4.2:2")
     lines = COLOR.sub("", on_terminal(hitl, 80, "pending")).splitlines()
-    assert lines[0].split() == ["promise", "workflow", "function", "age", "time", "left"]
+    assert lines[0].split() == ["request", "run", "workflow", "age", "time", "left"]
     assert all(len(line) <= 80 for line in lines)
 
 
@@ -92,7 +92,7 @@ def requests_with_everything(hitl: Hitl, count: int) -> None:
 def test_columns_are_dropped_before_the_table(hitl: Hitl) -> None:
     requests_with_everything(hitl, 1)
     lines = COLOR.sub("", on_terminal(hitl, 80, "pending")).splitlines()
-    assert lines[0].split()[:2] == ["promise", "asks"]
+    assert lines[0].split()[:2] == ["request", "prompt"]
     assert {"time", "left", "priority"} <= set(lines[0].split())
     assert lines[1].split()[0] == "release-1.4.2-00:2"
     assert all(len(line) <= 80 for line in lines)

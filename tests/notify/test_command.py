@@ -42,7 +42,7 @@ def test_a_test_goes_out_by_each_channel_of_a_person(
     done = people.run("notify", "test", "reviewer")
     assert done.returncode == 0, done.stderr
     assert [line.split() for line in done.stdout.splitlines()] == [
-        ["who", "by", "where", "result"],
+        ["name", "channel", "address", "result"],
         ["reviewer", "webhook", "http://127.0.0.1/…", "taken"],
         ["reviewer", "email", "a@example.org", "taken"],
         ["reviewer", "console", "the", "worker's", "terminal", "taken"],

@@ -56,6 +56,7 @@ def _request_document(item: MessageItem) -> dict[str, Any]:
     question = item.question
     return {
         "id": item.request,
+        "run": item.workflow,
         "workflow": item.workflow,
         "title": item.title,
         "prompt": question.prompt,
