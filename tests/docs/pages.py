@@ -3,6 +3,7 @@
 - A `console` block is run, and its output is compared. What differs from run to run is not (`VARYING`).
 - A `python` or `toml` block that begins with `# NAME.py` or `# NAME.toml` is written to that file.
 - `<!-- run` followed by lines with `$ ` and `-->` runs what a reader does not see, as preparation.
+- `<!-- uses PAGE.md -->` writes the files of another page first.
 - `<!-- not run: REASON -->` before a block: it is read, but not run.
 - `<!-- not read: REASON -->` before a block: it is neither.
 """
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Hitl
 
-GATEWAY = "http://127.0.0.1:5001"
+PORT = ":5001"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PART = re.compile(
     r"^(?:<!-- (?P<mark>not run|not read): [^\n]+ -->\n+)?"
@@ -33,6 +34,7 @@ PART = re.compile(
     r"|<!-- run\n(?P<hidden>.*?)-->)",
     re.MULTILINE | re.DOTALL,
 )
+USES = re.compile(r"^<!-- uses ([\w./-]+\.md) -->$", re.MULTILINE)
 FILE = re.compile(r"# ([\w-]+\.(?:py|toml))\n")
 STAYS = {"worker", "dev", "gateway", "server"}
 CHANGES_A_RUN = {"start", "approve", "reject", "answer"}
@@ -102,18 +104,19 @@ class Run:
 
     def __init__(self, hitl: Hitl) -> None:
         self.hitl = hitl
-        self.gateway = GATEWAY
-        self.worker: WorkerProcess | None = None
-        self.shown = ""
+        self.port = PORT
+        self.staying: dict[str, tuple[WorkerProcess, str]] = {}
         self.asking: list[tuple[str, subprocess.Popen[str]]] = []
         hitl.env["HITL_AS"] = "you"
         hitl.env["PATH"] = f"{Path(HITL).parent}:{hitl.env['PATH']}"
 
     def page(self, page: Path) -> None:
         """Run all of it."""
+        for name in USES.findall(page.read_text()):
+            for part in parts(page.parent / name):
+                self._write(part)
         for part in parts(page):
-            if part.kind in ("python", "toml") and (named := FILE.match(part.text)):
-                (self.hitl.folder / named[1]).write_text(part.text)
+            self._write(part)
             if part.mark or part.kind not in ("console", "hidden"):
                 continue
             for line, expected in commands(part.text):
@@ -121,7 +124,13 @@ class Run:
         for expected, asking in self.asking:
             said, _ = asking.communicate(timeout=PATIENCE_S)
             assert settled(said) == settled(expected)
-        self._end_worker()
+        for name in list(self.staying):
+            self._end(name)
+
+    def _write(self, part: Part) -> None:
+        """Write a block that is a file."""
+        if part.kind in ("python", "toml") and (named := FILE.match(part.text)):
+            (self.hitl.folder / named[1]).write_text(part.text)
 
     def _run(self, line: str, expected: str, *, compared: bool) -> None:
         words = next(hitl_commands(line), [""])
@@ -132,20 +141,24 @@ class Run:
             self._ask(line, expected)
             return
         if line.startswith("curl"):
-            printed, code = curl(line.replace(GATEWAY, self.gateway)), 0
+            printed, code = curl(line.replace(PORT, self.port)), 0
         else:
             done = subprocess.run(
-                ["bash", "-c", line.replace(GATEWAY, self.gateway)],
+                ["bash", "-c", line.replace(PORT, self.port)],
                 env=self.hitl.env,
                 cwd=self.hitl.folder,
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT if not compared or "hitl: " in expected else subprocess.DEVNULL,
+                capture_output=True,
                 text=True,
                 timeout=PATIENCE_S,
                 check=False,
             )
-            printed, code = done.stdout.replace(self.gateway, GATEWAY), done.returncode
+            printed, code = done.stdout.replace(self.port, PORT), done.returncode
+            noted = done.stderr.replace(self.port, PORT)
+            # A page may leave out what is said beside the result, and a terminal shows them in either order.
+            if settled(printed) != settled(expected):
+                either = [printed + noted, noted + printed]
+                printed = next((both for both in either if settled(both) == settled(expected)), either[0])
         if compared:
             assert settled(printed) == settled(expected), line
         else:
@@ -164,25 +177,27 @@ class Run:
         return found["state"] != "running" and "a worker" not in str(found["waits_for"])
 
     def _begin(self, words: list[str], expected: str) -> None:
-        """Start a command that stays, on a free port, and wait until it serves."""
-        self._end_worker()
+        """Start a command that stays, on a free port, and wait until it serves. It replaces one like it."""
+        for name in ("worker", "dev") if words[0] in ("worker", "dev") else (words[0],):
+            self._end(name)
         port = [] if words[0] == "worker" else ["--port", "0"]
         started = WorkerProcess([HITL, *words, *port], self.hitl.env, self.hitl.folder)
         self.hitl.workers.append(started)
-        started.said("serving" if words[0] == "worker" else "://127.0.0.1:")
         if port:
-            self.gateway = re.findall(r"http://127\.0\.0\.1:\d+", "\n".join(started.lines))[-1]
-        self.worker, self.shown = started, expected
+            self.port = re.findall(r"://[\d.]+(:\d+)", started.said("http://"))[-1]
+        else:
+            started.said("serving")
+        self.staying[words[0]] = started, expected
 
-    def _end_worker(self) -> None:
-        """Compare what it has printed, as far as the page shows it."""
-        if self.worker is None:
+    def _end(self, name: str) -> None:
+        """Compare what a command that stays has printed, as far as the page shows it, and stop it."""
+        if name not in self.staying:
             return
-        shown, lines = settled(self.shown), self.worker.lines
+        started, expected = self.staying.pop(name)
+        shown, lines = settled(expected), started.lines
         wait_until(lambda: len(lines) >= len(shown))
-        assert settled("\n".join(lines).replace(self.gateway, GATEWAY))[: len(shown)] == shown
-        self.worker.stop()
-        self.worker = None
+        assert settled("\n".join(lines).replace(self.port, PORT))[: len(shown)] == shown
+        started.stop()
 
     def _ask(self, line: str, expected: str) -> None:
         """Start what waits for an answer that a later command gives."""

@@ -21,7 +21,11 @@ PAGES = [
     *sorted((ROOT / "docs" / "guides").glob("*.md")),
     ROOT / "docs" / "reference" / "gateway.md",
 ]
-RUN = [page for page in PAGES if any(part.kind == "console" and not part.mark for part in parts(page))]
+RUN = [
+    page
+    for page in PAGES
+    if any(part.kind in ("console", "hidden") and not part.mark for part in parts(page))
+]
 
 
 @pytest.mark.parametrize("page", RUN, ids=lambda page: page.stem)

@@ -27,7 +27,14 @@ if TYPE_CHECKING:
     from tests.notify.receivers import HttpReceiver
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("guides/notifications", "guides/email", "guides/slack", "guides/webhooks", "guides/sign-in", "reference/notifications")
+PAGES = (
+    "guides/notifications",
+    "guides/email",
+    "guides/slack",
+    "guides/webhooks",
+    "guides/sign-in",
+    "reference/notifications",
+)
 PAGE = "".join((DOCS / f"{page}.md").read_text() for page in PAGES)
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 
