@@ -102,7 +102,7 @@ class PendingDecision[T](Awaitable[Decision[T]]):
         """Begin, or go on with, the step that puts it."""
         place = self._place
         self._placed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        note_question(place.step, place.id)
+        note_question(place.step, place.id, keep=place.put.keep)
         self._step: ResonateFuture[KeptDecision] = place.step.run(
             asking, place.put, self._placed, place.before, self._form
         )
@@ -358,7 +358,7 @@ async def asking(
     refused = refusal(ctx, form, decision, question, again)
     if refused is not None:
         new = put_again(request, question, put, refused, sdk.now(ctx))
-        note_question(ctx, again)
+        note_question(ctx, again, keep=put.keep)
         taken: KeptDecision = await sdk.named(_step_of(ctx, new), again).run(asking, new, None, None, form)
         return msgspec.structs.replace(taken, answers=question)
     await tell_the_others(ctx, question, request)
@@ -378,7 +378,7 @@ async def ask_beside(
     if is_of_newer(request, put) and sdk.found(ctx, sdk.first_id(step)) is None:
         leave_to_newer(request.id)
     await give_way(ctx, request, found, step, put)
-    note_question(ctx, step)
+    note_question(ctx, step, keep=put.keep)
     replaces = request.id if is_blocking(request.tags) else None
     new = put._replace(question=msgspec.structs.replace(put.question, replaces=replaces, refused=None))
     answer: KeptDecision = await sdk.named(_step_of(ctx, put), step).run(asking, new, placed, None, form)

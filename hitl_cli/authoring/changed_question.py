@@ -24,6 +24,7 @@ from hitl_cli.requests.decision import KeptDecision
 from hitl_cli.requests.differences import differences
 from hitl_cli.requests.question import REPLACED_BY, REPLACED_SINCE, Question
 from hitl_cli.sdk import context as sdk
+from hitl_cli.sdk.calls import asked_below, replaced_request
 from hitl_cli.sdk.replay import answer_in
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ class Place:
         self.before: PromiseRecord | None = None
         self._ctx = ctx
         self._id = sdk.next_id(ctx)
+        if (replaced := replaced_request(ctx, self._id)) is not None:
+            self._replace(replaced)
         self._look()
 
     @property
@@ -112,6 +115,8 @@ class Place:
             if record.tags.get(SCOPE_TAG, "local") != "local":
                 self.before = record if is_blocking(record.tags) else None
                 self._next(record.id if self.before is not None else None)
+            elif asked_below(record):
+                self._next(None)
             elif record.state == "pending" or self._answers(record):
                 return
             else:
@@ -134,6 +139,10 @@ class Place:
     def _next(self, replaced: str | None) -> None:
         """Go to the place beside this one."""
         self._id = sdk.beside(self._id)
+        self._replace(replaced)
+
+    def _replace(self, replaced: str | None) -> None:
+        """Note the request in whose place this one is put."""
         question = msgspec.structs.replace(self.put.question, replaces=replaced)
         self.put = self.put._replace(question=question)
 

@@ -8,11 +8,8 @@ which creates and settles promises only while the task is held.
 from __future__ import annotations
 
 import copy
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from msgspec import Struct
-from resonate.context import Context
 from resonate.error import PlatformError, ResonateError
 from resonate.ids import join_id
 from resonate.types import PromiseCreateReq, PromiseSettleReq, Value
@@ -24,7 +21,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Mapping
 
-    from resonate.context import ResonateFuture
+    from resonate.context import Context, ResonateFuture
     from resonate.types import PromiseRecord
 
     from hitl_cli.engine.records import Value as WireValue
@@ -32,43 +29,6 @@ if TYPE_CHECKING:
 
 class LeftToOthers(ResonateError):
     """A run that this worker cannot go on with, and another one can."""
-
-
-class RunningStep(Struct):
-    """A step of `ctx.run`: its id, and the name of its function."""
-
-    name: str
-    id: str = ""
-
-
-running: ContextVar[RunningStep] = ContextVar("running")
-"""The step that the code at hand belongs to; not set in a workflow's own code."""
-
-_sdk_run = Context.run
-
-
-def name_steps() -> None:
-    """Have `ctx.run` note the name of its function: the SDK tells it nobody, and a promise has none."""
-    Context.run = _named_run  # type: ignore[method-assign,assignment]
-
-
-def _named_run(ctx: Context, fn: Any, *args: Any, **kwargs: Any) -> ResonateFuture[Any]:
-    step = RunningStep(_name_of(fn))
-    token = running.set(step)  # which the task of the step inherits
-    try:
-        future: ResonateFuture[Any] = _sdk_run(ctx, fn, *args, **kwargs)
-    finally:
-        running.reset(token)
-    step.id = future._id
-    return future
-
-
-def _name_of(fn: Any) -> str:
-    """Return the name of what `ctx.run` was given."""
-    if isinstance(fn, str):
-        return fn
-    named = getattr(fn, "func", fn)  # of a functools.partial
-    return getattr(named, "__name__", None) or type(named).__name__
 
 
 def now(ctx: Context) -> int:
@@ -129,7 +89,11 @@ def found(ctx: Context, id: str) -> PromiseRecord | None:
 
 
 def next_id(ctx: Context) -> str:
-    """Take the id that the next call of the SDK would give to its promise."""
+    """Take the id that the next call of the SDK would give to its promise.
+
+    From here on the function is not tried again, as after a call of the SDK (`invoke_with_retry`).
+    """
+    ctx._state.workflow = True
     return ctx._next_id()
 
 

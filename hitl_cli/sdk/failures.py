@@ -23,7 +23,7 @@ from resonate.types import PromiseRecord, Value
 
 from hitl_cli.client.failure import Failure, failure_in
 from hitl_cli.format.terminal import cut, printable, printable_lines
-from hitl_cli.sdk.context import running
+from hitl_cli.sdk.calls import running
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

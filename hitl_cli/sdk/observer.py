@@ -19,7 +19,7 @@ from resonate.send import PromiseFencing, TaskLifecycle
 from resonate.types import PromiseCreateReq, PromiseSettleReq, Value
 
 from hitl_cli.client.failure import Failure, failure_in
-from hitl_cli.client.tags import INTERNAL_FUNCTIONS, RETRY_TAG, SCOPE_TAG, lineage
+from hitl_cli.client.tags import INTERNAL_FUNCTIONS, RETRY_TAG, SCOPE_TAG, TARGET_TAG, lineage
 from hitl_cli.client.wire import (
     FUNCTION_HEADER,
     Call,
@@ -31,7 +31,7 @@ from hitl_cli.client.wire import (
     too_large,
 )
 from hitl_cli.engine.records import VALUE_MAX, size_of
-from hitl_cli.sdk.context import running
+from hitl_cli.sdk.calls import call_mark, caller_mark, running, step_mark
 from hitl_cli.sdk.failures import comes_from, failure_of, given_up, remembered
 from hitl_cli.sdk.heartbeat import executing
 from hitl_cli.sdk.suspension import take_back_request
@@ -127,7 +127,7 @@ class ObservedTasks:
 
     async def task_fulfill(self, id: str, version: int, action: PromiseSettleReq) -> PromiseRecord:
         """Settle a task's promise, which ends the task."""
-        action = self._explained(id, _storable(action))
+        action = _marked(self._explained(id, _storable(action)), call_mark(id))
         try:
             promise = await self._tasks.task_fulfill(id, version, action)
         except ServerError as error:
@@ -208,6 +208,9 @@ class ObservedTasks:
         if req.param.data is not None:
             if size_of(req.param) > VALUE_MAX:
                 raise TooLarge(BAD_REQUEST, too_large(req.id, req.param))
+            if TARGET_TAG in req.tags and (mark := caller_mark(req.id)):
+                param = Value(headers=mark, data=req.param.data)
+                req = PromiseCreateReq(id=req.id, timeout_at=req.timeout_at, param=param, tags=req.tags)
         elif req.tags.get(SCOPE_TAG) == "local" and (step := running.get(None)) is not None:
             param = Value(headers={FUNCTION_HEADER: step.name})
             req = PromiseCreateReq(id=req.id, timeout_at=req.timeout_at, param=param, tags=req.tags)
@@ -222,6 +225,9 @@ class ObservedTasks:
     async def task_fence_settle(self, id: str, version: int, req: PromiseSettleReq) -> TaskFenceResult:
         """Settle a promise, while the task is held."""
         req = self._explained(id, _storable(req))
+        step = running.get(None)
+        if step is not None and step.asked and step.id == req.id:
+            req = _marked(req, step_mark(step))
         try:
             result = await self._tasks.task_fence_settle(id, version, req)
         except ServerError as error:
@@ -320,6 +326,14 @@ def _storable(req: PromiseSettleReq) -> PromiseSettleReq:
         return req
     message = too_large(req.id, req.value)
     return _rejection(req.id, Failure(message=message, type=TooLarge.__name__))
+
+
+def _marked(req: PromiseSettleReq, mark: dict[str, str]) -> PromiseSettleReq:
+    """Return a settlement with the mark of a call below which a request was put."""
+    if not mark:
+        return req
+    value = Value(headers={**(req.value.headers or {}), **mark}, data=req.value.data)
+    return PromiseSettleReq(id=req.id, state=req.state, value=value)
 
 
 def _rejection(id: str, failure: Failure) -> PromiseSettleReq:

@@ -42,11 +42,13 @@ class NotRun(ResonateError):
 class Rehearsed(msgspec.Struct):
     """What a run would do: `put` is the data of each request that it creates, `seen` what it looked at.
 
+    `calls` are the calls that are found where the code calls something else, and the function that it calls.
     `failed` is why it would fail by a question that changed; `broken_off` whether a step has not run yet.
     """
 
     put: dict[str, Json] = {}
     seen: set[str] = set()
+    calls: dict[str, str] = {}
     failed: str | None = None
     broken_off: bool = False
 
@@ -91,7 +93,7 @@ class _RehearsedEffects(CheckedEffects):
         self.came.seen.add(req.id)
         record = self.cache.get(req.id)
         is_open = record is None or record.state == "pending"
-        if is_open and req.tags.get(SCOPE_TAG) == "local" and req.id not in self.asks:
+        if is_open and req.tags.get(SCOPE_TAG) == "local" and req.id not in self.asks | self.anew:
             raise PlatformError([NotRun()])
         return await super().create_promise(req)
 
@@ -103,7 +105,6 @@ async def rehearse(resonate: Registering, root: Promise, below: Sequence[Promise
     core: Any = resonate._core
     effects: Any = _RehearsedEffects(_Ports(known, came, now), core.codec, root.id, 0, list(known.values()))
     effects.came = came
-    effects.asks = set()
     others = asyncio.all_tasks()
     try:
         async with asyncio.timeout(PATIENCE_S):
@@ -116,6 +117,8 @@ async def rehearse(resonate: Registering, root: Promise, below: Sequence[Promise
         came.broken_off = True
         await _let_end(others)
         return came
+    finally:
+        came.calls = effects.changed
     if getattr(outcome, "state", None) == "rejected":
         error = core.codec.decode_error(outcome.value)
         came.failed = str(error) if isinstance(error, QuestionChanged) else None

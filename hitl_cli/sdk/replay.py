@@ -1,4 +1,4 @@
-"""What a workflow finds when it runs again is what it asks for: no answer is used for something else.
+"""Checks that a workflow which runs again uses no answer for something else.
 
 The SDK finds a promise by its number alone (resonate/effects.py, create_promise). Where the code has changed,
 that may be another one: the answer to a question would be the result of a step, or of a bare `ctx.promise()`.
@@ -14,34 +14,73 @@ from resonate.effects import ResonateEffects
 from resonate.types import Value
 
 from hitl_cli.client.tags import SCOPE_TAG
-from hitl_cli.client.wire import is_blocking
+from hitl_cli.client.wire import child_id, is_blocking
 from hitl_cli.errors import QuestionChanged
+from hitl_cli.sdk.calls import asked_below, differs, executed, is_marked, note_asked
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from resonate.context import Context
     from resonate.types import PromiseCreateReq, PromiseRecord
 
 
 class CheckedEffects(ResonateEffects):
-    """The SDK's durable operations, which compare a promise that is found with the one that is asked for."""
+    """The SDK's durable operations, which compare a promise that is found with the one that is asked for.
+
+    The SDK makes them; `begin` adds what is kept here.
+    """
 
     asks: set[str]
     """The steps by which questions are put."""
+    asked: bool
+    """Whether a request was put below the function that is executed."""
+    compares: bool
+    """Whether a call is found whose result counts for the same call only (sdk/calls.py)."""
+    changed: dict[str, str]
+    """The calls that are found where the code calls something else, and the function that it calls."""
+    anew: set[str]
+    """The calls that are made in the place of those."""
+    callers: dict[str, str]
+    """The modules that call other functions, by the id of the call."""
+    code_of: Callable[[str], Any] | None
+    """Returns the code that a module belongs to; None where calls are not compared."""
+
+    def begin(self, code_of: Callable[[str], Any] | None) -> None:
+        """Set what is kept for one attempt."""
+        self.asks, self.anew, self.changed, self.callers = set(), set(), {}, {}
+        self.asked = False
+        self.code_of = code_of
+        self.compares = code_of is not None and any(map(is_marked, self.cache.values()))
 
     async def create_promise(self, req: PromiseCreateReq) -> PromiseRecord:
         """Create a promise, or return the one that is there; another one as failed by QuestionChanged."""
+        is_known = req.id in self.cache
         record = await super().create_promise(req)
+        if record.value.headers is not None and asked_below(record):
+            note_asked(self)
+            if self.code_of and not is_known and (why := differs(self, req, record)):
+                return self._changed(record, why)
         if (record.tags != req.tags or record.state == "resolved") and (why := self._differs(req, record)):
-            value = Value(data=self.codec.decode(self.codec.encode(QuestionChanged(why))))
-            return msgspec.structs.replace(record, state="rejected", value=value)
+            return self._changed(record, why)
         return record
+
+    def _changed(self, record: PromiseRecord, why: str) -> PromiseRecord:
+        """Return a promise as failed by QuestionChanged."""
+        value = Value(data=self.codec.decode(self.codec.encode(QuestionChanged(why))))
+        return msgspec.structs.replace(record, state="rejected", value=value)
 
     def _differs(self, req: PromiseCreateReq, record: PromiseRecord) -> str | None:
         """Say so if a question stands where the code has something else, or the reverse."""
         was_question, is_question = is_blocking(record.tags), is_blocking(req.tags)
         if was_question != is_question:
             was, now = ("a question", "a step") if was_question else ("a step", "a question")
-        elif req.tags.get(SCOPE_TAG) == "local" and req.id not in self.asks and answer_in(record):
+        elif (
+            req.tags.get(SCOPE_TAG) == "local"
+            and req.id not in self.asks
+            and not asked_below(record)
+            and answer_in(record)
+        ):
             was, now = "a question", "a step"
         else:
             return None
@@ -52,13 +91,16 @@ class CheckedEffects(ResonateEffects):
 
 
 class CheckedCore(Core, kw_only=True):
-    """What executes a task, with these operations."""
+    """What executes a task, with these operations. `code_of` returns the code that a module belongs to."""
+
+    code_of: Callable[[str], Any] | None = None
 
     async def execute_until_blocked_inner(self, promise: PromiseRecord, effects: Any) -> Any:
         """Run the workflow's function once (resonate/core.py)."""
         if not isinstance(effects, CheckedEffects):
             effects.__class__ = CheckedEffects
-            effects.asks = set()
+        effects.begin(self.code_of)
+        executed.set(effects)
         return await super().execute_until_blocked_inner(promise, effects)
 
 
@@ -67,12 +109,17 @@ def answer_in(record: PromiseRecord) -> str | None:
     data = record.value.data
     if type(data) is not dict or "approved" not in data:
         return None
-    id = data.get("id")
-    return id if isinstance(id, str) and id.startswith(f"{record.id}.") else None
+    id, above = data.get("id"), child_id(record.id, "")
+    if not isinstance(id, str) or not id.startswith(above):
+        return None
+    rest = id.removeprefix(above)
+    return id if rest == "1" or rest.startswith("r") else None  # else of a step below that asks
 
 
-def note_question(ctx: Context, step: str) -> None:
-    """Note that a step puts a question."""
+def note_question(ctx: Context, step: str, *, keep: bool) -> None:
+    """Note that a step puts a question; `keep` tells whether it stands whatever the code asks now."""
     effects = ctx._state.effects
     if isinstance(effects, CheckedEffects):
         effects.asks.add(step)
+        if not keep:
+            note_asked(effects)

@@ -12,7 +12,7 @@ from resonate.error import ApplicationError, SerializationError
 from resonate.resonate import Resonate
 
 from hitl_cli.errors import BadInput
-from hitl_cli.sdk.context import name_steps
+from hitl_cli.sdk.calls import compare_calls
 from hitl_cli.sdk.failures import FailureCodec, note_exceptions
 from hitl_cli.sdk.replay import CheckedCore
 
@@ -35,7 +35,7 @@ class Registering(Resonate):
     def __init__(self, **options: Any) -> None:
         self.served: set[tuple[str, int]] = set()
         super().__init__(**options)
-        name_steps()
+        compare_calls()
         note_exceptions()
         self._core = CheckedCore(**msgspec.structs.asdict(self._core))
 
@@ -48,6 +48,10 @@ class Registering(Resonate):
         self._core.sender = self._core.fencing = seen
         self._core.codec = FailureCodec(self._core.codec.encryptor)
         return seen
+
+    def know_code(self, code_of: Callable[[str], Any]) -> None:
+        """Have the code of callers compared; `code_of` returns the code that a module belongs to."""
+        self._core.code_of = code_of  # type: ignore[attr-defined]
 
     def register(self, fn: Any = None, **options: Any) -> Any:
         """Register a durable function, as the SDK does."""

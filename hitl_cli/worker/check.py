@@ -27,7 +27,7 @@ from hitl_cli.worker.loader import load_app
 from hitl_cli.worker.run import register_workflows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from types import ModuleType
 
     from hitl_cli.client.protocol import Client
@@ -103,13 +103,15 @@ def _changes(
     now = client.now()
     resonate = Registering(group=options.group, clock=lambda: now, env={}, autostart=False)
     resonate.with_dependency(options.reach)
-    resonate.with_dependency(loaded_code(module for _, module in modules))
+    code = loaded_code(module for _, module in modules)
+    resonate.with_dependency(code)
+    resonate.know_code(code.of)
     register_workflows(resonate, modules)
     return [
         changed
         for some in batched(_waiting(client, options.group, resonate), AT_ONCE)
         for root, below, came in asyncio.run(_rehearsed(resonate, some, now))
-        for request in _requests_of(root, below)
+        for request in _requests_of(root, below, came.calls)
         if (changed := _changed(root, request, came)) is not None
     ]
 
@@ -129,11 +131,14 @@ def _changed(root: Promise, request: Promise, came: Rehearsed) -> ChangedRequest
         ((id, data["prompt"]) for id, data in put if data.get("replaces") == request.id), (None, None)
     )
     waits = request.state == "pending"
+    called_otherwise = any(request.id.startswith(child_id(id, "")) for id in came.calls)
     change: Change
     if now is not None:
         change = "asked-anew"
-    elif came.failed and (waits or request.id in came.failed):
+    elif came.failed and (waits or request.id in came.failed or called_otherwise):
         change = "fails"
+    elif called_otherwise:
+        change = "asked-anew"
     elif waits and request.id not in came.seen:
         change = "not-checked" if came.broken_off else "taken-back"
     else:
@@ -156,13 +161,14 @@ def _waiting(client: Client, group: str, resonate: Registering) -> Iterator[tupl
         lineages = search_many(client, [{ORIGIN_TAG: root.origin} for root in some])
         for root, lineage in zip(some, lineages, strict=True):
             below = [each for each in lineage if each.id.startswith(child_id(root.id, ""))]
-            if next(_requests_of(root, below), None) is not None:
+            calls = [each.id for each in below if each.is_call]
+            if next(_requests_of(root, below, calls), None) is not None:
                 yield root, below
 
 
-def _requests_of(root: Promise, below: Sequence[Promise]) -> Iterator[Promise]:
-    """Yield what a call asked people itself: not by calls of other functions."""
-    calls = [each.id for each in below if each.is_call and each.id != root.id]
+def _requests_of(root: Promise, below: Sequence[Promise], changed: Collection[str] = ()) -> Iterator[Promise]:
+    """Yield what a call asked people itself: by calls of other functions only where these have `changed`."""
+    calls = [each.id for each in below if each.is_call and each.id not in {root.id, *changed}]
     for promise in below:
         of_another = any(promise.id.startswith(child_id(id, "")) for id in calls)
         if promise.is_blocking and not of_another and not belongs_to_notification(promise.id):

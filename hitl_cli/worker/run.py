@@ -162,7 +162,9 @@ class Worker:
         try:
             self._resonate.with_dependency(options.reach)
             self._resonate.with_dependency(self._clients)
-            self._resonate.with_dependency(loaded_code(module for _, module in modules))
+            code = loaded_code(module for _, module in modules)
+            self._resonate.with_dependency(code)
+            self._resonate.know_code(code.of)
             workflows = self._register(self._resonate, modules)
             self._link.announce(workflows)
             self._resonate.start()
