@@ -211,4 +211,8 @@ class Run:
             text=True,
         )
         self.asking.append((expected, asking))
-        wait_until(lambda: self.hitl.json("pending") or asking.poll() is not None)
+        wait_until(lambda: self._is_asked() or asking.poll() is not None)
+
+    def _is_asked(self) -> bool:
+        """Whether a request is pending; where nothing was asked yet, there may be no database."""
+        return self.hitl.run("pending", "--json").stdout.strip() not in ("", "[]")
