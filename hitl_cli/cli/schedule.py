@@ -91,7 +91,8 @@ def add(
             print_json(schedule_document(added.schedule))
             return
         state = "added" if added.created else "is there already"
-        print(f"schedule {id} {state}: its next run is at {local(added.schedule.next_run_at)}")
+        next_run = local(added.schedule.next_run_at, added.schedule.timezone)
+        print(f"schedule {id} {state}: its next run is at {next_run}")
 
 
 @app.command("list")

@@ -20,9 +20,17 @@ def iso(ms: int) -> str:
     return instant(ms).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def local(ms: int) -> str:
-    """Return an instant (ms since the epoch) in the zone of this process: `2026-11-21 04:04:05 CET`."""
-    return f"{_here(ms):%Y-%m-%d %H:%M:%S %Z}"
+def local(ms: int, zone: str | None = None) -> str:
+    """Return an instant (ms since the epoch) as `2026-11-21 04:04:05 CET`.
+
+    `zone` is an IANA name; None is the zone of this process.
+    """
+    at = _here(ms)
+    if zone is not None:
+        from zoneinfo import ZoneInfo
+
+        at = instant(ms).astimezone(ZoneInfo(zone))
+    return f"{at:%Y-%m-%d %H:%M:%S %Z}"
 
 
 def local_minute(ms: int) -> str:

@@ -154,7 +154,16 @@ class Schedules:
         answer = call(self._client, "schedule.delete", id=id)
         if answer.status != OK:
             error = refused(answer)
-            raise NotFound(f"there is no schedule {id}.") if isinstance(error, NotFound) else error
+            raise self._unknown(id) if isinstance(error, NotFound) else error
+
+    def _unknown(self, id: str) -> NotFound:
+        from difflib import get_close_matches
+
+        near = (
+            get_close_matches(id, [one.id for one in self.list()], n=1) if "read" in self._actor.may else []
+        )
+        hint = f"Did you mean {near[0]}?" if near else "`hitl schedule list` shows them."
+        return NotFound(f"there is no schedule {id}. {hint}")
 
 
 def _expression(spec: ScheduleSpec) -> str:

@@ -29,6 +29,7 @@ def test_a_schedule_is_added_listed_and_removed(hitl: Hitl) -> None:
     assert (listed["id"], listed["workflow"], listed["args"]) == ("nightly", "report", ["nightly"])
     assert listed["next_run_at"].endswith("T02:00:00.000Z")
 
+    assert "nightly?" in hitl.fails(3, "schedule", "remove", "nightyl", code="not-found")
     assert hitl.ok("schedule", "remove", "nightly") == "schedule nightly removed\n"
     assert hitl.json("schedule", "list") == []
     assert "nightly" in hitl.fails(3, "schedule", "remove", "nightly", code="not-found")
@@ -36,7 +37,7 @@ def test_a_schedule_is_added_listed_and_removed(hitl: Hitl) -> None:
 
 def test_a_schedule_takes_a_time_zone(hitl: Hitl) -> None:
     add = ("schedule", "add", "nightly", "30 2 * * *", "--timezone")
-    hitl.ok(*add, "Asia/Tokyo")  # which never changes its clocks
+    assert "02:30:00 JST" in hitl.ok(*add, "Asia/Tokyo")  # which never changes its clocks
     assert "is there already" in hitl.ok(*add, "Asia/Tokyo")
     said = hitl.fails(4, *add, "Europe/Berlin", code="already-exists")
     assert "nightly: 30 2 * * * (Asia/Tokyo) calls approval" in said
