@@ -822,6 +822,17 @@ def test_votes_with_the_same_data_ask_nothing_more(desk: Desk) -> None:
     assert "They do not say the same" not in page.text
 
 
+def test_the_form_begins_with_ones_own_vote(desk: Desk) -> None:
+    path = desk.put("own:1", Question(prompt="Pay?", approvals=3, form=AMOUNT))
+    said_by(desk, "own:1", "reviewer", data={"sum": 100, "due_on": "now"})
+    assert desk.get(path).control("field:sum")["value"] == ""
+    mine = {"field_sum": "100", "field_due_on": "now"}
+    desk.taken(path, (), verdict="approve", **mine)
+    assert desk.get(path).control("field:sum")["value"] == "100"
+    desk.taken(path, (), verdict="reject", reason="no")
+    assert desk.get(path).control("field:sum")["value"] == ""
+
+
 def test_what_is_asked_again_says_why_and_begins_with_what_was_answered(desk: Desk) -> None:
     refused = Refused(why="amount must be even", data={"sum": 3, "due_on": "now"}, by="ada", at=0)
     asked = Question(prompt="Pay?", form=AMOUNT)

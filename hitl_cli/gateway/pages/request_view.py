@@ -104,7 +104,9 @@ def view(
     """Return what there is to see of a request. Raises NotFound, BadInput."""
     seen = inbox.show(request)
     item, question = seen.item, seen.item.asked
-    form, broken = _form_of(seen, sent, problems)
+    actor = inbox.actor
+    own = next((vote for vote in seen.votes if actor.groups.same(vote.by, actor.person)), None)
+    form, broken = _form_of(seen, own, sent, problems)
     every = notified(seen)
     shown = without_old_reminders(every)
     steps = [node for node in seen.before if node.kind not in ("vote", "comment")]
@@ -119,7 +121,7 @@ def view(
         said=decode(item.promise.param) if item.question in (None, PLAIN) else None,
         form=form,
         read=partial(as_read, question.form),
-        own=next((vote for vote in seen.votes if inbox.actor.groups.same(vote.by, inbox.actor.person)), None),
+        own=own,
         differing=differing_votes(question, seen.votes),
         missing=question.approvals - item.votes,
         near=item.deadline - item.now < SOON_MS,
@@ -134,9 +136,12 @@ def view(
 
 
 def _form_of(
-    seen: RequestDetails, sent: SubmittedForm | None, problems: Sequence[Problem]
+    seen: RequestDetails, own: Vote | None, sent: SubmittedForm | None, problems: Sequence[Problem]
 ) -> tuple[Form | None, str | None]:
-    """Return the form of a request that waits, if it has one; or why it cannot be filled in."""
+    """Return the form of an open request, if it has one; or why it cannot be filled in.
+
+    It begins with the person's own vote, or with the answer that did not fit.
+    """
     schema = seen.item.asked.form
     if schema is None or seen.decision is not None:
         return None, None
@@ -144,7 +149,8 @@ def _form_of(
         check_schema(schema)
         if sent is None:
             refused = seen.item.asked.refused
-            return drawn(schema, begun=UNSET if refused is None else refused.data), None
+            before = own if own is not None and own.data is not None else refused
+            return drawn(schema, begun=UNSET if before is None else before.data), None
         return drawn(schema, sent.texts, problems, sent.rows), None
     except BadInput as error:
         return None, str(error)
