@@ -52,9 +52,10 @@ def size_of(value: Payload | None) -> int:
     """Return how many bytes a payload has: its data and its headers."""
     if value is None:
         return 0
-    size = _bytes_of(value.data or "")
-    for name, text in (value.headers or {}).items():
-        size += _bytes_of(name) + _bytes_of(text)
+    size = 0 if value.data is None else _bytes_of(value.data)
+    if value.headers:
+        for name, text in value.headers.items():
+            size += _bytes_of(name) + _bytes_of(text)
     return size
 
 

@@ -43,7 +43,6 @@ NEEDED = (
     "resonate.core:Core.execute_until_blocked_inner(promise, effects)",
     "resonate.core:Core.fencing",
     "resonate.core:Core.sender",
-    "resonate.durable:DurableFunction.invoke(ctx, packed, coerce_args)",
     "resonate.effects:ResonateEffects.cache",
     "resonate.effects:ResonateEffects.codec",
     "resonate.effects:ResonateEffects.create_promise(req)",

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import resonate
 from resonate.codec import Codec
-from resonate.durable import DurableFunction
 from resonate.error import ApplicationError, PlatformError, SerializationError
 from resonate.types import PromiseRecord, Value
 
@@ -27,9 +26,6 @@ from hitl_cli.sdk.calls import running
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from resonate.context import Context
-    from resonate.types import Args
 
 LONGEST_MESSAGE = 4_000
 """Characters of a message that is shown in place of one that cannot be stored."""
@@ -53,20 +49,10 @@ UNSAID = {
 _raised: ContextVar[tuple[BaseException, Failure]] = ContextVar("raised")
 """The exception that the function at hand raised last. Joining a step cuts its traceback."""
 
-_sdk_invoke = DurableFunction.invoke
 
-
-def note_exceptions() -> None:
-    """Have what a step or a run raises noted in the moment in which it leaves the author's function."""
-    DurableFunction.invoke = _noting_invoke  # type: ignore[method-assign,assignment]
-
-
-async def _noting_invoke(function: DurableFunction, ctx: Context, packed: Args, **options: Any) -> Any:
-    try:
-        return await _sdk_invoke(function, ctx, packed, **options)
-    except (Exception, PlatformError) as error:
-        _raised.set((error, failure_of(error)))
-        raise
+def note_raised(error: Exception | PlatformError) -> None:
+    """Note what a step or a run raises, in the moment in which it leaves the author's function."""
+    _raised.set((error, failure_of(error)))
 
 
 def given_up(cause: Exception, message: str) -> Failure:

@@ -57,11 +57,13 @@ class CheckedEffects(ResonateEffects):
         """Create a promise, or return the one that is there; another one as failed by QuestionChanged."""
         is_known = req.id in self.cache
         record = await super().create_promise(req)
+        if record.state == "pending" and record.tags == req.tags:
+            return record
         if record.value.headers is not None and asked_below(record):
             note_asked(self)
             if self.code_of and not is_known and (why := differs(self, req, record)):
                 return self._changed(record, why)
-        if (record.tags != req.tags or record.state == "resolved") and (why := self._differs(req, record)):
+        if (why := self._differs(req, record)) is not None:
             return self._changed(record, why)
         return record
 
@@ -75,6 +77,8 @@ class CheckedEffects(ResonateEffects):
         was_question, is_question = is_blocking(record.tags), is_blocking(req.tags)
         if was_question != is_question:
             was, now = ("a question", "a step") if was_question else ("a step", "a question")
+        elif record.state != "resolved":
+            return None
         elif (
             req.tags.get(SCOPE_TAG) == "local"
             and req.id not in self.asks

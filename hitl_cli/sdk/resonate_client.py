@@ -13,7 +13,7 @@ from resonate.resonate import Resonate
 
 from hitl_cli.errors import BadInput
 from hitl_cli.sdk.calls import compare_calls
-from hitl_cli.sdk.failures import FailureCodec, note_exceptions
+from hitl_cli.sdk.failures import FailureCodec
 from hitl_cli.sdk.replay import CheckedCore
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ class Registering(Resonate):
         self.served: set[tuple[str, int]] = set()
         super().__init__(**options)
         compare_calls()
-        note_exceptions()
         self._core = CheckedCore(**msgspec.structs.asdict(self._core))
 
     def watch(self, tasks: TaskPorts | None, watched: Callable[[TaskPorts], ObservedTasks]) -> ObservedTasks:

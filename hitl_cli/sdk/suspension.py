@@ -34,6 +34,7 @@ from hitl_cli.client.tags import REQUEST_TAG, TAKE_BACK, TAKE_BACK_SEGMENT, TARG
 from hitl_cli.client.wire import Call, child_id, is_blocking
 from hitl_cli.errors import BadInput, NotAwaited
 from hitl_cli.sdk import context as sdk
+from hitl_cli.sdk.failures import note_raised
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
@@ -316,6 +317,8 @@ async def _invoke_function(
         function.close()
         raise
     except BaseException as raised:
+        if isinstance(raised, Exception | PlatformError):
+            note_raised(raised)
         other = _ended_with(function, raised)
         function.close()
         if isinstance(other or raised, Exception | SystemExit) and _is_unsettled(ctx):
