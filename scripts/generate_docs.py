@@ -1,6 +1,6 @@
-"""Write docs/reference/cli.md, from the commands, and docs/pictures/pending.svg, from a real run.
+"""Write the generated pages of docs/reference, and docs/pictures/pending.svg, from a real run.
 
-With --check it writes nothing, and fails if docs/reference/cli.md is stale.
+With --check it writes nothing, and fails if a page is stale.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from hitl_cli.inbox.pending import pending
 from hitl_cli.people.actor import Actor
 from hitl_cli.runs import Runs
 from hitl_cli.runs.run import RunSpec
+from scripts.reference import python_api, routes
 
 ROOT = Path(__file__).parent.parent
 PATIENCE_S = 30.0
@@ -86,15 +87,21 @@ def picture() -> str:
             worker.wait()
 
 
+def pages() -> dict[str, str]:
+    """Return the generated pages of the reference, by name."""
+    return {"cli.md": command_reference(), "routes.md": routes(), "python.md": python_api()}
+
+
 def main() -> None:
     """Write, or check."""
-    reference = ROOT / "docs" / "reference" / "cli.md"
-    if "--check" in sys.argv:
-        if reference.read_text() != command_reference():
-            sys.exit("docs/reference/cli.md is stale: run `make generated`")
-        return
-    reference.write_text(command_reference())
-    (ROOT / "docs" / "pictures" / "pending.svg").write_text(picture())
+    reference = ROOT / "docs" / "reference"
+    for name, text in pages().items():
+        if "--check" not in sys.argv:
+            (reference / name).write_text(text)
+        elif (reference / name).read_text() != text:
+            sys.exit(f"docs/reference/{name} is stale: run `make generated`")
+    if "--check" not in sys.argv:
+        (ROOT / "docs" / "pictures" / "pending.svg").write_text(picture())
 
 
 if __name__ == "__main__":

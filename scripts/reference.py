@@ -1,0 +1,179 @@
+"""The pages of the reference that are generated: the routes of the API, and the Python API."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+from typing import Any
+
+import hitl_cli
+from hitl_cli import _MODULES
+from hitl_cli.gateway.api.openapi import document
+from hitl_cli.gateway.api.routes import TABLE
+
+ROUTES = """\
+# HTTP API: routes
+
+Generated from the route table of the gateway. `GET /api/v1/openapi.json` has the same as OpenAPI 3.1, with
+the answers. [The API](api.md) says how to use them: tokens, lists, decisions and errors.
+"""
+
+PYTHON = """\
+# Python API
+
+Everything that a workflow imports comes from `hitl_cli`. Other modules are internal and change without
+notice. Generated from the docstrings; `help(hitl_cli.ask)` prints the same.
+"""
+
+ANY = "any JSON"
+
+SHORT = 3
+"""Arguments that stand on one line."""
+
+Declaration = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def routes() -> str:
+    """Return the page of the routes, from the description that the gateway serves."""
+    described = document(TABLE, "")
+    schemas = described["components"]["schemas"]
+    page = [ROUTES]
+    for route in TABLE:
+        found = described["paths"][route.path][route.method.lower()]
+        page.append(f"## `{route.method} {route.path}`\n")
+        page.append(f"{route.summary} Permission: `{route.needs}`.\n")
+        rows = [
+            _row(one["name"], one["schema"], one["in"], one["required"], one.get("description", ""))
+            for one in found.get("parameters", ())
+        ]
+        if body := found.get("requestBody"):
+            [reference] = body["content"].values()
+            schema = schemas[reference["schema"]["$ref"].rpartition("/")[2]]
+            required = schema.get("required", ())
+            rows += [
+                _row(name, one, "body", name in required, "") for name, one in schema["properties"].items()
+            ]
+        if rows:
+            page += ["| name | in | type | |", "| --- | --- | --- | --- |", *rows, ""]
+        answers = [status for status in found["responses"] if status != "default"]
+        page.append(f"Answers {', '.join(answers)}; an error as in [errors](api.md#errors).\n")
+    return "\n".join(page).rstrip() + "\n"
+
+
+def _row(name: str, schema: dict[str, Any], place: str, required: bool, said: str) -> str:
+    """Return a line of a table of parameters."""
+    notes = [said or _described(schema)]
+    if required:
+        notes.append("Required.")
+    elif schema.get("default") not in (None, [], {}, ""):
+        notes.append(f"Default `{schema['default']}`.")
+    return f"| `{name}` | {place} | {_kind(schema)} | {' '.join(filter(None, notes))} |"
+
+
+def _described(schema: dict[str, Any]) -> str:
+    """Return what a schema says of itself, or an alternative of it."""
+    alternatives = schema.get("anyOf", ())
+    return str(
+        schema.get("description")
+        or next((one["description"] for one in alternatives if "description" in one), "")
+    )
+
+
+def _kind(schema: dict[str, Any]) -> str:
+    """Return the type of a value in words."""
+    if "anyOf" in schema:
+        kinds = [_kind(one) for one in schema["anyOf"] if one.get("type") != "null"]
+        return " or ".join(dict.fromkeys(kinds))
+    if "enum" in schema:
+        return ", ".join(f"`{one}`" for one in schema["enum"])
+    kind = schema.get("type", ANY)
+    if kind == "array":
+        return f"list of {_kind(schema.get('items', {}))}"
+    return str(kind)
+
+
+def python_api() -> str:
+    """Return the page of the public names, each with its signature or fields, and its docstring."""
+    page = [PYTHON]
+    for name in sorted(hitl_cli.__all__, key=lambda name: (name[0].isupper(), name)):
+        page.append(f"## `{name}`\n")
+        if name == "__version__":
+            page.append("The version of hitl, as a string.\n")
+            continue
+        value = getattr(hitl_cli, name)
+        if value.__name__ != name:
+            page.append(f"The earlier name of [`{value.__name__}`](#{value.__name__.lower()}).\n")
+            continue
+        node = _source(name)
+        page += _declared(node)
+        for method in _methods(node):
+            page += [f"### `{name}.{method.name}`\n", *_declared(method)]
+    return "\n".join(page).rstrip() + "\n"
+
+
+def _source(name: str) -> Declaration:
+    """Return the declaration of a public name, parsed."""
+    module = importlib.import_module(f"hitl_cli.{_MODULES.get(name, 'authoring.workflow')}")
+    body = ast.parse(inspect.getsource(module)).body
+    # The last one of several: those before it are overloads.
+    return [one for one in body if isinstance(one, Declaration) and one.name == name][-1]
+
+
+def _declared(node: Declaration) -> list[str]:
+    """Return the signature of a function, or the fields of a class, and the docstring."""
+    if isinstance(node, ast.ClassDef):
+        bases = ", ".join(ast.unparse(base) for base in node.bases)
+        head = [f"class {node.name}({bases})" if bases else f"class {node.name}"]
+        lines = head + [f"    {ast.unparse(one)}" for one in node.body if _is_field(one)]
+    else:
+        returns = ast.unparse(node.returns) if node.returns else "None"
+        given = [one for one in _arguments(node.args) if one != "self"]
+        head = f"{'async ' if isinstance(node, ast.AsyncFunctionDef) else ''}def {node.name}"
+        if any(ast.unparse(one) == "property" for one in node.decorator_list):
+            lines = [f"{node.name}: {returns}"]
+        elif len(given) <= SHORT:
+            lines = [f"{head}({', '.join(given)}) -> {returns}"]
+        else:
+            lines = [f"{head}(", *(f"    {one}," for one in given), f") -> {returns}"]
+    return ["```python", *lines, "```\n", f"{ast.get_docstring(node) or ''}\n"]
+
+
+def _arguments(given: ast.arguments) -> list[str]:
+    """Return each argument as it is declared."""
+    alone = ast.arguments(posonlyargs=[], args=[], kwonlyargs=[], kw_defaults=[], defaults=[])
+    positional = [*given.posonlyargs, *given.args]
+    defaults = [None] * (len(positional) - len(given.defaults)) + list(given.defaults)
+    words = []
+    for at, (one, default) in enumerate(zip(positional, defaults, strict=True)):
+        alone.args, alone.defaults = [one], [default] if default else []
+        words.append(ast.unparse(alone))
+        if given.posonlyargs and at == len(given.posonlyargs) - 1:
+            words.append("/")
+    if given.vararg:
+        words.append(f"*{ast.unparse(given.vararg)}")
+    elif given.kwonlyargs:
+        words.append("*")
+    alone.args, alone.defaults = [], []
+    for one, default in zip(given.kwonlyargs, given.kw_defaults, strict=True):
+        alone.args, alone.defaults = [one], [default] if default else []
+        words.append(ast.unparse(alone))
+    return words
+
+
+def _is_field(node: ast.stmt) -> bool:
+    """Whether a statement of a class declares a public field."""
+    return (
+        isinstance(node, ast.AnnAssign)
+        and isinstance(node.target, ast.Name)
+        and not node.target.id.startswith("_")
+        and "ClassVar" not in ast.unparse(node.annotation)
+    )
+
+
+def _methods(node: Declaration) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Return the public methods of a class."""
+    if not isinstance(node, ast.ClassDef):
+        return []
+    functions = [one for one in node.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return [one for one in functions if not one.name.startswith("_") and ast.get_docstring(one)]
