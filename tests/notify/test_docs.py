@@ -85,4 +85,10 @@ def test_an_answer_is_sent_as_the_page_says(hitl: Hitl, start_gateway: StartGate
         asked = request(client, "deploy-7:1")
     said = {"request": asked.id, "verdict": "approve", "by": "reviewer"}
     answered = functions()["answer"](f"{gateway.url}/hooks/bot", SECRET, said)
-    assert answered == {"request": asked.id, "workflow": "deploy-7", "outcome": "approved", "by": "reviewer"}
+    assert answered == {
+        "request": asked.id,
+        "run": "deploy-7",
+        "workflow": "deploy-7",
+        "outcome": "approved",
+        "by": "reviewer",
+    }
