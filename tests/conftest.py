@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -17,6 +15,7 @@ import pytest
 
 from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.people.actor import Actor
+from tests import forked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +24,7 @@ PATIENCE_S = 30.0
 """How long a condition may take to come true before a test fails. Waiting ends as soon as it does."""
 
 LOOK_S = 0.01
-HITL = str(Path(sys.executable).with_name("hitl"))
+HITL = forked.HITL
 TRACEBACK = re.compile(r"^Traceback .*?(?=^hitl: )", re.MULTILINE | re.DOTALL)
 """What --debug prints above the sentence."""
 
@@ -51,7 +50,7 @@ class WorkerProcess:
     def __init__(self, command: list[str], env: Mapping[str, str], cwd: Path) -> None:
         self.lines: list[str] = []
         self.errors: list[str] = []
-        self.process = subprocess.Popen(
+        self.process = forked.Popen[str](
             command, env=env, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         self._readers = [
@@ -101,9 +100,7 @@ class Hitl:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.command = [HITL]
-        kept = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONDONTWRITEBYTECODE")
-        self.env: dict[str, str] = {name: os.environ[name] for name in kept if name in os.environ}
-        self.env |= {"HITL_AS": "ada", "COLUMNS": "200"}
+        self.env: dict[str, str] = {**forked.SERVER.env, "HITL_AS": "ada", "COLUMNS": "200"}
         self.place(folder / "hitl.db")
         self.workers: list[WorkerProcess] = []
 
@@ -121,7 +118,7 @@ class Hitl:
         cwd: Path | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
-        return subprocess.run(
+        return forked.run(
             [*self.command, *args],
             env={**self.env, **(env or {})},
             cwd=cwd or self.folder,
@@ -134,7 +131,7 @@ class Hitl:
 
     def popen(self, *args: str) -> subprocess.Popen[str]:
         """Start a command and let it run."""
-        return subprocess.Popen(
+        return forked.Popen(
             [*self.command, *args],
             env=self.env,
             cwd=self.folder,
@@ -220,3 +217,8 @@ def hitl(tmp_path: Path) -> Iterator[Hitl]:
     for worker in command.workers:
         if worker.process.poll() is None:
             worker.kill()
+
+
+def pytest_sessionfinish() -> None:
+    """Leave no process behind."""
+    forked.SERVER.end()

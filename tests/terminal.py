@@ -7,8 +7,6 @@ import fcntl
 import os
 import pty
 import struct
-import subprocess
-import sys
 import termios
 import threading
 from typing import TYPE_CHECKING, Self
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 import pyte
 import pytest
 
+from tests import forked
 from tests.conftest import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
@@ -28,13 +27,6 @@ CTRL_C = "\x03"
 CTRL_D = "\x04"
 CTRL_U = "\x15"
 TAB = "\t"
-
-CONTROLLED = """
-import fcntl, os, sys, termios
-fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-os.execvp(sys.argv[1], sys.argv[1:])
-"""
-"""Makes the terminal the one that Ctrl-C comes from, before the command runs."""
 
 
 class _Screen(pyte.Screen):
@@ -68,14 +60,14 @@ class Terminal:
         self._lock = threading.Lock()
         self.raw = ""
         kept = {name: value for name, value in env.items() if name not in {"COLUMNS", "LINES"}}
-        self.process = subprocess.Popen(
-            [sys.executable, "-ISc", CONTROLLED, *command],
+        self.process = forked.Popen[bytes](
+            list(command),
+            terminal=True,
             env={**kept, "TERM": term},
             cwd=cwd,
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
-            start_new_session=True,
         )
         os.close(theirs)
         self._reader = threading.Thread(target=self._read, daemon=True)

@@ -22,6 +22,7 @@ from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.votes import record_vote
 from hitl_cli.people.actor import Actor
 from hitl_cli.requests.question import Question, question_of
+from tests import forked
 from tests.acting import approval, decide, rejection
 from tests.cli.test_decisions import ask as bare_promise
 from tests.cli.test_doctor import server
@@ -554,7 +555,7 @@ def test_a_reader_that_has_gone_turns_no_no_into_a_yes(hitl: Hitl, reader: str) 
     ours, theirs = os.pipe()
     os.close(ours)
     codes = [
-        subprocess.run(
+        forked.run(
             [HITL, "ask", "?", *args],
             env=hitl.env,
             stdout=theirs if reader == "stdout" else subprocess.DEVNULL,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hitl_cli.requests.question import Question
+from tests import forked
 from tests.cli.requests import put
 from tests.cli.test_decisions import ask
 from tests.conftest import HITL, wait_until
@@ -163,7 +164,7 @@ def test_a_folder_that_cannot_be_written_is_said(hitl: Hitl) -> None:
 def test_a_full_disk_is_said_and_changes_nothing(hitl: Hitl) -> None:
     hitl.ok("start", "a")
     size = max(path.stat().st_size for path in hitl.folder.iterdir())
-    done = subprocess.run(
+    done = forked.run(
         [HITL, "start", "--stdin"],
         env=hitl.env,
         input="\n".join(f"run-{n}" for n in range(2_000)),
@@ -189,7 +190,7 @@ def test_an_odd_time_zone_changes_nothing(hitl: Hitl) -> None:
 
 def test_without_a_home_the_users_own_is_looked_up(hitl: Hitl, tmp_path: Path) -> None:
     env = {name: value for name, value in hitl.env.items() if name not in ("HOME", "HITL_SERVER")}
-    done = subprocess.run(
+    done = forked.run(
         [HITL, "doctor"],
         env={**env, "XDG_DATA_HOME": str(tmp_path / "data")},
         cwd=tmp_path,
@@ -288,7 +289,7 @@ def test_a_folder_that_is_gone_is_said(hitl: Hitl) -> None:
 def test_output_that_cannot_be_written_is_said(hitl: Hitl) -> None:
     hitl.ok("start", "a")
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(
+        done = forked.run(
             [HITL, "status"], env=hitl.env, stdout=full, stderr=subprocess.PIPE, text=True, check=False
         )
     assert done.returncode == 1

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import forked
 from tests.conftest import HITL
 from tests.terminal import ENTER, TAB, Terminal
 
@@ -35,7 +35,7 @@ def test_an_id_is_completed_and_nothing_is_run(hitl: Hitl, shell: str) -> None:
     worker.stop()
     env = {**hitl.env, "PS1": "$ ", "PATH": f"{HITL.rpartition('/')[0]}:{hitl.env['PATH']}"}
     env["HOME"] = str(hitl.folder)
-    script = subprocess.run(
+    script = forked.run(
         [HITL], env={**env, "_HITL_COMPLETE": f"source_{shell}"}, capture_output=True, check=False
     )
     (hitl.folder / "complete").write_bytes(script.stdout)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 from typing import TYPE_CHECKING
 
+from tests import forked
 from tests.conftest import HITL
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def test_completion_offers_what_waits(hitl: Hitl) -> None:
     hitl.worker()
     hitl.ok("start", "hitl-001")
     hitl.waiting()
-    completed = subprocess.run(
+    completed = forked.run(
         [HITL],
         env={
             **hitl.env,

@@ -8,10 +8,10 @@ import pty
 import shutil
 import signal
 import sqlite3
-import subprocess
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from tests import forked
 from tests.conftest import HITL, Hitl, wait_until
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def on_terminal(hitl: Hitl, answer: str, *args: str) -> int:
     ours, theirs = pty.openpty()
     try:
         os.write(ours, answer.encode())
-        return subprocess.run(
+        return forked.run(
             [HITL, *args], env=hitl.env, cwd=hitl.folder, stdin=theirs, capture_output=True, check=False
         ).returncode
     finally:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hitl_cli.requests.question import Question
+from tests import forked
 from tests.cli.requests import promise_now, put
 from tests.cli.test_answers import data_of
 from tests.conftest import HITL, wait_until
@@ -399,7 +400,7 @@ def test_no_color_where_none_is_wanted(hitl: Hitl, review: Callable[..., Termina
 def test_without_a_terminal_it_names_the_commands_that_need_none(hitl: Hitl) -> None:
     assert "`hitl pending`" in hitl.fails(2, "review", code="bad-usage")
     ours, theirs = pty.openpty()
-    done = subprocess.run(
+    done = forked.run(
         [HITL, "review"],
         env={**hitl.env, "TERM": "dumb"},
         stdin=theirs,

@@ -7,7 +7,6 @@ import os
 import pty
 import re
 import struct
-import subprocess
 import termios
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ import pytest
 
 from hitl_cli.format.terminal import cells
 from hitl_cli.requests.question import Question
+from tests import forked
 from tests.cli.requests import put
 from tests.cli.test_decisions import ask
 from tests.conftest import HITL
@@ -34,7 +34,7 @@ def on_terminal(
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     given = {name: value for name, value in hitl.env.items() if name != "COLUMNS"}
-    process = subprocess.Popen(
+    process = forked.Popen(
         [HITL, *args],
         env={**given, "TERM": "xterm-256color", **(env or {})},
         cwd=hitl.folder,
@@ -166,7 +166,7 @@ def test_completion_asks_the_server_that_the_line_names_and_creates_none(hitl: H
     other = hitl.folder / "other.db"
     for line in (f"hitl approve -S {hitl.url} h", f"hitl -S {hitl.url} approve h"):
         words = line.split()
-        done = subprocess.run(
+        done = forked.run(
             [HITL],
             env={
                 **hitl.env,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shlex
-import subprocess
 from typing import TYPE_CHECKING
 
+from tests import forked
 from tests.conftest import HITL, wait_until
 from tests.docs.pages import BLOCK, commands, settled
 from tests.typescript.node import EXAMPLE
@@ -26,7 +26,7 @@ def test_every_command_of_the_readme_prints_what_the_readme_shows(online: Online
     for line, expected in lines[3:]:
         program, *args = shlex.split(line)
         assert program == "hitl"
-        done = subprocess.run(
+        done = forked.run(
             [HITL, *args], env=online.env, cwd=online.folder, capture_output=True, text=True, check=False
         )
         assert settled(done.stdout) == settled(expected), line

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import forked
 from tests.conftest import HITL, PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def test_what_a_workflow_itself_logs_of_a_conflict_is_shown(hitl: Hitl) -> None:
 
 
 def test_a_worker_that_nobody_reads_any_more_goes_on(hitl: Hitl) -> None:
-    process = subprocess.Popen(
+    process = forked.Popen(
         [HITL, "worker"],
         env=hitl.env,
         cwd=hitl.folder,
@@ -178,7 +179,7 @@ def test_settings_in_a_file_are_relative_to_it(hitl: Hitl) -> None:
 def test_a_path_can_have_any_character(hitl: Hitl) -> None:
     env = {**hitl.env, "XDG_DATA_HOME": str(hitl.folder / "a b%41?#é"), "HITL_SERVER": ""}
     for _ in range(2):
-        subprocess.run([HITL, "start", "r"], env=env, check=True, capture_output=True)
+        forked.run([HITL, "start", "r"], env=env, check=True, capture_output=True)
     assert (hitl.folder / "a b%41?#é" / "hitl" / "hitl.db").exists()
     assert [path.name for path in hitl.folder.iterdir()] == ["a b%41?#é"]
 

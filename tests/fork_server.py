@@ -1,0 +1,176 @@
+"""Forks `hitl` commands for `tests/forked.py`, from a process that has imported everything.
+
+It is a program, run by a fresh interpreter. A child becomes what the installed script would be: descriptors,
+signals, environment, arguments and folder are those that the test gave. Only its end differs: it joins its
+threads, runs exit handlers, collects garbage and flushes, and leaves the modules that it shares with others.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import fcntl
+import gc
+import importlib
+import io
+import json
+import os
+import pkgutil
+import selectors
+import signal
+import socket
+import sys
+import termios
+import threading
+import time
+from typing import Any
+
+HEAD = 4
+"""Bytes that say how long a request is. The descriptors come with them."""
+
+LAZY = ("typer.rich_utils", "typer._completion_classes", "segno", "aiosmtplib")
+"""Imported by what hitl calls, and not by a module of hitl."""
+
+
+def preload(program: str) -> None:
+    """Import all that a command may need, as the installed script would find it."""
+    sys.path[0] = os.path.dirname(program)  # noqa: PTH120 - as Python does
+    import hitl_cli
+
+    modules = [module.name for module in pkgutil.walk_packages(hitl_cli.__path__, "hitl_cli.")]
+    for name in (*modules, *LAZY):
+        if not name.endswith("__main__"):
+            importlib.import_module(name)
+    assert threading.active_count() == 1  # a thread would not be there after a fork, and its locks would
+    gc.collect()
+    gc.freeze()
+
+
+def serve(connection: socket.socket) -> dict[str, Any] | None:
+    """Fork until the tests end, which ends every child. In a child, return what it was asked to be."""
+    statuses: dict[int, int] = {}
+    woken, wakes = socket.socketpair()
+    wakes.setblocking(False)
+    signal.set_wakeup_fd(wakes.fileno())
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    with selectors.DefaultSelector() as selector:
+        selector.register(connection, selectors.EVENT_READ)
+        selector.register(woken, selectors.EVENT_READ)
+        while True:
+            for key, _ in selector.select():
+                if key.fileobj is woken:
+                    woken.recv(4_096)
+                    reap(statuses)
+                elif (request := received(connection)) is None:
+                    for pid in statuses:
+                        os.kill(pid, signal.SIGKILL)
+                    return None
+                else:
+                    pid = os.fork()
+                    if pid == 0:
+                        return request
+                    statuses[pid] = request["fds"].pop()
+                    for descriptor in request["fds"]:
+                        os.close(descriptor)
+                    connection.sendall(pid.to_bytes(HEAD))
+
+
+def received(connection: socket.socket) -> dict[str, Any] | None:
+    """Return the next request, with its descriptors; None where the tests have ended."""
+    head, descriptors, _, _ = socket.recv_fds(connection, HEAD, 4)
+    if not head:
+        return None
+    body = b""
+    while len(body) < int.from_bytes(head):
+        body += connection.recv(int.from_bytes(head) - len(body))
+    return {**json.loads(body), "fds": descriptors}
+
+
+def reap(statuses: dict[int, int]) -> None:
+    """Tell how those children ended that have."""
+    while statuses:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if not pid:
+            return
+        told = statuses.pop(pid)
+        with contextlib.suppress(BrokenPipeError):  # a test that does not wait for it
+            os.write(told, str(os.waitstatus_to_exitcode(status)).encode())
+        os.close(told)
+
+
+def become(request: dict[str, Any], *, interruptible: bool) -> None:
+    """Make this process what a fresh interpreter of that command is."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler if interruptible else signal.SIG_IGN)
+    if request["session"]:
+        os.setsid()
+    if request["group"] is not None:
+        os.setpgid(0, request["group"])
+    for number, descriptor in enumerate(request["fds"][:3]):
+        os.dup2(descriptor, number)
+    os.closerange(3, 1_024)
+    if request["terminal"]:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    os.chdir(request["cwd"])
+    coerced = {name: os.environ[name] for name in ("LC_CTYPE",) if name in os.environ}  # as PEP 538 sets it
+    os.environ.clear()
+    os.environ.update({**coerced, **request["env"]})
+    time.tzset()
+    sys.argv[:] = request["argv"]
+    sys.orig_argv[:] = [sys.executable, *request["argv"]]
+    sys.stdin = sys.__stdin__ = stream(0, sys.stdin)  # type: ignore[misc]
+    sys.stdout = sys.__stdout__ = stream(1, sys.stdout)  # type: ignore[misc]
+    sys.stderr = sys.__stderr__ = stream(2, sys.stderr)  # type: ignore[misc]
+
+
+def stream(descriptor: int, like: Any) -> io.TextIOWrapper:
+    """Return a standard stream as Python opens it at its start."""
+    raw = io.FileIO(descriptor, "r" if descriptor == 0 else "w", closefd=False)
+    lines = descriptor == 2 or raw.isatty()
+    buffered = io.BufferedReader(raw) if descriptor == 0 else io.BufferedWriter(raw)
+    raw.name = like.name
+    made = io.TextIOWrapper(buffered, like.encoding, like.errors, newline="\n", line_buffering=lines)
+    made.mode = "r" if descriptor == 0 else "w"  # type: ignore[misc]
+    return made
+
+
+def run() -> int:
+    """Do what the installed script does, and return the exit code."""
+    try:
+        from hitl_cli.cli import main
+
+        sys.exit(main())  # type: ignore[func-returns-value]
+    except SystemExit as end:
+        if isinstance(end.code, int) or end.code is None:
+            return end.code or 0
+        print(end.code, file=sys.stderr)
+        return 1
+    except BaseException:  # noqa: BLE001 - as Python ends a program
+        sys.excepthook(*sys.exc_info())
+        return 1
+
+
+def end(code: int) -> None:
+    """End this process as Python ends it, but for the modules."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    gc.collect()  # which warns of what was left open or never awaited
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except (OSError, ValueError):
+        code = 120
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.flush()
+    os._exit(code & 0xFF)
+
+
+if __name__ == "__main__":
+    interruptible = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is meant for pytest, whose end ends this
+    preload(sys.argv[1])
+    asked = serve(socket.socket(fileno=int(sys.argv[2])))
+    if asked is not None:
+        become(asked, interruptible=interruptible)
+        end(run())
