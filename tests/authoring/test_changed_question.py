@@ -744,7 +744,8 @@ def test_a_worker_that_dies_in_between_leaves_one_new_question(crew: Changing, a
     crew.kill()
     crew.later(HOUR_MS)
     crew.deploy(REMINDS.format(prompt="Delete production?"), dies_at=at)
-    crew._workers[-1].join(5)
+    # It dies, or makes fewer requests than that until it waits for the answer.
+    wait_until(lambda: crew.is_dead() or [item.id for item in crew.pending()] == ["r:1.r1.1"])
     crew.kill()
     crew.later(60_000)
     crew.worker()

@@ -125,6 +125,9 @@ def test_a_restart_in_between_asks_once(crew: Paying) -> None:
     crew.approve(first, data={"amount": 3})
     for at in range(2, 8):  # wherever it dies, the question is put again once
         crew.worker(at)
+        wait_until(lambda: crew.is_dead() or [item.id for item in crew.pending()] == ["r:1.r1.1"])
+        crew.kill()
+        crew.later(60_000)  # what it had in hand is free again
     crew.worker()
     second = crew.next_after(first)
     assert second == "r:1.r1.1"

@@ -54,6 +54,10 @@ class Crew:
         self._workers.append(start(work_recorded, self._said, self._complained, dies_at, (*args, *more)))
         return self._workers[-1]
 
+    def is_dead(self) -> bool:
+        """Whether the worker that was started last has died."""
+        return not self._workers[-1].is_alive()
+
     def later(self, ms: int) -> None:
         """Move the clock on."""
         self.ahead_ms += ms
