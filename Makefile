@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test contract rust storm lint fmt bench docs generated clean
+.PHONY: help demo test heavy contract rust storm lint fmt bench docs generated clean
 
 HITL := .venv/bin/hitl
 
@@ -14,9 +14,15 @@ help: ## show this
 demo: .venv/ready ## run the main job: start, block on a person, approve, complete
 	@$(HITL) demo
 
-# worksteal leaves the tests of a module to one process, which starts what they share once.
-test: .venv/ready ## run the tests, in parallel
-	@env -u PYTHONDONTWRITEBYTECODE .venv/bin/pytest -n auto --dist worksteal $(ARGS)
+# worksteal leaves the tests of a module to one process, which starts what they share once. Half of a test's
+# time it waits for another process, so there are more processes than processors.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE .venv/bin/pytest -n $$(($$(getconf _NPROCESSORS_ONLN) * 3 / 2)) --dist worksteal
+
+test: .venv/ready ## run the tests, in parallel, but for the heavy ones
+	@$(PYTEST) -m "not heavy" $(ARGS)
+
+heavy: .venv/ready ## run the tests that take long: TypeScript (npm), nginx, kills under load, real timers
+	@$(PYTEST) -m heavy $(ARGS)
 
 contract: .venv/ready ## test what hitl needs of resonate-sdk, on its lowest and its newest release
 	@scripts/contract

@@ -115,6 +115,7 @@ def outside(page: Page) -> list[str]:
 
 
 @IN_A_BROWSER
+@pytest.mark.heavy
 def test_a_person_signs_in_answers_and_looks_around_and_never_leaves_the_path(
     site: Site, visit: OpenVisit
 ) -> None:
@@ -164,6 +165,7 @@ def test_a_person_signs_in_answers_and_looks_around_and_never_leaves_the_path(
 
 
 @IN_A_BROWSER
+@pytest.mark.heavy
 def test_a_link_of_a_message_answers_under_the_path(site: Site, visit: OpenVisit) -> None:
     put(site.hitl, "l1", Question(prompt="Ship it?", to=("reviewer",)))
     opened = visit(site.url)
@@ -174,6 +176,7 @@ def test_a_link_of_a_message_answers_under_the_path(site: Site, visit: OpenVisit
     assert page.url.startswith(f"{site.url}/l/")
 
 
+@pytest.mark.heavy
 def test_programs_are_led_under_the_path(site: Site) -> None:
     started = site.ask("POST", f"{BASE}/api/v1/runs", {"id": "run-1", "workflow": "approval"})
     where = started.headers["Location"]
@@ -190,6 +193,7 @@ def test_programs_are_led_under_the_path(site: Site) -> None:
     assert (led.status, led.headers["Location"]) == (303, f"{BASE}/r/u%2F1")
 
 
+@pytest.mark.heavy
 def test_errors_have_the_shape_of_their_address_under_the_path(site: Site) -> None:
     assert site.ask("GET", f"{BASE}/api/v1/runs/none").headers["Content-Type"] == "application/problem+json"
     assert site.ask("POST", f"{BASE}/hooks/none", {}).json["code"] == "not-found"

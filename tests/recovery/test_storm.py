@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from tests.conftest import Hitl
     from tests.recovery.storm import Told
 
+pytestmark = pytest.mark.heavy
+
 KILLS = int(os.environ.get("HITL_STORM_KILLS", "80"))
 STEPS_OF_A_RUN = ("1", "2", "3", "5", "6", "7")
 

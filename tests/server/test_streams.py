@@ -89,6 +89,7 @@ def test_a_message_says_what_is_not_ascii(served: Served) -> None:
     assert reader.tasks() == [("größe-☃", 0)]
 
 
+@pytest.mark.heavy
 @pytest.mark.timeout(90)
 def test_offers_to_a_reader_that_reads_slowly_all_arrive_once(hitl: Hitl, served: Served) -> None:
     reader = served.reader(pace_s=0.1)
@@ -101,6 +102,7 @@ def test_offers_to_a_reader_that_reads_slowly_all_arrive_once(hitl: Hitl, served
     assert Counter(id for id, _ in reader.tasks()) == Counter(ids)
 
 
+@pytest.mark.heavy
 @pytest.mark.timeout(90)
 def test_word_to_a_reader_that_reads_slowly_all_arrives_once_and_is_forgotten(
     hitl: Hitl, served: Served
