@@ -1,7 +1,7 @@
 """Human-in-the-loop workflows on Resonate durable promises.
 
-`workflow` marks the durable functions of an app that `hitl worker --app` serves, and `ask` asks a person in
-one of them.
+Write a durable function, mark it with `workflow`, and call `ask` in it to wait for a person. Serve it with
+`hitl worker --app FILE`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __all__ = [
 ]
 __version__ = "0.1.0"
 
-# Imported when first used: most commands do without the SDK, which takes longer than they do.
+# Imported on first use: most commands do not need the SDK, which takes longer to import than they run.
 _MODULES = {
     "Asked": "authoring.ask",
     "BadInput": "errors",

@@ -1,7 +1,7 @@
-"""Settings: a flag, else an environment variable, else a file, else the default.
+"""Settings from, in this order: an option, an environment variable, a file, the default.
 
-The file is `hitl.toml`, or pyproject.toml with `[tool.hitl]`, in this folder or the nearest one
-above. `hitl doctor` shows which source won.
+The file is `hitl.toml`, or pyproject.toml with `[tool.hitl]`, in this folder or the nearest one above.
+`hitl doctor` shows where each value came from.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ if TYPE_CHECKING:
 NAMES = ("hitl.toml", "pyproject.toml")
 
 EXAMPLES = {"people": 'email = "…"', "groups": 'members = ["…"]'}
-"""A line of the table that a person or a group must be."""
+"""An example line for the table of a person or a group, shown in errors."""
 
 
 class _FileSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"as_": "as"}):
-    """What a settings file may say."""
+    """The content of a settings file."""
 
     server: str | None = None
     app: str | list[str] | None = None
@@ -73,16 +73,16 @@ class Setting(Struct, frozen=True):
 
 
 SERVER_DIGITS = 16
-"""Of the hash by which servers that are no file are told apart."""
+"""Digits of the hash that names a server which is not a file."""
 
 DEFAULT_GATEWAY = Setting("http://127.0.0.1:5001", "default")
 
 
 class Settings:
-    """The settings that hold in a folder, for one command line."""
+    """The settings for one command, run in a folder."""
 
     def __init__(self, env: Mapping[str, str] | None = None, folder: Path | None = None) -> None:
-        """Read the nearest settings file. Raises BadInput if it makes no sense."""
+        """Read the nearest settings file. Raises BadInput if it is not valid."""
         self._env = os.environ if env is None else env
         try:
             self._started_in = folder or Path.cwd()
@@ -104,14 +104,16 @@ class Settings:
         return chosen or Setting(file_url(_data_folder() / "hitl.db"), "default")
 
     def token(self, flag: str | None = None) -> str | None:
-        """Return the token for servers with authentication. Raises BadSetting if no header can carry it."""
+        """Return the token for servers with authentication. Raises BadSetting for unprintable characters."""
         token = (flag or self._env.get("RESONATE_TOKEN") or "").strip()
         if not token.isprintable():
-            raise BadSetting("the token (--token, RESONATE_TOKEN) has a line break, or what does not show.")
+            raise BadSetting(
+                "the token (--token, RESONATE_TOKEN) has a line break or an unprintable character."
+            )
         return token or None
 
     def apps(self, flags: list[str]) -> list[Setting]:
-        """Return the apps whose workflows a worker serves."""
+        """Return the files and modules with the workflows that a worker serves."""
         if flags:
             return [Setting(flag, "--app") for flag in flags]
         if value := self._env.get("HITL_APP"):
@@ -122,7 +124,7 @@ class Settings:
         return [Setting(str(base / app) if app.endswith(".py") else app, str(self._path)) for app in named]
 
     def workflow(self, flag: str | None = None) -> Setting:
-        """Return the workflow that is started when none is named."""
+        """Return the default workflow."""
         chosen = self._choose(flag, "--workflow", ("HITL_WORKFLOW",), self._file.workflow)
         return chosen or Setting(defaults.WORKFLOW, "default")
 
@@ -132,20 +134,20 @@ class Settings:
         return chosen or Setting(defaults.GROUP, "default")
 
     def person(self, flag: str | None = None) -> Setting:
-        """Return who acts. On a file that everyone can open this is a claim, not a proof."""
+        """Return who acts. This is a claim and not a proof: anyone who can open the file can name anyone."""
         chosen = self._choose(flag, "--as", ("HITL_AS",), self._file.as_)
         said = chosen or Setting(_login_name(), "operating system")
         return Setting(self.groups().name(said.value), said.source)
 
     def groups(self) -> Groups:
-        """Return the people and groups that the file knows."""
+        """Return the people and groups of the file."""
         file = self._file
         return Directory(people=file.people, groups=file.groups, strict_people=file.strict_people).members
 
     def live_directory(self, changed: Callable[[Directory], None] | None = None) -> LiveDirectory:
-        """Return what reads `directory` again when the file has changed, or was made. Raises BadInput.
+        """Return the `directory`, which is read again when the file changes or is created. Raises BadInput.
 
-        `changed` is called with what is read then.
+        `changed` is called with the new one.
         """
         from hitl_cli.people.live_directory import LiveDirectory
 
@@ -153,37 +155,35 @@ class Settings:
         return LiveDirectory(file, lambda: Settings(self._env, file.parent).directory(), changed=changed)
 
     def gateway(self, flag: str | None = None) -> Setting:
-        """Return the URL at which people reach the gateway, without a slash at its end."""
+        """Return the URL of the gateway, without a slash at its end."""
         chosen = self._choose(flag, "--url", ("HITL_GATEWAY",), self._file.gateway)
         if chosen is None:
             return DEFAULT_GATEWAY
         if not is_http_url(chosen.value):
             raise BadSetting(
-                f"{chosen.value!r} ({chosen.source}) is not where a gateway is reached: it begins with https://"
-                " or http://."
+                f"{chosen.value!r} ({chosen.source}) is not a gateway's URL: it must begin with https:// or http://."
             )
         if not is_place(chosen.value):
             raise BadSetting(
-                f"{chosen.value!r} ({chosen.source}) is not where a gateway is reached: it is a host, and a"
-                " path of plain letters if need be, such as https://tools.example.org/hitl. It has no user,"
-                " query or fragment."
+                f"{chosen.value!r} ({chosen.source}) is not a gateway's URL: give a host and, if needed, a"
+                " path of plain letters, without user, query or fragment, such as https://tools.example.org/hitl."
             )
         return Setting(chosen.value.rstrip("/"), chosen.source)
 
     def gateway_file(self, server: str) -> Path:
-        """Return the file by which a gateway of a server (its URL) makes itself known on this machine."""
+        """Return the file in which a gateway of a server (its URL) announces itself on this machine."""
         path = driver_of(server).file(server)
         if path is not None:
             return path.with_name(path.name + ".gateway")
         return _data_folder() / f"{stable_id(server, SERVER_DIGITS)}.gateway"
 
     def reached(self, server: str) -> str | None:
-        """Return where people reach the gateway of a server (its URL): as set, or as one that runs says."""
+        """Return the URL of a server's gateway: as set, or as a running one announces; None if unknown."""
         said = self.gateway()
         return running(self.gateway_file(server)) if said is DEFAULT_GATEWAY else said.value
 
     def contacts(self) -> Directory:
-        """Return who can be reached, without what is needed to do so."""
+        """Return the people, groups and their contacts, without secrets and mail settings."""
         file = self._file
         return Directory(
             people=file.people,
@@ -194,7 +194,7 @@ class Settings:
         )
 
     def directory(self) -> Directory:
-        """Return how people are reached. Raises BadInput for a secret that is not set, or makes no sense."""
+        """Return all people, groups and channels. Raises BadSetting for a missing or invalid secret."""
         file = self._file
         email = file.email
         if email is not None:
@@ -218,7 +218,7 @@ class Settings:
         return found
 
     def _resolved[C: Contact](self, contact: C) -> C:
-        """Return a contact with the addresses that environment variables hold: some are secrets."""
+        """Return a contact with its addresses, some of which are in environment variables as secrets."""
 
         def revealed(addresses: str | tuple[str, ...]) -> tuple[str, ...]:
             return tuple(self.secret(address) or "" for address in several(addresses))
@@ -232,19 +232,19 @@ class Settings:
         )
 
     def secret(self, text: str | None) -> str | None:
-        """Return a secret; one that begins with `$` is in that environment variable. Raises BadInput."""
+        """Return a secret; `$NAME` is read from that environment variable. Raises BadSetting."""
         if text is None or not text.startswith("$"):
             return text
         value = self._env.get(text[1:])
         if not value:
-            raise BadSetting(f"{self._path} takes a secret from {text}, which is not set.")
+            raise BadSetting(f"{self._path} reads a secret from {text}, which is not set.")
         return value
 
     def keys(self, server: str) -> Path:
-        """Return the file of the keys that sign links and sessions, for those who share a server (its URL).
+        """Return the file with the keys that sign links and sessions of a server (its URL).
 
-        Beside a database file; for other servers in the user's data folder. Gateways on several machines
-        share one server only if they are given the same file.
+        It is next to a database file, and for other servers in the user's data folder. Gateways on several
+        machines need a copy of the same file.
         """
         if chosen := self._env.get("HITL_KEYS"):
             return absolute(chosen)
@@ -316,7 +316,7 @@ def convert(table: Any, path: Path) -> _FileSettings:
 
 
 def _with_channels(table: Any) -> Any:
-    """Return the table with the addresses for channels of plugins in `channels`, where Contact has them."""
+    """Return the table with the addresses for plugins' channels moved into `channels`."""
     shapes = {"people": Contact, "groups": GroupContact}
     moved = {
         kind: {name: _contact_with_channels(entry, shape) for name, entry in table[kind].items()}
@@ -327,14 +327,14 @@ def _with_channels(table: Any) -> Any:
 
 
 def _contact_with_channels(entry: Any, shape: type[Contact]) -> Any:
-    """Return a person's or a group's settings, with the addresses for channels of plugins in `channels`."""
+    """Return a person's or group's table with the addresses for plugins' channels moved into `channels`."""
     unknown = set(entry) - set(shape.__struct_fields__) if isinstance(entry, dict) else ()
     added = {key: entry[key] for key in unknown if plugins.find("hitl.channels", key) is not None}
     return {key: entry[key] for key in entry if key not in added} | {"channels": added} if added else entry
 
 
 def _named(error: msgspec.ValidationError, table: Any) -> str:
-    """Return what is wrong, with the name of the person, group or hook, which msgspec writes as `[...]`."""
+    """Return the error with the name of the person, group or hook, which msgspec shows as `[...]`."""
     said = in_words(error, _FileSettings)
     shapes = {"people": Contact, "groups": GroupContact, "hooks": HookSettings}
     for kind, shape in shapes.items():
@@ -350,17 +350,15 @@ def _named(error: msgspec.ValidationError, table: Any) -> str:
 
 
 def _data_folder() -> Path:
-    """Return the folder of what this user's `hitl` keeps. Raises BadInput if there is none."""
+    """Return this user's data folder of hitl. Raises BadInput if there is none."""
     from platformdirs import user_data_path
 
     try:
         folder = user_data_path("hitl", appauthor=False)
-    except RuntimeError:  # no HOME, and a user that the system does not know
+    except RuntimeError:  # no HOME, and a user without an entry in the password database
         folder = Path()
     if not folder.is_absolute():
-        raise BadInput(
-            "there is no home folder to keep the database in: name a file with -S sqlite:////path/hitl.db."
-        )
+        raise BadInput("no home folder for the database: name a file with -S sqlite:////path/hitl.db.")
     return folder
 
 

@@ -1,1 +1,1 @@
-"""What an operator does: diagnose the set-up, back up and prune the file, run the demo."""
+"""An operator's tasks: diagnose, back up and prune the file, and run the demo."""

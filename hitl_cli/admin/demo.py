@@ -1,4 +1,4 @@
-"""The main job, and e-mail verification, done by real processes on a database that is gone afterwards."""
+"""`hitl demo`: approval and e-mail verification with real processes, on a temporary database."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 PATIENCE_S = 30.0
-"""How long a step of the demo may take before it is said to have failed."""
+"""How long a step of the demo may take before it counts as failed."""
 
 OF_THE_CALLER = ("HITL_APP", "HITL_GATEWAY", "HITL_KEYS")
-"""Settings that are not for the demo."""
+"""The caller's settings that the demo must not use."""
 
 
 class Demo:
-    """Processes, a database, and the commands run against them."""
+    """The demo's processes and its database, and the commands that are run on them."""
 
     def __init__(self, echo: Callable[[Sequence[str]], None]) -> None:
-        """`echo` is shown each command before it runs."""
+        """`echo` is called with each command before it runs."""
         self._echo = echo
         self.screen = threading.Lock()
-        """Held while a person is asked, so that no line of a process runs into the question."""
+        """Held while a person is asked, so that no process prints into the prompt."""
         self._folder = Path(tempfile.mkdtemp(prefix="hitl-demo-"))
         self._database = self._folder / "hitl.db"
         kept = {name: value for name, value in os.environ.items() if name not in OF_THE_CALLER}
@@ -59,7 +59,7 @@ class Demo:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def start(self, label: str, *command: str) -> _Process:
-        """Start a command that stays, and wait until it serves. What it prints is shown after the label.
+        """Start a long-running command, and return once it serves. Its output is shown after the label.
 
         Raises RunFailed if it does not start.
         """
@@ -80,14 +80,14 @@ class Demo:
         return started
 
     def start_gateway(self) -> str:
-        """Start a gateway on a free port, to which links lead from then on, and return its URL."""
+        """Start a gateway on a free port, use it for links from now on, and return its URL."""
         gateway = self.start("gateway", "gateway", "--port", "0")
         url = gateway.first.partition(" on ")[2].split()[0]
         self._env["HITL_GATEWAY"] = url
         return url
 
     def run(self, *command: str, may_fail: bool = False) -> None:
-        """Run a command of this tool, shown as a person would type it. Raises RunFailed if it fails."""
+        """Run a hitl command, and show it as a person would type it. Raises RunFailed if it fails."""
         self._echo(["hitl", *command])
         done = subprocess.run(  # noqa: S603
             [sys.executable, "-m", "hitl_cli", *command], env=self._env, cwd=self._folder, check=False
@@ -96,7 +96,7 @@ class Demo:
             raise RunFailed(f"`hitl {shlex.join(command)}` failed.")
 
     def post(self, url: str, body: str) -> str:
-        """Post JSON, shown as a program would do it, and return the answer. Raises RunFailed."""
+        """Post JSON, show it as a curl command, and return the response. Raises RunFailed."""
         from urllib.request import Request, urlopen
 
         header = "Content-Type: application/json"
@@ -109,23 +109,24 @@ class Demo:
             raise RunFailed(f"the gateway did not answer: {error}.") from error
 
     def blocked(self) -> str:
-        """Return the promise that waits for a person, once there is one. Raises TimedOut."""
+        """Return the id of the first pending request, once there is one. Raises TimedOut."""
         import time
 
         end = time.monotonic() + PATIENCE_S
         with connect(self._env["HITL_SERVER"]) as client:
-            client.wait(0)  # from now on, the client notices what others commit
+            client.wait(0)  # starts listening
             while not (found := pending(client, limit=1)[0]):
                 if time.monotonic() > end:
                     raise TimedOut(
-                        "the workflow did not block: its worker did not run it in time.", code="timed-out"
+                        "no request was created in time: the worker did not run the workflow.",
+                        code="timed-out",
                     )
                 client.wait(PATIENCE_S)
             return found[0].id
 
 
 class _Process:
-    """A process of the demo, and what it prints. `first` is its first line, empty if it ended before that."""
+    """A process of the demo and its output. `first` is its first line, empty if it ended before."""
 
     def __init__(self, process: subprocess.Popen[str], label: str, screen: threading.Lock) -> None:
         assert process.stdout is not None
@@ -139,7 +140,7 @@ class _Process:
             print(f"{self._prefix}{self.first}", flush=True)
 
     def show_lines(self) -> None:
-        """Show what it prints, until it ends."""
+        """Show what the process prints, until it ends."""
         for line in self._lines:
             with self._screen:
                 print(f"{self._prefix}{line.rstrip()}", flush=True)
@@ -151,4 +152,4 @@ class _Process:
         """Return once it has printed a line with this text. Raises TimedOut."""
         with self._more:
             if not self._more.wait_for(lambda: any(text in line for line in self._shown), PATIENCE_S):
-                raise TimedOut(f"it was not printed in time: {text}.", code="timed-out")
+                raise TimedOut(f"this was not printed in time: {text}.", code="timed-out")

@@ -1,6 +1,6 @@
-"""What is well and what is not: settings, the server, and the file behind it, each judged.
+"""`hitl doctor`: checks the settings, the server and its file, and reports findings.
 
-It changes nothing: a file is not created, not upgraded, and nothing that is due in it is fired.
+It is read-only: it creates and upgrades nothing, and lets nothing that is due in the file happen.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ if TYPE_CHECKING:
     from hitl_cli.engine.inspection import Offered
 
 LONG_MS = 60_000
-"""How long a task may be on offer, or a lease lapsed, before something is wrong: workers take seconds."""
+"""How long a task may be on offer or a lease expired before it is a problem: workers need seconds."""
 
 SKEW_MS = 5_000
-"""How far the machine's clock may be behind the file's: clocks of a machine that is set by a server jump."""
+"""How far this machine's clock may be behind the file's. A time server can make it jump so far."""
 
 FAR_SKEW_MS = 3_600_000
 LOG_MB = 128
 LOW_DISK = 1_000_000_000
 NO_DISK = 50_000_000
 PAGE = 100
-"""Promises that are asked for of a server that cannot count."""
+"""Promises to ask for, from a server that cannot count."""
 
 NETWORK_FILE_SYSTEMS = frozenset(
     {
@@ -73,7 +73,7 @@ NETWORK_FILE_SYSTEMS = frozenset(
         "smbfs",
     }
 )
-"""Types of file systems where locks or shared memory do not reach every process that opens the file."""
+"""File systems on which locks or shared memory may not reach every process that opens the file."""
 
 HOST_FILE_SYSTEMS = frozenset(
     {
@@ -91,11 +91,11 @@ HOST_FILE_SYSTEMS = frozenset(
         "vmhgfs",
     }
 )
-"""The same, where a virtual machine has a folder of its host: Docker Desktop, WSL, VirtualBox, VMware …"""
+"""The same for folders that a virtual machine has of its host: Docker Desktop, WSL, VirtualBox, VMware …"""
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """What was found. `worker`: whether one of the group listens; None where nobody can tell."""
+    """The findings. `worker`: whether a worker of the group is listening; None if unknown."""
 
     findings: list[Finding]
     worker: bool | None
@@ -104,7 +104,7 @@ class Report(Struct, frozen=True, kw_only=True):
 
 
 def examine(url: str, token: str | None, group: str, *, full: bool = False) -> Report:
-    """Look at everything. Raises BadInput for a URL that makes no sense."""
+    """Check everything. Raises BadServer for an invalid URL."""
     path = driver_of(url).file(url)
     return _examine_server(url, token) if path is None else _examine_file(path, group, full=full)
 
@@ -124,7 +124,7 @@ def _versions() -> Finding:
 
 
 def _examine_server(url: str, token: str | None) -> Report:
-    """Look at a server that is reached over HTTP."""
+    """Check a server over HTTP."""
     findings = [_versions()]
     try:
         with connect(url, token) as client:
@@ -132,7 +132,7 @@ def _examine_server(url: str, token: str | None) -> Report:
             findings.append(Finding("server", "ok", f"{url} answers"))
             answer = call(client, "promise.search", state="pending", tags=EXTERNAL, limit=PAGE)
             if answer.status != OK:
-                findings.append(Finding("waiting", "warning", f"it cannot be searched: {answer.message()}"))
+                findings.append(Finding("waiting", "warning", f"searching failed: {answer.message()}"))
             else:
                 page = as_page(answer)
                 more = " or more" if page.cursor else ""
@@ -140,7 +140,7 @@ def _examine_server(url: str, token: str | None) -> Report:
     except HitlError as error:
         findings.append(Finding("server", "error", str(error)))
         return Report(findings=findings, worker=None, failure=error)
-    more = "files, sizes and stuck runs can be seen where the server runs: hitl doctor there"
+    more = "for files, sizes and stuck runs, run hitl doctor on the server's machine"
     findings.append(Finding("more", "ok", more))
     return Report(findings=findings, worker=None)
 
@@ -149,12 +149,11 @@ def _examine_server(url: str, token: str | None) -> Report:
 
 
 def _examine_file(path: Path, group: str, *, full: bool) -> Report:
-    """Look at a file."""
+    """Check a file."""
     with closing(Ringer(path)) as ringer:
         worker = ringer.hears(group)
-    # That none listens is only bad when there is work.
-    alone = "" if worker else ", which is fine as long as nothing waits for one"
-    text = f"{'one' if worker else 'none'} is listening for group {group}{alone}"
+    alone = "" if worker else "; that is fine while no run needs one"
+    text = f"{'a' if worker else 'no'} worker is listening for group {group}{alone}"
     workers = Finding("worker", "ok", text)
     if not path.exists():
         return Report(findings=[_versions(), _missing(path), workers], worker=worker)
@@ -172,25 +171,25 @@ def _examine_file(path: Path, group: str, *, full: bool) -> Report:
 def _missing(path: Path) -> Finding:
     folder = next(parent for parent in path.parents if parent.exists())
     if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
-        return Finding("file", "error", f"{path} does not exist and cannot be created", "name another file")
+        return Finding("file", "error", f"{path} does not exist and cannot be created", "use another file")
     return Finding("file", "ok", f"{path} does not exist yet; the first command that needs it creates it")
 
 
 def _judge_format(file: Inspection, now: int) -> Iterator[Finding]:  # noqa: ARG001
-    """Judge the file's format."""
+    """Check the file's format."""
     if file.format == file.newest_format:
-        yield Finding("format", "ok", f"{file.format}, the newest that this hitl knows")
+        yield Finding("format", "ok", f"{file.format}, the newest that this hitl supports")
         return
     yield Finding(
         "format",
         "warning",
-        f"{file.format}; this hitl writes {file.newest_format}, so what is in the file was not looked at",
-        "the next command upgrades it: first stop older workers, and make a copy with hitl backup",
+        f"{file.format}; this hitl writes {file.newest_format}, so the content of the file was not checked",
+        "the next command upgrades it: stop older workers first, and make a copy with hitl backup",
     )
 
 
 def _judge_integrity(file: Inspection, now: int) -> Iterator[Finding]:  # noqa: ARG001
-    """Judge whether the file is sound."""
+    """Check the file for damage."""
     if file.damage is None:
         yield Finding(
             "integrity", "ok", "not checked, because the file is large: hitl doctor --full checks it"
@@ -207,7 +206,7 @@ def _judge_integrity(file: Inspection, now: int) -> Iterator[Finding]:  # noqa: 
 
 
 def _judge_size(file: Inspection, now: int) -> Iterator[Finding]:  # noqa: ARG001
-    """Judge how large the file and its log are."""
+    """Report the sizes of the file and its log."""
     free = f", {format_size(file.free_in_file)} of it free" if file.free_in_file else ""
     yield Finding("size", "ok", f"{format_size(file.size)}{free}; log {format_size(file.log_size)}")
     if file.log_size > LOG_MB * 1_000_000:
@@ -215,12 +214,12 @@ def _judge_size(file: Inspection, now: int) -> Iterator[Finding]:  # noqa: ARG00
             "log",
             "warning",
             f"the write-ahead log is {format_size(file.log_size)}",
-            "something has been reading for long: look for a backup or an sqlite3 shell that was left open",
+            "a reader has kept a transaction open: look for a backup or an open sqlite3 shell",
         )
 
 
 def _judge_counts(file: Inspection, now: int) -> Iterator[Finding]:
-    """Say how much there is."""
+    """Report how many promises, runs and tasks there are."""
     counts = file.counts
     if counts is None:
         return
@@ -230,20 +229,20 @@ def _judge_counts(file: Inspection, now: int) -> Iterator[Finding]:
 
     yield Finding("promises", "ok", f"{shown(counts.promises)} promises; {shown(counts.runs)} runs")
     states = ", ".join(f"{number:,} {state}" for state, number in sorted((counts.tasks or {}).items()))
-    yield Finding("tasks", "ok", f"not ended: {states}" if states else "all have ended")
+    yield Finding("tasks", "ok", f"unfinished: {states}" if states else "all are finished")
     oldest = ""
     if file.oldest_waiting is not None:
         id, since = file.oldest_waiting
-        oldest = f"; the oldest is {id}, for {format_age(now - since)}"
+        oldest = f"; the oldest is {id}, waiting for {format_age(now - since)}"
     yield Finding("waiting", "ok", _waiting(shown(counts.waiting)) + oldest)
 
 
 def _waiting(number: str) -> str:
-    return f"{number} {'waits' if number == '1' else 'wait'} for an answer"
+    return f"{number} {'request is' if number == '1' else 'requests are'} waiting for a decision"
 
 
 def _judge_offers(file: Inspection, now: int) -> Iterator[Finding]:
-    """Judge the tasks that nobody takes."""
+    """Check for tasks that no worker takes."""
     for offer in file.offered:
         if not offer.heard:
             yield _unheard(offer, now)
@@ -251,53 +250,53 @@ def _judge_offers(file: Inspection, now: int) -> Iterator[Finding]:
             yield Finding(
                 "offers",
                 "warning",
-                f"{_offered_for(offer, now)}, though a worker listens",
-                "it is busy, or has not their workflow: hitl status names it, hitl worker --app serves it",
+                f"{_offered_for(offer, now)}, though a worker of the group is running",
+                "it is busy or lacks the workflow: hitl status names it, hitl worker --app serves it",
             )
 
 
 def _unheard(offer: Offered, now: int) -> Finding:
-    """Return the finding on tasks that no worker listens for."""
+    """Return the finding for tasks that no worker is listening for."""
     if not offer.address.startswith("poll://"):
-        advice = "such addresses are served by hitl server: is it running?"
+        advice = "hitl server delivers to such addresses: is it running?"
         return Finding("offers", "warning", _offered_for(offer, now), advice)
     group = group_of(offer.address)
     option = "" if group == defaults.GROUP else f" --group {quoted(group)}"
-    text = f"{_offered_for(offer, now)}, and no worker listens"
+    text = f"{_offered_for(offer, now)}, and no worker in group {group} is running"
     return Finding("offers", "warning", text, f"start one: hitl worker{option}")
 
 
 def _offered_for(offer: Offered, now: int) -> str:
-    tasks = "1 task is" if offer.count == 1 else f"{offer.count:,} tasks are"
-    return f"{tasks} on offer to {offer.address} for {format_age(now - offer.since)}"
+    tasks = "1 task has" if offer.count == 1 else f"{offer.count:,} tasks have"
+    return f"{tasks} been waiting {format_age(now - offer.since)} for {offer.address}"
 
 
 def _judge_leases(file: Inspection, now: int) -> Iterator[Finding]:
-    """Judge the leases that lapsed: any process that looks at the file takes them back."""
+    """Check for expired leases; any process that uses the file takes them back."""
     if file.lapsed is not None and now - file.lapsed[1] > LONG_MS:
         count, first = file.lapsed
         yield Finding(
             "leases",
             "warning",
-            f"{count:,} are held by workers that are gone, the first for {format_age(now - first)}",
-            "no worker runs at all: the first that starts takes them over",
+            f"{count:,} are held by workers that died, the first for {format_age(now - first)}",
+            "no worker is running: the next one to start takes them over",
         )
 
 
 def _judge_stranded(file: Inspection, now: int) -> Iterator[Finding]:  # noqa: ARG001
-    """Judge the tasks that are suspended on nothing."""
+    """Check for suspended tasks that nothing will resume."""
     if file.stranded:
         names = ", ".join(file.stranded)
         yield Finding(
             "suspended",
             "error",
-            f"suspended, and nothing will resume them: {names}",
-            "this should not happen: please report it. hitl cancel ends such a run",
+            f"suspended, with nothing to resume them: {names}",
+            "please report this as a bug. hitl cancel ends such a run",
         )
 
 
 def _judge_clock(file: Inspection, now: int) -> Iterator[Finding]:
-    """Judge the machine's clock by the latest instant in the file."""
+    """Compare the machine's clock with the latest instant in the file."""
     ahead = file.now - now
     if ahead <= SKEW_MS:
         yield Finding("clock", "ok", "not behind the file")
@@ -306,25 +305,25 @@ def _judge_clock(file: Inspection, now: int) -> Iterator[Finding]:
         "clock",
         "error" if ahead > FAR_SKEW_MS else "warning",
         f"this computer's clock is {format_duration(ahead)} behind the latest instant in the file",
-        "set the clock right. If it was wrong before and is right now: docs/explanation/durability.md",
+        "set the clock. If it was ahead before and is right now, see docs/explanation/durability.md",
     )
 
 
 def _judge_permissions(file: Inspection, now: int) -> Iterator[Finding]:  # noqa: ARG001
-    """Judge who may read and write the file."""
+    """Check who may read and write the file."""
     if not file.writable:
         yield Finding(
             "permissions",
             "error",
-            "you may not write the file and its folder",
-            "ask its owner, or name another",
+            "you may not write to the file or its folder",
+            "ask its owner for access, or use another file",
         )
     elif file.lock is not None:
         yield Finding(
             "permissions",
             "error",
-            f"it cannot be locked for writing: {file.lock}",
-            "something holds a transaction: an sqlite3 shell, or an upgrade of the file that is going on",
+            f"the file cannot be locked for writing: {file.lock}",
+            "another process holds a transaction: an sqlite3 shell, or an upgrade of the file",
         )
     mode, folder = stat.S_IMODE(file.mode), stat.S_IMODE(file.folder_mode)
     database = quoted(str(file.path))
@@ -332,37 +331,37 @@ def _judge_permissions(file: Inspection, now: int) -> Iterator[Finding]:  # noqa
         yield Finding(
             "permissions",
             "warning",
-            f"others may open the file ({mode:04o}), and so decide anything as anyone",
-            f"if that is not meant: chmod 600 {database}*",
+            f"other users may open the file ({mode:04o}), and so decide any request as anyone",
+            f"unless that is intended: chmod 600 {database}*",
         )
     if folder & (stat.S_IWGRP | stat.S_IWOTH) and not folder & stat.S_ISVTX:
         yield Finding(
             "permissions",
             "warning",
-            f"others may put another file in its place (the folder is {folder:04o})",
-            f"if that is not meant: chmod 700 {quoted(str(file.path.parent))}",
+            f"other users may replace the file (its folder is {folder:04o})",
+            f"unless that is intended: chmod 700 {quoted(str(file.path.parent))}",
         )
 
 
 def judge_file_system(file: Inspection, now: int) -> Iterator[Finding]:  # noqa: ARG001
-    """Judge what holds the file, and how much room is left there."""
+    """Check the file system and the free space."""
     if file.file_system in NETWORK_FILE_SYSTEMS:
         yield Finding(
             "file system",
             "warning",
-            f"{file.file_system} is shared between machines, and locks may not work there",
-            "move the file to a local disk (docs/guides/workers.md), and reach it with hitl server",
+            f"{file.file_system} is shared between machines, where locks may not work",
+            "move the file to a local disk (docs/guides/workers.md), and use hitl server from other machines",
         )
     if file.file_system in HOST_FILE_SYSTEMS:
         yield Finding(
             "file system",
             "warning",
-            f"{file.file_system} is a folder of the computer under this one, and locks may not work there",
-            "keep the file on a disk of this one: in Docker a volume (docker volume create), no bind mount",
+            f"{file.file_system} is a folder of the host machine, where locks may not work",
+            "keep the file on this machine's disk: in Docker a volume (docker volume create), no bind mount",
         )
     left = f"{format_size(file.disk_free)} left on the disk"
     level: Level = "error" if file.disk_free < NO_DISK else "warning" if file.disk_free < LOW_DISK else "ok"
-    advice = None if level == "ok" else "free some: decisions are refused when the disk is full"
+    advice = None if level == "ok" else "free some space: no decision can be stored when the disk is full"
     yield Finding("disk", level, left, advice)
 
 

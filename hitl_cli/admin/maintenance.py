@@ -1,6 +1,6 @@
-"""Looking after the file that is the server: a copy of it, and removing what ended long ago.
+"""Maintenance of a database file: back it up, and remove finished runs.
 
-Neither is a request of the protocol: both need the file itself.
+Both need the file itself, and are not part of the protocol.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 @contextmanager
 def _file_of(url: str) -> Iterator[Path]:
-    """Give the file behind a server's URL. Raises BadInput where it is not on this machine; Unreachable."""
+    """Give the file of a server's URL. Raises BadServer if it is not a file on this machine; Unreachable."""
     path = driver_of(url).file(url)
     if path is None:
         raise BadServer(
-            f"{url} is reached over HTTP, and this needs its file: run it there, with -S sqlite:///path."
+            f"{url} is reached over HTTP, and this command needs its file: run it there with -S sqlite:///path."
         )
     if not path.exists():
-        raise Unreachable(f"there is no file {path}.", code="file-unusable")
+        raise Unreachable(f"no file {path}.", code="file-unusable")
     try:
         yield path
     except EngineError as error:
@@ -38,12 +38,12 @@ def _file_of(url: str) -> Iterator[Path]:
 
 
 def back_up(url: str, target: Path, *, replace: bool, progress: Progress) -> Backup:
-    """Copy the server's file. Raises BadInput, Conflict (there is such a file), Unreachable, NotDone."""
+    """Copy the server's file. Raises BadInput, Conflict (the target exists), Unreachable, NotDone."""
     from hitl_cli.engine import backup
 
     with _file_of(url) as source:
         if not target.parent.is_dir():
-            raise BadInput(f"there is no folder {target.parent}.", code="bad-file")
+            raise BadInput(f"no folder {target.parent}.", code="bad-file")
         try:
             return backup.back_up(source, target, replace=replace, progress=progress)
         except AlreadyThere as error:
@@ -61,7 +61,7 @@ def plan_prune(url: str, older_ms: int) -> Pruned:
 
 
 def prune(url: str, older_ms: int, progress: Callable[[int], None]) -> Pruned:
-    """Remove the runs that ended so long ago. Raises BadInput, Unreachable."""
+    """Remove the runs that finished more than `older_ms` ago. Raises BadInput, Unreachable."""
     from hitl_cli.engine import prune as pruning
 
     with _file_of(url) as path:

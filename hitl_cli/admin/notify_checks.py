@@ -1,4 +1,4 @@
-"""What is well and what is not with how people are reached, for `hitl doctor`. Nothing is sent."""
+"""Checks of contacts and channels for `hitl doctor`. Nothing is sent."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from hitl_cli.settings import Settings
 
 PATIENCE_S = 6.0
-"""How long a mail server has to take a connection, a login and a sender."""
+"""How long a mail server may take to accept a connection, a login and a sender."""
 
-TRIED_AGAIN = "mail is tried again until it does; is email.host right?"
+TRIED_AGAIN = "mail is retried until it does; is email.host right?"
 
 
 def examine_people(settings: Settings) -> list[Finding]:
-    """Return what there is to say of the people, groups and channels in the settings."""
+    """Return the findings on the people, groups and channels in the settings."""
     try:
         directory = settings.directory()
     except BadInput as error:
@@ -37,51 +37,51 @@ def examine_people(settings: Settings) -> list[Finding]:
     wrong = [
         Finding(one.name, "warning", one.text, one.advice)
         for one in shortcomings(directory)
-        if one.name != "email" or directory.email is None  # else the server itself is tried
+        if one.name != "email" or directory.email is None  # otherwise the mail server itself is tried
     ]
     findings = [*_judge_people(directory), *_judge_email(directory.email), *wrong]
     if "webhook" in kinds and directory.webhooks.secret is None:
         advice = 'set [webhooks] secret = "$NAME" (docs/guides/notifications.md)'
-        unsigned = "they are not signed: anybody could send such ones"
+        unsigned = "webhooks are unsigned, so anyone could forge them"
         findings.append(Finding("webhooks", "warning", unsigned, advice))
     return findings
 
 
 def _judge_people(directory: Directory) -> Iterator[Finding]:
-    """Judge whether those who are named can be reached."""
+    """Check whether the people and groups can be reached."""
     if not directory.people and not directory.groups:
         return
     counts = f"people: {len(directory.people):,}, groups: {len(directory.groups):,}"
-    yield Finding("people", "ok", f"in the settings are {counts}")
+    yield Finding("people", "ok", f"in the settings: {counts}")
     members = (directory.members.name(name) for group in directory.groups.values() for name in group.members)
     yield from _judge_names([*directory.people, *members])
     yield from _judge_names(directory.groups)
     yield from _judge_addresses(directory.people)
     silent = [name for name, contact in directory.people.items() if not contact.addresses]
     if silent:
-        yield Finding("people", "ok", f"told nothing, for they have no address: {', '.join(silent)}")
+        yield Finding("people", "ok", f"not notified, because they have no address: {', '.join(silent)}")
 
 
 def _judge_names(names: Iterable[str]) -> Iterator[Finding]:
-    """Judge whether two names are easily taken for each other."""
+    """Check for names that are easily mistaken for each other."""
     shown: dict[str, str] = {}
     for name in names:
         other = shown.setdefault(skeleton(name), name)
         if other != name:
-            text = f"{other} and {name} look alike, and are not the same ({other!a}, {name!a})"
-            yield Finding("people", "warning", text, "rename one of them, unless both are meant")
+            text = f"{other} and {name} look alike but differ ({other!a}, {name!a})"
+            yield Finding("people", "warning", text, "rename one of them, unless both are intended")
 
 
 def _judge_addresses(people: Mapping[str, Contact]) -> Iterator[Finding]:
-    """Judge whether an address says who somebody is."""
+    """Check for e-mail addresses that several people share."""
     every = [folded(contact.email) for contact in people.values() if contact.email]
     for address in sorted({address for address in every if every.count(address) > 1}):
-        text = f"several people have the address {address}: by it nobody can be named"
-        yield Finding("people", "warning", text, "give each their own, or make a group with the address")
+        text = f"several people have the address {address}, so it identifies none of them"
+        yield Finding("people", "warning", text, "give each person an address, or make a group with this one")
 
 
 def _judge_email(email: EmailSettings | None) -> Iterator[Finding]:
-    """Judge whether the server takes mail from the sender. Nothing is sent."""
+    """Check whether the mail server accepts the sender. Nothing is sent."""
     if email is None:
         return
     from hitl_cli.notify.channels.email import try_sender
@@ -89,15 +89,15 @@ def _judge_email(email: EmailSettings | None) -> Iterator[Finding]:
     where = f"{email.host}:{email.port}"
     if email.tls == "none" and email.password is not None and email.host not in THIS_COMPUTER:
         advice = 'set tls = "starttls" or "tls"'
-        yield Finding("email", "warning", f"the password goes to {where} for all to read", advice)
+        yield Finding("email", "warning", f"the password is sent to {where} unencrypted", advice)
     try:
         asyncio.run(asyncio.wait_for(try_sender(email), PATIENCE_S))
     except DeliveryFailed as error:
-        advice = "correct [email], or ask who runs the server" if error.for_good else TRIED_AGAIN
+        advice = "correct [email], or ask the server's administrator" if error.for_good else TRIED_AGAIN
         yield Finding("email", "warning", str(error).rstrip("."), advice)
     except TimeoutError:
         text = f"{where} did not answer within {PATIENCE_S:.0f} s"
-        first = "" if email.tls == "tls" else ' If it takes TLS from the first byte: tls = "tls"'
+        first = "" if email.tls == "tls" else ' If the server expects TLS from the start: tls = "tls"'
         yield Finding("email", "warning", text, TRIED_AGAIN + first)
     else:
-        yield Finding("email", "ok", f"{where} answers, and takes mail from {email.from_}")
+        yield Finding("email", "ok", f"{where} responds, and accepts mail from {email.from_}")

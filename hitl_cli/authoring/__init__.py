@@ -1,1 +1,1 @@
-"""What the author of a workflow imports, and requests that belong to no workflow."""
+"""What the author of a workflow imports: `workflow`, `ask` and what belongs to them."""

@@ -1,9 +1,9 @@
-"""`ask`: how a workflow asks a person, and what it is told.
+"""`ask`: how a workflow asks a person and gets the decision.
 
-The question is put by a step of its own, `asking`. Its first promise is the request: created with what is
-asked in it, where the SDK's own `ctx.promise()` would create it bare, and then awaited by that call, which
-finds it there. Whatever else the step waits for (the next time at which to remind) is a promise too, so
-nothing is in memory meanwhile, and a worker that comes to the step again goes through the same calls.
+Each question has a step of its own, `asking`. The first promise of that step is the request. It is created
+with the question in it, under the id that the step's first `ctx.promise()` will have (which would create it
+without data). Reminders are durable sleeps. So nothing stays in memory during the wait, and a worker that
+runs the step again repeats the same calls.
 """
 
 # Annotations are evaluated here, not kept as text: the SDK would evaluate text anew at each step
@@ -68,10 +68,10 @@ from hitl_cli.sdk.suspension import end_if_over
 logger = logging.getLogger(__name__)
 
 type Duration = str | timedelta
-"""How long: `90s`, `1h30m`, `2d`, or a timedelta."""
+"""A text like `90s`, `1h30m` or `2d`, or a timedelta."""
 
 type OnDeadline = Literal["expire", "approve", "reject"] | Any
-"""What it means when the deadline passes; any other value counts as approved, with that value."""
+"""The outcome when the deadline passes. Any other value is the data of an approval."""
 
 
 PLAIN_DEADLINES = ("expire", "approve", "reject")
@@ -79,15 +79,25 @@ PLAIN_DEADLINES = ("expire", "approve", "reject")
 LIFE = timedelta(milliseconds=defaults.DEADLINE_MS)
 
 SHORTENED = 0.99
-"""Below what part of its deadline a request that can be answered for less time is worth a warning."""
+"""Warn if a request can be answered for less than this part of its deadline."""
 
 
 def _not_awaited(*_: object) -> NoReturn:
-    raise NotAwaited("this is a question and not yet a decision: await it, as in `await ask(...)`.")
+    raise NotAwaited("this is not a decision yet: await it first, as in `await ask(...)`.")
 
 
 class PendingDecision[T](Awaitable[Decision[T]]):
-    """A question that has been put. Awaiting it gives the decision; any other use raises NotAwaited."""
+    """A request that was created, or will be soon. Awaiting it gives the `Decision`.
+
+    Ask several people at once by awaiting later:
+
+        security = ask(ctx, "Security review?", to="group:security")
+        legal = ask(ctx, "Legal review?", to="group:legal")
+        decisions = await ask_all(security, legal)
+
+    Any other use than `await`, `id()` and comparison raises NotAwaited, so that `if ask(...)` fails instead
+    of counting as a yes.
+    """
 
     __bool__ = __iter__ = __len__ = __contains__ = __getitem__ = __str__ = __format__ = _not_awaited
     __lt__ = __le__ = __gt__ = __ge__ = __add__ = __radd__ = __int__ = __float__ = _not_awaited
@@ -99,39 +109,39 @@ class PendingDecision[T](Awaitable[Decision[T]]):
         self._begin()
 
     def _begin(self) -> None:
-        """Begin, or go on with, the step that puts it."""
+        """Start the step that asks, or resume it."""
         place = self._place
         self._placed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         note_question(place.step, place.id, keep=place.put.keep)
         self._step: ResonateFuture[KeptDecision] = place.step.run(
             asking, place.put, self._placed, place.before, self._form
         )
-        sdk.on_end(self._step, self._end)  # nothing else tells that it was not put
+        sdk.on_end(self._step, self._end)  # nothing else reports that the request was not created
 
     async def id(self) -> str:
-        """Return the id of the request, once it is there: to tell somebody in a way of one's own."""
-        return await asyncio.shield(self._placed)  # whoever is canceled here, the question is put
+        """Return the request's id once the request exists, for example to send a link to it yourself."""
+        return await asyncio.shield(self._placed)  # canceling this wait must not cancel the question
 
     def __eq__(self, other: object) -> bool:
         return self is other or (not isinstance(other, PendingDecision) and _not_awaited())
 
     def __getattr__(self, name: str) -> NoReturn:
-        if name.startswith("_"):  # what Python and tools look for on any object
+        if name.startswith("_"):  # Python and tools look for such names on any object
             raise AttributeError(name)
         _not_awaited()
 
     def _end(self, step: asyncio.Task[Any]) -> None:
-        """Note that it was put in an earlier attempt; or that this attempt is over, before it could be."""
+        """Settle the id, if the request was created in an earlier attempt or this attempt has ended."""
         if self._placed.done():
             return
         failure = None if step.cancelled() else step.exception()
         if failure is None and not step.cancelled():
             self._placed.set_result(step.result().id)
-        elif failure is None or isinstance(failure, Exception):  # what awaiting the decision will raise
+        elif failure is None or isinstance(failure, Exception):  # awaiting the decision raises it
             self._placed.set_result(sdk.first_id(self._place.id))
         else:
             self._placed.set_exception(failure)
-            self._placed.exception()  # so that nobody need ask for it
+            self._placed.exception()  # no warning if nobody awaits the id
 
     def __await__(self) -> Generator[Any, None, Decision[T]]:
         return self._typed().__await__()
@@ -154,7 +164,7 @@ Asked = PendingDecision
 
 
 class _AskOptions(TypedDict, total=False):
-    """What `ask` can be told besides the prompt and the form."""
+    """The options of `ask` besides the prompt and the form."""
 
     details: Any
     choices: Sequence[str]
@@ -202,19 +212,45 @@ def ask(
     digest: Digest | None = None,
     on_change: OnChange = "ask",
 ) -> PendingDecision[Any]:
-    """Ask a person, and return what can be awaited for their decision.
+    """Ask a person, and return an awaitable `PendingDecision`.
 
-    `prompt` is Markdown; `details` any JSON, shown as a table; `form` a JSON Schema, or a type (msgspec
-    Struct, dataclass, pydantic model …) whose schema the answer must fit and as which it comes back;
-    `choices` are named answers beyond yes and no. `to` says who may answer (`group:NAME` for a group), by
-    default anybody; of these so many as `approvals` must approve; with `allow_self=False` not the person
-    who started the run. Until `deadline` (365 days), after which `on_deadline` holds; those who are asked
-    are reminded every `remind`, and `escalate={"8h": ["lead"]}` says who may answer too after a while.
-    `key` is a name of its own by which it can be answered; `priority`, `tags` and `link` are for those who
-    look at many; `digest` is the content that is asked about, as `digest_of` returns it. With
-    `on_change="keep"` a question that was put before stands, whatever the code asks now. Raises BadInput for
-    what makes no sense, and QuestionChanged where the same code asks something else.
-    docs/reference/wire.md has all of it.
+        decision = await ask(ctx, "Deploy 1.4.2?", to="group:ops", deadline="2d", remind="4h")
+        if decision.approved:
+            await ctx.run(deploy)
+
+    What is asked:
+
+    - `prompt`: Markdown.
+    - `details`: any JSON, shown as a table.
+    - `form`: a JSON Schema, or a type (msgspec Struct, dataclass, pydantic model …). The data of an approval
+      must fit it. With a type, `decision.data` is an instance of it.
+    - `choices`: named answers beyond yes and no.
+    - `digest`: the file that the request is about, from `digest_of`.
+
+    Who may answer:
+
+    - `to`: the assignees, a name or several; `group:NAME` for a group. Default: anyone.
+    - `approvals`: how many of them must approve. Default: 1.
+    - `allow_self`: whether the person who started the run may answer. Default: yes.
+    - `escalate`: who may answer as well after some time, as in `{"8h": ["lead"]}`.
+
+    When (durations are texts like `90s`, `1h30m`, `2d`, or timedeltas):
+
+    - `deadline`: how long the request can be answered. Default: 365 days.
+    - `on_deadline`: the outcome when the deadline passes: `"expire"`, `"approve"`, `"reject"`, or a value
+      that becomes the data of an approval. Default: `"expire"`.
+    - `remind`: how often the assignees are reminded. Default: never.
+
+    How it is found:
+
+    - `key`: a name of your own that the request can be answered by.
+    - `priority`, `tags`, `link`: shown in the inbox, for sorting and filters.
+
+    `on_change` says what to do if this step has asked another question before, because the code was changed:
+    `"ask"` (default) revokes that request and asks anew; `"keep"` keeps it and its answer.
+
+    Raises BadInput for an invalid option, and QuestionChanged if the same code asks something else when it
+    runs again. docs/reference/wire.md describes all options.
     """
     question = Question(
         prompt=prompt,
@@ -233,13 +269,13 @@ def ask(
         code=code_of(ctx, frame.f_back if (frame := inspect.currentframe()) else None),
     )
     if on_change not in ("ask", "keep"):
-        raise not_askable(f'on_change={on_change!r} is neither "ask" nor "keep".')
+        raise not_askable(f'on_change={on_change!r} must be "ask" or "keep".')
     if isinstance(on_deadline, str) and on_deadline not in PLAIN_DEADLINES and not choices and form is None:
-        raise not_askable(f'on_deadline={on_deadline!r} is neither "expire" nor "approve" nor "reject".')
+        raise not_askable(f'on_deadline={on_deadline!r} must be "expire", "approve" or "reject".')
     if isinstance(question.on_deadline, Instead) and form is not None and not choices:
-        as_form_type(form, on_deadline)  # else the run would fail by an answer that nobody gave
+        as_form_type(form, on_deadline)  # otherwise the run would fail at the deadline
     if deadline is not None and any(step.after >= _ms_of(deadline) for step in question.escalate):
-        raise not_askable("it would be escalated after its deadline.")
+        raise not_askable("escalate has a time that is not before the deadline.")
     end_if_over()
     put = NewRequest(
         question=sensible(question),
@@ -253,40 +289,42 @@ def ask(
 
 
 def _step_of(ctx: Context, put: NewRequest) -> Context:
-    """Return the context for the step that puts a question.
+    """Return the context for the step that asks.
 
-    The step outlives its request, so that the deadline is the request's to pass. What it raises is the
-    author's to see, and would be raised again.
+    The step outlives its request, so that the request's deadline passes first. It is not retried: what it
+    raises is a mistake in the workflow, and would be raised again.
     """
     life = timedelta(milliseconds=put.deadline_ms + defaults.DEADLINE_MS)
     return ctx.options(timeout=life, retry_policy=Never())
 
 
 async def ask_all(*asked: PendingDecision[Any]) -> list[Decision[Any]]:
-    """Return the decisions on several questions that were put before, once all have been made."""
+    """Return the decisions on several questions, in the given order, once all have been made.
+
+        first, second = await ask_all(ask(ctx, "Legal?"), ask(ctx, "Security?"))
+
+    Raises what awaiting one of them raises.
+    """
     return list(await asyncio.gather(*asked))
 
 
-# What is asked
-
-
 def _several(what: str, values: Any) -> tuple[str, ...]:
-    """Return texts as a tuple. Raises BadInput; one text alone is not several of one letter each."""
+    """Return a list of texts as a tuple. Raises BadInput, also for one text: it is not a list of letters."""
     try:
         return msgspec.convert(values, tuple[str, ...])
     except msgspec.ValidationError as error:
-        raise not_askable(f"{what} is {values!r}, and not a list of texts.") from error
+        raise not_askable(f"{what} must be a list of texts, not {values!r}.") from error
 
 
 def _names_of(names: str | Sequence[str]) -> tuple[str, ...]:
-    """Return one name or several as several. Raises BadInput."""
+    """Return a name or a list of names as a tuple. Raises BadInput."""
     return _several("to", [names] if isinstance(names, str) else names)
 
 
 def escalations_of(escalate: Mapping[str, str | Sequence[str]]) -> tuple[Escalation, ...]:
-    """Return who may answer too, and when. Raises BadInput."""
+    """Return the escalations, in ms. Raises BadInput."""
     if not isinstance(escalate, Mapping):
-        raise not_askable('escalate says when and to whom, as in {"8h": ["lead"]}.')
+        raise not_askable('escalate must map a duration to names, as in {"8h": ["lead"]}.')
     return tuple(Escalation(after=_ms_of(after), to=_names_of(names)) for after, names in escalate.items())
 
 
@@ -301,20 +339,21 @@ def _ms_of(duration: Duration) -> int:
     ms = round(duration / timedelta(milliseconds=1))
     if not 0 < ms <= LONGEST_MS:
         raise bad_duration(
-            f"{duration!s} cannot be used: a duration must be more than 0 and under 100 years."
+            f"{duration!s} is not a valid duration: it must be more than 0 and less than 100 years."
         )
     return ms
 
 
 async def digest_of(_ctx: Context, path: str | Path) -> Digest:
-    """Return the SHA-256 of a file and its name: a step, to be run before what it asks about.
+    """Return the name and the SHA-256 of a file, to ask about exactly this content.
 
-    `digest = await ctx.run(digest_of, "app.tar")` is read once; what is done after the yes can be held to it.
+        digest = await ctx.run(digest_of, "app.tar")
+        await ask(ctx, "Deploy it?", digest=digest)
+
+    Run it as a step, as above, so that the file is read once. Compare the digest before you use the file.
+    Raises BadInput if the file cannot be read.
     """
     return await asyncio.to_thread(digest_of_file, str(path))
-
-
-# How it is asked
 
 
 async def asking(
@@ -324,10 +363,10 @@ async def asking(
     before: PromiseRecord | None = None,
     form: Any = None,
 ) -> KeptDecision:
-    """Put the question, wait for the answer, and return it; `placed` has the request's id once it is put.
+    """Create the request, wait for the decision, and return it.
 
-    `before` is a promise that stands where this is asked now. An answer that the type `form` refuses is not
-    returned: the question is put again.
+    `placed` gets the request's id once the request exists. `before` is a promise that an earlier version of
+    the code has left in this place. If the type `form` refuses an answer, the question is asked again.
     """
     if before is not None:
         await take_back(ctx, before, sdk.first_id(ctx.info.id), put)
@@ -347,13 +386,13 @@ async def asking(
         await give_notice(ctx, Notification(request=request.id, occasion="asked", names=question.to), request)
         answer = ctx.promise()
         if await answer.id() != request.id:
-            raise RuntimeError(f"{request.id} was asked, but {await answer.id()} would be waited for")
+            raise RuntimeError(f"{request.id} was created, but the step waits for {await answer.id()}")
         await remind_until_answered(ctx, question, request)
-        await answer  # ends this attempt: what is awaited is pending
+        await answer  # pending, so this attempt ends here
     if found == "newer":
         leave_to_newer(request.id)
     again = sdk.beside(request.id)
-    await sdk.settle_children(ctx, but=again)  # what is left of the reminders
+    await sdk.settle_children(ctx, but=again)  # sleeps and reminders that were not due yet
     decision = decision_on(request, question, request.value.data, request.value.headers)
     refused = refusal(ctx, form, decision, question, again)
     if refused is not None:
@@ -373,7 +412,7 @@ async def ask_beside(
     placed: asyncio.Future[str] | None,
     form: Any,
 ) -> KeptDecision:
-    """Put the question in the place of another one, whose answer is not used, and return the answer to it."""
+    """Ask in place of another question, whose answer is not used, and return the decision."""
     step = sdk.beside(request.id)
     if is_of_newer(request, put) and sdk.found(ctx, sdk.first_id(step)) is None:
         leave_to_newer(request.id)
@@ -388,7 +427,7 @@ async def ask_beside(
 async def give_way(
     ctx: Context, request: PromiseRecord, found: Question | None, step: str | None, put: NewRequest
 ) -> None:
-    """Take a request back and tell its people; `step` is the one that asks something else in its place."""
+    """Revoke a request and notify its assignees. `step` asks the question that replaces it."""
     if not is_blocking(request.tags):
         return
     request = await take_back(ctx, request, None if step is None else sdk.first_id(step), put)
@@ -397,11 +436,11 @@ async def give_way(
         await tell_the_others(ctx, found, request)
 
 
-asking.__name__ = "ask"  # as the step is called in the tree of a run
+asking.__name__ = "ask"  # the name of the step in the tree of a run
 
 
 async def create(ctx: Context, put: NewRequest) -> PromiseRecord:
-    """Create the request, under the id that the first `ctx.promise()` will have, or find it there."""
+    """Create the request under the id that the first `ctx.promise()` will have, or return it if it exists."""
     now = sdk.now(ctx)
     asked = msgspec.to_builtins(put.question)
     groups = await check_people(ctx, put.question)
@@ -409,16 +448,19 @@ async def create(ctx: Context, put: NewRequest) -> PromiseRecord:
     if created.created_at >= now and (unknown := groups.unknown(put.question.everyone)):
         logger.warning("%s waits for an answer: %s", created.id, printable(unknown_people(unknown, groups)))
     shortened = created.created_at >= now and created.timeout_at < now + SHORTENED * put.deadline_ms
-    if shortened and (put.chosen or ":" in ctx.info.parent_id):  # else it stands as long as the run, as meant
+    # Without a deadline in the call, ending with the run is what the author expects.
+    if shortened and (put.chosen or ":" in ctx.info.parent_id):
         left = format_duration(created.timeout_at - now)
-        logger.warning("%s can be answered for %s only: then what asks it ends", created.id, left)
+        logger.warning(
+            "%s can be answered for %s only: the function that asks it ends then", created.id, left
+        )
     return created
 
 
 async def check_people(ctx: Context, question: Question) -> Groups:
-    """Return the people of this worker's settings. Raises BadInput if these refuse to ask a name.
+    """Return the people of this worker's settings. Raises BadInput for an assignee that strict settings lack.
 
-    What was asked before they did is not refused: the run goes on.
+    A request that exists already is not refused: the run goes on.
     """
     try:
         groups = ctx.get_dependency(NotificationSettings).now.members
@@ -433,17 +475,17 @@ async def check_people(ctx: Context, question: Question) -> Groups:
 
 
 async def remind_until_answered(ctx: Context, question: Question, request: PromiseRecord) -> None:
-    """Remind those who are asked, and those it is escalated to, each time that is due; sleep in between."""
+    """Send each reminder and escalation when it is due, with a durable sleep in between."""
     told = request.created_at
     while (due := next_occasion(question, request.created_at, told)) < request.timeout_at:
         left = max(due - sdk.now(ctx), 1)
         await ctx.sleep(timedelta(milliseconds=left))
-        step = ctx.options(timeout=LIFE)  # else one that was begun, and left for a day, would be over
+        step = ctx.options(timeout=LIFE)  # a day, the SDK's default, can pass while no worker runs
         told = await step.run(remind, question, request, told)
 
 
 def next_occasion(question: Question, created_at: int, told: int) -> int:
-    """Return when next to remind somebody, in ms since the epoch; for ever from now if never."""
+    """Return when the next reminder or escalation is due, in ms since the epoch; a far future if never."""
     due = [created_at + step.after for step in question.escalate if created_at + step.after > told]
     if question.remind is not None:
         times = (told - created_at) // question.remind + 1
@@ -452,15 +494,15 @@ def next_occasion(question: Question, created_at: int, told: int) -> int:
 
 
 async def remind(ctx: Context, question: Question, request: PromiseRecord, told: int) -> int:
-    """Say once what was due since `told`, and return until when that is: ms since the epoch.
+    """Send what was due since `told`, and return the time up to which all is sent; both ms since the epoch.
 
-    Those who can be reached are sent a message, and for the others there is a line.
+    Assignees with a contact get a message. For the others a line is printed.
     """
     created_at = request.created_at
     now = max(sdk.now(ctx), next_occasion(question, created_at, told))
     asked = question.asked_at(now - created_at)
     new = tuple(name for name in asked if name not in question.asked_at(told - created_at))
-    number = int(ctx.info.id.rpartition(".")[2])  # the same, whoever does this step
+    number = int(ctx.info.id.rpartition(".")[2])  # the same in each attempt
     if new:
         escalated = Notification(request=request.id, occasion="escalated", names=new, number=number)
         await give_notice(ctx, escalated, request)
@@ -473,7 +515,7 @@ async def remind(ctx: Context, question: Question, request: PromiseRecord, told:
 
 
 def _is_due(question: Question, told: int, now: int) -> bool:
-    """Whether there was a time to remind since `told`; both are ms since it was asked."""
+    """Whether a reminder was due after `told` and until `now`, both in ms since it was asked."""
     return question.remind is not None and now // question.remind > told // question.remind
 
 
@@ -485,7 +527,7 @@ def print_reminder(
     new: tuple[str, ...],
     now: int,
 ) -> None:
-    """Print a line for those who are asked and cannot be reached otherwise, if there are any."""
+    """Print a line for the assignees without a contact, if there are any."""
     teller = notifier_of(ctx)
     if teller is not None:
         if not asked and recipients((), teller.directory):
@@ -494,14 +536,14 @@ def print_reminder(
         if asked and not left:
             return
         asked, new = left, tuple(name for name in new if name in left)
-    id, who = request.id, ", ".join(asked) or "anybody"
-    since = format_age(now - request.created_at)
+    id, who = request.id, ", ".join(asked) or "anyone"
+    age = format_age(now - request.created_at)
     too = f" (now for {', '.join(new)} too)" if new else ""
-    line = f"promise {id} waits for {who} since {since}: {question.title}{too}: {command('show', [id])}"
+    line = f"{id} has been waiting for {who} for {age}: {question.title}{too}: {command('show', [id])}"
     print(printable(line), flush=True)
 
 
 async def tell_the_others(ctx: Context, question: Question, request: PromiseRecord) -> None:
-    """Have those who were asked, and did not decide it, told what came of it."""
+    """Notify the assignees who did not decide it of the outcome."""
     asked = question.asked_at((request.settled_at or request.timeout_at) - request.created_at)
     await give_notice(ctx, outcome_notification(request.id, request.state, asked), request)

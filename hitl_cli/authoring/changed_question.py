@@ -1,9 +1,10 @@
-"""What `ask` does where the question that it finds is not the one that it asks.
+"""What `ask` does if the question that it finds is not the one that it asks.
 
 The rules are in docs/guides/changing-workflows.md.
-A run finds what it asked before by the number of the step. Where the code has changed, another question may
-stand there. The answer to it is never used: it is taken back if it waits, and the new question is put beside
-it, by a step whose id is made of the id that it replaces. Where the code is the same the run fails.
+
+A run finds its earlier questions by the number of the step. After a change of the code, another question may
+have that number. Its answer is never used. If it is still pending it is revoked, and the new question is
+asked by a step whose id is derived from the request that it replaces. If the code is the same, the run fails.
 """
 
 from __future__ import annotations
@@ -38,20 +39,20 @@ if TYPE_CHECKING:
     from hitl_cli.requests.question import Code
 
 type OnChange = Literal["ask", "keep"]
-"""What happens where another question is found: ask anew, or keep what was asked first."""
+"""What to do if another question is found: ask again, or keep that one."""
 
 type Standing = Literal["same", "other", "newer"]
-"""A question that is found is the one that is asked, or one of other code; `newer` was started later."""
+"""How a found question compares: the same, asked by `other` code, or by code that was started later."""
 
 _alone = LoadedCode(since=now_ms())
-"""The code of a worker that is not hitl's."""
+"""The code of a worker that hitl did not start."""
 
 
 class NewRequest(NamedTuple):
-    """A question as it is put: what is asked, by which tags it is found, and for how many ms it stands.
+    """A request to create: the question, the tags that it is found by, and its deadline in ms from now.
 
-    `chosen` tells whether its author said for how long; `typed` whether its form is a type, of which the
-    schema is made; `keep` whether another question that is found stands.
+    `chosen` tells whether the author set the deadline; `typed` whether the form is a type, from which the
+    schema was made; `keep` whether another question that is found is kept.
     """
 
     question: Question
@@ -72,17 +73,14 @@ def code_of(ctx: Context, frame: FrameType | None) -> Code:
     return loaded.of(module)
 
 
-# Where it is asked
-
-
 class Place:
-    """The step by which a question is put: the one that the SDK counts, or one beside it.
+    """The step that asks: the next one by the SDK's count, or one beside it that replaces it.
 
-    `before` is a promise of another kind that was found, and has to be taken back.
+    `before` is a promise of another kind that was found in this place and must be revoked.
     """
 
     def __init__(self, ctx: Context, put: NewRequest) -> None:
-        """Find the place. Raises QuestionChanged."""
+        """Find the step. Raises QuestionChanged."""
         self.put = put
         self.before: PromiseRecord | None = None
         self._ctx = ctx
@@ -102,7 +100,7 @@ class Place:
         return self._id
 
     def is_left(self, decision: KeptDecision) -> bool:
-        """Whether the step was settled with the answer to another question: then this is the next place."""
+        """Whether the step's result answers another question. If so, moves on to the next place."""
         if decision.answers is None or _standing(decision.id, decision.answers, self.put) == "same":
             return False
         self._next(decision.id)
@@ -110,7 +108,7 @@ class Place:
         return True
 
     def _look(self) -> None:
-        """Go on until nothing is in the way, as far as that is known without asking the server."""
+        """Move on past steps of other questions, as far as they are known without asking the server."""
         while (record := sdk.found(self._ctx, self._id)) is not None:
             if record.tags.get(SCOPE_TAG, "local") != "local":
                 self.before = record if is_blocking(record.tags) else None
@@ -123,21 +121,21 @@ class Place:
                 self._next(answer_in(record))
 
     def _answers(self, record: PromiseRecord) -> bool:
-        """Whether a settled step came to an answer to what is asked, or failed at asking it."""
+        """Whether a settled step answers this question, or failed while asking it."""
         request = sdk.found(self._ctx, sdk.first_id(record.id))
         if record.state == "resolved":
             if answer_in(record) is None:
                 return False
             kept = msgspec.convert(record.value.data, KeptDecision)
             question = kept.answers or (question_in(request) if request is not None else None)
-            if question is None:  # version 0.1 answered it, and the server has not told what it was
+            if question is None:  # settled by version 0.1, which did not store the question
                 return True
         elif request is None or (question := question_in(request)) is None:
             return True
         return _standing(sdk.first_id(record.id), question, self.put) == "same"
 
     def _next(self, replaced: str | None) -> None:
-        """Go to the place beside this one."""
+        """Move to the step beside this one."""
         self._id = sdk.beside(self._id)
         self._replace(replaced)
 
@@ -147,11 +145,8 @@ class Place:
         self.put = self.put._replace(question=question)
 
 
-# Whether it is the same question
-
-
 def question_in(record: PromiseRecord) -> Question | None:
-    """Return what a promise asks; None for one that is no request."""
+    """Return the question of a promise; None if it is not a request."""
     data = record.param.data
     if not isinstance(data, dict) or "prompt" not in data:
         return None
@@ -162,14 +157,14 @@ def question_in(record: PromiseRecord) -> Question | None:
 
 
 def standing(request: PromiseRecord, question: Question | None, put: NewRequest) -> Standing:
-    """Return how a request that is found stands to what is asked. Raises QuestionChanged."""
+    """Return how a found request compares to the question asked now. Raises QuestionChanged."""
     if question is None or (request.value.headers or {}).get(REPLACED_BY):
         return "other"
     return "same" if put.question is question else _compared(request.id, question, put)
 
 
 def _standing(id: str, question: Question, put: NewRequest) -> Standing:
-    """Return how an answered question stands to what is asked; what newer code asked is left to it."""
+    """Return the same for an answered question, and leave the run to newer code if that asked it."""
     found = _compared(id, question, put)
     if found == "newer":
         leave_to_newer(id)
@@ -177,7 +172,7 @@ def _standing(id: str, question: Question, put: NewRequest) -> Standing:
 
 
 def _compared(id: str, found: Question, put: NewRequest) -> Standing:
-    """Return how a question that is found stands to what is asked. Raises QuestionChanged."""
+    """Return how a found question compares to the one asked now. Raises QuestionChanged."""
     asked = put.question
     was, now = found.code, asked.code
     same_app = was is None or now is None or was.digest == now.digest
@@ -189,8 +184,9 @@ def _compared(id: str, found: Question, put: NewRequest) -> Standing:
     if same_app and was.hitl == now.hitl:
         what = "; ".join(_differences(found, asked, with_form=with_form))
         raise QuestionChanged(
-            f"{id} asks one thing, and the same code asks another when it runs again. {what}. Compute what"
-            " changes, as a time or what a file says, in a step: value = await ctx.run(function)."
+            f"{id} asked one question, and the same code asks another when it runs again. {what}. Compute"
+            " what changes, such as a time or the content of a file, in a step: value = await"
+            " ctx.run(function)."
         )
     return "newer" if was.since > now.since else "other"
 
@@ -199,9 +195,9 @@ _EXACT = attrgetter("prompt", "choices", "to", "approvals", "allow_self", "on_de
 
 
 def _is_same(found: Question, asked: Question, *, with_form: bool) -> bool:
-    """Whether two questions ask the same: what, of whom, with which answers, and what silence means."""
+    """Whether two questions are the same in all that matters to the person who answers."""
     if _EXACT(found) == _EXACT(asked) and isinstance(asked.on_deadline, str):
-        same_form = not with_form or same_json(found.form, asked.form)  # 1 is not true, as it is in Python
+        same_form = not with_form or same_json(found.form, asked.form)  # in Python, 1 == True
         return same_form and same_json(found.details, asked.details)
     return not _differences(found, asked, with_form=with_form)
 
@@ -212,7 +208,7 @@ def _differences(found: Question, asked: Question, *, with_form: bool) -> list[s
 
 
 def _parts(question: Question, *, with_form: bool) -> dict[str, Json]:
-    """Return the parts of a question that count, in a form in which those that mean the same are the same."""
+    """Return the parts of a question that matter, so that equal meaning gives equal parts."""
     later = {name for step in question.escalate for name in step.to}
     parts: dict[str, Json] = {
         "prompt": question.prompt,
@@ -228,26 +224,23 @@ def _parts(question: Question, *, with_form: bool) -> dict[str, Json]:
     return parts | {"form": question.form} if with_form else parts
 
 
-# What happens then
-
-
 def leave_to_newer(id: str) -> None:
-    """Leave the run to a worker with the code that asked."""
+    """End this attempt, and leave the run to a worker with the code that asked."""
     sdk.leave_to_others(
-        f"{id} was asked by a worker that was started later than this one, and its code asks something else:"
-        " the run is left to it. If the code of this worker is the newer one, restart this worker"
+        f"{id} was asked by a worker that started later than this one, and its code asks something else; this"
+        " worker leaves the run to it. If this worker has the newer code, restart it"
     )
 
 
 def is_of_newer(request: PromiseRecord, put: NewRequest) -> bool:
-    """Whether a request was taken back for code that was started later than this."""
+    """Whether a request was revoked for code that started later than this."""
     since = (request.value.headers or {}).get(REPLACED_SINCE, "")
     code = put.question.code
     return code is not None and since.isdecimal() and int(since) > code.since
 
 
 def replaced_value(by: str | None, code: Code | None, now: int) -> WireValue:
-    """Return what a request is canceled with for another one, `by`, or because its run fails."""
+    """Return the value to cancel a request with: `by` replaces it, or its run fails if `by` is None."""
     reason = "its workflow fails here" if by is None else f"its workflow has changed, and asks {by} instead"
     headers = Audit(id=fresh_id(), via=VIA_WORKFLOW, at=now).headers()
     if by is not None:
@@ -256,20 +249,20 @@ def replaced_value(by: str | None, code: Code | None, now: int) -> WireValue:
 
 
 async def take_back(ctx: Context, request: PromiseRecord, by: str | None, put: NewRequest) -> PromiseRecord:
-    """Cancel a request if it waits; `by` is the one that is put in its place. Return it as it is then."""
+    """Cancel a request if it is pending, and return it as it is afterwards; `by` replaces it."""
     if request.state != "pending":
         return request
     return await sdk.cancel(ctx, request.id, replaced_value(by, put.question.code, sdk.now(ctx)))
 
 
 def check_kept(put: NewRequest, decision: KeptDecision) -> None:
-    """Raise QuestionChanged if a kept answer is none to what is asked now."""
+    """Raise QuestionChanged if a kept answer is not valid for the question asked now."""
     question, asked = put.question, decision.answers
     if not decision.approved or asked is None or _same_answers(question, asked):
         return
     if question.choices and decision.choice not in question.choices:
         raise QuestionChanged(
-            f"{decision.id} was answered with {decision.choice!r}, which is no choice any more."
+            f"{decision.id} was answered with {decision.choice!r}, which is not one of the choices any more."
         )
     if question.form is not None and decision.data is not None:
         from hitl_cli.forms import check
@@ -278,17 +271,17 @@ def check_kept(put: NewRequest, decision: KeptDecision) -> None:
             check(question.form, decision.data)
         except BadInput as error:
             raise QuestionChanged(
-                f"{decision.id} was answered, and that does not fit any more: {error}"
+                f"{decision.id} was answered with data that no longer fits the form: {error}"
             ) from error
 
 
 def _same_answers(one: Question, other: Question) -> bool:
-    """Whether two questions take the same answers."""
+    """Whether two questions accept the same answers."""
     return one.choices == other.choices and same_json(one.form, other.form)
 
 
 def told(put: NewRequest, decision: KeptDecision, data: Any) -> Any:
-    """Return the decision as the workflow is told it."""
+    """Return the decision as the workflow gets it."""
     return (decision if decision.answers else msgspec.structs.replace(decision, answers=put.question)).told(
         data
     )

@@ -1,4 +1,4 @@
-"""What a worker reaches people by, and the links that its steps send them."""
+"""Links that a workflow's steps send to people themselves."""
 
 from __future__ import annotations
 
@@ -15,14 +15,20 @@ if TYPE_CHECKING:
 
 
 def link_to(ctx: Context, request: str, person: str) -> str:
-    """Return the URL by which a person answers a request (its id), for as long as it can be answered.
+    """Return a URL with which a person can answer a request of this run, until it is decided.
 
-    It is signed here, where it is sent, and differs each time: keep it out of what a step returns. Raises
-    BadInput where the keys cannot be read, NotAllowed for a request of another run: whoever may start a run
-    chooses what its function is given, and is not to be sent links to all that is asked.
+        asked = ask(ctx, "Confirm your address?")
+        await ctx.run(send, address, await asked.id())  # in `send`: link_to(ctx, request, address)
+
+    `request` is its id, `person` who answers. Call it in the step that sends the link, and do not return the
+    link from the step: it is a secret, and differs at each call. Raises BadInput if the keys cannot be read,
+    and NotAllowed for a request of another run.
     """
+    # Whoever starts a run chooses its arguments, and must not get links to other runs' requests that way.
     if request.partition(":")[0] != ctx.info.id.partition(":")[0]:
-        raise NotAllowed(f"{request} is no request of this run, which gives links to its own alone.")
+        raise NotAllowed(
+            f"{request} does not belong to this run: link_to makes links to its own requests only."
+        )
     reach = ctx.get_dependency(NotificationSettings)
     if reach.keys is None:
         return page_of(reach.now.gateway, request)

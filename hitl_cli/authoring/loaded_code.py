@@ -1,7 +1,7 @@
-"""Which code a process has loaded, so that a change of a question can be told from a change of the code.
+"""Which code a process has loaded, to tell a change of the code from a question that differs by itself.
 
-The digest is of compiled code: comments, blank lines and the place of a line do not count. It covers the
-module that asks and what is loaded of the same app: the modules in its folder, or in its package.
+The digest covers the compiled code of the module that asks and of the loaded modules in its folder or
+package. Comments, blank lines and line numbers do not count.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ DIGEST_CHARS = 16
 """Enough to tell versions of one app from each other."""
 
 INSTALLED = frozenset({"site-packages", "dist-packages"})
-"""Folders of code that is no part of an app, also where the app's folder holds them."""
+"""Folders of installed code, which is not part of an app even inside the app's folder."""
 
 
 class LoadedCode:
-    """The code of a process that was started at `since`, ms since the epoch."""
+    """The code of a process that started at `since`, ms since the epoch."""
 
     def __init__(self, since: int) -> None:
         self._since = since
         self._known: dict[str, Code] = {}
 
     def of(self, module: str) -> Code:
-        """Return the code that a module belongs to."""
+        """Return the code of the app that a module belongs to."""
         code = self._known.get(module)
         if code is None:
             code = Code(digest=_digest(module), hitl=__version__, since=self._since)
@@ -44,10 +44,10 @@ class LoadedCode:
 
 
 def loaded_code(modules: Iterable[ModuleType]) -> LoadedCode:
-    """Return the code of this process, of which these modules have just been loaded."""
+    """Return the code of this process, which has just loaded these modules."""
     code = LoadedCode(since=now_ms())
     for module in modules:
-        code.of(module.__name__)  # now: the files may be others later
+        code.of(module.__name__)  # read now: the files may change later
     return code
 
 
@@ -62,7 +62,7 @@ def _digest(name: str) -> str:
 
 
 def _app_of(name: str) -> Iterable[tuple[str, ModuleType]]:
-    """Return the modules of the app that a module belongs to, in the order of their names."""
+    """Return the modules of the app that a module belongs to, by name."""
     top = sys.modules.get(name.partition(".")[0])
     file = getattr(top, "__file__", None)
     if file is None:
@@ -78,25 +78,25 @@ def _app_of(name: str) -> Iterable[tuple[str, ModuleType]]:
 
 
 def _is_in(folder: Path, file: Path) -> bool:
-    """Whether a file is the app's own."""
+    """Whether a file belongs to the app."""
     return file.is_relative_to(folder) and INSTALLED.isdisjoint(file.relative_to(folder).parts)
 
 
 def _compiled(module: ModuleType) -> CodeType | None:
-    """Return the code of a module; None where it is not Python."""
+    """Return the compiled code of a module; None if it is not Python or cannot be read."""
     spec = getattr(module, "__spec__", None)
     loader: Any = getattr(spec, "loader", None)
     if spec is None or not hasattr(loader, "get_code"):
         return None
     try:
         code = loader.get_code(spec.name)
-    except (ImportError, OSError, SyntaxError):  # the file is gone, or is being written
+    except (ImportError, OSError, SyntaxError):  # the file was deleted or is being written
         return None
     return code if isinstance(code, CodeType) else None
 
 
 def _readable(code: CodeType) -> str:
-    """Return all of compiled code that says what it does, and nothing of where it stands in its file."""
+    """Return the behaviour of compiled code as text, without line numbers."""
     consts = [_readable(each) if isinstance(each, CodeType) else _constant(each) for each in code.co_consts]
     names = (code.co_names, code.co_varnames, code.co_freevars, code.co_argcount, code.co_kwonlyargcount)
     return f"{code.co_name}\0{code.co_code.hex()}\0{names}\0{consts}"

@@ -1,8 +1,8 @@
-"""What `ask` does with an answer that the type of its form refuses, by a rule that no schema can say.
+"""What `ask` does if the type of the form refuses an answer that fits the schema.
 
-Only the worker has the type. So the answer settles its request, as any does, and the same question is put
-once more beside it, with what was answered and why that does not fit. The step of `ask` goes on until an
-answer fits.
+Only the worker has the type. So the answer settles its request as usual, and the worker asks the same
+question again beside it, showing the refused data and the reason. The step of `ask` goes on until an answer
+fits.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MOST = 20
-"""How often a question is put again: a program that answers by itself would give the same answer for ever."""
+"""How often a question is asked again: a program that answers might give the same answer forever."""
 
 LEAST_MS = 3_600_000
-"""For how long it stands at least: whoever answered in the last minute gets an hour more."""
+"""Least time for the new request: someone who answered in the last minute gets another hour."""
 
 
 def refusal(
     ctx: Context, form: Any, decision: Decision[Any], question: Question, step: str
 ) -> Refused | None:
-    """Return why an answer is not taken; None where it fits.
+    """Return why an answer is refused; None if it fits.
 
-    `step` is the one that asks again: that it did stands, also if the type takes the answer now. Raises
-    DoesNotFit where no person answered, or too often.
+    `step` is the one that asks again. If it has, the answer stays refused even if the type accepts it now.
+    Raises DoesNotFit if the answer came from the deadline, or was refused too often.
     """
     if form is None or not decision.approved or decision.data is None:
         return None
@@ -53,8 +53,8 @@ def refusal(
         return None
     times = 1 if question.refused is None else question.refused.times + 1
     if decision.expired or times > MOST:
-        raise DoesNotFit(f"the answer to {decision.id} does not fit: {why}.")
-    logger.warning("%s: the answer does not fit, and it is asked again: %s", decision.id, why)
+        raise DoesNotFit(f"the data of the decision on {decision.id} does not fit: {why}.")
+    logger.warning("%s: the data of the decision does not fit, so it is asked again: %s", decision.id, why)
     at = round(decision.at.timestamp() * 1_000)
     return Refused(why=why, data=decision.data, by=decision.by, at=at, times=times)
 
@@ -62,7 +62,7 @@ def refusal(
 def put_again(
     request: PromiseRecord, question: Question, put: NewRequest, refused: Refused, now: int
 ) -> NewRequest:
-    """Return the question as it is put again: to those who may answer by now, for the time that is left."""
+    """Return the request to ask again: for those who may answer by now, with the time that is left."""
     age = (request.settled_at or request.created_at) - request.created_at
     ahead = tuple(
         Escalation(after=one.after - age, to=one.to) for one in question.escalate if one.after > age

@@ -1,4 +1,4 @@
-"""`workflow`: marks the durable functions that `hitl worker --app` serves."""
+"""`workflow` marks the durable functions that `hitl worker --app` serves."""
 
 from __future__ import annotations
 
@@ -18,8 +18,12 @@ def workflow[F: Callable[..., object]](*, name: str) -> Callable[[F], F]: ...
 def workflow[F: Callable[..., object]](function: F | None = None, /, *, name: str | None = None) -> object:
     """Mark a durable function, so that `hitl worker --app` serves it.
 
-    The function takes a resonate `Context` first and its own arguments after it. It is served
-    under `name`, by default its own. Returned unchanged, so `ctx.run(function)` works as before.
+        @workflow
+        async def deploy(ctx: Context, version: str) -> str: ...
+
+    The function's first parameter is a resonate `Context`; its own parameters follow. `name` is the name that
+    runs are started with, by default the function's. The function is returned unchanged, so
+    `ctx.run(function)` still works.
     """
 
     def mark(function: F) -> F:

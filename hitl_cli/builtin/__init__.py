@@ -18,4 +18,4 @@ WORKFLOWS: dict[str, Callable[..., Any]] = {
     "foo": approval,
     "send_email": send_email,
 }
-"""By the names they are served under. `foo` is what the pattern's examples call it."""
+"""By the name that runs are started with. `foo` is the name in the examples of Resonate's pattern."""

@@ -1,4 +1,4 @@
-"""`approval`: block until a person approves, then return what they gave."""
+"""`approval`: wait until a person approves, then return the data of the approval."""
 
 # Annotations are evaluated here, not kept as text: the SDK would evaluate text anew at each step
 # (resonate/durable.py, _resolve_annotation), which costs more than the step itself.
@@ -16,9 +16,9 @@ from hitl_cli.sdk import context as sdk
 
 
 async def approval(ctx: Context, workflow_id: str = "", prompt: str = "") -> dict[str, Any]:
-    """Ask for approval, wait for it, and return it. A rejection fails the run with its reason.
+    """Ask for approval, wait for it, and return its data. A rejection fails the run with its reason.
 
-    Without a prompt it asks to approve the run.
+    The default prompt asks to approve the run.
     """
     name = workflow_id or ctx.info.origin_id
     question = Question(prompt=prompt or f"Approve {name}?")
@@ -32,6 +32,6 @@ async def approval(ctx: Context, workflow_id: str = "", prompt: str = "") -> dic
 
 
 def tell_person(_ctx: Context, workflow_id: str, promise_id: str) -> None:
-    """Print how to answer. A durable step: it is not done again when the workflow resumes."""
+    """Print how to answer. It is a durable step, so it does not repeat when the workflow resumes."""
     print(f"promise {promise_id} waits for an answer: {command('approve', [promise_id])}", flush=True)
     print(f"workflow {workflow_id} blocked, waiting on human interaction", flush=True)

@@ -1,6 +1,6 @@
-"""`email-verification`: send a link to an e-mail address, wait until it is confirmed, and go on.
+"""`email-verification`: e-mail a link to an address, wait until it is confirmed, and go on.
 
-The mail is sent by another service: `send_email`, on any worker of the group `email-service`.
+The mail is sent by `send_email`, which runs on any worker of the group `email-service`.
 """
 
 # Annotations are evaluated here, not kept as text: the SDK would evaluate text anew at each step
@@ -21,14 +21,14 @@ LIFE = timedelta(milliseconds=DEADLINE_MS)
 
 
 async def email_verification(ctx: Context, email: str) -> dict[str, Any]:
-    """Verify an e-mail address: what is returned says whether it was confirmed, by whom and when."""
+    """Verify an e-mail address, and return whether it was confirmed, by whom and when."""
     try:
         address = normal_address(email)
-    except BadInput as error:  # raised, it would be tried again
+    except BadInput as error:  # an exception would be retried
         return {"email": email, "confirmed": False, "reason": str(error)}
-    # Kept: the address alone is what is asked, however a later version words it.
+    # "keep": a later version may word the prompt differently and still ask the same.
     asked = ask(ctx, f"Is {address} yours?", key=key_of(address), on_change="keep")
-    request = await asked.id()  # it is there before anybody is sent to it
+    request = await asked.id()  # the request must exist before its link is sent
     await ctx.options(target=EMAIL_GROUP, timeout=LIFE).rpc("send_email", address, request)
     decision = await asked
     if not decision.approved:
@@ -38,5 +38,5 @@ async def email_verification(ctx: Context, email: str) -> dict[str, Any]:
 
 
 def go_on(_ctx: Context, address: str) -> None:
-    """Say that the address was confirmed: the step in whose place another workflow has its own."""
+    """Print that the address was confirmed. Your own workflow has its next step here."""
     print(f"email {address} confirmed, going on", flush=True)

@@ -1,6 +1,6 @@
-"""`send_email`: the service that sends the mail of an e-mail verification, by the `[email]` of the settings.
+"""`send_email`: sends the mail of an e-mail verification, as the `[email]` settings say.
 
-Where none is set it prints the mail on the worker's terminal.
+Without such settings it prints the mail on the worker's terminal.
 """
 
 import logging
@@ -28,40 +28,40 @@ logger = logging.getLogger(__name__)
 SUBJECT = "Please confirm your e-mail address"
 
 TEXT = """\
-Somebody, most likely you, gave {address} as their e-mail address.
+Someone, most likely you, entered {address} as their e-mail address.
 
 To confirm that it is yours, open this page and approve:
 
 {link}
 
-If it was not you, reject it there, or do nothing.
+If it was not you, reject it on that page, or do nothing.
 """
 
 NO_SENDER = "hitl@localhost"
-"""Who a mail is from that is only printed."""
+"""The sender of a mail that is only printed."""
 
 LIFE = timedelta(milliseconds=DEADLINE_MS)
 
 SOON = tuple(timedelta(seconds=s) for s in (2, 10, 60, 300, 1_800))
-"""How long before a mail is tried again, the first times."""
+"""Delays of the first retries."""
 
 HOURS = 24 * 7
-"""How many times it is tried again after that, an hour later each: for a week, somebody may be away."""
+"""How many hourly retries follow: a week, because the mail server's administrator may be away."""
 
 
 async def send_email(ctx: Context, email: str, request: str) -> dict[str, Any]:
-    """Send the link by which an address is confirmed: the answer to a request, whose id is given.
+    """Send the link that confirms an address; `request` is the id of the request to answer.
 
-    A mail that the server may take later is tried again. What it refuses for good is returned: the address
-    can be confirmed in other ways. Sent again after a crash, the mail has the same Message-ID.
+    A temporary failure is retried. A permanent one is returned and not raised: the address can be confirmed
+    in other ways. A mail that is sent again after a crash has the same Message-ID.
     """
     try:
         address = normal_address(email)
-    except BadInput as error:  # raised, it would be tried again
+    except BadInput as error:  # an exception would be retried
         return _refused(email, str(error))
     known = stable_id(f"{ctx.info.id}\0{ctx.info.timeout_at}", 32)
-    # Steps and durable sleeps: what the SDK itself tries again keeps a place of the worker meanwhile, and
-    # some mails that nobody takes would leave none for the others.
+    # Durable sleeps between attempts: the SDK's own retries occupy a slot of the worker, and a few bad
+    # addresses would block all other mails.
     step = ctx.options(timeout=LIFE, retry_policy=Never())
     for pause in chain([None], SOON, repeat(timedelta(hours=1), HOURS)):
         if pause is not None:
@@ -73,7 +73,7 @@ async def send_email(ctx: Context, email: str, request: str) -> dict[str, Any]:
 
 
 async def hand_over(ctx: Context, address: str, request: str, known: str) -> dict[str, str]:
-    """Hand the mail to the server, and return what came of it: `sent`, `refused`, or why perhaps `later`."""
+    """Hand the mail to the server, and return the result: `sent`, `refused`, or `later` with the reason."""
     from hitl_cli.notify.channels.email import mail_host, mail_of, send_mail, sender_of
     from hitl_cli.notify.messages import DeliveryFailed
 
@@ -107,12 +107,12 @@ async def hand_over(ctx: Context, address: str, request: str, known: str) -> dic
     except DeliveryFailed as error:
         if error.for_good:
             return _refused(address, str(error))
-        logger.warning("the mail to %s is tried again later: %s", address, logged(error))
+        logger.warning("sending the mail to %s failed and is retried later: %s", address, logged(error))
         return {"email": address, "later": str(error)}
     return {"email": address, "sent": f"through {settings.host}"}
 
 
 def _refused(email: str, why: str) -> dict[str, str]:
-    """Say that a mail cannot be sent, and return it."""
+    """Print that a mail cannot be sent, and return it."""
     print(printable(f"the mail to {email} was refused: {why}"), flush=True)
     return {"email": email, "refused": why}

@@ -1,6 +1,6 @@
-"""E-mail verification as people's programs start and confirm it: one run an address, answered by its key.
+"""E-mail verification for programs: start it and confirm it. Each address has one run and one request key.
 
-The workflow itself is `hitl_cli/builtin/email_verification.py`.
+The workflow itself is in `hitl_cli/builtin/email_verification.py`.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 WORKFLOW = "email-verification"
 
 LOCAL = re.compile(r"(?!.*=\?)[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
-"""What stands before the @: the dot-atom of RFC 5322, which no header and no id reads as anything else.
-Without `=?`, which mail programs decode."""
+"""The part before the @: a dot-atom (RFC 5322), which is safe in headers and ids. `=?` is excluded because
+mail programs decode it."""
 
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 
@@ -36,10 +36,9 @@ LONGEST_LOCAL, LONGEST_LABEL, LONGEST_ADDRESS = 64, 63, 254
 
 
 def normal_address(text: str) -> str:
-    """Return an e-mail address as it is written once for all: the domain in lower case and in ASCII.
+    """Return an e-mail address in its normal form: the domain in lower case and in ASCII.
 
-    What stands before the @ is left alone: there, only its host knows whether capitals matter. Raises
-    BadInput for what is no address.
+    The part before the @ stays as it is: only the mail host knows whether its case matters. Raises BadInput.
     """
     local, at, domain = text.strip().rpartition("@")
     try:
@@ -55,24 +54,24 @@ def normal_address(text: str) -> str:
         or LOCAL.fullmatch(local) is None
         or not all(len(label) <= LONGEST_LABEL and LABEL.fullmatch(label) for label in labels)
     ):
-        raise BadInput(f"{text[:LONGEST_ADDRESS]!r} is no e-mail address.")
+        raise BadInput(f"{text[:LONGEST_ADDRESS]!r} is not an e-mail address.")
     return address
 
 
 def run_id(address: str) -> str:
-    """Return the id of the run that verifies an address: asked twice, it is one run."""
+    """Return the id of the run that verifies an address, the same for each call."""
     return f"workflow-{address}"
 
 
 def key_of(address: str) -> str:
-    """Return the key by which the request to confirm an address is answered."""
+    """Return the key of the request to confirm an address."""
     return f"email-confirmed-{address}"
 
 
 def start(client: Client, actor: Actor, email: str, *, group: str = defaults.GROUP) -> Started:
-    """Start the verification of an address, or find the one that was started before.
+    """Start the verification of an address, or return the run that was started before.
 
-    Raises BadInput (no address), Conflict (its id is taken by something else).
+    Raises BadInput (not an address), Conflict (another run has its id).
     """
     address = normal_address(email)
     spec = RunSpec(id=run_id(address), workflow=WORKFLOW, args=[address])
@@ -80,13 +79,13 @@ def start(client: Client, actor: Actor, email: str, *, group: str = defaults.GRO
 
 
 def confirm(client: Client, actor: Actor, email: str) -> DecisionResult:
-    """Confirm an address that waits for it; once more is no error.
+    """Confirm an address. Confirming it twice is not an error.
 
-    Raises BadInput (no address), NotFound (nothing waits for it), Conflict, TimedOut.
+    Raises BadInput (not an address), NotFound (no verification is waiting), Conflict, TimedOut.
     """
     address = normal_address(email)
     found = keyed(client, key_of(address))
     own = [promise for promise in found if promise.origin == run_id(address)] or found
     if not own:
-        raise NotFound(f"nothing waits for {address} to be confirmed.")
+        raise NotFound(f"no verification of {address} is waiting.")
     return Inbox(client, actor).decide(own[0].id, DecisionInput(verdict="approve"))

@@ -1,1 +1,1 @@
-"""The protocol's requests, typed, for any server; a driver for each kind of server."""
+"""Typed requests of the Resonate protocol, and a driver for each kind of server."""

@@ -1,4 +1,4 @@
-"""From a server's URL to what speaks to it: the driver of its scheme.
+"""From a server's URL to a client: each URL scheme has a driver.
 
 A URL is `sqlite:///path` (the embedded engine; `sqlite:////path` is absolute), `http(s)://host`, or has a
 scheme that a plugin adds.
@@ -23,29 +23,29 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Driver(Protocol):
-    """A kind of server: an object, or a module, with these functions. Each raises BadServer for a wrong URL.
+    """A kind of server: an object or a module with these functions. Each raises BadServer for a wrong URL.
 
-    It is registered as an entry point of the group `hitl.servers` under the scheme of its URLs. To have
-    workers too it is a `WorkerDriver` (hitl_cli/sdk/worker_link.py).
+    It is registered as an entry point of the group `hitl.servers`, named after the scheme of its URLs. To
+    support workers it must also be a `WorkerDriver` (hitl_cli/sdk/worker_link.py).
     """
 
     def connect(self, url: str, token: str | None) -> Client:
-        """Return a client for people's commands. Raises Unreachable."""
+        """Return a client for commands. Raises Unreachable."""
 
     def file(self, url: str) -> Path | None:
-        """Return the database file that the URL names; None where the server is not a file."""
+        """Return the database file that the URL names; None if the server is not a file."""
 
     def exists(self, url: str) -> bool:
-        """Whether the server can be asked without creating anything."""
+        """Whether connecting would create nothing."""
 
 
 def connect(url: str, token: str | None = None) -> Client:
-    """Return a client for people's commands. Raises BadServer, Unreachable."""
+    """Return a client for commands. Raises BadServer, Unreachable."""
     return driver_of(url).connect(url, token)
 
 
 def connect_existing(url: str, token: str | None = None) -> Client:
-    """Return the same, for commands that only read or answer: a file that is not there is not created.
+    """Return the same for commands that only read or decide: a missing file is not created.
 
     Raises BadServer, Unreachable.
     """
@@ -53,20 +53,20 @@ def connect_existing(url: str, token: str | None = None) -> Client:
     if not driver.exists(url):
         where = driver.file(url) or url
         raise Unreachable(
-            f"there is no database at {where}: `hitl worker` creates one there, --server names another.",
+            f"no database at {where}: `hitl worker` creates one there, --server names another.",
             code="file-unusable",
         )
     return driver.connect(url, token)
 
 
 def driver_of(url: str) -> Driver:
-    """Return the driver for a URL. Raises BadServer where there is none."""
+    """Return the driver for a URL. Raises BadServer if there is none."""
     scheme = split_url(url).scheme
     plugin = plugins.find("hitl.servers", scheme) if scheme else None
     driver = plugins.load(plugin, _is_driver) if plugin is not None else None
     if driver is None:
         kind = f"{scheme}://" if scheme else repr(url)
-        raise BadServer(f"{kind} is not a kind of server hitl knows: use sqlite:///path or http(s)://host.")
+        raise BadServer(f"{kind} is not a supported server: use sqlite:///path or http(s)://host.")
     return driver
 
 
@@ -83,21 +83,21 @@ def split_url(url: str) -> SplitResult:
 
 
 def absolute(path: str) -> Path:
-    """Return the whole path of a file; `~` is the home folder. Raises BadInput where there is none."""
+    """Return the absolute path of a file; `~` is the home folder. Raises BadInput if there is none."""
     try:
         return Path(path).expanduser().absolute()
     except RuntimeError as error:
         raise BadInput(
-            f"{path} needs a home folder, and this user has none: set HOME, or write the whole path."
+            f"{path} needs a home folder, and this user has none: set HOME, or give an absolute path."
         ) from error
 
 
 def file_url(path: Path) -> str:
-    """Return the URL that names a file, whatever characters its path has."""
+    """Return the URL of a file, with special characters quoted."""
     return f"sqlite:///{quote(str(path))}"
 
 
 def named_trace() -> Trace | None:
-    """Return the trace that HITL_TRACE names, if it is set: of every file that this process opens."""
+    """Return the trace file that HITL_TRACE names; None if it is not set."""
     path = os.environ.get("HITL_TRACE")
     return Trace(Path(path)) if path else None

@@ -1,4 +1,4 @@
-"""A client of the engine in this process: the server is a file."""
+"""A client that runs the engine in this process: the server is a file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class EmbeddedClient(Client):
-    """A client of the engine in this process."""
+    """A client that runs the engine in this process."""
 
     capabilities = capabilities_named((*CAPABILITIES, "ring"))
 
@@ -46,7 +46,7 @@ class EmbeddedClient(Client):
         self._ahead_ms = 0
 
     def call_many(self, requests: Sequence[ProtocolRequest]) -> list[ProtocolResponse]:
-        """Answer the requests, all in one transaction."""
+        """Carry out the requests in one transaction."""
         try:
             batch = self._server.run_batch(
                 [encode_request(request.kind, request.data) for request in requests]
@@ -58,9 +58,9 @@ class EmbeddedClient(Client):
         return [read(answer) for answer in batch.answers]
 
     def wait(self, timeout_s: float) -> None:
-        """Return when another process committed, or after `timeout_s` seconds at the latest.
+        """Return when another process has committed, or after `timeout_s` seconds.
 
-        The first call hangs the bell and returns at once: what happened before cannot be heard.
+        The first call only starts listening and returns at once. Changes before it are not noticed.
         """
         if self._bell is None:
             self._bell = Bell(self._path, WATCHERS, f"{time.time_ns():x}-{id(self):x}")
@@ -68,22 +68,22 @@ class EmbeddedClient(Client):
             self._bell.wait(timeout_s)
 
     def version(self) -> int:
-        """Return a number that is another one once others have committed something. Raises Unreachable."""
+        """Return a number that changes when another process commits. Raises Unreachable."""
         try:
             return self._server.store.data_version()
         except EngineError as error:
             raise Unreachable(str(error), code=error.code) from error
 
     def now(self) -> int:
-        """Return the present in ms since the epoch, as the file has it: no clock behind it counts."""
+        """Return the current time in ms since the epoch; never earlier than the latest time in the file."""
         return self._clock() + self._ahead_ms
 
     def has_worker(self, group: str) -> bool | None:
-        """Return whether a worker of the group listens."""
+        """Return whether a worker of the group is listening."""
         return self._ringer.hears(group)
 
     def listeners(self) -> list[Listener]:
-        """Return the workers that listen now: a server that hands tasks on does not say what it serves."""
+        """Return the workers that are listening. A server that hands tasks on names no workflows."""
         return [Listener(group, _names_in(text)) for group, text in self._ringer.said()]
 
     def close(self) -> None:
@@ -95,7 +95,7 @@ class EmbeddedClient(Client):
 
 
 def _names_in(text: str | None) -> tuple[str, ...] | None:
-    """Return the names in a text of a worker; None where it has none that can be read."""
+    """Return the names in a worker's announcement; None if it cannot be read."""
     try:
         return None if text is None else msgspec.json.decode(text, type=tuple[str, ...])
     except msgspec.DecodeError:

@@ -1,4 +1,4 @@
-"""Why a run or a step failed, as the headers of its promise's value have it beside the SDK's own error."""
+"""Why a run or step failed. It is stored in the headers of its promise's value, beside the SDK's error."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 PREFIX = "hitl:error-"
 
 GIVEN_REASON = "ApplicationError"
-"""The type of an error whose message is a reason that somebody gave: a rejection, in any language."""
+"""The type of an error whose message is a person's reason: a rejection, in any SDK."""
 
 
 class Failure(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Why something failed. What no worker of hitl recorded is None.
+    """Why something failed. Fields are None if no worker of hitl recorded them.
 
-    `step` is the id of the step that it comes from, if it is not the failed one, and `function` what that
-    runs. `where` is the line of the author's file, as `app.py:12 in charge`.
+    `step` is the id of the step that raised it, if that is another one, and `function` is the step's
+    function. `where` is the line of the author's file, as `app.py:12 in charge`.
     """
 
     message: str
@@ -33,14 +33,14 @@ class Failure(Struct, frozen=True, kw_only=True, omit_defaults=True):
     traceback: str | None = None
 
     def headers(self) -> dict[str, str]:
-        """Return the headers that say so; the message is the value's own."""
+        """Return the headers that store it, without the message, which is in the value."""
         fields = msgspec.structs.asdict(self)
         del fields["message"]
         return {PREFIX + name: text for name, text in fields.items() if text is not None}
 
     @property
     def text(self) -> str:
-        """The type and the message, or what there is of them."""
+        """The type and the message, as far as they are known."""
         if self.type in (None, GIVEN_REASON) and self.message:
             return self.message
         return f"{self.type}: {self.message}" if self.message else self.type or "no reason was given"

@@ -1,4 +1,4 @@
-"""A client of, and a worker's connections to, a Resonate server over HTTP: by the SDK's own."""
+"""A client of a Resonate server over HTTP, with the SDK's connection."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from resonate_base import Network
 
 HTTP_POLL_S = 0.25
-"""How often a command that waits asks an HTTP server."""
+"""How often a waiting command polls an HTTP server."""
 
 
 class HttpClient(Client):
-    """A client of a Resonate server over HTTP, by the SDK's own connection."""
+    """A client of a Resonate server over HTTP, with the SDK's connection."""
 
     def __init__(self, url: str, token: str | None) -> None:
         self.name = url
@@ -45,16 +45,16 @@ class HttpClient(Client):
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the server can do beyond the protocol, as its answers say. Raises Unreachable.
+        """What the server can do beyond the protocol. Raises Unreachable.
 
-        A plain Resonate server does not know the question, and answers as it always does.
+        The first response tells it. A plain Resonate server ignores the header that asks for it.
         """
         if self._capabilities is None:
             self.call_many([ProtocolRequest("promise.get", {"id": "hitl"})])
         return self._capabilities or Capabilities()
 
     def call_many(self, requests: Sequence[ProtocolRequest]) -> list[ProtocolResponse]:
-        """Answer the requests, sent at once."""
+        """Send the requests concurrently, and return the responses."""
         return self._loop.run(self._send_all(requests))
 
     async def _send_all(self, requests: Sequence[ProtocolRequest]) -> list[ProtocolResponse]:
@@ -65,22 +65,22 @@ class HttpClient(Client):
         try:
             answer = await send(self._connection, request, self._token, asking)
         except (ResonateError, OSError) as error:
-            self._capabilities = None  # what answers next may be another server
+            self._capabilities = None  # the next response may come from another server
             raise Unreachable(f"{self.name} cannot be reached: {_why(error)}.") from error
         if asking:
             self._capabilities = capabilities_named(answer.capabilities or ())
         return answer
 
     def wait(self, timeout_s: float) -> None:
-        """Sleep until it is time to ask again."""
+        """Sleep until the next poll is due."""
         time.sleep(min(timeout_s, HTTP_POLL_S))
 
     def now(self) -> int:
-        """Return the present in ms since the epoch."""
+        """Return the current time in ms since the epoch."""
         return now_ms()
 
     def has_worker(self, group: str) -> bool | None:  # noqa: ARG002
-        """Return None: the protocol does not tell."""
+        """Return None: the protocol has no such request."""
         return None
 
     def close(self) -> None:
@@ -90,7 +90,7 @@ class HttpClient(Client):
 
 
 def _why(error: BaseException) -> str:
-    """Return why a server cannot be reached, without the words of the libraries between."""
+    """Return why a server cannot be reached, as the innermost cause says it."""
     causes = (error.__cause__, *error.args[:1])
     inner = next((cause for cause in causes if isinstance(cause, BaseException)), None)
     if inner is not None and not isinstance(error, OSError):
@@ -110,7 +110,7 @@ async def send(
     head = {"corrId": uuid.uuid4().hex, "version": PROTOCOL_VERSION} | ({"auth": token} if token else {})
     envelope = {"kind": request.kind, "head": head, "data": request.data}
     routed_by = str(request.data.get("id") or request.data.get("awaited") or "default")
-    if any(char < " " or char == "\x7f" for char in routed_by):  # no header can carry it
+    if any(char < " " or char == "\x7f" for char in routed_by):  # not allowed in a header
         routed_by = "default"
     body = msgspec.json.encode(envelope).decode()
     return read(await network.send(body, {ORIGIN_HEADER: routed_by.split(":", 1)[0], **(headers or {})}))

@@ -1,4 +1,4 @@
-"""Lists that are read a page at a time: each goes on where the one before ended, whatever has changed."""
+"""Lists that are read page by page, each from where the one before ended, even if the list has changed."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from hitl_cli.client.wire import Promise
 
 type Place = tuple[int, int, str]
-"""Where a promise stands in a list: by two numbers, the first counts more, then by its id."""
+"""The position of a promise in a list: two numbers, then its id."""
 
 LOOKS = 40
-"""How often a page's worth is read to fill a page with what is wanted."""
+"""How many reads may be needed to fill a page, if a filter drops promises."""
 
 LONGEST_CURSOR = 8_192
-"""Characters of a cursor that are looked at: an id can be long."""
+"""Most characters of a cursor that are read; ids can be long."""
 
 
 def page_of[T](
@@ -37,11 +37,10 @@ def page_of[T](
     limit: int,
     after: str | None,
 ) -> tuple[list[T], str | None]:
-    """Return up to `limit` of what is kept of a list, and what `after` has to be for what comes next.
+    """Return up to `limit` items of a list, and the `after` of the next page, which is None on the last.
 
-    That is None where there are no more. Between what is kept may be much that is not: no more than LOOKS
-    times as much is read as is asked for, so that a page can be short, or empty, and have a next one.
-    `order` names the list. Raises BadInput for an `after` that is none of this list.
+    `keep` filters the promises. It stops after LOOKS reads, so a page can be short or empty and not be
+    the last. `order` names the list. Raises BadInput for an `after` of another list.
     """
     cursor = None if after is None else _cursor_in(after, order)
     found: list[T] = []
@@ -58,22 +57,22 @@ def page_of[T](
 
 
 def _cursor_in(text: str, order: str) -> str:
-    """Return the cursor that a text is. Raises BadInput for one of another list."""
+    """Return the cursor in a text. Raises BadInput if it is not valid or of another list."""
     given = text[:LONGEST_CURSOR]
     try:
         raw = base64.b64decode(given + "=" * (-len(given) % 4), altchars=b"-_", validate=True)
         found, cursor = msgspec.json.decode(raw, type=tuple[str, str])
     except (binascii.Error, ValueError, RecursionError) as error:
-        raise BadInput("the cursor is not one that was given here.", code="bad-cursor") from error
+        raise BadInput("invalid cursor.", code="bad-cursor") from error
     if found != order:
-        raise BadInput("the cursor is of another list, or of this one in another order.", code="bad-cursor")
+        raise BadInput("invalid cursor: it belongs to another list or another order.", code="bad-cursor")
     return cursor
 
 
 def ordered(
     every: Iterable[Promise], place_of: Callable[[Promise], Place], *, newest_first: bool = False
 ) -> Reader:
-    """Return what reads a list that its server has no order for; a cursor is the place where a page ended."""
+    """Return a reader that sorts a list here; its cursor is the place of the last item on a page."""
     placed = sorted(
         ((place_of(promise), promise) for promise in every), key=itemgetter(0), reverse=newest_first
     )
@@ -84,7 +83,7 @@ def ordered(
             try:
                 end = msgspec.json.decode(cursor, type=tuple[int, int, str])
             except (ValueError, RecursionError) as error:
-                raise BadInput("the cursor is not one that was given here.", code="bad-cursor") from error
+                raise BadInput("invalid cursor.", code="bad-cursor") from error
             rest = [one for one in placed if (one[0] < end if newest_first else one[0] > end)]
         last = to_json(rest[size - 1][0]) if len(rest) > size else None
         return Page([promise for _, promise in rest[:size]], last)

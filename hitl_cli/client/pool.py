@@ -1,6 +1,6 @@
-"""From the event loop to the server: what clients do blocks, and so runs in a few threads.
+"""Runs blocking client calls in threads, for use from an event loop.
 
-Each thread has a client of its own, opened when it first needs one and again after the server was away.
+Each thread has its own client, which it opens on first use.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client
 
 THREADS = 4
-"""How many requests are asked of the server at once. More only wait for the same file."""
+"""How many calls run at once. More would only wait for the same file."""
 
 
 class ClientPool:
@@ -32,12 +32,12 @@ class ClientPool:
     async def run[**P, T](
         self, function: Callable[Concatenate[Client, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Return what a function of a client returns, without holding up the event loop."""
+        """Return the result of a function of a client, without blocking the event loop."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pool, lambda: function(self._client(), *args, **kwargs))
 
     def close(self) -> None:
-        """Wait for what is in hand, and let go of the server."""
+        """Wait for the calls in progress, and close the clients."""
         self._pool.shutdown(wait=True, cancel_futures=True)
         for client in self._clients:
             client.close()

@@ -1,6 +1,6 @@
-"""What people's commands ask of a server, whichever it is: the protocol's requests, typed.
+"""The client's side of the Resonate protocol, with typed requests, for any kind of server.
 
-`connect` gives a client for a URL; nothing here knows what is behind it.
+`connect` returns a client for a URL. Nothing here depends on the kind of server.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 PAGE = 1_000
-"""Records asked for at once when a list is read whole."""
+"""Records in one page when a whole list is read."""
 
 OK = 200
 NO_SUCH = 404
@@ -34,14 +34,14 @@ class ProtocolRequest(Struct, frozen=True):
     data: dict[str, Any]
 
     def __post_init__(self) -> None:
-        """Raise TooLarge for a payload that no server stores: over HTTP, one refuses it in mid-sentence."""
+        """Raise TooLarge for a payload that no server stores. HTTP servers may just hang up."""
         for name in ("param", "value", "promiseParam"):
             if isinstance(value := self.data.get(name), Value):
                 check_size(self.data["id"], value)
 
 
 class ProtocolResponse(Struct, frozen=True):
-    """An answer: the status, the data as it came, and the server's capabilities where it names them."""
+    """A response: the status, the undecoded data, and the server's capabilities if it names them."""
 
     status: int
     data: msgspec.Raw
@@ -56,12 +56,14 @@ class ProtocolResponse(Struct, frozen=True):
 
 
 class Capabilities(Struct, frozen=True, kw_only=True):
-    """What a server can do beyond the protocol; a plain Resonate server can do none of it.
+    """What a server can do beyond the protocol; a plain Resonate server has none of these.
 
-    `sort`: promise.search takes `sort` and `settledSince`. `root`: it takes `root`, and so lists runs alone.
-    `prefix`: it takes `idPrefix`. `open`: the tag `resonate:external` finds every promise that only the
-    outside can settle. `order`: a search answers in the order of creation. `ring`: `Client.wait` returns at
-    once when another process commits.
+    - `sort`: promise.search accepts `sort` and `settledSince`.
+    - `root`: it accepts `root`, which lists runs only.
+    - `prefix`: it accepts `idPrefix`.
+    - `open`: the tag `resonate:external` finds every promise that only the outside can settle.
+    - `order`: a search returns promises in the order of creation.
+    - `ring`: `Client.wait` returns at once when another process commits.
     """
 
     sort: bool = False
@@ -73,19 +75,19 @@ class Capabilities(Struct, frozen=True, kw_only=True):
 
 
 def capabilities_named(names: Iterable[str]) -> Capabilities:
-    """Return the capabilities with these names; names that a newer server has are left out."""
+    """Return the capabilities with these names; unknown names, of a newer server, are ignored."""
     return Capabilities(**{name: True for name in names if name in Capabilities.__struct_fields__})
 
 
 class Listener(Struct, frozen=True):
-    """A worker that listens now. `workflows` is None where nobody knows what it serves."""
+    """A worker that is listening. `workflows` is None if it is not known what it serves."""
 
     group: str
     workflows: tuple[str, ...] | None = None
 
 
 class Client(ABC):
-    """What people's commands need of a server. All calls block; none is for an event loop."""
+    """What commands need from a server. All calls block; do not call them in an event loop."""
 
     name: str
     """The server's URL, without secrets."""
@@ -97,14 +99,14 @@ class Client(ABC):
 
     @abstractmethod
     def call_many(self, requests: Sequence[ProtocolRequest]) -> list[ProtocolResponse]:
-        """Answer the requests, in order. Raises Unreachable."""
+        """Return the responses to the requests, in order. Raises Unreachable."""
 
     @abstractmethod
     def wait(self, timeout_s: float) -> None:
         """Return when something may have changed, or after `timeout_s` seconds."""
 
     def version(self) -> int | None:
-        """Return a number that is another one once others have changed something; None if nobody can tell.
+        """Return a number that changes when another process changes something; None if unknown.
 
         Raises Unreachable.
         """
@@ -112,19 +114,19 @@ class Client(ABC):
 
     @abstractmethod
     def now(self) -> int:
-        """Return the present in ms since the epoch."""
+        """Return the current time in ms since the epoch."""
 
     @abstractmethod
     def has_worker(self, group: str) -> bool | None:
-        """Return whether a worker of the group listens; None where the server cannot tell."""
+        """Return whether a worker of the group is listening; None if the server cannot tell."""
 
     def listeners(self) -> list[Listener] | None:
-        """Return the workers that listen now; None where the server cannot tell."""
+        """Return the workers that are listening; None if the server cannot tell."""
         return None
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the server."""
+        """Close the connection to the server."""
 
     def __enter__(self) -> Self:
         return self
@@ -159,7 +161,7 @@ class Page(Struct, frozen=True):
 
 
 type Reader = Callable[[int, str | None], Page]
-"""What reads a list: up to so many promises of it, from its beginning or from where a cursor says."""
+"""Reads a page of a list: at most so many promises, from the beginning or from a cursor."""
 
 _response = msgspec.json.Decoder(_Response)
 _promise = msgspec.json.Decoder(_PromiseData)
@@ -168,11 +170,11 @@ _task = msgspec.json.Decoder(_TaskData)
 
 
 def read(raw: bytes | str) -> ProtocolResponse:
-    """Return an answer from its envelope."""
+    """Return the response in an envelope."""
     try:
         response = _response.decode(raw)
     except msgspec.DecodeError as error:
-        raise Unreachable(f"what answered is no Resonate server: {error}.", code="server-failed") from error
+        raise Unreachable(f"this is not a Resonate server: {error}.", code="server-failed") from error
     if response.head.status in UNAUTHORIZED:
         raise Unreachable(
             "the server refused the token. Give another with --token or RESONATE_TOKEN.", code="token-refused"
@@ -181,12 +183,12 @@ def read(raw: bytes | str) -> ProtocolResponse:
 
 
 def call(client: Client, kind: str, **data: Any) -> ProtocolResponse:
-    """Answer one request."""
+    """Return the response to one request."""
     return client.call_many([ProtocolRequest(kind, data)])[0]
 
 
 def refused(answer: ProtocolResponse) -> HitlError:
-    """Return the error that an answer means."""
+    """Return the error that a response stands for."""
     match answer.status:
         case 404:
             return NotFound(f"{answer.message()}.")
@@ -201,21 +203,21 @@ def refused(answer: ProtocolResponse) -> HitlError:
 
 
 def as_promise(answer: ProtocolResponse) -> Promise:
-    """Return the promise in an answer. Raises NotFound and others."""
+    """Return the promise in a response. Raises NotFound and others."""
     if answer.status != OK:
         raise refused(answer)
     return _promise.decode(answer.data).promise
 
 
 def as_page(answer: ProtocolResponse) -> Page:
-    """Return the page in the answer of a search."""
+    """Return the page in the response to a search."""
     if answer.status != OK:
         raise refused(answer)
     return _promises.decode(answer.data)
 
 
 def get_promises(client: Client, ids: Sequence[str]) -> dict[str, Promise]:
-    """Return those of the promises that exist, by id."""
+    """Return the promises that exist, by id."""
     if not ids:
         return {}
     answers = client.call_many([ProtocolRequest("promise.get", {"id": id}) for id in ids])
@@ -225,23 +227,23 @@ def get_promises(client: Client, ids: Sequence[str]) -> dict[str, Promise]:
 
 
 def get_promise(client: Client, id: str) -> Promise | None:
-    """Return the promise, or None."""
+    """Return a promise; None if it does not exist."""
     return get_promises(client, [id]).get(id)
 
 
 def get_tasks(client: Client, ids: Sequence[str]) -> dict[str, Task]:
-    """Return those of the tasks that exist, by id."""
+    """Return the tasks that exist, by id."""
     answers = client.call_many([ProtocolRequest("task.get", {"id": id}) for id in ids]) if ids else []
     return {id: _task.decode(a.data).task for id, a in zip(ids, answers, strict=True) if a.status == OK}
 
 
 def search_pages(client: Client, size: int = PAGE, **query: Any) -> Iterator[list[Promise]]:
-    """Yield pages of up to `size` promises that match; `query` is promise.search's data."""
+    """Yield pages of up to `size` matching promises; `query` is the data of promise.search."""
     return pages(partial(search_page, client, **query), size)
 
 
 def pages(read: Reader, size: int = PAGE) -> Iterator[list[Promise]]:
-    """Yield a list page after page, each of up to `size` promises."""
+    """Yield the pages of a list, each of up to `size` promises."""
     cursor: str | None = None
     while True:
         found = read(size, cursor)
@@ -252,9 +254,9 @@ def pages(read: Reader, size: int = PAGE) -> Iterator[list[Promise]]:
 
 
 def search_page(client: Client, size: int, cursor: str | None, **query: Any) -> Page:
-    """Return one page of the promises that match: the first, or the one that the cursor of another names.
+    """Return one page of the matching promises: the first one, or the one at a cursor.
 
-    Raises BadInput for a cursor that is none.
+    Raises BadInput for an invalid cursor.
     """
     page = {"limit": min(size, PAGE)} | ({"cursor": cursor} if cursor else {})
     return as_page(call(client, "promise.search", **query, **page))
@@ -266,7 +268,7 @@ def search(client: Client, **query: Any) -> list[Promise]:
 
 
 def search_many(client: Client, wanted: Sequence[Mapping[str, str]]) -> list[list[Promise]]:
-    """Return all promises that match each of several sets of tags, at the cost of one search."""
+    """Return, for each of several sets of tags, all matching promises, in one round trip if they are few."""
     searches = [ProtocolRequest("promise.search", {"tags": tags, "limit": PAGE}) for tags in wanted]
     first = map(as_page, client.call_many(searches)) if searches else []
     return [

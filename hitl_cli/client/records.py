@@ -1,4 +1,4 @@
-"""Records that are kept as promises under a request: votes, comments, revocations of links."""
+"""Records that are stored as promises under a request: votes, comments and revocations of links."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def under(request: Promise, id: str, tag: str, said: Json, audit: Audit) -> ProtocolRequest:
-    """Return the promise.create of something that was said of a request, to be kept under it."""
+    """Return the promise.create that stores a record under a request."""
     place = lineage(request.id, scope="local", origin=request.origin)
     tags = {tag: request.id, SAID_TAG: "1"} | place
     return ProtocolRequest(
@@ -23,7 +23,7 @@ def under(request: Promise, id: str, tag: str, said: Json, audit: Audit) -> Prot
 
 
 def closing(create: ProtocolRequest) -> ProtocolRequest:
-    """Return the promise.settle after which nothing waits for what was only said."""
+    """Return the promise.settle that closes a record, so that it is not pending."""
     return ProtocolRequest(
         "promise.settle", {"id": create.data["id"], "state": "resolved", "value": encode(None, None)}
     )

@@ -1,4 +1,4 @@
-"""The tags of promises, the protocol's and hitl's own, and the functions that hitl runs for itself."""
+"""Tags of promises, of the protocol and of hitl, and the names of hitl's internal functions."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ COMMENT_TAG = "hitl:comment"
 VOTE_TAG = "hitl:vote"
 
 SAID_TAG = "hitl:said"
-"""On all that was said of any request, so that what was said last is found without looking at each."""
+"""On every record under a request, so that the latest records are found with one search."""
 
 REVOKED_TAG = "hitl:revoked"
-"""What says that links of a request are good no longer (hitl_cli/auth/links.py)."""
+"""On a record that revokes the links of a request (hitl_cli/auth/links.py)."""
 
 NOTICE_TAG = "hitl:notice"
-"""The id of the request that somebody is told of."""
+"""The id of the request that a notification is about."""
 
 REQUEST_TAG = "hitl:request"
-"""On what was asked of people by `ask`, or as `ask` does."""
+"""On every request that was created by `ask` or `hitl ask`."""
 
 RETRY_TAG = "hitl:retry"
-"""The id of the step that failed and is tried again, on the record of that."""
+"""On the record of a failed attempt: the id of the step that is retried."""
 
 TELL = "hitl.tell"
 
 DIGEST = "hitl.digest"
 
 TAKE_BACK = "hitl.take-back"
-"""Cancels what a function left behind when it ended."""
+"""Cancels the requests that a function left pending when it ended."""
 
 TAKE_BACK_SEGMENT = "t-left"
-"""The last part of the id of that call, which is below the function."""
+"""The last part of the id of that call, which is under the function's."""
 
 INTERNAL_FUNCTIONS = frozenset({TELL, DIGEST, TAKE_BACK})
-"""Durable functions that a worker runs for hitl itself: nobody starts them, and they are no news."""
+"""Durable functions that workers run for hitl itself. They are not listed as workflows."""
 
 NOTIFICATION_ID = re.compile(r":(.*\.)?t-[a-z]+(-[0-9]+)?(\.|$)")
-"""What is in the id of a notice or of a `TAKE_BACK`, and of all their steps: an SDK's own are numbers."""
+"""Matches the ids of notifications and of `TAKE_BACK`, and of their steps. The SDK's own ids are numbers."""
 
 
 def lineage(
@@ -57,7 +57,7 @@ def lineage(
 ) -> dict[str, str]:
     """Return the tags that place a promise in a call tree; origin and parent default to the branch.
 
-    On a server other than ours, `global` is what makes a promise without a target wait for a settlement
+    On servers other than ours, a promise without a target needs the scope `global` to wait for a settlement
     from outside.
     """
     return {
@@ -69,5 +69,5 @@ def lineage(
 
 
 def belongs_to_notification(id: str) -> bool:
-    """Whether a promise is a notice or a `TAKE_BACK`, or a step of one."""
+    """Whether an id is that of a notification or a `TAKE_BACK`, or of a step of one."""
     return NOTIFICATION_ID.search(id) is not None

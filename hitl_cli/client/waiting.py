@@ -1,4 +1,4 @@
-"""Waiting for something on a server, through a restart of that server."""
+"""Waiting for a change on a server, also across a restart of the server."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client
 
 PATIENCE_S = 60.0
-"""How long a server may be away during a wait: it may be restarting."""
+"""How long a server may be unreachable during a wait: it may be restarting."""
 
 LOOK_EVERY_S = 5.0
 """The longest time between two looks, even if the server reports no change."""
 
 LOST = ("file-moved", "format-changed")
-"""Codes of errors that no wait mends: the file that this process opened is no longer the server."""
+"""Codes of errors that do not pass: the file that this process has opened is not the server any more."""
 
 
 def wait_until[T](
@@ -30,11 +30,11 @@ def wait_until[T](
     left: Callable[[], bool] = lambda: False,
     clock: Callable[[], float] = time.monotonic,
 ) -> T | None:
-    """Return what `look` returns once that is not None; None after `timeout_s` seconds or once `left()`.
+    """Return the first result of `look` that is not None; None after `timeout_s` seconds or once `left()`.
 
-    Calls `look` again whenever something may have changed. While the server cannot be reached, tries again
-    for PATIENCE_S, unless its file was moved, removed or replaced. A command should have reached its server
-    before it waits, so that a wrong URL fails at once. Raises Unreachable, and what `look` raises.
+    `look` is called whenever something may have changed. While the server is unreachable it is tried again
+    for PATIENCE_S, unless its file was moved, removed or replaced. Reach the server once before you wait, so
+    that a wrong URL fails at once. Raises Unreachable, and what `look` raises.
     """
     end = None if timeout_s is None else clock() + timeout_s
     heard_at = clock()

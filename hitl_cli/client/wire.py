@@ -1,8 +1,8 @@
-"""How values travel inside promises: the SDKs' encoding, requests, decisions and runs.
+"""How values are stored in promises: the SDKs' encoding of arguments, decisions and errors.
 
-The SDKs keep base64 of JSON in `data` (resonate/codec.py). Nothing that a person gives is ever
-written at the level where the SDK looks for `__py_pickle`: a rejection is our own error value with
-the person's reason as a string inside it (docs/explanation/security.md).
+The SDKs store base64 of JSON in `data` (resonate/codec.py). What a person writes is never stored where the
+SDK looks for `__py_pickle`: a rejection is an error value of ours with the reason as a text in it
+(docs/explanation/security.md).
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ type Json = Any
 type Verdict = Literal["approve", "reject"]
 
 FUNCTION_HEADER = "hitl:function"
-"""The name of the function that a step runs: in the param of its promise, which is empty else."""
+"""Header with the name of a step's function, in the param of the step's promise."""
 
 INSTANT_DIGITS = 16
-"""The most digits of an instant in ms that is worth reading."""
+"""Most digits of an instant in ms."""
 
 EXTERNAL = {EXTERNAL_TAG: "true"}
-"""The tag of what only the outside can settle, on our engine always."""
+"""The tag of promises that only the outside can settle, on our engine."""
 
 GLOBAL = {SCOPE_TAG: "global"}
-"""The tag that runs have, and what only the outside can settle on other servers; see `is_blocking`."""
+"""The tag of runs, and on other servers of promises that only the outside can settle; see `is_blocking`."""
 
 CLOCKS_DIFFER_MS = 3_600_000
-"""How far the clock of who says something may be from the server's, for what they say to be believed."""
+"""How much an author's clock may differ from the server's before the server's time is used."""
 
 
 class Promise(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -59,7 +59,7 @@ class Promise(Struct, frozen=True, kw_only=True, rename="camel"):
 
     @property
     def origin(self) -> str:
-        """The id of the run that it belongs to: its tag says it, and the text of its id where it has none."""
+        """The id of the run that it belongs to: from its tag, or from the beginning of its id."""
         return self.tags.get(ORIGIN_TAG) or self.id.split(":", 1)[0] or self.id
 
     @property
@@ -69,7 +69,7 @@ class Promise(Struct, frozen=True, kw_only=True, rename="camel"):
 
     @property
     def is_run(self) -> bool:
-        """Whether it is the start of a run: a function call with an id that somebody gave."""
+        """Whether it is a run: a call with an id of its own."""
         return self.is_call and self.origin == self.id
 
     @property
@@ -84,12 +84,12 @@ class Promise(Struct, frozen=True, kw_only=True, rename="camel"):
 
     @property
     def call(self) -> Call | None:
-        """The function call that it stands for, if it is one that can be read."""
+        """The function call that it stands for; None if it has none that can be read."""
         return decode_as(self.param, Call)
 
     @property
     def function(self) -> str | None:
-        """The name of the function that it stands for: of a call, or of a step of `ctx.run`."""
+        """The name of the function that it stands for: of a call, or of a `ctx.run` step."""
         call = self.call
         return call.func if call else headers_of(self.param).get(FUNCTION_HEADER)
 
@@ -103,9 +103,9 @@ class Task(Struct, frozen=True, kw_only=True):
 
 
 class Call(Struct, frozen=True):
-    """A function call, as the SDKs write it into a promise's param.
+    """A function call, as the SDKs store it in a promise's param.
 
-    `args` is a list in Python and TypeScript. In Rust it is the one argument itself.
+    `args` is a list in Python and TypeScript. In Rust it is the single argument itself.
     """
 
     func: str
@@ -115,7 +115,7 @@ class Call(Struct, frozen=True):
 
 
 class Vote(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What one of several people said to a request (docs/reference/wire.md). `at` is ms since the epoch."""
+    """One person's vote on a request (docs/reference/wire.md). `at` is in ms since the epoch."""
 
     by: str
     verdict: Verdict
@@ -127,9 +127,9 @@ class Vote(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Audit(Struct, frozen=True):
-    """Who answered, through what and when: the headers of a settled promise's value.
+    """Who decided, through which front end and when: the headers of a settled promise's value.
 
-    `at` is ms since the epoch. All are None where another tool settled the promise.
+    `at` is in ms since the epoch. All fields are None if another tool settled the promise.
     """
 
     id: str | None = None
@@ -141,7 +141,7 @@ class Audit(Struct, frozen=True):
     votes: tuple[Vote, ...] = ()
 
     def headers(self) -> dict[str, str]:
-        """Return the headers that say so."""
+        """Return the headers that store it."""
         fields = msgspec.structs.asdict(self)
         votes = fields.pop("votes")
         texts = {f"hitl:{name}": str(value) for name, value in fields.items() if value is not None}
@@ -168,7 +168,7 @@ class _Message(Struct, frozen=True):
 
 
 def offered_task(message: str) -> str | None:
-    """Return the id of the task that a message to a worker offers; None if it is another message."""
+    """Return the id of the task in a message to a worker; None for other messages."""
     read = msgspec.json.decode(message, type=_Message)
     return read.data.task.id if read.kind == "execute" and read.data.task is not None else None
 
@@ -179,17 +179,17 @@ def child_id(ancestor: str, segment: str) -> str:
 
 
 def fresh_id() -> str:
-    """Return an id that nobody else has."""
+    """Return an id that is unique."""
     return os.urandom(16).hex()
 
 
 def audit_of(promise: Promise) -> Audit:
-    """Return what a settled promise's headers say of its decision."""
+    """Return the audit record of a settled promise."""
     return audit_in(headers_of(promise.value))
 
 
 def said_at(promise: Promise, audit: Audit) -> int:
-    """Return when a vote or a remark was made: as its author says, if the server's clock bears that out."""
+    """Return when a vote or comment was made: by its author's clock, unless that is too far off."""
     at = audit.at
     believed = at is not None and abs(at - promise.created_at) <= CLOCKS_DIFFER_MS
     return at if at is not None and believed else promise.created_at
@@ -201,7 +201,7 @@ def headers_of(value: Value | None) -> dict[str, str]:
 
 
 def audit_in(headers: Mapping[str, str]) -> Audit:
-    """Return the audit record in headers; what cannot be read of it is left out."""
+    """Return the audit record in headers; fields that cannot be read are left out."""
     at = headers.get("hitl:at", "")
     try:
         votes = msgspec.json.decode(headers.get("hitl:votes", "[]"), type=tuple[Vote, ...])
@@ -219,13 +219,13 @@ def audit_in(headers: Mapping[str, str]) -> Audit:
 
 
 def encode(data: Json, headers: dict[str, str] | None = None) -> Value:
-    """Return JSON data as the SDKs read it. None becomes no data, as theirs does."""
+    """Return JSON data in the SDKs' encoding; None becomes no data."""
     text = None if data is None else base64.b64encode(msgspec.json.encode(data)).decode()
     return Value(headers=headers, data=text)
 
 
 def decode(value: Payload | None) -> Json:
-    """Return the JSON data in a value; what is not in the SDKs' encoding, or nested too deep, as its text."""
+    """Return the JSON data of a value; data in another encoding is returned as text."""
     if value is None or not value.data:
         return None
     try:
@@ -235,7 +235,7 @@ def decode(value: Payload | None) -> Json:
 
 
 def decode_as[T](value: Payload | None, kind: type[T]) -> T | None:
-    """Return the data in a value as an instance of a type; None where it is something else."""
+    """Return the data of a value as an instance of a type; None if it does not fit."""
     try:
         return msgspec.convert(decode(value), kind)
     except msgspec.ValidationError:
@@ -243,13 +243,13 @@ def decode_as[T](value: Payload | None, kind: type[T]) -> T | None:
 
 
 def check_size(id: str, value: Payload | None) -> None:
-    """Raise TooLarge for a payload of a promise that no server of ours stores."""
+    """Raise TooLarge for a payload that is larger than a server stores."""
     if size_of(value) > VALUE_MAX:
         raise TooLarge(too_large(id, value))
 
 
 def too_large(id: str, value: Payload | None) -> str:
-    """Return the sentence that refuses the payload of a promise."""
+    """Return the message that refuses a payload."""
     return (
         f"the data of {id} has {size_of(value):,} bytes as stored, and the limit is {VALUE_MAX:,}."
         " Store it elsewhere, and pass its address."
@@ -257,12 +257,12 @@ def too_large(id: str, value: Payload | None) -> str:
 
 
 def same_json(one: Json, other: Json) -> bool:
-    """Whether two values are the same JSON; in Python `1 == True`, and in JSON it is not."""
+    """Whether two values are the same JSON. In Python `1 == True`; in JSON they differ."""
     return msgspec.json.encode(one, order="sorted") == msgspec.json.encode(other, order="sorted")
 
 
 def error_value(reason: str, headers: dict[str, str] | None = None) -> Value:
-    """Return a rejection that every SDK reads as an error with this message, and as nothing else."""
+    """Return the value of a rejection; every SDK decodes it as a plain error with this message."""
     return encode({"__type": "error", "message": reason}, headers)
 
 

@@ -1,17 +1,17 @@
-"""The addresses of workers, as the SDKs write them."""
+"""The addresses of workers, in the SDKs' format."""
 
 from __future__ import annotations
 
 SHARE_PAUSE_S = 0.003
-"""How long a worker that took work leaves what comes to the others of its group, if there are any.
-One that is awake anyway would else be faster, each time, than one that has to wake up first."""
+"""How long a worker that has taken work leaves new work to others of its group, if there are any. Otherwise a
+worker that is awake would always be faster than one that has to wake up."""
 
 
 def any_of(group: str) -> str:
-    """Return the address that any worker of the group takes messages for."""
+    """Return the address of any worker of a group."""
     return f"poll://any@{group}"
 
 
 def one_of(group: str, pid: str) -> str:
-    """Return the address of one worker alone."""
+    """Return the address of one worker."""
     return f"poll://uni@{group}/{pid}"

@@ -26,19 +26,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 STEP_PAGES = 2_560
-"""Pages copied between two looks at whether somebody wants it to stop: 10 MB."""
+"""Pages copied between two calls of `progress`: 10 MB."""
 
 SPARE_BYTES = 16 * 1024 * 1024
-"""What must be left on the disk beside the copy: others may be writing to it."""
+"""Free space that must remain on the disk, because others may be writing to it."""
 
 TABLES = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT GLOB 'sqlite_*' ORDER BY name"
 
 type Progress = Callable[[int, int], None]
-"""Is told the bytes done, and the bytes in all."""
+"""Called with the bytes copied so far, and the total."""
 
 
 class Backup(Struct, frozen=True):
-    """A copy that was made and checked: its size in bytes, and how many rows each table has."""
+    """A checked copy: its size in bytes, and the number of rows of each table."""
 
     path: Path
     size: int
@@ -74,7 +74,7 @@ def back_up(source: Path, target: Path, *, replace: bool, progress: Progress) ->
 
 
 def _check_target(source: Path, target: Path, *, replace: bool) -> None:
-    """Refuse a name that must not be written. Raises AlreadyThere, BackupFailed."""
+    """Check that the target may be written. Raises AlreadyThere, BackupFailed."""
     if target.is_dir():
         raise BackupFailed(f"{target} is a folder: name a file in it.")
     taken = [source.with_name(source.name + end) for end in ("", "-wal", "-shm", "-journal")]
@@ -91,7 +91,7 @@ def _check_target(source: Path, target: Path, *, replace: bool) -> None:
 
 
 def _copy(db: sqlite3.Connection, part: Path, progress: Progress) -> None:
-    """Copy what the database holds at this instant; the connection stays in its read transaction."""
+    """Copy the content of the database at this moment; the connection stays in its read transaction."""
     db.execute("BEGIN")
     pages, page_size = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
     free = shutil.disk_usage(part.parent).free
@@ -101,36 +101,36 @@ def _copy(db: sqlite3.Connection, part: Path, progress: Progress) -> None:
             f" {pages * page_size:,}."
         )
     with closing(sqlite3.connect(part, isolation_level=None)) as target:
-        target.execute("PRAGMA journal_mode = OFF")  # a copy that fails is thrown away
+        target.execute("PRAGMA journal_mode = OFF")  # a failed copy is deleted
         target.execute("PRAGMA synchronous = OFF")
         db.backup(
             target,
             pages=STEP_PAGES,
             progress=lambda _, left, count: progress((count - left) * page_size, count * page_size),
         )
-        # The copy of a database with a log would ask for a log again when it is only looked at.
+        # Otherwise merely reading the copy would create a log beside it.
         target.execute("PRAGMA journal_mode = DELETE")
 
 
 def _verify(part: Path, rows: dict[str, int]) -> None:
-    """Raise BackupFailed unless the copy is sound and has these rows."""
+    """Raise BackupFailed unless the copy is intact and has these rows."""
     with closing(sqlite3.connect(part, isolation_level=None)) as db:
         db.execute("PRAGMA query_only = ON")
         found = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
         if found != "ok":
-            raise BackupFailed(f"the database is damaged, and so was the copy, which is not kept: {found}.")
+            raise BackupFailed(f"the database is damaged, and so is its copy, which was deleted: {found}.")
         if _counted(db) != rows:
-            raise BackupFailed("the copy does not have the rows of the database, and is not kept.")
+            raise BackupFailed("the copy lacks rows of the database, and was deleted.")
 
 
 def _counted(db: sqlite3.Connection) -> dict[str, int]:
-    """Return how many rows each table has."""
+    """Return the number of rows of each table."""
     tables = db.execute(TABLES).fetchall()
     return {name: db.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for (name,) in tables}
 
 
 def _give_name(part: Path, target: Path, *, replace: bool) -> None:
-    """Give the finished copy its name, in one step. Raises AlreadyThere."""
+    """Rename the finished copy, in one step. Raises AlreadyThere."""
     if not replace:
         try:
             target.hardlink_to(part)

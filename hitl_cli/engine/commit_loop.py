@@ -27,43 +27,43 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 WORTH_SAYING_MS = 60_000
-"""How far a clock must be behind the file before a person is told."""
+"""Warn if the clock is this far behind the file."""
 
 RETRY_S = 1.0
-"""How long to wait before looking for messages again after the file failed."""
+"""Pause before the next attempt after the file has failed."""
 
 
 class _MessageOutlet(Protocol):
-    """Where the messages of a process go."""
+    """The destination of a process's messages."""
 
     @property
     def due(self) -> int:
-        """When to look for messages again, ms since the epoch, beside what `Batch.due` says."""
+        """When to look for messages next, in ms since the epoch, in addition to `Batch.due`."""
 
     def subscribers(self) -> Sequence[Subscriber]:
-        """Return who takes messages in the batch that begins."""
+        """Return the subscribers for the batch that begins."""
 
     def also(self, requests: Sequence[Decoded]) -> Extra | None:
-        """Return what else the batch that begins with these requests does in its transaction."""
+        """Return an action for the transaction of the batch with these requests; None for none."""
 
     def deliver(self, batch: Batch) -> None:
         """Hand over the messages of a batch, which is on disk."""
 
     def others(self, offered: set[str]) -> Iterable[str]:
-        """Return the addresses, of those with something new to fetch, that other processes listen at."""
+        """Return the addresses among these that other processes listen at."""
 
     def rung(self, bell: Bell | None) -> None:
-        """Note that another process committed, for those behind a bell or for anyone."""
+        """Note that another process committed, and rang this bell or none."""
 
     def ended(self, error: FormatChanged) -> None:
-        """Note that no batch can be run any more: a newer version has taken the file over."""
+        """Note that no more batches are possible: a newer version has upgraded the file."""
 
 
 class CommitLoop:
     """Runs the batches of one process on one file."""
 
     def __init__(self, path: Path, clock: Callable[[], int], outlet: _MessageOutlet, server: Server) -> None:
-        """Run batches of a server for an outlet. Raises StorageFailed if the file can only be read."""
+        """Run the batches of a server for an outlet. Raises StorageFailed if the file is read-only."""
         self.server = server
         first = self.server.run_batch([])
         self.ringer = Ringer(path)
@@ -84,16 +84,16 @@ class CommitLoop:
         self._note_time(first.now)
 
     def now(self) -> int:
-        """Return the present in ms since the epoch, as the file has it."""
+        """Return the file's current time in ms since the epoch."""
         return self._clock() + self._ahead_ms
 
     async def ask(self, raw: str) -> bytes:
-        """Return the answer to a request, once it is on disk. Raises EngineError if the file fails."""
+        """Return the response to a request, once it is on disk. Raises EngineError if the file fails."""
         request = decode(raw)
         return reply(request, await self.decide(request))
 
     def decide(self, request: Decoded) -> asyncio.Future[Reply]:
-        """Return what will be the answer to a decoded request, not encoded yet. Raises likewise."""
+        """Return the future response to a decoded request, not encoded yet. Raises EngineError."""
         answered: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._queue.append((request, answered))
         self.soon()
@@ -106,7 +106,7 @@ class CommitLoop:
             asyncio.get_running_loop().call_soon(self._run)
 
     def hang(self, group: str, name: str) -> Bell:
-        """Hang a bell, and look for messages from now on."""
+        """Hang a bell, and start looking for messages."""
         bell = Bell(self._path, group, name)
         if bell.fileno() >= 0:
             asyncio.get_running_loop().add_reader(bell.fileno(), self._rung, bell)
@@ -116,7 +116,7 @@ class CommitLoop:
         return bell
 
     def unhang(self, bell: Bell) -> None:
-        """Take a bell down. Without any, messages are no longer looked for; requests are still answered."""
+        """Remove a bell. Without any bell no messages are looked for, but requests are still answered."""
         del self._bells[bell.place]
         if bell.fileno() >= 0:
             asyncio.get_running_loop().remove_reader(bell.fileno())
@@ -136,12 +136,12 @@ class CommitLoop:
         self.soon()
 
     def _look(self) -> None:
-        """Run a batch if the file changed or something is due; a lost ring costs no more than this."""
+        """Run a batch if the file has changed or something is due, also if a ring was lost."""
         try:
-            # Of which file: another one at the path, after a while, may have come to the same number.
+            # The place of the file, because another file at the path may have the same number.
             seen = (self.server.store, self.server.store.data_version())
         except EngineError:
-            self.soon()  # which says what is wrong
+            self.soon()  # the batch reports the error
             return
         if seen != self._seen:
             self._seen = seen
@@ -176,23 +176,23 @@ class CommitLoop:
         self._arm()
 
     def _note_time(self, now: int) -> None:
-        """Go by the file's time where the clock is behind it, and say so once."""
+        """Use the file's time if the clock is behind it, and warn once."""
         self._ahead_ms = max(now - self._clock(), 0)
         if self._ahead_ms < WORTH_SAYING_MS:
             self._ahead_said = False
         elif not self._ahead_said:
             self._ahead_said = True
             logger.warning(
-                "this computer's clock is %s behind the time that %s has come to: that time goes on, and"
-                " durations hold; dates are ahead until the clock has caught up",
+                "this computer's clock is %s behind the latest time in %s: hitl goes on from that time, so"
+                " durations are right, but dates are ahead until the clock has caught up",
                 timedelta(seconds=self._ahead_ms // 1_000),
                 self._path,
             )
 
     def _fail(self, queue: Sequence[tuple[Decoded, asyncio.Future[Reply]]], error: EngineError) -> None:
-        """Answer the requests with the failure, say it once, and look again in a while."""
+        """Fail the requests with the error, log it once, and try again later."""
         if isinstance(error, FormatChanged):
-            self._outlet.ended(error)  # which says it
+            self._outlet.ended(error)  # logs it
         elif not self._failed:
             logger.warning("%s", error)
         self._failed = True
@@ -202,7 +202,7 @@ class CommitLoop:
         self._arm(RETRY_S)
 
     def _arm(self, at_least_s: float = 0.0) -> None:
-        """Sleep until something is due, and never longer than a lost ring may go unnoticed."""
+        """Set the timer for the next due time, at most the time that a ring may be lost."""
         if not self._bells:
             return
         if self._timer is not None:

@@ -1,10 +1,10 @@
 """When a schedule fires: five-field cron expressions, in UTC or a time zone. Instants are ms since the epoch.
 
-A time zone is written before the fields, as `CRON_TZ=Europe/Berlin 0 2 * * *`: another server understands
-that or refuses it, and never takes it for UTC. Where the clocks are changed, it is as in Debian's cron. If
-minutes and hours are named, it fires once on each of its days: what falls into the hour that is left out, at
-its end; what falls into the hour that comes twice, the first time. If one of them begins with `*`, it fires
-whenever the clocks show such a time.
+A time zone is written before the fields, as `CRON_TZ=Europe/Berlin 0 2 * * *`. Another server understands
+this or refuses it, and never takes it for UTC. When the clocks change, the rules of Debian's cron apply. If
+minutes and hours are numbers, it fires once on each day: a time in the skipped hour fires at the end of that
+hour, a time in the repeated hour fires the first time. If one of them begins with `*`, it fires whenever the
+clocks show the time.
 
 The calendar is cronsim's; spec/01-protocol/validation.lean says what the protocol needs of it.
 """
@@ -21,41 +21,41 @@ if TYPE_CHECKING:
 FIELDS = 5
 
 ZONE = "CRON_TZ="
-"""What an expression begins with that is in a time zone."""
+"""Prefix of an expression with a time zone."""
 
 NEVER = 2**62
-"""An instant that does not come, for an expression that has run out of dates."""
+"""The next instant of an expression without further dates."""
 
 LAST_YEAR_MS = 253_370_764_800_000
-"""The first instant of the year 9999, which is as far as the calendar goes."""
+"""The first instant of the year 9999, where the calendar ends."""
 
 DAY_S = 86_400
-"""Clocks that are changed stay so for longer."""
+"""Clocks do not change twice within this time."""
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
 
 WIDER = 8
-"""How much further is looked back for the last occurrence, each time that there is none."""
+"""How much further to look back each time, for the last occurrence."""
 
 
 class UnknownZone(ValueError):
-    """A time zone that is not known here."""
+    """A time zone that this machine does not know."""
 
 
 def in_zone(fields: str, zone: str | None) -> str:
-    """Return an expression in a time zone; None is UTC."""
+    """Return an expression in a time zone; None for UTC."""
     return " ".join(fields.split()) if zone is None else f"{ZONE}{zone} {' '.join(fields.split())}"
 
 
 def fields_and_zone(expression: str) -> tuple[str, str | None]:
-    """Return the fields of an expression, and the time zone that they are in; None is UTC."""
+    """Return the fields of an expression and its time zone; None for UTC."""
     first, _, rest = expression.partition(" ")
     return (rest, first.removeprefix(ZONE)) if first.startswith(ZONE) else (expression, None)
 
 
 def problem(expression: str) -> str | None:
-    """Return why an expression cannot be used, as a phrase; None if it denotes an instant."""
+    """Return why an expression is not valid, as a phrase; None if it is valid."""
     from cronsim import CronSimError
 
     fields, zone = fields_and_zone(expression)
@@ -63,16 +63,16 @@ def problem(expression: str) -> str | None:
         if len(fields.split()) == FIELDS and next_after(expression, 0) < NEVER:
             return None
     except UnknownZone:
-        return f"{zone!r} is no time zone that is known here: use a name such as Europe/Berlin"
+        return f"{zone!r} is not a known time zone: use a name such as Europe/Berlin"
     except CronSimError:
         pass
     if _is_readable(fields):
-        return f"{fields!r} never comes: there is no such day in these months"
-    return f"{fields!r} is no cron expression: use minute, hour, day of month, month, day of week"
+        return f"{fields!r} never occurs: these months do not have this day"
+    return f"{fields!r} is not a cron expression: use minute, hour, day of month, month, day of week"
 
 
 def _is_readable(fields: str) -> bool:
-    """Whether each field can be read, whatever days there are in a month."""
+    """Whether each field is valid by itself."""
     from cronsim import CronSim, CronSimError
 
     try:
@@ -116,13 +116,13 @@ def _after(expression: str, at: int) -> Iterator[int]:
         yield from (second * 1_000 for second in _whenever_shown(fields, at // 1_000, zone))
         return
     for each in CronSim(fields, datetime.fromtimestamp(at // 1_000, zone)):
-        # In the hour that comes twice the calendar goes on from the first one, which is over.
+        # In the repeated hour the calendar would continue from its first pass, which is over.
         if (instant := int(each.timestamp()) * 1_000) > at:
             yield (at := instant)
 
 
 def _whenever_shown(fields: str, at: int, zone: tzinfo) -> Iterator[int]:
-    """Yield the seconds after `at` at which the clocks of a zone show a time of an expression."""
+    """Yield the seconds after `at` at which the clocks of a zone show a time of the expression."""
     from cronsim import CronSim
 
     offset = _offset(zone, at)
@@ -140,7 +140,7 @@ def _whenever_shown(fields: str, at: int, zone: tzinfo) -> Iterator[int]:
 
 
 def _change(zone: tzinfo, offset: int, after: int, until: int) -> int | None:
-    """Return the first second after one, up to another, at which an offset does not hold; None if it does."""
+    """Return the first second in a range at which the offset changes; None if it does not."""
     while after < until:
         found = min(after + DAY_S, until)
         if _offset(zone, found) != offset:
@@ -153,7 +153,7 @@ def _change(zone: tzinfo, offset: int, after: int, until: int) -> int | None:
 
 
 def _offset(zone: tzinfo, second: int) -> int:
-    """Return by how many seconds the clocks of a zone are ahead of UTC at an instant."""
+    """Return the offset of a zone from UTC at an instant, in seconds."""
     offset = datetime.fromtimestamp(second, zone).utcoffset()
     return int(offset.total_seconds()) if offset is not None else 0
 

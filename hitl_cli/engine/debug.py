@@ -1,7 +1,7 @@
-"""A server whose time its clients set, for the specification's scenarios and checkers.
+"""A server whose clients set the time, for the specification's scenarios and checkers.
 
-The kinds `debug.*` and the head field `resonate:debug_time`, as Resonate Server 0.9.8 has them
-(src/server.rs, src/processing). It is for a file of its own: other processes on it keep the wall clock.
+It has the kinds `debug.*` and the head field `resonate:debug_time` of Resonate Server 0.9.8 (src/server.rs,
+src/processing). Use a separate file: other processes on the same file would use the wall clock.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ class _Tick(Struct, frozen=True):
 
 
 class _PromiseTimeout(Struct, frozen=True):
-    """A deadline that will fire by itself."""
+    """The deadline of a pending promise."""
 
     id: str
     timeout: int
 
 
 class _TaskTimeout(Struct, frozen=True):
-    """When a task is offered next (type 0), or its lease lapses (type 1)."""
+    """When a task is offered next (type 0), or its lease expires (type 1)."""
 
     id: str
     type: int
@@ -58,28 +58,28 @@ class _TaskTimeout(Struct, frozen=True):
 
 
 class _Callback(Struct, frozen=True, order=True):
-    """Who awaits what."""
+    """Which promise awaits which."""
 
     awaiter: str
     awaited: str
 
 
 class _Listener(Struct, frozen=True, order=True):
-    """Who listens for what."""
+    """Which address listens for which promise."""
 
     id: str
     address: str
 
 
 class _Outgoing(Struct, frozen=True):
-    """A message that nobody has fetched yet."""
+    """A message that was not fetched yet."""
 
     address: str
     message: msgspec.Raw
 
 
 class _Snapshot(Struct, frozen=True, rename="camel"):
-    """The data of debug.snap: everything that is stored."""
+    """The data of debug.snap: the whole state."""
 
     promises: list[PromiseRecord]
     promise_timeouts: list[_PromiseTimeout]
@@ -91,7 +91,7 @@ class _Snapshot(Struct, frozen=True, rename="camel"):
 
 
 class DebugServer(Server):
-    """A server that obeys debug.* and `resonate:debug_time`."""
+    """A server that supports debug.* and `resonate:debug_time`."""
 
     _frozen = False
 
@@ -101,7 +101,7 @@ class DebugServer(Server):
         special = any(request.kind in DEBUG or request.debug_time is not None for request in requests)
         if not (self._frozen or special):
             return super()._decide(requests, subscribers, extra)
-        # Each at its own instant, and so in a transaction of its own.
+        # Each has its own time, and so its own transaction.
         batches = [self._one(request) for request in requests]
         if not self._frozen:
             return merged([*batches, super()._decide([], subscribers, extra)])
@@ -117,11 +117,11 @@ class DebugServer(Server):
         return self._commit([request], [], write=True, at=at, fire=False)
 
     def _still(self) -> Batch:
-        """Return a batch in which nothing happens."""
+        """Return a batch without effects."""
         return self._commit([], [], write=False, fire=False)
 
     def _obey(self, request: Decoded) -> Reply:
-        """Answer one of debug.*."""
+        """Answer a debug.* request."""
         now = self._clock()
         data: Any = {}
         if request.kind == "debug.tick":
@@ -149,7 +149,7 @@ class DebugServer(Server):
 
 
 def _snapshot(tx: Transaction) -> _Snapshot:
-    """Return everything that is stored, in the order of the ids."""
+    """Return the whole state, in the order of the ids."""
     promises = [Promise(*row) for row in tx.rows(f"SELECT {PROMISE} FROM promises p ORDER BY id")]
     tasks = [
         Task(*row) for row in tx.rows(f"SELECT {TASK} FROM tasks t JOIN promises USING (seq) ORDER BY id")

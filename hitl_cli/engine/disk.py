@@ -47,7 +47,7 @@ def sync(path: Path) -> None:
 
 
 class Place:
-    """Where an open file and its log are, to find out whether they are still there."""
+    """The identity of an open file and its log, to notice when they are moved or replaced."""
 
     def __init__(self, database: Path) -> None:
         """Remember the file and the log that are open now."""
@@ -61,14 +61,14 @@ class Place:
         if (_identity(file), _identity(log)) == self._known:
             return 0 if log is None else log.st_size
         if file is None:
-            message = f"{self._file} was removed while it was in use. Put it back, or start anew."
+            message = f"{self._file} was removed while it was in use. Put it back, or restart."
             raise FileMoved(message, another=False)
         if _identity(file) == self._known[0]:
             raise FileMoved(f"{self._log} was removed while it was in use. Try again.", another=True)
         if log is not None and _identity(log) == self._known[1]:
             message = (
-                f"{self._file} was replaced while it was in use, and {self._log} belongs to the former one."
-                f" Stop what uses them, then remove {self._log} and the file that ends in -shm."
+                f"{self._file} was replaced while it was in use, and {self._log} belongs to the former file."
+                f" Stop the processes that use it, then remove {self._log} and the file that ends in -shm."
             )
             raise FileMoved(message, another=False)
         raise FileMoved(
@@ -77,7 +77,7 @@ class Place:
 
 
 def look(path: str | Path) -> os.stat_result | None:
-    """Return what is at the path, or None."""
+    """Return the status of the file at a path; None if there is none."""
     try:
         return os.stat(path)  # noqa: PTH116 - after every commit, and a Path takes three times as long
     except OSError:
@@ -85,5 +85,5 @@ def look(path: str | Path) -> os.stat_result | None:
 
 
 def _identity(found: os.stat_result | None) -> tuple[int, int] | None:
-    """Return what tells a file from all others that exist."""
+    """Return a value that identifies a file; None if there is none."""
     return None if found is None else (found.st_dev, found.st_ino)

@@ -1,9 +1,9 @@
-"""How a process learns, within milliseconds, that another one committed something it waits for.
+"""Bells: how a process learns within milliseconds that another one has committed something for it.
 
-The folder `x.db-bells` is beside the file `x.db`. A process that waits binds a Unix datagram socket in it,
-named after what it waits for; a process that commits sends one byte to the sockets concerned. Nothing
-depends on it: a ring may be lost, and where the path is too long or the folder cannot be written there is
-no bell. Every process reads the file every `POLL_S` anyway.
+The folder `x.db-bells` is next to the file `x.db`. A waiting process binds a Unix datagram socket in it,
+named after what it waits for. A process that commits sends one byte to the sockets concerned. Nothing
+depends on bells: a ring can be lost, and there is no bell if the path is too long or the folder is
+read-only. Each process also reads the file every `POLL_S`.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator
 
 POLL_S = 0.5
-"""How long a lost ring can go unnoticed."""
+"""How long a lost ring can go unnoticed, in seconds."""
 
 QUIET_POLL_S = 0.02
-"""The same where there is no bell."""
+"""The same if there is no bell."""
 
 WATCHERS = ""
-"""The group of processes that watch promises settle, and take no messages."""
+"""The group of processes that only watch for changes and take no messages."""
 
 PUSHERS = "http:"
 """The group of processes that post messages to http(s):// addresses."""
 
 STILL_NS = 1_000_000_000
-"""How long a folder must have been unchanged before its listing is believed. A folder's time of change
-moves in ticks of some milliseconds, so two changes in one tick look like one."""
+"""How long a folder must be unchanged before its listing is cached. A folder's modification time has a
+resolution of some milliseconds, so two changes in a row can look like one."""
 
 SOCKET_PATH_MAX = 100
 """Bytes that every system allows in a socket's address (Linux 107, macOS 103)."""
@@ -47,10 +47,10 @@ def bells_folder(database: Path) -> Path:
 
 
 class Bell:
-    """A socket that others ring. `fileno()` can be waited on; `answer()` clears it."""
+    """A socket that other processes ring. Wait on `fileno()`, then clear it with `answer()`."""
 
     def __init__(self, database: Path, group: str, name: str) -> None:
-        """Hang a bell for `group` (WATCHERS, or a worker group); `name` tells it from the others."""
+        """Hang a bell for a `group` (WATCHERS, or a worker group) under a unique `name`."""
         self.group = group
         self.name = name
         self.place = _quoted(group), _quoted(name)
@@ -58,22 +58,22 @@ class Bell:
         self._socket = _bind(self._path)
 
     def says(self, text: str) -> None:
-        """Keep a text beside the bell, for `Ringer.said`. Nothing depends on it."""
+        """Store a text next to the bell, for `Ringer.said`. Nothing depends on it."""
         if self._socket is not None:
             with contextlib.suppress(OSError):
                 _note_of(self._path).write_text(text, encoding="utf-8")
 
     @property
     def poll_s(self) -> float:
-        """How long to wait for a ring before reading the file anyway, in s."""
+        """How long to wait for a ring before reading the file anyway, in seconds."""
         return QUIET_POLL_S if self._socket is None else POLL_S
 
     def fileno(self) -> int:
-        """Return the descriptor to wait on, or -1 without a socket."""
+        """Return the descriptor to wait on; -1 without a socket."""
         return -1 if self._socket is None else self._socket.fileno()
 
     def wait(self, timeout_s: float) -> None:
-        """Return when rung, or after `timeout_s`, or when the file must be read anyway."""
+        """Return after a ring, after `timeout_s`, or when the file must be read anyway."""
         ready = [] if self._socket is None else [self._socket]
         select.select(ready, [], [], max(0.0, min(timeout_s, self.poll_s)))
         self.answer()
@@ -86,7 +86,7 @@ class Bell:
                     self._socket.recv(16)
 
     def close(self) -> None:
-        """Take the bell down."""
+        """Remove the bell."""
         if self._socket is not None:
             self._socket.close()
             self._path.unlink(missing_ok=True)
@@ -94,7 +94,7 @@ class Bell:
 
 
 class Ringer:
-    """Rings the bells beside one database."""
+    """Rings the bells of one database."""
 
     def __init__(self, database: Path) -> None:
         self._folder = bells_folder(database)
@@ -113,28 +113,28 @@ class Ringer:
     ) -> None:
         """Ring the bells of the addresses, of the watchers, or of all workers.
 
-        `but` has the places of the caller's own bells, which are not rung.
+        `but` has the caller's own bells, which are not rung.
         """
         groups = {_bell_of(address) for address in addresses}
         if not (groups or watchers or everyone):
             return
-        # The first process that wakes gets the work: let it be another one each time.
+        # The first process to wake gets the work, so ring in a different order each time.
         for group, name in sorted(self._list(), key=lambda _: os.urandom(4)):
             concerned = everyone or (group, "") in groups or (group, name) in groups
             if (watchers if group == WATCHERS else concerned) and (group, name) not in but:
                 self._send(group, name)
 
     def hears(self, group: str) -> bool:
-        """Whether a live process takes messages for the group."""
+        """Return whether a live process takes messages for the group."""
         wanted = _quoted(group)
         return any(self._send(wanted, name) for other, name in list(self._list()) if other == wanted)
 
     def count(self, group: str) -> int:
-        """Return how many bells hang for the group; one whose process was killed may still be among them."""
+        """Return the number of bells of the group. One of a killed process may be included."""
         return sum(1 for other, _ in self._list() if other == _quoted(group))
 
     def said(self) -> list[tuple[str, str | None]]:
-        """Return the group of every worker that is there, with the text beside its bell, if it has one."""
+        """Return the group of every worker, with the text next to its bell, if any."""
         found: list[tuple[str, str | None]] = []
         for group, name in list(self._list()):
             if group not in (WATCHERS, _quoted(PUSHERS)) and self._send(group, name):
@@ -150,7 +150,7 @@ class Ringer:
         self._socket.close()
 
     def _list(self) -> list[tuple[str, str]]:
-        """Return group and name of every bell, from the folder only when that has changed."""
+        """Return the group and name of every bell; the folder is read only if it has changed."""
         try:
             changed_at = self._folder.stat().st_mtime_ns
         except OSError:
@@ -163,13 +163,13 @@ class Ringer:
         return self._bells
 
     def _send(self, group: str, name: str) -> bool:
-        """Ring one bell, and delete it if its process has ended. Return whether it is there."""
+        """Ring one bell, or delete it if its process has ended. Return whether its process is alive."""
         path = self._folder / f"{group}~{name}"
         try:
             with _reachable(path) as address:
                 self._socket.sendto(b"!", address)
         except BlockingIOError:
-            return True  # its rings fill the buffer: it will look
+            return True  # its buffer is full of rings, so it will wake up
         except (ConnectionRefusedError, FileNotFoundError):
             path.unlink(missing_ok=True)
             _note_of(path).unlink(missing_ok=True)
@@ -180,7 +180,7 @@ class Ringer:
 
 
 def _bell_of(address: str) -> tuple[str, str]:
-    """Return group and name of the bell of an address; the name is '' where any of the group will do."""
+    """Return the group and name of an address's bell; the name is empty for any worker of the group."""
     if not address.startswith("poll://"):
         return _quoted(PUSHERS), ""
     kind, _, rest = address.removeprefix("poll://").partition("@")
@@ -189,17 +189,17 @@ def _bell_of(address: str) -> tuple[str, str]:
 
 
 def _note_of(bell: Path) -> Path:
-    """Return where a text beside a bell is; no bell has such a name."""
+    """Return the file of the text next to a bell; no bell has such a name."""
     return bell.with_name(bell.name.replace("~", "!"))
 
 
 def _quoted(text: str) -> str:
-    """Return the text as a part of a file's name, without '~', which parts group and name."""
+    """Return the text as a part of a file name, without '~', which separates group and name."""
     return quote(text, safe="").replace("~", "%7E")
 
 
 def _bind(path: Path) -> socket.socket | None:
-    """Return a socket bound to the path, or None where that cannot be had."""
+    """Return a socket bound to the path; None if that is not possible."""
     bell = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     bell.setblocking(False)
     try:
@@ -215,7 +215,7 @@ def _bind(path: Path) -> socket.socket | None:
 
 @contextlib.contextmanager
 def _reachable(path: Path) -> Iterator[str]:
-    """Give a socket's address for the path, by way of its open folder if the path is too long for one."""
+    """Give a socket address for the path; for a long path through the descriptor of its folder."""
     if len(os.fsencode(path)) <= SOCKET_PATH_MAX or not Path("/proc/self/fd").is_dir():
         yield str(path)
         return

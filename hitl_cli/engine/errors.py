@@ -1,31 +1,31 @@
-"""What can be wrong with the file. Each exception's message is a sentence for the person who sees it.
+"""Errors of the database file. Each message is a sentence for a person.
 
-Its `code` is for programs (docs/reference/errors.md).
+Programs use the `code` (docs/reference/errors.md).
 """
 
 from __future__ import annotations
 
 
 class EngineError(Exception):
-    """The engine could not answer, and nothing was changed."""
+    """The engine could not answer. Nothing was changed."""
 
     code = "storage-failed"
 
 
 class FileUnusable(EngineError):
-    """The file cannot be opened, read or written, or is not ours."""
+    """The file cannot be opened, read or written, or is not a database of hitl."""
 
     code = "file-unusable"
 
 
 class StorageFailed(EngineError):
-    """The file was open and an operation on it failed."""
+    """An operation on the open file failed."""
 
 
 class FileMoved(StorageFailed):
-    """The file was removed, or another one put in its place, while it was open.
+    """The file was removed or replaced while it was open.
 
-    `another` says whether there is one now that can be opened.
+    `another` tells whether a file at the path can be opened now.
     """
 
     code = "file-moved"
@@ -36,24 +36,24 @@ class FileMoved(StorageFailed):
 
 
 class FormatChanged(StorageFailed):
-    """A newer version upgraded the file while this process had it open, which can go on no more."""
+    """A newer version has upgraded the file that this process has open, so this process must stop."""
 
     code = "format-changed"
 
 
 class BackupFailed(EngineError):
-    """The copy could not be made, or is not what it should be; nothing was left under its name."""
+    """The copy could not be made or is not intact; there is no file with its name."""
 
     code = "backup-failed"
 
 
 class AlreadyThere(EngineError):
-    """A file has that name already; it was not touched."""
+    """A file with that name exists already; it was not touched."""
 
     code = "already-exists"
 
 
 class KeyUnusable(EngineError):
-    """The public key for tokens cannot be read, or is none."""
+    """The public key for tokens cannot be read or is not a key."""
 
     code = "bad-key"

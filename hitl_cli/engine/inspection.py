@@ -1,6 +1,6 @@
-"""What can be known of a file without changing anything in it: `hitl doctor` judges it.
+"""Inspects a file for `hitl doctor`, without changing it.
 
-Each look reads an index, or stops after `BUDGET_S`: a million promises must not make it slow.
+Each query uses an index or stops after `BUDGET_S`, so that a million promises do not make it slow.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from hitl_cli.engine.doorbell import Ringer
 from hitl_cli.engine.store import migrations, opened_as_it_is
 
 BUDGET_S = 2.0
-"""How long one look at a large file may take before it is given up."""
+"""How long one query on a large file may take, in seconds."""
 
 QUICK_CHECK_BYTES = 512 * 1024 * 1024
-"""Up to which size a file is checked unasked: it takes about a second, more where the disk is slow."""
+"""Largest file that is checked by default: it takes about a second, more on a slow disk."""
 
 LOOK_STEPS = 10_000
-"""Steps of SQLite's machine between two looks at the clock: about a millisecond."""
+"""SQLite instructions between two looks at the clock: about a millisecond."""
 
 NAMES = 5
-"""Ids that are named of what there may be many."""
+"""Most ids that are listed."""
 
 COUNT_WAITING = "SELECT count(*) FROM promises WHERE state = 'pending' AND open = 1"
 OLDEST_WAITING = (
@@ -51,64 +51,64 @@ COUNT_UNFETCHED = "SELECT count(*) FROM unblocks"
 
 
 class Offered(Struct, frozen=True):
-    """Tasks that are on offer to an address, and since when (ms since the epoch)."""
+    """The tasks on offer to an address, and since when, in ms since the epoch."""
 
     address: str
     count: int
     since: int
     heard: bool
-    """Whether a process takes messages for the address."""
+    """Whether a process listens for the address."""
 
 
 class _Counts(Struct, frozen=True, kw_only=True):
-    """How much there is. None stands for what took too long to count."""
+    """The number of records. None if counting took too long."""
 
     promises: int | None
     runs: int | None
     waiting: int | None
     tasks: dict[str, int] | None
-    """Those that have not ended, by state."""
+    """Unfinished tasks by state."""
     unfetched: int | None
 
 
 class Inspection(Struct, frozen=True, kw_only=True):
-    """A file as it is. Sizes are bytes, instants ms since the epoch, modes those of stat."""
+    """The state of a file. Sizes are in bytes, instants in ms since the epoch, modes as in stat."""
 
     path: Path
     size: int
     log_size: int
     free_in_file: int
     shrinks: bool
-    """Whether `prune` can make the file smaller."""
+    """Whether `prune` can shrink the file."""
     mode: int
     folder_mode: int
     owned: bool
-    """Whether it belongs to who looks."""
+    """Whether the current user owns it."""
     file_system: str | None
     disk_free: int
     format: int
     newest_format: int
     writable: bool
     lock: str | None
-    """What kept it from being locked for writing, if anything did."""
+    """Why it could not be locked for writing; None if it could."""
     damage: list[str] | None
-    """What the check found; None where it was not done to its end."""
+    """The damage found; None if the check was not completed."""
     now: int
-    """The latest instant that anything in the file happened at."""
+    """The latest time in the file."""
     counts: _Counts | None
-    """None where the file has an older format, which the next command will upgrade."""
+    """None if the file has an older format, which the next command will upgrade."""
     oldest_waiting: tuple[str, int] | None
     offered: list[Offered]
     lapsed: tuple[int, int] | None
-    """How many leases lapsed and were not taken back, and when the first did."""
+    """The number of expired leases that were not taken back, and the time of the first."""
     stranded: list[str] | None
-    """Some of the tasks that are suspended and that nothing will resume."""
+    """Some of the suspended tasks that nothing will resume."""
 
 
 def inspect(path: Path, now: int, *, full: bool = False) -> Inspection:
-    """Return what can be known of the file; `full` takes the time that it takes.
+    """Return the state of a file; with `full` without a time limit.
 
-    `now` is the machine's clock, ms since the epoch. Raises FileUnusable.
+    `now` is the machine's clock in ms since the epoch. Raises FileUnusable.
     """
     with opened_as_it_is(path) as db:
         budget_s = math.inf if full else BUDGET_S
@@ -152,7 +152,7 @@ def inspect(path: Path, now: int, *, full: bool = False) -> Inspection:
 
 
 def _rows(db: sqlite3.Connection, budget_s: float, sql: str, *values: object) -> list[tuple[Any, ...]] | None:
-    """Return the rows of a query, or None if it takes longer than so many seconds."""
+    """Return the rows of a query; None if it takes longer than `budget_s` seconds."""
     end = time.monotonic() + budget_s
     db.set_progress_handler(lambda: time.monotonic() > end, LOOK_STEPS)
     try:
@@ -166,13 +166,13 @@ def _rows(db: sqlite3.Connection, budget_s: float, sql: str, *values: object) ->
 
 
 def _damage(db: sqlite3.Connection, budget_s: float, *, full: bool) -> list[str] | None:
-    """Return what SQLite finds wrong with the file; None if looking took too long."""
+    """Return the damage that SQLite finds; None if it took too long."""
     found = _rows(db, budget_s, "PRAGMA integrity_check" if full else "PRAGMA quick_check")
     return None if found is None else [text for (text,) in found if text != "ok"]
 
 
 def _counts(db: sqlite3.Connection, budget_s: float) -> _Counts:
-    """Return how much there is."""
+    """Return the number of records."""
 
     def count(sql: str) -> int | None:
         found = _rows(db, budget_s, sql)
@@ -189,7 +189,7 @@ def _counts(db: sqlite3.Connection, budget_s: float) -> _Counts:
 
 
 def _offered(db: sqlite3.Connection, path: Path, now: int, budget_s: float) -> list[Offered]:
-    """Return what is on offer, by address, the longest first."""
+    """Return the tasks on offer by address, the longest waiting first."""
     with closing(Ringer(path)) as ringer:
         return sorted(
             (
@@ -201,15 +201,15 @@ def _offered(db: sqlite3.Connection, path: Path, now: int, budget_s: float) -> l
 
 
 def group_of(address: str) -> str:
-    """Return the worker group that an address names."""
+    """Return the worker group in an address."""
     return address.partition("@")[2].partition("/")[0]
 
 
 def _why_locked(db: sqlite3.Connection) -> str | None:
-    """Return what keeps the file from being locked for writing; nothing is written."""
+    """Return why the file cannot be locked for writing; nothing is written."""
     try:
         db.execute(f"PRAGMA busy_timeout = {int(BUDGET_S * 1_000)}")
-        db.execute("PRAGMA query_only = OFF")  # it forbids the lock as well
+        db.execute("PRAGMA query_only = OFF")  # query_only forbids the lock, too
         db.execute("BEGIN IMMEDIATE")
         db.execute("ROLLBACK")
     except sqlite3.OperationalError as error:
@@ -220,12 +220,12 @@ def _why_locked(db: sqlite3.Connection) -> str | None:
 
 
 def file_system(path: Path, mounts: Path = Path("/proc/mounts")) -> str | None:
-    """Return the type of the file system that holds the path, where the system tells (Linux)."""
+    """Return the type of the file system of a path; None if the system does not tell (not Linux)."""
     try:
         lines = mounts.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
         return None
-    # A mount's path has its spaces written as \\040; the longest that leads to the path is the one.
+    # Spaces in a mount's path are written as \040. The longest matching mount is the right one.
     mounted = [
         (Path(re.sub(r"\\(\d{3})", lambda code: chr(int(code[1], 8)), place)), kind)
         for _, place, kind, *_ in map(str.split, lines)

@@ -1,7 +1,7 @@
 """The SQLite file: opening it safely, and what the rules read and write in one transaction.
 
-One `Store` is one connection and belongs to one thread at a time. Any number of them, in any
-number of processes, share the file: WAL mode, one writer at a time, every commit synced.
+One `Store` is one connection and belongs to one thread at a time. Any number of stores in any number of
+processes share the file: WAL mode, one writer at a time, every commit synced.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ if TYPE_CHECKING:
     from hitl_cli.engine.records import PromiseSearch, PromiseState, ScheduleSearch, TaskSearch
 
 APPLICATION_ID = 0x6869746C
-"""'hitl' in the file's header, by which a file of another program is told from ours."""
+"""'hitl' in the file's header, which distinguishes it from other programs' databases."""
 
 LOCK_WAIT_S = 20.0
-"""How long a transaction waits for another process's. One takes milliseconds; this is for a machine
-that is suspended or very busy."""
+"""How long a transaction waits for another process's. One takes milliseconds; this is for a machine that is
+suspended or very busy."""
 
 LOCK_LOOK_S = 0.001
-"""How long to leave a lock alone before trying again. SQLite's own waiting backs off to 100 ms at once,
-and whoever has backed off gets no turn while others do."""
+"""Pause before a lock is tried again. SQLite's own busy handler soon waits 100 ms, and then gets no turn
+while others do."""
 
 LOCK_LOOK_SHARE = 1 / 20
 LOCK_LOOK_MAX_S = 0.05
-"""Whoever has waited long looks less often: after a second this often, so that a crowd leaves time to
-the one that has the lock."""
+"""Longer pause after a second of waiting, so that many waiting processes leave time to the one that has the
+lock."""
 
 PRIMARY_CODE = 0xFF
-"""The part of SQLite's extended result codes that names the kind of error."""
+"""The part of SQLite's extended result codes that is the kind of error."""
 
 CACHE_KIB = 64 * 1024
 
@@ -133,7 +133,7 @@ WAITING_COUNTS = (
     " (SELECT count(*) FROM tasks WHERE state = 'pending')"
 )
 PUSH = "address >= 'http' AND address < 'httq'"
-"""What an http(s):// address is, and no poll:// one."""
+"""Condition for http(s):// addresses, as opposed to poll://."""
 
 PUSH_ADDRESSES = (
     "SELECT min(address) FROM (SELECT min(address) AS address FROM tasks"
@@ -158,22 +158,22 @@ NEXT_DUE = (
 
 
 class NeedsWriting(Exception):
-    """A transaction that was opened for reading came upon something to write: open it for writing."""
+    """A transaction for reading has to write: repeat it as a transaction for writing."""
 
 
 class Store:
     """One connection to the file."""
 
     def __init__(self, path: Path, *, create: bool = True) -> None:
-        """Open the file, upgrading it where needed, and creating it unless told not to.
+        """Open the file, and upgrade or create it if needed (`create`).
 
-        Raises FileUnusable: no permission, no database, another program's, or a newer version's.
+        Raises FileUnusable: no permission, not a database, of another program, or of a newer version.
         """
         self.path = path
         with _unusable(path):
             if create:
                 _create_private(path)
-            path.stat()  # SQLite would create it, and readable to others
+            path.stat()  # otherwise SQLite would create the file, readable for others
             self._db = sqlite3.connect(
                 path,
                 timeout=LOCK_WAIT_S,
@@ -191,20 +191,20 @@ class Store:
     def _open(self) -> None:
         _check_owner(self._db, self.path)
         if self._db.execute("PRAGMA page_count").fetchone()[0] == 0:
-            # With it, `prune` can give space back while others work. To a file that is there, it is a write.
+            # It lets `prune` shrink the file while others work. On an existing file it would be a write.
             self._db.execute("PRAGMA auto_vacuum = INCREMENTAL")
         self._db.execute("PRAGMA synchronous = FULL")
-        self._db.execute("PRAGMA fullfsync = ON")  # on macOS, nothing less reaches the disk
+        self._db.execute("PRAGMA fullfsync = ON")  # on macOS, only this reaches the disk
         # SQLite does not wait for this.
         mode = _waiting(lambda: self._db.execute("PRAGMA journal_mode = WAL").fetchone()[0])
         if mode != "wal":
-            raise FileUnusable(f"{self.path} is where processes cannot share a file. Use a local disk.")
+            raise FileUnusable(f"{self.path} is on a disk where processes cannot share it. Use a local disk.")
         self._db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         self._log = WriteAheadLog(self._db, str(self.path))
         _migrate(self._db, self.path)
         self._format = len(migrations())
         self._place = disk.Place(self.path)
-        # Another process may have died before it had synced what this one can read.
+        # Another process may have died before it synced the data that this one reads.
         disk.sync_log(self.path)
         self._db.execute("PRAGMA temp_store = MEMORY")
         self._db.execute(
@@ -217,7 +217,7 @@ class Store:
         self._db.close()
 
     def leave(self) -> None:
-        """Close a file that is not at its path any more, after saving what its log has, if that is gone."""
+        """Close a file that is no longer at its path, after copying its log into it if the log is gone."""
         with contextlib.suppress(sqlite3.Error):
             self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         self._db.close()
@@ -229,7 +229,7 @@ class Store:
             return int(self._db.execute("PRAGMA data_version").fetchone()[0])
 
     def waiting_counts(self) -> tuple[int, int]:
-        """Return how many promises wait for the outside, and tasks on offer. Raises StorageFailed."""
+        """Return the number of waiting promises and of tasks on offer. Raises StorageFailed."""
         with self._failing():
             promises, tasks = self._db.execute(WAITING_COUNTS).fetchone()
         return int(promises), int(tasks)
@@ -238,12 +238,12 @@ class Store:
     def transaction(
         self, clock: Callable[[], int], *, write: bool, exact: bool = False
     ) -> Iterator[Transaction]:
-        """Run a block as one transaction, committed and synced at its end, undone if it raises.
+        """Run a block as one transaction, which is committed and synced at its end, or undone if it raises.
 
-        `clock` gives ms since the epoch; the transaction's `now` is never before any earlier one's,
-        unless `exact`, which is for debugging.
-        Raises StorageFailed; FileMoved if the file is no longer at its path, whatever was committed;
-        NeedsWriting where `write` is False and something has to be written.
+        `clock` gives ms since the epoch; the transaction's `now` is never earlier than that of a previous
+        one, unless `exact`, which is for debugging.
+        Raises StorageFailed; FileMoved if the file is no longer at its path, even if the commit succeeded;
+        NeedsWriting if `write` is False and something has to be written.
         """
         try:
             tx = _waiting(lambda: self._begin(clock, write=write, exact=exact))
@@ -259,14 +259,14 @@ class Store:
             raise
         log_bytes = self._place.log_bytes()
         if write:
-            with contextlib.suppress(sqlite3.Error):  # the commit stands; a later one tries again
+            with contextlib.suppress(sqlite3.Error):  # the commit succeeded; a later one retries this
                 self._log.keep_short(log_bytes)
 
     def _begin(self, clock: Callable[[], int], *, write: bool, exact: bool) -> Transaction:
-        """Begin a transaction and read the clock, which is when a reader first meets a lock."""
+        """Begin a transaction and read the clock; a reader meets a lock here first."""
         self._db.execute("BEGIN IMMEDIATE" if write else "BEGIN")
         try:
-            # In a transaction the answer holds until its end, and it costs 2 microseconds.
+            # Within a transaction the result does not change, and it costs 2 microseconds.
             found = self._db.execute("PRAGMA user_version").fetchone()[0]
             if found == self._format:
                 return Transaction(self._db, clock, write=write, exact=exact)
@@ -279,7 +279,7 @@ class Store:
         )
 
     def space(self) -> tuple[int, int]:
-        """Return the file's size in bytes, log included, and how many of them hold nothing."""
+        """Return the size of the file with its log, and the free bytes in it."""
         with self._failing():
             size, pages, free = (
                 int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
@@ -288,21 +288,21 @@ class Store:
         return size * pages, size * free
 
     def give_back(self, pages: int) -> None:
-        """Cut up to so many free pages off the file, in a transaction of its own. Raises StorageFailed.
+        """Shrink the file by up to so many free pages, in a transaction of its own. Raises StorageFailed.
 
-        Files that were created by an early version cannot do this, and stay as large as they were.
+        Files that an early version created cannot shrink.
         """
         with self._failing():
             _waiting(lambda: self._db.execute(f"PRAGMA incremental_vacuum({int(pages)})").fetchall())
 
     def checkpoint(self) -> None:
-        """Copy the log into the file, so that it shrinks now; not while others read an older state."""
+        """Copy the log into the file, so that it shrinks now, unless others read an older state."""
         with self._failing():
             _waiting(self._log.copy)
 
     @contextmanager
     def _failing(self) -> Iterator[None]:
-        """Turn an error of SQLite into StorageFailed."""
+        """Convert SQLite's errors into StorageFailed."""
         try:
             yield
         except sqlite3.Error as error:
@@ -321,14 +321,14 @@ class Transaction:
         self._instant = Instant(clock()) if exact else following(self._last, clock())
         self.now = self._instant.now
         self._listened: bool | None = None
-        """Whether anybody listens for anything, once that was looked up: mostly nobody does."""
+        """Whether there are listeners at all, once looked up: usually there are none."""
         self.offered: set[str] = set()
-        """Addresses that have something new to fetch."""
+        """Addresses that have new messages."""
         self.settled = False
-        """Whether a promise was created or settled: what people watch for."""
+        """Whether a promise was created or settled, which watchers wait for."""
 
     def remember_now(self) -> None:
-        """Record the instant, so that no process ever answers at an earlier one."""
+        """Store the time, so that no process answers at an earlier one."""
         fell_behind = self._write and self._instant.slow_wall not in (None, self._last.slow_wall)
         if (self._written or fell_behind) and self._instant != self._last and not self._exact:
             self._db.execute(
@@ -344,11 +344,11 @@ class Transaction:
         return None if row is None else Promise(*row)
 
     def created_by(self, owner: int) -> Iterable[Promise]:
-        """Return what a promise's task created, in order."""
+        """Return the promises that a promise's task created, in order."""
         return [Promise(*row) for row in self._db.execute(CREATED_BY, (owner,))]
 
     def insert_promise(self, promise: Promise, tags: Mapping[str, str]) -> Promise:
-        """Insert the promise and return it with its seq; `tags` are its tags, to be found by."""
+        """Insert the promise and return it with its seq; `tags` are indexed."""
         row = self.change(INSERT_PROMISE, msgspec.structs.astuple(promise)[1:])  # all but its seq
         self.settled |= promise.open or promise.root
         assert row.lastrowid is not None
@@ -363,15 +363,15 @@ class Transaction:
         return msgspec.structs.replace(promise, state=state, value=value, settled_at=at)
 
     def overdue(self, now: int) -> list[Promise]:
-        """Return the pending promises whose deadline has passed, internal ones too."""
+        """Return the pending promises whose deadline has passed, including internal ones."""
         return [Promise(*row) for row in self._db.execute(OVERDUE, (now,)).fetchall()]
 
     def overdue_external(self, now: int) -> list[Promise]:
-        """Return those of them that others may wait for, without a look at the rest of what is pending."""
+        """Return those that others may wait for; other pending promises are not read."""
         return [Promise(*row) for row in self._db.execute(OVERDUE_EXTERNAL, (now,)).fetchall()]
 
     def search_promises(self, req: PromiseSearch, limit: int, now: int) -> list[Promise]:
-        """Return up to `limit` promises that match, after the cursor, in the order asked for."""
+        """Return up to `limit` matching promises after the cursor, in the requested order."""
         sql, values = search.promise_query(PROMISE, req, now, self._count_tagged)
         return [Promise(*row) for row in self._db.execute(sql, [*values, limit])]
 
@@ -386,12 +386,12 @@ class Transaction:
         return None if row is None else _pair(row)
 
     def standing(self, id: str) -> tuple[Task, Standing] | None:
-        """Return the task with this id, and how its promise stands."""
+        """Return the task with this id, and the state of its promise."""
         row = self._db.execute(STANDING_BY_ID, (id,)).fetchone()
         return None if row is None else (Task(*row[:TASK_COLUMNS]), Standing(*row[TASK_COLUMNS:]))
 
     def standing_by_seq(self, seq: int) -> tuple[Task, Standing] | None:
-        """Return the task of the promise with this seq, and how the promise stands."""
+        """Return the task of the promise with this seq, and the state of the promise."""
         row = self._db.execute(STANDING_BY_SEQ, (seq,)).fetchone()
         return None if row is None else (Task(*row[:TASK_COLUMNS]), Standing(*row[TASK_COLUMNS:]))
 
@@ -402,14 +402,14 @@ class Transaction:
             self.offered.add(task.address)
 
     def update_task(self, task: Task) -> None:
-        """Write the task."""
+        """Update the task."""
         seq, *columns = msgspec.structs.astuple(task)
         self.change(UPDATE_TASK, (*columns, seq))
         if task.state == "pending" and task.due is not None and task.due <= self.now:
             self.offered.add(task.address)
 
     def put_off_task(self, seq: int, due: int) -> None:
-        """Move the instant at which a task is offered next, or its lease lapses."""
+        """Change when a task is offered next, or when its lease expires."""
         self.change(PUT_OFF_TASK, (due, seq))
 
     def count_resume(self, seq: int) -> None:
@@ -421,7 +421,7 @@ class Transaction:
         self.change(FULFILL_TASK, (seq,))
 
     def search_tasks(self, req: TaskSearch, limit: int, now: int) -> list[tuple[Task, Promise]]:
-        """Return up to `limit` tasks that match, after the cursor, in the order asked for."""
+        """Return up to `limit` matching tasks after the cursor, in the requested order."""
         sql, values = search.task_query(f"{TASK}, {PROMISE}", req, now)
         return [_pair(row) for row in self._db.execute(sql, [*values, limit])]
 
@@ -433,7 +433,7 @@ class Transaction:
         return None if row is None else Schedule(*row)
 
     def put_schedule(self, schedule: Schedule) -> None:
-        """Write the schedule, a new one or one that was there."""
+        """Insert or update the schedule."""
         self.change(PUT_SCHEDULE, msgspec.structs.astuple(schedule))
 
     def delete_schedule(self, id: str) -> None:
@@ -441,27 +441,27 @@ class Transaction:
         self.change("DELETE FROM schedules WHERE id = ?", (id,))
 
     def search_schedules(self, req: ScheduleSearch, limit: int) -> list[Schedule]:
-        """Return up to `limit` schedules that match, after the cursor, in the order of their ids."""
+        """Return up to `limit` matching schedules after the cursor, by id."""
         sql, values = search.schedule_query(SCHEDULE, req)
         return [Schedule(*row) for row in self._db.execute(sql, [*values, limit])]
 
-    # The same: who waits
+    # The same: callbacks and listeners
 
     def add_callback(self, awaited: int, awaiter: int) -> None:
         """Record that a task awaits a promise."""
         self.change(ADD_CALLBACK, (awaited, awaiter))
 
     def take_callbacks(self, awaited: int) -> list[int]:
-        """Return who awaits the promise, and forget it."""
+        """Return the tasks that await the promise, and remove these records."""
         return [row[0] for row in self.change(TAKE_CALLBACKS, (awaited,)).fetchall()]
 
     def add_listener(self, promise: int, address: str) -> None:
-        """Record that an address wants to hear of a promise."""
+        """Record that an address listens for a promise."""
         self.change(ADD_LISTENER, (promise, address))
         self._listened = True
 
     def notify_listeners(self, promise: int) -> None:
-        """Leave a message for every address that wants to hear of the promise, and forget them."""
+        """Queue a message for every listener of the promise, and remove the listeners."""
         if self._listened is None:
             self._listened = bool(self._db.execute(LISTENED).fetchone()[0])
         if not self._listened:
@@ -477,22 +477,22 @@ class Transaction:
         return [Promise(*row) for row in self._db.execute(DUE_PROMISES, (self.now, limit))]
 
     def lapsed_leases(self, limit: int) -> list[tuple[Task, Promise]]:
-        """Return held tasks whose lease has lapsed, the earliest first."""
+        """Return held tasks whose lease has expired, the earliest first."""
         rows = self._db.execute(LAPSED_LEASES, (self.now, limit))
         return [_pair(row) for row in rows]
 
     def due_schedules(self, limit: int) -> list[Schedule]:
-        """Return schedules whose time has come, the earliest first."""
+        """Return schedules that are due, the earliest first."""
         return [Schedule(*row) for row in self._db.execute(DUE_SCHEDULES, (self.now, limit))]
 
     def next_due(self) -> int:
-        """Return the next instant at which a deadline, a lease or a schedule is due; far off if none is."""
+        """Return the next time at which a deadline, a lease or a schedule is due; far off if none is."""
         return int(self._db.execute(NEXT_DUE).fetchone()[0])
 
     # Messages
 
     def waiting_at(self, address: str) -> tuple[int | None, int | None]:
-        """Return since or from when a task, and word of a promise, wait for the address."""
+        """Return when a task and when a listener message are due for the address; None for none."""
         offer_at, word_at = self._db.execute(WAITING_AT, (address, address)).fetchone()
         return offer_at, word_at
 
@@ -502,40 +502,40 @@ class Transaction:
             yield _pair(row)
 
     def refuse(self, task: Task, taker: str) -> None:
-        """Leave a task to others: it is not among the offers to this taker again, while the file is open."""
+        """Do not offer a task to this taker again while the file is open."""
         self._db.execute(REFUSE, (taker, task.seq))
 
     def next_offer(self, address: str) -> int | None:
-        """Return the next instant at which a task that is not on offer yet will be."""
+        """Return when the next task that is not on offer yet will be."""
         due: int | None = self._db.execute(NEXT_OFFER, (address, self.now)).fetchone()[0]
         return due
 
     def take_unblocks(self, address: str, limit: int) -> list[Promise]:
-        """Return settled promises that the address was promised word of, and forget that."""
+        """Return settled promises for the listeners at an address, and remove these messages."""
         found = [promise for promise, _ in zip(self.unblocks(address), range(limit), strict=False)]
         for promise in found:
             self.drop_unblock(address, promise.seq)
         return found
 
-    # The same, for those whose messages may be lost on the way
+    # The same, for deliveries that can fail
 
     def unblocks(self, address: str) -> Iterator[Promise]:
-        """Yield settled promises that the address is to hear of now, the longest waiting first."""
+        """Yield settled promises whose messages to the address are due, the longest waiting first."""
         for row in self._db.execute(UNBLOCKS, (address, self.now)):
             yield Promise(*row)
 
     def drop_unblock(self, address: str, promise: int) -> None:
-        """Forget that the address was to hear of a promise: it has."""
+        """Remove a message that was delivered."""
         self.change(DROP_UNBLOCK, (address, promise))
 
     def keep_unblock(self, address: str, promise: int, due: int) -> None:
-        """Keep word of a promise that is on its way to the address: at `due`, it is sent again."""
+        """Send a message again at `due`, unless it is removed before."""
         self.change(KEEP_UNBLOCK, (due, address, promise))
         if due <= self.now:
             self.offered.add(address)
 
     def next_unblock(self, address: str) -> int | None:
-        """Return the next instant at which word that is not to be sent yet will be."""
+        """Return when the next message that is not due yet will be."""
         due: int | None = self._db.execute(NEXT_UNBLOCK, (address, self.now)).fetchone()[0]
         return due
 
@@ -546,24 +546,24 @@ class Transaction:
             self.offered.add(address)
 
     def push_addresses(self, after: str) -> Iterator[str]:
-        """Yield the http(s):// addresses that messages wait for, in order, from the one after `after` on."""
+        """Yield the http(s):// addresses that have messages, in order, beginning after `after`."""
         while (found := self._db.execute(PUSH_ADDRESSES, {"after": after}).fetchone()[0]) is not None:
             yield found
             after = found
 
     def next_push(self) -> int | None:
-        """Return the next instant at which a message for any http(s):// address is to be sent."""
+        """Return when the next message for any http(s):// address is due."""
         due: int | None = self._db.execute(NEXT_PUSH, {"after": self.now}).fetchone()[0]
         return due
 
     # Traces, debugging and upkeep
 
     def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        """Return what a query gives."""
+        """Return the rows of a query."""
         return self._db.execute(sql, values).fetchall()
 
     def change(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
-        """Carry out a statement that writes. Raises NeedsWriting in a transaction for reading."""
+        """Execute a statement that writes. Raises NeedsWriting in a transaction for reading."""
         if not self._write:
             raise NeedsWriting
         self._written = True
@@ -579,7 +579,7 @@ def _pair(row: tuple[Any, ...]) -> tuple[Task, Promise]:
 
 
 def _create_private(path: Path) -> None:
-    """Create the file (0600) and its folder (0700) where missing, so that only their owner reads them."""
+    """Create the file (0600) and its folder (0700) if missing, so that only their owner can read them."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=stat.S_IRWXU)
     if not path.exists():
         with contextlib.suppress(FileExistsError):
@@ -587,34 +587,34 @@ def _create_private(path: Path) -> None:
 
 
 def _check_owner(db: sqlite3.Connection, path: Path) -> None:
-    # Closing a refused file must not write the log that another program left into it.
+    # Closing a refused file must not write the log that another program has left.
     db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, disk.log_of(path).exists())
-    db.execute("BEGIN")  # one look: another process may be creating the file
+    db.execute("BEGIN")  # a consistent view: another process may be creating the file
     _refuse_foreign(db, path)
     db.execute("COMMIT")
     db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, False)
 
 
 def _refuse_foreign(db: sqlite3.Connection, path: Path) -> None:
-    """Raise FileUnusable if the file is another program's or a newer version's, before touching it."""
+    """Raise FileUnusable, before touching the file, if it is another program's or a newer version's."""
     application = db.execute("PRAGMA application_id").fetchone()[0]
     version = db.execute("PRAGMA user_version").fetchone()[0]
     tables = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
     if application != APPLICATION_ID and (application or version or tables):
-        raise FileUnusable(f"{path} is a database of another program, not hitl's. Name another file.")
+        raise FileUnusable(f"{path} is a database of another program, not hitl's. Use another file.")
     if version > len(migrations()):
         raise FileUnusable(f"{path} was written by a newer hitl (format {version}). Upgrade hitl to use it.")
 
 
 @contextmanager
 def opened_as_it_is(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open a file that is there, and only to look: nothing is created, upgraded or changed.
+    """Open an existing file for reading only: nothing is created, upgraded or changed.
 
-    Raises FileUnusable: no such file, no permission, another program's database, or a newer version's.
+    Raises FileUnusable: no file, no permission, another program's database, or a newer version's.
     """
     with _unusable(path):
         if not path.is_file():
-            raise FileUnusable(f"there is no file {path}.")
+            raise FileUnusable(f"no file {path}.")
         db = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=LOCK_WAIT_S, isolation_level=None
         )
@@ -627,7 +627,7 @@ def opened_as_it_is(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _waiting[T](action: Callable[[], T]) -> T:
-    """Do what another process may hold up for a moment, as soon as it no longer does."""
+    """Run an action, and retry it while another process holds the lock."""
     began = time.monotonic()
     while True:
         try:
@@ -657,7 +657,7 @@ def _migrate(db: sqlite3.Connection, path: Path) -> None:
             for statement in statements(script.read_text(encoding="utf-8")):
                 db.execute(statement)
         if version == 0:
-            disk.sync_folders(path)  # before anybody can be told of anything in it
+            disk.sync_folders(path)  # before anything in the file is reported to anyone
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute(f"PRAGMA user_version = {len(scripts)}")
         db.execute("COMMIT")
@@ -667,7 +667,7 @@ def _migrate(db: sqlite3.Connection, path: Path) -> None:
 
 
 def statements(script: str) -> Iterator[str]:
-    """Split a script, because executescript() would commit half-way."""
+    """Split a script into statements, because executescript() would commit half-way."""
     pending = ""
     for line in script.splitlines(keepends=True):
         pending += line
@@ -678,7 +678,7 @@ def statements(script: str) -> Iterator[str]:
 
 @contextmanager
 def _unusable(path: Path) -> Iterator[None]:
-    """Turn what can go wrong on opening into FileUnusable."""
+    """Convert errors on opening into FileUnusable."""
     try:
         yield
     except (OSError, sqlite3.Error) as error:
@@ -686,7 +686,7 @@ def _unusable(path: Path) -> Iterator[None]:
 
 
 def _has_room(path: Path) -> bool:
-    """Whether the disk that holds the file has any room left."""
+    """Whether the disk of the file has any space left."""
     try:
         return shutil.disk_usage(path.parent).free > 0
     except OSError:
@@ -694,25 +694,25 @@ def _has_room(path: Path) -> bool:
 
 
 def explain(error: Exception, path: Path) -> str:
-    """Return one sentence on what is wrong with the file and what to do."""
+    """Return a sentence that says what is wrong with the file and what to do."""
     text = str(error)
     match error:
         case PermissionError():
             return (
-                f"{path} cannot be written: permission denied. Name another file, or change its permissions."
+                f"{path} cannot be written: permission denied. Use another file, or change its permissions."
             )
         case NotADirectoryError() | FileExistsError():
             return f"{path} cannot be created: a part of that path is not a folder."
         case OSError():
             return f"{path} cannot be opened: {error.strerror}."
     if "not a database" in text:
-        return f"{path} is not a database. Name another file; this one was not touched."
+        return f"{path} is not a database. Use another file; this one was not touched."
     if "malformed" in text:
         return f"{path} is damaged ({text}). Restore it from a backup."
     if "full" in text or ("disk I/O" in text and not _has_room(path)):
         return f"The disk that holds {path} is full. Free some space; nothing was changed."
     if "readonly" in text or "unable to open" in text:
-        return f"{path} cannot be written. Name another file, or change the permissions of it and its folder."
+        return f"{path} cannot be written. Use another file, or change the permissions of it and its folder."
     if "locked" in text:
-        return f"{path} is locked by another process, for over {LOCK_WAIT_S:.0f} s now. Nothing was changed."
+        return f"{path} has been locked by another process for over {LOCK_WAIT_S:.0f} s. Nothing was changed."
     return f"{path} cannot be used: {text}."

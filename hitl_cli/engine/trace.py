@@ -1,6 +1,6 @@
-"""A trace: what was asked and answered, in the order of the commits, from all processes of a file.
+"""A trace: the requests and responses of all processes of a file, in the order of the commits.
 
-The format is that of the specification's valid/README.md, so that its checkers can judge a trace.
+The format is that of the specification's valid/README.md, so that its checkers can read it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Observation(Struct, frozen=True):
-    """A request's data and the whole answer to it. `now` is ms since the epoch."""
+    """A request's data and its whole response. `now` is in ms since the epoch."""
 
     kind: str
     now: int
@@ -34,20 +34,20 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Trace:
-    """Appends to the file at `path`, which every process that has the database open may do."""
+    """Appends to the file at `path`, together with the other processes that have the database open."""
 
     def __init__(self, path: Path) -> None:
         self._path = path.absolute()
 
     def append(self, tx: Transaction, seen: Sequence[Observation]) -> None:
-        """Append what a transaction answered, just before it commits. Raises StorageFailed.
+        """Append the responses of a transaction, just before it commits. Raises StorageFailed.
 
-        The write lock is held, so the order is that of the commits. The database remembers the length:
-        what a process wrote and then could not commit is cut off by the next that writes.
+        The write lock is held, so the order is that of the commits. The database stores the trace's length:
+        lines of a transaction that failed to commit are cut off by the next writer.
         """
         if not seen:
             return
-        # What was asked may have line breaks between its parts.
+        # Requests may have line breaks between their parts.
         lines = b"".join(msgspec.json.format(_encode(one), indent=-1) + b"\n" for one in seen)
         try:
             opened = os.open(self._path, os.O_RDWR | os.O_CREAT, stat.S_IRUSR | stat.S_IWUSR)

@@ -1,9 +1,9 @@
-"""The write-ahead log of the file: kept short, without the dangers of SQLite's own automatic way.
+"""Keeps the write-ahead log of the file short, without the risks of SQLite's automatic checkpoints.
 
-SQLite copies the log into the file ("checkpoint") after a commit, while others go on writing. Then a
-log that is written to without a pause never begins anew; and SQLite before 3.51.3 can, very rarely,
-lose what a writer puts into a log that begins anew in that moment (sqlite.org/wal.html, "the WAL-reset
-bug"). Here the log is copied while nobody else writes: all of it, and the next commit begins it anew.
+SQLite copies the log into the file ("checkpoint") after a commit, while others go on writing. Then a log that
+is written to continuously never restarts. Also, SQLite before 3.51.3 can, very rarely, lose a write at the
+moment when the log restarts (sqlite.org/wal.html, "the WAL-reset bug"). Here the log is copied while nobody
+else writes: all of it, and the next commit restarts it.
 """
 
 from __future__ import annotations
@@ -13,29 +13,29 @@ import time
 from contextlib import closing
 
 LOG_BYTES = 16 * 1024 * 1024
-"""Size from which the log is copied into the file: a few thousand decisions, or 30 ms of copying.
-It keeps that size when it begins anew, because to overwrite a file is quicker than to extend it."""
+"""Size from which the log is copied into the file: a few thousand decisions, or 30 ms of copying. The file
+keeps its size, because overwriting is faster than extending."""
 
 READERS_WAIT_S = 0.05
-"""How long the copying waits for readers of older states. They take milliseconds; one that takes
-longer than this is not waited for, and the log grows until it has ended."""
+"""How long to wait for readers of older states. They take milliseconds. For a longer one the log grows until
+the reader has ended."""
 
 RETRY_S = 1.0
-"""How long to leave a log alone that could not be made short."""
+"""Pause after a log could not be made short."""
 
 FAR_OVER = 2
-"""So many times too long, the log is also emptied by force: readers that take turns without a gap
-keep it from beginning anew."""
+"""If the log is this many times too long, it is emptied with a lock: overlapping readers can keep it from
+restarting."""
 
 EMPTYING_WAIT_MS = 200
-"""How long that may hold up the writers."""
+"""How long this may block writers."""
 
 
 class WriteAheadLog:
-    """The log behind one connection. Not for use within a transaction."""
+    """The log of one connection. Do not use it within a transaction."""
 
     def __init__(self, db: sqlite3.Connection, database: str) -> None:
-        """Take the care for the log over from SQLite. Raises sqlite3.Error."""
+        """Take over checkpoints from SQLite. Raises sqlite3.Error."""
         self._db = db
         self._database = database
         self._not_before = 0.0
@@ -43,10 +43,9 @@ class WriteAheadLog:
         db.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
 
     def keep_short(self, size: int) -> None:
-        """Copy a log of `size` bytes into the file if it is too long, unless somebody else is writing.
+        """Copy a log of `size` bytes into the file if it is too long and nobody else is writing.
 
-        Whatever hinders it now will have gone at a later commit. Raises sqlite3.Error, and then
-        nothing is lost: the log is as it was.
+        If that fails now, a later commit tries again. Raises sqlite3.Error, with the log unchanged.
         """
         if size <= LOG_BYTES:
             self._not_before = 0.0
@@ -59,9 +58,9 @@ class WriteAheadLog:
             self._empty()
 
     def copy(self) -> bool:
-        """Copy the log while holding the lock for writing. Return whether all of it was copied.
+        """Copy the log while holding the write lock. Return whether all of it was copied.
 
-        A second connection copies, because one that is in a transaction cannot.
+        It uses a second connection, because a connection cannot copy within a transaction.
         """
         self._db.execute("BEGIN IMMEDIATE")
         try:
@@ -76,7 +75,7 @@ class WriteAheadLog:
         return whole
 
     def _empty(self) -> None:
-        """Wait a moment for those who read from the log, and cut it to nothing."""
+        """Wait a moment for readers of the log, and truncate it."""
         self._db.execute(f"PRAGMA busy_timeout = {EMPTYING_WAIT_MS}")
         try:
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -85,6 +84,6 @@ class WriteAheadLog:
 
 
 def _copied_all(db: sqlite3.Connection) -> bool:
-    """Copy what can be copied of the log, and return whether that was the rest of it."""
+    """Copy as much of the log as possible. Return whether it was all."""
     busy, frames, copied = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
     return not busy and frames == copied

@@ -1,7 +1,7 @@
-"""Forms: what data a request asks for, as a JSON Schema, and how a person gives it.
+"""Forms: the data that a request asks for, as a JSON Schema, and how a person enters it.
 
-`schema_of` and `as_form_type` are for the author, `fields`, `fill` and `parse_field` for who asks a person,
-`check` and `problems` for who takes the answer. None of them does any input or output.
+`schema_of` and `as_form_type` are for the author; `fields`, `fill` and `parse_field` for the front end that
+asks; `check` and `problems` for the code that accepts the answer. None of them does I/O.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Formats that JSON Schema leaves open, and `contentEncoding`, which since 2019-09 it only takes a note of.
+"""Formats that JSON Schema does not define, and `contentEncoding`, which it does not check since 2019-09.
 
-A person types what they describe, and a type that the form was made of refuses what does not fit.
+People type such values, and the type that a form was made from refuses values that do not fit.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LOCAL_FORMATS: dict[str, Literal["date-time", "time"]] = {
     "time-local": "time",
     "partial-time": "time",
 }
-"""Times without a zone, by what they are: the names of OpenAPI, of HTML and of RFC 3339."""
+"""Names of local times, by kind: those of OpenAPI, HTML and RFC 3339."""
 
 _TIME = r"([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d+)?"
 _LOCAL_TIME = re.compile(_TIME, re.ASCII)
@@ -69,13 +69,13 @@ OWN_FORMATS: Mapping[str, Callable[[str], bool]] = {
 
 
 class ContentEncoding:
-    """Checks that a text is in base64 where the schema says so."""
+    """Checks that a text is base64 if the schema says so."""
 
     def __init__(self, _parent: Json, encoding: Json, _path: Sequence[str | int]) -> None:
         self._base64 = encoding == "base64"
 
     def validate(self, instance: Json) -> None:
-        """Raise ValueError, with what is told after the path, for a text that is not so encoded."""
+        """Raise ValueError, with a reason to follow the path, for a text that is not base64."""
         if self._base64 and isinstance(instance, str) and not _is_base64(instance):
             message = "is not valid base64"
             raise ValueError(message)

@@ -1,7 +1,7 @@
-"""Whether a form is a JSON Schema, and what in an answer does not fit it, in words for who answers.
+"""Checks that a form is a JSON Schema, and that an answer fits it, with reasons that a person understands.
 
-A form and an answer may come from anybody: nothing that they say is fetched, and nothing in them can take
-the checker longer than a few seconds.
+Anyone may write a form or an answer. So nothing in them is fetched, and checking them takes a few seconds at
+most.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ if TYPE_CHECKING:
     from hitl_cli.forms.fields import Field
 
 MAX_FORM_BYTES = 100_000
-"""The longest form, as JSON. A person has to fill it in."""
+"""Largest form, as JSON."""
 
 MAX_DEPTH = 100
-"""How deep a form or an answer may be nested; the checker's own limits are not much further."""
+"""Deepest nesting of a form or an answer, a little below the checker's own limit."""
 
 MAX_EFFORT = 1_000_000
-"""How many comparisons of a part of the form with a part of the answer there may be (a second)."""
+"""Most comparisons of a part of the form with a part of the answer (about a second)."""
 
 MAX_EXPLAINED = SMALL
 """How many of them may be explained, which takes longer; of a long answer, as many as it has bytes."""
 
 MAX_BACKTRACKS = 10_000
 MAX_PROBLEMS = 100
-"""How many violations are told of one answer."""
+"""Most violations in one message."""
 
 DRAFTS = (
     "https://json-schema.org/draft/2020-12/schema",
@@ -57,17 +57,17 @@ _FORM = "form:"
 
 
 def check_schema(schema: Json) -> None:
-    """Raise BadInput for what is no JSON Schema, or refers to what is not in it, with path and reason.
+    """Raise BadInput, with path and reason, for an invalid JSON Schema or a reference that leads out of it.
 
-    `$schema` may name any draft from 4 to 2020-12; without it, or with another, it is read as 2020-12.
+    `$schema` may name any draft from 4 to 2020-12; the default is 2020-12.
     """
     _validator(_as_form(schema))
 
 
 def problems(schema: Json, data: Json) -> list[Problem]:
-    """Return what in the data does not fit, or nothing; formats (email, date, uri, …) count.
+    """Return what does not fit the form; formats (email, date, uri, …) are checked.
 
-    The value of a secret field is not repeated. Raises BadInput if the form is none.
+    The value of a secret field is not repeated. Raises BadInput if the form is not valid.
     """
     form = _as_form(schema)
     known = fields(form)
@@ -81,7 +81,7 @@ def problems(schema: Json, data: Json) -> list[Problem]:
 
 
 def _changed(known: Sequence[Field], data: Json, where: tuple[str | int, ...] = ()) -> Iterator[Problem]:
-    """Yield what was changed that cannot be; also in the rows of a list."""
+    """Yield changes of read-only fields, also in the rows of a list."""
     for field in known:
         value = value_at(data, field.keys)
         if field.read_only and value is not UNSET and not same_json(value, initial(field)):
@@ -92,7 +92,7 @@ def _changed(known: Sequence[Field], data: Json, where: tuple[str | int, ...] = 
 
 
 def problems_at(schema: Json, pointers: Sequence[str], value: Json) -> list[Problem]:
-    """Return what does not fit the parts of a form that JSON pointers (`#/properties/amount`) lead to."""
+    """Return what does not fit the parts of a form at JSON pointers (`#/properties/amount`)."""
     if isinstance(schema, bool) or list(pointers) == ["#"]:
         return problems(schema, value)
     form = _as_form(schema)
@@ -103,13 +103,13 @@ def problems_at(schema: Json, pointers: Sequence[str], value: Json) -> list[Prob
 
 
 def overlap(path: str, other: str) -> bool:
-    """Whether what is at one of these places is, or contains, what is at the other."""
+    """Whether two paths are the same, or one contains the other."""
     shorter, longer = sorted((path, other), key=len)
     return not shorter or longer == shorter or longer.startswith((f"{shorter}.", f"{shorter}["))
 
 
 def check(schema: Json, data: Json) -> None:
-    """Raise BadInput, with the first problems in one sentence, unless the data fits."""
+    """Raise DoesNotFit, with the first problems in one sentence, if the data does not fit."""
     wrong = problems(schema, data)
     if wrong:
         more = f", and {len(wrong) - TOLD} more" if len(wrong) > TOLD else ""
@@ -119,18 +119,18 @@ def check(schema: Json, data: Json) -> None:
 
 
 def _as_form(schema: Json) -> dict[str, Json] | bool:
-    """Return a form as plain JSON. Raises BadInput if it is too large, too deep or nothing like a schema."""
+    """Return a form as plain JSON. Raises BadInput if it is too large, too deep or not a schema at all."""
     try:
         text = msgspec.json.encode(schema)
         plain = msgspec.json.decode(text)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise bad_form(f"the form is not JSON: {error}.") from error
     if not isinstance(plain, dict | bool):
-        raise bad_form("the form is no JSON Schema: that is an object, or true or false.")
+        raise bad_form("the form is not a valid JSON Schema: it must be an object, true or false.")
     if len(text) > MAX_FORM_BYTES:
-        raise bad_form(f"the form is {len(text):,} bytes of JSON; it may have {MAX_FORM_BYTES:,}.")
+        raise bad_form(f"the form is {len(text):,} bytes of JSON: at most {MAX_FORM_BYTES:,} are allowed.")
     if _is_deeper(plain, MAX_DEPTH):
-        raise bad_form(f"the form is nested more than {MAX_DEPTH} deep.")
+        raise bad_form(f"the form is nested more than {MAX_DEPTH} levels deep.")
     if isinstance(plain, dict):
         draft = plain.get("$schema")
         if isinstance(draft, str) and draft.removesuffix("#") not in DRAFTS:
@@ -139,7 +139,7 @@ def _as_form(schema: Json) -> dict[str, Json] | bool:
 
 
 def _validator(schema: dict[str, Json] | bool, form: dict[str, Json] | None = None) -> Validator:
-    """Return what checks data against the schema, which may refer to the form. Raises BadInput."""
+    """Return the validator of a schema, which may refer to the form. Raises BadInput."""
     import jsonschema_rs
 
     try:
@@ -154,36 +154,38 @@ def _validator(schema: dict[str, Json] | bool, form: dict[str, Json] | None = No
         )
     except jsonschema_rs.ValidationError as error:
         if isinstance(error.kind, jsonschema_rs.ValidationErrorKind.Referencing):
-            raise bad_form(f"the form refers to what is not in it: {error.kind.error.message}.") from error
+            raise bad_form(
+                f"the form has a reference that leads nowhere: {error.kind.error.message}."
+            ) from error
         told = "; ".join(sentence(one) for one in islice(explained(error, schema), TOLD))
-        raise bad_form(f"the form is no JSON Schema: {told}.") from error
+        raise bad_form(f"the form is not a valid JSON Schema: {told}.") from error
     except ValueError as error:
         raise bad_form(f"the form cannot be used: {error}.") from error
 
 
 def bad_form(message: str) -> BadInput:
-    """Return the error that says why a form cannot be used."""
+    """Return the error for a form that cannot be used."""
     return BadInput(message, code="bad-form")
 
 
 def _refuse(uri: str) -> Never:
-    """Refuse to fetch a part of a form: its author would make the reader's machine call others."""
-    message = f"{uri} is not part of the form, and nothing is fetched"
+    """Refuse to fetch a part of a form: otherwise its author could make this machine send requests."""
+    message = f"{uri} is not part of the form, and hitl fetches nothing"
     raise ValueError(message)
 
 
 def _found(checker: Validator, form: Json, parts: Sequence[Json], data: Json) -> list[Problem]:
-    """Return what the checker, which holds the data against parts of the form, finds in it."""
+    """Return the problems that a validator finds in the data."""
     try:
         text = msgspec.json.encode(data)
         plain = msgspec.json.decode(text)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         return [Problem("", f"is not JSON: {error}")]
     if _is_deeper(plain, MAX_DEPTH):
-        return [Problem("", f"is nested more than {MAX_DEPTH} deep")]
+        return [Problem("", f"is nested more than {MAX_DEPTH} levels deep")]
     needed = effort(form, parts, plain)
     if needed > MAX_EFFORT:
-        return [Problem("", "takes too long to be checked against this form")]
+        return [Problem("", "takes too long to check against this form")]
     if checker.is_valid(plain):
         return []
     if needed > max(MAX_EXPLAINED, len(text)):

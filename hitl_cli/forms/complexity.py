@@ -1,7 +1,7 @@
-"""How much there is to check, so that a form which refers to itself again and again cannot hang its reader.
+"""Estimates the effort of a check, so that a form with recursive references cannot block its reader.
 
-Each definition that refers twice to the next one doubles the work: forty of them would take days. Without
-references each part of the form meets each part of the answer at most once.
+A chain of definitions that each refer twice to the next doubles the work at each: forty of them would take
+days. Without references, each part of the form meets each part of the answer at most once.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from hitl_cli.client.wire import Json
 
 ENDLESS = 10**9
-"""What is said of an effort that is not worth counting."""
+"""The estimate for an effort that is far too large."""
 
 SMALL = 20_000
 """An effort that need not be counted exactly."""
 
 MAX_PAIRS = 500_000
-"""How many pairs of a part and a value are looked at (two seconds)."""
+"""Most pairs of a part and a value that are looked at (two seconds)."""
 
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 _OF_SAME_VALUE = frozenset({"not", "if", "then", "else", "allOf", "anyOf", "oneOf"})
@@ -42,11 +42,10 @@ _OF_EACH_MEMBER = frozenset(
 
 
 def effort(form: Json, parts: Sequence[Json], data: Json) -> int:
-    """Return about how many times a part of the form would be held against a part of the data.
+    """Return about how many comparisons a check needs; never much less than that, or ENDLESS.
 
-    `parts` of the form are what the data is checked against. It is never much less than that, and ENDLESS
-    where it is hopeless. Takes the time of a look at each pair of a part and a value, however often the pair
-    comes up.
+    `parts` of the form are what the data is checked against. Each pair of a part and a value is looked at
+    once, however often it occurs.
     """
     count = _Count(form)
     if not count.refers:
@@ -60,7 +59,7 @@ def effort(form: Json, parts: Sequence[Json], data: Json) -> int:
 
 
 class _TooManyPairs(Exception):
-    """There is no end in sight."""
+    """The estimate would take too long itself."""
 
 
 class _Count:
@@ -88,12 +87,12 @@ class _Count:
         if pair not in self._known:
             if len(self._known) > MAX_PAIRS:
                 raise _TooManyPairs
-            self._known[pair] = 0  # a circle back to the same pair is cut there, by the checker too
+            self._known[pair] = 0  # the checker, too, ends a cycle here
             self._known[pair] = 1 + sum(self.of(part, met) for part, met in self._parts(schema, value))
         return self._known[pair]
 
     def _parts(self, schema: Json, value: Json) -> Iterator[tuple[Json, Json]]:
-        """Yield what a schema holds against which value; never less than the checker would."""
+        """Yield the pairs of part and value that a schema leads to, at least all that the checker visits."""
         if not isinstance(schema, dict):
             return
         members = [*value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
@@ -116,7 +115,7 @@ class _Count:
                 yield from product(inner if isinstance(inner, list) else (inner,), (value,))
 
     def _targets(self, reference: Json) -> Iterator[Json]:
-        """Yield every part that a reference may mean, in whichever of the documents within the form."""
+        """Yield every part that a reference may mean, in any of the documents within the form."""
         if not isinstance(reference, str):
             return
         fragment = unquote(reference.partition("#")[2])
@@ -131,7 +130,7 @@ class _Count:
 
 
 def _every_value(value: Json) -> Iterator[Json]:
-    """Yield a JSON value and all within it, to whatever depth."""
+    """Yield a JSON value and all values within it."""
     ahead = [value]
     while ahead:
         one = ahead.pop()
@@ -143,7 +142,7 @@ def _every_value(value: Json) -> Iterator[Json]:
 
 
 def at_pointer(value: Json, pointer: str) -> Json:
-    """Return what a JSON pointer (RFC 6901) leads to, or None."""
+    """Return the value at a JSON pointer (RFC 6901); None if there is none."""
     for escaped in pointer.split("/")[1:]:
         key = escaped.replace("~1", "/").replace("~0", "~")
         if isinstance(value, dict) and key in value:
@@ -156,12 +155,12 @@ def at_pointer(value: Json, pointer: str) -> Json:
 
 
 def listed(schema: dict[str, Json], keyword: str) -> list[Json]:
-    """Return the list that a keyword has, or none."""
+    """Return the list of a keyword; an empty one if it has none."""
     value = schema.get(keyword)
     return value if isinstance(value, list) else []
 
 
 def mapped(schema: dict[str, Json], keyword: str) -> dict[str, Json]:
-    """Return the object that a keyword has, or an empty one."""
+    """Return the object of a keyword; an empty one if it has none."""
     value = schema.get(keyword)
     return value if isinstance(value, dict) else {}

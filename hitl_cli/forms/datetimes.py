@@ -1,4 +1,4 @@
-"""Times as browsers and people write them, without a zone, and as RFC 3339 has them. Without one is UTC."""
+"""Converts times between the formats of browsers and people and RFC 3339. A time without a zone is in UTC."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from datetime import UTC, datetime, time
 _LOCAL = re.compile(r"(?:(\d{4}-\d{2}-\d{2})[T ])?(\d{2}:\d{2})(?::(\d{2}(?:\.\d+)?))?", re.ASCII)
 
 _FINEST = 1_000
-"""Microseconds that a browser's input can hold at least: milliseconds."""
+"""Digits of a fraction that every browser's input supports: milliseconds."""
 
 
 def with_zone(text: str, zone: str = "Z") -> str:
-    """Return a time, or a date and a time, without a zone as RFC 3339 in UTC; any other text as it is.
+    """Return a time, or a date and time, as RFC 3339 in UTC if it has no zone; any other text unchanged.
 
-    With another `zone`, or none, that stands in place of the `Z`.
+    Another `zone`, or an empty one, replaces the `Z`.
     """
     found = _LOCAL.fullmatch(text)
     if found is None:
@@ -24,7 +24,7 @@ def with_zone(text: str, zone: str = "Z") -> str:
 
 
 def without_zone(text: str, *, dated: bool) -> str | None:
-    """Return what a browser's input shows of a time: that in UTC, without a zone. None where it cannot."""
+    """Return a time in UTC without its zone, for a browser's input; None if the input cannot show it."""
     try:
         if dated:
             read = datetime.fromisoformat(with_zone(text))

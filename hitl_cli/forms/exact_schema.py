@@ -1,8 +1,8 @@
-"""The JSON Schema of a type, made as strict as the type: what the type refuses, the schema refuses too.
+"""The JSON Schema of a type, made as strict as the type, so that the schema refuses what the type refuses.
 
-msgspec and pydantic leave out what other readers of a schema would not understand: a datetime is any text, a
-Decimal with bounds may be any text, the values of an Enum or a Literal are sorted. What no schema can say
-(a validator, `__post_init__`) is left to the type.
+msgspec and pydantic generate a schema that is more lenient: a datetime is any text, a Decimal with bounds
+may be any text. They also sort the values of an Enum or a Literal. What no schema can express (a validator,
+`__post_init__`) is left to the type.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 type _Part = dict[str, Any]
 
 _DURATION = r"^[+-]?P(?!$)(\d+(\.\d+)?D)?(T(?=\d)(\d+(\.\d+)?H)?(\d+(\.\d+)?M)?(\d+(\.\d+)?S)?)?$"
-"""The durations that msgspec reads: a month has no length."""
+"""The durations that msgspec reads; it has no months, whose length varies."""
 
 _DATETIMES = {None: "date-time", True: "date-time", False: "date-time-local"}
 _TIMES = {None: "time", True: "time", False: "time-local"}
-"""Formats by whether there is a zone, in the names of the OpenAPI registry."""
+"""Formats by whether a zone is required, as named in the OpenAPI registry."""
 
 _BOUNDS = {
     "ge": "minimum",
@@ -36,18 +36,18 @@ _BOUNDS = {
     "lt": "exclusiveMaximum",
     "multiple_of": "multipleOf",
 }
-"""What pydantic calls a limit, and JSON Schema."""
+"""pydantic's names of limits, and JSON Schema's."""
 
 
 def msgspec_schema(form: Any) -> _Part:
-    """Return the schema of a type that msgspec understands. Raises TypeError for another."""
+    """Return the schema of a type that msgspec supports. Raises TypeError for others."""
     schema = msgspec.json.schema(form)
     _Walk(schema).mend(inspect.type_info(form), schema, form)
     return _plain_defaults(schema)
 
 
 def pydantic_schema(adapter: Any) -> _Part:
-    """Return the schema of a model of pydantic."""
+    """Return the schema of a pydantic model."""
     from pydantic.json_schema import GenerateJsonSchema
 
     class Exact(GenerateJsonSchema):
@@ -66,13 +66,13 @@ def pydantic_schema(adapter: Any) -> _Part:
 
 
 def _zoned(part: _Part, schema: Any, formats: dict[bool | None, str]) -> _Part:
-    """Return the schema of a time, which may have to be without a zone."""
+    """Return the schema of a time with the format for its zone."""
     naive = schema.get("tz_constraint") == "naive"
     return part | {"format": formats[False]} if naive and "format" in part else part
 
 
 def _digits(most: int | None, places: int | None) -> _Part:
-    """Return what a limit of digits means for a number."""
+    """Return the limits on a number that has limits on its digits."""
     limits: _Part = {} if places is None else {"multipleOf": float(f"1e-{places}")}
     if most is not None and places is not None:
         top = float(f"1e{most - places}") - float(f"1e-{places}")
@@ -81,14 +81,14 @@ def _digits(most: int | None, places: int | None) -> _Part:
 
 
 def _decimal(limits: _Part) -> _Part:
-    """Return the schema of a Decimal: a number, or without limits also a text, which has every digit."""
+    """Return the schema of a Decimal: a number, or without limits also a text, which keeps every digit."""
     if limits:
         return {"type": "number"} | limits
     return {"anyOf": [{"type": "number"}, {"type": "string", "format": "decimal"}]}
 
 
 def _plain_defaults(schema: _Part) -> _Part:
-    """Return a schema in which the default of a Decimal, which the libraries write as text, is a number."""
+    """Return a schema in which the default of a Decimal is a number; the libraries write it as text."""
     ahead: list[Json] = [schema]
     while ahead:
         part = ahead.pop()
@@ -107,7 +107,7 @@ def _plain_defaults(schema: _Part) -> _Part:
 
 
 def _alternatives(part: _Part) -> list[_Part]:
-    """Return the parts of an `anyOf`, and of one within it."""
+    """Return the parts of an `anyOf`, including nested ones."""
     found: list[_Part] = []
     for one in part.get("anyOf", ()):
         found += _alternatives(one) or [one] if isinstance(one, dict) else []
@@ -115,14 +115,14 @@ def _alternatives(part: _Part) -> list[_Part]:
 
 
 class _Walk:
-    """Goes through a type and its schema at once."""
+    """Goes through a type and its schema in parallel."""
 
     def __init__(self, schema: _Part) -> None:
         self._definitions: dict[str, _Part] = schema.get("$defs", {})
         self._seen: set[str] = set()
 
     def mend(self, kind: inspect.Type, part: _Part, hint: Any) -> None:
-        """Make a part of the schema as strict as its type; `hint` is the type as its author wrote it."""
+        """Make a part of the schema as strict as its type; `hint` is the annotation of the author."""
         while isinstance(kind, inspect.Metadata):
             kind = kind.type
         name = part.get("$ref", "").removeprefix("#/$defs/")
@@ -139,7 +139,7 @@ class _Walk:
 
 
 def _inner(kind: inspect.Type, part: _Part, hint: Any) -> Iterator[tuple[inspect.Type, _Part, Any]]:
-    """Yield what is within a type, with its schema and as its author wrote it."""
+    """Yield the types within a type, with their schemas and annotations."""
     match kind:
         case inspect.StructType() | inspect.DataclassType() | inspect.TypedDictType():
             hints = get_type_hints(get_origin(kind.cls) or kind.cls, include_extras=True)
@@ -169,7 +169,7 @@ def _is_struct(kind: inspect.Type) -> bool:
 
 
 def _mend_scalar(kind: inspect.Type, part: _Part, hint: Any) -> None:
-    """Add to the schema of a scalar what it does not say."""
+    """Add to the schema of a scalar what the library left out."""
     match kind:
         case inspect.EnumType(cls=cls):
             part["enum"] = _members_of(cls)
@@ -192,7 +192,7 @@ def _members_of(cls: type[Enum]) -> list[Json]:
 
 
 def _as_written(values: list[Json], hint: Any) -> list[Json]:
-    """Return the values of a Literal in the order in which its author wrote them."""
+    """Return the values of a Literal in the author's order."""
     wanted = sorted(map(to_json, values))
     return next(
         (list(written) for written in _literals(hint) if sorted(map(to_json, written)) == wanted), values

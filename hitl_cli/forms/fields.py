@@ -1,7 +1,7 @@
-"""What a person fills in: the fields that a form's JSON Schema comes down to, in its order.
+"""The fields that a person fills in, derived from a form's JSON Schema, in its order.
 
-A form is a tree: groups (objects whose fields are known) of fields. A list of such groups is a field whose
-entries are rows. What no line of text can hold (alternatives of several types, what refers to itself) is one
+A form is a tree: groups (objects with known fields) contain fields. A list of such groups is a field whose
+entries are rows. What does not fit on a line of text (alternatives of several types, recursive parts) is one
 field, filled in as JSON.
 """
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 
 MAX_FIELDS = 200
-"""A form of more, groups included, is filled in as one JSON text."""
+"""A form with more fields and groups than this is filled in as one JSON text."""
 
 MAX_NESTED = 10
-"""How deep groups may be nested; what is deeper is filled in as JSON."""
+"""Deepest nesting of groups. Deeper ones are filled in as JSON."""
 
 type Kind = Literal[
     "text", "integer", "number", "boolean", "choice", "date", "time", "date-time", "list", "rows", "json"
@@ -51,18 +51,18 @@ _KINDS: dict[frozenset[str], Kind] = {
 
 
 class Field(Struct, frozen=True, kw_only=True):
-    """What is filled in at one place. All texts are the author's: show them through `text.printable`."""
+    """One value to fill in. Its texts are the author's: show them through `text.printable`."""
 
     path: str
-    """As in forms.paths; empty where the form is a single value."""
+    """Its path, as in forms.paths; empty if the form is a single value."""
 
     keys: tuple[str | int, ...]
     kind: Kind
     required: bool
-    """Whether there is no answer without it; what is in a group that may be left out is not."""
+    """Whether the answer must have it. A field in an optional group is not required."""
 
     needed: bool
-    """Whether the group that it is in is not whole without it."""
+    """Whether the group that contains it must have it."""
 
     title: str | None = None
     description: str | None = None
@@ -70,40 +70,40 @@ class Field(Struct, frozen=True, kw_only=True):
     default: Json | UnsetType = UNSET
     choices: tuple[Json, ...] = ()
     labels: tuple[str, ...] = ()
-    """What each choice is called: its title, its text, or its JSON. No two are called the same."""
+    """The label of each choice: its title, its text, or its JSON. The labels differ."""
 
     nothing: str | None = None
-    """What it is called that null is chosen, where that has a title; null is none of the choices."""
+    """The label for choosing null, if null has a title; null is not one of the choices."""
 
     read_only: bool = False
-    """Whether it is shown and cannot be changed."""
+    """Whether it is shown but cannot be changed."""
 
     hint: str = ""
-    """What is allowed, such as `at least 1, at most 500`."""
+    """The limits in words, such as `at least 1, at most 500`."""
 
     limits: dict[str, Json] = {}
-    """What the schema says of its size and shape, by keyword, as far as that is of the right type."""
+    """The limits of the schema by keyword, without those of the wrong type."""
 
     format: str | None = None
     secret: bool = False
     item: Field | None = None
-    """What each entry of a list is."""
+    """The field of each entry of a list."""
 
     row: Group | None = None
-    """What each entry of rows is; the keys in it begin there."""
+    """The fields of each row; their keys begin at the row."""
 
     pointers: tuple[str, ...] = ()
-    """Where the schema says what fits: JSON pointers, for `problems_at`."""
+    """JSON pointers to the parts of the schema that it must fit, for `problems_at`."""
 
     @property
     def stated_default(self) -> Json | UnsetType:
-        """The default, UNSET where it goes without saying: null, an empty text or nothing in a list."""
+        """The default; UNSET if it need not be shown: null, an empty text or an empty list."""
         called = self.nothing is not None or bool(self.choices)
         return UNSET if not called and self.default in (None, "", [], {}) else self.default
 
 
 class Group(Struct, frozen=True, kw_only=True):
-    """An object whose fields are known. Its texts are the author's, as those of a field."""
+    """An object with known fields. Its texts are the author's, as those of a field."""
 
     keys: tuple[str | int, ...]
     needed: bool
@@ -115,7 +115,7 @@ class Group(Struct, frozen=True, kw_only=True):
 
 
 class _Place(NamedTuple):
-    """Where a field or a group is: in the answer, and in the schema."""
+    """The place of a field or a group in the answer and in the schema."""
 
     keys: tuple[str | int, ...]
     pointers: tuple[str, ...]
@@ -128,24 +128,24 @@ WHOLE = _Place(keys=(), pointers=("#",), required=True, needed=True)
 
 
 class _Shape(NamedTuple):
-    """All that a form says of one value, however it says so: directly, through $ref, in allOf, or null."""
+    """All that a form says about one value: directly, through $ref, in allOf, or with null."""
 
     parts: dict[str, dict[str, Json]]
-    """The pieces of the schema that the value must fit, by JSON pointer, the nearest first."""
+    """The parts of the schema that the value must fit, by JSON pointer, the nearest first."""
 
     said: dict[str, Json]
-    """Each keyword as the nearest piece has it. A definition's title, which names a type, is left out."""
+    """The keywords, as the nearest part has them. A definition's title, which names a type, is left out."""
 
     nullable: bool
     plain: bool
-    """Whether this is all: no other alternatives, no reference that leads elsewhere."""
+    """Whether this is complete: no other alternatives, and no reference out of the form."""
 
     choices: list[Json]
     titles: dict[str, str]
-    """What the author calls values, by their JSON."""
+    """The author's labels of values, by the values' JSON."""
 
     types: frozenset[str] | None
-    """The types that fit, without null; None where any does."""
+    """The types that fit, without null; None if any does."""
 
     def text(self, keyword: str) -> str | None:
         """Return the text of a keyword, if it is not empty."""
@@ -154,16 +154,16 @@ class _Shape(NamedTuple):
 
 
 class _TooMany(Exception):
-    """There are more fields than anybody would fill in."""
+    """There are too many fields to fill in one by one."""
 
 
 def fields(schema: Json) -> list[Field]:
-    """Return what a person fills in, in order. Any JSON will do: what is no form is one field of JSON."""
+    """Return the fields in order. JSON that is not a form gives one JSON field."""
     return list(flat(tree(schema)))
 
 
 def tree(schema: Json) -> Field | Group:
-    """Return the same as the tree that it is."""
+    """Return the same as a tree."""
     try:
         return _Reader(schema).read(WHOLE, frozenset())
     except (_TooMany, RecursionError):
@@ -180,7 +180,7 @@ def flat(node: Field | Group) -> Iterator[Field]:
 
 
 def placed(node: Field | Group, where: Sequence[str | int]) -> Field | Group:
-    """Return a part of a row as it is in the row at a place in the answer."""
+    """Return a part of a row with its path in the row at a place in the answer."""
     keys = (*where, *node.keys)
     if isinstance(node, Field):
         return msgspec.structs.replace(node, keys=keys, path=path_of(keys))
@@ -193,7 +193,7 @@ class _Reader:
         self._count = 0
 
     def read(self, place: _Place, above: frozenset[str]) -> Field | Group:
-        """Return the field or the group at a place; `above` are the parts that it is within."""
+        """Return the field or group at a place; `above` are the parts that contain it."""
         self._count += 1
         if self._count > MAX_FIELDS:
             raise _TooMany
@@ -254,7 +254,7 @@ class _Reader:
         )
 
     def _item(self, place: _Place, shape: _Shape) -> Field | None:
-        """Return what each entry of a list is, if it is something that a line can hold."""
+        """Return the field for the entries of a list; None if an entry does not fit on a line."""
         where = _places_of_items(shape)
         inner = self._shape(where)
         if not where or "prefixItems" in shape.said or _kind_of(inner, inner.choices) == "list":
@@ -264,7 +264,7 @@ class _Reader:
         return item if item.kind in _SCALARS else None
 
     def _row(self, shape: _Shape, within: frozenset[str]) -> Group | None:
-        """Return what each entry of a list is, if it is an object whose fields are known."""
+        """Return the fields for the entries of a list; None if they are not objects with known fields."""
         where = _places_of_items(shape)
         if not where or "prefixItems" in shape.said or self._shape(where).nullable:
             return None
@@ -272,9 +272,9 @@ class _Reader:
         return row if isinstance(row, Group) and row.members else None
 
     def _shape(self, pointers: Sequence[str]) -> _Shape:
-        """Return what holds at these places at once.
+        """Return what holds at these places together.
 
-        Follows $ref within the form, allOf, and `anyOf: [X, null]`, to each place once: a circle ends there.
+        Follows $ref within the form, allOf, and `anyOf: [X, null]`, to each place once, so that a cycle ends.
         """
         parts: dict[str, dict[str, Json]] = {}
         said: dict[str, Json] = {}
@@ -313,7 +313,7 @@ class _Reader:
         return _Shape(parts, said, nullable, plain, choices, titles, _types_of(types))
 
     def _alternatives(self, shape: _Shape) -> list[Json]:
-        """Return the choices where each alternative is one value, or several, that the author names."""
+        """Return the choices, if each alternative is one or several values."""
         for pointer, part in shape.parts.items():
             for keyword in ("anyOf", "oneOf"):
                 found: dict[str, Json] = {}
@@ -334,9 +334,9 @@ def _is_null(schema: Json) -> bool:
 
 
 def _others(every: Sequence[Json]) -> tuple[list[int], dict[str, Json]]:
-    """Return which alternatives count: all but null, and the format that these make.
+    """Return the alternatives other than null, and the format that they stand for.
 
-    A number, or the same as a text, is a decimal number.
+    A number or the same as a text is a decimal number.
     """
     others = [index for index, one in enumerate(every) if not _is_null(one)]
     kinds = [(one.get("type"), one.get("format")) if isinstance(one, dict) else None for one in every]
@@ -348,12 +348,12 @@ def _others(every: Sequence[Json]) -> tuple[list[int], dict[str, Json]]:
 
 
 def _is_titled_value(pointer: str, schema: dict[str, Json]) -> bool:
-    """Whether a part of a schema is one of several values, so that its title is the value's."""
+    """Whether a part of a schema is one of several values, so that its title is the value's label."""
     return pointer.rpartition("/")[0].endswith(("/anyOf", "/oneOf")) and "const" in schema
 
 
 def _titles_in(parts: Collection[dict[str, Json]]) -> dict[str, str]:
-    """Return what the author calls values, by their JSON: `oneOf` with `const` and `title`."""
+    """Return the author's labels of values, by the values' JSON: `oneOf` with `const` and `title`."""
     titles: dict[str, str] = {}
     for part in parts:
         for one in (*listed(part, "oneOf"), *listed(part, "anyOf")):
@@ -367,12 +367,12 @@ def _titles_in(parts: Collection[dict[str, Json]]) -> dict[str, str]:
 
 
 def _places_of_items(shape: _Shape) -> tuple[str, ...]:
-    """Return where a schema says what the entries of a list are."""
+    """Return the places where a schema describes the entries of a list."""
     return tuple(f"{at}/items" for at, part in shape.parts.items() if isinstance(part.get("items"), dict))
 
 
 def _members(shape: _Shape, place: _Place) -> Iterator[_Place]:
-    """Yield the places of the fields that the parts of a group describe together, in order."""
+    """Yield the places of a group's fields, in order."""
     needed = {name for part in shape.parts.values() for name in listed(part, "required")}
     found: dict[str, tuple[str, ...]] = {}
     for pointer, part in shape.parts.items():
@@ -391,7 +391,7 @@ def _members(shape: _Shape, place: _Place) -> Iterator[_Place]:
 
 
 def _is_group(shape: _Shape) -> bool:
-    """Whether a value is an object whose fields are known."""
+    """Whether a value is an object with known fields."""
     known = any(
         "properties" in part
         and (mapped(part, "properties") or part.get("additionalProperties", False) is False)
@@ -401,7 +401,7 @@ def _is_group(shape: _Shape) -> bool:
 
 
 def _types_of(given: Sequence[Json]) -> frozenset[str] | None:
-    """Return the types that fit each `type`, without null; an integer is a number. None where any does."""
+    """Return the types that fit each `type`, without null; None if any does. An integer is also a number."""
     fitting: frozenset[str] | None = None
     for one in given:
         names = [one] if isinstance(one, str) else one
@@ -414,7 +414,7 @@ def _types_of(given: Sequence[Json]) -> frozenset[str] | None:
 
 
 def _choices_of(parts: Collection[dict[str, Json]]) -> list[Json]:
-    """Return the values of a const or an enum, in the author's order; none where any value may fit."""
+    """Return the values of a const or an enum, in the author's order; empty if any value may fit."""
     for part in parts:
         if "const" in part:
             return [part["const"]]
@@ -423,7 +423,7 @@ def _choices_of(parts: Collection[dict[str, Json]]) -> list[Json]:
 
 
 def _kind_of(shape: _Shape, choices: list[Json]) -> Kind:
-    """Return how a value is written."""
+    """Return the kind of field for a value."""
     if choices:
         return "choice"
     if not shape.plain or shape.types is None:
@@ -433,9 +433,9 @@ def _kind_of(shape: _Shape, choices: list[Json]) -> Kind:
 
 
 def _labels(choices: list[Json], titles: dict[str, str]) -> list[str]:
-    """Return what each choice is called: by its title, if no other is called so.
+    """Return a label for each choice: its title, if that is unique.
 
-    A text without a title is itself, unless that is another choice's JSON.
+    A text without a title is its own label, unless that is another choice's JSON.
     """
     encoded = [to_json(choice) for choice in choices]
     taken = {*encoded, "null"}
@@ -448,7 +448,7 @@ def _labels(choices: list[Json], titles: dict[str, str]) -> list[str]:
 
 
 def initial(field: Field) -> Json | UnsetType:
-    """Return what a field has before anybody says anything, UNSET if nothing."""
+    """Return the value that a field has at first; UNSET if it has none."""
     if field.default is not UNSET or not field.needed:
         return field.default
     if len(field.choices) == 1 and not field.nullable:
@@ -457,7 +457,7 @@ def initial(field: Field) -> Json | UnsetType:
 
 
 def _hint(shape: _Shape, kind: Kind, limits: dict[str, Json]) -> str:
-    """Return what is allowed, in a few words."""
+    """Return the limits in a few words."""
     entries = ("minItems", "maxItems")
     sizes = {"text": ("minLength", "maxLength"), "list": entries}.get(kind, ())
     told = [allowed(name, limits[name]) for name in (*LIMITS, *sizes) if name in limits]
@@ -476,9 +476,9 @@ def _hint(shape: _Shape, kind: Kind, limits: dict[str, Json]) -> str:
 
 
 def _limits(shape: _Shape) -> dict[str, Json]:
-    """Return what is said of size and shape by keyword, if it is of the right type.
+    """Return the limits by keyword, without those of the wrong type.
 
-    A number that no float can be is left out: it cannot be counted with, and limits nothing that is typed.
+    A number that is not a finite float is left out: nothing that a person types can exceed it.
     """
     told: dict[str, Json] = {}
     for name in (*LIMITS, *LENGTHS):

@@ -1,4 +1,4 @@
-"""What does not fit a form, in plain words rather than a library's."""
+"""What does not fit a form, in plain words."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hitl_cli.client.wire import Json
 
 TOLD = 3
-"""How many of several problems, or alternatives, make a sentence that can be read."""
+"""Most problems, or alternatives, in one sentence."""
 
 VALUE_LENGTH = 40
 
@@ -64,27 +64,27 @@ _LIMITS = {
     "minProperties": ("at least", "field"),
     "maxProperties": ("at most", "field"),
 }
-"""What a limit means by keyword of JSON Schema, and what is counted."""
+"""How a limit is worded, by keyword of JSON Schema, and what it counts."""
 
 _REASONS = {
     "uniqueItems": "must not have the same entry twice",
-    "contains": "does not have as many entries of one kind as it needs",
-    "unevaluatedItems": "has entries that are not known",
+    "contains": "does not have enough entries of one kind",
+    "unevaluatedItems": "has unknown entries",
     "backtrackLimitExceeded": "cannot be checked, because the form's pattern takes too long",
     "regexEngineFailure": "cannot be checked, because the form's pattern takes too long",
-    "oneOfMultipleValid": "fits more than one of what is allowed, and must fit one",
+    "oneOfMultipleValid": "fits more than one alternative, and must fit exactly one",
     "falseSchema": "is not allowed",
     "not": "is not allowed",
 }
-"""The reasons that need no more words, by what the library calls them."""
+"""Complete reasons, by the library's name of the error."""
 
 
 class Problem(Struct, frozen=True):
     """One thing in an answer that does not fit the form.
 
-    `path` is as in forms.paths. `reason` goes on after it (`must be at most 500`). `value` is what was given
-    there, as JSON, cut short; None where nothing was. Texts of the form's author and of the answer are in all
-    three: show them through `text.printable`.
+    `path` is as in forms.paths. `reason` follows it in a sentence (`must be at most 500`). `value` is the
+    given value as JSON, shortened; None if there was none. All three contain texts of the form's author and
+    of the answer: show them through `text.printable`.
     """
 
     path: str
@@ -93,13 +93,13 @@ class Problem(Struct, frozen=True):
 
 
 def sentence(problem: Problem) -> str:
-    """Return a problem as people say it."""
+    """Return a problem as a sentence."""
     given = "" if problem.value is None else f" ({problem.value} was given)"
     return f"{problem.path or 'it'} {problem.reason}{given}"
 
 
 def explained(error: ValidationError, data: Json) -> Iterator[Problem]:
-    """Yield what an error of the library in the data means, one or several problems."""
+    """Yield the problems that an error of the library stands for."""
     from jsonschema_rs import ValidationErrorKind as Kind
 
     where = error.instance_path
@@ -116,7 +116,7 @@ def explained(error: ValidationError, data: Json) -> Iterator[Problem]:
         case Kind.AnyOf(context=branches) | Kind.OneOfNotValid(context=branches):
             yield from _best(error, branches, data)
         case Kind.FalseSchema() if error.schema_path[-1:] == ["additionalProperties"]:
-            # The library does not say which, where no field is known at all.
+            # The library names no field if none is known.
             for key in where:
                 data = data[key]
             for name, value in data.items() if isinstance(data, dict) else ():
@@ -126,7 +126,7 @@ def explained(error: ValidationError, data: Json) -> Iterator[Problem]:
 
 
 def _best(error: ValidationError, branches: list[list[ValidationError]], data: Json) -> Iterator[Problem]:
-    """Yield the problems of the alternative that was most likely meant, or what all of them ask."""
+    """Yield the problems of the alternative that was most likely meant, or what all of them expect."""
     from jsonschema_rs import ValidationErrorKind as Kind
 
     at = error.instance_path
@@ -157,13 +157,11 @@ def _best(error: ValidationError, branches: list[list[ValidationError]], data: J
         )
         for branch in ranked[:TOLD]
     )
-    yield Problem(
-        path_of(at), f"fits nothing that is allowed: either {', or '.join(asked)}", _cut(error.instance)
-    )
+    yield Problem(path_of(at), f"fits none of the alternatives: {', or '.join(asked)}", _cut(error.instance))
 
 
 def _names_of(error: ValidationError) -> list[str]:
-    """Return the types or values that would have been right, where that is all that is wrong."""
+    """Return the types or values that would fit, if nothing else is wrong."""
     from jsonschema_rs import ValidationErrorKind as Kind
 
     match error.kind:
@@ -177,7 +175,7 @@ def _names_of(error: ValidationError) -> list[str]:
 
 
 def _reason(error: ValidationError) -> str:
-    """Return what is wrong with a value, to be read after its path."""
+    """Return what is wrong with a value, to follow its path in a sentence."""
     from jsonschema_rs import ValidationErrorKind as Kind
 
     name = type(error.kind).__name__
@@ -211,7 +209,7 @@ def either(allowed: Sequence[str], several: str = "") -> str:
 
 
 def allowed(keyword: str, limit: Any) -> str:
-    """Return what a limit allows, such as `at least 3 characters`."""
+    """Return a limit in words, such as `at least 3 characters`."""
     words, noun = _LIMITS[keyword]
     if noun and limit != 1:
         noun = f"{noun.removesuffix('y')}ies" if noun.endswith("y") else f"{noun}s"
@@ -219,12 +217,12 @@ def allowed(keyword: str, limit: Any) -> str:
 
 
 def written(value: Json) -> str:
-    """Return a value that a form names: a text as it is, anything else as JSON."""
+    """Return a value of a form for a message: a text as it is, anything else as JSON."""
     return value if isinstance(value, str) and value else _cut(value)
 
 
 def shortened(value: Json, longest: int) -> str:
-    """Return a value to be shown in a line, a text without quotes, in at most so many characters."""
+    """Return a value for a line of text, in at most `longest` characters; a text without quotes."""
     return cut(value if isinstance(value, str) and value else to_json(value), longest)
 
 

@@ -1,4 +1,4 @@
-"""A form that its author gives as a type: the JSON Schema of it, and an answer as an instance of it."""
+"""Forms that are types: their JSON Schema, and the answer as an instance of the type."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
 
 _OWN = re.compile(r"^(Value error|Assertion failed), ")
-"""What pydantic says before the words of a validator."""
+"""pydantic's prefix for the message of a validator."""
 
 MAX_EXACT = 2**53
-"""Up to here every integer is a float too."""
+"""Largest integer that is exact as a float."""
 
 
 def schema_of(form: Any) -> dict[str, Json] | bool:
     """Return the JSON Schema of a form, checked.
 
-    `form` is a JSON Schema as it is, or a type: a msgspec Struct, a dataclass, a TypedDict, a pydantic model,
-    or what else msgspec understands (int, Literal, Enum, Annotated, …). Raises BadInput for anything else.
+    `form` is a JSON Schema, or a type: a msgspec Struct, a dataclass, a TypedDict, a pydantic model, or any
+    other that msgspec supports (int, Literal, Enum, Annotated, …). Raises BadInput for anything else.
     """
     if form is None:
-        raise bad_form("None is no form: leave the form out where none is wanted.")
+        raise bad_form("None is not a form: leave out `form` if the request needs none.")
     if isinstance(form, dict | bool):
         schema: dict[str, Json] | bool = form
     else:
@@ -41,17 +41,17 @@ def schema_of(form: Any) -> dict[str, Json] | bool:
             schema = _unwrapped(msgspec_schema(form) if adapter is None else pydantic_schema(adapter))
         except (TypeError, ValueError, RuntimeError, NameError) as error:
             raise bad_form(
-                f"{form!r} is no form: give a JSON Schema, a msgspec Struct, a dataclass or a pydantic model"
-                f" ({error})."
+                f"{form!r} is not a form: give a JSON Schema, a msgspec Struct, a dataclass or a pydantic"
+                f" model ({error})."
             ) from error
     check_schema(schema)
     return schema
 
 
 def as_form_type(form: Any, data: Json) -> Any:
-    """Return the data as an instance of the author's type; as it is, if the form is a JSON Schema.
+    """Return the data as an instance of the author's type; unchanged if the form is a JSON Schema.
 
-    It is read as JSON is: a date from its text, a list for a tuple. Raises BadInput with the reason.
+    It is converted from JSON: a date from its text, a tuple from a list. Raises BadInput with the reason.
     """
     try:
         return _as_type(form, data)
@@ -62,7 +62,7 @@ def as_form_type(form: Any, data: Json) -> Any:
 
 
 def why_unfit(form: Any, data: Json) -> str | None:
-    """Return why the author's type refuses the data, None where it takes it."""
+    """Return why the author's type refuses the data; None if it accepts it."""
     try:
         _as_type(form, data)
     except _UNFIT as error:
@@ -83,7 +83,7 @@ def _as_type(form: Any, data: Json) -> Any:
 
 
 def _whole(data: Json) -> Json:
-    """Return the data with 1.0 as 1: to JSON Schema that is an integer, to msgspec it is none."""
+    """Return the data with 1.0 as 1: JSON Schema accepts 1.0 as an integer, msgspec does not."""
     match data:
         case float() if data.is_integer() and abs(data) <= MAX_EXACT:
             return int(data)
@@ -95,7 +95,7 @@ def _whole(data: Json) -> Json:
 
 
 def _told(error: Exception) -> str:
-    """Return what a library says of data that does not fit, in one line, path first."""
+    """Return a library's reason why data does not fit, on one line, path first."""
     if hasattr(error, "errors"):  # pydantic
         told = [(path_of(one["loc"]), one["msg"]) for one in error.errors()[:TOLD]]
         return "; ".join(f"{path} {_OWN.sub('', said)}".strip() for path, said in told)
@@ -104,9 +104,9 @@ def _told(error: Exception) -> str:
 
 
 def _pydantic_adapter(form: Any) -> Any:
-    """Return what reads and describes a model of pydantic, None if it is none.
+    """Return an adapter for a pydantic model; None if the form is none.
 
-    pydantic is not needed for anything else, so it is not imported: who has a model of it has done that.
+    pydantic is optional and so not imported: a form that is a pydantic model has imported it.
     """
     pydantic = sys.modules.get("pydantic")
     if pydantic is None or not isinstance(form, type) or not hasattr(form, "__pydantic_validator__"):
@@ -115,7 +115,7 @@ def _pydantic_adapter(form: Any) -> Any:
 
 
 def _unwrapped(schema: dict[str, Json]) -> dict[str, Json]:
-    """Return a schema that only refers to its own definition as that, unless it is needed elsewhere."""
+    """Return a schema that is only a reference to its own definition as that definition, where possible."""
     reference = schema.get("$ref")
     definitions = schema.get("$defs", {})
     name = str(reference).removeprefix("#/$defs/")

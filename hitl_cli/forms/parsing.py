@@ -1,4 +1,4 @@
-"""From what a person types, field by field, to the answer as JSON."""
+"""From the texts that a person types for the fields to the answer as JSON."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ if TYPE_CHECKING:
 WORDS = {"true": True, "yes": True, "y": True, "false": False, "no": False, "n": False}
 
 NAMED = 10
-"""How many names a message lists."""
+"""Most names in a message."""
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 
 
 def fill(schema: Json, assignments: Sequence[tuple[str, str]]) -> Json:
-    """Return the answer that these paths and texts make, together with the form's defaults.
+    """Return the answer from paths and texts, together with the form's defaults.
 
-    The empty path is the only field of a form that has one. A list takes each text that is given for it, or
-    one JSON array; `items[0].price` is in the first row of a list of objects. What is not named gets its
-    default; if it is required and has none, null or its only choice, where that fits. Whether the whole fits
-    is for `check` to say. Raises BadInput for a path that is no field, several texts for one value, a text
-    that cannot be read.
+    The empty path is the value of a form that is a single field. A list takes several texts, or one JSON
+    array; `items[0].price` is in the first row of a list of objects. A field without a text gets its default.
+    If it is required and has none, it gets null or its only choice, where that fits. `check` then tells
+    whether the answer fits. Raises BadInput for a path that is not a field, several texts for one value, or a
+    text that cannot be read.
     """
     made = fill_tree(tree(schema), assignments)
     return None if made is UNSET else made
 
 
 def fill_tree(form: Field | Group, assignments: Sequence[tuple[str, str]]) -> Json | UnsetType:
-    """Return the value that these paths and texts make of a form, or of a row in it. Raises BadInput."""
+    """Return the value of a form, or of a row in it, from paths and texts. Raises BadInput."""
     known = {field.path: field for field in flat(form)}
     texts: dict[str, list[str]] = {}
     rows: dict[str, dict[int, list[tuple[str, str]]]] = {}
@@ -66,7 +66,7 @@ def fill_tree(form: Field | Group, assignments: Sequence[tuple[str, str]]) -> Js
 
 
 def _row_of(path: str, known: dict[str, Field]) -> tuple[Field, int, str]:
-    """Return the rows that a path leads into, the number of the row, and the path in it. Raises BadInput."""
+    """Return the rows that a path leads into, the row's number, and the path in it. Raises BadInput."""
     for field in known.values():
         found = None if field.row is None else row_in(path, field.path)
         if found is not None:
@@ -75,7 +75,7 @@ def _row_of(path: str, known: dict[str, Field]) -> tuple[Field, int, str]:
 
 
 def _row_filled(row: Group, path: str, number: int, assignments: list[tuple[str, str]]) -> Json | UnsetType:
-    """Return a row that is filled in. Raises BadInput, with the path of the row."""
+    """Return a row from paths and texts. Raises BadInput, with the path of the row."""
     try:
         return fill_tree(row, assignments)
     except DoesNotFit as error:
@@ -83,7 +83,7 @@ def _row_filled(row: Group, path: str, number: int, assignments: list[tuple[str,
 
 
 def _build(node: Field | Group, given: dict[str, Json]) -> Json | UnsetType:
-    """Return the value at a node of the form's tree, UNSET where it is left out."""
+    """Return the value at a node of the form's tree; UNSET if it is left out."""
     if isinstance(node, Field):
         return given[node.path] if node.path in given else initial(node)
     named = any(field.path in given for field in flat(node))
@@ -103,21 +103,21 @@ def _build(node: Field | Group, given: dict[str, Json]) -> Json | UnsetType:
 
 
 def parse_all(field: Field, texts: list[str]) -> Json:
-    """Return the value that one or several texts for a field make. Raises BadInput."""
+    """Return the value of a field from one or several texts. Raises BadInput."""
     if len(texts) == 1:
         return parse_field(field, texts[0])
     if field.kind == "rows":
         return [entry for text in texts for entry in _parse_list(field, text)]
     if field.kind != "list" or field.item is None:
-        raise DoesNotFit(f"{named(field)} is given {len(texts)} times, and takes one value.")
+        raise DoesNotFit(f"{named(field)} is given {len(texts)} times, but takes one value.")
     return [parse_field(field.item, text) for text in texts]
 
 
 def parse_field(field: Field, text: str) -> Json:
-    """Return the value that a text stands for. Raises BadInput with the path and what is expected.
+    """Return the value of a text. Raises BadInput with the path and what is expected.
 
-    A text is kept exactly, a time without a zone is in UTC. `null` is null where that is allowed, but for a
-    text. A list is a JSON array, or its one entry.
+    A text is kept exactly; a time without a zone is in UTC. `null` is null if the field may be null, except
+    in a text field. A list is given as a JSON array, or as its single entry.
     """
     try:
         text.encode()
@@ -145,14 +145,16 @@ def parse_field(field: Field, text: str) -> Json:
 
 
 def _parse_list(field: Field, text: str) -> list[Json]:
-    """Return the JSON array that a text is, else the list of the one entry that it is. Raises BadInput."""
+    """Return a list from a JSON array or a single entry. Raises BadInput."""
     read = parsed_json(text)
     if isinstance(read, list):
         return read
     if isinstance(read, dict) and field.row is not None:
         return [read]
     if field.item is None:
-        raise DoesNotFit(f"{named(field)} must be a JSON array, or be filled in by {named(field)}[0].FIELD.")
+        raise DoesNotFit(
+            f"{named(field)} must be a JSON array, or be filled in with {named(field)}[0].FIELD."
+        )
     return [parse_field(field.item, text)]
 
 
@@ -173,7 +175,7 @@ def _parse_json(field: Field, text: str) -> Json:
 
 
 def _parse_choice(field: Field, text: str) -> Json:
-    """Return the choice that is called so; a text may also be given as JSON. Raises BadInput."""
+    """Return the choice with a label; a text may also be given as JSON. Raises BadInput."""
     for called in (text, text.strip()):
         if called in field.labels:
             return field.choices[field.labels.index(called)]
@@ -199,12 +201,12 @@ def _parse_number(field: Field, text: str) -> Json:
         what = "a whole number, such as 120" if whole else "a number, such as 1.5"
         raise DoesNotFit(f"{named(field)} must be {what}.") from error
     if field.format == "decimal" and Decimal(text) != Decimal(repr(read)):
-        return text  # with more digits than a number in JSON keeps
+        return text  # more digits than a JSON number keeps
     return int(read) if whole and read.is_integer() else read
 
 
 def parsed_json(text: str) -> Json | UnsetType:
-    """Return the JSON that a text is, UNSET if it is none."""
+    """Return the JSON of a text; UNSET if it is not JSON."""
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, ValueError, RecursionError):
@@ -212,18 +214,18 @@ def parsed_json(text: str) -> Json | UnsetType:
 
 
 def named(field: Field) -> str:
-    """Return what a message calls a field."""
+    """Return the name of a field in messages."""
     return field.path or "the answer"
 
 
 def _unknown(path: str, known: dict[str, Field]) -> str:
-    """Return what to say of a path that is no field."""
+    """Return the message for a path that is not a field."""
     if not known:
         return "this form has no fields to fill in."
     if list(known) == [""]:
         return f"this form has no field {path!r}: the answer is a single value."
     if not path:
-        return f"it asks for {len(known)} fields ({', '.join([*known][:NAMED])}): name the one that is meant."
+        return f"the form has {len(known)} fields ({', '.join([*known][:NAMED])}): name one of them."
     within = [one for one in known if one.startswith((f"{path}.", f"{path}["))]
     near = within or get_close_matches(path, known, NAMED) or list(known)
     more = f" and {len(near) - NAMED} more" if len(near) > NAMED else ""

@@ -1,7 +1,7 @@
-"""Where in an answer something is, as people write it: `amount`, `address.city`, `items[2].price`.
+"""Paths to places in an answer: `amount`, `address.city`, `items[2].price`.
 
-A name that would be read otherwise stands in brackets and quotes, as in `["a.b"].c`. The whole answer is the
-empty path. Every place has exactly one path.
+A name with special characters is in brackets and quotes, as in `["a.b"].c`. The empty path is the whole
+answer. Every place has exactly one path.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ASSIGNMENT = re.compile(r"""((?:\["(?:[^"\\]|\\.)*"\]|[^=])*?)=(.*)""", re.DOTA
 
 
 def path_of(keys: Iterable[str | int]) -> str:
-    """Return the path that these names and positions lead to."""
+    """Return the path of these names and positions."""
     path = ""
     for key in keys:
         if isinstance(key, int):
@@ -38,7 +38,7 @@ def path_of(keys: Iterable[str | int]) -> str:
 
 
 def value_at(data: Json | UnsetType, keys: Iterable[str | int]) -> Json | UnsetType:
-    """Return what is at a place in the data, UNSET if nothing is."""
+    """Return the value at a place in the data; UNSET if there is none."""
     found: Any = data
     for key in keys:
         is_entry = isinstance(found, list) and isinstance(key, int) and key < len(found)
@@ -49,12 +49,12 @@ def value_at(data: Json | UnsetType, keys: Iterable[str | int]) -> Json | UnsetT
 
 
 def within(path: str, inner: str) -> str:
-    """Return the path of what has this path within what is at another one."""
+    """Return a path within another path."""
     return f"{path}{'' if not path or not inner or inner[0] == '[' else '.'}{inner}"
 
 
 def row_in(path: str, rows: str) -> tuple[int, str] | None:
-    """Return the number of the row that a path leads into, and the path in it; None if into none of these."""
+    """Return the number of the row that a path leads into, and the path in it; None if it leads elsewhere."""
     found = _ROW.fullmatch(path.removeprefix(rows)) if path.startswith(rows) else None
     return None if found is None else (int(found[1]), found[2].removeprefix("."))
 

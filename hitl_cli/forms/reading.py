@@ -1,4 +1,4 @@
-"""An answer as people read it: by the titles of its form, and where several people's answers differ."""
+"""An answer for people to read, with the titles of its form, and the differences between several answers."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ if TYPE_CHECKING:
 NOTHING = "-"
 
 _LIKE_MORE = re.compile(r'^"|[;\n]')
-"""In a text: what could pass for the end of it on a line with others."""
+"""Characters of a text that could be mistaken for its end on a line with other texts."""
 
 
 class Difference(Struct, frozen=True):
-    """One thing that people do not agree on: what it is called, and what each of them says."""
+    """One field on which people's answers differ, and what each of them gave."""
 
     about: str
     said: tuple[tuple[str, str], ...]
 
     @property
     def sentence(self) -> str:
-        """The same in words."""
+        """The difference as a sentence."""
         return f"{self.about}: {', '.join(f'{text} ({who})' for who, text in self.said)}"
 
 
 def label_of(node: Field | Group) -> str:
-    """Return what a field or a group is called."""
+    """Return the label of a field or a group."""
     return node.title or (as_label(str(node.keys[-1])) if node.keys else "Your answer")
 
 
 def as_label(name: str) -> str:
-    """Return a name as people write it: `due_date` as `Due date`; what is no plain name stays as it is."""
+    """Return a name as a label: `due_date` as `Due date`; other names unchanged."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         return name
     words = name.replace("_", " ").strip()
@@ -46,7 +46,7 @@ def as_label(name: str) -> str:
 
 
 def as_read(form: Json, data: Json) -> Json:
-    """Return an answer with the titles of its form in the place of names and values."""
+    """Return an answer with titles instead of names and values."""
     return data if form is None else _as_read(tree(form), data)
 
 
@@ -71,7 +71,7 @@ def _as_read(node: Field | Group, data: Json) -> Json:
 
 
 def in_words(value: Json) -> str:
-    """Return what `as_read` returns on one line."""
+    """Return the result of `as_read` on one line."""
     match value:
         case str():
             return to_json(value) if not value or _LIKE_MORE.search(value) else value
@@ -87,7 +87,7 @@ def in_words(value: Json) -> str:
 
 
 def in_lines(value: Json) -> str:
-    """Return what `as_read` returns, each field on a line of its own."""
+    """Return the result of `as_read`, with each field on its own line."""
     if not isinstance(value, dict) or not value:
         return in_words(value)
     return "\n".join(f"{name}: {_nested(inner)}" for name, inner in value.items())
@@ -98,7 +98,7 @@ def _nested(value: Json) -> str:
 
 
 def differences(form: Json, said: Sequence[tuple[str, Json]]) -> tuple[Difference, ...]:
-    """Return where the answers of several people, by name, are not the same."""
+    """Return the fields on which several people's answers differ."""
     answers = [(who, dict(_leaves(as_read(form, data)))) for who, data in said]
     places = dict.fromkeys(place for _, leaves in answers for place in leaves)
     return tuple(
@@ -109,7 +109,7 @@ def differences(form: Json, said: Sequence[tuple[str, Json]]) -> tuple[Differenc
 
 
 def _leaves(value: Json, where: str = "") -> Iterator[tuple[str, str]]:
-    """Yield each single value in an answer with its place, in words. A list is one."""
+    """Yield each single value of an answer with its place in words. A list is one value."""
     if isinstance(value, dict):
         for name, inner in value.items():
             yield from _leaves(inner, f"{where}, {name}" if where else name)

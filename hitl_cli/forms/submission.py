@@ -1,7 +1,7 @@
-"""A form as a page fills it in: what stands in each field at first, and what the texts that are sent make.
+"""A form on a web page: the texts that its fields have at first, and the answer from the texts that are sent.
 
-A page sends every field, also those that nobody touched: an empty text is one that is not given. What had a
-value at first and is empty now was emptied, and does not get its default again.
+A page sends every field, including untouched ones: an empty text means that nothing is given. A field that
+had a value at first and is sent empty was cleared, and does not get its default again.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ if TYPE_CHECKING:
     from hitl_cli.forms.fields import Field, Group
 
 type Texts = Mapping[str, Sequence[str]]
-"""What was sent for each path, as a browser does it: several for what may be ticked several times."""
+"""The texts that a browser sends, by path; several for checkboxes."""
 
 
 class _Submission(Struct, frozen=True, kw_only=True):
-    """What texts make: the data, and what is wrong with it, so that it is no answer."""
+    """The result of the texts: the data, and the problems with it, if any."""
 
     data: Json
     problems: tuple[Problem, ...] = ()
 
 
 def at_first(schema: Json, begun: Json | UnsetType = UNSET) -> dict[str, list[str]]:
-    """Return the texts that a page begins with, by path: what holds if nobody says anything.
+    """Return the texts that a page has at first, by path.
 
-    A secret is never shown. A row is there by its own path, whatever it has. `begun` is an answer in the
-    place of the defaults. Raises BadInput if the form is none.
+    A secret is never shown. A row exists because its own path does, even if it is empty. `begun` is an
+    answer to use instead of the defaults. Raises BadInput if the form is not valid.
     """
     return _begun(tree(schema), fill(schema, []) if begun is UNSET else begun)
 
 
 def _begun(form: Field | Group, made: Json | UnsetType) -> dict[str, list[str]]:
-    """Return the same for a form or a row, and what it has at first."""
+    """Return the same for a form or a row with its first value."""
     begun: dict[str, list[str]] = {}
     for field in flat(form):
         value = value_at(made, field.keys)
@@ -61,9 +61,9 @@ def _begun(form: Field | Group, made: Json | UnsetType) -> dict[str, list[str]]:
 
 
 def read(schema: Json, sent: Texts) -> _Submission:
-    """Return what the texts that a page sent make, checked as the whole that it is.
+    """Return the checked result of the texts that a page sent.
 
-    Raises BadInput if the form is none, or has no such field.
+    Raises BadInput if the form is not valid or has no such field.
     """
     made = _read(schema, tree(schema), sent)
     if made.problems:
@@ -72,7 +72,7 @@ def read(schema: Json, sent: Texts) -> _Submission:
 
 
 def _read(schema: Json, form: Field | Group, sent: Texts) -> _Submission:
-    """Return what the texts for a form or a row make, with the problems of those that cannot be read."""
+    """Return the result of the texts of a form or a row, with problems for texts that cannot be read."""
     begun = _begun(form, fill_tree(form, []))
     known = [field for field in flat(form) if not field.read_only]
     rows = [field.path for field in known if field.row is not None]
@@ -104,7 +104,7 @@ def _read(schema: Json, form: Field | Group, sent: Texts) -> _Submission:
 
 
 def _read_field(schema: Json, field: Field, sent: Texts) -> tuple[list[str], list[Problem]]:
-    """Return the texts for a field that say something, of rows as JSON; and what is wrong in its rows."""
+    """Return the texts of a field that are not empty, those of rows as JSON, and the problems in its rows."""
     numbers = rows_in(field.path, sent) if field.row is not None else []
     if field.row is None or not numbers:
         return _said(field, sent.get(field.path, ())), []
@@ -124,7 +124,7 @@ def _read_field(schema: Json, field: Field, sent: Texts) -> tuple[list[str], lis
 
 
 def opened(schema: Json, sent: Texts) -> Texts:
-    """Return texts in which rows that were sent as JSON are texts of their own."""
+    """Return the texts with rows that were sent as JSON split into a text for each field."""
     found: dict[str, Sequence[str]] = dict(sent)
     for field in flat(tree(schema)):
         text = "".join(sent.get(field.path, ()))
@@ -138,12 +138,12 @@ def opened(schema: Json, sent: Texts) -> Texts:
 
 
 def _row_texts(row: Group, at: str, value: Json | UnsetType) -> dict[str, list[str]]:
-    """Return the texts of a row: one by which it is there, and those of its fields."""
+    """Return the texts of a row: one that marks it as existing, and those of its fields."""
     return {at: [""]} | {within(at, path): texts for path, texts in _begun(row, value).items()}
 
 
 def row_texts(row: Group, value: Json) -> dict[str, list[str]]:
-    """Return the texts of the fields of a row, as they are typed; a list is JSON."""
+    """Return the texts of a row's fields, as a person types them; a list is JSON."""
     found: dict[str, list[str]] = {}
     for field in flat(row):
         at = value_at(value, field.keys)
@@ -154,12 +154,12 @@ def row_texts(row: Group, value: Json) -> dict[str, list[str]]:
 
 
 def rows_in(path: str, texts: Iterable[str]) -> list[int]:
-    """Return the numbers of the rows of a list that texts by path are for, in order."""
+    """Return the numbers of the rows of a list that have texts, in order."""
     return sorted({found[0] for one in texts if (found := row_in(one, path)) is not None})
 
 
 def with_rows(schema: Json, texts: Texts, said: str) -> tuple[Texts, str | None]:
-    """Return texts with a row more (`add items`) or less (`remove items[0]`), and the path to go on at."""
+    """Return texts with a row added (`add items`) or removed (`remove items[0]`), and the path to focus."""
     verb, _, path = said.partition(" ")
     if verb == "remove":
         return _without_row(texts, path), path.rpartition("[")[0]
@@ -171,7 +171,7 @@ def with_rows(schema: Json, texts: Texts, said: str) -> tuple[Texts, str | None]
 
 
 def _row_at(form: Field | Group, path: str) -> Group | None:
-    """Return what a row of the list at a path is, None if there is no such list."""
+    """Return the row of the list at a path; None if there is no such list."""
     for field in flat(form):
         if field.path == path:
             return field.row
@@ -182,7 +182,7 @@ def _row_at(form: Field | Group, path: str) -> Group | None:
 
 
 def _without_row(texts: Texts, at: str) -> Texts:
-    """Return texts without those of the row at a path. The rows after it move up."""
+    """Return texts without a row; the rows after it move up."""
     path = at.rpartition("[")[0]
     gone = row_in(at, path)
     kept: dict[str, Sequence[str]] = {}
@@ -196,7 +196,7 @@ def _without_row(texts: Texts, at: str) -> Texts:
 
 
 def _problems_in(schema: Json, field: Field, value: Json) -> list[Problem]:
-    """Return what does not fit in one field, whatever the others say."""
+    """Return the problems of one field's value, regardless of other fields."""
     return [
         Problem(within(field.path, problem.path), problem.reason)
         for problem in problems_at(schema, field.pointers, value)
@@ -204,7 +204,7 @@ def _problems_in(schema: Json, field: Field, value: Json) -> list[Problem]:
 
 
 def owner(known: Iterable[Field], problem: Problem) -> Field | None:
-    """Return the field in which a problem is made good; None where that is not in one alone."""
+    """Return the field that a problem belongs to; None if it belongs to no single field."""
     around = [
         field for field in known if overlap(field.path, problem.path) and len(field.path) <= len(problem.path)
     ]
@@ -212,12 +212,12 @@ def owner(known: Iterable[Field], problem: Problem) -> Field | None:
 
 
 def labels_of(field: Field) -> tuple[str, ...]:
-    """Return what can be chosen in a field, one or several of it; nothing where it is typed."""
+    """Return the choices of a field, one or several of which can be selected; empty if it is typed."""
     return field.labels or (field.item.labels if field.item is not None else ())
 
 
 def is_missing(field: Field) -> bool:
-    """Whether there is no answer while nothing is said here."""
+    """Whether an empty field makes the answer incomplete."""
     return (
         not field.read_only
         and field.required
@@ -228,7 +228,7 @@ def is_missing(field: Field) -> bool:
 
 
 def _said(field: Field, texts: Sequence[str]) -> list[str]:
-    """Return the texts for a field that say something: of a list those of its lines."""
+    """Return the texts of a field that are not empty; of a list, its lines."""
     plain = [_plain_breaks(text) for text in texts]
     labels = labels_of(field)
     if labels:
@@ -240,19 +240,19 @@ def _said(field: Field, texts: Sequence[str]) -> list[str]:
 
 
 def _lines(text: str) -> list[str]:
-    """Return the lines of a list that say something; a JSON array may have several."""
+    """Return the lines of a list that are not empty. A JSON array may span several lines."""
     if isinstance(parsed_json(text), list):
         return [text]
     return [line for line in text.split("\n") if line.strip()]
 
 
 def _plain_breaks(text: str) -> str:
-    """Return a text with line breaks as they were typed: browsers send others."""
+    """Return a text with plain line breaks: browsers send CRLF."""
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _emptied(field: Field, *, begun: bool) -> list[str]:
-    """Return what it means that a field was sent empty; nothing where it is left out."""
+    """Return the texts that an emptied field stands for; none if it is left out."""
     if field.kind in ("list", "rows") and (field.required or field.default == [] or (begun and field.needed)):
         return ["[]"]
     if begun and field.kind == "text" and field.needed:
@@ -261,7 +261,7 @@ def _emptied(field: Field, *, begun: bool) -> list[str]:
 
 
 def _unreadable(field: Field, texts: list[str]) -> str | None:
-    """Return why texts cannot be the value of a field, to be read after its name, or None."""
+    """Return why texts are not a value of a field, to follow its name, or None."""
     if not texts:
         return "is required" if is_missing(field) else None
     try:
@@ -272,7 +272,7 @@ def _unreadable(field: Field, texts: list[str]) -> str | None:
 
 
 def _written(field: Field, value: Json) -> list[str]:
-    """Return the texts that a page shows for a value: for each entry of a list one, else JSON."""
+    """Return the texts that a page shows for a value: one for each entry of a list, or JSON."""
     if value == []:
         return []
     if field.kind == "list" and field.item is not None and isinstance(value, list):
@@ -283,7 +283,7 @@ def _written(field: Field, value: Json) -> list[str]:
 
 
 def _one_text(field: Field, value: Json) -> str:
-    """Return a value as it is typed, or what it is called."""
+    """Return a value as a person types it, or its label."""
     for choice, label in zip(field.choices, field.labels, strict=True):
         if same_json(choice, value):
             return label
@@ -293,7 +293,7 @@ def _one_text(field: Field, value: Json) -> str:
 
 
 def _without(data: Json | UnsetType, keys: Sequence[str | int]) -> Json | UnsetType:
-    """Return the data without what is at a place."""
+    """Return the data without the value at a place."""
     if not keys or not isinstance(data, dict) or keys[0] not in data:
         return data
     rest = {name: value for name, value in data.items() if name != keys[0]}

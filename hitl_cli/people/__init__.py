@@ -1,1 +1,1 @@
-"""People and groups: who they are, and how they are reached."""
+"""People and groups: their names, and their contacts."""

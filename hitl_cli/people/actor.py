@@ -1,4 +1,4 @@
-"""Who acts, through which front end, and what they are allowed to do."""
+"""Who acts, through which front end, and with which permissions."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ PERMISSIONS: tuple[Permission, ...] = get_args(Permission.__value__)
 EVERYTHING: frozenset[Permission] = frozenset(PERMISSIONS)
 
 LONGEST_NAME = 200
-"""Characters of a person's name."""
+"""Most characters of a person's name."""
 
 
 class Actor(Struct, frozen=True, kw_only=True):
     """A person, and the front end that they act through.
 
-    `person` becomes the name that the settings know them by. `via` is recorded with each decision (`cli`,
-    `web`, `api`, `link`, …). `groups` are the people and groups of the settings. `only` is the id of the one
-    request that a link is for; None means any request.
+    `person` is changed to the name that the settings have for them. `via` is stored with each decision
+    (`cli`, `web`, `api`, `link`, …). `groups` are the people and groups of the settings. `only` is the id of
+    the single request that a link is for; None means any request.
     """
 
     person: str
@@ -36,29 +36,29 @@ class Actor(Struct, frozen=True, kw_only=True):
     only: str | None = None
 
     def __post_init__(self) -> None:
-        """Take the person's name, whatever front end it came in by, for whom it means."""
+        """Replace an alias of the person, such as their e-mail address, by their name."""
         force_setattr(self, "person", self.groups.name(self.person))
 
     def require(self, permission: Permission, request: str | None = None) -> None:
         """Raise NotAllowed if the actor lacks a permission, in general or for one request (its id)."""
         if permission not in self.may:
-            raise NotAllowed(f"this token may not {permission}.", code="permission-missing")
-        if self.only not in (None, request):
             raise NotAllowed(
-                f"this link is for {self.only}, and for no other request.", code="permission-missing"
+                f"this token does not have the permission {permission}.", code="permission-missing"
             )
+        if self.only not in (None, request):
+            raise NotAllowed(f"this link is for {self.only} only.", code="permission-missing")
 
 
 def check_person(name: str) -> str:
-    """Return the name of who acts as it is stored, if it can stand on a decision. Raises BadInput."""
+    """Return a person's name as it is stored. Raises BadName if it cannot be stored with a decision."""
     try:
         name.encode()
     except UnicodeEncodeError as error:
-        raise BadName(f"{name!r} cannot be the name of a person: it is not text in UTF-8.") from error
+        raise BadName(f"{name!r} is not a valid name of a person: it is not UTF-8.") from error
     if not normalized(name) or len(name) > LONGEST_NAME:
         raise BadName(
-            f"{name[:LONGEST_NAME]!r} cannot be the name of a person: it must have characters, at most"
-            f" {LONGEST_NAME}."
+            f"{name[:LONGEST_NAME]!r} is not a valid name of a person: it must have 1 to {LONGEST_NAME}"
+            " visible characters."
         )
     if is_group(name):
         raise BadName(f"{name!r} is the name of a group, not of a person.")

@@ -1,6 +1,6 @@
-"""Where people and groups are reached: what the settings say of them, and through what mail is sent.
+"""Contacts: how people and groups are reached, from the settings, and the settings for mail and webhooks.
 
-A name is written as a request has it: a person's, or `group:NAME`.
+A name has the form that a request uses: a person's name, or `group:NAME`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.people.groups import Groups
 
-# Compiled where one is used: most commands meet none of these.
+# Texts, compiled when used: most commands need none of them.
 HTTP_URL = r"https?://[^\s/?#]+[^\s]*"
 VARIABLE = r"\$[A-Za-z_][A-Za-z0-9_]*"
 HOST = r"[^\s/@\[\]]+"
@@ -36,19 +36,19 @@ SLACK_USER = r"[UW][A-Z0-9]{2,20}"
 LAST_PORT = 65_535
 
 _CHANNELS = ("email", "webhook", "slack", "apprise", "console")
-"""In this order they are tried where nobody says otherwise, and those of plugins last. It is enough that one
-takes the message."""
+"""The default order in which channels are tried; plugins' channels come last. The first that accepts the
+message ends it."""
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - what a secret begins with
 SLACK_SECRET_CHARS = 16
-"""Slack's have 32; what is much shorter could be guessed."""
+"""Slack's secrets have 32. A much shorter one could be guessed."""
 
 SECRET_BYTES = range(24, 65)
-"""How long the secrets of Standard Webhooks are."""
+"""Valid lengths of a Standard Webhooks secret."""
 
 
 class Address(Struct, frozen=True):
-    """One way to reach somebody: the channel, and what that takes for an address; nothing for the console."""
+    """One way to reach someone: a channel, and the address in it (empty for the console)."""
 
     kind: str
     to: str = ""
@@ -57,10 +57,10 @@ class Address(Struct, frozen=True):
 class Contact(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a person is reached: `[people.NAME]`. `notify` is the order in which channels are tried.
 
-    `digest`, a duration, is for how long what comes is gathered into one message. `slack_user` is their
-    member id in Slack, by which they are known when they answer there. A URL may be `$NAME`, an environment
-    variable: those of Slack and Apprise are secrets. `channels` are the addresses for channels of plugins;
-    the settings have them beside the others.
+    `digest` is a duration: messages within it are gathered into one. `slack_user` is the person's member id
+    in Slack, which identifies them when they answer there. A URL may be `$NAME`, an environment variable,
+    because those of Slack and Apprise are secrets. `channels` are addresses for plugins' channels; in the
+    settings file they stand beside the others.
     """
 
     email: str | None = None
@@ -74,7 +74,7 @@ class Contact(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def addresses(self) -> tuple[Address, ...]:
-        """All ways to reach them, the first to be tried first."""
+        """All ways to reach them, in the order in which they are tried."""
         found: dict[str, tuple[str, ...]] = {
             "email": (self.email,) if self.email else (),
             "webhook": (self.webhook,) if self.webhook else (),
@@ -88,18 +88,18 @@ class Contact(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def several(addresses: str | tuple[str, ...]) -> tuple[str, ...]:
-    """Return the addresses for a channel, of which the settings may name one or several."""
+    """Return the addresses for a channel as a tuple; the settings may have one or several."""
     return (addresses,) if isinstance(addresses, str) else addresses
 
 
 class GroupContact(Contact, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A group of people, `[groups.NAME]`: who they are, and a place where they are reached together."""
+    """A group of people, `[groups.NAME]`: its members, and optionally a contact for the whole group."""
 
     members: tuple[str, ...] = ()
 
 
 class EmailSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"from_": "from"}):
-    """Through what mail is sent: `[email]`. The password may be `$NAME`, an environment variable."""
+    """The mail server: `[email]`. The password may be `$NAME`, an environment variable."""
 
     host: str
     port: int = 587
@@ -110,7 +110,7 @@ class EmailSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class HookSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who may answer by `POST /hooks/NAME`: `[hooks.NAME]`. The secret may be `$NAME`."""
+    """A program that may answer by `POST /hooks/NAME`: `[hooks.NAME]`. The secret may be `$NAME`."""
 
     secret: str
     kind: Literal["webhook", "slack"] = "webhook"
@@ -123,10 +123,10 @@ class WebhookSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Directory(Struct, frozen=True, kw_only=True, dict=True):
-    """All that the settings say of how people are reached. `gateway` is the URL that links begin with.
+    """All people, groups and channels of the settings. `gateway` is the URL that links begin with.
 
-    `anybody` is who is told of a request that names nobody; it may be answered by others all the same.
-    `strict_people` refuses requests that ask a name of which the settings say nothing.
+    `anybody` are those who are notified of requests without assignees, which anyone may answer.
+    `strict_people` refuses requests to names that are not in the settings.
     """
 
     people: Mapping[str, Contact] = {}
@@ -140,7 +140,7 @@ class Directory(Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def members(self) -> Groups:
-        """Who is who, and the members of each group."""
+        """The people and the members of each group."""
         return groups_of(
             {name: group.members for name, group in self.groups.items()},
             {name: contact.email for name, contact in self.people.items()},
@@ -149,21 +149,21 @@ class Directory(Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def reaches_somebody(self) -> bool:
-        """Whether there is anybody to whom a message could be sent."""
+        """Whether anyone has a contact."""
         return any(one.addresses for one in [*self.people.values(), *self.groups.values()])
 
     def contact(self, name: str) -> Contact | None:
-        """Return how a name is reached; None where the settings do not say."""
+        """Return the contact of a person or a group; None if the settings have none."""
         person = self.people.get(self.members.name(name))
         return person or self.groups.get(self.members.groups.get(folded(bare_name(name)), ""))
 
     def person_at(self, email: str) -> str | None:
-        """Return the person who has an e-mail address, however it is capitalised; None if nobody does."""
+        """Return the person with an e-mail address, ignoring case; None if nobody has it."""
         wanted = folded(email)
         return next((name for name, one in self.people.items() if folded(one.email or "") == wanted), None)
 
     def person_in_slack(self, user: str) -> str | None:
-        """Return the person whom Slack knows by a member id; None if nobody is."""
+        """Return the person with this member id in Slack; None if nobody has it."""
         return next((name for name, one in self.people.items() if user and one.slack_user == user), None)
 
 
@@ -173,109 +173,111 @@ def check(
     email: EmailSettings | None,
     hooks: Mapping[str, HookSettings],
 ) -> None:
-    """Raise BadInput for what the settings say of people that makes no sense; it names the key."""
+    """Raise BadInput for people, groups or channels that are not valid; the message names the key."""
     _check_names("people", people)
     _check_names("groups", groups)
     for name, contact in people.items():
         if is_group(name):
-            raise BadSetting(f"people.{name} is named like a group: write [groups.{bare_name(name)}].")
+            raise BadSetting(f"people.{name} is a group's name: write [groups.{bare_name(name)}].")
         _check_contact(f"people.{name}", contact)
     for name, group in groups.items():
         if group.slack_user is not None:
-            raise BadSetting(f"groups.{name}.slack_user belongs to a person, not to a group.")
+            raise BadSetting(f"groups.{name}.slack_user is not possible: slack_user is for people only.")
         _check_contact(f"groups.{name}", group)
     if email is not None:
         _check_email(email)
     for name in hooks:
         if not re.fullmatch(HOOK_NAME, name):
-            raise BadSetting(f"hooks.{name} is part of a URL: letters, digits, - and _ alone, please.")
+            raise BadSetting(f"hooks.{name} is part of a URL: use letters, digits, - and _ only.")
     ids = [contact.slack_user for contact in people.values() if contact.slack_user]
     if twice := next((id for id in ids if ids.count(id) > 1), None):
-        raise BadSetting(f"slack_user {twice} is said of two people: nobody could tell who answers.")
+        raise BadSetting(f"slack_user {twice} is set for two people; it must be unique.")
 
 
 def check_anybody(directory: Directory) -> None:
-    """Raise BadInput if somebody is to be told of what names nobody, whom the settings do not know."""
+    """Raise BadInput for a name in `anybody` that is not in the settings."""
     for name in directory.anybody:
         if directory.contact(name) is None:
-            raise BadSetting(f"anybody names {name!r}, of whom the settings say nothing.")
+            raise BadSetting(f"anybody names {name!r}, who is not in the settings.")
 
 
 def _check_names(table: str, names: Iterable[str]) -> None:
-    """Raise BadSetting for a name without characters, or one that means the same as another."""
+    """Raise BadSetting for a name without visible characters, or for two spellings of one name."""
     known: dict[str, str] = {}
     for name in names:
         if not normalized(name):
-            raise BadSetting(f"{table}.{name!r} is no name: it has no character that shows.")
+            raise BadSetting(f"{table}.{name!r} is not a name: it has no visible character.")
         if (other := known.setdefault(folded(name), name)) != name:
             raise BadSetting(
-                f"{table}.{other!r} and {table}.{name!r} are one name: capitals make no difference, nor does"
-                " what does not show. Keep one of them."
+                f"{table}.{other!r} and {table}.{name!r} are the same name: case and invisible characters do"
+                " not count. Keep one of them."
             )
 
 
 def _check_contact(key: str, contact: Contact) -> None:
-    """Raise BadInput for a contact that nobody could be reached by."""
+    """Raise BadInput for an address that cannot be one."""
     if contact.email is not None and not is_address(contact.email):
-        raise BadSetting(f"{key}.email is {contact.email!r}, which is no e-mail address.")
+        raise BadSetting(f"{key}.email is {contact.email!r}, which is not an e-mail address.")
     for kind, url in (("webhook", contact.webhook), ("slack", contact.slack)):
         if url is not None and not (is_http_url(url) or re.fullmatch(VARIABLE, url)):
-            raise BadSetting(f"{key}.{kind} must be an address that begins with https:// (or http://).")
+            raise BadSetting(f"{key}.{kind} must be a URL that begins with https:// (or http://).")
     if not all("://" in url or re.fullmatch(VARIABLE, url) for url in several(contact.apprise) if url):
-        raise BadSetting(f"{key}.apprise must be an address of Apprise, such as ntfy://… or tgram://….")
+        raise BadSetting(f"{key}.apprise must be an Apprise URL, such as ntfy://… or tgram://….")
     if contact.slack_user is not None and not re.fullmatch(SLACK_USER, contact.slack_user):
         raise BadSetting(
-            f"{key}.slack_user is {contact.slack_user!r}, and not a member id such as U0123ABCD: Slack shows"
-            " it in the profile."
+            f"{key}.slack_user is {contact.slack_user!r}, which is not a member ID such as U0123ABCD. Slack"
+            " shows it in the person's profile."
         )
     if contact.digest is not None:
         try:
             parse_duration(contact.digest)
         except BadInput as error:
-            raise BadSetting(f"{key}.digest makes no sense: {error}") from error
+            raise BadSetting(f"{key}.digest is not valid: {error}") from error
     _check_channels(key, contact)
 
 
 def _check_channels(key: str, contact: Contact) -> None:
-    """Raise BadSetting for a channel that is not there, or has no address."""
+    """Raise BadSetting for a channel that does not exist or has no address."""
     for kind in contact.channels:
         if kind in _CHANNELS or plugins.find("hitl.channels", kind) is None:
-            raise BadSetting(f"{key}.channels names {kind}, and no plugin adds a channel of that name.")
+            raise BadSetting(f"{key}.channels names {kind}, but no plugin adds a channel with that name.")
     reached = {address.kind for address in contact.addresses}
     if missing := next((kind for kind in contact.notify or () if kind not in reached), None):
-        raise BadSetting(f"{key}.notify names {missing}, and there is no {key}.{missing}.")
+        raise BadSetting(f"{key}.notify names {missing}, but {key}.{missing} is not set.")
 
 
 def is_http_url(text: str) -> bool:
-    """Whether a text is an address that one could post to."""
+    """Whether a text is a URL that can be posted to."""
     try:
         parts = urlsplit(text)
         return bool(re.fullmatch(HTTP_URL, text) and parts.hostname and parts.port != 0)
-    except ValueError:  # a port or an IPv6 address that is none
+    except ValueError:  # an invalid port or IPv6 address
         return False
 
 
 def _check_email(email: EmailSettings) -> None:
-    """Raise BadInput for settings through which no mail could be sent."""
+    """Raise BadInput for settings that cannot send mail."""
     if not re.fullmatch(HOST, email.host):
-        raise BadSetting(f"email.host is {email.host!r}, which is no host.")
+        raise BadSetting(f"email.host is {email.host!r}, which is not a host.")
     if not 0 < email.port <= LAST_PORT:
-        raise BadSetting(f'email.port is {email.port}, which is no port: 587 is usual, 465 with tls = "tls".')
+        raise BadSetting(
+            f'email.port is {email.port}, which is not a port: use 587, or 465 with tls = "tls".'
+        )
     if mailbox(email.from_) is None:
         raise BadSetting(f"email.from is {email.from_!r}: write a@example.org, or Name <a@example.org>.")
     if (email.user is None) != (email.password is None):
-        raise BadSetting("email.user and email.password go together.")
+        raise BadSetting("email.user and email.password must be given together.")
 
 
 def check_secrets(webhooks: WebhookSettings, hooks: Mapping[str, HookSettings]) -> None:
-    """Raise BadInput for a secret that nothing can be signed with; it does not show it."""
+    """Raise BadInput for a secret that cannot sign; the message does not show it."""
     signing = {"webhooks": webhooks.secret} if webhooks.secret is not None else {}
     signing |= {f"hooks.{name}": hook.secret for name, hook in hooks.items() if hook.kind == "webhook"}
     for key, secret in signing.items():
         try:
             signing_key(secret)
         except BadInput as error:
-            raise BadSetting(f"{key}.secret makes no sense: {error}") from None
+            raise BadSetting(f"{key}.secret is not valid: {error}") from None
     for name, hook in hooks.items():
         if hook.kind == "slack" and len(hook.secret) < SLACK_SECRET_CHARS:
             raise BadSetting(f"hooks.{name}.secret is not Slack's signing secret, which has 32 digits.")
@@ -292,16 +294,16 @@ def signing_key(secret: str) -> bytes:
         key = b""
     if not secret.startswith(SECRET_PREFIX) or len(key) not in SECRET_BYTES:
         raise BadSetting(
-            f"it must be {SECRET_PREFIX} and base64 of {SECRET_BYTES[0]} to {SECRET_BYTES[-1]} bytes:"
-            ' make one with `echo "whsec_$(openssl rand -base64 32)"`.'
+            f"it must be {SECRET_PREFIX} followed by base64 of {SECRET_BYTES[0]} to {SECRET_BYTES[-1]} bytes."
+            ' Make one with `echo "whsec_$(openssl rand -base64 32)"`.'
         )
     return key
 
 
 class NotificationSettings(Struct, frozen=True, kw_only=True):
-    """How people are reached, and the file of the keys that sign links to them; a dependency of each step.
+    """How people are reached, and the file with the keys that sign links; a dependency of each step.
 
-    Without keys, links lead to where one signs in. `live` is for a process that runs for long.
+    Without keys, links lead to pages that need sign-in. `live` is for long-running processes.
     """
 
     directory: Directory
@@ -310,7 +312,7 @@ class NotificationSettings(Struct, frozen=True, kw_only=True):
 
     @property
     def now(self) -> Directory:
-        """How people are reached now: the settings may have changed."""
+        """The people and contacts now: the settings file may have changed."""
         return self.directory if self.live is None else self.live()
 
 
@@ -320,13 +322,13 @@ class NotificationSettings(Struct, frozen=True, kw_only=True):
 def recipients(names: Iterable[str], directory: Directory) -> tuple[str, ...]:
     """Return who is notified, once each: people by name, and `group:NAME` for a group with its own contact.
 
-    Of a group without one, each member who has a contact is notified.
+    If a group has no contact of its own, its members with a contact are notified.
     """
     return tuple(who for who in assignees(names, directory) if is_reached(who, directory))
 
 
 def assignees(names: Iterable[str], directory: Directory) -> tuple[str, ...]:
-    """Return the same, and also those who have no contact."""
+    """Return the same, including those without a contact."""
     return tuple(
         dict.fromkeys(who for name in names or directory.anybody for who in _meant_by(name, directory))
     )
@@ -342,7 +344,7 @@ def is_reached(who: str, directory: Directory) -> bool:
 
 
 def _meant_by(name: str, directory: Directory) -> Iterator[str]:
-    """Yield who is to be notified where a request asks a name."""
+    """Yield who is to be notified for one name in a request."""
     known = directory.members
     person = known.name(name)
     bare = known.groups.get(folded(bare_name(name)), "")
@@ -356,7 +358,7 @@ def _meant_by(name: str, directory: Directory) -> Iterator[str]:
 
 
 def unreached(names: Iterable[str], directory: Directory) -> tuple[str, ...]:
-    """Return the names for which nobody is notified; of a group that is in part, the members who are not."""
+    """Return the names for which nobody is notified. A group that is partly reached gives members."""
     left: list[str] = []
     for name in names:
         meant = list(_meant_by(name, directory))
@@ -366,14 +368,14 @@ def unreached(names: Iterable[str], directory: Directory) -> tuple[str, ...]:
 
 
 def without_contact(names: Iterable[str], directory: Directory) -> tuple[str, ...]:
-    """Return the assignees that have no contact; none where the settings know no contact at all."""
+    """Return the assignees without a contact; empty if the settings have no contacts at all."""
     if not directory.reaches_somebody:
         return ()
     return tuple(who for who in assignees(names, directory) if not is_reached(who, directory))
 
 
 def silent_members(directory: Directory) -> dict[str, tuple[str, ...]]:
-    """Return the members without a contact of each group that is not reached together."""
+    """Return, for each group without its own contact, the members without a contact."""
     silent = {
         name: tuple(
             who for who in map(directory.members.name, group.members) if not is_reached(who, directory)

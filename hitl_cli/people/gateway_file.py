@@ -1,7 +1,7 @@
-"""How a running gateway makes itself known on this machine to the commands that use the same server.
+"""How a running gateway announces itself on this machine to commands that use the same server.
 
-It keeps a file locked while it serves: beside the database, or in the user's data folder for another server.
-The file says where people reach it. A gateway that was killed has lost the lock: its file counts no more.
+It keeps a file locked while it serves: next to the database, or in the user's data folder for other servers.
+The file has the gateway's URL. A gateway that was killed has lost the lock, so its file is ignored.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PLACE = r"https?://[^/?#@]+(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?"
-"""The URL of a gateway: pages and cookies are under its path, which reads the same to every proxy."""
+"""The URL of a gateway. Its path consists of characters that no proxy rewrites."""
 
 LONGEST = 4_096
-"""Bytes of the file."""
+"""Largest file, in bytes."""
 
 LOCK_S = 0.5
-"""How long to try for the lock: who looks holds it for microseconds, another gateway for good."""
+"""How long to try for the lock: readers hold it for microseconds, another gateway while it runs."""
 
 
 class _Announced(Struct, frozen=True, kw_only=True):
-    """Where a gateway is reached, and on which machine its loopback addresses mean it."""
+    """The URL of a gateway, and the machine that its loopback addresses belong to."""
 
     url: str
     machine: str
@@ -44,7 +44,7 @@ class _Announced(Struct, frozen=True, kw_only=True):
 
 @contextmanager
 def announced(path: Path | None, url: str) -> Iterator[None]:
-    """Make known where a gateway is reached, in a block; one that is known already stays."""
+    """Announce a gateway's URL within a block. A gateway that is announced already keeps its place."""
     file = None if path is None else _locked(path)
     if path is None or file is None:
         yield
@@ -59,7 +59,7 @@ def announced(path: Path | None, url: str) -> Iterator[None]:
 
 
 def running(path: Path) -> str | None:
-    """Return where the gateway announced in a file is reached; None where none runs, or not for us."""
+    """Return the URL of the gateway announced in a file; None if it does not run, or not for this machine."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     except OSError:
@@ -70,7 +70,7 @@ def running(path: Path) -> str | None:
             return None  # nobody holds it
         said = msgspec.json.decode(os.read(file, LONGEST), type=_Announced)
     except (OSError, msgspec.DecodeError, UnicodeError):
-        return None  # a file system without locks, or one that is being written now
+        return None  # a file system without locks, or a file that is being written
     finally:
         os.close(file)
     here = not is_loopback(urlsplit(said.url).hostname or "") or said.machine == _machine()
@@ -78,7 +78,7 @@ def running(path: Path) -> str | None:
 
 
 def is_place(url: str) -> bool:
-    """Whether a URL is one that a gateway can be reached at."""
+    """Whether a text can be the URL of a gateway."""
     import re
 
     return url.isprintable() and re.fullmatch(PLACE, url) is not None
@@ -95,12 +95,12 @@ def run_page(gateway: str, run: str) -> str:
 
 
 def unblock_link(gateway: str, request: str) -> str:
-    """Return the plain link of the pattern: to open it approves, where nobody need sign in."""
+    """Return the link of Resonate's example: opening it approves, if no sign-in is needed."""
     return f"{gateway}/unblock-workflow?promise_id={quote(request, safe='')}"
 
 
 def _locked(path: Path) -> int | None:
-    """Return the file, open and locked; None where another gateway has it, or it cannot be locked."""
+    """Return the file, open and locked; None if another gateway has it or it cannot be locked."""
     until = time.monotonic() + LOCK_S
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -109,7 +109,7 @@ def _locked(path: Path) -> int | None:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if path.exists() and path.stat().st_ino == os.fstat(file).st_ino:
-                    return file  # and not one that was removed meanwhile
+                    return file  # the file at this path, and not one that was removed meanwhile
             except BlockingIOError:
                 if time.monotonic() > until:
                     os.close(file)
@@ -117,12 +117,12 @@ def _locked(path: Path) -> int | None:
                 time.sleep(LOCK_S / 50)
             os.close(file)
     except OSError as error:
-        logger.info("this gateway is not made known in %s: %s", path, error.strerror)
+        logger.info("gateway not announced in %s, commands need --url to find it: %s", path, error.strerror)
         return None
 
 
 def _machine() -> str:
-    """Return what all processes have in common that share loopback addresses, while the machine is on."""
+    """Return an id that processes share if they share loopback addresses; a reboot changes it."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {Path('/proc/self/ns/net').readlink()}"

@@ -1,4 +1,4 @@
-"""Who is who: whom a name means, as the settings spell it, and who is in which group."""
+"""Whose name is meant, in the settings' spelling, and who belongs to which group."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 class Groups(Struct, frozen=True, kw_only=True):
-    """The people and groups that the settings know.
+    """The people and groups of the settings. A key is a folded name.
 
-    `spelled` is the name of each person as the settings spell it, by its key and by their address; `groups`
-    the name of each group by its key, and `members` the keys of who is in it. A key is a folded name.
-    `people` are the keys of all who are named anywhere, and `strict` says that nobody else may be asked.
+    `spelled` has each person's name in the settings' spelling, by their key and by their e-mail address.
+    `groups` has each group's name by its key, `members` the keys of its members. `people` are the keys of all
+    who are named anywhere. `strict` means that nobody else may be asked.
     """
 
     spelled: Mapping[str, str] = {}
@@ -34,40 +34,40 @@ class Groups(Struct, frozen=True, kw_only=True):
     strict: bool = False
 
     def name(self, name: str) -> str:
-        """Return whom a name means: every name of a person or a group that comes in goes through here.
+        """Return the name of the person or group that a name means. Every name that comes in passes here.
 
-        A person or a group of the settings as these spell it, also for an address; anybody else as they are
-        named, but in the form in which names are stored.
+        A person or group of the settings is returned in their spelling, also for an e-mail address. Any other
+        name is returned in the form in which names are stored.
         """
-        plain = normalized(name) or name  # which is no name: the error shows it
+        plain = normalized(name) or name  # an empty name is refused later, by an error that shows it
         if is_group(plain):
             bare = bare_name(plain)
             return f"{GROUP}{self.groups.get(folded(bare), bare)}"
         return self.spelled.get(folded(plain), plain)
 
     def spelling(self, name: str) -> str:
-        """Return a name as the settings spell it; one that they do not know as somebody wrote it."""
+        """Return a name in the settings' spelling; an unknown name unchanged."""
         known = self.groups if is_group(name) else self.spelled
         return self.name(name) if folded(bare_name(name)) in known else name
 
     def same(self, one: str | None, other: str | None) -> bool:
-        """Whether two names mean the same person or group, whoever wrote them down."""
+        """Whether two names mean the same person or group."""
         if one is None or other is None:
             return False
         return one == other or folded(self.name(one)) == folded(self.name(other))
 
     def key(self, name: str) -> str:
-        """Return what is the same for all names of one person."""
+        """Return a key that is the same for all names of a person."""
         return folded(self.name(name))
 
     def group(self, name: str) -> frozenset[str] | None:
-        """Return the keys of the members of a group; None for a person, or a group not known."""
+        """Return the keys of a group's members; None for a person or an unknown group."""
         return self.members.get(folded(bare_name(name)))
 
     def unknown(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Return the names of which the settings say nothing: nobody may be called so, and nobody answer.
+        """Return the names that are not in the settings, and so may belong to nobody.
 
-        Where they name nobody at all, any person may be meant, but no group has members.
+        If the settings name no people, any person is accepted, but no group.
         """
         return tuple(
             name
@@ -86,9 +86,9 @@ def groups_of(
     *,
     strict: bool = False,
 ) -> Groups:
-    """Return the groups of people with these members, and the people with their addresses, if any.
+    """Return groups with these members, and people with these e-mail addresses.
 
-    An address that two people share is nobody's.
+    An address that two people share identifies neither.
     """
     shared = Counter(folded(address) for address in addresses.values() if address)
     spelled = {
@@ -104,13 +104,13 @@ def groups_of(
 
 
 def check_known(names: Iterable[str], groups: Groups) -> None:
-    """Raise BadInput for names of which the settings say nothing."""
+    """Raise BadInput for names that are not in the settings."""
     if unknown := groups.unknown(names):
         raise BadInput(f"this cannot be asked: {unknown_people(unknown, groups)}", code="unknown-person")
 
 
 def unknown_people(names: Sequence[str], groups: Groups) -> str:
-    """Return a sentence about names of which the settings say nothing, and whom they may mean."""
+    """Return a sentence about names that are not in the settings, with similar names that are."""
     from difflib import get_close_matches
 
     known = {**groups.spelled, **{f"{GROUP}{key}": f"{GROUP}{group}" for key, group in groups.groups.items()}}
@@ -120,7 +120,7 @@ def unknown_people(names: Sequence[str], groups: Groups) -> str:
 
 
 def spelled(question: Question, groups: Groups) -> Question:
-    """Return a question with the names that it asks as the settings spell them; others stay as they are."""
+    """Return a question with its assignees in the settings' spelling; unknown names unchanged."""
     to = tuple(map(groups.spelling, question.to))
     late = tuple(replace(step, to=tuple(map(groups.spelling, step.to))) for step in question.escalate)
     same = to == question.to and late == question.escalate
@@ -128,12 +128,12 @@ def spelled(question: Question, groups: Groups) -> Question:
 
 
 def is_group(name: str) -> bool:
-    """Whether a name says that it is a group's."""
+    """Whether a name begins with `group:`."""
     return folded(name).startswith(GROUP)
 
 
 def bare_name(name: str) -> str:
-    """Return the name of a group without what says that it is one."""
+    """Return the name of a group without `group:`."""
     plain = normalized(name)
     return normalized(plain[len(GROUP) :]) if is_group(plain) else plain
 
@@ -152,12 +152,12 @@ def as_asked(names: Iterable[str], groups: Groups) -> tuple[str, ...]:
 
 
 def in_one_form(name: str, groups: Groups) -> str:
-    """Return what is the same for a person's or a group's name in all forms: a filter finds a group bare."""
+    """Return a key for a name, the same with and without `group:`, so that a filter finds both."""
     return groups.key(bare_name(name))
 
 
 def everyone_in(to: Iterable[str], groups: Groups) -> frozenset[str] | None:
-    """Return the keys of all people that `to` names; None where it names nobody, or a group not known."""
+    """Return the keys of all people in `to`; None if it is empty or has an unknown group."""
     people: set[str] = set()
     names = tuple(to)
     for name in names:

@@ -1,7 +1,7 @@
-"""Idempotency-Key: a request of a program that is sent twice is done once, and answered the same.
+"""Idempotency-Key: a request that a program sends twice is carried out once and gets the same response.
 
-Nothing is stored for it. The id that a decision, a comment or a start gets is made of the key, its sender and
-its content; so the record itself tells whether it was made before, and by which content.
+Nothing is stored for it. The id of a decision, comment or start is derived from the key, its sender and the
+content. So the record itself tells whether it was created before, and with which content.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from hitl_cli.errors import HitlError
 from hitl_cli.format.stable_ids import short_stable_id
 
 HALF_DIGITS = 24
-"""Hexadecimal digits of each half of a mark."""
+"""Hexadecimal digits of each half of an id."""
 
 
 class IdempotencyKeyReused(HitlError):
-    """The key was used before, for something else."""
+    """The key was used before with another content."""
 
     code = "key-reused"
 
@@ -26,7 +26,7 @@ class IdempotencyKeyReused(HitlError):
 
 
 class IdempotencyMark(Struct, frozen=True):
-    """Identifies a request: `key` is a hash of its key and sender, `body` of its content."""
+    """Identifies a request: `key` is a hash of its key, sender and subject, `body` of its content."""
 
     key: str
     body: str
@@ -37,7 +37,7 @@ class IdempotencyMark(Struct, frozen=True):
         return self.key + self.body
 
     def made(self, id: str | None) -> bool:
-        """Whether this request created what has this id.
+        """Whether this request created the record with this id.
 
         Raises IdempotencyKeyReused if another request with the same key did.
         """

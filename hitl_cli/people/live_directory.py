@@ -1,4 +1,4 @@
-"""The people of a settings file as it is now, for a process that runs for long."""
+"""The people of a settings file, kept up to date in a long-running process."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ type _Stamp = tuple[int, int, int]
 
 
 class LiveDirectory:
-    """Reads a settings file again when it has changed. To ask costs one `stat`, and no thread waits for it.
+    """Reads a settings file again when it has changed. Asking for it costs one `stat`.
 
-    What cannot be read, or is gone, is logged once; until it can, what was read last holds.
+    If the file cannot be read, that is logged once, and the last people that could be read stay in use.
     """
 
     def __init__(
@@ -35,9 +35,9 @@ class LiveDirectory:
         gateway: str | None = None,
         changed: Callable[[Directory], None] | None = None,
     ) -> None:
-        """Read it. `gateway` holds instead of what the file says. Raises BadInput.
+        """Read the file. `gateway` overrides its URL. Raises BadInput.
 
-        `changed` is called, in a thread of its own, with what is read after a change.
+        After a change, `changed` is called with the new people, in a thread of its own.
         """
         self._file = file
         self._read = read
@@ -47,21 +47,21 @@ class LiveDirectory:
         self._known = self._in_file()
 
     def __call__(self) -> Directory:
-        """Return the people whom the file has now."""
+        """Return the people that the file has now."""
         stamp = _stamp_of(self._file)
         if stamp not in (None, self._stamp):
             self._stamp = stamp
             try:
                 self._known = self._in_file()
             except BadInput as error:
-                logger.error("%s Until then the people that were read last are used.", logged(error))  # noqa: TRY400
+                logger.error("%s The people that were read before stay in use.", logged(error))  # noqa: TRY400
             else:
                 if self._changed is not None:
                     Thread(target=self._changed, args=(self._known,), daemon=True).start()
         return self._known
 
     def reached_at(self, gateway: str) -> LiveDirectory:
-        """Return the same, with the URL of another gateway."""
+        """Return the same, with another gateway URL."""
         return LiveDirectory(self._file, self._read, gateway, self._changed)
 
     def _in_file(self) -> Directory:
@@ -70,9 +70,9 @@ class LiveDirectory:
 
 
 def _stamp_of(file: Path) -> _Stamp | None:
-    """Return what is another one once a file has changed; None where there is none."""
+    """Return a stamp that differs once the file has changed; None if there is no file."""
     try:
-        found = os.stat(file)  # noqa: PTH116 - asked for each request
+        found = os.stat(file)  # noqa: PTH116 - called for each request
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino

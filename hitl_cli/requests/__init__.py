@@ -1,1 +1,1 @@
-"""What a request asks, and what a decision on it is."""
+"""What a request asks, and what a decision on it contains."""

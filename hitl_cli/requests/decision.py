@@ -1,6 +1,6 @@
-"""What was decided: from a settled request to what whoever asked is told of it (docs/reference/wire.md).
+"""`Decision`: what the workflow gets from a settled request (docs/reference/wire.md).
 
-Pure, and without the SDK: for `ask` in a workflow and for `hitl ask` in a script.
+No I/O and no SDK: `ask` uses it in a workflow, and `hitl ask` in a script.
 """
 
 from __future__ import annotations
@@ -22,18 +22,28 @@ if TYPE_CHECKING:
 
 
 class Rejected(Exception):
-    """A person said no, or nobody said yes in time."""
+    """A request was rejected, or expired. Raised by `Decision.require`."""
 
-    # The SDK stores an exception by the path of its class, so it has to be one that stays.
+    # The SDK stores an exception by the path of its class, so this path must not change.
     __module__ = "hitl_cli"
 
 
 class Decision[T](Struct, frozen=True, kw_only=True, dict=True):
-    """What came of a question. `data` is the answer, of the type of the form; `at` is in UTC.
+    """The outcome of a request: what `await ask(...)` returns.
 
-    `expired` says that nobody answered before the deadline: then `approved`, `choice` and `data` are what
-    that was to mean, and `by` is None. `votes` are those who said so, where several had to. `question` is
-    what was answered; it is no part of the decision as JSON.
+    - `id`: of the request.
+    - `approved`: whether it was approved.
+    - `choice`: which of the choices was taken, if the request has choices.
+    - `data`: the data of the approval, an instance of the form if that is a type; None for a rejection.
+    - `by`, `via`, `at`: who decided, through which front end, and when (UTC).
+    - `comment`, `reason`: what the person wrote; `reason` is of a rejection.
+    - `expired`: whether the deadline decided. Then `on_deadline` gave the outcome, and `by` is None.
+    - `votes`: the votes that led to it, if several had to approve.
+    - `question`: what was asked. It is left out when the decision is stored as JSON.
+
+        decision = await ask(ctx, "Refund?", form=Refund, deadline="2d")
+        if decision.approved:
+            await ctx.run(pay, decision.data.amount)
     """
 
     id: str
@@ -50,11 +60,14 @@ class Decision[T](Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def question(self) -> Question | None:
-        """What was answered; None for a decision that was read from JSON."""
+        """What was asked; None for a decision that was read from JSON."""
         return self.__dict__.get("question")
 
     def require(self) -> Decision[T]:
-        """Return the decision if it is a yes. Raises Rejected with who said no, and why."""
+        """Return this decision if it is an approval. Raises Rejected with who rejected it, and why.
+
+        decision = (await ask(ctx, "Deploy?")).require()
+        """
         if self.approved:
             return self
         if self.expired:
@@ -63,12 +76,12 @@ class Decision[T](Struct, frozen=True, kw_only=True, dict=True):
 
 
 class KeptDecision(Decision[Json], frozen=True, kw_only=True, omit_defaults=False):
-    """A decision as the step of `ask` keeps it: with the question. Version 0.1 kept none."""
+    """A decision as the step of `ask` stores it, with the question. Version 0.1 stored no question."""
 
     answers: Question | None = None
 
     def told(self, data: Any) -> Decision[Any]:
-        """Return the decision as the workflow is told it, with data of the type of its form."""
+        """Return the decision as the workflow gets it, with `data` of the type of the form."""
         fields = {name: getattr(self, name) for name in Decision.__struct_fields__}
         decision: Decision[Any] = Decision(**fields | {"data": data})
         decision.__dict__["question"] = self.answers
@@ -76,7 +89,7 @@ class KeptDecision(Decision[Json], frozen=True, kw_only=True, omit_defaults=Fals
 
 
 class _Settled(Protocol):
-    """A promise that is settled, ours or the SDK's. Instants are ms since the epoch."""
+    """A settled promise, of hitl or of the SDK. Instants are ms since the epoch."""
 
     @property
     def id(self) -> str: ...
@@ -93,9 +106,9 @@ class _Settled(Protocol):
 def decision_on(
     request: _Settled, question: Question, data: Json, headers: Mapping[str, str] | None
 ) -> Decision[Json]:
-    """Return what came of a question; `data` and `headers` are of the value that settled it.
+    """Return the decision on a request; `data` and `headers` are those of the value that settled it.
 
-    Raises BadInput if the answer is not one to it.
+    Raises BadInput if the data is not a valid answer to the question.
     """
     if request.state == "rejected_timedout":
         return decision_by_deadline(request, question)
@@ -123,9 +136,9 @@ def decision_on(
 
 
 def _check_answer(id: str, question: Question, choice: str | None, data: Json) -> None:
-    """Raise BadInput if it was approved, past our own checks, with what is no answer to the question."""
+    """Raise BadInput for an approval that another tool made and that is not a valid answer."""
     if question.choices and choice not in question.choices:
-        raise BadInput(f"{id} was answered with none of its choices, by another tool.", code="unreadable")
+        raise BadInput(f"{id} was answered by another tool with none of its choices.", code="unreadable")
     if question.form is not None:
         from hitl_cli.forms import check
 
@@ -138,7 +151,7 @@ def _check_answer(id: str, question: Question, choice: str | None, data: Json) -
 
 
 def decision_by_deadline(request: _Settled, question: Question) -> Decision[Json]:
-    """Return what it means that nobody answered."""
+    """Return the decision that the deadline makes."""
     approved, data, choice = False, None, None
     match question.on_deadline:
         case "approve":

@@ -1,4 +1,4 @@
-"""A decision as a person gives it, whichever front end it came through, and what it may carry."""
+"""A decision as a person gives it through any front end, and the limits of what it may contain."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from hitl_cli.client.wire import Json, Verdict
 from hitl_cli.errors import BadAnswer, TooLarge
 
 MAX_ANSWER_BYTES = 1_000_000
-"""The most data that an answer may carry, as JSON. A decision is not a place to keep files."""
+"""Most data of an answer, as JSON. Files do not belong in a decision."""
 
 MAX_COMMENT_BYTES = 100_000
 
 MAX_DEPTH = 100
-"""How deep data may be nested: what decodes JSON gives up somewhere above a thousand."""
+"""Deepest nesting of data. JSON decoders fail somewhere above a thousand levels."""
 
 DECODED_KEYS = ("__type", "__py_pickle")
 DECODED_TEXTS = ("__INF__", "__NEG_INF__")
-"""What the SDKs read as more than JSON: errors, pickled objects, numbers (codec.py, codec.js)."""
+"""Keys and texts that the SDKs decode as errors, pickled objects or numbers (codec.py, codec.js)."""
 
 
 class DecisionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A decision: a verdict, one of the request's choices, or as one word what its form of one field asks.
+    """A decision as a person gives it: a verdict, a choice, or an answer.
 
-    `answer` is a choice, the value of a form with one field, or yes or no. `data` is what the workflow gets.
-    It is checked when it is made: BadInput.
+    `answer` is one word: a choice, the value of a form with a single field, or yes or no. `data` is what the
+    workflow gets. Creating one that is not valid raises BadInput.
     """
 
     verdict: Verdict | None = None
@@ -38,7 +38,7 @@ class DecisionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     comment: str | None = None
 
     def __post_init__(self) -> None:
-        """Raise BadInput for parts that do not go together, or that cannot be kept."""
+        """Raise BadInput for fields that exclude each other, or that are too large."""
         check_comment(self.comment)
         if self.choice is not None and self.answer is not None:
             raise BadAnswer("give choice or answer, not both.")
@@ -46,12 +46,12 @@ class DecisionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             if (self.choice, self.answer, self.data) != (None, None, UNSET):
                 raise BadAnswer("a rejection carries no data, choice or answer: give a reason.")
             if self.reason is not None and len(self.reason.encode()) > MAX_ANSWER_BYTES:
-                raise TooLarge(f"the reason is too long; an answer may carry {MAX_ANSWER_BYTES:,} bytes.")
+                raise TooLarge(f"the reason is too long: at most {MAX_ANSWER_BYTES:,} bytes are allowed.")
             return
         if self.reason is not None:
-            raise BadAnswer("a reason goes with a rejection: give a comment.")
+            raise BadAnswer("a reason needs a rejection: give a comment instead.")
         if self.verdict is None and self.choice is None and self.answer is None:
-            raise BadAnswer('a verdict is missing: "approve" or "reject"; or a choice, or an answer.')
+            raise BadAnswer('a verdict ("approve" or "reject"), a choice or an answer is missing.')
         if self.data is not UNSET:
             check_data(self.data)
 
@@ -59,28 +59,28 @@ class DecisionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 def check_comment(text: str | None) -> None:
     """Raise BadInput for a comment that is too long."""
     if text is not None and len(text.encode(errors="surrogatepass")) > MAX_COMMENT_BYTES:
-        raise TooLarge(f"the comment is too long: it may have {MAX_COMMENT_BYTES:,} bytes.")
+        raise TooLarge(f"the comment is too long: at most {MAX_COMMENT_BYTES:,} bytes are allowed.")
 
 
 def check_data(data: Json) -> None:
-    """Raise BadInput for data that is too big, or in which an SDK would see more than JSON at any depth."""
+    """Raise BadInput for data that is too large or too deep, or that an SDK would not read as plain JSON."""
     try:
         size = len(msgspec.json.encode(data))
     except RecursionError as error:
-        raise BadAnswer("the data is nested too deep, which no workflow could read.") from error
+        raise BadAnswer("the data is nested too deeply for a workflow to read.") from error
     if size > MAX_ANSWER_BYTES:
-        raise TooLarge(f"the data is {size:,} bytes of JSON; an answer may carry {MAX_ANSWER_BYTES:,}.")
+        raise TooLarge(f"the data is {size:,} bytes of JSON: at most {MAX_ANSWER_BYTES:,} are allowed.")
     rest = [(data, 1)]
     while rest:
         value, depth = rest.pop()
         if depth > MAX_DEPTH:
-            raise BadAnswer(f"the data is nested more than {MAX_DEPTH} deep, which no workflow could read.")
+            raise BadAnswer(f"the data is nested more than {MAX_DEPTH} levels deep.")
         if isinstance(value, dict):
             for key in DECODED_KEYS:
                 if key in value:
-                    raise BadAnswer(f"the data has a field {key!r}, which means something else to the SDKs.")
+                    raise BadAnswer(f"the data has a field {key!r}, which is reserved by the SDKs.")
             rest.extend((inner, depth + 1) for inner in value.values())
         elif isinstance(value, list):
             rest.extend((inner, depth + 1) for inner in value)
         elif value in DECODED_TEXTS:
-            raise BadAnswer(f"the data has the text {value!r}, which means something else to the SDKs.")
+            raise BadAnswer(f"the data has the text {value!r}, which is reserved by the SDKs.")

@@ -1,4 +1,4 @@
-"""What differs between two questions, in words."""
+"""The differences between two questions, as text."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     from hitl_cli.client.wire import Json
 
 SHOWN = 200
-"""Characters that are shown of what differs."""
+"""Most characters of a value in a difference."""
 
 
 def differences(before: Mapping[str, Json], now: Mapping[str, Json]) -> list[str]:
-    """Return a line for each part in which one question differs from another."""
+    """Return a line for each part in which two questions differ."""
     return [
-        f"{part}: it was {_as_json(before.get(part))}, and is {_as_json(now.get(part))} now"
+        f"{part}: it was {_as_json(before.get(part))}, and is now {_as_json(now.get(part))}"
         for part in dict.fromkeys([*before, *now])
         if not same_json(before.get(part), now.get(part))
     ]
 
 
 def _as_json(value: Json) -> str:
-    """Return a value as JSON, cut to fit a sentence."""
+    """Return a value as JSON, shortened for a message."""
     text = msgspec.json.encode(value).decode()
     return text if len(text) <= SHOWN else text[:SHOWN] + "…"

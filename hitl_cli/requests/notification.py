@@ -1,7 +1,7 @@
-"""Notifications: a promise under a request, one for each occasion, of which assignees are to be notified.
+"""Notifications: one promise under a request for each occasion on which its assignees are notified.
 
-Each process that sees the occasion creates it under the same id, and a worker that can reach people carries
-it out (hitl_cli/notify/deliver.py). Nothing waits for it.
+Each process that sees the occasion creates the promise under the same id, so it exists once. A worker with
+contacts delivers it (hitl_cli/notify/deliver.py). No run waits for it.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ type Occasion = Literal[
     "test",
     "sign-in",
 ]
-"""Why something is said. `approved` to `canceled` are what came of it, for others who were asked.
+"""Why people are notified. `approved` to `canceled` are outcomes, for the assignees who did not decide.
 
-What brings a link by which one signs in (`sign-in`) has no items: the link is its `inbox`.
+A `sign-in` notification has no items: its `inbox` is the link that signs in.
 """
 
 NOTIFICATION_LIFE_MS = 2 * 86_400_000
-"""How long it is tried to tell of what came of a request: after that it is no news. While it waits, it is
-tried for as long as it can be answered."""
+"""How long delivery of an outcome is retried; later it is of no use. A notification of a pending request is
+retried for as long as the request can be answered."""
 
 
 class Notification(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """That a request's people are to be told of one occasion.
+    """A notification to the assignees of a request about one occasion.
 
-    `names` are those who are asked, as a request has them; nobody means those whom the settings name for
-    what anybody may answer. `number` counts the occasions of a kind that can come again.
+    `names` are the assignees, as in the request; none means those whom the settings name for requests to
+    anyone. `number` tells occasions apart that can occur several times.
     """
 
     request: str
@@ -68,16 +68,16 @@ class Notification(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return call
 
     def tags(self, origin: str, target: str) -> dict[str, str]:
-        """Return its promise's tags: those of a call of another function, by any worker of `target`."""
+        """Return the tags of its promise, which make it a call that any worker of `target` carries out."""
         place = lineage(self.id, scope="global", origin=origin, parent=self.request)
         return {NOTICE_TAG: self.request, TARGET_TAG: target} | place
 
     def create(self, target: str, timeout_at: int, origin: str) -> ProtocolRequest:
-        """Return the promise.create that it is; `origin` is the run of its request."""
+        """Return the promise.create of it; `origin` is the run of the request."""
         data = {"id": self.id, "timeoutAt": timeout_at, "param": encode(self.call)}
         return ProtocolRequest("promise.create", data | {"tags": self.tags(origin, target)})
 
 
 def outcome_notification(request: str, state: PromiseState, names: Iterable[str]) -> Notification:
-    """Return the notice of what came of a settled request."""
+    """Return the notification of the outcome of a settled request."""
     return Notification(request=request, occasion=OUTCOMES[state], names=tuple(names))

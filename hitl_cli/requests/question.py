@@ -1,6 +1,6 @@
-"""What a request asks, of whom, and what it means when nobody answers (docs/reference/wire.md).
+"""`Question`: what a request asks, who may answer, and what its deadline means (docs/reference/wire.md).
 
-Pure: from a promise's param and tags to a Question and back, for those who ask and those who show it.
+No I/O: it converts between a promise and a Question.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ type Duration = Annotated[int, Meta(ge=1, le=2**53)]
 FOR_EVER = 2**63
 
 PRIORITIES: tuple[Priority, ...] = ("urgent", "high", "normal", "low")
-"""The most pressing first."""
+"""Most urgent first."""
 
 OUTCOMES: dict[PromiseState, Outcome] = {
     "resolved": "approved",
@@ -39,10 +39,10 @@ OUTCOMES: dict[PromiseState, Outcome] = {
     "rejected_canceled": "canceled",
     "rejected_timedout": "expired",
 }
-"""What came of a request, by the state of its promise. `expired` holds whatever the deadline means."""
+"""The outcome of a request by the state of its promise. `expired` whatever `on_deadline` is."""
 
 GROUP = "group:"
-"""What a name begins with that stands for a group of people."""
+"""Prefix of a name that is a group's."""
 
 KEY_TAG = "hitl:key"
 QUORUM_TAG = "hitl:quorum"
@@ -50,37 +50,37 @@ WORKFLOW_TAG = "hitl:workflow"
 ASSIGNEE_TAG = "hitl:assignee:"
 
 REPLACED_BY = "hitl:replaced-by"
-"""The header of a canceled request that names the one which was put in its place."""
+"""Header of a canceled request: the id of the request that replaces it."""
 
 REPLACED_SINCE = "hitl:replaced-since"
-"""Its header that says since when the worker runs whose code asks that, in ms since the epoch."""
+"""Header of a canceled request: when the worker started that asks the new one, in ms since the epoch."""
 
 MAX_QUESTION_BYTES = 1_000_000
-"""The most that a question may have, as JSON. It is no place to keep files: give a link, or a digest."""
+"""Largest question, as JSON. For a file, give a link or a digest instead."""
 
 
 class Escalation(Struct, frozen=True, kw_only=True):
-    """Who may answer too, `after` so many ms."""
+    """Who may answer as well, `after` this many ms."""
 
     after: Duration
     to: tuple[str, ...]
 
 
 class Instead(Struct, frozen=True, kw_only=True):
-    """What counts as approved with when the deadline passes."""
+    """The data of the approval that the deadline makes."""
 
     value: Json
 
 
 class Digest(Struct, frozen=True, kw_only=True):
-    """The content that is asked about: its SHA-256 in hex, and the name of the file that had it."""
+    """The content that a request is about: its SHA-256 in hex, and its file's name. `digest_of` makes one."""
 
     sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
     file: str
 
 
 class Code(Struct, frozen=True, kw_only=True):
-    """The code that asked: the digest of its app, the version of hitl, and since when its process runs.
+    """The code that asked: the digest of its app, hitl's version, and the start of the process.
 
     `since` is in ms since the epoch.
     """
@@ -91,9 +91,9 @@ class Code(Struct, frozen=True, kw_only=True):
 
 
 class Refused(Struct, frozen=True, kw_only=True):
-    """An answer that did not fit, so that the question was put again.
+    """An answer that did not fit, so that the question was asked again.
 
-    `at` is ms since the epoch; `times` counts such answers.
+    `at` is in ms since the epoch; `times` counts refused answers so far.
     """
 
     why: str
@@ -104,10 +104,10 @@ class Refused(Struct, frozen=True, kw_only=True):
 
 
 class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """What a request asks: the data of its promise's param. Durations are ms.
+    """What a request asks: the data of its promise. Durations are in ms; `ask` describes the fields.
 
-    `replaces` is the id of the request in whose place it was put, because the code had changed, or because
-    the answer was `refused`.
+    `replaces` is the id of the request that it replaces, because the code was changed or the answer was
+    `refused`.
     """
 
     prompt: str
@@ -129,12 +129,12 @@ class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
 
     @property
     def title(self) -> str:
-        """The first line of the prompt that says something, without the marks of a heading."""
+        """The first line of the prompt with text in it, without the marks of a heading."""
         lines = (line.strip().lstrip("#").strip() for line in self.prompt.splitlines())
         return next((line for line in lines if line), "")
 
     def asked_at(self, age: int) -> tuple[str, ...]:
-        """Return who may answer `age` ms after it was asked; nobody named means anybody."""
+        """Return who may answer `age` ms after the request was created; empty means anyone."""
         if not self.to:
             return ()
         late = (name for step in self.escalate if step.after <= age for name in step.to)
@@ -142,11 +142,11 @@ class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
 
     @property
     def everyone(self) -> tuple[str, ...]:
-        """All who may answer now or later; nobody named means anybody."""
+        """All who may answer now or later; empty means anyone."""
         return self.asked_at(FOR_EVER)
 
     def tags(self, *, key: str | None, workflow: str | None) -> dict[str, str]:
-        """Return the tags by which the request is found."""
+        """Return the tags that the request is found by."""
         tags = {REQUEST_TAG: "1"} | {f"{ASSIGNEE_TAG}{name}": "1" for name in self.everyone}
         tags |= {KEY_TAG: key} if key else {}
         tags |= {WORKFLOW_TAG: workflow} if workflow else {}
@@ -154,16 +154,16 @@ class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
 
 
 _question = msgspec.json.Decoder(Question)
-"""Made here, so that no two threads inspect the type at once: msgspec would crash."""
+"""A module's constant: msgspec crashes if two threads inspect the type at once."""
 
 PLAIN = Question(prompt="")
-"""What a promise asks that says nothing: a yes or a no, of anybody."""
+"""The question of a promise without one: a yes or a no, from anyone."""
 
 UNREADABLE = "(a request that cannot be read)"
 
 
 def fields_of(question: Question) -> list[Field]:
-    """Return what a person fills in."""
+    """Return the fields of the form."""
     if question.form is None:
         return []
     from hitl_cli.forms import fields
@@ -172,7 +172,7 @@ def fields_of(question: Question) -> list[Field]:
 
 
 def sensible(question: Question) -> Question:
-    """Return the question as whoever is asked will read it. Raises BadInput if it makes no sense."""
+    """Return the question as it will be read from the server. Raises BadInput if it is not valid."""
     try:
         read = _question.decode(msgspec.json.encode(question))
     except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
@@ -180,26 +180,26 @@ def sensible(question: Question) -> Question:
     late = tuple(Escalation(after=step.after, to=_named_once(step.to)) for step in read.escalate)
     read = msgspec.structs.replace(read, to=_named_once(read.to), escalate=late)
     if not read.title:
-        raise not_askable("the prompt says nothing.")
+        raise not_askable("the prompt is empty.")
     if len(set(read.choices)) < len(read.choices) or not all(choice.strip() for choice in read.choices):
-        raise not_askable("the choices must be different, and none may be empty.")
+        raise not_askable("choices must be different and not empty.")
     if read.escalate and not read.to:
-        raise not_askable("to escalate it, say whom it is for first, by `to`.")
+        raise not_askable("escalate requires to.")
     names = read.everyone
     for name in names:
         if not folded(name).removeprefix(GROUP).strip():
-            raise not_askable(f"{name!r} names nobody.")
+            raise not_askable(f"{name!r} is not a name.")
     groups = any(folded(name).startswith(GROUP) for name in names)
     if names and not groups and len(names) < read.approvals:
         raise not_askable(
-            f"{read.approvals} must approve, but only {len(names)} may answer. A group is named group:NAME."
+            f"approvals is {read.approvals}, but only {len(names)} may answer. Write a group as group:NAME."
         )
     _check_deadline(read)
     return read
 
 
 def _named_once(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return names as they are stored, without those that mean the same as an earlier one."""
+    """Return names as they are stored, each person or group once."""
     every: dict[str, str] = {}
     for name in names:
         every.setdefault(folded(name), normalized(name))
@@ -207,10 +207,10 @@ def _named_once(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def sensible_alone(question: Question) -> Question:
-    """Return a question that no workflow asks, as `sensible` does, and check its size and data too.
+    """Return the question of a standalone request, checked by `sensible` and also for its size and data.
 
-    `ask` in a workflow does not: a run that asked such a question before must not fail when it is replayed.
-    Raises BadInput.
+    `ask` in a workflow does not check these: a run that has asked such a question must not fail when it is
+    replayed. Raises BadInput.
     """
     if question.form is not None:
         from hitl_cli.forms import schema_of
@@ -221,20 +221,21 @@ def sensible_alone(question: Question) -> Question:
     size = len(msgspec.json.encode(asked))
     if size > MAX_QUESTION_BYTES:
         raise TooLarge(
-            f"the question is {size:,} bytes of JSON; it may have {MAX_QUESTION_BYTES:,}. Give a --link"
-            " instead."
+            f"the question is {size:,} bytes of JSON: at most {MAX_QUESTION_BYTES:,} are allowed. Give a"
+            " --link instead."
         )
     check_data(asked)
     approves = read.on_deadline not in ("expire", "reject")
     if read.form is not None and approves and (read.choices or read.on_deadline == "approve"):
         raise BadInput(
-            "the form asks for data, and nobody would give it: let the deadline mean no.", code="bad-question"
+            "the deadline cannot approve it, because the form needs data: use expire or reject.",
+            code="bad-question",
         )
     return read
 
 
 def _check_deadline(question: Question) -> None:
-    """Raise BadInput if what the deadline is to mean is no answer to the question."""
+    """Raise BadInput if `on_deadline` is not a valid answer to the question."""
     if question.on_deadline in ("expire", "reject"):
         return
     value = question.on_deadline.value if isinstance(question.on_deadline, Instead) else None
@@ -251,38 +252,36 @@ def _check_deadline(question: Question) -> None:
 def found_by(
     question: Question, key: str | None, function: str | None, own: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return the tags of a request, its author's among them. Raises BadInput for one that is not theirs."""
+    """Return the tags of a request, including its author's. Raises BadInput for an invalid key or tag."""
     if key is not None and not (isinstance(key, str) and key.strip()):
-        raise not_askable(f"{key!r} is no name by which it could be answered.")
+        raise not_askable(f"{key!r} is not a valid key: it must be a text that is not empty.")
     try:
         theirs = msgspec.convert(own, dict[str, str])
     except msgspec.ValidationError as error:
-        raise not_askable(f"tags are texts with names: {error}.") from error
+        raise not_askable(f"tags must map names to texts: {error}.") from error
     for name in theirs:
         if name.startswith(RESERVED_TAGS):
-            raise BadInput(
-                f"the tag {name!r} is not yours to give: another beginning, please.", code="bad-name"
-            )
+            raise BadInput(f"the tag {name!r} begins with a reserved prefix: use another.", code="bad-name")
     return {**theirs, **question.tags(key=key, workflow=function)}
 
 
 def not_askable(why: str) -> BadInput:
-    """Return the error that says why a request cannot be asked like this.
+    """Return the error for a question that is not valid.
 
-    It is BadInput itself: a run that fails by it keeps the name of the class.
+    It is not a subclass: a failed run stores the name of the class.
     """
     return BadInput(f"this cannot be asked: {why}", code="bad-question")
 
 
 def question_of(promise: Promise) -> Question | None:
-    """Return what a promise asks: PLAIN where it does not say, None where that cannot be read."""
+    """Return the question of a promise: PLAIN if it has none, None if it cannot be read."""
     if promise.tags.get(REQUEST_TAG) != "1":
         return PLAIN
     return decode_as(promise.param, Question)
 
 
 def prompt_of(promise: Promise) -> str | None:
-    """Return what is asked on one line; None where the promise does not say."""
+    """Return the prompt on one line; None if the promise has no question."""
     question = question_of(promise)
     if question is PLAIN:
         return None
@@ -290,18 +289,18 @@ def prompt_of(promise: Promise) -> str | None:
 
 
 def asker_of(promise: Promise, run: Promise | None) -> str | None:
-    """Return who asks, or where the request does not say, who started its run; None if nobody knows."""
+    """Return who asked, or who started the run that asked; None if unknown."""
     asker = headers_of(promise.param).get("hitl:by")
     return asker or (headers_of(run.param).get("hitl:by") if run is not None else None)
 
 
 def own_tags(tags: Mapping[str, str]) -> dict[str, str]:
-    """Return those tags of a promise that its author gave."""
+    """Return the tags that the author of a request gave."""
     return {key: value for key, value in tags.items() if not key.startswith(RESERVED_TAGS)}
 
 
 def replaced_by(promise: Promise, others: Iterable[Promise] = ()) -> str | None:
-    """Return the id of the request that was put in the place of this one: one of `others`, if any."""
+    """Return the id of the request that replaces this one: from its header, or from one of `others`."""
     named = headers_of(promise.value).get(REPLACED_BY)
     if named is not None:
         return named
@@ -310,13 +309,13 @@ def replaced_by(promise: Promise, others: Iterable[Promise] = ()) -> str | None:
 
 
 def replaces(promise: Promise) -> str | None:
-    """Return the id of the request in whose place this one was put, if that is so."""
+    """Return the id of the request that this one replaces; None if it replaces none."""
     question = question_of(promise)
     return None if question is None else question.replaces
 
 
 def outcome_of(promise: Promise) -> Outcome | None:
-    """Return what came of a request: what its deadline means, where that has passed; None while it waits."""
+    """Return the outcome of a request, including what its deadline means; None while it is pending."""
     question = question_of(promise) if promise.state == "rejected_timedout" else None
     if question is None or question.on_deadline == "expire":
         return OUTCOMES.get(promise.state)

@@ -1,4 +1,4 @@
-"""Reading runs: one by its id, and the list of them, each with its state and what it waits for."""
+"""Reads runs: one by its id, or a list of them, each with its state and what it is waiting for."""
 
 from __future__ import annotations
 
@@ -33,34 +33,34 @@ if TYPE_CHECKING:
 
 
 def get_run(client: Client, id: str) -> Run:
-    """Return a run with what it waits for, or the same of a question or a step. Raises NotFound."""
+    """Return a run, request or step, with what it is waiting for. Raises NotFound."""
     return detailed(client, [known(client, id)])[0]
 
 
 def known(client: Client, id: str) -> Promise:
-    """Return the promise of a run, a question or a step. Raises NotFound."""
+    """Return the promise of a run, request or step. Raises NotFound."""
     promise = get_promise(client, id) if id else None
     if promise is None:
-        raise NotFound(f"there is no workflow {id!r}. `hitl status` lists them.")
+        raise NotFound(f"there is no run {id!r}. `hitl status` lists the runs.")
     return promise
 
 
 def fitting(client: Client, state: RunState | None, promises: Sequence[Promise]) -> list[Run]:
-    """Return the runs among some promises that are in a state (None: in any), without hitl's own."""
+    """Return the runs among some promises that are in a state (None: any state), without hitl's own."""
     theirs = [promise for promise in promises if not is_own(promise)]
     return [run for run in detailed(client, theirs) if state in (None, run.state)]
 
 
 def is_own(promise: Promise) -> bool:
-    """Whether a run is one of hitl's own."""
+    """Whether a run is one that hitl started for itself."""
     call = promise.call
     return call is not None and call.func in INTERNAL_FUNCTIONS
 
 
 def newest_first(client: Client, state: RunState | None) -> Reader:
-    """Return a reader of the promises of runs, the newest first, for `fitting` to choose from.
+    """Return a reader of the promises of runs, newest first, for `fitting` to filter.
 
-    A server that sorts reads only as many as are asked for; from others, all are read.
+    A server that sorts returns only the pages that are needed. From others all runs are read.
     """
     one: dict[str, Json] = {} if state is None else {"state": _promise_state(state)}
     if client.capabilities.root and client.capabilities.sort:
@@ -75,12 +75,12 @@ def _place_of(promise: Promise) -> Place:
 
 
 def _promise_state(state: RunState) -> str:
-    """Return the state of the promise of a run that is in this state."""
+    """Return the state of a promise whose run is in this state."""
     return next((name for name, ended in ENDED.items() if ended == state), "pending")
 
 
 def detailed(client: Client, promises: Sequence[Promise]) -> list[Run]:
-    """Return the runs of some promises; those that have not ended with what they wait for."""
+    """Return the runs of some promises, each with what it is waiting for."""
     live = [promise for promise in promises if promise.state == "pending"]
     tasks = get_tasks(client, [promise.id for promise in live])
     searches = [
@@ -98,13 +98,13 @@ def detailed(client: Client, promises: Sequence[Promise]) -> list[Run]:
 
 
 def _with_waits(run: Run, task: Task | None, below: Sequence[Promise], now: int) -> Run:
-    """Return a live run with its state and what it waits for."""
+    """Return a run with its state and what it is waiting for."""
     if run.ended:
         return run
     if task is not None and task.state == "pending":
         return replace(run, state="waiting", waits_for=(f"a worker that has {run.function}",))
     if task is not None and task.state == "halted":
-        return replace(run, state="waiting", waits_for=("someone to continue it: it is halted",))
+        return replace(run, state="waiting", waits_for=("someone to resume it: it is halted",))
     below = [promise for promise in below if not belongs_to_notification(promise.id)]
     people = tuple(promise.id for promise in below if promise.is_blocking)
     timers = [promise.timeout_at for promise in below if promise.is_timer]

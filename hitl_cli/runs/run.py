@@ -1,4 +1,4 @@
-"""A run of a workflow: how it is started and canceled on the wire, and what its promise says of it."""
+"""A run of a workflow: the protocol requests that start and cancel it, and what its promise tells."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from hitl_cli.errors import BadName
 type RunState = Literal["running", "waiting", "completed", "failed", "canceled", "expired"]
 
 type GroupName = Annotated[str, Meta(pattern=r"^[^\s/@:]{1,200}(?!\s)$")]
-"""The name of a group of workers, from a client that may only start runs: an address would have the server
-post there."""
+"""The name of a group of workers. Clients that may only start runs cannot give an address: the server would
+post to it."""
 
 ENDED: dict[str, RunState] = {
     "resolved": "completed",
@@ -29,13 +29,13 @@ ENDED: dict[str, RunState] = {
 """The state of a run whose promise is settled, by the promise's state."""
 
 SHOWN = 200
-"""Characters of a call's arguments that a sentence shows."""
+"""Most characters of a call's arguments in a message."""
 
 
 class RunSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A run to start: a line of `hitl start --stdin`, or one command line.
 
-    `args` is what the promise says, exactly: a list, or for a function in Rust the one argument itself.
+    `args` is sent unchanged: a list, or for a function in Rust the single argument itself.
     """
 
     id: str
@@ -44,16 +44,16 @@ class RunSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     kwargs: dict[str, Json] = {}
 
     def call(self) -> Call:
-        """Return the function call; a run that is given no arguments is given its id."""
+        """Return the function call. Without arguments it gets the run's id."""
         return call_of(self.workflow, self.args, self.kwargs, self.id)
 
 
 class Run(Struct, frozen=True, kw_only=True):
-    """A run and how it stands. Instants are ms since the epoch; `result` is what it returned.
+    """A run and its state. Instants are ms since the epoch; `result` is what the function returned.
 
-    `requests` are the ids of the requests that it waits for. `is_workflow` is false for a question without a
-    workflow, and for a step: they are shown and waited for the same way. `error` says why it did not
-    complete; where a function failed, `failure` says where.
+    `requests` are the ids of the requests that it is waiting for. `is_workflow` is false for a standalone
+    request and for a step, which are shown and waited for in the same way. `error` says why the run did not
+    complete; `failure` says where, if a function failed.
     """
 
     id: str
@@ -71,7 +71,7 @@ class Run(Struct, frozen=True, kw_only=True):
 
     @property
     def ended(self) -> bool:
-        """Whether it is settled: neither state nor result will change."""
+        """Whether it is settled, so that its state and result are final."""
         return self.state not in ("running", "waiting")
 
 
@@ -90,21 +90,23 @@ class Canceled(Struct, frozen=True, kw_only=True):
 
 
 def call_of(workflow: str, args: Json | UnsetType, kwargs: dict[str, Json], id: str) -> Call:
-    """Return a function call; one that is given no arguments is given the id."""
+    """Return a function call. Without arguments it gets the id."""
     return Call(func=workflow, args=([] if kwargs else [id]) if args is UNSET else args, kwargs=kwargs)
 
 
 def given_args(args: Json) -> Json | UnsetType:
-    """Return the `args` of a JSON document, where null, as no `args`, means that none are given."""
+    """Return the `args` of a JSON document; null means the same as no `args`."""
     return UNSET if args is None else args
 
 
 def check_id(id: str) -> str:
-    """Return the id if a run can have it (resonate/ids.py, validate_root_id). Raises BadInput."""
+    """Return the id if a run can have it (resonate/ids.py, validate_root_id). Raises BadName."""
     if not id or id != id.strip() or not id.isprintable():
-        raise BadName(f"{id!r} cannot be a workflow id: it must have characters, and none that is invisible.")
+        raise BadName(
+            f"{id!r} is not a valid run id: it is empty, or has spaces around it or unprintable characters."
+        )
     if ":" in id:
-        raise BadName(f"{id!r} cannot be a workflow id: ':' separates a workflow from its steps.")
+        raise BadName(f"{id!r} is not a valid run id: ':' separates a run from its steps.")
     return id
 
 
@@ -113,8 +115,8 @@ def create_request(
 ) -> ProtocolRequest:
     """Return the promise.create that starts a run, with the tags that the SDK's own `rpc` gives it.
 
-    The headers are ours: by `hitl:start` the caller knows whether the promise is the one it created, and
-    `hitl:by` says who started it, which a request of its can hold against them (docs/reference/wire.md).
+    Two headers are added: `hitl:start` identifies this call, so that the caller knows whether the promise is
+    new; `hitl:by` is the person who started the run, which `allow_self=False` needs (docs/reference/wire.md).
     """
     tags = {TARGET_TAG: address_of(group)} | lineage(spec.id, scope="global")
     headers = {"hitl:start": mark} | ({"hitl:by": by} if by else {})
@@ -125,14 +127,14 @@ def create_request(
 
 
 def address_of(group: str) -> str:
-    """Return the address of any worker of a group; what is an address already stays as it is."""
+    """Return the address of any worker of a group; an address is returned unchanged."""
     return group if "://" in group else f"poll://any@{group}"
 
 
 def show_call(call: Call | None) -> str:
-    """Return a call as `approval("hitl-001")`, cut to fit a sentence."""
+    """Return a call as `approval("hitl-001")`, shortened for a message."""
     if call is None:
-        return "a promise that is no workflow"
+        return "a promise that is not a workflow"
     args = call.args if isinstance(call.args, list) else [call.args]
     shown = [msgspec.json.encode(arg).decode() for arg in args]
     shown += [f"{name}={msgspec.json.encode(value).decode()}" for name, value in call.kwargs.items()]
@@ -141,7 +143,7 @@ def show_call(call: Call | None) -> str:
 
 
 def run_of(promise: Promise) -> Run:
-    """Return a run as its promise alone shows it; while it is pending, that is `running`."""
+    """Return the run of a promise. While it is pending its state is `running`; `detailed` finds out more."""
     state = ENDED.get(promise.state, "running")
     return Run(
         id=promise.id,

@@ -1,4 +1,4 @@
-"""`Runs`: what a person does to runs, whatever the front end."""
+"""`Runs`: what a person can do with runs, for every front end."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from hitl_cli.runs.workflows import ServedWorkflow
 
 START_BATCH = 500
-"""Runs that are started in one round trip."""
+"""Runs that are started in one protocol batch."""
 
 
 class Runs:
@@ -42,7 +42,7 @@ class Runs:
     """
 
     def __init__(self, client: Client, actor: Actor) -> None:
-        """`actor` is recorded as who started or canceled a run."""
+        """`actor` is recorded as the person who started or canceled a run."""
         self._client = client
         self._actor = actor
 
@@ -54,10 +54,10 @@ class Runs:
         deadline_ms: int = defaults.DEADLINE_MS,
         mark: IdempotencyMark | None = None,
     ) -> Started:
-        """Start a run, or find the one that was started before with the same id and call.
+        """Start a run, or return the existing run with the same id and call.
 
-        The same `mark` again finds the run that it started. Raises BadInput (the id), Conflict (the id is
-        taken by another call), IdempotencyKeyReused.
+        A call with the same `mark` returns the run that the first one started. Raises BadInput (the id),
+        Conflict (another call has this id), IdempotencyKeyReused.
         """
         self._actor.require("start")
         if mark is not None and (found := get_promise(self._client, check_id(spec.id))) is not None:
@@ -75,7 +75,7 @@ class Runs:
         group: str = defaults.GROUP,
         deadline_ms: int = defaults.DEADLINE_MS,
     ) -> Sequence[Started | Conflict]:
-        """Start runs, many to a round trip. A run whose id is taken has its Conflict in the list."""
+        """Start runs in batches. For an id that another call has, the list contains a Conflict."""
         self._actor.require("start")
         return self._start(specs, group, deadline_ms, fresh_id)
 
@@ -97,9 +97,9 @@ class Runs:
         return started
 
     def list(self, *, state: RunState | None = None, limit: int | None = None) -> tuple[Sequence[Run], bool]:
-        """Return the runs, the newest first, and whether there are more than `limit`.
+        """Return the newest runs first, and whether there are more than `limit`.
 
-        The runs that hitl starts for itself are not listed; `show` finds them by their id.
+        Runs that hitl starts for itself are left out; `show` finds them by id.
         """
         self._actor.require("read")
         found: list[Run] = []
@@ -119,12 +119,12 @@ class Runs:
         return page_of(newest_first(self._client, state), keep, order="runs", limit=limit, after=after)
 
     def show(self, id: str) -> Run:
-        """Return a run with what it waits for, or the same of a question or a step. Raises NotFound."""
+        """Return a run, request or step, with what it is waiting for. Raises NotFound."""
         self._actor.require("read")
         return get_run(self._client, id)
 
     def steps(self, id: str, most: int | None = None) -> RunTree:
-        """Return the run that an id means, its own or one of its steps', with up to `most` steps.
+        """Return the run with this id, or the run that a step belongs to, with up to `most` steps.
 
         Raises NotFound.
         """
@@ -140,7 +140,7 @@ class Runs:
     def wait(
         self, run: Run, timeout_s: float | None = None, clock: Callable[[], float] = time.monotonic
     ) -> Run:
-        """Return the run once it has ended; the server may restart meanwhile (`waiting.wait_until`).
+        """Return the run once it has ended. A restart of the server meanwhile is no problem.
 
         Raises NotFound, TimedOut after `timeout_s` seconds.
         """
@@ -155,32 +155,32 @@ class Runs:
         ended = wait_until(self._client, look, timeout_s=timeout_s, clock=clock)
         if ended is None:
             raise TimedOut(
-                f"{run.id} has not ended yet. It goes on; `{command('wait', [run.id])}` waits again.",
+                f"{run.id} has not ended yet and goes on; `{command('wait', [run.id])}` waits again.",
                 code="timed-out",
             )
         return ended
 
     def to_cancel(self, id: str) -> Run:
-        """Return the run that `cancel` would cancel, as it is now. Raises NotFound."""
+        """Return the current state of the run that `cancel` would cancel. Raises NotFound."""
         self._actor.require("start")
         return get_run(self._client, id)
 
     def cancel(self, id: str, reason: str | None = None) -> Canceled:
-        """Cancel a run and what it waits for, or a question without a workflow.
+        """Cancel a run and what it is waiting for, or a standalone request.
 
-        Raises NotFound, Conflict (it has ended otherwise), TimedOut (its deadline has passed).
+        Raises NotFound, Conflict (it has already ended), TimedOut (its deadline has passed).
         """
         self._actor.require("start")
         promise = known(self._client, id)
         alone = promise.is_blocking and promise.origin == promise.id
         if not (promise.is_run or alone):
-            raise NotFound(f"{id} is not a workflow but a part of {promise.origin}.")
+            raise NotFound(f"{id} is not a run but a step of {promise.origin}.")
         audit = Audit(id=fresh_id(), by=self._actor.person, via=self._actor.via, at=self._client.now())
         value = error_value(reason or "canceled", audit.headers())
         settled = as_promise(self._client.call_many([cancel_request(id, value)])[0])
         run = run_of(settled)
         if run.state == "expired":
-            raise TimedOut(f"{id} can no longer be canceled: its deadline passed {iso(run.deadline)}.")
+            raise TimedOut(f"{id} cannot be canceled: its deadline passed {iso(run.deadline)}.")
         if run.state != "canceled":
             raise Conflict(f"{id} has already {run.state}. Nothing was changed.", code="already-ended")
         below = search(self._client, state="pending", tags={ORIGIN_TAG: id})
@@ -189,12 +189,12 @@ class Runs:
 
 
 def _started_or_conflict(spec: RunSpec, mark: str, promise: Promise) -> Started | Conflict:
-    """Return the run if its promise makes the call that was asked for."""
+    """Return the run if its promise has the requested call, else a Conflict."""
     call = promise.call
     if call is None or not same_json(call, spec.call()):
         return Conflict(
-            f"{spec.id} is taken by {show_call(call)}, not {show_call(spec.call())}. Nothing was changed;"
-            f" `{command('status', [spec.id])}` shows it.",
+            f"{spec.id} already exists as {show_call(call)}, not {show_call(spec.call())}. Nothing was"
+            f" changed; `{command('status', [spec.id])}` shows it.",
             code="already-exists",
         )
     return Started(run=run_of(promise), created=headers_of(promise.param).get("hitl:start") == mark)

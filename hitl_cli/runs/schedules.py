@@ -1,4 +1,4 @@
-"""`Schedules`: runs that are started by the clock."""
+"""`Schedules`: runs that start at set times."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 BAD_REQUEST = 400
 
 RUN_ID = "{{.id}}-{{.timestamp}}"
-"""The ids of the runs, as the SDKs make them: the schedule's, and the instant in ms."""
+"""The ids of the runs, as the SDKs make them: the schedule's id, and the time in ms."""
 
 
 class ScheduleSpec(Struct, frozen=True, kw_only=True):
-    """A schedule to add. Without `args` each run is given the schedule's id; see RunSpec.
+    """A schedule to add. Without `args` each run gets the schedule's id; see RunSpec.
 
     `timezone` None is UTC.
     """
@@ -63,17 +63,17 @@ class Schedule(Struct, frozen=True, kw_only=True, rename="camel"):
 
     @property
     def fields(self) -> str:
-        """The five fields of its expression."""
+        """The five fields of its cron expression, without the time zone."""
         return cron.fields_and_zone(self.cron)[0]
 
     @property
     def timezone(self) -> str | None:
-        """The time zone that these are in; None is UTC."""
+        """The time zone of the fields; None is UTC."""
         return cron.fields_and_zone(self.cron)[1]
 
     @property
     def call(self) -> Call | None:
-        """The function call that it makes, if it is one that can be read."""
+        """The function call of each run; None if it cannot be read."""
         return decode_as(self.promise_param, Call)
 
 
@@ -105,9 +105,9 @@ class Schedules:
         self._actor = actor
 
     def add(self, spec: ScheduleSpec) -> AddedSchedule:
-        """Add a schedule, or find the one that was added before with the same id and everything else.
+        """Add a schedule, or return the existing one if it is equal in everything.
 
-        Raises BadInput (the id, the cron expression), Conflict (the id is another schedule's).
+        Raises BadInput (the id, the cron expression), Conflict (another schedule has this id).
         """
         self._actor.require("start")
         check_id(spec.id)
@@ -125,8 +125,8 @@ class Schedules:
         answer = call(self._client, "schedule.create", **asked)
         if spec.timezone is not None and answer.status == BAD_REQUEST:
             raise BadInput(
-                f"the server refused this: {answer.message()}. It may know no time zones: give the times in"
-                " UTC."
+                f"the server refused this: {answer.message()}. It may not support time zones: give the times"
+                " in UTC."
             )
         schedule = _as_schedule(answer)
         if not created:
@@ -149,7 +149,7 @@ class Schedules:
             cursor = {"cursor": page.cursor}
 
     def remove(self, id: str) -> None:
-        """Remove a schedule; the runs that it has started go on. Raises NotFound."""
+        """Remove a schedule. Runs that it has started continue. Raises NotFound."""
         self._actor.require("start")
         answer = call(self._client, "schedule.delete", id=id)
         if answer.status != OK:
@@ -167,9 +167,9 @@ class Schedules:
 
 
 def _expression(spec: ScheduleSpec) -> str:
-    """Return the expression of a schedule. Raises BadInput for one in a time zone that denotes nothing."""
+    """Return the cron expression of a schedule. Raises BadInput for one in a time zone that is not valid."""
     if spec.timezone is not None and spec.cron.startswith(cron.ZONE):
-        raise BadUsage(f"{spec.cron!r} names a time zone already: give it once.")
+        raise BadUsage(f"{spec.cron!r} has a time zone already: give the time zone once.")
     expression = cron.in_zone(spec.cron, spec.timezone)
     zone = cron.fields_and_zone(expression)[1]
     if zone is not None and (problem := cron.problem(expression)) is not None:
@@ -183,20 +183,19 @@ def _expression(spec: ScheduleSpec) -> str:
 
 
 def _refuse_other(schedule: Schedule, asked: dict[str, object]) -> None:
-    """Raise Conflict if a schedule is not the one that is asked for."""
+    """Raise Conflict if a schedule differs from the requested one."""
     stands = msgspec.to_builtins(schedule)
     if not all(same_json(stands[name], value) for name, value in asked.items() if stands[name] is not None):
         raise Conflict(
-            f"there is another schedule {schedule.id}: {schedule.fields} ({schedule.timezone or 'UTC'}) calls"
-            f" {show_call(schedule.call)}, for"
-            f" {format_duration(schedule.promise_timeout)} at most. Nothing was changed; "
-            f"`{command('schedule remove', [schedule.id])}` removes it.",
+            f"another schedule has the id {schedule.id}: {schedule.fields} ({schedule.timezone or 'UTC'})"
+            f" calls {show_call(schedule.call)}, for {format_duration(schedule.promise_timeout)} at most."
+            f" Nothing was changed; `{command('schedule remove', [schedule.id])}` removes it.",
             code="already-exists",
         )
 
 
 def _as_schedule(answer: ProtocolResponse) -> Schedule:
-    """Return the schedule in an answer. Raises NotFound and others."""
+    """Return the schedule in a response. Raises NotFound and others."""
     if answer.status != OK:
         raise refused(answer)
     return msgspec.json.decode(answer.data, type=_ScheduleData).schedule

@@ -31,7 +31,7 @@ type Kind = Literal["run", "step", "call", "sleep", "person", "vote", "comment",
 
 
 class Retry(Struct, frozen=True):
-    """A failed attempt at a step: why and where it failed, and when it is tried again, ms since the epoch."""
+    """A failed attempt at a step: the error, its place, and when it is retried, in ms since the epoch."""
 
     error: str
     again: int
@@ -48,7 +48,7 @@ class RunStep(Struct, frozen=True, kw_only=True):
 
 
 class RunTree(Struct, frozen=True, kw_only=True):
-    """A run with its steps, as the tree below `root`; `more` tells whether some steps were left out."""
+    """A run with its steps as a tree; `more` tells whether steps were left out."""
 
     run: Run
     root: RunStep
@@ -56,15 +56,15 @@ class RunTree(Struct, frozen=True, kw_only=True):
 
 
 def tree(client: Client, id: str) -> RunStep:
-    """Return a run with all its steps below it, in the order in which they were created.
+    """Return a run with all its steps, in the order in which they were created.
 
-    The id of a step shows the run that it belongs to. Raises NotFound.
+    For the id of a step it returns the run of the step. Raises NotFound.
     """
     return first_steps(client, id, None)[0]
 
 
 def first_steps(client: Client, id: str, most: int | None) -> tuple[RunStep, bool]:
-    """Return the same with no more than `most` steps, and whether there are more. Raises NotFound."""
+    """Return the same with at most `most` steps, and whether there are more. Raises NotFound."""
     named = known(client, id)
     root = get_promise(client, named.origin) or named
     size = PAGE if most is None else most + 2
@@ -75,7 +75,7 @@ def first_steps(client: Client, id: str, most: int | None) -> tuple[RunStep, boo
 
 
 def way_to(promise: Promise, lineage: Sequence[Promise]) -> list[str]:
-    """Return the ids of a promise and of the steps that it is inside of, which the tags tell."""
+    """Return the ids of a promise and of the steps around it, from the inside out."""
     parents = {one.id: one.tags.get(PARENT_TAG, "") for one in (*lineage, promise)}
     way = [promise.id]
     while (above := parents.get(way[-1])) and above not in way:
@@ -84,7 +84,7 @@ def way_to(promise: Promise, lineage: Sequence[Promise]) -> list[str]:
 
 
 def tree_of(root: Promise, below: Iterable[Promise]) -> RunStep:
-    """Return a run with steps of it below it, in the order in which they are given."""
+    """Return a run as a tree with these steps, in the given order."""
     every = [promise for promise in below if promise.id != root.id]
     promises = [promise for promise in every if RETRY_TAG not in promise.tags]
     nodes = {p.id: RunStep(promise=p, kind=_kind_of(p), children=[], retries=[]) for p in [root, *promises]}
@@ -100,7 +100,7 @@ def tree_of(root: Promise, below: Iterable[Promise]) -> RunStep:
 
 
 def _kind_of(promise: Promise) -> Kind:
-    """Return what kind of step a promise stands for."""
+    """Return the kind of step that a promise stands for."""
     if promise.is_run:
         return "run"
     if VOTE_TAG in promise.tags:

@@ -1,4 +1,4 @@
-"""Which workflows there are: those that workers say they serve, and those that runs have called."""
+"""Which workflows exist: those that workers serve now, and those of recent runs."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class ServedWorkflow(Struct, frozen=True, kw_only=True):
-    """A workflow of a group of workers.
+    """A workflow, as a group of workers serves it.
 
-    `workers` is how many of them have it now, None where nobody can tell; `last_run` is when a run of it was
-    last started, in ms since the epoch, among the newest runs.
+    `workers` is how many workers serve it now, None if unknown. `last_run` is when its last run started, in
+    ms since the epoch; older runs than the newest page are not considered.
     """
 
     name: str
@@ -51,18 +51,18 @@ def served(client: Client) -> Sequence[ServedWorkflow]:
 
 
 def missing(client: Client, group: str, name: str) -> str | None:
-    """Return what to say where workers of a group listen, and none of them has a workflow; else None."""
+    """Return a warning if workers of a group are running and none has the workflow; else None."""
     listening = [one for one in client.listeners() or () if one.group == group]
     names = {name for one in listening for name in one.workflows or ()}
     if not listening or name in names or any(one.workflows is None for one in listening):
         return None
     near = get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"they have {', '.join(sorted(names))}."
-    return f"No listening worker has {name}; {hint}"
+    hint = f"did you mean {near[0]}?" if near else f"available: {', '.join(sorted(names))}."
+    return f"No running worker has {name}; {hint}"
 
 
 def _workers(listeners: Sequence[Listener] | None, group: str, name: str) -> int | None:
-    """Return how many workers of a group have a workflow; None where one of them may."""
+    """Return how many workers of a group have a workflow; None if unknown."""
     listening = [one.workflows for one in listeners or () if one.group == group]
     if listeners is None or None in listening:
         return None
@@ -70,6 +70,6 @@ def _workers(listeners: Sequence[Listener] | None, group: str, name: str) -> int
 
 
 def _group_of(address: str) -> str:
-    """Return the group that an address means; another address as it is."""
+    """Return the group in an address; any other address unchanged."""
     group = address.removeprefix(address_of(""))
     return group.partition("/")[0] if group != address else address

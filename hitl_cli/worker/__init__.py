@@ -1,1 +1,1 @@
-"""A process that runs workflows."""
+"""The worker: a process that runs workflows."""

@@ -1,4 +1,4 @@
-"""`hitl worker --check`: what waits on the server that the code which is there would ask otherwise."""
+"""`hitl worker --check`: which pending requests the current code would ask differently."""
 
 from __future__ import annotations
 
@@ -37,14 +37,15 @@ if TYPE_CHECKING:
 type Change = Literal["asked-anew", "taken-back", "fails", "not-checked"]
 
 AT_ONCE = 50
-"""Runs whose promises are read together."""
+"""Runs whose promises are read in one batch."""
 
 
 class ChangedRequest(Struct, frozen=True, kw_only=True):
-    """A request that the code asks otherwise; `now` is the prompt of the new one, `why` why its run fails.
+    """A request that the code asks differently now.
 
-    `by` is the id that the new one gets. What is not checked waits in a function that `ctx.run` calls, or
-    after it: no such function is run here.
+    `now` is the new prompt, `by` the id of the new request, `why` the reason that the run fails.
+    `not-checked` is a request in or after a function that `ctx.run` calls, because no such function is run
+    here.
     """
 
     change: Change
@@ -60,9 +61,9 @@ class ChangedRequest(Struct, frozen=True, kw_only=True):
 def take_back_changed(
     client: Client, options: WorkerOptions, modules: Sequence[tuple[str, ModuleType]], code: LoadedCode
 ) -> None:
-    """Take back what waits and is asked otherwise by these modules: its run goes on, and asks anew.
+    """Revoke pending requests that these modules ask differently. Their runs resume, and ask anew.
 
-    Runs are acted out only where something waits that other code asked.
+    Runs are rehearsed only if a pending request was asked by other code.
     """
     own = {code.of(module.__name__).digest for _, module in modules}
     if not any(_is_foreign(promise, own) for page in blocking_pages(client) for promise in page):
@@ -80,16 +81,16 @@ def take_back_changed(
 
 
 def _is_foreign(promise: Promise, own: set[str]) -> bool:
-    """Whether other code than these apps' asked it."""
+    """Whether a request was asked by code that is not in these apps."""
     question = question_of(promise)
     code = None if question is None else question.code
     return code is not None and code.digest not in own and promise.tags.get(WORKFLOW_TAG) not in WORKFLOWS
 
 
 def check(options: WorkerOptions) -> list[ChangedRequest]:
-    """Return the requests of runs that wait which the apps would ask otherwise. Nothing is changed.
+    """Return the requests of waiting runs that the apps ask differently. Nothing is changed.
 
-    What the apps print meanwhile goes to stderr. Raises BadInput, Unreachable.
+    What the apps print is sent to stderr. Raises BadInput, Unreachable.
     """
     modules = [(app, load_app(app)) for app in options.apps]
     with connect(options.server, options.token) as client, contextlib.redirect_stdout(sys.stderr):
@@ -99,7 +100,7 @@ def check(options: WorkerOptions) -> list[ChangedRequest]:
 def _changes(
     client: Client, options: WorkerOptions, modules: Sequence[tuple[str, ModuleType]]
 ) -> list[ChangedRequest]:
-    """Return what the modules would ask otherwise."""
+    """Return the requests that the modules ask differently."""
     now = client.now()
     resonate = Registering(group=options.group, clock=lambda: now, env={}, autostart=False)
     resonate.with_dependency(options.reach)
@@ -119,13 +120,13 @@ def _changes(
 async def _rehearsed(
     resonate: Registering, runs: Sequence[tuple[Promise, list[Promise]]], now: int
 ) -> list[tuple[Promise, list[Promise], Rehearsed]]:
-    """Return what each of several runs would do now."""
+    """Return what each run would do now."""
     suspension.install(asyncio.get_running_loop())
     return [(root, below, await rehearse(resonate, root, below, now)) for root, below in runs]
 
 
 def _changed(root: Promise, request: Promise, came: Rehearsed) -> ChangedRequest | None:
-    """Return what would become of a request that the code asks otherwise; None for one that stands."""
+    """Return what would happen to a request; None if it stays as it is."""
     put = [(id, data) for id, data in came.put.items() if isinstance(data, dict) and not data.get("refused")]
     by, now = next(
         ((id, data["prompt"]) for id, data in put if data.get("replaces") == request.id), (None, None)
@@ -151,7 +152,7 @@ def _changed(root: Promise, request: Promise, came: Rehearsed) -> ChangedRequest
 
 
 def _waiting(client: Client, group: str, resonate: Registering) -> Iterator[tuple[Promise, list[Promise]]]:
-    """Yield each call of a function of the apps that has asked somebody and goes on, and what is below it."""
+    """Yield each unfinished call of the apps' functions with requests, and the promises below it."""
     roots = [
         promise
         for promise in search(client, state="pending", tags={TARGET_TAG: address_of(group)})
@@ -167,7 +168,7 @@ def _waiting(client: Client, group: str, resonate: Registering) -> Iterator[tupl
 
 
 def _requests_of(root: Promise, below: Sequence[Promise], changed: Collection[str] = ()) -> Iterator[Promise]:
-    """Yield what a call asked people itself: by calls of other functions only where these have `changed`."""
+    """Yield the requests that a call made itself, and those of other functions' calls that have `changed`."""
     calls = [each.id for each in below if each.is_call and each.id not in {root.id, *changed}]
     for promise in below:
         of_another = any(promise.id.startswith(child_id(id, "")) for id in calls)

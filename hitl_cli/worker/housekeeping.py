@@ -1,8 +1,7 @@
-"""What a worker and a gateway look after now and then, although the process that began it died.
+"""Periodic work of workers and gateways, which completes what a process that died has left.
 
-They settle requests that have all their votes, where the process that cast the last one died before
-(hitl_cli/inbox/pending.py), so that a run goes on although nobody decides. A worker also queues notifications
-of requests of which nobody was notified (hitl_cli/notify/reconcile.py).
+It settles requests that have all their votes but were not settled (hitl_cli/inbox/pending.py), so that the
+run goes on. A worker also queues missing notifications (hitl_cli/notify/reconcile.py).
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ logger = logging.getLogger(__name__)
 COUNT_EVERY_S = 30.0
 
 STOP_S = 1.0
-"""How long a process that ends waits for a count in hand: a server may never answer."""
+"""How long a process that ends waits for work in progress: a server may never answer."""
 
 
 class Housekeeper:
-    """Counts votes from a thread of its own, at once and then every so often."""
+    """Does the periodic work in a thread of its own: at once, and then every `every_s` seconds."""
 
     def __init__(
         self,
@@ -39,7 +38,7 @@ class Housekeeper:
         every_s: float,
         unheard: Reconciler | None = None,
     ) -> None:
-        """`open_client` is called in the thread that uses it; `unheard` is what looks whom to tell."""
+        """`open_client` is called in that thread; `unheard` finds requests without notifications."""
         self._unheard = unheard
         self._open_client = open_client
         self._groups = groups
@@ -48,11 +47,11 @@ class Housekeeper:
         self._thread = threading.Thread(target=self._run, name="votes", daemon=True)
 
     def start(self) -> None:
-        """Begin to count."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Count no more."""
+        """Stop the thread."""
         self._stopped.set()
         if self._thread.ident:
             self._thread.join(STOP_S)
@@ -66,9 +65,9 @@ class Housekeeper:
                 if self._unheard is not None:
                     self._unheard.look(client)
             except (HitlError, OSError) as error:
-                logger.warning("it could not be looked after votes and notices: %s", logged(error))
-            except Exception:  # a promise of others that nobody foresaw must not end the counting
-                logger.exception("it could not be looked after votes and notices")
+                logger.warning("housekeeping failed, retried in %g s: %s", self._every_s, logged(error))
+            except Exception:  # a malformed promise of another tool must not end the thread
+                logger.exception("housekeeping failed, retried in %g s", self._every_s)
             if self._stopped.wait(self._every_s):
                 break
         if client is not None:

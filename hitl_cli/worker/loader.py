@@ -1,4 +1,4 @@
-"""Finds the workflows that a worker serves: in files and modules that its user names."""
+"""Loads the workflows that a worker serves, from files and modules."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 def register_app(app: str, module: ModuleType, resonate: Resonate) -> None:
     """Register the workflows of an app that was loaded from `app`.
 
-    Those marked with `@workflow` are registered under their names; `register(resonate)` is called
-    if the app defines it. Raises BadInput where it has neither, or they fail.
+    Functions marked with `@workflow` are registered under their names, and `register(resonate)` is called if
+    the app defines it. Raises BadApp if it has neither, or if one of them fails.
     """
     functions = {
         getattr(value, MARK): value
@@ -41,7 +41,7 @@ def register_app(app: str, module: ModuleType, resonate: Resonate) -> None:
 
 
 def load_app(app: str) -> ModuleType:
-    """Import `FILE.py` or a module. Raises BadInput: missing, or failing, with the line where."""
+    """Import `FILE.py` or a module. Raises BadApp, with the line, if it is missing or fails."""
     if app.endswith(".py"):
         return _attempt(app, lambda: _load_file(Path(app)))
     folder = str(Path.cwd())
@@ -52,18 +52,16 @@ def load_app(app: str) -> ModuleType:
     except (ImportError, ValueError):
         found = None
     if found is None:
-        raise BadApp(
-            f"there is no app {app!r}: name a file that ends in .py, or a module that can be imported."
-        )
+        raise BadApp(f"no app {app!r}: give a file that ends in .py, or a module that can be imported.")
     return _attempt(app, lambda: importlib.import_module(app))
 
 
 def _load_file(path: Path) -> ModuleType:
-    """Import a file as a module of its own name, so that its classes can be found again."""
+    """Import a file as a module named after it, so that pickled classes can be found again."""
     if not path.is_file():
-        raise BadApp(f"there is no app {path}: no such file.")
+        raise BadApp(f"no app {path}: the file does not exist.")
     if path.stem in sys.modules:
-        raise BadApp(f"{path} has the name of another module, {path.stem!r}: give the file another name.")
+        raise BadApp(f"{path} has the same name as another module, {path.stem!r}: rename the file.")
     folder = str(path.resolve().parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)
@@ -77,7 +75,7 @@ def _load_file(path: Path) -> ModuleType:
 
 
 def _attempt[T](app: str, action: Callable[[], T]) -> T:
-    """Run code of the app; what it raises becomes one sentence that names the line."""
+    """Run code of the app. An exception becomes a BadApp that names the line."""
     try:
         return action()
     except BadInput:
@@ -88,7 +86,7 @@ def _attempt[T](app: str, action: Callable[[], T]) -> T:
 
 
 def _where(error: BaseException) -> str:
-    """Return ` (file.py, line 3)`, the innermost line outside this tool and the import system."""
+    """Return ` (file.py, line 3)`: the innermost line that belongs to neither hitl nor a package."""
     if isinstance(error, SyntaxError) and error.filename:
         return f" ({Path(error.filename).name}, line {error.lineno})"
     own = str(Path(__file__).parent)

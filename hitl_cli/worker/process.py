@@ -1,4 +1,4 @@
-"""A process that is a worker: loads the apps, and ends the worker on signals."""
+"""The worker's process: loads the apps, and stops the worker on signals."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
     from hitl_cli.worker.run import Serving, WorkerOptions
 
 COLLECT_AFTER = 50_000
-"""Objects more than there were, after which the garbage collector looks at the youngest."""
+"""New objects before the garbage collector checks the youngest generation."""
 
 
 def run_worker(
     options: WorkerOptions, serving: Callable[[Serving], None], report: Callable[[Event], None]
 ) -> None:
-    """Run a worker until SIGINT or SIGTERM; a second one gives back what is in hand and ends the process.
+    """Run a worker until SIGINT or SIGTERM. A second signal releases its tasks and ends the process.
 
     Raises BadInput, Unreachable.
     """
     modules = [(app, load_app(app)) for app in options.apps]
     with connect(options.server, options.token) as client:
-        get_promise(client, "hitl")  # the SDK would wait for ever for a server that is not there
+        get_promise(client, "hitl")  # the SDK would wait forever for an unreachable server
         if modules:
             take_back_changed(client, options, modules, loaded_code(module for _, module in modules))
     spare_the_collector()
@@ -44,9 +44,9 @@ def run_worker(
 
 
 def spare_the_collector() -> None:
-    """Have what is loaded now left alone by the garbage collector, and what comes looked at less often.
+    """Exclude what is loaded now from garbage collection, and collect less often.
 
-    A worker makes thousands of objects a second that end without it; it cost a tenth of the time.
+    A worker creates thousands of short-lived objects a second; collecting them took a tenth of its time.
     """
     gc.collect()
     gc.freeze()
@@ -77,9 +77,9 @@ async def _run_worker(
 
 
 def _end_within(worker: Worker, seconds: float) -> None:
-    """Give back what is still in hand after so many seconds and end the process.
+    """Release the remaining tasks after so many seconds and end the process.
 
-    Even if a step blocks the event loop, and a little later even if the server does not answer.
+    This works even if a step blocks the event loop, and a second later even if the server does not answer.
     """
 
     def end() -> None:

@@ -1,4 +1,4 @@
-"""A worker: builds the SDK's client, registers workflows, and executes their runs until it is stopped."""
+"""A worker: creates the SDK's client, registers workflows, and executes runs until it is stopped."""
 
 from __future__ import annotations
 
@@ -49,20 +49,20 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LEASE_MS = 15_000
-"""How long after a worker died another one takes its tasks over."""
+"""How long until other workers take over the tasks of a worker that died."""
 
 CONCURRENCY = 64
-"""Executions at a time. One that waits for a person takes no place."""
+"""Executions at a time. A run that waits for a person is not counted."""
 
 NOTIFYING = 4
-"""One in so many executions may wait for the same server to take a message."""
+"""One execution in this many may wait for the same server to accept a message."""
 
 GRACE_S = 10.0
-"""How long steps in hand may take to finish once the worker is told to stop."""
+"""How long steps in progress may take once the worker is asked to stop."""
 
 
 class WorkerOptions(Struct, frozen=True, kw_only=True):
-    """What a worker is told: durations in ms."""
+    """The options of a worker; durations in ms unless the name ends in `_s`."""
 
     server: str
     token: str | None = None
@@ -75,7 +75,7 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
 
 
 class Serving(Struct, frozen=True, kw_only=True):
-    """What a worker serves, once it does."""
+    """What a worker serves, once it is ready."""
 
     server: str
     group: str
@@ -88,10 +88,10 @@ DELIVERING = frozenset({TELL, DIGEST})
 
 
 class Worker:
-    """One worker. `run` returns once it has been told to stop and has let go of everything."""
+    """One worker. `run` returns once it was stopped and has released everything."""
 
     def __init__(self, options: WorkerOptions, report: Callable[[Event], None]) -> None:
-        """Build the worker; `report` is told what happens to its runs. Nothing is opened yet."""
+        """Create the worker; `report` gets the events of its runs. Nothing is opened yet."""
         self._options = options
         self._report = report
         self._pid = f"{os.getpid()}-{secrets.token_hex(4)}"
@@ -119,7 +119,7 @@ class Worker:
     async def run(
         self, modules: Sequence[tuple[str, ModuleType]], serving: Callable[[Serving], None]
     ) -> None:
-        """Serve the modules of apps until told to stop; `serving` is told when that begins.
+        """Serve the modules of apps until stopped; `serving` is called once the worker is ready.
 
         Raises BadInput, Unreachable.
         """
@@ -168,7 +168,7 @@ class Worker:
             workflows = self._register(self._resonate, modules)
             self._link.announce(workflows)
             self._resonate.start()
-            await asyncio.sleep(0)  # so that the bell hangs before anybody is told
+            await asyncio.sleep(0)  # so that the worker listens before it says that it is ready
             self._housekeeper.start()
             serving(Serving(server=self._link.name, group=options.group, pid=self._pid, workflows=workflows))
             await self._stop.wait()
@@ -184,11 +184,11 @@ class Worker:
             self._link.close()
 
     def stop(self) -> None:
-        """Take no more work, let steps in hand finish, and end. Safe to call from a signal handler."""
+        """Take no more tasks, let steps in progress finish, and return. Safe in a signal handler."""
         self._loop.call_soon_threadsafe(self._stop.set)
 
     def _end(self, why: str) -> None:
-        """End at once: nothing can be asked of the server any more, and others take over what is in hand."""
+        """Stop at once: the server is lost, and other workers take over the tasks."""
         self._ended_by = why
         self._stop.set()
 
@@ -200,13 +200,11 @@ class Worker:
         resonate.register(digest, name=DIGEST)
         return tuple(sorted({name for name, _ in resonate.served} - INTERNAL_FUNCTIONS))
 
-    # What it takes
-
     def _room(self) -> int:
         return 0 if self._stop.is_set() else self._options.concurrency - len(self._taken)
 
     def _wants(self, id: str, param: Value) -> bool:
-        """Whether the function that a task calls is served here; what cannot be read, the SDK refuses."""
+        """Whether this worker has the function of a task. An unreadable call is left to the SDK to refuse."""
         call = decode_as(param, Call)
         if call is None:
             return True
@@ -225,7 +223,7 @@ class Worker:
             self._idle.clear()
 
     def _let_go(self, task_id: str) -> None:
-        """Note that a task is no longer in hand, so that there is room for another."""
+        """Note that a task is done or released, which makes room for another."""
         if task_id not in self._taken:
             return
         full = len(self._taken) >= self._options.concurrency
@@ -261,10 +259,8 @@ class Worker:
         suspension.adopt(task, coro)
         return task
 
-    # How it ends
-
     async def _wind_down(self) -> None:
-        """Let steps in hand finish, give back what does not, and stop the SDK's client."""
+        """Let steps in progress finish, release the rest, and stop the SDK's client."""
         assert self._link is not None
         assert self._resonate is not None
         await self._link.source.stop()
@@ -277,12 +273,12 @@ class Worker:
         await self._resonate.stop()
 
     def give_back(self) -> None:
-        """Release what is still in hand. Blocks, and so is not for the event loop."""
+        """Release the remaining tasks. It blocks, so do not call it in the event loop."""
         self._heartbeat.give_back()
 
 
 def register_workflows(resonate: Registering, modules: Sequence[tuple[str, ModuleType]]) -> None:
-    """Register the workflows of apps, and those that ship under names that no app has."""
+    """Register the workflows of apps, and built-in ones whose names no app uses."""
     for app, module in modules:
         register_app(app, module, resonate)
     for name, function in WORKFLOWS.items():

@@ -136,7 +136,7 @@ def test_what_waits_is_taken_back_once_its_run_goes_on_and_says_why(crew: Changi
     for n in (1, 2):  # the new one has reminders of its own
         crew.later(HOUR_MS)
         crew.said_in_all(n)
-    assert all("r:1.r1.1 waits" in line for line in crew.said())
+    assert all("r:1.r1.1 has been waiting" in line for line in crew.said())
     crew.approve("r:1.r1.1")
     assert crew.result() is True
     assert [promise.id for promise in search(crew.client, state="pending")] == []

@@ -144,8 +144,8 @@ def test_that_an_answer_does_not_fit_is_logged_once_however_often_the_run_goes_o
     second = crew.next_after(first)
     crew.approve(second, data={"amount": 5})
     crew.next_after(second)
-    wait_until(lambda: f"{second}: the answer does not fit" in crew.complaints())
-    assert crew.complaints().count(f"{first}: the answer does not fit") == 1
+    wait_until(lambda: f"{second}: the data of the decision does not fit" in crew.complaints())
+    assert crew.complaints().count(f"{first}: the data of the decision does not fit") == 1
 
 
 def test_it_is_asked_of_those_who_may_answer_by_then_for_the_time_that_is_left(crew: Paying) -> None:

@@ -316,7 +316,9 @@ def test_rows_that_are_given_are_not_asked(filling: Callable[..., Terminal]) -> 
 
 def test_a_form_that_is_none_is_refused_before_anything_is_asked(filling: Callable[..., Terminal]) -> None:
     terminal = filling({"properties": {"a": {"type": "foo"}}})
-    assert terminal.shows("BadInput").startswith("BadInput: the form is no JSON Schema: properties.a.type")
+    assert terminal.shows("BadInput").startswith(
+        "BadInput: the form is not a valid JSON Schema: properties.a.type"
+    )
 
 
 def test_approving_a_form_on_a_terminal_asks_for_it(hitl: Hitl) -> None:

@@ -52,7 +52,7 @@ TAGGED = {
         ({"minItems": 1}, [], [("", "must have at least 1 entry")]),
         ({"maxItems": 1}, [1, 2], [("", "must have at most 1 entry")]),
         ({"uniqueItems": True}, [1, 1], [("", "must not have the same entry twice")]),
-        ({"contains": {}}, [], [("", "does not have as many entries of one kind as it needs")]),
+        ({"contains": {}}, [], [("", "does not have enough entries of one kind")]),
         ({"pattern": "^a+$"}, "b", [("", "must match ^a+$")]),
         ({"format": "email"}, "nobody", [("", "is not a valid email")]),
         ({"format": "date"}, "2026-02-30", [("", "is not a valid date, such as 2026-01-31")]),
@@ -77,14 +77,14 @@ TAGGED = {
         (
             {"oneOf": [{}, {"minimum": 0}]},
             3,
-            [("", "fits more than one of what is allowed, and must fit one")],
+            [("", "fits more than one alternative, and must fit exactly one")],
         ),
         (TAGGED, {"kind": "card"}, [("number", "is required")]),
         (TAGGED, {"kind": "cash", "amount": "x"}, [("amount", "must be a whole number")]),
         (
             {"anyOf": [{"required": ["mail"]}, {"required": ["phone"]}]},
             {},
-            [("", "fits nothing that is allowed: either mail is required, or phone is required")],
+            [("", "fits none of the alternatives: mail is required, or phone is required")],
         ),
     ],
 )
@@ -166,14 +166,14 @@ def test_what_was_given_is_cut_short() -> None:
         ({"type": "foo"}, "type must be one of array"),
         ({"properties": {"a": {"minimum": "1"}}}, "properties.a.minimum must be a number"),
         ({"pattern": "("}, "pattern is not a valid regular expression"),
-        ({"$ref": "#/$defs/none"}, "refers to what is not in it"),
-        ({"$ref": "#none"}, "refers to what is not in it"),
-        ([], "that is an object, or true or false"),
-        ("{}", "that is an object, or true or false"),
-        (None, "that is an object, or true or false"),
+        ({"$ref": "#/$defs/none"}, "a reference that leads nowhere"),
+        ({"$ref": "#none"}, "a reference that leads nowhere"),
+        ([], "it must be an object, true or false"),
+        ("{}", "it must be an object, true or false"),
+        (None, "it must be an object, true or false"),
         ({"title": object()}, "is not JSON"),
         ({"title": "\ud800"}, "is not JSON"),
-        ({"enum": list(range(40_000))}, "it may have 100,000"),
+        ({"enum": list(range(40_000))}, "at most 100,000"),
     ],
 )
 def test_what_is_no_schema_is_refused(schema: Any, reason: str) -> None:
@@ -245,7 +245,7 @@ def test_nothing_that_a_form_names_is_fetched(requests: tuple[str, list[str]], t
                 lambda schema=schema: problems(schema, {"a": "x"}),
                 lambda schema=schema: problems_at(schema, ["#/properties/a"], "x"),
             ):
-                with pytest.raises(BadInput, match=r"refers to what is not in it|cannot be used"):
+                with pytest.raises(BadInput, match=r"a reference that leads nowhere|cannot be used"):
                     refused()
             fields(schema)
     check_schema({"$schema": f"{url}/meta", "$id": f"{url}/root", "$vocabulary": {f"{url}/words": True}})

@@ -129,7 +129,7 @@ def test_a_text_that_cannot_be_read_is_refused_by_the_name_of_its_field(
         ("amuont", "'amuont' is not a field of this form; did you mean amount?"),
         ("address", "'address' is not a field of this form; it consists of address.city, address.zip."),
         ("zzzzzzz", "its fields are amount, note, urgent, rate, size, day, tags, counts, address.city, "),
-        ("", "it asks for 11 fields (amount, note, urgent, rate, size, "),
+        ("", "the form has 11 fields (amount, note, urgent, rate, size, "),
         ("__proto__", "'__proto__' is not a field"),
     ],
 )
@@ -140,7 +140,7 @@ def test_a_name_that_is_no_field_is_refused(path: str, said: str) -> None:
 
 
 def test_two_texts_for_one_value_are_refused() -> None:
-    with pytest.raises(BadInput, match="amount is given 2 times, and takes one value"):
+    with pytest.raises(BadInput, match="amount is given 2 times, but takes one value"):
         fill(FORM, [("amount", "1"), ("amount", "1")])
 
 

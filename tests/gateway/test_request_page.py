@@ -156,7 +156,7 @@ def test_a_form_that_is_none_is_said_so(desk: Desk) -> None:
     path = desk.put("noform:1", Question(prompt="Well?", form={"type": "nonsense"}))
     page = desk.get(path)
     assert page.status == 200
-    assert "the form is no JSON Schema" in page.text
+    assert "the form is not a valid JSON Schema" in page.text
 
 
 def test_the_run_that_asks_and_its_steps_before_are_shown(desk: Desk) -> None:

@@ -110,7 +110,7 @@ def test_what_is_no_address_is_not_asked_about_and_gets_no_mail(town: Town) -> N
     town.hitl.ok("start", "workflow-no", "a@example.org\nBcc: b@example.org", "-w", "email-verification")
     result = json.loads(town.hitl.ok("wait", "workflow-no"))
     assert result["confirmed"] is False
-    assert "is no e-mail address" in result["reason"]
+    assert "is not an e-mail address" in result["reason"]
     assert town.state("workflow-no:1") == "none"
     assert not [mail for mail in town.mailbox.received if "\n" in mail["To"]]
 

@@ -133,7 +133,7 @@ def test_doctor_says_what_is_wrong_with_how_people_are_reached(people: Hitl) -> 
     assert "people: 3, groups: 1" in said
     assert "told nothing, for they have no address: quiet" in said
     assert "answers" in said
-    assert "they are not signed" in said
+    assert "webhooks are unsigned" in said
     settings = people.folder / "hitl.toml"
     settings.write_text('[people.lead]\nemail = "b@example.org"\n')
     said = people.ok("doctor")

@@ -56,19 +56,19 @@ def test_a_person_is_reached_in_the_order_that_is_set(tmp_path: Path) -> None:
         ('[people.reviewer]\nemail = "a.example.org"', "people.reviewer.email is 'a.example.org'"),
         ('[people.reviewer]\nemail = "a@b.c\\r\\nBcc: d@e.f"', "people.reviewer.email"),
         ('[groups.ops]\nslack = "hooks.slack.com/x"', "groups.ops.slack must be an address"),
-        ('[people.reviewer]\nwebhook = "ftp://example.org"', "people.reviewer.webhook must be an address"),
-        ('[people.reviewer]\nwebhook = "http://[::1"', "people.reviewer.webhook must be an address"),
-        ('[people.reviewer]\nwebhook = "http://h:99999/"', "people.reviewer.webhook must be an address"),
-        ('[people.reviewer]\napprise = "phone"', "people.reviewer.apprise must be an address of Apprise"),
+        ('[people.reviewer]\nwebhook = "ftp://example.org"', "people.reviewer.webhook must be a URL"),
+        ('[people.reviewer]\nwebhook = "http://[::1"', "people.reviewer.webhook must be a URL"),
+        ('[people.reviewer]\nwebhook = "http://h:99999/"', "people.reviewer.webhook must be a URL"),
+        ('[people.reviewer]\napprise = "phone"', "people.reviewer.apprise must be an Apprise URL"),
         (
             '[people.reviewer]\nnotify = ["email"]',
-            "notify names email, and there is no people.reviewer.email",
+            "notify names email, but people.reviewer.email is not set",
         ),
         ('[people.reviewer]\nnotify = ["sms"]', "sms"),
-        ('[people.reviewer]\ndigest = "often"', "people.reviewer.digest makes no sense: 'often'"),
+        ('[people.reviewer]\ndigest = "often"', "people.reviewer.digest is not valid: 'often'"),
         ('[people.reviewer]\nslack_user = "@reviewer"', "people.reviewer.slack_user"),
-        ('[people.a]\nslack_user = "U123"\n[people.b]\nslack_user = "U123"', "said of two people"),
-        ('[groups.ops]\nslack_user = "U123"', "groups.ops.slack_user belongs to a person"),
+        ('[people.a]\nslack_user = "U123"\n[people.b]\nslack_user = "U123"', "set for two people"),
+        ('[groups.ops]\nslack_user = "U123"', "groups.ops.slack_user is not possible"),
         ('[people."group:ops"]\nemail = "a@example.org"', "write [groups.ops]"),
         ('[people.reviewer]\nphone = "1"', "people.reviewer has no setting phone"),
         ('[groups]\nops = ["reviewer"]', 'not a list: write [groups.ops], and below it members = ["…"]'),
@@ -77,14 +77,17 @@ def test_a_person_is_reached_in_the_order_that_is_set(tmp_path: Path) -> None:
         ('[email]\nhost = "mail example"', "email.host"),
         ('[email]\nhost = "mail.example.org"\nport = 70000', "email.port is 70000"),
         ('[email]\nhost = "mail.example.org"\nfrom = "hitl"', "email.from is 'hitl'"),
-        ('[email]\nhost = "mail.example.org"\nuser = "hitl"', "email.user and email.password go together"),
+        (
+            '[email]\nhost = "mail.example.org"\nuser = "hitl"',
+            "email.user and email.password must be given together",
+        ),
         ('[email]\nhost = "mail.example.org"\nuser = "u"\npassword = "$MAIL_PASSWORD"', "$MAIL_PASSWORD"),
         ('[hooks."a/b"]\nsecret = "x"', "hooks.a/b is part of a URL"),
-        ('[hooks.ci]\nsecret = "hunter2"', "hooks.ci.secret makes no sense"),
+        ('[hooks.ci]\nsecret = "hunter2"', "hooks.ci.secret is not valid"),
         ('[hooks.slack]\nkind = "slack"\nsecret = "hunter2"', "hooks.slack.secret is not Slack's"),
-        ('[webhooks]\nsecret = "hunter2"', "webhooks.secret makes no sense"),
+        ('[webhooks]\nsecret = "hunter2"', "webhooks.secret is not valid"),
         ('[people.reviewer]\nslack = "$SLACK"', "$SLACK, which is not set"),
-        ('gateway = "hitl.example.org"', "is not where a gateway is reached"),
+        ('gateway = "hitl.example.org"', "is not a gateway's URL"),
     ],
 )
 def test_a_mistake_is_told_with_the_key(tmp_path: Path, text: str, said: str) -> None:
@@ -115,6 +118,6 @@ def test_secrets_come_from_the_environment(tmp_path: Path) -> None:
 
 def test_a_command_that_meets_a_mistake_says_so_and_does_nothing(hitl: Hitl) -> None:
     (hitl.folder / "hitl.toml").write_text('[people.reviewer]\nemail = "nobody"\n')
-    assert "people.reviewer.email is 'nobody', which is no e-mail address." in hitl.fails(
+    assert "people.reviewer.email is 'nobody', which is not an e-mail address." in hitl.fails(
         2, "pending", code="bad-setting"
     )

@@ -1,1 +1,1 @@
-"""The engine over HTTP: requests, streams of messages, messages that are posted, tokens, metrics."""
+"""The engine over HTTP: requests, message streams, posted messages, tokens and metrics."""

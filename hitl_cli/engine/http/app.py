@@ -1,7 +1,7 @@
 """The engine over HTTP: `POST /` takes a request's envelope, `GET /poll/{group}/{id}` streams messages.
 
-What is asked and answered is the protocol's, byte for byte what the engine in process takes and
-gives; the HTTP status is the answer's. Every answer leaves after its commit.
+Requests and responses are the same bytes as in process; the HTTP status is that of the response. Every
+response is sent after its commit.
 """
 
 from __future__ import annotations
@@ -46,39 +46,39 @@ if TYPE_CHECKING:
     from hitl_cli.engine.store import Transaction
 
 BODY_MAX = VALUE_MAX + 1024 * 1024
-"""Bytes of a request's body: of the largest payload, with ids, tags and a token around it."""
+"""Largest body of a request in bytes: the largest payload, with ids, tags and a token."""
 
 OVERSIZED_MAX = 4 * VALUE_MAX
-"""Bytes of a body that a client with a token may send: a result that is too large then ends its run."""
+"""Largest body in bytes from a client with a token. A result that is too large then fails its run."""
 
 BODY_S = 30.0
-"""How long a request's body may take to arrive."""
+"""How long a request's body may take to arrive, in seconds."""
 
 IDLE_S = 75.0
-"""How long a connection may say nothing, before its first request or between two."""
+"""How long a connection may be idle, in seconds."""
 
 CONNECTIONS_MAX = 4_096
 STREAMS_MAX = 1_000
-"""As many as the Resonate Server has room for."""
+"""The Resonate Server's limit."""
 
 NAME_MAX = 256
-"""Characters of a group's or a reader's name."""
+"""Most characters of the name of a group or a reader."""
 
 GRACE_S = 5.0
-"""How long requests in hand have to be answered once the server is told to stop."""
+"""How long requests in progress may take once the server is asked to stop, in seconds."""
 
 SEND_BUFFER = 32 * 1024
-"""Bytes that the system may hold for a stream: what a slow reader has not taken is to stay in the file."""
+"""Bytes that the system may buffer for a stream; what a slow reader has not taken stays in the file."""
 
 COUNT_S = 5.0
-"""How often at most what waits is counted, however often /metrics is asked for."""
+"""How often waiting promises are counted at most, however often /metrics is requested, in seconds."""
 
 JSON = "application/json"
 ANSWERED = CIMultiDict({"Content-Type": JSON})
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """What a server is told."""
+    """The options of a server."""
 
     path: Path
     host: str
@@ -88,11 +88,11 @@ class Options(Struct, frozen=True, kw_only=True):
     debug: bool = False
     trace: Trace | None = None
     url: str | None = None
-    """Where those that messages are posted to reach this server; None: where it listens."""
+    """The URL of this server in posted messages; None for the one that it listens on."""
 
 
 class HttpServer:
-    """One process that serves a file. `run` returns once it has been told to stop."""
+    """One process that serves a file. `run` returns once it was stopped."""
 
     def __init__(self, options: Options, clock: Callable[[], int] = now_ms) -> None:
         """Open the file. Raises FileUnusable, StorageFailed."""
@@ -115,9 +115,9 @@ class HttpServer:
         self._handed_out = False
 
     async def run(self, serving: Callable[[str], None]) -> None:
-        """Serve until told to stop; `serving` is told its URL once it does.
+        """Serve until stopped; `serving` is called with the server's URL once it is ready.
 
-        Raises OSError; FormatChanged when a newer version takes the file over.
+        Raises OSError, and FormatChanged if a newer version upgrades the file.
         """
         http = web.Server(
             self._handle,
@@ -148,16 +148,16 @@ class HttpServer:
             self._commit_loop.close()
 
     def ended(self, error: FormatChanged) -> None:
-        """Stop, and say why."""
+        """Stop, and raise the error in `run`."""
         self._ended_by = error
         self._stop.set()
 
     def stop(self) -> None:
-        """Take no more requests, answer those in hand, and end."""
+        """Accept no more requests, answer those in progress, and end."""
         self._stop.set()
 
     def _give_back(self) -> None:
-        """Leave to others what streams were sent and have not acted on."""
+        """Release the messages that were sent to streams but not acted on."""
         self._handed_out = True
         while self._handed_out and (self._streams.writing() or self._pusher.writing()):
             self._handed_out = False
@@ -174,15 +174,15 @@ class HttpServer:
 
     @property
     def due(self) -> int:
-        """When streams or pushes have something to look for."""
+        """When streams or posts need the next batch."""
         return min(self._streams.due, self._pusher.due)
 
     def subscribers(self) -> Sequence[Subscriber]:
-        """Return nobody: messages are dealt out in `also`."""
+        """Return nobody: `also` hands out messages."""
         return ()
 
     def also(self, requests: Sequence[Decoded]) -> Extra | None:
-        """Return what deals out messages, unless all that is asked is to read and nothing waits."""
+        """Return the action that hands out messages; None if the batch only reads and no message waits."""
         self._handed_out = False
         now = self._commit_loop.now()
         if (
@@ -209,11 +209,11 @@ class HttpServer:
                 messages.put_off(batch)
 
     def others(self, offered: set[str]) -> Iterable[str]:
-        """Return all addresses: other processes may listen at any."""
+        """Return all addresses: other processes may listen at any of them."""
         return offered
 
     def rung(self, bell: Bell | None) -> None:
-        """Look for what another process left."""
+        """Look for messages that another process left."""
         self._streams.rung(bell)
         self._pusher.rung(bell)
 
@@ -247,23 +247,23 @@ class HttpServer:
                 return self._ready()
             case ["metrics"]:
                 return self._show_metrics(request)
-        return _plain(404, "there is nothing here: see POST /, /poll/{group}/{id}, /health, /ready, /metrics")
+        return _plain(404, "not found: see POST /, /poll/{group}/{id}, /health, /ready, /metrics")
 
     def _foreign(self, request: BaseRequest) -> str | None:
-        """Return why a request is not answered that a web page made, or None.
+        """Return why a request of a web page is refused; None if it is not.
 
-        A page that is open in a browser on this machine can send requests to a port of it. With tokens
-        that does not matter, since the page has none. Without, a browser's requests are refused, and so
-        are those to a name that is not this machine's, which a page may have made its own (rebinding).
+        A page in a browser on this machine can send requests to local ports. With tokens that is harmless:
+        the page has none. Without tokens, requests of browsers are refused, and requests to a name that is
+        not this machine's, because the page may have pointed that name here (DNS rebinding).
         """
         headers = request.headers
         if self._options.verifier is not None:
             return None
         if headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin") or "Origin" in headers:
-            return "requests of web pages are not answered"
+            return "requests from web pages are refused"
         host = headers.get("Host", "")
         if not _is_here(host):
-            return f"this server is not {host!r}: ask for it as localhost, or start it with authentication"
+            return f"unknown host {host!r}: use localhost, or start the server with authentication"
         return None
 
     async def _answer(self, request: BaseRequest) -> web.Response:
@@ -277,13 +277,13 @@ class HttpServer:
         except web.HTTPRequestEntityTooLarge:
             return self._refuse(
                 413,
-                f"the request is larger than is taken; the data of a promise has {VALUE_MAX} bytes at most",
+                f"the request is too large: the data of a promise may have {VALUE_MAX} bytes at most",
                 began,
             )
         except TimeoutError:
             return self._refuse(408, f"the request did not arrive within {BODY_S:.0f} s", began)
         except ClientPayloadError:
-            return self._refuse(400, "the request's body is malformed", began)
+            return self._refuse(400, "the request body is malformed", began)
         decoded = decode(body)
         answer = self._refusal(request, body, decoded) or await self._decide(decoded)
         self._metrics.request(decoded.kind, answer.status, time.perf_counter() - began)
@@ -301,7 +301,7 @@ class HttpServer:
             return machine.refuse(503, str(error))
 
     def _refusal(self, request: BaseRequest, body: bytes, decoded: Decoded) -> Reply | None:
-        """Return why a request is refused unread. The token is in its head, or in the HTTP header."""
+        """Return why a request is refused before it is decoded. The token is in its head or HTTP header."""
         known = decoded.kind in RULES or decoded.kind in DEBUG
         malformed = decoded.known is not None and decoded.kind not in DEBUG
         verifier = self._options.verifier
@@ -314,12 +314,12 @@ class HttpServer:
         return None if known else decoded.known
 
     def _admits(self, request: _Headed) -> bool:
-        """Whether a request brings a token in its HTTP header, where the server wants one."""
+        """Whether a request has a valid token in its HTTP header, if the server requires one."""
         verifier = self._options.verifier
         return verifier is None or verifier.verify(_bearer(request), self._clock() / 1_000) is not None
 
     def _refuse(self, status: int, message: str, began: float) -> web.Response:
-        """Answer a request that could not be read, and end the connection, which is in the middle of it."""
+        """Refuse a request that was not read to its end, and close the connection."""
         self._metrics.request("error", status, time.perf_counter() - began)
         answer = reply(Decoded("error", "", None), machine.refuse(400, message))
         response = web.Response(body=answer, status=status, content_type=JSON)
@@ -330,7 +330,7 @@ class HttpServer:
 
     async def _poll(self, request: BaseRequest, group: str, id: str) -> StreamResponse:
         if not self._admits(request):
-            return _plain(401, "unauthorized: the token is missing, not good, or has expired")
+            return _plain(401, "unauthorized: the token is missing, invalid or expired")
         if not (_is_name(group) and _is_name(id)):
             return _plain(
                 400, f"a group and an id are 1 to {NAME_MAX} printable characters, without '/' and '@'"
@@ -372,12 +372,12 @@ class HttpServer:
 
     def _show_metrics(self, request: BaseRequest) -> web.Response:
         if not self._admits(request):
-            return _plain(401, "unauthorized: the token is missing, not good, or has expired")
+            return _plain(401, "unauthorized: the token is missing, invalid or expired")
         text = self._metrics.text()
         return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     def _count(self) -> tuple[int, int]:
-        """Return how many promises and tasks wait, counted anew at most every few seconds."""
+        """Return the number of waiting promises and tasks, counted every few seconds at most."""
         moment = time.monotonic()
         if moment >= self._counted_at + COUNT_S:
             self._counts = self._commit_loop.server.store.waiting_counts()
@@ -386,7 +386,7 @@ class HttpServer:
 
 
 class _Headed(Protocol):
-    """What has the headers of an HTTP request."""
+    """An object with HTTP request headers."""
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -424,7 +424,7 @@ def _is_here(host: str) -> bool:
 
 
 def _plain(status: int, text: str, headers: dict[str, str] | None = None) -> web.Response:
-    """Return a line of text."""
+    """Return a response with one line of text."""
     return web.Response(status=status, text=f"{text}\n", headers=headers)
 
 

@@ -1,8 +1,8 @@
-"""Who may ask what: JSON Web Tokens, as the Resonate Server takes them (its src/auth.rs).
+"""Authorization with JSON Web Tokens, as in the Resonate Server (its src/auth.rs).
 
-A token is signed by a key whose public half the server knows, and expires. The claim `role`: "admin"
-may do everything; any other token needs the claim `prefix`, with which the ids that it names must
-begin. A prefix of "" is every id.
+A token is signed with a key whose public half the server has, and expires. A token with the claim `role`:
+"admin" may do everything. Any other token needs the claim `prefix`: the ids in its requests must begin with
+it. An empty prefix allows every id.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
     from hitl_cli.engine.records import Reply
 
 LEEWAY_S = 60
-"""How far clocks may be apart; the Resonate Server's."""
+"""Allowed difference between clocks, as in the Resonate Server."""
 
 ALGORITHMS: dict[type, tuple[str, ...]] = {
     RSAPublicKey: ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
     EllipticCurvePublicKey: ("ES256", "ES384"),
     Ed25519PublicKey: ("EdDSA",),
 }
-"""What each kind of key signs with. A token that names another algorithm is not looked at."""
+"""The algorithms of each kind of key. Tokens with another algorithm are refused."""
 
 KEPT = 1_000
-"""Tokens remembered as good, so that a worker's is not verified anew with each request."""
+"""Verified tokens that are cached, so that a worker's token is not verified for each request."""
 
 
 class _Claims(Struct, frozen=True):
-    """What a good token says."""
+    """The claims of a valid token."""
 
     expires: float
     admin: bool
@@ -48,7 +48,7 @@ class _Claims(Struct, frozen=True):
 
 
 class Verifier:
-    """Tells good tokens from others."""
+    """Verifies tokens."""
 
     def __init__(self, key: Path, issuer: str | None = None, audience: str | None = None) -> None:
         """Read a public key in PEM. Raises KeyUnusable."""
@@ -57,18 +57,18 @@ class Verifier:
         except OSError as error:
             raise KeyUnusable(f"the public key {key} cannot be read: {error.strerror}.") from error
         except (ValueError, UnsupportedAlgorithm) as error:
-            raise KeyUnusable(f"{key} holds no public key in PEM.") from error
+            raise KeyUnusable(f"{key} does not contain a public key in PEM.") from error
         self._algorithms = next(
             (names for kind, names in ALGORITHMS.items() if isinstance(self._key, kind)), ()
         )
         if not self._algorithms:
-            raise KeyUnusable(f"{key} is a key of another kind than RSA, EC and Ed25519.")
+            raise KeyUnusable(f"{key} is not an RSA, EC or Ed25519 key.")
         self._issuer = issuer
         self._audience = audience
         self._kept: dict[str, _Claims] = {}
 
     def verify(self, token: str | None, now_s: float) -> _Claims | None:
-        """Return what a token says, or None if it is not good (any more)."""
+        """Return the claims of a token; None if it is invalid or expired."""
         if not token:
             return None
         claims = self._kept.get(token)
@@ -107,7 +107,7 @@ class Verifier:
 
 
 def refusal(claims: _Claims | None, kind: str, data: Any) -> Reply | None:
-    """Return why a request is refused, or None if it is allowed. `data` is the decoded request's."""
+    """Return why a request is refused; None if it is allowed. `data` is that of the decoded request."""
     if claims is None:
         return machine.refuse(401, "unauthorized: the token is missing, not good, or has expired")
     if claims.admin or claims.prefix == "":
@@ -123,9 +123,9 @@ def refusal(claims: _Claims | None, kind: str, data: Any) -> Reply | None:
 
 
 def _names(data: Any) -> list[str] | None:
-    """Return the ids that a request reads or changes; None for one that may touch any, as a search does.
+    """Return the ids that a request reads or changes; None if it may touch any, as a search does.
 
-    Stricter than the Resonate Server, which does not look at the requests inside another.
+    This is stricter than the Resonate Server, which does not check requests inside other requests.
     """
     match data:
         case records.TaskCreate():

@@ -1,4 +1,4 @@
-"""Which machine a request or an address names: this one alone, or others too."""
+"""Whether a request or an address means this machine only."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 
 def host_of(netloc: str) -> str:
-    """Return the name or address in a Host header; the empty text where there is none."""
+    """Return the name or address in a Host header; empty if there is none."""
     try:
         return urlsplit(f"//{netloc}").hostname or ""
     except ValueError:
@@ -15,7 +15,7 @@ def host_of(netloc: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a name or an address is this machine's own, and reached from here alone."""
+    """Whether a name or an address can be reached from this machine only."""
     if host == "localhost":
         return True
     try:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 async def listen(http: web.Server, host: str, port: int, connections_max: int) -> tuple[asyncio.Server, str]:
-    """Return the listener and its URL; 503 answers a connection that is one too many. Raises OSError."""
+    """Return the listener and its URL. Connections above the limit get a 503. Raises OSError."""
     listener = await asyncio.get_running_loop().create_server(
         lambda: _Full() if len(http.connections) >= connections_max else http(), host, port, backlog=1_024
     )

@@ -1,4 +1,4 @@
-"""What `hitl server` counts, in Prometheus' format. Names are the Resonate Server's where it has them."""
+"""The metrics of `hitl server`, in Prometheus' format, named as in the Resonate Server where it has them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 OTHER = "other"
-"""The kind of a request that is of none: what anybody may send must not become labels without end."""
+"""The label for unknown kinds of requests: clients must not be able to create labels."""
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
 class Metrics:
-    """The figures of one server."""
+    """The metrics of one server."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -53,7 +53,7 @@ class Metrics:
         self.batch = self._batches.inc
 
     def gauge(self, name: str, text: str, value: Callable[[], float]) -> None:
-        """Add a figure that is read when it is asked for."""
+        """Add a gauge whose value is read on request."""
         Gauge(name, text, registry=self._registry).set_function(value)
 
     def request(self, kind: str, status: int, seconds: float) -> None:
@@ -72,5 +72,5 @@ class Metrics:
         (self._taken if taken else self._not_taken)()
 
     def text(self) -> bytes:
-        """Return all figures."""
+        """Return all metrics."""
         return generate_latest(self._registry)
