@@ -1,1 +1,1 @@
-"""The gateway: the same requests and answers as on the command line, over HTTP, for people and programs."""
+"""The gateway: the inbox and runs over HTTP, as web pages and an API."""

@@ -1,7 +1,7 @@
-"""The application: all routes, what every request passes through, and how it starts and stops.
+"""The application: its routes, its middlewares, and how it starts and stops.
 
-What is answered is in the modules beside it, each with a table `ROUTES`. A handler parses, calls one
-function of the inbox or of runs through the bridge, and shows what that returns.
+The handlers are in other modules, each with a table `ROUTES`. A handler parses the request, calls one method of
+the inbox or of runs through the bridge, and renders the result.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ ROUTES = [
 ]
 
 BODY_MAX = 2 * 1024 * 1024
-"""Bytes of a request's body: an answer may carry a million, and a form writes some of them as three."""
+"""Bytes of a request's body. An answer may have a million, and a form encodes some of them as three."""
 
 BODY_S = 20.0
-"""How long a request's body may take to arrive."""
+"""Timeout for a request's body."""
 
 IDLE_S = 20.0
-"""How long a connection may say nothing, or take to say what it wants: slow ones are not to use up all."""
+"""Timeout for an idle connection and for a request's head, so that slow clients cannot use up all connections."""
 
 CONNECTIONS_MAX = 8_192
-"""Connections at a time; more are told to come back."""
+"""Connections at a time; further ones are refused."""
 
 GRACE_S = 5.0
-"""How long requests in hand have to be answered once the gateway is told to stop."""
+"""Time to finish the current requests when the gateway stops."""
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -66,11 +66,11 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-"""What every answer says, unless it says otherwise itself."""
+"""Headers of every response that does not set them itself."""
 
 
 def application(gateway: Gateway) -> web.Application:
-    """Return the application. The pattern's own routes are on this machine alone, if nobody asks for them."""
+    """Return the application. By default it serves the example routes only on this machine."""
     app = web.Application(
         middlewares=[answer_failures, gateway.access.admit, _take_body], client_max_size=BODY_MAX
     )
@@ -78,19 +78,19 @@ def application(gateway: Gateway) -> web.Application:
     app[GATEWAY] = gateway
     extra = example_routes.ROUTES if gateway.options.serves_example_routes else []
     app.add_routes([*ROUTES, *extra])
-    if base := gateway.options.base:  # for a proxy that does not remove it
+    if base := gateway.options.base:  # for a proxy that does not strip it
         _check_base(base, ROUTES)
         app.add_routes([web.get(base, _to_inbox), *(_under(base, route) for route in (*ROUTES, *extra))])
     return app
 
 
 def _check_base(base: str, routes: Iterable[web.RouteDef]) -> None:
-    """Raise BadSetting for a path under which an address could be of two pages."""
+    """Raise BadSetting for a base path that conflicts with a route."""
     for path in (route.path for route in routes):
         fixed, pattern, _ = path.partition("{")
         if path.startswith(f"{base}/") or (pattern and f"{base}/".startswith(fixed)):
             raise BadSetting(
-                f"a gateway cannot be under {base}: it has pages of that name. Use another path."
+                f"the gateway cannot be served under {base}: it has pages at that path. Use another path."
             )
 
 
@@ -100,20 +100,20 @@ def _under(base: str, route: web.RouteDef) -> web.RouteDef:
 
 
 async def _to_inbox(_request: Request) -> StreamResponse:
-    """Lead from the path that the gateway is under to its first page."""
+    """Redirect from the base path to the inbox."""
     raise web.HTTPSeeOther(HOME)
 
 
 async def run(gateway: Gateway, serving: Callable[[str], None]) -> None:
-    """Serve until told to stop; `serving` is told the URL once it does. Raises OSError."""
-    # What is no HTTP at all anybody may send without end: it is answered, and not logged.
+    """Serve until the gateway stops; `serving` is called with the URL once it listens. Raises OSError."""
+    # Malformed HTTP is answered but not logged: anyone could flood the log with it.
     malformed = logging.getLogger("hitl_cli.gateway.malformed")
     malformed.setLevel(logging.CRITICAL)
     runner = web.AppRunner(
         application(gateway),
         access_log=None,
         logger=malformed,
-        auto_decompress=False,  # a megabyte can hold a thousand of them, and anybody may send it
+        auto_decompress=False,  # a compressed megabyte could expand to a gigabyte
         keepalive_timeout=IDLE_S,
         shutdown_timeout=GRACE_S,
     )
@@ -122,7 +122,7 @@ async def run(gateway: Gateway, serving: Callable[[str], None]) -> None:
     assert http is not None
     try:
         listener, url = await listen(http, gateway.options.host, gateway.options.port, CONNECTIONS_MAX)
-        if urlsplit(gateway.options.url).port == 0:  # the address is known only now
+        if urlsplit(gateway.options.url).port == 0:  # the port is known only now
             gateway.cookies.name(urlsplit(url).port)
         gateway.housekeeper.start()
         with announced(gateway.options.announced_in, gateway.options.reached_at(url)):
@@ -138,7 +138,7 @@ async def run(gateway: Gateway, serving: Callable[[str], None]) -> None:
 
 
 async def _harden(request: Request, response: StreamResponse) -> None:
-    """Say on every answer what a browser may do with it, and lead to where people reach the gateway."""
+    """Add the security headers to a response, and the base path to its redirect."""
     response.headers["Server"] = "hitl"
     if response.headers.get("Location", "").startswith("/"):
         response.headers["Location"] = gateway_of(request).options.base + response.headers["Location"]
@@ -150,22 +150,22 @@ async def _harden(request: Request, response: StreamResponse) -> None:
 async def _take_body(
     request: Request, handler: Callable[[Request], Awaitable[StreamResponse]]
 ) -> StreamResponse:
-    """Read the body before anything is done with it, and give up on one that does not come."""
+    """Read the whole body before the handler runs. Raises HttpError for one that is malformed or too slow."""
     if request.can_read_body:
         if request.content_type.startswith("multipart/"):
-            raise HttpError(415, "send JSON, or a form (application/x-www-form-urlencoded) without files.")
+            raise HttpError(415, "send JSON or a form without files (application/x-www-form-urlencoded).")
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise HttpError(415, "send it as it is, and not compressed.", {"Accept-Encoding": "identity"})
+            raise HttpError(415, "send the body uncompressed.", {"Accept-Encoding": "identity"})
         try:
             async with asyncio.timeout(BODY_S):
                 await request.read()
-            form = await request.post()  # kept with the request; of what is no form it is empty
+            form = await request.post()  # aiohttp caches it; empty if the body is not a form
             for text in (*form.keys(), *form.values()):
-                str(text).encode()  # some charsets have it be what no text is
+                str(text).encode()  # some charsets decode to lone surrogates
         except TimeoutError as error:
             raise HttpError(408, f"the request did not arrive within {BODY_S:.0f} s.") from error
         except ClientPayloadError as error:
             raise HttpError(400, "the request's body is malformed.") from error
         except (LookupError, UnicodeError) as error:
-            raise HttpError(400, "the form is not text in UTF-8.") from error
+            raise HttpError(400, "the form is not UTF-8 text.") from error
     return await handler(request)

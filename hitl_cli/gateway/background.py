@@ -1,6 +1,6 @@
-"""A gateway in a thread of its own, beside whatever else the process does.
+"""A gateway in a thread of its own.
 
-It has its own event loop, so that a step which blocks the worker's does not hold up the pages.
+It has its own event loop, so that a step that blocks the worker's loop does not block the pages.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class BackgroundGateway:
-    """A gateway that serves from `start` to `stop`; `url` is where."""
+    """A gateway that serves from `start` to `stop`, at `url`."""
 
     def __init__(self, options: Options) -> None:
         """Read the keys. Raises BadInput."""
@@ -29,14 +29,14 @@ class BackgroundGateway:
         self.url = ""
 
     def start(self) -> None:
-        """Start, and return once it serves. Raises OSError if it cannot listen."""
+        """Start, and return once the gateway serves. Raises OSError if it cannot listen."""
         self._thread.start()
         self._ready.wait()
         if self._failure is not None:
             raise self._failure
 
     def stop(self) -> None:
-        """Take no more requests, answer those in hand, and return."""
+        """Stop, and return once the current requests are answered."""
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._gateway.stop)
         self._thread.join()

@@ -1,7 +1,4 @@
-"""What the handlers of a gateway ask through: nothing is kept here between two requests.
-
-Everything is on the server, or in what is signed.
-"""
+"""What the handlers of a gateway share. It has no state of its own: that is on the server, or in signed tokens."""
 
 from __future__ import annotations
 
@@ -42,33 +39,33 @@ logger = logging.getLogger(__name__)
 MINUTE_MS = 60_000
 
 BAD_LINKS = 30
-"""Links a minute that were never ours, from one address, before it has to wait."""
+"""Invalid links per minute from one network before it is refused."""
 
 BAD_TOKENS = 20
-"""Bad tokens a minute from one network, before it has to wait."""
+"""Invalid tokens per minute from one network before it is refused."""
 
 LOOKBACK_THREADS = 2
-"""How many who look back are answered at once; each takes seconds where much was answered."""
+"""Concurrent reads of history and stats. With many decisions, each takes seconds."""
 
 SIGN_IN_MS = 15 * MINUTE_MS
 
 SIGN_INS = 60
-"""Attempts to sign in, in a quarter of an hour from one address: a whole office may share it."""
+"""Attempts to sign in per 15 minutes from one network, which a whole office may share."""
 
 MAILS = 5
-"""Mails by which one person signs in, in a quarter of an hour: nobody is to be flooded by others."""
+"""Sign-in mails per 15 minutes to one person, so that others cannot flood their mailbox."""
 
 
 class Gateway:
     """What the handlers of one gateway share."""
 
     def __init__(self, options: Options, clock: Callable[[], int] = now_ms) -> None:
-        """Read the keys. Raises BadInput. The server is opened when it is first asked something."""
+        """Read the keys. Raises BadInput. The server is connected at the first request."""
         self.options = options
         self.clock = clock
         self.bridge = ClientPool(self._open)
         self.lookback = ClientPool(self._open, LOOKBACK_THREADS)
-        """For what may read all that was ever answered: whoever decides does not wait for that."""
+        """For slow reads of history and stats, so that decisions do not wait for them."""
         self.renderer = Renderer(clock, options.base)
         self.bearers = BearerTokens(self.bridge, RateLimit(BAD_TOKENS, MINUTE_MS, clock))
         public = urlsplit(options.url)
@@ -78,7 +75,7 @@ class Gateway:
         self.sign_ins = RateLimit(SIGN_INS, SIGN_IN_MS, clock)
         self.mails_to = RateLimit(MAILS, SIGN_IN_MS, clock)
         self.stopping = asyncio.Event()
-        """Set once the gateway is to stop: streams end then."""
+        """Set when the gateway stops; ends the streams."""
         self._going_on: set[asyncio.Task[None]] = set()
         self.feed = EventBroadcaster(self._open, clock, self.stopping)
         self.housekeeper = Housekeeper(self._open, lambda: options.people.members, COUNT_EVERY_S)
@@ -91,29 +88,26 @@ class Gateway:
     async def inbox[T](
         self, actor: Actor, work: Callable[[Inbox], T], *, pool: ClientPool | None = None
     ) -> T:
-        """Return what is done with the inbox of an actor, without holding up the event loop."""
+        """Run `work` with an actor's inbox in a thread, and return its result."""
         return await (pool or self.bridge).run(lambda client: work(Inbox(client, actor)))
 
     def keys(self) -> Keys:
-        """Return the keys as they are now: another process may have rotated them.
+        """Return the current signing keys, which another process may have rotated.
 
-        Where they cannot be read any more, that is logged, and the last ones are good until they can.
+        If they cannot be read, log it and return the last ones.
         """
         try:
             self._keys = load_keys(self.options.keys, self.clock())
         except BadInput as error:
             if str(error) != self._complaint:
-                logger.error("%s Until then the keys that were read last are used.", logged(error))  # noqa: TRY400
+                logger.error("%s The last keys stay in use until this is fixed.", logged(error))  # noqa: TRY400
             self._complaint = str(error)
         else:
             self._complaint = ""
         return self._keys
 
     def go_on(self, work: Coroutine[None, None, None]) -> None:
-        """Do something that nobody waits for; that it failed is logged.
-
-        What is not done when the gateway stops is left undone.
-        """
+        """Run work in the background, and log a failure. Unfinished work is dropped when the gateway stops."""
         task = asyncio.get_running_loop().create_task(work)
         self._going_on.add(task)
         task.add_done_callback(self._gone)
@@ -123,10 +117,10 @@ class Gateway:
         if not task.cancelled() and (error := task.exception()) is not None:
             work = getattr(task.get_coro(), "__qualname__", "work").removeprefix("_")
             said = f"{type(error).__name__}: {printable(logged(error))}"
-            logger.error("%s, for which nobody waits, failed: %s", work, said)
+            logger.error("background task %s failed: %s", work, said)
 
     def stop(self) -> None:
-        """Have it take no more requests. Must be called in its event loop."""
+        """Stop the gateway. Must be called in its event loop."""
         self.stopping.set()
 
 

@@ -1,7 +1,5 @@
-"""What is answered when something cannot be done: the one place where errors become HTTP answers.
-
-Each family of routes has its own shape: problem details (RFC 9457) under /api/, `{"error": …}` for the
-routes of the pattern, and a page for everybody else.
+"""Turns errors into HTTP responses: problem details (RFC 9457) under /api/, `{"error": …}` for hooks and the
+example routes, and a page for all others.
 """
 
 from __future__ import annotations
@@ -56,26 +54,26 @@ TYPES: Mapping[type[HitlError], str] = {
     kind: f"urn:hitl:problem:{kind.code}"
     for kind in (BadInput, NotFound, Conflict, NotAllowed, TimedOut, IdempotencyKeyReused, Unreachable)
 }
-"""What problem details call a kind of failure, for programs; their `code` is finer."""
+"""The `type` of problem details by error class. Their `code` is more specific."""
 
 PERMISSION_MISSING = "permission-missing"
-"""What a token or session may not do at all has no type of its own: `not-allowed` is about one request."""
+"""This code has no type of its own: the type `not-allowed` is about one request."""
 
 EXAMPLE_ROUTES = ("/start-workflow", "/unblock-workflow", "/start", "/confirm")
-"""Where an error is `{"error": …}` and nothing else, if these routes are served."""
+"""Paths with errors of the form `{"error": …}`, if the example routes are served."""
 
 HOOKS = "/hooks/"
-"""Where an error is `{"error": …, "code": …}`."""
+"""Path with errors of the form `{"error": …, "code": …}`."""
 
-AWAY = "the server cannot be reached now. Try again later."
-"""What strangers are told instead of where the server is, and why it does not answer."""
+AWAY = "the server cannot be reached. Try again later."
+"""Shown to unauthenticated clients, to hide the server's address and error."""
 
 
 @web.middleware
 async def answer_failures(
     request: Request, handler: Callable[[Request], Awaitable[StreamResponse]]
 ) -> StreamResponse:
-    """Answer what a handler could not."""
+    """Turn the errors of a handler into responses."""
     try:
         return await handler(request)
     except HttpError as error:
@@ -93,27 +91,31 @@ async def answer_failures(
         raise
     except Exception:
         logger.exception("%s %s failed", request.method, _shown_path(request))
-        return _failure(request, 500, "something went wrong here, and nothing is known to have changed.")
+        return _failure(
+            request,
+            500,
+            "unexpected error in the gateway. Check whether anything changed before you try again.",
+        )
 
 
 def status_of(error: HitlError) -> int:
-    """Return the status that an error is answered with."""
+    """Return the HTTP status of an error."""
     if isinstance(error, HttpError):
         return error.status
     return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
 
 
 def _shown_path(request: Request) -> str:
-    """Return the path of a request for the log: no token of a link, nor anything that a terminal obeys."""
+    """Return the path of a request for the log, without tokens of links and control characters."""
     resource = request.match_info.route.resource
     pattern = resource.canonical if resource is not None else ""
     return pattern if "{token}" in pattern else printable(request.path)
 
 
 SAID = {
-    404: "there is nothing here.",
-    405: "this address does not take this method.",
-    413: "that is more than can be taken.",
+    404: "no page at this address.",
+    405: "method not allowed here.",
+    413: "the request is too large.",
 }
 
 
@@ -124,14 +126,18 @@ def _failure(
     error: HitlError | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
-    """Return the answer that says what went wrong, in the shape that the address has.
+    """Return the response for an error, in the format of its path.
 
-    Raises ConnectionResetError where another answer has begun, so that it is seen not to be whole.
+    Raises ConnectionResetError if a response has already begun, so that the client sees that it is incomplete.
     """
     code = error.code if error is not None else CODES.get(status, "unexpected-error")
     if request.writer.output_size:
         logger.warning(
-            "%s %s was broken off: %s (code=%s)", request.method, _shown_path(request), message, code
+            "%s %s failed after the response had begun: %s (code=%s)",
+            request.method,
+            _shown_path(request),
+            message,
+            code,
         )
         raise ConnectionResetError
     path = gateway_of(request).options.without_base(request.path)
@@ -169,7 +175,7 @@ def _problem(
 
 
 def _web_title(status: int) -> str:
-    """Return the name of a status (RFC 9110)."""
+    """Return the reason phrase of a status (RFC 9110)."""
     from http import HTTPStatus
 
     return HTTPStatus(status).phrase
@@ -178,7 +184,7 @@ def _web_title(status: int) -> str:
 def json_answer(
     document: object, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> web.Response:
-    """Return a JSON answer."""
+    """Return a JSON response."""
     return web.Response(
         body=msgspec.json.encode(document), status=status, headers=headers, content_type="application/json"
     )

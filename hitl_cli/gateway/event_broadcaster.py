@@ -1,7 +1,7 @@
-"""The feed of changes: one watcher for all streams of a gateway, which rests while nobody listens.
+"""The event stream: one watcher for all streams of a gateway, which is idle while nobody listens.
 
-The watcher is a thread with a client of its own. What it finds is written once as server-sent events, and
-given to every stream. A stream that is not read is ended, not kept for: whoever comes back is told to look.
+The watcher is a thread with a client of its own. It encodes each change once as a server-sent event, and passes
+it to every stream. A stream whose reader is too slow is closed; after reconnecting, it gets a `look` event.
 """
 
 from __future__ import annotations
@@ -32,42 +32,42 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STREAMS_MAX = 4_000
-"""How many streams are open at once. Each takes a descriptor, and some kilobytes."""
+"""Streams at a time. Each takes a file descriptor and some kilobytes."""
 
 BACKLOG = 64
-"""How many batches a stream may be behind, once its socket takes no more, before it is ended."""
+"""Batches a stream may be behind, once its socket is full, before it is closed."""
 
 PAUSE_S = 0.05
-"""The least time between two looks: what comes within it is told together."""
+"""Minimum time between two checks; changes within it are sent together."""
 
 SHARE = 10
-"""A look, and telling of it, may take one part in so many of the watcher's time."""
+"""Checking and sending may take one part in ten of the watcher's time."""
 
 STREAM_S = 0.000_02
-"""What it takes to write to one stream, about."""
+"""Approximate time to write to one stream."""
 
 AWAY_S = 1.0
-"""How long to wait before a server that failed is asked again."""
+"""Pause before a failed server is tried again."""
 
 READY_S = 5.0
-"""How long a stream waits for the watcher to know what is there already."""
+"""How long a new stream waits for the watcher to start."""
 
 
 class Event(Struct, frozen=True):
-    """A server-sent event as it is written, and the change that it tells of; None concerns everybody."""
+    """A server-sent event as bytes, and its change; an event without a change concerns everyone."""
 
     text: bytes
     change: Change | None = None
 
     def concerns(self, actor: Actor) -> bool:
-        """Whether an event is about a request that is the actor's to answer; of a link: about its request."""
+        """Whether an event is about a request that the actor may answer; for a link, about its request."""
         if self.change is None:
             return True
         return self.change.concerns(actor) if actor.only is None else self.change.id == actor.only
 
 
 class Stream:
-    """What one reader of the feed is given: all, or what concerns the `listener`."""
+    """The events for one reader: all, or those that concern the `listener`."""
 
     def __init__(self, listener: Actor | None, drop: Callable[[], None]) -> None:
         self._listener = listener
@@ -75,19 +75,19 @@ class Stream:
         self._waiting: asyncio.Queue[bytes | None] = asyncio.Queue(BACKLOG)
 
     async def next(self, timeout_s: float) -> bytes | None:
-        """Return what is to be written next, None at the end. Raises TimeoutError."""
+        """Return the next bytes to write, None at the end. Raises TimeoutError."""
         async with asyncio.timeout(timeout_s):
             return await self._waiting.get()
 
     def give(self, events: Sequence[Event], text: bytes) -> None:
-        """Give it events; `text` is all of them. One that is too far behind is dropped."""
+        """Add events; `text` is all of them as bytes. Drops a stream that is too far behind."""
         if self._listener is not None:
             text = b"".join(event.text for event in events if event.concerns(self._listener))
         if text:
             self._put(text)
 
     def end(self) -> None:
-        """Give it nothing more."""
+        """End the stream."""
         self._put(None)
 
     def _put(self, text: bytes | None) -> None:
@@ -98,12 +98,12 @@ class Stream:
 
 
 class EventBroadcaster:
-    """The feed of a gateway. All but the watcher's own methods belong to its event loop."""
+    """The event stream of a gateway. All methods but the watcher's run in its event loop."""
 
     def __init__(
         self, open_client: Callable[[], Client], clock: Callable[[], int], stopping: asyncio.Event
     ) -> None:
-        """`clock` gives ms since the epoch; once `stopping` is set, the streams end."""
+        """`clock` returns ms since the epoch. The streams end once `stopping` is set."""
         self._open_client = open_client
         self._clock = clock
         self._stopping = stopping
@@ -118,9 +118,9 @@ class EventBroadcaster:
         self._numbers = itertools.count(1)
 
     def join(self, listener: Actor | None, drop: Callable[[], None]) -> Stream:
-        """Return a new stream; `drop` is called if nobody reads it. Raises Refused (503)."""
+        """Return a new stream; `drop` is called if its reader is too slow. Raises HttpError (503)."""
         if len(self._streams) >= STREAMS_MAX:
-            raise HttpError(503, "too many are listening already. Try again later.", {"Retry-After": "30"})
+            raise HttpError(503, "too many open event streams. Try again later.", {"Retry-After": "30"})
         stream = Stream(listener, drop)
         self._streams.add(stream)
         if self._thread is None:
@@ -132,13 +132,13 @@ class EventBroadcaster:
         return stream
 
     async def ready(self) -> None:
-        """Return once all that happens from now on will be told, or soon after that if the server is away."""
+        """Return once the watcher reports all further changes, or after READY_S."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(READY_S):
                 await self._ready.wait()
 
     def leave(self, stream: Stream) -> None:
-        """Give a stream nothing more."""
+        """Remove a stream."""
         self._streams.discard(stream)
         self._set_audience()
 
@@ -194,24 +194,24 @@ class EventBroadcaster:
                 self._follow(client, changes)
             except HitlError as error:
                 if not failed:
-                    logger.warning("what changes is not told for now: %s", logged(error))
+                    logger.warning("event stream paused, server unreachable: %s", logged(error))
                 failed = True
                 self._closed.wait(AWAY_S)
             except Exception:
-                logger.exception("what changes could not be told")
+                logger.exception("event stream failed; trying again")
                 failed = True
                 self._closed.wait(AWAY_S)
         if client is not None:
             client.close()
 
     def _is_wanted(self) -> bool:
-        """Wait until somebody listens; return False once there will be nobody any more."""
+        """Wait until there is a stream; return False once the gateway is closed."""
         with self._wake:
             self._wake.wait_for(lambda: self._audience or self._closed.is_set())
         return not self._closed.is_set()
 
     def _follow(self, client: Client, changes: InboxWatch) -> None:
-        """Tell of changes while somebody listens. Raises Unreachable."""
+        """Send changes while there are streams. Raises Unreachable."""
         version, looked = client.version(), -changes.every_s
         while self._audience and not self._closed.is_set():
             seen, began = client.version(), time.monotonic()
@@ -226,7 +226,7 @@ class EventBroadcaster:
             self._closed.wait(max(PAUSE_S, took * SHARE))
 
     def _tell(self, found: Sequence[Change] | None) -> None:
-        """Have all streams told of changes; None stands for more than can be told."""
+        """Send changes to all streams; None means that they must look for themselves."""
         if found is None:
             events = [self.event("look")]
         else:
@@ -237,7 +237,7 @@ class EventBroadcaster:
         self._call(self._deliver, events)
 
     def _call[*Args](self, function: Callable[[*Args], None], *args: *Args) -> None:
-        """Call a function in the event loop, while there is one."""
+        """Call a function in the event loop, unless it is closed."""
         with contextlib.suppress(RuntimeError):
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(function, *args)

@@ -1,7 +1,6 @@
-"""The routes that readers of the pattern expect: start by an id, unblock by a link, verify an e-mail address.
+"""The routes of Resonate's human-in-the-loop examples: start a run, unblock it with a link, verify an e-mail address.
 
-Their answers are as short as its programs print them: `{"message": …}`, and `{"error": …}` where something
-is wrong. /api/v1 says more.
+Their responses are as short as in the examples: `{"message": …}`, or `{"error": …}`. /api/v1 returns more.
 """
 
 from __future__ import annotations
@@ -33,14 +32,14 @@ if TYPE_CHECKING:
 
 PURPOSES = ("Purpose", "Sec-Purpose", "X-Purpose", "X-Moz")
 AHEAD = ("prefetch", "prerender", "preview")
-"""The headers by which a browser says that it asks before anybody has clicked, and what it says in them."""
+"""Headers, and their values, of a browser that loads a page before the user has clicked."""
 
 OWN_SITE = ("none", "same-origin")
-"""What `Sec-Fetch-Site` says where a person typed the address, or one of our pages has the link."""
+"""Values of `Sec-Fetch-Site` for a typed address and for links on our own pages."""
 
 
 class _StartBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What `POST /start-workflow` is sent."""
+    """The body of `POST /start-workflow`."""
 
     workflow_id: str | None = None
     workflow: str | None = None
@@ -50,13 +49,13 @@ class _StartBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class _EmailBody(Struct, frozen=True, kw_only=True):
-    """What `POST /start` and `POST /confirm` are sent."""
+    """The body of `POST /start` and `POST /confirm`."""
 
     email: str | None = None
 
 
 async def _start_workflow(request: Request) -> web.Response:
-    """Start a run, or find the one that was started before; say what it returned once it has ended."""
+    """Start a run, or find the existing one. Returns the result if the run has ended."""
     gateway = gateway_of(request)
     visitor = gateway.access.visitor(request, "start")
     body = await _read_body(request, _StartBody)
@@ -76,20 +75,20 @@ async def _start_workflow(request: Request) -> web.Response:
 
 
 def _result_of(run: Run) -> Json:
-    """Return what a run that has ended returned. Raises RunFailed if that is nothing."""
+    """Return the result of a run that has ended. Raises RunFailed if it did not complete."""
     if run.state != "completed":
         raise RunFailed(f"workflow {run.id} {run.state}: {run.error}")
     return run.result
 
 
 async def _unblock_workflow(request: Request) -> web.Response:
-    """Approve what a promise asks, where a plain link may do that; else show its page."""
+    """Approve a request, if plain links are allowed; otherwise redirect to its page."""
     gateway = gateway_of(request)
     id = request.query.get("promise_id", "")
     if not id:
         raise BadInput("promise_id is required")
     if any(request.headers.get(name, "").lower().startswith(AHEAD) for name in PURPOSES):
-        raise HttpError(503, "this is done once somebody follows the link, and not ahead of that.")
+        raise HttpError(503, "this link cannot be prefetched: open it to approve.")
     plain = gateway.access.open or gateway.options.plain_links
     if not plain or request.headers.get("Sec-Fetch-Site", "none") not in OWN_SITE:
         raise web.HTTPSeeOther(f"/r/{quote(id, safe='')}")
@@ -99,12 +98,12 @@ async def _unblock_workflow(request: Request) -> web.Response:
 
 
 def _unblock(inbox: Inbox, id: str) -> DecisionResult:
-    """Approve the request that has exactly this id: a link must not come to mean another one later."""
+    """Approve the request with exactly this id. A prefix could match another request later."""
     return inbox.decide(find_exactly(inbox.client, id), DecisionInput(verdict="approve"))
 
 
 def _unblocked(decided: DecisionResult) -> str:
-    """Return what came of an approval."""
+    """Return the message for an approval."""
     if decided.settled or decided.votes is None:
         return "workflow unblocked"
     return f"approved by {decided.votes.leading} of {decided.approvals}"
@@ -136,19 +135,19 @@ async def _confirm_address(request: Request) -> web.Response:
 
 
 async def _read_body[T](request: Request, kind: type[T]) -> T:
-    """Return the JSON object that was sent; nothing at all is an empty one. Raises BadInput.
+    """Return the JSON body; an empty body is an empty object. Raises BadInput.
 
-    Any other kind of content is refused: a form on another site can send it unasked.
+    Other content types are refused, because a form on another site could send them.
     """
     raw = await request.read()
     if not raw.strip():
         raw = b"{}"
     elif request.content_type != "application/json":
-        raise BadInput("send JSON, as Content-Type: application/json.")
+        raise BadInput("send JSON with Content-Type: application/json.")
     try:
         return msgspec.json.decode(raw, type=kind)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise BadJson(f"this is not what can be sent here: {error}.") from error
+        raise BadJson(f"invalid body: {error}.") from error
 
 
 ROUTES = [

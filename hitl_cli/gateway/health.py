@@ -1,4 +1,4 @@
-"""Whether the gateway is up, and whether its server is: for what watches over it."""
+"""Health checks of the gateway and its server, for monitoring."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 async def _health(_request: Request) -> web.Response:
-    """Say that the gateway is up."""
+    """Respond 200: the gateway is up."""
     return web.Response(text="ok\n")
 
 
 async def _ready(request: Request) -> web.Response:
-    """Say whether the server can be asked."""
+    """Respond 200 if the server can be reached, otherwise 503."""
     gateway = gateway_of(request)
     try:
         await gateway.bridge.run(get_promise, "hitl")

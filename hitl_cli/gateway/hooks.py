@@ -1,7 +1,7 @@
-"""Answers that come back: `POST /hooks/NAME`, signed by whom the settings name as `[hooks.NAME]`.
+"""Decisions from other systems: `POST /hooks/NAME`, signed with the secret of `[hooks.NAME]`.
 
-The sender is believed to say who answers, and that person is held to what they may answer, as everywhere. The
-same message sent again is the same decision (docs/guides/notifications.md).
+The sender is trusted to name the person, whose permissions are checked as everywhere. The same message sent
+again is the same decision (docs/guides/notifications.md).
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
 
 BODY_MAX = 1_200_000
-"""Bytes: an answer may carry a million of them as data."""
+"""Bytes of a body; an answer's data may have a million."""
 
 
 class _HookAnswer(DecisionInput, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is posted: a decision on a request (its id, or its key), and who made it."""
+    """The body: a decision on a request (its id or key), and who made it."""
 
     verdict: Verdict
     request: str
@@ -42,20 +42,20 @@ class _HookAnswer(DecisionInput, frozen=True, kw_only=True, forbid_unknown_field
 
     @property
     def decision(self) -> DecisionInput:
-        """The decision alone."""
+        """The decision, without request and person."""
         parts = {name: getattr(self, name) for name in DecisionInput.__struct_fields__}
         return DecisionInput(**parts)
 
 
 async def _receive(request: Request) -> web.Response:
-    """Take an answer from a sender that the settings name. Raises BadSignature."""
+    """Record a decision that a configured sender has signed. Raises BadSignature."""
     gateway = gateway_of(request)
     name = request.match_info["name"]
     hook = gateway.options.people.hooks.get(name)
     if hook is None:
-        raise NotFound(f"the settings know no hook {name!r}: [hooks.{name}] secret = …")
+        raise NotFound(f"no hook {name!r} in the settings: add [hooks.{name}] secret = …")
     if (request.content_length or 0) > BODY_MAX:
-        raise HttpError(413, f"that is more than can be taken: an answer has at most {BODY_MAX:,} bytes.")
+        raise HttpError(413, f"the body is too large: at most {BODY_MAX:,} bytes.")
     body = await request.read()
     now_s = gateway.clock() // 1_000
     if hook.kind == "slack":
@@ -72,15 +72,15 @@ async def _receive(request: Request) -> web.Response:
 
 
 def _read_answer(body: bytes) -> _HookAnswer:
-    """Return what was posted. Raises BadInput."""
+    """Return the body. Raises BadInput."""
     try:
         return msgspec.json.decode(body, type=_HookAnswer)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise BadJson(f"the body is no answer: {error}.") from error
+        raise BadJson(f"invalid body: {error}.") from error
 
 
 def _mark_of(*parts: str | bytes) -> IdempotencyMark:
-    """Return the mark of the decision that a message makes: the same whenever it is sent."""
+    """Return the idempotency mark of a message, which is the same each time it is sent."""
     hashes = "".join(stable_id(part, 64) for part in parts)
     return IdempotencyMark(stable_id(bytes.fromhex(hashes), 32), "")
 

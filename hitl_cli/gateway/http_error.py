@@ -1,4 +1,4 @@
-"""Requests that are refused before anybody is asked to do what they want."""
+"""Errors with an HTTP status of their own."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ CODES = {
     429: "too-many-requests",
     503: "unavailable",
 }
-"""Code of an answer that is no more than its status says."""
+"""Codes of errors that say no more than their status."""
 
 
 class HttpError(HitlError):
-    """A request that is not answered as it stands; `status` says why."""
+    """An HTTP request that is refused with a `status`."""
 
     def __init__(
         self, status: int, message: str, headers: Mapping[str, str] | None = None, *, code: str | None = None

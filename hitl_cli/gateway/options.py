@@ -1,4 +1,4 @@
-"""What a gateway is told."""
+"""The options of a gateway."""
 
 from __future__ import annotations
 
@@ -17,16 +17,15 @@ type Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - nothing is bound here
-"""Where a gateway listens at all addresses, which nobody reaches it by."""
+"""Addresses to listen on all interfaces; clients cannot connect to them."""
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """What a gateway is told.
+    """The options of a gateway.
 
-    `url` is where people reach it, without a slash at the end; `person` is who acts where nobody need sign
-    in, which is on this machine alone; `group` and `workflow` are for runs that are started and name none;
-    `announced_in` is the file by which it makes itself known on this machine; `example_routes` asks for the
-    pattern's own routes beyond this machine.
+    `url` is its public URL, without a slash at the end. `person` acts where nobody needs to sign in, which is
+    only on this machine. `group` and `workflow` are the defaults for runs to start. `announced_in` is a file with
+    its URL for other commands on this machine. `example_routes` serves the example routes to other machines too.
     """
 
     server: str
@@ -49,11 +48,11 @@ class Options(Struct, frozen=True, kw_only=True):
 
     @property
     def people(self) -> Directory:
-        """How people are reached now: the settings may have changed."""
+        """The contacts and groups, as the settings are now."""
         return self.directory if self.live is None else self.live()
 
     def reached_at(self, listens: str) -> str:
-        """Return where people reach it, which listens at a URL: its own address where none was set."""
+        """Return the public URL of a gateway that listens at a URL, which is the default."""
         given = urlsplit(self.url)
         if given.hostname in EVERYWHERE:
             return f"http://127.0.0.1:{urlsplit(listens).port}"
@@ -61,20 +60,20 @@ class Options(Struct, frozen=True, kw_only=True):
 
     @property
     def base(self) -> str:
-        """The path under which people reach it, without a slash at the end: empty at the root of a host."""
+        """The base path, without a slash at the end; empty at the root of a host."""
         return urlsplit(self.url).path.rstrip("/")
 
     def without_base(self, path: str) -> str:
-        """Return a path as handlers know it: a proxy may have removed what it is under, or left it."""
+        """Return a path without the base path, which a proxy may or may not have stripped."""
         rest = path.removeprefix(self.base)
         return rest if rest != path and rest[:1] in ("", "/", "?") else path
 
     @property
     def is_local(self) -> bool:
-        """Whether it listens on this machine alone, and gives out no other address."""
+        """Whether it listens only on this machine, and its public URL is local too."""
         return is_loopback(self.host) and is_loopback(urlsplit(self.url).hostname or "")
 
     @property
     def serves_example_routes(self) -> bool:
-        """Whether it answers to the routes of the pattern: where it is asked to, and on this machine."""
+        """Whether it serves the example routes: if asked to, or if it is local."""
         return self.example_routes or self.is_local

@@ -1,7 +1,7 @@
-"""Clicks on the buttons of a message in Slack, and what Slack is told to show then.
+"""Clicks on the buttons of a Slack message, and what Slack shows then.
 
-Slack wants an answer within 3 s, and shows nothing of it: what came of a click is posted to the address that
-came with it, if that is where the settings have messages posted.
+Slack expects a response within 3 s and does not show it. The result of a click is posted to the URL that came
+with it, if that is on a host to which the settings send messages.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ SHOWN_CHARS = 1_000
 
 
 class _SlackUser(Struct, frozen=True):
-    """Who clicked."""
+    """The user who clicked."""
 
     id: str
 
 
 class _SlackAction(Struct, frozen=True):
-    """What was clicked."""
+    """The button that was clicked."""
 
     action_id: str
     value: str = ""
 
 
 class _Click(Struct, frozen=True):
-    """A click, as far as it matters here: https://docs.slack.dev/reference/interaction-payloads."""
+    """A click, with the fields used here: https://docs.slack.dev/reference/interaction-payloads."""
 
     type: str
     user: _SlackUser
@@ -59,18 +59,18 @@ class _Click(Struct, frozen=True):
 
 
 async def answer_click(request: Request, hook: str, body: bytes, mark: IdempotencyMark) -> web.Response:
-    """Decide as somebody clicked, and have Slack show what came of it. Raises BadInput."""
+    """Record the decision of a click, and show the result in Slack. Raises BadInput."""
     gateway = gateway_of(request)
     directory = gateway.options.people
     click = _read_click(body)
     action = next((one for one in click.actions if one.action_id in (APPROVE, REJECT)), None)
     if click.type != "block_actions" or action is None:
-        return web.Response()  # a button that was a link
+        return web.Response()  # a button with a link
     person = directory.person_in_slack(click.user.id)
     try:
         if person is None:
             raise BadInput(
-                "hitl does not know who you are in Slack: whoever runs it can say so, with"
+                "your Slack user is not set up in hitl. Ask your hitl administrator to set"
                 f" [people.NAME] slack_user = {click.user.id!r}."
             )
         actor = gateway.access.actor(person, f"hook:{hook}", PERSON)
@@ -92,11 +92,11 @@ def _read_click(body: bytes) -> _Click:
         [payload] = parse_qs(body.decode(), max_num_fields=10)["payload"]
         return msgspec.json.decode(payload, type=_Click)
     except (KeyError, ValueError, RecursionError) as error:  # msgspec.DecodeError is a ValueError
-        raise BadInput("the body is no click of Slack: a form with a field payload, in JSON.") from error
+        raise BadInput("the body is not a Slack click: a form with a field payload in JSON.") from error
 
 
 def _shown_instead(decided: DecisionResult, person: str) -> dict[str, Any]:
-    """Return what takes the place of the message, now that nobody need answer it any more."""
+    """Return the text that replaces the message of a request that was decided."""
     title = one_line(prompt_of(decided.promise) or decided.promise.id, TITLE_CHARS)
     verdict = "Approved" if decided.verdict == "approve" else "Rejected"
     said = f"{title}\n{verdict} by {one_line(person, TITLE_CHARS)}"
@@ -104,18 +104,18 @@ def _shown_instead(decided: DecisionResult, person: str) -> dict[str, Any]:
 
 
 def _vote_kept(decided: DecisionResult) -> str:
-    """Return what is said of a vote that others must join."""
-    return f"Your answer is kept. {decided.approvals} must approve, and others are still asked."
+    """Return the text for a vote that does not decide yet."""
+    return f"Your vote is recorded. {decided.approvals} approvals are needed, so others must still vote."
 
 
 def _shown_to_one(text: str) -> dict[str, Any]:
-    """Return what is shown to whoever clicked, and to nobody else."""
+    """Return a text that only the person who clicked sees."""
     shown = text_of(one_line(text, SHOWN_CHARS), SHOWN_CHARS)
     return {"response_type": "ephemeral", "replace_original": False} | shown
 
 
 def _is_slack(url: str, directory: Directory) -> bool:
-    """Whether an address is where the settings have messages posted: nowhere else is anything sent."""
+    """Whether the settings send messages to the host of a URL. Nothing is sent to other hosts."""
     known = {
         _origin(address.to)
         for contact in (*directory.people.values(), *directory.groups.values())
@@ -126,7 +126,7 @@ def _is_slack(url: str, directory: Directory) -> bool:
 
 
 def _origin(url: str) -> tuple[str, str]:
-    """Return the scheme and the host of a URL; both empty for what is none."""
+    """Return the scheme and the host of a URL; both are empty for an invalid URL."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -135,8 +135,8 @@ def _origin(url: str) -> tuple[str, str]:
 
 
 async def _show(url: str, shown: dict[str, Any]) -> None:
-    """Have Slack show something where a button was clicked."""
+    """Show a text in Slack where the button was clicked."""
     try:
         await post(url, msgspec.json.encode(shown))
     except DeliveryFailed as error:
-        logger.warning("Slack could not be told what came of a click: %s", logged(error))
+        logger.warning("the result of a click was not sent to Slack: %s", logged(error))

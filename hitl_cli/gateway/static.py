@@ -1,4 +1,4 @@
-"""The style sheet and the script of the pages."""
+"""The style sheet, script and icon of the pages."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from aiohttp.web import Request
 
 KINDS = {"hitl.css": "text/css", "hitl.js": "text/javascript", "icon.svg": "image/svg+xml"}
-"""What there is, and what it is: nothing else in the folder is served."""
+"""The files to serve, with their media types. Nothing else in the folder is served."""
 
 AGE = "public, max-age=300"
 
 
 async def _static(request: Request) -> web.Response:
-    """Return a file that the pages use."""
+    """Return a static file."""
     name = request.match_info["name"]
     if name not in KINDS:
         raise web.HTTPNotFound

@@ -1,4 +1,4 @@
-"""Texts from templates. Jinja2 escapes whatever it is given; what is HTML already was sanitised before."""
+"""Rendering of templates. Jinja2 escapes all texts; HTML in the context was sanitised before."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Renderer:
-    """Renders templates. `clock` gives ms since the epoch, `base` is the path that all pages are under."""
+    """Renders templates. `clock` returns ms since the epoch; `base` is the base path of all pages."""
 
     def __init__(self, clock: Callable[[], int], base: str = "") -> None:
         self._templates = Environment(
@@ -45,12 +45,12 @@ class Renderer:
         )
 
     def text(self, template: str, **context: Any) -> str:
-        """Return a template as text."""
+        """Return a rendered template."""
         return self._templates.get_template(template).render(context)
 
 
 def _with_instants(text: str) -> Markup:
-    """Return a sentence with its instants as the script writes them: in the reader's own zone and way."""
+    """Return a sentence with its instants as <time>, which the script shows in the reader's time zone and locale."""
     element = Markup('<time datetime="{}" data-at>{} UTC</time>')
     parts: list[str] = []
     last = 0

@@ -1,4 +1,4 @@
-"""From a notice, or what was gathered, to the message that is sent: what is asked, and where to answer."""
+"""Makes the message for a notification, or for a digest of several."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from hitl_cli.requests.notification import Notification, Occasion
 
 LINK_ID_CHARS = 18
-"""So much of a message's hash is the id of the link in it: the same, however often it is sent."""
+"""A link's id is the beginning of the message's hash, so it is the same each time the message is sent."""
 
 ITEMS = 50
-"""The most requests that one message names. The page has all."""
+"""Requests that a message has at most. The page shows all."""
 
 ASKING: tuple[Occasion, ...] = ("asked", "reminder", "escalated")
-"""What nobody needs to hear any more once the request is decided."""
+"""Notifications that are pointless once the request is decided."""
 
 SUBJECTS: dict[Occasion, str] = {
     "asked": "{title}",
     "reminder": "Reminder: {title}",
-    "escalated": "Now for you too: {title}",
+    "escalated": "Escalated to you: {title}",
     "approved": "Approved{by}: {title}",
     "rejected": "Rejected{by}: {title}",
     "expired": "Expired: {title}",
@@ -41,19 +41,19 @@ SUBJECTS: dict[Occasion, str] = {
 
 
 def look_up(client: Client, ids: Sequence[str]) -> dict[str, RequestSummary]:
-    """Return requests as they are now; those that are gone, or cannot be read, are left out."""
+    """Return requests as they are now, without those that are gone or not valid."""
     return {id: item for id, item in summaries(client, ids).items() if item.question is not None}
 
 
 def compose(client: Client, notice: Notification, who: str, reach: NotificationSettings) -> Message | str:
-    """Return what is said to somebody now; a text, if there is nothing to say any more, is why."""
+    """Return the message to a person for a notification; or a text that says why there is none."""
     case = look_up(client, [notice.request]).get(notice.request)
     if case is None:
-        return "there is no such request any more"
+        return "the request no longer exists"
     if notice.occasion in ASKING and not case.waits:
-        return "it was decided before"
+        return "the request was already decided"
     now = client.now()
-    id = f"{notice.id}/{who}/{case.promise.created_at}"  # an id that was pruned may be given again
+    id = f"{notice.id}/{who}/{case.promise.created_at}"  # the id of a pruned request may be used again
     item = _item_of(case, who, id, reach, now)
     by = f" by {item.by}" if item.by else ""
     subject = SUBJECTS[notice.occasion].format(title=plain(item.title), by=by)
@@ -72,9 +72,9 @@ def compose(client: Client, notice: Notification, who: str, reach: NotificationS
 def compose_digest(
     client: Client, id: str, who: str, notices: Sequence[Notification], reach: NotificationSettings
 ) -> Message | str:
-    """Return one message of all that is still worth saying of what was gathered for somebody.
+    """Return one message for several notifications; or a text that says why there is none.
 
-    That is what waits; and what came of those of which they heard before. Else a text says why there is none.
+    It has the open requests, and the outcomes of requests of which the person was notified before.
     """
     gathered: dict[str, list[Notification]] = {}
     for notice in notices:
@@ -87,7 +87,7 @@ def compose_digest(
         if case.waits or not any(notice.occasion in ASKING for notice in gathered[request])
     ]
     if not worth:
-        return "all of it was decided before"
+        return "all requests were already decided"
     worth.sort(key=lambda case: (not case.waits, case.promise.created_at))
     items = tuple(_item_of(case, who, f"{id}/{case.promise.id}", reach, now) for case in worth[:ITEMS])
     return Message(
@@ -103,12 +103,12 @@ def compose_digest(
 
 
 def _digest_subject(cases: Sequence[RequestSummary]) -> str:
-    """Return how much there is of what."""
+    """Return the subject of a digest: how many requests are open and how many were decided."""
     waiting = sum(case.waits for case in cases)
     decided = len(cases) - waiting
     parts = []
     if waiting:
-        parts.append(f"{waiting:,} {'requests wait' if waiting > 1 else 'request waits'} for you")
+        parts.append(f"{waiting:,} {'requests are' if waiting > 1 else 'request is'} waiting for you")
     if decided:
         parts.append(f"{decided:,} {'were' if decided > 1 else 'was'} decided")
     return ", ".join(parts)
@@ -117,7 +117,7 @@ def _digest_subject(cases: Sequence[RequestSummary]) -> str:
 def _item_of(
     case: RequestSummary, who: str, message: str, reach: NotificationSettings, now: int
 ) -> MessageItem:
-    """Return a request as a message shows it to somebody."""
+    """Return a request as an item of a message to a person."""
     promise, question = case.promise, case.asked
     settled = audit_of(promise)
     outcome = OUTCOMES.get(promise.state)
@@ -138,7 +138,7 @@ def _item_of(
 
 
 def _reason_of(case: RequestSummary) -> str | None:
-    """Return why it came as it did, where somebody said so, or the deadline means something."""
+    """Return the reason of an outcome: the person's, or what the deadline means. None if there is none."""
     if case.promise.state in ("rejected", "rejected_canceled"):
         return error_message(case.promise.value)
     if case.promise.state != "rejected_timedout" or case.asked.on_deadline == "expire":
@@ -148,9 +148,9 @@ def _reason_of(case: RequestSummary) -> str | None:
 
 
 def _url_for(case: RequestSummary, who: str, message: str, reach: NotificationSettings, now: int) -> str:
-    """Return where somebody answers a request: a link of their own, while it waits for a person.
+    """Return the URL where a person answers a request: a personal link while it is open.
 
-    For a group, and once it is decided, it is the page where one signs in.
+    For a group, and after the decision, it is the page that requires signing in.
     """
     gateway = reach.now.gateway
     if reach.keys is None or not case.waits or who.startswith(GROUP):

@@ -1,7 +1,7 @@
-"""Limits how many messages are on their way to one place, so that one that hangs holds up no others.
+"""Limits how many messages are sent to one place at a time, so that a slow one does not block the others.
 
-A step that sends takes one of the places in which a worker executes. So only some of them wait for the same
-server, the others for a moment; and where one has just waited in vain, the next do not wait at all.
+A step that sends occupies one of the worker's slots. So only a few steps wait for the same server, the others give
+up after a moment, and after a timeout further messages fail at once for a while.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
     from hitl_cli.people.contacts import Address
 
 WAIT_S = 2.0
-"""How long a message waits for those before it. What is not sent then is tried again by a durable step."""
+"""How long a message waits for a slot. After that it fails, and a durable step tries it again later."""
 
 ALL = 3
-"""How many places can hang before messages to the others wait."""
+"""How many places can be slow before messages to others must wait."""
 
 SLOW_S = 5.0
-"""A message that was not taken after so long has waited in vain."""
+"""A failure after this time counts as a timeout of the place."""
 
 REST_S = 30.0
-"""How long nothing is sent after that."""
+"""How long nothing is sent to a place after a timeout."""
 
 
 class ConcurrencyLimit:
-    """Limit concurrency to each place and in all; fail fast where no slot was freed lately."""
+    """Limits concurrency per place and in total; fails fast if no slot was freed lately."""
 
     def __init__(self, at_once: int, clock: Callable[[], float] = time.monotonic) -> None:
-        """`at_once` is how many may be on their way to one place; ALL times as many to all."""
+        """`at_once` is the limit per place; the total limit is ALL times that."""
         self._places: defaultdict[str, _Slots] = defaultdict(lambda: _Slots(at_once, clock))
         self._all = _Slots(ALL * at_once, clock)
         self._resting: dict[str, float] = {}
@@ -60,11 +60,11 @@ class ConcurrencyLimit:
 
     def _check_awake(self, place: str) -> None:
         if self._clock() < self._resting.get(place, 0.0):
-            raise DeliveryFailed("a message before it was not taken in time.")
+            raise DeliveryFailed("not tried: an earlier message to this place timed out.")
 
 
 class _Slots:
-    """Slots for `at_once` messages. Nobody waits for one where none was taken or freed for WAIT_S."""
+    """Slots for `at_once` messages. If none was taken or freed for WAIT_S, callers fail at once."""
 
     def __init__(self, at_once: int, clock: Callable[[], float]) -> None:
         self._free = asyncio.Semaphore(at_once)
@@ -79,7 +79,7 @@ class _Slots:
             async with asyncio.timeout(0 if stuck else WAIT_S):
                 await self._free.acquire()
         except TimeoutError:
-            raise DeliveryFailed("too much is on its way there.") from None
+            raise DeliveryFailed("not tried: too many other messages are being sent.") from None
         self._moved = self._clock()
         try:
             yield
@@ -89,9 +89,9 @@ class _Slots:
 
 
 def _place_of(address: Address) -> str:
-    """Return what is the same for all that goes to one server. All mail goes through one."""
+    """Return a key for the server of an address. All mail goes through one server."""
     try:
         where = "" if address.kind == "email" else urlsplit(address.to).hostname or ""
-    except ValueError:  # Apprise knows what it means, or says that it does not
+    except ValueError:  # Apprise will check it
         where = ""
     return f"{address.kind} {where}"

@@ -1,7 +1,7 @@
-"""`hitl.tell`: tells everyone who must be told of one occasion of one request, as durable steps.
+"""`hitl.tell`: delivers a notification to all its recipients, as durable steps.
 
-Each is told by a step of its own, through the first of their channels that takes the message. A step says
-what came of it and never fails; where none was taken, it is tried again, for as long as it matters.
+Each recipient has a step of their own, which uses the first of their channels that accepts the message. A step
+returns its result and never fails. If no channel accepts the message, it is retried while it matters.
 """
 
 # Annotations are evaluated here, not kept as text: the SDK would evaluate text anew at each step
@@ -36,13 +36,13 @@ from hitl_cli.sdk import context as sdk
 logger = logging.getLogger(__name__)
 
 THREADS = 2
-"""Clients with which it is asked what to say: a step each that tells somebody, for some milliseconds."""
+"""Threads that compose messages; a step uses one for some milliseconds."""
 
 SEND_S = 60.0
-"""How long one message may take, whatever the channel thinks of it."""
+"""Timeout for sending one message, whatever the channel's own timeout is."""
 
 QUICK = (timedelta(0), timedelta(seconds=2), timedelta(seconds=10))
-"""How long before each of the tries of one channel: a server that restarts is back by the last."""
+"""Pauses before each attempt with one channel; a server that restarts is back by the last."""
 
 ROUNDS = (
     timedelta(0),
@@ -53,25 +53,25 @@ ROUNDS = (
     timedelta(hours=8),
     timedelta(days=1),
 )
-"""How long before each of the rounds through all channels; in a day and a half, somebody sees to it."""
+"""Pauses before each round through all channels: a day and a half in which an operator can repair the channel."""
 
 SETTLES = timedelta(minutes=1)
-"""How long after its window a digest is sent at the latest where all goes well."""
+"""A digest is normally sent within this time after its window."""
 
 DIGESTS = 5
-"""How many digests are tried of which each has just ended, before it is said at once after all."""
+"""After missing this many digests in a row, a notification is sent on its own."""
 
 LIFE = timedelta(milliseconds=DEADLINE_MS)
-"""How long a step may be left lying. What it is a step of ends sooner."""
+"""Timeout of a step. The notification it belongs to ends earlier."""
 
 
 class Notifier:
-    """What a worker needs to reach people: the dependency by which durable functions find it."""
+    """The worker's means to reach people, which durable functions get as a dependency."""
 
     def __init__(
         self, reach: NotificationSettings, target: str, open_client: Callable[[], Client], at_once: int
     ) -> None:
-        """`target` is the address of the workers that tell, `at_once` how many messages go to one place."""
+        """`target` is the address of the workers that deliver; `at_once` limits messages per place."""
         self._limit = ConcurrencyLimit(at_once)
         self.reach = reach
         self.target = target
@@ -79,13 +79,13 @@ class Notifier:
 
     @property
     def directory(self) -> Directory:
-        """How people are reached."""
+        """The contacts and groups, as the settings are now."""
         return self.reach.now
 
     async def send(
         self, say: Callable[[Client], Message | str], who: str, place: int, now: int
     ) -> DeliveryAttempt:
-        """Say something to somebody at their nth address, counted from 0, and return what came of it."""
+        """Send a message to a recipient's nth address, counted from 0, and return the result."""
         contact = self.directory.contact(who)
         addresses = contact.addresses if contact is not None else ()
         tried = partial(DeliveryAttempt, who=who, at=now, more=place + 1 < len(addresses))
@@ -109,19 +109,21 @@ class Notifier:
                 after_ms=error.after_ms,
             )
         except TimeoutError:
-            return tried(outcome="failed", channel=channel, why=f"it was not taken within {SEND_S:.0f} s")
+            return tried(outcome="failed", channel=channel, why=f"not accepted within {SEND_S:.0f} s")
         except (HitlError, OSError) as error:
             return tried(outcome="failed", channel=channel, why=str(error))
-        except Exception as error:  # what nobody foresaw in one channel must not keep the others from it
-            logger.exception("%s could not be told through %s", who, channel)
-            # What it says may have an address in it, and with that a secret.
-            return tried(outcome="failed", channel=channel, why=f"{type(error).__name__}; the log has more")
+        except Exception as error:  # an unexpected error in one channel must not stop the others
+            logger.exception("notification of %s through %s failed", who, channel)
+            # The error's text may contain an address with a secret.
+            return tried(
+                outcome="failed", channel=channel, why=f"{type(error).__name__}, see the worker's log"
+            )
         shown = tuple(item.request for item in message.items)
         return tried(outcome="sent", channel=channel, shown=shown, receipt=receipt)
 
 
 def notifier_of(ctx: Context) -> Notifier | None:
-    """Return what reaches people, if this worker has it."""
+    """Return the worker's Notifier, if it has one."""
     try:
         return ctx.get_dependency(Notifier)
     except KeyError:
@@ -129,10 +131,10 @@ def notifier_of(ctx: Context) -> Notifier | None:
 
 
 async def give_notice(ctx: Context, notice: Notification, request: PromiseRecord | Promise) -> None:
-    """Have people told, if this worker knows how to reach any of them. Nothing waits for it.
+    """Queue a notification, if this worker has a contact of any recipient. Does not wait for the delivery.
 
-    The promise has an id of its own, so that none of the SDK's depends on settings, which may change before
-    this is replayed.
+    Its promise has an id of its own, so that the SDK's ids do not depend on the settings, which may change before
+    a replay.
     """
     teller = notifier_of(ctx)
     if teller is None or not recipients(notice.names, teller.directory):
@@ -142,34 +144,34 @@ async def give_notice(ctx: Context, notice: Notification, request: PromiseRecord
     await sdk.create(ctx, notice.id, notice.call, tags, ends_at)
 
 
-# One occasion of one request
+# One notification
 
 
 async def tell(ctx: Context, notice: Notification) -> int:
-    """Tell everyone of it, and return how many were told."""
+    """Notify all recipients, and return how many were notified."""
     people = await step(ctx).run(whom, notice)
     told = await asyncio.gather(*(step(ctx).run(tell_one, notice, who) for who in people))
     return sum(told)
 
 
 async def whom(ctx: Context, notice: Notification) -> tuple[str, ...]:
-    """Return who is to be told."""
+    """Return the recipients."""
     teller = ctx.get_dependency(Notifier)
     return await teller.bridge.run(_whom_to_tell, notice=notice, directory=teller.directory)
 
 
 def _whom_to_tell(client: Client, notice: Notification, directory: Directory) -> tuple[str, ...]:
-    """Return who is to be told of a notice: nobody who knows it already, or has nothing to do with it.
+    """Return the recipients of a notification.
 
-    Of what came of it, those who were told that it was asked, and did not decide it themselves. Reminded are
-    those who have not voted.
+    Of an outcome: those who were notified of the request and did not decide it themselves. Of a reminder: those
+    who have not voted.
     """
     from hitl_cli.inbox.votes import votes_of
 
     case = look_up(client, [notice.request]).get(notice.request)
     if case is None or (notice.occasion in ASKING and not case.waits):
         return ()
-    asked = assignees(case.asked.everyone, directory)  # whoever made the notice, it is for these
+    asked = assignees(case.asked.everyone, directory)  # only these, whatever the notification says
     people = tuple(who for who in _named_in(notice, directory) if who in asked)
     groups = directory.members
     if notice.occasion in ASKING:
@@ -187,9 +189,9 @@ def _whom_to_tell(client: Client, notice: Notification, directory: Directory) ->
 
 
 def _named_in(notice: Notification, directory: Directory) -> Iterator[str]:
-    """Yield whom a notice concerns; of the members of a group once also those who have no contact.
+    """Yield the assignees that a notification names, including group members without a contact.
 
-    What is recorded of these is that they were not told.
+    Those are recorded as not notified, but only once, so not for reminders.
     """
     known = directory.members
     named = {known.key(name) for name in notice.names}
@@ -199,7 +201,7 @@ def _named_in(notice: Notification, directory: Directory) -> Iterator[str]:
 
 
 async def tell_one(ctx: Context, notice: Notification, who: str) -> bool:
-    """Tell one person, or a group where it is reached together; return whether they were told."""
+    """Notify a person, or a group that has a contact of its own. Returns whether that succeeded."""
     for _ in range(DIGESTS):
         gathered = await step(ctx).run(gather_for, notice, who)
         if gathered is None:
@@ -212,16 +214,16 @@ async def tell_one(ctx: Context, notice: Notification, who: str) -> bool:
 
 
 async def send(ctx: Context, notice: Notification, who: str, place: int) -> DeliveryAttempt:
-    """Say it to somebody at their nth address."""
+    """Send a notification to a recipient's nth address."""
     teller = ctx.get_dependency(Notifier)
     say = partial(compose, notice=notice, who=who, reach=teller.reach)
     return await teller.send(say, who, place, sdk.now(ctx))
 
 
 async def in_rounds(ctx: Context, send: Callable[[int], Awaitable[DeliveryAttempt]]) -> DeliveryAttempt:
-    """Try all channels in their order, in rounds, until one takes the message or there is no use.
+    """Try all channels in their order, in rounds, until one accepts the message or all have failed permanently.
 
-    `send` tries the nth of them. One that refused for good is left out of later rounds.
+    `send` tries the nth channel. One that failed permanently is left out of later rounds.
     """
     refused: dict[int, DeliveryAttempt] = {}
     patience = timedelta(0)
@@ -238,7 +240,7 @@ async def in_rounds(ctx: Context, send: Callable[[int], Awaitable[DeliveryAttemp
 async def one_round(
     ctx: Context, send: Callable[[int], Awaitable[DeliveryAttempt]], refused: dict[int, DeliveryAttempt]
 ) -> list[DeliveryAttempt]:
-    """Try each channel but those that `refused`, which grows; return the last try of each."""
+    """Try each channel that is not in `refused`, to which permanent failures are added. Returns the last attempts."""
     tries: list[DeliveryAttempt] = []
     more = True
     while more:
@@ -252,7 +254,7 @@ async def one_round(
 
 
 async def quickly(ctx: Context, send: Callable[[], Awaitable[DeliveryAttempt]]) -> DeliveryAttempt:
-    """Try one channel a few times, as long as it may be a matter of moments, and return the last try."""
+    """Try one channel a few times within seconds, and return the last attempt."""
     for pause in QUICK:
         if pause:
             await ctx.sleep(pause)
@@ -262,11 +264,11 @@ async def quickly(ctx: Context, send: Callable[[], Awaitable[DeliveryAttempt]]) 
     return tried
 
 
-# Gathered with others
+# Digests
 
 
 async def gather_for(ctx: Context, notice: Notification, who: str) -> DigestEntry | None:
-    """Have it said with others at the end of a window, if they want that; None says it is said at once."""
+    """Add a notification to the recipient's digest, if they want digests. Returns None to send it at once."""
     teller = ctx.get_dependency(Notifier)
     contact = teller.directory.contact(who)
     window = contact.digest if contact is not None else None
@@ -276,7 +278,7 @@ async def gather_for(ctx: Context, notice: Notification, who: str) -> DigestEntr
 
 
 async def in_digest(ctx: Context, notice: Notification, who: str, gathered: DigestEntry) -> DeliveryAttempt:
-    """Return what came of it in the message with the others, once that is known."""
+    """Wait for the digest, and return the result for this notification."""
     for pause in (timedelta(milliseconds=gathered.left_ms) + SETTLES, *ROUNDS[1:]):
         await ctx.sleep(pause)
         said = await step(ctx).run(look_at_digest, notice, who, gathered.digest)
@@ -286,7 +288,7 @@ async def in_digest(ctx: Context, notice: Notification, who: str, gathered: Dige
 
 
 async def look_at_digest(ctx: Context, notice: Notification, who: str, digest: str) -> DeliveryAttempt:
-    """Return what came of it in a digest."""
+    """Return the result for a notification in a digest."""
     teller = ctx.get_dependency(Notifier)
     return await teller.bridge.run(end_of_digest, digest=digest, notice=notice, who=who)
 
@@ -295,5 +297,5 @@ async def look_at_digest(ctx: Context, notice: Notification, who: str, digest: s
 
 
 def step(ctx: Context, *, once: bool = False) -> Context:
-    """Return a context for a step that may be left lying; `once`, it is not the SDK's to do again."""
+    """Return a context for a step with a long timeout. With `once` the SDK does not retry it."""
     return ctx.options(timeout=LIFE, retry_policy=Never() if once else None)

@@ -1,6 +1,6 @@
-"""What is kept for one message with others: a run that sends it, and a promise under it for each of them.
+"""Digests: a run that sends one message, and a promise under it for each notification in the message.
 
-The run of a person's window has an id that everybody comes to, so it is one however many workers gather.
+The run's id is derived from the person and the window, so all workers use the same run.
 """
 
 from __future__ import annotations
@@ -25,38 +25,38 @@ if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client
 
 GATHERED_TAG = "hitl:gathered"
-"""The id of the digest that somebody is told in."""
+"""The id of the digest that a notification is in."""
 
 LIFE_MS = 3 * 86_400_000
-"""How long after its window a digest has ended: sent, or given up."""
+"""A digest ends at most this long after its window: sent or given up."""
 
 
 class DigestEntry(Struct, frozen=True, kw_only=True):
-    """In which digest it is said, and how long from now its window ends (ms)."""
+    """A digest, and the time until its window ends (ms)."""
 
     digest: str
     left_ms: int
 
 
 class DigestEnd(Struct, frozen=True, kw_only=True):
-    """What came of a digest: the notices that were considered for it, and the last try to send it."""
+    """The result of a digest: the ids of its notifications, and the last attempt to send it."""
 
     notices: tuple[str, ...] = ()
     last: DeliveryAttempt | None = None
 
 
 _end = msgspec.json.Decoder(DigestEnd)
-"""Made here, so that no two threads inspect the type at once: msgspec would crash."""
+"""Made at import, because msgspec would crash if two threads inspected the type at once."""
 
 
 def gather(client: Client, notice: Notification, who: str, window: str, target: str) -> DigestEntry | None:
-    """Keep a notice for the message at the end of somebody's window; None for what is too urgent for that."""
+    """Add a notification to the recipient's digest; None if it is too urgent for that."""
     case = look_up(client, [notice.request]).get(notice.request)
     if case is None or case.asked.priority == "urgent":
         return None
     now, window_ms = client.now(), parse_duration(window)
     ends_at = (now // window_ms + 1) * window_ms
-    id = f"hitl-digest-{short_stable_id(who)}-{ends_at}"  # any name is fit for it
+    id = f"hitl-digest-{short_stable_id(who)}-{ends_at}"  # works for any name
     spec = RunSpec(id=id, workflow=DIGEST, args=[who, ends_at])
     digest = as_promise(client.call_many([create_request(spec, target, ends_at + LIFE_MS, id)])[0])
     entry_id = child_id(id, f"e{short_stable_id(notice.id)}")
@@ -67,27 +67,27 @@ def gather(client: Client, notice: Notification, who: str, window: str, target: 
 
 
 def gathered_in(client: Client, digest: str) -> tuple[Notification, ...]:
-    """Return what was kept for a digest."""
+    """Return the notifications in a digest."""
     kept = (decode_as(promise.param, Notification) for promise in search(client, tags={GATHERED_TAG: digest}))
     return tuple(notice for notice in kept if notice is not None)
 
 
 def end_of_digest(client: Client, digest: str, notice: Notification, who: str) -> DeliveryAttempt:
-    """Return what came of a notice in a digest: `gathered` while nobody knows, `missed` if it came late."""
+    """Return the result for a notification in a digest: `gathered` while it is open, `missed` if it was too late."""
     promise = get_promise(client, digest)
     now = client.now()
     if promise is not None and promise.state == "pending":
         return DeliveryAttempt(who=who, at=now, outcome="gathered")
     ended = decode_as(promise.value, DigestEnd) if promise and promise.state == "resolved" else None
     if ended is None:
-        return DeliveryAttempt(who=who, at=now, outcome="failed", why="the message with others was given up")
+        return DeliveryAttempt(who=who, at=now, outcome="failed", why="the digest was given up")
     if notice.id not in ended.notices:
         return DeliveryAttempt(who=who, at=now, outcome="missed")
     last = ended.last
     if last is None or (
         last.outcome == "sent" and notice.request not in last.shown and _is_over(client, notice)
     ):
-        return DeliveryAttempt(who=who, at=now, outcome="over", why="it was decided before")
+        return DeliveryAttempt(who=who, at=now, outcome="over", why="the request was already decided")
     return msgspec.structs.replace(last, shown=(notice.request,), digest=True)
 
 

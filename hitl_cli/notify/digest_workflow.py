@@ -1,4 +1,4 @@
-"""`hitl.digest`: one message to one person with all that came for them within a window of time."""
+"""`hitl.digest`: sends a person one message with all notifications of a time window."""
 
 # Annotations are evaluated here: see deliver.py.
 
@@ -15,11 +15,11 @@ from hitl_cli.requests.notification import Notification
 from hitl_cli.sdk import context as sdk
 
 MARGIN = timedelta(seconds=5)
-"""How long after its window a digest is put together: what was kept at its very end is still on its way."""
+"""A digest is composed this long after its window, because the last notifications may still be arriving."""
 
 
 async def digest(ctx: Context, who: str, ends_at: int) -> DigestEnd:
-    """Wait for the end of the window (ms since the epoch), and say all that came in it and still matters."""
+    """Wait for the end of the window (ms since the epoch), and send the notifications that still matter."""
     await ctx.sleep(timedelta(milliseconds=max(ends_at - sdk.now(ctx), 0)) + MARGIN)
     notices = await step(ctx).run(collect, ctx.info.id)
     ids = tuple(notice.id for notice in notices)
@@ -30,14 +30,14 @@ async def digest(ctx: Context, who: str, ends_at: int) -> DigestEnd:
 
 
 async def collect(ctx: Context, digest: str) -> tuple[Notification, ...]:
-    """Return what was kept for a digest."""
+    """Return the notifications in a digest."""
     return await ctx.get_dependency(Notifier).bridge.run(gathered_in, digest)
 
 
 async def send_digest(
     ctx: Context, who: str, notices: tuple[Notification, ...], place: int
 ) -> DeliveryAttempt:
-    """Say it to somebody at their nth address."""
+    """Send a digest to a person's nth address."""
     teller = ctx.get_dependency(Notifier)
     id = ctx.info.parent_id
     say = partial(compose_digest, id=id, who=who, notices=notices, reach=teller.reach)

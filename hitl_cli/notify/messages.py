@@ -1,4 +1,4 @@
-"""What is said to a person: about one request, or about several at once. No channel knows more than this."""
+"""Messages to people, about one or several requests. Channels know nothing else."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ KEY_DIGITS = 32
 
 
 class MessageItem(Struct, frozen=True, kw_only=True):
-    """A request that a message is about. Instants are ms since the epoch.
+    """A request in a message. Instants are ms since the epoch.
 
-    `url` is where this very person answers it: a signed link, or for a group the page where one signs in.
-    `by`, `reason` and `choice` are of the decision, once there is one.
+    `url` is where this person answers it: a signed link, or for a group the page that requires signing in. `by`,
+    `reason` and `choice` are from the decision, once there is one.
     """
 
     request: str
@@ -36,10 +36,10 @@ class MessageItem(Struct, frozen=True, kw_only=True):
 
 
 class Message(Struct, frozen=True, kw_only=True):
-    """What is said to one person, or to a group where it is reached together.
+    """A message to a person, or to a group with a contact of its own.
 
-    `id` is the same each time that the same is said to the same person: by it a receiver knows a message
-    that it was sent twice. `thread` is what belongs together: the request.
+    `id` is the same each time the message is sent, so that receivers can drop duplicates. `thread` groups the
+    messages about one request.
     """
 
     id: str
@@ -49,25 +49,25 @@ class Message(Struct, frozen=True, kw_only=True):
     thread: str
     items: tuple[MessageItem, ...] = ()
     inbox: str
-    """The URL of the page with all that waits."""
+    """The URL of the inbox."""
 
     at: int
 
     @property
     def key(self) -> str:
-        """The id in a shape that fits any header: whatever a request's own id looks like."""
+        """A hash of the id, which is safe in any header."""
         return stable_id(self.id, KEY_DIGITS)
 
     @property
     def thread_key(self) -> str:
-        """What all messages of a thread share, in the same shape."""
+        """A hash of the thread, which is safe in any header."""
         return stable_id(self.thread, KEY_DIGITS)
 
 
 class DeliveryFailed(HitlError):
-    """A channel did not take a message. `for_good` tells whether it would not later either.
+    """A channel did not accept a message. `for_good` says that the failure is permanent.
 
-    `after_ms` is for how long the receiver wants to be left alone; None where it does not say.
+    `after_ms` is how long the receiver wants no further attempts; None if it does not say.
     """
 
     code = "delivery-failed"

@@ -1,6 +1,6 @@
-"""What a message says, in words and facts that every channel shows in its own way.
+"""The texts of messages: sentences and facts that each channel renders in its own way.
 
-What comes from a request is hostile, and may be endless: it is cut, and what nobody would see is shown.
+Texts from a request may be hostile and very long: they are cut, and invisible characters are made visible.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ PROMPT_CHARS = 2_000
 VALUE_CHARS = 200
 NAME_CHARS = 60
 ROWS = 12
-"""So much of a request is shown in a message; the page has all of it."""
+"""Limits for what a message shows of a request. The page shows all."""
 
 
 class Fact(Struct, frozen=True):
-    """Something to know of a request: what it is, and its text."""
+    """A fact about a request: its name and its text."""
 
     name: str
     text: str
@@ -40,19 +40,19 @@ def subject_of(message: Message) -> str:
 
 
 def title_of(item: MessageItem) -> str:
-    """Return what is asked on one line."""
+    """Return the title of a request on one line."""
     return one_line(plain(item.title) or item.request, TITLE_CHARS)
 
 
 def plain(title: str) -> str:
-    """Return what the first line of a prompt says, without the marks of Markdown."""
+    """Return a prompt's first line without Markdown."""
     from hitl_cli.format.markdown import as_words
 
     return as_words(title)
 
 
 def body_of(item: MessageItem) -> str:
-    """Return what the prompt says besides its title; it may have several lines."""
+    """Return the prompt without its title; it may have several lines."""
     lines = item.question.prompt.strip().splitlines()
     rest = "\n".join(lines[1:]).strip() if lines and item.title in lines[0] else item.question.prompt
     shown = printable_lines(rest[: PROMPT_CHARS + 1].strip())
@@ -60,30 +60,34 @@ def body_of(item: MessageItem) -> str:
 
 
 def lead_of(message: Message) -> str:
-    """Return the sentence that says why somebody is told."""
+    """Return the sentence that says why a person receives a message."""
     match message.occasion:
         case "asked":
             asker = message.items[0].asker if len(message.items) == 1 else None
-            return f"{one_line(asker, TITLE_CHARS)} asks you." if asker else "This waits for your answer."
+            if asker:
+                return f"{one_line(asker, TITLE_CHARS)} asks for your decision."
+            return "A request is waiting for your decision."
         case "reminder":
-            return "This still waits for your answer."
+            return "This request is still waiting for your decision."
         case "escalated":
-            return "Nobody has answered this yet, and so you are asked too."
+            return "Nobody has answered this request yet, so it is now assigned to you too."
         case "digest":
-            return "This has come together for you."
+            return "Your requests since the last message."
         case "test":
-            return "This is a test: what is sent to you arrives. Nothing waits for your answer because of it."
+            return "This is a test message from hitl. You do not need to do anything."
         case "sign-in":
+            from hitl_cli.auth.sign_in import LIFE_MS
+
             return (
-                "By this you sign in. It is good once, and for a few minutes. If it was not you who asked"
-                " for it, leave it alone."
+                f"Use this link to sign in. It works once, for {LIFE_MS // 60_000} minutes."
+                " If you did not request it, ignore this message."
             )
         case "approved" | "rejected" | "expired" | "canceled":
-            return "You were asked this, and need not answer any more."
+            return "You no longer need to answer this request."
 
 
 def outcome_of(item: MessageItem) -> str:
-    """Return what came of a request; empty while it waits."""
+    """Return the outcome of a request as a sentence; empty while it is open."""
     if item.outcome is None:
         return ""
     text = {"expired": "The deadline passed", "canceled": "It was canceled"}.get(
@@ -96,35 +100,37 @@ def outcome_of(item: MessageItem) -> str:
 
 
 def facts_of(item: MessageItem, at: int) -> list[Fact]:
-    """Return what hitl knows of a request, as of an instant (ms since the epoch)."""
+    """Return the facts about a request at an instant (ms since the epoch)."""
     facts = []
     if item.question.refused is not None and item.outcome is None:
         refused = item.question.refused
-        facts.append(Fact("Asked again", one_line(f"the answer did not fit: {refused.why}", PROMPT_CHARS)))
+        facts.append(
+            Fact("Asked again", one_line(f"the answer could not be used: {refused.why}", PROMPT_CHARS))
+        )
     if item.asker:
         facts.append(Fact("From", one_line(item.asker, VALUE_CHARS)))
     if item.question.priority != "normal":
         facts.append(Fact("Priority", item.question.priority))
     if item.outcome is None:
-        left = f" (in {format_duration(item.deadline - at)})" if item.deadline > at else " (it has passed)"
+        left = f" (in {format_duration(item.deadline - at)})" if item.deadline > at else " (passed)"
         facts.append(Fact("Deadline", f"{instant(item.deadline):%Y-%m-%d %H:%M} UTC{left}"))
     if item.question.choices and item.outcome is None:
         facts.append(Fact("Choices", one_line(", ".join(item.question.choices), VALUE_CHARS)))
     if item.question.link:
-        facts.append(Fact("More", one_line(item.question.link, PROMPT_CHARS)))
+        facts.append(Fact("Link", one_line(item.question.link, PROMPT_CHARS)))
     facts.append(Fact("Request", one_line(item.request, VALUE_CHARS)))
     return facts
 
 
 def details_of(details: Json) -> list[Fact]:
-    """Return the details of a request, in short; their names are whatever its author chose."""
+    """Return the details of a request, shortened. Their names are from the workflow's author."""
     if details is None:
         return []
     if not isinstance(details, dict):
         return [Fact("Details", _as_text(details))]
     rows = [Fact(one_line(name, NAME_CHARS), _as_text(value)) for name, value in list(details.items())[:ROWS]]
     more = len(details) - len(rows)
-    return [*rows, Fact("…", f"and {more:,} more, on the page")] if more else rows
+    return [*rows, Fact("…", f"and {more:,} more on the page")] if more else rows
 
 
 def _as_text(value: Json) -> str:
@@ -132,7 +138,7 @@ def _as_text(value: Json) -> str:
 
 
 def is_yes_or_no(item: MessageItem) -> bool:
-    """Whether a request waits for a plain yes or no, so that one may say so before the page is open."""
+    """Whether a request is open and has no form or choices, so that Approve and Reject need no page."""
     return item.outcome is None and not item.question.choices and item.question.form is None
 
 

@@ -1,7 +1,7 @@
-"""Requests of which nobody would be told: of other SDKs, of scripts elsewhere, of runs that were canceled.
+"""Queues missing notifications: for requests of other SDKs and of scripts elsewhere, and of canceled runs.
 
-`ask` sees to its own. A worker that can reach people looks now and then for the others, at what is new since
-it looked last; and of those that it saw waiting, for what came of them.
+`ask` queues those of its own requests. A worker with contacts regularly looks for other new requests, and for the
+outcomes of those that it has seen open.
 """
 
 from __future__ import annotations
@@ -26,45 +26,43 @@ if TYPE_CHECKING:
     from hitl_cli.client.wire import Promise
 
 type _New = tuple[Notification, str, int]
-"""A notice, the run of its request, and until when it holds."""
+"""A notification, the run of its request, and its deadline."""
 
 logger = logging.getLogger(__name__)
 
 LOOK_BACK_MS = 3 * 86_400_000
-"""How old a request may be of which somebody is told although nobody was: as old as a long weekend. Settings
-that are new must not have thousands told of what has been lying there for months."""
+"""Older requests are not notified of: it covers a long weekend. New settings must not cause thousands of
+notifications of requests that have been open for months."""
 
 OVERLAP_MS = 60_000
-"""How far before the last look what is new may have been made: clocks and commits take their time."""
+"""Overlap with the last check, because clocks differ and commits take time."""
 
 BATCH = 500
-"""Notices that are created in one round trip."""
+"""Notifications to create in one round trip."""
 
 MOST = 100_000
-"""Requests that are remembered; of more, those who were asked are not told what came of them."""
+"""Requests to remember. Beyond that, assignees are not notified of outcomes."""
 
 
 class Reconciler:
-    """Looks whom nobody has told, and has them told."""
+    """Finds missing notifications, and queues them."""
 
     def __init__(self, reach: NotificationSettings, target: str) -> None:
-        """`target` is the address of the workers that tell."""
+        """`target` is the address of the workers that deliver."""
         self._reach = reach
         self._target = target
         self._waiting: dict[str, int] = {}
         self._looked_at: int | None = None
 
     def look(self, client: Client) -> None:
-        """Have people told of what is new, once the settings reach somebody. Raises Unreachable."""
-        if not self._reach.now.reaches_somebody:
-            return
+        """Queue the missing notifications. Raises Unreachable."""
         now = client.now()
         waiting = self._waiting_now(client)
         fresh = [
             promise for promise in waiting if promise.id not in self._waiting and self._concerns(promise)
         ]
         self._give(client, [notice for promise in fresh for notice in self._asked(promise, now)])
-        for promise in fresh:  # only now: what was not given is given the next time
+        for promise in fresh:  # after queueing, so that a failure is repeated next time
             if len(self._waiting) < MOST:
                 self._waiting[promise.id] = promise.timeout_at
         ended = self._ended(client, now)
@@ -73,10 +71,10 @@ class Reconciler:
             self._waiting.pop(promise.id, None)
         self._looked_at = now
 
-    # What is new
+    # New requests
 
     def _waiting_now(self, client: Client) -> Iterator[Promise]:
-        """Yield what waits; of a server that sorts, only what came since the last look."""
+        """Yield open requests; from a server that can sort, only those since the last check."""
         can = client.capabilities
         if not (can.sort and can.open):
             yield from (p for page in blocking_pages(client) for p in page)
@@ -89,14 +87,14 @@ class Reconciler:
                 return
 
     def _concerns(self, promise: Promise) -> bool:
-        """Whether somebody is reached of those whom a promise may ask."""
+        """Whether any assignee of a promise has a contact."""
         question = question_of(promise)
         if question is None or (promise.tags.get(REQUEST_TAG) != "1" and not self._reach.now.anybody):
             return False
         return bool(recipients(question.everyone, self._reach.now))
 
     def _asked(self, promise: Promise, now: int) -> Iterator[_New]:
-        """Yield the notice that something is asked, unless that was long ago."""
+        """Yield the notification of a new request, unless it is too old."""
         question = question_of(promise)
         if question is None or promise.created_at < now - LOOK_BACK_MS:
             return
@@ -104,10 +102,10 @@ class Reconciler:
             notice = Notification(request=promise.id, occasion="asked", names=question.to)
             yield notice, promise.origin, promise.timeout_at
 
-    # What came of it
+    # Outcomes
 
     def _ended(self, client: Client, now: int) -> list[Promise]:
-        """Return those of the requests that were seen waiting, and wait no more."""
+        """Return requests that were seen open and have ended."""
         if self._looked_at is None:
             return []
         overdue = [id for id, timeout_at in self._waiting.items() if timeout_at <= now]
@@ -115,7 +113,7 @@ class Reconciler:
         for at in range(0, len(overdue), BATCH):
             found.update(get_promises(client, overdue[at : at + BATCH]))
         for promise in settled_since(client, self._looked_at - OVERLAP_MS):
-            # `ask` tells the others, but not in a run that has ended.
+            # `ask` queues the others, but not in a run that has ended.
             over = promise.state in ("rejected_canceled", "rejected_timedout")
             if promise.id in self._waiting or (over and self._concerns(promise)):
                 found[promise.id] = promise
@@ -125,7 +123,7 @@ class Reconciler:
         return [promise for promise in found.values() if promise.state != "pending"]
 
     def _outcome(self, promise: Promise, now: int) -> Iterator[_New]:
-        """Yield the notice of what came of a request."""
+        """Yield the notification of a request's outcome."""
         question = question_of(promise)
         if question is None:
             return
@@ -135,7 +133,7 @@ class Reconciler:
             yield notice, promise.origin, now + NOTIFICATION_LIFE_MS
 
     def _give(self, client: Client, notices: Sequence[_New]) -> None:
-        """Create notices that are not there yet."""
+        """Create the notifications that do not exist yet."""
         for at in range(0, len(notices), BATCH):
             batch = notices[at : at + BATCH]
             there = get_promises(client, [notice.id for notice, *_ in batch])
@@ -147,5 +145,5 @@ class Reconciler:
             for create, answer in zip(missing, client.call_many(missing) if missing else [], strict=True):
                 try:
                     as_promise(answer)
-                except (BadInput, Conflict) as error:  # one that cannot be must not keep the others from it
-                    logger.warning("%s cannot be created: %s", create.data["id"], error)
+                except (BadInput, Conflict) as error:  # one failure must not stop the others
+                    logger.warning("notification %s was not queued: %s", create.data["id"], error)

@@ -1,4 +1,4 @@
-"""A message as a text and as a page that a mail carries, from the templates beside this module."""
+"""Renders a message as text and as HTML for mail, from the templates beside this module."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from hitl_cli.notify.messages import Message, MessageItem
 
 ITEMS = 30
-"""The most requests that one message lists; the inbox has all."""
+"""Requests that a message lists at most. The inbox shows all."""
 
 TELLING = ("Asked again", "From", "Deadline", "Priority")
-"""The facts that tell several requests apart."""
+"""The facts to show for each of several requests."""
 
 
 class _Button(Struct, frozen=True):
-    """A link that looks like a button. `kind` is its color."""
+    """A link that looks like a button. `kind` sets its color."""
 
     text: str
     url: str
@@ -42,7 +42,7 @@ class _Button(Struct, frozen=True):
 
 
 class _Part(Struct, frozen=True, kw_only=True):
-    """What is said of one request."""
+    """The part of a message about one request."""
 
     title: str
     body: str
@@ -54,19 +54,19 @@ class _Part(Struct, frozen=True, kw_only=True):
 
 
 def text_of(message: Message) -> str:
-    """Return a message as a plain text."""
+    """Return a message as plain text."""
     return _templates().get_template("message.txt").render(_context_of(message))
 
 
 def html_of(message: Message) -> str:
-    """Return a message as a page that every mail program can show."""
+    """Return a message as HTML that every mail program can show."""
     from hitl_cli.format.markdown import as_mail
 
     return _templates().get_template("message.html").render(_context_of(message), drawn=as_mail)
 
 
 def _context_of(message: Message) -> dict[str, Any]:
-    """Return what the templates are given: of one request all, of several only what tells them apart."""
+    """Return the context of the templates: all about one request, or a summary of each of several."""
     alone = len(message.items) == 1
     parts = [
         _Part(
@@ -92,9 +92,9 @@ def _context_of(message: Message) -> dict[str, Any]:
 
 
 def _buttons_of(item: MessageItem) -> tuple[_Button, ...]:
-    """Return the buttons: all of them open the page, where one decides."""
+    """Return the buttons. All of them only open the page."""
     if item.outcome is not None:
-        return (_Button("See what came of it", item.url),)
+        return (_Button("See the decision", item.url),)
     if is_yes_or_no(item):
         return (
             _Button("Approve…", f"{item.url}#approve", "yes"),
@@ -105,7 +105,7 @@ def _buttons_of(item: MessageItem) -> tuple[_Button, ...]:
 
 @cache
 def _templates() -> Environment:
-    """Return the templates: HTML escapes what it is given."""
+    """Return the templates. Those for HTML escape all texts."""
     from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
     return Environment(

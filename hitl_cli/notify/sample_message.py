@@ -1,4 +1,4 @@
-"""Trying how somebody is reached: a message to each of their addresses, and what became of it."""
+"""Test messages: sends one to each address of a person or group, and reports the results."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SUGGESTIONS = 3
 
 
 class SampleResult(Struct, frozen=True, kw_only=True):
-    """What became of a message to an address: why it was not taken, None if it was."""
+    """The result of a test message. `refused` is why it was not accepted, None if it was."""
 
     to: str
     address: Address
@@ -31,14 +31,14 @@ class SampleResult(Struct, frozen=True, kw_only=True):
 
 
 def try_addresses(name: str, directory: Directory, kind: str | None = None) -> list[SampleResult]:
-    """Send a test to each address of a person or group, all at once; a group without any has its members'.
+    """Send a test message to each address of a person or group at once; for a group without addresses, its members'.
 
-    Raises NotFound for a name that the settings do not know, BadInput where they say of no address.
+    Raises NotFound for an unknown name, BadSetting if there is no address.
     """
     wanted = [(to, one) for to, one in _addresses(name, directory) if kind in (None, one.kind)]
     if not wanted:
-        what = f"by {kind}" if kind else "at all"
-        raise BadSetting(f"the settings do not say how {name} is reached {what}: [people.NAME] email = …")
+        what = f"{kind} address" if kind else "address"
+        raise BadSetting(f"no {what} for {name} in the settings: add one, e.g. [people.NAME] email = …")
 
     async def try_all() -> list[SampleResult]:
         return await asyncio.gather(*(_try_address(to, one, directory) for to, one in wanted))
@@ -47,29 +47,29 @@ def try_addresses(name: str, directory: Directory, kind: str | None = None) -> l
 
 
 async def _try_address(to: str, address: Address, directory: Directory) -> SampleResult:
-    """Send a test to an address."""
+    """Send a test message to an address."""
     id = f"test {fresh_id()}"
-    subject, inbox = f"A test for {to}", f"{directory.gateway}/"
+    subject, inbox = f"Test message for {to}", f"{directory.gateway}/"
     message = Message(id=id, occasion="test", to=to, subject=subject, thread=id, inbox=inbox, at=now_ms())
     try:
         await send(message, address, directory)
     except DeliveryFailed as error:
         return SampleResult(to=to, address=address, refused=str(error))
-    except Exception as error:  # noqa: BLE001 - a plugin's mistake must not hide how the others do
-        return SampleResult(to=to, address=address, refused=f"it failed: {type(error).__name__}")
+    except Exception as error:  # noqa: BLE001 - a broken plugin must not hide the other results
+        return SampleResult(to=to, address=address, refused=f"unexpected error: {type(error).__name__}")
     return SampleResult(to=to, address=address)
 
 
 def _addresses(name: str, directory: Directory) -> list[tuple[str, Address]]:
-    """Return who is reached where, if a name is to be told something. Raises NotFound."""
+    """Return the recipients and addresses for a name. Raises NotFound, BadSetting."""
     contact = directory.contact(name)
     if contact is None:
         person = directory.members.name(name)
         if groups := [group for group, members in silent_members(directory).items() if person in members]:
             raise BadSetting(
-                f'{person} of group {", ".join(groups)} has no contact: write [people.{person}] email = "…".'
+                f'{person} of group {", ".join(groups)} has no contact: add [people.{person}] email = "…".'
             )
-        raise NotFound(f"the settings know nobody named {name!r}.{_suggestions(name, directory)}")
+        raise NotFound(f"no contact {name!r} in the settings.{_suggestions(name, directory)}")
     if contact.addresses:
         return [(directory.members.name(name), address) for address in contact.addresses]
     members = sorted(recipients((name,), directory))
@@ -77,17 +77,19 @@ def _addresses(name: str, directory: Directory) -> list[tuple[str, Address]]:
 
 
 def everybody(directory: Directory) -> list[tuple[str, Contact]]:
-    """Return all whom the settings know, the people first."""
+    """Return all contacts, people first."""
     groups = {f"{GROUP}{name}": group for name, group in directory.groups.items()}
     return [*directory.people.items(), *groups.items()]
 
 
 def _suggestions(name: str, directory: Directory) -> str:
-    """Return a sentence that names those who may be meant, or all there are."""
+    """Return a sentence with similar names, or with how to see or add contacts."""
     import difflib
 
     known = [*directory.people, *directory.groups]
     near = difflib.get_close_matches(name.removeprefix(GROUP), known, n=SUGGESTIONS, cutoff=0.5)
     if near:
         return f" Did you mean {' or '.join(near)}?"
-    return " They name nobody yet: [people.NAME] email = …" if not known else " `hitl notify list` shows all."
+    if known:
+        return " To see all contacts, run `hitl notify list`."
+    return " There are no contacts yet: add one, e.g. [people.NAME] email = …"

@@ -1,4 +1,4 @@
-"""What keeps people from being notified, as far as the settings show it: for workers and `hitl doctor`."""
+"""Problems in the settings that prevent notifications, for workers and `hitl doctor`."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 THIS_COMPUTER = ("127.0.0.1", "::1", "localhost")
 
 TLS_PORT = 465
-"""Where a mail server expects TLS from the first byte (RFC 8314)."""
+"""The port where a mail server expects TLS from the start (RFC 8314)."""
 
 TLS_ADVICE = 'set tls = "tls" in [email], or port = 587'
 
 NAMES = 10
-"""The most names in one sentence."""
+"""Names in one sentence at most."""
 
 
 class Shortcoming(Struct, frozen=True):
-    """What is wrong, under a setting's name, and what to do."""
+    """A problem with a setting, and what to do."""
 
     name: str
     text: str
@@ -40,7 +40,7 @@ class Shortcoming(Struct, frozen=True):
 
 
 def shortcomings(directory: Directory) -> Iterator[Shortcoming]:
-    """Yield what is wrong with the settings by which people are reached. Nothing is sent."""
+    """Yield the problems of the notification settings. Sends nothing."""
     everybody = {f"people.{name}": one for name, one in directory.people.items()}
     everybody |= {f"groups.{name}": one for name, one in directory.groups.items()}
     addresses = [(key, address) for key, one in everybody.items() for address in one.addresses]
@@ -53,54 +53,50 @@ def shortcomings(directory: Directory) -> Iterator[Shortcoming]:
         yield from _of_email(directory.email)
     for key, address in addresses:
         if why := _unusable(address):
-            yield Shortcoming(
-                "people", f"{key}.{address.kind} cannot be used: {why}", "correct it in hitl.toml"
-            )
+            yield Shortcoming("people", f"invalid {key}.{address.kind}: {why}", "correct it in hitl.toml")
 
 
 def of_gateway(directory: Directory) -> Iterator[Shortcoming]:
-    """Yield that the links in messages lead to this computer, if they do."""
+    """Yield a problem if the links in messages point to this computer."""
     if urlsplit(directory.gateway).hostname in THIS_COMPUTER:
         yield Shortcoming(
             "gateway",
-            f"the links in messages begin with {directory.gateway}, which opens on this computer only",
-            'set gateway = "https://…" in hitl.toml to the address of hitl gateway',
+            f"links in messages start with {directory.gateway}, which works only on this computer",
+            'set gateway = "https://…" in hitl.toml to the public URL of hitl gateway',
         )
 
 
 def of_members(directory: Directory, group: str | None = None) -> Iterator[Shortcoming]:
-    """Yield which members of groups, or of one, have no contact."""
+    """Yield a problem for each group, or for one, that has members without a contact."""
     for name, members in silent_members(directory).items():
         if group is not None and folded(name) != folded(bare_name(group)):
             continue
         more = f" and {len(members) - NAMES:,} more" if members[NAMES:] else ""
         yield Shortcoming(
             "people",
-            f"no contact for {', '.join(members[:NAMES])}{more} of group {name}: nobody notifies them",
-            f'write [people.{members[0]}] email = "…" into hitl.toml',
+            f"no contact for {', '.join(members[:NAMES])}{more} of group {name}, so they are not notified",
+            f'add [people.{members[0]}] email = "…" to hitl.toml',
         )
 
 
 def _of_email(email: EmailSettings | None) -> Iterator[Shortcoming]:
-    """Yield what is wrong with how mail is sent."""
+    """Yield the problems of the mail settings."""
     if email is None:
-        text = "people have addresses, and nothing says how to send"
-        yield Shortcoming(
-            "email", text, 'write [email] host = "…" into the settings (docs/guides/notifications.md)'
-        )
+        text = "there are e-mail addresses, but no mail server is set"
+        yield Shortcoming("email", text, 'add [email] host = "…" to the settings (docs/guides/notifications.md)')
     elif why := wrong_tls(email):
         yield Shortcoming("email", why, TLS_ADVICE)
 
 
 def wrong_tls(email: EmailSettings) -> str | None:
-    """Return why mail cannot be sent with this port and `tls`; None where it can."""
+    """Return why this port does not work with this `tls`; None if it does."""
     if email.port != TLS_PORT or email.tls == "tls":
         return None
-    return f'port {TLS_PORT} of a mail server takes TLS from the first byte, and tls is "{email.tls}"'
+    return f'port {TLS_PORT} expects TLS from the start, but tls is "{email.tls}"'
 
 
 def _unusable(address: Address) -> str | None:
-    """Return why nothing can be sent to an address; None where it may be possible."""
+    """Return why an address is invalid; None if it may be valid."""
     try:
         if address.kind in ("webhook", "slack"):
             from yarl import URL
@@ -113,5 +109,5 @@ def _unusable(address: Address) -> str | None:
     except HitlError as error:
         return str(error).rstrip(".")
     except ValueError:
-        return "it is no URL"
+        return "it is not a valid URL"
     return None

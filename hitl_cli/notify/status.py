@@ -1,4 +1,4 @@
-"""Who was told of a request, when and through what, or why not: read from the promises of its notices."""
+"""The deliveries of a request's notifications: to whom, when and how, or why not. Read from their promises."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 class DeliveryAttempt(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What came of trying to tell somebody, at an instant (ms since the epoch).
+    """The result of an attempt to notify a recipient, at an instant (ms since the epoch).
 
-    `over` says that there was nothing to say any more, `gathered` that it is kept for a digest, `missed`
-    that it came too late for that. `for_good` tells whether the channel would not take it later either,
-    `after_ms` when it might, `more` whether there is another channel; `shown` are the requests in the
-    message, and `digest` whether it was with others. `receipt` is what the receiver said when it took it.
+    Outcomes: `over` if the notification became pointless, `gathered` if it is in a digest, `missed` if it was too
+    late for one. `for_good` marks a permanent failure; `after_ms` is how long the receiver wants no further
+    attempts; `more` says that there is another channel. `shown` are the requests in the message, `digest` says
+    that it was a digest, and `receipt` is the receiver's response.
     """
 
     who: str
@@ -43,10 +43,10 @@ class DeliveryAttempt(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class NotificationStatus(Struct, frozen=True, kw_only=True):
-    """How it stands with telling somebody of one occasion. Instants are ms since the epoch.
+    """The status of one notification to one recipient. Instants are ms since the epoch.
 
-    `tries` are all, the oldest first; `next_at` is when it is tried again, or looked after; None where it
-    is not. `who` is None where no worker has looked yet who is to be told.
+    `tries` are all attempts, oldest first; `next_at` is the next attempt or check, None if there is none. `who` is
+    None if no worker has determined the recipients yet.
     """
 
     who: str | None
@@ -58,12 +58,12 @@ class NotificationStatus(Struct, frozen=True, kw_only=True):
 
     @property
     def last(self) -> DeliveryAttempt | None:
-        """The last try."""
+        """The last attempt."""
         return self.tries[-1] if self.tries else None
 
     @property
     def standing(self) -> Literal["told", "to be told", "not told yet", "not told"]:
-        """How it stands, in words."""
+        """The status, as in JSON."""
         last = self.last
         if last is not None and last.outcome == "sent":
             return "told"
@@ -73,11 +73,11 @@ class NotificationStatus(Struct, frozen=True, kw_only=True):
 
 
 def said_of(told: NotificationStatus, now: int) -> str:
-    """Return through what and when somebody was told; or why not, and when it is tried again."""
+    """Return when and how a recipient was notified; or why not, and when the next attempt is."""
     last = told.last
     said = []
     if last is not None and last.outcome == "sent":
-        together = " with others" if last.digest else ""
+        together = " in a digest" if last.digest else ""
         said.append(f"by {last.channel}{together}, {format_age(max(now - last.at, 0))} ago")
         if last.receipt:
             said.append(last.receipt)
@@ -89,20 +89,20 @@ def said_of(told: NotificationStatus, now: int) -> str:
     if told.next_at is not None:
         said.append(f"{'again ' if failing else ''}in {format_duration(max(told.next_at - now, 0))}")
     if told.who is None and not told.given_up:
-        said.append("a worker that can reach people will look to it")
+        said.append("waiting for a worker with notification settings")
     return "; ".join(said)
 
 
 def without_old_reminders(told: Sequence[NotificationStatus]) -> tuple[NotificationStatus, ...]:
-    """Leave out all reminders of somebody but the last: of those there may be thousands."""
+    """Return statuses with only the last reminder of each recipient: there may be thousands."""
     last = {one.who: one for one in told if one.occasion == "reminder"}
     return tuple(one for one in told if one.occasion != "reminder" or one is last[one.who])
 
 
 def notifications_of(request: str, promises: Iterable[Promise]) -> tuple[NotificationStatus, ...]:
-    """Return how it stands with telling people of a request; `promises` are all of its run.
+    """Return the statuses of a request's notifications; `promises` are all promises of its run.
 
-    Those who need not be told, because the request was decided before, are left out.
+    Notifications that became pointless, because the request was decided earlier, are left out.
     """
     every = list(promises)
     notices = [p for p in every if p.tags.get(NOTICE_TAG) == request and p.id.startswith(request)]
@@ -111,7 +111,7 @@ def notifications_of(request: str, promises: Iterable[Promise]) -> tuple[Notific
 
 
 def _told_by(promise: Promise, every: Sequence[Promise]) -> Iterable[NotificationStatus]:
-    """Yield how it stands with everyone whom a notice concerns."""
+    """Yield the status of a notification for each recipient."""
     notice = notice_in(promise)
     if notice is None or notice.id != promise.id:
         return
@@ -144,12 +144,12 @@ def _told_by(promise: Promise, every: Sequence[Promise]) -> Iterable[Notificatio
 
 
 def _made(promise: Promise) -> tuple[int, int, str]:
-    """Return what puts promises in the order in which they were made; an SDK numbers those of one instant."""
+    """Return a sort key by creation. The SDK numbers promises of the same instant."""
     return promise.created_at, len(promise.id), promise.id
 
 
 def notice_in(promise: Promise) -> Notification | None:
-    """Return the notice that a promise is; None where it only looks like one."""
+    """Return the notification in a promise; None if it is not a valid one."""
     call = promise.call
     args = call.args if call is not None and isinstance(call.args, list) else []
     try:
@@ -159,13 +159,13 @@ def notice_in(promise: Promise) -> Notification | None:
 
 
 def _tries_in(steps: Iterable[Promise]) -> Iterable[DeliveryAttempt]:
-    """Return what steps say came of telling somebody; other steps say other things."""
+    """Return the attempts in the results of steps; other steps have other results."""
     said = (decode_as(step.value, DeliveryAttempt) for step in steps if step.state == "resolved")
     return filter(None, said)
 
 
 def heard_before(client: Client, request: Promise) -> frozenset[str]:
-    """Return who was told of a request so far."""
+    """Return who was notified of a request so far."""
     prefix, run = child_id(request.id, "t-"), {"tags": {ORIGIN_TAG: request.origin}}
     found = search(client, **({"idPrefix": prefix} if client.capabilities.prefix else run))
     steps = [step for step in found if step.id.startswith(prefix)]

@@ -1,7 +1,7 @@
-"""`hitl.take-back`: cancels what a function of a workflow left behind, once the function has ended.
+"""`hitl.take-back`: cancels what a workflow's function has left pending, once the function has ended.
 
-What it asked is taken back, and those who were asked are notified. A call of another workflow is canceled if
-it waits for people, with all below it. One that does not is left to go on, and looked at again.
+Its open requests are canceled, and their assignees are notified. A call of another workflow is canceled, with all
+below it, if it is waiting for people. Otherwise it continues, and is checked again later.
 """
 
 # Annotations are evaluated here, not kept as text; see deliver.py.
@@ -23,30 +23,30 @@ from hitl_cli.requests.question import question_of
 from hitl_cli.runs.run import cancel_request
 
 VIA_WORKFLOW = "workflow"
-"""Through what a request is taken back that nobody waits for any more, as its audit record has it."""
+"""The `via` of such a cancellation in the audit record."""
 
 AT_ONCE_S = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)
-"""Pauses in memory before it is looked whether the function has ended: it does so in the next moment."""
+"""Pauses in memory before checking whether the function has ended, which happens within moments."""
 
 LATER = timedelta(seconds=10)
-"""The pause after that, doubled each time: its worker died, and another one has to come to its end."""
+"""The pause after that, doubled each time: its worker died, and another worker must finish the function."""
 
 LATEST = timedelta(days=1)
 """The longest pause."""
 
 _DETACHED = re.compile(r"d[0-9a-f]{16}(\.|$)")
-"""How the id of a detached call begins after its run's: it outlives what made it."""
+"""The segment of a detached call's id after its run's. Such a call outlives its caller."""
 
 
 class Canceled(Struct, frozen=True, kw_only=True):
-    """Requests that were taken back; `is_all` says that there was nothing to cancel, and will not be."""
+    """The canceled requests; `is_all` says that nothing is left to cancel, now or later."""
 
     requests: tuple[Promise, ...] = ()
     is_all: bool
 
 
 async def take_back(ctx: Context) -> int:
-    """Cancel what is pending below the function that this call is below; return how many requests were."""
+    """Cancel what is pending below this call's function. Returns the number of canceled requests."""
     function = ctx.info.id[: -len(TAKE_BACK_SEGMENT) - 1]
     taken = 0
     for pause_s in AT_ONCE_S:
@@ -65,7 +65,7 @@ async def take_back(ctx: Context) -> int:
 
 
 async def _cancel_and_notify(ctx: Context, function: str) -> Canceled:
-    """Cancel what is pending below a function, and have those notified who were asked."""
+    """Cancel what is pending below a function, and notify the assignees."""
     found = await ctx.get_dependency(ClientPool).run(cancel_below, function)
     for promise in found.requests:
         question = question_of(promise)
@@ -112,6 +112,6 @@ def _is_step(promise: Promise) -> bool:
 
 
 def _is_below(id: str, ancestor: str) -> bool:
-    """Whether a promise is of a call tree below another one, and not detached from it."""
+    """Whether a promise is below another one in the call tree, and not detached from it."""
     beginning = child_id(ancestor, "")
     return id.startswith(beginning) and not (":" not in ancestor and _DETACHED.match(id, len(beginning)))

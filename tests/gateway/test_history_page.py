@@ -121,7 +121,7 @@ def test_the_filters_stay_on_the_next_page(filled: GatewayProcess) -> None:
 @pytest.mark.parametrize(
     ("query", "said"),
     [
-        ("outcome=maybe", "'maybe' is no outcome to look for: use one of approved,"),
+        ("outcome=maybe", "Invalid outcome 'maybe': use one of approved,"),
         ("since=yesterday", "'yesterday' is not a duration"),
         ("since=-1d", "is not a duration"),
         ("after=1", "The cursor is not one that was given here"),
@@ -160,8 +160,8 @@ def test_the_history_can_be_downloaded_whole_and_narrowed(filled: GatewayProcess
 
 
 def test_an_empty_history_says_so(gateway: GatewayProcess) -> None:
-    assert "Nothing has been answered yet" in gateway.get("/history").words
-    assert "Nothing else fits" in gateway.get("/history?by=me").words
+    assert "No decisions yet" in gateway.get("/history").words
+    assert "No matches" in gateway.get("/history?by=me").words
 
 
 def test_a_file_that_cannot_be_read_to_its_end_is_broken_off(

@@ -61,7 +61,7 @@ def test_a_request_is_listed_with_what_one_must_know_of_it(desk: Desk) -> None:
     path = desk.put("known-run:1.1", question, by="ci", deadline_ms=3_600_000)
     desk.hitl.ok("approve", "known-run:1.1", "--as", "reviewer")
     page = desk.get("/?q=known-run")
-    for text in ("Ship 1.4.2?", "from ci", "known-run", "ago", "(soon)", "1 of 2 approve", "urgent"):
+    for text in ("Ship 1.4.2?", "from ci", "known-run", "ago", "(soon)", "1 of 2 approvals", "urgent"):
         assert text in page.text
     assert list(page.all("a", href=path))
     assert list(page.all("time", class_="near"))
@@ -79,7 +79,7 @@ def test_words_find_what_they_are_in(desk: Desk) -> None:
     ):
         assert listed(desk.get(f"/?q={text.replace(' ', '+')}")) == expected
     page = desk.get("/?q=words-+lamp+chair")
-    assert "Nothing that waits matches" in page.text
+    assert "No matches" in page.text
     assert page.control("q")["value"] == "words- lamp chair"
 
 
@@ -107,7 +107,7 @@ def test_many_are_shown_page_by_page(desk: Desk) -> None:
         path = next((at["href"] for at in page.all("a", rel="next")), None)
     assert pages == 3
     assert seen == [f"many-{number:03}" for number in range(MANY)]
-    assert "Nothing on this page" in desk.get("/?q=many-&page=9").text
+    assert "No requests on this page" in desk.get("/?q=many-&page=9").text
     assert "120 requests" in desk.get("/?q=many-&page=3").text
     assert "1 request" in desk.get("/?q=many-007").text.splitlines()
 
@@ -174,7 +174,7 @@ def test_hostile_texts_are_shown_and_do_nothing(desk: Desk) -> None:
 
 
 def test_an_empty_inbox_says_what_to_do(start_desk: Desk) -> None:
-    assert "Nothing waits for you" in start_desk.get("/").text
+    assert "Nothing is waiting for you" in start_desk.get("/").text
     assert "hitl start" in start_desk.get("/?all=1").text
 
 

@@ -233,7 +233,7 @@ def test_what_somebody_else_wrote_is_shown_and_is_in_no_form(visited: Visited, k
     page = browser.post(path, {**form, **TYPED, "field:pin": "1234", "verdict": "approve"})
     assert page.code == "form-expired"
     assert typed_in(page) == {}
-    assert "What you had written" in page.main
+    assert "What you typed" in page.main
     assert "a comment" in page.main
     assert "1234" not in page.main
 
@@ -342,21 +342,21 @@ def test_an_answer_that_came_too_late_says_who_was_first_and_is_shown(visited: V
     assert re.search(r"lead rejected it \d+s before|was rejected by lead \d+s ago", page.main)
     assert "a comment" in page.main
     if by == "a link":
-        assert "You need not do anything" not in page.main
-        assert "You need not do anything" in browser.get(link).main
+        assert "You do not need to do anything" not in page.main
+        assert "You do not need to do anything" in browser.get(link).main
 
 
 # In Chromium
 
 
 def fill(tab: Tab) -> None:
-    tab.get_by_label("Why").fill("because of this")
+    tab.get_by_label("Reason").fill("because of this")
     tab.get_by_label("Comment (optional)").fill("a comment")
 
 
 def is_filled(tab: Tab) -> None:
     """Wait until what was typed is there."""
-    wait_until(lambda: tab.get_by_label("Why").input_value() == "because of this")
+    wait_until(lambda: tab.get_by_label("Reason").input_value() == "because of this")
     assert tab.get_by_label("Comment (optional)").input_value() == "a comment"
 
 
@@ -374,12 +374,12 @@ def test_in_a_browser_the_mail_is_opened_in_another_tab(
     fill(opened.page)
     session_ends(visited)
     opened.page.get_by_role("button", name="Approve").click()
-    opened.page.get_by_label("Your name here").fill("reviewer")
+    opened.page.get_by_label("User name").fill("reviewer")
     if script:
         check_accessible(opened.page)
         check_narrow(opened.page)
     count = len(mailbox.received)
-    opened.page.get_by_role("button", name="Send the link").click()
+    opened.page.get_by_role("button", name="E-mail me a link").click()
     mail = mailbox.wait_for(count + 1)[count].get_body(("plain",))
     assert mail is not None
     link = re.search(r"http://\S+?(/sign-in/\S+)", mail.get_content())
@@ -394,9 +394,9 @@ def test_in_a_browser_the_mail_is_opened_in_another_tab(
         assert second.evaluate("localStorage.length") == 0
     else:
         second.get_by_role("heading", name="Ship it?").wait_for()
-    opened.page.get_by_role("button", name="Go on with what I had written").click()
+    opened.page.get_by_role("button", name="Continue with what I typed").click()
     if script:
-        opened.page.get_by_text("What you had written").wait_for()
+        opened.page.get_by_text("What you typed").wait_for()
     else:
         is_filled(opened.page)
         assert state_of(visited, path[3:]) == "pending"
@@ -413,12 +413,12 @@ def test_in_a_browser_a_new_link_has_what_was_typed_on_the_one_that_ended(
     fill(tab)
     session_ends(visited)
     tab.get_by_role("button", name="Approve").click()
-    tab.get_by_text("What you had written", exact=True).wait_for()
+    tab.get_by_text("What you typed", exact=True).wait_for()
     check_accessible(tab)
     check_narrow(tab)
     second = tab.context.new_page()
     second.goto(visited.address + visited.link("again-1", "lead"))
-    assert second.get_by_label("Why").input_value() == ""
+    assert second.get_by_label("Reason").input_value() == ""
     second.goto(visited.address + visited.link("again-1", "reviewer"))
     is_filled(second)
     assert state_of(visited, "again-1") == "pending"
@@ -438,12 +438,12 @@ def test_in_a_browser_a_page_that_looks_for_news_keeps_what_is_typed_when_the_se
     fill(tab)
     session_ends(visited)
     visited.hitl.ok("comment", "live-1", "news")
-    tab.get_by_text("Your session has ended").first.wait_for()
+    tab.get_by_text("Your session has expired").first.wait_for()
     is_filled(tab)
     tab.get_by_role("button", name="Approve").click()
-    tab.get_by_text("By a token instead").click()
+    tab.get_by_text("Use a token instead").click()
     tab.get_by_label("Token", exact=True).fill(token_of(visited, "reviewer"))
-    tab.get_by_role("button", name="Sign in by the token").click()
+    tab.get_by_role("button", name="Sign in with the token").click()
     is_filled(tab)
     assert state_of(visited, "live-1") == "pending"
 

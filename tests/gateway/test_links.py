@@ -262,7 +262,7 @@ def test_a_revoked_link_has_ended_and_others_have_not(
         one, other = (make(client, asked.id, "reviewer") for _ in range(2))
         revoke_link(client, one, by="lead", via="cli")
     page = browser.get(url_of("", one, visited.keys))
-    assert (page.status, page.heading) == (410, "This link has ended")
+    assert (page.status, page.heading) == (410, "This link no longer works")
     assert "revoked" in page.text
     assert browser.get(url_of("", other, visited.keys)).status == 200
 
@@ -288,7 +288,7 @@ def test_what_is_no_longer_a_persons_to_answer_is_not_shown(visited: Visited, br
         browser.get(url_of("", link, visited.keys)),
         browser.post(url_of("", link, visited.keys), {"verdict": "approve"}),
     ):
-        assert (page.status, page.heading) == (403, "It is not yours to answer")
+        assert (page.status, page.heading) == (403, "You cannot answer this request")
         assert "Ship?" not in page.text
     assert browser.get(visited.link(request.id, "lead")).status == 200
 

@@ -150,7 +150,7 @@ def test_an_open_page_says_that_somebody_else_decided(desk: Desk, visit: OpenVis
     with desk.hitl.client() as client:
         decide(client, "open-1", rejection(by="reviewer", via="cli", reason="out of stock"))
     page.get_by_role("heading", name="Rejected by reviewer").wait_for()
-    page.get_by_text("Rejected by reviewer. It can no longer be answered here.").first.wait_for()
+    page.get_by_text("Rejected by reviewer. You can no longer answer here.").first.wait_for()
     assert page.get_by_role("button", name="Approve").is_disabled()
     assert page.get_by_label("Notes").input_value() == "half a sentence"
     check_accessible(page)
@@ -211,7 +211,7 @@ def test_dates_are_written_as_the_readers_browser_writes_them(desk: Desk, visit:
     german = visit(desk.gateway.url, Screen(locale="de-DE", zone="Europe/Berlin"))
     page = german.go("/r/dated")
     written = re.compile(r"\d{1,2}\. \w+\.? 20\d\d,? (um )?\d\d:\d\d MES?Z")
-    for fact in ("Deadline", "May answer"):
+    for fact in ("Deadline", "Assignees"):
         page.locator("dl.facts div", has_text=fact).get_by_text(written).first.wait_for()
     assert written.fullmatch(page.locator("time[data-ago]").first.get_attribute("title") or "")
     desk.hitl.ok("reject", "dated")

@@ -121,7 +121,7 @@ def test_any_id_has_an_address(desk: Desk, id: str) -> None:
 def test_an_unknown_name_is_a_page_that_says_so(desk: Desk) -> None:
     page = desk.get("/r/nothing-of-that-name")
     assert page.status == 404
-    assert "There is no request 'nothing-of-that-name'." in page.text
+    assert "No request 'nothing-of-that-name'." in page.text
 
 
 def test_a_promise_that_says_nothing_can_be_answered(desk: Desk) -> None:
@@ -145,7 +145,7 @@ def test_a_request_that_cannot_be_read_has_no_buttons(desk: Desk) -> None:
     tags = {"resonate:external": "true", "hitl:request": "1"}
     path = create(desk, "broken:1", tags, {"prompt": 7, "why": HOSTILE})
     page = desk.get(path)
-    assert "This cannot be read" in page.text
+    assert "This request is not valid" in page.text
     assert HOSTILE in page.text
     assert not page.has("verdict") or page.control("verdict")["value"] == "comment"
     desk.refused(400, path, "unreadable", verdict="approve")
@@ -169,7 +169,7 @@ def test_the_run_that_asks_and_its_steps_before_are_shown(desk: Desk) -> None:
     path = desk.put("stepped:2", Question(prompt="Ship?"), tags=inside)
     page = desk.get(path)
     assert list(page.all("a", href="/runs/stepped"))
-    assert "Steps before it (1)" in page.text
+    assert "Steps before this request (1)" in page.text
     assert "stock\n3" in page.text
     page = desk.taken(path, verdict="approve")
     assert "Workflow\nwaits for a worker that has approval" in page.text
@@ -520,7 +520,7 @@ def test_approving_says_what_came_of_it(desk: Desk) -> None:
     path = desk.put("yes:1", Question(prompt="Ship?"))
     page = desk.taken(path, verdict="approve", comment="fine\r\nby me")
     assert "You approved this" in page.text
-    assert "through the inbox page" in page.text
+    assert "via the inbox page" in page.text
     assert "<title>Approved: Ship? " in page.source
     assert "fine by me" in page.text.replace("\n", " ")
     assert not page.has("reason")
@@ -606,7 +606,7 @@ def test_decided_meanwhile_says_by_whom_and_keeps_what_was_typed(desk: Desk) -> 
     assert reply.status == 409
     assert "Rejected by reviewer" in page.text
     assert "out of stock" in page.text
-    assert "What you had written" in page.text
+    assert "What you typed" in page.text
     assert "my notes" in page.text
     assert "1234" not in page.source
     assert not page.has("reason")
@@ -616,7 +616,7 @@ def test_decided_meanwhile_says_by_whom_and_keeps_what_was_typed(desk: Desk) -> 
 def test_after_its_deadline_a_request_cannot_be_answered(desk: Desk) -> None:
     path = desk.put("expired:1", Question(prompt="Quick?"), deadline_ms=1)
     page = desk.get(path)
-    assert "Its deadline passed" in page.text
+    assert "The deadline passed" in page.text
     assert "can no longer be answered" in page.text
     desk.refused(410, path, "deadline-passed", verdict="approve")
 
@@ -659,16 +659,16 @@ def test_where_several_must_approve_the_page_says_who_did_and_how_many_are_missi
     path = desk.put("votes:1", Question(prompt="Ship?", approvals=3))
     said_by(desk, "votes:1", "reviewer", comment="go on")
     page = desk.get(path)
-    assert "1 of 3 approve" in page.text
+    assert "1 of 3 approvals" in page.text
     assert "reviewer approves" in page.text
     assert "go on" in page.text
     page = desk.taken(path, verdict="approve")
-    assert "You said yes" in page.text
+    assert "You approved" in page.text
     assert "1 more has to approve. Until then you can change your mind" in page.text
     page = desk.taken(path, verdict="reject", reason="I looked again")
-    assert "You said no" in page.text
+    assert "You rejected" in page.text
     assert "I looked again" in page.text
-    assert "1 of 3 approve" in page.text
+    assert "1 of 3 approvals" in page.text
     assert promise(desk, "votes:1").state == "pending"
 
 
@@ -805,7 +805,7 @@ def test_votes_with_other_data_are_shown_before_the_second_and_after(desk: Desk)
     desk.refused(409, path, "votes-differ", stand_by=mark, **mine | {"field_sum": "130"})
     assert promise(desk, "differ:1").state == "pending"
     page = desk.taken(path, (), stand_by=mark, **mine)
-    assert "They do not say the same" in page.text
+    assert "The votes have different data" in page.text
     assert decode(promise(desk, "differ:1").value) == {"sum": 120, "due_on": "now"}
     assert "Amount" in page.text
     shown = desk.hitl.ok("show", "differ:1")
@@ -819,7 +819,7 @@ def test_votes_with_the_same_data_ask_nothing_more(desk: Desk) -> None:
     path = desk.put("differ:2", Question(prompt="Pay?", approvals=2, form=AMOUNT))
     said_by(desk, "differ:2", "reviewer", data={"sum": 100, "due_on": "now"})
     page = desk.taken(path, verdict="approve", field_sum="100", field_due_on="now")
-    assert "They do not say the same" not in page.text
+    assert "The votes have different data" not in page.text
 
 
 def test_the_form_begins_with_ones_own_vote(desk: Desk) -> None:
@@ -840,13 +840,13 @@ def test_what_is_asked_again_says_why_and_begins_with_what_was_answered(desk: De
     again = replace(asked, refused=refused, replaces="again:1")
     path = desk.put("again:2", again, tags={"resonate:origin": "again:1"})
     page = desk.get(path)
-    assert "Your answer did not fit" in page.text
+    assert "Your answer could not be used" in page.text
     assert "amount must be even" in page.text
     assert page.control("field:sum")["value"] == "3"
     assert "amount must be even" in desk.get("/").text
     desk.taken(first, verdict="approve", field_sum="3", field_due_on="now")
     page = desk.get(first)
-    assert "Your answer did not fit" in page.text
+    assert "Your answer could not be used" in page.text
     assert list(page.all("a", href=path))
     desk.taken(path, verdict="approve", field_sum="4", field_due_on="now")
-    assert "did not fit" not in desk.get(path).text
+    assert "could not be used" not in desk.get(path).text

@@ -120,7 +120,7 @@ def test_who_gets_the_mail_signs_in_and_goes_to_what_they_wanted(
     wanted = re.search(r'name="next" value="([^"]*)"', form.text)
     assert wanted
     given = {"csrf": form.csrf, "who": "Reviewer@Example.org", "next": wanted[1]}
-    assert browser.post("/sign-in", given).heading == "Look at your mail"
+    assert browser.post("/sign-in", given).heading == "Check your e-mail"
     path = path_mailed(mailbox, count + 1)
     phone = Browser(visited.address)
     page = phone.get(path)
@@ -217,7 +217,7 @@ def test_what_fails_while_nobody_waits_is_one_line_in_the_log(
     assert ask_for_link(browser, "reviewer").status == 200
     said = wait_until(lambda: [one for one in caplog.records if one.levelname == "ERROR"])
     assert [(one.name, one.exc_info) for one in said] == [("hitl_cli.gateway.context", None)]
-    assert said[0].getMessage() == "send, for which nobody waits, failed: RuntimeError: no such device"
+    assert said[0].getMessage() == "background task send failed: RuntimeError: no such device"
 
 
 def test_nobody_is_flooded_with_mail(visited: Visited, browser: Browser, mailbox: Mailbox) -> None:
@@ -246,24 +246,24 @@ def test_who_tries_too_often_has_to_wait(visited: Visited, browser: Browser) -> 
 def test_a_name_that_is_none_is_said_so(browser: Browser, who: str) -> None:
     page = ask_for_link(browser, who)
     assert page.status == 400
-    assert "Say who you are" in page.text
+    assert "Enter your user name" in page.text
 
 
 def test_a_token_that_is_none_is_said_so(browser: Browser) -> None:
     form = {"csrf": browser.get("/sign-in").csrf, "token": "nonsense"}
     page = browser.post("/sign-in", form)
     assert page.status == 400
-    assert "This token is not good here" in page.text
-    assert re.search(r"<details[^>]* open>\s*<summary>By a token", page.text)
+    assert "This token is not valid" in page.text
+    assert re.search(r"<details[^>]* open>\s*<summary>Use a token", page.text)
 
 
 def test_a_token_is_folded_away_where_one_signs_in_by_mail(
     browser: Browser, more: Callable[..., Visited]
 ) -> None:
-    assert re.search(r"<details[^>]*[^n]>\s*<summary>By a token instead", browser.get("/sign-in").text)
+    assert re.search(r"<details[^>]*[^n]>\s*<summary>Use a token instead", browser.get("/sign-in").text)
     page = Browser(more(url=PUBLIC_URL).address).get("/sign-in")
-    assert re.search(r"<details[^>]* open>\s*<summary>By a token<", page.text)
-    assert "ask whoever runs this page" in page.text
+    assert re.search(r"<details[^>]* open>\s*<summary>Use a token<", page.text)
+    assert "ask your hitl administrator for a link" in page.text
     assert 'name="who"' not in page.text
 
 
@@ -290,7 +290,7 @@ def test_a_token_that_may_not_read_or_was_revoked_signs_nobody_in(visited: Visit
         revoked, text = tokens.create(client, "lead", ["read"], life_ms=HOUR_MS, by="ops")
         tokens.revoke(client, revoked.id, by="ops")
     csrf = browser.get("/sign-in").csrf
-    for token, why in ((starts, "may not read"), (text, "is not good here")):
+    for token, why in ((starts, "no read permission"), (text, "is not valid")):
         page = browser.post("/sign-in", {"csrf": csrf, "token": token})
         assert page.status == 400
         assert why in page.text
@@ -489,7 +489,7 @@ def test_who_a_proxy_names_is_believed(behind: Browser) -> None:
 def test_who_a_proxy_names_by_an_address_or_in_capitals_is_the_person_of_the_settings(
     behind: Browser, name: str
 ) -> None:
-    assert ">You are </span>reviewer<" in behind.get("/", X_Forwarded_User=name).text
+    assert ">Signed in as </span>reviewer<" in behind.get("/", X_Forwarded_User=name).text
 
 
 @pytest.mark.parametrize(

@@ -48,13 +48,14 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]
 
 def test_the_figures_are_told_in_words_and_drawn(filled: GatewayProcess) -> None:
     reply = filled.get("/stats?since=7d")
-    assert "Waiting now 1 Approved 9 Rejected 0 Expired 2 Canceled 0" in reply.words
-    assert "The oldest that waits: waits:1 , asked 20d ago" in reply.words
-    assert "Of 9 answers, half came within 5m , nine in ten within 9m , and the last after 9m." in reply.words
-    assert "under 5m 4" in reply.words
+    assert "Open now 1 Approved 9 Rejected 0 Expired 2 Canceled 0" in reply.words
+    assert "Oldest open request: waits:1 , asked 20d ago" in reply.words
     assert (
-        "By person Person Answers Half within Nine in ten within The longest lead 5 5m 9m 9m" in reply.words
+        "Of 9 decisions, half took at most 5m and nine in ten at most 9m . The longest took 9m."
+        in reply.words
     )
+    assert "under 5m 4" in reply.words
+    assert "By person Person Decisions Median 90th percentile Longest lead 5 5m 9m 9m" in reply.words
     assert "deploy 9 5m 9m 9m" in reply.words
     assert len(re.findall(r'<rect class="approved"', reply.text)) in (1, 2)
     assert len(re.findall(r'<rect class="expired"', reply.text)) in (1, 2)
@@ -68,13 +69,13 @@ def test_the_figures_are_of_the_time_that_is_chosen(filled: GatewayProcess) -> N
     assert "Rejected 1" in filled.get("/stats").words
     assert "<option selected>30d</option>" in filled.get("/stats").text
     reply = filled.get("/stats?since=1h")
-    assert "Nobody has answered anything in the last 1h" in reply.words
+    assert "No decisions in the last 1h" in reply.words
     assert "<option selected>1h</option>" in reply.text
 
 
 @pytest.mark.parametrize(
     ("span", "said"),
-    [("soon", "'soon' is not a duration"), ("0d", "is not a duration"), ("10000d", "too long ago")],
+    [("soon", "'soon' is not a duration"), ("0d", "is not a duration"), ("10000d", "too long")],
 )
 def test_an_odd_time_is_refused(filled: GatewayProcess, span: str, said: str) -> None:
     reply = filled.get(f"/stats?since={span}")
@@ -89,7 +90,7 @@ def test_what_is_hostile_in_a_name_is_shown_and_does_nothing(filled: GatewayProc
 
 
 def test_no_figures_are_a_page_too(gateway: GatewayProcess) -> None:
-    assert "Waiting now 0 Approved 0" in gateway.get("/stats").words
+    assert "Open now 0 Approved 0" in gateway.get("/stats").words
 
 
 def test_figures_of_more_than_is_looked_at_are_of_the_newest_and_say_so(hitl: Hitl) -> None:

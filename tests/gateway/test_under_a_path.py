@@ -126,9 +126,9 @@ def test_a_person_signs_in_answers_and_looks_around_and_never_leaves_the_path(
     page = opened.page
     page.on("request", lambda one: asked.append(urlsplit(one.url).path))
     opened.go("")
-    page.get_by_label("Your name").fill("reviewer")
+    page.get_by_label("User name").fill("reviewer")
     count = len(site.mailbox.received)
-    page.get_by_role("button", name="Send the link").click()
+    page.get_by_role("button", name="E-mail me a link").click()
     mail = site.mailbox.wait_for(count + 1)[count].get_body(("plain",))
     assert mail is not None
     link = re.search(r"https://tools\.\S+", mail.get_content())
@@ -153,7 +153,7 @@ def test_a_person_signs_in_answers_and_looks_around_and_never_leaves_the_path(
     page.goto(f"{site.url}/r/r2")
     page.get_by_text("Add a comment").click()
     page.locator("#remark").fill("looking")
-    page.get_by_role("button", name="Add the comment").click()
+    page.get_by_role("button", name="Add comment").click()
     page.locator("#comments").get_by_text("looking").wait_for()
     for name in ("Runs", "History", "Stats", "Inbox"):
         page.get_by_role("link", name=name, exact=True).click()

@@ -209,7 +209,7 @@ def test_whoever_has_a_token_signs_in_with_it_is_where_they_wanted_to_be_and_sig
         opened.expect("400 (Bad Request)")
         for given in ("wrong", token):
             page.get_by_label("Token").fill(given)
-            page.get_by_role("button", name="Sign in by the token").click()
+            page.get_by_role("button", name="Sign in with the token").click()
         page.get_by_role("heading", name="Who is there?").wait_for()
         check_narrow(page)
         page.get_by_role("button", name="Approve").click()

@@ -91,7 +91,7 @@ def test_a_mail_says_what_is_asked_and_leads_to_the_page_in_text_and_in_html(mai
     assert mail["Date"] == "Sat, 21 Nov 2026 12:01:00 +0000"
     assert mail.get_content_type() == "multipart/alternative"
     text, page = parts_of(mail)
-    for said in ("lead asks you.", "1.4.2", '{"unit":212,"failed":0}'):
+    for said in ("lead asks for your decision.", "1.4.2", '{"unit":212,"failed":0}'):
         assert said in text
         assert said in Seen(page).text
     assert "All checks are *green*." in text
@@ -277,7 +277,7 @@ def test_settings_that_cannot_be_sent_are_a_failure_for_good(settings: dict[str,
 
 def test_what_the_server_said_is_returned_for_the_record(mailbox: Mailbox) -> None:
     said = asyncio.run(send(message(), Address("email", "a@example.org"), directory(mailbox)))
-    assert said == f"127.0.0.1:{mailbox.port} took it: taken"
+    assert said == f"accepted by 127.0.0.1:{mailbox.port}: taken"
 
 
 def test_without_email_settings_no_mail_is_sent_and_it_says_what_is_missing() -> None:

@@ -132,7 +132,7 @@ def test_a_receiver_that_is_away_is_tried_again_and_only_its_host_is_named() -> 
 
 @pytest.mark.parametrize("url", ["http://[", "http://.", f"http://{'a' * 70}.example/", "http://h:99999/"])
 def test_an_address_that_cannot_be_is_not_tried_again(url: str) -> None:
-    with pytest.raises(DeliveryFailed, match="is no URL") as caught:
+    with pytest.raises(DeliveryFailed, match="not a valid URL") as caught:
         asyncio.run(send(message(), Address("webhook", url), Directory()))
     assert caught.value.for_good
 

@@ -1,1 +1,1 @@
-"""Who sends a request to the gateway: sessions, API tokens, an authenticating proxy."""
+"""Authentication at the gateway: sessions, API tokens, an authenticating proxy."""

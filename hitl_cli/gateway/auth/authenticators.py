@@ -1,4 +1,4 @@
-"""Authenticators of hitl itself: an API token, this machine, the header of a proxy, a browser's session."""
+"""hitl's own authenticators: API token, loopback, proxy header, browser session."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 class TokenAuthenticator:
-    """Takes an API token, as `Authorization: Bearer …`."""
+    """Authenticates API tokens (`Authorization: Bearer …`)."""
 
     def __init__(self, context: AuthContext) -> None:
         self._context = context
 
     async def identify(self, request: Request) -> Visitor | None:
-        """Return whose token a request shows. Raises HttpError (401, 429) for a bad one."""
+        """Return the person of a request's token. Raises HttpError (401, 429) for an invalid one."""
         token = await self._context.bearers.token(request)
         if token is None:
             return None
@@ -33,13 +33,13 @@ class TokenAuthenticator:
 
 
 class LoopbackAuthenticator:
-    """Takes everybody for one person where the gateway listens on this machine alone."""
+    """Treats every visitor as the same person, if the gateway listens only on this machine."""
 
     def __init__(self, context: AuthContext) -> None:
         self._context = context
 
-    async def identify(self, request: Request) -> Visitor | None:  # noqa: ARG002 - whoever it is
-        """Return the person of the settings; None where people must sign in."""
+    async def identify(self, request: Request) -> Visitor | None:  # noqa: ARG002 - the same for all
+        """Return the person of the settings; None if people must sign in."""
         context = self._context
         if not context.is_open:
             return None
@@ -47,7 +47,7 @@ class LoopbackAuthenticator:
 
 
 class ProxyAuthenticator:
-    """Believes the header of a proxy that signs people in, from the addresses of that proxy alone."""
+    """Trusts the header of an authenticating proxy, from the proxy's addresses only."""
 
     def __init__(self, context: AuthContext) -> None:
         self._context = context
@@ -55,7 +55,7 @@ class ProxyAuthenticator:
         self._networks = context.options.trust_from
 
     async def identify(self, request: Request) -> Visitor | None:
-        """Return who the proxy says it is. Raises HttpError (400) where that is not one person."""
+        """Return the person in the proxy's header. Raises HttpError (400) if it is not exactly one."""
         if self._header is None or not _is_within(request.remote, self._networks):
             return None
         names = request.headers.getall(self._header, [])
@@ -75,13 +75,13 @@ class ProxyAuthenticator:
 
 
 class SessionAuthenticator:
-    """Takes the cookie of a browser in which somebody signed in."""
+    """Authenticates browsers with a session cookie."""
 
     def __init__(self, context: AuthContext) -> None:
         self._context = context
 
     async def identify(self, request: Request) -> Visitor | None:
-        """Return who signed in with this browser."""
+        """Return the person who signed in with this browser."""
         context = self._context
         session = context.cookies.session_in(request, context.keys(), context.clock())
         if session is None:
@@ -90,7 +90,7 @@ class SessionAuthenticator:
 
 
 def _is_within(address: str | None, networks: Sequence[Network]) -> bool:
-    """Whether an address is of one of the networks."""
+    """Whether an address is in one of the networks."""
     try:
         ip = ipaddress.ip_address(address or "")
     except ValueError:

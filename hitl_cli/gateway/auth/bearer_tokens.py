@@ -1,4 +1,4 @@
-"""Who shows an API token: asked of the server, and believed for a moment."""
+"""Checks API tokens with the server, and caches the results for a moment."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from hitl_cli.gateway.auth.rate_limit import RateLimit
 
 BELIEVED_S = 2.0
-"""How long what the server said of a token is believed: as long it is good after it was revoked."""
+"""How long a result is cached, and so how long a revoked token still works."""
 
 KEPT_MAX = 2_048
-"""Tokens that are remembered."""
+"""Cached tokens."""
 
 INVALID = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
 
@@ -36,37 +36,37 @@ class _Known(Struct, frozen=True):
 
 
 class BearerTokens:
-    """Reads the tokens that are shown to a gateway. `clock` gives seconds."""
+    """Reads the API tokens of requests. `clock` returns seconds."""
 
     def __init__(
         self, bridge: ClientPool, refused: RateLimit, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """`refused` counts the bad tokens of each network."""
+        """`refused` counts the invalid tokens of each network."""
         self._bridge = bridge
         self._refused = refused
         self._clock = clock
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
 
     async def token(self, request: Request) -> Token | None:
-        """Return the token that a request shows; None if it shows none. Raises Refused (401, 429)."""
+        """Return the token of a request; None if it has none. Raises HttpError (401, 429)."""
         shown = request.headers.getall("Authorization", [])
         if not any(one.lower().startswith("bearer") for one in shown):
-            return None  # another scheme is a proxy's business
+            return None  # another scheme is for a proxy
         scheme, _, text = shown[0].partition(" ")
         if len(shown) > 1 or scheme.lower() != "bearer":
-            raise HttpError(401, "show one token, as Authorization: Bearer …", INVALID)
+            raise HttpError(401, "send exactly one token, as Authorization: Bearer …", INVALID)
         known = await self._look(text.strip())
         if known.token is None:
-            self._refused.check(request, "too many bad tokens came from your address. Try again in a minute.")
+            self._refused.check(request, "too many invalid tokens from your network. Try again in a minute.")
             raise HttpError(401, known.why, INVALID, code="token-refused")
         return known.token
 
     async def find(self, text: str) -> Token | None:
-        """Return the token that a text is; None if it is not a good one."""
+        """Return a token by its text; None if it is not valid."""
         return (await self._look(text)).token
 
     async def _look(self, text: str) -> _Known:
-        # By a hash, so that a dump of the memory shows no more of it than it must.
+        # The cache is keyed by a hash, so that a memory dump does not contain all tokens.
         mark = hashlib.sha256(text.encode(errors="surrogatepass")).digest()
         known = self._known.get(mark)
         if known is None or known.until < self._clock():

@@ -1,4 +1,4 @@
-"""How often somebody may try: counted in memory, a gateway for itself, and never for those who are right."""
+"""Limits on failed attempts, counted in the memory of each gateway."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from aiohttp.web import Request
 
 MOST_KNOWN = 10_000
-"""Of how many it is known how often they tried. Whoever tried first is forgotten first."""
+"""Clients to count; the oldest is forgotten first."""
 
 IPV6_PREFIX = 64
-"""Bits of an IPv6 address that stand for one household or host, which has all of those below."""
+"""Bits of an IPv6 address that identify one household or host, which can use all addresses below."""
 
 
 class _Window(Struct):
@@ -28,7 +28,7 @@ class _Window(Struct):
 
 
 class RateLimit:
-    """Counts what each has tried within a while. `clock` gives ms since the epoch."""
+    """Counts the attempts of each client within a time. `clock` returns ms since the epoch."""
 
     def __init__(self, most: int, within_ms: int, clock: Callable[[], int]) -> None:
         self._most = most
@@ -37,7 +37,7 @@ class RateLimit:
         self._windows: OrderedDict[str, _Window] = OrderedDict()
 
     def count(self, who: str) -> int:
-        """Count one more. Return 0, or how many ms it takes until they may try again."""
+        """Count an attempt. Returns 0, or the ms until the client may try again."""
         now = self._clock()
         window = self._windows.get(who)
         if window is None or not window.began_at <= now < window.began_at + self._within_ms:
@@ -49,14 +49,14 @@ class RateLimit:
         return window.began_at + self._within_ms - now if window.count > self._most else 0
 
     def check(self, request: Request, refusal: str) -> None:
-        """Count an attempt from the network of a request's address. Raises HttpError (429)."""
+        """Count an attempt from a request's network. Raises HttpError (429)."""
         wait_ms = self.count(network_of(request.remote))
         if wait_ms:
             raise HttpError(429, refusal, {"Retry-After": str(wait_ms // 1_000 + 1)})
 
 
 def network_of(address: str | None) -> str:
-    """Return what attempts from an address are counted under."""
+    """Return the network of an address, for which attempts are counted."""
     try:
         ip = ipaddress.ip_address(address or "")
     except ValueError:

@@ -1,4 +1,4 @@
-"""Where somebody is sent: to pages of this gateway and to no other place, whatever an address says."""
+"""Redirects lead only to pages of this gateway, whatever a request asks for."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ LONGEST = 2_000
 HOME = "/"
 
 _LOCAL = re.compile(r"/(?!/)[!-\[\]-~]*")
-"""A slash, then visible ASCII but for a second slash or a backslash, which browsers take for a slash."""
+"""A slash, then visible ASCII, without a second slash or a backslash, which browsers treat as a slash."""
 
 
 def local_path(text: str) -> str:
-    """Return a path with its query, if it is one of this gateway's and no page to sign in; else the inbox."""
+    """Return a path with its query if it is a page of this gateway and not for signing in; otherwise the inbox."""
     local = len(text) <= LONGEST and _LOCAL.fullmatch(text) and "//" not in text.partition("?")[0]
     return HOME if not local or text.startswith(("/sign-in", "/sign-out")) else text

@@ -1,6 +1,6 @@
-"""The session of a browser: who signed in, in a signed cookie. Nothing of it is kept here.
+"""Browser sessions, in signed cookies. The gateway stores nothing.
 
-A session ends 12 hours after signing in, used or not: a working day. All end with `hitl key rotate --forget`.
+A session expires 12 hours after signing in, whether used or not. `hitl key rotate --forget` ends all.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ LONGEST_VISIT = 64
 
 
 class Session(TokenFields, frozen=True, kw_only=True):
-    """Who signed in, what they may do, until when (ms since the epoch), and an id that forms are bound to.
+    """A person's session: permissions, expiry (ms since the epoch), and an id to which forms are bound.
 
-    `place` is the gateway's, of those on its host; None in sessions of the version before.
+    `place` identifies the gateway on its host; None in sessions of earlier versions.
     """
 
     person: str
@@ -41,13 +41,13 @@ class Session(TokenFields, frozen=True, kw_only=True):
 
 
 def begin(person: str, can: frozenset[Permission], now: int, ends_at: int | None = None) -> Session:
-    """Return a new session of a person, which ends at `ends_at` or after its life, whichever comes first."""
+    """Return a new session, which expires at `ends_at` or after LIFE_MS, whichever comes first."""
     end = now + LIFE_MS if ends_at is None else min(now + LIFE_MS, ends_at)
     return Session(person=person, can=can, ends_at=end, id=fresh_id())
 
 
 def fresh_id() -> str:
-    """Return an id that nobody can guess."""
+    """Return a random id."""
     return secrets.token_urlsafe(ID_BYTES)
 
 
@@ -57,16 +57,16 @@ def sign(session: Session, keys: Keys) -> str:
 
 
 def read(text: str, keys: Keys, now: int) -> Session | None:
-    """Return the session that a cookie's text is; None if it is not one of ours, or has ended."""
+    """Return the session in a cookie's text; None if it is invalid or expired."""
     session = signed_token.read(text, Session, SALT, keys)
     return session if session is not None and now < session.ends_at else None
 
 
 class Cookies:
-    """The cookies of a gateway: over https none but itself can set or read them.
+    """The cookies of a gateway. With https, only the gateway can set or read them.
 
-    Under a path they are sent to that path alone, which a browser does not allow for `__Host-`. A browser
-    sends them to all ports of a host, so that their names have the port, unless it is the usual one.
+    Under a base path they are limited to that path, which browsers do not allow with `__Host-`. Browsers send
+    cookies to all ports of a host, so their names have the port, unless it is the default one.
     """
 
     def __init__(self, *, https: bool, base: str = "", port: int | None = None) -> None:
@@ -76,7 +76,7 @@ class Cookies:
         self.name(port)
 
     def name(self, port: int | None) -> None:
-        """Name the cookies by the port at which the gateway is reached."""
+        """Set the names of the cookies for a port."""
         usual = (None, 443) if self._https else (defaults.GATEWAY_PORT,)
         suffix = "" if port in usual else f"-{port or 80}"
         prefix = ("__Secure-" if self._base else "__Host-") if self._https else ""
@@ -86,7 +86,7 @@ class Cookies:
         self.visit = f"{prefix}hitl-visit{suffix}"
 
     def session_in(self, request: Request, keys: Keys, now: int) -> Session | None:
-        """Return the session that a browser shows; of the version before, one of any gateway on the host."""
+        """Return the session of a browser. One of an earlier version is valid for any gateway on the host."""
         for name in dict.fromkeys((self.session, self.session_before)):
             session = read(request.cookies.get(name, ""), keys, now)
             if session is not None and session.place in (None, self.place):
@@ -94,7 +94,7 @@ class Cookies:
         return None
 
     def put(self, response: StreamResponse, name: str, text: str, life_ms: int | None = None) -> None:
-        """Have a browser keep a cookie, until it is closed where no life is given."""
+        """Set a cookie; without `life_ms` it lasts until the browser is closed."""
         response.set_cookie(
             name,
             text,
@@ -106,10 +106,10 @@ class Cookies:
         )
 
     def drop(self, response: StreamResponse, name: str) -> None:
-        """Have a browser forget a cookie."""
+        """Delete a cookie."""
         self.put(response, name, "", 0)
 
     def visit_of(self, request: Request) -> str | None:
-        """Return what tells apart browsers that have not signed in; None for one that was not here yet."""
+        """Return the id of a browser that has not signed in; None for a new one."""
         text = request.cookies.get(self.visit, "")
         return text if text.isascii() and 0 < len(text) <= LONGEST_VISIT else None

@@ -1,1 +1,1 @@
-"""What people see: pages made on the server."""
+"""The web pages, rendered on the server."""

@@ -1,6 +1,6 @@
-"""A request's form as a page draws it: controls and groups of them, with the hints of the schema.
+"""A request's form as a page shows it: controls and groups of controls, with hints from the schema.
 
-What a browser checks by itself is a courtesy to who types. What counts is `forms.pages.read`.
+The browser's own checks only help the user. `forms.submission.read` decides what is valid.
 """
 
 from __future__ import annotations
@@ -31,34 +31,34 @@ if TYPE_CHECKING:
 type Shape = Literal["line", "area", "options", "select", "ticks", "fixed"]
 
 NAME = "field:"
-"""What the names of the form's own controls begin with, before the path."""
+"""Prefix of the names of the form's controls; the path follows."""
 
 FEW_OPTIONS = 7
-"""Choices that are all shown; more are a menu."""
+"""Up to this many choices are radio buttons; more are a menu."""
 
 LONG_TEXT = 200
-"""Characters that a text may have at least for it to get more than one line."""
+"""A text that may have this many characters gets a text area."""
 
 LONG_FORMATS = frozenset({"textarea", "multiline", "markdown"})
 TYPES = {"email": "email", "uri": "url"}
 DATED = {"date": "date", "time": "time", "date-time": "datetime-local"}
 CLOCKS = ("time", "datetime-local")
-"""Inputs that know no zone, and are empty where they are given what they cannot show."""
+"""Inputs without a time zone. They stay empty if they get a value that they cannot show."""
 
 LONGEST_PATTERN = 200
 REPEATED_GROUP = re.compile(r"\)[*+?{]")
-"""In a pattern: what can keep a browser busy for ever. Such a one is the server's, which gives up in time."""
+"""A pattern with this could block a browser. Only the server checks such a pattern, with a time limit."""
 
 SHORT_DEFAULT = 60
-"""Characters of a default that a hint may have."""
+"""Characters of a default that a hint shows."""
 
 CHOOSE = "Choose one"
 NOTHING = "No answer"
-"""What it is called that nothing is chosen."""
+"""Labels of the option for no choice."""
 
 
 class _Option(Struct, frozen=True):
-    """One of several that can be chosen."""
+    """An option of a control."""
 
     value: str
     label: str
@@ -66,7 +66,7 @@ class _Option(Struct, frozen=True):
 
 
 class _Control(Struct, frozen=True, kw_only=True):
-    """What is filled in at one place. Texts are the author's, or those of who fills it in."""
+    """One control of a form. Texts are from the author, or from the person who fills it in."""
 
     id: str
     name: str
@@ -82,13 +82,13 @@ class _Control(Struct, frozen=True, kw_only=True):
     options: tuple[_Option, ...] = ()
     value: str = ""
     code: bool = False
-    """Whether every character of it counts."""
+    """Whether to show it in a monospaced font."""
 
 
 class _Fieldset(Struct, frozen=True, kw_only=True):
-    """A group of controls. The whole form is one without a legend.
+    """A group of controls. The whole form is a group without a legend.
 
-    `name` and `path` are those of a row, which is there because of it and can be removed.
+    `name` is set for a row of a list, which can be removed.
     """
 
     id: str
@@ -103,7 +103,7 @@ class _Fieldset(Struct, frozen=True, kw_only=True):
 
 
 class _Rows(Struct, frozen=True, kw_only=True):
-    """A list of groups of controls, to which more can be added."""
+    """A list of groups of controls, to which the user can add rows."""
 
     id: str
     name: str
@@ -118,14 +118,14 @@ class _Rows(Struct, frozen=True, kw_only=True):
 
 
 class _Wrong(Struct, frozen=True):
-    """A problem for the summary: the id of where it is made good, and what it is."""
+    """A problem for the summary: the id of its control, and the sentence."""
 
     at: str
     said: str
 
 
 class Form(Struct, frozen=True):
-    """A form that is drawn, and all that is wrong with what was sent."""
+    """A form to show, and the problems of what was sent."""
 
     whole: _Fieldset
     wrong: tuple[_Wrong, ...] = ()
@@ -138,10 +138,10 @@ def drawn(
     rows: str = "",
     begun: Json | UnsetType = UNSET,
 ) -> Form:
-    """Return a form as it stands at first, or with what was sent and what is wrong with it.
+    """Return a form with its defaults, or with what was sent and its problems.
 
-    `rows` is what is first done with rows of it: `add items` or `remove items[0]`. `begun` is an answer with
-    which it begins, in the place of its defaults.
+    `rows` changes its rows first: `add items` or `remove items[0]`. `begun` is an answer to fill in instead of
+    the defaults.
     """
     texts, focus = None if sent is None else opened(schema, sent), None
     if texts is not None and rows:
@@ -179,14 +179,14 @@ class _Drawing:
         return Form(whole, tuple(self._wrong()))
 
     def _every(self, node: Field | Group) -> Iterator[Field]:
-        """Yield the fields that are drawn, also those in each row."""
+        """Yield all fields, including those in rows."""
         for field in flat(node):
             yield field
             for row in self._rows_in(field):
                 yield from self._every(row)
 
     def _rows_in(self, field: Field) -> Iterator[Group]:
-        """Yield the rows of a list that are there."""
+        """Yield the rows of a list."""
         texts = self._first if self._sent is None else self._sent
         for number in rows_in(field.path, texts) if field.row is not None else ():
             row = placed(field.row, (*field.keys, number)) if field.row is not None else None
@@ -235,7 +235,7 @@ class _Drawing:
         )
 
     def _problem(self, field: Field) -> str | None:
-        """Return what is wrong with a field, and with nothing in it that is drawn of its own."""
+        """Return the problems of a field itself, without those of the controls inside it."""
         wrong = [_said(one, field) for one in self._problems if owner(self._fields, one) == field]
         return "; ".join(wrong) or None
 
@@ -267,23 +267,25 @@ class _Drawing:
 
     @staticmethod
     def _attributes(field: Field, *, wrong: bool) -> dict[str, str]:
-        """Return what a browser checks; it would count steps from a number that was wrong."""
+        """Return the browser's checks. After an error any step is allowed: steps count from the wrong number."""
         found = _attributes(field)
         return found | {"step": "any"} if wrong and "step" in found else found
 
     def _texts(self, field: Field) -> Sequence[str]:
-        """Return what stands in a field."""
-        in_row = any(isinstance(key, int) for key in field.keys)  # another one had this number at first
+        """Return the texts to fill into a field."""
+        in_row = any(
+            isinstance(key, int) for key in field.keys
+        )  # the defaults may have had another row at this index
         if self._sent is not None and (in_row or field.path in self._sent):
             return self._sent.get(field.path, [])
         return self._first.get(field.path, [])
 
     def _hint(self, field: Field, drawn_as: str) -> str:
-        """Return what may be typed, and what becomes of a field when nothing is."""
+        """Return what may be typed into a field, and what it means to leave it empty."""
         if field.read_only:
             return ""
         item = field.item.hint if field.item is not None else ""
-        several = "one a line" if field.kind == "list" and not labels_of(field) else ""
+        several = "one per line" if field.kind == "list" and not labels_of(field) else ""
         as_json = "as JSON" if field.kind == "json" else ""
         plain = "" if _drawn_so(field) else field.hint
         if drawn_as in CLOCKS:
@@ -297,7 +299,7 @@ class _Drawing:
 
 
 def _group_id(path: str) -> str:
-    """Return the id of where a group stands; the whole form's where there is no such group."""
+    """Return the element id of a group; the whole form's for an empty path."""
     return f"group-{path.encode().hex()}" if path else "form"
 
 
@@ -308,7 +310,7 @@ def _said(problem: Problem, field: Field | None) -> str:
 
 
 def _shape_of(field: Field) -> Shape:
-    """Return how a field is drawn."""
+    """Return the shape of a field's control."""
     if field.kind == "list":
         return "ticks" if labels_of(field) else "area"
     if field.kind == "boolean":
@@ -321,7 +323,7 @@ def _shape_of(field: Field) -> Shape:
 
 
 def _is_long(field: Field) -> bool:
-    """Whether a text may well have several lines."""
+    """Whether a text probably has several lines."""
     several = isinstance(field.default, str) and "\n" in field.default
     return several or field.limits.get("maxLength", 0) >= LONG_TEXT or field.format in LONG_FORMATS
 
@@ -336,15 +338,15 @@ def _type_of(field: Field) -> str:
 
 
 def _drawn_so(field: Field) -> bool:
-    """Whether the hint only says that it is an e-mail address or a date, which the control says too."""
+    """Whether the hint only repeats what the type of the control says, such as e-mail address or date."""
     said = FORMATS.get(field.format or "", field.format)
     return _type_of(field) in ("email", "url", "date") and field.hint == said
 
 
 def _attributes(field: Field) -> dict[str, str]:
-    """Return what a browser is to check while one types.
+    """Return the attributes for checks in the browser.
 
-    A greatest length is not among it: browsers cut what is pasted without a word.
+    There is no maxlength: browsers would cut pasted text silently.
     """
     if field.kind in ("integer", "number"):
         return _number_attributes(field)
@@ -364,7 +366,7 @@ def _attributes(field: Field) -> dict[str, str]:
 
 
 def _number_attributes(field: Field) -> dict[str, str]:
-    """Return the limits of a number. Browsers count steps from the least: that must be one of them."""
+    """Return the limits of a number. Browsers count steps from the minimum, so it must be a multiple of the step."""
     whole = field.kind == "integer"
     least, most = _bounds(field.limits, whole=whole)
     step = field.limits.get("multipleOf")
@@ -376,7 +378,7 @@ def _number_attributes(field: Field) -> dict[str, str]:
 
 
 def _bounds(limits: Mapping[str, Json], *, whole: bool) -> tuple[float | None, float | None]:
-    """Return the least and the most that a number may be; a browser takes these too."""
+    """Return the inclusive minimum and maximum of a number."""
     least, above = limits.get("minimum"), limits.get("exclusiveMinimum")
     most, below = limits.get("maximum"), limits.get("exclusiveMaximum")
     if whole:
@@ -391,7 +393,7 @@ def _bounds(limits: Mapping[str, Json], *, whole: bool) -> tuple[float | None, f
 
 
 def _options(field: Field, texts: Sequence[str]) -> Iterator[_Option]:
-    """Yield what can be chosen; also that nothing is, where nothing need be."""
+    """Yield the options, with one for no choice if the field may stay empty."""
     if field.kind == "boolean":
         offered = [("true", "Yes"), ("false", "No")]
     else:
@@ -404,7 +406,7 @@ def _options(field: Field, texts: Sequence[str]) -> Iterator[_Option]:
 
 
 def _nothing_in(field: Field) -> str | None:
-    """Return what it is called that nothing is chosen, None where it makes no sense to choose that."""
+    """Return the label of the option for no choice; None if there is no such option."""
     shape = _shape_of(field)
     if shape == "ticks":
         return None

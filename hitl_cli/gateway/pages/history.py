@@ -1,4 +1,4 @@
-"""The page of what was answered: by whom, when, through what and why; and the same as a file."""
+"""The history page: who decided what, when, where and why. Also as a file to download."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ OUTCOMES: tuple[Outcome, ...] = get_args(Outcome.__value__)
 
 
 CHUNK = 500
-"""Decisions that are read together for a file."""
+"""Decisions to read at a time for a file."""
 
 
 CSV = "text/csv; charset=utf-8"
 
 
 class _File(Struct, frozen=True, kw_only=True):
-    """A kind of file: its name for people, its media type, what it begins with, and the line of an entry."""
+    """A file format: its title, media type, header row, and how to write an entry."""
 
     title: str
     type: str
@@ -45,7 +45,7 @@ class _File(Struct, frozen=True, kw_only=True):
 
 
 async def _index(request: Request) -> web.Response:
-    """Show a page of the decisions, the newest first."""
+    """Show a page of decisions, newest first."""
     gateway = gateway_of(request)
     visitor = gateway.access.visitor(request, "read")
     filters = _filters_in(request)
@@ -69,7 +69,7 @@ async def _index(request: Request) -> web.Response:
 
 
 async def _download(request: Request) -> web.StreamResponse:
-    """Answer with all of the decisions that are wanted as a file, which is written as they are read."""
+    """Send all matching decisions as a file, while they are read."""
     gateway = gateway_of(request)
     visitor = gateway.access.visitor(request, "read")
     name = request.match_info["kind"]
@@ -91,7 +91,7 @@ async def _download(request: Request) -> web.StreamResponse:
 async def _read(
     gateway: Gateway, visitor: Visitor, wanted: HistoryFilter, limit: int, after: str | None = None
 ) -> tuple[list[HistoryEntry], str | None]:
-    """Return the next decisions, and what `after` has to be for those that follow."""
+    """Return the next decisions, and the `after` of the next call."""
     return await gateway.inbox(
         visitor.actor,
         lambda inbox: inbox.history_page(wanted, limit=limit, after=after),
@@ -100,13 +100,13 @@ async def _read(
 
 
 def _filters_in(request: Request) -> dict[str, str | None]:
-    """Return what an address says of what is wanted. Raises BadInput."""
+    """Return the filters of a query. Raises BadInput."""
     filters = {name: text_in(request, name) for name in ("by", "workflow", "since")}
     return filters | {"outcome": choice_in(request, "outcome", OUTCOMES)}
 
 
 def _wanted_of(filters: Mapping[str, str | None], now: int) -> HistoryFilter:
-    """Return what filters mean. Raises BadInput."""
+    """Return filters as a HistoryFilter. Raises BadInput."""
     return HistoryFilter(
         by=filters["by"],
         workflow=filters["workflow"],
@@ -116,7 +116,7 @@ def _wanted_of(filters: Mapping[str, str | None], now: int) -> HistoryFilter:
 
 
 def _since(span: str | None, now: int) -> int | None:
-    """Return the instant so long ago. Raises BadInput."""
+    """Return the instant that is a duration ago. Raises BadInput."""
     return None if span is None else max(now - parse_duration(span), 0)
 
 
@@ -130,6 +130,6 @@ FILES: Mapping[str, _File] = {
     "excel.csv": _File(title="CSV for Excel", type=CSV, head=csv_head(excel=True), line=csv_entry),
     "ndjson": _File(title="NDJSON", type="application/x-ndjson", head="", line=_as_json),
 }
-"""What can be downloaded, by the ending of its name."""
+"""The files to download, by file extension."""
 
 ROUTES = [web.get("/history", _index), web.get(r"/history.{kind:csv|excel\.csv|ndjson}", _download)]

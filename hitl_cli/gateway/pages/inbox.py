@@ -1,4 +1,4 @@
-"""`/`: what waits for whoever looks; `/r/ID`: one request, and answering it."""
+"""`/`: the open requests of a visitor; `/r/ID`: one request and its form."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
     from hitl_cli.inbox import Inbox
 
 PAGE_SIZE = 50
-"""Requests on a page."""
+"""Requests per page."""
 
 LAST_PAGE = 1_000
 
 LONGEST_TEXT = 200
-"""Characters of what is filtered by."""
+"""Characters of a filter."""
 
 SORTS: Mapping[Sort, str] = {
     "age": "Oldest first",
-    "due": "Next due first",
-    "priority": "Most pressing first",
+    "due": "Due first",
+    "priority": "Highest priority first",
 }
 
 
 class _Look(Struct, frozen=True, kw_only=True):
-    """What of the inbox is looked at. `every`: also what is for others to answer."""
+    """The filters, order and page of the inbox. `every` includes requests for others."""
 
     every: bool = False
     text: str = ""
@@ -51,16 +51,16 @@ class _Look(Struct, frozen=True, kw_only=True):
 
     @property
     def filtered(self) -> bool:
-        """Whether only a part of what waits is looked at."""
+        """Whether any filter is set."""
         return bool(self.text or self.workflow or self.priority)
 
     @property
     def arranged(self) -> bool:
-        """Whether anything was chosen of what is found and how it is sorted."""
+        """Whether any filter or another order is set."""
         return self.filtered or self.sort != "age"
 
     def address(self, **changed: object) -> str:
-        """Return the address of the first page of this, or of what is changed of it."""
+        """Return the address of the first page, with changes."""
         asked = {name: getattr(self, name) for name in self.__struct_fields__} | {"page": 1} | changed
         said = {
             "all": "1" if asked["every"] else "",
@@ -75,7 +75,7 @@ class _Look(Struct, frozen=True, kw_only=True):
 
 
 class _Row(Struct, frozen=True):
-    """A request in the list: what it asks without the marks of Markdown, and whether its deadline is near."""
+    """A request in the list: its prompt without Markdown, and whether its deadline is near."""
 
     item: RequestSummary
     asks: str
@@ -83,7 +83,7 @@ class _Row(Struct, frozen=True):
 
 
 class _Listed(Struct, frozen=True):
-    """The requests on a page, whether there are more, and how many there are on all pages, in words."""
+    """The requests on a page, whether there are more, and the total in words."""
 
     rows: tuple[_Row, ...]
     more: bool
@@ -91,7 +91,7 @@ class _Listed(Struct, frozen=True):
 
 
 async def _inbox(request: Request) -> web.Response:
-    """Show what waits for whoever looks, or all that waits."""
+    """Show the open requests of the visitor, or of everyone."""
     gateway = gateway_of(request)
     visitor = gateway.access.visitor(request, "read")
     look = _look_in(request)
@@ -110,7 +110,7 @@ async def _inbox(request: Request) -> web.Response:
 
 
 def _look_in(request: Request) -> _Look:
-    """Return what an address asks for; what it says that means nothing is passed over."""
+    """Return the filters of a query. Invalid ones are ignored."""
     query = request.query
     number = query.get("page", "")
     return _Look(
@@ -124,7 +124,7 @@ def _look_in(request: Request) -> _Look:
 
 
 def _listed(inbox: Inbox, look: _Look) -> _Listed:
-    """Return the requests on a page, and how many there are."""
+    """Return the requests on a page, and the total."""
     wanted = RequestFilter(
         person=None if look.every else inbox.actor.person,
         text=look.text,
@@ -140,19 +140,19 @@ def _listed(inbox: Inbox, look: _Look) -> _Listed:
 
 
 def _in_words(count: int, *, more: bool) -> str:
-    """Return how many requests there are, as far as they were read for this page."""
+    """Return the number of requests that were read for this page, in words."""
     if more:
         return f"More than {count:,} requests"
     return f"{count:,} request{'' if count == 1 else 's'}"
 
 
 def _as_glob(text: str) -> str:
-    """Return what matches names that contain a text, unless it says itself where it may stand."""
+    """Return a glob for names that contain a text; a glob is returned unchanged."""
     return text if any(mark in text for mark in "*?[") else f"*{text}*"
 
 
 async def _show(request: Request) -> StreamResponse:
-    """Show a request; another name for it leads to its own address."""
+    """Show a request. Other names of it redirect to its own address."""
     visitor = gateway_of(request).access.visitor(request, "read")
     name = request.match_info["id"]
     try:
@@ -166,7 +166,7 @@ async def _show(request: Request) -> StreamResponse:
 
 
 async def _take(request: Request) -> web.Response:
-    """Answer a request, or leave a comment on it."""
+    """Answer or comment on a request."""
     access, name = gateway_of(request).access, request.match_info["id"]
     if access.known(request) is None:
         return await sign_in.keep(request, _address_of(name))
@@ -178,10 +178,8 @@ async def _take(request: Request) -> web.Response:
 
 
 def _gone(name: str) -> NotFound:
-    """Return the error for a name that means no request."""
-    return NotFound(
-        f"there is no request {name!r}. It may be old and was removed, or its address is cut short."
-    )
+    """Return the error for a name without a request."""
+    return NotFound(f"no request {name!r}. It may have been deleted, or the address is incomplete.")
 
 
 def _address_of(id: str) -> str:

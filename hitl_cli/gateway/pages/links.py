@@ -1,7 +1,7 @@
-"""`/l/TOKEN`: the page of one request for the person in a link, and for whoever else has it.
+"""`/l/TOKEN`: the page of one request, for anyone who has the link.
 
-To look changes nothing, so that a mail scanner may; to send the page's form decides. Whoever comes by a link
-sees this one request: they have no session, and their form is good for this link alone.
+GET changes nothing, so that a mail scanner may open the link; POST decides, as the link's person. A visitor with
+a link sees this request only: they have no session, and their form is valid for this link only.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
     from hitl_cli.inbox.pending import RequestSummary
 
 PAGES: dict[type[HitlError], tuple[int, str]] = {
-    LinkInvalid: (403, "This link does not work"),
-    LinkExpired: (410, "This link has ended"),
-    LinkUsed: (410, "There is nothing left to answer"),
-    NotFound: (404, "The request is gone"),
-    NotAllowed: (403, "It is not yours to answer"),
+    LinkInvalid: (403, "This link is not valid"),
+    LinkExpired: (410, "This link no longer works"),
+    LinkUsed: (410, "This request is closed"),
+    NotFound: (404, "Request not found"),
+    NotAllowed: (403, "You cannot answer this request"),
 }
-"""The status and the heading of the page for a link that leads nowhere; the error's message is its text."""
+"""The status and the heading of the page for a link that cannot be used; the error's message is its text."""
 
 
 async def _show(request: Request) -> web.Response:
     """Show the request that a link is for."""
-    request[VISITOR] = None  # whoever else is signed in here: it is the link that counts
+    request[VISITOR] = None  # the link counts, not the person who is signed in here
     try:
         visitor, item = await _opened(request)
     except tuple(PAGES) as error:
@@ -51,9 +51,9 @@ async def _show(request: Request) -> web.Response:
 
 
 async def _take(request: Request) -> web.Response:
-    """Answer the request that a link is for, in the name of its person.
+    """Answer the request of a link, as the link's person.
 
-    Where the form has a newer link, what it says goes on to the page of that one, which shows it.
+    If the form has a newer link, redirect there with the form, which that page fills in.
     """
     request[VISITOR] = None
     try:
@@ -67,7 +67,7 @@ async def _take(request: Request) -> web.Response:
 
 
 async def _events(request: Request) -> web.StreamResponse:
-    """Tell the page of a link what changes of its request, while the link is good."""
+    """Stream the changes of a link's request, while the link is valid."""
     request[VISITOR] = None
     try:
         visitor, _ = await _opened(request)
@@ -97,9 +97,9 @@ async def _opened(request: Request) -> tuple[Visitor, RequestSummary]:
 
 
 def _nowhere(request: Request, error: HitlError, form: Any = None) -> web.Response:
-    """Return the page for a link that leads nowhere. Who tries many that were never ours has to wait.
+    """Return the page for a link that cannot be used. Too many invalid links from a network are refused.
 
-    What a form said that came to nothing is on it, and goes on to where one answers without a link.
+    The page shows what was typed into the form, and offers to continue with it.
     """
     status, heading = next(PAGES[kind] for kind in type(error).__mro__ if kind in PAGES)
     message, code, headers, more = str(error), error.code, {}, dict[str, Any]()
@@ -109,11 +109,11 @@ def _nowhere(request: Request, error: HitlError, form: Any = None) -> web.Respon
         wait_ms = gateway_of(request).bad_links.count(network_of(request.remote))
         if wait_ms:
             status, headers = 429, {"Retry-After": str(wait_ms // 1_000 + 1)}
-            heading, message = "Too many links that do not work", "wait a little before you try another one."
+            heading, message = "Too many invalid links", "wait a minute, then try again."
             code = CODES[429]
         else:
             message = (
-                "a part is missing, or was changed. Open it from your message once more, or copy all of it."
+                "it is incomplete or was changed. Open it again from your message, or copy the whole link."
             )
     elif isinstance(error, LinkExpired):
         link = links.link_in(request.match_info["token"], gateway_of(request).keys())
@@ -124,7 +124,7 @@ def _nowhere(request: Request, error: HitlError, form: Any = None) -> web.Respon
         if error.replaced_by is not None:
             more["inbox"] = f"/r/{quote(error.replaced_by, safe=':')}"
         if form is None and error.replaced_by is None:
-            message += " You need not do anything."
+            message += " You do not need to do anything."
         elif form is not None:
             heading = "Your answer did not count"
     said = {"heading": heading, "message": message, "code": code}
@@ -134,7 +134,7 @@ def _nowhere(request: Request, error: HitlError, form: Any = None) -> web.Respon
 
 
 def _path_of(request: Request) -> str:
-    """Return the path of the link that was asked for."""
+    """Return the path of the link in a request."""
     return links.PATH + quote(request.match_info["token"])
 
 

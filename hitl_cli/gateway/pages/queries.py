@@ -1,4 +1,4 @@
-"""What an address and a form say: which filters, which page of a list, and what was filled in."""
+"""Reading the queries and forms of pages: filters, the page of a list, fields."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ if TYPE_CHECKING:
     from aiohttp.web import Request
 
 ROWS = 50
-"""How many of a list are on one page."""
+"""Rows of a list per page."""
 
 SPANS = ("1d", "7d", "30d", "90d")
-"""What can be chosen of how far to look back."""
+"""Choices for how far to look back."""
 
 
 def text_in(request: Request, name: str) -> str | None:
-    """Return a filter's text, None where it is left out or empty."""
+    """Return a filter's text; None if it is missing or empty."""
     return request.query.get(name, "").strip() or None
 
 
 def choice_in[T: str](request: Request, name: str, choices: Sequence[T]) -> T | None:
-    """Return which of the choices a filter names, None where it names none. Raises BadInput."""
+    """Return a filter's choice; None if it is missing or empty. Raises BadQuery."""
     given = text_in(request, name)
     if given is None:
         return None
     for choice in choices:
         if given == choice:
             return choice
-    raise BadQuery(f"{given!r} is no {name} to look for: use one of {', '.join(choices)}.")
+    raise BadQuery(f"invalid {name} {given!r}: use one of {', '.join(choices)}.")
 
 
 def address(path: str, filters: Mapping[str, str | None]) -> str:
-    """Return the address of a list with filters; those that are None are left out."""
+    """Return the address of a list with filters, without those that are None."""
     given = urlencode({name: text for name, text in filters.items() if text is not None})
     return f"{path}?{given}" if given else path
 
 
 def spans(chosen: str | None) -> tuple[str, ...]:
-    """Return what can be chosen of how far to look back, with what is chosen already."""
+    """Return the choices for how far to look back, including the one already chosen."""
     return SPANS if chosen is None or chosen in SPANS else (*SPANS, chosen)
 
 
 def form_text(form: Any, name: str) -> str:
-    """Return a text that a form carries; the empty text where it does not, or carries a file."""
+    """Return a form's text field; empty if it is missing or a file."""
     value = form.get(name, "")
     return value if isinstance(value, str) else ""

@@ -1,4 +1,4 @@
-"""Pages, for whoever looks."""
+"""Rendering pages for a visitor."""
 
 from __future__ import annotations
 
@@ -15,11 +15,7 @@ if TYPE_CHECKING:
 
 
 def page(request: Request, template: str, *, status: int = 200, **context: Any) -> web.Response:
-    """Return a page.
-
-    Templates are given who looks (`visitor`, None if nobody is known), and what protects their forms
-    (`csrf`).
-    """
+    """Return a page. Templates also get `visitor` (None if unauthenticated) and the `csrf` token of forms."""
     gateway = gateway_of(request)
     visitor = gateway.access.known(request)
     text = gateway.renderer.text(
@@ -35,5 +31,5 @@ def page(request: Request, template: str, *, status: int = 200, **context: Any) 
 def error_page(
     request: Request, status: int, message: str, code: str, lines: Sequence[str] = ()
 ) -> web.Response:
-    """Return a page that says what went wrong."""
+    """Return the page for an error."""
     return page(request, "error.html", status=status, wrong=status, message=message, code=code, lines=lines)

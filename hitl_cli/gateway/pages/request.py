@@ -1,7 +1,7 @@
-"""The page of one request: what is asked, the form by which it is answered, and what came of it.
+"""The page of one request: its prompt, its form and its decision.
 
-The inbox and the links show the same page; `action` is the address that its form is sent to. An answer leads
-back there, so that loading the page again does not answer again.
+The inbox and links show the same page; `action` is the address that its form is sent to. After an answer the
+browser is redirected there, so that reloading the page does not answer again.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ SEE_OTHER = 303
 
 
 class _Wrong(DoesNotFit):
-    """What was filled in does not fit the form."""
+    """The answer does not fit the form."""
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         super().__init__("the answer does not fit the form.")
@@ -53,31 +53,31 @@ class _Wrong(DoesNotFit):
 
 
 class _Differs(Conflict):
-    """Others approved with other data, and nobody said yet that this is meant."""
+    """Others approved with different data, and the person has not confirmed theirs yet."""
 
     code = "votes-differ"
 
     def __init__(self, differences: Sequence[Difference]) -> None:
         told = "; ".join(one.sentence for one in differences)
         super().__init__(
-            f"others approved with other data. {told}. Change yours, or send it again if it is meant:"
-            " the data of the last one who approves counts."
+            f"others approved with different data. {told}. Change your data, or send it again to confirm:"
+            " the last approval's data counts."
         )
         self.mark = mark_of(differences)
 
 
 def mark_of(differences: Sequence[Difference]) -> str:
-    """Return what tells these differences from others."""
+    """Return a hash of these differences."""
     return sha256(msgspec.json.encode(differences)).hexdigest()
 
 
 async def take(
     request: Request, name: str | RequestSummary, visitor: Visitor, address_of: Callable[[str], str]
 ) -> web.Response:
-    """Answer a request as the form that was sent says, and lead to the page of what came of it.
+    """Answer a request from a sent form, and redirect to its page.
 
-    What cannot be done is said on the page, with what was typed, and changes nothing. `address_of` gives the
-    address of a request's page, by its id.
+    If that fails, nothing changes: the page is shown with the error and what was typed. `address_of` gives the
+    address of a request's page by its id.
     """
     gateway = gateway_of(request)
     form = await request.post()
@@ -92,11 +92,11 @@ async def take(
         id = await gateway.inbox(visitor.actor, lambda inbox: _answer(inbox, name, verdict, sent))
     except (HttpError, BadInput, NotAllowed, Conflict, TimedOut) as error:
         problems, failed = (error.unfit, None) if isinstance(error, _Wrong) else ((), error)
-        again = name if isinstance(name, str) else name.id  # it may be decided by now
+        again = name if isinstance(name, str) else name.id  # read it again: it may be decided by now
         looked = await look(request, visitor, again, sent, problems)
         id = looked.seen.item.id
         refilled = True
-        if isinstance(error, HttpError):  # of a session before this one: whose?
+        if isinstance(error, HttpError):  # the form is from an earlier session, maybe of another person
             refilled = gateway.access.is_keep_mark(form_text(form, "kept"), visitor.person, id)
             looked = looked if refilled else await look(request, visitor, id)
         return show(
@@ -119,7 +119,7 @@ async def look(
     sent: SubmittedForm | None = None,
     problems: tuple[Problem, ...] = (),
 ) -> RequestPage:
-    """Return what a visitor sees of a request. Raises NotFound, BadInput."""
+    """Return the view of a request for a visitor. Raises NotFound, BadInput."""
     return await gateway_of(request).inbox(visitor.actor, lambda inbox: view(inbox, name, sent, problems))
 
 
@@ -134,9 +134,9 @@ def show(
     refilled: bool = True,
     failed: HitlError | None = None,
 ) -> web.Response:
-    """Return the page of a request; where something was sent and not done, with that, and why.
+    """Return the page of a request; after a failure with the error and what was sent.
 
-    What was sent is in the form again if it is `refilled`; else, and where there is none, it is shown.
+    What was sent is in the form again if `refilled`; otherwise, or if there is no form, it is shown as text.
     """
     return page(
         request,
@@ -161,7 +161,7 @@ def show(
 
 
 def given_in(form: Any) -> SubmittedForm:
-    """Return what a form that was sent says, but for what is to be done."""
+    """Return the fields of a sent form, without its verdict."""
     texts: dict[str, list[str]] = {}
     for name, value in form.items():
         if name.startswith(NAME) and isinstance(value, str):
@@ -180,9 +180,9 @@ def given_in(form: Any) -> SubmittedForm:
 
 
 def _answer(inbox: Inbox, request: str | RequestSummary, verdict: str, sent: SubmittedForm) -> str:
-    """Do what a form asks for, and return the id of the request.
+    """Carry out a form's verdict, and return the id of the request.
 
-    Raises Wrong, BadInput, NotAllowed, Conflict, TimedOut, NotFound.
+    Raises BadInput, NotAllowed, Conflict, TimedOut, NotFound.
     """
     remark = sent.comment.strip() or None
 
@@ -205,11 +205,11 @@ def _answer(inbox: Inbox, request: str | RequestSummary, verdict: str, sent: Sub
         case "approve":
             return inbox.decide(request, approval).promise.id
         case _:
-            raise BadAnswer("say whether you approve or reject it. Nothing was changed.")
+            raise BadAnswer("choose Approve or Reject. Nothing was changed.")
 
 
 def _data_of(item: RequestSummary, sent: SubmittedForm) -> Json:
-    """Return the data that was filled in, UNSET where nothing is asked for. Raises Wrong, BadInput."""
+    """Return the data of a sent form; UNSET if the request has no form. Raises BadInput."""
     if item.asked.form is None:
         return UNSET
     filled = read(item.asked.form, sent.texts)
@@ -219,7 +219,7 @@ def _data_of(item: RequestSummary, sent: SubmittedForm) -> Json:
 
 
 def _chosen(question: Question, sent: SubmittedForm) -> str | None:
-    """Return the choice that was made; browsers send line breaks of their own."""
+    """Return the choice that was made. Browsers change line breaks, so compare without them."""
     if sent.choice is None:
         return None
     made = " ".join(sent.choice.split())
@@ -227,13 +227,13 @@ def _chosen(question: Question, sent: SubmittedForm) -> str | None:
 
 
 def typed_in(form: Any) -> list[tuple[str, str]]:
-    """Return what a form says that came to nothing, name and text; no secret that it names."""
+    """Return what was typed into a form, as names and texts, without the secrets that it names."""
     secrets = {text.removeprefix(NAME) for text in form.getall("secret", ()) if isinstance(text, str)}
     return _typed(given_in(form), secrets)
 
 
 def _typed(sent: SubmittedForm, secrets: set[str]) -> list[tuple[str, str]]:
-    """Return what was typed, name and text, without secrets (their paths)."""
+    """Return what was typed, as names and texts. `secrets` are paths to leave out."""
     texts = {path: texts for path, texts in sent.texts.items() if path not in secrets}
     filled = [(path or "answer", "\n".join(texts).strip()) for path, texts in texts.items()]
     comment = sent.comment or sent.remark
@@ -242,6 +242,6 @@ def _typed(sent: SubmittedForm, secrets: set[str]) -> list[tuple[str, str]]:
 
 
 def _secrets(looked: RequestPage) -> set[str]:
-    """Return the paths of the form's fields whose texts are secrets."""
+    """Return the paths of the form's secret fields."""
     schema = looked.seen.item.asked.form
     return {field.path for field in fields(schema) if field.secret} if schema is not None else set()

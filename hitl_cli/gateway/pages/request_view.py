@@ -1,4 +1,4 @@
-"""What the page of a request shows of it to one person, read in one go and ready to be drawn."""
+"""Everything that a request's page shows to one person, read at once."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ if TYPE_CHECKING:
 
 COMMENTS = 100
 STEPS = 20
-"""How many of the comments, and of the steps before it, are shown: the last ones."""
+"""How many of the last comments, and of the last steps before the request, are shown."""
 
 
 class SubmittedForm(Struct, frozen=True, kw_only=True):
-    """What was sent to answer a request, to be shown again: texts by path, and what else was typed.
+    """A sent form of a request, to show again after an error: texts by path, and the other fields.
 
-    `remark` is a comment that was to be left without deciding.
+    `remark` is a comment without a decision.
     """
 
     texts: Texts = {}
@@ -54,17 +54,17 @@ class SubmittedForm(Struct, frozen=True, kw_only=True):
     reason: str = ""
     choice: str | None = None
     stand_by: str = ""
-    """A mark of the differences from other votes that were shown, and are meant."""
+    """A hash of the differences from other votes that the person has seen and confirms."""
 
     rows: str = ""
-    """What is to be done with rows of the form before it is shown again: `add items`, `remove items[0]`."""
+    """A row to add or remove before the form is shown again: `add items`, `remove items[0]`."""
 
 
 class RequestPage(Struct, frozen=True, kw_only=True):
     """A request as one person sees it.
 
-    `why_not` is why they may not answer it; None where they may. `unreadable` is why nobody can. `said` is
-    what a promise says that is no request that can be read. `missing` is how many more must approve.
+    `why_not` is why they may not answer it; None if they may. `unreadable` is why nobody can. `said` is the data
+    of a promise that is not a valid request. `missing` is how many more approvals are needed.
     """
 
     seen: RequestDetails
@@ -91,7 +91,7 @@ class RequestPage(Struct, frozen=True, kw_only=True):
 
     @property
     def answerable(self) -> bool:
-        """Whether this person can answer it now."""
+        """Whether this person can answer now."""
         return self.seen.decision is None and self.why_not is None and self.unreadable is None
 
 
@@ -101,7 +101,7 @@ def view(
     sent: SubmittedForm | None = None,
     problems: Sequence[Problem] = (),
 ) -> RequestPage:
-    """Return what there is to see of a request. Raises NotFound, BadInput."""
+    """Return the view of a request. Raises NotFound, BadInput."""
     seen = inbox.show(request)
     item, question = seen.item, seen.item.asked
     actor = inbox.actor
@@ -138,9 +138,9 @@ def view(
 def _form_of(
     seen: RequestDetails, own: Vote | None, sent: SubmittedForm | None, problems: Sequence[Problem]
 ) -> tuple[Form | None, str | None]:
-    """Return the form of an open request, if it has one; or why it cannot be filled in.
+    """Return the form of an open request, if it has one; or why the form is not valid.
 
-    It begins with the person's own vote, or with the answer that did not fit.
+    It begins with the person's own vote, or with the answer that could not be used.
     """
     schema = seen.item.asked.form
     if schema is None or seen.decision is not None:
@@ -157,7 +157,7 @@ def _form_of(
 
 
 def _why_not(seen: RequestDetails, actor: Actor) -> str | None:
-    """Return why a request is not for a person to answer, or None."""
+    """Return why a person may not answer a request, or None."""
     try:
         check_may_answer(seen.item, actor.person, actor.groups)
     except NotAllowed as error:
@@ -166,16 +166,16 @@ def _why_not(seen: RequestDetails, actor: Actor) -> str | None:
 
 
 def _why_unreadable(seen: RequestDetails) -> str:
-    """Return what is wrong with a request that cannot be read."""
+    """Return what is wrong with a request that is not valid."""
     try:
         msgspec.convert(decode(seen.promise.param), Question)
     except msgspec.ValidationError as error:
         return str(error)
-    return "it says nothing"
+    return "it is empty"
 
 
 def _run_behind(inbox: Inbox, seen: RequestDetails) -> Run | None:
-    """Return the run that asks, as it is now; None where no run does."""
+    """Return the run of a request, as it is now; None if it has no run."""
     promise = seen.item.run
     if promise is None or not promise.is_run:
         return None

@@ -1,4 +1,4 @@
-"""The pages of runs: the list of them, one with the tree of its steps, and the form that cancels it."""
+"""The pages of runs: the list, one run with its steps, and the form that cancels it."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 STATES: tuple[RunState, ...] = get_args(RunState.__value__)
 
 STEPS = 1_000
-"""Steps of a run that are shown."""
+"""Steps of a run to show."""
 
 DEEPEST = 8
-"""How far steps are indented: what is deeper stands below its parent, so that it fits on a phone."""
+"""Levels of indented steps. Deeper steps are not indented further, so that they fit on a phone."""
 
 SHOWN = 300
-"""Characters of a step's result that are shown."""
+"""Characters of a step's result to show."""
 
 
 class _Line(Struct, frozen=True, kw_only=True):
-    """A step as its line on the page shows it: how far it is indented, and what it says, cut to fit."""
+    """A step's line on the page: its indentation, and its shortened result."""
 
     step: StepSummary
     depth: int
@@ -47,7 +47,7 @@ class _Line(Struct, frozen=True, kw_only=True):
 
 
 async def _index(request: Request) -> web.Response:
-    """Show a page of the runs, the newest first."""
+    """Show a page of runs, newest first."""
     gateway = gateway_of(request)
     visitor = gateway.access.visitor(request, "read")
     state = choice_in(request, "state", STATES)
@@ -67,7 +67,7 @@ async def _index(request: Request) -> web.Response:
 
 
 async def _show(request: Request) -> web.Response:
-    """Show one run with its steps. The id of a step leads to its run, that of a question to its page."""
+    """Show a run with its steps. The id of a step redirects to its run, that of a request to its page."""
     gateway = gateway_of(request)
     visitor = gateway.access.visitor(request, "read")
     id = request.match_info["id"]
@@ -96,14 +96,14 @@ async def _show(request: Request) -> web.Response:
 
 
 async def _confirm_cancel(request: Request) -> web.Response:
-    """Ask whether a run is to be canceled. Changes nothing."""
+    """Ask to confirm that a run is canceled. Changes nothing."""
     return await _show_cancel(request, gateway_of(request).access.visitor(request, "start"))
 
 
 async def _show_cancel(
     request: Request, visitor: Visitor, error: HttpError | None = None, reason: str = ""
 ) -> web.Response:
-    """Show the form that cancels a run; where it was sent and not taken, with why, and what it said."""
+    """Show the form that cancels a run; after a failure with the error and the reason that was typed."""
     gateway, id = gateway_of(request), request.match_info["id"]
     run = await gateway.bridge.run(lambda client: Runs(client, visitor.actor).to_cancel(id))
     return page(
@@ -119,7 +119,7 @@ async def _show_cancel(
 
 
 async def _take_cancel(request: Request) -> web.Response:
-    """Cancel a run, and show it."""
+    """Cancel a run, and redirect to its page."""
     gateway, id = gateway_of(request), request.match_info["id"]
     address = f"/runs/{quote(id, safe=':')}"
     if gateway.access.known(request) is None:
@@ -144,13 +144,13 @@ def _lines(root: RunStep, now: int) -> list[_Line]:
         depth, node = left.pop()
         step = step_summary(node, now)
         found.append(_Line(step=step, depth=min(depth, DEEPEST), said=_said_in(step)))
-        if node.kind != "notice":  # the page of the request says what came of it
+        if node.kind != "notice":  # the request's page shows its deliveries
             left += [(depth + 1, child) for child in reversed(node.children)]
     return found
 
 
 def _said_in(step: StepSummary) -> str | None:
-    """Return what came of a step or was said, cut to fit; None for a plain yes, which its state says."""
+    """Return the shortened result of a step; None for a plain approval, which its state shows."""
     if not step.said or (step.kind == "person" and step.result is True):
         return None
     text = printable(step.said)

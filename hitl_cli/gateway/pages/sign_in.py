@@ -1,7 +1,7 @@
-"""Signing in and out: by a link that is sent to one's address, or by an API token.
+"""Signing in, with a link by e-mail or an API token, and signing out.
 
-What is said does not depend on whether a name is known. To look at the link's page changes nothing: its
-button signs in, once.
+Pages do not reveal whether a name is known. Opening a sign-in link changes nothing: the button on its page signs
+in, once.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 type Kept = Sequence[tuple[str, str]]
-"""What a form said that waits until its person has signed in: names and texts."""
+"""The names and texts of a form that is kept until its person has signed in."""
 
 OWN = ("csrf", "next", "who", "token", "newer")
-"""The fields of the form by which one signs in."""
+"""The fields of the sign-in form."""
 
 LONGEST_NAME = 320
 """Characters of a name or an e-mail address (RFC 5321: 64 + 1 + 255)."""
 
 SEND_S = 60.0
-"""How long a mail may take to be taken."""
+"""Timeout for sending a mail."""
 
 
 async def keep(request: Request, wanted: str) -> web.Response:
-    """Ask a browser whose session has ended to sign in, and go on with the form that it sent.
+    """Ask a browser with an expired session to sign in, and keep the form that it sent.
 
-    Nothing of the form is stored: it goes along from page to page, hidden in their forms, and does nothing
-    but be shown again (`Access.keep_mark`).
+    The gateway does not store the form: it travels from page to page in hidden fields, and is only shown again
+    (`Access.keep_mark`).
     """
     response = _form(request, wanted, status=401, kept=kept_in(await request.post()))
     response.headers["WWW-Authenticate"] = "Bearer"
@@ -62,12 +62,12 @@ async def keep(request: Request, wanted: str) -> web.Response:
 
 
 def kept_in(form: Any) -> Kept:
-    """Return what a form says that is not about signing in."""
+    """Return the fields of a form, without those of the sign-in form."""
     return [(name, text) for name, text in form.items() if isinstance(text, str) and name not in OWN]
 
 
 async def _show(request: Request) -> web.Response:
-    """Show how one signs in; whoever has goes on to what they wanted."""
+    """Show the sign-in page. A visitor who is signed in is redirected to the page they wanted."""
     wanted = local_path(request.query.get("next", HOME))
     if gateway_of(request).access.known(request) is not None:
         return _go_to(wanted)
@@ -75,7 +75,7 @@ async def _show(request: Request) -> web.Response:
 
 
 async def _take(request: Request) -> web.Response:
-    """Send a link to the address of whoever is named, or sign in by a token."""
+    """Send a sign-in link to the named person, or sign in with a token."""
     gateway = gateway_of(request)
     given = await request.post()
     _check_visit(request, form_text(given, "csrf"))
@@ -86,7 +86,7 @@ async def _take(request: Request) -> web.Response:
         return await _by_token(request, token, wanted, kept)
     name = form_text(given, "who").strip()
     if not name or len(name) > LONGEST_NAME:
-        problem = "Say who you are: your name here, or your e-mail address."
+        problem = "Enter your user name or e-mail address."
         return _form(request, wanted, problem=problem, kept=kept)
     known = sign_in.person_known(gateway.options.people, name)
     if known is not None and not gateway.mails_to.count(known[0]):
@@ -96,14 +96,14 @@ async def _take(request: Request) -> web.Response:
 
 
 async def _by_token(request: Request, text: str, wanted: str, kept: Kept) -> web.Response:
-    """Sign in by an API token: for what it may do, and no longer than it is good."""
+    """Sign in with an API token, with its permissions and until it expires."""
     gateway = gateway_of(request)
     token = await gateway.bearers.find(text)
     if token is None:
         return _form(
             request,
             wanted,
-            problem="This token is not good here: it is not known, or has ended.",
+            problem="This token is not valid: it is unknown, expired or revoked.",
             by_token=True,
             kept=kept,
         )
@@ -111,7 +111,7 @@ async def _by_token(request: Request, text: str, wanted: str, kept: Kept) -> web
         return _form(
             request,
             wanted,
-            problem="This token may not read, so there is nothing to see with it.",
+            problem="This token has no read permission, so you cannot sign in with it.",
             by_token=True,
             kept=kept,
         )
@@ -120,7 +120,7 @@ async def _by_token(request: Request, text: str, wanted: str, kept: Kept) -> web
 
 
 def _send_link(gateway: Gateway, person: str, address: Address, wanted: str) -> None:
-    """Send a person a link, while whoever asked for it is answered: how long that takes tells nothing."""
+    """Send a sign-in link in the background, so that the response time does not reveal whether it was sent."""
     link = sign_in.link_for(person, gateway.clock(), wanted)
     url = f"{gateway.options.url}{sign_in.PATH}{sign_in.sign(link, gateway.keys())}"
     id = f"sign-in-{link.id}"
@@ -131,18 +131,18 @@ def _send_link(gateway: Gateway, person: str, address: Address, wanted: str) -> 
 
 
 async def _send(gateway: Gateway, message: Message, address: Address) -> None:
-    """Send a message; that it was not taken is logged, for whoever asked must not be told."""
+    """Send a message. A failure is only logged, because the visitor must not learn whether a name is known."""
     try:
         async with asyncio.timeout(SEND_S):
             await registry.send(message, address, gateway.options.people)
     except (DeliveryFailed, TimeoutError) as error:
         logger.warning(
-            "the mail by which %s signs in was not sent: %s", printable(message.to), printable(logged(error))
+            "sign-in mail for %s was not sent: %s", printable(message.to), printable(logged(error))
         )
 
 
 async def _show_link(request: Request) -> web.Response:
-    """Show the button by which one signs in."""
+    """Show the page of a sign-in link, with its button."""
     gateway = gateway_of(request)
     request[VISITOR] = None
     try:
@@ -154,7 +154,7 @@ async def _show_link(request: Request) -> web.Response:
 
 
 async def _take_link(request: Request) -> web.Response:
-    """Sign in by a link."""
+    """Sign in with a link."""
     gateway = gateway_of(request)
     request[VISITOR] = None
     _check_visit(request, form_text(await request.post(), "csrf"))
@@ -167,7 +167,7 @@ async def _take_link(request: Request) -> web.Response:
 
 
 async def _sign_out(request: Request) -> web.Response:
-    """Have the browser forget its session."""
+    """Sign out: delete the browser's session cookie."""
     gateway = gateway_of(request)
     response = _go_to("/sign-in")
     visitor = gateway.access.known(request)
@@ -182,9 +182,9 @@ async def _sign_out(request: Request) -> web.Response:
 
 
 def _signed_in(gateway: Gateway, session: Session, wanted: str, *, again: bool = False) -> web.Response:
-    """Return the answer that begins a session and leads to what was wanted first.
+    """Return the response that begins a session and redirects to the wanted page.
 
-    `again`: with the form that was sent, by a 307; its page shows what it says.
+    With `again` it is a 307, with which the browser sends the kept form to that page.
     """
     response = _go_to(wanted, 307 if again else 303)
     text = sessions.sign(replace(session, place=gateway.cookies.place), gateway.keys())
@@ -194,7 +194,7 @@ def _signed_in(gateway: Gateway, session: Session, wanted: str, *, again: bool =
 
 
 def _go_to(path: str, status: int = 303) -> web.Response:
-    """Return the answer that leads to a page of this gateway."""
+    """Return a redirect to a page of this gateway."""
     return web.Response(status=status, headers={"Location": path})
 
 
@@ -207,7 +207,7 @@ def _form(
     by_token: bool = False,
     kept: Kept = (),
 ) -> web.Response:
-    """Return the page where one signs in; `by_token`: how it was tried; `kept`: what goes on afterwards."""
+    """Return the sign-in page. `by_token` opens the token form; `kept` is the form to continue with."""
     by_mail = gateway_of(request).options.people.email is not None
     return _with_visit(
         request,
@@ -222,21 +222,21 @@ def _form(
 
 
 def _nowhere(request: Request, error: LinkInvalid | LinkExpired) -> web.Response:
-    """Return the page for a link by which nobody signs in any more, or ever did."""
+    """Return the page for an invalid, used or expired sign-in link."""
     status = 410
     if isinstance(error, LinkInvalid):
         _check_pace(request)
         status = 403
-    heading = "You cannot sign in by this link"
+    heading = "You cannot sign in with this link"
     said = {"heading": heading, "message": str(error), "code": error.code}
     return page(request, "link_over.html", status=status, again=True, **said)
 
 
-# What protects the forms of those who have no session yet
+# Protection of forms for visitors without a session
 
 
 def _with_visit(request: Request, template: str, status: int = 200, **context: object) -> web.Response:
-    """Return a page with a form for a browser that has not signed in, which is good in that one alone."""
+    """Return a page with a form that is valid only in this browser, which has not signed in."""
     gateway = gateway_of(request)
     known = gateway.cookies.visit_of(request)
     visit = known or sessions.fresh_id()
@@ -248,19 +248,19 @@ def _with_visit(request: Request, template: str, status: int = 200, **context: o
 
 
 def _check_visit(request: Request, mark: str) -> None:
-    """Raise Refused unless a form is one that this very browser was given."""
+    """Raise HttpError unless this browser got the form from us."""
     gateway = gateway_of(request)
     gateway.access.check_csrf(_visitor_of(gateway.cookies.visit_of(request) or sessions.fresh_id()), mark)
 
 
 def _visitor_of(visit: str) -> Visitor:
-    """Return the visitor that a browser is which has not signed in: nobody, who may do nothing."""
+    """Return a visitor without a name or permissions, for a browser that has not signed in."""
     return Visitor(actor=Actor(person="", via="sign-in", may=frozenset()), session=visit)
 
 
 def _check_pace(request: Request) -> None:
-    """Raise Refused if somebody has tried too often."""
-    gateway_of(request).sign_ins.check(request, "that was tried too often. Wait a little.")
+    """Raise HttpError (429) after too many attempts."""
+    gateway_of(request).sign_ins.check(request, "too many attempts to sign in. Try again in 15 minutes.")
 
 
 ROUTES = [

@@ -1,4 +1,4 @@
-"""The page of how long people take, and what comes of what they are asked, with its charts."""
+"""The stats page: how long people take to decide, and the outcomes, with charts."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 DEFAULT_SPAN = "30d"
 
 LONGEST_MS = 366 * UNITS_MS["d"]
-"""How far one can look back: a year, of which each day still has a pixel or two."""
+"""How far back the chart can go: a year, so that each day still has a pixel or two."""
 
 MOST = 5_000
-"""How many decisions the figures are of, the newest: a quarter of a second of reading."""
+"""The figures cover at most this many of the newest decisions, which take a quarter of a second to read."""
 
 MOST_NAMES = 10
-"""How many workflows and people are shown, those with the most answers."""
+"""Workflows and people to show: those with the most decisions."""
 
 HIGH = 100
-"""Units of the height of the chart of days."""
+"""Height of the chart of days, in units of the drawing."""
 
 
 class _Bar(Struct, frozen=True, kw_only=True):
@@ -46,7 +46,7 @@ class _Bar(Struct, frozen=True, kw_only=True):
 
 
 class _Chart(Struct, frozen=True, kw_only=True):
-    """What was decided day by day: `most` is the count of the highest column."""
+    """The decisions per day. `most` is the count of the highest column."""
 
     days: tuple[Day, ...]
     bars: tuple[_Bar, ...]
@@ -55,7 +55,7 @@ class _Chart(Struct, frozen=True, kw_only=True):
 
 
 class _Row(Struct, frozen=True, kw_only=True):
-    """How many answers took how long; `share` is in 100 of the longest row."""
+    """How many decisions took a certain time. `share` is the percentage of the longest row."""
 
     name: str
     count: int
@@ -63,13 +63,13 @@ class _Row(Struct, frozen=True, kw_only=True):
 
 
 async def _index(request: Request) -> web.Response:
-    """Show the figures."""
+    """Show the stats page."""
     gateway = gateway_of(request)
     visitor = gateway.access.visitor(request, "read")
     span = text_in(request, "since") or DEFAULT_SPAN
     ago_ms = parse_duration(span)
     if ago_ms > LONGEST_MS:
-        raise bad_duration(f"{span!r} is too long ago: figures are of a year at most.")
+        raise bad_duration(f"{span!r} is too long: stats cover at most one year.")
     found = await gateway.inbox(visitor.actor, lambda inbox: inbox.stats(ago_ms, MOST), pool=gateway.lookback)
     return page(
         request,
@@ -88,7 +88,7 @@ async def _index(request: Request) -> web.Response:
 
 
 def _chart(found: Stats) -> _Chart:
-    """Return the chart of days, each of those on which nothing was decided as well."""
+    """Return the chart of days, including days without decisions."""
     day_ms = UNITS_MS["d"]
     known = {day.start: day for day in found.figures.days}
     first, last = found.since // day_ms * day_ms, found.now // day_ms * day_ms
@@ -115,7 +115,7 @@ def bars_of(column: Mapping[Outcome, int], x: int, most: int) -> list[_Bar]:
 
 
 def rows(counts: Sequence[int]) -> list[_Row]:
-    """Return how many answers took how long, up to the longest that any took."""
+    """Return how many decisions took how long, up to the longest time."""
     names = [f"under {format_duration(end)}" for end in BOUNDS_MS]
     names.append(f"{format_duration(BOUNDS_MS[-1])} or more")
     most = max(counts)

@@ -1,38 +1,36 @@
 "use strict";
 /*
- * What the pages do besides: they keep themselves up to date, filter as one types, and say what changed.
- * Everything works without this.
+ * Updates pages live, filters lists while the user types, and announces changes. Every page works without it.
  *
- * No library: what is needed is to get a page again and put parts of it in the place of the old ones, and that is
- * one function below. htmx would do it too, and is some 50 kB, most of it for what is not done here. A test holds
- * this file to 30 kB.
+ * There is no library: all it needs is to fetch a page again and replace parts of it, which is one function below.
+ * htmx could do that too, but is some 50 kB, mostly for things that are not needed. A test limits this file to 30 kB.
  *
- * data-live=NAME on an element: its content is replaced by that of the same element of the page as it is now.
- * data-events=URL on the body: where the server tells that something changed. Without it the page looks itself.
- * data-kept on a form: what was typed waits in it until somebody has signed in, and in this browser for its page.
- * data-filter on a form: what it asks for is shown as one types. data-answer on a form: it ends once it is decided.
+ * data-live=NAME on an element: its content is replaced by that of the same element in the fetched page.
+ * data-events=URL on the body: the event stream that reports changes. Without it the page polls.
+ * data-kept on a form: it carries what was typed until the user has signed in; this browser stores it as well.
+ * data-filter on a form: applied while the user types. data-answer on a form: disabled once the request is decided.
  */
 (() => {
   const TYPING_MS = 250;  // after the last key, before a filter is applied
-  const BURST_MS = 150;   // changes that come together are looked at together
-  const LOOK_MS = 20000;  // how often a page looks that is not told
-  const TIMES_MS = 15000; // how often ages are written anew
-  const RUN_MS = [1000, 2000, 4000, 8000, 15000]; // when a page looks what becomes of the run, after a decision
+  const BURST_MS = 150;   // changes within this time cause one update
+  const LOOK_MS = 20000;  // how often a page without an event stream polls
+  const TIMES_MS = 15000; // how often ages are updated
+  const RUN_MS = [1000, 2000, 4000, 8000, 15000]; // after a decision, when a page checks the state of the run
 
   const $ = (what, where = document) => where.querySelector(what);
   const $$ = (what, where = document) => [...where.querySelectorAll(what)];
-  const ahead = Number(document.body.dataset.now) - Date.now(); // the server's clock, seen from this one
+  const ahead = Number(document.body.dataset.now) - Date.now(); // the server's clock minus this one
 
   const announce = (text) => {
     const place = $("#announce");
     if (!place) return;
     place.textContent = "";
-    setTimeout(() => { place.textContent = text; }, 50); // so that the same text is read again
+    setTimeout(() => { place.textContent = text; }, 50); // so that a screen reader repeats the same text
   };
 
   /* Times */
 
-  /* As the reader's browser writes it, in the zone of the clock on their wall; the server writes UTC. */
+  /* In the browser's locale and time zone; the server writes UTC. */
   const CLOCK = {
     year: "numeric", month: "short", day: "numeric", hour: "numeric", minute: "2-digit", timeZoneName: "short",
   };
@@ -65,17 +63,17 @@
     for (const time of $$("time[title]")) time.title = clock(time.dateTime);
   };
 
-  /* What was typed when a session ended
+  /* What was typed when a session expired
    *
-   * It is kept in this browser, without secrets, until its page is opened again for the same person, by signing in or
-   * by a new link in whatever tab: then it is sent to that page, which fills it in and does nothing else.
+   * This browser stores it, without secrets, until the same person opens its page again, in any tab, by signing in or
+   * with a new link. Then it is sent to that page, which only fills in its form.
    */
   const KEPT = "hitl-kept:", KEPT_MS = 3600000, NOT_KEPT = ["csrf", "next", "who", "token", "kept", "secret"];
 
   const keep = (form) => {
     const data = new FormData(form), secrets = data.getAll("secret");
     const said = [...data].filter(([name]) => !NOT_KEPT.includes(name) && !secrets.includes(name));
-    try { localStorage.setItem(KEPT + data.get("kept"), JSON.stringify({ at: Date.now(), said })); } catch { /* full, or forbidden */ }
+    try { localStorage.setItem(KEPT + data.get("kept"), JSON.stringify({ at: Date.now(), said })); } catch { /* storage is full or disabled */ }
   };
 
   const refill = () => {
@@ -88,7 +86,7 @@
         if (own || Date.now() - one.at > KEPT_MS) localStorage.removeItem(key);
       }
     } catch { return; }
-    if (!found || Date.now() - found.at > KEPT_MS || $("[data-code]")) return; // or it is there already
+    if (!found || Date.now() - found.at > KEPT_MS || $("[data-code]")) return; // the last: the form is filled in already
     const form = Object.assign(document.createElement("form"), { method: "post", action: marked.form.action });
     for (const [name, value] of [...found.said, ["kept", marked.value]]) {
       form.append(Object.assign(document.createElement("input"), { type: "hidden", name, value }));
@@ -103,14 +101,14 @@
   const touched = new Set();
   document.addEventListener("input", (event) => { if (event.target.form) touched.add(event.target.form); });
 
-  /* Whether a form was filled in that a session ended for: then that is kept, and the page stays. */
+  /* Keep what was typed, if anything was, and stay on the page. Returns whether that was so. */
   const keepTyped = () => {
     const form = [...touched].find((one) => $('input[name="kept"]', one));
     if (!form) return false;
     keep(form);
     if (!form.dataset.ended) {
       form.dataset.ended = "1";
-      say(form, "Your session has ended. Press a button to sign in; what you have written is kept.");
+      say(form, "Your session has expired. Press a button to sign in. What you typed is kept.");
     }
     return true;
   };
@@ -123,11 +121,11 @@
     announce(text);
   };
 
-  /* The page as it is now */
+  /* Updating the page */
 
   let asked = 0;
 
-  /* Get the page at an address, and take over its live parts. Returns it; null if it could not be had. */
+  /* Fetch a page and replace the live parts of this one with its. Returns it, or null if that failed. */
   const renew = async (address) => {
     const turn = ++asked;
     let answer, page;
@@ -135,9 +133,9 @@
       answer = await fetch(address, { headers: { Accept: "text/html" } });
       page = new DOMParser().parseFromString(await answer.text(), "text/html");
     } catch {
-      return null; // away, for now
+      return null; // the server is unreachable
     }
-    if (turn !== asked) return null; // something newer was asked for meanwhile
+    if (turn !== asked) return null; // a newer fetch has started
     if ($("[data-sign-in]", page)) return keepTyped() || location.reload(), null;
     if (answer.status >= 500 || answer.status === 429) return null;
     for (const old of $$("[data-live]")) {
@@ -149,7 +147,7 @@
     return page;
   };
 
-  /* Put the content of one element into another, without losing where the keyboard is. */
+  /* Replace the content of one element with that of another, and keep the keyboard focus. */
   const take = (old, now) => {
     const focused = old.contains(document.activeElement) && document.activeElement.getAttribute("href");
     old.replaceChildren(...now.childNodes);
@@ -158,7 +156,7 @@
 
   const ids = (list) => new Set($$("[data-id]", list).map((item) => item.dataset.id));
 
-  /* The form of a request ends once the page as it is now has none. What was typed stays to be read. */
+  /* Disable the form of a request once the fetched page has none. What was typed stays readable. */
   const end = (page) => {
     const form = $("form[data-answer]");
     if (!form || form.dataset.over || $("form[data-answer]", page)) return;
@@ -168,15 +166,15 @@
       control[text ? "readOnly" : "disabled"] = true;
     }
     for (const closed of $$("details:not([open])", form)) closed.hidden = true;
-    // What came of it was taken over, and so is not in `page` any more.
-    const why = ($("#outcome") || $("#why-not", page) || $("main p", page) || {}).textContent || "It was decided";
+    // The outcome was moved from `page` into this page.
+    const why = ($("#outcome") || $("#why-not", page) || $("main p", page) || {}).textContent || "This request was decided";
     if ($('[data-code="link-expired"]', page) && touched.has(form)) keep(form);
-    say(form, `${why.trim().replace(/\.$/, "")}. It can no longer be answered here.`);
+    say(form, `${why.trim().replace(/\.$/, "")}. You can no longer answer here.`);
   };
 
   const counted = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
 
-  /* Look again, and say what is new in a list. */
+  /* Update the page, and announce new requests in its list. */
   const look = async () => {
     const list = $('[data-live="list"]');
     const before = list ? ids(list) : null;
@@ -190,7 +188,7 @@
   let soon = 0;
   const lookSoon = () => { clearTimeout(soon); soon = setTimeout(look, BURST_MS); };
 
-  /* What the server tells */
+  /* The event stream */
 
   const request = $("[data-request]");
   let stream = null, looking = 0;
@@ -208,7 +206,7 @@
       return;
     }
     stream = new EventSource(where);
-    stream.addEventListener("error", () => { // refused, as a link that has ended is: it does not come back by itself
+    stream.addEventListener("error", () => { // refused, as for an expired link: the browser does not reconnect
       if (stream.readyState === EventSource.CLOSED && !looking) { lookSoon(); looking = setInterval(look, LOOK_MS); }
     });
     for (const name of ["ready", "look", "request.asked", "request.changed", "request.decided"]) {
@@ -216,7 +214,7 @@
     }
   };
 
-  /* A page in the background is told nothing: browsers open few connections to one host. It looks when it is back. */
+  /* Listen only while the page is visible, because browsers open few connections to one host. */
   const attend = () => {
     if (stream) stream.close();
     clearInterval(looking);
@@ -249,14 +247,14 @@
       const query = new URLSearchParams(said).toString();
       const address = filter.getAttribute("action") + (query ? `?${query}` : "");
       history.replaceState(null, "", address);
-      if (await renew(address)) announce(`${$("#total")?.textContent || "No request"} found`);
+      if (await renew(address)) announce(`${$("#total")?.textContent || "No requests"} found`);
     };
 
     filter.addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(apply, TYPING_MS); });
     filter.addEventListener("submit", (event) => { event.preventDefault(); clearTimeout(typing); apply(); });
   }
 
-  /* Rows of a form: it is sent for one more or less, and only its fields are taken from what comes back. */
+  /* Rows of a form: it is sent to add or remove one, and only its fields are replaced. */
   document.addEventListener("submit", async (event) => {
     const form = event.target, { name, value } = event.submitter || {};
     if (name !== "rows") return;
@@ -268,9 +266,9 @@
     try {
       const answer = await fetch(form.getAttribute("action"), { method: "POST", body: said });
       now = $("#form", new DOMParser().parseFromString(await answer.text(), "text/html"));
-    } catch { /* the browser says so, below */ }
+    } catch { /* sent by the browser, below, which shows the error */ }
     if (now) {
-      for (const old of $$('input[type="password"]', form)) { // no page has it in it
+      for (const old of $$('input[type="password"]', form)) { // pages never contain secrets
         const kept = $$('input[type="password"]', now).find((one) => one.name === old.name);
         if (kept) kept.value = old.value;
       }
@@ -282,7 +280,7 @@
     }
   }, true);
 
-  /* A form is sent once, however often its button is pressed. */
+  /* Send a form only once, even if its button is pressed repeatedly. */
   for (const form of $$('form[method="post"]')) {
     form.addEventListener("submit", (event) => {
       if (form.dataset.sent) event.preventDefault();

@@ -1,1 +1,1 @@
-"""The channels that a notification is sent through: e-mail, webhook, Slack, Apprise, the console."""
+"""The channels for notifications: e-mail, webhook, Slack, Apprise, the console."""

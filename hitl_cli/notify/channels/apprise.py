@@ -1,4 +1,4 @@
-"""Messages by Apprise, which reaches some hundred services: an extra, imported only where it is used."""
+"""Messages through Apprise, which supports over a hundred services: an extra, imported only when it is used."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ if TYPE_CHECKING:
 TIMEOUT_S = 60.0
 SCHEME_CHARS = 30
 MAIL = "mailto"
-"""How the addresses begin for which Apprise writes the header itself."""
+"""Prefix of addresses for which Apprise writes mail headers itself."""
 
 
 async def send(message: Message, to: str, directory: Directory) -> None:  # noqa: ARG001 - Channel has it
-    """Send a message to an address of Apprise, such as `ntfy://…`. Raises DeliveryFailed."""
+    """Send a message to an Apprise URL, such as `ntfy://…`. Raises DeliveryFailed."""
     try:
         async with asyncio.timeout(TIMEOUT_S):
-            # Importing it takes a second, and most of its services block.
+            # Importing Apprise takes a second, and most of its services block.
             await asyncio.to_thread(_tell, _title(subject_of(message), to), text_of(message), to)
     except TimeoutError as error:
-        raise DeliveryFailed(f"{shown(to)} did not take it in time.") from error
+        raise DeliveryFailed(f"{shown(to)} did not respond in time.") from error
 
 
 def _title(subject: str, url: str) -> str:
-    """Return the title as a service shows it: Apprise hands that of a mail on as it is, encoded words too."""
+    """Return the title for a service. Apprise passes a mail's subject on unchanged, including encoded words."""
     return encoded_words(subject) if "=?" in subject and url.lower().startswith(MAIL) else subject
 
 
 def _tell(title: str, body: str, url: str) -> None:
-    """Send a text, and wait until it is taken. Raises DeliveryFailed."""
+    """Send a text, and wait until it is accepted. Raises DeliveryFailed."""
     if not receiver_at(url).notify(body=body, title=title, body_format="text"):
-        raise DeliveryFailed(f"{shown(url)} did not take it; `apprise -v -b test ADDRESS` says why.")
+        raise DeliveryFailed(f"{shown(url)} did not accept it. To see why, run `apprise -v -b test ADDRESS`.")
 
 
 def receiver_at(url: str) -> apprise.Apprise:
-    """Return what sends to an address. Raises DeliveryFailed where Apprise is missing, or knows no such."""
+    """Return Apprise's sender for a URL. Raises DeliveryFailed if Apprise is missing or the URL is unknown to it."""
     try:
         import apprise
     except ImportError as error:
@@ -55,10 +55,10 @@ def receiver_at(url: str) -> apprise.Apprise:
     logging.getLogger("apprise").setLevel(logging.CRITICAL)  # it logs addresses, with the secrets in them
     receiver = apprise.Apprise()
     if not receiver.add(url):
-        raise DeliveryFailed(f"{shown(url)} is no address that Apprise knows.", for_good=True)
+        raise DeliveryFailed(f"{shown(url)} is not a URL that Apprise supports.", for_good=True)
     return receiver
 
 
 def shown(to: str) -> str:
-    """Return the kind of an address: the rest of it is often a secret."""
+    """Return the scheme of a URL. The rest is often secret."""
     return one_line(to.partition(":")[0], SCHEME_CHARS) + "://…"

@@ -1,4 +1,4 @@
-"""Messages on the worker's own terminal: a line for each request."""
+"""Messages on the worker's terminal: one line per request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 async def send(message: Message, to: str, directory: Directory) -> None:  # noqa: ARG001 - Channel has them
-    """Print a message: to whom, what, and where one answers it."""
+    """Print a message: the person, the subject, and the URL to answer."""
     name = one_line(message.to, VALUE_CHARS)
     if len(message.items) == 1:
         lines = [f"{name}: {subject_of(message)} {message.items[0].url}"]
@@ -23,5 +23,5 @@ async def send(message: Message, to: str, directory: Directory) -> None:  # noqa
 
 
 def shown(to: str) -> str:  # noqa: ARG001 - there is one terminal
-    """Return what stands for an address that is empty."""
+    """Return the name of this channel's only address, which is empty."""
     return "the worker's terminal"

@@ -1,6 +1,6 @@
-"""Messages as e-mail: text and HTML, one thread for each request, by SMTP.
+"""Messages as e-mail by SMTP: text and HTML, one thread per request.
 
-A server that took a mail and was not heard saying so is sent it again, with the same Message-ID.
+If the server accepted a mail but its response was lost, the mail is sent again with the same Message-ID.
 """
 
 from __future__ import annotations
@@ -31,38 +31,36 @@ if TYPE_CHECKING:
     from hitl_cli.people.contacts import Directory, EmailSettings
 
 TIMEOUT_S = 10.0
-"""How long the server has for each step."""
+"""Timeout for each SMTP command."""
 
 ALTOGETHER_S = 60.0
-"""How long it has for all of them."""
+"""Timeout for the whole session."""
 
 FOR_GOOD = range(500, 600)
-"""Statuses of a server that will not take the mail another time either (RFC 5321). What is no status at all,
-as of something else that answers in its place, may well be over soon."""
+"""Permanent errors of a mail server (RFC 5321). An invalid status, from another service at its address, may be
+temporary."""
 
 HOST_NAME = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
 NO_HOST = "hitl.invalid"
-"""What stands after the @ of a Message-ID where the gateway's host cannot."""
+"""The domain of a Message-ID if the gateway's host cannot be used."""
 
 LONGEST_ANSWER = 300
 
 
 async def send(message: Message, to: str, directory: Directory) -> str:
-    """Send a message to an e-mail address, and return what the server said. Raises DeliveryFailed."""
+    """Send a message to an e-mail address, and return the server's response. Raises DeliveryFailed."""
     if directory.email is None:
-        raise DeliveryFailed(
-            "the settings do not say through what mail is sent: [email] host = …", for_good=True
-        )
+        raise DeliveryFailed("no mail server in the settings: set [email] host = …", for_good=True)
     return await send_mail(_compose(message, to, directory, directory.email), to, directory.email)
 
 
 def shown(to: str) -> str:
-    """Return the address: it is not a secret."""
+    """Return the address, which is not secret."""
     return to
 
 
 def mail_of(headers: Mapping[str, str | Mailbox], text: str, html: str | None = None) -> bytes:
-    """Return a mail as it is sent: with these headers, whatever their texts are, and no others of them."""
+    """Return a mail as bytes with exactly these headers. Their texts are encoded, so they cannot add headers."""
     body = EmailMessage()
     body.set_content(text, cte="quoted-printable")
     if html is not None:
@@ -75,16 +73,16 @@ def mail_of(headers: Mapping[str, str | Mailbox], text: str, html: str | None = 
 
 
 async def send_mail(mail: bytes, to: str, settings: EmailSettings) -> str:
-    """Send a mail to an address, and return which server took it and what it said. Raises DeliveryFailed."""
+    """Send a mail to an address, and return the server and its response. Raises DeliveryFailed."""
     sender, to = ascii_domain(sender_of(settings).address), ascii_domain(to)
     options = () if f"{sender}{to}".isascii() else ("SMTPUTF8", "BODY=8BITMIME")
     async with _session(settings, sender) as smtp:
         _, answer = await smtp.sendmail(sender, [to], mail, mail_options=options)
-    return f"{settings.host}:{settings.port} took it: {_shown(answer)}"
+    return f"accepted by {settings.host}:{settings.port}: {_shown(answer)}"
 
 
 async def try_sender(settings: EmailSettings) -> None:
-    """Connect and log in, and ask the server whether it takes mail from the sender. Raises DeliveryFailed."""
+    """Connect, log in, and check that the server accepts mail from the sender. Raises DeliveryFailed."""
     sender = ascii_domain(sender_of(settings).address)
     options = () if sender.isascii() else ("SMTPUTF8",)
     async with _session(settings, sender) as smtp:
@@ -93,7 +91,7 @@ async def try_sender(settings: EmailSettings) -> None:
 
 @asynccontextmanager
 async def _session(settings: EmailSettings, sender: str) -> AsyncIterator[aiosmtplib.SMTP]:
-    """Connect to the server and log in. Raises DeliveryFailed, also for what fails inside."""
+    """Connect to the server and log in. Raises DeliveryFailed, also for SMTP errors inside the block."""
     import aiosmtplib
 
     server = f"{settings.host}:{settings.port}"
@@ -121,27 +119,27 @@ async def _session(settings: EmailSettings, sender: str) -> AsyncIterator[aiosmt
         raise _refused(server, error.recipients[0]) from None
     except aiosmtplib.SMTPResponseException as error:
         raise _refused(server, error) from None
-    except OSError as error:  # aiosmtplib's own are, where the connection is at fault
-        why = reason_in(error) or str(error).rstrip(".") or "it did not answer in time"
+    except OSError as error:  # includes aiosmtplib's connection errors
+        why = reason_in(error) or str(error).rstrip(".") or "it did not respond in time"
         hint = _other_tls(settings, error)
-        raise DeliveryFailed(f"{server} cannot be reached, or was lost: {_shown(why)}.{hint}") from None
-    except ValueError:  # it may say what is in the password
+        raise DeliveryFailed(f"no connection to {server}: {_shown(why)}.{hint}") from None
+    except ValueError:  # its text may contain the password
         raise DeliveryFailed(
-            f"{server} cannot be reached: the host, user or password of [email] cannot be sent.",
+            f"no connection to {server}: invalid characters in the host, user or password of [email].",
             for_good=True,
         ) from None
     except aiosmtplib.SMTPException as error:
         raise DeliveryFailed(
-            f"{server} cannot do what [email] wants: {_shown(error.message)}", for_good=True
+            f"{server} does not support the settings in [email]: {_shown(error.message)}", for_good=True
         ) from None
 
 
 def _other_tls(settings: EmailSettings, error: OSError) -> str:
-    """Return a sentence that says which `tls` may be meant, if an error looks like the wrong one."""
+    """Return advice on `tls` if an error looks like a wrong value of it; otherwise an empty text."""
     if settings.tls != "tls" and isinstance(error, TimeoutError):
-        return ' If it takes TLS from the first byte: set tls = "tls" in [email].'
+        return ' If the server expects TLS from the start, set tls = "tls" in [email].'
     if settings.tls == "tls" and "WRONG_VERSION_NUMBER" in repr(error.__cause__ or error):
-        return ' It does not begin with TLS: set tls = "starttls" in [email].'
+        return ' The server does not start with TLS: set tls = "starttls" in [email].'
     return ""
 
 
@@ -155,7 +153,7 @@ def _shown(text: str) -> str:
 
 
 def _compose(message: Message, to: str, directory: Directory, settings: EmailSettings) -> bytes:
-    """Return a message as a mail to an address. Its headers are the same each time."""
+    """Return a message as a mail to an address. The headers are the same each time it is sent."""
     host = mail_host(urlsplit(directory.gateway).hostname or "")
     thread = f"<{message.thread_key}.thread@{host}>"
     headers: dict[str, str | Mailbox] = {
@@ -173,30 +171,30 @@ def _compose(message: Message, to: str, directory: Directory, settings: EmailSet
     if message.occasion != "asked":
         headers["In-Reply-To"] = thread
     headers["Auto-Submitted"] = "auto-generated"
-    headers["List-Id"] = f"Requests that wait for a person <requests.{host}>"
+    headers["List-Id"] = f"hitl requests <requests.{host}>"
     if any(item.question.priority in ("urgent", "high") and item.outcome is None for item in message.items):
         headers["Importance"] = "high"
     return mail_of(headers, text_of(message), html_of(message))
 
 
 def sender_of(settings: EmailSettings) -> Mailbox:
-    """Return the mailbox that mail is from. Raises DeliveryFailed where the settings name none."""
+    """Return the sender's mailbox. Raises DeliveryFailed if the setting is invalid."""
     if (sender := mailbox(settings.from_)) is None:
-        raise DeliveryFailed(f"email.from is {settings.from_!r}, which is no mailbox.", for_good=True)
+        raise DeliveryFailed(f"email.from is not a valid mailbox: {settings.from_!r}.", for_good=True)
     return sender
 
 
 def _reply_to(message: Message, directory: Directory) -> str | None:
-    """Return where a question about the request goes: to who asks, if that is a person with an address."""
+    """Return the address for replies: the requester's, if they are a person with an address."""
     if len(message.items) != 1 or message.items[0].asker in (None, message.to):
         return None
     asker = directory.people.get(directory.members.name(message.items[0].asker or ""))
     address = asker.email if asker is not None else None
-    return address if address and ascii_domain(address).isascii() else None  # else not every server takes it
+    return address if address and ascii_domain(address).isascii() else None  # not every server accepts others
 
 
 def mail_host(name: str) -> str:
-    """Return a host as it can stand in a Message-ID; NO_HOST where it cannot."""
+    """Return a host for a Message-ID; NO_HOST if it cannot be used."""
     try:
         ascii_name = name.encode("idna").decode()
     except UnicodeError:

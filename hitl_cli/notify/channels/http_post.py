@@ -1,8 +1,7 @@
-"""Posting to a URL of the settings, and what its answer means: taken, later perhaps, or never.
+"""Posting to a URL of the settings: accepted, failed for now, or failed permanently.
 
-The URL comes from whoever runs the worker, never from a request, so it may well be in their own network. It
-may carry a secret (Slack's do), so errors name its host alone; and no redirect is followed, which would have
-somebody else say where to post.
+The URL comes from the operator, never from a request, so it may be in a private network. It may contain a secret, as
+Slack's do, so errors name only its host. Redirects are not followed, because they would let others choose the URL.
 """
 
 from __future__ import annotations
@@ -19,16 +18,16 @@ if TYPE_CHECKING:
 TIMEOUT_S = 15.0
 
 AGAIN_LATER = (408, 425, 429)
-"""What is not for good, of the statuses that blame the request (RFC 9110, RFC 6585, RFC 8470)."""
+"""Client errors that are temporary (RFC 9110, RFC 6585, RFC 8470)."""
 
-NO_URL = "the address in the settings is no URL."
+NO_URL = "the address in the settings is not a valid URL."
 
 LONGEST_WAIT_MS = 86_400_000
-"""The longest that a receiver's Retry-After is believed."""
+"""A longer Retry-After of a receiver is cut to this."""
 
 
 async def post(url: str, body: bytes, headers: Mapping[str, str] | None = None) -> None:
-    """Post JSON. Raises DeliveryFailed unless it was taken."""
+    """Post JSON. Raises DeliveryFailed unless it was accepted."""
     import aiohttp
 
     try:
@@ -43,43 +42,41 @@ async def post(url: str, body: bytes, headers: Mapping[str, str] | None = None) 
         ):
             _judge(answer.status, host, answer.headers)
     except TimeoutError as error:
-        raise DeliveryFailed(f"{host} did not answer within {TIMEOUT_S:.0f} s.") from error
-    except ValueError:  # aiohttp.InvalidURL is one, and what a host that cannot be leads to
+        raise DeliveryFailed(f"{host} did not respond within {TIMEOUT_S:.0f} s.") from error
+    except ValueError:  # aiohttp.InvalidURL is one; so are the errors of an invalid host
         raise DeliveryFailed(NO_URL, for_good=True) from None
     except aiohttp.ClientConnectorCertificateError as error:
-        raise DeliveryFailed(f"the certificate of {host} is not one to trust.") from error
+        raise DeliveryFailed(f"the certificate of {host} is not trusted.") from error
     except (aiohttp.ClientError, OSError) as error:
         why = reason_in(error) or type(error).__name__
         raise DeliveryFailed(f"{host} cannot be reached: {why}.") from None
 
 
 def host_of(url: str) -> str:
-    """Return a URL as far as it is no secret: its scheme and its host."""
+    """Return a URL's scheme and host. The rest may be secret."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.hostname}/…"
 
 
 def _judge(status: int, host: str, headers: Mapping[str, str]) -> None:
-    """Raise DeliveryFailed unless a status says that a message was taken."""
-    if 200 <= status < 300:  # noqa: PLR2004 - what RFC 9110 calls successful
+    """Raise DeliveryFailed unless a status means that a message was accepted."""
+    if 200 <= status < 300:  # noqa: PLR2004 - successful (RFC 9110)
         return
     if 300 <= status < 400:  # noqa: PLR2004
-        raise DeliveryFailed(
-            f"{host} says that the address is another one now ({status}): change the settings."
-        )
+        raise DeliveryFailed(f"{host} redirects to another URL ({status}): change the URL in the settings.")
     if 400 <= status < 500 and status not in AGAIN_LATER:  # noqa: PLR2004
         raise DeliveryFailed(f"{host} refused it ({status}).", for_good=True)
-    seconds = headers.get("Retry-After", "")  # or a date, which is not read
+    seconds = headers.get("Retry-After", "")  # or a date, which is ignored
     known = seconds.isascii() and seconds.isdecimal()
     after_ms = min(int(seconds[:9]) * 1_000, LONGEST_WAIT_MS) if known else None
-    raise DeliveryFailed(f"{host} could not take it now ({status}).", after_ms=after_ms)
+    raise DeliveryFailed(f"{host} cannot accept it now ({status}).", after_ms=after_ms)
 
 
 def reason_in(error: BaseException | None) -> str | None:
-    """Return why a connection failed in the operating system's words; None where it was not that."""
+    """Return the operating system's message for a failed connection; None for another error."""
     while error is not None:
         if isinstance(error, OSError) and error.strerror:
-            if error.errno and error.strerror.startswith("Connect call failed"):  # asyncio's words
+            if error.errno and error.strerror.startswith("Connect call failed"):  # asyncio's wording
                 return os.strerror(error.errno)
             return error.strerror
         error = error.__cause__ or error.__context__

@@ -1,4 +1,4 @@
-"""The one place where a message goes out: by the channel of its address, hitl's own or of a plugin."""
+"""Sends messages through the channel of their address: hitl's own, or a plugin's."""
 
 from __future__ import annotations
 
@@ -14,47 +14,47 @@ if TYPE_CHECKING:
 
 
 RECEIPT_CHARS = 300
-"""The most that is kept of what a receiver said."""
+"""Characters of a receiver's response that are recorded."""
 
 
 @runtime_checkable
 class Channel(Protocol):
-    """A way to reach people: an object, or a module, with these functions.
+    """A way to reach people: an object or a module with these functions.
 
-    It is registered as an entry point of the group `hitl.channels`. Its name is the key under which a contact
-    has an address for it (`[people.NAME]`).
+    Register it as an entry point of the group `hitl.channels`. Its name is the key of its addresses in contacts
+    (`[people.NAME]`).
     """
 
     async def send(self, message: Message, to: str, directory: Directory) -> str | None:
-        """Send a message to an address. Raises DeliveryFailed if it was not taken.
+        """Send a message to an address. Raises DeliveryFailed if it was not accepted.
 
-        What is returned goes on record: what the receiver said, by which its operator finds the message.
+        The returned text is recorded: the receiver's response, with which its operator can find the message.
         """
 
     def shown(self, to: str) -> str:
-        """Return an address without what is secret in it."""
+        """Return an address without its secrets."""
 
 
 async def send(message: Message, address: Address, directory: Directory) -> str | None:
-    """Send a message to an address, and return what its receiver said.
+    """Send a message to an address, and return the receiver's response.
 
-    Raises DeliveryFailed if it was not taken; then it may be sent again.
+    Raises DeliveryFailed if it was not accepted; then it may be sent again.
     """
     channel = _channel(address.kind)
     if channel is None:
-        raise DeliveryFailed(f"the channel {address.kind} cannot be used here.", for_good=True)
+        raise DeliveryFailed(f"the channel {address.kind} is not available here.", for_good=True)
     said: object = await channel.send(message, address.to, directory)  # a plugin may return anything
     return one_line(said, RECEIPT_CHARS) if isinstance(said, str) else None
 
 
 def shown(address: Address) -> str:
-    """Return an address without what is secret in it."""
+    """Return an address without its secrets."""
     channel = _channel(address.kind)
     return "…" if channel is None else channel.shown(address.to)
 
 
 def _channel(kind: str) -> Channel | None:
-    """Return a channel; None where no plugin has it, or where that is broken."""
+    """Return a channel; None if no plugin provides it, or the plugin is broken."""
     plugin = plugins.find("hitl.channels", kind)
     return None if plugin is None else plugins.load(plugin, _is_channel)
 

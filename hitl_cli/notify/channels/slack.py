@@ -1,7 +1,7 @@
-"""Messages in Slack, by an incoming webhook: Block Kit, with buttons that are links.
+"""Messages in Slack through an incoming webhook, in Block Kit, with buttons that are links.
 
-With `[hooks.NAME] kind = "slack"` a plain yes or no can be answered in Slack itself: a click on such a button
-comes back to the gateway (hitl_cli/gateway/hooks.py).
+With `[hooks.NAME] kind = "slack"`, requests without a form or choices have Approve and Reject buttons: Slack sends
+the clicks to the gateway (hitl_cli/gateway/hooks.py).
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ SECTION_CHARS = 3_000
 FIELDS = 10
 FIELD_CHARS = 500
 BUTTON_VALUE_CHARS = 2_000
-"""What Slack takes, and for fields less than that: https://docs.slack.dev/reference/block-kit/blocks."""
+"""Slack's limits (fields are cut shorter): https://docs.slack.dev/reference/block-kit/blocks."""
 
 ITEMS = 15
-"""The most requests that one message lists: a message has 50 blocks."""
+"""Requests that a message lists at most. Slack allows 50 blocks."""
 
 MARKS = re.compile(r"[*_~`]|^>|:[^\s:]+:", re.MULTILINE)
-"""What Slack's mrkdwn makes something else of, besides `<`: bold, a quotation, an emoji."""
+"""Markup of Slack's mrkdwn besides `<`: bold, quotations, emoji."""
 
 APPROVE, REJECT = "hitl:approve", "hitl:reject"
 """The ids of the buttons that decide."""
@@ -58,12 +58,12 @@ async def send(message: Message, to: str, directory: Directory) -> None:
 
 
 def shown(to: str) -> str:
-    """Return the host of a URL: the rest of it is a secret."""
+    """Return the scheme and host of a URL. The rest is secret."""
     return host_of(to)
 
 
 def payload(message: Message, *, clickable: bool) -> dict[str, Any]:
-    """Return a message as Slack takes it; `clickable` tells whether clicks come back to the gateway."""
+    """Return a message as a Slack payload. `clickable` says whether Slack sends clicks to the gateway."""
     if len(message.items) == 1:
         blocks = _blocks_of_one(message, message.items[0], clickable=clickable)
     else:
@@ -72,7 +72,7 @@ def payload(message: Message, *, clickable: bool) -> dict[str, Any]:
 
 
 def _blocks_of_one(message: Message, item: MessageItem, *, clickable: bool) -> list[Block]:
-    """Return a message about one request."""
+    """Return the blocks of a message about one request."""
     blocks: list[Block] = [
         {"type": "header", "text": _plain(title_of(item), SUBJECT_CHARS)},
         {"type": "context", "elements": [_plain(lead_of(message), TITLE_CHARS)]},
@@ -85,25 +85,25 @@ def _blocks_of_one(message: Message, item: MessageItem, *, clickable: bool) -> l
 
 
 def _blocks_of_several(message: Message) -> list[Block]:
-    """Return a message about several requests, or none: a line and a button each."""
+    """Return the blocks of a message about several requests or none: a line and a button for each."""
     blocks: list[Block] = [{"type": "section", "text": _plain(lead_of(message), TITLE_CHARS)}]
     for item in message.items[:ITEMS]:
         text = "\n".join(filter(None, (title_of(item), outcome_of(item))))
-        button = _link("Answer…" if item.outcome is None else "See it", item.url)
+        button = _link("Answer…" if item.outcome is None else "Details", item.url)
         blocks.append({"type": "section", "text": _plain(text, PROMPT_CHARS), "accessory": button})
-    return [*blocks, {"type": "actions", "elements": [_link("All that waits", message.inbox)]}]
+    return [*blocks, {"type": "actions", "elements": [_link("Open your inbox", message.inbox)]}]
 
 
 def _buttons(item: MessageItem, *, clickable: bool) -> list[Block]:
-    """Return the buttons: links to the page, and for a plain yes or no also the answers themselves."""
+    """Return the buttons: a link to the page, and if possible Approve and Reject."""
     if item.outcome is not None:
-        return [_link("See what came of it", item.url)]
+        return [_link("See the decision", item.url)]
     if not clickable or not is_yes_or_no(item) or len(item.request) > BUTTON_VALUE_CHARS:
         return [_link("Answer…", item.url, "primary")]
     return [
         _answer("Approve", APPROVE, item.request, "primary"),
         _answer("Reject", REJECT, item.request, "danger"),
-        _link("Open the page", item.url),
+        _link("Open page", item.url),
     ]
 
 
@@ -113,7 +113,7 @@ def _link(text: str, url: str, style: str | None = None) -> Block:
 
 
 def _answer(text: str, action: str, request: str, style: str) -> Block:
-    """Return a button that decides, once one has said so again."""
+    """Return a button that decides, after the person has confirmed."""
     return {
         "type": "button",
         "text": _plain(text, TITLE_CHARS),
@@ -122,9 +122,9 @@ def _answer(text: str, action: str, request: str, style: str) -> Block:
         "style": style,
         "confirm": {
             "title": _plain("Are you sure?", TITLE_CHARS),
-            "text": _plain("Your answer goes on the record with your name.", TITLE_CHARS),
+            "text": _plain("Your decision is recorded with your name.", TITLE_CHARS),
             "confirm": _plain(text, TITLE_CHARS),
-            "deny": _plain("Not yet", TITLE_CHARS),
+            "deny": _plain("Cancel", TITLE_CHARS),
         },
     }
 
@@ -134,7 +134,7 @@ def _fields(facts: Sequence[Fact]) -> list[Block]:
 
 
 def _field(fact: Fact) -> Block:
-    """Return a fact, its name in bold unless Slack would read marks in either."""
+    """Return a fact as a field. Its name is bold unless Slack would see markup in the fact."""
     name, text = escaped(fact.name, FIELD_CHARS), escaped(fact.text, FIELD_CHARS)
     if MARKS.search(f"{fact.name}\n{fact.text}"):
         return {"type": "plain_text", "text": f"{name}\n{text}", "emoji": False}
@@ -142,17 +142,17 @@ def _field(fact: Fact) -> Block:
 
 
 def text_of(text: str, limit: int) -> dict[str, Any]:
-    """Return a text outside of blocks, in which Slack reads no marks."""
+    """Return a text outside of blocks, without markup."""
     return {"text": escaped(text, limit)} | ({"mrkdwn": False} if MARKS.search(text) else {})
 
 
 def _plain(text: str, limit: int) -> Block:
-    """Return a text in which Slack reads no marks, names or links."""
+    """Return a text block without markup, mentions or links."""
     return {"type": "plain_text", "text": escaped(text, limit), "emoji": False}
 
 
 def escaped(text: str, limit: int) -> str:
-    """Return a text in which nothing mentions or links, in at most so many characters as Slack counts."""
+    """Return an escaped text without mentions or links, cut to a number of characters as Slack counts them."""
     while len(safe := text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")) > limit:
         text = text[: len(text) - max((len(safe) - limit) // 4, 2)] + "…"
     return safe

@@ -1,6 +1,6 @@
 """Messages as JSON documents, posted to a URL and signed by Standard Webhooks (docs/guides/notifications.md).
 
-The same message has the same `webhook-id` each time that it is sent: by it a receiver leaves out what it has.
+A message has the same `webhook-id` each time it is sent, so that receivers can drop duplicates.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 async def send(message: Message, to: str, directory: Directory) -> None:
-    """Post a message to a URL, signed if the settings have a secret for it. Raises DeliveryFailed."""
+    """Post a message to a URL, signed if the settings have a secret. Raises DeliveryFailed."""
     secret = directory.webhooks.secret
     body = msgspec.json.encode(document(message))
     timestamp_s = now_ms() // 1_000
@@ -32,12 +32,12 @@ async def send(message: Message, to: str, directory: Directory) -> None:
 
 
 def shown(to: str) -> str:
-    """Return the host of a URL: the rest of it may be a secret."""
+    """Return the scheme and host of a URL. The rest may be secret."""
     return host_of(to)
 
 
 def document(message: Message) -> dict[str, Any]:
-    """Return a message as JSON: `type`, `timestamp` and `data`, as Standard Webhooks has it."""
+    """Return a message as JSON: `type`, `timestamp` and `data`, as in Standard Webhooks."""
     return {
         "type": f"hitl.{message.occasion}",
         "timestamp": iso(message.at),
