@@ -1,7 +1,7 @@
 """The application: its routes, its middlewares, and how it starts and stops.
 
-The handlers are in other modules, each with a table `ROUTES`. A handler parses the request, calls one method of
-the inbox or of runs through the bridge, and renders the result.
+The handlers are in other modules, each with a table `ROUTES`. A handler parses the request, calls one method
+of the inbox or of runs through the bridge, and renders the result.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ BODY_S = 20.0
 """Timeout for a request's body."""
 
 IDLE_S = 20.0
-"""Timeout for an idle connection and for a request's head, so that slow clients cannot use up all connections."""
+"""Timeout for an idle connection and for a request's head: slow clients must not use up all connections."""
 
 CONNECTIONS_MAX = 8_192
 """Connections at a time; further ones are refused."""

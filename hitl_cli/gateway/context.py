@@ -1,4 +1,7 @@
-"""What the handlers of a gateway share. It has no state of its own: that is on the server, or in signed tokens."""
+"""What the handlers of a gateway share.
+
+It has no state of its own: that is on the server, or in signed tokens.
+"""
 
 from __future__ import annotations
 
@@ -107,7 +110,10 @@ class Gateway:
         return self._keys
 
     def go_on(self, work: Coroutine[None, None, None]) -> None:
-        """Run work in the background, and log a failure. Unfinished work is dropped when the gateway stops."""
+        """Run work in the background, and log a failure.
+
+        Unfinished work is dropped when the gateway stops.
+        """
         task = asyncio.get_running_loop().create_task(work)
         self._going_on.add(task)
         task.add_done_callback(self._gone)

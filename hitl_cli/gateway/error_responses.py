@@ -1,5 +1,6 @@
-"""Turns errors into HTTP responses: problem details (RFC 9457) under /api/, `{"error": …}` for hooks and the
-example routes, and a page for all others.
+"""Turns errors into HTTP responses.
+
+Under /api/ they are problem details (RFC 9457), for hooks and example routes `{"error": …}`, else a page.
 """
 
 from __future__ import annotations
@@ -128,7 +129,8 @@ def _failure(
 ) -> web.Response:
     """Return the response for an error, in the format of its path.
 
-    Raises ConnectionResetError if a response has already begun, so that the client sees that it is incomplete.
+    Raises ConnectionResetError if a response has already begun, so that the client sees that it is
+    incomplete.
     """
     code = error.code if error is not None else CODES.get(status, "unexpected-error")
     if request.writer.output_size:

@@ -1,7 +1,8 @@
 """The event stream: one watcher for all streams of a gateway, which is idle while nobody listens.
 
-The watcher is a thread with a client of its own. It encodes each change once as a server-sent event, and passes
-it to every stream. A stream whose reader is too slow is closed; after reconnecting, it gets a `look` event.
+The watcher is a thread with a client of its own. It encodes each change once as a server-sent event, and
+passes it to every stream. A stream whose reader is too slow is closed; after reconnecting, it gets a `look`
+event.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The routes of Resonate's human-in-the-loop examples: start a run, unblock it with a link, verify an e-mail address.
+"""The routes of Resonate's examples: start a run, unblock it with a link, verify an e-mail address.
 
 Their responses are as short as in the examples: `{"message": …}`, or `{"error": …}`. /api/v1 returns more.
 """

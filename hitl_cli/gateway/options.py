@@ -24,8 +24,9 @@ class Options(Struct, frozen=True, kw_only=True):
     """The options of a gateway.
 
     `url` is its public URL, without a slash at the end. `person` acts where nobody needs to sign in, which is
-    only on this machine. `group` and `workflow` are the defaults for runs to start. `announced_in` is a file with
-    its URL for other commands on this machine. `example_routes` serves the example routes to other machines too.
+    only on this machine. `group` and `workflow` are the defaults for runs to start. `announced_in` is a file
+    with its URL for other commands on this machine. `example_routes` serves the example routes to other
+    machines too.
     """
 
     server: str

@@ -50,7 +50,7 @@ class Renderer:
 
 
 def _with_instants(text: str) -> Markup:
-    """Return a sentence with its instants as <time>, which the script shows in the reader's time zone and locale."""
+    """Return a sentence with its instants as <time>, which the script shows in the reader's time zone."""
     element = Markup('<time datetime="{}" data-at>{} UTC</time>')
     parts: list[str] = []
     last = 0

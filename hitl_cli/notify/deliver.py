@@ -1,7 +1,7 @@
 """`hitl.tell`: delivers a notification to all its recipients, as durable steps.
 
-Each recipient has a step of their own, which uses the first of their channels that accepts the message. A step
-returns its result and never fails. If no channel accepts the message, it is retried while it matters.
+Each recipient has a step of their own, which uses the first of their channels that accepts the message. A
+step returns its result and never fails. If no channel accepts the message, it is retried while it matters.
 """
 
 # Annotations are evaluated here, not kept as text: the SDK would evaluate text anew at each step
@@ -53,7 +53,7 @@ ROUNDS = (
     timedelta(hours=8),
     timedelta(days=1),
 )
-"""Pauses before each round through all channels: a day and a half in which an operator can repair the channel."""
+"""Pauses before each round through all channels: an operator has a day and a half to repair a channel."""
 
 SETTLES = timedelta(minutes=1)
 """A digest is normally sent within this time after its window."""
@@ -133,8 +133,8 @@ def notifier_of(ctx: Context) -> Notifier | None:
 async def give_notice(ctx: Context, notice: Notification, request: PromiseRecord | Promise) -> None:
     """Queue a notification, if this worker has a contact of any recipient. Does not wait for the delivery.
 
-    Its promise has an id of its own, so that the SDK's ids do not depend on the settings, which may change before
-    a replay.
+    Its promise has an id of its own, so that the SDK's ids do not depend on the settings, which may change
+    before a replay.
     """
     teller = notifier_of(ctx)
     if teller is None or not recipients(notice.names, teller.directory):
@@ -163,8 +163,8 @@ async def whom(ctx: Context, notice: Notification) -> tuple[str, ...]:
 def _whom_to_tell(client: Client, notice: Notification, directory: Directory) -> tuple[str, ...]:
     """Return the recipients of a notification.
 
-    Of an outcome: those who were notified of the request and did not decide it themselves. Of a reminder: those
-    who have not voted.
+    Of an outcome: those who were notified of the request and did not decide it themselves. Of a reminder:
+    those who have not voted.
     """
     from hitl_cli.inbox.votes import votes_of
 
@@ -221,7 +221,7 @@ async def send(ctx: Context, notice: Notification, who: str, place: int) -> Deli
 
 
 async def in_rounds(ctx: Context, send: Callable[[int], Awaitable[DeliveryAttempt]]) -> DeliveryAttempt:
-    """Try all channels in their order, in rounds, until one accepts the message or all have failed permanently.
+    """Try all channels in their order, in rounds, until one accepts the message or all failed permanently.
 
     `send` tries the nth channel. One that failed permanently is left out of later rounds.
     """
@@ -240,7 +240,10 @@ async def in_rounds(ctx: Context, send: Callable[[int], Awaitable[DeliveryAttemp
 async def one_round(
     ctx: Context, send: Callable[[int], Awaitable[DeliveryAttempt]], refused: dict[int, DeliveryAttempt]
 ) -> list[DeliveryAttempt]:
-    """Try each channel that is not in `refused`, to which permanent failures are added. Returns the last attempts."""
+    """Try each channel that is not in `refused`, and return the last attempts.
+
+    Permanent failures are added to `refused`.
+    """
     tries: list[DeliveryAttempt] = []
     more = True
     while more:

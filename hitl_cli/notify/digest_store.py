@@ -73,7 +73,7 @@ def gathered_in(client: Client, digest: str) -> tuple[Notification, ...]:
 
 
 def end_of_digest(client: Client, digest: str, notice: Notification, who: str) -> DeliveryAttempt:
-    """Return the result for a notification in a digest: `gathered` while it is open, `missed` if it was too late."""
+    """Return the result for a notification: `gathered` while the digest is open, `missed` if it was late."""
     promise = get_promise(client, digest)
     now = client.now()
     if promise is not None and promise.state == "pending":

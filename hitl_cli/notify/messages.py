@@ -17,8 +17,8 @@ KEY_DIGITS = 32
 class MessageItem(Struct, frozen=True, kw_only=True):
     """A request in a message. Instants are ms since the epoch.
 
-    `url` is where this person answers it: a signed link, or for a group the page that requires signing in. `by`,
-    `reason` and `choice` are from the decision, once there is one.
+    `url` is where this person answers it: a signed link, or for a group the page that requires signing in.
+    `by`, `reason` and `choice` are from the decision, once there is one.
     """
 
     request: str

@@ -1,7 +1,7 @@
 """Queues missing notifications: for requests of other SDKs and of scripts elsewhere, and of canceled runs.
 
-`ask` queues those of its own requests. A worker with contacts regularly looks for other new requests, and for the
-outcomes of those that it has seen open.
+`ask` queues those of its own requests. A worker with contacts regularly looks for other new requests, and for
+the outcomes of those that it has seen open.
 """
 
 from __future__ import annotations

@@ -31,7 +31,9 @@ class SampleResult(Struct, frozen=True, kw_only=True):
 
 
 def try_addresses(name: str, directory: Directory, kind: str | None = None) -> list[SampleResult]:
-    """Send a test message to each address of a person or group at once; for a group without addresses, its members'.
+    """Send a test message to each address of a person or group, in parallel.
+
+    For a group without addresses, these are the addresses of its members.
 
     Raises NotFound for an unknown name, BadSetting if there is no address.
     """

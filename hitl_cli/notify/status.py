@@ -1,4 +1,7 @@
-"""The deliveries of a request's notifications: to whom, when and how, or why not. Read from their promises."""
+"""The deliveries of a request's notifications: to whom, when and how, or why not.
+
+Read from their promises.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +26,10 @@ if TYPE_CHECKING:
 class DeliveryAttempt(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The result of an attempt to notify a recipient, at an instant (ms since the epoch).
 
-    Outcomes: `over` if the notification became pointless, `gathered` if it is in a digest, `missed` if it was too
-    late for one. `for_good` marks a permanent failure; `after_ms` is how long the receiver wants no further
-    attempts; `more` says that there is another channel. `shown` are the requests in the message, `digest` says
-    that it was a digest, and `receipt` is the receiver's response.
+    Outcomes: `over` if the notification became pointless, `gathered` if it is in a digest, `missed` if it was
+    too late for one. `for_good` marks a permanent failure; `after_ms` is how long the receiver wants no
+    further attempts; `more` says that there is another channel. `shown` are the requests in the message,
+    `digest` says that it was a digest, and `receipt` is the receiver's response.
     """
 
     who: str
@@ -45,8 +48,8 @@ class DeliveryAttempt(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class NotificationStatus(Struct, frozen=True, kw_only=True):
     """The status of one notification to one recipient. Instants are ms since the epoch.
 
-    `tries` are all attempts, oldest first; `next_at` is the next attempt or check, None if there is none. `who` is
-    None if no worker has determined the recipients yet.
+    `tries` are all attempts, oldest first; `next_at` is the next attempt or check, None if there is none.
+    `who` is None if no worker has determined the recipients yet.
     """
 
     who: str | None

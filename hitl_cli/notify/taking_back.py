@@ -1,7 +1,7 @@
 """`hitl.take-back`: cancels what a workflow's function has left pending, once the function has ended.
 
-Its open requests are canceled, and their assignees are notified. A call of another workflow is canceled, with all
-below it, if it is waiting for people. Otherwise it continues, and is checked again later.
+Its open requests are canceled, and their assignees are notified. A call of another workflow is canceled, with
+all below it, if it is waiting for people. Otherwise it continues, and is checked again later.
 """
 
 # Annotations are evaluated here, not kept as text; see deliver.py.

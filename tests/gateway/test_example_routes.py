@@ -119,8 +119,8 @@ def test_without_a_workflow_id_nothing_is_started(site: Site) -> None:
         ({"workflow_id": "x", "group": "http://127.0.0.1:9/"}, "group"),
         ({"workflow_id": "x", "group": "poll://uni@workers/1"}, "group"),
         ({"workflow_id": "x", "group": "workers\n"}, "group"),
-        (b'{"workflow_id": "\\ud800"}', "not what can be sent"),
-        (b'{"workflow_id": "x", "args": ' + b"[" * 100_000, "not what can be sent"),
+        (b'{"workflow_id": "\\ud800"}', "invalid body"),
+        (b'{"workflow_id": "x", "args": ' + b"[" * 100_000, "invalid body"),
     ],
 )
 def test_what_cannot_be_a_run_is_refused_and_starts_nothing(site: Site, body: Any, why: str) -> None:
@@ -140,7 +140,7 @@ def test_what_is_not_sent_as_json_is_refused_whatever_it_says(site: Site) -> Non
 
 def test_a_body_that_is_too_big_is_refused(site: Site) -> None:
     reply = site.start("big", args=["x" * 3_000_000])
-    assert (reply.status, reply.json) == (413, {"error": "that is more than can be taken."})
+    assert (reply.status, reply.json) == (413, {"error": "the request is too large."})
 
 
 def test_a_run_is_started_with_its_workflow_arguments_and_group(site: Site) -> None:

@@ -339,7 +339,7 @@ def test_an_answer_that_came_too_late_says_who_was_first_and_is_shown(visited: V
     page = browser.post(where, {**hidden(page), **TYPED, "verdict": "approve"})
     assert page.code == ("link-used" if by == "a link" else "already-decided")
     assert "Your answer did not count" in page.main
-    assert re.search(r"lead rejected it \d+s before|was rejected by lead \d+s ago", page.main)
+    assert re.search(r"lead rejected it \d+s earlier|was rejected by lead \d+s ago", page.main)
     assert "a comment" in page.main
     if by == "a link":
         assert "You do not need to do anything" not in page.main
@@ -350,13 +350,13 @@ def test_an_answer_that_came_too_late_says_who_was_first_and_is_shown(visited: V
 
 
 def fill(tab: Tab) -> None:
-    tab.get_by_label("Reason").fill("because of this")
+    tab.get_by_label("Why").fill("because of this")
     tab.get_by_label("Comment (optional)").fill("a comment")
 
 
 def is_filled(tab: Tab) -> None:
     """Wait until what was typed is there."""
-    wait_until(lambda: tab.get_by_label("Reason").input_value() == "because of this")
+    wait_until(lambda: tab.get_by_label("Why").input_value() == "because of this")
     assert tab.get_by_label("Comment (optional)").input_value() == "a comment"
 
 
@@ -418,7 +418,7 @@ def test_in_a_browser_a_new_link_has_what_was_typed_on_the_one_that_ended(
     check_narrow(tab)
     second = tab.context.new_page()
     second.goto(visited.address + visited.link("again-1", "lead"))
-    assert second.get_by_label("Reason").input_value() == ""
+    assert second.get_by_label("Why").input_value() == ""
     second.goto(visited.address + visited.link("again-1", "reviewer"))
     is_filled(second)
     assert state_of(visited, "again-1") == "pending"

@@ -172,7 +172,7 @@ def test_the_run_that_asks_and_its_steps_before_are_shown(desk: Desk) -> None:
     assert "Steps before this request (1)" in page.text
     assert "stock\n3" in page.text
     page = desk.taken(path, verdict="approve")
-    assert "Workflow\nwaits for a worker that has approval" in page.text
+    assert "Run\nwaiting for a worker that has approval" in page.text
 
 
 # The form
@@ -617,7 +617,7 @@ def test_after_its_deadline_a_request_cannot_be_answered(desk: Desk) -> None:
     path = desk.put("expired:1", Question(prompt="Quick?"), deadline_ms=1)
     page = desk.get(path)
     assert "The deadline passed" in page.text
-    assert "can no longer be answered" in page.text
+    assert "can no longer answer" in page.text
     desk.refused(410, path, "deadline-passed", verdict="approve")
 
 
@@ -664,7 +664,7 @@ def test_where_several_must_approve_the_page_says_who_did_and_how_many_are_missi
     assert "go on" in page.text
     page = desk.taken(path, verdict="approve")
     assert "You approved" in page.text
-    assert "1 more has to approve. Until then you can change your mind" in page.text
+    assert "1 more approval is needed. Until then you can change your vote" in page.text
     page = desk.taken(path, verdict="reject", reason="I looked again")
     assert "You rejected" in page.text
     assert "I looked again" in page.text

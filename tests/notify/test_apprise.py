@@ -41,13 +41,13 @@ def test_the_title_of_a_mail_that_apprise_writes_is_not_decoded(mailbox: Mailbox
 
 def test_a_service_that_does_not_take_it_is_tried_again(receiver: HttpReceiver) -> None:
     receiver.fail_with(500)
-    with pytest.raises(DeliveryFailed, match="json://… did not take it") as caught:
+    with pytest.raises(DeliveryFailed, match="json://… did not accept it") as caught:
         to_apprise(receiver.url.replace("http:", "json:"))
     assert not caught.value.for_good
 
 
 def test_an_address_that_apprise_does_not_know_is_not_tried_again_and_not_shown() -> None:
-    with pytest.raises(DeliveryFailed, match="nonsense://… is no address") as caught:
+    with pytest.raises(DeliveryFailed, match="nonsense://… is not a URL") as caught:
         to_apprise("nonsense://token@secret")
     assert caught.value.for_good
     assert "secret" not in str(caught.value)

@@ -47,7 +47,7 @@ def test_a_test_goes_out_by_each_channel_of_a_person(
         ["reviewer", "email", "a@example.org", "taken"],
         ["reviewer", "console", "the", "worker's", "terminal", "taken"],
     ]
-    assert "reviewer: A test for reviewer https://hitl.example.org/" in done.stderr
+    assert "reviewer: Test message for reviewer https://hitl.example.org/" in done.stderr
     assert "This is a test" in parts_of(mailbox.received[0])[0]
     assert receiver.received[0].json["type"] == "hitl.test"
 
@@ -99,7 +99,7 @@ def test_that_links_lead_to_this_computer_is_said(people: Hitl, start_gateway: S
 def test_a_name_that_nobody_has_is_told_with_the_nearest(people: Hitl) -> None:
     assert "Did you mean reviewer?" in people.fails(3, "notify", "test", "reviewr", code="not-found")
     assert "Did you mean ops?" in people.fails(3, "notify", "test", "group:opps", code="not-found")
-    assert "do not say how quiet is reached" in people.fails(2, "notify", "test", "quiet", code="bad-setting")
+    assert "no address for quiet" in people.fails(2, "notify", "test", "quiet", code="bad-setting")
     assert "lead is reached by slack" in people.fails(
         2, "notify", "test", "lead", "--channel", "slack", code="bad-setting"
     )
@@ -137,7 +137,7 @@ def test_doctor_says_what_is_wrong_with_how_people_are_reached(people: Hitl) -> 
     settings = people.folder / "hitl.toml"
     settings.write_text('[people.lead]\nemail = "b@example.org"\n')
     said = people.ok("doctor")
-    assert "nothing says how to send" in said
+    assert "no mail server is set" in said
     assert "http://127.0.0.1:5001" in said
     settings.write_text('[people.lead]\nslack = "$SLACK_LEAD"\n')
     assert "$SLACK_LEAD, which is not set" in people.ok("doctor")

@@ -340,7 +340,7 @@ def test_what_nobody_takes_now_is_tried_again_quickly_then_slowly_and_says_so(hi
         wait_until(lambda n=n: tries() == n)  # type: ignore[misc]
         if n < 3:
             town.crew.later(10_000)
-    assert "not told yet webhook: 127.0.0.1 could not take it now (503).; again in " in " ".join(
+    assert "not told yet webhook: 127.0.0.1 cannot accept it now (503).; again in " in " ".join(
         hitl.ok("show", id).split()
     )
     assert hitl.json("status", "r")["waits_for"] == [id]
@@ -499,7 +499,7 @@ def test_the_pages_show_who_was_told(hitl: Hitl, town: Town) -> None:
     gateway = begin_gateway(hitl)
     try:
         page = gateway.get(f"/r/{id}").text
-        assert "Who was told (1)" in page
+        assert "Notifications (1)" in page
         assert "webhook: 127.0.0.1 refused it (410)." in page
         run = gateway.get("/runs/r").text
         assert f"{id}.t-asked" in run

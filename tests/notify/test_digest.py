@@ -59,7 +59,7 @@ def test_what_comes_within_the_window_is_one_message_at_its_end(hitl: Hitl, town
     town.crew.later(WINDOW_MS + MINUTE_MS)
     [sent] = town.sent(1)
     assert sent == ("reviewer", "digest", " ".join(ids[:3]))
-    assert town.receiver.received[0].json["data"]["subject"] == "3 requests wait for you"
+    assert town.receiver.received[0].json["data"]["subject"] == "3 requests are waiting for you"
     wait_until(lambda: digests(town)[0].state == "resolved")
     town.crew.later(2 * MINUTE_MS)
     [told] = town.told(ids[0])

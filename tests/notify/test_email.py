@@ -154,7 +154,7 @@ def test_all_mails_about_a_request_are_one_thread_and_one_mail_sent_twice_is_one
 def test_a_mail_says_that_a_program_wrote_it_and_a_reply_goes_to_who_asks(mailbox: Mailbox) -> None:
     mail = mailed(mailbox, message())
     assert mail["Auto-Submitted"] == "auto-generated"
-    assert mail["List-Id"] == "Requests that wait for a person <requests.hitl.example.org>"
+    assert mail["List-Id"] == "hitl requests <requests.hitl.example.org>"
     assert mail["Reply-To"] == "lead@example.org"
     assert mail["Importance"] is None
     urgent = mailed(mailbox, message(item(asker="nobody", question={"priority": "urgent"})))

@@ -358,7 +358,7 @@ def test_a_vote_in_slack_leaves_the_message_to_the_others(desk: Desk) -> None:
     asked = desk.ask(to=("group:ops",), approvals=2)
     desk.click("hitl:approve", asked)
     assert desk.told()["replace_original"] is False
-    assert "2 must approve" in desk.told()["text"]
+    assert "2 approvals are needed" in desk.told()["text"]
     assert desk.waits(asked)
 
 

@@ -141,7 +141,7 @@ def test_a_receiver_that_says_nothing_is_given_up_and_tried_again(monkeypatch: p
     monkeypatch.setattr(http_post, "TIMEOUT_S", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
-        with pytest.raises(DeliveryFailed, match="did not answer") as caught:
+        with pytest.raises(DeliveryFailed, match="did not respond") as caught:
             asyncio.run(send(message(), Address("webhook", url), Directory()))
     assert not caught.value.for_good
 

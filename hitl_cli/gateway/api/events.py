@@ -1,4 +1,4 @@
-"""`GET /api/v1/events`: what changes, as server-sent events, for programs and for the pages' own script."""
+"""`GET /api/v1/events`: changes of requests as server-sent events, for programs and for the web pages."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ RETRY_MS = 2_000
 """How long a browser waits before it connects again."""
 
 ALIVE_S = 15.0
-"""How often a silent stream says that it is alive: proxies close what says nothing for a minute."""
+"""Interval of keep-alive comments: proxies close a stream that is silent for a minute."""
 
 KNOWN_S = 30.0
-"""For how long it is believed that whoever listens still may."""
+"""How often to check that the listener is still authenticated."""
 
 HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
@@ -37,13 +37,13 @@ HEADERS = {
 
 
 class EventsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"for_": "for"}):
-    """Which changes: all, or those of requests that are yours to answer (`me`)."""
+    """Which changes to send: all, or those of requests that you may answer (`me`)."""
 
     for_: Literal["me"] | None = None
 
 
 async def _events(call: Call) -> web.StreamResponse:
-    """Tell what changes until the reader goes, or the gateway does."""
+    """Stream changes of requests until the client or the gateway closes the connection."""
     request = call.request
     listener = call.actor if call.query.for_ is not None else None
     return await tell(request, listener, lambda: gateway_of(request).access.still_known(request))
@@ -52,7 +52,7 @@ async def _events(call: Call) -> web.StreamResponse:
 async def tell(
     request: Request, listener: Actor | None, may_listen: Callable[[], Awaitable[bool]]
 ) -> web.StreamResponse:
-    """Tell what changes, to a listener what concerns them, until the reader goes or may listen no more."""
+    """Stream changes, or those that concern the listener, until the client leaves or loses its permission."""
     gateway = gateway_of(request)
     response = web.StreamResponse(headers=HEADERS)
     if request.method == "HEAD":
@@ -75,7 +75,7 @@ async def tell(
 async def _write(
     response: web.StreamResponse, stream: Stream, may_listen: Callable[[], Awaitable[bool]]
 ) -> None:
-    """Write what a stream is given, until it ends or its reader may listen no more."""
+    """Write the events of a stream until it ends or its reader loses the permission."""
     known_at = time.monotonic()
     while True:
         try:
@@ -92,7 +92,7 @@ async def _write(
 
 
 def _hang_up(request: Request) -> None:
-    """End a connection whose reader takes nothing."""
+    """Close the connection of a reader that is too slow."""
     if request.transport is not None:
         request.transport.abort()
 
@@ -103,7 +103,7 @@ TABLE = [
         path="/api/v1/events",
         handle=_events,
         needs="read",
-        summary="What changes, as server-sent events.",
+        summary="Stream changes of requests as server-sent events.",
         query=EventsQuery,
         answers={200: None},
         media_type="text/event-stream",

@@ -1,4 +1,4 @@
-"""What was answered, and how long people take."""
+"""The history of decisions, and statistics of them."""
 
 from __future__ import annotations
 
@@ -23,33 +23,34 @@ if TYPE_CHECKING:
     from hitl_cli.inbox.history import HistoryEntry
 
 MOST = 20_000
-"""How many decisions figures are of, the newest: a second or two of reading, beside which others decide."""
+"""Statistics cover at most this many of the newest decisions, which take a second or two to read."""
 
 
 class HistoryQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What was answered to list. With `id`, all that was said of what that names, in order and whole."""
+    """Which decisions to list. With `id`, list all comments, votes and decisions on that request or run in
+    order."""
 
     id: Name | None = None
     by: Name | None = None
     since: Duration | None = None
-    workflow: Annotated[str, Meta(description="A glob for the run's id or its function.")] | None = None
+    workflow: Annotated[str, Meta(description="A glob for the run's id or its workflow.")] | None = None
     outcome: Outcome | None = None
     limit: Limit = 100
     cursor: Cursor | None = None
 
 
 class StatsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Of how long ago and since."""
+    """The period to cover, up to now."""
 
     since: Duration = "30d"
 
 
 async def _show_history(call: Call) -> web.Response:
-    """Answer with what was answered."""
+    """Return the history of decisions."""
     query: HistoryQuery = call.query
     ago_ms = None if query.since is None else parse_duration(query.since)
     if query.id is not None and query.cursor is not None:
-        raise BadQuery("the history of one id comes whole: give no cursor.")
+        raise BadQuery("cursor cannot be used with id: the history of one id has no pages.")
 
     def look(inbox: Inbox) -> tuple[list[HistoryEntry], str | None]:
         since = None if ago_ms is None else max(inbox.client.now() - ago_ms, 0)
@@ -63,7 +64,7 @@ async def _show_history(call: Call) -> web.Response:
 
 
 async def _show_stats(call: Call) -> web.Response:
-    """Answer with how long people take."""
+    """Return statistics of decisions: outcomes, and how long people take."""
     ago_ms = parse_duration(call.query.since)
     found = await call.look_back(lambda inbox: inbox.stats(ago_ms, MOST))
     return json_answer(stats_document(found))
@@ -75,7 +76,7 @@ TABLE = [
         path="/api/v1/history",
         handle=_show_history,
         needs="read",
-        summary="What was answered, the newest first.",
+        summary="List decisions, newest first.",
         query=HistoryQuery,
         answers={200: HistoryPage},
     ),
@@ -84,7 +85,7 @@ TABLE = [
         path="/api/v1/stats",
         handle=_show_stats,
         needs="read",
-        summary="How long people take, and what comes of what they are asked.",
+        summary="Get statistics of decisions: outcomes and times.",
         query=StatsQuery,
         answers={200: StatsDocument},
     ),

@@ -1,4 +1,4 @@
-"""The description of the API (OpenAPI 3.1), made from the table of its routes."""
+"""The OpenAPI 3.1 document of the API, made from the table of its routes."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ REFERENCE = "#/components/schemas/{name}"
 
 
 class FieldProblem(Struct, frozen=True):
-    """What is wrong with one part of what was sent; `path` is empty for all of it."""
+    """A problem in one part of the input. An empty `path` means all of it."""
 
     path: str
     detail: str
 
 
 class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Why something could not be done (RFC 9457). `errors` are of a form's fields, or of the body's."""
+    """An error as problem details (RFC 9457). `errors` are about fields of the request's form or of the body."""
 
     type: str
     title: str
@@ -39,22 +39,15 @@ class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 PARAMETERS: dict[str, dict[str, Any]] = {
     "Idempotency-Key": {
-        "description": "Sent again with the same body, nothing is done twice, and the answer is the same.",
-        "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-    },
-    "If-Match": {
-        "description": "The ETag of the request as it was looked at: 412 if it has changed since.",
-        "schema": {"type": "string"},
-    },
-    "If-None-Match": {
-        "description": "The ETag of the request as it is known: 304 if it has not changed.",
-        "schema": {"type": "string"},
-    },
-}
+        "description": "Makes retries safe: the same key and body has an effect only once, and the same
+        result.", "schema": {"type": "string", "minLength": 1, "maxLength": 255}, }, "If-Match": {
+        "description": "The ETag of the request as you know it. Responds 412 if it has changed since.",
+        "schema": {"type": "string"}, }, "If-None-Match": { "description": "The ETag of the request as you
+        know it. Responds 304 if it has not changed.", "schema": {"type": "string"}, }, }
 
 
 def document(table: Sequence[Route], base: str = "") -> dict[str, Any]:
-    """Return the description; `base` is the path that all routes are under."""
+    """Return the OpenAPI document. `base` is the base path of all routes."""
     kinds = [kind for route in table for kind in (*route.answers.values(), route.query, route.body) if kind]
     schemas, components = msgspec.json.schema_components([*kinds, Problem], ref_template=REFERENCE)
     by_kind = dict(zip([*kinds, Problem], schemas, strict=True))
@@ -67,7 +60,7 @@ def document(table: Sequence[Route], base: str = "") -> dict[str, Any]:
         "info": {
             "title": "hitl",
             "version": __version__,
-            "summary": "What waits for people, their answers, and the runs that ask.",
+            "summary": "Requests to people, their decisions, and the runs that ask.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": base or "/"}],
@@ -79,7 +72,7 @@ def document(table: Sequence[Route], base: str = "") -> dict[str, Any]:
                 "token": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "Made by `hitl token create`.",
+                    "description": "An API token, created with `hitl token create`.",
                 }
             },
         },
@@ -89,14 +82,14 @@ def document(table: Sequence[Route], base: str = "") -> dict[str, Any]:
 def _operation(route: Route, schemas: dict[Any, Any], components: dict[str, Any]) -> dict[str, Any]:
     """Return the description of a route."""
     problem = {
-        "description": "Why it could not be done.",
+        "description": "Error",
         "content": {"application/problem+json": {"schema": schemas[Problem]}},
     }
     responses = {str(status): _answer(route, status, kind, schemas) for status, kind in route.answers.items()}
     described: dict[str, Any] = {
         "operationId": route.handle.__name__,
         "summary": route.summary,
-        "description": f"{inspect.getdoc(route.handle)} Needs the permission to {route.needs}.",
+        "description": f"{inspect.getdoc(route.handle)} Requires the permission `{route.needs}`.",
         "parameters": _parameters(route, components),
         "responses": {**responses, "default": problem},
     }
@@ -107,7 +100,7 @@ def _operation(route: Route, schemas: dict[Any, Any], components: dict[str, Any]
 
 
 def _answer(route: Route, status: int, kind: Any, schemas: dict[Any, Any]) -> dict[str, Any]:
-    """Return the description of an answer."""
+    """Return the description of a response."""
     told = {"description": HTTPStatus(status).phrase}
     if status == HTTPStatus.NOT_MODIFIED:
         return told
@@ -116,7 +109,7 @@ def _answer(route: Route, status: int, kind: Any, schemas: dict[Any, Any]) -> di
 
 
 def _parameters(route: Route, components: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the description of what a route takes beside its body."""
+    """Return the description of a route's parameters."""
     found: list[dict[str, Any]] = []
     if "{id}" in route.path:
         found.append({"name": "id", "in": "path", "required": True, "schema": {"type": "string"}})

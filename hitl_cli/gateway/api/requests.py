@@ -1,4 +1,4 @@
-"""Requests: what waits, one with all that there is to know of it, and what is said to it."""
+"""Requests: list, show, decide, comment."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
 ANY = "*"
 
-type Limit = Annotated[int, Meta(ge=1, le=1_000, description="How many at most.")]
-type Cursor = Annotated[str, Meta(description="`next` of the page before.")]
+type Limit = Annotated[int, Meta(ge=1, le=1_000, description="Maximum number of items.")]
+type Cursor = Annotated[str, Meta(description="`next` of the previous page.")]
 type Name = Annotated[str, Meta(min_length=1)]
-type Duration = Annotated[str, Meta(description="Such as 90s, 1h30m or 30d.")]
+type Duration = Annotated[str, Meta(description="A duration, e.g. 90s, 1h30m or 30d.")]
 
 
 class RequestsQuery(
@@ -43,14 +43,14 @@ class RequestsQuery(
 ):
     """Which requests to list. `to` and `tag` (NAME=VALUE) may be repeated.
 
-    `for=me` means those that are yours to answer now: they ask you, by name or through a group, or anyone,
-    and do not exclude you because you started their run.
+    `for=me` means requests that you may answer now: you are an assignee, by name or through a group, or
+    anyone may answer, and you are not excluded for having started the run.
     """
 
     for_: Literal["me"] | None = None
     to: tuple[Name, ...] = ()
     from_: Name | None = None
-    workflow: Annotated[str, Meta(description="A glob for the run's id or its function.")] | None = None
+    workflow: Annotated[str, Meta(description="A glob for the run's id or its workflow.")] | None = None
     tag: tuple[Annotated[str, Meta(pattern="^[^=]+=")], ...] = ()
     due: Duration | None = None
     older: Duration | None = None
@@ -61,13 +61,13 @@ class RequestsQuery(
 
 
 class CommentBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A remark."""
+    """A comment."""
 
     comment: str
 
 
 async def _list_requests(call: Call) -> web.Response:
-    """Answer with what waits."""
+    """Return open requests."""
     query: RequestsQuery = call.query
     wanted = _filter_of(query, call.visitor.person)
 
@@ -79,7 +79,7 @@ async def _list_requests(call: Call) -> web.Response:
 
 
 def _filter_of(query: RequestsQuery, person: str) -> RequestFilter:
-    """Return the filter that a query means. Raises BadInput."""
+    """Return the filter of a query. Raises BadInput."""
     if query.for_ is not None and query.to:
         raise BadQuery("for=me and to cannot be given together.")
     return RequestFilter(
@@ -95,7 +95,7 @@ def _filter_of(query: RequestsQuery, person: str) -> RequestFilter:
 
 
 async def _show_request(call: Call) -> web.Response:
-    """Answer with one request; 304 if it is as the caller knows it."""
+    """Return a request, or 304 if it has not changed."""
     seen = await call.inbox(lambda inbox: inbox.show(call.id, whole=True))
     document = request_details_document(seen, call.gateway.options.people)
     headers = {"ETag": f'"{_version(document)}"'}
@@ -105,18 +105,18 @@ async def _show_request(call: Call) -> web.Response:
 
 
 def _version(document: RequestDetailsDocument) -> str:
-    """Return what changes with a request and not with the time."""
+    """Return a hash of a request that does not change with time alone."""
     still = msgspec.structs.replace(document, age_s=0)
     return stable_id(msgspec.json.encode(still), 32)
 
 
 def _is_among(known: str, tags: Sequence[ETag] | None) -> bool:
-    """Whether a version is one of those in a header."""
+    """Whether a header's ETags include a version."""
     return any(tag.value in (ANY, known) for tag in tags or ())
 
 
 async def _decide(call: Call) -> web.Response:
-    """Answer a request; 412 if it is not as the caller knows it."""
+    """Decide a request. Responds 412 if it has changed since the `If-Match` version."""
     mark = await call.mark(f"decide {call.id}")
     known = call.request.if_match
 
@@ -124,7 +124,9 @@ async def _decide(call: Call) -> web.Response:
         def expect(item: RequestSummary) -> None:
             version = _version(request_details_document(inbox.show(item), call.gateway.options.people))
             if not _is_among(version, [tag for tag in known or () if not tag.is_weak]):
-                raise HttpError(412, f"{item.id} has changed since you looked. Nothing was done: look again.")
+                raise HttpError(
+                    412, f"{item.id} has changed since you read it. Nothing was changed: read it again."
+                )
 
         return inbox.decide(
             call.id, call.body, whole=True, mark=mark, expect=None if known is None else expect
@@ -134,7 +136,7 @@ async def _decide(call: Call) -> web.Response:
 
 
 async def _say(call: Call) -> web.Response:
-    """Leave a remark on a request."""
+    """Add a comment to a request."""
     mark = await call.mark(f"comment {call.id}")
     text = call.body.comment
     request = await call.inbox(lambda inbox: inbox.comment(call.id, text, whole=True, mark=mark))
@@ -148,7 +150,7 @@ TABLE = [
         path="/api/v1/requests",
         handle=_list_requests,
         needs="read",
-        summary="What waits for a person.",
+        summary="List open requests.",
         query=RequestsQuery,
         answers={200: RequestsPage},
     ),
@@ -157,7 +159,7 @@ TABLE = [
         path="/api/v1/requests/{id}",
         handle=_show_request,
         needs="read",
-        summary="One request, by its id or its key, waiting or answered.",
+        summary="Get a request by its id or key, open or decided.",
         answers={200: RequestDetailsDocument, 304: None},
         conditional="If-None-Match",
     ),
@@ -166,7 +168,7 @@ TABLE = [
         path="/api/v1/requests/{id}/decision",
         handle=_decide,
         needs="decide",
-        summary="Answer a request. Of several answers one is recorded; giving that one again is no error.",
+        summary="Decide a request. Only the first decision is recorded; repeating it is not an error.",
         body=DecisionInput,
         answers={200: DecisionResultDocument},
         repeatable=True,
@@ -177,7 +179,7 @@ TABLE = [
         path="/api/v1/requests/{id}/comments",
         handle=_say,
         needs="decide",
-        summary="Leave a remark on a request, decided or not.",
+        summary="Comment on a request, open or decided.",
         body=CommentBody,
         answers={201: KeptCommentDocument},
         repeatable=True,

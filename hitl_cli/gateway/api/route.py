@@ -1,4 +1,4 @@
-"""What a route of the API is, how its request is read, and how its answer is written."""
+"""Routes of the API: their definition, and reading of queries and bodies."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from hitl_cli.people.actor import Actor
 
 VIA = "api"
-"""What goes on the record of what is done through the API."""
+"""The `via` of actions through the API, for the record."""
 
 LONGEST_KEY = 255
 """Characters of an Idempotency-Key."""
 
 
 class Call(Struct, frozen=True, kw_only=True):
-    """A request of a route, read: `query` and `body` are of the route's types."""
+    """A parsed HTTP request. `query` and `body` have the types of the route."""
 
     request: Request
     gateway: Gateway
@@ -46,31 +46,31 @@ class Call(Struct, frozen=True, kw_only=True):
 
     @property
     def actor(self) -> Actor:
-        """The visitor, who acts through the API."""
+        """The visitor as an actor through the API."""
         return msgspec.structs.replace(self.visitor.actor, via=VIA)
 
     async def inbox[T](self, work: Callable[[Inbox], T]) -> T:
-        """Return what is done with the visitor's inbox."""
+        """Run `work` with the visitor's inbox, and return its result."""
         return await self.gateway.inbox(self.actor, work)
 
     async def look_back[T](self, work: Callable[[Inbox], T]) -> T:
-        """Return the same of what may read all that was ever answered."""
+        """Like `inbox`, for slow reads of history and statistics."""
         return await self.gateway.inbox(self.actor, work, pool=self.gateway.lookback)
 
     async def mark(self, subject: str) -> IdempotencyMark | None:
-        """Return what tells this request from others, if it has an Idempotency-Key. Raises BadInput."""
+        """Return the idempotency mark of this request, if it has an Idempotency-Key. Raises BadInput."""
         given = self.request.headers.getall("Idempotency-Key", [])
         if not given:
             return None
         [key, *more] = given
         if more or not key.strip() or len(key) > LONGEST_KEY or not key.isprintable():
-            raise BadInput(f"an Idempotency-Key is one text of 1 to {LONGEST_KEY} characters.")
+            raise BadInput(f"invalid Idempotency-Key: send one text of 1 to {LONGEST_KEY} characters.")
         said = msgspec.json.encode(self.body, order="sorted")
         return mark_of(key, self.visitor.person, subject, said)
 
 
 class Route(Struct, frozen=True, kw_only=True):
-    """A route: what it takes, what it needs, and what it answers, by status; None is no JSON."""
+    """A route of the API. `answers` are the response types by status; None means no JSON."""
 
     method: Literal["GET", "POST"]
     path: str
@@ -82,13 +82,13 @@ class Route(Struct, frozen=True, kw_only=True):
     answers: Mapping[int, Any]
     media_type: str = "application/json"
     repeatable: bool = False
-    """Whether it minds an Idempotency-Key."""
+    """Whether it supports Idempotency-Key."""
     conditional: str | None = None
-    """The header by which it is done only if things are as the caller thinks."""
+    """The conditional header that it supports."""
 
 
 class Paged(Protocol):
-    """A page of a list as views/ has it."""
+    """A page of a list in views/."""
 
     @property
     def next(self) -> str | None:
@@ -96,7 +96,7 @@ class Paged(Protocol):
 
 
 def served(route: Route) -> web.RouteDef:
-    """Return the route as aiohttp takes it."""
+    """Return the aiohttp route."""
 
     async def answer(request: Request) -> StreamResponse:
         gateway = gateway_of(request)
@@ -119,52 +119,52 @@ def served(route: Route) -> web.RouteDef:
 
 
 def _read_query[T: Struct](request: Request, kind: type[T] | None) -> T | None:
-    """Return the query, of a type whose fields all have a default; a tuple is a name that may be repeated."""
+    """Return the query as a type whose fields all have defaults. A parameter with a tuple may be repeated."""
     given = request.query
     if kind is None:
         if given:
-            raise BadQuery(f"this address takes no {next(iter(given))!r}.")
+            raise BadQuery(f"unknown parameter {next(iter(given))!r}.")
         return None
     lists = _repeated(kind)
     values: dict[str, Any] = {}
     for name in dict.fromkeys(given):
         texts = given.getall(name)
         if name not in lists and len(texts) > 1:
-            raise BadQuery(f"{name} is given {len(texts)} times, and takes one value.")
+            raise BadQuery(f"{name} is given {len(texts)} times but takes one value.")
         values[name] = texts if name in lists else texts[0]
     try:
         return msgspec.convert(values, kind, strict=False)
     except (msgspec.ValidationError, UnicodeError) as error:
-        raise BadQuery(f"the query makes no sense: {error}.", problems=[_located(error)]) from error
+        raise BadQuery(f"invalid query: {error}.", problems=[_located(error)]) from error
 
 
 @cache
 def _repeated(kind: type[Struct]) -> frozenset[str]:
-    """Return the names that a query of a type may repeat. To look into a type takes a millisecond."""
+    """Return the parameters that may be repeated. Cached, because inspecting a type takes a millisecond."""
     fields = msgspec.structs.fields(kind)
     return frozenset(field.encode_name for field in fields if isinstance(field.default, tuple))
 
 
 async def _read_body[T: Struct](request: Request, kind: type[T] | None, visitor: Visitor) -> T | None:
-    """Return the body. Raises BadInput, Refused (415).
+    """Return the body. Raises BadInput, HttpError (415).
 
-    JSON alone, which no page of another site can send: this is what guards those who are known by a cookie.
+    Only JSON is accepted, because pages of other sites cannot send it. This protects visitors with a cookie.
     """
     raw = await request.read()
     if request.content_type != "application/json" and (raw or visitor.session is not None):
-        raise HttpError(415, "send JSON, and say so: Content-Type: application/json.")
+        raise HttpError(415, "send JSON with Content-Type: application/json.")
     if kind is None:
         return None
     try:
         return msgspec.json.decode(raw or b"{}", type=kind)
     except msgspec.ValidationError as error:
-        raise BadJson(f"the body makes no sense: {error}.", problems=[_located(error)]) from error
+        raise BadJson(f"invalid body: {error}.", problems=[_located(error)]) from error
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise BadJson(f"the body is not JSON: {error}.") from error
 
 
 def _located(error: Exception) -> tuple[str, str]:
-    """Return where something is wrong, and what."""
+    """Return the path and the text of a validation error."""
     what, _, where = str(error).partition(" - at `")
     return where.removesuffix("`").removeprefix("$").removeprefix("."), what
 

@@ -1,4 +1,4 @@
-"""The routes of the API, and the description that is made of them."""
+"""The routes of the API, and its OpenAPI document."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ TABLE = (*runs.TABLE, *requests.TABLE, *history.TABLE, *events.TABLE)
 
 @cache
 def _described(base: str) -> bytes:
-    """Return the description as JSON: it is the same as long as the program is."""
+    """Return the OpenAPI document as JSON, which never changes at runtime."""
     return msgspec.json.encode(document(TABLE, base))
 
 
 async def _openapi(request: Request) -> web.Response:
-    """Return the description of the API."""
+    """Return the OpenAPI document."""
     described = _described(gateway_of(request).options.base)
     return web.Response(body=described, content_type="application/json")
 

@@ -1,4 +1,4 @@
-"""Runs: start, list, look, cancel."""
+"""Runs: start, list, show, cancel."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ class RunsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class StartBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A run to start; one that is given no arguments is given its id. `deadline` is a duration.
+    """A run to start. Without arguments, the workflow gets the run's id. `deadline` is a duration.
 
-    `args` is a list, or for a function in Rust the one argument itself.
+    `args` is a list; for a workflow in Rust it is the single argument itself.
     """
 
     id: str
@@ -55,13 +55,13 @@ class StartBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class CancelBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Why a run is canceled."""
+    """The reason to cancel a run."""
 
     reason: Annotated[str, Meta(max_length=10_000)] | None = None
 
 
 async def _list_runs(call: Call) -> web.Response:
-    """Answer with the runs."""
+    """Return runs."""
     query: RunsQuery = call.query
 
     def look(client: Client) -> RunsPage:
@@ -72,7 +72,7 @@ async def _list_runs(call: Call) -> web.Response:
 
 
 async def _start(call: Call) -> web.Response:
-    """Start a run, or find it: 201 if this request started it."""
+    """Start a run, or return the existing one. Responds 201 if this request started it."""
     body: StartBody = call.body
     options = call.gateway.options
     mark = await call.mark(f"start {body.id}")
@@ -94,7 +94,7 @@ async def _start(call: Call) -> web.Response:
 
 
 async def _show(call: Call) -> web.Response:
-    """Answer with a run and what it waits for."""
+    """Return a run and what it is waiting for."""
 
     def look(client: Client) -> RunDocument:
         return run_document(_checked(_runs(client, call).show(call.id), call.id), client.now())
@@ -103,7 +103,7 @@ async def _show(call: Call) -> web.Response:
 
 
 async def _workflows(call: Call) -> web.Response:
-    """Answer with the workflows that workers serve, and those of the newest runs."""
+    """Return the workflows that workers serve, and those of the newest runs."""
 
     def look(client: Client) -> WorkflowList:
         return WorkflowList([workflow_document(one) for one in _runs(client, call).workflows()])
@@ -112,7 +112,7 @@ async def _workflows(call: Call) -> web.Response:
 
 
 async def _steps(call: Call) -> web.Response:
-    """Answer with a run and all its steps."""
+    """Return a run and all its steps."""
 
     def look(client: Client) -> RunWithSteps:
         tree = _runs(client, call).steps(call.id)
@@ -122,7 +122,7 @@ async def _steps(call: Call) -> web.Response:
 
 
 async def _cancel(call: Call) -> web.Response:
-    """Cancel a run and what it waits for."""
+    """Cancel a run and its open requests."""
 
     def do(client: Client) -> RunDocument:
         runs = _runs(client, call)
@@ -133,14 +133,14 @@ async def _cancel(call: Call) -> web.Response:
 
 
 def _runs(client: Client, call: Call) -> Runs:
-    """Return the runs for who makes the call."""
+    """Return the runs for the visitor."""
     return Runs(client, call.visitor.actor)
 
 
 def _checked(run: Run, id: str) -> Run:
-    """Return a run. Raises NotFound if the id is a step's or a question's."""
+    """Return a run. Raises NotFound if the id is of a step or a request."""
     if run.id != id or not run.is_workflow:
-        raise NotFound(f"{id} is not a workflow.")
+        raise NotFound(f"{id} is not a run.")
     return run
 
 
@@ -150,7 +150,7 @@ TABLE = [
         path="/api/v1/workflows",
         handle=_workflows,
         needs="read",
-        summary="The workflows that can be started, as far as that is known.",
+        summary="List known workflows.",
         answers={200: WorkflowList},
     ),
     Route(
@@ -158,7 +158,7 @@ TABLE = [
         path="/api/v1/runs",
         handle=_list_runs,
         needs="read",
-        summary="The runs, the newest first.",
+        summary="List runs, newest first.",
         query=RunsQuery,
         answers={200: RunsPage},
     ),
@@ -167,7 +167,7 @@ TABLE = [
         path="/api/v1/runs",
         handle=_start,
         needs="start",
-        summary="Start a run. The same id and call again finds the same run.",
+        summary="Start a run. Repeating the same id and call returns the existing run.",
         body=StartBody,
         answers={200: RunDocument, 201: RunDocument},
         repeatable=True,
@@ -177,7 +177,7 @@ TABLE = [
         path="/api/v1/runs/{id}",
         handle=_show,
         needs="read",
-        summary="A run: how it stands, what it waits for, what it returned.",
+        summary="Get a run: its state, what it is waiting for, its result.",
         answers={200: RunDocument},
     ),
     Route(
@@ -185,7 +185,7 @@ TABLE = [
         path="/api/v1/runs/{id}/steps",
         handle=_steps,
         needs="read",
-        summary="A run with all its steps.",
+        summary="Get a run with all its steps.",
         answers={200: RunWithSteps},
     ),
     Route(
@@ -193,7 +193,7 @@ TABLE = [
         path="/api/v1/runs/{id}/cancel",
         handle=_cancel,
         needs="start",
-        summary="Cancel a run and what it waits for.",
+        summary="Cancel a run and its open requests.",
         body=CancelBody,
         answers={200: RunDocument},
     ),

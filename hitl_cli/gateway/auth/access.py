@@ -59,7 +59,7 @@ They are compared with the pattern of the route. One that ends with a slash incl
 """
 
 KEPT = ("/r/{id}", "/runs/{id}/cancel", "/sign-out")
-"""Routes that accept forms from a browser with an expired session: the form is kept until it has signed in."""
+"""Routes that keep a form from a browser with an expired session until it has signed in."""
 
 FORWARDED = ("forwarded", "via", "x-forwarded-", "x-real-ip", "x-original-")
 """Prefixes of the headers that a proxy adds."""
@@ -68,9 +68,9 @@ FORWARDED = ("forwarded", "via", "x-forwarded-", "x-real-ip", "x-original-")
 class Visitor(Struct, frozen=True, kw_only=True):
     """Who makes an HTTP request, and what they may do.
 
-    `session` is any constant text to which the forms of their browser are bound, so that other sites cannot send
-    one. It is None only for a program, whose credentials no browser sends by itself. `signed_in` says whether they
-    have a session that they can end.
+    `session` is any constant text to which the forms of their browser are bound, so that other sites cannot
+    send one. It is None only for a program, whose credentials no browser sends by itself. `signed_in` says
+    whether they have a session that they can end.
     """
 
     actor: Actor
@@ -118,12 +118,15 @@ class AuthContext(Struct, frozen=True, kw_only=True):
 class Authenticator(Protocol):
     """Identifies the visitor of an HTTP request.
 
-    To add one, register a class or function that takes an `AuthContext` and returns an authenticator as an entry
-    point of the group `hitl.authenticators`.
+    To add one, register a class or function that takes an `AuthContext` and returns an authenticator as an
+    entry point of the group `hitl.authenticators`.
     """
 
     async def identify(self, request: Request) -> Visitor | None:
-        """Return the visitor of a request; None if this authenticator does not know. Raises HttpError to refuse."""
+        """Return the visitor of a request; None if this authenticator does not know.
+
+        Raises HttpError to refuse.
+        """
 
 
 type _MakeAuthenticator = Callable[[AuthContext], Authenticator]

@@ -13,6 +13,6 @@ _LOCAL = re.compile(r"/(?!/)[!-\[\]-~]*")
 
 
 def local_path(text: str) -> str:
-    """Return a path with its query if it is a page of this gateway and not for signing in; otherwise the inbox."""
+    """Return a path with its query; the inbox if it is no page of this gateway, or is for signing in."""
     local = len(text) <= LONGEST and _LOCAL.fullmatch(text) and "//" not in text.partition("?")[0]
     return HOME if not local or text.startswith(("/sign-in", "/sign-out")) else text

@@ -140,8 +140,8 @@ def drawn(
 ) -> Form:
     """Return a form with its defaults, or with what was sent and its problems.
 
-    `rows` changes its rows first: `add items` or `remove items[0]`. `begun` is an answer to fill in instead of
-    the defaults.
+    `rows` changes its rows first: `add items` or `remove items[0]`. `begun` is an answer to fill in instead
+    of the defaults.
     """
     texts, focus = None if sent is None else opened(schema, sent), None
     if texts is not None and rows:
@@ -267,7 +267,10 @@ class _Drawing:
 
     @staticmethod
     def _attributes(field: Field, *, wrong: bool) -> dict[str, str]:
-        """Return the browser's checks. After an error any step is allowed: steps count from the wrong number."""
+        """Return the browser's checks.
+
+        After an error any step is allowed: steps count from the wrong number.
+        """
         found = _attributes(field)
         return found | {"step": "any"} if wrong and "step" in found else found
 
@@ -366,7 +369,10 @@ def _attributes(field: Field) -> dict[str, str]:
 
 
 def _number_attributes(field: Field) -> dict[str, str]:
-    """Return the limits of a number. Browsers count steps from the minimum, so it must be a multiple of the step."""
+    """Return the limits of a number.
+
+    Browsers count steps from the minimum, so it must be a multiple of the step.
+    """
     whole = field.kind == "integer"
     least, most = _bounds(field.limits, whole=whole)
     step = field.limits.get("multipleOf")

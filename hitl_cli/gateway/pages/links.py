@@ -1,7 +1,7 @@
 """`/l/TOKEN`: the page of one request, for anyone who has the link.
 
-GET changes nothing, so that a mail scanner may open the link; POST decides, as the link's person. A visitor with
-a link sees this request only: they have no session, and their form is valid for this link only.
+GET changes nothing, so that a mail scanner may open the link; POST decides, as the link's person. A visitor
+with a link sees this request only: they have no session, and their form is valid for this link only.
 """
 
 from __future__ import annotations

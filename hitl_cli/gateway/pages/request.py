@@ -76,8 +76,8 @@ async def take(
 ) -> web.Response:
     """Answer a request from a sent form, and redirect to its page.
 
-    If that fails, nothing changes: the page is shown with the error and what was typed. `address_of` gives the
-    address of a request's page by its id.
+    If that fails, nothing changes: the page is shown with the error and what was typed. `address_of` gives
+    the address of a request's page by its id.
     """
     gateway = gateway_of(request)
     form = await request.post()

@@ -63,8 +63,8 @@ class SubmittedForm(Struct, frozen=True, kw_only=True):
 class RequestPage(Struct, frozen=True, kw_only=True):
     """A request as one person sees it.
 
-    `why_not` is why they may not answer it; None if they may. `unreadable` is why nobody can. `said` is the data
-    of a promise that is not a valid request. `missing` is how many more approvals are needed.
+    `why_not` is why they may not answer it; None if they may. `unreadable` is why nobody can. `said` is the
+    data of a promise that is not a valid request. `missing` is how many more approvals are needed.
     """
 
     seen: RequestDetails

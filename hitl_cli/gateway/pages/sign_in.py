@@ -1,7 +1,7 @@
 """Signing in, with a link by e-mail or an API token, and signing out.
 
-Pages do not reveal whether a name is known. Opening a sign-in link changes nothing: the button on its page signs
-in, once.
+Pages do not reveal whether a name is known. Opening a sign-in link changes nothing: the button on its page
+signs in, once.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ SEND_S = 60.0
 async def keep(request: Request, wanted: str) -> web.Response:
     """Ask a browser with an expired session to sign in, and keep the form that it sent.
 
-    The gateway does not store the form: it travels from page to page in hidden fields, and is only shown again
-    (`Access.keep_mark`).
+    The gateway does not store the form: it travels from page to page in hidden fields, and is only shown
+    again (`Access.keep_mark`).
     """
     response = _form(request, wanted, status=401, kept=kept_in(await request.post()))
     response.headers["WWW-Authenticate"] = "Bearer"
@@ -120,7 +120,7 @@ async def _by_token(request: Request, text: str, wanted: str, kept: Kept) -> web
 
 
 def _send_link(gateway: Gateway, person: str, address: Address, wanted: str) -> None:
-    """Send a sign-in link in the background, so that the response time does not reveal whether it was sent."""
+    """Send a sign-in link in the background, so that timing does not reveal whether it was sent."""
     link = sign_in.link_for(person, gateway.clock(), wanted)
     url = f"{gateway.options.url}{sign_in.PATH}{sign_in.sign(link, gateway.keys())}"
     id = f"sign-in-{link.id}"
@@ -131,7 +131,10 @@ def _send_link(gateway: Gateway, person: str, address: Address, wanted: str) -> 
 
 
 async def _send(gateway: Gateway, message: Message, address: Address) -> None:
-    """Send a message. A failure is only logged, because the visitor must not learn whether a name is known."""
+    """Send a message.
+
+    A failure is only logged, because the visitor must not learn whether a name is known.
+    """
     try:
         async with asyncio.timeout(SEND_S):
             await registry.send(message, address, gateway.options.people)

@@ -1,4 +1,4 @@
-"""Messages through Apprise, which supports over a hundred services: an extra, imported only when it is used."""
+"""Messages through Apprise, which supports over a hundred services. It is an optional dependency."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ async def send(message: Message, to: str, directory: Directory) -> None:  # noqa
 
 
 def _title(subject: str, url: str) -> str:
-    """Return the title for a service. Apprise passes a mail's subject on unchanged, including encoded words."""
+    """Return the title for a service.
+
+    Apprise passes a mail's subject on unchanged, including encoded words.
+    """
     return encoded_words(subject) if "=?" in subject and url.lower().startswith(MAIL) else subject
 
 
@@ -45,7 +48,10 @@ def _tell(title: str, body: str, url: str) -> None:
 
 
 def receiver_at(url: str) -> apprise.Apprise:
-    """Return Apprise's sender for a URL. Raises DeliveryFailed if Apprise is missing or the URL is unknown to it."""
+    """Return Apprise's sender for a URL.
+
+    Raises DeliveryFailed if Apprise is missing or the URL is unknown to it.
+    """
     try:
         import apprise
     except ImportError as error:

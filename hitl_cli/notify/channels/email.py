@@ -37,8 +37,7 @@ ALTOGETHER_S = 60.0
 """Timeout for the whole session."""
 
 FOR_GOOD = range(500, 600)
-"""Permanent errors of a mail server (RFC 5321). An invalid status, from another service at its address, may be
-temporary."""
+"""Permanent errors of a mail server (RFC 5321). Other numbers, as from another service, may be temporary."""
 
 HOST_NAME = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
 NO_HOST = "hitl.invalid"
@@ -60,7 +59,7 @@ def shown(to: str) -> str:
 
 
 def mail_of(headers: Mapping[str, str | Mailbox], text: str, html: str | None = None) -> bytes:
-    """Return a mail as bytes with exactly these headers. Their texts are encoded, so they cannot add headers."""
+    """Return a mail as bytes with exactly these headers, encoded so that texts cannot add others."""
     body = EmailMessage()
     body.set_content(text, cte="quoted-printable")
     if html is not None:

@@ -1,7 +1,8 @@
 """Posting to a URL of the settings: accepted, failed for now, or failed permanently.
 
-The URL comes from the operator, never from a request, so it may be in a private network. It may contain a secret, as
-Slack's do, so errors name only its host. Redirects are not followed, because they would let others choose the URL.
+The URL comes from the operator, never from a request, so it may be in a private network. It may contain a
+secret, as Slack's do, so errors name only its host. Redirects are not followed, because they would let others
+choose the URL.
 """
 
 from __future__ import annotations

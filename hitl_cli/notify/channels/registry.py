@@ -21,8 +21,8 @@ RECEIPT_CHARS = 300
 class Channel(Protocol):
     """A way to reach people: an object or a module with these functions.
 
-    Register it as an entry point of the group `hitl.channels`. Its name is the key of its addresses in contacts
-    (`[people.NAME]`).
+    Register it as an entry point of the group `hitl.channels`. Its name is the key of its addresses in
+    contacts (`[people.NAME]`).
     """
 
     async def send(self, message: Message, to: str, directory: Directory) -> str | None:

@@ -1,7 +1,7 @@
 """Messages in Slack through an incoming webhook, in Block Kit, with buttons that are links.
 
-With `[hooks.NAME] kind = "slack"`, requests without a form or choices have Approve and Reject buttons: Slack sends
-the clicks to the gateway (hitl_cli/gateway/hooks.py).
+With `[hooks.NAME] kind = "slack"`, requests without a form or choices have Approve and Reject buttons: Slack
+sends the clicks to the gateway (hitl_cli/gateway/hooks.py).
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def _plain(text: str, limit: int) -> Block:
 
 
 def escaped(text: str, limit: int) -> str:
-    """Return an escaped text without mentions or links, cut to a number of characters as Slack counts them."""
+    """Return an escaped text without mentions or links, cut to a number of characters."""
     while len(safe := text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")) > limit:
         text = text[: len(text) - max((len(safe) - limit) // 4, 2)] + "…"
     return safe
