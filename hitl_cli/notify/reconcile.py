@@ -55,7 +55,9 @@ class Reconciler:
         self._looked_at: int | None = None
 
     def look(self, client: Client) -> None:
-        """Queue the missing notifications. Raises Unreachable."""
+        """Queue the missing notifications, if anyone has a contact. Raises Unreachable."""
+        if not self._reach.now.reaches_somebody:
+            return
         now = client.now()
         waiting = self._waiting_now(client)
         fresh = [

@@ -27,8 +27,7 @@ MOST = 20_000
 
 
 class HistoryQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which decisions to list. With `id`, list all comments, votes and decisions on that request or run in
-    order."""
+    """Which decisions to list. With `id`, all comments, votes and decisions on that request or run."""
 
     id: Name | None = None
     by: Name | None = None

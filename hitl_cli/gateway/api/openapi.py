@@ -27,7 +27,7 @@ class FieldProblem(Struct, frozen=True):
 
 
 class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An error as problem details (RFC 9457). `errors` are about fields of the request's form or of the body."""
+    """An error (RFC 9457). `errors` are about fields of the request's form or of the body."""
 
     type: str
     title: str
@@ -39,11 +39,18 @@ class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 PARAMETERS: dict[str, dict[str, Any]] = {
     "Idempotency-Key": {
-        "description": "Makes retries safe: the same key and body has an effect only once, and the same
-        result.", "schema": {"type": "string", "minLength": 1, "maxLength": 255}, }, "If-Match": {
+        "description": "Makes retries safe: the same key and body take effect once, with the same response.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    },
+    "If-Match": {
         "description": "The ETag of the request as you know it. Responds 412 if it has changed since.",
-        "schema": {"type": "string"}, }, "If-None-Match": { "description": "The ETag of the request as you
-        know it. Responds 304 if it has not changed.", "schema": {"type": "string"}, }, }
+        "schema": {"type": "string"},
+    },
+    "If-None-Match": {
+        "description": "The ETag of the request as you know it. Responds 304 if it has not changed.",
+        "schema": {"type": "string"},
+    },
+}
 
 
 def document(table: Sequence[Route], base: str = "") -> dict[str, Any]:
