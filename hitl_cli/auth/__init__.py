@@ -1,1 +1,1 @@
-"""How somebody proves who they are: API tokens, links, sign-in by e-mail, signing keys, signatures."""
+"""Authentication: API tokens, links, sign-in by e-mail, signing keys, signatures."""

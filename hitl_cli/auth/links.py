@@ -1,7 +1,7 @@
 """Links that let one person answer one request: signed, expiring, revocable (docs/explanation/security.md).
 
-A link holds no state: who it is for and until when is in it, signed. What has been revoked is kept on the
-server, under the request, so that every gateway knows.
+The gateway stores no links: person and expiry are in the link itself, signed. Revocations are stored on the
+server, under the request, so that every gateway sees them.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ SALT = "hitl.link"
 PATH = "/l/"
 
 DEFAULT_LIFE_MS = 30 * 86_400_000
-"""How long a link is good where nobody says otherwise; never longer than its request can be answered."""
+"""Default validity of a link. A link never outlives the deadline of its request."""
 
 ID_BYTES = 9
 
 
 class Link(TokenFields, frozen=True, kw_only=True):
-    """What a link says: for which request and person, from when until when, and its own id.
+    """The content of a link: its request and person, when it was made and when it expires, and its id.
 
     Instants are ms since the epoch, by the server's clock.
     """
@@ -62,28 +62,28 @@ class Link(TokenFields, frozen=True, kw_only=True):
 
 
 class _Revocation(Struct, frozen=True, kw_only=True):
-    """What was revoked of a request: a link (its id), or all made before, for a person or for anybody."""
+    """A revocation: of one link (by id), or of all links made so far, for one person or everyone."""
 
     link: str | None = None
     person: str | None = None
 
 
 class LinkInvalid(BadInput):
-    """The link is not one of ours, or was changed."""
+    """The link is not valid, or was changed."""
 
     code = "link-invalid"
 
 
 class LinkExpired(TimedOut):
-    """The link is good no longer: its time has passed, or it was revoked."""
+    """The link has expired or was revoked."""
 
     code = "link-expired"
 
 
 class LinkUsed(Conflict):
-    """What the link is for was decided by somebody else, or has ended; `at` is when (ms since the epoch).
+    """The link's request was decided by someone else or has ended, at `at` (ms since the epoch).
 
-    `replaced_by` is the request that was put in its place.
+    `replaced_by` is the request that replaced it.
     """
 
     code = "link-used"
@@ -105,14 +105,14 @@ def make(
     life_ms: int | None = None,
     groups: Groups = NO_GROUPS,
 ) -> Link:
-    """Return a link by which a person may answer what a name means (hitl_cli/inbox/resolve.py).
+    """Return a link for a person to answer a named request (hitl_cli/inbox/resolve.py).
 
-    Raises NotFound, BadInput (the name could mean several; the person or the life makes no sense), NotAllowed
-    (it is not theirs to answer), Conflict and TimedOut (it waits no more).
+    Raises NotFound, BadInput (ambiguous name, invalid person or validity), NotAllowed (the person may not
+    answer it), Conflict, TimedOut (it was decided or has expired).
     """
     person = groups.name(check_person(person))
     if life_ms is not None and life_ms > LONGEST_LIFE_MS:
-        raise bad_duration(f"a link can be good for {format_duration(LONGEST_LIFE_MS)} at most.")
+        raise bad_duration(f"a link can be valid for at most {format_duration(LONGEST_LIFE_MS)}.")
     item = find(client, name)
     if item.promise.state != "pending":
         raise already(item.promise, item.now)
@@ -123,55 +123,54 @@ def make(
 def link_for(
     request: Promise, person: str, *, now: int, life_ms: int | None = None, id: str | None = None
 ) -> Link:
-    """Return a link by which a person answers a request, good for `life_ms` and while it can be answered."""
+    """Return a link for a person to answer a request, valid for `life_ms` at most and until the deadline."""
     life = min(DEFAULT_LIFE_MS if life_ms is None else life_ms, LONGEST_LIFE_MS)
     ends_at = min(now + life, request.timeout_at)
     return Link(request=request.id, person=person, made_at=now, ends_at=ends_at, id=id or fresh_link_id())
 
 
 def fresh_link_id() -> str:
-    """Return an id that nobody else has."""
+    """Return a unique id."""
     return os.urandom(ID_BYTES).hex()
 
 
 def url_of(gateway: str, link: Link, keys: Keys) -> str:
-    """Return the URL that a link, signed with the first key, has on a gateway (a URL)."""
+    """Return the URL of a link on a gateway (a URL), signed with the first key."""
     return f"{gateway}{PATH}{quote(signed_token.sign(link, SALT, keys))}"
 
 
 def token_of(url: str) -> str:
-    """Return the token in a link's URL. Raises LinkInvalid where there is none."""
+    """Return the token in a link's URL. Raises LinkInvalid if there is none."""
     _, found, token = unquote(urlsplit(url).path).rpartition(PATH)
     if not found:
-        raise LinkInvalid(f"{url} is not the address of a link.")
+        raise LinkInvalid(f"{url} is not a link to a request.")
     return token
 
 
 def link_in(token: str, keys: Keys) -> Link:
-    """Return what a signed link says, whether it has ended or not. Raises LinkInvalid."""
+    """Return the content of a signed link, even if it has expired. Raises LinkInvalid."""
     link = signed_token.read(token, Link, SALT, keys)
     if link is None:
-        raise LinkInvalid("this link is not a good one: it was changed, or cut short.")
+        raise LinkInvalid("this link is not valid: it was changed, or is incomplete.")
     return link
 
 
 def open_link(client: Client, link: Link, groups: Groups, *, clock: Callable[[], int]) -> RequestSummary:
-    """Return the request that a link leads its person to: to answer, or to see what came of their answer.
+    """Return the request of a link, for its person to answer or to see the decision. Changes nothing.
 
-    LinkExpired says that it is good no longer, NotFound that the request is gone, NotAllowed that it is not
-    theirs to answer now, LinkUsed that nobody need answer any more. Changes nothing. `clock` gives ms since
-    the epoch.
+    Raises LinkExpired, NotFound (the request was deleted), NotAllowed (the person may not answer it now),
+    LinkUsed (it no longer needs an answer). `clock` returns ms since the epoch.
     """
     item = summaries(client, [link.request]).get(link.request)
     request = None if item is None else item.promise
     if clock() >= link.ends_at:
         if request is not None and request.state == "rejected_timedout":
             raise _used(request, client.now())
-        raise LinkExpired("its time has passed. Ask for a new one, or sign in.")
+        raise LinkExpired("this link has expired. Ask for a new one, or sign in.")
     if any(_revokes(promise, link, groups) for promise in search(client, tags={REVOKED_TAG: link.request})):
-        raise LinkExpired("it was revoked. Ask for a new one, or sign in.")
+        raise LinkExpired("this link was revoked. Ask for a new one, or sign in.")
     if item is None or request is None or not request.is_blocking:
-        raise NotFound("what this link was for has been removed since.")
+        raise NotFound("the request of this link was deleted.")
     if request.state == "pending":
         check_may_answer(item, link.person, groups)
     elif not took_part(request, link.person, groups):
@@ -182,7 +181,7 @@ def open_link(client: Client, link: Link, groups: Groups, *, clock: Callable[[],
 
 
 def _used(settled: Promise, now: int, others: Iterable[Promise] = ()) -> LinkUsed:
-    """Return what came of a request, by whom and when; one of the `others` may be in its place."""
+    """Return the error with a request's outcome; one of the `others` may have replaced it."""
     from hitl_cli.format.markdown import as_words
 
     title = prompt_of(settled)
@@ -197,7 +196,7 @@ def _used(settled: Promise, now: int, others: Iterable[Promise] = ()) -> LinkUse
     said = f"{what} was {ended}{by} {_ago(at, now)}."
     new = replaced_by(settled, others)
     if new is not None:
-        said += " The workflow has changed, and another question is asked in its place."
+        said += " The workflow has changed, and a new request replaces it."
     return LinkUsed(said, at, new)
 
 
@@ -210,19 +209,19 @@ def _ago(at: int, now: int) -> str:
 
 
 def revoke_link(client: Client, link: Link, *, by: str, via: str) -> Promise:
-    """Have one link be good no longer, on all gateways of a server; return its request. Raises NotFound."""
+    """Revoke one link on all gateways of a server, and return its request. Raises NotFound."""
     request = get_promise(client, link.request)
     if request is None:
-        raise NotFound(f"there is no request {link.request} any more.")
+        raise NotFound(f"the request {link.request} no longer exists.")
     return _revoke(client, request, _Revocation(link=link.id), by=by, via=via)
 
 
 def revoke_all(
     client: Client, name: str, person: str | None, *, by: str, via: str, groups: Groups = NO_GROUPS
 ) -> Promise:
-    """Have no link be good that was made so far for a request and a person (None: for anybody).
+    """Revoke all links made so far for a request and a person (None: for everyone).
 
-    Returns the request. Raises NotFound, BadInput (the name could mean several).
+    Returns the request. Raises NotFound, BadInput (ambiguous name).
     """
     if person is not None:
         person = groups.name(check_person(person))
@@ -230,7 +229,7 @@ def revoke_all(
 
 
 def _revoke(client: Client, request: Promise, what: _Revocation, *, by: str, via: str) -> Promise:
-    """Keep with a request what of its links is revoked, and return the request."""
+    """Store a revocation with a request, and return the request."""
     audit = Audit(id=fresh_id(), by=by, via=via, at=client.now())
     own = f"r{what.link or audit.id}"
     create = under(request, child_id(request.id, own), REVOKED_TAG, msgspec.to_builtins(what), audit)
@@ -239,7 +238,7 @@ def _revoke(client: Client, request: Promise, what: _Revocation, *, by: str, via
 
 
 def _revokes(promise: Promise, link: Link, groups: Groups) -> bool:
-    """Whether what was revoked has a link in it."""
+    """Whether a revocation covers a link."""
     what = decode_as(promise.param, _Revocation)
     if what is None:
         return False

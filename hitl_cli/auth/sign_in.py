@@ -1,6 +1,6 @@
-"""Signing in by a link that is sent to one's address: signed, good for some minutes, and once.
+"""Sign-in links by e-mail: signed, valid for some minutes, and only once.
 
-That it was used is kept on the server, so that every gateway knows.
+Used links are recorded on the server, so that every gateway rejects them.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ SALT = "hitl.sign-in"
 PATH = "/sign-in/"
 
 LIFE_MS = 15 * 60_000
-"""How long such a link is good: long enough for a mail to come, short for whoever finds it later."""
+"""Validity of a sign-in link: long enough for a mail to arrive, short in case someone finds it later."""
 
-_USED = "this link was used already. Have a new one sent."
+_USED = "this link was already used. Request a new one."
 
 
 class SignInLink(TokenFields, frozen=True, kw_only=True):
-    """Who signs in by it, until when (ms since the epoch), its own id, and the path that was wanted first."""
+    """The content of a sign-in link: person, expiry (ms since the epoch), id, and the path to go to."""
 
     person: str
     ends_at: int
@@ -40,7 +40,7 @@ class SignInLink(TokenFields, frozen=True, kw_only=True):
 
 
 def person_known(directory: Directory, text: str) -> tuple[str, Address] | None:
-    """Return the person who has a name or an e-mail address, and where they get mail; None if nobody does."""
+    """Return the person with a name or e-mail address, and their mail address; None if there is none."""
     name = directory.members.name(text)
     person = name if name in directory.people else directory.person_at(name) if name else None
     email = directory.people[person].email if person is not None else None
@@ -48,27 +48,30 @@ def person_known(directory: Directory, text: str) -> tuple[str, Address] | None:
 
 
 def link_for(person: str, now: int, wanted: str) -> SignInLink:
-    """Return a link by which a person signs in."""
+    """Return a sign-in link for a person."""
     return SignInLink(person=person, ends_at=now + LIFE_MS, id=fresh_link_id(), wanted=wanted)
 
 
 def sign(link: SignInLink, keys: Keys) -> str:
-    """Return the link as the text that stands in its URL."""
+    """Return the link as a signed token for its URL."""
     return signed_token.sign(link, SALT, keys)
 
 
 def read(token: str, keys: Keys, now: int) -> SignInLink:
-    """Return what a signed link says. Raises LinkInvalid, LinkExpired (by its time alone)."""
+    """Return the content of a signed link. Raises LinkInvalid, LinkExpired.
+
+    Does not check whether it was used.
+    """
     link = signed_token.read(token, SignInLink, SALT, keys)
     if link is None:
-        raise LinkInvalid("this link is not a good one: it was changed, or cut short.")
+        raise LinkInvalid("this link is not valid: it was changed, or is incomplete.")
     if now >= link.ends_at:
-        raise LinkExpired("this link has ended. Have a new one sent.")
+        raise LinkExpired("this link has expired. Request a new one.")
     return link
 
 
 def use(client: Client, link: SignInLink) -> None:
-    """Use a link. Of all who try exactly one does; the others see LinkExpired."""
+    """Use a link. It works exactly once; later attempts raise LinkExpired."""
     mark = fresh_id()
     own = _promise_id(link)
     create = ProtocolRequest(

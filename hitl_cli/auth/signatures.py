@@ -1,4 +1,4 @@
-"""Signatures on what is sent and received over HTTP: Standard Webhooks, and Slack's.
+"""Signatures of webhooks that are sent and received: Standard Webhooks, and Slack's.
 
 Standard Webhooks (https://www.standardwebhooks.com): HMAC-SHA256 over `id.timestamp.body`. Slack's:
 HMAC-SHA256 over `v0:timestamp:body`. Timestamps are seconds since the epoch.
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 TOLERANCE_S = 300
-"""How far the sender's clock may be from ours: what is older may be a copy of what somebody overheard."""
+"""Allowed difference between the sender's clock and ours. An older message may be replayed by an attacker."""
 
 TIMESTAMP_DIGITS = 12
 LONGEST_ID = 256
 
 
 class BadSignature(HitlError):
-    """Nobody who knows the secret has signed this, or not now."""
+    """The signature is invalid or too old."""
 
     code = "signature-invalid"
 
@@ -35,17 +35,17 @@ def signature(key: bytes, id: str, timestamp_s: int, body: bytes) -> str:
 
 
 def verified_id(key: bytes, headers: Mapping[str, str], body: bytes, now_s: int) -> str:
-    """Return the id of a message that is signed by Standard Webhooks. Raises BadSignature.
+    """Return the id of a message signed with Standard Webhooks. Raises BadSignature.
 
-    It is the same each time that the same message is sent.
+    The id is the same each time the message is sent.
     """
     id, timestamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
     given = headers.get("webhook-signature", "").split(" ")
     if not id or len(id) > LONGEST_ID or not timestamp or not any(given):
-        raise BadSignature("this is not signed: it needs webhook-id, webhook-timestamp, webhook-signature.")
+        raise BadSignature("not signed: webhook-id, webhook-timestamp or webhook-signature is missing.")
     expected = signature(key, id, _timely(timestamp, now_s), body).encode()
     if not any(hmac.compare_digest(expected, as_sent(one)) for one in given):
-        raise BadSignature("the signature is not one of this message and this secret.")
+        raise BadSignature("the signature does not match this message and secret.")
     return id
 
 
@@ -55,24 +55,24 @@ def slack_signature(key: bytes, timestamp_s: int, body: bytes) -> str:
 
 
 def verify_slack(key: bytes, headers: Mapping[str, str], body: bytes, now_s: int) -> None:
-    """Raise BadSignature unless Slack has signed a message, and now."""
+    """Raise BadSignature unless Slack has signed a message recently."""
     timestamp, given = headers.get("X-Slack-Request-Timestamp", ""), headers.get("X-Slack-Signature", "")
     if not timestamp or not given:
-        raise BadSignature("this is not signed: it needs X-Slack-Request-Timestamp and X-Slack-Signature.")
+        raise BadSignature("not signed: X-Slack-Request-Timestamp or X-Slack-Signature is missing.")
     expected = slack_signature(key, _timely(timestamp, now_s), body)
     if not hmac.compare_digest(expected.encode(), as_sent(given)):
-        raise BadSignature("the signature is not one of this message and this secret.")
+        raise BadSignature("the signature does not match this message and secret.")
 
 
 def as_sent(header: str) -> bytes:
-    """Return the bytes of a header, which need not be text (aiohttp reads them so)."""
+    """Return the bytes of a header as aiohttp decoded it, which may not be valid text."""
     return header.encode(errors="surrogateescape")
 
 
 def _timely(timestamp: str, now_s: int) -> int:
-    """Return a timestamp that is near enough to now. Raises BadSignature."""
+    """Return a timestamp if it is recent. Raises BadSignature."""
     if not (timestamp.isascii() and timestamp.isdecimal() and len(timestamp) <= TIMESTAMP_DIGITS):
-        raise BadSignature("the timestamp of this message is none: seconds since 1970 are wanted.")
+        raise BadSignature("invalid timestamp: it must be seconds since 1970.")
     if abs(int(timestamp) - now_s) > TOLERANCE_S:
-        raise BadSignature("this message was signed too long ago, or the sender's clock is wrong.")
+        raise BadSignature("the signature is too old, or the sender's clock is wrong.")
     return int(timestamp)

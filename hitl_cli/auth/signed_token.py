@@ -1,6 +1,6 @@
-"""Signed tokens: the fields of a Struct in a URL or a cookie, and the marks that forms carry.
+"""Signed tokens: the fields of a Struct in a URL or a cookie, and the marks in forms.
 
-A purpose has a Struct and a salt of its own, so that a token of one purpose is never read as another's.
+Each purpose has its own Struct and salt, so that a token is never accepted for another purpose.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 
 class TokenFields(Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
-    """What a token says. Its fields are signed by their order, without their names."""
+    """The content of a token. Fields are encoded by position, without names."""
 
 
 def sign(said: TokenFields, salt: str, keys: Keys) -> str:
-    """Return a token that says so, signed with the first key."""
+    """Return a token with these fields, signed with the first key."""
     return str(_serializer(salt, keys).dumps(msgspec.to_builtins(said, order="deterministic")))
 
 
 def read[T: TokenFields](token: str, kind: type[T], salt: str, keys: Keys) -> T | None:
-    """Return what a token says; None unless one of the keys signed it for this purpose."""
+    """Return the content of a token; None unless one of the keys signed it for this purpose."""
     from itsdangerous import BadSignature
 
     try:

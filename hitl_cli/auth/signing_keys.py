@@ -1,6 +1,6 @@
-"""The keys that sign links and sessions: a file of their own, 0600, made when it is first needed.
+"""The keys that sign links and sessions: in a file of their own, 0600, made when it is first needed.
 
-The first key signs; those after it were rotated out, and are believed until what they signed has ended.
+The first key signs. The others were rotated out, and stay valid until everything they signed has expired.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ NAME_DIGITS = 8
 MAX_FILE_BYTES = 1_000_000
 
 LONGEST_LIFE_MS = 366 * 86_400_000
-"""The longest that anything signed is believed, and so how long a rotated key is kept."""
+"""The longest validity of anything signed, and so how long a rotated key is kept."""
 
 
 class Key(Struct, frozen=True, kw_only=True):
-    """A key. `retired_at` is when it was rotated out, ms since the epoch; None for the one that signs."""
+    """A key. `retired_at` is when it was rotated out (ms since the epoch); None for the signing key."""
 
     secret: str
     created_at: int
@@ -41,34 +41,34 @@ class Key(Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        """A name by which people tell keys apart, and which does not give the secret away."""
+        """A name of the key, which does not reveal the secret."""
         return stable_id(self.secret, NAME_DIGITS)
 
     @property
     def ends_at(self) -> int | None:
-        """Until when it is believed, ms since the epoch; None for the one that signs."""
+        """Until when it is valid (ms since the epoch); None for the signing key."""
         return None if self.retired_at is None else self.retired_at + LONGEST_LIFE_MS
 
 
 class Keys(Struct, frozen=True):
-    """All keys that are believed, the one that signs first."""
+    """All valid keys, the signing key first."""
 
     keys: tuple[Key, ...]
 
     @property
     def secrets(self) -> list[str]:
-        """The secrets, the oldest first, as itsdangerous takes them."""
+        """The secrets, oldest first, as itsdangerous expects them."""
         return [key.secret for key in reversed(self.keys)]
 
 
 _keys = msgspec.json.Decoder(Keys)
-"""Made here, so that no two threads inspect the type at once: msgspec would crash."""
+"""Made at import, because msgspec would crash if two threads inspected the type at once."""
 
 
 def load_keys(path: Path, now: int) -> Keys:
     """Return the keys of a file, which is made if there is none. `now` is ms since the epoch.
 
-    Raises BadInput for a file that cannot be read, makes no sense, or that others could read.
+    Raises BadInput for a file that is unreadable, invalid, or readable by others.
     """
     try:
         found = _read_keys(path)
@@ -81,7 +81,7 @@ def load_keys(path: Path, now: int) -> Keys:
 
 
 def rotate(path: Path, now: int, *, forget: bool = False) -> Keys:
-    """Have a new key sign from now on; with `forget`, nothing that was signed before is believed any more.
+    """Make a new signing key. With `forget`, everything that was signed before becomes invalid.
 
     Then it does not matter what the file holds, nor whether it can be read. Raises BadInput.
     """
@@ -98,7 +98,7 @@ def rotate(path: Path, now: int, *, forget: bool = False) -> Keys:
 
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """Let nobody else rotate meanwhile: of two new keys, none is lost. Raises BadInput."""
+    """Lock the file, so that concurrent rotations do not lose a key. Raises BadInput."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         folder = os.open(path.parent, os.O_RDONLY)
@@ -128,30 +128,30 @@ def _read_keys(path: Path) -> Keys:
 
 
 def _read_private(path: Path) -> bytes:
-    """Return what is in a file that is its owner's alone. Raises OSError, BadInput."""
+    """Return the content of a file that only its owner can read. Raises OSError, BadInput."""
     # O_NONBLOCK does not wait for another process to write to a named pipe.
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         mode = os.fstat(file.fileno()).st_mode
         if not stat.S_ISREG(mode):
-            raise BadKey(f"{path} is no file that could hold keys.")
+            raise BadKey(f"{path} is not a regular file.")
         if mode & 0o077:
             raise BadKey(
-                f"{path} can be read by others, who could sign links: chmod 600 it, and if somebody may have"
-                " read it, `hitl key rotate --forget`."
+                f"{path} is readable by others, who could sign links: run chmod 600 on it. If someone may"
+                " have read it, also run `hitl key rotate --forget`."
             )
         return file.read(MAX_FILE_BYTES)
 
 
 def _damaged(path: Path) -> BadInput:
-    """Return the error for a file in which there are no keys that could be used."""
+    """Return the error for a file without usable keys."""
     return BadKey(
-        f"{path} does not hold keys that can be used: put back a copy, or have `hitl key rotate --forget`"
-        " make a new one, with which all links and sessions end."
+        f"{path} has no usable keys: restore a backup, or run `hitl key rotate --forget` to make a new key,"
+        " which ends all links and sessions."
     )
 
 
 def write_keys(path: Path, keys: Keys, *, replace: bool) -> bool:
-    """Write the keys, all or nothing. Return False if the file is there and is not to be replaced.
+    """Write the keys atomically. Returns False if the file exists and must not be replaced.
 
     Raises BadInput.
     """

@@ -1,7 +1,7 @@
-"""API tokens: for whom a program acts at the gateways of a server, what it may do, and until when.
+"""API tokens: with one, a program acts as a person at the gateways of a server.
 
-A token is kept on the server as a promise, so that all gateways know it and it works on every server: the
-hash of its secret and never the secret. Its deadline is the token's; revoking settles it.
+A token is a promise on the server, so that all gateways know it. It has the hash of the secret, never the
+secret. The promise's deadline is the token's expiry; revoking settles it.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ type TokenState = Literal["valid", "expired", "revoked"]
 TOKEN_TAG = "hitl:token"  # noqa: S105 - the name of a tag
 
 PREFIX = "hitl-token-"
-"""What the ids of tokens' promises begin with."""
+"""Prefix of the ids of tokens' promises."""
 
 ID_BYTES = 8
 SECRET_BYTES = 32
 
 FORM = re.compile(r"hitl_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
-"""What a token looks like: its id, and its secret."""
+"""The form of a token: its id and its secret."""
 
 
 class TokenRefused(HitlError):
-    """A token that is none, that has ended, or that was revoked."""
+    """The token is unknown, expired or revoked."""
 
     code = "token-refused"
 
@@ -57,7 +57,7 @@ class Token(Struct, frozen=True, kw_only=True):
 
 
 class _Said(Struct, frozen=True, rename={"person": "as"}):
-    """What a token's promise says: whom it stands for, what it may, the SHA-256 of its secret in hex."""
+    """The data of a token's promise: person, permissions, and the SHA-256 of its secret in hex."""
 
     person: str
     can: tuple[Permission, ...]
@@ -65,7 +65,7 @@ class _Said(Struct, frozen=True, rename={"person": "as"}):
 
 
 def create(client: Client, person: str, can: Iterable[str], *, life_ms: int, by: str) -> tuple[Token, str]:
-    """Make a token by which a program acts as a person, and return it with its text, which is kept nowhere.
+    """Create a token with which a program acts as a person. Returns it with its text, which is not stored.
 
     Raises BadInput.
     """
@@ -85,48 +85,48 @@ def create(client: Client, person: str, can: Iterable[str], *, life_ms: int, by:
 
 
 def _with_implied(can: Iterable[str]) -> frozenset[Permission]:
-    """Return permissions with what they imply: who decides may read what it is. Raises BadInput."""
+    """Return permissions with those they imply: `decide` implies `read`. Raises BadInput."""
     given = set(can)
     known = frozenset(name for name in PERMISSIONS if name in given)
     allowed = f"use --can with one of {', '.join(PERMISSIONS)}."
     if unknown := sorted(given - known):
-        raise BadUsage(f"{unknown[0]!r} is no permission: {allowed}")
+        raise BadUsage(f"unknown permission {unknown[0]!r}: {allowed}")
     if not given:
         raise BadUsage(f"a token needs a permission: {allowed}")
     return known | ({"read"} if "decide" in known else frozenset())
 
 
 def _digest(secret: str) -> str:
-    """Return what is kept of a secret. It is as long as its hash: it needs no salt, and no slow hash."""
+    """Return the stored hash of a secret. The secret is long and random, so it needs no salt or slow hash."""
     from hashlib import sha256
 
     return sha256(secret.encode()).hexdigest()
 
 
 def check(client: Client, text: str) -> Token:
-    """Return the token that a text is. Raises TokenRefused, Unreachable."""
+    """Return a token by its text. Raises TokenRefused, Unreachable."""
     import hmac
 
     form = FORM.fullmatch(text)
     promise = get_promise(client, PREFIX + form[1]) if form is not None else None
     token = _token_in(promise) if promise is not None else None
     if form is None or promise is None or token is None:
-        raise TokenRefused("this token is not one of ours.")
+        raise TokenRefused("this token is not known here.")
     if not hmac.compare_digest(_said_in(promise).hash, _digest(form[2])):
-        raise TokenRefused("this token is not one of ours.")
+        raise TokenRefused("this token is not known here.")
     if token.state != "valid":
         how = "was revoked" if token.state == "revoked" else "has expired"
-        raise TokenRefused(f"this token {how}. Make another: hitl token create.")
+        raise TokenRefused(f"this token {how}. To create another, run hitl token create.")
     return token
 
 
 def _said_in(promise: Promise) -> _Said:
-    """Return what a token's promise says. Raises msgspec.ValidationError."""
+    """Return the data of a token's promise. Raises msgspec.ValidationError."""
     return msgspec.convert(decode(promise.param), _Said)
 
 
 def _token_in(promise: Promise) -> Token | None:
-    """Return the token that a promise is; None where it only looks like one."""
+    """Return the token in a promise; None if it is not a valid one."""
     if promise.tags.get(TOKEN_TAG) != "1" or not promise.id.startswith(PREFIX) or promise.is_run:
         return None
     try:
@@ -146,14 +146,14 @@ def _token_in(promise: Promise) -> Token | None:
 
 
 def list_tokens(client: Client) -> list[Token]:
-    """Return all tokens, the oldest first."""
+    """Return all tokens, oldest first."""
     found = search(client, tags={TOKEN_TAG: "1"})
     tokens = [token for promise in found if (token := _token_in(promise)) is not None]
     return sorted(tokens, key=lambda token: token.created_at)
 
 
 def revoke(client: Client, id: str, *, by: str) -> bool:
-    """Have a token be good no longer, for all gateways. Return whether it was good until now.
+    """Revoke a token at all gateways. Returns whether it was valid until now.
 
     Raises NotFound.
     """
@@ -161,7 +161,7 @@ def revoke(client: Client, id: str, *, by: str) -> bool:
     promise = get_promise(client, PREFIX + named)
     token = _token_in(promise) if promise is not None else None
     if token is None:
-        raise NotFound(f"there is no token {named!r}. `hitl token list` shows them.")
+        raise NotFound(f"no token {named!r}. To see all tokens, run `hitl token list`.")
     audit = Audit(id=fresh_id(), by=by, via="cli", at=client.now())
     value = error_value("revoked", audit.headers())
     settle = {"id": PREFIX + named, "state": "rejected_canceled", "value": value}

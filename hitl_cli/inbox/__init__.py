@@ -1,7 +1,7 @@
-"""What a person does: see what waits, and answer. Every front end calls `Inbox`.
+"""What a person does: list requests, and decide them. Every front end calls `Inbox`.
 
-It speaks the protocol and nothing else, so it works on every server and for requests that other tools
-and SDKs made (docs/reference/wire.md).
+It uses only the protocol, so it works with every server, and with requests from other tools and SDKs
+(docs/reference/wire.md).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A question with no workflow around it: asked, waited for, taken back (docs/guides/scripts.md).
+"""Requests without a workflow: ask, wait, withdraw (docs/guides/scripts.md).
 
-It is one promise, the root of its own lineage, with no target: no worker has anything to do with it.
+Such a request is one promise, the root of its own lineage, without a target, so no worker is involved.
 """
 
 from __future__ import annotations
@@ -57,11 +57,11 @@ if TYPE_CHECKING:
     from hitl_cli.people.groups import Groups
 
 TAKING_S = 2.0
-"""How long a worker may take to begin to notify: a few milliseconds, unless it is busy."""
+"""How long a worker may take to start a notification; a few milliseconds unless it is busy."""
 
 
 class StandaloneRequest(Struct, frozen=True, kw_only=True):
-    """A question that has been put; `fresh` tells whether by this very call."""
+    """A request without a workflow. `fresh` says whether this call created it."""
 
     promise: Promise
     question: Question
@@ -69,7 +69,7 @@ class StandaloneRequest(Struct, frozen=True, kw_only=True):
 
     @property
     def id(self) -> str:
-        """The promise's id, by which it is answered."""
+        """The id of the request."""
         return self.promise.id
 
 
@@ -83,7 +83,7 @@ def ask(
     tags: Mapping[str, str],
     deadline_ms: int,
 ) -> StandaloneRequest:
-    """Ask a question, or find the one that was asked before under the same id. See Inbox.ask."""
+    """Create a request, or find the existing one with the same id. See Inbox.ask."""
     check_id(id)
     question = sensible_alone(question)
     found = found_by(question, key, None, tags)
@@ -106,13 +106,13 @@ def ask(
 
 
 def again(client: Client, id: str, digest: Digest | None) -> StandaloneRequest:
-    """Return the question that was put before.
+    """Return an existing request.
 
-    Raises BadInput (no question has such an id), NotFound, Conflict (it is about another content).
+    Raises BadInput (invalid id), NotFound, Conflict (it is about a file with other content).
     """
     promise = get_promise(client, check_id(id))
     if promise is None:
-        raise NotFound(f"nothing was asked under the id {id!r}. To ask it: hitl ask PROMPT --id ID")
+        raise NotFound(f"no request has the id {id!r}. To create it, run: hitl ask PROMPT --id ID")
     question = _asked_by(promise)
     if digest is not None and not _same_content(question.digest, digest):
         raise _other_content(id, question.digest, digest)
@@ -120,12 +120,12 @@ def again(client: Client, id: str, digest: Digest | None) -> StandaloneRequest:
 
 
 def digest_of(path: str) -> Digest:
-    """Return the digest of a file's content as it is now. Raises BadInput."""
+    """Return the digest of a file's current content. Raises BadInput."""
     file = Path(path)
     try:
         if path == "-" or not stat.S_ISREG(file.stat().st_mode):
             raise BadInput(
-                f"{path} is not a file that can be read again: no digest of it would hold.", code="bad-file"
+                f"{path} is not a regular file, so its content cannot be checked later.", code="bad-file"
             )
         with file.open("rb") as content:
             return Digest(sha256=hashlib.file_digest(content, "sha256").hexdigest(), file=file.name)
@@ -136,7 +136,7 @@ def digest_of(path: str) -> Digest:
 
 
 def check_unchanged(id: str, path: str, digest: Digest) -> None:
-    """Raise Conflict if a file no longer has the content that was asked about."""
+    """Raise Conflict if a file's content is not the one in the request."""
     now = digest_of(path)
     if now.sha256 != digest.sha256:
         raise _other_content(id, digest, now)
@@ -159,7 +159,7 @@ def notify(client: Client, posted: StandaloneRequest, directory: Directory, grou
 def worker_notifies(
     client: Client, posted: StandaloneRequest, group: str, left: Callable[[], bool] = lambda: False
 ) -> bool:
-    """Whether a worker has begun to notify, or is there to do so. See Inbox.worker_notifies."""
+    """Whether a worker delivers the notification. See Inbox.worker_notifies."""
     notice = Notification(request=posted.id, occasion="asked")
     first_step = child_id(notice.id, "1")
     if get_promise(client, first_step) is not None:
@@ -171,49 +171,49 @@ def worker_notifies(
     return found is not None
 
 
-# Whether it is the same question
+# Comparing requests
 
 
 def _asked_by(promise: Promise) -> Question:
-    """Return what a promise asks. Raises Conflict if it is no question that was put so."""
+    """Return the question of a promise. Raises Conflict if it is not a request without a workflow."""
     question = question_of(promise)
     if promise.is_blocking and question is not None and question is not PLAIN:
         return question
     call = promise.call
-    other = f"the workflow {show_call(call)}" if promise.is_run and call else "a promise that is no question"
+    other = f"the run {show_call(call)}" if promise.is_run and call else "a promise that is not a request"
     raise Conflict(
-        f"{promise.id} is taken by {other}. Nothing was changed; ask under another --id.",
+        f"the id {promise.id} is taken by {other}. Nothing was changed: use another --id.",
         code="already-exists",
     )
 
 
 def _same_question(one: Question, other: Question, groups: Groups) -> bool:
-    """Whether two questions are the same; a file may have another name, its content counts."""
+    """Whether two questions are the same. For files, the content counts, not the name."""
     return _same_content(one.digest, other.digest) and not _differences(one, other, groups)
 
 
 def _same_content(one: Digest | None, other: Digest | None) -> bool:
-    """Whether two digests are of one content."""
+    """Whether two digests are of the same content."""
     return (one and one.sha256) == (other and other.sha256)
 
 
 def _otherwise(id: str, before: Question, now: Question, groups: Groups) -> Conflict:
-    """Return the error that says how a question differs from the one that has the id."""
+    """Return the error for a question that differs from the existing request's."""
     if not _same_content(before.digest, now.digest):
         return _other_content(id, before.digest, now.digest)
     return Conflict(
-        f"{id} was put before with another question, and nothing was changed: ask the same, or ask under"
-        " another --id. What differs",
+        f"{id} was already asked with a different question. Nothing was changed: ask the same question, or"
+        " use another --id. Differences",
         _differences(before, now, groups),
         code="question-differs",
     )
 
 
 def _other_content(id: str, before: Digest | None, now: Digest | None) -> Conflict:
-    """Return the error that says which contents differ."""
+    """Return the error for a file with other content."""
     return Conflict(
-        f"{id} is not about this content, and nothing was changed",
-        [f"asked about  {_shown_digest(before)}", f"this is      {_shown_digest(now)}"],
+        f"{id} was asked about other content, and nothing was changed",
+        [f"request    {_shown_digest(before)}", f"this file  {_shown_digest(now)}"],
         code="question-differs",
     )
 
@@ -224,12 +224,12 @@ def _shown_digest(digest: Digest | None) -> str:
 
 
 def _differences(before: Question, now: Question, groups: Groups) -> list[str]:
-    """Return a line for each part in which two questions differ, their digests aside."""
+    """Return a line for each difference between two questions, without their digests."""
     return differences(_compared(before, groups), _compared(now, groups))
 
 
 def _compared(question: Question, groups: Groups) -> dict[str, Json]:
-    """Return a question as it is compared: one whose settings do not know a name may have asked it too."""
+    """Return a question in the form to compare, in which names do not depend on settings."""
     plain = tuple(in_one_form(name, groups) for name in question.to)
     late = tuple(
         Escalation(after=step.after, to=tuple(in_one_form(name, groups) for name in step.to))
@@ -240,7 +240,7 @@ def _compared(question: Question, groups: Groups) -> dict[str, Json]:
     return asked
 
 
-# Waiting for it
+# Waiting
 
 
 def wait(
@@ -252,9 +252,9 @@ def wait(
     left: Callable[[], bool] = lambda: False,
     clock: Callable[[], float] = time.monotonic,
 ) -> Promise:
-    """Return the promise once it is settled; as it is after `timeout_s` seconds, or once `left()` is true.
+    """Return the promise once it is settled, after `timeout_s` seconds, or once `left()` is true.
 
-    Raises NotFound (it was removed), Unreachable (the server was away for too long).
+    Raises NotFound (it was deleted), Unreachable (the server was unreachable for too long).
     """
     promise = posted.promise
 
@@ -269,10 +269,10 @@ def wait(
 
 
 def _now_of(client: Client, posted: StandaloneRequest, groups: Groups) -> Promise:
-    """Return the promise as it is now, settled if its votes decide it. Raises NotFound."""
+    """Return the current promise; settle it first if its votes decide it. Raises NotFound."""
     promise = get_promise(client, posted.id)
     if promise is None:
-        raise NotFound(f"the question {posted.id} is not there any more.")
+        raise NotFound(f"the request {posted.id} was deleted.")
     if promise.state == "pending" and posted.question.approvals > 1:
         tallied = count(summary_of(client, promise, promise), votes_of(client, promise.id), groups)
         if tallied.deciding is not None:
@@ -281,23 +281,23 @@ def _now_of(client: Client, posted: StandaloneRequest, groups: Groups) -> Promis
 
 
 def decision_of(promise: Promise, question: Question) -> Decision[Json]:
-    """Return what came of a settled question. Raises RunFailed for a yes that is no answer to it."""
+    """Return the decision on a settled request. Raises RunFailed for an approval with an invalid answer."""
     try:
         decision = decision_on(promise, question, decode(promise.value), headers_of(promise.value))
     except BadInput as error:
         raise RunFailed(
-            f"{promise.id} was settled by something that is no answer: {error}", code="unreadable"
+            f"{promise.id} was settled with an invalid answer: {error}", code="unreadable"
         ) from error
     chosen = not question.choices or decision.choice in question.choices
     if decision.approved and not chosen and not decision.expired:
         raise RunFailed(
-            f"{promise.id} was settled by something that is none of its choices.", code="unreadable"
+            f"{promise.id} was settled with a value that is not one of its choices.", code="unreadable"
         )
     return decision
 
 
 def withdraw(client: Client, actor: Actor, posted: StandaloneRequest) -> Promise:
-    """Take a question back, and return its promise: canceled, or decided before."""
+    """Cancel a request, and return its promise: canceled, or decided earlier."""
     audit = Audit(id=fresh_id(), by=actor.person, via=actor.via, at=client.now())
-    value = error_value("whoever asked does not wait any more", audit.headers())
+    value = error_value("withdrawn by the requester", audit.headers())
     return as_promise(client.call_many([cancel_request(posted.id, value)])[0])

@@ -1,4 +1,4 @@
-"""Many answers at once: what each of them would do, and then doing it."""
+"""Deciding many requests at once: plan the decisions, then make them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class PlannedDecision(Struct, frozen=True, kw_only=True):
-    """An answer that would be given: to what, or why it cannot be."""
+    """A planned decision: its request, or the problem that prevents it."""
 
     name: str
     item: RequestSummary | None = None
@@ -27,14 +27,14 @@ class PlannedDecision(Struct, frozen=True, kw_only=True):
 
 
 def matching(inbox: Inbox, glob: str) -> list[str]:
-    """Return the ids of what waits in runs or functions of such a name, the oldest first."""
+    """Return the ids of open requests whose run id or workflow matches a glob, oldest first."""
     return [item.id for item in inbox.list(RequestFilter(workflow=glob))[0]]
 
 
 def plan(inbox: Inbox, names: Iterable[str], said: Said) -> list[PlannedDecision]:
-    """Return what an answer to each of the names would do. Nothing is changed.
+    """Return what a decision on each named request would do. Changes nothing.
 
-    Two names of one promise are one answer.
+    Two names of one request make one decision.
     """
     planned: dict[str, PlannedDecision] = {}
     for name in names:
@@ -44,7 +44,7 @@ def plan(inbox: Inbox, names: Iterable[str], said: Said) -> list[PlannedDecision
 
 
 def _planned_for(inbox: Inbox, name: str, said: Said) -> PlannedDecision:
-    """Return what an answer to one name would do."""
+    """Return what a decision on one named request would do."""
     item: RequestSummary | None = None
     try:
         item = inbox.find(name)
@@ -61,7 +61,7 @@ def _planned_for(inbox: Inbox, name: str, said: Said) -> PlannedDecision:
 def decide_all(
     inbox: Inbox, planned: Iterable[PlannedDecision], said: Said
 ) -> Iterator[tuple[str, DecisionResult | HitlError]]:
-    """Give the answers, and yield for each the name and what came of it; a failure does not stop the rest."""
+    """Make the decisions, and yield each name and result. A failure does not stop the others."""
     for one in planned:
         if one.item is None or one.problem is not None:
             assert one.problem is not None

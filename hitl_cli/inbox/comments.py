@@ -1,4 +1,4 @@
-"""Comments on a request, which decide nothing."""
+"""Comments on a request."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Comment(Struct, frozen=True, kw_only=True):
-    """A remark. `at` is ms since the epoch."""
+    """A comment. `at` is ms since the epoch."""
 
     by: str | None
     via: str | None
@@ -33,16 +33,16 @@ class Comment(Struct, frozen=True, kw_only=True):
 
 
 def check_text(text: str) -> None:
-    """Raise BadInput for a comment that says nothing, or is too long."""
+    """Raise BadInput for a comment that is empty or too long."""
     if not text.strip():
-        raise BadAnswer("the comment says nothing.")
+        raise BadAnswer("the comment is empty.")
     check_comment(text)
 
 
 def add_comment(
     client: Client, actor: Actor, request: Promise, text: str, mark: IdempotencyMark | None
 ) -> None:
-    """Store a comment on a request, decided or not; one with the same mark is stored once.
+    """Store a comment on a request, open or decided. Comments with the same mark are stored once.
 
     Raises IdempotencyKeyReused if another comment has the mark's key.
     """
@@ -55,13 +55,13 @@ def add_comment(
 
 
 def comments_in(promises: Iterable[Promise]) -> list[Comment]:
-    """Return the comments that promises are, the oldest first."""
+    """Return the comments in promises, oldest first."""
     found = [said for promise in promises if (said := comment_in(promise)) is not None]
     return sorted(found, key=lambda comment: comment.at)
 
 
 def comment_in(promise: Promise) -> Comment | None:
-    """Return the remark that a promise is; None where it only looks like one."""
+    """Return the comment in a promise; None if it is not a valid one."""
     audit = audit_in(headers_of(promise.param))
     said = decode(promise.param)
     if not isinstance(said, dict) or not isinstance(text := said.get("comment"), str):

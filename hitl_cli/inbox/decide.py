@@ -1,4 +1,4 @@
-"""How a person answers: what is checked, what is settled, and what came of it."""
+"""Decisions: checks the answer, settles the request, and returns the result."""
 
 from __future__ import annotations
 
@@ -50,17 +50,17 @@ if TYPE_CHECKING:
     from hitl_cli.requests.question import Question
 
 type Said = DecisionInput | Callable[[RequestSummary], DecisionInput]
-"""A decision, or what makes one for a request: what is filled in depends on what is asked."""
+"""A decision, or a function that makes one for a request, e.g. from its form."""
 
 YES = ("yes", "y", "approve", "true")
 NO = ("no", "n", "reject", "false")
 
 
 class DecisionResult(Struct, frozen=True, kw_only=True):
-    """A promise that has been answered.
+    """The result of a decision.
 
-    `fresh` tells whether it was this very answer that settled it. `votes` is how it stands where several
-    must approve: while too few have, the promise is still pending.
+    `fresh` says whether this decision was recorded now. `votes` is the tally if several must approve: the
+    promise stays pending until the quorum is reached.
     """
 
     promise: Promise
@@ -75,7 +75,7 @@ class DecisionResult(Struct, frozen=True, kw_only=True):
 
     @property
     def settled(self) -> bool:
-        """Whether that was the end of it."""
+        """Whether the request is decided now."""
         return self.promise.state != "pending"
 
 
@@ -88,7 +88,7 @@ def decide(
     mark: IdempotencyMark | None = None,
     expect: Callable[[RequestSummary], None] | None = None,
 ) -> DecisionResult:
-    """Answer a request: settle it, or where several must approve, vote. See Inbox.decide."""
+    """Decide a request, or vote if several must approve. See Inbox.decide."""
     promise = item.promise
     cast: Sequence[RecordedVote] = ()
     if item.asked.approvals > 1 and (promise.state == "pending" or mark is not None):
@@ -101,7 +101,7 @@ def decide(
     if expect is not None and not settled_before:
         expect(item)
     if promise.state == "pending":
-        _check_answerable(item, actor.person, actor.groups)  # before anybody fills in a form for nothing
+        _check_answerable(item, actor.person, actor.groups)  # before a person fills in a form in vain
     given = said(item) if callable(said) else said
     id = fresh_id() if mark is None else mark.id
     audit = Audit(id=id, by=actor.person, via=actor.via, at=client.now(), comment=given.comment)
@@ -123,7 +123,7 @@ def _decide_together(
     cast: Sequence[RecordedVote],
     groups: Groups,
 ) -> DecisionResult:
-    """Vote on a request that several must approve, and settle it if that decides it."""
+    """Vote on a request that several must approve, and settle it if the vote decides it."""
     promise = item.promise
     tallied = count(item, cast, groups)
     if tallied.deciding is None and record_vote(client, promise, vote, audit, cast, groups):
@@ -141,7 +141,7 @@ def _decide_together(
 def _as_voted(
     item: RequestSummary, vote: Vote, audit: Audit, tallied: Tally, *, fresh: bool
 ) -> DecisionResult:
-    """Return how a request stands, to somebody who voted on it."""
+    """Return the result of a vote that does not decide the request."""
     return DecisionResult(
         promise=item.promise,
         workflow=item.workflow,
@@ -156,19 +156,19 @@ def _as_voted(
 
 
 def vote_of(said: DecisionInput, by: str, question: Question, at: int) -> Vote:
-    """Return what a decision says to a question. Raises BadInput for one that says nothing to it."""
+    """Return a decision as a vote on a question. Raises BadInput for an answer that does not fit it."""
     verdict: Verdict = said.verdict or "approve"
     reason, data, choice = said.reason or NO_REASON, said.data, said.choice
     if choice is not None and not question.choices:
-        raise BadAnswer("it offers no choices. Nothing was changed.")
+        raise BadAnswer("this request has no choices. Nothing was changed.")
     if said.answer is not None and question.choices:
         choice = said.answer
     elif said.answer is not None and question.form is not None:
         if len(fields := fields_of(question)) != 1:
-            names = ", ".join(field.path for field in fields) or "no field at all"
+            names = ", ".join(field.path for field in fields) or "no fields"
             raise BadAnswer(
-                f"the form asks for {names}, so one word is no answer: `hitl approve` with --set FIELD=VALUE."
-                " Nothing was changed."
+                f"one word cannot answer this request, because its form has {names}: use `hitl approve` with"
+                " --set FIELD=VALUE. Nothing was changed."
             )
         data = filled(question, [("", said.answer)])
     elif said.answer is not None:
@@ -190,11 +190,9 @@ def vote_of(said: DecisionInput, by: str, question: Question, at: int) -> Vote:
 
 
 def filled(question: Question, fields: Sequence[tuple[str, str]]) -> Json:
-    """Return the data that fields of a request's form, path and text, come to. Raises BadInput."""
+    """Return the data for fields of a request's form, given as paths and texts. Raises BadInput."""
     if question.form is None:
-        raise BadAnswer(
-            "it asks for no fields: give --data if there is something to say. Nothing was changed."
-        )
+        raise BadAnswer("this request has no form: use --data. Nothing was changed.")
     from hitl_cli.forms import fill
 
     data = fill(question.form, fields)
@@ -203,27 +201,26 @@ def filled(question: Question, fields: Sequence[tuple[str, str]]) -> Json:
 
 
 def _yes_or_no(text: str) -> Verdict:
-    """Return what a word means. Raises BadInput."""
+    """Return the verdict for a word. Raises BadInput."""
     if text.strip().lower() in YES:
         return "approve"
     if text.strip().lower() in NO:
         return "reject"
-    raise BadAnswer(f"it asks for a yes or a no, and {text!r} is neither. Nothing was changed.")
+    raise BadAnswer(f"answer yes or no: {text!r} is neither. Nothing was changed.")
 
 
 def check(item: RequestSummary, vote: Vote, groups: Groups) -> None:
-    """Raise BadInput for a vote that does not fit what is asked, NotAllowed for one of somebody else."""
+    """Raise BadInput for a vote that does not fit the request, NotAllowed if its author may not answer."""
     _check_answerable(item, vote.by, groups)
     if vote.verdict == "approve":
         _check_fits(item, vote)
 
 
 def _check_answerable(item: RequestSummary, person: str, groups: Groups) -> None:
-    """Raise BadInput for a request that cannot be read, NotAllowed for who may not answer it."""
+    """Raise BadInput for an invalid request, NotAllowed if the person may not answer it."""
     if item.question is None:
         raise BadInput(
-            f"the request {item.id} cannot be read, so nobody can tell what an answer to it means."
-            " Nothing was changed.",
+            f"the request {item.id} is not valid, so it cannot be answered. Nothing was changed.",
             code="unreadable",
         )
     check_may_answer(item, person, groups)
@@ -235,7 +232,7 @@ def _check_fits(item: RequestSummary, vote: Vote) -> None:
     if question.choices and vote.choice not in question.choices:
         known = " or ".join(map(repr, question.choices))
         answer = command("answer", [item.id, "CHOICE"])
-        raise BadAnswer(f"{item.id} asks for a choice: `{answer}` with {known}. Nothing was changed.")
+        raise BadAnswer(f"{item.id} needs a choice: run `{answer}` with {known}. Nothing was changed.")
     if question.form is not None:
         from hitl_cli.forms import check as check_form
 
@@ -243,7 +240,10 @@ def _check_fits(item: RequestSummary, vote: Vote) -> None:
 
 
 def outcome(settled: Promise, vote: Vote, audit: Audit, now: int, groups: Groups) -> DecisionResult:
-    """Return what came of a vote, now that the promise is settled by it or by an earlier one."""
+    """Return the result of a vote on a settled promise.
+
+    Raises Conflict, TimedOut if it was decided otherwise.
+    """
     recorded = audit_of(settled)
     data = decode(settled.value)
     fresh = recorded.id == audit.id
@@ -268,7 +268,7 @@ def outcome(settled: Promise, vote: Vote, audit: Audit, now: int, groups: Groups
 
 
 def already(settled: Promise, now: int) -> Conflict | TimedOut:
-    """Return the error that says how a promise was settled before."""
+    """Return the error for a promise that was settled earlier."""
     if settled.state == "rejected_timedout":
         return TimedOut(
             f"{settled.id} can no longer be answered: its deadline passed {iso(settled.timeout_at)}."
@@ -290,7 +290,7 @@ def already(settled: Promise, now: int) -> Conflict | TimedOut:
 
 
 def by_whom(settled: Promise, now: int) -> str:
-    """Return ` by reviewer through cli 5m ago (2026-…Z)`, as far as it is known."""
+    """Return ` by reviewer through cli 5m ago (2026-…Z)`, with the parts that are known."""
     audit = audit_of(settled)
     at = audit.at or settled.settled_at or now
     who = f" by {audit.by} through {audit.via}" if audit.by else f" by {audit.via or 'another tool'}"

@@ -1,4 +1,4 @@
-"""All that is stored of one request: its votes, its comments, its decision, and the steps before it."""
+"""All details of a request: votes, comments, decision, and the steps before it."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 
 class RequestDetails(Struct, frozen=True, kw_only=True):
-    """A request, what has been said of it, and the steps of its run before it, the oldest first.
+    """A request with its votes and comments, and the steps of its run before it, oldest first.
 
-    `votes` are those that count: so far, or in the decision. That is None while it waits. `lineage` are all
-    promises of its run. `unknown` says of whom who are asked the settings know nothing, while it waits.
+    `votes` are the votes that count. `decision` is None while the request is open. `lineage` are all promises
+    of its run. `unknown` are the assignees of an open request that are not in the settings.
     """
 
     item: RequestSummary
@@ -45,11 +45,11 @@ class RequestDetails(Struct, frozen=True, kw_only=True):
 
     @property
     def promise(self) -> Promise:
-        """The promise that it is."""
+        """The promise of the request."""
         return self.item.promise
 
     def approved_by_others(self, person: str) -> list[tuple[str, Json]]:
-        """Return what others than a person approved with so far, by name."""
+        """Return the names and data of approvals by others than a person."""
         return [
             (one.by, one.data)
             for one in self.votes
@@ -58,19 +58,19 @@ class RequestDetails(Struct, frozen=True, kw_only=True):
 
     @property
     def replaced_by(self) -> str | None:
-        """The id of the request in its place: the code changed, or the answer did not fit."""
+        """The id of the request that replaced it: the code changed, or the answer could not be used."""
         return replaced_by(self.promise, self.lineage)
 
     @property
     def unfit(self) -> str | None:
-        """Why its answer did not fit, so that it was asked again."""
+        """Why its answer could not be used, so that the workflow asked again."""
         again = next((one for one in self.lineage if one.id == self.replaced_by), None)
         question = None if again is None else question_of(again)
         return None if question is None or question.refused is None else question.refused.why
 
 
 def details(client: Client, item: RequestSummary, groups: Groups) -> RequestDetails:
-    """Return all that is stored of a request. Nothing is changed."""
+    """Return all details of a request. Changes nothing."""
     promise, root = item.promise, item.run or item.promise
     wanted = [{ORIGIN_TAG: root.id}, {COMMENT_TAG: item.id}]
     votes = audit_of(promise).votes
@@ -92,9 +92,9 @@ def details(client: Client, item: RequestSummary, groups: Groups) -> RequestDeta
 
 
 def _steps_before(root: RunStep, way: Sequence[str]) -> list[RunStep]:
-    """Return the steps of a run that were begun before a request, without what is inside them.
+    """Return the steps of a run that began before a request, without inner steps; an `ask` as its request.
 
-    Of an `ask`, that is the request. `way` are its id and those of the steps that it is inside of.
+    `way` has the request's id and those of the steps that contain it.
     """
     found: list[RunStep] = []
     above: RunStep | None = root

@@ -1,7 +1,7 @@
-"""`Inbox`: what one person does with the requests on one server.
+"""`Inbox`: the requests on one server, for one person.
 
-A front end says who acts and through what (`Actor`), and parses and renders; whether the actor may do
-something is checked here. What a method needs is imported when it is called, so that listing stays quick.
+A front end names the actor (`Actor`), parses and renders; permissions are checked here. Methods import what
+they need when they are called, so that listing stays quick.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ type Story = list[HistoryEntry]
 class Inbox:
     """The requests on a server, for one actor. Calls block.
 
-    A request is named by its id, a key, a run that waits for one thing, or the beginning of an id (not if
-    `whole`); or it is a RequestSummary, which is not looked up again. Reading changes nothing: a request that
-    has all its votes is settled by who decides, and by the housekeeping of workers and gateways.
+    A request is named by its id, its key, the id of a run with one open request, or an id prefix (unless
+    `whole`); or it is a RequestSummary, which is not looked up again. Reading changes nothing: a request with
+    a quorum is settled by the person who votes last, or by the housekeeping of workers and gateways.
 
-    Each method raises NotAllowed if the actor lacks the permission (`read` to look, `decide` to decide and
-    comment, `start` to ask), and Unreachable.
+    Each method raises NotAllowed without the permission (`read` to look, `decide` to decide and comment,
+    `start` to ask), and Unreachable.
     """
 
     def __init__(self, client: Client, actor: Actor) -> None:
@@ -55,7 +55,7 @@ class Inbox:
     def list(
         self, wanted: RequestFilter = EVERYTHING, *, sort: Sort = "age", limit: int | None = None
     ) -> Listed:
-        """Return the requests that wait, and whether there are more than `limit` (see `pending`)."""
+        """Return the open requests, and whether there are more than `limit` (see `pending`)."""
         self.actor.require("read")
         return pending(self.client, wanted, groups=self.actor.groups, sort=sort, limit=limit)
 
@@ -67,23 +67,23 @@ class Inbox:
         limit: int,
         after: str | None = None,
     ) -> Page[RequestSummary]:
-        """Return a page of the same, and the cursor of the next one (see `paging.page_of`)."""
+        """Return a page of open requests, and the cursor of the next one (see `paging.page_of`)."""
         self.actor.require("read")
         groups = self.actor.groups
         return page_of_pending(self.client, wanted, groups=groups, sort=sort, limit=limit, after=after)
 
     def find(self, request: str | RequestSummary, *, whole: bool = False) -> RequestSummary:
-        """Return a request, waiting or answered. Raises NotFound, BadInput (it could mean several)."""
+        """Return a request, open or decided. Raises NotFound, BadInput (ambiguous name)."""
         return self._found("read", request, whole=whole)
 
     def show(self, request: str | RequestSummary, *, whole: bool = False) -> RequestDetails:
-        """Return all that is stored of a request. Raises NotFound, BadInput (it could mean several)."""
+        """Return all details of a request. Raises NotFound, BadInput (ambiguous name)."""
         from hitl_cli.inbox.details import details
 
         return details(self.client, self._found("read", request, whole=whole), self.actor.groups)
 
     def watch(self) -> InboxWatch:
-        """Return what tells of changes; `Change.concerns` says whether one is about an actor's requests."""
+        """Return a watcher of changes; `Change.concerns` says whether one is about an actor's requests."""
         from hitl_cli.inbox.watch import watch_inbox
 
         self.actor.require("read")
@@ -100,15 +100,15 @@ class Inbox:
         mark: IdempotencyMark | None = None,
         expect: Callable[[RequestSummary], None] | None = None,
     ) -> DecisionResult:
-        """Answer a request: settle it, or where several must approve, vote.
+        """Decide a request, or vote if several must approve.
 
-        Of several answers exactly one is recorded; giving that one again is no error. An answer with a `mark`
-        is recorded once, however often it is sent; `expect` is called before it is recorded first, and raises
-        if the request is not as the caller knows it.
+        Exactly one decision is recorded; repeating it is not an error. A decision with a `mark` is recorded
+        once, however often it is sent. `expect` is called before a decision is recorded first, and raises if
+        the request has changed.
 
-        Raises NotFound, BadInput (the name could mean several; the answer does not fit), NotAllowed (it is
-        for others), Conflict (decided otherwise), TimedOut (the deadline had passed), IdempotencyKeyReused.
-        In all these cases nothing is changed.
+        Raises NotFound, BadInput (ambiguous name, or an answer that does not fit), NotAllowed (not an
+        assignee), Conflict (decided otherwise), TimedOut (the deadline had passed), IdempotencyKeyReused.
+        Then nothing is changed.
         """
         from hitl_cli.inbox.decide import decide
 
@@ -124,7 +124,7 @@ class Inbox:
         whole: bool = False,
         mark: IdempotencyMark | None = None,
     ) -> Promise:
-        """Leave a comment on a request, decided or not, and return its promise.
+        """Add a comment to a request, open or decided, and return its promise.
 
         Raises NotFound, BadInput, IdempotencyKeyReused.
         """
@@ -135,7 +135,7 @@ class Inbox:
         add_comment(self.client, self.actor, item.promise, text, mark)
         return item.promise
 
-    # Asking, with no workflow around it
+    # Asking without a workflow
 
     def ask(
         self,
@@ -146,10 +146,10 @@ class Inbox:
         key: str | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> StandaloneRequest:
-        """Ask a question, or find the one that was asked before under the same id, answered or not.
+        """Create a request, or find the existing one with the same id, open or decided.
 
-        `tags` are its author's. Raises BadInput (it makes no sense), Conflict (the id is taken by something
-        else, or by another question).
+        `tags` are the author's. Raises BadInput (invalid question), Conflict (the id is taken, or was asked
+        with a different question).
         """
         from hitl_cli.inbox import ask
 
@@ -172,9 +172,9 @@ class Inbox:
     def worker_notifies(
         self, asked: StandaloneRequest, group: str, left: Callable[[], bool] = lambda: False
     ) -> bool:
-        """Whether a worker has begun to notify, or is there to do so.
+        """Whether a worker has started the notification, or is running to do so.
 
-        Of a server that cannot tell who listens, it is waited for a little, or until `left()`.
+        If the server cannot tell which workers are running, wait a little, or until `left()`.
         """
         from hitl_cli.inbox import ask
 
@@ -182,9 +182,9 @@ class Inbox:
         return ask.worker_notifies(self.client, asked, group, left)
 
     def asked(self, id: str, digest: Digest | None = None) -> StandaloneRequest:
-        """Return the question that was asked before under an id.
+        """Return the existing request with an id.
 
-        Raises BadInput (no question has such an id), NotFound, Conflict (it is about another content).
+        Raises BadInput (invalid id), NotFound, Conflict (it is about a file with other content).
         """
         from hitl_cli.inbox import ask
 
@@ -199,10 +199,10 @@ class Inbox:
         left: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> Promise:
-        """Return the promise of a question once it is settled, also by its votes if their authors did not.
+        """Return the promise of a request once it is settled. Settles it if its votes decide it.
 
-        As it is after `timeout_s` seconds, or once `left()` is true. Raises NotFound (it was removed),
-        Unreachable (the server was away for too long).
+        Returns earlier after `timeout_s` seconds, or once `left()` is true. Raises NotFound (it was deleted),
+        Unreachable (the server was unreachable for too long).
         """
         from hitl_cli.inbox import ask
 
@@ -210,16 +210,16 @@ class Inbox:
         return ask.wait(self.client, asked, self.actor.groups, timeout_s=timeout_s, left=left, clock=clock)
 
     def withdraw(self, asked: StandaloneRequest) -> Promise:
-        """Take a question back, and return its promise: canceled, or decided before."""
+        """Cancel a request, and return its promise: canceled, or decided earlier."""
         from hitl_cli.inbox import ask
 
         self.actor.require("start")
         return ask.withdraw(self.client, self.actor, asked)
 
-    # Looking back
+    # History
 
     def history(self, wanted: HistoryFilter, limit: int | None = None) -> Recent:
-        """Return the decisions, the newest first, and whether there are more than `limit`."""
+        """Return decisions, newest first, and whether there are more than `limit`."""
         from hitl_cli.inbox.history import history
 
         self.actor.require("read")
@@ -228,7 +228,7 @@ class Inbox:
     def history_page(
         self, wanted: HistoryFilter, *, limit: int, after: str | None = None
     ) -> Page[HistoryEntry]:
-        """Return a page of the same, and the cursor of the next one."""
+        """Return a page of decisions, and the cursor of the next one."""
         from hitl_cli.inbox.history import page_of_history
 
         self.actor.require("read")
@@ -236,21 +236,21 @@ class Inbox:
         return page_of_history(self.client, wanted, limit=limit, after=after, groups=groups)
 
     def decisions(self, wanted: HistoryFilter) -> Iterator[HistoryEntry]:
-        """Yield the decisions, the newest first, as they are read."""
+        """Yield decisions, newest first, as they are read."""
         from hitl_cli.inbox.history import decisions
 
         self.actor.require("read")
         return decisions(self.client, wanted, groups=self.actor.groups)
 
     def story(self, name: str, wanted: HistoryFilter) -> Story:
-        """Return the comments, votes and decisions on what a name means, in order. Raises NotFound."""
+        """Return the comments, votes and decisions on a named request or run, in order. Raises NotFound."""
         from hitl_cli.inbox.history import story
 
         self.actor.require("read")
         return story(self.client, name, wanted, self.actor.groups)
 
     def stats(self, ago_ms: int, most: int | None = None) -> Stats:
-        """Return the figures of what was decided in the last `ago_ms`, of the newest `most` decisions."""
+        """Return statistics of the decisions in the last `ago_ms`, at most the newest `most`."""
         from hitl_cli.inbox.stats import stats
 
         self.actor.require("read")
@@ -264,10 +264,10 @@ class Inbox:
         whole: bool,
         mark: IdempotencyMark | None = None,
     ) -> RequestSummary:
-        """Return a request that the actor has a permission for."""
+        """Return a request for which the actor has a permission."""
         from hitl_cli.inbox.resolve import find
 
-        self.actor.require(permission, self.actor.only)  # before it is known whether there is such a request
+        self.actor.require(permission, self.actor.only)  # before revealing whether the request exists
         item = find(self.client, request, whole=whole, mark=mark) if isinstance(request, str) else request
         self.actor.require(permission, item.id)
         return spelled_by(self.actor.groups, item)

@@ -1,4 +1,4 @@
-"""What waits for a person."""
+"""Open requests."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ if TYPE_CHECKING:
 type Sort = Literal["age", "due", "priority"]
 
 SOON_MS = 86_400_000
-"""Time left below which a deadline is near."""
+"""A deadline is near if less time than this is left."""
 
 FEW = 50
-"""How many promises are looked at together at least, where only some may be wanted."""
+"""Promises to read at a time at least, if a filter may drop some."""
 
 
 class RequestSummary(Struct, frozen=True, kw_only=True):
     """A request, with its run. Instants are ms since the epoch.
 
-    `question` is None where it cannot be read, `run` where there is none; `votes` are those who approve so
-    far, where several must.
+    `question` is None if it is not valid, `run` if there is none. `votes` is the number of approvals so far,
+    if several are needed.
     """
 
     promise: Promise
@@ -63,7 +63,7 @@ class RequestSummary(Struct, frozen=True, kw_only=True):
 
     @property
     def id(self) -> str:
-        """The promise's id."""
+        """The id of the request."""
         return self.promise.id
 
     @property
@@ -78,7 +78,7 @@ class RequestSummary(Struct, frozen=True, kw_only=True):
 
     @property
     def function(self) -> str | None:
-        """The name of the workflow that asks; where its run is gone, as the request says."""
+        """The name of the workflow that asks; from the request if the run is gone."""
         call = self.run.call if self.run is not None and self.run.is_run else None
         return call.func if call else self.promise.tags.get(WORKFLOW_TAG)
 
@@ -94,7 +94,7 @@ class RequestSummary(Struct, frozen=True, kw_only=True):
 
     @property
     def prompt(self) -> str | None:
-        """What is asked, on one line; None where the promise does not say."""
+        """The title of the prompt; None if the promise has none."""
         if self.question is None:
             return UNREADABLE
         return None if self.question is PLAIN else self.question.title
@@ -106,36 +106,36 @@ class RequestSummary(Struct, frozen=True, kw_only=True):
 
     @property
     def deadline(self) -> int:
-        """Until when it can be answered."""
+        """The deadline."""
         return self.promise.timeout_at
 
     @property
     def asked(self) -> Question:
-        """What it asks, as far as that can be read."""
+        """The question; a plain one if it is not valid."""
         return self.question or PLAIN
 
     @property
     def to(self) -> tuple[str, ...]:
-        """Who may answer now; nobody named means anybody."""
+        """The assignees now; empty means anyone."""
         return self.asked.asked_at(self.now - self.created_at)
 
     @property
     def key(self) -> str | None:
-        """A name of its own by which it can be answered."""
+        """The key, another name of the request."""
         return self.promise.tags.get(KEY_TAG)
 
     @property
     def tags(self) -> dict[str, str]:
-        """The tags that its author gave it."""
+        """The author's tags."""
         return own_tags(self.promise.tags)
 
 
 class RequestFilter(Struct, frozen=True, kw_only=True):
-    """Which requests to list: `workflow` is a glob for the run's id or its function, durations are ms.
+    """Which requests to list. `workflow` is a glob for the run's id or its workflow; durations are ms.
 
-    `person` is somebody whose they are to answer now: `--mine`, `for=me` and the inbox page mean this
-    (permission.is_mine). Of `to`, one must be an assignee, and a group is named with or without `group:`.
-    Each word of `text` must be somewhere in what is listed of a request.
+    `person` may answer now: this is what `--mine`, `for=me` and the inbox page mean (permission.is_mine). One
+    of `to` must be an assignee; a group is named with or without `group:`. Each word of `text` must be in the
+    listed texts of a request.
     """
 
     workflow: str | None = None
@@ -160,11 +160,11 @@ def pending(
     sort: Sort = "age",
     limit: int | None = None,
 ) -> tuple[list[RequestSummary], bool]:
-    """Return what waits for a person, and whether there is more than `limit`.
+    """Return open requests, and whether there are more than `limit`.
 
-    By age the oldest come first, by deadline the nearest, by priority the most pressing; those that are
-    alike, the oldest first. Nothing is changed: a request that has all its votes is settled by
-    `settle_complete`, if whoever cast the last one died before.
+    The order is by age (oldest first), deadline (nearest first) or priority (highest first); equal ones
+    oldest first. Changes nothing: if the process of the last voter died, `settle_complete` settles the
+    request.
     """
     found: list[RequestSummary] = []
     all_are_wanted = msgspec.structs.replace(wanted, tags={}) == EVERYTHING  # the server knows tags
@@ -186,7 +186,7 @@ def page_of_pending(
     limit: int,
     after: str | None = None,
 ) -> tuple[list[RequestSummary], str | None]:
-    """Return a page of the same, as `paging.page_of` does."""
+    """Return a page of open requests, as `paging.page_of` does."""
     keep = partial(_fitting, client, wanted, groups)
     return page_of(
         _in_order(client, wanted, sort), keep, order=f"pending by {sort}", limit=limit, after=after
@@ -194,7 +194,7 @@ def page_of_pending(
 
 
 def settle_complete(client: Client, groups: Groups) -> None:
-    """Settle each request that has all its votes and is pending: the process that cast the last one died."""
+    """Settle pending requests whose votes decide them, because the last voter's process died."""
     for page in blocking_pages(client, RequestFilter(tags={QUORUM_TAG: "1"})):
         items = _with_runs(client, page)
         for item, tallied in zip(items, _tallies(client, items, groups), strict=True):
@@ -203,23 +203,23 @@ def settle_complete(client: Client, groups: Groups) -> None:
 
 
 def read_tags(texts: Iterable[str], given_as: str) -> dict[str, str]:
-    """Return the tags of texts such as NAME=VALUE, to filter by; errors name what they are `given_as`."""
+    """Return tags to filter by from texts such as NAME=VALUE. `given_as` names them in errors."""
     tags: dict[str, str] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not name or not equals:
             raise BadUsage(f"{given_as} {text!r} is not NAME=VALUE.")
         if name.startswith(RESERVED_TAGS):
-            raise BadName(f"{given_as} {text!r}: no author of a request can give a tag of that name.")
+            raise BadName(f"{given_as} {text!r} has a reserved name, which requests cannot have.")
         if tags.setdefault(name, value) != value:
-            raise BadUsage(f"{given_as} {name!r} is given twice, with two values: nothing can have both.")
+            raise BadUsage(f"{given_as} {name!r} has two values, but a request has only one.")
     return tags
 
 
 def _fitting(
     client: Client, wanted: RequestFilter, groups: Groups, promises: Sequence[Promise]
 ) -> list[RequestSummary]:
-    """Return what is wanted of promises, as items of the list."""
+    """Return the promises that match a filter, as requests."""
     asked = [
         promise
         for promise in promises
@@ -229,7 +229,7 @@ def _fitting(
 
 
 def _fits(item: RequestSummary, wanted: RequestFilter, groups: Groups = NO_GROUPS) -> bool:
-    """Whether an item is wanted."""
+    """Whether a request matches a filter."""
     return (
         (wanted.person is None or may_answer(item, wanted.person, groups))
         and _says(item, wanted.text)
@@ -238,13 +238,13 @@ def _fits(item: RequestSummary, wanted: RequestFilter, groups: Groups = NO_GROUP
 
 
 def _asks(promise: Promise, person: str, groups: Groups) -> bool:
-    """Whether a promise asks a person, now or later, as far as it alone tells: to know more costs more."""
+    """Whether a promise asks a person, now or later. Checks only the promise, which is cheap."""
     question = question_of(promise) or PLAIN
     return is_mine(question, question.everyone, None, person, groups)
 
 
 def _says(item: RequestSummary, text: str) -> bool:
-    """Whether each word of a text is somewhere in what is listed of an item, in capitals or not."""
+    """Whether each word of a text is in the listed texts of a request, ignoring case."""
     words = text.casefold().split()
     if not words:
         return True
@@ -254,7 +254,7 @@ def _says(item: RequestSummary, text: str) -> bool:
 
 
 def _fits_facts(item: RequestSummary, wanted: RequestFilter, groups: Groups) -> bool:
-    """Whether an item is of the run, for the person, of the age and so on that is wanted."""
+    """Whether a request matches the filters other than person and text."""
     return (
         (wanted.workflow is None or _is_of(item, wanted.workflow))
         and (not wanted.to or _is_for(item, wanted.to, groups))
@@ -273,12 +273,12 @@ def _is_for(item: RequestSummary, names: Iterable[str], groups: Groups) -> bool:
 
 
 def _is_of(item: RequestSummary, glob: str) -> bool:
-    """Whether the run's id or its function's name matches a glob."""
+    """Whether the run's id or its workflow matches a glob."""
     return fnmatchcase(item.workflow, glob) or fnmatchcase(item.function or "", glob)
 
 
 def _in_order(client: Client, wanted: RequestFilter, sort: Sort) -> Reader:
-    """Return what reads, in an order, the promises that may be wanted."""
+    """Return a reader of the promises that may match, in an order."""
     if sort == "age":
         return _oldest_first(client, wanted)
     every = (promise for page in blocking_pages(client, wanted) for promise in page)
@@ -286,16 +286,16 @@ def _in_order(client: Client, wanted: RequestFilter, sort: Sort) -> Reader:
 
 
 def blocking_pages(client: Client, wanted: RequestFilter = EVERYTHING) -> Iterator[list[Promise]]:
-    """Yield the promises that only the outside can settle, the oldest first."""
+    """Yield blocking promises, oldest first."""
     for page in pages(_oldest_first(client, wanted)):
         yield [promise for promise in page if promise.is_blocking]
 
 
 def _oldest_first(client: Client, wanted: RequestFilter) -> Reader:
-    """Return what reads the open promises that may be wanted, the oldest first, and maybe others.
+    """Return a reader of the open promises that may match, oldest first, and maybe others.
 
-    A server that finds all of them in that order reads no more than are asked for. Nobody is searched for by
-    name: a tag has one spelling of it, and other tools and the version before may have written another.
+    A server that supports this order reads no more than needed. There is no search by assignee, because a tag
+    has one spelling of a name, and other tools and earlier versions may have used another.
     """
     can = client.capabilities
     if can.open and can.order:
@@ -308,23 +308,23 @@ def _oldest_first(client: Client, wanted: RequestFilter) -> Reader:
 
 
 def _place_by_age(promise: Promise) -> Place:
-    """Return where a promise stands among those that wait, the oldest first."""
+    """Return a promise's place by age."""
     return 0, promise.created_at, promise.id
 
 
 def _place_by_deadline(promise: Promise) -> Place:
-    """Return where it stands with the nearest deadline first."""
+    """Return a promise's place by deadline."""
     return promise.timeout_at, promise.created_at, promise.id
 
 
 def _place_by_priority(promise: Promise) -> Place:
-    """Return where it stands with the most pressing first."""
+    """Return a promise's place by priority."""
     pressing = PRIORITIES.index((question_of(promise) or PLAIN).priority)
     return pressing, promise.created_at, promise.id
 
 
 def _described(client: Client, promises: Sequence[Promise], groups: Groups) -> list[RequestSummary]:
-    """Return the promises with what is known of their runs, and of their votes."""
+    """Return the promises as requests, with their runs and approvals."""
     items = [spelled_by(groups, item) for item in _with_runs(client, promises)]
     return [
         item if tallied is None else msgspec.structs.replace(item, votes=tallied.leading)
@@ -333,27 +333,27 @@ def _described(client: Client, promises: Sequence[Promise], groups: Groups) -> l
 
 
 def _with_runs(client: Client, promises: Sequence[Promise]) -> list[RequestSummary]:
-    """Return the promises with their runs."""
+    """Return the promises as requests, with their runs."""
     runs = get_promises(client, sorted({promise.origin for promise in promises}))
     return [summary_of(client, promise, runs.get(promise.origin)) for promise in promises]
 
 
 def _tallies(client: Client, items: Sequence[RequestSummary], groups: Groups) -> list[Tally | None]:
-    """Return how each request stands where several must approve; None where one is enough."""
+    """Return the tally of each request that needs several approvals; None for the others."""
     ballots = votes_of_many(client, [item.id for item in items if item.asked.approvals > 1])
     return [count(item, ballots[item.id], groups) if item.id in ballots else None for item in items]
 
 
 def spelled_by(groups: Groups, item: RequestSummary) -> RequestSummary:
-    """Return a request with the names that it asks as the settings spell them."""
+    """Return a request with its assignees spelled as in the settings."""
     asked = None if item.question is None else spelled(item.question, groups)
     return item if asked is item.question else msgspec.structs.replace(item, question=asked)
 
 
 def summaries(client: Client, ids: Sequence[str]) -> dict[str, RequestSummary]:
-    """Return those of the promises that exist, by id, with their runs.
+    """Return the requests that exist, by id, with their runs.
 
-    That is one look-up where the ids tell the runs, as those of the Python and TypeScript SDKs do, else two.
+    It takes one look-up if the ids contain the run's, as in the Python and TypeScript SDKs, otherwise two.
     """
     asked = list(dict.fromkeys([*ids, *(id.split(":", 1)[0] or id for id in ids)]))
     found = get_promises(client, asked)

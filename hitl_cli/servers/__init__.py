@@ -1,1 +1,1 @@
-"""The kinds of servers that hitl ships, a module each: entry points of `hitl.servers`, by URL scheme."""
+"""hitl's own server types, one module each. They are entry points of `hitl.servers`, by URL scheme."""

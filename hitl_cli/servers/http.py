@@ -1,4 +1,4 @@
-"""`http://host` and `https://host`: any Resonate server, by the SDK's own connections."""
+"""`http://host` and `https://host`: any Resonate server, through the SDK's connections."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def connect(url: str, token: str | None) -> Client:
 
 
 def file(url: str) -> None:
-    """Return None: the files of the server are elsewhere. Raises BadServer."""
+    """Return None: the server's file is not on this machine. Raises BadServer."""
     _check(url)
 
 
 def exists(url: str) -> bool:
-    """Return True: to ask a server creates nothing. Raises BadServer."""
+    """Return True: connecting creates nothing. Raises BadServer."""
     _check(url)
     return True
 
@@ -46,6 +46,6 @@ def worker_link(url: str, token: str | None, terms: WorkerTerms) -> WorkerLink:
 
 
 def _check(url: str) -> None:
-    """Raise BadServer for a URL that names no host."""
+    """Raise BadServer for a URL without a host."""
     if not split_url(url).hostname:
-        raise BadServer(f"{url!r} names no host: write http://host or http://host:port.")
+        raise BadServer(f"{url!r} has no host: use http://host or http://host:port.")

@@ -18,23 +18,23 @@ if TYPE_CHECKING:
 
 
 def connect(url: str, token: str | None) -> Client:  # noqa: ARG001 - a file takes no token
-    """Return a client of the file, which is created if it is not there. Raises BadServer, Unreachable."""
+    """Return a client of the file, which is created if it does not exist. Raises BadServer, Unreachable."""
     return EmbeddedClient(file(url), trace=named_trace())
 
 
 def file(url: str) -> Path:
-    """Return the file that the URL names. Raises BadServer."""
+    """Return the file of a URL. Raises BadServer."""
     parts = split_url(url)
     path = unquote(parts.path.removeprefix("/"))
     if parts.query or parts.fragment:
-        raise BadServer(f"{url!r} has a '?' or a '#' in it: write them as %3F and %23.")
+        raise BadServer(f"{url!r} contains '?' or '#': write them as %3F and %23.")
     if parts.netloc or not path or "\0" in path:
-        raise BadServer(f"{url!r} names no file: write sqlite:///relative/path or sqlite:////absolute/path.")
+        raise BadServer(f"{url!r} has no file: use sqlite:///relative/path or sqlite:////absolute/path.")
     return absolute(path)
 
 
 def exists(url: str) -> bool:
-    """Whether the file is there, or cannot be looked at, which `connect` says. Raises BadServer."""
+    """Whether the file exists, or cannot be checked, which `connect` then reports. Raises BadServer."""
     try:
         return file(url).exists()
     except OSError:

@@ -100,7 +100,7 @@ def test_a_name_that_nobody_has_is_told_with_the_nearest(people: Hitl) -> None:
     assert "Did you mean reviewer?" in people.fails(3, "notify", "test", "reviewr", code="not-found")
     assert "Did you mean ops?" in people.fails(3, "notify", "test", "group:opps", code="not-found")
     assert "no address for quiet" in people.fails(2, "notify", "test", "quiet", code="bad-setting")
-    assert "lead is reached by slack" in people.fails(
+    assert "no slack address for lead" in people.fails(
         2, "notify", "test", "lead", "--channel", "slack", code="bad-setting"
     )
 

@@ -64,7 +64,7 @@ def test_what_comes_within_the_window_is_one_message_at_its_end(hitl: Hitl, town
     town.crew.later(2 * MINUTE_MS)
     [told] = town.told(ids[0])
     assert (told.last and told.last.digest, told.next_at) == (True, None), told
-    assert "told by webhook with others" in " ".join(hitl.ok("show", ids[0]).split())
+    assert "told by webhook in a digest" in " ".join(hitl.ok("show", ids[0]).split())
     assert len(town.sent(1)) == 1
 
 
