@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 from msgspec import Struct
+from resonate import context as sdk_context
 from resonate.context import Context
+from resonate.durable import DurableFunction
 from resonate.error import ResonateError
 from resonate.types import TaskData
 
@@ -104,6 +106,8 @@ running: ContextVar[RunningStep] = ContextVar("running")
 executed: ContextVar[CheckedEffects] = ContextVar("executed")
 """The durable operations of the task that the code at hand executes."""
 
+_durables: dict[FunctionType, DurableFunction] = {}
+
 _sdk_run = Context.run
 _sdk_rpc = Context.rpc
 
@@ -112,6 +116,20 @@ def compare_calls() -> None:
     """Have `ctx.run` note its step, and compare it and `ctx.rpc` with the finished call that is found."""
     Context.run = _run  # type: ignore[method-assign,assignment]
     Context.rpc = _rpc  # type: ignore[method-assign,assignment]
+    sdk_context.DurableFunction = _durable  # type: ignore[attr-defined,assignment]
+
+
+def _durable(fn: Any) -> DurableFunction:
+    """Return a function as the SDK has it, which it does not change; to make one takes as long as a step.
+
+    Functions within functions are not kept: each run may make its own.
+    """
+    if type(fn) is not FunctionType or fn.__closure__ is not None or "<locals>" in fn.__qualname__:
+        return DurableFunction(fn)
+    known = _durables.get(fn)
+    if known is None:
+        known = _durables[fn] = DurableFunction(fn)
+    return known
 
 
 def _run(ctx: Context, fn: Any, *args: Any, **kwargs: Any) -> ResonateFuture[Any]:

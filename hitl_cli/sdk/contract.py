@@ -24,6 +24,7 @@ NEEDED = (
     "resonate.context:Context.rpc(fn, args, kwargs)",
     "resonate.context:Context.run(fn, args, kwargs)",
     "resonate.context:Context.tree",
+    "resonate.context:DurableFunction(fn)",
     "resonate.context:ResonateFuture.__await__()",
     "resonate.context:ResonateFuture._id",
     "resonate.context:ResonateFuture._task",
