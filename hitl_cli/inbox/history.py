@@ -1,4 +1,4 @@
-"""What was answered: by whom, when, through what and why."""
+"""The history: who decided what, when, where and why."""
 
 from __future__ import annotations
 
@@ -49,18 +49,18 @@ STATES: dict[Outcome | None, tuple[PromiseState, ...]] = {
     "expired": ("rejected_timedout",),
     "canceled": ("rejected_canceled",),
 }
-"""In which states a promise can have come to an outcome: a deadline may mean one."""
+"""The possible states of a promise by outcome. A deadline may count as approved or rejected."""
 
 
 class HistoryEntry(Struct, frozen=True, kw_only=True):
-    """What came of a promise that waited for a person; or a vote on it, or a comment.
+    """A decision on a request, or a vote or comment on it.
 
-    Instants are ms since the epoch. `workflow` is the run's id, `function` its function, `asked` the prompt
-    on one line (None where the promise does not say). `deadline` tells whether it was the deadline that
-    meant the outcome; the outcome of a vote is what its author wants, a comment has none. `by` and `via` are
-    None where another tool answered, which leaves no record of it. `replaces` and `replaced_by` are requests
-    that ask something else, because the workflow had changed. `waited_ms` is from `asked_at` to the
-    server's settling it, for a vote or a comment to `at`. `votes` are those that counted for a decision.
+    Instants are ms since the epoch. `workflow` is the run's id, `function` its workflow, `asked` the title of
+    the prompt (None if there is none). `deadline` says whether the deadline decided. The outcome of a vote is
+    its author's; a comment has none. `by` and `via` are None if another tool decided, which does not record
+    them. `replaces` and `replaced_by` are requests with a different question, because the workflow changed.
+    `waited_ms` is the time from `asked_at` until the server settled it, or for a vote or comment until `at`.
+    `votes` are those that counted for a decision.
     """
 
     kind: Kind
@@ -81,15 +81,15 @@ class HistoryEntry(Struct, frozen=True, kw_only=True):
     comment: str | None = None
     votes: tuple[Vote, ...] = ()
     form: Json = None
-    """The form that `data` fills in, by whose titles people read it."""
+    """The form of `data`, whose titles are shown."""
     replaces: str | None = None
     replaced_by: str | None = None
 
 
 class HistoryFilter(Struct, frozen=True, kw_only=True):
-    """What of it to list. `since` is an instant; `workflow` a glob for the run's id or its function.
+    """Which decisions to list. `since` is an instant; `workflow` a glob for the run's id or its workflow.
 
-    `by` finds whoever decided, voted or commented under that name.
+    `by` is a person who decided, voted or commented.
     """
 
     by: str | None = None
@@ -108,7 +108,7 @@ def history(
     limit: int | None = None,
     groups: Groups = NO_GROUPS,
 ) -> tuple[list[HistoryEntry], bool]:
-    """Return the decisions, the newest first, and whether there are more than `limit`."""
+    """Return decisions, newest first, and whether there are more than `limit`."""
     every = decisions(client, wanted, limit, groups)
     found = list(islice(every, None if limit is None else limit + 1))
     return found[:limit], limit is not None and len(found) > limit
@@ -122,7 +122,7 @@ def page_of_history(
     after: str | None = None,
     groups: Groups = NO_GROUPS,
 ) -> tuple[list[HistoryEntry], str | None]:
-    """Return a page of the same, as `paging.page_of` does."""
+    """Return a page of decisions, as `paging.page_of` does."""
     keep = partial(_fitting, client, wanted, groups)
     return page_of(_last_settled_first(client, wanted), keep, order="history", limit=limit, after=after)
 
@@ -133,7 +133,7 @@ def decisions(
     expected: int | None = None,
     groups: Groups = NO_GROUPS,
 ) -> Iterator[HistoryEntry]:
-    """Yield the decisions, the newest first; `expected` is how many will be read, if that is known."""
+    """Yield decisions, newest first; `expected` is how many will be read, if that is known."""
     narrow = wanted.by is not None or wanted.workflow is not None
     size = PAGE if narrow or expected is None else expected + 1
     for page in pages(_last_settled_first(client, wanted), size):
@@ -141,7 +141,7 @@ def decisions(
 
 
 def settled_since(client: Client, since: int) -> Iterator[Promise]:
-    """Yield the promises that waited for a person and were settled since an instant, the last one first."""
+    """Yield the promises of requests that were settled since an instant, newest first."""
     for page in pages(_last_settled_first(client, HistoryFilter(since=since))):
         yield from (promise for promise in page if promise.is_blocking)
 
@@ -149,7 +149,7 @@ def settled_since(client: Client, since: int) -> Iterator[Promise]:
 def _fitting(
     client: Client, wanted: HistoryFilter, groups: Groups, promises: Sequence[Promise]
 ) -> list[HistoryEntry]:
-    """Return what is wanted of settled promises, as entries of the history."""
+    """Return the settled promises that match a filter, as entries of the history."""
     blocking = [promise for promise in promises if promise.is_blocking]
     return [entry for entry in _described(client, blocking) if _fits(entry, wanted, groups)]
 
@@ -176,17 +176,17 @@ def _last_settled_first(client: Client, wanted: HistoryFilter) -> Reader:
 
 
 def _place_of(promise: Promise) -> Place:
-    """Return where a settled promise stands in the history."""
+    """Return a settled promise's place in the history."""
     return 0, settled_at(promise), promise.id
 
 
 def settled_at(promise: Promise) -> int:
-    """Return when a promise was settled; if nobody has written that down, it was its deadline."""
+    """Return when a promise was settled; its deadline if that is not recorded."""
     return promise.timeout_at if promise.settled_at is None else promise.settled_at
 
 
 def _described(client: Client, promises: Sequence[Promise]) -> Iterator[HistoryEntry]:
-    """Yield what came of settled promises, with what is known of the runs that they belong to."""
+    """Yield the decisions in settled promises, with their workflows."""
     runs = get_promises(
         client, sorted({promise.origin for promise in promises if promise.origin != promise.id})
     )
@@ -195,13 +195,13 @@ def _described(client: Client, promises: Sequence[Promise]) -> Iterator[HistoryE
 
 
 def _function_of(promise: Promise, run: Promise | None) -> str | None:
-    """Return the function of the run that asked, or where that is gone, what the promise says of it."""
+    """Return the workflow of the run that asked; from the promise if the run is gone."""
     call = run.call if run is not None and run.is_run else None
     return call.func if call else promise.tags.get(WORKFLOW_TAG)
 
 
 def decision_of(promise: Promise, function: str | None, others: Iterable[Promise] = ()) -> HistoryEntry:
-    """Return what came of a settled promise; `others` of its run may have been put in its place."""
+    """Return the decision in a settled promise; one of the `others` of its run may have replaced it."""
     audit = audit_of(promise)
     end = settled_at(promise)
     data, choice = _answer_in(promise)
@@ -214,7 +214,7 @@ def decision_of(promise: Promise, function: str | None, others: Iterable[Promise
         asked=prompt_of(promise),
         asked_at=promise.created_at,
         outcome=outcome_of(promise),
-        # The server's instant, where what the record says cannot be.
+        # The server's instant, if the recorded one is impossible.
         at=audit.at if audit.at is not None and promise.created_at <= audit.at <= end else end,
         waited_ms=max(end - promise.created_at, 0),
         deadline=promise.state == "rejected_timedout",
@@ -232,7 +232,7 @@ def decision_of(promise: Promise, function: str | None, others: Iterable[Promise
 
 
 def _answer_in(promise: Promise) -> tuple[Json, str | None]:
-    """Return the data and the choice that a request was approved with, by a person or by its deadline."""
+    """Return the data and the choice of an approval, by a person or by the deadline."""
     question = question_of(promise) or PLAIN
     if promise.state == "rejected_timedout":
         meant = decision_by_deadline(promise, question)
@@ -247,7 +247,7 @@ def _is_by(entry: HistoryEntry, person: str, groups: Groups) -> bool:
 
 
 def _fits(entry: HistoryEntry, wanted: HistoryFilter, groups: Groups) -> bool:
-    """Whether an entry is wanted, whenever it was."""
+    """Whether an entry matches a filter, ignoring its time."""
     return (
         (wanted.by is None or _is_by(entry, wanted.by, groups))
         and wanted.outcome in (None, entry.outcome)
@@ -259,16 +259,16 @@ def _fits(entry: HistoryEntry, wanted: HistoryFilter, groups: Groups) -> bool:
     )
 
 
-# Of one promise, or one run
+# One request or run
 
 
 def story(
     client: Client, name: str, wanted: HistoryFilter = EVERYTHING, groups: Groups = NO_GROUPS
 ) -> list[HistoryEntry]:
-    """Return the comments, votes and decisions on what a name means, in the order in which they were made.
+    """Return the comments, votes and decisions on a named request or run, in order.
 
-    A name is a promise's id, a run's id or a key: all that bear it. Votes are all that were cast, also
-    those that their authors have changed. Raises NotFound.
+    A name is the id of a request or run, or a key, which several requests may have. Votes include those that
+    were changed later. Raises NotFound.
     """
     promises = _named(client, name)
     origins = sorted({promise.origin for promise in promises})
@@ -287,7 +287,7 @@ def story(
 
 
 def _named(client: Client, name: str) -> list[Promise]:
-    """Return the promises for a person that a name means. Raises NotFound."""
+    """Return the promises of the requests with a name. Raises NotFound."""
     promise = get_promise(client, name) if name else None
     if promise is not None and not promise.is_run:
         found = [promise]
@@ -300,14 +300,14 @@ def _named(client: Client, name: str) -> list[Promise]:
     if blocking or (promise is not None and promise.is_run):
         return blocking
     if promise is not None:
-        raise NotFound(f"{name} is a part of {promise.origin} that no person answers: it has no history.")
-    raise NotFound(f"there is no promise, workflow or key {name!r}. `hitl history` lists what was answered.")
+        raise NotFound(f"{name} has no history: it is a step of {promise.origin}, not a request.")
+    raise NotFound(f"no request, run or key {name!r}. To list decisions, run `hitl history`.")
 
 
 def _told(
     client: Client, promise: Promise, function: str | None, others: Iterable[Promise]
 ) -> Iterable[HistoryEntry]:
-    """Yield all that was said of a promise."""
+    """Yield the comments, votes and decision of a request."""
     asked, form = prompt_of(promise), (question_of(promise) or PLAIN).form
 
     def said(kind: Kind, at: int, **what: Json) -> HistoryEntry:

@@ -1,4 +1,4 @@
-"""From what a person typed to the promise that they mean."""
+"""Finds the request that a person names."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 
 SUGGESTIONS = 3
 CANDIDATES = 10
-"""How many of the promises that an ambiguous name could mean are listed."""
+"""Requests to list for an ambiguous name."""
 
 
 def find(
     client: Client, name: str, *, whole: bool = False, mark: IdempotencyMark | None = None
 ) -> RequestSummary:
-    """Return the request that a name means for a person who answers: waiting, or answered already.
+    """Return the request with a name, open or decided.
 
-    A name is a promise's id, a key, the id of a run that waits for one thing, or unless it must be `whole`,
-    the beginning of the id of one thing that waits. A key or a run means what waits now; what the decision
-    with this `mark` was made on comes first, so that a decision that is sent again is not taken for one on
-    the next request. Raises NotFound, BadInput (it could mean several), IdempotencyKeyReused.
+    A name is a request's id, its key, the id of a run with one open request, or (unless `whole`) the prefix
+    of one open request's id. A key or a run means the open request. But if the decision with this `mark` was
+    already made, its request is returned, so that a repeated decision does not go to the next request. Raises
+    NotFound, BadInput (ambiguous name), IdempotencyKeyReused.
     """
     named = summaries(client, [name]).get(name) if name else None
     if named is not None and named.promise.is_blocking:
@@ -49,17 +49,17 @@ def find(
 
 
 def find_exactly(client: Client, id: str) -> RequestSummary:
-    """Return the request with exactly this id, which never comes to mean another one. Raises NotFound."""
+    """Return the request with exactly this id. Raises NotFound."""
     item = summaries(client, [id]).get(id)
     if item is None:
-        raise NotFound(f"there is no promise {id!r}.")
+        raise NotFound(f"no request {id!r}.")
     if not item.promise.is_blocking:
-        raise NotFound(f"{id} is no promise that a person answers.")
+        raise NotFound(f"{id} is not a request.")
     return item
 
 
 def _decided_with(client: Client, name: str, mark: IdempotencyMark) -> Promise | None:
-    """Return the request under a key or of a run that was decided, or voted on, with a mark."""
+    """Return the request with a key or of a run that was decided, or voted on, with a mark."""
     named = chain.from_iterable(search_many(client, [{KEY_TAG: name}, {ORIGIN_TAG: name}]))
     every = {promise.id: promise for promise in named if promise.is_blocking}
     several = [promise.id for promise in every.values() if (question_of(promise) or PLAIN).approvals > 1]
@@ -72,7 +72,7 @@ def _decided_with(client: Client, name: str, mark: IdempotencyMark) -> Promise |
 
 
 def _meant(client: Client, name: str, promise: Promise | None, *, whole: bool) -> Promise:
-    """Return the promise that a name means, which is not the id of a request. Raises NotFound, BadInput."""
+    """Return the promise for a name that is not a request's id. Raises NotFound, BadInput."""
     if promise is not None:
         return _answerable(client, promise)
     if name:
@@ -82,22 +82,22 @@ def _meant(client: Client, name: str, promise: Promise | None, *, whole: bool) -
         if candidates:
             raise _ambiguous(name, candidates)
     hint = "" if whole else _suggestions(client, name)
-    raise NotFound(f"there is no promise or workflow {name!r}.{hint}")
+    raise NotFound(f"no request or run {name!r}.{hint}")
 
 
 def keyed(client: Client, key: str) -> list[Promise]:
-    """Return what waits for a person under a key; if nothing does, what was answered last."""
+    """Return the open requests with a key; if there are none, the last one."""
     every = [promise for promise in search(client, tags={KEY_TAG: key}) if promise.is_blocking]
     return [promise for promise in every if promise.state == "pending"] or _newest(every)
 
 
 def _newest(promises: Iterable[Promise]) -> list[Promise]:
-    """Return the promise that was made last, if there is any."""
+    """Return the newest promise, if there is any."""
     return sorted(promises, key=lambda promise: promise.created_at)[-1:]
 
 
 def _beginning_with(client: Client, prefix: str) -> list[Promise]:
-    """Return what waits for a person under an id that begins so."""
+    """Return the open requests whose id has a prefix."""
     can = client.capabilities
     if can.prefix and can.open:
         query = {"state": "pending", "idPrefix": prefix, "tags": EXTERNAL}
@@ -107,21 +107,21 @@ def _beginning_with(client: Client, prefix: str) -> list[Promise]:
 
 
 def _ambiguous(name: str, candidates: list[Promise]) -> BadInput:
-    """Return the error that says what a name could mean."""
+    """Return the error for an ambiguous name."""
     lines = [
         promise.id + (f"  {prompt}" if (prompt := prompt_of(promise)) else "")
         for promise in candidates[:CANDIDATES]
     ]
     more = ["…"] if len(candidates) > CANDIDATES else []
     return BadInput(
-        f"{name!r} could mean several of what waits. Nothing was changed; name one of",
+        f"{name!r} matches several open requests. Nothing was changed: name one of",
         [*lines, *more],
         code="ambiguous-id",
     )
 
 
 def _answerable(client: Client, promise: Promise) -> Promise:
-    """Return what a person can answer of what another promise waits for. Raises NotFound, BadInput."""
+    """Return the open request below a run or another promise. Raises NotFound, BadInput."""
     if promise.is_run:
         return _only_one(client, promise)
     lineage = search(client, state="pending", tags={ORIGIN_TAG: promise.origin})
@@ -132,20 +132,20 @@ def _answerable(client: Client, promise: Promise) -> Promise:
         raise _ambiguous(promise.id, below)
     if promise.is_timer:
         raise _not_for_people(promise, "a timer")
-    kind = "a call of another function" if promise.is_call else "a step of its workflow"
+    kind = "a call of another workflow" if promise.is_call else "a step of its run"
     raise _not_for_people(promise, kind)
 
 
 def _not_for_people(promise: Promise, kind: str) -> NotFound:
-    """Return the error for a promise of a kind that nobody can answer."""
+    """Return the error for a promise that is not a request."""
     return NotFound(
-        f"{promise.id} is {kind}: nobody can answer it. `hitl pending` lists what waits for a person.",
+        f"{promise.id} is {kind}, not a request. To list open requests, run `hitl pending`.",
         code="nothing-waiting",
     )
 
 
 def _only_one(client: Client, run: Promise) -> Promise:
-    """Return the one promise of a run that waits for a person, or the only one that ever did."""
+    """Return the only open request of a run, or its only request."""
     asked = [promise for promise in search(client, tags={ORIGIN_TAG: run.id}) if promise.is_blocking]
     waiting = [promise for promise in asked if promise.state == "pending"]
     candidates = waiting or asked
@@ -153,16 +153,16 @@ def _only_one(client: Client, run: Promise) -> Promise:
         return candidates[0]
     if waiting:
         raise _ambiguous(run.id, waiting)
-    state = "has ended" if run.state != "pending" else "goes on" if asked else "has not asked anything yet"
+    state = "has ended" if run.state != "pending" else "is running" if asked else "has not asked anything yet"
     steps = command("status", [run.id])
     raise NotFound(
-        f"nothing of {run.id} waits for a person: it {state}. `{steps}` shows its steps.",
+        f"{run.id} has no open request: it {state}. To see its steps, run `{steps}`.",
         code="nothing-waiting",
     )
 
 
 def _suggestions(client: Client, name: str) -> str:
-    """Return a sentence that names the nearest ids that wait, or says that none does."""
+    """Return a sentence with similar ids of open requests, or with how to list them."""
     import difflib
 
     waiting, _ = pending(client, limit=1_000)
@@ -170,4 +170,4 @@ def _suggestions(client: Client, name: str) -> str:
     near = difflib.get_close_matches(name, dict.fromkeys(ids), n=SUGGESTIONS, cutoff=0.5)
     if near:
         return f" Did you mean {' or '.join(near)}?"
-    return " Nothing waits for a person." if not waiting else " `hitl pending` lists what waits."
+    return " To list open requests, run `hitl pending`." if waiting else " There are no open requests."

@@ -1,7 +1,6 @@
-"""One request after another: which one is shown, and what was decided and is still held back.
+"""The queue of `hitl review`: the current request, and decisions that are held before they are sent.
 
-Pure: no server, no screen, no clock. Instants are ms of whatever clock the caller has, as long as it only
-goes forward.
+It is pure: no server, screen or clock. Instants are ms of any clock of the caller that only goes forward.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ if TYPE_CHECKING:
 type Standing = Literal["open", "skipped", "held", "sending", "done", "gone"]
 
 HOLD_MS = 5_000
-"""How long a decision can be taken back before it is sent."""
+"""How long a decision can be undone before it is sent."""
 
 
 class HeldDecision(Struct, frozen=True):
-    """A decision that is sent at `until`, unless it is taken back."""
+    """A decision that is sent at `until`, unless it is undone."""
 
     id: str
     answer: DecisionInput
@@ -32,7 +31,7 @@ class HeldDecision(Struct, frozen=True):
 
 
 class ReviewSummary(Struct, frozen=True):
-    """How many requests were approved, rejected and skipped, remarks made, and requests left."""
+    """The numbers of requests approved, rejected and skipped, of comments, and of requests left."""
 
     approved: int
     rejected: int
@@ -42,9 +41,10 @@ class ReviewSummary(Struct, frozen=True):
 
 
 class ReviewQueue:
-    """The requests in the order in which they came, and how each one stands.
+    """The requests in the order in which they arrived, and the state of each.
 
-    Of each request at most one decision is held or sent at a time. While any is open, one is `current`.
+    A request has at most one decision that is held or being sent. While any request is open, one is
+    `current`.
     """
 
     def __init__(self) -> None:
@@ -52,22 +52,22 @@ class ReviewQueue:
         self._held: list[HeldDecision] = []
         self._counts: Counter[str] = Counter()
         self.current: str | None = None
-        """The request that is shown."""
+        """The current request."""
 
     @property
     def held(self) -> tuple[HeldDecision, ...]:
-        """What is held back, in the order in which it was decided."""
+        """The held decisions, in the order in which they were made."""
         return tuple(self._held)
 
     @property
     def position(self) -> tuple[int, int]:
-        """Which of how many the current request is, those that were decided here among them."""
+        """The current request's number, and the total including requests decided here."""
         ids = [id for id, standing in self._standing.items() if standing != "gone"]
         return (ids.index(self.current) + 1 if self.current is not None else 0), len(ids)
 
     @property
     def summary(self) -> ReviewSummary:
-        """What came of it so far."""
+        """The results so far."""
         standing = Counter(self._standing.values())
         return ReviewSummary(
             approved=self._counts["approve"],
@@ -79,7 +79,7 @@ class ReviewQueue:
 
     @property
     def passed(self) -> int:
-        """How many were skipped or answered here, and may still wait: a list must reach beyond them."""
+        """The number of requests skipped or decided here that may still be open, and so in a list."""
         return sum(standing not in ("open", "gone") for standing in self._standing.values())
 
     def is_open(self, id: str) -> bool:
@@ -101,19 +101,19 @@ class ReviewQueue:
         self._settle_on()
 
     def skip(self) -> None:
-        """Leave the current request for later."""
+        """Skip the current request."""
         if self.current is not None:
             self._leave(self.current, "skipped")
 
     def again(self) -> None:
-        """Take up what was skipped."""
+        """Open the skipped requests again."""
         for id, standing in self._standing.items():
             if standing == "skipped":
                 self._standing[id] = "open"
         self._settle_on()
 
     def hold(self, id: str, answer: DecisionInput, now: int) -> bool:
-        """Hold a decision back until HOLD_MS from now; False if the request can no longer be decided here."""
+        """Hold a decision for HOLD_MS; returns False if the request can no longer be decided here."""
         if not self.is_open(id):
             return False
         self._held.append(HeldDecision(id, answer, now + HOLD_MS))
@@ -121,7 +121,7 @@ class ReviewQueue:
         return True
 
     def undo(self) -> HeldDecision | None:
-        """Take back what was decided last, if it is still held, and show its request again."""
+        """Undo the last decision, if it is still held, and make its request the current one."""
         if not self._held:
             return None
         last = self._held.pop()
@@ -130,17 +130,17 @@ class ReviewQueue:
         return last
 
     def due(self, now: int) -> HeldDecision | None:
-        """Return the next decision that is to be sent now, which from here on cannot be taken back."""
+        """Return the next decision that is due to be sent. It can no longer be undone."""
         if not self._held or self._held[0].until > now:
             return None
         return self._send_first()
 
     def flush(self) -> HeldDecision | None:
-        """Return the next decision that is held, whatever the time, to be sent."""
+        """Return the next held decision to send, even if it is not due."""
         return self._send_first() if self._held else None
 
     def drop(self) -> tuple[HeldDecision, ...]:
-        """Take back all that is held, and return it."""
+        """Undo all held decisions, and return them."""
         dropped = self.held
         while self.undo() is not None:
             pass
@@ -152,17 +152,17 @@ class ReviewQueue:
         self._counts[verdict] += 1
 
     def refused(self, id: str) -> None:
-        """Open a request again: the decision that was sent was not taken."""
+        """Open a request again, because its decision was not accepted."""
         self._standing[id] = "open"
         self._settle_on()
 
     def gone(self, id: str) -> None:
-        """Leave out a request that somebody else decided, or that is not for this person."""
+        """Remove a request that someone else decided, or that this person may not answer."""
         self._held = [held for held in self._held if held.id != id]
         self._leave(id, "gone")
 
     def commented(self) -> None:
-        """Count a remark."""
+        """Count a comment."""
         self._counts["comment"] += 1
 
     def _send_first(self) -> HeldDecision:
@@ -171,7 +171,7 @@ class ReviewQueue:
         return first
 
     def _leave(self, id: str, standing: Standing) -> None:
-        """Give a request another standing, and go on to the next one that is open if it was shown."""
+        """Change the state of a request, and go to the next open one if it was the current one."""
         self._standing[id] = standing
         if self.current == id:
             ids = list(self._standing)
@@ -180,7 +180,7 @@ class ReviewQueue:
             self._settle_on([*ids[after:], *ids[:after]])
 
     def _settle_on(self, ids: Collection[str] | None = None) -> None:
-        """Show the first request that is open, if none is shown."""
+        """Make the first open request the current one, if there is none."""
         if self.current is None:
             order = self._standing if ids is None else ids
             self.current = next((id for id in order if self._standing[id] == "open"), None)

@@ -1,4 +1,4 @@
-"""How long people take, and what comes of what they are asked."""
+"""Statistics of decisions: outcomes, and how long people take."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ BOUNDS_MS = (
     7 * DAY_MS,
     30 * DAY_MS,
 )
-"""Where one span of the histogram ends and the next begins; the last one has no end."""
+"""The bounds of the histogram's spans; the last one has no end."""
 
 
 class Times(Struct, frozen=True, kw_only=True):
-    """How long a number of answers took, in ms; see `percentile`. None where there was no answer."""
+    """How long decisions took, in ms; see `percentile`. None if there were none."""
 
     count: int
     p50_ms: int | None
@@ -50,14 +50,14 @@ class Times(Struct, frozen=True, kw_only=True):
 
 
 class Named(Struct, frozen=True, kw_only=True):
-    """The times of one workflow's requests, or of one person. `name` is None where none is known."""
+    """The times of one workflow's requests, or of one person. `name` is None if it is unknown."""
 
     name: str | None
     times: Times
 
 
 class Day(Struct, frozen=True, kw_only=True):
-    """What was decided on one day in UTC, which begins at `start` (ms since the epoch)."""
+    """The decisions of one day in UTC, which begins at `start` (ms since the epoch)."""
 
     start: int
     outcomes: dict[Outcome, int]
@@ -121,7 +121,7 @@ def stats(client: Client, since: int, most: int | None = None, groups: Groups = 
 
 
 def figures(entries: Iterable[HistoryEntry], groups: Groups = NO_GROUPS) -> Figures:
-    """Return the figures of decisions."""
+    """Return the statistics of decisions."""
     outcomes: Counter[Outcome | None] = Counter()
     deadlines = 0
     every: list[int] = []
@@ -152,25 +152,25 @@ def figures(entries: Iterable[HistoryEntry], groups: Groups = NO_GROUPS) -> Figu
 
 
 def _by_outcome(counts: Counter[Outcome | None]) -> dict[Outcome, int]:
-    """Return how many there are of each outcome, also of those that there are none of."""
+    """Return the number of decisions for each outcome, including zeros."""
     return {outcome: counts[outcome] for outcome in OUTCOMES}
 
 
 def _answers(entry: HistoryEntry) -> list[tuple[str | None, int]]:
-    """Return who had a part in a decision, and how long it took them."""
+    """Return the people who decided or voted, and how long each took."""
     if entry.votes:
         return [(vote.by, max(vote.at - entry.asked_at, 0)) for vote in entry.votes]
     return [(entry.by, entry.waited_ms)]
 
 
 def _by_count(durations: Mapping[str | None, Sequence[int]]) -> tuple[Named, ...]:
-    """Return the times by name, those with the most answers first."""
+    """Return the times by name, those with the most decisions first."""
     named = [Named(name=name, times=times(took)) for name, took in durations.items()]
     return tuple(sorted(named, key=lambda one: (-one.times.count, one.name is None, one.name or "")))
 
 
 def times(durations: Sequence[int]) -> Times:
-    """Return how long answers took, given in ms and in any order."""
+    """Return the statistics of durations in ms, given in any order."""
     ordered = sorted(durations)
     if not ordered:
         return Times(count=0, p50_ms=None, p90_ms=None, max_ms=None)
@@ -192,6 +192,6 @@ def percentile(ordered: Sequence[int], percent: int) -> int:
 
 
 def spans(durations: Iterable[int]) -> tuple[int, ...]:
-    """Return how many durations (ms) are below the first of BOUNDS_MS, from there to the next, and so on."""
+    """Return the number of durations (ms) in each span of BOUNDS_MS."""
     counts = Counter(bisect_right(BOUNDS_MS, took) for took in durations)
     return tuple(counts[n] for n in range(len(BOUNDS_MS) + 1))

@@ -1,4 +1,4 @@
-"""Where several people must approve: their votes, and when these decide (docs/reference/wire.md)."""
+"""Votes on requests that several people must approve, and when they decide (docs/reference/wire.md)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 NO_REASON = "rejected"
-"""The reason of a rejection that gives none."""
+"""The reason of a rejection without one."""
 
 
 class RecordedVote(Struct, frozen=True, kw_only=True):
@@ -51,25 +51,25 @@ class RecordedVote(Struct, frozen=True, kw_only=True):
 
 
 class Tally(Struct, frozen=True, kw_only=True):
-    """How a request stands: the ballots that count, one a person, and the one that decided."""
+    """The tally of a request: the ballots that count, one per person, and the one that decided."""
 
     counted: tuple[RecordedVote, ...]
     deciding: RecordedVote | None = None
 
     def approving(self, choice: str | None) -> int:
-        """Return how many approve of a choice; None where there are none to choose from."""
+        """Return the number of approvals of a choice; None for a request without choices."""
         return sum(
             ballot.vote.verdict == "approve" and ballot.vote.choice == choice for ballot in self.counted
         )
 
     @property
     def leading(self) -> int:
-        """How many approve of the same."""
+        """The highest number of equal approvals."""
         return leading(self.votes)
 
     @property
     def votes(self) -> tuple[Vote, ...]:
-        """The votes that count, the oldest first."""
+        """The votes that count, oldest first."""
         return tuple(ballot.vote for ballot in self.counted)
 
 
@@ -81,7 +81,7 @@ class _Said(Struct, frozen=True):
 
 
 def leading(votes: Iterable[Vote]) -> int:
-    """Return how many approve of the same."""
+    """Return the highest number of equal approvals."""
     choices = [vote.choice for vote in votes if vote.verdict == "approve"]
     return max(map(choices.count, choices), default=0)
 
@@ -92,7 +92,7 @@ def tally(
     ballots: Iterable[RecordedVote],
     groups: Groups = NO_GROUPS,
 ) -> Tally:
-    """Count ballots in the order in which they were cast, up to the one that decides.
+    """Count ballots in order, up to the one that decides.
 
     A person's later ballot replaces an earlier one, under whichever of their names. It is a yes when as many
     as are needed approve of the same, and a no when too few of the electorate are left for that; where nobody
@@ -115,7 +115,7 @@ def tally(
 def _is_lost(
     question: Question, electorate: frozenset[str] | None, counted: Mapping[str, RecordedVote]
 ) -> bool:
-    """Whether so many have said no that too few can still approve."""
+    """Whether the quorum can no longer be reached."""
     noes = {person for person, ballot in counted.items() if ballot.vote.verdict == "reject"}
     if electorate is None:
         return len(noes) >= question.approvals
@@ -134,12 +134,12 @@ def electorate(question: Question, starter: str | None, groups: Groups) -> froze
 
 
 def count(item: RequestSummary, cast: Iterable[RecordedVote], groups: Groups) -> Tally:
-    """Return how a request for several approvals stands after the votes that were cast."""
+    """Return the tally of a request after the votes that were cast."""
     return tally(item.asked, electorate(item.asked, item.starter, groups), cast, groups)
 
 
 def differing_votes(question: Question, votes: Iterable[Vote]) -> tuple[Difference, ...]:
-    """Return where the data of those who approve of the same is not the same: the last one's counts."""
+    """Return the differences in the data of equal approvals. The last approval's data counts."""
     from hitl_cli.forms.reading import differences
 
     said: dict[str | None, list[tuple[str, Json]]] = {}
@@ -150,13 +150,16 @@ def differing_votes(question: Question, votes: Iterable[Vote]) -> tuple[Differen
 
 
 def differs_from(question: Question, votes: Iterable[Vote], vote: Vote) -> tuple[Difference, ...]:
-    """Return where what somebody is about to say is not what others said who approve of the same."""
+    """Return the differences between a new vote's data and that of equal approvals."""
     same = [one for one in votes if one.by != vote.by and one.choice == vote.choice]
     return differing_votes(question, [*same, vote])
 
 
 def settle_request(request: Promise, vote: Vote, audit: Audit) -> ProtocolRequest:
-    """Return the promise.settle by which a vote decides a request. What wins is in the answer."""
+    """Return the promise.settle with which a vote decides a request.
+
+    Its response has the winning decision.
+    """
     audit = msgspec.structs.replace(audit, choice=vote.choice)
     if vote.verdict == "approve":
         value, state = encode(vote.data, audit.headers()), "resolved"
@@ -177,25 +180,25 @@ def complete(client: Client, request: Promise, tallied: Tally) -> Promise:
 
 
 def votes_of(client: Client, id: str) -> list[RecordedVote]:
-    """Return the ballots that were cast on a request, in that order."""
+    """Return the ballots on a request, in the order in which they were cast."""
     return votes_of_many(client, [id])[id]
 
 
 def votes_of_many(client: Client, ids: Sequence[str]) -> dict[str, list[RecordedVote]]:
-    """Return the same for each of several requests, at the cost of one."""
+    """Return the ballots on each of several requests, in one round trip."""
     found = search_many(client, [{VOTE_TAG: id} for id in ids])
     return {id: votes_in(client, id, cast) for id, cast in zip(ids, found, strict=True)}
 
 
 def votes_in(client: Client, id: str, cast: list[Promise]) -> list[RecordedVote]:
-    """Return the ballots that promises are, in the order in which they were cast."""
+    """Return the ballots in promises, in the order in which they were cast."""
     if not client.capabilities.order:
         cast.sort(key=lambda promise: (promise.created_at, len(promise.id), promise.id))
     return [ballot for promise in cast if (ballot := _recorded_vote_in(promise, id)) is not None]
 
 
 def _recorded_vote_in(promise: Promise, id: str) -> RecordedVote | None:
-    """Return the ballot that a promise is; None where it only looks like one."""
+    """Return the ballot in a promise; None if it is not a valid one."""
     audit = audit_in(headers_of(promise.param))
     try:
         said = msgspec.convert(decode(promise.param), _Said)
@@ -214,7 +217,7 @@ def _recorded_vote_in(promise: Promise, id: str) -> RecordedVote | None:
 
 
 def _vote_id(id: str, person: str, number: int) -> str:
-    """Return the id of a person's vote on a request; any name is fit for it."""
+    """Return the id of a person's vote on a request; works for any name."""
     return child_id(id, f"v{short_stable_id(person)}-{number}")
 
 
@@ -245,7 +248,7 @@ def record_vote(
 
 
 def same_vote(one: Vote, other: Vote) -> bool:
-    """Whether two votes say the same, whenever they were given."""
+    """Whether two votes are equal, ignoring their times."""
     return (one.verdict, one.choice, one.reason) == (
         other.verdict,
         other.choice,

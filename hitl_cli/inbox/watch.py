@@ -1,7 +1,7 @@
-"""What changes in the inbox, from one look to the next: what is asked, what is said of it, what comes of it.
+"""Changes in the inbox since the last check: new requests, comments, votes and decisions.
 
-On a server that sorts, a look costs what has changed and not what waits. From others all that waits is
-read, and compared with what waited before.
+With a server that can sort, the cost of a check depends on the number of changes, not of open requests. With
+other servers, all open requests are read and compared with the ones before.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from hitl_cli.people.actor import Actor
 
 MOST = 500
-"""How many changes of a kind are told one by one. Who is told of more looks at the list anyway."""
+"""Changes of a kind to report one by one. With more, readers should load the list."""
 
 RINGING_S = 1.0
-"""How long a deadline can have passed before it is told: nobody commits anything when it does."""
+"""Maximum delay in reporting a passed deadline, because nothing is committed when it passes."""
 
 POLL_S = 2.0
-"""How often a server is asked that cannot say whether anything has changed."""
+"""Polling interval for a server that cannot say whether anything has changed."""
 
 
 type ChangeKind = Literal["asked", "changed", "decided"]
@@ -56,7 +56,7 @@ class Change(Struct, frozen=True, kw_only=True):
     outcome: Outcome | None = None
 
     def concerns(self, actor: Actor) -> bool:
-        """Whether the request is the actor's to answer, as `permission.is_mine` says, now or once escalated.
+        """Whether the actor may answer the request (`permission.is_mine`), now or once escalated.
 
         Nothing changes when it is escalated, so those who are asked then hear of it from the start.
         """
@@ -65,10 +65,10 @@ class Change(Struct, frozen=True, kw_only=True):
 
 
 class InboxWatch(ABC):
-    """Tells what changes on a server. Its calls block."""
+    """Watches for changes on a server. Calls block."""
 
     every_s: float
-    """How often to look although nothing is known to have changed."""
+    """How often to check even if no change was signaled."""
 
     @abstractmethod
     def start(self) -> None:
@@ -80,7 +80,7 @@ class InboxWatch(ABC):
 
 
 def watch_inbox(client: Client) -> InboxWatch:
-    """Return what tells of changes on a client's server."""
+    """Return a watcher of changes on a client's server."""
     can = client.capabilities
     return IndexedWatch(client) if can.sort and can.open and can.order else _PolledWatch(client)
 
@@ -94,7 +94,7 @@ class _Seen(NamedTuple):
 
 
 def _changes(client: Client, seen: Iterable[_Seen]) -> list[Change]:
-    """Return what happened as changes, with who started the runs of requests that are not for them."""
+    """Return events as changes, with the starters of runs who may not answer."""
     found = [(one, question_of(one.promise) or PLAIN) for one in seen]
     withheld = {one.promise.origin for one, question in found if not question.allow_self}
     runs = get_promises(client, sorted(withheld))
@@ -102,7 +102,7 @@ def _changes(client: Client, seen: Iterable[_Seen]) -> list[Change]:
 
 
 def _change(seen: _Seen, question: Question, run: Promise | None) -> Change:
-    """Return what happened to a request as a change."""
+    """Return an event of a request as a change."""
     kind, promise, by = seen
     outcome = None
     if kind == "asked":
@@ -122,7 +122,7 @@ def _change(seen: _Seen, question: Question, run: Promise | None) -> Change:
     )
 
 
-# A server that sorts
+# Servers that can sort
 
 
 class _Newest:
@@ -138,7 +138,7 @@ class _Newest:
         self._known: set[str] = set()
 
     def requests(self) -> list[ProtocolRequest]:
-        """Return the requests that find what is new, and the place of the last of it."""
+        """Return the searches for new promises, and for the place of the last one."""
         at = {"cursor": self._cursor} if self._cursor else {}
         return [
             ProtocolRequest("promise.search", {**self._query, **at, "limit": MOST}),
@@ -146,11 +146,11 @@ class _Newest:
         ]
 
     def skip(self, last: Page) -> None:
-        """Take all that is there as known."""
+        """Mark all existing promises as known."""
         self._cursor = last.cursor
 
     def take(self, found: Page, last: Page) -> list[Promise] | None:
-        """Return what is new, from the answers to `requests`; None if it is too much."""
+        """Return new promises from the responses to `requests`; None if there are too many."""
         new = [promise for promise in found.promises if promise.id not in self._known]
         if last.cursor is None:
             self._known = {promise.id for promise in found.promises}
@@ -160,7 +160,7 @@ class _Newest:
 
 
 class IndexedWatch(InboxWatch):
-    """Tells what changes, by the server's indexes: of what waits, of what was settled when, and of tags."""
+    """Watches for changes with the server's indexes of open and settled promises and of tags."""
 
     def __init__(self, client: Client) -> None:
         self.every_s = RINGING_S if client.capabilities.ring else POLL_S
@@ -221,14 +221,14 @@ class IndexedWatch(InboxWatch):
         return new
 
     def _talked_about(self, said: Iterable[Promise], over: set[str]) -> list[_Seen]:
-        """Return on which requests something was said; a vote on one that is decided now is no news."""
+        """Return the requests with new comments or votes, except votes on requests that are decided now."""
         by = {id: headers_of(one.param).get("hitl:by") for one in said if (id := _subject_of(one, over))}
         found = get_promises(self._client, list(by))
         return [_Seen("changed", promise, by[id]) for id, promise in found.items() if promise.is_blocking]
 
 
 def _subject_of(said: Promise, over: set[str]) -> str | None:
-    """Return the id of the request that a vote or a comment is on, if that is news."""
+    """Return the id of the request of a vote or comment, if it must be reported."""
     vote, comment = said.tags.get(VOTE_TAG), said.tags.get(COMMENT_TAG)
     id = comment if vote is None or vote in over else vote
     return id if id and said.id.startswith(id) else None
@@ -238,7 +238,7 @@ def _subject_of(said: Promise, over: set[str]) -> str | None:
 
 
 class _PolledWatch(InboxWatch):
-    """Tells what changes on a server that has no such order: of comments it tells nothing."""
+    """Watches for changes on a server that cannot sort. It does not report comments."""
 
     every_s = POLL_S
 
@@ -273,7 +273,7 @@ class _PolledWatch(InboxWatch):
         return {promise.id: promise for page in pages for promise in page}
 
     def _votes(self, waiting: dict[str, Promise]) -> dict[str, int]:
-        """Return how many votes were cast on each."""
+        """Return the number of votes on each request."""
         several = [id for id, promise in waiting.items() if QUORUM_TAG in promise.tags]
         ballots = votes_of_many(self._client, several)
         return {id: len(ballots.get(id, ())) for id in waiting}

@@ -1,4 +1,4 @@
-"""What machines are shown: `--json` of the commands, and the answers of the API. Their names are stable.
+"""JSON for `--json` of the commands and for the API. The names of fields are stable.
 
 Instants are ISO 8601 in UTC, as texts. Each kind of thing has a module, with its Structs and what makes them.
 """

@@ -1,4 +1,4 @@
-"""API tokens, links and signing keys, as machines are shown them."""
+"""API tokens, links and signing keys as JSON."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def permissions_of(one: Token) -> list[Permission]:
-    """Return what a token may do, in the usual order."""
+    """Return the permissions of a token, in the usual order."""
     return [permission for permission in PERMISSIONS if permission in one.can]
 
 
 def token_document(one: Token) -> dict[str, Json]:
-    """Return a token without its secret; `as` is the person who acts by it, `by` who made it."""
+    """Return a token without its secret. `as` is the person it acts as, `by` who created it."""
     return {
         "id": one.id,
         "as": one.person,
@@ -33,7 +33,7 @@ def token_document(one: Token) -> dict[str, Json]:
 
 
 def link_document(link: Link, url: str) -> Json:
-    """Return a link by which one person answers one request until it ends."""
+    """Return a link for one person to answer one request."""
     return {
         "url": url,
         "request": link.request,

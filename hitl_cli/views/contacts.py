@@ -1,4 +1,4 @@
-"""How people are reached, and what became of a test of it, as machines are shown it."""
+"""Contacts, and the results of test messages, as JSON."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 class AddressDocument(Struct, frozen=True, kw_only=True):
-    """An address without its secrets, and the channel that it belongs to."""
+    """An address without its secrets, and its channel."""
 
     by: str
     where: str
 
 
 class ContactDocument(Struct, frozen=True, kw_only=True):
-    """How a person or a group is reached; `digest` is the duration for which their messages are collected."""
+    """The contact of a person or group. `digest` is how long their messages are collected."""
 
     name: str
     addresses: list[AddressDocument]
@@ -31,7 +31,7 @@ class ContactDocument(Struct, frozen=True, kw_only=True):
 
 
 class TestResultDocument(Struct, frozen=True, kw_only=True):
-    """Whether an address took a test message, or why not."""
+    """The result of a test message to an address."""
 
     to: str
     by: str
@@ -41,7 +41,7 @@ class TestResultDocument(Struct, frozen=True, kw_only=True):
 
 
 def contact_document(name: str, contact: Contact) -> ContactDocument:
-    """Return how a person or a group is reached."""
+    """Return the contact of a person or group."""
     return ContactDocument(
         name=name,
         addresses=[AddressDocument(by=one.kind, where=shown(one)) for one in contact.addresses],
@@ -51,7 +51,7 @@ def contact_document(name: str, contact: Contact) -> ContactDocument:
 
 
 def result_document(one: SampleResult) -> TestResultDocument:
-    """Return what became of a test message."""
+    """Return the result of a test message."""
     return TestResultDocument(
         to=one.to,
         by=one.address.kind,

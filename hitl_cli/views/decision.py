@@ -1,4 +1,4 @@
-"""What came of an answer or a comment, as machines are shown it."""
+"""Results of decisions and comments as JSON."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from hitl_cli.requests.decision import Decision
 
 _COPIED = ("data", "choice", "by", "via", "comment", "reason")
-"""What is shown of a decision as it is."""
+"""The fields of a decision that are copied."""
 
 
 class DecisionResultDocument(Struct, frozen=True, kw_only=True):
-    """A request that was answered: `fresh` tells whether by this very answer.
+    """The result of a decision. `fresh` says whether this decision was recorded now.
 
-    Where several must approve, the state is pending while too few have.
+    If several must approve, the state stays pending until the quorum is reached.
     """
 
     id: str
@@ -54,7 +54,7 @@ class KeptCommentDocument(Struct, frozen=True, kw_only=True):
 
 
 def planned_decision_document(one: PlannedDecision, verdict: Verdict) -> Json:
-    """Return what one of many decisions would do, or why it cannot be made (`problem`)."""
+    """Return a planned decision, or the `problem` that prevents it."""
     return {
         "id": one.name if one.item is None else one.item.id,
         "verdict": verdict,
@@ -64,12 +64,12 @@ def planned_decision_document(one: PlannedDecision, verdict: Verdict) -> Json:
 
 
 def failed_decision_document(id: str, error: HitlError) -> Json:
-    """Return one of many decisions that could not be made, and why."""
+    """Return a decision that failed, and why."""
     return {"id": id, "error": str(error), "code": error.code}
 
 
 def hook_result_document(decided: DecisionResult) -> Json:
-    """Return what came of a webhook's answer; `outcome` is null while others must approve too."""
+    """Return the result of a webhook's decision; `outcome` is null while more approvals are needed."""
     return {
         "request": decided.promise.id,
         "run": decided.workflow,
@@ -80,7 +80,7 @@ def hook_result_document(decided: DecisionResult) -> Json:
 
 
 def decision_result_document(one: DecisionResult) -> DecisionResultDocument:
-    """Return the decision that an answer led to, or found."""
+    """Return the result of a decision."""
     audit = one.audit
     at = audit.at or one.promise.settled_at
     votes = audit.votes if one.votes is None else one.votes.votes
@@ -101,7 +101,7 @@ def decision_result_document(one: DecisionResult) -> DecisionResultDocument:
 
 
 def answer_document(promise: Promise, decision: Decision[Any] | None) -> Json:
-    """Return a question and the decision on it, if any; `expired` tells whether the deadline decided."""
+    """Return a request and its decision, if any; `expired` says whether the deadline decided."""
     votes = () if decision is None else decision.votes
     return {
         "id": promise.id,

@@ -1,4 +1,4 @@
-"""A request in words: who may answer, and when; and who was notified of it."""
+"""Texts about a request: its assignees, its deadline, its notifications."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ if TYPE_CHECKING:
 
 
 def notified(seen: RequestDetails) -> tuple[NotificationStatus, ...]:
-    """Return who was notified of a request, and how."""
+    """Return the notifications of a request."""
     return notifications_of(seen.item.id, seen.lineage)
 
 
 def who_may(seen: RequestDetails) -> str:
-    """Return who may answer now, or might until it was decided."""
+    """Return the assignees now, or when the request was decided."""
     age = (seen.decision.at if seen.decision else seen.item.now) - seen.item.created_at
-    names = ", ".join(seen.item.asked.asked_at(age)) or "anybody"
+    names = ", ".join(seen.item.asked.asked_at(age)) or "anyone"
     if seen.item.asked.allow_self:
         return names
-    return f"{names}, but not who started the run ({seen.item.starter or 'not known'})"
+    return f"{names}, except who started the run ({seen.item.starter or 'unknown'})"
 
 
 def later(seen: RequestDetails) -> list[str]:
-    """Return who may answer too, and from when on."""
+    """Return the assignees of later escalations, and when."""
     item = seen.item
     ahead = [(item.created_at + step.after, step.to) for step in item.asked.escalate]
     return [
-        f"{', '.join(to)} too, in {format_duration(at - item.now)} ({iso(at)})"
+        f"also {', '.join(to)} in {format_duration(at - item.now)} ({iso(at)})"
         for at, to in sorted(ahead)
         if seen.decision is None and at > item.now
     ]
 
 
 def at_deadline(question: Question) -> str:
-    """Return what it means that nobody answers."""
+    """Return what happens at the deadline."""
     match question.on_deadline:
         case "expire":
             return "then it expires"

@@ -1,4 +1,4 @@
-"""What `hitl doctor` finds, as machines are shown it."""
+"""The findings of `hitl doctor` as JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ type Level = Literal["ok", "warning", "error"]
 
 
 class Finding(Struct, frozen=True):
-    """One thing that was looked at: how it is, and what to do if that is not well."""
+    """A check: its level, its result, and what to do."""
 
     name: str
     level: Level
@@ -28,12 +28,12 @@ class Finding(Struct, frozen=True):
 
 
 def settings_document(chosen: Iterable[tuple[str, Setting]]) -> list[Json]:
-    """Return settings, each with where its value comes from."""
+    """Return the settings, each with the source of its value."""
     return [{"name": name, "value": one.value, "source": one.source} for name, one in chosen]
 
 
 def file_document(file: Inspection) -> Json:
-    """Return what is known of a database file, with null for what was not counted or checked."""
+    """Return the facts about a database file, with null for what was not counted or checked."""
     counts, oldest = file.counts, file.oldest_waiting
     return {
         "path": str(file.path),

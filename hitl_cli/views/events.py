@@ -1,4 +1,4 @@
-"""Events, as machines are shown them: a worker's lines of JSON, and what changes in the inbox."""
+"""Events as JSON: a worker's lines, and changes in the inbox."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def serving_document(server: str, group: str, workflows: Sequence[str], pid: str) -> Json:
-    """Return what a worker serves: its first line."""
+    """Return the first line of a worker: what it serves."""
     return {"event": "serving", "server": server, "group": group, "workflows": workflows, "pid": pid}
 
 
@@ -29,6 +29,6 @@ def event_document(event: Event) -> Json:
 
 
 def change_document(change: Change) -> Json:
-    """Return a request that was asked, changed or decided."""
+    """Return a new, changed or decided request."""
     known = {name: getattr(change, name) for name in ("id", "workflow", "title", "outcome", "by")}
     return known | {"run": change.workflow}

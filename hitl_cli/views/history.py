@@ -1,4 +1,4 @@
-"""What was answered, as machines are shown it."""
+"""The history of decisions as JSON and CSV."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hitl_cli.inbox.history import HistoryEntry
 
 FORMULA = ("=", "+", "-", "@")
-"""How a cell begins that a spreadsheet would take for a formula (OWASP, CSV Injection)."""
+"""First characters of cells that spreadsheets treat as formulas (OWASP, CSV Injection)."""
 
 
 class HistoryEntryDocument(Struct, frozen=True, kw_only=True):
@@ -56,14 +56,14 @@ class HistoryEntryDocument(Struct, frozen=True, kw_only=True):
 
 
 class HistoryPage(Struct, frozen=True):
-    """A page of what was answered, the newest first; `next` is the `cursor` of the next one."""
+    """A page of decisions, newest first; `next` is the `cursor` of the next page."""
 
     items: list[HistoryEntryDocument]
     next: str | None
 
 
 def history_entry_document(entry: HistoryEntry) -> HistoryEntryDocument:
-    """Return what came of a request, or was said of it."""
+    """Return a decision, a vote or a comment."""
     known = msgspec.structs.asdict(entry)
     del known["form"]
     texts = {"asked_at": iso(entry.asked_at), "at": iso(entry.at)}
@@ -73,7 +73,7 @@ def history_entry_document(entry: HistoryEntry) -> HistoryEntryDocument:
 
 
 def outcome_text(entry: HistoryEntry) -> str:
-    """Return the outcome of an entry, and what kind of entry it is where that is no decision of a person."""
+    """Return the outcome of an entry, with its kind unless it is a person's decision."""
     if entry.kind == "decision":
         by_deadline = entry.deadline and entry.outcome != "expired"
         return f"{entry.outcome} (deadline)" if by_deadline else str(entry.outcome)
@@ -81,19 +81,19 @@ def outcome_text(entry: HistoryEntry) -> str:
 
 
 def changed_text(entry: HistoryEntry) -> str | None:
-    """Return which request an entry replaced, and which replaced it, unless its reason says so."""
+    """Return which request an entry's request replaces, and which replaced it, unless its reason says so."""
     by = entry.replaced_by
     parts = [
-        f"in place of {entry.replaces}" if entry.replaces else None,
+        f"replaces {entry.replaces}" if entry.replaces else None,
         f"replaced by {by}" if by and by not in (entry.reason or "") else None,
     ]
     return ", ".join(part for part in parts if part) or None
 
 
 def data_text(entry: HistoryEntry) -> str | None:
-    """Return the data of an answer on one line, by the titles of its form, else as JSON.
+    """Return the data of a decision on one line, with the titles of its form, or as JSON.
 
-    None for a plain yes or no, or a choice.
+    None for a plain approval or rejection, or a choice.
     """
     if entry.data is None or entry.data is True or entry.data == entry.choice:
         return None
@@ -105,24 +105,24 @@ def data_text(entry: HistoryEntry) -> str | None:
 
 
 def csv_head(*, excel: bool = False) -> str:
-    """Return the first line of a CSV: the names of the columns, after the mark that Excel knows UTF-8 by."""
+    """Return the header row of a CSV; for Excel after a byte order mark, which marks UTF-8."""
     return ("\ufeff" if excel else "") + _csv_line(HistoryEntryDocument.__struct_fields__)
 
 
 def csv_entry(entry: HistoryEntry) -> str:
-    """Return an entry as its line in a CSV."""
+    """Return an entry as a row of a CSV."""
     return _csv_line(map(_cell, msgspec.structs.astuple(history_entry_document(entry))))
 
 
 def _csv_line(cells: Iterable[str]) -> str:
-    """Return cells as a line of CSV, which ends with a newline."""
+    """Return cells as a row of CSV with a newline."""
     line = StringIO()
     csv.writer(line, lineterminator="\n").writerow(cells)
     return line.getvalue()
 
 
 def _cell(value: Json) -> str:
-    """Return a value as CSV has it: a text as it is, nothing for none, all else as JSON.
+    """Return a value as a CSV cell: texts unchanged, None as an empty cell, all else as JSON.
 
     CSV is read in spreadsheets and on terminals: what the one would run is quoted by a `'` before it, and
     what the other would obey is shown as its escape. JSON has each text to the letter.

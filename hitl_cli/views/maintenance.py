@@ -1,4 +1,4 @@
-"""Backups and pruning, as machines are shown them."""
+"""Backups and pruning as JSON."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def backup_document(made: Backup) -> Json:
-    """Return a copy of the file, and how many rows each of its tables has."""
+    """Return a backup and its rows per table."""
     return {"file": str(made.path), "bytes": made.size, "rows": made.rows}
 
 
 def prune_document(pruned: Pruned, *, done: bool) -> Json:
-    """Return what was removed (`done`) or would be; `kept` counts older runs that stay, by reason."""
+    """Return what was deleted (`done`) or would be. `kept` counts older runs that stay, by reason."""
     first, last = pruned.first_ended_at, pruned.last_ended_at
     return {
         "dry_run": not done,

@@ -1,4 +1,4 @@
-"""What waits for a person, as machines are shown it."""
+"""Open requests as JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class RefusedDocument(Struct, frozen=True, kw_only=True):
-    """An answer that did not fit, so that the question was put again."""
+    """An answer that could not be used, so that the workflow asked again."""
 
     why: str
     data: Json
@@ -25,9 +25,9 @@ class RefusedDocument(Struct, frozen=True, kw_only=True):
 
 
 class RequestBaseDocument(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
-    """What a person is asked, as a list says it and its own page does too.
+    """The fields of a request that both the list and the details have.
 
-    `refused` is an answer that did not fit, so that it is asked again in the place of `replaces`. `run` is
+    `refused` is an earlier answer that could not be used; this request then replaces `replaces`. `run` is
     the run's id and `workflow_name` its workflow; `workflow` and `function` are their old names.
     """
 
@@ -55,20 +55,20 @@ class RequestBaseDocument(Struct, frozen=True, kw_only=True, rename={"from_": "f
 
 
 class RequestSummaryDocument(RequestBaseDocument, frozen=True, kw_only=True):
-    """A promise that waits for a person, in a list of them; `prompt` is its first line."""
+    """An open request in a list. `prompt` is only the first line."""
 
     state: Literal["pending"] = "pending"
 
 
 class RequestsPage(Struct, frozen=True):
-    """A page of what waits; `next` is the `cursor` of the next one."""
+    """A page of open requests; `next` is the `cursor` of the next page."""
 
     items: list[RequestSummaryDocument]
     next: str | None
 
 
 def request_summary_document(item: RequestSummary, now: int) -> RequestSummaryDocument:
-    """Return what waits, as it is listed. `now` is ms since the epoch."""
+    """Return an open request for a list. `now` is ms since the epoch."""
     asked = item.asked
     return RequestSummaryDocument(
         id=item.id,
@@ -95,5 +95,5 @@ def request_summary_document(item: RequestSummary, now: int) -> RequestSummaryDo
 
 
 def refused_document(refused: Refused) -> RefusedDocument:
-    """Return an answer that did not fit."""
+    """Return an answer that could not be used."""
     return RefusedDocument(why=refused.why, data=refused.data, by=refused.by, at=iso(refused.at))

@@ -1,4 +1,4 @@
-"""One request with all that there is to know of it, as machines are shown it."""
+"""A request with all details as JSON."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 NO_CONTACTS = Directory()
 
 INNER = ("keys", "needed", "pointers", "item", "row")
-"""What of a field is no one's business but the form's."""
+"""Internal attributes of a form's field, which are not shown."""
 
 
 class EscalationDocument(Struct, frozen=True, kw_only=True):
-    """Who may answer too, from when on."""
+    """A later escalation: its assignees, and when."""
 
     at: str
     to: tuple[str, ...]
 
 
 class CommentDocument(Struct, frozen=True, kw_only=True):
-    """A remark."""
+    """A comment."""
 
     by: str | None
     via: str | None
@@ -45,7 +45,7 @@ class CommentDocument(Struct, frozen=True, kw_only=True):
 
 
 class DeliveryAttemptDocument(Struct, frozen=True, kw_only=True):
-    """A try to tell somebody, and why it came to what it did."""
+    """An attempt to notify someone, and its result."""
 
     at: str
     outcome: str
@@ -55,7 +55,7 @@ class DeliveryAttemptDocument(Struct, frozen=True, kw_only=True):
 
 
 class NotificationDocument(Struct, frozen=True, kw_only=True):
-    """Who was told of it on what occasion, or why not: the last try, and when there is to be another."""
+    """A notification to one recipient: the last attempt, and when the next one is."""
 
     who: str | None
     occasion: str
@@ -71,7 +71,7 @@ class NotificationDocument(Struct, frozen=True, kw_only=True):
 
 
 class DecisionDocument(Struct, frozen=True, kw_only=True):
-    """What came of a request; `deadline` tells whether it was the deadline that meant so."""
+    """The outcome of a request; `deadline` says whether the deadline decided."""
 
     outcome: Outcome | None
     by: str | None
@@ -86,10 +86,10 @@ class DecisionDocument(Struct, frozen=True, kw_only=True):
 
 
 class RequestDetailsDocument(RequestBaseDocument, frozen=True, kw_only=True):
-    """A request. `title` is the first line of `prompt`; `fields` are what a person fills in of `form`.
+    """A request. `title` is the first line of `prompt`; `fields` are the fields of `form`.
 
-    `replaces` and `replaced_by` are requests of this run: its code had changed, or an answer did not fit.
-    `param` is what the promise carries, where it is no request, or one that cannot be read.
+    `replaces` and `replaced_by` are requests of the same run: its code changed, or an answer could not be
+    used. `param` is the data of a promise that is not a valid request.
     """
 
     title: str | None
@@ -116,7 +116,7 @@ class RequestDetailsDocument(RequestBaseDocument, frozen=True, kw_only=True):
 def request_details_document(
     seen: RequestDetails, directory: Directory = NO_CONTACTS
 ) -> RequestDetailsDocument:
-    """Return a request with all that there is to know of it, and who of the assignees has no contact."""
+    """Return a request with all details, and the assignees without a contact."""
     item, question = seen.item, seen.item.question
     known = {} if question is None else msgspec.to_builtins(question)
     listed = msgspec.structs.asdict(request_summary_document(item, item.now))
@@ -155,7 +155,7 @@ def request_details_document(
 
 
 def _notification_document(told: NotificationStatus) -> NotificationDocument:
-    """Return who was told, and how."""
+    """Return a notification to one recipient."""
     last = told.last
     return NotificationDocument(
         who=told.who,
@@ -182,7 +182,7 @@ def _notification_document(told: NotificationStatus) -> NotificationDocument:
 
 
 def _decision_document(made: HistoryEntry) -> DecisionDocument:
-    """Return what came of a request."""
+    """Return the outcome of a request."""
     return DecisionDocument(
         outcome=made.outcome,
         by=made.by,

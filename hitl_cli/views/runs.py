@@ -1,4 +1,4 @@
-"""Runs and their steps, as machines are shown them."""
+"""Runs and their steps as JSON."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 
 DEEPEST = 100
-"""How deep steps stand inside each other: what is deeper stands beside them, or no reader of JSON follows."""
+"""Levels of nested steps. Deeper ones are listed at the last level, because JSON parsers limit the depth."""
 
 
 class FailureDocument(Struct, frozen=True, kw_only=True):
-    """Why a function failed: `where` is the line of the author's file, `step` the failed step of a run."""
+    """Why a workflow or step failed. `where` is the line in the author's file, `step` the failed step."""
 
     type: str | None
     message: str
@@ -62,7 +62,7 @@ class RunDocument(Struct, frozen=True, kw_only=True):
 
 
 class RunsPage(Struct, frozen=True):
-    """A page of runs, the newest first; `next` is the `cursor` of the next one."""
+    """A page of runs, newest first; `next` is the `cursor` of the next page."""
 
     items: list[RunDocument]
     next: str | None
@@ -84,7 +84,7 @@ class WorkflowList(Struct, frozen=True):
 
 
 class RetryDocument(Struct, frozen=True, kw_only=True):
-    """A failed attempt at a step, and when the step is tried again after it."""
+    """A failed attempt at a step, and when the next attempt is."""
 
     error: str
     where: str | None
@@ -92,7 +92,7 @@ class RetryDocument(Struct, frozen=True, kw_only=True):
 
 
 class StepDocument(Struct, frozen=True, kw_only=True):
-    """A step of a run, with its failed attempts and those inside it, the oldest first."""
+    """A step of a run, with its failed attempts and inner steps, oldest first."""
 
     id: str
     kind: Kind
@@ -151,7 +151,7 @@ def _run_fields(run: Run, now: int) -> dict[str, Json]:
 
 
 def step_document(node: RunStep, depth: int = 1) -> StepDocument:
-    """Return a step, with those inside it; `depth` is how many it is inside, itself among them."""
+    """Return a step with its inner steps; `depth` is its level, from 1."""
     promise = node.promise
     inside = node.children if depth < DEEPEST else []
     settled = promise.state != "pending"
@@ -174,12 +174,12 @@ def step_document(node: RunStep, depth: int = 1) -> StepDocument:
 
 
 def failure_document(failure: Failure | None) -> FailureDocument | None:
-    """Return why a function failed."""
+    """Return why a workflow or step failed."""
     return None if failure is None else FailureDocument(**asdict(failure))
 
 
 def _step_documents(node: RunStep, depth: int) -> Iterator[StepDocument]:
-    """Yield a step, and where no more fit inside it, all that are."""
+    """Yield a step; at the last level, also all its inner steps."""
     yield step_document(node, depth)
     left = node.children[::-1] if depth == DEEPEST else []
     while left:

@@ -1,4 +1,4 @@
-"""Schedules, as machines are shown them."""
+"""Schedules as JSON."""
 
 from __future__ import annotations
 

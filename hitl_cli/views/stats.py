@@ -1,4 +1,4 @@
-"""How long people take, as machines are shown it."""
+"""Statistics of decisions as JSON."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class OldestDocument(Struct, frozen=True, kw_only=True):
-    """What has waited longest."""
+    """The oldest open request."""
 
     id: str
     asked_at: str
 
 
 class OpenDocument(Struct, frozen=True, kw_only=True):
-    """What waits now."""
+    """The open requests now."""
 
     count: int
     oldest: OldestDocument | None
@@ -41,7 +41,7 @@ class NamedTimes(Struct, frozen=True, kw_only=True):
 
 
 class SpanDocument(Struct, frozen=True, kw_only=True):
-    """How many answers took so long: `to_ms` is None for the last span, which has no end."""
+    """The number of decisions in a span of time; `to_ms` is null for the last span, which has no end."""
 
     from_ms: int
     to_ms: int | None
@@ -49,9 +49,9 @@ class SpanDocument(Struct, frozen=True, kw_only=True):
 
 
 class StatsDocument(Struct, frozen=True, kw_only=True, rename={"open_": "open"}):
-    """What came of what was asked since an instant, and what waits now.
+    """The outcomes of requests since an instant, and the open requests now.
 
-    `partial` says that there is more: then the figures are of the newest decisions.
+    `partial` says that the figures cover only the newest decisions.
     """
 
     since: str
@@ -67,7 +67,7 @@ class StatsDocument(Struct, frozen=True, kw_only=True, rename={"open_": "open"})
 
 
 def stats_document(found: Stats) -> StatsDocument:
-    """Return the figures."""
+    """Return the statistics."""
     figures, oldest = found.figures, found.oldest
     return StatsDocument(
         since=iso(found.since),

@@ -1,4 +1,4 @@
-"""What a step of a run is called, how it stands and what came of it: the same for every front end."""
+"""Steps of a run: their name, state and result, for every front end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hitl_cli.runs.steps import Retry, RunStep
 
 REMARKS = ("vote", "comment", "revocation")
-"""The kinds of steps that only record what a person said; `by` is their author."""
+"""The kinds of steps that only record what a person wrote; `by` is their author."""
 
 VOTE_FIELDS = ("verdict", "choice", "reason")
 """The parts of a vote that are shown."""
@@ -30,9 +30,9 @@ class StepSummary(Struct, frozen=True, kw_only=True):
     """A step of a run in one line.
 
     `name` is the function, the prompt of a request (Markdown) or the occasion of a notification. `state` is
-    the outcome of a request (`waiting` before), else `pending` or the state in which the step ended. `by` is
-    who decided, or the author of a remark. `text` is what a remark says, or why a step failed;
-    `result` is what it returned. `took_ms` is its duration until now or until its end.
+    the outcome of a request (`waiting` while it is open), otherwise `pending` or the step's final state. `by`
+    is who decided, or the author of a vote or comment. `text` is the text of a vote or comment, or why a step
+    failed; `result` is what the step returned. `took_ms` is its duration so far.
     """
 
     id: str
@@ -67,7 +67,7 @@ def step_summary(node: RunStep, now: int) -> StepSummary:
 
 
 def _name_of(node: RunStep) -> str | None:
-    """Return what a step is about; None for a step that does not say."""
+    """Return the name of a step; None if it has none."""
     if node.kind == "person":
         return prompt_of(node.promise)
     if node.kind == "notice" and (notice := notice_in(node.promise)) is not None:
@@ -76,14 +76,14 @@ def _name_of(node: RunStep) -> str | None:
 
 
 def _state_of(node: RunStep) -> str:
-    """Return how a step stands."""
+    """Return the state of a step."""
     if node.kind == "person":
         return outcome_of(node.promise) or "waiting"
     return ENDED.get(node.promise.state, "pending")
 
 
 def _text_of(node: RunStep) -> str | None:
-    """Return what a remark says, or why a step did not complete; None for neither."""
+    """Return the text of a vote or comment, or why a step did not complete; None for neither."""
     promise = node.promise
     if node.retries and promise.state == "pending":
         return retry_text(node.retries)
@@ -95,11 +95,11 @@ def _text_of(node: RunStep) -> str | None:
 
 
 def retry_text(retries: Sequence[Retry]) -> str:
-    """Return how often a step failed, when it is tried again, and the last error."""
+    """Return how often a step failed, when the next attempt is, and the last error."""
     last = retries[-1]
     times = "once" if len(retries) == 1 else f"{len(retries)} times"
     where = f" ({last.where})" if last.where else ""
-    return f"failed {times}; next try {iso(last.again)}; {last.error}{where}"
+    return f"failed {times}; next attempt {iso(last.again)}; {last.error}{where}"
 
 
 def _remark_in(kind: Kind, said: dict[str, Any]) -> str | None:

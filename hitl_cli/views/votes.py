@@ -1,4 +1,4 @@
-"""Votes, as machines are shown them."""
+"""Votes as JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class VoteDocument(Struct, frozen=True, kw_only=True):
-    """What one of several people said."""
+    """A person's vote."""
 
     by: str
     verdict: Verdict

@@ -259,9 +259,7 @@ def test_an_id_that_means_nothing_or_nobody_can_answer_is_not_found(hitl: Hitl) 
     with Past(hitl, HOUR_MS) as past:
         past.plain("r:1", tags={"resonate:scope": "local"})
 
-    assert "there is no promise, workflow or key 'nosuch'" in hitl.fails(
-        3, "history", "nosuch", code="not-found"
-    )
+    assert "no request, run or key 'nosuch'" in hitl.fails(3, "history", "nosuch", code="not-found")
     hitl.fails(3, "history", "r:1", code="not-found")
     hitl.fails(3, "history", "", code="not-found")
 

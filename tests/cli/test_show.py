@@ -76,8 +76,8 @@ def test_all_of_a_request_is_shown(hitl: Hitl) -> None:
     ]
     assert '  bill   B-7\n  lines  [\n           {\n             "what": "hotel",' in shown
     for line in (
-        r"  may answer  ada, group:ops, lead, but not who started the run \(not known\)",
-        r"  later       head too, in 59m \d+s \(2\S+ \S+ \w+\)",
+        r"  may answer  ada, group:ops, lead, except who started the run \(unknown\)",
+        r"  later       also head in 59m \d+s \(2\S+ \S+ \w+\)",
         r"  deadline    in 364d 21h \(2\S+ \S+ \w+\), then it counts as rejected",
         r"  priority    high",
         r"  key         bill-7",
@@ -340,7 +340,7 @@ def test_a_promise_that_says_nothing_is_shown_too(hitl: Hitl) -> None:
         past.plain("bare:1")
     shown = hitl.ok("show", "bare")
     assert shown.startswith("bare:1  waits  bare  ")
-    assert "  may answer  anybody\n" in shown
+    assert "  may answer  anyone\n" in shown
     assert "  hitl approve bare:1\n" in shown
 
 

@@ -393,7 +393,7 @@ def test_a_gateway_prints_no_token_whatever_is_sent(start_gateway: StartGateway,
     page = browser.get(path)
     assert page.status == 410  # by the keys as they were
     assert "hitl.db.keys" not in page.text
-    gateway.complained("does not hold keys that can be used")
+    gateway.complained("has no usable keys")
     assert gateway.stop() == 0
     assert token not in "\n".join([*gateway.lines, *gateway.errors])
 
