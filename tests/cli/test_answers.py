@@ -211,7 +211,7 @@ def test_data_in_which_an_sdk_would_see_more_than_json_is_refused(hitl: Hitl, da
     put(hitl, "a", Question(prompt="Now?"))
     put(hitl, "b", Question(prompt="Now?", approvals=2))
     for id in ("a", "b"):
-        assert "means something else" in hitl.fails(
+        assert "is reserved by the SDKs" in hitl.fails(
             2, "approve", id, "--data", json.dumps(data), code="bad-answer"
         )
         assert is_pending(hitl, id)

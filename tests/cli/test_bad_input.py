@@ -58,7 +58,7 @@ def test_data_that_is_too_large_is_refused_without_reading_it_all(hitl: Hitl) ->
 @pytest.mark.parametrize(
     ("content", "what"),
     [
-        (None, "no such file"),
+        (None, "the file does not exist"),
         ("import nopenope\n", "ModuleNotFoundError"),
         ("x = 1\n", "has no workflows"),
         ("def f(:\n", "SyntaxError"),
@@ -227,7 +227,7 @@ def test_doctor_says_which_source_won(hitl: Hitl) -> None:
     assert "(HITL_SERVER)" in shown
     assert f"from-file  ({hitl.folder / 'hitl.toml'})" in shown
     assert "ada  (HITL_AS)" in shown
-    assert "none is listening" in shown
+    assert "no worker is listening" in shown
     hitl.worker()
     wait_until(lambda: hitl.json("doctor")["worker"] is True)
 

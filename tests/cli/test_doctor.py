@@ -59,7 +59,7 @@ def test_all_is_well_with_a_file_in_use(hitl: Hitl) -> None:
     assert file["damage"] == []
     assert file["oldest_waiting"]["id"] == "a:1"
     assert set(file["tasks"]) == {"suspended"}
-    assert "one is listening for group default" in hitl.ok("doctor")
+    assert "a worker is listening for group default" in hitl.ok("doctor")
 
 
 def test_looking_changes_nothing(hitl: Hitl) -> None:
@@ -263,7 +263,7 @@ def test_a_server_over_http_is_asked_what_the_protocol_tells(hitl: Hitl) -> None
     assert report["reachable"] is True
     assert report["worker"] is None
     assert findings["server"]["text"] == f"{url} answers"
-    assert findings["waiting"]["text"] == "1 waits for an answer"
+    assert findings["waiting"]["text"] == "1 request is waiting for a decision"
 
 
 def test_a_server_ends_when_a_newer_version_upgrades_its_file(hitl: Hitl) -> None:

@@ -74,7 +74,7 @@ def test_a_backup_replaces_nothing_unasked(hitl: Hitl) -> None:
 
 
 def test_what_cannot_be_backed_up_is_said(hitl: Hitl) -> None:
-    assert "there is no file" in hitl.fails(6, "backup", "b.db", code="file-unusable")
+    assert "no file" in hitl.fails(6, "backup", "b.db", code="file-unusable")
     assert "HTTP" in hitl.fails(2, "backup", "b.db", "-S", "http://127.0.0.1:9", code="bad-server")
     hitl.ok("start", "a")
     hitl.fails(2, "backup", "nowhere/b.db", code="bad-file")
@@ -158,5 +158,5 @@ def on_terminal(hitl: Hitl, answer: str, *args: str) -> int:
 
 def test_a_file_that_is_not_there_is_not_created(hitl: Hitl, tmp_path: Path) -> None:
     for command in (["prune", "--older", "1d", "--yes"], ["prune", "--older", "1d", "--dry-run"]):
-        assert "there is no file" in hitl.fails(6, *command, code="file-unusable")
+        assert "no file" in hitl.fails(6, *command, code="file-unusable")
     assert list(tmp_path.iterdir()) == []

@@ -94,10 +94,10 @@ def test_that_there_are_no_such_runs_is_said(filled: GatewayProcess) -> None:
     [
         ("state=finished", "Invalid state 'finished': use one of running, waiting,"),
         (f"state={SCRIPT}", "Invalid state"),
-        ("after=x", "The cursor is not one that was given here"),
-        ("after=-1", "The cursor is not one"),
-        ("after=99999999999999999999", "The cursor is not one"),
-        ("state=completed&after=1.5", "The cursor is not one"),
+        ("after=x", "Invalid cursor"),
+        ("after=-1", "Invalid cursor"),
+        ("after=99999999999999999999", "Invalid cursor"),
+        ("state=completed&after=1.5", "Invalid cursor"),
     ],
 )
 def test_an_odd_address_of_the_list_is_refused(filled: GatewayProcess, query: str, said: str) -> None:

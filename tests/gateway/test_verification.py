@@ -121,5 +121,5 @@ def test_whoever_may_only_start_runs_is_sent_no_link_to_what_another_run_asks(to
     request = "workflow-asked@example.org:1.1"
     call = {"workflow": "send_email", "args": ["thief@example.org", request]}
     assert town.gateway.post("/start-workflow", {"workflow_id": "thief", **call}).status == 200
-    assert "no request of this run" in town.hitl.ok("wait", "thief")
+    assert "does not belong to this run" in town.hitl.ok("wait", "thief")
     assert not [mail for mail in town.mailbox.received if mail["To"] == "thief@example.org"]

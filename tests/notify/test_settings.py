@@ -55,7 +55,7 @@ def test_a_person_is_reached_in_the_order_that_is_set(tmp_path: Path) -> None:
     [
         ('[people.reviewer]\nemail = "a.example.org"', "people.reviewer.email is 'a.example.org'"),
         ('[people.reviewer]\nemail = "a@b.c\\r\\nBcc: d@e.f"', "people.reviewer.email"),
-        ('[groups.ops]\nslack = "hooks.slack.com/x"', "groups.ops.slack must be an address"),
+        ('[groups.ops]\nslack = "hooks.slack.com/x"', "groups.ops.slack must be a URL"),
         ('[people.reviewer]\nwebhook = "ftp://example.org"', "people.reviewer.webhook must be a URL"),
         ('[people.reviewer]\nwebhook = "http://[::1"', "people.reviewer.webhook must be a URL"),
         ('[people.reviewer]\nwebhook = "http://h:99999/"', "people.reviewer.webhook must be a URL"),

@@ -164,13 +164,13 @@ def test_a_broken_channel_takes_nothing_and_the_next_one_does(broken: Hitl) -> N
 
 def test_a_broken_scheme_is_no_server(broken: Hitl) -> None:
     said = broken.fails(2, "pending", "-S", "dead://host")
-    assert "'dead' of broken_hitl (hitl.servers) was left out: SystemExit: no licence" in said
+    assert "ignoring the plugin 'dead' of broken_hitl (hitl.servers): SystemExit: no licence" in said
 
 
 def test_a_broken_authenticator_is_one_line_and_identifies_nobody(broken: Hitl) -> None:
     gateway = begin_gateway(broken, "--sign-in")
     try:
-        gateway.complained("'forger' of broken_hitl (hitl.authenticators) was left out")
+        gateway.complained("ignoring the plugin 'forger' of broken_hitl (hitl.authenticators)")
         gateway.complained("RuntimeError: first line second line")
         assert gateway.get("/api/v1/requests", Accept="*/*").status == 401
         assert gateway.get("/sign-in").status == 200

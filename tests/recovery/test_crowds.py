@@ -185,7 +185,7 @@ def test_while_another_program_holds_the_lock_readers_are_served_writers_told_an
             holder = Holding(hitl.database, "BEGIN IMMEDIATE")
             code, said = command(hitl, "approve", "r")
             assert code == 6
-            assert "is locked by another process" in said
+            assert "locked by another process" in said
             assert "Nothing was changed" in said
             assert [item.id for item in pending(client)[0]] == ["r:1"]
             holder.end()

@@ -157,7 +157,7 @@ def test_a_file_that_is_replaced_beside_the_log_of_the_former_one_is_not_touched
 
     other.database.replace(hitl.database)
 
-    worker.complained("hitl.db-wal belongs to the former one")
+    worker.complained("hitl.db-wal belongs to the former file")
     assert hitl.database.read_bytes() == content
     for end in ("-shm", "-wal"):
         hitl.database.with_name(f"hitl.db{end}").unlink()
