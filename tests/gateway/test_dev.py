@@ -125,6 +125,4 @@ def test_where_no_gateway_answers_it_is_said_how_to_start_one(hitl: Hitl) -> Non
     assert f"no gateway answers at {url}: start one with `hitl gateway`" in hitl.fails(
         6, "open", "--url", url, code="server-unreachable"
     )
-    assert "is not a gateway's URL" in hitl.fails(
-        2, "open", "--url", "nonsense", code="bad-setting"
-    )
+    assert "is not a gateway's URL" in hitl.fails(2, "open", "--url", "nonsense", code="bad-setting")
