@@ -1,4 +1,4 @@
-"""The `hitl` command: its sub-commands, the options they share, and what an error exits with."""
+"""The `hitl` command: its subcommands, its options, and how an error becomes a message and an exit code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 import typer.main
 
 from hitl_cli import __version__, plugins
-from hitl_cli.cli.examples import epilog_of
+from hitl_cli.cli.examples import ROOT_EPILOG, epilog_of
 from hitl_cli.cli.options import CONTEXT, Family, flag, value
 from hitl_cli.cli.output import note, silence_stdout
 from hitl_cli.cli.usage import Command, UsageError, in_one_sentence
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from hitl_cli.plugins import Plugin
 
 _UNEXPECTED = HitlError.exit_code, "unexpected-error"
-"""Exit code and code of what is not a HitlError."""
+"""Exit code and error code of an exception that is not a HitlError."""
 
 _PANELS = {
-    "Getting started": ("demo",),
-    "Workers": ("worker", "server", "gateway", "dev", "token"),
+    "Getting started": ("demo", "dev"),
+    "Workers and servers": ("worker", "server", "gateway", "token"),
     "Runs": ("start", "status", "wait", "cancel", "workflows", "schedule"),
-    "People": (
+    "Requests": (
         "ask",
         "pending",
         "show",
@@ -46,28 +46,28 @@ _PANELS = {
         "history",
         "stats",
     ),
-    "Upkeep": ("backup", "key", "doctor", "prune"),
+    "Administration": ("backup", "key", "doctor", "prune"),
 }
-"""The panels of the help, with hitl's own commands in their order. Those of plugins have their own panel."""
+"""The panels of the help, with hitl's own commands in order. Plugins have their own panel."""
 
 _PLUGINS_PANEL = "Plugins"
 
 
 class _Commands(Family):
-    """The commands, each imported only when it is asked for: `hitl pending` is typed all day."""
+    """The commands, each imported only when it is used, so that `hitl pending` starts fast."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
-        """Return the names, in the order of the help."""
+        """Return the names of the commands, in the order of the help."""
         own = [name for names in _PANELS.values() for name in names]
         return [*own, *(plugin.name for plugin in plugins.added("hitl.commands"))]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
-        """Return one command; None for a name that is none, or whose plugin is broken."""
+        """Return a command by its name; None for an unknown name or a broken plugin."""
         plugin = plugins.find("hitl.commands", cmd_name)
         return None if plugin is None else _command(plugin)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Return the command that is called; for a name that is none, Typer suggests the nearest."""
+        """Return the command that is called; for an unknown name, Typer suggests the nearest one."""
         if args and plugins.find("hitl.commands", args[0]) is None:
             commands = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
             self.commands.update((name, command) for name, command in commands if command is not None)
@@ -75,7 +75,7 @@ class _Commands(Family):
 
 
 def _command(plugin: Plugin) -> Any:
-    """Return a command as the help and the parser take it; None where its plugin is broken."""
+    """Return a command for the help and the parser; None if its plugin is broken."""
     found = plugins.load(plugin, _is_command)
     panel = next((panel for panel, names in _PANELS.items() if plugin.name in names), _PLUGINS_PANEL)
     try:
@@ -87,7 +87,7 @@ def _command(plugin: Plugin) -> Any:
         if found is None:
             return None
         single = typer.Typer(add_completion=False, context_settings=CONTEXT)
-        # An answer such as -5 is no option.
+        # An answer such as -5 is not an option.
         settings = {"ignore_unknown_options": True} if plugin.name == "answer" else None
         below = epilog_of(plugin.name)
         single.command(
@@ -97,7 +97,7 @@ def _command(plugin: Plugin) -> Any:
     except Exception as error:
         if plugin.package == plugins.OWN:
             raise
-        plugins.report(plugin, plugins.reason_of(error))  # such as options that Typer cannot read
+        plugins.report(plugin, plugins.reason_of(error))  # for example options that Typer cannot read
         return None
 
 
@@ -110,13 +110,15 @@ app = typer.Typer(
     cls=_Commands,
     pretty_exceptions_enable=False,
     context_settings=CONTEXT,
-    result_callback=lambda *_args, **_params: None,  # what a plugin's command returns is no exit code
-    epilog="Start with: hitl demo",
+    result_callback=lambda *_args, **_params: (
+        None
+    ),  # the return value of a plugin's command is not an exit code
+    epilog=ROOT_EPILOG,
 )
 
 
 def _show_version(value: bool) -> None:
-    """Print the version and stop, if asked to."""
+    """Print the version and exit, if the option is given."""
     if value:
         print(f"hitl {__version__}")
         raise typer.Exit
@@ -126,21 +128,25 @@ def _show_version(value: bool) -> None:
 def options(
     ctx: typer.Context,
     server: Annotated[
-        str | None, value("URL", "Which server; the same as after the command.", "--server", "-S")
+        str | None, value("URL", "Server to use. Can also be given after the command.", "--server", "-S")
     ] = None,
     token: Annotated[
-        str | None, value("TOKEN", "Token for it; the same as after the command.", "--token", "-T")
+        str | None,
+        value("TOKEN", "Token for the server. Can also be given after the command.", "--token", "-T"),
     ] = None,
     trace: Annotated[
-        str | None, value("FILE", "Record what a database file is asked and answers. (HITL_TRACE)")
+        str | None, value("FILE", "Record all requests to a database file, and the responses. (HITL_TRACE)")
     ] = None,
-    debug: Annotated[bool, flag("Show the traceback and the code of an error.", "--debug")] = False,
+    debug: Annotated[bool, flag("Show tracebacks and error codes.", "--debug")] = False,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
     ] = False,
 ) -> None:
-    """Human-in-the-loop workflows on Resonate durable promises."""
+    """Run workflows that pause until a person answers, on Resonate durable promises.
+
+    Getting started: run `hitl demo`, then `hitl dev`.
+    """
     del version
     ctx.ensure_object(dict)
     ctx.obj.update(server=server, token=token)
@@ -151,7 +157,7 @@ def options(
 
 
 def run() -> None:
-    """Run the command line; every failure becomes one sentence on stderr and an exit code."""
+    """Run the command line. Every failure becomes one message on stderr and an exit code."""
     try:
         try:
             _check_arguments(sys.argv[1:])
@@ -162,40 +168,40 @@ def run() -> None:
             sys.exit(app(standalone_mode=False))
         finally:
             if sys.stdout is not None:
-                sys.stdout.flush()  # here, where a reader that has gone is expected, and not at exit
+                sys.stdout.flush()  # here a closed pipe is handled, at exit it would not be
     except UsageError as error:
         usage = in_one_sentence(error)
         _fail(str(usage), usage.exit_code, usage.code)
     except typer.Abort:
-        _fail("stopped, as you asked. Nothing was changed.", NotDone.exit_code, "not-done")
+        _fail("stopped. Nothing was changed.", NotDone.exit_code, "not-done")
     except HitlError as error:
         _fail(str(error), error.exit_code, error.code, error.lines)
     except BrokenPipeError:
-        # The reader has gone, as in `hitl pending | head -1`: nothing is wrong, and nothing more can be said.
+        # The reader has closed the pipe, as in `hitl pending | head -1`. This is not an error.
         silence_stdout()
         sys.exit(0)
     except OSError as error:
-        # All other files are opened where their failures have a name of their own.
+        # Only stdout can fail here: failures of other files are handled where the files are opened.
         silence_stdout()
-        _fail(f"what was to be printed could not be written: {error.strerror}.", *_UNEXPECTED)
-    except Exception as error:  # noqa: BLE001 - the one place where nothing gets past
+        _fail(f"cannot write to stdout: {error.strerror}.", *_UNEXPECTED)
+    except Exception as error:  # noqa: BLE001 - the last place that can report it
         _fail(
-            f"unexpected error: {type(error).__name__}: {error} (run it with --debug and report it)",
+            f"unexpected error: {type(error).__name__}: {error} (run again with --debug, and report it)",
             *_UNEXPECTED,
         )
 
 
 def _check_arguments(arguments: Sequence[str]) -> None:
-    """Raise BadInput for an argument that is not text: it could be kept nowhere."""
+    """Raise BadInput for an argument that is not UTF-8: it could not be stored."""
     for argument in arguments:
         try:
             argument.encode()
         except UnicodeEncodeError as error:
-            raise BadInput(f"the argument {argument!r} is not text in UTF-8.") from error
+            raise BadInput(f"the argument {argument!r} is not valid UTF-8.") from error
 
 
 def _fail(message: str, exit_code: int, code: str, lines: Sequence[str] = ()) -> None:
-    """Say what is wrong and exit. Programs, which gave --json, get it as one line of JSON on stderr too."""
+    """Print the error and exit. With --json, the error is also printed as one line of JSON on stderr."""
     debug = bool(os.environ.get("HITL_DEBUG"))
     if debug:
         import traceback

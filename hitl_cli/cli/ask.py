@@ -1,4 +1,4 @@
-"""`hitl ask`: a question in a script."""
+"""`hitl ask`: ask a person from a script."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ if TYPE_CHECKING:
 
 ID_PREFIX = "ask-"
 ID_DIGITS = 16
-"""Hex digits of an id that nobody chose: enough for nobody to guess or to meet again."""
+"""Hex digits of a generated id: enough that it is unique and cannot be guessed."""
 
 SCALARS = ("string", "integer", "number", "boolean")
-"""The types of a JSON Schema whose value is typed as one word."""
+"""Types of a JSON Schema whose value is one word."""
 
 GRACE_S = 0.8
-"""How long a server may take to answer once a signal has told this command to end."""
+"""How long to wait for the server after a signal to end."""
 
 CANCEL_GRACE_S = 5.0
-"""The same where the question is to be taken back."""
+"""The same with --cancel-on-exit, which sends one more request."""
 
 LEAVING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""By which a command that waits is told to end."""
+"""Signals that end the waiting."""
 
 
 def ask(
@@ -67,51 +67,59 @@ def ask(
         str | None,
         argument(
             "[PROMPT]",
-            "What is asked, in Markdown; - reads stdin. Left out, --id says which one to wait for.",
+            "The question, in Markdown. - reads stdin. Omit it to wait for the existing request --id.",
         ),
     ] = None,
     to: Annotated[
-        list[str] | None, value("WHO", "Who may answer: a person or a group. May be repeated.")
+        list[str] | None, value("WHO", "Assignee: a person or group:NAME (repeatable). Default: anyone.")
     ] = None,
-    details: Annotated[str | None, value("JSON|@FILE", "What to know for it.")] = None,
-    form: Annotated[str | None, value("JSON|@FILE", "A JSON Schema that the answer must fit.")] = None,
+    details: Annotated[str | None, value("JSON|@FILE", "Details to show with the question.")] = None,
+    form: Annotated[str | None, value("JSON|@FILE", "JSON Schema of the answer.")] = None,
     choice: Annotated[
-        list[str] | None, value("TEXT", "A named answer, instead of a plain yes. Repeat it.")
+        list[str] | None, value("TEXT", "A possible answer, instead of a plain yes (repeatable).")
     ] = None,
-    approvals: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="How many must approve.")] = 1,
-    no_self: Annotated[bool, flag("Whoever asks may not answer.", "--no-self")] = False,
-    deadline: Annotated[str, value("DURATION", "Until when it can be answered.")] = "365d",
+    approvals: Annotated[
+        int, typer.Option(min=1, max=1000, metavar="N", help="Number of approvals required.")
+    ] = 1,
+    no_self: Annotated[bool, flag("Do not let the asker answer.", "--no-self")] = False,
+    deadline: Annotated[str, value("DURATION", "Time allowed for the answer.")] = "365d",
     on_deadline: Annotated[
         Literal["expire", "approve", "reject"] | None,
-        typer.Option(help="What it means when nobody answers; else expire."),
+        typer.Option(help="Outcome if the deadline passes without an answer. Default: expire."),
     ] = None,
-    on_deadline_value: Annotated[str | None, value("JSON", "With what it then counts as approved.")] = None,
-    digest: Annotated[str | None, value("FILE", "Ask about the content of this file, and no other.")] = None,
+    on_deadline_value: Annotated[
+        str | None, value("JSON", "Approve with this value if the deadline passes without an answer.")
+    ] = None,
+    digest: Annotated[str | None, value("FILE", "Bind the request to the SHA-256 of this file.")] = None,
     id: Annotated[
-        str | None, value("ID", "An id of your choice: asked again, it is the same question.")
+        str | None, value("ID", "Id of the request. Asking again with the same id finds the same request.")
     ] = None,
-    key: Annotated[str | None, value("NAME", "A name by which it can be answered too.")] = None,
+    key: Annotated[
+        str | None, value("NAME", "Another name for the request, for commands such as `hitl approve`.")
+    ] = None,
     priority: Annotated[
-        Literal["low", "normal", "high", "urgent"], typer.Option(help="How pressing it is.")
+        Literal["low", "normal", "high", "urgent"], typer.Option(help="Priority of the request.")
     ] = "normal",
-    tag: Annotated[list[str] | None, value("NAME=VALUE", "A tag to find it by. May be repeated.")] = None,
-    link: Annotated[str | None, value("URL", "Where there is more to know.")] = None,
-    no_wait: Annotated[bool, flag("Ask, print the id, and end.", "--no-wait")] = False,
-    timeout: Annotated[str | None, value("DURATION", "Stop waiting after this long (exit 5).")] = None,
+    tag: Annotated[list[str] | None, value("NAME=VALUE", "Tag for filters (repeatable).")] = None,
+    link: Annotated[str | None, value("URL", "Link to more information.")] = None,
+    no_wait: Annotated[bool, flag("Print the id and exit without waiting.", "--no-wait")] = False,
+    timeout: Annotated[
+        str | None, value("DURATION", "Stop waiting after DURATION (exit 5). The request stays open.")
+    ] = None,
     cancel_on_exit: Annotated[
-        bool, flag("Take it back if this command ends before it is answered.", "--cancel-on-exit")
+        bool, flag("Cancel the request if this command ends before an answer.", "--cancel-on-exit")
     ] = False,
     who: Who = None,
     as_json: AsJson = False,
     server: Server = None,
     token: Token = None,
 ) -> None:
-    """Ask a person: wait for the answer and print it. Exit 0 is a yes, 1 a no, 5 that nobody answered."""
+    """Ask a person, wait for the answer and print it. Exits 0 for yes, 1 for no, 5 for no answer."""
     settings = Settings()
     me = actor_from(settings, who)
     timeout_s = None if timeout is None else parse_duration(timeout) / 1_000
     if no_wait and (timeout is not None or cancel_on_exit):
-        raise BadUsage("--no-wait does not wait: it goes with neither --timeout nor --cancel-on-exit.")
+        raise BadUsage("--no-wait cannot be combined with --timeout or --cancel-on-exit.")
     question = Question(
         prompt=read_stdin(MAX_QUESTION_BYTES + 1) if prompt == "-" else prompt or "",
         details=None if details is None else _read_json(details, "--details"),
@@ -129,7 +137,7 @@ def ask(
     deadline_ms = parse_duration(deadline)
     silent = no_wait and not as_json  # it would print the id that it was given
     if prompt is None and (id is None or silent or not _says_nothing(question, key, tag)):
-        raise BadUsage("no question given: pass a PROMPT.")
+        raise BadUsage('no question given: pass a PROMPT, for example hitl ask "Deploy?".')
     if id is not None:
         check_id(id)
     contacts, group, queued = settings.contacts(), settings.group().value, False
@@ -166,21 +174,21 @@ def ask(
         _die_by(leaving.signal)
     if unanswered:
         _print_result(answer_document(promise, None) if as_json else None)
-        raise TimedOut(f"nobody has answered yet. {_left_behind(promise, command, now)}.", code="timed-out")
+        raise TimedOut(f"no answer yet. {_left_behind(promise, command, now)}.", code="timed-out")
     _finish(posted, promise, now, digest=digest, as_json=as_json)
 
 
-# What is asked
+# The question
 
 
 def _says_nothing(question: Question, key: str | None, tag: list[str] | None) -> bool:
-    """Whether nothing is said of a question but what content it is about."""
+    """Whether no option of the question is given, except --digest."""
     bare = msgspec.structs.replace(question, digest=None)
     return bare == Question(prompt="") and key is None and not tag
 
 
 def _read_json(text: str, option: str) -> Any:
-    """Return the JSON that an option names. Raises BadInput."""
+    """Return the JSON value of an option. Raises BadInput."""
     raw = read_file(Path(text[1:])) if text.startswith("@") else text.encode()
     if len(raw) > MAX_QUESTION_BYTES:
         raise TooLarge(f"{option} is larger than {MAX_QUESTION_BYTES:,} bytes. Give a --link instead.")
@@ -191,17 +199,19 @@ def _read_json(text: str, option: str) -> Any:
 
 
 def _read_form(text: str) -> dict[str, Any] | bool:
-    """Return the JSON Schema that `--form` names. Raises BadInput."""
+    """Return the JSON Schema of `--form`. Raises BadInput."""
     form = _read_json(text, "--form")
     if not isinstance(form, dict | bool):
-        raise BadInput('--form is no JSON Schema: write it like {"type": "integer"}.', code="bad-form")
+        raise BadInput(
+            '--form is not a JSON Schema: write, for example, {"type": "integer"}.', code="bad-form"
+        )
     return form
 
 
 def _read_on_deadline(
     plain: Literal["expire", "approve", "reject"] | None, value: str | None, choices: Sequence[str]
 ) -> Literal["expire", "approve", "reject"] | Instead:
-    """Return what the deadline means; one of the choices needs no quotes. Raises BadInput."""
+    """Return the outcome at the deadline; a choice needs no JSON quotes. Raises BadInput."""
     if value is None:
         return plain or "expire"
     if plain is not None:
@@ -213,21 +223,21 @@ def _read_tag(text: str) -> tuple[str, str]:
     """Return the name and the value of `--tag NAME=VALUE`. Raises BadInput."""
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise BadUsage(f"--tag {text!r} is not NAME=VALUE.")
+        raise BadUsage(f"--tag {text!r} is not valid: write NAME=VALUE.")
     return name, value
 
 
-# While it is waited for
+# Waiting
 
 
 class _Command(NamedTuple):
-    """What is to be typed about a question."""
+    """The commands that a person can type for a request."""
 
     id: str
     server: str | None
 
     def __call__(self, verb: str, rest: str = "") -> str:
-        """Return a command about it, for the same server."""
+        """Return a command for the request, on the same server."""
         server = "" if self.server is None else f" -S {quoted(self.server)}"
         if self.id.startswith("-"):
             return f"{f'hitl {verb}{server}'.removesuffix(' --id')}{rest} -- {quoted(self.id)}"
@@ -235,9 +245,9 @@ class _Command(NamedTuple):
 
 
 class _Leaving:
-    """Notes the first signal that tells this command to end; the second one does end it, at once.
+    """Records the first signal to end; a second signal ends the process at once.
 
-    So does SIGTERM or SIGHUP alone, where the server does not answer meanwhile.
+    After SIGTERM or SIGHUP, the process also ends if the server does not respond in time.
     """
 
     signal: int | None = None
@@ -246,11 +256,11 @@ class _Leaving:
         self._grace_s = grace_s
 
     def told(self) -> bool:
-        """Whether such a signal has come."""
+        """Whether a signal was received."""
         return self.signal is not None
 
     def __call__(self, number: int, _frame: FrameType | None) -> None:
-        """Note a signal."""
+        """Record a signal."""
         self.signal = number
         for each in LEAVING:
             if signal.getsignal(each) is self:
@@ -262,34 +272,34 @@ class _Leaving:
 
 
 def _die_by(number: int) -> NoReturn:
-    """End as the signal ends a process: a shell then ends its script too, and takes it for no answer."""
+    """End by the signal itself, so that a shell also ends its script and does not see an answer."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
-    os._exit(128 + number)  # as process 1
+    os._exit(128 + number)  # reached only as process 1, which ignores the signal
 
 
 def _wait(
     inbox: Inbox, posted: StandaloneRequest, command: _Command, timeout_s: float | None, leaving: _Leaving
 ) -> Promise:
-    """Wait for the answer, and return the promise: pending if the time is over, or if told to end."""
+    """Wait for the answer and return the promise, which is pending after a timeout or a signal."""
     try:
         return inbox.wait(posted, timeout_s=timeout_s, left=leaving.told)
     except Unreachable as error:
         raise Unreachable(
-            f"{error} The question stands: `{command('ask --id')}` waits for it again."
+            f"{error} The request stays open: `{command('ask --id')}` waits for it again."
         ) from error
 
 
 def _tell(posted: StandaloneRequest, command: _Command, now: int, page: str | None) -> None:
-    """Say on stderr what is asked and how to answer it: on one line, but for a person at a terminal.
+    """Print on stderr the question and how to answer it: one line, several on a terminal.
 
-    `page` is the URL where it is answered, if a gateway is known.
+    `page` is the URL of the request, if a gateway is known.
     """
     promise, question = posted.promise, posted.question
     if promise.state != "pending":
-        if outcome_of(promise) == "approved":  # anything else is told as the error that it is
-            note(localized(f"{posted.id} was asked before, and {_how_it_ended(promise, now)}"))
+        if outcome_of(promise) == "approved":  # other outcomes are reported as errors
+            note(localized(f"{posted.id} was asked before and {_how_it_ended(promise, now)}"))
         return
     asked = "asks" if posted.fresh else f"was asked {format_age(now - promise.created_at)} ago, and asks"
     to = f" {' or '.join(question.to)}" if question.to else ""
@@ -306,16 +316,16 @@ def _tell(posted: StandaloneRequest, command: _Command, now: int, page: str | No
 def _tell_who_is_not_notified(
     inbox: Inbox, posted: StandaloneRequest, contacts: Directory, group: str | None, leaving: _Leaving
 ) -> None:
-    """Say on stderr which assignees the settings do not know or cannot reach, and if no worker listens."""
+    """Print on stderr which assignees are unknown or have no contact, and that no worker is running."""
     groups, asked = inbox.actor.groups, posted.question
     if posted.promise.state == "pending" and (unknown := groups.unknown(asked.everyone)):
         note(printable(unknown_people(unknown, groups)))
     silent = [who for who in without_contact(asked.to, contacts) if not groups.unknown((who,))]
     if posted.promise.state == "pending" and silent:
-        note(f"Not notified, because the settings have no contact for them: {', '.join(silent)}")
+        note(f"Not notified, no contact in the settings: {', '.join(silent)}")
     if group is not None and not inbox.worker_notifies(posted, group, leaving.told):
         option = "" if group == defaults.GROUP else f" --group {quoted(group)}"
-        note(f"Nobody is notified yet: no worker is listening. Start one: hitl worker{option}")
+        note(f"Nobody is notified yet, because no worker is running. Start one: hitl worker{option}")
 
 
 def _how_to_answer(question: Question, command: _Command) -> str:
@@ -331,20 +341,20 @@ def _how_to_answer(question: Question, command: _Command) -> str:
 
 
 def _left_behind(promise: Promise, command: _Command, now: int) -> str:
-    """Return how a question stands whose answer was not waited for."""
+    """Return the state of a request whose answer this command does not wait for."""
     if promise.state == "pending":
         return (
-            f"{promise.id} stands, and can still be answered; `{command('ask --id')}` waits for it again,"
-            f" `{command('cancel')}` takes it back"
+            f"{promise.id} is still open: `{command('ask --id')}` waits for it again,"
+            f" `{command('cancel')}` cancels it"
         )
     return f"{promise.id} {_how_it_ended(promise, now)}"
 
 
-# What came of it
+# The outcome
 
 
 def _how_it_ended(promise: Promise, now: int) -> str:
-    """Return what came of a settled question, and by whom."""
+    """Return the outcome of a decided request, and who decided it."""
     if promise.state == "rejected_timedout":
         words = {"approved": ": that means yes", "rejected": ": that means no"}
         means = words.get(outcome_of(promise) or "", "")
@@ -355,9 +365,9 @@ def _how_it_ended(promise: Promise, now: int) -> str:
 def _finish(
     posted: StandaloneRequest, promise: Promise, now: int, *, digest: str | None, as_json: bool
 ) -> None:
-    """Print the answer if it is a yes.
+    """Print the answer if it is yes.
 
-    Raises RunFailed for a no, TimedOut where nobody answered, Conflict if the file has changed meanwhile.
+    Raises RunFailed for no, TimedOut if nobody answered, Conflict if the file has changed.
     """
     question = posted.question
     decision = decision_of(promise, question)
@@ -365,7 +375,7 @@ def _finish(
         check_unchanged(posted.id, digest, question.digest)
     if as_json:
         _print_result(answer_document(promise, decision))
-    elif decision.approved:  # as a script wants it: a text as it is, anything else as JSON
+    elif decision.approved:  # for scripts: text without quotes, anything else as JSON
         answer = decision.choice if question.choices and question.form is None else decision.data
         text = answer if isinstance(answer, str) else to_json(answer)
         _print_result(printable(text) if on_terminal() else text)
@@ -386,7 +396,7 @@ def _finish(
 
 
 def _print_result(result: Any) -> None:
-    """Print the result. What was decided must be told by the exit code even where nobody reads it."""
+    """Print the result. A closed pipe must not change the exit code, which is the decision."""
     try:
         if isinstance(result, str):
             print(result)

@@ -1,4 +1,4 @@
-"""Many answers at once: which, what they would do, whether that is meant, and what came of each."""
+"""Many decisions at once: select requests, preview, confirm, decide, report."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ if TYPE_CHECKING:
     from hitl_cli.inbox.bulk import PlannedDecision
     from hitl_cli.inbox.decide import Said
 
-Stdin = Annotated[bool, flag("Read ids from stdin, one a line.", "--stdin")]
-Match = Annotated[str | None, value("GLOB", "All that waits in runs or functions of such a name.", "--match")]
-Yes = Annotated[bool, flag("Do not ask whether many are meant.", "--yes", "-y")]
-Dry = Annotated[bool, flag("Only show what would happen.", "--dry-run")]
+Stdin = Annotated[bool, flag("Read ids from stdin, one per line.", "--stdin")]
+Match = Annotated[str | None, value("GLOB", "All open requests whose run id or workflow matches.", "--match")]
+Yes = Annotated[bool, flag("Skip the confirmation.", "--yes", "-y")]
+Dry = Annotated[bool, flag("Show what would happen, without deciding.", "--dry-run")]
 
 BADNESS = attrgetter("exit_code")
-"""The highest exit code of several failures is what the command exits with."""
+"""Orders failures: the command exits with the highest exit code."""
 
 MOST_BYTES = 10_000_000
-"""The most that is read of ids from stdin."""
+"""The maximum size of the ids on stdin."""
 
 
 def named(inbox: Inbox, ids: list[str] | None, *, stdin: bool, match: str | None) -> list[str]:
-    """Return all names that are meant. Raises BadInput, NotFound if there are none."""
+    """All requests that are named. Raises BadInput or NotFound if there are none."""
     names = list(ids or [])
     if stdin:
         names += [name for line in read_stdin(MOST_BYTES + 1).splitlines() if (name := line.strip())]
@@ -51,14 +51,14 @@ def named(inbox: Inbox, ids: list[str] | None, *, stdin: bool, match: str | None
             raise TooLarge(f"stdin has more than {MOST_BYTES:,} bytes of ids. Nothing was changed.")
     if match is not None:
         if not match.strip():
-            raise BadUsage("--match '' names no run or function; '*' stands for all. Nothing was changed.")
+            raise BadUsage("--match is empty: pass a pattern, or '*' for all requests. Nothing was changed.")
         names += matching(inbox, match)
         if not names:
             raise NotFound(
-                f"nothing that waits is of a run or function like {match!r}.", code="nothing-waiting"
+                f"no open request has a run or workflow that matches {match!r}.", code="nothing-waiting"
             )
     if not names and not stdin:
-        raise BadUsage("what is meant? Name an id, or give --stdin or --match.")
+        raise BadUsage("no request given: pass an ID, --stdin or --match.")
     return names
 
 
@@ -73,9 +73,9 @@ def answer_many(
     ids: list[str] | None,
     as_json: bool,
 ) -> None:
-    """Show what would happen, ask whether that is meant, do it, and raise the worst of what failed.
+    """Preview, confirm and make many decisions.
 
-    The worst is the failure with the highest exit code. Raises NotDone if it was not meant.
+    Raises the failure with the highest exit code, and NotDone if the person does not confirm.
     """
     planned = plan(inbox, names, answer)
     if dry and as_json:
@@ -94,7 +94,7 @@ def answer_many(
 
 
 def _as_table(planned: Sequence[PlannedDecision], verdict: Verdict) -> list[Column]:
-    """Return the columns of what would happen."""
+    """Return the columns of the preview."""
     items = [one.item for one in planned]
     return [
         Column("request", [one.item.id if one.item else one.name for one in planned], whole=True),
@@ -108,31 +108,32 @@ def _what_happens(planned: PlannedDecision, verdict: Verdict) -> Cell:
     if planned.problem is not None:
         return Cell(str(planned.problem), style="red")
     done = planned.item is not None and planned.item.promise.state != "pending"
-    return Cell("nothing: it is so already" if done else verdict)
+    return Cell("nothing: already decided so" if done else verdict)
 
 
 def _ask_whether_meant(planned: Sequence[PlannedDecision], verdict: Verdict, *, may_go_on: bool) -> None:
-    """Show what would happen, and ask the person at the terminal. Raises NotDone, BadInput.
+    """Show the preview and ask for confirmation on the terminal. Raises NotDone, BadInput.
 
-    `may_go_on`: each was named on the command line, and so is meant where nobody can be asked.
+    `may_go_on`: all ids are on the command line, so without a terminal no confirmation is needed.
     """
     with contextlib.ExitStack() as stack:
         seen = is_terminal(sys.stderr)
         person = sys.stdin if seen and is_terminal(sys.stdin) else None
-        if person is None and seen:  # stdin carries the ids
+        if person is None and seen:  # stdin has the ids
             with contextlib.suppress(OSError):
                 person = stack.enter_context(Path("/dev/tty").open())
         if person is None:
             if may_go_on:
                 return
             raise BadInput(
-                f"this would {verdict} {len(planned)}: add --yes; --dry-run shows them.",
+                f"this would {verdict} {len(planned)} {'request' if len(planned) == 1 else 'requests'}:"
+                " pass --yes to confirm, or --dry-run to see them.",
                 code="needs-confirmation",
             )
         for line in plain(_as_table(planned, verdict)):
             note(line)
         possible = sum(one.problem is None for one in planned)
-        print(f"{verdict} {possible} of {len(planned)}? [y/N] ", end="", file=sys.stderr, flush=True)
+        print(f"{verdict} {possible} of {len(planned)} requests? [y/N] ", end="", file=sys.stderr, flush=True)
         if person.readline().strip().lower() not in ("y", "yes"):
             raise NotDone("nothing was changed.")
 
@@ -140,7 +141,7 @@ def _ask_whether_meant(planned: Sequence[PlannedDecision], verdict: Verdict, *, 
 def _carry_out(
     inbox: Inbox, planned: Sequence[PlannedDecision], answer: Said, *, as_json: bool
 ) -> list[HitlError]:
-    """Give the answers, print a line each, and return what failed but for the worst, which is raised."""
+    """Make the decisions, print a line for each, and return the failures (the caller raises the worst)."""
     failures: list[HitlError] = []
     documents: list[object] = []
     for name, came in decide_all(inbox, planned, answer):

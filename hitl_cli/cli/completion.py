@@ -1,8 +1,8 @@
-"""What the Tab key offers.
+"""Shell completion.
 
-A program may have chosen an id, and a stranger may have written a prompt. Shells differ in what they quote,
-and zsh evaluates all that it is given: an id that would need quotes is not offered, and of a prompt only
-letters, digits and a few harmless marks are shown.
+Ids and prompts can come from programs and other people, and are not trusted. Shells quote differently, and
+zsh evaluates completions. So an id that needs quotes is not offered, and only harmless characters of a prompt
+are shown.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client
 
 COMPLETIONS = 200
-"""The most ids that a completion offers."""
+"""The maximum number of ids to offer."""
 
 _WORD = re.compile(r"[\w./@][\w./@%+=:,-]*")
 
 _HARMFUL = re.compile(r"[^\w.,:;?!/+-]+")
 
 _BREAK = re.compile(r"[:=@]+")
-"""What bash makes a word of its own."""
+"""Characters that bash splits words at."""
 
 
 def offered(
     ctx: typer.Context, incomplete: str, look: Callable[[Client], Iterable[tuple[str, str]]]
 ) -> list[tuple[str, str]]:
-    """Return what a completion offers: of what `look` finds, an id and what it is about, what begins so.
+    """Return the completions: pairs of id and description that `look` finds and that start with `incomplete`.
 
-    The server is the one that the command line names so far. Nothing is created and nothing is said for a
-    person who only pressed a key: what cannot be found out is not offered.
+    Uses the server on the command line so far. Creates nothing and prints no error: without a reachable
+    server there are no completions.
     """
     given = {**(ctx.parent.params if ctx.parent else {}), **{k: v for k, v in ctx.params.items() if v}}
     with contextlib.suppress(HitlError):
@@ -60,17 +60,17 @@ def offered(
 
 
 def needs_no_quotes(text: str) -> bool:
-    """Whether every shell reads a word as this text."""
+    """Whether the text means itself, unquoted, in every shell."""
     return _WORD.fullmatch(text) is not None
 
 
 def complete_in_bash(complete: Callable[[], None]) -> None:
-    """Complete a word with `:`, `=` or `@` in it, which bash takes for several and replaces the last of.
+    """Complete a word that contains `:`, `=` or `@`: bash splits it and replaces only the last part.
 
-    The variables are those that the script of `hitl --install-completion` sets.
+    Reads the variables that the script of `hitl --install-completion` sets.
     """
     words, at = os.environ["COMP_WORDS"].split("\n"), int(os.environ["COMP_CWORD"])
-    if len(words) <= at:  # not as the script of --install-completion sets it
+    if len(words) <= at:  # not set by the script of --install-completion
         return complete()
     whole: list[str] = []
     for before, word in pairwise(["", *words[: at + 1]]):
@@ -91,7 +91,7 @@ def complete_in_bash(complete: Callable[[], None]) -> None:
 
 
 def complete_promise(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    """Return the promises that wait for a person."""
+    """Return the open requests."""
     from hitl_cli.inbox.pending import pending
 
     def look(client: Client) -> Iterable[tuple[str, str]]:
@@ -102,7 +102,7 @@ def complete_promise(ctx: typer.Context, incomplete: str) -> list[tuple[str, str
 
 
 def complete_run(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    """Return the runs, the newest first."""
+    """Return the runs, newest first."""
     from hitl_cli.runs import Runs
 
     def look(client: Client) -> Iterable[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""What the commands share: options, how to reach the server, how to write a result."""
+"""Shared by the commands: the server, the person who acts, signals, stdin."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def named_server(
     ctx: typer.Context, settings: Settings, server: str | None, token: str | None
 ) -> tuple[Setting, str | None]:
-    """Return the server and its token; an option counts after the command as well as before it."""
+    """Return the server and its token, from options before or after the command, or from the settings."""
     given = ctx.obj or {}
     return settings.server(server or given.get("server")), settings.token(token or given.get("token"))
 
@@ -38,23 +38,23 @@ def open_client(
     *,
     creates: bool = False,
 ) -> Client:
-    """Return a client of the server that the options, the environment or a file names.
+    """Return a client of the server that the options, the environment or a settings file names.
 
-    `settings` are those that the command has read already: files are looked for in each folder above.
-    Only where `creates` is true, a database that is not there is created.
+    `settings` are the settings that the command has read already. A missing database is created only if
+    `creates` is true.
     """
     url, chosen_token = named_server(ctx, settings or Settings(), server, token)
     return (connect if creates else connect_existing)(url.value, chosen_token)
 
 
 def reached_gateway(ctx: typer.Context, server: str | None, settings: Settings | None = None) -> str | None:
-    """Return the URL of the gateway of the server that is named, where one is known: set, or running here."""
+    """Return the URL of the gateway, from the settings or running on this machine; None if unknown."""
     known = settings or Settings()
     return known.reached(named_server(ctx, known, server, None)[0].value)
 
 
 def actor_from(settings: Settings, who: str | None = None, via: str = "cli") -> Actor:
-    """Return who acts on the command line: the person of `--as`, or of the settings, with its groups."""
+    """Return the person who acts, from `--as` or the settings, with their groups."""
     return Actor(person=settings.person(who).value, via=via, groups=settings.groups())
 
 
@@ -69,7 +69,7 @@ def opened[T](
     *,
     creates: bool = False,
 ) -> Iterator[tuple[T, Client]]:
-    """Open the `Inbox`, `Runs` or `Schedules` of the server that is named, for the person who acts."""
+    """Open the `Inbox`, `Runs` or `Schedules` of the server, for the person who acts."""
     known = settings or Settings()
     actor = actor_from(known, who)
     with open_client(ctx, server, token, known, creates=creates) as client:
@@ -78,7 +78,7 @@ def opened[T](
 
 @contextmanager
 def handling(numbers: Iterable[int], handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Have a function handle signals in a block, except those that are ignored, as SIGHUP is under nohup."""
+    """Handle signals with a function in a block, except ignored ones, such as SIGHUP under nohup."""
     taken = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
     before = {number: signal.signal(number, handler) for number in taken}
     try:
@@ -89,20 +89,20 @@ def handling(numbers: Iterable[int], handler: Callable[[int, FrameType | None], 
 
 
 def given_stdin() -> BinaryIO:
-    """Return stdin. Raises BadInput where there is none."""
+    """Stdin as bytes. Raises BadUsage if it is closed."""
     if sys.stdin is None:
-        raise BadUsage("there is no stdin to read from.")
+        raise BadUsage("stdin is closed: there is nothing to read.")
     return sys.stdin.buffer
 
 
 def without_mark(raw: bytes) -> bytes:
-    """Return what was read without the byte-order mark that programs on Windows begin a text with."""
+    """Return the bytes without a byte-order mark, which programs on Windows write."""
     return raw.removeprefix(codecs.BOM_UTF8)
 
 
 def read_stdin(limit: int) -> str:
-    """Return up to `limit` bytes of stdin as text. Raises BadInput."""
+    """Up to `limit` bytes of stdin as text. Raises BadInput."""
     try:
         return without_mark(given_stdin().read(limit)).decode()
     except UnicodeDecodeError as error:
-        raise BadInput(f"stdin is not text in UTF-8: {error}.") from error
+        raise BadInput(f"stdin is not valid UTF-8: {error}.") from error

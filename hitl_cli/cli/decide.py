@@ -1,4 +1,4 @@
-"""`hitl approve`, `reject`, `answer` and `comment`: what a person says to a request."""
+"""`hitl approve`, `reject`, `answer` and `comment`."""
 
 from __future__ import annotations
 
@@ -28,17 +28,15 @@ if TYPE_CHECKING:
     from hitl_cli.inbox.decide import Said
     from hitl_cli.inbox.pending import RequestSummary
 
-WHAT = "A promise, a key, the beginning of an id, or a workflow that waits for one answer."
+WHAT = "A request: its id, an id prefix, its key, or a run with one open request."
 
 Ids = Annotated[list[str] | None, argument("ID...", WHAT, complete=complete_promise)]
 Id = Annotated[str, argument("ID", WHAT, complete=complete_promise)]
 Data = Annotated[
-    str | None, value("JSON|@FILE|-", "What the workflow gets; true if not given. - reads stdin.", "--data")
+    str | None, value("JSON|@FILE|-", "Data for the workflow. Default: true. - reads stdin.", "--data")
 ]
-Fields = Annotated[
-    list[str] | None, value("FIELD=VALUE", "Fill in a field of the form; may be repeated.", "--set")
-]
-Comment = Annotated[str | None, value("TEXT", "A remark that is kept with the decision.", "--comment")]
+Fields = Annotated[list[str] | None, value("FIELD=VALUE", "Set a field of the form (repeatable).", "--set")]
+Comment = Annotated[str | None, value("TEXT", "Comment to store with the decision.", "--comment")]
 
 
 def approve(
@@ -56,9 +54,9 @@ def approve(
     server: Server = None,
     token: Token = None,
 ) -> None:
-    """Approve: the workflow goes on with the data given. On a terminal, a form is asked field by field."""
+    """Approve a request. On a terminal, asks for each field of its form."""
     if stdin and data == "-":
-        raise BadUsage("stdin can carry the ids or the data, not both.")
+        raise BadUsage("--stdin and --data - cannot be combined: both read stdin.")
     answer = _with_data(DecisionInput(verdict="approve", comment=comment), data, fields)
     with opened(Inbox, ctx, server, token, who) as (inbox, _):
         if ids is not None and len(ids) == 1 and not (stdin or match or dry):
@@ -71,7 +69,7 @@ def approve(
 def reject(
     ctx: typer.Context,
     ids: Ids = None,
-    reason: Annotated[str | None, value("TEXT", "Why; the workflow sees it.")] = None,
+    reason: Annotated[str | None, value("TEXT", "Reason, which the workflow gets.")] = None,
     comment: Comment = None,
     stdin: Stdin = False,
     match: Match = None,
@@ -82,7 +80,7 @@ def reject(
     server: Server = None,
     token: Token = None,
 ) -> None:
-    """Reject: the workflow sees an error with the reason."""
+    """Reject a request. The workflow gets the reason."""
     answer = DecisionInput(verdict="reject", reason=reason, comment=comment)
     with opened(Inbox, ctx, server, token, who) as (inbox, _):
         if ids is not None and len(ids) == 1 and not (stdin or match or dry):
@@ -95,9 +93,7 @@ def reject(
 def answer(
     ctx: typer.Context,
     id: Id,
-    text: Annotated[
-        str, argument("ANSWER", "One of the choices; or the value that is asked for; or yes or no.")
-    ],
+    text: Annotated[str, argument("ANSWER", "A choice, the requested value, or yes or no.")],
     data: Data = None,
     fields: Fields = None,
     comment: Comment = None,
@@ -106,7 +102,7 @@ def answer(
     server: Server = None,
     token: Token = None,
 ) -> None:
-    """Answer with one of the choices that a request offers, or with the one value that it asks for."""
+    """Answer a request with one of its choices, or with the value that it asks for."""
     said = _with_data(DecisionInput(answer=text, comment=comment), data, fields)
     with opened(Inbox, ctx, server, token, who) as (inbox, _):
         _answer_one(inbox, id, _or_asked_for(inbox, said), as_json=as_json)
@@ -115,26 +111,26 @@ def answer(
 def comment(
     ctx: typer.Context,
     id: Id,
-    text: Annotated[str, argument("TEXT", "The remark; - reads stdin.")],
+    text: Annotated[str, argument("TEXT", "The comment. - reads stdin.")],
     who: Who = None,
     as_json: AsJson = False,
     server: Server = None,
     token: Token = None,
 ) -> None:
-    """Leave a remark on a request without deciding it."""
+    """Add a comment to a request without deciding it."""
     said = read_stdin(MAX_COMMENT_BYTES + 1).strip() if text == "-" else text
     with opened(Inbox, ctx, server, token, who) as (inbox, _):
         request, person = inbox.comment(id, said), inbox.actor.person
         if as_json:
             print_json(KeptCommentDocument(id=request.id, state=request.state, by=person, comment=said))
         else:
-            print(printable(f"{request.id}: the comment of {person} is kept"))
+            print(printable(f"{request.id}: comment by {person} added"))
 
 
 def _with_data(answer: DecisionInput, data: str | None, fields: list[str] | None) -> Said:
-    """Return an answer with the data of `--data`, or that the form of a request makes of `--set`.
+    """Return the answer with the data of `--data`, or of `--set` and the form of the request.
 
-    Raises BadInput, also for both.
+    Raises BadInput, also if both are given.
     """
     from hitl_cli.forms.paths import split_assignment
 
@@ -143,7 +139,7 @@ def _with_data(answer: DecisionInput, data: str | None, fields: list[str] | None
     if not given:
         return msgspec.structs.replace(answer, data=whole)
     if data is not None:
-        raise BadAnswer("the data is given as a whole or by its fields, not both.")
+        raise BadAnswer("--data and --set cannot be combined: pass one of them.")
 
     def fill(item: RequestSummary) -> DecisionInput:
         from hitl_cli.inbox.decide import filled
@@ -154,7 +150,7 @@ def _with_data(answer: DecisionInput, data: str | None, fields: list[str] | None
 
 
 def _or_asked_for(inbox: Inbox, answer: Said) -> Said:
-    """Return an answer whose form a person at a terminal fills in, if they gave no data."""
+    """Return the answer; without data, a person on a terminal is asked to fill in the form."""
     if callable(answer) or answer.data is not UNSET or not is_terminal(sys.stdin, sys.stdout, sys.stderr):
         return answer
 
@@ -171,7 +167,7 @@ def _or_asked_for(inbox: Inbox, answer: Said) -> Said:
 
 
 def _read_data(text: str) -> Any:
-    """Return the JSON that `--data` names. Raises BadInput."""
+    """Return the JSON value of `--data`. Raises BadInput."""
     if text == "-":
         source, raw = "stdin", without_mark(given_stdin().read(MAX_ANSWER_BYTES + 1))
     elif text.startswith("@"):
@@ -179,18 +175,16 @@ def _read_data(text: str) -> Any:
     else:
         source, raw = "--data", text.encode(errors="surrogateescape")
     if len(raw) > MAX_ANSWER_BYTES:
-        raise TooLarge(
-            f"{source} is larger than {MAX_ANSWER_BYTES:,} bytes, the most that an answer may carry."
-        )
+        raise TooLarge(f"{source} is larger than {MAX_ANSWER_BYTES:,} bytes, the limit for an answer.")
     try:
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        hint = " A text needs quotes, as in --data '\"text\"'." if source == "--data" else ""
+        hint = " Text needs quotes, for example --data '\"text\"'." if source == "--data" else ""
         raise BadJson(f"{source} is not JSON: {error}.{hint}") from error
 
 
 def read_file(path: Path) -> bytes:
-    """Return the start of a file, one byte more than may be used."""
+    """Return the start of a file, up to one byte more than the limit."""
     try:
         with path.open("rb") as file:
             return without_mark(file.read(MAX_ANSWER_BYTES + 1))
@@ -199,11 +193,11 @@ def read_file(path: Path) -> bytes:
 
 
 def _answer_one(inbox: Inbox, id: str, answer: Said, *, as_json: bool) -> None:
-    """Answer one request, and print what came of it."""
+    """Answer one request, and print the outcome."""
     decided = inbox.decide(id, answer)
     votes = decided.audit.votes if decided.votes is None else decided.votes.votes
     for one in differing_votes(question_of(decided.promise) or PLAIN, votes):
-        note(f"not the same: {one.sentence}")
+        note(f"answers differ: {one.sentence}")
     if as_json:
         print_json(decision_result_document(decided))
     else:

@@ -1,4 +1,4 @@
-"""`hitl demo`: the main job in one terminal, or e-mail verification across services."""
+"""`hitl demo`: an approval in one terminal, or e-mail verification across services."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ ADDRESS = "a@example.org"
 
 def demo(
     what: Annotated[
-        Literal["approval", "email"], typer.Argument(help="What to watch: an approval, or an e-mail address.")
+        Literal["approval", "email"],
+        typer.Argument(help="The demo: an approval, or the verification of an e-mail address."),
     ] = "approval",
-    yes: Annotated[bool, flag("Approve without asking.", "--yes", "-y")] = False,
+    yes: Annotated[bool, flag("Approve without a prompt.", "--yes", "-y")] = False,
 ) -> None:
-    """Watch a workflow start, wait for a person, and go on: with real processes and a database of its own."""
+    """Watch a workflow start, wait for a person, and complete. Uses a temporary database."""
     from hitl_cli.admin.demo import Demo
 
     asks = not yes and is_terminal(sys.stdin, sys.stdout)
@@ -42,18 +43,18 @@ def demo(
 
 
 def _show_approval(show: Demo, *, asks: bool) -> None:
-    """Show the main job."""
-    print("A worker runs workflows. This one has a database of its own, which is gone afterwards.")
+    """Show an approval from start to end."""
+    print("A worker runs workflows. This one uses a temporary database, deleted at the end.")
     show.start("worker", "worker")
-    print("\nA gateway is where links lead:")
+    print("\nA gateway serves the links and pages:")
     gateway = show.start_gateway()
-    print("\nA workflow is started by an id. It asks for approval, and blocks:")
+    print("\nStart a run with an id of your choice. It asks for approval, and waits:")
     show.run("start", WORKFLOW_ID)
     promise = show.blocked()
-    print("\nNothing runs and nothing waits in memory now. This is what a person sees:")
+    print("\nNo code runs now, and nothing is held in memory. A person sees this:")
     show.run("pending")
-    print(f"\nThis link approves it, too: {hyperlink(unblock_link(gateway, promise))}")
-    print("\nThe answer wakes the workflow, in whichever worker is there:")
+    print(f"\nThis link approves it too: {hyperlink(unblock_link(gateway, promise))}")
+    print("\nThe answer resumes the run in any running worker:")
     with show.screen:
         approved = not asks or typer.confirm(f"Approve {promise}?", default=True)
     if approved:
@@ -61,25 +62,23 @@ def _show_approval(show: Demo, *, asks: bool) -> None:
     else:
         show.run("reject", promise, "--reason", "not today")
     show.run("wait", WORKFLOW_ID, "--timeout", "30s", may_fail=not approved)
-    print("\nWho answered, and what came of it:")
+    print("\nWho answered, and the result:")
     show.run("status", WORKFLOW_ID)
     note("")
-    note("That was it. Yours: `hitl worker` in one terminal, `hitl start hitl-001` in another.")
+    note("That's it. To do it yourself: `hitl worker` in one terminal, `hitl start hitl-001` in another.")
 
 
 def _show_verification(show: Demo, *, asks: bool) -> None:
     """Show how an e-mail address is verified across two services."""
-    print("The gateway is where programs ask, and where links lead.")
+    print("The gateway serves programs and links.")
     gateway = show.start_gateway()
-    print("\nOne service runs the workflow, another one sends mail. Here it prints it:")
+    print("\nOne service runs the workflow, another one sends mail. Here it only prints the mail:")
     show.start("worker", "worker")
     mail = show.start("mail", "worker", "--group", "email-service")
-    print(
-        "\nA program has an address verified. The workflow has the other service send the mail, and blocks:"
-    )
+    print("\nA program requests a verification. The workflow calls the mail service, and waits:")
     print(show.post(f"{gateway}/start", f'{{"email": "{ADDRESS}"}}'))
     mail.printed("completed")
-    print("\nThe link opens a page. Whoever approves there confirms the address; this does the same:")
+    print("\nThe link opens a page; Approve there confirms the address. This command does the same:")
     if asks:
         with show.screen:
             typer.prompt(
@@ -87,7 +86,7 @@ def _show_verification(show: Demo, *, asks: bool) -> None:
             )
     show.run("approve", f"email-confirmed-{ADDRESS}", may_fail=asks)
     show.run("wait", f"workflow-{ADDRESS}", "--timeout", "30s")
-    print("\nWho confirmed it, and what came of it:")
+    print("\nWho confirmed it, and the result:")
     show.run("status", f"workflow-{ADDRESS}")
     note("")
-    note("That was it. Both services are in examples/email_verification, to make yours of.")
+    note("That's it. To build your own, copy examples/email_verification.")

@@ -1,4 +1,4 @@
-"""`hitl dev`: a worker, the gateway and its pages in one process, for one terminal."""
+"""`hitl dev`: a worker and a gateway in one process."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from hitl_cli.worker.run import Serving
 
 PLAIN = ("approval", "foo")
-"""The built-in functions that ask for a yes or a no, and for nothing else."""
+"""The built-in workflows that ask for yes or no only."""
 
 HOST = "127.0.0.1"
-"""Beyond this machine, a gateway and workers are processes of their own."""
+"""For other machines, run `hitl gateway` and `hitl worker` instead."""
 
 
 def dev(
@@ -38,10 +38,10 @@ def dev(
     server: Server = None,
     token: Token = None,
 ) -> None:
-    """Run a worker, the gateway and the inbox page in one terminal. Ctrl-C stops all; twice, at once."""
+    """Run a worker and the inbox page in one terminal. Press Ctrl-C to stop, twice to stop immediately."""
     from hitl_cli.sdk.contract import check_sdk
 
-    check_sdk()  # before anything that imports the names it looks for
+    check_sdk()  # before other modules import the names that it checks
     from hitl_cli.gateway.background import BackgroundGateway
     from hitl_cli.worker.process import run_worker
 
@@ -67,7 +67,7 @@ def dev(
         worker.say(f"inbox on {url}")
 
     def opening(event: Event, request: str) -> str:
-        """Return what to open: the link that approves for the built-in approval, else the page."""
+        """Return what to open: the link that approves for the built-in approval, otherwise the page."""
         if event.function in PLAIN and serves.is_local and not sign_in:
             return f"approve by opening {hyperlink(unblock_link(url, request))}"
         return f"open {hyperlink(page_of(url, request))}"

@@ -1,4 +1,4 @@
-"""`hitl doctor`: what is well and what is not."""
+"""`hitl doctor`: check the settings and the server."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ COLORS = {"ok": "green", "warning": "yellow", "error": "red"}
 
 def doctor(
     ctx: typer.Context,
-    full: Annotated[bool, flag("Check all of a large file, however long it takes.", "--full")] = False,
+    full: Annotated[bool, flag("Check the whole database file, even if it is large.", "--full")] = False,
     as_json: AsJson = False,
     server: Server = None,
     token: Token = None,
 ) -> None:
-    """Show the settings and where each comes from, and what is well and what is not; change nothing."""
+    """Check the settings, the server and the workers, and suggest fixes. Changes nothing."""
     from hitl_cli.admin.doctor import examine
     from hitl_cli.admin.notify_checks import examine_people
 

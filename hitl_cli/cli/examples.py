@@ -6,8 +6,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "demo": ("hitl demo", "hitl demo email"),
     "worker": ("hitl worker", "hitl worker --app deploy.py --group production"),
     "server": ("hitl server", "hitl server --port 8002"),
-    "gateway": ("hitl gateway --port 5001",),
-    "dev": ("hitl dev --app deploy.py",),
+    "gateway": ("hitl gateway", "hitl gateway --port 5002"),
+    "dev": ("hitl dev", "hitl dev --app deploy.py"),
     "token": ("hitl token create --as ci --can start", "hitl token list"),
     "start": (
         'hitl start hitl-001 --kwarg prompt="Ship 1.4.2?"',
@@ -19,10 +19,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "workflows": ("hitl workflows",),
     "schedule": ('hitl schedule add nightly "0 2 * * *" --workflow deploy', "hitl schedule list"),
     "ask": (
-        'hitl ask --deadline 2h -- "$PROMPT" && ./deploy',
         'hitl ask "Which region?" --choice eu --choice us --id region-1',
+        'hitl ask --deadline 2h -- "$PROMPT" && ./deploy',
     ),
-    "pending": ("hitl pending --mine", "hitl pending --sort priority --watch"),
+    "pending": ("hitl pending", "hitl pending --mine --due 1d", "hitl pending --sort priority --watch"),
     "show": ("hitl show hitl-001",),
     "review": ("hitl review",),
     "approve": (
@@ -34,19 +34,28 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "answer": ("hitl answer region-1 eu",),
     "comment": ('hitl comment hitl-001 "looks good"', 'hitl comment hitl-001 -- "- fixed"'),
     "open": ("hitl open", "hitl open hitl-001"),
-    "link": ("hitl link hitl-001 --for reviewer --expires 2d",),
+    "link": ("hitl link hitl-001 --for reviewer --expires 2d", "hitl link revoke hitl-001"),
     "notify": ("hitl notify list", "hitl notify test reviewer"),
     "history": ("hitl history --since 7d", "hitl history --all --csv --excel"),
     "stats": ("hitl stats --since 30d",),
     "backup": ("hitl backup copy.db",),
-    "key": ("hitl key rotate",),
+    "key": ("hitl key list", "hitl key rotate"),
     "doctor": ("hitl doctor",),
     "prune": ("hitl prune --older 90d --dry-run",),
 }
-"""By command; a test reads every line as the command would."""
+"""By command. A test runs the lines that end by themselves, and parses the others."""
+
+_ROOT = ("hitl demo", 'hitl ask "Deploy 1.4.2?" && ./deploy', "hitl pending", "hitl approve --help")
+
+
+def _below(lines: tuple[str, ...]) -> str:
+    """Return the text below a help: one paragraph per line, so that Typer keeps the lines."""
+    return "\n\n".join(("Examples:", *lines))
+
+
+ROOT_EPILOG = _below(_ROOT)
 
 
 def epilog_of(name: str) -> str | None:
-    """Return what stands below the help of a command: a paragraph a line, as Typer keeps them apart."""
-    lines = EXAMPLES.get(name)
-    return None if lines is None else "\n\n".join(("Examples:", *lines))
+    """Return the text below the help of a command, None without examples."""
+    return _below(EXAMPLES[name]) if name in EXAMPLES else None

@@ -1,7 +1,7 @@
-"""Signals that end a command where it is process 1, as in a container without an init.
+"""Ends a command on signals if it is process 1, as in a container without an init.
 
-The kernel gives process 1 no signal that it does not handle, so SIGTERM would be ignored until the container
-is killed. A command that handles the signal by itself (a worker, a server) is left alone.
+The kernel does not deliver unhandled signals to process 1, so SIGTERM would be ignored until the container is
+killed. A command that handles the signal itself (a worker, a server) is not affected.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 GRACE_S = 0.8
-"""How long a command may take to end, before it is ended: it may wait for a name server, or for a lock."""
+"""How long a command may take to end before it is killed: it may wait for DNS or for a lock."""
 
 
 def end_on_signals() -> None:
-    """Have this process end on SIGTERM and SIGHUP."""
+    """Let SIGTERM and SIGHUP end this process."""
     heard, told = socket.socketpair()
     told.setblocking(False)
     signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
@@ -35,7 +35,7 @@ def end_on_signals() -> None:
 
 
 def end(number: int, _frame: FrameType | None) -> NoReturn:
-    """End this command with the exit code that a shell has for the signal, and leave its blocks in order."""
+    """End this command with the shell's exit code for the signal, after its cleanup."""
     logging.disable()  # what was in hand fails now, which is no news
     sys.unraisablehook = lambda _: (
         None
@@ -44,7 +44,7 @@ def end(number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _see_that_it_ends(heard: socket.socket, _told: socket.socket) -> None:
-    """End the process when a signal came whose handler has not: it runs between two steps of Python only."""
+    """End the process if its signal handler does not run: Python may be blocked in a system call."""
     while True:
         for number in heard.recv(16):
             if number in SIGNALS and signal.getsignal(number) is end:

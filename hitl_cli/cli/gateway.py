@@ -1,4 +1,4 @@
-"""`hitl gateway`: the inbox page, links and the JSON routes, over HTTP."""
+"""`hitl gateway`: the inbox page, links and the HTTP API."""
 
 from __future__ import annotations
 
@@ -20,46 +20,47 @@ from hitl_cli.settings import Settings
 if TYPE_CHECKING:
     from hitl_cli.gateway.options import Options
 
-SignIn = Annotated[bool, flag("Have people sign in on this machine as well.", "--sign-in")]
+SignIn = Annotated[bool, flag("Require sign-in on localhost too.", "--sign-in")]
 
 
 def gateway(
     ctx: typer.Context,
     host: Annotated[
-        str, value("ADDRESS", "Where to listen; beyond this machine people sign in.")
+        str, value("ADDRESS", "Address to listen on. Other than localhost, people must sign in.")
     ] = "127.0.0.1",
     port: Port = defaults.GATEWAY_PORT,
     url: Annotated[
-        str | None, value("URL", "Where people reach it, if that is elsewhere. (HITL_GATEWAY)")
+        str | None, value("URL", "Public URL, if different from the address. (HITL_GATEWAY)")
     ] = None,
     example_routes: Annotated[
-        bool, flag("Serve the pattern's own routes beyond this machine too.", "--example-routes")
+        bool,
+        flag("Serve /start-workflow and the other example routes to other machines too.", "--example-routes"),
     ] = False,
     plain_links: Annotated[
-        bool, flag("Let GET /unblock-workflow decide beyond this machine too.", "--plain-links")
+        bool, flag("Let GET /unblock-workflow decide from other machines too.", "--plain-links")
     ] = False,
     sign_in: SignIn = False,
     trust_header: Annotated[
-        str | None, value("NAME", "Take a header's word for who somebody is: of a proxy that signs in.")
+        str | None, value("NAME", "Trust this header from an authenticating proxy. Needs --trust-from.")
     ] = None,
     trust_from: Annotated[
-        list[str] | None, value("ADDRESS", "The proxy's address or network; may be repeated.")
+        list[str] | None, value("ADDRESS", "Address or network of the proxy (repeatable).")
     ] = None,
     server: Server = None,
     token: Token = None,
 ) -> None:
-    """Serve the inbox to people, and the routes to programs, over HTTP."""
+    """Serve the inbox page for people and the HTTP API for programs."""
     import ipaddress
 
     if (trust_header is None) != (not trust_from):
         raise BadUsage(
-            "--trust-header and --trust-from go together: name the header, and the address of the proxy"
-            " that is believed."
+            "--trust-header and --trust-from must be given together: the header, and the address of the"
+            " proxy."
         )
     try:
         networks = [ipaddress.ip_network(address) for address in trust_from or ()]
     except ValueError as error:
-        raise BadUsage(f"--trust-from names no address: {error}.") from error
+        raise BadUsage(f"--trust-from is not an address or a network: {error}.") from error
     options = msgspec.structs.replace(
         options_of(ctx, host=host, port=port, url=url, server=server, token=token),
         example_routes=example_routes,
@@ -74,7 +75,7 @@ def gateway(
 
 
 def _tell_where_mails_lead(options: Options) -> None:
-    """Say on stderr that the mails by which people sign in lead to this computer, if they do."""
+    """Print a warning on stderr if links in sign-in mails only work on this computer."""
     from hitl_cli.notify.shortcomings import of_gateway
 
     if options.directory.email is not None:
@@ -85,7 +86,7 @@ def _tell_where_mails_lead(options: Options) -> None:
 def options_of(
     ctx: typer.Context, *, host: str, port: int, url: str | None, server: str | None, token: str | None
 ) -> Options:
-    """Return what the settings tell a gateway at an address that serves a server. Raises BadInput."""
+    """Return the options of a gateway, from the command line and the settings. Raises BadInput."""
     from hitl_cli.gateway.options import Options
 
     settings = Settings()
@@ -110,7 +111,7 @@ def options_of(
 
 
 async def _serve(options: Options) -> None:
-    """Serve until a signal says to stop."""
+    """Serve until a signal stops it."""
     from hitl_cli.gateway.app import run
     from hitl_cli.gateway.context import Gateway
 

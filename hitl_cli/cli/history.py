@@ -1,4 +1,4 @@
-"""`hitl history`: what was answered."""
+"""`hitl history`: the record of decisions."""
 
 from __future__ import annotations
 
@@ -30,39 +30,43 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DEFAULT_LIMIT = 25
-"""How many decisions to show unless told otherwise."""
+"""The default number of decisions to show."""
 
 
 def show_history(
     ctx: typer.Context,
     id: Annotated[
-        str | None, argument("ID", "A promise, a workflow or a key: all that was said of it, in order.")
+        str | None, argument("ID", "A request, a run or a key: show its decisions, votes and comments.")
     ] = None,
-    by: Annotated[str | None, value("WHO", "Only what this person decided or voted on.")] = None,
-    since: Annotated[str | None, value("DURATION", "Only of that long ago and since, e.g. 7d.")] = None,
+    by: Annotated[str | None, value("WHO", "Only decisions and votes by this person.")] = None,
+    since: Annotated[str | None, value("DURATION", "Only from the last DURATION, e.g. 7d.")] = None,
     workflow: Matching = None,
     outcome: Annotated[
         Literal["approved", "rejected", "expired", "canceled"] | None,
-        typer.Option(help="Only what came to this."),
+        typer.Option(help="Only this outcome."),
     ] = None,
     limit: Annotated[
         int | None,
         typer.Option(
-            "--limit", "-n", min=1, metavar="N", help=f"How many to show; {DEFAULT_LIMIT} unless of an ID."
+            "--limit",
+            "-n",
+            min=1,
+            metavar="N",
+            help=f"Maximum number to show. Default: {DEFAULT_LIMIT}, or all of an ID.",
         ),
     ] = None,
     every: Every = False,
     as_json: AsJson = False,
-    as_csv: Annotated[bool, flag("Print CSV, with a line of heads.", "--csv")] = False,
-    excel: Annotated[bool, flag("With --csv: mark it as UTF-8, as Excel needs.", "--excel")] = False,
+    as_csv: Annotated[bool, flag("Print CSV with a header row.", "--csv")] = False,
+    excel: Annotated[bool, flag("With --csv: add the byte-order mark that Excel needs.", "--excel")] = False,
     server: Server = None,
     token: Token = None,
 ) -> None:
-    """Show what was answered, by whom, when and why: the newest first, or all that was said of one ID."""
+    """Show decisions: who answered what, when and why. The newest are first."""
     if as_json and as_csv:
-        raise BadUsage("--json and --csv exclude each other.")
+        raise BadUsage("--json and --csv cannot be combined: pass one of them.")
     if excel and not as_csv:
-        raise BadUsage("--excel goes with --csv.")
+        raise BadUsage("--excel needs --csv: pass both.")
     head = csv_head(excel=excel)
     ago_ms = parse_duration(since) if since else None
     most = None if every else limit or (None if id else DEFAULT_LIMIT)
@@ -75,7 +79,9 @@ def show_history(
             entries = entries[-most:] if most is not None else entries
         elif as_csv and most is None:
             sys.stdout.write(head)
-            sys.stdout.writelines(map(csv_entry, inbox.decisions(wanted)))  # a million do not fit anywhere
+            sys.stdout.writelines(
+                map(csv_entry, inbox.decisions(wanted))
+            )  # streamed, because a million would not fit into memory
             return
         else:
             entries, more = inbox.history(wanted, most)
@@ -84,15 +90,15 @@ def show_history(
     elif as_json:
         print_json([history_entry_document(entry) for entry in entries])
     elif not entries:
-        note("Nothing was answered." if id is None else f"Nothing was said of {id}.")
+        note("No decisions." if id is None else f"No decisions or comments on {id}.")
     else:
         print_table(_as_table(entries))
     if more:
-        note(f"The {len(entries)} newest are shown; there are more: --limit N or --all.")
+        note(f"The {len(entries)} newest are shown; there are more: pass --limit N or --all.")
 
 
 def _as_table(entries: Sequence[HistoryEntry]) -> list[Column]:
-    """Return the columns; what is asked and said has a column only where there is any."""
+    """Return the columns; empty ones are left out."""
     colors = [OUTCOME_COLORS.get(entry.outcome or "", "") for entry in entries]
     return filled(
         [
@@ -108,7 +114,7 @@ def _as_table(entries: Sequence[HistoryEntry]) -> list[Column]:
 
 
 def _said_in(entry: HistoryEntry) -> str:
-    """Return what was answered beyond a yes or a no, and the comment."""
+    """Return the choice, data, reason and comment of a decision."""
     parts = [
         entry.choice,
         data_text(entry),

@@ -19,28 +19,26 @@ from hitl_cli.views.auth import key_document
 if TYPE_CHECKING:
     from pathlib import Path
 
-app = family("key", "The keys that sign links and sessions.")
+app = family("key", "Manage the keys that sign links and sessions.")
 
 
 @app.command()
 def rotate(
     ctx: typer.Context,
-    forget: Annotated[
-        bool, flag("End every link and session: believe no older key any more.", "--forget")
-    ] = False,
+    forget: Annotated[bool, flag("Revoke all older keys. Ends every link and session.", "--forget")] = False,
     server: Server = None,
 ) -> None:
-    """Have a new key sign from now on. What was signed before is good until it ends."""
+    """Create a new signing key. Existing links and sessions stay valid until they expire."""
     path = _key_file(ctx, server)
     kept = signing_keys.rotate(path, now_ms(), forget=forget).keys
     old = len(kept) - 1
-    said = f"{old} older {'key is' if old == 1 else 'keys are'} believed until what they signed has ended"
-    print(f"a new key signs, {kept[0].name}; {said if old else 'nothing that was signed before is good'}")
+    said = f"{old} older {'key stays' if old == 1 else 'keys stay'} valid until its signatures expire"
+    print(f"new signing key: {kept[0].name}; {said if old else 'all earlier links and sessions are revoked'}")
 
 
 @app.command("list")
 def list_(ctx: typer.Context, as_json: AsJson = False, server: Server = None) -> None:
-    """Show the keys that are believed, never their secrets: the first one signs."""
+    """List valid signing keys (never the secrets). The first one signs."""
     found = signing_keys.load_keys(_key_file(ctx, server), now_ms()).keys
     if as_json:
         print_json([key_document(key) for key in found])
@@ -59,7 +57,7 @@ def list_(ctx: typer.Context, as_json: AsJson = False, server: Server = None) ->
 
 
 def _key_file(ctx: typer.Context, server: str | None) -> Path:
-    """Return the file of the keys for a server."""
+    """Return the key file of a server."""
     settings = Settings()
     url, _ = named_server(ctx, settings, server, None)
     return settings.keys(url.value)

@@ -1,4 +1,4 @@
-"""`hitl link` and `hitl link revoke`: a URL by which one person answers one request."""
+"""`hitl link` and `hitl link revoke`: URLs with which one person answers one request."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client
 
 BLACK_ON_WHITE = "\x1b[38;5;231;48;5;16m"
-"""What segno draws is the light parts, here in white on black: the same on a dark and on a light terminal."""
+"""Colors of the QR code, fixed so that it can be scanned on dark and on light terminals."""
 
 QR_BORDER = 4
-"""Light modules around the code, as its standard has it."""
+"""Light modules around the code, required by the standard."""
 
 
 class _LinkCommands(Family):
-    """`hitl link PROMISE` is `hitl link create PROMISE`: that is what one does all day."""
+    """`hitl link ID` is short for `hitl link create ID`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the command line."""
@@ -48,7 +48,7 @@ class _LinkCommands(Family):
 
 app = family(
     "link",
-    "Links by which one person answers one request: hitl link PROMISE --for reviewer [--expires 2d]",
+    "Create or revoke links with which one person answers one request.",
     _LinkCommands,
 )
 
@@ -59,19 +59,19 @@ def create(
     id: Annotated[
         str,
         argument(
-            "PROMISE",
-            "A promise, a key, the beginning of an id, or a workflow that asks one thing.",
+            "ID",
+            "A request: its id, an id prefix, its key, or a run with one open request.",
             complete=complete_promise,
         ),
     ],
-    person: Annotated[str, value("PERSON", "Who may answer by it, and whose answer it is.", "--for")],
-    expires: Annotated[str | None, value("DURATION", "How long it is good; 30d if not given.")] = None,
-    qr: Annotated[bool, flag("Draw it as a QR code too, on stderr.", "--qr")] = False,
+    person: Annotated[str, value("PERSON", "The person whose answer it is.", "--for")],
+    expires: Annotated[str | None, value("DURATION", "How long the link is valid. Default: 30d.")] = None,
+    qr: Annotated[bool, flag("Also print a QR code, on stderr.", "--qr")] = False,
     as_json: AsJson = False,
     server: Server = None,
     token: Token = None,
 ) -> None:
-    """Print a link by which a person answers a request. Whoever has it can answer in their name."""
+    """Create a link with which a person answers a request. Anyone with the link can answer as that person."""
     settings = Settings()
     gateway = reached_gateway(ctx, server, settings)
     life_ms = parse_duration(expires) if expires is not None else None
@@ -81,28 +81,30 @@ def create(
     url = links.url_of(gateway or settings.gateway().value, link, keys)
     if settings.gateway().source == "default" and is_loopback(urlsplit(url).hostname or ""):
         note(
-            'This link opens on this machine only. For others, set gateway = "https://…" in hitl.toml,'
-            " or HITL_GATEWAY, to the address where they reach the gateway."
+            'This link works on this machine only. For others, set gateway = "https://…" in hitl.toml,'
+            " or HITL_GATEWAY, to the public URL of the gateway."
         )
     if qr:
         _draw(url)
     if as_json:
         print_json(link_document(link, url))
         return
-    note(f"For {link.person} to answer {link.request}, good for {format_age(link.ends_at - link.made_at)}:")
+    note(f"For {link.person} to answer {link.request}, valid for {format_age(link.ends_at - link.made_at)}:")
     print(url)
 
 
 @app.command()
 def revoke(
     ctx: typer.Context,
-    what: Annotated[str, argument("LINK|PROMISE", "A link, or the request whose links are to end.")],
-    person: Annotated[str | None, value("PERSON", "Of a request, only this person's.", "--for")] = None,
+    what: Annotated[str, argument("LINK|ID", "A link, or a request to revoke all its links.")],
+    person: Annotated[
+        str | None, value("PERSON", "With a request: only the links of this person.", "--for")
+    ] = None,
     who: Who = None,
     server: Server = None,
     token: Token = None,
 ) -> None:
-    """Have a link be good no longer, or all links that were made so far for a request."""
+    """Revoke a link, or all links of a request."""
     settings = Settings()
     by, groups = settings.person(who).value, settings.groups()
     client, keys = _opened(ctx, settings, server, token)
@@ -116,23 +118,23 @@ def revoke(
         else:
             request = links.revoke_all(client, what, person, by=by, via="cli", groups=groups)
             said = "all links" if person is None else f"all links of {person}"
-    ended = "" if request.state == "pending" else " (it has been answered, or has ended, before)"
+    ended = "" if request.state == "pending" else " (it was already answered or closed)"
     print(f"{said} for {request.id} revoked{ended}")
 
 
 def _opened(
     ctx: typer.Context, settings: Settings, server: str | None, token: str | None
 ) -> tuple[Client, Keys]:
-    """Return a client of the server, and the keys of those who share it."""
+    """Return a client of the server, and its signing keys."""
     url, chosen_token = named_server(ctx, settings, server, token)
     client = connect_existing(url.value, chosen_token)
     return client, load_keys(settings.keys(url.value), client.now())
 
 
 def _link_named(text: str, keys: Keys) -> Link | None:
-    """Return the link that a text is, as a URL or by its token; None for the name of a request.
+    """Return the link for a URL or a link token; None if the text names a request.
 
-    Raises LinkInvalid for a URL that is no link of ours.
+    Raises LinkInvalid for a URL that is not a link of hitl.
     """
     if "://" in text:
         return links.link_in(links.token_of(text), keys)
@@ -143,13 +145,13 @@ def _link_named(text: str, keys: Keys) -> Link | None:
 
 
 def _draw(url: str) -> None:
-    """Draw a QR code on the terminal, which is read on a dark and on a light one."""
+    """Print a QR code on stderr."""
     import segno
 
     code = segno.make(url, error="l", micro=False)
     width = code.symbol_size(border=QR_BORDER)[0]
     if is_terminal(sys.stderr) and shutil.get_terminal_size().columns < width:
-        note(f"The QR code is {width} columns wide, and would not be read on a terminal so narrow.")
+        note(f"The QR code needs {width} columns: make the terminal wider.")
         return
     drawn = io.StringIO()
     code.terminal(drawn, border=QR_BORDER, compact=True)

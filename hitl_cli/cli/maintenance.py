@@ -1,4 +1,4 @@
-"""`hitl backup` and `hitl prune`: looking after the file."""
+"""`hitl backup` and `hitl prune`: maintenance of the database file."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ if TYPE_CHECKING:
     from hitl_cli.engine.prune import Pruned, Reason
 
 NOTE_EVERY_S = 3.0
-"""How often a long work says how far it is."""
+"""How often progress is reported."""
 
 KEPT: dict[Reason, str] = {
-    "live": "not ended, or not in every part",
-    "recent": "ended later",
-    "needed": "started by a workflow that goes on",
-    "unfetched": "ended in the last 30 days, and word of it not yet fetched by who asked for it",
-    "newest": "the newest of all, whose number must not be given out twice",
+    "live": "not finished, or with an open part",
+    "recent": "finished later",
+    "needed": "started by a run that is still active",
+    "unfetched": "finished in the last 30 days, and a listener has not yet received the result",
+    "newest": "the newest, whose number must not be used again",
 }
 
 
 def backup(
     ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to put the copy.", dir_okay=False)],
-    force: Annotated[bool, flag("Replace FILE if it is there.", "--force")] = False,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Path of the copy.", dir_okay=False)],
+    force: Annotated[bool, flag("Replace FILE if it exists.", "--force")] = False,
     as_json: AsJson = False,
     server: Server = None,
 ) -> None:
-    """Copy the database to FILE while others work on it, and check the copy."""
+    """Copy the database to FILE while it is in use, and verify the copy."""
     url, _ = named_server(ctx, Settings(), server, None)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # which leaves nothing unfinished behind
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that cleanup runs
     say = _seldom()
     made = maintenance.back_up(
         url.value,
@@ -61,24 +61,24 @@ def backup(
         print_json(backup_document(made))
         return
     rows = f"{made.rows['promises']:,} promises, {made.rows['tasks']:,} tasks"
-    print(printable(f"{made.path} is a checked copy: {format_size(made.size)}, {rows}"))
+    print(printable(f"{made.path} is a verified copy: {format_size(made.size)}, {rows}"))
 
 
 def prune(
     ctx: typer.Context,
-    older: Annotated[str, value("DURATION", "Only runs that ended so long ago, e.g. 90d.")],
-    dry_run: Annotated[bool, flag("Say what would go, and remove nothing.", "--dry-run")] = False,
-    yes: Annotated[bool, flag("Do not ask.", "--yes", "-y")] = False,
+    older: Annotated[str, value("DURATION", "Only runs that finished more than DURATION ago, e.g. 90d.")],
+    dry_run: Annotated[bool, flag("Show what would be deleted, without deleting.", "--dry-run")] = False,
+    yes: Annotated[bool, flag("Skip the confirmation.", "--yes", "-y")] = False,
     as_json: AsJson = False,
     server: Server = None,
 ) -> None:
-    """Remove runs that ended long ago, with all their steps, and give the space back."""
+    """Delete old finished runs with all their steps, and free the disk space."""
     older_ms = parse_duration(older)
     url, _ = named_server(ctx, Settings(), server, None)
     asks = not (yes or dry_run)
     if asks and not is_terminal(sys.stdin):
         raise BadInput(
-            "there is no terminal to confirm on: pass --yes, or --dry-run to see what would go.",
+            "not a terminal, so cannot confirm: pass --yes, or --dry-run to see what would be deleted.",
             code="needs-confirmation",
         )
     if asks or dry_run:
@@ -87,42 +87,42 @@ def prune(
             _show(planned, older_ms, as_json=as_json, done=not dry_run)
             return
         note(_sentence(planned, older_ms, done=False))
-        if not typer.confirm("Remove them for ever?", default=False, err=True):
-            raise NotDone("nothing was removed.")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # which leaves nothing unfinished behind
+        if not typer.confirm("Delete them permanently?", default=False, err=True):
+            raise NotDone("nothing was deleted.")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that cleanup runs
     say = _seldom()
     removed = maintenance.prune(
-        url.value, older_ms, lambda runs: say(lambda: f"{runs:,} runs removed so far")
+        url.value, older_ms, lambda runs: say(lambda: f"{runs:,} runs deleted so far")
     )
     _show(removed, older_ms, as_json=as_json, done=True)
 
 
 def _show(pruned: Pruned, older_ms: int, *, as_json: bool, done: bool) -> None:
-    """Print what was removed, or would be, and on stderr what stays and why."""
+    """Print what was or would be deleted, and on stderr what is kept and why."""
     if as_json:
         print_json(prune_document(pruned, done=done))
         return
     print(_sentence(pruned, older_ms, done=done))
     for reason, text in KEPT.items():
         if count := pruned.kept.get(reason):
-            note(f"{count:,} that began before that {'stays' if count == 1 else 'stay'}: {text}")
+            note(f"{count:,} older {'run is' if count == 1 else 'runs are'} kept: {text}")
     if done and pruned.free:
-        note(f"{format_size(pruned.free)} of the file are free, and will be used again.")
+        note(f"{format_size(pruned.free)} of the file are free for new runs.")
 
 
 def _sentence(pruned: Pruned, older_ms: int, *, done: bool) -> str:
-    """Return what was removed, or would be."""
+    """One sentence about what was or would be deleted."""
     if pruned.runs == 0:
-        return f"no run ended more than {format_duration(older_ms)} ago that could be removed"
-    what = f"{pruned.runs:,} runs with {pruned.promises:,} promises in all"
-    ended = f"ended {local(pruned.first_ended_at or 0)} to {local(pruned.last_ended_at or 0)}"
+        return f"nothing to delete: no run finished more than {format_duration(older_ms)} ago"
+    what = f"{pruned.runs:,} runs with {pruned.promises:,} promises"
+    ended = f"finished {local(pruned.first_ended_at or 0)} to {local(pruned.last_ended_at or 0)}"
     if not done:
-        return f"would remove {what}, {ended}"
-    return f"removed {what}, {ended}; the file is {format_size(pruned.given_back)} smaller"
+        return f"would delete {what}, {ended}"
+    return f"deleted {what}, {ended}; the file is {format_size(pruned.given_back)} smaller"
 
 
 def _seldom() -> Callable[[Callable[[], str]], None]:
-    """Return what writes notes to stderr, of many in a row only one every few seconds."""
+    """Return a function that prints progress to stderr, at most once every few seconds."""
     last = time.monotonic()
 
     def say(message: Callable[[], str]) -> None:

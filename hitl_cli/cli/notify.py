@@ -1,4 +1,4 @@
-"""`hitl notify test` and `list`: how people are reached."""
+"""`hitl notify test` and `list`: the contacts of people."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from hitl_cli.settings import Settings
 if TYPE_CHECKING:
     from hitl_cli.people.contacts import Directory
 
-GOOD = Cell("taken", "green")
+GOOD = Cell("sent", "green")
 
-app = family("notify", "How people are reached.")
+app = family("notify", "List and test the contacts of people.")
 
 
 def _complete_name(incomplete: str) -> Iterator[str]:
-    """Yield the people and groups that the settings know."""
+    """Return the people and groups in the settings."""
     with contextlib.suppress(HitlError):
         known = Settings().directory()
         yield from (
@@ -43,21 +43,21 @@ def try_(
         str | None,
         value(
             "NAME",
-            "Only this one: email, webhook, slack, apprise, console, or a plugin's.",
+            "Only this channel: email, webhook, slack, apprise, console, or one of a plugin.",
             complete=lambda: list(plugins.every("hitl.channels")),
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send a test by each of somebody's channels, and say whether it was taken. Exit 1 if one was not."""
+    """Send a test message through each channel of a person. Exits 1 if one fails."""
     from hitl_cli.notify.sample_message import try_addresses
     from hitl_cli.views.contacts import result_document
 
     if channel is not None and plugins.find("hitl.channels", channel) is None:
         raise BadUsage(
-            f"there is no channel {channel!r}: name one of {', '.join(plugins.every('hitl.channels'))}."
+            f"there is no channel {channel!r}: use one of {', '.join(plugins.every('hitl.channels'))}."
         )
-    with contextlib.redirect_stdout(sys.stderr):  # the console is a channel too
+    with contextlib.redirect_stdout(sys.stderr):  # the console channel prints, too
         directory = Settings().directory()
         tried = [result_document(one) for one in try_addresses(name, directory, channel)]
     _note_shortcomings(name, directory, {one.by for one in tried})
@@ -71,7 +71,7 @@ def try_(
                 Column("address", [one.where for one in tried]),
                 Column(
                     "result",
-                    [GOOD if one.taken else Cell(f"not taken: {one.why_not}", "red") for one in tried],
+                    [GOOD if one.taken else Cell(f"failed: {one.why_not}", "red") for one in tried],
                 ),
             ]
         )
@@ -80,7 +80,7 @@ def try_(
 
 
 def _note_shortcomings(name: str | None, directory: Directory, kinds: set[str]) -> None:
-    """Say on stderr who of a group, or of any, has no contact, and that links lead to this computer."""
+    """Print warnings on stderr: people without a contact, links that only work on this computer."""
     from hitl_cli.notify.shortcomings import of_gateway, of_members
 
     if kinds != {"console"}:
@@ -92,7 +92,7 @@ def _note_shortcomings(name: str | None, directory: Directory, kinds: set[str]) 
 
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
-    """Show who is reached how, in the order in which it is tried."""
+    """List people and groups with their contacts, in the order in which they are tried."""
     from hitl_cli.notify.sample_message import everybody
     from hitl_cli.views.contacts import contact_document
 
@@ -103,7 +103,7 @@ def list_(as_json: AsJson = False) -> None:
         print_json(found)
         return
     if not found:
-        note("The settings name nobody yet: [people.NAME] email = … in hitl.toml.")
+        note("No contacts yet. Add one to hitl.toml: [people.NAME] email = …")
         return
     reached = [", ".join(f"{address.by} {address.where}" for address in one.addresses) for one in found]
     print_table(

@@ -1,4 +1,4 @@
-"""`hitl open`: the inbox page, in a browser."""
+"""`hitl open`: the inbox page in a browser."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hitl_cli.people.gateway_file import page_of
 from hitl_cli.settings import Settings
 
 PATIENCE_S = 3.0
-"""How long a gateway may take to say that it is there."""
+"""How long to wait for the gateway."""
 
 
 def open_page(
@@ -24,13 +24,13 @@ def open_page(
         str | None,
         argument(
             "[ID]",
-            "A request, by the id of its promise or of its workflow, or by its key. Else the inbox.",
+            "A request: its id, its key, or its run. Default: the inbox.",
             complete=complete_promise,
         ),
     ] = None,
-    url: Annotated[str | None, value("URL", "Where the gateway is. (HITL_GATEWAY)")] = None,
+    url: Annotated[str | None, value("URL", "URL of the gateway. (HITL_GATEWAY)")] = None,
 ) -> None:
-    """Open the inbox page in a browser, or one request in it. Without a browser, its address is printed."""
+    """Open the inbox page or one request in a browser, and print its URL."""
     import webbrowser
 
     settings = Settings()
@@ -41,16 +41,16 @@ def open_page(
     page = f"{gateway}/" if id is None else page_of(gateway, id)
     print(page, flush=True)
     if not webbrowser.open(page):
-        note("hitl: there is no browser here: open it on a machine that has one")
+        note("hitl: no browser found: open the URL on another machine")
 
 
 def _is_gateway(url: str) -> bool:
-    """Whether a gateway answers at a URL."""
+    """Whether a gateway responds at a URL."""
     from http.client import HTTPException
     from urllib.request import urlopen
 
     try:
-        with urlopen(f"{url}/health", timeout=PATIENCE_S) as answer:  # noqa: S310 - said by the person's settings
+        with urlopen(f"{url}/health", timeout=PATIENCE_S) as answer:  # noqa: S310 - from the settings
             return bool(answer.read(8) == b"ok\n")
     except (OSError, ValueError, HTTPException):
         return False

@@ -11,21 +11,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
-"""What all commands have in common."""
+"""Settings of all commands."""
 
 
 def argument(metavar: str, about: str, *, complete: Callable[..., Any] | None = None) -> Any:
-    """Return an argument; `complete` returns what the Tab key offers for it."""
+    """Return an argument; `complete` returns its completions."""
     return typer.Argument(metavar=metavar, help=about, autocompletion=complete)
 
 
 def value(metavar: str, about: str, *names: str, complete: Callable[..., Any] | None = None) -> Any:
-    """Return an option that takes a value, called as its parameter unless it has other names."""
+    """Return an option with a value, named after its parameter unless `names` are given."""
     return typer.Option(*names, metavar=metavar, help=about, autocompletion=complete)
 
 
 def flag(about: str, *names: str) -> Any:
-    """Return an option that takes no value."""
+    """Return an option without a value."""
     return typer.Option(*names, help=about)
 
 
@@ -33,7 +33,7 @@ Server = Annotated[
     str | None,
     value(
         "URL",
-        "sqlite:///path or http(s)://host. (HITL_SERVER or RESONATE_URL; else a file of your own)",
+        "sqlite:///path or http(s)://host. Default: a file in your data folder. (HITL_SERVER, RESONATE_URL)",
         "--server",
         "-S",
     ),
@@ -44,41 +44,42 @@ Token = Annotated[str | None, value("TOKEN", "Token for the server. (RESONATE_TO
 Debug = Annotated[bool, flag("Show tracebacks.", "--debug")]
 
 Workflow = Annotated[
-    str | None, value("NAME", "Which workflow. (HITL_WORKFLOW; else approval)", "--workflow", "-w")
+    str | None, value("NAME", "Workflow to run. Default: approval. (HITL_WORKFLOW)", "--workflow", "-w")
 ]
 
 Args = Annotated[
     str | None,
-    value(
-        "JSON", "All arguments, exactly as written: a list, or one value for a function in Rust.", "--args"
-    ),
+    value("JSON", "All arguments as JSON: a list, or one value for a workflow in Rust.", "--args"),
 ]
-Kwarg = Annotated[list[str] | None, value("NAME=VALUE", "An argument by name.", "--kwarg", "-k")]
+Kwarg = Annotated[list[str] | None, value("NAME=VALUE", "Keyword argument (repeatable).", "--kwarg", "-k")]
 
 Group = Annotated[
     str | None,
-    value("NAME", "The group of workers that runs it. (HITL_GROUP; else default)", "--group", "-g"),
+    value("NAME", "Worker group to run it. Default: default. (HITL_GROUP)", "--group", "-g"),
 ]
 
 Port = Annotated[
-    int, typer.Option("--port", "-p", min=0, max=65_535, metavar="PORT", help="0 takes any free one.")
+    int,
+    typer.Option(
+        "--port", "-p", min=0, max=65_535, metavar="PORT", help="Port to listen on. 0 picks a free one."
+    ),
 ]
 
 Matching = Annotated[
-    str | None, value("GLOB", "Only of runs or functions with such a name.", "--workflow", "-w")
+    str | None, value("GLOB", "Only runs or workflows with a matching name.", "--workflow", "-w")
 ]
 
 Every = Annotated[bool, flag("Show all.", "--all", "-a")]
 
-Limit = Annotated[int, typer.Option("--limit", "-n", min=1, metavar="N", help="How many to show.")]
+Limit = Annotated[int, typer.Option("--limit", "-n", min=1, metavar="N", help="Maximum number to show.")]
 
-AsJson = Annotated[bool, flag("Print one JSON document.", "--json")]
+AsJson = Annotated[bool, flag("Print JSON.", "--json")]
 
-Who = Annotated[str | None, value("WHO", "Who acts. (HITL_AS; else your login name)", "--as")]
+Who = Annotated[str | None, value("WHO", "Act as this person. Default: your login name. (HITL_AS)", "--as")]
 
 
 class Family(TyperGroup):
-    """Commands under one name, which alone shows their help."""
+    """A group of commands; without a command it shows its help."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the command line."""
@@ -86,5 +87,5 @@ class Family(TyperGroup):
 
 
 def family(name: str, about: str, kind: type[Family] = Family) -> typer.Typer:
-    """Return what the commands of a family, such as `hitl token`, are added to."""
+    """Return a group of commands, such as `hitl token`."""
     return typer.Typer(name=name, cls=kind, help=about, add_completion=False, context_settings=CONTEXT)

@@ -1,4 +1,4 @@
-"""How a command writes its result and its notes."""
+"""Output of the commands: results on stdout, notes on stderr."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def print_json(document: Any) -> None:
 
 
 def note(message: str, address: str = "") -> None:
-    """Write a note for the person to stderr. That nobody can read it is no failure.
+    """Write a note to stderr. A closed stderr is not an error.
 
-    An address (a URL of ours) that it ends with can be opened on a terminal.
+    On a terminal, `address` (a URL of hitl, at the end of the note) can be clicked.
     """
     if sys.stderr is None:
         return  # `print` would take stdout instead
@@ -30,18 +30,18 @@ def note(message: str, address: str = "") -> None:
 
 
 def is_terminal(*streams: TextIO | None) -> bool:
-    """Whether a person is at the other end of these streams, and not a program or nobody at all."""
+    """Whether all these streams are terminals."""
     return all(stream is not None and stream.isatty() for stream in streams)
 
 
 def hyperlink(url: str, stream: TextIO | None = None) -> str:
-    """Return a URL of ours; on a terminal one that can be opened, however it is wrapped (OSC 8)."""
+    """Return a URL of hitl; on a terminal a hyperlink (OSC 8), which can be clicked even where it wraps."""
     if os.environ.get("TERM") == "dumb" or not is_terminal(stream or sys.stdout):
         return url
     return f"\x1b]8;;{url}\x1b\\{url}\x1b]8;;\x1b\\"
 
 
 def silence_stdout() -> None:
-    """Let everything that is printed from here on go nowhere, because nobody can read it."""
+    """Discard all further output to stdout, after the reader has closed it."""
     if sys.stdout is not None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

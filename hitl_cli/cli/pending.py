@@ -1,4 +1,4 @@
-"""`hitl pending`: what waits for a person."""
+"""`hitl pending`: the open requests."""
 
 from __future__ import annotations
 
@@ -32,34 +32,36 @@ if TYPE_CHECKING:
     from hitl_cli.requests.question import Priority
 
 type Look = Callable[[], tuple[list[RequestSummary], bool]]
-"""Returns what waits, and whether there is more than that."""
+"""Returns open requests, and whether there are more."""
 
 DEFAULT_LIMIT = 25
-"""How many to show unless told otherwise."""
+"""The default number to show."""
 
 HOW_TO_ANSWER = "Answer with: hitl approve ID  or  hitl reject ID --reason TEXT"
 
 LINES_BESIDE = 3
-"""Lines of the terminal that `--watch` needs besides the table."""
+"""Lines that `--watch` needs in addition to the table."""
 
-FIRST: dict[Sort, str] = {"age": "oldest", "due": "next due", "priority": "most pressing"}
-"""The orders, and what comes first in each."""
+FIRST: dict[Sort, str] = {"age": "oldest", "due": "next due", "priority": "most urgent"}
+"""The sort orders, and what each lists first."""
 
 ASKS_LEAST = 24
-"""Columns of a terminal that what is asked is not cut below."""
+"""Minimum width of the prompt on a terminal."""
 
 LOUD = {"urgent": "bold red", "high": "red"}
 """The colors of priorities."""
 
 To = Annotated[
-    list[str] | None, value("NAME", "Only what asks this person or group; may be repeated.", "--to")
+    list[str] | None, value("NAME", "Only requests for this person or group (repeatable).", "--to")
 ]
-Tagged = Annotated[list[str] | None, value("NAME=VALUE", "Only with this tag; may be repeated.", "--tag")]
+Tagged = Annotated[
+    list[str] | None, value("NAME=VALUE", "Only requests with this tag (repeatable).", "--tag")
+]
 SortBy = Annotated[
     str,
     value(
         "BY",
-        "What comes first: the oldest (age), the next due (due), the most pressing (priority).",
+        "Sort by age (oldest first), due (next deadline first) or priority (most urgent first).",
         "--sort",
         complete=lambda: list(FIRST),
     ),
@@ -68,29 +70,29 @@ SortBy = Annotated[
 
 def pending(
     ctx: typer.Context,
-    mine: Annotated[bool, flag("Only what is yours to answer now.", "--mine", "-m")] = False,
+    mine: Annotated[bool, flag("Only requests that you may answer now.", "--mine", "-m")] = False,
     to: To = None,
-    asker: Annotated[str | None, value("WHO", "Only what this person asks, or started.", "--from")] = None,
+    asker: Annotated[str | None, value("WHO", "Only requests from this person.", "--from")] = None,
     workflow: Matching = None,
     tags: Tagged = None,
-    due: Annotated[
-        str | None, value("DURATION", "Only what has no more time left than that, e.g. 1d.")
+    due: Annotated[str | None, value("DURATION", "Only requests due within DURATION, e.g. 1d.")] = None,
+    older: Annotated[
+        str | None, value("DURATION", "Only requests open for more than DURATION, e.g. 1d.")
     ] = None,
-    older: Annotated[str | None, value("DURATION", "Only what has waited that long, e.g. 1d.")] = None,
     priority: Annotated[
         str | None,
-        value("PRIORITY", f"Only what is {', '.join(PRIORITIES)}.", complete=lambda: list(PRIORITIES)),
+        value("PRIORITY", f"Only this priority: {', '.join(PRIORITIES)}.", complete=lambda: list(PRIORITIES)),
     ] = None,
     sort: SortBy = "age",
     limit: Limit = DEFAULT_LIMIT,
     every: Every = False,
-    watch: Annotated[bool, flag("Stay, and show changes as they happen.", "--watch")] = False,
+    watch: Annotated[bool, flag("Keep running, and show changes as they happen.", "--watch")] = False,
     who: Who = None,
     as_json: AsJson = False,
     server: Server = None,
     token: Token = None,
 ) -> None:
-    """Show what waits for a person, the oldest first."""
+    """List open requests, oldest first."""
     settings = Settings()
     me = actor_from(settings, who)
     wanted = RequestFilter(
@@ -119,55 +121,55 @@ def pending(
             print_json([request_summary_document(item, client.now()) for item in items])
             return
         if not items and wanted != RequestFilter():
-            note("No pending request matches.")
+            note("No open request matches.")
             return
         _show(items, more, client.now(), by, gateway)
 
 
 def asked_names(given: Sequence[str] | None, *, mine: bool) -> tuple[str, ...]:
-    """Return the names of `--to`. Raises BadInput."""
+    """Return the names given with `--to`. Raises BadInput."""
     if given and mine:
-        raise BadUsage("--mine and --to cannot be given together: name yourself with --to as well.")
+        raise BadUsage("--mine and --to cannot be combined: pass your own name with --to instead.")
     return tuple(_checked_name("--to", name) for name in given or ())
 
 
 def _checked_name(option: str, name: str) -> str:
-    """Return a name, if it is one. Raises BadInput."""
+    """Return the name, if it is valid. Raises BadName."""
     if not name.removeprefix(GROUP).strip():
-        raise BadName(f"{option} {name!r} names nobody.")
+        raise BadName(f"{option} is empty: pass a name.")
     return name
 
 
 def checked_word[T: str](option: str, word: str, known: Sequence[T]) -> T:
-    """Return the one of the known words that is meant. Raises BadInput."""
+    """Return the word, if it is known. Raises BadUsage."""
     for one in known:
         if one == word:
             return one
-    raise BadUsage(f"{option} {word!r} is not known: use one of {', '.join(known)}.")
+    raise BadUsage(f"{option} {word!r} is not valid: use one of {', '.join(known)}.")
 
 
 def _show(items: list[RequestSummary], more: bool, now: int, sort: Sort, gateway: str | None) -> None:
-    """Print the items, and on stderr how to answer them: also on a gateway (its URL), where one is known."""
+    """Print requests, and on stderr how to answer them; `gateway` is the URL of the gateway, if known."""
     if not items:
-        note("Nothing waits for a person.")
+        note("No open requests.")
         return
     print_table(as_table(items, now, gateway))
     if more:
-        note(f"{_shown_first(len(items), sort)}: --limit N or --all.")
+        note(f"{_shown_first(len(items), sort)}: pass --limit N or --all.")
     note(HOW_TO_ANSWER)
     if gateway is not None:
         note("Or in a browser:", f"{gateway}/")
 
 
 def _shown_first(count: int, sort: Sort) -> str:
-    """Return that there are more than are shown."""
+    """Says that there are more requests than shown."""
     return f"The {count} {FIRST[sort]} are shown; there are more"
 
 
 def as_table(items: list[RequestSummary], now: int, gateway: str | None = None) -> list[Column]:
-    """Return the columns; of what a request may say, only what one of them does say.
+    """Return the columns; empty ones are left out.
 
-    On a terminal an id leads to its page on the gateway; in a pipe the page has a column.
+    On a terminal an id links to its page on the gateway; in a pipe the page is a column.
     """
     pages = ["" if gateway is None else page_of(gateway, item.id) for item in items]
     ids = [Cell(item.id, f"link {page}" if page else "") for item, page in zip(items, pages, strict=True)]
@@ -192,18 +194,18 @@ def as_table(items: list[RequestSummary], now: int, gateway: str | None = None) 
 
 
 def _asks(item: RequestSummary) -> str:
-    """Return what is asked; and why again, where an answer did not fit."""
+    """Return the prompt, and why it is asked again if an answer did not fit."""
     refused = item.asked.refused
     return f"{item.prompt or ''}{f' (again: {refused.why})' if refused is not None else ''}"
 
 
 def priority_cell(priority: Priority) -> Cell:
-    """Return a priority that is not the usual one."""
+    """Return the priority, empty if normal."""
     return Cell("" if priority == "normal" else priority, style=LOUD.get(priority, ""))
 
 
 def _keep_showing(client: Client, look: Look, sort: Sort, gateway: str | None, *, as_json: bool) -> None:
-    """Show the items until interrupted, and again at once when something changes."""
+    """Show the requests until interrupted, updated at every change."""
     client.wait(0)
     shown: list[object] | None = None
 
@@ -215,7 +217,7 @@ def _keep_showing(client: Client, look: Look, sort: Sort, gateway: str | None, *
             _draw(items, more, client.now(), sort, gateway)
         elif seen == shown:
             return
-        elif as_json:  # on one line
+        elif as_json:  # one line per change
             documents = [request_summary_document(item, client.now()) for item in items]
             print(printable_json(to_json(documents)))
         else:
@@ -224,7 +226,7 @@ def _keep_showing(client: Client, look: Look, sort: Sort, gateway: str | None, *
         sys.stdout.flush()
 
     with suppress(KeyboardInterrupt):
-        show_again()  # a server that is not there at all is an error at once
+        show_again()  # so that an unreachable server is an error at once
         wait_until(client, show_again)
 
 
@@ -238,7 +240,7 @@ def _draw(items: list[RequestSummary], more: bool, now: int, sort: Sort, gateway
         shown = shown[: max(len(shown) * room // len(drawn), 1)]
     screen.clear()
     if not items:
-        print("Nothing waits for a person.")
+        print("No open requests.")
         return
     print("\n".join(drawn[:room]))
     if more or len(items) > len(shown):

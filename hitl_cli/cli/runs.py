@@ -1,4 +1,4 @@
-"""`hitl start`, `status`, `wait` and `cancel`: runs of workflows."""
+"""`hitl start`, `status`, `wait` and `cancel`."""
 
 from __future__ import annotations
 
@@ -59,48 +59,49 @@ type Line = list[Cell]
 
 DEFAULT_LIMIT = 25
 LONGEST_LINE = 1_000_000
-"""Bytes of one line of `--stdin`."""
+"""Maximum bytes of one line of `--stdin`."""
 
-RunId = Annotated[str, argument("ID", "The workflow's id.", complete=complete_run)]
+RunId = Annotated[str, argument("ID", "Id of the run.", complete=complete_run)]
 
 
 def start(
     ctx: typer.Context,
-    id: Annotated[str | None, argument("ID", "An id of your choice for the run.")] = None,
+    id: Annotated[str | None, argument("ID", "Id for the run, of your choice.")] = None,
     args: Annotated[
-        list[str] | None, argument("[ARG]...", "Arguments: JSON, else text. The id if none is given.")
+        list[str] | None, argument("[ARG]...", "Arguments, as JSON or text. Default: the id.")
     ] = None,
     workflow: Workflow = None,
     kwarg: Kwarg = None,
     exact: Args = None,
-    no_args: Annotated[bool, flag("Give it no argument, not even the id.", "--no-args")] = False,
+    no_args: Annotated[bool, flag("Pass no arguments.", "--no-args")] = False,
     group: Group = None,
-    deadline: Annotated[str, value("DURATION", "How long the run may take in all.")] = "365d",
-    wait: Annotated[bool, flag("Wait for the end, as `hitl wait` does.", "--wait")] = False,
+    deadline: Annotated[str, value("DURATION", "Time limit of the run.")] = "365d",
+    wait: Annotated[bool, flag("Wait for the result, like `hitl wait`.", "--wait")] = False,
     stdin: Annotated[
-        bool, flag("Start many: an id a line, or a JSON object with id, workflow, args, kwargs.", "--stdin")
+        bool,
+        flag("Start many runs: one id, or JSON object with id, workflow, args, kwargs, per line.", "--stdin"),
     ] = False,
     who: Who = None,
     as_json: AsJson = False,
     server: Server = None,
     token: Token = None,
 ) -> None:
-    """Start a run. The same id again finds the same run, and prints its result once it has ended."""
+    """Start a run of a workflow. Starting the same id again finds the same run and prints its result."""
     settings = Settings()
     name = settings.workflow(workflow).value
     group = settings.group(group).value
     deadline_ms = parse_duration(deadline)
     if stdin:
         if id is not None:
-            raise BadUsage("with --stdin the ids come from standard input: give none on the command line.")
+            raise BadUsage("--stdin reads the ids from stdin: pass no ID on the command line.")
         if kwarg or no_args or wait or exact is not None:
             raise BadUsage(
-                "--args, --kwarg, --no-args and --wait do not go with --stdin:"
-                " its lines have args and kwargs."
+                "--args, --kwarg, --no-args and --wait cannot be combined with --stdin:"
+                " write args and kwargs on its lines."
             )
         specs = _read_specs(given_stdin(), name)
     elif id is None:
-        raise BadUsage("an id is missing: hitl start ID, for example hitl start hitl-001.")
+        raise BadUsage("no id given: pass an ID, for example hitl start hitl-001.")
     else:
         given, named = read_arguments(args, kwarg, exact, no_args=no_args)
         specs = [RunSpec(id=id, workflow=name, args=given, kwargs=named)]
@@ -117,12 +118,12 @@ def start(
         elif as_json:
             print_json(run_document(started.run, client.now()))
         else:
-            print(f"workflow {started.run.id} {_how_started(started)}")
+            print(f"run {started.run.id} {_how_started(started)}")
             _tell_pages(runs, started, reached_gateway(ctx, server, settings))
 
 
 def _tell_pages(runs: Runs, started: Started, gateway: str | None) -> None:
-    """Say on stderr where a run is seen, and what it asks is answered, on a gateway (its URL)."""
+    """Print on stderr the pages of a run and of its requests; `gateway` is the URL of the gateway."""
     if gateway is None:
         return
     note("Its page:", run_page(gateway, started.run.id))
@@ -142,12 +143,12 @@ def _finish_many(
     *,
     as_json: bool,
 ) -> None:
-    """Print the runs that were started or found, and raise the last Conflict of those that were not."""
+    """Print the runs that were started or found, and raise the last Conflict, if any."""
     found = [one for one in every if not isinstance(one, Conflict)]
     if as_json:
         print_json([run_document(one.run, client.now()) for one in found])
     for one in () if as_json else found:
-        print(f"workflow {one.run.id} {one.run.state if one.run.ended else _how_started(one)}")
+        print(f"run {one.run.id} {one.run.state if one.run.ended else _how_started(one)}")
     if every:
         tell_no_worker(client, group, [spec.workflow for spec in specs])
     conflicts = [one for one in every if isinstance(one, Conflict)]
@@ -158,13 +159,11 @@ def _finish_many(
 
 
 def _read_specs(stream: BinaryIO, workflow: str) -> list[RunSpec]:
-    """Return the runs that lines of standard input name. Raises BadInput with the line's number."""
+    """Return the runs on the lines of stdin. Raises BadInput with the line number."""
     specs = []
     for number, raw in enumerate(iter(partial(stream.readline, LONGEST_LINE + 1), b""), start=1):
         if len(raw) > LONGEST_LINE:
-            raise TooLarge(
-                f"a line of standard input is longer than {LONGEST_LINE:,} bytes. Nothing was started."
-            )
+            raise TooLarge(f"a line of stdin is longer than {LONGEST_LINE:,} bytes. Nothing was started.")
         line = without_mark(raw).strip()
         if not line:
             continue
@@ -178,15 +177,13 @@ def _read_specs(stream: BinaryIO, workflow: str) -> list[RunSpec]:
             check_id(spec.id)
         except msgspec.ValidationError as error:
             raise BadJson(
-                f"line {number} of standard input: {in_words(error, RunSpec)}. Nothing was started."
+                f"line {number} of stdin: {in_words(error, RunSpec)}. Nothing was started."
             ) from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise BadJson(
-                f"line {number} of standard input cannot be read: {error}. Nothing was started."
-            ) from error
+            raise BadJson(f"line {number} of stdin cannot be read: {error}. Nothing was started.") from error
         except BadInput as error:
             raise BadInput(
-                f"line {number} of standard input: {error} Nothing was started.", code=error.code
+                f"line {number} of stdin: {error} Nothing was started.", code=error.code
             ) from error
         specs.append(spec)
     return specs
@@ -195,11 +192,11 @@ def _read_specs(stream: BinaryIO, workflow: str) -> list[RunSpec]:
 def read_arguments(
     args: list[str] | None, kwarg: list[str] | None, exact: str | None, *, no_args: bool
 ) -> tuple[Any | UnsetType, dict[str, Any]]:
-    """Return the arguments on a command line, UNSET where it names none. Raises BadUsage, BadJson."""
+    """Return the arguments on a command line, UNSET if there are none. Raises BadUsage, BadJson."""
     if (args or exact is not None) and no_args:
-        raise BadUsage("--no-args and arguments cannot be given together.")
+        raise BadUsage("--no-args cannot be combined with arguments: pass one of them.")
     if args and exact is not None:
-        raise BadUsage("--args has all arguments: give no others beside it.")
+        raise BadUsage("--args cannot be combined with other arguments: put all of them into --args.")
     given: Any | UnsetType = [_read_arg(arg) for arg in args or []] if args or no_args else UNSET
     if exact is not None:
         try:
@@ -210,42 +207,42 @@ def read_arguments(
     for text in kwarg or []:
         name, equals, value = text.partition("=")
         if not equals or not name.isidentifier():
-            raise BadUsage(f"--kwarg {text!r} is not NAME=VALUE.")
+            raise BadUsage(f"--kwarg {text!r} is not valid: write NAME=VALUE.")
         named[name] = _read_arg(value)
     return given, named
 
 
 def _read_arg(text: str) -> Any:
-    """Return an argument: JSON if it parses, else the text itself."""
+    """Return an argument: JSON if it parses, otherwise the text itself."""
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeError):
         return text
     except RecursionError as error:
-        raise BadJson("an argument is nested too deep to be JSON.") from error
+        raise BadJson("an argument is nested too deeply for JSON.") from error
 
 
-def tell_no_worker(client: Client, group: str, names: Sequence[str], what: str = "what was started") -> None:
-    """Say on stderr that nobody is there to run what was started, where the server can tell."""
+def tell_no_worker(client: Client, group: str, names: Sequence[str], what: str = "the run") -> None:
+    """Print on stderr that no worker is running, or that none has the workflow, if the server knows."""
     if client.has_worker(group) is False:
         option = "" if group == defaults.GROUP else f" --group {quoted(group)}"
-        note(f"No worker is listening; {what} waits for one: hitl worker{option}")
+        note(f"No worker is running, so {what} waits. Start one: hitl worker{option}")
         return
     for name in dict.fromkeys(names):
         if said := missing(client, group, name):
-            note(f"{said} Until one has it, {what} waits: hitl workflows")
+            note(f"{said} Until one does, {what} waits. List workflows: hitl workflows")
 
 
 def status(
     ctx: typer.Context,
     id: Annotated[
-        str | None, argument("[ID]", "Show this run with all its steps.", complete=complete_run)
+        str | None, argument("[ID]", "Show this run with its steps.", complete=complete_run)
     ] = None,
     state: Annotated[
         str | None,
         value(
             "STATE",
-            f"Only runs that are {', '.join(RUN_COLORS)}.",
+            f"Only runs in this state: {', '.join(RUN_COLORS)}.",
             "--state",
             "-s",
             complete=lambda: list(RUN_COLORS),
@@ -257,7 +254,7 @@ def status(
     server: Server = None,
     token: Token = None,
 ) -> None:
-    """Show runs, the newest first, or one run as a tree of its steps."""
+    """List runs, newest first, or show one run with its steps."""
     debug = debug or bool(os.environ.get("HITL_DEBUG"))
     if state is not None and state not in RUN_COLORS:
         raise BadUsage(f"{state!r} is not a state: use one of {', '.join(RUN_COLORS)}.")
@@ -281,7 +278,7 @@ def status(
 def _show_runs(found: Sequence[Run], more: bool, now: int) -> None:
     """Print runs as a table."""
     if not found:
-        note("There are no such runs. Start one: hitl start hitl-001")
+        note("No runs. Start one: hitl start hitl-001")
         return
     print_table(
         [
@@ -293,11 +290,11 @@ def _show_runs(found: Sequence[Run], more: bool, now: int) -> None:
         ]
     )
     if more:
-        note(f"The {len(found)} newest are shown; there are more: --limit N.")
+        note(f"The {len(found)} newest are shown; there are more: pass --limit N.")
 
 
 def _headlines(run: Run, retries: Sequence[Retry], now: int, *, debug: bool) -> list[Line]:
-    """Return the first lines of what is shown of a run."""
+    """Return the first lines of `hitl status ID`."""
     settled_at = run.settled_at or run.created_at
     took = f"{local(settled_at)}, took {format_duration(settled_at - run.created_at)}"
     if not run.ended:
@@ -319,7 +316,7 @@ def _headlines(run: Run, retries: Sequence[Retry], now: int, *, debug: bool) -> 
 
 
 def _step_lines(nodes: Sequence[RunStep], now: int, indent: str = "") -> list[Line]:
-    """Return a line for each step, indented under what made it."""
+    """Return a line for each step, indented under its parent."""
     lines: list[Line] = []
     for node in nodes:
         last = node is nodes[-1]
@@ -334,13 +331,13 @@ def _step_lines(nodes: Sequence[RunStep], now: int, indent: str = "") -> list[Li
         ]
         if outcome := step_outcome(node):
             line.append(Cell(f"  {outcome}", "red" if bad else ""))
-        below = () if node.kind == "notice" else node.children  # `hitl show` says what came of it
+        below = () if node.kind == "notice" else node.children  # `hitl show` has the details
         lines += [line, *_step_lines(below, now, indent + ("    " if last else "│   "))]
     return lines
 
 
 def _print_lines(lines: Sequence[Line]) -> None:
-    """Print lines, colored on a terminal; they are the terminal's to wrap, so that nothing is cut."""
+    """Print lines, in color on a terminal, which wraps them, so that nothing is cut."""
     if not on_terminal():
         print("\n".join("".join(printable(cell.text) for cell in line) for line in lines))
         return
@@ -354,51 +351,53 @@ def _print_lines(lines: Sequence[Line]) -> None:
 def wait(
     ctx: typer.Context,
     id: RunId,
-    timeout: Annotated[str | None, value("DURATION", "Give up after this long (exit 5).")] = None,
+    timeout: Annotated[
+        str | None, value("DURATION", "Stop waiting after DURATION (exit 5). The run continues.")
+    ] = None,
     as_json: AsJson = False,
     server: Server = None,
     token: Token = None,
 ) -> None:
-    """Wait until a run ends, and print its result as JSON."""
+    """Wait for a run to finish, and print its result as JSON."""
     timeout_s = None if timeout is None else parse_duration(timeout) / 1_000
     with opened(Runs, ctx, server, token) as (runs, _):
         _finish(_wait_showing(runs, runs.show(id), timeout_s), as_json=as_json)
 
 
 def _wait_showing(runs: Runs, run: Run, timeout_s: float | None) -> Run:
-    """Wait, and say so on a terminal."""
+    """Wait, with a note on a terminal."""
     if not run.ended and is_terminal(sys.stderr):
-        note(f"waiting for {run.id} to end (Ctrl-C leaves it running)")
+        note(f"waiting for {run.id} (Ctrl-C stops waiting; the run continues)")
     return runs.wait(run, timeout_s)
 
 
 def _finish(run: Run, *, as_json: bool) -> None:
-    """Print the result of a run that has ended, or raise what it ended with."""
+    """Print the result of a finished run, or raise its error."""
     if as_json:
         print_json(run_document(run, run.settled_at or run.created_at))
     elif run.state == "completed":
         print(printable_json(to_json(run.result)))
     if run.state == "expired":
-        raise TimedOut(f"workflow {run.id} expired: its deadline passed {iso(run.deadline)}.")
+        raise TimedOut(f"run {run.id} expired: its deadline passed {iso(run.deadline)}.")
     if run.state != "completed":
         place = "" if run.failure is None else run.failure.place
-        raise RunFailed(f"workflow {run.id} {run.state}: {run.error}{place}")
+        raise RunFailed(f"run {run.id} {run.state}: {run.error}{place}")
 
 
 def cancel(
     ctx: typer.Context,
     id: RunId,
-    reason: Annotated[str | None, value("TEXT", "Why; it is kept with the run.")] = None,
+    reason: Annotated[str | None, value("TEXT", "Reason, stored with the run.")] = None,
     who: Who = None,
     as_json: AsJson = False,
     server: Server = None,
     token: Token = None,
 ) -> None:
-    """Cancel a run and what it waits for, or take a question of `hitl ask` back."""
+    """Cancel a run and its open requests, or a request of `hitl ask`."""
     with opened(Runs, ctx, server, token, who) as (runs, client):
         done = runs.cancel(id, reason)
         if as_json:
             print_json(run_document(done.run, client.now()))
         else:
-            what = "workflow" if done.run.is_workflow else "question"
-            print(f"{what} {id} {'canceled' if done.fresh else 'had already been canceled'}")
+            what = "run" if done.run.is_workflow else "request"
+            print(f"{what} {id} {'canceled' if done.fresh else 'was already canceled'}")

@@ -1,4 +1,4 @@
-"""`hitl schedule add`, `list` and `remove`: runs that are started by the clock."""
+"""`hitl schedule add`, `list` and `remove`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from hitl_cli.runs.schedules import ScheduleSpec
 from hitl_cli.settings import Settings
 from hitl_cli.views.schedules import schedule_document
 
-app = family("schedule", "Start runs by the clock.")
+app = family("schedule", "Start runs on a schedule.")
 
 
 def _complete_schedule(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
@@ -46,31 +46,31 @@ def _complete_schedule(ctx: typer.Context, incomplete: str) -> list[tuple[str, s
 @app.command()
 def add(
     ctx: typer.Context,
-    id: Annotated[str, argument("NAME", "A name of your choice for the schedule.")],
+    id: Annotated[str, argument("NAME", "Name for the schedule, of your choice.")],
     cron: Annotated[
-        str, argument("CRON", "When: minute, hour, day of month, month, day of week, in quotes.")
+        str, argument("CRON", "Cron expression in quotes: minute, hour, day of month, month, day of week.")
     ],
     args: Annotated[
-        list[str] | None, argument("[ARG]...", "Arguments: JSON, else text. The name if none is given.")
+        list[str] | None, argument("[ARG]...", "Arguments, as JSON or text. Default: the name.")
     ] = None,
     workflow: Workflow = None,
     timezone: Annotated[
-        str | None, value("ZONE", "The time zone of these, e.g. Europe/Berlin; UTC if not given.")
+        str | None, value("ZONE", "Time zone of CRON, e.g. Europe/Berlin. Default: UTC.")
     ] = None,
     kwarg: Kwarg = None,
     exact: Args = None,
-    no_args: Annotated[bool, flag("Give it no argument, not even the name.", "--no-args")] = False,
+    no_args: Annotated[bool, flag("Pass no arguments.", "--no-args")] = False,
     group: Group = None,
-    deadline: Annotated[str, value("DURATION", "How long each run may take in all.")] = "365d",
+    deadline: Annotated[str, value("DURATION", "Time limit of each run.")] = "365d",
     catch_up: Annotated[
         Literal["last", "all"],
-        typer.Option(help="What of the times that passed while no worker was up."),
+        typer.Option(help="Missed times to run later: only the last one, or all."),
     ] = "last",
     as_json: AsJson = False,
     server: Server = None,
     token: Token = None,
 ) -> None:
-    """Start a run each time the clock says so: hitl schedule add nightly "0 2 * * *" --workflow report."""
+    """Add a schedule that starts a run at the times of a cron expression."""
     settings = Settings()
     given, named = read_arguments(args, kwarg, exact, no_args=no_args)
     spec = ScheduleSpec(
@@ -86,18 +86,18 @@ def add(
     )
     with opened(Schedules, ctx, server, token, settings=settings, creates=True) as (schedules, client):
         added = schedules.add(spec)
-        tell_no_worker(client, spec.group, [spec.workflow], "a run that falls due")
+        tell_no_worker(client, spec.group, [spec.workflow], "a scheduled run")
         if as_json:
             print_json(schedule_document(added.schedule))
             return
-        state = "added" if added.created else "is there already"
+        state = "added" if added.created else "already exists"
         next_run = local(added.schedule.next_run_at, added.schedule.timezone)
-        print(f"schedule {id} {state}: its next run is at {next_run}")
+        print(f"schedule {id} {state}; next run: {next_run}")
 
 
 @app.command("list")
 def list_(ctx: typer.Context, as_json: AsJson = False, server: Server = None, token: Token = None) -> None:
-    """Show the schedules, in the order of their names."""
+    """List the schedules by name."""
     with opened(Schedules, ctx, server, token) as (schedules, client):
         found = schedules.list()
         now = client.now()
@@ -105,7 +105,7 @@ def list_(ctx: typer.Context, as_json: AsJson = False, server: Server = None, to
         print_json([schedule_document(schedule) for schedule in found])
         return
     if not found:
-        note('There are no schedules. Add one: hitl schedule add nightly "0 2 * * *" --workflow report')
+        note('No schedules. Add one: hitl schedule add nightly "0 2 * * *" --workflow report')
         return
     zones = [one.timezone for one in found]
     last = [one.last_run_at for one in found]
@@ -125,16 +125,16 @@ def list_(ctx: typer.Context, as_json: AsJson = False, server: Server = None, to
 @app.command()
 def remove(
     ctx: typer.Context,
-    id: Annotated[str, argument("NAME", "The schedule.", complete=_complete_schedule)],
+    id: Annotated[str, argument("NAME", "Name of the schedule.", complete=_complete_schedule)],
     server: Server = None,
     token: Token = None,
 ) -> None:
-    """Remove a schedule; the runs that it has started go on."""
+    """Remove a schedule. Runs that it has started continue."""
     with opened(Schedules, ctx, server, token) as (schedules, _):
         schedules.remove(id)
     print(f"schedule {id} removed")
 
 
 def _minutes(ms: int) -> str:
-    """Return an instant to the minute, which is as fine as cron is."""
+    """Return an instant to the minute, the precision of cron."""
     return local_minute(ms)

@@ -1,4 +1,4 @@
-"""`hitl server`: the file, over HTTP."""
+"""`hitl server`: the database file over HTTP."""
 
 from __future__ import annotations
 
@@ -23,30 +23,31 @@ if TYPE_CHECKING:
 def server(
     ctx: typer.Context,
     host: Annotated[
-        str, value("ADDRESS", "Where to listen; beyond this machine only with --auth-publickey.")
+        str, value("ADDRESS", "Address to listen on. Other than localhost, needs --auth-publickey.")
     ] = "127.0.0.1",
     port: Port = 8001,
     auth_publickey: Annotated[
-        Path | None, value("FILE.pem", "Public key of the tokens that every request must bring.")
+        Path | None, value("FILE.pem", "Public key to verify tokens. Then every request needs a token.")
     ] = None,
-    auth_iss: Annotated[str | None, value("NAME", "Who must have issued a token (iss).")] = None,
-    auth_aud: Annotated[str | None, value("NAME", "Whom a token must be for (aud).")] = None,
+    auth_iss: Annotated[str | None, value("NAME", "Required token issuer (iss claim).")] = None,
+    auth_aud: Annotated[str | None, value("NAME", "Required token audience (aud claim).")] = None,
     push_to: Annotated[
-        list[str] | None, value("ORIGIN", "Post messages only there, as https://host:port; may be repeated.")
+        list[str] | None,
+        value("ORIGIN", "Post messages only to this origin, e.g. https://host:port (repeatable)."),
     ] = None,
     own_url: Annotated[
-        str | None, value("URL", "Where those that messages are posted to reach this server.", "--url")
+        str | None, value("URL", "URL of this server for the receivers of messages.", "--url")
     ] = None,
-    debug: Annotated[bool, flag("Answer debug.* requests, for tests of clients.", "--debug")] = False,
+    debug: Annotated[bool, flag("Answer debug.* requests, for testing clients.", "--debug")] = False,
     server: Server = None,
 ) -> None:
-    """Serve the file to clients and workers of any Resonate SDK, over HTTP."""
+    """Serve the database file over HTTP, to clients and workers of any Resonate SDK."""
     url, _ = named_server(ctx, Settings(), server, None)
     path = driver_of(url.value).file(url.value)
     if path is None:
-        raise BadServer(f"{url.value} is a server already: name the file to serve, as -S sqlite:///path.")
+        raise BadServer(f"{url.value} is a server: pass -S sqlite:///path.")
     if auth_publickey is None and (auth_iss or auth_aud):
-        raise BadUsage("--auth-iss and --auth-aud say what tokens must claim: give --auth-publickey too.")
+        raise BadUsage("--auth-iss and --auth-aud need --auth-publickey: pass it too.")
 
     from hitl_cli.engine.errors import EngineError, KeyUnusable
     from hitl_cli.engine.http.app import Options
@@ -55,7 +56,7 @@ def server(
 
     if auth_publickey is None and not is_loopback(host):
         raise BadUsage(
-            f"{host} can be reached from other machines: that needs authentication, see --auth-publickey."
+            f"{host} is reachable from other machines, which requires authentication: pass --auth-publickey."
         )
     verifier = None
     try:
@@ -69,7 +70,7 @@ def server(
         named = origins(push_to) if push_to else None
     except ValueError as error:
         raise BadUsage(
-            f"--push-to names no origin: {error}. Write https://host or http://host:port."
+            f"--push-to is not an origin: {error}. Write https://host or http://host:port."
         ) from error
     options = Options(
         path=path,
@@ -89,7 +90,7 @@ def server(
 
 
 async def _serve(options: Options) -> None:
-    """Serve until a signal says to stop."""
+    """Serve until a signal stops it."""
     from hitl_cli.engine.http.app import HttpServer
 
     http = HttpServer(options)

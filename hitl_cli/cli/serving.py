@@ -1,4 +1,4 @@
-"""What `hitl server`, `hitl gateway` and `hitl dev` share: listening at a port until a signal stops them."""
+"""Shared by `hitl server`, `hitl gateway` and `hitl dev`: listen on a port until a signal."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 DESCRIPTORS = 16_384
-"""Files that the process may have open: two a stream, one a connection."""
+"""Open files allowed for the process: two per stream, one per connection."""
 
 STOPPED_WITHIN_S = 7.0
-"""How long it may take to stop: longer than requests in hand are given, which may hang on another server."""
+"""Maximum time to stop; longer than the grace period of requests in progress."""
 
 REASONS = {
-    errno.EADDRINUSE: "the port is in use; name another with --port",
-    errno.EACCES: "the port needs privileges; name one above 1023 with --port",
+    errno.EADDRINUSE: "the port is in use; choose another with --port",
+    errno.EACCES: "the port needs privileges; choose one above 1023 with --port",
 }
 
 
 @contextmanager
 def listening(host: str, port: int) -> Iterator[None]:
-    """Log to stderr, and allow the descriptors that streams need, in a block that listens at an address.
+    """Set up logging and the limit of open files for a block that listens on an address.
 
-    Raises BadInput where that fails.
+    Raises BadInput if the address cannot be used.
     """
     import resource
 
@@ -45,11 +45,11 @@ def listening(host: str, port: int) -> Iterator[None]:
         yield
     except OSError as error:
         reason = REASONS.get(error.errno or 0) or error.strerror or str(error)
-        raise BadInput(f"{host}:{port} cannot be listened at: {reason}.", code="cannot-listen") from error
+        raise BadInput(f"cannot listen on {host}:{port}: {reason}.", code="cannot-listen") from error
 
 
 def on_stop_signals(stop: Callable[[], None]) -> None:
-    """Call a function in the running event loop on SIGTERM and SIGINT; a second one ends the process."""
+    """Call a function in the event loop on SIGTERM or SIGINT; a second signal ends the process."""
     loop = asyncio.get_running_loop()
     ending = threading.Timer(STOPPED_WITHIN_S, os._exit, [0])
     ending.daemon = True

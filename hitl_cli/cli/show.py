@@ -1,4 +1,4 @@
-"""`hitl show`: one request, with all that there is to know of it."""
+"""`hitl show`: one request with all its details."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def show(
         str,
         argument(
             "ID",
-            "A promise, a key, the beginning of an id, or a workflow that asks one thing.",
+            "A request: its id, an id prefix, its key, or a run with one open request.",
             complete=complete_promise,
         ),
     ],
@@ -33,7 +33,7 @@ def show(
     server: Server = None,
     token: Token = None,
 ) -> None:
-    """Show all of one request: what is asked, of whom, what was said so far, and how to answer it."""
+    """Show one request with its details, votes and comments, and how to answer it."""
     named = server or ctx.obj["server"]
     settings = Settings()
     with opened(Inbox, ctx, server, token, settings=settings) as (inbox, _):

@@ -1,4 +1,4 @@
-"""`hitl stats`: how long people take."""
+"""`hitl stats`: how long decisions take."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 DEFAULT_SINCE = "30d"
 
 MOST_NAMES = 10
-"""How many workflows and people are shown, those with the most answers; `--json` has all."""
+"""Maximum number of workflows and people to show, by number of decisions; `--json` has all."""
 
 BAR_WIDTH = 40
 EIGHTHS = " ▏▎▍▌▋▊▉█"
-"""What fills an eighth of a cell more than the one before."""
+"""Blocks of zero to eight eighths of a cell."""
 
 
 def show_stats(
     ctx: typer.Context,
-    since: Annotated[str, value("DURATION", "What was answered that long ago and since.")] = DEFAULT_SINCE,
+    since: Annotated[str, value("DURATION", "Only decisions from the last DURATION.")] = DEFAULT_SINCE,
     as_json: AsJson = False,
     server: Server = None,
     token: Token = None,
 ) -> None:
-    """Show how long people take to answer, and what comes of what they are asked."""
+    """Show how long people take to decide, and the outcomes."""
     ago_ms = parse_duration(since)
     with opened(Inbox, ctx, server, token) as (inbox, _):
         found = inbox.stats(ago_ms)
@@ -47,11 +47,11 @@ def show_stats(
 
 
 def show(found: Stats, since: str) -> None:
-    """Print the figures, and a chart of how long answers took."""
+    """Print the figures, and a chart of the times."""
     figures, oldest = found.figures, found.oldest
     counts = ", ".join(f"{count:,} {outcome}" for outcome, count in figures.outcomes.items())
     meant = figures.deadlines - figures.outcomes["expired"]
-    by_deadline = f" ({meant:,} of them by a deadline that means so)" if meant else ""
+    by_deadline = f" ({meant:,} of them by deadline)" if meant else ""
     print(f"In the last {since}: {counts}{by_deadline}")
     waiting = f"Open now: {found.open:,}"
     if oldest is not None:
@@ -66,7 +66,7 @@ def show(found: Stats, since: str) -> None:
 
 
 def _as_table(figures: Figures) -> list[Column]:
-    """Return the columns of how long answers took: of all, by workflow and by person."""
+    """Return the columns of the times: in total, by workflow and by person."""
     rows = [_row("all", "", figures.times)]
     for kind, every in (("workflow", figures.workflows), ("person", figures.people)):
         rows += [_row(kind, one.name or "-", one.times) for one in every[:MOST_NAMES]]
@@ -85,7 +85,7 @@ def _row(kind: str, name: str, times: Times) -> list[str]:
 
 
 def _as_chart(figures: Figures) -> list[Column]:
-    """Return the columns of a chart: how many answers took how long."""
+    """Return the columns of the chart: the number of decisions by time."""
     most = max(figures.spans)
     counts = figures.spans[: max(n for n, count in enumerate(figures.spans) if count) + 1]
     names = [f"under {format_duration(end)}" for end in BOUNDS_MS]
@@ -98,7 +98,7 @@ def _as_chart(figures: Figures) -> list[Column]:
 
 
 def _bar(count: int, most: int) -> str:
-    """Return a bar as long as its share of the longest: in eighths of a cell, or in a pipe, in plain text."""
+    """Return a bar in proportion to the longest; plain text in a pipe."""
     if not on_terminal():
         return "#" * -(-count * BAR_WIDTH // most)
     eighths = -(-count * BAR_WIDTH * 8 // most)

@@ -1,7 +1,7 @@
-"""Standard output and standard error that take whatever is printed.
+"""Stdout and stderr that never fail.
 
-A character that the encoding of a stream lacks is escaped as in JSON, so that JSON stays JSON. What a worker
-or a server cannot print at all, because the disk is full or nobody reads, is lost: no step fails for it.
+A character that the encoding of a stream lacks is escaped as in JSON, so that JSON stays valid. Output that a
+worker or a server cannot write, to a full disk or a closed pipe, is lost, and no step fails.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 ESCAPING = "hitl.escape"
-"""The name under which codecs know `_escaped`."""
+"""The name of `_escaped` as an error handler of codecs."""
 
 LOSSY = ("replace", "ignore", "backslashreplace", "xmlcharrefreplace", "namereplace")
-"""What `PYTHONIOENCODING` may say is to be done instead."""
+"""Error handlers that a user may choose with `PYTHONIOENCODING`."""
 
 
 def escape_what_cannot_be_shown() -> None:
-    """Have characters that stdout and stderr cannot encode escaped."""
+    """Escape characters that stdout and stderr cannot encode."""
     codecs.register_error(ESCAPING, _escaped)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and (stream is sys.stderr or stream.errors not in LOSSY):
@@ -33,7 +33,7 @@ def escape_what_cannot_be_shown() -> None:
 
 
 def lose_what_cannot_be_printed() -> None:
-    """Have stdout and stderr take what they cannot write, and say once that it is lost."""
+    """Let stdout and stderr discard output that they cannot write, with one warning."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout = _forgiving(sys.stdout)
     if isinstance(sys.stderr, io.TextIOWrapper):
@@ -41,7 +41,7 @@ def lose_what_cannot_be_printed() -> None:
 
 
 def _escaped(error: UnicodeError) -> tuple[str, int]:
-    """Return the escapes of characters that cannot be encoded: of 16 bits each, as JSON has them."""
+    """Return the JSON escapes of characters that cannot be encoded."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass").hex()
@@ -49,11 +49,11 @@ def _escaped(error: UnicodeError) -> tuple[str, int]:
 
 
 def _forgiving(stream: io.TextIOWrapper) -> TextIO:
-    """Return a stream that writes to the same file, and never fails."""
+    """Return a stream to the same file that never fails."""
     try:
         stream.flush()
         raw = _Forgiving(stream.fileno())
-    except (OSError, ValueError):  # it is full or closed already, or no file
+    except (OSError, ValueError):  # full, closed, or not a file
         return stream
     return io.TextIOWrapper(
         io.BufferedWriter(raw), stream.encoding, stream.errors, line_buffering=stream.line_buffering
@@ -61,16 +61,16 @@ def _forgiving(stream: io.TextIOWrapper) -> TextIO:
 
 
 class _Forgiving(io.FileIO):
-    """A file whose writes succeed, also where nothing is written."""
+    """A file whose writes always succeed."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__(descriptor, "wb", closefd=False)
         self._said = False
 
     def write(self, data: ReadableBuffer) -> int:
-        """Write, or lose what cannot be written."""
+        """Write, or discard what cannot be written."""
         try:
-            while (written := super().write(data)) is None:  # the file does not block, and takes nothing now
+            while (written := super().write(data)) is None:  # non-blocking and full for now
                 select.select((), (self.fileno(),), ())
         except OSError as error:
             self._say(error)
@@ -78,9 +78,9 @@ class _Forgiving(io.FileIO):
         return written
 
     def _say(self, error: OSError) -> None:
-        """Say on stderr, if that is another file, that output is lost."""
+        """Warn on stderr, if it is another file, that output is lost."""
         stderr = sys.stderr
         if self._said or stderr is None or stderr.fileno() == self.fileno():
             return
         self._said = True
-        print(f"hitl: output is lost ({error.strerror}); the work goes on", file=stderr, flush=True)
+        print(f"hitl: output is lost ({error.strerror}); work continues", file=stderr, flush=True)

@@ -1,4 +1,4 @@
-"""`hitl token create`, `list` and `revoke`: what programs show to the gateway."""
+"""`hitl token create`, `list` and `revoke`: API tokens for the gateway."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hitl_cli.people.actor import PERMISSIONS
 from hitl_cli.settings import Settings
 from hitl_cli.views.auth import permissions_of, token_document
 
-app = family("token", "Tokens by which programs use the gateway.")
+app = family("token", "Manage API tokens, which programs use at the gateway.")
 
 
 def _complete_token(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
@@ -33,21 +33,21 @@ def _complete_token(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]
 @app.command()
 def create(
     ctx: typer.Context,
-    person: Annotated[str, value("WHO", "Who acts where it is shown.", "--as")],
+    person: Annotated[str, value("WHO", "Person that the token acts as.", "--as")],
     can: Annotated[
         list[str],
         value(
             "WHAT",
-            "What it may do: read, decide (and read), start runs. May be repeated.",
+            "Permission: read, decide (includes read) or start (repeatable).",
             complete=lambda: list(PERMISSIONS),
         ),
     ],
-    expires: Annotated[str, value("DURATION", "How long it is good.")] = "90d",
+    expires: Annotated[str, value("DURATION", "How long the token is valid.")] = "90d",
     as_json: AsJson = False,
     server: Server = None,
     token: Token = None,
 ) -> None:
-    """Make a token and print it: this once, and never again."""
+    """Create a token and print it. It is shown only once."""
     settings = Settings()
     life_ms = parse_duration(expires)
     with open_client(ctx, server, token, settings, creates=True) as client:
@@ -57,12 +57,12 @@ def create(
         print_json({**token_document(made), "token": text})
         return
     print(text)
-    note(f"It acts as {made.person} until {local(made.expires_at)}. Keep it: it is not shown again.")
+    note(f"It acts as {made.person} until {local(made.expires_at)}. Store it now: it is not shown again.")
 
 
 @app.command("list")
 def list_(ctx: typer.Context, as_json: AsJson = False, server: Server = None, token: Token = None) -> None:
-    """Show the tokens, the oldest first; nobody can be shown their secrets."""
+    """List tokens, oldest first. Secrets are never shown."""
     with open_client(ctx, server, token) as client:
         found = tokens.list_tokens(client)
         now = client.now()
@@ -70,7 +70,7 @@ def list_(ctx: typer.Context, as_json: AsJson = False, server: Server = None, to
         print_json([token_document(one) for one in found])
         return
     if not found:
-        note("There are no tokens. Make one: hitl token create --as reviewer --can decide")
+        note("No tokens. Create one: hitl token create --as reviewer --can decide")
         return
     print_table(
         [
@@ -88,13 +88,13 @@ def list_(ctx: typer.Context, as_json: AsJson = False, server: Server = None, to
 @app.command()
 def revoke(
     ctx: typer.Context,
-    id: Annotated[str, argument("ID", "The token's id.", complete=_complete_token)],
+    id: Annotated[str, argument("ID", "Id of the token.", complete=_complete_token)],
     server: Server = None,
     token: Token = None,
 ) -> None:
-    """Have a token be good no longer, at every gateway, within seconds."""
+    """Revoke a token. Every gateway rejects it within seconds."""
     settings = Settings()
     with open_client(ctx, server, token, settings) as client:
         fresh = tokens.revoke(client, id, by=settings.person().value)
     shown = printable(id if len(id) <= tokens.ID_BYTES * 2 else id[5 : 5 + tokens.ID_BYTES * 2])
-    print(f"token {shown} {'revoked' if fresh else 'had already ended'}")
+    print(f"token {shown} {'revoked' if fresh else 'was already revoked or expired'}")

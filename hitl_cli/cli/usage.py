@@ -1,4 +1,4 @@
-"""Wrong command lines: what the parser refuses in one sentence, and help that is no result."""
+"""Wrong command lines: one-sentence errors, and help that is not a result."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 UsageError: Any = typer.BadParameter.__mro__[1]
-"""What the parser raises for a command line that it cannot read; Typer has no public name for it."""
+"""The parser's exception for an invalid command line; Typer has no public name for it."""
 
 _GIVEN = "hitl_cli.given"
-"""Where a context keeps the words that the command was given."""
+"""Key of the command's words in a context."""
 
 LIKE = 0.8
-"""How like an option a word must be to be taken for a misspelled one."""
+"""Similarity above which a word is taken for a misspelled option."""
 
 _ANSWERING = ("ask", "wait")
-"""Commands whose exit code is somebody's answer, which help never is."""
+"""Commands whose exit code is an answer; help must not look like one."""
 
 
 class Command(TyperCommand):
-    """A command whose help is never taken for its result: `hitl ask "$PROMPT" && deploy` may ask for help."""
+    """A command whose help is not a success: in `hitl ask "$PROMPT" && deploy`, PROMPT may be --help."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the command line, and keep it for what is said of it."""
+        """Parse the command line, and keep it for error messages."""
         ctx.meta[_GIVEN] = list(args)
         return super().parse_args(ctx, args)
 
     def get_help_option(self, ctx: Any) -> Any:
-        """Return the option --help, which exits with 0 only where nothing else was meant."""
+        """Return the option --help, which exits 0 only if it is given alone."""
         option: Any = super().get_help_option(ctx)
         if option is not None:
             option.callback = _show_help
@@ -44,19 +44,19 @@ class Command(TyperCommand):
 
 
 def _show_help(ctx: Any, _param: Any, asked: bool) -> None:
-    """Show the help and end. Raises BadUsage where that must not look like success."""
+    """Show the help and exit. Raises BadUsage if that must not look like success."""
     if not asked or ctx.resilient_parsing:
         return
     typer.echo(ctx.get_help())
     if ctx.command.name in _ANSWERING:
-        raise BadUsage(f"help is no answer: `{ctx.command_path}` succeeds only where there is one.")
+        raise BadUsage(f"only the help was shown: `{ctx.command_path}` exits 0 only for an answer.")
     if len(ctx.meta[_GIVEN]) > 1:
         raise BadUsage(f"only the help was shown: `{ctx.command_path}` did nothing.")
     raise typer.Exit
 
 
 def in_one_sentence(error: Any) -> BadUsage:
-    """Return what the parser refuses, with what to type."""
+    """Return the error of the parser, with what to type."""
     ctx, message = error.ctx, error.format_message().rstrip(".").replace("int range", "whole number")
     if ctx is not None and getattr(error, "possibilities", ...) is not ...:
         return BadUsage(_unknown_option(ctx, error.option_name))
@@ -69,7 +69,7 @@ def _see(ctx: Any) -> str:
 
 
 def _unknown_option(ctx: Any, name: str) -> str:
-    """Return what is said of an option that the command does not have: it may be a text with a dash."""
+    """Return the message for an unknown option, which may be text that begins with a dash."""
     given: Sequence[str] = ctx.meta.get(_GIVEN, ())
     at = next((n for n, word in enumerate(given) if word.startswith(name)), None)
     word = quoted(name if at is None else given[at])
@@ -80,7 +80,7 @@ def _unknown_option(ctx: Any, name: str) -> str:
     if at is None or not any(param.param_type_name == "argument" for param in ctx.command.params):
         return f"{said} {_see(ctx)}"
     if any(word.startswith("-") for word in given[at + 1 :]):
-        return f"{said} A text with a dash goes to the end, after `--`."
+        return f"{said} Put text that begins with a dash at the end, after `--`."
     words = [quoted(word) for word in given]
     line = " ".join([ctx.command_path, *words[:at], "--", *words[at:]])
-    return f"{said} To give it as a text, put `--` before it: {line}"
+    return f"{said} To pass it as text, put `--` before it: {line}"

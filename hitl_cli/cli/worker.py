@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from hitl_cli.worker.run import Serving, WorkerOptions
 
 SHORTEST_LEASE_MS = 500
-"""Below that a busy worker loses its work before it can renew the lease."""
+"""With a shorter lease, a busy worker loses its work before it renews the lease."""
 
 LOOK_S = 1.0
-"""How long a worker believes that a gateway runs here, or that none does."""
+"""How often a worker checks whether a gateway runs on this machine."""
 
 COLORS = {
     "started": "blue",
@@ -50,10 +50,10 @@ COLORS = {
     "lost": "magenta",
     "unknown": "red",
 }
-"""The colors of what happens to a run."""
+"""The colors of events."""
 
 CLOCK = "%H:%M:%S"
-"""How a line says the time of day, in the local zone."""
+"""The time of day in event lines, local time."""
 
 
 def say(line: str) -> None:
@@ -63,16 +63,31 @@ def say(line: str) -> None:
 
 Apps = Annotated[
     list[str] | None,
-    value("FILE.py|MODULE", "Whose workflows to serve; may be repeated. (HITL_APP)", "--app", "-a"),
+    value("FILE.py|MODULE", "File or module with workflows to serve (repeatable). (HITL_APP)", "--app", "-a"),
 ]
 WorkersGroup = Annotated[
     str | None,
-    value("NAME", "Workers of one group share its work. (HITL_GROUP; else default)", "--group", "-g"),
+    value(
+        "NAME",
+        "Worker group. Workers of a group share its runs. Default: default. (HITL_GROUP)",
+        "--group",
+        "-g",
+    ),
 ]
 Concurrency = Annotated[
-    int, typer.Option("--concurrency", "-c", min=1, max=10_000, metavar="N", help="Executions at a time.")
+    int,
+    typer.Option(
+        "--concurrency",
+        "-c",
+        min=1,
+        max=10_000,
+        metavar="N",
+        help="Maximum number of runs executed at a time.",
+    ),
 ]
-Lease = Annotated[str, value("DURATION", "After which others take over from a worker that died.", "--lease")]
+Lease = Annotated[
+    str, value("DURATION", "How long before another worker takes over from one that died.", "--lease")
+]
 
 
 def worker(
@@ -81,17 +96,17 @@ def worker(
     group: WorkersGroup = None,
     concurrency: Concurrency = 64,
     lease: Lease = "15s",
-    log_json: Annotated[bool, flag("One JSON object a line, for machines.", "--log-json")] = False,
+    log_json: Annotated[bool, flag("Log JSON, one object per line.", "--log-json")] = False,
     check: Annotated[
-        bool, flag("List the requests that this code would ask anew, and end.", "--check")
+        bool, flag("List open requests that the current code would ask differently, and exit.", "--check")
     ] = False,
     server: Server = None,
     token: Token = None,
 ) -> None:
-    """Run workflows until stopped: Ctrl-C lets steps in hand finish, a second one stops at once."""
+    """Run workflows. Press Ctrl-C to finish current steps and stop, twice to stop immediately."""
     from hitl_cli.sdk.contract import check_sdk
 
-    check_sdk()  # before anything that imports the names it looks for
+    check_sdk()  # before other modules import the names that it checks
     from hitl_cli.worker.process import run_worker
 
     options = worker_options(
@@ -115,7 +130,7 @@ def worker(
 
 
 def report_changes(options: WorkerOptions, *, as_json: bool) -> None:
-    """Print what waits that the code would ask otherwise. Exits 1 if that is more than nothing."""
+    """Print the open requests that the code would ask differently. Exits 1 if there are any."""
     from hitl_cli.worker.check import check
 
     found = check(options)
@@ -133,9 +148,9 @@ def report_changes(options: WorkerOptions, *, as_json: bool) -> None:
             ]
         )
     if not changed:
-        note("No waiting request is found to change with this code.")
+        note("No open request changes with this code.")
         return
-    note(f"Changed by this code: {len(changed)} of the waiting requests (docs/guides/changing-workflows.md).")
+    note(f"Open requests that change with this code: {len(changed)} (docs/guides/changing-workflows.md).")
     raise typer.Exit(1)
 
 
@@ -149,10 +164,10 @@ def worker_options(
     server: str | None,
     token: str | None,
 ) -> WorkerOptions:
-    """Return what a worker is told, by options and settings. Raises BadInput."""
+    """Return the options of a worker, from the command line and the settings. Raises BadInput."""
     lease_ms = parse_duration(lease)
     if lease_ms < SHORTEST_LEASE_MS:
-        raise bad_duration(f"--lease {lease} is too short to be kept: {SHORTEST_LEASE_MS}ms is the least.")
+        raise bad_duration(f"--lease {lease} is too short: pass at least {SHORTEST_LEASE_MS}ms.")
     from hitl_cli.people.contacts import NotificationSettings
     from hitl_cli.worker.run import WorkerOptions
 
@@ -160,7 +175,7 @@ def worker_options(
     live = settings.live_directory(tell_shortcomings)
     url, chosen_token = named_server(ctx, settings, server, token)
     if not app and settings.folder is not None:
-        sys.path.insert(0, str(settings.folder))  # modules that a file names are found beside the file
+        sys.path.insert(0, str(settings.folder))  # modules in a settings file are relative to it
     return WorkerOptions(
         server=url.value,
         token=chosen_token,
@@ -173,7 +188,7 @@ def worker_options(
 
 
 def tell_shortcomings(directory: Directory) -> None:
-    """Say on stderr what keeps people from being notified."""
+    """Print on stderr what prevents notifications."""
     from hitl_cli.notify.shortcomings import shortcomings
 
     for one in shortcomings(directory):
@@ -181,15 +196,15 @@ def tell_shortcomings(directory: Directory) -> None:
 
 
 def announce(serving: Serving) -> None:
-    """Say in one line what is served."""
+    """Print one line with the workflows that are served."""
     names = ", ".join(serving.workflows)
     say(f"serving {names} for group {serving.group} on {serving.server} (Ctrl-C stops)")
 
 
 def reporter(line: Callable[[Event], str]) -> Callable[[Event], None]:
-    """Return what prints a line an event, those of one turn of the event loop at once.
+    """Return a function that prints one line per event, buffered per turn of the event loop.
 
-    A busy worker has thousands of events a second.
+    A busy worker has thousands of events per second.
     """
     lines: list[str] = []
 
@@ -207,11 +222,11 @@ def reporter(line: Callable[[Event], str]) -> Callable[[Event], None]:
 
 
 def event_lines(opening: Callable[[Event, str], str | None] = lambda *_: None) -> Callable[[Event], str]:
-    """Return what words an event for a person, its kind in color if stdout is a terminal now.
+    """Return a function that formats an event as a line, in color if stdout is a terminal.
 
-    `opening` returns how to answer a request (its id) in a browser, None where no gateway is known.
+    `opening` returns how to open a request (its id) in a browser, None if no gateway is known.
     """
-    said = {kind: kind for kind in COLORS} | {"unknown": "left to others"}
+    said = {kind: kind for kind in COLORS} | {"unknown": "not served here"}
     kinds = {kind: colored(said[kind], color) for kind, color in COLORS.items()}
 
     def line(event: Event) -> str:
@@ -226,7 +241,7 @@ def event_lines(opening: Callable[[Event, str], str | None] = lambda *_: None) -
 
 
 def _pages_of(settings: Settings, server: str) -> Callable[[Event, str], str | None]:
-    """Return what says to open the page of a request, while a gateway of the server is known."""
+    """Return a function that returns how to open the page of a request, None if no gateway is known."""
     known, looked_at = settings.reached(server), time.monotonic()
 
     def page(_event: Event, request: str) -> str | None:
@@ -239,16 +254,16 @@ def _pages_of(settings: Settings, server: str) -> Callable[[Event, str], str | N
 
 
 def _detail(event: Event) -> str:
-    """Return what a line says after the kind of event."""
+    """Return the rest of an event line, after the kind of event."""
     if event.event == "unknown" and event.function in INTERNAL_FUNCTIONS:
-        return ": this worker's settings reach nobody; who is to be told waits for a worker whose settings do"
+        return ": no contacts configured here; delivery waits for a worker that has them"
     if event.event == "unknown":
-        return f": this worker has no workflow {event.function!r}; its runs wait for a worker that has it"
+        return f": this worker has no workflow {event.function!r}; the run waits for a worker that has it"
     if event.event == "waiting":
         answers = "  or  ".join(command("approve", [promise]) for promise in event.promises)
         return f" for a person: {answers}"
     if event.event == "lost":
-        return ": it was canceled or has expired, or another worker took it over"
+        return ": the run was canceled or expired, or another worker took over"
     if event.event == "failed":
         return f": {event.reason}{event.failure.place if event.failure else ''}"
     if event.event == "retrying":
@@ -260,7 +275,7 @@ def _detail(event: Event) -> str:
 
 
 def _traceback_lines(event: Event) -> list[str]:
-    """Return the traceback below an event: of a run that failed; with --debug of each failed attempt."""
+    """Return the traceback of a failed run; with --debug of each failed attempt."""
     if event.failure is None or event.failure.traceback is None:
         return []
     shown = event.event == "failed" and event.failure.type != GIVEN_REASON
@@ -268,10 +283,10 @@ def _traceback_lines(event: Event) -> list[str]:
 
 
 class _OneLine(logging.Formatter):
-    """Log records of one line; tracebacks only with --debug."""
+    """Formats log records as one line; tracebacks only with --debug."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record on one line, ended by the error that it is about."""
+        """Return the record on one line, with its error at the end."""
         if os.environ.get("HITL_DEBUG"):
             return logging.Formatter("%(levelname)s %(name)s: %(message)s").format(record)
         error = record.exc_info[1] if record.exc_info else None
@@ -279,10 +294,10 @@ class _OneLine(logging.Formatter):
 
 
 class _OneObject(logging.Formatter):
-    """Log records as JSON, one object a line."""
+    """Formats log records as JSON, one object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record with the error that it is about, and its traceback."""
+        """Return the record with its error and traceback."""
         error = record.exc_info[1] if record.exc_info else None
         document = {
             "event": "log",
@@ -296,7 +311,7 @@ class _OneObject(logging.Formatter):
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Whether a person should see what was logged. Losing a task is an event, which says it better."""
+    """Whether to show a log record: not if an event line reports the same."""
     if not record.name.startswith("resonate.") or os.environ.get("HITL_DEBUG"):
         return True
     from hitl_cli.sdk.reported import is_reported
@@ -305,7 +320,7 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 
 def log_to_stderr(*, as_json: bool = False) -> None:
-    """Send what the SDK and the engine log to stderr, and let nothing that is printed fail."""
+    """Log to stderr, and let no output fail."""
     lose_what_cannot_be_printed()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_OneObject() if as_json else _OneLine())

@@ -1,4 +1,4 @@
-"""`hitl workflows`: what can be started."""
+"""`hitl workflows`: the workflows that can be started."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from hitl_cli.views.runs import workflow_document
 def workflows(
     ctx: typer.Context, as_json: AsJson = False, server: Server = None, token: Token = None
 ) -> None:
-    """Show the workflows that workers serve, and those of the newest runs."""
+    """List the workflows of running workers and of recent runs."""
     with opened(Runs, ctx, server, token) as (runs, client):
         found, now = runs.workflows(), client.now()
     if as_json:
         print_json([workflow_document(one) for one in found])
     elif not found:
-        note("No worker is listening, and nothing was started yet. Start a worker: hitl worker")
+        note("No worker is running, and there are no runs. Start a worker: hitl worker")
     else:
         last = [None if one.last_run is None else format_age(max(now - one.last_run, 0)) for one in found]
         print_table(
@@ -36,4 +36,4 @@ def workflows(
             ]
         )
         if any(one.workers is None for one in found):
-            note("?: the server does not tell what its workers serve.")
+            note("?: this server cannot list its workers.")

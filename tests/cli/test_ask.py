@@ -466,11 +466,11 @@ def test_a_timeout_ends_the_waiting_and_leaves_the_question_standing(hitl: Hitl)
 
 def test_a_question_can_be_taken_back_from_elsewhere(hitl: Hitl) -> None:
     asking = start(hitl, "Deploy?", "--id", "d", "--to", "bob")
-    assert hitl.ok("cancel", "d", "--reason", "too late") == "question d canceled\n"
+    assert hitl.ok("cancel", "d", "--reason", "too late") == "request d canceled\n"
     assert asking.end() == 1
     assert "ada" in asking.errors[-1]
     assert asking.errors[-1].endswith("too late")
-    assert hitl.ok("cancel", "d") == "question d had already been canceled\n"
+    assert hitl.ok("cancel", "d") == "request d was already canceled\n"
 
 
 # Who may answer

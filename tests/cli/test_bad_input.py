@@ -176,7 +176,7 @@ def test_a_full_disk_is_said_and_changes_nothing(hitl: Hitl) -> None:
     )
     assert done.returncode == 6
     assert "Traceback" not in done.stderr
-    assert hitl.ok("start", "b") == "workflow b started\n"
+    assert hitl.ok("start", "b") == "run b started\n"
     assert {run["id"] for run in hitl.json("status", "--limit", "5")} == {"a", "b"}
 
 
@@ -330,7 +330,7 @@ def test_a_closed_stdin_is_said_to_be_none(hitl: Hitl, command: str) -> None:
         check=False,
     )
     assert done.returncode == 2, done.stderr
-    assert done.stderr == "hitl: there is no stdin to read from.\n"
+    assert done.stderr == "hitl: stdin is closed: there is nothing to read.\n"
 
 
 READING = [
@@ -378,7 +378,7 @@ def test_a_byte_order_mark_is_no_part_of_a_text(hitl: Hitl) -> None:
     (hitl.folder / "five.json").write_text(f"{mark}5")
     del hitl.env["HITL_AS"]
     started = hitl.ok("start", "--stdin", stdin=f"{mark}a\r\nb\r\n").splitlines()
-    assert started == ["workflow a started", "workflow b started"]
+    assert started == ["run a started", "run b started"]
     hitl.ok("ask", "-", "--form", "@form.json", "--id", "n", "--no-wait", stdin=f"{mark}How many?")
     assert hitl.json("pending")[0]["prompt"] == "How many?"
     hitl.ok("approve", "n", "--data", "@five.json")

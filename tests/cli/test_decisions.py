@@ -101,9 +101,9 @@ def test_the_same_decision_again_is_no_error_and_says_who_made_it(hitl: Hitl) ->
     ask(hitl, "a")
     ask(hitl, "b")
     hitl.ok("approve", "a", "--as", "bob")
-    assert "had already been approved by bob through cli" in hitl.ok("approve", "a")
+    assert "was already approved by bob through cli" in hitl.ok("approve", "a")
     hitl.ok("reject", "b", "--as", "bob", "--reason", "late")
-    assert "had already been rejected by bob" in hitl.ok("reject", "b")
+    assert "was already rejected by bob" in hitl.ok("reject", "b")
 
 
 @pytest.mark.parametrize(

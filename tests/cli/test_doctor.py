@@ -102,7 +102,7 @@ def test_work_that_nobody_takes_is_said(hitl: Hitl) -> None:
 def test_work_that_a_worker_leaves_is_said(hitl: Hitl) -> None:
     hitl.ok("start", "a", "--workflow", "unknown")
     worker = hitl.worker()
-    worker.said("left to others")
+    worker.said("not served here")
     change(hitl.database, f"UPDATE tasks SET due = due - {DAY_MS}")
 
     finding = found(hitl)["offers"]

@@ -359,5 +359,5 @@ def test_where_another_approved_with_other_data_that_is_shown_before_it_is_sent(
         terminal.type("2" + ENTER)
         assert "! not the same: Amount: 1 (reviewer), 2 (you)" in terminal.asks(SEND)
         terminal.type("y" + ENTER)
-        terminal.shows("not the same: Amount: 1 (reviewer), 2 (ada)")
+        terminal.shows("answers differ: Amount: 1 (reviewer), 2 (ada)")
         assert terminal.end() == 0

@@ -1,9 +1,9 @@
-"""Every command's help ends with examples, and each of their lines is one that the command takes."""
+"""Every command's help ends with examples. Those that end by themselves are run, the others are parsed."""
 
 from __future__ import annotations
 
 import shlex
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import typer.main
@@ -11,6 +11,27 @@ import typer.main
 from hitl_cli import plugins
 from hitl_cli.cli.app import app
 from hitl_cli.cli.examples import EXAMPLES
+from hitl_cli.requests.question import Question
+from tests.cli.requests import put
+
+if TYPE_CHECKING:
+    from tests.conftest import Hitl
+
+STAYS = ("demo", "worker", "server", "gateway", "dev", "review", "open", "ask", "wait")
+"""Commands that need a terminal or a browser, or run until something else happens."""
+
+WAITS = ("--wait", "--watch")
+
+LINES = [line for lines in EXAMPLES.values() for line in lines]
+FORM = {"type": "object", "properties": {"percent": {"type": "integer"}}}
+SETTINGS = """[people.reviewer]
+notify = ["console"]
+"""
+
+
+def words_of(line: str) -> list[str]:
+    """Return the arguments of the hitl command on a line."""
+    return shlex.split(line.partition(" && ")[0])[1:]
 
 
 def test_every_command_has_examples() -> None:
@@ -18,11 +39,32 @@ def test_every_command_has_examples() -> None:
     assert set(EXAMPLES) == own
 
 
-@pytest.mark.parametrize("line", [line for lines in EXAMPLES.values() for line in lines])
+@pytest.mark.parametrize("line", LINES)
 def test_a_line_is_read_as_it_stands(line: str) -> None:
-    words = shlex.split(line.partition(" && ")[0])[1:]
+    words = words_of(line)
     command: Any = typer.main.get_command(app)
     while words and hasattr(command, "get_command"):
         context = command.make_context("hitl", list(words))
         name, command, words = command.resolve_command(context, [*context._protected_args, *context.args])
     command.make_context(name, words)
+
+
+def test_each_line_that_ends_by_itself_succeeds(hitl: Hitl) -> None:
+    (hitl.folder / "hitl.toml").write_text(SETTINGS)
+    run = [words for line in LINES if (words := words_of(line))[0] not in STAYS and words[-1] not in WAITS]
+    started = next(words for words in run if words[0] == "start")
+    hitl.ok(*started)
+    put(hitl, "release-1:1", Question(prompt="Ship?", form=FORM))
+    put(hitl, "release-2:1", Question(prompt="Ship?"))
+    put(hitl, "region-1", Question(prompt="Which region?", choices=("eu", "us")))
+    put(hitl, "hitl-001:1", Question(prompt="Ship 1.4.2?"))
+    put(hitl, "hitl-001:2", Question(prompt="Ship 1.4.2?"))
+    for words in run:
+        if words[0] in ("approve", "reject", "cancel") and words[1] == "hitl-001":
+            continue  # they exclude each other: below
+        if words[0] != "start":
+            named = "hitl-001" if words[0] == "status" else "hitl-001:1"  # two requests are open
+            hitl.ok(*[named if word == "hitl-001" else word for word in words])
+    hitl.ok("approve", "hitl-001:1")
+    hitl.ok("reject", "hitl-001", "--reason", "over budget")  # which is then the only one open
+    hitl.ok("cancel", "hitl-001", "--reason", "no longer needed")

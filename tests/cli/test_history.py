@@ -285,7 +285,7 @@ def test_where_nothing_was_answered_that_is_said_and_nothing_is_printed(hitl: Hi
     hitl.create()
     done = hitl.run("history")
     assert (done.returncode, done.stdout) == (0, "")
-    assert "Nothing was answered" in done.stderr
+    assert "No decisions" in done.stderr
     assert hitl.json("history") == []
     assert hitl.ok("history", "--csv") == ",".join(FIELDS) + "\n"
 

@@ -28,7 +28,7 @@ def test_stdout_carries_the_url_alone(hitl: Hitl) -> None:
     assert done.returncode == 0
     assert done.stdout.startswith("https://a.example/l/")
     assert done.stdout.count("\n") == 1
-    assert "For reviewer to answer hitl-001:1, good for 23h" in done.stderr  # its deadline, not 30 days
+    assert "For reviewer to answer hitl-001:1, valid for 23h" in done.stderr  # its deadline, not 30 days
     assert "█▀" in done.stderr
     link = read(hitl, done.stdout.strip())
     assert (link.request, link.person, link.ends_at) == (request.id, "reviewer", request.timeout_at)
@@ -108,7 +108,7 @@ def test_what_is_no_link_of_ours_is_not_revoked(hitl: Hitl) -> None:
 def test_keys_are_listed_and_rotated_and_their_secrets_never_shown(hitl: Hitl) -> None:
     [first] = hitl.json("key", "list")
     assert first["believed_until"] is None
-    assert "1 older key is believed" in hitl.ok("key", "rotate")
+    assert "1 older key stays valid" in hitl.ok("key", "rotate")
     assert [key["believed_until"] is None for key in hitl.json("key", "list")] == [True, False]
     assert "nothing that was signed before is good" in hitl.ok("key", "rotate", "--forget")
     assert len(hitl.json("key", "list")) == 1

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 def test_a_workflow_starts_blocks_is_listed_is_approved_and_completes(hitl: Hitl) -> None:
     worker = hitl.worker()
-    assert hitl.ok("start", "hitl-001") == "workflow hitl-001 started\n"
+    assert hitl.ok("start", "hitl-001") == "run hitl-001 started\n"
     [waiting] = hitl.waiting()
     assert waiting["id"] == "hitl-001:1"
     assert waiting["workflow"] == "hitl-001"
     assert waiting["function"] == "approval"
-    assert hitl.ok("approve", "hitl-001:1") == "hitl-001:1 of workflow hitl-001 approved by ada\n"
+    assert hitl.ok("approve", "hitl-001:1") == "hitl-001:1 of run hitl-001 approved by ada\n"
     result = json.loads(hitl.ok("wait", "hitl-001", "--timeout", "30s"))
     assert result == {"message": "workflow hitl-001 completed", "data": True}
     assert hitl.json("pending") == []
@@ -38,7 +38,7 @@ def test_a_rejection_fails_the_run_with_the_reason(hitl: Hitl) -> None:
     hitl.ok("start", "hitl-001")
     hitl.waiting()
     assert hitl.ok("reject", "hitl-001", "--reason", "over budget") == (
-        "hitl-001:1 of workflow hitl-001 rejected by ada\n"
+        "hitl-001:1 of run hitl-001 rejected by ada\n"
     )
     assert "over budget" in hitl.fails(1, "wait", "hitl-001", "--timeout", "30s", code="run-failed")
     assert "over budget" in worker.said("failed")
@@ -59,7 +59,7 @@ def test_what_is_approved_with_is_what_the_workflow_gets(hitl: Hitl) -> None:
 def test_nothing_waits_for_a_worker_to_be_up(hitl: Hitl) -> None:
     done = hitl.run("start", "hitl-001")
     assert done.returncode == 0
-    assert "No worker is listening" in done.stderr
+    assert "No worker is running" in done.stderr
     assert hitl.json("status", "hitl-001")["waits_for"] == ["a worker that has approval"]
     hitl.worker()
     hitl.waiting()

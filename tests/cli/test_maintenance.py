@@ -35,7 +35,7 @@ def test_a_backup_that_is_put_back_goes_on_where_it_was(hitl: Hitl) -> None:
 
     said = hitl.ok("backup", "copy.db")
 
-    assert said.startswith(f"{hitl.folder}/copy.db is a checked copy: ")
+    assert said.startswith(f"{hitl.folder}/copy.db is a verified copy: ")
     hitl.ok("approve", "before", "--data", '"too early"')
     hitl.ok("start", "after")
     worker.stop()
@@ -110,7 +110,7 @@ def test_finished_runs_are_removed_and_others_go_on(hitl: Hitl) -> None:
     wait_until(lambda: hitl.json("prune", "--older", "1ms", "--dry-run")["runs"] == 2)
 
     shown = hitl.ok("prune", "--older", "1ms", "--dry-run")
-    assert shown.startswith("would remove 2 runs with ")
+    assert shown.startswith("would delete 2 runs with ")
     assert {run["id"] for run in hitl.json("status")} == {"a", "b", "waits"}
 
     done = hitl.json("prune", "--older", "1ms", "--yes")
@@ -121,7 +121,7 @@ def test_finished_runs_are_removed_and_others_go_on(hitl: Hitl) -> None:
     assert hitl.json("prune", "--older", "1ms", "--yes")["runs"] == 0
     hitl.ok("approve", "waits")
     hitl.ok("wait", "waits")
-    assert hitl.ok("start", "a") == "workflow a started\n"
+    assert hitl.ok("start", "a") == "run a started\n"
 
 
 def test_nothing_is_removed_unasked(hitl: Hitl) -> None:

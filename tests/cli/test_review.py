@@ -94,7 +94,7 @@ def test_one_request_after_another_is_approved_rejected_commented_and_skipped(
     assert [state(hitl, f"r{n}:1") for n in range(1, 5)] == ["pending"] * 4
     wait_until(lambda: state(hitl, "r2:1") == "rejected")
     assert state(hitl, "r1:1") == "resolved"
-    terminal.shows("r2:1 of workflow r2 rejected by ada.")
+    terminal.shows("r2:1 of run r2 rejected by ada.")
     terminal.type("q")
     assert "1 approved, 1 rejected, 1 commented, 1 skipped, 1 left" in ended(terminal)
     assert [entry["reason"] for entry in hitl.json("history")][:1] == ["too late"]
@@ -146,7 +146,7 @@ def test_what_is_held_at_the_end_is_sent_at_once_by_q_and_not_at_all_by_ctrl_c(
     terminal.shows("Is r2:1 right?")
     terminal.type("q")
     shown = ended(terminal)
-    assert "Sending what was still held: r1:1." in shown
+    assert "Sending the remaining decisions: r1:1." in shown
     assert "1 approved, 0 rejected, 0 commented, 0 skipped, 1 left" in shown
     assert state(hitl, "r1:1") == "resolved"
 

@@ -21,8 +21,8 @@ MINUTE_MS = 60_000
 
 def test_a_schedule_is_added_listed_and_removed(hitl: Hitl) -> None:
     added = hitl.ok("schedule", "add", "nightly", "0 2 * * *", "--workflow", "report")
-    assert added.startswith("schedule nightly added: its next run is at ")
-    assert "is there already" in hitl.ok("schedule", "add", "nightly", "0  2 * * *", "--workflow", "report")
+    assert added.startswith("schedule nightly added; next run: ")
+    assert "already exists" in hitl.ok("schedule", "add", "nightly", "0  2 * * *", "--workflow", "report")
 
     assert 'nightly   0 2 * * *  report("nightly")' in hitl.ok("schedule", "list")
     [listed] = hitl.json("schedule", "list")
@@ -38,7 +38,7 @@ def test_a_schedule_is_added_listed_and_removed(hitl: Hitl) -> None:
 def test_a_schedule_takes_a_time_zone(hitl: Hitl) -> None:
     add = ("schedule", "add", "nightly", "30 2 * * *", "--timezone")
     assert "02:30:00 JST" in hitl.ok(*add, "Asia/Tokyo")  # which never changes its clocks
-    assert "is there already" in hitl.ok(*add, "Asia/Tokyo")
+    assert "already exists" in hitl.ok(*add, "Asia/Tokyo")
     said = hitl.fails(4, *add, "Europe/Berlin", code="already-exists")
     assert "nightly: 30 2 * * * (Asia/Tokyo) calls approval" in said
     [listed] = hitl.json("schedule", "list")

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 def test_starting_again_reconnects_while_it_runs_and_prints_the_result_afterwards(hitl: Hitl) -> None:
     hitl.worker()
-    assert hitl.ok("start", "a") == "workflow a started\n"
+    assert hitl.ok("start", "a") == "run a started\n"
     hitl.waiting()
-    assert hitl.ok("start", "a") == "workflow a is already running\n"
+    assert hitl.ok("start", "a") == "run a is already running\n"
     hitl.ok("approve", "a")
     hitl.ok("wait", "a")
     assert json.loads(hitl.ok("start", "a")) == {"message": "workflow a completed", "data": True}
@@ -49,7 +49,7 @@ def test_another_call_under_the_same_id_is_a_conflict_that_shows_what_is_there(h
         4, "start", "a", "1", "text", "--workflow", "other", code="already-exists"
     )
     assert "approval" in hitl.fails(4, "start", "a", "1", "text", "--kwarg", "x=1", code="already-exists")
-    assert hitl.ok("start", "a", "1", "text") == "workflow a is already running\n"
+    assert hitl.ok("start", "a", "1", "text") == "run a is already running\n"
 
 
 def test_arguments_are_json_where_they_parse_and_text_where_not(hitl: Hitl) -> None:
@@ -64,16 +64,16 @@ def test_arguments_are_json_where_they_parse_and_text_where_not(hitl: Hitl) -> N
 def test_two_starts_of_one_id_at_once_make_one_run(hitl: Hitl) -> None:
     with ThreadPoolExecutor(2) as pool:
         outs = list(pool.map(lambda _: hitl.ok("start", "a"), range(2)))
-    assert sorted(outs) == ["workflow a is already running\n", "workflow a started\n"]
+    assert sorted(outs) == ["run a is already running\n", "run a started\n"]
     assert len(hitl.json("status")) == 1
 
 
 def test_many_are_started_from_standard_input(hitl: Hitl) -> None:
     lines = 'one\n\n{"id": "two", "args": [1], "workflow": "other"}\n{"id": "three", "kwargs": {"a": 1}}'
     assert hitl.ok("start", "--stdin", stdin=lines).splitlines() == [
-        "workflow one started",
-        "workflow two started",
-        "workflow three started",
+        "run one started",
+        "run two started",
+        "run three started",
     ]
     found = {run["id"]: run["function"] for run in hitl.json("status")}
     assert found == {"one": "approval", "two": "other", "three": "approval"}
@@ -92,7 +92,7 @@ def test_a_conflict_in_many_does_not_stop_the_rest(hitl: Hitl) -> None:
     hitl.ok("start", "b", "--workflow", "other")
     done = hitl.run("start", "--stdin", stdin="a\nb\nc\n")
     assert done.returncode == 4
-    assert done.stdout.splitlines() == ["workflow a started", "workflow c started"]
+    assert done.stdout.splitlines() == ["run a started", "run c started"]
     assert "b " in done.stderr
     assert "other" in done.stderr
 
@@ -113,11 +113,11 @@ def test_canceling_ends_the_run_and_what_it_asks(hitl: Hitl) -> None:
     hitl.worker()
     hitl.ok("start", "a")
     hitl.waiting()
-    assert hitl.ok("cancel", "a", "--reason", "no longer needed") == "workflow a canceled\n"
+    assert hitl.ok("cancel", "a", "--reason", "no longer needed") == "run a canceled\n"
     assert hitl.json("pending") == []
     status = hitl.json("status", "a")
     assert (status["state"], status["error"]) == ("canceled", "no longer needed")
-    assert hitl.ok("cancel", "a") == "workflow a had already been canceled\n"
+    assert hitl.ok("cancel", "a") == "run a was already canceled\n"
     assert "canceled by ada" in hitl.fails(4, "approve", "a:1", code="already-decided")
     assert "no longer needed" in hitl.fails(1, "wait", "a", code="run-failed")
 

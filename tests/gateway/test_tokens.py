@@ -53,7 +53,7 @@ def test_a_token_is_made_listed_and_revoked_and_its_secret_is_kept_nowhere(hitl:
     assert secret.encode() not in hitl.database.read_bytes()
     assert secret not in hitl.ok("token", "list")
     assert "revoked" in hitl.ok("token", "revoke", id)
-    assert "had already ended" in hitl.ok("token", "revoke", id)
+    assert "was already revoked" in hitl.ok("token", "revoke", id)
     assert hitl.json("token", "list")[0]["state"] == "revoked"
 
 

@@ -145,12 +145,12 @@ def test_a_dry_run_of_what_is_settled_says_what_would_happen(hitl: Hitl) -> None
         problems = [one.problem for one in plan(inbox, ["yes", "no"], DecisionInput(verdict="approve"))]
     assert problems[0] is None
     assert isinstance(problems[1], Conflict)
-    assert "nothing: it is so already" in hitl.ok("approve", "yes", "--dry-run")
+    assert "nothing: already decided so" in hitl.ok("approve", "yes", "--dry-run")
 
 
 def test_words_that_stand_for_nothing_match_nothing(hitl: Hitl) -> None:
     put(hitl, "a", Question(prompt="Now?"))
-    assert "'*' stands for all" in hitl.fails(2, "approve", "--match", "", "--yes", code="bad-usage")
+    assert "'*' for all requests" in hitl.fails(2, "approve", "--match", "", "--yes", code="bad-usage")
     hitl.fails(2, "pending", "--workflow", "", code="bad-name")
     hitl.fails(2, "ask", "Now?", "--to", "group:", "--no-wait", code="bad-question")
     assert [item["id"] for item in hitl.json("pending")] == ["a"]

@@ -43,9 +43,9 @@ def test_a_test_goes_out_by_each_channel_of_a_person(
     assert done.returncode == 0, done.stderr
     assert [line.split() for line in done.stdout.splitlines()] == [
         ["name", "channel", "address", "result"],
-        ["reviewer", "webhook", "http://127.0.0.1/…", "taken"],
-        ["reviewer", "email", "a@example.org", "taken"],
-        ["reviewer", "console", "the", "worker's", "terminal", "taken"],
+        ["reviewer", "webhook", "http://127.0.0.1/…", "sent"],
+        ["reviewer", "email", "a@example.org", "sent"],
+        ["reviewer", "console", "the", "worker's", "terminal", "sent"],
     ]
     assert "reviewer: Test message for reviewer https://hitl.example.org/" in done.stderr
     assert "This is a test" in parts_of(mailbox.received[0])[0]
@@ -58,7 +58,7 @@ def test_a_channel_that_does_not_take_it_is_told_and_the_exit_code_says_so(
     receiver.fail_with(410)
     done = people.run("notify", "test", "reviewer", "--json")
     assert done.returncode == 1
-    assert [(one["by"], one["taken"]) for one in json.loads(done.stdout)] == [
+    assert [(one["by"], one["sent"]) for one in json.loads(done.stdout)] == [
         ("webhook", False),
         ("email", True),
         ("console", True),

@@ -148,7 +148,7 @@ def test_a_broken_command_that_is_called_is_no_command(broken: Hitl) -> None:
 def test_what_is_not_asked_for_is_not_loaded(broken: Hitl) -> None:
     broken.create()
     done = broken.run("pending")
-    assert (done.returncode, done.stderr) == (0, "Nothing waits for a person.\n")
+    assert (done.returncode, done.stderr) == (0, "No open requests.\n")
 
 
 def test_a_broken_channel_takes_nothing_and_the_next_one_does(broken: Hitl) -> None:

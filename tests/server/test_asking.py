@@ -27,7 +27,7 @@ def test_over_http_it_is_asked_reminded_voted_on_and_told_and_nothing_is_left(
     options = {"prompt": "Well?", "approvals": 2, "remind": "400ms", "form": {"type": "integer"}}
     hitl.ok("start", "r", json.dumps(options), "--workflow", "asks", "-S", url)
     worker.said("r:1.1 has been waiting for anyone")
-    assert "is kept" in hitl.ok("approve", "r", "--data", "7", "--as", "ada", "-S", url)
+    assert "recorded" in hitl.ok("approve", "r", "--data", "7", "--as", "ada", "-S", url)
     assert "4" in hitl.fails(
         2, "approve", "r", "--data", '"4"', "--as", "bob", "-S", url, code="does-not-fit-form"
     )

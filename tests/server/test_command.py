@@ -22,7 +22,7 @@ def test_without_authentication_only_this_machine_is_listened_to(hitl: Hitl, hos
 def test_a_port_that_is_in_use_is_named(hitl: Hitl) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert f"127.0.0.1:{port} cannot be listened at" in hitl.fails(
+        assert f"cannot listen on 127.0.0.1:{port}" in hitl.fails(
             2, "server", "--port", str(port), code="cannot-listen"
         )
 

@@ -22,7 +22,7 @@ APIS = ["async", "generator"]
 def start(online: Online, id: str) -> None:
     """Start a run of the example."""
     said = online.ok("start", id, "1.4.2", "--workflow", "deploy", "--group", "typescript")
-    assert said == f"workflow {id} started\n"
+    assert said == f"run {id} started\n"
 
 
 def wait(online: Online, id: str) -> object:

@@ -1,4 +1,4 @@
-"""What came of an answer, as the commands that give one print it."""
+"""The outcome of a decision, as the commands print it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 def sentence(one: DecisionResult, now: int) -> str:
-    """Return what happened, and to what."""
-    of = f" of workflow {one.workflow}" if one.workflow != one.promise.id else ""
+    """One sentence about the outcome, with the request."""
+    of = f" of run {one.workflow}" if one.workflow != one.promise.id else ""
     if one.votes is not None and not one.settled:
-        so_far = f"{one.votes.leading} of {one.approvals} approve so far"
-        return f"{one.promise.id}{of}: the vote of {one.audit.by} is kept, {so_far}"
+        so_far = f"{one.votes.leading} of {one.approvals} approvals"
+        return f"{one.promise.id}{of}: vote by {one.audit.by} recorded, {so_far}"
     verb = "approved" if one.verdict == "approve" else "rejected"
     if one.audit.choice is not None:
         verb = f"answered {one.audit.choice!r}"
     if one.fresh:
         return f"{one.promise.id}{of} {verb} by {one.audit.by}"
-    return f"{one.promise.id}{of} had already been {verb}{localized(by_whom(one.promise, now))}"
+    return f"{one.promise.id}{of} was already {verb}{localized(by_whom(one.promise, now))}"

@@ -1,4 +1,4 @@
-"""`hitl review`: what waits, one after another, by keys."""
+"""`hitl review`: open requests one at a time, with single-key shortcuts."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ if TYPE_CHECKING:
     from hitl_cli.cli.review.session import ReviewSession
 
 UNDRAWABLE = ("", "dumb", "unknown")
-"""Values of TERM of terminals that can only print."""
+"""Values of TERM for terminals that cannot draw a screen."""
 
 
 def review(
     ctx: typer.Context,
     mine: Annotated[
-        bool, flag("Only what is yours to answer now: unless --all, anyway.", "--mine", "-m")
+        bool, flag("Only requests that you may answer now (the default).", "--mine", "-m")
     ] = False,
     to: To = None,
     workflow: Matching = None,
     tags: Tagged = None,
     sort: SortBy = "age",
-    every: Annotated[bool, flag("Also what others are to answer.", "--all", "-a")] = False,
+    every: Annotated[bool, flag("Include requests that only others may answer.", "--all", "-a")] = False,
     who: Who = None,
     server: Server = None,
     token: Token = None,
 ) -> None:
-    """Answer what waits for you, one after another, by keys (? shows them), with 5 s to take each back."""
+    """Answer open requests one at a time, by single keys, with 5 s to undo each decision."""
     if not is_terminal(sys.stdin, sys.stdout) or os.environ.get("TERM", "dumb").lower() in UNDRAWABLE:
         raise BadUsage(
-            "`hitl review` needs a terminal that it can draw on. Without one, `hitl pending` lists what"
-            " waits, and `hitl approve ID` or `hitl reject ID` answers it."
+            "`hitl review` needs an interactive terminal. Otherwise use `hitl pending`, then"
+            " `hitl approve ID` or `hitl reject ID`."
         )
     from hitl_cli.cli.review.screen import Screen, draw
     from hitl_cli.cli.review.session import Look, ReviewSession, offered
@@ -60,7 +60,9 @@ def review(
     )
     look = Look(me, wanted, checked_word("--sort", sort, list(FIRST)), every)
     with open_client(ctx, server, token, settings) as client:
-        offered(Inbox(client, me), look, limit=1)  # what cannot be reached is told before the screen is taken
+        offered(
+            Inbox(client, me), look, limit=1
+        )  # so that an unreachable server is reported before the screen opens
     desk = ReviewSession(
         lambda: open_client(ctx, server, token, settings),
         look,
@@ -85,10 +87,10 @@ def review(
 
 
 def _tell_not_sent(desk: ReviewSession, *, send: bool) -> bool:
-    """Let the desk end, and tell what was held, and what of it was not sent; whether anything was not."""
+    """End the session and report decisions that were not sent; True if there are any."""
     held = desk.held()
     if send and held:
-        note(f"Sending what was still held: {', '.join(one.id for one, _ in held)}.")
+        note(f"Sending the remaining decisions: {', '.join(one.id for one, _ in held)}.")
     dropped = desk.end(send=send)
     if dropped:
         note(f"Not sent: {', '.join(f'{one.answer.verdict} {one.id}' for one in dropped)}.")
