@@ -1,4 +1,4 @@
-"""The commands of the README, the tutorial and the guides are run as they stand (see pages.py)."""
+"""The commands of the README and the docs are run as they stand (see pages.py)."""
 
 from __future__ import annotations
 
@@ -15,12 +15,8 @@ if TYPE_CHECKING:
     from tests.conftest import Hitl
 
 ROOT = Path(__file__).parents[2]
-PAGES = [
-    ROOT / "README.md",
-    *sorted((ROOT / "docs" / "tutorial").glob("*.md")),
-    *sorted((ROOT / "docs" / "guides").glob("*.md")),
-    ROOT / "docs" / "reference" / "gateway.md",
-]
+GENERATED = ROOT / "docs" / "reference" / "cli.md"
+PAGES = [ROOT / "README.md", *sorted({*(ROOT / "docs").rglob("*.md")} - {GENERATED})]
 RUN = [
     page
     for page in PAGES
