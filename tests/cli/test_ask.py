@@ -306,7 +306,7 @@ def test_another_question_under_the_same_id_is_a_conflict_that_says_what_differs
     complaint = hitl.fails(
         4, "ask", "Deploy 2?", "--id", "d", "--to", "eve", "--no-self", code="question-differs"
     )
-    assert 'prompt: it was "?", and is "Deploy 2?" now' in complaint
+    assert 'prompt: it was "?", and is now "Deploy 2?"' in complaint
     assert 'to: it was ["bob"], and is ["eve"] now' in complaint
     assert "allowSelf: it was null, and is false now" in complaint
     question = question_of(promise(hitl, "d"))
@@ -326,7 +326,7 @@ def test_an_id_that_is_taken_by_something_else_is_a_conflict(hitl: Hitl) -> None
     hitl.ok("start", "run")
     bare_promise(hitl, "bare")
     for args in (["?", "--id"], ["--id"]):
-        assert 'the workflow approval("run")' in hitl.fails(4, "ask", *args, "run", code="already-exists")
+        assert 'the run approval("run")' in hitl.fails(4, "ask", *args, "run", code="already-exists")
         hitl.fails(4, "ask", *args, "bare", code="already-exists")
 
 

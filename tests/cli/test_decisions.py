@@ -49,7 +49,7 @@ def test_only_what_a_person_can_settle_is_listed(hitl: Hitl) -> None:
     ("id", "tags", "what"),
     [
         ("timer", {"resonate:timer": "true"}, "timer"),
-        ("a:1", {"resonate:target": "poll://any@default"}, "call of another function"),
+        ("a:1", {"resonate:target": "poll://any@default"}, "call of another workflow"),
         ("a:2", {"resonate:scope": "local"}, "step"),
     ],
 )
