@@ -46,7 +46,7 @@ _PANELS = {
         "history",
         "stats",
     ),
-    "Administration": ("backup", "key", "doctor", "prune"),
+    "Administration": ("backup", "key", "doctor", "prune", "postgres"),
 }
 """The panels of the help, with hitl's own commands in order. Plugins have their own panel."""
 

@@ -42,6 +42,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "key": ("hitl key list", "hitl key rotate"),
     "doctor": ("hitl doctor",),
     "prune": ("hitl prune --older 90d --dry-run",),
+    "postgres": (
+        "hitl postgres install -S postgresql://owner@db.example.com/hitl",
+        "hitl postgres install --print",
+    ),
 }
 """By command. A test runs the lines that end by themselves, and parses the others."""
 

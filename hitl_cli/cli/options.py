@@ -33,7 +33,8 @@ Server = Annotated[
     str | None,
     value(
         "URL",
-        "sqlite:///path or http(s)://host. Default: a file in your data folder. (HITL_SERVER, RESONATE_URL)",
+        "sqlite:///path, http(s)://host or postgresql://host/db. Default: a file in your data folder."
+        " (HITL_SERVER, RESONATE_URL)",
         "--server",
         "-S",
     ),

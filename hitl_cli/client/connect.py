@@ -1,7 +1,7 @@
 """From a server's URL to a client: each URL scheme has a driver.
 
-A URL is `sqlite:///path` (the embedded engine; `sqlite:////path` is absolute), `http(s)://host`, or has a
-scheme that a plugin adds.
+A URL is `sqlite:///path` (the embedded engine; `sqlite:////path` is absolute), `http(s)://host`,
+`postgresql://host/database`, or has a scheme that a plugin adds.
 """
 
 from __future__ import annotations
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
     from hitl_cli.client.protocol import Client
+
+
+_SHOWN_OPTIONS = ("host", "port", "dbname", "user")
+"""Options of a URL that say which server it is."""
 
 
 @runtime_checkable
@@ -66,7 +70,10 @@ def driver_of(url: str) -> Driver:
     driver = plugins.load(plugin, _is_driver) if plugin is not None else None
     if driver is None:
         kind = f"{scheme}://" if scheme else repr(url)
-        raise BadServer(f"{kind} is not a supported server: use sqlite:///path or http(s)://host.")
+        raise BadServer(
+            f"{kind} is not a supported server: use sqlite:///path, http(s)://host or"
+            " postgresql://host/database."
+        )
     return driver
 
 
@@ -79,7 +86,20 @@ def split_url(url: str) -> SplitResult:
     try:
         return urlsplit(url)
     except ValueError as error:
-        raise BadServer(f"{url!r} is not a URL: {error}.") from error
+        raise BadServer(f"{shown_url(url)!r} is not a URL: {error}.") from error
+
+
+def shown_url(url: str) -> str:
+    """Return a URL for people and logs: without a password, and without options that may have one."""
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme == "sqlite":
+        return url
+    place, _, query = rest.partition("?")
+    place = place.partition("#")[0]
+    who, at, where = place.rpartition("@")
+    user = who.partition(":")[0]
+    named = [each for each in query.split("&") if each.partition("=")[0] in _SHOWN_OPTIONS]
+    return f"{scheme}://{user}{at}{where}{'?' if named else ''}{'&'.join(named)}"
 
 
 def absolute(path: str) -> Path:

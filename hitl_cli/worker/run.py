@@ -134,6 +134,7 @@ class Worker:
                 group=options.group,
                 pid=self._pid,
                 room=self._room,
+                served=lambda: self._resonate.served if self._resonate else (),
                 wants=self._wants,
                 ended=self._end,
                 lease_ms=options.lease_ms,

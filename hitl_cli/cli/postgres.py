@@ -1,0 +1,97 @@
+"""`hitl postgres install` and `hitl postgres status`: hitl's schema in a PostgreSQL database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hitl_cli.cli.context import named_server
+from hitl_cli.cli.options import AsJson, Server, family, flag, value
+from hitl_cli.cli.output import print_json
+from hitl_cli.client.connect import shown_url, split_url
+from hitl_cli.errors import BadServer
+from hitl_cli.format.terminal import printable
+from hitl_cli.settings import Settings
+
+if TYPE_CHECKING:
+    from hitl_cli.postgres.schema import Installed
+
+SCHEMES = ("postgresql", "postgres")
+
+app = family("postgres", "Install and check hitl's schema in a PostgreSQL database.")
+
+
+@app.command()
+def install(
+    ctx: typer.Context,
+    print_sql: Annotated[bool, flag("Print the SQL for psql, and change nothing.", "--print")] = False,
+    role: Annotated[
+        str, value("ROLE", "The role that workers and people connect with, or are members of.", "--role")
+    ] = "resonate_worker",
+    server: Server = None,
+) -> None:
+    """Add or upgrade hitl's schema beside the schema of resonate-pg, as its owner."""
+    _need_psycopg()
+    from hitl_cli.postgres import schema
+
+    if print_sql:
+        print(schema.printed(role), end="")
+        return
+    found = schema.install(_url(ctx, server), role)
+    print(printable(f"{found.name} has version {found.version} of hitl's schema; {role} may use it"))
+
+
+@app.command()
+def status(ctx: typer.Context, as_json: AsJson = False, server: Server = None) -> None:
+    """Show which versions a database has, and what is missing. Exits 1 if something is."""
+    _need_psycopg()
+    from hitl_cli.postgres import schema
+
+    found = schema.inspect(_url(ctx, server))
+    if as_json:
+        print_json(_document(found))
+    else:
+        for line in _lines(found):
+            print(printable(line))
+    if found.problems:
+        raise typer.Exit(1)
+
+
+def _document(found: Installed) -> dict[str, object]:
+    """Return what a database has, as JSON."""
+    return {
+        "server": found.name,
+        "postgres": found.server_version,
+        "version": found.version,
+        "needed": found.needed,
+        "pgCron": found.pg_cron,
+        "problems": found.problems,
+    }
+
+
+def _lines(found: Installed) -> list[str]:
+    """Return what a database has, a line each."""
+    lines = [f"{found.name}: PostgreSQL {found.server_version}"]
+    if not found.problems:
+        lines.append(f"hitl's schema: version {found.version}, complete")
+    if found.pg_cron:
+        lines.append(
+            "pg_cron is installed: its job resonate_process_timeouts is not needed while a worker"
+            " of hitl runs"
+        )
+    return [*lines, *(f"problem: {problem}" for problem in found.problems)]
+
+
+def _url(ctx: typer.Context, server: str | None) -> str:
+    """Return the URL of the database. Raises BadServer for another kind of server."""
+    url = named_server(ctx, Settings(), server, None)[0].value
+    if split_url(url).scheme not in SCHEMES:
+        raise BadServer(f"{shown_url(url)} is no PostgreSQL: name one, as -S postgresql://host/database.")
+    return url
+
+
+def _need_psycopg() -> None:
+    from hitl_cli.postgres.extra import require_psycopg
+
+    require_psycopg()

@@ -1,0 +1,1 @@
+"""PostgreSQL as the server: resonate-pg's schema and one of hitl's beside it. Only this imports psycopg."""

@@ -1,0 +1,223 @@
+"""A client of a PostgreSQL database: the requests of one call are one statement and one transaction."""
+
+from __future__ import annotations
+
+import time
+from itertools import batched
+from typing import TYPE_CHECKING, LiteralString
+
+import msgspec
+import psycopg
+from resonate_base import PROTOCOL_VERSION
+
+from hitl_cli.client.connect import shown_url
+from hitl_cli.client.protocol import (
+    Capabilities,
+    Client,
+    Listener,
+    ProtocolRequest,
+    ProtocolResponse,
+    read,
+)
+from hitl_cli.engine import cron
+from hitl_cli.engine.server import now_ms
+from hitl_cli.errors import Unreachable
+from hitl_cli.postgres.errors import explained
+from hitl_cli.postgres.schedules import FIRE, firings
+from hitl_cli.postgres.schema import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MANY: LiteralString = "SELECT hitl.many(%s::text[])::text"
+
+LONGEST_BATCH = 100
+"""Requests in one transaction: it holds the locks of all of their runs."""
+
+CONNECT_S = 10
+TICK_S = 1.0
+"""How often a process that waits looks for deadlines that are due."""
+
+AWAY_S = 0.5
+"""How long a process that waits sleeps when the server is away."""
+
+AGAIN = frozenset({"40P01", "40001"})
+"""SQLSTATEs of a transaction that was undone only because of another one."""
+
+_answers = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+def envelope(request: ProtocolRequest) -> str:
+    """Return a request as JSON."""
+    head = {"corrId": "", "version": PROTOCOL_VERSION}
+    return msgspec.json.encode({"kind": request.kind, "head": head, "data": request.data}).decode()
+
+
+class PostgresClient(Client):
+    """A client of hitl's functions in a database."""
+
+    capabilities = Capabilities(sort=True, root=True, prefix=True, open=True, order=True, ring=True)
+
+    def __init__(self, url: str) -> None:
+        """Connect. Raises BadServer, Unreachable."""
+        self.name = shown_url(url)
+        self._url = url
+        self._heard = 0
+        self._listens = False
+        self._ticked = 0.0
+        self._ahead_ms = 0
+        self._connection: psycopg.Connection | None = None
+        self._connected()
+
+    def call_many(self, requests: Sequence[ProtocolRequest]) -> list[ProtocolResponse]:
+        """Answer the requests, up to LONGEST_BATCH of them in one transaction."""
+        return [answer for batch in batched(requests, LONGEST_BATCH) for answer in self._call(batch)]
+
+    def wait(self, timeout_s: float) -> None:
+        """Return when another process committed, or after `timeout_s` seconds at the latest.
+
+        The first call begins to listen and returns at once: what happened before cannot be heard. Deadlines
+        that fall due meanwhile are fired.
+        """
+        try:
+            connection = self._connected()
+            if not self._listens:
+                self._listens = True
+                connection.execute("LISTEN hitl")
+                return
+            end = time.monotonic() + timeout_s
+            heard = self._heard
+            while self._heard == heard and (left := end - time.monotonic()) > 0:
+                self._tick(connection)
+                for _ in connection.notifies(timeout=min(left, TICK_S), stop_after=1):
+                    self._heard += 1
+        except Unreachable:
+            self._heard += 1
+            time.sleep(min(timeout_s, AWAY_S))
+        except psycopg.Error:
+            self._heard += 1  # who waits looks again, and so learns what is wrong
+
+    def version(self) -> int:
+        """Return a number that is another one once others have committed something. Raises Unreachable."""
+        if not self._listens:
+            self.wait(0)
+            return self._heard
+        try:
+            for _ in self._connected().notifies(timeout=0):
+                self._heard += 1
+        except psycopg.Error:
+            self._connected()
+        return self._heard
+
+    def now(self) -> int:
+        """Return the present in ms since the epoch, by the clock of the server."""
+        return now_ms() + self._ahead_ms
+
+    def has_worker(self, group: str) -> bool | None:
+        """Return whether a worker of hitl listens for the group."""
+        return any(listener.group == group for listener in self.listeners())
+
+    def listeners(self) -> list[Listener]:
+        """Return the workers of hitl that listen now. Raises Unreachable."""
+        try:
+            rows = self._connected().execute("SELECT name, workflows FROM hitl.workers()").fetchall()
+        except psycopg.Error as error:
+            raise explained(error, self.name) from error
+        return [Listener(name, tuple(workflows)) for name, workflows in rows]
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
+
+    def _connected(self) -> psycopg.Connection:
+        """Return the connection, a new one if there is none. Raises BadServer, Unreachable."""
+        if self._connection is not None and not self._connection.closed:
+            return self._connection
+        try:
+            connection = psycopg.connect(
+                self._url, autocommit=True, connect_timeout=CONNECT_S, application_name="hitl"
+            )
+            self._connection = connection
+            began = now_ms()
+            row = connection.execute(
+                "SELECT hitl.version(), (extract(epoch from clock_timestamp()) * 1000)::bigint"
+            ).fetchone()
+            if self._listens:
+                connection.execute("LISTEN hitl")
+                self._heard += 1  # what happened meanwhile was not heard
+        except psycopg.Error as error:
+            self.close()
+            raise explained(error, self.name) from error
+        assert row is not None
+        version, now = row
+        check_version(version, self.name)
+        self._ahead_ms = now - (began + now_ms()) // 2
+        return connection
+
+    def _call(self, batch: Sequence[ProtocolRequest]) -> list[ProtocolResponse]:
+        texts = [envelope(_prepared(request, self.now())) for request in batch]
+        refused = {at: problem for at, request in enumerate(batch) if (problem := _problem(request))}
+        sent = [text for at, text in enumerate(texts) if at not in refused]
+        answers = iter(map(read, self._answers_to(sent)))
+        return [
+            ProtocolResponse(400, msgspec.Raw(msgspec.json.encode(refused[at])))
+            if at in refused
+            else next(answers)
+            for at in range(len(batch))
+        ]
+
+    def _answers_to(self, texts: list[str]) -> list[msgspec.Raw]:
+        """Return the answers; what a broken connection lost is asked again."""
+        if not texts:
+            return []
+        try:
+            return self._ask(texts)
+        except psycopg.Error as error:
+            broken = self._connection is None or self._connection.closed
+            if not broken and error.sqlstate not in AGAIN:
+                raise explained(error, self.name) from error
+        try:
+            return self._ask(texts)
+        except psycopg.Error as error:
+            raise explained(error, self.name) from error
+
+    def _ask(self, texts: list[str]) -> list[msgspec.Raw]:
+        row = self._connected().execute(MANY, (texts,)).fetchone()
+        assert row is not None
+        return _answers.decode(row[0])
+
+    def _tick(self, connection: psycopg.Connection) -> None:
+        """Fire what is due, at most once in TICK_S."""
+        if time.monotonic() - self._ticked < TICK_S:
+            return
+        self._ticked = time.monotonic()
+        row = connection.execute("SELECT hitl.tick()::text").fetchone()
+        assert row is not None
+        for firing in firings(row[0], self.now()):
+            connection.execute(FIRE, firing)
+
+
+def check_version(version: int, name: str) -> None:
+    """Raise Unreachable where the schema of a database is older than this package."""
+    if version < VERSION:
+        raise Unreachable(
+            f"{name} has version {version} of hitl's schema, and this hitl needs {VERSION}. The owner of the"
+            " schema resonate runs: hitl postgres install",
+            code="not-prepared",
+        )
+
+
+def _problem(request: ProtocolRequest) -> str | None:
+    """Return why a schedule cannot be created, as the engine says it."""
+    if request.kind != "schedule.create":
+        return None
+    return cron.problem(str(request.data.get("cron", "")))
+
+
+def _prepared(request: ProtocolRequest, now: int) -> ProtocolRequest:
+    """Return a request with what the database cannot tell: when a schedule fires first."""
+    if request.kind != "schedule.create" or _problem(request) is not None:
+        return request
+    first = cron.next_after(request.data["cron"], now)
+    return ProtocolRequest(request.kind, {**request.data, "nextRunAt": first})

