@@ -100,4 +100,4 @@ def _judge_email(email: EmailSettings | None) -> Iterator[Finding]:
         first = "" if email.tls == "tls" else ' If the server expects TLS from the start: tls = "tls"'
         yield Finding("email", "warning", text, TRIED_AGAIN + first)
     else:
-        yield Finding("email", "ok", f"{where} responds, and accepts mail from {email.from_}")
+        yield Finding("email", "ok", f"{where} answers, and accepts mail from {email.from_}")
