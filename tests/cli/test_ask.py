@@ -307,7 +307,7 @@ def test_another_question_under_the_same_id_is_a_conflict_that_says_what_differs
         4, "ask", "Deploy 2?", "--id", "d", "--to", "eve", "--no-self", code="question-differs"
     )
     assert 'prompt: it was "?", and is now "Deploy 2?"' in complaint
-    assert 'to: it was ["bob"], and is ["eve"] now' in complaint
+    assert 'to: it was ["bob"], and is now ["eve"]' in complaint
     assert "allowSelf: it was null, and is false now" in complaint
     question = question_of(promise(hitl, "d"))
     assert question is not None
