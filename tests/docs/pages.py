@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from tests.conftest import Hitl
 
 PORT = ":5001"
+UPDATE = bool(os.environ.get("HITL_UPDATE"))
+"""Whether a page is rewritten to show what its commands print now: read the diff."""
+
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PART = re.compile(
     r"^(?:<!-- (?P<mark>not run|not read): [^\n]+ -->\n+)?"
@@ -105,6 +109,7 @@ class Run:
     def __init__(self, hitl: Hitl) -> None:
         self.hitl = hitl
         self.port = PORT
+        self.updates: dict[str, str] = {}
         self.staying: dict[str, tuple[WorkerProcess, str]] = {}
         self.asking: list[tuple[str, subprocess.Popen[str]]] = []
         hitl.env["HITL_AS"] = "you"
@@ -126,6 +131,17 @@ class Run:
             assert settled(said) == settled(expected)
         for name in list(self.staying):
             self._end(name)
+        text = page.read_text()
+        for old, new in self.updates.items():
+            text = text.replace(old, new)
+        if self.updates:
+            page.write_text(text)
+
+    def _as_shown(self, printed: str, expected: str) -> str:
+        """Return what a command printed, with the lines of the page where only what varies differs."""
+        same = {tuple(settled(line)): line for line in expected.splitlines()}
+        printed = printed.replace(str(self.hitl.folder), "/home/you/.local/share/hitl")
+        return "".join(same.get(tuple(settled(line)), line.rstrip()) + "\n" for line in printed.splitlines())
 
     def _write(self, part: Part) -> None:
         """Write a block that is a file."""
@@ -159,7 +175,9 @@ class Run:
             if settled(printed) != settled(expected):
                 either = [printed + noted, noted + printed]
                 printed = next((both for both in either if settled(both) == settled(expected)), either[0])
-        if compared:
+        if compared and UPDATE and settled(printed) != settled(expected):
+            self.updates[line + "\n" + expected] = line + "\n" + self._as_shown(printed, expected)
+        elif compared:
             assert settled(printed) == settled(expected), line
         else:
             assert code == 0, printed
