@@ -15,6 +15,9 @@ from hitl_cli.authoring.workflow import workflow
 ATTEMPTS = "ATTEMPTS"
 """The variable that names the file in which attempts are counted, a character each."""
 
+GATE = "GATE"
+"""The variable that names the file that ends what waits at the gate."""
+
 AT_ONCE = Constant(max_retries=2, delay=0)
 
 
@@ -49,6 +52,22 @@ async def calls(ctx: Context, x: int) -> int:
 @workflow
 def where(_ctx: Context) -> int:
     return os.getpid()
+
+
+def _opened() -> bool:
+    return Path(os.environ[GATE]).exists()
+
+
+async def wait_at_gate(_ctx: Context) -> int:
+    while not _opened():  # noqa: ASYNC110 - another process opens it
+        await asyncio.sleep(0.01)
+    return os.getpid()
+
+
+@workflow
+async def where_at_the_gate(ctx: Context) -> int:
+    """Return who ran it, once the gate is open: until then it takes up a place of its worker."""
+    return await ctx.run(wait_at_gate)
 
 
 @workflow

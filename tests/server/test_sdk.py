@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.apps.features import GATE
 from tests.conftest import WorkerProcess, wait_until
-from tests.worker.watching import FEATURES, begin, result_of
+from tests.worker.watching import FEATURES, begin, result_of, tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,12 +63,15 @@ def test_every_command_works_through_the_server(remote: Hitl) -> None:
 
 
 def test_workers_over_http_and_on_the_file_share_the_work(remote: Hitl, served: Served) -> None:
-    over_http = remote.worker("--app", FEATURES)
-    on_file = remote.worker("--app", FEATURES, env={"HITL_SERVER": remote.url})
-    ids = [f"r{n}" for n in range(40)]
+    gate = {GATE: str(remote.folder / "gate")}  # until it is open, a run takes up a place of its worker
+    over_http = remote.worker("--app", FEATURES, "-c", "1", env=gate)
+    on_file = remote.worker("--app", FEATURES, "-c", "1", env={**gate, "HITL_SERVER": remote.url})
+    ids = ["r0", "r1"]
     with remote.client() as client:
         for id in ids:
-            begin(client, id, "where")
+            begin(client, id, "where_at_the_gate")
+        wait_until(lambda: len(tasks(client, "acquired")) == len(ids))
+        (remote.folder / "gate").touch()
         ran = [result_of(client, id) for id in ids]
     assert set(ran) == {over_http.pid, on_file.pid}
     assert served.metric("hitl_streams") == 1
