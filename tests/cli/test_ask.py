@@ -308,7 +308,7 @@ def test_another_question_under_the_same_id_is_a_conflict_that_says_what_differs
     )
     assert 'prompt: it was "?", and is now "Deploy 2?"' in complaint
     assert 'to: it was ["bob"], and is now ["eve"]' in complaint
-    assert "allowSelf: it was null, and is false now" in complaint
+    assert "allowSelf: it was null, and is now false" in complaint
     question = question_of(promise(hitl, "d"))
     assert question is not None
     assert question.prompt == "?"
