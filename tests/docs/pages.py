@@ -4,6 +4,7 @@
 - A `python` or `toml` block that begins with `# NAME.py` or `# NAME.toml` is written to that file.
 - `<!-- run` followed by lines with `$ ` and `-->` runs what a reader does not see, as preparation.
 - `<!-- uses PAGE.md -->` writes the files of another page first.
+- `<!-- runs -->` before a block of another kind: its lines are run too, and must succeed.
 - `<!-- not run: REASON -->` before a block: it is read, but not run.
 - `<!-- not read: REASON -->` before a block: it is neither.
 """
@@ -32,7 +33,7 @@ UPDATE = bool(os.environ.get("HITL_UPDATE"))
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PART = re.compile(
-    r"^(?:<!-- (?P<mark>not run|not read): [^\n]+ -->\n+)?"
+    r"^(?:<!-- (?P<mark>runs|not run(?=:)|not read(?=:))[^\n]* -->\n+)?"
     r"(?:```(?P<kind>\w+)\n(?P<block>.*?)^```"
     r"|(?P<indented>(?:^ {4}\S[^\n]*\n)+)"
     r"|<!-- run\n(?P<hidden>.*?)-->)",
@@ -111,7 +112,7 @@ class Run:
         self.port = PORT
         self.updates: dict[str, str] = {}
         self.staying: dict[str, tuple[WorkerProcess, str]] = {}
-        self.asking: list[tuple[str, subprocess.Popen[str]]] = []
+        self.asking: list[tuple[str | None, subprocess.Popen[str]]] = []
         hitl.env["HITL_AS"] = "you"
         hitl.env["PATH"] = f"{Path(HITL).parent}:{hitl.env['PATH']}"
 
@@ -122,13 +123,10 @@ class Run:
                 self._write(part)
         for part in parts(page):
             self._write(part)
-            if part.mark or part.kind not in ("console", "hidden"):
-                continue
-            for line, expected in commands(part.text):
-                self._run(line, expected, compared=part.kind == "console")
+            self._part(part)
         for expected, asking in self.asking:
             said, _ = asking.communicate(timeout=PATIENCE_S)
-            assert settled(said) == settled(expected)
+            assert expected is None or settled(said) == settled(expected)
         for name in list(self.staying):
             self._end(name)
         text = page.read_text()
@@ -136,6 +134,15 @@ class Run:
             text = text.replace(old, new)
         if self.updates:
             page.write_text(text)
+
+    def _part(self, part: Part) -> None:
+        """Run the commands of a block that is to be run."""
+        if part.mark == "runs":
+            for line in part.text.replace("\\\n", "").splitlines():
+                self._run(line.strip(), "", compared=False)
+        elif not part.mark and part.kind in ("console", "hidden"):
+            for line, expected in commands(part.text):
+                self._run(line, expected, compared=part.kind == "console")
 
     def _as_shown(self, printed: str, expected: str) -> str:
         """Return what a command printed, with the lines of the page where only what varies differs."""
@@ -154,7 +161,7 @@ class Run:
             self._begin(words, expected if compared else "")
             return
         if words[0] == "ask":
-            self._ask(line, expected)
+            self._ask(line, expected if compared else None)
             return
         if line.startswith("curl"):
             printed, code = curl(line.replace(PORT, self.port)), 0
@@ -217,20 +224,21 @@ class Run:
         assert settled("\n".join(lines).replace(self.port, PORT))[: len(shown)] == shown
         started.stop()
 
-    def _ask(self, line: str, expected: str) -> None:
+    def _ask(self, line: str, expected: str | None) -> None:
         """Start what waits for an answer that a later command gives."""
+        before = self._pending()
         asking = subprocess.Popen(
             ["bash", "-c", line],
             env=self.hitl.env,
             cwd=self.hitl.folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT if "hitl " in expected else subprocess.DEVNULL,
+            stderr=subprocess.STDOUT if "hitl " in (expected or "") else subprocess.DEVNULL,
             text=True,
         )
         self.asking.append((expected, asking))
-        wait_until(lambda: self._is_asked() or asking.poll() is not None)
+        wait_until(lambda: self._pending() > before or asking.poll() is not None)
 
-    def _is_asked(self) -> bool:
-        """Whether a request is pending; where nothing was asked yet, there may be no database."""
-        return self.hitl.run("pending", "--json").stdout.strip() not in ("", "[]")
+    def _pending(self) -> int:
+        """Return how many requests are pending; where nothing was asked yet, there may be no database."""
+        return len(json.loads(self.hitl.run("pending", "--json").stdout or "[]"))

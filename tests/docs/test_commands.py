@@ -20,7 +20,9 @@ PAGES = [ROOT / "README.md", *sorted({*(ROOT / "docs").rglob("*.md")} - {GENERAT
 RUN = [
     page
     for page in PAGES
-    if any(part.kind in ("console", "hidden") and not part.mark for part in parts(page))
+    if any(
+        part.mark == "runs" or (part.kind in ("console", "hidden") and not part.mark) for part in parts(page)
+    )
 ]
 
 
