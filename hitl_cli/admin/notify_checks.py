@@ -41,7 +41,7 @@ def examine_people(settings: Settings) -> list[Finding]:
     ]
     findings = [*_judge_people(directory), *_judge_email(directory.email), *wrong]
     if "webhook" in kinds and directory.webhooks.secret is None:
-        advice = 'set [webhooks] secret = "$NAME" (docs/guides/notifications.md)'
+        advice = 'set [webhooks] secret = "$NAME" (docs/guides/webhooks.md)'
         unsigned = "webhooks are unsigned, so anyone could forge them"
         findings.append(Finding("webhooks", "warning", unsigned, advice))
     return findings

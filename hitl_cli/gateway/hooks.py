@@ -1,7 +1,7 @@
 """Decisions from other systems: `POST /hooks/NAME`, signed with the secret of `[hooks.NAME]`.
 
 The sender is trusted to name the person, whose permissions are checked as everywhere. The same message sent
-again is the same decision (docs/guides/notifications.md).
+again is the same decision (docs/guides/webhooks.md).
 """
 
 from __future__ import annotations

@@ -83,9 +83,7 @@ def _of_email(email: EmailSettings | None) -> Iterator[Shortcoming]:
     """Yield the problems of the mail settings."""
     if email is None:
         text = "there are e-mail addresses, but no mail server is set"
-        yield Shortcoming(
-            "email", text, 'add [email] host = "…" to the settings (docs/guides/notifications.md)'
-        )
+        yield Shortcoming("email", text, 'add [email] host = "…" to the settings (docs/guides/email.md)')
     elif why := wrong_tls(email):
         yield Shortcoming("email", why, TLS_ADVICE)
 

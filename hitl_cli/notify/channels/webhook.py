@@ -1,4 +1,4 @@
-"""Messages as JSON documents, posted to a URL and signed by Standard Webhooks (docs/guides/notifications.md).
+"""Messages as JSON documents, posted to a URL and signed by Standard Webhooks (docs/guides/webhooks.md).
 
 A message has the same `webhook-id` each time it is sent, so that receivers can drop duplicates.
 """
