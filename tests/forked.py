@@ -53,7 +53,11 @@ class _Server:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._connection = socket.socket()
-        self.env = {name: os.environ[name] for name in INHERITED if name in os.environ}
+        self.env = {
+            name: text
+            for name, text in os.environ.items()
+            if name in INHERITED or name.startswith("COVERAGE_")  # of `make coverage`
+        }
 
     def fork(self, request: Mapping[str, Any], descriptors: Sequence[int]) -> int:
         """Fork a command, and return its process id."""

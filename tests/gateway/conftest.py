@@ -120,8 +120,7 @@ def start_gateway(hitl: Hitl) -> Iterator[StartGateway]:
 
     yield start
     for gateway in started:
-        if gateway.process.poll() is None:
-            gateway.kill()
+        gateway.clear_away()
 
 
 @pytest.fixture
@@ -159,4 +158,4 @@ def shared_gateway(shared_hitl: Hitl) -> Iterator[GatewayProcess]:
     process = GatewayProcess([HITL, "gateway", "--port", "0"], shared_hitl.env, shared_hitl.folder)
     process.said("gateway for")
     yield process
-    process.kill()
+    process.clear_away()
