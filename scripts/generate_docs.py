@@ -55,7 +55,7 @@ def command_reference() -> str:
 
 
 def picture() -> str:
-    """Return `hitl pending` as SVG, of workflows that a real worker has just run into their questions."""
+    """Return `hitl pending` as SVG, of workflows that a real worker has just run into their requests."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "hitl.db"
         command = [sys.executable, "-m", "hitl_cli", "worker", "-S", f"sqlite:///{path}"]
@@ -65,9 +65,9 @@ def picture() -> str:
             with EmbeddedClient(path) as client:
                 Runs(client, Actor(person="", via="docs")).start_many(
                     [
-                        RunSpec(id="hitl-001"),
-                        RunSpec(id="release-1.4.2", workflow="deploy", args=["1.4.2"]),
-                        RunSpec(id="release-1.5.0", workflow="deploy", args=["1.5.0"]),
+                        RunSpec(id="notes-1", kwargs={"prompt": "Publish the release notes?"}),
+                        RunSpec(id="release-1", workflow="deploy", args=["1.4.2"]),
+                        RunSpec(id="release-2", workflow="deploy", args=["1.5.0"]),
                     ]
                 )
                 end = time.monotonic() + PATIENCE_S

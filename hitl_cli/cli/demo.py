@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hitl_cli.admin.demo import Demo
 
 WORKFLOW_ID = "hitl-001"
+PROMPT = "Deploy 1.4.2 to production?"
 ADDRESS = "a@example.org"
 
 
@@ -49,7 +50,7 @@ def _show_approval(show: Demo, *, asks: bool) -> None:
     print("\nA gateway serves the links and pages:")
     gateway = show.start_gateway()
     print("\nStart a run with an id of your choice. It asks for approval, and waits:")
-    show.run("start", WORKFLOW_ID)
+    show.run("start", WORKFLOW_ID, "--kwarg", f"prompt={PROMPT}")
     promise = show.blocked()
     print("\nNo code runs now, and nothing is held in memory. A person sees this:")
     show.run("pending")
