@@ -119,7 +119,7 @@ def test_only_who_is_asked_may_answer(hitl: Hitl) -> None:
     hitl.ok("approve", "b", "--as", "eve")
     hitl.fails(2, "approve", "c", "--as", "group:ops", code="bad-name")
     (hitl.folder / "hitl.toml").unlink()
-    assert "do not know group:ops" in hitl.fails(7, "approve", "c", "--as", "eve", code="not-assignee")
+    assert "your settings: group:ops" in hitl.fails(7, "approve", "c", "--as", "eve", code="not-assignee")
 
 
 def test_who_asks_may_be_kept_from_answering(hitl: Hitl) -> None:
@@ -140,7 +140,7 @@ def test_a_key_a_prefix_or_a_run_is_enough(hitl: Hitl) -> None:
     assert [line.strip() for line in says.splitlines()[1:]] == ["email-2:1  Is it 2?", "email-3:1  Is it 3?"]
     assert is_pending(hitl, "email-2:1")
     assert is_pending(hitl, "email-3:1")
-    assert "already been approved" in hitl.ok("approve", "confirmed-0@example.org")
+    assert hitl.json("approve", "confirmed-0@example.org")["fresh"] is False
 
 
 def test_a_key_that_two_requests_have_is_ambiguous_until_one_is_answered(hitl: Hitl) -> None:

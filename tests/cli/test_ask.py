@@ -267,7 +267,9 @@ def test_it_says_that_nobody_is_notified_until_a_worker_is_there(hitl: Hitl) -> 
     for place in ([], ["-S", url]):
         assert "hitl worker" in asked(place, "bob")
         assert "hitl worker" not in asked(place, "cy")  # nobody could be
-        assert "no contact for them: ann\n" in asked(place, "group:ops")
+        said = asked(place, "group:ops")
+        assert "ann" in said
+        assert "bob" not in said
     worker = hitl.worker()
     for place in ([], ["-S", url]):
         assert len(asked(place, "bob").splitlines()) == 1
@@ -411,7 +413,6 @@ def test_a_signal_ends_the_waiting_and_leaves_the_question_standing(
     asking.process.send_signal(number)
     assert asking.end() == -number  # 128 + number, as a shell has it
     assert asking.lines == []
-    assert "d stands" in asking.errors[-1]
     assert "`hitl ask --id d` waits for it again" in asking.errors[-1]
     yes(hitl, "d")
     assert hitl.ok("ask", "--id", "d") == "true\n"
@@ -454,7 +455,8 @@ def test_ctrl_c_ends_the_script_and_is_taken_for_no_answer(hitl: Hitl) -> None:
     os.killpg(shell.pid, signal.SIGINT)  # as a terminal does
     shown, said = shell.communicate(timeout=PATIENCE_S)
     assert (shell.returncode, shown) == (-signal.SIGINT, "")
-    assert "d stands" in said
+    assert "hitl ask --id d" in said
+    yes(hitl, "d")  # which is still open
 
 
 def test_a_timeout_ends_the_waiting_and_leaves_the_question_standing(hitl: Hitl) -> None:
@@ -571,12 +573,11 @@ def test_a_reader_that_has_gone_turns_no_no_into_a_yes(hitl: Hitl, reader: str) 
 def test_closed_streams_are_no_failure_and_keep_notes_off_stdout(hitl: Hitl) -> None:
     asks(hitl, "a")
     yes(hitl, "a")
-    assert (
-        "no stdin"
-        in subprocess.run(
-            f"{HITL} ask - <&-", shell=True, env=hitl.env, capture_output=True, text=True, check=False
-        ).stderr
+    unread = subprocess.run(
+        f"{HITL} --debug ask - <&-", shell=True, env=hitl.env, capture_output=True, text=True, check=False
     )
+    assert unread.returncode == 2
+    assert unread.stderr.endswith("code: bad-usage\n")
     for redirect, shown in (("2>&-", "true\n"), (">&-", ""), ("<&-", "true\n")):
         done = subprocess.run(
             f"{HITL} ask '?' --id a {redirect}",

@@ -48,8 +48,12 @@ TO_THE_END = (
     "prune --older 30d --yes",
 )
 
-REFUSED = {"review": 2, "open a --url http://127.0.0.1:9": 6}
-"""Commands that need a terminal or a gateway, and the code they exit with where there is none."""
+REFUSED = {
+    "review": 2,
+    "open a --url http://127.0.0.1:9": 6,
+    "postgres status -S postgresql://127.0.0.1:9/a": 6,
+}
+"""Commands that need a terminal, a gateway or a database, and the code they exit with where there is none."""
 
 
 def test_every_command_works_as_it_is_installed(hitl: Hitl) -> None:

@@ -58,9 +58,8 @@ def test_no_link_is_made_for_who_may_not_answer(hitl: Hitl) -> None:
         by="lead",
     )
     (hitl.folder / "hitl.toml").write_text('[groups.ops]\nmembers = ["one", "lead"]\n')
-    assert "release is for reviewer or group:ops" in hitl.fails(
-        7, "link", "release", "--for", "two", code="not-assignee"
-    )
+    said = hitl.fails(7, "link", "release", "--for", "two", code="not-assignee")
+    assert "reviewer or group:ops" in said
     hitl.fails(7, "link", "release", "--for", "lead", code="self-approval")
     hitl.fails(2, "link", "release", "--for", "group:ops", code="bad-name")
     hitl.fails(2, "link", "release", "--for", " ", code="bad-name")
@@ -110,7 +109,8 @@ def test_keys_are_listed_and_rotated_and_their_secrets_never_shown(hitl: Hitl) -
     assert first["believed_until"] is None
     assert "1 older key stays valid" in hitl.ok("key", "rotate")
     assert [key["believed_until"] is None for key in hitl.json("key", "list")] == [True, False]
-    assert "nothing that was signed before is good" in hitl.ok("key", "rotate", "--forget")
-    assert len(hitl.json("key", "list")) == 1
+    hitl.ok("key", "rotate", "--forget")
+    [last] = hitl.json("key", "list")
+    assert last["key"] != first["key"]
     secret = json.loads(hitl.database.with_name("hitl.db.keys").read_text())["keys"][0]["secret"]
     assert secret not in hitl.ok("key", "list") + hitl.ok("key", "list", "--json")

@@ -58,7 +58,7 @@ def test_a_channel_that_does_not_take_it_is_told_and_the_exit_code_says_so(
     receiver.fail_with(410)
     done = people.run("notify", "test", "reviewer", "--json")
     assert done.returncode == 1
-    assert [(one["by"], one["sent"]) for one in json.loads(done.stdout)] == [
+    assert [(one["by"], one["taken"]) for one in json.loads(done.stdout)] == [
         ("webhook", False),
         ("email", True),
         ("console", True),
