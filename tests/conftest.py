@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import signal
 import subprocess
@@ -14,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hitl_cli.client.embedded import EmbeddedClient
+from hitl_cli.client.connect import connect
 from hitl_cli.people.actor import Actor
 from tests import forked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from tests.postgres.cluster import Cluster
 
 PATIENCE_S = 30.0
 """How long a condition may take to come true before a test fails. Waiting ends as soon as it does."""
@@ -197,13 +200,18 @@ class Hitl:
         self.workers.append(started)
         return started
 
+    def use(self, url: str) -> None:
+        """Use a server that is not a file."""
+        self.url = url
+        self.env |= {"HITL_SERVER": url, "HITL_KEYS": str(self.folder / "keys")}
+
     def create(self) -> None:
         """Create the database, as a worker would."""
         self.client().close()
 
-    def client(self) -> EmbeddedClient:
-        """Return a client of the database, in this process."""
-        return EmbeddedClient(self.database)
+    def client(self) -> Any:
+        """Return a client of the server, in this process: of a file, an `EmbeddedClient`."""
+        return connect(self.url)
 
     def waiting(self, count: int = 1, *args: str) -> list[dict[str, Any]]:
         """Wait until so many promises wait for a person, and return them."""
@@ -218,10 +226,40 @@ class Hitl:
         return items
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the tests of commands run on another server than a file."""
+    parser.addoption("--server", choices=("file", "postgres"), default="file", help="what holds the promises")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    """A PostgreSQL whose template database has everything installed."""
+    from tests.postgres.cluster import cluster, resonate_sql
+
+    if resonate_sql() is None:
+        missing = "no schema of resonate-pg here: name it in HITL_RESONATE_SQL"
+        if os.environ.get("CI"):
+            pytest.fail(missing)
+        pytest.skip(missing)
+    with cluster() as running:
+        running.prepare_template()
+        yield running
+
+
 @pytest.fixture
-def hitl(tmp_path: Path) -> Iterator[Hitl]:
+def database(postgres: Cluster) -> Iterator[str]:
+    """The URL of a fresh database of it."""
+    url = postgres.create_installed()
+    yield url
+    postgres.drop(url)
+
+
+@pytest.fixture
+def hitl(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Hitl]:
     """The command on a fresh database; its workers end with the test."""
     command = Hitl(tmp_path)
+    if request.config.getoption("--server") == "postgres":
+        command.use(request.getfixturevalue("database"))
     yield command
     for worker in command.workers:
         worker.clear_away()

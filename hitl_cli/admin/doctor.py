@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from hitl_cli import __version__, defaults
-from hitl_cli.client.connect import connect, driver_of
+from hitl_cli.client.connect import connect, driver_of, shown_url
 from hitl_cli.client.protocol import OK, as_page, call, get_promise
 from hitl_cli.client.wire import EXTERNAL
 from hitl_cli.engine.doorbell import Ringer
@@ -129,7 +129,7 @@ def _examine_server(url: str, token: str | None) -> Report:
     try:
         with connect(url, token) as client:
             get_promise(client, "hitl-doctor")
-            findings.append(Finding("server", "ok", f"{url} answers"))
+            findings.append(Finding("server", "ok", f"{shown_url(url)} answers"))
             answer = call(client, "promise.search", state="pending", tags=EXTERNAL, limit=PAGE)
             if answer.status != OK:
                 findings.append(Finding("waiting", "warning", f"searching failed: {answer.message()}"))

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from msgspec.structs import replace
 
 from hitl_cli.cli.context import named_server
 from hitl_cli.cli.options import AsJson, Server, Token, flag
 from hitl_cli.cli.output import print_json
 from hitl_cli.cli.render.table import colored
+from hitl_cli.client.connect import shown_url
 from hitl_cli.format.terminal import printable
 from hitl_cli.settings import Setting, Settings
 from hitl_cli.views.doctor import file_document, settings_document
@@ -32,7 +34,7 @@ def doctor(
     url, chosen_token = named_server(ctx, settings, server, token)
     group = settings.group()
     chosen: list[tuple[str, Setting]] = [
-        ("server", url),
+        ("server", replace(url, value=shown_url(url.value))),
         ("group", group),
         ("workflow", settings.workflow()),
         ("as", settings.person()),

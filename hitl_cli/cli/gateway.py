@@ -14,6 +14,7 @@ from hitl_cli.cli.options import Port, Server, Token, flag, value
 from hitl_cli.cli.output import note
 from hitl_cli.cli.serving import listening, on_stop_signals
 from hitl_cli.cli.worker import say
+from hitl_cli.client.connect import shown_url
 from hitl_cli.errors import BadUsage
 from hitl_cli.settings import Settings
 
@@ -117,4 +118,4 @@ async def _serve(options: Options) -> None:
 
     gateway = Gateway(options)
     on_stop_signals(gateway.stop)
-    await run(gateway, lambda url: say(f"gateway for {options.server} on {url} (Ctrl-C stops)"))
+    await run(gateway, lambda url: say(f"gateway for {shown_url(options.server)} on {url} (Ctrl-C stops)"))

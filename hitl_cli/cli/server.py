@@ -12,7 +12,7 @@ from hitl_cli.cli.context import named_server
 from hitl_cli.cli.options import Port, Server, flag, value
 from hitl_cli.cli.serving import listening, on_stop_signals
 from hitl_cli.cli.worker import say
-from hitl_cli.client.connect import driver_of, named_trace
+from hitl_cli.client.connect import driver_of, named_trace, shown_url
 from hitl_cli.errors import BadInput, BadServer, BadUsage, Unreachable
 from hitl_cli.settings import Settings
 
@@ -45,7 +45,7 @@ def server(
     url, _ = named_server(ctx, Settings(), server, None)
     path = driver_of(url.value).file(url.value)
     if path is None:
-        raise BadServer(f"{url.value} is a server: pass -S sqlite:///path.")
+        raise BadServer(f"{shown_url(url.value)} is a server: pass -S sqlite:///path.")
     if auth_publickey is None and (auth_iss or auth_aud):
         raise BadUsage("--auth-iss and --auth-aud need --auth-publickey: pass it too.")
 

@@ -94,12 +94,13 @@ def shown_url(url: str) -> str:
     scheme, separator, rest = url.partition("://")
     if not separator or scheme == "sqlite":
         return url
-    place, _, query = rest.partition("?")
-    place = place.partition("#")[0]
-    who, at, where = place.rpartition("@")
-    user = who.partition(":")[0]
-    named = [each for each in query.split("&") if each.partition("=")[0] in _SHOWN_OPTIONS]
-    return f"{scheme}://{user}{at}{where}{'?' if named else ''}{'&'.join(named)}"
+    path, _, query = rest.partition("?")
+    authority, slash, path = path.partition("#")[0].partition("/")
+    who, at, host = authority.rpartition("@")
+    if "@" in (path if at else rest) or "@" in who:  # of a password with characters that end it
+        return f"{scheme}://…"
+    named = "&".join(each for each in query.split("&") if each.partition("=")[0] in _SHOWN_OPTIONS)
+    return f"{scheme}://{who.partition(':')[0]}{at}{host}{slash}{path}{'?' if named else ''}{named}"
 
 
 def absolute(path: str) -> Path:

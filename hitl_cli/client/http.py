@@ -12,6 +12,7 @@ import msgspec
 from resonate.connections import HttpConnection
 from resonate_base import ORIGIN_HEADER, PROTOCOL_VERSION, ResonateError
 
+from hitl_cli.client.connect import shown_url
 from hitl_cli.client.protocol import (
     Capabilities,
     Client,
@@ -37,7 +38,7 @@ class HttpClient(Client):
     """A client of a Resonate server over HTTP, with the SDK's connection."""
 
     def __init__(self, url: str, token: str | None) -> None:
-        self.name = url
+        self.name = shown_url(url)
         self._loop = asyncio.Runner()
         self._connection = HttpConnection(url=url, auth=token)
         self._token = token

@@ -15,6 +15,9 @@ MISSING = frozenset({"3F000", "42883", "42P01", "42703"})
 
 PREFIXES = ("connection failed: ", "connection is bad: ")
 
+SHOWN = ("invalid URI query parameter", "invalid sslmode value", "missing key/value separator")
+"""How errors begin that quote nothing secret of a URL."""
+
 GUIDE = "docs/guides/postgres.md"
 
 
@@ -26,7 +29,8 @@ def explained(error: psycopg.Error, name: str) -> HitlError:
     first = text.partition("\n")[0] or type(error).__name__
     why = first.rpartition("FATAL:")[2].strip() or first
     if isinstance(error, psycopg.ProgrammingError) and error.sqlstate is None:
-        return BadServer(f"the URL of {name} cannot be used: {why}.")
+        shown = why if why.startswith(SHOWN) else "it is no URL for PostgreSQL"  # others quote a part of it
+        return BadServer(f"the URL of {name} cannot be used: {shown}.")
     match error.sqlstate:
         case state if state in MISSING:
             return _incomplete(first, name)

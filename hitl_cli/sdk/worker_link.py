@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 from msgspec import Struct
 from resonate_base import Network, Source
 
-from hitl_cli.client.connect import Driver, driver_of
+from hitl_cli.client.connect import Driver, driver_of, shown_url
 from hitl_cli.engine.records import Value
 from hitl_cli.engine.server import now_ms
 from hitl_cli.errors import BadServer
@@ -61,5 +61,5 @@ def worker_link(url: str, token: str | None, terms: WorkerTerms) -> WorkerLink:
     """Return a worker's connections to a server. Raises BadServer, Unreachable."""
     driver = driver_of(url)
     if not isinstance(driver, WorkerDriver):
-        raise BadServer(f"{url} takes no workers of hitl.")
+        raise BadServer(f"{shown_url(url)} takes no workers of hitl.")
     return driver.worker_link(url, token, terms)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hitl_cli.client.connect import split_url
+from hitl_cli.client.connect import shown_url, split_url
 from hitl_cli.errors import BadServer
 
 if TYPE_CHECKING:
@@ -42,10 +42,12 @@ def worker_link(url: str, token: str | None, terms: WorkerTerms) -> WorkerLink:
     network = HttpConnection(url=url, auth=token)
     stream = SSEConnection(url=url, pid=terms.pid, group=terms.group, auth=token)
     source = FilteringSource(stream, network, terms.wants)
-    return WorkerLink(url, network=network, source=source, tasks=None, poke=lambda: None, close=lambda: None)
+    return WorkerLink(
+        shown_url(url), network=network, source=source, tasks=None, poke=lambda: None, close=lambda: None
+    )
 
 
 def _check(url: str) -> None:
     """Raise BadServer for a URL without a host."""
     if not split_url(url).hostname:
-        raise BadServer(f"{url!r} has no host: use http://host or http://host:port.")
+        raise BadServer(f"{shown_url(url)!r} has no host: use http://host or http://host:port.")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hitl_cli.client.connect import split_url
+from hitl_cli.client.connect import shown_url, split_url
+from hitl_cli.errors import BadServer
 
 if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client
@@ -15,6 +16,7 @@ def connect(url: str, token: str | None) -> Client:  # noqa: ARG001 - the URL sa
     """Return a client of the database. Raises BadServer, Unreachable."""
     from hitl_cli.postgres.extra import require_psycopg
 
+    _check(url)
     require_psycopg()
     from hitl_cli.postgres.client import PostgresClient
 
@@ -23,12 +25,12 @@ def connect(url: str, token: str | None) -> Client:  # noqa: ARG001 - the URL sa
 
 def file(url: str) -> None:
     """Return None: the files of the server are elsewhere. Raises BadServer."""
-    split_url(url)
+    _check(url)
 
 
 def exists(url: str) -> bool:
     """Return True: to ask a server creates nothing. Raises BadServer."""
-    split_url(url)
+    _check(url)
     return True
 
 
@@ -36,7 +38,17 @@ def worker_link(url: str, token: str | None, terms: WorkerTerms) -> WorkerLink: 
     """Return a worker's connections to the database. Raises BadServer, Unreachable."""
     from hitl_cli.postgres.extra import require_psycopg
 
+    _check(url)
     require_psycopg()
     from hitl_cli.postgres.worker_link import postgres_link
 
     return postgres_link(url, terms)
+
+
+def _check(url: str) -> None:
+    """Raise BadServer for a URL whose password ends too early: the rest of it would be shown as the host."""
+    split_url(url)
+    if shown_url(url).endswith("://…"):
+        raise BadServer(
+            "the URL of the server cannot be read: in its password write @ as %40, / as %2F, ? as %3F."
+        )

@@ -52,6 +52,7 @@ def test_a_line_is_read_as_it_stands(line: str) -> None:
 def test_each_line_that_ends_by_itself_succeeds(hitl: Hitl) -> None:
     (hitl.folder / "hitl.toml").write_text(SETTINGS)
     run = [words for line in LINES if (words := words_of(line))[0] not in STAYS and words[-1] not in WAITS]
+    run = [words for words in run if not any("postgresql://" in word for word in words)]
     started = next(words for words in run if words[0] == "start")
     hitl.ok(*started)
     put(hitl, "release-1:1", Question(prompt="Ship?", form=FORM))

@@ -84,6 +84,10 @@ class Cluster:
         )
         return self.url(name)
 
+    def create_installed(self) -> str:
+        """Return the URL of a new database with both schemas."""
+        return self.create(TEMPLATE)
+
     def drop(self, url: str) -> None:
         name = sql.Identifier(url.rpartition("/")[2])
         self.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))

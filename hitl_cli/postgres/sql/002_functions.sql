@@ -152,7 +152,9 @@ BEGIN
       IF mark IS NOT NULL THEN conditions := conditions || format('p.id COLLATE "C" > %L', at->>1); END IF;
     ELSE RETURN jsonb_build_object('status', 400, 'why', 'there is no such sort');
   END CASE;
-  IF q->>'settledSince' IS NOT NULL THEN
+  IF q->>'settledSince' IS NOT NULL AND sort <> '-settled' THEN
+    RETURN jsonb_build_object('status', 400, 'why', 'settledSince goes with the sort "-settled"');
+  ELSIF q->>'settledSince' IS NOT NULL THEN
     conditions := conditions || format('p.settled_at >= %s', (q->>'settledSince')::bigint);
   END IF;
   EXECUTE format(
