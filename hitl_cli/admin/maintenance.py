@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from hitl_cli.client.connect import driver_of, shown_url
+from hitl_cli.client.connect import driver_of, shown_url, split_url
 from hitl_cli.engine.errors import AlreadyThere, BackupFailed, EngineError
 from hitl_cli.engine.server import now_ms
 from hitl_cli.errors import BadInput, BadServer, Conflict, NotDone, Unreachable
@@ -26,9 +26,13 @@ def _file_of(url: str) -> Iterator[Path]:
     """Give the file of a server's URL. Raises BadServer if it is not a file on this machine; Unreachable."""
     path = driver_of(url).file(url)
     if path is None:
+        if split_url(url).scheme.startswith("http"):
+            raise BadServer(
+                f"{shown_url(url)} is reached over HTTP, and this command needs its file: run it there with -S"
+                " sqlite:///path."
+            )
         raise BadServer(
-            f"{shown_url(url)} is not a file, and this command needs one: run it where the file is, with -S"
-            " sqlite:///path. Copy a PostgreSQL database with pg_dump."
+            f"{shown_url(url)} is not a file, and this command needs one. Copy a PostgreSQL database with pg_dump."
         )
     if not path.exists():
         raise Unreachable(f"no file {path}.", code="file-unusable")

@@ -199,7 +199,7 @@ def test_an_answer_takes_one_look_and_one_change(hitl: Hitl, monkeypatch: pytest
     with hitl.client() as client:
         request(client, "r:1")
         asked: list[list[str]] = []
-        call_many = client.call_many
+        call_many: Callable[[Sequence[ProtocolRequest]], list[ProtocolResponse]] = client.call_many
 
         def counted(requests: Sequence[ProtocolRequest]) -> list[ProtocolResponse]:
             asked.append([one.kind for one in requests])
