@@ -28,11 +28,12 @@ def _file_of(url: str) -> Iterator[Path]:
     if path is None:
         if split_url(url).scheme.startswith("http"):
             raise BadServer(
-                f"{shown_url(url)} is reached over HTTP, and this command needs its file: run it there with -S"
-                " sqlite:///path."
+                f"{shown_url(url)} is reached over HTTP, and this command needs its file: run it there with"
+                " -S sqlite:///path."
             )
         raise BadServer(
-            f"{shown_url(url)} is not a file, and this command needs one. Copy a PostgreSQL database with pg_dump."
+            f"{shown_url(url)} is not a file, and this command needs one. For a copy of a PostgreSQL database"
+            " use pg_dump."
         )
     if not path.exists():
         raise Unreachable(f"no file {path}.", code="file-unusable")
