@@ -29,7 +29,7 @@ _UNEXPECTED = HitlError.exit_code, "unexpected-error"
 
 _PANELS = {
     "Getting started": ("demo", "dev"),
-    "Workers and servers": ("worker", "server", "gateway", "token"),
+    "Workers and servers": ("worker", "gateway", "server"),
     "Runs": ("start", "status", "wait", "cancel", "workflows", "schedule"),
     "Requests": (
         "ask",
@@ -42,11 +42,10 @@ _PANELS = {
         "comment",
         "open",
         "link",
-        "notify",
         "history",
         "stats",
     ),
-    "Administration": ("backup", "key", "doctor", "prune", "postgres"),
+    "Administration": ("doctor", "backup", "prune", "notify", "token", "key", "postgres"),
 }
 """The panels of the help, with hitl's own commands in order. Plugins have their own panel."""
 
@@ -128,14 +127,15 @@ def _show_version(value: bool) -> None:
 def options(
     ctx: typer.Context,
     server: Annotated[
-        str | None, value("URL", "Server to use. Can also be given after the command.", "--server", "-S")
+        str | None, value("URL", "Server to use, here or after COMMAND.", "--server", "-S")
     ] = None,
     token: Annotated[
         str | None,
-        value("TOKEN", "Token for the server. Can also be given after the command.", "--token", "-T"),
+        value("TOKEN", "Server token, here or after COMMAND.", "--token", "-T"),
     ] = None,
     trace: Annotated[
-        str | None, value("FILE", "Record all requests to a database file, and the responses. (HITL_TRACE)")
+        str | None,
+        value("FILE", "Write protocol requests and responses of a database file to FILE. (HITL_TRACE)"),
     ] = None,
     debug: Annotated[bool, flag("Show tracebacks and error codes.", "--debug")] = False,
     version: Annotated[
@@ -143,9 +143,9 @@ def options(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
     ] = False,
 ) -> None:
-    """Run workflows that pause until a person answers, on Resonate durable promises.
+    """Run workflows that pause until a person answers.
 
-    Getting started: run `hitl demo`, then `hitl dev`.
+    Getting started: run `hitl demo` to watch one, then `hitl dev --app FILE.py` with your own.
     """
     del version
     ctx.ensure_object(dict)

@@ -49,7 +49,14 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
 }
 """By command. A test runs the lines that end by themselves, and parses the others."""
 
-_ROOT = ("hitl demo", 'hitl ask "Deploy 1.4.2?" && ./deploy', "hitl pending", "hitl approve --help")
+_ROOT = (
+    "hitl demo",
+    "hitl dev --app deploy.py",
+    "hitl start release-1 1.4.2 --workflow deploy",
+    "hitl approve release-1",
+    'hitl ask "Deploy 1.4.2?" && ./deploy',
+    "hitl approve --help",
+)
 
 
 def _below(lines: tuple[str, ...]) -> str:
