@@ -1,5 +1,5 @@
-# Everything a contributor runs. `make demo` and `make test` need git, make and some python3: they put
-# uv into .tools where there is none, and build .venv from uv.lock with Python 3.12 or newer.
+# The commands of contributors. They need git, make and python3 (or uv): uv is installed into .tools if
+# it is missing, and .venv is built from uv.lock with Python 3.12 or newer.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -8,23 +8,23 @@ SHELL := /bin/bash
 
 HITL := .venv/bin/hitl
 
-help: ## show this
+help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 
-demo: .venv/ready ## run the main job: start, block on a person, approve, complete
+demo: .venv/ready ## try it: start a workflow, wait for a person, approve, complete
 	@$(HITL) demo
 
-# worksteal leaves the tests of a module to one process, which starts what they share once. Half of a test's
-# time it waits for another process, so there are more processes than processors.
+# worksteal keeps the tests of a module in one process, which starts shared fixtures once. Tests wait for
+# other processes half of the time, so there are more workers than processors.
 PYTEST := env -u PYTHONDONTWRITEBYTECODE .venv/bin/pytest -n $$(($$(getconf _NPROCESSORS_ONLN) * 3 / 2)) --dist worksteal
 
-test: .venv/ready ## run the tests, in parallel, but for the heavy ones
+test: .venv/ready ## run the tests in parallel, without the heavy ones
 	@$(PYTEST) -m "not heavy" $(ARGS)
 
 heavy: .venv/ready ## run the tests that take long: TypeScript (npm), nginx, kills under load, real timers
 	@$(PYTEST) -m heavy $(ARGS)
 
-# A process that a test kills with SIGKILL tells nothing of what it ran.
+# Processes that a test kills with SIGKILL are not measured.
 coverage: export COVERAGE_FILE := $(CURDIR)/.coverage/data
 coverage: .venv/ready ## measure the branch coverage of all tests (ARGS="tests/cli" for some), in all processes
 	@rm -rf .coverage && mkdir .coverage
@@ -50,7 +50,7 @@ fmt: .venv/ready ## format
 	@.venv/bin/ruff format .
 	@.venv/bin/ruff check --fix .
 
-bench: .venv/ready ## measure hitl beside its peers (docs/explanation/performance.md); ARGS="--help" says what can be chosen
+bench: .venv/ready ## compare hitl with its peers (docs/explanation/performance.md); ARGS="--help" lists options
 	@scripts/uv sync --frozen --group bench --quiet
 	@.venv/bin/python -m bench $(ARGS)
 	@.venv/bin/python -m bench.commands
@@ -63,11 +63,11 @@ generated: .venv/ready ## write the generated pages and pictures of docs/ again;
 	@.venv/bin/python -m scripts.generate_docs
 	@HITL_PICTURES=1 HITL_NEED_BROWSER=1 .venv/bin/pytest -q tests/gateway/test_pages.py -k pictures
 
-clean: ## remove what the other targets made
+clean: ## remove everything that the other targets created
 	rm -rf .venv .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis .cache site dist
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-# Compiled here because an environment may forbid Python to do it later, and every start would pay.
+# Compile now: with PYTHONDONTWRITEBYTECODE set, every start would compile again.
 .venv/ready: pyproject.toml uv.lock .python-version scripts/uv
 	@scripts/uv sync --frozen --compile-bytecode --quiet
 	@.venv/bin/python -m compileall -q hitl_cli

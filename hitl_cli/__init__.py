@@ -39,7 +39,7 @@ __all__ = [
 ]
 __version__ = "0.1.0"
 
-# Imported on first use: most commands do not need the SDK, which takes longer to import than they run.
+# Imported on first use: most commands do not need the SDK, which is slow to import.
 _MODULES = {
     "Asked": "authoring.ask",
     "BadInput": "errors",

@@ -1,4 +1,4 @@
-"""What holds where nobody says otherwise."""
+"""Default values."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ WORKFLOW = "approval"
 GROUP = "default"
 GATEWAY_PORT = 5001
 DEADLINE_MS = 365 * 86_400_000
-"""How long a run and what it asks live. People go on leave; the SDK's own default is a day."""
+"""The lifetime of a run and its requests. People go on leave; the default of the SDK is one day."""

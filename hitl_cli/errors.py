@@ -1,7 +1,7 @@
-"""What can go wrong for the person at the other end. The message is the sentence they see.
+"""The errors that users see. The message is the sentence that is shown.
 
-Programs read the code, which never changes, while the sentence may. docs/reference/errors.md lists all codes.
-A class has one, and `code=` gives a finer one where a class says several things.
+Programs read the code, which is stable; the sentence may change. docs/reference/errors.md lists all codes.
+Each class has a code, and `code=` sets a more specific one.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 class HitlError(Exception):
-    """A failure that a person is told about in one sentence; `lines` may list what it speaks of.
+    """A failure that is reported in one sentence; `lines` may add details, one per line.
 
-    `exit_code` is what the command exits with.
+    `exit_code` is the exit code of the command.
     """
 
     code = "failed"
@@ -29,9 +29,9 @@ class HitlError(Exception):
 
 
 class BadInput(HitlError):
-    """What was typed, or what a file or a setting says, makes no sense.
+    """Invalid input: on the command line, in a file or in the settings.
 
-    `problems` may say what is wrong where: a path into what was given, and a sentence.
+    `problems` may list the errors: the path of a value, and a sentence.
     """
 
     code = "bad-input"
@@ -50,49 +50,49 @@ class BadInput(HitlError):
 
 
 class BadUsage(BadInput):
-    """Options or arguments are missing, exclude each other, or have a value that is not known."""
+    """Options or arguments are missing, exclude each other, or have an unknown value."""
 
     code = "bad-usage"
 
 
 class NotAwaited(BadInput, AttributeError):
-    """A workflow used what it has to await first."""
+    """A workflow used a result without awaiting it."""
 
     code = "not-awaited"
 
 
 class BadQuery(BadInput):
-    """A parameter of a URL is not known, or has a value that it cannot have."""
+    """A URL parameter is unknown or has an invalid value."""
 
     code = "bad-query"
 
 
 class BadJson(BadInput):
-    """A text is not JSON, or not the document that is expected."""
+    """A text is not JSON, or not the expected document."""
 
     code = "bad-json"
 
 
 class BadName(BadInput):
-    """A run, a person, a request or a tag cannot have this name."""
+    """An invalid name for a run, a person, a request or a tag."""
 
     code = "bad-name"
 
 
 class BadServer(BadInput):
-    """The address of the server cannot be used."""
+    """The URL of the server is invalid."""
 
     code = "bad-server"
 
 
 class BadSetting(BadInput):
-    """The settings file cannot be read, or a setting in it cannot be used."""
+    """The settings file cannot be read, or has an invalid setting."""
 
     code = "bad-setting"
 
 
 class BadKey(BadInput):
-    """The keys that sign links, or the key that checks tokens, cannot be used."""
+    """The keys that sign links, or the key that verifies tokens, are invalid."""
 
     code = "bad-key"
 
@@ -104,7 +104,7 @@ class BadApp(BadInput):
 
 
 class BadAnswer(BadInput):
-    """The request does not take this kind of answer."""
+    """The request does not accept this kind of answer."""
 
     code = "bad-answer"
 
@@ -116,7 +116,7 @@ class DoesNotFit(BadInput):
 
 
 class TooLarge(BadInput):
-    """What was sent has more bytes than are taken."""
+    """The input exceeds a size limit."""
 
     code = "too-large"
 
@@ -129,14 +129,14 @@ class NotFound(HitlError):
 
 
 class Conflict(HitlError):
-    """It was already decided or started otherwise; nothing was changed."""
+    """Already decided or started differently; nothing was changed."""
 
     code = "conflict"
     exit_code = 4
 
 
 class NotAllowed(HitlError):
-    """It is for others to answer; nothing was changed."""
+    """Only others may answer; nothing was changed."""
 
     code = "not-allowed"
     exit_code = 7
@@ -157,32 +157,32 @@ class Unreachable(HitlError):
 
 
 class RunFailed(HitlError):
-    """The answer is no: the run failed, was rejected or was canceled."""
+    """The run failed, was rejected or was canceled."""
 
     code = "run-failed"
 
 
 class QuestionChanged(HitlError):
-    """The same code asks something else when it runs again, or uses the answer to a question otherwise."""
+    """The code asks a different question when it runs again, or uses an answer differently."""
 
     code = "question-changed"
 
 
 class NotDone(HitlError):
-    """It could not be done, or was not wanted after all; nothing was changed."""
+    """The action failed or was canceled; nothing was changed."""
 
     code = "not-done"
 
 
 class UnsupportedSdk(NotDone):
-    """The installed resonate-sdk lacks names that a worker uses, or has changed them; nothing was changed.
+    """The installed resonate-sdk lacks names that a worker needs, or has changed them; nothing was changed.
 
-    Neither what was typed nor a setting is wrong (exit 2), and a server that comes back does not help (6).
+    Neither the input (exit 2) nor the server (exit 6) is the cause.
     """
 
     code = "unsupported-sdk"
 
 
 def logged(error: BaseException) -> str:
-    """Return the message of an error for a log line, with its code where it has one."""
+    """Return the message of an error for a log line, with its code if it has one."""
     return f"{error} (code={error.code})" if isinstance(error, HitlError) else str(error)

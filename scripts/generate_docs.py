@@ -1,6 +1,6 @@
 """Write the generated pages of docs/reference, and docs/pictures/pending.svg, from a real run.
 
-With --check it writes nothing, and fails if a page is stale.
+With --check it only checks, and fails if a page is stale.
 """
 
 from __future__ import annotations
@@ -34,28 +34,28 @@ CODES = """
 
 | code | meaning |
 | --- | --- |
-| 0 | done; also: this very decision had already been made |
-| 1 | the answer is no: the run failed, was rejected or was canceled; or an unexpected error |
-| 2 | the command line is wrong |
-| 3 | there is no such workflow, promise or request |
-| 4 | conflict: already decided or started otherwise; nothing was changed |
+| 0 | success; also if the same decision had already been made |
+| 1 | the run failed, was rejected or was canceled; or an unexpected error |
+| 2 | invalid command line, input or setting |
+| 3 | no such workflow, run, request or promise |
+| 4 | conflict: already decided or started differently; nothing was changed |
 | 5 | timed out waiting, or the deadline had passed |
-| 6 | the server cannot be reached, or refused the token |
-| 7 | it is for others to answer; nothing was changed |
+| 6 | the server cannot be reached, or rejected the token |
+| 7 | only others may answer; nothing was changed |
 
 Results go to stdout, notes and errors to stderr.
 """
 
 
 def command_reference() -> str:
-    """Return the reference of all commands, by Typer's own generator."""
+    """Return the reference of all commands, from Typer's generator."""
     command = [sys.executable, "-m", "typer", "hitl_cli.cli.app", "utils", "docs", "--name", "hitl"]
     made = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     return html.unescape(made).rstrip() + "\n" + CODES
 
 
 def picture() -> str:
-    """Return `hitl pending` as SVG, of workflows that a real worker has just run into their requests."""
+    """Return the output of `hitl pending` as SVG, with requests made by a real worker."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "hitl.db"
         command = [sys.executable, "-m", "hitl_cli", "worker", "-S", f"sqlite:///{path}"]
@@ -80,7 +80,7 @@ def picture() -> str:
                 console.print("[bold]$ hitl pending[/bold]")
                 console.print(drawing(as_table(items, client.now()), WIDTH))
                 drawn = console.export_svg(title="hitl", unique_id="hitl")
-                # Rich names fonts on another host; whoever looks at the picture shall not have to ask it.
+                # Rich refers to fonts on another host. Remove them, so that readers do not contact it.
                 return re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL)
         finally:
             worker.terminate()
@@ -93,7 +93,7 @@ def pages() -> dict[str, str]:
 
 
 def main() -> None:
-    """Write, or check."""
+    """Write or check the pages."""
     reference = ROOT / "docs" / "reference"
     for name, text in pages().items():
         if "--check" not in sys.argv:

@@ -1,4 +1,4 @@
-"""The pages of the reference that are generated: the routes of the API, and the Python API."""
+"""The generated pages of the reference: the routes of the API, and the Python API."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from hitl_cli.gateway.api.routes import TABLE
 ROUTES = """\
 # HTTP API: routes
 
-Generated from the route table of the gateway. `GET /api/v1/openapi.json` has the same as OpenAPI 3.1, with
-the answers. [The API](api.md) says how to use them: tokens, lists, decisions and errors.
+Generated from the route table of the gateway. `GET /api/v1/openapi.json` returns it as OpenAPI 3.1, with
+the responses. [The API](api.md) explains tokens, lists, decisions and errors.
 """
 
 PYTHON = """\
 # Python API
 
-Everything that a workflow imports comes from `hitl_cli`. Other modules are internal and change without
-notice. Generated from the docstrings; `help(hitl_cli.ask)` prints the same.
+Import everything from `hitl_cli`. Other modules are internal and may change without notice.
+Generated from the docstrings; `help(hitl_cli.ask)` prints the same.
 """
 
 ANY = "any JSON"
 
 SHORT = 3
-"""Arguments that stand on one line."""
+"""Maximum number of arguments on one line."""
 
 Declaration = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def routes() -> str:
-    """Return the page of the routes, from the description that the gateway serves."""
+    """Return the page of the routes, from the OpenAPI document of the gateway."""
     described = document(TABLE, "")
     schemas = described["components"]["schemas"]
     page = [ROUTES]
@@ -57,12 +57,12 @@ def routes() -> str:
         if rows:
             page += ["| name | in | type | |", "| --- | --- | --- | --- |", *rows, ""]
         answers = [status for status in found["responses"] if status != "default"]
-        page.append(f"Answers {', '.join(answers)}; an error as in [errors](api.md#errors).\n")
+        page.append(f"Responses: {', '.join(answers)}, or an [error](api.md#errors).\n")
     return "\n".join(page).rstrip() + "\n"
 
 
 def _row(name: str, schema: dict[str, Any], place: str, required: bool, said: str) -> str:
-    """Return a line of a table of parameters."""
+    """Return a row of the table of parameters."""
     notes = [said or _described(schema)]
     if required:
         notes.append("Required.")
@@ -72,7 +72,7 @@ def _row(name: str, schema: dict[str, Any], place: str, required: bool, said: st
 
 
 def _described(schema: dict[str, Any]) -> str:
-    """Return what a schema says of itself, or an alternative of it."""
+    """Return the description of a schema, or of one of its alternatives."""
     alternatives = schema.get("anyOf", ())
     return str(
         schema.get("description")
@@ -94,7 +94,7 @@ def _kind(schema: dict[str, Any]) -> str:
 
 
 def python_api() -> str:
-    """Return the page of the public names, each with its signature or fields, and its docstring."""
+    """Return the page of the public names, with signatures or fields, and docstrings."""
     page = [PYTHON]
     for name in sorted(hitl_cli.__all__, key=lambda name: (name[0].isupper(), name)):
         page.append(f"## `{name}`\n")
@@ -113,10 +113,10 @@ def python_api() -> str:
 
 
 def _source(name: str) -> Declaration:
-    """Return the declaration of a public name, parsed."""
+    """Return the parsed declaration of a public name."""
     module = importlib.import_module(f"hitl_cli.{_MODULES.get(name, 'authoring.workflow')}")
     body = ast.parse(inspect.getsource(module)).body
-    # The last one of several: those before it are overloads.
+    # The last of several: the others are overloads.
     return [one for one in body if isinstance(one, Declaration) and one.name == name][-1]
 
 

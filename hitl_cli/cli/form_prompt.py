@@ -1,7 +1,7 @@
 """A form, asked field by field on a terminal.
 
-Everything is said on stderr, for stdout carries a command's result. On a terminal that can only print
-(TERM=dumb) each field is a plain line of input; what does not fit is asked again.
+All output goes to stderr, because stdout carries a command's result. On a terminal that can only print
+(TERM=dumb) each field is a plain line of input, asked again until it is valid.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ KINDS = {
 }
 
 MENU_LINES = 6
-"""How much room is kept for completions below a line."""
+"""Lines reserved for completions below the prompt."""
 
 SHORT = 60
-"""Columns of a value that is shown again."""
+"""Width of a value that is shown again, in columns."""
 
 
 def fill_in(
@@ -63,12 +63,11 @@ def fill_in(
     start: Sequence[tuple[str, str]] = (),
     others: Sequence[tuple[str, Json]] = (),
 ) -> Json:
-    """Return the answer that a person gives to a form, field by field, after they have looked it over.
+    """Ask for a form field by field, and return the data that the person confirmed.
 
-    `start` is what is known already, as `fill` takes it: that is not asked. `others` are what other people
-    approved with, by name: where the answer differs, that is shown before it is sent. Only where stdin and
-    stderr are a terminal. Raises BadInput for a form or a start that is none, NotDone if they would rather
-    not (Ctrl-C).
+    Fields in `start` (as for `fill`) are not asked. `others` is the data of other approvals, by person;
+    differences are shown before sending. Stdin and stderr must be a terminal. Raises BadInput for an
+    invalid form or start, NotDone if the person cancels (Ctrl-C).
     """
     try:
         return _Form(schema, title, start, others).answer()
@@ -77,7 +76,7 @@ def fill_in(
 
 
 class _Form:
-    """A form that is being filled in: what is asked, and the texts that were given so far."""
+    """A form that is being filled in, and the texts typed so far."""
 
     def __init__(
         self,
@@ -87,7 +86,7 @@ class _Form:
         others: Sequence[tuple[str, Json]],
     ) -> None:
         fill(schema, start)
-        problems(schema, None)  # a form that is none is refused before anything is asked
+        problems(schema, None)  # an invalid form is refused before anything is asked
         self._schema = schema
         self._title = title
         self._others = others
@@ -100,10 +99,10 @@ class _Form:
         self._within = ""
 
     def answer(self) -> Json:
-        """Ask what is open, show the whole, and ask what to do with it until it may be sent."""
+        """Ask for the missing fields, show the result, and let it be changed until the person sends it."""
         if self._title:
             self._terminal.say(self._title, "bold")
-        self._terminal.say("Nothing is sent before you say so. Ctrl-C cancels.")
+        self._terminal.say("Nothing is sent until you confirm. Ctrl-C cancels.")
         for field in self._fields.values():
             rows = any(row_in(path, field.path) for path in self._texts)
             if field.path not in self._texts and not _is_settled(field) and not rows:
@@ -112,7 +111,7 @@ class _Form:
             made = fill(self._schema, self._given())
             self._show(made)
             for one in differences(self._schema, [*self._others, ("you", made)]):
-                self._terminal.say(f"! not the same: {one.sentence}", "ansired")
+                self._terminal.say(f"! differs from other votes: {one.sentence}", "ansired")
             wrong = problems(self._schema, made)
             for problem in wrong:
                 self._terminal.say(f"! {sentence(problem)}", "ansired")
@@ -120,10 +119,10 @@ class _Form:
                 return made
 
     def _decided(self, *, may_send: bool) -> bool:
-        """Ask what to do with the answer; whether to send it. Raises NotDone for not at all."""
+        """Ask whether to send or change the answer; True to send it. Raises NotDone for neither."""
         paths = [path for path, field in self._fields.items() if not field.read_only]
         offers = ["yes"] * may_send + ["change a field"] * bool(paths) + ["no"]
-        chosen = self._pick("Send it" if may_send else "It cannot be sent so", offers)
+        chosen = self._pick("Send it" if may_send else "Not valid yet", offers)
         if chosen == "no":
             raise NotDone("canceled; nothing was changed.")
         if chosen == "yes":
@@ -132,7 +131,7 @@ class _Form:
         return False
 
     def _pick(self, asked: str, offers: Sequence[str]) -> str:
-        """Return the one of the offers that is typed, or begun."""
+        """Return the offer that is typed, in full or by its beginning."""
         named = ", ".join(offers)
         text = self._terminal.read(
             f"{asked} ({named})",
@@ -142,7 +141,7 @@ class _Form:
         return str(_meant(text, offers))
 
     def _ask(self, field: Field) -> None:
-        """Ask for a field; nothing typed leaves it as it would be without an answer."""
+        """Ask for a field; an empty line leaves its default."""
         self._terminal.say("")
         self._terminal.say(_heading(field, self._path(field)), "bold")
         if field.description:
@@ -164,7 +163,7 @@ class _Form:
             self._texts[field.path] = texts
 
     def _path(self, field: Field) -> str:
-        """Return where a field is in the whole answer."""
+        """Return the path of a field in the whole answer."""
         return within(self._within, field.path)
 
     def _read_one(self, field: Field) -> list[str] | None:
@@ -183,7 +182,7 @@ class _Form:
         return [labels.get(text.strip(), text)] if text else None
 
     def _read_list(self, field: Field) -> list[str] | None:
-        """Read a list, an entry a line, until a line is empty; once more if it does not fit."""
+        """Read a list, one entry per line until an empty line; start over if it is not valid."""
         while True:
             entries = self._entries(field)
             if not entries and not is_missing(field):
@@ -192,7 +191,7 @@ class _Form:
             if not reasons:
                 return [msgspec.json.encode(entries).decode()]
             for problem in reasons:
-                self._terminal.say(f"! it {problem.reason}: once more, from the first", "ansired")
+                self._terminal.say(f"! it {problem.reason}: enter the list again", "ansired")
 
     def _entries(self, field: Field) -> list[Json]:
         assert field.item is not None
@@ -210,7 +209,7 @@ class _Form:
             entries.append(parse_field(item, text))
 
     def _read_rows(self, field: Field) -> list[str] | None:
-        """Let rows be added, changed and removed until they are right."""
+        """Add, change and remove rows until the person is done and they are valid."""
         assert field.row is not None
         before = value_at(fill_tree(self._node, self._given()), field.keys)
         rows: list[Json] = [*before] if isinstance(before, list) else []
@@ -230,7 +229,7 @@ class _Form:
                 rows.append(self._row(field.row, f"{path}[{len(rows)}]", {}))
             else:
                 numbers = [str(number) for number in range(1, len(rows) + 1)]
-                at = int(numbers[0] if len(rows) == 1 else self._pick("Which one", numbers)) - 1
+                at = int(numbers[0] if len(rows) == 1 else self._pick("Which row", numbers)) - 1
                 if verb == "remove":
                     del rows[at]
                 else:
@@ -243,7 +242,7 @@ class _Form:
         return [(path, text) for path, texts in self._texts.items() for text in texts]
 
     def _wrong(self, field: Field, text: str) -> str | None:
-        """Return why a text will not do for a field, or None."""
+        """Return why a text is not valid for a field, or None."""
         try:
             value = parse_field(field, text)
         except BadInput as refused:
@@ -252,14 +251,14 @@ class _Form:
         return "; ".join(f"{problem.path} {problem.reason}".strip() for problem in found) or None
 
     def _show(self, made: Json) -> None:
-        """Show the whole answer, a field a line."""
+        """Show the whole answer, one field per line."""
         self._terminal.say("")
         for path, shown in _lines(self._fields.values(), made):
             self._terminal.say(f"{path or 'answer'}: {shown}")
 
 
 class _Row(_Form):
-    """A row of a form that is being filled in, with what it has so far."""
+    """A row of a form that is being filled in, and its values so far."""
 
     def __init__(
         self, schema: Json, terminal: _Terminal, row: Group, path: str, texts: dict[str, list[str]]
@@ -280,7 +279,7 @@ class _Row(_Form):
 
 
 def _lines(known: Iterable[Field], made: Json, where: str = "") -> Iterator[tuple[str, str]]:
-    """Yield each field's path and value, of rows those of each row."""
+    """Yield the path and value of each field, including the fields of each row."""
     for field in known:
         value = value_at(made, field.keys)
         path = within(where, field.path)
@@ -292,12 +291,12 @@ def _lines(known: Iterable[Field], made: Json, where: str = "") -> Iterator[tupl
 
 
 def _is_settled(field: Field) -> bool:
-    """Whether only one thing fits."""
+    """Whether only one value is valid, so that the field need not be asked."""
     return field.read_only or (field.needed and len(field.choices) == 1 and initial(field) is not None)
 
 
 class _Terminal:
-    """Where a person reads and types."""
+    """The terminal that a person reads and types on."""
 
     def __init__(self) -> None:
         self._session: PromptSession[str] | None = None
@@ -320,9 +319,9 @@ class _Terminal:
         before: str = "",
         secret: bool = False,
     ) -> str:
-        """Return a line that is not `wrong`, which is told as it is typed where the terminal can do that.
+        """Return a line for which `wrong` returns None; its reason is shown while typing if the terminal can.
 
-        `words` are offered to complete it; `before` is there to be changed. Raises EOFError and
+        `words` are offered as completions; `before` is the initial text. Raises EOFError and
         KeyboardInterrupt.
         """
         message = f"{printable(name)}: "
@@ -361,7 +360,7 @@ def _plain_line(message: str, *, secret: bool) -> str:
 
 
 class _Reason(Validator):
-    """Tells the reason why a line will not do."""
+    """Shows why a line is not valid."""
 
     def __init__(self, wrong: Callable[[str], str | None]) -> None:
         self._wrong = wrong
@@ -373,14 +372,14 @@ class _Reason(Validator):
 
 
 def _numbering(field: Field) -> dict[str, str]:
-    """Return a number for each label, none where a number may be a label."""
+    """Return a number for each label; empty if a label is itself a number."""
     if any(label.strip().isdecimal() for label in field.labels):
         return {}
     return {label: str(number) for number, label in enumerate(field.labels, 1)}
 
 
 def _heading(field: Field, path: str) -> str:
-    """Return what a field is called: by the author, and in the answer."""
+    """Return the title of a field, and its path if that differs."""
     if field.title and path and field.title.lower() != path.lower():
         return f"{field.title} ({path})"
     return field.title or path or "The answer"
@@ -389,13 +388,13 @@ def _heading(field: Field, path: str) -> str:
 def _expected(field: Field) -> str:
     """Return what may be typed."""
     if field.kind == "list" and field.item is not None:
-        several = ["one a line, an empty line ends the list", field.hint, _expected(field.item)]
+        several = ["one per line, an empty line ends the list", field.hint, _expected(field.item)]
         return "; ".join(part for part in several if part)
     return ", ".join(part for part in (KINDS.get(field.kind, ""), field.hint) if part)
 
 
 def _if_empty(field: Field) -> str:
-    """Return what becomes of a field when nothing is typed."""
+    """Return the effect of an empty line."""
     if field.stated_default is not UNSET:
         return f"if empty: {_shown(field.default, field)}"
     if field.default is not UNSET or not field.needed:
@@ -404,7 +403,7 @@ def _if_empty(field: Field) -> str:
 
 
 def _shown(value: Json, field: Field) -> str:
-    """Return a value to be shown as it is called, unless it is secret."""
+    """Return the label or text of a value; dots if it is secret."""
     for choice, label in zip(field.choices, field.labels, strict=True):
         if same_json(choice, value):
             return shortened(label, SHORT)
@@ -412,7 +411,7 @@ def _shown(value: Json, field: Field) -> str:
 
 
 def _meant(text: str, offers: Sequence[str]) -> str | None:
-    """Return the offer that a text is, or that alone begins with it."""
+    """Return the offer that equals a text, or the only one that begins with it."""
     typed = text.strip().lower()
     begun = [offer for offer in offers if typed and offer.lower().startswith(typed)]
     exact = [offer for offer in offers if offer in {text, text.strip()}]

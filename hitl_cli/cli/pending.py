@@ -194,7 +194,7 @@ def as_table(items: list[RequestSummary], now: int, gateway: str | None = None) 
 
 
 def _asks(item: RequestSummary) -> str:
-    """Return the prompt, and why it is asked again if an answer did not fit."""
+    """Return the prompt, and why it is asked again if an answer was not valid."""
     refused = item.asked.refused
     return f"{item.prompt or ''}{f' (again: {refused.why})' if refused is not None else ''}"
 

@@ -1,4 +1,4 @@
-"""Durations as people write them: `90s`, `1h30m`, `30d` (as the resonate CLI takes them, and days)."""
+"""Durations as people write them: `90s`, `1h30m`, `30d` (as in the resonate CLI, plus days and weeks)."""
 
 from __future__ import annotations
 
@@ -20,19 +20,17 @@ def parse_duration(text: str) -> int:
     exact = sum(float(number) * UNITS_MS[unit] for number, unit in parts)
     total = round(exact) if exact <= LONGEST_MS else 0
     if not 0 < total <= LONGEST_MS:
-        raise bad_duration(
-            f"{text!r} is not a duration that can be used: it must be more than 0 and under 100 years."
-        )
+        raise bad_duration(f"{text!r} is not a valid duration: it must be more than 0 and at most 100 years.")
     return total
 
 
 def bad_duration(message: str) -> BadInput:
-    """Return the error that says why a text, or a time, cannot be used as a duration."""
+    """Return the error for an invalid duration."""
     return BadInput(message, code="bad-duration")
 
 
 def format_age(ms: int) -> str:
-    """Return how long ago something was, in whole seconds at the finest."""
+    """Return an age, without milliseconds."""
     return format_duration(ms // UNITS_MS["s"] * UNITS_MS["s"])
 
 

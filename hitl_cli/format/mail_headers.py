@@ -1,6 +1,6 @@
-"""Headers of a mail, written here: Python's email package decodes encoded words in text that it is given.
+"""E-mail headers, without Python's email package, which decodes encoded words in the text that it is given.
 
-In some versions (3.12.1) a line break in such a word then ends the header, and what follows is another one.
+In some versions (3.12.1) a line break in such a word then ends the header and starts another: an injection.
 """
 
 from __future__ import annotations
@@ -13,37 +13,37 @@ from hitl_cli.format.terminal import ascii_host, printable
 
 _CHARS = r"[^@\s<>,;:\"()\[\]\\]"
 EMAIL_ADDRESS = rf"(?!\S*=\?){_CHARS}{{1,64}}@{_CHARS}{{1,255}}"
-"""Without `=?`, which mail programs decode: nobody has such an address."""
+"""Excludes `=?`, which mail programs decode; no real address contains it."""
 
 MAILBOX = rf'(?:(?P<name>"(?:[^"\\]|\\.)*"\s*|[^<>"]*)<(?P<named>{EMAIL_ADDRESS})>|(?P<bare>{EMAIL_ADDRESS}))'
 
 ATOMS = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:[ .][A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
-"""What needs no quotes: words of a name, or the parts of what stands before an @ (RFC 5322)."""
+"""Text that needs no quotes: words of a name, or the parts before an @ (RFC 5322)."""
 
 LABEL_CHARS = 63
-"""How long a part of a domain is at most (RFC 1035)."""
+"""Maximum length of a label of a domain (RFC 1035)."""
 
 LINE_CHARS = 78
-"""How long a line of a header should be at most (RFC 5322)."""
+"""Recommended maximum length of a header line (RFC 5322)."""
 
 PLAIN_CHARS = 900
-"""Longer text is encoded, which cuts it: no line may have more than 998 characters, even without spaces."""
+"""Longer text is encoded, which splits it: a line may have at most 998 characters, even without spaces."""
 
 WORD_BYTES = 39
-"""Bytes in an encoded word: with the longest name of a header before it, 76 characters (RFC 2047)."""
+"""Bytes in an encoded word, so that a line with the longest header name has 76 characters (RFC 2047)."""
 
 
 class Mailbox(Struct, frozen=True):
-    """An e-mail address, and the name that is shown for it, if any."""
+    """An e-mail address and its display name, if any."""
 
     name: str
     address: str
 
 
 def mailbox(text: str) -> Mailbox | None:
-    """Return what `a@example.org` or `Name <a@example.org>` means; None for what is neither.
+    """Parse `a@example.org` or `Name <a@example.org>`; None if it is neither.
 
-    All that stands before the `<` is the name, with or without quotes around it.
+    Everything before the `<` is the name, with or without quotes.
     """
     found = re.fullmatch(MAILBOX, text.strip())
     if found is None or not is_address(address := found["named"] or found["bare"]):
@@ -55,14 +55,14 @@ def mailbox(text: str) -> Mailbox | None:
 
 
 def is_address(text: str) -> bool:
-    """Whether a text is an e-mail address to which mail could be sent."""
+    """Whether a text is a valid e-mail address."""
     if re.fullmatch(EMAIL_ADDRESS, text) is None or printable(text) != text:
         return False
     return all(0 < len(label) <= LABEL_CHARS for label in text.rpartition("@")[2].split("."))
 
 
 def ascii_domain(address: str) -> str:
-    """Return an address with its domain as servers that know only ASCII take it, where it has such a form."""
+    """Return an address with its domain in ASCII (IDNA), or unchanged if that is impossible."""
     user, _, domain = address.rpartition("@")
     try:
         return f"{user}@{ascii_host(domain)}"
@@ -71,7 +71,7 @@ def ascii_domain(address: str) -> str:
 
 
 def text_header(name: str, text: str) -> str:
-    """Return a header that says a text, and nothing else: its lines end with CRLF but for the last."""
+    """Return a text as exactly one header, folded with CRLF."""
     text = printable(text)
     if not text.isascii() or "=?" in text or text != text.strip() or len(text) > PLAIN_CHARS:
         return f"{name}: {encoded_words(text)}"
@@ -82,7 +82,7 @@ def text_header(name: str, text: str) -> str:
 
 
 def mailbox_header(name: str, box: Mailbox) -> str:
-    """Return a header that names a mailbox."""
+    """Return a header with a mailbox."""
     user, _, domain = ascii_domain(box.address).rpartition("@")
     if not re.fullmatch(ATOMS, user) and user.isascii():
         user = _quoted(user)
@@ -91,7 +91,7 @@ def mailbox_header(name: str, box: Mailbox) -> str:
 
 
 def encoded_words(text: str) -> str:
-    """Return a text as encoded words (RFC 2047), a line each, of whole characters."""
+    """Return a text as encoded words (RFC 2047), one per line, of whole characters."""
     import base64
 
     chunks = [b""]
@@ -104,7 +104,7 @@ def encoded_words(text: str) -> str:
 
 
 def _phrase(text: str) -> str:
-    """Return a name as it stands before an address."""
+    """Return a display name, quoted or encoded if needed."""
     if not text.isascii() or "=?" in text or len(text) > LINE_CHARS:
         return encoded_words(text)
     return text if re.fullmatch(ATOMS, text) and "." not in text else _quoted(text)

@@ -1,9 +1,9 @@
-"""What Markdown of others may do, and the HTML of it for pages and mails.
+"""Untrusted Markdown: which features are allowed, and its HTML for pages and mails.
 
-`parsed` decides for every front end: HTML is text, and an image is a link to it, since loading one from
-elsewhere would tell that host who reads this, and when. The HTML is sanitised again.
+`parsed` applies to every front end: HTML is text, and an image becomes a link, because loading it would tell
+its host who reads the request, and when. The HTML is sanitized as well.
 
-A page has one heading of its own: the first line of a prompt. The headings in the rest stand below that.
+The heading of a page is the first line of the prompt. Headings in the rest are placed below it.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 LONGEST = 20_000
-"""Characters of a text that is read as Markdown; a longer one is shown as it is."""
+"""Maximum characters of text parsed as Markdown; longer text is shown as its source."""
 
 NESTING_MAX = 100
-"""Where the parser leaves out the rest: far beyond what anybody writes."""
+"""Nesting depth at which the parser drops the rest; real text never gets there."""
 
 LONGEST_TITLE = 200
-"""Characters of a first line that can be a heading."""
+"""Maximum characters of a first line that can be a heading."""
 
 LOWEST_HEADING = 6
 
@@ -44,7 +44,7 @@ SCHEMES = frozenset({"http", "https", "mailto"})
 
 
 class Prompt(Struct, frozen=True):
-    """What is asked, as HTML: a heading, without a tag of its own, and the rest."""
+    """A prompt as HTML: a heading, without its tag, and the rest."""
 
     title: Markup
     body: Markup
@@ -69,7 +69,7 @@ def as_prompt(text: str) -> Prompt:
 
 
 def as_mail(text: str) -> Markup:
-    """Return a text in Markdown as HTML for a mail: no link in it but ours, so an address is written out."""
+    """Return Markdown as HTML for a mail, with addresses written out: the only links in a mail are ours."""
     if len(text) > LONGEST:
         return _as_it_is(text)
     tokens = parsed(text)
@@ -79,7 +79,7 @@ def as_mail(text: str) -> Markup:
 
 
 def _written_out(tokens: list[Token]) -> list[Token]:
-    """Return tokens within a line with the address of each link after its text, in place of the link."""
+    """Return inline tokens with each link replaced by its text and address."""
     written: list[Token] = []
     addresses: list[str] = []
     for token in tokens:
@@ -93,7 +93,7 @@ def _written_out(tokens: list[Token]) -> list[Token]:
 
 
 def as_words(text: str) -> str:
-    """Return what a line in Markdown says, without its marks, cut short."""
+    """Return a line of Markdown as plain text, cut to fit."""
     if len(text) > LONGEST_TITLE:
         return f"{text[:LONGEST_TITLE]}…"
     return "".join(_words(token.children or []) for token in _reader().parseInline(text))
@@ -121,7 +121,7 @@ def _headed(tokens: list[Token]) -> tuple[list[Token] | None, list[Token]]:
 
 
 def _first_line(text: str) -> str:
-    """Return the first line that says something, without the marks of a heading (Question.title)."""
+    """Return the first line that is not empty, without heading marks (Question.title)."""
     lines = (line.strip().lstrip("#").strip() for line in text.splitlines())
     return next((line for line in lines if line), "")
 
@@ -136,7 +136,7 @@ def parsed(text: str) -> list[Token]:
 
 
 def _body_html(tokens: list[Token]) -> Markup:
-    """Return tokens as HTML, their headings below the one of the page."""
+    """Return tokens as HTML, with headings below the heading of the page."""
     headings = [token for token in tokens if token.type in ("heading_open", "heading_close")]
     highest = min((int(token.tag[1:]) for token in headings), default=0)
     for token in headings:
@@ -145,7 +145,7 @@ def _body_html(tokens: list[Token]) -> Markup:
 
 
 def _cleaned(html: str, tags: frozenset[str] | set[str]) -> Markup:
-    """Return HTML of which only what is allowed is left. Links open beside the page."""
+    """Return HTML with only the allowed tags. Links open in a new tab."""
     import nh3
 
     return Markup(  # noqa: S704 - sanitised
@@ -163,7 +163,7 @@ def _cleaned(html: str, tags: frozenset[str] | set[str]) -> Markup:
 
 @cache
 def _reader() -> MarkdownIt:
-    """Return what reads Markdown: CommonMark with tables, no HTML, and no image but as a link to it."""
+    """Return the parser: CommonMark with tables, without HTML, and with images as links."""
     from markdown_it import MarkdownIt
 
     markdown = MarkdownIt("commonmark", {"html": False, "maxNesting": NESTING_MAX})
@@ -176,14 +176,14 @@ def _rendered(tokens: Sequence[Token]) -> str:
 
 
 def _link_images(state: StateCore) -> None:
-    """Put a link to each image in its place."""
+    """Replace each image with a link to it."""
     for token in state.tokens:
         if any(child.type == "image" for child in token.children or ()):
             token.children = [part for child in token.children or () for part in _as_link(child)]
 
 
 def _as_link(token: Token) -> tuple[Token, ...]:
-    """Return the link to an image, with its description as the text; any other token as it is."""
+    """Return an image as a link with its description as the text; any other token unchanged."""
     from markdown_it.token import Token
 
     if token.type != "image":

@@ -1,4 +1,4 @@
-"""Names of people and groups as text: how one is stored, and what makes two of them the same."""
+"""Names of people and groups: how they are stored, and when two of them are equal."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ INVISIBLE = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f"
     "\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000e0000-\U000e0fff]"
 )
-"""Control and bidirectional characters, and what else Unicode has that shows nothing (Default_Ignorable).
+"""Control characters, bidirectional characters and other invisible ones (Default_Ignorable in Unicode).
 
-Two are not among them: the joiners that Persian and the languages of India are spelled with.
+Excluded are the two joiners, which Persian and Indian languages need.
 """
 
 JOINERS = str.maketrans("", "", "\u200c\u200d")
 
 
 def normalized(name: str) -> str:
-    """Return a name as it is stored: NFC, one space between words, nothing that does not show."""
+    """Return a name as it is stored: NFC, single spaces between words, no invisible characters."""
     if name.isascii() and name.isprintable() and name == " ".join(name.split()):
         return name
     import unicodedata
@@ -28,17 +28,17 @@ def normalized(name: str) -> str:
 
 @lru_cache(4_096)
 def folded(name: str) -> str:
-    """Return what a name has in common with all that mean the same person: capitals make no difference."""
+    """Return the key by which names are compared: case does not matter."""
     if name.isascii():
         return normalized(name).casefold()
     import unicodedata
 
-    # Folding can undo the composition, and composing what is folded gives nothing that would fold again.
+    # Folding can undo the composition. Composing again gives a text that folding does not change.
     return unicodedata.normalize("NFC", normalized(name.translate(JOINERS)).casefold())
 
 
 def skeleton(name: str) -> str:
-    """Return what a name looks like: names that are easily taken for each other have the same."""
+    """Return a key that names have in common when they look alike."""
     import unicodedata
 
     shown = unicodedata.normalize("NFKC", normalized(name.translate(JOINERS))).translate(_CAPITALS)
@@ -46,10 +46,10 @@ def skeleton(name: str) -> str:
 
 
 _CAPITALS = str.maketrans("I|1", "lll")
-"""What looks like a small l in most typefaces, before capitals are folded."""
+"""Characters that look like a lowercase l in most typefaces, before case folding."""
 
 _LOOKS_LIKE = str.maketrans(
     "авгеһіјкӏмнорстухѕԁԛԝαεικνορτυχγɑɡı0‐‑‒–—―−_’ʼ`´",  # noqa: RUF001 - they do look alike
     "abrehijklmhopctyxsdqwaeikvoptuxyagio--------''''",
 )
-"""Letters of Cyrillic and Greek, digits and marks that look like one of ASCII: the usual ones, not all."""
+"""Cyrillic and Greek letters, digits and marks that look like ASCII: the common ones, not all."""

@@ -1,4 +1,4 @@
-"""Commands to copy, whose words bash, zsh and fish read as the same text, and obey none of."""
+"""Commands to copy: quoted so that bash, zsh and fish read the same words and expand nothing."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _PLAIN = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
-"""Text that no shell reads as anything else."""
+"""Text that needs no quotes in any shell."""
 
 _PARTS = re.compile(r"[^'\\]+|['\\]")
-"""What goes into single quotes, and the two characters that fish and the others read differently there."""
+"""Text for single quotes, and the two characters that fish reads differently inside them."""
 
 
 def quoted(text: str) -> str:
     """Return a text as one word for a shell.
 
-    What cannot be shown is written as bash and zsh read escapes; fish refuses such a line.
+    Unprintable characters become $'…' escapes, which bash and zsh read and fish rejects.
     """
     if printable(text) != text:
         escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\t", "\\t")
         return f"$'{printable(escaped)}'"
-    if _PLAIN.fullmatch(text) and text[0] not in "=%":  # which zsh and fish expand there
+    if _PLAIN.fullmatch(text) and text[0] not in "=%":  # zsh and fish expand them there
         return text
     parts = (f"\\{part}" if part in "'\\" else f"'{part}'" for part in _PARTS.findall(text))
     return "".join(parts) or "''"
 
 
 def command(name: str, arguments: Sequence[str], options: Sequence[str] = ()) -> str:
-    """Return a command of hitl; what begins with a dash and is no option stands after two of them."""
+    """Return a hitl command line; arguments that begin with a dash follow `--`."""
     words = [quoted(word) for word in arguments]
     if any(word.startswith("-") for word in arguments):
         return " ".join(["hitl", name, *map(quoted, options), "--", *words])

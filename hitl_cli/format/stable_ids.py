@@ -1,6 +1,6 @@
-"""Ids made of what they identify: whoever makes one again, in any process, gets the same.
+"""Ids derived from content: every process derives the same id.
 
-Such ids stand in files and on other servers, so what these functions return never changes.
+These ids are stored in files and on other servers, so the results of these functions must never change.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ def stable_id(content: str | bytes, digits: int) -> str:
 
 
 def short_stable_id(content: str | bytes, digits: int = 16, purpose: bytes = b"") -> str:
-    """Return an even number of hexadecimal digits, up to 128, that are others for each purpose (BLAKE2b)."""
+    """Return an even number of hexadecimal digits, up to 128, that depend on the purpose (BLAKE2b)."""
     import hashlib
 
     return hashlib.blake2b(_as_bytes(content), digest_size=digits // 2, person=purpose).hexdigest()

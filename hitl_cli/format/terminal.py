@@ -1,32 +1,32 @@
-"""Text from promises and from people, made fit for a terminal: shown, and never obeyed."""
+"""Makes untrusted text safe for a terminal: control characters are shown, not executed."""
 
 from __future__ import annotations
 
 import unicodedata
 
 JOINERS = "\u200c\u200d"
-"""The only characters without a shape that are needed to read: in emoji, Persian, Hindi."""
+"""The only invisible characters that text needs: in emoji, Persian and Hindi."""
 
 FILLERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0")
-"""What Unicode calls letters and marks, and nobody sees."""
+"""Letters and marks in Unicode that are invisible."""
 
 TAB = 4
 
 
 def printable(text: str) -> str:
-    """Return text on one line; what a terminal would obey, or nobody would see, is shown as its escape."""
+    """Return text on one line, with control and invisible characters as escapes."""
     if _is_harmless(text):
         return text
     return "".join(map(_shown, text.replace("\r\n", "\n")))
 
 
 def printable_lines(text: str) -> str:
-    """Return the same of a text that may have several lines."""
+    """Return text with its line breaks, and control and invisible characters as escapes."""
     return "\n".join(map(printable, text.replace("\r\n", "\n").expandtabs(TAB).split("\n")))
 
 
 def printable_json(text: str) -> str:
-    """Return JSON that means the same, with JSON's own escapes for what `printable` would not leave."""
+    """Return equivalent JSON, with JSON escapes for control and invisible characters."""
     if _is_harmless(text.replace("\n", "")):
         return text
     lines = text.split("\n")
@@ -39,21 +39,21 @@ def cut(text: str, limit: int) -> str:
 
 
 def cells(text: str) -> int:
-    """Return how many columns of a terminal a printable text takes."""
+    """Return the width of a printable text, in columns of a terminal."""
     if text.isascii():
         return len(text)
-    import wcwidth  # its tables take longer to load than a list of plain ASCII takes to print
+    import wcwidth  # slow to import, and not needed for ASCII
 
     return wcwidth.wcswidth(text)
 
 
 def _is_harmless(text: str) -> bool:
-    """Whether all of a text can be seen, and does nothing else."""
+    """Whether a text has only visible characters."""
     return text.isprintable() and (text.isascii() or FILLERS.isdisjoint(text))
 
 
 def _shown(char: str) -> str:
-    """Return a character, or what stands for it: a space, or its escape."""
+    """Return a character, a space for other blanks, or its escape."""
     if _is_harmless(char) or char in JOINERS:
         return char
     if char in "\n\t" or unicodedata.category(char) == "Zs":
@@ -62,7 +62,7 @@ def _shown(char: str) -> str:
 
 
 def _escaped(char: str) -> str:
-    """Return a character of JSON, or its escape: of 16 bits each, as JSON has them."""
+    """Return a character of JSON, or its escapes of 16 bits each."""
     if _is_harmless(char) or char in JOINERS:
         return char
     units = char.encode("utf-16-be", "surrogatepass").hex()
@@ -70,11 +70,11 @@ def _escaped(char: str) -> str:
 
 
 OTHERS_IN_IDNA_2008 = frozenset("\u00df\u03c2\u200c\u200d")
-"""What Python's IDNA 2003 writes as something else, and so as somebody else's host: `ß` as `ss`."""
+"""Characters that Python's IDNA 2003 maps to others (`ß` to `ss`), and so to a different host."""
 
 
 def ascii_host(name: str) -> str:
-    """Return the name of a host in ASCII. Raises UnicodeError for none, or another one in IDNA 2008."""
+    """Return a host name in ASCII. Raises UnicodeError if it is invalid, or differs in IDNA 2008."""
     if not OTHERS_IN_IDNA_2008.isdisjoint(name):
-        raise UnicodeError(f"{name!r} has to be written in its ASCII form, xn--…")
+        raise UnicodeError(f"{name!r} must be written in its ASCII form, xn--…")
     return name.encode("idna").decode()

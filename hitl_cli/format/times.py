@@ -1,4 +1,4 @@
-"""Instants: ISO 8601 in UTC for machines, whatever TZ is set to; in the local zone for people."""
+"""Instants: ISO 8601 in UTC for programs, the local time zone for people."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def local(ms: int, zone: str | None = None) -> str:
 
 
 def local_minute(ms: int) -> str:
-    """Return the same in one word, for lists, which programs split at spaces: `2026-11-21T04:04+01:00`."""
+    """Return an instant as one word, for lists that are split at spaces: `2026-11-21T04:04+01:00`."""
     return _here(ms).isoformat(timespec="minutes")
 
 
@@ -47,16 +47,16 @@ def _here(ms: int) -> datetime:
 
 
 WRITTEN = re.compile(r'(?<!")\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z')
-"""An instant as `iso` writes it into a sentence; a text in JSON, which is somebody's data, is none."""
+"""An instant written by `iso` in a sentence; strings in JSON are data, and are not matched."""
 
 
 def localized(text: str) -> str:
-    """Return a sentence with its instants in the zone of this process."""
+    """Return a sentence with its instants in the local time zone."""
     return WRITTEN.sub(_as_local, text)
 
 
 def _as_local(written: re.Match[str]) -> str:
     try:
         return local(round(datetime.fromisoformat(written[0]).timestamp() * 1_000))
-    except ValueError:  # digits that are no date
+    except ValueError:  # digits that are not a date
         return written[0]

@@ -1,4 +1,4 @@
-"""What msgspec finds wrong in settings and documents, in the words of a person who wrote them."""
+"""Readable messages for msgspec's validation errors in settings and documents."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MISSING = re.compile(r"Object missing required field `(.+)`")
 
 
 def in_words(error: msgspec.ValidationError, shape: Any = None) -> str:
-    """Return what is wrong and where, with what is allowed as far as the type that was wanted tells."""
+    """Return what is wrong and where; `shape` is the expected type, for suggestions."""
     said = str(error)
     place = found[1] if (found := _PLACE.search(said)) else ""
     what = _PLACE.sub("", said)
@@ -60,7 +60,7 @@ def _names(kind: Any) -> list[str]:
 
 
 def _at(shape: Any, place: str) -> Any:
-    """Return what msgspec.inspect knows of the type at a place such as `groups.ops.members[0]`."""
+    """Return the msgspec.inspect type at a path such as `groups.ops.members[0]`."""
     kind: Any = msgspec.inspect.type_info(shape)
     for part in re.findall(r"[^.[\]]+|\[.*?\]", place):
         kind = _plain(kind)
@@ -70,6 +70,6 @@ def _at(shape: Any, place: str) -> Any:
 
 
 def _plain(kind: Any) -> Any:
-    """Return a type without what says only that it may be left out."""
+    """Return a type without None."""
     several = [one for one in getattr(kind, "types", ()) if not isinstance(one, msgspec.inspect.NoneType)]
     return several[0] if several else kind

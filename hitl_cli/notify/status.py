@@ -74,6 +74,14 @@ class NotificationStatus(Struct, frozen=True, kw_only=True):
             return "not told"
         return "not told yet" if last is not None and last.outcome == "failed" else "to be told"
 
+    @property
+    def shown(self) -> str:
+        """The status, for people."""
+        return _SHOWN[self.standing]
+
+
+_SHOWN = {"told": "notified", "to be told": "queued", "not told yet": "retrying", "not told": "not notified"}
+
 
 def said_of(told: NotificationStatus, now: int) -> str:
     """Return when and how a recipient was notified; or why not, and when the next attempt is."""

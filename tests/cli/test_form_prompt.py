@@ -148,7 +148,7 @@ def test_a_list_that_does_not_fit_is_asked_again(filling: Callable[..., Terminal
         terminal.type("1" + ENTER)
     terminal.asks("[2]: ")
     terminal.type(ENTER)
-    terminal.shows("it must have at most 1 entry: once more, from the first")
+    terminal.shows("it must have at most 1 entry: enter the list again")
     terminal.asks("[0]: ")
     terminal.type("5" + ENTER)
     terminal.asks("[1]: ")
@@ -163,7 +163,7 @@ def test_what_does_not_fit_as_a_whole_cannot_be_sent(filling: Callable[..., Term
     terminal = filling(schema, "a=1")
     terminal.asks("b: ")
     terminal.type(ENTER)
-    assert "! b is required" in terminal.asks("It cannot be sent so (change a field, no): ")
+    assert "! b is required" in terminal.asks("Not valid yet (change a field, no): ")
     terminal.type("yes")
     terminal.shows("must be one of change a field, no")
     terminal.type(CTRL_U + "c" + ENTER)
@@ -230,7 +230,7 @@ def test_colors_are_for_terminals_that_want_them(
     filling: Callable[..., Terminal], env: dict[str, str]
 ) -> None:
     terminal = filling({**obj(a={"type": "integer"}), "minProperties": 2}, "a=5", **env)
-    terminal.asks("It cannot be sent so (change a field, no): ")
+    terminal.asks("Not valid yet (change a field, no): ")
     assert colored(terminal.raw) is not bool(env)
 
 
@@ -287,12 +287,12 @@ def test_rows_are_added_changed_and_removed(filling: Callable[..., Terminal], te
     say(("lines (add, done): ", "a"), ("lines[0].what: ", "one"), ("lines[0].pin: ", "sesame"))
     menu = "lines (add, change, remove, done): "
     say((menu, "add"), ("lines[1].what: ", "two"), ("lines[1].pin: ", ""))
-    say((menu, "c"), ("Which one (1, 2): ", "2"))
+    say((menu, "c"), ("Which row (1, 2): ", "2"))
     if term == "dumb":
         say(("lines[1].what: ", "two three"))
     else:
         say(("lines[1].what: two", " three"))
-    say(("lines[1].pin: ", ""), (menu, "remove"), ("Which one (1, 2): ", "1"))
+    say(("lines[1].pin: ", ""), (menu, "remove"), ("Which row (1, 2): ", "1"))
     shown = say((menu, "done"), ("region: ", "Ireland"), (SEND, "change"))
     assert "lines[0].what: two three\nlines[0].pin: -\norder: PO-7\nregion: Ireland\n" in shown
     assert "sesame" not in terminal.raw
@@ -357,7 +357,7 @@ def test_where_another_approved_with_other_data_that_is_shown_before_it_is_sent(
     with Terminal([HITL, "approve", "a"], hitl.env, hitl.folder) as terminal:
         terminal.asks("n: ")
         terminal.type("2" + ENTER)
-        assert "! not the same: Amount: 1 (reviewer), 2 (you)" in terminal.asks(SEND)
+        assert "! differs from other votes: Amount: 1 (reviewer), 2 (you)" in terminal.asks(SEND)
         terminal.type("y" + ENTER)
         terminal.shows("answers differ: Amount: 1 (reviewer), 2 (ada)")
         assert terminal.end() == 0

@@ -116,7 +116,7 @@ def test_an_answer_that_is_not_this_persons_to_give_is_not_even_held(hitl: Hitl)
 
 
 def test_remarks_are_kept_though_the_review_ends_at_once(hitl: Hitl, ada: Person) -> None:
-    ada.desk.remark(ada.sees("r1:1").id, "odd")
+    ada.desk.comment(ada.sees("r1:1").id, "odd")
     ada.desk.end(send=False)
     assert [one["text"] for one in hitl.json("show", "r1:1")["comments"]] == ["odd"]
     assert ada.desk.summary()[0].commented == 1

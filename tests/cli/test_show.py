@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hitl_cli.cli.render.request import UNREADABLE
 from hitl_cli.format.names import normalized
 from hitl_cli.requests.question import Digest, Escalation, Instead, Question
 from tests.cli.past import DAY_MS, HOUR_MS, Past
@@ -68,7 +69,7 @@ def test_all_of_a_request_is_shown(hitl: Hitl) -> None:
     lines = hitl.ok("show", "bill-7").splitlines()
     shown = "\n".join(lines)
     assert lines[:5] == [
-        "r-1:1  waits  deploy  r-1  2h ago",
+        "r-1:1  waiting  deploy  r-1  2h ago",
         "",
         "  # Pay *120*?",
         "",
@@ -76,13 +77,13 @@ def test_all_of_a_request_is_shown(hitl: Hitl) -> None:
     ]
     assert '  bill   B-7\n  lines  [\n           {\n             "what": "hotel",' in shown
     for line in (
-        r"  may answer  ada, group:ops, lead, except who started the run \(unknown\)",
-        r"  later       also head in 59m \d+s \(2\S+ \S+ \w+\)",
-        r"  deadline    in 364d 21h \(2\S+ \S+ \w+\), then it counts as rejected",
-        r"  priority    high",
-        r"  key         bill-7",
-        r"  link        https://example.org/7",
-        rf"  digest      sha256 {'ab' * 32} of bill.pdf",
+        r"  assignees  ada, group:ops, lead, except who started the run \(unknown\)",
+        r"  later      also head in 59m \d+s \(2\S+ \S+ \w+\)",
+        r"  deadline   in 364d 21h \(2\S+ \S+ \w+\), then it counts as rejected",
+        r"  priority   high",
+        r"  key        bill-7",
+        r"  link       https://example.org/7",
+        rf"  digest     sha256 {'ab' * 32} of bill.pdf",
         r"  amount  integer, required  In euros.; at least 1, at most 500",
         r'  note    text               default "none"',
         r"  where   choice, required   one of here, there",
@@ -155,9 +156,9 @@ def test_a_run_shows_what_it_asks_and_what_was_before(hitl: Hitl) -> None:
     hitl.ok("answer", "rel", "ship", "--as", "bob")
     hitl.ok("comment", "rel", "go [red]on\nnow", "--as", "eve")
     shown = hitl.ok("show", "rel")
-    assert re.search(r"^rel:3\.1  waits  deploy  rel  \S+ ago$", shown, re.MULTILINE)
-    assert "  asked by    ada\n" in shown
-    assert "  approvals   1 of 2\n" in shown
+    assert re.search(r"^rel:3\.1  waiting  deploy  rel  \S+ ago$", shown, re.MULTILINE)
+    assert "  asked by   ada\n" in shown
+    assert "  approvals  1 of 2\n" in shown
     assert re.search(r'^  ✓ rel:1 +step \S+ +\{"built":"1.4.2"\}$', shown, re.MULTILINE)
     assert re.search(
         r"^  ✓ rel:2\.1 +person Deploy to \*staging\*\? +approved by bob: true$", shown, re.MULTILINE
@@ -327,7 +328,7 @@ def test_a_request_that_cannot_be_read_says_so_and_shows_what_is_there(hitl: Hit
         param = {"data": "eyJwcm9tdCI6ICJcdTAwMWJbMzFtIn0="}  # {"promt": "\u001b[31m"}
         past.send("promise.create", id="r:1", timeoutAt=past.now + DAY_MS, tags=tags, param=param)
     shown = hitl.ok("show", "r:1")
-    assert "This request cannot be read, so nobody can answer it with hitl." in shown
+    assert UNREADABLE in shown
     assert "  Object missing required field `prompt`\n" in shown
     assert "  promt  \\x1b[31m\n" in shown
     assert "hitl approve" not in shown
@@ -339,8 +340,8 @@ def test_a_promise_that_says_nothing_is_shown_too(hitl: Hitl) -> None:
     with Past(hitl, 0) as past:
         past.plain("bare:1")
     shown = hitl.ok("show", "bare")
-    assert shown.startswith("bare:1  waits  bare  ")
-    assert "  may answer  anyone\n" in shown
+    assert shown.startswith("bare:1  waiting  bare  ")
+    assert "  assignees  anyone\n" in shown
     assert "  hitl approve bare:1\n" in shown
 
 

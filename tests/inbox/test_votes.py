@@ -207,7 +207,7 @@ def test_a_group_is_as_many_as_the_settings_know(client: EmbeddedClient) -> None
     for id in ("known", "unknown"):
         request(client, id, approvals=3, to=["group:ops"])
     assert decide(client, "known", no("ada"), OPS).settled
-    with pytest.raises(NotAllowed, match="do not know group:ops"):
+    with pytest.raises(NotAllowed, match="settings: group:ops"):
         decide(client, "unknown", no("ada"))
 
 

@@ -320,7 +320,7 @@ def test_what_one_channel_refuses_goes_through_the_next_and_shows(hitl: Hitl, to
         ("slack", "sent"),
     ]
     shown = hitl.ok("show", id)
-    assert "told by slack" in " ".join(shown.split())
+    assert "notified by slack" in " ".join(shown.split())
     assert "not by webhook: 127.0.0.1 refused it (410)." in shown
     [document] = hitl.json("show", id)["told"]
     assert (document["who"], document["outcome"], document["channel"]) == ("reviewer", "told", "slack")
@@ -340,7 +340,7 @@ def test_what_nobody_takes_now_is_tried_again_quickly_then_slowly_and_says_so(hi
         wait_until(lambda n=n: tries() == n)  # type: ignore[misc]
         town.crew.later(10_000)
     wait_until(lambda: tries() == 3)
-    assert "not told yet webhook: 127.0.0.1 cannot accept it now (503).; again in " in " ".join(
+    assert "retrying webhook: 127.0.0.1 cannot accept it now (503).; again in " in " ".join(
         hitl.ok("show", id).split()
     )
     assert hitl.json("status", "r")["waits_for"] == [id]
@@ -478,8 +478,8 @@ def test_of_many_reminders_the_last_of_each_is_shown(hitl: Hitl, town: Town) -> 
         town.crew.later(HOUR_MS)
         town.told(id, 2 + 2 * n)
     shown = hitl.ok("show", id)
-    assert shown.count(" reminder  told") == 2
-    assert "2 earlier reminders: --json has them" in " ".join(shown.split())
+    assert shown.count(" reminder  notified") == 2
+    assert "2 earlier reminders (see --json)" in " ".join(shown.split())
     assert len(hitl.json("show", id)["told"]) == 6
 
 

@@ -53,7 +53,7 @@ def test_what_comes_within_the_window_is_one_message_at_its_end(hitl: Hitl, town
     gathered(town, 4)
     assert town.receiver.received == []
     assert len(digests(town)) == 1
-    assert "to be told" in hitl.ok("show", ids[0])
+    assert "queued" in hitl.ok("show", ids[0])
     assert hitl.json("status", "--state", "waiting") == hitl.json("status")  # the digest is not among them
     town.crew.approve(ids[3], by="reviewer")
     town.crew.later(WINDOW_MS + MINUTE_MS)
@@ -64,7 +64,7 @@ def test_what_comes_within_the_window_is_one_message_at_its_end(hitl: Hitl, town
     town.crew.later(2 * MINUTE_MS)
     [told] = town.told(ids[0])
     assert (told.last and told.last.digest, told.next_at) == (True, None), told
-    assert "told by webhook in a digest" in " ".join(hitl.ok("show", ids[0]).split())
+    assert "notified by webhook in a digest" in " ".join(hitl.ok("show", ids[0]).split())
     assert len(town.sent(1)) == 1
 
 

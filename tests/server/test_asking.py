@@ -62,7 +62,7 @@ def test_over_http_those_who_are_asked_are_told_once_and_the_others_what_came_of
         hitl.ok("start", "r", json.dumps(options), "--workflow", "asks", "-S", url)
         hitl.ok("ask", "Sure?", "--to", "reviewer", "--id", "q", "--no-wait", "-S", url)
         receiver.wait_for(2)
-        wait_until(lambda: "told by webhook" in " ".join(hitl.ok("show", "r:1.1", "-S", url).split()))
+        wait_until(lambda: "notified by webhook" in " ".join(hitl.ok("show", "r:1.1", "-S", url).split()))
         hitl.ok("approve", "r:1.1", "--as", "lead", "-S", url)
         receiver.wait_for(3)
         hitl.ok("wait", "r", "-S", url)

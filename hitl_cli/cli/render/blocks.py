@@ -1,6 +1,6 @@
 """Blocks of aligned rows under a title: plain lines in a pipe, Rich on a terminal.
 
-What others wrote stands further to the right than the titles, on each of its lines: it cannot pass for ours.
+Text from requests is indented below the titles on every line, so it cannot imitate a title.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 INDENT = 2
 
 WIDEST = 40
-"""How far a cell that is not the last of its row moves the others to the right at the most."""
+"""Maximum width of a column before the last, in columns of the terminal."""
 
 MOST_ROWS = 200
-"""Rows of a block that a terminal is shown. In a pipe, and with --json, nothing is left out."""
+"""Maximum number of rows of a block on a terminal. A pipe and --json get all."""
 
 LONGEST_CELL = 20_000
-"""Characters of a cell that a terminal is shown."""
+"""Maximum characters of a cell on a terminal."""
 
 
 class Block(Struct, frozen=True):
-    """Rows of cells, of which the last in a row may have several lines.
+    """Rows of cells; the last cell of a row may have several lines.
 
-    `whole`: with ids, addresses or commands, which are only to be copied in one piece.
+    `whole`: never wrapped, for ids, addresses and commands that people copy.
     """
 
     title: str
@@ -48,7 +48,7 @@ def plain(block: Block) -> list[str]:
 
 
 def drawn(block: Block) -> Iterator[RenderableType]:
-    """Yield what Rich draws of a block."""
+    """Yield a block as Rich renderables."""
     from rich.padding import Padding
     from rich.text import Text
 
@@ -60,11 +60,11 @@ def drawn(block: Block) -> Iterator[RenderableType]:
     else:
         yield Padding(_grid(rows), (0, 0, 0, INDENT))
     if len(block.rows) > MOST_ROWS:
-        yield Text(f"{' ' * INDENT}… {len(block.rows) - MOST_ROWS:,} more: --json has all", style="dim")
+        yield Text(f"{' ' * INDENT}… {len(block.rows) - MOST_ROWS:,} more (see --json)", style="dim")
 
 
 def _aligned(rows: Sequence[Sequence[Cell]]) -> Iterator[list[Cell]]:
-    """Yield lines of printable cells, padded so that they stand below each other."""
+    """Yield lines of printable cells, padded to aligned columns."""
     wide = _widths(rows)
     for row in rows:
         *heads, last = row
@@ -80,7 +80,7 @@ def _aligned(rows: Sequence[Sequence[Cell]]) -> Iterator[list[Cell]]:
 
 
 def _widths(rows: Sequence[Sequence[Cell]]) -> list[int]:
-    """Return how wide the columns before the last one are."""
+    """Return the widths of the columns before the last."""
     count = max((len(row) for row in rows), default=1) - 1
     return [
         min(max(cells(printable(row[n].text)) for row in rows if len(row) > n + 1), WIDEST)
@@ -89,7 +89,7 @@ def _widths(rows: Sequence[Sequence[Cell]]) -> list[int]:
 
 
 def _grid(rows: Sequence[Sequence[Cell]]) -> RenderableType:
-    """Return rows as Rich lays them out; what is long goes on in the next line."""
+    """Return rows as a Rich grid; long text wraps."""
     from rich.table import Table
     from rich.text import Text
 
@@ -107,6 +107,6 @@ def _grid(rows: Sequence[Sequence[Cell]]) -> RenderableType:
 
 
 def shortened(text: str, longest: int = LONGEST_CELL) -> str:
-    """Return a text, or its beginning and how much more there is."""
+    """Return a text, or its beginning and the number of characters left out."""
     more = len(text) - longest
-    return text if more <= 0 else f"{text[:longest]}… ({more:,} characters more: --json has all)"
+    return text if more <= 0 else f"{text[:longest]}… ({more:,} more characters, see --json)"

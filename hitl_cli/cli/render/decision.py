@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def sentence(one: DecisionResult, now: int) -> str:
-    """One sentence about the outcome, with the request."""
+    """Return the outcome in one sentence."""
     of = f" of run {one.workflow}" if one.workflow != one.promise.id else ""
     if one.votes is not None and not one.settled:
         so_far = f"{one.votes.leading} of {one.approvals} approvals"

@@ -1,7 +1,7 @@
-"""Markdown that somebody else wrote, for a terminal: nothing in it is hidden, and nothing is obeyed.
+"""Untrusted Markdown for a terminal: nothing in it is hidden or executed.
 
-HTML stands there as its source, and a link has its address beside its text. A text of which Markdown would
-keep words from the reader, or for which the terminal is too narrow, is shown as it was written.
+HTML is shown as its source, and a link's address beside its text. If rendering would hide words, or the
+terminal is too narrow, the source is shown.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
 LONGEST = 10_000
-"""Characters of the longest text that is read as Markdown: the parser's time may grow with their square."""
+"""Maximum characters of text parsed as Markdown: the parser's time can grow with the square."""
 
 ROOM = 20
-"""Columns that the innermost text, and that all of a table, must have at least."""
+"""Minimum columns for the innermost text, and for a whole table."""
 
 LEVEL = 6
-"""Columns that a level of nesting takes at most: a list has two levels, and numbers of up to nine digits."""
+"""Maximum columns per level of nesting: a list has two levels, and numbers of up to nine digits."""
 
 COLUMN = 6
-"""Columns of the terminal that a column of a table needs to be read."""
+"""Minimum width of a column of a table."""
 
 PLAIN = "text"
-"""What Rich calls the language of code that names none."""
+"""Rich's language name for code without one."""
 
 WORD = re.compile(r"[^\W_]+")
 
 
 class _Table(TableElement):
-    """A table that breaks long words, where Rich would cut them."""
+    """A table that wraps long words instead of cutting them."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for part in super().__rich_console__(console, options):
@@ -54,7 +54,7 @@ class _Table(TableElement):
 
 
 class _Code(CodeBlock):
-    """Code under the name of its language, without colors: a highlighter can be kept busy for long."""
+    """Code below the name of its language, without highlighting, which can be very slow."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if self.lexer_name != PLAIN and not _is_language(self.lexer_name):
@@ -63,7 +63,7 @@ class _Code(CodeBlock):
 
 
 def _is_language(word: str) -> bool:
-    """Whether what stands after the fence only names a language: any other word must be seen."""
+    """Whether the text after the fence is a language name: any other text must be shown."""
     from rich.syntax import Syntax
 
     return Syntax("", word).lexer is not None
@@ -79,7 +79,7 @@ class _Harmless(Markdown):
 
 
 def markdown(source: str, width: int) -> RenderableType:
-    """Return what Rich draws for a text in Markdown, in so many columns."""
+    """Return Markdown as a Rich renderable for a terminal of this width."""
     text = printable_lines(source).strip("\n")
     tokens = parsed(text) if len(text) <= LONGEST else []
     _clean(tokens)
@@ -91,7 +91,7 @@ def markdown(source: str, width: int) -> RenderableType:
 
 
 def _clean(tokens: Sequence[Token]) -> None:
-    """Make printable what entities and addresses were decoded to."""
+    """Make decoded entities and addresses printable."""
     for token in tokens:
         token.content, token.info = printable_lines(token.content), printable(token.info)
         token.attrs = {
@@ -101,7 +101,7 @@ def _clean(tokens: Sequence[Token]) -> None:
 
 
 def _has_room(tokens: Sequence[Token], width: int) -> bool:
-    """Whether all of it can be seen in so many columns."""
+    """Whether everything fits into this width."""
     needed = columns = 0
     for token in tokens:
         columns = 0 if token.type == "tr_open" else columns + (token.type in ("th_open", "td_open"))
@@ -110,12 +110,12 @@ def _has_room(tokens: Sequence[Token], width: int) -> bool:
 
 
 def _hides(tokens: Sequence[Token], text: str) -> bool:
-    """Whether a word of the text would not be seen: a link's title, a cell beyond its table's columns …."""
+    """Whether a word of the text would be hidden: a link's title, a cell beyond its table's columns …."""
     return not Counter(WORD.findall(text)) <= Counter(WORD.findall(" ".join(_seen(tokens))))
 
 
 def _seen(tokens: Sequence[Token]) -> Iterator[str]:
-    """Yield what a person sees of the tokens: texts, addresses, numbers of lists, languages of code."""
+    """Yield the visible parts of the tokens: text, addresses, languages of code."""
     for token in tokens:
         if token.type == "inline":
             yield from _seen(token.children or ())

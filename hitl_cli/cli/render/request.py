@@ -1,6 +1,6 @@
-"""A request as a person reads it: by Rich on a terminal, as plain lines in a pipe.
+"""A request for a person: drawn by Rich on a terminal, plain lines in a pipe.
 
-Text from others is escaped, never interpreted (hitl_cli/format/terminal.py, markdown.py).
+Text from requests is escaped, never interpreted (hitl_cli/format/terminal.py, markdown.py).
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ if TYPE_CHECKING:
     from hitl_cli.inbox.details import RequestDetails
 
 STEPS = 10
-"""How many of the steps before it are shown: the last ones."""
+"""How many earlier steps are shown: the last ones."""
 
 SHORT_JSON = 60
-"""Characters of JSON that are shown on one line."""
+"""Maximum characters of JSON on one line."""
 
 SPREAD = 4
-"""How many times longer than on one line JSON may get when it is indented; deeper, it cannot be read."""
+"""Indented JSON may be this many times longer than on one line; deeper JSON stays on one line."""
 
-UNREADABLE = "This request cannot be read, so nobody can answer it with hitl."
+UNREADABLE = "This request cannot be read, so it cannot be answered with hitl."
 
 
 def print_request(
@@ -56,10 +56,10 @@ def print_request(
     without_contact: Sequence[str] = (),
     page: str | None = None,
 ) -> None:
-    """Print a request, and the commands that answer it on the server that was named, to stdout.
+    """Print a request and the commands that answer it. The commands name `server` if it is given.
 
-    `without_contact` are the assignees whom the settings do not say how to reach; `page` is the URL where it
-    is answered, if a gateway is known.
+    `without_contact` are the assignees without a contact in the settings; `page` is the URL of the request,
+    if a gateway is known.
     """
     known = commands(seen, server)
     title = "answer with" if len(known) > 1 else "comment with"
@@ -79,14 +79,14 @@ def print_request(
 
 
 def drawing(seen: RequestDetails, width: int) -> RenderableType:
-    """Return what Rich draws of a request in so many columns: all but the commands that answer it."""
+    """Return a request as a Rich renderable of this width, without the commands that answer it."""
     from rich.console import Group
 
     return Group(*(part for part, _ in _parts(seen, _blocks(seen), width)))
 
 
 def _parts(seen: RequestDetails, told: Iterable[Block], width: int) -> Iterator[tuple[RenderableType, bool]]:
-    """Yield what Rich draws, piece by piece, and whether that is to be kept in one piece, to be copied."""
+    """Yield the parts of a request as Rich renderables, and whether a part must not be wrapped."""
     from rich.padding import Padding
     from rich.text import Text
 
@@ -100,13 +100,13 @@ def _parts(seen: RequestDetails, told: Iterable[Block], width: int) -> Iterator[
             yield part, block.whole
 
 
-# What is told
+# Content
 
 
 def _headline(seen: RequestDetails) -> list[Cell]:
-    """Return the line that says what is shown and how it stands."""
+    """Return the first line: id, state, workflow, run and age."""
     item = seen.item
-    word = "waits" if seen.decision is None else str(seen.decision.outcome)
+    word = "waiting" if seen.decision is None else str(seen.decision.outcome)
     color = OUTCOME_COLORS.get(word, "yellow")
     of = f"  {item.workflow}" if item.workflow != item.id else ""
     by = f"  {item.function}" if item.function else ""
@@ -119,31 +119,31 @@ def _prompt_of(seen: RequestDetails) -> str:
 
 
 def _blocks(seen: RequestDetails, without_contact: Sequence[str] = ()) -> list[Block]:
-    """Return all that is told under the prompt but for the commands."""
+    """Return everything below the prompt except the commands."""
     now, question = seen.item.now, seen.item.asked
     told = [
         *_unexplained(seen),
-        Block("it is asked again, because the answer did not fit", _refused_rows(question)),
+        Block("asked again, because the answer was not valid", _refused_rows(question)),
         Block("details", _named_values(question.details)),
         Block("", _facts(seen), whole=True),
         Block("form", list(_field_rows(fields_of(question)))),
         Block("votes", [_vote_row(vote, question.form, now) for vote in seen.votes]),
         Block(
-            "they differ in", [[Cell(one.sentence, "red")] for one in differing_votes(question, seen.votes)]
+            "votes differ in", [[Cell(one.sentence, "red")] for one in differing_votes(question, seen.votes)]
         ),
         Block(
             "comments",
             [[Cell(c.by or "?", "bold"), Cell(_ago(c.at, now)), Cell(c.text)] for c in seen.comments],
         ),
-        Block("told", _told_rows(seen, without_contact), whole=True),
-        Block("before it", _step_rows(seen), whole=True),
+        Block("notifications", _told_rows(seen, without_contact), whole=True),
+        Block("earlier steps", _step_rows(seen), whole=True),
         Block("decision", _decision_rows(seen)),
     ]
     return [block for block in told if block.rows]
 
 
 def _unexplained(seen: RequestDetails) -> list[Block]:
-    """Return what a promise says that is no request, or none that can be read."""
+    """Return the content of a promise that is not a request, or that cannot be read."""
     raw = decode(seen.promise.param)
     if seen.item.question is PLAIN:
         return [Block("param", _named_values(raw))]
@@ -152,12 +152,12 @@ def _unexplained(seen: RequestDetails) -> list[Block]:
     try:
         msgspec.convert(raw, Question)
     except msgspec.ValidationError as error:
-        return [Block("why", [[Cell(str(error))]]), Block("what it says", _named_values(raw))]
+        return [Block("why", [[Cell(str(error))]]), Block("content", _named_values(raw))]
     return []
 
 
 def _refused_rows(question: Question) -> list[list[Cell]]:
-    """Return what was answered before, by whom, and why that does not fit."""
+    """Return the earlier answer, who gave it, and why it is not valid."""
     refused = question.refused
     if refused is None:
         return []
@@ -169,7 +169,7 @@ def _refused_rows(question: Question) -> list[list[Cell]]:
 
 
 def _facts(seen: RequestDetails) -> list[list[Cell]]:
-    """Return who asks whom until when, and what else can be said in a line."""
+    """Return the facts of one line each: who asks whom, until when …."""
     item, question = seen.item, seen.item.asked
     digest, left = question.digest, item.deadline - item.now
     until = f"{local(item.deadline)} ({at_deadline(question)})"
@@ -177,7 +177,7 @@ def _facts(seen: RequestDetails) -> list[list[Cell]]:
         until = f"in {format_duration(left)} ({local(item.deadline)}), {at_deadline(question)}"
     lines = [
         ("asked by", Cell(item.asker or "")),
-        ("may answer", Cell(who_may(seen))),
+        ("assignees", Cell(who_may(seen))),
         ("", Cell(seen.hint or "", "yellow")),
         *(("later", Cell(localized(text))) for text in later(seen)),
         (
@@ -188,9 +188,9 @@ def _facts(seen: RequestDetails) -> list[list[Cell]]:
         ("deadline", Cell(until, "red" if seen.decision is None and left < SOON_MS else "")),
         ("priority", priority_cell(question.priority)),
         ("key", Cell(item.key or "")),
-        ("in place of", Cell(question.replaces or "")),
+        ("replaces", Cell(question.replaces or "")),
         ("replaced by", Cell(seen.replaced_by or "", "red")),
-        ("did not fit", Cell(seen.unfit or "", "red")),
+        ("not valid", Cell(seen.unfit or "", "red")),
         ("link", Cell(question.link or "")),
         ("digest", Cell(f"sha256 {digest.sha256} of {digest.file}" if digest else "")),
         ("tags", Cell(", ".join(f"{name}={value}" for name, value in sorted(item.tags.items())))),
@@ -199,7 +199,7 @@ def _facts(seen: RequestDetails) -> list[list[Cell]]:
 
 
 def _field_rows(known: Iterable[Field], rows: str = "") -> Iterator[list[Cell]]:
-    """Yield a line for each field, also for those of a row: `lines[].price`."""
+    """Yield a line for each field, including the fields of rows: `lines[].price`."""
     for field in known:
         path = within(rows, field.path)
         yield _field_row(field, path)
@@ -208,7 +208,7 @@ def _field_rows(known: Iterable[Field], rows: str = "") -> Iterator[list[Cell]]:
 
 
 def _field_row(field: Field, path: str) -> list[Cell]:
-    """Return a field, the kind of its value, what the author says of it, and what fits."""
+    """Return a field, the kind of its value, its description, and what is valid."""
     kind = f"list of {field.item.kind}" if field.item is not None else field.kind
     said = [
         field.title,
@@ -225,7 +225,7 @@ def _field_row(field: Field, path: str) -> list[Cell]:
 
 
 def _vote_row(vote: Vote, form: Json, now: int) -> list[Cell]:
-    """Return what one of several people said."""
+    """Return a vote."""
     data = None if vote.data is True or vote.data in ({}, vote.choice) else vote.data
     told = to_json(data) if form is None else in_words(as_read(form, data))
     said = [vote.choice, None if data is None else told, vote.reason, vote.comment]
@@ -234,34 +234,39 @@ def _vote_row(vote: Vote, form: Json, now: int) -> list[Cell]:
     return [Cell(vote.by, "bold"), Cell(word, color), Cell(_ago(vote.at, now)), Cell(last)]
 
 
-TELLING = {"told": "green", "to be told": "yellow", "not told yet": "red", "not told": "red"}
+_STANDING_COLORS = {"told": "green", "to be told": "yellow", "not told yet": "red", "not told": "red"}
 
 
 def _told_rows(seen: RequestDetails, without_contact: Sequence[str]) -> list[list[Cell]]:
-    """Return who was told of what, of the reminders the last; and who is told nothing."""
+    """Return the notifications, with only the last reminders, and the assignees without a contact."""
     every = notified(seen)
     shown = without_old_reminders(every)
     rows = [
         [
-            Cell(told.who or "those who are asked", "bold"),
+            Cell(told.who or "the assignees", "bold"),
             Cell(told.occasion),
-            Cell(told.standing, TELLING[told.standing]),
+            Cell(told.shown, _STANDING_COLORS[told.standing]),
             Cell(said_of(told, seen.item.now)),
         ]
         for told in shown
     ]
     on_record = {told.who for told in shown}
     rows += [
-        [Cell(who, "bold"), Cell("asked"), Cell("not told", "red"), Cell("no contact in the settings here")]
+        [
+            Cell(who, "bold"),
+            Cell("asked"),
+            Cell("not notified", "red"),
+            Cell("no contact in the settings here"),
+        ]
         for who in without_contact
         if who not in on_record
     ]
     more = len(every) - len(shown)
-    return [[Cell(f"… {more:,} earlier reminders: --json has them")], *rows] if more else rows
+    return [[Cell(f"… {more:,} earlier reminders (see --json)")], *rows] if more else rows
 
 
 def _step_rows(seen: RequestDetails) -> list[list[Cell]]:
-    """Return the last steps of the run before it."""
+    """Return the last steps of the run before the request."""
     rows = [
         [
             Cell(f"{step_mark(node)} {node.promise.id}"),
@@ -275,7 +280,7 @@ def _step_rows(seen: RequestDetails) -> list[list[Cell]]:
 
 
 def _decision_rows(seen: RequestDetails) -> list[list[Cell]]:
-    """Return what was decided, by whom, when and why."""
+    """Return the decision: its outcome, by whom, when and why."""
     made = seen.decision
     if made is None:
         return []
@@ -293,7 +298,7 @@ def _decision_rows(seen: RequestDetails) -> list[list[Cell]]:
 
 
 def _answer_of(seen: RequestDetails, data: Json) -> str:
-    """Return an answer by the titles of its form."""
+    """Return an answer with the titles of its form."""
     form = seen.item.asked.form
     return _readable(data) if form is None or data is None else in_lines(as_read(form, data))
 
@@ -306,7 +311,7 @@ def _named_values(value: Json) -> list[list[Cell]]:
 
 
 def _readable(value: Json) -> str:
-    """Return JSON for people: a text as it is, a small value on one line, a larger one indented."""
+    """Return JSON for people: a string unquoted, a small value on one line, a larger one indented."""
     if isinstance(value, str):
         return value
     text = to_json(value)

@@ -33,19 +33,19 @@ _MARKS = {
     "rejected_canceled": "⊘",
     "rejected_timedout": "⌛",
 }
-"""What stands before a step, by the state of its promise."""
+"""The mark before a step, by the state of its promise."""
 
 _RESULT_WIDTH = 60
-"""Characters of a prompt, a result or a remark that one line shows."""
+"""Maximum characters of a prompt, result or comment on one line."""
 
 
 def step_mark(node: RunStep) -> str:
-    """Return the mark of how a step stands."""
+    """Return the mark for the state of a step."""
     return _MARKS[node.promise.state]
 
 
 def step_name(node: RunStep) -> str:
-    """Return the kind of a step and what it is about, or whose remark it is."""
+    """Return the kind of a step and its name, or the author of a comment or vote."""
     step = step_summary(node, 0)
     if step.kind in REMARKS:
         return f"{step.kind} of {step.by or '?'}"
@@ -54,7 +54,7 @@ def step_name(node: RunStep) -> str:
 
 
 def step_outcome(node: RunStep) -> str:
-    """Return what came of a step, cut to fit; of a request that waits, the command that answers it."""
+    """Return the result of a step, cut to fit; for an open request, the command that answers it."""
     step = step_summary(node, 0)
     if step.state == "waiting":
         what = "approve" if step.name is None else "show"

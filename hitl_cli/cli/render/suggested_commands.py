@@ -1,4 +1,4 @@
-"""The exact commands that answer a request, as they are typed into a shell."""
+"""The commands that answer a request, ready to copy into a shell."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 
 def commands(seen: RequestDetails, server: str | None = None) -> list[str]:
-    """Return the commands that answer it, one for each choice; what is to be filled in is in capitals.
+    """Return the commands that answer a request, one for each choice, with placeholders in capitals.
 
-    `server` is the one that was named on the command line, and so must be named again.
+    `server` is the server that was given on the command line.
     """
     there = [] if server is None else ["-S", server]
     id, question = seen.item.id, seen.item.question
-    remark = command("comment", [id, "TEXT"], there)
+    comment = command("comment", [id, "TEXT"], there)
     if seen.decision is not None or question is None:
-        return [remark]
+        return [comment]
     asked = fields_of(question)
     needed = [f for f in asked if f.required and f.default is UNSET]
     options = [part for f in needed if f.path for part in ("--set", f"{f.path}={_placeholder(f)}")]
@@ -36,11 +36,11 @@ def commands(seen: RequestDetails, server: str | None = None) -> list[str]:
         yes = [command("answer", [id, _placeholder(alone)], there)]
     else:
         yes = [command("approve", [id], [*options, *there])]
-    return [*yes, command("reject", [id], ["--reason", "TEXT", *there]), remark]
+    return [*yes, command("reject", [id], ["--reason", "TEXT", *there]), comment]
 
 
 def _placeholder(field: Field) -> str:
-    """Return what stands for the value of a field."""
+    """Return the placeholder for the value of a field."""
     if field.labels and len(field.labels) == 1:
         return field.labels[0]
     return {"text": "TEXT", "boolean": "yes", "list": "A,B", "json": "JSON"}.get(

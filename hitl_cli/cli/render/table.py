@@ -1,6 +1,6 @@
-"""Lists, as a person reads them: drawn by Rich on a terminal, plain columns in a pipe.
+"""Tables: drawn by Rich on a terminal, plain columns in a pipe.
 
-Nothing is cut in a pipe, and Rich is not even imported: it takes longer to load than to look.
+Nothing is cut in a pipe, and Rich is not imported there: it takes longer to load than a listing.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 GAP = 2
 NARROW = 80
-"""Columns of a terminal below which each row gets lines of its own."""
+"""Terminals narrower than this show each cell on its own line."""
 
 NARROWEST = 8
-"""How far a column that may be cut is cut at most, unless it says otherwise."""
+"""The default minimum width of a column that may be cut."""
 
 WIDEST = 200
-"""How far a cell moves those of the other lines to the right at most, in a pipe."""
+"""Maximum width of a column in a pipe; longer cells stick out."""
 
 
 class Cell(Struct, frozen=True):
@@ -38,10 +38,10 @@ class Cell(Struct, frozen=True):
 
 
 class Column(Struct, frozen=True):
-    """A column: its head, its cells (a text is a cell without a color), and how they stand.
+    """A column: its header and its cells (a string is a cell without a color). `right` aligns them right.
 
-    One that is `whole` is never cut or wrapped, others not below `least`. Those that are `spare` are left out
-    where there is no room for all, the one with the highest number first.
+    A `whole` column is never cut or wrapped, others not below the width `least`. If there is not enough
+    room, `spare` columns are left out, the highest number first.
     """
 
     head: str
@@ -52,17 +52,17 @@ class Column(Struct, frozen=True):
     least: int = NARROWEST
 
     def shown(self) -> list[Cell]:
-        """Return the cells, made fit for a terminal."""
+        """Return the cells, printable on a terminal."""
         cells_of = (Cell(cell) if isinstance(cell, str) else cell for cell in self.cells)
         return [Cell(printable(cell.text), cell.style) for cell in cells_of]
 
     def width(self) -> int:
-        """Return how many columns of a terminal its head and its cells take."""
+        """Return the width of the widest cell, in columns of a terminal."""
         return max(map(cells, (self.head, *(cell.text for cell in self.shown()))))
 
 
 def print_table(columns: Sequence[Column]) -> None:
-    """Print columns, all of them with as many cells, to stdout."""
+    """Print columns of equal length to stdout."""
     if not on_terminal():
         print("\n".join(plain(columns)))
         return
@@ -71,29 +71,29 @@ def print_table(columns: Sequence[Column]) -> None:
 
 
 def lines(columns: Sequence[Column], screen: Console) -> list[str]:
-    """Return the lines that a table takes on a screen, with their colors."""
+    """Return the lines of a table on a terminal, with colors."""
     with screen.capture() as capture:
         screen.print(drawing(columns, screen.width))
     return capture.get().splitlines()
 
 
 def filled(columns: Sequence[Column]) -> list[Column]:
-    """Return the columns of which a cell says something."""
+    """Return the columns that are not empty."""
     return [column for column in columns if any(cell.text for cell in column.shown())]
 
 
 def on_terminal() -> bool:
-    """Whether a person reads stdout, and not a program or nobody at all."""
+    """Whether stdout is a terminal."""
     return is_terminal(sys.stdout)
 
 
 def colored(text: str, color: str) -> str:
-    """Return a text in a color, on a terminal that shows colors."""
+    """Return a text in a color if stdout is a terminal and NO_COLOR is not set."""
     return typer.style(text, fg=color) if on_terminal() and not os.environ.get("NO_COLOR") else text
 
 
 def plain(columns: Sequence[Column]) -> list[str]:
-    """Return the rows as lines of aligned text, with a line of heads."""
+    """Return the rows as lines of aligned text, with a header line."""
     aligned = []
     for column in columns:
         texts = [column.head, *(cell.text for cell in column.shown())]
@@ -112,7 +112,7 @@ def console() -> Console:
 
 
 def drawing(columns: Sequence[Column], width: int) -> RenderableType:
-    """Return what Rich draws in so many columns: a table, or where that is too narrow, lines for each row."""
+    """Return a Rich renderable of this width: a table, or if it is too narrow, one line per cell."""
     some = list(columns)
     fitted = _widths(some, width)
     while fitted is None and (most := max(column.spare for column in some)):
@@ -122,7 +122,7 @@ def drawing(columns: Sequence[Column], width: int) -> RenderableType:
 
 
 def _widths(columns: Sequence[Column], width: int) -> list[int] | None:
-    """Return how wide each column is, the cuttable ones as far as there is room; None if they do not fit."""
+    """Return the width of each column, cut to fit where allowed; None if they do not fit."""
     natural = [column.width() for column in columns]
     for most in range(width, 0, -1) if width >= NARROW else ():
         fitted = [
@@ -135,7 +135,7 @@ def _widths(columns: Sequence[Column], width: int) -> list[int] | None:
 
 
 def _table(columns: Sequence[Column], fitted: Sequence[int]) -> RenderableType:
-    """Return the rows as a table with columns of these widths."""
+    """Return the rows as a table with these column widths."""
     from rich.table import Table
     from rich.text import Text
 
@@ -155,7 +155,7 @@ def _table(columns: Sequence[Column], fitted: Sequence[int]) -> RenderableType:
 
 
 def _cards(columns: Sequence[Column]) -> RenderableType:
-    """Return the rows as lines: the first cell, and under it the others by name."""
+    """Return the rows as lines: the first cell, and below it the other cells with their headers."""
     from rich.console import Group
     from rich.text import Text
 

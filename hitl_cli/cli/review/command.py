@@ -40,7 +40,7 @@ def review(
     server: Server = None,
     token: Token = None,
 ) -> None:
-    """Answer open requests one at a time, by single keys, with 5 s to undo each decision."""
+    """Answer open requests one at a time with single keys. Each decision can be undone for 5 s."""
     if not is_terminal(sys.stdin, sys.stdout) or os.environ.get("TERM", "dumb").lower() in UNDRAWABLE:
         raise BadUsage(
             "`hitl review` needs an interactive terminal. Otherwise use `hitl pending`, then"
@@ -60,9 +60,8 @@ def review(
     )
     look = Look(me, wanted, checked_word("--sort", sort, list(FIRST)), every)
     with open_client(ctx, server, token, settings) as client:
-        offered(
-            Inbox(client, me), look, limit=1
-        )  # so that an unreachable server is reported before the screen opens
+        # An unreachable server is reported before the screen opens.
+        offered(Inbox(client, me), look, limit=1)
     desk = ReviewSession(
         lambda: open_client(ctx, server, token, settings),
         look,

@@ -1,7 +1,7 @@
-"""The screen of `hitl review`: one request, a line that tells what happened, and the keys.
+"""The screen of `hitl review`: one request, a status line, and the keys.
 
-Text from others is escaped by hitl_cli/cli/render/request.py, and prompt_toolkit draws control characters
-as `^X` in any case.
+hitl_cli/cli/render/request.py escapes text from requests, and prompt_toolkit draws control characters
+as `^X`.
 """
 
 from __future__ import annotations
@@ -54,44 +54,44 @@ if TYPE_CHECKING:
 type Said = Literal["reason", "comment", "choice"]
 
 LONGEST_TOLD = 400
-"""Characters of what is told: three lines of a terminal."""
+"""Characters of the status message: three lines of a terminal."""
 
 TOLD_LINES = 3
 MOST_DIGITS = 9
-"""How many choices can be told apart by one key."""
+"""How many choices a single key can select."""
 
 ESCAPE_S = 0.05
-"""How long after Esc a key counts as a part of the same sequence."""
+"""How long after Esc a key is read as part of an escape sequence."""
 
 HELP = """\
-a        approve; where it has a form, fill it in; where it has choices, choose
-1 … 9    answer with one of the choices
+a        approve; fill in the form or choose an answer if there is one
+1 … 9    answer with this choice
 r        reject, with a reason
-c        leave a remark that decides nothing
-s        skip it; when nothing else is left: look at what was skipped
-o        open its link
-u        take back what you decided last; each decision is sent after 5 seconds
-q        send what is not sent yet, and end
-Ctrl-C   end without sending it
-?        this help, and back
+c        comment, without a decision
+s        skip; at the end: return to the skipped requests
+o        open the link of the request
+u        undo the last decision; each decision is sent after 5 seconds
+q        send all decisions and quit
+Ctrl-C   quit without sending the remaining decisions
+?        show or hide this help
 
-↑ ↓ PgUp PgDn Space Home End   move in a long request
-Enter, Esc                     say what was typed, or leave it
+↑ ↓ PgUp PgDn Space Home End   scroll a long request
+Enter, Esc                     send or cancel the text
 """
 
 
 class End(Struct, frozen=True):
-    """The person is done. `send`: what is held, too."""
+    """The end of the review. `send`: whether decisions that are still held are sent."""
 
     send: bool
 
 
 type Wish = End | Callable[[], str]
-"""Why the screen is put away: for good, or for what needs the terminal and returns what came of it."""
+"""Why the screen closes: for good, or to run a function that needs the terminal and returns a message."""
 
 
 class _Typing(Struct, frozen=True):
-    """What a person is typing, and to which request."""
+    """The kind of text that a person is typing, and for which request."""
 
     what: Said
     item: RequestSummary
@@ -99,7 +99,7 @@ class _Typing(Struct, frozen=True):
 
 
 class Screen:
-    """What a person sees and presses. `run` returns when they are done."""
+    """The display and its keys. `run` returns when the person quits."""
 
     def __init__(self, desk: ReviewSession, person: str) -> None:
         self._desk = desk
@@ -113,7 +113,7 @@ class Screen:
         desk.changed = self._changed
 
     def run(self) -> End:
-        """Show one request after another until the person ends it. The terminal is put back in any case."""
+        """Show one request after another until the person quits. Always restores the terminal."""
         with handling((signal.SIGTERM, signal.SIGHUP), _end):
             while True:
                 wish = self._app.run(pre_run=self._changed)
@@ -124,7 +124,7 @@ class Screen:
                 except (HitlError, KeyboardInterrupt) as problem:
                     self._desk.told = str(problem) or "canceled; nothing was changed."
 
-    # What is done while the screen is away
+    # While the screen is closed
 
     def _fill(self, item: RequestSummary, choice: str | None) -> str:
         from hitl_cli.cli.form_prompt import fill_in
@@ -132,15 +132,15 @@ class Screen:
         data = fill_in(item.asked.form, title=item.asked.title)
         return self._hold(item, DecisionInput(verdict="approve", choice=choice, data=data))
 
-    # What is said
+    # Answers
 
     def _hold(self, item: RequestSummary, answer: DecisionInput) -> str:
         if self._desk.hold(item, answer):
             return ""
-        return f"{item.id} was decided meanwhile, so what you said was not sent."
+        return f"{item.id} was decided meanwhile. Your answer was not sent."
 
     def _typed(self, buffer: Buffer) -> bool:
-        """Take what was typed; it stays in the line where it will not do."""
+        """Accept the typed text; keep it in the line if it is not valid."""
         typing = self._typing
         assert typing is not None
         try:
@@ -160,21 +160,21 @@ class Screen:
                 return self._choose(item, _numbered(text, item.asked.choices))
             case "comment":
                 if not text:
-                    raise BadInput("The remark says nothing. Esc leaves it.")
-                self._desk.remark(item.id, text)
+                    raise BadInput("The comment is empty. Press Esc to cancel.")
+                self._desk.comment(item.id, text)
                 return ""
             case "reason":
                 return self._hold(item, DecisionInput(verdict="reject", reason=text))
 
     def _choose(self, item: RequestSummary, choice: str) -> str:
-        """Answer with a choice, or fill in the form that goes with it."""
+        """Answer with a choice, after the form if there is one."""
         if item.asked.form is None:
             return self._hold(item, DecisionInput(verdict="approve", choice=choice))
         self._app.exit(result=partial(self._fill, item, choice))
         return ""
 
     def _start_typing(self, what: Said, item: RequestSummary, message: str) -> None:
-        """Open the line; what was typed there before, and not sent, is there again."""
+        """Open the input line with the draft for this request, if there is one."""
         text = self._drafts.get((what, item.id), "")
         self._typing = _Typing(what, item, message)
         self._line.text = text
@@ -258,7 +258,7 @@ class Screen:
         bind("escape", act=self._help, when=~typing & Condition(lambda: self._helping))
         bind("q", act=lambda: self._app.exit(result=End(send=True)))
         bind("c-c", act=lambda: self._app.exit(result=End(send=False)))
-        bind("c-l", act=lambda: self._app.renderer.clear())  # noqa: PLW0108 - it is not there yet
+        bind("c-l", act=lambda: self._app.renderer.clear())  # noqa: PLW0108 - the renderer does not exist yet
         bind("c-c", "escape", act=self._stop_typing, when=typing)
         for digit in range(1, MOST_DIGITS + 1):
             bind(str(digit), act=partial(self._digit, digit))
@@ -272,17 +272,17 @@ class Screen:
         return keys
 
     def _meant(self) -> RequestSummary | None:
-        """Return the request that a key is meant for, if there can be no doubt about it."""
+        """Return the request that a key is meant for; None, with a message, if that is not certain."""
         page = self._page()
         if self._helping:
             self._helping = False
             return None
         if page is None:
             known = self._desk.where().place
-            self._desk.told = "It is not shown yet." if known else "There is nothing to answer."
+            self._desk.told = "The request is still loading." if known else "No open requests."
             return None
         if self._desk.just_jumped():
-            self._desk.told = "This is another request. Look at it first, then press the key again."
+            self._desk.told = "The request on the screen changed. Read it, then press the key again."
             return None
         return page.seen.item
 
@@ -291,7 +291,7 @@ class Screen:
         if item is None:
             return
         if item.asked.choices:
-            self._start_typing("choice", item, f"Answer (1-{len(item.asked.choices)}, or its name): ")
+            self._start_typing("choice", item, f"Choice (1-{len(item.asked.choices)} or a name): ")
         elif item.asked.form is not None:
             self._app.exit(result=partial(self._fill, item, None))
         else:
@@ -303,7 +303,7 @@ class Screen:
             return
         choices = item.asked.choices
         if not choices:
-            self._desk.told = "It offers no choices: a approves, r rejects."
+            self._desk.told = "This request has no choices. Press a to approve or r to reject."
         elif len(choices) > MOST_DIGITS:
             self._drafts["choice", item.id] = str(digit)
             self._approve()
@@ -312,12 +312,12 @@ class Screen:
 
     def _reject(self) -> None:
         if item := self._meant():
-            self._desk.told = "Enter rejects, Esc does not."
+            self._desk.told = "Press Enter to reject, Esc to cancel."
             self._start_typing("reason", item, "Reason: ")
 
     def _comment(self) -> None:
         if item := self._meant():
-            self._start_typing("comment", item, "Remark: ")
+            self._start_typing("comment", item, "Comment: ")
 
     def _skip(self) -> None:
         if not self._desk.where().place:
@@ -328,9 +328,9 @@ class Screen:
     def _undo(self) -> None:
         back = self._desk.undo()
         self._desk.told = (
-            "There is nothing to take back: all you decided is sent."
+            "Nothing to undo: all decisions were sent."
             if back is None
-            else f"Taken back, and not sent: {_verb(back.answer)} {back.id}."
+            else f"Undone: {_verb(back.answer)} {back.id} was not sent."
         )
 
     def _link(self) -> None:
@@ -339,23 +339,23 @@ class Screen:
             return
         link = page.seen.item.asked.link
         if link is None:
-            self._desk.told = "It has no link."
+            self._desk.told = "This request has no link."
         elif link.startswith(("http://", "https://")):
             self._app.exit(result=partial(_opened, link))  # a browser may need the terminal for itself
         else:
-            self._desk.told = f"This is not an address of the web: {link}"
+            self._desk.told = f"Cannot open this link in a browser: {link}"
 
     def _help(self) -> None:
         self._helping = not self._helping
         self._body.top = 0
 
-    # What is seen
+    # Display
 
     def _page(self) -> Page | None:
         return self._desk.page(self._app.output.get_size().columns)
 
     def _lines(self, width: int) -> tuple[object, Lines]:
-        """Return what stands in the middle: what it is, and its lines."""
+        """Return the key of the current content, and its lines."""
         if self._helping:
             return "help", _wrapped(HELP, width)
         page = self._page()
@@ -363,9 +363,9 @@ class Screen:
             return page.seen.item.id, page.lines
         where = self._desk.where()
         if where.place or not where.listed:
-            return "", _wrapped("One moment …", width)
-        later = f" You skipped {where.skipped}: s looks at them again." if where.skipped else ""
-        return "", _wrapped(f"Nothing else waits for you. What comes is shown here.{later}", width)
+            return "", _wrapped("Loading …", width)
+        later = f" You skipped {where.skipped}: press s to return to them." if where.skipped else ""
+        return "", _wrapped(f"No more open requests. New ones appear here.{later}", width)
 
     def _head(self) -> StyleAndTextTuples:
         now = self._desk.where()
@@ -386,7 +386,7 @@ class Screen:
             f"{_verb(held.answer)} {held.id} in {-(-left // 1_000)} s"
             for held, left in reversed(self._desk.held())
         ]
-        return [("ansiyellow", printable(f"u takes back: {', '.join(told)}"))]
+        return [("ansiyellow", printable(f"u to undo: {', '.join(told)}"))]
 
     def _keys(self) -> StyleAndTextTuples:
         page = self._page()
@@ -404,10 +404,10 @@ class Screen:
             )
         ]
 
-    # The edges
+    # Redrawing and failures
 
     def _changed(self) -> None:
-        """Draw again; what a thread did not expect ends it."""
+        """Redraw; an unexpected error of a thread closes the screen."""
         error, loop = self._desk.failure, self._app.loop
         if error is not None and loop is not None:
             with suppress(RuntimeError):  # the loop has just been closed
@@ -415,13 +415,13 @@ class Screen:
         self._app.invalidate()
 
     def _fail(self, error: Exception) -> None:
-        """Put the screen away, and raise the error where it was opened."""
+        """Close the screen, and raise the error in `run`."""
         if self._app.is_running and not self._app.is_done:
             self._app.exit(exception=error)
 
 
 class _Body(UIControl):
-    """Lines of which as many are shown as there is room for."""
+    """Lines that scroll when they do not fit."""
 
     def __init__(self, lines: Callable[[int], tuple[object, Lines]]) -> None:
         self._lines = lines
@@ -445,17 +445,17 @@ class _Body(UIControl):
         )
 
     def turn(self, lines: int) -> None:
-        """Move so many lines down, or up."""
+        """Scroll by a number of lines; negative is up."""
         self.top = max(self.top + lines, 0)
 
 
 def _end(number: int, _: object) -> None:
-    """End the process for a signal once the terminal has been put back."""
+    """End the process after a signal, once the terminal is restored."""
     raise SystemExit(128 + number)
 
 
 def draw(seen: RequestDetails, width: int) -> Lines:
-    """Return a request in so many columns, and its choices by number."""
+    """Return the lines of a request, with its numbered choices, for a terminal of this width."""
     from rich.console import Console, Group
 
     file = io.StringIO()
@@ -469,35 +469,35 @@ def draw(seen: RequestDetails, width: int) -> Lines:
         legacy_windows=False,
     )
     numbers = [[Cell(str(n), "bold"), Cell(choice)] for n, choice in enumerate(seen.item.asked.choices, 1)]
-    choices = drawn(Block("answers", numbers)) if numbers else ()
+    choices = drawn(Block("choices", numbers)) if numbers else ()
     console.print(Group(drawing(seen, width), *choices))
     return file.getvalue().removesuffix("\n").split("\n")
 
 
 def _opened(link: str) -> str:
-    return f"Opened {link}" if webbrowser.open(link) else f"There is no browser to open it: {link}"
+    return f"Opened {link}" if webbrowser.open(link) else f"No browser found. Open it yourself: {link}"
 
 
 def _wrapped(text: str, width: int) -> Lines:
-    """Return a text of ours in so many columns."""
+    """Return the lines of a text wrapped to a width."""
     return [part for line in text.split("\n") for part in wrap(line, max(width, 1)) or [""]]
 
 
 def _numbered(text: str, choices: Sequence[str]) -> str:
-    """Return the choice that is meant: by name, or by number. Raises BadInput."""
+    """Return the choice with this name or number. Raises BadInput."""
     if text in choices:
         return text
     if text.isdecimal() and 1 <= int(text) <= len(choices):
         return choices[int(text) - 1]
-    raise BadInput(f"{text!r} is none of the choices: give a number from 1 to {len(choices)}, or a name.")
+    raise BadInput(f"{text!r} is not a choice: type a number from 1 to {len(choices)}, or a name.")
 
 
 def _verb(held: DecisionInput) -> str:
-    """Return what is about to be said."""
+    """Return a decision in a word or two."""
     return f"{held.verdict}" if held.choice is None else f"answer {held.choice!r}"
 
 
 def _shortened(text: str) -> str:
-    """Return what is told, as far as there is room for it."""
+    """Return a status message cut to fit."""
     text = printable(text)
     return text if len(text) <= LONGEST_TOLD else f"{text[:LONGEST_TOLD]}…"

@@ -1,8 +1,7 @@
-"""What `hitl review` asks of the server: in threads of their own, so that keys are never kept waiting.
+"""The server side of `hitl review`, in two threads, so that keys never wait for the server.
 
-One thread watches: it lists what waits, and looks whether the request on the screen is still what it was. The
-other one does what the person said: it fetches the next request and sends decisions and remarks. Each has a
-client of its own.
+One thread watches: it lists open requests and checks whether the request on the screen has changed. The
+other acts: it fetches the next request and sends decisions and comments. Each has its own client.
 """
 
 from __future__ import annotations
@@ -34,28 +33,28 @@ if TYPE_CHECKING:
     from hitl_cli.requests.decision_input import DecisionInput
 
 type Lines = list[str]
-"""The lines that are drawn, with styles as ANSI escape sequences."""
+"""Drawn lines, with styles as ANSI escape sequences."""
 
 WATCH_EVERY_S = 5.0
-"""How often ages are drawn anew when nothing happens."""
+"""How often ages are redrawn when nothing happens."""
 
 RETRY_S = 2.0
-"""How long after a failure the server is asked again."""
+"""The delay before a retry after a failure."""
 
 IDLE = 20
-"""How many times as long as it looks the watching thread rests at least."""
+"""The watching thread pauses at least this many times as long as a listing takes."""
 
 MOST = 200
-"""How many requests are taken in at a time."""
+"""How many requests are listed at a time."""
 
 SECOND_S = 1.0
 
 GRACE_MS = 1_000
-"""How long a request that came by itself must have been there before a key can be meant for it."""
+"""How long a request that appeared by itself must be visible before keys apply to it."""
 
 
 class Look(Struct, frozen=True):
-    """What to review, and by whom. `every`: also what cannot be read."""
+    """What to review, and by whom. `every`: include requests that cannot be read."""
 
     actor: Actor
     wanted: RequestFilter
@@ -64,7 +63,7 @@ class Look(Struct, frozen=True):
 
 
 class Page(Struct, frozen=True):
-    """A request, drawn for so many columns."""
+    """A request, drawn for a terminal of this width."""
 
     seen: RequestDetails
     width: int
@@ -72,18 +71,18 @@ class Page(Struct, frozen=True):
 
 
 class _Where(Struct, frozen=True):
-    """Which of how many requests is shown; of 0 none is. `more`: there is more than was taken in."""
+    """The place of the current request, 0 for none, and the counts. `more`: not all requests were listed."""
 
     place: int
     count: int
     skipped: int
     more: bool
     listed: bool
-    """Whether it is known what waits."""
+    """Whether the requests have been listed at least once."""
 
 
 def offered(inbox: Inbox, look: Look, limit: int) -> tuple[list[RequestSummary], bool]:
-    """Return what is to be reviewed, and whether there is more than `limit`."""
+    """Return up to `limit` requests to review, and whether there are more."""
     size = limit
     while True:
         found, more = inbox.list(look.wanted, sort=look.sort, limit=size)
@@ -103,14 +102,14 @@ class ReviewSession:
         draw: Callable[[RequestDetails, int], Lines],
         clock: Callable[[], int],
     ) -> None:
-        """`clock` gives ms and only goes forward; `draw` draws a request in so many columns."""
+        """`clock` is monotonic, in ms; `draw` returns the lines of a request for a width."""
         self._connect = connect
         self._look = look
         self._draw = draw
         self._clock = clock
         self._turn = threading.Condition()
         self._review = ReviewQueue()
-        self._remarks: deque[tuple[str, str]] = deque()
+        self._comments: deque[tuple[str, str]] = deque()
         self._page: Page | None = None
         self._width = 0
         self._jumped = False
@@ -121,22 +120,22 @@ class ReviewSession:
             for work in (self._watch, self._serve)
         ]
         self.changed: Callable[[], None] = lambda: None
-        """Called by the threads when there is something new to show."""
+        """Called by the threads when the screen must be redrawn."""
         self.told = ""
-        """What is to be told now."""
+        """The status message."""
         self.last_words: list[str] = []
-        """What went wrong when the screen was gone."""
+        """Failures after the screen was closed."""
         self.failure: Exception | None = None
-        """What no thread of ours expected."""
+        """An unexpected error of a thread."""
         self._listed = self._more = False
 
     def start(self) -> None:
-        """Begin to ask the server."""
+        """Start the threads."""
         for thread in self._threads:
             thread.start()
 
     def end(self, *, send: bool) -> tuple[HeldDecision, ...]:
-        """Send all that is held and stop; or return it, not sent. What is being sent is waited for."""
+        """Stop. Sends the held decisions, or returns them unsent; waits for one that is being sent."""
         with self._turn:
             dropped = () if send else self._review.drop()
             self._ended = True
@@ -147,18 +146,18 @@ class ReviewSession:
         return dropped
 
     def where(self) -> _Where:
-        """Return how far it has come."""
+        """Return the position in the review."""
         with self._turn:
             place, count = self._review.position
             return _Where(place, count, self._review.summary.skipped, self._more, self._listed)
 
     def summary(self) -> tuple[ReviewSummary, bool]:
-        """Return what came of it, and whether there is more than is counted as left."""
+        """Return the counts, and whether more requests are left than were counted."""
         with self._turn:
             return self._review.summary, self._more
 
     def page(self, width: int) -> Page | None:
-        """Return the current request as it is drawn, soon for so many columns; None while it is fetched."""
+        """Return the drawn current request; None while it loads. A new width triggers a redraw."""
         with self._turn:
             if width != self._width:
                 self._width = width
@@ -167,18 +166,18 @@ class ReviewSession:
             return shown if shown is not None and shown.seen.item.id == self._review.current else None
 
     def just_jumped(self) -> bool:
-        """Whether this request has come by itself, so lately that a key may be meant for another one."""
+        """Whether this request appeared by itself so lately that a key may be meant for the previous one."""
         with self._turn:
             return self._seen_at is not None and self._clock() - self._seen_at < GRACE_MS
 
     def held(self) -> list[tuple[HeldDecision, int]]:
-        """Return what is held, and in how many ms it is sent."""
+        """Return the held decisions, and in how many ms each is sent."""
         with self._turn:
             now = self._clock()
             return [(held, max(held.until - now, 0)) for held in self._review.held]
 
     def hold(self, item: RequestSummary, answer: DecisionInput) -> bool:
-        """Hold a decision back for a while; False if the request waits no more. Raises what `check` does."""
+        """Hold a decision so that it can be undone; False if it is closed. Raises what `check` does."""
         actor = self._look.actor
         check(item, vote_of(answer, actor.person, item.asked, item.now), actor.groups)
         with self._turn:
@@ -186,7 +185,7 @@ class ReviewSession:
             return self._review.hold(item.id, answer, self._clock())
 
     def undo(self) -> HeldDecision | None:
-        """Take back what was decided last, if it was not sent yet."""
+        """Undo and return the last decision; None if it was already sent."""
         with self._turn:
             self._turn.notify_all()
             return self._review.undo()
@@ -198,21 +197,21 @@ class ReviewSession:
             self._turn.notify_all()
 
     def again(self) -> None:
-        """Take up what was skipped."""
+        """Return to the skipped requests."""
         with self._turn:
             self._review.again()
             self._turn.notify_all()
 
-    def remark(self, id: str, text: str) -> None:
-        """Leave a remark on a request."""
+    def comment(self, id: str, text: str) -> None:
+        """Comment on a request."""
         with self._turn:
-            self._remarks.append((id, text))
+            self._comments.append((id, text))
             self._turn.notify_all()
 
     # The two threads
 
     def _guarded(self, work: Callable[[Inbox], None]) -> None:
-        """Do a thread's work; what it did not expect is for the main thread to report."""
+        """Run a thread's work; keep an unexpected error for the main thread to report."""
         try:
             with self._connect() as client:
                 work(Inbox(client, self._look.actor))
@@ -246,21 +245,21 @@ class ReviewSession:
                 self._turn.wait_for(lambda: self._ended, pause_s - (self._clock() - began) / 1_000)
 
     def _refresh(self, inbox: Inbox) -> None:
-        """Look whether the current request is still what it was."""
+        """Redraw the current request if it has changed."""
         with self._turn:
             page = self._page
         if page is None or page.seen.item.id != self._review.current:
-            return  # it is fetched by the other thread
+            return  # the other thread fetches it
         seen = self._look_at(inbox, page.seen.item.id)
         if seen is not None and not _alike(seen, page.seen):
             self._show(seen, inbox.client.now())
 
     def _look_at(self, inbox: Inbox, id: str) -> RequestDetails | None:
-        """Return a request; None, and leave it out, if it is not there any more."""
+        """Return a request; None, and drop it, if it no longer exists."""
         try:
             return inbox.show(find_exactly(inbox.client, id))
         except NotFound:
-            self._lose(id, f"{id} is not there any more.")
+            self._lose(id, f"{id} no longer exists.")
             return None
 
     def _serve(self, inbox: Inbox) -> None:
@@ -270,19 +269,19 @@ class ReviewSession:
                     if self._ended:
                         return
                     self._turn.wait(SECOND_S if self._review.held else None)
-                    self.changed()  # a second less to go
+                    self.changed()  # redraw the countdown
             job(inbox)
             self.changed()
 
     def _job(self) -> Callable[[Inbox], None] | None:
-        """Return what is to be done next, if anything is."""
+        """Return the next job; None if there is none."""
         review, page = self._review, self._page
         held = review.flush() if self._ended else review.due(self._clock())
         if held is not None:
             return lambda inbox: self._send(inbox, held)
-        if self._remarks:
-            id, text = self._remarks.popleft()
-            return lambda inbox: self._remark(inbox, id, text)
+        if self._comments:
+            id, text = self._comments.popleft()
+            return lambda inbox: self._comment(inbox, id, text)
         current = review.current
         if self._ended or current is None or not self._width:
             return None
@@ -301,7 +300,7 @@ class ReviewSession:
             self._tell(f"{held.id} was not decided: {problem}")
         except HitlError as problem:
             self._lose(held.id, str(problem))
-        except Exception as problem:  # noqa: BLE001 - what is held besides is still to be sent
+        except Exception as problem:  # noqa: BLE001 - the other held decisions are still sent
             with self._turn, self._jumping():
                 self._review.refused(held.id)
             self._tell(f"{held.id} was not decided: unexpected error: {type(problem).__name__}: {problem}")
@@ -311,19 +310,19 @@ class ReviewSession:
             if not self._ended:
                 self._tell(f"{sentence(decided, inbox.client.now())}.")
 
-    def _remark(self, inbox: Inbox, id: str, text: str) -> None:
+    def _comment(self, inbox: Inbox, id: str, text: str) -> None:
         try:
             inbox.comment(id, text)
         except HitlError as problem:
-            self._tell(f"The remark was not kept: {problem}")
+            self._tell(f"Comment not added: {problem}")
         else:
             with self._turn:
                 self._review.commented()
             if not self._ended:
-                self._tell(f"The remark on {id} is kept.")
+                self._tell(f"Comment added to {id}.")
 
     def _fetch(self, inbox: Inbox, id: str) -> None:
-        """Fetch a request that is to be shown."""
+        """Fetch and show a request."""
         try:
             seen = self._look_at(inbox, id)
             if seen is not None:
@@ -334,7 +333,7 @@ class ReviewSession:
                 self._turn.wait_for(lambda: self._ended, RETRY_S)
 
     def _show(self, seen: RequestDetails, now: int) -> None:
-        """Draw a request, or tell that somebody else has decided it."""
+        """Draw a request; if it is decided, drop it with a message."""
         if seen.promise.state != "pending":
             self._lose(seen.item.id, str(already(seen.promise, now)))
             return
@@ -349,14 +348,14 @@ class ReviewSession:
         self.changed()
 
     def _lose(self, id: str, why: str) -> None:
-        """Leave out a request, and tell why."""
+        """Drop a request, with a message."""
         with self._turn, self._jumping():
             self._review.gone(id)
         self._tell(why)
 
     @contextlib.contextmanager
     def _jumping(self) -> Iterator[None]:
-        """Notice when another request comes to be shown that no key asked for."""
+        """Notice when the current request changes without a key."""
         before, known = self._review.current, self._listed
         yield
         if known and self._review.current != before:
@@ -364,7 +363,7 @@ class ReviewSession:
         self._turn.notify_all()
 
     def _tell(self, text: str) -> None:
-        """Tell the person something, on the screen or when it is gone."""
+        """Show a message: on the screen, or on stderr once it is closed."""
         if self._ended:
             self.last_words.append(text)
         else:
@@ -373,7 +372,7 @@ class ReviewSession:
 
 
 def _alike(seen: RequestDetails, shown: RequestDetails) -> bool:
-    """Whether a request is what is shown of it, and that not so long ago that its age is another one."""
+    """Whether a request equals the shown one, drawn so lately that its age is still right."""
     recent = seen.item.now - shown.item.now < WATCH_EVERY_S * 1_000
     return recent and seen == msgspec.structs.replace(
         shown, item=msgspec.structs.replace(shown.item, now=seen.item.now)
