@@ -8,14 +8,10 @@ never compared.
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 import sys
 from contextvars import ContextVar
-from enum import Enum
-from functools import partial
-from types import CellType, FunctionType, MethodType
-from typing import TYPE_CHECKING, Any, cast
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
@@ -28,10 +24,11 @@ from resonate.types import TaskData
 from hitl_cli.client.tags import PARENT_TAG, TAKE_BACK_SEGMENT
 from hitl_cli.client.wire import Call, child_id, is_blocking
 from hitl_cli.errors import QuestionChanged
+from hitl_cli.sdk.arguments import digests, holds_sets, name_of
 from hitl_cli.sdk.context import beside, first_id, leave_to_others, named, next_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from resonate.context import ResonateFuture
     from resonate.types import PromiseCreateReq, PromiseRecord
@@ -46,12 +43,6 @@ ASKED_HEADER = "hitl:asked"
 
 CODE_HEADER = "hitl:code"
 """The code that called another function: a CallerCode as JSON, in the param of the call."""
-
-DIGEST_BYTES = 12
-"""Enough to tell the arguments of one call from those of another."""
-
-DEEPEST = 30
-"""How deep an argument is looked into."""
 
 
 class CallerCode(Struct, frozen=True, kw_only=True):
@@ -96,7 +87,7 @@ class RunningStep(Struct):
     def digests(self) -> dict[str, str]:
         """Return the digests of what it is called with."""
         if self.arguments is None:
-            self.arguments = _digests(self.fn, self.args, self.kwargs)
+            self.arguments = digests(self.fn, self.args, self.kwargs)
         return self.arguments
 
 
@@ -135,7 +126,7 @@ def _durable(fn: Any) -> DurableFunction:
 def _run(ctx: Context, fn: Any, *args: Any, **kwargs: Any) -> ResonateFuture[Any]:
     effects: Any = ctx._state.effects
     module = sys._getframe(1).f_globals.get("__name__", "")
-    step = RunningStep(_name_of(fn), effects, fn, args, kwargs, module, running.get(None))
+    step = RunningStep(name_of(fn), effects, fn, args, kwargs, module, running.get(None))
     token = running.set(step)  # which the task of the step inherits
     try:
         if getattr(effects, "compares", False):
@@ -144,9 +135,18 @@ def _run(ctx: Context, fn: Any, *args: Any, **kwargs: Any) -> ResonateFuture[Any
     finally:
         running.reset(token)
     step.id = future._id
-    if future._id in getattr(effects, "cache", ()) and future._id not in effects.asks:
-        step.digests()  # it goes on; the function may change what it was given
+    if _goes_on(effects, future._id):
+        step.digests()  # now: the function may change what it was given
     return future
+
+
+def _goes_on(effects: Any, id: str) -> bool:
+    """Whether a step is executed again, which has put something below it."""
+    cache: dict[str, PromiseRecord] = getattr(effects, "cache", {})
+    record = cache.get(id)
+    if record is None or record.state != "pending" or id in effects.asks:
+        return False
+    return any(promise.tags.get(PARENT_TAG) == id for promise in cache.values())
 
 
 def _rpc(ctx: Context, fn: Any, *args: Any, **kwargs: Any) -> ResonateFuture[Any]:
@@ -157,23 +157,16 @@ def _rpc(ctx: Context, fn: Any, *args: Any, **kwargs: Any) -> ResonateFuture[Any
         if registered is not None:
             name, version = registered
 
-            def digests() -> dict[str, str]:
+            def stored() -> dict[str, str]:
                 call = TaskData(func=name, args=args, kwargs=kwargs, version=version)
-                return _call_digests(effects.codec.decode(effects.codec.encode(call)))
+                return _call_digests(effects.codec.decode(effects.codec.encode(call)), sort=has_sets)
 
-            ctx = _place(ctx, effects, name, digests, module)
+            has_sets = holds_sets(args, kwargs)  # JSON has each in another order in each process
+            ctx = _place(ctx, effects, name, stored, module, sort=has_sets)
     future: ResonateFuture[Any] = _sdk_rpc(ctx, fn, *args, **kwargs)
     if hasattr(effects, "callers"):
         effects.callers[future._id] = module
     return future
-
-
-def _name_of(fn: Any) -> str:
-    """Return the name of what `ctx.run` was given."""
-    if isinstance(fn, str):
-        return fn
-    called = getattr(fn, "func", fn)  # of a functools.partial
-    return getattr(called, "__name__", None) or type(called).__name__
 
 
 # What is found in the place of a call
@@ -183,18 +176,22 @@ def _place(
     ctx: Context,
     effects: CheckedEffects,
     function: str,
-    digests: Callable[[], dict[str, str]],
+    arguments: Callable[[], dict[str, str]],
     module: str,
     step: RunningStep | None = None,
+    *,
+    sort: bool = False,
 ) -> Context:
     """Return the context for a call: it finds the place that the SDK counts, or one beside it.
+
+    `sort` has the order of lists not count.
 
     Raises QuestionChanged, or PlatformError to leave the run to a worker with newer code.
     """
     id = next_id(ctx)
-    while (record := effects.cache.get(id)) is not None and (was := _mark_of(record)) is not None:
+    while (record := effects.cache.get(id)) is not None and (was := _mark_of(record, sort=sort)) is not None:
         try:
-            now = digests()
+            now = arguments()
         except ResonateError:  # what cannot be stored is refused by the call itself
             break
         if was.function == function and was.arguments == now:
@@ -245,13 +242,15 @@ def _code_of(effects: CheckedEffects, module: str) -> CallerCode:
 
 def differs(effects: CheckedEffects, req: PromiseCreateReq, record: PromiseRecord) -> str | None:
     """Return how a finished call, found only when it is made again, differs from the one that is made."""
-    was, step = _mark_of(record), running.get(None)
+    step, call = running.get(None), req.param.data
+    sort = isinstance(call, TaskData) and holds_sets(call.args, call.kwargs)
+    was = _mark_of(record, sort=sort)
     if was is None:
         return None
     if step is not None and step.id == req.id:
         function, now = step.name, step.digests()
-    elif isinstance(call := req.param.data, TaskData):
-        function, now = call.func, _call_digests(effects.codec.decode(effects.codec.encode(call)))
+    elif isinstance(call, TaskData):
+        function, now = call.func, _call_digests(effects.codec.decode(effects.codec.encode(call)), sort=sort)
     else:
         return None
     if was.function == function and was.arguments == now:
@@ -276,7 +275,7 @@ def asked_below(record: PromiseRecord) -> bool:
     return headers is not None and (CALL_HEADER in headers or ASKED_HEADER in headers)
 
 
-def _mark_of(record: PromiseRecord) -> FinishedCall | None:
+def _mark_of(record: PromiseRecord, *, sort: bool = False) -> FinishedCall | None:
     """Return the call that stands there, if its result counts for the same call only."""
     headers = record.value.headers or {}
     try:
@@ -287,7 +286,7 @@ def _mark_of(record: PromiseRecord) -> FinishedCall | None:
             return None
         return FinishedCall(
             function=msgspec.convert(record.param.data, Call).func,
-            arguments=_call_digests(record.param.data),
+            arguments=_call_digests(record.param.data, sort=sort),
             code=msgspec.json.decode(code, type=CallerCode),
             repeatable=headers.get(ASKED_HEADER) == "requests",
         )
@@ -361,80 +360,8 @@ def replaced_request(ctx: Context, step: str) -> str | None:
 # What a call is given
 
 
-def _digests(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, str]:
-    """Return a digest of each argument, by its number or name."""
-    given: dict[str, Any] = {str(n): value for n, value in enumerate(args, 1)} | kwargs
-    if isinstance(fn, partial | MethodType) or getattr(fn, "__closure__", None):
-        given[_name_of(fn)] = fn
-    return {name: _digest(value) for name, value in given.items()}
-
-
-def _call_digests(call: Any) -> dict[str, str]:
-    """Return a digest of each argument of a call as it is stored."""
+def _call_digests(call: Any, *, sort: bool = False) -> dict[str, str]:
+    """Return a digest of each argument of a call as it is stored; `sort` has the order of lists not count."""
     read = msgspec.convert(call, Call)
     args = tuple(read.args) if isinstance(read.args, list) else (read.args,)
-    return {**_digests(None, args, read.kwargs), "version": str(read.version)}
-
-
-def _digest(value: Any) -> str:
-    text = "\0".join(_texts(value, DEEPEST))
-    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=DIGEST_BYTES).hexdigest()
-
-
-def _texts(value: Any, depth: int) -> Iterator[str]:
-    """Yield what a value is as text that is the same in every process."""
-    if value is None or isinstance(value, bool | int | float | str | bytes | bytearray | Enum):
-        yield repr(value)
-        return
-    if depth == 0:
-        yield "..."
-        return
-    if isinstance(value, list | tuple):
-        parts = value
-    elif isinstance(value, dict):
-        parts = sorted("\0".join(_texts(pair, depth - 1)) for pair in value.items())
-    elif isinstance(value, set | frozenset):
-        parts = sorted("\0".join(_texts(each, depth - 1)) for each in value)
-    else:
-        yield from _object_texts(value, depth)
-        return
-    yield f"{len(parts)} of"
-    for part in parts:
-        yield from _texts(part, depth - 1)
-
-
-def _object_texts(value: Any, depth: int) -> Iterator[str]:
-    """Yield what an object is: its type, and its public attributes."""
-    kind = type(value)
-    yield kind.__qualname__
-    if isinstance(value, partial):
-        yield from _texts([value.func, value.args, value.keywords], depth - 1)
-    elif isinstance(value, MethodType):
-        yield from _texts([value.__func__, value.__self__], depth - 1)
-    elif isinstance(value, FunctionType):
-        yield value.__qualname__
-        yield from _texts(list(value.__closure__ or ()), depth - 1)
-    elif isinstance(value, CellType):
-        yield from _texts(_content(value), depth - 1)
-    elif kind.__module__.partition(".")[0] in sys.stdlib_module_names:
-        text = repr(value)  # a date, a Decimal, a path; with an address where it is no value: a lock
-        yield "" if " at 0x" in text else text
-    elif kind.__module__.partition(".")[0] != "resonate":
-        yield from _texts(_attributes(value), depth - 1)
-
-
-def _content(cell: CellType) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # it is not filled yet
-        return None
-
-
-def _attributes(value: Any) -> dict[str, Any]:
-    """Return the public attributes of an object."""
-    if isinstance(value, Struct):
-        return {name: getattr(value, name) for name in value.__struct_fields__}
-    if dataclasses.is_dataclass(value):
-        return {field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)}
-    own = cast("dict[str, Any]", getattr(value, "__dict__", {}))
-    return {name: each for name, each in own.items() if not name.startswith("_")}
+    return {**digests(None, args, read.kwargs, sort=sort), "version": str(read.version)}

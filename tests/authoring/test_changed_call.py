@@ -48,6 +48,13 @@ async def nested(ctx, text):
 async def decision(ctx, text):
     return await ask(ctx, text)
 
+class Confirms:
+    def __init__(self, text):
+        self._text = text
+
+    async def confirm(self, ctx):
+        return await confirm(ctx, self._text)
+
 @workflow
 async def deploys(ctx):
     ctx = ctx.options(timeout=timedelta(days=30))
@@ -63,6 +70,8 @@ CALLS = {
     "partial": 'ctx.run(functools.partial(confirm, text="Delete {0}?"))',
     "nested": 'ctx.run(nested, "Delete {0}?")',
     "rpc of nested": 'ctx.rpc(nested, "Delete {0}?")',
+    "lambda": 'ctx.run(lambda c: c.run(confirm, "Delete {0}?"))',
+    "method": 'ctx.run(Confirms("Delete {0}?").confirm)',
     "gather": 'asyncio.gather(ctx.run(confirm, "Delete {0}?"))',
 }
 
