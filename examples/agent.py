@@ -25,7 +25,7 @@ class Call(Struct, frozen=True):
 
 @workflow
 async def agent(ctx: Context, folder: str) -> list[str]:
-    """Do what the model says, one call after the other, and tell it what came of each."""
+    """Run the calls that the model chooses, one at a time, and give it each result."""
     seen: list[str] = []
     while (call := await ctx.run(think, folder, seen)) is not None:
         if call.tool in DESTRUCTIVE:
@@ -38,7 +38,7 @@ async def agent(ctx: Context, folder: str) -> list[str]:
 
 
 def think(_ctx: Context, folder: str, seen: list[str]) -> Call | None:
-    """Return the next call. A model would be asked here; this one had its plan before it began."""
+    """Return the next call. Replace this fixed plan with a call to a model."""
     plan = [
         Call("list", folder),
         Call("delete", f"{folder}/cache.tmp"),
@@ -53,7 +53,7 @@ def list_files(_ctx: Context, path: str) -> str:
 
 
 def delete(_ctx: Context, path: str) -> str:
-    """Delete a file, if that has not been done yet: a worker may die before it is written down."""
+    """Delete a file if it exists. A step can run twice: a worker may die before its result is saved."""
     Path(path).unlink(missing_ok=True)
     return f"deleted {path}"
 

@@ -1,4 +1,4 @@
-"""Publish a text once a reviewer says so. They may also want it revised, as often as it takes.
+"""Publish a text after review. The reviewer may ask for any number of revisions.
 
 hitl worker --app examples/content_review.py
 hitl start post-1 "Hello wrold" --workflow content
@@ -15,11 +15,11 @@ from hitl_cli.authoring.workflow import workflow
 
 @workflow
 async def content(ctx: Context, draft: str) -> str:
-    """Ask again about each draft, until it is published or dropped."""
+    """Ask about each draft until one is published or dropped."""
     for version in range(1, 100):
         decision = await ask(
             ctx,
-            f"What about draft {version}?",
+            f"Publish draft {version}?",
             details={"draft": draft},
             choices=["publish", "revise", "drop"],
             to="reviewer",
@@ -36,11 +36,11 @@ async def content(ctx: Context, draft: str) -> str:
     return "dropped"
 
 
-def revise(_ctx: Context, draft: str, remark: str | None) -> str:
-    """Return the next draft. An author, or a model, would be asked here; this one takes remarks literally."""
-    return remark or draft
+def revise(_ctx: Context, draft: str, comment: str | None) -> str:
+    """Return the next draft. Replace this with an author or a model; here the comment is the new text."""
+    return comment or draft
 
 
 def publish(_ctx: Context, draft: str) -> str:
-    """Do something that cannot be taken back."""
+    """Publish the text. Only an approval gets here."""
     return f"published: {draft}"

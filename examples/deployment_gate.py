@@ -1,4 +1,4 @@
-"""Deploy a file that was approved, and no other: the question is bound to its SHA-256.
+"""Deploy exactly the file that was approved: the request holds its SHA-256.
 
 hitl worker --app examples/deployment_gate.py
 hitl start gate-7 app.tar --workflow gate
@@ -16,8 +16,8 @@ from hitl_cli.authoring.workflow import workflow
 
 @workflow
 async def gate(ctx: Context, artifact: str) -> str:
-    """Ask about a file as it is now, and see that it still is before it goes out."""
-    digest = await ctx.run(digest_of, artifact)  # a step, so that it is read once
+    """Ask about a file, and check that it has not changed before it is deployed."""
+    digest = await ctx.run(digest_of, artifact)  # a step, so that the file is read once
     decision = await ask(
         ctx,
         f"Deploy `{digest.file}` to production?",
@@ -30,15 +30,15 @@ async def gate(ctx: Context, artifact: str) -> str:
     )
     decision.require()
     if await ctx.run(digest_of, artifact) != digest:
-        raise ValueError(f"{digest.file} is not what {decision.by} approved")
+        raise ValueError(f"{digest.file} differs from the file that {decision.by} approved")
     return await ctx.run(deploy, artifact)
 
 
 def size(_ctx: Context, artifact: str) -> int:
-    """Return how large a file is."""
+    """Return the size of a file."""
     return Path(artifact).stat().st_size
 
 
 def deploy(_ctx: Context, artifact: str) -> str:
-    """Do something that needed a yes."""
+    """Deploy the file. Only an approval gets here."""
     return f"{artifact} is in production"

@@ -1,4 +1,4 @@
-"""Pay an expense once as many have approved as the amount asks for. Whoever handed it in is not one of them.
+"""Pay an expense after one or two approvals, by amount. Nobody can approve their own expense.
 
 hitl worker --app examples/expense.py
 hitl start expense-1 laptop 1900 --workflow expense --as clerk
@@ -16,11 +16,11 @@ from hitl_cli import ask
 from hitl_cli.authoring.workflow import workflow
 
 LARGE = 1_000
-"""From here on two must approve."""
+"""Amounts from here on need two approvals."""
 
 
 class Payment(Struct, frozen=True):
-    """What an approval says: the form that is filled in."""
+    """The form that an approval fills in."""
 
     amount: Annotated[int, Meta(ge=1, description="in euros")]
     account: str = "general"
@@ -28,7 +28,7 @@ class Payment(Struct, frozen=True):
 
 @workflow
 async def expense(ctx: Context, what: str, amount: int) -> str:
-    """Ask, and pay what was approved, which may be less than was asked for."""
+    """Ask, and pay the approved amount, which may be less."""
     decision = await ask(
         ctx,
         f"Pay **{amount} €** for {what}?",
@@ -46,5 +46,5 @@ async def expense(ctx: Context, what: str, amount: int) -> str:
 
 
 def pay(_ctx: Context, what: str, payment: Payment) -> str:
-    """Pay. This is where a bank would be called, with an id that it pays once."""
+    """Pay. Call a bank here, with an id that prevents a second payment."""
     return f"{payment.amount} € paid for {what} from {payment.account}"

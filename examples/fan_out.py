@@ -1,4 +1,4 @@
-"""Ask several people at once, and go on when all have answered.
+"""Ask several teams at once, and continue when all have answered.
 
 hitl worker --app examples/fan_out.py
 hitl start contract-1 '["legal", "security"]' --workflow review
@@ -15,9 +15,9 @@ from hitl_cli.authoring.workflow import workflow
 
 @workflow
 async def review(ctx: Context, teams: list[str]) -> dict[str, str]:
-    """Return what each team said."""
+    """Return the answer of each team."""
     run = ctx.info.id
-    questions = [ask(ctx, f"Is {run} fine for {team}?", to=team, key=f"{run}-{team}") for team in teams]
+    questions = [ask(ctx, f"Does {team} approve {run}?", to=team, key=f"{run}-{team}") for team in teams]
     decisions = await ask_all(*questions)
     said = ["yes" if decision.approved else f"no: {decision.reason}" for decision in decisions]
     return dict(zip(teams, said, strict=True))

@@ -1,4 +1,4 @@
-"""The service that sends mail: through SMTP_SERVER (host:port), or to its terminal where none is set."""
+"""The service that sends mail: through SMTP_SERVER (host:port), or to its terminal if that is not set."""
 
 import logging
 import os
@@ -20,32 +20,32 @@ PAUSES = [timedelta(seconds=2), timedelta(minutes=1), timedelta(minutes=10)] + 4
 
 @workflow
 async def send_email(ctx: Context, email: str, request: str) -> None:
-    """Send the link by which a request is answered. A server that does not take it is tried for two days."""
+    """Send a link that answers the request. Retries for two days if the mail server does not accept it."""
     for pause in PAUSES:
         if await ctx.run(send, email, request, ctx.info.id):
             return
-        await ctx.sleep(pause)  # durable: meanwhile this worker sends other mails
+        await ctx.sleep(pause)  # durable: this worker sends other mails meanwhile
 
 
 async def send(ctx: Context, email: str, request: str, id: str) -> bool:
-    """Return whether the mail was taken."""
+    """Send the mail, and return whether the mail server accepted it."""
     mail = EmailMessage()
     mail["From"], mail["To"] = "hello@example.org", email
     mail["Subject"] = "Please confirm your address"
-    # Where a worker dies in a step, another runs it again: by its id, a mail that comes twice is one.
+    # If a worker dies in a step, another runs it again. Mailboxes merge mails with the same Message-ID.
     mail["Message-ID"] = f"<{sha256(id.encode()).hexdigest()}@example.org>"
-    link = link_to(ctx, request, email)  # signed here; it stands in no promise
-    mail.set_content(f"Is this your address? Then open this page, and approve:\n\n{link}\n")
+    link = link_to(ctx, request, email)  # signed here, and not stored in a promise
+    mail.set_content(f"If this is your address, open this page and approve:\n\n{link}\n")
     try:
         await to_thread(deliver, mail)
-    except OSError as error:  # those of smtplib are, too
-        logger.warning("the mail to %s is tried again: %s", email, error)
+    except OSError as error:  # includes the errors of smtplib
+        logger.warning("mail to %s failed, retrying: %s", email, error)
         return False
     return True
 
 
 def deliver(mail: EmailMessage) -> None:
-    """Hand a mail over."""
+    """Send a mail, or print it."""
     server = os.environ.get("SMTP_SERVER")
     if server is None:
         print(f"To: {mail['To']}\nSubject: {mail['Subject']}\n\n{mail.get_content()}", flush=True)

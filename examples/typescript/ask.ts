@@ -1,4 +1,4 @@
-// Ask people as `ask` does in Python: with a form, and two who must approve. docs/reference/wire.md has all that can be asked.
+// Ask people like `ask` in Python: with a form and two approvals. docs/reference/wire.md lists all fields of a request.
 
 import { type Context, Resonate } from "@resonatehq/sdk/async";
 
@@ -17,11 +17,11 @@ async function expense(ctx: Context, what: string, amount: number): Promise<stri
     const payment = await asked;
     return `${payment.amount} € paid for ${what}, approved by ${await ctx.run(decidedBy, asked.id)}`;
   } catch (error) {
-    return `${what} is not paid: ${error instanceof Error ? error.message : "nobody answered in time"}`;
+    return `${what} is not paid: ${error instanceof Error ? error.message : "not answered before the deadline"}`;
   }
 }
 
-// A promise with the question in it, and the tags by which those who are asked find it.
+// Create a promise with the question as data, and the tags that list it for the assignees.
 function ask(ctx: Context, question: Question, timeout = 30 * DAY_MS) {
   const tags: Record<string, string> = { "hitl:request": "1", "hitl:workflow": ctx.func };
   for (const name of question.to ?? []) tags[`hitl:assignee:${name}`] = "1";
@@ -29,7 +29,7 @@ function ask(ctx: Context, question: Question, timeout = 30 * DAY_MS) {
   return ctx.promise<any>({ timeout, data: question, tags });
 }
 
-// Who decided, through what and when is in the headers of the settled promise; here it is read in a step.
+// The headers of the settled promise say who decided, when and how. Read them in a step.
 async function decidedBy(_ctx: Context, id: string): Promise<string | undefined> {
   return (await resonate.promises.get(id)).value.headers?.["hitl:by"];
 }

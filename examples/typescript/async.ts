@@ -1,4 +1,4 @@
-// Ship a version once somebody has said yes, in the SDK's async API. generator.ts is the same in the other one.
+// Ship a version after a person has approved it, in the SDK's async API. generator.ts is the same in the other API.
 
 import { type Context, Resonate } from "@resonatehq/sdk/async";
 
@@ -8,7 +8,7 @@ async function deploy(ctx: Context, version: string): Promise<string> {
   await ctx.run(check, version);
   let approval: unknown;
   try {
-    // Waits for a person; nothing runs meanwhile. `data` and `tags` are what `hitl pending` shows.
+    // Waits for a person; no process needs to run meanwhile. `hitl pending` shows `data` and needs `tags`.
     approval = await ctx.promise({
       timeout: 30 * DAY_MS,
       data: { prompt: `Ship ${version}?` },
@@ -20,19 +20,19 @@ async function deploy(ctx: Context, version: string): Promise<string> {
   return await ctx.run(ship, version, approval);
 }
 
-// Does something slow. It is not done again when the workflow wakes up.
+// A slow step. Its result is saved: it does not run again when the workflow resumes.
 async function check(_ctx: Context, version: string): Promise<void> {
   console.log(`checking ${version}`);
 }
 
-// Does something that needed a yes.
+// Ships the version. Only an approval gets here.
 async function ship(_ctx: Context, version: string, approval: unknown): Promise<string> {
   return `${version} is out, approved with ${JSON.stringify(approval)}`;
 }
 
-// A rejection is an error with the person's reason; a promise that nobody answered in time has none.
+// A rejection is an error with the reason. After the deadline there is no reason.
 function reason(error: unknown): string {
-  return error instanceof Error ? error.message : "nobody answered in time";
+  return error instanceof Error ? error.message : "not answered before the deadline";
 }
 
 const url = process.env.RESONATE_URL ?? "http://127.0.0.1:8001";

@@ -102,7 +102,7 @@ def test_a_deployment_gate_lets_nothing_else_through_than_what_was_approved(hitl
     wait_until(lambda: asks(hitl, "g"))
     artifact.write_bytes(b"other content")
     hitl.ok("approve", "g", "--as", "ops")
-    assert "app.tar is not what ops approved" in hitl.fails(1, "wait", "g", code="run-failed")
+    assert "app.tar differs from the file that ops approved" in hitl.fails(1, "wait", "g", code="run-failed")
 
 
 def test_content_review(hitl: Hitl) -> None:
@@ -180,7 +180,7 @@ def test_the_mail_goes_out_once_its_service_is_there_and_its_server_takes_it(
     with Mailbox() as mailbox:
         mailbox.fail_with(451)
         mail = services.start(1, SMTP_SERVER=f"127.0.0.1:{mailbox.port}")
-        mail.complained("is tried again: ")
+        mail.complained("failed, retrying: ")
         [received] = mailbox.wait_for()
     link = next(line for line in received.get_content().splitlines() if line.startswith("http"))
     with hitl.client() as client:

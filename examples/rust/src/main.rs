@@ -1,4 +1,4 @@
-//! A worker with one workflow that asks a person before it ships. Started, listed and answered by `hitl`.
+//! A worker with one workflow that asks a person before it ships. Use `hitl` to start, list and answer it.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use resonate_sdk::error::Error;
 use resonate_sdk::prelude::*;
 use serde_json::Value;
 
-/// A month: left alone, the SDK waits for a day.
+/// 30 days. The default of the SDK is one day.
 const DEADLINE: Duration = Duration::from_secs(30 * 86_400);
 
 #[resonate_sdk::function]
