@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 PEERS = {
     "hitl": "bench.peers.hitl:Hitl",
     "hitl-server": "bench.peers.hitl:HitlServer",
+    "hitl-postgres": "bench.peers.hitl_postgres:HitlPostgres",
     "sdk-memory": "bench.peers.memory:Memory",
     "resonate-pg": "bench.peers.resonate_pg:ResonatePg",
     "resonate-server": "bench.peers.resonate_server:ResonateServer",

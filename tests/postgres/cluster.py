@@ -78,7 +78,7 @@ class Cluster:
         """Return the URL of a new database."""
         name = f"t{secrets.token_hex(6)}"
         self.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY WAL_LOG").format(
                 sql.Identifier(name), sql.Identifier(template)
             )
         )

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
+import psycopg
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -17,8 +17,9 @@ from hitl_cli.postgres.client import PostgresClient
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import pytest
+
     from hitl_cli.client.protocol import Client
-    from tests.postgres.cluster import Cluster
 
 FAR = 4_000_000_000_000
 
@@ -37,9 +38,7 @@ KIND = st.sampled_from(
     ]
 )
 END = st.sampled_from([None, None, "resolved", "rejected", "rejected_canceled"])
-PROMISES = st.lists(
-    st.tuples(RUN, PART, OWN, KIND, END, st.booleans()), max_size=14, unique_by=lambda one: one[0] + one[1]
-)
+PROMISES = st.lists(st.tuples(RUN, PART, OWN, KIND, END), max_size=14, unique_by=lambda one: one[0] + one[1])
 QUERY = st.fixed_dictionaries(
     {},
     optional={
@@ -61,10 +60,9 @@ QUERY = st.fixed_dictionaries(
 
 
 def requests(promises: list[Any]) -> Iterator[ProtocolRequest]:
-    for run, part, own, kind, end, in_time in promises:
+    for run, part, own, kind, end in promises:
         tags = {**own, **kind, "resonate:origin": run, "resonate:branch": run}
-        until = FAR if in_time else 1
-        yield ProtocolRequest("promise.create", {"id": run + part, "timeoutAt": until, "tags": tags})
+        yield ProtocolRequest("promise.create", {"id": run + part, "timeoutAt": FAR, "tags": tags})
         if end is not None:
             yield ProtocolRequest("promise.settle", {"id": run + part, "state": end})
 
@@ -82,28 +80,19 @@ def pages(client: Client, query: dict[str, Any], size: int) -> list[list[tuple[s
             return found
 
 
-@pytest.fixture(scope="module")
-def databases(postgres: Cluster) -> Iterator[Iterator[str]]:
-    """Fresh databases, as many as are asked for."""
-    made: list[str] = []
-
-    def fresh() -> Iterator[str]:
-        while True:
-            made.append(postgres.create_installed())
-            yield made[-1]
-
-    yield fresh()
-    for url in made:
-        postgres.drop(url)
-
-
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=20,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 @given(promises=PROMISES, queries=st.lists(QUERY, min_size=8, max_size=8), size=st.integers(1, 4))
 def test_the_answers_are_those_of_the_file(
-    databases: Iterator[str], tmp_path_factory: pytest.TempPathFactory, promises: Any, queries: Any, size: int
+    database: str, tmp_path_factory: pytest.TempPathFactory, promises: Any, queries: Any, size: int
 ) -> None:
     file = Path(tmp_path_factory.mktemp("search")) / "hitl.db"
-    with PostgresClient(next(databases)) as one, EmbeddedClient(file) as other:
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("TRUNCATE resonate.promises CASCADE")
+    with PostgresClient(database) as one, EmbeddedClient(file) as other:
         for request in requests(promises):
             for client in (one, other):
                 assert client.call_many([request])[0].status == 200

@@ -215,7 +215,7 @@ CREATE OR REPLACE VIEW hitl._schedules AS
 CREATE OR REPLACE FUNCTION hitl._schedule(kind text, d jsonb, now bigint) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
   most int := coalesce((d->>'limit')::int, 100);
-  found jsonb;
+  listed jsonb;
   n int;
 BEGIN
   IF kind = 'schedule.create' THEN
@@ -230,24 +230,24 @@ BEGIN
     IF FOUND THEN RETURN jsonb_build_object('status', 200, 'data', '{}'::jsonb); END IF;
     RETURN NULL;
   ELSIF kind = 'schedule.search' THEN
-    SELECT jsonb_agg(shown), count(*) INTO found, n FROM (
+    SELECT jsonb_agg(shown), count(*) INTO listed, n FROM (
       SELECT shown FROM hitl._schedules
       WHERE (d->>'idPrefix' IS NULL OR starts_with(id, d->>'idPrefix'))
         AND shown->'promiseTags' @> coalesce(nullif(d->'tags', 'null'), '{}')
         AND (d->>'cursor' IS NULL OR id > d->>'cursor')
       ORDER BY id LIMIT most + 1) s;
     IF n > most THEN
-      found := found - most;
+      listed := listed - most;
       RETURN jsonb_build_object('status', 200, 'data',
-        jsonb_build_object('schedules', found, 'cursor', found->(most - 1)->>'id'));
+        jsonb_build_object('schedules', listed, 'cursor', listed->(most - 1)->>'id'));
     END IF;
-    RETURN jsonb_build_object('status', 200, 'data', jsonb_build_object('schedules', coalesce(found, '[]')));
+    RETURN jsonb_build_object('status', 200, 'data', jsonb_build_object('schedules', coalesce(listed, '[]')));
   END IF;
-  SELECT shown INTO found FROM hitl._schedules WHERE id = d->>'id';
-  IF found IS NULL THEN
+  SELECT shown INTO listed FROM hitl._schedules WHERE id = d->>'id';
+  IF listed IS NULL THEN
     RETURN jsonb_build_object('status', 404, 'why', 'there is no schedule ' || coalesce(d->>'id', ''));
   END IF;
-  RETURN jsonb_build_object('status', 200, 'data', jsonb_build_object('schedule', found));
+  RETURN jsonb_build_object('status', 200, 'data', jsonb_build_object('schedule', listed));
 END $$;
 
 -- Create the promises of occurrences of a schedule, and note the next one, unless another process has done so.
