@@ -23,9 +23,15 @@ if TYPE_CHECKING:
     from tests.conftest import Hitl
 
 
-@pytest.fixture(params=["file", "http"])
+@pytest.fixture(params=["file", "http", pytest.param("postgres", marks=pytest.mark.heavy)])
 def client(hitl: Hitl, request: pytest.FixtureRequest) -> Iterator[Client]:
-    url = hitl.url if request.param == "file" else request.getfixturevalue("served").url
+    match request.param:
+        case "http":
+            url = request.getfixturevalue("served").url
+        case "postgres":
+            url = request.getfixturevalue("database")
+        case _:
+            url = hitl.url
     with connect(url, None) as client:
         yield client
 
