@@ -7,8 +7,10 @@ such as a connection, counts as its type.
 from __future__ import annotations
 
 import dataclasses
+import dis
 import functools
 import hashlib
+import inspect
 import io
 import sys
 import sysconfig
@@ -72,6 +74,24 @@ def name_of(fn: Any) -> str:
         return fn
     called = getattr(fn, "func", fn)  # of a functools.partial
     return getattr(called, "__name__", None) or type(called).__name__
+
+
+def texts_of(fn: Any) -> dict[str, str]:
+    """Return a digest of the texts and numbers in a function's code, by its module and name."""
+    while (inner := _inner(fn)) is not None:
+        fn = inner
+    if not isinstance(fn, FunctionType) or "<" in fn.__qualname__:
+        return {}
+    return {f"{_module_of(fn)}:{fn.__qualname__}": _texts_in(fn.__code__)}
+
+
+def texts_now(name: str) -> str | None:
+    """Return the digest of the texts in a function that `texts_of` has named; None if it is not there now."""
+    module, _, path = name.partition(":")
+    found: Any = sys.modules.get(module)
+    for part in path.split("."):
+        found = getattr(found, part, None)
+    return texts_of(found).get(name)
 
 
 class _Walk:
@@ -140,12 +160,49 @@ class _Walk:
 
     def _function_parts(self, function: FunctionType, depth: int) -> list[str]:
         """Return what tells a function from others. The code of one with a name does not count."""
-        code, module = function.__code__, function.__module__
-        if module == "__main__":
-            module = Path(code.co_filename).stem
+        code = function.__code__
         held = [function.__defaults__, function.__kwdefaults__, function.__closure__]
         text = _lambda_text(code) if code.co_name == "<lambda>" else ""
-        return [str(module), function.__qualname__, text, *self._each(held, depth)]
+        return [_module_of(function), function.__qualname__, text, *self._each(held, depth)]
+
+
+def _module_of(function: FunctionType) -> str:
+    module = function.__module__
+    return Path(function.__code__.co_filename).stem if module == "__main__" else str(module)
+
+
+def _inner(fn: Any) -> Any:
+    """Return the function within a partial, a method, a wrapper or an object that is called."""
+    if isinstance(fn, functools.partial):
+        return fn.func
+    if isinstance(fn, MethodType):
+        return fn.__func__
+    if (wrapped := getattr(fn, "__wrapped__", None)) is not None:
+        return wrapped
+    return None if isinstance(fn, FunctionType | type | BuiltinMethodType) else _own_call(fn)
+
+
+def _own_call(fn: Any) -> Any:
+    call = inspect.getattr_static(type(fn), "__call__", None)
+    return call if isinstance(call, FunctionType) else None
+
+
+@functools.cache
+def _texts_in(code: CodeType) -> str:
+    """Return a digest of the texts and numbers that code uses: not its docstring."""
+    loaded = [each.argval for each in dis.get_instructions(code) if each.opname in _LOADING]
+    return _hash(
+        _texts_in(each) if isinstance(each, CodeType) else _constant(each)
+        for each in loaded
+        if each is not None
+    )
+
+
+_LOADING = frozenset({"LOAD_CONST", "LOAD_SMALL_INT", "RETURN_CONST", "KW_NAMES"})
+
+
+def _constant(value: object) -> str:
+    return str(sorted(map(repr, value))) if isinstance(value, frozenset) else repr(value)
 
 
 def _hash(parts: Iterable[str]) -> str:

@@ -24,7 +24,7 @@ from resonate.types import TaskData
 from hitl_cli.client.tags import PARENT_TAG, TAKE_BACK_SEGMENT
 from hitl_cli.client.wire import Call, child_id, is_blocking
 from hitl_cli.errors import QuestionChanged
-from hitl_cli.sdk.arguments import digests, holds_sets, name_of
+from hitl_cli.sdk.arguments import digests, holds_sets, name_of, texts_now, texts_of
 from hitl_cli.sdk.context import beside, first_id, leave_to_others, named, next_id
 
 if TYPE_CHECKING:
@@ -56,13 +56,20 @@ class CallerCode(Struct, frozen=True, kw_only=True):
 class FinishedCall(Struct, frozen=True, kw_only=True):
     """A finished call: what it called, the digests of its arguments, and the code that called.
 
-    `repeatable` tells whether nothing but requests is below it, so that it can be called again.
+    `repeatable` tells whether nothing but requests is below it, so that it can be called again; `texts` are
+    the digests of the texts in the functions that ran for it.
     """
 
     function: str
     arguments: dict[str, str]
     code: CallerCode
     repeatable: bool
+    texts: dict[str, str] = {}
+
+    def changed(self) -> list[str]:
+        """Return the functions that would ask something else now, if it can be called again."""
+        found = {name: texts_now(name) for name in self.texts} if self.repeatable else {}
+        return [name for name, now in found.items() if now not in (None, self.texts[name])]
 
 
 class RunningStep(Struct):
@@ -194,14 +201,15 @@ def _place(
             now = arguments()
         except ResonateError:  # what cannot be stored is refused by the call itself
             break
-        if was.function == function and was.arguments == now:
+        if was.function == function and was.arguments == now and not was.changed():
             break
         if record.state == "pending":  # compared when it has ended
             effects.changed[id] = function
             break
         how = _difference(id, was, function, now)
         code = _code_of(effects, module)
-        if (was.code.digest, was.code.hitl) == (code.digest, code.hitl):
+        is_same_code = (was.code.digest, was.code.hitl) == (code.digest, code.hitl)
+        if is_same_code and (was.function, was.arguments) != (function, now):
             raise QuestionChanged(
                 f"{how} Nothing else in the code has changed. Compute what changes, as a time or what a"
                 " file says, in a step: value = await ctx.run(function)."
@@ -231,6 +239,8 @@ def _difference(id: str, was: FinishedCall, function: str, now: Mapping[str, str
     else:
         names = [name for name in {**was.arguments, **now} if was.arguments.get(name) != now.get(name)]
         how = f"and the code calls {function} with another argument there now: {', '.join(names)}."
+        if not names:
+            how = f"and its code has other texts now: {', '.join(was.changed())}."
     return f"{id} called {was.function}, below which a request was put, {how}"
 
 
@@ -313,6 +323,7 @@ def step_mark(step: RunningStep) -> dict[str, str]:
         arguments=step.digests(),
         code=_code_of(effects, step.module),
         repeatable=_only_requests(effects, step.id),
+        texts=_texts_below(effects, step),
     )
     return {CALL_HEADER: msgspec.json.encode(call).decode()}
 
@@ -343,6 +354,15 @@ def _only_requests(effects: CheckedEffects, id: str) -> bool:
         if (mark is None or not mark.repeatable) and promise.id != child_id(id, TAKE_BACK_SEGMENT):
             return False
     return True
+
+
+def _texts_below(effects: CheckedEffects, step: RunningStep) -> dict[str, str]:
+    """Return the digests of the texts in the functions that ran for a step."""
+    texts = texts_of(step.fn)
+    for promise in effects.cache.values():
+        if promise.tags.get(PARENT_TAG) == step.id and (mark := _mark_of(promise)) is not None:
+            texts |= mark.texts
+    return texts
 
 
 def replaced_request(ctx: Context, step: str) -> str | None:

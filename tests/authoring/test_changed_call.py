@@ -55,6 +55,9 @@ class Confirms:
     async def confirm(self, ctx):
         return await confirm(ctx, self._text)
 
+    async def confirm_it(self, ctx):
+        return (await ask(ctx, "Delete staging?")).approved
+
 @workflow
 async def deploys(ctx):
     ctx = ctx.options(timeout=timedelta(days=30))
@@ -80,9 +83,20 @@ def code(call: str, what: str) -> str:
     return CONFIRMS.format(call=call.format(what))
 
 
-def answered(crew: Changing, call: str) -> str:
+ASKS_IN_ITSELF = """
+async def confirm_it(ctx):
+    "Ask about staging."
+    text = "Delete staging?"
+    return (await ask(ctx, text)).approved
+
+async def nested_it(ctx):
+    return await ctx.run(confirm_it)
+"""
+
+
+def answered(crew: Changing, call: str, app: str | None = None) -> str:
     """Start a run, approve what a call asks, and kill the worker once the run waits after it."""
-    request = crew.run(code(call, "staging"))
+    request = crew.run(app or code(call, "staging"))
     crew.approve(request)
     assert crew.asked() == "r:2.1"
     crew.kill()
@@ -127,6 +141,30 @@ def test_a_call_with_steps_below_it_is_not_repeated_and_fails_the_run(crew: Chan
     why = crew.failure()
     assert "r:1 " in why
     assert "confirm_after_a_step" in why
+
+
+@pytest.mark.parametrize("asks", ["confirm_it", "Confirms(0).confirm_it", "nested_it"])
+def test_the_yes_to_a_text_in_the_called_function_is_not_used_for_another_text(
+    crew: Changing, asks: str
+) -> None:
+    deploys = ASKS_IN_ITSELF + CONFIRMS
+    answered(crew, "", deploys.replace("{call}", f"ctx.run({asks})"))
+    crew.deploy(deploys.replace("{call}", f"ctx.run({asks})").replace("staging", "production"))
+    asked = question_of(crew.promise(crew.asked()))
+    assert asked is not None
+    assert asked.prompt == "Delete production?"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("about staging", "about what is deleted"), ("text = ", "said = text = ")]
+)
+def test_a_called_function_with_other_comments_or_names_keeps_its_result(
+    crew: Changing, old: str, new: str
+) -> None:
+    deploys = (ASKS_IN_ITSELF + CONFIRMS).replace("{call}", "ctx.run(confirm_it)")
+    answered(crew, "", deploys)
+    crew.deploy(deploys.replace(old, new))
+    assert crew.result() == [True, True]
 
 
 @pytest.mark.parametrize("call", ["run", "rpc"])
