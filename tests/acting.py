@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hitl_cli.inbox.comments import Comment
     from hitl_cli.inbox.decide import DecisionResult
     from hitl_cli.inbox.details import RequestDetails
-    from hitl_cli.inbox.pending import RequestSummary
+    from hitl_cli.inbox.request_summary import RequestSummary
     from hitl_cli.people.groups import Groups
     from hitl_cli.people.idempotency import IdempotencyMark
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from hitl_cli.auth.signing_keys import Keys
     from hitl_cli.client.protocol import Client
     from hitl_cli.client.wire import Promise
-    from hitl_cli.inbox.pending import RequestSummary
+    from hitl_cli.inbox.request_summary import RequestSummary
     from hitl_cli.people.groups import Groups
 
 SALT = "hitl.link"

@@ -26,7 +26,7 @@ from hitl_cli.views.decision import KeptCommentDocument, decision_result_documen
 
 if TYPE_CHECKING:
     from hitl_cli.inbox.decide import Said
-    from hitl_cli.inbox.pending import RequestSummary
+    from hitl_cli.inbox.request_summary import RequestSummary
 
 WHAT = "A request: its id, an id prefix, its key, or a run with one open request."
 

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from hitl_cli.client.protocol import Client
-    from hitl_cli.inbox.pending import RequestSummary, Sort
+    from hitl_cli.inbox.pending import Sort
+    from hitl_cli.inbox.request_summary import RequestSummary
     from hitl_cli.requests.question import Priority
 
 type Look = Callable[[], tuple[list[RequestSummary], bool]]

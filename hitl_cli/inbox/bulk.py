@@ -9,7 +9,8 @@ from msgspec import Struct
 from hitl_cli.client.wire import Audit, fresh_id
 from hitl_cli.errors import HitlError
 from hitl_cli.inbox.decide import check, outcome, vote_of
-from hitl_cli.inbox.pending import RequestFilter, RequestSummary
+from hitl_cli.inbox.pending import RequestFilter
+from hitl_cli.inbox.request_summary import RequestSummary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

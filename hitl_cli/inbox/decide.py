@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from hitl_cli.client.protocol import Client
-    from hitl_cli.inbox.pending import RequestSummary
+    from hitl_cli.inbox.request_summary import RequestSummary
     from hitl_cli.people.actor import Actor
     from hitl_cli.people.groups import Groups
     from hitl_cli.people.idempotency import IdempotencyMark
@@ -290,8 +290,8 @@ def already(settled: Promise, now: int) -> Conflict | TimedOut:
 
 
 def by_whom(settled: Promise, now: int) -> str:
-    """Return ` by reviewer through cli 5m ago (2026-…Z)`, with the parts that are known."""
+    """Return ` by reviewer via cli 5m ago (2026-…Z)`, with the parts that are known."""
     audit = audit_of(settled)
     at = audit.at or settled.settled_at or now
-    who = f" by {audit.by} through {audit.via}" if audit.by else f" by {audit.via or 'another tool'}"
+    who = f" by {audit.by} via {audit.via}" if audit.by else f" by {audit.via or 'another tool'}"
     return f"{who} {format_age(now - at)} ago ({iso(at)})"

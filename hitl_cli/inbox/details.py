@@ -13,7 +13,7 @@ from hitl_cli.client.wire import Promise, Vote, audit_of
 from hitl_cli.format.names import folded
 from hitl_cli.inbox.comments import Comment, comments_in
 from hitl_cli.inbox.history import HistoryEntry, decision_of
-from hitl_cli.inbox.pending import RequestSummary
+from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.inbox.votes import count, leading, votes_in
 from hitl_cli.people.groups import unknown_people
 from hitl_cli.requests.question import question_of, replaced_by

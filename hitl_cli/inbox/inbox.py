@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from hitl_cli.inbox.decide import DecisionResult, Said
     from hitl_cli.inbox.details import RequestDetails
     from hitl_cli.inbox.history import HistoryEntry, HistoryFilter
-    from hitl_cli.inbox.pending import RequestFilter, RequestSummary, Sort
+    from hitl_cli.inbox.pending import RequestFilter, Sort
+    from hitl_cli.inbox.request_summary import RequestSummary
     from hitl_cli.inbox.stats import Stats
     from hitl_cli.inbox.watch import InboxWatch
     from hitl_cli.people.actor import Actor, Permission

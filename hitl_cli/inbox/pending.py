@@ -12,22 +12,17 @@ from msgspec import Struct
 from hitl_cli.client.paging import ordered, page_of
 from hitl_cli.client.protocol import PAGE, get_promises, pages, search, search_page
 from hitl_cli.client.tags import RESERVED_TAGS
-from hitl_cli.client.wire import EXTERNAL, GLOBAL, Promise
+from hitl_cli.client.wire import EXTERNAL, GLOBAL
 from hitl_cli.errors import BadName, BadUsage
 from hitl_cli.inbox.permission import is_mine, may_answer
+from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.inbox.votes import complete, count, votes_of_many
 from hitl_cli.people.groups import NO_GROUPS, in_one_form, spelled
 from hitl_cli.requests.question import (
-    KEY_TAG,
     PLAIN,
     PRIORITIES,
     QUORUM_TAG,
-    UNREADABLE,
-    WORKFLOW_TAG,
     Priority,
-    Question,
-    asker_of,
-    own_tags,
     question_of,
 )
 
@@ -36,6 +31,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.client.paging import Place
     from hitl_cli.client.protocol import Client, Reader
+    from hitl_cli.client.wire import Promise
     from hitl_cli.inbox.votes import Tally
     from hitl_cli.people.groups import Groups
 
@@ -46,88 +42,6 @@ SOON_MS = 86_400_000
 
 FEW = 50
 """Promises to read at a time at least, if a filter may drop some."""
-
-
-class RequestSummary(Struct, frozen=True, kw_only=True):
-    """A request, with its run. Instants are ms since the epoch.
-
-    `question` is None if it is not valid, `run` if there is none. `votes` is the number of approvals so far,
-    if several are needed.
-    """
-
-    promise: Promise
-    question: Question | None
-    run: Promise | None
-    now: int
-    votes: int = 0
-
-    @property
-    def id(self) -> str:
-        """The id of the request."""
-        return self.promise.id
-
-    @property
-    def waits(self) -> bool:
-        """Whether it can still be answered."""
-        return self.promise.state == "pending"
-
-    @property
-    def workflow(self) -> str:
-        """The id of the run that asks."""
-        return self.promise.origin
-
-    @property
-    def function(self) -> str | None:
-        """The name of the workflow that asks; from the request if the run is gone."""
-        call = self.run.call if self.run is not None and self.run.is_run else None
-        return call.func if call else self.promise.tags.get(WORKFLOW_TAG)
-
-    @property
-    def starter(self) -> str | None:
-        """Who started the run; None if that is not recorded."""
-        return None if self.run is None else asker_of(self.run, None)
-
-    @property
-    def asker(self) -> str | None:
-        """Who asks, or who started the run; None if neither is recorded."""
-        return asker_of(self.promise, self.run)
-
-    @property
-    def prompt(self) -> str | None:
-        """The title of the prompt; None if the promise has none."""
-        if self.question is None:
-            return UNREADABLE
-        return None if self.question is PLAIN else self.question.title
-
-    @property
-    def created_at(self) -> int:
-        """When it was asked."""
-        return self.promise.created_at
-
-    @property
-    def deadline(self) -> int:
-        """The deadline."""
-        return self.promise.timeout_at
-
-    @property
-    def asked(self) -> Question:
-        """The question; a plain one if it is not valid."""
-        return self.question or PLAIN
-
-    @property
-    def to(self) -> tuple[str, ...]:
-        """The assignees now; empty means anyone."""
-        return self.asked.asked_at(self.now - self.created_at)
-
-    @property
-    def key(self) -> str | None:
-        """The key, another name of the request."""
-        return self.promise.tags.get(KEY_TAG)
-
-    @property
-    def tags(self) -> dict[str, str]:
-        """The author's tags."""
-        return own_tags(self.promise.tags)
 
 
 class RequestFilter(Struct, frozen=True, kw_only=True):

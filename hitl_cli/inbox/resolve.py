@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.client.protocol import Client
     from hitl_cli.client.wire import Promise
-    from hitl_cli.inbox.pending import RequestSummary
+    from hitl_cli.inbox.request_summary import RequestSummary
     from hitl_cli.people.idempotency import IdempotencyMark
 
 SUGGESTIONS = 3

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client
     from hitl_cli.client.wire import Json, Promise
     from hitl_cli.forms.reading import Difference
-    from hitl_cli.inbox.pending import RequestSummary
+    from hitl_cli.inbox.request_summary import RequestSummary
     from hitl_cli.people.groups import Groups
     from hitl_cli.requests.question import Question
 

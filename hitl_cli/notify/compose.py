@@ -8,7 +8,7 @@ from urllib.parse import quote
 from hitl_cli.client.wire import audit_of, error_message
 from hitl_cli.format.stable_ids import stable_id
 from hitl_cli.format.terminal import printable
-from hitl_cli.inbox.pending import RequestSummary, summaries
+from hitl_cli.inbox.pending import summaries
 from hitl_cli.notify.messages import Message, MessageItem
 from hitl_cli.notify.phrases import plain
 from hitl_cli.requests.question import GROUP, OUTCOMES, PLAIN
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hitl_cli.client.protocol import Client
+    from hitl_cli.inbox.request_summary import RequestSummary
     from hitl_cli.people.contacts import NotificationSettings
     from hitl_cli.requests.notification import Notification, Occasion
 

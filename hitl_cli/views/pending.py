@@ -12,7 +12,7 @@ from hitl_cli.format.times import iso
 from hitl_cli.requests.question import Priority, Refused
 
 if TYPE_CHECKING:
-    from hitl_cli.inbox.pending import RequestSummary
+    from hitl_cli.inbox.request_summary import RequestSummary
 
 
 class RefusedDocument(Struct, frozen=True, kw_only=True):

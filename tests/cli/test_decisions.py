@@ -101,7 +101,7 @@ def test_the_same_decision_again_is_no_error_and_says_who_made_it(hitl: Hitl) ->
     ask(hitl, "a")
     ask(hitl, "b")
     hitl.ok("approve", "a", "--as", "bob")
-    assert "was already approved by bob through cli" in hitl.ok("approve", "a")
+    assert "was already approved by bob via cli" in hitl.ok("approve", "a")
     hitl.ok("reject", "b", "--as", "bob", "--reason", "late")
     assert "was already rejected by bob" in hitl.ok("reject", "b")
 
@@ -122,7 +122,7 @@ def test_another_decision_is_a_conflict_and_changes_nothing(
     ask(hitl, "a")
     before = json.loads(hitl.ok(*first, "--as", "bob", "--json"))
     complaint = hitl.fails(4, *second, code="already-decided")
-    assert "by bob through cli" in complaint
+    assert "by bob via cli" in complaint
     after = json.loads(hitl.ok(*first, "--json"))
     assert after["decision_id"] == before["decision_id"]
     assert after["by"] == "bob"

@@ -19,7 +19,7 @@ from tests.conftest import wait_until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hitl_cli.inbox.pending import RequestSummary
+    from hitl_cli.inbox.request_summary import RequestSummary
     from tests.conftest import Hitl
 
 YES = DecisionInput(verdict="approve")

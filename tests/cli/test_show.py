@@ -181,7 +181,7 @@ def test_a_decision_is_shown_with_who_made_it_and_why(hitl: Hitl) -> None:
     yes, no = hitl.ok("show", "yes:1"), hitl.ok("show", "no:1")
     assert yes.startswith("yes:1  approved")
     assert re.search(
-        r"^decision\n  outcome  approved\n  by       bob through cli\n  at       2\S+ \S+ \w+, after \S+\n"
+        r"^decision\n  outcome  approved\n  by       bob via cli\n  at       2\S+ \S+ \w+, after \S+\n"
         r"  choice   ship it\n  data     ship it\n  comment  at last\n\ncomment with\n  hitl comment yes:1 T",
         yes,
         re.MULTILINE,

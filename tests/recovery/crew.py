@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.client.wire import Promise
     from hitl_cli.inbox.decide import DecisionResult
-    from hitl_cli.inbox.pending import RequestSummary
+    from hitl_cli.inbox.request_summary import RequestSummary
     from tests.conftest import Hitl
 
 ASKS = str(APPS / "asks.py")

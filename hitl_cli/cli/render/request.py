@@ -284,7 +284,7 @@ def _decision_rows(seen: RequestDetails) -> list[list[Cell]]:
     made = seen.decision
     if made is None:
         return []
-    by = f"{made.by} through {made.via}" if made.by else made.via or "another tool"
+    by = f"{made.by} via {made.via}" if made.by else made.via or "another tool"
     lines = [
         ("outcome", Cell(str(made.outcome), OUTCOME_COLORS[str(made.outcome)])),
         ("by", Cell("the deadline" if made.deadline else by)),

@@ -39,7 +39,7 @@ from hitl_cli.cli.render.request import drawing
 from hitl_cli.cli.render.table import Cell
 from hitl_cli.errors import BadInput, HitlError
 from hitl_cli.format.terminal import cells, printable
-from hitl_cli.inbox.pending import RequestSummary
+from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.requests.decision_input import DecisionInput
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from hitl_cli.client.protocol import Client
-    from hitl_cli.inbox.pending import RequestSummary
+    from hitl_cli.inbox.request_summary import RequestSummary
     from hitl_cli.inbox.review_queue import HeldDecision, ReviewSummary
     from hitl_cli.requests.decision_input import DecisionInput
 

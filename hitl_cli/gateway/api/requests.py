@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.inbox import Inbox
     from hitl_cli.inbox.decide import DecisionResult
-    from hitl_cli.inbox.pending import RequestSummary
+    from hitl_cli.inbox.request_summary import RequestSummary
 
 ANY = "*"
 

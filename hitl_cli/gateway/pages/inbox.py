@@ -14,7 +14,8 @@ from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.pages import request as request_page
 from hitl_cli.gateway.pages import sign_in
 from hitl_cli.gateway.pages.rendering import page
-from hitl_cli.inbox.pending import SOON_MS, RequestFilter, RequestSummary, Sort
+from hitl_cli.inbox.pending import SOON_MS, RequestFilter, Sort
+from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.requests.question import PRIORITIES, Priority
 
 if TYPE_CHECKING:

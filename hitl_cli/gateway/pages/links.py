@@ -27,7 +27,7 @@ from hitl_cli.gateway.pages.sign_in import kept_in
 if TYPE_CHECKING:
     from aiohttp.web import Request
 
-    from hitl_cli.inbox.pending import RequestSummary
+    from hitl_cli.inbox.request_summary import RequestSummary
 
 PAGES: dict[type[HitlError], tuple[int, str]] = {
     LinkInvalid: (403, "This link is not valid"),

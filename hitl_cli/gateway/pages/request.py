@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from hitl_cli.gateway.auth.access import Visitor
     from hitl_cli.gateway.pages.request_view import RequestPage
     from hitl_cli.inbox import Inbox
-    from hitl_cli.inbox.pending import RequestSummary
+    from hitl_cli.inbox.request_summary import RequestSummary
     from hitl_cli.requests.question import Question
 
 SEE_OTHER = 303

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.forms.messages import Problem
     from hitl_cli.inbox import Inbox
-    from hitl_cli.inbox.pending import RequestSummary
+    from hitl_cli.inbox.request_summary import RequestSummary
     from hitl_cli.people.actor import Actor
 
 COMMENTS = 100

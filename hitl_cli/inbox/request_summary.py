@@ -1,0 +1,98 @@
+"""One line of the inbox: a request with its run."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from hitl_cli.client.wire import Promise
+from hitl_cli.requests.question import (
+    KEY_TAG,
+    PLAIN,
+    UNREADABLE,
+    WORKFLOW_TAG,
+    Question,
+    asker_of,
+    own_tags,
+)
+
+
+class RequestSummary(Struct, frozen=True, kw_only=True):
+    """A request, with its run. Instants are ms since the epoch.
+
+    `question` is None if it is not valid, `run` if there is none. `votes` is the number of approvals so far,
+    if several are needed.
+    """
+
+    promise: Promise
+    question: Question | None
+    run: Promise | None
+    now: int
+    votes: int = 0
+
+    @property
+    def id(self) -> str:
+        """The id of the request."""
+        return self.promise.id
+
+    @property
+    def waits(self) -> bool:
+        """Whether it can still be answered."""
+        return self.promise.state == "pending"
+
+    @property
+    def workflow(self) -> str:
+        """The id of the run that asks."""
+        return self.promise.origin
+
+    @property
+    def function(self) -> str | None:
+        """The name of the workflow that asks; from the request if the run is gone."""
+        call = self.run.call if self.run is not None and self.run.is_run else None
+        return call.func if call else self.promise.tags.get(WORKFLOW_TAG)
+
+    @property
+    def starter(self) -> str | None:
+        """Who started the run; None if that is not recorded."""
+        return None if self.run is None else asker_of(self.run, None)
+
+    @property
+    def asker(self) -> str | None:
+        """Who asks, or who started the run; None if neither is recorded."""
+        return asker_of(self.promise, self.run)
+
+    @property
+    def prompt(self) -> str | None:
+        """The title of the prompt; None if the promise has none."""
+        if self.question is None:
+            return UNREADABLE
+        return None if self.question is PLAIN else self.question.title
+
+    @property
+    def created_at(self) -> int:
+        """When it was asked."""
+        return self.promise.created_at
+
+    @property
+    def deadline(self) -> int:
+        """The deadline."""
+        return self.promise.timeout_at
+
+    @property
+    def asked(self) -> Question:
+        """The question; a plain one if it is not valid."""
+        return self.question or PLAIN
+
+    @property
+    def to(self) -> tuple[str, ...]:
+        """The assignees now; empty means anyone."""
+        return self.asked.asked_at(self.now - self.created_at)
+
+    @property
+    def key(self) -> str | None:
+        """The key, another name of the request."""
+        return self.promise.tags.get(KEY_TAG)
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The author's tags."""
+        return own_tags(self.promise.tags)
