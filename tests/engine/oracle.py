@@ -82,7 +82,8 @@ class Promise:
     @property
     def root(self) -> bool:
         """Whether it starts a lineage and has a task: a run (docs/explanation/protocol.md, search)."""
-        return self.target is not None and ":" not in self.id
+        origin = self.tags.get("resonate:origin", self.id.partition(":")[0])
+        return self.target is not None and origin == self.id
 
     def project(self, now: int) -> Promise:
         if self.state != "pending" or self.timeout_at > now:
@@ -614,8 +615,8 @@ def has_tag(promise: Promise, key: str, value: str) -> bool:
     """Whether a search for the tag finds the promise (docs/explanation/protocol.md)."""
     if (key, value) == ("resonate:external", "true"):
         return promise.open
-    if key == "resonate:origin":
-        return promise.id == value or promise.id.startswith(f"{value}:")
+    if key == "resonate:origin" and (promise.id == value or promise.id.startswith(f"{value}:")):
+        return True
     return promise.tags.get(key) == value
 
 

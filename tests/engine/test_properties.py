@@ -801,7 +801,9 @@ def foreseen(oracle: Oracle) -> tuple[Any, ...]:
         (key, value, p.id)
         for p in oracle.promises.values()
         for key, value in p.tags.items()
-        if not key.startswith("resonate:") or key == "resonate:schedule"
+        if not key.startswith("resonate:")
+        or key == "resonate:schedule"
+        or (key == "resonate:origin" and not f"{p.id}:".startswith(f"{value}:"))
     }
     return list(promises), promises, tasks, sorted(oracle.unblocks), schedules, tags
 
