@@ -97,7 +97,7 @@ def test_a_file_that_others_can_open_is_not_used(tmp_path: Path, mode: int) -> N
 
 def test_what_is_no_file_holds_no_keys(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe", 0o600)
-    for name, why in (("pipe", "no file"), ("folder", "no file|directory")):
+    for name, why in (("pipe", "not a regular file"), ("folder", "not a regular file|directory")):
         (tmp_path / "folder").mkdir(exist_ok=True)
         with pytest.raises(BadInput, match=why):
             load_keys(tmp_path / name, NOW)

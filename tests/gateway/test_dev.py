@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -75,7 +76,10 @@ def test_a_step_that_blocks_the_worker_does_not_hold_up_the_pages_and_a_second_c
     one.post("/start-workflow", {"workflow_id": "r", "workflow": "stuck_in_the_middle"})
     wait_until(lambda: len(read_lines(log)) == STUCK_AT)
     assert one.get("/ready").text == "ready\n"
+    threads = Path(f"/proc/{one.process.pid}/task")
+    before = len(list(threads.iterdir()))
     one.process.send_signal(signal.SIGINT)
+    wait_until(lambda: len(list(threads.iterdir())) > before)  # two signals that Python has not seen are one
     assert one.get("/ready").text == "ready\n"  # it waits for the step
     one.process.send_signal(signal.SIGINT)
     assert one.process.wait(timeout=GRACE_S / 2) == 0

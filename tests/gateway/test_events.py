@@ -31,6 +31,7 @@ def test_what_is_asked_said_and_decided_is_told(shared_gateway: GatewayProcess, 
         asked = reader.wait_for("request.asked", "a1")
         assert asked.data == {
             "id": "a1",
+            "run": "a1",
             "workflow": "a1",
             "title": "Ship it?",
             "outcome": None,

@@ -115,7 +115,7 @@ def test_without_a_workflow_id_nothing_is_started(site: Site) -> None:
         ({"workflow_id": "x", "args": "y"}, "array"),
         ({"workflow_id": "x", "kwarg": {}}, "kwarg"),
         ({"workflow_id": "x:1"}, "separates"),
-        ({"workflow_id": " x"}, "invisible"),
+        ({"workflow_id": " x"}, "spaces"),
         ({"workflow_id": "x", "group": "http://127.0.0.1:9/"}, "group"),
         ({"workflow_id": "x", "group": "poll://uni@workers/1"}, "group"),
         ({"workflow_id": "x", "group": "workers\n"}, "group"),

@@ -213,7 +213,7 @@ def test_timers_retries_schedules_and_refused_messages_continue_the_next_day(hit
         assert hitl.json("wait", "sleeping-1")["result"] == ["before", "after"]
         assert hitl.json("wait", "retried-1")["result"] == "printed"
         wait_until(lambda: late <= {message.headers["webhook-id"] for message in receiver.received})
-        worker.said("requests wait for you")
+        worker.said("requests are waiting for you")
         [nightly] = hitl.waiting(1, "--workflow", "nightly*")
         assert nightly["id"] == "nightly-1767664800000:1"
         first = {m.headers["webhook-id"] for m in receiver.received if m.json["type"] == "hitl.asked"}

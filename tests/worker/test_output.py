@@ -94,7 +94,7 @@ def test_what_an_encoding_lacks_is_escaped_and_fails_no_step(hitl: Hitl, encodin
         assert started.complained("\\u2192 \\ud83d\\ude00 \\udc80 chatter")
         begin(client, "→", "reminds", "id")
         [asked] = waiting(client)
-        assert started.said("waits for anybody")
+        assert started.said("has been waiting for anyone")
         hitl.ok("approve", asked)
         assert result_of(client, "→") is True
     events = [json.loads(line) for line in started.lines if line.startswith("{")]
