@@ -165,7 +165,7 @@ def test_an_answer_decides_and_who_and_through_what_is_on_the_record(desk: Desk)
     reply = desk.post(approval(asked, comment="from the pipeline"))
     assert (reply.status, reply.json) == (
         200,
-        {"request": asked, "workflow": asked, "outcome": "approved", "by": "reviewer"},
+        {"request": asked, "run": asked, "workflow": asked, "outcome": "approved", "by": "reviewer"},
     )
     made = desk.decided(asked)
     assert (made.by, made.via, made.comment) == ("reviewer", "hook:ci", "from the pipeline")
