@@ -135,7 +135,7 @@ def options(
     ] = None,
     trace: Annotated[
         str | None,
-        value("FILE", "Write protocol requests and responses of a database file to FILE. (HITL_TRACE)"),
+        value("FILE", "Write the protocol requests of a database file to FILE. (HITL_TRACE)"),
     ] = None,
     debug: Annotated[bool, flag("Show tracebacks and error codes.", "--debug")] = False,
     version: Annotated[

@@ -66,7 +66,8 @@ def _show_approval(show: Demo, *, asks: bool) -> None:
     print("\nWho answered, and the result:")
     show.run("status", WORKFLOW_ID)
     note("")
-    note("That's it. To do it yourself: `hitl worker` in one terminal, `hitl start hitl-001` in another.")
+    note("That's it. To do it yourself: `hitl dev` in one terminal, and in another one:")
+    note(f'hitl start {WORKFLOW_ID} --kwarg prompt="{PROMPT}"')
 
 
 def _show_verification(show: Demo, *, asks: bool) -> None:
