@@ -67,21 +67,21 @@ def ask(
         str | None,
         argument(
             "[PROMPT]",
-            "The question, in Markdown. - reads stdin. Omit it to wait for the existing request --id.",
+            "Prompt, in Markdown. - reads stdin. Omit it to wait for an existing request (--id).",
         ),
     ] = None,
     to: Annotated[
         list[str] | None, value("WHO", "Assignee: a person or group:NAME (repeatable). Default: anyone.")
     ] = None,
-    details: Annotated[str | None, value("JSON|@FILE", "Details to show with the question.")] = None,
+    details: Annotated[str | None, value("JSON|@FILE", "Details to show below the prompt.")] = None,
     form: Annotated[str | None, value("JSON|@FILE", "JSON Schema of the answer.")] = None,
     choice: Annotated[
-        list[str] | None, value("TEXT", "A possible answer, instead of a plain yes (repeatable).")
+        list[str] | None, value("TEXT", "A named answer, instead of yes or no (repeatable).")
     ] = None,
     approvals: Annotated[
         int, typer.Option(min=1, max=1000, metavar="N", help="Number of approvals required.")
     ] = 1,
-    no_self: Annotated[bool, flag("Do not let the asker answer.", "--no-self")] = False,
+    no_self: Annotated[bool, flag("Exclude yourself from the people who may answer.", "--no-self")] = False,
     deadline: Annotated[str, value("DURATION", "Time allowed for the answer.")] = "365d",
     on_deadline: Annotated[
         Literal["expire", "approve", "reject"] | None,
@@ -90,9 +90,11 @@ def ask(
     on_deadline_value: Annotated[
         str | None, value("JSON", "Approve with this value if the deadline passes without an answer.")
     ] = None,
-    digest: Annotated[str | None, value("FILE", "Bind the request to the SHA-256 of this file.")] = None,
+    digest: Annotated[
+        str | None, value("FILE", "File to approve. Its SHA-256 is recorded; exits 4 if it changes.")
+    ] = None,
     id: Annotated[
-        str | None, value("ID", "Id of the request. Asking again with the same id finds the same request.")
+        str | None, value("ID", "Id for the request. With an existing id, waits for that request.")
     ] = None,
     key: Annotated[
         str | None, value("NAME", "Another name for the request, for commands such as `hitl approve`.")

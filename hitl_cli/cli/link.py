@@ -64,7 +64,7 @@ def create(
             complete=complete_promise,
         ),
     ],
-    person: Annotated[str, value("PERSON", "The person whose answer it is.", "--for")],
+    person: Annotated[str, value("PERSON", "Person who answers with the link.", "--for")],
     expires: Annotated[str | None, value("DURATION", "How long the link is valid. Default: 30d.")] = None,
     qr: Annotated[bool, flag("Also print a QR code, on stderr.", "--qr")] = False,
     as_json: AsJson = False,

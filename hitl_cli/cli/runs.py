@@ -61,7 +61,7 @@ DEFAULT_LIMIT = 25
 LONGEST_LINE = 1_000_000
 """Maximum bytes of one line of `--stdin`."""
 
-RunId = Annotated[str, argument("ID", "Id of the run.", complete=complete_run)]
+RunId = Annotated[str, argument("ID", "Id of the run, or of a request of `hitl ask`.", complete=complete_run)]
 
 
 def start(
@@ -86,7 +86,7 @@ def start(
     server: Server = None,
     token: Token = None,
 ) -> None:
-    """Start a run of a workflow. Starting the same id again finds the same run and prints its result."""
+    """Start a run of a workflow. With the id of an existing run, prints the result of that run."""
     settings = Settings()
     name = settings.workflow(workflow).value
     group = settings.group(group).value
