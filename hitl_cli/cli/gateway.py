@@ -27,7 +27,7 @@ SignIn = Annotated[bool, flag("Require sign-in on localhost too.", "--sign-in")]
 def gateway(
     ctx: typer.Context,
     host: Annotated[
-        str, value("ADDRESS", "Address to listen on. Other than localhost, people must sign in.")
+        str, value("ADDRESS", "Address to listen on. Addresses other than localhost require sign-in.")
     ] = "127.0.0.1",
     port: Port = defaults.GATEWAY_PORT,
     url: Annotated[

@@ -27,7 +27,7 @@ def install(
     ctx: typer.Context,
     print_sql: Annotated[bool, flag("Print the SQL for psql, and change nothing.", "--print")] = False,
     role: Annotated[
-        str, value("ROLE", "The role that workers and people connect with, or are members of.", "--role")
+        str, value("ROLE", "Role of workers and people, or a role that they are members of.", "--role")
     ] = "resonate_worker",
     server: Server = None,
 ) -> None:
@@ -44,7 +44,7 @@ def install(
 
 @app.command()
 def status(ctx: typer.Context, as_json: AsJson = False, server: Server = None) -> None:
-    """Show which versions a database has, and what is missing. Exits 1 if something is."""
+    """Show the versions that a database has, and any problems. Exits 1 if there are problems."""
     _need_psycopg()
     from hitl_cli.postgres import schema
 
@@ -59,7 +59,7 @@ def status(ctx: typer.Context, as_json: AsJson = False, server: Server = None) -
 
 
 def _document(found: Installed) -> dict[str, object]:
-    """Return what a database has, as JSON."""
+    """Return the status of a database as JSON."""
     return {
         "server": found.name,
         "postgres": found.server_version,
@@ -71,14 +71,13 @@ def _document(found: Installed) -> dict[str, object]:
 
 
 def _lines(found: Installed) -> list[str]:
-    """Return what a database has, a line each."""
+    """Return the status of a database as lines."""
     lines = [f"{found.name}: PostgreSQL {found.server_version}"]
     if not found.problems:
         lines.append(f"hitl's schema: version {found.version}, complete")
     if found.pg_cron:
         lines.append(
-            "pg_cron is installed: its job resonate_process_timeouts is not needed while a worker"
-            " of hitl runs"
+            "pg_cron is installed: its job resonate_process_timeouts is not needed while a hitl worker runs"
         )
     return [*lines, *(f"problem: {problem}" for problem in found.problems)]
 
@@ -87,7 +86,7 @@ def _url(ctx: typer.Context, server: str | None) -> str:
     """Return the URL of the database. Raises BadServer for another kind of server."""
     url = named_server(ctx, Settings(), server, None)[0].value
     if split_url(url).scheme not in SCHEMES:
-        raise BadServer(f"{shown_url(url)} is no PostgreSQL: name one, as -S postgresql://host/database.")
+        raise BadServer(f"{shown_url(url)} is not a PostgreSQL server: pass -S postgresql://host/database.")
     return url
 
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 def server(
     ctx: typer.Context,
     host: Annotated[
-        str, value("ADDRESS", "Address to listen on. Other than localhost, needs --auth-publickey.")
+        str,
+        value("ADDRESS", "Address to listen on. Addresses other than localhost require --auth-publickey."),
     ] = "127.0.0.1",
     port: Port = 8001,
     auth_publickey: Annotated[
