@@ -112,6 +112,8 @@ def _show(pruned: Pruned, older_ms: int, *, as_json: bool, done: bool) -> None:
 
 def _sentence(pruned: Pruned, older_ms: int, *, done: bool) -> str:
     """One sentence about what was or would be deleted."""
+    if pruned.runs == 0 and any(pruned.kept.values()):
+        return "nothing to delete"
     if pruned.runs == 0:
         return f"nothing to delete: no run finished more than {format_duration(older_ms)} ago"
     what = f"{pruned.runs:,} runs with {pruned.promises:,} promises"
