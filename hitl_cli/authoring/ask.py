@@ -224,7 +224,7 @@ def ask(
     - `details`: any JSON, shown as a table.
     - `form`: a JSON Schema, or a type (msgspec Struct, dataclass, pydantic model …). The data of an approval
       must fit it. With a type, `decision.data` is an instance of it.
-    - `choices`: named answers beyond yes and no.
+    - `choices`: named answers, instead of a plain yes. People can still reject.
     - `digest`: the file that the request is about, from `digest_of`.
 
     Who may answer:

@@ -76,7 +76,7 @@ def ask(
     details: Annotated[str | None, value("JSON|@FILE", "Details to show below the prompt.")] = None,
     form: Annotated[str | None, value("JSON|@FILE", "JSON Schema of the answer.")] = None,
     choice: Annotated[
-        list[str] | None, value("TEXT", "A named answer, instead of yes or no (repeatable).")
+        list[str] | None, value("TEXT", "A named answer, instead of a plain yes (repeatable).")
     ] = None,
     approvals: Annotated[
         int, typer.Option(min=1, max=1000, metavar="N", help="Number of approvals required.")
