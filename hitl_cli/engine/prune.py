@@ -1,12 +1,12 @@
-"""Removing runs that ended long ago, in small transactions, while others work.
+"""Removes runs that ended long ago, in small transactions, while other processes work.
 
 A run is its root promise and its lineage: the promises that have its id before the ':', or as their origin.
 It is removed as a whole, and only when no live task can still ask for any of it:
 
 - its root and its promises settled before the cutoff. An internal promise that is still pending does not
   count: only its own task could settle it, and that has ended;
-- no live task created it or a promise of it. A workflow replays what it created, and would start a run
-  again that was removed;
+- no live task created it or a promise of it. A workflow replays what it created, so it would start a
+  removed run again;
 - no listener may still fetch the notice of its end (`UNFETCHED_MS`);
 - the newest promise of the file is not in it: a promise's number must never be used twice, because rows
   and other processes refer to promises by number.
@@ -87,14 +87,14 @@ REASONS: tuple[Reason, ...] = get_args(Reason.__value__)
 listener has not fetched the notice of its end; it has the newest promise of the file."""
 
 type _Row = tuple[int, str, int | None, int, str | None]
-"""Of a promise: its seq, state and settled_at, whether it is external, and the state of what created it."""
+"""The seq, state and settled_at of a promise, whether it is external, and the state of its creator."""
 
 type Progress = Callable[[int], None]
 """Called with the number of runs that were removed so far."""
 
 
 class Pruned(Struct, frozen=True, kw_only=True):
-    """What was removed, or would be. Times are ms since the epoch."""
+    """What was removed, or would be removed. Times are ms since the epoch."""
 
     runs: int
     promises: int
@@ -112,10 +112,10 @@ class _Walk:
     """One pass over the runs that were created before a cutoff, the oldest first."""
 
     def __init__(self, store: Store, older_ms: int, clock: Callable[[], int]) -> None:
-        """Read what refers to settled promises, once: nothing is added to it, and it has no index.
+        """Read once what refers to settled promises: nothing is added to it, and it has no index.
 
-        The time is the clock's, not the file's: after a clock was far ahead by mistake, runs that ended
-        yesterday must not be removed.
+        Uses the system clock, not the file's time: if a clock was once far ahead by mistake, recent runs must
+        not be removed.
         """
         self._store = store
         self._clock = clock
@@ -151,7 +151,7 @@ class _Walk:
             yield page
 
     def remove(self, seqs: Sequence[int]) -> None:
-        """Remove promises that pages() found, and all that refers to them, in one transaction."""
+        """Remove promises that pages() found, and everything that refers to them, in one transaction."""
         with self._store.transaction(self._clock, write=True) as tx:
             for seq in seqs:
                 for awaited in self._callbacks.get(seq, ()):
@@ -228,7 +228,7 @@ def prune(path: Path, *, older_ms: int, clock: Callable[[], int], progress: Prog
 
 
 def pause(began: float) -> None:
-    """Leave the file to others for as long as it was locked."""
+    """Pause for as long as the file was locked, so that other processes can use it."""
     time.sleep(max(time.monotonic() - began, PAUSE_S))
 
 

@@ -1,4 +1,4 @@
-"""What travels on the wire, and what the store keeps, as validated Structs.
+"""The data on the wire and in the store, as validated Structs.
 
 Names and shapes are the protocol's (resonatehq/resonate-specification, spec/01-protocol/types.lean)
 and what resonate-sdk 0.8 and @resonatehq/sdk 0.11 send. All instants are milliseconds since the
@@ -20,7 +20,7 @@ type CatchUp = Literal["last", "all"]
 type Id = Annotated[str, Meta(min_length=1, max_length=4096, pattern=r"^[^\x00]*$")]
 type Millis = Annotated[int, Meta(ge=0, le=2**62)]
 type Instant = Millis | Annotated[float, Meta(ge=0, le=2**62)]
-"""What a deadline or a time to it may be on the wire: in the npm SDK they can have fractions."""
+"""A deadline or a timeout on the wire. The npm SDK can send fractions."""
 type Version = Annotated[int, Meta(ge=0, le=2**53)]
 type PageSize = Annotated[int, Meta(ge=1, le=10_000)]
 
@@ -49,7 +49,7 @@ class Payload(Protocol):
 
 
 def size_of(value: Payload | None) -> int:
-    """Return how many bytes a payload has: its data and its headers."""
+    """Return the number of bytes of a payload: its data and its headers."""
     if value is None:
         return 0
     size = 0 if value.data is None else _bytes_of(value.data)
@@ -68,7 +68,7 @@ class _Wire(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Single(_Wire, frozen=True):
-    """A request about the one promise, task or schedule that it names."""
+    """A request about one promise, task or schedule."""
 
     id: Id
 
@@ -80,7 +80,7 @@ class TaskRef(Single, frozen=True):
 
 
 class _Search(_Wire, frozen=True):
-    """What every search takes. Its order and its additions are in docs/explanation/protocol.md."""
+    """The parameters of every search. Their order and additions are in docs/explanation/protocol.md."""
 
     tags: dict[str, str] | None = None
     id_prefix: str | None = None
@@ -101,7 +101,7 @@ class PromiseCreate(Single, frozen=True):
 
 
 class PromiseSettle(Single, frozen=True):
-    """Settle a promise that is pending; a settled one stays as it is."""
+    """Settle a pending promise; a settled one does not change."""
 
     state: PromiseState
     value: Value | None = None
@@ -153,7 +153,7 @@ class CallbackAction(Struct, frozen=True, tag_field="kind", tag="promise.registe
 
 
 class TaskCreate(_Wire, frozen=True):
-    """Create a promise and hold its task at once."""
+    """Create a promise and acquire its task."""
 
     pid: str
     ttl: Millis
@@ -161,7 +161,7 @@ class TaskCreate(_Wire, frozen=True):
 
 
 class TaskAcquire(TaskRef, frozen=True):
-    """Take a pending task under a lease of `ttl`."""
+    """Acquire a pending task with a lease of `ttl`."""
 
     pid: str
     ttl: Millis
@@ -181,7 +181,7 @@ class TaskHeartbeat(_Wire, frozen=True):
 
 
 class TaskSuspend(TaskRef, frozen=True):
-    """Let go of a task until one of the awaited promises settles."""
+    """Suspend a task until one of the awaited promises settles."""
 
     actions: list[CallbackAction]
 
@@ -193,11 +193,11 @@ class TaskFulfill(TaskRef, frozen=True):
 
 
 class TaskRelease(TaskRef, frozen=True):
-    """Give a task back unfinished."""
+    """Release an unfinished task."""
 
 
 class TaskHalt(Single, frozen=True):
-    """Keep a task from being offered."""
+    """Stop offering a task."""
 
 
 class TaskContinue(Single, frozen=True):
@@ -235,11 +235,11 @@ class ScheduleSearch(_Search, frozen=True):
 
 
 ASKS_CAPABILITIES = "Hitl-Capabilities"
-"""The HTTP header that asks a server what it can do beyond the protocol (docs/explanation/protocol.md)."""
+"""The HTTP header that asks a server for its additions to the protocol (docs/explanation/protocol.md)."""
 
 
 class RequestHead(Struct, frozen=True, rename={"corr_id": "corrId", "debug_time": "resonate:debug_time"}):
-    """What travels beside a request. `debug_time` counts only where debugging is allowed."""
+    """The head of a request. `debug_time` is used only if debugging is allowed."""
 
     corr_id: str = ""
     debug_time: Millis | None = None
@@ -254,7 +254,7 @@ class Request(Struct, frozen=True):
 
 
 class PromiseRecord(_Wire, frozen=True, omit_defaults=True):
-    """A promise as the wire shows it."""
+    """A promise in wire format."""
 
     id: str
     state: PromiseState
@@ -267,7 +267,7 @@ class PromiseRecord(_Wire, frozen=True, omit_defaults=True):
 
 
 class TaskRecord(_Wire, frozen=True, omit_defaults=True):
-    """A task as the wire shows it."""
+    """A task in wire format."""
 
     id: str
     state: TaskState
@@ -278,7 +278,7 @@ class TaskRecord(_Wire, frozen=True, omit_defaults=True):
 
 
 class _ScheduleRecord(_Wire, frozen=True, omit_defaults=True):
-    """A schedule as the wire shows it."""
+    """A schedule in wire format."""
 
     id: str
     cron: str
@@ -293,19 +293,19 @@ class _ScheduleRecord(_Wire, frozen=True, omit_defaults=True):
 
 
 class PromiseData(Struct, frozen=True):
-    """The data of an answer that is one promise."""
+    """The data of a response with one promise."""
 
     promise: PromiseRecord
 
 
 class TaskData(Struct, frozen=True):
-    """The data of an answer that is one task."""
+    """The data of a response with one task."""
 
     task: TaskRecord
 
 
 class HeldData(Struct, frozen=True):
-    """The data of an answer that hands over a task."""
+    """The data of a response with an acquired task."""
 
     task: TaskRecord
     promise: PromiseRecord
@@ -319,7 +319,7 @@ class PreloadData(Struct, frozen=True):
 
 
 class FenceData(Struct, frozen=True):
-    """The data of task.fence: the inner answer, with a head of its own."""
+    """The data of task.fence: the inner response, with a head of its own."""
 
     action: Response
     preload: list[PromiseRecord]
@@ -340,7 +340,7 @@ class TasksData(Struct, frozen=True, omit_defaults=True):
 
 
 class ScheduleData(Struct, frozen=True):
-    """The data of an answer that is one schedule."""
+    """The data of a response with one schedule."""
 
     schedule: _ScheduleRecord
 
@@ -353,21 +353,21 @@ class SchedulesData(Struct, frozen=True, omit_defaults=True):
 
 
 class _NoData(Struct, frozen=True):
-    """The data of an answer that says nothing more."""
+    """The data of a response without data."""
 
 
 class ResponseHead(Struct, frozen=True, rename="camel"):
-    """What travels beside an answer. `status` is an HTTP status code."""
+    """The head of a response. `status` is an HTTP status code."""
 
     corr_id: str
     status: int
     version: str = PROTOCOL_VERSION
     capabilities: tuple[str, ...] | UnsetType = UNSET
-    """What the server can do beyond the protocol; only where the client asks for it."""
+    """The server's additions to the protocol; only if the client asks for them."""
 
 
 class Response(Struct, frozen=True):
-    """An answer's envelope; the data of an error is its message."""
+    """A response's envelope; the data of an error is its message."""
 
     kind: str
     head: ResponseHead
@@ -375,18 +375,18 @@ class Response(Struct, frozen=True):
 
 
 class Reply(Struct, frozen=True):
-    """What a rule answers: a status and the data, or a message where the status is an error."""
+    """The result of a rule: a status and the data, or a message if the status is an error."""
 
     status: int
     data: Any = _NoData()
 
 
 class MessageHead(Struct, frozen=True, rename="camel"):
-    """What travels beside a message."""
+    """The head of a message."""
 
     version: str = PROTOCOL_VERSION
     server_url: str | UnsetType = UNSET
-    """Where its receiver reaches the server, which one that is posted to may not know."""
+    """The server's URL, which the receiver of a posted message may not know."""
 
 
 class ExecuteData(Struct, frozen=True):
@@ -410,7 +410,7 @@ class UnblockMessage(Struct, frozen=True, tag_field="kind", tag="unblock"):
 
 
 class Promise(Struct, frozen=True):
-    """A promise as the store keeps it; `param`, `value` and `tags` are JSON texts."""
+    """A promise in the store; `param`, `value` and `tags` are JSON texts."""
 
     seq: int
     id: str
@@ -429,7 +429,7 @@ class Promise(Struct, frozen=True):
     owner: int | None
 
     def record(self) -> PromiseRecord:
-        """Return it as the wire shows it."""
+        """Return it in wire format."""
         return PromiseRecord(
             id=self.id,
             state=self.state,
@@ -443,14 +443,14 @@ class Promise(Struct, frozen=True):
 
 
 class Standing(Struct, frozen=True):
-    """How a task's promise stands: as much of it as most requests ask about."""
+    """The state of a task's promise: the part that most requests need."""
 
     state: PromiseState
     timeout_at: int
 
 
 class Task(Struct, frozen=True):
-    """A task as the store keeps it. `due`: pending, its next offer; acquired, its lease's end."""
+    """A task in the store. `due`: pending, its next offer; acquired, its lease's end."""
 
     seq: int
     state: TaskState
@@ -462,14 +462,14 @@ class Task(Struct, frozen=True):
     resumes: int
 
     def record(self, id: str) -> TaskRecord:
-        """Return it as the wire shows it, under its promise's id."""
+        """Return it in wire format, with its promise's id."""
         return TaskRecord(
             id=id, state=self.state, version=self.version, resumes=self.resumes, ttl=self.ttl, pid=self.pid
         )
 
 
 class Schedule(Struct, frozen=True):
-    """A schedule as the store keeps it; `promise_param` and `promise_tags` are JSON texts."""
+    """A schedule in the store; `promise_param` and `promise_tags` are JSON texts."""
 
     id: str
     cron: str
@@ -483,7 +483,7 @@ class Schedule(Struct, frozen=True):
     catch_up: CatchUp
 
     def record(self) -> _ScheduleRecord:
-        """Return it as the wire shows it."""
+        """Return it in wire format."""
         texts = {"promise_param": Raw(self.promise_param), "promise_tags": Raw(self.promise_tags)}
         return _ScheduleRecord(**msgspec.structs.asdict(self) | texts)
 

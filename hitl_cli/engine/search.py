@@ -1,6 +1,6 @@
-"""The SQL of the searches: which index answers one, and what else must hold.
+"""The SQL of the searches: the index that a search uses, and its other conditions.
 
-The index is named, because the planner does not know how few rows a partial one has. What can be asked:
+The index is named, because the planner does not know how few rows a partial index has. Searches are in
 docs/explanation/protocol.md.
 """
 
@@ -25,7 +25,7 @@ SCHEDULE = "resonate:schedule"
 SDK_TAGS = "resonate:"
 
 FEW = 1_000
-"""Promises with a tag up to which looking at each costs less than looking at all that is pending."""
+"""Up to this many promises with a tag, reading them is cheaper than reading all pending promises."""
 
 BY_ID = "sqlite_autoindex_promises_1"
 
@@ -33,14 +33,14 @@ LAST_CHARACTER = "\U0010ffff"
 
 
 def is_indexed(key: str) -> bool:
-    """Whether the table `tags` has the tag: all but the SDKs', which are on every promise."""
+    """Whether the table `tags` has the tag: all except the SDKs' own tags, which every promise has."""
     return not key.startswith(SDK_TAGS) or key == SCHEDULE
 
 
 def indexed_tags(id: str, tags: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Yield the tags of a promise that the table `tags` has.
 
-    The origin is among them where the id does not tell it: the ids of the Rust SDK have no ':'.
+    They include the origin if the id does not contain it: ids of the Rust SDK have no ':'.
     """
     for key, value in tags.items():
         if is_indexed(key) or (key == ORIGIN and id != value and not id.startswith(f"{value}:")):
@@ -144,7 +144,7 @@ def schedule_query(columns: str, req: ScheduleSearch) -> tuple[str, list[Any]]:
 
 
 def _conditions_of(req: PromiseSearch | TaskSearch, tags: Mapping[str, str]) -> Iterator[Condition]:
-    """Yield what a promise, or a task's promise, must fulfil whatever its state."""
+    """Yield the conditions on a promise, or a task's promise, that do not depend on its state."""
     if req.id_prefix is not None:
         yield _starts_with("p.id", req.id_prefix)
     for key, value in tags.items():

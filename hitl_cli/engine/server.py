@@ -51,7 +51,7 @@ FAR = 9 * 10**18
 """An instant that never comes."""
 
 type Extra = Callable[[Transaction], None]
-"""What a caller does in a batch's transaction, after the requests. A batch may run twice, and so may this."""
+"""Runs in a batch's transaction, after the requests. A batch may run twice, and so may this."""
 
 type Rule = Callable[[Transaction, Any, int], Reply]
 
@@ -88,10 +88,10 @@ DEBUG = frozenset({"debug.start", "debug.stop", "debug.reset", "debug.tick", "de
 """Kinds that engine.debug knows."""
 
 CAPABILITIES = ("sort", "root", "prefix", "open", "order")
-"""What promise.search does beyond the protocol (docs/explanation/protocol.md), unlike other servers."""
+"""The additions to promise.search (docs/explanation/protocol.md), unlike other servers."""
 
 UNDECODABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
-"""What a decoder raises for bytes that are no request."""
+"""The exceptions of a decoder for bytes that are not a valid request."""
 
 MESSAGE_HEAD = MessageHead()
 
@@ -113,16 +113,16 @@ class Lease(Struct, frozen=True):
 
 
 class Subscriber(Protocol):
-    """What takes messages for some addresses."""
+    """A receiver of messages for some addresses."""
 
     name: str
-    """Tells it from the others of this server."""
+    """Unique among the subscribers of this server."""
 
     lease: Lease | None
-    """The lease of tasks that it is given to hold at once; None if it acquires tasks by requests."""
+    """The lease of tasks that it receives already acquired; None if it acquires tasks by requests."""
 
     def addresses(self) -> Sequence[str]:
-        """Return the addresses it takes messages for."""
+        """Return the addresses whose messages it receives."""
 
     def room(self) -> int:
         """Return how many tasks it can start now."""
@@ -132,7 +132,7 @@ class Subscriber(Protocol):
 
 
 class Delivery(Struct, frozen=True):
-    """A message for a subscriber, as the wire has it."""
+    """A message for a subscriber, in wire format."""
 
     subscriber: Subscriber
     text: str
@@ -141,18 +141,18 @@ class Delivery(Struct, frozen=True):
 
 
 class Batch(Struct, frozen=True):
-    """One batch of requests, committed, and what it led to."""
+    """The result of a committed batch of requests."""
 
     requests: Sequence[Decoded]
     decided: list[Reply]
-    """The answer to each request."""
+    """The response to each request."""
     deliveries: list[Delivery]
     offered: set[str]
-    """Addresses that have something new to fetch."""
+    """Addresses with new messages."""
     settled: bool
     """Whether a promise that people may watch was created or settled."""
     now: int
-    """The instant at which all of it happened, ms since the epoch."""
+    """The time of the whole batch, ms since the epoch."""
     due: int
     """The next instant at which something will be due: a deadline, a lease, a later offer."""
     sooner: bool
@@ -160,21 +160,21 @@ class Batch(Struct, frozen=True):
 
     @property
     def answers(self) -> list[bytes]:
-        """The answers as the wire has them."""
+        """The responses in wire format."""
         return [reply(request, answer) for request, answer in zip(self.requests, self.decided, strict=True)]
 
 
 class Decoded(Struct, frozen=True):
-    """A request that is ready to be decided, or one whose answer is known already."""
+    """A decoded request, or one whose response is already known."""
 
     kind: str
     corr_id: str
     data: Any
     known: Reply | None = None
     asked: msgspec.Raw | None = None
-    """The data as it came; None if it came from this process, and not as JSON."""
+    """The data as received; None if the request is from this process, and not JSON."""
     debug_time: int | None = None
-    """The instant to answer at, where debugging is allowed."""
+    """The time to use for the response, if debugging is allowed."""
     tried: bool = False
     """Whether it was decided in a transaction of its own."""
 
@@ -201,8 +201,8 @@ class Server:
     ) -> Batch:
         """Answer the requests and hand out messages, in one transaction that is on disk on return.
 
-        Raises StorageFailed, and then nothing was changed; FileMoved, and then the next batch is one of
-        the file that is at the path now.
+        Raises StorageFailed if nothing was changed. Raises FileMoved if the file was replaced; the next
+        batch then uses the file that is at the path now.
         """
         decoded = [raw if isinstance(raw, Decoded) else decode(raw) for raw in requests]
         if self._left:
@@ -237,7 +237,7 @@ class Server:
     def _each_alone(
         self, requests: Sequence[Decoded], subscribers: Sequence[Subscriber], extra: Extra | None
     ) -> Batch:
-        """Answer each request in a batch of its own, so that one that fails does not undo its neighbours."""
+        """Answer each request in a batch of its own, so that a failing one does not undo the others."""
         tried, batches = [], []
         for request in requests:
             try:
@@ -262,7 +262,7 @@ class Server:
         at: int | None = None,
         fire: bool = True,
     ) -> Batch:
-        """Run one batch; at the instant `at`, and without firing what is due, if debugging says so."""
+        """Run one batch; if debugging sets the time `at`, at that time and without firing due steps."""
         clock = self._clock if at is None else lambda: at
         with self.store.transaction(clock, write=write, exact=at is not None) as tx:
             due_before = tx.next_due()
@@ -292,7 +292,7 @@ class Server:
 
 
 def merged(batches: Sequence[Batch]) -> Batch:
-    """Return batches that followed each other as one. There must be one at least."""
+    """Return successive batches as one. There must be at least one."""
     return Batch(
         requests=[request for batch in batches for request in batch.requests],
         decided=[answer for batch in batches for answer in batch.decided],
@@ -341,12 +341,12 @@ def decode(raw: str | bytes) -> Decoded:
 
 
 def _decide(tx: Transaction, request: Decoded) -> Reply:
-    """Decide one request."""
+    """Execute one request."""
     return request.known or RULES[request.kind][1](tx, request.data, tx.now)
 
 
 def reply(request: Decoded, answer: Reply, *, telling: bool = False) -> bytes:
-    """Return an answer as the wire has it; `telling` adds what the server can do beyond the protocol."""
+    """Return a response in wire format; `telling` adds the server's additions to the protocol."""
     head = ResponseHead(
         request.corr_id, answer.status, capabilities=CAPABILITIES if telling else msgspec.UNSET
     )
@@ -354,7 +354,7 @@ def reply(request: Decoded, answer: Reply, *, telling: bool = False) -> bytes:
 
 
 def fire_due(tx: Transaction) -> None:
-    """Take the steps that are due: schedules first, because a deadline of theirs may have passed as well."""
+    """Take the due steps: schedules first, because the deadlines of their promises may also have passed."""
     for schedule in tx.due_schedules(FIRE_LIMIT):
         machine.process_schedule(tx, schedule, tx.now)
     for promise in tx.due_promises(FIRE_LIMIT):
@@ -364,7 +364,7 @@ def fire_due(tx: Transaction) -> None:
 
 
 def _hand_out(tx: Transaction, subscriber: Subscriber, deliveries: list[Delivery]) -> int:
-    """Take the messages that a subscriber has room for; return when there may be more, if not before."""
+    """Take the messages that a subscriber has room for, and return when there may be more."""
     room = subscriber.room()
     later = FAR
     for address in subscriber.addresses():
@@ -383,7 +383,7 @@ def _hand_out(tx: Transaction, subscriber: Subscriber, deliveries: list[Delivery
 
 
 def _take_offers(tx: Transaction, address: str, subscriber: Subscriber, room: int) -> list[Delivery]:
-    """Take up to `room` tasks that are on offer, and note those that the subscriber leaves to others."""
+    """Take up to `room` pending tasks, and note those that the subscriber leaves to others."""
     taken, refused = [], []
     for task, promise in tx.offers(address, subscriber.name):
         if machine.is_due(promise, tx.now):
@@ -400,7 +400,7 @@ def _take_offers(tx: Transaction, address: str, subscriber: Subscriber, room: in
 
 
 def _offer(tx: Transaction, subscriber: Subscriber, task: Task, promise: Promise) -> Delivery:
-    """Offer a task to a subscriber, or give it to hold where it has said at which terms."""
+    """Offer a task to a subscriber, or acquire it for the subscriber if that has a lease."""
     message = execute_message(task, promise).decode()
     if subscriber.lease is None:
         machine.process_offer(tx, task, tx.now)
@@ -410,7 +410,7 @@ def _offer(tx: Transaction, subscriber: Subscriber, task: Task, promise: Promise
 
 
 def _acquired(deliveries: Sequence[Delivery]) -> tuple[list[Decoded], list[Reply]]:
-    """Return the requests, with their answers, that would have led to the tasks that were given to hold."""
+    """Return the requests and responses that would have acquired the tasks that were handed over."""
     requests, answers = [], []
     for one in deliveries:
         data, terms = one.held, one.subscriber.lease

@@ -64,12 +64,12 @@ class Day(Struct, frozen=True, kw_only=True):
 
 
 class Figures(Struct, frozen=True, kw_only=True):
-    """What came of what people were asked, and how long their answers took.
+    """The outcomes of requests, and how long people took to answer.
 
-    Outcomes count all that was decided, `deadlines` those of them that a deadline meant. Times are of
-    people's answers alone: no deadline, nothing that was canceled. A person's times are those of their
-    decisions, or where several must approve, of their votes. `spans` are how many answers took from one of
-    BOUNDS_MS to the next; `days` are those on which something was decided, the oldest first.
+    Outcomes count all decisions; `deadlines` counts those made by a deadline. Times cover only people's
+    answers, without deadlines and cancellations. A person's times are those of their decisions, or of their
+    votes if several must approve. `spans` has the number of answers between each two of BOUNDS_MS; `days` are
+    the days with a decision, oldest first.
     """
 
     outcomes: dict[Outcome, int]
@@ -82,10 +82,10 @@ class Figures(Struct, frozen=True, kw_only=True):
 
 
 class Stats(Struct, frozen=True, kw_only=True):
-    """The figures since an instant, and what waits now. Instants are ms since the epoch.
+    """The figures since an instant, and the open requests now. Instants are ms since the epoch.
 
-    `partial` says that there was more than was looked at: then the figures are of the newest decisions, and
-    `open` is at least that many.
+    `partial` says that not all were read: then the figures cover the newest decisions, and `open` is a
+    minimum.
     """
 
     since: int
@@ -97,9 +97,9 @@ class Stats(Struct, frozen=True, kw_only=True):
 
 
 def stats(client: Client, since: int, most: int | None = None, groups: Groups = NO_GROUPS) -> Stats:
-    """Return the figures of what was settled since an instant (ms since the epoch), and what waits now.
+    """Return the figures of decisions since an instant (ms since the epoch), and the open requests now.
 
-    Of each, about `most` are looked at, or all.
+    Reads about `most` of each; all if it is None.
     """
     waiting, oldest = 0, None
     for page in blocking_pages(client):

@@ -94,9 +94,9 @@ def tally(
 ) -> Tally:
     """Count ballots in order, up to the one that decides.
 
-    A person's later ballot replaces an earlier one, under whichever of their names. It is a yes when as many
-    as are needed approve of the same, and a no when too few of the electorate are left for that; where nobody
-    knows who they all are, when as many say no as would have to say yes.
+    A person's later ballot replaces an earlier one, whichever of their names it has. The request is approved
+    when enough ballots approve the same choice. It is rejected when too few of the electorate are left for
+    that; if the electorate is unknown, when as many reject as would have to approve.
     """
     counted: dict[str, RecordedVote] = {}
     for ballot in ballots:
@@ -123,9 +123,10 @@ def _is_lost(
 
 
 def electorate(question: Question, starter: str | None, groups: Groups) -> frozenset[str] | None:
-    """Return the keys of all who may ever vote; None where nobody can know who they are.
+    """Return the keys of all people who may ever vote; None if they cannot be known.
 
-    Those to whom it is escalated later are among them from the start: who counts, and when, must not matter.
+    The assignees of later escalations are included from the start, so that the result does not depend on
+    which process counts, and when.
     """
     people = everyone_in(question.everyone, groups)
     if people is None:
@@ -169,9 +170,9 @@ def settle_request(request: Promise, vote: Vote, audit: Audit) -> ProtocolReques
 
 
 def complete(client: Client, request: Promise, tallied: Tally) -> Promise:
-    """Settle a request by the vote that decides it, and return it as it then is.
+    """Settle a request with its deciding vote, and return it.
 
-    All who count its votes come to the same value, and the first of them settles it.
+    Each process that counts the votes gets the same result, and the first one settles the request.
     """
     deciding = tallied.deciding
     assert deciding is not None
@@ -198,7 +199,7 @@ def votes_in(client: Client, id: str, cast: list[Promise]) -> list[RecordedVote]
 
 
 def _recorded_vote_in(promise: Promise, id: str) -> RecordedVote | None:
-    """Return the ballot in a promise; None if it is not a valid one."""
+    """Return the ballot in a promise; None if it is not valid."""
     audit = audit_in(headers_of(promise.param))
     try:
         said = msgspec.convert(decode(promise.param), _Said)
@@ -229,10 +230,10 @@ def record_vote(
     cast_before: Sequence[RecordedVote],
     groups: Groups = NO_GROUPS,
 ) -> bool:
-    """Store a vote, and return whether there was need to: not if it says what its author said last.
+    """Store a vote, and return whether that was needed: it is not if it repeats its author's last vote.
 
-    Its number is the next one of its author, under whichever of their names. Another process that takes that
-    number first, for the same name, has this one take the one after.
+    Its number is the author's next one, counting all of their names. If another process takes that number
+    first, for the same name, the vote gets the one after.
     """
     own = [ballot for ballot in cast_before if groups.same(ballot.vote.by, vote.by)]
     number = max((ballot.number for ballot in own), default=0)

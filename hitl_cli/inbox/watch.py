@@ -41,9 +41,9 @@ type ChangeKind = Literal["asked", "changed", "decided"]
 
 
 class Change(Struct, frozen=True, kw_only=True):
-    """What changed of one request: it was asked, something was said of it, or something came of it.
+    """A change of one request: it was created, got a comment or vote, or was decided.
 
-    `starter` is who started its run, where the request is not for them; `by` is who did it.
+    `starter` is who started its run, if they are excluded; `by` is who made the change.
     """
 
     kind: ChangeKind
@@ -58,7 +58,7 @@ class Change(Struct, frozen=True, kw_only=True):
     def concerns(self, actor: Actor) -> bool:
         """Whether the actor may answer the request (`permission.is_mine`), now or once escalated.
 
-        Nothing changes when it is escalated, so those who are asked then hear of it from the start.
+        An escalation is not a change, so its assignees see the request from the start.
         """
         names = self.question.everyone
         return is_mine(self.question, names, self.starter, actor.person, actor.groups)
@@ -72,11 +72,11 @@ class InboxWatch(ABC):
 
     @abstractmethod
     def start(self) -> None:
-        """Take what is there now as known. Raises Unreachable."""
+        """Mark the current state as known. Raises Unreachable."""
 
     @abstractmethod
     def look(self) -> list[Change] | None:
-        """Return what has changed since the last look; None if that is too much. Raises Unreachable."""
+        """Return the changes since the last call; None if there are too many. Raises Unreachable."""
 
 
 def watch_inbox(client: Client) -> InboxWatch:
@@ -126,10 +126,10 @@ def _change(seen: _Seen, question: Question, run: Promise | None) -> Change:
 
 
 class _Newest:
-    """What was created last of a kind, by the place where a search goes on after it.
+    """The newest promises of a kind, as a search cursor.
 
-    A search tells that place only where something older is of the kind too; what is after it and known
-    already is kept by name.
+    A search returns a cursor only if there is an older promise of the kind too. Known promises after the
+    cursor are kept by id.
     """
 
     def __init__(self, **query: Any) -> None:
@@ -171,7 +171,7 @@ class IndexedWatch(InboxWatch):
         self._settled: set[str] = set()
 
     def start(self) -> None:
-        """Take what is there now as known. Raises Unreachable."""
+        """Mark the current state as known. Raises Unreachable."""
         settled, waiting, said = self._ask(
             [self._settled_request(1), self._asked.requests()[1], self._said.requests()[1]]
         )
@@ -181,7 +181,7 @@ class IndexedWatch(InboxWatch):
         self.look()
 
     def look(self) -> list[Change] | None:
-        """Return what has changed since the last look; None if that is too much. Raises Unreachable."""
+        """Return the changes since the last call; None if there are too many. Raises Unreachable."""
         settled, *rest = self._ask(
             [self._settled_request(MOST), *self._asked.requests(), *self._said.requests()]
         )
@@ -206,10 +206,10 @@ class IndexedWatch(InboxWatch):
         return ProtocolRequest("promise.search", query)
 
     def _newly_settled(self, found: Page) -> list[Promise] | None:
-        """Return what was settled and is not known, the first settled first; None if it is too much.
+        """Return newly settled promises, oldest first; None if there are too many.
 
-        The file's time never goes back, and a search settles first what is past its deadline: so nothing
-        new is ever older than the newest known.
+        The file's time never goes back, and a search first settles expired promises, so nothing new is
+        older than the newest known.
         """
         new = [promise for promise in reversed(found.promises) if promise.id not in self._settled]
         newest = max(map(settled_at, found.promises), default=self._since)
@@ -247,11 +247,11 @@ class _PolledWatch(InboxWatch):
         self._waiting: dict[str, int] = {}
 
     def start(self) -> None:
-        """Take what is there now as known. Raises Unreachable."""
+        """Mark the current state as known. Raises Unreachable."""
         self._waiting = self._votes(self._read())
 
     def look(self) -> list[Change] | None:
-        """Return what has changed since the last look; None if that is too much. Raises Unreachable."""
+        """Return the changes since the last call; None if there are too many. Raises Unreachable."""
         waiting = self._read()
         votes, before = self._votes(waiting), self._waiting
         self._waiting = votes

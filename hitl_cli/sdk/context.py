@@ -1,6 +1,6 @@
-"""The SDK's Context, where a workflow needs more of it than it offers.
+"""What workflows need beyond the SDK's Context.
 
-The context of resonate-sdk has no call for the present, and none that creates a promise with data and tags.
+The context of resonate-sdk cannot return the current time or create a promise with data and tags.
 Its own calls take both from `_state` (resonate/context.py): `clock`, and `effects` (resonate/effects.py),
 which creates and settles promises only while the task is held.
 """
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 
 class LeftToOthers(ResonateError):
-    """A run that this worker cannot go on with, and another one can."""
+    """A run that another worker can continue, and this one cannot."""
 
 
 def now(ctx: Context) -> int:
-    """Return the present in ms since the epoch (UTC), as the server has it."""
+    """Return the server's current time in ms since the epoch (UTC)."""
     return ctx._state.clock()
 
 
@@ -52,7 +52,7 @@ async def create_first(ctx: Context, data: Any, tags: Mapping[str, str], timeout
 
 
 async def create(ctx: Context, id: str, data: Any, tags: Mapping[str, str], timeout_at: int) -> PromiseRecord:
-    """Create a promise that no call of the SDK finds, or return it as it is.
+    """Create a promise that no call of the SDK finds, or return the existing one.
 
     `data` is any JSON, `timeout_at` in ms since the epoch (UTC).
     """
@@ -75,7 +75,7 @@ async def cancel(ctx: Context, id: str, value: WireValue) -> PromiseRecord:
 
 
 async def settle_children(ctx: Context, *, but: str | None = None) -> None:
-    """Resolve the promises of this step that are pending: a timer, or a step that its worker died in."""
+    """Resolve the pending promises of this step: a timer, or a step whose worker died."""
     effects = ctx._state.effects
     for promise in list(getattr(effects, "cache", {}).values()):
         if promise.tags.get(PARENT_TAG) == ctx.info.id and promise.state == "pending" and promise.id != but:
@@ -105,14 +105,14 @@ def named(ctx: Context, id: str) -> Context:
 
 
 def beside(id: str) -> str:
-    """Return the id of what replaces a promise. None that the SDK gives is like it: those are numbers."""
+    """Return the id of a promise's replacement. It cannot equal an id of the SDK, which ends in a number."""
     origin, _, rest = id.partition(":")
     above, dot, segment = rest.rpartition(".")
     return f"{origin}:{above}{dot}r{segment}"
 
 
 def leave_to_others(why: str) -> NoReturn:
-    """Give the task back, so that another worker takes it."""
+    """Release the task, so that another worker takes it."""
     raise PlatformError([LeftToOthers(why)])
 
 

@@ -1,8 +1,8 @@
-"""The private names of resonate-sdk that this package stands on, and the check that they are there.
+"""The private names of resonate-sdk that this package uses, and the check that they exist.
 
 A patch release of the SDK may rename any of them. A worker that finds that out at its first request has
-taken a task by then, so it looks before it takes one. What the SDK does by these names, and not only that
-they are there, is what `make contract` tests.
+acquired a task by then, so it checks before. `make contract` tests what these names do, not only that they
+exist.
 """
 
 from __future__ import annotations
@@ -79,10 +79,10 @@ NEEDED = (
     "resonate.types:TaskRecord(id, state, version, resumes, ttl, pid)",
     "resonate.types:Value(headers, data)",
 )
-"""`module:name`, with the parameters that this package passes, or is passed, where it is called."""
+"""`module:name`, with the parameters of its calls."""
 
 PORTS = ("resonate.heartbeat:Heartbeat", "resonate.send:PromiseFencing", "resonate.send:TaskLifecycle")
-"""Protocols that this package implements: the SDK may ask of them only what `NEEDED` lists."""
+"""Protocols that this package implements. The SDK may require only the members that `NEEDED` lists."""
 
 
 def check_sdk() -> None:
@@ -103,7 +103,7 @@ def check_sdk() -> None:
 
 
 def _is_there(name: str) -> bool:
-    """Whether the SDK has a name, and can be called by it with the parameters that are given."""
+    """Whether the SDK has a name, and it can be called with the given parameters."""
     path, called, parameters = name.rstrip(")").partition("(")
     path, _, last = path.rpartition(".") if "." in path.partition(":")[2] else path.rpartition(":")
     try:
@@ -118,7 +118,7 @@ def _is_there(name: str) -> bool:
 
 
 def _found(path: str) -> object:
-    """Return a module, or what `module:name` names. Raises ImportError, AttributeError."""
+    """Return a module, or the object that `module:name` names. Raises ImportError, AttributeError."""
     module, _, name = path.partition(":")
     return getattr(import_module(module), name) if name else import_module(module)
 
@@ -138,7 +138,7 @@ def _takes(function: object, parameters: str) -> bool:
 
 
 def _asked_besides(port: str) -> list[str]:
-    """Return what a protocol of the SDK asks for besides what is listed above."""
+    """Return the members of a protocol of the SDK that are not listed above."""
     asked = [f"{port}.{name}" for name, member in vars(_found(port)).items() if inspect.isfunction(member)]
     offered = {name.partition("(")[0] for name in NEEDED}
     return [name for name in asked if "._" not in name and name not in offered]

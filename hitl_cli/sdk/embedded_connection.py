@@ -70,7 +70,7 @@ class EmbeddedConnection:
     # resonate_base.Source
 
     def unicast(self) -> str:
-        """Return the address of this process alone."""
+        """Return the address of this process only."""
         return one_of(self._group, self._pid)
 
     def resolve_target(self, target: str) -> str:
@@ -78,19 +78,19 @@ class EmbeddedConnection:
         return any_of(target)
 
     def recv(self, callback: Callable[[str], None]) -> None:
-        """Have messages handed to the callback."""
+        """Pass messages to the callback."""
         self._callbacks.append(callback)
 
     # resonate_base.Network
 
     async def start(self) -> None:
-        """Begin to fetch messages."""
+        """Start fetching messages."""
         if self._bell is None:
             self._bell = self._commit_loop.hang(self._group, self._pid)
             self._bell.says(self._serves)
 
     async def stop(self) -> None:
-        """Fetch no more messages. Requests are still answered, so that work in hand can end."""
+        """Stop fetching messages. Requests are still answered, so that current work can end."""
         self._callbacks.clear()
         if self._bell is not None:
             self._commit_loop.unhang(self._bell)
@@ -104,7 +104,7 @@ class EmbeddedConnection:
             raise ConnectorError(error) from error
 
     def announce(self, workflows: Sequence[str]) -> None:
-        """Have others who look at the file know what is served here, from `start` on."""
+        """Publish in the file which workflows are served here, from `start` on."""
         self._serves = to_json(workflows)
 
     def close(self) -> None:
@@ -112,17 +112,17 @@ class EmbeddedConnection:
         self._commit_loop.close()
 
     def now(self) -> int:
-        """Return the present in ms since the epoch, as the file has it."""
+        """Return the file's current time in ms since the epoch."""
         return self._commit_loop.now()
 
     def poke(self) -> None:
-        """Look for messages soon: there may be room for more."""
+        """Look for messages soon, because more tasks may fit."""
         self._commit_loop.soon()
 
     # engine.server.Subscriber, with name and wants() above
 
     def room(self) -> int:
-        """Return how many tasks to take now: what can start, or a part of it where others share the work."""
+        """Return how many tasks to take now: all that can start, or a share if others listen."""
         if self._pausing:
             return 0
         return -(-self._free() // (self._peers + 1))
@@ -142,7 +142,7 @@ class EmbeddedConnection:
         """Return nothing: this worker takes its messages as the server hands them out."""
 
     def deliver(self, batch: Batch) -> None:
-        """Hand over the messages; after that the others of the group come first for a moment."""
+        """Pass on the messages; then the other workers of the group have priority for a moment."""
         for delivery in batch.deliveries:
             if delivery.held is not None:
                 self.tasks.give(delivery.held)
@@ -153,7 +153,7 @@ class EmbeddedConnection:
             asyncio.get_running_loop().call_later(SHARE_PAUSE_S, self._end_pause)
 
     def others(self, offered: set[str]) -> Iterable[str]:
-        """Return the addresses that others listen at: not this worker's own, unless it shares it."""
+        """Return the addresses of other listeners; the worker's own address only if it is shared."""
         own = self._addresses if self._callbacks else ()
         return offered if self._peers else offered.difference(own)
 
@@ -161,7 +161,7 @@ class EmbeddedConnection:
         """Do nothing: each batch looks for messages anyway."""
 
     def ended(self, error: FormatChanged) -> None:
-        """Tell the worker that it can serve the file no longer."""
+        """Tell the worker that it can no longer serve the file."""
         self._ended(str(error))
 
     def _end_pause(self) -> None:

@@ -1,7 +1,7 @@
-"""What a worker records of an exception: its type, the line of the author's file, the traceback.
+"""The facts that a worker records about an exception: its type, the line of the author's file, the traceback.
 
-The SDK keeps the message and a pickle. Its codec is the one place that sees the exception itself, be it of a
-step or of a run, so the codec adds the rest as headers, which no SDK reads.
+The SDK keeps the message and a pickle. Only its codec sees the exception itself, of a step or
+of a run, so the codec adds the rest as headers, which no SDK reads.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 LONGEST_MESSAGE = 4_000
-"""Characters of a message that is shown in place of one that cannot be stored."""
+"""Characters of a message that replaces one that cannot be stored."""
 
 TRACEBACK_HEAD, TRACEBACK_TAIL = 4_000, 12_000
 """Characters of a long traceback that are kept, of its beginning and its end."""
 
 AWAITED = "\n\nIt was awaited here:\n\n"
-"""What stands between the traceback of a step and that of what awaited it."""
+"""The line between the traceback of a step and that of the code that awaited it."""
 
 LIBRARIES = ("site-packages", "dist-packages")
 
@@ -47,16 +47,16 @@ UNSAID = {
 
 
 _raised: ContextVar[tuple[BaseException, Failure]] = ContextVar("raised")
-"""The exception that the function at hand raised last. Joining a step cuts its traceback."""
+"""The exception that the current function raised last. Joining a step cuts its traceback."""
 
 
 def note_raised(error: Exception | PlatformError) -> None:
-    """Note what a step or a run raises, in the moment in which it leaves the author's function."""
+    """Note the exception of a step or a run, when it leaves the author's function."""
     _raised.set((error, failure_of(error)))
 
 
 def given_up(cause: Exception, message: str) -> Failure:
-    """Return why a run is failed by its worker, with the line of the author at which it stood, if known."""
+    """Return why a worker fails a run, with the line of the author's code, if known."""
     error, failure = _raised.get((None, None))
     own = type(cause).__name__
     if failure is None or not (isinstance(error, PlatformError) and error.cause is cause):
@@ -104,7 +104,7 @@ class FailureCodec(Codec):
 
 
 def failure_of(error: BaseException) -> Failure:
-    """Return what is known of an exception."""
+    """Return the facts about an exception."""
     trace = TracebackException.from_exception(error, capture_locals=False)
     where = _authors_frame(_first(trace).stack) or _authors_frame(trace.stack)
     _leave_out_ours(trace)
@@ -120,7 +120,7 @@ def failure_of(error: BaseException) -> Failure:
 
 
 def comes_from(failure: Failure, seen: Iterable[tuple[str, Failure]]) -> Failure:
-    """Return a failure with what is known of the step that it comes from.
+    """Return a failure with the facts about the step that it comes from.
 
     `seen` are failed steps by id, the latest last. The SDK raises a step's error anew where it is awaited.
     """

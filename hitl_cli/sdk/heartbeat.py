@@ -1,8 +1,8 @@
 """Keeps the leases of a worker's tasks alive, from a thread of its own.
 
 A step that blocks the event loop (a synchronous HTTP call, a long computation) must not cost the
-worker its leases, so the renewals do not depend on the loop. It stands where the SDK expects its
-`Heartbeat` (resonate/heartbeat.py), and so is told when each execution begins and ends.
+worker its leases, so the renewals do not depend on the loop. It replaces the SDK's `Heartbeat`
+(resonate/heartbeat.py), so the SDK reports to it when each execution begins and ends.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 RENEWALS_PER_LEASE = 3
-"""So that two may fail before a lease lapses."""
+"""Two renewals can fail before a lease expires."""
 
 
 executing: ContextVar[tuple[str, int]] = ContextVar("executing")
-"""The task that the code at hand is executing, and the version it is held at."""
+"""The task that is being executed, and its version."""
 
 
 class LeaseHeartbeat:
-    """Renews what is held, every third of a lease, and gives it back in the end."""
+    """Renews the held tasks every third of a lease, and releases them in the end."""
 
     def __init__(
         self, open_client: Callable[[], Client], pid: str, lease_s: float, ended: Callable[[str], None]
     ) -> None:
-        """`open_client` is called in the thread that uses it; `ended` is told of each execution that ends."""
+        """`open_client` is called in the thread that uses it; `ended` for each execution that ends."""
         self._open_client = open_client
         self._pid = pid
         self._interval_s = lease_s / RENEWALS_PER_LEASE
@@ -50,7 +50,7 @@ class LeaseHeartbeat:
     # resonate.heartbeat.Heartbeat
 
     def start(self, task_id: str, task_version: int) -> None:
-        """Note that an execution begins, in the asyncio task that goes on with it."""
+        """Note that an execution begins. Called in its asyncio task."""
         executing.set((task_id, task_version))
         with self._lock:
             self._held[task_id] = task_version
@@ -70,12 +70,12 @@ class LeaseHeartbeat:
             self._thread.join(timeout=1)
 
     def held(self) -> dict[str, int]:
-        """Return the tasks whose executions go on, with the versions they are held at."""
+        """Return the tasks that are being executed, with their versions."""
         with self._lock:
             return dict(self._held)
 
     def give_back(self) -> None:
-        """Release what is held, so that others need not wait for the leases to lapse.
+        """Release the held tasks, so that other workers need not wait until the leases expire.
 
         Blocks, and so is not for the event loop; it works while that is blocked.
         """
@@ -106,7 +106,7 @@ class LeaseHeartbeat:
             client.close()
 
     def _renewals(self) -> list[ProtocolRequest]:
-        """Return one heartbeat per lineage: some servers take no other."""
+        """Return one heartbeat per lineage: some servers accept no other."""
         tasks: dict[str, list[dict[str, object]]] = defaultdict(list)
         for id, version in self.held().items():
             tasks[id.split(":", 1)[0]].append({"id": id, "version": version})

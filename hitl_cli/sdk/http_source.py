@@ -32,7 +32,7 @@ class FilteringSource:
         source.recv(self._received)
 
     def unicast(self) -> str:
-        """Return the address of this process alone."""
+        """Return the address of this process only."""
         return self._source.unicast()
 
     def resolve_target(self, target: str) -> str:
@@ -40,15 +40,15 @@ class FilteringSource:
         return self._source.resolve_target(target)
 
     def recv(self, callback: Callable[[str], None]) -> None:
-        """Have messages handed to the callback."""
+        """Pass messages to the callback."""
         self._callbacks.append(callback)
 
     async def start(self) -> None:
-        """Begin to receive messages."""
+        """Start receiving messages."""
         await self._source.start()
 
     async def stop(self) -> None:
-        """Receive no more messages."""
+        """Stop receiving messages."""
         self._callbacks.clear()
         await self._source.stop()
 

@@ -1,4 +1,4 @@
-"""What a worker is doing, seen from what it asks for its tasks: the events it reports.
+"""The events that a worker reports, derived from the requests for its tasks.
 
 Nothing in a workflow has to report anything. `ObservedTasks` stands where the SDK expects its ports to the
 server (resonate/send.py, TaskLifecycle and PromiseFencing), before those that do the work.
@@ -52,23 +52,23 @@ BAD_REQUEST = 400
 CONFLICT = 409
 
 LONGEST_PAUSE_S = 60.0
-"""How long a task that fails here time after time is held back before it is given back once more."""
+"""The longest delay before a task that keeps failing here is released again."""
 
 
 RETRY_LIFE_MS = 86_400_000
-"""How long a record of a retry may stay open, where its worker dies before it is closed."""
+"""How long the record of a retry may stay open if its worker dies before it is closed."""
 
 
 class TooLarge(ServerError):
-    """What a workflow asks for, or returns, has more bytes than are stored."""
+    """An argument or a result of a workflow is larger than the limit."""
 
 
 class TaskPorts(TaskLifecycle, PromiseFencing, Protocol):
-    """What the SDK asks for its tasks."""
+    """The requests of the SDK for its tasks."""
 
 
 class Event(Struct, frozen=True, omit_defaults=True):
-    """One thing that happened to a run. Instants are ms since the epoch.
+    """One event of a run. Instants are ms since the epoch.
 
     `failure` says why the run failed, or the `step` that is tried again at `again`.
     """
@@ -85,7 +85,7 @@ class Event(Struct, frozen=True, omit_defaults=True):
 
 
 class ObservedTasks:
-    """A worker's tasks, and the report of what happens to them."""
+    """A worker's tasks. Reports what happens to them."""
 
     def __init__(
         self,
@@ -95,9 +95,9 @@ class ObservedTasks:
         clock: Callable[[], int],
         target: str | None = None,
     ) -> None:
-        """`report` is told of events, `not_held` of tasks that were refused or given back.
+        """`report` receives events, `not_held` the ids of tasks that were refused or released.
 
-        `target` is the address of workers that take back what a run asked that is failed here.
+        `target` is the address of the workers that cancel the open requests of a run that fails here.
         """
         self._tasks = tasks
         self._report = report
@@ -112,7 +112,7 @@ class ObservedTasks:
     # resonate.send.TaskLifecycle
 
     async def task_acquire(self, id: str, version: int, pid: str, ttl: int) -> TaskAcquireResult:
-        """Take a task that is on offer."""
+        """Acquire a pending task."""
         try:
             held = await self._tasks.task_acquire(id, version, pid, ttl)
         except ResonateError:
@@ -145,7 +145,7 @@ class ObservedTasks:
     async def task_suspend(
         self, id: str, version: int, actions: list[PromiseRegisterCallbackData]
     ) -> SuspendResult:
-        """Let go of a task until something it awaits has settled."""
+        """Suspend a task until something it awaits has settled."""
         try:
             result = await self._tasks.task_suspend(id, version, actions)
         except ServerError as error:
@@ -163,18 +163,18 @@ class ObservedTasks:
         return result
 
     async def task_release(self, id: str, version: int) -> None:
-        """Give a task back that failed in the SDK's own hands, and not for ever at once.
+        """Release a task that failed in the SDK itself, after a delay that grows with each failure.
 
-        The server offers it again in the same moment. So it is held back a little longer each time,
-        and where no worker could do better the run is failed instead.
+        The server offers a released task again at once. If no worker could do better, the run is failed
+        instead.
         """
         error = sys.exception()
         cause = error.cause if isinstance(error, PlatformError) else error
-        if isinstance(cause, SerializationError):  # it could not be written down the next time either
+        if isinstance(cause, SerializationError):  # it could not be stored the next time either
             where = "".join(f" ({note})" for note in getattr(cause.error, "__notes__", ()))
             await self.fail(id, version, given_up(cause, f"the result cannot be kept: {cause}{where}"))
             return
-        if isinstance(cause, ServerError) and cause.code == BAD_REQUEST:  # nor would this be taken
+        if isinstance(cause, ServerError) and cause.code == BAD_REQUEST:  # it would be refused again
             await self.fail(id, version, given_up(cause, cause.message))
             return
         times = self._given_back.get(id, 0)
@@ -188,7 +188,7 @@ class ObservedTasks:
             self._forget(id)
 
     async def fail(self, id: str, version: int, failure: Failure) -> None:
-        """End a run with an error, if its task is still held. Raises ResonateError but for that."""
+        """End a run with an error, if its task is still held. Raises ResonateError for any other refusal."""
         try:
             if self._target is not None:
                 take_back = take_back_request(id, id.partition(":")[0], self._target, self._clock())
@@ -238,7 +238,7 @@ class ObservedTasks:
         return result
 
     async def note_retry(self, error: BaseException, delay_s: float) -> None:
-        """Report that a step failed and is tried again, and store it under the step."""
+        """Report that a step failed and is retried, and store that under the step."""
         id, version = executing.get()
         step = running.get(None)
         now = self._clock()
@@ -269,11 +269,11 @@ class ObservedTasks:
             created = await self._tasks.task_fence_create(id, version, record)
             closing = PromiseSettleReq(id=created.promise.id, state="resolved", value=Value())
             await self._tasks.task_fence_settle(id, version, closing)
-        except ResonateError as lost:  # the step says so itself when it ends
+        except ResonateError as lost:  # the step reports that when it ends
             logger.warning("the failed attempt at %s could not be recorded: %s", failed, lost)
 
     def _look_at(self, id: str, promises: Iterable[PromiseRecord]) -> None:
-        """Note which of the promises wait for a person, and which failed."""
+        """Note which promises wait for a person, and which failed."""
         for promise in promises:
             if promise.state == "pending":
                 if is_blocking(promise.tags):
@@ -282,7 +282,7 @@ class ObservedTasks:
                 self._failed_steps.setdefault(id, {})[promise.id] = remembered(promise)
 
     def _explained(self, id: str, req: PromiseSettleReq) -> PromiseSettleReq:
-        """Return a rejection with what is known of where it comes from; else the request as it is."""
+        """Return a rejection with the known origin of its error; any other request unchanged."""
         if req.state == "resolved":
             return req
         step = running.get(None)
@@ -297,7 +297,7 @@ class ObservedTasks:
         self._failed_steps.pop(id, None)
 
     def _lost(self, id: str, error: ServerError) -> None:
-        """Say once that a task is no longer ours: canceled, expired, or taken over."""
+        """Report once that this worker no longer holds a task: canceled, expired, or taken over."""
         if error.code == CONFLICT and id in self._functions:
             self._say("lost", id)
             del self._functions[id]
@@ -321,7 +321,7 @@ class ObservedTasks:
 
 
 def _storable(req: PromiseSettleReq) -> PromiseSettleReq:
-    """Return a settlement; in place of what is too large to be stored, a rejection that says so."""
+    """Return a settlement; if its value is too large, a rejection that says so."""
     if size_of(req.value) <= VALUE_MAX:
         return req
     message = too_large(req.id, req.value)
@@ -329,7 +329,7 @@ def _storable(req: PromiseSettleReq) -> PromiseSettleReq:
 
 
 def _marked(req: PromiseSettleReq, mark: dict[str, str]) -> PromiseSettleReq:
-    """Return a settlement with the mark of a call below which a request was put."""
+    """Return a settlement, marked if a request was created below the call."""
     if not mark:
         return req
     value = Value(headers={**(req.value.headers or {}), **mark}, data=req.value.data)

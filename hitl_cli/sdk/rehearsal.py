@@ -1,7 +1,7 @@
-"""A run as this code would go on with it, acted out on what is recorded: no step runs, nothing is written.
+"""A dry run of a recorded run with the current code: no step runs, nothing is written.
 
-The SDK executes the workflow's function as a worker does, with ports that only remember. A step that has not
-run breaks it off: what comes after it depends on its result.
+The SDK executes the workflow's function as a worker does, with ports that only record. It stops at the first
+step that has not run, because what follows depends on its result.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PATIENCE_S = 5.0
-"""How long a run may take: what it waits for in memory is none of a workflow's steps."""
+"""How long a dry run may take. It takes longer only if it waits for something that is not a step."""
 
 TURNS = 100
-"""Turns of the event loop in which the tasks of a run come to their end: none of them waits for anything."""
+"""Turns of the event loop after which the tasks of a dry run have ended: none of them waits for anything."""
 
 
 class NotRun(ResonateError):
@@ -40,10 +40,10 @@ class NotRun(ResonateError):
 
 
 class Rehearsed(msgspec.Struct):
-    """What a run would do: `put` is the data of each request that it creates, `seen` what it looked at.
+    """What a run would do: `put` is the data of each request that it creates, `seen` the ids that it read.
 
-    `calls` are the calls that are found where the code calls something else, and the function that it calls.
-    `failed` is why it would fail by a question that changed; `broken_off` whether a step has not run yet.
+    `calls` are the recorded calls where the code now calls another function, and that function. `failed` is
+    why a changed request would fail the run; `broken_off` says that a step has not run yet.
     """
 
     put: dict[str, Json] = {}
@@ -54,7 +54,7 @@ class Rehearsed(msgspec.Struct):
 
 
 class _Ports:
-    """The SDK's ports to the server (resonate/send.py, PromiseFencing), which only remember."""
+    """The SDK's ports to the server (resonate/send.py, PromiseFencing), which only record."""
 
     def __init__(self, known: dict[str, PromiseRecord], came: Rehearsed, now: int) -> None:
         self._known = known
@@ -84,12 +84,12 @@ class _Ports:
 
 
 class _RehearsedEffects(CheckedEffects):
-    """The durable operations of a run that is only played."""
+    """The durable operations of a dry run."""
 
     came: Rehearsed
 
     async def create_promise(self, req: PromiseCreateReq) -> PromiseRecord:
-        """Create a promise, or return the one that is there. Raises PlatformError for a step to be run."""
+        """Create a promise, or return the existing one. Raises PlatformError if a step has not run yet."""
         self.came.seen.add(req.id)
         record = self.cache.get(req.id)
         is_open = record is None or record.state == "pending"
@@ -99,7 +99,7 @@ class _RehearsedEffects(CheckedEffects):
 
 
 async def rehearse(resonate: Registering, root: Promise, below: Sequence[Promise], now: int) -> Rehearsed:
-    """Return what a run would do now, of which all promises are given."""
+    """Return what a run would do now. `root` and `below` are all of its promises."""
     came = Rehearsed()
     known = {promise.id: _record(promise) for promise in below}
     core: Any = resonate._core
@@ -126,7 +126,7 @@ async def rehearse(resonate: Registering, root: Promise, below: Sequence[Promise
 
 
 async def _let_end(others: set[asyncio.Task[Any]]) -> None:
-    """Have the tasks of a run that was broken off end, so far as they can."""
+    """Cancel the tasks of a stopped dry run, and let them end."""
     for _ in range(TURNS):
         await asyncio.sleep(0)
     left = asyncio.all_tasks() - others
@@ -136,7 +136,7 @@ async def _let_end(others: set[asyncio.Task[Any]]) -> None:
 
 
 def _record(promise: Promise) -> PromiseRecord:
-    """Return a promise as the SDK has it."""
+    """Return a promise as the SDK's record."""
     param, value = promise.param, promise.value
     return PromiseRecord(
         id=promise.id,

@@ -1,7 +1,7 @@
-"""Checks that a workflow which runs again uses no answer for something else.
+"""Checks that a replayed workflow does not use the answer to one request for another call.
 
 The SDK finds a promise by its number alone (resonate/effects.py, create_promise). Where the code has changed,
-that may be another one: the answer to a question would be the result of a step, or of a bare `ctx.promise()`.
+that may be a different one: an answer could become the result of a step, or of a bare `ctx.promise()`.
 """
 
 from __future__ import annotations
@@ -26,35 +26,35 @@ if TYPE_CHECKING:
 
 
 class CheckedEffects(ResonateEffects):
-    """The SDK's durable operations, which compare a promise that is found with the one that is asked for.
+    """The SDK's durable operations, which also compare existing promises with the code.
 
-    The SDK makes them; `begin` adds what is kept here.
+    The SDK creates the object; `begin` sets the attributes below.
     """
 
     asks: set[str]
-    """The steps by which questions are put."""
+    """The steps that create requests."""
     asked: bool
-    """Whether a request was put below the function that is executed."""
+    """Whether a request was created below the current function."""
     compares: bool
-    """Whether a call is found whose result counts for the same call only (sdk/calls.py)."""
+    """Whether there is a recorded call whose result counts for the same call only (sdk/calls.py)."""
     changed: dict[str, str]
-    """The calls that are found where the code calls something else, and the function that it calls."""
+    """The recorded calls where the code now calls another function, and that function."""
     anew: set[str]
-    """The calls that are made in the place of those."""
+    """The new calls that replace them."""
     callers: dict[str, str]
     """The modules that call other functions, by the id of the call."""
     code_of: Callable[[str], Any] | None
-    """Returns the code that a module belongs to; None where calls are not compared."""
+    """Returns the code that a module belongs to; None if calls are not compared."""
 
     def begin(self, code_of: Callable[[str], Any] | None) -> None:
-        """Set what is kept for one attempt."""
+        """Reset the attributes for one attempt."""
         self.asks, self.anew, self.changed, self.callers = set(), set(), {}, {}
         self.asked = False
         self.code_of = code_of
         self.compares = code_of is not None and any(map(is_marked, self.cache.values()))
 
     async def create_promise(self, req: PromiseCreateReq) -> PromiseRecord:
-        """Create a promise, or return the one that is there; another one as failed by QuestionChanged."""
+        """Create a promise, or return the existing one; as failed by QuestionChanged if it differs."""
         is_known = req.id in self.cache
         record = await super().create_promise(req)
         if record.state == "pending" and record.tags == req.tags:
@@ -73,7 +73,7 @@ class CheckedEffects(ResonateEffects):
         return msgspec.structs.replace(record, state="rejected", value=value)
 
     def _differs(self, req: PromiseCreateReq, record: PromiseRecord) -> str | None:
-        """Say so if a question stands where the code has something else, or the reverse."""
+        """Return an error text if a request is recorded where the code has a step, or the reverse."""
         was_question, is_question = is_blocking(record.tags), is_blocking(req.tags)
         if was_question != is_question:
             was, now = ("a question", "a step") if was_question else ("a step", "a question")
@@ -95,7 +95,7 @@ class CheckedEffects(ResonateEffects):
 
 
 class CheckedCore(Core, kw_only=True):
-    """What executes a task, with these operations. `code_of` returns the code that a module belongs to."""
+    """Executes a task with these operations. `code_of` returns the code that a module belongs to."""
 
     code_of: Callable[[str], Any] | None = None
 
@@ -109,7 +109,7 @@ class CheckedCore(Core, kw_only=True):
 
 
 def answer_in(record: PromiseRecord) -> str | None:
-    """Return the request that a settled step was answered by; None where it put no question."""
+    """Return the id of the request that a settled step asked; None if it asked none."""
     data = record.value.data
     if type(data) is not dict or "approved" not in data:
         return None
@@ -121,7 +121,7 @@ def answer_in(record: PromiseRecord) -> str | None:
 
 
 def note_question(ctx: Context, step: str, *, keep: bool) -> None:
-    """Note that a step puts a question; `keep` tells whether it stands whatever the code asks now."""
+    """Note that a step creates a request; `keep` says whether it stays if the code changes."""
     effects = ctx._state.effects
     if isinstance(effects, CheckedEffects):
         effects.asks.add(step)

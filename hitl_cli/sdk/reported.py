@@ -1,4 +1,4 @@
-"""Tells which log records of the SDK say no more than an event of the worker.
+"""Finds log records of the SDK that repeat an event of the worker.
 
 The server refuses the requests for a task with 409 once another worker holds it, or it was canceled or has
 expired; what cannot be stored fails its run. The observer (observer.py) reports both as events; the SDK logs
@@ -21,11 +21,11 @@ _REPORTED = (
     str(ServerError(BAD_REQUEST, "")),
     str(SerializationError(ValueError(""))),
 )
-"""How the texts of such errors begin, where the SDK logs the text alone."""
+"""The first words of such errors, if the SDK logs only the text."""
 
 
 def is_reported(record: logging.LogRecord) -> bool:
-    """Whether the SDK logged what is reported as an event. A record of a workflow's own logger never does."""
+    """Whether the SDK logged something that is reported as an event; never for a workflow's own logger."""
     match record.name:
         case "resonate.core":
             error = record.exc_info[1] if record.exc_info else None

@@ -74,13 +74,13 @@ class RequestTaskPorts:
         self._held: dict[str, HeldTask] = {}
 
     def give(self, held: HeldTask) -> None:
-        """Keep a task that this worker was given to hold, until the SDK asks for it."""
+        """Keep a task that the server handed over already acquired, until the SDK asks for it."""
         self._held[held.task.id] = held
 
     # resonate.send.TaskLifecycle
 
     async def task_acquire(self, id: str, version: int, pid: str, ttl: int) -> TaskAcquireResult:
-        """Take a task that is on offer."""
+        """Acquire a pending task."""
         held = self._held.pop(id, None)
         if held is None or held.task.version != version + 1:
             asked = {"id": id, "version": version, "pid": pid, "ttl": ttl}
@@ -95,7 +95,7 @@ class RequestTaskPorts:
     async def task_suspend(
         self, id: str, version: int, actions: list[PromiseRegisterCallbackData]
     ) -> SuspendResult:
-        """Let go of a task until something it awaits has settled."""
+        """Suspend a task until something it awaits has settled."""
         awaited = [_inner("promise.register_callback", action) for action in actions]
         answer = await self._ask("task.suspend", {"id": id, "version": version, "actions": awaited})
         if answer.head.status == REDIRECT:
@@ -103,7 +103,7 @@ class RequestTaskPorts:
         return "suspended"
 
     async def task_release(self, id: str, version: int) -> None:
-        """Give a task back."""
+        """Release a task."""
         await self._ask("task.release", {"id": id, "version": version})
 
     # resonate.send.PromiseFencing

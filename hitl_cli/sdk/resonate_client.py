@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 _ASK_MISCALLED = ("ask() ", "ask_all() ", "link_to() ")
-"""How Python says that one of these was called with other arguments than it takes."""
+"""Python's message when a function is called with wrong arguments."""
 
 _MAY_CHANGE = ("bad-file", "bad-key", "bad-setting")
-"""Codes of BadInput that are about files: somebody may put them right while the step is tried again."""
+"""Codes of BadInput about files, which a person may correct while the step is retried."""
 
 
 class Registering(Resonate):
@@ -39,7 +39,7 @@ class Registering(Resonate):
         self._core = CheckedCore(**msgspec.structs.asdict(self._core))
 
     def watch(self, tasks: TaskPorts | None, watched: Callable[[TaskPorts], ObservedTasks]) -> ObservedTasks:
-        """Put what is to see all that the SDK asks for its tasks before `tasks`, or before the SDK's own.
+        """Put an observer of the SDK's requests for its tasks before `tasks`, or before the SDK's own.
 
         The core takes any ports (resonate/core.py), but the client lets nobody name them.
         """
@@ -49,7 +49,7 @@ class Registering(Resonate):
         return seen
 
     def know_code(self, code_of: Callable[[str], Any]) -> None:
-        """Have the code of callers compared; `code_of` returns the code that a module belongs to."""
+        """Compare the code of callers; `code_of` returns the code that a module belongs to."""
         self._core.code_of = code_of  # type: ignore[attr-defined]
 
     def register(self, fn: Any = None, **options: Any) -> Any:
@@ -61,7 +61,7 @@ class Registering(Resonate):
 
 
 async def pause(delay_s: float, note_retry: Callable[[BaseException, float], Awaitable[None]]) -> None:
-    """Sleep before a step is tried again, and tell why (resonate/context.py, invoke_with_retry).
+    """Sleep before a step is retried, and report why (resonate/context.py, invoke_with_retry).
 
     Raising here ends the run.
     """
@@ -74,7 +74,7 @@ async def pause(delay_s: float, note_retry: Callable[[BaseException, float], Awa
 
 
 def _is_for_good(error: BaseException) -> bool:
-    """Whether a step would fail like this each time: by how it is called, or how it calls hitl."""
+    """Whether a step would fail like this each time, because of how it is called or how it calls hitl."""
     miscounted = isinstance(error, ApplicationError) and isinstance(error.__cause__, TypeError)
     if miscounted or isinstance(error, SerializationError):  # resonate/durable.py, invoke
         return True

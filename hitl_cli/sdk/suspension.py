@@ -1,13 +1,13 @@
-"""How a durable function suspends and ends, where it has asyncio tasks of its own or leaves something behind.
+"""How a durable function suspends and ends if it has asyncio tasks of its own, or unfinished steps.
 
 The SDK raises `Suspended` in the asyncio task that awaits something pending (resonate/context.py). That is
 right in the function's own task. In a task that the function created (`asyncio.gather`, `TaskGroup`, `wait`)
-it would look like the end of that task. There the await lasts instead. Once no task of the function can go
-on, the function is canceled and suspends as a whole.
+it would look like the end of that task, so there the await continues instead. Once no task of the function
+can go on, the function is canceled and suspends as a whole.
 
-The SDK ends a function only when everything that it created has settled. Here a function lets go of what
-nobody awaits any more. A call of `TAKE_BACK` (hitl_cli/notify/taking_back.py), created before the function is
-settled, cancels that once it is.
+The SDK ends a function only when everything that it created has settled. Here a function ends without
+waiting for what nobody awaits any more. A call of `TAKE_BACK`
+(hitl_cli/notify/taking_back.py), created before the function is settled, cancels that afterwards.
 """
 
 from __future__ import annotations
@@ -45,19 +45,19 @@ if TYPE_CHECKING:
     from resonate.retry import RetryPolicy
 
 PATIENCE_S = 3.0
-"""How long a function of which a task waits for the outside goes on with what is no step: a download.
+"""How long a function goes on with work that is not a step, such as a download, while a task waits.
 
-It may also be a wait for that very task that cannot be seen to be one, as that of `asyncio.shield`.
+Such work may also be a wait for the task itself that is not visible as one, as with `asyncio.shield`.
 """
 
 LOOK_AGAIN_S = 0.05
-"""How often it is looked whether such a task has come to its end."""
+"""How often to check whether such a task has ended."""
 
 TURNS = 10
-"""Turns of the event loop before it is looked: an end passes through one gather in each; they are nested."""
+"""Turns of the event loop before the check: the end of a task passes one nested gather per turn."""
 
 TAKE_BACK_LIFE_MS = 30 * 86_400_000
-"""How long it is tried to take back what a function left behind."""
+"""How long hitl tries to cancel what a function left pending."""
 
 TIMEOUTS = frozenset(
     {
@@ -68,10 +68,10 @@ TIMEOUTS = frozenset(
         "CancelScope._timeout",  # anyio
     }
 )
-"""What a timer calls that is there to end an await."""
+"""The callbacks of timers that end an await."""
 
 _NOT_AUTHORS = (str(Path(sdk_context.__file__).parent), str(Path(__file__).parent))
-"""Folders of code that creates asyncio tasks for what is not of the function at hand."""
+"""Folders of code whose asyncio tasks do not belong to the current function."""
 
 _JOINING_FILES = {module.__file__ for module in (asyncio.taskgroups, asyncio.locks, asyncio.queues)}
 _WAIT: CodeType = asyncio.tasks._wait.__code__  # type: ignore[attr-defined]
@@ -95,7 +95,7 @@ class _Function:
         self.concurrency: _Concurrency | None = None
 
     def close(self) -> _Concurrency | None:
-        """Note that it has ended, and return what was known of its tasks and timeouts.
+        """Note that it has ended, and return the record of its tasks and timeouts.
 
         It refers to its asyncio task no more, whose context refers to it.
         """
@@ -105,14 +105,14 @@ class _Function:
         return concurrency
 
     def concurrent(self) -> _Concurrency:
-        """Return what is known of its tasks and timeouts."""
+        """Return the record of its tasks and timeouts."""
         if self.concurrency is None:
             self.concurrency = _Concurrency(self)
         return self.concurrency
 
 
 _current: ContextVar[_Function] = ContextVar("function")
-"""The durable function that the code at hand is of."""
+"""The durable function that is being executed."""
 
 
 class _Concurrency:
@@ -125,15 +125,15 @@ class _Concurrency:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._waiting: set[asyncio.Task[Any]] = set()
         self._parked: set[asyncio.Task[Any]] = set()
-        """Those of the waiting whose await only the outside can end."""
+        """The waiting tasks whose await only an event outside the process can end."""
         self._timeouts: list[tuple[asyncio.TimerHandle, asyncio.Task[Any] | None]] = []
         self._turns = 0
-        """Turns of the event loop until it is looked whether any task can go on; 0 while none is due."""
+        """Turns of the event loop until the next check whether any task can go on; 0 if none is due."""
         self._patient_until: float | None = None
         self.left: set[str] = set()
-        """The steps and promises whose await was begun, and has not come to its end."""
+        """The steps and promises that are being awaited."""
         self.stopped: BaseException | None = None
-        """What the function ends with, where it was canceled from here."""
+        """What the function ends with, if it was canceled from here."""
 
     def adopt(self, task: asyncio.Task[Any]) -> None:
         """Note a task that the function created."""
@@ -141,13 +141,13 @@ class _Concurrency:
         task.add_done_callback(self._gone)
 
     def note_timeout(self, timer: asyncio.TimerHandle) -> None:
-        """Note a timer that is there to end an await."""
+        """Note a timer that will end an await."""
         now = self._loop.time()
         self._timeouts = [each for each in self._timeouts if not each[0].cancelled() and each[0].when() > now]
         self._timeouts.append((timer, asyncio.current_task()))
 
     async def result(self, future: ResonateFuture[Any]) -> Any:
-        """Return what a step or a promise came to. Who awaits it may be canceled without harm to it."""
+        """Return the result of a step or a promise. Canceling the awaiting task does not affect it."""
         me = asyncio.current_task()
         assert me is not None
         self._waiting.add(me)
@@ -196,7 +196,7 @@ class _Concurrency:
         if self._function.over or self.stopped is not None or not self._parked or main is None:
             return
         if len(self._parked) < len(self._waiting):
-            return  # one of them awaits a step that is under way, and looks again after that
+            return  # one of them awaits a running step, and checks again after that
         others = [task for task in (main, *self._tasks) if task not in self._parked]
         if any(_is_ready(task) for task in others):
             self._look_soon()
@@ -211,7 +211,7 @@ class _Concurrency:
             main.cancel()
 
     def _let_go_on(self, busy: list[asyncio.Task[Any]]) -> bool:
-        """Whether the function waits on for those of its tasks that do something outside of its steps."""
+        """Whether the function still waits for tasks that do something other than steps."""
         now = time.monotonic()
         if self._patient_until is None:
             self._patient_until = now + PATIENCE_S
@@ -222,7 +222,7 @@ class _Concurrency:
         self._look_soon()
 
     def _refuse_timeouts(self, of: asyncio.Task[Any] | None = None) -> None:
-        """Raise BadInput if a timeout, `of` one task or any that waits, is to end a wait for the outside."""
+        """Raise BadInput if a timeout of the task `of`, or of any waiting task, would end a durable wait."""
         now = self._loop.time()
         for timer, task in self._timeouts:
             if timer.cancelled() or timer.when() <= now or task is None:
@@ -236,7 +236,7 @@ class _Concurrency:
 
 
 def install(loop: asyncio.AbstractEventLoop) -> None:
-    """Have the functions that this process executes suspend and end as described above.
+    """Make the functions that this process executes suspend and end as described above.
 
     A task factory that the loop has must call `adopt`.
     """
@@ -277,7 +277,7 @@ def adopt(task: asyncio.Task[Any], coro: Coroutine[Any, Any, Any]) -> None:
 
 
 def end_if_over() -> None:
-    """Raise CancelledError in a task of a function that has ended: it can ask and await nothing any more."""
+    """Raise CancelledError in a task of a function that has ended: it can no longer ask or await."""
     function = _current.get(None)
     if function is not None and function.over:
         raise asyncio.CancelledError("the function that this is a task of has ended")
@@ -327,7 +327,7 @@ async def _invoke_function(
             raise
         raise other from None
     concurrency = function.close()
-    if concurrency is not None and concurrency.stopped is not None:  # it did not let itself be canceled
+    if concurrency is not None and concurrency.stopped is not None:  # it ignored the cancellation
         raise concurrency.stopped
     if function.suspended:  # it caught what suspends it
         raise Suspended
@@ -337,7 +337,7 @@ async def _invoke_function(
 
 
 def _ended_with(function: _Function, raised: BaseException) -> BaseException | None:
-    """Return what a function ends with in place of what it raised; None where that is the same."""
+    """Return what a function ends with instead of what it raised; None if that is the same."""
     if isinstance(raised, BaseExceptionGroup):
         for kind in (PlatformError, Suspended):
             if (signal := _leaf(raised, kind)) is not None:
@@ -351,11 +351,11 @@ def _ended_with(function: _Function, raised: BaseException) -> BaseException | N
         stopped = RuntimeError("asyncio.CancelledError: what it awaited was canceled, and not the run")
     if stopped is None:
         return None
-    return stopped.with_traceback(raised.__traceback__)  # which has the line at which it waited
+    return stopped.with_traceback(raised.__traceback__)  # it has the line where it waited
 
 
 def _is_canceled(task: asyncio.Task[Any] | None) -> bool:
-    """Whether somebody has canceled a task: the SDK, or a worker that ends."""
+    """Whether a task was canceled, by the SDK or by a worker that ends."""
     return task is not None and task.cancelling() > 0
 
 
@@ -367,11 +367,11 @@ def _leaf(group: BaseExceptionGroup[BaseException], kind: type[BaseException]) -
     return found
 
 
-# What a function leaves behind
+# Unfinished steps of a function
 
 
 def _is_unsettled(ctx: Context) -> bool:
-    """Whether a function that has ended has steps or promises that are under way or pending."""
+    """Whether a function that has ended has running steps or pending promises."""
     state = ctx._state
     if state.spawned_remote:
         return True
@@ -382,7 +382,7 @@ def _is_unsettled(ctx: Context) -> bool:
 
 
 def _has_forgotten(ctx: Context) -> bool:
-    """Whether what a run asked before still waits, which its code, changed since, has not come to now."""
+    """Whether an earlier request of a run is still open that its changed code has not reached now."""
     state = ctx._state
     if state.parent_id != state.id:
         return False
@@ -391,7 +391,7 @@ def _has_forgotten(ctx: Context) -> bool:
 
 
 async def _leave(ctx: Context, left: set[str] | None) -> None:
-    """Let go of what still waits below a function that has ended, unless the SDK is to wait for it.
+    """Stop waiting for what is pending below a function that has ended, unless the SDK must wait for it.
 
     What is `left` was awaited, and is not any more; None stands for all, where the function failed. The
     SDK waits for what the function called and never awaited, but not for answers that it did not await.
@@ -416,13 +416,13 @@ async def _leave(ctx: Context, left: set[str] | None) -> None:
 
 
 def _child_of(function: str, id: str) -> str:
-    """Return the child of a function that a promise below it is, or is below."""
+    """Return the child of a function that is, or contains, a promise below it."""
     beginning = child_id(function, "")
     return beginning + id.removeprefix(beginning).partition(".")[0]
 
 
 def _is_question(ctx: Context, todo: str, child: str) -> bool:
-    """Whether a child of a function is a question that waits for its answer."""
+    """Whether a child of a function is an open request."""
     promise = getattr(ctx._state.effects, "cache", {}).get(todo)
     return todo == sdk.first_id(child) and promise is not None and promise.tags.get(REQUEST_TAG) == "1"
 
@@ -436,14 +436,14 @@ def take_back_request(function: str, origin: str, target: str, now: int) -> Prom
 
 
 def _settle_below(ctx: Context, id: str) -> None:
-    """Have the SDK's record of an attempt say that nothing below a function holds it up."""
+    """Mark all below a function as settled in the SDK's record, so that nothing delays the function."""
     node = ctx.tree.get(id)
     for child in node.children if node is not None else ():
         ctx.tree.settle(child)
         _settle_below(ctx, child)
 
 
-# What an asyncio task waits for
+# The state of an asyncio task
 
 
 def _is_ready(task: asyncio.Task[Any]) -> bool:
@@ -453,7 +453,7 @@ def _is_ready(task: asyncio.Task[Any]) -> bool:
 
 
 def _waits_for_others(task: asyncio.Task[Any]) -> bool:
-    """Whether a task waits for other tasks, as far as can be seen: it goes on when they do."""
+    """Whether a task visibly waits for other tasks; then it goes on when they do."""
     if isinstance(task._fut_waiter, (asyncio.Task, _GATHERING)):  # type: ignore[attr-defined]
         return True
     code, awaits = None, task.get_coro()

@@ -41,13 +41,13 @@ class EngineTaskPorts:
         self._held: dict[str, records.HeldData] = {}
 
     def give(self, held: records.HeldData) -> None:
-        """Keep a task that this worker was given to hold, until the SDK asks for it."""
+        """Keep a task that the server handed over already acquired, until the SDK asks for it."""
         self._held[held.task.id] = held
 
     # resonate.send.TaskLifecycle
 
     async def task_acquire(self, id: str, version: int, pid: str, ttl: int) -> TaskAcquireResult:
-        """Take a task that is on offer."""
+        """Acquire a pending task."""
         held = self._held.pop(id, None)
         if held is None or held.task.version != version + 1:
             asked = records.TaskAcquire(id=id, version=version, pid=pid, ttl=ttl)
@@ -67,7 +67,7 @@ class EngineTaskPorts:
     async def task_suspend(
         self, id: str, version: int, actions: list[PromiseRegisterCallbackData]
     ) -> SuspendResult:
-        """Let go of a task until something it awaits has settled."""
+        """Suspend a task until something it awaits has settled."""
         awaited = [
             records.CallbackAction(
                 records.PromiseRegisterCallback(awaited=action.awaited, awaiter=action.awaiter)
@@ -80,7 +80,7 @@ class EngineTaskPorts:
         return "suspended"
 
     async def task_release(self, id: str, version: int) -> None:
-        """Give a task back."""
+        """Release a task."""
         await self._ask("task.release", records.TaskRelease(id=id, version=version))
 
     # resonate.send.PromiseFencing

@@ -16,24 +16,24 @@ from hitl_cli.sdk.observer import TaskPorts
 
 
 class WorkerLink(Struct, frozen=True):
-    """What a worker speaks to a server through: the SDK's two seams, and how to let go of them."""
+    """A worker's connections to a server: the SDK's network and source, and how to close them."""
 
     name: str
     network: Network
     source: Source
     tasks: TaskPorts | None
-    """What does what the SDK asks for its tasks, where that is quicker than the network."""
+    """Answers the SDK's requests for its tasks, if that is faster than the network."""
     poke: Callable[[], None]
-    """Say that there is room again."""
+    """Report that the worker can start more tasks."""
     close: Callable[[], None]
     announce: Callable[[Sequence[str]], None] = lambda _: None
-    """Make known which workflows are served, where the server can keep that."""
+    """Publish which workflows are served, if the server supports that."""
     now: Callable[[], int] = now_ms
-    """The present, ms since the epoch, as the server has it."""
+    """The server's current time, ms since the epoch."""
 
 
 class WorkerTerms(Struct, frozen=True, kw_only=True):
-    """What a worker tells a server.
+    """What a worker reports to a server.
 
     `room` says how many tasks it can start now, `served` the functions that it can run with their versions,
     `wants` whether it can run the call in the param of a promise (by its id), `lease_ms` for how long it
@@ -51,7 +51,7 @@ class WorkerTerms(Struct, frozen=True, kw_only=True):
 
 @runtime_checkable
 class WorkerDriver(Driver, Protocol):
-    """A driver for workers too."""
+    """A driver that also serves workers."""
 
     def worker_link(self, url: str, token: str | None, terms: WorkerTerms) -> WorkerLink:
         """Return a worker's connections. Raises BadServer, Unreachable."""

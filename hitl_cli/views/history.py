@@ -124,8 +124,8 @@ def _csv_line(cells: Iterable[str]) -> str:
 def _cell(value: Json) -> str:
     """Return a value as a CSV cell: texts unchanged, None as an empty cell, all else as JSON.
 
-    CSV is read in spreadsheets and on terminals: what the one would run is quoted by a `'` before it, and
-    what the other would obey is shown as its escape. JSON has each text to the letter.
+    CSV is read in spreadsheets and on terminals: a formula gets a `'` before it, and control characters are
+    escaped. JSON has each text unchanged.
     """
     if value is None or value in ([], ()):
         return ""
