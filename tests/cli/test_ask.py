@@ -530,7 +530,7 @@ def test_at_a_terminal_it_says_who_answered_and_what_they_remarked(hitl: Hitl) -
     shown = on_terminal(hitl, 100, "ask", "--id", "a")
     answering.join()
     assert "Ctrl-C stops waiting" in shown
-    assert "a was approved by bob through test" in shown
+    assert "a was approved by bob via test" in shown
     assert ": fine by me" in shown
     assert "true" in shown.splitlines()
 

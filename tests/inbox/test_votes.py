@@ -486,7 +486,7 @@ def test_of_a_last_yes_and_a_last_no_at_once_one_settles_it_and_both_are_told_th
         assert (winner.settled, winner.fresh, winner.audit) == (True, True, audit_of(settled))
         how = "approved by ada" if approved else "rejected by bob"
         assert isinstance(loser, str)
-        assert loser.startswith(f"{id} was already {how} through test")
+        assert loser.startswith(f"{id} was already {how} via test")
         assert loser.endswith("Nothing was changed.")
 
 

@@ -79,7 +79,7 @@ def test_of_two_opposite_decisions_at_once_one_wins_and_the_other_is_told_who_wo
             assert promise.state == ("resolved" if winner.via == "approving" else "rejected")
             assert audit_of(promise).id == winner.decision
             verb = "approved" if winner.via == "approving" else "rejected"
-            assert f"was already {verb} by ada through {winner.via}" in loser.conflict
+            assert f"was already {verb} by ada via {winner.via}" in loser.conflict
             assert loser.conflict.endswith("Nothing was changed.")
 
 
