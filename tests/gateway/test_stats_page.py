@@ -75,7 +75,7 @@ def test_the_figures_are_of_the_time_that_is_chosen(filled: GatewayProcess) -> N
 
 @pytest.mark.parametrize(
     ("span", "said"),
-    [("soon", "'soon' is not a duration"), ("0d", "is not a duration"), ("10000d", "too long")],
+    [("soon", "'soon' is not a duration"), ("0d", "is not a valid duration"), ("10000d", "too long")],
 )
 def test_an_odd_time_is_refused(filled: GatewayProcess, span: str, said: str) -> None:
     reply = filled.get(f"/stats?since={span}")
