@@ -103,7 +103,7 @@ def _alone(path: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         folder = os.open(path.parent, os.O_RDONLY)
     except OSError as error:
-        raise BadKey(f"the keys cannot be kept in {path}: {error.strerror}.") from error
+        raise BadKey(f"the keys cannot be stored in {path}: {error.strerror}.") from error
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
         yield
@@ -172,5 +172,5 @@ def write_keys(path: Path, keys: Keys, *, replace: bool) -> bool:
         finally:
             beside.unlink(missing_ok=True)
     except OSError as error:
-        raise BadKey(f"the keys cannot be kept in {path}: {error.strerror}.") from error
+        raise BadKey(f"the keys cannot be stored in {path}: {error.strerror}.") from error
     return True

@@ -172,7 +172,7 @@ class ObservedTasks:
         cause = error.cause if isinstance(error, PlatformError) else error
         if isinstance(cause, SerializationError):  # it could not be stored the next time either
             where = "".join(f" ({note})" for note in getattr(cause.error, "__notes__", ()))
-            await self.fail(id, version, given_up(cause, f"the result cannot be kept: {cause}{where}"))
+            await self.fail(id, version, given_up(cause, f"the result cannot be stored: {cause}{where}"))
             return
         if isinstance(cause, ServerError) and cause.code == BAD_REQUEST:  # it would be refused again
             await self.fail(id, version, given_up(cause, cause.message))

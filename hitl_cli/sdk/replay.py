@@ -76,7 +76,7 @@ class CheckedEffects(ResonateEffects):
         """Return an error text if a request is recorded where the code has a step, or the reverse."""
         was_question, is_question = is_blocking(record.tags), is_blocking(req.tags)
         if was_question != is_question:
-            was, now = ("a question", "a step") if was_question else ("a step", "a question")
+            was, now = ("a request", "a step") if was_question else ("a step", "a request")
         elif record.state != "resolved":
             return None
         elif (
@@ -85,12 +85,12 @@ class CheckedEffects(ResonateEffects):
             and not asked_below(record)
             and answer_in(record)
         ):
-            was, now = "a question", "a step"
+            was, now = "a request", "a step"
         else:
             return None
         return (
-            f"{record.id} was {was} when this run came here first, and the code has {now} there now. No"
-            " answer is used for it. Start the run again, or run the code that it was started with."
+            f"{record.id} was {was} when this run first reached it, but the code now has {now} there."
+            " No answer is used for it. Start the run again, or run the code that it was started with."
         )
 
 

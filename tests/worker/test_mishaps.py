@@ -70,7 +70,7 @@ def test_a_result_that_cannot_be_written_down_fails_the_run_once(hitl: Hitl) -> 
     (hitl.folder / "app.py").write_text(APP)
     worker = hitl.worker("--app", "app.py")
     for name in ("unwritable", "unwritable_step"):
-        assert "cannot be kept" in hitl.fails(
+        assert "cannot be stored" in hitl.fails(
             1, "start", name, "--workflow", name, "--wait", code="run-failed"
         )
         assert len([line for line in worker.lines if f" {name} started" in line]) == 1
