@@ -273,10 +273,8 @@ def differs(effects: CheckedEffects, req: PromiseCreateReq, record: PromiseRecor
 
 def is_marked(record: PromiseRecord) -> bool:
     """Whether a request was put below a call that has ended, or it tells which code called."""
-    value, param = record.value.headers, record.param.headers
-    return (value is not None and (CALL_HEADER in value or ASKED_HEADER in value)) or (
-        param is not None and CODE_HEADER in param
-    )
+    param = record.param.headers
+    return asked_below(record) or (param is not None and CODE_HEADER in param)
 
 
 def asked_below(record: PromiseRecord) -> bool:

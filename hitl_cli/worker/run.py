@@ -134,7 +134,7 @@ class Worker:
                 group=options.group,
                 pid=self._pid,
                 room=self._room,
-                served=lambda: self._resonate.served if self._resonate else (),
+                served=self._served,
                 wants=self._wants,
                 ended=self._end,
                 lease_ms=options.lease_ms,
@@ -204,14 +204,22 @@ class Worker:
     def _room(self) -> int:
         return 0 if self._stop.is_set() else self._options.concurrency - len(self._taken)
 
+    def _served(self) -> list[tuple[str, int]]:
+        """Return the functions that this worker can run now, with their versions."""
+        return [each for each in self._resonate.served if self._serves(*each)] if self._resonate else []
+
+    def _serves(self, name: str, version: int) -> bool:
+        """Whether this worker can run a function now."""
+        assert self._resonate is not None
+        served = (name, version) in self._resonate.served
+        return served and (name not in DELIVERING or self._options.reach.now.reaches_somebody)
+
     def _wants(self, id: str, param: Value) -> bool:
         """Whether this worker has the function of a task. An unreadable call is left to the SDK to refuse."""
         call = decode_as(param, Call)
         if call is None:
             return True
-        assert self._resonate is not None
-        served = (call.func, call.version) in self._resonate.served
-        if served and (call.func not in DELIVERING or self._options.reach.now.reaches_somebody):
+        if self._serves(call.func, call.version):
             return True
         if call.func not in self._unknown:
             self._unknown.add(call.func)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
+from hitl_cli.client.tags import TELL
 from hitl_cli.postgres.client import PostgresClient
 from tests.conftest import wait_until
 from tests.postgres.cluster import cluster
@@ -112,6 +113,13 @@ def test_a_task_goes_only_to_a_worker_that_serves_its_function(hitl: Hitl) -> No
     for number in range(6):
         hitl.ok("wait", f"o{number}", "--timeout", "20s")
         hitl.ok("wait", f"q{number}", "--timeout", "20s")
+
+
+def test_a_notification_is_left_to_a_worker_that_has_a_contact(hitl: Hitl) -> None:
+    worker = hitl.worker()
+    hitl.ok("start", "n", "--workflow", TELL)
+    worker.said(" n not served here")
+    assert hitl.json("status", "n")["state"] != "failed"
 
 
 def test_two_workers_share_the_work(hitl: Hitl) -> None:
