@@ -22,6 +22,7 @@ from tests import forked
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from hitl_cli.client.protocol import Client
     from tests.postgres.cluster import Cluster
 
 PATIENCE_S = 30.0
@@ -252,6 +253,20 @@ def database(postgres: Cluster) -> Iterator[str]:
     url = postgres.create_installed()
     yield url
     postgres.drop(url)
+
+
+@pytest.fixture(params=["file", "http", pytest.param("postgres", marks=pytest.mark.heavy)])
+def client(hitl: Hitl, request: pytest.FixtureRequest) -> Iterator[Client]:
+    """A client of each kind of server; the test module imports the fixtures serve and served."""
+    match request.param:
+        case "http":
+            url = request.getfixturevalue("served").url
+        case "postgres":
+            url = request.getfixturevalue("database")
+        case _:
+            url = hitl.url
+    with connect(url, None) as client:
+        yield client
 
 
 @pytest.fixture

@@ -31,6 +31,27 @@ SYNCS = "every commit"
 COUNTED = {"waiting": BLOCKED, "completed": COMPLETED}
 
 
+@contextlib.asynccontextmanager
+async def hitl_worker(server: str, tally: Tally) -> AsyncIterator[Hand]:
+    """Run a worker of hitl on a server; what it does is printed, as `hitl worker` prints it."""
+    show = reporter(event_lines())
+
+    def report(event: Event) -> None:
+        show(event)
+        if event.event in COUNTED:
+            tally.add(COUNTED[event.event])
+
+    serves = asyncio.Event()
+    worker = Worker(WorkerOptions(server=server), report)
+    spare_the_collector()
+    running = asyncio.create_task(worker.run([("bench", flows)], lambda _: serves.set()))
+    await serves.wait()
+    assert worker._resonate is not None
+    yield SdkHand(worker._resonate.promises, tally)
+    worker.stop()
+    await running
+
+
 class Hitl(Peer):
     """The worker that `hitl worker` runs, with the engine in its process."""
 
@@ -45,26 +66,10 @@ class Hitl(Peer):
         EmbeddedClient(path).close()
         yield Running({"path": str(path)}, folder=folder)
 
-    @contextlib.asynccontextmanager
-    async def worker(self, config: dict[str, str], tally: Tally, pid: str) -> AsyncIterator[Hand]:
-        """Run the worker; what it does is printed, as `hitl worker` prints it."""
+    def worker(self, config: dict[str, str], tally: Tally, pid: str) -> AbstractAsyncContextManager[Hand]:
+        """Run the worker."""
         del pid
-        show = reporter(event_lines())
-
-        def report(event: Event) -> None:
-            show(event)
-            if event.event in COUNTED:
-                tally.add(COUNTED[event.event])
-
-        serves = asyncio.Event()
-        worker = Worker(WorkerOptions(server=f"sqlite:///{config['path']}"), report)
-        spare_the_collector()
-        running = asyncio.create_task(worker.run([("bench", flows)], lambda _: serves.set()))
-        await serves.wait()
-        assert worker._resonate is not None
-        yield SdkHand(worker._resonate.promises, tally)
-        worker.stop()
-        await running
+        return hitl_worker(f"sqlite:///{config['path']}", tally)
 
     @contextlib.asynccontextmanager
     async def decider(self, config: dict[str, str]) -> AsyncIterator[Hand]:

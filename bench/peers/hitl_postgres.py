@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from bench import flows
 from bench.peer import Missing
-from bench.peers.hitl import COUNTED
+from bench.peers.hitl import hitl_worker
 from bench.peers.resonate_pg import ResonatePg
-from bench.peers.sdk import SdkHand, sdk_decider
-from hitl_cli.cli.worker import event_lines, reporter
+from bench.peers.sdk import sdk_decider
 from hitl_cli.sdk.worker_link import WorkerTerms, worker_link
-from hitl_cli.worker.process import spare_the_collector
-from hitl_cli.worker.run import LEASE_MS, Worker, WorkerOptions
+from hitl_cli.worker.run import LEASE_MS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from bench.peer import Hand, Options, Running, Tally
-    from hitl_cli.sdk.observer import Event
 
 
 class HitlPostgres(ResonatePg):
@@ -40,26 +36,10 @@ class HitlPostgres(ResonatePg):
             schema.install(running.config["dsn"])
             yield running
 
-    @contextlib.asynccontextmanager
-    async def worker(self, config: dict[str, str], tally: Tally, pid: str) -> AsyncIterator[Hand]:
-        """Run the worker; what it does is printed, as `hitl worker` prints it."""
+    def worker(self, config: dict[str, str], tally: Tally, pid: str) -> AbstractAsyncContextManager[Hand]:
+        """Run the worker."""
         del pid
-        show = reporter(event_lines())
-
-        def report(event: Event) -> None:
-            show(event)
-            if event.event in COUNTED:
-                tally.add(COUNTED[event.event])
-
-        serves = asyncio.Event()
-        worker = Worker(WorkerOptions(server=config["dsn"]), report)
-        spare_the_collector()
-        running = asyncio.create_task(worker.run([("bench", flows)], lambda _: serves.set()))
-        await serves.wait()
-        assert worker._resonate is not None
-        yield SdkHand(worker._resonate.promises, tally)
-        worker.stop()
-        await running
+        return hitl_worker(config["dsn"], tally)
 
     @contextlib.asynccontextmanager
     async def decider(self, config: dict[str, str]) -> AsyncIterator[Hand]:

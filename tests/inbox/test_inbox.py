@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hitl_cli.client.connect import connect
 from hitl_cli.client.protocol import search
 from hitl_cli.errors import BadInput, HitlError, NotAllowed
 from hitl_cli.inbox import Inbox
@@ -23,26 +22,13 @@ from tests.server.conftest import serve, served  # noqa: F401 - fixtures
 from tests.worker.watching import promise_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from hitl_cli.client.protocol import Client, ProtocolRequest, ProtocolResponse
     from hitl_cli.people.actor import Permission
     from tests.conftest import Hitl
 
 YES = DecisionInput(verdict="approve")
-
-
-@pytest.fixture(params=["file", "http", pytest.param("postgres", marks=pytest.mark.heavy)])
-def client(hitl: Hitl, request: pytest.FixtureRequest) -> Iterator[Client]:
-    match request.param:
-        case "http":
-            url = request.getfixturevalue("served").url
-        case "postgres":
-            url = request.getfixturevalue("database")
-        case _:
-            url = hitl.url
-    with connect(url, None) as client:
-        yield client
 
 
 def inbox(client: Client, *may: Permission, person: str = "ada", only: str | None = None) -> Inbox:

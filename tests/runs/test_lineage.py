@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hitl_cli.client.connect import connect
 from hitl_cli.client.protocol import ProtocolRequest, as_promise
 from hitl_cli.client.wire import Call, encode
 from hitl_cli.errors import NotFound
@@ -21,26 +20,10 @@ from hitl_cli.runs.run import RunSpec
 from tests.server.conftest import serve, served  # noqa: F401 - fixtures
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from hitl_cli.client.protocol import Client
-    from tests.conftest import Hitl
 
 HOUR_MS = 3_600_000
 TARGET = "poll://any@rust"
-
-
-@pytest.fixture(params=["file", "http", pytest.param("postgres", marks=pytest.mark.heavy)])
-def client(hitl: Hitl, request: pytest.FixtureRequest) -> Iterator[Client]:
-    match request.param:
-        case "http":
-            url = request.getfixturevalue("served").url
-        case "postgres":
-            url = request.getfixturevalue("database")
-        case _:
-            url = hitl.url
-    with connect(url, None) as client:
-        yield client
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hitl_cli.client.connect import connect
 from hitl_cli.errors import NotAllowed, NotFound, TimedOut
 from hitl_cli.people.actor import Actor
 from hitl_cli.people.idempotency import IdempotencyKeyReused, mark_of
@@ -16,24 +15,8 @@ from hitl_cli.runs.schedules import ScheduleSpec
 from tests.server.conftest import serve, served  # noqa: F401 - fixtures
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from hitl_cli.client.protocol import Client
     from hitl_cli.people.actor import Permission
-    from tests.conftest import Hitl
-
-
-@pytest.fixture(params=["file", "http", pytest.param("postgres", marks=pytest.mark.heavy)])
-def client(hitl: Hitl, request: pytest.FixtureRequest) -> Iterator[Client]:
-    match request.param:
-        case "http":
-            url = request.getfixturevalue("served").url
-        case "postgres":
-            url = request.getfixturevalue("database")
-        case _:
-            url = hitl.url
-    with connect(url, None) as client:
-        yield client
 
 
 def actor(*may: Permission) -> Actor:
