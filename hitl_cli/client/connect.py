@@ -24,6 +24,17 @@ if TYPE_CHECKING:
 _SHOWN_OPTIONS = ("host", "port", "dbname", "user")
 """Options of a URL that say which server it is."""
 
+_FORMS = {"sqlite": "/path", "http": "host", "https": "host", "postgresql": "host/database"}
+"""The URLs of hitl's own drivers: by scheme, what follows it."""
+
+_HINTS = {
+    "nats": "resonate-nats cannot list requests. Use sqlite:///path, http(s)://host or"
+    " postgresql://host/database.",
+    "mysql": "use the http(s)://host of the Resonate Server that stores its data there.",
+    "resonate": "a Resonate Server has an address such as http://host:8001.",
+}
+"""Schemes that people expect to work: what to use instead."""
+
 
 @runtime_checkable
 class Driver(Protocol):
@@ -69,12 +80,24 @@ def driver_of(url: str) -> Driver:
     plugin = plugins.find("hitl.servers", scheme) if scheme else None
     driver = plugins.load(plugin, _is_driver) if plugin is not None else None
     if driver is None:
-        kind = f"{scheme}://" if scheme else repr(url)
-        raise BadServer(
-            f"{kind} is not a supported server: use sqlite:///path, http(s)://host or"
-            " postgresql://host/database."
-        )
+        raise BadServer(_unsupported(url, scheme))
     return driver
+
+
+def _unsupported(url: str, scheme: str) -> str:
+    """Return why there is no driver for a URL, and what to write instead. A password in it is not shown."""
+    from difflib import get_close_matches
+
+    forms = "use sqlite:///path, http(s)://host or postgresql://host/database."
+    if "://" in url or scheme in _HINTS:
+        near = get_close_matches(scheme, _FORMS, n=1)
+        hint = _HINTS.get(scheme) or (f"did you mean {near[0]}://{_FORMS[near[0]]}?" if near else forms)
+        return f"{scheme}:// is not a supported server: {hint}"
+    if "@" in url:
+        return f"the address of the server has no scheme such as http://: {forms}"
+    if "/" in url or url.endswith((".db", ".sqlite")):
+        return f"{url!r} is not the address of a server: for a file, use sqlite:///{url}."
+    return f"{url!r} is not the address of a server: did you mean http://{url}?"
 
 
 def _is_driver(found: object) -> TypeGuard[Driver]:

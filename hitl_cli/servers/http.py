@@ -48,6 +48,11 @@ def worker_link(url: str, token: str | None, terms: WorkerTerms) -> WorkerLink:
 
 
 def _check(url: str) -> None:
-    """Raise BadServer for a URL without a host."""
-    if not split_url(url).hostname:
+    """Raise BadServer for a URL without a host, or with a port that is not valid."""
+    parts = split_url(url)
+    if not parts.hostname:
         raise BadServer(f"{shown_url(url)!r} has no host: use http://host or http://host:port.")
+    try:
+        _ = parts.port
+    except ValueError as error:
+        raise BadServer(f"{shown_url(url)!r} is not a URL: {error}.") from error

@@ -102,11 +102,42 @@ def test_a_duration_that_makes_no_sense_is_refused(hitl: Hitl, text: str) -> Non
     hitl.fails(2, "worker", "--lease", text, code="bad-duration")
 
 
-@pytest.mark.parametrize("url", ["redis://x", "foo", "sqlite://host/x", "sqlite:///"])
+@pytest.mark.parametrize("url", ["redis://x", "foo", "sqlite://host/x", "sqlite:///", "nats://x"])
 def test_a_kind_of_server_that_is_not_known_is_refused(hitl: Hitl, url: str) -> None:
     hitl.fails(2, "pending", "--server", url, code="bad-server")
     hitl.fails(2, "--server", url, "pending", code="bad-server")
-    hitl.fails(2, "worker", "--server", url, code="bad-server")
+    for command in (["worker"], ["doctor"], ["gateway", "--port", "0"], ["start", "a"], ["wait", "a"]):
+        hitl.fails(2, *command, "--server", url, code="bad-server")
+
+
+def test_a_server_in_the_settings_that_is_not_known_is_refused(hitl: Hitl) -> None:
+    (hitl.folder / "hitl.toml").write_text('server = "nats://x"\n')
+    hitl.fails(2, "pending", env={"HITL_SERVER": ""}, code="bad-server")
+
+
+@pytest.mark.parametrize(
+    ("url", "hint"),
+    [
+        ("nats://nats.example.com:4222", "list requests"),
+        ("mysql://u:word@db/resonate", "http(s)://host"),
+        ("resonate://host", "http://host:8001"),
+        ("htpp://host", "http://host"),
+        ("postgre://u:word@db/hitl", "postgresql://host/database"),
+        ("sqlite3:///x.db", "sqlite:///path"),
+        ("localhost:8001", "http://localhost:8001"),
+        ("127.0.0.1:8001", "http://127.0.0.1:8001"),
+        ("/srv/x.db", "sqlite:////srv/x.db"),
+        ("x.db", "sqlite:///x.db"),
+        ("//u:word@host", "http(s)://host"),
+        ("http://host:99999", "Port out of range"),
+        ("http://host:port", "Port could not be cast"),
+        ("http://[::1", "URL"),
+    ],
+)
+def test_what_to_write_for_a_server_is_said_without_its_password(hitl: Hitl, url: str, hint: str) -> None:
+    said = hitl.fails(2, "pending", "--server", url, code="bad-server")
+    assert hint in said
+    assert "word" not in said
 
 
 def test_a_server_that_is_not_there_is_said_at_once(hitl: Hitl) -> None:
