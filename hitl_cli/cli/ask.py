@@ -18,7 +18,6 @@ from hitl_cli.cli.decide import read_file
 from hitl_cli.cli.options import AsJson, Server, Token, Who, argument, flag, value
 from hitl_cli.cli.output import is_terminal, note, print_json, silence_stdout
 from hitl_cli.cli.render.table import on_terminal
-from hitl_cli.client.wire import fresh_id
 from hitl_cli.errors import BadInput, BadJson, BadUsage, RunFailed, TimedOut, TooLarge, Unreachable
 from hitl_cli.format.durations import format_age, parse_duration
 from hitl_cli.format.json import to_json
@@ -26,7 +25,7 @@ from hitl_cli.format.shell import quoted
 from hitl_cli.format.terminal import printable
 from hitl_cli.format.times import iso, local, localized
 from hitl_cli.inbox import Inbox
-from hitl_cli.inbox.ask import check_unchanged, decision_of, digest_of
+from hitl_cli.inbox.ask import check_unchanged, decision_of, digest_of, new_id
 from hitl_cli.inbox.decide import by_whom
 from hitl_cli.people.contacts import without_contact
 from hitl_cli.people.gateway_file import page_of
@@ -43,10 +42,6 @@ if TYPE_CHECKING:
     from hitl_cli.client.wire import Promise
     from hitl_cli.inbox.ask import StandaloneRequest
     from hitl_cli.people.contacts import Directory
-
-ID_PREFIX = "ask-"
-ID_DIGITS = 16
-"""Hex digits of a generated id: enough that it is unique and cannot be guessed."""
 
 SCALARS = ("string", "integer", "number", "boolean")
 """Types of a JSON Schema whose value is one word."""
@@ -152,8 +147,7 @@ def ask(
         if prompt is None:
             posted = inbox.asked(id or "", question.digest)
         else:
-            new = f"{ID_PREFIX}{fresh_id()[:ID_DIGITS]}"
-            own = new if id is None else id
+            own = new_id() if id is None else id
             posted = inbox.ask(question, id=own, key=key, tags=tags, deadline_ms=deadline_ms)
             queued = inbox.notify(posted, contacts, group)
         command = _Command(posted.id, server or ctx.obj["server"])

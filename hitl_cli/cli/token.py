@@ -38,7 +38,7 @@ def create(
         list[str],
         value(
             "WHAT",
-            "Permission: read, decide (includes read) or start (repeatable).",
+            "Permission: read, decide (includes read), start (includes ask) or ask (repeatable).",
             complete=lambda: list(PERMISSIONS),
         ),
     ],

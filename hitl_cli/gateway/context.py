@@ -22,6 +22,7 @@ from hitl_cli.gateway.auth.access import Access
 from hitl_cli.gateway.auth.bearer_tokens import BearerTokens
 from hitl_cli.gateway.auth.rate_limit import RateLimit
 from hitl_cli.gateway.auth.sessions import Cookies
+from hitl_cli.gateway.decision_waiters import DecisionWaiters
 from hitl_cli.gateway.event_broadcaster import EventBroadcaster
 from hitl_cli.gateway.templating import Renderer
 from hitl_cli.inbox import Inbox
@@ -81,6 +82,8 @@ class Gateway:
         """Set when the gateway stops; ends the streams."""
         self._going_on: set[asyncio.Task[None]] = set()
         self.feed = EventBroadcaster(self._open, clock, self.stopping)
+        self.waiters = DecisionWaiters(self.feed, self.bridge, self.go_on, self.stopping)
+        """The HTTP requests that wait for a decision."""
         self.housekeeper = Housekeeper(self._open, lambda: options.people.members, COUNT_EVERY_S)
         self._keys = load_keys(options.keys, clock())
         self._complaint = ""

@@ -123,6 +123,11 @@ class EventBroadcaster:
         if len(self._streams) >= STREAMS_MAX:
             raise HttpError(503, "too many open event streams. Try again later.", {"Retry-After": "30"})
         stream = Stream(listener, drop)
+        self.add(stream)
+        return stream
+
+    def add(self, stream: Stream) -> None:
+        """Add a stream of the gateway itself."""
         self._streams.add(stream)
         if self._thread is None:
             self._loop = asyncio.get_running_loop()
@@ -130,7 +135,6 @@ class EventBroadcaster:
             self._thread = threading.Thread(target=self._run, name="feed")
             self._thread.start()
         self._set_audience()
-        return stream
 
     async def ready(self) -> None:
         """Return once the watcher reports all further changes, or after READY_S."""

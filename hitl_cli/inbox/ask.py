@@ -30,6 +30,7 @@ from hitl_cli.client.wire import (
 )
 from hitl_cli.errors import BadInput, Conflict, NotFound, RunFailed
 from hitl_cli.inbox.pending import summary_of
+from hitl_cli.inbox.permission import check_may_see, may_see
 from hitl_cli.inbox.votes import complete, count, votes_of
 from hitl_cli.people.contacts import recipients
 from hitl_cli.people.groups import check_known, in_one_form
@@ -56,6 +57,9 @@ if TYPE_CHECKING:
     from hitl_cli.people.contacts import Directory
     from hitl_cli.people.groups import Groups
 
+_ID_DIGITS = 16
+"""Hex digits of a generated id: enough that it is unique and cannot be guessed."""
+
 TAKING_S = 2.0
 """How long a worker may take to start a notification; a few milliseconds unless it is busy."""
 
@@ -71,6 +75,11 @@ class StandaloneRequest(Struct, frozen=True, kw_only=True):
     def id(self) -> str:
         """The id of the request."""
         return self.promise.id
+
+
+def new_id(seed: str | None = None) -> str:
+    """Return an id for a request: a random one, or always the same for a seed of hex digits."""
+    return f"ask-{(seed or fresh_id())[:_ID_DIGITS]}"
 
 
 def ask(
@@ -97,6 +106,8 @@ def ask(
         "tags": {**found, **EXTERNAL, **lineage(id, scope="global")},
     }
     promise = as_promise(client.call_many([ProtocolRequest("promise.create", data)])[0])
+    if not may_see(actor, promise):
+        raise Conflict(f"the id {id} is taken. Nothing was changed: use another.", code="already-exists")
     asked = _asked_by(promise)
     if not _same_question(asked, question, actor.groups):
         raise _otherwise(promise.id, asked, question, actor.groups)
@@ -105,13 +116,13 @@ def ask(
     )
 
 
-def again(client: Client, id: str, digest: Digest | None) -> StandaloneRequest:
-    """Return an existing request.
+def again(client: Client, actor: Actor, id: str, digest: Digest | None) -> StandaloneRequest:
+    """Return an existing request that the actor may see.
 
     Raises BadInput (invalid id), NotFound, Conflict (it is about a file with other content).
     """
     promise = get_promise(client, check_id(id))
-    if promise is None:
+    if promise is None or not may_see(actor, promise):
         raise NotFound(f"no request has the id {id!r}. To create it, run: hitl ask PROMPT --id ID")
     question = _asked_by(promise)
     if digest is not None and not _same_content(question.digest, digest):
@@ -297,7 +308,8 @@ def decision_of(promise: Promise, question: Question) -> Decision[Json]:
 
 
 def withdraw(client: Client, actor: Actor, posted: StandaloneRequest) -> Promise:
-    """Cancel a request, and return its promise: canceled, or decided earlier."""
+    """Cancel a request that the actor may see, and return its promise: canceled, or decided earlier."""
+    check_may_see(actor, posted.promise)
     audit = Audit(id=fresh_id(), by=actor.person, via=actor.via, at=client.now())
     value = error_value("withdrawn by the requester", audit.headers())
     return as_promise(client.call_many([cancel_request(posted.id, value)])[0])

@@ -9,7 +9,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from hitl_cli.inbox.pending import EVERYTHING, page_of_pending, pending, spelled_by
+from hitl_cli.inbox.permission import check_may_see
 from hitl_cli.people.actor import check_person
 
 if TYPE_CHECKING:
@@ -44,7 +47,8 @@ class Inbox:
     a quorum is settled by the person who votes last, or by the housekeeping of workers and gateways.
 
     Each method raises NotAllowed without the permission (`read` to look, `decide` to decide and comment,
-    `start` to ask), and Unreachable.
+    `ask` to ask), and Unreachable. Who may only `ask` sees the requests that they asked, by their ids, and no
+    others.
     """
 
     def __init__(self, client: Client, actor: Actor) -> None:
@@ -57,7 +61,8 @@ class Inbox:
         self, wanted: RequestFilter = EVERYTHING, *, sort: Sort = "age", limit: int | None = None
     ) -> Listed:
         """Return the open requests, and whether there are more than `limit` (see `pending`)."""
-        self.actor.require("read")
+        self.actor.require("read", "ask")
+        wanted = self._visible(wanted)
         return pending(self.client, wanted, groups=self.actor.groups, sort=sort, limit=limit)
 
     def page(
@@ -69,19 +74,19 @@ class Inbox:
         after: str | None = None,
     ) -> Page[RequestSummary]:
         """Return a page of open requests, and the cursor of the next one (see `paging.page_of`)."""
-        self.actor.require("read")
-        groups = self.actor.groups
+        self.actor.require("read", "ask")
+        groups, wanted = self.actor.groups, self._visible(wanted)
         return page_of_pending(self.client, wanted, groups=groups, sort=sort, limit=limit, after=after)
 
     def find(self, request: str | RequestSummary, *, whole: bool = False) -> RequestSummary:
         """Return a request, open or decided. Raises NotFound, BadInput (ambiguous name)."""
-        return self._found("read", request, whole=whole)
+        return self._found("read", "ask", request=request, whole=whole)
 
     def show(self, request: str | RequestSummary, *, whole: bool = False) -> RequestDetails:
         """Return all details of a request. Raises NotFound, BadInput (ambiguous name)."""
         from hitl_cli.inbox.details import details
 
-        return details(self.client, self._found("read", request, whole=whole), self.actor.groups)
+        return details(self.client, self.find(request, whole=whole), self.actor.groups)
 
     def watch(self) -> InboxWatch:
         """Return a watcher of changes; `Change.concerns` says whether one is about an actor's requests."""
@@ -114,7 +119,7 @@ class Inbox:
         from hitl_cli.inbox.decide import decide
 
         check_person(self.actor.person)
-        item = self._found("decide", request, whole=whole, mark=mark)
+        item = self._found("decide", request=request, whole=whole, mark=mark)
         return decide(self.client, self.actor, item, said, mark=mark, expect=expect)
 
     def comment(
@@ -132,7 +137,7 @@ class Inbox:
         from hitl_cli.inbox.comments import add_comment, check_text
 
         check_text(text)
-        item = self._found("decide", request, whole=whole)
+        item = self._found("decide", request=request, whole=whole)
         add_comment(self.client, self.actor, item.promise, text, mark)
         return item.promise
 
@@ -154,7 +159,7 @@ class Inbox:
         """
         from hitl_cli.inbox import ask
 
-        self.actor.require("start")
+        self.actor.require("ask")
         check_person(self.actor.person)
         return ask.ask(
             self.client, self.actor, id, question, key=key, tags=tags or {}, deadline_ms=deadline_ms
@@ -167,7 +172,7 @@ class Inbox:
         """
         from hitl_cli.inbox import ask
 
-        self.actor.require("start")
+        self.actor.require("ask")
         return ask.notify(self.client, asked, directory, group)
 
     def worker_notifies(
@@ -179,7 +184,7 @@ class Inbox:
         """
         from hitl_cli.inbox import ask
 
-        self.actor.require("read", asked.id)
+        self.actor.require("read", "ask", request=asked.id)
         return ask.worker_notifies(self.client, asked, group, left)
 
     def asked(self, id: str, digest: Digest | None = None) -> StandaloneRequest:
@@ -189,8 +194,8 @@ class Inbox:
         """
         from hitl_cli.inbox import ask
 
-        self.actor.require("read", id)
-        return ask.again(self.client, id, digest)
+        self.actor.require("read", "ask", request=id)
+        return ask.again(self.client, self.actor, id, digest)
 
     def wait(
         self,
@@ -207,14 +212,14 @@ class Inbox:
         """
         from hitl_cli.inbox import ask
 
-        self.actor.require("read", asked.id)
+        self.actor.require("read", "ask", request=asked.id)
         return ask.wait(self.client, asked, self.actor.groups, timeout_s=timeout_s, left=left, clock=clock)
 
     def withdraw(self, asked: StandaloneRequest) -> Promise:
         """Cancel a request, and return its promise: canceled, or decided earlier."""
         from hitl_cli.inbox import ask
 
-        self.actor.require("start")
+        self.actor.require("ask")
         return ask.withdraw(self.client, self.actor, asked)
 
     # History
@@ -257,18 +262,28 @@ class Inbox:
         self.actor.require("read")
         return stats(self.client, max(self.client.now() - ago_ms, 0), most, self.actor.groups)
 
+    def _visible(self, wanted: RequestFilter) -> RequestFilter:
+        """Return a filter that finds only what the actor may see."""
+        return wanted if self.actor.sees_all else msgspec.structs.replace(wanted, put_by=self.actor.person)
+
     def _found(
         self,
-        permission: Permission,
+        *any_of: Permission,
         request: str | RequestSummary,
-        *,
         whole: bool,
         mark: IdempotencyMark | None = None,
     ) -> RequestSummary:
-        """Return a request for which the actor has a permission."""
-        from hitl_cli.inbox.resolve import find
+        """Return a request for which the actor has one of the permissions."""
+        from hitl_cli.inbox.resolve import find, find_exactly
 
-        self.actor.require(permission, self.actor.only)  # before revealing whether the request exists
-        item = find(self.client, request, whole=whole, mark=mark) if isinstance(request, str) else request
-        self.actor.require(permission, item.id)
+        self.actor.require(*any_of, request=self.actor.only)  # before revealing whether the request exists
+        if not isinstance(request, str):
+            item = request
+        elif self.actor.sees_all or "decide" in any_of:
+            item = find(self.client, request, whole=whole, mark=mark)
+        else:  # other ways to name a request would tell about those of others
+            item = find_exactly(self.client, request)
+        self.actor.require(*any_of, request=item.id)
+        if "decide" not in any_of:
+            check_may_see(self.actor, item.promise)
         return spelled_by(self.actor.groups, item)

@@ -23,6 +23,7 @@ from hitl_cli.requests.question import (
     PRIORITIES,
     QUORUM_TAG,
     Priority,
+    asker_of,
     question_of,
 )
 
@@ -49,7 +50,7 @@ class RequestFilter(Struct, frozen=True, kw_only=True):
 
     `person` may answer now: this is what `--mine`, `for=me` and the inbox page mean (permission.is_mine). One
     of `to` must be an assignee; a group is named with or without `group:`. Each word of `text` must be in the
-    listed texts of a request.
+    listed texts of a request. `asker` asked, or started the run that asks; `put_by` asked without a run.
     """
 
     workflow: str | None = None
@@ -57,6 +58,7 @@ class RequestFilter(Struct, frozen=True, kw_only=True):
     person: str | None = None
     text: str = ""
     asker: str | None = None
+    put_by: str | None = None
     tags: dict[str, str] = {}
     due_in_ms: int | None = None
     older_than_ms: int = 0
@@ -173,6 +175,7 @@ def _fits_facts(item: RequestSummary, wanted: RequestFilter, groups: Groups) -> 
         (wanted.workflow is None or _is_of(item, wanted.workflow))
         and (not wanted.to or _is_for(item, wanted.to, groups))
         and (wanted.asker is None or groups.same(wanted.asker, item.asker))
+        and (wanted.put_by is None or groups.same(wanted.put_by, asker_of(item.promise, None)))
         and (not wanted.tags or wanted.tags.items() <= item.tags.items())
         and (wanted.due_in_ms is None or item.deadline <= item.now + wanted.due_in_ms)
         and item.created_at <= item.now - wanted.older_than_ms

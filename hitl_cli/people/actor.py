@@ -11,7 +11,7 @@ from hitl_cli.errors import BadName, NotAllowed
 from hitl_cli.format.names import normalized
 from hitl_cli.people.groups import NO_GROUPS, Groups, is_group
 
-type Permission = Literal["read", "decide", "start"]
+type Permission = Literal["read", "decide", "start", "ask"]
 
 PERMISSIONS: tuple[Permission, ...] = get_args(Permission.__value__)
 
@@ -27,6 +27,10 @@ class Actor(Struct, frozen=True, kw_only=True):
     `person` is changed to the name that the settings have for them. `via` is stored with each decision
     (`cli`, `web`, `api`, `link`, …). `groups` are the people and groups of the settings. `only` is the id of
     the single request that a link is for; None means any request.
+
+    Permissions: `read` to see all requests, runs and decisions, `decide` to decide and comment, `start` to
+    start and cancel runs (and `ask`), `ask` to create requests. Without `read`, one sees what one has asked
+    or started oneself, and nothing else.
     """
 
     person: str
@@ -38,12 +42,19 @@ class Actor(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         """Replace an alias of the person, such as their e-mail address, by their name."""
         force_setattr(self, "person", self.groups.name(self.person))
+        if "start" in self.may and "ask" not in self.may:
+            force_setattr(self, "may", self.may | {"ask"})
 
-    def require(self, permission: Permission, request: str | None = None) -> None:
-        """Raise NotAllowed if the actor lacks a permission, in general or for one request (its id)."""
-        if permission not in self.may:
+    @property
+    def sees_all(self) -> bool:
+        """Whether the actor sees what others asked and started."""
+        return "read" in self.may
+
+    def require(self, *any_of: Permission, request: str | None = None) -> None:
+        """Raise NotAllowed without one of the permissions, or with a link for another request."""
+        if self.may.isdisjoint(any_of):
             raise NotAllowed(
-                f"this token does not have the permission {permission}.", code="permission-missing"
+                f"this token does not have the permission {' or '.join(any_of)}.", code="permission-missing"
             )
         if self.only not in (None, request):
             raise NotAllowed(f"this link is for {self.only} only.", code="permission-missing")

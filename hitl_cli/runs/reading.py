@@ -41,8 +41,13 @@ def known(client: Client, id: str) -> Promise:
     """Return the promise of a run, request or step. Raises NotFound."""
     promise = get_promise(client, id) if id else None
     if promise is None:
-        raise NotFound(f"there is no run {id!r}. `hitl status` lists the runs.")
+        raise no_run(id)
     return promise
+
+
+def no_run(id: str) -> NotFound:
+    """Return the error for an id that does not exist, or that the actor may not see."""
+    return NotFound(f"there is no run {id!r}. `hitl status` lists the runs.")
 
 
 def fitting(client: Client, state: RunState | None, promises: Sequence[Promise]) -> list[Run]:

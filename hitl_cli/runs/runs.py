@@ -15,7 +15,7 @@ from hitl_cli.client.wire import Audit, audit_of, error_value, fresh_id, headers
 from hitl_cli.errors import Conflict, NotFound, TimedOut
 from hitl_cli.format.shell import command
 from hitl_cli.format.times import iso
-from hitl_cli.runs.reading import fitting, get_run, known, newest_first
+from hitl_cli.runs.reading import fitting, get_run, known, newest_first, no_run
 from hitl_cli.runs.run import Canceled, Started, cancel_request, check_id, create_request, run_of, show_call
 from hitl_cli.runs.steps import RunTree, first_steps
 from hitl_cli.runs.workflows import served
@@ -37,8 +37,8 @@ START_BATCH = 500
 class Runs:
     """The runs on a server, for one actor.
 
-    Reading needs the permission `read`; starting and canceling need `start`. Every method raises NotAllowed
-    for an actor without it, and Unreachable.
+    Reading needs the permission `read`; starting and canceling need `start`, with which one also sees the
+    runs that one started oneself. Every method raises NotAllowed for an actor without it, and Unreachable.
     """
 
     def __init__(self, client: Client, actor: Actor) -> None:
@@ -120,7 +120,7 @@ class Runs:
 
     def show(self, id: str) -> Run:
         """Return a run, request or step, with what it is waiting for. Raises NotFound."""
-        self._actor.require("read")
+        self._known(id)
         return get_run(self._client, id)
 
     def steps(self, id: str, most: int | None = None) -> RunTree:
@@ -128,7 +128,7 @@ class Runs:
 
         Raises NotFound.
         """
-        self._actor.require("read")
+        self._known(id)
         root, more = first_steps(self._client, id, most)
         return RunTree(run=get_run(self._client, root.promise.id), root=root, more=more)
 
@@ -144,7 +144,7 @@ class Runs:
 
         Raises NotFound, TimedOut after `timeout_s` seconds.
         """
-        self._actor.require("read")
+        self._known(run.id)
 
         def look() -> Run | None:
             found = run_of(known(self._client, run.id))
@@ -186,6 +186,21 @@ class Runs:
         below = search(self._client, state="pending", tags={ORIGIN_TAG: id})
         self._client.call_many([cancel_request(p.id, value) for p in below if p.is_blocking or p.is_call])
         return Canceled(run=run, fresh=audit_of(settled).id == audit.id)
+
+    def _known(self, id: str) -> None:
+        """Check that the actor may see what an id names.
+
+        Without `read`, they see the runs that they started and what is below those. Raises NotAllowed,
+        NotFound.
+        """
+        self._actor.require("read", "start")
+        if self._actor.sees_all:
+            return
+        promise = get_promise(self._client, id) if id else None
+        run = None if promise is None else get_promise(self._client, promise.origin)
+        by = None if run is None or not run.is_run else headers_of(run.param).get("hitl:by")
+        if not self._actor.groups.same(self._actor.person, by):
+            raise no_run(id)
 
 
 def _started_or_conflict(spec: RunSpec, mark: str, promise: Promise) -> Started | Conflict:

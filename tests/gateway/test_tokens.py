@@ -82,7 +82,7 @@ def test_who_shows_a_token_acts_as_its_person_and_does_what_it_may(
 ) -> None:
     put(shared_hitl, "r1", Question(prompt="?", to=("reviewer",)))
     gateway, other = closed, shared_gateway
-    read, decide, start = (create(shared_hitl, what) for what in PERMISSIONS)
+    read, decide, start, _ = (create(shared_hitl, what) for what in PERMISSIONS)
     approve = {"verdict": "approve"}
     assert gateway.ask("GET", "/api/v1/requests").status == 401
     assert ask(gateway, "GET", "/requests", read).status == 200
@@ -92,11 +92,17 @@ def test_who_shows_a_token_acts_as_its_person_and_does_what_it_may(
         assert what in refused.json["detail"]
     assert ask(gateway, "POST", "/requests/r1/comments", read, {"comment": "x"}).status == 403
     assert ask(gateway, "POST", "/runs", decide, {"id": "w"}).status == 403
-    assert ask(gateway, "GET", "/requests", start).status == 403
+    assert ask(gateway, "GET", "/requests", start).json["items"] == []  # it asked none itself
+    assert ask(gateway, "GET", "/requests/r1", start).json["code"] == "not-found"
+    assert ask(gateway, "GET", "/history", start).status == 403
     made = ask(other, "POST", "/requests/r1/decision", decide, approve).json
     assert (made["by"], made["via"]) == ("reviewer", "api")
     assert ask(gateway, "POST", "/runs", start, {"id": "w"}).status == 201
     assert ask(gateway, "GET", "/runs/w", read).json["state"] == "waiting"
+    assert ask(gateway, "GET", "/runs/w", start).json["state"] == "waiting"
+    assert ask(gateway, "GET", "/runs/w/steps", start).status == 200
+    shared_hitl.ok("start", "of-another", "--as", "ops")
+    assert ask(gateway, "GET", "/runs/of-another", start).json["code"] == "not-found"
 
 
 def test_a_token_that_was_revoked_is_good_no_longer_at_any_gateway(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hitl_cli.client.protocol import search
-from hitl_cli.errors import BadInput, HitlError, NotAllowed
+from hitl_cli.errors import BadInput, HitlError, NotAllowed, NotFound
 from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.history import HistoryFilter
 from hitl_cli.inbox.pending import RequestFilter, settle_complete
@@ -59,11 +59,13 @@ def test_who_may_only_read_changes_nothing(client: Client) -> None:
 
 def test_who_may_only_decide_or_start_reads_nothing(client: Client) -> None:
     request(client, "q")
-    for person in (inbox(client, "decide"), inbox(client, "start")):
+    decider, starter = inbox(client, "decide"), inbox(client, "start")
+    refused(decider.list, lambda: decider.page(limit=1), lambda: decider.show("q"))
+    assert starter.list() == ([], False)  # it has asked nothing itself
+    with pytest.raises(NotFound):
+        starter.show("q")
+    for person in (decider, starter):
         refused(
-            person.list,
-            lambda person=person: person.page(limit=1),  # type: ignore[misc]
-            lambda person=person: person.show("q"),  # type: ignore[misc]
             lambda person=person: person.history(HistoryFilter()),  # type: ignore[misc]
             lambda person=person: person.stats(HOUR_MS),  # type: ignore[misc]
             person.watch,

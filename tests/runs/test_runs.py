@@ -43,13 +43,20 @@ def test_who_may_only_read_starts_and_cancels_nothing(client: Client) -> None:
 
 def test_who_may_only_start_reads_nothing_but_what_they_start_and_cancel(client: Client) -> None:
     runs = Runs(client, actor("start"))
-    started = runs.start(RunSpec(id="a"))
+    runs.start(RunSpec(id="a"))
+    other = Actor(person="another", via="test", may=frozenset({"start"}))
+    Runs(client, other).start(RunSpec(id="of-another"))
+    assert (runs.show("a").id, runs.steps("a").run.id) == ("a", "a")
+    for look in (
+        lambda: runs.show("of-another"),
+        lambda: runs.steps("of-another"),
+        lambda: runs.wait(Runs(client, other).show("of-another")),
+    ):
+        with pytest.raises(NotFound):
+            look()
     for refused in (
         runs.list,
         lambda: runs.page(limit=1),
-        lambda: runs.show("a"),
-        lambda: runs.steps("a"),
-        lambda: runs.wait(started.run),
         lambda: Schedules(client, actor("start")).list(),
     ):
         with pytest.raises(NotAllowed):

@@ -96,7 +96,7 @@ def _operation(route: Route, schemas: dict[Any, Any], components: dict[str, Any]
     described: dict[str, Any] = {
         "operationId": route.handle.__name__,
         "summary": route.summary,
-        "description": f"{inspect.getdoc(route.handle)} Requires the permission `{route.needs}`.",
+        "description": f"{inspect.getdoc(route.handle)} Requires the permission {_listed(route)}.",
         "parameters": _parameters(route, components),
         "responses": {**responses, "default": problem},
     }
@@ -104,6 +104,11 @@ def _operation(route: Route, schemas: dict[Any, Any], components: dict[str, Any]
         content = {"application/json": {"schema": schemas[route.body]}}
         described["requestBody"] = {"required": True, "content": content}
     return described
+
+
+def _listed(route: Route) -> str:
+    """Return the permissions of which a route needs one."""
+    return " or ".join(f"`{permission}`" for permission in route.needs)
 
 
 def _answer(route: Route, status: int, kind: Any, schemas: dict[Any, Any]) -> dict[str, Any]:

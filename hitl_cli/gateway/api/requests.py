@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Annotated, Literal
+from urllib.parse import quote
 
 import msgspec
 from aiohttp import web
@@ -12,11 +15,15 @@ from hitl_cli.errors import BadQuery
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.format.stable_ids import stable_id
 from hitl_cli.gateway.api.route import Call, Route, paged
+from hitl_cli.gateway.decision_waiters import has_left
 from hitl_cli.gateway.error_responses import json_answer
 from hitl_cli.gateway.http_error import HttpError
+from hitl_cli.inbox.ask import new_id
 from hitl_cli.inbox.pending import RequestFilter, Sort, read_tags
+from hitl_cli.people.groups import as_asked
 from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.question import Priority
+from hitl_cli.requests.question_input import QuestionInput
 from hitl_cli.views.decision import DecisionResultDocument, KeptCommentDocument, decision_result_document
 from hitl_cli.views.pending import RequestsPage, request_summary_document
 from hitl_cli.views.request import RequestDetailsDocument, request_details_document
@@ -28,9 +35,13 @@ if TYPE_CHECKING:
 
     from hitl_cli.inbox import Inbox
     from hitl_cli.inbox.decide import DecisionResult
+    from hitl_cli.inbox.details import RequestDetails
     from hitl_cli.inbox.request_summary import RequestSummary
 
 ANY = "*"
+
+WAIT_MAX_MS = 60_000
+"""The longest wait for a decision; proxies close a connection that is silent for longer."""
 
 type Limit = Annotated[int, Meta(ge=1, le=1_000, description="Maximum number of items.")]
 type Cursor = Annotated[str, Meta(description="`next` of the previous page.")]
@@ -58,6 +69,12 @@ class RequestsQuery(
     sort: Sort = "age"
     limit: Limit = 100
     cursor: Cursor | None = None
+
+
+class RequestQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long to wait for the decision: at most 60s. Without `wait`, the response comes at once."""
+
+    wait: Duration | None = None
 
 
 class CommentBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -94,9 +111,78 @@ def _filter_of(query: RequestsQuery, person: str) -> RequestFilter:
     )
 
 
+async def _ask(call: Call) -> web.Response:
+    """Create a request, or return the existing one. Responds 201 if this request created it.
+
+    Without an `id`, one is made from the Idempotency-Key, or at random. Another question with the same id is
+    409; `lines` say what differs.
+    """
+    body: QuestionInput = call.body
+    options = call.gateway.options
+    mark = await call.mark("ask")
+    id = body.id if body.id is not None else new_id(None if mark is None else mark.key)
+    groups, deadline_ms = call.actor.groups, body.deadline_ms
+    question = body.question(lambda names: as_asked(names, groups))
+
+    def do(inbox: Inbox) -> tuple[RequestDetailsDocument, bool]:
+        asked = inbox.ask(question, id=id, key=body.key, tags=body.tags, deadline_ms=deadline_ms)
+        if asked.fresh:
+            inbox.notify(asked, options.people, options.group)
+        return request_details_document(inbox.show(id, whole=True), options.people), asked.fresh
+
+    document, created = await call.inbox(do)
+    headers = {"Location": f"/api/v1/requests/{quote(id, safe='')}", "ETag": f'"{_version(document)}"'}
+    return json_answer(document, 201 if created else 200, headers)
+
+
+async def _take_back(call: Call) -> web.Response:
+    """Cancel a request that was created without a run. One that is decided stays as it is."""
+
+    def do(inbox: Inbox) -> RequestDetailsDocument:
+        inbox.withdraw(inbox.asked(call.id))
+        return request_details_document(inbox.show(call.id, whole=True), call.gateway.options.people)
+
+    return json_answer(await call.inbox(do))
+
+
 async def _show_request(call: Call) -> web.Response:
-    """Return a request, or 304 if it has not changed."""
-    seen = await call.inbox(lambda inbox: inbox.show(call.id, whole=True))
+    """Return a request, or 304 if it has not changed. With `wait`, wait until it is decided."""
+    wait_s = _wait_s_of(call.query)
+    if not wait_s:
+        return await _shown(call, await _seen(call))
+    waiters = call.gateway.waiters
+    with waiters.on(call.request, call.id) as woken:
+        seen = await _seen(call)
+        if seen.promise.state != "pending":
+            return await _shown(call, seen)
+        await waiters.ready()
+        seen = await _seen(call)
+        if seen.promise.state == "pending":
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await woken.wait()
+    if has_left(call.request):
+        raise ConnectionResetError
+    return await _shown(call, await _seen(call))
+
+
+def _wait_s_of(query: RequestQuery) -> float:
+    """Return how long to wait, in s; 0 not to wait. Raises BadInput."""
+    if query.wait is None:
+        return 0
+    wait_ms = parse_duration(query.wait)
+    if wait_ms > WAIT_MAX_MS:
+        raise BadQuery(f"wait={query.wait} is too long: at most 60s. Send the request again to wait longer.")
+    return wait_ms / 1_000
+
+
+async def _seen(call: Call) -> RequestDetails:
+    """Return the request in the path."""
+    return await call.inbox(lambda inbox: inbox.show(call.id, whole=True))
+
+
+async def _shown(call: Call, seen: RequestDetails) -> web.Response:
+    """Return a request as a response, or 304 if the client has this version."""
     document = request_details_document(seen, call.gateway.options.people)
     headers = {"ETag": f'"{_version(document)}"'}
     if _is_among(_version(document), call.request.if_none_match):
@@ -149,25 +235,44 @@ TABLE = [
         method="GET",
         path="/api/v1/requests",
         handle=_list_requests,
-        needs="read",
+        needs=("read", "ask"),
         summary="List open requests.",
         query=RequestsQuery,
         answers={200: RequestsPage},
     ),
     Route(
+        method="POST",
+        path="/api/v1/requests",
+        handle=_ask,
+        needs=("ask",),
+        summary="Create a request. Repeating the same id and question returns the existing request.",
+        body=QuestionInput,
+        answers={200: RequestDetailsDocument, 201: RequestDetailsDocument},
+        repeatable=True,
+    ),
+    Route(
         method="GET",
         path="/api/v1/requests/{id}",
         handle=_show_request,
-        needs="read",
-        summary="Get a request by its id or key, open or decided.",
+        needs=("read", "ask"),
+        summary="Get a request by its id or key, open or decided, or wait until it is decided.",
+        query=RequestQuery,
         answers={200: RequestDetailsDocument, 304: None},
         conditional="If-None-Match",
+    ),
+    Route(
+        method="DELETE",
+        path="/api/v1/requests/{id}",
+        handle=_take_back,
+        needs=("ask",),
+        summary="Take back a request that was created without a run.",
+        answers={200: RequestDetailsDocument},
     ),
     Route(
         method="POST",
         path="/api/v1/requests/{id}/decision",
         handle=_decide,
-        needs="decide",
+        needs=("decide",),
         summary="Decide a request. Only the first decision is recorded; repeating it is not an error.",
         body=DecisionInput,
         answers={200: DecisionResultDocument},
@@ -178,7 +283,7 @@ TABLE = [
         method="POST",
         path="/api/v1/requests/{id}/comments",
         handle=_say,
-        needs="decide",
+        needs=("decide",),
         summary="Comment on a request, open or decided.",
         body=CommentBody,
         answers={201: KeptCommentDocument},

@@ -72,10 +72,11 @@ class Call(Struct, frozen=True, kw_only=True):
 class Route(Struct, frozen=True, kw_only=True):
     """A route of the API. `answers` are the response types by status; None means no JSON."""
 
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "DELETE"]
     path: str
     handle: Callable[[Call], Awaitable[StreamResponse]]
-    needs: Permission
+    needs: tuple[Permission, ...]
+    """One of these permissions."""
     summary: str
     query: type[Struct] | None = None
     body: type[Struct] | None = None
@@ -100,7 +101,7 @@ def served(route: Route) -> web.RouteDef:
 
     async def answer(request: Request) -> StreamResponse:
         gateway = gateway_of(request)
-        visitor = gateway.access.visitor(request, route.needs)
+        visitor = gateway.access.visitor(request, *route.needs)
         return await route.handle(
             Call(
                 request=request,
@@ -112,7 +113,7 @@ def served(route: Route) -> web.RouteDef:
         )
 
     path = route.path.replace("{id}", "{id:[^/]+}")
-    return web.get(path, answer) if route.method == "GET" else web.post(path, answer)
+    return web.get(path, answer) if route.method == "GET" else web.route(route.method, path, answer)
 
 
 # Reading

@@ -188,13 +188,13 @@ class Access:
         visitor = request.get(VISITOR)
         return visitor if isinstance(visitor, Visitor) else None
 
-    def visitor(self, request: Request, needs: Permission) -> Visitor:
+    def visitor(self, request: Request, *any_of: Permission) -> Visitor:
         """Return the visitor of a request that needs a permission. Raises HttpError (401), NotAllowed."""
         visitor = self.known(request)
         if visitor is None:
             self._turn_away(request)
             raise AssertionError
-        visitor.actor.require(needs, visitor.actor.only)
+        visitor.actor.require(*any_of, request=visitor.actor.only)
         return visitor
 
     def actor(self, person: str, via: str, may: frozenset[Permission], only: str | None = None) -> Actor:
