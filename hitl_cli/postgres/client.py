@@ -22,7 +22,8 @@ from hitl_cli.client.protocol import (
 from hitl_cli.engine import cron
 from hitl_cli.engine.server import now_ms
 from hitl_cli.errors import Unreachable
-from hitl_cli.postgres.errors import explained
+from hitl_cli.postgres import connecting
+from hitl_cli.postgres.errors import READ_ONLY, explained
 from hitl_cli.postgres.schedules import FIRE, firings
 from hitl_cli.postgres.schema import VERSION
 
@@ -34,7 +35,6 @@ MANY: LiteralString = "SELECT hitl.many(%s::text[])::text"
 LONGEST_BATCH = 100
 """Requests in one transaction: it holds the locks of all of their runs."""
 
-CONNECT_S = 10
 TICK_S = 1.0
 """How often a process that waits looks for deadlines that are due."""
 
@@ -43,6 +43,9 @@ AWAY_S = 0.5
 
 AGAIN = frozenset({"40P01", "40001"})
 """SQLSTATEs of a transaction that was undone only because of another one."""
+
+NOW: LiteralString = "(extract(epoch from clock_timestamp()) * 1000)::bigint"
+"""The clock that rules: the server's, in ms. That of this machine may be another one."""
 
 _answers = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -135,24 +138,24 @@ class PostgresClient(Client):
         if self._connection is not None and not self._connection.closed:
             return self._connection
         try:
-            connection = psycopg.connect(
-                self._url, autocommit=True, connect_timeout=CONNECT_S, application_name="hitl"
-            )
+            connection = connecting.connect(self._url)
             self._connection = connection
-            began = now_ms()
-            row = connection.execute(
-                "SELECT hitl.version(), (extract(epoch from clock_timestamp()) * 1000)::bigint"
-            ).fetchone()
+            connecting.check_age(connection, self.name)
+            row = connection.execute(f"SELECT hitl.version(), pg_backend_pid(), {NOW}").fetchone()
+            assert row is not None
+            version, pid, now = row
+            self._ahead_ms = now - now_ms()
+            check_version(version, self.name)
+            connecting.check_pooler(connection, pid, self._url, self.name)
             if self._listens:
                 connection.execute("LISTEN hitl")
                 self._heard += 1  # what happened meanwhile was not heard
         except psycopg.Error as error:
             self.close()
             raise explained(error, self.name) from error
-        assert row is not None
-        version, now = row
-        check_version(version, self.name)
-        self._ahead_ms = now - (began + now_ms()) // 2
+        except Unreachable:
+            self.close()
+            raise
         return connection
 
     def _call(self, batch: Sequence[ProtocolRequest]) -> list[ProtocolResponse]:
@@ -174,6 +177,8 @@ class PostgresClient(Client):
         try:
             return self._ask(texts)
         except psycopg.Error as error:
+            if error.sqlstate == READ_ONLY:
+                self.close()  # the URL may lead to a primary by now
             broken = self._connection is None or self._connection.closed
             if not broken and error.sqlstate not in AGAIN:
                 raise explained(error, self.name) from error
@@ -183,9 +188,11 @@ class PostgresClient(Client):
             raise explained(error, self.name) from error
 
     def _ask(self, texts: list[str]) -> list[msgspec.Raw]:
-        row = self._connected().execute(MANY, (texts,)).fetchone()
+        row = self._connected().execute(f"{MANY}, {NOW}", (texts,)).fetchone()
         assert row is not None
-        return _answers.decode(row[0])
+        answers, now = row
+        self._ahead_ms = now - now_ms()
+        return _answers.decode(answers)
 
     def _tick(self, connection: psycopg.Connection) -> None:
         """Fire what is due, at most once in TICK_S."""

@@ -6,6 +6,8 @@ is not recognised is shown as it came.
 
 from __future__ import annotations
 
+import re
+
 import psycopg
 
 from hitl_cli.errors import BadServer, HitlError, Unreachable
@@ -13,10 +15,23 @@ from hitl_cli.errors import BadServer, HitlError, Unreachable
 MISSING = frozenset({"3F000", "42883", "42P01", "42703"})
 """SQLSTATEs of a schema, function, table or column that does not exist."""
 
-PREFIXES = ("connection failed: ", "connection is bad: ")
+READ_ONLY = "25006"
 
-SHOWN = ("invalid URI query parameter", "invalid sslmode value", "missing key/value separator")
-"""How errors begin that quote nothing secret of a URL."""
+AWAY = ("08", "57")
+"""How SQLSTATEs begin of a server that stops, starts, or ends a connection."""
+
+PREFIXES = ("connection failed: ", "connection is bad: ")
+PLACE = re.compile(r"connection to server (at|on) [^\n]*? failed: (?!FATAL)")
+"""Which server: the sentence names it."""
+
+BAD_URL = ("invalid URI query parameter", "missing key/value separator")
+"""How errors begin that quote nothing secret of a URL that cannot be read."""
+
+BAD_OPTION = re.compile(r"invalid (\w+ value: |integer value |port number: )|weak sslmode |could not match ")
+"""How errors of an option of the URL begin."""
+
+TLS = ("SSL", "certificate", "private key", "no encryption")
+BUSY = ("too many", "connection slots", "no more connections")
 
 GUIDE = "docs/guides/postgres.md"
 
@@ -26,11 +41,12 @@ def explained(error: psycopg.Error, name: str) -> HitlError:
     text = str(error).strip()
     for prefix in PREFIXES:
         text = text.removeprefix(prefix)
+    if "Multiple connection attempts" not in text:
+        text = PLACE.sub("", text, count=1)
     first = text.partition("\n")[0] or type(error).__name__
-    why = first.rpartition("FATAL:")[2].strip() or first
-    if isinstance(error, psycopg.ProgrammingError) and error.sqlstate is None:
-        shown = why if why.startswith(SHOWN) else "it is no URL for PostgreSQL"  # others quote a part of it
-        return BadServer(f"the URL of {name} cannot be used: {shown}.")
+    why = (first.rpartition("FATAL:")[2].strip() or first).rstrip(".")
+    if error.sqlstate is None:
+        return _not_connected(error, why, text, name)
     match error.sqlstate:
         case state if state in MISSING:
             return _incomplete(first, name)
@@ -41,24 +57,46 @@ def explained(error: psycopg.Error, name: str) -> HitlError:
                 code="access-refused",
             )
         case "25006":
-            return Unreachable(
-                f"{name} takes no writes: it is a standby, or set to read only.", code="read-only"
-            )
+            return _read_only(name)
+        case state if state.startswith(AWAY):
+            return Unreachable(f"{name} cannot be reached: {why}.")
+    return Unreachable(f"{name} failed: {why} ({error.sqlstate}). See its log.", code="server-failed")
+
+
+def _not_connected(error: psycopg.Error, why: str, text: str, name: str) -> HitlError:
+    """Return what an error of a connection means."""
+    if isinstance(error, psycopg.ProgrammingError):
+        shown = why if why.startswith(BAD_URL) else "it is no URL for PostgreSQL"  # others quote a part of it
+        return BadServer(f"the URL of {name} cannot be used: {shown}.")
+    if BAD_OPTION.match(why):
+        return BadServer(f"the URL of {name} cannot be used: {why}.")
     if "password authentication failed" in text or "no password supplied" in text:
         return Unreachable(
             f"{name} refused the user or the password. Set PGPASSWORD, or use ~/.pgpass or the URL.",
             code="access-refused",
         )
-    if "database" in why and "does not exist" in why:
+    if ("database" in why and "does not exist" in why) or "no such database" in why:
         return Unreachable(
             f"{name} does not exist: {why}. Create the database, and apply resonate.sql to it.",
             code="not-prepared",
         )
-    if "SSL" in text or "certificate" in text or "pg_hba.conf" in text:
-        return Unreachable(f"{name} cannot be reached safely: {why}. See sslmode and sslrootcert in {GUIDE}.")
-    if "too many" in text or "connection slots" in text:
+    if "session is read-only" in text:
+        return _read_only(name)
+    if any(word in text for word in TLS) and "received invalid response" not in text:
+        return Unreachable(
+            f"{name} cannot be reached safely: {why}. See sslmode, sslrootcert and sslcert in {GUIDE}."
+        )
+    if any(word in text for word in BUSY):
         return Unreachable(f"{name} has no connection left: {why}.")
-    return Unreachable(f"{name} cannot be reached: {why.rstrip('.')}.")
+    if re.search(
+        r"authentication failed|pg_hba.conf|permission denied|role .* (does not exist|not permitted)", why
+    ):
+        return Unreachable(f"{name} refused the user: {why}.", code="access-refused")
+    return Unreachable(f"{name} cannot be reached: {why}.")
+
+
+def _read_only(name: str) -> HitlError:
+    return Unreachable(f"{name} takes no writes: it is a standby, or set to read only.", code="read-only")
 
 
 def _incomplete(first: str, name: str) -> HitlError:

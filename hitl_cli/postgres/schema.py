@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from psycopg import sql
 
 from hitl_cli.client.connect import shown_url
 from hitl_cli.errors import BadInput, NotDone
+from hitl_cli.postgres.connecting import OLDEST, check_pooler, connect
 from hitl_cli.postgres.errors import explained
 
 if TYPE_CHECKING:
@@ -22,8 +24,6 @@ VERSION = 2
 
 ROLE = "resonate_worker"
 """The role that resonate-pg makes for workers."""
-
-OLDEST_POSTGRES = 160_000
 
 CALLED = (
     "hitl.version()",
@@ -144,7 +144,7 @@ def inspect(url: str) -> Installed:
     """Return what a database has. Raises BadServer, Unreachable."""
     name = shown_url(url)
     try:
-        with psycopg.connect(url, autocommit=True, connect_timeout=10) as connection:
+        with _session(url, name) as connection:
             return _inspect(connection, name)
     except psycopg.Error as error:
         raise explained(error, name) from error
@@ -157,7 +157,7 @@ def install(url: str, role: str = ROLE) -> Installed:
     """
     name = shown_url(url)
     try:
-        with psycopg.connect(url, autocommit=True, connect_timeout=10) as connection:
+        with _session(url, name) as connection:
             found = _inspect(connection, name)
             _refuse(found, role, connection)
             connection.execute("SELECT pg_advisory_lock(7107111, 3)")  # two may install at once
@@ -173,14 +173,23 @@ def install(url: str, role: str = ROLE) -> Installed:
         raise explained(error, name) from error
 
 
+@contextmanager
+def _session(url: str, name: str) -> Iterator[psycopg.Connection]:
+    with connect(url) as connection:
+        row = connection.execute("SELECT pg_backend_pid()").fetchone()
+        assert row is not None
+        check_pooler(connection, row[0], url, name)
+        yield connection
+
+
 def _refuse(found: Installed, role: str, connection: psycopg.Connection) -> None:
     """Raise NotDone, or BadInput for a role that does not exist, where nothing can be installed."""
     if not found.resonate or found.missing:
         raise NotDone(f"{found.name}: {found.problems[0]}. Nothing was changed.", code="not-prepared")
-    if int(found.server_version.partition(".")[0]) < OLDEST_POSTGRES // 10_000:
+    if int(found.server_version.partition(".")[0]) < OLDEST // 10_000:
         raise NotDone(
-            f"{found.name} is PostgreSQL {found.server_version}, and 16 or newer is needed. Nothing was"
-            " changed.",
+            f"{found.name} is PostgreSQL {found.server_version}, and {OLDEST // 10_000} or newer is needed."
+            " Nothing was changed.",
             code="not-prepared",
         )
     if not found.may_install:

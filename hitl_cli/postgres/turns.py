@@ -9,14 +9,16 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import psycopg
 from resonate_base import ConnectorError
 
-from hitl_cli.postgres.client import AGAIN, CONNECT_S, MANY
-from hitl_cli.postgres.errors import explained
+from hitl_cli.postgres.client import AGAIN, MANY
+from hitl_cli.postgres.connecting import options_of
+from hitl_cli.postgres.errors import READ_ONLY, explained
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,8 +30,11 @@ LANES = 2
 
 LONGEST_BATCH = 64
 
-RETRIES_S = (0.1, 0.3, 0.6, 1.0, 2.0)
-"""How long to wait for a server that is away before each new try; after the last one the request fails."""
+RETRIES_S = (0.1, 0.3, 0.6, 1.0)
+"""How long to wait for a server that is away before each new try; then the last one again and again."""
+
+PATIENCE_S = 30.0
+"""How long a server may be away. Where a request fails, a step that has ended may run again."""
 
 _answers = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -109,14 +114,16 @@ class Turns:
                 answered.set_result(bytes(answer))
 
     async def _answers(self, requests: list[str]) -> list[msgspec.Raw]:
-        for pause_s in RETRIES_S:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + PATIENCE_S
+        for pause_s in chain(RETRIES_S, repeat(RETRIES_S[-1])):
             try:
                 return _answers.decode(await self.query(MANY.encode(), (requests,)))
             except psycopg.Error as error:
-                if not isinstance(error, psycopg.OperationalError) and error.sqlstate not in AGAIN:
+                if not _passes(error) or loop.time() + pause_s > end:
                     raise
                 await asyncio.sleep(pause_s)
-        return _answers.decode(await self.query(MANY.encode(), (requests,)))
+        raise AssertionError
 
     async def _connection(self) -> psycopg.AsyncConnection[Any]:
         while self._free:
@@ -126,8 +133,11 @@ class Turns:
         return await connect(self._url)
 
 
+def _passes(error: psycopg.Error) -> bool:
+    """Whether a request that failed may be answered later: the server restarts, or another one takes over."""
+    return isinstance(error, psycopg.OperationalError) or error.sqlstate in AGAIN | {READ_ONLY}
+
+
 async def connect(url: str) -> psycopg.AsyncConnection[Any]:
     """Return a connection of a worker. Raises psycopg.Error."""
-    return await psycopg.AsyncConnection.connect(
-        url, autocommit=True, connect_timeout=CONNECT_S, application_name="hitl worker"
-    )
+    return await psycopg.AsyncConnection.connect(**options_of(url, application_name="hitl worker"))

@@ -20,7 +20,7 @@ from hitl_cli.engine.addresses import SHARE_PAUSE_S, any_of, one_of
 from hitl_cli.engine.records import Value
 from hitl_cli.engine.server import now_ms
 from hitl_cli.format.json import to_json
-from hitl_cli.postgres.client import TICK_S, PostgresClient
+from hitl_cli.postgres.client import NOW, TICK_S, PostgresClient
 from hitl_cli.postgres.errors import explained
 from hitl_cli.postgres.schedules import FIRE, firings
 from hitl_cli.postgres.turns import Turns, connect
@@ -40,7 +40,7 @@ CARE_TICKS = 2
 BUSY_S = 0.02
 """When to look again for a task whose run another process was changing."""
 
-AGAIN_S = (0.5, 1.0, 2.0, 4.0, 8.0)
+AGAIN_S = (0.5, 1.0, 2.0)
 """How long to wait before each new try to reach a server that is away; then the last one again and again."""
 
 MOST_AT_ONCE = 64
@@ -51,8 +51,7 @@ TAKE = b"SELECT hitl.take(%s, %s, %s, %s, %s)::text"
 def postgres_link(url: str, terms: WorkerTerms) -> WorkerLink:
     """Return a worker's connections to a database. Raises BadServer, Unreachable."""
     with PostgresClient(url) as client:
-        ahead_ms = client.now() - now_ms()
-    connection = PostgresConnection(url, terms)
+        connection = PostgresConnection(url, terms, client.now() - now_ms())
     return WorkerLink(
         shown_url(url),
         network=connection,
@@ -61,7 +60,7 @@ def postgres_link(url: str, terms: WorkerTerms) -> WorkerLink:
         poke=connection.poke,
         close=connection.close,
         announce=connection.announce,
-        now=lambda: now_ms() + ahead_ms,
+        now=connection.now,
     )
 
 
@@ -85,8 +84,9 @@ _taken = msgspec.json.Decoder(_Taken)
 class PostgresConnection:
     """One worker's connection to a database."""
 
-    def __init__(self, url: str, terms: WorkerTerms) -> None:
+    def __init__(self, url: str, terms: WorkerTerms, ahead_ms: int) -> None:
         self._url = url
+        self._ahead_ms = ahead_ms
         self._name = shown_url(url)
         self._terms = terms
         self._addresses = [any_of(terms.group), one_of(terms.group, terms.pid)]
@@ -136,6 +136,10 @@ class PostgresConnection:
     def announce(self, workflows: Sequence[str]) -> None:
         """Have others who ask the server know what is served here, from `start` on."""
         self._workflows = workflows
+
+    def now(self) -> int:
+        """Return the present in ms since the epoch, by the clock of the server."""
+        return now_ms() + self._ahead_ms
 
     def poke(self) -> None:
         """Look for messages soon: there may be room for more."""
@@ -190,15 +194,16 @@ class PostgresConnection:
         """Fire what is due, and count the workers of the group."""
         row = await (
             await connection.execute(
-                "SELECT hitl.tick()::text, (SELECT count(*) FROM hitl.workers() w WHERE w.name = %s)",
+                f"SELECT hitl.tick()::text, (SELECT count(*) FROM hitl.workers() w WHERE w.name = %s), {NOW}",
                 (self._terms.group,),
                 prepare=True,
             )
         ).fetchone()
         assert row is not None
-        due, peers = row
+        due, peers, now = row
         self._peers = max(peers, 1)
-        for firing in firings(due, now_ms()):
+        self._ahead_ms = now - now_ms()
+        for firing in firings(due, now):
             await connection.execute(FIRE, firing)
 
     # Messages

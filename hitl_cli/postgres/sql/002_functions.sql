@@ -343,6 +343,21 @@ CREATE OR REPLACE FUNCTION hitl._preload(p_task text, now bigint) RETURNS jsonb 
          OR p.parent_id IN (SELECT s.id FROM resonate.promises s WHERE s.branch_id = p_task))
 $$;
 
+-- Why a request fails: resonate_rpc keeps that to itself. NULL where it does not fail this time.
+CREATE OR REPLACE FUNCTION hitl._failure(kind text, d jsonb, now bigint) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+  CASE kind
+    WHEN 'promise.create' THEN
+      PERFORM resonate.promise_create(d->>'id', (d->>'timeoutAt')::bigint, d->'param', coalesce(d->'tags', '{}'), now);
+    WHEN 'promise.settle' THEN PERFORM resonate.promise_settle(d->>'id', d->>'state', d->'value', now);
+    ELSE RETURN 'an error in resonate.resonate_rpc';
+  END CASE;
+  RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+  RAISE WARNING 'hitl: % failed: %', kind, SQLERRM;
+  RETURN SQLERRM || ' (' || SQLSTATE || ')';
+END $$;
+
 -- The answer to one request.
 CREATE OR REPLACE FUNCTION hitl._answer(request text) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
@@ -351,6 +366,7 @@ DECLARE
   d jsonb;
   r jsonb;
   now bigint;
+  why text;
 BEGIN
   BEGIN
     req := request::jsonb;
@@ -377,6 +393,10 @@ BEGIN
                                  'version', req->'head'->>'version'));
   END IF;
   r := resonate.resonate_rpc(req);
+  IF r#>>'{head,status}' = '500' THEN
+    why := hitl._failure(kind, d, now);
+    r := CASE WHEN why IS NULL THEN resonate.resonate_rpc(req) ELSE jsonb_set(r, '{data}', to_jsonb(why)) END;
+  END IF;
   IF (kind = 'task.acquire' AND r#>>'{head,status}' = '200')
      OR (kind = 'task.suspend' AND r#>>'{head,status}' = '300') THEN
     RETURN jsonb_set(r, '{data,preload}', hitl._preload(d->>'id', now));
