@@ -10,8 +10,9 @@ import signal
 import subprocess
 import threading
 import time
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
@@ -29,6 +30,7 @@ PATIENCE_S = 30.0
 """How long a condition may take to come true before a test fails. Waiting ends as soon as it does."""
 
 LOOK_S = 0.01
+SERVERS = ("file", "http", "postgres")
 HITL = forked.HITL
 TRACEBACK = re.compile(r"^Traceback .*?(?=^hitl: )", re.MULTILINE | re.DOTALL)
 """What --debug prints above the sentence."""
@@ -110,12 +112,16 @@ class WorkerProcess:
 class Hitl:
     """The command, on one database, in one folder, as one person."""
 
+    served: ClassVar[Callable[[Hitl], Callable[[], None]] | None] = None
+    """Has a new one use another server than its file, and returns what ends that (`--server`)."""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.command = [HITL]
         self.env: dict[str, str] = {**forked.SERVER.env, "HITL_AS": "ada", "COLUMNS": "200"}
         self.place(folder / "hitl.db")
         self.workers: list[WorkerProcess] = []
+        self.end_server = Hitl.served(self) if Hitl.served else lambda: None
 
     def place(self, database: Path) -> None:
         """Use the database at this path."""
@@ -210,9 +216,13 @@ class Hitl:
         """Create the database, as a worker would."""
         self.client().close()
 
-    def client(self) -> Any:
-        """Return a client of the server, in this process: of a file, an `EmbeddedClient`."""
-        return connect(self.url)
+    def client(self, clock: Callable[[], int] | None = None) -> Any:
+        """Return a client of the server, in this process, whose requests are made at a clock's time."""
+        if clock is None:
+            return connect(self.url)
+        from tests.servers import connect_at
+
+        return connect_at(self.url, clock)
 
     def waiting(self, count: int = 1, *args: str) -> list[dict[str, Any]]:
         """Wait until so many promises wait for a person, and return them."""
@@ -228,8 +238,19 @@ class Hitl:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let the tests of commands run on another server than a file."""
-    parser.addoption("--server", choices=("file", "postgres"), default="file", help="what holds the promises")
+    """Let tests run on another server than a file."""
+    parser.addoption("--server", choices=SERVERS, default="file", help="what holds the promises")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what another server alone has; the mark says why. Some tests choose their own server."""
+    server = config.getoption("--server")
+    for item in items:
+        for mark in item.iter_markers("only"):
+            if server not in mark.args:
+                item.add_marker(pytest.mark.skip(mark.kwargs["reason"]))
+        if server != "file" and {"serve", "database"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.skip("chooses its own server"))
 
 
 @pytest.fixture(scope="session")
@@ -245,6 +266,18 @@ def postgres() -> Iterator[Cluster]:
     with cluster() as running:
         running.prepare_template()
         yield running
+
+
+@pytest.fixture(scope="session", autouse=True)
+def server(request: pytest.FixtureRequest) -> None:
+    """Have all tests use the kind of server that is asked for."""
+    from tests.servers import serve_file, use_database
+
+    match request.config.getoption("--server"):
+        case "http":
+            Hitl.served = serve_file
+        case "postgres":
+            Hitl.served = partial(use_database, request.getfixturevalue("postgres"))
 
 
 @pytest.fixture
@@ -270,14 +303,13 @@ def client(hitl: Hitl, request: pytest.FixtureRequest) -> Iterator[Client]:
 
 
 @pytest.fixture
-def hitl(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Hitl]:
+def hitl(tmp_path: Path) -> Iterator[Hitl]:
     """The command on a fresh database; its workers end with the test."""
     command = Hitl(tmp_path)
-    if request.config.getoption("--server") == "postgres":
-        command.use(request.getfixturevalue("database"))
     yield command
     for worker in command.workers:
         worker.clear_away()
+    command.end_server()
 
 
 def pytest_sessionfinish() -> None:

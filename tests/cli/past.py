@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.client.protocol import ProtocolRequest
 from hitl_cli.client.wire import Audit, encode, error_value
 from hitl_cli.engine.server import now_ms
@@ -16,6 +15,7 @@ from hitl_cli.runs import Runs
 from hitl_cli.runs.run import RunSpec
 
 if TYPE_CHECKING:
+    from hitl_cli.client.protocol import Client
     from tests.conftest import Hitl
 
 MINUTE_MS = 60_000
@@ -25,14 +25,14 @@ OPEN = {"resonate:external": "true"}
 
 
 class Past:
-    """A client of the test's file whose clock the test moves on, from some time ago."""
+    """A client of the test's server whose clock the test moves on, from some time ago."""
 
     def __init__(self, hitl: Hitl, ago_ms: int) -> None:
         self.now = now_ms() - ago_ms
-        self._client = EmbeddedClient(hitl.database, clock=lambda: self.now)
+        self._client: Client = hitl.client(lambda: self.now)
 
     @property
-    def client(self) -> EmbeddedClient:
+    def client(self) -> Client:
         """The client itself, for what people say."""
         return self._client
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.gateway.pages.stats import bars_of, rows
 from hitl_cli.inbox.stats import stats
 from tests.cli.past import DAY_MS, HOUR_MS, MINUTE_MS, Past
@@ -98,7 +97,7 @@ def test_figures_of_more_than_is_looked_at_are_of_the_newest_and_say_so(hitl: Hi
         for n in range(6):
             past.plain(f"p{n}")
             past.approve(f"p{n}", by="lead" if n < 3 else "ops")
-    with EmbeddedClient(hitl.database) as client:
+    with hitl.client() as client:
         some = stats(client, 0, most=3)
         assert some.partial
         assert [(one.name, one.times.count) for one in some.figures.people] == [("ops", 3)]

@@ -172,10 +172,8 @@ def test_an_address_that_shows_many_bad_tokens_is_told_to_wait_and_a_good_one_st
 
 def test_an_expired_token_and_one_that_only_looks_like_one_are_refused(hitl: Hitl) -> None:
     now = 1_000_000_000_000
-    from hitl_cli.client.embedded import EmbeddedClient
-
     at = [now]
-    with EmbeddedClient(hitl.database, clock=lambda: at[0]) as client:
+    with hitl.client(lambda: at[0]) as client:
         made, text = tokens.create(client, "reviewer", ["read"], life_ms=DAY_MS, by="ops")
         assert tokens.check(client, text) == made
         with pytest.raises(tokens.TokenRefused):

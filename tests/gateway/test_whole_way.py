@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from msgspec import Struct
 
-from hitl_cli.client.embedded import EmbeddedClient
+from hitl_cli.client.protocol import Client
 from hitl_cli.runs import Runs
 from hitl_cli.runs.run import RunSpec
 from tests.acting import comment, decide, rejection
@@ -58,7 +58,7 @@ class Desk(Struct, frozen=True):
 
     hitl: Hitl
     gateway: GatewayProcess
-    client: EmbeddedClient
+    client: Client
 
     def ask(self, run: str, prompt: str, **options: Any) -> str:
         """Start a run that asks; return the id of its request once it waits."""

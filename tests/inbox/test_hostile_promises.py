@@ -29,7 +29,7 @@ from tests.cli.requests import put
 from tests.conftest import wait_until
 
 if TYPE_CHECKING:
-    from hitl_cli.client.embedded import EmbeddedClient
+    from hitl_cli.client.protocol import Client
     from tests.conftest import Hitl
 
 EXTERNAL = {"resonate:external": "true"}
@@ -38,9 +38,7 @@ HUGE = "9" * 5_000
 DEEP = '[{"by":"a","verdict":"approve","at":1,"data":' + "[" * 50_000 + "]" * 50_000 + "}]"
 
 
-def make(
-    client: EmbeddedClient, id: str, tags: dict[str, str], headers: dict[str, str] | None = None
-) -> None:
+def make(client: Client, id: str, tags: dict[str, str], headers: dict[str, str] | None = None) -> None:
     param = {"headers": headers or {}}
     data = {"id": id, "timeoutAt": client.now() + 10_000_000, "tags": tags, "param": param}
     as_promise(client.call_many([ProtocolRequest("promise.create", data)])[0])
@@ -73,9 +71,9 @@ def test_headers_that_cannot_be_read_are_left_out(hitl: Hitl, headers: dict[str,
 
 
 def test_counting_goes_on_after_what_nobody_foresaw(hitl: Hitl) -> None:
-    opened: list[EmbeddedClient] = []
+    opened: list[Client] = []
 
-    def open_client() -> EmbeddedClient:
+    def open_client() -> Client:
         if not opened:
             opened.append(hitl.client())
             raise ZeroDivisionError

@@ -26,7 +26,7 @@ from tests.worker.watching import promise_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hitl_cli.client.embedded import EmbeddedClient
+    from hitl_cli.client.protocol import Client
     from tests.conftest import Hitl
 
 YES = DecisionInput(verdict="approve")
@@ -41,18 +41,18 @@ REVIEWER = ["reviewer", "Reviewer ", "re\u200bviewer", "\u202ereviewer", "REVIEW
 
 
 @pytest.fixture
-def client(hitl: Hitl) -> Iterator[EmbeddedClient]:
+def client(hitl: Hitl) -> Iterator[Client]:
     """A client of a fresh file."""
     with hitl.client() as opened:
         yield opened
 
 
-def inbox(client: EmbeddedClient, person: str, **options: Any) -> Inbox:
+def inbox(client: Client, person: str, **options: Any) -> Inbox:
     """Return the inbox of somebody, by the settings KNOWN unless others are given."""
     return Inbox(client, Actor(person=person, via="test", **{"groups": KNOWN, **options}))
 
 
-def request_of_the_version_before(client: EmbeddedClient, id: str, **asked: Any) -> None:
+def request_of_the_version_before(client: Client, id: str, **asked: Any) -> None:
     """Create a request whose names are stored as they were given."""
     names = [*asked.get("to", ()), *(name for step in asked.get("escalate", ()) for name in step["to"])]
     tags = {"hitl:request": "1", "resonate:external": "true", "resonate:scope": "global"}
@@ -65,7 +65,7 @@ def request_of_the_version_before(client: EmbeddedClient, id: str, **asked: Any)
     client.call_many([ProtocolRequest("promise.create", data)])
 
 
-def vote_of_the_version_before(client: EmbeddedClient, id: str, by: str) -> None:
+def vote_of_the_version_before(client: Client, id: str, by: str) -> None:
     """Cast a vote under a name as it was given, as a process does that is killed before it counts."""
     vote = Vote(by=by, verdict="approve", at=client.now(), data=True)
     create = create_request(
@@ -88,9 +88,7 @@ def test_who_is_not_in_the_settings_keeps_their_own_spelling() -> None:
 
 
 @pytest.mark.parametrize("name", [*REVIEWER, "group:ops", "group: OPS", "ops"])
-def test_a_request_of_either_version_is_theirs_however_it_names_them(
-    client: EmbeddedClient, name: str
-) -> None:
+def test_a_request_of_either_version_is_theirs_however_it_names_them(client: Client, name: str) -> None:
     request(client, "new", to=[name])
     request_of_the_version_before(client, "old", to=[name])
     mine = inbox(client, "REVIEWER")
@@ -103,7 +101,7 @@ def test_a_request_of_either_version_is_theirs_however_it_names_them(
 
 
 @pytest.mark.parametrize("name", REVIEWER)
-def test_a_filter_finds_them_by_any_of_their_names(client: EmbeddedClient, name: str) -> None:
+def test_a_filter_finds_them_by_any_of_their_names(client: Client, name: str) -> None:
     request(client, "new", to=["Reviewer"], by="lead")
     request_of_the_version_before(client, "old", to=["reviewer "])
     request(client, "other", to=["third"])
@@ -113,13 +111,13 @@ def test_a_filter_finds_them_by_any_of_their_names(client: EmbeddedClient, name:
     assert ids(inbox(client, "x").history(HistoryFilter(by=name))) == {"old"}
 
 
-def test_a_filter_finds_a_group_in_either_form(client: EmbeddedClient) -> None:
+def test_a_filter_finds_a_group_in_either_form(client: Client) -> None:
     request(client, "q", to=["group:Ops"])
     for name in ("ops", "OPS ", "group:ops"):
         assert ids(inbox(client, "x").list(RequestFilter(to=(name,)))) == {"q"}
 
 
-def test_what_is_listed_is_spelled_as_in_the_settings(client: EmbeddedClient) -> None:
+def test_what_is_listed_is_spelled_as_in_the_settings(client: Client) -> None:
     request(client, "q", to=["LEAD", "group:OPS", "Stranger"], escalate={"1h": "THIRD"})
     [item] = inbox(client, "x").list()[0]
     assert item.to == ("Lead", "group:Ops", "Stranger")
@@ -129,7 +127,7 @@ def test_what_is_listed_is_spelled_as_in_the_settings(client: EmbeddedClient) ->
 @pytest.mark.parametrize("name", REVIEWER[1:])
 @pytest.mark.parametrize("decided", [YES, NO])
 def test_one_person_is_one_vote_under_all_their_names(
-    client: EmbeddedClient, name: str, decided: DecisionInput
+    client: Client, name: str, decided: DecisionInput
 ) -> None:
     request(client, "q", approvals=2)
     assert not inbox(client, "reviewer").decide("q", decided).settled
@@ -138,7 +136,7 @@ def test_one_person_is_one_vote_under_all_their_names(
 
 
 @pytest.mark.parametrize("name", REVIEWER[1:])
-def test_a_vote_of_the_version_before_is_counted_once(client: EmbeddedClient, name: str) -> None:
+def test_a_vote_of_the_version_before_is_counted_once(client: Client, name: str) -> None:
     request_of_the_version_before(client, "q", approvals=2, to=["reviewer", name, "third"])
     vote_of_the_version_before(client, "q", name)
     vote_of_the_version_before(client, "q", "reviewer")
@@ -148,7 +146,7 @@ def test_a_vote_of_the_version_before_is_counted_once(client: EmbeddedClient, na
     assert len(audit_of(promise_of(client, "q")).votes) == 2
 
 
-def test_without_settings_capitals_and_what_does_not_show_make_no_difference(client: EmbeddedClient) -> None:
+def test_without_settings_capitals_and_what_does_not_show_make_no_difference(client: Client) -> None:
     nobody = groups_of({})
     request(client, "q", approvals=2, to=["Am\u00e9lie", "lead"])
     assert not inbox(client, "Ame\u0301lie", groups=nobody).decide("q", YES).settled
@@ -163,13 +161,13 @@ def test_two_names_of_one_person_are_not_two_approvers() -> None:
         sensible(msgspec.structs.replace(asked, approvals=3))
 
 
-def test_who_started_it_may_not_answer_under_another_name(client: EmbeddedClient) -> None:
+def test_who_started_it_may_not_answer_under_another_name(client: Client) -> None:
     request(client, "q", allow_self=False, by="reviewer@example.org")
     with pytest.raises(NotAllowed):
         inbox(client, "Reviewer").decide("q", YES)
 
 
-def test_a_link_is_revoked_by_any_of_their_names(client: EmbeddedClient) -> None:
+def test_a_link_is_revoked_by_any_of_their_names(client: Client) -> None:
     request(client, "q", to=["reviewer"])
     link = make(client, "q", "REVIEWER ", groups=KNOWN)
     assert link.person == "reviewer"
@@ -179,7 +177,7 @@ def test_a_link_is_revoked_by_any_of_their_names(client: EmbeddedClient) -> None
         open_link(client, link, KNOWN, clock=client.now)
 
 
-def test_figures_have_each_person_once(client: EmbeddedClient) -> None:
+def test_figures_have_each_person_once(client: Client) -> None:
     for id, name in (("a", "Stranger"), ("b", "stranger "), ("c", "lead@example.org")):
         request(client, id)
         inbox(client, name).decide(id, YES)

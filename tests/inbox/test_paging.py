@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.client.protocol import Capabilities
 from hitl_cli.errors import BadInput
 from hitl_cli.inbox.history import HistoryFilter, page_of_history
@@ -19,14 +18,9 @@ from tests.conftest import NOBODY
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from hitl_cli.client.protocol import Client
     from hitl_cli.inbox.pending import Sort
     from tests.conftest import Hitl
-
-
-class PlainClient(EmbeddedClient):
-    """One that uses what every server's searches know, and no more."""
-
-    capabilities = Capabilities()
 
 
 @pytest.fixture
@@ -35,10 +29,12 @@ def past(hitl: Hitl) -> Iterator[Past]:
         yield past
 
 
-@pytest.fixture(params=[EmbeddedClient, PlainClient])
-def client(hitl: Hitl, past: Past, request: pytest.FixtureRequest) -> Iterator[EmbeddedClient]:
-    with request.param(hitl.database, clock=lambda: past.now) as client:
-        yield client
+@pytest.fixture(params=["ours", "plain"])
+def client(past: Past, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Client:
+    """A client, or one that uses what every server's searches know, and no more."""
+    if request.param == "plain":
+        monkeypatch.setattr(type(past.client), "capabilities", Capabilities())
+    return past.client
 
 
 def ids_of(page: Callable[..., tuple[Sequence[Any], str | None]], between: Callable[[], object]) -> list[str]:
@@ -53,9 +49,7 @@ def ids_of(page: Callable[..., tuple[Sequence[Any], str | None]], between: Calla
 
 
 @pytest.mark.parametrize("sort", ["age", "due", "priority"])
-def test_what_waits_goes_on_whatever_of_it_is_answered(
-    past: Past, client: EmbeddedClient, sort: Sort
-) -> None:
+def test_what_waits_goes_on_whatever_of_it_is_answered(past: Past, client: Client, sort: Sort) -> None:
     for n in range(7):
         past.ask(f"q{n}", "?", life_ms=HOUR_MS + n)
     left = iter(range(7))
@@ -68,7 +62,7 @@ def test_what_waits_goes_on_whatever_of_it_is_answered(
     assert ids_of(partial(page_of_pending, client, sort=sort), answer_two) == [f"q{n}" for n in range(7)]
 
 
-def test_the_history_and_the_runs_go_on_whatever_comes_meanwhile(past: Past, client: EmbeddedClient) -> None:
+def test_the_history_and_the_runs_go_on_whatever_comes_meanwhile(past: Past, client: Client) -> None:
     for n in range(5):
         past.run(f"r{n}")
         past.plain(f"q{n}")
@@ -87,7 +81,7 @@ def test_the_history_and_the_runs_go_on_whatever_comes_meanwhile(past: Past, cli
     assert [id for id in every if not id.startswith("new")] == [f"r{n}" for n in reversed(range(5))]
 
 
-def test_of_few_among_many_a_page_is_read_in_bounds(past: Past, client: EmbeddedClient) -> None:
+def test_of_few_among_many_a_page_is_read_in_bounds(past: Past, client: Client) -> None:
     for n in range(60):
         past.plain(f"q{n}")
     past.now += 1
@@ -98,7 +92,7 @@ def test_of_few_among_many_a_page_is_read_in_bounds(past: Past, client: Embedded
     assert waiting.id == "last"
 
 
-def test_a_cursor_that_is_none_is_refused(past: Past, client: EmbeddedClient) -> None:
+def test_a_cursor_that_is_none_is_refused(past: Past, client: Client) -> None:
     for n in range(3):
         past.plain(f"q{n}")
     _, after = page_of_pending(client, limit=1)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hitl_cli.client.embedded import EmbeddedClient
+from hitl_cli.client.connect import connect
 from hitl_cli.client.protocol import ProtocolRequest, search
 from hitl_cli.client.records import closing
 from hitl_cli.client.tags import VOTE_TAG
@@ -36,14 +36,17 @@ if TYPE_CHECKING:
     from multiprocessing.synchronize import Barrier
     from pathlib import Path
 
+    from hitl_cli.client.protocol import Client
     from hitl_cli.client.wire import Verdict
     from tests.conftest import Hitl
+
+ON_A_FILE = pytest.mark.only("file", reason="kills a process between two statements of SQLite")
 
 OPS = groups_of({"ops": ["ada", "bob", "cy"]})
 
 
 @pytest.fixture
-def client(hitl: Hitl) -> Iterator[EmbeddedClient]:
+def client(hitl: Hitl) -> Iterator[Client]:
     """A client of a fresh file."""
     with hitl.client() as opened:
         yield opened
@@ -57,7 +60,7 @@ def no(by: str, reason: str | None = None) -> Answer:
     return rejection(by=by, via="test", reason=reason)
 
 
-def cast(client: EmbeddedClient, id: str, answer: Answer) -> None:
+def cast(client: Client, id: str, answer: Answer) -> None:
     """Vote, as a process does that is killed before it counts the votes."""
     promise = promise_of(client, id)
     person = answer.actor.person
@@ -170,7 +173,7 @@ def test_where_each_votes_once_and_all_are_known_the_order_does_not_change_the_v
 # Voting
 
 
-def test_it_settles_with_the_vote_that_is_enough_and_keeps_all_that_counted(client: EmbeddedClient) -> None:
+def test_it_settles_with_the_vote_that_is_enough_and_keeps_all_that_counted(client: Client) -> None:
     request(client, "q", approvals=2, to=["ada", "bob", "cy"])
     first = decide(client, "q", yes("ada", data=1, comment="after lunch"))
     assert (first.settled, first.fresh) == (False, True)
@@ -191,7 +194,7 @@ def test_it_settles_with_the_vote_that_is_enough_and_keeps_all_that_counted(clie
     assert pending(client)[0] == []
 
 
-def test_it_is_a_no_as_soon_as_too_few_are_left(client: EmbeddedClient) -> None:
+def test_it_is_a_no_as_soon_as_too_few_are_left(client: Client) -> None:
     request(client, "q", approvals=2, to=["ada", "bob", "cy"])
     assert not decide(client, "q", no("ada", "too late")).settled
     assert decide(client, "q", no("cy", "over budget")).settled
@@ -203,7 +206,7 @@ def test_it_is_a_no_as_soon_as_too_few_are_left(client: EmbeddedClient) -> None:
     ]
 
 
-def test_a_group_is_as_many_as_the_settings_know(client: EmbeddedClient) -> None:
+def test_a_group_is_as_many_as_the_settings_know(client: Client) -> None:
     for id in ("known", "unknown"):
         request(client, id, approvals=3, to=["group:ops"])
     assert decide(client, "known", no("ada"), OPS).settled
@@ -212,7 +215,7 @@ def test_a_group_is_as_many_as_the_settings_know(client: EmbeddedClient) -> None
 
 
 def test_where_nobody_knows_who_all_are_as_many_must_say_no_as_would_have_to_say_yes(
-    client: EmbeddedClient,
+    client: Client,
 ) -> None:
     request(client, "q", approvals=2)
     assert not decide(client, "q", no("ada")).settled
@@ -220,7 +223,7 @@ def test_where_nobody_knows_who_all_are_as_many_must_say_no_as_would_have_to_say
     assert decide(client, "q", no("cy")).settled
 
 
-def test_who_started_it_is_none_of_those_who_could_approve(client: EmbeddedClient) -> None:
+def test_who_started_it_is_none_of_those_who_could_approve(client: Client) -> None:
     request(client, "q", approvals=2, to=["ada", "bob", "cy"], allow_self=False, by="cy")
     with pytest.raises(NotAllowed) as refused:
         decide(client, "q", yes("cy"))
@@ -230,15 +233,15 @@ def test_who_started_it_is_none_of_those_who_could_approve(client: EmbeddedClien
 
 def test_escalated_there_are_more_who_can_approve(hitl: Hitl) -> None:
     late = 2 * HOUR_MS
-    with EmbeddedClient(hitl.database) as client:
+    with hitl.client() as client:
         request(client, "q", approvals=2, to=["ada", "bob"], escalate={"1h": "cy"})
-    with EmbeddedClient(hitl.database, lambda: client.now() + late) as later:
+    with hitl.client(lambda: client.now() + late) as later:
         assert not decide(later, "q", no("ada")).settled
         assert decide(later, "q", yes("bob")).votes
         assert decide(later, "q", yes("cy")).settled
 
 
-def test_of_choices_one_must_have_enough(client: EmbeddedClient) -> None:
+def test_of_choices_one_must_have_enough(client: Client) -> None:
     request(client, "q", approvals=2, choices=["ship", "hold"])
     assert not decide(client, "q", yes("ada", text="ship")).settled
     assert not decide(client, "q", yes("bob", text="hold")).settled
@@ -249,14 +252,14 @@ def test_of_choices_one_must_have_enough(client: EmbeddedClient) -> None:
     assert (decode(settled.value), audit_of(settled).choice) == ("ship", "ship")
 
 
-def test_a_person_votes_once_however_often_they_say_the_same(client: EmbeddedClient) -> None:
+def test_a_person_votes_once_however_often_they_say_the_same(client: Client) -> None:
     request(client, "q", approvals=2)
     for _ in range(3):
         assert not decide(client, "q", yes("ada")).settled
     assert len(search(client, tags={VOTE_TAG: "q"})) == 1
 
 
-def test_a_vote_can_be_changed_until_it_is_settled_and_not_after(client: EmbeddedClient) -> None:
+def test_a_vote_can_be_changed_until_it_is_settled_and_not_after(client: Client) -> None:
     request(client, "q", approvals=2, to=["ada", "bob", "cy"])
     decide(client, "q", no("ada"))
     decide(client, "q", yes("ada"))
@@ -278,14 +281,14 @@ def test_a_vote_can_be_changed_until_it_is_settled_and_not_after(client: Embedde
     ]
 
 
-def test_who_is_not_asked_has_no_vote_and_none_is_kept(client: EmbeddedClient) -> None:
+def test_who_is_not_asked_has_no_vote_and_none_is_kept(client: Client) -> None:
     request(client, "q", approvals=2, to=["ada", "bob"])
     with pytest.raises(NotAllowed):
         decide(client, "q", yes("eve"))
     assert votes_of(client, "q") == []
 
 
-def test_a_vote_that_does_not_fit_is_refused_and_none_is_kept(client: EmbeddedClient) -> None:
+def test_a_vote_that_does_not_fit_is_refused_and_none_is_kept(client: Client) -> None:
     request(client, "q", approvals=2, form={"type": "integer"})
     with pytest.raises(BadInput):
         decide(client, "q", yes("ada", data="much"))
@@ -293,10 +296,10 @@ def test_a_vote_that_does_not_fit_is_refused_and_none_is_kept(client: EmbeddedCl
 
 
 def test_past_the_deadline_no_vote_counts(hitl: Hitl) -> None:
-    with EmbeddedClient(hitl.database) as client:
+    with hitl.client() as client:
         request(client, "q", approvals=2)
         cast(client, "q", yes("ada"))
-    with EmbeddedClient(hitl.database, lambda: client.now() + 48 * HOUR_MS) as later:
+    with hitl.client(lambda: client.now() + 48 * HOUR_MS) as later:
         with pytest.raises(TimedOut):
             decide(later, "q", yes("bob"))
         assert promise_of(later, "q").state == "rejected_timedout"
@@ -304,14 +307,14 @@ def test_past_the_deadline_no_vote_counts(hitl: Hitl) -> None:
 
 
 @pytest.mark.parametrize("name", ["a" * 200, "ada@example.org", "a.b:c-1", "Ädá", "1"])
-def test_any_name_can_vote(client: EmbeddedClient, name: str) -> None:
+def test_any_name_can_vote(client: Client, name: str) -> None:
     request(client, "q", approvals=2)
     decide(client, "q", yes(name))
     assert decide(client, "q", yes("ada" if name != "ada" else "bob")).settled
     assert audit_of(promise_of(client, "q")).votes[0].by == name
 
 
-def test_what_only_looks_like_a_vote_is_none(client: EmbeddedClient) -> None:
+def test_what_only_looks_like_a_vote_is_none(client: Client) -> None:
     request(client, "q", approvals=2)
     promise = promise_of(client, "q")
     vote = Vote(by="ada", verdict="approve", at=1, data=True)
@@ -329,7 +332,7 @@ def test_what_only_looks_like_a_vote_is_none(client: EmbeddedClient) -> None:
 # A process that dies between the vote and the settling
 
 
-def test_who_decides_next_settles_it_and_so_does_housekeeping(client: EmbeddedClient) -> None:
+def test_who_decides_next_settles_it_and_so_does_housekeeping(client: Client) -> None:
     for id in ("left", "voted"):
         request(client, id, approvals=2, to=["ada", "bob", "cy"])
         cast(client, id, yes("ada", data=1))
@@ -346,6 +349,7 @@ def test_who_decides_next_settles_it_and_so_does_housekeeping(client: EmbeddedCl
         assert [vote.by for vote in audit_of(settled).votes] == ["ada", "bob"]
 
 
+@ON_A_FILE
 def test_a_last_vote_killed_at_any_statement_is_there_with_its_effect_or_not_and_can_be_given_again(
     hitl: Hitl, tmp_path: Path
 ) -> None:
@@ -361,7 +365,7 @@ def test_a_last_vote_killed_at_any_statement_is_there_with_its_effect_or_not_and
                 shutil.copy(file, database.parent)
         process = start(approve_and_die_at, database, "q", statement)
         process.join()
-        with EmbeddedClient(database) as client:
+        with connect(f"sqlite:///{database}") as client:
             voted = len(votes_of(client, "q")) == 2
             states.append((voted, promise_of(client, "q").state))
             assert [item.votes for item in pending(client)[0]] == (
@@ -375,7 +379,7 @@ def test_a_last_vote_killed_at_any_statement_is_there_with_its_effect_or_not_and
     assert list(dict.fromkeys(states)) == [(False, "pending"), (True, "pending"), (True, "resolved")]
 
 
-def test_a_look_changes_nothing(hitl: Hitl, client: EmbeddedClient) -> None:
+def test_a_look_changes_nothing(hitl: Hitl, client: Client) -> None:
     request(client, "q", approvals=2)
     cast(client, "q", yes("ada"))
     cast(client, "q", yes("bob"))
@@ -391,7 +395,7 @@ def test_a_look_changes_nothing(hitl: Hitl, client: EmbeddedClient) -> None:
     assert promise_of(client, "q").state == "resolved"
 
 
-def test_who_votes_otherwise_next_is_told_how_it_was_decided(client: EmbeddedClient) -> None:
+def test_who_votes_otherwise_next_is_told_how_it_was_decided(client: Client) -> None:
     request(client, "q", approvals=2)
     cast(client, "q", yes("ada"))
     cast(client, "q", yes("bob"))
@@ -424,7 +428,7 @@ RACES = 20
 
 
 def vote_on_all(
-    database: Path,
+    url: str,
     answer: Answer,
     ids: list[str],
     line: Barrier,
@@ -432,7 +436,7 @@ def vote_on_all(
 ) -> None:
     """Vote on each at the same moment as the other process does."""
     outcomes: list[DecisionResult | str] = []
-    with EmbeddedClient(database) as client:
+    with connect(url) as client:
         for id in ids:
             line.wait(PATIENCE_S)
             try:
@@ -447,7 +451,7 @@ def race(hitl: Hitl, ids: list[str], *answers: Answer) -> list[tuple[DecisionRes
     line = PROCESSES.Barrier(2)
     queues = [PROCESSES.Queue() for _ in answers]
     processes = [
-        start(vote_on_all, hitl.database, answer, ids, line, told)
+        start(vote_on_all, hitl.url, answer, ids, line, told)
         for answer, told in zip(answers, queues, strict=True)
     ]
     told = [queue.get(timeout=PATIENCE_S) for queue in queues]
@@ -457,7 +461,7 @@ def race(hitl: Hitl, ids: list[str], *answers: Answer) -> list[tuple[DecisionRes
 
 
 def test_of_two_last_votes_at_once_one_settles_it_and_the_other_is_told_so(
-    hitl: Hitl, client: EmbeddedClient
+    hitl: Hitl, client: Client
 ) -> None:
     ids = [f"q{n}" for n in range(RACES)]
     for id in ids:
@@ -471,7 +475,7 @@ def test_of_two_last_votes_at_once_one_settles_it_and_the_other_is_told_so(
 
 
 def test_of_a_last_yes_and_a_last_no_at_once_one_settles_it_and_both_are_told_the_truth(
-    hitl: Hitl, client: EmbeddedClient
+    hitl: Hitl, client: Client
 ) -> None:
     ids = [f"q{n}" for n in range(RACES)]
     for id in ids:
@@ -494,7 +498,7 @@ def test_of_a_last_yes_and_a_last_no_at_once_one_settles_it_and_both_are_told_th
 
 
 def test_comments_are_kept_in_order_before_and_after_the_decision_and_decide_nothing(
-    client: EmbeddedClient,
+    client: Client,
 ) -> None:
     request(client, "q", approvals=2)
     comment(client, "q", "which one?", by="ada", via="test")
@@ -509,7 +513,7 @@ def test_comments_are_kept_in_order_before_and_after_the_decision_and_decide_not
     assert pending(client)[0] == []
 
 
-def test_an_empty_comment_is_refused(client: EmbeddedClient) -> None:
+def test_an_empty_comment_is_refused(client: Client) -> None:
     request(client, "q")
     with pytest.raises(BadInput):
         comment(client, "q", " \n", by="ada", via="test")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hitl_cli import defaults
-from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.inbox.pending import pending
 from hitl_cli.people.actor import Actor
 from hitl_cli.runs import Runs
@@ -13,14 +12,16 @@ from hitl_cli.runs.run import RunSpec
 from tests.acting import Answer, approval, decide, rejection
 from tests.conftest import APPS, wait_until
 from tests.recovery.deaths import work_and_die_at
-from tests.recovery.processes import MovedClock, start, work
+from tests.recovery.processes import start, work
 from tests.recovery.storm import redirect
+from tests.servers import moved_clock
 from tests.worker.watching import promise_of, result_of, waiting
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
     from pathlib import Path
 
+    from hitl_cli.client.protocol import Client
     from hitl_cli.client.wire import Promise
     from hitl_cli.inbox.decide import DecisionResult
     from hitl_cli.inbox.request_summary import RequestSummary
@@ -40,8 +41,8 @@ class Crew:
         self.hitl = hitl
         self.told = told
         """What workers that are started from now on are told besides (WorkerOptions)."""
-        self.clock = MovedClock(hitl.folder / "clock")
-        self.client = EmbeddedClient(hitl.database, self.clock)
+        self.clock = moved_clock(hitl)
+        self.client: Client = hitl.client(self.clock)
         self.ahead_ms = 0
         self._app = app
         self._workers: list[BaseProcess] = []
@@ -49,7 +50,7 @@ class Crew:
 
     def worker(self, dies_at: int | None = None) -> BaseProcess:
         """Start a worker; it is killed before it makes its request of that number, if one is given."""
-        args: tuple[Any, ...] = (self.hitl.database, self._app, LEASE_MS, {}, self.clock)
+        args: tuple[Any, ...] = (self.hitl.url, self._app, LEASE_MS, {}, self.clock)
         more = (defaults.GROUP, None, self.told)
         self._workers.append(start(work_recorded, self._said, self._complained, dies_at, (*args, *more)))
         return self._workers[-1]

@@ -9,8 +9,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
+import msgspec
+from resonate.connections import HttpConnection
+
 from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.engine.server import Decoded, Server, encode_request
+from hitl_cli.postgres.turns import Turns
 from tests.acting import approval, decide
 from tests.recovery.processes import work
 
@@ -52,7 +56,7 @@ def approve_and_die_at(database: Path, id: str, statement: int) -> None:
     decide(client, id, approval(by="ada", via="test"))
 
 
-def work_and_die_at(request: int, *args: Any) -> None:
+def work_and_die_at(request: int, server: Path | str, *args: Any) -> None:
     """Be a worker (tests/recovery/processes.py), and be killed before making the nth request for its tasks.
 
     What it had asked before is on disk then; so is what the engine hands out by itself. What a worker asks
@@ -60,14 +64,37 @@ def work_and_die_at(request: int, *args: Any) -> None:
     """
     made = 0
 
-    def counted(server: Server, requests: Any, *more: Any) -> Any:
+    def counted() -> None:
         nonlocal made
+        if made == request:
+            die()
+        made += 1
+
+    def on_a_file(server: Server, requests: Any, *more: Any) -> Any:
         if any(isinstance(request, Decoded) for request in requests):
-            if made == request:
-                die()
-            made += 1
+            counted()
         return run_batch(server, requests, *more)
 
-    run_batch = Server.run_batch
-    with patch.object(Server, "run_batch", counted):
-        work(*args)
+    async def on_a_database(turns: Turns, requests: list[str]) -> Any:
+        if any(map(_works, requests)):
+            counted()
+        return await answers(turns, requests)
+
+    async def over_http(network: HttpConnection, req: str, *more: Any) -> Any:
+        if _works(req):
+            counted()
+        return await send(network, req, *more)
+
+    run_batch, answers, send = Server.run_batch, Turns._answers, HttpConnection.send
+    with (
+        patch.object(Server, "run_batch", on_a_file),
+        patch.object(Turns, "_answers", on_a_database),
+        patch.object(HttpConnection, "send", over_http),
+    ):
+        work(server, *args)
+
+
+def _works(request: str) -> bool:
+    """Whether a request is one for a task."""
+    kind = msgspec.json.decode(request)["kind"]
+    return str(kind).startswith("task.") and kind != "task.heartbeat"

@@ -36,6 +36,7 @@ PROCESSES.set_forkserver_preload(
         "hitl_cli.client.http",
         "resonate.connections",
         "tests.recovery.storm",
+        "tests.servers",
     ]
 )
 

@@ -9,6 +9,8 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.client.protocol import call
 from hitl_cli.engine import store, write_ahead_log
@@ -27,9 +29,9 @@ if TYPE_CHECKING:
     from multiprocessing.synchronize import Barrier, Event
     from pathlib import Path
 
-    import pytest
-
     from tests.conftest import Hitl
+
+pytestmark = pytest.mark.only("file", reason="is about locks and the log of SQLite")
 
 CROWD = 64
 DECISIONS = 3

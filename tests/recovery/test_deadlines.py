@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.errors import TimedOut
 from hitl_cli.inbox.pending import pending
 from hitl_cli.runs.reading import get_run
@@ -51,7 +50,7 @@ def test_a_deadline_that_passes_while_no_process_runs_has_passed_for_everyone(hi
 def test_a_wait_of_a_year_is_answered_on_its_last_day_and_the_run_goes_on(hitl: Hitl) -> None:
     clock = Clock()
     first = hitl.worker()
-    with EmbeddedClient(hitl.database, clock) as client:
+    with hitl.client(clock) as client:
         begin(client, "r", "approval", "r")
         assert waiting(client) == ["r:1"]
         first.kill()
@@ -66,7 +65,7 @@ def test_a_wait_of_a_year_is_answered_on_its_last_day_and_the_run_goes_on(hitl: 
 def test_a_wait_of_a_year_is_over_after_a_year(hitl: Hitl) -> None:
     clock = Clock()
     worker = hitl.worker()
-    with EmbeddedClient(hitl.database, clock) as client:
+    with hitl.client(clock) as client:
         begin(client, "r", "approval", "r")
         assert waiting(client) == ["r:1"]
         worker.kill()

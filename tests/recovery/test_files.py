@@ -19,6 +19,8 @@ from tests.conftest import Hitl, wait_until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.only("file", reason="damages and removes the files")
+
 DISK_BYTES = 4 * 1024 * 1024
 
 

@@ -28,6 +28,9 @@ KILLS = 20
 KILLED = -signal.SIGKILL
 
 
+ON_A_FILE = pytest.mark.only("file", reason="kills a process between two statements of SQLite")
+
+
 @pytest.fixture
 def asked(hitl: Hitl) -> str:
     """A promise that a suspended run waits for. No process has the database open."""
@@ -39,6 +42,7 @@ def asked(hitl: Hitl) -> str:
     return id
 
 
+@ON_A_FILE
 def test_a_decision_whose_process_died_between_commit_and_answer_stands(hitl: Hitl, asked: str) -> None:
     process = start(approve_and_die_unheard, hitl.database, asked)
     process.join()
@@ -50,6 +54,7 @@ def test_a_decision_whose_process_died_between_commit_and_answer_stands(hitl: Hi
         result_of(client, "r")
 
 
+@ON_A_FILE
 def test_a_worker_finds_by_itself_a_decision_whose_process_died_before_it_could_ring(hitl: Hitl) -> None:
     hitl.worker()
     with hitl.client() as client:
@@ -61,6 +66,7 @@ def test_a_worker_finds_by_itself_a_decision_whose_process_died_before_it_could_
         result_of(client, "r")
 
 
+@ON_A_FILE
 def test_a_process_killed_at_any_statement_of_a_decision_leaves_all_of_it_or_nothing(
     hitl: Hitl, asked: str, tmp_path: Path
 ) -> None:

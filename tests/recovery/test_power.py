@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from tests.conftest import Hitl
 
+pytestmark = pytest.mark.only("file", reason="cuts the power of the disk of a file")
+
 TURNS = 40
 LOG_BYTES = 150_000
 """So little that the log is copied and begun anew many times."""

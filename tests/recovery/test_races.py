@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from hitl_cli.client.embedded import EmbeddedClient
+from hitl_cli.client.connect import connect
 from hitl_cli.client.protocol import ProtocolRequest
 from hitl_cli.client.wire import audit_of
 from hitl_cli.errors import Conflict
@@ -18,7 +18,6 @@ from tests.worker.watching import promise_of
 if TYPE_CHECKING:
     from multiprocessing.queues import Queue
     from multiprocessing.synchronize import Barrier
-    from pathlib import Path
 
     from hitl_cli.client.wire import Verdict
     from tests.conftest import Hitl
@@ -36,12 +35,10 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     conflict: str = ""
 
 
-def decide_all(
-    database: Path, verdict: Verdict, ids: list[str], line: Barrier, told: Queue[list[Told]]
-) -> None:
+def decide_all(url: str, verdict: Verdict, ids: list[str], line: Barrier, told: Queue[list[Told]]) -> None:
     """Answer each promise at the same moment as the other process does."""
     outcomes = []
-    with EmbeddedClient(database) as client:
+    with connect(url) as client:
         if verdict == "approve":
             answer = approval(by="ada", via="approving")
         else:
@@ -64,7 +61,7 @@ def test_of_two_opposite_decisions_at_once_one_wins_and_the_other_is_told_who_wo
         client.call_many([blocking(id, client.now() + 3_600_000) for id in ids])
     line, told = PROCESSES.Barrier(2), PROCESSES.Queue()
     verdicts: tuple[Verdict, ...] = ("approve", "reject")
-    processes = [start(decide_all, hitl.database, verdict, ids, line, told) for verdict in verdicts]
+    processes = [start(decide_all, hitl.url, verdict, ids, line, told) for verdict in verdicts]
     by_promise = list(zip(told.get(timeout=PATIENCE_S), told.get(timeout=PATIENCE_S), strict=True))
     for process in processes:
         process.join()

@@ -28,7 +28,11 @@ if TYPE_CHECKING:
     from tests.conftest import Hitl
     from tests.recovery.storm import Told
 
-pytestmark = pytest.mark.heavy
+
+pytestmark = [
+    pytest.mark.heavy,
+    pytest.mark.only("file", reason="reads the file; tests/postgres has its own kills"),
+]
 
 KILLS = int(os.environ.get("HITL_STORM_KILLS", "80"))
 STEPS_OF_A_RUN = ("1", "2", "3", "5", "6", "7")

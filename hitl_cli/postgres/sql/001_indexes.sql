@@ -39,6 +39,10 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS hitl_due
 CREATE INDEX CONCURRENTLY IF NOT EXISTS hitl_pending_id
   ON resonate.promises (id) WHERE state = 'pending';
 
+-- What a task has created.
+CREATE INDEX CONCURRENTLY IF NOT EXISTS hitl_children
+  ON resonate.promises (parent_id) WHERE parent_id <> id;
+
 -- The beginning of an id, and the parts of a run.
 CREATE INDEX CONCURRENTLY IF NOT EXISTS hitl_ids
   ON resonate.promises ((id COLLATE "C"));

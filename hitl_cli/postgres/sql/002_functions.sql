@@ -333,14 +333,15 @@ END $$;
 
 -- Requests ----------------------------------------------------------------------------------------------------
 
--- What a task has created so far.
+-- What a task has created so far: its steps, and theirs, but not what other tasks below it have created.
 CREATE OR REPLACE FUNCTION hitl._preload(p_task text, now bigint) RETURNS jsonb LANGUAGE sql STABLE AS $$
+  WITH RECURSIVE made(id, ends) AS (
+    SELECT p_task, false
+    UNION
+    SELECT p.id, p.target IS NOT NULL AND NOT p.is_timer
+    FROM made m JOIN resonate.promises p ON p.parent_id = m.id WHERE p.parent_id <> p.id AND NOT m.ends)
   SELECT coalesce(jsonb_agg(hitl._shown(p, now) ORDER BY p.created_at, length(p.id), p.id COLLATE "C"), '[]')
-  FROM resonate.promises p
-  WHERE p.id <> p_task
-    AND p.origin_id = (SELECT coalesce(t.origin_id, t.id) FROM resonate.promises t WHERE t.id = p_task)
-    AND (p.branch_id = p_task OR p.parent_id = p_task
-         OR p.parent_id IN (SELECT s.id FROM resonate.promises s WHERE s.branch_id = p_task))
+  FROM made JOIN resonate.promises p USING (id) WHERE p.id <> p_task
 $$;
 
 -- Why a request fails: resonate_rpc keeps that to itself. NULL where it does not fail this time.

@@ -1,0 +1,143 @@
+"""The kinds of server that tests run on (`--server`), and how a test sets the time on each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import psycopg
+
+from hitl_cli.client.connect import connect, driver_of
+from hitl_cli.client.embedded import EmbeddedClient
+from hitl_cli.client.http import HttpClient
+from hitl_cli.postgres.client import PostgresClient
+from tests.conftest import wait_until
+from tests.recovery.processes import MovedClock, start
+from tests.recovery.storm import run_command
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from resonate_base import Network
+
+    from hitl_cli.client.protocol import Client
+    from tests.conftest import Hitl
+    from tests.postgres.cluster import Cluster
+
+MOVABLE = """
+CREATE SCHEMA moved;
+CREATE TABLE moved.clock (ahead bigint);
+INSERT INTO moved.clock VALUES (0);
+CREATE FUNCTION moved.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE SECURITY DEFINER AS $$
+  SELECT pg_catalog.clock_timestamp() + (SELECT ahead FROM moved.clock) * interval '1 ms' $$;
+DO $do$
+DECLARE f oid;
+BEGIN
+  FOR f IN SELECT oid FROM pg_proc WHERE prosrc LIKE '%clock_timestamp()%'
+      AND pronamespace IN ('resonate'::regnamespace, 'hitl'::regnamespace) LOOP
+    EXECUTE replace(pg_get_functiondef(f), 'clock_timestamp()', 'moved.clock_timestamp()');
+  END LOOP;
+  EXECUTE format('ALTER DATABASE %I SET search_path = moved, pg_catalog, public', current_database());
+END $do$
+"""
+"""Has a database go by a clock that is moved, and tell it to those who connect."""
+
+
+class DatabaseClock(MovedClock):
+    """A clock that a test moves, and that of a database."""
+
+    def __init__(self, file: Path, url: str) -> None:
+        self._url = url
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(MOVABLE)
+        super().__init__(file)
+
+    def move(self, ms: int) -> None:
+        """Set both."""
+        super().move(ms)
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            connection.execute("UPDATE moved.clock SET ahead = %s", (ms,))
+
+
+def moved_clock(hitl: Hitl) -> MovedClock:
+    """Return the clock of the test's server, and of processes that install it."""
+    file = hitl.folder / "clock"
+    return DatabaseClock(file, hitl.url) if hitl.url.startswith("postgresql://") else MovedClock(file)
+
+
+def use_database(cluster: Cluster, hitl: Hitl) -> Callable[[], None]:
+    """Use a new database; return what drops it."""
+    url = cluster.create_installed()
+    hitl.use(url)
+    return lambda: cluster.drop(url)
+
+
+def serve_file(hitl: Hitl) -> Callable[[], None]:
+    """Have `hitl server` serve the test's file, by the clock of `moved_clock`; return what ends it."""
+    out, err = hitl.folder / "server.out", hitl.folder / "server.err"
+    args = ("server", "--port", "0", "--debug", "-S", hitl.url)
+    process = start(_serve, MovedClock(hitl.folder / "clock"), hitl.env, out, err, *args)
+    line = wait_until(lambda: out.read_text() if out.exists() else "")
+    hitl.use(line.split(" on ", 1)[1].split()[0])
+    return process.kill
+
+
+def _serve(clock: MovedClock, env: Mapping[str, str], *args: Any) -> None:
+    clock.install()
+    run_command(env, *args)
+
+
+def connect_at(url: str, clock: Callable[[], int]) -> Client:
+    """Return a client whose requests are made at the time that a clock shows."""
+    match driver_of(url).file(url), url.partition(":")[0]:
+        case None, "postgresql":
+            return _PostgresAt(url, clock)
+        case None, "http":
+            return _HttpAt(url, clock)
+        case path, "sqlite" if path is not None:
+            return EmbeddedClient(path, clock)
+    return connect(url)
+
+
+class _HttpAt(HttpClient):
+    def __init__(self, url: str, clock: Callable[[], int]) -> None:
+        super().__init__(url, None)
+        self._clock = clock
+        self._connection = _Dated(self._connection, clock)  # type: ignore[assignment]
+
+    def now(self) -> int:
+        return self._clock()
+
+
+class _PostgresAt(PostgresClient):
+    def __init__(self, url: str, clock: Callable[[], int]) -> None:
+        self._clock = clock
+        super().__init__(url)
+
+    def now(self) -> int:
+        return self._clock()
+
+    def _ask(self, texts: list[str]) -> list[msgspec.Raw]:
+        return super()._ask([_dated(text, self._clock()) for text in texts])
+
+
+class _Dated:
+    """An SDK network whose requests are dated."""
+
+    def __init__(self, network: Network, clock: Callable[[], int]) -> None:
+        self._network = network
+        self._clock = clock
+
+    async def send(self, req: str, headers: dict[str, str] | None = None) -> str:
+        return await self._network.send(_dated(req, self._clock()), headers)
+
+    async def stop(self) -> None:
+        await self._network.stop()
+
+
+def _dated(request: str, now: int) -> str:
+    """Return a request that is made at this time, for servers that are told to believe it."""
+    asked: dict[str, Any] = msgspec.json.decode(request)
+    asked["head"]["resonate:debug_time"] = now
+    return msgspec.json.encode(asked).decode()
