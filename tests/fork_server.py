@@ -51,7 +51,7 @@ def preload(program: str) -> None:
 def forget_measured() -> None:
     """Write what `make coverage` has measured so far, so that a child writes only what it runs itself.
 
-    Its tracer goes on in a fork, with all that it knows of each file: to start it again takes longer than a command.
+    Its tracer goes on in a fork, with all that it knows of each file: to start again would take longer.
     """
     from coverage import Coverage
 

@@ -11,6 +11,7 @@ from tests.conftest import PATIENCE_S
 
 OPTIONS = argparse.ArgumentParser()
 OPTIONS.add_argument("-s", action="store_true")
+OPTIONS.add_argument("-S", action="store_true")
 OPTIONS.add_argument("-i", action="store_true")
 OPTIONS.add_argument("-X", dest="method")
 OPTIONS.add_argument("-H", dest="headers", action="append", default=[])
@@ -18,13 +19,18 @@ OPTIONS.add_argument("-d", dest="data")
 OPTIONS.add_argument("url")
 
 
-def curl(line: str) -> str:
-    """Return what a curl command prints: the body of the answer; with -i the status before it."""
+def curl(line: str, port: str = "") -> str:
+    """Return what a curl command prints: the body of the answer; with -i the status before it.
+
+    With `port` (as ":5001"), what is at https:// is on this port of this machine.
+    """
     asked = OPTIONS.parse_args(shlex.split(line)[1:])
     parts = urlsplit(asked.url)
     headers = dict(header.split(": ", 1) for header in asked.headers)
     if asked.data is not None:
         headers.setdefault("Content-Type", "application/x-www-form-urlencoded")
+    if parts.scheme == "https":
+        headers["Host"], parts = parts.netloc, parts._replace(netloc=f"127.0.0.1{port}")
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=PATIENCE_S)
     try:
         path = f"{parts.path}?{parts.query}" if parts.query else parts.path
