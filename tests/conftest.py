@@ -212,6 +212,11 @@ class Hitl:
         self.url = url
         self.env |= {"HITL_SERVER": url, "HITL_KEYS": str(self.folder / "keys")}
 
+    @property
+    def on_a_file(self) -> bool:
+        """Whether the server is a file."""
+        return self.url.startswith("sqlite:")
+
     def create(self) -> None:
         """Create the database, as a worker would."""
         self.client().close()
@@ -223,6 +228,11 @@ class Hitl:
         from tests.servers import connect_at
 
         return connect_at(self.url, clock)
+
+    @property
+    def keys(self) -> Path:
+        """The file with the signing keys."""
+        return Path(self.env.get("HITL_KEYS", f"{self.database}.keys"))
 
     def waiting(self, count: int = 1, *args: str) -> list[dict[str, Any]]:
         """Wait until so many promises wait for a person, and return them."""

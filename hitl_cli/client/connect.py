@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from hitl_cli import plugins
 from hitl_cli.engine.trace import Trace
-from hitl_cli.errors import BadInput, BadServer, Unreachable
+from hitl_cli.errors import BadInput, BadServer, BadUsage, Unreachable
 
 if TYPE_CHECKING:
     from urllib.parse import SplitResult
@@ -81,6 +81,11 @@ def driver_of(url: str) -> Driver:
     driver = plugins.load(plugin, _is_driver) if plugin is not None else None
     if driver is None:
         raise BadServer(_unsupported(url, scheme))
+    if named_trace() is not None and driver.file(url) is None:
+        raise BadUsage(
+            f"a trace is of a database file, and {shown_url(url)} is a server: leave out --trace and"
+            " HITL_TRACE."
+        )
     return driver
 
 

@@ -38,6 +38,9 @@ LONGEST_BATCH = 100
 TICK_S = 1.0
 """How often a process that waits looks for deadlines that are due."""
 
+LOOK_S = 0.5
+"""The longest wait in one go: less than the time that a command has to end after a signal (cli/ask.py)."""
+
 AWAY_S = 0.5
 """How long a process that waits sleeps when the server is away."""
 
@@ -79,8 +82,8 @@ class PostgresClient(Client):
     def wait(self, timeout_s: float) -> None:
         """Return when another process committed, or after `timeout_s` seconds at the latest.
 
-        The first call begins to listen and returns at once: what happened before cannot be heard. Deadlines
-        that fall due meanwhile are fired.
+        The first call begins to listen and returns at once: what happened before cannot be heard. It returns
+        after LOOK_S too, as who waits may have got a signal. Deadlines that fall due meanwhile are fired.
         """
         try:
             connection = self._connected()
@@ -88,12 +91,9 @@ class PostgresClient(Client):
                 self._listens = True
                 connection.execute("LISTEN hitl")
                 return
-            end = time.monotonic() + timeout_s
-            heard = self._heard
-            while self._heard == heard and (left := end - time.monotonic()) > 0:
-                self._tick(connection)
-                for _ in connection.notifies(timeout=min(left, TICK_S), stop_after=1):
-                    self._heard += 1
+            self._tick(connection)
+            for _ in connection.notifies(timeout=min(timeout_s, LOOK_S), stop_after=1):
+                self._heard += 1
         except Unreachable:
             self._heard += 1
             time.sleep(min(timeout_s, AWAY_S))

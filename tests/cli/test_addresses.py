@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.request import urlopen
 
@@ -12,6 +11,7 @@ from hitl_cli.gateway.options import Options
 from hitl_cli.people import gateway_file
 from hitl_cli.people.gateway_file import announced, page_of, running
 from hitl_cli.requests.question import Question
+from hitl_cli.settings import Settings
 from tests.cli.requests import promise_now, put
 from tests.conftest import APPS, HITL, Hitl, wait_until
 from tests.gateway.conftest import GatewayProcess, begin_gateway
@@ -20,6 +20,7 @@ from tests.terminal import Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 URL = "https://tools.example.org/hitl"
 LOCAL = "http://127.0.0.1:5001"
@@ -113,7 +114,7 @@ def test_who_asks_lists_and_shows_prints_the_address_until_the_gateway_is_gone(
     assert hitl.ok("link", "run-1:1", "--for", "ada").startswith(f"{gateway.url}/l/")
 
     gateway.kill()
-    assert Path(f"{hitl.database}.gateway").exists()
+    assert Settings(hitl.env, hitl.folder).gateway_file(hitl.url).exists()
     for command in (("pending",), ("show", "run-1:1"), ("ask", "--id", "q-1", "--timeout", "1ms")):
         done = hitl.run(*command)
         assert "http" not in done.stdout + done.stderr
@@ -128,6 +129,7 @@ def test_a_gateway_that_is_set_counts_before_one_that_runs(hitl: Hitl, gateway: 
     assert gateway.url not in shown
 
 
+@pytest.mark.only("file", reason="hitl server serves a file")
 def test_over_a_server_the_gateway_of_this_machine_is_known(hitl: Hitl, tmp_path: Path) -> None:
     hitl.env["XDG_DATA_HOME"] = str(tmp_path / "data")
     server = hitl.popen("server", "--port", "0")

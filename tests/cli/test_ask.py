@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,6 @@ import pytest
 from hitl_cli.cli.app import run
 from hitl_cli.client.protocol import ProtocolRequest, get_promise, search
 from hitl_cli.client.wire import Audit, Vote, audit_of, encode, headers_of
-from hitl_cli.engine.doorbell import WATCHERS, Ringer
 from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.votes import record_vote
 from hitl_cli.people.actor import Actor
@@ -28,6 +26,7 @@ from tests.cli.test_decisions import ask as bare_promise
 from tests.cli.test_doctor import server
 from tests.cli.test_terminal import on_terminal
 from tests.conftest import HITL, PATIENCE_S, WorkerProcess, wait_until
+from tests.terminal import Terminal
 
 if TYPE_CHECKING:
     from hitl_cli.client.wire import Promise
@@ -259,19 +258,21 @@ def test_it_says_that_nobody_is_notified_until_a_worker_is_there(hitl: Hitl) -> 
         'gateway = "https://hitl.example.org"\n[people.bob]\nnotify = ["console"]\n'
         '[groups.ops]\nmembers = ["ann", "bob"]\n'
     )
-    url = server(hitl).said("serving").split(" on ")[1].split()[0]
+    places: list[list[str]] = [[]]
+    if hitl.on_a_file:
+        places.append(["-S", server(hitl).said("serving").split(" on ")[1].split()[0]])
 
     def asked(place: list[str], to: str) -> str:
         return hitl.run("ask", "Deploy?", "--to", to, "--no-wait", *place).stderr
 
-    for place in ([], ["-S", url]):
+    for place in places:
         assert "hitl worker" in asked(place, "bob")
         assert "hitl worker" not in asked(place, "cy")  # nobody could be
         said = asked(place, "group:ops")
         assert "ann" in said
         assert "bob" not in said
     worker = hitl.worker()
-    for place in ([], ["-S", url]):
+    for place in places:
         assert len(asked(place, "bob").splitlines()) == 1
     worker.said("bob: Deploy?")
 
@@ -333,7 +334,8 @@ def test_an_id_that_is_taken_by_something_else_is_a_conflict(hitl: Hitl) -> None
 
 
 def test_what_was_never_asked_cannot_be_waited_for(hitl: Hitl) -> None:
-    hitl.fails(6, "ask", "--id", "nope", code="file-unusable")
+    if hitl.on_a_file:
+        hitl.fails(6, "ask", "--id", "nope", code="file-unusable")
     hitl.create()
     hitl.fails(3, "ask", "--id", "nope", code="not-found")
 
@@ -341,7 +343,7 @@ def test_what_was_never_asked_cannot_be_waited_for(hitl: Hitl) -> None:
 def test_of_many_that_ask_at_once_one_creates_the_question_and_all_get_its_answer(hitl: Hitl) -> None:
     hitl.create()
     many = [hitl.popen("ask", "Deploy?", "--id", "d") for _ in range(4)]
-    wait_until(lambda: hitl.database.exists() and asked(hitl))
+    wait_until(lambda: asked(hitl))
     yes(hitl, "d")
     ends = [process.communicate(timeout=PATIENCE_S) for process in many]
     assert [process.returncode for process in many] == [0] * 4
@@ -518,21 +520,14 @@ def test_what_another_tool_settled_it_with_is_no_yes_unless_it_is_an_answer(
 
 def test_at_a_terminal_it_says_who_answered_and_what_they_remarked(hitl: Hitl) -> None:
     asks(hitl, "a")
-
-    def answer() -> None:
-        ringer = Ringer(hitl.database)
-        wait_until(lambda: ringer.count(WATCHERS))
-        ringer.close()
+    with Terminal([HITL, "ask", "--id", "a"], hitl.env, hitl.folder) as terminal:
+        terminal.shows("Ctrl-C stops waiting")
         yes(hitl, "a", comment="fine by me")
-
-    answering = threading.Thread(target=answer)
-    answering.start()
-    shown = on_terminal(hitl, 100, "ask", "--id", "a")
-    answering.join()
-    assert "Ctrl-C stops waiting" in shown
+        assert terminal.end() == 0
+        shown = terminal.screen()
     assert "a was approved by bob via test" in shown
     assert ": fine by me" in shown
-    assert "true" in shown.splitlines()
+    assert "true" in map(str.strip, shown.splitlines())
 
 
 def test_nothing_that_was_asked_or_answered_is_obeyed_by_a_terminal(hitl: Hitl) -> None:
@@ -674,6 +669,7 @@ def test_a_server_that_is_not_there_is_said_at_once(hitl: Hitl) -> None:
     hitl.fails(6, "ask", "?", "-S", "http://127.0.0.1:9", code="server-unreachable")
 
 
+@pytest.mark.only("file", reason="psycopg imports asyncio")
 def test_asking_a_file_imports_neither_the_sdk_nor_asyncio_nor_rich(hitl: Hitl) -> None:
     code = (
         "import sys; sys.argv = ['hitl', 'ask', '?', '--no-wait'];"

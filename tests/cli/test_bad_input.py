@@ -140,11 +140,18 @@ def test_what_to_write_for_a_server_is_said_without_its_password(hitl: Hitl, url
     assert "word" not in said
 
 
+def test_a_trace_of_what_is_no_file_is_refused(hitl: Hitl) -> None:
+    for url in ("http://127.0.0.1:9", "postgresql://127.0.0.1:9/a"):
+        for command in ("pending", "worker"):
+            hitl.fails(2, "--trace", "trace", command, "-S", url, code="bad-usage")
+
+
 def test_a_server_that_is_not_there_is_said_at_once(hitl: Hitl) -> None:
     for command in ("pending", "worker", "doctor"):
         hitl.fails(6, command, "--server", "http://127.0.0.1:9", code="server-unreachable")
 
 
+@pytest.mark.only("file", reason="the database is a file")
 def test_a_file_that_is_no_database_is_left_alone(hitl: Hitl) -> None:
     content = b"This is a letter, not a database. " * 200
     hitl.database.write_bytes(content)
@@ -153,6 +160,7 @@ def test_a_file_that_is_no_database_is_left_alone(hitl: Hitl) -> None:
     assert hitl.database.read_bytes() == content
 
 
+@pytest.mark.only("file", reason="the database is a file")
 def test_a_database_of_another_program_is_left_alone(hitl: Hitl) -> None:
     with closing(sqlite3.connect(hitl.database)) as db:
         db.execute("CREATE TABLE letters (body TEXT)")
@@ -161,6 +169,7 @@ def test_a_database_of_another_program_is_left_alone(hitl: Hitl) -> None:
     assert hitl.database.read_bytes() == before
 
 
+@pytest.mark.only("file", reason="the database is a file")
 def test_a_database_of_a_newer_version_is_left_alone(hitl: Hitl) -> None:
     hitl.ok("start", "a")
     with closing(sqlite3.connect(hitl.database)) as db:
@@ -192,6 +201,7 @@ def test_a_folder_that_cannot_be_written_is_said(hitl: Hitl) -> None:
         )
 
 
+@pytest.mark.only("file", reason="the server is another process")
 def test_a_full_disk_is_said_and_changes_nothing(hitl: Hitl) -> None:
     hitl.ok("start", "a")
     size = max(path.stat().st_size for path in hitl.folder.iterdir())

@@ -13,7 +13,6 @@ import pytest
 from hitl_cli.auth.links import link_in, token_of
 from hitl_cli.auth.signing_keys import load_keys
 from hitl_cli.runs.reading import get_run
-from hitl_cli.settings import Settings
 from tests.cli.curl import curl
 from tests.conftest import WorkerProcess, wait_until
 from tests.docs.pages import BLOCK, settled
@@ -184,7 +183,7 @@ def test_the_mail_goes_out_once_its_service_is_there_and_its_server_takes_it(
         [received] = mailbox.wait_for()
     link = next(line for line in received.get_content().splitlines() if line.startswith("http"))
     with hitl.client() as client:
-        keys = load_keys(Settings({"HITL_SERVER": hitl.url}, hitl.folder).keys(hitl.url), client.now())
+        keys = load_keys(hitl.keys, client.now())
         signed = link_in(token_of(link), keys)
     assert (signed.request, signed.person) == ("workflow-a@example.org:1.1", "a@example.org")
     hitl.ok("approve", "email-confirmed-a@example.org")

@@ -29,11 +29,11 @@ AT_ONCE_S = 5.0
 """Far less than a command takes that ignores the signal; on an idle machine, it takes half a second."""
 
 
-@pytest.fixture
-def mute() -> Iterator[str]:
+@pytest.fixture(params=["http", "postgresql"])
+def mute(request: pytest.FixtureRequest) -> Iterator[str]:
     """Return the URL of a server that takes connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield f"{request.param}://127.0.0.1:{listener.getsockname()[1]}/a"
 
 
 def handles(pid: int, number: signal.Signals) -> bool:
@@ -73,7 +73,9 @@ def as_process_1(hitl: Hitl, *args: str) -> tuple[WorkerProcess, int]:
         ("start", "b", "--wait"),
         ("worker",),
         ("gateway", "--port", "0"),
-        ("server", "--port", "0"),
+        pytest.param(
+            ("server", "--port", "0"), marks=pytest.mark.only("file", reason="hitl server serves a file")
+        ),
         ("dev", "--port", "0"),
         ("demo",),
     ],

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def read(hitl: Hitl, url: str) -> Link:
     """Return what a link says."""
-    return link_in(token_of(url), load_keys(hitl.database.with_name("hitl.db.keys"), 0))
+    return link_in(token_of(url), load_keys(hitl.keys, 0))
 
 
 def test_stdout_carries_the_url_alone(hitl: Hitl) -> None:
@@ -112,5 +112,5 @@ def test_keys_are_listed_and_rotated_and_their_secrets_never_shown(hitl: Hitl) -
     hitl.ok("key", "rotate", "--forget")
     [last] = hitl.json("key", "list")
     assert last["key"] != first["key"]
-    secret = json.loads(hitl.database.with_name("hitl.db.keys").read_text())["keys"][0]["secret"]
+    secret = json.loads(hitl.keys.read_text())["keys"][0]["secret"]
     assert secret not in hitl.ok("key", "list") + hitl.ok("key", "list", "--json")

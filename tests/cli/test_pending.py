@@ -214,6 +214,9 @@ def test_watching_shows_what_is_asked_of_me_and_each_vote(hitl: Hitl) -> None:
         shown.append(json.loads(watcher.stdout.readline()))
         hitl.ok("approve", "pay:1")
         shown.append(json.loads(watcher.stdout.readline()))
+        if shown[-1]:  # it looked between the last vote and the decision that follows from it
+            assert shown.pop()[0]["votes"] == 2
+            shown.append(json.loads(watcher.stdout.readline()))
     finally:
         watcher.kill()
         watcher.communicate()

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.runs import Schedules
 from hitl_cli.runs.schedules import ScheduleSpec
 from tests.conftest import NOBODY, wait_until
@@ -112,7 +111,7 @@ def test_a_schedule_that_makes_no_sense_is_refused(hitl: Hitl, args: list[str]) 
 
 def test_a_worker_runs_what_falls_due_once_and_people_see_it(hitl: Hitl) -> None:
     an_hour_ago = time.time_ns() // 1_000_000 - 60 * MINUTE_MS
-    with EmbeddedClient(hitl.database, clock=lambda: an_hour_ago) as client:
+    with hitl.client(clock=lambda: an_hour_ago) as client:
         Schedules(client, NOBODY).add(ScheduleSpec(id="hourly", cron="0 * * * *"))
 
     hitl.worker()
@@ -125,6 +124,7 @@ def test_a_worker_runs_what_falls_due_once_and_people_see_it(hitl: Hitl) -> None
     assert hitl.json("schedule", "list")[0]["last_run_at"] is not None
 
 
+@pytest.mark.only("file", reason="a trace is of a file")
 def test_a_trace_has_the_commands_of_people_and_workers_in_the_order_they_happened(hitl: Hitl) -> None:
     trace = hitl.folder / "trace.ndjson"
     hitl.env["HITL_TRACE"] = str(trace)
@@ -141,6 +141,7 @@ def test_a_trace_has_the_commands_of_people_and_workers_in_the_order_they_happen
     assert [line["now"] for line in seen] == sorted(line["now"] for line in seen)
 
 
+@pytest.mark.only("file", reason="a trace is of a file")
 def test_a_trace_that_cannot_be_written_is_said_and_nothing_is_done(hitl: Hitl) -> None:
     assert "trace" in hitl.fails(6, "--trace", "missing/trace.ndjson", "start", "a", code="storage-failed")
 
