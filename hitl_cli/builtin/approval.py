@@ -10,7 +10,6 @@ import msgspec
 from resonate.context import Context
 
 from hitl_cli.defaults import DEADLINE_MS
-from hitl_cli.format.shell import command
 from hitl_cli.requests.question import Question
 from hitl_cli.sdk import context as sdk
 
@@ -24,14 +23,5 @@ async def approval(ctx: Context, workflow_id: str = "", prompt: str = "") -> dic
     question = Question(prompt=prompt or f"Approve {name}?")
     tags = question.tags(key=None, workflow=ctx.info.func_name)
     await sdk.create_first(ctx, msgspec.to_builtins(question), tags, sdk.now(ctx) + DEADLINE_MS)
-    blocked = ctx.promise(timeout=timedelta(milliseconds=DEADLINE_MS))
-    await ctx.run(tell_person, name, await blocked.id())
-    data = await blocked
-    print(f"workflow {name} unblocked, promise resolved", flush=True)
+    data = await ctx.promise(timeout=timedelta(milliseconds=DEADLINE_MS))
     return {"message": f"workflow {name} completed", "data": data}
-
-
-def tell_person(_ctx: Context, workflow_id: str, promise_id: str) -> None:
-    """Print how to answer. It is a durable step, so it does not repeat when the workflow resumes."""
-    print(f"promise {promise_id} waits for an answer: {command('approve', [promise_id])}", flush=True)
-    print(f"workflow {workflow_id} blocked, waiting on human interaction", flush=True)

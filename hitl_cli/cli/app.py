@@ -175,7 +175,7 @@ def run() -> None:
     except typer.Abort:
         _fail("stopped. Nothing was changed.", NotDone.exit_code, "not-done")
     except HitlError as error:
-        _fail(str(error), error.exit_code, error.code, error.lines)
+        _fail(str(error), error.exit_code, error.code, error.lines, error.at)
     except BrokenPipeError:
         # The reader has closed the pipe, as in `hitl pending | head -1`. This is not an error.
         silence_stdout()
@@ -200,14 +200,14 @@ def _check_arguments(arguments: Sequence[str]) -> None:
             raise BadInput(f"the argument {argument!r} is not valid UTF-8.") from error
 
 
-def _fail(message: str, exit_code: int, code: str, lines: Sequence[str] = ()) -> None:
+def _fail(message: str, exit_code: int, code: str, lines: Sequence[str] = (), at: int | None = None) -> None:
     """Print the error and exit. With --json, the error is also printed as one line of JSON on stderr."""
     debug = bool(os.environ.get("HITL_DEBUG"))
     if debug:
         import traceback
 
         traceback.print_exc()
-    note(f"hitl: {localized(message)}{':' if lines else ''}")
+    note(f"hitl: {localized(message, at)}{':' if lines else ''}")
     for line in lines:
         note(f"  {line}")
     if debug:

@@ -26,7 +26,7 @@ from hitl_cli.format.terminal import printable
 from hitl_cli.format.times import iso, local, localized
 from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.ask import check_unchanged, decision_of, digest_of, new_id
-from hitl_cli.inbox.decide import by_whom
+from hitl_cli.inbox.decide import by_whom, decided_at
 from hitl_cli.people.contacts import without_contact
 from hitl_cli.people.gateway_file import page_of
 from hitl_cli.people.groups import as_asked, unknown_people
@@ -36,7 +36,7 @@ from hitl_cli.settings import Settings
 from hitl_cli.views.decision import answer_document
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import FrameType
 
     from hitl_cli.client.wire import Promise
@@ -134,7 +134,7 @@ def ask(
     deadline_ms = parse_duration(deadline)
     silent = no_wait and not as_json  # it would print the id that it was given
     if prompt is None and (id is None or silent or not _says_nothing(question, key, tag)):
-        raise BadUsage('no question given: pass a PROMPT, for example hitl ask "Deploy?".')
+        raise BadUsage('no prompt given: pass a PROMPT, for example hitl ask "Deploy?".')
     if id is not None:
         check_id(id)
     contacts, group, queued = settings.contacts(), settings.group().value, False
@@ -166,11 +166,15 @@ def ask(
             unanswered = promise.state == "rejected_canceled"
         now = client.now()
     if leaving.signal is not None:
-        note(localized(_left_behind(promise, command, now)))
+        note(_left_behind(promise, command, now, local))
         _die_by(leaving.signal)
     if unanswered:
         _print_result(answer_document(promise, None) if as_json else None)
-        raise TimedOut(f"no answer yet. {_left_behind(promise, command, now)}.", code="timed-out")
+        raise TimedOut(
+            f"no answer yet. {_left_behind(promise, command, now)}.",
+            code="timed-out",
+            at=decided_at(promise, now),
+        )
     _finish(posted, promise, now, digest=digest, as_json=as_json)
 
 
@@ -295,7 +299,7 @@ def _tell(posted: StandaloneRequest, command: _Command, now: int, page: str | No
     promise, question = posted.promise, posted.question
     if promise.state != "pending":
         if outcome_of(promise) == "approved":  # other outcomes are reported as errors
-            note(localized(f"{posted.id} was asked before and {_how_it_ended(promise, now)}"))
+            note(f"{posted.id} was asked before and {_how_it_ended(promise, now, local)}")
         return
     asked = "asks" if posted.fresh else f"was asked {format_age(now - promise.created_at)} ago, and asks"
     to = f" {' or '.join(question.to)}" if question.to else ""
@@ -336,26 +340,26 @@ def _how_to_answer(question: Question, command: _Command) -> str:
     return f"{yes}  or  {command('reject', ' --reason TEXT')}"
 
 
-def _left_behind(promise: Promise, command: _Command, now: int) -> str:
+def _left_behind(promise: Promise, command: _Command, now: int, write: Callable[[int], str] = iso) -> str:
     """Return the state of a request whose answer this command does not wait for."""
     if promise.state == "pending":
         return (
             f"{promise.id} is still open: `{command('ask --id')}` waits for it again,"
             f" `{command('cancel')}` cancels it"
         )
-    return f"{promise.id} {_how_it_ended(promise, now)}"
+    return f"{promise.id} {_how_it_ended(promise, now, write)}"
 
 
 # The outcome
 
 
-def _how_it_ended(promise: Promise, now: int) -> str:
+def _how_it_ended(promise: Promise, now: int, write: Callable[[int], str] = iso) -> str:
     """Return the outcome of a decided request, and who decided it."""
     if promise.state == "rejected_timedout":
         words = {"approved": ": that means yes", "rejected": ": that means no"}
         means = words.get(outcome_of(promise) or "", "")
-        return f"was not answered before its deadline, {iso(promise.timeout_at)}{means}"
-    return f"was {outcome_of(promise)}{by_whom(promise, now)}"
+        return f"was not answered before its deadline, {write(promise.timeout_at)}{means}"
+    return f"was {outcome_of(promise)}{by_whom(promise, now, write)}"
 
 
 def _finish(
@@ -375,20 +379,20 @@ def _finish(
         answer = decision.choice if question.choices and question.form is None else decision.data
         text = answer if isinstance(answer, str) else to_json(answer)
         _print_result(printable(text) if on_terminal() else text)
-    ended = f"{posted.id} {_how_it_ended(promise, now)}"
+    ended, at = f"{posted.id} {_how_it_ended(promise, now)}", decided_at(promise, now)
     if (
         decision.approved
         and posted.promise.state == "pending"
         and (decision.expired or is_terminal(sys.stderr))
     ):
-        note(f"{localized(ended)}: {decision.comment}" if decision.comment else localized(ended))
+        note(localized(f"{ended}: {decision.comment}" if decision.comment else ended, at))
     match outcome_of(promise):
         case "approved":
             return
         case "expired":
-            raise TimedOut(f"{ended}.")
+            raise TimedOut(f"{ended}.", at=at)
         case _:
-            raise RunFailed(f"{ended}." if decision.expired else f"{ended}: {decision.reason}")
+            raise RunFailed(f"{ended}." if decision.expired else f"{ended}: {decision.reason}", at=at)
 
 
 def _print_result(result: Any) -> None:

@@ -24,7 +24,7 @@ def open_page(
         str | None,
         argument(
             "[ID]",
-            "A request: its id, its key, or its run. Default: the inbox.",
+            "A request: its id, its key, or its run. Default: the inbox page.",
             complete=complete_promise,
         ),
     ] = None,
@@ -41,7 +41,7 @@ def open_page(
     page = f"{gateway}/" if id is None else page_of(gateway, id)
     print(page, flush=True)
     if not webbrowser.open(page):
-        note("hitl: no browser found: open the URL on another machine")
+        note("hitl: no browser found: open this URL yourself")
 
 
 def _is_gateway(url: str) -> bool:

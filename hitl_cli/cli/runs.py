@@ -37,7 +37,7 @@ from hitl_cli.format.durations import format_age, format_duration, parse_duratio
 from hitl_cli.format.json import to_json
 from hitl_cli.format.shell import command, quoted
 from hitl_cli.format.terminal import printable, printable_json
-from hitl_cli.format.times import iso, local, localized
+from hitl_cli.format.times import iso, local
 from hitl_cli.format.validation import in_words
 from hitl_cli.people.gateway_file import page_of, run_page
 from hitl_cli.runs import Runs
@@ -79,7 +79,10 @@ def start(
     wait: Annotated[bool, flag("Wait for the result, like `hitl wait`.", "--wait")] = False,
     stdin: Annotated[
         bool,
-        flag("Start many runs: one id, or JSON object with id, workflow, args, kwargs, per line.", "--stdin"),
+        flag(
+            "Start many runs, one per line of stdin: an id, or JSON with id, workflow, args and kwargs.",
+            "--stdin",
+        ),
     ] = False,
     who: Who = None,
     as_json: AsJson = False,
@@ -226,7 +229,8 @@ def tell_no_worker(client: Client, group: str, names: Sequence[str], what: str =
     """Print on stderr that no worker is running, or that none has the workflow, if the server knows."""
     if client.has_worker(group) is False:
         option = "" if group == defaults.GROUP else f" --group {quoted(group)}"
-        note(f"No worker is running, so {what} waits. Start one: hitl worker{option}")
+        of = "" if group == defaults.GROUP else f" of group {group}"
+        note(f"No worker{of} is running, so {what} waits. Start one: hitl worker{option}")
         return
     for name in dict.fromkeys(names):
         if said := missing(client, group, name):
@@ -286,7 +290,7 @@ def _show_runs(found: Sequence[Run], more: bool, now: int) -> None:
             Column("state", [Cell(run.state, RUN_COLORS[run.state]) for run in found]),
             Column("workflow", [run.function or "-" for run in found], spare=1),
             Column("age", [format_age(now - run.created_at) for run in found], right=True, spare=2),
-            Column("waiting for", [", ".join(run.waits_for) or (run.error or "") for run in found]),
+            Column("waiting for, or error", [", ".join(run.waits_for) or (run.error or "") for run in found]),
         ]
     )
     if more:
@@ -296,7 +300,7 @@ def _show_runs(found: Sequence[Run], more: bool, now: int) -> None:
 def _headlines(run: Run, retries: Sequence[Retry], now: int, *, debug: bool) -> list[Line]:
     """Return the first lines of `hitl status ID`."""
     settled_at = run.settled_at or run.created_at
-    took = f"{local(settled_at)}, took {format_duration(settled_at - run.created_at)}"
+    took = f"ended {local(settled_at)}, after {format_duration(settled_at - run.created_at)}"
     if not run.ended:
         took = f"{format_age(now - run.created_at)} old"
     first = [Cell(run.id, "bold"), Cell(" "), Cell(run.state, RUN_COLORS[run.state])]
@@ -306,8 +310,8 @@ def _headlines(run: Run, retries: Sequence[Retry], now: int, *, debug: bool) -> 
     if run.state == "completed":
         lines.append([Cell(f"result {shorten(to_json(run.result))}")])
     if retries and not run.ended:
-        lines.append([Cell(localized(retry_text(retries)), "yellow")])
-    if run.error:
+        lines.append([Cell(retry_text(retries, local), "yellow")])
+    if run.error and run.error != run.state:
         lines.append([Cell(run.error + ("" if run.failure is None else run.failure.place), "red")])
     if run.failure is not None and run.failure.traceback:
         shown = run.failure.traceback if debug else command("status", [run.id], ["--debug"])
@@ -378,10 +382,13 @@ def _finish(run: Run, *, as_json: bool) -> None:
     elif run.state == "completed":
         print(printable_json(to_json(run.result)))
     if run.state == "expired":
-        raise TimedOut(f"run {run.id} expired: its deadline passed {iso(run.deadline)}.")
+        raise TimedOut(
+            f"{run.kind} {run.id} expired: its deadline passed {iso(run.deadline)}.", at=run.deadline
+        )
     if run.state != "completed":
         place = "" if run.failure is None else run.failure.place
-        raise RunFailed(f"run {run.id} {run.state}: {run.error}{place}")
+        why = "" if run.error in (None, run.state) else f": {run.error}{place}"
+        raise RunFailed(f"{run.kind} {run.id} {run.ending}{why}")
 
 
 def cancel(
@@ -399,5 +406,4 @@ def cancel(
         if as_json:
             print_json(run_document(done.run, client.now()))
         else:
-            what = "run" if done.run.is_workflow else "request"
-            print(f"{what} {id} {'canceled' if done.fresh else 'was already canceled'}")
+            print(f"{done.run.kind} {id} {'canceled' if done.fresh else 'was already canceled'}")

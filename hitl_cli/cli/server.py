@@ -46,7 +46,10 @@ def server(
     url, _ = named_server(ctx, Settings(), server, None)
     path = driver_of(url.value).file(url.value)
     if path is None:
-        raise BadServer(f"{shown_url(url.value)} is a server: pass -S sqlite:///path.")
+        raise BadServer(
+            f"`hitl server` serves a database file, and {shown_url(url.value)} is a server: pass"
+            " -S sqlite:///path."
+        )
     if auth_publickey is None and (auth_iss or auth_aud):
         raise BadUsage("--auth-iss and --auth-aud need --auth-publickey: pass it too.")
 

@@ -23,8 +23,8 @@ _GIVEN = "hitl_cli.given"
 LIKE = 0.8
 """Similarity above which a word is taken for a misspelled option."""
 
-_ANSWERING = ("ask", "wait")
-"""Commands whose exit code is an answer; help must not look like one."""
+_ANSWERING = {"ask": "an approval", "wait": "a run that completed"}
+"""Commands whose exit code 0 means something; help must not look like it."""
 
 
 class Command(TyperCommand):
@@ -48,8 +48,8 @@ def _show_help(ctx: Any, _param: Any, asked: bool) -> None:
     if not asked or ctx.resilient_parsing:
         return
     typer.echo(ctx.get_help())
-    if ctx.command.name in _ANSWERING:
-        raise BadUsage(f"only the help was shown: `{ctx.command_path}` exits 0 only for an answer.")
+    if meant := _ANSWERING.get(ctx.command.name):
+        raise BadUsage(f"only the help was shown: with exit code 0, `{ctx.command_path}` means {meant}.")
     if len(ctx.meta[_GIVEN]) > 1:
         raise BadUsage(f"only the help was shown: `{ctx.command_path}` did nothing.")
     raise typer.Exit

@@ -68,7 +68,7 @@ def connect_existing(url: str, token: str | None = None) -> Client:
     if not driver.exists(url):
         where = driver.file(url) or url
         raise Unreachable(
-            f"no database at {where}: `hitl worker` creates one there, --server names another.",
+            f"no database at {where}. To create it, start `hitl worker`; to use another one, pass --server.",
             code="file-unusable",
         )
     return driver.connect(url, token)

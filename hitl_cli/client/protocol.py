@@ -174,7 +174,11 @@ def read(raw: bytes | str) -> ProtocolResponse:
     try:
         response = _response.decode(raw)
     except msgspec.DecodeError as error:
-        raise Unreachable(f"this is not a Resonate server: {error}.", code="server-failed") from error
+        raise Unreachable(
+            "the response is not of a Resonate server. Use the URL of `hitl server` or of another Resonate"
+            f" server, not of `hitl gateway` ({error}).",
+            code="server-failed",
+        ) from error
     if response.head.status in UNAUTHORIZED:
         raise Unreachable(
             "the server refused the token. Give another with --token or RESONATE_TOKEN.", code="token-refused"
@@ -193,7 +197,7 @@ def refused(answer: ProtocolResponse) -> HitlError:
         case 404:
             return NotFound(f"{answer.message()}.")
         case 400 | 422:
-            return BadInput(f"the server refused this: {answer.message()}.")
+            return BadInput(f"refused: {answer.message()}.")
         case 409:
             return Conflict(f"{answer.message()}.")
         case _:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -46,17 +45,6 @@ def _here(ms: int) -> datetime:
         return instant(ms)
 
 
-WRITTEN = re.compile(r'(?<!")\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z')
-"""An instant written by `iso` in a sentence; strings in JSON are data, and are not matched."""
-
-
-def localized(text: str) -> str:
-    """Return a sentence with its instants in the local time zone."""
-    return WRITTEN.sub(_as_local, text)
-
-
-def _as_local(written: re.Match[str]) -> str:
-    try:
-        return local(round(datetime.fromisoformat(written[0]).timestamp() * 1_000))
-    except ValueError:  # digits that are not a date
-        return written[0]
+def localized(text: str, at: int | None) -> str:
+    """Return a sentence that has an instant, written by `iso`, with the instant in the local time zone."""
+    return text if at is None else text.replace(iso(at), local(at), 1)

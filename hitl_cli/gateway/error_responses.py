@@ -149,7 +149,9 @@ def _failure(
         return json_answer({"error": message}, status, headers)
     if path.startswith(HOOKS):
         return json_answer({"error": message, "code": code}, status, headers)
-    response = error_page(request, status, message, code, error.lines if error else ())
+    response = error_page(
+        request, status, message, code, error.lines if error else (), error.at if error else None
+    )
     response.headers.update(headers or {})
     return response
 

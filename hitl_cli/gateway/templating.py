@@ -13,10 +13,12 @@ from hitl_cli.format.json import to_json
 from hitl_cli.format.markdown import as_words
 from hitl_cli.format.shell import command
 from hitl_cli.format.terminal import printable
-from hitl_cli.format.times import WRITTEN, iso
+from hitl_cli.format.times import iso
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from hitl_cli.errors import HitlError
 
 
 class Renderer:
@@ -37,7 +39,7 @@ class Renderer:
             duration=format_duration,
             span=format_age,
             iso=iso,
-            instants=_with_instants,
+            told=_told,
             printable=printable,
             words=as_words,
             segment=lambda name: quote(name, safe=":"),
@@ -49,13 +51,16 @@ class Renderer:
         return self._templates.get_template(template).render(context)
 
 
-def _with_instants(text: str) -> Markup:
-    """Return a sentence with its instants as <time>, which the script shows in the reader's time zone."""
+def _told(error: HitlError | str, at: int | None = None) -> Markup:
+    """Return an error as a sentence; its instant is a <time>, which the script writes in the reader's zone.
+
+    `at` is the instant of a text, which is not an error itself.
+    """
+    text = str(error)
+    text = text[:1].upper() + text[1:]
+    at = at if isinstance(error, str) else error.at
+    written = "" if at is None else iso(at)
+    before, found, after = text.partition(written) if written else (text, "", "")
     element = Markup('<time datetime="{}" data-at>{} UTC</time>')
-    parts: list[str] = []
-    last = 0
-    for found in WRITTEN.finditer(text):
-        instant = found[0]
-        parts += [text[last : found.start()], element.format(instant, instant[:16].replace("T", " "))]
-        last = found.end()
-    return Markup().join([*parts, text[last:]])
+    when = element.format(found, found[:16].replace("T", " ")) if found else Markup()
+    return Markup().join([before, when, after])

@@ -213,8 +213,8 @@ def _otherwise(id: str, before: Question, now: Question, groups: Groups) -> Conf
     if not _same_content(before.digest, now.digest):
         return _other_content(id, before.digest, now.digest)
     return Conflict(
-        f"{id} was already asked with a different question. Nothing was changed: ask the same question, or"
-        " use another --id. Differences",
+        f"request {id} already exists, and differs. Nothing was changed: repeat it unchanged, or use another"
+        " --id. Differences",
         _differences(before, now, groups),
         code="question-differs",
     )

@@ -271,27 +271,33 @@ def already(settled: Promise, now: int) -> Conflict | TimedOut:
     """Return the error for a promise that was settled earlier."""
     if settled.state == "rejected_timedout":
         return TimedOut(
-            f"{settled.id} can no longer be answered: its deadline passed {iso(settled.timeout_at)}."
+            f"{settled.id} can no longer be answered: its deadline passed {iso(settled.timeout_at)}.",
+            at=settled.timeout_at,
         )
+    by = by_whom(settled, now)
     if settled.state == "rejected_canceled":
-        return Conflict(
-            f"{settled.id} was canceled{by_whom(settled, now)}. Nothing was changed.", code="already-decided"
-        )
-    if settled.state == "rejected":
-        how = f"{by_whom(settled, now)}: {error_message(settled.value)}"
-        return Conflict(
-            f"{settled.id} was already rejected{how}. Nothing was changed.", code="already-decided"
-        )
-    data = msgspec.json.encode(decode(settled.value)).decode()
+        how = f"was canceled{by}"
+    elif settled.state == "rejected":
+        how = f"was already rejected{by}: {error_message(settled.value)}"
+    else:
+        data = msgspec.json.encode(decode(settled.value)).decode()
+        how = f"was already approved{by} with {data}"
     return Conflict(
-        f"{settled.id} was already approved{by_whom(settled, now)} with {data}. Nothing was changed.",
+        f"{settled.id} {how}. Nothing was changed.",
         code="already-decided",
+        at=decided_at(settled, now),
     )
 
 
-def by_whom(settled: Promise, now: int) -> str:
+def by_whom(settled: Promise, now: int, write: Callable[[int], str] = iso) -> str:
     """Return ` by reviewer via cli 5m ago (2026-…Z)`, with the parts that are known."""
-    audit = audit_of(settled)
-    at = audit.at or settled.settled_at or now
+    audit, at = audit_of(settled), decided_at(settled, now)
     who = f" by {audit.by} via {audit.via}" if audit.by else f" by {audit.via or 'another tool'}"
-    return f"{who} {format_age(now - at)} ago ({iso(at)})"
+    return f"{who} {format_age(now - at)} ago ({write(at)})"
+
+
+def decided_at(settled: Promise, now: int) -> int:
+    """Return when a request was decided (ms since the epoch); `now` if nobody knows."""
+    if settled.state == "rejected_timedout":
+        return settled.timeout_at
+    return audit_of(settled).at or settled.settled_at or now

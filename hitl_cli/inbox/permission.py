@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from hitl_cli.client.wire import audit_of
 from hitl_cli.errors import NotAllowed, NotFound
-from hitl_cli.people.groups import is_among, is_group
+from hitl_cli.people.groups import in_words, is_among, is_group, unknown_people
 from hitl_cli.requests.question import asker_of
 
 if TYPE_CHECKING:
@@ -53,10 +53,9 @@ def check_may_answer(item: RequestSummary, person: str, groups: Groups) -> None:
             code="self-approval",
         )
     unknown = [name for name in item.to if is_group(name) and groups.group(name) is None]
-    hint = f" Not in your settings: {', '.join(unknown)}." if unknown else ""
+    hint = f" {unknown_people(unknown, groups)}" if unknown else ""
     raise NotAllowed(
-        f"only {' or '.join(item.to)} can answer {item.id}; you are acting as {person}.{hint}"
-        " Nothing was changed.",
+        f"only {in_words(item.to, 'or')} can answer {item.id}; {person} cannot.{hint} Nothing was changed.",
         code="not-assignee",
     )
 

@@ -106,7 +106,7 @@ def groups_of(
 def check_known(names: Iterable[str], groups: Groups) -> None:
     """Raise BadInput for names that are not in the settings."""
     if unknown := groups.unknown(names):
-        raise BadInput(f"this cannot be asked: {unknown_people(unknown, groups)}", code="unknown-person")
+        raise BadInput(f"the request is not valid: {unknown_people(unknown, groups)}", code="unknown-person")
 
 
 def unknown_people(names: Sequence[str], groups: Groups) -> str:
@@ -116,7 +116,13 @@ def unknown_people(names: Sequence[str], groups: Groups) -> str:
     known = {**groups.spelled, **{f"{GROUP}{key}": f"{GROUP}{group}" for key, group in groups.groups.items()}}
     near = [known[found] for name in names for found in get_close_matches(folded(name), known, n=1)]
     meant = f" Did you mean {' and '.join(near)}?" if near else ""
-    return f"{' and '.join(names)} {'are' if len(names) > 1 else 'is'} not in the settings.{meant}"
+    return f"{in_words(names)} {'are' if len(names) > 1 else 'is'} not in the settings.{meant}"
+
+
+def in_words(names: Sequence[str], last: str = "and") -> str:
+    """Return names as a list in a sentence: `reviewer, lead and group:ops`."""
+    *first, end = names
+    return f"{', '.join(first)} {last} {end}" if first else end
 
 
 def spelled(question: Question, groups: Groups) -> Question:

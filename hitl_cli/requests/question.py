@@ -221,7 +221,7 @@ def sensible_alone(question: Question) -> Question:
     size = len(msgspec.json.encode(asked))
     if size > MAX_QUESTION_BYTES:
         raise TooLarge(
-            f"the question is {size:,} bytes of JSON: at most {MAX_QUESTION_BYTES:,} are allowed. Give a"
+            f"the request is {size:,} bytes of JSON: at most {MAX_QUESTION_BYTES:,} are allowed. Give a"
             " --link instead."
         )
     check_data(asked)
@@ -270,7 +270,7 @@ def not_askable(why: str) -> BadInput:
 
     It is not a subclass: a failed run stores the name of the class.
     """
-    return BadInput(f"this cannot be asked: {why}", code="bad-question")
+    return BadInput(f"the request is not valid: {why}", code="bad-question")
 
 
 def question_of(promise: Promise) -> Question | None:

@@ -51,7 +51,7 @@ class RunSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Run(Struct, frozen=True, kw_only=True):
     """A run and its state. Instants are ms since the epoch; `result` is what the function returned.
 
-    `requests` are the ids of the requests that it is waiting for. `is_workflow` is false for a standalone
+    `requests` are the ids of the requests that it is waiting for. `kind` is not `run` for a standalone
     request and for a step, which are shown and waited for in the same way. `error` says why the run did not
     complete; `failure` says where, if a function failed.
     """
@@ -67,12 +67,19 @@ class Run(Struct, frozen=True, kw_only=True):
     result: Json = None
     error: str | None = None
     failure: Failure | None = None
-    is_workflow: bool = True
+    kind: Literal["run", "request", "step"] = "run"
 
     @property
     def ended(self) -> bool:
         """Whether it is settled, so that its state and result are final."""
         return self.state not in ("running", "waiting")
+
+    @property
+    def ending(self) -> str:
+        """The state in a sentence, after the name: `failed`."""
+        if self.state == "failed" and self.kind == "request":
+            return "was rejected"
+        return "was canceled" if self.state == "canceled" else self.state
 
 
 class Started(Struct, frozen=True, kw_only=True):
@@ -155,7 +162,7 @@ def run_of(promise: Promise) -> Run:
         result=decode(promise.value) if state == "completed" else None,
         error=error_text(promise) if state in ("failed", "canceled", "expired") else None,
         failure=failure_in(promise.value) if state == "failed" else None,
-        is_workflow=promise.is_run,
+        kind="run" if promise.is_run else "request" if promise.is_blocking else "step",
     )
 
 

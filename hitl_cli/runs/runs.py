@@ -154,8 +154,9 @@ class Runs:
             return run
         ended = wait_until(self._client, look, timeout_s=timeout_s, clock=clock)
         if ended is None:
+            open_still = "has not finished yet, and continues" if run.kind != "request" else "is still open"
             raise TimedOut(
-                f"{run.id} has not ended yet and goes on; `{command('wait', [run.id])}` waits again.",
+                f"{run.kind} {run.id} {open_still}. To wait again, run `{command('wait', [run.id])}`.",
                 code="timed-out",
             )
         return ended
@@ -180,7 +181,9 @@ class Runs:
         settled = as_promise(self._client.call_many([cancel_request(id, value)])[0])
         run = run_of(settled)
         if run.state == "expired":
-            raise TimedOut(f"{id} cannot be canceled: its deadline passed {iso(run.deadline)}.")
+            raise TimedOut(
+                f"{id} cannot be canceled: its deadline passed {iso(run.deadline)}.", at=run.deadline
+            )
         if run.state != "canceled":
             raise Conflict(f"{id} has already {run.state}. Nothing was changed.", code="already-ended")
         below = search(self._client, state="pending", tags={ORIGIN_TAG: id})

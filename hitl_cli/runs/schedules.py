@@ -125,8 +125,7 @@ class Schedules:
         answer = call(self._client, "schedule.create", **asked)
         if spec.timezone is not None and answer.status == BAD_REQUEST:
             raise BadInput(
-                f"the server refused this: {answer.message()}. It may not support time zones: give the times"
-                " in UTC."
+                f"refused: {answer.message()}. The server may not support time zones: give the times in UTC."
             )
         schedule = _as_schedule(answer)
         if not created:
@@ -163,7 +162,7 @@ class Schedules:
             get_close_matches(id, [one.id for one in self.list()], n=1) if "read" in self._actor.may else []
         )
         hint = f"Did you mean {near[0]}?" if near else "`hitl schedule list` shows them."
-        return NotFound(f"there is no schedule {id}. {hint}")
+        return NotFound(f"no schedule {id!r}. {hint}")
 
 
 def _expression(spec: ScheduleSpec) -> str:
@@ -187,9 +186,10 @@ def _refuse_other(schedule: Schedule, asked: dict[str, object]) -> None:
     stands = msgspec.to_builtins(schedule)
     if not all(same_json(stands[name], value) for name, value in asked.items() if stands[name] is not None):
         raise Conflict(
-            f"another schedule has the id {schedule.id}: {schedule.fields} ({schedule.timezone or 'UTC'})"
-            f" calls {show_call(schedule.call)}, for {format_duration(schedule.promise_timeout)} at most."
-            f" Nothing was changed; `{command('schedule remove', [schedule.id])}` removes it.",
+            f"schedule {schedule.id} already exists, and differs: {schedule.fields}"
+            f" ({schedule.timezone or 'UTC'}) starts {show_call(schedule.call)}, with a deadline after"
+            f" {format_duration(schedule.promise_timeout)}. Nothing was changed;"
+            f" `{command('schedule remove', [schedule.id])}` removes it.",
             code="already-exists",
         )
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hitl_cli.format.durations import format_duration
-from hitl_cli.format.times import iso
 from hitl_cli.notify.status import NotificationStatus, notifications_of
 from hitl_cli.requests.question import Instead
 
@@ -30,12 +29,12 @@ def who_may(seen: RequestDetails) -> str:
     return f"{names}, except who started the run ({seen.item.starter or 'unknown'})"
 
 
-def later(seen: RequestDetails) -> list[str]:
-    """Return the assignees of later escalations, and when."""
+def later(seen: RequestDetails) -> list[tuple[str, int]]:
+    """Return the assignees of later escalations as phrases, and when (ms since the epoch)."""
     item = seen.item
     ahead = [(item.created_at + step.after, step.to) for step in item.asked.escalate]
     return [
-        f"also {', '.join(to)} in {format_duration(at - item.now)} ({iso(at)})"
+        (f"also {', '.join(to)} in {format_duration(at - item.now)}", at)
         for at, to in sorted(ahead)
         if seen.decision is None and at > item.now
     ]

@@ -15,7 +15,7 @@ from hitl_cli.runs.run import ENDED, error_text
 from hitl_cli.runs.steps import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from hitl_cli.runs.steps import Retry, RunStep
 
@@ -94,12 +94,12 @@ def _text_of(node: RunStep) -> str | None:
     return error_text(promise) if ended_badly and not _is_ask(node) else None
 
 
-def retry_text(retries: Sequence[Retry]) -> str:
+def retry_text(retries: Sequence[Retry], write: Callable[[int], str] = iso) -> str:
     """Return how often a step failed, when the next attempt is, and the last error."""
     last = retries[-1]
     times = "once" if len(retries) == 1 else f"{len(retries)} times"
     where = f" ({last.where})" if last.where else ""
-    return f"failed {times}; next attempt {iso(last.again)}; {last.error}{where}"
+    return f"failed {times}; next attempt {write(last.again)}; {last.error}{where}"
 
 
 def _remark_in(kind: Kind, said: dict[str, Any]) -> str | None:

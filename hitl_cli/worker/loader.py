@@ -60,7 +60,10 @@ def _load_file(path: Path) -> ModuleType:
     """Import a file as a module named after it, so that pickled classes can be found again."""
     if not path.is_file():
         raise BadApp(f"no app {path}: the file does not exist.")
-    if path.stem in sys.modules:
+    there = sys.modules.get(path.stem)
+    if there is not None and getattr(there, "__file__", None) == str(path):
+        return there
+    if there is not None:
         raise BadApp(f"{path} has the same name as another module, {path.stem!r}: rename the file.")
     folder = str(path.resolve().parent)
     if folder not in sys.path:

@@ -345,7 +345,7 @@ def test_approving_a_form_on_a_terminal_asks_for_it(hitl: Hitl) -> None:
 def test_who_may_not_answer_is_not_asked_to_fill_in_the_form(hitl: Hitl) -> None:
     put(hitl, "a", Question(prompt="How much?", form=EXPENSE, to=("reviewer",)))
     with Terminal([HITL, "approve", "a"], hitl.env, hitl.folder) as terminal:
-        assert "amount" not in terminal.shows("you are acting as ada")
+        assert "amount" not in terminal.shows("ada cannot")
         assert terminal.end() == 7
     hitl.fails(7, "approve", "a", "--set", "nothing=1", code="not-assignee")
 

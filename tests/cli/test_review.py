@@ -301,7 +301,7 @@ def test_only_what_one_may_answer_is_offered_unless_all_is_asked_for(
     terminal = review("--all")
     assert "1 of 2" in terminal.shows("Is r1:1 right?")
     terminal.type("a")
-    terminal.shows("only eve can answer r1:1; you are acting as ada.")
+    terminal.shows("only eve can answer r1:1; ada cannot.")
     terminal.type("q")
     ended(terminal)
 

@@ -36,6 +36,7 @@ def test_runs_that_wait_outlive_their_worker_and_go_on_in_another(hitl: Hitl) ->
             {"message": f"workflow {id} completed", "data": data}
             for id, data in zip(ids, (True, 7, 7), strict=True)
         ]
+    assert not any("waiting for a person" in line for line in second.lines)  # nobody is asked twice
     assert not any("waits for an answer" in line for line in second.lines)  # nobody is told twice
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hitl_cli.format.times import localized
+from hitl_cli.format.times import local
 from hitl_cli.inbox.decide import by_whom
 
 if TYPE_CHECKING:
@@ -22,4 +22,4 @@ def sentence(one: DecisionResult, now: int) -> str:
         verb = f"answered {one.audit.choice!r}"
     if one.fresh:
         return f"{one.promise.id}{of} {verb} by {one.audit.by}"
-    return f"{one.promise.id}{of} was already {verb}{localized(by_whom(one.promise, now))}"
+    return f"{one.promise.id}{of} was already {verb}{by_whom(one.promise, now, local)}"

@@ -19,7 +19,7 @@ from hitl_cli.format.durations import format_age, format_duration
 from hitl_cli.format.json import to_json
 from hitl_cli.format.shell import command, quoted
 from hitl_cli.format.terminal import printable, printable_lines
-from hitl_cli.format.times import local, localized
+from hitl_cli.format.times import local
 from hitl_cli.forms.fields import flat
 from hitl_cli.forms.paths import within
 from hitl_cli.forms.reading import as_read, in_lines, in_words
@@ -172,14 +172,14 @@ def _facts(seen: RequestDetails) -> list[list[Cell]]:
     """Return the facts of one line each: who asks whom, until when …."""
     item, question = seen.item, seen.item.asked
     digest, left = question.digest, item.deadline - item.now
-    until = f"{local(item.deadline)} ({at_deadline(question)})"
+    until = local(item.deadline)
     if seen.decision is None:
         until = f"in {format_duration(left)} ({local(item.deadline)}), {at_deadline(question)}"
     lines = [
         ("asked by", Cell(item.asker or "")),
         ("assignees", Cell(who_may(seen))),
         ("", Cell(seen.hint or "", "yellow")),
-        *(("later", Cell(localized(text))) for text in later(seen)),
+        *(("later", Cell(f"{text} ({local(at)})")) for text, at in later(seen)),
         (
             "approvals",
             Cell(f"{item.votes} of {question.approvals}" if question.approvals > 1 else ""),

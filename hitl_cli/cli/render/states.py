@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from hitl_cli.format.shell import command
 from hitl_cli.format.terminal import printable
-from hitl_cli.format.times import localized
-from hitl_cli.views.steps import REMARKS, step_summary
+from hitl_cli.format.times import local
+from hitl_cli.views.steps import REMARKS, retry_text, step_summary
 
 if TYPE_CHECKING:
     from hitl_cli.runs.steps import RunStep
@@ -60,7 +60,7 @@ def step_outcome(node: RunStep) -> str:
         what = "approve" if step.name is None else "show"
         return command(what, [step.id])
     tried_again = node.retries and node.promise.state == "pending"
-    said = printable(localized(step.said or "")) if tried_again else shorten(step.said or "")
+    said = printable(retry_text(node.retries, local)) if tried_again else shorten(step.said or "")
     if step.by is None or step.kind in REMARKS:
         return said
     return f"{step.state} by {step.by}{': ' if said else ''}{said}"

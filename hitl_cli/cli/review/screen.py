@@ -386,7 +386,7 @@ class Screen:
             f"{_verb(held.answer)} {held.id} in {-(-left // 1_000)} s"
             for held, left in reversed(self._desk.held())
         ]
-        return [("ansiyellow", printable(f"u to undo: {', '.join(told)}"))]
+        return [("ansiyellow", printable(f"{', '.join(told)} (u undoes it)"))]
 
     def _keys(self) -> StyleAndTextTuples:
         page = self._page()

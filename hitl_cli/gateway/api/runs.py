@@ -139,7 +139,7 @@ def _runs(client: Client, call: Call) -> Runs:
 
 def _checked(run: Run, id: str) -> Run:
     """Return a run. Raises NotFound if the id is of a step or a request."""
-    if run.id != id or not run.is_workflow:
+    if run.id != id or run.kind != "run":
         raise NotFound(f"{id} is not a run.")
     return run
 

@@ -29,7 +29,21 @@ def page(request: Request, template: str, *, status: int = 200, **context: Any) 
 
 
 def error_page(
-    request: Request, status: int, message: str, code: str, lines: Sequence[str] = ()
+    request: Request,
+    status: int,
+    message: str,
+    code: str,
+    lines: Sequence[str] = (),
+    at: int | None = None,
 ) -> web.Response:
-    """Return the page for an error."""
-    return page(request, "error.html", status=status, wrong=status, message=message, code=code, lines=lines)
+    """Return the page for an error; `at` is the instant that the message has (HitlError.at)."""
+    return page(
+        request,
+        "error.html",
+        status=status,
+        wrong=status,
+        message=message,
+        code=code,
+        lines=lines,
+        at=at,
+    )

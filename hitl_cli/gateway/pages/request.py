@@ -148,7 +148,7 @@ def show(
         may_decide="decide" in visitor.actor.may,
         action=action,
         sent=sent if refilled else None,
-        failed=str(failed or ""),
+        failed=failed,
         code=failed and failed.code,
         stand_by=failed.mark if isinstance(failed, _Differs) else "",
         late=isinstance(failed, (Conflict, TimedOut)) and looked.seen.decision is not None,

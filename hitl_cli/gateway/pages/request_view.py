@@ -82,7 +82,7 @@ class RequestPage(Struct, frozen=True, kw_only=True):
     missing: int
     near: bool
     may: str
-    later: tuple[str, ...]
+    later: list[tuple[str, int]]
     at_deadline: str
     steps: tuple[StepSummary, ...]
     more_steps: int
@@ -126,7 +126,7 @@ def view(
         missing=question.approvals - item.votes,
         near=item.deadline - item.now < SOON_MS,
         may=who_may(seen),
-        later=tuple(later(seen)),
+        later=later(seen),
         at_deadline=at_deadline(question),
         steps=tuple(step_summary(node, item.now) for node in steps[-STEPS:]),
         more_steps=max(len(steps) - STEPS, 0),

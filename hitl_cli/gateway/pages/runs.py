@@ -111,7 +111,7 @@ async def _show_cancel(
         "cancel.html",
         status=error.status if error else 200,
         run=run,
-        failed=str(error or ""),
+        failed=error,
         code=error and error.code,
         reason=reason,
         kept=gateway.access.keep_mark(visitor.person, id),
