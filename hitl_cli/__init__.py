@@ -16,14 +16,17 @@ if TYPE_CHECKING:
     from hitl_cli.authoring.link import link_to
     from hitl_cli.client.wire import Vote
     from hitl_cli.errors import BadInput, HitlError, NotAllowed, QuestionChanged
+    from hitl_cli.python_api.hitl import AsyncHitl, Hitl
     from hitl_cli.requests.decision import Decision, Rejected
     from hitl_cli.requests.question import Digest
 
 __all__ = [
     "Asked",
+    "AsyncHitl",
     "BadInput",
     "Decision",
     "Digest",
+    "Hitl",
     "HitlError",
     "NotAllowed",
     "PendingDecision",
@@ -42,9 +45,11 @@ __version__ = "0.1.0"
 # Imported on first use: most commands do not need the SDK, which is slow to import.
 _MODULES = {
     "Asked": "authoring.ask",
+    "AsyncHitl": "python_api.hitl",
     "BadInput": "errors",
     "Decision": "requests.decision",
     "Digest": "requests.question",
+    "Hitl": "python_api.hitl",
     "HitlError": "errors",
     "NotAllowed": "errors",
     "PendingDecision": "authoring.ask",

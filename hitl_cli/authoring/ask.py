@@ -41,7 +41,7 @@ from hitl_cli.client.pool import ClientPool
 from hitl_cli.client.protocol import get_promise
 from hitl_cli.client.wire import is_blocking
 from hitl_cli.errors import NotAwaited, QuestionChanged
-from hitl_cli.format.durations import LONGEST_MS, bad_duration, format_age, format_duration, parse_duration
+from hitl_cli.format.durations import Duration, duration_ms, format_age, format_duration
 from hitl_cli.format.shell import command
 from hitl_cli.format.terminal import printable
 from hitl_cli.forms import as_form_type, schema_of
@@ -66,9 +66,6 @@ from hitl_cli.sdk.replay import note_question
 from hitl_cli.sdk.suspension import end_if_over
 
 logger = logging.getLogger(__name__)
-
-type Duration = str | timedelta
-"""A text like `90s`, `1h30m` or `2d`, or a timedelta."""
 
 type OnDeadline = Literal["expire", "approve", "reject"] | Any
 """The outcome when the deadline passes. Any other value is the data of an approval."""
@@ -261,7 +258,7 @@ def ask(
         approvals=approvals,
         allow_self=allow_self,
         on_deadline=on_deadline if on_deadline in PLAIN_DEADLINES else Instead(value=on_deadline),
-        remind=None if remind is None else _ms_of(remind),
+        remind=None if remind is None else duration_ms(remind),
         escalate=escalations_of(escalate or {}),
         priority=priority,
         link=link,
@@ -274,13 +271,13 @@ def ask(
         raise not_askable(f'on_deadline={on_deadline!r} must be "expire", "approve" or "reject".')
     if isinstance(question.on_deadline, Instead) and form is not None and not choices:
         as_form_type(form, on_deadline)  # otherwise the run would fail at the deadline
-    if deadline is not None and any(step.after >= _ms_of(deadline) for step in question.escalate):
+    if deadline is not None and any(step.after >= duration_ms(deadline) for step in question.escalate):
         raise not_askable("escalate has a time that is not before the deadline.")
     end_if_over()
     put = NewRequest(
         question=sensible(question),
         tags=found_by(question, key, ctx.info.func_name, tags or {}),
-        deadline_ms=defaults.DEADLINE_MS if deadline is None else _ms_of(deadline),
+        deadline_ms=defaults.DEADLINE_MS if deadline is None else duration_ms(deadline),
         chosen=deadline is not None,
         typed=form is not None and not isinstance(form, Mapping),
         keep=on_change == "keep",
@@ -325,23 +322,9 @@ def escalations_of(escalate: Mapping[str, str | Sequence[str]]) -> tuple[Escalat
     """Return the escalations, in ms. Raises BadInput."""
     if not isinstance(escalate, Mapping):
         raise not_askable('escalate must map a duration to names, as in {"8h": ["lead"]}.')
-    return tuple(Escalation(after=_ms_of(after), to=_names_of(names)) for after, names in escalate.items())
-
-
-def _ms_of(duration: Duration) -> int:
-    """Return a duration in ms. Raises BadInput."""
-    if isinstance(duration, str):
-        return parse_duration(duration)
-    if not isinstance(duration, timedelta):
-        raise bad_duration(
-            f"{duration!r} is not a duration: write it like 90s, 1h30m or 30d, or as a timedelta."
-        )
-    ms = round(duration / timedelta(milliseconds=1))
-    if not 0 < ms <= LONGEST_MS:
-        raise bad_duration(
-            f"{duration!s} is not a valid duration: it must be more than 0 and less than 100 years."
-        )
-    return ms
+    return tuple(
+        Escalation(after=duration_ms(after), to=_names_of(names)) for after, names in escalate.items()
+    )
 
 
 async def digest_of(_ctx: Context, path: str | Path) -> Digest:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 from hitl_cli.errors import BadInput
 
 UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 LONGEST_MS = 100 * 366 * UNITS_MS["d"]
+
+type Duration = str | timedelta
+"""A text like `90s`, `1h30m` or `2d`, or a timedelta."""
 
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
 
@@ -22,6 +26,22 @@ def parse_duration(text: str) -> int:
     if not 0 < total <= LONGEST_MS:
         raise bad_duration(f"{text!r} is not a valid duration: it must be more than 0 and at most 100 years.")
     return total
+
+
+def duration_ms(duration: Duration) -> int:
+    """Return a text or a timedelta in ms. Raises BadInput."""
+    if isinstance(duration, str):
+        return parse_duration(duration)
+    if not isinstance(duration, timedelta):
+        raise bad_duration(
+            f"{duration!r} is not a duration: write it like 90s, 1h30m or 30d, or as a timedelta."
+        )
+    ms = round(duration / timedelta(milliseconds=1))
+    if not 0 < ms <= LONGEST_MS:
+        raise bad_duration(
+            f"{duration!s} is not a valid duration: it must be more than 0 and less than 100 years."
+        )
+    return ms
 
 
 def bad_duration(message: str) -> BadInput:

@@ -75,6 +75,12 @@ class Decision[T](Struct, frozen=True, kw_only=True, dict=True):
         raise Rejected(f"{self.id} was rejected by {self.by or 'another tool'}: {self.reason}")
 
 
+def with_question[T](decision: Decision[T], question: Question | None) -> Decision[T]:
+    """Set what a decision is about, and return it."""
+    decision.__dict__["question"] = question
+    return decision
+
+
 class KeptDecision(Decision[Json], frozen=True, kw_only=True, omit_defaults=False):
     """A decision as the step of `ask` stores it, with the question. Version 0.1 stored no question."""
 
@@ -84,8 +90,7 @@ class KeptDecision(Decision[Json], frozen=True, kw_only=True, omit_defaults=Fals
         """Return the decision as the workflow gets it, with `data` of the type of the form."""
         fields = {name: getattr(self, name) for name in Decision.__struct_fields__}
         decision: Decision[Any] = Decision(**fields | {"data": data})
-        decision.__dict__["question"] = self.answers
-        return decision
+        return with_question(decision, self.answers)
 
 
 class _Settled(Protocol):
@@ -117,7 +122,7 @@ def decision_on(
     reason = None
     choice = audit.choice or (data if data in question.choices else None)
     if approved:
-        _check_answer(request.id, question, choice, data)
+        check_answer(request.id, question, choice, data)
     else:
         said = data.get("message") if isinstance(data, dict) else None
         reason = str(said or ("canceled" if request.state == "rejected_canceled" else "rejected"))
@@ -135,7 +140,7 @@ def decision_on(
     )
 
 
-def _check_answer(id: str, question: Question, choice: str | None, data: Json) -> None:
+def check_answer(id: str, question: Question, choice: str | None, data: Json) -> None:
     """Raise BadInput for an approval that another tool made and that is not a valid answer."""
     if question.choices and choice not in question.choices:
         raise BadInput(f"{id} was answered by another tool with none of its choices.", code="unreadable")

@@ -72,6 +72,10 @@ class Instead(Struct, frozen=True, kw_only=True):
     value: Json
 
 
+type OnDeadline = Literal["expire", "approve", "reject"] | Instead
+"""The outcome when the deadline passes."""
+
+
 class Digest(Struct, frozen=True, kw_only=True):
     """The content that a request is about: its SHA-256 in hex, and its file's name. `digest_of` makes one."""
 
@@ -117,7 +121,7 @@ class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
     to: tuple[str, ...] = ()
     approvals: Annotated[int, Meta(ge=1, le=1000)] = 1
     allow_self: bool = True
-    on_deadline: Literal["expire", "approve", "reject"] | Instead = "expire"
+    on_deadline: OnDeadline = "expire"
     remind: Duration | None = None
     escalate: tuple[Escalation, ...] = ()
     priority: Priority = "normal"

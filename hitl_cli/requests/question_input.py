@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec import Meta, Struct
 
 from hitl_cli.client.wire import Json
 from hitl_cli.format.durations import parse_duration
-from hitl_cli.requests.question import Digest, Instead, Priority, Question
+from hitl_cli.requests.question import Digest, OnDeadline, Priority, Question
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,7 +31,7 @@ class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     approvals: Annotated[int, Meta(ge=1, le=1000)] = 1
     allow_self: bool = True
     deadline: str = "365d"
-    on_deadline: Literal["expire", "approve", "reject"] | Instead = "expire"
+    on_deadline: OnDeadline = "expire"
     key: str | None = None
     priority: Priority = "normal"
     tags: dict[str, str] = {}

@@ -1,0 +1,1 @@
+"""`Hitl`: ask people from any Python program, without a worker."""

@@ -1,0 +1,70 @@
+"""What `Hitl` needs, on a server or at a gateway."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
+
+from hitl_cli.requests.question import Priority
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from hitl_cli.client.wire import Json
+    from hitl_cli.requests.decision import Decision
+    from hitl_cli.requests.question_input import QuestionInput
+    from hitl_cli.runs.run import RunSpec
+    from hitl_cli.views.pending import RequestSummaryDocument
+    from hitl_cli.views.request import RequestDetailsDocument
+    from hitl_cli.views.runs import RunDocument
+
+NEVER: Callable[[], bool] = lambda: False  # noqa: E731
+
+
+class Wanted(Struct, frozen=True, kw_only=True):
+    """Which open requests to list: see `Hitl.pending`."""
+
+    mine: bool = False
+    to: tuple[str, ...] = ()
+    asker: str | None = None
+    workflow: str | None = None
+    tags: dict[str, str] = {}
+    priority: Priority | None = None
+    limit: int = 100
+
+
+class Backend(Protocol):
+    """Where requests are. All calls block, and may come from any thread. Each may raise Unreachable."""
+
+    def put(self, asked: QuestionInput) -> str:
+        """Create a request, or find the existing one, and return its id. Raises BadInput, Conflict."""
+
+    def decision(
+        self, id: str, timeout_s: float | None, left: Callable[[], bool] = NEVER
+    ) -> Decision[Json] | None:
+        """Return the decision; None after `timeout_s` seconds, or soon after `left()` is true.
+
+        Raises NotFound.
+        """
+
+    def take_back(self, id: str) -> Decision[Json]:
+        """Cancel a request, and return the decision: canceled, or an earlier one. Raises NotFound."""
+
+    def pending(self, wanted: Wanted) -> Sequence[RequestSummaryDocument]:
+        """Return open requests, oldest first."""
+
+    def show(self, id: str) -> RequestDetailsDocument:
+        """Return a request. Raises NotFound."""
+
+    def start(self, spec: RunSpec, group: str | None, deadline_ms: int) -> None:
+        """Start a run. Raises BadInput, Conflict."""
+
+    def ended(self, id: str, timeout_s: float | None, left: Callable[[], bool] = NEVER) -> RunDocument | None:
+        """Return a run once it has ended; None after `timeout_s` seconds, or soon after `left()`.
+
+        Raises NotFound.
+        """
+
+    def close(self) -> None:
+        """Close all connections."""

@@ -1,0 +1,286 @@
+"""`Hitl` at a gateway, through its API (docs/reference/api.md).
+
+One HTTP request each, so that nothing is left to close and any thread can call it.
+"""
+
+from __future__ import annotations
+
+import http.client
+import time
+import urllib.error
+import urllib.request
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode, urlsplit
+
+import msgspec
+from msgspec import Struct
+
+from hitl_cli.client.connect import shown_url
+from hitl_cli.client.waiting import PATIENCE_S
+from hitl_cli.client.wire import Vote
+from hitl_cli.errors import (
+    BadInput,
+    BadServer,
+    Conflict,
+    HitlError,
+    NotAllowed,
+    NotFound,
+    RunFailed,
+    TimedOut,
+    Unreachable,
+)
+from hitl_cli.inbox.ask import new_id
+from hitl_cli.python_api.backend import NEVER
+from hitl_cli.requests.decision import Decision, check_answer, with_question
+from hitl_cli.requests.question import Digest, OnDeadline, Question
+from hitl_cli.views.pending import RequestsPage
+from hitl_cli.views.request import RequestDetailsDocument
+from hitl_cli.views.runs import RunDocument
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from hitl_cli.client.wire import Json
+    from hitl_cli.python_api.backend import Wanted
+    from hitl_cli.requests.question_input import QuestionInput
+    from hitl_cli.runs.run import RunSpec
+    from hitl_cli.views.pending import RequestSummaryDocument
+    from hitl_cli.views.votes import VoteDocument
+
+ANSWER_S = 30.0
+"""How long the gateway may take for a response, besides the time that it was asked to wait."""
+
+WAIT_S = 50
+"""How long one request waits for a decision: less than the minute after which proxies close it."""
+
+LOOK_S = (0.1, 2.0)
+"""The shortest and the longest pause between two looks at a run."""
+
+ERRORS: dict[int, type[HitlError]] = {
+    400: BadInput,
+    401: NotAllowed,
+    403: NotAllowed,
+    404: NotFound,
+    409: Conflict,
+    410: TimedOut,
+    422: Conflict,
+}
+
+
+class _Problem(Struct, frozen=True):
+    """Problem details (RFC 9457), as the gateway sends them."""
+
+    detail: str
+    code: str = "failed"
+    lines: tuple[str, ...] = ()
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect, which would send the token to another host."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        """Return None: the response is an error."""
+
+
+class GatewayBackend:
+    """Requests and runs at a gateway."""
+
+    def __init__(self, gateway: str, token: str | None) -> None:
+        """`gateway` is its URL. Raises BadServer for one that is not `http(s)://…`."""
+        parts = urlsplit(gateway)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise BadServer(f"{shown_url(gateway)!r} is not the URL of a gateway: use http(s)://host.")
+        self._api = f"{gateway.rstrip('/')}/api/v1"
+        self._headers = {"Accept": "application/json", "User-Agent": "hitl"}
+        if token is not None:
+            self._headers["Authorization"] = f"Bearer {token}"
+        self._opener = urllib.request.build_opener(_NoRedirects)
+
+    def put(self, asked: QuestionInput) -> str:
+        """Create a request. See Backend."""
+        id = new_id() if asked.id is None else asked.id
+        body = msgspec.structs.replace(asked, id=id)  # so that it can be sent again
+        return self._send("POST", "/requests", RequestDetailsDocument, body=body).id
+
+    def decision(
+        self, id: str, timeout_s: float | None, left: Callable[[], bool] = NEVER
+    ) -> Decision[Json] | None:
+        """Return the decision. See Backend."""
+
+        def look(wait_s: float) -> Decision[Json] | None:
+            query = {"wait": f"{wait_s:.3f}s"} if wait_s >= 0.001 else {}  # noqa: PLR2004 - a millisecond
+            path = f"/requests/{quote(id, safe='')}"
+            return _decision_in(self._send("GET", path, RequestDetailsDocument, query, wait_s=wait_s))
+
+        return _until(look, timeout_s, left, WAIT_S)
+
+    def take_back(self, id: str) -> Decision[Json]:
+        """Cancel a request. See Backend."""
+        shown = self._send("DELETE", f"/requests/{quote(id, safe='')}", RequestDetailsDocument)
+        decision = _decision_in(shown)
+        assert decision is not None
+        return decision
+
+    def pending(self, wanted: Wanted) -> Sequence[RequestSummaryDocument]:
+        """Return open requests. See Backend."""
+        named = {"from": wanted.asker, "workflow": wanted.workflow, "priority": wanted.priority}
+        query: list[tuple[str, str]] = [(name, value) for name, value in named.items() if value is not None]
+        query += [("for", "me")] if wanted.mine else []
+        query += [("to", name) for name in wanted.to]
+        query += [("tag", f"{name}={value}") for name, value in wanted.tags.items()]
+        found: list[RequestSummaryDocument] = []
+        cursor: list[tuple[str, str]] = []
+        while True:
+            limit = [("limit", str(min(wanted.limit - len(found), 1_000)))]
+            page = self._send("GET", "/requests", RequestsPage, [*query, *limit, *cursor])
+            found += page.items
+            if page.next is None or len(found) >= wanted.limit:
+                return found
+            cursor = [("cursor", page.next)]
+
+    def show(self, id: str) -> RequestDetailsDocument:
+        """Return a request. See Backend."""
+        return self._send("GET", f"/requests/{quote(id, safe='')}", RequestDetailsDocument)
+
+    def start(self, spec: RunSpec, group: str | None, deadline_ms: int) -> None:
+        """Start a run. See Backend."""
+        body = msgspec.to_builtins(spec) | {"deadline": f"{deadline_ms}ms"}
+        self._send("POST", "/runs", RunDocument, body=body | ({} if group is None else {"group": group}))
+
+    def ended(self, id: str, timeout_s: float | None, left: Callable[[], bool] = NEVER) -> RunDocument | None:
+        """Return a run once it has ended. See Backend."""
+        shortest, longest = LOOK_S
+        pause = 0.0
+
+        def look(wait_s: float) -> RunDocument | None:
+            nonlocal pause
+            time.sleep(min(pause, wait_s))
+            pause = min(max(pause * 2, shortest), longest)
+            run = self._send("GET", f"/runs/{quote(id, safe='')}", RunDocument)
+            return run if run.state not in ("running", "waiting") else None
+
+        return _until(look, timeout_s, left, longest)
+
+    def close(self) -> None:
+        """Do nothing: there is no open connection."""
+
+    def _send[T](
+        self,
+        method: str,
+        path: str,
+        kind: type[T],
+        query: Any = (),
+        *,
+        body: Any = None,
+        wait_s: float = 0.0,
+    ) -> T:
+        """Send one request, and return the response. Raises HitlError, as the gateway answered it."""
+        url = self._api + path + (f"?{urlencode(query)}" if query else "")
+        data = None if body is None else msgspec.json.encode(body)
+        headers = self._headers | ({} if data is None else {"Content-Type": "application/json"})
+        request = urllib.request.Request(url, data, headers, method=method)  # noqa: S310 - checked in __init__
+        where = shown_url(self._api)
+        try:
+            with self._opener.open(request, timeout=wait_s + ANSWER_S) as response:
+                raw = response.read()
+        except urllib.error.HTTPError as error:
+            raise _error_in(error.code, error.read(), where) from error
+        except (OSError, http.client.HTTPException) as error:
+            why = getattr(error, "reason", None) or error
+            raise Unreachable(f"the gateway at {where} cannot be reached: {why}.") from error
+        try:
+            return msgspec.json.decode(raw, type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Unreachable(f"{where} did not answer as a gateway of hitl: {error}.") from error
+
+
+def _error_in(status: int, raw: bytes, where: str) -> HitlError:
+    """Return the error that a response tells."""
+    try:
+        problem = msgspec.json.decode(raw, type=_Problem)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return Unreachable(f"{where} did not answer as a gateway of hitl: status {status}.")
+    kind = ERRORS.get(status, Unreachable)
+    return kind(problem.detail, problem.lines, code=problem.code)
+
+
+def _until[T](
+    look: Callable[[float], T | None],
+    timeout_s: float | None,
+    left: Callable[[], bool],
+    longest_s: float,
+    clock: Callable[[], float] = time.monotonic,
+) -> T | None:
+    """Return the first result of `look`, which may take as many seconds as it is given.
+
+    The first look does not wait, so that an unknown id or a wrong URL is reported at once. Later the gateway
+    may be unreachable for PATIENCE_S: it may be restarting.
+    """
+    end = None if timeout_s is None else clock() + timeout_s
+    found, heard_at = look(0.0), clock()
+    while found is None and not left():
+        rest = longest_s if end is None else min(end - clock(), longest_s)
+        if rest <= 0:
+            return None
+        try:
+            found, heard_at = look(rest), clock()
+        except Unreachable:
+            if clock() > heard_at + PATIENCE_S:
+                raise
+            time.sleep(min(rest, LOOK_S[1]))
+    return found
+
+
+def _decision_in(shown: RequestDetailsDocument) -> Decision[Json] | None:
+    """Return the decision on a request, as `decision_on` makes it; None if there is none yet.
+
+    Raises RunFailed for an approval with an invalid answer.
+    """
+    made = shown.decision
+    if made is None:
+        return None
+    approved, reason = made.outcome == "approved", made.reason
+    question = Question(
+        prompt=shown.prompt or "",
+        details=shown.details,
+        form=shown.form,
+        choices=shown.choices,
+        to=shown.to,
+        approvals=shown.approvals,
+        allow_self=shown.allow_self,
+        on_deadline=msgspec.convert(shown.on_deadline, OnDeadline),
+        priority=shown.priority,
+        link=shown.link,
+        digest=None if shown.digest is None else msgspec.convert(shown.digest, Digest),
+    )
+    if approved and not made.deadline:
+        try:
+            check_answer(shown.id, question, made.choice, made.data)
+        except BadInput as error:
+            raise RunFailed(
+                f"{shown.id} was settled with an invalid answer: {error}", code="unreadable"
+            ) from error
+    if not approved and reason is None:
+        names = {"canceled": "canceled", "expired": "nobody answered before the deadline"}
+        reason = names["expired"] if made.deadline else names.get(made.outcome or "", "rejected")
+    decision: Decision[Json] = Decision(
+        id=shown.id,
+        approved=approved,
+        choice=made.choice,
+        data=made.data if approved else None,
+        by=made.by,
+        via=made.via,
+        at=datetime.fromisoformat(made.at),
+        comment=made.comment,
+        reason=None if approved else reason,
+        expired=made.deadline,
+        votes=tuple(map(_vote_in, shown.votes_cast)),
+    )
+    return with_question(decision, question)
+
+
+def _vote_in(vote: VoteDocument) -> Vote:
+    """Return a vote, with its instant in ms since the epoch."""
+    at = round(datetime.fromisoformat(vote.at).timestamp() * 1_000)
+    return Vote(**msgspec.structs.asdict(vote) | {"at": at})

@@ -1,0 +1,447 @@
+"""`Hitl` and `AsyncHitl`: ask people, and start runs, from any Python program (docs/guides/python.md)."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
+
+import msgspec
+from msgspec import UNSET
+
+from hitl_cli import defaults
+from hitl_cli.client.wire import fresh_id
+from hitl_cli.errors import RunFailed, TimedOut
+from hitl_cli.format.durations import Duration, duration_ms
+from hitl_cli.python_api.backend import Backend, Wanted
+from hitl_cli.requests.decision import with_question
+from hitl_cli.requests.question import not_askable
+from hitl_cli.requests.question_input import QuestionInput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from types import TracebackType
+    from typing import Self
+
+    from hitl_cli.client.wire import Json
+    from hitl_cli.requests.decision import Decision
+    from hitl_cli.requests.question import Digest, Priority
+    from hitl_cli.runs.run import RunSpec
+    from hitl_cli.views.pending import RequestSummaryDocument
+    from hitl_cli.views.request import RequestDetailsDocument
+
+PLAIN_DEADLINES = ("expire", "approve", "reject")
+
+SLICE_S = 0.5
+"""How long a thread waits for one of many, before another gets its turn."""
+
+
+class AskOptions(TypedDict, total=False):
+    """The options of `Hitl.ask` besides the prompt and the form: those of `ask` in a workflow, and `id`."""
+
+    id: str | None
+    details: Any
+    choices: Sequence[str]
+    to: str | Sequence[str]
+    approvals: int
+    allow_self: bool
+    deadline: Duration | None
+    on_deadline: Any
+    key: str | None
+    priority: Priority
+    tags: Mapping[str, str] | None
+    link: str | None
+    digest: Digest | None
+
+
+class Hitl:
+    """Ask people from any Python program: no workflow and no worker is needed.
+
+        hitl = Hitl()
+        decision = hitl.ask("Refund order 7?", to="group:shop", id="refund-7")
+        if decision.approved:
+            refund(7)
+
+    Where requests are:
+
+    - by default, the server of the settings, as for the commands (a file next to you).
+    - `server`: the URL of a Resonate server: `sqlite:///hitl.db`, `http://host`, `postgresql://host/database`;
+      `token` is the server's.
+    - `gateway`: the URL of a gateway of hitl, such as `https://hitl.example.org`, with a `token` of
+      `hitl token create --as agent --can ask`.
+
+    `person` is who asks: by default the person of the settings. At a gateway it is the token's person.
+
+    With an `id`, a program that was killed and runs again gets the same request and its answer, instead of
+    asking twice. Use one object from as many threads as you like. `AsyncHitl` has the same methods to await.
+
+    Every method raises Unreachable if the server or the gateway cannot be reached.
+    """
+
+    def __init__(
+        self,
+        server: str | None = None,
+        *,
+        gateway: str | None = None,
+        token: str | None = None,
+        person: str | None = None,
+    ) -> None:
+        self._backend = _backend_of(server, gateway, token, person)
+
+    @overload
+    def ask[T](
+        self,
+        prompt: str,
+        *,
+        form: type[T],
+        timeout: Duration | None = None,
+        **options: Unpack[AskOptions],
+    ) -> Decision[T]: ...
+    @overload
+    def ask(
+        self,
+        prompt: str,
+        *,
+        form: Mapping[str, Any] | None = None,
+        timeout: Duration | None = None,
+        **options: Unpack[AskOptions],
+    ) -> Decision[Any]: ...
+    def ask(
+        self, prompt: str, *, form: Any = None, timeout: Duration | None = None, **options: Unpack[AskOptions]
+    ) -> Decision[Any]:
+        """Ask a person, wait for the decision and return it.
+
+            decision = Hitl().ask("Which amount?", form=Refund, to="lead", deadline="2d", id="refund-7")
+
+        The options are those of `ask` in a workflow, and `id`: the same id and question again are the same
+        request. After `timeout` it raises TimedOut; the request stays open, and `wait` waits for it again.
+
+        Raises BadInput (this cannot be asked), Conflict (another question has this id).
+        """
+        return self.wait(self.put(prompt, form=form, **options), form=form, timeout=timeout)
+
+    def put(self, prompt: str, *, form: Any = None, **options: Unpack[AskOptions]) -> str:
+        """Create a request without waiting, and return its id.
+
+        Raises BadInput (this cannot be asked), Conflict (another question has this id).
+        """
+        return self._backend.put(_question_input(prompt, form, options))
+
+    @overload
+    def wait[T](self, id: str, *, form: type[T], timeout: Duration | None = None) -> Decision[T]: ...
+    @overload
+    def wait(
+        self, id: str, *, form: Mapping[str, Any] | None = None, timeout: Duration | None = None
+    ) -> Decision[Any]: ...
+    def wait(self, id: str, *, form: Any = None, timeout: Duration | None = None) -> Decision[Any]:
+        """Return the decision on a request once it is made. With a type as `form`, its data is of that type.
+
+        The server may restart meanwhile. Raises NotFound, TimedOut after `timeout`; RunFailed if another tool
+        has settled the request with an answer that does not fit.
+        """
+        return _typed(id, form, self._backend.decision(id, _seconds(timeout)))
+
+    def take_back(self, id: str) -> Decision[Any]:
+        """Cancel a request, and return its decision: canceled, or the one that was made before.
+
+        Raises NotFound, Conflict (it belongs to a run).
+        """
+        return self._backend.take_back(id)
+
+    def pending(
+        self,
+        *,
+        mine: bool = False,
+        to: str | Sequence[str] = (),
+        asker: str | None = None,
+        workflow: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        priority: Priority | None = None,
+        limit: int = 100,
+    ) -> Sequence[RequestSummaryDocument]:
+        """Return open requests, oldest first: what `hitl pending --json` prints.
+
+        - `mine`: only requests that you may answer now.
+        - `to`: one of these must be an assignee.
+        - `asker`: who asked, or started the run.
+        - `workflow`: a glob for the run or its workflow.
+        - `tags`, `priority`: as the request has them.
+        """
+        return self._backend.pending(_wanted(mine, to, asker, workflow, tags, priority, limit))
+
+    def show(self, id: str) -> RequestDetailsDocument:
+        """Return a request: what `hitl show --json` prints. Raises NotFound."""
+        return self._backend.show(id)
+
+    def start(
+        self,
+        workflow: str,
+        *args: Json,
+        id: str | None = None,
+        group: str | None = None,
+        deadline: Duration | None = None,
+        **kwargs: Json,
+    ) -> str:
+        """Start a run of a workflow, and return its id. A worker must serve the workflow.
+
+            run = Hitl().start("deploy", "1.4.2", id="deploy-1.4.2")
+
+        The same id and arguments again are the same run. Without an id, it gets a random one. `deadline` is
+        how long the run may take (365 days). Raises BadInput, Conflict (the id has another call).
+        """
+        spec = _run_spec(workflow, args, id, kwargs)
+        self._backend.start(spec, group, _life_ms(deadline))
+        return spec.id
+
+    def result(self, run: str, *, timeout: Duration | None = None) -> Any:
+        """Return the result of a run, as JSON, once it has ended.
+
+        Raises NotFound, RunFailed (it failed, was canceled or expired), TimedOut after `timeout`.
+        """
+        return _result_of(run, self._backend.ended(run, _seconds(timeout)))
+
+    def close(self) -> None:
+        """Close all connections. `with Hitl() as hitl:` does so at the end."""
+        self._backend.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class AsyncHitl:
+    """The methods of `Hitl`, to await.
+
+        async with AsyncHitl() as hitl:
+            decision = await hitl.ask("Refund order 7?", to="group:shop", id="refund-7")
+
+    Waits can be canceled: the request stays open.
+    """
+
+    def __init__(
+        self,
+        server: str | None = None,
+        *,
+        gateway: str | None = None,
+        token: str | None = None,
+        person: str | None = None,
+    ) -> None:
+        self._backend = _backend_of(server, gateway, token, person)
+
+    @overload
+    async def ask[T](
+        self,
+        prompt: str,
+        *,
+        form: type[T],
+        timeout: Duration | None = None,
+        **options: Unpack[AskOptions],
+    ) -> Decision[T]: ...
+    @overload
+    async def ask(
+        self,
+        prompt: str,
+        *,
+        form: Mapping[str, Any] | None = None,
+        timeout: Duration | None = None,
+        **options: Unpack[AskOptions],
+    ) -> Decision[Any]: ...
+    async def ask(
+        self, prompt: str, *, form: Any = None, timeout: Duration | None = None, **options: Unpack[AskOptions]
+    ) -> Decision[Any]:
+        """Ask a person, wait for the decision and return it. See Hitl.ask."""
+        return await self.wait(await self.put(prompt, form=form, **options), form=form, timeout=timeout)
+
+    async def put(self, prompt: str, *, form: Any = None, **options: Unpack[AskOptions]) -> str:
+        """Create a request without waiting, and return its id. See Hitl.put."""
+        return await asyncio.to_thread(self._backend.put, _question_input(prompt, form, options))
+
+    @overload
+    async def wait[T](self, id: str, *, form: type[T], timeout: Duration | None = None) -> Decision[T]: ...
+    @overload
+    async def wait(
+        self, id: str, *, form: Mapping[str, Any] | None = None, timeout: Duration | None = None
+    ) -> Decision[Any]: ...
+    async def wait(self, id: str, *, form: Any = None, timeout: Duration | None = None) -> Decision[Any]:
+        """Return the decision on a request once it is made. See Hitl.wait."""
+        return _typed(id, form, await _in_turns(self._backend.decision, id, _seconds(timeout)))
+
+    async def take_back(self, id: str) -> Decision[Any]:
+        """Cancel a request, and return its decision. See Hitl.take_back."""
+        return await asyncio.to_thread(self._backend.take_back, id)
+
+    async def pending(
+        self,
+        *,
+        mine: bool = False,
+        to: str | Sequence[str] = (),
+        asker: str | None = None,
+        workflow: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        priority: Priority | None = None,
+        limit: int = 100,
+    ) -> Sequence[RequestSummaryDocument]:
+        """Return open requests, oldest first. See Hitl.pending."""
+        wanted = _wanted(mine, to, asker, workflow, tags, priority, limit)
+        return await asyncio.to_thread(self._backend.pending, wanted)
+
+    async def show(self, id: str) -> RequestDetailsDocument:
+        """Return a request. See Hitl.show."""
+        return await asyncio.to_thread(self._backend.show, id)
+
+    async def start(
+        self,
+        workflow: str,
+        *args: Json,
+        id: str | None = None,
+        group: str | None = None,
+        deadline: Duration | None = None,
+        **kwargs: Json,
+    ) -> str:
+        """Start a run of a workflow, and return its id. See Hitl.start."""
+        spec = _run_spec(workflow, args, id, kwargs)
+        await asyncio.to_thread(self._backend.start, spec, group, _life_ms(deadline))
+        return spec.id
+
+    async def result(self, run: str, *, timeout: Duration | None = None) -> Any:
+        """Return the result of a run, as JSON, once it has ended. See Hitl.result."""
+        return _result_of(run, await _in_turns(self._backend.ended, run, _seconds(timeout)))
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await asyncio.to_thread(self._backend.close)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+# What both classes share
+
+
+def _backend_of(server: str | None, gateway: str | None, token: str | None, person: str | None) -> Backend:
+    """Return where requests are. Raises BadInput."""
+    if gateway is None:
+        from hitl_cli.python_api.server_backend import ServerBackend
+
+        return ServerBackend(server, token, person)
+    from hitl_cli.python_api.gateway_backend import GatewayBackend
+
+    if server is not None or person is not None:
+        raise not_askable("a gateway has its own server, and its token is of a person: give neither.")
+    return GatewayBackend(gateway, token)
+
+
+def _question_input(prompt: str, form: Any, options: AskOptions) -> QuestionInput:
+    """Return what to ask. Raises BadInput."""
+    if form is not None:
+        from hitl_cli.forms import schema_of
+
+        form = schema_of(form)
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    if "to" in given:
+        given["to"] = _names(given["to"])
+    if "deadline" in given:
+        given["deadline"] = f"{duration_ms(given['deadline'])}ms"
+    late = given.get("on_deadline", "expire")
+    if not (isinstance(late, str) and late in PLAIN_DEADLINES):
+        given["on_deadline"] = {"value": late}
+    try:
+        asked = msgspec.convert({"prompt": prompt, "form": form, **given}, QuestionInput)
+        msgspec.json.encode(asked)
+    except (msgspec.ValidationError, TypeError, ValueError, RecursionError) as error:
+        raise not_askable(f"{error}.") from error
+    return asked
+
+
+def _names(names: str | Sequence[str]) -> tuple[str, ...]:
+    """Return a name or several as a tuple."""
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def _wanted(
+    mine: bool,
+    to: str | Sequence[str],
+    asker: str | None,
+    workflow: str | None,
+    tags: Mapping[str, str] | None,
+    priority: Priority | None,
+    limit: int,
+) -> Wanted:
+    """Return a filter of open requests."""
+    return Wanted(
+        mine=mine,
+        to=_names(to),
+        asker=asker,
+        workflow=workflow,
+        tags=dict(tags or {}),
+        priority=priority,
+        limit=limit,
+    )
+
+
+def _seconds(timeout: Duration | None) -> float | None:
+    """Return a duration in s. Raises BadInput."""
+    return None if timeout is None else duration_ms(timeout) / 1_000
+
+
+def _life_ms(deadline: Duration | None) -> int:
+    """Return how long a run may take, in ms. Raises BadInput."""
+    return defaults.DEADLINE_MS if deadline is None else duration_ms(deadline)
+
+
+def _run_spec(workflow: str, args: tuple[Json, ...], id: str | None, kwargs: dict[str, Json]) -> RunSpec:
+    """Return the run to start. Without arguments, the workflow gets its id, as from `hitl start`."""
+    from hitl_cli.runs.run import RunSpec
+
+    own = f"run-{fresh_id()[:16]}" if id is None else id
+    return RunSpec(id=own, workflow=workflow, args=list(args) if args else UNSET, kwargs=kwargs)
+
+
+def _typed(id: str, form: Any, decision: Decision[Any] | None) -> Decision[Any]:
+    """Return a decision with its data as the author's type. Raises TimedOut if there is none."""
+    if decision is None:
+        raise TimedOut(f"no answer to {id} yet. The request is still open.", code="timed-out")
+    if form is None or not decision.approved or decision.data is None:
+        return decision
+    from hitl_cli.forms import as_form_type
+
+    typed = msgspec.structs.replace(decision, data=as_form_type(form, decision.data))
+    return with_question(typed, decision.question)
+
+
+def _result_of(id: str, run: Any) -> Any:
+    """Return the result of a run that has ended. Raises RunFailed, TimedOut."""
+    if run is None:
+        raise TimedOut(f"the run {id} has not ended yet.", code="timed-out")
+    if run.state != "completed":
+        raise RunFailed(f"the run {id} {run.state}: {run.error}")
+    return run.result
+
+
+async def _in_turns[T](
+    wait: Callable[[str, float | None, Callable[[], bool]], T | None], id: str, timeout_s: float | None
+) -> T | None:
+    """Wait in a thread, in slices, so that many waits share the threads and one can be canceled."""
+    end = None if timeout_s is None else time.monotonic() + timeout_s
+    left = threading.Event()
+    pause = 0.0
+    try:
+        while True:
+            rest = SLICE_S if end is None else min(end - time.monotonic(), SLICE_S)
+            found = await asyncio.to_thread(wait, id, max(rest, 0.0), left.is_set)
+            if found is not None or rest <= 0:
+                return found
+            pause = min(pause + 0.05, SLICE_S)
+            await asyncio.sleep(min(pause, SLICE_S if end is None else max(end - time.monotonic(), 0.0)))
+    finally:
+        left.set()

@@ -1,0 +1,144 @@
+"""`Hitl` on a Resonate server: a file, `hitl server`, PostgreSQL."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from hitl_cli.client.connect import connect
+from hitl_cli.client.waiting import wait_until
+from hitl_cli.inbox import Inbox
+from hitl_cli.inbox.ask import StandaloneRequest, decision_of, new_id
+from hitl_cli.inbox.pending import RequestFilter
+from hitl_cli.people.actor import Actor
+from hitl_cli.people.groups import as_asked
+from hitl_cli.python_api.backend import NEVER
+from hitl_cli.requests.decision import with_question
+from hitl_cli.runs import Runs
+from hitl_cli.settings import Settings
+from hitl_cli.views.pending import request_summary_document
+from hitl_cli.views.request import request_details_document
+from hitl_cli.views.runs import run_document
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.client.wire import Json, Promise
+    from hitl_cli.python_api.backend import Wanted
+    from hitl_cli.requests.decision import Decision
+    from hitl_cli.requests.question import Question
+    from hitl_cli.requests.question_input import QuestionInput
+    from hitl_cli.runs.run import Run, RunSpec
+    from hitl_cli.views.pending import RequestSummaryDocument
+    from hitl_cli.views.request import RequestDetailsDocument
+    from hitl_cli.views.runs import RunDocument
+
+VIA = "python"
+"""The `via` of actions, for the record."""
+
+
+class ServerBackend:
+    """Requests and runs on a server. Each thread has a client of its own."""
+
+    def __init__(self, server: str | None, token: str | None, person: str | None) -> None:
+        """Read the settings, which have what is None here. Raises BadServer, BadSetting."""
+        self._settings = Settings()
+        self._url = self._settings.server(server).value
+        self._token = self._settings.token(token)
+        groups = self._settings.groups()
+        self._actor = Actor(person=self._settings.person(person).value, via=VIA, groups=groups)
+        self._own = threading.local()
+        self._clients: list[Client] = []
+        self._lock = threading.Lock()
+
+    def put(self, asked: QuestionInput) -> str:
+        """Create a request, and notify its assignees. See Backend."""
+        inbox, groups = self._inbox(), self._actor.groups
+        question = asked.question(lambda names: as_asked(names, groups))
+        put = inbox.ask(
+            question,
+            id=new_id() if asked.id is None else asked.id,
+            key=asked.key,
+            tags=asked.tags,
+            deadline_ms=asked.deadline_ms,
+        )
+        if put.fresh:
+            inbox.notify(put, self._settings.contacts(), self._settings.group().value)
+        return put.id
+
+    def decision(
+        self, id: str, timeout_s: float | None, left: Callable[[], bool] = NEVER
+    ) -> Decision[Json] | None:
+        """Return the decision. See Backend."""
+        inbox = self._inbox()
+        item = inbox.find(id, whole=True)
+        asked = StandaloneRequest(promise=item.promise, question=item.asked, fresh=False)
+        promise = inbox.wait(asked, timeout_s=timeout_s, left=left)
+        return None if promise.state == "pending" else _decision_on(promise, item.asked)
+
+    def take_back(self, id: str) -> Decision[Json]:
+        """Cancel a request. See Backend."""
+        inbox = self._inbox()
+        asked = inbox.asked(id)
+        return _decision_on(inbox.withdraw(asked), asked.question)
+
+    def pending(self, wanted: Wanted) -> Sequence[RequestSummaryDocument]:
+        """Return open requests. See Backend."""
+        inbox = self._inbox()
+        only = RequestFilter(
+            person=self._actor.person if wanted.mine else None,
+            to=wanted.to,
+            asker=wanted.asker,
+            workflow=wanted.workflow,
+            tags=wanted.tags,
+            priority=wanted.priority,
+        )
+        found, _ = inbox.list(only, limit=wanted.limit)
+        return [request_summary_document(item, inbox.client.now()) for item in found]
+
+    def show(self, id: str) -> RequestDetailsDocument:
+        """Return a request. See Backend."""
+        return request_details_document(self._inbox().show(id, whole=True), self._settings.contacts())
+
+    def start(self, spec: RunSpec, group: str | None, deadline_ms: int) -> None:
+        """Start a run. See Backend."""
+        runs = Runs(self._client(), self._actor)
+        runs.start(spec, group=self._settings.group(group).value, deadline_ms=deadline_ms)
+
+    def ended(self, id: str, timeout_s: float | None, left: Callable[[], bool] = NEVER) -> RunDocument | None:
+        """Return a run once it has ended. See Backend."""
+        client = self._client()
+        runs = Runs(client, self._actor)
+        runs.show(id)  # an unknown id, or an unreachable server, is reported at once
+
+        def look() -> Run | None:
+            run = runs.show(id)
+            return run if run.ended else None
+
+        run = wait_until(client, look, timeout_s=timeout_s, left=left)
+        return None if run is None else run_document(run, client.now())
+
+    def close(self) -> None:
+        """Close the clients of all threads."""
+        with self._lock:
+            for client in self._clients:
+                client.close()
+            self._clients.clear()
+
+    def _inbox(self) -> Inbox:
+        return Inbox(self._client(), self._actor)
+
+    def _client(self) -> Client:
+        client: Client | None = getattr(self._own, "client", None)
+        if client is None:
+            client = connect(self._url, self._token)
+            self._own.client = client
+            with self._lock:
+                self._clients.append(client)
+        return client
+
+
+def _decision_on(promise: Promise, question: Question) -> Decision[Json]:
+    """Return the decision on a settled request, with the question. Raises RunFailed."""
+    return with_question(decision_of(promise, question), question)

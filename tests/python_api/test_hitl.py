@@ -1,0 +1,323 @@
+"""`Hitl` and `AsyncHitl`: the same calls on a file, over HTTP, on PostgreSQL and at a gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from msgspec import Struct
+
+from hitl_cli import AsyncHitl, Digest, Hitl, HitlError
+from hitl_cli.auth import tokens
+from hitl_cli.client.connect import connect
+from hitl_cli.errors import NotFound
+from hitl_cli.inbox import Inbox
+from hitl_cli.people.actor import Actor
+from hitl_cli.requests.decision_input import DecisionInput
+from tests.conftest import wait_until
+from tests.gateway.conftest import begin_gateway
+from tests.gateway.visiting import Visited
+from tests.server.conftest import serve, served  # noqa: F401 - fixtures
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.conftest import Hitl as Command
+    from tests.gateway.conftest import GatewayProcess
+
+DAY_MS = 86_400_000
+
+YES = DecisionInput(verdict="approve")
+
+
+class Refund(Struct):
+    """A form."""
+
+    amount: int
+    note: str = ""
+
+
+class Place(Struct):
+    """Where requests are, and a person there."""
+
+    url: str
+    options: dict[str, Any]
+
+    def decide(self, id: str, said: DecisionInput = YES, person: str = "lead") -> None:
+        with connect(self.url) as client:
+            Inbox(client, Actor(person=person, via="test")).decide(id, said, whole=True)
+
+    def soon(self, id: str, said: DecisionInput = YES) -> None:
+        """Decide a request once it is there."""
+
+        def decide() -> bool:
+            with contextlib.suppress(NotFound):
+                self.decide(id, said)
+                return True
+            return False
+
+        threading.Thread(target=wait_until, args=(decide,)).start()
+
+
+@pytest.fixture(params=["file", "http", "gateway", pytest.param("postgres", marks=pytest.mark.heavy)])
+def place(hitl: Command, request: pytest.FixtureRequest) -> Iterator[Place]:
+    gateway: GatewayProcess | None = None
+    match request.param:
+        case "http":
+            url = request.getfixturevalue("served").url
+        case "postgres":
+            url = request.getfixturevalue("database")
+        case _:
+            url = hitl.url
+    options: dict[str, Any] = {"server": url, "person": "ada"}
+    if request.param == "gateway":
+        gateway = begin_gateway(hitl, "--sign-in")
+        with connect(url) as client:
+            _, token = tokens.create(client, "ada", ["read", "start"], life_ms=DAY_MS, by="ops")
+        options = {"gateway": gateway.url, "token": token}
+    yield Place(url, options)
+    if gateway is not None:
+        gateway.clear_away()
+
+
+@pytest.fixture
+def asker(place: Place) -> Iterator[Hitl]:
+    with Hitl(**place.options) as asker:
+        yield asker
+
+
+WHOLE: dict[str, Any] = {
+    "details": {"order": 7},
+    "to": ["lead", "group:ops"],
+    "allow_self": False,
+    "deadline": "2d",
+    "on_deadline": "reject",
+    "key": "the-key",
+    "priority": "high",
+    "tags": {"team": "shop"},
+    "link": "https://example.org/7",
+    "digest": Digest(sha256="0" * 64, file="order.json"),
+}
+
+
+def test_a_question_is_asked_and_its_decision_is_typed(place: Place, asker: Hitl) -> None:
+    place.soon("refund", DecisionInput(verdict="approve", data={"amount": 7}, comment="as agreed"))
+    decision = asker.ask("Refund?", form=Refund, id="refund", **WHOLE)
+    assert decision.approved
+    assert decision.data == Refund(amount=7)
+    assert (decision.by, decision.via, decision.comment) == ("lead", "test", "as agreed")
+    assert decision.question is not None
+    assert (decision.question.prompt, decision.question.details) == ("Refund?", {"order": 7})
+    shown = asker.show("refund")
+    assert (shown.from_, shown.to, shown.tags) == ("ada", ("lead", "group:ops"), {"team": "shop"})
+    assert asker.wait("refund", form=Refund) == decision
+
+
+def test_every_outcome_is_told_as_to_a_workflow(place: Place, asker: Hitl) -> None:
+    no = asker.put("A?", id="no")
+    place.decide(no, DecisionInput(verdict="reject", reason="not now"))
+    choice = asker.put("B?", id="choice", choices=["red", "blue"])
+    place.decide(choice, DecisionInput(choice="blue"))
+    two = asker.put("C?", id="two", to=["lead", "reviewer"], approvals=2)
+    place.decide(two)
+    place.decide(two, person="reviewer")
+    late = asker.put("D?", id="late", deadline="1ms")
+    yes = asker.put("E?", id="yes", deadline="1ms", on_deadline={"amount": 3})
+    back = asker.put("F?", id="back")
+    taken = asker.take_back(back)
+    found = [asker.wait(id) for id in (no, choice, two, late, yes, back)]
+    assert [(one.approved, one.choice, one.data, one.reason, one.expired) for one in found] == [
+        (False, None, None, "not now", False),
+        (True, "blue", "blue", None, False),
+        (True, None, True, None, False),
+        (False, None, None, "nobody answered before the deadline", True),
+        (True, None, {"amount": 3}, None, True),
+        (False, None, None, "withdrawn by the requester", False),
+    ]
+    assert [vote.by for vote in found[2].votes] == ["lead", "reviewer"]
+    assert taken == found[5]
+    assert asker.take_back(no) == found[0]
+
+
+def test_the_decision_is_the_same_wherever_it_is_read(hitl: Command) -> None:
+    gateway = begin_gateway(hitl)
+    try:
+        here, there = Hitl(server=hitl.url, person="ada"), Hitl(gateway=gateway.url)
+        place = Place(hitl.url, {})
+        id = here.put("C?", to=["lead", "reviewer"], approvals=2, form=Refund, details=[1])
+        for person in ("lead", "reviewer"):
+            place.decide(id, DecisionInput(verdict="approve", data={"amount": 1}), person)
+        one, other = here.wait(id, form=Refund), there.wait(id, form=Refund)
+        assert one == other
+        assert one.question is not None
+        assert one.question == other.question
+    finally:
+        gateway.clear_away()
+
+
+def test_the_same_id_and_question_are_one_request(asker: Hitl) -> None:
+    ids = {asker.put("Deploy?", id="deploy", to="lead") for _ in range(3)}
+    assert ids == {"deploy"}
+    with pytest.raises(HitlError) as refused:
+        asker.put("Deploy it?", id="deploy", to="lead")
+    assert refused.value.code == "question-differs"
+    assert any("Deploy it?" in line for line in refused.value.lines)
+    assert asker.put("Deploy?") != asker.put("Deploy?")
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({"prompt": ""}, "bad-question"),
+        ({"deadline": "soon"}, "bad-duration"),
+        ({"approvals": 0}, "bad-question"),
+        ({"priority": "none"}, "bad-question"),
+        ({"to": ["lead"], "approvals": 2}, "bad-question"),
+        ({"id": "a:1"}, "bad-name"),
+        ({"form": {"type": "nonsense"}}, "bad-form"),
+        ({"details": object()}, "bad-question"),
+        ({"tags": {"hitl:key": "x"}}, "bad-name"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(asker: Hitl, options: dict[str, Any], code: str) -> None:
+    with pytest.raises(HitlError) as refused:
+        asker.put(**{"prompt": "?", "id": "refused"} | options)
+    assert refused.value.code == code
+    with pytest.raises(HitlError, match="refused"):
+        asker.show("refused")
+
+
+def test_a_timeout_ends_the_wait_and_not_the_request(place: Place, asker: Hitl) -> None:
+    with pytest.raises(HitlError) as late:
+        asker.ask("?", id="open", timeout="50ms")
+    assert late.value.code == "timed-out"
+    place.soon("open")
+    assert asker.wait("open", timeout="60s").approved
+    for call in (asker.wait, asker.show, asker.take_back, asker.result):
+        with pytest.raises(HitlError) as unknown:
+            call("nothing")
+        assert unknown.value.code == "not-found"
+
+
+def test_open_requests_are_listed_by_who_may_answer(asker: Hitl) -> None:
+    for n in range(3):
+        asker.put("?", id=f"q{n}", to="ada" if n else "lead", priority="high" if n == 1 else "normal")
+    assert [one.id for one in asker.pending()] == ["q0", "q1", "q2"]
+    assert [one.id for one in asker.pending(mine=True)] == ["q1", "q2"]
+    assert [one.id for one in asker.pending(to="lead")] == ["q0"]
+    assert [one.id for one in asker.pending(priority="high", asker="ada")] == ["q1"]
+    assert [one.id for one in asker.pending(limit=2)] == ["q0", "q1"]
+    assert asker.pending(workflow="nothing*", tags={"a": "b"}) == []
+
+
+def test_runs_are_started_and_their_results_awaited(place: Place, asker: Hitl, hitl: Command) -> None:
+    assert asker.start("approval", id="r1") == "r1"
+    assert asker.start("approval", id="r1") == "r1"
+    with pytest.raises(HitlError) as taken:
+        asker.start("approval", "other", id="r1")
+    assert taken.value.code == "already-exists"
+    with pytest.raises(HitlError) as late:
+        asker.result("r1", timeout="10ms")
+    assert late.value.code == "timed-out"
+    with connect(place.url) as client:
+        from hitl_cli.runs import Runs
+
+        Runs(client, Actor(person="ops", via="test")).cancel("r1", "no more")
+    with pytest.raises(HitlError) as failed:
+        asker.result("r1")
+    assert failed.value.code == "run-failed"
+    assert hitl is not None
+
+
+def test_one_object_serves_many_threads(place: Place, asker: Hitl) -> None:
+    ids = [f"t{n}" for n in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(asker.ask, "?", id=id) for id in ids]
+        wait_until(lambda: len(asker.pending()) == len(ids))
+        for id in ids:
+            place.decide(id)
+        assert all(one.result().approved for one in asked)
+
+
+def count(place: Place) -> int:
+    """Return how many requests are open."""
+    with connect(place.url) as client:
+        return len(Inbox(client, Actor(person="ada", via="test")).list()[0])
+
+
+def test_many_are_awaited_at_once_and_one_is_canceled(place: Place) -> None:
+    async def main() -> list[bool]:
+        async with AsyncHitl(**place.options) as asker:
+            given_up = asyncio.create_task(asker.ask("?", id="given-up"))
+            asked = [asyncio.create_task(asker.ask("?", id=f"a{n}")) for n in range(20)]
+            await asyncio.to_thread(wait_until, lambda: count(place) == 21)
+            given_up.cancel()
+            for n in range(20):
+                await asyncio.to_thread(place.decide, f"a{n}")
+            found = [(await one).approved for one in asked]
+            with pytest.raises(asyncio.CancelledError):
+                await given_up
+            assert (await asker.show("given-up")).state == "pending"
+            assert not (await asker.take_back("given-up")).approved
+            with pytest.raises(HitlError):
+                await asker.wait(await asker.put("?", form=Refund), timeout="10ms")
+            return found
+
+    assert asyncio.run(main()) == [True] * 20
+
+
+def test_a_token_of_the_gateway_limits_what_is_allowed(hitl: Command) -> None:
+    gateway = begin_gateway(hitl, "--sign-in")
+    try:
+        with connect(hitl.url) as client:
+            _, token = tokens.create(client, "agent", ["ask"], life_ms=DAY_MS, by="ops")
+        agent = Hitl(gateway=gateway.url, token=token)
+        id = agent.put("?")
+        Place(hitl.url, {}).decide(id)
+        assert agent.wait(id).by == "lead"
+        for wrong, code in ((None, "unauthenticated"), ("hitl_x", "token-refused")):
+            with pytest.raises(HitlError) as refused:
+                Hitl(gateway=gateway.url, token=wrong).pending()
+            assert refused.value.code == code
+        with pytest.raises(HitlError) as refused:
+            agent.start("approval")
+        assert refused.value.code == "permission-missing"
+    finally:
+        gateway.clear_away()
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        lambda: Hitl(gateway="ftp://example.org"),
+        lambda: Hitl(gateway="https://example.org", server="sqlite:///x.db"),
+        lambda: Hitl(server="nonsense").pending(),
+        lambda: Hitl(gateway="http://127.0.0.1:1").pending(),
+    ],
+)
+def test_an_address_that_is_none_is_refused(broken: Callable[[], object]) -> None:
+    with pytest.raises(HitlError) as refused:
+        broken()
+    assert refused.value.exit_code in (2, 6)
+
+
+def test_a_wait_outlasts_a_restart_of_the_gateway(hitl: Command) -> None:
+    first = Visited(hitl)
+    assert first.gateway is not None
+    waiters = first.gateway.waiters
+    asker = Hitl(gateway=first.address)
+    id = asker.put("?")
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(asker.wait, id, timeout="60s")
+        wait_until(lambda: len(waiters) == 1)
+        first.stop()
+        Place(hitl.url, {}).decide(id)
+        again = Visited(hitl, port=int(first.address.rsplit(":", 1)[1]))
+        try:
+            assert waiting.result().approved
+        finally:
+            again.stop()
