@@ -42,7 +42,7 @@ def page_of[T](
     `keep` filters the promises. It stops after LOOKS reads, so a page can be short or empty and not be
     the last. `order` names the list. Raises BadInput for an `after` of another list.
     """
-    cursor = None if after is None else _cursor_in(after, order)
+    cursor = None if after is None else cursor_in(after, order)
     found: list[T] = []
     for _ in range(LOOKS):
         page = read(limit - len(found), cursor)
@@ -52,11 +52,15 @@ def page_of[T](
             break
     if cursor is None:
         return found, None
-    text = base64.urlsafe_b64encode(msgspec.json.encode((order, cursor))).decode()
-    return found, text.rstrip("=")
+    return found, cursor_of(cursor, order)
 
 
-def _cursor_in(text: str, order: str) -> str:
+def cursor_of(cursor: str, order: str) -> str:
+    """Return a cursor of a list as a text that names the list."""
+    return base64.urlsafe_b64encode(msgspec.json.encode((order, cursor))).decode().rstrip("=")
+
+
+def cursor_in(text: str, order: str) -> str:
     """Return the cursor in a text. Raises BadInput if it is not valid or of another list."""
     given = text[:LONGEST_CURSOR]
     try:

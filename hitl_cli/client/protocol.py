@@ -63,6 +63,8 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     - `prefix`: it accepts `idPrefix`.
     - `open`: the tag `resonate:external` finds every promise that only the outside can settle.
     - `order`: a search returns promises in the order of creation.
+    - `after`: it accepts `after`.
+    - `serial`: one call is one transaction, a later commit has no earlier time, and `version` is exact.
     - `ring`: `Client.wait` returns at once when another process commits.
     """
 
@@ -71,6 +73,8 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     prefix: bool = False
     open: bool = False
     order: bool = False
+    after: bool = False
+    serial: bool = False
     ring: bool = False
 
 

@@ -435,6 +435,11 @@ def _deliverable(address: str) -> bool:
 
 def promise_search(tx: State, req: PromiseSearch, now: int) -> Reply:
     """Answer promise.search, which the specification leaves open; see docs/explanation/protocol.md."""
+    if req.after is not None:
+        last = tx.promise(req.after)
+        if last is None or req.cursor is not None or req.sort != "created":
+            return refuse(400, 'after is the id of a promise, without a cursor and with the sort "created"')
+        req = msgspec.structs.replace(req, cursor=str(last.seq))
     if not _is_cursor(req):
         return refuse(400, "the cursor is not one that promise.search gave")
     if req.settled_since is not None and req.sort != "-settled":

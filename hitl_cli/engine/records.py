@@ -126,6 +126,8 @@ class PromiseSearch(_Search, frozen=True):
 
     state: PromiseState | None = None
     root: bool = False
+    after: str | None = None
+    """The id of a promise: as `cursor`, the place of that promise in the order of creation."""
     settled_since: Millis | None = None
     sort: Literal["created", "-created", "id", "-settled"] = "created"
 

@@ -87,7 +87,7 @@ READS = frozenset(
 DEBUG = frozenset({"debug.start", "debug.stop", "debug.reset", "debug.tick", "debug.snap"})
 """Kinds that engine.debug knows."""
 
-CAPABILITIES = ("sort", "root", "prefix", "open", "order")
+CAPABILITIES = ("sort", "root", "prefix", "open", "order", "after")
 """The additions to promise.search (docs/explanation/protocol.md), unlike other servers."""
 
 UNDECODABLE = (msgspec.DecodeError, UnicodeError, RecursionError)

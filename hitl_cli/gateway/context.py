@@ -1,6 +1,7 @@
 """What the handlers of a gateway share.
 
-It has no state of its own: that is on the server, or in signed tokens.
+It keeps nothing that others need: state is on the server, or in signed tokens. What it has in memory is read
+again after a restart.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from hitl_cli.gateway.auth.rate_limit import RateLimit
 from hitl_cli.gateway.auth.sessions import Cookies
 from hitl_cli.gateway.decision_waiters import DecisionWaiters
 from hitl_cli.gateway.event_broadcaster import EventBroadcaster
+from hitl_cli.gateway.lists import Lists
 from hitl_cli.gateway.templating import Renderer
 from hitl_cli.inbox import Inbox
 from hitl_cli.worker.housekeeping import COUNT_EVERY_S, Housekeeper
@@ -70,6 +72,8 @@ class Gateway:
         self.bridge = ClientPool(self._open)
         self.lookback = ClientPool(self._open, LOOKBACK_THREADS)
         """For slow reads of history and stats, so that decisions do not wait for them."""
+        self.lists = Lists(self._open, self.bridge)
+        """For lists of open requests: `lists.run(actor, work)`."""
         self.renderer = Renderer(clock, options.base)
         self.bearers = BearerTokens(self.bridge, RateLimit(BAD_TOKENS, MINUTE_MS, clock))
         public = urlsplit(options.url)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hitl_cli.inbox.decide import DecisionResult, Said
     from hitl_cli.inbox.details import RequestDetails
     from hitl_cli.inbox.history import HistoryEntry, HistoryFilter
+    from hitl_cli.inbox.open_requests import OpenRequests
     from hitl_cli.inbox.pending import RequestFilter, Sort
     from hitl_cli.inbox.request_summary import RequestSummary
     from hitl_cli.inbox.stats import Stats
@@ -51,9 +52,11 @@ class Inbox:
     others.
     """
 
-    def __init__(self, client: Client, actor: Actor) -> None:
+    def __init__(self, client: Client, actor: Actor, known: OpenRequests | None = None) -> None:
+        """`known` are the open requests in memory, for lists; its client must be this one."""
         self.client = client
         self.actor = actor
+        self._known = known
 
     # Looking
 
@@ -63,6 +66,8 @@ class Inbox:
         """Return the open requests, and whether there are more than `limit` (see `pending`)."""
         self.actor.require("read", "ask")
         wanted = self._visible(wanted)
+        if self._known is not None:
+            return self._known.listed(wanted, self.actor.groups, sort, limit)
         return pending(self.client, wanted, groups=self.actor.groups, sort=sort, limit=limit)
 
     def page(
@@ -76,6 +81,9 @@ class Inbox:
         """Return a page of open requests, and the cursor of the next one (see `paging.page_of`)."""
         self.actor.require("read", "ask")
         groups, wanted = self.actor.groups, self._visible(wanted)
+        known = None if self._known is None else self._known.page(wanted, groups, sort, limit, after)
+        if known is not None:
+            return known
         return page_of_pending(self.client, wanted, groups=groups, sort=sort, limit=limit, after=after)
 
     def find(self, request: str | RequestSummary, *, whole: bool = False) -> RequestSummary:

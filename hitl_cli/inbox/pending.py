@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from hitl_cli.client.paging import Place
-    from hitl_cli.client.protocol import Client, Reader
+    from hitl_cli.client.protocol import Client, Page, Reader
     from hitl_cli.client.wire import Promise
     from hitl_cli.inbox.votes import Tally
     from hitl_cli.people.groups import Groups
@@ -43,6 +43,9 @@ SOON_MS = 86_400_000
 
 FEW = 50
 """Promises to read at a time at least, if a filter may drop some."""
+
+AFTER = "after:"
+"""Prefix of a cursor that names the last request of the page before."""
 
 
 class RequestFilter(Struct, frozen=True, kw_only=True):
@@ -104,9 +107,12 @@ def page_of_pending(
 ) -> tuple[list[RequestSummary], str | None]:
     """Return a page of open requests, as `paging.page_of` does."""
     keep = partial(_fitting, client, wanted, groups)
-    return page_of(
-        _in_order(client, wanted, sort), keep, order=f"pending by {sort}", limit=limit, after=after
-    )
+    return page_of(_in_order(client, wanted, sort), keep, order=order_of(sort), limit=limit, after=after)
+
+
+def order_of(sort: Sort) -> str:
+    """Return the name of an order in cursors."""
+    return f"pending by {sort}"
 
 
 def settle_complete(client: Client, groups: Groups) -> None:
@@ -141,10 +147,10 @@ def _fitting(
         for promise in promises
         if promise.is_blocking and (wanted.person is None or _asks(promise, wanted.person, groups))
     ]
-    return [item for item in _described(client, asked, groups) if _fits(item, wanted, groups)]
+    return [item for item in described(client, asked, groups) if fits(item, wanted, groups)]
 
 
-def _fits(item: RequestSummary, wanted: RequestFilter, groups: Groups = NO_GROUPS) -> bool:
+def fits(item: RequestSummary, wanted: RequestFilter, groups: Groups = NO_GROUPS) -> bool:
     """Whether a request matches a filter."""
     return (
         (wanted.person is None or may_answer(item, wanted.person, groups))
@@ -199,7 +205,7 @@ def _in_order(client: Client, wanted: RequestFilter, sort: Sort) -> Reader:
     if sort == "age":
         return _oldest_first(client, wanted)
     every = (promise for page in blocking_pages(client, wanted) for promise in page)
-    return ordered(every, _place_by_deadline if sort == "due" else _place_by_priority)
+    return ordered(every, place_by_deadline if sort == "due" else place_by_priority)
 
 
 def blocking_pages(client: Client, wanted: RequestFilter = EVERYTHING) -> Iterator[list[Promise]]:
@@ -216,7 +222,7 @@ def _oldest_first(client: Client, wanted: RequestFilter) -> Reader:
     """
     can = client.capabilities
     if can.open and can.order:
-        return partial(search_page, client, state="pending", tags=EXTERNAL | wanted.tags)
+        return partial(_after, client, EXTERNAL | wanted.tags)
     every: dict[str, Promise] = {}
     for base in [EXTERNAL] if can.open else [EXTERNAL, GLOBAL]:
         found = search(client, state="pending", tags=base | wanted.tags)
@@ -224,23 +230,31 @@ def _oldest_first(client: Client, wanted: RequestFilter) -> Reader:
     return ordered(every.values(), _place_by_age)
 
 
+def _after(client: Client, tags: dict[str, str], size: int, cursor: str | None) -> Page:
+    """Return a page of open promises, oldest first, from a cursor of the server or after a request."""
+    if cursor is not None and cursor.startswith(AFTER):
+        after = cursor.removeprefix(AFTER)
+        return search_page(client, size, None, state="pending", tags=tags, after=after)
+    return search_page(client, size, cursor, state="pending", tags=tags)
+
+
 def _place_by_age(promise: Promise) -> Place:
     """Return a promise's place by age."""
     return 0, promise.created_at, promise.id
 
 
-def _place_by_deadline(promise: Promise) -> Place:
+def place_by_deadline(promise: Promise) -> Place:
     """Return a promise's place by deadline."""
     return promise.timeout_at, promise.created_at, promise.id
 
 
-def _place_by_priority(promise: Promise) -> Place:
+def place_by_priority(promise: Promise) -> Place:
     """Return a promise's place by priority."""
     pressing = PRIORITIES.index((question_of(promise) or PLAIN).priority)
     return pressing, promise.created_at, promise.id
 
 
-def _described(client: Client, promises: Sequence[Promise], groups: Groups) -> list[RequestSummary]:
+def described(client: Client, promises: Sequence[Promise], groups: Groups) -> list[RequestSummary]:
     """Return the promises as requests, with their runs and approvals."""
     items = [spelled_by(groups, item) for item in _with_runs(client, promises)]
     return [

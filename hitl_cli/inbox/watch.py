@@ -6,6 +6,7 @@ other servers, all open requests are read and compared with the ones before.
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -36,6 +37,12 @@ RINGING_S = 1.0
 POLL_S = 2.0
 """Polling interval for a server that cannot say whether anything has changed."""
 
+
+OVERLAP_MS = 2_000
+"""How far back a check reads again, unless the server is `serial`: a commit may be seen after a later one."""
+
+OVERLAP = 4
+"""The same at the start, in promises."""
 
 type ChangeKind = Literal["asked", "changed", "decided"]
 
@@ -85,7 +92,7 @@ def watch_inbox(client: Client) -> InboxWatch:
     return IndexedWatch(client) if can.sort and can.open and can.order else _PolledWatch(client)
 
 
-class _Seen(NamedTuple):
+class Seen(NamedTuple):
     """What happened to a request; `by` is who voted or commented."""
 
     kind: ChangeKind
@@ -93,7 +100,7 @@ class _Seen(NamedTuple):
     by: str | None = None
 
 
-def _changes(client: Client, seen: Iterable[_Seen]) -> list[Change]:
+def _changes(client: Client, seen: Iterable[Seen]) -> list[Change]:
     """Return events as changes, with the starters of runs who may not answer."""
     found = [(one, question_of(one.promise) or PLAIN) for one in seen]
     withheld = {one.promise.origin for one, question in found if not question.allow_self}
@@ -101,7 +108,7 @@ def _changes(client: Client, seen: Iterable[_Seen]) -> list[Change]:
     return [_change(one, question, runs.get(one.promise.origin)) for one, question in found]
 
 
-def _change(seen: _Seen, question: Question, run: Promise | None) -> Change:
+def _change(seen: Seen, question: Question, run: Promise | None) -> Change:
     """Return an event of a request as a change."""
     kind, promise, by = seen
     outcome = None
@@ -129,61 +136,96 @@ class _Newest:
     """The newest promises of a kind, as a search cursor.
 
     A search returns a cursor only if there is an older promise of the kind too. Known promises after the
-    cursor are kept by id.
+    cursor are kept by id. The cursor stays `overlap_s` behind.
     """
 
-    def __init__(self, **query: Any) -> None:
+    def __init__(self, most: int, overlap_s: float, **query: Any) -> None:
         self._query = query
+        self._most = most
+        self._overlap_s = overlap_s
         self._cursor: str | None = None
         self._known: set[str] = set()
+        self._next: tuple[float, str] | None = None
 
     def requests(self) -> list[ProtocolRequest]:
         """Return the searches for new promises, and for the place of the last one."""
         at = {"cursor": self._cursor} if self._cursor else {}
         return [
-            ProtocolRequest("promise.search", {**self._query, **at, "limit": MOST}),
-            ProtocolRequest("promise.search", {**self._query, "sort": "-created", "limit": 1}),
+            ProtocolRequest("promise.search", {**self._query, **at, "limit": self._most}),
+            self.place(1),
         ]
 
-    def skip(self, last: Page) -> None:
-        """Mark all existing promises as known."""
+    def place(self, back: int) -> ProtocolRequest:
+        """Return the search whose cursor is the place of the last promise but `back` - 1."""
+        return ProtocolRequest("promise.search", {**self._query, "sort": "-created", "limit": back})
+
+    def begin(self, last: Page) -> None:
+        """Begin with the promises after a place."""
         self._cursor = last.cursor
 
     def take(self, found: Page, last: Page) -> list[Promise] | None:
         """Return new promises from the responses to `requests`; None if there are too many."""
         new = [promise for promise in found.promises if promise.id not in self._known]
+        self._known = {promise.id for promise in found.promises}
+        if found.cursor is not None:
+            self._cursor, self._known, self._next = last.cursor, set(), None
+            return None
+        self._move(last)
+        return new
+
+    def _move(self, last: Page) -> None:
+        """Move the cursor to the last promise, or to the one that was the last `overlap_s` ago."""
         if last.cursor is None:
-            self._known = {promise.id for promise in found.promises}
-        else:
+            return
+        if not self._overlap_s:
             self._cursor, self._known = last.cursor, set()
-        return None if found.cursor is not None else new
+            return
+        now = time.monotonic()
+        since, cursor = self._next or (now, last.cursor)
+        if now - since >= self._overlap_s:
+            self._cursor = cursor
+            since, cursor = now, last.cursor
+        self._next = since, cursor
 
 
 class IndexedWatch(InboxWatch):
-    """Watches for changes with the server's indexes of open and settled promises and of tags."""
+    """Watches for changes with the server's indexes of open and settled promises and of tags.
 
-    def __init__(self, client: Client) -> None:
-        self.every_s = RINGING_S if client.capabilities.ring else POLL_S
+    With more than `most` changes of a kind, `look` and `seen` return None.
+    """
+
+    def __init__(self, client: Client, most: int = MOST) -> None:
+        can = client.capabilities
+        self.every_s = RINGING_S if can.ring else POLL_S
         self._client = client
-        self._asked = _Newest(state="pending", tags=EXTERNAL)
-        self._said = _Newest(tags={SAID_TAG: "1"})
+        self._most = most
+        self._overlap_ms = 0 if can.serial else OVERLAP_MS
+        overlap_s = self._overlap_ms / 1_000
+        self._asked = _Newest(most, overlap_s, state="pending", tags=EXTERNAL)
+        self._said = _Newest(most, overlap_s, tags={SAID_TAG: "1"})
         self._since = 0
         self._settled: set[str] = set()
 
     def start(self) -> None:
         """Mark the current state as known. Raises Unreachable."""
+        back = OVERLAP if self._overlap_ms else 1
         settled, waiting, said = self._ask(
-            [self._settled_request(1), self._asked.requests()[1], self._said.requests()[1]]
+            [self._settled_request(1), self._asked.place(back), self._said.place(back)]
         )
-        self._asked.skip(waiting)
-        self._said.skip(said)
-        self._since = max(map(settled_at, settled.promises), default=0)
-        self.look()
+        self._asked.begin(waiting)
+        self._said.begin(said)
+        self._since = max(max(map(settled_at, settled.promises), default=0) - self._overlap_ms, 0)
+        self.seen()
 
     def look(self) -> list[Change] | None:
         """Return the changes since the last call; None if there are too many. Raises Unreachable."""
+        seen = self.seen()
+        return None if seen is None else _changes(self._client, seen)
+
+    def seen(self) -> list[Seen] | None:
+        """Return what `look` does, without the runs of the requests. Raises Unreachable."""
         settled, *rest = self._ask(
-            [self._settled_request(MOST), *self._asked.requests(), *self._said.requests()]
+            [self._settled_request(self._most), *self._asked.requests(), *self._said.requests()]
         )
         ended = self._newly_settled(settled)
         new = self._asked.take(*rest[:2])
@@ -191,12 +233,11 @@ class IndexedWatch(InboxWatch):
         if ended is None or new is None or said is None:
             return None
         over = {promise.id for promise in ended}
-        seen = [
-            *(_Seen("asked", promise) for promise in new if promise.is_blocking),
+        return [
+            *(Seen("asked", promise) for promise in new if promise.is_blocking),
             *self._talked_about(said, over),
-            *(_Seen("decided", promise) for promise in ended if promise.is_blocking),
+            *(Seen("decided", promise) for promise in ended if promise.is_blocking),
         ]
-        return _changes(self._client, seen)
 
     def _ask(self, requests: Sequence[ProtocolRequest]) -> list[Page]:
         return [as_page(answer) for answer in self._client.call_many(requests)]
@@ -208,23 +249,23 @@ class IndexedWatch(InboxWatch):
     def _newly_settled(self, found: Page) -> list[Promise] | None:
         """Return newly settled promises, oldest first; None if there are too many.
 
-        The file's time never goes back, and a search first settles expired promises, so nothing new is
-        older than the newest known.
+        A search first settles expired promises, so nothing new is older than the newest known; on a server
+        that is not `serial`, not much older.
         """
         new = [promise for promise in reversed(found.promises) if promise.id not in self._settled]
         newest = max(map(settled_at, found.promises), default=self._since)
         if found.cursor is not None:
             self._since, self._settled = newest + 1, set()
             return None
-        self._since = newest
-        self._settled = {promise.id for promise in found.promises if settled_at(promise) == newest}
+        self._since = max(newest - self._overlap_ms, self._since)
+        self._settled = {promise.id for promise in found.promises if settled_at(promise) >= self._since}
         return new
 
-    def _talked_about(self, said: Iterable[Promise], over: set[str]) -> list[_Seen]:
+    def _talked_about(self, said: Iterable[Promise], over: set[str]) -> list[Seen]:
         """Return the requests with new comments or votes, except votes on requests that are decided now."""
         by = {id: headers_of(one.param).get("hitl:by") for one in said if (id := _subject_of(one, over))}
         found = get_promises(self._client, list(by))
-        return [_Seen("changed", promise, by[id]) for id, promise in found.items() if promise.is_blocking]
+        return [Seen("changed", promise, by[id]) for id, promise in found.items() if promise.is_blocking]
 
 
 def _subject_of(said: Promise, over: set[str]) -> str | None:
@@ -262,9 +303,9 @@ class _PolledWatch(InboxWatch):
         moved = [waiting[id] for id, count in votes.items() if count != before.get(id, count)]
         ended = get_promises(self._client, gone).values()
         seen = [
-            *(_Seen("asked", promise) for promise in new),
-            *(_Seen("changed", promise) for promise in moved),
-            *(_Seen("decided", promise) for promise in ended if promise.state != "pending"),
+            *(Seen("asked", promise) for promise in new),
+            *(Seen("changed", promise) for promise in moved),
+            *(Seen("decided", promise) for promise in ended if promise.state != "pending"),
         ]
         return _changes(self._client, seen)
 

@@ -62,7 +62,9 @@ def envelope(request: ProtocolRequest) -> str:
 class PostgresClient(Client):
     """A client of hitl's functions in a database."""
 
-    capabilities = Capabilities(sort=True, root=True, prefix=True, open=True, order=True, ring=True)
+    capabilities = Capabilities(
+        sort=True, root=True, prefix=True, open=True, order=True, after=True, ring=True
+    )
 
     def __init__(self, url: str) -> None:
         """Connect. Raises BadServer, Unreachable."""

@@ -74,7 +74,7 @@ def test_a_client_asks_once_and_with_a_request_that_it_makes_anyway(relay: Relay
         assert (
             can
             == client.capabilities
-            == Capabilities(sort=True, root=True, prefix=True, open=True, order=True)
+            == Capabilities(sort=True, root=True, prefix=True, open=True, order=True, after=True)
         )
         assert relay.kinds == ["promise.get"]
 

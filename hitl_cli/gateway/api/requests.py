@@ -92,7 +92,7 @@ async def _list_requests(call: Call) -> web.Response:
         found, following = inbox.page(wanted, sort=query.sort, limit=query.limit, after=query.cursor)
         return RequestsPage([request_summary_document(item, inbox.client.now()) for item in found], following)
 
-    return paged(call, await call.inbox(look))
+    return paged(call, await call.gateway.lists.run(call.actor, look))
 
 
 def _filter_of(query: RequestsQuery, person: str) -> RequestFilter:

@@ -96,7 +96,7 @@ async def _inbox(request: Request) -> web.Response:
     gateway = gateway_of(request)
     visitor = gateway.access.visitor(request, "read")
     look = _look_in(request)
-    found = await gateway.inbox(visitor.actor, lambda inbox: _listed(inbox, look))
+    found = await gateway.lists.run(visitor.actor, lambda inbox: _listed(inbox, look))
     return page(
         request,
         "inbox.html",

@@ -82,7 +82,7 @@ BEGIN
   RETURN resonate._promise_json(p, now);
 END $$;
 
--- promise.search, with what hitl adds to it: root, sort, idPrefix, settledSince.
+-- promise.search, with what hitl adds to it: root, sort, after, idPrefix, settledSince.
 CREATE OR REPLACE FUNCTION hitl._search_promises(q jsonb, now bigint) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
   own constant text := $x$(p.tags - '{resonate:origin,resonate:branch,resonate:parent,resonate:scope,resonate:target,resonate:external,resonate:timer,resonate:delay,resonate:prefix}'::text[])$x$;
@@ -130,6 +130,12 @@ BEGIN
   END LOOP;
   IF asked <> '{}' THEN
     conditions := conditions || format('%s @> %L::jsonb AND %s <> ''{}''::jsonb', own, asked, own);
+  END IF;
+  IF q->>'after' IS NOT NULL THEN
+    SELECT jsonb_build_array(p.created_at, p.id) INTO at FROM resonate.promises p WHERE p.id = q->>'after';
+    IF at IS NULL OR q->>'cursor' IS NOT NULL OR sort <> 'created' THEN
+      RETURN jsonb_build_object('status', 400, 'why', 'after is the id of a promise, without a cursor and with the sort "created"');
+    END IF;
   END IF;
   IF at IS NOT NULL THEN
     mark := format('%s, %s, %L', (at->>0)::bigint, length(at->>1), at->>1);

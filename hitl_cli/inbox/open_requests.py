@@ -1,0 +1,336 @@
+"""`OpenRequests`: the open requests of a server in memory, so that a list costs what it shows.
+
+It is an optimisation of one read: `Inbox.list` and `Inbox.page` give the same answers with it and without
+it. Commands do without it. A gateway has one, because many people ask it for lists.
+
+It keeps of each open request what lists show and filter by, as a `RequestSummary`: the prompt's first line,
+assignees, times, tags, votes. Forms, details and decided requests stay on the server. A request that needs
+more than `LARGEST` bytes is kept by id, and read from the server when it is listed.
+
+`load` reads all open requests in pages. `refresh` then applies what `IndexedWatch` has seen since: new
+requests, votes, decisions. A list is answered after a refresh that began after the list was asked for, so it
+has every decision that was answered before, by this process or another one. With a `serial` server, a
+refresh without changes costs one question: whether anything was committed. In a crowd, lists share
+refreshes. Bells are not used, so a lost one changes nothing.
+
+The table is loaded again after a gap: too many changes at once, an error of the server, and every `RELOAD_S`,
+because records that are deleted are no change. Until it is loaded, lists are read from the server. Decisions
+never use the table: `Inbox.decide` reads the request from the server, whose answer counts.
+
+Not thread-safe: the thread that owns the client also owns the table.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from hitl_cli.client.paging import Place, cursor_in, cursor_of
+from hitl_cli.client.protocol import get_promises, search_pages
+from hitl_cli.client.tags import EXTERNAL_TAG, ORIGIN_TAG, REQUEST_TAG, SCOPE_TAG
+from hitl_cli.client.wire import EXTERNAL, Promise
+from hitl_cli.engine.records import Value
+from hitl_cli.format.json import to_json
+from hitl_cli.inbox.pending import (
+    AFTER,
+    described,
+    fits,
+    order_of,
+    place_by_deadline,
+    place_by_priority,
+    spelled_by,
+)
+from hitl_cli.inbox.request_summary import RequestSummary
+from hitl_cli.inbox.votes import RecordedVote, count, votes_of_many
+from hitl_cli.inbox.watch import IndexedWatch
+from hitl_cli.people.groups import Groups, is_among
+from hitl_cli.requests.question import KEY_TAG, PLAIN, WORKFLOW_TAG, own_tags, question_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.inbox.pending import RequestFilter, Sort
+    from hitl_cli.inbox.watch import Seen
+    from hitl_cli.requests.question import Question
+
+LARGEST = 4_096
+"""Bytes of JSON of what is kept of a request at most."""
+
+MOST = 5_000
+"""Changes of a kind in one refresh; with more, the table is loaded again."""
+
+RELOAD_S = 600.0
+"""How often the table is loaded again."""
+
+KEPT_TAGS = (REQUEST_TAG, KEY_TAG, ORIGIN_TAG, EXTERNAL_TAG, SCOPE_TAG)
+"""Of the reserved tags, those that a summary reads."""
+
+
+class _Row(Struct):
+    """An open request, and its place in each order. `item` is None if it is too large to be kept.
+
+    `names` are all its assignees, now or later, as they are stored; empty means anyone. `spelled` is the item
+    with the votes that count and the spelling of `groups`.
+    """
+
+    id: str
+    age: Place
+    due: Place
+    priority: Place
+    item: RequestSummary | None
+    names: frozenset[str]
+    ballots: Sequence[RecordedVote] = ()
+    spelled: RequestSummary | None = None
+    groups: Groups | None = None
+
+
+class OpenRequests:
+    """The open requests of a client's server. Calls block and raise Unreachable."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._watch = IndexedWatch(client, MOST)
+        self._rows: dict[str, _Row] = {}
+        self._orders: dict[Sort, list[Place]] = {"age": []}
+        self._added = 0
+        self._version: int | None = None
+        self._known: dict[str, bool] = {}
+        self._known_for: tuple[str, Groups] | None = None
+        self._loaded_at = time.monotonic()
+
+    @staticmethod
+    def suits(client: Client) -> bool:
+        """Whether a client's server tells what has changed, and continues a list after any request."""
+        can = client.capabilities
+        return can.sort and can.open and can.order and can.after
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def load(self) -> Iterator[None]:
+        """Read all open requests, a page each time it is resumed."""
+        self._version = self._exact_version()
+        self._watch.start()
+        for page in search_pages(self._client, state="pending", tags=EXTERNAL):
+            self._add([promise for promise in page if promise.is_blocking])
+            yield
+
+    def refresh(self) -> bool:
+        """Apply what has changed; return False if the table must be loaded again."""
+        if time.monotonic() - self._loaded_at > RELOAD_S:
+            return False
+        version = self._exact_version()
+        if version is not None and version == self._version:
+            return True
+        seen = self._watch.seen()
+        if seen is None:
+            return False
+        self._version = version
+        self._apply(seen)
+        return True
+
+    def _exact_version(self) -> int | None:
+        """Return a number that changes with each commit of others; None if the server has none."""
+        return self._client.version() if self._client.capabilities.serial else None
+
+    # Lists
+
+    def listed(
+        self, wanted: RequestFilter, groups: Groups, sort: Sort, limit: int | None
+    ) -> tuple[list[RequestSummary], bool]:
+        """Return what `pending` does."""
+        found = self._found(wanted, groups, sort, None, None if limit is None else limit + 1)
+        return found[:limit], limit is not None and len(found) > limit
+
+    def page(
+        self, wanted: RequestFilter, groups: Groups, sort: Sort, limit: int, after: str | None
+    ) -> tuple[list[RequestSummary], str | None] | None:
+        """Return what `page_of_pending` does; None if only the server knows where `after` is."""
+        begin = None
+        if after is not None:
+            begin = self._place(cursor_in(after, order_of(sort)), sort)
+            if begin is None:
+                return None
+        found = self._found(wanted, groups, sort, begin, limit + 1)
+        if len(found) <= limit:
+            return found, None
+        last = found[limit - 1].id
+        cursor = f"{AFTER}{last}" if sort == "age" else to_json(_place_in(self._rows[last], sort))
+        return found[:limit], cursor_of(cursor, order_of(sort))
+
+    def _place(self, cursor: str, sort: Sort) -> Place | None:
+        """Return the place that a cursor names; None if it is not known here."""
+        if sort == "age":
+            row = self._rows.get(cursor.removeprefix(AFTER)) if cursor.startswith(AFTER) else None
+            return None if row is None else _place_in(row, sort)
+        try:
+            return msgspec.json.decode(cursor, type=tuple[int, int, str])
+        except (ValueError, RecursionError):
+            return None  # the server's list refuses it
+
+    def _found(
+        self, wanted: RequestFilter, groups: Groups, sort: Sort, after: Place | None, most: int | None
+    ) -> list[RequestSummary]:
+        """Return up to `most` requests that match a filter, in an order, from a place on."""
+        now = self._client.now()
+        order = self._in_order(sort)
+        found: list[RequestSummary] = []
+        for at in range(0 if after is None else bisect_right(order, after), len(order)):
+            row = self._rows[order[at][2]]
+            if row.due[0] <= now or (
+                wanted.person is not None and not self._asks(row, wanted.person, groups)
+            ):
+                continue
+            item = self._item(row, groups, now)
+            if item is not None and fits(item, wanted, groups):
+                found.append(item)
+                if len(found) == most:
+                    break
+        return found
+
+    def _in_order(self, sort: Sort) -> list[Place]:
+        """Return the places of all requests in an order, which is kept from then on."""
+        if sort not in self._orders:
+            self._orders[sort] = sorted(_place_in(row, sort) for row in self._rows.values())
+        return self._orders[sort]
+
+    def _asks(self, row: _Row, person: str, groups: Groups) -> bool:
+        """Whether a request may ask a person, now or later. Decided once for each name."""
+        if not row.names:
+            return True
+        if self._known_for is None or self._known_for[0] != person or self._known_for[1] is not groups:
+            self._known, self._known_for = {}, (person, groups)
+        known = self._known
+        for name in row.names:
+            among = known.get(name)
+            if among is None:
+                among = known[name] = is_among(person, [name], groups)
+            if among:
+                return True
+        return False
+
+    def _item(self, row: _Row, groups: Groups, now: int) -> RequestSummary | None:
+        """Return a request as it is listed now."""
+        if row.item is None:
+            found = get_promises(self._client, [row.id]).values()
+            return next(
+                iter(described(self._client, [p for p in found if p.state == "pending"], groups)), None
+            )
+        if row.spelled is None or row.groups is not groups:
+            item = spelled_by(groups, row.item)
+            votes = count(item, row.ballots, groups).leading if item.asked.approvals > 1 else 0
+            row.spelled, row.groups = msgspec.structs.replace(item, votes=votes), groups
+        return msgspec.structs.replace(row.spelled, now=now)
+
+    # Changes
+
+    def _apply(self, seen: Sequence[Seen]) -> None:
+        """Apply what was seen, in the order of time."""
+        self._add([one.promise for one in seen if one.kind == "asked"])
+        voted = [
+            row
+            for id in dict.fromkeys(one.promise.id for one in seen if one.kind == "changed")
+            if (row := self._rows.get(id)) is not None
+            and row.item is not None
+            and row.item.asked.approvals > 1
+        ]
+        self._count(voted)
+        for one in seen:
+            if one.kind == "decided":
+                self._remove(one.promise.id)
+
+    def _add(self, promises: Sequence[Promise]) -> None:
+        """Add requests that are not known yet."""
+        new = [promise for promise in promises if promise.id not in self._rows]
+        runs = get_promises(self._client, sorted({promise.origin for promise in new}))
+        for promise in new:
+            row = self._row_of(promise, runs.get(promise.origin))
+            self._rows[row.id] = row
+            for sort, order in self._orders.items():
+                insort(order, _place_in(row, sort))
+        self._count([self._rows[promise.id] for promise in new])
+
+    def _row_of(self, promise: Promise, run: Promise | None) -> _Row:
+        """Return an open request with what is kept of it."""
+        question = question_of(promise)
+        item = _slim(RequestSummary(promise=promise, question=question, run=run, now=0))
+        self._added += 1
+        kept = len(msgspec.json.encode(item)) <= LARGEST
+        return _Row(
+            id=promise.id,
+            age=(promise.created_at, self._added, promise.id),
+            due=place_by_deadline(promise),
+            priority=place_by_priority(promise),
+            item=item if kept else None,
+            names=frozenset((question or PLAIN).everyone) if kept else frozenset(),
+        )
+
+    def _count(self, rows: Sequence[_Row]) -> None:
+        """Read the votes of the requests that need several."""
+        several = [row for row in rows if row.item is not None and row.item.asked.approvals > 1]
+        ballots = votes_of_many(self._client, [row.id for row in several])
+        for row in several:
+            row.ballots = tuple(
+                msgspec.structs.replace(one, vote=msgspec.structs.replace(one.vote, data=None, comment=None))
+                for one in ballots[row.id]
+            )
+            row.spelled = None
+
+    def _remove(self, id: str) -> None:
+        """Remove a request that is decided."""
+        row = self._rows.pop(id, None)
+        if row is not None:
+            for sort, order in self._orders.items():
+                del order[bisect_left(order, _place_in(row, sort))]
+
+
+def _place_in(row: _Row, sort: Sort) -> Place:
+    """Return the place of a request in an order."""
+    place: Place = getattr(row, sort)
+    return place
+
+
+def _slim(item: RequestSummary) -> RequestSummary:
+    """Return a request without what lists do not show."""
+    promise, run = item.promise, item.run
+    tags = own_tags(promise.tags) | {tag: promise.tags[tag] for tag in KEPT_TAGS if tag in promise.tags}
+    if item.function is not None:
+        tags[WORKFLOW_TAG] = item.function
+    return RequestSummary(
+        promise=_without_data(promise, tags),
+        question=_shown(item.question),
+        run=None if run is None else _without_data(run, {}),
+        now=item.now,
+    )
+
+
+def _without_data(promise: Promise, tags: dict[str, str]) -> Promise:
+    """Return a promise with these tags, and of its headers only who asked."""
+    by = (promise.param.headers if promise.param else None or {}) or {}
+    return msgspec.structs.replace(
+        promise,
+        param=Value(headers={"hitl:by": by["hitl:by"]}) if "hitl:by" in by else None,
+        value=None,
+        tags=tags,
+    )
+
+
+def _shown(question: Question | None) -> Question | None:
+    """Return a question with what lists show of it: of a form, whether there is one."""
+    if question is None or question is PLAIN:
+        return question
+    return msgspec.structs.replace(
+        question,
+        prompt=f"# {question.title}",
+        details=None,
+        form=None if question.form is None else True,
+        link=None,
+        digest=None,
+        code=None,
+    )
