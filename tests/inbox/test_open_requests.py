@@ -44,6 +44,7 @@ WANTED = (
     RequestFilter(to=("ops",)),
     RequestFilter(text="paint RED"),
     RequestFilter(asker="bob"),
+    RequestFilter(put_by="bob"),
     RequestFilter(tags={"team": "a"}),
     RequestFilter(workflow="r*"),
     RequestFilter(due_in_ms=12 * HOUR_MS),
