@@ -82,6 +82,8 @@ def _command(plugin: Plugin) -> Any:
             family: Any = typer.main.get_command(found)
             family.rich_help_panel = panel
             family.epilog = epilog_of(plugin.name)
+            for name, command in family.commands.items():
+                command.epilog = epilog_of(plugin.name, name)
             return family
         if found is None:
             return None
@@ -127,15 +129,15 @@ def _show_version(value: bool) -> None:
 def options(
     ctx: typer.Context,
     server: Annotated[
-        str | None, value("URL", "Server to use, here or after COMMAND.", "--server", "-S")
+        str | None, value("URL", "Database or server to use, here or after COMMAND.", "--server", "-S")
     ] = None,
     token: Annotated[
         str | None,
-        value("TOKEN", "Server token, here or after COMMAND.", "--token", "-T"),
+        value("TOKEN", "Token of the server, here or after COMMAND.", "--token", "-T"),
     ] = None,
     trace: Annotated[
         str | None,
-        value("FILE", "Write the protocol requests of a database file to FILE. (HITL_TRACE)"),
+        value("FILE", "For debugging: write what is sent to a database file to FILE. (HITL_TRACE)"),
     ] = None,
     debug: Annotated[bool, flag("Show tracebacks and error codes.", "--debug")] = False,
     version: Annotated[

@@ -15,7 +15,7 @@ import typer
 from hitl_cli import defaults
 from hitl_cli.cli.context import actor_from, handling, open_client, reached_gateway, read_stdin
 from hitl_cli.cli.decide import read_file
-from hitl_cli.cli.options import AsJson, Server, Token, Who, argument, flag, value
+from hitl_cli.cli.options import AsJson, Server, Token, Who, argument, flag, number, value
 from hitl_cli.cli.output import is_terminal, note, print_json, silence_stdout
 from hitl_cli.cli.render.table import on_terminal
 from hitl_cli.errors import BadInput, BadJson, BadUsage, RunFailed, TimedOut, TooLarge, Unreachable
@@ -71,19 +71,19 @@ def ask(
     details: Annotated[str | None, value("JSON|@FILE", "Details to show below the prompt.")] = None,
     form: Annotated[str | None, value("JSON|@FILE", "JSON Schema of the answer.")] = None,
     choice: Annotated[
-        list[str] | None, value("TEXT", "A named answer, instead of a plain yes (repeatable).")
+        list[str] | None, value("TEXT", "A choice to offer instead of Approve (repeatable).")
     ] = None,
     approvals: Annotated[
-        int, typer.Option(min=1, max=1000, metavar="N", help="Number of approvals required.")
+        int, number("N", "Number of approvals required.", "--approvals", least=1, most=1000)
     ] = 1,
     no_self: Annotated[bool, flag("Exclude yourself from the people who may answer.", "--no-self")] = False,
     deadline: Annotated[str, value("DURATION", "Time allowed for the answer.")] = "365d",
     on_deadline: Annotated[
         Literal["expire", "approve", "reject"] | None,
-        typer.Option(help="Outcome if the deadline passes without an answer. Default: expire."),
+        value("OUTCOME", "What happens at the deadline: expire, approve or reject. Default: expire."),
     ] = None,
     on_deadline_value: Annotated[
-        str | None, value("JSON", "Approve with this value if the deadline passes without an answer.")
+        str | None, value("JSON", "At the deadline, approve with this value.")
     ] = None,
     digest: Annotated[
         str | None, value("FILE", "File to approve. Its SHA-256 is recorded; exits 4 if it changes.")
@@ -95,7 +95,8 @@ def ask(
         str | None, value("NAME", "Another name for the request, for commands such as `hitl approve`.")
     ] = None,
     priority: Annotated[
-        Literal["low", "normal", "high", "urgent"], typer.Option(help="Priority of the request.")
+        Literal["low", "normal", "high", "urgent"],
+        value("PRIORITY", "Priority: low, normal, high or urgent."),
     ] = "normal",
     tag: Annotated[list[str] | None, value("NAME=VALUE", "Tag for filters (repeatable).")] = None,
     link: Annotated[str | None, value("URL", "Link to more information.")] = None,

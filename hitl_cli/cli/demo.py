@@ -10,7 +10,7 @@ import typer
 
 from hitl_cli.cli.context import handling
 from hitl_cli.cli.first_process import SIGNALS, end
-from hitl_cli.cli.options import flag
+from hitl_cli.cli.options import argument, flag
 from hitl_cli.cli.output import hyperlink, is_terminal, note
 from hitl_cli.people.gateway_file import unblock_link
 
@@ -25,7 +25,7 @@ ADDRESS = "a@example.org"
 def demo(
     what: Annotated[
         Literal["approval", "email"],
-        typer.Argument(help="The demo: an approval, or the verification of an e-mail address."),
+        argument("[WHAT]", "The demo: an approval, or email: the verification of an e-mail address."),
     ] = "approval",
     yes: Annotated[bool, flag("Approve without a prompt.", "--yes", "-y")] = False,
 ) -> None:

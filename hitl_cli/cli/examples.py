@@ -17,7 +17,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "wait": ("hitl wait hitl-001 --timeout 1h",),
     "cancel": ('hitl cancel hitl-001 --reason "no longer needed"',),
     "workflows": ("hitl workflows",),
-    "schedule": ('hitl schedule add nightly "0 2 * * *" --workflow deploy', "hitl schedule list"),
+    "schedule": (
+        'hitl schedule add nightly "0 2 * * *" --workflow deploy',
+        "hitl schedule list",
+        "hitl schedule remove nightly",
+    ),
     "ask": (
         'hitl ask "Which region?" --choice eu --choice us --id region-1',
         'hitl ask --deadline 2h -- "$PROMPT" && ./deploy',
@@ -34,7 +38,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "answer": ("hitl answer region-1 eu",),
     "comment": ('hitl comment hitl-001 "looks good"', 'hitl comment hitl-001 -- "- fixed"'),
     "open": ("hitl open", "hitl open hitl-001"),
-    "link": ("hitl link hitl-001 --for reviewer --expires 2d", "hitl link revoke hitl-001"),
+    "link": (
+        "hitl link hitl-001 --for reviewer",
+        "hitl link create hitl-001 --for reviewer --expires 2d",
+        "hitl link revoke hitl-001",
+    ),
     "notify": ("hitl notify list", "hitl notify test reviewer"),
     "history": ("hitl history --since 7d", "hitl history --all --csv --excel"),
     "stats": ("hitl stats --since 30d",),
@@ -45,6 +53,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "postgres": (
         "hitl postgres install -S postgresql://owner@db.example.com/hitl",
         "hitl postgres install --print",
+        "hitl postgres status -S postgresql://owner@db.example.com/hitl",
     ),
 }
 """By command. A test runs the lines that end by themselves, and parses the others."""
@@ -67,6 +76,7 @@ def _below(lines: tuple[str, ...]) -> str:
 ROOT_EPILOG = _below(_ROOT)
 
 
-def epilog_of(name: str) -> str | None:
-    """Return the text below the help of a command, None without examples."""
-    return _below(EXAMPLES[name]) if name in EXAMPLES else None
+def epilog_of(name: str, sub: str = "") -> str | None:
+    """Return the text below the help of a command or of its subcommand, None without examples."""
+    lines = tuple(line for line in EXAMPLES.get(name, ()) if line.startswith(f"hitl {name} {sub}".rstrip()))
+    return _below(lines) if lines else None

@@ -35,10 +35,10 @@ def gateway(
     ] = None,
     example_routes: Annotated[
         bool,
-        flag("Serve /start-workflow and the other example routes to other machines too.", "--example-routes"),
+        flag("Serve the example routes, such as /start-workflow, to other machines too.", "--example-routes"),
     ] = False,
     plain_links: Annotated[
-        bool, flag("Let GET /unblock-workflow decide from other machines too.", "--plain-links")
+        bool, flag("Let GET /unblock-workflow approve from other machines too.", "--plain-links")
     ] = False,
     sign_in: SignIn = False,
     trust_header: Annotated[

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hitl_cli.cli.context import opened
-from hitl_cli.cli.options import AsJson, Every, Matching, Server, Token, argument, flag, value
+from hitl_cli.cli.options import AsJson, Every, Matching, Server, Token, argument, flag, number, value
 from hitl_cli.cli.output import note, print_json
 from hitl_cli.cli.render.states import OUTCOME_COLORS
 from hitl_cli.cli.render.table import Cell, Column, filled, print_table
@@ -43,16 +43,16 @@ def show_history(
     workflow: Matching = None,
     outcome: Annotated[
         Literal["approved", "rejected", "expired", "canceled"] | None,
-        typer.Option(help="Only this outcome."),
+        value("OUTCOME", "Only this outcome: approved, rejected, expired or canceled."),
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option(
+        number(
+            "N",
+            f"Maximum number to show. Default: {DEFAULT_LIMIT}, or all of an ID.",
             "--limit",
             "-n",
-            min=1,
-            metavar="N",
-            help=f"Maximum number to show. Default: {DEFAULT_LIMIT}, or all of an ID.",
+            least=1,
         ),
     ] = None,
     every: Every = False,

@@ -19,7 +19,7 @@ from hitl_cli.views.auth import key_document
 if TYPE_CHECKING:
     from pathlib import Path
 
-app = family("key", "Manage the keys that sign links and sessions.")
+app = family("key", "Manage the keys that sign links and sessions of the inbox page.")
 
 
 @app.command()

@@ -43,13 +43,13 @@ def try_(
         str | None,
         value(
             "NAME",
-            "Only this channel: email, webhook, slack, apprise, console, or one of a plugin.",
+            "Only contacts on this channel: email, webhook, slack, apprise, console, or one of a plugin.",
             complete=lambda: list(plugins.every("hitl.channels")),
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send a test message through each channel of a person. Exits 1 if one fails."""
+    """Send a test message to each contact of a person. Exits 1 if one fails."""
     from hitl_cli.notify.sample_message import try_addresses
     from hitl_cli.views.contacts import result_document
 

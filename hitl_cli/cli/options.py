@@ -29,18 +29,35 @@ def flag(about: str, *names: str) -> Any:
     return typer.Option(*names, help=about)
 
 
+def number(metavar: str, about: str, *names: str, least: int, most: int | None = None) -> Any:
+    """Return an option with a whole number from `least` to `most`."""
+
+    def checked(given: int | None) -> int | None:
+        if given is not None and (given < least or (most is not None and given > most)):
+            reach = f"at least {least}" if most is None else f"from {least} to {most}"
+            raise typer.BadParameter(f"{given} is not {reach}")
+        return given
+
+    return typer.Option(*names, metavar=metavar, help=about, callback=checked)
+
+
 Server = Annotated[
     str | None,
     value(
         "URL",
-        "sqlite:///path, http(s)://host or postgresql://host/db. Default: a file in your data folder."
-        " (HITL_SERVER, RESONATE_URL)",
+        "Database or server: sqlite:///path, http(s)://host or postgresql://host/db. Default: the file"
+        " hitl.db in your data folder. (HITL_SERVER, RESONATE_URL)",
         "--server",
         "-S",
     ),
 ]
 
-Token = Annotated[str | None, value("TOKEN", "Token for the server. (RESONATE_TOKEN)", "--token", "-T")]
+Token = Annotated[
+    str | None,
+    value(
+        "TOKEN", "Token, if the server requires one; not of `hitl token`. (RESONATE_TOKEN)", "--token", "-T"
+    ),
+]
 
 Debug = Annotated[bool, flag("Show tracebacks.", "--debug")]
 
@@ -50,20 +67,20 @@ Workflow = Annotated[
 
 Args = Annotated[
     str | None,
-    value("JSON", "All arguments as JSON: a list, or one value for a workflow in Rust.", "--args"),
+    value(
+        "JSON", "All arguments as a JSON list; for a workflow in Rust, its one argument as JSON.", "--args"
+    ),
 ]
 Kwarg = Annotated[list[str] | None, value("NAME=VALUE", "Keyword argument (repeatable).", "--kwarg", "-k")]
 
 Group = Annotated[
     str | None,
-    value("NAME", "Worker group to run it. Default: default. (HITL_GROUP)", "--group", "-g"),
+    value("NAME", "Group of workers to run it. Default: default. (HITL_GROUP)", "--group", "-g"),
 ]
 
 Port = Annotated[
     int,
-    typer.Option(
-        "--port", "-p", min=0, max=65_535, metavar="PORT", help="Port to listen on. 0 picks a free one."
-    ),
+    number("PORT", "Port to listen on. 0 picks a free one.", "--port", "-p", least=0, most=65_535),
 ]
 
 Matching = Annotated[
@@ -72,7 +89,7 @@ Matching = Annotated[
 
 Every = Annotated[bool, flag("Show all.", "--all", "-a")]
 
-Limit = Annotated[int, typer.Option("--limit", "-n", min=1, metavar="N", help="Maximum number to show.")]
+Limit = Annotated[int, number("N", "Maximum number to show.", "--limit", "-n", least=1)]
 
 AsJson = Annotated[bool, flag("Print JSON.", "--json")]
 

@@ -27,11 +27,12 @@ def install(
     ctx: typer.Context,
     print_sql: Annotated[bool, flag("Print the SQL for psql, and change nothing.", "--print")] = False,
     role: Annotated[
-        str, value("ROLE", "Role of workers and people, or a role that they are members of.", "--role")
+        str,
+        value("ROLE", "Database role of workers and people, or a role that theirs is a member of.", "--role"),
     ] = "resonate_worker",
     server: Server = None,
 ) -> None:
-    """Add or upgrade hitl's schema beside the schema of resonate-pg, as its owner."""
+    """Add hitl's schema to a database that has resonate-pg, or upgrade it. Connect as its owner."""
     _need_psycopg()
     from hitl_cli.postgres import schema
 

@@ -64,7 +64,7 @@ def add(
     deadline: Annotated[str, value("DURATION", "Time limit of each run.")] = "365d",
     catch_up: Annotated[
         Literal["last", "all"],
-        typer.Option(help="Missed times to run later: only the last one, or all."),
+        value("WHICH", "Missed times to run later: last (only the last one) or all."),
     ] = "last",
     as_json: AsJson = False,
     server: Server = None,

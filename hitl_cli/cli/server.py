@@ -34,12 +34,14 @@ def server(
     auth_aud: Annotated[str | None, value("NAME", "Required token audience (aud claim).")] = None,
     push_to: Annotated[
         list[str] | None,
-        value("ORIGIN", "Post messages only to this origin, e.g. https://host:port (repeatable)."),
+        value("ORIGIN", "Post tasks only to workers at this origin, e.g. https://host:port (repeatable)."),
     ] = None,
     own_url: Annotated[
-        str | None, value("URL", "URL of this server for the receivers of messages.", "--url")
+        str | None, value("URL", "URL of this server, sent to those workers with each task.", "--url")
     ] = None,
-    debug: Annotated[bool, flag("Answer debug.* requests, for testing clients.", "--debug")] = False,
+    debug: Annotated[
+        bool, flag("Allow the debug.* requests of the protocol, to test clients.", "--debug")
+    ] = False,
     server: Server = None,
 ) -> None:
     """Serve the database file over HTTP, to clients and workers of any Resonate SDK."""

@@ -57,7 +57,7 @@ def _show_help(ctx: Any, _param: Any, asked: bool) -> None:
 
 def in_one_sentence(error: Any) -> BadUsage:
     """Return the error of the parser, with what to type."""
-    ctx, message = error.ctx, error.format_message().rstrip(".").replace("int range", "whole number")
+    ctx, message = error.ctx, error.format_message().rstrip(".").replace("a valid int", "a whole number")
     if ctx is not None and getattr(error, "possibilities", ...) is not ...:
         return BadUsage(_unknown_option(ctx, error.option_name))
     said = f"{message[:1].lower()}{message[1:]}{'' if message.endswith('?') else '.'}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hitl_cli.cli.context import named_server
-from hitl_cli.cli.options import Server, Token, flag, value
+from hitl_cli.cli.options import Server, Token, flag, number, value
 from hitl_cli.cli.output import hyperlink, note
 from hitl_cli.cli.render.table import Column, colored, print_table
 from hitl_cli.cli.streams import lose_what_cannot_be_printed
@@ -69,21 +69,14 @@ WorkersGroup = Annotated[
     str | None,
     value(
         "NAME",
-        "Worker group. Workers of a group share its runs. Default: default. (HITL_GROUP)",
+        "Group of workers to join. Its workers share its runs. Default: default. (HITL_GROUP)",
         "--group",
         "-g",
     ),
 ]
 Concurrency = Annotated[
     int,
-    typer.Option(
-        "--concurrency",
-        "-c",
-        min=1,
-        max=10_000,
-        metavar="N",
-        help="Maximum number of runs executed at a time.",
-    ),
+    number("N", "Maximum number of runs executed at a time.", "--concurrency", "-c", least=1, most=10_000),
 ]
 Lease = Annotated[
     str, value("DURATION", "How long before another worker takes over from one that died.", "--lease")
@@ -98,7 +91,8 @@ def worker(
     lease: Lease = "15s",
     log_json: Annotated[bool, flag("Log JSON, one object per line.", "--log-json")] = False,
     check: Annotated[
-        bool, flag("List open requests that the current code would ask differently, and exit.", "--check")
+        bool,
+        flag("Before an upgrade: list the open requests that this code would change, and exit.", "--check"),
     ] = False,
     server: Server = None,
     token: Token = None,
