@@ -30,7 +30,8 @@ from hitl_cli.postgres.schema import VERSION
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MANY: LiteralString = "SELECT hitl.many(%s::text[])::text"
+MANY: LiteralString = "SELECT hitl.many(%b::text[])"
+"""The requests are sent in binary form: as text, each would be searched for what to escape."""
 
 LONGEST_BATCH = 100
 """Requests in one transaction: it holds the locks of all of their runs."""

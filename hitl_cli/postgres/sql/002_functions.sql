@@ -30,25 +30,25 @@ CREATE UNLOGGED TABLE IF NOT EXISTS hitl.workers (
 
 -- Notifications -----------------------------------------------------------------------------------------------
 
+-- The conditions of the triggers are short, because each statement reads them anew; the function knows the rest.
 CREATE OR REPLACE FUNCTION hitl._changed() RETURNS trigger
   LANGUAGE plpgsql SET search_path = resonate, pg_temp AS $$
 BEGIN
-  PERFORM pg_notify('hitl', '');
+  IF (NEW.target IS NULL AND NOT NEW.is_timer AND (NEW.external OR NEW.tags->>'resonate:scope' = 'global'))
+     OR (TG_OP = 'UPDATE' AND NEW.target IS NOT NULL AND coalesce(NEW.origin_id, split_part(NEW.id, ':', 1)) = NEW.id)
+     OR (TG_OP = 'INSERT' AND NEW.tags ? 'hitl:said') THEN
+    PERFORM pg_notify('hitl', '');
+  END IF;
   RETURN NULL;
 END $$;
 
--- A request was answered, or a run ended.
+-- A request was answered, or a run ended. A step has the scope local.
 CREATE OR REPLACE TRIGGER hitl_changed AFTER UPDATE OF state ON resonate.promises
-  FOR EACH ROW WHEN (OLD.state = 'pending' AND NEW.state <> 'pending' AND
-    ((NEW.target IS NOT NULL AND coalesce(NEW.origin_id, split_part(NEW.id, ':', 1)) = NEW.id)
-     OR (NEW.target IS NULL AND NOT NEW.is_timer
-         AND (NEW.external OR NEW.tags->>'resonate:scope' = 'global'))))
-  EXECUTE FUNCTION hitl._changed();
+  FOR EACH ROW WHEN (NEW.tags->>'resonate:scope' IS DISTINCT FROM 'local') EXECUTE FUNCTION hitl._changed();
 
 -- A request was asked, or something was said of one.
 CREATE OR REPLACE TRIGGER hitl_asked AFTER INSERT ON resonate.promises
-  FOR EACH ROW WHEN ((NEW.target IS NULL AND NOT NEW.is_timer
-      AND (NEW.external OR NEW.tags->>'resonate:scope' = 'global')) OR NEW.tags ? 'hitl:said')
+  FOR EACH ROW WHEN (NEW.tags->>'resonate:scope' IS DISTINCT FROM 'local' OR NEW.tags ? 'hitl:said')
   EXECUTE FUNCTION hitl._changed();
 
 -- Reading -----------------------------------------------------------------------------------------------------
@@ -67,19 +67,23 @@ CREATE OR REPLACE FUNCTION hitl._texts(found jsonb) RETURNS jsonb
     ELSE found END
 $$;
 
--- A promise for the wire.
-CREATE OR REPLACE FUNCTION hitl._shown(p resonate.promises, now bigint) RETURNS jsonb
-  LANGUAGE plpgsql IMMUTABLE AS $$
+-- A promise on the wire whose tags and headers are texts.
+CREATE OR REPLACE FUNCTION hitl._readable(promise jsonb) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
-  IF p.tags @? '$.* ? (@.type() != "string")' OR p.param_headers @? '$.* ? (@.type() != "string")'
-     OR p.value_headers @? '$.* ? (@.type() != "string")' OR jsonb_typeof(p.tags) <> 'object'
-     OR jsonb_typeof(p.param_headers) NOT IN ('object', 'null')
-     OR jsonb_typeof(p.value_headers) NOT IN ('object', 'null') THEN
-    p.tags := hitl._texts(p.tags);
-    p.param_headers := hitl._texts(p.param_headers);
-    p.value_headers := hitl._texts(p.value_headers);
+  IF promise @? '$.tags.* ? (@.type() != "string")' OR promise @? '$.*.headers.* ? (@.type() != "string")'
+     OR promise @? '$.*.headers ? (@.type() != "object" && @.type() != "null")'
+     OR jsonb_typeof(promise->'tags') <> 'object' THEN
+    RETURN promise || jsonb_build_object('tags', hitl._texts(promise->'tags'),
+      'param', promise->'param' || jsonb_build_object('headers', hitl._texts(promise#>'{param,headers}')),
+      'value', promise->'value' || jsonb_build_object('headers', hitl._texts(promise#>'{value,headers}')));
   END IF;
-  RETURN resonate._promise_json(p, now);
+  RETURN promise;
+END $$;
+
+-- A promise for the wire.
+CREATE OR REPLACE FUNCTION hitl._shown(p resonate.promises, now bigint) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+  RETURN hitl._readable(resonate._promise_json(p, now));
 END $$;
 
 -- promise.search, with what hitl adds to it: root, sort, after, idPrefix, settledSince.
@@ -286,7 +290,7 @@ END $$;
 -- Answers with the schedules of hitl that are due: what reads their expressions is not in the database.
 CREATE OR REPLACE FUNCTION hitl.tick() RETURNS jsonb
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = resonate, pg_temp
-  SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+  SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
 DECLARE
   r record;
   now bigint := hitl._now();
@@ -365,20 +369,16 @@ EXCEPTION WHEN OTHERS THEN
   RETURN SQLERRM || ' (' || SQLSTATE || ')';
 END $$;
 
--- The answer to one request.
-CREATE OR REPLACE FUNCTION hitl._answer(request text) RETURNS jsonb LANGUAGE plpgsql AS $$
+-- The answer to one request that is not among the frequent ones, or that failed there.
+CREATE OR REPLACE FUNCTION hitl._answer(req jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
-  req jsonb;
-  kind text;
-  d jsonb;
+  kind text := req->>'kind';
+  d jsonb := coalesce(req->'data', '{}');
   r jsonb;
   now bigint;
   why text;
 BEGIN
   BEGIN
-    req := request::jsonb;
-    kind := req->>'kind';
-    d := coalesce(req->'data', '{}');
     now := coalesce((req->'head'->>'resonate:debug_time')::bigint, hitl._now());
     CASE
       WHEN kind = 'promise.get' THEN
@@ -389,6 +389,7 @@ BEGIN
       WHEN kind = 'task.search' THEN r := hitl._search_tasks(d, now);
       WHEN kind IN ('schedule.get', 'schedule.search', 'schedule.delete')
         OR (kind = 'schedule.create' AND d ? 'nextRunAt') THEN r := hitl._schedule(kind, d, now);
+      WHEN kind = 'unreadable' THEN r := jsonb_build_object('status', 400, 'why', d);
       ELSE r := NULL;
     END CASE;
   EXCEPTION WHEN data_exception OR not_null_violation THEN
@@ -408,53 +409,105 @@ BEGIN
      OR (kind = 'task.suspend' AND r#>>'{head,status}' = '300') THEN
     RETURN jsonb_set(r, '{data,preload}', hitl._preload(d->>'id', now));
   END IF;
-  IF r#>'{data,promise,tags}' @? '$.* ? (@.type() != "string")' THEN
-    RETURN jsonb_set(r, '{data,promise,tags}', hitl._texts(r#>'{data,promise,tags}'));
+  IF r#>'{data,promise}' IS NOT NULL THEN
+    RETURN jsonb_set(r, '{data,promise}', hitl._readable(r#>'{data,promise}'));
   END IF;
   RETURN r;
 END $$;
-
--- The lineage that a request changes; NULL where it only reads. What cannot be read is refused later.
-CREATE OR REPLACE FUNCTION hitl._lineages(request text) RETURNS SETOF text LANGUAGE plpgsql IMMUTABLE AS $$
+-- The answer to one request, as resonate_rpc gives it. What a decision takes is asked of resonate's functions
+-- without the detour over it, and what they raise is not caught.
+CREATE OR REPLACE FUNCTION hitl._fast_answer(req jsonb) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
-  req jsonb;
-  d jsonb;
+  kind text := req->>'kind';
+  d jsonb := req->'data';
+  now bigint := coalesce((req#>>'{head,resonate:debug_time}')::bigint, hitl._now());
+  head text := concat('"head":{"corrId":', coalesce(req#>'{head,corrId}', 'null'), ',"version":', coalesce(req#>'{head,version}', '"1"'), ',"status":');
+  action jsonb;
+  r jsonb;
+  done jsonb;
+  said text;
 BEGIN
-  req := request::jsonb;
-  d := req->'data';
-  IF req->>'kind' = 'task.heartbeat' THEN
-    RETURN QUERY SELECT split_part(x->>'id', ':', 1) FROM jsonb_array_elements(d->'tasks') x;
-  ELSIF req->>'kind' = 'task.create' THEN
-    RETURN NEXT split_part(d->'action'->'data'->>'id', ':', 1);
-  ELSIF req->>'kind' NOT IN ('promise.get', 'promise.search', 'task.get', 'task.search', 'schedule.get', 'schedule.search') THEN
-    RETURN NEXT split_part(coalesce(d->>'id', d->>'awaited'), ':', 1);
-  END IF;
+  CASE kind
+    WHEN 'task.fence' THEN
+      action := d->'action';
+      IF action->>'kind' = 'promise.create' THEN
+        r := resonate.task_fence(d->>'id', (d->>'version')::int, jsonb_build_object('kind', 'create', 'req', action->'data'), now);
+        done := r#>'{action,create}';
+      ELSE
+        r := resonate.task_fence(d->>'id', (d->>'version')::int, jsonb_build_object('kind', 'settle', 'req', action->'data'), now);
+        done := r#>'{action,settle}';
+      END IF;
+      said := concat('{"preload":[],"action":{"kind":', action->'kind', ',', head, done->'status', '},"data":',
+        coalesce('{"promise":' || (done->'promise')::text || '}', to_json(resonate._status_text((done->>'status')::int))::text), '}}');
+    WHEN 'promise.settle' THEN
+      r := resonate.promise_settle(d->>'id', d->>'state', d->'value', now);
+      said := concat('{"promise":', hitl._readable(r->'promise'), '}');
+    WHEN 'task.fulfill' THEN
+      r := resonate.task_fulfill(d->>'id', (d->>'version')::int, d#>'{action,data}', now);
+      said := concat('{"promise":', r->'promise', '}');
+    WHEN 'promise.create' THEN
+      r := resonate.promise_create(d->>'id', (d->>'timeoutAt')::bigint, d->'param', coalesce(d->'tags', '{}'), now);
+      said := concat('{"promise":', hitl._readable(r->'promise'), '}');
+    WHEN 'task.suspend' THEN
+      r := resonate.task_suspend(d->>'id', (d->>'version')::int,
+        (SELECT jsonb_agg(e->'data') FROM jsonb_array_elements(d->'actions') e), now);
+      said := concat('{"preload":', CASE WHEN r->>'status' = '300' THEN hitl._preload(d->>'id', now) ELSE '[]' END, '}');
+    ELSE
+      RETURN hitl._answer(req);
+  END CASE;
+  IF r->>'status' NOT IN ('200', '300') THEN said := to_json(resonate._status_text((r->>'status')::int)); END IF;
+  RETURN concat('{"kind":"', kind, '",', head, r->'status', '},"data":', said, '}');
+END $$;
+
+-- A request as JSON; what cannot be read is refused later.
+CREATE OR REPLACE FUNCTION hitl._read(request text) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+  RETURN request::jsonb;
 EXCEPTION WHEN data_exception THEN
-  RETURN;
+  RETURN jsonb_build_object('kind', 'unreadable', 'data', SQLERRM);
 END $$;
 
 -- Requests in one transaction and one round trip. The lineages that they change are locked first, in one
--- order: so two batches never wait for each other.
-CREATE OR REPLACE FUNCTION hitl.many(requests text[]) RETURNS jsonb
-  LANGUAGE plpgsql SECURITY DEFINER SET search_path = resonate, pg_temp
-  SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+-- order: so two batches never wait for each other. Where one of them fails, each is answered by itself.
+CREATE OR REPLACE FUNCTION hitl.many(requests text[]) RETURNS text
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = resonate, pg_temp SET plan_cache_mode = force_generic_plan
+  SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
 DECLARE
-  locks int[];
-  lock int;
-  request text;
-  answers jsonb[] := '{}';
+  asked jsonb[];
+  req jsonb;
+  kind text;
+  changed text[] := '{}';
+  answers text[] := '{}';
 BEGIN
-  SELECT array_agg(DISTINCT hashtext(lineage) ORDER BY hashtext(lineage)) INTO locks
-    FROM unnest(requests) q, LATERAL hitl._lineages(q) lineage WHERE lineage IS NOT NULL;
-  IF locks IS NULL THEN
+  BEGIN
+    asked := requests;
+  EXCEPTION WHEN data_exception THEN
+    asked := (SELECT array_agg(hitl._read(q) ORDER BY n) FROM unnest(requests) WITH ORDINALITY u(q, n));
+  END;
+  FOREACH req IN ARRAY asked LOOP
+    kind := req->>'kind';
+    IF kind = 'task.heartbeat' THEN
+      changed := changed || (SELECT array_agg(split_part(x#>>'{}', ':', 1)) FROM jsonb_path_query(req, '$.data.tasks[*].id') x);
+    ELSIF kind NOT IN ('promise.get', 'promise.search', 'task.get', 'task.search', 'schedule.get', 'schedule.search', 'unreadable') THEN
+      changed := changed || split_part(
+        coalesce(req#>>'{data,id}', req#>>'{data,awaited}', req#>>'{data,action,data,id}', ''), ':', 1);
+    END IF;
+  END LOOP;
+  IF changed = '{}' THEN
     PERFORM hitl.tick();  -- a list shows nothing that is past its deadline
   ELSIF current_setting('transaction_read_only') = 'on' THEN
     RAISE read_only_sql_transaction USING MESSAGE = 'the database takes no writes';
   ELSE
-    FOREACH lock IN ARRAY locks LOOP PERFORM pg_advisory_xact_lock(7107112, lock); END LOOP;
+    PERFORM pg_advisory_xact_lock(7107112, lock)
+      FROM (SELECT DISTINCT hashtext(lineage) AS lock FROM unnest(changed) lineage ORDER BY lock) s;
   END IF;
-  FOREACH request IN ARRAY requests LOOP answers := answers || hitl._answer(request); END LOOP;
-  RETURN to_jsonb(answers);
+  BEGIN
+    FOREACH req IN ARRAY asked LOOP answers := answers || hitl._fast_answer(req); END LOOP;
+  EXCEPTION WHEN OTHERS THEN
+    answers := '{}';
+    FOREACH req IN ARRAY asked LOOP answers := answers || hitl._answer(req)::text; END LOOP;
+  END;
+  RETURN concat('[', array_to_string(answers, ','), ']');
 END $$;
 
 -- Workers -----------------------------------------------------------------------------------------------------
@@ -492,40 +545,43 @@ END $$;
 -- where nothing else was found, which tasks are left to others.
 CREATE OR REPLACE FUNCTION hitl.take(
     p_addresses text[], p_pid text, p_ttl bigint, p_room int, p_functions text[]) RETURNS jsonb
-  LANGUAGE plpgsql SECURITY DEFINER SET search_path = resonate, pg_temp
-  SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = resonate, pg_temp SET plan_cache_mode = force_generic_plan
+  SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
 DECLARE
   o record;
-  p promises;
   r jsonb;
   now bigint := hitl._now();
+  place text;
+  room int := p_room;
   taken jsonb[] := '{}';
+  gone text[] := '{}';
   busy int := 0;
   news jsonb;
   others jsonb := '[]';
 BEGIN
-  FOR o IN SELECT b.key, b.task_id, b.version FROM outbox b
-      WHERE b.kind = 'execute' AND b.address = ANY (p_addresses) AND EXISTS (
-        SELECT FROM promises q WHERE q.id = b.task_id
-          AND (q.is_timer OR coalesce(hitl._call(q.param_data) = ANY (p_functions), true)))
-      ORDER BY b.seq LIMIT p_room FOR UPDATE SKIP LOCKED LOOP
-    IF NOT pg_try_advisory_xact_lock(7107112, hashtext(split_part(o.task_id, ':', 1))) THEN
-      busy := busy + 1;
-      CONTINUE;
-    END IF;
-    SELECT * INTO p FROM promises WHERE id = o.task_id;
-    IF p.is_timer THEN
-      PERFORM task_halt(o.task_id, now);  -- a deadline ends it: there is nothing to run
-      DELETE FROM outbox WHERE key = o.key;
-      CONTINUE;
-    END IF;
-    r := task_acquire(o.task_id, o.version, p_pid, p_ttl, now);
-    DELETE FROM outbox WHERE key = o.key;
-    IF r->>'status' = '200' THEN
-      taken := taken || jsonb_build_object('task', r->'task', 'promise', hitl._shown(p, now),
-        'preload', CASE WHEN o.version = 0 THEN '[]'::jsonb ELSE hitl._preload(o.task_id, now) END);
-    END IF;
+  FOREACH place IN ARRAY p_addresses LOOP  -- by itself: so the index has them in order
+    FOR o IN SELECT b.key, b.task_id, b.version, q.is_timer FROM outbox b JOIN promises q ON q.id = b.task_id
+        WHERE b.kind = 'execute' AND b.address = place
+          AND (q.is_timer OR coalesce(hitl._call(q.param_data) = ANY (p_functions), true))
+        ORDER BY b.seq LIMIT room FOR UPDATE OF b SKIP LOCKED LOOP
+      IF NOT pg_try_advisory_xact_lock(7107112, hashtext(split_part(o.task_id, ':', 1))) THEN
+        busy := busy + 1;
+        CONTINUE;
+      END IF;
+      gone := gone || o.key;
+      IF o.is_timer THEN
+        PERFORM task_halt(o.task_id, now);  -- a deadline ends it: there is nothing to run
+        CONTINUE;
+      END IF;
+      r := task_acquire(o.task_id, o.version, p_pid, p_ttl, now);
+      IF r->>'status' = '200' THEN
+        taken := taken || jsonb_build_object('task', r->'task', 'promise', hitl._readable(r->'promise'),
+          'preload', CASE WHEN o.version = 0 THEN '[]'::jsonb ELSE hitl._preload(o.task_id, now) END);
+      END IF;
+    END LOOP;
+    room := p_room - cardinality(taken);
   END LOOP;
+  DELETE FROM outbox WHERE key = ANY (gone);
   WITH gone AS (DELETE FROM outbox WHERE kind = 'unblock' AND address = ANY (p_addresses) RETURNING promise, seq)
     SELECT jsonb_agg(promise ORDER BY seq) INTO news FROM gone;
   IF taken = '{}' AND busy = 0 AND p_room > 0 THEN
