@@ -1,24 +1,33 @@
-"""Maintenance of a database file: back it up, and remove finished runs.
+"""Maintenance of a database: back it up, and remove finished runs.
 
-Both need the file itself, and are not part of the protocol.
+Both need the database itself, and are not part of the protocol.
 """
 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from hitl_cli.client.connect import driver_of, shown_url, split_url
+from hitl_cli.client.connect import Driver, driver_of, shown_url, split_url
 from hitl_cli.engine.errors import AlreadyThere, BackupFailed, EngineError
 from hitl_cli.engine.server import now_ms
 from hitl_cli.errors import BadInput, BadServer, Conflict, NotDone, Unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from hitl_cli.engine.backup import Backup, Progress
-    from hitl_cli.engine.prune import Pruned
+    from hitl_cli.engine.backup import Backup
+    from hitl_cli.engine.backup import Progress as Copied
+    from hitl_cli.engine.prune import Progress, Pruned
+
+
+@runtime_checkable
+class DatabaseDriver(Driver, Protocol):
+    """A driver of a database that is not a file."""
+
+    def prune(self, url: str, older_ms: int, progress: Progress, *, dry_run: bool) -> Pruned:
+        """Remove old runs as `prune` does. Raises BadServer, Unreachable."""
 
 
 @contextmanager
@@ -43,7 +52,7 @@ def _file_of(url: str) -> Iterator[Path]:
         raise Unreachable(str(error), code=error.code) from error
 
 
-def back_up(url: str, target: Path, *, replace: bool, progress: Progress) -> Backup:
+def back_up(url: str, target: Path, *, replace: bool, progress: Copied) -> Backup:
     """Copy the server's file. Raises BadInput, Conflict (the target exists), Unreachable, NotDone."""
     from hitl_cli.engine import backup
 
@@ -58,17 +67,18 @@ def back_up(url: str, target: Path, *, replace: bool, progress: Progress) -> Bac
             raise NotDone(f"{error} No backup was made.", code=error.code) from error
 
 
-def plan_prune(url: str, older_ms: int) -> Pruned:
-    """Return what `prune` would remove. Raises BadInput, Unreachable."""
-    from hitl_cli.engine import prune
+def prune(url: str, older_ms: int, progress: Progress = lambda _: None, *, dry_run: bool = False) -> Pruned:
+    """Remove the runs that finished more than `older_ms` ago; with `dry_run` return what would be removed.
 
-    with _file_of(url) as path:
-        return prune.plan(path, older_ms=older_ms, clock=now_ms)
+    Raises BadInput, Unreachable.
+    """
+    driver = driver_of(url)
+    if isinstance(driver, DatabaseDriver):
+        return driver.prune(url, older_ms, progress, dry_run=dry_run)
 
-
-def prune(url: str, older_ms: int, progress: Callable[[int], None]) -> Pruned:
-    """Remove the runs that finished more than `older_ms` ago. Raises BadInput, Unreachable."""
     from hitl_cli.engine import prune as pruning
 
     with _file_of(url) as path:
+        if dry_run:
+            return pruning.plan(path, older_ms=older_ms, clock=now_ms)
         return pruning.prune(path, older_ms=older_ms, clock=now_ms, progress=progress)

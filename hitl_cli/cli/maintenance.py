@@ -82,7 +82,7 @@ def prune(
             code="needs-confirmation",
         )
     if asks or dry_run:
-        planned = maintenance.plan_prune(url.value, older_ms)
+        planned = maintenance.prune(url.value, older_ms, dry_run=True)
         if dry_run or planned.runs == 0:
             _show(planned, older_ms, as_json=as_json, done=not dry_run)
             return
@@ -120,7 +120,8 @@ def _sentence(pruned: Pruned, older_ms: int, *, done: bool) -> str:
     ended = f"finished {local(pruned.first_ended_at or 0)} to {local(pruned.last_ended_at or 0)}"
     if not done:
         return f"would delete {what}, {ended}"
-    return f"deleted {what}, {ended}; the file is {format_size(pruned.given_back)} smaller"
+    smaller = f"; the file is {format_size(pruned.given_back)} smaller" if pruned.in_file else ""
+    return f"deleted {what}, {ended}{smaller}"
 
 
 def _seldom() -> Callable[[Callable[[], str]], None]:

@@ -106,6 +106,8 @@ class Pruned(Struct, frozen=True, kw_only=True):
     """Bytes by which the file shrank."""
     free: int = 0
     """Free bytes in the file, which will be used again."""
+    in_file: bool = True
+    """Whether the server is a file."""
 
 
 class _Walk:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from itertools import batched
-from typing import TYPE_CHECKING, LiteralString
+from typing import TYPE_CHECKING, Any, LiteralString
 
 import msgspec
 import psycopg
@@ -130,6 +130,15 @@ class PostgresClient(Client):
         except psycopg.Error as error:
             raise explained(error, self.name) from error
         return [Listener(name, tuple(workflows)) for name, workflows in rows]
+
+    def value(self, statement: LiteralString, *values: object) -> Any:
+        """Return the only value of the only row of a statement. Raises Unreachable."""
+        try:
+            row = self._connected().execute(statement, values).fetchone()
+        except psycopg.Error as error:
+            raise explained(error, self.name) from error
+        assert row is not None
+        return row[0]
 
     def close(self) -> None:
         """Close the connection."""

@@ -34,7 +34,7 @@ CALLED = (
     "hitl.fire(text, bigint, bigint[], bigint)",
     "hitl.announce(text, text[])",
     "hitl.workers()",
-    "hitl.prune(bigint, int)",
+    "hitl.prune(jsonb, bigint, bigint, boolean)",
 )
 """The functions that clients and workers call."""
 

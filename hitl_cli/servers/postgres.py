@@ -9,6 +9,7 @@ from hitl_cli.errors import BadServer
 
 if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client
+    from hitl_cli.engine.prune import Progress, Pruned
     from hitl_cli.sdk.worker_link import WorkerLink, WorkerTerms
 
 
@@ -43,6 +44,17 @@ def worker_link(url: str, token: str | None, terms: WorkerTerms) -> WorkerLink: 
     from hitl_cli.postgres.worker_link import postgres_link
 
     return postgres_link(url, terms)
+
+
+def prune(url: str, older_ms: int, progress: Progress, *, dry_run: bool) -> Pruned:
+    """Remove the runs that ended `older_ms` ago or earlier; with `dry_run` none. Raises Unreachable."""
+    from hitl_cli.postgres.extra import require_psycopg
+
+    _check(url)
+    require_psycopg()
+    from hitl_cli.postgres.prune import prune as remove
+
+    return remove(url, older_ms, progress, dry_run=dry_run)
 
 
 def _check(url: str) -> None:

@@ -16,7 +16,7 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS hitl_answered
   WHERE state <> 'pending' AND target IS NULL AND NOT is_timer
     AND (external OR tags->>'resonate:scope' = 'global');
 
--- The runs: hitl status.
+-- The runs: hitl status, hitl prune.
 CREATE INDEX CONCURRENTLY IF NOT EXISTS hitl_runs
   ON resonate.promises (created_at, length(id), (id COLLATE "C"))
   WHERE target IS NOT NULL AND NOT is_timer AND coalesce(origin_id, split_part(id, ':', 1)) = id;
@@ -24,11 +24,6 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS hitl_runs
 CREATE INDEX CONCURRENTLY IF NOT EXISTS hitl_running
   ON resonate.promises (created_at, length(id), (id COLLATE "C"))
   WHERE state = 'pending' AND target IS NOT NULL AND NOT is_timer AND coalesce(origin_id, split_part(id, ':', 1)) = id;
-
--- When runs ended: removing old ones.
-CREATE INDEX CONCURRENTLY IF NOT EXISTS hitl_ended
-  ON resonate.promises (settled_at)
-  WHERE state <> 'pending' AND coalesce(origin_id, split_part(id, ':', 1)) = id;
 
 -- What has a deadline that somebody waits for.
 CREATE INDEX CONCURRENTLY IF NOT EXISTS hitl_due

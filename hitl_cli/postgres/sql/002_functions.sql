@@ -594,24 +594,73 @@ END $$;
 
 -- Upkeep ------------------------------------------------------------------------------------------------------
 
--- Remove runs that ended before an instant, each with all that is under it, unless a part goes on.
-CREATE OR REPLACE FUNCTION hitl.prune(p_before bigint, p_limit int) RETURNS TABLE(runs bigint, promises bigint)
-  LANGUAGE plpgsql SECURITY DEFINER SET search_path = resonate, pg_temp AS $$
-DECLARE ids text[];
+-- Look at the next 100 runs that were created before p_cutoff, and with p_remove delete those that ended before it,
+-- each whole: its root goes last, and a huge one goes in several transactions. The rules are those of a file
+-- (hitl_cli/engine/prune.py). p_unfetched is since when the end of a run must have been for its message to be lost.
+CREATE OR REPLACE FUNCTION hitl.prune(p_after jsonb, p_cutoff bigint, p_unfetched bigint, p_remove boolean) RETURNS jsonb
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = resonate, pg_temp
+  SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+DECLARE
+  most constant int := 1000;
+  r record;
+  place jsonb := p_after;
+  seen int := 0;
+  part boolean := false;
+  ids text[];
+  ended bigint;
+  is_open boolean;
+  reason text;
+  kept jsonb := '{}';
+  doomed text[] := '{}';
+  runs int := 0;
+  gone int := 0;
+  first bigint;
+  last bigint;
 BEGIN
-  SELECT array_agg(id) INTO ids FROM (
-    SELECT p.id FROM promises p WHERE p.state <> 'pending' AND p.settled_at <= p_before
-      AND coalesce(p.origin_id, split_part(p.id, ':', 1)) = p.id
-      AND NOT EXISTS (SELECT FROM promises c WHERE c.origin_id = p.id AND c.id <> p.id
-                      AND c.state = 'pending' AND c.timeout_at > hitl._now())
-    ORDER BY p.settled_at LIMIT p_limit) s;
-  DELETE FROM outbox b USING promises q WHERE b.promise->>'id' = q.id AND q.origin_id = ANY (ids);
-  DELETE FROM promises q WHERE q.origin_id = ANY (ids) AND NOT q.id = ANY (ids);
-  GET DIAGNOSTICS promises = ROW_COUNT;
-  DELETE FROM promises q WHERE q.id = ANY (ids);
-  GET DIAGNOSTICS runs = ROW_COUNT;
-  promises := promises + runs;
-  RETURN NEXT;
+  PERFORM hitl.tick();  -- what is past its deadline has ended
+  FOR r IN SELECT p.id, p.created_at FROM promises p
+      WHERE p.target IS NOT NULL AND NOT p.is_timer AND coalesce(p.origin_id, split_part(p.id, ':', 1)) = p.id
+        AND p.created_at <= p_cutoff
+        AND (p_after IS NULL OR (p.created_at, length(p.id), p.id COLLATE "C")
+             > ((p_after->>0)::bigint, length(p_after->>1), p_after->>1))
+      ORDER BY p.created_at, length(p.id), p.id COLLATE "C" LIMIT 100 LOOP
+    -- Nobody may say something of it meanwhile; where somebody is doing so, it has not ended.
+    is_open := p_remove AND NOT pg_try_advisory_xact_lock(7107112, hashtext(split_part(r.id, ':', 1)));
+    SELECT array_agg(q.id ORDER BY q.id = r.id), max(q.settled_at),
+        is_open OR bool_or(q.state = 'pending' AND (q.external OR q.tags->>'resonate:scope' = 'global'))
+      INTO ids, ended, is_open FROM promises q
+      WHERE q.origin_id = r.id OR q.id = r.id OR (q.id COLLATE "C" >= r.id || ':' AND q.id COLLATE "C" < r.id || ';');
+    reason := CASE
+      WHEN is_open THEN 'live'
+      WHEN ended > p_cutoff THEN 'recent'
+      WHEN ended > p_unfetched AND EXISTS (
+        SELECT FROM outbox b WHERE b.kind = 'unblock' AND b.promise->>'id' = ANY (ids)) THEN 'unfetched'
+    END;
+    IF reason IS NOT NULL THEN
+      kept := kept || jsonb_build_object(reason, coalesce((kept->>reason)::int, 0) + 1);
+    ELSE
+      part := p_remove AND cardinality(ids) > most;
+      IF part THEN ids := ids[:most]; END IF;
+      doomed := doomed || ids;
+      gone := gone + cardinality(ids);
+      EXIT WHEN part;
+      runs := runs + 1;
+      first := least(first, ended);
+      last := greatest(last, ended);
+    END IF;
+    seen := seen + 1;
+    place := jsonb_build_array(r.created_at, r.id);
+    EXIT WHEN p_remove AND gone >= most;
+  END LOOP;
+  IF p_remove THEN
+    DELETE FROM outbox b WHERE b.kind = 'unblock' AND b.promise->>'id' = ANY (doomed);
+    DELETE FROM outbox b WHERE b.task_id = ANY (doomed);
+    DELETE FROM task_resumes t WHERE t.awaited_id = ANY (doomed);
+    DELETE FROM callbacks c WHERE c.awaiter_id = ANY (doomed);
+    DELETE FROM promises q WHERE q.id = ANY (doomed);
+  END IF;
+  RETURN jsonb_build_object('runs', runs, 'promises', gone, 'kept', kept, 'first', first, 'last', last,
+    'after', CASE WHEN part OR gone >= most OR seen = 100 THEN place END, 'more', part OR gone >= most OR seen = 100);
 END $$;
 
 -- Rights ------------------------------------------------------------------------------------------------------
