@@ -116,6 +116,10 @@ class Client(ABC):
         """
         return None
 
+    def fire_due(self) -> None:
+        """Settle what is past its deadline, if the server does not do so by itself. Raises Unreachable."""
+        return
+
     @abstractmethod
     def now(self) -> int:
         """Return the current time in ms since the epoch."""

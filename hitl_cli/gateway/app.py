@@ -125,6 +125,7 @@ async def run(gateway: Gateway, serving: Callable[[str], None]) -> None:
         if urlsplit(gateway.options.url).port == 0:  # the port is known only now
             gateway.cookies.name(urlsplit(url).port)
         gateway.housekeeper.start()
+        gateway.go_on(gateway.fire_deadlines())
         with announced(gateway.options.announced_in, gateway.options.reached_at(url)):
             serving(url)
             await gateway.stopping.wait()

@@ -7,6 +7,7 @@ again after a restart.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -17,7 +18,7 @@ from hitl_cli.auth.signing_keys import load_keys
 from hitl_cli.client.connect import connect
 from hitl_cli.client.pool import ClientPool
 from hitl_cli.engine.server import now_ms
-from hitl_cli.errors import BadInput, logged
+from hitl_cli.errors import BadInput, HitlError, logged
 from hitl_cli.format.terminal import printable
 from hitl_cli.gateway.auth.access import Access
 from hitl_cli.gateway.auth.bearer_tokens import BearerTokens
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MINUTE_MS = 60_000
+
+DUE_EVERY_S = 1.0
+"""How often a gateway looks for deadlines that have passed."""
 
 BAD_LINKS = 30
 """Invalid links per minute from one network before it is refused."""
@@ -115,6 +119,15 @@ class Gateway:
         else:
             self._complaint = ""
         return self._keys
+
+    async def fire_deadlines(self) -> None:
+        """Settle what is past its deadline until the gateway stops: it may be the only process."""
+        while not self.stopping.is_set():
+            with contextlib.suppress(HitlError, OSError):  # housekeeping logs that the server is away
+                await self.bridge.run(lambda client: client.fire_due())
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DUE_EVERY_S):
+                    await self.stopping.wait()
 
     def go_on(self, work: Coroutine[None, None, None]) -> None:
         """Run work in the background, and log a failure.

@@ -115,6 +115,13 @@ class PostgresClient(Client):
             self._connected()
         return self._heard
 
+    def fire_due(self) -> None:
+        """Settle what is past its deadline, and start what schedules have due. Raises Unreachable."""
+        try:
+            self._tick(self._connected())
+        except psycopg.Error as error:
+            raise explained(error, self.name) from error
+
     def now(self) -> int:
         """Return the present in ms since the epoch, by the clock of the server."""
         return now_ms() + self._ahead_ms

@@ -12,7 +12,7 @@ from hitl_cli.errors import BadInput
 from hitl_cli.inbox.history import HistoryFilter, page_of_history
 from hitl_cli.inbox.pending import RequestFilter, page_of_pending
 from hitl_cli.runs import Runs
-from tests.cli.past import DAY_MS, HOUR_MS, MINUTE_MS, Past
+from tests.cli.past import DAY_MS, MINUTE_MS, Past
 from tests.conftest import NOBODY
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def ids_of(page: Callable[..., tuple[Sequence[Any], str | None]], between: Calla
 @pytest.mark.parametrize("sort", ["age", "due", "priority"])
 def test_what_waits_goes_on_whatever_of_it_is_answered(past: Past, client: Client, sort: Sort) -> None:
     for n in range(7):
-        past.ask(f"q{n}", "?", life_ms=HOUR_MS + n)
+        past.ask(f"q{n}", "?", life_ms=2 * DAY_MS + n)
     left = iter(range(7))
 
     def answer_two() -> None:

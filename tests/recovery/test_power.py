@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from tests.conftest import Hitl
 
-pytestmark = pytest.mark.only("file", reason="cuts the power of the disk of a file")
 
 TURNS = 40
 LOG_BYTES = 150_000
@@ -38,7 +37,10 @@ LOG_BYTES = 150_000
 FAILURES = 60
 REPOSITORY = Path(__file__).parents[2]
 
-pytestmark = pytest.mark.skipif(tracer() is None, reason="needs strace, and to be allowed to use it")
+pytestmark = [
+    pytest.mark.skipif(tracer() is None, reason="needs strace, and to be allowed to use it"),
+    pytest.mark.only("file", reason="cuts the power of the disk of a file"),
+]
 
 
 @dataclass(frozen=True)

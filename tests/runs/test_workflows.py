@@ -26,4 +26,4 @@ def test_a_misspelled_workflow_is_told_while_a_worker_listens(hitl: Hitl) -> Non
     assert set(left) == {"release", "relaese"}
     assert left["release"]["workers"] == 0
     assert left["release"]["last_run"] is not None
-    assert [file.name for file in (hitl.folder / "hitl.db-bells").iterdir()] == []
+    assert list((hitl.folder / "hitl.db-bells").glob("*")) == []
