@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
     from pathlib import Path
 
-    from hitl_cli.client.embedded import EmbeddedClient
+    from hitl_cli.client.protocol import Client
     from tests.conftest import Hitl
 
 WORKERS = 2
-"""Workers on the file. One more works for the server, and half the commands ask it too."""
+"""Workers on the file or database. On a file, one more works for `hitl server`, as do half the commands."""
 
 COMMANDS = 3
 """Commands at a time."""
@@ -82,7 +82,7 @@ class Storm:
     """The load, the processes and what they were told."""
 
     hitl: Hitl
-    client: EmbeddedClient
+    client: Client
     chance: random.Random
     kills: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     started: set[str] = field(default_factory=set)
@@ -141,10 +141,8 @@ class Storm:
             self._hear(command)
         env = {STEPS_LOG: str(self.hitl.folder / "steps.log")}
         while len(self._workers) < WORKERS:
-            self._workers.append(
-                start(work_quietly, self.hitl.folder, self.hitl.database, STEPS, LEASE_MS, env)
-            )
-        if self._server is None:
+            self._workers.append(start(work_quietly, self.hitl.folder, self.hitl.url, STEPS, LEASE_MS, env))
+        if self._server is None and self.on_file:
             out, err = (self.hitl.folder / f"server.{name}" for name in ("out", "err"))
             self._server = start(run_command, self.hitl.env, out, err, "server", "--port", str(self.port))
         if (self._remote is None or not self._remote.is_alive()) and listens(self.port):
@@ -179,6 +177,11 @@ class Storm:
         env = self.hitl.env | ({"HITL_SERVER": self.url} if over_http else {})
         process = start(run_command, env, out, err, kind, id, *options, "--json")
         self._commands.append(Command(process, kind, id, over_http, out, err))
+
+    @property
+    def on_file(self) -> bool:
+        """Whether the promises are in a file."""
+        return self.hitl.url.startswith("sqlite:")
 
     @property
     def url(self) -> str:
