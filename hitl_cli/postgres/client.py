@@ -23,7 +23,7 @@ from hitl_cli.engine import cron
 from hitl_cli.engine.server import now_ms
 from hitl_cli.errors import Unreachable
 from hitl_cli.postgres import connecting
-from hitl_cli.postgres.errors import READ_ONLY, explained
+from hitl_cli.postgres.errors import READ_ONLY, explained, read_only
 from hitl_cli.postgres.schedules import FIRE, firings
 from hitl_cli.postgres.schema import VERSION
 
@@ -146,6 +146,11 @@ class PostgresClient(Client):
             raise explained(error, self.name) from error
         assert row is not None
         return row[0]
+
+    def check_writes(self) -> None:
+        """Raise Unreachable where the server takes no writes."""
+        if self.value("SHOW transaction_read_only") == "on":
+            raise read_only(self.name)
 
     def close(self) -> None:
         """Close the connection."""

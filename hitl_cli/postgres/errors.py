@@ -56,8 +56,8 @@ def explained(error: psycopg.Error, name: str) -> HitlError:
                 " the user",
                 code="access-refused",
             )
-        case "25006":
-            return _read_only(name)
+        case state if state == READ_ONLY:
+            return read_only(name)
         case state if state.startswith(AWAY):
             return Unreachable(f"{name} cannot be reached: {why}.")
     return Unreachable(f"{name} failed: {why} ({error.sqlstate}). See its log.", code="server-failed")
@@ -81,7 +81,7 @@ def _not_connected(error: psycopg.Error, why: str, text: str, name: str) -> Hitl
             code="not-prepared",
         )
     if "session is read-only" in text:
-        return _read_only(name)
+        return read_only(name)
     if any(word in text for word in TLS) and "received invalid response" not in text:
         return Unreachable(
             f"{name} cannot be reached safely: {why}. See sslmode, sslrootcert and sslcert in {GUIDE}."
@@ -95,7 +95,8 @@ def _not_connected(error: psycopg.Error, why: str, text: str, name: str) -> Hitl
     return Unreachable(f"{name} cannot be reached: {why}.")
 
 
-def _read_only(name: str) -> HitlError:
+def read_only(name: str) -> HitlError:
+    """Return the error for a server that takes no writes."""
     return Unreachable(f"{name} takes no writes: it is a standby, or set to read only.", code="read-only")
 
 

@@ -51,6 +51,7 @@ TAKE = b"SELECT hitl.take(%s, %s, %s, %s, %s)::text"
 def postgres_link(url: str, terms: WorkerTerms) -> WorkerLink:
     """Return a worker's connections to a database. Raises BadServer, Unreachable."""
     with PostgresClient(url) as client:
+        client.check_writes()
         connection = PostgresConnection(url, terms, client.now() - now_ms())
     return WorkerLink(
         shown_url(url),
@@ -153,17 +154,18 @@ class PostgresConnection:
 
     async def _listen(self) -> None:
         """Hear of messages and fire what is due, for good; connect again where the connection breaks."""
-        tries = 0
+        tries, told = 0, ""
         while True:
             try:
                 async with await connect(self._url) as connection:
                     await self._begin_to_listen(connection)
-                    tries = 0
+                    tries, told = 0, ""
                     await self._hear(connection)
             except psycopg.Error as error:
                 pause_s = AGAIN_S[min(tries, len(AGAIN_S) - 1)]
                 tries += 1
-                logger.warning("%s Tried again in %g s.", explained(error, self._name), pause_s)
+                if told != (told := str(explained(error, self._name))):
+                    logger.warning("%s Tried again until it works.", told)
                 await asyncio.sleep(pause_s)
 
     async def _begin_to_listen(self, connection: psycopg.AsyncConnection[Any]) -> None:
