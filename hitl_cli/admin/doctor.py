@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from hitl_cli import __version__, defaults
 from hitl_cli.client.connect import connect, driver_of, shown_url
-from hitl_cli.client.protocol import OK, as_page, call, get_promise
+from hitl_cli.client.protocol import OK, as_page, call, check_ids, get_promise
 from hitl_cli.client.wire import EXTERNAL
 from hitl_cli.engine.doorbell import Ringer
 from hitl_cli.engine.errors import EngineError
@@ -130,6 +130,7 @@ def _examine_server(url: str, token: str | None) -> Report:
         with connect(url, token) as client:
             get_promise(client, "hitl-doctor")
             findings.append(Finding("server", "ok", f"{shown_url(url)} answers"))
+            check_ids(client)
             answer = call(client, "promise.search", state="pending", tags=EXTERNAL, limit=PAGE)
             if answer.status != OK:
                 findings.append(Finding("waiting", "warning", f"searching failed: {answer.message()}"))

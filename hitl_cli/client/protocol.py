@@ -23,8 +23,15 @@ PAGE = 1_000
 """Records in one page when a whole list is read."""
 
 OK = 200
+BAD_REQUEST = 400
 NO_SUCH = 404
 UNAUTHORIZED = (401, 403)
+
+PROBE = "hitl-probe"
+"""The id of a promise that does not exist."""
+
+_REFUSED_ID = "must be prefixed by resonate:"
+"""A Resonate Server's words for an id that does not begin with its origin and a dot."""
 
 
 class ProtocolRequest(Struct, frozen=True):
@@ -76,6 +83,11 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     after: bool = False
     serial: bool = False
     ring: bool = False
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is a Resonate Server, which settles a request by its deadline only when it is read."""
+        return not self.order
 
 
 def capabilities_named(names: Iterable[str]) -> Capabilities:
@@ -204,6 +216,8 @@ def refused(answer: ProtocolResponse) -> HitlError:
     match answer.status:
         case 404:
             return NotFound(f"{answer.message()}.")
+        case 400 if _REFUSED_ID in answer.message():
+            return ids_refused()
         case 400 | 422:
             return BadInput(f"refused: {answer.message()}.")
         case 409:
@@ -212,6 +226,37 @@ def refused(answer: ProtocolResponse) -> HitlError:
             return Unreachable(
                 f"the server failed: {answer.message()} (status {answer.status}).", code="server-failed"
             )
+
+
+def ids_refused() -> Unreachable:
+    """Return the error for a server that takes only the ids of older SDKs."""
+    return Unreachable(
+        "this Resonate Server refuses the ids of resonate-sdk 0.8, so no workflow can run on it: use its"
+        " release 0.9.8 or hitl server (docs/guides/resonate-server.md).",
+        code="ids-refused",
+    )
+
+
+def check_ids(client: Client) -> None:
+    """Raise Unreachable if the server refuses the ids of steps. Nothing is stored on it.
+
+    Such a server finds the origin in `hitl-probe.1`, an id of older SDKs, but not in `hitl-probe:1`. Without
+    that difference nothing is concluded: the server may be failing, or the token may lack the right.
+    """
+    if not client.capabilities.plain:
+        return
+    probes = [
+        ProtocolRequest("promise.register_callback", {"awaited": f"{PROBE}{sep}1", "awaiter": PROBE})
+        for sep in ":."
+    ]
+    try:
+        ours, older = (answer.status for answer in client.call_many(probes))
+    except Unreachable as error:
+        if error.code == "token-refused":
+            return
+        raise
+    if (ours, older) == (BAD_REQUEST, NO_SUCH):
+        raise ids_refused()
 
 
 def as_promise(answer: ProtocolResponse) -> Promise:
@@ -274,16 +319,36 @@ def search_page(client: Client, size: int, cursor: str | None, **query: Any) -> 
     return as_page(call(client, "promise.search", **query, **page))
 
 
-def search(client: Client, **query: Any) -> list[Promise]:
-    """Return all promises that match."""
-    return [promise for page in search_pages(client, **query) for promise in page]
+def search(client: Client, *, state: str | None = None, **query: Any) -> list[Promise]:
+    """Return all promises that match, in the order of creation."""
+    wanted = query if state is None else {"state": state, **query}
+    return _current(client, [promise for page in search_pages(client, **wanted) for promise in page], state)
+
+
+def _current(client: Client, found: list[Promise], state: str | None = None) -> list[Promise]:
+    """Return what a search found, in the order of creation and without promises that are overdue.
+
+    A Resonate Server lists promises by their ids. One that is past its deadline stays pending until it is
+    read, so it is read here.
+    """
+    if not client.capabilities.plain:
+        return found
+    now = client.now()
+    late = get_promises(client, [p.id for p in found if p.state == "pending" and p.timeout_at <= now])
+    current = (late.get(promise.id, promise) for promise in found)
+    return sorted((promise for promise in current if state in (None, promise.state)), key=creation_order)
+
+
+def creation_order(promise: Promise) -> tuple[int, int, str]:
+    """Return a sort key. The SDKs number the promises of the same instant."""
+    return promise.created_at, len(promise.id), promise.id
 
 
 def search_many(client: Client, wanted: Sequence[Mapping[str, str]]) -> list[list[Promise]]:
     """Return, for each of several sets of tags, all matching promises, in one round trip if they are few."""
     searches = [ProtocolRequest("promise.search", {"tags": tags, "limit": PAGE}) for tags in wanted]
-    first = map(as_page, client.call_many(searches)) if searches else []
+    first = [as_page(answer) for answer in client.call_many(searches)] if searches else []
     return [
-        search(client, tags=tags) if page.cursor else page.promises
+        search(client, tags=tags) if page.cursor else _current(client, page.promises)
         for tags, page in zip(wanted, first, strict=True)
     ]

@@ -20,7 +20,7 @@ from hitl_cli.engine.records import VALUE_MAX, Millis, PromiseState, TaskState, 
 from hitl_cli.errors import TooLarge
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from hitl_cli.engine.records import Payload
 
@@ -152,6 +152,11 @@ def is_blocking(tags: Mapping[str, str]) -> bool:
     """Whether only the outside can settle a promise with these tags, so that it may wait for a person."""
     external = tags.get(EXTERNAL_TAG) == "true" or tags.get(SCOPE_TAG) == "global"
     return external and TARGET_TAG not in tags and tags.get(TIMER_TAG) != "true"
+
+
+def tagged(promises: Iterable[Promise], tag: str, value: str) -> Iterator[Promise]:
+    """Yield the promises with a tag."""
+    return (promise for promise in promises if promise.tags.get(tag) == value)
 
 
 class _Offered(Struct, frozen=True):

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from hitl_cli.client.protocol import search_many
+from hitl_cli.client.protocol import search
 from hitl_cli.client.tags import COMMENT_TAG, ORIGIN_TAG, VOTE_TAG
-from hitl_cli.client.wire import Promise, Vote, audit_of
+from hitl_cli.client.wire import Promise, Vote, audit_of, tagged
 from hitl_cli.format.names import folded
 from hitl_cli.inbox.comments import Comment, comments_in
 from hitl_cli.inbox.history import HistoryEntry, decision_of
@@ -72,12 +72,10 @@ class RequestDetails(Struct, frozen=True, kw_only=True):
 def details(client: Client, item: RequestSummary, groups: Groups) -> RequestDetails:
     """Return all details of a request. Changes nothing."""
     promise, root = item.promise, item.run or item.promise
-    wanted = [{ORIGIN_TAG: root.id}, {COMMENT_TAG: item.id}]
+    below = search(client, tags={ORIGIN_TAG: promise.origin})
     votes = audit_of(promise).votes
-    counted = item.asked.approvals > 1 and not votes
-    below, remarks, *cast = search_many(client, [*wanted, {VOTE_TAG: item.id}] if counted else wanted)
-    if counted:
-        votes = count(item, votes_in(client, item.id, cast[0]), groups).votes
+    if item.asked.approvals > 1 and not votes:
+        votes = count(item, votes_in(item.id, tagged(below, VOTE_TAG, item.id)), groups).votes
     unknown = groups.unknown(item.asked.everyone) if promise.state == "pending" else ()
     return RequestDetails(
         unknown=unknown,
@@ -85,7 +83,7 @@ def details(client: Client, item: RequestSummary, groups: Groups) -> RequestDeta
         item=msgspec.structs.replace(item, votes=leading(votes)),
         decision=None if promise.state == "pending" else decision_of(promise, item.function),
         votes=votes,
-        comments=tuple(comments_in(remarks)),
+        comments=tuple(comments_in(tagged(below, COMMENT_TAG, item.id))),
         before=tuple(_steps_before(tree_of(root, below), way_to(promise, below))),
         lineage=tuple(below),
     )

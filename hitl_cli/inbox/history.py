@@ -11,11 +11,11 @@ from msgspec import Struct
 
 from hitl_cli.client.paging import ordered, page_of
 from hitl_cli.client.protocol import PAGE, get_promise, get_promises, pages, search, search_many, search_page
-from hitl_cli.client.tags import COMMENT_TAG, ORIGIN_TAG
-from hitl_cli.client.wire import EXTERNAL, GLOBAL, Json, Vote, audit_of, decode, error_message
+from hitl_cli.client.tags import COMMENT_TAG, ORIGIN_TAG, VOTE_TAG
+from hitl_cli.client.wire import EXTERNAL, GLOBAL, Json, Vote, audit_of, decode, error_message, tagged
 from hitl_cli.errors import NotFound
 from hitl_cli.inbox.comments import comment_in
-from hitl_cli.inbox.votes import votes_of
+from hitl_cli.inbox.votes import votes_in
 from hitl_cli.people.groups import NO_GROUPS
 from hitl_cli.requests.decision import decision_by_deadline
 from hitl_cli.requests.question import (
@@ -31,7 +31,7 @@ from hitl_cli.requests.question import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from hitl_cli.client.paging import Place
     from hitl_cli.client.protocol import Client, Reader
@@ -123,8 +123,9 @@ def page_of_history(
     groups: Groups = NO_GROUPS,
 ) -> tuple[list[HistoryEntry], str | None]:
     """Return a page of decisions, as `paging.page_of` does."""
-    keep = partial(_fitting, client, wanted, groups)
-    return page_of(_last_settled_first(client, wanted), keep, order="history", limit=limit, after=after)
+    runs: dict[str, Promise] = {}
+    keep = partial(_fitting, client, wanted, groups, runs)
+    return page_of(_last_settled_first(client, wanted, runs), keep, order="history", limit=limit, after=after)
 
 
 def decisions(
@@ -136,28 +137,37 @@ def decisions(
     """Yield decisions, newest first; `expected` is how many will be read, if that is known."""
     narrow = wanted.by is not None or wanted.workflow is not None
     size = PAGE if narrow or expected is None else expected + 1
-    for page in pages(_last_settled_first(client, wanted), size):
-        yield from _fitting(client, wanted, groups, page)
+    runs: dict[str, Promise] = {}
+    for page in pages(_last_settled_first(client, wanted, runs), size):
+        yield from _fitting(client, wanted, groups, runs, page)
 
 
 def settled_since(client: Client, since: int) -> Iterator[Promise]:
     """Yield the promises of requests that were settled since an instant, newest first."""
-    for page in pages(_last_settled_first(client, HistoryFilter(since=since))):
+    for page in pages(_last_settled_first(client, HistoryFilter(since=since), {})):
         yield from (promise for promise in page if promise.is_blocking)
 
 
 def _fitting(
-    client: Client, wanted: HistoryFilter, groups: Groups, promises: Sequence[Promise]
+    client: Client,
+    wanted: HistoryFilter,
+    groups: Groups,
+    runs: Mapping[str, Promise],
+    promises: Sequence[Promise],
 ) -> list[HistoryEntry]:
-    """Return the settled promises that match a filter, as entries of the history."""
+    """Return the settled promises that match a filter, as entries of the history.
+
+    `runs` need not be read again.
+    """
     blocking = [promise for promise in promises if promise.is_blocking]
-    return [entry for entry in _described(client, blocking) if _fits(entry, wanted, groups)]
+    return [entry for entry in _described(client, blocking, runs) if _fits(entry, wanted, groups)]
 
 
-def _last_settled_first(client: Client, wanted: HistoryFilter) -> Reader:
+def _last_settled_first(client: Client, wanted: HistoryFilter, runs: dict[str, Promise]) -> Reader:
     """Return what reads the settled promises that may be wanted, the last settled first, and maybe others.
 
-    A server that has this order reads no more of them than are asked for. Of others all are read.
+    A server that has this order reads no more of them than are asked for. Of others all are read. Runs that
+    it finds are added to `runs`.
     """
     states = STATES[wanted.outcome]
     can = client.capabilities
@@ -165,13 +175,15 @@ def _last_settled_first(client: Client, wanted: HistoryFilter) -> Reader:
         one: dict[str, Json] = {"state": states[0]} if len(states) == 1 else {}
         since = wanted.since
         return partial(search_page, client, sort="-settled", tags=EXTERNAL, settledSince=since, **one)
-    every = {
-        promise.id: promise
-        for state in states
-        for tags in (EXTERNAL, GLOBAL)
-        for promise in search(client, state=state, tags=tags)
-        if promise.is_blocking and settled_at(promise) >= (wanted.since or 0)
-    }
+    every: dict[str, Promise] = {}
+    for tags in (EXTERNAL, GLOBAL):
+        for promise in search(client, tags=tags):  # in any state, because each search reads all promises
+            if promise.is_run:
+                runs[promise.id] = promise
+            elif (
+                promise.is_blocking and promise.state in states and settled_at(promise) >= (wanted.since or 0)
+            ):
+                every[promise.id] = promise
     return ordered(every.values(), _place_of, newest_first=True)
 
 
@@ -185,11 +197,12 @@ def settled_at(promise: Promise) -> int:
     return promise.timeout_at if promise.settled_at is None else promise.settled_at
 
 
-def _described(client: Client, promises: Sequence[Promise]) -> Iterator[HistoryEntry]:
-    """Yield the decisions in settled promises, with their workflows."""
-    runs = get_promises(
-        client, sorted({promise.origin for promise in promises if promise.origin != promise.id})
-    )
+def _described(
+    client: Client, promises: Sequence[Promise], known: Mapping[str, Promise]
+) -> Iterator[HistoryEntry]:
+    """Yield the decisions in settled promises, with their workflows; runs that are known are not read."""
+    asked_by = {promise.origin for promise in promises if promise.origin != promise.id}
+    runs = {**known, **get_promises(client, sorted(asked_by - known.keys()))}
     for promise in promises:
         yield decision_of(promise, _function_of(promise, runs.get(promise.origin)))
 
@@ -278,9 +291,7 @@ def story(
     entries = [
         entry
         for promise in promises
-        for entry in _told(
-            client, promise, _function_of(promise, runs.get(promise.origin)), below[promise.origin]
-        )
+        for entry in _told(promise, _function_of(promise, runs.get(promise.origin)), below[promise.origin])
         if _fits(entry, wanted, groups) and entry.at >= (wanted.since or 0)
     ]
     return sorted(entries, key=lambda entry: (entry.at, entry.kind == "decision"))
@@ -304,10 +315,8 @@ def _named(client: Client, name: str) -> list[Promise]:
     raise NotFound(f"no request, run or key {name!r}. To list decisions, run `hitl history`.")
 
 
-def _told(
-    client: Client, promise: Promise, function: str | None, others: Iterable[Promise]
-) -> Iterable[HistoryEntry]:
-    """Yield the comments, votes and decision of a request."""
+def _told(promise: Promise, function: str | None, others: Sequence[Promise]) -> Iterable[HistoryEntry]:
+    """Yield the comments, votes and decision of a request; `others` are all promises of its run."""
     asked, form = prompt_of(promise), (question_of(promise) or PLAIN).form
 
     def said(kind: Kind, at: int, **what: Json) -> HistoryEntry:
@@ -324,12 +333,12 @@ def _told(
             **what,
         )
 
-    for remark in search(client, tags={COMMENT_TAG: promise.id}):
+    for remark in tagged(others, COMMENT_TAG, promise.id):
         if (comment := comment_in(remark)) is not None:
             yield said(
                 "comment", comment.at, outcome=None, by=comment.by, via=comment.via, comment=comment.text
             )
-    for ballot in votes_of(client, promise.id):
+    for ballot in votes_in(promise.id, tagged(others, VOTE_TAG, promise.id)):
         vote = ballot.vote
         yield said(
             "vote",

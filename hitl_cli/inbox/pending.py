@@ -28,7 +28,7 @@ from hitl_cli.requests.question import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from hitl_cli.client.paging import Place
     from hitl_cli.client.protocol import Client, Page, Reader
@@ -88,8 +88,9 @@ def pending(
     found: list[RequestSummary] = []
     all_are_wanted = msgspec.structs.replace(wanted, tags={}) == EVERYTHING  # the server knows tags
     size = PAGE if limit is None else limit + 1 if all_are_wanted else max(limit + 1, FEW)
-    for page in pages(_in_order(client, wanted, sort), size):
-        for item in _fitting(client, wanted, groups, page):
+    runs: dict[str, Promise] = {}
+    for page in pages(_in_order(client, wanted, sort, runs), size):
+        for item in _fitting(client, wanted, groups, runs, page):
             if len(found) == limit:
                 return found, True
             found.append(item)
@@ -106,8 +107,10 @@ def page_of_pending(
     after: str | None = None,
 ) -> tuple[list[RequestSummary], str | None]:
     """Return a page of open requests, as `paging.page_of` does."""
-    keep = partial(_fitting, client, wanted, groups)
-    return page_of(_in_order(client, wanted, sort), keep, order=order_of(sort), limit=limit, after=after)
+    runs: dict[str, Promise] = {}
+    keep = partial(_fitting, client, wanted, groups, runs)
+    read = _in_order(client, wanted, sort, runs)
+    return page_of(read, keep, order=order_of(sort), limit=limit, after=after)
 
 
 def order_of(sort: Sort) -> str:
@@ -118,7 +121,7 @@ def order_of(sort: Sort) -> str:
 def settle_complete(client: Client, groups: Groups) -> None:
     """Settle pending requests whose votes decide them, because the last voter's process died."""
     for page in blocking_pages(client, RequestFilter(tags={QUORUM_TAG: "1"})):
-        items = _with_runs(client, page)
+        items = _with_runs(client, page, {})
         for item, tallied in zip(items, _tallies(client, items, groups), strict=True):
             if tallied is not None and tallied.deciding is not None:
                 complete(client, item.promise, tallied)
@@ -139,15 +142,19 @@ def read_tags(texts: Iterable[str], given_as: str) -> dict[str, str]:
 
 
 def _fitting(
-    client: Client, wanted: RequestFilter, groups: Groups, promises: Sequence[Promise]
+    client: Client,
+    wanted: RequestFilter,
+    groups: Groups,
+    runs: Mapping[str, Promise],
+    promises: Sequence[Promise],
 ) -> list[RequestSummary]:
-    """Return the promises that match a filter, as requests."""
+    """Return the promises that match a filter, as requests; `runs` need not be read again."""
     asked = [
         promise
         for promise in promises
         if promise.is_blocking and (wanted.person is None or _asks(promise, wanted.person, groups))
     ]
-    return [item for item in described(client, asked, groups) if fits(item, wanted, groups)]
+    return [item for item in described(client, asked, groups, runs) if fits(item, wanted, groups)]
 
 
 def fits(item: RequestSummary, wanted: RequestFilter, groups: Groups = NO_GROUPS) -> bool:
@@ -200,25 +207,27 @@ def _is_of(item: RequestSummary, glob: str) -> bool:
     return fnmatchcase(item.workflow, glob) or fnmatchcase(item.function or "", glob)
 
 
-def _in_order(client: Client, wanted: RequestFilter, sort: Sort) -> Reader:
-    """Return a reader of the promises that may match, in an order."""
+def _in_order(client: Client, wanted: RequestFilter, sort: Sort, runs: dict[str, Promise]) -> Reader:
+    """Return a reader of the promises that may match, in an order. Runs that it finds are added to `runs`."""
+    oldest_first = _oldest_first(client, wanted, runs)
     if sort == "age":
-        return _oldest_first(client, wanted)
-    every = (promise for page in blocking_pages(client, wanted) for promise in page)
+        return oldest_first
+    every = (promise for page in pages(oldest_first) for promise in page if promise.is_blocking)
     return ordered(every, place_by_deadline if sort == "due" else place_by_priority)
 
 
 def blocking_pages(client: Client, wanted: RequestFilter = EVERYTHING) -> Iterator[list[Promise]]:
     """Yield blocking promises, oldest first."""
-    for page in pages(_oldest_first(client, wanted)):
+    for page in pages(_oldest_first(client, wanted, {})):
         yield [promise for promise in page if promise.is_blocking]
 
 
-def _oldest_first(client: Client, wanted: RequestFilter) -> Reader:
+def _oldest_first(client: Client, wanted: RequestFilter, runs: dict[str, Promise]) -> Reader:
     """Return a reader of the open promises that may match, oldest first, and maybe others.
 
-    A server that supports this order reads no more than needed. There is no search by assignee, because a tag
-    has one spelling of a name, and other tools and earlier versions may have used another.
+    A server that supports this order reads no more than needed; of others, the runs that are found are added
+    to `runs`. There is no search by assignee, because a tag has one spelling of a name, and other tools and
+    earlier versions may have used another.
     """
     can = client.capabilities
     if can.open and can.order:
@@ -227,6 +236,7 @@ def _oldest_first(client: Client, wanted: RequestFilter) -> Reader:
     for base in [EXTERNAL] if can.open else [EXTERNAL, GLOBAL]:
         found = search(client, state="pending", tags=base | wanted.tags)
         every |= {promise.id: promise for promise in found if promise.is_blocking}
+        runs |= {promise.id: promise for promise in found if promise.is_run}
     return ordered(every.values(), _place_by_age)
 
 
@@ -254,18 +264,22 @@ def place_by_priority(promise: Promise) -> Place:
     return pressing, promise.created_at, promise.id
 
 
-def described(client: Client, promises: Sequence[Promise], groups: Groups) -> list[RequestSummary]:
+def described(
+    client: Client, promises: Sequence[Promise], groups: Groups, runs: Mapping[str, Promise] | None = None
+) -> list[RequestSummary]:
     """Return the promises as requests, with their runs and approvals."""
-    items = [spelled_by(groups, item) for item in _with_runs(client, promises)]
+    items = [spelled_by(groups, item) for item in _with_runs(client, promises, runs or {})]
     return [
         item if tallied is None else msgspec.structs.replace(item, votes=tallied.leading)
         for item, tallied in zip(items, _tallies(client, items, groups), strict=True)
     ]
 
 
-def _with_runs(client: Client, promises: Sequence[Promise]) -> list[RequestSummary]:
-    """Return the promises as requests, with their runs."""
-    runs = get_promises(client, sorted({promise.origin for promise in promises}))
+def _with_runs(
+    client: Client, promises: Sequence[Promise], known: Mapping[str, Promise]
+) -> list[RequestSummary]:
+    """Return the promises as requests, with their runs; those that are known are not read."""
+    runs = {**known, **get_promises(client, sorted({promise.origin for promise in promises} - known.keys()))}
     return [summary_of(client, promise, runs.get(promise.origin)) for promise in promises]
 
 

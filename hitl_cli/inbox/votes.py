@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
-from hitl_cli.client.protocol import ProtocolRequest, as_promise, search_many
+from hitl_cli.client.protocol import ProtocolRequest, as_promise, search, search_many
 from hitl_cli.client.records import closing, under
-from hitl_cli.client.tags import VOTE_TAG
+from hitl_cli.client.tags import SAID_TAG, VOTE_TAG
 from hitl_cli.client.wire import (
     Audit,
     Verdict,
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
 NO_REASON = "rejected"
 """The reason of a rejection without one."""
+
+SEPARATELY = 8
+"""Requests whose votes are looked for one by one on a Resonate Server, which reads all promises each time."""
 
 
 class RecordedVote(Struct, frozen=True, kw_only=True):
@@ -187,14 +190,17 @@ def votes_of(client: Client, id: str) -> list[RecordedVote]:
 
 def votes_of_many(client: Client, ids: Sequence[str]) -> dict[str, list[RecordedVote]]:
     """Return the ballots on each of several requests, in one round trip."""
+    if len(ids) > SEPARATELY and client.capabilities.plain:
+        cast: dict[str, list[Promise]] = {id: [] for id in ids}
+        for promise in search(client, tags={SAID_TAG: "1"}):
+            cast.get(promise.tags.get(VOTE_TAG, ""), []).append(promise)
+        return {id: votes_in(id, ballots) for id, ballots in cast.items()}
     found = search_many(client, [{VOTE_TAG: id} for id in ids])
-    return {id: votes_in(client, id, cast) for id, cast in zip(ids, found, strict=True)}
+    return {id: votes_in(id, cast) for id, cast in zip(ids, found, strict=True)}
 
 
-def votes_in(client: Client, id: str, cast: list[Promise]) -> list[RecordedVote]:
+def votes_in(id: str, cast: Iterable[Promise]) -> list[RecordedVote]:
     """Return the ballots in promises, in the order in which they were cast."""
-    if not client.capabilities.order:
-        cast.sort(key=lambda promise: (promise.created_at, len(promise.id), promise.id))
     return [ballot for promise in cast if (ballot := _recorded_vote_in(promise, id)) is not None]
 
 

@@ -20,7 +20,7 @@ from hitl_cli.requests.notification import NOTIFICATION_LIFE_MS, Notification, o
 from hitl_cli.requests.question import question_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from hitl_cli.client.protocol import Client, ProtocolRequest
     from hitl_cli.client.wire import Promise
@@ -59,15 +59,16 @@ class Reconciler:
         if not self._reach.now.reaches_somebody:
             return
         now = client.now()
-        waiting = self._waiting_now(client)
-        fresh = [
-            promise for promise in waiting if promise.id not in self._waiting and self._concerns(promise)
-        ]
+        waiting, fresh = set(), []
+        for promise in self._waiting_now(client):
+            waiting.add(promise.id)
+            if promise.id not in self._waiting and self._concerns(promise):
+                fresh.append(promise)
         self._give(client, [notice for promise in fresh for notice in self._asked(promise, now)])
         for promise in fresh:  # after queueing, so that a failure is repeated next time
             if len(self._waiting) < MOST:
                 self._waiting[promise.id] = promise.timeout_at
-        ended = self._ended(client, now)
+        ended = self._ended(client, now, waiting)
         self._give(client, [notice for promise in ended for notice in self._outcome(promise, now)])
         for promise in ended:
             self._waiting.pop(promise.id, None)
@@ -106,20 +107,26 @@ class Reconciler:
 
     # Outcomes
 
-    def _ended(self, client: Client, now: int) -> list[Promise]:
-        """Return requests that were seen open and have ended."""
+    def _ended(self, client: Client, now: int, waiting: Collection[str]) -> list[Promise]:
+        """Return requests that were seen open and have ended; `waiting` are the open ones now."""
         if self._looked_at is None:
             return []
-        overdue = [id for id, timeout_at in self._waiting.items() if timeout_at <= now]
+        plain = client.capabilities.plain
+        gone = [
+            id
+            for id, timeout_at in self._waiting.items()
+            if timeout_at <= now or (plain and id not in waiting)
+        ]
         found: dict[str, Promise] = {}
-        for at in range(0, len(overdue), BATCH):
-            found.update(get_promises(client, overdue[at : at + BATCH]))
-        for promise in settled_since(client, self._looked_at - OVERLAP_MS):
+        for at in range(0, len(gone), BATCH):
+            found.update(get_promises(client, gone[at : at + BATCH]))
+        # A Resonate Server would read all promises.
+        for promise in () if plain else settled_since(client, self._looked_at - OVERLAP_MS):
             # `ask` queues the others, but not in a run that has ended.
             over = promise.state in ("rejected_canceled", "rejected_timedout")
             if promise.id in self._waiting or (over and self._concerns(promise)):
                 found[promise.id] = promise
-        for id in overdue:
+        for id in gone:
             if id not in found:
                 del self._waiting[id]
         return [promise for promise in found.values() if promise.state != "pending"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 from msgspec import Struct
 
-from hitl_cli.client.protocol import search
+from hitl_cli.client.protocol import creation_order, search
 from hitl_cli.client.tags import NOTICE_TAG, ORIGIN_TAG
 from hitl_cli.client.wire import child_id, decode_as
 from hitl_cli.format.durations import format_age, format_duration
@@ -117,7 +117,7 @@ def notifications_of(request: str, promises: Iterable[Promise]) -> tuple[Notific
     """
     every = list(promises)
     notices = [p for p in every if p.tags.get(NOTICE_TAG) == request and p.id.startswith(request)]
-    notices.sort(key=_made)
+    notices.sort(key=creation_order)
     return tuple(told for notice in notices for told in _told_by(notice, every))
 
 
@@ -141,7 +141,7 @@ def _told_by(promise: Promise, every: Sequence[Promise]) -> Iterable[Notificatio
         own = below.get(id)
         pending = promise.state == "pending" and (own is None or own.state == "pending")
         timers = [p.timeout_at for p in steps if p.state == "pending" and p.is_timer]
-        tries = tuple(_tries_in(sorted(steps, key=_made)))
+        tries = tuple(_tries_in(sorted(steps, key=creation_order)))
         if tries and tries[-1].outcome == "over":
             continue
         yield NotificationStatus(
@@ -152,11 +152,6 @@ def _told_by(promise: Promise, every: Sequence[Promise]) -> Iterable[Notificatio
             next_at=min(timers, default=None) if pending else None,
             given_up=not pending and not (tries and tries[-1].outcome == "sent"),
         )
-
-
-def _made(promise: Promise) -> tuple[int, int, str]:
-    """Return a sort key by creation. The SDK numbers promises of the same instant."""
-    return promise.created_at, len(promise.id), promise.id
 
 
 def notice_in(promise: Promise) -> Notification | None:

@@ -24,7 +24,7 @@ from hitl_cli.format.durations import format_duration
 from hitl_cli.runs.run import ENDED, run_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from hitl_cli.client.paging import Place
     from hitl_cli.client.protocol import Client, Reader
@@ -88,18 +88,31 @@ def detailed(client: Client, promises: Sequence[Promise]) -> list[Run]:
     """Return the runs of some promises, each with what it is waiting for."""
     live = [promise for promise in promises if promise.state == "pending"]
     tasks = get_tasks(client, [promise.id for promise in live])
-    searches = [
-        ProtocolRequest("promise.search", {"state": "pending", "tags": {ORIGIN_TAG: p.id}, "limit": PAGE})
-        for p in live
-    ]
-    pages = client.call_many(searches) if searches else []
-    below = {
-        p.id: [b for b in as_page(page).promises if b.id != p.id] for p, page in zip(live, pages, strict=True)
-    }
+    below = _pending_below(client, [promise.id for promise in live])
     return [
         _with_waits(run_of(promise), tasks.get(promise.id), below.get(promise.id, []), client.now())
         for promise in promises
     ]
+
+
+def _pending_below(client: Client, ids: Sequence[str]) -> Mapping[str, Sequence[Promise]]:
+    """Return the pending promises below each run.
+
+    A Resonate Server reads all promises for each search, so it is asked once for all runs.
+    """
+    below: dict[str, list[Promise]] = {id: [] for id in ids}
+    if ids and client.capabilities.plain:
+        tags = {ORIGIN_TAG: ids[0]} if len(ids) == 1 else {}
+        for promise in search(client, state="pending", tags=tags):
+            below.get(promise.origin, []).append(promise)
+    elif ids:
+        searches = [
+            ProtocolRequest("promise.search", {"state": "pending", "tags": {ORIGIN_TAG: id}, "limit": PAGE})
+            for id in ids
+        ]
+        for id, page in zip(ids, client.call_many(searches), strict=True):
+            below[id] += as_page(page).promises
+    return {id: [promise for promise in found if promise.id != id] for id, found in below.items()}
 
 
 def _with_waits(run: Run, task: Task | None, below: Sequence[Promise], now: int) -> Run:

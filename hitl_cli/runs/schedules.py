@@ -10,7 +10,7 @@ from msgspec import UNSET, Struct, UnsetType
 from hitl_cli import defaults
 from hitl_cli.client.protocol import OK, call, refused
 from hitl_cli.client.tags import TARGET_TAG
-from hitl_cli.client.wire import Call, Json, decode_as, encode, same_json
+from hitl_cli.client.wire import GLOBAL, Call, Json, decode_as, encode, same_json
 from hitl_cli.engine import cron
 from hitl_cli.engine.records import CatchUp, Value
 from hitl_cli.errors import BadInput, BadUsage, Conflict, NotFound
@@ -118,7 +118,7 @@ class Schedules:
             "promiseId": RUN_ID,
             "promiseTimeout": spec.deadline_ms,
             "promiseParam": encode(msgspec.to_builtins(start)),
-            "promiseTags": {TARGET_TAG: address_of(spec.group)},
+            "promiseTags": {TARGET_TAG: address_of(spec.group), **GLOBAL},
             "catchUp": spec.catch_up,
         }
         created = call(self._client, "schedule.get", id=spec.id).status != OK
@@ -184,6 +184,7 @@ def _expression(spec: ScheduleSpec) -> str:
 def _refuse_other(schedule: Schedule, asked: dict[str, object]) -> None:
     """Raise Conflict if a schedule differs from the requested one."""
     stands = msgspec.to_builtins(schedule)
+    stands["promiseTags"] |= GLOBAL  # which other tools, and earlier versions, left to the server
     if not all(same_json(stands[name], value) for name, value in asked.items() if stands[name] is not None):
         raise Conflict(
             f"schedule {schedule.id} already exists, and differs: {schedule.fields}"

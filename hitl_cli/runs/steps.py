@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
-from hitl_cli.client.protocol import PAGE, get_promise, search_pages
+from hitl_cli.client.protocol import PAGE, get_promise, search, search_pages
 from hitl_cli.client.tags import (
     COMMENT_TAG,
     NOTICE_TAG,
@@ -67,9 +67,10 @@ def first_steps(client: Client, id: str, most: int | None) -> tuple[RunStep, boo
     """Return the same with at most `most` steps, and whether there are more. Raises NotFound."""
     named = known(client, id)
     root = get_promise(client, named.origin) or named
-    size = PAGE if most is None else most + 2
-    found = search_pages(client, size, tags={ORIGIN_TAG: root.id})
-    every = (p for page in found for p in page if p.id != root.id)
+    tags, size = {ORIGIN_TAG: root.id}, PAGE if most is None else most + 2
+    plain = client.capabilities.plain
+    pages = [search(client, tags=tags)] if plain else search_pages(client, size, tags=tags)
+    every = (p for page in pages for p in page if p.id != root.id)
     promises = list(islice(every, most))
     return tree_of(root, promises), next(every, None) is not None
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
+
+from resonate_base import ResonateError
 
 from hitl_cli.client.http import send
 from hitl_cli.client.protocol import OK, ProtocolRequest, as_promise
 from hitl_cli.client.wire import offered_task
 from hitl_cli.engine.records import Value
+from hitl_cli.errors import HitlError, logged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from resonate_base import Network, Source
+
+logger = logging.getLogger(__name__)
 
 
 class FilteringSource:
@@ -21,11 +27,17 @@ class FilteringSource:
 
     What is not passed on, the server offers again after a while. Were it passed on, the SDK would
     release it, the server would offer it at once, and so on without end.
+
+    A Resonate Server offers the timers of `ctx.sleep` too, which nobody can execute. Their tasks are halted,
+    so that it does not offer them again. Timers are resolved at their time all the same.
     """
 
-    def __init__(self, source: Source, network: Network, wants: Callable[[str, Value], bool]) -> None:
+    def __init__(
+        self, source: Source, network: Network, token: str | None, wants: Callable[[str, Value], bool]
+    ) -> None:
         self._source = source
         self._network = network
+        self._token = token
         self._wants = wants
         self._callbacks: list[Callable[[str], None]] = []
         self._choosing: set[asyncio.Task[None]] = set()
@@ -59,10 +71,23 @@ class FilteringSource:
 
     async def _choose(self, text: str) -> None:
         if (id := offered_task(text)) is not None:
-            answer = await send(self._network, ProtocolRequest("promise.get", {"id": id}), None)
-            if answer.status == OK:
-                promise = as_promise(answer)
-                if not self._wants(promise.id, promise.param or Value()):
+            try:
+                if not await self._is_wanted(id):
                     return
+            except (HitlError, ResonateError) as error:  # the server offers it again after a while
+                logger.warning("the task %s was offered, but cannot be read: %s", id, logged(error))
+                return
         for callback in self._callbacks:
             callback(text)
+
+    async def _is_wanted(self, id: str) -> bool:
+        """Whether this worker can execute a task. A timer's task is halted."""
+        answer = await send(self._network, ProtocolRequest("promise.get", {"id": id}), self._token)
+        if answer.status != OK:
+            return True
+        promise = as_promise(answer)
+        if promise.is_timer:
+            if promise.state == "pending":
+                await send(self._network, ProtocolRequest("task.halt", {"id": id}), self._token)
+            return False
+        return self._wants(promise.id, promise.param or Value())

@@ -41,7 +41,7 @@ def worker_link(url: str, token: str | None, terms: WorkerTerms) -> WorkerLink:
     _check(url)
     network = HttpConnection(url=url, auth=token)
     stream = SSEConnection(url=url, pid=terms.pid, group=terms.group, auth=token)
-    source = FilteringSource(stream, network, terms.wants)
+    source = FilteringSource(stream, network, token, terms.wants)
     return WorkerLink(
         shown_url(url), network=network, source=source, tasks=None, poke=lambda: None, close=lambda: None
     )

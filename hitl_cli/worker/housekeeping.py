@@ -1,16 +1,19 @@
 """Periodic work of workers and gateways, which completes what a process that died has left.
 
 It settles requests that have all their votes but were not settled (hitl_cli/inbox/pending.py), so that the
-run goes on. A worker also queues missing notifications (hitl_cli/notify/reconcile.py).
+run goes on. A worker also queues missing notifications (hitl_cli/notify/reconcile.py). On a Resonate Server
+it settles requests by their deadlines (hitl_cli/inbox/deadlines.py).
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from hitl_cli.errors import HitlError, logged
+from hitl_cli.inbox.deadlines import DueRequests
 from hitl_cli.inbox.pending import settle_complete
 
 if TYPE_CHECKING:
@@ -29,7 +32,10 @@ STOP_S = 1.0
 
 
 class Housekeeper:
-    """Does the periodic work in a thread of its own: at once, and then every `every_s` seconds."""
+    """Does the periodic work in a thread of its own: at once, and then every `every_s` seconds.
+
+    Deadlines on a Resonate Server are looked at in between.
+    """
 
     def __init__(
         self,
@@ -58,17 +64,22 @@ class Housekeeper:
 
     def _run(self) -> None:
         client: Client | None = None
+        due, round_at = DueRequests(), 0.0
         while True:
+            pause_s = self._every_s
             try:
                 client = client or self._open_client()
-                settle_complete(client, self._groups())
-                if self._unheard is not None:
-                    self._unheard.look(client)
+                if time.monotonic() >= round_at:
+                    settle_complete(client, self._groups())
+                    if self._unheard is not None:
+                        self._unheard.look(client)
+                    round_at = time.monotonic() + self._every_s
+                pause_s = min(due.look(client), round_at - time.monotonic())
             except (HitlError, OSError) as error:
                 logger.warning("housekeeping failed, retried in %g s: %s", self._every_s, logged(error))
             except Exception:  # a malformed promise of another tool must not end the thread
                 logger.exception("housekeeping failed, retried in %g s", self._every_s)
-            if self._stopped.wait(self._every_s):
+            if self._stopped.wait(max(pause_s, 0.0)):
                 break
         if client is not None:
             client.close()

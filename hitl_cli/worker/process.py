@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from hitl_cli.authoring.loaded_code import loaded_code
 from hitl_cli.client.connect import connect
-from hitl_cli.client.protocol import get_promise
+from hitl_cli.client.protocol import check_ids, get_promise
 from hitl_cli.worker.check import take_back_changed
 from hitl_cli.worker.loader import load_app
 from hitl_cli.worker.run import GRACE_S, Worker
@@ -37,6 +37,7 @@ def run_worker(
     modules = [(app, load_app(app)) for app in options.apps]
     with connect(options.server, options.token) as client:
         get_promise(client, "hitl")  # the SDK would wait forever for an unreachable server
+        check_ids(client)
         if modules:
             take_back_changed(client, options, modules, loaded_code(module for _, module in modules))
     spare_the_collector()

@@ -205,4 +205,4 @@ def test_an_answer_takes_one_look_and_one_change(hitl: Hitl, monkeypatch: pytest
         assert asked == [["promise.get", "promise.get"], ["promise.settle"]]
         asked.clear()
         person.show("r:1")
-        assert asked == [["promise.get", "promise.get"], ["promise.search", "promise.search"]]
+        assert asked == [["promise.get", "promise.get"], ["promise.search"]]

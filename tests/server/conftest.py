@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import socket
+import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -13,12 +16,14 @@ import pytest
 
 from hitl_cli.engine.server import now_ms
 from tests.conftest import HITL, PATIENCE_S, WorkerProcess, wait_until
+from tests.postgres.cluster import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from tests.conftest import Hitl
 
+ROOT = Path(__file__).parents[2]
 GROUP = "workers"
 ADDRESS = f"poll://any@{GROUP}"
 TARGETED = {"resonate:target": ADDRESS}
@@ -176,3 +181,46 @@ def serve(hitl: Hitl) -> Iterator[Callable[..., Served]]:
 def served(serve: Callable[..., Served]) -> Served:
     """A server on a fresh file."""
     return serve()
+
+
+def stand_in(hitl: Hitl, *args: str) -> str:
+    """Start the server that answers as a Resonate Server does, and return its URL."""
+    command = [sys.executable, "-m", "tests.server.resonate_server", str(hitl.database), *args]
+    return _serving(hitl, command, "serving on ", ROOT)
+
+
+def official(hitl: Hitl, *args: str) -> str:
+    """Start the Resonate Server that HITL_RESONATE_SERVER names, and return its URL."""
+    program = os.environ.get("HITL_RESONATE_SERVER")
+    if program is None:
+        pytest.skip("no Resonate Server here: name its program in HITL_RESONATE_SERVER")
+    port = free_port()
+    command = [program, "serve", "--server-bind", "127.0.0.1", "--server-port", str(port)]
+    command += [
+        "--observability-metrics-port",
+        "0",
+        "--storage-sqlite-path",
+        str(hitl.folder / "resonate.db"),
+    ]
+    _serving(hitl, [*command, *args], "listening", hitl.folder)
+    return f"http://127.0.0.1:{port}"
+
+
+def _serving(hitl: Hitl, command: list[str], word: str, folder: Path) -> str:
+    """Start a server and return what it says after a word, or anything if it is ready."""
+    process = WorkerProcess(command, hitl.env, folder)
+    hitl.workers.append(process)
+    line = process.said(word)
+    return line.partition(word)[2].strip()
+
+
+@pytest.fixture(params=["stand-in", "official"])
+def resonate_server(hitl: Hitl, request: pytest.FixtureRequest) -> Callable[..., str]:
+    """Starts a Resonate Server that takes our ids, or what stands in for it; returns its URL."""
+
+    def start(*args: str) -> str:
+        url = (official if request.param == "official" else stand_in)(hitl, *args)
+        hitl.use(url)
+        return url
+
+    return start
