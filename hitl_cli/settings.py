@@ -19,6 +19,7 @@ from hitl_cli.errors import BadInput, BadSetting
 from hitl_cli.format.names import normalized
 from hitl_cli.format.stable_ids import stable_id
 from hitl_cli.format.validation import in_words
+from hitl_cli.people.actor import check_person
 from hitl_cli.people.contacts import (
     Contact,
     Directory,
@@ -32,7 +33,7 @@ from hitl_cli.people.contacts import (
     is_http_url,
     several,
 )
-from hitl_cli.people.gateway_file import is_place, running
+from hitl_cli.people.gateway_file import is_place, running, without_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -134,8 +135,14 @@ class Settings:
         return chosen or Setting(defaults.GROUP, "default")
 
     def person(self, flag: str | None = None) -> Setting:
-        """Return who acts. This is a claim and not a proof: anyone who can open the file can name anyone."""
+        """Return who acts. Raises BadName.
+
+        This is a claim and not a proof: anyone who can open the file can name anyone.
+        """
         chosen = self._choose(flag, "--as", ("HITL_AS",), self._file.as_)
+        for name in (flag, None if chosen is None else chosen.value):
+            if name is not None:
+                check_person(name)
         said = chosen or Setting(_login_name(), "operating system")
         return Setting(self.groups().name(said.value), said.source)
 
@@ -168,6 +175,8 @@ class Settings:
                 f"{chosen.value!r} ({chosen.source}) is not a gateway's URL: give a host and, if needed, a"
                 " path of plain letters, without user, query or fragment, such as https://tools.example.org/hitl."
             )
+        if (own := without_page(chosen.value)) is not None:
+            raise BadSetting(f"{chosen.value!r} ({chosen.source}) is the URL of a page: give {own}.")
         return Setting(chosen.value.rstrip("/"), chosen.source)
 
     def gateway_file(self, server: str) -> Path:

@@ -40,7 +40,10 @@ LONG_MS = 60_000
 """How long a task may be on offer or a lease expired before it is a problem: workers need seconds."""
 
 SKEW_MS = 5_000
-"""How far this machine's clock may be behind the file's. A time server can make it jump so far."""
+"""How far this computer's clock may be behind the file's. A time server can make it jump so far."""
+
+TASK_STATES = {"pending": "waiting for a worker", "acquired": "running", "suspended": "waiting for a result"}
+"""The states of a task in words."""
 
 FAR_SKEW_MS = 3_600_000
 LOG_MB = 128
@@ -228,8 +231,12 @@ def _judge_counts(file: Inspection, now: int) -> Iterator[Finding]:
     def shown(number: int | None) -> str:
         return "too many to count" if number is None else f"{number:,}"
 
-    yield Finding("promises", "ok", f"{shown(counts.promises)} promises; {shown(counts.runs)} runs")
-    states = ", ".join(f"{number:,} {state}" for state, number in sorted((counts.tasks or {}).items()))
+    parts = f"{shown(counts.promises)} promises (runs, steps and requests), {shown(counts.runs)} of them runs"
+    yield Finding("promises", "ok", parts)
+    states = ", ".join(
+        f"{number:,} {TASK_STATES.get(state, state)}"
+        for state, number in sorted((counts.tasks or {}).items())
+    )
     yield Finding("tasks", "ok", f"unfinished: {states}" if states else "all are finished")
     oldest = ""
     if file.oldest_waiting is not None:
@@ -251,8 +258,8 @@ def _judge_offers(file: Inspection, now: int) -> Iterator[Finding]:
             yield Finding(
                 "offers",
                 "warning",
-                f"{_offered_for(offer, now)}, though a worker of the group is running",
-                "it is busy or lacks the workflow: hitl status names it, hitl worker --app serves it",
+                f"{_offered_for(offer, now)}, though one is running",
+                "it is busy, or lacks the workflow: hitl status names it, hitl worker --app FILE serves it",
             )
 
 
@@ -263,13 +270,18 @@ def _unheard(offer: Offered, now: int) -> Finding:
         return Finding("offers", "warning", _offered_for(offer, now), advice)
     group = group_of(offer.address)
     option = "" if group == defaults.GROUP else f" --group {quoted(group)}"
-    text = f"{_offered_for(offer, now)}, and no worker in group {group} is running"
+    text = f"{_offered_for(offer, now)}, and none is running"
     return Finding("offers", "warning", text, f"start one: hitl worker{option}")
 
 
 def _offered_for(offer: Offered, now: int) -> str:
     tasks = "1 task has" if offer.count == 1 else f"{offer.count:,} tasks have"
-    return f"{tasks} been waiting {format_age(now - offer.since)} for {offer.address}"
+    of = (
+        f"of group {group_of(offer.address)}"
+        if offer.address.startswith("poll://")
+        else f"at {offer.address}"
+    )
+    return f"{tasks} been waiting {format_age(now - offer.since)} for a worker {of}"
 
 
 def _judge_leases(file: Inspection, now: int) -> Iterator[Finding]:

@@ -28,7 +28,7 @@ from hitl_cli.inbox.permission import check_may_answer, took_part
 from hitl_cli.inbox.resolve import find
 from hitl_cli.people.actor import check_person
 from hitl_cli.people.groups import NO_GROUPS
-from hitl_cli.requests.question import prompt_of, replaced_by
+from hitl_cli.requests.question import outcome_of, prompt_of, replaced_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -189,11 +189,10 @@ def _used(settled: Promise, now: int, others: Iterable[Promise] = ()) -> LinkUse
     if settled.state == "rejected_timedout":
         at = settled.timeout_at
         return LinkUsed(f"{what} can no longer be answered: its deadline passed {_ago(at, now)}.", at)
-    ended = {"rejected_canceled": "canceled", "rejected": "rejected"}.get(settled.state, "approved")
     audit = audit_of(settled)
     by = f" by {audit.by}" if audit.by else ""
     at = audit.at or settled.settled_at or now
-    said = f"{what} was {ended}{by} {_ago(at, now)}."
+    said = f"{what} was {outcome_of(settled)}{by} {_ago(at, now)}."
     new = replaced_by(settled, others)
     if new is not None:
         said += " The workflow has changed, and a new request replaces it."

@@ -17,6 +17,7 @@ from hitl_cli.format.durations import format_duration, parse_duration
 from hitl_cli.format.times import local_minute
 from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.history import HistoryEntry, HistoryFilter
+from hitl_cli.requests.outcome import given_reason
 from hitl_cli.views.history import (
     changed_text,
     csv_entry,
@@ -108,7 +109,7 @@ def _as_table(entries: Sequence[HistoryEntry]) -> list[Column]:
             Column("by", [f"{entry.by} via {entry.via}" if entry.by else "-" for entry in entries]),
             Column("waited", [format_duration(entry.waited_ms) for entry in entries], right=True, spare=2),
             Column("prompt", [entry.asked or "" for entry in entries], spare=1),
-            Column("answer", [_said_in(entry) for entry in entries]),
+            Column("data or reason", [_said_in(entry) for entry in entries]),
         ]
     )
 
@@ -118,7 +119,7 @@ def _said_in(entry: HistoryEntry) -> str:
     parts = [
         entry.choice,
         data_text(entry),
-        entry.reason,
+        given_reason(entry.outcome, entry.reason),
         changed_text(entry),
         None if entry.comment is None else f"({entry.comment})" if entry.kind != "comment" else entry.comment,
     ]

@@ -21,6 +21,7 @@ _PLACE = re.compile(r" - at `(?:key in )?\$\.?(.*)`$")
 _EXPECTED = re.compile(r"Expected `(.+?)`, got `(.+?)`")
 _ENUM = re.compile(r"Invalid enum value (.+)")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.+)`")
+_URL = re.compile(r"Expected `str` matching regex '\^https\?://.*'")
 _MISSING = re.compile(r"Object missing required field `(.+)`")
 
 
@@ -32,6 +33,8 @@ def in_words(error: msgspec.ValidationError, shape: Any = None) -> str:
     where = place or "it"
     if match := _EXPECTED.fullmatch(what):
         return f"{where} must be {_kinds(match[1])}, not {_kinds(match[2])}"
+    if _URL.fullmatch(what):
+        return f"{where} must be a URL that begins with https:// or http://"
     if match := _ENUM.fullmatch(what):
         allowed = [] if shape is None else sorted(map(str, getattr(_at(shape, place), "values", ())))
         return f"{where} cannot be {match[1]}" + (f": use {_one_of(allowed)}" if allowed else "")

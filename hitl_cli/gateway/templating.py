@@ -14,6 +14,7 @@ from hitl_cli.format.markdown import as_words
 from hitl_cli.format.shell import command
 from hitl_cli.format.terminal import printable
 from hitl_cli.format.times import iso
+from hitl_cli.requests.outcome import given_reason, headline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +34,7 @@ class Renderer:
             lstrip_blocks=True,
         )
         self._templates.globals.update(now=clock, base=base, command=command)
+        self._templates.globals.update(headline=headline, given_reason=given_reason)
         self._templates.filters.update(
             age=lambda at: format_age(max(clock() - at, 0)),
             left=lambda at: format_duration(max(at - clock(), 0)),

@@ -11,7 +11,7 @@ from hitl_cli.format.terminal import printable
 from hitl_cli.inbox.pending import summaries
 from hitl_cli.notify.messages import Message, MessageItem
 from hitl_cli.notify.phrases import plain
-from hitl_cli.requests.question import GROUP, OUTCOMES, PLAIN
+from hitl_cli.requests.question import GROUP, OUTCOMES, PLAIN, means_at_deadline
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -144,8 +144,7 @@ def _reason_of(case: RequestSummary) -> str | None:
         return error_message(case.promise.value)
     if case.promise.state != "rejected_timedout" or case.asked.on_deadline == "expire":
         return None
-    meaning = "rejected" if case.asked.on_deadline == "reject" else "approved"
-    return f"it counts as {meaning}"
+    return f"it counts as {means_at_deadline(case.asked)}"
 
 
 def _url_for(case: RequestSummary, who: str, message: str, reach: NotificationSettings, now: int) -> str:

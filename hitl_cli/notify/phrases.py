@@ -13,6 +13,8 @@ from hitl_cli.format.durations import format_duration
 from hitl_cli.format.json import to_json
 from hitl_cli.format.terminal import cut, printable, printable_lines
 from hitl_cli.format.times import instant
+from hitl_cli.requests.outcome import given_reason, headline
+from hitl_cli.requests.question import means_at_deadline
 
 if TYPE_CHECKING:
     from hitl_cli.client.wire import Json
@@ -90,13 +92,11 @@ def outcome_of(item: MessageItem) -> str:
     """Return the outcome of a request as a sentence; empty while it is open."""
     if item.outcome is None:
         return ""
-    text = {"expired": "The deadline passed", "canceled": "It was canceled"}.get(
-        item.outcome, item.outcome.capitalize()
-    )
-    text += f" by {item.by}" if item.by else ""
-    text += f": {item.choice}" if item.choice else ""
-    text += f" ({item.reason})" if item.reason and item.reason != item.outcome else ""
-    return one_line(text, PROMPT_CHARS)
+    late = item.outcome == "expired"
+    outcome = means_at_deadline(item.question) if late else item.outcome
+    text = headline(outcome, by=item.by, choice=item.choice, deadline=late)
+    reason = None if late else given_reason(outcome, item.reason)
+    return one_line(f"{text} ({reason})" if reason else text, PROMPT_CHARS)
 
 
 def facts_of(item: MessageItem, at: int) -> list[Fact]:

@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 PLACE = r"https?://[^/?#@]+(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?"
 """The URL of a gateway. Its path consists of characters that no proxy rewrites."""
 
+PAGE = r"/(?:history|stats|sign-in|runs(?:/[^/]+)?|[rl]/[^/]+)/?"
+"""The end of the URL of a page, which people copy from their browser."""
+
 LONGEST = 4_096
 """Largest file, in bytes."""
 
@@ -82,6 +85,14 @@ def is_place(url: str) -> bool:
     import re
 
     return url.isprintable() and re.fullmatch(PLACE, url) is not None
+
+
+def without_page(url: str) -> str | None:
+    """Return the URL of the gateway that has a page (its URL); None if the URL is not of a page."""
+    import re
+
+    found = re.search(f"{PAGE}$", url)
+    return None if found is None else url[: found.start()]
 
 
 def page_of(gateway: str, request: str) -> str:

@@ -14,6 +14,7 @@ from hitl_cli.client.tags import REQUEST_TAG, RESERVED_TAGS
 from hitl_cli.client.wire import Json, decode_as, headers_of
 from hitl_cli.errors import BadInput, TooLarge
 from hitl_cli.format.names import folded, normalized
+from hitl_cli.format.validation import in_words
 from hitl_cli.requests.decision_input import check_data
 
 if TYPE_CHECKING:
@@ -179,6 +180,8 @@ def sensible(question: Question) -> Question:
     """Return the question as it will be read from the server. Raises BadInput if it is not valid."""
     try:
         read = _question.decode(msgspec.json.encode(question))
+    except msgspec.ValidationError as error:
+        raise not_askable(f"{in_words(error, Question)}.") from error
     except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
         raise not_askable(f"{error}.") from error
     late = tuple(Escalation(after=step.after, to=_named_once(step.to)) for step in read.escalate)
@@ -321,6 +324,11 @@ def replaces(promise: Promise) -> str | None:
 def outcome_of(promise: Promise) -> Outcome | None:
     """Return the outcome of a request, including what its deadline means; None while it is pending."""
     question = question_of(promise) if promise.state == "rejected_timedout" else None
-    if question is None or question.on_deadline == "expire":
-        return OUTCOMES.get(promise.state)
+    return OUTCOMES.get(promise.state) if question is None else means_at_deadline(question)
+
+
+def means_at_deadline(question: Question) -> Outcome:
+    """Return the outcome of a request whose deadline passes."""
+    if question.on_deadline == "expire":
+        return "expired"
     return "rejected" if question.on_deadline == "reject" else "approved"

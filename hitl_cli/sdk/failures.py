@@ -11,17 +11,19 @@ import sysconfig
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
-from traceback import FrameSummary, StackSummary, TracebackException
+from traceback import FrameSummary, StackSummary, TracebackException, walk_tb
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import resonate
 from resonate.codec import Codec
+from resonate.durable import DurableFunction
 from resonate.error import ApplicationError, PlatformError, SerializationError
 from resonate.types import PromiseRecord, Value
 
 from hitl_cli.client.failure import Failure, failure_in
 from hitl_cli.format.terminal import cut, printable, printable_lines
+from hitl_cli.format.validation import in_words
 from hitl_cli.sdk.calls import running
 
 if TYPE_CHECKING:
@@ -70,7 +72,7 @@ class FailureCodec(Codec):
     def encode(self, value: Any) -> Value:
         """Return a value as it is stored. Raises SerializationError, which names the step."""
         if isinstance(value, Exception):
-            return self._encode_failure(value)
+            return self._encode_failure(_without_fit(value) or value)
         try:
             return super().encode(value)
         except SerializationError as error:
@@ -101,6 +103,22 @@ class FailureCodec(Codec):
             value = msgspec.structs.replace(decoded.value, data=data)
             return msgspec.structs.replace(decoded, value=value)
         return decoded
+
+
+def _without_fit(error: Exception) -> ApplicationError | None:
+    """Return what to report for an argument that is not of its parameter's type: the parameter and the types.
+
+    The SDK's own error names neither (resonate/durable.py, _coerce). None for any other error.
+    """
+    if not (isinstance(error, SerializationError) and isinstance(error.error, msgspec.ValidationError)):
+        return None
+    for frame, _ in walk_tb(error.__traceback__):
+        if frame.f_code is DurableFunction._coerce.__code__:
+            name, function = frame.f_locals["name"], frame.f_locals["self"].name
+            wrong = in_words(error.error)
+            where = "" if wrong.startswith("it ") else f": {wrong}"
+            return ApplicationError(f"{function}: argument {name}{where or wrong.removeprefix('it')}")
+    return None
 
 
 def failure_of(error: BaseException) -> Failure:

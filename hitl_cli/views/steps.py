@@ -10,6 +10,7 @@ from hitl_cli.client.wire import Json, audit_of, decode, headers_of
 from hitl_cli.format.json import to_json
 from hitl_cli.format.times import iso
 from hitl_cli.notify.status import notice_in
+from hitl_cli.requests.outcome import given_reason
 from hitl_cli.requests.question import outcome_of, prompt_of
 from hitl_cli.runs.run import ENDED, error_text
 from hitl_cli.runs.steps import Kind
@@ -91,7 +92,7 @@ def _text_of(node: RunStep) -> str | None:
         said = decode(promise.param)
         return _remark_in(node.kind, said) if isinstance(said, dict) else None
     ended_badly = promise.state not in ("pending", "resolved")
-    return error_text(promise) if ended_badly and not _is_ask(node) else None
+    return given_reason(_state_of(node), error_text(promise)) if ended_badly and not _is_ask(node) else None
 
 
 def retry_text(retries: Sequence[Retry], write: Callable[[int], str] = iso) -> str:

@@ -104,7 +104,7 @@ def test_the_newest_comes_first_whatever_came_of_it(hitl: Hitl) -> None:
     ]
     assert entries[0]["at"] == iso(past.now)
     table = [line.split() for line in hitl.ok("history").splitlines()]
-    assert table[0] == ["request", "at", "outcome", "by", "waited", "prompt", "answer"]
+    assert table[0] == ["request", "at", "outcome", "by", "waited", "prompt", "data", "or", "reason"]
     assert table[1][2:] == [
         "rejected",
         "bob",

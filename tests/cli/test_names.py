@@ -133,3 +133,11 @@ def test_settings_are_read_again_when_their_file_has_changed(tmp_path: Path) -> 
     assert live().members.group("ops") == frozenset()
     file.write_text(SETTINGS)
     assert live.reached_at("https://tools.example.org")().gateway == "https://tools.example.org"
+
+
+def test_an_invisible_or_empty_name_acts_for_nobody(hitl: Hitl) -> None:
+    put(hitl, "q", Question(prompt="Deploy?"))
+    for args, env in (["--as", "\u200b"], {}), (["--as", ""], {}), ([], {"HITL_AS": "\u200b"}):
+        for command in ["pending"], ["pending", "--mine"], ["approve", "q"]:
+            assert hitl.run(*command, *args, env=env).returncode == 2
+    assert hitl.json("show", "q")["state"] == "pending"

@@ -26,6 +26,7 @@ from hitl_cli.forms.reading import as_read, in_lines, in_words
 from hitl_cli.inbox.pending import SOON_MS
 from hitl_cli.inbox.votes import differing_votes
 from hitl_cli.notify.status import said_of, without_old_reminders
+from hitl_cli.requests.outcome import given_reason
 from hitl_cli.requests.question import PLAIN, Question, fields_of
 from hitl_cli.views.details import at_deadline, later, notified, who_may
 
@@ -291,7 +292,7 @@ def _decision_rows(seen: RequestDetails) -> list[list[Cell]]:
         ("at", Cell(f"{local(made.at)}, after {format_duration(made.waited_ms)}")),
         ("choice", Cell(made.choice or "")),
         ("data", Cell(_answer_of(seen, made.data) if made.outcome == "approved" else "")),
-        ("reason", Cell(made.reason or "")),
+        ("reason", Cell(given_reason(made.outcome, made.reason) or "")),
         ("comment", Cell(made.comment or "")),
     ]
     return [[Cell(name, "dim"), cell] for name, cell in lines if cell.text]
