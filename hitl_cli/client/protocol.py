@@ -128,6 +128,13 @@ class Client(ABC):
         """
         return None
 
+    def told(self) -> list[str] | None:
+        """Return the ids of changed promises that the server has sent since the last call; None after a gap.
+
+        Most servers send none. Raises Unreachable.
+        """
+        return []
+
     def fire_due(self) -> None:
         """Settle what is past its deadline, if the server does not do so by itself. Raises Unreachable."""
         return

@@ -208,6 +208,7 @@ class IndexedWatch(InboxWatch):
 
     def start(self) -> None:
         """Mark the current state as known. Raises Unreachable."""
+        self._client.told()
         back = OVERLAP if self._overlap_ms else 1
         settled, waiting, said = self._ask(
             [self._settled_request(1), self._asked.place(back), self._said.place(back)]
@@ -223,15 +224,23 @@ class IndexedWatch(InboxWatch):
         return None if seen is None else _changes(self._client, seen)
 
     def seen(self) -> list[Seen] | None:
-        """Return what `look` does, without the runs of the requests. Raises Unreachable."""
+        """Return what `look` does, without the runs of the requests. Raises Unreachable.
+
+        A change that was committed much later than its time is not in the searches; the server sends its id.
+        """
+        told = self._client.told()
         settled, *rest = self._ask(
             [self._settled_request(self._most), *self._asked.requests(), *self._said.requests()]
         )
         ended = self._newly_settled(settled)
         new = self._asked.take(*rest[:2])
         said = self._said.take(*rest[2:])
-        if ended is None or new is None or said is None:
+        if told is None or ended is None or new is None or said is None:
             return None
+        listed = {promise.id for page in (settled, rest[0], rest[2]) for promise in page.promises}
+        for promise in get_promises(self._client, [id for id in told if id not in listed]).values():
+            kind = said if SAID_TAG in promise.tags else new if promise.state == "pending" else ended
+            kind.append(promise)
         over = {promise.id for promise in ended}
         return [
             *(Seen("asked", promise) for promise in new if promise.is_blocking),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from itertools import batched
 from typing import TYPE_CHECKING, Any, LiteralString
 
@@ -45,6 +46,9 @@ LOOK_S = 0.5
 AWAY_S = 0.5
 """How long a process that waits sleeps when the server is away."""
 
+TOLD_MAX = 10_000
+"""Ids of changed promises that are kept for `told`."""
+
 AGAIN = frozenset({"40P01", "40001"})
 """SQLSTATEs of a transaction that was undone only because of another one."""
 
@@ -72,6 +76,8 @@ class PostgresClient(Client):
         self.name = shown_url(url)
         self._url = url
         self._heard = 0
+        self._told: deque[str] = deque(maxlen=TOLD_MAX)
+        self._gap = False
         self._listens = False
         self._ticked = 0.0
         self._ahead_ms = 0
@@ -95,8 +101,8 @@ class PostgresClient(Client):
                 connection.execute("LISTEN hitl")
                 return
             self._tick(connection)
-            for _ in connection.notifies(timeout=min(timeout_s, LOOK_S), stop_after=1):
-                self._heard += 1
+            for notice in connection.notifies(timeout=min(timeout_s, LOOK_S), stop_after=1):
+                self._hear(notice)
         except Unreachable:
             self._heard += 1
             time.sleep(min(timeout_s, AWAY_S))
@@ -109,11 +115,22 @@ class PostgresClient(Client):
             self.wait(0)
             return self._heard
         try:
-            for _ in self._connected().notifies(timeout=0):
-                self._heard += 1
+            for notice in self._connected().notifies(timeout=0):
+                self._hear(notice)
         except psycopg.Error:
             self._connected()
         return self._heard
+
+    def told(self) -> list[str] | None:
+        """Return the ids of changed requests, votes and comments, by their commits; None after a gap.
+
+        The commits may have another order than the times in the promises.
+        """
+        self.version()
+        ids = None if self._gap else list(dict.fromkeys(self._told))
+        self._told.clear()
+        self._gap = False
+        return ids
 
     def fire_due(self) -> None:
         """Settle what is past its deadline, and start what schedules have due. Raises Unreachable."""
@@ -157,6 +174,11 @@ class PostgresClient(Client):
         if self._connection is not None:
             self._connection.close()
 
+    def _hear(self, notice: psycopg.Notify) -> None:
+        self._heard += 1
+        if notice.payload:
+            self._told.append(notice.payload)
+
     def _connected(self) -> psycopg.Connection:
         """Return the connection, a new one if there is none. Raises BadServer, Unreachable."""
         if self._connection is not None and not self._connection.closed:
@@ -174,6 +196,7 @@ class PostgresClient(Client):
             if self._listens:
                 connection.execute("LISTEN hitl")
                 self._heard += 1  # what happened meanwhile was not heard
+                self._gap = True
         except psycopg.Error as error:
             self.close()
             raise explained(error, self.name) from error
