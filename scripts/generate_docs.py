@@ -46,12 +46,28 @@ CODES = """
 Results go to stdout, notes and errors to stderr.
 """
 
+EXAMPLES = re.compile(r"(?<=^Examples:\n\n)(?:(?!#|\*\*)\S.*\n+)+", re.MULTILINE)
+"""The lines of a command's examples, of which Typer makes paragraphs."""
+
+SECTION = re.compile(r"^#+ `(hitl [^`]+)`\n\n(.+?\.)(?= |\n)", re.MULTILINE)
+"""A command and the first sentence about it, which Typer cuts off in lists of commands."""
+
 
 def command_reference() -> str:
     """Return the reference of all commands, from Typer's generator."""
     command = [sys.executable, "-m", "typer", "hitl_cli.cli.app", "utils", "docs", "--name", "hitl"]
     made = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    return html.unescape(made).rstrip() + "\n" + CODES
+    text = html.unescape(made).rstrip() + "\n"
+    text = EXAMPLES.sub(lambda found: "```sh\n" + re.sub("\n+", "\n", found[0]) + "```\n\n", text)
+    said = dict(SECTION.findall(text))
+    lines, section = [], "hitl"
+    for line in text.rstrip().splitlines():
+        if heading := re.match("#+ `(.*)`", line):
+            section = heading[1]
+        listed = re.match(r"\* `(\w+)`: .*\.\.\.$", line)
+        lines.append(f"* `{listed[1]}`: {said[f'{section} {listed[1]}']}" if listed else line)
+    text = "\n".join(lines).replace("# `hitl`", "# Commands", 1) + "\n"
+    return text + CODES
 
 
 def picture() -> str:

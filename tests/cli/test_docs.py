@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,12 @@ def test_the_command_reference_is_not_stale() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_command_reference_cuts_no_sentence_and_shows_examples_as_commands() -> None:
+    page = (ROOT / "docs" / "reference" / "cli.md").read_text()
+    assert not re.findall(r"^\* `\w+`: .*\.\.\.$", page, re.MULTILINE)
+    assert not re.findall(r"^Examples:\n\n(?!```sh\n)", page, re.MULTILINE)
 
 
 def test_pending_imports_neither_the_sdk_nor_aiohttp_nor_asyncio() -> None:
