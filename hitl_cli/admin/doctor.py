@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from hitl_cli import __version__, defaults
+from hitl_cli.admin.database_checks import JUDGES as DATABASE_JUDGES
+from hitl_cli.admin.database_checks import DatabaseDriver
 from hitl_cli.client.connect import connect, driver_of, shown_url
 from hitl_cli.client.protocol import OK, as_page, call, check_ids, get_promise
 from hitl_cli.client.wire import EXTERNAL
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hitl_cli.engine.inspection import Offered
+    from hitl_cli.postgres.facts import Facts, Work  # noqa: TC004 - it imports psycopg, and is never decoded
 
 LONG_MS = 60_000
 """How long a task may be on offer or a lease expired before it is a problem: workers need seconds."""
@@ -103,22 +106,27 @@ class Report(Struct, frozen=True, kw_only=True):
     findings: list[Finding]
     worker: bool | None
     file: Inspection | None = None
+    database: Facts | None = None
     failure: HitlError | None = None
 
 
 def examine(url: str, token: str | None, group: str, *, full: bool = False) -> Report:
     """Check everything. Raises BadServer for an invalid URL."""
-    path = driver_of(url).file(url)
+    driver = driver_of(url)
+    if isinstance(driver, DatabaseDriver):
+        return _examine_database(driver, url, group, full=full)
+    path = driver.file(url)
     return _examine_server(url, token) if path is None else _examine_file(path, group, full=full)
 
 
-def _versions() -> Finding:
+def _versions(**more: str) -> Finding:
     parts = {
         "hitl": __version__,
         "resonate-sdk": version("resonate-sdk"),
         "protocol": PROTOCOL_VERSION,
         "SQLite": sqlite3.sqlite_version,
         "Python": platform.python_version(),
+        **more,
     }
     return Finding("versions", "ok", ", ".join(f"{name} {number}" for name, number in parts.items()))
 
@@ -149,16 +157,44 @@ def _examine_server(url: str, token: str | None) -> Report:
     return Report(findings=findings, worker=None)
 
 
+# A database
+
+
+def _examine_database(driver: DatabaseDriver, url: str, group: str, *, full: bool) -> Report:
+    """Check a PostgreSQL database."""
+    try:
+        facts = driver.facts(url, group, full=full)
+    except Unreachable as error:
+        findings = [_versions(), Finding("server", "error", str(error))]
+        return Report(findings=findings, worker=None, failure=error)
+    name, found = shown_url(url), facts.installed
+    findings = [
+        _versions(PostgreSQL=found.server_version),
+        Finding("server", "ok", f"{name} answers"),
+        *(finding for judge in DATABASE_JUDGES for finding in judge(facts)),
+    ]
+    if facts.work is None:
+        failure = Unreachable(f"{name}: {found.problems[0]}.", code="not-prepared")
+        return Report(findings=findings, worker=None, database=facts, failure=failure)
+    for judge in WORK_JUDGES:
+        findings += judge(facts.work, facts.work.now)
+    findings.append(_worker(group, listens=bool(facts.worker)))
+    return Report(findings=findings, worker=facts.worker, database=facts)
+
+
 # A file
+
+
+def _worker(group: str, *, listens: bool) -> Finding:
+    alone = "" if listens else "; that is fine while no run needs one"
+    return Finding("worker", "ok", f"{'a' if listens else 'no'} worker is listening for group {group}{alone}")
 
 
 def _examine_file(path: Path, group: str, *, full: bool) -> Report:
     """Check a file."""
     with closing(Ringer(path)) as ringer:
         worker = ringer.hears(group)
-    alone = "" if worker else "; that is fine while no run needs one"
-    text = f"{'a' if worker else 'no'} worker is listening for group {group}{alone}"
-    workers = Finding("worker", "ok", text)
+    workers = _worker(group, listens=worker)
     if not path.exists():
         return Report(findings=[_versions(), _missing(path), workers], worker=worker)
     now = now_ms()
@@ -222,7 +258,7 @@ def _judge_size(file: Inspection, now: int) -> Iterator[Finding]:  # noqa: ARG00
         )
 
 
-def _judge_counts(file: Inspection, now: int) -> Iterator[Finding]:
+def _judge_counts(file: Inspection | Work, now: int) -> Iterator[Finding]:
     """Report how many promises, runs and tasks there are."""
     counts = file.counts
     if counts is None:
@@ -249,7 +285,7 @@ def _waiting(number: str) -> str:
     return f"{number} {'request is' if number == '1' else 'requests are'} waiting for a decision"
 
 
-def _judge_offers(file: Inspection, now: int) -> Iterator[Finding]:
+def _judge_offers(file: Inspection | Work, now: int) -> Iterator[Finding]:
     """Check for tasks that no worker takes."""
     for offer in file.offered:
         if not offer.heard:
@@ -266,7 +302,7 @@ def _judge_offers(file: Inspection, now: int) -> Iterator[Finding]:
 def _unheard(offer: Offered, now: int) -> Finding:
     """Return the finding for tasks that no worker is listening for."""
     if not offer.address.startswith("poll://"):
-        advice = "hitl server delivers to such addresses: is it running?"
+        advice = "hitl server, or pg_net in PostgreSQL, delivers to such addresses: is it running?"
         return Finding("offers", "warning", _offered_for(offer, now), advice)
     group = group_of(offer.address)
     option = "" if group == defaults.GROUP else f" --group {quoted(group)}"
@@ -284,7 +320,7 @@ def _offered_for(offer: Offered, now: int) -> str:
     return f"{tasks} been waiting {format_age(now - offer.since)} for a worker {of}"
 
 
-def _judge_leases(file: Inspection, now: int) -> Iterator[Finding]:
+def _judge_leases(file: Inspection | Work, now: int) -> Iterator[Finding]:
     """Check for expired leases; any process that uses the file takes them back."""
     if file.lapsed is not None and now - file.lapsed[1] > LONG_MS:
         count, first = file.lapsed
@@ -296,7 +332,7 @@ def _judge_leases(file: Inspection, now: int) -> Iterator[Finding]:
         )
 
 
-def _judge_stranded(file: Inspection, now: int) -> Iterator[Finding]:  # noqa: ARG001
+def _judge_stranded(file: Inspection | Work, now: int) -> Iterator[Finding]:  # noqa: ARG001
     """Check for suspended tasks that nothing will resume."""
     if file.stranded:
         names = ", ".join(file.stranded)
@@ -378,14 +414,17 @@ def judge_file_system(file: Inspection, now: int) -> Iterator[Finding]:  # noqa:
     yield Finding("disk", level, left, advice)
 
 
-JUDGES: tuple[Callable[[Inspection, int], Iterator[Finding]], ...] = (
-    _judge_format,
-    _judge_integrity,
-    _judge_size,
+WORK_JUDGES: tuple[Callable[[Inspection | Work, int], Iterator[Finding]], ...] = (
     _judge_counts,
     _judge_offers,
     _judge_leases,
     _judge_stranded,
+)
+JUDGES: tuple[Callable[[Inspection, int], Iterator[Finding]], ...] = (
+    _judge_format,
+    _judge_integrity,
+    _judge_size,
+    *WORK_JUDGES,
     _judge_clock,
     _judge_permissions,
     judge_file_system,

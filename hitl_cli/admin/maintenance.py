@@ -6,9 +6,10 @@ Both need the database itself, and are not part of the protocol.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
-from hitl_cli.client.connect import Driver, driver_of, shown_url, split_url
+from hitl_cli.admin.database_checks import DatabaseDriver
+from hitl_cli.client.connect import driver_of, shown_url, split_url
 from hitl_cli.engine.errors import AlreadyThere, BackupFailed, EngineError
 from hitl_cli.engine.server import now_ms
 from hitl_cli.errors import BadInput, BadServer, Conflict, NotDone, Unreachable
@@ -20,14 +21,6 @@ if TYPE_CHECKING:
     from hitl_cli.engine.backup import Backup
     from hitl_cli.engine.backup import Progress as Copied
     from hitl_cli.engine.prune import Progress, Pruned
-
-
-@runtime_checkable
-class DatabaseDriver(Driver, Protocol):
-    """A driver of a database that is not a file."""
-
-    def prune(self, url: str, older_ms: int, progress: Progress, *, dry_run: bool) -> Pruned:
-        """Remove old runs as `prune` does. Raises BadServer, Unreachable."""
 
 
 @contextmanager

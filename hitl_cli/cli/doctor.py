@@ -14,7 +14,7 @@ from hitl_cli.cli.render.table import colored
 from hitl_cli.client.connect import shown_url
 from hitl_cli.format.terminal import printable
 from hitl_cli.settings import Setting, Settings
-from hitl_cli.views.doctor import file_document, settings_document
+from hitl_cli.views.doctor import database_document, file_document, settings_document
 
 COLORS = {"ok": "green", "warning": "yellow", "error": "red"}
 
@@ -51,6 +51,7 @@ def doctor(
                 "worker": report.worker,
                 "findings": report.findings,
                 "file": None if report.file is None else file_document(report.file),
+                "database": None if report.database is None else database_document(report.database),
             }
         )
     else:

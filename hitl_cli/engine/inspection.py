@@ -60,7 +60,7 @@ class Offered(Struct, frozen=True):
     """Whether a process listens for the address."""
 
 
-class _Counts(Struct, frozen=True, kw_only=True):
+class Counts(Struct, frozen=True, kw_only=True):
     """The number of records. None if counting took too long."""
 
     promises: int | None
@@ -95,7 +95,7 @@ class Inspection(Struct, frozen=True, kw_only=True):
     """The damage found; None if the check was not completed."""
     now: int
     """The latest time in the file."""
-    counts: _Counts | None
+    counts: Counts | None
     """None if the file has an older format, which the next command will upgrade."""
     oldest_waiting: tuple[str, int] | None
     offered: list[Offered]
@@ -171,7 +171,7 @@ def _damage(db: sqlite3.Connection, budget_s: float, *, full: bool) -> list[str]
     return None if found is None else [text for (text,) in found if text != "ok"]
 
 
-def _counts(db: sqlite3.Connection, budget_s: float) -> _Counts:
+def _counts(db: sqlite3.Connection, budget_s: float) -> Counts:
     """Return the number of records."""
 
     def count(sql: str) -> int | None:
@@ -179,7 +179,7 @@ def _counts(db: sqlite3.Connection, budget_s: float) -> _Counts:
         return None if found is None else int(found[0][0])
 
     tasks = _rows(db, budget_s, COUNT_TASKS)
-    return _Counts(
+    return Counts(
         promises=count(COUNT_PROMISES),
         runs=count(COUNT_RUNS),
         waiting=count(COUNT_WAITING),

@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 MANY: LiteralString = "SELECT hitl.many(%b::text[])"
 """The requests are sent in binary form: as text, each would be searched for what to escape."""
 
+LISTENERS: LiteralString = (
+    "SELECT name, workflows FROM hitl.workers() UNION ALL SELECT name, NULL FROM hitl.others(%s) name"
+)
+
 LONGEST_BATCH = 100
 """Requests in one transaction: it holds the locks of all of their runs."""
 
@@ -144,16 +148,19 @@ class PostgresClient(Client):
         return now_ms() + self._ahead_ms
 
     def has_worker(self, group: str) -> bool | None:
-        """Return whether a worker of hitl listens for the group."""
-        return any(listener.group == group for listener in self.listeners())
+        """Return whether a worker listens for the group."""
+        return any(listener.group == group for listener in self.listeners(group))
 
-    def listeners(self) -> list[Listener]:
-        """Return the workers of hitl that listen now. Raises Unreachable."""
+    def listeners(self, *groups: str) -> list[Listener]:
+        """Return the workers that listen now; of other SDKs one a group. Raises Unreachable.
+
+        Groups that have no worker of hitl and no task on offer must be named.
+        """
         try:
-            rows = self._connected().execute("SELECT name, workflows FROM hitl.workers()").fetchall()
+            rows = self._connected().execute(LISTENERS, (list(groups),)).fetchall()
         except psycopg.Error as error:
             raise explained(error, self.name) from error
-        return [Listener(name, tuple(workflows)) for name, workflows in rows]
+        return [Listener(name, None if served is None else tuple(served)) for name, served in rows]
 
     def value(self, statement: LiteralString, *values: object) -> Any:
         """Return the only value of the only row of a statement. Raises Unreachable."""

@@ -34,7 +34,9 @@ CALLED = (
     "hitl.fire(text, bigint, bigint[], bigint)",
     "hitl.announce(text, text[])",
     "hitl.workers()",
+    "hitl.others(text[])",
     "hitl.prune(jsonb, bigint, bigint, boolean)",
+    "hitl.facts(boolean)",
 )
 """The functions that clients and workers call."""
 
@@ -106,6 +108,11 @@ class Installed(Struct, frozen=True, kw_only=True):
         return VERSION
 
     @property
+    def usable(self) -> bool:
+        """Whether commands work there."""
+        return self.resonate and not self.missing and self.version >= VERSION and self.may_use
+
+    @property
     def problems(self) -> list[str]:
         """What keeps hitl from working there, as sentences."""
         return list(self._problems())
@@ -144,8 +151,8 @@ def inspect(url: str) -> Installed:
     """Return what a database has. Raises BadServer, Unreachable."""
     name = shown_url(url)
     try:
-        with _session(url, name) as connection:
-            return _inspect(connection, name)
+        with session(url, name) as connection:
+            return look(connection, name)
     except psycopg.Error as error:
         raise explained(error, name) from error
 
@@ -157,8 +164,8 @@ def install(url: str, role: str = ROLE) -> Installed:
     """
     name = shown_url(url)
     try:
-        with _session(url, name) as connection:
-            found = _inspect(connection, name)
+        with session(url, name) as connection:
+            found = look(connection, name)
             _refuse(found, role, connection)
             connection.execute("SELECT pg_advisory_lock(7107111, 3)")  # two may install at once
             for index in found.bad_indexes:
@@ -168,13 +175,14 @@ def install(url: str, role: str = ROLE) -> Installed:
                     connection.execute(statement.encode())
             for grant in _grants(role):
                 connection.execute(grant)
-            return _inspect(connection, name)
+            return look(connection, name)
     except psycopg.Error as error:
         raise explained(error, name) from error
 
 
 @contextmanager
-def _session(url: str, name: str) -> Iterator[psycopg.Connection]:
+def session(url: str, name: str) -> Iterator[psycopg.Connection]:
+    """Give a connection with a session of its own. Raises Unreachable, psycopg.Error."""
     with connect(url) as connection:
         row = connection.execute("SELECT pg_backend_pid()").fetchone()
         assert row is not None
@@ -217,7 +225,9 @@ def _grants(role: str) -> Iterator[sql.Composed]:
     yield sql.SQL("GRANT EXECUTE ON FUNCTION {} TO {}").format(called, named)
 
 
-def _inspect(connection: psycopg.Connection, name: str) -> Installed:
+def look(connection: psycopg.Connection, name: str) -> Installed:
+    """Return what the database of a connection has. Raises psycopg.Error."""
+
     def one(query: str, *values: object) -> object:
         row = connection.execute(query.encode(), values).fetchone()
         return None if row is None else row[0]

@@ -10,6 +10,7 @@ from hitl_cli.errors import BadServer
 if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client
     from hitl_cli.engine.prune import Progress, Pruned
+    from hitl_cli.postgres.facts import Facts
     from hitl_cli.sdk.worker_link import WorkerLink, WorkerTerms
 
 
@@ -44,6 +45,17 @@ def worker_link(url: str, token: str | None, terms: WorkerTerms) -> WorkerLink: 
     from hitl_cli.postgres.worker_link import postgres_link
 
     return postgres_link(url, terms)
+
+
+def facts(url: str, group: str, *, full: bool) -> Facts:
+    """Return what the database is like, for hitl doctor. Raises BadServer, Unreachable."""
+    from hitl_cli.postgres.extra import require_psycopg
+
+    _check(url)
+    require_psycopg()
+    from hitl_cli.postgres.facts import facts as look
+
+    return look(url, group, full=full)
 
 
 def prune(url: str, older_ms: int, progress: Progress, *, dry_run: bool) -> Pruned:

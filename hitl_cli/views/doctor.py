@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.client.wire import Json
     from hitl_cli.engine.inspection import Inspection
+    from hitl_cli.postgres.facts import Facts, Work
     from hitl_cli.settings import Setting
 
 type Level = Literal["ok", "warning", "error"]
@@ -32,9 +33,28 @@ def settings_document(chosen: Iterable[tuple[str, Setting]]) -> list[Json]:
     return [{"name": name, "value": one.value, "source": one.source} for name, one in chosen]
 
 
+def database_document(facts: Facts) -> Json:
+    """Return the facts about a PostgreSQL database, with null for what could not be looked at."""
+    found, work = facts.installed, facts.work
+    return {
+        "server": found.name,
+        "postgres": found.server_version,
+        "version": found.version,
+        "problems": found.problems,
+        "user": facts.user,
+        "tls": facts.tls,
+        "verified": facts.verified,
+        "bytes": facts.size,
+        "connections_left": facts.connections_left,
+        "read_only": facts.read_only,
+        "pg_cron": work and work.cron,
+        "now": work and iso(work.now),
+        **_work_document(work),
+    }
+
+
 def file_document(file: Inspection) -> Json:
     """Return the facts about a database file, with null for what was not counted or checked."""
-    counts, oldest = file.counts, file.oldest_waiting
     return {
         "path": str(file.path),
         "format": file.format,
@@ -45,6 +65,15 @@ def file_document(file: Inspection) -> Json:
         "file_system": file.file_system,
         "damage": file.damage,
         "now": iso(file.now),
+        **_work_document(file),
+    }
+
+
+def _work_document(work: Inspection | Work | None) -> dict[str, Json]:
+    """Return the promises and tasks of a server."""
+    counts = work and work.counts
+    oldest = work and work.oldest_waiting
+    return {
         "promises": counts and counts.promises,
         "runs": counts and counts.runs,
         "waiting": counts and counts.waiting,
@@ -58,6 +87,6 @@ def file_document(file: Inspection) -> Json:
                 "since": iso(offer.since),
                 "listening": offer.heard,
             }
-            for offer in file.offered
+            for offer in (work.offered if work else ())
         ],
     }

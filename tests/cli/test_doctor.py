@@ -23,6 +23,8 @@ from hitl_cli.runs import Runs
 from hitl_cli.runs.run import RunSpec
 from tests.conftest import HITL, NOBODY, PATIENCE_S, Hitl, WorkerProcess
 
+pytestmark = pytest.mark.only("file", reason="tests/postgres/test_doctor.py has what a database can have")
+
 DAY_MS = 86_400_000
 
 

@@ -531,6 +531,17 @@ CREATE OR REPLACE FUNCTION hitl.workers() RETURNS TABLE(name text, workflows tex
     AND l.pid = w.session AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()))
 $$;
 
+-- The groups of workers of other SDKs that listen, as far as the owner may see sessions: among some groups, those of
+-- hitl's own workers, those that have tasks on offer, and the default. Their sessions stay with this statement.
+CREATE OR REPLACE FUNCTION hitl.others(p_groups text[]) RETURNS SETOF text
+  LANGUAGE sql SECURITY DEFINER SET search_path = resonate, pg_temp AS $$
+  SELECT g FROM (
+    SELECT unnest(p_groups || 'default'::text) UNION SELECT name FROM hitl.workers()
+    UNION SELECT split_part(split_part(address, '@', 2), '/', 1) FROM outbox WHERE kind = 'execute') known(g)
+  WHERE EXISTS (SELECT FROM pg_stat_activity a WHERE a.datname = current_database()
+    AND a.query = format('LISTEN "%s"', outbox_channel('poll://any@' || g)))
+$$;
+
 -- Which function a task calls, as name@version; NULL where that cannot be read.
 CREATE OR REPLACE FUNCTION hitl._call(data text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE call jsonb;
@@ -662,6 +673,49 @@ BEGIN
   END IF;
   RETURN jsonb_build_object('runs', runs, 'promises', gone, 'kept', kept, 'first', first, 'last', last,
     'after', CASE WHEN part OR gone >= most OR seen = 100 THEN place END, 'more', part OR gone >= most OR seen = 100);
+END $$;
+
+-- What hitl doctor reports. It changes nothing. With p_full all promises are counted, however many there are.
+CREATE OR REPLACE FUNCTION hitl.facts(p_full boolean) RETURNS jsonb
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = resonate, pg_temp AS $$
+DECLARE
+  now bigint := hitl._now();
+  about bigint := (SELECT greatest(reltuples, 0) FROM pg_class WHERE oid = 'promises'::regclass);
+  few boolean := p_full OR about < 1000000;
+  cron text;
+BEGIN
+  BEGIN
+    EXECUTE 'SELECT schedule FROM cron.job WHERE active AND command LIKE ''%resonate%process_timeouts%'' LIMIT 1' INTO cron;
+  EXCEPTION WHEN undefined_table OR invalid_schema_name OR undefined_column OR insufficient_privilege THEN
+    cron := NULL;
+  END;
+  RETURN jsonb_build_object(
+    'now', now,
+    'promises', CASE WHEN few THEN (SELECT count(*) FROM promises) ELSE about END,
+    'counted', few,
+    'runs', CASE WHEN few THEN (SELECT count(*) FROM promises p WHERE p.target IS NOT NULL AND NOT p.is_timer
+      AND coalesce(p.origin_id, split_part(p.id, ':', 1)) = p.id) END,
+    'waiting', (SELECT count(*) FROM promises p WHERE p.state = 'pending' AND p.target IS NULL AND NOT p.is_timer
+      AND (p.external OR p.tags->>'resonate:scope' = 'global') AND p.timeout_at > now),
+    'oldest', (SELECT jsonb_build_array(p.id, p.created_at) FROM promises p WHERE p.state = 'pending'
+      AND p.target IS NULL AND NOT p.is_timer AND (p.external OR p.tags->>'resonate:scope' = 'global')
+      AND p.timeout_at > now ORDER BY p.created_at, length(p.id), p.id COLLATE "C" LIMIT 1),
+    'tasks', (SELECT coalesce(jsonb_object_agg(state, n), '{}') FROM (
+      SELECT state, count(*) AS n FROM tasks WHERE state <> 'fulfilled' GROUP BY state) t),
+    'offered', (SELECT coalesce(jsonb_agg(jsonb_build_array(address, n, since) ORDER BY since), '[]') FROM (
+      SELECT address, count(*) AS n, (extract(epoch FROM min(created_at)) * 1000)::bigint AS since
+      FROM outbox WHERE kind = 'execute' GROUP BY address) o),
+    'lapsed', (SELECT jsonb_build_array(count(*), min(timeout_at)) FROM tasks WHERE state = 'acquired' AND timeout_at <= now),
+    'unfired', (SELECT jsonb_build_array(count(*), min(at)) FROM (
+      SELECT timeout_at AS at FROM promises WHERE state = 'pending' AND (external OR tags->>'resonate:scope' = 'global')
+        AND timeout_at <= now
+      UNION ALL SELECT next_run_at FROM hitl.schedules WHERE next_run_at <= now) d),
+    'stranded', (SELECT coalesce(jsonb_agg(id), '[]') FROM (
+      SELECT t.id FROM tasks t JOIN promises p ON p.id = t.id WHERE t.state = 'suspended' AND p.state = 'pending'
+        AND NOT EXISTS (SELECT FROM callbacks c WHERE c.awaiter_id = t.id) LIMIT 5) s),
+    'stale', (SELECT coalesce(jsonb_agg(relname ORDER BY relname), '[]') FROM pg_stat_user_tables
+      WHERE schemaname = 'resonate' AND n_mod_since_analyze > 10000 + 2 * n_live_tup),
+    'cron', cron);
 END $$;
 
 -- Rights ------------------------------------------------------------------------------------------------------
