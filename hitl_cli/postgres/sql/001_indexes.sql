@@ -25,6 +25,12 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS hitl_running
   ON resonate.promises (created_at, length(id), (id COLLATE "C"))
   WHERE state = 'pending' AND target IS NOT NULL AND NOT is_timer AND coalesce(origin_id, split_part(id, ':', 1)) = id;
 
+-- Those that failed or were canceled: hitl status --state.
+CREATE INDEX CONCURRENTLY IF NOT EXISTS hitl_failed
+  ON resonate.promises (created_at, length(id), (id COLLATE "C"))
+  WHERE state IN ('rejected', 'rejected_canceled') AND target IS NOT NULL AND NOT is_timer
+    AND coalesce(origin_id, split_part(id, ':', 1)) = id;
+
 -- What has a deadline that somebody waits for.
 CREATE INDEX CONCURRENTLY IF NOT EXISTS hitl_due
   ON resonate.promises (timeout_at)
@@ -41,6 +47,10 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS hitl_children
 -- The beginning of an id, and the parts of a run.
 CREATE INDEX CONCURRENTLY IF NOT EXISTS hitl_ids
   ON resonate.promises ((id COLLATE "C"));
+
+-- Votes and comments, in order: events.
+CREATE INDEX CONCURRENTLY IF NOT EXISTS hitl_said
+  ON resonate.promises (created_at, length(id), (id COLLATE "C")) WHERE tags->>'hitl:said' = '1';
 
 -- Every tag but the SDKs' own: votes, comments, keys, links. Steps have none, and are not in it.
 CREATE INDEX CONCURRENTLY IF NOT EXISTS hitl_tags

@@ -128,7 +128,7 @@ BEGIN
       WHEN key = 'resonate:origin' THEN
         conditions := conditions || format('(p.origin_id = %1$L OR p.id = %1$L OR (p.id COLLATE "C" >= %2$L AND p.id COLLATE "C" < %3$L))', value, value || ':', value || ';');
       WHEN key = 'resonate:branch' THEN conditions := conditions || format('p.branch_id = %L', value);
-      WHEN key LIKE 'resonate:%' AND key <> 'resonate:schedule' THEN
+      WHEN key = 'hitl:said' OR (key LIKE 'resonate:%' AND key <> 'resonate:schedule') THEN
         conditions := conditions || format('p.tags->>%L = %L', key, value);
       ELSE asked := asked || jsonb_build_object(key, value);
     END CASE;
