@@ -80,6 +80,18 @@ def test_a_page_is_accessible_and_fits_a_narrow_screen(
     check_narrow(page)
 
 
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_state_on_a_ground_of_its_own_color_can_be_told_from_it(
+    shown: GatewayProcess, visit: OpenVisit, dark: bool
+) -> None:
+    page = visit(shown.url, Screen(dark=dark)).go(f"/r/{scene.DECIDED}")
+    drawn, ground = page.evaluate(
+        """() => [[".notice .badge", "borderTopColor"], [".notice", "backgroundColor"]].map(
+            ([which, color]) => getComputedStyle(document.querySelector(which))[color])"""
+    )
+    assert drawn not in (ground, "rgba(0, 0, 0, 0)")
+
+
 def test_what_is_too_long_for_any_screen_does_not_widen_a_page(tmp_path: Path, visit: OpenVisit) -> None:
     gateway = gateway_of(tmp_path, long=True)
     try:
