@@ -74,7 +74,7 @@ class FilteringSource:
             try:
                 if not await self._is_wanted(id):
                     return
-            except (HitlError, ResonateError) as error:  # the server offers it again after a while
+            except (HitlError, ResonateError, OSError) as error:  # the server offers it again after a while
                 logger.warning("the task %s was offered, but cannot be read: %s", id, logged(error))
                 return
         for callback in self._callbacks:
