@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hitl_cli.authoring.ask import Asked, PendingDecision, ask, ask_all, digest_of
     from hitl_cli.authoring.link import link_to
     from hitl_cli.client.wire import Vote
-    from hitl_cli.errors import BadInput, HitlError, NotAllowed, QuestionChanged
+    from hitl_cli.errors import BadInput, HitlError, NotAllowed, NotCovered, QuestionChanged
     from hitl_cli.python_api.hitl import AsyncHitl, Hitl
     from hitl_cli.requests.decision import Decision, Rejected
     from hitl_cli.requests.question import Digest
@@ -29,6 +29,7 @@ __all__ = [
     "Hitl",
     "HitlError",
     "NotAllowed",
+    "NotCovered",
     "PendingDecision",
     "QuestionChanged",
     "Rejected",
@@ -52,6 +53,7 @@ _MODULES = {
     "Hitl": "python_api.hitl",
     "HitlError": "errors",
     "NotAllowed": "errors",
+    "NotCovered": "errors",
     "PendingDecision": "authoring.ask",
     "QuestionChanged": "errors",
     "Rejected": "requests.decision",

@@ -139,6 +139,12 @@ class Conflict(HitlError):
     exit_code = 4
 
 
+class NotCovered(Conflict):
+    """An approval is used for something else than what was approved, or too late."""
+
+    code = "not-covered"
+
+
 class NotAllowed(HitlError):
     """Only others may answer; nothing was changed."""
 

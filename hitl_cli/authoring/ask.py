@@ -164,12 +164,14 @@ class _AskOptions(TypedDict, total=False):
     """The options of `ask` besides the prompt and the form."""
 
     details: Any
+    arguments: Any
     choices: Sequence[str]
     to: str | Sequence[str]
     approvals: int
     allow_self: bool
     deadline: Duration | None
     on_deadline: OnDeadline
+    valid_for: Duration | None
     remind: Duration | None
     escalate: Mapping[str, str | Sequence[str]] | None
     key: str | None
@@ -193,6 +195,7 @@ def ask(
     prompt: str,
     *,
     details: Any = None,
+    arguments: Any = None,
     form: Any = None,
     choices: Sequence[str] = (),
     to: str | Sequence[str] = (),
@@ -200,6 +203,7 @@ def ask(
     allow_self: bool = True,
     deadline: Duration | None = None,
     on_deadline: OnDeadline = "expire",
+    valid_for: Duration | None = None,
     remind: Duration | None = None,
     escalate: Mapping[str, str | Sequence[str]] | None = None,
     key: str | None = None,
@@ -219,6 +223,8 @@ def ask(
 
     - `prompt`: Markdown.
     - `details`: any JSON, shown as a table.
+    - `arguments`: what will be done after an approval, as JSON. It is shown, and its digest is in the
+      decision, so that `decision.covers(arguments)` refuses anything else.
     - `form`: a JSON Schema, or a type (msgspec Struct, dataclass, pydantic model …). The data of an approval
       must fit it. With a type, `decision.data` is an instance of it.
     - `choices`: named answers, instead of a plain yes. People can still reject.
@@ -236,6 +242,7 @@ def ask(
     - `deadline`: how long the request can be answered. Default: 365 days.
     - `on_deadline`: the outcome when the deadline passes: `"expire"`, `"approve"`, `"reject"`, or a value
       that becomes the data of an approval. Default: `"expire"`.
+    - `valid_for`: how long an approval may be used, checked by `decision.covers`. Default: forever.
     - `remind`: how often the assignees are reminded. Default: never.
 
     How it is found:
@@ -252,12 +259,14 @@ def ask(
     question = Question(
         prompt=prompt,
         details=details,
+        arguments=arguments,
         form=None if form is None else schema_of(form),
         choices=_several("choices", choices),
         to=_names_of(to),
         approvals=approvals,
         allow_self=allow_self,
         on_deadline=on_deadline if on_deadline in PLAIN_DEADLINES else Instead(value=on_deadline),
+        valid_for=None if valid_for is None else duration_ms(valid_for),
         remind=None if remind is None else duration_ms(remind),
         escalate=escalations_of(escalate or {}),
         priority=priority,

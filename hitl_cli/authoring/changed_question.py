@@ -191,14 +191,17 @@ def _compared(id: str, found: Question, put: NewRequest) -> Standing:
     return "newer" if was.since > now.since else "other"
 
 
-_EXACT = attrgetter("prompt", "choices", "to", "approvals", "allow_self", "on_deadline", "escalate", "digest")
+_EXACT = attrgetter(
+    "prompt", "choices", "to", "approvals", "allow_self", "on_deadline", "escalate", "digest", "valid_for"
+)
 
 
 def _is_same(found: Question, asked: Question, *, with_form: bool) -> bool:
     """Whether two questions are the same in all that matters to the person who answers."""
     if _EXACT(found) == _EXACT(asked) and isinstance(asked.on_deadline, str):
         same_form = not with_form or same_json(found.form, asked.form)  # in Python, 1 == True
-        return same_form and same_json(found.details, asked.details)
+        same_arguments = same_json(found.arguments, asked.arguments)
+        return same_form and same_arguments and same_json(found.details, asked.details)
     return not _differences(found, asked, with_form=with_form)
 
 
@@ -213,6 +216,8 @@ def _parts(question: Question, *, with_form: bool) -> dict[str, Json]:
     parts: dict[str, Json] = {
         "prompt": question.prompt,
         "details": question.details,
+        "arguments": question.arguments,
+        "valid_for": question.valid_for,
         "choices": sorted(question.choices),
         "to": sorted(set(map(folded, question.to))),
         "escalate": sorted(set(map(folded, later))),

@@ -69,6 +69,9 @@ def ask(
         list[str] | None, value("WHO", "Assignee: a person or group:NAME (repeatable). Default: anyone.")
     ] = None,
     details: Annotated[str | None, value("JSON|@FILE", "Details to show below the prompt.")] = None,
+    arguments: Annotated[
+        str | None, value("JSON|@FILE", "What you will do after an approval. Its digest is in the decision.")
+    ] = None,
     form: Annotated[str | None, value("JSON|@FILE", "JSON Schema of the answer.")] = None,
     choice: Annotated[
         list[str] | None, value("TEXT", "A choice to offer instead of Approve (repeatable).")
@@ -84,6 +87,9 @@ def ask(
     ] = None,
     on_deadline_value: Annotated[
         str | None, value("JSON", "At the deadline, approve with this value.")
+    ] = None,
+    valid_for: Annotated[
+        str | None, value("DURATION", "How long an approval may be used. Default: forever.")
     ] = None,
     digest: Annotated[
         str | None, value("FILE", "File to approve. Its SHA-256 is recorded; exits 4 if it changes.")
@@ -121,12 +127,14 @@ def ask(
     question = Question(
         prompt=read_stdin(MAX_QUESTION_BYTES + 1) if prompt == "-" else prompt or "",
         details=None if details is None else _read_json(details, "--details"),
+        arguments=None if arguments is None else _read_json(arguments, "--arguments"),
         form=None if form is None else _read_form(form),
         choices=tuple(choice or ()),
         to=as_asked(to or (), me.groups),
         approvals=approvals,
         allow_self=not no_self,
         on_deadline=_read_on_deadline(on_deadline, on_deadline_value, choice or []),
+        valid_for=None if valid_for is None else parse_duration(valid_for),
         priority=priority,
         link=link,
         digest=None if digest is None else digest_of(digest),

@@ -329,6 +329,7 @@ def _shown(question: Question | None) -> Question | None:
         question,
         prompt=f"# {question.title}",
         details=None,
+        arguments=None,
         form=None if question.form is None else True,
         link=None,
         digest=None,

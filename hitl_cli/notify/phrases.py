@@ -19,6 +19,7 @@ from hitl_cli.requests.question import means_at_deadline
 if TYPE_CHECKING:
     from hitl_cli.client.wire import Json
     from hitl_cli.notify.messages import Message, MessageItem
+    from hitl_cli.requests.question import Question
 
 SUBJECT_CHARS = 150
 TITLE_CHARS = 200
@@ -122,7 +123,14 @@ def facts_of(item: MessageItem, at: int) -> list[Fact]:
     return facts
 
 
-def details_of(details: Json) -> list[Fact]:
+def content_of(question: Question) -> list[Fact]:
+    """Return the details and the arguments of a request, shortened."""
+    arguments = question.arguments
+    asked = [] if arguments is None else [Fact("Arguments", _as_text(arguments))]
+    return [*_details_of(question.details), *asked]
+
+
+def _details_of(details: Json) -> list[Fact]:
     """Return the details of a request, shortened. Their names are from the workflow's author."""
     if details is None:
         return []

@@ -11,7 +11,7 @@ from hitl_cli.notify.phrases import (
     VALUE_CHARS,
     Fact,
     body_of,
-    details_of,
+    content_of,
     facts_of,
     is_yes_or_no,
     lead_of,
@@ -74,7 +74,7 @@ def _context_of(message: Message) -> dict[str, Any]:
             body=body_of(item) if alone else "",
             outcome=outcome_of(item),
             facts=tuple(fact for fact in facts_of(item, message.at) if alone or fact.name in TELLING),
-            details=tuple(details_of(item.question.details)) if alone else (),
+            details=tuple(content_of(item.question)) if alone else (),
             buttons=_buttons_of(item),
             url=item.url,
         )

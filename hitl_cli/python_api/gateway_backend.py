@@ -32,7 +32,7 @@ from hitl_cli.errors import (
 )
 from hitl_cli.inbox.ask import new_id
 from hitl_cli.python_api.backend import NEVER
-from hitl_cli.requests.decision import Decision, check_answer, with_question
+from hitl_cli.requests.decision import Decision, approval_of, check_answer, with_question
 from hitl_cli.requests.question import Digest, OnDeadline, Question
 from hitl_cli.views.pending import RequestsPage
 from hitl_cli.views.request import RequestDetailsDocument
@@ -244,6 +244,9 @@ def _decision_in(shown: RequestDetailsDocument) -> Decision[Json] | None:
     question = Question(
         prompt=shown.prompt or "",
         details=shown.details,
+        arguments=shown.arguments,
+        arguments_digest=shown.arguments_digest,
+        valid_for=None if shown.valid_for_s is None else round(shown.valid_for_s * 1_000),
         form=shown.form,
         choices=shown.choices,
         to=shown.to,
@@ -264,6 +267,7 @@ def _decision_in(shown: RequestDetailsDocument) -> Decision[Json] | None:
     if not approved and reason is None:
         names = {"canceled": "canceled", "expired": "nobody answered before the deadline"}
         reason = names["expired"] if made.deadline else names.get(made.outcome or "", "rejected")
+    at = datetime.fromisoformat(made.at)
     decision: Decision[Json] = Decision(
         id=shown.id,
         approved=approved,
@@ -271,11 +275,12 @@ def _decision_in(shown: RequestDetailsDocument) -> Decision[Json] | None:
         data=made.data if approved else None,
         by=made.by,
         via=made.via,
-        at=datetime.fromisoformat(made.at),
+        at=at,
         comment=made.comment,
         reason=None if approved else reason,
         expired=made.deadline,
         votes=tuple(map(_vote_in, shown.votes_cast)),
+        **approval_of(question, at) if approved else {},
     )
     return with_question(decision, question)
 

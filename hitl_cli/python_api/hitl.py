@@ -42,12 +42,14 @@ class AskOptions(TypedDict, total=False):
 
     id: str | None
     details: Any
+    arguments: Any
     choices: Sequence[str]
     to: str | Sequence[str]
     approvals: int
     allow_self: bool
     deadline: Duration | None
     on_deadline: Any
+    valid_for: Duration | None
     key: str | None
     priority: Priority
     tags: Mapping[str, str] | None
@@ -350,8 +352,8 @@ def _question_input(prompt: str, form: Any, options: AskOptions) -> QuestionInpu
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     if "to" in given:
         given["to"] = _names(given["to"])
-    if "deadline" in given:
-        given["deadline"] = f"{duration_ms(given['deadline'])}ms"
+    for name in {"deadline", "valid_for"} & given.keys():
+        given[name] = f"{duration_ms(given[name])}ms"
     late = given.get("on_deadline", "expire")
     if not (isinstance(late, str) and late in PLAIN_DEADLINES):
         given["on_deadline"] = {"value": late}

@@ -5,13 +5,14 @@ No I/O and no SDK: `ask` uses it in a workflow, and `hitl ask` in a script.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
 from msgspec import Struct
 
 from hitl_cli.client.wire import Json, Vote, audit_in
-from hitl_cli.errors import BadInput
+from hitl_cli.errors import BadInput, NotCovered
 from hitl_cli.format.times import instant
 from hitl_cli.requests.question import Instead, Question
 
@@ -39,6 +40,9 @@ class Decision[T](Struct, frozen=True, kw_only=True, dict=True):
     - `comment`, `reason`: what the person wrote; `reason` is of a rejection.
     - `expired`: whether the deadline decided. Then `on_deadline` gave the outcome, and `by` is None.
     - `votes`: the votes that led to it, if several had to approve.
+    - `arguments`, `arguments_digest`: what was approved, and the SHA-256 of its canonical JSON, if the
+      request has arguments.
+    - `valid_until`: until when the approval may be used, if the request has `valid_for`.
     - `question`: what was asked. It is left out when the decision is stored as JSON.
 
         decision = await ask(ctx, "Refund?", form=Refund, deadline="2d")
@@ -57,6 +61,9 @@ class Decision[T](Struct, frozen=True, kw_only=True, dict=True):
     reason: str | None = None
     expired: bool = False
     votes: tuple[Vote, ...] = ()
+    arguments: Json = None
+    arguments_digest: str | None = None
+    valid_until: datetime | None = None
 
     @property
     def question(self) -> Question | None:
@@ -73,6 +80,34 @@ class Decision[T](Struct, frozen=True, kw_only=True, dict=True):
         if self.expired:
             raise Rejected(f"{self.id} was not answered before its deadline")
         raise Rejected(f"{self.id} was rejected by {self.by or 'another tool'}: {self.reason}")
+
+    def covers(self, arguments: Any, *, now: datetime | None = None) -> Decision[T]:
+        """Return this decision if it approves exactly these arguments, and still may be used.
+
+            command = {"argv": ["rm", "-r", "build"], "cwd": "/srv"}
+            decision = await ask(ctx, "Remove the build?", arguments=command, valid_for="10m")
+            await ctx.run(remove, decision, command)  # remove calls decision.covers(command) before it acts
+
+        Call it where you act, with what you are about to do. Two values are the same if their canonical JSON
+        (RFC 8785) is. `now` is an instant with a time zone; in a workflow, call it in a step, because time
+        goes on when a run is replayed.
+
+        Raises Rejected if it is no approval; NotCovered for other arguments (`not-covered`), or after
+        `valid_until` (`approval-expired`).
+        """
+        self.require()
+        digest = _digest_of(arguments)
+        if digest != self.arguments_digest:
+            raise NotCovered(
+                f"{self.id} approves something else: the digest of its arguments is"
+                f" {self.arguments_digest or 'none'}, not {digest}."
+            )
+        if self.valid_until is not None and (now or datetime.now(UTC)) > self.valid_until:
+            raise NotCovered(
+                f"the approval of {self.id} was valid until {self.valid_until.isoformat()}. Ask again.",
+                code="approval-expired",
+            )
+        return self
 
 
 def with_question[T](decision: Decision[T], question: Question | None) -> Decision[T]:
@@ -118,6 +153,7 @@ def decision_on(
     if request.state == "rejected_timedout":
         return decision_by_deadline(request, question)
     audit = audit_in(headers or {})
+    at = instant(audit.at or request.settled_at or request.created_at)
     approved = request.state == "resolved"
     reason = None
     choice = audit.choice or (data if data in question.choices else None)
@@ -133,10 +169,11 @@ def decision_on(
         data=data if approved else None,
         by=audit.by,
         via=audit.via,
-        at=instant(audit.at or request.settled_at or request.created_at),
+        at=at,
         comment=audit.comment,
         reason=reason,
         votes=audit.votes,
+        **approval_of(question, at) if approved else {},
     )
 
 
@@ -167,6 +204,34 @@ def decision_by_deadline(request: _Settled, question: Question) -> Decision[Json
             data = None if choice is not None and question.form is not None else value
     at = instant(request.timeout_at)
     reason = None if approved else "nobody answered before the deadline"
+    decided = approval_of(question, at) if approved else {}
     return Decision(
-        id=request.id, approved=approved, choice=choice, data=data, at=at, reason=reason, expired=True
+        id=request.id,
+        approved=approved,
+        choice=choice,
+        data=data,
+        at=at,
+        reason=reason,
+        expired=True,
+        **decided,
     )
+
+
+def approval_of(question: Question, at: datetime) -> dict[str, Any]:
+    """Return what an approval at an instant approves, and until when: fields of Decision."""
+    fields: dict[str, Any] = {}
+    if question.arguments is not None:  # the digest in the request may be another tool's
+        fields |= {"arguments": question.arguments, "arguments_digest": _digest_of(question.arguments)}
+    if question.valid_for is not None:
+        fields["valid_until"] = at + timedelta(milliseconds=question.valid_for)
+    return fields
+
+
+def _digest_of(arguments: Any) -> str:
+    """Return the digest of arguments. Raises NotCovered if they have none: then nobody approved them."""
+    from hitl_cli.format.canonical_json import json_digest
+
+    try:
+        return json_digest(msgspec.json.decode(msgspec.json.encode(arguments)))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise NotCovered(f"these arguments cannot be written as canonical JSON: {error}.") from error

@@ -111,18 +111,22 @@ class Refused(Struct, frozen=True, kw_only=True):
 class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """What a request asks: the data of its promise. Durations are in ms; `ask` describes the fields.
 
-    `replaces` is the id of the request that it replaces, because the code was changed or the answer was
+    `arguments` is what will be done after an approval, and `arguments_digest` the SHA-256 of its canonical
+    JSON. `replaces` is the id of the request that it replaces, because the code was changed or the answer was
     `refused`.
     """
 
     prompt: str
     details: Json = None
+    arguments: Json = None
+    arguments_digest: str | None = None
     form: dict[str, Any] | bool | None = None
     choices: tuple[str, ...] = ()
     to: tuple[str, ...] = ()
     approvals: Annotated[int, Meta(ge=1, le=1000)] = 1
     allow_self: bool = True
     on_deadline: OnDeadline = "expire"
+    valid_for: Duration | None = None
     remind: Duration | None = None
     escalate: tuple[Escalation, ...] = ()
     priority: Priority = "normal"
@@ -185,7 +189,8 @@ def sensible(question: Question) -> Question:
     except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
         raise not_askable(f"{error}.") from error
     late = tuple(Escalation(after=step.after, to=_named_once(step.to)) for step in read.escalate)
-    read = msgspec.structs.replace(read, to=_named_once(read.to), escalate=late)
+    digest = None if read.arguments is None else _digest_of(read.arguments)
+    read = msgspec.structs.replace(read, to=_named_once(read.to), escalate=late, arguments_digest=digest)
     if not read.title:
         raise not_askable("the prompt is empty.")
     if len(set(read.choices)) < len(read.choices) or not all(choice.strip() for choice in read.choices):
@@ -203,6 +208,16 @@ def sensible(question: Question) -> Question:
         )
     _check_deadline(read)
     return read
+
+
+def _digest_of(arguments: Json) -> str:
+    """Return the digest of arguments. Raises BadInput if they have none."""
+    from hitl_cli.format.canonical_json import json_digest
+
+    try:
+        return json_digest(arguments)
+    except ValueError as error:
+        raise not_askable(f"arguments cannot be written as canonical JSON (RFC 8785): {error}.") from error
 
 
 def _named_once(names: tuple[str, ...]) -> tuple[str, ...]:

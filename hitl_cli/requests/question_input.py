@@ -19,18 +19,21 @@ class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     `id` names the request: the same id and question again give the same request. `to` are the assignees;
     without any, anyone may answer. `on_deadline` may be an object `{"value": …}`: approve with this value.
-    `digest` is the SHA-256 of the content that the request is about.
+    `digest` is the SHA-256 of the content that the request is about, `arguments` what will be done after an
+    approval, and `valid_for` (a duration) how long the approval may be used.
     """
 
     prompt: str
     id: str | None = None
     details: Json = None
+    arguments: Json = None
     form: dict[str, Any] | bool | None = None
     choices: tuple[str, ...] = ()
     to: tuple[str, ...] = ()
     approvals: Annotated[int, Meta(ge=1, le=1000)] = 1
     allow_self: bool = True
     deadline: str = "365d"
+    valid_for: str | None = None
     on_deadline: OnDeadline = "expire"
     key: str | None = None
     priority: Priority = "normal"
@@ -48,12 +51,14 @@ class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return Question(
             prompt=self.prompt,
             details=self.details,
+            arguments=self.arguments,
             form=self.form,
             choices=self.choices,
             to=as_asked(self.to),
             approvals=self.approvals,
             allow_self=self.allow_self,
             on_deadline=self.on_deadline,
+            valid_for=None if self.valid_for is None else parse_duration(self.valid_for),
             priority=self.priority,
             link=self.link,
             digest=self.digest,

@@ -14,6 +14,8 @@ from hitl_cli.requests.question import outcome_of
 from hitl_cli.views.votes import VoteDocument, vote_document
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from hitl_cli.client.wire import Promise, Verdict
     from hitl_cli.errors import HitlError
     from hitl_cli.inbox.bulk import PlannedDecision
@@ -108,7 +110,14 @@ def answer_document(promise: Promise, decision: Decision[Any] | None) -> Json:
         "state": promise.state,
         "outcome": outcome_of(promise),
         **{name: getattr(decision, name, None) for name in _COPIED},
-        "at": None if decision is None else iso(round(decision.at.timestamp() * 1_000)),
+        "at": None if decision is None else _iso(decision.at),
         "expired": decision is not None and decision.expired,
+        "arguments_digest": None if decision is None else decision.arguments_digest,
+        "valid_until": _iso(decision.valid_until) if decision and decision.valid_until else None,
         "votes": [{**msgspec.to_builtins(vote), "at": iso(vote.at)} for vote in votes],
     }
+
+
+def _iso(at: datetime) -> str:
+    """Return an instant as text."""
+    return iso(round(at.timestamp() * 1_000))

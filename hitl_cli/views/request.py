@@ -88,14 +88,19 @@ class DecisionDocument(Struct, frozen=True, kw_only=True):
 class RequestDetailsDocument(RequestBaseDocument, frozen=True, kw_only=True):
     """A request. `title` is the first line of `prompt`; `fields` are the fields of `form`.
 
-    `replaces` and `replaced_by` are requests of the same run: its code changed, or an answer could not be
-    used. `param` is the data of a promise that is not a valid request.
+    `arguments` is what will be done after an approval, `arguments_digest` the SHA-256 of its canonical JSON,
+    and `valid_for_s` how long the approval may be used. `replaces` and `replaced_by` are requests of the same
+    run: its code changed, or an answer could not be used. `param` is the data of a promise that is not a
+    valid request.
     """
 
     title: str | None
     readable: bool
     param: Json
     details: Json
+    arguments: Json
+    arguments_digest: str | None
+    valid_for_s: float | None
     form: dict[str, Any] | bool | None
     fields: list[dict[str, Any]]
     allow_self: bool
@@ -129,6 +134,9 @@ def request_details_document(
             "readable": question is not None,
             "param": None if known else decode(seen.promise.param),
             "details": known.get("details"),
+            "arguments": known.get("arguments"),
+            "arguments_digest": known.get("argumentsDigest"),
+            "valid_for_s": None if item.asked.valid_for is None else item.asked.valid_for / 1_000,
             "form": known.get("form"),
             "fields": [_field_document(field) for field in fields_of(item.asked)],
             "allow_self": item.asked.allow_self,

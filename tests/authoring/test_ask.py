@@ -86,7 +86,26 @@ def test_an_approval_is_told_with_all_that_is_known_of_it(crew: Crew) -> None:
         "reason": None,
         "expired": False,
         "votes": [],
+        "arguments": None,
+        "arguments_digest": None,
+        "valid_until": None,
     }
+
+
+def test_an_approval_says_what_it_is_for_and_until_when(crew: Crew) -> None:
+    id = crew.ask(arguments={"b": 1.0, "a": "€"}, valid_for="10m")
+    crew.approve(id)
+    told = crew.result()
+    assert told["arguments"] == {"a": "€", "b": 1}
+    assert told["arguments_digest"] == hashlib.sha256('{"a":"€","b":1}'.encode()).hexdigest()
+    at, until = map(datetime.fromisoformat, (told["at"], told["valid_until"]))
+    assert until - at == timedelta(minutes=10)
+
+
+def test_a_rejection_is_for_nothing(crew: Crew) -> None:
+    crew.reject(crew.ask(arguments=[1], valid_for="10m"))
+    told = crew.result()
+    assert (told["arguments"], told["arguments_digest"], told["valid_until"]) == (None, None, None)
 
 
 def test_a_plain_yes_is_true(crew: Crew) -> None:

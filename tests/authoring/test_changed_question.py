@@ -294,6 +294,8 @@ def test_a_question_of_a_child_is_compared_too(crew: Changing, call: str) -> Non
 PART = {
     "prompt": ('"A?"', '"B?"'),
     "details": ('"A?", details={"n": 1}', '"A?", details={"n": True}'),
+    "arguments": ('"A?", arguments=["ls"]', '"A?", arguments=["rm"]'),
+    "valid_for": ('"A?", valid_for="10m"', '"A?", valid_for="1h"'),
     "form": ('"A?", form={"type": "integer"}', '"A?", form={"type": "number"}'),
     "typed form": ('"A?", form=int', '"A?", form=float'),
     "choices": ('"A?", choices=["a", "b"]', '"A?", choices=["a", "b", "c"]'),

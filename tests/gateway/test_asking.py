@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import socket
 import threading
 import time
@@ -74,6 +75,8 @@ WHOLE = {
     "tags": {"team": "shop"},
     "link": "https://example.org/7",
     "digest": {"sha256": "0" * 64, "file": "order.json"},
+    "arguments": {"argv": ["refund", "7"]},
+    "valid_for": "10m",
 }
 
 
@@ -82,6 +85,9 @@ def test_a_request_is_put_with_all_that_it_can_say(agent: Api, lead: Api) -> Non
     assert (made.status, made.headers["Location"]) == (201, "/api/v1/requests/whole")
     shown = agent.get("/requests/whole").json
     assert made.json | {"age_s": 0} == shown | {"age_s": 0}
+    digest = hashlib.sha256(b'{"argv":["refund","7"]}').hexdigest()
+    assert (shown["arguments"], shown["arguments_digest"]) == (WHOLE["arguments"], digest)
+    assert shown["valid_for_s"] == 600
     for name in ("prompt", "details", "form", "to", "approvals", "key", "priority", "tags", "link", "digest"):
         assert shown[name] == WHOLE[name], name
     assert (shown["from"], shown["allow_self"], shown["on_deadline"]) == ("agent", False, "reject")
@@ -121,6 +127,8 @@ def test_a_key_names_a_request_that_has_no_id(agent: Api) -> None:
         ({"prompt": "?", "to": ["lead"], "approvals": 2}, "bad-question"),
         ({"prompt": "?", "digest": {"sha256": "x", "file": "y"}}, "bad-json"),
         ({"prompt": "?", "details": {"__type": "x"}}, "bad-answer"),
+        ({"prompt": "?", "arguments": [2**60]}, "bad-question"),
+        ({"prompt": "?", "valid_for": "soon"}, "bad-duration"),
         ({"prompt": "?" * 1_000_001}, "too-large"),
     ],
 )

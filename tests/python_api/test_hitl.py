@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from msgspec import Struct
 
-from hitl_cli import AsyncHitl, Digest, Hitl, HitlError
+from hitl_cli import AsyncHitl, Digest, Hitl, HitlError, Rejected
 from hitl_cli.auth import tokens
 from hitl_cli.client.connect import connect
 from hitl_cli.errors import NotFound
@@ -101,6 +102,8 @@ WHOLE: dict[str, Any] = {
     "tags": {"team": "shop"},
     "link": "https://example.org/7",
     "digest": Digest(sha256="0" * 64, file="order.json"),
+    "arguments": [{"order": 7}],
+    "valid_for": "1h",
 }
 
 
@@ -157,6 +160,31 @@ def test_the_decision_is_the_same_wherever_it_is_read(hitl: Command) -> None:
         assert one.question == other.question
     finally:
         gateway.clear_away()
+
+
+def test_an_approval_covers_its_arguments_and_nothing_else(place: Place, asker: Hitl) -> None:
+    command = {"argv": ["rm", "-r", "build"], "cwd": "/srv", "n": 1}
+    place.soon("rm")
+    decision = asker.ask("Remove?", id="rm", arguments=command, valid_for="10m")
+    assert decision.covers({"n": 1.0, "cwd": "/srv", "argv": ("rm", "-r", "build")}) is decision
+    assert decision.covers(command, now=decision.at + timedelta(minutes=9)) is decision
+    other: tuple[Any, ...] = (command | {"cwd": "/"}, [], None, {**command, "n": 2**60}, object(), "\ud800")
+    for arguments in other:
+        with pytest.raises(HitlError) as refused:
+            decision.covers(arguments)
+        assert refused.value.code == "not-covered"
+    with pytest.raises(HitlError) as late:
+        decision.covers(command, now=decision.at + timedelta(minutes=11))
+    assert late.value.code == "approval-expired"
+    place.soon("plain")
+    with pytest.raises(HitlError):
+        asker.ask("?", id="plain").covers(command)
+    place.soon("no", DecisionInput(verdict="reject"))
+    with pytest.raises(Rejected):
+        asker.ask("?", id="no", arguments=command).covers(command)
+    with pytest.raises(HitlError) as differs:
+        asker.put("Remove?", id="rm", arguments=command | {"cwd": "/"}, valid_for="10m")
+    assert differs.value.code == "question-differs"
 
 
 def test_the_same_id_and_question_are_one_request(asker: Hitl) -> None:

@@ -54,13 +54,17 @@ def package_classes() -> list[type[Exception]]:
     return [kind for kind in every if kind.__module__.startswith("hitl_cli.")]
 
 
+def _is_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
 def codes_in_raises() -> set[str]:
     """The literal `code="…"` of every call in the package."""
     found: set[str] = set()
     for path in (ROOT / "hitl_cli").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.keyword) and node.arg == "code" and isinstance(node.value, ast.Constant):
-                found.add(str(node.value.value))
+            if isinstance(node, ast.keyword) and node.arg == "code" and _is_text(node.value):
+                found.add(ast.literal_eval(node.value))
     return found
 
 

@@ -126,6 +126,7 @@ def _blocks(seen: RequestDetails, without_contact: Sequence[str] = ()) -> list[B
         *_unexplained(seen),
         Block("asked again, because the answer was not valid", _refused_rows(question)),
         Block("details", _named_values(question.details)),
+        Block("arguments", _named_values(question.arguments)),
         Block("", _facts(seen), whole=True),
         Block("form", list(_field_rows(fields_of(question)))),
         Block("votes", [_vote_row(vote, question.form, now) for vote in seen.votes]),
@@ -194,6 +195,8 @@ def _facts(seen: RequestDetails) -> list[list[Cell]]:
         ("not valid", Cell(seen.unfit or "", "red")),
         ("link", Cell(question.link or "")),
         ("digest", Cell(f"sha256 {digest.sha256} of {digest.file}" if digest else "")),
+        ("arguments", Cell(f"sha256 {question.arguments_digest}" if question.arguments_digest else "")),
+        ("valid for", Cell(format_duration(question.valid_for) if question.valid_for else "")),
         ("tags", Cell(", ".join(f"{name}={value}" for name, value in sorted(item.tags.items())))),
     ]
     return [[Cell(name, "dim"), cell] for name, cell in lines if cell.text]

@@ -17,7 +17,7 @@ from hitl_cli.notify.phrases import (
     SUBJECT_CHARS,
     TITLE_CHARS,
     body_of,
-    details_of,
+    content_of,
     facts_of,
     is_yes_or_no,
     lead_of,
@@ -79,7 +79,7 @@ def _blocks_of_one(message: Message, item: MessageItem, *, clickable: bool) -> l
     ]
     if text := "\n".join(filter(None, (outcome_of(item), body_of(item)))):
         blocks.append({"type": "section", "text": _plain(text, SECTION_CHARS)})
-    for facts in (details_of(item.question.details), facts_of(item, message.at)):
+    for facts in (content_of(item.question), facts_of(item, message.at)):
         blocks += [{"type": "section", "fields": _fields(facts)}] if facts else []
     return [*blocks, {"type": "actions", "elements": _buttons(item, clickable=clickable)}]
 

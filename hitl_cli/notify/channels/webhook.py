@@ -61,6 +61,8 @@ def _request_document(item: MessageItem) -> dict[str, Any]:
         "title": item.title,
         "prompt": question.prompt,
         "details": question.details,
+        "arguments": question.arguments,
+        "arguments_digest": question.arguments_digest,
         "form": question.form,
         "choices": question.choices,
         "to": question.to,
