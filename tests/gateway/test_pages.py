@@ -92,6 +92,26 @@ def test_a_state_on_a_ground_of_its_own_color_can_be_told_from_it(
     assert drawn not in (ground, "rgba(0, 0, 0, 0)")
 
 
+def test_no_line_of_facts_ends_with_a_dot_and_each_begins_at_the_edge(
+    shown: GatewayProcess, visit: OpenVisit
+) -> None:
+    page = visit(shown.url, PHONE).go(f"/r/{scene.RELEASE}")
+    edge, lines = page.evaluate(
+        """() => {
+            const list = document.querySelector(".meta"), items = [...list.children];
+            const padding = item => parseFloat(getComputedStyle(item).paddingLeft);
+            const text = item => item.getBoundingClientRect().left + padding(item);
+            const starts = items.filter((item, n) => n === 0 || item.offsetTop > items[n - 1].offsetTop + 8);
+            const dots = items.map(item => getComputedStyle(item, "::after").content);
+            return [document.querySelector("h1").getBoundingClientRect().left, [starts.map(text), dots]];
+        }"""
+    )
+    starts, dots = lines
+    assert len(starts) > 1
+    assert set(starts) == {edge}
+    assert set(dots) == {"none"}
+
+
 def test_what_is_too_long_for_any_screen_does_not_widen_a_page(tmp_path: Path, visit: OpenVisit) -> None:
     gateway = gateway_of(tmp_path, long=True)
     try:
