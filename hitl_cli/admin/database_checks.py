@@ -11,6 +11,7 @@ from hitl_cli.views.doctor import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from hitl_cli.engine.prune import Progress, Pruned
     from hitl_cli.postgres.facts import Facts
@@ -34,6 +35,9 @@ class DatabaseDriver(Driver, Protocol):
 
     def facts(self, url: str, group: str, *, full: bool) -> Facts:
         """Return what the database is like. Raises BadServer, Unreachable."""
+
+    def backup_commands(self, url: str, file: Path) -> tuple[str, ...]:
+        """Return the commands that copy the database and check the copy. Raises BadServer."""
 
     def prune(self, url: str, older_ms: int, progress: Progress, *, dry_run: bool) -> Pruned:
         """Remove old runs as `maintenance.prune` does. Raises BadServer, Unreachable."""

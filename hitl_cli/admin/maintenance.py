@@ -33,10 +33,7 @@ def _file_of(url: str) -> Iterator[Path]:
                 f"{shown_url(url)} is reached over HTTP, and this command needs its file: run it there with"
                 " -S sqlite:///path."
             )
-        raise BadServer(
-            f"{shown_url(url)} is not a file, and this command needs one. For a copy of a PostgreSQL database"
-            " use pg_dump."
-        )
+        raise BadServer(f"{shown_url(url)} is not a file, and this command needs one.")
     if not path.exists():
         raise Unreachable(f"no file {path}.", code="file-unusable")
     try:
@@ -46,9 +43,19 @@ def _file_of(url: str) -> Iterator[Path]:
 
 
 def back_up(url: str, target: Path, *, replace: bool, progress: Copied) -> Backup:
-    """Copy the server's file. Raises BadInput, Conflict (the target exists), Unreachable, NotDone."""
+    """Copy the server's file.
+
+    Raises BadServer (it is no file), BadInput, Conflict (the target exists), Unreachable, NotDone.
+    """
     from hitl_cli.engine import backup
 
+    driver = driver_of(url)
+    if isinstance(driver, DatabaseDriver):
+        raise BadServer(
+            f"{shown_url(url)} is a PostgreSQL database. Copy it with pg_dump, and check the copy in a"
+            " database of its own",
+            driver.backup_commands(url, target),
+        )
     with _file_of(url) as source:
         if not target.parent.is_dir():
             raise BadInput(f"no folder {target.parent}.", code="bad-file")

@@ -16,6 +16,7 @@ from hitl_cli.engine.trace import Trace
 from hitl_cli.errors import BadInput, BadServer, BadUsage, Unreachable
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from urllib.parse import SplitResult
 
     from hitl_cli.client.protocol import Client
@@ -117,8 +118,8 @@ def split_url(url: str) -> SplitResult:
         raise BadServer(f"{shown_url(url)!r} is not a URL: {error}.") from error
 
 
-def shown_url(url: str) -> str:
-    """Return a URL for people and logs: without a password, and without options that may have one."""
+def shown_url(url: str, options: Collection[str] = _SHOWN_OPTIONS) -> str:
+    """Return a URL for people and logs: without a password, and with no other options than these."""
     scheme, separator, rest = url.partition("://")
     if not separator or scheme == "sqlite":
         return url
@@ -127,7 +128,7 @@ def shown_url(url: str) -> str:
     who, at, host = authority.rpartition("@")
     if "@" in (path if at else rest) or "@" in who:  # of a password with characters that end it
         return f"{scheme}://…"
-    named = "&".join(each for each in query.split("&") if each.partition("=")[0] in _SHOWN_OPTIONS)
+    named = "&".join(each for each in query.split("&") if each.partition("=")[0] in options)
     return f"{scheme}://{who.partition(':')[0]}{at}{host}{slash}{path}{'?' if named else ''}{named}"
 
 

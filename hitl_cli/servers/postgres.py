@@ -8,6 +8,8 @@ from hitl_cli.client.connect import shown_url, split_url
 from hitl_cli.errors import BadServer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from hitl_cli.client.protocol import Client
     from hitl_cli.engine.prune import Progress, Pruned
     from hitl_cli.postgres.facts import Facts
@@ -56,6 +58,14 @@ def facts(url: str, group: str, *, full: bool) -> Facts:
     from hitl_cli.postgres.facts import facts as look
 
     return look(url, group, full=full)
+
+
+def backup_commands(url: str, file: Path) -> tuple[str, ...]:
+    """Return the commands that copy the database and check the copy. Raises BadServer."""
+    from hitl_cli.postgres.backup import commands
+
+    _check(url)
+    return commands(url, file)
 
 
 def prune(url: str, older_ms: int, progress: Progress, *, dry_run: bool) -> Pruned:

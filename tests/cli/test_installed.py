@@ -55,6 +55,9 @@ REFUSED = {
 }
 """Commands that need a terminal, a gateway or a database, and the code they exit with where there is none."""
 
+NEED_A_FILE = {"backup copy.db": 2, "server": 2}
+"""Commands that exit so where the server is not a file."""
+
 
 def test_every_command_works_as_it_is_installed(hitl: Hitl) -> None:
     def run(command: str) -> subprocess.CompletedProcess[str]:
@@ -70,16 +73,21 @@ def test_every_command_works_as_it_is_installed(hitl: Hitl) -> None:
             real=True,
         )
 
+    refused = REFUSED if hitl.on_a_file else {**REFUSED, **NEED_A_FILE}
     for command in TO_THE_END:
+        if command in refused:
+            continue
         done = run(command)
         assert done.returncode == 0, f"{command}: {done}"
         assert done.stdout or done.stderr, command
         assert "hitl: " not in done.stderr, command
-    for command, code in REFUSED.items():
+    for command, code in refused.items():
         done = run(command)
         assert done.returncode == code, f"{command}: {done}"
         assert done.stderr.startswith("hitl: "), command
     for name, args in SERVING.items():
+        if name in refused:
+            continue
         process: forked.Popen[str] = forked.Popen(
             [HITL, name, *args],
             env=hitl.env,

@@ -11,6 +11,8 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests import forked
 from tests.conftest import HITL, Hitl, wait_until
 
@@ -28,6 +30,7 @@ def completed(hitl: Hitl, *ids: str) -> None:
         hitl.ok("wait", id)
 
 
+@pytest.mark.only("file", reason="pg_dump copies a database: tests/postgres/test_backup.py")
 def test_a_backup_that_is_put_back_goes_on_where_it_was(hitl: Hitl) -> None:
     worker = hitl.worker("--lease", "1s")
     hitl.ok("start", "before")
@@ -51,6 +54,7 @@ def test_a_backup_that_is_put_back_goes_on_where_it_was(hitl: Hitl) -> None:
     assert json.loads(hitl.ok("wait", "before"))["data"] == "now"
 
 
+@pytest.mark.only("file", reason="pg_dump copies a database: tests/postgres/test_backup.py")
 def test_a_backup_says_as_json_what_is_in_it(hitl: Hitl) -> None:
     hitl.ok("start", "a")
 
@@ -61,6 +65,7 @@ def test_a_backup_says_as_json_what_is_in_it(hitl: Hitl) -> None:
     assert made["rows"]["promises"] == made["rows"]["tasks"] == 1
 
 
+@pytest.mark.only("file", reason="pg_dump copies a database: tests/postgres/test_backup.py")
 def test_a_backup_replaces_nothing_unasked(hitl: Hitl) -> None:
     hitl.ok("start", "a")
     hitl.ok("backup", "b.db")
@@ -73,6 +78,7 @@ def test_a_backup_replaces_nothing_unasked(hitl: Hitl) -> None:
     assert (hitl.folder / "b.db").read_bytes() != before
 
 
+@pytest.mark.only("file", reason="pg_dump copies a database: tests/postgres/test_backup.py")
 def test_what_cannot_be_backed_up_is_said(hitl: Hitl) -> None:
     assert "no file" in hitl.fails(6, "backup", "b.db", code="file-unusable")
     assert "HTTP" in hitl.fails(2, "backup", "b.db", "-S", "http://127.0.0.1:9", code="bad-server")
@@ -83,6 +89,7 @@ def test_what_cannot_be_backed_up_is_said(hitl: Hitl) -> None:
     assert not (hitl.folder / "b.db").exists()
 
 
+@pytest.mark.only("file", reason="pg_dump copies a database: tests/postgres/test_backup.py")
 def test_a_backup_that_is_told_to_stop_leaves_nothing(hitl: Hitl) -> None:
     hitl.ok("start", "a")
     with closing(sqlite3.connect(hitl.database)) as db:  # so large that copying it takes a while
@@ -156,6 +163,7 @@ def on_terminal(hitl: Hitl, answer: str, *args: str) -> int:
         os.close(theirs)
 
 
+@pytest.mark.only("file", reason="it is about a file")
 def test_a_file_that_is_not_there_is_not_created(hitl: Hitl, tmp_path: Path) -> None:
     for command in (["prune", "--older", "1d", "--yes"], ["prune", "--older", "1d", "--dry-run"]):
         assert "no file" in hitl.fails(6, *command, code="file-unusable")
