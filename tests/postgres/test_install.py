@@ -13,7 +13,7 @@ from hitl_cli.client.protocol import call
 from hitl_cli.errors import NotDone, Unreachable
 from hitl_cli.postgres import schema
 from hitl_cli.postgres.client import PostgresClient
-from tests.postgres.cluster import PASSWORD, apply_resonate, binaries
+from tests.postgres.cluster import PASSWORD, apply_resonate, wheel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +64,7 @@ def test_what_is_printed_for_psql_installs_the_same(bare: str) -> None:
         PostgresClient(bare)
     assert refused.value.code == "not-prepared"
     subprocess.run(
-        [binaries() / "psql", "-v", "ON_ERROR_STOP=1", "-q", bare],
+        [wheel() / "psql", "-v", "ON_ERROR_STOP=1", "-q", bare],
         input=schema.printed("resonate_worker"),
         env={**os.environ, "LC_ALL": "C.UTF-8"},
         text=True,
