@@ -10,6 +10,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Concatenate
 
+from hitl_cli.engine.server import now_ms
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -35,6 +37,10 @@ class ClientPool:
         """Return the result of a function of a client, without blocking the event loop."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pool, lambda: function(self._client(), *args, **kwargs))
+
+    def now(self) -> int:
+        """Return the present in ms since the epoch: by the server's clock, once it was reached."""
+        return self._clients[0].now() if self._clients else now_ms()
 
     def close(self) -> None:
         """Wait for the calls in progress, and close the clients."""

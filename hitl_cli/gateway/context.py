@@ -17,7 +17,6 @@ from aiohttp import web
 from hitl_cli.auth.signing_keys import load_keys
 from hitl_cli.client.connect import connect
 from hitl_cli.client.pool import ClientPool
-from hitl_cli.engine.server import now_ms
 from hitl_cli.errors import BadInput, HitlError, logged
 from hitl_cli.format.terminal import printable
 from hitl_cli.gateway.auth.access import Access
@@ -69,11 +68,14 @@ MAILS = 5
 class Gateway:
     """What the handlers of one gateway share."""
 
-    def __init__(self, options: Options, clock: Callable[[], int] = now_ms) -> None:
-        """Read the keys. Raises BadInput. The server is connected at the first request."""
+    def __init__(self, options: Options, clock: Callable[[], int] | None = None) -> None:
+        """Read the keys. Raises BadInput. The server is connected at the first request.
+
+        `clock` is the server's clock unless it is given.
+        """
         self.options = options
-        self.clock = clock
         self.bridge = ClientPool(self._open)
+        self.clock = clock = clock or self.bridge.now
         self.lookback = ClientPool(self._open, LOOKBACK_THREADS)
         """For slow reads of history and stats, so that decisions do not wait for them."""
         self.lists = Lists(self._open, self.bridge)

@@ -156,9 +156,10 @@ class Worker:
             sleeper=lambda delay_s: pause(delay_s, self._tasks.note_retry),
             autostart=False,
         )
+        now = self._link.now
         self._tasks = self._resonate.watch(
             self._link.tasks,
-            lambda tasks: ObservedTasks(tasks, self._report, self._let_go, now_ms, address_of(options.group)),
+            lambda tasks: ObservedTasks(tasks, self._report, self._let_go, now, address_of(options.group)),
         )
         try:
             self._resonate.with_dependency(options.reach)

@@ -43,6 +43,7 @@ class Cluster:
     def __init__(
         self, folder: Path, user: str | None, settings: dict[str, str], programs: Path | None = None
     ) -> None:
+        self.env = {"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin"}
         self.port = free_port()
         self.data = folder / "data"
         self.settings = settings
@@ -124,7 +125,7 @@ class Cluster:
             [str(self._programs / program), *args],
             user=self.user,
             cwd="/",
-            env={"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin"},
+            env=self.env,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
