@@ -43,7 +43,7 @@ LONG_MS = 60_000
 """How long a task may be on offer or a lease expired before it is a problem: workers need seconds."""
 
 SKEW_MS = 5_000
-"""How far this computer's clock may be behind the file's. A time server can make it jump so far."""
+"""How far this machine's clock may be behind the file's. A time server can make it jump so far."""
 
 TASK_STATES = {"pending": "waiting for a worker", "acquired": "running", "suspended": "waiting for a result"}
 """The states of a task in words."""
@@ -353,7 +353,7 @@ def _judge_clock(file: Inspection, now: int) -> Iterator[Finding]:
     yield Finding(
         "clock",
         "error" if ahead > FAR_SKEW_MS else "warning",
-        f"this computer's clock is {format_duration(ahead)} behind the latest instant in the file",
+        f"this machine's clock is {format_duration(ahead)} behind the latest instant in the file",
         "set the clock. If it was ahead before and is right now, see docs/explanation/durability.md",
     )
 

@@ -184,7 +184,7 @@ def _compared(id: str, found: Question, put: NewRequest) -> Standing:
     if same_app and was.hitl == now.hitl:
         what = "; ".join(_differences(found, asked, with_form=with_form))
         raise QuestionChanged(
-            f"{id} asked one question, and the same code asks another when it runs again. {what}. Compute"
+            f"{id}: when the same code runs again, it asks something else. {what}. Compute"
             " what changes, such as a time or the content of a file, in a step: value = await"
             " ctx.run(function)."
         )

@@ -39,4 +39,4 @@ async def email_verification(ctx: Context, email: str) -> dict[str, Any]:
 
 def go_on(_ctx: Context, address: str) -> None:
     """Print that the address was confirmed. Your own workflow has its next step here."""
-    print(f"email {address} confirmed, going on", flush=True)
+    print(f"e-mail address {address} confirmed", flush=True)

@@ -20,7 +20,7 @@ from hitl_cli.cli.output import is_terminal, note, print_json, silence_stdout
 from hitl_cli.cli.render.table import on_terminal
 from hitl_cli.errors import BadInput, BadJson, BadUsage, RunFailed, TimedOut, TooLarge, Unreachable
 from hitl_cli.format.durations import format_age, parse_duration
-from hitl_cli.format.json import to_json
+from hitl_cli.format.json import to_json, why_not_json
 from hitl_cli.format.shell import quoted
 from hitl_cli.format.terminal import printable
 from hitl_cli.format.times import iso, local, localized
@@ -29,7 +29,7 @@ from hitl_cli.inbox.ask import check_unchanged, decision_of, digest_of, new_id
 from hitl_cli.inbox.decide import by_whom, decided_at
 from hitl_cli.people.contacts import without_contact
 from hitl_cli.people.gateway_file import page_of
-from hitl_cli.people.groups import as_asked, unknown_people
+from hitl_cli.people.groups import as_asked, in_words, unknown_people
 from hitl_cli.requests.question import MAX_QUESTION_BYTES, Instead, Question, outcome_of
 from hitl_cli.runs.run import check_id
 from hitl_cli.settings import Settings
@@ -204,7 +204,7 @@ def _read_json(text: str, option: str) -> Any:
     try:
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadJson(f"{option} is not JSON: {error}.") from error
+        raise BadJson(f"{option} is not JSON: {why_not_json(error)}.") from error
 
 
 def _read_form(text: str) -> dict[str, Any] | bool:
@@ -301,7 +301,7 @@ def _wait(
 
 
 def _tell(posted: StandaloneRequest, command: _Command, now: int, page: str | None) -> None:
-    """Print on stderr the question and how to answer it: one line, several on a terminal.
+    """Print on stderr the request and how to answer it: one line, several on a terminal.
 
     `page` is the URL of the request, if a gateway is known.
     """
@@ -310,12 +310,12 @@ def _tell(posted: StandaloneRequest, command: _Command, now: int, page: str | No
         if outcome_of(promise) == "approved":  # other outcomes are reported as errors
             note(f"{posted.id} was asked before and {_how_it_ended(promise, now, local)}")
         return
-    asked = "asks" if posted.fresh else f"was asked {format_age(now - promise.created_at)} ago, and asks"
-    to = f" {' or '.join(question.to)}" if question.to else ""
-    lines = [f"{posted.id} {asked}{to}: {question.title}"]
+    age = "" if posted.fresh else f", open for {format_age(now - promise.created_at)}"
+    to = f" for {in_words(question.to, 'or')}" if question.to else ""
+    lines = [f"Request {posted.id}{to}{age}: {question.title}"]
     if question.digest is not None:
         lines.append(f"sha256 {question.digest.sha256} {question.digest.file}")
-    lines.append(f"Until {local(promise.timeout_at)}: {_how_to_answer(question, command)}")
+    lines.append(f"Answer until {local(promise.timeout_at)}: {_how_to_answer(question, command)}")
     *first, last = lines if is_terminal(sys.stderr) else ["  ".join(lines)]
     for line in first:
         note(line)

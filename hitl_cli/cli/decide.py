@@ -17,6 +17,7 @@ from hitl_cli.cli.options import AsJson, Server, Token, Who, argument, value
 from hitl_cli.cli.output import is_terminal, note, print_json
 from hitl_cli.cli.render.decision import sentence
 from hitl_cli.errors import BadAnswer, BadInput, BadJson, BadUsage, TooLarge
+from hitl_cli.format.json import why_not_json
 from hitl_cli.format.terminal import printable
 from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.votes import differing_votes
@@ -180,7 +181,7 @@ def _read_data(text: str) -> Any:
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         hint = " Text needs quotes, for example --data '\"text\"'." if source == "--data" else ""
-        raise BadJson(f"{source} is not JSON: {error}.{hint}") from error
+        raise BadJson(f"{source} is not JSON: {why_not_json(error)}.{hint}") from error
 
 
 def read_file(path: Path) -> bytes:

@@ -76,7 +76,7 @@ def gateway(
 
 
 def _tell_where_mails_lead(options: Options) -> None:
-    """Print a warning on stderr if links in sign-in mails only work on this computer."""
+    """Print a warning on stderr if links in sign-in mails only work on this machine."""
     from hitl_cli.notify.shortcomings import of_gateway
 
     if options.directory.email is not None:

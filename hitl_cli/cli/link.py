@@ -81,7 +81,7 @@ def create(
     url = links.url_of(gateway or settings.gateway().value, link, keys)
     if settings.gateway().source == "default" and is_loopback(urlsplit(url).hostname or ""):
         note(
-            'This link works on this computer only. For others, set gateway = "https://…" in hitl.toml,'
+            'This link works on this machine only. For others, set gateway = "https://…" in hitl.toml,'
             " or HITL_GATEWAY, to the public URL of the gateway."
         )
     if qr:

@@ -32,7 +32,7 @@ NOTE_EVERY_S = 3.0
 """How often progress is reported."""
 
 KEPT: dict[Reason, str] = {
-    "live": "not finished, or with an open part",
+    "live": "not finished, or with an open request or call",
     "recent": "finished later",
     "needed": "started by a run that is still active",
     "unfetched": "finished in the last 30 days, and a listener has not yet received the result",

@@ -80,7 +80,7 @@ def try_(
 
 
 def _note_shortcomings(name: str | None, directory: Directory, kinds: set[str]) -> None:
-    """Print warnings on stderr: people without a contact, links that only work on this computer."""
+    """Print warnings on stderr: people without a contact, links that only work on this machine."""
     from hitl_cli.notify.shortcomings import of_gateway, of_members
 
     if kinds != {"console"}:
@@ -103,7 +103,7 @@ def list_(as_json: AsJson = False) -> None:
         print_json(found)
         return
     if not found:
-        note("No contacts yet. Add one to hitl.toml: [people.NAME] email = …")
+        note('No contacts yet. Add people to hitl.toml, such as:\n[people.reviewer]\nemail = "a@example.org"')
         return
     reached = [", ".join(f"{address.by} {address.where}" for address in one.addresses) for one in found]
     print_table(

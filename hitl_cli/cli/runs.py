@@ -34,7 +34,7 @@ from hitl_cli.cli.render.states import RUN_COLORS, shorten, step_mark, step_name
 from hitl_cli.cli.render.table import Cell, Column, console, on_terminal, print_table
 from hitl_cli.errors import BadInput, BadJson, BadUsage, Conflict, RunFailed, TimedOut, TooLarge
 from hitl_cli.format.durations import format_age, format_duration, parse_duration
-from hitl_cli.format.json import to_json
+from hitl_cli.format.json import to_json, why_not_json
 from hitl_cli.format.shell import command, quoted
 from hitl_cli.format.terminal import printable, printable_json
 from hitl_cli.format.times import iso, local
@@ -183,7 +183,9 @@ def _read_specs(stream: BinaryIO, workflow: str) -> list[RunSpec]:
                 f"line {number} of stdin: {in_words(error, RunSpec)}. Nothing was started."
             ) from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise BadJson(f"line {number} of stdin cannot be read: {error}. Nothing was started.") from error
+            raise BadJson(
+                f"line {number} of stdin cannot be read: {why_not_json(error)}. Nothing was started."
+            ) from error
         except BadInput as error:
             raise BadInput(
                 f"line {number} of stdin: {error} Nothing was started.", code=error.code
@@ -205,7 +207,7 @@ def read_arguments(
         try:
             given = msgspec.json.decode(exact)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-            raise BadJson(f"--args is not JSON: {error}.") from error
+            raise BadJson(f"--args is not JSON: {why_not_json(error)}.") from error
     named = {}
     for text in kwarg or []:
         name, equals, value = text.partition("=")

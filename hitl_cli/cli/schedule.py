@@ -114,7 +114,7 @@ def list_(ctx: typer.Context, as_json: AsJson = False, server: Server = None, to
             Column("schedule", [one.id for one in found], whole=True),
             Column("cron", [one.fields for one in found], whole=True),
             *([Column("zone", [zone or "UTC" for zone in zones], whole=True)] if any(zones) else []),
-            Column("calls", [show_call(one.call) for one in found]),
+            Column("starts", [show_call(one.call) for one in found]),
             Column("next run", [_minutes(one.next_run_at) for one in found]),
             Column("in", [format_age(max(one.next_run_at - now, 0)) for one in found], right=True, spare=2),
             Column("last run", ["-" if at is None else _minutes(at) for at in last], spare=1),

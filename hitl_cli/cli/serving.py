@@ -24,7 +24,7 @@ STOPPED_WITHIN_S = 7.0
 
 REASONS = {
     errno.EADDRINUSE: "the port is in use; choose another with --port",
-    errno.EADDRNOTAVAIL: "this computer does not have that address",
+    errno.EADDRNOTAVAIL: "this machine does not have that address",
     errno.EACCES: "the port needs privileges; choose one above 1023 with --port",
 }
 

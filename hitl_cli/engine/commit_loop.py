@@ -183,7 +183,7 @@ class CommitLoop:
         elif not self._ahead_said:
             self._ahead_said = True
             logger.warning(
-                "this computer's clock is %s behind the latest time in %s: hitl goes on from that time, so"
+                "this machine's clock is %s behind the latest time in %s: hitl goes on from that time, so"
                 " durations are right, but dates are ahead until the clock has caught up",
                 timedelta(seconds=self._ahead_ms // 1_000),
                 self._path,

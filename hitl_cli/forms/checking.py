@@ -15,6 +15,7 @@ from msgspec import UNSET
 
 from hitl_cli.client.wire import same_json
 from hitl_cli.errors import BadInput, DoesNotFit
+from hitl_cli.format.json import why_not_json
 from hitl_cli.forms.added_formats import OWN_FORMATS, ContentEncoding
 from hitl_cli.forms.complexity import SMALL, at_pointer, effort
 from hitl_cli.forms.fields import fields, flat, initial
@@ -124,7 +125,7 @@ def _as_form(schema: Json) -> dict[str, Json] | bool:
         text = msgspec.json.encode(schema)
         plain = msgspec.json.decode(text)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise bad_form(f"the form is not JSON: {error}.") from error
+        raise bad_form(f"the form is not JSON: {why_not_json(error)}.") from error
     if not isinstance(plain, dict | bool):
         raise bad_form("the form is not a valid JSON Schema: it must be an object, true or false.")
     if len(text) > MAX_FORM_BYTES:
@@ -180,7 +181,7 @@ def _found(checker: Validator, form: Json, parts: Sequence[Json], data: Json) ->
         text = msgspec.json.encode(data)
         plain = msgspec.json.decode(text)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        return [Problem("", f"is not JSON: {error}")]
+        return [Problem("", f"is not JSON: {why_not_json(error)}")]
     if _is_deeper(plain, MAX_DEPTH):
         return [Problem("", f"is nested more than {MAX_DEPTH} levels deep")]
     needed = effort(form, parts, plain)

@@ -94,4 +94,4 @@ def _suggestions(name: str, directory: Directory) -> str:
         return f" Did you mean {' or '.join(near)}?"
     if known:
         return " To see all contacts, run `hitl notify list`."
-    return " There are no contacts yet: add one, e.g. [people.NAME] email = …"
+    return " There are no contacts yet: `hitl notify list` shows how to add one."

@@ -57,11 +57,11 @@ def shortcomings(directory: Directory) -> Iterator[Shortcoming]:
 
 
 def of_gateway(directory: Directory) -> Iterator[Shortcoming]:
-    """Yield a problem if the links in messages point to this computer."""
+    """Yield a problem if the links in messages point to this machine."""
     if urlsplit(directory.gateway).hostname in THIS_COMPUTER:
         yield Shortcoming(
             "gateway",
-            f"links in messages start with {directory.gateway}, which works only on this computer",
+            f"links in notifications begin with {directory.gateway}, and so work only on this machine",
             'set gateway = "https://…" in hitl.toml to the public URL of hitl gateway',
         )
 

@@ -109,9 +109,8 @@ def given_args(args: Json) -> Json | UnsetType:
 def check_id(id: str) -> str:
     """Return the id if a run can have it (resonate/ids.py, validate_root_id). Raises BadName."""
     if not id or id != id.strip() or not id.isprintable():
-        raise BadName(
-            f"{id!r} is not a valid run id: it is empty, or has spaces around it or unprintable characters."
-        )
+        why = "has spaces around it" if id.strip() != id else "has invisible characters" if id else "is empty"
+        raise BadName(f"{id!r} is not a valid run id: it {why}.")
     if ":" in id:
         raise BadName(f"{id!r} is not a valid run id: ':' separates a run from its steps.")
     return id

@@ -46,7 +46,7 @@ def start(hitl: Hitl, *args: str) -> Asking:
     """Start a `hitl ask`, and wait until it has asked."""
     asking = Asking([*hitl.command, "ask", *args], hitl.env, hitl.folder)
     hitl.workers.append(asking)
-    asking.complained("asks")
+    asking.complained("Request ")
     return asking
 
 
@@ -85,9 +85,9 @@ def asked(hitl: Hitl) -> list[Promise]:
 def test_a_yes_is_true_on_stdout_and_the_rest_one_plain_line_on_stderr(hitl: Hitl) -> None:
     asking = start(hitl, "Deploy 1.4.2?", "--to", "bob", "--deadline", "2h")
     [line] = asking.errors
-    assert line.startswith("ask-")
-    id = line.split()[0]
-    assert "asks bob: Deploy 1.4.2?" in line
+    assert line.startswith("Request ask-")
+    id = line.split()[1]
+    assert f"{id} for bob: Deploy 1.4.2?" in line
     assert f"hitl approve {id}  or  hitl reject {id} --reason TEXT" in line
     yes(hitl, id)
     assert asking.end() == 0
@@ -193,13 +193,13 @@ def test_it_works_in_a_script(hitl: Hitl) -> None:
         hitl.folder,
     )
     hitl.workers.append(process)
-    process.complained("deploy asks")
+    process.complained("Request deploy")
     yes(hitl, "deploy")
-    process.complained("delete asks")
+    process.complained("Request delete")
     no(hitl, "delete", "no")
-    process.complained("amount asks")
+    process.complained("Request amount")
     yes(hitl, "amount", data=120)
-    process.complained("go-on asks")
+    process.complained("Request go-on")
     no(hitl, "go-on", "no")
     assert process.process.wait(timeout=PATIENCE_S) == 1
     wait_until(lambda: len(process.lines) >= 3)
@@ -350,7 +350,7 @@ def test_of_many_that_ask_at_once_one_creates_the_question_and_all_get_its_answe
     ends = [process.communicate(timeout=PATIENCE_S) for process in many]
     assert [process.returncode for process in many] == [0] * 4
     assert {out for out, _ in ends} == {"true\n"}
-    assert sum(err.startswith("d asks") for _, err in ends) == 1
+    assert sum(err.startswith("Request d:") for _, err in ends) == 1
     assert len(asked(hitl)) == 1
 
 
@@ -437,7 +437,7 @@ def test_a_signal_is_128_and_its_number_to_a_shell(hitl: Hitl, number: signal.Si
     script = f"sh -c 'echo $$; exec {HITL} ask ? --id d'; echo code $?"
     shell = Asking(["bash", "-c", script], hitl.env, hitl.folder)
     hitl.workers.append(shell)
-    shell.complained("asks")
+    shell.complained("Request ")
     os.kill(int(shell.lines[0]), number)
     shell.end()
     assert shell.lines[1:] == [f"code {code}"]
@@ -455,7 +455,7 @@ def test_ctrl_c_ends_the_script_and_is_taken_for_no_answer(hitl: Hitl) -> None:
         start_new_session=True,
     )
     assert shell.stderr is not None
-    assert "asks" in shell.stderr.readline()
+    assert "Request " in shell.stderr.readline()
     os.killpg(shell.pid, signal.SIGINT)  # as a terminal does
     shown, said = shell.communicate(timeout=PATIENCE_S)
     assert (shell.returncode, shown) == (-signal.SIGINT, "")

@@ -81,7 +81,7 @@ def test_whoever_opens_the_link_and_approves_confirms_the_address(town: Town) ->
     browser.answer(path)
     result = town.result("a@example.org")
     assert (result["confirmed"], result["by"]) == (True, "a@example.org")
-    town.processes[1].said("email a@example.org confirmed, going on")
+    town.processes[1].said("e-mail address a@example.org confirmed")
     assert len([mail for mail in town.mailbox.received if mail["To"] == "a@example.org"]) == 1
     with town.hitl.client() as client:
         kept = [decode(value) for promise in search(client) for value in (promise.param, promise.value)]

@@ -93,7 +93,7 @@ def test_that_links_lead_to_this_computer_is_said(people: Hitl, start_gateway: S
     assert "http://127.0.0.1:5001" in people.run("notify", "test", "lead").stderr
     only = people.run("notify", "test", "reviewer", "--channel", "console")
     assert "hitl.toml" not in only.stderr
-    assert "this computer" in start_gateway().complained("links")
+    assert "this machine" in start_gateway().complained("links")
 
 
 def test_a_name_that_nobody_has_is_told_with_the_nearest(people: Hitl) -> None:

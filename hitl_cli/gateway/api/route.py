@@ -12,6 +12,7 @@ from aiohttp.web import Request, StreamResponse
 from msgspec import Struct
 
 from hitl_cli.errors import BadInput, BadJson, BadQuery
+from hitl_cli.format.json import why_not_json
 from hitl_cli.gateway.auth.access import Visitor
 from hitl_cli.gateway.context import Gateway, gateway_of
 from hitl_cli.gateway.error_responses import json_answer
@@ -161,7 +162,7 @@ async def _read_body[T: Struct](request: Request, kind: type[T] | None, visitor:
     except msgspec.ValidationError as error:
         raise BadJson(f"invalid body: {error}.", problems=[_located(error)]) from error
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise BadJson(f"the body is not JSON: {error}.") from error
+        raise BadJson(f"the body is not JSON: {why_not_json(error)}.") from error
 
 
 def _located(error: Exception) -> tuple[str, str]:

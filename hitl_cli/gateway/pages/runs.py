@@ -9,6 +9,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from hitl_cli.client.wire import headers_of
+from hitl_cli.errors import NotFound
 from hitl_cli.format.terminal import printable
 from hitl_cli.gateway.context import gateway_of
 from hitl_cli.gateway.http_error import HttpError
@@ -76,7 +77,10 @@ async def _show(request: Request) -> web.Response:
         tree = Runs(client, visitor.actor).steps(id, STEPS)
         return tree, _lines(tree.root, client.now())
 
-    tree, lines = await gateway.bridge.run(look)
+    try:
+        tree, lines = await gateway.bridge.run(look)
+    except NotFound as error:
+        raise NotFound(f"no run {id!r}. It may have been deleted, or the address is incomplete.") from error
     promise = tree.root.promise
     if promise.is_blocking:
         raise web.HTTPSeeOther(f"/r/{quote(promise.id, safe=':')}")
