@@ -17,6 +17,7 @@ from tests.docs.pages import parts
 from tests.gateway.nginx import CONFIG, TEMPORARY, answers, found
 from tests.notify.receivers import HttpReceiver, Mailbox
 from tests.postgres.cluster import PASSWORD, binaries, cluster, resonate_sql
+from tests.server.conftest import stand_in
 from tests.typescript.conftest import free_port
 
 if TYPE_CHECKING:
@@ -140,6 +141,13 @@ def postgres(run: Run, _page: Path) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def resonate(run: Run, _page: Path) -> Iterator[None]:
+    """What stands in for a Resonate Server."""
+    run.swaps["http://resonate.example.com:8001"] = stand_in(run.hitl)
+    yield
+
+
 def signed(folder: Path, name: str, also: str) -> Path:
     """Return a file with a key and a certificate that nobody has signed but itself."""
     openssl = shutil.which("openssl")
@@ -153,4 +161,11 @@ def signed(folder: Path, name: str, also: str) -> Path:
     return pem
 
 
-SERVICES = {"smtp": smtp, "slack": slack, "plugin": plugin, "nginx": nginx, "postgres": postgres}
+SERVICES = {
+    "smtp": smtp,
+    "slack": slack,
+    "plugin": plugin,
+    "nginx": nginx,
+    "postgres": postgres,
+    "resonate": resonate,
+}
