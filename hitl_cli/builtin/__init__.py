@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hitl_cli.builtin.approval import approval
+from hitl_cli.builtin.ask_request import ask_request
 from hitl_cli.builtin.email_verification import email_verification
 from hitl_cli.builtin.send_email import send_email
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 WORKFLOWS: dict[str, Callable[..., Any]] = {
     "approval": approval,
+    "ask": ask_request,
     "email-verification": email_verification,
     "foo": approval,
     "send_email": send_email,

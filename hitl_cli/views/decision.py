@@ -104,11 +104,23 @@ def decision_result_document(one: DecisionResult) -> DecisionResultDocument:
 
 def answer_document(promise: Promise, decision: Decision[Any] | None) -> Json:
     """Return a request and its decision, if any; `expired` says whether the deadline decided."""
-    votes = () if decision is None else decision.votes
     return {
         "id": promise.id,
         "state": promise.state,
         "outcome": outcome_of(promise),
+        **_decided(decision),
+    }
+
+
+def decision_document(decision: Decision[Any]) -> dict[str, Any]:
+    """Return a decision as JSON."""
+    return {"id": decision.id, "approved": decision.approved, **_decided(decision)}
+
+
+def _decided(decision: Decision[Any] | None) -> dict[str, Any]:
+    """Return what both documents say of a decision."""
+    votes = () if decision is None else decision.votes
+    return {
         **{name: getattr(decision, name, None) for name in _COPIED},
         "at": None if decision is None else _iso(decision.at),
         "expired": decision is not None and decision.expired,

@@ -126,3 +126,17 @@ def test_what_one_worker_lacks_goes_to_another_that_has_it(online: Online) -> No
         online.begin(id, "where")
 
     assert {online.end(id) for id in ids} == {having.pid}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_workflow_asks_with_all_options_by_calling_the_workflow_of_that_name(
+    online: Online, program: str
+) -> None:
+    online.typescript(program)
+    online.worker()
+    question = {"prompt": "Ship?", "to": ["reviewer"], "choices": ["ship", "hold"], "remind": "4h"}
+    online.begin("r", "call", "ask", "default", question)
+    [id] = online.blocked(1)
+    online.ok("answer", id, "hold", "--as", "reviewer")
+    decision = online.end("r")["got"]
+    assert (decision["approved"], decision["choice"], decision["by"]) == (True, "hold", "reviewer")

@@ -1,0 +1,74 @@
+"""`ask`: ask a person, and return the decision. Every SDK in every language can call it.
+
+const decision = await ctx.rpc("ask", { prompt: "Ship 1.4.2?", to: ["reviewer"] }, options)
+"""
+
+# Annotations are evaluated here, not kept as text: the SDK would evaluate text anew at each step
+# (resonate/durable.py, _resolve_annotation), which costs more than the step itself.
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from resonate.context import Context
+
+from hitl_cli.authoring.ask import ask
+from hitl_cli.requests.question import Instead, not_askable
+from hitl_cli.requests.question_input import QuestionInput
+from hitl_cli.views.decision import decision_document
+
+if TYPE_CHECKING:
+    from hitl_cli.requests.decision import Decision
+
+
+class _AskArguments(QuestionInput, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The argument of the workflow: what a program may ask, and also reminders and escalation."""
+
+    remind: str | None = None
+    escalate: dict[str, str | tuple[str, ...]] | None = None
+
+
+async def ask_request(ctx: Context, request: Any = None, **options: Any) -> dict[str, Any]:
+    """Ask a person, wait for the decision, and return it as JSON. A rejection does not fail the run.
+
+    `request` has the fields of `POST /api/v1/requests` but `id`, and `remind` and `escalate` as `ask` takes
+    them; a text is the prompt. The same fields may be given by name.
+    """
+    asked = _read(request, options)
+    late: Any = asked.on_deadline.value if isinstance(asked.on_deadline, Instead) else asked.on_deadline
+    form: Any = asked.form
+    decision: Decision[Any] = await ask(
+        ctx,
+        asked.prompt,
+        details=asked.details,
+        arguments=asked.arguments,
+        form=form,
+        choices=asked.choices,
+        to=asked.to,
+        approvals=asked.approvals,
+        allow_self=asked.allow_self,
+        deadline=asked.deadline,
+        on_deadline=late,
+        valid_for=asked.valid_for,
+        remind=asked.remind,
+        escalate=asked.escalate,
+        key=asked.key,
+        priority=asked.priority,
+        tags=asked.tags,
+        link=asked.link,
+        digest=asked.digest,
+    )
+    return decision_document(decision)
+
+
+def _read(request: Any, options: dict[str, Any]) -> _AskArguments:
+    """Return what to ask. Raises BadInput."""
+    given = {"prompt": request} if isinstance(request, str) else request or {}
+    if not isinstance(given, dict):
+        raise not_askable('give an object such as {"prompt": "Deploy?"}, or a text.')
+    try:
+        asked = msgspec.convert(given | options, _AskArguments)
+    except msgspec.ValidationError as error:
+        raise not_askable(f"{error}.") from error
+    if asked.id is not None:
+        raise not_askable("the run has the id: a request of it cannot have another one. Use key.")
+    return asked
