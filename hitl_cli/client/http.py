@@ -23,7 +23,7 @@ from hitl_cli.client.protocol import (
 )
 from hitl_cli.engine.records import ASKS_CAPABILITIES
 from hitl_cli.engine.server import now_ms
-from hitl_cli.errors import Unreachable
+from hitl_cli.errors import TooLarge, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,6 +32,12 @@ if TYPE_CHECKING:
 
 HTTP_POLL_S = 0.25
 """How often a waiting command polls an HTTP server."""
+
+LARGE = 1_000_000
+"""Bytes of a request that a proxy or a server may refuse without an answer of the protocol."""
+
+SAID = 200
+"""Characters of a text of a server to show."""
 
 
 class HttpClient(Client):
@@ -114,4 +120,9 @@ async def send(
     if any(char < " " or char == "\x7f" for char in routed_by):  # not allowed in a header
         routed_by = "default"
     body = msgspec.json.encode(envelope).decode()
-    return read(await network.send(body, {ORIGIN_HEADER: routed_by.split(":", 1)[0], **(headers or {})}))
+    answer = await network.send(body, {ORIGIN_HEADER: routed_by.split(":", 1)[0], **(headers or {})})
+    if len(body) > LARGE and not answer.startswith("{"):
+        raise TooLarge(
+            f"the server does not accept a request of {len(body):,} bytes: {answer[:SAID].strip()}."
+        )
+    return read(answer)

@@ -33,14 +33,12 @@ def exists(url: str) -> bool:
 
 def worker_link(url: str, token: str | None, terms: WorkerTerms) -> WorkerLink:
     """Return a worker's connections to the server. Raises BadServer."""
-    from resonate.connections import HttpConnection
-
-    from hitl_cli.sdk.event_stream import EventStream
+    from hitl_cli.sdk.http_connections import EventStream, Requests
     from hitl_cli.sdk.http_source import FilteringSource
     from hitl_cli.sdk.worker_link import WorkerLink
 
     _check(url)
-    network = HttpConnection(url=url, auth=token)
+    network = Requests(url=url, auth=token)
     stream = EventStream(url=url, pid=terms.pid, group=terms.group, auth=token)
     source = FilteringSource(stream, network, token, terms.wants)
     return WorkerLink(

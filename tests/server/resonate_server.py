@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from aiohttp import web
 
 from hitl_cli.engine import machine, server, store
 from hitl_cli.engine.http import app
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 LIMIT = 1_000
 BODY_MAX = 2 * 1024 * 1024
+TOO_LARGE = 413
 TARGETED = "external = 1 AND target IS NOT NULL"
 
 
@@ -132,17 +134,28 @@ def become_the_official_one() -> None:
     """Change the engine of this process."""
     machine.newborn, machine._fire = newborn, fire
     server.decode = decode
-    vars(app).update(decode=decode, BODY_MAX=BODY_MAX, ASKS_CAPABILITIES="X-Nobody-Asks")
+    vars(app).update(
+        decode=decode, BODY_MAX=BODY_MAX, OVERSIZED_MAX=BODY_MAX, ASKS_CAPABILITIES="X-Nobody-Asks"
+    )
     server.RULES["promise.search"] = (server.RULES["promise.search"][0], search)
     store.DUE_PROMISES = store.DUE_PROMISES.replace("external = 1", TARGETED)
     store.NEXT_DUE = store.NEXT_DUE.replace("external = 1", TARGETED)
 
 
 class OfficialServer(app.HttpServer):
-    """The engine over HTTP, which reads the token of a request from its head only."""
+    """The engine over HTTP. It reads tokens in heads only, and answers 413 with a text."""
 
     def _refusal(self, request: Any, body: bytes, decoded: server.Decoded) -> Reply | None:  # noqa: ARG002
         return super()._refusal(SimpleNamespace(headers={}), body, decoded)  # type: ignore[arg-type]
+
+    def _refuse(self, status: int, message: str, began: float) -> web.Response:
+        refused = super()._refuse(status, message, began)
+        if status == TOO_LARGE:
+            refused = web.Response(
+                status=status, text="Failed to buffer the request body: length limit exceeded"
+            )
+            refused.force_close()
+        return refused
 
 
 async def serve(path: Path, key: Path | None) -> None:

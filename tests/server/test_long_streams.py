@@ -10,7 +10,7 @@ import aiohttp
 import aiohttp.client
 from resonate.connections import SSEConnection
 
-from hitl_cli.sdk.event_stream import EventStream
+from hitl_cli.sdk.http_connections import EventStream
 from tests.conftest import PATIENCE_S
 from tests.server.conftest import GROUP
 

@@ -16,6 +16,7 @@ from hitl_cli.client.connect import connect
 from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.client.protocol import OK, ProtocolRequest, as_page, call, check_ids, get_promise, get_tasks
 from hitl_cli.client.wire import Audit, Vote
+from hitl_cli.errors import TooLarge
 from hitl_cli.inbox.deadlines import AGAIN_S, LIST_EVERY_S, DueRequests
 from hitl_cli.inbox.votes import record_vote
 from hitl_cli.requests.question import Question
@@ -27,6 +28,8 @@ from tests.conftest import APPS, NOBODY, WorkerProcess, wait_until
 from tests.server.conftest import EXTERNAL, LIFE_MS, stand_in
 from tests.server.relay import Relay
 from tests.server.test_auth import ADMIN, public, token
+from tests.server.test_limits import APP
+from tests.worker.watching import begin, end_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -209,6 +212,23 @@ def test_a_scheduled_run_is_listed(hitl: Hitl, resonate_server: Callable[..., st
         assert not Schedules(client, NOBODY).add(each).created
     hitl.worker()
     wait_until(lambda: {run["id"].rpartition("-")[0] for run in hitl.json("status")} == {"each"})
+
+
+def test_what_is_too_large_for_the_server_fails_its_run_and_no_step_is_repeated(
+    hitl: Hitl, resonate_server: Callable[..., str]
+) -> None:
+    (hitl.folder / "app.py").write_text(APP.replace("6_000_000", "2_500_000"))
+    with connect(resonate_server()) as client:
+        hitl.worker("--app", "app.py")
+        for name in ("step", "result", "details", "call"):
+            begin(client, name, name, "id")
+            run = end_of(client, name)
+            assert run.state == "failed"
+            assert run.failure is not None
+            assert "length limit exceeded" in run.failure.message
+        assert len((hitl.folder / "calls").read_text()) == 4
+        with pytest.raises(TooLarge):
+            begin(client, "large", "step", "x" * 2_500_000)
 
 
 # What is read
