@@ -64,8 +64,10 @@ def serving(folder: Path) -> Iterator[tuple[str, int]]:
     command = [HITL, "gateway", "--port", "0"]
     with subprocess.Popen(command, env=env, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        yield process.stdout.readline().split(" on ")[1].split()[0], process.pid
-        process.terminate()
+        try:
+            yield process.stdout.readline().split(" on ")[1].split()[0], process.pid
+        finally:
+            process.terminate()
 
 
 def wrk(url: str, people: int, seconds: int, *script: str) -> str:

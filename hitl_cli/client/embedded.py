@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class EmbeddedClient(Client):
     """A client that runs the engine in this process."""
 
-    capabilities = capabilities_named((*CAPABILITIES, "ring", "serial"))
+    capabilities = capabilities_named((*CAPABILITIES, "ring", "batch", "serial"))
 
     def __init__(self, path: Path, clock: Callable[[], int] = now_ms, trace: Trace | None = None) -> None:
         """Open the file. Raises Unreachable."""

@@ -71,7 +71,8 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     - `open`: the tag `resonate:external` finds every promise that only the outside can settle.
     - `order`: a search returns promises in the order of creation.
     - `after`: it accepts `after`.
-    - `serial`: one call is one transaction, a later commit has no earlier time, and `version` is exact.
+    - `batch`: one call is one transaction, so that small calls gain by being sent together.
+    - `serial`: it batches, a later commit has no earlier time, and `Client.version` is exact.
     - `ring`: `Client.wait` returns at once when another process commits.
     """
 
@@ -81,6 +82,7 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     open: bool = False
     order: bool = False
     after: bool = False
+    batch: bool = False
     serial: bool = False
     ring: bool = False
 

@@ -8,7 +8,7 @@ The heading of a page is the first line of the prompt. Headings in the rest are 
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -96,6 +96,12 @@ def as_words(text: str) -> str:
     """Return a line of Markdown as plain text, cut to fit."""
     if len(text) > LONGEST_TITLE:
         return f"{text[:LONGEST_TITLE]}…"
+    return _line_as_words(text)
+
+
+@lru_cache(maxsize=2_048)
+def _line_as_words(text: str) -> str:
+    """Return a line of Markdown as plain text. Cached, because each page of an inbox has 50 of them."""
     return "".join(_words(token.children or []) for token in _reader().parseInline(text))
 
 

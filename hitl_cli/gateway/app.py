@@ -135,6 +135,7 @@ async def run(gateway: Gateway, serving: Callable[[str], None]) -> None:
         await asyncio.to_thread(gateway.housekeeper.stop)
         await asyncio.to_thread(gateway.feed.close)
         await asyncio.to_thread(gateway.lists.close)
+        await asyncio.to_thread(gateway.decisions.close)
         await asyncio.to_thread(gateway.bridge.close)
         await asyncio.to_thread(gateway.lookback.close)
 

@@ -24,6 +24,7 @@ from hitl_cli.gateway.auth.bearer_tokens import BearerTokens
 from hitl_cli.gateway.auth.rate_limit import RateLimit
 from hitl_cli.gateway.auth.sessions import Cookies
 from hitl_cli.gateway.decision_waiters import DecisionWaiters
+from hitl_cli.gateway.decisions import Decisions
 from hitl_cli.gateway.event_broadcaster import EventBroadcaster
 from hitl_cli.gateway.lists import Lists
 from hitl_cli.gateway.templating import Renderer
@@ -80,6 +81,8 @@ class Gateway:
         """For slow reads of history and stats, so that decisions do not wait for them."""
         self.lists = Lists(self._open, self.bridge)
         """For lists of open requests: `lists.run(actor, work)`."""
+        self.decisions = Decisions(self._open, self.bridge)
+        """For decisions on one request: `decisions.decide(actor, id, said)`."""
         self.renderer = Renderer(clock, options.base)
         self.bearers = BearerTokens(self.bridge, RateLimit(BAD_TOKENS, MINUTE_MS, clock))
         public = urlsplit(options.url)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import UNSET, Struct
 
-from hitl_cli.client.protocol import as_promise, get_promise
+from hitl_cli.client.protocol import ProtocolRequest, ProtocolResponse, as_promise, get_promise
 from hitl_cli.client.wire import (
     Audit,
     Json,
@@ -36,6 +36,7 @@ from hitl_cli.inbox.votes import (
     settle_request,
     votes_of,
 )
+from hitl_cli.people.groups import Groups
 from hitl_cli.requests.decision_input import DecisionInput, check_data
 from hitl_cli.requests.question import fields_of
 
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client
     from hitl_cli.inbox.request_summary import RequestSummary
     from hitl_cli.people.actor import Actor
-    from hitl_cli.people.groups import Groups
     from hitl_cli.people.idempotency import IdempotencyMark
     from hitl_cli.requests.question import Question
 
@@ -79,6 +79,19 @@ class DecisionResult(Struct, frozen=True, kw_only=True):
         return self.promise.state != "pending"
 
 
+class Settling(Struct, frozen=True, kw_only=True):
+    """A decision that was checked but not made: the server's answer to `request` says whether it counts."""
+
+    request: ProtocolRequest
+    vote: Vote
+    audit: Audit
+    groups: Groups
+
+    def result(self, answer: ProtocolResponse, now: int) -> DecisionResult:
+        """Return the result. Raises Conflict, TimedOut if it was decided otherwise."""
+        return outcome(as_promise(answer), self.vote, self.audit, now, self.groups)
+
+
 def decide(
     client: Client,
     actor: Actor,
@@ -89,6 +102,22 @@ def decide(
     expect: Callable[[RequestSummary], None] | None = None,
 ) -> DecisionResult:
     """Decide a request, or vote if several must approve. See Inbox.decide."""
+    begun = begin(client, actor, item, said, mark=mark, expect=expect)
+    if isinstance(begun, DecisionResult):
+        return begun
+    return begun.result(client.call_many([begun.request])[0], client.now())
+
+
+def begin(
+    client: Client,
+    actor: Actor,
+    item: RequestSummary,
+    said: Said,
+    *,
+    mark: IdempotencyMark | None = None,
+    expect: Callable[[RequestSummary], None] | None = None,
+) -> DecisionResult | Settling:
+    """Check a decision, and return what settles the request; or its result if that is known already."""
     promise = item.promise
     cast: Sequence[RecordedVote] = ()
     if item.asked.approvals > 1 and (promise.state == "pending" or mark is not None):
@@ -111,8 +140,7 @@ def decide(
     check(item, vote, actor.groups)
     if item.asked.approvals > 1:
         return _decide_together(client, item, vote, audit, cast, actor.groups)
-    settled = as_promise(client.call_many([settle_request(promise, vote, audit)])[0])
-    return outcome(settled, vote, audit, client.now(), actor.groups)
+    return Settling(request=settle_request(promise, vote, audit), vote=vote, audit=audit, groups=actor.groups)
 
 
 def _decide_together(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client
     from hitl_cli.client.wire import Promise
     from hitl_cli.inbox.ask import StandaloneRequest
-    from hitl_cli.inbox.decide import DecisionResult, Said
+    from hitl_cli.inbox.decide import DecisionResult, Said, Settling
     from hitl_cli.inbox.details import RequestDetails
     from hitl_cli.inbox.history import HistoryEntry, HistoryFilter
     from hitl_cli.inbox.open_requests import OpenRequests
@@ -129,6 +129,14 @@ class Inbox:
         check_person(self.actor.person)
         item = self._found("decide", request=request, whole=whole, mark=mark)
         return decide(self.client, self.actor, item, said, mark=mark, expect=expect)
+
+    def begin(self, request: RequestSummary, said: Said) -> DecisionResult | Settling:
+        """Do what `decide` does, but return what settles the request, for several decisions at once."""
+        from hitl_cli.inbox.decide import begin
+
+        check_person(self.actor.person)
+        item = self._found("decide", request=request, whole=True)
+        return begin(self.client, self.actor, item, said)
 
     def comment(
         self,

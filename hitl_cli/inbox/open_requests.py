@@ -225,7 +225,7 @@ class OpenRequests:
         if row.spelled is None or row.groups is not groups:
             item = spelled_by(groups, row.item)
             votes = count(item, row.ballots, groups).leading if item.asked.approvals > 1 else 0
-            row.spelled, row.groups = msgspec.structs.replace(item, votes=votes), groups
+            row.spelled, row.groups = msgspec.structs.replace(item, votes=votes, memo={}), groups
         return msgspec.structs.replace(row.spelled, now=now)
 
     # Changes

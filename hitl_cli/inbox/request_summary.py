@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec import Struct
 
 from hitl_cli.client.wire import Promise
@@ -20,7 +22,8 @@ class RequestSummary(Struct, frozen=True, kw_only=True):
     """A request, with its run. Instants are ms since the epoch.
 
     `question` is None if it is not valid, `run` if there is none. `votes` is the number of approvals so far,
-    if several are needed.
+    if several are needed. `memo` is for what others make of it that does not depend on `now`:
+    of a request that is kept in memory, each list has the same one; otherwise it is None.
     """
 
     promise: Promise
@@ -28,6 +31,7 @@ class RequestSummary(Struct, frozen=True, kw_only=True):
     run: Promise | None
     now: int
     votes: int = 0
+    memo: dict[str, Any] | None = None
 
     @property
     def id(self) -> str:

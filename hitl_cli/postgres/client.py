@@ -72,7 +72,7 @@ class PostgresClient(Client):
     """A client of hitl's functions in a database."""
 
     capabilities = Capabilities(
-        sort=True, root=True, prefix=True, open=True, order=True, after=True, ring=True
+        sort=True, root=True, prefix=True, open=True, order=True, after=True, ring=True, batch=True
     )
 
     def __init__(self, url: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
 from msgspec import Struct
 
 from hitl_cli.client.wire import Json
@@ -69,6 +70,15 @@ class RequestsPage(Struct, frozen=True):
 
 def request_summary_document(item: RequestSummary, now: int) -> RequestSummaryDocument:
     """Return an open request for a list. `now` is ms since the epoch."""
+    memo = {} if item.memo is None else item.memo
+    known: RequestSummaryDocument | None = memo.get("document")
+    if known is None or known.to != item.to:
+        known = memo["document"] = _document(item)
+    return msgspec.structs.replace(known, age_s=max(now - item.created_at, 0) // 1_000)
+
+
+def _document(item: RequestSummary) -> RequestSummaryDocument:
+    """Return an open request for a list, without its age."""
     asked = item.asked
     return RequestSummaryDocument(
         id=item.id,
@@ -77,7 +87,7 @@ def request_summary_document(item: RequestSummary, now: int) -> RequestSummaryDo
         prompt=item.prompt,
         created_at=iso(item.created_at),
         deadline=iso(item.deadline),
-        age_s=max(now - item.created_at, 0) // 1_000,
+        age_s=0,
         to=item.to,
         from_=item.asker,
         key=item.key,

@@ -13,7 +13,7 @@ import pytest
 from hitl_cli.client.pool import ClientPool
 from hitl_cli.engine.doorbell import bells_folder
 from hitl_cli.errors import NotAllowed, Unreachable
-from hitl_cli.gateway import lists
+from hitl_cli.gateway import batch_thread
 from hitl_cli.gateway.lists import Lists
 from hitl_cli.people.actor import Actor
 from hitl_cli.requests.question import Question
@@ -49,7 +49,7 @@ async def serving(open_client: Callable[[], Client]) -> AsyncIterator[Lists]:
 
 async def until_loaded(served: Lists) -> None:
     async with asyncio.timeout(PATIENCE_S):
-        while not served._loaded:
+        while not served._open:
             await served.run(ADA, ids)
             await asyncio.sleep(0.001)
 
@@ -119,7 +119,7 @@ def test_lists_that_wait_for_a_slow_server_share_one_look(hitl: Hitl) -> None:
 def test_an_error_of_the_server_is_told_and_then_lists_go_on(
     hitl: Hitl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lists, "AWAY_S", 0.01)
+    monkeypatch.setattr(batch_thread, "AWAY_S", 0.01)
     put(hitl, "q", Question(prompt="?"))
     clients: list[Any] = []
 
@@ -160,7 +160,7 @@ def test_nobody_who_may_not_read_gets_a_list(hitl: Hitl) -> None:
 
 
 def test_idle_lists_free_their_memory(hitl: Hitl, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lists, "IDLE_S", 0.05)
+    monkeypatch.setattr(batch_thread, "IDLE_S", 0.05)
     put(hitl, "q", Question(prompt="?"))
 
     async def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 
@@ -14,6 +15,7 @@ def host_of(netloc: str) -> str:
         return ""
 
 
+@lru_cache(256)
 def is_loopback(host: str) -> bool:
     """Whether a name or an address can be reached from this machine only."""
     if host == "localhost":
