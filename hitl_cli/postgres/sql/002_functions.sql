@@ -63,7 +63,7 @@ CREATE OR REPLACE FUNCTION hitl._texts(found jsonb) RETURNS jsonb
   SELECT CASE
     WHEN jsonb_typeof(found) = 'null' THEN found
     WHEN jsonb_typeof(found) <> 'object' THEN '{}'::jsonb
-    WHEN found @? '$.* ? (@.type() != "string")'
+    WHEN found @? '$.*.type() ? (@ != "string")'
       THEN (SELECT jsonb_object_agg(key, coalesce(value, 'null')) FROM jsonb_each_text(found))
     ELSE found END
 $$;
@@ -71,8 +71,8 @@ $$;
 -- A promise on the wire whose tags and headers are texts.
 CREATE OR REPLACE FUNCTION hitl._readable(promise jsonb) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
-  IF promise @? '$.tags.* ? (@.type() != "string")' OR promise @? '$.*.headers.* ? (@.type() != "string")'
-     OR promise @? '$.*.headers ? (@.type() != "object" && @.type() != "null")'
+  IF promise @? '$.tags.*.type() ? (@ != "string")' OR promise @? '$.*.headers.*.type() ? (@ != "string")'
+     OR promise @? '$.*.headers.type() ? (@ != "object" && @ != "null")'
      OR jsonb_typeof(promise->'tags') <> 'object' THEN
     RETURN promise || jsonb_build_object('tags', hitl._texts(promise->'tags'),
       'param', promise->'param' || jsonb_build_object('headers', hitl._texts(promise#>'{param,headers}')),
