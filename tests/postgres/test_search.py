@@ -79,7 +79,7 @@ TASK_QUERY = st.fixed_dictionaries(
         "tags": OWN,
     },
 )
-SCHEDULE = st.tuples(RUN, PART, OWN, st.sampled_from(["0 2 * * MON", "@daily", "*/5 * * * *"]))
+SCHEDULE = st.tuples(RUN, PART, OWN, st.sampled_from(["0 2 * * MON", "0 4 1 JAN *", "*/5 * * * *"]))
 SCHEDULES = st.lists(SCHEDULE, max_size=5, unique_by=lambda one: one[0] + one[1])
 SCHEDULE_QUERY = st.fixed_dictionaries({}, optional={"idPrefix": PREFIX, "tags": OWN})
 
