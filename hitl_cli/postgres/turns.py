@@ -6,7 +6,6 @@ The commit and the round trip are most of the cost of a request, and requests in
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections import deque
 from itertools import chain, repeat
@@ -16,14 +15,17 @@ import msgspec
 import psycopg
 from resonate_base import ConnectorError
 
-from hitl_cli.postgres.client import AGAIN, MANY
+from hitl_cli.postgres.client import AGAIN
 from hitl_cli.postgres.connecting import options_of
 from hitl_cli.postgres.errors import READ_ONLY, explained
+from hitl_cli.postgres.lane import TEXTS, Lane, Statement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 logger = logging.getLogger(__name__)
+
+MANY = Statement(b"hitl_many", b"SELECT hitl.many($1)", (TEXTS,))
 
 LANES = 2
 """Connections at once: while one waits for its commit, the other one works. More only wait for each other."""
@@ -40,6 +42,9 @@ _answers = msgspec.json.Decoder(list[msgspec.Raw])
 
 type _Waiting = tuple[str, asyncio.Future[bytes]]
 
+type _Group = list[_Waiting]
+"""What is asked in this order, in one transaction."""
+
 
 class Turns:
     """Asks a server what is asked in one turn of the event loop together."""
@@ -47,47 +52,65 @@ class Turns:
     def __init__(self, url: str, name: str) -> None:
         self._url = url
         self._name = name
-        self._waiting: deque[_Waiting] = deque()
-        self._free: list[psycopg.AsyncConnection[Any]] = []
+        self._waiting: deque[_Group] = deque()
+        self._groups: dict[asyncio.Future[bytes], _Group] = {}
+        """The groups that wait, by what they answer."""
+        self._free: list[Lane] = []
         self._sending: set[asyncio.Task[None]] = set()
         self._asked = False
 
-    def ask(self, request: str) -> asyncio.Future[bytes]:
-        """Return what will be the answer. It raises ConnectorError if the server stays away."""
-        loop = asyncio.get_running_loop()
-        answered: asyncio.Future[bytes] = loop.create_future()
-        self._waiting.append((request, answered))
-        if not self._asked:
-            self._asked = True
-            loop.call_soon(self._send)
+    def ask(self, request: str, after: asyncio.Future[bytes] | None = None) -> asyncio.Future[bytes]:
+        """Return what will be the answer. It raises ConnectorError if the server stays away.
+
+        What comes `after` another request is asked with it, or once that is answered.
+        """
+        answered: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        if after is None or after.done():
+            self._put(request, answered)
+        elif (group := self._groups.get(after)) is not None:
+            group.append((request, answered))
+            self._groups[answered] = group
+        else:
+            after.add_done_callback(lambda _: self._put(request, answered))
         return answered
 
-    async def query(self, statement: bytes, values: Sequence[object]) -> Any:
-        """Return the first column of the one row of a statement. Raises psycopg.Error."""
-        connection = await self._connection()
+    async def query(self, statement: Statement, values: Sequence[object]) -> bytes:
+        """Return the answer to a statement. Raises psycopg.Error."""
+        lane = await self._lane()
         try:
-            row = await (await connection.execute(statement, values, prepare=True)).fetchone()
+            answer = await lane.ask(statement, values)
         except BaseException:
-            await connection.close()
+            lane.close()
             raise
-        self._free.append(connection)
-        assert row is not None
-        return row[0]
+        self._free.append(lane)
+        return answer
 
     def close(self) -> None:
         """Drop the connections; a request that is in hand is answered by the error of that."""
-        for connection in self._free:
-            with contextlib.suppress(psycopg.Error):
-                connection.pgconn.finish()
+        for lane in self._free:
+            lane.close()
         self._free.clear()
+
+    def _put(self, request: str, answered: asyncio.Future[bytes]) -> None:
+        """Add a request to those that wait."""
+        group = [(request, answered)]
+        self._waiting.append(group)
+        self._groups[answered] = group
+        if not self._asked:
+            self._asked = True
+            asyncio.get_running_loop().call_soon(self._send)
 
     def _send(self) -> None:
         """Share what waits among the lanes that are free."""
         self._asked = False
         while self._waiting and len(self._sending) < LANES:
             free = LANES - len(self._sending)
-            size = min(LONGEST_BATCH, -(-len(self._waiting) // free))
-            batch = [self._waiting.popleft() for _ in range(size)]
+            size = min(LONGEST_BATCH, -(-len(self._groups) // free))
+            batch: _Group = []
+            while self._waiting and len(batch) < size:
+                batch += self._waiting.popleft()
+            for _, answered in batch:
+                del self._groups[answered]
             task = asyncio.get_running_loop().create_task(self._answer(batch))
             self._sending.add(task)
             task.add_done_callback(self._sent)
@@ -118,19 +141,19 @@ class Turns:
         end = loop.time() + PATIENCE_S
         for pause_s in chain(RETRIES_S, repeat(RETRIES_S[-1])):
             try:
-                return _answers.decode(await self.query(MANY.encode(), (requests,)))
+                return _answers.decode(await self.query(MANY, (requests,)))
             except psycopg.Error as error:
                 if not _passes(error) or loop.time() + pause_s > end:
                     raise
                 await asyncio.sleep(pause_s)
         raise AssertionError
 
-    async def _connection(self) -> psycopg.AsyncConnection[Any]:
+    async def _lane(self) -> Lane:
         while self._free:
-            connection = self._free.pop()
-            if not connection.closed:
-                return connection
-        return await connect(self._url)
+            lane = self._free.pop()
+            if not lane.closed:
+                return lane
+        return Lane(await connect(self._url))
 
 
 def _passes(error: psycopg.Error) -> bool:
@@ -140,4 +163,5 @@ def _passes(error: psycopg.Error) -> bool:
 
 async def connect(url: str) -> psycopg.AsyncConnection[Any]:
     """Return a connection of a worker. Raises psycopg.Error."""
-    return await psycopg.AsyncConnection.connect(**options_of(url, application_name="hitl worker"))
+    options = options_of(url, application_name="hitl worker") | {"client_encoding": "utf8"}  # as a Lane sends
+    return await psycopg.AsyncConnection.connect(**options)

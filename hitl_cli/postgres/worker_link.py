@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -22,6 +23,7 @@ from hitl_cli.engine.server import now_ms
 from hitl_cli.format.json import to_json
 from hitl_cli.postgres.client import NOW, TICK_S, PostgresClient
 from hitl_cli.postgres.errors import explained
+from hitl_cli.postgres.lane import BIGINT, INT, TEXT, TEXTS, Statement
 from hitl_cli.postgres.schedules import FIRE, firings
 from hitl_cli.postgres.turns import Turns, connect
 from hitl_cli.sdk.request_ports import HeldTask, RequestTaskPorts
@@ -45,7 +47,9 @@ AGAIN_S = (0.5, 1.0, 2.0)
 
 MOST_AT_ONCE = 64
 
-TAKE = b"SELECT hitl.take(%s, %s, %s, %s, %s)::text"
+TAKE = Statement(
+    b"hitl_take", b"SELECT hitl.take($1, $2, $3, $4, $5)::text", (TEXTS, TEXT, BIGINT, INT, TEXTS)
+)
 
 
 def postgres_link(url: str, terms: WorkerTerms) -> WorkerLink:
@@ -92,7 +96,7 @@ class PostgresConnection:
         self._terms = terms
         self._addresses = [any_of(terms.group), one_of(terms.group, terms.pid)]
         self._turns = Turns(url, self._name)
-        self.tasks = RequestTaskPorts(self._turns.ask)
+        self.tasks = RequestTaskPorts(self._turns.ask, terms.lease_ms / 1_000, self.now)
         self._callbacks: list[Callable[[str], None]] = []
         self._workflows: Sequence[str] = ()
         self._look = asyncio.Event()
@@ -219,14 +223,15 @@ class PostgresConnection:
             if room <= 0:
                 continue
             functions = [f"{name}@{version}" for name, version in self._terms.served()]
-            values = (self._addresses, self._terms.pid, self._terms.lease_ms, room, functions)
+            values = (self._addresses[::-1], self._terms.pid, self._terms.lease_ms, room, functions)
+            asked_at = time.monotonic()
             try:
                 found = _taken.decode(await self._turns.query(TAKE, values))
             except psycopg.Error as error:
                 logger.info("messages could not be taken: %s", explained(error, self._name))
                 asyncio.get_running_loop().call_later(AGAIN_S[0], self._look.set)
                 continue
-            self._hand_over(found)
+            self._hand_over(found, asked_at)
             if found.busy:
                 asyncio.get_running_loop().call_later(BUSY_S, self._look.set)
             if found.tasks:
@@ -234,9 +239,9 @@ class PostgresConnection:
                 if self._peers > 1:
                     await asyncio.sleep(SHARE_PAUSE_S)  # the others come first for a moment
 
-    def _hand_over(self, found: _Taken) -> None:
+    def _hand_over(self, found: _Taken, asked_at: float) -> None:
         for held in found.tasks:
-            self.tasks.give(held)
+            self.tasks.give(held, asked_at)
             task = {"id": held.task.id, "version": held.task.version - 1}
             self._say(to_json({"kind": "execute", "head": {}, "data": {"task": task}}))
         for promise in found.settled:

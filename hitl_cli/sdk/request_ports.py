@@ -2,29 +2,44 @@
 
 The requests, the answers and the errors are those of the SDK's own Sender. Tasks that a server hands over
 held already are kept here until the SDK asks for them.
+
+A step begins before its promise is stored. The lease says that no other worker has the task, and what was
+handed over with it that the step is a new one, so the answer is known. What the step ends with is stored
+after its promise, in the same batch where it is quick.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 from msgspec import Struct
 from resonate.error import ServerError
 from resonate.send import Redirect, TaskAcquireResult, TaskFenceResult
-from resonate.types import PromiseRecord, TaskRecord
+from resonate.types import PromiseRecord, TaskRecord, Value
 from resonate_base import PROTOCOL_VERSION
 
-from hitl_cli.client.tags import TARGET_TAG, TIMER_TAG
+from hitl_cli.client.tags import SCOPE_TAG, TARGET_TAG, TIMER_TAG
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from resonate.send import SuspendResult
     from resonate.types import PromiseCreateReq, PromiseRegisterCallbackData, PromiseSettleReq
 
 REDIRECT = 300
 ERROR = 400
+
+SURE_S = 1.0
+"""How long after the server's last word on a task a step of it begins without asking whether it may."""
+
+SURE_OF_LEASE = 0.5
+"""The part of a lease after which no step begins so, whatever was renewed."""
+
+NEAR_MS = 10_000
+"""A step whose deadline is as near as that does not begin so: the server may be about to expire it."""
 
 
 class HeldTask(Struct, frozen=True):
@@ -65,17 +80,47 @@ _text = msgspec.json.Decoder(str)
 _encode = msgspec.json.Encoder().encode
 
 
+class _Hold(Struct):
+    """A task that was handed over held. Times are monotonic, in s."""
+
+    version: int
+    leased_until: float
+    """Until when nobody else can have it, by a part of its first lease."""
+    sure_until: float
+    unconfirmed: list[asyncio.Future[bytes]] = []
+    """The answers to the creations of its steps that nobody has looked at yet."""
+
+
+class Ask(Protocol):
+    """Asks a server."""
+
+    def __call__(self, request: str, after: asyncio.Future[bytes] | None = None) -> asyncio.Future[bytes]:
+        """Return what will be the answer, which raises ConnectorError if the server cannot be asked.
+
+        A request that comes `after` another one takes effect after it.
+        """
+
+
 class RequestTaskPorts:
     """The tasks of one worker."""
 
-    def __init__(self, ask: Callable[[str], Awaitable[bytes]]) -> None:
-        """`ask` answers one request. It raises ConnectorError if the server cannot be asked."""
+    def __init__(self, ask: Ask, lease_s: float, now: Callable[[], int]) -> None:
+        """`now` returns the server's time in ms since the epoch."""
         self._ask_server = ask
+        self._lease_s = lease_s
+        self._now = now
         self._held: dict[str, HeldTask] = {}
+        self._holds: dict[str, _Hold] = {}
 
-    def give(self, held: HeldTask) -> None:
-        """Keep a task that the server handed over already acquired, until the SDK asks for it."""
+    def give(self, held: HeldTask, asked_at: float) -> None:
+        """Keep a task that the server handed over already acquired, until the SDK asks for it.
+
+        `asked_at` is when it was asked for (monotonic, s), before its lease began.
+        """
         self._held[held.task.id] = held
+        leased_until = asked_at + self._lease_s * SURE_OF_LEASE
+        sure_until = min(asked_at + SURE_S, leased_until)
+        self._holds[held.task.id] = _Hold(held.task.version, leased_until, sure_until)
 
     # resonate.send.TaskLifecycle
 
@@ -90,7 +135,9 @@ class RequestTaskPorts:
     async def task_fulfill(self, id: str, version: int, action: PromiseSettleReq) -> PromiseRecord:
         """Settle a task's promise, which ends the task."""
         asked = {"id": id, "version": version, "action": _inner("promise.settle", action)}
-        return _promise.decode((await self._ask("task.fulfill", asked)).data).promise
+        answer = await self._ask("task.fulfill", asked)
+        self._holds.pop(id, None)
+        return _promise.decode(answer.data).promise
 
     async def task_suspend(
         self, id: str, version: int, actions: list[PromiseRegisterCallbackData]
@@ -100,10 +147,12 @@ class RequestTaskPorts:
         answer = await self._ask("task.suspend", {"id": id, "version": version, "actions": awaited})
         if answer.head.status == REDIRECT:
             return Redirect(preload=_preload.decode(answer.data).preload)
+        self._holds.pop(id, None)
         return "suspended"
 
     async def task_release(self, id: str, version: int) -> None:
         """Release a task."""
+        self._holds.pop(id, None)
         await self._ask("task.release", {"id": id, "version": version})
 
     # resonate.send.PromiseFencing
@@ -117,11 +166,40 @@ class RequestTaskPorts:
         if req.tags.get(TIMER_TAG) == "true" and TARGET_TAG in req.tags:
             tags = {name: text for name, text in req.tags.items() if name != TARGET_TAG}
             req = msgspec.structs.replace(req, tags=tags)
+        if (hold := self._holds.get(id)) is not None and self._is_sure(hold, version, req):
+            return self._begun(hold, id, version, req)
         return await self._fence(id, version, _inner("promise.create", req))
 
     async def task_fence_settle(self, id: str, version: int, req: PromiseSettleReq) -> TaskFenceResult:
         """Settle a promise, while the task is held."""
         return await self._fence(id, version, _inner("promise.settle", req))
+
+    def _is_sure(self, hold: _Hold, version: int, req: PromiseCreateReq) -> bool:
+        """Whether the answer to the creation of a promise is known: it is a step's, and new."""
+        return (
+            req.tags.get(SCOPE_TAG) == "local"
+            and version == hold.version
+            and time.monotonic() < hold.sure_until
+            and req.timeout_at - self._now() > NEAR_MS
+        )
+
+    def _begun(self, hold: _Hold, id: str, version: int, req: PromiseCreateReq) -> TaskFenceResult:
+        """Ask for the creation of a step's promise, and return the answer that it will have."""
+        asked = {"id": id, "version": version, "action": _inner("promise.create", req)}
+        answering = self._ask_server(_text_of("task.fence", asked), _last(hold.unconfirmed))
+        answering.add_done_callback(_looked_at)
+        hold.unconfirmed.append(answering)
+        record = PromiseRecord(
+            id=req.id,
+            state="pending",
+            param=req.param,
+            value=Value(headers={}),
+            tags=req.tags,
+            timeout_at=req.timeout_at,
+            created_at=self._now(),
+            settled_at=None,
+        )
+        return TaskFenceResult(promise=record, preload=[])
 
     async def _fence(self, id: str, version: int, action: dict[str, Any]) -> TaskFenceResult:
         answer = await self._ask("task.fence", {"id": id, "version": version, "action": action})
@@ -130,13 +208,39 @@ class RequestTaskPorts:
         return TaskFenceResult(promise=_promise.decode(done.data).promise, preload=[])
 
     async def _ask(self, kind: str, data: dict[str, Any]) -> _Answer:
-        """Return the answer. Raises ServerError, ConnectorError."""
-        head = {"corrId": "", "version": PROTOCOL_VERSION}
-        answer = _answer.decode(
-            await self._ask_server(_encode({"kind": kind, "head": head, "data": data}).decode())
-        )
+        """Return the answer. Raises ServerError, also that of an earlier creation; ConnectorError."""
+        hold = self._holds.get(data["id"])
+        asked_at = time.monotonic()
+        if hold is None or not hold.unconfirmed:
+            answer = _answer.decode(await self._ask_server(_text_of(kind, data)))
+        else:
+            before, hold.unconfirmed = hold.unconfirmed, []
+            answering = self._ask_server(_text_of(kind, data), before[-1])
+            answer = _answer.decode(await answering)
+            for each in before:
+                created = _answer.decode(await each)
+                _raise_for(created)
+                _raise_for(_fence.decode(created.data).action)
         _raise_for(answer)
+        if hold is not None:
+            hold.sure_until = min(asked_at + SURE_S, hold.leased_until)
         return answer
+
+
+def _text_of(kind: str, data: dict[str, Any]) -> str:
+    """Return a request as JSON."""
+    head = {"corrId": "", "version": PROTOCOL_VERSION}
+    return _encode({"kind": kind, "head": head, "data": data}).decode()
+
+
+def _last(futures: list[asyncio.Future[bytes]]) -> asyncio.Future[bytes] | None:
+    return futures[-1] if futures else None
+
+
+def _looked_at(answering: asyncio.Future[bytes]) -> None:
+    """Note that an error of it is not lost: it is raised by what comes after, if anything does."""
+    if not answering.cancelled():
+        answering.exception()
 
 
 def _raise_for(answer: _Answer) -> None:
