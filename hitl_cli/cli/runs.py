@@ -332,7 +332,7 @@ def _step_lines(nodes: Sequence[RunStep], now: int, indent: str = "") -> list[Li
         line = [
             Cell(f"{indent}{'└── ' if last else '├── '}{step_mark(node)} "),
             Cell(promise.id, "bold"),
-            Cell(f"  {step_name(node)}"),
+            Cell(f"  {step_name(node, nodes)}"),
             Cell(f"  {format_duration(end - promise.created_at)}", "dim"),
         ]
         if outcome := step_outcome(node):

@@ -34,7 +34,7 @@ def in_words(error: msgspec.ValidationError, shape: Any = None) -> str:
     if match := _EXPECTED.fullmatch(what):
         return f"{where} must be {_kinds(match[1])}, not {_kinds(match[2])}"
     if _URL.fullmatch(what):
-        return f"{where} must be a URL that begins with https:// or http://"
+        return f"{where} must be a URL, such as https://example.org/page"
     if match := _ENUM.fullmatch(what):
         allowed = [] if shape is None else sorted(map(str, getattr(_at(shape, place), "values", ())))
         return f"{where} cannot be {match[1]}" + (f": use {_one_of(allowed)}" if allowed else "")

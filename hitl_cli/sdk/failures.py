@@ -38,6 +38,9 @@ TRACEBACK_HEAD, TRACEBACK_TAIL = 4_000, 12_000
 AWAITED = "\n\nIt was awaited here:\n\n"
 """The line between the traceback of a step and that of the code that awaited it."""
 
+TOO_MANY = "too many positional arguments"
+"""The end of the error of a call with more arguments than parameters (inspect.Signature.bind)."""
+
 LIBRARIES = ("site-packages", "dist-packages")
 
 UNSAID = {
@@ -106,16 +109,23 @@ class FailureCodec(Codec):
 
 
 def _without_fit(error: Exception) -> ApplicationError | None:
-    """Return what to report for an argument that is not of its parameter's type: the parameter and the types.
+    """Return what to report for arguments that the function does not take; None for any other error.
 
-    The SDK's own error names neither (resonate/durable.py, _coerce). None for any other error.
+    The SDK's own errors do not name the parameter, nor how many it takes (resonate/durable.py).
     """
-    if not (isinstance(error, SerializationError) and isinstance(error.error, msgspec.ValidationError)):
+    too_many = isinstance(error, ApplicationError) and str(error).endswith(TOO_MANY)
+    misfit = error.error if isinstance(error, SerializationError) else None
+    if not (too_many or isinstance(misfit, msgspec.ValidationError)):
         return None
     for frame, _ in walk_tb(error.__traceback__):
-        if frame.f_code is DurableFunction._coerce.__code__:
+        if too_many and frame.f_code is DurableFunction.invoke.__code__:
+            function, given = frame.f_locals["self"], frame.f_locals["packed"].args
+            none = "" if function._user_sig.parameters else ": --no-args passes none"
+            called = f"{function.name}{function._user_sig}"
+            return ApplicationError(f"{error}: {len(given)} for {called}{none}")
+        if isinstance(misfit, msgspec.ValidationError) and frame.f_code is DurableFunction._coerce.__code__:
             name, function = frame.f_locals["name"], frame.f_locals["self"].name
-            wrong = in_words(error.error)
+            wrong = in_words(misfit)
             where = "" if wrong.startswith("it ") else f": {wrong}"
             return ApplicationError(f"{function}: argument {name}{where or wrong.removeprefix('it')}")
     return None

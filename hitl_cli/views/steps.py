@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 REMARKS = ("vote", "comment", "revocation")
 """The kinds of steps that only record what a person wrote; `by` is their author."""
 
+KIND_WORDS: dict[Kind, str] = {"person": "request", "notice": "notification"}
+"""What people read for a kind, if it is not the kind itself."""
+
 VOTE_FIELDS = ("verdict", "choice", "reason")
 """The parts of a vote that are shown."""
 
@@ -65,6 +68,20 @@ def step_summary(node: RunStep, now: int) -> StepSummary:
         result=None if remark or _is_ask(node) or promise.state != "resolved" else decode(promise.value),
         took_ms=max((promise.settled_at or now) - promise.created_at, 0),
     )
+
+
+def sleeps_until(
+    node: RunStep, beside: Sequence[RunStep] = (), write: Callable[[int], str] = iso
+) -> str | None:
+    """Return what a sleep is for, as far as that is known; None for other steps and once it is over.
+
+    Those `beside` it are its siblings: next to a request, it is the sleep of `ask` until a reminder.
+    """
+    if node.kind != "sleep" or node.promise.state != "pending":
+        return None
+    asks = any(one.kind == "person" for one in beside)
+    at = write(node.promise.timeout_at)
+    return f"until the next reminder or escalation, {at}" if asks else f"until {at}"
 
 
 def _name_of(node: RunStep) -> str | None:

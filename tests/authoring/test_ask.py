@@ -539,7 +539,7 @@ def test_of_a_reminder_begun_by_a_worker_that_died_nothing_is_left_after_the_ans
     [
         ({"prompt": ""}, "the prompt is empty"),
         ({"prompt": " \n # \n"}, "the prompt is empty"),
-        ({"prompt": None}, "Expected `str`"),
+        ({"prompt": None}, "prompt must be a text"),
         ({"prompt": "\ud800"}, "surrogates"),
         ({"details": object()}, "object"),
         ({"deadline": "soon"}, "'soon' is not a duration"),

@@ -168,7 +168,7 @@ def test_the_tree_of_a_run_shows_its_steps_and_who_answered(hitl: Hitl) -> None:
     hitl.ok("approve", "a", "--data", '{"ok": 1}')
     hitl.ok("wait", "a")
     shown = hitl.ok("status", "a")
-    assert "a:1  person" in shown
+    assert "a:1  request" in shown
     assert 'approved by ada: {"ok":1}' in shown
     steps = hitl.json("status", "a")["steps"]
     assert [(step["id"], step["kind"], step["state"]) for step in steps] == [

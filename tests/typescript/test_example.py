@@ -47,7 +47,7 @@ def test_a_run_is_started_blocks_is_listed_approved_and_completes(online: Online
     assert worker.lines.count("checking 1.4.2") == 1
     shown = online.ok("status", "release-1")
     assert "release-1:0  step check" in shown
-    assert "release-1:1  person" in shown
+    assert "release-1:1  request" in shown
     assert "release-1:2  step ship" in shown
     assert 'approved by ada: {"go":["ahead",1]}' in shown
 

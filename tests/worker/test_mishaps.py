@@ -201,3 +201,9 @@ def test_an_argument_of_another_type_is_named(hitl: Hitl) -> None:
     hitl.worker()
     hitl.ok("start", "a", "3")
     assert "argument workflow_id must be a text" in hitl.fails(1, "wait", "a", code="run-failed")
+
+
+def test_too_many_arguments_are_counted(hitl: Hitl) -> None:
+    hitl.worker()
+    hitl.ok("start", "a", "1", "2", "3")
+    assert ": 3 for approval(workflow_id" in hitl.fails(1, "wait", "a", code="run-failed")

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 from hitl_cli.format.shell import command
 from hitl_cli.format.terminal import printable
 from hitl_cli.format.times import local
-from hitl_cli.views.steps import REMARKS, retry_text, step_summary
+from hitl_cli.views.steps import KIND_WORDS, REMARKS, retry_text, sleeps_until, step_summary
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hitl_cli.runs.steps import RunStep
 
 RUN_COLORS = {
@@ -44,13 +46,15 @@ def step_mark(node: RunStep) -> str:
     return _MARKS[node.promise.state]
 
 
-def step_name(node: RunStep) -> str:
-    """Return the kind of a step and its name, or the author of a comment or vote."""
+def step_name(node: RunStep, beside: Sequence[RunStep] = ()) -> str:
+    """Return the kind of a step and its name, or the author of a remark; `beside` are its siblings."""
     step = step_summary(node, 0)
     if step.kind in REMARKS:
         return f"{step.kind} of {step.by or '?'}"
     name = shorten(step.name) if step.kind == "person" and step.name else step.name
-    return f"{step.kind} {name}" if name else step.kind
+    name = name or sleeps_until(node, beside, local)
+    kind = KIND_WORDS.get(step.kind, step.kind)
+    return f"{kind} {name}" if name else kind
 
 
 def step_outcome(node: RunStep) -> str:

@@ -18,7 +18,7 @@ from hitl_cli.gateway.pages.queries import ROWS, address, choice_in, form_text, 
 from hitl_cli.gateway.pages.rendering import page
 from hitl_cli.runs import Runs
 from hitl_cli.runs.run import RunState
-from hitl_cli.views.steps import StepSummary, retry_text, step_summary
+from hitl_cli.views.steps import KIND_WORDS, StepSummary, retry_text, sleeps_until, step_summary
 
 if TYPE_CHECKING:
     from aiohttp.web import Request
@@ -40,9 +40,11 @@ SHOWN = 300
 
 
 class _Line(Struct, frozen=True, kw_only=True):
-    """A step's line on the page: its indentation, and its shortened result."""
+    """A step's line on the page: its kind and name in words, its indentation, and its shortened result."""
 
     step: StepSummary
+    kind: str
+    name: str | None
     depth: int
     said: str | None
 
@@ -143,13 +145,15 @@ async def _take_cancel(request: Request) -> web.Response:
 def _lines(root: RunStep, now: int) -> list[_Line]:
     """Return the steps of a run, each before those inside it."""
     found: list[_Line] = []
-    left = [(0, child) for child in reversed(root.children)]
+    left = [(0, child, root) for child in reversed(root.children)]
     while left:
-        depth, node = left.pop()
+        depth, node, parent = left.pop()
         step = step_summary(node, now)
-        found.append(_Line(step=step, depth=min(depth, DEEPEST), said=_said_in(step)))
+        name = step.name or sleeps_until(node, parent.children)
+        kind = KIND_WORDS.get(step.kind, step.kind)
+        found.append(_Line(step=step, kind=kind, name=name, depth=min(depth, DEEPEST), said=_said_in(step)))
         if node.kind != "notice":  # the request's page shows its deliveries
-            left += [(depth + 1, child) for child in reversed(node.children)]
+            left += [(depth + 1, child, node) for child in reversed(node.children)]
     return found
 
 
