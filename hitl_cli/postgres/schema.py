@@ -97,6 +97,8 @@ class Installed(Struct, frozen=True, kw_only=True):
     resonate: bool
     version: int
     missing: tuple[str, ...]
+    lost: tuple[str, ...]
+    """The functions of hitl that are missing, although its schema is there."""
     may_use: bool
     may_install: bool
     bad_indexes: tuple[str, ...]
@@ -110,7 +112,9 @@ class Installed(Struct, frozen=True, kw_only=True):
     @property
     def usable(self) -> bool:
         """Whether commands work there."""
-        return self.resonate and not self.missing and self.version >= VERSION and self.may_use
+        return (
+            self.resonate and not self.missing and self.version >= VERSION and not self.lost and self.may_use
+        )
 
     @property
     def problems(self) -> list[str]:
@@ -127,6 +131,8 @@ class Installed(Struct, frozen=True, kw_only=True):
             yield "it lacks hitl's schema: run hitl postgres install"
         elif self.version < VERSION:
             yield f"hitl's schema is version {self.version}, not {VERSION}: run hitl postgres install"
+        elif self.lost:
+            yield f"hitl's schema lacks {', '.join(self.lost)}: run hitl postgres install"
         elif not self.may_use:
             yield f"this user may not call hitl's functions: GRANT {ROLE} TO the user"
         if self.version and self.bad_indexes:
@@ -233,13 +239,14 @@ def look(connection: psycopg.Connection, name: str) -> Installed:
         return None if row is None else row[0]
 
     schema = one("SELECT oid FROM pg_namespace WHERE nspname = 'resonate'")
-    version, may_use = _hitl(connection)
+    version, may_use, found = _hitl(connection)
     return Installed(
         name=name,
         server_version=str(one("SHOW server_version")).partition(" ")[0],
         resonate=schema is not None,
         version=version,
         missing=() if schema is None else tuple(_missing(connection)),
+        lost=tuple(each for each in CALLED if version and _named(each) not in found),
         may_use=may_use,
         may_install=bool(
             one(
@@ -254,17 +261,26 @@ def look(connection: psycopg.Connection, name: str) -> Installed:
     )
 
 
-def _hitl(connection: psycopg.Connection) -> tuple[int, bool]:
-    """Return the version of hitl's schema, 0 without it, and whether this user may call its functions.
+def _hitl(connection: psycopg.Connection) -> tuple[int, bool, set[str]]:
+    """Return the version of hitl's schema, whether this user may call its functions, and their names.
 
-    By the catalogue, and the text of the function: who may call nothing can read that too.
+    The version is 0 without the schema. It is read in the catalogue, in the text of the function: who may
+    call nothing can read that too.
     """
-    row = connection.execute(
-        "SELECT substring(p.prosrc from '[0-9]+')::int, has_schema_privilege(n.oid, 'USAGE')"
+    rows = connection.execute(
+        "SELECT p.proname, p.prosrc, has_schema_privilege(n.oid, 'USAGE')"
         " AND has_function_privilege(p.oid, 'EXECUTE') FROM pg_proc p"
-        " JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = 'hitl' AND p.proname = 'version'"
-    ).fetchone()
-    return (0, False) if row is None else (row[0], row[1])
+        " JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = 'hitl' AND p.proname = ANY (%s)",
+        ([_named(each) for each in CALLED],),
+    ).fetchall()
+    version = next((re.search("[0-9]+", source) for name, source, _ in rows if name == "version"), None)
+    may_use = bool(rows) and all(may for *_, may in rows)
+    return int(version[0]) if version else 0, may_use, {name for name, *_ in rows}
+
+
+def _named(function: str) -> str:
+    """Return the name of a function without its schema and arguments."""
+    return function.partition(".")[2].partition("(")[0]
 
 
 def _missing(connection: psycopg.Connection) -> Iterator[str]:
@@ -275,8 +291,7 @@ def _missing(connection: psycopg.Connection) -> Iterator[str]:
     ).fetchall()
     names = {name for *_, name in rows}
     for function in NEEDED_FUNCTIONS:
-        name = function.removeprefix("resonate.").partition("(")[0]
-        if name not in names:
+        if _named(function) not in names:
             yield function
     if any(name == "resonate_rpc" and not definer for _, definer, name in rows):
         yield "SECURITY DEFINER of resonate_rpc"

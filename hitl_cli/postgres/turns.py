@@ -139,12 +139,16 @@ class Turns:
     async def _answers(self, requests: list[str]) -> list[msgspec.Raw]:
         loop = asyncio.get_running_loop()
         end = loop.time() + PATIENCE_S
-        for pause_s in chain(RETRIES_S, repeat(RETRIES_S[-1])):
+        for tried, pause_s in enumerate(chain(RETRIES_S, repeat(RETRIES_S[-1]))):
             try:
                 return _answers.decode(await self.query(MANY, (requests,)))
             except psycopg.Error as error:
                 if not _passes(error) or loop.time() + pause_s > end:
                     raise
+                if tried == len(RETRIES_S):
+                    logger.warning(
+                        "requests wait, for up to %g s: %s", PATIENCE_S, explained(error, self._name)
+                    )
                 await asyncio.sleep(pause_s)
         raise AssertionError
 

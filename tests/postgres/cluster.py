@@ -165,9 +165,9 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def cluster(programs: Path | None = None, **settings: str) -> Iterator[Cluster]:
-    """Run a server; what it writes is not synced unless the settings say so."""
-    with _stopped(programs, settings) as running:
+def cluster(programs: Path | None = None, within: Path | None = None, **settings: str) -> Iterator[Cluster]:
+    """Run a server, its files in a folder; what it writes is not synced unless the settings say so."""
+    with _stopped(programs, within, settings) as running:
         running.initialise()
         running.start()
         yield running
@@ -176,7 +176,7 @@ def cluster(programs: Path | None = None, **settings: str) -> Iterator[Cluster]:
 @contextlib.contextmanager
 def standby(primary: Cluster) -> Iterator[Cluster]:
     """Run a server that follows another one, which is restarted to be copied. Its name is `standby`."""
-    with _stopped(None, primary.settings) as running:
+    with _stopped(None, None, primary.settings) as running:
         primary.stop("fast")
         shutil.copytree(primary.data, running.data, ignore=shutil.ignore_patterns("log"))
         primary.start()
@@ -192,9 +192,9 @@ def standby(primary: Cluster) -> Iterator[Cluster]:
 
 
 @contextlib.contextmanager
-def _stopped(programs: Path | None, settings: dict[str, str]) -> Iterator[Cluster]:
+def _stopped(programs: Path | None, within: Path | None, settings: dict[str, str]) -> Iterator[Cluster]:
     user = next(filter(_exists, UNPRIVILEGED)) if os.geteuid() == 0 else None
-    folder = Path(tempfile.mkdtemp(prefix="hitl-postgres-"))
+    folder = Path(tempfile.mkdtemp(prefix="hitl-postgres-", dir=within))
     try:
         made = Cluster(folder, user, {"fsync": "off", "max_connections": "300", **settings}, programs)
         try:

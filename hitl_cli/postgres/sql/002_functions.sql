@@ -505,6 +505,7 @@ BEGIN
   BEGIN
     FOREACH req IN ARRAY asked LOOP answers := answers || hitl._fast_answer(req); END LOOP;
   EXCEPTION WHEN OTHERS THEN
+    IF SQLSTATE LIKE '53%' OR SQLSTATE LIKE '58%' THEN RAISE; END IF;  -- a full disk is no request's fault
     answers := '{}';
     FOREACH req IN ARRAY asked LOOP answers := answers || hitl._answer(req)::text; END LOOP;
   END;
