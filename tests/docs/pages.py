@@ -285,7 +285,7 @@ class Run:
         started, expected = self.staying.pop(name)
         shown, lines = settled(expected), started.lines
         wait_until(lambda: len(lines) >= len(shown))
-        assert settled(self._shown("\n".join(lines)))[: len(shown)] == shown
+        assert settled(self._shown("\n".join(lines)))[: len(shown)] == shown, lines
         started.stop()
 
     def _review(self, words: list[str]) -> None:
