@@ -32,29 +32,29 @@ def node() -> str:
     return found
 
 
-def installed(cache: Path) -> Path:
-    """Return a folder with node_modules as examples/typescript/package.json asks for.
+def installed(cache: Path, *more: str) -> Path:
+    """Return a folder with node_modules as examples/typescript/package.json asks for, and `more`.
 
     It is installed under `cache` by whichever test process comes first, and kept.
     """
     package = EXAMPLE / "package.json"
-    folder = cache / hashlib.sha256(package.read_bytes()).hexdigest()[:16]
+    folder = cache / hashlib.sha256(" ".join([package.read_text(), *more]).encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "complete").exists():
             shutil.copy(package, folder)
-            install(folder)
+            install(folder, *more)
             (folder / "complete").touch()
     return folder
 
 
-def install(folder: Path) -> None:
+def install(folder: Path, *more: str) -> None:
     """Run npm install; skip if that cannot be done here."""
     npm = shutil.which("npm")
     if npm is None:
         pytest.skip("npm is not installed: the TypeScript SDK cannot be fetched")
-    command = [npm, "install", *QUIETLY, *BRIEFLY]
+    command = [npm, "install", *QUIETLY, *BRIEFLY, *more]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=INSTALL_S, check=False)
     if done.returncode != 0:
         pytest.skip(f"npm cannot install the TypeScript SDK: {done.stderr[:300]}")
