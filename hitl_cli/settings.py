@@ -7,14 +7,16 @@ The file is `hitl.toml`, or pyproject.toml with `[tool.hitl]`, in this folder or
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
 
 from hitl_cli import defaults, plugins
-from hitl_cli.client.connect import absolute, driver_of, file_url
+from hitl_cli.client.connect import absolute, driver_of, file_url, shown_url
 from hitl_cli.errors import BadInput, BadSetting
 from hitl_cli.format.names import normalized
 from hitl_cli.format.stable_ids import stable_id
@@ -76,6 +78,9 @@ class Setting(Struct, frozen=True):
 SERVER_DIGITS = 16
 """Digits of the hash that names a server which is not a file."""
 
+PASSWORD = re.compile(r"(?P<before>\w+://[^/?#@:]*:)(?P<password>\$\w+)(?=@)")
+"""The beginning of a URL whose password is in an environment variable."""
+
 DEFAULT_GATEWAY = Setting("http://127.0.0.1:5001", "default")
 
 
@@ -97,11 +102,14 @@ class Settings:
         return None if self._path is None else self._path.parent
 
     def server(self, flag: str | None = None) -> Setting:
-        """Return the server's URL."""
-        in_file = self._file.server
-        if in_file is not None:
-            in_file = _beside(in_file, self.folder)
-        chosen = self._choose(flag, "--server", ("HITL_SERVER", "RESONATE_URL"), in_file)
+        """Return the server's URL. In the file it, or its password, may be `$NAME`. Raises BadSetting."""
+        chosen = self._choose(flag, "--server", ("HITL_SERVER", "RESONATE_URL"), self._file.server)
+        if chosen is not None and chosen.source == str(self._path):
+            url = self.secret(chosen.value) or ""
+            if named := PASSWORD.match(url):
+                password = quote(self.secret(named["password"]) or "", safe="")
+                url = named["before"] + password + url[named.end() :]
+            return Setting(_beside(url, self.folder), chosen.source)
         return chosen or Setting(file_url(_data_folder() / "hitl.db"), "default")
 
     def token(self, flag: str | None = None) -> str | None:
@@ -184,7 +192,7 @@ class Settings:
         path = driver_of(server).file(server)
         if path is not None:
             return path.with_name(path.name + ".gateway")
-        return _data_folder() / f"{stable_id(server, SERVER_DIGITS)}.gateway"
+        return _data_folder() / f"{stable_id(shown_url(server), SERVER_DIGITS)}.gateway"
 
     def reached(self, server: str) -> str | None:
         """Return the URL of a server's gateway: as set, or as a running one announces; None if unknown."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hitl_cli.client.connect import driver_of
-from hitl_cli.errors import BadInput
+from hitl_cli.errors import BadInput, BadSetting
 from hitl_cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -38,6 +38,36 @@ def test_the_resonate_variable_names_the_server_too(tmp_path: Path) -> None:
     assert Settings({"RESONATE_URL": "http://a"}, tmp_path).server().source == "RESONATE_URL"
     both = {"RESONATE_URL": "http://a", "HITL_SERVER": "http://b"}
     assert Settings(both, tmp_path).server().value == "http://b"
+
+
+def test_the_password_of_a_server_and_a_whole_address_may_be_in_the_environment(tmp_path: Path) -> None:
+    file = tmp_path / "hitl.toml"
+    env = {"DB_PASSWORD": "a@b/c:$x%", "DB": "postgresql://ops@db/hitl"}
+
+    def server(said: str, **more: str) -> str:
+        file.write_text(f"server = '{said}'")
+        return Settings(env | more, tmp_path).server().value
+
+    assert server("postgresql://ops:$DB_PASSWORD@db/hitl?sslmode=require") == (
+        "postgresql://ops:a%40b%2Fc%3A%24x%25@db/hitl?sslmode=require"
+    )
+    assert server("$DB") == env["DB"]
+    for said in ("postgresql://ops:$NONE@db/hitl", "$NONE"):
+        with pytest.raises(BadSetting, match=r"\$NONE"):
+            server(said)
+        assert server(said, HITL_SERVER="http://a") == "http://a"
+    for plain in (
+        "sqlite:////a/$b:$c@d",
+        "postgresql://ops@db:5432/$x:$y@z",
+        "postgresql://ops:a$DB@db/hitl",
+    ):
+        assert server(plain) == plain
+
+
+def test_a_gateway_is_known_with_and_without_the_password_of_the_server(tmp_path: Path) -> None:
+    settings = Settings({"HOME": str(tmp_path)}, tmp_path)
+    named = {settings.gateway_file(f"postgresql://ops{secret}@db/hitl") for secret in ("", ":a", ":b")}
+    assert len(named) == 1
 
 
 def test_an_apps_path_is_taken_from_the_files_folder(tmp_path: Path) -> None:
