@@ -70,18 +70,15 @@ def step_summary(node: RunStep, now: int) -> StepSummary:
     )
 
 
-def sleeps_until(
-    node: RunStep, beside: Sequence[RunStep] = (), write: Callable[[int], str] = iso
-) -> str | None:
-    """Return what a sleep is for, as far as that is known; None for other steps and once it is over.
+def sleeps_until(node: RunStep, beside: Sequence[RunStep] = ()) -> tuple[str, int] | None:
+    """Return what a sleep waits for, before an instant (ms since the epoch); None for a step that is none.
 
     Those `beside` it are its siblings: next to a request, it is the sleep of `ask` until a reminder.
     """
     if node.kind != "sleep" or node.promise.state != "pending":
         return None
     asks = any(one.kind == "person" for one in beside)
-    at = write(node.promise.timeout_at)
-    return f"until the next reminder or escalation, {at}" if asks else f"until {at}"
+    return "until the next reminder or escalation," if asks else "until", node.promise.timeout_at
 
 
 def _name_of(node: RunStep) -> str | None:

@@ -13,6 +13,14 @@ if TYPE_CHECKING:
     from tests.conftest import Hitl
 
 
+REMINDS = """from hitl_cli import ask, workflow
+
+@workflow
+async def reminds(ctx):
+    await ask(ctx, "Ready?", remind="1h")
+"""
+
+
 def test_starting_again_reconnects_while_it_runs_and_prints_the_result_afterwards(hitl: Hitl) -> None:
     hitl.worker()
     assert hitl.ok("start", "a") == "run a started\n"
@@ -182,3 +190,11 @@ def test_the_id_of_a_step_shows_the_run_it_belongs_to(hitl: Hitl) -> None:
     hitl.waiting()
     assert hitl.json("status", "a:1")["id"] == "a"
     assert [step["id"] for step in hitl.json("status", "a:1")["steps"]] == ["a:1"]
+
+
+def test_a_sleep_says_what_it_waits_for(hitl: Hitl) -> None:
+    (hitl.folder / "reminds.py").write_text(REMINDS)
+    hitl.worker("--app", "reminds.py")
+    hitl.ok("start", "r", "--workflow", "reminds", "--no-args")
+    hitl.waiting()
+    wait_until(lambda: "sleep until the next reminder or escalation, " in hitl.ok("status", "r"))

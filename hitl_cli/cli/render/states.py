@@ -52,7 +52,8 @@ def step_name(node: RunStep, beside: Sequence[RunStep] = ()) -> str:
     if step.kind in REMARKS:
         return f"{step.kind} of {step.by or '?'}"
     name = shorten(step.name) if step.kind == "person" and step.name else step.name
-    name = name or sleeps_until(node, beside, local)
+    if until := sleeps_until(node, beside):
+        name = f"{until[0]} {local(until[1])}"
     kind = KIND_WORDS.get(step.kind, step.kind)
     return f"{kind} {name}" if name else kind
 

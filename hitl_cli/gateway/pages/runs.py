@@ -40,11 +40,11 @@ SHOWN = 300
 
 
 class _Line(Struct, frozen=True, kw_only=True):
-    """A step's line on the page: its kind and name in words, its indentation, and its shortened result."""
+    """A step's line on the page; `kind` is in words, `until` what a sleep waits for, `said` the shortened result."""
 
     step: StepSummary
     kind: str
-    name: str | None
+    until: tuple[str, int] | None
     depth: int
     said: str | None
 
@@ -149,9 +149,9 @@ def _lines(root: RunStep, now: int) -> list[_Line]:
     while left:
         depth, node, parent = left.pop()
         step = step_summary(node, now)
-        name = step.name or sleeps_until(node, parent.children)
+        until = sleeps_until(node, parent.children)
         kind = KIND_WORDS.get(step.kind, step.kind)
-        found.append(_Line(step=step, kind=kind, name=name, depth=min(depth, DEEPEST), said=_said_in(step)))
+        found.append(_Line(step=step, kind=kind, until=until, depth=min(depth, DEEPEST), said=_said_in(step)))
         if node.kind != "notice":  # the request's page shows its deliveries
             left += [(depth + 1, child, node) for child in reversed(node.children)]
     return found
