@@ -89,20 +89,26 @@ def test_right_after_a_restart_lists_are_true(start_gateway: StartGateway, hitl:
 def test_lists_that_wait_for_a_slow_server_share_one_look(hitl: Hitl) -> None:
     put(hitl, "q", Question(prompt="?"))
     go, asked = threading.Event(), []
-    slow = hitl.client()
+    go.set()
+
+    def open_client() -> Any:
+        client = hitl.client()
+        real = client.call_many
+
+        def call_many(requests: Any) -> Any:
+            asked.append(requests)
+            assert go.wait(PATIENCE_S)
+            return real(requests)
+
+        client.call_many = call_many
+        return client
 
     async def main() -> None:
-        async with serving(lambda: slow) as served:
+        async with serving(open_client) as served:
             await until_loaded(served)
             put(hitl, "q2", Question(prompt="?"))
-            real = slow.call_many
-
-            def call_many(requests: Any) -> Any:
-                asked.append(requests)
-                assert go.wait(PATIENCE_S)
-                return real(requests)
-
-            slow.call_many = call_many
+            go.clear()
+            asked.clear()
             first = asyncio.create_task(served.run(ADA, ids))
             await asyncio.to_thread(wait_until, lambda: asked)
             put(hitl, "q3", Question(prompt="?"))
