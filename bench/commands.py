@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -24,6 +25,9 @@ from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.question import Question
 from hitl_cli.runs.run import RunSpec, create_request
 
+if TYPE_CHECKING:
+    from hitl_cli.client.protocol import Client
+
 WAITING = 1_000
 FINISHED = 100_000
 QUORUM_EVERY = 10
@@ -34,7 +38,7 @@ REVIEWER = Actor(person="reviewer", via="bench")
 HITL = str(Path(sys.executable).with_name("hitl"))
 
 
-def fill(client: EmbeddedClient, count: int, *, finished: bool, prefix: str, quorum: bool = True) -> None:
+def fill(client: Client, count: int, *, finished: bool, prefix: str, quorum: bool = True) -> None:
     """Create runs that have asked a person, and end them where `finished`."""
     until = client.now() + YEAR_MS
     for at in range(0, count, BATCH):

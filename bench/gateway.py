@@ -1,6 +1,8 @@
-"""`hitl gateway` under a crowd: 500 people who list and decide 10,000 requests, and 1,000 open streams.
+"""`hitl gateway` under a crowd: 500 people who list and decide 10,000 requests, and 5,000 open streams.
 
-    python -m bench.gateway [--requests N] [--people N] [--streams N] [--seconds N]
+    python -m bench.gateway [-S URL] [--requests N] [--people N] [--streams N] [--seconds N]
+
+The server is a file, or an empty database that is prepared for hitl.
 
 Needs wrk (https://github.com/wg/wrk; `apt install wrk`), which asks as fast as it is answered. Each request
 is decided twice, by an approval and by a rejection, of which one must win: what the server has in the end,
@@ -13,10 +15,12 @@ import argparse
 import asyncio
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,13 +30,14 @@ import msgspec
 from msgspec import Struct
 
 from bench.commands import HITL, fill
-from hitl_cli.client.embedded import EmbeddedClient
+from hitl_cli.client.connect import connect
 from hitl_cli.client.protocol import search
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 THREADS = 2
+PATHS = ("/api/v1/requests?limit=20", "/api/v1/requests?limit=20&for=me", "/", "/r/run-000000:1")
 CROWD = Path(__file__).with_name("crowd.lua")
 EXTERNAL = {"resonate:external": "true"}
 DECISIONS_WATCHED = 50
@@ -50,6 +55,8 @@ class Result(Struct, frozen=True):
     refused: int
     odd: int
     broken: int
+    cpu_ms: float = 0
+    """CPU of the gateway for each request."""
 
     @property
     def rate(self) -> float:
@@ -58,9 +65,10 @@ class Result(Struct, frozen=True):
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[tuple[str, int]]:
-    """Run a gateway of the file in a folder; yield its URL and process id."""
-    env = {**os.environ, "HITL_SERVER": f"sqlite:///{folder}/hitl.db", "HITL_AS": "reviewer"}
+def serving(folder: Path, server: str) -> Iterator[tuple[str, int]]:
+    """Run a gateway of a server, with its files in a folder; yield its URL and process id."""
+    keys = str(folder / "keys")
+    env = {**os.environ, "HITL_SERVER": server, "HITL_KEYS": keys, "HITL_AS": "reviewer"}
     command = [HITL, "gateway", "--port", "0"]
     with subprocess.Popen(command, env=env, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -82,28 +90,67 @@ def wrk(url: str, people: int, seconds: int, *script: str) -> str:
     return done.stdout
 
 
-def floor(url: str, people: int) -> float:
-    """Return how many requests a second are answered that need nothing of the server."""
-    line = next(line for line in wrk(f"{url}/health", people, 5).splitlines() if "Requests/sec" in line)
-    return float(line.split()[1])
+def cpu_ms(pid: int) -> float:
+    """Return the CPU time that a process has used."""
+    used = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return sum(map(int, used)) * 1_000 / os.sysconf("SC_CLK_TCK")
 
 
-def crowd(url: str, folder: Path, people: int, seconds: int) -> list[Result]:
+class Floor(Struct, frozen=True):
+    """What a request costs that needs nothing of the server: how many a second, and the gateway's CPU."""
+
+    rate: float
+    cpu_ms: float
+
+
+def floor(url: str, pid: int, people: int) -> Floor:
+    """Measure /health."""
+    before = cpu_ms(pid)
+    lines = wrk(f"{url}/health", people, 5).splitlines()
+    asked = int(next(line for line in lines if "requests in" in line).split()[0])
+    rate = float(next(line for line in lines if "Requests/sec" in line).split()[1])
+    return Floor(rate, (cpu_ms(pid) - before) / asked)
+
+
+def alone(url: str, pid: int, path: str, seconds: int = 3) -> str:
+    """Return what one kind of request costs, from 50 people."""
+    before = cpu_ms(pid)
+    lines = wrk(f"{url}{path}", 50, seconds).splitlines()
+    asked = int(next(line for line in lines if "requests in" in line).split()[0])
+    return f"GET {path}: {(cpu_ms(pid) - before) / asked:.2f} ms of CPU"
+
+
+def first_page(url: str) -> str:
+    """Return how long the first page takes when nobody else asks."""
+    took = []
+    for _ in range(20):
+        began = time.perf_counter()
+        with urllib.request.urlopen(f"{url}/", timeout=PATIENCE_S) as page:
+            page.read()
+        took.append((time.perf_counter() - began) * 1_000)
+    later = statistics.median(took[1:])
+    return f"the first page alone: {took[0]:.0f} ms right after the start, then {later:.0f} ms (p50)"
+
+
+def crowd(url: str, pid: int, folder: Path, server: str, people: int, seconds: int) -> list[Result]:
     """Have all be listed and decided, in as many rounds as that takes; return what was seen in each."""
     results: list[Result] = []
-    with EmbeddedClient(folder / "hitl.db") as client:
+    with connect(server, None) as client:
         while left := [promise.id for promise in search(client, state="pending", tags=EXTERNAL)]:
             ids = folder / "ids"
             ids.write_text("\n".join(left) + "\n")
+            before = cpu_ms(pid)
             said = wrk(url, people, seconds, str(ids), "approve", "reject")
             line = next(line for line in said.splitlines() if line.startswith("result "))
-            results.append(msgspec.json.decode(line.removeprefix("result "), type=Result))
+            result = msgspec.json.decode(line.removeprefix("result "), type=Result)
+            used = (cpu_ms(pid) - before) / result.requests
+            results.append(msgspec.structs.replace(result, cpu_ms=used))
     return results
 
 
-def check(folder: Path, results: list[Result], requests: int) -> list[str]:
+def check(server: str, results: list[Result], requests: int) -> list[str]:
     """Return what is wrong with what the server has in the end; nothing, where each was decided once."""
-    with EmbeddedClient(folder / "hitl.db") as client:
+    with connect(server, None) as client:
         settled = sum(len(search(client, state=state, tags=EXTERNAL)) for state in ("resolved", "rejected"))
     wrong = []
     if settled != requests:
@@ -174,32 +221,39 @@ async def streams(url: str, pid: int, ids: list[str], count: int) -> str:
 def main() -> None:
     """Measure once and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("-S", "--server", help="its URL (default: a file)")
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--people", type=int, default=500)
-    parser.add_argument("--streams", type=int, default=1_000)
+    parser.add_argument("--streams", type=int, default=5_000)
     parser.add_argument("--seconds", type=int, default=20, help="of each round (default 20)")
     given = parser.parse_args()
     if shutil.which("wrk") is None:
         sys.exit("wrk is not there: apt install wrk, or see https://github.com/wg/wrk.")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with EmbeddedClient(folder / "hitl.db") as client:
+        server = given.server or f"sqlite:///{folder}/hitl.db"
+        with connect(server, None) as client:
             fill(client, given.requests, finished=False, prefix="run", quorum=False)
-        with serving(folder) as (url, pid):
-            quick = floor(url, given.people)
-            results = crowd(url, folder, given.people, given.seconds)
+        with serving(folder, server) as (url, pid):
+            print(first_page(url))
+            for path in PATHS:
+                print(alone(url, pid, path), flush=True)
+            quick = floor(url, pid, given.people)
+            results = crowd(url, pid, folder, server, given.people, given.seconds)
             for result in results:
                 print(
                     f"{given.people} people: {result.requests:,} lists and decisions, {result.rate:,.0f}/s"
-                    f" (1 to {quick / result.rate:.1f} of {quick:,.0f}/s for /health);"
+                    f" (1 to {quick.rate / result.rate:.1f} of {quick.rate:,.0f}/s for /health); gateway"
+                    f" {result.cpu_ms:.2f} ms of CPU each (1 to {result.cpu_ms / quick.cpu_ms:.1f});"
                     f" p50 {result.p50:.0f} ms, p99 {result.p99:.0f} ms, longest {result.longest:.0f} ms;"
-                    f" {result.refused:,} told that another was first"
+                    f" {result.refused:,} told that another was first",
+                    flush=True,
                 )
-            wrong = check(folder, results, given.requests)
+            wrong = check(server, results, given.requests)
             print(
                 "; ".join(wrong) or f"each of the {given.requests:,} was decided once, none lost or doubled"
             )
-            with EmbeddedClient(folder / "hitl.db") as client:
+            with connect(server, None) as client:
                 fill(client, DECISIONS_WATCHED, finished=False, prefix="watched", quorum=False)
             ids = [f"watched-{n:06}:1" for n in range(DECISIONS_WATCHED)]
             print(asyncio.run(streams(url, pid, ids, given.streams)))

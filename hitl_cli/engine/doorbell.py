@@ -74,8 +74,13 @@ class Bell:
 
     def wait(self, timeout_s: float) -> None:
         """Return after a ring, after `timeout_s`, or when the file must be read anyway."""
-        ready = [] if self._socket is None else [self._socket]
-        select.select(ready, [], [], max(0.0, min(timeout_s, self.poll_s)))
+        wait_s = max(0.0, min(timeout_s, self.poll_s))
+        if self._socket is None:
+            time.sleep(wait_s)
+            return
+        ready = select.poll()  # unlike select, it knows any number of descriptors
+        ready.register(self._socket, select.POLLIN)
+        ready.poll(wait_s * 1_000)
         self.answer()
 
     def answer(self) -> None:

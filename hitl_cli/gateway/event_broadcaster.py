@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-STREAMS_MAX = 4_000
+STREAMS_MAX = 6_000
 """Streams at a time. Each takes a file descriptor and some kilobytes."""
 
 BACKLOG = 64

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import resource
 import select
 import socket
 import time
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 GROUP = "poll://any@workers"
+MANY_DESCRIPTORS = 1_500
+"""More than `select` knows."""
 
 
 @pytest.fixture
@@ -230,3 +234,22 @@ def test_the_folder_of_the_bells_is_its_owners_alone(database: Path, hang: Calla
     hang("workers")
 
     assert bells_folder(database).stat().st_mode & 0o777 == 0o700
+
+
+def test_a_bell_is_heard_in_a_process_with_many_descriptors(
+    database: Path, hang: Callable[..., Bell]
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 2 * MANY_DESCRIPTORS:
+        pytest.skip("so many descriptors are not allowed")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2 * MANY_DESCRIPTORS), hard))
+    bell = hang(WATCHERS)
+    assert bell._socket is not None
+    high = fcntl.fcntl(bell.fileno(), fcntl.F_DUPFD, MANY_DESCRIPTORS)
+    bell._socket.close()
+    bell._socket = socket.socket(fileno=high)
+    bell._socket.setblocking(False)
+    Ringer(database).ring([], watchers=True)
+    began = time.monotonic()
+    bell.wait(POLL_S)
+    assert time.monotonic() - began < POLL_S
