@@ -301,7 +301,7 @@ def database(postgres: Cluster) -> Iterator[str]:
 @pytest.fixture(params=["file", "http", pytest.param("postgres", marks=pytest.mark.heavy)])
 def client(hitl: Hitl, request: pytest.FixtureRequest) -> Iterator[Client]:
     """A client of each kind of server; the test module imports the fixtures serve and served."""
-    if request.param != "file" and Hitl.served is not None:
+    if Hitl.served is not None:
         pytest.skip("chooses its own server")
     match request.param:
         case "http":

@@ -94,7 +94,7 @@ def cancel_below(client: Client, function: str) -> Canceled:
     moot = [
         promise.id
         for promise in below
-        if (promise.is_blocking or promise.is_call or _is_step(promise))
+        if (promise.is_blocking or promise.is_call or promise.is_timer or _is_step(promise))
         and not any(promise.id == call or _is_below(promise.id, call) for call in going_on)
     ]
     audit = Audit(id=fresh_id(), via=VIA_WORKFLOW, at=client.now())

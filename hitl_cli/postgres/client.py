@@ -21,6 +21,7 @@ from hitl_cli.client.protocol import (
     read,
 )
 from hitl_cli.engine import cron
+from hitl_cli.engine.machine import ID_MAX
 from hitl_cli.engine.server import now_ms
 from hitl_cli.errors import Unreachable
 from hitl_cli.postgres import connecting
@@ -270,7 +271,9 @@ def check_version(version: int, name: str) -> None:
 
 
 def _problem(request: ProtocolRequest) -> str | None:
-    """Return why a schedule cannot be created, as the engine says it."""
+    """Return why a request cannot be carried out, as the engine says it."""
+    if len(str(request.data.get("id", ""))) > ID_MAX:
+        return f"id is longer than {ID_MAX} characters"
     if request.kind != "schedule.create":
         return None
     return cron.problem(str(request.data.get("cron", "")))

@@ -187,7 +187,8 @@ class Runs:
         if run.state != "canceled":
             raise Conflict(f"{id} has already {run.state}. Nothing was changed.", code="already-ended")
         below = search(self._client, state="pending", tags={ORIGIN_TAG: id})
-        self._client.call_many([cancel_request(p.id, value) for p in below if p.is_blocking or p.is_call])
+        over = [p.id for p in below if p.is_blocking or p.is_call or p.is_timer]
+        self._client.call_many([cancel_request(id, value) for id in over])
         return Canceled(run=run, fresh=audit_of(settled).id == audit.id)
 
     def _known(self, id: str) -> None:

@@ -89,6 +89,7 @@ def test_who_comes_back_is_told_to_look(shared_gateway: GatewayProcess) -> None:
         assert reader.wait_for("look").data == {}
 
 
+@pytest.mark.only("file", reason="other servers do not put so many into one transaction")
 def test_more_than_can_be_told_is_told_as_one(shared_gateway: GatewayProcess, shared_hitl: Hitl) -> None:
     with Reader(shared_gateway) as reader, shared_hitl.client() as client:
         reader.wait_for("ready")
@@ -122,6 +123,7 @@ def test_two_gateways_tell_of_the_same(shared_gateway: GatewayProcess, shared_hi
     second.kill()
 
 
+@pytest.mark.only("file", reason="serves the file itself")
 def test_on_a_server_over_http_the_same_is_told(start_gateway: StartGateway, hitl: Hitl) -> None:
     server = WorkerProcess([HITL, "server", "--port", "0"], hitl.env, hitl.folder)
     hitl.workers.append(server)
@@ -150,6 +152,7 @@ def test_a_filter_that_is_none_is_refused(shared_gateway: GatewayProcess, query:
     assert shared_gateway.get(f"/api/v1/events{query}").status == 400
 
 
+@pytest.mark.only("file", reason="serves the file itself")
 def test_a_stream_ends_whole_where_nobody_can_tell_whether_its_reader_still_may(
     hitl: Hitl, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -389,10 +390,11 @@ def test_a_gateway_prints_no_token_whatever_is_sent(start_gateway: StartGateway,
     browser.get(path[:-1])
     hitl.ok("link", "revoke", url)
     assert browser.get(path).status == 410
-    (hitl.database.with_name("hitl.db.keys")).write_text("damaged")
+    keys = Path(hitl.env.get("HITL_KEYS", f"{hitl.database}.keys"))
+    keys.write_text("damaged")
     page = browser.get(path)
     assert page.status == 410  # by the keys as they were
-    assert "hitl.db.keys" not in page.text
+    assert str(keys) not in page.text
     gateway.complained("has no usable keys")
     assert gateway.stop() == 0
     assert token not in "\n".join([*gateway.lines, *gateway.errors])

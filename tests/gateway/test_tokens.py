@@ -35,6 +35,7 @@ def ask(gateway: GatewayProcess, method: str, path: str, token: str, data: objec
     return gateway.ask(method, f"/api/v1{path}", data=data, headers={"Authorization": f"Bearer {token}"})
 
 
+@pytest.mark.only("file", reason="reads the file's bytes")
 def test_a_token_is_made_listed_and_revoked_and_its_secret_is_kept_nowhere(hitl: Hitl) -> None:
     command = ("token", "create", "--as", "reviewer", "--can", "decide", "--expires", "2d")
     text = hitl.ok(*command).strip()

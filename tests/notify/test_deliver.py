@@ -229,6 +229,7 @@ def test_a_worker_killed_between_sending_and_recording_sends_the_same_message_ag
     assert [tried.outcome for tried in told.tries] == ["sent"]
 
 
+@pytest.mark.only("file", reason="prunes the file by the test's clock")
 def test_a_request_that_takes_the_id_of_one_that_was_pruned_is_another_one(town: Town) -> None:
     ids = []
     for n in range(2):
@@ -411,6 +412,7 @@ def test_what_other_programs_ask_is_told_too_unless_it_has_lain_there_for_long(
     assert get_promise(town.crew.client, "old:t-asked") is None
 
 
+@pytest.mark.only("file", reason="its client of the file fails at times")
 def test_what_could_not_be_noted_while_the_server_was_away_is_told_later(hitl: Hitl, town: Town) -> None:
     put(hitl, "q", Question(prompt="Well?", to=("reviewer",)))
     reach = NotificationSettings(directory=Directory(people={"reviewer": town.at("reviewer")}))
@@ -425,6 +427,7 @@ def test_what_could_not_be_noted_while_the_server_was_away_is_told_later(hitl: H
         assert get_promise(client, "q:t-asked") is not None
 
 
+@pytest.mark.only("file", reason="its client of the file fails at times")
 def test_one_notice_that_is_refused_keeps_no_other_from_being_made(hitl: Hitl, town: Town) -> None:
     for id in ("a", "b", "c"):
         put(hitl, id, Question(prompt="Well?", to=("reviewer",)))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
+from hitl_cli.client.protocol import get_promise, search
 from hitl_cli.client.tags import TELL
 from hitl_cli.postgres.client import PostgresClient
 from tests.conftest import wait_until
@@ -102,6 +103,15 @@ def test_a_sleep_is_no_work_in_hand(hitl: Hitl) -> None:
     began = time.monotonic()
     assert worker.stop() == 0
     assert time.monotonic() - began < 5
+
+
+def test_a_canceled_run_leaves_no_sleep(hitl: Hitl) -> None:
+    hitl.worker("--app", "app.py")
+    hitl.ok("start", "n", "--workflow", "naps")
+    with PostgresClient(hitl.url) as client:
+        wait_until(lambda: get_promise(client, "n:1"))
+        hitl.ok("cancel", "n")
+        assert search(client, state="pending", idPrefix="n") == []
 
 
 def test_a_task_goes_only_to_a_worker_that_serves_its_function(hitl: Hitl) -> None:

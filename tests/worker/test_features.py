@@ -125,6 +125,7 @@ def test_a_rejection_reaches_the_workflow_as_an_error_with_the_reason(hitl: Hitl
         assert result_of(client, "r") == ["ApplicationError", "over budget"]
 
 
+@pytest.mark.only("file", reason="the other process opens the file")
 def test_another_process_gets_the_result_through_the_sdks_handle(hitl: Hitl) -> None:
     hitl.worker("--app", FEATURES)
     with hitl.client() as client:

@@ -146,6 +146,7 @@ def test_a_worker_that_nobody_reads_any_more_goes_on(hitl: Hitl) -> None:
         assert process.wait(30) == 0
 
 
+@pytest.mark.only("file", reason="changes the clock in the file")
 def test_a_clock_that_was_set_back_hides_nothing(hitl: Hitl) -> None:
     hitl.worker()
     hitl.ok("start", "a")
@@ -184,6 +185,7 @@ def test_a_path_can_have_any_character(hitl: Hitl) -> None:
     assert [path.name for path in hitl.folder.iterdir()] == ["a b%41?#é"]
 
 
+@pytest.mark.only("file", reason="changes the format of the file")
 def test_a_worker_ends_when_a_newer_version_upgrades_its_file(hitl: Hitl) -> None:
     worker = hitl.worker()
     hitl.ok("start", "a")
