@@ -173,7 +173,7 @@ class RunFailed(HitlError):
 
 
 class QuestionChanged(HitlError):
-    """The code asks a different question when it runs again, or uses an answer differently."""
+    """The code asks something else when it runs again, or uses a decision differently."""
 
     code = "question-changed"
 

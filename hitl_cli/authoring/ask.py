@@ -227,7 +227,7 @@ def ask(
       decision, so that `decision.covers(arguments)` refuses anything else.
     - `form`: a JSON Schema, or a type (msgspec Struct, dataclass, pydantic model …). The data of an approval
       must fit it. With a type, `decision.data` is an instance of it.
-    - `choices`: named answers, instead of a plain yes. People can still reject.
+    - `choices`: what to offer instead of Approve. People can still reject.
     - `digest`: the file that the request is about, from `digest_of`.
 
     Who may answer:
@@ -250,8 +250,8 @@ def ask(
     - `key`: a name of your own that the request can be answered by.
     - `priority`, `tags`, `link`: shown in the inbox, for sorting and filters.
 
-    `on_change` says what to do if this step has asked another question before, because the code was changed:
-    `"ask"` (default) revokes that request and asks anew; `"keep"` keeps it and its answer.
+    `on_change` says what to do if this step has asked something else before, because the code was changed:
+    `"ask"` (default) revokes that request and asks anew; `"keep"` keeps it and its decision.
 
     Raises BadInput for an invalid option, and QuestionChanged if the same code asks something else when it
     runs again. docs/reference/wire.md describes all options.
@@ -305,7 +305,7 @@ def _step_of(ctx: Context, put: NewRequest) -> Context:
 
 
 async def ask_all(*asked: PendingDecision[Any]) -> list[Decision[Any]]:
-    """Return the decisions on several questions, in the given order, once all have been made.
+    """Return the decisions on several requests, in the given order, once all have been made.
 
         first, second = await ask_all(ask(ctx, "Legal?"), ask(ctx, "Security?"))
 

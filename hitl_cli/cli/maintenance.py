@@ -60,7 +60,7 @@ def backup(
     if as_json:
         print_json(backup_document(made))
         return
-    rows = f"{made.rows['promises']:,} promises, {made.rows['tasks']:,} tasks"
+    rows = f"{made.rows['promises']:,} promises (runs, steps and requests)"
     print(printable(f"{made.path} is a verified copy: {format_size(made.size)}, {rows}"))
 
 

@@ -116,17 +116,17 @@ class Hitl:
 
             decision = Hitl().ask("Which amount?", form=Refund, to="lead", deadline="2d", id="refund-7")
 
-        The options are those of `ask` in a workflow, and `id`: the same id and question again are the same
+        The options are those of `ask` in a workflow, and `id`: the same id and content again are the same
         request. After `timeout` it raises TimedOut; the request stays open, and `wait` waits for it again.
 
-        Raises BadInput (this cannot be asked), Conflict (another question has this id).
+        Raises BadInput (not valid), Conflict (the id is of a request with other content).
         """
         return self.wait(self.put(prompt, form=form, **options), form=form, timeout=timeout)
 
     def put(self, prompt: str, *, form: Any = None, **options: Unpack[AskOptions]) -> str:
         """Create a request without waiting, and return its id.
 
-        Raises BadInput (this cannot be asked), Conflict (another question has this id).
+        Raises BadInput (not valid), Conflict (the id is of a request with other content).
         """
         return self._backend.put(_question_input(prompt, form, options))
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A request to create. `deadline` is a duration, such as `90s`, `1h30m` or `30d`.
 
-    `id` names the request: the same id and question again give the same request. `to` are the assignees;
+    `id` names the request: the same id and content again give the same request. `to` are the assignees;
     without any, anyone may answer. `on_deadline` may be an object `{"value": …}`: approve with this value.
     `digest` is the SHA-256 of the content that the request is about, `arguments` what will be done after an
     approval, and `valid_for` (a duration) how long the approval may be used.
