@@ -71,7 +71,7 @@ class Past:
         """Create a request of the function `deploy`."""
         question = Question(prompt=prompt, **asked)
         param = encode(msgspec.to_builtins(question))
-        tags = OPEN | question.tags(key=key, workflow="deploy")
+        tags = OPEN | question.tags(key=key, workflow="deploy") | {"resonate:origin": id.partition(":")[0]}
         self.send("promise.create", id=id, timeoutAt=self.now + life_ms, tags=tags, param=param)
 
     def approve(self, id: str, by: str | None = "ada", data: Any = True, **told: Any) -> None:

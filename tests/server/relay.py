@@ -1,4 +1,4 @@
-"""A server in front of `hitl server` that counts the records in its answers, or knows the protocol alone."""
+"""A server in front of another one, which counts requests and the records in their answers."""
 
 from __future__ import annotations
 
@@ -12,20 +12,12 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from types import TracebackType
 
-OURS = ("sort", "root", "idPrefix", "settledSince")
-"""What promise.search of our engine takes beyond the protocol."""
-
 
 class Relay:
-    """Passes requests on. `kinds` has the kind of each request, `records` counts what was answered.
+    """Passes requests on. `kinds` has the kind of each request, `records` counts what was answered."""
 
-    A `plain` one stands for a Resonate server that is not ours: it does not say what it can do, refuses a
-    search that is not the protocol's, lists promises by their ids, and finds none that lacks the tag.
-    """
-
-    def __init__(self, url: str, *, plain: bool = False, port: int = 0) -> None:
+    def __init__(self, url: str, *, port: int = 0) -> None:
         self._upstream = url
-        self._plain = plain
         self._lock = threading.Lock()
         self.kinds: list[str] = []
         self.records: dict[str, int] = {"promise": 0, "task": 0}
@@ -69,17 +61,8 @@ class Relay:
 
     def answer(self, asked: dict[str, Any], question: str | None) -> dict[str, Any]:
         """Return what the server behind answers, as this one passes it on."""
-        data, searches = asked["data"], asked["kind"] == "promise.search"
-        if self._plain and searches:
-            if any(name in data for name in OURS):
-                head = {"corrId": asked["head"]["corrId"], "status": 400, "version": "2026-04-01"}
-                return {"kind": asked["kind"], "head": head, "data": "there is no such field"}
-            data = {**data, "sort": "id"}
-        answer = self._pass_on({**asked, "data": data}, None if self._plain else question)
+        answer = self._pass_on(asked, question)
         found = answer["data"]
-        if self._plain and searches and answer["head"]["status"] == 200:
-            tags = {name: tag for name, tag in data.get("tags", {}).items() if name == "resonate:external"}
-            found["promises"] = [one for one in found["promises"] if tags.items() <= one["tags"].items()]
         with self._lock:
             self.kinds.append(asked["kind"])
             for name in self.records if isinstance(found, dict) else ():

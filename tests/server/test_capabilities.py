@@ -19,7 +19,7 @@ from hitl_cli.runs import Runs
 from hitl_cli.runs.run import RunSpec
 from tests.cli.past import Past
 from tests.conftest import NOBODY
-from tests.server.conftest import EXTERNAL, LIFE_MS, envelope
+from tests.server.conftest import EXTERNAL, LIFE_MS, envelope, stand_in
 from tests.server.relay import Relay
 
 if TYPE_CHECKING:
@@ -79,12 +79,14 @@ def test_a_client_asks_once_and_with_a_request_that_it_makes_anyway(relay: Relay
         assert relay.kinds == ["promise.get"]
 
 
-def test_a_plain_server_can_do_nothing_beyond_the_protocol(serve: Callable[..., Served]) -> None:
-    with Relay(serve().url, plain=True) as relay, connect(relay.url) as client:
+def test_a_plain_server_can_do_nothing_beyond_the_protocol(hitl: Hitl) -> None:
+    with connect(stand_in(hitl)) as client:
         assert client.capabilities == Capabilities()
 
 
-def test_a_server_that_takes_the_place_of_another_is_asked_again(serve: Callable[..., Served]) -> None:
+def test_a_server_that_takes_the_place_of_another_is_asked_again(
+    hitl: Hitl, serve: Callable[..., Served]
+) -> None:
     upstream = serve().url
     ours = Relay(upstream)
     with connect(ours.url) as client:
@@ -92,7 +94,7 @@ def test_a_server_that_takes_the_place_of_another_is_asked_again(serve: Callable
             assert client.capabilities.sort
         with pytest.raises(Unreachable):
             get_promise(client, "x")
-        with Relay(upstream, plain=True, port=ours.port):
+        with Relay(stand_in(hitl), port=ours.port):
             assert client.capabilities == Capabilities()
 
 
@@ -115,8 +117,8 @@ def test_no_more_is_read_than_is_shown(hitl: Hitl, relay: Relay, limit: int) -> 
 
 
 @pytest.mark.usefixtures("full")
-def test_a_plain_server_shows_the_same(hitl: Hitl, serve: Callable[..., Served]) -> None:
-    with Relay(serve().url, plain=True) as relay, hitl.client() as file, connect(relay.url) as plain:
+def test_a_plain_server_shows_the_same(hitl: Hitl) -> None:
+    with hitl.client() as file, connect(stand_in(hitl)) as plain:
         for limit in (1, 20):
             assert [one.id for one in pending(plain, limit=limit)[0]] == [
                 one.id for one in pending(file, limit=limit)[0]
@@ -130,7 +132,8 @@ def test_a_plain_server_shows_the_same(hitl: Hitl, serve: Callable[..., Served])
 
 @pytest.mark.parametrize("plain", [False, True])
 def test_changes_are_found_on_either(hitl: Hitl, serve: Callable[..., Served], plain: bool) -> None:
-    with Relay(serve().url, plain=plain) as relay, connect(relay.url) as client, Past(hitl, 0) as past:
+    url = stand_in(hitl) if plain else serve().url
+    with connect(url) as client, Past(hitl, 0) as past:
         past.plain("old:1", tags=EXTERNAL)
         changes = watch_inbox(client)
         changes.start()

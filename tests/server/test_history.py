@@ -10,7 +10,7 @@ from hitl_cli.client.connect import connect
 from hitl_cli.inbox.history import HistoryFilter, history, story
 from hitl_cli.inbox.stats import stats
 from tests.cli.past import DAY_MS, MINUTE_MS, Past
-from tests.server.relay import Relay
+from tests.server.conftest import stand_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ def test_over_http_the_same_is_told_whether_the_server_sorts_or_not(
 ) -> None:
     with Past(hitl, DAY_MS) as past:
         for n, tags in enumerate(({"resonate:external": "true"}, {"resonate:scope": "global"})):
-            past.plain(f"r{n}:1", tags=tags)
+            past.plain(f"r{n}:1", tags={"resonate:origin": f"r{n}", **tags})
             past.now += MINUTE_MS
             past.approve(f"r{n}:1")
         past.ask("two:1", "Pay?", approvals=2, key="pay-7")
@@ -35,7 +35,7 @@ def test_over_http_the_same_is_told_whether_the_server_sorts_or_not(
         past.ask("late:1", "Late?", life_ms=MINUTE_MS)
     for who in ("bob", "eve"):
         hitl.ok("approve", "two:1", "--as", who)
-    with Relay(serve().url, plain=plain) as relay, hitl.client() as file, connect(relay.url) as server:
+    with hitl.client() as file, connect(stand_in(hitl) if plain else serve().url) as server:
         for wanted in (
             HistoryFilter(),
             HistoryFilter(since=past.now),
