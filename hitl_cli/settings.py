@@ -114,11 +114,16 @@ class Settings:
 
     def token(self, flag: str | None = None) -> str | None:
         """Return the token for servers with authentication. Raises BadSetting for unprintable characters."""
-        token = (flag or self._env.get("RESONATE_TOKEN") or "").strip()
+        return self._token(flag, "RESONATE_TOKEN")
+
+    def gateway_token(self, flag: str | None = None) -> str | None:
+        """Return the token for a gateway. Raises BadSetting for unprintable characters."""
+        return self._token(flag, "HITL_TOKEN")
+
+    def _token(self, flag: str | None, variable: str) -> str | None:
+        token = (flag or self._env.get(variable) or "").strip()
         if not token.isprintable():
-            raise BadSetting(
-                "the token (--token, RESONATE_TOKEN) has a line break or an unprintable character."
-            )
+            raise BadSetting(f"the token (--token, {variable}) has a line break or an unprintable character.")
         return token or None
 
     def apps(self, flags: list[str]) -> list[Setting]:

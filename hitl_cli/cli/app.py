@@ -45,6 +45,7 @@ _PANELS = {
         "history",
         "stats",
     ),
+    "Agents": ("hook",),
     "Administration": ("doctor", "backup", "prune", "notify", "token", "key", "postgres"),
 }
 """The panels of the help, with hitl's own commands in order. Plugins have their own panel."""

@@ -50,6 +50,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "key": ("hitl key list", "hitl key rotate"),
     "doctor": ("hitl doctor",),
     "prune": ("hitl prune --older 90d --dry-run",),
+    "hook": (
+        "hitl hook install claude --to lead",
+        "hitl hook uninstall claude",
+        "hitl hook claude --to lead --then defer",
+        "hitl hook codex --to lead",
+    ),
     "postgres": (
         "hitl postgres install -S postgresql://owner@db.example.com/hitl",
         "hitl postgres install --print",

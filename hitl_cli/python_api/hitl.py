@@ -71,7 +71,7 @@ class Hitl:
     - `server`: the URL of a Resonate server: `sqlite:///hitl.db`, `http://host`, `postgresql://host/database`;
       `token` is the server's.
     - `gateway`: the URL of a gateway of hitl, such as `https://hitl.example.org`, with a `token` of
-      `hitl token create --as agent --can ask`.
+      `hitl token create --as agent --can ask`, or HITL_TOKEN.
 
     `person` is who asks: by default the person of the settings. At a gateway it is the token's person.
 
@@ -128,7 +128,11 @@ class Hitl:
 
         Raises BadInput (not valid), Conflict (the id is of a request with other content).
         """
-        return self._backend.put(_question_input(prompt, form, options))
+        return self.put_input(_question_input(prompt, form, options))
+
+    def put_input(self, asked: QuestionInput) -> str:
+        """Create a request from what a program sends over HTTP, and return its id. See put."""
+        return self._backend.put(asked)
 
     @overload
     def wait[T](self, id: str, *, form: type[T], timeout: Duration | None = None) -> Decision[T]: ...
@@ -337,10 +341,11 @@ def _backend_of(server: str | None, gateway: str | None, token: str | None, pers
 
         return ServerBackend(server, token, person)
     from hitl_cli.python_api.gateway_backend import GatewayBackend
+    from hitl_cli.settings import Settings
 
     if server is not None or person is not None:
         raise not_askable("a gateway has its own server, and its token is of a person: give neither.")
-    return GatewayBackend(gateway, token)
+    return GatewayBackend(gateway, Settings().gateway_token(token))
 
 
 def _question_input(prompt: str, form: Any, options: AskOptions) -> QuestionInput:

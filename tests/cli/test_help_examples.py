@@ -17,8 +17,8 @@ from tests.cli.requests import put
 if TYPE_CHECKING:
     from tests.conftest import Hitl
 
-STAYS = ("demo", "worker", "server", "gateway", "dev", "review", "open", "ask", "wait", "postgres")
-"""Commands that need a terminal, a browser or a database, or run until something else happens."""
+STAYS = ("demo", "worker", "server", "gateway", "dev", "review", "open", "ask", "wait", "postgres", "hook")
+"""Commands that need a terminal, a browser, a database or stdin, or run until something else happens."""
 
 WAITS = ("--wait", "--watch")
 

@@ -50,10 +50,11 @@ TO_THE_END = (
 
 REFUSED = {
     "review": 2,
+    "hook claude": 2,
     "open a --url http://127.0.0.1:9": 6,
     "postgres status -S postgresql://127.0.0.1:9/a": 6,
 }
-"""Commands that need a terminal, a gateway or a database, and the code they exit with where there is none."""
+"""Commands that need a terminal, stdin, a gateway or a database, and the code that they exit with."""
 
 NEED_A_FILE = {"backup copy.db": 2, "server": 2}
 """Commands that exit so where the server is not a file."""

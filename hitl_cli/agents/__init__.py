@@ -1,0 +1,1 @@
+"""Coding agents and frameworks that ask people through hitl."""

@@ -1,0 +1,91 @@
+"""Asks people about a coding agent's tool call, and turns their decision into the hook's answer.
+
+It fails closed: whatever goes wrong is a `deny` with the reason, never an `allow`.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from hitl_cli.agents.tool_call import AGENTS, Answer, answers_in, hook_output, question
+from hitl_cli.errors import HitlError, NotCovered, TimedOut
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hitl_cli.agents.tool_call import AgentName, ToolCall
+    from hitl_cli.python_api.hitl import Hitl
+    from hitl_cli.requests.decision import Decision
+
+logger = logging.getLogger(__name__)
+
+TIMES = 1_000
+"""How often one call is asked again because an earlier approval is not valid any more."""
+
+
+class HookOptions(Struct, frozen=True, kw_only=True):
+    """How a hook asks. `wait` and `deadline` are durations; `then` is the answer after `wait`."""
+
+    to: tuple[str, ...] = ()
+    deadline: str = "1d"
+    wait: str = "9m"
+    then: Answer = "ask"
+
+
+def decide_call(
+    open_hitl: Callable[[], Hitl], agent: AgentName, call: ToolCall, options: HookOptions
+) -> dict[str, Any] | None:
+    """Return what the hook of a call prints (see `hook_output`): a person's decision, or a refusal."""
+    event = call.hook_event_name
+    try:
+        with open_hitl() as hitl:
+            return _decided(hitl, agent, call, options)
+    except TimedOut as error:
+        if error.code == "timed-out":
+            return _unanswered(agent, event, options.then)
+        return hook_output(event, "deny", f"hitl: {error}")
+    except HitlError as error:
+        return hook_output(event, "deny", f"hitl: {' '.join([str(error), *error.lines])}")
+    except Exception as error:
+        logger.exception("the hook failed")
+        return hook_output(event, "deny", f"hitl failed: {type(error).__name__}: {error}")
+
+
+def _decided(hitl: Hitl, agent: AgentName, call: ToolCall, options: HookOptions) -> dict[str, Any] | None:
+    """Ask, wait, and return the answer. Raises HitlError."""
+    event = call.hook_event_name
+    asked = question(agent, call, to=options.to, deadline=options.deadline)
+    for number in range(1, TIMES):
+        one = asked if number == 1 else replace(asked, id=f"{asked.id}-{number}")
+        decision = hitl.wait(hitl.put_input(one), timeout=options.wait)
+        if not decision.approved:
+            return hook_output(event, "deny", _refusal(decision))
+        if call.asks_the_user:
+            return hook_output(event, "allow", updated_input=answers_in(call, decision.data))
+        try:
+            decision.covers(call.arguments())
+        except NotCovered as error:
+            if error.code != "approval-expired":
+                raise
+        else:
+            return hook_output(event, "allow", f"approved by {decision.by or 'another tool'}")
+    raise NotCovered(f"{asked.id} was asked {TIMES:,} times.")
+
+
+def _refusal(decision: Decision[Any]) -> str:
+    """Return why a call is refused, for the agent."""
+    if decision.expired:
+        return f"nobody answered {decision.id} before its deadline"
+    return f"rejected by {decision.by or 'another tool'}: {decision.reason}"
+
+
+def _unanswered(agent: AgentName, event: str, then: Answer) -> dict[str, Any] | None:
+    """Return the answer while nobody has decided."""
+    if then == "defer":
+        return hook_output(event, "defer" if event == "PreToolUse" else "deny")
+    late = f"no answer yet. The request is still open: a later answer counts when {AGENTS[agent]} tries again"
+    return hook_output(event, then, late)

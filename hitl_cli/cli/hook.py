@@ -1,0 +1,172 @@
+"""`hitl hook claude`, `codex`, `install` and `uninstall`: coding agents ask before they act."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from hitl_cli.agents import claude_settings
+from hitl_cli.agents.decide_call import HookOptions, decide_call
+from hitl_cli.agents.tool_call import read_call
+from hitl_cli.cli.context import given_stdin, named_server
+from hitl_cli.cli.options import Server, Token, argument, family, flag, value
+from hitl_cli.cli.output import note
+from hitl_cli.errors import TooLarge
+from hitl_cli.format.durations import parse_duration
+from hitl_cli.format.json import to_json
+from hitl_cli.format.shell import quoted
+from hitl_cli.python_api.hitl import Hitl
+from hitl_cli.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from hitl_cli.agents.tool_call import AgentName
+
+app = family("hook", "Ask people before a coding agent acts.")
+
+STDIN_MAX = 5_000_000
+"""Bytes of stdin. A longer call cannot be asked."""
+
+MATCHER = "Bash|Edit|Write|NotebookEdit|WebFetch|AskUserQuestion"
+
+MARGIN_S = 60
+"""How much longer than the hook waits the agent waits for it."""
+
+To = Annotated[
+    list[str] | None, value("WHO", "Assignee: a person or group:NAME (repeatable). Default: anyone.")
+]
+Wait = Annotated[str, value("DURATION", "How long to wait: less than the timeout of the hook.")]
+Deadline = Annotated[str, value("DURATION", "Time allowed for the answer.")]
+Gateway = Annotated[
+    str | None,
+    value("URL", "Ask at this gateway, with a token from `hitl token`. (HITL_TOKEN)"),
+]
+Then = Annotated[
+    Literal["ask", "defer", "deny"],
+    typer.Option(
+        help="After the wait: the agent's own prompt, end until resumed (Claude Code -p), or refuse."
+    ),
+]
+
+
+@app.command()
+def claude(
+    ctx: typer.Context,
+    to: To = None,
+    wait: Wait = "9m",
+    then: Then = "ask",
+    deadline: Deadline = "1d",
+    gateway: Gateway = None,
+    server: Server = None,
+    token: Token = None,
+) -> None:
+    """Answer a hook of Claude Code (PreToolUse or PermissionRequest): JSON on stdin and stdout."""
+    options = HookOptions(to=tuple(to or ()), deadline=deadline, wait=wait, then=then)
+    _answer("claude", options, _place(ctx, gateway, server, token))
+
+
+@app.command()
+def codex(
+    ctx: typer.Context,
+    to: To = None,
+    wait: Wait = "9m",
+    then: Annotated[
+        Literal["ask", "deny"], typer.Option(help="After the wait: the agent's own prompt, or refuse.")
+    ] = "ask",
+    deadline: Deadline = "1d",
+    gateway: Gateway = None,
+    server: Server = None,
+    token: Token = None,
+) -> None:
+    """Answer a hook of Codex (PermissionRequest): JSON on stdin and stdout."""
+    options = HookOptions(to=tuple(to or ()), deadline=deadline, wait=wait, then=then)
+    _answer("codex", options, _place(ctx, gateway, server, token))
+
+
+@app.command()
+def install(
+    ctx: typer.Context,
+    agent: Annotated[Literal["claude"], argument("[AGENT]", "The agent: claude.")] = "claude",
+    matcher: Annotated[str, value("REGEX", "Tools to ask about.")] = MATCHER,
+    to: To = None,
+    wait: Wait = "1h",
+    then: Then = "ask",
+    gateway: Gateway = None,
+    event: Annotated[
+        Literal["PreToolUse", "PermissionRequest"],
+        typer.Option(help="Ask about every call of these tools, or when Claude Code would ask its user."),
+    ] = "PreToolUse",
+    user: Annotated[bool, flag("Write the settings of the user, not of this project.", "--user")] = False,
+    dry_run: Annotated[bool, flag("Show the change, and write nothing.", "--dry-run")] = False,
+    server: Server = None,
+) -> None:
+    """Put the hook into the settings of Claude Code, and show what changes. Other settings stay."""
+    path = claude_settings.settings_path(user=user)
+    wait_s = parse_duration(wait) // 1_000
+    given = {"--gateway": gateway, "--server": server or ctx.obj["server"], "--wait": wait, "--then": then}
+    options = [*(f"--to {quoted(name)}" for name in to or ())]
+    options += [f"{name} {quoted(text)}" for name, text in given.items() if text is not None]
+    command = " ".join([_own_command(), f"hook {agent}", *options])
+    change = claude_settings.with_hook(path, event, matcher, command, wait_s + MARGIN_S)
+    _apply(path, *change, dry_run=dry_run)
+
+
+@app.command()
+def uninstall(
+    agent: Annotated[Literal["claude"], argument("[AGENT]", "The agent: claude.")] = "claude",
+    user: Annotated[bool, flag("Change the settings of the user, not of this project.", "--user")] = False,
+    dry_run: Annotated[bool, flag("Show the change, and write nothing.", "--dry-run")] = False,
+) -> None:
+    """Take the hook out of the settings of Claude Code, and show what changes. Other settings stay."""
+    del agent
+    path = claude_settings.settings_path(user=user)
+    _apply(path, *claude_settings.without_hook(path), dry_run=dry_run)
+
+
+def _place(
+    ctx: typer.Context, gateway: str | None, server: str | None, token: str | None
+) -> Callable[[], Hitl]:
+    """Return what opens the place to ask at: a failure there must refuse the call, not end the hook."""
+
+    def opened() -> Hitl:
+        if gateway is not None:
+            return Hitl(gateway=gateway, token=token or ctx.obj["token"])
+        url, chosen = named_server(ctx, Settings(), server, token)
+        return Hitl(url.value, token=chosen)
+
+    return opened
+
+
+def _answer(agent: AgentName, options: HookOptions, open_hitl: Callable[[], Hitl]) -> None:
+    """Read a call from stdin, ask, and print the answer. Bad input exits with 2, which blocks the call."""
+    for duration in (options.wait, options.deadline):
+        parse_duration(duration)
+    raw = given_stdin().read(STDIN_MAX + 1)
+    if len(raw) > STDIN_MAX:
+        raise TooLarge(f"the call is too large to be asked: at most {STDIN_MAX:,} bytes are allowed.")
+    answer = decide_call(open_hitl, agent, read_call(raw), options)
+    if answer is not None:
+        print(to_json(answer))
+
+
+def _own_command() -> str:
+    """Return how to run hitl: by name if it is on the PATH, else by its path."""
+    return "hitl" if shutil.which("hitl") else quoted(sys.argv[0])
+
+
+def _apply(path: Path, before: str, after: str, *, dry_run: bool) -> None:
+    """Show the change of a settings file, and make it."""
+    if before == after:
+        note(f"{path} is unchanged.")
+        return
+    print("\n".join(claude_settings.difference(path, before, after)))
+    if dry_run:
+        note("Nothing was written.")
+        return
+    claude_settings.write(path, after)
+    note(f"{path} is written.")

@@ -1,0 +1,302 @@
+"""`hitl hook`: a coding agent's tool call is asked once, and never allowed by mistake."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.agents.fake_model import FakeModel
+from tests.conftest import HITL, PATIENCE_S, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.conftest import Hitl
+
+CALL: dict[str, Any] = {
+    "session_id": "s-1",
+    "transcript_path": "/tmp/t",
+    "hook_event_name": "PreToolUse",
+    "tool_name": "Bash",
+    "tool_input": {"command": "git push origin main", "description": "Push"},
+    "tool_use_id": "toolu_1",
+    "cwd": "/srv/app",
+}
+
+
+def hook(hitl: Hitl, *args: str, agent: str = "claude", wait: str = "50ms", **changed: Any) -> Any:
+    """Run the hook for a call, and return what it answers."""
+    said = hitl.ok("hook", agent, "--wait", wait, *args, stdin=json.dumps(CALL | changed))
+    return json.loads(said)["hookSpecificOutput"] if said else None
+
+
+def request(hitl: Hitl) -> dict[str, Any]:
+    [item] = hitl.json("pending", "--all")
+    return dict(item)
+
+
+def test_a_call_is_asked_once_however_often_the_hook_runs_and_a_late_answer_counts(hitl: Hitl) -> None:
+    for then, answer in (("ask", "ask"), ("deny", "deny"), ("defer", "defer")):
+        assert hook(hitl, "--then", then, "--to", "lead")["permissionDecision"] == answer
+    item = request(hitl)
+    assert "git push origin main" in item["prompt"]
+    assert (item["to"], item["tags"]) == (["lead"], {"agent": "claude", "tool": "Bash"})
+    shown = hitl.json("show", item["id"])
+    assert shown["arguments"] == {"tool": "Bash", "input": CALL["tool_input"], "cwd": "/srv/app"}
+    hitl.ok("approve", item["id"], "--as", "lead")
+    allowed = hook(hitl, "--to", "lead")
+    assert (allowed["permissionDecision"], allowed["permissionDecisionReason"]) == (
+        "allow",
+        "approved by lead",
+    )
+
+
+def test_a_rejection_is_told_to_the_agent_with_its_reason(hitl: Hitl) -> None:
+    hook(hitl)
+    hitl.ok("reject", request(hitl)["id"], "--reason", "use a branch", "--as", "lead")
+    refused = hook(hitl)
+    assert refused["permissionDecision"] == "deny"
+    assert "use a branch" in refused["permissionDecisionReason"]
+
+
+def test_a_deadline_that_passed_is_no(hitl: Hitl) -> None:
+    assert hook(hitl, "--deadline", "1ms", wait="30s")["permissionDecision"] == "deny"
+
+
+def test_an_answer_ends_the_wait(hitl: Hitl) -> None:
+    hitl.create()
+    answers: list[Any] = []
+    thread = threading.Thread(target=lambda: answers.append(hook(hitl, wait="60s")))
+    thread.start()
+    wait_until(lambda: hitl.json("pending", "--all"))
+    hitl.ok("approve", request(hitl)["id"])
+    thread.join(PATIENCE_S)
+    assert [one["permissionDecision"] for one in answers] == ["allow"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"tool_use_id": "toolu_2"},
+        {"session_id": "s-2"},
+        {"tool_use_id": None, "tool_input": {"command": "git push -f"}},
+    ],
+)
+def test_a_yes_counts_for_its_own_call_only(hitl: Hitl, changed: dict[str, Any]) -> None:
+    hook(hitl)
+    hitl.ok("approve", request(hitl)["id"])
+    assert hook(hitl, **changed)["permissionDecision"] == "ask"
+
+
+def test_the_same_id_for_another_call_is_refused(hitl: Hitl) -> None:
+    hook(hitl)
+    hitl.ok("approve", request(hitl)["id"])
+    refused = hook(hitl, tool_input={"command": "rm -rf /"})
+    assert refused["permissionDecision"] == "deny"
+
+
+def test_a_call_without_an_id_is_known_by_its_turn_and_content(hitl: Hitl) -> None:
+    call: dict[str, Any] = {"tool_use_id": None, "hook_event_name": "PermissionRequest", "turn_id": "t1"}
+    for agent in ("claude", "codex"):
+        assert hook(hitl, agent=agent, **call) is None  # the agent's own prompt
+        [item] = [one for one in hitl.json("pending", "--all") if one["id"].startswith(agent)]
+        hitl.ok("approve", item["id"])
+        assert hook(hitl, agent=agent, **call)["decision"] == {"behavior": "allow"}
+        assert (
+            hook(hitl, "--then", "deny", agent=agent, **call | {"turn_id": "t2"})["decision"]["behavior"]
+            == "deny"
+        )
+
+
+QUESTIONS = {
+    "questions": [
+        {
+            "question": "Which database?",
+            "header": "DB",
+            "options": [{"label": "SQLite"}, {"label": "Postgres"}],
+        },
+        {
+            "question": "Which checks?",
+            "options": [{"label": "lint", "description": "fast"}, {"label": "types"}],
+            "multiSelect": True,
+        },
+    ]
+}
+
+
+def test_a_question_of_the_agent_is_answered_by_a_form(hitl: Hitl) -> None:
+    call: dict[str, Any] = {"tool_name": "AskUserQuestion", "tool_input": QUESTIONS}
+    hook(hitl, **call)
+    hitl.ok("approve", request(hitl)["id"], "--data", '{"q1": "Postgres", "q2": ["lint", "types"]}')
+    answered = hook(hitl, **call)
+    assert answered["permissionDecision"] == "allow"
+    assert answered["updatedInput"]["questions"] == QUESTIONS["questions"]
+    assert answered["updatedInput"]["answers"] == {
+        "Which database?": "Postgres",
+        "Which checks?": "lint, types",
+    }
+
+
+NO_CALLS: list[Any] = [{}, CALL | {"tool_input": 7}, CALL | {"session_id": None}]
+
+
+@pytest.mark.parametrize("stdin", ["", "nonsense", "[]", *map(json.dumps, NO_CALLS)])
+def test_what_is_no_call_blocks(hitl: Hitl, stdin: str) -> None:
+    done = hitl.run("hook", "claude", stdin=stdin)
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("-S", "http://127.0.0.1:1"),
+        ("-S", "nonsense"),
+        ("--gateway", "http://127.0.0.1:1"),
+        ("--gateway", "nonsense"),
+        ("--to", " "),
+    ],
+)
+def test_it_refuses_where_it_cannot_ask(hitl: Hitl, args: tuple[str, ...]) -> None:
+    refused = hook(hitl, *args)
+    assert refused["permissionDecision"] == "deny"
+    assert refused["permissionDecisionReason"]
+
+
+@pytest.mark.parametrize(
+    "args", [("--wait", "soon"), ("--deadline", "x"), ("--then", "allow"), ("--unknown",)]
+)
+def test_a_wrong_option_blocks(hitl: Hitl, args: tuple[str, ...]) -> None:
+    done = hitl.run("hook", "claude", *args, stdin=json.dumps(CALL))
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+HOSTILE = "`x` **b** <script>alert(1)</script>\n# \x1b[31m\u202e" + "y" * 5_000
+
+
+def test_what_an_agent_says_only_shows(hitl: Hitl) -> None:
+    hook(hitl, tool_name=HOSTILE, tool_input={"command": HOSTILE})
+    item = request(hitl)
+    assert "\n" not in item["prompt"]
+    assert len(item["prompt"]) < 300
+    shown = hitl.ok("show", item["id"])
+    assert "\x1b" not in shown
+    assert hitl.json("show", item["id"])["arguments"]["input"]["command"] == HOSTILE
+
+
+# Installing
+
+
+def settings(hitl: Hitl) -> Path:
+    return hitl.folder / ".claude" / "settings.json"
+
+
+OTHERS = {
+    "permissions": {"allow": ["Bash(ls)"]},
+    "hooks": {
+        "PreToolUse": [{"matcher": "Bash", "hooks": [{"type": "command", "command": "./mine.sh"}]}],
+        "Stop": [{"hooks": [{"type": "command", "command": "./stop.sh"}]}],
+    },
+}
+
+
+def test_the_hook_is_put_in_once_and_taken_out_and_all_else_stays(hitl: Hitl) -> None:
+    path = settings(hitl)
+    path.parent.mkdir()
+    path.write_text(json.dumps(OTHERS))
+    path.chmod(0o600)
+    for _ in range(2):
+        shown = hitl.ok("hook", "install", "claude", "--to", "it's me", "--wait", "2h", "--then", "defer")
+        written = json.loads(path.read_text())
+        theirs, ours = written["hooks"]["PreToolUse"]
+        assert [theirs] == OTHERS["hooks"]["PreToolUse"]  # type: ignore[index]
+        [entry] = ours["hooks"]
+        command = shlex.split(entry["command"])
+        assert command[1:] == ["hook", "claude", "--to", "it's me", "--wait", "2h", "--then", "defer"]
+        assert entry["timeout"] == 7_260
+    assert {name: written[name] for name in ("permissions",)} == {"permissions": OTHERS["permissions"]}
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert shown == ""  # the second time nothing changed
+    assert hitl.ok("hook", "uninstall", "--dry-run")
+    assert len(json.loads(path.read_text())["hooks"]["PreToolUse"]) == 2
+    hitl.ok("hook", "uninstall", "claude")
+    assert json.loads(path.read_text()) == OTHERS
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"hooks": []}', '{"hooks": {"PreToolUse": {}}}'])
+def test_settings_that_cannot_be_read_stay_as_they_are(hitl: Hitl, text: str) -> None:
+    path = settings(hitl)
+    path.parent.mkdir()
+    path.write_text(text)
+    for command in ("install", "uninstall"):
+        hitl.fails(2, "hook", command, code="bad-setting")
+    assert path.read_text() == text
+
+
+# The real agent
+
+CLAUDE = os.environ.get("HITL_CLAUDE")
+
+
+@pytest.mark.heavy
+@pytest.mark.skipif(CLAUDE is None, reason="HITL_CLAUDE names no claude of @anthropic-ai/claude-code")
+@pytest.mark.parametrize(("verdict", "made"), [("approve", True), ("reject", False)])
+def test_the_real_agent_does_what_a_person_decided(hitl: Hitl, verdict: str, *, made: bool) -> None:
+    hitl.create()
+    model = FakeModel("Bash", {"command": "touch made", "description": "Make a file"})
+    try:
+        hitl.ok("hook", "install", "--matcher", "Bash", "--wait", "60s")
+        run = begin(hitl, model, "-p", "do it")
+        wait_until(lambda: hitl.json("pending", "--all"))
+        hitl.ok(verdict, request(hitl)["id"], "--as", "lead")
+        assert run.wait(PATIENCE_S * 2) == 0
+        assert (hitl.folder / "made").exists() == made
+    finally:
+        model.stop()
+
+
+@pytest.mark.heavy
+@pytest.mark.skipif(CLAUDE is None, reason="HITL_CLAUDE names no claude of @anthropic-ai/claude-code")
+def test_the_real_agent_ends_and_goes_on_with_its_session_once_it_is_decided(hitl: Hitl) -> None:
+    hitl.create()
+    model = FakeModel("Bash", {"command": "touch made", "description": "Make a file"})
+    try:
+        hitl.ok("hook", "install", "--matcher", "Bash", "--wait", "100ms", "--then", "defer")
+        first = begin(hitl, model, "-p", "do it")
+        said = json.loads(first.communicate(timeout=PATIENCE_S * 2)[0])
+        assert said["stop_reason"] == "tool_deferred"
+        hitl.ok("approve", request(hitl)["id"], "--as", "lead")
+        again = begin(hitl, model, "-p", "--resume", said["session_id"])
+        assert again.wait(PATIENCE_S * 2) == 0
+        assert (hitl.folder / "made").exists()
+    finally:
+        model.stop()
+
+
+def begin(hitl: Hitl, model: FakeModel, *args: str) -> subprocess.Popen[str]:
+    """Start the agent in the test's folder, with a home of its own and no network but the model."""
+    env: Mapping[str, str] = {
+        **os.environ,
+        **hitl.env,
+        "PATH": f"{Path(HITL).parent}:{os.environ['PATH']}",
+        "HOME": str(hitl.folder / "home"),
+        "ANTHROPIC_BASE_URL": model.url,
+        "ANTHROPIC_API_KEY": "none",
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+    }
+    assert CLAUDE is not None
+    return subprocess.Popen(
+        [CLAUDE, *args, "--output-format", "json"],
+        cwd=hitl.folder,
+        env=env,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
