@@ -21,20 +21,26 @@ SAID = 200
 CONNECT_S = 30.0
 """How long opening the connection may take. The SDK tries again after a while."""
 
+ANSWER_S = 60.0
+"""How long a server may be silent before a request is sent again."""
+
 KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 """Seconds and tries after which the system reports that the server's machine is gone."""
 
 
 class Requests(HttpConnection):
-    """The SDK's requests. One that is too large is refused, and not sent again and again.
+    """The SDK's requests, sent again if no answer comes, and refused if they are too large.
 
-    A proxy or a Resonate Server answers it with HTTP status 413 and a text.
+    The SDK's own raises TimeoutError after five minutes, into the workflow that waits. For a request that is
+    too large, a proxy or a Resonate Server has HTTP status 413 and a text, which it takes for a failure.
     """
 
     def _ensure_session(self) -> aiohttp.ClientSession:
         if self._session is None and not self._stopped:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._conn_limit), raise_for_status=_refuse_too_large
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=ANSWER_S),
+                connector=aiohttp.TCPConnector(limit=self._conn_limit),
+                raise_for_status=_refuse_too_large,
             )
         return super()._ensure_session()
 
