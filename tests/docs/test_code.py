@@ -92,7 +92,9 @@ def test_every_block_of_python_has_the_right_types(written: list[Path]) -> None:
 
 @pytest.mark.heavy
 def test_blocks_of_typescript_have_the_right_types(packages: Path, tmp_path: Path) -> None:
-    shown = [text for page in PAGES for text in code(page, "typescript")]
+    every = [text for page in PAGES for text in code(page, "typescript")]
+    shown = [text for text in every if "import " not in text]  # on PostgreSQL: tests/typescript/postgres.ts
+    assert len(every) - len(shown) == 1
     folder = project(tmp_path / "project", packages)
     (folder / "shown.ts").write_text(
         'import type { Context } from "@resonatehq/sdk";\n'
