@@ -9,7 +9,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from hitl_cli.agents.tool_call import AGENTS, Answer, answers_in, hook_output, question
 from hitl_cli.errors import HitlError, NotCovered, TimedOut
@@ -61,7 +61,7 @@ def _decided(hitl: Hitl, agent: AgentName, call: ToolCall, options: HookOptions)
     asked = question(agent, call, to=options.to, deadline=options.deadline)
     for number in range(1, TIMES):
         one = asked if number == 1 else replace(asked, id=f"{asked.id}-{number}")
-        decision = hitl.wait(hitl.put_input(one), timeout=options.wait)
+        decision = hitl.wait(hitl.put(**asdict(one)), timeout=options.wait)
         if not decision.approved:
             return hook_output(event, "deny", _refusal(decision))
         if call.asks_the_user:

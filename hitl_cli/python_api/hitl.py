@@ -128,11 +128,7 @@ class Hitl:
 
         Raises BadInput (not valid), Conflict (the id is of a request with other content).
         """
-        return self.put_input(_question_input(prompt, form, options))
-
-    def put_input(self, asked: QuestionInput) -> str:
-        """Create a request from what a program sends over HTTP, and return its id. See put."""
-        return self._backend.put(asked)
+        return self._backend.put(_question_input(prompt, form, options))
 
     @overload
     def wait[T](self, id: str, *, form: type[T], timeout: Duration | None = None) -> Decision[T]: ...
