@@ -1,10 +1,15 @@
 """`hitl pending` with 1,000 requests waiting among 100,000 finished, against importing its libraries alone.
 
-Of those that wait, each tenth needs two approvals, and has one.
+    python -m bench.commands [--resonate-sql FILE]
+
+Of those that wait, each tenth needs two approvals, and has one. With the schema of resonate-pg they are in a
+PostgreSQL of our own, and psycopg is among the libraries; else they are in a file.
 """
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import os
 import statistics
 import subprocess
@@ -16,6 +21,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from bench.peer import Options
+from bench.peers.hitl_postgres import HitlPostgres
 from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.client.protocol import ProtocolRequest
 from hitl_cli.client.wire import encode
@@ -26,6 +33,8 @@ from hitl_cli.requests.question import Question
 from hitl_cli.runs.run import RunSpec, create_request
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hitl_cli.client.protocol import Client
 
 WAITING = 1_000
@@ -88,20 +97,46 @@ def seconds(command: list[str], env: dict[str, str]) -> float:
     return time.perf_counter() - began
 
 
+@contextlib.contextmanager
+def server(resonate_sql: Path | None) -> Iterator[tuple[str, Client]]:
+    """Run a server, and return its URL and a client of it."""
+    with tempfile.TemporaryDirectory(prefix="hitl-bench-", ignore_cleanup_errors=True) as folder:
+        if resonate_sql is None:
+            path = Path(folder) / "hitl.db"
+            with EmbeddedClient(path) as client:
+                yield f"sqlite:///{path}", client
+            return
+        from hitl_cli.postgres.client import PostgresClient
+
+        with HitlPostgres().serve(Path(folder), Options(resonate_sql.absolute(), None, Path())) as running:
+            url = running.config["dsn"]
+            with PostgresClient(url) as client:
+                yield url, client
+
+
 def main() -> None:
     """Measure in pairs, one after the other, and print the median of the ratios."""
-    with tempfile.TemporaryDirectory(prefix="hitl-bench-") as folder:
-        path = Path(folder) / "hitl.db"
-        with EmbeddedClient(path) as client:
-            fill(client, FINISHED, finished=True, prefix="old")
-            fill(client, WAITING, finished=False, prefix="new")
-        env = {**os.environ, "HITL_SERVER": f"sqlite:///{path}"}
-        imports = [sys.executable, "-c", "import typer, rich.table"]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--resonate-sql", type=Path, metavar="FILE")
+    given = parser.parse_args()
+    with server(given.resonate_sql) as (url, client):
+        fill(client, FINISHED, finished=True, prefix="old")
+        fill(client, WAITING, finished=False, prefix="new")
+        if given.resonate_sql is not None:
+            import psycopg
+
+            with psycopg.connect(url, autocommit=True) as db:
+                db.execute("VACUUM ANALYZE")  # which the server does by itself within minutes
+        env = {**os.environ, "HITL_SERVER": url}
+        libraries = "typer, rich.table" + (", psycopg" if given.resonate_sql else "")
+        imports = [sys.executable, "-c", f"import {libraries}"]
         for name, command in (
             ("hitl pending", [HITL, "pending"]),
             ("hitl pending --all --json", [HITL, "pending", "--all", "--json"]),
             ("hitl pending --sort due", [HITL, "pending", "--sort", "due"]),
             ("hitl status", [HITL, "status"]),
+            ("hitl history", [HITL, "history"]),
+            ("hitl show", [HITL, "show", "new-000001:1"]),
         ):
             seconds(command, env)
             pairs = [(seconds(command, env), seconds(imports, env)) for _ in range(PAIRS)]

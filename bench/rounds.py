@@ -17,7 +17,8 @@ from bench.peers import peer
 from bench.process import Child
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from bench.peer import Options, Running
 
@@ -43,6 +44,8 @@ class Figures(Struct, frozen=True, kw_only=True):
     """Decisions made and their runs completed, per second."""
     cpu_us: float
     """CPU time a decision, of worker and server, µs."""
+    server_us: float = 0.0
+    """The server's part of it."""
     p50_ms: float = 0.0
     p99_ms: float = 0.0
     worker_mb: float = 0.0
@@ -65,11 +68,15 @@ def measure(
     singles: int = SINGLES,
     idle_s: float = 0.0,
     patience_s: float = 120.0,
+    within: Callable[[Running], AbstractContextManager[Running]] = contextlib.nullcontext,
 ) -> Figures:
-    """Measure one round. `apart`: another process decides. Raises Missing, TimeoutError, RuntimeError."""
+    """Measure one round. `apart`: another process decides. Raises Missing, TimeoutError, RuntimeError.
+
+    `within` prepares a server, and returns it as workers see it.
+    """
     chosen = peer(key)
     with tempfile.TemporaryDirectory(prefix="hitl-bench-", ignore_cleanup_errors=True) as folder:
-        with chosen.serve(Path(folder), options) as running:
+        with chosen.serve(Path(folder), options) as served, within(served) as running:
             empty = size(running.folder)
             with contextlib.ExitStack() as ends:
 
@@ -108,12 +115,13 @@ class Round:
         idle = self._idle(idle_s) if idle_s else 0.0
         taken = sorted(self._singly(ones))
 
-        cpu = self._cpu()
+        cpu, server = self._cpu(), self._server_cpu()
         decisions = blocked / self._decide(runs)
         return Figures(
             starts=starts,
             decisions=decisions,
             cpu_us=(self._cpu() - cpu) / blocked * 1e6,
+            server_us=(self._server_cpu() - server) / blocked * 1e6,
             p50_ms=taken[len(taken) // 2] if taken else 0.0,
             p99_ms=taken[int(len(taken) * 0.99)] if taken else 0.0,
             worker_mb=max(peak_mb(child.pid) for child in self._crew),
@@ -181,6 +189,10 @@ class Round:
     def _cpu(self) -> float:
         """Return the CPU seconds that worker and server have used."""
         return sum(cpu_s(pid) for pid in [*(child.pid for child in self._crew), *self._servers()])
+
+    def _server_cpu(self) -> float:
+        """Return the CPU seconds that the server has used."""
+        return sum(cpu_s(pid) for pid in self._servers())
 
     def _idle(self, seconds: float) -> float:
         before = self._cpu()

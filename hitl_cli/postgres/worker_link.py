@@ -236,8 +236,8 @@ class PostgresConnection:
                 asyncio.get_running_loop().call_later(BUSY_S, self._look.set)
             if found.tasks:
                 self._look.set()  # there may be more
-                if self._peers > 1:
-                    await asyncio.sleep(SHARE_PAUSE_S)  # the others come first for a moment
+            if self._peers > 1:
+                await asyncio.sleep(SHARE_PAUSE_S)  # the others come first for a moment
 
     def _hand_over(self, found: _Taken, asked_at: float) -> None:
         for held in found.tasks:
