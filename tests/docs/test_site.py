@@ -8,9 +8,21 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.gateway.browser import IN_A_BROWSER, SIDEWAYS, Screen
+from tests.gateway.conftest import chromium, visit  # fixtures
+
+if TYPE_CHECKING:
+    from tests.gateway.conftest import OpenVisit
+
+__all__ = ["chromium", "visit"]
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -38,15 +50,52 @@ def test_a_link_leads_to_a_file_and_does_not_leave_the_site(page: Path) -> None:
         assert target.is_relative_to(border), link
 
 
-@pytest.mark.skipif(importlib.util.find_spec("zensical") is None, reason="`make docs` installs the generator")
-def test_the_site_is_built_and_loads_nothing_from_another_host(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the site, built from the pages as they are."""
+    if importlib.util.find_spec("zensical") is None:
+        pytest.skip("`make docs` installs the generator")
+    folder = tmp_path_factory.mktemp("site")
+    shutil.copytree(DOCS, folder / "docs")
+    (folder / "zensical.toml").write_bytes((ROOT / "zensical.toml").read_bytes())
+    command = [str(Path(sys.executable).with_name("zensical")), "build", "--strict"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return folder / "site"
+
+
+def test_the_site_is_built_and_loads_nothing_from_another_host(site: Path) -> None:
     settings = tomllib.loads((ROOT / "zensical.toml").read_text())
     assert settings["project"]["theme"]["font"] is False
-    shutil.copytree(DOCS, tmp_path / "docs")
-    (tmp_path / "zensical.toml").write_bytes((ROOT / "zensical.toml").read_bytes())
-    command = [str(Path(sys.executable).with_name("zensical")), "build", "--strict"]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
-    pages = list((tmp_path / "site").rglob("*.html"))
+    pages = list(site.rglob("*.html"))
     assert len(pages) > len(list(DOCS.rglob("*.md")))  # and 404.html
     assert not [page for page in pages if LOADED.search(page.read_text())]
-    assert (tmp_path / "site" / "search.json").stat().st_size > 0
+    assert (site / "search.json").stat().st_size > 0
+
+
+@IN_A_BROWSER
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_page_of_the_site_fits_a_phone_and_complains_of_nothing(
+    site: Path, visit: OpenVisit, dark: bool
+) -> None:
+    served = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site)))
+    Thread(target=served.serve_forever, args=(0.05,), daemon=True).start()
+    opened = visit(
+        f"http://127.0.0.1:{served.server_port}", Screen(width=390, height=844, touch=True, dark=dark)
+    )
+    try:
+        for path in (
+            "/index.html",
+            "/guides/deploy-gate.html",
+            "/reference/cli.html",
+            "/reference/errors.html",
+        ):
+            assert not opened.go(path).evaluate(SIDEWAYS), path
+    finally:
+        opened.close()
+        served.shutdown()
+        served.server_close()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
