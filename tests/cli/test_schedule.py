@@ -39,7 +39,7 @@ def test_a_schedule_takes_a_time_zone(hitl: Hitl) -> None:
     assert "02:30:00 JST" in hitl.ok(*add, "Asia/Tokyo")  # which never changes its clocks
     assert "already exists" in hitl.ok(*add, "Asia/Tokyo")
     said = hitl.fails(4, *add, "Europe/Berlin", code="already-exists")
-    assert "nightly: 30 2 * * * (Asia/Tokyo) calls approval" in said
+    assert "30 2 * * * (Asia/Tokyo) starts approval" in said
     [listed] = hitl.json("schedule", "list")
     assert (listed["cron"], listed["timezone"]) == ("30 2 * * *", "Asia/Tokyo")
     assert listed["next_run_at"].endswith("T17:30:00.000Z")

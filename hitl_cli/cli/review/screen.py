@@ -383,10 +383,10 @@ class Screen:
 
     def _held(self) -> StyleAndTextTuples:
         told = [
-            f"{_verb(held.answer)} {held.id} in {-(-left // 1_000)} s"
+            f"{_verb(held.answer)} {held.id} (sent in {-(-left // 1_000)} s)"
             for held, left in reversed(self._desk.held())
         ]
-        return [("ansiyellow", printable(f"{', '.join(told)} (u undoes it)"))]
+        return [("ansiyellow", printable(f"u to undo: {', '.join(told)}"))]
 
     def _keys(self) -> StyleAndTextTuples:
         page = self._page()
