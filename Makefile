@@ -21,8 +21,13 @@ PYTEST := env -u PYTHONDONTWRITEBYTECODE .venv/bin/pytest -n $$(($$(getconf _NPR
 test: .venv/ready ## run the tests in parallel, without the heavy ones
 	@$(PYTEST) -m "not heavy" $(ARGS)
 
-heavy: .venv/ready ## run the tests that take long: TypeScript (npm), nginx, kills under load, real timers
+# What must hold on other servers as on a file; without the schema of resonate-pg, PostgreSQL is skipped.
+ON_SERVERS := $(addprefix tests/,authoring gateway inbox notify recovery runs worker)
+
+heavy: .venv/ready ## run the tests that take long: TypeScript (npm), nginx, kills under load, real timers, other servers
 	@$(PYTEST) -m heavy $(ARGS)
+	@$(if $(ARGS),,$(PYTEST) -m "not heavy" --server postgres tests/cli $(ON_SERVERS))
+	@$(if $(ARGS),,$(PYTEST) -m "not heavy" --server http $(ON_SERVERS))
 
 # Processes that a test kills with SIGKILL are not measured.
 coverage: export COVERAGE_FILE := $(CURDIR)/.coverage/data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -10,18 +11,19 @@ import psycopg
 from hitl_cli.client.connect import connect, driver_of
 from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.client.http import HttpClient
+from hitl_cli.engine.server import now_ms
 from hitl_cli.postgres.client import PostgresClient
 from tests.conftest import wait_until
 from tests.recovery.processes import MovedClock, start
 from tests.recovery.storm import run_command
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from resonate_base import Network
 
-    from hitl_cli.client.protocol import Client
+    from hitl_cli.client.protocol import Client, ProtocolRequest, ProtocolResponse
     from tests.conftest import Hitl
     from tests.postgres.cluster import Cluster
 
@@ -88,26 +90,38 @@ def _serve(clock: MovedClock, env: Mapping[str, str], *args: Any) -> None:
     run_command(env, *args)
 
 
-def connect_at(url: str, clock: Callable[[], int]) -> Client:
-    """Return a client whose requests are made at the time that a clock shows."""
+def connect_at(url: str, clock: Callable[[], int] | None) -> Client:
+    """Return a client whose requests are made at the time that a clock shows.
+
+    Over HTTP, it may be used in the thread of a browser's event loop too.
+    """
     match driver_of(url).file(url), url.partition(":")[0]:
         case None, "postgresql":
-            return _PostgresAt(url, clock)
+            return _PostgresAt(url, clock or now_ms)
         case None, "http":
             return _HttpAt(url, clock)
         case path, "sqlite" if path is not None:
-            return EmbeddedClient(path, clock)
+            return EmbeddedClient(path, clock or now_ms)
     return connect(url)
 
 
 class _HttpAt(HttpClient):
-    def __init__(self, url: str, clock: Callable[[], int]) -> None:
+    def __init__(self, url: str, clock: Callable[[], int] | None) -> None:
         super().__init__(url, None)
         self._clock = clock
-        self._connection = _Dated(self._connection, clock)  # type: ignore[assignment]
+        self._thread = ThreadPoolExecutor(1)
+        if clock is not None:
+            self._connection = _Dated(self._connection, clock)  # type: ignore[assignment]
+
+    def call_many(self, requests: Sequence[ProtocolRequest]) -> list[ProtocolResponse]:
+        return self._thread.submit(super().call_many, requests).result()
+
+    def close(self) -> None:
+        self._thread.submit(super().close).result()
+        self._thread.shutdown()
 
     def now(self) -> int:
-        return self._clock()
+        return super().now() if self._clock is None else self._clock()
 
 
 class _PostgresAt(PostgresClient):

@@ -43,10 +43,11 @@ class ClientPool:
         return self._clients[0].now() if self._clients else now_ms()
 
     def close(self) -> None:
-        """Wait for the calls in progress, and close the clients."""
+        """Wait for the calls in progress, and close the clients. It may be called in an event loop."""
         self._pool.shutdown(wait=True, cancel_futures=True)
-        for client in self._clients:
-            client.close()
+        if self._clients:
+            with ThreadPoolExecutor(1) as closing:  # a client over HTTP has an event loop of its own
+                list(closing.map(lambda client: client.close(), self._clients))
 
     def _client(self) -> Client:
         client: Client | None = getattr(self._own, "client", None)
