@@ -190,6 +190,7 @@ def test_what_is_kept_of_a_request_is_small(hitl: Any) -> None:
         same(client, known)
 
 
+@pytest.mark.only("file", reason="a file alone tells whether anything was committed")
 def test_without_a_commit_nothing_is_searched(hitl: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with closing(hitl.client()) as client, closing(hitl.client()) as other:
         request(other, "q")
