@@ -84,17 +84,19 @@ def test_probing_stores_nothing_and_says_nothing_of_a_server_that_takes_our_ids(
     assert "error" not in hitl.ok("doctor")
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 500, 503])
-def test_a_server_that_cannot_be_asked_is_not_said_to_refuse_our_ids(hitl: Hitl, status: int) -> None:
+def test_a_server_that_cannot_be_asked_is_not_said_to_refuse_our_ids(hitl: Hitl) -> None:
     class Failing(Relay):
+        status = 0
+
         def answer(self, asked: dict[str, Any], question: str | None) -> dict[str, Any]:
             if asked["kind"] != "promise.register_callback":
                 return super().answer(asked, question)
-            head = {"corrId": asked["head"]["corrId"], "status": status, "version": "2026-04-01"}
+            head = {"corrId": asked["head"]["corrId"], "status": self.status, "version": "2026-04-01"}
             return {"kind": asked["kind"], "head": head, "data": "it does not work"}
 
     with Failing(stand_in(hitl, "--old-ids")) as server, connect(server.url) as client:
-        check_ids(client)
+        for server.status in (400, 401, 403, 404, 500, 503):
+            check_ids(client)
 
 
 # Deadlines
