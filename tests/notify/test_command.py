@@ -125,7 +125,7 @@ def test_the_list_shows_who_is_reached_how_without_secrets(people: Hitl) -> None
 
 
 def test_the_list_of_nobody_says_how_somebody_is_named(hitl: Hitl) -> None:
-    assert "[people.NAME]" in hitl.run("notify", "list").stderr
+    assert "[people.reviewer]" in hitl.run("notify", "list").stderr
 
 
 def test_doctor_says_what_is_wrong_with_how_people_are_reached(people: Hitl) -> None:

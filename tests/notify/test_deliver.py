@@ -466,7 +466,7 @@ def test_a_notice_is_a_line_in_the_tree_and_no_news_of_the_worker(hitl: Hitl, re
     hitl.ok("start", "r", '{"prompt": "Well?", "to": ["reviewer"]}', "--workflow", "asks")
     receiver.wait_for(1)
     hitl.waiting()
-    assert wait_until(lambda: "notice asked" in hitl.ok("status", "r"))
+    assert wait_until(lambda: "notification asked" in hitl.ok("status", "r"))
     assert ".t-asked." not in hitl.ok("status", "r")
     assert hitl.json("status", "r")["state"] == "waiting"
     assert not [line for line in worker.lines if "hitl.tell" in line or "t-asked" in line]
