@@ -151,7 +151,7 @@ def services(hitl: Hitl) -> Iterator[Services]:
     every = Services(hitl)
     yield every
     for one in every.started:
-        one.kill()
+        one.clear_away()
 
 
 def test_an_address_is_verified_as_the_readme_says(hitl: Hitl, services: Services) -> None:

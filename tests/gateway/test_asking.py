@@ -39,7 +39,7 @@ def closed(hitl: Hitl) -> Iterator[GatewayProcess]:
     """A gateway where people sign in."""
     gateway = begin_gateway(hitl, "--sign-in")
     yield gateway
-    gateway.kill()
+    gateway.clear_away()
 
 
 @pytest.fixture(scope="module")

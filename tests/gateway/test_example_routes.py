@@ -73,7 +73,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """One gateway and one worker for the tests of this file, each of which has runs of its own."""
     site = Site(Hitl(tmp_path_factory.mktemp("pattern")))
     yield site
-    site.gateway.kill()
+    site.gateway.clear_away()
     site.worker.kill()
 
 

@@ -59,7 +59,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]
     hitl.ok("pending")  # settles what is past its deadline, before others could be at it
     gateway = begin_gateway(hitl)
     yield gateway
-    gateway.kill()
+    gateway.clear_away()
 
 
 def asked_in(gateway: GatewayProcess, address: str) -> list[str]:

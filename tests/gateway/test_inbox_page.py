@@ -36,7 +36,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     (folder / "hitl.toml").write_text('[groups.ops]\nmembers = ["ada"]\n')
     shared = Desk(folder)
     yield shared
-    shared.gateway.kill()
+    shared.gateway.clear_away()
 
 
 def listed(page: Document) -> list[str]:
@@ -183,7 +183,7 @@ def start_desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """A gateway where nothing waits."""
     desk = Desk(tmp_path_factory.mktemp("empty"))
     yield desk
-    desk.gateway.kill()
+    desk.gateway.clear_away()
 
 
 def test_the_script_and_the_style_sheet_are_small() -> None:

@@ -63,7 +63,7 @@ def gateway_of(folder: Path, *, long: bool) -> GatewayProcess:
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     gateway = gateway_of(tmp_path_factory.mktemp("pages"), long=False)
     yield gateway
-    gateway.kill()
+    gateway.clear_away()
 
 
 @pytest.mark.parametrize("path", PAGES)

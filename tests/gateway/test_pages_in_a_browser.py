@@ -42,7 +42,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """A gateway on this machine, where `ada` acts."""
     shared = Desk(tmp_path_factory.mktemp("browser"))
     yield shared
-    shared.gateway.kill()
+    shared.gateway.clear_away()
 
 
 def test_new_requests_appear_and_decided_ones_leave_while_one_types(desk: Desk, visit: OpenVisit) -> None:

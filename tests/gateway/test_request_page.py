@@ -30,7 +30,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     (folder / "hitl.toml").write_text('[groups.ops]\nmembers = ["ada", "reviewer"]\n')
     shared = Desk(folder)
     yield shared
-    shared.gateway.kill()
+    shared.gateway.clear_away()
 
 
 def promise(desk: Desk, id: str) -> Promise:

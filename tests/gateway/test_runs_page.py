@@ -56,7 +56,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]
     fill(hitl)
     gateway = begin_gateway(hitl)
     yield gateway
-    gateway.kill()
+    gateway.clear_away()
 
 
 def test_the_runs_are_listed_the_newest_first(filled: GatewayProcess) -> None:

@@ -42,7 +42,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]
     fill(hitl)
     gateway = begin_gateway(hitl)
     yield gateway
-    gateway.kill()
+    gateway.clear_away()
 
 
 def test_the_figures_are_told_in_words_and_drawn(filled: GatewayProcess) -> None:

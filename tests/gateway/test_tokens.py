@@ -75,7 +75,7 @@ def closed(shared_hitl: Hitl) -> Iterator[GatewayProcess]:
     """A gateway that the tests of this module share, where people sign in."""
     gateway = begin_gateway(shared_hitl, "--sign-in")
     yield gateway
-    gateway.kill()
+    gateway.clear_away()
 
 
 def test_who_shows_a_token_acts_as_its_person_and_does_what_it_may(

@@ -51,7 +51,7 @@ def broken(hitl: Hitl) -> Hitl:
 def signing_in(acme: Hitl) -> Iterator[GatewayProcess]:
     gateway = begin_gateway(acme, "--sign-in")
     yield gateway
-    gateway.kill()
+    gateway.clear_away()
 
 
 # One that adds something
