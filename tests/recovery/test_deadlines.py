@@ -47,6 +47,7 @@ def test_a_deadline_that_passes_while_no_process_runs_has_passed_for_everyone(hi
     assert hitl.json("status", "r")["steps"][0]["state"] == "rejected_timedout"
 
 
+@pytest.mark.only("file", "postgres", reason="the clock of hitl server does not move with the client's")
 def test_a_wait_of_a_year_is_answered_on_its_last_day_and_the_run_goes_on(hitl: Hitl) -> None:
     clock = Clock()
     first = hitl.worker()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import pytest
+
 from hitl_cli.client.protocol import search
 from tests.conftest import Hitl, wait_until
 from tests.recovery.crew import HOUR_MS, LEASE_MS, Crew
@@ -55,6 +57,7 @@ class Life:
         return task_of(self.crew.client, "r").state == "suspended"
 
 
+@pytest.mark.only("file", "postgres", reason="takes longer than a test may over HTTP")
 def test_a_worker_killed_at_any_of_its_requests_asks_once_is_answered_once_and_reminds(
     tmp_path: Path,
 ) -> None:

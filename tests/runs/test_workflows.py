@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from tests.conftest import Hitl
 
 APP = "from hitl_cli import workflow\n\n@workflow\nasync def release(ctx, id):\n    return id\n"
 
 
+@pytest.mark.only("file", "postgres", reason="over HTTP nobody can tell who listens")
 def test_a_misspelled_workflow_is_told_while_a_worker_listens(hitl: Hitl) -> None:
     (hitl.folder / "app.py").write_text(APP)
     worker = hitl.worker("--app", "app.py")

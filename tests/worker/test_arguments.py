@@ -30,7 +30,7 @@ def test_arguments_that_do_not_fit_fail_the_run_at_once(hitl: Hitl) -> None:
     assert "too many positional arguments" in hitl.fails(
         1, "start", "a", "--workflow", "nothing", "--wait", code="run-failed"
     )
-    assert "Expected `int`" in hitl.fails(
+    assert "argument n" in hitl.fails(
         1, "start", "b", "five", "--workflow", "number", "--wait", code="run-failed"
     )
     assert hitl.ok("start", "c", "5", "--workflow", "number", "--wait") == "5\n"

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import msgspec
+import pytest
 from resonate.resonate import Resonate
 
 from hitl_cli.sdk.embedded_connection import EmbeddedConnection
@@ -61,6 +62,7 @@ def test_each_of_a_thousand_steps_takes_two_requests_and_answers_of_one_size(tmp
     assert max(fences) - min(fences) < 100  # numbers with more digits; an earlier step beside it is more
 
 
+@pytest.mark.only("file", "postgres", reason="a thousand round trips take longer than a test may")
 def test_a_worker_completes_a_run_of_a_thousand_steps(hitl: Hitl) -> None:
     hitl.worker("--app", FEATURES)
     with hitl.client() as client:
