@@ -26,6 +26,12 @@ async def asked(ctx: Context, _id: str) -> Any:
     return await ctx.run(step, decision.data)
 
 
+@workflow
+async def reminded(ctx: Context, _id: str) -> Any:
+    """Ask, and remind after an hour."""
+    return (await ask(ctx, "Shall it go on?", to=["reviewer"], remind="1h", deadline=DEADLINE)).data
+
+
 def step(_ctx: Context, decision: Any) -> Any:
     """Return the decision."""
     return decision

@@ -1,0 +1,264 @@
+"""A day in fast motion: 100,000 requests asked, reminded, decided and pruned. Memory and file must stay flat.
+
+    python -m bench.soak [--requests N] [--waves N]
+
+A worker, a gateway and a webhook, each a process of its own, on one file. This program moves the clock of the
+worker and the gateway. In each wave, runs ask a reviewer, and an hour passes, so that all are reminded.
+People list and decide them at the gateway. Half an hour later, what finished two hours ago is pruned. The
+command fails if the worker, the gateway or the file is more than a fifth larger in the last quarter of the
+waves than in the second, or if a notification is missing or sent twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import multiprocessing
+import statistics
+import sys
+import tempfile
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import msgspec
+
+from bench.gateway import cpu_ms, resident_kb
+from hitl_cli.admin.maintenance import prune
+from hitl_cli.client.embedded import EmbeddedClient
+from hitl_cli.client.protocol import call, search
+from hitl_cli.client.wire import EXTERNAL
+from hitl_cli.gateway.background import BackgroundGateway
+from hitl_cli.gateway.options import Options
+from hitl_cli.people.actor import Actor
+from hitl_cli.people.contacts import Contact, Directory, NotificationSettings
+from hitl_cli.runs import Runs
+from hitl_cli.runs.run import RunSpec
+from hitl_cli.worker.process import run_worker
+from hitl_cli.worker.run import WorkerOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from multiprocessing.process import BaseProcess
+    from multiprocessing.sharedctypes import Synchronized
+
+HOUR_MS = 3_600_000
+REMIND_MS = HOUR_MS
+PRUNED_AFTER_MS = 2 * HOUR_MS
+PEOPLE = 20
+PAGE = 50
+PATIENCE_S = 300.0
+LOOK_S = 0.05
+FLAT = 1.2
+APP = str(Path(__file__).with_name("flows.py"))
+
+type _Ahead = Synchronized[int]
+
+
+class Clock:
+    """The real clock, moved on by what the processes share."""
+
+    def __init__(self, ahead: _Ahead) -> None:
+        self._ahead = ahead
+        self._time_ns = time.time_ns
+
+    def __call__(self) -> int:
+        """Return ms since the epoch."""
+        return self._time_ns() // 1_000_000 + self._ahead.value
+
+    def install(self) -> None:
+        """Make it the clock of this process."""
+        time.time_ns = lambda: self() * 1_000_000
+        time.time = lambda: self() / 1_000
+
+
+def work(url: str, hook: str, keys: Path, ahead: _Ahead) -> None:
+    """Be a worker whose reviewer has a webhook."""
+    Clock(ahead).install()
+    directory = Directory(people={"reviewer": Contact(webhook=hook)}, gateway="http://hitl.example.org")
+    reach = NotificationSettings(directory=directory, keys=keys)
+    run_worker(WorkerOptions(server=url, apps=(APP,), reach=reach), lambda _: None, lambda _: None)
+
+
+def serve(url: str, keys: Path, ahead: _Ahead, said: Any) -> None:
+    """Be a gateway, and say where."""
+    Clock(ahead).install()
+    gateway = BackgroundGateway(
+        Options(server=url, keys=keys, person="reviewer", port=0, url="http://127.0.0.1:0")
+    )
+    gateway.start()
+    said.send(gateway.url)
+    said.recv()
+
+
+def receive(said: Any, heard: _Ahead) -> None:
+    """Be the webhook: count what comes."""
+
+    class Hook(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            with heard.get_lock():
+                heard.value += 1
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
+    said.send(f"http://127.0.0.1:{server.server_port}/hook")
+    server.serve_forever()
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    """Wait until a condition is true."""
+    end = time.monotonic() + PATIENCE_S
+    while not condition():
+        if time.monotonic() > end:
+            sys.exit(f"{what} did not happen within {PATIENCE_S:.0f} s")
+        time.sleep(LOOK_S)
+
+
+async def decide_all(url: str) -> int:
+    """Have people list and decide, until nothing is open; return how many decisions were made."""
+    made = 0
+
+    async def person(session: aiohttp.ClientSession, number: int) -> None:
+        nonlocal made
+        while True:
+            async with session.get(f"{url}/api/v1/requests?for=me&limit={PAGE}") as page:
+                items = (await page.json())["items"]
+            if not items:
+                return
+            for item in items[number % len(items) :: PEOPLE]:
+                address = f"{url}/api/v1/requests/{item['id']}/decision"
+                async with session.post(address, json={"verdict": "approve"}) as answer:
+                    if answer.status != 200:
+                        raise SystemExit(f"a decision failed: {await answer.text()}")
+                    made += (await answer.json())["fresh"]
+
+    async with aiohttp.ClientSession() as session:
+        await asyncio.gather(*(person(session, number) for number in range(PEOPLE)))
+    return made
+
+
+def bytes_in(folder: Path) -> int:
+    """Return the size of the database."""
+    return sum(file.stat().st_size for file in folder.glob("hitl.db*") if file.is_file())
+
+
+class Soak:
+    """The processes, and what was seen of them after each wave."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.url = f"sqlite:///{folder}/hitl.db"
+        context = multiprocessing.get_context("spawn")
+        self.ahead: _Ahead = context.Value("q", 0)
+        self.heard: _Ahead = context.Value("q", 0)
+        self._clock = Clock(self.ahead)
+        self._clock.install()  # pruning goes by the computer's clock
+        self.client = EmbeddedClient(folder / "hitl.db", clock=self._clock)
+        ours, theirs = context.Pipe()
+        self._processes: list[BaseProcess] = [
+            context.Process(target=receive, args=(theirs, self.heard), daemon=True)
+        ]
+        self._processes[0].start()
+        hook = ours.recv()
+        self._gateway, theirs = context.Pipe()
+        keys = folder / "keys"
+        for target, args in (
+            (work, (self.url, hook, keys, self.ahead)),
+            (serve, (self.url, keys, self.ahead, theirs)),
+        ):
+            self._processes.append(context.Process(target=target, args=args, daemon=True))
+            self._processes[-1].start()
+        self.gateway_url = self._gateway.recv()
+        self.seen: list[tuple[float, float, float]] = []
+
+    def close(self) -> None:
+        """End the processes."""
+        for process in self._processes:
+            process.terminate()
+            process.join()
+        self.client.close()
+
+    def open(self) -> int:
+        """Return how many requests are open. Looking fires what is due."""
+        return len(search(self.client, state="pending", tags=EXTERNAL))
+
+    def idle(self) -> bool:
+        """Whether no task is held or waits; looking fires what is due."""
+        held = [call(self.client, "task.search", state=state, limit=1) for state in ("acquired", "pending")]
+        return not any(msgspec.json.decode(answer.data)["tasks"] for answer in held)
+
+    def wave(self, number: int, size: int) -> None:
+        """Ask, remind, decide and prune."""
+        told = self.heard.value
+        specs = [RunSpec(id=f"w{number}-{n}", workflow="reminded") for n in range(size)]
+        Runs(self.client, Actor(person="", via="bench")).start_many(specs)
+        until(lambda: self.open() == size, f"wave {number}: asking")
+        until(lambda: self.heard.value == told + size and self.idle(), f"wave {number}: notifying")
+        self.ahead.value += REMIND_MS
+        until(lambda: self.heard.value == told + 2 * size and self.idle(), f"wave {number}: reminding")
+        made = asyncio.run(decide_all(self.gateway_url))
+        if made != size:
+            sys.exit(f"wave {number}: {made:,} decisions counted, of {size:,}")
+        until(lambda: not search(self.client, state="pending", root=True), f"wave {number}: completing")
+        until(self.idle, f"wave {number}: ending")
+        self.ahead.value += REMIND_MS // 2
+        prune(self.url, PRUNED_AFTER_MS)
+        _, worker, gateway = (process.pid or 0 for process in self._processes)
+        seen = (resident_kb(worker) / 1_024, resident_kb(gateway) / 1_024, bytes_in(self.folder) / 2**20)
+        self.seen.append(seen)
+        used = (cpu_ms(worker), cpu_ms(gateway))
+        print(
+            f"wave {number}: worker {seen[0]:.0f} MB, gateway {seen[1]:.0f} MB, file {seen[2]:.1f} MB; CPU:"
+            f" worker {used[0] / 1_000:.0f} s, gateway {used[1] / 1_000:.0f} s; sent {self.heard.value:,}",
+            flush=True,
+        )
+
+
+def grown(seen: list[tuple[float, float, float]]) -> list[str]:
+    """Return what is larger in the last quarter of the waves than in the second."""
+    quarter = max(len(seen) // 4, 1)
+    wrong = []
+    for at, name in enumerate(("worker", "gateway", "file")):
+        before = statistics.median(each[at] for each in seen[quarter : 2 * quarter])
+        after = statistics.median(each[at] for each in seen[-quarter:])
+        if after > before * FLAT:
+            wrong.append(f"{name} grew from {before:.0f} to {after:.0f} MB")
+    return wrong
+
+
+def main() -> None:
+    """Run all waves, and print what has grown."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--requests", type=int, default=100_000)
+    parser.add_argument("--waves", type=int, default=100)
+    given = parser.parse_args()
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="hitl-bench-") as folder:
+        soak = Soak(Path(folder))
+        try:
+            for number in range(given.waves):
+                soak.wave(number, given.requests // given.waves)
+        finally:
+            soak.close()
+    wrong = grown(soak.seen)
+    print(
+        "; ".join(wrong)
+        or f"flat: {given.requests:,} requests asked, reminded, decided and pruned in"
+        f" {time.perf_counter() - began:,.0f} s"
+    )
+    if wrong:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
