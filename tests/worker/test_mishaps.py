@@ -197,15 +197,3 @@ def test_a_worker_ends_when_a_newer_version_upgrades_its_file(hitl: Hitl) -> Non
 
     assert worker.process.wait(PATIENCE_S) == 6
     assert "Traceback" not in "".join(worker.errors)
-
-
-def test_an_argument_of_another_type_is_named(hitl: Hitl) -> None:
-    hitl.worker()
-    hitl.ok("start", "a", "3")
-    assert "argument workflow_id must be a text" in hitl.fails(1, "wait", "a", code="run-failed")
-
-
-def test_too_many_arguments_are_counted(hitl: Hitl) -> None:
-    hitl.worker()
-    hitl.ok("start", "a", "1", "2", "3")
-    assert ": 3 for approval(workflow_id" in hitl.fails(1, "wait", "a", code="run-failed")
