@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test heavy coverage contract rust storm lint fmt bench docs generated clean
+.PHONY: help demo test heavy servers coverage contract rust storm lint fmt bench docs generated clean
 
 HITL := .venv/bin/hitl
 
@@ -21,13 +21,15 @@ PYTEST := env -u PYTHONDONTWRITEBYTECODE .venv/bin/pytest -n $$(($$(getconf _NPR
 test: .venv/ready ## run the tests in parallel, without the heavy ones
 	@$(PYTEST) -m "not heavy" $(ARGS)
 
+heavy: .venv/ready ## run the tests that take long: TypeScript (npm), nginx, PostgreSQL, kills under load, real timers
+	@$(PYTEST) -m heavy $(ARGS)
+
 # What must hold on other servers as on a file; without the schema of resonate-pg, PostgreSQL is skipped.
 ON_SERVERS := $(addprefix tests/,authoring gateway inbox notify recovery runs worker)
 
-heavy: .venv/ready ## run the tests that take long: TypeScript (npm), nginx, kills under load, real timers, other servers
-	@$(PYTEST) -m heavy $(ARGS)
-	@$(if $(ARGS),,$(PYTEST) -m "not heavy" --server postgres tests/cli $(ON_SERVERS))
-	@$(if $(ARGS),,$(PYTEST) -m "not heavy" --server http $(ON_SERVERS))
+servers: .venv/ready ## run the tests of commands, workers and the gateway on PostgreSQL and over `hitl server`
+	@$(PYTEST) -m "not heavy" --server postgres $(or $(ARGS),tests/cli $(ON_SERVERS))
+	@$(PYTEST) -m "not heavy" --server http $(or $(ARGS),$(ON_SERVERS))
 
 # Processes that a test kills with SIGKILL are not measured.
 coverage: export COVERAGE_FILE := $(CURDIR)/.coverage/data

@@ -269,9 +269,9 @@ def test_connections_that_are_cut_all_the_time_lose_nothing(hitl: Hitl) -> None:
         for id in asks:
             hitl.ok("approve", id)
         quick = start_many(hitl, "quick", 50)
+        wait_until(lambda: sum(cuts) > 10)
     finally:
         stop.set()
         cutting.join()
-    assert sum(cuts) > 10
     all_end(hitl, asks + quick)
     assert [worker.stop() for worker in workers] == [0, 0]
