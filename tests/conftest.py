@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import signal
 import subprocess
@@ -266,13 +265,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Cluster]:
     """A PostgreSQL whose template database has everything installed."""
-    from tests.postgres.cluster import cluster, resonate_sql
+    from tests.postgres.cluster import cluster, needed_resonate_sql
 
-    if resonate_sql() is None:
-        missing = "no schema of resonate-pg here: name it in HITL_RESONATE_SQL"
-        if os.environ.get("HITL_NEED_POSTGRES"):
-            pytest.fail(missing)
-        pytest.skip(missing)
+    needed_resonate_sql()
     with cluster() as running:
         running.prepare_template()
         yield running

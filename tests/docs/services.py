@@ -9,14 +9,13 @@ import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
-import pytest
 from psycopg import sql
 
 from tests.conftest import wait_until
 from tests.docs.pages import parts
 from tests.gateway.nginx import CONFIG, TEMPORARY, answers, found
 from tests.notify.receivers import HttpReceiver, Mailbox
-from tests.postgres.cluster import PASSWORD, binaries, cluster, resonate_sql
+from tests.postgres.cluster import PASSWORD, binaries, cluster, needed_resonate_sql
 from tests.server.conftest import stand_in
 from tests.typescript.conftest import free_port
 
@@ -116,12 +115,7 @@ def nginx(run: Run, page: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def postgres(run: Run, _page: Path) -> Iterator[None]:
     """A PostgreSQL at db.example.com, with the roles of the page and an empty database."""
-    schema = resonate_sql()
-    if schema is None:
-        missing = "no schema of resonate-pg here: name it in HITL_RESONATE_SQL"
-        if os.environ.get("HITL_NEED_POSTGRES"):
-            pytest.fail(missing)
-        pytest.skip(missing)
+    schema = needed_resonate_sql()
     folder = run.hitl.folder
     shutil.copy(schema, folder / "resonate.sql")
     # The server of the wheel has no TLS.
