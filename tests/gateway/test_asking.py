@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import socket
 import threading
 import time
@@ -228,5 +229,23 @@ def test_a_client_that_leaves_is_noticed(hitl: Hitl) -> None:
             wait_until(lambda: len(waiters) == 1)
         wait_until(lambda: len(waiters) == 0)
         assert Browser(visited.address).get("/api/v1/requests/left?wait=0.1s").status == 200
+    finally:
+        visited.stop()
+
+
+def test_a_wait_by_a_key_is_for_the_request_that_the_key_meant(hitl: Hitl) -> None:
+    hitl.ok("ask", "?", "--id", "first", "--key", "release", "--no-wait")
+    visited = Visited(hitl)
+    try:
+        assert visited.gateway is not None
+        waiters = visited.gateway.waiters
+        with ThreadPoolExecutor() as pool:
+            waiting = pool.submit(Browser(visited.address).get, "/api/v1/requests/release?wait=60s")
+            wait_until(lambda: len(waiters) == 1)
+            hitl.ok("approve", "first")
+            hitl.ok("ask", "?", "--id", "second", "--key", "release", "--no-wait")
+            wait_until(waiting.done)
+            shown = json.loads(waiting.result().text)
+        assert (shown["id"], shown["decision"]["outcome"]) == ("first", "approved")
     finally:
         visited.stop()

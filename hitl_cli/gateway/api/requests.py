@@ -150,20 +150,20 @@ async def _show_request(call: Call) -> web.Response:
     wait_s = _wait_s_of(call.query)
     if not wait_s:
         return await _shown(call, await _seen(call))
-    waiters = call.gateway.waiters
-    with waiters.on(call.request, call.id) as woken:
-        seen = await _seen(call)
-        if seen.promise.state != "pending":
-            return await _shown(call, seen)
-        await waiters.ready()
-        seen = await _seen(call)
-        if seen.promise.state == "pending":
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await woken.wait()
-    if has_left(call.request):
-        raise ConnectionResetError
-    return await _shown(call, await _seen(call))
+    seen = await _seen(call)
+    id, waiters = seen.promise.id, call.gateway.waiters  # the name may mean another request later
+    if seen.promise.state == "pending":
+        with waiters.on(call.request, id) as woken:
+            await waiters.ready()
+            seen = await _seen(call, id)
+            if seen.promise.state == "pending":
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait_s):
+                        await woken.wait()
+                if has_left(call.request):
+                    raise ConnectionResetError
+                seen = await _seen(call, id)
+    return await _shown(call, seen)
 
 
 def _wait_s_of(query: RequestQuery) -> float:
@@ -176,9 +176,9 @@ def _wait_s_of(query: RequestQuery) -> float:
     return wait_ms / 1_000
 
 
-async def _seen(call: Call) -> RequestDetails:
-    """Return the request in the path."""
-    return await call.inbox(lambda inbox: inbox.show(call.id, whole=True))
+async def _seen(call: Call, id: str | None = None) -> RequestDetails:
+    """Return the request in the path, or with an id."""
+    return await call.inbox(lambda inbox: inbox.show(call.id if id is None else id, whole=True))
 
 
 async def _shown(call: Call, seen: RequestDetails) -> web.Response:
