@@ -15,6 +15,7 @@ from hitl_cli.errors import BadJson
 from hitl_cli.format.canonical_json import json_digest
 from hitl_cli.format.json import to_json
 from hitl_cli.format.stable_ids import stable_id
+from hitl_cli.format.terminal import printable
 from hitl_cli.requests.question import not_askable
 from hitl_cli.requests.question_input import QuestionInput
 
@@ -168,6 +169,7 @@ def hook_output(
     event: str, answer: Answer, reason: str = "", updated_input: dict[str, Any] | None = None
 ) -> dict[str, Any] | None:
     """Return what the hook prints as JSON; None to print nothing, which leaves it to the agent's prompt."""
+    reason = printable(reason)
     changed = {} if updated_input is None or answer != "allow" else {"updatedInput": updated_input}
     if event == "PreToolUse":
         said = {"permissionDecisionReason": reason} if reason else {}
