@@ -168,6 +168,8 @@ class _Concurrency:
         finally:
             self._parked.discard(me)
             self._waiting.discard(me)
+            if self._parked:  # what goes on now may be the last that can
+                self._look_soon()
 
     def close(self) -> None:
         """End those of its tasks that await something durable: the function has ended."""

@@ -121,6 +121,20 @@ async def groups_beside_its_own_await(ctx: Context) -> Any:
     return [task.result(), own.data]
 
 
+async def slowly(_ctx: Context) -> int:
+    """End after the other task has begun to wait for a person."""
+    await asyncio.sleep(0.5)
+    return 2
+
+
+@workflow
+async def groups_beside_a_slow_step(ctx: Context) -> Any:
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(yes(ctx, "A?"))
+        own = await ctx.run(slowly)
+    return [task.result(), own]
+
+
 @workflow
 async def gathers_errors(ctx: Context) -> Any:
     results = await asyncio.gather(yes(ctx, "A?"), yes(ctx, "B?"), return_exceptions=True)

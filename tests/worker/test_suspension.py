@@ -190,6 +190,12 @@ def test_each_answer_is_noticed_at_once_and_the_run_waits_on_for_the_other(crew:
     assert sorted(ended(crew, run).result) == [1, 2]
 
 
+def test_a_step_that_ends_while_another_task_waits_for_a_person_leaves_the_run_to_suspend(crew: Crew) -> None:
+    run = begun(crew, "groups_beside_a_slow_step")
+    crew.approve(asked(crew, run, "A?")["A?"], data=1)
+    assert ended(crew, run).result == [1, 2]
+
+
 def test_a_task_group_of_plain_promises_suspends_and_returns_both(crew: Crew) -> None:
     run = begun(crew, "groups_promises")
     wait_until(lambda: len(left(crew, run)) == 2 and task_of(crew.client, run).state == "suspended")
