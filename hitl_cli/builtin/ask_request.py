@@ -27,46 +27,31 @@ class _AskArguments(QuestionInput, frozen=True, kw_only=True, forbid_unknown_fie
     escalate: dict[str, str | tuple[str, ...]] | None = None
 
 
-async def ask_request(ctx: Context, request: Any = None, **options: Any) -> dict[str, Any]:
+_OWN = ("id", "prompt")
+"""The fields that are not options of `ask`."""
+
+
+async def ask_request(ctx: Context, request: Any = None, **fields: Any) -> dict[str, Any]:
     """Ask a person, wait for the decision, and return it as JSON. A rejection does not fail the run.
 
     `request` has the fields of `POST /api/v1/requests` but `id`, and `remind` and `escalate` as `ask` takes
     them; a text is the prompt. The same fields may be given by name.
     """
-    asked = _read(request, options)
-    late: Any = asked.on_deadline.value if isinstance(asked.on_deadline, Instead) else asked.on_deadline
-    form: Any = asked.form
-    decision: Decision[Any] = await ask(
-        ctx,
-        asked.prompt,
-        details=asked.details,
-        arguments=asked.arguments,
-        form=form,
-        choices=asked.choices,
-        to=asked.to,
-        approvals=asked.approvals,
-        allow_self=asked.allow_self,
-        deadline=asked.deadline,
-        on_deadline=late,
-        valid_for=asked.valid_for,
-        remind=asked.remind,
-        escalate=asked.escalate,
-        key=asked.key,
-        priority=asked.priority,
-        tags=asked.tags,
-        link=asked.link,
-        digest=asked.digest,
-    )
+    asked = _read(request, fields)
+    options = {name: value for name, value in msgspec.structs.asdict(asked).items() if name not in _OWN}
+    if isinstance(asked.on_deadline, Instead):
+        options["on_deadline"] = asked.on_deadline.value
+    decision: Decision[Any] = await ask(ctx, asked.prompt, **options)
     return decision_document(decision)
 
 
-def _read(request: Any, options: dict[str, Any]) -> _AskArguments:
+def _read(request: Any, fields: dict[str, Any]) -> _AskArguments:
     """Return what to ask. Raises BadInput."""
     given = {"prompt": request} if isinstance(request, str) else request or {}
     if not isinstance(given, dict):
         raise not_askable('give an object such as {"prompt": "Deploy?"}, or a text.')
     try:
-        asked = msgspec.convert(given | options, _AskArguments)
+        asked = msgspec.convert(given | fields, _AskArguments)
     except msgspec.ValidationError as error:
         raise not_askable(f"{error}.") from error
     if asked.id is not None:

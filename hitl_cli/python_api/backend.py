@@ -9,7 +9,7 @@ from msgspec import Struct
 from hitl_cli.requests.question import Priority
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from hitl_cli.client.wire import Json
     from hitl_cli.requests.decision import Decision
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from hitl_cli.views.pending import RequestSummaryDocument
     from hitl_cli.views.request import RequestDetailsDocument
     from hitl_cli.views.runs import RunDocument
-
-NEVER: Callable[[], bool] = lambda: False  # noqa: E731
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
@@ -40,13 +38,8 @@ class Backend(Protocol):
     def put(self, asked: QuestionInput) -> str:
         """Create a request, or find the existing one, and return its id. Raises BadInput, Conflict."""
 
-    def decision(
-        self, id: str, timeout_s: float | None, left: Callable[[], bool] = NEVER
-    ) -> Decision[Json] | None:
-        """Return the decision; None after `timeout_s` seconds, or soon after `left()` is true.
-
-        Raises NotFound.
-        """
+    def decision(self, id: str, timeout_s: float | None) -> Decision[Json] | None:
+        """Return the decision; None after `timeout_s` seconds. Raises NotFound."""
 
     def take_back(self, id: str) -> Decision[Json]:
         """Cancel a request, and return the decision: canceled, or an earlier one. Raises NotFound."""
@@ -60,11 +53,8 @@ class Backend(Protocol):
     def start(self, spec: RunSpec, group: str | None, deadline_ms: int) -> None:
         """Start a run. Raises BadInput, Conflict."""
 
-    def ended(self, id: str, timeout_s: float | None, left: Callable[[], bool] = NEVER) -> RunDocument | None:
-        """Return a run once it has ended; None after `timeout_s` seconds, or soon after `left()`.
-
-        Raises NotFound.
-        """
+    def ended(self, id: str, timeout_s: float | None) -> RunDocument | None:
+        """Return a run once it has ended; None after `timeout_s` seconds. Raises NotFound."""
 
     def close(self) -> None:
         """Close all connections."""

@@ -31,7 +31,6 @@ from hitl_cli.errors import (
     Unreachable,
 )
 from hitl_cli.inbox.ask import new_id
-from hitl_cli.python_api.backend import NEVER
 from hitl_cli.requests.decision import Decision, approval_of, check_answer, with_question
 from hitl_cli.requests.question import Digest, OnDeadline, Question
 from hitl_cli.views.pending import RequestsPage
@@ -103,9 +102,7 @@ class GatewayBackend:
         body = msgspec.structs.replace(asked, id=id)  # so that it can be sent again
         return self._send("POST", "/requests", RequestDetailsDocument, body=body).id
 
-    def decision(
-        self, id: str, timeout_s: float | None, left: Callable[[], bool] = NEVER
-    ) -> Decision[Json] | None:
+    def decision(self, id: str, timeout_s: float | None) -> Decision[Json] | None:
         """Return the decision. See Backend."""
 
         def look(wait_s: float) -> Decision[Json] | None:
@@ -113,7 +110,7 @@ class GatewayBackend:
             path = f"/requests/{quote(id, safe='')}"
             return _decision_in(self._send("GET", path, RequestDetailsDocument, query, wait_s=wait_s))
 
-        return _until(look, timeout_s, left, WAIT_S)
+        return _until(look, timeout_s, WAIT_S)
 
     def take_back(self, id: str) -> Decision[Json]:
         """Cancel a request. See Backend."""
@@ -148,7 +145,7 @@ class GatewayBackend:
         body = msgspec.to_builtins(spec) | {"deadline": f"{deadline_ms}ms"}
         self._send("POST", "/runs", RunDocument, body=body | ({} if group is None else {"group": group}))
 
-    def ended(self, id: str, timeout_s: float | None, left: Callable[[], bool] = NEVER) -> RunDocument | None:
+    def ended(self, id: str, timeout_s: float | None) -> RunDocument | None:
         """Return a run once it has ended. See Backend."""
         shortest, longest = LOOK_S
         pause = 0.0
@@ -160,7 +157,7 @@ class GatewayBackend:
             run = self._send("GET", f"/runs/{quote(id, safe='')}", RunDocument)
             return run if run.state not in ("running", "waiting") else None
 
-        return _until(look, timeout_s, left, longest)
+        return _until(look, timeout_s, longest)
 
     def close(self) -> None:
         """Do nothing: there is no open connection."""
@@ -208,7 +205,6 @@ def _error_in(status: int, raw: bytes, where: str) -> HitlError:
 def _until[T](
     look: Callable[[float], T | None],
     timeout_s: float | None,
-    left: Callable[[], bool],
     longest_s: float,
     clock: Callable[[], float] = time.monotonic,
 ) -> T | None:
@@ -219,7 +215,7 @@ def _until[T](
     """
     end = None if timeout_s is None else clock() + timeout_s
     found, heard_at = look(0.0), clock()
-    while found is None and not left():
+    while found is None:
         rest = longest_s if end is None else min(end - clock(), longest_s)
         if rest <= 0:
             return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
@@ -432,19 +431,15 @@ def _result_of(id: str, run: Any) -> Any:
 
 
 async def _in_turns[T](
-    wait: Callable[[str, float | None, Callable[[], bool]], T | None], id: str, timeout_s: float | None
+    wait: Callable[[str, float | None], T | None], id: str, timeout_s: float | None
 ) -> T | None:
     """Wait in a thread, in slices, so that many waits share the threads and one can be canceled."""
     end = None if timeout_s is None else time.monotonic() + timeout_s
-    left = threading.Event()
     pause = 0.0
-    try:
-        while True:
-            rest = SLICE_S if end is None else min(end - time.monotonic(), SLICE_S)
-            found = await asyncio.to_thread(wait, id, max(rest, 0.0), left.is_set)
-            if found is not None or rest <= 0:
-                return found
-            pause = min(pause + 0.05, SLICE_S)
-            await asyncio.sleep(min(pause, SLICE_S if end is None else max(end - time.monotonic(), 0.0)))
-    finally:
-        left.set()
+    while True:
+        rest = SLICE_S if end is None else min(end - time.monotonic(), SLICE_S)
+        found = await asyncio.to_thread(wait, id, max(rest, 0.0))
+        if found is not None or rest <= 0:
+            return found
+        pause = min(pause + 0.05, SLICE_S)
+        await asyncio.sleep(pause if end is None else min(pause, max(end - time.monotonic(), 0.0)))

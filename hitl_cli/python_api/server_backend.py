@@ -6,13 +6,12 @@ import threading
 from typing import TYPE_CHECKING
 
 from hitl_cli.client.connect import connect
-from hitl_cli.client.waiting import wait_until
+from hitl_cli.errors import TimedOut
 from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.ask import StandaloneRequest, decision_of, new_id
 from hitl_cli.inbox.pending import RequestFilter
 from hitl_cli.people.actor import Actor
 from hitl_cli.people.groups import as_asked
-from hitl_cli.python_api.backend import NEVER
 from hitl_cli.requests.decision import with_question
 from hitl_cli.runs import Runs
 from hitl_cli.settings import Settings
@@ -21,7 +20,7 @@ from hitl_cli.views.request import request_details_document
 from hitl_cli.views.runs import run_document
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from hitl_cli.client.protocol import Client
     from hitl_cli.client.wire import Json, Promise
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from hitl_cli.requests.decision import Decision
     from hitl_cli.requests.question import Question
     from hitl_cli.requests.question_input import QuestionInput
-    from hitl_cli.runs.run import Run, RunSpec
+    from hitl_cli.runs.run import RunSpec
     from hitl_cli.views.pending import RequestSummaryDocument
     from hitl_cli.views.request import RequestDetailsDocument
     from hitl_cli.views.runs import RunDocument
@@ -67,14 +66,12 @@ class ServerBackend:
             inbox.notify(put, self._settings.contacts(), self._settings.group().value)
         return put.id
 
-    def decision(
-        self, id: str, timeout_s: float | None, left: Callable[[], bool] = NEVER
-    ) -> Decision[Json] | None:
+    def decision(self, id: str, timeout_s: float | None) -> Decision[Json] | None:
         """Return the decision. See Backend."""
         inbox = self._inbox()
         item = inbox.find(id, whole=True)
         asked = StandaloneRequest(promise=item.promise, question=item.asked, fresh=False)
-        promise = inbox.wait(asked, timeout_s=timeout_s, left=left)
+        promise = inbox.wait(asked, timeout_s=timeout_s)
         return None if promise.state == "pending" else _decision_on(promise, item.asked)
 
     def take_back(self, id: str) -> Decision[Json]:
@@ -106,18 +103,14 @@ class ServerBackend:
         runs = Runs(self._client(), self._actor)
         runs.start(spec, group=self._settings.group(group).value, deadline_ms=deadline_ms)
 
-    def ended(self, id: str, timeout_s: float | None, left: Callable[[], bool] = NEVER) -> RunDocument | None:
+    def ended(self, id: str, timeout_s: float | None) -> RunDocument | None:
         """Return a run once it has ended. See Backend."""
-        client = self._client()
-        runs = Runs(client, self._actor)
-        runs.show(id)  # an unknown id, or an unreachable server, is reported at once
-
-        def look() -> Run | None:
-            run = runs.show(id)
-            return run if run.ended else None
-
-        run = wait_until(client, look, timeout_s=timeout_s, left=left)
-        return None if run is None else run_document(run, client.now())
+        runs = Runs(self._client(), self._actor)
+        run = runs.show(id)
+        try:
+            return run_document(runs.wait(run, timeout_s), self._client().now())
+        except TimedOut:
+            return None
 
     def close(self) -> None:
         """Close the clients of all threads."""

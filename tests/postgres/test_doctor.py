@@ -14,6 +14,7 @@ from hitl_cli.engine.server import now_ms
 from hitl_cli.runs.schedules import Schedules, ScheduleSpec
 from hitl_cli.servers.postgres import facts
 from tests.cli.past import DAY_MS, Past
+from tests.cli.test_doctor import found
 from tests.conftest import NOBODY
 from tests.postgres.cluster import PASSWORD, apply_resonate
 from tests.postgres.test_install import role
@@ -42,17 +43,6 @@ def change(hitl: Hitl, *statements: str) -> None:
     with psycopg.connect(hitl.url, autocommit=True) as connection:
         for statement in statements:
             connection.execute(statement.encode())
-
-
-def found(hitl: Hitl, code: int = 0, *args: str) -> dict[str, Any]:
-    """Return the findings, by name; of several with a name the worst."""
-    done = hitl.run("doctor", "--json", *args)
-    assert done.returncode == code, done.stdout + done.stderr
-    worst: dict[str, Any] = {}
-    for finding in json.loads(done.stdout)["findings"]:
-        if finding["name"] not in worst or finding["level"] != "ok":
-            worst[finding["name"]] = finding
-    return worst
 
 
 def test_all_is_well_with_a_database_in_use(hitl: Hitl) -> None:
