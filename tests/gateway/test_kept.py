@@ -230,12 +230,12 @@ def test_what_somebody_else_wrote_is_shown_and_is_in_no_form(visited: Visited, k
         rotate(visited.options.keys, visited.now(), forget=True)
     session_ends(visited)
     by_link(visited, browser, "lead" if kept == "another person's" else "reviewer")
-    page = browser.post(path, {**form, **TYPED, "field:pin": "1234", "verdict": "approve"})
+    page = browser.post(path, {**form, **TYPED, "field:pin": "pin-1234", "verdict": "approve"})
     assert page.code == "form-expired"
     assert typed_in(page) == {}
     assert "What you typed" in page.main
     assert "a comment" in page.main
-    assert "1234" not in page.main
+    assert "pin-1234" not in page.main
 
 
 def test_a_comment_and_the_reason_of_a_cancellation_are_kept_too(visited: Visited) -> None:
@@ -298,11 +298,11 @@ def test_a_link_that_ended_shows_it_and_it_goes_on_by_signing_in(visited: Visite
     browser = Browser(visited.address)
     page = browser.get(link)
     session_ends(visited)
-    page = browser.post(link, {**hidden(page), **TYPED, "field:pin": "1234", "verdict": "approve"})
+    page = browser.post(link, {**hidden(page), **TYPED, "field:pin": "pin-1234", "verdict": "approve"})
     assert (page.status, page.code) == (410, "link-expired")
     shown = re.sub(r"<input[^>]*>", "", page.main)
     assert "a comment" in shown
-    assert "1234" not in shown
+    assert "pin-1234" not in shown
     by_link(visited, browser)
     page = browser.post(path, hidden(page))
     assert typed_in(page) == TYPED

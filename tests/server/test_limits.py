@@ -78,6 +78,7 @@ def test_what_is_too_large_to_be_stored_fails_its_run_and_no_step_is_repeated(
             assert run.failure.type == "TooLarge"
             assert f"{VALUE_MAX:,}" in run.failure.message
             assert (run.failure.where is not None) == (name != "result")
+            worker.said(f" {name} started")
             assert len([line for line in worker.lines if f" {name} started" in line]) == 1
         assert (hitl.folder / "calls").read_text() == "xxxx"
         begin(client, "caught", "caught", "id")
