@@ -102,14 +102,25 @@ def write_on(path: Path) -> None:
         )
 
 
+def _promises(engine: Engine) -> int:
+    return int(engine.stored("SELECT count(*) AS n FROM promises")[0]["n"])
+
+
+def _copy_once_there_are_more(engine: Engine, target: Path) -> backup.Backup:
+    """Copy when others have written since now: a busy machine may let them rest for the time of a copy."""
+    before = _promises(engine)
+    wait_until(lambda: _promises(engine) > before)
+    return back_up(engine.path, target, replace=False, progress=silent)
+
+
 def test_a_copy_is_finished_while_other_processes_write_without_a_pause(
     engine: Engine, tmp_path: Path
 ) -> None:
     engine.clock.now = now_ms()
     writers = [processes.start(write_on, engine.path) for _ in range(2)]
     try:
-        wait_until(lambda: engine.stored("SELECT count(*) AS n FROM promises")[0]["n"] > 100)
-        made = [back_up(engine.path, tmp_path / f"{n}.db", replace=False, progress=silent) for n in range(3)]
+        wait_until(lambda: _promises(engine) > 100)
+        made = [_copy_once_there_are_more(engine, tmp_path / f"{n}.db") for n in range(3)]
     finally:
         for writer in writers:
             writer.kill()
