@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -95,6 +96,11 @@ class Settings:
             self._file, self._path = _read_file(self._started_in)
         except FileNotFoundError as error:
             raise BadInput("the current folder does not exist any more: change to another one.") from error
+
+    @property
+    def path(self) -> Path | None:
+        """The settings file."""
+        return self._path
 
     @property
     def folder(self) -> Path | None:
@@ -261,6 +267,15 @@ class Settings:
         if not value:
             raise BadSetting(f"{self._path} reads a secret from {text}, which is not set.")
         return value
+
+    def readable_hooks(self) -> list[str]:
+        """Return the names of the hooks (`[hooks.NAME]`) whose secrets can be read here."""
+        readable = []
+        for name, hook in self._file.hooks.items():
+            with suppress(BadSetting):
+                self.secret(hook.secret)
+                readable.append(name)
+        return readable
 
     def keys(self, server: str) -> Path:
         """Return the file with the keys that sign links and sessions of a server (its URL).

@@ -17,11 +17,16 @@ from hitl_cli.settings import Setting, Settings
 from hitl_cli.views.doctor import database_document, file_document, settings_document
 
 COLORS = {"ok": "green", "warning": "yellow", "error": "red"}
+WAY_COLORS = {"closed": "green", "unknown": "yellow", "open": "red"}
 
 
 def doctor(
     ctx: typer.Context,
     full: Annotated[bool, flag("Check the whole database file, even if it is large.", "--full")] = False,
+    as_agent: Annotated[
+        bool,
+        flag("Try each way in which a program here could decide a request by itself.", "--as-agent"),
+    ] = False,
     as_json: AsJson = False,
     server: Server = None,
     token: Token = None,
@@ -32,6 +37,9 @@ def doctor(
 
     settings = Settings()
     url, chosen_token = named_server(ctx, settings, server, token)
+    if as_agent:
+        _print_ways_out(settings, url.value, chosen_token, as_json=as_json)
+        return
     group = settings.group()
     chosen: list[tuple[str, Setting]] = [
         ("server", replace(url, value=shown_url(url.value))),
@@ -60,9 +68,28 @@ def doctor(
         print()
         for finding in report.findings:
             level = colored(f"{finding.level:8}", COLORS[finding.level])
-            advice = f". {finding.advice[0].upper()}{finding.advice[1:]}" if finding.advice else ""
-            print(level + printable(f"{finding.name:12} {finding.text}{advice}"))
+            print(level + printable(f"{finding.name:12} {finding.text}" + _advised(finding.advice)))
     if report.failure is not None:
         raise report.failure
     if any(finding.level == "error" for finding in report.findings):
         raise typer.Exit(1)
+
+
+def _print_ways_out(settings: Settings, url: str, token: str | None, *, as_json: bool) -> None:
+    """Print the ways to a decision that are open from here, and exit with 1 if there is one."""
+    from hitl_cli.admin.agent_checks import ways_out
+
+    found = ways_out(settings, url, token)
+    opened = sum(way.state == "open" for way in found)
+    if as_json:
+        print_json({"open": opened, "ways": found})
+    else:
+        for way in found:
+            state = colored(f"{way.state:8}", WAY_COLORS[way.state])
+            print(state + printable(f"{way.name:12} {way.text}" + _advised(way.advice)))
+    if opened:
+        raise typer.Exit(1)
+
+
+def _advised(advice: str | None) -> str:
+    return f". {advice[0].upper()}{advice[1:]}" if advice else ""
