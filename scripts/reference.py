@@ -42,7 +42,8 @@ def routes() -> str:
     for route in TABLE:
         found = described["paths"][route.path][route.method.lower()]
         page.append(f"## `{route.method} {route.path}`\n")
-        page.append(f"{route.summary} Permission: `{route.needs}`.\n")
+        permission = " or ".join(f"`{one}`" for one in route.needs)
+        page.append(f"{route.summary} Permission: {permission}.\n")
         rows = [
             _row(one["name"], one["schema"], one["in"], one["required"], one.get("description", ""))
             for one in found.get("parameters", ())
@@ -66,8 +67,8 @@ def _row(name: str, schema: dict[str, Any], place: str, required: bool, said: st
     notes = [said or _described(schema)]
     if required:
         notes.append("Required.")
-    elif schema.get("default") not in (None, [], {}, ""):
-        notes.append(f"Default `{schema['default']}`.")
+    elif schema.get("default") not in (None, [], (), {}, ""):
+        notes.append(f"Default `{str(schema['default']).lower()}`.")
     return f"| `{name}` | {place} | {_kind(schema)} | {' '.join(filter(None, notes))} |"
 
 
@@ -129,13 +130,13 @@ def _declared(node: Declaration) -> list[str]:
     else:
         returns = ast.unparse(node.returns) if node.returns else "None"
         given = [one for one in _arguments(node.args) if one != "self"]
-        head = f"{'async ' if isinstance(node, ast.AsyncFunctionDef) else ''}def {node.name}"
+        begin = f"{'async ' if isinstance(node, ast.AsyncFunctionDef) else ''}def {node.name}"
         if any(ast.unparse(one) == "property" for one in node.decorator_list):
             lines = [f"{node.name}: {returns}"]
         elif len(given) <= SHORT:
-            lines = [f"{head}({', '.join(given)}) -> {returns}"]
+            lines = [f"{begin}({', '.join(given)}) -> {returns}"]
         else:
-            lines = [f"{head}(", *(f"    {one}," for one in given), f") -> {returns}"]
+            lines = [f"{begin}(", *(f"    {one}," for one in given), f") -> {returns}"]
     return ["```python", *lines, "```\n", f"{ast.get_docstring(node) or ''}\n"]
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from hitl_cli.client.wire import Json, Verdict
 from hitl_cli.errors import BadAnswer, TooLarge
@@ -26,16 +26,18 @@ DECODED_TEXTS = ("__INF__", "__NEG_INF__")
 class DecisionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A decision as a person gives it: a verdict, a choice, or an answer.
 
-    `answer` is one word: a choice, the value of a form with a single field, or yes or no. `data` is what the
-    workflow gets. Creating one that is not valid raises BadInput.
+    Creating one that is not valid raises BadInput.
     """
 
     verdict: Verdict | None = None
-    data: Any | UnsetType = UNSET
-    choice: str | None = None
-    answer: str | None = None
-    reason: str | None = None
-    comment: str | None = None
+    data: Annotated[Any | UnsetType, Meta(description="The data of the form.")] = UNSET
+    choice: Annotated[str | None, Meta(description="One of the choices, instead of a verdict.")] = None
+    answer: Annotated[
+        str | None,
+        Meta(description="In one word: a choice, the value of a form with a single field, or yes or no."),
+    ] = None
+    reason: Annotated[str | None, Meta(description="Of a rejection; the workflow gets it.")] = None
+    comment: Annotated[str | None, Meta(description="Stored with the decision.")] = None
 
     def __post_init__(self) -> None:
         """Raise BadInput for fields that exclude each other, or that are too large."""

@@ -15,31 +15,39 @@ if TYPE_CHECKING:
 
 
 class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A request to create. `deadline` is a duration, such as `90s`, `1h30m` or `30d`.
+    """A request to create."""
 
-    `id` names the request: the same id and content again give the same request. `to` are the assignees;
-    without any, anyone may answer. `on_deadline` may be an object `{"value": …}`: approve with this value.
-    `digest` is the SHA-256 of the content that the request is about, `arguments` what will be done after an
-    approval, and `valid_for` (a duration) how long the approval may be used.
-    """
-
-    prompt: str
-    id: str | None = None
-    details: Json = None
-    arguments: Json = None
-    form: dict[str, Any] | bool | None = None
-    choices: tuple[str, ...] = ()
-    to: tuple[str, ...] = ()
-    approvals: Annotated[int, Meta(ge=1, le=1000)] = 1
-    allow_self: bool = True
-    deadline: str = "365d"
-    valid_for: str | None = None
-    on_deadline: OnDeadline = "expire"
-    key: str | None = None
+    prompt: Annotated[str, Meta(description="What is asked, in Markdown.")]
+    id: Annotated[
+        str | None,
+        Meta(description="Names the request: the same id and content again give the same request."),
+    ] = None
+    details: Annotated[Json, Meta(description="Shown as a table.")] = None
+    arguments: Annotated[Json, Meta(description="What will be done after an approval.")] = None
+    form: Annotated[
+        dict[str, Any] | bool | None, Meta(description="JSON Schema that the data of an approval must fit.")
+    ] = None
+    choices: Annotated[tuple[str, ...], Meta(description="What to offer instead of Approve.")] = ()
+    to: Annotated[
+        tuple[str, ...],
+        Meta(description="Assignees: people, and groups as group:NAME. Without any, anyone may answer."),
+    ] = ()
+    approvals: Annotated[int, Meta(ge=1, le=1000, description="How many people must approve.")] = 1
+    allow_self: Annotated[bool, Meta(description="Whether the person who asks may answer.")] = True
+    deadline: Annotated[str, Meta(description="How long it can be answered, a duration.")] = "365d"
+    valid_for: Annotated[
+        str | None, Meta(description="How long an approval may be used, a duration. Without it, forever.")
+    ] = None
+    on_deadline: Annotated[
+        OnDeadline, Meta(description='The outcome at the deadline; {"value": …} approves with this data.')
+    ] = "expire"
+    key: Annotated[str | None, Meta(description="Another name for the request.")] = None
     priority: Priority = "normal"
-    tags: dict[str, str] = {}
-    link: str | None = None
-    digest: Digest | None = None
+    tags: Annotated[dict[str, str], Meta(description="For filters.")] = {}
+    link: Annotated[str | None, Meta(description="A URL to show.")] = None
+    digest: Annotated[
+        Digest | None, Meta(description="SHA-256 and name of the content that the request is about.")
+    ] = None
 
     @property
     def deadline_ms(self) -> int:
