@@ -1,7 +1,7 @@
 """hitl on a Resonate Server, which knows the protocol and nothing else.
 
 Each test runs on what stands in for it (resonate_server.py), and on the real one if HITL_RESONATE_SERVER
-names a program with the changes of docs/guides/resonate-server.md.
+names a program with the changes of colon_ids.diff.
 """
 
 from __future__ import annotations
