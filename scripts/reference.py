@@ -8,7 +8,7 @@ import inspect
 from typing import Any
 
 import hitl_cli
-from hitl_cli import _MODULES
+from hitl_cli import _MODULES, testing
 from hitl_cli.gateway.api.openapi import document
 from hitl_cli.gateway.api.routes import TABLE
 
@@ -22,11 +22,14 @@ the responses. [The API](api.md) explains tokens, lists, decisions and errors.
 PYTHON = """\
 # Python API
 
-Import everything from `hitl_cli`. Other modules are internal and may change without notice.
-Generated from the docstrings; `help(hitl_cli.ask)` prints the same.
+Import everything from `hitl_cli`, and for tests from [`hitl_cli.testing`](#hitl_clitesting). Other modules
+are internal and may change without notice. Generated from the docstrings; `help(hitl_cli.ask)` prints the same.
 """
 
 ANY = "any JSON"
+
+TESTING = ("hitl_test", "HitlTest", "TestedRun", "Person", "NotAsked", "StillWaiting")
+"""The names of `hitl_cli.testing`, in the order of the page."""
 
 SHORT = 3
 """Maximum number of arguments on one line."""
@@ -106,16 +109,25 @@ def python_api() -> str:
         if value.__name__ != name:
             page.append(f"The earlier name of [`{value.__name__}`](#{value.__name__.lower()}).\n")
             continue
-        node = _source(name)
-        page += _declared(node)
-        for method in _methods(node):
-            page += [f"### `{name}.{method.name}`\n", *_declared(method)]
+        page += _described_name(name, f"hitl_cli.{_MODULES.get(name, 'authoring.workflow')}")
+    page.append("## `hitl_cli.testing`\n\nFor [tests](../guides/testing.md).\n")
+    for name in TESTING:
+        page += [f"## `{name}`\n", *_described_name(name, getattr(testing, name).__module__)]
     return "\n".join(page).rstrip() + "\n"
 
 
-def _source(name: str) -> Declaration:
+def _described_name(name: str, module: str) -> list[str]:
+    """Return what a page says about a public name."""
+    node = _source(name, module)
+    lines = _declared(node)
+    for method in _methods(node):
+        lines += [f"### `{name}.{method.name}`\n", *_declared(method)]
+    return lines
+
+
+def _source(name: str, module_name: str) -> Declaration:
     """Return the parsed declaration of a public name."""
-    module = importlib.import_module(f"hitl_cli.{_MODULES.get(name, 'authoring.workflow')}")
+    module = importlib.import_module(module_name)
     body = ast.parse(inspect.getsource(module)).body
     # The last of several: the others are overloads.
     return [one for one in body if isinstance(one, Declaration) and one.name == name][-1]

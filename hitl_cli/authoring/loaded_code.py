@@ -69,10 +69,11 @@ def _app_of(name: str) -> Iterable[tuple[str, ModuleType]]:
         module = sys.modules.get(name)
         return [] if module is None else [(name, module)]
     folder = Path(file).parent
+    near = str(folder) if folder.is_absolute() else ""  # most modules are elsewhere, which is quick to see
     found = []
     for part, module in list(sys.modules.items()):
         own = getattr(module, "__file__", None)
-        if isinstance(own, str) and (own == file or _is_in(folder, Path(own))):
+        if isinstance(own, str) and own.startswith(near) and (own == file or _is_in(folder, Path(own))):
             found.append((part, module))
     return sorted(found, key=lambda each: each[0])
 

@@ -100,9 +100,18 @@ _data = {kind: msgspec.json.Decoder(struct) for kind, (struct, _) in RULES.items
 _encode = msgspec.json.Encoder().encode
 
 
+_set_ms: int | None = None
+
+
 def now_ms() -> int:
-    """Return the wall clock in ms since the epoch."""
-    return time.time_ns() // 1_000_000
+    """Return the wall clock in ms since the epoch, or the time that a test has set."""
+    return time.time_ns() // 1_000_000 if _set_ms is None else _set_ms
+
+
+def set_clock(ms: int | None) -> None:
+    """Set the time of this process, in ms since the epoch; None for the wall clock. For tests."""
+    global _set_ms  # noqa: PLW0603 - a process has one clock
+    _set_ms = ms
 
 
 class Lease(Struct, frozen=True):

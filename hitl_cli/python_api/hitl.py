@@ -332,9 +332,9 @@ class AsyncHitl:
 def _backend_of(server: str | None, gateway: str | None, token: str | None, person: str | None) -> Backend:
     """Return where requests are. Raises BadInput."""
     if gateway is None:
-        from hitl_cli.python_api.server_backend import ServerBackend
+        from hitl_cli.python_api.server_backend import settings_backend
 
-        return ServerBackend(server, token, person)
+        return settings_backend(server, token, person)
     from hitl_cli.python_api.gateway_backend import GatewayBackend
     from hitl_cli.settings import Settings
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from hitl_cli import defaults
 from hitl_cli.client.connect import connect
 from hitl_cli.errors import TimedOut
 from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.ask import StandaloneRequest, decision_of, new_id
 from hitl_cli.inbox.pending import RequestFilter
 from hitl_cli.people.actor import Actor
+from hitl_cli.people.contacts import Directory
 from hitl_cli.people.groups import as_asked
 from hitl_cli.requests.decision import with_question
 from hitl_cli.runs import Runs
@@ -20,7 +22,7 @@ from hitl_cli.views.request import request_details_document
 from hitl_cli.views.runs import run_document
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from hitl_cli.client.protocol import Client
     from hitl_cli.client.wire import Json, Promise
@@ -40,20 +42,27 @@ VIA = "python"
 class ServerBackend:
     """Requests and runs on a server. Each thread has a client of its own."""
 
-    def __init__(self, server: str | None, token: str | None, person: str | None) -> None:
-        """Read the settings, which have what is None here. Raises BadServer, BadSetting."""
-        self._settings = Settings()
-        self._url = self._settings.server(server).value
-        self._token = self._settings.token(token)
-        groups = self._settings.groups()
-        self._actor = Actor(person=self._settings.person(person).value, via=VIA, groups=groups)
+    def __init__(
+        self,
+        url: str,
+        token: str | None,
+        actor: Actor,
+        contacts: Callable[[], Directory] = Directory,
+        group: str = defaults.GROUP,
+    ) -> None:
+        """`actor` asks; `group` are the workers that start runs and notify assignees."""
+        self._url = url
+        self._token = token
+        self._actor = actor
+        self._contacts = contacts
+        self._group = group
         self._own = threading.local()
         self._clients: list[Client] = []
         self._lock = threading.Lock()
 
     def put(self, asked: QuestionInput) -> str:
         """Create a request, and notify its assignees. See Backend."""
-        inbox, groups = self._inbox(), self._actor.groups
+        inbox, groups = self.inbox(), self._actor.groups
         question = asked.question(lambda names: as_asked(names, groups))
         put = inbox.ask(
             question,
@@ -63,12 +72,12 @@ class ServerBackend:
             deadline_ms=asked.deadline_ms,
         )
         if put.fresh:
-            inbox.notify(put, self._settings.contacts(), self._settings.group().value)
+            inbox.notify(put, self._contacts(), self._group)
         return put.id
 
     def decision(self, id: str, timeout_s: float | None) -> Decision[Json] | None:
         """Return the decision. See Backend."""
-        inbox = self._inbox()
+        inbox = self.inbox()
         item = inbox.find(id, whole=True)
         asked = StandaloneRequest(promise=item.promise, question=item.asked, fresh=False)
         promise = inbox.wait(asked, timeout_s=timeout_s)
@@ -76,13 +85,13 @@ class ServerBackend:
 
     def take_back(self, id: str) -> Decision[Json]:
         """Cancel a request. See Backend."""
-        inbox = self._inbox()
+        inbox = self.inbox()
         asked = inbox.asked(id)
         return _decision_on(inbox.withdraw(asked), asked.question)
 
     def pending(self, wanted: Wanted) -> Sequence[RequestSummaryDocument]:
         """Return open requests. See Backend."""
-        inbox = self._inbox()
+        inbox = self.inbox()
         only = RequestFilter(
             person=self._actor.person if wanted.mine else None,
             to=wanted.to,
@@ -96,19 +105,19 @@ class ServerBackend:
 
     def show(self, id: str) -> RequestDetailsDocument:
         """Return a request. See Backend."""
-        return request_details_document(self._inbox().show(id, whole=True), self._settings.contacts())
+        return request_details_document(self.inbox().show(id, whole=True), self._contacts())
 
     def start(self, spec: RunSpec, group: str | None, deadline_ms: int) -> None:
         """Start a run. See Backend."""
-        runs = Runs(self._client(), self._actor)
-        runs.start(spec, group=self._settings.group(group).value, deadline_ms=deadline_ms)
+        runs = Runs(self.client(), self._actor)
+        runs.start(spec, group=self._group if group is None else group, deadline_ms=deadline_ms)
 
     def ended(self, id: str, timeout_s: float | None) -> RunDocument | None:
         """Return a run once it has ended. See Backend."""
-        runs = Runs(self._client(), self._actor)
+        runs = Runs(self.client(), self._actor)
         run = runs.show(id)
         try:
-            return run_document(runs.wait(run, timeout_s), self._client().now())
+            return run_document(runs.wait(run, timeout_s), self.client().now())
         except TimedOut:
             return None
 
@@ -119,10 +128,12 @@ class ServerBackend:
                 client.close()
             self._clients.clear()
 
-    def _inbox(self) -> Inbox:
-        return Inbox(self._client(), self._actor)
+    def inbox(self, actor: Actor | None = None) -> Inbox:
+        """Return the requests for an actor, by default the one that asks."""
+        return Inbox(self.client(), actor or self._actor)
 
-    def _client(self) -> Client:
+    def client(self) -> Client:
+        """Return this thread's client."""
         client: Client | None = getattr(self._own, "client", None)
         if client is None:
             client = connect(self._url, self._token)
@@ -130,6 +141,19 @@ class ServerBackend:
             with self._lock:
                 self._clients.append(client)
         return client
+
+
+def settings_backend(server: str | None, token: str | None, person: str | None) -> ServerBackend:
+    """Return the backend of the settings, for what is None here. Raises BadServer, BadSetting."""
+    settings = Settings()
+    actor = Actor(person=settings.person(person).value, via=VIA, groups=settings.groups())
+    return ServerBackend(
+        settings.server(server).value,
+        settings.token(token),
+        actor,
+        settings.contacts,
+        settings.group().value,
+    )
 
 
 def _decision_on(promise: Promise, question: Question) -> Decision[Json]:

@@ -5,13 +5,14 @@ No I/O and no SDK: `ask` uses it in a workflow, and `hitl ask` in a script.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 from msgspec import Struct
 
 from hitl_cli.client.wire import Json, Vote, audit_in
+from hitl_cli.engine.server import now_ms
 from hitl_cli.errors import BadInput, NotCovered
 from hitl_cli.format.times import instant
 from hitl_cli.requests.question import Instead, Question
@@ -102,7 +103,7 @@ class Decision[T](Struct, frozen=True, kw_only=True, dict=True):
                 f"{self.id} approves something else: the digest of its arguments is"
                 f" {self.arguments_digest or 'none'}, not {digest}."
             )
-        if self.valid_until is not None and (now or datetime.now(UTC)) > self.valid_until:
+        if self.valid_until is not None and (now or instant(now_ms())) > self.valid_until:
             raise NotCovered(
                 f"the approval of {self.id} was valid until {self.valid_until.isoformat()}. Ask again.",
                 code="approval-expired",

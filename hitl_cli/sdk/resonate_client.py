@@ -60,7 +60,11 @@ class Registering(Resonate):
         return super().register(fn, **options)
 
 
-async def pause(delay_s: float, note_retry: Callable[[BaseException, float], Awaitable[None]]) -> None:
+async def pause(
+    delay_s: float,
+    note_retry: Callable[[BaseException, float], Awaitable[None]],
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> None:
     """Sleep before a step is retried, and report why (resonate/context.py, invoke_with_retry).
 
     Raising here ends the run.
@@ -70,7 +74,7 @@ async def pause(delay_s: float, note_retry: Callable[[BaseException, float], Awa
         if _is_for_good(error):
             raise error
         await note_retry(error, delay_s)
-    await asyncio.sleep(delay_s)
+    await sleep(delay_s)
 
 
 def _is_for_good(error: BaseException) -> bool:

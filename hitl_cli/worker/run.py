@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ from hitl_cli.client.connect import connect
 from hitl_cli.client.pool import ClientPool
 from hitl_cli.client.tags import DIGEST, INTERNAL_FUNCTIONS, TAKE_BACK, TELL
 from hitl_cli.client.wire import Call, decode_as, offered_task
-from hitl_cli.engine.server import now_ms
+from hitl_cli.engine.server import encode_request, now_ms
 from hitl_cli.errors import Unreachable
 from hitl_cli.notify.deliver import Notifier, tell
 from hitl_cli.notify.digest_workflow import digest
@@ -40,7 +40,7 @@ from hitl_cli.worker.housekeeping import COUNT_EVERY_S, Housekeeper
 from hitl_cli.worker.loader import register_app
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Coroutine
     from types import ModuleType
 
     from hitl_cli.engine.records import Value
@@ -62,7 +62,10 @@ GRACE_S = 10.0
 
 
 class WorkerOptions(Struct, frozen=True, kw_only=True):
-    """The options of a worker; durations in ms unless the name ends in `_s`."""
+    """The options of a worker; durations in ms unless the name ends in `_s`.
+
+    `grace_s` is how long steps in progress may take once it is stopped, and `sleep` waits before a retry.
+    """
 
     server: str
     token: str | None = None
@@ -72,6 +75,8 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
     lease_ms: int = LEASE_MS
     count_every_s: float = COUNT_EVERY_S
     reach: NotificationSettings = NotificationSettings(directory=Directory())
+    grace_s: float = GRACE_S
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
 class Serving(Struct, frozen=True, kw_only=True):
@@ -153,7 +158,7 @@ class Worker:
             max_concurrent_tasks=options.concurrency,
             env={},
             observer=log_failures,
-            sleeper=lambda delay_s: pause(delay_s, self._tasks.note_retry),
+            sleeper=lambda delay_s: pause(delay_s, self._tasks.note_retry, options.sleep),
             autostart=False,
         )
         now = self._link.now
@@ -184,6 +189,13 @@ class Worker:
             self._notifier.bridge.close()
             self._heartbeat.shutdown()
             self._link.close()
+
+    async def taken(self) -> frozenset[str]:
+        """Return the tasks in progress, once those that are due now are among them."""
+        assert self._link is not None
+        look = encode_request("promise.get", {"id": "hitl"}).decode()
+        await self._link.network.send(look)  # what is due is handed over in the same batch
+        return frozenset(self._taken)
 
     def stop(self) -> None:
         """Take no more tasks, let steps in progress finish, and return. Safe in a signal handler."""
@@ -276,7 +288,8 @@ class Worker:
         await self._link.source.stop()
         if self._taken:
             try:
-                await asyncio.wait_for(self._idle.wait(), GRACE_S)
+                async with asyncio.timeout(self._options.grace_s):
+                    await self._idle.wait()
             except TimeoutError:
                 await asyncio.to_thread(self.give_back)
                 return

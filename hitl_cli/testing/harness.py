@@ -1,0 +1,212 @@
+"""`hitl_test`: workflows, people and a clock in one test."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hitl_cli.client.connect import file_url
+from hitl_cli.defaults import DEADLINE_MS
+from hitl_cli.engine.server import Server, now_ms, set_clock
+from hitl_cli.errors import RunFailed
+from hitl_cli.format.durations import Duration, duration_ms
+from hitl_cli.inbox.permission import may_answer
+from hitl_cli.people.actor import Actor
+from hitl_cli.people.contacts import Directory, GroupContact, NotificationSettings
+from hitl_cli.python_api.backend import Wanted
+from hitl_cli.runs.run import RunSpec
+from hitl_cli.testing.person import VIA, Person, Rule
+from hitl_cli.testing.test_backend import AsyncTestHitl, TestBackend, TestHitl
+from hitl_cli.testing.worker_thread import WorkerThread, name_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from types import ModuleType
+
+    from hitl_cli.inbox import Inbox
+    from hitl_cli.python_api.hitl import AsyncHitl, Hitl
+    from hitl_cli.views.pending import RequestSummaryDocument
+
+ASKER = "tester"
+"""Who asks and starts runs in a test."""
+
+PATIENCE_S = 30.0
+"""How long a step may run, in real time, before the test fails."""
+
+
+class TestedRun:
+    """A run of a workflow in a test."""
+
+    def __init__(self, id: str, backend: TestBackend, worker: WorkerThread) -> None:
+        self.id = id
+        self._backend = backend
+        self._worker = worker
+
+    def result(self) -> Any:
+        """Return the result of the run, as JSON.
+
+        Raises StillWaiting, with what it waits for, if it does not end by itself; RunFailed, with the
+        traceback as a note, if it failed.
+        """
+        run = self._backend.ended(self.id, None)
+        assert run is not None
+        if run.state == "completed":
+            return run.result
+        error = RunFailed(f"the run {self.id} {run.state}: {run.error}")
+        if (traceback := self._worker.traceback(self.id)) is not None:
+            error.add_note(traceback)
+        raise error
+
+    def ended(self) -> bool:
+        """Whether the run has ended, in whatever way."""
+        return self._backend.ended(self.id, 0.0) is not None
+
+
+class HitlTest:
+    """What `hitl_test` gives: workflows, people and a clock.
+
+    - `client`, `async_client`: a `Hitl` and an `AsyncHitl`, for code that asks through one. A wait without a
+      timeout raises StillWaiting if nobody has answered, instead of blocking.
+    - `server`: the URL of the database, for `hitl -S` or HITL_SERVER.
+    """
+
+    def __init__(
+        self, server: str, workflows: Sequence[Callable[..., Any] | ModuleType], directory: Directory
+    ) -> None:
+        self.server = server
+        self._groups = directory.members
+        self._rules: list[Rule] = []
+        self._answered: set[tuple[str, str]] = set()
+        self._lock = threading.RLock()
+        self._started = 0
+        self._engine = Server(Path(server.removeprefix("sqlite:///")))
+        self._worker = WorkerThread(server, workflows, NotificationSettings(directory=directory))
+        actor = Actor(person=ASKER, via=VIA, groups=self._groups)
+        self._backend = TestBackend(server, actor, self._settle, lambda: self._worker.retries)
+        self.client: Hitl = TestHitl(self._backend)
+        self.async_client: AsyncHitl = AsyncTestHitl(self._backend)
+
+    def start(
+        self,
+        workflow: str | Callable[..., Any],
+        *args: Any,
+        id: str | None = None,
+        deadline: Duration | None = None,
+        **kwargs: Any,
+    ) -> TestedRun:
+        """Start a run of a workflow with these arguments, and return it where it waits or has ended.
+
+        `deadline` is how long the run may take (365 days). Raises LookupError, BadInput, Conflict.
+        """
+        name = name_of(workflow)
+        if name not in self._worker.served:
+            raise LookupError(f"no workflow {name!r}: hitl_test serves {', '.join(self._worker.served)}.")
+        self._started += 1
+        spec = RunSpec(id=id or f"run-{self._started}", workflow=name, args=list(args), kwargs=kwargs)
+        life_ms = DEADLINE_MS if deadline is None else duration_ms(deadline)
+        self._backend.start(spec, None, life_ms)
+        return TestedRun(spec.id, self._backend, self._worker)
+
+    def person(self, name: str) -> Person:
+        """Return a person who answers requests."""
+        return Person(name, self._groups, self._inbox, self._rules)
+
+    def pending(self) -> Sequence[RequestSummaryDocument]:
+        """Return the open requests, oldest first."""
+        return self._backend.pending(Wanted())
+
+    @property
+    def now(self) -> int:
+        """The time of the test's clock, in ms since the epoch. It moves only by `advance`."""
+        return now_ms()
+
+    def advance(self, duration: Duration) -> None:
+        """Move the clock, stopping wherever something is due on the way.
+
+        Deadlines pass, `ctx.sleep` ends, reminders and escalations are sent, failed steps are tried again.
+        """
+        end = now_ms() + duration_ms(duration)
+        self._settle()
+        while (due := self._next_due()) <= end:
+            set_clock(max(due, now_ms()))
+            self._settle()
+        set_clock(end)
+        self._settle()
+
+    def close(self) -> None:
+        """Stop the worker. `hitl_test` calls it."""
+        self._worker.stop()
+        self._backend.close()
+        self._engine.close()
+
+    def _inbox(self, actor: Actor) -> Inbox:
+        self._settle()
+        return self._backend.inbox(actor)
+
+    def _next_due(self) -> int:
+        """Return when something is due next, after firing what is due now; ms since the epoch."""
+        while (due := self._engine.run_batch([]).due) <= now_ms():
+            pass
+        return min([due, *(retry.at for retry in self._worker.retries)])
+
+    def _settle(self) -> None:
+        """Let all happen that can happen now, and apply the rules of people."""
+        with self._lock:
+            while True:
+                self._next_due()
+                self._worker.retry_due()
+                self._worker.settle(PATIENCE_S)
+                if not self._answer():
+                    return
+
+    def _answer(self) -> bool:
+        """Answer one open request by a rule, and return whether there was one."""
+        if not self._rules:
+            return False
+        opened, _ = self._backend.inbox().list()
+        for item in opened:
+            for rule in self._rules:
+                name = rule.person.name
+                fits = rule.left != 0 and (name, item.id) not in self._answered and rule.wanted.fits(item)
+                if fits and may_answer(item, name, self._groups):
+                    self._answered.add((name, item.id))
+                    rule.left = None if rule.left is None else rule.left - 1
+                    self._backend.inbox(rule.person.actor).decide(item, rule.said)
+                    return True
+        return False
+
+
+@contextmanager
+def hitl_test(
+    *workflows: Callable[..., Any] | ModuleType, groups: Mapping[str, Sequence[str]] | None = None
+) -> Iterator[HitlTest]:
+    """Run workflows in a test, on a database and with a clock of its own. Nothing else needs to run.
+
+        def test_an_approved_deploy_completes():
+            with hitl_test(deploy) as hitl:
+                run = hitl.start(deploy, "1.4.2")
+                hitl.person("reviewer").approve("Deploy")
+                assert run.result() == "deployed 1.4.2"
+
+    `workflows` are functions, or modules with functions marked by `@workflow`; the built-in workflows are
+    there too. `groups` has the members of each group. Settings files are not read, and nobody is notified.
+
+    The clock stands still until `advance` moves it. It is the clock of hitl in this process, not of the
+    modules `time` and `datetime`.
+    """
+    directory = Directory(
+        groups={name: GroupContact(members=tuple(of)) for name, of in (groups or {}).items()}
+    )
+    with tempfile.TemporaryDirectory(prefix="hitl-", ignore_cleanup_errors=True) as folder:
+        set_clock(now_ms())
+        try:
+            hitl = HitlTest(file_url(Path(folder) / "test.db"), workflows, directory)
+            try:
+                yield hitl
+            finally:
+                hitl.close()
+        finally:
+            set_clock(None)
