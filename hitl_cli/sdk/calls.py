@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from contextvars import ContextVar
+from functools import wraps
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -130,6 +131,7 @@ def _durable(fn: Any) -> DurableFunction:
     return known
 
 
+@wraps(_sdk_run)  # type: ignore[arg-type] # overloaded
 def _run(ctx: Context, fn: Any, *args: Any, **kwargs: Any) -> ResonateFuture[Any]:
     effects: Any = ctx._state.effects
     module = sys._getframe(1).f_globals.get("__name__", "")
@@ -156,6 +158,7 @@ def _goes_on(effects: Any, id: str) -> bool:
     return any(promise.tags.get(PARENT_TAG) == id for promise in cache.values())
 
 
+@wraps(_sdk_rpc)
 def _rpc(ctx: Context, fn: Any, *args: Any, **kwargs: Any) -> ResonateFuture[Any]:
     effects: Any = ctx._state.effects
     module = sys._getframe(1).f_globals.get("__name__", "")

@@ -121,7 +121,8 @@ def _is_there(name: str) -> bool:
         # Instances may have it from their class's `__init__` on.
         code = getattr(getattr(owner, "__init__", None), "__code__", None)
         return hasattr(owner, last) or (code is not None and last in code.co_names)
-    return hasattr(owner, last) and _takes(getattr(owner, last), parameters)
+    function = getattr(owner, last, None)  # a worker in this process has replaced some, and wraps them
+    return _takes(getattr(function, "__wrapped__", function), parameters)
 
 
 def _found(path: str) -> object:

@@ -21,6 +21,7 @@ import inspect
 import logging
 import time
 from contextvars import ContextVar
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -285,6 +286,7 @@ def end_if_over() -> None:
         raise asyncio.CancelledError("the function that this is a task of has ended")
 
 
+@wraps(ResonateFuture.__await__)
 def _await_result(future: ResonateFuture[Any]) -> Generator[Any, None, Any]:
     """Await a step or a promise: `ResonateFuture.__await__`."""
     function = _current.get(None)
@@ -305,6 +307,7 @@ def _await_in(function: _Function, future: ResonateFuture[Any]) -> Generator[Any
         raise
 
 
+@wraps(Context.invoke_with_retry)
 async def _invoke_function(
     ctx: Context, df: DurableFunction, payload: Any, policy: RetryPolicy, *, coerce_args: bool = True
 ) -> Any:
