@@ -23,6 +23,7 @@ from hitl_cli.format.names import normalized
 from hitl_cli.format.stable_ids import stable_id
 from hitl_cli.format.validation import in_words
 from hitl_cli.people.actor import check_person
+from hitl_cli.people.callbacks import NO_CALLBACKS, CallbackSettings, check_callbacks
 from hitl_cli.people.contacts import (
     Contact,
     Directory,
@@ -67,6 +68,7 @@ class _FileSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     email: EmailSettings | None = None
     webhooks: WebhookSettings = WebhookSettings()
     hooks: dict[str, HookSettings] = {}
+    callbacks: CallbackSettings = NO_CALLBACKS
 
 
 class Setting(Struct, frozen=True):
@@ -219,6 +221,7 @@ class Settings:
             anybody=file.anybody,
             gateway=self.gateway().value,
             strict_people=file.strict_people,
+            callbacks=file.callbacks,
         )
 
     def directory(self) -> Directory:
@@ -232,13 +235,20 @@ class Settings:
             name: msgspec.structs.replace(hook, secret=self.secret(hook.secret) or "")
             for name, hook in file.hooks.items()
         }
+        callbacks = msgspec.structs.replace(file.callbacks, secret=self.secret(file.callbacks.secret))
         people = {name: self._resolved(contact) for name, contact in file.people.items()}
         groups = {name: self._resolved(contact) for name, contact in file.groups.items()}
         found = msgspec.structs.replace(
-            self.contacts(), people=people, groups=groups, email=email, webhooks=webhooks, hooks=hooks
+            self.contacts(),
+            people=people,
+            groups=groups,
+            email=email,
+            webhooks=webhooks,
+            hooks=hooks,
+            callbacks=callbacks,
         )
         try:
-            check_secrets(webhooks, hooks)
+            check_secrets(webhooks, hooks, callbacks)
             check(people, groups, email, hooks)
             check_anybody(found)
         except BadInput as error:
@@ -343,6 +353,7 @@ def convert(table: Any, path: Path) -> _FileSettings:
         raise BadSetting(f"{path} has an invalid setting: {_named(error, table)}.") from error
     try:
         check(settings.people, settings.groups, settings.email, settings.hooks)
+        check_callbacks(settings.callbacks)
     except BadInput as error:
         raise BadSetting(f"{path}: {error}") from error
     return msgspec.structs.replace(

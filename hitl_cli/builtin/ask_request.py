@@ -27,7 +27,7 @@ class _AskArguments(QuestionInput, frozen=True, kw_only=True, forbid_unknown_fie
     escalate: dict[str, str | tuple[str, ...]] | None = None
 
 
-_OWN = ("id", "prompt")
+_OWN = ("id", "callback", "prompt")
 """The fields that are not options of `ask`."""
 
 
@@ -56,4 +56,6 @@ def _read(request: Any, fields: dict[str, Any]) -> _AskArguments:
         raise not_askable(f"{error}.") from error
     if asked.id is not None:
         raise not_askable("the run has the id: a request of it cannot have another one. Use key.")
+    if asked.callback is not None:
+        raise not_askable("the run gets the decision: a request of it cannot have a callback.")
     return asked

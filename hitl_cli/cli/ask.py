@@ -106,6 +106,9 @@ def ask(
     ] = "normal",
     tag: Annotated[list[str] | None, value("NAME=VALUE", "Tag for filters (repeatable).")] = None,
     link: Annotated[str | None, value("URL", "Link to more information.")] = None,
+    callback: Annotated[
+        str | None, value("URL", "URL that is sent the decision. Its host must be in the settings.")
+    ] = None,
     no_wait: Annotated[bool, flag("Print the id and exit without waiting.", "--no-wait")] = False,
     timeout: Annotated[
         str | None, value("DURATION", "Stop waiting after DURATION (exit 5). The request stays open.")
@@ -138,6 +141,7 @@ def ask(
         priority=priority,
         link=link,
         digest=None if digest is None else digest_of(digest),
+        callback=callback,
     )
     tags = dict(_read_tag(text) for text in tag or [])
     deadline_ms = parse_duration(deadline)
@@ -157,7 +161,14 @@ def ask(
             posted = inbox.asked(id or "", question.digest)
         else:
             own = new_id() if id is None else id
-            posted = inbox.ask(question, id=own, key=key, tags=tags, deadline_ms=deadline_ms)
+            posted = inbox.ask(
+                question,
+                id=own,
+                key=key,
+                tags=tags,
+                deadline_ms=deadline_ms,
+                callbacks=contacts.callbacks,
+            )
             queued = inbox.notify(posted, contacts, group)
         command = _Command(posted.id, server or ctx.obj["server"])
         gateway = reached_gateway(ctx, server, settings)

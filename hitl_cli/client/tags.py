@@ -39,13 +39,16 @@ TELL = "hitl.tell"
 
 DIGEST = "hitl.digest"
 
+CALL_BACK = "hitl.call-back"
+"""Posts the decision on a request to its callback."""
+
 TAKE_BACK = "hitl.take-back"
 """Cancels the requests that a function left pending when it ended."""
 
 TAKE_BACK_SEGMENT = "t-left"
 """The last part of the id of that call, which is under the function's."""
 
-INTERNAL_FUNCTIONS = frozenset({TELL, DIGEST, TAKE_BACK})
+INTERNAL_FUNCTIONS = frozenset({TELL, DIGEST, CALL_BACK, TAKE_BACK})
 """Durable functions that workers run for hitl itself. They are not listed as workflows."""
 
 NOTIFICATION_ID = re.compile(r":(.*\.)?t-[a-z]+(-[0-9]+)?(\.|$)")

@@ -29,6 +29,8 @@ from hitl_cli.client.wire import (
     headers_of,
 )
 from hitl_cli.errors import BadInput, Conflict, NotFound, RunFailed
+from hitl_cli.format.stable_ids import stable_id
+from hitl_cli.format.urls import host_of
 from hitl_cli.inbox.pending import summary_of
 from hitl_cli.inbox.permission import check_may_see, may_see
 from hitl_cli.inbox.votes import complete, count, votes_of
@@ -36,7 +38,7 @@ from hitl_cli.people.contacts import recipients
 from hitl_cli.people.groups import check_known, in_one_form
 from hitl_cli.requests.decision import Decision, decision_on
 from hitl_cli.requests.differences import differences
-from hitl_cli.requests.notification import Notification
+from hitl_cli.requests.notification import Notification, callback_ends_at, callback_of
 from hitl_cli.requests.question import (
     PLAIN,
     Digest,
@@ -56,6 +58,9 @@ if TYPE_CHECKING:
     from hitl_cli.people.actor import Actor
     from hitl_cli.people.contacts import Directory
     from hitl_cli.people.groups import Groups
+
+CALLBACK_DIGITS = 8
+"""Hex digits by which the URLs of two callbacks on one host differ."""
 
 _ID_DIGITS = 16
 """Hex digits of a generated id: enough that it is unique and cannot be guessed."""
@@ -154,17 +159,21 @@ def check_unchanged(id: str, path: str, digest: Digest) -> None:
 
 
 def notify(client: Client, posted: StandaloneRequest, directory: Directory, group: str) -> bool:
-    """Queue a notification to the assignees that have a contact, for the workers of a group.
+    """Queue what tells of a request, for the workers of a group: its assignees, and its callback.
 
-    Return whether there are any.
+    Return whether any assignee has a contact.
     """
-    if posted.promise.state != "pending" or not recipients(posted.question.to, directory):
-        return False
-    notice = Notification(request=posted.id, occasion="asked", names=posted.question.to)
-    promise = posted.promise
-    create = notice.create(address_of(group), promise.timeout_at, promise.origin)
-    as_promise(client.call_many([create])[0])
-    return True
+    promise, target = posted.promise, address_of(group)
+    creates = []
+    told = promise.state == "pending" and bool(recipients(posted.question.to, directory))
+    if told:
+        notice = Notification(request=posted.id, occasion="asked", names=posted.question.to)
+        creates.append(notice.create(target, promise.timeout_at, promise.origin))
+    if posted.question.callback is not None:
+        creates.append(callback_of(promise.id).create(target, callback_ends_at(promise), promise.origin))
+    for answer in client.call_many(creates) if creates else ():
+        as_promise(answer)
+    return told
 
 
 def worker_notifies(
@@ -246,7 +255,14 @@ def _compared(question: Question, groups: Groups) -> dict[str, Json]:
         Escalation(after=step.after, to=tuple(in_one_form(name, groups) for name in step.to))
         for step in question.escalate
     )
-    compared = msgspec.structs.replace(question, to=plain, escalate=late, digest=None)
+    url = question.callback
+    compared = msgspec.structs.replace(
+        question,
+        to=plain,
+        escalate=late,
+        digest=None,
+        callback=url and f"{host_of(url)} ({stable_id(url, CALLBACK_DIGITS)})",
+    )
     asked: dict[str, Json] = msgspec.to_builtins(compared)
     return asked
 

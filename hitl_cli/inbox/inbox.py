@@ -14,6 +14,7 @@ import msgspec
 from hitl_cli.inbox.pending import EVERYTHING, page_of_pending, pending, spelled_by
 from hitl_cli.inbox.permission import check_may_see
 from hitl_cli.people.actor import check_person
+from hitl_cli.people.callbacks import NO_CALLBACKS, endpoint_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from hitl_cli.inbox.stats import Stats
     from hitl_cli.inbox.watch import InboxWatch
     from hitl_cli.people.actor import Actor, Permission
+    from hitl_cli.people.callbacks import CallbackSettings
     from hitl_cli.people.contacts import Directory
     from hitl_cli.people.idempotency import IdempotencyMark
     from hitl_cli.requests.question import Digest, Question
@@ -167,24 +169,27 @@ class Inbox:
         deadline_ms: int,
         key: str | None = None,
         tags: Mapping[str, str] | None = None,
+        callbacks: CallbackSettings = NO_CALLBACKS,
     ) -> StandaloneRequest:
         """Create a request, or find the existing one with the same id, open or decided.
 
-        `tags` are the author's. Raises BadInput (invalid question), Conflict (the id is taken, or was asked
-        with a different question).
+        `tags` are the author's; `callbacks` say which callback is allowed. Raises BadInput (invalid
+        question), Conflict (the id is taken, or was asked with a different question).
         """
         from hitl_cli.inbox import ask
 
         self.actor.require("ask")
         check_person(self.actor.person)
+        if question.callback is not None:
+            endpoint_of(question.callback, callbacks)
         return ask.ask(
             self.client, self.actor, id, question, key=key, tags=tags or {}, deadline_ms=deadline_ms
         )
 
     def notify(self, asked: StandaloneRequest, directory: Directory, group: str) -> bool:
-        """Queue a notification to the assignees that have a contact, for the workers of a group.
+        """Queue what tells of a request, for the workers of a group: its assignees, and its callback.
 
-        Return whether there are any.
+        Return whether any assignee has a contact. To repeat it changes nothing.
         """
         from hitl_cli.inbox import ask
 

@@ -27,9 +27,16 @@ from hitl_cli.notify.channels import registry
 from hitl_cli.notify.compose import ASKING, compose, look_up
 from hitl_cli.notify.concurrency_limit import ConcurrencyLimit
 from hitl_cli.notify.digest_store import DigestEntry, end_of_digest, gather
-from hitl_cli.notify.messages import DeliveryFailed, Message
+from hitl_cli.notify.messages import DecisionMessage, DeliveryFailed, Message
 from hitl_cli.notify.status import DeliveryAttempt, heard_before
-from hitl_cli.people.contacts import Directory, NotificationSettings, assignees, is_reached, recipients
+from hitl_cli.people.contacts import (
+    Address,
+    Directory,
+    NotificationSettings,
+    assignees,
+    is_reached,
+    recipients,
+)
 from hitl_cli.requests.notification import NOTIFICATION_LIFE_MS, Notification
 from hitl_cli.sdk import context as sdk
 
@@ -89,17 +96,28 @@ class Notifier:
         contact = self.directory.contact(who)
         addresses = contact.addresses if contact is not None else ()
         tried = partial(DeliveryAttempt, who=who, at=now, more=place + 1 < len(addresses))
+        address = addresses[place] if place < len(addresses) else None
+        return await self.attempt(tried, say, address, partial(registry.send, directory=self.directory))
+
+    async def attempt[M: (Message, DecisionMessage)](
+        self,
+        tried: Callable[..., DeliveryAttempt],
+        say: Callable[[Client], M | str],
+        address: Address | None,
+        send: Callable[[M, Address], Awaitable[str | None]],
+    ) -> DeliveryAttempt:
+        """Send what `say` returns to an address, and return the result; `tried` makes it."""
         channel = None
         try:
             message = await self.bridge.run(say)
             if isinstance(message, str):
                 return tried(outcome="over", why=message)
-            if place >= len(addresses):
+            if address is None:
                 why = "no contact in the worker's settings"
                 return tried(outcome="failed", why=why, for_good=True)
-            channel = addresses[place].kind
-            async with self._limit.slot(addresses[place]), asyncio.timeout(SEND_S):
-                receipt = await registry.send(message, addresses[place], self.directory)
+            channel = address.kind
+            async with self._limit.slot(address), asyncio.timeout(SEND_S):
+                receipt = await send(message, address)
         except DeliveryFailed as error:
             return tried(
                 outcome="failed",
@@ -113,13 +131,12 @@ class Notifier:
         except (HitlError, OSError) as error:
             return tried(outcome="failed", channel=channel, why=str(error))
         except Exception as error:  # an unexpected error in one channel must not stop the others
-            logger.exception("notification of %s through %s failed", who, channel)
+            logger.exception("a notification through %s failed", channel)
             # The error's text may contain an address with a secret.
             return tried(
                 outcome="failed", channel=channel, why=f"{type(error).__name__}, see the worker's log"
             )
-        shown = tuple(item.request for item in message.items)
-        return tried(outcome="sent", channel=channel, shown=shown, receipt=receipt)
+        return tried(outcome="sent", channel=channel, shown=message.shown, receipt=receipt)
 
 
 def notifier_of(ctx: Context) -> Notifier | None:

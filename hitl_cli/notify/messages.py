@@ -63,6 +63,24 @@ class Message(Struct, frozen=True, kw_only=True):
         """A hash of the thread, which is safe in any header."""
         return stable_id(self.thread, KEY_DIGITS)
 
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The ids of the requests in it."""
+        return tuple(item.request for item in self.items)
+
+
+class DecisionMessage(Struct, frozen=True, kw_only=True):
+    """The decision on a request, for its callback: the JSON document, and the id of the message."""
+
+    key: str
+    request: str
+    body: bytes
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The ids of the requests in it."""
+        return (self.request,)
+
 
 class DeliveryFailed(HitlError):
     """A channel did not accept a message. `for_good` says that the failure is permanent.

@@ -85,7 +85,7 @@ def lead_of(message: Message) -> str:
                 f"Use this link to sign in. It works once, for {LIFE_MS // 60_000} minutes."
                 " If you did not request it, ignore this message."
             )
-        case "approved" | "rejected" | "expired" | "canceled":
+        case "approved" | "rejected" | "expired" | "canceled" | "callback":
             return "You no longer need to answer this request."
 
 

@@ -19,6 +19,7 @@ from hitl_cli.errors import BadInput, BadSetting
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.format.mail_headers import is_address, mailbox
 from hitl_cli.format.names import folded, normalized
+from hitl_cli.people.callbacks import NO_CALLBACKS, CallbackSettings
 from hitl_cli.people.groups import bare_name, groups_of, is_group
 from hitl_cli.requests.question import GROUP
 
@@ -135,6 +136,7 @@ class Directory(Struct, frozen=True, kw_only=True, dict=True):
     email: EmailSettings | None = None
     webhooks: WebhookSettings = WebhookSettings()
     hooks: Mapping[str, HookSettings] = {}
+    callbacks: CallbackSettings = NO_CALLBACKS
     gateway: str = "http://127.0.0.1:5001"
     strict_people: bool = False
 
@@ -269,9 +271,12 @@ def _check_email(email: EmailSettings) -> None:
         raise BadSetting("email.user and email.password must be given together.")
 
 
-def check_secrets(webhooks: WebhookSettings, hooks: Mapping[str, HookSettings]) -> None:
+def check_secrets(
+    webhooks: WebhookSettings, hooks: Mapping[str, HookSettings], callbacks: CallbackSettings = NO_CALLBACKS
+) -> None:
     """Raise BadInput for a secret that cannot sign; the message does not show it."""
-    signing = {"webhooks": webhooks.secret} if webhooks.secret is not None else {}
+    named = {"webhooks": webhooks.secret, "callbacks": callbacks.secret}
+    signing = {name: secret for name, secret in named.items() if secret is not None}
     signing |= {f"hooks.{name}": hook.secret for name, hook in hooks.items() if hook.kind == "webhook"}
     for key, secret in signing.items():
         try:

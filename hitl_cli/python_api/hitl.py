@@ -37,7 +37,7 @@ SLICE_S = 0.5
 
 
 class AskOptions(TypedDict, total=False):
-    """The options of `Hitl.ask` besides the prompt and the form: those of `ask` in a workflow, and `id`."""
+    """The options of `Hitl.ask` besides the prompt and the form: `id`, and those of `ask` in a workflow."""
 
     id: str | None
     details: Any
@@ -54,6 +54,7 @@ class AskOptions(TypedDict, total=False):
     tags: Mapping[str, str] | None
     link: str | None
     digest: Digest | None
+    callback: str | None
 
 
 class Hitl:
@@ -116,7 +117,8 @@ class Hitl:
             decision = Hitl().ask("Which amount?", form=Refund, to="lead", deadline="2d", id="refund-7")
 
         The options are those of `ask` in a workflow, and `id`: the same id and content again are the same
-        request. After `timeout` it raises TimedOut; the request stays open, and `wait` waits for it again.
+        request; and `callback`: a URL that is sent the decision, signed, if the settings allow its host.
+        After `timeout` it raises TimedOut; the request stays open, and `wait` waits for it again.
 
         Raises BadInput (not valid), Conflict (the id is of a request with other content).
         """

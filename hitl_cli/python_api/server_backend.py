@@ -62,7 +62,7 @@ class ServerBackend:
 
     def put(self, asked: QuestionInput) -> str:
         """Create a request, and notify its assignees. See Backend."""
-        inbox, groups = self.inbox(), self._actor.groups
+        inbox, groups, contacts = self.inbox(), self._actor.groups, self._contacts()
         question = asked.question(lambda names: as_asked(names, groups))
         put = inbox.ask(
             question,
@@ -70,9 +70,9 @@ class ServerBackend:
             key=asked.key,
             tags=asked.tags,
             deadline_ms=asked.deadline_ms,
+            callbacks=contacts.callbacks,
         )
-        if put.fresh:
-            inbox.notify(put, self._contacts(), self._group)
+        inbox.notify(put, contacts, self._group)
         return put.id
 
     def decision(self, id: str, timeout_s: float | None) -> Decision[Json] | None:

@@ -12,13 +12,14 @@ import msgspec
 from msgspec import Struct
 
 from hitl_cli.client.protocol import ProtocolRequest
-from hitl_cli.client.tags import NOTICE_TAG, TARGET_TAG, TELL, lineage
+from hitl_cli.client.tags import CALL_BACK, NOTICE_TAG, TARGET_TAG, TELL, lineage
 from hitl_cli.client.wire import Call, Json, child_id, encode
 from hitl_cli.requests.question import OUTCOMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from hitl_cli.client.wire import Promise
     from hitl_cli.engine.records import PromiseState
 
 type Occasion = Literal[
@@ -29,11 +30,13 @@ type Occasion = Literal[
     "rejected",
     "expired",
     "canceled",
+    "callback",
     "digest",
     "test",
     "sign-in",
 ]
-"""Why people are notified. `approved` to `canceled` are outcomes, for the assignees who did not decide.
+"""Why people are notified. `approved` to `canceled` are outcomes, for the assignees who did not decide. A
+`callback` is for a program: it waits for the decision, and posts it to the URL of the request.
 
 A `sign-in` notification has no items: its `inbox` is the link that signs in.
 """
@@ -64,7 +67,8 @@ class Notification(Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def call(self) -> dict[str, Json]:
         """The call that carries it out."""
-        call: dict[str, Json] = msgspec.to_builtins(Call(func=TELL, args=(self,)))
+        function = CALL_BACK if self.occasion == "callback" else TELL
+        call: dict[str, Json] = msgspec.to_builtins(Call(func=function, args=(self,)))
         return call
 
     def tags(self, origin: str, target: str) -> dict[str, str]:
@@ -76,6 +80,16 @@ class Notification(Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Return the promise.create of it; `origin` is the run of the request."""
         data = {"id": self.id, "timeoutAt": timeout_at, "param": encode(self.call)}
         return ProtocolRequest("promise.create", data | {"tags": self.tags(origin, target)})
+
+
+def callback_of(request: str) -> Notification:
+    """Return the notification that posts the decision on a request to its callback."""
+    return Notification(request=request, occasion="callback")
+
+
+def callback_ends_at(promise: Promise) -> int:
+    """Return until when a callback waits for the decision and is retried, in ms since the epoch."""
+    return promise.timeout_at + NOTIFICATION_LIFE_MS
 
 
 def outcome_notification(request: str, state: PromiseState, names: Iterable[str]) -> Notification:

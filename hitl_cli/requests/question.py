@@ -112,8 +112,8 @@ class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
     """What a request asks: the data of its promise. Durations are in ms; `ask` describes the fields.
 
     `arguments` is what will be done after an approval, and `arguments_digest` the SHA-256 of its canonical
-    JSON. `replaces` is the id of the request that it replaces, because the code was changed or the answer was
-    `refused`.
+    JSON. `callback` is a URL that is sent the decision. `replaces` is the id of the request that it replaces,
+    because the code was changed or the answer was `refused`.
     """
 
     prompt: str
@@ -132,6 +132,7 @@ class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
     priority: Priority = "normal"
     link: Annotated[str, Meta(pattern="^https?://[^\\s]+$")] | None = None
     digest: Digest | None = None
+    callback: str | None = None
     code: Code | None = None
     replaces: str | None = None
     refused: Refused | None = None

@@ -48,6 +48,7 @@ class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     digest: Annotated[
         Digest | None, Meta(description="SHA-256 and name of the content that the request is about.")
     ] = None
+    callback: Annotated[str | None, Meta(description="A URL that is sent the decision.")] = None
 
     @property
     def deadline_ms(self) -> int:
@@ -70,4 +71,5 @@ class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             priority=self.priority,
             link=self.link,
             digest=self.digest,
+            callback=self.callback,
         )

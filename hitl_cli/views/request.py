@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from hitl_cli.client.wire import Json, decode
 from hitl_cli.format.times import iso
+from hitl_cli.format.urls import host_of
 from hitl_cli.people.contacts import Directory, without_contact
 from hitl_cli.requests.question import Outcome, fields_of
 from hitl_cli.views.details import notified
@@ -90,8 +91,8 @@ class RequestDetailsDocument(RequestBaseDocument, frozen=True, kw_only=True):
 
     `arguments` is what will be done after an approval, `arguments_digest` the SHA-256 of its canonical JSON,
     and `valid_for_s` how long the approval may be used. `replaces` and `replaced_by` are requests of the same
-    run: its code changed, or an answer could not be used. `param` is the data of a promise that is not a
-    valid request.
+    run: its code changed, or an answer could not be used. `callback` is the host that is sent the decision.
+    `param` is the data of a promise that is not a valid request.
     """
 
     title: str | None
@@ -108,6 +109,7 @@ class RequestDetailsDocument(RequestBaseDocument, frozen=True, kw_only=True):
     escalate: list[EscalationDocument]
     link: str | None
     digest: dict[str, str] | None
+    callback: str | None
     replaced_by: str | None
     votes_cast: list[VoteDocument]
     comments: list[CommentDocument]
@@ -147,6 +149,7 @@ def request_details_document(
             ],
             "link": known.get("link"),
             "digest": known.get("digest"),
+            "callback": None if item.asked.callback is None else host_of(item.asked.callback),
             "replaced_by": seen.replaced_by,
             "unknown_names": seen.unknown,
             "votes_cast": [vote_document(vote) for vote in seen.votes],

@@ -20,7 +20,7 @@ from hitl_cli.authoring.loaded_code import loaded_code
 from hitl_cli.builtin import WORKFLOWS
 from hitl_cli.client.connect import connect
 from hitl_cli.client.pool import ClientPool
-from hitl_cli.client.tags import DIGEST, INTERNAL_FUNCTIONS, TAKE_BACK, TELL
+from hitl_cli.client.tags import CALL_BACK, DIGEST, INTERNAL_FUNCTIONS, TAKE_BACK, TELL
 from hitl_cli.client.wire import Call, decode_as, offered_task
 from hitl_cli.engine.server import encode_request, now_ms
 from hitl_cli.errors import Unreachable
@@ -36,6 +36,7 @@ from hitl_cli.sdk.heartbeat import LeaseHeartbeat, executing
 from hitl_cli.sdk.observer import Event, ObservedTasks
 from hitl_cli.sdk.resonate_client import Registering, log_failures, pause
 from hitl_cli.sdk.worker_link import WorkerTerms, worker_link
+from hitl_cli.worker.callbacks import call_back
 from hitl_cli.worker.housekeeping import COUNT_EVERY_S, Housekeeper
 from hitl_cli.worker.loader import register_app
 
@@ -212,6 +213,7 @@ class Worker:
         resonate.with_dependency(self._notifier)
         resonate.register(tell, name=TELL)
         resonate.register(digest, name=DIGEST)
+        resonate.register(call_back, name=CALL_BACK)
         return tuple(sorted({name for name, _ in resonate.served} - INTERNAL_FUNCTIONS))
 
     def _room(self) -> int:
@@ -224,8 +226,11 @@ class Worker:
     def _serves(self, name: str, version: int) -> bool:
         """Whether this worker can run a function now."""
         assert self._resonate is not None
-        served = (name, version) in self._resonate.served
-        return served and (name not in DELIVERING or self._options.reach.now.reaches_somebody)
+        if (name, version) not in self._resonate.served:
+            return False
+        if name == CALL_BACK:
+            return self._options.reach.now.callbacks.names_hosts
+        return name not in DELIVERING or self._options.reach.now.reaches_somebody
 
     def _wants(self, id: str, param: Value) -> bool:
         """Whether this worker has the function of a task. An unreadable call is left to the SDK to refuse."""

@@ -11,6 +11,7 @@ import pytest
 
 from hitl_cli import settings
 from hitl_cli.client import tags
+from hitl_cli.people.callbacks import CallbackSettings
 from hitl_cli.people.contacts import EmailSettings, GroupContact, HookSettings, WebhookSettings
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +30,8 @@ def keys(kind: Any) -> set[str]:
 
 def test_every_key_of_the_settings_is_on_the_page_and_every_key_of_the_page_exists() -> None:
     page = (REFERENCE / "settings.md").read_text()
-    kinds = (settings._FileSettings, GroupContact, EmailSettings, WebhookSettings, HookSettings)
+    tables = (GroupContact, EmailSettings, WebhookSettings, HookSettings, CallbackSettings)
+    kinds = (settings._FileSettings, *tables)
     known = {key for kind in kinds for key in keys(kind)}
     assert not {key for key in known if not re.search(rf"`{key}\b|\[{key}\.", page)}
     [table] = re.findall(r"^\| table .*?\n\n", page, re.MULTILINE | re.DOTALL)

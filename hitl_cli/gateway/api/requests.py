@@ -125,9 +125,16 @@ async def _ask(call: Call) -> web.Response:
     question = body.question(lambda names: as_asked(names, groups))
 
     def do(inbox: Inbox) -> tuple[RequestDetailsDocument, bool]:
-        asked = inbox.ask(question, id=id, key=body.key, tags=body.tags, deadline_ms=deadline_ms)
-        if asked.fresh:
-            inbox.notify(asked, options.people, options.group)
+        people = options.people
+        asked = inbox.ask(
+            question,
+            id=id,
+            key=body.key,
+            tags=body.tags,
+            deadline_ms=deadline_ms,
+            callbacks=people.callbacks,
+        )
+        inbox.notify(asked, people, options.group)  # again, in case the one who was first has died
         return request_details_document(inbox.show(id, whole=True), options.people), asked.fresh
 
     document, created = await call.inbox(do)

@@ -1,8 +1,8 @@
-"""Posting to a URL of the settings: accepted, failed for now, or failed permanently.
+"""Posting to a URL: accepted, failed for now, or failed permanently.
 
-The URL comes from the operator, never from a request, so it may be in a private network. It may contain a
-secret, as Slack's do, so errors name only its host. Redirects are not followed, because they would let others
-choose the URL.
+A URL of the settings may be in a private network; that of a callback is checked (callbacks.py). It may
+contain a secret, as Slack's do, so errors name only its host. Redirects are not followed, because they would
+let others choose the URL.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from hitl_cli.notify.messages import DeliveryFailed
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import aiohttp
+
 TIMEOUT_S = 15.0
 
 AGAIN_LATER = (408, 425, 429)
@@ -27,8 +29,13 @@ LONGEST_WAIT_MS = 86_400_000
 """A longer Retry-After of a receiver is cut to this."""
 
 
-async def post(url: str, body: bytes, headers: Mapping[str, str] | None = None) -> None:
-    """Post JSON. Raises DeliveryFailed unless it was accepted."""
+async def post(
+    url: str,
+    body: bytes,
+    headers: Mapping[str, str] | None = None,
+    connector: aiohttp.BaseConnector | None = None,
+) -> None:
+    """Post JSON. Raises DeliveryFailed unless it was accepted. A `connector` is closed afterwards."""
     import aiohttp
 
     try:
@@ -38,7 +45,9 @@ async def post(url: str, body: bytes, headers: Mapping[str, str] | None = None) 
     sent = {"Content-Type": "application/json", "User-Agent": "hitl", **(headers or {})}
     try:
         async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)) as session,
+            aiohttp.ClientSession(
+                connector=connector, timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)
+            ) as session,
             session.post(url, data=body, headers=sent, allow_redirects=False) as answer,
         ):
             _judge(answer.status, host, answer.headers)
@@ -51,12 +60,6 @@ async def post(url: str, body: bytes, headers: Mapping[str, str] | None = None) 
     except (aiohttp.ClientError, OSError) as error:
         why = reason_in(error) or type(error).__name__
         raise DeliveryFailed(f"{host} cannot be reached: {why}.") from None
-
-
-def host_of(url: str) -> str:
-    """Return a URL's scheme and host. The rest may be secret."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname}/…"
 
 
 def _judge(status: int, host: str, headers: Mapping[str, str]) -> None:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from hitl_cli.notify.channels.http_post import host_of, post
+from hitl_cli.format.urls import host_of
+from hitl_cli.notify.channels.http_post import post
 from hitl_cli.notify.phrases import (
     PROMPT_CHARS,
     SUBJECT_CHARS,

@@ -12,7 +12,8 @@ import msgspec
 from hitl_cli.auth.signatures import signature
 from hitl_cli.engine.server import now_ms
 from hitl_cli.format.times import iso
-from hitl_cli.notify.channels.http_post import host_of, post
+from hitl_cli.format.urls import host_of
+from hitl_cli.notify.channels.http_post import post
 from hitl_cli.people.contacts import signing_key
 
 if TYPE_CHECKING:
@@ -24,11 +25,16 @@ async def send(message: Message, to: str, directory: Directory) -> None:
     """Post a message to a URL, signed if the settings have a secret. Raises DeliveryFailed."""
     secret = directory.webhooks.secret
     body = msgspec.json.encode(document(message))
+    await post(to, body, headers_of(message.key, body, secret))
+
+
+def headers_of(id: str, body: bytes, secret: str | None) -> dict[str, str]:
+    """Return the headers of Standard Webhooks, with a signature if there is a secret."""
     timestamp_s = now_ms() // 1_000
-    headers = {"webhook-id": message.key, "webhook-timestamp": str(timestamp_s)}
+    headers = {"webhook-id": id, "webhook-timestamp": str(timestamp_s)}
     if secret is not None:
-        headers["webhook-signature"] = signature(signing_key(secret), message.key, timestamp_s, body)
-    await post(to, body, headers)
+        headers["webhook-signature"] = signature(signing_key(secret), id, timestamp_s, body)
+    return headers
 
 
 def shown(to: str) -> str:
