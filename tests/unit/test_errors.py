@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 SECTION = re.compile(r"^## Exit (\d)(?:, HTTP (\d+))?\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
-ROW = re.compile(r"^\| `([a-z0-9-]+)` \| ([\w, ]+) \|(?: ([\d, ]+) \|)? (?:HTTP (\d+): )?", re.MULTILINE)
+ROW = re.compile(
+    r"^- `([a-z0-9-]+)` \(([A-Za-z]+(?: other)?(?:, [A-Za-z]+)*)(?:, ([\d, ]+))?\): ", re.MULTILINE
+)
 BY_PAGES = {"LinkInvalid": 403}
 """Statuses that the pages of links choose for themselves."""
 
@@ -74,10 +76,8 @@ def documented() -> dict[str, set[tuple[str, int, int]]]:
     """The page: each code with its classes, and the exit code and HTTP status of each."""
     found: dict[str, set[tuple[str, int, int]]] = {}
     for exit_code, usual, table in SECTION.findall((ROOT / "docs" / "reference" / "errors.md").read_text()):
-        for code, classes, statuses, own in ROW.findall(table):
-            for name, status in itertools.product(
-                classes.split(", "), (own or statuses or usual).split(", ")
-            ):
+        for code, classes, statuses in ROW.findall(table):
+            for name, status in itertools.product(classes.split(", "), (statuses or usual).split(", ")):
                 found.setdefault(code, set()).add((name, int(exit_code), int(status)))
     return found
 
