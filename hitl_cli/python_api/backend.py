@@ -35,6 +35,9 @@ class Wanted(Struct, frozen=True, kw_only=True):
 class Backend(Protocol):
     """Where requests are. All calls block, and may come from any thread. Each may raise Unreachable."""
 
+    looks_for_many: bool
+    """Whether `settled` works: one look for many requests."""
+
     def put(self, asked: QuestionInput) -> str:
         """Create a request, or find the existing one, and return its id. Raises BadInput, Conflict."""
 
@@ -55,6 +58,12 @@ class Backend(Protocol):
 
     def ended(self, id: str, timeout_s: float | None) -> RunDocument | None:
         """Return a run once it has ended; None after `timeout_s` seconds. Raises NotFound."""
+
+    def settled(self, ids: Sequence[str], timeout_s: float) -> list[str]:
+        """Return which requests and runs have ended, or are gone, once there is one.
+
+        None of them after `timeout_s` seconds.
+        """
 
     def close(self) -> None:
         """Close all connections."""

@@ -85,6 +85,8 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 class GatewayBackend:
     """Requests and runs at a gateway."""
 
+    looks_for_many = False
+
     def __init__(self, gateway: str, token: str | None) -> None:
         """`gateway` is its URL. Raises BadServer for one that is not `http(s)://…`."""
         parts = urlsplit(gateway)
@@ -158,6 +160,10 @@ class GatewayBackend:
             return run if run.state not in ("running", "waiting") else None
 
         return _until(look, timeout_s, longest)
+
+    def settled(self, ids: Sequence[str], timeout_s: float) -> list[str]:
+        """Not at a gateway: each request is waited for on its own. See Backend."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """Do nothing: there is no open connection."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
 import msgspec
@@ -13,13 +12,14 @@ from hitl_cli import defaults
 from hitl_cli.client.wire import fresh_id
 from hitl_cli.errors import RunFailed, TimedOut
 from hitl_cli.format.durations import Duration, duration_ms
+from hitl_cli.python_api.async_waits import AsyncWaits
 from hitl_cli.python_api.backend import Backend, Wanted
 from hitl_cli.requests.decision import with_question
 from hitl_cli.requests.question import not_askable
 from hitl_cli.requests.question_input import QuestionInput
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from hitl_cli.views.request import RequestDetailsDocument
 
 PLAIN_DEADLINES = ("expire", "approve", "reject")
-
-SLICE_S = 0.5
-"""How long a thread waits for one of many, before another gets its turn."""
 
 
 class AskOptions(TypedDict, total=False):
@@ -235,6 +232,7 @@ class AsyncHitl:
         person: str | None = None,
     ) -> None:
         self._backend = _backend_of(server, gateway, token, person)
+        self._waits = AsyncWaits(self._backend)
 
     @overload
     async def ask[T](
@@ -272,7 +270,7 @@ class AsyncHitl:
     ) -> Decision[Any]: ...
     async def wait(self, id: str, *, form: Any = None, timeout: Duration | None = None) -> Decision[Any]:
         """Return the decision on a request once it is made. See Hitl.wait."""
-        return _typed(id, form, await _in_turns(self._backend.decision, id, _seconds(timeout)))
+        return _typed(id, form, await self._waits.until(self._backend.decision, id, _seconds(timeout)))
 
     async def take_back(self, id: str) -> Decision[Any]:
         """Cancel a request, and return its decision. See Hitl.take_back."""
@@ -313,10 +311,11 @@ class AsyncHitl:
 
     async def result(self, run: str, *, timeout: Duration | None = None) -> Any:
         """Return the result of a run, as JSON, once it has ended. See Hitl.result."""
-        return _result_of(run, await _in_turns(self._backend.ended, run, _seconds(timeout)))
+        return _result_of(run, await self._waits.until(self._backend.ended, run, _seconds(timeout)))
 
     async def close(self) -> None:
         """Close all connections."""
+        await self._waits.close()
         await asyncio.to_thread(self._backend.close)
 
     async def __aenter__(self) -> Self:
@@ -430,18 +429,3 @@ def _result_of(id: str, run: Any) -> Any:
     if run.state != "completed":
         raise RunFailed(f"the run {id} {run.state}: {run.error}")
     return run.result
-
-
-async def _in_turns[T](
-    wait: Callable[[str, float | None], T | None], id: str, timeout_s: float | None
-) -> T | None:
-    """Wait in a thread, in slices, so that many waits share the threads and one can be canceled."""
-    end = None if timeout_s is None else time.monotonic() + timeout_s
-    pause = 0.0
-    while True:
-        rest = SLICE_S if end is None else min(end - time.monotonic(), SLICE_S)
-        found = await asyncio.to_thread(wait, id, max(rest, 0.0))
-        if found is not None or rest <= 0:
-            return found
-        pause = min(pause + 0.05, SLICE_S)
-        await asyncio.sleep(pause if end is None else min(pause, max(end - time.monotonic(), 0.0)))

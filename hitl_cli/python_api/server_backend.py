@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from hitl_cli import defaults
 from hitl_cli.client.connect import connect
+from hitl_cli.client.protocol import get_promises
+from hitl_cli.client.waiting import wait_until
 from hitl_cli.errors import TimedOut
 from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.ask import StandaloneRequest, decision_of, new_id
@@ -41,6 +43,8 @@ VIA = "python"
 
 class ServerBackend:
     """Requests and runs on a server. Each thread has a client of its own."""
+
+    looks_for_many = True
 
     def __init__(
         self,
@@ -120,6 +124,16 @@ class ServerBackend:
             return run_document(runs.wait(run, timeout_s), self.client().now())
         except TimedOut:
             return None
+
+    def settled(self, ids: Sequence[str], timeout_s: float) -> list[str]:
+        """Return which requests and runs have ended, or are gone. See Backend."""
+        client = self._client()
+
+        def look() -> list[str] | None:
+            found = get_promises(client, ids)
+            return [id for id in ids if id not in found or found[id].state != "pending"] or None
+
+        return wait_until(client, look, timeout_s=timeout_s) or []
 
     def close(self) -> None:
         """Close the clients of all threads."""

@@ -19,7 +19,7 @@ from hitl_cli.errors import NotFound
 from hitl_cli.inbox import Inbox
 from hitl_cli.people.actor import Actor
 from hitl_cli.requests.decision_input import DecisionInput
-from tests.conftest import wait_until
+from tests.conftest import PATIENCE_S, wait_until
 from tests.gateway.conftest import begin_gateway
 from tests.gateway.visiting import Visited
 from tests.server.conftest import serve, served  # noqa: F401 - fixtures
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Hitl as Command
     from tests.gateway.conftest import GatewayProcess
+    from tests.server.conftest import Served
 
 DAY_MS = 86_400_000
 
@@ -349,3 +350,85 @@ def test_a_wait_outlasts_a_restart_of_the_gateway(hitl: Command) -> None:
             assert waiting.result().approved
         finally:
             again.stop()
+
+
+def test_an_awaited_decision_outlasts_a_restart_of_the_gateway(hitl: Command) -> None:
+    first = Visited(hitl)
+    port = int(first.address.rsplit(":", 1)[1])
+    assert first.gateway is not None
+    waiters = first.gateway.waiters
+    again: list[Visited] = []
+
+    async def main() -> bool:
+        async with AsyncHitl(gateway=first.address) as asker:
+            id = await asker.put("?")
+            waiting = asyncio.create_task(asker.wait(id, timeout="60s"))
+            await asyncio.to_thread(wait_until, lambda: len(waiters) == 1)
+            await asyncio.to_thread(first.stop)
+            Place(hitl.url, {}).decide(id)
+            again.append(await asyncio.to_thread(Visited, hitl, port=port))
+            return (await waiting).approved
+
+    try:
+        assert asyncio.run(main())
+    finally:
+        for each in again:
+            each.stop()
+
+
+def test_an_awaited_decision_outlasts_a_restart_of_the_server(
+    hitl: Command,
+    serve: Callable[..., Served],  # noqa: F811
+) -> None:
+    first = serve()
+
+    async def main() -> bool:
+        async with AsyncHitl(server=first.url, person="ada") as asker:
+            id = await asker.put("?")
+            waiting = asyncio.create_task(asker.wait(id, timeout="60s"))
+            with pytest.raises(HitlError):
+                await asker.wait(id, timeout="10ms")  # by now the first one has looked, too
+            await asyncio.to_thread(first.process.stop)
+            Place(hitl.url, {}).decide(id)
+            with pytest.raises(HitlError):
+                await asker.wait(id)  # a server that is not there is told at once
+            await asyncio.to_thread(serve, port=int(first.url.rsplit(":", 1)[1]))
+            return (await waiting).approved
+
+    assert asyncio.run(main())
+
+
+def test_one_of_many_that_wait_is_told_at_once(place: Place) -> None:
+    """When each had a thread for half a second in turn, 600 had to wait for half a minute."""
+    many, one = 600, "r300"
+
+    async def main() -> bool:
+        async with AsyncHitl(**place.options) as asker, asyncio.TaskGroup() as tasks:
+            await asyncio.gather(*(asker.put("?", id=f"r{n}") for n in range(many)))
+            waiting = {f"r{n}": tasks.create_task(asker.wait(f"r{n}")) for n in range(many)}
+            with pytest.raises(HitlError):
+                await asker.wait(one, timeout="100ms")
+            await asyncio.to_thread(place.decide, one)
+            async with asyncio.timeout(PATIENCE_S):
+                decision = await waiting.pop(one)
+            for other in waiting.values():
+                other.cancel()
+            return decision.approved
+
+    assert asyncio.run(main())
+
+
+def test_an_awaited_quorum_ends_with_its_last_vote(place: Place) -> None:
+    async def main() -> None:
+        async with AsyncHitl(**place.options) as asker:
+            id = await asker.put("?", approvals=2)
+            waiting = asyncio.create_task(asker.wait(id, timeout="30s"))
+            await asyncio.to_thread(place.decide, id, person="reviewer")
+            with pytest.raises(HitlError):
+                await asker.wait(id, timeout="10ms")
+            await asyncio.to_thread(place.decide, id, person="lead")
+            assert [vote.by for vote in (await waiting).votes] == ["reviewer", "lead"]
+            with pytest.raises(NotFound):
+                await asker.wait("nobody-asked")
+
+    asyncio.run(main())
