@@ -127,7 +127,7 @@ class ServerBackend:
 
     def settled(self, ids: Sequence[str], timeout_s: float) -> list[str]:
         """Return which requests and runs have ended, or are gone. See Backend."""
-        client = self._client()
+        client = self.client()
 
         def look() -> list[str] | None:
             found = get_promises(client, ids)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from hitl_cli.client.protocol import get_promise, search
 from hitl_cli.client.tags import ORIGIN_TAG
 from hitl_cli.format.durations import format_duration
+from hitl_cli.python_api.async_waits import AsyncWaits
 from hitl_cli.python_api.hitl import AsyncHitl, Hitl
 from hitl_cli.python_api.server_backend import ServerBackend
 from hitl_cli.requests.question import prompt_of, question_of
@@ -109,6 +111,17 @@ class AsyncTestHitl(AsyncHitl):
 
     def __init__(self, backend: TestBackend) -> None:
         self._backend = backend
+        self._waits = _AtOnce(backend)
+
+
+class _AtOnce(AsyncWaits):
+    """Waits in a test: nothing happens meanwhile, so one look is enough."""
+
+    async def until[T](
+        self, look: Callable[[str, float | None], T | None], id: str, timeout_s: float | None
+    ) -> T | None:
+        """Return the result of one look. See AsyncWaits."""
+        return await asyncio.to_thread(look, id, timeout_s)
 
 
 def _line(promise: Promise, now: int) -> str | None:

@@ -238,6 +238,10 @@ def test_code_that_asks_through_hitl_gets_the_answers_of_rules() -> None:
         with pytest.raises(TimedOut):
             hitl.client.wait("refund-8", timeout="9h")
         assert asyncio.run(hitl.async_client.ask("Refund order 7?", to="lead", id="refund-7")).by == "lead"
+        with pytest.raises(StillWaiting):
+            asyncio.run(hitl.async_client.wait("refund-8"))
+        with pytest.raises(TimedOut):
+            asyncio.run(hitl.async_client.wait("refund-8", timeout="9h"))
 
 
 def test_an_answer_of_a_rule_that_does_not_fit_fails_the_test() -> None:
