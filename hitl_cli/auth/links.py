@@ -7,7 +7,7 @@ server, under the request, so that every gateway sees them.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
 import msgspec
@@ -39,8 +39,21 @@ if TYPE_CHECKING:
     from hitl_cli.inbox.request_summary import RequestSummary
     from hitl_cli.people.groups import Groups
 
-SALT = "hitl.link"
 PATH = "/l/"
+
+
+class LinkKind(NamedTuple):
+    """What a link is for: its path at the gateway, and the salt of its signature."""
+
+    path: str
+    salt: str
+
+
+PAGE = LinkKind(PATH, "hitl.link")
+"""For a person: it leads to a page."""
+
+PROGRAM = LinkKind("/api/v1/answers/", "hitl.answer")
+"""For a program: it takes the answer by POST, and nothing else."""
 
 DEFAULT_LIFE_MS = 30 * 86_400_000
 """Default validity of a link. A link never outlives the deadline of its request."""
@@ -104,8 +117,9 @@ def make(
     *,
     life_ms: int | None = None,
     groups: Groups = NO_GROUPS,
+    whole: bool = False,
 ) -> Link:
-    """Return a link for a person to answer a named request (hitl_cli/inbox/resolve.py).
+    """Return a link for a person to answer a named request (hitl_cli/inbox/resolve.py), or its `whole` name.
 
     Raises NotFound, BadInput (ambiguous name, invalid person or validity), NotAllowed (the person may not
     answer it), Conflict, TimedOut (it was decided or has expired).
@@ -113,7 +127,7 @@ def make(
     person = groups.name(check_person(person))
     if life_ms is not None and life_ms > LONGEST_LIFE_MS:
         raise bad_duration(f"a link can be valid for at most {format_duration(LONGEST_LIFE_MS)}.")
-    item = find(client, name)
+    item = find(client, name, whole=whole)
     if item.promise.state != "pending":
         raise already(item.promise, item.now)
     check_may_answer(item, person, groups)
@@ -134,22 +148,28 @@ def fresh_link_id() -> str:
     return os.urandom(ID_BYTES).hex()
 
 
-def url_of(gateway: str, link: Link, keys: Keys) -> str:
+def url_of(gateway: str, link: Link, keys: Keys, kind: LinkKind = PAGE) -> str:
     """Return the URL of a link on a gateway (a URL), signed with the first key."""
-    return f"{gateway}{PATH}{quote(signed_token.sign(link, SALT, keys))}"
+    return f"{gateway}{kind.path}{quote(signed_token.sign(link, kind.salt, keys))}"
 
 
-def token_of(url: str) -> str:
+def token_of(url: str, kind: LinkKind = PAGE) -> str:
     """Return the token in a link's URL. Raises LinkInvalid if there is none."""
-    _, found, token = unquote(urlsplit(url).path).rpartition(PATH)
+    _, found, token = unquote(urlsplit(url).path).rpartition(kind.path)
     if not found:
         raise LinkInvalid(f"{url} is not a link to a request.")
     return token
 
 
-def link_in(token: str, keys: Keys) -> Link:
+def link_at(url: str, keys: Keys) -> Link:
+    """Return the content of a link of either kind by its URL. Raises LinkInvalid."""
+    kind = PROGRAM if PROGRAM.path in url else PAGE
+    return link_in(token_of(url, kind), keys, kind)
+
+
+def link_in(token: str, keys: Keys, kind: LinkKind = PAGE) -> Link:
     """Return the content of a signed link, even if it has expired. Raises LinkInvalid."""
-    link = signed_token.read(token, Link, SALT, keys)
+    link = signed_token.read(token, Link, kind.salt, keys)
     if link is None:
         raise LinkInvalid("this link is not valid: it was changed, or is incomplete.")
     return link

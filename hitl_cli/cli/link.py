@@ -19,7 +19,7 @@ from hitl_cli.cli.options import AsJson, Family, Server, Token, Who, argument, f
 from hitl_cli.cli.output import is_terminal, note, print_json
 from hitl_cli.client.connect import connect_existing
 from hitl_cli.engine.http.hosts import is_loopback
-from hitl_cli.errors import BadInput
+from hitl_cli.errors import BadInput, BadUsage
 from hitl_cli.format.durations import format_age, parse_duration
 from hitl_cli.settings import Settings
 from hitl_cli.views.auth import link_document
@@ -66,6 +66,9 @@ def create(
     ],
     person: Annotated[str, value("PERSON", "Person who answers with the link.", "--for")],
     expires: Annotated[str | None, value("DURATION", "How long the link is valid. Default: 30d.")] = None,
+    post: Annotated[
+        bool, flag("For a program: a URL that takes the answer by POST, and has no page.", "--post")
+    ] = False,
     qr: Annotated[bool, flag("Also print a QR code, on stderr.", "--qr")] = False,
     as_json: AsJson = False,
     server: Server = None,
@@ -73,12 +76,15 @@ def create(
 ) -> None:
     """Create a link with which a person answers a request. Anyone with the link can answer as that person."""
     settings = Settings()
+    if post and qr:
+        raise BadUsage("--post and --qr cannot be given together: nobody scans a URL without a page.")
     gateway = reached_gateway(ctx, server, settings)
     life_ms = parse_duration(expires) if expires is not None else None
     client, keys = _opened(ctx, settings, server, token)
     with client:
         link = links.make(client, id, person, life_ms=life_ms, groups=settings.groups())
-    url = links.url_of(gateway or settings.gateway().value, link, keys)
+    kind = links.PROGRAM if post else links.PAGE
+    url = links.url_of(gateway or settings.gateway().value, link, keys, kind)
     if settings.gateway().source == "default" and is_loopback(urlsplit(url).hostname or ""):
         note(
             'This link works on this machine only. For others, set gateway = "https://…" in hitl.toml,'
@@ -137,7 +143,7 @@ def _link_named(text: str, keys: Keys) -> Link | None:
     Raises LinkInvalid for a URL that is not a link of hitl.
     """
     if "://" in text:
-        return links.link_in(links.token_of(text), keys)
+        return links.link_at(text, keys)
     try:
         return links.link_in(text, keys)
     except links.LinkInvalid:

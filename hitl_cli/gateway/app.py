@@ -15,7 +15,7 @@ from aiohttp import ClientPayloadError, web
 
 from hitl_cli.engine.http.listener import listen
 from hitl_cli.errors import BadSetting
-from hitl_cli.gateway import example_routes, health, hooks, static
+from hitl_cli.gateway import answer_urls, example_routes, health, hooks, static
 from hitl_cli.gateway.api import routes as api
 from hitl_cli.gateway.auth.redirects import HOME
 from hitl_cli.gateway.context import GATEWAY, gateway_of
@@ -37,6 +37,7 @@ ROUTES = [
     *pages.ROUTES,
     *api.ROUTES,
     *hooks.ROUTES,
+    *answer_urls.ROUTES,
 ]
 
 BODY_MAX = 2 * 1024 * 1024
@@ -122,11 +123,12 @@ async def run(gateway: Gateway, serving: Callable[[str], None]) -> None:
     assert http is not None
     try:
         listener, url = await listen(http, gateway.options.host, gateway.options.port, CONNECTIONS_MAX)
+        gateway.url = gateway.options.reached_at(url)
         if urlsplit(gateway.options.url).port == 0:  # the port is known only now
             gateway.cookies.name(urlsplit(url).port)
         gateway.housekeeper.start()
         gateway.go_on(gateway.fire_deadlines())
-        with announced(gateway.options.announced_in, gateway.options.reached_at(url)):
+        with announced(gateway.options.announced_in, gateway.url):
             serving(url)
             await gateway.stopping.wait()
         listener.close()

@@ -75,6 +75,8 @@ class Gateway:
         `clock` is the server's clock unless it is given.
         """
         self.options = options
+        self.url = options.url
+        """Its public URL; with port 0, once it listens."""
         self.bridge = ClientPool(self._open)
         self.clock = clock = clock or self.bridge.now
         self.lookback = ClientPool(self._open, LOOKBACK_THREADS)

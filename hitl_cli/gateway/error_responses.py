@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from aiohttp import web
 
+from hitl_cli.auth.links import LinkInvalid
 from hitl_cli.auth.signatures import BadSignature
 from hitl_cli.auth.tokens import TokenRefused
 from hitl_cli.errors import (
@@ -49,6 +50,7 @@ STATUS: Mapping[type[HitlError], int] = {
     IdempotencyKeyReused: 422,
     TokenRefused: 401,
     BadSignature: 401,
+    LinkInvalid: 403,
 }
 
 TYPES: Mapping[type[HitlError], str] = {

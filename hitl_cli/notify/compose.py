@@ -121,6 +121,7 @@ def _item_of(
     """Return a request as an item of a message to a person."""
     promise, question = case.promise, case.asked
     settled = audit_of(promise)
+    url, answer_url = _urls_for(case, who, message, reach, now)
     outcome = OUTCOMES.get(promise.state)
     return MessageItem(
         request=promise.id,
@@ -130,7 +131,8 @@ def _item_of(
         asker=case.asker,
         asked_at=promise.created_at,
         deadline=promise.timeout_at,
-        url=_url_for(case, who, message, reach, now),
+        url=url,
+        answer_url=answer_url,
         outcome=outcome,
         by=settled.by if outcome is not None else None,
         reason=_reason_of(case),
@@ -147,16 +149,21 @@ def _reason_of(case: RequestSummary) -> str | None:
     return f"it counts as {means_at_deadline(case.asked)}"
 
 
-def _url_for(case: RequestSummary, who: str, message: str, reach: NotificationSettings, now: int) -> str:
-    """Return the URL where a person answers a request: a personal link while it is open.
+def _urls_for(
+    case: RequestSummary, who: str, message: str, reach: NotificationSettings, now: int
+) -> tuple[str, str | None]:
+    """Return the URLs where a person, and a program of theirs, answers a request: links while it is open.
 
-    For a group, and after the decision, it is the page that requires signing in.
+    For a group, and after the decision, there is only the page that requires signing in. Nothing with which a
+    program could answer is sent to who asked, who may be a program that must not answer itself.
     """
     gateway = reach.now.gateway
     if reach.keys is None or not case.waits or who.startswith(GROUP):
-        return f"{gateway}/r/{quote(case.promise.id, safe=':')}"
-    from hitl_cli.auth.links import link_for, url_of
+        return f"{gateway}/r/{quote(case.promise.id, safe=':')}", None
+    from hitl_cli.auth.links import PROGRAM, link_for, url_of
     from hitl_cli.auth.signing_keys import load_keys
 
     link = link_for(case.promise, who, now=now, id=stable_id(message, LINK_ID_CHARS))
-    return url_of(gateway, link, load_keys(reach.keys, now))
+    keys = load_keys(reach.keys, now)
+    own = reach.now.members.same(who, case.asker)
+    return url_of(gateway, link, keys), None if own else url_of(gateway, link, keys, PROGRAM)

@@ -18,6 +18,7 @@ class MessageItem(Struct, frozen=True, kw_only=True):
     """A request in a message. Instants are ms since the epoch.
 
     `url` is where this person answers it: a signed link, or for a group the page that requires signing in.
+    `answer_url` is where a program posts their answer, if there is such a link.
     `by`, `reason` and `choice` are from the decision, once there is one.
     """
 
@@ -29,6 +30,7 @@ class MessageItem(Struct, frozen=True, kw_only=True):
     asked_at: int
     deadline: int
     url: str
+    answer_url: str | None = None
     outcome: Literal["approved", "rejected", "expired", "canceled"] | None = None
     by: str | None = None
     reason: str | None = None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from hitl_cli.format.times import iso
 from hitl_cli.people.actor import PERMISSIONS, Permission
 
@@ -32,15 +34,21 @@ def token_document(one: Token) -> dict[str, Json]:
     }
 
 
-def link_document(link: Link, url: str) -> Json:
+class LinkDocument(Struct, frozen=True, kw_only=True):
+    """A link for one person to answer one request."""
+
+    url: str
+    request: str
+    person: str
+    ends_at: str
+    id: str
+
+
+def link_document(link: Link, url: str) -> LinkDocument:
     """Return a link for one person to answer one request."""
-    return {
-        "url": url,
-        "request": link.request,
-        "person": link.person,
-        "ends_at": iso(link.ends_at),
-        "id": link.id,
-    }
+    return LinkDocument(
+        url=url, request=link.request, person=link.person, ends_at=iso(link.ends_at), id=link.id
+    )
 
 
 def key_document(key: Key) -> Json:

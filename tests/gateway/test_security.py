@@ -47,6 +47,7 @@ TO_ANYBODY = {
     "/sign-in": "how one gets in",
     "/sign-in/{token}": "the link says who gets in",
     "/hooks/{name}": "what is sent is signed",
+    "/api/v1/answers/{token}": "the URL says for whom",
     "/api/v1/openapi.json": "a description, of what everybody can read in the sources",
 }
 """The routes that are answered to whoever asks, and why that is no harm."""

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from standardwebhooks import Webhook
 
+from hitl_cli import Hitl as PythonApi
 from hitl_cli.errors import BadInput
 from hitl_cli.notify.channels import callbacks
 from hitl_cli.notify.channels.outside import is_outside
@@ -270,6 +271,10 @@ def test_the_command_and_python_ask_with_a_callback_too(place: Place) -> None:
     place.hitl.ok("ask", "Deploy?", "--id", "cli", "--callback", place.url("cli"), "--no-wait")
     place.hitl.ok("reject", "cli")
     assert place.came("cli")[0].json["data"]["decision"]["via"] == "cli"
+    with PythonApi(gateway=place.gateway.url) as python:
+        python.put("Deploy?", id="python", callback=place.url("python"))
+        python.take_back("python")
+    assert place.came("python")[0].json["data"]["decision"]["outcome"] == "canceled"
     place.hitl.fails(2, "ask", "?", "--id", "x", "--callback", "https://evil.example/", code="bad-callback")
     place.hitl.fails(3, "show", "x")
 

@@ -11,6 +11,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta, Struct
 
+from hitl_cli.auth import links
 from hitl_cli.errors import BadQuery
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.format.stable_ids import stable_id
@@ -24,6 +25,7 @@ from hitl_cli.people.groups import as_asked
 from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.question import Priority
 from hitl_cli.requests.question_input import QuestionInput
+from hitl_cli.views.auth import LinkDocument, link_document
 from hitl_cli.views.decision import DecisionResultDocument, KeptCommentDocument, decision_result_document
 from hitl_cli.views.pending import RequestsPage, request_summary_document
 from hitl_cli.views.request import RequestDetailsDocument, request_details_document
@@ -75,6 +77,14 @@ class RequestQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """How long to wait for the decision: at most 60s. Without `wait`, the response comes at once."""
 
     wait: Duration | None = None
+
+
+class AnswerUrlBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An answer URL to create."""
+
+    expires: Annotated[
+        str | None, Meta(description="How long it is valid, a duration; at most until the deadline.")
+    ] = None
 
 
 class CommentBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -231,6 +241,20 @@ async def _decide(call: Call) -> web.Response:
     return json_answer(decision_result_document(await call.inbox(decide)))
 
 
+async def _make_answer_url(call: Call) -> web.Response:
+    """Create a URL to which a program can post your answer to a request, without a token.
+
+    It is for the person of the token alone, and for this request. It ends with the request, or earlier if
+    `expires` says so. `hitl link revoke` revokes it.
+    """
+    gateway, person = call.gateway, call.visitor.person
+    life_ms = None if call.body.expires is None else parse_duration(call.body.expires)
+    groups = call.actor.groups
+    link = await gateway.bridge.run(links.make, call.id, person, life_ms=life_ms, groups=groups, whole=True)
+    url = links.url_of(gateway.url, link, gateway.keys(), links.PROGRAM)
+    return json_answer(link_document(link, url), 201)
+
+
 async def _say(call: Call) -> web.Response:
     """Add a comment to a request."""
     mark = await call.mark(f"comment {call.id}")
@@ -288,6 +312,15 @@ TABLE = [
         answers={200: DecisionResultDocument},
         repeatable=True,
         conditional="If-Match",
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/requests/{id}/answer-url",
+        handle=_make_answer_url,
+        needs=("decide",),
+        summary="Create a URL to which a program can post your answer, without a token.",
+        body=AnswerUrlBody,
+        answers={201: LinkDocument},
     ),
     Route(
         method="POST",

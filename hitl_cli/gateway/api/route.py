@@ -155,10 +155,13 @@ async def _read_body[T: Struct](request: Request, kind: type[T] | None, visitor:
     raw = await request.read()
     if request.content_type != "application/json" and (raw or visitor.session is not None):
         raise HttpError(415, "send JSON with Content-Type: application/json.")
-    if kind is None:
-        return None
+    return None if kind is None else read_json(raw or b"{}", kind)
+
+
+def read_json[T](raw: bytes, kind: type[T]) -> T:
+    """Return a body. Raises BadInput, with the field."""
     try:
-        return msgspec.json.decode(raw or b"{}", type=kind)
+        return msgspec.json.decode(raw, type=kind)
     except msgspec.ValidationError as error:
         raise BadJson(f"invalid body: {error}.", problems=[_located(error)]) from error
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:

@@ -52,6 +52,7 @@ PUBLIC = (
     "/sign-in/",
     "/hooks/",
     "/api/v1/openapi.json",
+    "/api/v1/answers/",
 )
 """Routes without authentication: each verifies its caller itself or exposes nothing.
 

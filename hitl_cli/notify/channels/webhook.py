@@ -79,6 +79,7 @@ def _request_document(item: MessageItem) -> dict[str, Any]:
         "asked_at": iso(item.asked_at),
         "deadline": iso(item.deadline),
         "url": item.url,
+        "answer_url": item.answer_url,
         "outcome": item.outcome,
         "by": item.by,
         "reason": item.reason,
