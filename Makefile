@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test heavy servers coverage contract rust storm lint fmt bench docs generated clean
+.PHONY: help demo test heavy frameworks servers coverage contract rust storm lint fmt bench docs generated clean
 
 HITL := .venv/bin/hitl
 
@@ -23,6 +23,10 @@ test: .venv/ready ## run the tests in parallel, without the heavy ones
 
 heavy: .venv/ready ## run the tests that take long: TypeScript (npm), nginx, PostgreSQL, kills under load, real timers
 	@$(PYTEST) -m heavy $(ARGS)
+
+frameworks: .venv/ready ## run the tests of hitl_cli.agents with pydantic-ai, OpenAI Agents and LangGraph
+	@scripts/uv sync --frozen --inexact --group agents --quiet
+	@HITL_NEED_FRAMEWORKS=1 $(PYTEST) tests/agents $(ARGS)
 
 # What must hold on other servers as on a file; without the schema of resonate-pg, PostgreSQL is skipped.
 ON_SERVERS := $(addprefix tests/,authoring gateway inbox notify recovery runs worker)

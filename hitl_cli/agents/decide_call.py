@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
-from hitl_cli.agents.tool_call import AGENTS, Answer, answers_in, hook_output, question
+from hitl_cli.agents.tool_call import AGENTS, Answer, answers_in, hook_output, question, refusal
 from hitl_cli.errors import HitlError, NotCovered, TimedOut
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from hitl_cli.agents.tool_call import AgentName, ToolCall
     from hitl_cli.python_api.hitl import Hitl
-    from hitl_cli.requests.decision import Decision
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +62,7 @@ def _decided(hitl: Hitl, agent: AgentName, call: ToolCall, options: HookOptions)
         one = asked if number == 1 else replace(asked, id=f"{asked.id}-{number}")
         decision = hitl.wait(hitl.put(**asdict(one)), timeout=options.wait)
         if not decision.approved:
-            return hook_output(event, "deny", _refusal(decision))
+            return hook_output(event, "deny", refusal(decision))
         if call.asks_the_user:
             return hook_output(event, "allow", updated_input=answers_in(call, decision.data))
         try:
@@ -74,13 +73,6 @@ def _decided(hitl: Hitl, agent: AgentName, call: ToolCall, options: HookOptions)
         else:
             return hook_output(event, "allow", f"approved by {decision.by or 'another tool'}")
     raise NotCovered(f"{asked.id} was asked {TIMES:,} times.")
-
-
-def _refusal(decision: Decision[Any]) -> str:
-    """Return why a call is refused, for the agent."""
-    if decision.expired:
-        return f"nobody answered {decision.id} before its deadline"
-    return f"rejected by {decision.by or 'another tool'}: {decision.reason}"
 
 
 def _unanswered(agent: AgentName, event: str, then: Answer) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ The JSON is that of the hooks of Claude Code (`PreToolUse`, `PermissionRequest`)
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -18,6 +18,11 @@ from hitl_cli.format.stable_ids import stable_id
 from hitl_cli.format.terminal import printable
 from hitl_cli.requests.question import not_askable
 from hitl_cli.requests.question_input import QuestionInput
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hitl_cli.requests.decision import Decision
 
 type AgentName = Literal["claude", "codex"]
 type Answer = Literal["allow", "deny", "ask", "defer"]
@@ -87,7 +92,7 @@ def request_id(agent: AgentName, call: ToolCall) -> str:
 def question(agent: AgentName, call: ToolCall, *, to: tuple[str, ...], deadline: str) -> QuestionInput:
     """Return what to ask about a call."""
     asked = QuestionInput(
-        prompt=f"{AGENTS[agent]} wants to use {_code(call.tool_name)}{_summary(call)}",
+        prompt=f"{AGENTS[agent]} wants to use {as_code(call.tool_name)}{summary_of(call.tool_input)}",
         id=request_id(agent, call),
         arguments=call.arguments(),
         details={"session": call.session_id} | ({"agent": call.agent_type} if call.agent_type else {}),
@@ -103,14 +108,21 @@ def question(agent: AgentName, call: ToolCall, *, to: tuple[str, ...], deadline:
     )
 
 
-def _summary(call: ToolCall) -> str:
+def refusal(decision: Decision[Any]) -> str:
+    """Return why a call is refused, for the agent."""
+    if decision.expired:
+        return f"nobody answered {decision.id} before its deadline"
+    return f"rejected by {decision.by or 'another tool'}: {decision.reason}"
+
+
+def summary_of(arguments: Mapping[str, Any]) -> str:
     """Return what a call does in a few words, for its title."""
-    telling = (call.tool_input.get(name) for name in TELLING)
+    telling = (arguments.get(name) for name in TELLING)
     said = next((text for text in telling if isinstance(text, str) and text.strip()), "")
-    return f": {_code(said)}" if said else ""
+    return f": {as_code(said)}" if said else ""
 
 
-def _code(text: str) -> str:
+def as_code(text: str) -> str:
     """Return text of an agent as code on one line of Markdown, which it cannot end."""
     line = " ".join(text.replace("`", "'").split())
     return f"`{line if len(line) <= SUMMARY else line[: SUMMARY - 1] + '…'}`"

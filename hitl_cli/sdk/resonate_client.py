@@ -70,10 +70,12 @@ async def pause(
     Raising here ends the run.
     """
     error = sys.exception()
-    if error is not None:
-        if _is_for_good(error):
-            raise error
-        await note_retry(error, delay_s)
+    if error is None:  # not a retry, but something that the SDK does now and then
+        await asyncio.sleep(delay_s)
+        return
+    if _is_for_good(error):
+        raise error
+    await note_retry(error, delay_s)
     await sleep(delay_s)
 
 

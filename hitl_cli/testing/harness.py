@@ -13,6 +13,7 @@ from hitl_cli.defaults import DEADLINE_MS
 from hitl_cli.engine.server import Server, now_ms, set_clock
 from hitl_cli.errors import RunFailed
 from hitl_cli.format.durations import Duration, duration_ms
+from hitl_cli.inbox.history import HistoryFilter
 from hitl_cli.inbox.permission import may_answer
 from hitl_cli.people.actor import Actor
 from hitl_cli.people.contacts import Directory, GroupContact, NotificationSettings
@@ -117,6 +118,12 @@ class HitlTest:
     def pending(self) -> Sequence[RequestSummaryDocument]:
         """Return the open requests, oldest first."""
         return self._backend.pending(Wanted())
+
+    def decided(self) -> Sequence[str]:
+        """Return the ids of the decided requests, in the order of the decisions."""
+        self._settle()
+        found = self._backend.inbox().decisions(HistoryFilter())
+        return [entry.id for entry in found][::-1]
 
     @property
     def now(self) -> int:

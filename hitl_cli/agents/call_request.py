@@ -1,0 +1,116 @@
+"""A tool call of a framework's agent as a request: the same one, however often it is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from msgspec import Struct
+
+from hitl_cli.agents.tool_call import as_code, summary_of
+from hitl_cli.errors import TimedOut
+from hitl_cli.format.durations import Duration, duration_ms
+from hitl_cli.format.json import to_json
+from hitl_cli.format.stable_ids import stable_id
+from hitl_cli.python_api.hitl import AsyncHitl, Hitl
+from hitl_cli.requests.decision import Decision
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Mapping, Sequence
+
+    from hitl_cli.requests.question import Priority
+
+ID_CHARS = 24
+TAG_CHARS = 80
+
+
+class ApprovalOptions(TypedDict, total=False):
+    """How a tool call is asked: options of `Hitl.ask`."""
+
+    to: str | Sequence[str]
+    deadline: Duration | None
+    approvals: int
+    allow_self: bool
+    valid_for: Duration | None
+    priority: Priority
+    tags: Mapping[str, str]
+    link: str | None
+
+
+class FrameworkCall(Struct, frozen=True, kw_only=True):
+    """A tool call that waits for approval. `run` and `id` are unique together; `arguments` are the tool's."""
+
+    framework: str
+    run: str
+    id: str
+    tool: str
+    arguments: Any
+    agent: str | None = None
+    details: Any = None
+
+    @property
+    def request(self) -> str:
+        """The id of its request."""
+        return f"{self.framework}-{stable_id(to_json([self.run, self.id]).encode(), ID_CHARS)}"
+
+
+def question(call: FrameworkCall, options: ApprovalOptions) -> dict[str, Any]:
+    """Return what to ask about a call: arguments of `ask`, but its id."""
+    who = as_code(call.agent) if call.agent else "An agent"
+    given = call.arguments if isinstance(call.arguments, dict) else {}
+    tags = {"agent": call.framework, "tool": call.tool[:TAG_CHARS], **options.get("tags", {})}
+    return {
+        **options,
+        "prompt": f"{who} wants to use {as_code(call.tool)}{summary_of(given)}",
+        "arguments": call.arguments,
+        "details": call.details,
+        "tags": tags,
+    }
+
+
+async def decisions(
+    hitl: Hitl | AsyncHitl,
+    calls: Sequence[FrameworkCall],
+    options: ApprovalOptions,
+    timeout: Duration | None,  # noqa: ASYNC109 - of the waits, together
+) -> list[Decision[Any] | None]:
+    """Ask about all calls at once, and return the decisions; None for one that is not made in time."""
+    if isinstance(hitl, Hitl):
+        return await asyncio.to_thread(decisions_now, hitl, calls, options, timeout)
+    for call in calls:
+        await hitl.put(id=call.request, **question(call, options))
+    end = _end(timeout)
+    return [await _waited(hitl.wait(call.request, timeout=_left(end))) for call in calls]
+
+
+def decisions_now(
+    hitl: Hitl, calls: Sequence[FrameworkCall], options: ApprovalOptions, timeout: Duration | None
+) -> list[Decision[Any] | None]:
+    """Do the same, and block."""
+    for call in calls:
+        hitl.put(id=call.request, **question(call, options))
+    end, made = _end(timeout), list[Decision[Any] | None]()
+    for call in calls:
+        try:
+            made.append(hitl.wait(call.request, timeout=_left(end)))
+        except TimedOut:
+            made.append(None)
+    return made
+
+
+async def _waited(wait: Awaitable[Decision[Any]]) -> Decision[Any] | None:
+    """Return the decision; None if the time is up."""
+    try:
+        return await wait
+    except TimedOut:
+        return None
+
+
+def _end(timeout: Duration | None) -> float | None:
+    return None if timeout is None else time.monotonic() + duration_ms(timeout) / 1_000
+
+
+def _left(end: float | None) -> Duration | None:
+    """Return how long to wait until an end, as a duration."""
+    return None if end is None else f"{max(round((end - time.monotonic()) * 1_000), 1)}ms"
