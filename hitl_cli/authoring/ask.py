@@ -38,14 +38,15 @@ from hitl_cli.authoring.changed_question import (
 )
 from hitl_cli.authoring.refused_answer import put_again, refusal
 from hitl_cli.client.pool import ClientPool
-from hitl_cli.client.protocol import get_promise
-from hitl_cli.client.wire import is_blocking
+from hitl_cli.client.protocol import Client, get_promise
+from hitl_cli.client.wire import audit_in, is_blocking
 from hitl_cli.errors import NotAwaited, QuestionChanged
 from hitl_cli.format.durations import Duration, duration_ms, format_age, format_duration
 from hitl_cli.format.shell import command
 from hitl_cli.format.terminal import printable
 from hitl_cli.forms import as_form_type, schema_of
 from hitl_cli.inbox.ask import digest_of as digest_of_file
+from hitl_cli.inbox.standing import decide_by_rule
 from hitl_cli.notify.deliver import give_notice, notifier_of
 from hitl_cli.people.contacts import NotificationSettings, recipients, unreached
 from hitl_cli.people.groups import NO_GROUPS, Groups, check_known, unknown_people
@@ -375,12 +376,7 @@ async def asking(
     if placed is not None and found == "same":
         placed.set_result(request.id)
     if request.state == "pending":
-        await give_notice(ctx, Notification(request=request.id, occasion="asked", names=question.to), request)
-        answer = ctx.promise()
-        if await answer.id() != request.id:
-            raise RuntimeError(f"{request.id} was created, but the step waits for {await answer.id()}")
-        await remind_until_answered(ctx, question, request)
-        await answer  # pending, so this attempt ends here
+        await until_answered(ctx, question, request)
     if found == "newer":
         leave_to_newer(request.id)
     again = sdk.beside(request.id)
@@ -392,8 +388,22 @@ async def asking(
         note_question(ctx, again, keep=put.keep)
         taken: KeptDecision = await sdk.named(_step_of(ctx, new), again).run(asking, new, None, None, form)
         return msgspec.structs.replace(taken, answers=question)
-    await tell_the_others(ctx, question, request)
+    if audit_in(request.value.headers or {}).rule is None:
+        await tell_the_others(ctx, question, request)
     return KeptDecision(**msgspec.structs.asdict(decision), answers=question)
+
+
+async def until_answered(ctx: Context, question: Question, request: PromiseRecord) -> None:
+    """Notify the assignees and remind them, unless a rule answers, and wait for the decision."""
+    ruled = await is_ruled(ctx, question, request)
+    if not ruled:
+        await give_notice(ctx, Notification(request=request.id, occasion="asked", names=question.to), request)
+    answer = ctx.promise()
+    if await answer.id() != request.id:
+        raise RuntimeError(f"{request.id} was created, but the step waits for {await answer.id()}")
+    if not ruled:
+        await remind_until_answered(ctx, question, request)
+    await answer  # pending, so this attempt ends here
 
 
 async def ask_beside(
@@ -464,6 +474,23 @@ async def check_people(ctx: Context, question: Question) -> Groups:
         if before is None:
             check_known(question.everyone, groups)
     return groups
+
+
+async def is_ruled(ctx: Context, question: Question, request: PromiseRecord) -> bool:
+    """Whether a standing rule has decided a request, which need not be shown to anyone then."""
+    if question.arguments is None:
+        return False
+    try:
+        pool = ctx.get_dependency(ClientPool)
+        groups = ctx.get_dependency(NotificationSettings).now.members
+    except KeyError:  # a rehearsal
+        return False
+
+    def decide(client: Client) -> bool:
+        promise = get_promise(client, request.id)
+        return promise is not None and decide_by_rule(client, groups, promise, question).state != "pending"
+
+    return await pool.run(decide)
 
 
 async def remind_until_answered(ctx: Context, question: Question, request: PromiseRecord) -> None:

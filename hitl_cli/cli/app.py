@@ -42,6 +42,7 @@ _PANELS = {
         "comment",
         "open",
         "link",
+        "rule",
         "history",
         "stats",
     ),

@@ -319,7 +319,8 @@ def _tell(posted: StandaloneRequest, command: _Command, now: int, page: str | No
     promise, question = posted.promise, posted.question
     if promise.state != "pending":
         if outcome_of(promise) == "approved":  # other outcomes are reported as errors
-            note(f"{posted.id} was asked before and {_how_it_ended(promise, now, local)}")
+            before = "" if posted.fresh else "was asked before and "  # a new one was decided by a rule
+            note(f"{posted.id} {before}{_how_it_ended(promise, now, local)}")
         return
     age = "" if posted.fresh else f", open for {format_age(now - promise.created_at)}"
     to = f" for {in_words(question.to, 'or')}" if question.to else ""

@@ -46,6 +46,9 @@ def approve(
     data: Data = None,
     fields: Fields = None,
     comment: Comment = None,
+    duration: Annotated[
+        str | None, value("DURATION", "Also make the rule that the request offers, for DURATION.", "--for")
+    ] = None,
     stdin: Stdin = False,
     match: Match = None,
     yes: Yes = False,
@@ -58,7 +61,11 @@ def approve(
     """Approve a request. On a terminal, asks for each field of its form."""
     if stdin and data == "-":
         raise BadUsage("--stdin and --data - cannot be combined: both read stdin.")
-    answer = _with_data(DecisionInput(verdict="approve", comment=comment), data, fields)
+    answer = _with_data(
+        DecisionInput(verdict="approve", comment=comment, for_=UNSET if duration is None else duration),
+        data,
+        fields,
+    )
     with opened(Inbox, ctx, server, token, who) as (inbox, _):
         if ids is not None and len(ids) == 1 and not (stdin or match or dry):
             _answer_one(inbox, ids[0], _or_asked_for(inbox, answer), as_json=as_json)

@@ -43,6 +43,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "hitl link create hitl-001 --for reviewer --expires 2d",
         "hitl link revoke hitl-001",
     ),
+    "rule": (
+        "hitl rule add --tool Bash --match 'git status*' --for 8h",
+        "hitl rule add --tool Write --match '/srv/app/*' --deny --reason 'ask me first'",
+        "hitl rule list",
+        "hitl rule remove 3f1c0a9b7d2e",
+    ),
     "notify": ("hitl notify list", "hitl notify test reviewer"),
     "history": ("hitl history --since 7d", "hitl history --all --csv --excel"),
     "stats": ("hitl stats --since 30d",),

@@ -106,12 +106,18 @@ def _as_table(entries: Sequence[HistoryEntry]) -> list[Column]:
             Column("request", [entry.id for entry in entries], whole=True),
             Column("at", [local_minute(entry.at) for entry in entries], whole=True),
             Column("outcome", list(map(Cell, map(outcome_text, entries), colors)), whole=True),
-            Column("by", [f"{entry.by} via {entry.via}" if entry.by else "-" for entry in entries]),
+            Column("by", [_who(entry) for entry in entries]),
             Column("waited", [format_duration(entry.waited_ms) for entry in entries], right=True, spare=2),
             Column("prompt", [entry.asked or "" for entry in entries], spare=1),
             Column("data or reason", [_said_in(entry) for entry in entries]),
         ]
     )
+
+
+def _who(entry: HistoryEntry) -> str:
+    """Return who decided, and through what."""
+    rule = f" {entry.rule}" if entry.rule else ""
+    return f"{entry.by} via {entry.via}{rule}" if entry.by else "-"
 
 
 def _said_in(entry: HistoryEntry) -> str:

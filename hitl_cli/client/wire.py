@@ -129,7 +129,8 @@ class Vote(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Audit(Struct, frozen=True):
     """Who decided, through which front end and when: the headers of a settled promise's value.
 
-    `at` is in ms since the epoch. All fields are None if another tool settled the promise.
+    `at` is in ms since the epoch. `rule` is the id of the standing rule that decided. All fields are None if
+    another tool settled the promise.
     """
 
     id: str | None = None
@@ -139,6 +140,7 @@ class Audit(Struct, frozen=True):
     comment: str | None = None
     choice: str | None = None
     votes: tuple[Vote, ...] = ()
+    rule: str | None = None
 
     def headers(self) -> dict[str, str]:
         """Return the headers that store it."""
@@ -220,6 +222,7 @@ def audit_in(headers: Mapping[str, str]) -> Audit:
         comment=headers.get("hitl:comment"),
         choice=headers.get("hitl:choice"),
         votes=votes,
+        rule=headers.get("hitl:rule"),
     )
 
 

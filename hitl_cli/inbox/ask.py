@@ -33,6 +33,7 @@ from hitl_cli.format.stable_ids import stable_id
 from hitl_cli.format.urls import host_of
 from hitl_cli.inbox.pending import summary_of
 from hitl_cli.inbox.permission import check_may_see, may_see
+from hitl_cli.inbox.standing import check_offer, decide_by_rule
 from hitl_cli.inbox.votes import complete, count, votes_of
 from hitl_cli.people.contacts import recipients
 from hitl_cli.people.groups import check_known, in_one_form
@@ -100,6 +101,7 @@ def ask(
     """Create a request, or find the existing one with the same id. See Inbox.ask."""
     check_id(id)
     question = sensible_alone(question)
+    check_offer(question)
     found = found_by(question, key, None, tags)
     if actor.groups.strict and get_promise(client, id) is None:
         check_known(question.everyone, actor.groups)
@@ -117,7 +119,9 @@ def ask(
     if not _same_question(asked, question, actor.groups):
         raise _otherwise(promise.id, asked, question, actor.groups)
     return StandaloneRequest(
-        promise=promise, question=asked, fresh=headers_of(promise.param).get("hitl:start") == mark
+        promise=decide_by_rule(client, actor.groups, promise, asked),
+        question=asked,
+        fresh=headers_of(promise.param).get("hitl:start") == mark,
     )
 
 
@@ -249,7 +253,10 @@ def _differences(before: Question, now: Question, groups: Groups) -> list[str]:
 
 
 def _compared(question: Question, groups: Groups) -> dict[str, Json]:
-    """Return a question in the form to compare, in which names do not depend on settings."""
+    """Return a question in the form to compare, in which names do not depend on settings.
+
+    What is offered with the approval is not part of what is asked.
+    """
     plain = tuple(in_one_form(name, groups) for name in question.to)
     late = tuple(
         Escalation(after=step.after, to=tuple(in_one_form(name, groups) for name in step.to))
@@ -261,6 +268,7 @@ def _compared(question: Question, groups: Groups) -> dict[str, Json]:
         to=plain,
         escalate=late,
         digest=None,
+        offer=None,
         callback=url and f"{host_of(url)} ({stable_id(url, CALLBACK_DIGITS)})",
     )
     asked: dict[str, Json] = msgspec.to_builtins(compared)

@@ -25,6 +25,7 @@ from hitl_cli.format.durations import format_age
 from hitl_cli.format.shell import command
 from hitl_cli.format.times import iso
 from hitl_cli.inbox.permission import check_may_answer
+from hitl_cli.inbox.standing import accepted
 from hitl_cli.inbox.votes import (
     NO_REASON,
     RecordedVote,
@@ -39,6 +40,8 @@ from hitl_cli.inbox.votes import (
 from hitl_cli.people.groups import Groups
 from hitl_cli.requests.decision_input import DecisionInput, check_data
 from hitl_cli.requests.question import fields_of
+from hitl_cli.rules.rule import NewRule, Rule
+from hitl_cli.rules.rules import Rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -60,7 +63,7 @@ class DecisionResult(Struct, frozen=True, kw_only=True):
     """The result of a decision.
 
     `fresh` says whether this decision was recorded now. `votes` is the tally if several must approve: the
-    promise stays pending until the quorum is reached.
+    promise stays pending until the quorum is reached. `made` is the rule that was made with an approval.
     """
 
     promise: Promise
@@ -72,6 +75,7 @@ class DecisionResult(Struct, frozen=True, kw_only=True):
     fresh: bool
     votes: Tally | None = None
     approvals: int = 1
+    made: Rule | None = None
 
     @property
     def settled(self) -> bool:
@@ -80,12 +84,16 @@ class DecisionResult(Struct, frozen=True, kw_only=True):
 
 
 class Settling(Struct, frozen=True, kw_only=True):
-    """A decision that was checked but not made: the server's answer to `request` says whether it counts."""
+    """A decision that was checked but not made: the server's answer to `request` says whether it counts.
+
+    `standing` is the rule to make with it, and how long it is valid in ms.
+    """
 
     request: ProtocolRequest
     vote: Vote
     audit: Audit
     groups: Groups
+    standing: tuple[NewRule, int] | None = None
 
     def result(self, answer: ProtocolResponse, now: int) -> DecisionResult:
         """Return the result. Raises Conflict, TimedOut if it was decided otherwise."""
@@ -100,12 +108,20 @@ def decide(
     *,
     mark: IdempotencyMark | None = None,
     expect: Callable[[RequestSummary], None] | None = None,
+    rule: str | None = None,
 ) -> DecisionResult:
-    """Decide a request, or vote if several must approve. See Inbox.decide."""
-    begun = begin(client, actor, item, said, mark=mark, expect=expect)
+    """Decide a request, or vote if several must approve. See Inbox.decide.
+
+    `rule` is the id of the rule that decides for the actor.
+    """
+    begun = begin(client, actor, item, said, mark=mark, expect=expect, rule=rule)
     if isinstance(begun, DecisionResult):
         return begun
-    return begun.result(client.call_many([begun.request])[0], client.now())
+    result = begun.result(client.call_many([begun.request])[0], client.now())
+    if begun.standing is None or not result.fresh:
+        return result
+    new, life_ms = begun.standing
+    return msgspec.structs.replace(result, made=Rules(client, actor).add(new, life_ms=life_ms))
 
 
 def begin(
@@ -116,6 +132,7 @@ def begin(
     *,
     mark: IdempotencyMark | None = None,
     expect: Callable[[RequestSummary], None] | None = None,
+    rule: str | None = None,
 ) -> DecisionResult | Settling:
     """Check a decision, and return what settles the request; or its result if that is known already."""
     promise = item.promise
@@ -133,14 +150,21 @@ def begin(
         _check_answerable(item, actor.person, actor.groups)  # before a person fills in a form in vain
     given = said(item) if callable(said) else said
     id = fresh_id() if mark is None else mark.id
-    audit = Audit(id=id, by=actor.person, via=actor.via, at=client.now(), comment=given.comment)
+    audit = Audit(id=id, by=actor.person, via=actor.via, at=client.now(), comment=given.comment, rule=rule)
     vote = vote_of(given, actor.person, item.asked, audit.at or 0)
     if promise.state != "pending":
         return outcome(promise, vote, audit, item.now, actor.groups)
     check(item, vote, actor.groups)
+    standing = None if given.for_ is UNSET else accepted(item, actor, given.for_)
     if item.asked.approvals > 1:
         return _decide_together(client, item, vote, audit, cast, actor.groups)
-    return Settling(request=settle_request(promise, vote, audit), vote=vote, audit=audit, groups=actor.groups)
+    return Settling(
+        request=settle_request(promise, vote, audit),
+        vote=vote,
+        audit=audit,
+        groups=actor.groups,
+        standing=standing,
+    )
 
 
 def _decide_together(

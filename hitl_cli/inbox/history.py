@@ -80,6 +80,8 @@ class HistoryEntry(Struct, frozen=True, kw_only=True):
     via: str | None = None
     comment: str | None = None
     votes: tuple[Vote, ...] = ()
+    rule: str | None = None
+    """The id of the standing rule that decided, made by `by`."""
     form: Json = None
     """The form of `data`, whose titles are shown."""
     replaces: str | None = None
@@ -238,6 +240,7 @@ def decision_of(promise: Promise, function: str | None, others: Iterable[Promise
         via=audit.via,
         comment=audit.comment,
         votes=audit.votes,
+        rule=audit.rule,
         form=(question_of(promise) or PLAIN).form,
         replaces=replaces(promise),
         replaced_by=replaced_by(promise, others),

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec import UNSET
+
 from hitl_cli.inbox.decide import Settling
 from hitl_cli.inbox.inbox import Inbox
 from hitl_cli.inbox.pending import summaries
+from hitl_cli.requests.decision_input import DecisionInput
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,8 +33,8 @@ def decide_together(
 ) -> list[DecisionResult | Exception | None]:
     """Do what `Inbox.decide` does for each decision, and return its result or error.
 
-    None stands for a decision that must be made on its own: the id is another name of the request, or several
-    must approve. Raises Unreachable if no decision was made.
+    None stands for a decision that must be made on its own: the id is another name of the request, several
+    must approve, or a rule is to be made. Raises Unreachable if no decision was made.
     """
     named = summaries(client, [one.id for one in wanted])
     begun = [_begun(client, named.get(one.id), one) for one in wanted]
@@ -54,6 +57,8 @@ def _begun(
 ) -> DecisionResult | Settling | Exception | None:
     """Check a decision."""
     if item is None or not item.promise.is_blocking or item.asked.approvals > 1:
+        return None
+    if isinstance(wanted.said, DecisionInput) and wanted.said.for_ is not UNSET:
         return None
     try:
         return Inbox(client, wanted.actor).begin(item, wanted.said)

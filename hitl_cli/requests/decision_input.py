@@ -23,7 +23,7 @@ DECODED_TEXTS = ("__INF__", "__NEG_INF__")
 """Keys and texts that the SDKs decode as errors, pickled objects or numbers (codec.py, codec.js)."""
 
 
-class DecisionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class DecisionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"for_": "for"}):
     """A decision as a person gives it: a verdict, a choice, or an answer.
 
     Creating one that is not valid raises BadInput.
@@ -38,12 +38,19 @@ class DecisionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ] = None
     reason: Annotated[str | None, Meta(description="Of a rejection; the workflow gets it.")] = None
     comment: Annotated[str | None, Meta(description="Stored with the decision.")] = None
+    for_: Annotated[
+        str | UnsetType,
+        Meta(description="A duration: approve, and make the rule that the request offers, for so long."),
+    ] = UNSET
+    """UNSET, so that a decision without it is encoded as before, for the Idempotency-Key."""
 
     def __post_init__(self) -> None:
         """Raise BadInput for fields that exclude each other, or that are too large."""
         check_comment(self.comment)
         if self.choice is not None and self.answer is not None:
             raise BadAnswer("give choice or answer, not both.")
+        if self.for_ is not UNSET and self.verdict != "approve":
+            raise BadAnswer("for needs an approval.")
         if self.verdict == "reject":
             if (self.choice, self.answer, self.data) != (None, None, UNSET):
                 raise BadAnswer("a rejection carries no data, choice or answer: give a reason.")

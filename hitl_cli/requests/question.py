@@ -84,6 +84,13 @@ class Digest(Struct, frozen=True, kw_only=True):
     file: str
 
 
+class Offer(Struct, frozen=True, kw_only=True):
+    """The standing rule that may be made with an approval (hitl_cli/rules): what it matches, and how long."""
+
+    where: dict[str, Json]
+    longest: Duration
+
+
 class Code(Struct, frozen=True, kw_only=True):
     """The code that asked: the digest of its app, hitl's version, and the start of the process.
 
@@ -112,8 +119,9 @@ class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
     """What a request asks: the data of its promise. Durations are in ms; `ask` describes the fields.
 
     `arguments` is what will be done after an approval, and `arguments_digest` the SHA-256 of its canonical
-    JSON. `callback` is a URL that is sent the decision. `replaces` is the id of the request that it replaces,
-    because the code was changed or the answer was `refused`.
+    JSON. `callback` is a URL that is sent the decision, `offer` a rule that may be made with an approval.
+    `replaces` is the id of the request that it replaces, because the code was changed or the answer was
+    `refused`.
     """
 
     prompt: str
@@ -133,6 +141,7 @@ class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
     link: Annotated[str, Meta(pattern="^https?://[^\\s]+$")] | None = None
     digest: Digest | None = None
     callback: str | None = None
+    offer: Offer | None = None
     code: Code | None = None
     replaces: str | None = None
     refused: Refused | None = None

@@ -8,10 +8,17 @@ from msgspec import Meta, Struct
 
 from hitl_cli.client.wire import Json
 from hitl_cli.format.durations import parse_duration
-from hitl_cli.requests.question import Digest, OnDeadline, Priority, Question
+from hitl_cli.requests.question import Digest, Offer, OnDeadline, Priority, Question
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+
+class OfferInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A standing rule that a person may make with their approval: what arguments it matches, and how long."""
+
+    where: dict[str, Json]
+    longest: str = "8h"
 
 
 class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -49,6 +56,9 @@ class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         Digest | None, Meta(description="SHA-256 and name of the content that the request is about.")
     ] = None
     callback: Annotated[str | None, Meta(description="A URL that is sent the decision.")] = None
+    offer: Annotated[
+        OfferInput | None, Meta(description="A standing rule that may be made with an approval.")
+    ] = None
 
     @property
     def deadline_ms(self) -> int:
@@ -72,4 +82,7 @@ class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             link=self.link,
             digest=self.digest,
             callback=self.callback,
+            offer=None
+            if self.offer is None
+            else Offer(where=self.offer.where, longest=parse_duration(self.offer.longest)),
         )

@@ -11,6 +11,7 @@ from hitl_cli.client.wire import Json
 from hitl_cli.engine.records import PromiseState
 from hitl_cli.format.times import iso
 from hitl_cli.requests.question import outcome_of
+from hitl_cli.views.rules import RuleDocument, rule_document
 from hitl_cli.views.votes import VoteDocument, vote_document
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ _COPIED = ("data", "choice", "by", "via", "comment", "reason")
 class DecisionResultDocument(Struct, frozen=True, kw_only=True):
     """The result of a decision. `fresh` says whether this decision was recorded now.
 
-    If several must approve, the state stays pending until the quorum is reached.
+    If several must approve, the state stays pending until the quorum is reached. `new_rule` is the rule that
+    was made with an approval.
     """
 
     id: str
@@ -44,6 +46,7 @@ class DecisionResultDocument(Struct, frozen=True, kw_only=True):
     reason: str | None
     fresh: bool
     votes: tuple[VoteDocument, ...]
+    new_rule: RuleDocument | None = None
 
 
 class KeptCommentDocument(Struct, frozen=True, kw_only=True):
@@ -99,6 +102,7 @@ def decision_result_document(one: DecisionResult) -> DecisionResultDocument:
         reason=one.reason,
         fresh=one.fresh,
         votes=tuple(map(vote_document, votes)),
+        new_rule=None if one.made is None else rule_document(one.made),
     )
 
 

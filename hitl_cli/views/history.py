@@ -29,7 +29,8 @@ FORMULA = ("=", "+", "-", "@")
 class HistoryEntryDocument(Struct, frozen=True, kw_only=True):
     """A decision, a vote or a comment.
 
-    `run` is the run's id and `workflow_name` its workflow; `workflow` and `function` are their old names.
+    `rule` is the standing rule that decided for `by`. `run` is the run's id and `workflow_name` its workflow;
+    `workflow` and `function` are their old names.
     """
 
     kind: Kind
@@ -53,6 +54,7 @@ class HistoryEntryDocument(Struct, frozen=True, kw_only=True):
     replaced_by: str | None
     run: str
     workflow_name: str | None
+    rule: str | None
 
 
 class HistoryPage(Struct, frozen=True):

@@ -11,7 +11,7 @@ from hitl_cli.client.wire import Json, decode
 from hitl_cli.format.times import iso
 from hitl_cli.format.urls import host_of
 from hitl_cli.people.contacts import Directory, without_contact
-from hitl_cli.requests.question import Outcome, fields_of
+from hitl_cli.requests.question import Outcome, Question, fields_of
 from hitl_cli.views.details import notified
 from hitl_cli.views.pending import RequestBaseDocument, request_summary_document
 from hitl_cli.views.runs import StepDocument, step_document
@@ -72,7 +72,7 @@ class NotificationDocument(Struct, frozen=True, kw_only=True):
 
 
 class DecisionDocument(Struct, frozen=True, kw_only=True):
-    """The outcome of a request; `deadline` says whether the deadline decided."""
+    """The outcome of a request; `deadline` says whether the deadline decided, `rule` which standing rule."""
 
     outcome: Outcome | None
     by: str | None
@@ -84,15 +84,17 @@ class DecisionDocument(Struct, frozen=True, kw_only=True):
     data: Json
     reason: str | None
     comment: str | None
+    rule: str | None = None
 
 
 class RequestDetailsDocument(RequestBaseDocument, frozen=True, kw_only=True):
     """A request. `title` is the first line of `prompt`; `fields` are the fields of `form`.
 
     `arguments` is what will be done after an approval, `arguments_digest` the SHA-256 of its canonical JSON,
-    and `valid_for_s` how long the approval may be used. `replaces` and `replaced_by` are requests of the same
-    run: its code changed, or an answer could not be used. `callback` is the host that is sent the decision.
-    `param` is the data of a promise that is not a valid request.
+    and `valid_for_s` how long the approval may be used. `offer` is a standing rule that may be made with it.
+    `replaces` and `replaced_by` are requests of the same run: its code changed, or an answer could not be
+    used. `callback` is the host that is sent the decision. `param` is the data of a promise that is not a
+    valid request.
     """
 
     title: str | None
@@ -102,6 +104,7 @@ class RequestDetailsDocument(RequestBaseDocument, frozen=True, kw_only=True):
     arguments: Json
     arguments_digest: str | None
     valid_for_s: float | None
+    offer: dict[str, Any] | None = None
     form: dict[str, Any] | bool | None
     fields: list[dict[str, Any]]
     allow_self: bool
@@ -139,6 +142,7 @@ def request_details_document(
             "arguments": known.get("arguments"),
             "arguments_digest": known.get("argumentsDigest"),
             "valid_for_s": None if item.asked.valid_for is None else item.asked.valid_for / 1_000,
+            "offer": _offer_document(item.asked),
             "form": known.get("form"),
             "fields": [_field_document(field) for field in fields_of(item.asked)],
             "allow_self": item.asked.allow_self,
@@ -163,6 +167,12 @@ def request_details_document(
             "decision": None if seen.decision is None else _decision_document(seen.decision),
         }
     )
+
+
+def _offer_document(question: Question) -> dict[str, Any] | None:
+    """Return the rule that may be made with an approval."""
+    offer = question.offer
+    return None if offer is None else {"where": offer.where, "longest_s": offer.longest / 1_000}
 
 
 def _notification_document(told: NotificationStatus) -> NotificationDocument:
@@ -205,6 +215,7 @@ def _decision_document(made: HistoryEntry) -> DecisionDocument:
         data=made.data,
         reason=made.reason,
         comment=made.comment,
+        rule=made.rule,
     )
 
 

@@ -41,6 +41,8 @@ TO_THE_END = (
     "cancel r",
     "workflows",
     "schedule list",
+    "rule add --tool Bash --match ls",
+    "rule list",
     "token create --as ci --can start",
     "key list",
     "backup copy.db",

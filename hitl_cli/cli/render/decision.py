@@ -21,5 +21,6 @@ def sentence(one: DecisionResult, now: int) -> str:
     if one.audit.choice is not None:
         verb = f"answered {one.audit.choice!r}"
     if one.fresh:
-        return f"{one.promise.id}{of} {verb} by {one.audit.by}"
+        rule = "" if one.made is None else f", rule {one.made.id} until {local(one.made.ends_at)}"
+        return f"{one.promise.id}{of} {verb} by {one.audit.by}{rule}"
     return f"{one.promise.id}{of} was already {verb}{by_whom(one.promise, now, local)}"

@@ -128,6 +128,7 @@ def _blocks(seen: RequestDetails, without_contact: Sequence[str] = ()) -> list[B
         Block("details", _named_values(question.details)),
         Block("arguments", _named_values(question.arguments)),
         Block("", _facts(seen), whole=True),
+        Block("a rule that --for makes", _offer_rows(question)),
         Block("form", list(_field_rows(fields_of(question)))),
         Block("votes", [_vote_row(vote, question.form, now) for vote in seen.votes]),
         Block(
@@ -200,6 +201,14 @@ def _facts(seen: RequestDetails) -> list[list[Cell]]:
         ("tags", Cell(", ".join(f"{name}={value}" for name, value in sorted(item.tags.items())))),
     ]
     return [[Cell(name, "dim"), cell] for name, cell in lines if cell.text]
+
+
+def _offer_rows(question: Question) -> list[list[Cell]]:
+    """Return what the rule that a request offers matches, and how long it is valid at most."""
+    if question.offer is None:
+        return []
+    most = format_duration(question.offer.longest)
+    return [*_named_values(question.offer.where), [Cell("at most", "dim"), Cell(most)]]
 
 
 def _field_rows(known: Iterable[Field], rows: str = "") -> Iterator[list[Cell]]:
@@ -297,6 +306,7 @@ def _decision_rows(seen: RequestDetails) -> list[list[Cell]]:
         ("data", Cell(_answer_of(seen, made.data) if made.outcome == "approved" else "")),
         ("reason", Cell(given_reason(made.outcome, made.reason) or "")),
         ("comment", Cell(made.comment or "")),
+        ("rule", Cell(made.rule or "")),
     ]
     return [[Cell(name, "dim"), cell] for name, cell in lines if cell.text]
 

@@ -82,7 +82,7 @@ async def take(
     gateway = gateway_of(request)
     form = await request.post()
     sent = given_in(form)
-    verdict = form_text(form, "verdict") or ("approve" if sent.choice else "")
+    verdict = form_text(form, "verdict") or ("approve" if sent.choice or sent.for_ else "")
     problems: tuple[Problem, ...] = ()
     try:
         gateway.access.check_csrf(visitor, form_text(form, "csrf"))
@@ -176,6 +176,7 @@ def given_in(form: Any) -> SubmittedForm:
         choice=form_text(form, "choice") or None,
         rows=form_text(form, "rows"),
         stand_by=form_text(form, "stand_by"),
+        for_=form_text(form, "for"),
     )
 
 
@@ -188,7 +189,9 @@ def _answer(inbox: Inbox, request: str | RequestSummary, verdict: str, sent: Sub
 
     def approval(item: RequestSummary) -> DecisionInput:
         data, choice = _data_of(item, sent), _chosen(item.asked, sent)
-        said = DecisionInput(verdict="approve", data=data, choice=choice, comment=remark)
+        said = DecisionInput(
+            verdict="approve", data=data, choice=choice, comment=remark, for_=sent.for_ or UNSET
+        )
         if item.asked.approvals > 1 and item.promise.state == "pending":
             mine = vote_of(said, inbox.actor.person, item.asked, 0)
             found = differs_from(item.asked, inbox.show(item).votes, mine)

@@ -12,6 +12,7 @@ from msgspec import UNSET, Struct
 
 from hitl_cli.client.wire import Json, Vote, decode
 from hitl_cli.errors import BadInput, NotAllowed
+from hitl_cli.format.durations import UNITS_MS
 from hitl_cli.format.markdown import Prompt, as_html, as_prompt
 from hitl_cli.forms import check_schema
 from hitl_cli.forms.reading import Difference, as_read
@@ -21,6 +22,7 @@ from hitl_cli.inbox.comments import Comment
 from hitl_cli.inbox.details import RequestDetails
 from hitl_cli.inbox.pending import SOON_MS
 from hitl_cli.inbox.permission import check_may_answer
+from hitl_cli.inbox.standing import in_words, offered
 from hitl_cli.inbox.votes import differing_votes
 from hitl_cli.notify.status import NotificationStatus, said_of, without_old_reminders
 from hitl_cli.requests.question import PLAIN, Question
@@ -42,6 +44,10 @@ STEPS = 20
 """How many of the last comments, and of the last steps before the request, are shown."""
 
 
+OFFER_MS = 8 * UNITS_MS["h"]
+"""How long the rule of the page's button is valid, if the request offers so much: a working day."""
+
+
 class SubmittedForm(Struct, frozen=True, kw_only=True):
     """A sent form of a request, to show again after an error: texts by path, and the other fields.
 
@@ -56,6 +62,9 @@ class SubmittedForm(Struct, frozen=True, kw_only=True):
     stand_by: str = ""
     """A hash of the differences from other votes that the person has seen and confirms."""
 
+    for_: str = ""
+    """How long the rule that the request offers is to be valid, if it is to be made."""
+
     rows: str = ""
     """A row to add or remove before the form is shown again: `add items`, `remove items[0]`."""
 
@@ -65,6 +74,7 @@ class RequestPage(Struct, frozen=True, kw_only=True):
 
     `why_not` is why they may not answer it; None if they may. `unreadable` is why nobody can. `said` is the
     data of a promise that is not a valid request. `missing` is how many more approvals are needed.
+    `offer` is the rule that they may make with an approval, as names and values, and `offer_ms` for how long.
     """
 
     seen: RequestDetails
@@ -88,6 +98,8 @@ class RequestPage(Struct, frozen=True, kw_only=True):
     more_steps: int
     told: tuple[tuple[NotificationStatus, str], ...]
     more_told: int
+    offer: list[tuple[str, str]]
+    offer_ms: int
 
     @property
     def answerable(self) -> bool:
@@ -109,6 +121,7 @@ def view(
     form, broken = _form_of(seen, own, sent, problems)
     every = notified(seen)
     shown = without_old_reminders(every)
+    rule = offered(item, actor)
     steps = [node for node in seen.before if node.kind not in ("vote", "comment")]
     return RequestPage(
         seen=seen,
@@ -132,6 +145,8 @@ def view(
         more_steps=max(len(steps) - STEPS, 0),
         told=tuple((told, said_of(told, item.now)) for told in shown),
         more_told=len(every) - len(shown),
+        offer=[] if rule is None else in_words(rule),
+        offer_ms=0 if question.offer is None else min(question.offer.longest, OFFER_MS),
     )
 
 

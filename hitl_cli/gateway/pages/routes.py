@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hitl_cli.gateway.pages import history, inbox, links, runs, sign_in, stats
+from hitl_cli.gateway.pages import history, inbox, links, rules, runs, sign_in, stats
 
 ROUTES = [
     *inbox.ROUTES,
@@ -11,4 +11,5 @@ ROUTES = [
     *runs.ROUTES,
     *history.ROUTES,
     *stats.ROUTES,
+    *rules.ROUTES,
 ]

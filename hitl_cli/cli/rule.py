@@ -1,0 +1,146 @@
+"""`hitl rule add`, `list` and `remove`: standing answers to requests that are not asked yet."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from hitl_cli.cli.completion import offered
+from hitl_cli.cli.context import opened
+from hitl_cli.cli.options import AsJson, Server, Token, argument, family, flag, value
+from hitl_cli.cli.output import note, print_json
+from hitl_cli.cli.render.table import Cell, Column, print_table
+from hitl_cli.errors import BadUsage
+from hitl_cli.format.durations import parse_duration
+from hitl_cli.format.terminal import printable
+from hitl_cli.format.times import local, local_minute
+from hitl_cli.inbox.standing import in_words
+from hitl_cli.rules.rule import NewRule, Rule, rules_of
+from hitl_cli.rules.rules import Rules, where_of
+from hitl_cli.views.rules import rule_document
+
+app = family("rule", "Answer requests in advance: standing rules for what agents and workflows ask.")
+
+_COLORS = {"approve": "green", "reject": "red"}
+
+Who = Annotated[
+    str | None, value("WHO", "Act as this person. Default: your login name. (HITL_AS)", "--as", "--by")
+]
+
+
+def _complete_rule(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    return offered(
+        ctx,
+        incomplete,
+        lambda client: ((rule.id, sentence(rule)) for rule in rules_of(client, valid=True)),
+    )
+
+
+@app.command()
+def add(
+    ctx: typer.Context,
+    tool: Annotated[str | None, value("NAME", "Tool of the agent, e.g. Bash.")] = None,
+    match: Annotated[
+        str | None, value("PATTERN", "The command, file or URL. * stands for plain arguments.")
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        value("PATH=VALUE", "Another argument that must be so, e.g. cwd=/srv/app (repeatable)."),
+    ] = None,
+    duration: Annotated[str, value("DURATION", "How long the rule is valid: at most 30d.", "--for")] = "8h",
+    deny: Annotated[bool, flag("Reject instead of approve.", "--deny")] = False,
+    reason: Annotated[str | None, value("TEXT", "With --deny: the reason.")] = None,
+    asker: Annotated[str | None, value("WHO", "Only what this person or agent asks.", "--from")] = None,
+    workflow: Annotated[
+        str | None, value("NAME", "Only what this workflow asks.", "--workflow", "-w")
+    ] = None,
+    who: Who = None,
+    as_json: AsJson = False,
+    server: Server = None,
+    token: Token = None,
+) -> None:
+    """Add a rule that answers for you. It answers only what you may answer, and nothing that you ask."""
+    rule = NewRule(
+        verdict="reject" if deny else "approve",
+        where=where_of(tool, match, dict(map(_assignment, where or ()))),
+        asker=asker,
+        workflow=workflow,
+        reason=reason,
+    )
+    life_ms = parse_duration(duration)
+    with opened(Rules, ctx, server, token, who, creates=True) as (rules, _):
+        made = rules.add(rule, life_ms=life_ms)
+    if as_json:
+        print_json(rule_document(made))
+        return
+    print(made.id)
+    note(f"Until {local(made.ends_at)}, {sentence(made)}. To end it: hitl rule remove {made.id}")
+
+
+@app.command("list")
+def list_(
+    ctx: typer.Context,
+    every: Annotated[bool, flag("Show also rules that have ended.", "--all", "-a")] = False,
+    as_json: AsJson = False,
+    server: Server = None,
+    token: Token = None,
+) -> None:
+    """List the rules that are valid now."""
+    with opened(Rules, ctx, server, token) as (rules, _):
+        found = rules.list(every=every)
+    if as_json:
+        print_json([rule_document(rule) for rule in found])
+        return
+    if not found:
+        note("No rules. Add one: hitl rule add --tool Bash --match 'git status*' --for 8h")
+        return
+    print_table(
+        [
+            Column("rule", [rule.id for rule in found], whole=True),
+            Column("by", [rule.by for rule in found]),
+            Column(
+                "answer",
+                [Cell(rule.verdict, _COLORS[rule.verdict]) for rule in found],
+            ),
+            Column("what", [_what(rule) for rule in found]),
+            Column("state", [Cell(rule.state, "" if rule.state == "valid" else "dim") for rule in found]),
+            Column("until", [local_minute(rule.ends_at) for rule in found]),
+        ]
+    )
+
+
+@app.command()
+def remove(
+    ctx: typer.Context,
+    id: Annotated[str, argument("ID", "Id of the rule.", complete=_complete_rule)],
+    who: Who = None,
+    server: Server = None,
+    token: Token = None,
+) -> None:
+    """End a rule of yours now. What it has decided stays decided."""
+    with opened(Rules, ctx, server, token, who) as (rules, _):
+        rule, fresh = rules.remove(id)
+    print(printable(f"rule {rule.id} {'removed' if fresh else f'has ended before: {rule.state}'}"))
+
+
+def sentence(rule: Rule) -> str:
+    """Return what a rule does, on one line."""
+    verb = "approved" if rule.verdict == "approve" else "rejected"
+    return printable(f"{verb} for {rule.by}: {_what(rule)}")
+
+
+def _what(rule: Rule) -> str:
+    return ", ".join(f"{name} {text}" for name, text in in_words(rule))
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    """Return a path and its value, which is JSON or a text. Raises BadUsage."""
+    path, found, said = text.partition("=")
+    if not found:
+        raise BadUsage(f"{text!r} names no argument: write it like cwd=/srv/app.")
+    try:
+        return path, msgspec.json.decode(said)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return path, said

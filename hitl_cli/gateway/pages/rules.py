@@ -1,0 +1,54 @@
+"""`/rules`: the standing rules of a visitor, which they can remove."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from hitl_cli.gateway.context import gateway_of
+from hitl_cli.gateway.pages import sign_in
+from hitl_cli.gateway.pages.queries import form_text
+from hitl_cli.gateway.pages.rendering import page
+from hitl_cli.inbox.standing import in_words
+from hitl_cli.rules.rules import Rules
+
+if TYPE_CHECKING:
+    from aiohttp.web import Request
+
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.rules.rule import Rule
+
+ADDRESS = "/rules"
+
+
+async def _index(request: Request) -> web.Response:
+    """Show the valid rules of the visitor."""
+    gateway = gateway_of(request)
+    visitor = gateway.access.visitor(request, "read")
+    actor = visitor.actor
+
+    def look(client: Client) -> list[Rule]:
+        return [rule for rule in Rules(client, actor).list() if actor.groups.same(rule.by, actor.person)]
+
+    found = await gateway.bridge.run(look)
+    return page(
+        request,
+        "rules.html",
+        rules=[(rule, in_words(rule)) for rule in found],
+        may_decide="decide" in actor.may,
+    )
+
+
+async def _remove(request: Request) -> web.Response:
+    """Remove a rule, and show the others."""
+    gateway, id = gateway_of(request), request.match_info["id"]
+    if gateway.access.known(request) is None:
+        return await sign_in.keep(request, ADDRESS)
+    visitor = gateway.access.visitor(request, "decide")
+    gateway.access.check_csrf(visitor, form_text(await request.post(), "csrf"))
+    await gateway.bridge.run(lambda client: Rules(client, visitor.actor).remove(id))
+    raise web.HTTPSeeOther(ADDRESS)
+
+
+ROUTES = [web.get(ADDRESS, _index), web.post(ADDRESS + "/{id}/remove", _remove)]

@@ -1,0 +1,135 @@
+"""A standing rule, as it is stored: a promise on the server, so that every process finds it.
+
+The promise's deadline is the rule's end; removing the rule settles it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+from msgspec import Struct
+
+from hitl_cli.client.protocol import ProtocolRequest, as_promise, get_promise, search
+from hitl_cli.client.tags import lineage
+from hitl_cli.client.wire import (
+    Audit,
+    Json,
+    Verdict,
+    audit_in,
+    decode,
+    encode,
+    error_value,
+    fresh_id,
+    headers_of,
+)
+from hitl_cli.errors import NotFound
+from hitl_cli.rules.matching import matches
+
+if TYPE_CHECKING:
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.client.wire import Promise
+    from hitl_cli.people.groups import Groups
+
+type RuleState = Literal["valid", "expired", "removed"]
+
+RULE_TAG = "hitl:rule"
+
+PREFIX = "hitl-rule-"
+"""Prefix of the ids of rules' promises."""
+
+ID_DIGITS = 12
+
+
+class NewRule(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a rule says: the data of its promise.
+
+    It answers a request whose arguments fit `where` (see matching.py), which `asker` has asked (None: anyone
+    but the rule's author), in runs of `workflow` (None: anywhere).
+    """
+
+    verdict: Verdict = "approve"
+    where: dict[str, Json]
+    asker: str | None = None
+    workflow: str | None = None
+    reason: str | None = None
+
+
+class Rule(NewRule, frozen=True, kw_only=True):
+    """A rule of a person (`by`). Instants are ms since the epoch."""
+
+    id: str
+    by: str
+    state: RuleState
+    created_at: int
+    ends_at: int
+
+    def fits(self, arguments: Json, asker: str | None, workflow: str | None, groups: Groups) -> bool:
+        """Whether it is about a request. A person's own requests never are."""
+        return (
+            asker is not None
+            and not groups.same(asker, self.by)
+            and (self.asker is None or groups.same(asker, self.asker))
+            and self.workflow in (None, workflow)
+            and matches(self.where, arguments, allow=self.verdict == "approve")
+        )
+
+
+def create(client: Client, rule: NewRule, *, life_ms: int, by: str, via: str) -> Rule:
+    """Store a rule, and return it."""
+    own, now = PREFIX + fresh_id()[:ID_DIGITS], client.now()
+    data = {
+        "id": own,
+        "timeoutAt": now + life_ms,
+        "param": encode(msgspec.to_builtins(rule), Audit(by=by, via=via, at=now).headers()),
+        "tags": {RULE_TAG: "1"} | lineage(own, scope="local"),
+    }
+    kept = _rule_in(as_promise(client.call_many([ProtocolRequest("promise.create", data)])[0]))
+    assert kept is not None
+    return kept
+
+
+def rules_of(client: Client, *, valid: bool = False) -> list[Rule]:
+    """Return all rules, or those that are valid now, the oldest first."""
+    found = search(client, state="pending" if valid else None, tags={RULE_TAG: "1"})
+    rules = [rule for promise in found if (rule := _rule_in(promise)) is not None]
+    return sorted(rules, key=lambda rule: (rule.created_at, rule.id))
+
+
+def find(client: Client, id: str) -> Rule:
+    """Return a rule by its id. Raises NotFound."""
+    promise = get_promise(client, PREFIX + id)
+    rule = None if promise is None else _rule_in(promise)
+    if rule is None:
+        raise NotFound(f"no rule {id!r}. To see all rules, run `hitl rule list`.")
+    return rule
+
+
+def remove(client: Client, rule: Rule, *, by: str, via: str) -> bool:
+    """Remove a rule. Returns whether it was valid until now."""
+    audit = Audit(id=fresh_id(), by=by, via=via, at=client.now())
+    value = error_value("removed", audit.headers())
+    settle = {"id": PREFIX + rule.id, "state": "rejected_canceled", "value": value}
+    settled = as_promise(client.call_many([ProtocolRequest("promise.settle", settle)])[0])
+    return audit_in(headers_of(settled.value)).id == audit.id
+
+
+def _rule_in(promise: Promise) -> Rule | None:
+    """Return the rule in a promise; None if it is not a valid one."""
+    by = audit_in(headers_of(promise.param)).by
+    own = promise.id.startswith(PREFIX) and promise.tags.get(RULE_TAG) == "1"
+    if not own or by is None or promise.is_call or promise.is_blocking:
+        return None
+    try:
+        said = msgspec.convert(decode(promise.param), NewRule)
+    except msgspec.ValidationError:
+        return None
+    ended: RuleState = "expired" if promise.state == "rejected_timedout" else "removed"
+    return Rule(
+        **msgspec.structs.asdict(said),
+        id=promise.id.removeprefix(PREFIX),
+        by=by,
+        state="valid" if promise.state == "pending" else ended,
+        created_at=promise.created_at,
+        ends_at=promise.timeout_at,
+    )

@@ -1,0 +1,85 @@
+"""`Rules`: what a person does with rules, and which rule decides a request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from hitl_cli.errors import BadInput, NotAllowed
+from hitl_cli.format.durations import UNITS_MS, bad_duration
+from hitl_cli.people.actor import check_person
+from hitl_cli.requests.decision_input import check_data
+from hitl_cli.rules import rule as store
+from hitl_cli.rules.matching import MAIN, TOOL, check_where
+
+if TYPE_CHECKING:
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.client.wire import Json
+    from hitl_cli.people.actor import Actor
+    from hitl_cli.rules.rule import NewRule, Rule
+
+LONGEST_MS = 30 * UNITS_MS["d"]
+"""How long a rule can be valid: a person looks at it again after a month."""
+
+
+class Rules:
+    """The rules on a server, for one actor. Calls block.
+
+    Each method raises NotAllowed without the permission (`read` to look, `decide` to add and remove, which no
+    link has), and Unreachable.
+    """
+
+    def __init__(self, client: Client, actor: Actor) -> None:
+        self.client = client
+        self.actor = actor
+
+    def add(self, rule: NewRule, *, life_ms: int) -> Rule:
+        """Add a rule of the actor, valid for `life_ms`, and return it. Raises BadInput."""
+        self.actor.require("decide")
+        check_person(self.actor.person)
+        check_where(rule.where)
+        check_data(msgspec.to_builtins(rule))
+        if life_ms > LONGEST_MS:
+            raise bad_duration("a rule can be valid for at most 30 days.")
+        if rule.reason is not None and rule.verdict == "approve":
+            raise BadInput("a reason needs a rule that rejects.", code="bad-rule")
+        named = None if rule.asker is None else self.actor.groups.name(check_person(rule.asker))
+        if self.actor.groups.same(named, self.actor.person):
+            raise BadInput("a rule does not decide what its own author asks.", code="bad-rule")
+        kept = msgspec.structs.replace(rule, asker=named)
+        return store.create(self.client, kept, life_ms=life_ms, by=self.actor.person, via=self.actor.via)
+
+    def list(self, *, every: bool = False) -> list[Rule]:
+        """Return the rules that are valid now, or also those that have ended, the oldest first."""
+        self.actor.require("read")
+        return store.rules_of(self.client, valid=not every)
+
+    def remove(self, id: str) -> tuple[Rule, bool]:
+        """Remove a rule of the actor. Returns it, and whether it was valid until now.
+
+        What it has decided stays decided. Raises NotFound, NotAllowed (it is another person's).
+        """
+        self.actor.require("decide")
+        rule = store.find(self.client, id)
+        if not self.actor.groups.same(rule.by, self.actor.person):
+            raise NotAllowed(
+                f"the rule {id} is of {rule.by}: only they can remove it. Nothing was changed.",
+                code="not-author",
+            )
+        removed = store.remove(self.client, rule, by=self.actor.person, via=self.actor.via)
+        return store.find(self.client, id), removed
+
+
+def where_of(tool: str | None, match: str | None, more: dict[str, Json]) -> dict[str, Json]:
+    """Return what arguments must be: of a tool, with a pattern for its main argument. Raises BadInput."""
+    if tool is None and match is None:
+        return more
+    if match is not None and tool not in MAIN:
+        known = ", ".join(MAIN)
+        raise BadInput(
+            f"match needs one of the tools {known}: of another, name the argument and its value with where.",
+            code="bad-rule",
+        )
+    named: dict[str, Json] = {TOOL: tool}
+    return named | ({} if match is None or tool is None else {MAIN[tool]: match}) | more

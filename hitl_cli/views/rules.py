@@ -1,0 +1,54 @@
+"""Standing rules as JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from hitl_cli.client.wire import Json, Verdict
+from hitl_cli.format.times import iso
+from hitl_cli.rules.rule import RuleState
+
+if TYPE_CHECKING:
+    from hitl_cli.rules.rule import Rule
+
+
+class RuleDocument(Struct, frozen=True, kw_only=True):
+    """A standing rule of a person. `where` are the arguments that it matches, by path.
+
+    `asker` is who must ask, `workflow` where; null means anyone else, and anywhere.
+    """
+
+    id: str
+    by: str
+    verdict: Verdict
+    where: dict[str, Json]
+    asker: str | None
+    workflow: str | None
+    reason: str | None
+    state: RuleState
+    created_at: str
+    ends_at: str
+
+
+class RulesDocument(Struct, frozen=True):
+    """Rules, the oldest first."""
+
+    items: list[RuleDocument]
+
+
+def rule_document(rule: Rule) -> RuleDocument:
+    """Return a rule."""
+    return RuleDocument(
+        id=rule.id,
+        by=rule.by,
+        verdict=rule.verdict,
+        where=rule.where,
+        asker=rule.asker,
+        workflow=rule.workflow,
+        reason=rule.reason,
+        state=rule.state,
+        created_at=iso(rule.created_at),
+        ends_at=iso(rule.ends_at),
+    )
