@@ -34,6 +34,9 @@ STDIN_MAX = 5_000_000
 
 MATCHER = "Bash|Edit|Write|NotebookEdit|WebFetch|AskUserQuestion"
 
+OR_BLOCK = "|| exit 2"
+"""Ends the command of a hook: after any other failure, such as a missing program, the agent would go on."""
+
 MARGIN_S = 60
 """How much longer than the hook waits the agent waits for it."""
 
@@ -111,7 +114,7 @@ def install(
     given = {"--gateway": gateway, "--server": server or ctx.obj["server"], "--wait": wait, "--then": then}
     options = [*(f"--to {quoted(name)}" for name in to or ())]
     options += [f"{name} {quoted(text)}" for name, text in given.items() if text is not None]
-    command = " ".join([_own_command(), f"hook {agent}", *options])
+    command = " ".join([_own_command(), f"hook {agent}", *options, OR_BLOCK])
     change = claude_settings.with_hook(path, event, matcher, command, wait_s + MARGIN_S)
     _apply(path, *change, dry_run=dry_run)
 

@@ -218,7 +218,8 @@ def test_the_hook_is_put_in_once_and_taken_out_and_all_else_stays(hitl: Hitl) ->
         assert [theirs] == OTHERS["hooks"]["PreToolUse"]  # type: ignore[index]
         [entry] = ours["hooks"]
         command = shlex.split(entry["command"])
-        assert command[1:] == ["hook", "claude", "--to", "it's me", "--wait", "2h", "--then", "defer"]
+        assert command[1:-3] == ["hook", "claude", "--to", "it's me", "--wait", "2h", "--then", "defer"]
+        assert command[-3:] == ["||", "exit", "2"]
         assert entry["timeout"] == 7_260
     assert {name: written[name] for name in ("permissions",)} == {"permissions": OTHERS["permissions"]}
     assert path.stat().st_mode & 0o777 == 0o600
@@ -300,3 +301,14 @@ def begin(hitl: Hitl, model: FakeModel, *args: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
+
+
+def test_an_installed_hook_blocks_even_if_hitl_is_missing_or_is_killed(hitl: Hitl) -> None:
+    hitl.ok("hook", "install", "claude", "--wait", "1s")
+    settings = json.loads((hitl.folder / ".claude" / "settings.json").read_text())
+    command = settings["hooks"]["PreToolUse"][0]["hooks"][0]["command"]
+    missing = command.replace(command.split()[0], "/nowhere/hitl", 1)
+    killed = command.replace(command.split()[0], "sh -c 'kill -9 $$'", 1)
+    for each in (missing, killed):
+        done = subprocess.run(["sh", "-c", each], input=b"{}", capture_output=True, check=False)
+        assert done.returncode == 2, each
