@@ -31,6 +31,9 @@ HEAD = 4
 LAZY = ("typer.rich_utils", "typer._completion_classes", "segno", "aiosmtplib")
 """Imported by what hitl calls, and not by a module of hitl."""
 
+FRAMEWORKS = ("hitl_cli.agents.pydantic_ai", "hitl_cli.agents.openai_agents", "hitl_cli.agents.langgraph")
+"""Modules that import an agent framework, which only `make frameworks` installs."""
+
 
 def preload(program: str) -> None:
     """Import all that a command may need, as the installed script would find it."""
@@ -39,7 +42,7 @@ def preload(program: str) -> None:
 
     modules = [module.name for module in pkgutil.walk_packages(hitl_cli.__path__, "hitl_cli.")]
     for name in (*modules, *LAZY):
-        if not name.endswith("__main__"):
+        if not name.endswith("__main__") and name not in FRAMEWORKS:
             importlib.import_module(name)
     assert threading.active_count() == 1  # a thread would not be there after a fork, and its locks would
     if "coverage" in sys.modules:
