@@ -31,8 +31,14 @@ HEAD = 4
 LAZY = ("typer.rich_utils", "typer._completion_classes", "segno", "aiosmtplib")
 """Imported by what hitl calls, and not by a module of hitl."""
 
-FRAMEWORKS = ("hitl_cli.agents.pydantic_ai", "hitl_cli.agents.openai_agents", "hitl_cli.agents.langgraph")
-"""Modules that import an agent framework, which only `make frameworks` installs."""
+LEFT_OUT = (
+    "hitl_cli.agents.pydantic_ai",
+    "hitl_cli.agents.openai_agents",
+    "hitl_cli.agents.langgraph",
+    "hitl_cli.mcp.server",
+    "hitl_cli.mcp.tasks",
+)
+"""Modules that import an extra: few tests use it, and only `make frameworks` installs the frameworks."""
 
 
 def preload(program: str) -> None:
@@ -42,7 +48,7 @@ def preload(program: str) -> None:
 
     modules = [module.name for module in pkgutil.walk_packages(hitl_cli.__path__, "hitl_cli.")]
     for name in (*modules, *LAZY):
-        if not name.endswith("__main__") and name not in FRAMEWORKS:
+        if not name.endswith("__main__") and name not in LEFT_OUT:
             importlib.import_module(name)
     assert threading.active_count() == 1  # a thread would not be there after a fork, and its locks would
     if "coverage" in sys.modules:

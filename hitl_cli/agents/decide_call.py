@@ -15,10 +15,12 @@ from hitl_cli.agents.tool_call import AGENTS, Answer, answers_in, hook_output, q
 from hitl_cli.errors import HitlError, NotCovered, TimedOut
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from hitl_cli.agents.tool_call import AgentName, ToolCall
     from hitl_cli.python_api.hitl import Hitl
+    from hitl_cli.requests.decision import Decision
+    from hitl_cli.requests.question_input import QuestionInput
 
 logger = logging.getLogger(__name__)
 
@@ -42,25 +44,24 @@ def decide_call(
     event = call.hook_event_name
     try:
         with open_hitl() as hitl:
-            return _decided(hitl, agent, call, options)
-    except TimedOut as error:
-        if error.code == "timed-out":
-            return _unanswered(agent, event, options.then)
-        return hook_output(event, "deny", f"hitl: {error}")
-    except HitlError as error:
-        return hook_output(event, "deny", f"hitl: {' '.join([str(error), *error.lines])}")
-    except Exception as error:
-        logger.exception("the hook failed")
-        return hook_output(event, "deny", f"hitl failed: {type(error).__name__}: {error}")
+            return _decided(hitl, answering(agent, call, options), options.wait)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the call must not run
+        return refused(event, error)
 
 
-def _decided(hitl: Hitl, agent: AgentName, call: ToolCall, options: HookOptions) -> dict[str, Any] | None:
-    """Ask, wait, and return the answer. Raises HitlError."""
+def answering(
+    agent: AgentName, call: ToolCall, options: HookOptions
+) -> Generator[QuestionInput, Decision[Any] | None, dict[str, Any] | None]:
+    """Yield what to ask, take the decision, and return the answer. Raises HitlError.
+
+    It is sent None if nobody has decided within `options.wait`. No I/O.
+    """
     event = call.hook_event_name
     asked = question(agent, call, to=options.to, deadline=options.deadline)
     for number in range(1, TIMES):
-        one = asked if number == 1 else replace(asked, id=f"{asked.id}-{number}")
-        decision = hitl.wait(hitl.put(**asdict(one)), timeout=options.wait)
+        decision = yield asked if number == 1 else replace(asked, id=f"{asked.id}-{number}")
+        if decision is None:
+            return _unanswered(agent, event, options.then)
         if not decision.approved:
             return hook_output(event, "deny", refusal(decision))
         if call.asks_the_user:
@@ -73,6 +74,33 @@ def _decided(hitl: Hitl, agent: AgentName, call: ToolCall, options: HookOptions)
         else:
             return hook_output(event, "allow", f"approved by {decision.by or 'another tool'}")
     raise NotCovered(f"{asked.id} was asked {TIMES:,} times.")
+
+
+def refused(event: str, error: Exception) -> dict[str, Any] | None:
+    """Return the refusal of a call that cannot be asked."""
+    if isinstance(error, HitlError):
+        return hook_output(event, "deny", f"hitl: {' '.join([str(error), *error.lines])}")
+    logger.error("asking about a call failed", exc_info=error)
+    return hook_output(event, "deny", f"hitl failed: {type(error).__name__}: {error}")
+
+
+def _decided(
+    hitl: Hitl, asking: Generator[QuestionInput, Decision[Any] | None, dict[str, Any] | None], wait: str
+) -> dict[str, Any] | None:
+    """Ask, wait, and return the answer. Raises HitlError."""
+    decision: Decision[Any] | None = None
+    while True:
+        try:
+            asked = asking.send(decision)
+        except StopIteration as end:
+            answer: dict[str, Any] | None = end.value
+            return answer
+        try:
+            decision = hitl.wait(hitl.put(**asdict(asked)), timeout=wait)
+        except TimedOut as error:
+            if error.code != "timed-out":
+                raise
+            decision = None
 
 
 def _unanswered(agent: AgentName, event: str, then: Answer) -> dict[str, Any] | None:

@@ -46,7 +46,7 @@ _PANELS = {
         "history",
         "stats",
     ),
-    "Agents": ("hook",),
+    "Agents": ("hook", "mcp"),
     "Administration": ("doctor", "backup", "prune", "notify", "token", "key", "postgres"),
 }
 """The panels of the help, with hitl's own commands in order. Plugins have their own panel."""

@@ -62,6 +62,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "hitl hook claude --to lead --then defer",
         "hitl hook codex --to lead",
     ),
+    "mcp": (
+        "hitl mcp --to lead",
+        "hitl mcp --gateway https://hitl.example.org --to group:ops",
+    ),
     "postgres": (
         "hitl postgres install -S postgresql://owner@db.example.com/hitl",
         "hitl postgres install --print",

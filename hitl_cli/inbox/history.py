@@ -23,6 +23,7 @@ from hitl_cli.requests.question import (
     PLAIN,
     WORKFLOW_TAG,
     Outcome,
+    asker_of,
     outcome_of,
     prompt_of,
     question_of,
@@ -91,13 +92,14 @@ class HistoryEntry(Struct, frozen=True, kw_only=True):
 class HistoryFilter(Struct, frozen=True, kw_only=True):
     """Which decisions to list. `since` is an instant; `workflow` a glob for the run's id or its workflow.
 
-    `by` is a person who decided, voted or commented.
+    `by` is a person who decided, voted or commented; `put_by` asked without a run.
     """
 
     by: str | None = None
     since: int | None = None
     workflow: str | None = None
     outcome: Outcome | None = None
+    put_by: str | None = None
 
 
 EVERYTHING = HistoryFilter()
@@ -137,7 +139,7 @@ def decisions(
     groups: Groups = NO_GROUPS,
 ) -> Iterator[HistoryEntry]:
     """Yield decisions, newest first; `expected` is how many will be read, if that is known."""
-    narrow = wanted.by is not None or wanted.workflow is not None
+    narrow = any(name is not None for name in (wanted.by, wanted.workflow, wanted.put_by))
     size = PAGE if narrow or expected is None else expected + 1
     runs: dict[str, Promise] = {}
     for page in pages(_last_settled_first(client, wanted, runs), size):
@@ -161,7 +163,12 @@ def _fitting(
 
     `runs` need not be read again.
     """
-    blocking = [promise for promise in promises if promise.is_blocking]
+    blocking = [
+        promise
+        for promise in promises
+        if promise.is_blocking
+        and (wanted.put_by is None or groups.same(wanted.put_by, asker_of(promise, None)))
+    ]
     return [entry for entry in _described(client, blocking, runs) if _fits(entry, wanted, groups)]
 
 

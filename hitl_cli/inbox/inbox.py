@@ -249,8 +249,8 @@ class Inbox:
         """Return decisions, newest first, and whether there are more than `limit`."""
         from hitl_cli.inbox.history import history
 
-        self.actor.require("read")
-        return history(self.client, wanted, limit=limit, groups=self.actor.groups)
+        self.actor.require("read", "ask")
+        return history(self.client, self._visible(wanted), limit=limit, groups=self.actor.groups)
 
     def history_page(
         self, wanted: HistoryFilter, *, limit: int, after: str | None = None
@@ -258,22 +258,24 @@ class Inbox:
         """Return a page of decisions, and the cursor of the next one."""
         from hitl_cli.inbox.history import page_of_history
 
-        self.actor.require("read")
-        groups = self.actor.groups
+        self.actor.require("read", "ask")
+        groups, wanted = self.actor.groups, self._visible(wanted)
         return page_of_history(self.client, wanted, limit=limit, after=after, groups=groups)
 
     def decisions(self, wanted: HistoryFilter) -> Iterator[HistoryEntry]:
         """Yield decisions, newest first, as they are read."""
         from hitl_cli.inbox.history import decisions
 
-        self.actor.require("read")
-        return decisions(self.client, wanted, groups=self.actor.groups)
+        self.actor.require("read", "ask")
+        return decisions(self.client, self._visible(wanted), groups=self.actor.groups)
 
     def story(self, name: str, wanted: HistoryFilter) -> Story:
         """Return the comments, votes and decisions on a named request or run, in order. Raises NotFound."""
         from hitl_cli.inbox.history import story
 
-        self.actor.require("read")
+        self.actor.require("read", "ask")
+        if not self.actor.sees_all:
+            name = self.find(name).id
         return story(self.client, name, wanted, self.actor.groups)
 
     def stats(self, ago_ms: int, most: int | None = None) -> Stats:
@@ -283,7 +285,7 @@ class Inbox:
         self.actor.require("read")
         return stats(self.client, max(self.client.now() - ago_ms, 0), most, self.actor.groups)
 
-    def _visible(self, wanted: RequestFilter) -> RequestFilter:
+    def _visible[T: (RequestFilter, HistoryFilter)](self, wanted: T) -> T:
         """Return a filter that finds only what the actor may see."""
         return wanted if self.actor.sees_all else msgspec.structs.replace(wanted, put_by=self.actor.person)
 

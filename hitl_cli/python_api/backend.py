@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hitl_cli.requests.decision import Decision
     from hitl_cli.requests.question_input import QuestionInput
     from hitl_cli.runs.run import RunSpec
+    from hitl_cli.views.history import HistoryEntryDocument
     from hitl_cli.views.pending import RequestSummaryDocument
     from hitl_cli.views.request import RequestDetailsDocument
     from hitl_cli.views.runs import RunDocument
@@ -52,6 +53,9 @@ class Backend(Protocol):
 
     def show(self, id: str) -> RequestDetailsDocument:
         """Return a request. Raises NotFound."""
+
+    def history(self, limit: int) -> Sequence[HistoryEntryDocument]:
+        """Return decisions, newest first."""
 
     def start(self, spec: RunSpec, group: str | None, deadline_ms: int) -> None:
         """Start a run. Raises BadInput, Conflict."""

@@ -33,6 +33,7 @@ from hitl_cli.errors import (
 from hitl_cli.inbox.ask import new_id
 from hitl_cli.requests.decision import Decision, approval_of, check_answer, with_question
 from hitl_cli.requests.question import Digest, OnDeadline, Question
+from hitl_cli.views.history import HistoryPage
 from hitl_cli.views.pending import RequestsPage
 from hitl_cli.views.request import RequestDetailsDocument
 from hitl_cli.views.runs import RunDocument
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from hitl_cli.python_api.backend import Wanted
     from hitl_cli.requests.question_input import QuestionInput
     from hitl_cli.runs.run import RunSpec
+    from hitl_cli.views.history import HistoryEntryDocument
     from hitl_cli.views.pending import RequestSummaryDocument
     from hitl_cli.views.votes import VoteDocument
 
@@ -141,6 +143,10 @@ class GatewayBackend:
     def show(self, id: str) -> RequestDetailsDocument:
         """Return a request. See Backend."""
         return self._send("GET", f"/requests/{quote(id, safe='')}", RequestDetailsDocument)
+
+    def history(self, limit: int) -> Sequence[HistoryEntryDocument]:
+        """Return decisions. See Backend."""
+        return self._send("GET", "/history", HistoryPage, {"limit": limit}).items
 
     def start(self, spec: RunSpec, group: str | None, deadline_ms: int) -> None:
         """Start a run. See Backend."""

@@ -12,6 +12,7 @@ from hitl_cli.client.waiting import wait_until
 from hitl_cli.errors import TimedOut
 from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.ask import StandaloneRequest, decision_of, new_id
+from hitl_cli.inbox.history import EVERYTHING as ALL_HISTORY
 from hitl_cli.inbox.pending import RequestFilter
 from hitl_cli.people.actor import Actor
 from hitl_cli.people.contacts import Directory
@@ -19,6 +20,7 @@ from hitl_cli.people.groups import as_asked
 from hitl_cli.requests.decision import with_question
 from hitl_cli.runs import Runs
 from hitl_cli.settings import Settings
+from hitl_cli.views.history import history_entry_document
 from hitl_cli.views.pending import request_summary_document
 from hitl_cli.views.request import request_details_document
 from hitl_cli.views.runs import run_document
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from hitl_cli.requests.question import Question
     from hitl_cli.requests.question_input import QuestionInput
     from hitl_cli.runs.run import RunSpec
+    from hitl_cli.views.history import HistoryEntryDocument
     from hitl_cli.views.pending import RequestSummaryDocument
     from hitl_cli.views.request import RequestDetailsDocument
     from hitl_cli.views.runs import RunDocument
@@ -110,6 +113,11 @@ class ServerBackend:
     def show(self, id: str) -> RequestDetailsDocument:
         """Return a request. See Backend."""
         return request_details_document(self.inbox().show(id, whole=True), self._contacts())
+
+    def history(self, limit: int) -> Sequence[HistoryEntryDocument]:
+        """Return decisions. See Backend."""
+        found, _ = self.inbox().history(ALL_HISTORY, limit)
+        return [history_entry_document(entry) for entry in found]
 
     def start(self, spec: RunSpec, group: str | None, deadline_ms: int) -> None:
         """Start a run. See Backend."""

@@ -53,6 +53,7 @@ TO_THE_END = (
 REFUSED = {
     "review": 2,
     "hook claude": 2,
+    "mcp --wait soon": 2,
     "open a --url http://127.0.0.1:9": 6,
     "postgres status -S postgresql://127.0.0.1:9/a": 6,
 }

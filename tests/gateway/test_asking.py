@@ -163,14 +163,28 @@ def test_who_may_only_ask_sees_and_takes_back_what_they_asked_and_nothing_else(
         assert agent.ask("DELETE", f"/requests/{id}").status in (400, 404)
     taken = agent.post("/requests", {"id": "yours", "prompt": "Mine?"})
     assert (taken.status, taken.json["code"], "lines" in taken.json) == (409, "already-exists", False)
-    for path in ("/history", "/stats", "/runs", "/events", "/runs/of-a-run", "/workflows"):
+    for path in (
+        "/history?id=yours",
+        "/history?id=of-a-run",
+        "/stats",
+        "/runs",
+        "/events",
+        "/runs/of-a-run",
+        "/workflows",
+    ):
         assert agent.get(path).status in (403, 404)
     for path in ("/requests/mine/decision", "/requests/yours/decision"):
         assert agent.post(path, {"verdict": "approve"}).json["code"] == "permission-missing"
     assert agent.post("/runs", {"id": "x"}).status == 403
     assert lead.post("/requests", {"id": "x", "prompt": "?"}).json["code"] == "permission-missing"
+    hitl.ok("approve", "mine", "--as", "agent")
+    hitl.ok("approve", "yours", "--as", "lead")
+    assert [one["id"] for one in agent.get("/history?limit=1").json["items"]] == ["mine"]
+    assert [one["by"] for one in agent.get("/history?id=mine").json["items"]] == ["agent"]
     other = with_token(hitl, closed, "another-agent", "ask")
     assert other.get("/requests/mine").json["code"] == "not-found"
+    assert other.get("/history").json["items"] == []
+    assert other.get("/history?id=mine").json["code"] == "not-found"
 
 
 def test_a_request_is_taken_back_once_and_not_after_a_decision(agent: Api, lead: Api) -> None:

@@ -1,0 +1,105 @@
+"""`hitl mcp`: tools with which an agent asks people, over stdin and stdout."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hitl_cli.cli.context import named_server
+from hitl_cli.cli.options import Server, Token, Who, value
+from hitl_cli.cli.output import note
+from hitl_cli.client.connect import driver_of
+from hitl_cli.errors import BadUsage
+from hitl_cli.format.durations import parse_duration
+from hitl_cli.mcp.extra import require_mcp
+from hitl_cli.people.actor import Actor, check_person
+from hitl_cli.people.gateway_file import page_of
+from hitl_cli.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hitl_cli.python_api.backend import Backend
+
+VIA = "mcp"
+"""The `via` of actions, for the record."""
+
+
+def mcp(
+    ctx: typer.Context,
+    to: Annotated[
+        list[str] | None,
+        value("WHO", "Assignee, if the agent names none: a person or group:NAME (repeatable)."),
+    ] = None,
+    who: Who = None,
+    deadline: Annotated[
+        str, value("DURATION", "Time allowed for an answer, if the agent names none.")
+    ] = "1d",
+    wait: Annotated[
+        str, value("DURATION", "How long approval_prompt waits before it refuses the call for now.")
+    ] = "4m",
+    gateway: Annotated[
+        str | None, value("URL", "Ask at this gateway, with a token from `hitl token`. (HITL_TOKEN)")
+    ] = None,
+    server: Server = None,
+    token: Token = None,
+) -> None:
+    """Serve tools with which an agent asks people (MCP, on stdin and stdout). No tool decides."""
+    require_mcp()
+    for duration in (deadline, wait):
+        parse_duration(duration)
+    if sys.stdin is not None and sys.stdin.isatty():
+        note("hitl mcp speaks MCP on stdin and stdout: an agent starts it. Ctrl-C stops it.")
+    backend, page = _place(ctx, who, gateway, server, token)
+    asyncio.run(_serve(backend, page, tuple(to or ()), deadline, parse_duration(wait) / 1_000))
+
+
+def _place(
+    ctx: typer.Context, who: str | None, gateway: str | None, server: str | None, token: str | None
+) -> tuple[Backend, Callable[[str], str | None]]:
+    """Return where to ask, as one who may only ask, and what tells the page of a request."""
+    settings = Settings()
+    if gateway is not None:
+        from hitl_cli.python_api.gateway_backend import GatewayBackend
+
+        if who is not None:
+            raise BadUsage("--as and --gateway cannot be given together: the token says who asks.")
+        given = settings.gateway_token(token or ctx.obj["token"])
+        return GatewayBackend(gateway, given), partial(page_of, gateway.rstrip("/"))
+    from hitl_cli.python_api.server_backend import ServerBackend
+
+    url, chosen = named_server(ctx, settings, server, token)
+    driver_of(url.value)
+    person = check_person(settings.person(who).value)
+    actor = Actor(person=person, via=VIA, may=frozenset({"ask"}), groups=settings.groups())
+    backend = ServerBackend(url.value, chosen, actor, settings.contacts, settings.group().value)
+
+    def page(id: str) -> str | None:
+        reached = Settings().reached(url.value)
+        return None if reached is None else page_of(reached, id)
+
+    return backend, page
+
+
+async def _serve(
+    backend: Backend, page: Callable[[str], str | None], to: tuple[str, ...], deadline: str, wait_s: float
+) -> None:
+    """Serve until stdin ends."""
+    from mcp.server.stdio import stdio_server
+
+    from hitl_cli.mcp.desk import BackendDesk
+    from hitl_cli.mcp.server import McpOptions, mcp_server
+
+    desk = BackendDesk(backend)
+    options = McpOptions(to=to, deadline=deadline, wait_s=wait_s, cwd=str(Path.cwd()), page=page)
+    served: Any = mcp_server(options, lambda _context: desk)
+    try:
+        async with stdio_server() as (reading, writing):
+            await served.run(reading, writing, served.create_initialization_options())
+    finally:
+        await asyncio.to_thread(desk.close)

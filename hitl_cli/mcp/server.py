@@ -1,0 +1,288 @@
+"""The MCP server: lists the tools, runs them at a desk, and waits for people.
+
+It serves the revisions 2025-11-25 and 2026-07-28 of the protocol, on the official package. A client that
+leaves or cancels a call ends the wait; the request stays open, because a person may be answering it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import mcp_types as types
+import msgspec
+from mcp.server.context import HandlerResult, ServerRequestContext
+from mcp.server.lowlevel import Server
+from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
+from mcp.shared.exceptions import MCPError
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from msgspec import Struct
+
+from hitl_cli import __version__
+from hitl_cli.errors import HitlError, Unreachable
+from hitl_cli.mcp import permission_prompt, tasks
+from hitl_cli.mcp.tools import (
+    INSTRUCTIONS,
+    TOOLS,
+    Answer,
+    AskArguments,
+    Entries,
+    IdArguments,
+    ListArguments,
+    Tool,
+    answer,
+    decided_entry,
+    open_entry,
+    pending_answer,
+    read_arguments,
+    schema_of,
+    shown_request,
+)
+
+if TYPE_CHECKING:
+    from hitl_cli.client.wire import Json
+    from hitl_cli.mcp.desk import Desk
+    from hitl_cli.requests.decision import Decision
+    from hitl_cli.requests.question_input import QuestionInput
+
+logger = logging.getLogger(__name__)
+
+type Context = ServerRequestContext[Any, Any]
+
+HOLD_S = 50.0
+"""How long `ask` and `wait` wait: less than the minute after which many clients give up."""
+
+SLICE_S = 2.0
+"""How often the client is told that the wait goes on."""
+
+STATE_LIFE_S = 86_400.0
+"""How long a client may take between two rounds of `ask`, while its user reads and signs in."""
+
+PAGE = "page"
+"""The key of the elicitation that leads to the page of a request."""
+
+
+class McpOptions(Struct, frozen=True, kw_only=True):
+    """How the tools ask.
+
+    `to` and `deadline` are for requests that name none; `wait_s` is how long `approval_prompt` waits.
+    `page` returns the URL of a request's page, which asks people to sign in; None if there is no gateway.
+    `keys` seal what a client keeps between two rounds; `principal` names who asks, for the same reason.
+    """
+
+    to: tuple[str, ...] = ()
+    deadline: str = "1d"
+    wait_s: float = 240.0
+    cwd: str | None = None
+    page: Callable[[str], str | None] = lambda _id: None
+    keys: Sequence[str] = ()
+    principal: Callable[[Context], str | None] = lambda _context: None
+
+
+def mcp_server(options: McpOptions, desk_of: Callable[[Context], Desk]) -> Server[Any]:
+    """Return a server whose tools ask at the desk of each request."""
+    tools = _Tools(options, desk_of)
+    server: Server[Any] = Server("hitl", version=__version__, instructions=INSTRUCTIONS)
+    server.add_request_handler("tools/list", types.PaginatedRequestParams, tools.list)
+    server.add_request_handler("tools/call", types.CallToolRequestParams, tools.call)
+    tasks.serve(server, desk_of, tools.settled)
+    make = {"keys": list(options.keys)} if options.keys else {"codec": RequestStateSecurity.ephemeral().codec}
+    security = RequestStateSecurity(ttl=STATE_LIFE_S, bind_principal=options.principal, **make)
+    server.middleware.append(RequestStateBoundary(security, default_audience="hitl"))
+    return server
+
+
+class _Tools:
+    """The tools, by their names."""
+
+    def __init__(self, options: McpOptions, desk_of: Callable[[Context], Desk]) -> None:
+        self._options = options
+        self._desk_of = desk_of
+        self._listed = types.ListToolsResult(tools=[_listed(tool) for tool in TOOLS])
+        self._run: dict[str, Callable[[Context, Desk, Any], Awaitable[HandlerResult]]] = {
+            "ask": self._ask,
+            "wait": self._wait,
+            "take_back": self._take_back,
+            "pending": self._pending,
+            "show": self._show,
+            "history": self._history,
+        }
+
+    async def list(self, context: Context, params: types.PaginatedRequestParams) -> types.ListToolsResult:
+        """Return the tools."""
+        del context, params
+        return self._listed
+
+    async def call(self, context: Context, params: types.CallToolRequestParams) -> HandlerResult:
+        """Run a tool. What goes wrong is a result with `isError`, which a model can read."""
+        tool = next((tool for tool in TOOLS if tool.name == params.name), None)
+        if tool is None:
+            raise MCPError(types.INVALID_PARAMS, f"Unknown tool: {params.name[:100]}")
+        desk = self._desk_of(context)
+        try:
+            if params.name == permission_prompt.NAME:
+                return await self._permission(context, desk, params)
+            given = read_arguments(params.arguments, tool.arguments)
+            if isinstance(given, AskArguments) and params.request_state is not None:
+                return await self._answered(context, desk, params.request_state)
+            return await self._run[params.name](context, desk, given)
+        except HitlError as error:
+            return failure(error)
+        except MCPError:
+            raise
+        except Exception:
+            logger.exception("the tool %s failed", params.name)
+            return failure(HitlError("unexpected error in hitl: see its log.", code="unexpected-error"))
+
+    async def settled(self, desk: Desk, id: str, decision: Decision[Json]) -> types.CallToolResult:
+        """Return what `ask` returns for a decision."""
+        return _result(answer(await desk.show(id), decision))
+
+    # Tools
+
+    async def _ask(self, context: Context, desk: Desk, given: AskArguments) -> HandlerResult:
+        id = await desk.put(given.question(self._options.to, self._options.deadline))
+        url = self._options.page(id)
+        modern = context.protocol_version in MODERN_PROTOCOL_VERSIONS
+        if url is None or not _opens_urls(context):
+            return await self._answered(context, desk, id)
+        if modern and await desk.decision(id, 0) is None:
+            page = types.ElicitRequest(params=_elicitation(id, url))
+            return types.InputRequiredResult(input_requests={PAGE: page}, request_state=id)
+        if modern:
+            return await self._answered(context, desk, id)
+        leading = asyncio.create_task(_lead(context, id, url))
+        try:
+            return await self._answered(context, desk, id)
+        finally:
+            leading.cancel()
+
+    async def _answered(self, context: Context, desk: Desk, id: str) -> HandlerResult:
+        """Return the task of a request, if the client knows tasks; or hold the call until it is decided."""
+        if not tasks.declared(context):
+            return await self._held(context, desk, id)
+        decision = await desk.decision(id, 0)
+        if decision is not None:
+            return await self.settled(desk, id, decision)
+        return tasks.created(await desk.show(id), self._options.page(id))
+
+    async def _wait(self, context: Context, desk: Desk, given: IdArguments) -> HandlerResult:
+        return await self._held(context, desk, given.id)
+
+    async def _held(self, context: Context, desk: Desk, id: str) -> HandlerResult:
+        decision = await _decision(context, desk, id, HOLD_S)
+        if decision is not None:
+            return await self.settled(desk, id, decision)
+        return _result(pending_answer(id, self._options.page(id)))
+
+    async def _take_back(self, context: Context, desk: Desk, given: IdArguments) -> HandlerResult:
+        del context
+        return await self.settled(desk, given.id, await desk.take_back(given.id))
+
+    async def _pending(self, context: Context, desk: Desk, given: ListArguments) -> HandlerResult:
+        del context
+        return _result(Entries([open_entry(one) for one in await desk.pending(given.limit)]))
+
+    async def _show(self, context: Context, desk: Desk, given: IdArguments) -> HandlerResult:
+        del context
+        return _result(shown_request(await desk.show(given.id), self._options.page(given.id)))
+
+    async def _history(self, context: Context, desk: Desk, given: ListArguments) -> HandlerResult:
+        del context
+        return _result(Entries([decided_entry(one) for one in await desk.history(given.limit)]))
+
+    async def _permission(
+        self, context: Context, desk: Desk, params: types.CallToolRequestParams
+    ) -> types.CallToolResult:
+        options = self._options
+
+        async def ask(asked: QuestionInput) -> Decision[Json] | None:
+            return await _decision(context, desk, await desk.put(asked), options.wait_s)
+
+        said = await permission_prompt.answered(
+            params.arguments, ask, to=options.to, deadline=options.deadline, cwd=options.cwd
+        )
+        return types.CallToolResult(content=[types.TextContent(text=said)])
+
+
+# Waiting
+
+
+async def _decision(context: Context, desk: Desk, id: str, hold_s: float) -> Decision[Json] | None:
+    """Return the decision; None after `hold_s` seconds. The client is told all the while that it goes on.
+
+    The server may be away for a while meanwhile. Raises NotFound.
+    """
+    begun = time.monotonic()
+    decision = await desk.decision(id, 0)
+    while decision is None and (rest := begun + hold_s - time.monotonic()) > 0:
+        past = round(hold_s - rest, 1)
+        await context.session.report_progress(past, hold_s, f"waiting for a person to answer {id}")
+        try:
+            decision = await desk.decision(id, min(rest, SLICE_S))
+        except Unreachable as error:
+            logger.warning("%s", error)
+            await asyncio.sleep(min(rest, SLICE_S))
+    return decision
+
+
+# Leading the user of the client to the page
+
+
+def _opens_urls(context: Context) -> bool:
+    """Whether the client declares that it can lead its user to a URL."""
+    declared = context.session.client_capabilities
+    return declared is not None and declared.elicitation is not None and declared.elicitation.url is not None
+
+
+def _elicitation(id: str, url: str, elicitation_id: str | None = None) -> types.ElicitRequestURLParams:
+    """Return what leads the user to the page of a request, where they sign in."""
+    message = f"A person must answer {id}. Open its page to answer it, if you may."
+    return types.ElicitRequestURLParams(message=message, url=url, elicitation_id=elicitation_id)
+
+
+async def _lead(context: Context, id: str, url: str) -> None:
+    """Lead the user to the page (2025-11-25). Whether they go there changes nothing here."""
+    try:
+        said = _elicitation(id, url, id)
+        await context.session.elicit_url(said.message, url, id, context.request_id)
+    except MCPError as error:
+        logger.info("the client did not open the page of %s: %s", id, error)
+
+
+# Results
+
+
+def _listed(tool: Tool) -> types.Tool:
+    """Return a tool as it is listed."""
+    return types.Tool(
+        name=tool.name,
+        title=tool.title,
+        description=tool.description,
+        input_schema=schema_of(tool.arguments),
+        output_schema=None if tool.result is None else schema_of(tool.result),
+        annotations=types.ToolAnnotations(
+            title=tool.title,
+            read_only_hint=tool.reads,
+            destructive_hint=tool.destructive,
+            idempotent_hint=tool.repeatable,
+            open_world_hint=True,
+        ),
+    )
+
+
+def _result(value: Answer | Struct) -> types.CallToolResult:
+    """Return a value as structured content, and as JSON for clients that know only text."""
+    text = msgspec.json.encode(value).decode()
+    return types.CallToolResult(
+        content=[types.TextContent(text=text)], structured_content=msgspec.to_builtins(value)
+    )
+
+
+def failure(error: HitlError) -> types.CallToolResult:
+    """Return an error as a model reads it: the sentence, its details and the code."""
+    text = "\n".join([str(error), *error.lines, f"code: {error.code}"])
+    return types.CallToolResult(content=[types.TextContent(text=text)], is_error=True)

@@ -1,0 +1,361 @@
+"""The tools: what a model is told of them, their arguments and results. No I/O.
+
+What a model sends is data: it is read into these types, and anything else is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from hitl_cli.client.wire import Json
+from hitl_cli.errors import BadJson
+from hitl_cli.requests.question import Priority
+from hitl_cli.requests.question_input import QuestionInput
+from hitl_cli.views.request import CommentDocument
+
+if TYPE_CHECKING:
+    from hitl_cli.requests.decision import Decision
+    from hitl_cli.views.history import HistoryEntryDocument
+    from hitl_cli.views.pending import RequestSummaryDocument
+    from hitl_cli.views.request import RequestDetailsDocument
+
+INSTRUCTIONS = (
+    "Ask a person before you do something that needs approval, or when only a person can know the answer."
+    " Call ask, and go on only if it returns approved: true. While the state is pending, nobody has decided:"
+    " call wait with the id. You cannot approve anything yourself; only a person can."
+)
+
+type State = Literal["pending", "approved", "rejected", "expired", "canceled"]
+
+type _Id = Annotated[str, Meta(description="The id that ask returned.")]
+
+
+def _about(text: str) -> Meta:
+    return Meta(description=text)
+
+
+class AskArguments(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The arguments of `ask`: those of `Hitl.ask` that an agent may choose.
+
+    `on_deadline` is not one of them: with it, an agent could have its own request approved by waiting.
+    """
+
+    prompt: Annotated[str, _about("What you ask, in Markdown. The first line is the title.")]
+    details: Annotated[Json, _about("More that the person should see, as JSON or text.")] = None
+    arguments: Annotated[
+        Json,
+        _about("Exactly what you will do after an approval, as JSON. The approval is for these only."),
+    ] = None
+    choices: Annotated[tuple[str, ...], _about("The person approves by choosing one of these.")] = ()
+    form: Annotated[
+        dict[str, Any] | None,
+        _about("JSON Schema of the data that the person fills in. Not together with choices."),
+    ] = None
+    to: Annotated[
+        tuple[str, ...],
+        _about("Who may answer: names of people, or group:NAME. Leave it out unless you were told names."),
+    ] = ()
+    approvals: Annotated[int, Meta(ge=1, le=1000, description="How many people must approve.")] = 1
+    deadline: Annotated[
+        str | None, _about("Time allowed for the answer, such as 30m, 8h or 2d. Then the request expires.")
+    ] = None
+    valid_for: Annotated[
+        str | None, _about("How long an approval may be used, such as 10m. A later use needs a new request.")
+    ] = None
+    id: Annotated[
+        str | None,
+        _about(
+            "An id of your own, such as deploy-1.4.2. The same id and question again are the same request."
+        ),
+    ] = None
+    key: Annotated[str | None, _about("A name under which people find the request.")] = None
+    priority: Priority = "normal"
+    tags: dict[str, str] = {}
+    link: Annotated[str | None, _about("URL of a page with more about it.")] = None
+
+    def question(self, to: tuple[str, ...], deadline: str) -> QuestionInput:
+        """Return what to ask, with the assignees and the deadline of the settings where none are given."""
+        given = msgspec.structs.asdict(self)
+        return QuestionInput(**given | {"to": self.to or to, "deadline": self.deadline or deadline})
+
+
+class IdArguments(Struct, frozen=True, forbid_unknown_fields=True):
+    """The arguments of `wait`, `show` and `take_back`."""
+
+    id: _Id
+
+
+class ListArguments(Struct, frozen=True, forbid_unknown_fields=True):
+    """The arguments of `pending` and `history`."""
+
+    limit: Annotated[int, Meta(ge=1, le=100, description="Most entries to return.")] = 20
+
+
+class PromptArguments(Struct, frozen=True):
+    """The arguments of `approval_prompt`. An agent may add more, which are ignored."""
+
+    tool_name: str
+    input: dict[str, Any]
+    tool_use_id: str | None = None
+
+
+class Answer(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a request came to. `approved` is true only after a person approved it.
+
+    `data` and `arguments` are what was approved; `next` says what to do while the state is `pending`.
+    """
+
+    id: str
+    state: State
+    approved: bool
+    choice: str | None = None
+    data: Json = None
+    arguments: Json = None
+    valid_until: str | None = None
+    by: str | None = None
+    reason: str | None = None
+    comment: str | None = None
+    url: str | None = None
+    next: str | None = None
+
+
+class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A request in a list."""
+
+    id: str
+    state: State
+    title: str | None
+    at: str
+    to: tuple[str, ...] = ()
+    deadline: str | None = None
+    by: str | None = None
+    choice: str | None = None
+    reason: str | None = None
+
+
+class Entries(Struct, frozen=True):
+    """A list of requests."""
+
+    requests: list[Entry]
+
+
+class Shown(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A request with what was asked, and what people said."""
+
+    id: str
+    state: State
+    prompt: str | None
+    created_at: str
+    deadline: str
+    to: tuple[str, ...] = ()
+    details: Json = None
+    arguments: Json = None
+    choices: tuple[str, ...] = ()
+    form: dict[str, Any] | bool | None = None
+    approvals: int = 1
+    votes: int = 0
+    comments: Sequence[CommentDocument] = ()
+    by: str | None = None
+    choice: str | None = None
+    data: Json = None
+    reason: str | None = None
+    comment: str | None = None
+    url: str | None = None
+
+
+class Tool(Struct, frozen=True, kw_only=True):
+    """A tool as it is listed. Without a `result` it returns one text."""
+
+    name: str
+    title: str
+    description: str
+    arguments: type[Struct]
+    result: type[Struct] | None
+    reads: bool = False
+    repeatable: bool = False
+    destructive: bool = False
+
+
+TOOLS: tuple[Tool, ...] = (
+    Tool(
+        name="ask",
+        title="Ask a person",
+        description=(
+            "Ask a person to approve something, to choose, or to fill in a form. It waits up to 50 seconds"
+            " for the answer. Use it before you do something that needs approval, or when only a person knows"
+            " the answer. Go on only if the result says approved: true. If the state is pending, nobody has"
+            " decided yet: call wait with the id. You cannot approve it yourself."
+        ),
+        arguments=AskArguments,
+        result=Answer,
+    ),
+    Tool(
+        name="wait",
+        title="Wait for the answer",
+        description=(
+            "Wait up to 50 seconds for the answer to a request that you asked before. Call it again while the"
+            " state is pending, or do something else that needs no approval and call it later."
+        ),
+        arguments=IdArguments,
+        result=Answer,
+        reads=True,
+        repeatable=True,
+    ),
+    Tool(
+        name="take_back",
+        title="Take back a request",
+        description=(
+            "Cancel a request that you asked, when its answer is no longer needed. A decision that was made"
+            " before stays, and is returned."
+        ),
+        arguments=IdArguments,
+        result=Answer,
+        repeatable=True,
+        destructive=True,
+    ),
+    Tool(
+        name="pending",
+        title="List open requests",
+        description="List your open requests, oldest first. Use it to find an id that you lost.",
+        arguments=ListArguments,
+        result=Entries,
+        reads=True,
+        repeatable=True,
+    ),
+    Tool(
+        name="show",
+        title="Show a request",
+        description="Show a request that you asked: the question, comments of people, and the decision.",
+        arguments=IdArguments,
+        result=Shown,
+        reads=True,
+        repeatable=True,
+    ),
+    Tool(
+        name="history",
+        title="List decisions",
+        description="List the decisions on your requests, newest first.",
+        arguments=ListArguments,
+        result=Entries,
+        reads=True,
+        repeatable=True,
+    ),
+    Tool(
+        name="approval_prompt",
+        title="Permission prompt",
+        description=(
+            "For the agent program, not for the model: asks a person whether a tool call may run. Name it in"
+            " --permission-prompt-tool."
+        ),
+        arguments=PromptArguments,
+        result=None,
+        repeatable=True,
+    ),
+)
+
+
+def schema_of(kind: type[Struct]) -> dict[str, Any]:
+    """Return the JSON Schema of arguments or of a result: an object at its root."""
+    (found,), parts = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
+    name = found["$ref"].rpartition("/")[2]
+    root = {key: value for key, value in parts.pop(name).items() if key not in ("title", "description")}
+    return root | ({"$defs": parts} if parts else {})
+
+
+def read_arguments[T: Struct](given: dict[str, Any] | None, kind: type[T]) -> T:
+    """Return the arguments that a model sent. Raises BadJson."""
+    try:
+        return msgspec.json.decode(msgspec.json.encode(given or {}), type=kind)
+    except msgspec.ValidationError as error:
+        what, _, where = str(error).partition(" - at `")
+        at = where.removesuffix("`").removeprefix("$").removeprefix(".")
+        raise BadJson(f"invalid arguments: {error}.", problems=[(at, what)]) from error
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise BadJson(f"the arguments cannot be written as JSON: {error}.") from error
+
+
+# Results
+
+
+def pending_answer(id: str, url: str | None) -> Answer:
+    """Return what is known while nobody has decided."""
+    waits = f"Nobody has decided yet. Call wait with id {id}. Do not go on before approved is true."
+    return Answer(id=id, state="pending", approved=False, url=url, next=waits)
+
+
+def answer(shown: RequestDetailsDocument, decision: Decision[Any]) -> Answer:
+    """Return what a request came to."""
+    until = decision.valid_until
+    return Answer(
+        id=shown.id,
+        state=_state_of(shown),
+        approved=decision.approved,
+        choice=decision.choice,
+        data=None if decision.data is True else decision.data,
+        arguments=decision.arguments,
+        valid_until=None if until is None else until.isoformat(),
+        by=decision.by,
+        reason=decision.reason,
+        comment=decision.comment,
+    )
+
+
+def shown_request(document: RequestDetailsDocument, url: str | None) -> Shown:
+    """Return a request."""
+    made = document.decision
+    return Shown(
+        id=document.id,
+        state=_state_of(document),
+        prompt=document.prompt,
+        created_at=document.created_at,
+        deadline=document.deadline,
+        to=document.to,
+        details=document.details,
+        arguments=document.arguments,
+        choices=document.choices,
+        form=document.form,
+        approvals=document.approvals,
+        votes=document.votes,
+        comments=document.comments,
+        by=None if made is None else made.by,
+        choice=None if made is None else made.choice,
+        data=None if made is None else made.data,
+        reason=None if made is None else made.reason,
+        comment=None if made is None else made.comment,
+        url=url if made is None else None,
+    )
+
+
+def open_entry(document: RequestSummaryDocument) -> Entry:
+    """Return an open request of a list."""
+    return Entry(
+        id=document.id,
+        state="pending",
+        title=document.prompt,
+        at=document.created_at,
+        to=document.to,
+        deadline=document.deadline,
+    )
+
+
+def decided_entry(document: HistoryEntryDocument) -> Entry:
+    """Return a decided request of a list."""
+    return Entry(
+        id=document.id,
+        state=document.outcome or "canceled",
+        title=document.asked,
+        at=document.at,
+        by=document.by,
+        choice=document.choice,
+        reason=document.reason,
+    )
+
+
+def _state_of(document: RequestDetailsDocument) -> State:
+    if document.decision is None:
+        return "pending"
+    return document.decision.outcome or "canceled"
