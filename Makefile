@@ -25,7 +25,7 @@ heavy: .venv/ready ## run the tests that take long: TypeScript (npm), nginx, Pos
 	@$(PYTEST) -m heavy $(ARGS)
 
 frameworks: .venv/ready ## run the tests of hitl_cli.agents with pydantic-ai, OpenAI Agents and LangGraph
-	@scripts/uv sync --frozen --inexact --group agents --quiet
+	@scripts/uv sync --frozen --inexact --group agents --compile-bytecode --quiet
 	@HITL_NEED_FRAMEWORKS=1 $(PYTEST) tests/agents $(ARGS)
 
 # What must hold on other servers as on a file; without the schema of resonate-pg, PostgreSQL is skipped.

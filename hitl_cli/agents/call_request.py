@@ -39,7 +39,10 @@ class ApprovalOptions(TypedDict, total=False):
 
 
 class FrameworkCall(Struct, frozen=True, kw_only=True):
-    """A tool call that waits for approval. `run` and `id` are unique together; `arguments` are the tool's."""
+    """A tool call that waits for approval. `run` and `id` are unique together; `arguments` are the tool's.
+
+    With a `form`, a person answers in place of the tool.
+    """
 
     framework: str
     run: str
@@ -48,6 +51,7 @@ class FrameworkCall(Struct, frozen=True, kw_only=True):
     arguments: Any
     agent: str | None = None
     details: Any = None
+    form: dict[str, Any] | None = None
 
     @property
     def request(self) -> str:
@@ -65,6 +69,7 @@ def question(call: FrameworkCall, options: ApprovalOptions) -> dict[str, Any]:
         "prompt": f"{who} wants to use {as_code(call.tool)}{summary_of(given)}",
         "arguments": call.arguments,
         "details": call.details,
+        "form": call.form,
         "tags": tags,
     }
 

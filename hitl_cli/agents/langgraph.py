@@ -1,0 +1,194 @@
+"""LangGraph and LangChain: people answer `HumanInTheLoopMiddleware`. Needs `resonate-hitl[langgraph]`.
+
+middleware = [HumanInTheLoopMiddleware({"delete": True})]
+agent = create_agent(model, tools, middleware=middleware, checkpointer=saver)
+result = run_with_approval(agent, {"messages": "Clean up"}, thread="clean-1", to="reviewer")
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from langgraph.types import Command
+
+from hitl_cli.agents.call_request import ApprovalOptions, FrameworkCall, decisions, decisions_now
+from hitl_cli.agents.tool_call import refusal
+from hitl_cli.errors import NotCovered, TimedOut
+from hitl_cli.python_api.hitl import AsyncHitl, Hitl
+from hitl_cli.requests.decision import Decision, Rejected
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from langgraph.types import Interrupt
+
+    from hitl_cli.format.durations import Duration
+
+FRAMEWORK = "langgraph"
+INTERRUPTS = "__interrupt__"
+UNNAMED = "LangGraph"
+"""The name of a graph that was given none."""
+
+USUAL = "Tool execution requires approval\n"
+"""The beginning of a description that only repeats the call."""
+
+RESPONSE = {"type": "string", "title": "Answer to the agent"}
+"""The form of a tool that a person answers instead of running it."""
+
+
+def run_with_approval(
+    graph: Any,
+    input: Any = None,  # noqa: A002 - its name in `invoke`
+    *,
+    thread: str,
+    hitl: Hitl | None = None,
+    to: str | Sequence[str] = (),
+    deadline: Duration | None = None,
+    timeout: Duration | None = None,
+    options: ApprovalOptions | None = None,
+    config: dict[str, Any] | None = None,
+) -> Any:
+    """Run a graph as `invoke` does, and have people answer the interrupts of `HumanInTheLoopMiddleware`.
+
+        result = run_with_approval(agent, {"messages": "Clean up"}, thread="clean-1", to="reviewer")
+
+    The graph needs a checkpointer. If its thread was interrupted before, perhaps in another process, it goes
+    on there, and `input` is ignored. One tool call is one request, however often it is asked. Calls that wait
+    are asked at once. A rejection tells the model the reason.
+
+    - `hitl`: where to ask; by default `Hitl()`.
+    - `to`, `deadline`, `options`: who may answer, until when, and other options of `Hitl.ask`.
+    - `timeout`: how long to wait each time. Then it raises TimedOut; the requests stay open.
+    - `config`: more of the graph's config.
+
+    Interrupts of other kinds are left in the result, as `invoke` does.
+    """
+    hitl, asked, whole = hitl or Hitl(), _options(to, deadline, options), _config(thread, config)
+    found = graph.get_state(whole).interrupts
+    result = {INTERRUPTS: list(found)} if found else graph.invoke(input, whole)
+    while calls := _calls(graph, thread, result):
+        made = decisions_now(hitl, [call.request for call in calls], asked, timeout)
+        result = graph.invoke(Command(resume=_resume(calls, made)), whole)
+    return result
+
+
+async def arun_with_approval(
+    graph: Any,
+    input: Any = None,  # noqa: A002
+    *,
+    thread: str,
+    hitl: Hitl | AsyncHitl | None = None,
+    to: str | Sequence[str] = (),
+    deadline: Duration | None = None,
+    timeout: Duration | None = None,  # noqa: ASYNC109 - of a wait for people
+    options: ApprovalOptions | None = None,
+    config: dict[str, Any] | None = None,
+) -> Any:
+    """Do the same by `ainvoke`. See run_with_approval."""
+    hitl, asked, whole = hitl or AsyncHitl(), _options(to, deadline, options), _config(thread, config)
+    found = (await graph.aget_state(whole)).interrupts
+    result = {INTERRUPTS: list(found)} if found else await graph.ainvoke(input, whole)
+    while calls := _calls(graph, thread, result):
+        made = await decisions(hitl, [call.request for call in calls], asked, timeout)
+        result = await graph.ainvoke(Command(resume=_resume(calls, made)), whole)
+    return result
+
+
+class _Asked(msgspec.Struct, frozen=True):
+    """A call that an interrupt is about. `alone` tells whether the interrupt is about no other."""
+
+    interrupt: str
+    alone: bool
+    request: FrameworkCall
+    allowed: frozenset[str]
+
+
+def _options(
+    to: str | Sequence[str], deadline: Duration | None, options: ApprovalOptions | None
+) -> ApprovalOptions:
+    return {"to": to, "deadline": deadline, **(options or {})}
+
+
+def _config(thread: str, config: dict[str, Any] | None) -> dict[str, Any]:
+    given = config or {}
+    return given | {"configurable": given.get("configurable", {}) | {"thread_id": thread}}
+
+
+def _calls(graph: Any, thread: str, result: Any) -> list[_Asked]:
+    """Return the calls that the middleware's interrupts are about."""
+    found: Sequence[Interrupt] = result.get(INTERRUPTS, ()) if isinstance(result, dict) else ()
+    return [call for interrupt in found for call in _calls_of(interrupt, graph, thread)]
+
+
+def _calls_of(interrupt: Interrupt, graph: Any, thread: str) -> list[_Asked]:
+    value = interrupt.value if isinstance(interrupt.value, dict) else {}
+    if value.get("type") == "tool_approval":
+        allowed = _allowed_by(interrupt.response_schema)
+        call = _request(value, graph, thread, value["tool_call_id"], allowed)
+        return [_Asked(interrupt.id, True, call, allowed)]
+    configs = {config["action_name"]: config for config in value.get("review_configs", ())}
+    asked = []
+    for number, action in enumerate(value.get("action_requests", ())):
+        allowed = frozenset(configs[action["name"]]["allowed_decisions"])
+        call = _request(action, graph, thread, f"{interrupt.id}.{number}", allowed)
+        asked.append(_Asked(interrupt.id, False, call, allowed))
+    return asked
+
+
+def _request(
+    action: dict[str, Any], graph: Any, thread: str, id: str, allowed: frozenset[str]
+) -> FrameworkCall:
+    name, description = getattr(graph, "name", None), action.get("description") or ""
+    answers = "respond" in allowed and allowed.isdisjoint({"approve", "edit"})
+    return FrameworkCall(
+        framework=FRAMEWORK,
+        run=thread,
+        id=id,
+        tool=action["name"],
+        arguments=action["args"],
+        agent=None if name == UNNAMED else name,
+        details=None if description.startswith(USUAL) else description or None,
+        form=RESPONSE if answers else None,
+    )
+
+
+def _allowed_by(schema: Any) -> frozenset[str]:
+    """Return the decisions that a schema allows."""
+    text = msgspec.json.encode(schema).decode()
+    kinds = ("approve", "edit", "reject", "respond")
+    return frozenset(kind for kind in kinds if f'"const":"{kind}"' in text)
+
+
+def _resume(calls: Sequence[_Asked], made: Sequence[Decision[Any] | None]) -> dict[str, Any]:
+    """Return what the graph goes on with: answers by the ids of interrupts. Raises TimedOut, Rejected."""
+    answers: dict[str, Any] = {}
+    for call, decision in zip(calls, made, strict=True):
+        if decision is None:
+            raise TimedOut(f"no answer to {call.request.request} yet. The graph waits.", code="timed-out")
+        answer = _answer(call, decision)
+        if call.alone:
+            answers[call.interrupt] = answer
+        else:
+            answers.setdefault(call.interrupt, {"decisions": []})["decisions"].append(answer)
+    return answers
+
+
+def _answer(call: _Asked, decision: Decision[Any]) -> dict[str, Any]:
+    """Return a decision as the middleware takes it. Raises Rejected if it takes no rejection."""
+    why = None if decision.approved else refusal(decision)
+    if why is None:
+        try:
+            decision.covers(call.request.arguments)
+        except NotCovered as error:
+            why = str(error)
+    if why is None and call.request.form is not None:
+        return {"type": "respond", "message": decision.data}
+    if why is None:
+        same = {"name": call.request.tool, "args": call.request.arguments}
+        return {"type": "approve"} if "approve" in call.allowed else {"type": "edit", "edited_action": same}
+    if "reject" in call.allowed:
+        return {"type": "reject", "message": why}
+    if "respond" in call.allowed:
+        return {"type": "respond", "message": why}
+    raise Rejected(why)

@@ -1,0 +1,154 @@
+"""People approve the tool calls of an agent of the OpenAI Agents SDK, also in another process."""
+
+import asyncio
+import json
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.agents.frameworks import need
+
+need("agents")
+
+from agents import Agent, Model, ModelResponse, Usage, function_tool, set_tracing_disabled
+from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage, ResponseOutputText
+
+from hitl_cli.agents.openai_agents import FolderStates, run_with_approval
+from hitl_cli.errors import TimedOut
+from hitl_cli.testing import hitl_test
+from tests.conftest import PATIENCE_S, Hitl, wait_until
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "agents" / "openai_agents.py"
+
+type Call = tuple[str, str, str]
+"""The name of a tool, its arguments as JSON, and the id of the call."""
+
+DELETE: Call = ("delete", '{"path": "build"}', "call-1")
+
+
+class Scripted(Model):
+    """A model that makes calls in turns, and then says what they returned."""
+
+    def __init__(self, *turns: list[Call]) -> None:
+        self.turns = turns
+
+    async def get_response(self, *_: Any, input: Any, **__: Any) -> ModelResponse:  # noqa: A002
+        items = input if isinstance(input, list) else []
+        results = [str(item["output"]) for item in items if "output" in item]
+        for turn in self.turns:
+            if not results or len(results) < sum(map(len, self.turns[: self.turns.index(turn) + 1])):
+                calls = [
+                    ResponseFunctionToolCall(type="function_call", call_id=id, name=name, arguments=arguments)
+                    for name, arguments, id in turn
+                ]
+                return ModelResponse(output=list(calls), usage=Usage(), response_id=None)
+        said = ResponseOutputText(type="output_text", text="; ".join(results), annotations=[])
+        message = ResponseOutputMessage(
+            id="m", type="message", role="assistant", status="completed", content=[said]
+        )
+        return ModelResponse(output=[message], usage=Usage(), response_id=None)
+
+    def stream_response(self, *_: Any, **__: Any) -> Any:
+        raise NotImplementedError
+
+
+class Desk:
+    """An agent with a tool that needs approval, and the calls that were made."""
+
+    def __init__(self, folder: Path) -> None:
+        self.states = FolderStates(folder)
+        self.calls: list[str] = []
+
+    def agent(self, *turns: list[Call]) -> Agent[Any]:
+        calls = self.calls
+
+        @function_tool(needs_approval=True)
+        def delete(path: str) -> str:
+            calls.append(path)
+            return f"deleted {path}"
+
+        return Agent(name="cleaner", model=Scripted(*turns), tools=[delete])
+
+    def run(self, agent: Agent[Any], hitl: Any, **options: Any) -> Any:
+        running = run_with_approval(agent, "Go", id="clean-1", states=self.states, hitl=hitl, **options)
+        return asyncio.run(running).final_output
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    set_tracing_disabled(True)
+    return Desk(tmp_path / "runs")
+
+
+def test_an_approved_call_runs_and_the_person_saw_it_exactly(desk: Desk) -> None:
+    with hitl_test() as hitl:
+        hitl.person("reviewer").approves("delete")
+        assert desk.run(desk.agent([DELETE]), hitl.async_client, to="reviewer") == "deleted build"
+        [request] = hitl.decided()
+        shown = hitl.client.show(request)
+        assert (shown.arguments, shown.to) == ({"path": "build"}, ("reviewer",))
+        assert shown.prompt == "`cleaner` wants to use `delete`: `build`"
+
+
+def test_a_rejected_call_does_not_run_and_the_model_is_told_why(desk: Desk) -> None:
+    with hitl_test() as hitl:
+        hitl.person("reviewer").rejects("delete", reason="still needed")
+        output = desk.run(desk.agent([DELETE]), hitl.client)
+    assert output == "rejected by reviewer: still needed"
+    assert desk.calls == []
+
+
+def test_several_are_asked_at_once_and_a_run_that_waits_is_kept_and_asks_each_once(desk: Desk) -> None:
+    both = [DELETE, ("delete", '{"path": "dist"}', "call-2")]
+    with hitl_test() as hitl:
+        for _ in range(2):
+            with pytest.raises(TimedOut):
+                desk.run(desk.agent(both), hitl.async_client, timeout="5m")
+        assert len(hitl.pending()) == 2
+        hitl.person("reviewer").approve("dist")
+        hitl.person("reviewer").reject("build", reason="no")
+        assert desk.run(desk.agent(both), hitl.async_client) == "rejected by reviewer: no; deleted dist"
+        assert len(hitl.decided()) == 2
+    assert desk.calls == ["dist"]
+
+
+def test_a_run_may_wait_several_times_and_is_forgotten_in_the_end(desk: Desk, tmp_path: Path) -> None:
+    turns: list[list[Call]] = [[DELETE], [("delete", '{"path": "dist"}', "call-2")]]
+    with hitl_test() as hitl:
+        hitl.person("reviewer").approves("build")
+        with pytest.raises(TimedOut):
+            desk.run(desk.agent(*turns), hitl.async_client, timeout="5m")
+        [kept] = (tmp_path / "runs").iterdir()
+        assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+        hitl.person("reviewer").approves("dist")
+        assert desk.run(desk.agent(*turns), hitl.async_client) == "deleted build; deleted dist"
+    assert desk.calls == ["build", "dist"]
+    assert not list((tmp_path / "runs").iterdir())
+
+
+def test_arguments_that_are_no_json_are_shown_as_they_are(desk: Desk) -> None:
+    with hitl_test() as hitl:
+        with pytest.raises(TimedOut):
+            desk.run(desk.agent([("delete", "{oops", "call-1")]), hitl.async_client, timeout="5m")
+        [request] = hitl.pending()
+        assert hitl.client.show(request.id).arguments == "{oops"
+
+
+def test_another_process_goes_on_with_the_run_of_one_that_was_killed(hitl: Hitl) -> None:
+    command = [sys.executable, str(EXAMPLE), "build"]
+    first = subprocess.Popen(command, env=hitl.env, cwd=hitl.folder)
+    wait_until(lambda: hitl.database.exists() and hitl.json("pending", "--all"))
+    first.kill()
+    first.wait()
+    [request] = hitl.waiting()
+    hitl.ok("approve", request["id"])
+    kept = json.loads((hitl.folder / "runs" / "clean-build.json").read_text())
+    assert kept["current_step"]
+    done = subprocess.run(
+        command, env=hitl.env, cwd=hitl.folder, capture_output=True, text=True, timeout=PATIENCE_S, check=True
+    )
+    assert done.stdout == "deleted build\n"
