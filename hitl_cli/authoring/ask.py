@@ -166,6 +166,7 @@ class _AskOptions(TypedDict, total=False):
 
     details: Any
     arguments: Any
+    editable: Any
     choices: Sequence[str]
     to: str | Sequence[str]
     approvals: int
@@ -197,6 +198,7 @@ def ask(
     *,
     details: Any = None,
     arguments: Any = None,
+    editable: Any = None,
     form: Any = None,
     choices: Sequence[str] = (),
     to: str | Sequence[str] = (),
@@ -226,6 +228,8 @@ def ask(
     - `details`: any JSON, shown as a table.
     - `arguments`: what will be done after an approval, as JSON. It is shown, and its digest is in the
       decision, so that `decision.covers(arguments)` refuses anything else.
+    - `editable`: a JSON Schema of the arguments, or a type. People may change what has a field in it, and
+      approve that: `decision.arguments`. With True they may change all values, but no name and no type.
     - `form`: a JSON Schema, or a type (msgspec Struct, dataclass, pydantic model …). The data of an approval
       must fit it. With a type, `decision.data` is an instance of it.
     - `choices`: what to offer instead of Approve. People can still reject.
@@ -261,6 +265,7 @@ def ask(
         prompt=prompt,
         details=details,
         arguments=arguments,
+        editable=editable if editable is None or isinstance(editable, bool) else schema_of(editable),
         form=None if form is None else schema_of(form),
         choices=_several("choices", choices),
         to=_names_of(to),

@@ -200,7 +200,9 @@ def _is_same(found: Question, asked: Question, *, with_form: bool) -> bool:
     """Whether two questions are the same in all that matters to the person who answers."""
     if _EXACT(found) == _EXACT(asked) and isinstance(asked.on_deadline, str):
         same_form = not with_form or same_json(found.form, asked.form)  # in Python, 1 == True
-        same_arguments = same_json(found.arguments, asked.arguments)
+        same_arguments = same_json(found.arguments, asked.arguments) and same_json(
+            found.editable, asked.editable
+        )
         return same_form and same_arguments and same_json(found.details, asked.details)
     return not _differences(found, asked, with_form=with_form)
 
@@ -217,6 +219,7 @@ def _parts(question: Question, *, with_form: bool) -> dict[str, Json]:
         "prompt": question.prompt,
         "details": question.details,
         "arguments": question.arguments,
+        "editable": question.editable,
         "valid_for": question.valid_for,
         "choices": sorted(question.choices),
         "to": sorted(set(map(folded, question.to))),

@@ -72,6 +72,10 @@ def ask(
     arguments: Annotated[
         str | None, value("JSON|@FILE", "What you will do after an approval. Its digest is in the decision.")
     ] = None,
+    editable: Annotated[
+        str | None,
+        value("JSON|@FILE", "JSON Schema of arguments that people may approve instead, or true."),
+    ] = None,
     form: Annotated[str | None, value("JSON|@FILE", "JSON Schema of the answer.")] = None,
     choice: Annotated[
         list[str] | None, value("TEXT", "A choice to offer instead of Approve (repeatable).")
@@ -131,7 +135,8 @@ def ask(
         prompt=read_stdin(MAX_QUESTION_BYTES + 1) if prompt == "-" else prompt or "",
         details=None if details is None else _read_json(details, "--details"),
         arguments=None if arguments is None else _read_json(arguments, "--arguments"),
-        form=None if form is None else _read_form(form),
+        editable=None if editable is None else _read_form(editable, "--editable"),
+        form=None if form is None else _read_form(form, "--form"),
         choices=tuple(choice or ()),
         to=as_asked(to or (), me.groups),
         approvals=approvals,
@@ -218,12 +223,12 @@ def _read_json(text: str, option: str) -> Any:
         raise BadJson(f"{option} is not JSON: {why_not_json(error)}.") from error
 
 
-def _read_form(text: str) -> dict[str, Any] | bool:
-    """Return the JSON Schema of `--form`. Raises BadInput."""
-    form = _read_json(text, "--form")
+def _read_form(text: str, option: str) -> dict[str, Any] | bool:
+    """Return the JSON Schema of an option. Raises BadInput."""
+    form = _read_json(text, option)
     if not isinstance(form, dict | bool):
         raise BadInput(
-            '--form is not a JSON Schema: write, for example, {"type": "integer"}.', code="bad-form"
+            f'{option} is not a JSON Schema: write, for example, {{"type": "integer"}}.', code="bad-form"
         )
     return form
 

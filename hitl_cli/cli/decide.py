@@ -22,6 +22,7 @@ from hitl_cli.format.terminal import printable
 from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.votes import differing_votes
 from hitl_cli.requests.decision_input import MAX_ANSWER_BYTES, MAX_COMMENT_BYTES, DecisionInput
+from hitl_cli.requests.editable import answer_form, changed
 from hitl_cli.requests.question import PLAIN, question_of
 from hitl_cli.views.decision import KeptCommentDocument, decision_result_document
 
@@ -36,7 +37,10 @@ Id = Annotated[str, argument("ID", WHAT, complete=complete_promise)]
 Data = Annotated[
     str | None, value("JSON|@FILE|-", "Data for the workflow. Default: true. - reads stdin.", "--data")
 ]
-Fields = Annotated[list[str] | None, value("FIELD=VALUE", "Set a field of the form (repeatable).", "--set")]
+Fields = Annotated[
+    list[str] | None,
+    value("FIELD=VALUE", "Set a field of the form or of the arguments (repeatable).", "--set"),
+]
 Comment = Annotated[str | None, value("TEXT", "Comment to store with the decision.", "--comment")]
 
 
@@ -166,10 +170,11 @@ def _or_asked_for(inbox: Inbox, answer: Said) -> Said:
         from hitl_cli.cli.form_prompt import fill_in
 
         asked, said = item.asked, answer.answer is not None
-        if item.promise.state != "pending" or asked.form is None or (said and not asked.choices):
+        form = answer_form(asked)
+        if item.promise.state != "pending" or form is None or (said and not asked.choices):
             return answer
         others = inbox.show(item).approved_by_others(inbox.actor.person) if asked.approvals > 1 else []
-        return msgspec.structs.replace(answer, data=fill_in(asked.form, title=asked.title, others=others))
+        return msgspec.structs.replace(answer, data=fill_in(form, title=asked.title, others=others))
 
     return fill
 
@@ -202,7 +207,14 @@ def read_file(path: Path) -> bytes:
 
 def _answer_one(inbox: Inbox, id: str, answer: Said, *, as_json: bool) -> None:
     """Answer one request, and print the outcome."""
-    decided = inbox.decide(id, answer)
+
+    def said(item: RequestSummary) -> DecisionInput:
+        given = answer(item) if callable(answer) else answer
+        for one in () if given.data is UNSET else changed(item.asked, given.data):
+            note(f"changes {one.sentence}")
+        return given
+
+    decided = inbox.decide(id, said)
     votes = decided.audit.votes if decided.votes is None else decided.votes.votes
     for one in differing_votes(question_of(decided.promise) or PLAIN, votes):
         note(f"answers differ: {one.sentence}")

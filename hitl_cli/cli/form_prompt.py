@@ -26,12 +26,13 @@ from hitl_cli.errors import BadInput, NotDone
 from hitl_cli.format.json import to_json
 from hitl_cli.format.terminal import printable
 from hitl_cli.forms import fields, fill, parse_field, problems, problems_at
-from hitl_cli.forms.fields import flat, initial, tree
+from hitl_cli.forms.fields import EDITABLE, flat, initial, tree
 from hitl_cli.forms.messages import sentence, shortened
 from hitl_cli.forms.parsing import fill_tree
 from hitl_cli.forms.paths import row_in, value_at, within
 from hitl_cli.forms.reading import differences
-from hitl_cli.forms.submission import is_missing, row_texts
+from hitl_cli.forms.submission import at_first, is_missing, row_texts
+from hitl_cli.requests.editable import changes, leaves
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -91,6 +92,8 @@ class _Form:
         self._title = title
         self._others = others
         self._node = tree(schema)
+        self._changes = isinstance(schema, dict) and EDITABLE in schema
+        self._begun = at_first(schema) if self._changes else {}
         self._fields = {field.path: field for field in fields(schema)}
         self._texts: dict[str, list[str]] = {}
         for path, text in start:
@@ -103,15 +106,17 @@ class _Form:
         if self._title:
             self._terminal.say(self._title, "bold")
         self._terminal.say("Nothing is sent until you confirm. Ctrl-C cancels.")
-        for field in self._fields.values():
+        for field in () if self._changes else self._fields.values():
             rows = any(row_in(path, field.path) for path in self._texts)
             if field.path not in self._texts and not _is_settled(field) and not rows:
                 self._ask(field)
         while True:
             made = fill(self._schema, self._given())
             self._show(made)
-            for one in differences(self._schema, [*self._others, ("you", made)]):
+            for one in differences(self._schema, [*self._others, ("you", made)]) if self._others else ():
                 self._terminal.say(f"! differs from other votes: {one.sentence}", "ansired")
+            for change in changes(self._schema["default"], made) if self._changes else ():
+                self._terminal.say(f"! changed {change.sentence}", "ansiyellow")
             wrong = problems(self._schema, made)
             for problem in wrong:
                 self._terminal.say(f"! {sentence(problem)}", "ansired")
@@ -177,7 +182,7 @@ class _Form:
         words = [*field.labels, *([field.nothing] if field.nothing else [])] or (
             ["yes", "no"] if field.kind == "boolean" else []
         )
-        before = "".join(self._texts.get(field.path, [])[:1])
+        before = "".join((self._texts.get(field.path) or self._begun.get(field.path, []))[:1])
         text = self._terminal.read(path or "answer", wrong, words=words, before=before, secret=field.secret)
         return [labels.get(text.strip(), text)] if text else None
 
@@ -253,8 +258,9 @@ class _Form:
     def _show(self, made: Json) -> None:
         """Show the whole answer, one field per line."""
         self._terminal.say("")
-        for path, shown in _lines(self._fields.values(), made):
-            self._terminal.say(f"{path or 'answer'}: {shown}")
+        shown = leaves(made) if self._changes else _lines(self._fields.values(), made)
+        for path, text in shown:
+            self._terminal.say(f"{path or 'answer'}: {text}")
 
 
 class _Row(_Form):
@@ -267,6 +273,7 @@ class _Row(_Form):
         self._terminal = terminal
         self._node = row
         self._fields = {field.path: field for field in flat(row)}
+        self._changes, self._begun = False, {}
         self._texts = texts
         self._within = path
 

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Never
 from urllib.parse import quote
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from hitl_cli.client.wire import same_json
 from hitl_cli.errors import BadInput, DoesNotFit
 from hitl_cli.format.json import why_not_json
 from hitl_cli.forms.added_formats import OWN_FORMATS, ContentEncoding
 from hitl_cli.forms.complexity import SMALL, at_pointer, effort
-from hitl_cli.forms.fields import fields, flat, initial
+from hitl_cli.forms.fields import EDITABLE, Field, Group, flat, initial, tree
 from hitl_cli.forms.messages import TOLD, Problem, explained, sentence
 from hitl_cli.forms.paths import path_of, value_at
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from jsonschema_rs import Validator
 
     from hitl_cli.client.wire import Json
-    from hitl_cli.forms.fields import Field
 
 MAX_FORM_BYTES = 100_000
 """Largest form, as JSON."""
@@ -71,13 +70,18 @@ def problems(schema: Json, data: Json) -> list[Problem]:
     The value of a secret field is not repeated. Raises BadInput if the form is not valid.
     """
     form = _as_form(schema)
-    known = fields(form)
+    whole = tree(form)
+    known = list(flat(whole))
+    before = form.get("default") if isinstance(form, dict) and EDITABLE in form else UNSET
+    kept = [] if before is UNSET else _not_kept(whole, before, data)
+    if before is not UNSET and not isinstance(data, dict):
+        return [Problem("", "must be an object")]
     secrets = [field.path for field in known if field.secret]
     return [
         msgspec.structs.replace(problem, value=None)
         if any(overlap(problem.path, secret) for secret in secrets)
         else problem
-        for problem in [*_found(_validator(form), form, [form], data), *_changed(known, data)]
+        for problem in [*_found(_validator(form), form, [form], data), *_changed(known, data), *kept]
     ]
 
 
@@ -85,11 +89,48 @@ def _changed(known: Sequence[Field], data: Json, where: tuple[str | int, ...] = 
     """Yield changes of read-only fields, also in the rows of a list."""
     for field in known:
         value = value_at(data, field.keys)
-        if field.read_only and value is not UNSET and not same_json(value, initial(field)):
+        first = initial(field)
+        if field.read_only and value is not UNSET and (first is UNSET or not same_json(value, first)):
             yield Problem(path_of((*where, *field.keys)), "cannot be changed")
         if field.row is not None and isinstance(value, list):
             for number, row in enumerate(value):
                 yield from _changed([*flat(field.row)], row, (*where, *field.keys, number))
+
+
+def _not_kept(
+    node: Field | Group, before: Json | UnsetType, now: Json | UnsetType, where: tuple[str | int, ...] = ()
+) -> Iterator[Problem]:
+    """Yield the changes of an object where the form that changes it has no field, or a read-only one."""
+    if isinstance(node, Field):
+        if node.read_only and now is UNSET and before is not UNSET:
+            yield Problem(path_of(where), "cannot be removed")
+        if node.row is not None and isinstance(before, list):
+            for number, row in enumerate(before):
+                yield from _without_field(node.row, row, (*where, number))
+        return
+    was, made = before if isinstance(before, dict) else {}, now if isinstance(now, dict) else {}
+    members = {member.keys[-1]: member for member in node.members}
+    for name in dict.fromkeys([*was, *made]):
+        one, other, at = was.get(name, UNSET), made.get(name, UNSET), (*where, name)
+        if name in members:
+            yield from _not_kept(members[name], one, other, at)
+        elif one is UNSET or other is UNSET or not same_json(one, other):
+            yield Problem(path_of(at), "cannot be changed")
+
+
+def _without_field(node: Field | Group, value: Json, where: tuple[str | int, ...]) -> Iterator[Problem]:
+    """Yield the parts of a row without a field: they would be lost when the row is filled in again."""
+    if isinstance(node, Field):
+        if node.row is not None and isinstance(value, list):
+            for number, row in enumerate(value):
+                yield from _without_field(node.row, row, (*where, number))
+        return
+    members = {member.keys[-1]: member for member in node.members}
+    for name, inner in (value if isinstance(value, dict) else {}).items():
+        if name in members:
+            yield from _without_field(members[name], inner, (*where, name))
+        else:
+            yield Problem(path_of((*where, name)), "has no field in the form")
 
 
 def problems_at(schema: Json, pointers: Sequence[str], value: Json) -> list[Problem]:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
 
+EDITABLE = "x-hitl-editable"
+"""Keyword of a form that changes an object: its `default`. What has no field in it stays as it is."""
+
 MAX_FIELDS = 200
 """A form with more fields and groups than this is filled in as one JSON text."""
 
@@ -122,6 +125,9 @@ class _Place(NamedTuple):
     required: bool
     needed: bool
     read_only: bool = False
+    begun: bool = False
+    value: Json | UnsetType = UNSET
+    """If it is `begun`, the value in the object that the form changes."""
 
 
 WHOLE = _Place(keys=(), pointers=("#",), required=True, needed=True)
@@ -165,9 +171,16 @@ def fields(schema: Json) -> list[Field]:
 def tree(schema: Json) -> Field | Group:
     """Return the same as a tree."""
     try:
-        return _Reader(schema).read(WHOLE, frozenset())
+        return _Reader(schema).read(_whole(schema), frozenset())
     except (_TooMany, RecursionError):
         return Field(path="", keys=(), kind="json", required=True, needed=True, pointers=WHOLE.pointers)
+
+
+def _whole(schema: Json) -> _Place:
+    """Return the place of the whole answer."""
+    if isinstance(schema, dict) and EDITABLE in schema:
+        return WHOLE._replace(begun=True, value=schema.get("default", UNSET))
+    return WHOLE
 
 
 def flat(node: Field | Group) -> Iterator[Field]:
@@ -208,7 +221,7 @@ class _Reader:
             title=shape.text("title"),
             description=shape.text("description"),
             nullable=shape.nullable,
-            default=shape.said.get("default", UNSET),
+            default=_default(place, shape),
             members=tuple(self.read(inner, within) for inner in _members(shape, place)),
         )
 
@@ -242,7 +255,7 @@ class _Reader:
             title=shape.text("title"),
             description=shape.text("description"),
             nullable=shape.nullable or None in choices,
-            default=shape.said.get("default", UNSET),
+            default=_default(place, shape),
             choices=tuple(choices),
             labels=tuple(_labels(choices, shape.titles)),
             hint=_hint(shape, kind, limits),
@@ -260,7 +273,7 @@ class _Reader:
         if not where or "prefixItems" in shape.said or _kind_of(inner, inner.choices) == "list":
             return None
         choices = inner.choices if inner.plain else self._alternatives(inner)
-        item = self._as_is(place._replace(pointers=where), inner, choices)
+        item = self._as_is(place._replace(pointers=where, begun=False), inner, choices)
         return item if item.kind in _SCALARS else None
 
     def _row(self, shape: _Shape, within: frozenset[str]) -> Group | None:
@@ -374,6 +387,7 @@ def _places_of_items(shape: _Shape) -> tuple[str, ...]:
 def _members(shape: _Shape, place: _Place) -> Iterator[_Place]:
     """Yield the places of a group's fields, in order."""
     needed = {name for part in shape.parts.values() for name in listed(part, "required")}
+    values = place.value if isinstance(place.value, dict) else {}
     found: dict[str, tuple[str, ...]] = {}
     for pointer, part in shape.parts.items():
         for name, schema in mapped(part, "properties").items():
@@ -387,7 +401,14 @@ def _members(shape: _Shape, place: _Place) -> Iterator[_Place]:
             required=place.required and name in needed,
             needed=name in needed,
             read_only=place.read_only or shape.said.get("readOnly") is True,
+            begun=place.begun,
+            value=values.get(name, UNSET),
         )
+
+
+def _default(place: _Place, shape: _Shape) -> Json | UnsetType:
+    """Return the value that a place has at first."""
+    return place.value if place.begun else shape.said.get("default", UNSET)
 
 
 def _is_group(shape: _Shape) -> bool:

@@ -1,7 +1,9 @@
 """A form on a web page: the texts that its fields have at first, and the answer from the texts that are sent.
 
 A page sends every field, including untouched ones: an empty text means that nothing is given. A field that
-had a value at first and is sent empty was cleared, and does not get its default again.
+had a value at first and is sent empty was cleared, and does not get its default again. In a form that
+changes arguments, a field that is sent as it was at first keeps its value exactly, although a browser changes
+line breaks and times.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from hitl_cli.client.wire import Json, same_json
 from hitl_cli.errors import BadInput
 from hitl_cli.format.json import to_json
 from hitl_cli.forms.checking import overlap, problems, problems_at
-from hitl_cli.forms.fields import flat, tree
+from hitl_cli.forms.datetimes import without_zone
+from hitl_cli.forms.fields import EDITABLE, flat, tree
 from hitl_cli.forms.messages import Problem
 from hitl_cli.forms.parsing import fill, fill_tree, named, parse_all, parsed_json
 from hitl_cli.forms.paths import row_in, value_at, within
@@ -79,10 +82,13 @@ def _read(schema: Json, form: Field | Group, sent: Texts) -> _Submission:
     paths = {field.path for field in flat(form)}
     unknown = [path for path in sent if path not in paths and not any(row_in(path, one) for one in rows)]
     given = [(path, text) for path in unknown for text in sent[path]]
+    keeps = isinstance(schema, dict) and EDITABLE in schema
     left_out: list[Field] = []
     wrong: list[Problem] = []
     whole = True
     for field in known:
+        if keeps and _is_untouched(field, begun, sent):
+            continue
         texts, unread = _read_field(schema, field, sent)
         if not texts and not unread and field.path in sent:
             texts = _emptied(field, begun=field.path in begun)
@@ -101,6 +107,32 @@ def _read(schema: Json, form: Field | Group, sent: Texts) -> _Submission:
     for field in left_out:
         data = _without(data, field.keys)
     return _Submission(data=None if data is UNSET else data)
+
+
+def _is_untouched(field: Field, begun: Texts, sent: Texts) -> bool:
+    """Whether a field that had a value at first is sent as it was."""
+    if field.path not in begun or field.path not in sent:
+        return False
+    if field.row is None:
+        return _as_sent(field, begun[field.path]) == _as_sent(field, sent[field.path])
+    same_rows = rows_in(field.path, begun) == rows_in(field.path, sent)
+    return same_rows and _row_lines(field, begun) == _row_lines(field, sent)
+
+
+def _row_lines(field: Field, texts: Texts) -> dict[str, list[str]]:
+    """Return the texts of a list's rows by path, without those that are empty."""
+    inner = {path: said for path, said in texts.items() if row_in(path, field.path)}
+    lines = {path: [_plain_breaks(text) for text in said if text] for path, said in inner.items()}
+    return {path: said for path, said in lines.items() if said}
+
+
+def _as_sent(field: Field, texts: Sequence[str]) -> list[str]:
+    """Return the texts of a field as a browser sends them: a time without its zone."""
+    said = _said(field, texts)
+    if field.kind in ("time", "date-time"):
+        dated = field.kind == "date-time"
+        return [without_zone(text.strip(), dated=dated) or text for text in said]
+    return said
 
 
 def _read_field(schema: Json, field: Field, sent: Texts) -> tuple[list[str], list[Problem]]:

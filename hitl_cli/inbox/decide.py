@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from hitl_cli.client.protocol import ProtocolRequest, ProtocolResponse, as_promise, get_promise
 from hitl_cli.client.wire import (
@@ -39,7 +39,8 @@ from hitl_cli.inbox.votes import (
 )
 from hitl_cli.people.groups import Groups
 from hitl_cli.requests.decision_input import DecisionInput, check_data
-from hitl_cli.requests.question import fields_of
+from hitl_cli.requests.editable import Change, answer_form, changed
+from hitl_cli.requests.question import fields_of, question_of
 from hitl_cli.rules.rule import NewRule, Rule
 from hitl_cli.rules.rules import Rules
 
@@ -76,6 +77,12 @@ class DecisionResult(Struct, frozen=True, kw_only=True):
     votes: Tally | None = None
     approvals: int = 1
     made: Rule | None = None
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """The arguments that the approval changed."""
+        question = question_of(self.promise)
+        return changed(question, self.data) if question and self.verdict == "approve" else ()
 
     @property
     def settled(self) -> bool:
@@ -227,6 +234,10 @@ def vote_of(said: DecisionInput, by: str, question: Question, at: int) -> Vote:
         verdict = _yes_or_no(said.answer)
     elif choice is None and data in question.choices:
         choice = data
+    if said.arguments is not UNSET:
+        data = _with_arguments(question, said.arguments, data)
+    if data is UNSET and verdict == "approve" and question.editable is not None:
+        data = question.arguments
     if data is UNSET and verdict == "approve":
         data = filled(question, []) if question.form is not None else True if choice is None else choice
     approves = verdict == "approve"
@@ -241,13 +252,27 @@ def vote_of(said: DecisionInput, by: str, question: Question, at: int) -> Vote:
     )
 
 
+def _with_arguments(question: Question, arguments: Json, data: Json | UnsetType) -> Json | UnsetType:
+    """Return the data of an approval of these arguments. Raises BadInput if it is for others."""
+    if question.editable is not None:
+        return arguments
+    if question.arguments is None or not same_json(arguments, question.arguments):
+        raise BadAnswer("the arguments of this request cannot be changed. Nothing was changed.")
+    return data
+
+
 def filled(question: Question, fields: Sequence[tuple[str, str]]) -> Json:
-    """Return the data for fields of a request's form, given as paths and texts. Raises BadInput."""
-    if question.form is None:
-        raise BadAnswer("this request has no form: use --data. Nothing was changed.")
+    """Return the data for fields of a request's form or of its arguments, given as paths and texts.
+
+    Raises BadInput.
+    """
+    form = answer_form(question)
+    if form is None:
+        fixed = "" if question.arguments is None else ", and its arguments cannot be changed"
+        raise BadAnswer(f"this request has no form{fixed}: use --data. Nothing was changed.")
     from hitl_cli.forms import fill
 
-    data = fill(question.form, fields)
+    data = fill(form, fields)
     check_data(data)
     return data
 
@@ -285,10 +310,11 @@ def _check_fits(item: RequestSummary, vote: Vote) -> None:
         known = " or ".join(map(repr, question.choices))
         answer = command("answer", [item.id, "CHOICE"])
         raise BadAnswer(f"{item.id} needs a choice: run `{answer}` with {known}. Nothing was changed.")
-    if question.form is not None:
+    form = answer_form(question)
+    if form is not None:
         from hitl_cli.forms import check as check_form
 
-        check_form(question.form, vote.data)
+        check_form(form, vote.data)
 
 
 def outcome(settled: Promise, vote: Vote, audit: Audit, now: int, groups: Groups) -> DecisionResult:

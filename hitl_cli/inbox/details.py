@@ -80,7 +80,7 @@ def details(client: Client, item: RequestSummary, groups: Groups) -> RequestDeta
     return RequestDetails(
         unknown=unknown,
         hint=unknown_people(unknown, groups) if unknown else None,
-        item=msgspec.structs.replace(item, votes=leading(votes)),
+        item=msgspec.structs.replace(item, votes=leading(item.asked, votes)),
         decision=None if promise.state == "pending" else decision_of(promise, item.function),
         votes=votes,
         comments=tuple(comments_in(tagged(below, COMMENT_TAG, item.id))),

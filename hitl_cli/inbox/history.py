@@ -18,6 +18,7 @@ from hitl_cli.inbox.comments import comment_in
 from hitl_cli.inbox.votes import votes_in
 from hitl_cli.people.groups import NO_GROUPS
 from hitl_cli.requests.decision import decision_by_deadline
+from hitl_cli.requests.editable import Change, approved_arguments, changed
 from hitl_cli.requests.question import (
     KEY_TAG,
     PLAIN,
@@ -85,6 +86,9 @@ class HistoryEntry(Struct, frozen=True, kw_only=True):
     """The id of the standing rule that decided, made by `by`."""
     form: Json = None
     """The form of `data`, whose titles are shown."""
+    editable: bool = False
+    """Whether `data` is the arguments as approved; `changes` is what was changed in them."""
+    changes: tuple[Change, ...] = ()
     replaces: str | None = None
     replaced_by: str | None = None
 
@@ -227,6 +231,7 @@ def decision_of(promise: Promise, function: str | None, others: Iterable[Promise
     audit = audit_of(promise)
     end = settled_at(promise)
     data, choice = _answer_in(promise)
+    question, outcome = question_of(promise) or PLAIN, outcome_of(promise)
     by_hand = promise.state in ("rejected", "rejected_canceled")
     return HistoryEntry(
         kind="decision",
@@ -235,7 +240,7 @@ def decision_of(promise: Promise, function: str | None, others: Iterable[Promise
         function=function,
         asked=prompt_of(promise),
         asked_at=promise.created_at,
-        outcome=outcome_of(promise),
+        outcome=outcome,
         # The server's instant, if the recorded one is impossible.
         at=audit.at if audit.at is not None and promise.created_at <= audit.at <= end else end,
         waited_ms=max(end - promise.created_at, 0),
@@ -248,7 +253,9 @@ def decision_of(promise: Promise, function: str | None, others: Iterable[Promise
         comment=audit.comment,
         votes=audit.votes,
         rule=audit.rule,
-        form=(question_of(promise) or PLAIN).form,
+        form=question.form,
+        editable=question.editable is not None,
+        changes=changed(question, data) if outcome == "approved" else (),
         replaces=replaces(promise),
         replaced_by=replaced_by(promise, others),
     )
@@ -261,7 +268,9 @@ def _answer_in(promise: Promise) -> tuple[Json, str | None]:
         meant = decision_by_deadline(promise, question)
         return meant.data, meant.choice
     data = decode(promise.value) if promise.state == "resolved" else None
-    return data, data if data in question.choices else None
+    choice = data if data in question.choices else None
+    approved = promise.state == "resolved" and question.editable is not None
+    return approved_arguments(question, data) if approved else data, choice
 
 
 def _is_by(entry: HistoryEntry, person: str, groups: Groups) -> bool:
@@ -327,7 +336,7 @@ def _named(client: Client, name: str) -> list[Promise]:
 
 def _told(promise: Promise, function: str | None, others: Sequence[Promise]) -> Iterable[HistoryEntry]:
     """Yield the comments, votes and decision of a request; `others` are all promises of its run."""
-    asked, form = prompt_of(promise), (question_of(promise) or PLAIN).form
+    asked, question = prompt_of(promise), question_of(promise) or PLAIN
 
     def said(kind: Kind, at: int, **what: Json) -> HistoryEntry:
         return HistoryEntry(
@@ -339,7 +348,8 @@ def _told(promise: Promise, function: str | None, others: Sequence[Promise]) -> 
             asked_at=promise.created_at,
             at=at,
             waited_ms=max(at - promise.created_at, 0),
-            form=form,
+            form=question.form,
+            editable=question.editable is not None,
             **what,
         )
 
@@ -360,6 +370,7 @@ def _told(promise: Promise, function: str | None, others: Sequence[Promise]) -> 
             by=vote.by,
             via=ballot.audit.via,
             comment=vote.comment,
+            changes=changed(question, vote.data) if vote.verdict == "approve" else (),
         )
     if promise.state != "pending":
         yield decision_of(promise, function, others)

@@ -49,12 +49,14 @@ from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.inbox.votes import RecordedVote, count, votes_of_many
 from hitl_cli.inbox.watch import IndexedWatch
 from hitl_cli.people.groups import Groups, is_among
+from hitl_cli.requests.editable import kind_of_approval
 from hitl_cli.requests.question import KEY_TAG, PLAIN, WORKFLOW_TAG, own_tags, question_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hitl_cli.client.protocol import Client
+    from hitl_cli.client.wire import Vote
     from hitl_cli.inbox.pending import RequestFilter, Sort
     from hitl_cli.inbox.watch import Seen
     from hitl_cli.requests.question import Question
@@ -273,12 +275,11 @@ class OpenRequests:
 
     def _count(self, rows: Sequence[_Row]) -> None:
         """Read the votes of the requests that need several."""
-        several = [row for row in rows if row.item is not None and row.item.asked.approvals > 1]
-        ballots = votes_of_many(self._client, [row.id for row in several])
-        for row in several:
+        several = [(row, row.item) for row in rows if row.item is not None and row.item.asked.approvals > 1]
+        ballots = votes_of_many(self._client, [row.id for row, _ in several])
+        for row, item in several:
             row.ballots = tuple(
-                msgspec.structs.replace(one, vote=msgspec.structs.replace(one.vote, data=None, comment=None))
-                for one in ballots[row.id]
+                msgspec.structs.replace(one, vote=_counted(item.asked, one.vote)) for one in ballots[row.id]
             )
             row.spelled = None
 
@@ -288,6 +289,12 @@ class OpenRequests:
         if row is not None:
             for sort, order in self._orders.items():
                 del order[bisect_left(order, _place_in(row, sort))]
+
+
+def _counted(question: Question, vote: Vote) -> Vote:
+    """Return a vote with what counting needs: for arguments that can be changed, a hash of them."""
+    _, arguments = kind_of_approval(question, vote)
+    return msgspec.structs.replace(vote, data=arguments, comment=None)
 
 
 def _place_in(row: _Row, sort: Sort) -> Place:
@@ -325,11 +332,13 @@ def _shown(question: Question | None) -> Question | None:
     """Return a question with what lists show of it: of a form, whether there is one."""
     if question is None or question is PLAIN:
         return question
+    several = question.approvals > 1  # then the arguments of votes are compared
     return msgspec.structs.replace(
         question,
         prompt=f"# {question.title}",
         details=None,
-        arguments=None,
+        arguments=question.arguments if several and question.editable is not None else None,
+        editable=None if question.editable is None else True,
         form=None if question.form is None else True,
         link=None,
         digest=None,

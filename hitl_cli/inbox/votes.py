@@ -26,6 +26,7 @@ from hitl_cli.client.wire import (
 from hitl_cli.format.stable_ids import short_stable_id
 from hitl_cli.inbox.permission import is_excluded
 from hitl_cli.people.groups import NO_GROUPS, everyone_in
+from hitl_cli.requests.editable import answer_form, approved_arguments, kind_of_approval
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -54,21 +55,14 @@ class RecordedVote(Struct, frozen=True, kw_only=True):
 
 
 class Tally(Struct, frozen=True, kw_only=True):
-    """The tally of a request: the ballots that count, one per person, and the one that decided."""
+    """The tally of a request: the ballots that count, one per person, and the one that decided.
+
+    `leading` is the highest number of equal approvals.
+    """
 
     counted: tuple[RecordedVote, ...]
+    leading: int
     deciding: RecordedVote | None = None
-
-    def approving(self, choice: str | None) -> int:
-        """Return the number of approvals of a choice; None for a request without choices."""
-        return sum(
-            ballot.vote.verdict == "approve" and ballot.vote.choice == choice for ballot in self.counted
-        )
-
-    @property
-    def leading(self) -> int:
-        """The highest number of equal approvals."""
-        return leading(self.votes)
 
     @property
     def votes(self) -> tuple[Vote, ...]:
@@ -83,10 +77,10 @@ class _Said(Struct, frozen=True):
     reason: str | None = None
 
 
-def leading(votes: Iterable[Vote]) -> int:
+def leading(question: Question, votes: Iterable[Vote]) -> int:
     """Return the highest number of equal approvals."""
-    choices = [vote.choice for vote in votes if vote.verdict == "approve"]
-    return max(map(choices.count, choices), default=0)
+    kinds = [kind_of_approval(question, vote) for vote in votes if vote.verdict == "approve"]
+    return max(map(kinds.count, kinds), default=0)
 
 
 def tally(
@@ -98,21 +92,34 @@ def tally(
     """Count ballots in order, up to the one that decides.
 
     A person's later ballot replaces an earlier one, whichever of their names it has. The request is approved
-    when enough ballots approve the same choice. It is rejected when too few of the electorate are left for
-    that; if the electorate is unknown, when as many reject as would have to approve.
+    when enough ballots approve the same choice, with the same arguments if they can be changed. It is
+    rejected when too few of the electorate are left for that; if the electorate is unknown, when as many
+    reject as would have to approve.
     """
     counted: dict[str, RecordedVote] = {}
     for ballot in ballots:
         counted.pop(groups.key(ballot.vote.by), None)
         counted[groups.key(ballot.vote.by)] = ballot
-        standing = Tally(counted=tuple(counted.values()))
         if ballot.vote.verdict == "approve":
-            decided = standing.approving(ballot.vote.choice) >= question.approvals
+            decided = _leading(question, counted.values()) >= question.approvals
         else:
             decided = _is_lost(question, electorate, counted)
         if decided:
-            return msgspec.structs.replace(standing, deciding=ballot)
-    return Tally(counted=tuple(counted.values()))
+            return _tally_of(question, counted, ballot)
+    return _tally_of(question, counted)
+
+
+def _leading(question: Question, counted: Iterable[RecordedVote]) -> int:
+    """Return the highest number of equal approvals in ballots."""
+    return leading(question, [ballot.vote for ballot in counted])
+
+
+def _tally_of(
+    question: Question, counted: Mapping[str, RecordedVote], deciding: RecordedVote | None = None
+) -> Tally:
+    """Return the tally of the ballots that count."""
+    ballots = tuple(counted.values())
+    return Tally(counted=ballots, leading=_leading(question, ballots), deciding=deciding)
 
 
 def _is_lost(
@@ -143,14 +150,19 @@ def count(item: RequestSummary, cast: Iterable[RecordedVote], groups: Groups) ->
 
 
 def differing_votes(question: Question, votes: Iterable[Vote]) -> tuple[Difference, ...]:
-    """Return the differences in the data of equal approvals. The last approval's data counts."""
+    """Return the differences in the data of equal approvals. The last approval's data counts.
+
+    Of arguments that can be changed, approvals that differ do not count together.
+    """
     from hitl_cli.forms.reading import differences
 
     said: dict[str | None, list[tuple[str, Json]]] = {}
     for vote in votes:
         if vote.verdict == "approve":
-            said.setdefault(vote.choice, []).append((vote.by, vote.data))
-    return tuple(one for same in said.values() if len(same) > 1 for one in differences(question.form, same))
+            data = vote.data if question.editable is None else approved_arguments(question, vote.data)
+            said.setdefault(vote.choice, []).append((vote.by, data))
+    form = answer_form(question)
+    return tuple(one for same in said.values() if len(same) > 1 for one in differences(form, same))
 
 
 def differs_from(question: Question, votes: Iterable[Vote], vote: Vote) -> tuple[Difference, ...]:

@@ -19,6 +19,7 @@ from hitl_cli.inbox.history import decision_of, settled_at
 from hitl_cli.inbox.pending import blocking_pages
 from hitl_cli.inbox.permission import is_mine
 from hitl_cli.inbox.votes import votes_of_many
+from hitl_cli.requests.editable import Change as ArgumentChange
 from hitl_cli.requests.question import PLAIN, QUORUM_TAG, Outcome, Question, asker_of, prompt_of, question_of
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ type ChangeKind = Literal["asked", "changed", "decided"]
 class Change(Struct, frozen=True, kw_only=True):
     """A change of one request: it was created, got a comment or vote, or was decided.
 
-    `starter` is who started its run, if they are excluded; `by` is who made the change.
+    `starter` is who started its run, if they are excluded; `by` is who made the change. `changes` is what a
+    decision changed in the arguments.
     """
 
     kind: ChangeKind
@@ -61,6 +63,7 @@ class Change(Struct, frozen=True, kw_only=True):
     starter: str | None = None
     by: str | None = None
     outcome: Outcome | None = None
+    changes: tuple[ArgumentChange, ...] = ()
 
     def concerns(self, actor: Actor) -> bool:
         """Whether the actor may answer the request (`permission.is_mine`), now or once escalated.
@@ -111,12 +114,13 @@ def _changes(client: Client, seen: Iterable[Seen]) -> list[Change]:
 def _change(seen: Seen, question: Question, run: Promise | None) -> Change:
     """Return an event of a request as a change."""
     kind, promise, by = seen
-    outcome = None
+    outcome: Outcome | None = None
+    changes: tuple[ArgumentChange, ...] = ()
     if kind == "asked":
         by = asker_of(promise, None)
     elif kind == "decided":
         entry = decision_of(promise, None)
-        by, outcome = entry.by, entry.outcome
+        by, outcome, changes = entry.by, entry.outcome, entry.changes
     return Change(
         kind=kind,
         id=promise.id,
@@ -126,6 +130,7 @@ def _change(seen: Seen, question: Question, run: Promise | None) -> Change:
         starter=None if run is None else asker_of(run, None),
         by=by,
         outcome=outcome,
+        changes=changes,
     )
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from hitl_cli.client.wire import audit_of, error_message
+from hitl_cli.client.wire import audit_of, decode, error_message
 from hitl_cli.format.stable_ids import stable_id
 from hitl_cli.format.terminal import printable
 from hitl_cli.inbox.pending import summaries
 from hitl_cli.notify.messages import Message, MessageItem
 from hitl_cli.notify.phrases import plain
+from hitl_cli.requests.editable import changed
 from hitl_cli.requests.question import GROUP, OUTCOMES, PLAIN, means_at_deadline
 
 if TYPE_CHECKING:
@@ -137,6 +138,7 @@ def _item_of(
         by=settled.by if outcome is not None else None,
         reason=_reason_of(case),
         choice=settled.choice if outcome is not None else None,
+        changes=changed(question, decode(promise.value)) if outcome == "approved" else (),
     )
 
 

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from hitl_cli.errors import HitlError
 from hitl_cli.format.stable_ids import stable_id
+from hitl_cli.requests.editable import Change
 from hitl_cli.requests.notification import Occasion
 from hitl_cli.requests.question import Question
 
@@ -19,7 +20,7 @@ class MessageItem(Struct, frozen=True, kw_only=True):
 
     `url` is where this person answers it: a signed link, or for a group the page that requires signing in.
     `answer_url` is where a program posts their answer, if there is such a link.
-    `by`, `reason` and `choice` are from the decision, once there is one.
+    `by`, `reason`, `choice` and `changes` (of the arguments) are from the decision, once there is one.
     """
 
     request: str
@@ -35,6 +36,7 @@ class MessageItem(Struct, frozen=True, kw_only=True):
     by: str | None = None
     reason: str | None = None
     choice: str | None = None
+    changes: tuple[Change, ...] = ()
 
 
 class Message(Struct, frozen=True, kw_only=True):

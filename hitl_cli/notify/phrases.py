@@ -108,6 +108,8 @@ def facts_of(item: MessageItem, at: int) -> list[Fact]:
         facts.append(
             Fact("Asked again", one_line(f"the answer could not be used: {refused.why}", PROMPT_CHARS))
         )
+    if item.changes:
+        facts.append(Fact("Changed", one_line("; ".join(one.sentence for one in item.changes), PROMPT_CHARS)))
     if item.asker:
         facts.append(Fact("From", one_line(item.asker, VALUE_CHARS)))
     if item.question.priority != "normal":

@@ -32,6 +32,7 @@ from hitl_cli.errors import (
 )
 from hitl_cli.inbox.ask import new_id
 from hitl_cli.requests.decision import Decision, approval_of, check_answer, with_question
+from hitl_cli.requests.editable import approved_arguments
 from hitl_cli.requests.question import Digest, OnDeadline, Question
 from hitl_cli.views.history import HistoryPage
 from hitl_cli.views.pending import RequestsPage
@@ -254,6 +255,7 @@ def _decision_in(shown: RequestDetailsDocument) -> Decision[Json] | None:
         details=shown.details,
         arguments=shown.arguments,
         arguments_digest=shown.arguments_digest,
+        editable=shown.editable,
         valid_for=None if shown.valid_for_s is None else round(shown.valid_for_s * 1_000),
         form=shown.form,
         choices=shown.choices,
@@ -265,9 +267,10 @@ def _decision_in(shown: RequestDetailsDocument) -> Decision[Json] | None:
         link=shown.link,
         digest=None if shown.digest is None else msgspec.convert(shown.digest, Digest),
     )
+    data = made.data if question.editable is None else approved_arguments(question, made.data)
     if approved and not made.deadline:
         try:
-            check_answer(shown.id, question, made.choice, made.data)
+            check_answer(shown.id, question, made.choice, data)
         except BadInput as error:
             raise RunFailed(
                 f"{shown.id} was settled with an invalid answer: {error}", code="unreadable"
@@ -280,7 +283,7 @@ def _decision_in(shown: RequestDetailsDocument) -> Decision[Json] | None:
         id=shown.id,
         approved=approved,
         choice=made.choice,
-        data=made.data if approved else None,
+        data=data if approved else None,
         by=made.by,
         via=made.via,
         at=at,
@@ -288,7 +291,7 @@ def _decision_in(shown: RequestDetailsDocument) -> Decision[Json] | None:
         reason=None if approved else reason,
         expired=made.deadline,
         votes=tuple(map(_vote_in, shown.votes_cast)),
-        **approval_of(question, at) if approved else {},
+        **approval_of(question, at, made.data) if approved else {},
     )
     return with_question(decision, question)
 

@@ -39,6 +39,7 @@ class AskOptions(TypedDict, total=False):
     id: str | None
     details: Any
     arguments: Any
+    editable: Any
     choices: Sequence[str]
     to: str | Sequence[str]
     approvals: int
@@ -346,11 +347,12 @@ def _backend_of(server: str | None, gateway: str | None, token: str | None, pers
 
 def _question_input(prompt: str, form: Any, options: AskOptions) -> QuestionInput:
     """Return what to ask. Raises BadInput."""
-    if form is not None:
-        from hitl_cli.forms import schema_of
-
-        form = schema_of(form)
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    for name, schema in (("form", form), ("editable", given.get("editable"))):
+        if schema is not None and not (name == "editable" and isinstance(schema, bool)):
+            from hitl_cli.forms import schema_of
+
+            given[name] = schema_of(schema)
     if "to" in given:
         given["to"] = _names(given["to"])
     for name in {"deadline", "valid_for"} & given.keys():
@@ -359,7 +361,7 @@ def _question_input(prompt: str, form: Any, options: AskOptions) -> QuestionInpu
     if not (isinstance(late, str) and late in PLAIN_DEADLINES):
         given["on_deadline"] = {"value": late}
     try:
-        asked = msgspec.convert({"prompt": prompt, "form": form, **given}, QuestionInput)
+        asked = msgspec.convert({"prompt": prompt, **given}, QuestionInput)
         msgspec.json.encode(asked)
     except (msgspec.ValidationError, TypeError, ValueError, RecursionError) as error:
         raise not_askable(f"{error}.") from error

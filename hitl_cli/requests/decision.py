@@ -15,6 +15,7 @@ from hitl_cli.client.wire import Json, Vote, audit_in
 from hitl_cli.engine.server import now_ms
 from hitl_cli.errors import BadInput, NotCovered
 from hitl_cli.format.times import instant
+from hitl_cli.requests.editable import answer_form, approved_arguments
 from hitl_cli.requests.question import Instead, Question
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Decision[T](Struct, frozen=True, kw_only=True, dict=True):
     - `expired`: whether the deadline decided. Then `on_deadline` gave the outcome, and `by` is None.
     - `votes`: the votes that led to it, if several had to approve.
     - `arguments`, `arguments_digest`: what was approved, and the SHA-256 of its canonical JSON, if the
-      request has arguments.
+      request has arguments. `changed` says whether the person changed them (`editable`).
     - `valid_until`: until when the approval may be used, if the request has `valid_for`.
     - `question`: what was asked. It is left out when the decision is stored as JSON.
 
@@ -64,6 +65,7 @@ class Decision[T](Struct, frozen=True, kw_only=True, dict=True):
     votes: tuple[Vote, ...] = ()
     arguments: Json = None
     arguments_digest: str | None = None
+    changed: bool = False
     valid_until: datetime | None = None
 
     @property
@@ -159,6 +161,7 @@ def decision_on(
     reason = None
     choice = audit.choice or (data if data in question.choices else None)
     if approved:
+        data = data if question.editable is None else approved_arguments(question, data)
         check_answer(request.id, question, choice, data)
     else:
         said = data.get("message") if isinstance(data, dict) else None
@@ -174,7 +177,7 @@ def decision_on(
         comment=audit.comment,
         reason=reason,
         votes=audit.votes,
-        **approval_of(question, at) if approved else {},
+        **approval_of(question, at, data) if approved else {},
     )
 
 
@@ -182,11 +185,12 @@ def check_answer(id: str, question: Question, choice: str | None, data: Json) ->
     """Raise BadInput for an approval that another tool made and that is not a valid answer."""
     if question.choices and choice not in question.choices:
         raise BadInput(f"{id} was answered by another tool with none of its choices.", code="unreadable")
-    if question.form is not None:
+    form = answer_form(question)
+    if form is not None:
         from hitl_cli.forms import check
 
         try:
-            check(question.form, data)
+            check(form, data)
         except BadInput as error:
             raise BadInput(
                 f"{id} was answered by another tool, and {error}", error.lines, code="unreadable"
@@ -203,9 +207,11 @@ def decision_by_deadline(request: _Settled, question: Question) -> Decision[Json
             approved = True
             choice = value if value in question.choices else None
             data = None if choice is not None and question.form is not None else value
+    if approved and question.editable is not None:
+        data = approved_arguments(question, data)
     at = instant(request.timeout_at)
     reason = None if approved else "nobody answered before the deadline"
-    decided = approval_of(question, at) if approved else {}
+    decided = approval_of(question, at, data) if approved else {}
     return Decision(
         id=request.id,
         approved=approved,
@@ -218,11 +224,13 @@ def decision_by_deadline(request: _Settled, question: Question) -> Decision[Json
     )
 
 
-def approval_of(question: Question, at: datetime) -> dict[str, Any]:
-    """Return what an approval at an instant approves, and until when: fields of Decision."""
+def approval_of(question: Question, at: datetime, data: Json) -> dict[str, Any]:
+    """Return what an approval with this data approves, and until when: fields of Decision."""
     fields: dict[str, Any] = {}
     if question.arguments is not None:  # the digest in the request may be another tool's
-        fields |= {"arguments": question.arguments, "arguments_digest": _digest_of(question.arguments)}
+        arguments = approved_arguments(question, data)
+        fields |= {"arguments": arguments, "arguments_digest": _digest_of(arguments)}
+        fields["changed"] = fields["arguments_digest"] != _digest_of(question.arguments)
     if question.valid_for is not None:
         fields["valid_until"] = at + timedelta(milliseconds=question.valid_for)
     return fields

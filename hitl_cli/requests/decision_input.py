@@ -31,6 +31,12 @@ class DecisionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     verdict: Verdict | None = None
     data: Annotated[Any | UnsetType, Meta(description="The data of the form.")] = UNSET
+    arguments: Annotated[
+        Any | UnsetType,
+        Meta(
+            description="What is approved: the arguments of the request, or changed ones if it is `editable`."
+        ),
+    ] = UNSET
     choice: Annotated[str | None, Meta(description="One of the choices, instead of a verdict.")] = None
     answer: Annotated[
         str | None,
@@ -52,8 +58,8 @@ class DecisionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         if self.for_ is not UNSET and self.verdict != "approve":
             raise BadAnswer("for needs an approval.")
         if self.verdict == "reject":
-            if (self.choice, self.answer, self.data) != (None, None, UNSET):
-                raise BadAnswer("a rejection carries no data, choice or answer: give a reason.")
+            if (self.choice, self.answer, self.data, self.arguments) != (None, None, UNSET, UNSET):
+                raise BadAnswer("a rejection carries no data, arguments, choice or answer: give a reason.")
             if self.reason is not None and len(self.reason.encode()) > MAX_ANSWER_BYTES:
                 raise TooLarge(f"the reason is too long: at most {MAX_ANSWER_BYTES:,} bytes are allowed.")
             return
@@ -61,8 +67,15 @@ class DecisionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             raise BadAnswer("a reason needs a rejection: give a comment instead.")
         if self.verdict is None and self.choice is None and self.answer is None:
             raise BadAnswer('a verdict ("approve" or "reject"), a choice or an answer is missing.')
-        if self.data is not UNSET:
-            check_data(self.data)
+        self._check_data()
+
+    def _check_data(self) -> None:
+        """Raise BadInput for data or arguments that exclude each other, or cannot be stored."""
+        if self.data is not UNSET and self.arguments is not UNSET:
+            raise BadAnswer("give data or arguments, not both.")
+        for given in (self.data, self.arguments):
+            if given is not UNSET:
+                check_data(given)
 
 
 def check_comment(text: str | None) -> None:

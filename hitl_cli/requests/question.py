@@ -16,6 +16,7 @@ from hitl_cli.errors import BadInput, TooLarge
 from hitl_cli.format.names import folded, normalized
 from hitl_cli.format.validation import in_words
 from hitl_cli.requests.decision_input import check_data
+from hitl_cli.requests.editable import answer_form
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -119,15 +120,16 @@ class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
     """What a request asks: the data of its promise. Durations are in ms; `ask` describes the fields.
 
     `arguments` is what will be done after an approval, and `arguments_digest` the SHA-256 of its canonical
-    JSON. `callback` is a URL that is sent the decision, `offer` a rule that may be made with an approval.
-    `replaces` is the id of the request that it replaces, because the code was changed or the answer was
-    `refused`.
+    JSON. `editable` is the JSON Schema of the arguments that a person may approve instead. `callback` is a
+    URL that is sent the decision, `offer` a rule that may be made with an approval. `replaces` is the id of
+    the request that it replaces, because the code was changed or the answer was `refused`.
     """
 
     prompt: str
     details: Json = None
     arguments: Json = None
     arguments_digest: str | None = None
+    editable: dict[str, Any] | bool | None = None
     form: dict[str, Any] | bool | None = None
     choices: tuple[str, ...] = ()
     to: tuple[str, ...] = ()
@@ -182,12 +184,13 @@ UNREADABLE = "(a request that cannot be read)"
 
 
 def fields_of(question: Question) -> list[Field]:
-    """Return the fields of the form."""
-    if question.form is None:
+    """Return the fields of the form, or of the arguments that can be changed."""
+    form = answer_form(question)
+    if form is None:
         return []
     from hitl_cli.forms import fields
 
-    return fields(question.form)
+    return fields(form)
 
 
 def sensible(question: Question) -> Question:
@@ -200,7 +203,13 @@ def sensible(question: Question) -> Question:
         raise not_askable(f"{error}.") from error
     late = tuple(Escalation(after=step.after, to=_named_once(step.to)) for step in read.escalate)
     digest = None if read.arguments is None else _digest_of(read.arguments)
-    read = msgspec.structs.replace(read, to=_named_once(read.to), escalate=late, arguments_digest=digest)
+    read = msgspec.structs.replace(
+        read,
+        to=_named_once(read.to),
+        escalate=late,
+        arguments_digest=digest,
+        editable=None if read.editable is False else read.editable,
+    )
     if not read.title:
         raise not_askable("the prompt is empty.")
     if len(set(read.choices)) < len(read.choices) or not all(choice.strip() for choice in read.choices):
@@ -216,8 +225,25 @@ def sensible(question: Question) -> Question:
         raise not_askable(
             f"approvals is {read.approvals}, but only {len(names)} may answer. Write a group as group:NAME."
         )
+    _check_editable(read)
     _check_deadline(read)
     return read
+
+
+def _check_editable(question: Question) -> None:
+    """Raise BadInput if a person could not approve the arguments as they are, or with a change."""
+    if question.editable is None:
+        return
+    if question.form is not None:
+        raise not_askable("it has form and editable: put what people may fill in into the arguments.")
+    if not isinstance(question.arguments, dict):
+        raise not_askable("editable needs arguments that are an object.")
+    from hitl_cli.forms import problems
+    from hitl_cli.forms.messages import sentence
+
+    wrong = problems(answer_form(question), question.arguments)
+    if wrong:
+        raise not_askable(f"the arguments do not fit editable: {sentence(wrong[0])}.")
 
 
 def _digest_of(arguments: Json) -> str:
@@ -275,10 +301,10 @@ def _check_deadline(question: Question) -> None:
         if value not in question.choices:
             known = ", ".join(repr(choice) for choice in question.choices)
             raise not_askable(f'on_deadline must be "expire", "reject" or one of {known}.')
-    elif question.form is not None and isinstance(question.on_deadline, Instead):
+    elif isinstance(question.on_deadline, Instead) and (form := answer_form(question)) is not None:
         from hitl_cli.forms import check
 
-        check(question.form, value)
+        check(form, value)
 
 
 def found_by(

@@ -31,6 +31,12 @@ class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ] = None
     details: Annotated[Json, Meta(description="Shown as a table.")] = None
     arguments: Annotated[Json, Meta(description="What will be done after an approval.")] = None
+    editable: Annotated[
+        dict[str, Any] | bool | None,
+        Meta(
+            description="JSON Schema of the arguments that people may approve instead; true: the same shape."
+        ),
+    ] = None
     form: Annotated[
         dict[str, Any] | bool | None, Meta(description="JSON Schema that the data of an approval must fit.")
     ] = None
@@ -71,6 +77,7 @@ class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             prompt=self.prompt,
             details=self.details,
             arguments=self.arguments,
+            editable=self.editable,
             form=self.form,
             choices=self.choices,
             to=as_asked(self.to),

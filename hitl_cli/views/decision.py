@@ -10,6 +10,7 @@ from msgspec import Struct
 from hitl_cli.client.wire import Json
 from hitl_cli.engine.records import PromiseState
 from hitl_cli.format.times import iso
+from hitl_cli.requests.editable import Change
 from hitl_cli.requests.question import outcome_of
 from hitl_cli.views.rules import RuleDocument, rule_document
 from hitl_cli.views.votes import VoteDocument, vote_document
@@ -31,7 +32,8 @@ class DecisionResultDocument(Struct, frozen=True, kw_only=True):
     """The result of a decision. `fresh` says whether this decision was recorded now.
 
     If several must approve, the state stays pending until the quorum is reached. `new_rule` is the rule that
-    was made with an approval.
+    was made with an approval, `changes`
+    are the arguments that it changed.
     """
 
     id: str
@@ -47,6 +49,7 @@ class DecisionResultDocument(Struct, frozen=True, kw_only=True):
     fresh: bool
     votes: tuple[VoteDocument, ...]
     new_rule: RuleDocument | None = None
+    changes: tuple[Change, ...] = ()
 
 
 class KeptCommentDocument(Struct, frozen=True, kw_only=True):
@@ -103,6 +106,7 @@ def decision_result_document(one: DecisionResult) -> DecisionResultDocument:
         fresh=one.fresh,
         votes=tuple(map(vote_document, votes)),
         new_rule=None if one.made is None else rule_document(one.made),
+        changes=one.changes,
     )
 
 
@@ -128,7 +132,9 @@ def _decided(decision: Decision[Any] | None) -> dict[str, Any]:
         **{name: getattr(decision, name, None) for name in _COPIED},
         "at": None if decision is None else _iso(decision.at),
         "expired": decision is not None and decision.expired,
+        "arguments": None if decision is None else decision.arguments,
         "arguments_digest": None if decision is None else decision.arguments_digest,
+        "changed": decision is not None and decision.changed,
         "valid_until": _iso(decision.valid_until) if decision and decision.valid_until else None,
         "votes": [{**msgspec.to_builtins(vote), "at": iso(vote.at)} for vote in votes],
     }

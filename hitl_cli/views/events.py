@@ -30,5 +30,5 @@ def event_document(event: Event) -> Json:
 
 def change_document(change: Change) -> Json:
     """Return a new, changed or decided request."""
-    known = {name: getattr(change, name) for name in ("id", "workflow", "title", "outcome", "by")}
+    known = {name: getattr(change, name) for name in ("id", "workflow", "title", "outcome", "by", "changes")}
     return known | {"run": change.workflow}

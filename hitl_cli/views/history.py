@@ -14,6 +14,7 @@ from hitl_cli.format.json import to_json
 from hitl_cli.format.terminal import printable_lines
 from hitl_cli.format.times import iso
 from hitl_cli.inbox.history import Kind
+from hitl_cli.requests.editable import Change
 from hitl_cli.requests.question import Outcome
 from hitl_cli.views.votes import VoteDocument, vote_document
 
@@ -30,7 +31,8 @@ class HistoryEntryDocument(Struct, frozen=True, kw_only=True):
     """A decision, a vote or a comment.
 
     `rule` is the standing rule that decided for `by`. `run` is the run's id and `workflow_name` its workflow;
-    `workflow` and `function` are their old names.
+    `workflow` and `function` are their old names. `changes` are the arguments that an approval
+    changed.
     """
 
     kind: Kind
@@ -55,6 +57,7 @@ class HistoryEntryDocument(Struct, frozen=True, kw_only=True):
     run: str
     workflow_name: str | None
     rule: str | None
+    changes: tuple[Change, ...] = ()
 
 
 class HistoryPage(Struct, frozen=True):
@@ -67,7 +70,7 @@ class HistoryPage(Struct, frozen=True):
 def history_entry_document(entry: HistoryEntry) -> HistoryEntryDocument:
     """Return a decision, a vote or a comment."""
     known = msgspec.structs.asdict(entry)
-    del known["form"]
+    del known["form"], known["editable"]
     texts = {"asked_at": iso(entry.asked_at), "at": iso(entry.at)}
     names = {"run": entry.workflow, "workflow_name": entry.function}
     votes = tuple(map(vote_document, entry.votes))
@@ -95,8 +98,10 @@ def changed_text(entry: HistoryEntry) -> str | None:
 def data_text(entry: HistoryEntry) -> str | None:
     """Return the data of a decision on one line, with the titles of its form, or as JSON.
 
-    None for a plain approval or rejection, or a choice.
+    Of arguments, only what was changed. None for a plain approval or rejection, or a choice.
     """
+    if entry.editable:
+        return "; ".join(one.sentence for one in entry.changes) or None
     if entry.data is None or entry.data is True or entry.data == entry.choice:
         return None
     if entry.form is None:

@@ -11,6 +11,7 @@ from hitl_cli.client.wire import Json, decode
 from hitl_cli.format.times import iso
 from hitl_cli.format.urls import host_of
 from hitl_cli.people.contacts import Directory, without_contact
+from hitl_cli.requests.editable import Change
 from hitl_cli.requests.question import Outcome, Question, fields_of
 from hitl_cli.views.details import notified
 from hitl_cli.views.pending import RequestBaseDocument, request_summary_document
@@ -72,7 +73,10 @@ class NotificationDocument(Struct, frozen=True, kw_only=True):
 
 
 class DecisionDocument(Struct, frozen=True, kw_only=True):
-    """The outcome of a request; `deadline` says whether the deadline decided, `rule` which standing rule."""
+    """The outcome of a request; `deadline` says whether the deadline decided, `rule` which standing rule.
+
+    `changes` are the arguments that the approval changed.
+    """
 
     outcome: Outcome | None
     by: str | None
@@ -85,16 +89,17 @@ class DecisionDocument(Struct, frozen=True, kw_only=True):
     reason: str | None
     comment: str | None
     rule: str | None = None
+    changes: tuple[Change, ...] = ()
 
 
 class RequestDetailsDocument(RequestBaseDocument, frozen=True, kw_only=True):
-    """A request. `title` is the first line of `prompt`; `fields` are the fields of `form`.
+    """A request. `title` is the first line of `prompt`; `fields` are the fields of `form` or `editable`.
 
     `arguments` is what will be done after an approval, `arguments_digest` the SHA-256 of its canonical JSON,
-    and `valid_for_s` how long the approval may be used. `offer` is a standing rule that may be made with it.
-    `replaces` and `replaced_by` are requests of the same run: its code changed, or an answer could not be
-    used. `callback` is the host that is sent the decision. `param` is the data of a promise that is not a
-    valid request.
+    `editable` the JSON Schema of the arguments that may be approved instead, and `valid_for_s` how long the
+    approval may be used. `offer` is a standing rule that may be made with it. `replaces` and `replaced_by`
+    are requests of the same run: its code changed, or an answer could not be used. `callback` is the host
+    that is sent the decision. `param` is the data of a promise that is not a valid request.
     """
 
     title: str | None
@@ -103,6 +108,7 @@ class RequestDetailsDocument(RequestBaseDocument, frozen=True, kw_only=True):
     details: Json
     arguments: Json
     arguments_digest: str | None
+    editable: dict[str, Any] | bool | None = None
     valid_for_s: float | None
     offer: dict[str, Any] | None = None
     form: dict[str, Any] | bool | None
@@ -141,6 +147,7 @@ def request_details_document(
             "details": known.get("details"),
             "arguments": known.get("arguments"),
             "arguments_digest": known.get("argumentsDigest"),
+            "editable": known.get("editable"),
             "valid_for_s": None if item.asked.valid_for is None else item.asked.valid_for / 1_000,
             "offer": _offer_document(item.asked),
             "form": known.get("form"),
@@ -216,6 +223,7 @@ def _decision_document(made: HistoryEntry) -> DecisionDocument:
         reason=made.reason,
         comment=made.comment,
         rule=made.rule,
+        changes=made.changes,
     )
 
 

@@ -88,6 +88,7 @@ def test_an_approval_is_told_with_all_that_is_known_of_it(crew: Crew) -> None:
         "votes": [],
         "arguments": None,
         "arguments_digest": None,
+        "changed": False,
         "valid_until": None,
     }
 
@@ -198,6 +199,7 @@ def test_what_does_not_fit_the_form_is_refused_and_it_waits_on(crew: Crew) -> No
         ({"form": AMOUNT}, {"amount": "much"}),
         ({"form": AMOUNT}, None),
         ({"choices": ["ship", "hold"]}, True),
+        ({"arguments": {"n": 1}, "editable": {"properties": {"n": {"maximum": 5}}}}, {"n": 9}),
         ({"choices": ["ship", "hold"], "form": AMOUNT}, {"amount": 7}),
     ],
 )
@@ -654,3 +656,12 @@ def test_if_the_sdk_counted_otherwise_the_step_would_fail_and_not_wait_for_anoth
     monkeypatch.setattr(Context, "_next_id", lambda self: f"{self.info.id}.0")
     refused = pytest.raises(RuntimeError, match=r"r:1\.1 was created, but the step waits for r:1\.0")
     asyncio.run(put_by(Seen(), refused))
+
+
+def test_a_workflow_gets_the_arguments_that_were_approved(crew: Crew) -> None:
+    id = crew.ask(
+        arguments={"amount": 120, "to": "x"}, editable={"properties": {"amount": {"type": "integer"}}}
+    )
+    crew.approve(id, arguments={"amount": 80, "to": "x"})
+    told = crew.result()
+    assert (told["arguments"], told["data"], told["changed"]) == ({"amount": 80, "to": "x"},) * 2 + (True,)

@@ -68,3 +68,13 @@ def test_what_cannot_be_asked_fails_the_run(hitl: Hitl, request_: str) -> None:
     hitl.worker()
     hitl.ok("start", "r1", "--workflow", "ask", "--args", f"[{request_}]")
     assert "request is not valid" in hitl.fails(1, "wait", "r1", "--timeout", "30s", code="run-failed")
+
+
+def test_every_language_gets_the_arguments_that_were_approved(hitl: Hitl) -> None:
+    hitl.worker()
+    asked = {"prompt": "Pay?", "arguments": {"amount": 120}, "editable": True}
+    hitl.ok("start", "r", "--workflow", "ask", "--args", json.dumps([asked]))
+    hitl.waiting()
+    hitl.ok("approve", "r", "--set", "amount=80")
+    told = result(hitl, "r")
+    assert (told["arguments"], told["data"], told["changed"]) == ({"amount": 80}, {"amount": 80}, True)

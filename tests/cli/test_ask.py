@@ -161,7 +161,9 @@ def test_of_a_choice_with_a_form_the_data_is_printed_and_json_has_both(hitl: Hit
         "comment": "for now",
         "reason": None,
         "expired": False,
+        "arguments": None,
         "arguments_digest": None,
+        "changed": False,
         "valid_until": None,
         "votes": [],
     }

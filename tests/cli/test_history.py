@@ -41,6 +41,8 @@ FIELDS = [
     "replaced_by",
     "run",
     "workflow_name",
+    "rule",
+    "changes",
 ]
 ESCAPE = "\x1b[2J\x1b]0;title\x07"
 BIDI = "\u202egpj.exe"

@@ -544,3 +544,18 @@ def test_nobody_who_decides_waits_for_those_who_look_back(
     finally:
         over.set()
         visited.stop()
+
+
+def test_arguments_are_changed_within_their_schema(api: Api, hitl: Hitl) -> None:
+    editable = {"properties": {"amount": {"type": "integer", "maximum": 500}}}
+    put(hitl, "a", Question(prompt="Pay?", arguments={"amount": 120, "to": "x"}, editable=editable))
+    shown = api.get("/requests/a").json
+    assert (shown["editable"], [one["default"] for one in shown["fields"]]) == (editable, [120])
+    for wrong in ({"amount": 900, "to": "x"}, {"amount": 80, "to": "y"}):
+        refused = api.post("/requests/a/decision", {"verdict": "approve", "arguments": wrong})
+        assert (refused.status, refused.json["code"]) == (400, "does-not-fit-form")
+    said = {"verdict": "approve", "arguments": {"amount": 80, "to": "x"}}
+    changes = [{"path": "amount", "before": 120, "now": 80}]
+    assert api.post("/requests/a/decision", said).json["changes"] == changes
+    assert api.get("/requests/a").json["decision"]["changes"] == changes
+    assert api.get("/history").json["items"][0]["changes"] == changes

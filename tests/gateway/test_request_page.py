@@ -850,3 +850,57 @@ def test_what_is_asked_again_says_why_and_begins_with_what_was_answered(desk: De
     assert list(page.all("a", href=path))
     desk.taken(path, verdict="approve", field_sum="4", field_due_on="now")
     assert "could not be used" not in desk.get(path).text
+
+
+EDITABLE = {
+    "properties": {
+        "amount": {"type": "integer", "maximum": 500},
+        "argv": {"type": "array", "items": {"type": "string"}},
+    }
+}
+
+
+def test_arguments_are_changed_on_the_page_and_shown_before_they_count(desk: Desk) -> None:
+    arguments = {"amount": 120, "argv": ["rm", "a b"], "to": "acct-1"}
+    path = desk.put("change:1", Question(prompt="Pay?", arguments=arguments, editable=EDITABLE))
+    page = desk.get(path)
+    assert page.control("field:amount")["value"] == "120"
+    assert not page.has("field:to")
+    desk.refused(400, path, FIT, verdict="approve", field_amount="900")
+    sent = {"verdict": "approve", "field_amount": "80", "field_argv": "rm\r\na b", "comment": "kept"}
+    page = desk.refused(409, path, "arguments-changed", **sent)
+    assert "amount: 120 → 80" in page.text
+    assert "argv" not in page.text.partition("Change the arguments")[0].partition("amount: 120 → 80")[2][:20]
+    assert (page.control("field:amount")["value"], page.control("comment")["value"]) == ("80", "kept")
+    mark = page.control("stand_by")["value"] or ""
+    desk.refused(409, path, "arguments-changed", stand_by=mark, **sent | {"field_amount": "81"})
+    assert promise(desk, "change:1").state == "pending"
+    page = desk.taken(path, (), stand_by=mark, **sent)
+    assert "amount: 120 → 80" in page.text
+    assert decode(promise(desk, "change:1").value) == arguments | {"amount": 80}
+    assert "amount: 120 → 80" in desk.get("/history").text
+    assert "amount: 120 → 80" in desk.hitl.ok("show", "change:1")
+
+
+def test_arguments_that_are_left_alone_are_approved_at_once(desk: Desk) -> None:
+    arguments = {"amount": 120, "argv": [], "text": "a\r\nb"}
+    path = desk.put("change:2", Question(prompt="Pay?", arguments=arguments, editable=True))
+    desk.taken(path, [one for one in desk.get(path).filled if one[0].startswith("field:")], verdict="approve")
+    assert decode(promise(desk, "change:2").value) == arguments
+
+
+def test_votes_for_other_arguments_are_shown_and_do_not_count_together(desk: Desk) -> None:
+    path = desk.put(
+        "change:3", Question(prompt="Pay?", arguments={"amount": 120}, editable=EDITABLE, approvals=2)
+    )
+    said_by(desk, "change:3", "reviewer", arguments={"amount": 100})
+    page = desk.refused(409, path, "votes-differ", verdict="approve", field_amount="120")
+    assert "Amount: 100 (reviewer), 120 (ada)" in page.text
+    mark = page.control("stand_by")["value"] or ""
+    page = desk.taken(path, (), verdict="approve", field_amount="120", stand_by=mark)
+    assert "only equal ones count together" in page.text
+    assert promise(desk, "change:3").state == "pending"
+    page = desk.refused(409, path, "arguments-changed", verdict="approve", field_amount="100")
+    mark = page.control("stand_by")["value"] or ""
+    desk.taken(path, (), verdict="approve", field_amount="100", stand_by=mark)
+    assert decode(promise(desk, "change:3").value) == {"amount": 100}

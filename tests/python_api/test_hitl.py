@@ -432,3 +432,19 @@ def test_an_awaited_quorum_ends_with_its_last_vote(place: Place) -> None:
                 await asker.wait("nobody-asked")
 
     asyncio.run(main())
+
+
+def test_arguments_are_approved_with_a_change(place: Place, asker: Hitl) -> None:
+    asked, new = {"amount": 120, "to": "shop"}, {"amount": 80, "to": "shop"}
+    place.soon("a", DecisionInput(verdict="approve", arguments=new))
+    decision = asker.ask(
+        "Refund?", id="a", arguments=asked, editable={"properties": {"amount": {"type": "integer"}}}
+    )
+    assert (decision.arguments, decision.data, decision.changed) == (new, new, True)
+    decision.covers(new)
+    with pytest.raises(HitlError) as refused:
+        decision.covers(asked)
+    assert refused.value.code == "not-covered"
+    with pytest.raises(HitlError) as refused:
+        asker.put("Refund?", arguments=[1], editable=True)
+    assert refused.value.code == "bad-question"

@@ -16,11 +16,17 @@ def sentence(one: DecisionResult, now: int) -> str:
     of = f" of run {one.workflow}" if one.workflow != one.promise.id else ""
     if one.votes is not None and not one.settled:
         so_far = f"{one.votes.leading} of {one.approvals} approvals"
-        return f"{one.promise.id}{of}: vote by {one.audit.by} recorded, {so_far}"
+        return f"{one.promise.id}{of}: vote by {one.audit.by} recorded{_with_changes(one)}, {so_far}"
     verb = "approved" if one.verdict == "approve" else "rejected"
     if one.audit.choice is not None:
         verb = f"answered {one.audit.choice!r}"
     if one.fresh:
         rule = "" if one.made is None else f", rule {one.made.id} until {local(one.made.ends_at)}"
-        return f"{one.promise.id}{of} {verb} by {one.audit.by}{rule}"
+        return f"{one.promise.id}{of} {verb} by {one.audit.by}{_with_changes(one)}{rule}"
     return f"{one.promise.id}{of} was already {verb}{by_whom(one.promise, now, local)}"
+
+
+def _with_changes(one: DecisionResult) -> str:
+    """Return that the arguments were changed, if they were."""
+    number = len(one.changes)
+    return f" with {number} change{'s' * (number > 1)}" if number else ""

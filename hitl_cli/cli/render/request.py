@@ -26,6 +26,7 @@ from hitl_cli.forms.reading import as_read, in_lines, in_words
 from hitl_cli.inbox.pending import SOON_MS
 from hitl_cli.inbox.votes import differing_votes
 from hitl_cli.notify.status import said_of, without_old_reminders
+from hitl_cli.requests.editable import changed
 from hitl_cli.requests.outcome import given_reason
 from hitl_cli.requests.question import PLAIN, Question, fields_of
 from hitl_cli.views.details import at_deadline, later, notified, who_may
@@ -129,8 +130,11 @@ def _blocks(seen: RequestDetails, without_contact: Sequence[str] = ()) -> list[B
         Block("arguments", _named_values(question.arguments)),
         Block("", _facts(seen), whole=True),
         Block("a rule that --for makes", _offer_rows(question)),
-        Block("form", list(_field_rows(fields_of(question)))),
-        Block("votes", [_vote_row(vote, question.form, now) for vote in seen.votes]),
+        Block(
+            "form" if question.editable is None else "may be changed",
+            list(_field_rows(fields_of(question))),
+        ),
+        Block("votes", [_vote_row(vote, question, now) for vote in seen.votes]),
         Block(
             "votes differ in", [[Cell(one.sentence, "red")] for one in differing_votes(question, seen.votes)]
         ),
@@ -237,10 +241,14 @@ def _field_row(field: Field, path: str) -> list[Cell]:
     ]
 
 
-def _vote_row(vote: Vote, form: Json, now: int) -> list[Cell]:
-    """Return a vote."""
+def _vote_row(vote: Vote, question: Question, now: int) -> list[Cell]:
+    """Return a vote; of arguments, what it changes."""
+    form = question.form
     data = None if vote.data is True or vote.data in ({}, vote.choice) else vote.data
     told = to_json(data) if form is None else in_words(as_read(form, data))
+    if question.editable is not None and vote.verdict == "approve":
+        changes = [one.sentence for one in changed(question, vote.data)]
+        data, told = changes or None, "; ".join(changes)
     said = [vote.choice, None if data is None else told, vote.reason, vote.comment]
     word, color = ("approves", "green") if vote.verdict == "approve" else ("rejects", "red")
     last = "; ".join(text for text in said if text)
@@ -303,6 +311,7 @@ def _decision_rows(seen: RequestDetails) -> list[list[Cell]]:
         ("by", Cell("the deadline" if made.deadline else by)),
         ("at", Cell(f"{local(made.at)}, after {format_duration(made.waited_ms)}")),
         ("choice", Cell(made.choice or "")),
+        ("changed", Cell("\n".join(one.sentence for one in made.changes), "yellow")),
         ("data", Cell(_answer_of(seen, made.data) if made.outcome == "approved" else "")),
         ("reason", Cell(given_reason(made.outcome, made.reason) or "")),
         ("comment", Cell(made.comment or "")),
@@ -314,6 +323,8 @@ def _decision_rows(seen: RequestDetails) -> list[list[Cell]]:
 def _answer_of(seen: RequestDetails, data: Json) -> str:
     """Return an answer with the titles of its form."""
     form = seen.item.asked.form
+    if seen.item.asked.editable is not None:
+        return in_lines(data)
     return _readable(data) if form is None or data is None else in_lines(as_read(form, data))
 
 

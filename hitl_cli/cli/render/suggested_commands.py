@@ -27,7 +27,7 @@ def commands(seen: RequestDetails, server: str | None = None) -> list[str]:
     asked = fields_of(question)
     needed = [f for f in asked if f.required and f.default is UNSET]
     options = [part for f in needed if f.path for part in ("--set", f"{f.path}={_placeholder(f)}")]
-    alone = next((f for f in asked if not f.path), None)
+    alone = next((f for f in asked if not f.path), None) if question.editable is None else None
     if question.choices and alone is not None:
         options = ["--data", "JSON"]
     if question.choices:
@@ -36,6 +36,10 @@ def commands(seen: RequestDetails, server: str | None = None) -> list[str]:
         yes = [command("answer", [id, _placeholder(alone)], there)]
     else:
         yes = [command("approve", [id], [*options, *there])]
+    changeable = [field for field in asked if not field.read_only] if question.editable is not None else []
+    if changeable and not question.choices:
+        change = f"{changeable[0].path}={_placeholder(changeable[0])}"
+        yes.append(command("approve", [id], ["--set", change, *there]))
     return [*yes, command("reject", [id], ["--reason", "TEXT", *there]), comment]
 
 

@@ -41,6 +41,7 @@ from hitl_cli.errors import BadInput, HitlError
 from hitl_cli.format.terminal import cells, printable
 from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.requests.decision_input import DecisionInput
+from hitl_cli.requests.editable import answer_form
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -129,7 +130,7 @@ class Screen:
     def _fill(self, item: RequestSummary, choice: str | None) -> str:
         from hitl_cli.cli.form_prompt import fill_in
 
-        data = fill_in(item.asked.form, title=item.asked.title)
+        data = fill_in(answer_form(item.asked), title=item.asked.title)
         return self._hold(item, DecisionInput(verdict="approve", choice=choice, data=data))
 
     # Answers
@@ -168,7 +169,7 @@ class Screen:
 
     def _choose(self, item: RequestSummary, choice: str) -> str:
         """Answer with a choice, after the form if there is one."""
-        if item.asked.form is None:
+        if answer_form(item.asked) is None:
             return self._hold(item, DecisionInput(verdict="approve", choice=choice))
         self._app.exit(result=partial(self._fill, item, choice))
         return ""
@@ -249,6 +250,7 @@ class Screen:
                 keys.add(name, filter=when, eager=True)(pressed)
 
         bind("a", act=self._approve)
+        bind("e", act=self._change)
         bind("r", act=self._reject)
         bind("c", act=self._comment)
         bind("s", act=self._skip)
@@ -296,6 +298,17 @@ class Screen:
             self._app.exit(result=partial(self._fill, item, None))
         else:
             self._desk.told = self._hold(item, DecisionInput(verdict="approve"))
+
+    def _change(self) -> None:
+        item = self._meant()
+        if item is None:
+            return
+        if item.asked.editable is None:
+            self._desk.told = "The arguments of this request cannot be changed."
+        elif item.asked.choices:
+            self._approve()  # the choice comes first, then the arguments
+        else:
+            self._app.exit(result=partial(self._fill, item, None))
 
     def _digit(self, digit: int) -> None:
         item = self._meant()
@@ -395,7 +408,8 @@ class Screen:
         if asked is not None:
             yes = "1-9 choose" if asked.choices else "a fill in" if asked.form is not None else "a approve"
             link = ["o open link"] if asked.link else []
-            names = [yes, "r reject", "c comment", "s skip", *link, "u undo", *names]
+            change = ["e change"] if asked.editable is not None and not asked.choices else []
+            names = [yes, *change, "r reject", "c comment", "s skip", *link, "u undo", *names]
         room = self._app.output.get_size().columns
         return [
             (

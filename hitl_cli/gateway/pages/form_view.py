@@ -327,7 +327,7 @@ def _shape_of(field: Field) -> Shape:
 
 def _is_long(field: Field) -> bool:
     """Whether a text probably has several lines."""
-    several = isinstance(field.default, str) and "\n" in field.default
+    several = isinstance(field.default, str) and ("\n" in field.default or "\r" in field.default)
     return several or field.limits.get("maxLength", 0) >= LONG_TEXT or field.format in LONG_FORMATS
 
 

@@ -26,6 +26,7 @@ from hitl_cli.gateway.pages.request_view import SubmittedForm, view
 from hitl_cli.inbox.decide import vote_of
 from hitl_cli.inbox.votes import differs_from
 from hitl_cli.requests.decision_input import DecisionInput
+from hitl_cli.requests.editable import answer_form, changed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from hitl_cli.gateway.pages.request_view import RequestPage
     from hitl_cli.inbox import Inbox
     from hitl_cli.inbox.request_summary import RequestSummary
+    from hitl_cli.requests.editable import Change
     from hitl_cli.requests.question import Question
 
 SEE_OTHER = 303
@@ -52,23 +54,28 @@ class _Wrong(DoesNotFit):
         self.unfit = problems
 
 
-class _Differs(Conflict):
-    """Others approved with different data, and the person has not confirmed theirs yet."""
+class _Unconfirmed(Conflict):
+    """The person has not seen yet what their approval changes, or how it differs from those of others."""
 
-    code = "votes-differ"
-
-    def __init__(self, differences: Sequence[Difference]) -> None:
+    def __init__(
+        self, question: Question, changes: Sequence[Change], differences: Sequence[Difference]
+    ) -> None:
         told = "; ".join(one.sentence for one in differences)
-        super().__init__(
-            f"others approved with different data. {told}. Change your data, or send it again to confirm:"
-            " the last approval's data counts."
-        )
-        self.mark = mark_of(differences)
-
-
-def mark_of(differences: Sequence[Difference]) -> str:
-    """Return a hash of these differences."""
-    return sha256(msgspec.json.encode(differences)).hexdigest()
+        if not differences:
+            said = "you changed the arguments. Send it again to approve them as they are now."
+        elif question.editable is not None:
+            said = (
+                "others approved other arguments, and only approvals of the same ones count together."
+                f" {told}. Change yours, or send it again to confirm."
+            )
+        else:
+            said = (
+                f"others approved with different data. {told}. Change your data, or send it again to confirm:"
+                " the last approval's data counts."
+            )
+        super().__init__(said, code="votes-differ" if differences else "arguments-changed")
+        self.changes = tuple(changes)
+        self.mark = sha256(msgspec.json.encode((self.changes, differences))).hexdigest()
 
 
 async def take(
@@ -150,7 +157,8 @@ def show(
         sent=sent if refilled else None,
         failed=failed,
         code=failed and failed.code,
-        stand_by=failed.mark if isinstance(failed, _Differs) else "",
+        stand_by=failed.mark if isinstance(failed, _Unconfirmed) else "",
+        changes=failed.changes if isinstance(failed, _Unconfirmed) else (),
         late=isinstance(failed, (Conflict, TimedOut)) and looked.seen.decision is not None,
         kept=gateway_of(request).access.keep_mark(visitor.person, looked.seen.item.id),
         secrets=[f"{NAME}{path}" for path in _secrets(looked)] if looked.form is not None else [],
@@ -192,11 +200,16 @@ def _answer(inbox: Inbox, request: str | RequestSummary, verdict: str, sent: Sub
         said = DecisionInput(
             verdict="approve", data=data, choice=choice, comment=remark, for_=sent.for_ or UNSET
         )
-        if item.asked.approvals > 1 and item.promise.state == "pending":
+        if item.promise.state != "pending":
+            return said
+        found: tuple[Difference, ...] = ()
+        if item.asked.approvals > 1:
             mine = vote_of(said, inbox.actor.person, item.asked, 0)
             found = differs_from(item.asked, inbox.show(item).votes, mine)
-            if found and mark_of(found) != sent.stand_by:
-                raise _Differs(found)
+        changes = changed(item.asked, data)
+        unconfirmed = _Unconfirmed(item.asked, changes, found)
+        if (changes or found) and unconfirmed.mark != sent.stand_by:
+            raise unconfirmed
         return said
 
     match verdict:
@@ -213,9 +226,10 @@ def _answer(inbox: Inbox, request: str | RequestSummary, verdict: str, sent: Sub
 
 def _data_of(item: RequestSummary, sent: SubmittedForm) -> Json:
     """Return the data of a sent form; UNSET if the request has no form. Raises BadInput."""
-    if item.asked.form is None:
+    form = answer_form(item.asked)
+    if form is None:
         return UNSET
-    filled = read(item.asked.form, sent.texts)
+    filled = read(form, sent.texts)
     if filled.problems and item.promise.state == "pending":
         raise _Wrong(filled.problems)
     return filled.data
@@ -246,5 +260,5 @@ def _typed(sent: SubmittedForm, secrets: set[str]) -> list[tuple[str, str]]:
 
 def _secrets(looked: RequestPage) -> set[str]:
     """Return the paths of the form's secret fields."""
-    schema = looked.seen.item.asked.form
+    schema = answer_form(looked.seen.item.asked)
     return {field.path for field in fields(schema) if field.secret} if schema is not None else set()

@@ -25,6 +25,7 @@ from hitl_cli.inbox.permission import check_may_answer
 from hitl_cli.inbox.standing import in_words, offered
 from hitl_cli.inbox.votes import differing_votes
 from hitl_cli.notify.status import NotificationStatus, said_of, without_old_reminders
+from hitl_cli.requests.editable import Change, answer_form, changed
 from hitl_cli.requests.question import PLAIN, Question
 from hitl_cli.runs.reading import detailed
 from hitl_cli.runs.run import Run
@@ -60,7 +61,7 @@ class SubmittedForm(Struct, frozen=True, kw_only=True):
     reason: str = ""
     choice: str | None = None
     stand_by: str = ""
-    """A hash of the differences from other votes that the person has seen and confirms."""
+    """A hash of the changes and the differences from other votes that the person has seen and confirms."""
 
     for_: str = ""
     """How long the rule that the request offers is to be valid, if it is to be made."""
@@ -87,6 +88,7 @@ class RequestPage(Struct, frozen=True, kw_only=True):
     said: Json
     form: Form | None
     read: Callable[[Json], Json]
+    changes: Callable[[Json], tuple[Change, ...]]
     own: Vote | None
     differing: tuple[Difference, ...]
     missing: int
@@ -133,7 +135,8 @@ def view(
         unreadable=broken or (_why_unreadable(seen) if item.question is None else None),
         said=decode(item.promise.param) if item.question in (None, PLAIN) else None,
         form=form,
-        read=partial(as_read, question.form),
+        read=partial(as_read, answer_form(question)),
+        changes=partial(changed, question),
         own=own,
         differing=differing_votes(question, seen.votes),
         missing=question.approvals - item.votes,
@@ -157,7 +160,7 @@ def _form_of(
 
     It begins with the person's own vote, or with the answer that could not be used.
     """
-    schema = seen.item.asked.form
+    schema = answer_form(seen.item.asked)
     if schema is None or seen.decision is not None:
         return None, None
     try:

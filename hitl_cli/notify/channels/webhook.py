@@ -69,6 +69,7 @@ def _request_document(item: MessageItem) -> dict[str, Any]:
         "details": question.details,
         "arguments": question.arguments,
         "arguments_digest": question.arguments_digest,
+        "editable": question.editable,
         "form": question.form,
         "choices": question.choices,
         "to": question.to,
@@ -84,4 +85,5 @@ def _request_document(item: MessageItem) -> dict[str, Any]:
         "by": item.by,
         "reason": item.reason,
         "choice": item.choice,
+        "changes": item.changes,
     }

@@ -1,0 +1,263 @@
+"""Approving with a change: what may be changed, what is kept, and which votes count together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from msgspec.structs import replace
+
+from hitl_cli.client.protocol import ProtocolRequest
+from hitl_cli.client.wire import decode, encode
+from hitl_cli.errors import BadInput, NotCovered, RunFailed
+from hitl_cli.forms import problems
+from hitl_cli.forms.submission import at_first, read
+from hitl_cli.inbox import Inbox
+from hitl_cli.inbox.ask import decision_of
+from hitl_cli.inbox.history import history
+from hitl_cli.inbox.open_requests import OpenRequests
+from hitl_cli.people.actor import Actor
+from hitl_cli.requests.decision import decision_by_deadline
+from hitl_cli.requests.decision_input import DecisionInput
+from hitl_cli.requests.editable import answer_form, changed, shape_of
+from hitl_cli.requests.question import Instead, Question, question_of, sensible
+from tests.acting import approval, decide, rejection
+from tests.server.conftest import serve, served  # noqa: F401 - fixtures
+from tests.worker.watching import promise_of
+
+if TYPE_CHECKING:
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.client.wire import Json
+    from hitl_cli.requests.decision import Decision
+
+ARGUMENTS: dict[str, Any] = {
+    "amount": 120,
+    "to": "acct-1",
+    "note": "a\r\nb",
+    "more": {"city": "X", "zip": "1"},
+}
+EDITABLE: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "amount": {"type": "integer", "maximum": 500},
+        "note": {"type": "string"},
+        "extra": {"type": "string", "default": "none"},
+        "to": {"type": "string", "readOnly": True},
+        "more": {"type": "object", "properties": {"city": {"type": "string"}}},
+    },
+}
+HOUR_MS = 3_600_000
+
+
+def ask(client: Client, id: str, **options: Any) -> None:
+    options = {"prompt": "Pay?", "arguments": ARGUMENTS, "editable": EDITABLE} | options
+    Inbox(client, Actor(person="asker", via="test")).ask(Question(**options), id=id, deadline_ms=HOUR_MS)
+
+
+def yes(client: Client, id: str, by: str = "ada", **options: Any) -> Any:
+    return decide(client, id, approval(by=by, via="test", **options))
+
+
+def decision(client: Client, id: str) -> Decision[Any]:
+    promise = promise_of(client, id)
+    question = question_of(promise)
+    assert question is not None
+    return decision_of(promise, question)
+
+
+def test_a_change_is_what_is_approved(client: Client) -> None:
+    ask(client, "a")
+    new = ARGUMENTS | {"amount": 80}
+    Inbox(client, Actor(person="ada", via="test")).decide(
+        "a", DecisionInput(verdict="approve", arguments=new)
+    )
+    made = decision(client, "a")
+    assert (made.arguments, made.data, made.changed) == (new, new, True)
+    made.covers(new)
+    with pytest.raises(NotCovered) as refused:
+        made.covers(ARGUMENTS)
+    assert refused.value.code == "not-covered"
+    [entry], _ = history(client)
+    assert [one.sentence for one in entry.changes] == ["amount: 120 → 80"]
+
+
+def test_a_plain_yes_approves_the_arguments_as_they_are(client: Client) -> None:
+    ask(client, "a")
+    yes(client, "a")
+    made = decision(client, "a")
+    assert (made.arguments, made.changed) == (ARGUMENTS, False)
+    made.covers(ARGUMENTS)
+    assert decode(promise_of(client, "a").value) == ARGUMENTS
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        (ARGUMENTS | {"amount": 900}, "amount"),
+        (ARGUMENTS | {"to": "acct-2"}, "to"),
+        ({name: value for name, value in ARGUMENTS.items() if name != "to"}, "to"),
+        (ARGUMENTS | {"more": {"city": "X", "zip": "2"}}, "more.zip"),
+        (ARGUMENTS | {"new": 1}, "new"),
+        ({}, "to"),
+        ([], "object"),
+        (True, "object"),
+    ],
+)
+def test_what_may_not_be_changed_is_refused_with_its_field(
+    client: Client, arguments: Json, field: str
+) -> None:
+    ask(client, "a")
+    for said in ({"arguments": arguments}, {"data": arguments}):
+        with pytest.raises(BadInput) as refused:
+            decide(client, "a", approval(by="ada", via="test", **said))
+        assert refused.value.code == "does-not-fit-form"
+        assert field in str(refused.value)
+    assert promise_of(client, "a").state == "pending"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"arguments": None},
+        {"arguments": [1]},
+        {"form": {"type": "object"}},
+        {"arguments": ARGUMENTS | {"amount": 501}},
+        {"editable": {"type": 7}},
+        {"editable": {"$ref": "https://example.org/x"}},
+        {
+            "arguments": {"rows": [{"a": 1, "hidden": 2}]},
+            "editable": {
+                "properties": {
+                    "rows": {
+                        "type": "array",
+                        "items": {"type": "object", "properties": {"a": {"type": "integer"}}},
+                    }
+                }
+            },
+        },
+    ],
+)
+def test_what_nobody_could_approve_is_not_asked(client: Client, options: dict[str, Any]) -> None:
+    with pytest.raises(BadInput) as refused:
+        ask(client, "a", **options)
+    assert refused.value.code in ("bad-question", "bad-form")
+
+
+def test_arguments_that_are_not_editable_are_approved_as_they_are_or_not_at_all(client: Client) -> None:
+    ask(client, "a", editable=None)
+    with pytest.raises(BadInput) as refused:
+        yes(client, "a", arguments=ARGUMENTS | {"amount": 80})
+    assert refused.value.code == "bad-answer"
+    yes(client, "a", arguments=dict(reversed(ARGUMENTS.items())))
+    assert (decision(client, "a").data, decision(client, "a").changed) == (True, False)
+
+
+def test_true_lets_values_change_but_no_name_and_no_type() -> None:
+    asked = sensible(
+        Question(
+            prompt="?",
+            arguments={
+                "argv": ["rm", "-r"],
+                "n": 1,
+                "x": 0.5,
+                "on": True,
+                "no": None,
+                "none": [],
+                "of": {"a": [1, "b"]},
+            },
+            editable=True,
+        )
+    )
+    assert asked.editable is True
+    form, before = answer_form(asked), asked.arguments
+    fits: tuple[Any, ...] = ({"argv": ["ls"]}, {"n": 2}, {"x": 1}, {"on": False}, {"of": {"a": ["b"]}})
+    assert not any(problems(form, before | change) for change in fits)
+    wrong: tuple[Any, ...] = (
+        {"argv": [1]},
+        {"n": "1"},
+        {"on": 1},
+        {"no": 1},
+        {"none": [1]},
+        {"new": 1},
+        {"of": {}},
+    )
+    assert all(problems(form, before | change) for change in wrong)
+    assert not problems(form, before)
+    assert shape_of({})["additionalProperties"] is False
+
+
+def test_a_form_that_is_sent_untouched_changes_nothing() -> None:
+    question = Question(prompt="?", arguments=ARGUMENTS, editable=EDITABLE)
+    form = answer_form(question)
+    first = at_first(form)
+    assert read(form, first).data == ARGUMENTS
+    assert read(form, {}).data == ARGUMENTS
+    sent = read(form, first | {"amount": ["80"], "extra": [""]})
+    assert sent.data == ARGUMENTS | {"amount": 80}
+    assert not changed(question, read(form, first | {"note": ["a\r\nb"]}).data)
+
+
+def test_another_tools_value_is_taken_as_far_as_the_schema_allows(client: Client) -> None:
+    def settled(id: str, data: Json) -> None:
+        ask(client, id)
+        client.call_many(
+            [ProtocolRequest("promise.settle", {"id": id, "state": "resolved", "value": encode(data)})]
+        )
+
+    for id, plain in (("true", True), ("nothing", None)):
+        settled(id, plain)
+        assert decision(client, id).arguments == ARGUMENTS
+    settled("fits", ARGUMENTS | {"amount": 80})
+    assert decision(client, "fits").changed
+    for id, wrong in (
+        ("high", ARGUMENTS | {"amount": 900}),
+        ("fixed", ARGUMENTS | {"to": "x"}),
+        ("text", "yes"),
+    ):
+        settled(id, wrong)
+        with pytest.raises(RunFailed) as refused:
+            decision(client, id)
+        assert refused.value.code == "unreadable"
+
+
+@pytest.mark.parametrize("late", ["approve", Instead(value=ARGUMENTS | {"amount": 1})])
+def test_the_deadline_approves_arguments(client: Client, late: Any) -> None:
+    ask(client, "a", on_deadline=late)
+    promise = promise_of(client, "a")
+    question = question_of(promise)
+    assert question is not None
+    made = decision_by_deadline(replace(promise, state="rejected_timedout"), question)
+    assert made.changed is (late != "approve")
+    made.covers(ARGUMENTS if late == "approve" else ARGUMENTS | {"amount": 1})
+    with pytest.raises(BadInput):
+        ask(client, "b", on_deadline=Instead(value=ARGUMENTS | {"amount": 900}))
+
+
+def test_a_choice_goes_with_the_arguments(client: Client) -> None:
+    ask(client, "a", choices=("now", "later"))
+    yes(client, "a", text="later", arguments=ARGUMENTS | {"amount": 80})
+    made = decision(client, "a")
+    assert (made.choice, made.arguments["amount"]) == ("later", 80)
+
+
+def test_only_votes_for_the_same_arguments_count_together(client: Client) -> None:
+    ask(client, "a", approvals=2)
+    ada = Actor(person="ada", via="test")
+    for by, more, so_far in (("ada", {}, 1), ("bob", {"amount": 80}, 1), ("cy", {"amount": 70}, 1)):
+        yes(client, "a", by, arguments=ARGUMENTS | more)
+        assert Inbox(client, ada).show("a").item.votes == so_far
+        known = OpenRequests(client)
+        [*_] = known.load()
+        assert [one.votes for one in Inbox(client, ada, known).list()[0]] == [so_far]
+    yes(client, "a", "ada", arguments=ARGUMENTS | {"amount": 80})
+    made = decision(client, "a")
+    assert made.arguments == ARGUMENTS | {"amount": 80}
+    assert {vote.by for vote in made.votes if vote.data == made.arguments} == {"ada", "bob"}
+
+
+def test_a_rejection_changes_nothing(client: Client) -> None:
+    ask(client, "a")
+    with pytest.raises(BadInput):
+        DecisionInput(verdict="reject", arguments={})
+    decide(client, "a", rejection(by="ada", via="test"))
+    assert (decision(client, "a").arguments, decision(client, "a").changed) == (None, False)
