@@ -39,8 +39,8 @@ servers: .venv/ready ## run the tests of commands, workers and the gateway on Po
 coverage: export COVERAGE_FILE := $(CURDIR)/.coverage/data
 coverage: .venv/ready ## measure the branch coverage of all tests (ARGS="tests/cli" for some), in all processes
 	@rm -rf .coverage && mkdir .coverage
-	@env -u PYTHONDONTWRITEBYTECODE .venv/bin/coverage run -m pytest -n $$(getconf _NPROCESSORS_ONLN) $(ARGS)
-	@.venv/bin/coverage combine --quiet && .venv/bin/coverage report
+	@env -u PYTHONDONTWRITEBYTECODE .venv/bin/coverage run -m pytest -n $$(getconf _NPROCESSORS_ONLN) $(ARGS) || failed=$$?; \
+		.venv/bin/coverage combine --quiet; .venv/bin/coverage report; exit $${failed:-0}
 
 contract: .venv/ready ## test what hitl needs of resonate-sdk, on its lowest and its newest release
 	@scripts/contract

@@ -44,8 +44,7 @@ def dev(hitl: Hitl) -> Iterator[Callable[..., DevProcess]]:
 
     yield start
     for one in started:
-        if one.process.poll() is None:
-            one.kill()
+        one.clear_away()
 
 
 def test_one_terminal_runs_the_workflows_and_shows_the_inbox_until_ctrl_c(

@@ -74,7 +74,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     site = Site(Hitl(tmp_path_factory.mktemp("pattern")))
     yield site
     site.gateway.clear_away()
-    site.worker.kill()
+    site.worker.clear_away()
 
 
 def said(reply: Reply) -> tuple[int, str]:
@@ -254,8 +254,8 @@ def test_where_people_sign_in_a_program_needs_a_token_and_a_plain_link_to_be_swi
         assert plain.post("/start-workflow", body, **token["start"]).status == 200
         assert plain.ask("GET", path, headers=token["decide"]).json == {"message": "workflow unblocked"}
     finally:
-        plain.kill()
-        paged.kill()
+        plain.clear_away()
+        paged.clear_away()
     promise = site.promise(id)
     assert promise is not None
     assert audit_of(promise).by == "program"

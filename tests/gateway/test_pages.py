@@ -128,7 +128,7 @@ def test_what_is_too_long_for_any_screen_does_not_widen_a_page(tmp_path: Path, v
         ):
             check_narrow(opened.go(path))
     finally:
-        gateway.kill()
+        gateway.clear_away()
 
 
 @pytest.mark.parametrize(

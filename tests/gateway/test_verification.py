@@ -65,7 +65,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
         town = Town(Hitl(tmp_path_factory.mktemp("town")), mailbox)
         yield town
         for process in town.processes:
-            process.kill()
+            process.clear_away()
 
 
 def test_whoever_opens_the_link_and_approves_confirms_the_address(town: Town) -> None:

@@ -84,8 +84,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     gateway = begin_gateway(hitl)
     with hitl.client() as client:
         yield Desk(hitl, gateway, client)
-    gateway.kill()
-    worker.kill()
+    gateway.clear_away()
+    worker.clear_away()
 
 
 @pytest.mark.parametrize("screen", [PHONE, Screen(script=False)], ids=["phone", "without-script"])
@@ -220,7 +220,7 @@ def test_whoever_has_a_token_signs_in_with_it_is_where_they_wanted_to_be_and_sig
         assert urlsplit(opened.go("/runs").url).path == "/sign-in"
         page.goto("about:blank")  # or it would complain that the gateway is gone
     finally:
-        gateway.kill()
+        gateway.clear_away()
 
 
 def test_a_hostile_request_is_shown_and_runs_nothing(desk: Desk, visit: OpenVisit) -> None:

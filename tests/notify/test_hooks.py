@@ -145,7 +145,7 @@ def gateway_and_slack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk
         desk = Desk(Hitl(tmp_path_factory.mktemp("hooks")), slack)
         desk.gateway.said("gateway for")
         yield desk
-        desk.gateway.kill()
+        desk.gateway.clear_away()
         desk.client.close()
 
 
