@@ -14,11 +14,13 @@ from urllib.parse import urlsplit
 import pytest
 
 from hitl_cli.auth import tokens
+from hitl_cli.client.protocol import ProtocolRequest
 from hitl_cli.requests.question import Question
 from tests.cli.requests import put
 from tests.conftest import wait_until
 from tests.gateway.conftest import begin_gateway
 from tests.gateway.test_api import Api
+from tests.gateway.test_events import external
 from tests.gateway.visiting import Browser, Visited
 
 if TYPE_CHECKING:
@@ -219,6 +221,27 @@ def test_a_deadline_and_a_withdrawal_end_it_too(agent: Api) -> None:
     agent.post("/requests", {"id": "gone", "prompt": "?"})
     threading.Timer(0.2, lambda: agent.ask("DELETE", "/requests/gone")).start()
     assert agent.get("/requests/gone?wait=60s").json["decision"]["outcome"] == "canceled"
+
+
+@pytest.mark.only("file", reason="other servers do not put so many into one transaction")
+def test_a_decision_among_more_changes_than_are_told_ends_it_too(hitl: Hitl) -> None:
+    hitl.ok("ask", "?", "--id", "among-many", "--no-wait")
+    visited = Visited(hitl)
+    try:
+        assert visited.gateway is not None
+        waiters = visited.gateway.waiters
+        with ThreadPoolExecutor() as pool, hitl.client() as client:
+            waiting = pool.submit(Browser(visited.address).get, "/api/v1/requests/among-many?wait=60s")
+            wait_until(lambda: len(waiters) == 1)
+            others = [external(f"many-{at}", client.now() + DAY_MS) for at in range(1_200)]
+            settled = {"id": "among-many", "state": "resolved", "value": {}}
+            client.call_many([*others, ProtocolRequest("promise.settle", settled)])
+            began = time.monotonic()
+            shown = json.loads(waiting.result().text)
+        assert shown["decision"]["outcome"] == "approved"
+        assert time.monotonic() - began < 30
+    finally:
+        visited.stop()
 
 
 def test_a_wait_that_is_over_says_that_the_request_is_open(agent: Api) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import re
 from functools import partial
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
@@ -13,7 +16,7 @@ from hitl_cli.auth import tokens
 from hitl_cli.people.actor import PERMISSIONS, Permission
 from hitl_cli.requests.question import Question
 from tests.cli.requests import put
-from tests.conftest import wait_until
+from tests.conftest import PATIENCE_S, wait_until
 from tests.gateway.conftest import begin_gateway
 
 if TYPE_CHECKING:
@@ -140,6 +143,19 @@ def test_what_is_no_token_of_ours_is_refused_even_where_nobody_need_sign_in(
     reply = shared_gateway.ask("GET", "/api/v1/runs", headers={"Authorization": shown})
     assert reply.status == 401
     assert reply.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_of_two_tokens_none_is_believed(shared_gateway: GatewayProcess, shared_hitl: Hitl) -> None:
+    good = f"Bearer {create(shared_hitl, 'read')}"
+    for pair in ((good, good), (good, "Bearer nonsense"), ("Basic YTpi", good)):
+        connection = http.client.HTTPConnection(urlsplit(shared_gateway.url).netloc, timeout=PATIENCE_S)
+        connection.putrequest("GET", "/api/v1/runs")
+        for shown in pair:
+            connection.putheader("Authorization", shown)
+        connection.endheaders()
+        reply = connection.getresponse()
+        assert (reply.status, json.loads(reply.read())["code"]) == (401, "unauthenticated"), pair
+        connection.close()
 
 
 def test_a_token_is_in_no_line_of_a_log_and_in_no_answer(gateway: GatewayProcess, hitl: Hitl) -> None:

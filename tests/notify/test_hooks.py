@@ -113,7 +113,10 @@ class Desk:
                 }
             ],
         }
-        body = urlencode({"payload": json.dumps(payload)}).encode()
+        return self.signed_by_slack(urlencode({"payload": json.dumps(payload)}).encode(), age_s)
+
+    def signed_by_slack(self, body: bytes, age_s: int = 0) -> Reply:
+        """Post what Slack has signed."""
         at = int(time.time()) - age_s
         headers = {
             "Content-Type": "application/x-www-form-urlencoded",
@@ -368,6 +371,26 @@ def test_a_click_that_slack_has_not_signed_or_not_now_is_refused(desk: Desk) -> 
     headers = {"X-Slack-Request-Timestamp": str(int(time.time())), "X-Slack-Signature": "v0=00"}
     assert desk.gateway.ask("POST", "/hooks/slack", data=b"payload={}", headers=headers).status == 401
     assert desk.waits(asked)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"payload",
+        b"payload=",
+        b"payload={}&payload={}",
+        b"payload=%5B1%5D",
+        b"payload=" + b"%5B" * 10_000,
+        b"payload=%7B%22type%22%3A%22block_actions%22%2C%22user%22%3A7%7D",
+        b"payload=\xff",
+        b"&".join([b"a=1"] * 20),
+    ],
+)
+def test_what_slack_signed_and_is_no_click_is_refused(desk: Desk, body: bytes) -> None:
+    reply = desk.signed_by_slack(body)
+    assert (reply.status, reply.json["code"]) == (400, "bad-input")
+    assert not desk.slack.received
 
 
 def test_a_click_on_a_link_is_taken_note_of_and_nothing_else(desk: Desk) -> None:

@@ -12,6 +12,7 @@ from hitl_cli.people.idempotency import IdempotencyKeyReused, mark_of
 from hitl_cli.runs import Runs, Schedules
 from hitl_cli.runs.run import RunSpec
 from hitl_cli.runs.schedules import ScheduleSpec
+from tests.conftest import wait_until
 from tests.server.conftest import serve, served  # noqa: F401 - fixtures
 
 if TYPE_CHECKING:
@@ -85,3 +86,20 @@ def test_a_wait_ends_with_the_run_or_with_the_time(client: Client) -> None:
     assert runs.wait(run, 0).state == "canceled"
     with pytest.raises(NotFound):
         runs.show("b")
+
+
+def test_a_run_whose_deadline_has_passed_cannot_be_canceled(client: Client) -> None:
+    runs = Runs(client, actor("start", "read"))
+    runs.start(RunSpec(id="late"), deadline_ms=1)
+    wait_until(lambda: client.now() > runs.show("late").deadline)
+    with pytest.raises(TimedOut):
+        runs.cancel("late")
+    assert runs.show("late").state == "expired"
+
+
+def test_all_schedules_are_listed_however_many_there_are(client: Client) -> None:
+    schedules = Schedules(client, actor("start", "read"))
+    names = [f"s{at:03}" for at in range(101)]
+    for name in names:
+        schedules.add(ScheduleSpec(id=name, cron="0 2 * * *"))
+    assert [one.id for one in schedules.list()] == names
