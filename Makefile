@@ -26,7 +26,7 @@ heavy: .venv/ready ## run the tests that take long: TypeScript (npm), nginx, Pos
 
 frameworks: .venv/ready ## run the tests of hitl_cli.agents with pydantic-ai, OpenAI Agents and LangGraph
 	@scripts/uv sync --frozen --inexact --group agents --compile-bytecode --quiet
-	@HITL_NEED_FRAMEWORKS=1 $(PYTEST) tests/agents $(ARGS)
+	@HITL_NEED_FRAMEWORKS=1 $(PYTEST) tests/agents tests/docs/test_code.py $(ARGS)
 
 # What must hold on other servers as on a file; without the schema of resonate-pg, PostgreSQL is skipped.
 ON_SERVERS := $(addprefix tests/,authoring gateway inbox notify recovery runs worker)

@@ -22,7 +22,7 @@ from hitl_cli.errors import TimedOut
 from hitl_cli.testing import hitl_test
 from tests.conftest import PATIENCE_S, Hitl, wait_until
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "agents" / "openai_agents.py"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "agents" / "openai_agent.py"
 
 type Call = tuple[str, str, str]
 """The name of a tool, its arguments as JSON, and the id of the call."""

@@ -57,7 +57,7 @@ def asks(hitl: Hitl, run: str) -> bool:
 def test_every_example_is_run_here() -> None:
     tested = {"deploy", "fan_out", "expense", "deployment_gate", "content_review", "agent"}
     assert {path.stem for path in EXAMPLES.glob("*.py")} == tested
-    folders = {"email_verification", "rust", "typescript"}  # two of them by tests of that name
+    folders = {"agents", "email_verification", "rust", "typescript"}  # three of them by tests of that name
     assert {path.name for path in EXAMPLES.iterdir() if path.is_dir() and path.name[0] not in "_."} == folders
 
 

@@ -1,7 +1,7 @@
 """An agent of the OpenAI Agents SDK that asks before it deletes anything.
 
 pip install 'resonate-hitl[openai-agents]'
-python examples/agents/openai_agents.py build &
+python examples/agents/openai_agent.py build &
 hitl approve --match '*'
 hitl reject --match '*' --reason "still needed"
 
