@@ -40,6 +40,7 @@ def gateway(
     plain_links: Annotated[
         bool, flag("Let GET /unblock-workflow approve from other machines too.", "--plain-links")
     ] = False,
+    no_mcp: Annotated[bool, flag("Do not serve /mcp, the MCP server for agents.", "--no-mcp")] = False,
     sign_in: SignIn = False,
     trust_header: Annotated[
         str | None, value("NAME", "Trust this header from an authenticating proxy. Needs --trust-from.")
@@ -66,6 +67,7 @@ def gateway(
         options_of(ctx, host=host, port=port, url=url, server=server, token=token),
         example_routes=example_routes,
         plain_links=plain_links,
+        mcp=not no_mcp,
         sign_in=sign_in,
         trust_header=trust_header,
         trust_from=networks,

@@ -27,6 +27,7 @@ from hitl_cli.gateway.decision_waiters import DecisionWaiters
 from hitl_cli.gateway.decisions import Decisions
 from hitl_cli.gateway.event_broadcaster import EventBroadcaster
 from hitl_cli.gateway.lists import Lists
+from hitl_cli.gateway.mcp_endpoint import McpEndpoint
 from hitl_cli.gateway.templating import Renderer
 from hitl_cli.inbox import Inbox
 from hitl_cli.worker.housekeeping import COUNT_EVERY_S, Housekeeper
@@ -99,6 +100,7 @@ class Gateway:
         self.feed = EventBroadcaster(self._open, clock, self.stopping)
         self.waiters = DecisionWaiters(self.feed, self.bridge, self.go_on, self.stopping)
         """The HTTP requests that wait for a decision."""
+        self.mcp = McpEndpoint(self)
         self.housekeeper = Housekeeper(self._open, lambda: options.people.members, COUNT_EVERY_S)
         self._keys = load_keys(options.keys, clock())
         self._complaint = ""

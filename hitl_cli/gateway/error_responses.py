@@ -68,6 +68,9 @@ EXAMPLE_ROUTES = ("/start-workflow", "/unblock-workflow", "/start", "/confirm")
 HOOKS = "/hooks/"
 """Path with errors of the form `{"error": …, "code": …}`."""
 
+MCP = "/mcp"
+"""Path with errors of JSON-RPC."""
+
 AWAY = "the server cannot be reached. Try again later."
 """Shown to unauthenticated clients, to hide the server's address and error."""
 
@@ -149,6 +152,9 @@ def _failure(
         return _problem(status, message, code, error, headers)
     if path.startswith(EXAMPLE_ROUTES) and gateway_of(request).options.serves_example_routes:
         return json_answer({"error": message}, status, headers)
+    if path == MCP:
+        problem = {"code": -32000, "message": message, "data": {"code": code}}
+        return json_answer({"jsonrpc": "2.0", "id": None, "error": problem}, status, headers)
     if path.startswith(HOOKS):
         return json_answer({"error": message, "code": code}, status, headers)
     response = error_page(

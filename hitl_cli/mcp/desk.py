@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
+
+from hitl_cli.errors import Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,6 +21,11 @@ if TYPE_CHECKING:
     from hitl_cli.views.history import HistoryEntryDocument
     from hitl_cli.views.pending import RequestSummaryDocument
     from hitl_cli.views.request import RequestDetailsDocument
+
+logger = logging.getLogger(__name__)
+
+SLICE_S = 2.0
+"""How long one thread waits at once."""
 
 THREADS = 32
 """Calls at a time, and so the tools that can wait at once."""
@@ -58,8 +68,21 @@ class BackendDesk:
         return await self._run(lambda: self._backend.put(asked))
 
     async def decision(self, id: str, timeout_s: float) -> Decision[Json] | None:
-        """Return the decision. See Desk."""
-        return await self._run(lambda: self._backend.decision(id, timeout_s))
+        """Return the decision. See Desk.
+
+        It waits in slices, so that a call that is canceled frees its thread soon. The server may be away for
+        a while after the first one.
+        """
+        end = time.monotonic() + timeout_s
+        found = await self._run(lambda: self._backend.decision(id, 0))
+        while found is None and (rest := end - time.monotonic()) > 0:
+            slice_s = min(rest, SLICE_S)
+            try:
+                found = await self._run(partial(self._backend.decision, id, slice_s))
+            except Unreachable as error:
+                logger.warning("%s", error)
+                await asyncio.sleep(slice_s)
+        return found
 
     async def take_back(self, id: str) -> Decision[Json]:
         """Cancel a request. See Desk."""

@@ -7,6 +7,7 @@ leaves or cancels a call ends the wait; the request stays open, because a person
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -22,7 +23,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from msgspec import Struct
 
 from hitl_cli import __version__
-from hitl_cli.errors import HitlError, Unreachable
+from hitl_cli.errors import HitlError
 from hitl_cli.mcp import permission_prompt, tasks
 from hitl_cli.mcp.tools import (
     INSTRUCTIONS,
@@ -55,7 +56,7 @@ type Context = ServerRequestContext[Any, Any]
 HOLD_S = 50.0
 """How long `ask` and `wait` wait: less than the minute after which many clients give up."""
 
-SLICE_S = 2.0
+PROGRESS_S = 5.0
 """How often the client is told that the wait goes on."""
 
 STATE_LIFE_S = 86_400.0
@@ -212,21 +213,22 @@ class _Tools:
 
 
 async def _decision(context: Context, desk: Desk, id: str, hold_s: float) -> Decision[Json] | None:
-    """Return the decision; None after `hold_s` seconds. The client is told all the while that it goes on.
+    """Return the decision; None after `hold_s` seconds. Raises NotFound."""
+    telling = asyncio.create_task(_tell(context, id, hold_s))
+    try:
+        return await desk.decision(id, hold_s)
+    finally:
+        telling.cancel()
 
-    The server may be away for a while meanwhile. Raises NotFound.
-    """
+
+async def _tell(context: Context, id: str, hold_s: float) -> None:
+    """Tell the client again and again that the wait goes on, so that it does not give up."""
     begun = time.monotonic()
-    decision = await desk.decision(id, 0)
-    while decision is None and (rest := begun + hold_s - time.monotonic()) > 0:
-        past = round(hold_s - rest, 1)
-        await context.session.report_progress(past, hold_s, f"waiting for a person to answer {id}")
-        try:
-            decision = await desk.decision(id, min(rest, SLICE_S))
-        except Unreachable as error:
-            logger.warning("%s", error)
-            await asyncio.sleep(min(rest, SLICE_S))
-    return decision
+    with contextlib.suppress(MCPError):
+        while True:
+            await asyncio.sleep(PROGRESS_S)
+            past = round(time.monotonic() - begun, 1)
+            await context.session.report_progress(past, hold_s, f"waiting for a person to answer {id}")
 
 
 # Leading the user of the client to the page

@@ -168,7 +168,7 @@ def test_an_asker_sees_and_takes_back_only_its_own(scene: Scene, mode: str) -> N
 def test_the_client_hears_that_the_wait_goes_on(
     scene: Scene, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mcp_module, "SLICE_S", 0.02)
+    monkeypatch.setattr(mcp_module, "PROGRESS_S", 0.02)
     heard: list[float] = []
 
     async def work() -> None:
