@@ -9,16 +9,17 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 
 from hitl_cli.agents.tool_call import AGENTS, Answer, answers_in, hook_output, question, refusal
-from hitl_cli.errors import HitlError, NotCovered, TimedOut
+from hitl_cli.errors import HitlError, NotCovered
+from hitl_cli.format.durations import parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from hitl_cli.agents.tool_call import AgentName, ToolCall
-    from hitl_cli.python_api.hitl import Hitl
+    from hitl_cli.python_api.backend import Backend
     from hitl_cli.requests.decision import Decision
     from hitl_cli.requests.question_input import QuestionInput
 
@@ -38,13 +39,17 @@ class HookOptions(Struct, frozen=True, kw_only=True):
 
 
 def decide_call(
-    open_hitl: Callable[[], Hitl], agent: AgentName, call: ToolCall, options: HookOptions
+    open_backend: Callable[[], Backend], agent: AgentName, call: ToolCall, options: HookOptions
 ) -> dict[str, Any] | None:
     """Return what the hook of a call prints (see `hook_output`): a person's decision, or a refusal."""
     event = call.hook_event_name
     try:
-        with open_hitl() as hitl:
-            return _decided(hitl, answering(agent, call, options), options.wait)
+        wait_s = parse_duration(options.wait) / 1_000
+        backend = open_backend()
+        try:
+            return _decided(backend, answering(agent, call, options), wait_s)
+        finally:
+            backend.close()
     except Exception as error:  # noqa: BLE001 - whatever it is, the call must not run
         return refused(event, error)
 
@@ -72,7 +77,8 @@ def answering(
             if error.code != "approval-expired":
                 raise
         else:
-            return hook_output(event, "allow", f"approved by {decision.by or 'another tool'}")
+            rule = " (a standing rule)" if decision.via == "rule" else ""
+            return hook_output(event, "allow", f"approved by {decision.by or 'another tool'}{rule}")
     raise NotCovered(f"{asked.id} was asked {TIMES:,} times.")
 
 
@@ -85,7 +91,9 @@ def refused(event: str, error: Exception) -> dict[str, Any] | None:
 
 
 def _decided(
-    hitl: Hitl, asking: Generator[QuestionInput, Decision[Any] | None, dict[str, Any] | None], wait: str
+    backend: Backend,
+    asking: Generator[QuestionInput, Decision[Any] | None, dict[str, Any] | None],
+    wait_s: float,
 ) -> dict[str, Any] | None:
     """Ask, wait, and return the answer. Raises HitlError."""
     decision: Decision[Any] | None = None
@@ -95,12 +103,7 @@ def _decided(
         except StopIteration as end:
             answer: dict[str, Any] | None = end.value
             return answer
-        try:
-            decision = hitl.wait(hitl.put(**asdict(asked)), timeout=wait)
-        except TimedOut as error:
-            if error.code != "timed-out":
-                raise
-            decision = None
+        decision = backend.decision(backend.put(asked), wait_s)
 
 
 def _unanswered(agent: AgentName, event: str, then: Answer) -> dict[str, Any] | None:

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 from msgspec import Struct
 
-from hitl_cli.errors import BadJson
+from hitl_cli.errors import BadInput, BadJson
 from hitl_cli.format.canonical_json import json_digest
 from hitl_cli.format.json import to_json
 from hitl_cli.format.stable_ids import stable_id
 from hitl_cli.format.terminal import printable
 from hitl_cli.requests.question import not_askable
-from hitl_cli.requests.question_input import QuestionInput
+from hitl_cli.requests.question_input import OfferInput, QuestionInput
+from hitl_cli.rules.matching import MAIN, TOOL, at, check_where, matches
+from hitl_cli.rules.wildcards import WILD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,13 +101,31 @@ def question(agent: AgentName, call: ToolCall, *, to: tuple[str, ...], deadline:
         to=to,
         deadline=deadline,
         valid_for=None if call.tool_use_id is not None else VALID_FOR,
+        offer=_offer(call),
         tags={"agent": agent, "tool": call.tool_name[:SUMMARY]},
     )
     if not call.asks_the_user:
         return asked
     return msgspec.structs.replace(
-        asked, prompt=f"{AGENTS[agent]} asks a question", form=question_form(call), arguments=None
+        asked, prompt=f"{AGENTS[agent]} asks a question", form=question_form(call), arguments=None, offer=None
     )
+
+
+def _offer(call: ToolCall) -> OfferInput | None:
+    """Return the rule to offer: for exactly this call, in this folder; None if that is not certain.
+
+    A `*` in the call would stand for other calls.
+    """
+    main = MAIN.get(call.tool_name)
+    said = {"input": call.tool_input} if main is None else {main: at(call.arguments(), main)}
+    where = {TOOL: call.tool_name} | said | ({} if call.cwd is None else {"cwd": call.cwd})
+    if any(isinstance(value, str) and WILD in value for value in where.values()):
+        return None
+    try:
+        check_where(where)
+    except BadInput:
+        return None
+    return OfferInput(where=where) if matches(where, call.arguments(), None, allow=True) else None
 
 
 def refusal(decision: Decision[Any]) -> str:

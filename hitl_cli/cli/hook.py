@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from hitl_cli.agents import claude_settings
 from hitl_cli.agents.decide_call import HookOptions, decide_call
 from hitl_cli.agents.tool_call import read_call
 from hitl_cli.cli.context import given_stdin, named_server
@@ -18,7 +16,8 @@ from hitl_cli.errors import TooLarge
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.format.json import to_json
 from hitl_cli.format.shell import quoted
-from hitl_cli.python_api.hitl import Hitl
+from hitl_cli.people.actor import LONGEST_NAME
+from hitl_cli.python_api.backend import backend_of
 from hitl_cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hitl_cli.agents.tool_call import AgentName
+    from hitl_cli.python_api.backend import Backend
 
 app = family("hook", "Ask people before a coding agent acts.")
 
@@ -70,7 +70,7 @@ def claude(
 ) -> None:
     """Answer a hook of Claude Code (PreToolUse or PermissionRequest): JSON on stdin and stdout."""
     options = HookOptions(to=tuple(to or ()), deadline=deadline, wait=wait, then=then)
-    _answer("claude", options, _place(ctx, gateway, server, token))
+    _answer("claude", options, _place(ctx, "claude", gateway, server, token))
 
 
 @app.command()
@@ -88,7 +88,7 @@ def codex(
 ) -> None:
     """Answer a hook of Codex (PermissionRequest): JSON on stdin and stdout."""
     options = HookOptions(to=tuple(to or ()), deadline=deadline, wait=wait, then=then)
-    _answer("codex", options, _place(ctx, gateway, server, token))
+    _answer("codex", options, _place(ctx, "codex", gateway, server, token))
 
 
 @app.command()
@@ -109,6 +109,8 @@ def install(
     server: Server = None,
 ) -> None:
     """Put the hook into the settings of Claude Code, and show what changes. Other settings stay."""
+    from hitl_cli.agents import claude_settings
+
     path = claude_settings.settings_path(user=user)
     wait_s = parse_duration(wait) // 1_000
     given = {"--gateway": gateway, "--server": server or ctx.obj["server"], "--wait": wait, "--then": then}
@@ -126,44 +128,57 @@ def uninstall(
     dry_run: Annotated[bool, flag("Show the change, and write nothing.", "--dry-run")] = False,
 ) -> None:
     """Take the hook out of the settings of Claude Code, and show what changes. Other settings stay."""
+    from hitl_cli.agents import claude_settings
+
     del agent
     path = claude_settings.settings_path(user=user)
     _apply(path, *claude_settings.without_hook(path), dry_run=dry_run)
 
 
 def _place(
-    ctx: typer.Context, gateway: str | None, server: str | None, token: str | None
-) -> Callable[[], Hitl]:
-    """Return what opens the place to ask at: a failure there must refuse the call, not end the hook."""
+    ctx: typer.Context, agent: AgentName, gateway: str | None, server: str | None, token: str | None
+) -> Callable[[], Backend]:
+    """Return what opens the place to ask at: a failure there must refuse the call, not end the hook.
 
-    def opened() -> Hitl:
+    On a server the agent asks under a name of its own, so that a rule of its user can answer.
+    """
+
+    def opened() -> Backend:
         if gateway is not None:
-            return Hitl(gateway=gateway, token=token or ctx.obj["token"])
-        url, chosen = named_server(ctx, Settings(), server, token)
-        return Hitl(url.value, token=chosen)
+            return backend_of(None, gateway, token or ctx.obj["token"], None)
+        from hitl_cli.python_api.server_backend import settings_backend
+
+        settings = Settings()
+        url, chosen = named_server(ctx, settings, server, token)
+        name = f"{agent} ({settings.person().value}"
+        return settings_backend(url.value, chosen, f"{name[: LONGEST_NAME - 1]})", settings)
 
     return opened
 
 
-def _answer(agent: AgentName, options: HookOptions, open_hitl: Callable[[], Hitl]) -> None:
+def _answer(agent: AgentName, options: HookOptions, open_backend: Callable[[], Backend]) -> None:
     """Read a call from stdin, ask, and print the answer. Bad input exits with 2, which blocks the call."""
     for duration in (options.wait, options.deadline):
         parse_duration(duration)
     raw = given_stdin().read(STDIN_MAX + 1)
     if len(raw) > STDIN_MAX:
         raise TooLarge(f"the call is too large to be asked: at most {STDIN_MAX:,} bytes are allowed.")
-    answer = decide_call(open_hitl, agent, read_call(raw), options)
+    answer = decide_call(open_backend, agent, read_call(raw), options)
     if answer is not None:
         print(to_json(answer))
 
 
 def _own_command() -> str:
     """Return how to run hitl: by name if it is on the PATH, else by its path."""
+    import shutil
+
     return "hitl" if shutil.which("hitl") else quoted(sys.argv[0])
 
 
 def _apply(path: Path, before: str, after: str, *, dry_run: bool) -> None:
     """Show the change of a settings file, and make it."""
+    from hitl_cli.agents import claude_settings
+
     if before == after:
         note(f"{path} is unchanged.")
         return

@@ -49,6 +49,7 @@ from hitl_cli.requests.question import (
     question_of,
     sensible_alone,
 )
+from hitl_cli.rules.matching import TOOL
 from hitl_cli.runs.run import address_of, cancel_request, check_id, show_call
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def ask(
     """Create a request, or find the existing one with the same id. See Inbox.ask."""
     check_id(id)
     question = sensible_alone(question)
-    check_offer(question)
+    check_offer(question, tags.get(TOOL))
     found = found_by(question, key, None, tags)
     if actor.groups.strict and get_promise(client, id) is None:
         check_known(question.everyone, actor.groups)

@@ -13,7 +13,7 @@ from hitl_cli.inbox.permission import may_answer
 from hitl_cli.people.actor import Actor
 from hitl_cli.requests.decision_input import DecisionInput
 from hitl_cli.requests.question import not_askable
-from hitl_cli.rules.matching import check_where, matches
+from hitl_cli.rules.matching import TOOL, check_where, matches
 from hitl_cli.rules.rule import NewRule, Rule, rules_of
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _deciding(rules: list[Rule], item: RequestSummary, groups: Groups) -> Rule |
     fitting = [
         rule
         for rule in rules
-        if rule.fits(item.asked.arguments, item.asker, item.function, groups)
+        if rule.fits(item.asked.arguments, item.tags.get(TOOL), item.asker, item.function, groups)
         and may_answer(item, rule.by, groups)
         and (rule.verdict == "reject" or _takes_a_plain_yes(item.asked))
     ]
@@ -72,23 +72,23 @@ def _takes_a_plain_yes(question: Question) -> bool:
 # Offers
 
 
-def check_offer(question: Question) -> None:
-    """Raise BadInput for an offer that is not about the request itself."""
+def check_offer(question: Question, tool: str | None) -> None:
+    """Raise BadInput for an offer that is not about the request itself. `tool` is the tag of the request."""
     if question.offer is None:
         return
     check_where(question.offer.where)
-    if not _is_about_itself(question):
+    if not _is_about_itself(question, tool):
         raise not_askable(
             "offer must match the arguments of the request, and the request must need one plain approval."
         )
 
 
-def _is_about_itself(question: Question) -> bool:
+def _is_about_itself(question: Question, tool: str | None) -> bool:
     return (
         question.offer is not None
         and question.approvals == 1
         and _takes_a_plain_yes(question)
-        and matches(question.offer.where, question.arguments, allow=True)
+        and matches(question.offer.where, question.arguments, tool, allow=True)
     )
 
 
@@ -105,7 +105,7 @@ def offered(item: RequestSummary, actor: Actor) -> NewRule | None:
         or actor.only is not None
         or "decide" not in actor.may
         or actor.groups.same(asker, actor.person)
-        or not _is_about_itself(item.asked)
+        or not _is_about_itself(item.asked, item.tags.get(TOOL))
     ):
         return None
     try:

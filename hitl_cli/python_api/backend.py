@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
-from hitl_cli.requests.question import Priority
+from hitl_cli.requests.question import Priority, not_askable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,3 +71,17 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Close all connections."""
+
+
+def backend_of(server: str | None, gateway: str | None, token: str | None, person: str | None) -> Backend:
+    """Return where requests are; the settings have what is None. Raises BadInput."""
+    if gateway is None:
+        from hitl_cli.python_api.server_backend import settings_backend
+
+        return settings_backend(server, token, person)
+    from hitl_cli.python_api.gateway_backend import GatewayBackend
+    from hitl_cli.settings import Settings
+
+    if server is not None or person is not None:
+        raise not_askable("a gateway has its own server, and its token is of a person: give neither.")
+    return GatewayBackend(gateway, Settings().gateway_token(token))

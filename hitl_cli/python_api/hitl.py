@@ -13,7 +13,7 @@ from hitl_cli.client.wire import fresh_id
 from hitl_cli.errors import RunFailed, TimedOut
 from hitl_cli.format.durations import Duration, duration_ms
 from hitl_cli.python_api.async_waits import AsyncWaits
-from hitl_cli.python_api.backend import Backend, Wanted
+from hitl_cli.python_api.backend import Wanted, backend_of
 from hitl_cli.requests.decision import with_question
 from hitl_cli.requests.question import not_askable
 from hitl_cli.requests.question_input import QuestionInput
@@ -87,7 +87,7 @@ class Hitl:
         token: str | None = None,
         person: str | None = None,
     ) -> None:
-        self._backend = _backend_of(server, gateway, token, person)
+        self._backend = backend_of(server, gateway, token, person)
 
     @overload
     def ask[T](
@@ -232,7 +232,7 @@ class AsyncHitl:
         token: str | None = None,
         person: str | None = None,
     ) -> None:
-        self._backend = _backend_of(server, gateway, token, person)
+        self._backend = backend_of(server, gateway, token, person)
         self._waits = AsyncWaits(self._backend)
 
     @overload
@@ -329,20 +329,6 @@ class AsyncHitl:
 
 
 # What both classes share
-
-
-def _backend_of(server: str | None, gateway: str | None, token: str | None, person: str | None) -> Backend:
-    """Return where requests are. Raises BadInput."""
-    if gateway is None:
-        from hitl_cli.python_api.server_backend import settings_backend
-
-        return settings_backend(server, token, person)
-    from hitl_cli.python_api.gateway_backend import GatewayBackend
-    from hitl_cli.settings import Settings
-
-    if server is not None or person is not None:
-        raise not_askable("a gateway has its own server, and its token is of a person: give neither.")
-    return GatewayBackend(gateway, Settings().gateway_token(token))
 
 
 def _question_input(prompt: str, form: Any, options: AskOptions) -> QuestionInput:

@@ -1,4 +1,7 @@
-"""`Hitl` on a Resonate server: a file, `hitl server`, PostgreSQL."""
+"""`Hitl` on a Resonate server: a file, `hitl server`, PostgreSQL.
+
+Methods import what they alone need, so that a hook of a coding agent starts quickly.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +15,11 @@ from hitl_cli.client.waiting import wait_until
 from hitl_cli.errors import TimedOut
 from hitl_cli.inbox import Inbox
 from hitl_cli.inbox.ask import StandaloneRequest, decision_of, new_id
-from hitl_cli.inbox.history import EVERYTHING as ALL_HISTORY
-from hitl_cli.inbox.pending import RequestFilter
 from hitl_cli.people.actor import Actor
 from hitl_cli.people.contacts import Directory
 from hitl_cli.people.groups import as_asked
 from hitl_cli.requests.decision import with_question
-from hitl_cli.runs import Runs
 from hitl_cli.settings import Settings
-from hitl_cli.views.history import history_entry_document
-from hitl_cli.views.pending import request_summary_document
-from hitl_cli.views.request import request_details_document
-from hitl_cli.views.runs import run_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -98,6 +94,9 @@ class ServerBackend:
 
     def pending(self, wanted: Wanted) -> Sequence[RequestSummaryDocument]:
         """Return open requests. See Backend."""
+        from hitl_cli.inbox.pending import RequestFilter
+        from hitl_cli.views.pending import request_summary_document
+
         inbox = self.inbox()
         only = RequestFilter(
             person=self._actor.person if wanted.mine else None,
@@ -112,20 +111,30 @@ class ServerBackend:
 
     def show(self, id: str) -> RequestDetailsDocument:
         """Return a request. See Backend."""
+        from hitl_cli.views.request import request_details_document
+
         return request_details_document(self.inbox().show(id, whole=True), self._contacts())
 
     def history(self, limit: int) -> Sequence[HistoryEntryDocument]:
         """Return decisions. See Backend."""
-        found, _ = self.inbox().history(ALL_HISTORY, limit)
+        from hitl_cli.inbox.history import EVERYTHING
+        from hitl_cli.views.history import history_entry_document
+
+        found, _ = self.inbox().history(EVERYTHING, limit)
         return [history_entry_document(entry) for entry in found]
 
     def start(self, spec: RunSpec, group: str | None, deadline_ms: int) -> None:
         """Start a run. See Backend."""
+        from hitl_cli.runs import Runs
+
         runs = Runs(self.client(), self._actor)
         runs.start(spec, group=self._group if group is None else group, deadline_ms=deadline_ms)
 
     def ended(self, id: str, timeout_s: float | None) -> RunDocument | None:
         """Return a run once it has ended. See Backend."""
+        from hitl_cli.runs import Runs
+        from hitl_cli.views.runs import run_document
+
         runs = Runs(self.client(), self._actor)
         run = runs.show(id)
         try:
@@ -165,9 +174,11 @@ class ServerBackend:
         return client
 
 
-def settings_backend(server: str | None, token: str | None, person: str | None) -> ServerBackend:
+def settings_backend(
+    server: str | None, token: str | None, person: str | None, settings: Settings | None = None
+) -> ServerBackend:
     """Return the backend of the settings, for what is None here. Raises BadServer, BadSetting."""
-    settings = Settings()
+    settings = settings or Settings()
     actor = Actor(person=settings.person(person).value, via=VIA, groups=settings.groups())
     return ServerBackend(
         settings.server(server).value,

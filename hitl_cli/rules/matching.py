@@ -18,7 +18,7 @@ type Where = Mapping[str, Json]
 """What arguments must be, by path: `{"tool": "Bash", "input.command": "git status*"}`."""
 
 TOOL = "tool"
-"""The path of a tool's name in the arguments that coding agents ask about."""
+"""The path of a tool's name in the arguments that coding agents ask about, and the tag of requests for it."""
 
 MAIN = {
     "Bash": "input.command",
@@ -62,19 +62,37 @@ def check_where(where: Where) -> None:
             raise _bad(f"{pattern!r} cannot be matched against {path}: {error}.") from error
 
 
-def matches(where: Where, arguments: Json, *, allow: bool) -> bool:
-    """Whether arguments are those of a rule.
+def matches(where: Where, arguments: Json, tool: str | None, *, allow: bool) -> bool:
+    """Whether a request is what a rule is about: its arguments, and its tag `tool` if it has one.
 
-    A rule that allows must name the command if there is one, and must know all that stands beside it.
+    A rule that allows must name the command if there is one, and all unusual things that stand beside it.
     """
-    if not where or any(not _fits(path, pattern, arguments) for path, pattern in where.items()):
-        return False
-    return not allow or all(
-        f"{above}command" in where
-        and all(name in BESIDE_A_COMMAND or f"{above}{name}" in where for name in level)
-        for above, level in (("", arguments), ("input.", at(arguments, "input")))
-        if isinstance(level, dict) and "command" in level
+    fits = all(
+        _is_tool(pattern, arguments, tool) if path == TOOL else _fits(path, pattern, arguments)
+        for path, pattern in where.items()
     )
+    return (
+        bool(where)
+        and fits
+        and not (
+            allow
+            and any(
+                f"{above}command" not in where
+                or not all(name in BESIDE_A_COMMAND or f"{above}{name}" in where for name in level)
+                for above, level in (("", arguments), ("input.", at(arguments, "input")))
+                if isinstance(level, dict) and "command" in level
+            )
+        )
+    )
+
+
+def _is_tool(name: Json, arguments: Json, tagged: str | None) -> bool:
+    """Whether a request is about a tool, by its arguments and by its tag, as far as it has them.
+
+    The arguments of an agent's framework are the model's, so that they alone could pose as another tool.
+    """
+    told = [one for one in (tagged, at(arguments, TOOL)) if one is not None]
+    return bool(told) and all(one == name for one in told)
 
 
 def at(value: Json, path: str) -> Json:

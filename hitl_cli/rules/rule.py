@@ -64,14 +64,16 @@ class Rule(NewRule, frozen=True, kw_only=True):
     created_at: int
     ends_at: int
 
-    def fits(self, arguments: Json, asker: str | None, workflow: str | None, groups: Groups) -> bool:
-        """Whether it is about a request. A person's own requests never are."""
+    def fits(
+        self, arguments: Json, tool: str | None, asker: str | None, workflow: str | None, groups: Groups
+    ) -> bool:
+        """Whether it is about a request, with its tag `tool`. A person's own requests never are."""
         return (
             asker is not None
             and not groups.same(asker, self.by)
             and (self.asker is None or groups.same(asker, self.asker))
             and self.workflow in (None, workflow)
-            and matches(self.where, arguments, allow=self.verdict == "approve")
+            and matches(self.where, arguments, tool, allow=self.verdict == "approve")
         )
 
 

@@ -115,6 +115,76 @@ def test_a_call_without_an_id_is_known_by_its_turn_and_content(hitl: Hitl) -> No
         )
 
 
+# Standing rules
+
+
+def test_a_rule_answers_the_hook_and_what_is_not_certain_waits_for_a_person(hitl: Hitl) -> None:
+    hitl.ok("rule", "add", "--tool", "Bash", "--match", "git push origin*", "--as", "lead")
+    hitl.ok(
+        "rule", "add", "--tool", "Bash", "--match", "git push -f*", "--deny", "--reason", "no", "--as", "lead"
+    )
+    allowed = hook(hitl)
+    assert (allowed["permissionDecision"], "lead" in allowed["permissionDecisionReason"]) == ("allow", True)
+    refused = hook(hitl, tool_use_id="f", tool_input={"command": "git push -f origin"})
+    assert refused["permissionDecision"] == "deny"
+    assert "no" in refused["permissionDecisionReason"]
+    for number, tool_input in enumerate(
+        [
+            {"command": "git push origin main; rm -rf /"},
+            {"command": "git push origin main", "dangerouslyDisableSandbox": True},
+        ]
+    ):
+        assert hook(hitl, tool_use_id=f"u{number}", tool_input=tool_input)["permissionDecision"] == "ask"
+    assert {one["via"] for one in hitl.json("history")} == {"rule"}
+
+
+def test_the_agent_asks_under_a_name_of_its_own_so_that_a_rule_of_its_user_counts(hitl: Hitl) -> None:
+    hitl.env["HITL_AS"] = "ada"
+    hitl.ok("rule", "add", "--tool", "Bash", "--match", "git push*")
+    assert hook(hitl)["permissionDecision"] == "allow"
+    [entry] = hitl.json("history")
+    assert (entry["by"], hitl.json("show", entry["id"])["from"]) == ("ada", "claude (ada)")
+
+
+def test_an_approval_for_a_time_is_for_exactly_this_call_in_this_folder(hitl: Hitl) -> None:
+    hook(hitl)
+    item = request(hitl)
+    where = {"tool": "Bash", "input.command": "git push origin main", "cwd": "/srv/app"}
+    assert hitl.json("show", item["id"])["offer"] == {"where": where, "longest_s": 28_800}
+    hitl.ok("approve", item["id"], "--for", "8h", "--as", "lead")
+    assert hook(hitl)["permissionDecision"] == "allow"
+    assert hook(hitl, tool_use_id="next", session_id="other")["permissionDecision"] == "allow"
+    for changed in ({"cwd": "/srv/other"}, {"tool_input": {"command": "git push origin main -f"}}):
+        assert hook(hitl, tool_use_id=str(changed), **changed)["permissionDecision"] == "ask"
+
+
+@pytest.mark.parametrize(
+    ("tool", "tool_input", "where"),
+    [
+        ("Write", {"file_path": "/srv/a", "content": "x"}, {"input.file_path": "/srv/a"}),
+        ("WebFetch", {"url": "https://a.org/b", "prompt": "x"}, {"input.url": "https://a.org/b"}),
+        ("mcp__shop__refund", {"amount": 20}, {"input": {"amount": 20}}),
+        ("Bash", {"command": "ls; ls"}, None),
+        ("Bash", {"command": "ls *"}, None),
+        ("Bash", {"command": "ls", "dangerouslyDisableSandbox": True}, None),
+        ("Write", {"file_path": "/srv/*", "content": "x"}, None),
+        ("Write", {"file_path": "../a", "content": "x"}, None),
+        ("Write", {"content": "x"}, None),
+        ("*", {"amount": 20}, None),
+        ("Huge", {"text": "x" * 5_000}, None),
+    ],
+)
+def test_what_is_offered_is_exact_or_nothing(
+    hitl: Hitl, tool: str, tool_input: dict[str, Any], where: dict[str, Any] | None
+) -> None:
+    assert hook(hitl, tool_name=tool, tool_input=tool_input)["permissionDecision"] == "ask"
+    offer = hitl.json("show", request(hitl)["id"])["offer"]
+    if where is None:
+        assert offer is None
+    else:
+        assert offer["where"] == {"tool": tool, "cwd": "/srv/app", **where}
+
+
 QUESTIONS = {
     "questions": [
         {

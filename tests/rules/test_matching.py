@@ -29,7 +29,7 @@ def bash(command: str, **more: Any) -> dict[str, Any]:
 
 def allows(pattern: str, command: str, **more: Any) -> bool:
     where = {"tool": "Bash", "input.command": pattern}
-    return matches(where, bash(command, **more), allow=True)
+    return matches(where, bash(command, **more), None, allow=True)
 
 
 @pytest.mark.parametrize(
@@ -183,14 +183,14 @@ def test_a_field_beside_the_command_that_the_rule_does_not_name_is_not_certain(
 
 
 def test_a_rule_for_a_tool_alone_approves_no_command() -> None:
-    assert not matches({"tool": "Bash"}, bash("git status"), allow=True)
-    assert not matches({"cwd": "/srv/app"}, {"command": "ls", "cwd": "/srv/app"}, allow=True)
-    assert matches({"tool": "Bash"}, bash("git status; ls"), allow=False)
-    assert matches({"tool": "Read"}, {"tool": "Read", "input": {"file_path": "/a"}}, allow=True)
+    assert not matches({"tool": "Bash"}, bash("git status"), None, allow=True)
+    assert not matches({"cwd": "/srv/app"}, {"command": "ls", "cwd": "/srv/app"}, None, allow=True)
+    assert matches({"tool": "Bash"}, bash("git status; ls"), None, allow=False)
+    assert matches({"tool": "Read"}, {"tool": "Read", "input": {"file_path": "/a"}}, None, allow=True)
 
 
 def test_a_command_that_is_a_list_goes_to_a_person() -> None:
-    assert not matches({"input.command": "ls"}, {"input": {"command": ["ls"]}}, allow=True)
+    assert not matches({"input.command": "ls"}, {"input": {"command": ["ls"]}}, None, allow=True)
 
 
 # Files
@@ -198,7 +198,7 @@ def test_a_command_that_is_a_list_goes_to_a_person() -> None:
 
 def writes(pattern: str, path: str) -> bool:
     where = {"tool": "Write", "input.file_path": pattern}
-    return matches(where, {"tool": "Write", "input": {"file_path": path, "content": "x"}}, allow=True)
+    return matches(where, {"tool": "Write", "input": {"file_path": path, "content": "x"}}, None, allow=True)
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ def test_a_hostile_path_goes_to_a_person(path: str) -> None:
 
 
 def fetches(pattern: str, url: str) -> bool:
-    return matches({"input.url": pattern}, {"tool": "WebFetch", "input": {"url": url}}, allow=True)
+    return matches({"input.url": pattern}, {"tool": "WebFetch", "input": {"url": url}}, None, allow=True)
 
 
 def test_a_url_is_matched_behind_its_host() -> None:
@@ -285,7 +285,7 @@ def test_a_hostile_url_goes_to_a_person(url: str) -> None:
 
 def test_other_arguments_are_compared_as_json() -> None:
     refund = {"tool": "refund", "input": {"amount": 20, "to": {"country": "de"}, "note": "late parcel"}}
-    assert matches({"tool": "refund", "input.amount": 20, "input.to.country": "de"}, refund, allow=True)
+    assert matches({"tool": "refund", "input.amount": 20, "input.to.country": "de"}, refund, None, allow=True)
     for where in (
         {"input.amount": 20.5},
         {"input.amount": True},
@@ -295,11 +295,20 @@ def test_other_arguments_are_compared_as_json() -> None:
         {"input.note": "late*"},
         {"input": {"amount": 20}},
     ):
-        assert not matches(where, refund, allow=True), where
+        assert not matches(where, refund, None, allow=True), where
     nothing: list[Any] = [None, [], "tool", 5, {"tool.x": 1}]
     for arguments in nothing:
-        assert not matches({"tool": "x"}, arguments, allow=True)
-    assert not matches({}, refund, allow=True)
+        assert not matches({"tool": "x"}, arguments, None, allow=True)
+    assert not matches({}, refund, None, allow=True)
+
+
+def test_a_tool_is_known_by_its_tag_which_arguments_of_a_model_cannot_change() -> None:
+    where = {"tool": "refund", "amount": 20}
+    assert matches(where, {"amount": 20}, "refund", allow=True)
+    assert matches(where, {"tool": "refund", "amount": 20}, "refund", allow=True)
+    assert not matches(where, {"tool": "refund", "amount": 20}, "delete", allow=True)
+    assert not matches(where, {"tool": "hammer", "amount": 20}, "refund", allow=True)
+    assert not matches(where, {"amount": 20}, None, allow=True)
 
 
 @pytest.mark.parametrize(
