@@ -15,6 +15,7 @@ from hitl_cli.client.wire import Audit, audit_of, error_value, fresh_id, headers
 from hitl_cli.errors import Conflict, NotFound, TimedOut
 from hitl_cli.format.shell import command
 from hitl_cli.format.times import iso
+from hitl_cli.requests.notification import callback_of
 from hitl_cli.runs.reading import fitting, get_run, known, newest_first, no_run
 from hitl_cli.runs.run import Canceled, Started, cancel_request, check_id, create_request, run_of, show_call
 from hitl_cli.runs.steps import RunTree, first_steps
@@ -187,7 +188,13 @@ class Runs:
         if run.state != "canceled":
             raise Conflict(f"{id} has already {run.state}. Nothing was changed.", code="already-ended")
         below = search(self._client, state="pending", tags={ORIGIN_TAG: id})
-        over = [p.id for p in below if p.is_blocking or p.is_call or p.is_timer]
+        callback = callback_of(id).id  # it posts that the request was canceled
+        over = [
+            p.id
+            for p in below
+            if (p.is_blocking or p.is_call or p.is_timer)
+            and not (p.id == callback or p.id.startswith(f"{callback}."))
+        ]
         self._client.call_many([cancel_request(id, value) for id in over])
         return Canceled(run=run, fresh=audit_of(settled).id == audit.id)
 

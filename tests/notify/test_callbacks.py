@@ -275,6 +275,10 @@ def test_the_command_and_python_ask_with_a_callback_too(place: Place) -> None:
         python.put("Deploy?", id="python", callback=place.url("python"))
         python.take_back("python")
     assert place.came("python")[0].json["data"]["decision"]["outcome"] == "canceled"
+    place.hitl.ok("ask", "Deploy?", "--id", "taken", "--callback", place.url("taken"), "--no-wait")
+    place.told("taken", "to be told")
+    place.hitl.ok("cancel", "taken")
+    assert place.came("taken")[0].json["data"]["decision"]["outcome"] == "canceled"
     place.hitl.fails(2, "ask", "?", "--id", "x", "--callback", "https://evil.example/", code="bad-callback")
     place.hitl.fails(3, "show", "x")
 
