@@ -76,7 +76,7 @@ def measured(case: Case, options: Options) -> Figures:
         apart=True,
         workers=case.workers,
         singles=0 if case.workers > 1 else SINGLES,
-        idle_s=IDLE_S if case.workers == 1 else 0.0,
+        idle_s=IDLE_S,
         patience_s=PATIENCE_S,
         within=within,
     )
@@ -138,7 +138,7 @@ def rendered(found: dict[Case, list[Figures]], ratios: dict[Case, list[float]]) 
                 number(median("p99_ms") or None, ".1f"),
                 number(median("cpu_us") - median("server_us")),
                 number(median("server_us")),
-                number(median("idle") * 100 if case.workers == 1 else None, ".1f", " %"),
+                number(median("idle") * 100, ".1f", " %"),
             ]
         )
     head = [

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from psycopg.pq.abc import PGresult
 
-TEXT, TEXTS, BIGINT, INT = 25, 1009, 20, 23
+TEXT, TEXTS = 25, 1009
 """The numbers that PostgreSQL has for types."""
 
 _ARRAY = struct.Struct("!iiiii")

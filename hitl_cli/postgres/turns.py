@@ -32,6 +32,9 @@ LANES = 2
 
 LONGEST_BATCH = 64
 
+ENOUGH = 16
+"""A second lane is used only if so many wait: two transactions of a few requests cost far more than one."""
+
 RETRIES_S = (0.1, 0.3, 0.6, 1.0)
 """How long to wait for a server that is away before each new try; then the last one again and again."""
 
@@ -74,11 +77,11 @@ class Turns:
             after.add_done_callback(lambda _: self._put(request, answered))
         return answered
 
-    async def query(self, statement: Statement, values: Sequence[object]) -> bytes:
-        """Return the answer to a statement. Raises psycopg.Error."""
+    async def _query(self, requests: list[str]) -> bytes:
+        """Return the answers. Raises psycopg.Error."""
         lane = await self._lane()
         try:
-            answer = await lane.ask(statement, values)
+            answer = await lane.ask(MANY, (requests,))
         except BaseException:
             lane.close()
             raise
@@ -103,9 +106,10 @@ class Turns:
     def _send(self) -> None:
         """Share what waits among the lanes that are free."""
         self._asked = False
-        while self._waiting and len(self._sending) < LANES:
-            free = LANES - len(self._sending)
-            size = min(LONGEST_BATCH, -(-len(self._groups) // free))
+        while self._waiting and (free := LANES - len(self._sending)):
+            if free < LANES and len(self._groups) < ENOUGH:
+                return
+            size = min(LONGEST_BATCH, max(ENOUGH, -(-len(self._groups) // free)))
             batch: _Group = []
             while self._waiting and len(batch) < size:
                 batch += self._waiting.popleft()
@@ -141,7 +145,7 @@ class Turns:
         end = loop.time() + PATIENCE_S
         for tried, pause_s in enumerate(chain(RETRIES_S, repeat(RETRIES_S[-1]))):
             try:
-                return _answers.decode(await self.query(MANY, (requests,)))
+                return _answers.decode(await self._query(requests))
             except psycopg.Error as error:
                 if not _passes(error) or loop.time() + pause_s > end:
                     raise

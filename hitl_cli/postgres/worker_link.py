@@ -15,15 +15,16 @@ import msgspec
 import psycopg
 from msgspec import Struct
 from psycopg import sql
+from resonate_base import ConnectorError
 
 from hitl_cli.client.connect import shown_url
+from hitl_cli.client.protocol import ProtocolRequest
 from hitl_cli.engine.addresses import SHARE_PAUSE_S, any_of, one_of
 from hitl_cli.engine.records import Value
 from hitl_cli.engine.server import now_ms
 from hitl_cli.format.json import to_json
-from hitl_cli.postgres.client import NOW, TICK_S, PostgresClient
+from hitl_cli.postgres.client import NOW, TICK_S, PostgresClient, envelope
 from hitl_cli.postgres.errors import explained
-from hitl_cli.postgres.lane import BIGINT, INT, TEXT, TEXTS, Statement
 from hitl_cli.postgres.schedules import FIRE, firings
 from hitl_cli.postgres.turns import Turns, connect
 from hitl_cli.sdk.request_ports import HeldTask, RequestTaskPorts
@@ -46,10 +47,6 @@ AGAIN_S = (0.5, 1.0, 2.0)
 """How long to wait before each new try to reach a server that is away; then the last one again and again."""
 
 MOST_AT_ONCE = 64
-
-TAKE = Statement(
-    b"hitl_take", b"SELECT hitl.take($1, $2, $3, $4, $5)::text", (TEXTS, TEXT, BIGINT, INT, TEXTS)
-)
 
 
 def postgres_link(url: str, terms: WorkerTerms) -> WorkerLink:
@@ -83,7 +80,11 @@ class _Taken(Struct, frozen=True):
     others: list[_Left] = []
 
 
-_taken = msgspec.json.Decoder(_Taken)
+class _Answer(Struct, frozen=True):
+    data: _Taken
+
+
+_answer = msgspec.json.Decoder(_Answer)
 
 
 class PostgresConnection:
@@ -223,12 +224,11 @@ class PostgresConnection:
             if room <= 0:
                 continue
             functions = [f"{name}@{version}" for name, version in self._terms.served()]
-            values = (self._addresses[::-1], self._terms.pid, self._terms.lease_ms, room, functions)
             asked_at = time.monotonic()
             try:
-                found = _taken.decode(await self._turns.query(TAKE, values))
-            except psycopg.Error as error:
-                logger.info("messages could not be taken: %s", explained(error, self._name))
+                found = await self._take(room, functions)
+            except ConnectorError as error:
+                logger.info("messages could not be taken: %s", error)
                 asyncio.get_running_loop().call_later(AGAIN_S[0], self._look.set)
                 continue
             self._hand_over(found, asked_at)
@@ -238,6 +238,30 @@ class PostgresConnection:
                 self._look.set()  # there may be more
             if self._peers > 1:
                 await asyncio.sleep(SHARE_PAUSE_S)  # the others come first for a moment
+
+    async def _take(self, room: int, functions: list[str]) -> _Taken:
+        """Return messages and tasks, which are held from then on. Raises ConnectorError."""
+        data = {
+            "addresses": self._addresses[::-1],
+            "pid": self._terms.pid,
+            "ttl": self._terms.lease_ms,
+            "room": room,
+            "functions": functions,
+        }
+        taking = self._turns.ask(envelope(ProtocolRequest("hitl.take", data)))
+        try:
+            return _answer.decode(await asyncio.shield(taking)).data
+        except asyncio.CancelledError:
+            taking.add_done_callback(self._give_back)
+            raise
+
+    def _give_back(self, taking: asyncio.Future[bytes]) -> None:
+        """Release tasks that came too late: the worker stops."""
+        if taking.cancelled() or taking.exception() is not None:
+            return
+        for held in _answer.decode(taking.result()).data.tasks:
+            task = {"id": held.task.id, "version": held.task.version}
+            self._turns.ask(envelope(ProtocolRequest("task.release", task)))
 
     def _hand_over(self, found: _Taken, asked_at: float) -> None:
         for held in found.tasks:

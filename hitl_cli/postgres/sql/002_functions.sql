@@ -390,6 +390,7 @@ BEGIN
       WHEN kind = 'task.search' THEN r := hitl._search_tasks(d, now);
       WHEN kind IN ('schedule.get', 'schedule.search', 'schedule.delete')
         OR (kind = 'schedule.create' AND d ? 'nextRunAt') THEN r := hitl._schedule(kind, d, now);
+      WHEN kind = 'hitl.take' THEN r := jsonb_build_object('status', 200, 'data', hitl._take(d));
       WHEN kind = 'unreadable' THEN r := jsonb_build_object('status', 400, 'why', d);
       ELSE r := NULL;
     END CASE;
@@ -453,6 +454,9 @@ BEGIN
       r := resonate.task_suspend(d->>'id', (d->>'version')::int,
         (SELECT jsonb_agg(e->'data') FROM jsonb_array_elements(d->'actions') e), now);
       said := concat('{"preload":', CASE WHEN r->>'status' = '300' THEN hitl._preload(d->>'id', now) ELSE '[]' END, '}');
+    WHEN 'hitl.take' THEN
+      r := '{"status": 200}';
+      said := hitl._take(d);
     ELSE
       RETURN hitl._answer(req);
   END CASE;
@@ -489,7 +493,7 @@ BEGIN
     kind := req->>'kind';
     IF kind = 'task.heartbeat' THEN
       changed := changed || (SELECT array_agg(split_part(x#>>'{}', ':', 1)) FROM jsonb_path_query(req, '$.data.tasks[*].id') x);
-    ELSIF kind NOT IN ('promise.get', 'promise.search', 'task.get', 'task.search', 'schedule.get', 'schedule.search', 'unreadable') THEN
+    ELSIF kind NOT IN ('promise.get', 'promise.search', 'task.get', 'task.search', 'schedule.get', 'schedule.search', 'hitl.take', 'unreadable') THEN
       changed := changed || split_part(
         coalesce(req#>>'{data,id}', req#>>'{data,awaited}', req#>>'{data,action,data,id}', ''), ':', 1);
     END IF;
@@ -605,6 +609,12 @@ BEGIN
   RETURN jsonb_build_object('tasks', to_jsonb(taken), 'settled', coalesce(news, '[]'), 'busy', busy, 'others', others);
 END $$;
 
+-- The same as a request, which shares a transaction with others.
+CREATE OR REPLACE FUNCTION hitl._take(d jsonb) RETURNS jsonb LANGUAGE sql AS $$
+  SELECT hitl.take(ARRAY(SELECT jsonb_array_elements_text(d->'addresses')), d->>'pid', (d->>'ttl')::bigint,
+    (d->>'room')::int, ARRAY(SELECT jsonb_array_elements_text(d->'functions')))
+$$;
+
 -- Upkeep ------------------------------------------------------------------------------------------------------
 
 -- Look at the next 100 runs that were created before p_cutoff, and with p_remove delete those that ended before it,
@@ -718,6 +728,12 @@ BEGIN
       WHERE schemaname = 'resonate' AND n_mod_since_analyze > 10000 + 2 * n_live_tup),
     'cron', cron);
 END $$;
+
+-- Plans -------------------------------------------------------------------------------------------------------
+
+-- A session that begins while everything is empty plans resonate._cascade_settle for good. Of a table that was never
+-- analyzed it expects so many rows that each settling would read all that is pending, until hitl.care() has new plans made.
+ANALYZE resonate.callbacks;
 
 -- Rights ------------------------------------------------------------------------------------------------------
 
