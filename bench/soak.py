@@ -18,7 +18,6 @@ import statistics
 import sys
 import tempfile
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,7 @@ import aiohttp
 import msgspec
 
 from bench.gateway import cpu_ms, resident_kb
+from bench.webhook import receiving
 from hitl_cli.admin.maintenance import prune
 from hitl_cli.client.embedded import EmbeddedClient
 from hitl_cli.client.protocol import call, search
@@ -42,7 +42,8 @@ from hitl_cli.worker.run import WorkerOptions
 if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.process import BaseProcess
-    from multiprocessing.sharedctypes import Synchronized
+
+    from bench.webhook import Count
 
 HOUR_MS = 3_600_000
 REMIND_MS = HOUR_MS
@@ -54,13 +55,11 @@ LOOK_S = 0.05
 FLAT = 1.2
 APP = str(Path(__file__).with_name("flows.py"))
 
-type _Ahead = Synchronized[int]
-
 
 class Clock:
     """The real clock, moved on by what the processes share."""
 
-    def __init__(self, ahead: _Ahead) -> None:
+    def __init__(self, ahead: Count) -> None:
         self._ahead = ahead
         self._time_ns = time.time_ns
 
@@ -74,7 +73,7 @@ class Clock:
         time.time = lambda: self() / 1_000
 
 
-def work(url: str, hook: str, keys: Path, ahead: _Ahead) -> None:
+def work(url: str, hook: str, keys: Path, ahead: Count) -> None:
     """Be a worker whose reviewer has a webhook."""
     Clock(ahead).install()
     directory = Directory(people={"reviewer": Contact(webhook=hook)}, gateway="http://hitl.example.org")
@@ -82,7 +81,7 @@ def work(url: str, hook: str, keys: Path, ahead: _Ahead) -> None:
     run_worker(WorkerOptions(server=url, apps=(APP,), reach=reach), lambda _: None, lambda _: None)
 
 
-def serve(url: str, keys: Path, ahead: _Ahead, said: Any) -> None:
+def serve(url: str, keys: Path, ahead: Count, said: Any) -> None:
     """Be a gateway, and say where."""
     Clock(ahead).install()
     gateway = BackgroundGateway(
@@ -91,28 +90,6 @@ def serve(url: str, keys: Path, ahead: _Ahead, said: Any) -> None:
     gateway.start()
     said.send(gateway.url)
     said.recv()
-
-
-def receive(said: Any, heard: _Ahead) -> None:
-    """Be the webhook: count what comes."""
-
-    class Hook(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            with heard.get_lock():
-                heard.value += 1
-            self.send_response(200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
-    said.send(f"http://127.0.0.1:{server.server_port}/hook")
-    server.serve_forever()
 
 
 def until(condition: Callable[[], bool], what: str) -> None:
@@ -155,21 +132,16 @@ def bytes_in(folder: Path) -> int:
 class Soak:
     """The processes, and what was seen of them after each wave."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, hook: str, heard: Count) -> None:
         self.folder = folder
+        self.heard = heard
         self.url = f"sqlite:///{folder}/hitl.db"
         context = multiprocessing.get_context("spawn")
-        self.ahead: _Ahead = context.Value("q", 0)
-        self.heard: _Ahead = context.Value("q", 0)
+        self.ahead: Count = context.Value("q", 0)
         self._clock = Clock(self.ahead)
         self._clock.install()  # pruning goes by the computer's clock
         self.client = EmbeddedClient(folder / "hitl.db", clock=self._clock)
-        ours, theirs = context.Pipe()
-        self._processes: list[BaseProcess] = [
-            context.Process(target=receive, args=(theirs, self.heard), daemon=True)
-        ]
-        self._processes[0].start()
-        hook = ours.recv()
+        self._processes: list[BaseProcess] = []
         self._gateway, theirs = context.Pipe()
         keys = folder / "keys"
         for target, args in (
@@ -213,7 +185,7 @@ class Soak:
         until(self.idle, f"wave {number}: ending")
         self.ahead.value += REMIND_MS // 2
         prune(self.url, PRUNED_AFTER_MS)
-        _, worker, gateway = (process.pid or 0 for process in self._processes)
+        worker, gateway = (process.pid or 0 for process in self._processes)
         seen = (resident_kb(worker) / 1_024, resident_kb(gateway) / 1_024, bytes_in(self.folder) / 2**20)
         self.seen.append(seen)
         used = (cpu_ms(worker), cpu_ms(gateway))
@@ -243,8 +215,8 @@ def main() -> None:
     parser.add_argument("--waves", type=int, default=100)
     given = parser.parse_args()
     began = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="hitl-bench-") as folder:
-        soak = Soak(Path(folder))
+    with tempfile.TemporaryDirectory(prefix="hitl-bench-") as folder, receiving() as (hook, heard):
+        soak = Soak(Path(folder), hook, heard)
         try:
             for number in range(given.waves):
                 soak.wave(number, given.requests // given.waves)

@@ -15,6 +15,7 @@ from bench.peers.sdk import SdkHand, sdk_decider
 from hitl_cli.cli.worker import event_lines, reporter
 from hitl_cli.client.connect import file_url
 from hitl_cli.client.embedded import EmbeddedClient
+from hitl_cli.people.contacts import Contact, Directory, NotificationSettings
 from hitl_cli.sdk.embedded_connection import EmbeddedConnection
 from hitl_cli.worker.process import spare_the_collector
 from hitl_cli.worker.run import Worker, WorkerOptions
@@ -32,8 +33,11 @@ COUNTED = {"waiting": BLOCKED, "completed": COMPLETED}
 
 
 @contextlib.asynccontextmanager
-async def hitl_worker(server: str, tally: Tally) -> AsyncIterator[Hand]:
-    """Run a worker of hitl on a server; what it does is printed, as `hitl worker` prints it."""
+async def hitl_worker(server: str, tally: Tally, hook: str | None = None) -> AsyncIterator[Hand]:
+    """Run a worker of hitl on a server; what it does is printed, as `hitl worker` prints it.
+
+    With a `hook`, the reviewer has that webhook.
+    """
     show = reporter(event_lines())
 
     def report(event: Event) -> None:
@@ -42,7 +46,9 @@ async def hitl_worker(server: str, tally: Tally) -> AsyncIterator[Hand]:
             tally.add(COUNTED[event.event])
 
     serves = asyncio.Event()
-    worker = Worker(WorkerOptions(server=server), report)
+    people = {} if hook is None else {"reviewer": Contact(webhook=hook)}
+    reach = NotificationSettings(directory=Directory(people=people, gateway="http://hitl.example.org"))
+    worker = Worker(WorkerOptions(server=server, reach=reach), report)
     spare_the_collector()
     running = asyncio.create_task(worker.run([("bench", flows)], lambda _: serves.set()))
     await serves.wait()
@@ -69,7 +75,7 @@ class Hitl(Peer):
     def worker(self, config: dict[str, str], tally: Tally, pid: str) -> AbstractAsyncContextManager[Hand]:
         """Run the worker."""
         del pid
-        return hitl_worker(f"sqlite:///{config['path']}", tally)
+        return hitl_worker(f"sqlite:///{config['path']}", tally, config.get("hook"))
 
     @contextlib.asynccontextmanager
     async def decider(self, config: dict[str, str]) -> AsyncIterator[Hand]:

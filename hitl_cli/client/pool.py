@@ -6,6 +6,7 @@ Each thread has its own client, which it opens on first use.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Concatenate
@@ -13,12 +14,15 @@ from typing import TYPE_CHECKING, Concatenate
 from hitl_cli.engine.server import now_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from hitl_cli.client.protocol import Client
 
 THREADS = 4
 """How many calls run at once. More would only wait for the same file."""
+
+
+type _Asked[T, R] = tuple[T, asyncio.Future[R]]
 
 
 class ClientPool:
@@ -35,8 +39,12 @@ class ClientPool:
         self, function: Callable[Concatenate[Client, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Return the result of a function of a client, without blocking the event loop."""
+        return await self.submit(lambda client: function(client, *args, **kwargs))
+
+    def submit[T](self, function: Callable[[Client], T]) -> asyncio.Future[T]:
+        """Return the future result of a function of a client."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, lambda: function(self._client(), *args, **kwargs))
+        return loop.run_in_executor(self._pool, lambda: function(self._client()))
 
     def now(self) -> int:
         """Return the present in ms since the epoch: by the server's clock, once it was reached."""
@@ -57,3 +65,56 @@ class ClientPool:
             with self._lock:
                 self._clients.append(client)
         return client
+
+
+class Batches[T, R]:
+    """Calls a function of a client with all that is asked while a call runs, in one event loop.
+
+    The function returns a result or an error for each. What it raises is raised to all who asked.
+    """
+
+    def __init__(
+        self, pool: ClientPool, function: Callable[[Client, Sequence[T]], Sequence[R | Exception]]
+    ) -> None:
+        self._pool = pool
+        self._function = function
+        self._asked: list[_Asked[T, R]] = []
+        self._running = False
+
+    def ask(self, what: T) -> asyncio.Future[R]:
+        """Return the future result for what is asked."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[R] = loop.create_future()
+        self._asked.append((what, answer))
+        if not self._running:
+            self._running = True
+            loop.call_soon(self._call, context=contextvars.Context())  # it belongs to none who ask
+        return answer
+
+    def _call(self) -> None:
+        asked, self._asked = self._asked, []
+        self._running = bool(asked)
+        if not asked:
+            return
+        what = [each for each, _ in asked]
+        try:
+            calling = self._pool.submit(lambda client: self._function(client, what))
+        except RuntimeError as error:  # the pool is closed
+            self._answer(asked, [error] * len(asked))
+            self._call()
+        else:
+            calling.add_done_callback(lambda called: self._called(asked, called))
+
+    def _called(self, asked: Sequence[_Asked[T, R]], called: asyncio.Future[Sequence[R | Exception]]) -> None:
+        error = RuntimeError("the pool was closed") if called.cancelled() else called.exception()
+        self._answer(asked, called.result() if error is None else [error] * len(asked))
+        self._call()
+
+    def _answer(self, asked: Sequence[_Asked[T, R]], results: Sequence[R | BaseException]) -> None:
+        for (_, answer), result in zip(asked, results, strict=True):
+            if answer.done():  # canceled
+                continue
+            if isinstance(result, BaseException):
+                answer.set_exception(result)
+            else:
+                answer.set_result(result)

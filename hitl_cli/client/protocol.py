@@ -355,9 +355,14 @@ def creation_order(promise: Promise) -> tuple[int, int, str]:
 
 def search_many(client: Client, wanted: Sequence[Mapping[str, str]]) -> list[list[Promise]]:
     """Return, for each of several sets of tags, all matching promises, in one round trip if they are few."""
-    searches = [ProtocolRequest("promise.search", {"tags": tags, "limit": PAGE}) for tags in wanted]
+    return search_each(client, [{"tags": tags} for tags in wanted])
+
+
+def search_each(client: Client, queries: Sequence[Mapping[str, Any]]) -> list[list[Promise]]:
+    """Return the same for each of several queries."""
+    searches = [ProtocolRequest("promise.search", {**query, "limit": PAGE}) for query in queries]
     first = [as_page(answer) for answer in client.call_many(searches)] if searches else []
     return [
-        search(client, tags=tags) if page.cursor else _current(client, page.promises)
-        for tags, page in zip(wanted, first, strict=True)
+        search(client, **query) if page.cursor else _current(client, page.promises)
+        for query, page in zip(queries, first, strict=True)
     ]

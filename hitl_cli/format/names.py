@@ -17,6 +17,7 @@ Excluded are the two joiners, which Persian and Indian languages need.
 JOINERS = str.maketrans("", "", "\u200c\u200d")
 
 
+@lru_cache(4_096)
 def normalized(name: str) -> str:
     """Return a name as it is stored: NFC, single spaces between words, no invisible characters."""
     if name.isascii() and name.isprintable() and name == " ".join(name.split()):

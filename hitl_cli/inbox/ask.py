@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from hitl_cli.client.protocol import ProtocolRequest, as_promise, get_promise
+from hitl_cli.client.protocol import ProtocolRequest, as_promise, get_promise, get_promises
 from hitl_cli.client.tags import lineage
 from hitl_cli.client.waiting import wait_until
 from hitl_cli.client.wire import (
@@ -187,13 +187,17 @@ def worker_notifies(
     """Whether a worker delivers the notification. See Inbox.worker_notifies."""
     notice = Notification(request=posted.id, occasion="asked")
     first_step = child_id(notice.id, "1")
-    if get_promise(client, first_step) is not None:
+
+    def taken() -> bool:
+        found = get_promises(client, [notice.id, first_step])
+        return first_step in found or (notice.id in found and found[notice.id].state != "pending")
+
+    if taken():
         return True
     listens = client.has_worker(group)
     if listens is not None:
         return listens
-    found = wait_until(client, lambda: get_promise(client, first_step), timeout_s=TAKING_S, left=left)
-    return found is not None
+    return bool(wait_until(client, lambda: taken() or None, timeout_s=TAKING_S, left=left))
 
 
 # Comparing requests

@@ -47,14 +47,18 @@ def look_up(client: Client, ids: Sequence[str]) -> dict[str, RequestSummary]:
     return {id: item for id, item in summaries(client, ids).items() if item.question is not None}
 
 
-def compose(client: Client, notice: Notification, who: str, reach: NotificationSettings) -> Message | str:
-    """Return the message to a person for a notification; or a text that says why there is none."""
-    case = look_up(client, [notice.request]).get(notice.request)
+def compose(
+    case: RequestSummary | None, notice: Notification, who: str, reach: NotificationSettings
+) -> Message | str:
+    """Return the message to a person for a notification of a request that was just read.
+
+    If there is none, return a text that says why.
+    """
     if case is None:
         return "the request no longer exists"
     if notice.occasion in ASKING and not case.waits:
         return "the request was already decided"
-    now = client.now()
+    now = case.now
     id = f"{notice.id}/{who}/{case.promise.created_at}"  # the id of a pruned request may be used again
     item = _item_of(case, who, id, reach, now)
     by = f" by {item.by}" if item.by else ""

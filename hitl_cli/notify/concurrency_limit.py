@@ -48,15 +48,22 @@ class ConcurrencyLimit:
         """Hold a slot while a message is sent. Raises DeliveryFailed if none is free in time."""
         place = _place_of(address)
         self._check_awake(place)
-        async with self._places[place].one(), self._all.one():
+        held: list[_Slots] = []
+        began = self._clock()
+        try:
+            for slots in (self._places[place], self._all):
+                await slots.take()
+                held.append(slots)
+            self._check_awake(place)
             began = self._clock()
-            try:
-                self._check_awake(place)
-                yield
-            except (DeliveryFailed, TimeoutError, OSError):
-                if self._clock() - began >= SLOW_S:
-                    self._resting[place] = self._clock() + REST_S
-                raise
+            yield
+        except (DeliveryFailed, TimeoutError, OSError):
+            if len(held) > 1 and self._clock() - began >= SLOW_S:
+                self._resting[place] = self._clock() + REST_S
+            raise
+        finally:
+            for slots in reversed(held):
+                slots.free()
 
     def _check_awake(self, place: str) -> None:
         if self._clock() < self._resting.get(place, 0.0):
@@ -71,21 +78,23 @@ class _Slots:
         self._moved = clock()
         self._clock = clock
 
-    @asynccontextmanager
-    async def one(self) -> AsyncIterator[None]:
-        """Hold a slot. Raises DeliveryFailed if none is free in time."""
-        stuck = self._free.locked() and self._clock() - self._moved >= WAIT_S
-        try:
-            async with asyncio.timeout(0 if stuck else WAIT_S):
-                await self._free.acquire()
-        except TimeoutError:
-            raise DeliveryFailed("not tried: too many other messages are being sent.") from None
+    async def take(self) -> None:
+        """Take a slot. Raises DeliveryFailed if none is free in time."""
+        if self._free.locked():
+            stuck = self._clock() - self._moved >= WAIT_S
+            try:
+                async with asyncio.timeout(0 if stuck else WAIT_S):
+                    await self._free.acquire()
+            except TimeoutError:
+                raise DeliveryFailed("not tried: too many other messages are being sent.") from None
+        else:
+            await self._free.acquire()
         self._moved = self._clock()
-        try:
-            yield
-        finally:
-            self._moved = self._clock()
-            self._free.release()
+
+    def free(self) -> None:
+        """Free a slot."""
+        self._moved = self._clock()
+        self._free.release()
 
 
 def _place_of(address: Address) -> str:

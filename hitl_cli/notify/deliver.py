@@ -1,7 +1,9 @@
-"""`hitl.tell`: delivers a notification to all its recipients, as durable steps.
+"""`hitl.tell`: delivers a notification to all its recipients.
 
-Each recipient has a step of their own, which uses the first of their channels that accepts the message. A
-step returns its result and never fails. If no channel accepts the message, it is retried while it matters.
+A single recipient whose first channel accepts the message needs no step: the result is that of the
+notification. Several recipients have a step each, so that a worker that dies repeats no message that was
+recorded. If the first channel does not accept the message, further steps use the others, and try again while
+it matters. A step returns its result and never fails.
 """
 
 # Annotations are evaluated here, not kept as text: the SDK would evaluate text anew at each step
@@ -9,20 +11,22 @@ step returns its result and never fails. If no channel accepts the message, it i
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 
+from msgspec import Struct
 from resonate.context import Context
 from resonate.retry import Never
 from resonate.types import PromiseRecord
 
-from hitl_cli.client.pool import ClientPool
+from hitl_cli.client.pool import Batches, ClientPool
 from hitl_cli.client.protocol import Client
 from hitl_cli.client.wire import Promise, audit_of
 from hitl_cli.defaults import DEADLINE_MS
-from hitl_cli.errors import HitlError
+from hitl_cli.errors import HitlError, logged
 from hitl_cli.inbox.permission import is_excluded
+from hitl_cli.inbox.request_summary import RequestSummary
 from hitl_cli.notify.channels import registry
 from hitl_cli.notify.compose import ASKING, compose, look_up
 from hitl_cli.notify.concurrency_limit import ConcurrencyLimit
@@ -34,8 +38,8 @@ from hitl_cli.people.contacts import (
     Directory,
     NotificationSettings,
     assignees,
+    concerns,
     is_reached,
-    recipients,
 )
 from hitl_cli.requests.notification import NOTIFICATION_LIFE_MS, Notification
 from hitl_cli.sdk import context as sdk
@@ -83,6 +87,8 @@ class Notifier:
         self.reach = reach
         self.target = target
         self.bridge = ClientPool(open_client, THREADS)
+        self.cases = Batches(self.bridge, _cases)
+        self.outlooks = Batches(self.bridge, partial(_outlooks, reach=reach))
 
     @property
     def directory(self) -> Directory:
@@ -90,26 +96,27 @@ class Notifier:
         return self.reach.now
 
     async def send(
-        self, say: Callable[[Client], Message | str], who: str, place: int, now: int
+        self, composing: Awaitable[Message | str], who: str, place: int, now: int
     ) -> DeliveryAttempt:
         """Send a message to a recipient's nth address, counted from 0, and return the result."""
-        contact = self.directory.contact(who)
+        directory = self.directory
+        contact = directory.contact(who)
         addresses = contact.addresses if contact is not None else ()
         tried = partial(DeliveryAttempt, who=who, at=now, more=place + 1 < len(addresses))
         address = addresses[place] if place < len(addresses) else None
-        return await self.attempt(tried, say, address, partial(registry.send, directory=self.directory))
+        return await self.attempt(tried, composing, address, partial(registry.send, directory=directory))
 
     async def attempt[M: (Message, DecisionMessage)](
         self,
         tried: Callable[..., DeliveryAttempt],
-        say: Callable[[Client], M | str],
+        composing: Awaitable[M | str],
         address: Address | None,
         send: Callable[[M, Address], Awaitable[str | None]],
     ) -> DeliveryAttempt:
-        """Send what `say` returns to an address, and return the result; `tried` makes it."""
+        """Send what is being composed to an address, and return the result; `tried` makes it."""
         channel = None
         try:
-            message = await self.bridge.run(say)
+            message = await composing
             if isinstance(message, str):
                 return tried(outcome="over", why=message)
             if address is None:
@@ -154,7 +161,9 @@ async def give_notice(ctx: Context, notice: Notification, request: PromiseRecord
     before a replay.
     """
     teller = notifier_of(ctx)
-    if teller is None or not recipients(notice.names, teller.directory):
+    headers = request.value.headers if request.value is not None else None
+    decided_by = (headers or {}).get("hitl:by")
+    if teller is None or not concerns(notice.names, teller.directory, decided_by):
         return
     ends_at = request.timeout_at if request.state == "pending" else sdk.now(ctx) + NOTIFICATION_LIFE_MS
     tags = notice.tags(ctx.info.origin_id, teller.target)
@@ -164,28 +173,100 @@ async def give_notice(ctx: Context, notice: Notification, request: PromiseRecord
 # One notification
 
 
-async def tell(ctx: Context, notice: Notification) -> int:
-    """Notify all recipients, and return how many were notified."""
+class Outlook(Struct, frozen=True, kw_only=True):
+    """The recipients of a notification now, and its request, None if that no longer exists."""
+
+    people: tuple[str, ...] = ()
+    case: RequestSummary | None = None
+
+
+async def tell(ctx: Context, notice: Notification) -> tuple[DeliveryAttempt, ...] | int:
+    """Notify all recipients. Returns the result if no step was needed, otherwise how many were notified."""
+    first = await tell_at_once(ctx, notice) if _is_new(ctx) else None
+    if first is not None and all(map(_is_final, first)):
+        return first
+    tried = {attempt.who: attempt for attempt in first or ()}
     people = await step(ctx).run(whom, notice)
-    told = await asyncio.gather(*(step(ctx).run(tell_one, notice, who) for who in people))
-    return sum(told)
+    told = await asyncio.gather(*(step(ctx).run(tell_one, notice, who, tried.get(who)) for who in people))
+    return sum(said if isinstance(said, bool) else said.outcome == "sent" for said in told)
+
+
+async def tell_at_once(ctx: Context, notice: Notification) -> tuple[DeliveryAttempt, ...] | None:
+    """Try to notify a single recipient without a step. Returns None if steps are needed."""
+    teller = ctx.get_dependency(Notifier)
+    try:
+        outlook = await teller.outlooks.ask(notice)
+    except (HitlError, OSError) as error:  # a step is tried again
+        logger.warning("notification %s is delayed: %s", notice.id, logged(error))
+        return None
+    match outlook.people:
+        case ():
+            return ()
+        case (who,) if not _digest_of(teller, who):
+            return (await teller.send(_composed(teller, notice, who, outlook.case), who, 0, sdk.now(ctx)),)
+    return None
+
+
+def _is_new(ctx: Context) -> bool:
+    """Whether a function has no step yet, from an earlier attempt."""
+    return sdk.found(ctx, sdk.first_id(ctx.info.id)) is None
+
+
+def _is_final(attempt: DeliveryAttempt) -> bool:
+    """Whether there is nothing to try after an attempt."""
+    return attempt.outcome != "failed" or (attempt.for_good and not attempt.more)
 
 
 async def whom(ctx: Context, notice: Notification) -> tuple[str, ...]:
     """Return the recipients."""
-    teller = ctx.get_dependency(Notifier)
-    return await teller.bridge.run(_whom_to_tell, notice=notice, directory=teller.directory)
+    return (await ctx.get_dependency(Notifier).outlooks.ask(notice)).people
 
 
-def _whom_to_tell(client: Client, notice: Notification, directory: Directory) -> tuple[str, ...]:
-    """Return the recipients of a notification.
+def _outlooks(
+    client: Client, notices: Sequence[Notification], reach: NotificationSettings
+) -> list[Outlook | Exception]:
+    """Return the outlook of each notification, in few round trips."""
+    cases = look_up(client, [notice.request for notice in notices])
+    decided = [
+        notice.request for notice in notices if notice.occasion not in ASKING and notice.request in cases
+    ]
+    heard = dict(zip(decided, heard_before(client, [cases[id].promise for id in decided]), strict=True))
+    return [_outlook(client, notice, cases.get(notice.request), heard, reach.now) for notice in notices]
 
-    Of an outcome: those who were notified of the request and did not decide it themselves. Of a reminder:
-    those who have not voted.
+
+def _outlook(
+    client: Client,
+    notice: Notification,
+    case: RequestSummary | None,
+    heard: Mapping[str, frozenset[str]],
+    directory: Directory,
+) -> Outlook | Exception:
+    try:
+        return Outlook(people=tuple(_whom_to_tell(client, notice, case, heard, directory)), case=case)
+    except Exception as error:  # noqa: BLE001 - raised to who asked for this one
+        return error
+
+
+def _cases(client: Client, requests: Sequence[str]) -> list[RequestSummary | None]:
+    """Return requests as they are now."""
+    found = look_up(client, requests)
+    return [found.get(id) for id in requests]
+
+
+def _whom_to_tell(
+    client: Client,
+    notice: Notification,
+    case: RequestSummary | None,
+    heard: Mapping[str, frozenset[str]],
+    directory: Directory,
+) -> tuple[str, ...]:
+    """Return the recipients of a notification of a request.
+
+    Of an outcome: those who were notified of the request (`heard`) and did not decide it themselves. Of a
+    reminder: those who have not voted.
     """
     from hitl_cli.inbox.votes import votes_of
 
-    case = look_up(client, [notice.request]).get(notice.request)
     if case is None or (notice.occasion in ASKING and not case.waits):
         return ()
     asked = assignees(case.asked.everyone, directory)  # only these, whatever the notification says
@@ -200,9 +281,9 @@ def _whom_to_tell(client: Client, notice: Notification, directory: Directory) ->
             for who in people
             if groups.key(who) not in left_out and not is_excluded(case.asked, case.starter, who, groups)
         )
-    heard = frozenset(map(groups.key, heard_before(client, case.promise)))
+    told = frozenset(map(groups.key, heard[notice.request]))
     decided_by = audit_of(case.promise).by
-    return tuple(who for who in people if groups.key(who) in heard and not groups.same(who, decided_by))
+    return tuple(who for who in people if groups.key(who) in told and not groups.same(who, decided_by))
 
 
 def _named_in(notice: Notification, directory: Directory) -> Iterator[str]:
@@ -217,24 +298,45 @@ def _named_in(notice: Notification, directory: Directory) -> Iterator[str]:
             yield who
 
 
-async def tell_one(ctx: Context, notice: Notification, who: str) -> bool:
-    """Notify a person, or a group that has a contact of its own. Returns whether that succeeded."""
+async def tell_one(
+    ctx: Context, notice: Notification, who: str, first: DeliveryAttempt | None = None
+) -> DeliveryAttempt | bool:
+    """Notify a person, or a group that has a contact of its own, and return the last attempt.
+
+    `first` is an attempt that was made already. An earlier version returned whether it succeeded.
+    """
+    teller = ctx.get_dependency(Notifier)
+    if first is None and _is_new(ctx) and not _digest_of(teller, who):
+        first = await teller.send(_composed(teller, notice, who), who, 0, sdk.now(ctx))
+        if _is_final(first):
+            return first
     for _ in range(DIGESTS):
         gathered = await step(ctx).run(gather_for, notice, who)
         if gathered is None:
             break
         said = await in_digest(ctx, notice, who, gathered)
         if said.outcome != "missed":
-            return said.outcome == "sent"
-    said = await in_rounds(ctx, lambda place: step(ctx, once=True).run(send, notice, who, place))
-    return said.outcome == "sent"
+            return said
+    made = [] if first is None else [first]
+    return await in_rounds(ctx, lambda place: step(ctx, once=True).run(send, notice, who, place, made))
 
 
-async def send(ctx: Context, notice: Notification, who: str, place: int) -> DeliveryAttempt:
-    """Send a notification to a recipient's nth address."""
+async def send(
+    ctx: Context, notice: Notification, who: str, place: int, made: list[DeliveryAttempt]
+) -> DeliveryAttempt:
+    """Send a notification to a recipient's nth address; or return the first attempt, if it was made."""
+    if made:
+        return made.pop()
     teller = ctx.get_dependency(Notifier)
-    say = partial(compose, notice=notice, who=who, reach=teller.reach)
-    return await teller.send(say, who, place, sdk.now(ctx))
+    return await teller.send(_composed(teller, notice, who), who, place, sdk.now(ctx))
+
+
+async def _composed(
+    teller: Notifier, notice: Notification, who: str, case: RequestSummary | None = None
+) -> Message | str:
+    """Return the message to a person, about the request as it is now."""
+    case = case or await teller.cases.ask(notice.request)
+    return compose(case, notice, who, teller.reach)
 
 
 async def in_rounds(ctx: Context, send: Callable[[int], Awaitable[DeliveryAttempt]]) -> DeliveryAttempt:
@@ -290,11 +392,16 @@ async def quickly(ctx: Context, send: Callable[[], Awaitable[DeliveryAttempt]]) 
 async def gather_for(ctx: Context, notice: Notification, who: str) -> DigestEntry | None:
     """Add a notification to the recipient's digest, if they want digests. Returns None to send it at once."""
     teller = ctx.get_dependency(Notifier)
-    contact = teller.directory.contact(who)
-    window = contact.digest if contact is not None else None
+    window = _digest_of(teller, who)
     if window is None:
         return None
     return await teller.bridge.run(gather, notice=notice, who=who, window=window, target=teller.target)
+
+
+def _digest_of(teller: Notifier, who: str) -> str | None:
+    """Return the window of a recipient's digests, if they want digests."""
+    contact = teller.directory.contact(who)
+    return None if contact is None else contact.digest
 
 
 async def in_digest(ctx: Context, notice: Notification, who: str, gathered: DigestEntry) -> DeliveryAttempt:

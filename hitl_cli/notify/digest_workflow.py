@@ -3,7 +3,6 @@
 # Annotations are evaluated here: see deliver.py.
 
 from datetime import timedelta
-from functools import partial
 
 from resonate.context import Context
 
@@ -40,5 +39,5 @@ async def send_digest(
     """Send a digest to a person's nth address."""
     teller = ctx.get_dependency(Notifier)
     id = ctx.info.parent_id
-    say = partial(compose_digest, id=id, who=who, notices=notices, reach=teller.reach)
-    return await teller.send(say, who, place, sdk.now(ctx))
+    composing = teller.bridge.run(compose_digest, id=id, who=who, notices=notices, reach=teller.reach)
+    return await teller.send(composing, who, place, sdk.now(ctx))

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from hitl_cli.client.protocol import PAGE, as_promise, get_promises, search_pages
 from hitl_cli.client.tags import REQUEST_TAG
-from hitl_cli.client.wire import EXTERNAL
+from hitl_cli.client.wire import EXTERNAL, audit_of
 from hitl_cli.errors import BadInput, Conflict
 from hitl_cli.inbox.history import settled_since
 from hitl_cli.inbox.pending import blocking_pages
-from hitl_cli.people.contacts import NotificationSettings, recipients
+from hitl_cli.people.contacts import NotificationSettings, concerns, recipients
 from hitl_cli.requests.notification import NOTIFICATION_LIFE_MS, Notification, outcome_notification
 from hitl_cli.requests.question import question_of
 
@@ -137,7 +137,7 @@ class Reconciler:
         if question is None:
             return
         asked = question.asked_at((promise.settled_at or promise.timeout_at) - promise.created_at)
-        if recipients(asked, self._reach.now):
+        if concerns(asked, self._reach.now, audit_of(promise).by):
             notice = outcome_notification(promise.id, promise.state, asked)
             yield notice, promise.origin, now + NOTIFICATION_LIFE_MS
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 from msgspec import Struct
 
-from hitl_cli.client.protocol import creation_order, search
+from hitl_cli.client.protocol import creation_order, search_each
 from hitl_cli.client.tags import NOTICE_TAG, ORIGIN_TAG
-from hitl_cli.client.wire import child_id, decode_as
+from hitl_cli.client.wire import child_id, decode, decode_as
 from hitl_cli.format.durations import format_age, format_duration
 from hitl_cli.requests.notification import Notification, Occasion
 
@@ -126,6 +126,18 @@ def _told_by(promise: Promise, every: Sequence[Promise]) -> Iterable[Notificatio
     notice = notice_in(promise)
     if notice is None or notice.id != promise.id:
         return
+    at_once = _said_in(promise)
+    if isinstance(at_once, tuple):
+        for tried in at_once:
+            if tried.outcome != "over":
+                yield NotificationStatus(
+                    who=tried.who,
+                    occasion=notice.occasion,
+                    since=promise.created_at,
+                    tries=(tried,),
+                    given_up=tried.outcome != "sent",
+                )
+        return
     below = {p.id: p for p in every if p.id.startswith(child_id(promise.id, ""))}
     looked = below.get(child_id(promise.id, "1"))
     people = decode_as(looked.value, tuple[str, ...]) if looked and looked.state == "resolved" else None
@@ -141,7 +153,7 @@ def _told_by(promise: Promise, every: Sequence[Promise]) -> Iterable[Notificatio
         own = below.get(id)
         pending = promise.state == "pending" and (own is None or own.state == "pending")
         timers = [p.timeout_at for p in steps if p.state == "pending" and p.is_timer]
-        tries = tuple(_tries_in(sorted(steps, key=creation_order)))
+        tries = tuple(_tries_in(sorted(steps, key=creation_order) or filter(None, [own])))
         if tries and tries[-1].outcome == "over":
             continue
         yield NotificationStatus(
@@ -164,15 +176,42 @@ def notice_in(promise: Promise) -> Notification | None:
         return None
 
 
-def _tries_in(steps: Iterable[Promise]) -> Iterable[DeliveryAttempt]:
-    """Return the attempts in the results of steps; other steps have other results."""
-    said = (decode_as(step.value, DeliveryAttempt) for step in steps if step.state == "resolved")
-    return filter(None, said)
+def _tries_in(promises: Iterable[Promise]) -> Iterable[DeliveryAttempt]:
+    """Return the attempts in the results of notifications and steps; other steps have other results."""
+    for promise in promises:
+        said = _said_in(promise)
+        yield from said if isinstance(said, tuple) else filter(None, [said])
 
 
-def heard_before(client: Client, request: Promise) -> frozenset[str]:
-    """Return who was notified of a request so far."""
-    prefix, run = child_id(request.id, "t-"), {"tags": {ORIGIN_TAG: request.origin}}
-    found = search(client, **({"idPrefix": prefix} if client.capabilities.prefix else run))
-    steps = [step for step in found if step.id.startswith(prefix)]
-    return frozenset(tried.who for tried in _tries_in(steps) if tried.outcome == "sent")
+def _said_in(promise: Promise) -> DeliveryAttempt | tuple[DeliveryAttempt, ...] | None:
+    """Return the result of a step that sends, or of a notification that needed no step."""
+    if promise.state != "resolved":
+        return None
+    said = decode(promise.value)
+    try:
+        if isinstance(said, list):
+            return msgspec.convert(said, tuple[DeliveryAttempt, ...])
+        return msgspec.convert(said, DeliveryAttempt)
+    except msgspec.ValidationError:
+        return None
+
+
+def heard_before(client: Client, requests: Sequence[Promise]) -> list[frozenset[str]]:
+    """Return, for each of some requests, who was notified of it so far."""
+    prefixes = [child_id(request.id, "t-") for request in requests]
+    can = client.capabilities.prefix
+    found = search_each(
+        client,
+        [
+            {"idPrefix": prefix} if can else {"tags": {ORIGIN_TAG: request.origin}}
+            for prefix, request in zip(prefixes, requests, strict=True)
+        ],
+    )
+    return [
+        frozenset(
+            tried.who
+            for tried in _tries_in(step for step in steps if step.id.startswith(prefix))
+            if tried.outcome == "sent"
+        )
+        for prefix, steps in zip(prefixes, found, strict=True)
+    ]

@@ -55,7 +55,7 @@ class Address(Struct, frozen=True):
     to: str = ""
 
 
-class Contact(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Contact(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
     """How a person is reached: `[people.NAME]`. `notify` is the order in which channels are tried.
 
     `digest` is a duration: messages within it are gathered into one. `slack_user` is the person's member id
@@ -73,7 +73,7 @@ class Contact(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     digest: str | None = None
     slack_user: str | None = None
 
-    @property
+    @cached_property
     def addresses(self) -> tuple[Address, ...]:
         """All ways to reach them, in the order in which they are tried."""
         found: dict[str, tuple[str, ...]] = {
@@ -332,8 +332,14 @@ def recipients(names: Iterable[str], directory: Directory) -> tuple[str, ...]:
     return tuple(who for who in assignees(names, directory) if is_reached(who, directory))
 
 
+def concerns(names: Iterable[str], directory: Directory, decided_by: str | None = None) -> bool:
+    """Whether anyone is notified who did not decide it."""
+    groups = directory.members
+    return any(not groups.same(who, decided_by) for who in recipients(names, directory))
+
+
 def assignees(names: Iterable[str], directory: Directory) -> tuple[str, ...]:
-    """Return the same, including those without a contact."""
+    """Return the same as `recipients`, including those without a contact."""
     return tuple(
         dict.fromkeys(who for name in names or directory.anybody for who in _meant_by(name, directory))
     )

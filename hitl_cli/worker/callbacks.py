@@ -74,7 +74,7 @@ async def try_once(ctx: Context, notice: Notification) -> DeliveryAttempt:
     url = "" if case is None else case.asked.callback or ""
     return await teller.attempt(
         partial(DeliveryAttempt, who=host_of(url), at=sdk.now(ctx)),
-        partial(compose, notice=notice, directory=teller.directory),
+        teller.bridge.run(compose, notice=notice, directory=teller.directory),
         Address(callbacks.KIND, url),
         lambda message, to: callbacks.send(message, to.to, teller.directory.callbacks),
     )

@@ -24,6 +24,7 @@ from hitl_cli.client.tags import CALL_BACK, DIGEST, INTERNAL_FUNCTIONS, TAKE_BAC
 from hitl_cli.client.wire import Call, decode_as, offered_task
 from hitl_cli.engine.server import encode_request, now_ms
 from hitl_cli.errors import Unreachable
+from hitl_cli.notify.channels.http_post import connections_kept
 from hitl_cli.notify.deliver import Notifier, tell
 from hitl_cli.notify.digest_workflow import digest
 from hitl_cli.notify.reconcile import Reconciler
@@ -179,11 +180,12 @@ class Worker:
             await asyncio.sleep(0)  # so that the worker listens before it says that it is ready
             self._housekeeper.start()
             serving(Serving(server=self._link.name, group=options.group, pid=self._pid, workflows=workflows))
-            await self._stop.wait()
-            if self._ended_by:
-                await self._link.source.stop()
-                raise Unreachable(self._ended_by)
-            await self._wind_down()
+            async with connections_kept():
+                await self._stop.wait()
+                if self._ended_by:
+                    await self._link.source.stop()
+                    raise Unreachable(self._ended_by)
+                await self._wind_down()
         finally:
             self._housekeeper.stop()
             self._clients.close()

@@ -80,12 +80,16 @@ class Town:
         """
 
         def done() -> list[NotificationStatus]:
-            self.crew.pending()
-            found = list(notified(details(self.crew.client, promise_of(self.crew.client, id))))
+            found = self.told_so_far(id)
             over = [one for one in found if one.given_up or (one.last and one.last.outcome == "sent")]
             return found if len(over) >= count else []
 
         return wait_until(done)
+
+    def told_so_far(self, id: str) -> list[NotificationStatus]:
+        """Return who has been told of a request so far, and who is to be."""
+        self.crew.pending()
+        return list(notified(details(self.crew.client, promise_of(self.crew.client, id))))
 
     def idle(self) -> None:
         """Wait until nobody works on anything, and all that could be told has been."""

@@ -164,6 +164,7 @@ class HttpReceiver:
     def __init__(self) -> None:
         self.received: list[Posted] = []
         """All that came, also what was refused."""
+        self.connections = 0
         self.answers = threading.Event()
         """Cleared, it takes what comes and does not answer."""
         self.answers.set()
@@ -199,6 +200,12 @@ class HttpReceiver:
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def setup(self) -> None:
+                super().setup()
+                receiver.connections += 1
+
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
                 lowered = {name.lower(): value for name, value in self.headers.items()}

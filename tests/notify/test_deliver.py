@@ -210,6 +210,43 @@ def test_a_notice_that_somebody_made_up_tells_nobody_who_is_not_asked(town: Town
     assert town.sent(1) == [("reviewer", "asked", id)]
 
 
+def steps_of(town: Town, notice: str) -> list[str]:
+    """Return the ids of the steps below a notification, without its own id."""
+    found = search(town.crew.client)
+    return sorted(p.id.removeprefix(f"{notice}.") for p in found if p.id.startswith(f"{notice}."))
+
+
+def test_who_decided_alone_is_told_nothing_and_nothing_is_queued(town: Town) -> None:
+    town.worker()
+    id = town.ask(to=["reviewer"])
+    town.told(id)
+    town.crew.approve(id, by="reviewer")
+    town.crew.result()
+    town.idle()
+    assert [p.id for p in search(town.crew.client, tags={NOTICE_TAG: id})] == [f"{id}.t-asked"]
+    assert town.sent(1) == [("reviewer", "asked", id)]
+
+
+def test_one_recipient_takes_no_step_several_one_each_and_what_fails_more(town: Town) -> None:
+    town.worker()
+    one = town.ask("one", to=["reviewer"])
+    town.told(one)
+    several = town.ask("several", to=["reviewer", "lead"])
+    town.told(several, 2)
+    town.receiver.fail_with(503)
+    failing = town.ask("failing", to=["reviewer"])
+    [told] = wait_until(lambda: [each for each in town.told_so_far(failing) if each.tries])
+    assert (told.who, [tried.outcome for tried in told.tries]) == ("reviewer", ["failed"])
+    town.crew.later(MINUTE_MS)
+    [told] = town.told(failing)
+    assert [tried.outcome for tried in told.tries] == ["failed", "sent"]
+    town.idle()
+    assert steps_of(town, f"{one}.t-asked") == []
+    assert steps_of(town, f"{several}.t-asked") == ["1", "2", "3"]
+    assert steps_of(town, f"{failing}.t-asked")[:4] == ["1", "2", "2.1", "2.2"]
+    assert len(town.receiver.received) == 5
+
+
 # Once, whatever happens
 
 

@@ -66,6 +66,23 @@ def test_a_message_sent_twice_has_the_same_id(receiver: HttpReceiver) -> None:
     assert first.body == again.body
 
 
+def test_a_worker_uses_a_connection_again_and_returns_no_cookie(receiver: HttpReceiver) -> None:
+    async def twice() -> None:
+        for _ in range(2):
+            await send(message(), Address("webhook", receiver.url), Directory())
+
+    async def kept() -> None:
+        async with http_post.connections_kept():
+            await twice()
+
+    receiver.fail_with(200, 4, {"Set-Cookie": "session=1; Path=/"})
+    asyncio.run(twice())
+    assert receiver.connections == 2
+    asyncio.run(kept())
+    assert receiver.connections == 3
+    assert not [came for came in receiver.received if "cookie" in came.headers]
+
+
 def test_without_a_secret_it_is_not_signed(receiver: HttpReceiver) -> None:
     came = posted(receiver, message(), None)
     assert "webhook-signature" not in came.headers

@@ -7,14 +7,16 @@ let others choose the URL.
 
 from __future__ import annotations
 
+import asyncio
 import os
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from hitl_cli.notify.messages import DeliveryFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     import aiohttp
 
@@ -25,8 +27,51 @@ AGAIN_LATER = (408, 425, 429)
 
 NO_URL = "the address in the settings is not a valid URL."
 
+KEPT_S = 1.0
+"""How long an unused connection stays open. Servers close theirs after two seconds or more, and a message
+that is sent at that moment would have to be sent again."""
+
 LONGEST_WAIT_MS = 86_400_000
 """A longer Retry-After of a receiver is cut to this."""
+
+
+_kept: dict[asyncio.AbstractEventLoop, aiohttp.ClientSession | None] = {}
+"""The session of each event loop that keeps connections; None until it is needed."""
+
+
+@asynccontextmanager
+async def connections_kept() -> AsyncIterator[None]:
+    """Use connections again for messages that are posted meanwhile in this event loop."""
+    loop = asyncio.get_running_loop()
+    _kept.setdefault(loop, None)
+    try:
+        yield
+    finally:
+        session = _kept.pop(loop, None)
+        if session is not None:
+            await session.close()
+
+
+@asynccontextmanager
+async def _session(connector: aiohttp.BaseConnector | None) -> AsyncIterator[aiohttp.ClientSession]:
+    """Give a session, which keeps no cookies: the kept one, unless it needs a connector of its own."""
+    import aiohttp
+
+    loop = asyncio.get_running_loop()
+    session = None if connector is not None else _kept.get(loop)
+    if session is None:
+        session = aiohttp.ClientSession(
+            connector=connector or aiohttp.TCPConnector(keepalive_timeout=KEPT_S),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
+        )
+        if loop in _kept and connector is None:
+            _kept[loop] = session
+    try:
+        yield session
+    finally:
+        if _kept.get(loop) is not session:
+            await session.close()
 
 
 async def post(
@@ -45,9 +90,7 @@ async def post(
     sent = {"Content-Type": "application/json", "User-Agent": "hitl", **(headers or {})}
     try:
         async with (
-            aiohttp.ClientSession(
-                connector=connector, timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)
-            ) as session,
+            _session(connector) as session,
             session.post(url, data=body, headers=sent, allow_redirects=False) as answer,
         ):
             _judge(answer.status, host, answer.headers)
