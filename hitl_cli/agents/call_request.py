@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from msgspec import Struct
 
-from hitl_cli.agents.tool_call import as_code, summary_of
-from hitl_cli.errors import TimedOut
+from hitl_cli.agents.tool_call import as_code, refusal, summary_of
+from hitl_cli.errors import BadInput, NotCovered, TimedOut
 from hitl_cli.format.durations import Duration, duration_ms
 from hitl_cli.format.json import to_json
 from hitl_cli.format.stable_ids import stable_id
 from hitl_cli.python_api.hitl import AsyncHitl, Hitl
 from hitl_cli.requests.decision import Decision
+from hitl_cli.requests.question import Question, sensible
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence
@@ -41,7 +42,8 @@ class ApprovalOptions(TypedDict, total=False):
 class FrameworkCall(Struct, frozen=True, kw_only=True):
     """A tool call that waits for approval. `run` and `id` are unique together; `arguments` are the tool's.
 
-    With a `form`, a person answers in place of the tool.
+    With a `form`, a person answers in place of the tool. `editable` is the JSON Schema by which a person may
+    change the arguments.
     """
 
     framework: str
@@ -52,6 +54,7 @@ class FrameworkCall(Struct, frozen=True, kw_only=True):
     agent: str | None = None
     details: Any = None
     form: dict[str, Any] | None = None
+    editable: dict[str, Any] | bool | None = None
 
     @property
     def request(self) -> str:
@@ -70,8 +73,29 @@ def question(call: FrameworkCall, options: ApprovalOptions) -> dict[str, Any]:
         "arguments": call.arguments,
         "details": call.details,
         "form": call.form,
+        "editable": _editable(call),
         "tags": tags,
     }
+
+
+def _editable(call: FrameworkCall) -> dict[str, Any] | bool | None:
+    """Return by which schema the arguments may be changed; None if they do not fit it, or it is no form."""
+    try:
+        sensible(Question(prompt=call.tool, arguments=call.arguments, editable=call.editable))
+    except BadInput:
+        return None
+    return call.editable
+
+
+def objection(call: FrameworkCall, decision: Decision[Any]) -> str | None:
+    """Return why a call must not be made, for the agent; None if it may, with `decision.arguments`."""
+    if not decision.approved:
+        return refusal(decision)
+    try:
+        decision.covers(decision.arguments if decision.changed else call.arguments)
+    except NotCovered as error:
+        return str(error)
+    return None
 
 
 async def decisions(

@@ -12,9 +12,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from langgraph.types import Command
 
-from hitl_cli.agents.call_request import ApprovalOptions, FrameworkCall, decisions, decisions_now
-from hitl_cli.agents.tool_call import refusal
-from hitl_cli.errors import NotCovered, TimedOut
+from hitl_cli.agents.call_request import (
+    ApprovalOptions,
+    FrameworkCall,
+    decisions,
+    decisions_now,
+    objection,
+)
+from hitl_cli.errors import TimedOut
 from hitl_cli.python_api.hitl import AsyncHitl, Hitl
 from hitl_cli.requests.decision import Decision, Rejected
 
@@ -150,6 +155,7 @@ def _request(
         agent=None if name == UNNAMED else name,
         details=None if description.startswith(USUAL) else description or None,
         form=RESPONSE if answers else None,
+        editable="edit" in allowed or None,
     )
 
 
@@ -176,17 +182,13 @@ def _resume(calls: Sequence[_Asked], made: Sequence[Decision[Any] | None]) -> di
 
 def _answer(call: _Asked, decision: Decision[Any]) -> dict[str, Any]:
     """Return a decision as the middleware takes it. Raises Rejected if it takes no rejection."""
-    why = None if decision.approved else refusal(decision)
-    if why is None:
-        try:
-            decision.covers(call.request.arguments)
-        except NotCovered as error:
-            why = str(error)
+    why = objection(call.request, decision)
     if why is None and call.request.form is not None:
         return {"type": "respond", "message": decision.data}
+    if why is None and "approve" in call.allowed and not decision.changed:
+        return {"type": "approve"}
     if why is None:
-        same = {"name": call.request.tool, "args": call.request.arguments}
-        return {"type": "approve"} if "approve" in call.allowed else {"type": "edit", "edited_action": same}
+        return {"type": "edit", "edited_action": {"name": call.request.tool, "args": decision.arguments}}
     if "reject" in call.allowed:
         return {"type": "reject", "message": why}
     if "respond" in call.allowed:

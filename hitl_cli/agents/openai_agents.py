@@ -10,27 +10,51 @@ from __future__ import annotations
 
 import json
 import os
+from contextvars import ContextVar
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
 from agents import Runner, RunState
 
-from hitl_cli.agents.call_request import ApprovalOptions, FrameworkCall, decisions
-from hitl_cli.agents.tool_call import refusal
-from hitl_cli.errors import NotCovered, TimedOut
+from hitl_cli.agents.call_request import ApprovalOptions, FrameworkCall, decisions, objection
+from hitl_cli.errors import TimedOut
 from hitl_cli.python_api.hitl import AsyncHitl
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from agents import Agent, RunResult, ToolApprovalItem
+    from agents import Agent, FunctionTool, RunResult, ToolApprovalItem
 
     from hitl_cli.format.durations import Duration
     from hitl_cli.python_api.hitl import Hitl
-    from hitl_cli.requests.decision import Decision
 
 FRAMEWORK = "openai-agents"
+
+
+_changed: ContextVar[dict[str, Any]] = ContextVar("changed", default={})  # noqa: B039 - it is never changed
+"""The arguments that people have approved instead of those of a call, by the id of the call."""
+
+
+def editable(tool: FunctionTool) -> FunctionTool:
+    """Return a tool whose arguments a person may change. The model is told with which it was called.
+
+        agent = Agent(name="cleaner", tools=[editable(delete)])
+
+    The SDK lets nobody change a call that waits, so the tool itself takes the arguments that were approved.
+    """
+    invoke = tool.on_invoke_tool
+
+    async def with_approved(ctx: Any, given: str) -> Any:
+        changed = _changed.get().get(ctx.tool_call_id)
+        if changed is None:
+            return await invoke(ctx, given)
+        text = json.dumps(changed)
+        return f"A person has changed the arguments to {text}. Result: {await invoke(ctx, text)}"
+
+    with_approved.schema = tool.params_json_schema  # type: ignore[attr-defined]
+    return replace(tool, on_invoke_tool=with_approved)
 
 
 class States(Protocol):
@@ -131,10 +155,17 @@ async def _resumed(
     items = state.get_interruptions()
     calls = [_call(item, id) for item in items]
     made = await decisions(hitl, calls, options, timeout)
+    changed = {}
     for item, call, decision in zip(items, calls, made, strict=True):
         if decision is None:
             raise TimedOut(f"no answer to {call.request} yet. The run {id} is kept.", code="timed-out")
-        _apply(state, item, call, decision)
+        if (why := objection(call, decision)) is not None:
+            state.reject(item, rejection_message=why)
+            continue
+        state.approve(item)
+        if decision.changed:
+            changed[call.id] = decision.arguments
+    _changed.set(_changed.get() | changed)
     return await Runner.run(agent, state, **run)
 
 
@@ -144,6 +175,7 @@ def _call(item: ToolApprovalItem, run: str) -> FrameworkCall:
         arguments = json.loads(item.arguments or "{}")
     except ValueError:
         arguments = item.arguments
+    tool = next((each for each in item.agent.tools if each.name == item.name), None)
     call = item.call_id or json.dumps([item.qualified_name, arguments], sort_keys=True)
     return FrameworkCall(
         framework=FRAMEWORK,
@@ -152,19 +184,5 @@ def _call(item: ToolApprovalItem, run: str) -> FrameworkCall:
         tool=item.qualified_name or item.name or "a tool",
         arguments=arguments,
         agent=item.agent.name,
+        editable=getattr(getattr(tool, "on_invoke_tool", None), "schema", None),
     )
-
-
-def _apply(
-    state: RunState[Any, Any], item: ToolApprovalItem, call: FrameworkCall, decision: Decision[Any]
-) -> None:
-    """Write a decision into the state of a run."""
-    if not decision.approved:
-        state.reject(item, rejection_message=refusal(decision))
-        return
-    try:
-        decision.covers(call.arguments)
-    except NotCovered as error:
-        state.reject(item, rejection_message=str(error))
-    else:
-        state.approve(item)

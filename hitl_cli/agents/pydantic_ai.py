@@ -20,9 +20,7 @@ from pydantic_ai.toolsets import AbstractToolset, ToolsetTool, WrapperToolset
 from resonate.context import Context
 from resonate.retry import RetryPolicy
 
-from hitl_cli.agents.call_request import ApprovalOptions, FrameworkCall, decisions, question
-from hitl_cli.agents.tool_call import refusal
-from hitl_cli.errors import NotCovered
+from hitl_cli.agents.call_request import ApprovalOptions, FrameworkCall, decisions, objection, question
 from hitl_cli.format.durations import Duration
 from hitl_cli.python_api.hitl import AsyncHitl, Hitl
 from hitl_cli.requests.decision import Decision
@@ -45,8 +43,8 @@ class HumanApproval(AbstractCapability[Any]):
         agent = Agent(model, capabilities=[HumanApproval(AsyncHitl(), to="group:ops", deadline="1d")])
 
     A call is one request, however often the agent is run with the same messages: it is known by the
-    conversation and the id of the call. Approved, the tool runs with the arguments that were approved;
-    rejected, the model is told the reason.
+    conversation and the id of the call. Approved, the tool runs, with the arguments as the person has changed
+    them (not with `editable=False`); rejected, the model is told the reason.
 
     - `hitl`: where to ask; by default `AsyncHitl()`.
     - `to`, `deadline`, `options`: who may answer, until when, and other options of `Hitl.ask`.
@@ -63,6 +61,7 @@ class HumanApproval(AbstractCapability[Any]):
     to: "str | Sequence[str]" = ()
     deadline: Duration | None = None
     timeout: Duration | None = None
+    editable: bool = True
     options: ApprovalOptions = field(default_factory=ApprovalOptions)
     retry_policy: RetryPolicy | None = None
 
@@ -70,7 +69,7 @@ class HumanApproval(AbstractCapability[Any]):
         self, ctx: RunContext[Any], *, requests: DeferredToolRequests
     ) -> DeferredToolResults | None:
         """Ask about the calls that require approval, all at once."""
-        calls = [_call(ctx, part, requests.metadata.get(part.tool_call_id)) for part in requests.approvals]
+        calls = [self._call(ctx, part, requests) for part in requests.approvals]
         if not calls:
             return None
         options: ApprovalOptions = {"to": self.to, "deadline": self.deadline, **self.options}
@@ -84,8 +83,24 @@ class HumanApproval(AbstractCapability[Any]):
             made = await ask_all(*(ask(workflow, **question(call, options)) for call in calls))
         answered = [(call, decision) for call, decision in zip(calls, made, strict=True) if decision]
         return requests.build_results(
-            approvals={call.id: _result(decision, call.arguments) for call, decision in answered},
+            approvals={call.id: _result(call, decision) for call, decision in answered},
             answered_by={call.id: decision.by for call, decision in answered if decision.by},
+        )
+
+    def _call(
+        self, ctx: RunContext[Any], part: "ToolCallPart", requests: DeferredToolRequests
+    ) -> FrameworkCall:
+        manager = ctx.tool_manager if self.editable else None
+        tool = None if manager is None else manager.get_tool_def(part.tool_name)
+        return FrameworkCall(
+            framework=FRAMEWORK,
+            run=ctx.conversation_id or ctx.run_id or "",
+            id=part.tool_call_id,
+            tool=part.tool_name,
+            arguments=part.args_as_dict(),
+            agent=ctx.agent.name if ctx.agent else None,
+            details=requests.metadata.get(part.tool_call_id),
+            editable=None if tool is None else tool.parameters_json_schema,
         )
 
     def get_wrapper_toolset(self, toolset: AbstractToolset[Any]) -> AbstractToolset[Any] | None:
@@ -93,29 +108,12 @@ class HumanApproval(AbstractCapability[Any]):
         return DurableToolset(toolset, self.retry_policy)
 
 
-def _call(ctx: RunContext[Any], part: "ToolCallPart", metadata: dict[str, Any] | None) -> FrameworkCall:
-    agent = ctx.agent.name if ctx.agent else None
-    arguments, run = part.args_as_dict(), ctx.conversation_id or ctx.run_id or ""
-    return FrameworkCall(
-        framework=FRAMEWORK,
-        run=run,
-        id=part.tool_call_id,
-        tool=part.tool_name,
-        arguments=arguments,
-        agent=agent,
-        details=metadata,
-    )
-
-
-def _result(decision: Decision[Any], arguments: Any) -> ToolApproved | ToolDenied:
+def _result(call: FrameworkCall, decision: Decision[Any]) -> ToolApproved | ToolDenied:
     """Return what the agent does after a decision."""
-    if not decision.approved:
-        return ToolDenied(refusal(decision))
-    try:
-        decision.covers(arguments)
-    except NotCovered as error:
-        return ToolDenied(str(error))
-    return ToolApproved()
+    why = objection(call, decision)
+    if why is not None:
+        return ToolDenied(why)
+    return ToolApproved(override_args=decision.arguments if decision.changed else None)
 
 
 # Tool calls as steps

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct
 
 from hitl_cli.people.actor import Actor
 from hitl_cli.requests.decision_input import DecisionInput
@@ -75,14 +75,17 @@ class Person:
         id: str | None = None,
         workflow: str | None = None,
         data: Any = UNSET,
+        arguments: Any = UNSET,
         choice: str | None = None,
         comment: str | None = None,
     ) -> None:
-        """Approve the open request, with the data of its form or a choice.
+        """Approve the open request, with the data of its form, changed arguments or a choice.
 
         Raises NotAsked if not exactly one fits, and what `hitl approve` would report: NotAllowed, BadInput, …
         """
-        self._answer(Wanted(prompt=prompt, id=id, workflow=workflow), _approval(data, choice, comment))
+        self._answer(
+            Wanted(prompt=prompt, id=id, workflow=workflow), _approval(data, arguments, choice, comment)
+        )
 
     def reject(
         self,
@@ -104,12 +107,13 @@ class Person:
         id: str | None = None,
         workflow: str | None = None,
         data: Any = UNSET,
+        arguments: Any = UNSET,
         choice: str | None = None,
         comment: str | None = None,
         times: int | None = None,
     ) -> Person:
         """Approve each request that fits and that this person may answer, as soon as it is asked."""
-        said = _approval(data, choice, comment)
+        said = _approval(data, arguments, choice, comment)
         return self._rule(Wanted(prompt=prompt, id=id, workflow=workflow), said, times)
 
     def rejects(
@@ -147,6 +151,6 @@ class Person:
         inbox.decide(found[0], said)
 
 
-def _approval(data: Any | UnsetType, choice: str | None, comment: str | None) -> DecisionInput:
-    plain = data if data is UNSET else msgspec.to_builtins(data)
-    return DecisionInput(verdict="approve", data=plain, choice=choice, comment=comment)
+def _approval(data: Any, arguments: Any, choice: str | None, comment: str | None) -> DecisionInput:
+    data, arguments = (one if one is UNSET else msgspec.to_builtins(one) for one in (data, arguments))
+    return DecisionInput(verdict="approve", data=data, arguments=arguments, choice=choice, comment=comment)

@@ -19,7 +19,7 @@ from langgraph.graph import START, StateGraph
 from langgraph.types import interrupt
 
 from hitl_cli.agents.langgraph import arun_with_approval, run_with_approval
-from hitl_cli.errors import TimedOut
+from hitl_cli.errors import BadInput, TimedOut
 from hitl_cli.requests.decision import Rejected
 from hitl_cli.testing import hitl_test
 
@@ -103,6 +103,23 @@ def test_a_rejected_call_does_not_run_and_the_model_is_told_why(desk: Desk, mode
     with hitl_test() as hitl:
         hitl.person("reviewer").rejects("delete", reason="still needed")
         assert "rejected by reviewer: still needed" in desk.run(desk.agent([DELETE], mode=mode), hitl)
+    assert desk.calls == []
+
+
+@MODES
+def test_a_call_runs_with_the_arguments_as_the_person_has_changed_them(desk: Desk, mode: str) -> None:
+    with hitl_test() as hitl:
+        hitl.person("reviewer").approves("delete", arguments={"path": "build/cache"})
+        assert desk.run(desk.agent([DELETE], mode=mode), hitl).endswith("deleted build/cache")
+    assert desk.calls == ["build/cache"]
+
+
+def test_what_the_middleware_lets_nobody_edit_cannot_be_changed(desk: Desk) -> None:
+    agent = desk.agent([DELETE], on={"allowed_decisions": ["approve", "reject"]})
+    with hitl_test() as hitl:
+        hitl.person("reviewer").approves("delete", arguments={"path": "all"})
+        with pytest.raises(BadInput):
+            desk.run(agent, hitl)
     assert desk.calls == []
 
 

@@ -17,8 +17,8 @@ need("agents")
 from agents import Agent, Model, ModelResponse, Usage, function_tool, set_tracing_disabled
 from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage, ResponseOutputText
 
-from hitl_cli.agents.openai_agents import FolderStates, run_with_approval
-from hitl_cli.errors import TimedOut
+from hitl_cli.agents.openai_agents import FolderStates, editable, run_with_approval
+from hitl_cli.errors import BadInput, TimedOut
 from hitl_cli.testing import hitl_test
 from tests.conftest import PATIENCE_S, Hitl, wait_until
 
@@ -63,7 +63,7 @@ class Desk:
         self.states = FolderStates(folder)
         self.calls: list[str] = []
 
-    def agent(self, *turns: list[Call]) -> Agent[Any]:
+    def agent(self, *turns: list[Call], may_edit: bool = False) -> Agent[Any]:
         calls = self.calls
 
         @function_tool(needs_approval=True)
@@ -71,7 +71,8 @@ class Desk:
             calls.append(path)
             return f"deleted {path}"
 
-        return Agent(name="cleaner", model=Scripted(*turns), tools=[delete])
+        tools = [editable(delete) if may_edit else delete]
+        return Agent(name="cleaner", model=Scripted(*turns), tools=tools)
 
     def run(self, agent: Agent[Any], hitl: Any, **options: Any) -> Any:
         running = run_with_approval(agent, "Go", id="clean-1", states=self.states, hitl=hitl, **options)
@@ -100,6 +101,28 @@ def test_a_rejected_call_does_not_run_and_the_model_is_told_why(desk: Desk) -> N
         output = desk.run(desk.agent([DELETE]), hitl.client)
     assert output == "rejected by reviewer: still needed"
     assert desk.calls == []
+
+
+def test_an_editable_tool_runs_with_the_arguments_as_the_person_has_changed_them(desk: Desk) -> None:
+    with hitl_test() as hitl:
+        hitl.person("reviewer").approves("delete", arguments={"path": "dist"})
+        output = desk.run(desk.agent([DELETE], may_edit=True), hitl.async_client)
+    assert output == 'A person has changed the arguments to {"path": "dist"}. Result: deleted dist'
+    assert desk.calls == ["dist"]
+
+
+def test_the_arguments_of_another_tool_cannot_be_changed(desk: Desk) -> None:
+    with hitl_test() as hitl:
+        hitl.person("reviewer").approves("delete", arguments={"path": "all"})
+        with pytest.raises(BadInput):
+            desk.run(desk.agent([DELETE]), hitl.async_client)
+    assert desk.calls == []
+
+
+def test_an_editable_tool_whose_arguments_were_approved_as_they_are_runs_as_it_is(desk: Desk) -> None:
+    with hitl_test() as hitl:
+        hitl.person("reviewer").approves("delete")
+        assert desk.run(desk.agent([DELETE], may_edit=True), hitl.client) == "deleted build"
 
 
 def test_several_are_asked_at_once_and_a_run_that_waits_is_kept_and_asks_each_once(desk: Desk) -> None:

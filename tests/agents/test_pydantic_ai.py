@@ -10,12 +10,13 @@ from tests.agents.frameworks import need
 need("pydantic_ai")
 
 from pydantic_ai import Agent
-from pydantic_ai.exceptions import ApprovalRequired, ModelRetry
+from pydantic_ai.exceptions import ApprovalRequired, ModelRetry, UserError
 from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCallPart, ToolReturnPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 from pydantic_ai.tools import DeferredToolRequests, RunContext
 
 from hitl_cli.agents.pydantic_ai import HumanApproval, durable_agent
+from hitl_cli.errors import BadInput
 from hitl_cli.testing import HitlTest, StillWaiting, hitl_test
 
 DELETE = ("delete", {"path": "build"}, "call-1")
@@ -88,6 +89,29 @@ def test_a_rejected_call_does_not_run_and_the_model_is_told_why(folder: Folder) 
     assert folder.calls == []
 
 
+def test_a_call_runs_with_the_arguments_as_the_person_has_changed_them(folder: Folder) -> None:
+    with hitl_test() as hitl:
+        hitl.person("reviewer").approves("delete", arguments={"path": "build/cache"})
+        agent = folder.agent([DELETE], capabilities=[HumanApproval(hitl.async_client)])
+        assert ran(agent) == "deleted build/cache"
+
+
+def test_only_what_fits_the_tool_may_be_changed_and_nothing_if_the_author_says_so(folder: Folder) -> None:
+    with hitl_test() as hitl:
+        agent = folder.agent(
+            [DELETE], capabilities=[HumanApproval(hitl.client, timeout="1m", editable=False)]
+        )
+        with pytest.raises(UserError):
+            ran(agent, conversation_id="fixed")
+        with pytest.raises(BadInput):
+            hitl.person("reviewer").approve("delete", arguments={"path": "all"})
+        other = folder.agent([DELETE], capabilities=[HumanApproval(hitl.client, timeout="1m")])
+        with pytest.raises(UserError):
+            ran(other, conversation_id="chat")
+        with pytest.raises(BadInput):
+            hitl.person("reviewer").approve(id=hitl.pending()[1].id, arguments={"path": 7})
+
+
 def test_several_calls_are_asked_at_once(folder: Folder) -> None:
     both = [DELETE, ("delete", {"path": "dist"}, "call-2")]
     with hitl_test() as hitl:
@@ -148,6 +172,14 @@ def test_without_the_capability_tools_run_again_which_is_why_they_are_steps(fold
         hitl.person("reviewer").approve("delete")
         assert run.result()["output"] == "saw .; deleted build"
     assert folder.calls == ["look .", "look .", "delete build"]
+
+
+def test_a_durable_call_runs_with_the_arguments_as_the_person_has_changed_them(folder: Folder) -> None:
+    agent = folder.agent([DELETE], capabilities=[HumanApproval()])
+    with hitl_test(app(agent)) as hitl:
+        run = started(hitl)
+        hitl.person("reviewer").approve("delete", arguments={"path": "dist"})
+        assert run.result()["output"] == "deleted dist"
 
 
 def test_a_durable_agent_is_told_a_rejection_and_asks_several_at_once(folder: Folder) -> None:
