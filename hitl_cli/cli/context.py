@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import typer
 
-from hitl_cli.client.connect import connect, connect_existing
+from hitl_cli.client.connect import check_takes, connect, connect_existing
 from hitl_cli.errors import BadInput, BadUsage
 from hitl_cli.people.actor import Actor
 from hitl_cli.settings import Setting, Settings
@@ -25,9 +25,14 @@ if TYPE_CHECKING:
 def named_server(
     ctx: typer.Context, settings: Settings, server: str | None, token: str | None
 ) -> tuple[Setting, str | None]:
-    """Return the server and its token, from options before or after the command, or from the settings."""
+    """Return the server and its token, from options before or after the command, or from the settings.
+
+    Raises BadUsage if an option gives a token for a server that takes none.
+    """
     given = ctx.obj or {}
-    return settings.server(server or given.get("server")), settings.token(token or given.get("token"))
+    url, token = settings.server(server or given.get("server")), token or given.get("token")
+    check_takes(url.value, token)
+    return url, settings.token(token)
 
 
 def open_client(

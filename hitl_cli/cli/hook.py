@@ -149,9 +149,10 @@ def _place(
         from hitl_cli.python_api.server_backend import settings_backend
 
         settings = Settings()
-        url, chosen = named_server(ctx, settings, server, token)
+        url, _ = named_server(ctx, settings, server, token)
         name = f"{agent} ({settings.person().value}"
-        return settings_backend(url.value, chosen, f"{name[: LONGEST_NAME - 1]})", settings)
+        given = token or ctx.obj["token"]
+        return settings_backend(url.value, given, f"{name[: LONGEST_NAME - 1]})", settings)
 
     return opened
 

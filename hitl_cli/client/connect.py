@@ -75,6 +75,14 @@ def connect_existing(url: str, token: str | None = None) -> Client:
     return driver.connect(url, token)
 
 
+def check_takes(url: str, token: str | None) -> None:
+    """Raise BadUsage if a token is given for a server that takes none. Raises BadServer."""
+    if token is None or (driver_of(url).file(url) is None and split_url(url).scheme != "postgresql"):
+        return
+    what = "PostgreSQL" if split_url(url).scheme == "postgresql" else "a database file"
+    raise BadUsage(f"{shown_url(url)} is {what}, which takes no token: leave it out, or name another server.")
+
+
 def driver_of(url: str) -> Driver:
     """Return the driver for a URL. Raises BadServer if there is none."""
     scheme = split_url(url).scheme

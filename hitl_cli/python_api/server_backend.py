@@ -9,7 +9,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from hitl_cli import defaults
-from hitl_cli.client.connect import connect
+from hitl_cli.client.connect import check_takes, connect
 from hitl_cli.client.protocol import get_promises
 from hitl_cli.client.waiting import wait_until
 from hitl_cli.errors import TimedOut
@@ -177,11 +177,13 @@ class ServerBackend:
 def settings_backend(
     server: str | None, token: str | None, person: str | None, settings: Settings | None = None
 ) -> ServerBackend:
-    """Return the backend of the settings, for what is None here. Raises BadServer, BadSetting."""
+    """Return the backend of the settings, for what is None here. Raises BadServer, BadSetting, BadUsage."""
     settings = settings or Settings()
     actor = Actor(person=settings.person(person).value, via=VIA, groups=settings.groups())
+    url = settings.server(server).value
+    check_takes(url, token)
     return ServerBackend(
-        settings.server(server).value,
+        url,
         settings.token(token),
         actor,
         settings.contacts,

@@ -139,7 +139,7 @@ def test_a_rule_answers_the_hook_and_what_is_not_certain_waits_for_a_person(hitl
 
 
 def test_the_agent_asks_under_a_name_of_its_own_so_that_a_rule_of_its_user_counts(hitl: Hitl) -> None:
-    hitl.env["HITL_AS"] = "ada"
+    hitl.env |= {"HITL_AS": "ada", "RESONATE_TOKEN": "for another server"}
     hitl.ok("rule", "add", "--tool", "Bash", "--match", "git push*")
     assert hook(hitl)["permissionDecision"] == "allow"
     [entry] = hitl.json("history")

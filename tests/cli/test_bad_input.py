@@ -146,6 +146,15 @@ def test_a_trace_of_what_is_no_file_is_refused(hitl: Hitl) -> None:
             hitl.fails(2, "--trace", "trace", command, "-S", url, code="bad-usage")
 
 
+def test_a_token_for_a_server_that_takes_none_is_refused(hitl: Hitl) -> None:
+    for url in (hitl.url, "postgresql://127.0.0.1:9/a"):
+        for command in ("pending", "worker", "gateway", "doctor"):
+            hitl.fails(2, command, "-S", url, "-T", "hitl_x", code="bad-usage")
+            hitl.fails(2, "-T", "hitl_x", command, "-S", url, code="bad-usage")
+    asked = hitl.run("ask", "?", "--no-wait", env={"RESONATE_TOKEN": "for another server"})
+    assert asked.returncode == 0
+
+
 def test_a_server_that_is_not_there_is_said_at_once(hitl: Hitl) -> None:
     for command in ("pending", "worker", "doctor"):
         hitl.fails(6, command, "--server", "http://127.0.0.1:9", code="server-unreachable")

@@ -66,6 +66,7 @@ PROVOKED = [
     fails(2, "bad-usage", "history", "--json", "--csv"),
     fails(2, "bad-usage", "pending", "--mine", "--to", "eve"),
     fails(2, "bad-usage", "pending", "--sort", "size"),
+    fails(2, "bad-usage", "pending", "--token", "x"),
     fails(2, "bad-usage", "pending", "--tag", "team"),
     fails(2, "bad-usage", "pending", "--tag", "a=1", "--tag", "a=2"),
     fails(2, "bad-usage", "review"),

@@ -325,6 +325,7 @@ def test_a_token_of_the_gateway_limits_what_is_allowed(hitl: Command) -> None:
         lambda: Hitl(gateway="ftp://example.org"),
         lambda: Hitl(gateway="https://example.org", server="sqlite:///x.db"),
         lambda: Hitl(server="nonsense").pending(),
+        lambda: Hitl(server="sqlite:///x.db", token="x"),
         lambda: Hitl(gateway="http://127.0.0.1:1").pending(),
     ],
 )
