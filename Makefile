@@ -4,15 +4,18 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test heavy frameworks servers coverage contract rust storm lint fmt bench docs generated clean
+.PHONY: help demo demo-agent test heavy frameworks servers coverage contract rust storm lint fmt bench docs generated clean
 
 HITL := .venv/bin/hitl
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 demo: .venv/ready ## try it: start a workflow, wait for a person, approve, complete
 	@$(HITL) demo
+
+demo-agent: .venv/ready ## watch an agent ask, a person approve with a change, and the agent act
+	@$(HITL) demo agent
 
 # worksteal keeps the tests of a module in one process, which starts shared fixtures once. Tests wait for
 # other processes half of the time, so there are more workers than processors.
@@ -24,9 +27,11 @@ test: .venv/ready ## run the tests in parallel, without the heavy ones
 heavy: .venv/ready ## run the tests that take long: TypeScript (npm), nginx, PostgreSQL, kills under load, real timers
 	@$(PYTEST) -m heavy $(ARGS)
 
+FRAMEWORKS := $(foreach name,examples langgraph openai_agents pydantic_ai,tests/agents/test_$(name).py)
+
 frameworks: .venv/ready ## run the tests of hitl_cli.agents with pydantic-ai, OpenAI Agents and LangGraph
 	@scripts/uv sync --frozen --inexact --group agents --compile-bytecode --quiet
-	@HITL_NEED_FRAMEWORKS=1 $(PYTEST) tests/agents tests/docs/test_code.py $(ARGS)
+	@HITL_NEED_FRAMEWORKS=1 $(PYTEST) -m "not heavy" $(or $(ARGS),$(FRAMEWORKS) tests/docs/test_code.py)
 
 # What must hold on other servers as on a file; without the schema of resonate-pg, PostgreSQL is skipped.
 ON_SERVERS := $(addprefix tests/,authoring gateway inbox notify recovery runs worker)

@@ -64,8 +64,15 @@ class Demo:
         Raises RunFailed if it does not start.
         """
         self._echo(["hitl", *command])
+        return self._start(label, "hitl_cli", *command)
+
+    def start_agent(self) -> _Process:
+        """Start the agent of the demo in the same way."""
+        return self._start("agent", "hitl_cli.admin.demo_agent")
+
+    def _start(self, label: str, module: str, *command: str) -> _Process:
         process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-m", "hitl_cli", *command],
+            [sys.executable, "-m", module, *command],
             env=self._env | {"PYTHONIOENCODING": "utf-8"},
             cwd=self._folder,
             stdout=subprocess.PIPE,
@@ -74,7 +81,7 @@ class Demo:
         self._processes.append(process)
         started = _Process(process, label, self.screen)
         if not started.first:
-            raise RunFailed(f"`hitl {shlex.join(command)}` did not start.")
+            raise RunFailed(f"`{shlex.join([module, *command])}` did not start.")
         self._readers.append(threading.Thread(target=started.show_lines, daemon=True))
         self._readers[-1].start()
         return started

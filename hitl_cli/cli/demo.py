@@ -1,4 +1,4 @@
-"""`hitl demo`: an approval in one terminal, or e-mail verification across services."""
+"""`hitl demo`: an approval in one terminal, e-mail verification across services, or an agent that asks."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ ADDRESS = "a@example.org"
 
 def demo(
     what: Annotated[
-        Literal["approval", "email"],
-        argument("[WHAT]", "The demo: an approval, or email: the verification of an e-mail address."),
+        Literal["approval", "email", "agent"],
+        argument(
+            "[WHAT]", "The demo: an approval; email: an e-mail address is verified; agent: an agent asks."
+        ),
     ] = "approval",
     yes: Annotated[bool, flag("Approve without a prompt.", "--yes", "-y")] = False,
 ) -> None:
@@ -39,6 +41,8 @@ def demo(
     ):
         if what == "email":
             _show_verification(show, asks=asks)
+        elif what == "agent":
+            _show_agent(show, asks=asks)
         else:
             _show_approval(show, asks=asks)
 
@@ -92,3 +96,25 @@ def _show_verification(show: Demo, *, asks: bool) -> None:
     show.run("status", f"workflow-{ADDRESS}")
     note("")
     note("That's it. To build your own, copy examples/email_verification.")
+
+
+def _show_agent(show: Demo, *, asks: bool) -> None:
+    """Show an agent whose command is approved with a change."""
+    print("An agent is at work. Instead of a model, this one has a fixed plan.\n")
+    agent = show.start_agent()
+    request = show.blocked()
+    print("\nIt waits, and so does its command. A person sees exactly what would run:")
+    show.run("show", request)
+    print("\nFifty are too many: the person approves four. What may be changed is up to the agent's tool.")
+    with show.screen:
+        approved = not asks or typer.confirm(f"Approve {request} with 4 replicas?", default=True)
+    if approved:
+        show.run("approve", request, "--set", "replicas=4")
+        agent.printed("now has")
+    else:
+        show.run("reject", request, "--reason", "two are enough")
+        agent.printed("nothing")
+    print("\nWho approved what:")
+    show.run("history", request)
+    note("")
+    note("That's it. For your own: `hitl hook install claude`, or docs/guides/agent-frameworks.md.")

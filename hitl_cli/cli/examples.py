@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
-    "demo": ("hitl demo", "hitl demo email"),
+    "demo": ("hitl demo", "hitl demo email", "hitl demo agent"),
     "worker": ("hitl worker", "hitl worker --app deploy.py --group production"),
     "server": ("hitl server", "hitl server --port 8002"),
     "gateway": ("hitl gateway", "hitl gateway --port 5002"),

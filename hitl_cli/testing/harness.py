@@ -41,6 +41,8 @@ PATIENCE_S = 30.0
 class TestedRun:
     """A run of a workflow in a test."""
 
+    __test__ = False  # for pytest
+
     def __init__(self, id: str, backend: TestBackend, worker: WorkerThread) -> None:
         self.id = id
         self._backend = backend

@@ -48,6 +48,7 @@ class WorkerThread:
         self.retries: list[Retry] = []
         self.served: tuple[str, ...] = ()
         self._modules = [_module_of(each) for each in workflows]
+        self._busy: frozenset[str] = frozenset()
         self._failed: dict[str, Event] = {}
         self._ended: BaseException | None = None
         self._ready = threading.Event()
@@ -68,6 +69,9 @@ class WorkerThread:
         settled = asyncio.run_coroutine_threadsafe(self._settled(), self._loop)
         try:
             settled.result(patience_s)
+        except TimeoutError as error:
+            busy = ", ".join(sorted(self._busy))
+            raise TimeoutError(f"{busy}: a step takes more than {patience_s:.0f} s of real time") from error
         finally:
             settled.cancel()
 
@@ -105,10 +109,11 @@ class WorkerThread:
         self._ready.set()
 
     async def _settled(self) -> None:
-        busy = True
-        while busy:
+        looked = False
+        while self._busy or not looked:
             await asyncio.sleep(LOOK_S)
-            busy = not await self._worker.taken() <= {retry.run for retry in self.retries}
+            self._busy = await self._worker.taken() - {retry.run for retry in self.retries}
+            looked = True
 
     def _report(self, event: Event) -> None:
         if event.event in ("failed", "retrying"):

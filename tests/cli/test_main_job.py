@@ -94,6 +94,16 @@ def test_the_demo_of_an_e_mail_address_shows_the_mail_and_confirms_it_by_itself(
     assert not hitl.database.exists()
 
 
+def test_the_demo_of_an_agent_approves_its_command_with_a_change_and_it_runs(hitl: Hitl) -> None:
+    shown = hitl.ok("demo", "agent")
+    assert "+replicas = 50" in shown
+    assert "$ hitl approve scale-web --set replicas=4" in shown
+    assert "  agent | I ran: python scale.py web.ini 4" in shown
+    assert "  agent | web.ini now has: replicas = 4" in shown
+    assert "replicas: 50 → 4" in shown
+    assert not hitl.database.exists()
+
+
 def test_a_worker_says_what_happens_in_json_lines(hitl: Hitl) -> None:
     worker = hitl.worker("--log-json")
     hitl.ok("start", "hitl-001")

@@ -132,6 +132,12 @@ def test_the_demo_asks_the_person_at_the_terminal(hitl: Hitl, typed: str, end: s
     assert end in shown
 
 
+@pytest.mark.parametrize(("typed", "end"), [("\n", "now has: replicas = 4"), ("n\n", "I do nothing")])
+def test_the_demo_of_an_agent_asks_the_person_at_the_terminal(hitl: Hitl, typed: str, end: str) -> None:
+    shown = on_terminal(hitl, 120, "demo", "agent", typed=typed)
+    assert end in shown
+
+
 def test_the_demo_of_an_e_mail_address_waits_for_the_person_at_the_terminal(hitl: Hitl) -> None:
     shown = on_terminal(hitl, 120, "demo", "email", typed="\n")
     assert "Open the link and approve, or press Enter to do it here" in shown

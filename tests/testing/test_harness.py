@@ -10,7 +10,7 @@ from resonate.context import Context
 
 from hitl_cli import ask, ask_all, workflow
 from hitl_cli.errors import BadInput, NotAllowed, NotCovered, RunFailed, TimedOut
-from hitl_cli.testing import NotAsked, StillWaiting, hitl_test
+from hitl_cli.testing import NotAsked, StillWaiting, harness, hitl_test
 from tests.apps import asks
 
 
@@ -72,6 +72,15 @@ def remove(_ctx: Context, decision: Any) -> str:
     except NotCovered as error:
         return error.code
     return "removed"
+
+
+@workflow
+async def endless(ctx: Context) -> None:
+    await ctx.run(hangs)
+
+
+async def hangs(_ctx: Context) -> None:
+    await asyncio.Event().wait()
 
 
 @workflow
@@ -194,6 +203,12 @@ def test_a_test_ends_quickly_while_a_step_is_to_be_tried_again() -> None:
     with hitl_test(flaky) as hitl:
         hitl.start(flaky)
     assert time.monotonic() - start < 8
+
+
+def test_a_step_that_does_not_end_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(harness, "PATIENCE_S", 0.2)
+    with hitl_test(endless) as hitl, pytest.raises(TimeoutError, match="slow-1"):
+        hitl.start(endless, id="slow-1")
 
 
 def test_a_failed_run_raises_with_the_traceback_as_a_note() -> None:
