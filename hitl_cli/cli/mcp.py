@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hitl_cli.cli.context import named_server
+from hitl_cli.cli.context import handling, named_server
 from hitl_cli.cli.options import Server, Token, Who, value
 from hitl_cli.cli.output import note
 from hitl_cli.client.connect import driver_of
@@ -23,6 +25,7 @@ from hitl_cli.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
     from hitl_cli.python_api.backend import Backend
 
@@ -56,7 +59,14 @@ def mcp(
     if sys.stdin is not None and sys.stdin.isatty():
         note("hitl mcp speaks MCP on stdin and stdout: an agent starts it. Ctrl-C stops it.")
     backend, page = _place(ctx, who, gateway, server, token)
-    asyncio.run(_serve(backend, page, tuple(to or ()), deadline, parse_duration(wait) / 1_000))
+    with handling((signal.SIGINT, signal.SIGTERM), _exit):
+        asyncio.run(_serve(backend, page, tuple(to or ()), deadline, parse_duration(wait) / 1_000))
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    """Exit at once: the thread that reads stdin cannot be interrupted, and requests are kept elsewhere."""
+    del frame
+    os._exit(128 + number)
 
 
 def _place(

@@ -323,7 +323,7 @@ def shown_request(document: RequestDetailsDocument, url: str | None) -> Shown:
         comments=document.comments,
         by=None if made is None else made.by,
         choice=None if made is None else made.choice,
-        data=None if made is None else made.data,
+        data=None if made is None or made.data is True else made.data,
         reason=None if made is None else made.reason,
         comment=None if made is None else made.comment,
         url=url if made is None else None,

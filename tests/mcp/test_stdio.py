@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
 from contextlib import asynccontextmanager
@@ -34,8 +35,10 @@ async def client_of(hitl: Hitl, mode: str, *args: str, **env: str) -> AsyncItera
 
 
 @pytest.mark.parametrize("mode", REVISIONS)
-def test_a_request_outlives_the_process_that_asked(hitl: Hitl, mode: str) -> None:
+def test_an_asker_s_request_outlives_its_process(hitl: Hitl, mode: str) -> None:
     scene = Scene(hitl.url)
+    hitl.ok("ask", "Theirs?", "--id", "theirs", "--no-wait", "--as", "other")
+    hitl.ok("approve", "theirs", "--as", "lead")
 
     async def work() -> None:
         async with client_of(hitl, mode, "--as", "agent", "--to", "lead") as client:
@@ -47,30 +50,11 @@ def test_a_request_outlives_the_process_that_asked(hitl: Hitl, mode: str) -> Non
         hitl.ok("approve", "d", "--as", "lead")
         async with client_of(hitl, mode, "--as", "agent") as client:
             assert (await call(client, "wait", id="d"))["approved"] is True
+            assert await refused(client, "show", id="theirs") == "not-found"
 
     run(work)
     [entry] = hitl.json("history", "d")
     assert (entry["by"], entry["outcome"]) == ("lead", "approved")
-
-
-def test_it_is_an_asker_and_nothing_else(hitl: Hitl) -> None:
-    hitl.ok("ask", "Theirs?", "--id", "theirs", "--no-wait", "--as", "other")
-
-    async def work() -> None:
-        async with client_of(hitl, "legacy", "--as", "agent") as client:
-            assert (await call(client, "pending"))["requests"] == []
-            assert await refused(client, "show", id="theirs") == "not-found"
-
-    run(work)
-
-
-def test_a_server_that_is_away_is_an_error_of_the_tool(hitl: Hitl) -> None:
-    async def work() -> None:
-        async with client_of(hitl, "legacy", "--server", "http://127.0.0.1:1") as client:
-            assert {tool.name for tool in (await client.list_tools()).tools} >= {"ask", "wait"}
-            assert await refused(client, "ask", prompt="Deploy?") == "server-unreachable"
-
-    run(work)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +88,6 @@ def test_without_the_extra_it_says_how_to_install_it(hitl: Hitl) -> None:
 
 def test_lines_that_are_no_messages_do_not_stop_it(hitl: Hitl) -> None:
     deep = "[" * 100_000
-    ping: dict[str, Any] = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
     odd = [
         "nonsense",
         "[]",
@@ -113,6 +96,23 @@ def test_lines_that_are_no_messages_do_not_stop_it(hitl: Hitl) -> None:
         '{"jsonrpc": "2.0", "id": {}}',
         '{"jsonrpc":"2.0","method":"\\ud800"}',
     ]
+    served = begun(hitl, *odd, json.dumps(PING))
+    _, told = served.communicate(timeout=PATIENCE_S)
+    assert (served.returncode, told) == (0, "")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_it_at_once(hitl: Hitl, number: signal.Signals, code: int) -> None:
+    served = begun(hitl, json.dumps(PING))
+    served.send_signal(number)
+    assert served.wait(PATIENCE_S) == code
+
+
+PING: dict[str, Any] = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+
+
+def begun(hitl: Hitl, *lines: str) -> subprocess.Popen[str]:
+    """Start it, send lines of which the last is PING, and return it once that is answered."""
     served = forked.Popen(
         [HITL, "mcp"],
         env=hitl.env,
@@ -123,8 +123,7 @@ def test_lines_that_are_no_messages_do_not_stop_it(hitl: Hitl) -> None:
     )
     assert served.stdin is not None
     assert served.stdout is not None
-    served.stdin.write("\n".join([*odd, json.dumps(ping), ""]))
+    served.stdin.write("\n".join([*lines, ""]))
     served.stdin.flush()
     assert json.loads(served.stdout.readline())["id"] == 1
-    _, told = served.communicate(timeout=PATIENCE_S)
-    assert (served.returncode, told) == (0, "")
+    return served

@@ -237,6 +237,15 @@ def test_what_cannot_be_asked_is_an_error_of_the_tool_and_creates_nothing(
     run(work)
 
 
+def test_a_server_that_is_away_is_an_error_of_the_tool() -> None:
+    async def work() -> None:
+        async with Scene("http://127.0.0.1:1").client("2026-07-28") as client:
+            for tool, arguments in (("ask", {"prompt": "Deploy?"}), ("pending", {}), ("wait", {"id": "x"})):
+                assert await refused(client, tool, **arguments) == "server-unreachable"
+
+    run(work)
+
+
 HOSTILE = "<script>alert(1)</script> \x1b[31m\u202e `x` [a](javascript:1) " + "y" * 5_000
 
 
