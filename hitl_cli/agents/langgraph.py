@@ -130,7 +130,7 @@ def _calls_of(interrupt: Interrupt, graph: Any, thread: str) -> list[_Asked]:
     value = interrupt.value if isinstance(interrupt.value, dict) else {}
     if value.get("type") == "tool_approval":
         allowed = _allowed_by(interrupt.response_schema)
-        call = _request(value, graph, thread, value["tool_call_id"], allowed)
+        call = _request(value, graph, thread, interrupt.id, allowed)
         return [_Asked(interrupt.id, True, call, allowed)]
     configs = {config["action_name"]: config for config in value.get("review_configs", ())}
     asked = []

@@ -19,6 +19,7 @@ from urllib.parse import quote
 from agents import Runner, RunState
 
 from hitl_cli.agents.call_request import ApprovalOptions, FrameworkCall, decisions, objection
+from hitl_cli.client.wire import fresh_id
 from hitl_cli.errors import TimedOut
 from hitl_cli.python_api.hitl import AsyncHitl
 
@@ -131,13 +132,16 @@ async def run_with_approval(
     asked: ApprovalOptions = {"to": to, "deadline": deadline, **(options or {})}
     kept = states.load(id)
     if kept is None:
+        name = f"{id}/{fresh_id()}"  # the ids of calls are unique in a run, but not for every model in two
         result = await Runner.run(agent, input, **run)
     else:
-        result = await _resumed(agent, await RunState.from_string(agent, kept), id, hitl, asked, timeout, run)
+        name, text = json.loads(kept)
+        state = await RunState.from_string(agent, text)
+        result = await _resumed(agent, state, name, hitl, asked, timeout, run)
     while result.interruptions:
         state = result.to_state()
-        states.save(id, state.to_string())
-        result = await _resumed(agent, state, id, hitl, asked, timeout, run)
+        states.save(id, json.dumps([name, state.to_string()]))
+        result = await _resumed(agent, state, name, hitl, asked, timeout, run)
     states.forget(id)
     return result
 
@@ -145,7 +149,7 @@ async def run_with_approval(
 async def _resumed(
     agent: Agent[Any],
     state: RunState[Any, Any],
-    id: str,
+    name: str,
     hitl: Hitl | AsyncHitl,
     options: ApprovalOptions,
     timeout: Duration | None,  # noqa: ASYNC109
@@ -153,12 +157,12 @@ async def _resumed(
 ) -> RunResult:
     """Have people decide what a run waits for, and let it go on."""
     items = state.get_interruptions()
-    calls = [_call(item, id) for item in items]
+    calls = [_call(item, name) for item in items]
     made = await decisions(hitl, calls, options, timeout)
     changed = {}
     for item, call, decision in zip(items, calls, made, strict=True):
         if decision is None:
-            raise TimedOut(f"no answer to {call.request} yet. The run {id} is kept.", code="timed-out")
+            raise TimedOut(f"no answer to {call.request} yet. The run is kept.", code="timed-out")
         if (why := objection(call, decision)) is not None:
             state.reject(item, rejection_message=why)
             continue

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ValidationError
 from pydantic_ai.capabilities import AbstractCapability
 from pydantic_ai.exceptions import ApprovalRequired, CallDeferred, ModelRetry, ToolFailed
-from pydantic_ai.messages import ToolReturn, ToolReturnContent
+from pydantic_ai.messages import ModelResponse, ToolReturn, ToolReturnContent
 from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults, RunContext, ToolApproved, ToolDenied
 from pydantic_ai.toolsets import AbstractToolset, ToolsetTool, WrapperToolset
 from resonate.context import Context
@@ -43,8 +43,8 @@ class HumanApproval(AbstractCapability[Any]):
         agent = Agent(model, capabilities=[HumanApproval(AsyncHitl(), to="group:ops", deadline="1d")])
 
     A call is one request, however often the agent is run with the same messages: it is known by the
-    conversation and the id of the call. Approved, the tool runs, with the arguments as the person has changed
-    them (not with `editable=False`); rejected, the model is told the reason.
+    conversation, its turn and the id of the call. Approved, the tool runs, with the arguments as the person
+    has changed them (not with `editable=False`); rejected, the model is told the reason.
 
     - `hitl`: where to ask; by default `AsyncHitl()`.
     - `to`, `deadline`, `options`: who may answer, until when, and other options of `Hitl.ask`.
@@ -92,9 +92,10 @@ class HumanApproval(AbstractCapability[Any]):
     ) -> FrameworkCall:
         manager = ctx.tool_manager if self.editable else None
         tool = None if manager is None else manager.get_tool_def(part.tool_name)
+        turn = sum(isinstance(message, ModelResponse) for message in ctx.messages)  # some models repeat ids
         return FrameworkCall(
             framework=FRAMEWORK,
-            run=ctx.conversation_id or ctx.run_id or "",
+            run=f"{ctx.conversation_id or ctx.run_id}/{turn}",
             id=part.tool_call_id,
             tool=part.tool_name,
             arguments=part.args_as_dict(),

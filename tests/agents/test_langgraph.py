@@ -146,6 +146,15 @@ def test_a_thread_may_wait_several_times(desk: Desk) -> None:
         assert desk.run(desk.agent([DELETE], [DIST]), hitl) == "deleted build; deleted dist"
 
 
+@MODES
+def test_a_model_that_repeats_the_id_of_a_call_is_asked_again(desk: Desk, mode: str) -> None:
+    with hitl_test() as hitl:
+        hitl.person("reviewer").approves("delete", times=1).rejects("delete", reason="once")
+        desk.run(desk.agent([DELETE], [DELETE], mode=mode), hitl)
+        assert len(hitl.decided()) == 2
+    assert desk.calls == ["build"]
+
+
 def test_a_graph_runs_asynchronously_too(desk: Desk) -> None:
     with hitl_test() as hitl:
         hitl.person("reviewer").approves("delete")

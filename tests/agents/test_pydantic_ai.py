@@ -137,6 +137,13 @@ def test_a_call_that_is_not_answered_in_time_is_left_to_the_agent_and_asked_once
         assert len(hitl.decided()) == 1
 
 
+def test_a_model_that_repeats_the_id_of_a_call_is_asked_again(folder: Folder) -> None:
+    with hitl_test() as hitl:
+        hitl.person("reviewer").approves("delete", times=1).rejects("delete", reason="once")
+        agent = folder.agent([DELETE], [DELETE], capabilities=[HumanApproval(hitl.async_client)])
+        assert ran(agent, conversation_id="chat") == "deleted build; rejected by reviewer: once"
+
+
 # In a workflow
 
 
