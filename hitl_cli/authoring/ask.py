@@ -37,6 +37,7 @@ from hitl_cli.authoring.changed_question import (
     told,
 )
 from hitl_cli.authoring.refused_answer import put_again, refusal
+from hitl_cli.authoring.use import consume_in_run
 from hitl_cli.client.pool import ClientPool
 from hitl_cli.client.protocol import Client, get_promise
 from hitl_cli.client.wire import audit_in, is_blocking
@@ -62,6 +63,7 @@ from hitl_cli.requests.question import (
     not_askable,
     sensible,
 )
+from hitl_cli.requests.use import consume_at
 from hitl_cli.sdk import context as sdk
 from hitl_cli.sdk.replay import note_question
 from hitl_cli.sdk.suspension import end_if_over
@@ -157,6 +159,8 @@ class PendingDecision[T](Awaitable[Decision[T]]):
         return decided
 
 
+consume_at.register(Context, consume_in_run)
+
 Asked = PendingDecision
 """The name of PendingDecision before 0.2."""
 
@@ -174,6 +178,7 @@ class _AskOptions(TypedDict, total=False):
     deadline: Duration | None
     on_deadline: OnDeadline
     valid_for: Duration | None
+    once: bool
     remind: Duration | None
     escalate: Mapping[str, str | Sequence[str]] | None
     key: str | None
@@ -207,6 +212,7 @@ def ask(
     deadline: Duration | None = None,
     on_deadline: OnDeadline = "expire",
     valid_for: Duration | None = None,
+    once: bool = False,
     remind: Duration | None = None,
     escalate: Mapping[str, str | Sequence[str]] | None = None,
     key: str | None = None,
@@ -248,6 +254,7 @@ def ask(
     - `on_deadline`: the outcome when the deadline passes: `"expire"`, `"approve"`, `"reject"`, or a value
       that becomes the data of an approval. Default: `"expire"`.
     - `valid_for`: how long an approval may be used, checked by `decision.covers`. Default: forever.
+    - `once`: whether it may be used once only, by `decision.consume`. Default: no.
     - `remind`: how often the assignees are reminded. Default: never.
 
     How it is found:
@@ -272,6 +279,7 @@ def ask(
         approvals=approvals,
         allow_self=allow_self,
         on_deadline=on_deadline if on_deadline in PLAIN_DEADLINES else Instead(value=on_deadline),
+        once=once,
         valid_for=None if valid_for is None else duration_ms(valid_for),
         remind=None if remind is None else duration_ms(remind),
         escalate=escalations_of(escalate or {}),

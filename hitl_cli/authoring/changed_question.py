@@ -192,7 +192,16 @@ def _compared(id: str, found: Question, put: NewRequest) -> Standing:
 
 
 _EXACT = attrgetter(
-    "prompt", "choices", "to", "approvals", "allow_self", "on_deadline", "escalate", "digest", "valid_for"
+    "prompt",
+    "choices",
+    "to",
+    "approvals",
+    "allow_self",
+    "on_deadline",
+    "escalate",
+    "digest",
+    "valid_for",
+    "once",
 )
 
 
@@ -221,6 +230,7 @@ def _parts(question: Question, *, with_form: bool) -> dict[str, Json]:
         "arguments": question.arguments,
         "editable": question.editable,
         "valid_for": question.valid_for,
+        "once": question.once,
         "choices": sorted(question.choices),
         "to": sorted(set(map(folded, question.to))),
         "escalate": sorted(set(map(folded, later))),

@@ -18,6 +18,7 @@ from hitl_cli.cli.decide import read_file
 from hitl_cli.cli.options import AsJson, Server, Token, Who, argument, flag, number, value
 from hitl_cli.cli.output import is_terminal, note, print_json, silence_stdout
 from hitl_cli.cli.render.table import on_terminal
+from hitl_cli.client.wire import fresh_id
 from hitl_cli.errors import BadInput, BadJson, BadUsage, RunFailed, TimedOut, TooLarge, Unreachable
 from hitl_cli.format.durations import format_age, parse_duration
 from hitl_cli.format.json import to_json, why_not_json
@@ -95,6 +96,9 @@ def ask(
     valid_for: Annotated[
         str | None, value("DURATION", "How long an approval may be used. Default: forever.")
     ] = None,
+    once: Annotated[
+        bool, flag("The approval may be used once: a later `hitl ask --id` exits 4.", "--once")
+    ] = False,
     digest: Annotated[
         str | None, value("FILE", "File to approve. Its SHA-256 is recorded; exits 4 if it changes.")
     ] = None,
@@ -142,6 +146,7 @@ def ask(
         approvals=approvals,
         allow_self=not no_self,
         on_deadline=_read_on_deadline(on_deadline, on_deadline_value, choice or []),
+        once=once,
         valid_for=None if valid_for is None else parse_duration(valid_for),
         priority=priority,
         link=link,
@@ -189,6 +194,7 @@ def ask(
         if unanswered and cancel_on_exit:
             promise = inbox.withdraw(posted)
             unanswered = promise.state == "rejected_canceled"
+        _use_up(inbox, posted, promise, digest, leaving)
         now = client.now()
     if leaving.signal is not None:
         note(_left_behind(promise, command, now, local))
@@ -201,6 +207,20 @@ def ask(
             at=decided_at(promise, now),
         )
     _finish(posted, promise, now, digest=digest, as_json=as_json)
+
+
+def _use_up(
+    inbox: Inbox, posted: StandaloneRequest, promise: Promise, digest: str | None, leaving: _Leaving
+) -> None:
+    """Use up an approval with --once.
+
+    Raises NotCovered if it was used before, Conflict if the file has changed.
+    """
+    if not posted.question.once or outcome_of(promise) != "approved" or leaving.signal is not None:
+        return
+    if digest is not None and posted.question.digest is not None:
+        check_unchanged(posted.id, digest, posted.question.digest)
+    inbox.consume(posted.id, fresh_id())
 
 
 # The question

@@ -23,6 +23,9 @@ VOTE_TAG = "hitl:vote"
 SAID_TAG = "hitl:said"
 """On every record under a request, so that the latest records are found with one search."""
 
+USED_TAG = "hitl:used"
+"""On the record of the use of an approval that may be used once: the id of its request."""
+
 REVOKED_TAG = "hitl:revoked"
 """On a record that revokes the links of a request (hitl_cli/auth/links.py)."""
 

@@ -14,9 +14,11 @@ from hitl_cli.format.names import folded
 from hitl_cli.inbox.comments import Comment, comments_in
 from hitl_cli.inbox.history import HistoryEntry, decision_of
 from hitl_cli.inbox.request_summary import RequestSummary
+from hitl_cli.inbox.use import use_of
 from hitl_cli.inbox.votes import count, leading, votes_in
 from hitl_cli.people.groups import unknown_people
 from hitl_cli.requests.question import question_of, replaced_by
+from hitl_cli.requests.use import Use
 from hitl_cli.runs.steps import RunStep, tree_of, way_to
 
 if TYPE_CHECKING:
@@ -31,7 +33,8 @@ class RequestDetails(Struct, frozen=True, kw_only=True):
     """A request with its votes and comments, and the steps of its run before it, oldest first.
 
     `votes` are the votes that count. `decision` is None while the request is open. `lineage` are all promises
-    of its run. `unknown` are the assignees of an open request that are not in the settings.
+    of its run. `used` is who used up the approval. `unknown` are the assignees of an open request that are
+    not in the settings.
     """
 
     item: RequestSummary
@@ -41,6 +44,7 @@ class RequestDetails(Struct, frozen=True, kw_only=True):
     before: tuple[RunStep, ...] = ()
     lineage: tuple[Promise, ...] = ()
     unknown: tuple[str, ...] = ()
+    used: Use | None = None
     hint: str | None = None
 
     @property
@@ -86,6 +90,7 @@ def details(client: Client, item: RequestSummary, groups: Groups) -> RequestDeta
         comments=tuple(comments_in(tagged(below, COMMENT_TAG, item.id))),
         before=tuple(_steps_before(tree_of(root, below), way_to(promise, below))),
         lineage=tuple(below),
+        used=use_of(item.id, below) if item.asked.once else None,
     )
 
 

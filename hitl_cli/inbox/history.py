@@ -11,8 +11,17 @@ from msgspec import Struct
 
 from hitl_cli.client.paging import ordered, page_of
 from hitl_cli.client.protocol import PAGE, get_promise, get_promises, pages, search, search_many, search_page
-from hitl_cli.client.tags import COMMENT_TAG, ORIGIN_TAG, VOTE_TAG
-from hitl_cli.client.wire import EXTERNAL, GLOBAL, Json, Vote, audit_of, decode, error_message, tagged
+from hitl_cli.client.tags import COMMENT_TAG, ORIGIN_TAG, USED_TAG, VOTE_TAG
+from hitl_cli.client.wire import (
+    EXTERNAL,
+    GLOBAL,
+    Json,
+    Vote,
+    audit_of,
+    decode,
+    error_message,
+    tagged,
+)
 from hitl_cli.errors import NotFound
 from hitl_cli.inbox.comments import comment_in
 from hitl_cli.inbox.votes import votes_in
@@ -31,6 +40,7 @@ from hitl_cli.requests.question import (
     replaced_by,
     replaces,
 )
+from hitl_cli.requests.use import use_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -41,7 +51,7 @@ if TYPE_CHECKING:
     from hitl_cli.engine.records import PromiseState
     from hitl_cli.people.groups import Groups
 
-type Kind = Literal["comment", "vote", "decision"]
+type Kind = Literal["comment", "vote", "decision", "use"]
 
 SETTLED: tuple[PromiseState, ...] = ("resolved", "rejected", "rejected_canceled", "rejected_timedout")
 STATES: dict[Outcome | None, tuple[PromiseState, ...]] = {
@@ -313,7 +323,8 @@ def story(
         for entry in _told(promise, _function_of(promise, runs.get(promise.origin)), below[promise.origin])
         if _fits(entry, wanted, groups) and entry.at >= (wanted.since or 0)
     ]
-    return sorted(entries, key=lambda entry: (entry.at, entry.kind == "decision"))
+    order = {"decision": 1, "use": 2}
+    return sorted(entries, key=lambda entry: (entry.at, order.get(entry.kind, 0)))
 
 
 def _named(client: Client, name: str) -> list[Promise]:
@@ -374,3 +385,6 @@ def _told(promise: Promise, function: str | None, others: Sequence[Promise]) -> 
         )
     if promise.state != "pending":
         yield decision_of(promise, function, others)
+    for record in tagged(others, USED_TAG, promise.id):
+        use = use_in(decode(record.param), record.created_at)
+        yield said("use", use.at, outcome=None, by=use.by, via=use.via)

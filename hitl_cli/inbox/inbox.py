@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from hitl_cli.people.contacts import Directory
     from hitl_cli.people.idempotency import IdempotencyMark
     from hitl_cli.requests.question import Digest, Question
+    from hitl_cli.requests.use import Use
 
 type Listed = tuple[list[RequestSummary], bool]
 type Page[T] = tuple[list[T], str | None]
@@ -242,6 +243,18 @@ class Inbox:
 
         self.actor.require("ask")
         return ask.withdraw(self.client, self.actor, asked)
+
+    def consume(self, request: str, key: str) -> Use:
+        """Use up the approval of a request with `once`, and return the use. The same key is the same use.
+
+        Raises NotFound, NotCovered (no approval, expired, or used before), Conflict (not decided yet),
+        BadInput (without `once`).
+        """
+        from hitl_cli.inbox.use import consume
+
+        check_person(self.actor.person)
+        self.actor.require("ask")
+        return consume(self.client, self.actor, self._found("ask", request=request, whole=True), key)
 
     # History
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from msgspec import Struct
 
 from hitl_cli.client.protocol import ProtocolRequest, as_page, get_promises
-from hitl_cli.client.tags import COMMENT_TAG, SAID_TAG, VOTE_TAG
+from hitl_cli.client.tags import COMMENT_TAG, SAID_TAG, USED_TAG, VOTE_TAG
 from hitl_cli.client.wire import EXTERNAL, headers_of
 from hitl_cli.inbox.history import decision_of, settled_at
 from hitl_cli.inbox.pending import blocking_pages
@@ -283,9 +283,9 @@ class IndexedWatch(InboxWatch):
 
 
 def _subject_of(said: Promise, over: set[str]) -> str | None:
-    """Return the id of the request of a vote or comment, if it must be reported."""
-    vote, comment = said.tags.get(VOTE_TAG), said.tags.get(COMMENT_TAG)
-    id = comment if vote is None or vote in over else vote
+    """Return the id of the request of a vote, a comment or a use, if it must be reported."""
+    vote, remark = said.tags.get(VOTE_TAG), said.tags.get(COMMENT_TAG) or said.tags.get(USED_TAG)
+    id = remark if vote is None or vote in over else vote
     return id if id and said.id.startswith(id) else None
 
 

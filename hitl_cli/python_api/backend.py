@@ -45,6 +45,9 @@ class Backend(Protocol):
     def decision(self, id: str, timeout_s: float | None) -> Decision[Json] | None:
         """Return the decision; None after `timeout_s` seconds. Raises NotFound."""
 
+    def use(self, id: str, key: str) -> None:
+        """Use up an approval. Raises NotFound, NotCovered (it was used before), BadInput."""
+
     def take_back(self, id: str) -> Decision[Json]:
         """Cancel a request, and return the decision: canceled, or an earlier one. Raises NotFound."""
 

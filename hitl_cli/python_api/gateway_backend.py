@@ -25,6 +25,7 @@ from hitl_cli.errors import (
     Conflict,
     HitlError,
     NotAllowed,
+    NotCovered,
     NotFound,
     RunFailed,
     TimedOut,
@@ -68,6 +69,10 @@ ERRORS: dict[int, type[HitlError]] = {
     410: TimedOut,
     422: Conflict,
 }
+
+
+NOT_COVERED = ("not-covered", "approval-expired", "approval-used")
+"""The codes of NotCovered."""
 
 
 class _Problem(Struct, frozen=True):
@@ -116,6 +121,10 @@ class GatewayBackend:
             return _decision_in(self._send("GET", path, RequestDetailsDocument, query, wait_s=wait_s))
 
         return _until(look, timeout_s, WAIT_S)
+
+    def use(self, id: str, key: str) -> None:
+        """Use up an approval. See Backend."""
+        self._send("POST", f"/requests/{quote(id, safe='')}/use", RequestDetailsDocument, body={"key": key})
 
     def take_back(self, id: str) -> Decision[Json]:
         """Cancel a request. See Backend."""
@@ -211,7 +220,7 @@ def _error_in(status: int, raw: bytes, where: str) -> HitlError:
         problem = msgspec.json.decode(raw, type=_Problem)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return Unreachable(f"{where} did not answer as a gateway of hitl: status {status}.")
-    kind = ERRORS.get(status, Unreachable)
+    kind = NotCovered if problem.code in NOT_COVERED else ERRORS.get(status, Unreachable)
     return kind(problem.detail, problem.lines, code=problem.code)
 
 
@@ -256,6 +265,7 @@ def _decision_in(shown: RequestDetailsDocument) -> Decision[Json] | None:
         arguments=shown.arguments,
         arguments_digest=shown.arguments_digest,
         editable=shown.editable,
+        once=shown.once,
         valid_for=None if shown.valid_for_s is None else round(shown.valid_for_s * 1_000),
         form=shown.form,
         choices=shown.choices,

@@ -14,9 +14,10 @@ from hitl_cli.errors import RunFailed, TimedOut
 from hitl_cli.format.durations import Duration, duration_ms
 from hitl_cli.python_api.async_waits import AsyncWaits
 from hitl_cli.python_api.backend import Wanted, backend_of
-from hitl_cli.requests.decision import with_question
+from hitl_cli.requests.decision import with_place, with_question
 from hitl_cli.requests.question import not_askable
 from hitl_cli.requests.question_input import QuestionInput
+from hitl_cli.requests.use import check_usable, consume_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -47,6 +48,7 @@ class AskOptions(TypedDict, total=False):
     deadline: Duration | None
     on_deadline: Any
     valid_for: Duration | None
+    once: bool
     key: str | None
     priority: Priority
     tags: Mapping[str, str] | None
@@ -141,7 +143,7 @@ class Hitl:
         The server may restart meanwhile. Raises NotFound, TimedOut after `timeout`; RunFailed if another tool
         has settled the request with an answer that does not fit.
         """
-        return _typed(id, form, self._backend.decision(id, _seconds(timeout)))
+        return with_place(_typed(id, form, self._backend.decision(id, _seconds(timeout))), self)
 
     def take_back(self, id: str) -> Decision[Any]:
         """Cancel a request, and return its decision: canceled, or the one that was made before.
@@ -271,7 +273,8 @@ class AsyncHitl:
     ) -> Decision[Any]: ...
     async def wait(self, id: str, *, form: Any = None, timeout: Duration | None = None) -> Decision[Any]:
         """Return the decision on a request once it is made. See Hitl.wait."""
-        return _typed(id, form, await self._waits.until(self._backend.decision, id, _seconds(timeout)))
+        decision = await self._waits.until(self._backend.decision, id, _seconds(timeout))
+        return with_place(_typed(id, form, decision), self)
 
     async def take_back(self, id: str) -> Decision[Any]:
         """Cancel a request, and return its decision. See Hitl.take_back."""
@@ -326,6 +329,22 @@ class AsyncHitl:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+@consume_at.register(Hitl)
+def _consume_at(place: Hitl, decision: Decision[Any], key: str | None) -> Decision[Any]:
+    """Use up an approval, and return it."""
+    check_usable(decision)
+    place._backend.use(decision.id, key or fresh_id())  # noqa: SLF001 - the class is above
+    return decision
+
+
+@consume_at.register(AsyncHitl)
+async def _consume_at_async(place: AsyncHitl, decision: Decision[Any], key: str | None) -> Decision[Any]:
+    """Use up an approval, and return it."""
+    check_usable(decision)
+    await asyncio.to_thread(place._backend.use, decision.id, key or fresh_id())  # noqa: SLF001 - the same
+    return decision
 
 
 # What both classes share

@@ -86,6 +86,10 @@ class ServerBackend:
         promise = inbox.wait(asked, timeout_s=timeout_s)
         return None if promise.state == "pending" else _decision_on(promise, item.asked)
 
+    def use(self, id: str, key: str) -> None:
+        """Use up an approval. See Backend."""
+        self.inbox().consume(id, key)
+
     def take_back(self, id: str) -> Decision[Json]:
         """Cancel a request. See Backend."""
         inbox = self.inbox()

@@ -45,6 +45,7 @@ class Decision[T](Struct, frozen=True, kw_only=True, dict=True):
     - `arguments`, `arguments_digest`: what was approved, and the SHA-256 of its canonical JSON, if the
       request has arguments. `changed` says whether the person changed them (`editable`).
     - `valid_until`: until when the approval may be used, if the request has `valid_for`.
+    - `once`: whether the approval may be used once only, by `consume`.
     - `question`: what was asked. It is left out when the decision is stored as JSON.
 
         decision = await ask(ctx, "Refund?", form=Refund, deadline="2d")
@@ -67,6 +68,7 @@ class Decision[T](Struct, frozen=True, kw_only=True, dict=True):
     arguments_digest: str | None = None
     changed: bool = False
     valid_until: datetime | None = None
+    once: bool = False
 
     @property
     def question(self) -> Question | None:
@@ -106,11 +108,41 @@ class Decision[T](Struct, frozen=True, kw_only=True, dict=True):
                 f" {self.arguments_digest or 'none'}, not {digest}."
             )
         if self.valid_until is not None and (now or instant(now_ms())) > self.valid_until:
-            raise NotCovered(
-                f"the approval of {self.id} was valid until {self.valid_until.isoformat()}. Ask again.",
-                code="approval-expired",
-            )
+            raise approval_expired(self)
         return self
+
+    def consume(self, place: Any = None, *, key: str | None = None) -> Any:
+        """Use up this approval of a request with `once`, and return the decision.
+
+            decision = hitl.ask("Refund order 7?", id="refund-7", once=True)
+            decision.consume()  # AsyncHitl: await decision.consume()
+            refund(7)
+
+        In a workflow, `await decision.consume(ctx)`, before the step that acts. It is a step of its own: when
+        the run is replayed, it is the same use. Elsewhere `place` is the `Hitl` that has the request; without
+        it, the one that the decision came from. A `key` makes calls the same use, as for a script that is
+        started again.
+
+        Raises Rejected if it is no approval; NotCovered if somebody was first, with who and when
+        (`approval-used`), or after `valid_until` (`approval-expired`); BadInput without `once`.
+        """
+        from hitl_cli.requests.use import consume_at
+
+        return consume_at(self.__dict__.get("place") if place is None else place, self, key)
+
+
+def approval_expired(decision: Decision[Any]) -> NotCovered:
+    """Return the error for an approval that is used after its time."""
+    until = decision.valid_until.isoformat() if decision.valid_until is not None else ""
+    return NotCovered(
+        f"the approval of {decision.id} was valid until {until}. Ask again.", code="approval-expired"
+    )
+
+
+def with_place[T](decision: Decision[T], place: Any) -> Decision[T]:
+    """Set where a decision can be used up, and return it."""
+    decision.__dict__["place"] = place
+    return decision
 
 
 def with_question[T](decision: Decision[T], question: Question | None) -> Decision[T]:
@@ -233,7 +265,7 @@ def approval_of(question: Question, at: datetime, data: Json) -> dict[str, Any]:
         fields["changed"] = fields["arguments_digest"] != _digest_of(question.arguments)
     if question.valid_for is not None:
         fields["valid_until"] = at + timedelta(milliseconds=question.valid_for)
-    return fields
+    return fields | ({"once": True} if question.once else {})
 
 
 def _digest_of(arguments: Any) -> str:

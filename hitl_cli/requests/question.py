@@ -137,6 +137,7 @@ class Question(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=
     allow_self: bool = True
     on_deadline: OnDeadline = "expire"
     valid_for: Duration | None = None
+    once: bool = False
     remind: Duration | None = None
     escalate: tuple[Escalation, ...] = ()
     priority: Priority = "normal"

@@ -51,6 +51,7 @@ class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     valid_for: Annotated[
         str | None, Meta(description="How long an approval may be used, a duration. Without it, forever.")
     ] = None
+    once: Annotated[bool, Meta(description="Whether an approval may be used once only.")] = False
     on_deadline: Annotated[
         OnDeadline, Meta(description='The outcome at the deadline; {"value": …} approves with this data.')
     ] = "expire"
@@ -84,6 +85,7 @@ class QuestionInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             approvals=self.approvals,
             allow_self=self.allow_self,
             on_deadline=self.on_deadline,
+            once=self.once,
             valid_for=None if self.valid_for is None else parse_duration(self.valid_for),
             priority=self.priority,
             link=self.link,

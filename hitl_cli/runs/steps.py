@@ -15,6 +15,7 @@ from hitl_cli.client.tags import (
     PARENT_TAG,
     RETRY_TAG,
     REVOKED_TAG,
+    USED_TAG,
     VOTE_TAG,
 )
 from hitl_cli.client.wire import Promise, decode_as
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
     from hitl_cli.client.protocol import Client
 
 
-type Kind = Literal["run", "step", "call", "sleep", "person", "vote", "comment", "revocation", "notice"]
+type Kind = Literal[
+    "run", "step", "call", "sleep", "person", "vote", "comment", "revocation", "notice", "use"
+]
 
 
 class Retry(Struct, frozen=True):
@@ -108,6 +111,8 @@ def _kind_of(promise: Promise) -> Kind:
         return "vote"
     if COMMENT_TAG in promise.tags:
         return "comment"
+    if USED_TAG in promise.tags:
+        return "use"
     if NOTICE_TAG in promise.tags:
         return "notice"
     if REVOKED_TAG in promise.tags:

@@ -60,6 +60,14 @@ async def create(ctx: Context, id: str, data: Any, tags: Mapping[str, str], time
     return await ctx._state.effects.create_promise(request)
 
 
+async def create_record(ctx: Context, id: str, data: Any, tags: Mapping[str, str]) -> PromiseRecord:
+    """Create a record, which is settled at once so that nothing waits for it, or return the existing one."""
+    record = await create(ctx, id, data, tags, ctx.info.timeout_at)
+    if record.state == "pending":
+        await ctx._state.effects.settle_promise(id, None)
+    return record
+
+
 async def cancel(ctx: Context, id: str, value: WireValue) -> PromiseRecord:
     """Cancel a promise of this run, and return it: canceled, or settled before."""
     effects: Any = ctx._state.effects

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hitl_cli.inbox.details import RequestDetails
     from hitl_cli.inbox.history import HistoryEntry
     from hitl_cli.notify.status import NotificationStatus
+    from hitl_cli.requests.use import Use
 
 NO_CONTACTS = Directory()
 
@@ -92,14 +93,23 @@ class DecisionDocument(Struct, frozen=True, kw_only=True):
     changes: tuple[Change, ...] = ()
 
 
+class UseDocument(Struct, frozen=True, kw_only=True):
+    """Who used up an approval, through what, and when."""
+
+    by: str | None
+    via: str | None
+    at: str
+
+
 class RequestDetailsDocument(RequestBaseDocument, frozen=True, kw_only=True):
     """A request. `title` is the first line of `prompt`; `fields` are the fields of `form` or `editable`.
 
     `arguments` is what will be done after an approval, `arguments_digest` the SHA-256 of its canonical JSON,
     `editable` the JSON Schema of the arguments that may be approved instead, and `valid_for_s` how long the
-    approval may be used. `offer` is a standing rule that may be made with it. `replaces` and `replaced_by`
-    are requests of the same run: its code changed, or an answer could not be used. `callback` is the host
-    that is sent the decision. `param` is the data of a promise that is not a valid request.
+    approval may be used; with `once`, it is used up by the first who does (`used`). `offer` is a standing
+    rule that may be made with it. `replaces` and `replaced_by` are requests of the same run: its code
+    changed, or an answer could not be used. `callback` is the host that is sent the decision. `param` is the
+    data of a promise that is not a valid request.
     """
 
     title: str | None
@@ -110,6 +120,8 @@ class RequestDetailsDocument(RequestBaseDocument, frozen=True, kw_only=True):
     arguments_digest: str | None
     editable: dict[str, Any] | bool | None = None
     valid_for_s: float | None
+    once: bool = False
+    used: UseDocument | None = None
     offer: dict[str, Any] | None = None
     form: dict[str, Any] | bool | None
     fields: list[dict[str, Any]]
@@ -149,6 +161,8 @@ def request_details_document(
             "arguments_digest": known.get("argumentsDigest"),
             "editable": known.get("editable"),
             "valid_for_s": None if item.asked.valid_for is None else item.asked.valid_for / 1_000,
+            "once": item.asked.once,
+            "used": None if seen.used is None else _use_document(seen.used),
             "offer": _offer_document(item.asked),
             "form": known.get("form"),
             "fields": [_field_document(field) for field in fields_of(item.asked)],
@@ -225,6 +239,11 @@ def _decision_document(made: HistoryEntry) -> DecisionDocument:
         rule=made.rule,
         changes=made.changes,
     )
+
+
+def _use_document(use: Use) -> UseDocument:
+    """Return the use of an approval."""
+    return UseDocument(by=use.by, via=use.via, at=iso(use.at))
 
 
 def _field_document(field: Field) -> dict[str, Any]:

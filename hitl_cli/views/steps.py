@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from hitl_cli.runs.steps import Retry, RunStep
 
-REMARKS = ("vote", "comment", "revocation")
+REMARKS = ("vote", "comment", "revocation", "use")
 """The kinds of steps that only record what a person wrote; `by` is their author."""
 
 KIND_WORDS: dict[Kind, str] = {"person": "request", "notice": "notification"}

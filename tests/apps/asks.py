@@ -13,7 +13,7 @@ from resonate.context import Context
 
 from hitl_cli import Decision, Rejected, ask, ask_all, digest_of
 from hitl_cli.authoring.workflow import workflow
-from hitl_cli.errors import BadInput
+from hitl_cli.errors import BadInput, NotCovered
 
 logging.basicConfig(format="%(message)s")
 
@@ -156,3 +156,21 @@ async def tells_whom(ctx: Context, options: dict[str, Any]) -> list[Any]:
 
 def hand_on(_ctx: Context, id: str) -> str:
     return id
+
+
+@workflow
+async def uses(ctx: Context, expires: bool = False) -> Any:
+    """Use an approval up, and try to use it again."""
+    decision = await ask(ctx, "Run it?", once=True, valid_for="1ms" if expires else "1h")
+    found = []
+    for _ in range(2):
+        try:
+            await decision.consume(ctx)
+            found.append(await ctx.run(acts))
+        except NotCovered as refused:
+            found.append(refused.code)
+    return found
+
+
+def acts(_: Context) -> str:
+    return "done"

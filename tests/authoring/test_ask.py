@@ -20,9 +20,11 @@ from hitl_cli.authoring.changed_question import NewRequest
 from hitl_cli.client.protocol import ProtocolRequest, as_promise, search
 from hitl_cli.client.wire import decode, encode
 from hitl_cli.errors import BadInput, NotAllowed
+from hitl_cli.inbox import Inbox
+from hitl_cli.people.actor import Actor
 from hitl_cli.requests.question import Question, question_of
 from tests.conftest import wait_until
-from tests.recovery.crew import DAY_MS, HOUR_MS, MINUTE_MS, Crew
+from tests.recovery.crew import DAY_MS, HOUR_MS, LEASE_MS, MINUTE_MS, Crew
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -665,3 +667,38 @@ def test_a_workflow_gets_the_arguments_that_were_approved(crew: Crew) -> None:
     crew.approve(id, arguments={"amount": 80, "to": "x"})
     told = crew.result()
     assert (told["arguments"], told["data"], told["changed"]) == ({"amount": 80, "to": "x"},) * 2 + (True,)
+
+
+def test_an_approval_is_used_once_in_a_run(crew: Crew) -> None:
+    crew.begin("r", "uses")
+    id = crew.asked()
+    crew.approve(id)
+    assert crew.result() == ["done", "approval-used"]
+    used = Inbox(crew.client, Actor(person="ada", via="test")).show(id).used
+    assert used is not None
+    assert (used.by, used.via) == ("r", "workflow")
+
+
+def test_an_approval_is_not_used_after_its_time(crew: Crew) -> None:
+    crew.begin("r", "uses", True)
+    id = crew.asked()
+    crew.approve(id)
+    assert crew.result() == ["approval-expired"] * 2
+
+
+@pytest.mark.parametrize("dies_at", range(5, 9))
+def test_a_worker_that_takes_over_makes_the_same_use(hitl: Hitl, dies_at: int) -> None:
+    opened = Crew(hitl)
+    try:
+        opened.worker()
+        opened.begin("r", "uses")
+        id = opened.asked()
+        opened.kill()
+        opened.approve(id)
+        opened.worker(dies_at)
+        wait_until(opened.is_dead)
+        opened.later(LEASE_MS + 1)
+        opened.worker()
+        assert opened.result() == ["done", "approval-used"]
+    finally:
+        opened.close()

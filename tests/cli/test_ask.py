@@ -687,3 +687,13 @@ def test_asking_a_file_imports_neither_the_sdk_nor_asyncio_nor_rich(hitl: Hitl) 
         [sys.executable, "-c", code], env=hitl.env, capture_output=True, text=True, check=False
     )
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+def test_a_script_uses_an_approval_once(hitl: Hitl) -> None:
+    hitl.ok("ask", "Deploy?", "--id", "a", "--once", "--no-wait")
+    hitl.ok("approve", "a", "--as", "bob")
+    assert hitl.ok("ask", "Deploy?", "--id", "a", "--once") == "true\n"
+    told = hitl.fails(4, "ask", "Deploy?", "--id", "a", "--once", code="approval-used")
+    assert "ada" in told
+    assert "by ada via cli" in hitl.ok("show", "a")
+    assert [entry["kind"] for entry in hitl.json("history", "a")] == ["decision", "use"]

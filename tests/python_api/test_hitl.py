@@ -15,7 +15,7 @@ from msgspec import Struct
 from hitl_cli import AsyncHitl, Digest, Hitl, HitlError, Rejected
 from hitl_cli.auth import tokens
 from hitl_cli.client.connect import connect
-from hitl_cli.errors import NotFound
+from hitl_cli.errors import NotCovered, NotFound
 from hitl_cli.inbox import Inbox
 from hitl_cli.people.actor import Actor
 from hitl_cli.requests.decision_input import DecisionInput
@@ -449,3 +449,22 @@ def test_arguments_are_approved_with_a_change(place: Place, asker: Hitl) -> None
     with pytest.raises(HitlError) as refused:
         asker.put("Refund?", arguments=[1], editable=True)
     assert refused.value.code == "bad-question"
+
+
+def test_an_approval_is_used_once(place: Place, asker: Hitl) -> None:
+    place.soon("a")
+    decision = asker.ask("Run it?", id="a", once=True, valid_for="1h")
+    assert decision.consume(key="k").approved
+    assert asker.wait("a").consume(key="k").approved  # as a script that is started again
+    with pytest.raises(HitlError) as refused:
+        decision.consume()
+    assert (refused.value.code, type(refused.value)) == ("approval-used", NotCovered)
+    shown = asker.show("a")
+    assert (shown.once, shown.used and shown.used.by) == (True, "ada")
+
+    async def again() -> None:
+        async with AsyncHitl(**place.options) as other:
+            await (await other.wait("a")).consume()
+
+    with pytest.raises(NotCovered):
+        asyncio.run(again())

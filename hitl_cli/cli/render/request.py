@@ -202,6 +202,7 @@ def _facts(seen: RequestDetails) -> list[list[Cell]]:
         ("digest", Cell(f"sha256 {digest.sha256} of {digest.file}" if digest else "")),
         ("arguments", Cell(f"sha256 {question.arguments_digest}" if question.arguments_digest else "")),
         ("valid for", Cell(format_duration(question.valid_for) if question.valid_for else "")),
+        ("may be used", Cell("once" if question.once else "")),
         ("tags", Cell(", ".join(f"{name}={value}" for name, value in sorted(item.tags.items())))),
     ]
     return [[Cell(name, "dim"), cell] for name, cell in lines if cell.text]
@@ -316,8 +317,15 @@ def _decision_rows(seen: RequestDetails) -> list[list[Cell]]:
         ("reason", Cell(given_reason(made.outcome, made.reason) or "")),
         ("comment", Cell(made.comment or "")),
         ("rule", Cell(made.rule or "")),
+        ("used", Cell(_use_of(seen), "yellow")),
     ]
     return [[Cell(name, "dim"), cell] for name, cell in lines if cell.text]
+
+
+def _use_of(seen: RequestDetails) -> str:
+    """Return who used up the approval, and when."""
+    used = seen.used
+    return "" if used is None else f"by {used.by or '?'} via {used.via or '?'} at {local(used.at)}"
 
 
 def _answer_of(seen: RequestDetails, data: Json) -> str:

@@ -12,6 +12,7 @@ from aiohttp import web
 from msgspec import Meta, Struct
 
 from hitl_cli.auth import links
+from hitl_cli.client.wire import fresh_id
 from hitl_cli.errors import BadQuery
 from hitl_cli.format.durations import parse_duration
 from hitl_cli.format.stable_ids import stable_id
@@ -85,6 +86,12 @@ class AnswerUrlBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     expires: Annotated[
         str | None, Meta(description="How long it is valid, a duration; at most until the deadline.")
     ] = None
+
+
+class UseBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The use of an approval. The same `key` again is the same use; without one, each call is another."""
+
+    key: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
 
 
 class CommentBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -255,6 +262,18 @@ async def _make_answer_url(call: Call) -> web.Response:
     return json_answer(link_document(link, url), 201)
 
 
+async def _use(call: Call) -> web.Response:
+    """Use up an approval that may be used once. Responds 409 if it was used before."""
+    body: UseBody = call.body
+    key = body.key or fresh_id()
+
+    def do(inbox: Inbox) -> RequestDetailsDocument:
+        inbox.consume(call.id, key)
+        return request_details_document(inbox.show(call.id, whole=True), call.gateway.options.people)
+
+    return json_answer(await call.inbox(do))
+
+
 async def _say(call: Call) -> web.Response:
     """Add a comment to a request."""
     mark = await call.mark(f"comment {call.id}")
@@ -321,6 +340,15 @@ TABLE = [
         summary="Create a URL to which a program can post your answer, without a token.",
         body=AnswerUrlBody,
         answers={201: LinkDocument},
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/requests/{id}/use",
+        handle=_use,
+        needs=("ask",),
+        summary="Use up an approval that may be used once.",
+        body=UseBody,
+        answers={200: RequestDetailsDocument},
     ),
     Route(
         method="POST",

@@ -1,0 +1,61 @@
+"""Using up an approval that may be used once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from hitl_cli.client.protocol import as_promise, get_promise
+from hitl_cli.client.records import closing, under
+from hitl_cli.client.tags import USED_TAG
+from hitl_cli.client.wire import Audit, decode, fresh_id
+from hitl_cli.errors import BadInput, Conflict, NotCovered
+from hitl_cli.format.times import instant
+from hitl_cli.inbox.ask import decision_of
+from hitl_cli.requests.decision import approval_expired
+from hitl_cli.requests.use import Use, check_usable, check_use, use_id, use_in
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hitl_cli.client.protocol import Client
+    from hitl_cli.client.wire import Promise
+    from hitl_cli.inbox.request_summary import RequestSummary
+    from hitl_cli.people.actor import Actor
+
+LONGEST_KEY = 200
+
+
+def consume(client: Client, actor: Actor, item: RequestSummary, key: str) -> Use:
+    """Record the use of an approval, and return it. See Inbox.consume."""
+    if not 0 < len(key) <= LONGEST_KEY:
+        raise BadInput(f"the key of a use must have 1 to {LONGEST_KEY} characters.", code="bad-name")
+    promise = item.promise
+    if promise.state == "pending":
+        raise Conflict(f"{item.id} is not decided yet.", code="not-decided")
+    decision = decision_of(promise, item.asked)
+    if not decision.approved:
+        raise NotCovered(f"{item.id} was not approved.")
+    check_usable(decision)
+    before = get_promise(client, use_id(item.id))
+    now = client.now()
+    if before is None:
+        if decision.valid_until is not None and instant(now) > decision.valid_until:
+            raise approval_expired(decision)
+        own = Use(by=actor.person, via=actor.via, at=now, key=key)
+        audit = Audit(id=fresh_id(), by=own.by, via=own.via, at=now)
+        create = under(promise, use_id(item.id), USED_TAG, msgspec.to_builtins(own), audit)
+        before = as_promise(client.call_many([create, closing(create)])[0])
+    use = _use_in(before)
+    check_use(item.id, use, key)
+    return use
+
+
+def use_of(request: str, promises: Iterable[Promise]) -> Use | None:
+    """Return the use of a request's approval that is recorded in one of the promises."""
+    return next((_use_in(one) for one in promises if one.id == use_id(request)), None)
+
+
+def _use_in(record: Promise) -> Use:
+    return use_in(decode(record.param), record.created_at)

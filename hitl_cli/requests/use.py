@@ -1,0 +1,68 @@
+"""Approvals that may be used once: whoever creates the record of the use first, uses it.
+
+The record is a promise under the request, whose id is derived from the request, so that it exists once on
+every server. Its key says which use it is: the same key again is the same use.
+"""
+
+from __future__ import annotations
+
+from functools import singledispatch
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+
+from hitl_cli.client.wire import Json, child_id
+from hitl_cli.errors import BadInput, BadUsage, NotCovered
+from hitl_cli.format.times import iso
+
+if TYPE_CHECKING:
+    from hitl_cli.requests.decision import Decision
+
+
+class Use(Struct, frozen=True, kw_only=True):
+    """Who used an approval, through what, and when (ms since the epoch). `key` says which use it is."""
+
+    by: str | None
+    via: str | None
+    at: int
+    key: str
+
+
+def use_id(request: str) -> str:
+    """Return the id of the record of a request's use."""
+    return child_id(request, "u")
+
+
+def use_in(data: Json, created_at: int) -> Use:
+    """Return the use in the data of a record; one by nobody that can be read also uses the approval up."""
+    try:
+        return msgspec.convert(data, Use)
+    except msgspec.ValidationError:
+        return Use(by=None, via=None, at=created_at, key="")
+
+
+def check_use(id: str, use: Use, key: str) -> None:
+    """Raise NotCovered if an approval was used before, by another use."""
+    if use.key != key:
+        raise NotCovered(
+            f"the approval of {id} was already used by {use.by or 'another tool'} via {use.via or 'it'}"
+            f" ({iso(use.at)}). Ask again.",
+            code="approval-used",
+            at=use.at,
+        )
+
+
+def check_usable(decision: Decision[Any]) -> None:
+    """Raise Rejected if a decision is no approval, BadInput if it may be used more than once."""
+    decision.require()
+    if not decision.once:
+        raise BadInput(
+            f"{decision.id} was not asked with once=True, so its approval is not used up.", code="not-once"
+        )
+
+
+@singledispatch
+def consume_at(place: Any, decision: Decision[Any], _key: str | None) -> Any:
+    """Use up an approval at a place: `Hitl`, `AsyncHitl`, or the context of a workflow. Each adds its own."""
+    raise BadUsage(f"{decision.id}: pass the ctx of the workflow, or the Hitl that asked, not {place!r}.")
