@@ -1,4 +1,4 @@
-"""A proxy that passes on what it gets some time later: a network between a worker and its database.
+"""A proxy that delays all traffic, like a network between a worker and its database.
 
 python -m bench.delay PORT SOCKET MS
 
@@ -47,7 +47,7 @@ def delayed(running: Running, delay_ms: float) -> Iterator[Running]:
 
 
 def pass_on(source: socket.socket, to: socket.socket, delay_s: float) -> None:
-    """Pass on all that comes from one side."""
+    """Forward all data of one side."""
     coming: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
 
     def send() -> None:

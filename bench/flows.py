@@ -1,4 +1,4 @@
-"""The workflows that are measured: they block until somebody decides, then take one step."""
+"""The measured workflows: they wait for a decision, then run one step."""
 
 # Annotations are evaluated here, not kept as text: the SDK would evaluate text anew at each step.
 
@@ -15,7 +15,7 @@ DEADLINE = timedelta(days=1)
 
 @workflow
 async def decided(ctx: Context, _id: str) -> Any:
-    """Wait for a decision, and return what the step after it made of it."""
+    """Wait for a decision, and return the result of the step after it."""
     return await ctx.run(step, await ctx.promise(timeout=DEADLINE))
 
 

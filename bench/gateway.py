@@ -45,7 +45,7 @@ PATIENCE_S = 60.0
 
 
 class Result(Struct, frozen=True):
-    """What wrk saw: latencies in ms. `refused` are 409s; `odd` is what is neither that nor a 200."""
+    """Results of wrk: latencies in ms. `refused` counts 409s, `odd` all statuses but 200 and 409."""
 
     requests: int
     seconds: float
@@ -97,7 +97,7 @@ def cpu_ms(pid: int) -> float:
 
 
 class Floor(Struct, frozen=True):
-    """What a request costs that needs nothing of the server: how many a second, and the gateway's CPU."""
+    """The cost of requests that need no server: requests a second, and the gateway's CPU."""
 
     rate: float
     cpu_ms: float
@@ -113,7 +113,7 @@ def floor(url: str, pid: int, people: int) -> Floor:
 
 
 def alone(url: str, pid: int, path: str, seconds: int = 3) -> str:
-    """Return what one kind of request costs, from 50 people."""
+    """Return the cost of one kind of request, sent by 50 people."""
     before = cpu_ms(pid)
     lines = wrk(f"{url}{path}", 50, seconds).splitlines()
     asked = int(next(line for line in lines if "requests in" in line).split()[0])
@@ -121,7 +121,7 @@ def alone(url: str, pid: int, path: str, seconds: int = 3) -> str:
 
 
 def first_page(url: str) -> str:
-    """Return how long the first page takes when nobody else asks."""
+    """Return the time of the first page on an idle gateway."""
     took = []
     for _ in range(20):
         began = time.perf_counter()
@@ -133,7 +133,7 @@ def first_page(url: str) -> str:
 
 
 def crowd(url: str, pid: int, folder: Path, server: str, people: int, seconds: int) -> list[Result]:
-    """Have all be listed and decided, in as many rounds as that takes; return what was seen in each."""
+    """List and decide all requests, in as many rounds as needed, and return the results of each."""
     results: list[Result] = []
     with connect(server, None) as client:
         while left := [promise.id for promise in search(client, state="pending", tags=EXTERNAL)]:
@@ -149,7 +149,7 @@ def crowd(url: str, pid: int, folder: Path, server: str, people: int, seconds: i
 
 
 def check(server: str, results: list[Result], requests: int) -> list[str]:
-    """Return what is wrong with what the server has in the end; nothing, where each was decided once."""
+    """Return what is wrong with the final state; empty if each request was decided once."""
     with connect(server, None) as client:
         settled = sum(len(search(client, state=state, tags=EXTERNAL)) for state in ("resolved", "rejected"))
     wrong = []

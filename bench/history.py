@@ -29,7 +29,7 @@ SELECT id, 'fulfilled', 2, created_at FROM resonate.promises WHERE target IS NOT
 
 
 def add(dsn: str, count: int, now_ms: int) -> None:
-    """Add that many. No trigger fires: nobody is told of what ended long ago."""
+    """Add that many finished runs. No trigger fires, so nobody is notified of them."""
     with psycopg.connect(dsn) as connection:
         connection.execute("SET session_replication_role = replica")
         connection.execute(RUNS, {"count": count, "now": now_ms})

@@ -1,4 +1,4 @@
-"""Decisions made in the worker's own process, and what each costs it: for one who tunes.
+"""The cost of decisions made in the worker's own process, for tuning.
 
     python -m bench.inprocess [BLOCKED] [--ask | --tell] [--profile FILE]
 

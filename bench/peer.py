@@ -1,4 +1,4 @@
-"""What a peer has to do so that it can be measured: run a server, a worker, and one who decides.
+"""The interface of a measured peer: it runs a server, a worker, and decisions.
 
 A peer is driven by processes of its own (`bench.process`): one or two workers, and one that decides.
 All of them are told where the server is by a `config`, which `serve` gives.
@@ -55,10 +55,10 @@ class Hand(Protocol):
         """Start a run. Only a worker is asked to."""
 
     async def decide(self, handle: str) -> None:
-        """Decide what a run waits for, and return once that is recorded."""
+        """Decide the request of a run, and return once the decision is recorded."""
 
     def handle(self, id: str) -> str:
-        """Return what a blocked run is decided by, in whichever process."""
+        """Return the id with which any process can decide a blocked run."""
 
     async def watch(self, id: str) -> None:
         """Make sure that the end of this run is counted in the moment that it comes."""
@@ -86,7 +86,7 @@ class Peer(ABC):
 
     @abstractmethod
     def worker(self, config: dict[str, str], tally: Tally, pid: str) -> AbstractAsyncContextManager[Hand]:
-        """Run a worker in this process, which counts what is blocked and completed."""
+        """Run a worker in this process, which counts blocked and completed runs."""
 
     @abstractmethod
     def decider(self, config: dict[str, str]) -> AbstractAsyncContextManager[Hand]:

@@ -38,7 +38,7 @@ LAST_S = 10.0
 
 
 class Question(Struct, frozen=True):
-    """What a process is asked to do with runs, or to wait for."""
+    """A task for a process: start, decide or wait for runs."""
 
     do: Literal["start", "blocked", "completed", "recorded", "counts", "handles", "watch", "decide", "stop"]
     ids: list[str] = []
@@ -46,7 +46,7 @@ class Question(Struct, frozen=True):
 
 
 class Answer(Struct, frozen=True):
-    """When it began and ended, s (monotonic, the same clock in all processes), and what it has to tell."""
+    """Start and end in s (monotonic, one clock for all processes), and the result."""
 
     began: float
     ended: float
@@ -149,7 +149,7 @@ def asked(line: bytes) -> Question:
 
 
 async def act(hand: Hand, tally: Tally, question: Question) -> Answer:
-    """Do what is asked."""
+    """Do the task."""
     ids = question.ids
     began = time.monotonic()
     match question.do:

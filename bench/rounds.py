@@ -36,7 +36,7 @@ LOOK_S = 0.02
 
 
 class Figures(Struct, frozen=True, kw_only=True):
-    """What a round gave."""
+    """The results of a round."""
 
     starts: float
     """Runs started and blocked, per second."""

@@ -197,7 +197,7 @@ class Soak:
 
 
 def grown(seen: list[tuple[float, float, float]]) -> list[str]:
-    """Return what is larger in the last quarter of the waves than in the second."""
+    """Return the values that grew from the second to the last quarter of the waves."""
     quarter = max(len(seen) // 4, 1)
     wrong = []
     for at, name in enumerate(("worker", "gateway", "file")):

@@ -189,7 +189,7 @@ def rates(plan: Plan, results: Results, shown: Sequence[str], where: Where) -> s
 
 
 def growth(plan: Plan, results: Results, where: Where) -> Iterator[str]:
-    """Yield what a decision of ours costs with more blocked, against the least."""
+    """Yield the cost of a decision with more blocked runs, compared with the fewest."""
     least, *more = (Case(OURS, size, where) for size in plan.sizes)
     for case in more:
         if case in results.figures and least in results.figures:
@@ -207,7 +207,7 @@ def growth(plan: Plan, results: Results, where: Where) -> Iterator[str]:
 
 
 def costs(plan: Plan, results: Results, shown: Sequence[str]) -> str:
-    """Return the table of what a peer takes: memory, disk, idle, and what it syncs."""
+    """Return the table of resources: memory, disk, idle CPU, and which commits are synced."""
     rows = []
     for key in shown:
         one, two = (Case(key, plan.sizes[0], where) for where in ("inside", "two"))

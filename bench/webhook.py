@@ -1,4 +1,4 @@
-"""A receiver of webhooks, in a process of its own, which counts what comes."""
+"""A receiver of webhooks, in a process of its own, which counts messages."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def python_api() -> str:
 
 
 def _described_name(name: str, module: str) -> list[str]:
-    """Return what a page says about a public name."""
+    """Return the section about a public name."""
     node = _source(name, module)
     lines = _declared(node)
     for method in _methods(node):

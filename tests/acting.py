@@ -1,4 +1,4 @@
-"""Decisions and comments as some front end makes them: who acts, and what they say."""
+"""Decisions and comments, as front ends make them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Answer(NamedTuple):
-    """What a person says, and who they are."""
+    """A decision and its author."""
 
     actor: Actor
     said: DecisionInput
@@ -56,7 +56,7 @@ def decide(
     groups: Groups = NO_GROUPS,
     mark: IdempotencyMark | None = None,
 ) -> DecisionResult:
-    """Answer what a name means."""
+    """Decide the request that a name means."""
     actor = msgspec.structs.replace(answer.actor, groups=groups)
 
     def fill(item: RequestSummary) -> DecisionInput:
@@ -66,12 +66,12 @@ def decide(
 
 
 def comment(client: Client, name: str, text: str, *, by: str, via: str) -> Promise:
-    """Leave a comment on what a name means."""
+    """Comment on the request that a name means."""
     return Inbox(client, Actor(person=by, via=via)).comment(name, text)
 
 
 def details(client: Client, promise: Promise, groups: Groups = NO_GROUPS) -> RequestDetails:
-    """Return all that is stored of a request."""
+    """Return everything that is stored about a request."""
     return Inbox(client, Actor(person="anybody", via="test", groups=groups)).show(promise.id)
 
 

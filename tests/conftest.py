@@ -234,7 +234,7 @@ class Hitl:
         return Path(self.env.get("HITL_KEYS", f"{self.database}.keys"))
 
     def waiting(self, count: int = 1, *args: str) -> list[dict[str, Any]]:
-        """Wait until so many promises wait for a person, and return them."""
+        """Wait until this number of promises waits for a person, and return them."""
         items: list[dict[str, Any]] = []
 
         def enough() -> bool:

@@ -1,4 +1,4 @@
-"""What is measured: ours first, then the peers."""
+"""The measured systems: hitl first, then the peers."""
 
 from __future__ import annotations
 

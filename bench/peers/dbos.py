@@ -1,4 +1,4 @@
-"""DBOS: a library on a database; a run waits in `recv` until somebody sends it a message."""
+"""DBOS: a library on a database. A run waits in `recv` for a message."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class DbosPostgres(Dbos):
 
 
 class DbosSqlite(Dbos):
-    """What DBOS uses when it is told nothing; it looks for messages once a second."""
+    """DBOS with its default settings: it looks for messages once a second."""
 
     name = "DBOS on SQLite"
     syncs = "every commit (SQLite's default)"

@@ -34,7 +34,7 @@ COUNTED = {"waiting": BLOCKED, "completed": COMPLETED}
 
 @contextlib.asynccontextmanager
 async def hitl_worker(server: str, tally: Tally, hook: str | None = None) -> AsyncIterator[Hand]:
-    """Run a worker of hitl on a server; what it does is printed, as `hitl worker` prints it.
+    """Run a worker of hitl on a server, with the output of `hitl worker`.
 
     With a `hook`, the reviewer has that webhook.
     """

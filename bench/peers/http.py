@@ -37,14 +37,14 @@ def http_decider(url: str) -> AbstractAsyncContextManager[Hand]:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
+    """Return a free port."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
 
 
 def until_it_listens(port: int, process: subprocess.Popen[bytes]) -> None:
-    """Wait until somebody listens on the port. Raises Missing if the process ends or takes too long."""
+    """Wait until a process listens on the port. Raises Missing if it ends or takes too long."""
     end = time.monotonic() + PATIENCE_S
     while process.poll() is None and time.monotonic() < end:
         try:

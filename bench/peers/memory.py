@@ -1,4 +1,4 @@
-"""The SDK's own server, in the worker's memory: keeps nothing, and nobody else can reach it."""
+"""The SDK's own server in the worker's memory. It stores nothing, and no other process can reach it."""
 
 from __future__ import annotations
 
@@ -39,5 +39,5 @@ class Memory(Peer):
         return sdk_worker(connection, connection, tally, pid)
 
     def decider(self, config: dict[str, str]) -> AbstractAsyncContextManager[Hand]:
-        """Nobody can reach it."""
+        """No other process can reach it."""
         raise NotImplementedError

@@ -177,7 +177,7 @@ class Restate(Peer):
 
 
 async def listens(port: int) -> bool:
-    """Whether somebody listens on the port."""
+    """Whether a process listens on the port."""
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
     except OSError:

@@ -121,7 +121,7 @@ async def asks_in_a_child(ctx: Context, patience: str | None) -> Any:
 
 @workflow
 async def asks_twice(ctx: Context) -> list[Any]:
-    """Ask one thing after the other, the second with what was said to the first."""
+    """Ask twice; the second prompt has the first answer."""
     first = await ask(ctx, "First?", remind="1h", deadline="30d")
     second = await ask(ctx, f"Second, after {msgspec.json.encode(first.data).decode()}?")
     return [first.data, second.data]
@@ -135,7 +135,7 @@ async def asks_about_file(ctx: Context, path: str) -> Any:
 
 @workflow
 async def asks_from_file(ctx: Context, path: str) -> Any:
-    """Ask what a file says, which may be something else whenever this runs again."""
+    """Ask with a file's content as the prompt, which may differ in a replay."""
     return (await ask(ctx, **options_in(path))).data
 
 

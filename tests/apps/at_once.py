@@ -91,7 +91,7 @@ async def takes_them_as_they_come(ctx: Context) -> Any:
 
 @workflow
 async def groups_promises(ctx: Context) -> Any:
-    """Use only what is the SDK's."""
+    """Use only functions of the SDK."""
 
     async def answer() -> Any:
         return await ctx.promise(timeout=MONTH)
@@ -170,7 +170,7 @@ async def leaves_by_exit(ctx: Context) -> None:
 
 @workflow
 async def asks_no_more(ctx: Context, code: str) -> Any:
-    """Ask what a file says, which says something else the next time, as changed code would."""
+    """Ask with a file's content as the prompt, which changes like the prompt of changed code."""
     first = ask(ctx, "A?")
     if asks_more(Path(code)):
         await ask(ctx, "B?")

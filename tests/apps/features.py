@@ -96,7 +96,7 @@ async def asks(ctx: Context) -> Any:
 
 @workflow
 async def hears_no(ctx: Context) -> list[str]:
-    """Return what a rejection looks like to a workflow."""
+    """Return a rejection as a workflow sees it."""
     try:
         await ctx.promise(timeout=timedelta(days=365))
     except Exception as error:  # noqa: BLE001 - its type is what is asked for

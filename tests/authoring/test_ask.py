@@ -1,4 +1,4 @@
-"""`ask`: what it asks, what it is told, and what it refuses to ask."""
+"""`ask`: the request, the decision, and invalid arguments."""
 
 from __future__ import annotations
 

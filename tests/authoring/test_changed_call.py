@@ -1,4 +1,4 @@
-"""A call below which somebody was asked, and that the code makes with other arguments now."""
+"""A call with a request in it that changed code makes with other arguments."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class Paying(Changing):
         return self.asked()
 
     def question(self, id: str) -> Question:
-        """Return what a request asks."""
+        """Return the question of a request."""
         question = question_of(self.promise(id))
         assert question is not None
         return question

@@ -1,4 +1,4 @@
-"""The built-in workflow `approval`, with what it is to ask."""
+"""The built-in workflow `approval`, with a prompt."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ OPTIONS.add_argument("url")
 
 
 def curl(line: str, port: str = "") -> str:
-    """Return what a curl command prints: the body of the answer; with -i the status before it.
+    """Return the output of a curl command: the body; with -i also the status.
 
     With `port` (as ":5001"), what is at https:// is on this port of this machine.
     """

@@ -51,7 +51,7 @@ def start(hitl: Hitl, *args: str) -> Asking:
 
 
 def asks(hitl: Hitl, id: str, **question: Any) -> None:
-    """Put a question without a process: what is tested is what comes after."""
+    """Create a request without a process, for tests of what follows."""
     asked = Question(prompt="?", **question)
     with hitl.client() as client:
         Inbox(client, Actor(person="ada", via="cli")).ask(asked, id=id, deadline_ms=HOUR_MS)

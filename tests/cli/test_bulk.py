@@ -1,4 +1,4 @@
-"""Many answers at once: which are meant, what they would do, a question, a line each, the worst exit."""
+"""Many answers at once: selection, preview, confirmation, a line each, the highest exit code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ YES_OR_NO = Question(prompt="Now?")
 
 @pytest.fixture
 def three(hitl: Hitl) -> Hitl:
-    """Three requests, of which one is for somebody else."""
+    """Three requests; one is for another person."""
     put(hitl, "a:1", YES_OR_NO)
     put(hitl, "b:1", Question(prompt="Now?", to=("reviewer",)))
     put(hitl, "c:1", YES_OR_NO)

@@ -1,4 +1,4 @@
-"""What is generated is as the code would generate it today."""
+"""The generated pages are up to date."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def handles(pid: int, number: signal.Signals) -> bool:
 
 
 def refuses(host: str, port: int) -> bool:
-    """Whether nobody listens at a port."""
+    """Whether a port is free."""
     try:
         socket.create_connection((host, port)).close()
     except ConnectionRefusedError:

@@ -1,4 +1,4 @@
-"""`hitl history`: what was answered, by whom, when and why."""
+"""`hitl history`: decisions, with their author, time and reason."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def ids(hitl: Hitl, *args: str) -> list[str]:
 
 
 def rows(text: str) -> list[dict[str, str]]:
-    """Return what a reader of CSV makes of it."""
+    """Return the rows as a reader of CSV gets them."""
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 

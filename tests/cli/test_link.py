@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def read(hitl: Hitl, url: str) -> Link:
-    """Return what a link says."""
+    """Return the content of a link."""
     return link_in(token_of(url), load_keys(hitl.keys, 0))
 
 

@@ -1,4 +1,4 @@
-"""`hitl pending`: what is shown of a request, which ones are shown, and in what order."""
+"""`hitl pending`: the columns, the filters and the order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`hitl show`: all that there is to know of one request."""
+"""`hitl show`: all details of one request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`hitl stats`: how long people take, and what comes of what they are asked."""
+"""`hitl stats`: how long people take, and how they decide."""
 
 from __future__ import annotations
 

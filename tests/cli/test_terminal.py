@@ -1,4 +1,4 @@
-"""What a person sees on a terminal of some width, and is asked there."""
+"""The output of commands on terminals of several widths, and their questions."""
 
 from __future__ import annotations
 

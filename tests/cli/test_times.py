@@ -1,4 +1,4 @@
-"""Instants: in the local zone, with its name, for whoever is at a terminal; in UTC for programs."""
+"""Times: in the local zone, with its name, on a terminal; in UTC for programs."""
 
 from __future__ import annotations
 

@@ -279,7 +279,7 @@ class Run:
             self.gateway_begins()
 
     def _end(self, name: str) -> None:
-        """Compare what a command that stays has printed, as far as the page shows it, and stop it."""
+        """Compare the output of a command that stays with the page, and stop the command."""
         if name not in self.staying:
             return
         started, expected = self.staying.pop(name)
@@ -326,5 +326,5 @@ BASHS_OWN = ("_", "SHLVL", "PWD", "OLDPWD")
 
 
 def _asks(line: str) -> bool:
-    """Whether a line waits until somebody answers."""
+    """Whether a line waits for an answer."""
     return any(words[:1] == ["ask"] and "--no-wait" not in words for words in hitl_commands(line))

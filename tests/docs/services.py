@@ -143,7 +143,7 @@ def resonate(run: Run, _page: Path) -> Iterator[None]:
 
 
 def signed(folder: Path, name: str, also: str) -> Path:
-    """Return a file with a key and a certificate that nobody has signed but itself."""
+    """Return a file with a key and its self-signed certificate."""
     openssl = shutil.which("openssl")
     assert openssl is not None
     pem = folder / f"{name}.pem"

@@ -1,4 +1,4 @@
-"""The reference says all that there is: each setting, environment variable and tag."""
+"""The reference has each setting, environment variable and tag."""
 
 from __future__ import annotations
 

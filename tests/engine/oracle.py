@@ -1,4 +1,4 @@
-"""What the specification's machine answers: a second implementation, to compare the engine's answers with.
+"""The specification's machine: a second implementation, to compare the engine with.
 
 Written from resonatehq/resonate-specification (spec/02-abstract: state.lean, external.lean, internal.lean),
 and from docs/explanation/protocol.md where the two differ or the specification leaves something open;

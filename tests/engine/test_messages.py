@@ -1,4 +1,4 @@
-"""What is handed out to whom: tasks on offer, and word of settled promises."""
+"""Which worker gets which message: offered tasks, and settled promises."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of every earlier format: all that is in them is found, and no upgrade is left half done."""
+"""Files of every earlier format keep their content, and no upgrade stops halfway."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked all day is looked up in an index: a million promises beside it must cost nothing."""
+"""Frequent requests use an index, so that a million other promises cost nothing."""
 
 from __future__ import annotations
 

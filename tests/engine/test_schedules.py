@@ -1,4 +1,4 @@
-"""Schedules: what they create, when, and what became of those that were missed."""
+"""Schedules: the promises that they create, their times, and missed times."""
 
 from __future__ import annotations
 

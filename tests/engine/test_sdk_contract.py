@@ -1,4 +1,4 @@
-"""What the released SDK sends is answered as its own parsers expect."""
+"""The responses fit the parsers of the released SDK."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deadlines, leases, delays: what the clock does, and when it is said to be due."""
+"""Deadlines, leases and delays, by the clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Traces: what was asked and answered, in the order of the commits, from all processes of a file."""
+"""Traces: requests and responses of all processes of a file, in the order of commits."""
 
 from __future__ import annotations
 

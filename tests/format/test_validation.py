@@ -1,4 +1,4 @@
-"""What msgspec finds wrong, in words: what is wrong where, and what is allowed."""
+"""Errors of msgspec as sentences: the place, the problem and the allowed values."""
 
 from __future__ import annotations
 

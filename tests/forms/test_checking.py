@@ -1,4 +1,4 @@
-"""What is a form, and what in an answer does not fit it."""
+"""Valid forms, and answers that do not fit them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/guides/forms.md says what is so."""
+"""docs/guides/forms.md is right."""
 
 from __future__ import annotations
 

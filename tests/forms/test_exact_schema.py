@@ -1,4 +1,4 @@
-"""The schema of a type refuses what the type would: nothing is approved that a run then fails by."""
+"""The schema of a type refuses what the type refuses, so that no approval fails its run."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class Address(msgspec.Struct):
 
 
 class Expense(msgspec.Struct):
-    """What it costs."""
+    """The amount."""
 
     amount: Annotated[int, msgspec.Meta(le=500, description="In euros")]
     size: Size

@@ -1,4 +1,4 @@
-"""What a page shows at first, and what the texts that it sends make."""
+"""The first values on a page, and the data of a submitted form."""
 
 from __future__ import annotations
 

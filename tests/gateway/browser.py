@@ -68,7 +68,7 @@ PHONE = Screen(width=390, height=844, touch=True)
 
 
 class Visit:
-    """One person's browser: a page, and all that went wrong on it."""
+    """One person's browser: a page, and the errors on it."""
 
     def __init__(self, context: BrowserContext, url: str) -> None:
         self.url = url
@@ -243,7 +243,7 @@ def check_rules(page: Page, looked: str) -> None:
 
 
 def check_narrow(page: Page) -> None:
-    """Fail where a page has to be scrolled sideways on the narrowest screen."""
+    """Fail if a page is wider than the narrowest screen."""
     size = page.viewport_size
     assert size is not None
     page.set_viewport_size({"width": NARROWEST, "height": 640})

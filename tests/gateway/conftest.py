@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Reply(Struct, frozen=True):
-    """What was answered."""
+    """A response."""
 
     status: int
     headers: Mapping[str, str]
@@ -125,7 +125,7 @@ def start_gateway(hitl: Hitl) -> Iterator[StartGateway]:
 
 @pytest.fixture
 def gateway(start_gateway: StartGateway) -> GatewayProcess:
-    """A gateway on this machine, where nobody need sign in."""
+    """A gateway on this machine, without sign-in."""
     return start_gateway()
 
 
@@ -154,7 +154,7 @@ def shared_hitl(tmp_path_factory: pytest.TempPathFactory) -> Hitl:
 
 @pytest.fixture(scope="module")
 def shared_gateway(shared_hitl: Hitl) -> Iterator[GatewayProcess]:
-    """A gateway that the tests of a module share, where nobody need sign in."""
+    """A gateway without sign-in that the tests of a module share."""
     process = GatewayProcess([HITL, "gateway", "--port", "0"], shared_hitl.env, shared_hitl.folder)
     process.said("gateway for")
     yield process

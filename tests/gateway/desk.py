@@ -89,7 +89,7 @@ class Document(HTMLParser):
 
     @property
     def filled(self) -> list[tuple[str, str]]:
-        """What a browser would send if nothing was touched, without the buttons."""
+        """The fields that a browser sends for an unchanged form, without buttons."""
         sent = []
         selecting = ""
         for tag, at in self.elements:
@@ -131,7 +131,7 @@ class Desk:
         return self.gateway.ask("POST", path, data=body.encode(), headers=headers)
 
     def refused(self, status: int, path: str, code: str, **given: str) -> Document:
-        """Send what is refused, and return the page with this error code (docs/reference/errors.md)."""
+        """Send an invalid form, and return the page with this error code (docs/reference/errors.md)."""
         reply = self.post(path, (), **given)
         assert reply.status == status
         page = Document(reply)
@@ -139,7 +139,7 @@ class Desk:
         return page
 
     def taken(self, path: str, sent: Sequence[tuple[str, str]] = (), **given: str) -> Document:
-        """Send what is taken, and return the page that this leads to, which is the same one."""
+        """Send a valid form, and return the page that follows, which is the same one."""
         reply = self.post(path, sent, **given)
         assert reply.status == 303, reply.text
         assert reply.headers["Location"] == path

@@ -1,4 +1,4 @@
-"""A real nginx in front of gateways, with TLS and HTTP/2. Where there is none, its tests are skipped.
+"""A real nginx in front of gateways, with TLS and HTTP/2. If nginx is missing, its tests are skipped.
 
 They are never skipped where HITL_NEED_NGINX or CI is set, as .ci/run does, which installs it.
 """

@@ -1,4 +1,4 @@
-"""What the pages show while they are looked at: requests as people get them, and what came of others."""
+"""Data for the pages: typical open requests and decisions."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def ask_many(past: Past) -> None:
 
 
 def add_long(hitl: Hitl) -> None:
-    """Add what is too long for any screen."""
+    """Add texts that are too long for any screen."""
     with Past(hitl, HOUR_MS) as past:
         past.run(LONG_WORD, LONG_WORD, LONG_WORD, by=LONG_WORD)
         past.step(f"{LONG_WORD}:1", LONG_WORD, LONG_WORD, [LONG_WORD])

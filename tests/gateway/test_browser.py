@@ -1,4 +1,4 @@
-"""What the tests of pages would notice: that Chromium complains, and asks nobody else."""
+"""The tests of pages notice errors of Chromium and requests to other hosts."""
 
 from __future__ import annotations
 

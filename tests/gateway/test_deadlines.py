@@ -1,4 +1,4 @@
-"""A deadline takes effect by itself where a gateway is the only process, and nobody looks."""
+"""A deadline takes effect by itself if a gateway is the only process and gets no requests."""
 
 from __future__ import annotations
 

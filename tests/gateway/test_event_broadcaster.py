@@ -1,4 +1,4 @@
-"""The feed itself: who reads too slowly, who comes too late, and that it rests while nobody listens."""
+"""The event broadcaster: slow readers, late readers, and rest without readers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The feed of changes: who is told what, when, and what it costs."""
+"""The event stream: which reader gets which event, when, and at what cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The routes of the pattern: what its readers' programs send, and exactly what they are answered."""
+"""The example routes: what programs send, and the exact responses."""
 
 from __future__ import annotations
 

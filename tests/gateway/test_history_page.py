@@ -1,4 +1,4 @@
-"""The page of what was answered, as it comes over HTTP."""
+"""The history page, over HTTP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`/`: what waits for whoever looks, found by words and by kind, page by page."""
+"""`/`: the open requests of a visitor, with search, filters and pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A session or a link ends while somebody types: what they typed is there again, and nothing is decided."""
+"""A session or a link ends while a person types: their input is kept, and nothing is decided."""
 
 from __future__ import annotations
 

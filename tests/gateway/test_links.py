@@ -35,7 +35,7 @@ ASKED = Question(prompt="Ship 1.4.2?", to=("reviewer", "ops"))
 
 @pytest.fixture(scope="module")
 def visited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visited]:
-    """A gateway beyond this machine, so that nobody is known but by a link."""
+    """A gateway for other machines, where only a link identifies a person."""
     directory = Directory(groups={"crew": GroupContact(members=("reviewer", "lead"))})
     gateway = Visited(
         Hitl(tmp_path_factory.mktemp("links")), url="https://hitl.example.org", directory=directory

@@ -1,4 +1,4 @@
-"""Markdown of others: what is the heading of a page, and what is left of what could do something."""
+"""Markdown of others: the heading of a page, and no active content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of a request: what is asked, every kind of field, what does not fit, what came of it."""
+"""The page of a request: the prompt, every kind of field, errors, and the decision."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def create(desk: Desk, id: str, tags: dict[str, str], data: Json = None) -> str:
 
 
 def said_by(desk: Desk, id: str, by: str, **answer: Any) -> None:
-    """Have somebody else answer."""
+    """Answer as another person."""
     with desk.hitl.client() as client:
         decide(client, id, approval(by=by, via="cli", **answer))
 

@@ -1,4 +1,4 @@
-"""What docs/explanation/security.md promises: who gets in, what other sites can do, and what is logged."""
+"""The promises of docs/explanation/security.md: access, other sites, and the log."""
 
 from __future__ import annotations
 
@@ -336,7 +336,7 @@ def test_a_form_in_no_writing_is_refused(visited: Visited, stranger: Browser, ki
 
 @pytest.fixture
 def failing(visited: Visited, monkeypatch: pytest.MonkeyPatch) -> Visited:
-    """The gateway, whose links fail as nobody foresaw."""
+    """A gateway whose links fail with an unexpected error."""
 
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("nobody foresaw this")

@@ -1,4 +1,4 @@
-"""Signing in: by a link that comes by mail, and by what a proxy says; sessions, and where one goes then."""
+"""Sign-in by a mailed link and by a proxy; sessions; the redirect after sign-in."""
 
 from __future__ import annotations
 

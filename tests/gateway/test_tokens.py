@@ -1,4 +1,4 @@
-"""API tokens: who acts by one, what it may do, until when; and that it is nowhere to be found."""
+"""API tokens: person, permissions and expiry; and that their secrets are stored nowhere."""
 
 from __future__ import annotations
 

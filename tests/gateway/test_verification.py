@@ -60,7 +60,7 @@ class Town:
 
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
-    """One of all, for the tests of this file, each of which has an address of its own."""
+    """Shared by the tests of this file, which each use another address."""
     with Mailbox() as mailbox:
         town = Town(Hitl(tmp_path_factory.mktemp("town")), mailbox)
         yield town

@@ -1,4 +1,4 @@
-"""What a person does in Chromium, from the inbox to the workflow that goes on, with a real worker."""
+"""A person answers in Chromium, and a real worker continues the workflow."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Desk(Struct, frozen=True):
         return wait_until(lambda: next(iter(runs.show(run).requests), ""))
 
     def ended(self, run: str) -> Any:
-        """Wait until a run has completed, and return what it came to."""
+        """Wait until a run has completed, and return its result."""
         runs = Runs(self.client, NOBODY)
         return runs.wait(runs.show(run), PATIENCE_S).result
 

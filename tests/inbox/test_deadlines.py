@@ -60,7 +60,7 @@ def test_the_first_answer_before_the_deadline_stands_and_else_the_deadline(
 
 
 def answered(client: EmbeddedClient, action: str) -> str:
-    """Answer, and return what one is told."""
+    """Answer, and return the message."""
     answer = approval(by="ada", via="test") if action == "approve" else rejection(by="ada", via="test")
     try:
         return "decided" if decide(client, "q", answer).fresh else "decided already"

@@ -1,4 +1,4 @@
-"""Names that mean one person, however they are written, and whoever wrote them down."""
+"""Names that mean one person, in any spelling and from any front end."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def client(hitl: Hitl) -> Iterator[Client]:
 
 
 def inbox(client: Client, person: str, **options: Any) -> Inbox:
-    """Return the inbox of somebody, by the settings KNOWN unless others are given."""
+    """Return the inbox of a person, with the settings KNOWN by default."""
     return Inbox(client, Actor(person=person, via="test", **{"groups": KNOWN, **options}))
 
 

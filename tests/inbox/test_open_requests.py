@@ -1,4 +1,4 @@
-"""Lists from memory are the lists of the server, whatever happens, and whoever does it."""
+"""Lists from memory equal the lists of the server after any change by any process."""
 
 from __future__ import annotations
 

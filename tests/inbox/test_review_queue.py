@@ -1,4 +1,4 @@
-"""One request after another: what is shown, held, sent and taken back."""
+"""`hitl review`: decisions that are shown, held, sent and undone."""
 
 from __future__ import annotations
 

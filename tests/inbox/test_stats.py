@@ -1,4 +1,4 @@
-"""The figures of `hitl stats`, from records of what was answered."""
+"""The figures of `hitl stats`, from recorded decisions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where several must approve: votes are kept, counted, and settle the request once, whoever counts them."""
+"""Requests that several must approve: votes are stored, counted, and settle the request once."""
 
 from __future__ import annotations
 

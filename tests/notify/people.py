@@ -1,4 +1,4 @@
-"""Workers that reach people, on a computer whose clock the test moves; what people get, and what is shown."""
+"""Workers that notify people, with a clock that the test moves; the messages, and their status."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Town:
         return request
 
     def sent(self, count: int) -> list[tuple[str, str, str]]:
-        """Wait for so many messages; return who was sent what of which request, in the order they came.
+        """Wait for this number of messages, and return them in order: person, event and request.
 
         Looking meanwhile fires what is due by a clock that was moved.
         """
@@ -69,7 +69,7 @@ class Town:
         return found
 
     def sent_to(self, who: str) -> list[tuple[str, str]]:
-        """Return what somebody was sent of which request so far."""
+        """Return the messages of one person so far."""
         every = map(told_in, list(self.receiver.received))
         return [(occasion, request) for name, occasion, request in every if name == who]
 
@@ -92,7 +92,7 @@ class Town:
         return list(notified(details(self.crew.client, promise_of(self.crew.client, id))))
 
     def idle(self) -> None:
-        """Wait until nobody works on anything, and all that could be told has been."""
+        """Wait until all workers are idle and all notifications are sent."""
         wait_until(
             lambda: (
                 self.crew.pending() is not None
@@ -107,7 +107,7 @@ class Town:
 
 
 def told_in(posted: Posted) -> tuple[str, str, str]:
-    """Return who was sent what of which request."""
+    """Return the messages so far: person, event and request."""
     said = posted.json
     requests = " ".join(one["id"] for one in said["data"]["requests"])
     return posted.path.removeprefix("/"), said["type"].removeprefix("hitl."), requests

@@ -64,7 +64,7 @@ class Mailbox:
         self._refusals.extend([(at, f"{status} {saying}")] * times)
 
     def heard_since(self, connections: int) -> bool:
-        """Whether more have connected than so many."""
+        """Whether there were more connections than this number."""
         return self.connections > connections
 
     def drop_refusals(self) -> None:
@@ -72,7 +72,7 @@ class Mailbox:
         self._refusals.clear()
 
     def wait_for(self, count: int = 1) -> list[EmailMessage]:
-        """Wait until so many mails have come, and return them."""
+        """Wait for this number of mails, and return them."""
         wait_until(lambda: len(self.received) >= count)
         return self.received
 
@@ -183,7 +183,7 @@ class HttpReceiver:
         self._refusals.extend([(status, headers or {})] * times)
 
     def wait_for(self, count: int = 1) -> list[Posted]:
-        """Wait until so many requests have come, and return them."""
+        """Wait for this number of requests, and return them."""
         wait_until(lambda: len(self.received) >= count)
         return self.received
 

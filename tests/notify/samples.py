@@ -1,4 +1,4 @@
-"""Messages as they are sent, and texts that somebody hostile would have in them."""
+"""Sample messages, and hostile texts for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Apprise, the terminal, and what is said of an address that is none."""
+"""Apprise, the console, and invalid addresses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is told of a request, when and how often: once each, whatever fails or dies in between."""
+"""Who is notified of a request, and when: once each, whatever fails in between."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages about notifications say what is so."""
+"""The pages about notifications are right."""
 
 from __future__ import annotations
 

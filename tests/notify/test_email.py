@@ -1,4 +1,4 @@
-"""E-mail: what is in it, to whom it goes, and what is made of a server that does not take it."""
+"""E-mail: content, recipients, and servers that refuse it."""
 
 from __future__ import annotations
 
@@ -301,7 +301,7 @@ def test_a_login_is_made_and_a_wrong_one_is_told_without_the_password(
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """A certificate of this machine that nobody has signed but itself, with its key."""
+    """A self-signed certificate of this machine, with its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.now(UTC)

@@ -46,7 +46,7 @@ secret = "$SLACK_SECRET"
 
 
 class Desk:
-    """A gateway with two hooks, and where Slack is told what came of a click."""
+    """A gateway with two hooks, and a stand-in for Slack that gets the results of clicks."""
 
     def __init__(self, hitl: Hitl, slack: HttpReceiver) -> None:
         self.hitl, self.slack = hitl, slack
@@ -126,7 +126,7 @@ class Desk:
         return self.gateway.ask("POST", "/hooks/slack", data=body, headers=headers)
 
     def told(self) -> dict[str, Any]:
-        """What Slack was told last."""
+        """The last message to Slack."""
         document: dict[str, Any] = self.slack.wait_for()[-1].json
         return document
 
@@ -154,7 +154,7 @@ def gateway_and_slack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk
 
 @pytest.fixture
 def desk(gateway_and_slack: Desk) -> Desk:
-    """The same gateway for all tests; what Slack was told begins anew."""
+    """The shared gateway, with no messages to Slack yet."""
     gateway_and_slack.slack.received.clear()
     return gateway_and_slack
 

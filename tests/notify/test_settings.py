@@ -1,4 +1,4 @@
-"""How people are reached: what the settings may say of it, and what is said of a mistake."""
+"""Contacts in the settings, and errors in them."""
 
 from __future__ import annotations
 

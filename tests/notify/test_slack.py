@@ -1,4 +1,4 @@
-"""Slack: what is posted to an incoming webhook, held to the limits that Slack documents."""
+"""Slack: messages for an incoming webhook, within Slack's limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Webhooks: what is posted, how it is signed, and what is made of a receiver that does not take it."""
+"""Webhooks: the document, its signature, and receivers that refuse it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person is told of a server that cannot be used, and that no password is in it."""
+"""Errors of a server that cannot be used; none shows a password."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Changes are told though transactions commit in another order than that of their times."""
+"""Events are reported although transactions commit in another order than that of their times."""
 
 from __future__ import annotations
 

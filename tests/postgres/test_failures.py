@@ -90,7 +90,7 @@ def ran(hitl: Hitl) -> list[str]:
 
 @contextmanager
 def away(server: Cluster) -> Iterator[None]:
-    """Have a server crash, somebody find it away, and start it again."""
+    """Crash a server, let a client notice, and start the server again."""
     server.stop("immediate")
     with socket.create_server(("127.0.0.1", server.port)) as nobody:
         nobody.settimeout(PATIENCE_S)

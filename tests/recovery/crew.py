@@ -1,4 +1,4 @@
-"""Workers that ask, on a computer whose clock the test moves, and what they say to those who are asked."""
+"""Workers that ask, with a clock that the test moves, and their messages to the assignees."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Crew:
         return self.asked()
 
     def asked(self) -> str:
-        """Wait until exactly one thing is asked and nobody works, and return its id."""
+        """Wait until exactly one request is open and all workers are idle, and return its id."""
         return waiting(self.client)[0]
 
     def pending(self) -> list[RequestSummary]:
@@ -90,11 +90,11 @@ class Crew:
         return promise_of(self.client, id)
 
     def approve(self, id: str, by: str = "ada", **options: Any) -> DecisionResult:
-        """Approve as somebody."""
+        """Approve as a person."""
         return self.decide(id, approval(by=by, via="test", **options))
 
     def reject(self, id: str, by: str = "ada", **options: Any) -> DecisionResult:
-        """Reject as somebody."""
+        """Reject as a person."""
         return self.decide(id, rejection(by=by, via="test", **options))
 
     def decide(self, id: str, answer: Answer) -> DecisionResult:

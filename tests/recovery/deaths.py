@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def die() -> None:
-    """End as by kill -9: nothing is cleaned up and nobody is told."""
+    """End as with kill -9, without any cleanup."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -36,7 +36,7 @@ def approve_and_die_unheard(database: Path, id: str) -> None:
 
 
 class Mortal(sqlite3.Connection):
-    """A connection that executes so many statements and dies at the next."""
+    """A connection that executes this number of statements and ends the process at the next."""
 
     statements_left: int | None = None
 

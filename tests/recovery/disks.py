@@ -1,4 +1,4 @@
-"""What a disk holds after a power failure, worked out from what strace saw processes write and sync."""
+"""The content of a disk after a power failure, from the writes and syncs that strace saw."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ class Command:
 
 @dataclass
 class Storm:
-    """The load, the processes and what they were told."""
+    """The load, the processes and their output."""
 
     hitl: Hitl
     client: Client
@@ -237,13 +237,13 @@ class Storm:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens at."""
+    """Return a free port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
 
 def listens(port: int) -> bool:
-    """Whether somebody listens at a port."""
+    """Whether a process listens at a port."""
     with socket.socket() as asking:
         return asking.connect_ex(("127.0.0.1", port)) == 0
 

@@ -1,4 +1,4 @@
-"""E-mail verification across two services, either of which is killed at any time: one mail, one run."""
+"""E-mail verification across two services that are killed at any time: one mail, one run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""kill -9 of what a person started: a decision is wholly there or not at all, and giving it again is safe."""
+"""kill -9 of commands: a decision is stored completely or not at all, and repeating it is safe."""
 
 from __future__ import annotations
 

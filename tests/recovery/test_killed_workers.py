@@ -1,4 +1,4 @@
-"""kill -9 of workers: another one goes on, nothing is lost, and what is finished is not done again."""
+"""kill -9 of workers: another one continues, nothing is lost, and no finished step runs again."""
 
 from __future__ import annotations
 

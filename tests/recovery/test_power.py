@@ -1,4 +1,4 @@
-"""Power failures: an answer leaves only after its commit is on disk, and what was answered is found there.
+"""Power failures: a response is sent after its commit is on disk, and confirmed data are found there.
 
 What processes write and sync is recorded by strace, and what a disk holds after a failure at any
 moment is worked out from that: whatever was not synced may be there, or not, sector by sector.

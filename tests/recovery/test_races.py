@@ -1,4 +1,4 @@
-"""Decisions given at the same moment by different processes: one stands, and everyone is told the truth."""
+"""Decisions of several processes at one moment: one counts, and each person gets a true message."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RACES = 50
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person was told about their decision."""
+    """The message that a person got about their decision."""
 
     promise: str
     via: str

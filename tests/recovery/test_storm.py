@@ -1,4 +1,4 @@
-"""kill -9 at random moments, under load, of all that a person or a machine runs: nothing is lost.
+"""kill -9 of all kinds of processes at random moments, under load: nothing is lost.
 
 `make storm` kills a thousand; here it is as many as a test may take.
 """

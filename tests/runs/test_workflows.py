@@ -1,4 +1,4 @@
-"""Which workflows there are to start, and what is said of one that no listening worker has."""
+"""The list of workflows, and the hint for one that no worker has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tells one call from another: the same in every process, and another for what a person sees differ."""
+"""The digest of a call: equal in every process, and different for a visible difference."""
 
 from __future__ import annotations
 

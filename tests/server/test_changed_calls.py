@@ -1,4 +1,4 @@
-"""Over `hitl server`: a call below which somebody was asked, made with other arguments now."""
+"""Over `hitl server`: a call with a request in it, now made with other arguments."""
 
 from __future__ import annotations
 

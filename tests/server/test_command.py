@@ -1,4 +1,4 @@
-"""`hitl server`: what it refuses to do, and whom it answers without tokens."""
+"""`hitl server`: refusals, and access without tokens."""
 
 from __future__ import annotations
 

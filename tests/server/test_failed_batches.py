@@ -1,4 +1,4 @@
-"""A batch that the disk did not take is as if it had never been, also for those who stream."""
+"""A batch that could not be written changed nothing, also for event streams."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`hitl history` and `hitl stats` of a server that is no file: what it cannot sort, the client does."""
+"""`hitl history` and `hitl stats` over HTTP: the client sorts what the server cannot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is too large fails its run once, on the file and through a server; from people it is refused."""
+"""Too large data fails its run once, on the file and over HTTP; from people it is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person sees over HTTP is what they see on the file."""
+"""Commands show the same over HTTP as on the file."""
 
 from __future__ import annotations
 

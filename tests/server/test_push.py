@@ -1,4 +1,4 @@
-"""Messages to http(s):// addresses are posted, once, until somebody took them."""
+"""Messages to http(s):// addresses are posted until the receiver accepts them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""However the server ends, what it answered is in the file, and what it had in hand goes on."""
+"""However the server ends, confirmed data are in the file, and its tasks continue."""
 
 from __future__ import annotations
 

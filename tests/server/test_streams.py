@@ -1,4 +1,4 @@
-"""Messages over server-sent events: each arrives, once, whoever reads how."""
+"""Messages over server-sent events: each arrives once, for any reader."""
 
 from __future__ import annotations
 

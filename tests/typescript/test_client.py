@@ -1,4 +1,4 @@
-"""The TypeScript SDK as a client: what it asks of a server is answered, by workers of either language."""
+"""The TypeScript SDK as a client, with workers of either language."""
 
 from __future__ import annotations
 

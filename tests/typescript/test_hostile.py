@@ -1,4 +1,4 @@
-"""What a person gives, as the npm SDK reads it: JSON, or our own error, and nothing that it would decode."""
+"""Answers as the npm SDK reads them: JSON or our own error, and nothing that it would decode."""
 
 from __future__ import annotations
 

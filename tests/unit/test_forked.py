@@ -1,4 +1,4 @@
-"""A forked command (tests/forked.py) is what the installed one is."""
+"""A forked command (tests/forked.py) behaves like the installed one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the outcomes of requests are called, in one place."""
+"""The names of outcomes, in one place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `from hitl_cli import …` offers, and the path by which the SDK stores what a workflow raises."""
+"""The names of `from hitl_cli import …`, and the paths of exceptions that the SDK stores."""
 
 from __future__ import annotations
 

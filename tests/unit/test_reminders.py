@@ -1,4 +1,4 @@
-"""When those who are asked are reminded: of whatever was due, once, however seldom a worker is there."""
+"""When assignees are reminded: once for all due reminders, however rarely a worker runs."""
 
 from __future__ import annotations
 

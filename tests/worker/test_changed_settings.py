@@ -1,4 +1,4 @@
-"""What a worker makes of the people in its settings, also when these change while it runs."""
+"""A worker uses the people in its settings, also when they change while it runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why a run failed, or a step is tried again: who, where, and what, in every place where somebody looks."""
+"""Why a run failed or a step is retried: error, step and place, in every front end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the SDK offers to a workflow works on the embedded server, in real worker processes."""
+"""The SDK's features work on the embedded server, in real worker processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A request that has all its votes goes on, although whoever gave the last one died before settling it."""
+"""A request with all its votes is decided, although the last voter's process died before it settled."""
 
 from __future__ import annotations
 

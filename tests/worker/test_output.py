@@ -1,4 +1,4 @@
-"""Nothing that is printed fails a step: whatever the encoding, with nobody to read it, on a full disk."""
+"""Printing never fails a step: in any encoding, without a reader, on a full disk."""
 
 from __future__ import annotations
 

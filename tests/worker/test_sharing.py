@@ -1,4 +1,4 @@
-"""Workers of one group share its work, and leave alone what they cannot run."""
+"""Workers of one group share its work, and leave other workflows alone."""
 
 from __future__ import annotations
 

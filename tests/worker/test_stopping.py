@@ -1,4 +1,4 @@
-"""How a worker ends: it finishes what it has in hand, or gives it back, and never breaks it off twice."""
+"""How a worker ends: it finishes its steps or releases its tasks, and interrupts no step twice."""
 
 from __future__ import annotations
 
