@@ -9,16 +9,13 @@ result = await run_with_approval(agent, "Clean up", id="clean-1", states=FolderS
 from __future__ import annotations
 
 import json
-import os
-from contextvars import ContextVar
-from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agents import Runner, RunState
 
-from hitl_cli.agents.call_request import ApprovalOptions, FrameworkCall, decisions, objection
+from hitl_cli.agents.call_request import ApprovalOptions, FrameworkCall, decisions, objection, question
+from hitl_cli.agents.openai_tools import changed_arguments, editable
+from hitl_cli.agents.run_states import FolderStates, States
 from hitl_cli.client.wire import fresh_id
 from hitl_cli.errors import TimedOut
 from hitl_cli.python_api.hitl import AsyncHitl
@@ -26,78 +23,16 @@ from hitl_cli.python_api.hitl import AsyncHitl
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from agents import Agent, FunctionTool, RunResult, ToolApprovalItem
+    from agents import Agent, RunResult, ToolApprovalItem
+    from resonate.context import Context
 
     from hitl_cli.format.durations import Duration
     from hitl_cli.python_api.hitl import Hitl
+    from hitl_cli.requests.decision import Decision
+
+__all__ = ["FolderStates", "States", "editable", "run_in_workflow", "run_with_approval"]
 
 FRAMEWORK = "openai-agents"
-
-
-_changed: ContextVar[dict[str, Any]] = ContextVar("changed", default={})  # noqa: B039 - it is never changed
-"""The arguments that people have approved instead of those of a call, by the id of the call."""
-
-
-def editable(tool: FunctionTool) -> FunctionTool:
-    """Return a tool whose arguments a person may change. The model is told with which it was called.
-
-        agent = Agent(name="cleaner", tools=[editable(delete)])
-
-    The SDK lets nobody change a call that waits, so the tool itself takes the arguments that were approved.
-    """
-    invoke = tool.on_invoke_tool
-
-    async def with_approved(ctx: Any, given: str) -> Any:
-        changed = _changed.get().get(ctx.tool_call_id)
-        if changed is None:
-            return await invoke(ctx, given)
-        text = json.dumps(changed)
-        return f"A person has changed the arguments to {text}. Result: {await invoke(ctx, text)}"
-
-    with_approved.schema = tool.params_json_schema  # type: ignore[attr-defined]
-    return replace(tool, on_invoke_tool=with_approved)
-
-
-class States(Protocol):
-    """Where the states of runs are kept while people decide. The content must not come from anyone else."""
-
-    def load(self, run: str) -> str | None:
-        """Return the state of a run; None if there is none."""
-
-    def save(self, run: str, state: str) -> None:
-        """Keep the state of a run, in place of an earlier one."""
-
-    def forget(self, run: str) -> None:
-        """Remove the state of a run, if there is one."""
-
-
-class FolderStates:
-    """Keeps each state in a file of a folder, which only its owner can read."""
-
-    def __init__(self, folder: str | Path) -> None:
-        self._folder = Path(folder)
-
-    def load(self, run: str) -> str | None:
-        """Return the state of a run. See States."""
-        try:
-            return self._file(run).read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return None
-
-    def save(self, run: str, state: str) -> None:
-        """Keep the state of a run. See States."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        new = self._file(run).with_suffix(f".{os.getpid()}")
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(state)
-        new.replace(self._file(run))
-
-    def forget(self, run: str) -> None:
-        """Remove the state of a run. See States."""
-        self._file(run).unlink(missing_ok=True)
-
-    def _file(self, run: str) -> Path:
-        return self._folder / f"{quote(run, safe='')}.json"
 
 
 async def run_with_approval(
@@ -146,6 +81,49 @@ async def run_with_approval(
     return result
 
 
+async def run_in_workflow(
+    ctx: Context,
+    agent: Agent[Any],
+    input: Any,  # noqa: A002
+    *,
+    to: str | Sequence[str] = (),
+    deadline: Duration | None = None,
+    options: ApprovalOptions | None = None,
+    **run: Any,
+) -> Any:
+    """Run an agent in a workflow, and return its final output. While people decide, no process waits.
+
+        @workflow
+        async def clean(ctx: Context, what: str) -> str:
+            return await run_in_workflow(ctx, agent, what, to="reviewer")
+
+    What the agent does until it waits is one step, which does not run again once it has ended; the state of
+    the run is its result, so that any worker goes on with it. The other arguments are those of
+    `run_with_approval`. The output is stored as JSON.
+    """
+    from hitl_cli.authoring.ask import ask, ask_all
+
+    asked: ApprovalOptions = {"to": to, "deadline": deadline, **(options or {})}
+    text: str | None = None
+    said: list[_Said] = []
+
+    async def go_on(_ctx: Context) -> dict[str, Any]:
+        begun = input if text is None else await RunState.from_string(agent, text)
+        if text is not None:
+            _tell(begun, begun.get_interruptions(), said)
+        result = await Runner.run(agent, begun, **run)
+        waits = bool(result.interruptions)
+        return {"state": result.to_state().to_string()} if waits else {"output": result.final_output}
+
+    while "output" not in (ended := await ctx.run(go_on)):
+        text = ended["state"]
+        items = (await RunState.from_string(agent, text)).get_interruptions()
+        calls = [_call(item, ctx.info.origin_id) for item in items]
+        made = await ask_all(*(ask(ctx, **question(call, asked)) for call in calls))
+        said = [_said(call, decision) for call, decision in zip(calls, made, strict=True)]
+    return ended["output"]
+
+
 async def _resumed(
     agent: Agent[Any],
     state: RunState[Any, Any],
@@ -159,18 +137,35 @@ async def _resumed(
     items = state.get_interruptions()
     calls = [_call(item, name) for item in items]
     made = await decisions(hitl, calls, options, timeout)
-    changed = {}
-    for item, call, decision in zip(items, calls, made, strict=True):
-        if decision is None:
-            raise TimedOut(f"no answer to {call.request} yet. The run is kept.", code="timed-out")
-        if (why := objection(call, decision)) is not None:
-            state.reject(item, rejection_message=why)
-            continue
-        state.approve(item)
-        if decision.changed:
-            changed[call.id] = decision.arguments
-    _changed.set(_changed.get() | changed)
+    if None in made:
+        late = calls[made.index(None)].request
+        raise TimedOut(f"no answer to {late} yet. The run is kept.", code="timed-out")
+    said = [_said(call, decision) for call, decision in zip(calls, made, strict=True) if decision]
+    _tell(state, items, said)
     return await Runner.run(agent, state, **run)
+
+
+class _Said(NamedTuple):
+    """A decision on a call: why it must not be made, or what it is made with if that was changed."""
+
+    call: str
+    why: str | None
+    changed: Any
+
+
+def _said(call: FrameworkCall, decision: Decision[Any]) -> _Said:
+    return _Said(call.id, objection(call, decision), decision.arguments if decision.changed else None)
+
+
+def _tell(state: RunState[Any, Any], items: Sequence[ToolApprovalItem], said: Sequence[_Said]) -> None:
+    """Write decisions into the state of a run that goes on now, in this task."""
+    for item, one in zip(items, said, strict=True):
+        if one.why is not None:
+            state.reject(item, rejection_message=one.why)
+        else:
+            state.approve(item)
+    changed = {one.call: one.changed for one in said if one.why is None and one.changed is not None}
+    changed_arguments.set(changed_arguments.get() | changed)
 
 
 def _call(item: ToolApprovalItem, run: str) -> FrameworkCall:

@@ -5,7 +5,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -15,8 +15,10 @@ need("agents")
 
 from agents import Agent, Model, ModelResponse, Usage, function_tool, set_tracing_disabled
 from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage, ResponseOutputText
+from resonate.context import Context
 
-from hitl_cli.agents.openai_agents import FolderStates, editable, run_with_approval
+from hitl_cli import workflow
+from hitl_cli.agents.openai_agents import FolderStates, editable, run_in_workflow, run_with_approval
 from hitl_cli.errors import BadInput, TimedOut
 from hitl_cli.testing import hitl_test
 from tests.conftest import PATIENCE_S, Hitl, wait_until
@@ -34,8 +36,10 @@ class Scripted(Model):
 
     def __init__(self, *turns: list[Call]) -> None:
         self.turns = turns
+        self.asked = 0
 
     async def get_response(self, *_: Any, input: Any, **__: Any) -> ModelResponse:  # noqa: A002
+        self.asked += 1
         items = input if isinstance(input, list) else []
         results = [str(item["output"]) for item in items if "output" in item]
         for turn in self.turns:
@@ -167,6 +171,29 @@ def test_arguments_that_are_no_json_are_shown_as_they_are(desk: Desk) -> None:
             desk.run(desk.agent([("delete", "{oops", "call-1")]), hitl.async_client, timeout="5m")
         [request] = hitl.pending()
         assert hitl.client.show(request.id).arguments == "{oops"
+
+
+def test_in_a_workflow_no_process_waits_and_nothing_is_done_twice(desk: Desk) -> None:
+    turns: list[list[Call]] = [[DELETE], [("delete", '{"path": "dist"}', "call-2")]]
+    agent = desk.agent(*turns, may_edit=True)
+    model = cast("Scripted", agent.model)
+
+    @workflow
+    async def clean(ctx: Context, what: str) -> str:
+        return str(await run_in_workflow(ctx, agent, what, to="reviewer"))
+
+    with hitl_test(clean) as hitl:
+        run = hitl.start(clean, "Go")
+        [request] = hitl.pending()
+        assert (request.to, request.prompt) == (("reviewer",), "`cleaner` wants to use `delete`: `build`")
+        hitl.advance("30d")
+        hitl.person("reviewer").approve("build", arguments={"path": "build/cache"})
+        hitl.person("reviewer").reject("dist", reason="no")
+        result = run.result()
+    assert "deleted build/cache" in result
+    assert "rejected by reviewer: no" in result
+    assert desk.calls == ["build/cache"]
+    assert model.asked == 3
 
 
 def test_another_process_goes_on_with_the_run_of_one_that_was_killed(hitl: Hitl) -> None:

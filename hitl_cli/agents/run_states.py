@@ -1,0 +1,50 @@
+"""Where the states of an agent's runs are kept while people decide."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import quote
+
+
+class States(Protocol):
+    """Where the states of runs are kept while people decide. The content must not come from anyone else."""
+
+    def load(self, run: str) -> str | None:
+        """Return the state of a run; None if there is none."""
+
+    def save(self, run: str, state: str) -> None:
+        """Keep the state of a run, in place of an earlier one."""
+
+    def forget(self, run: str) -> None:
+        """Remove the state of a run, if there is one."""
+
+
+class FolderStates:
+    """Keeps each state in a file of a folder, which only its owner can read."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self._folder = Path(folder)
+
+    def load(self, run: str) -> str | None:
+        """Return the state of a run. See States."""
+        try:
+            return self._file(run).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+
+    def save(self, run: str, state: str) -> None:
+        """Keep the state of a run. See States."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        new = self._file(run).with_suffix(f".{os.getpid()}")
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(state)
+        new.replace(self._file(run))
+
+    def forget(self, run: str) -> None:
+        """Remove the state of a run. See States."""
+        self._file(run).unlink(missing_ok=True)
+
+    def _file(self, run: str) -> Path:
+        return self._folder / f"{quote(run, safe='')}.json"
