@@ -118,7 +118,7 @@ class Settings:
                 password = quote(self.secret(named["password"]) or "", safe="")
                 url = named["before"] + password + url[named.end() :]
             return Setting(_beside(url, self.folder), chosen.source)
-        return chosen or Setting(file_url(_data_folder() / "hitl.db"), "default")
+        return chosen or Setting(file_url(data_folder() / "hitl.db"), "default")
 
     def token(self, flag: str | None = None) -> str | None:
         """Return the token for servers with authentication. Raises BadSetting for unprintable characters."""
@@ -205,7 +205,7 @@ class Settings:
         path = driver_of(server).file(server)
         if path is not None:
             return path.with_name(path.name + ".gateway")
-        return _data_folder() / f"{stable_id(shown_url(server), SERVER_DIGITS)}.gateway"
+        return data_folder() / f"{stable_id(shown_url(server), SERVER_DIGITS)}.gateway"
 
     def reached(self, server: str) -> str | None:
         """Return the URL of a server's gateway: as set, or as a running one announces; None if unknown."""
@@ -299,7 +299,7 @@ class Settings:
             named = self._file.keys
             return absolute(named if named.startswith("~") else str((self.folder or Path()) / named))
         path = driver_of(server).file(server)
-        return _data_folder() / "hitl.keys" if path is None else path.with_name(path.name + ".keys")
+        return data_folder() / "hitl.keys" if path is None else path.with_name(path.name + ".keys")
 
     def _choose(
         self, flag: str | None, flag_name: str, variables: tuple[str, ...], in_file: str | None
@@ -397,7 +397,7 @@ def _named(error: msgspec.ValidationError, table: Any) -> str:
     return said
 
 
-def _data_folder() -> Path:
+def data_folder() -> Path:
     """Return this user's data folder of hitl. Raises BadInput if there is none."""
     from platformdirs import user_data_path
 

@@ -47,7 +47,7 @@ def decide_call(
         wait_s = parse_duration(options.wait) / 1_000
         backend = open_backend()
         try:
-            return _decided(backend, answering(agent, call, options), wait_s)
+            return _decided(backend, call, answering(agent, call, options), wait_s)
         finally:
             backend.close()
     except Exception as error:  # noqa: BLE001 - whatever it is, the call must not run
@@ -92,18 +92,33 @@ def refused(event: str, error: Exception) -> dict[str, Any] | None:
 
 def _decided(
     backend: Backend,
+    call: ToolCall,
     asking: Generator[QuestionInput, Decision[Any] | None, dict[str, Any] | None],
     wait_s: float,
 ) -> dict[str, Any] | None:
     """Ask, wait, and return the answer. Raises HitlError."""
     decision: Decision[Any] | None = None
+    asked = ""
     while True:
         try:
-            asked = asking.send(decision)
+            one = asking.send(decision)
         except StopIteration as end:
             answer: dict[str, Any] | None = end.value
-            return answer
-        decision = backend.decision(backend.put(asked), wait_s)
+            break
+        asked = backend.put(one)
+        decision = backend.decision(asked, wait_s)
+    if answer is not None and answer["hookSpecificOutput"].get("permissionDecision") == "defer":
+        _note_deferral(backend, call, asked)
+    return answer
+
+
+def _note_deferral(backend: Backend, call: ToolCall, request: str) -> None:
+    """Record on the server that a session ends until a request is decided. A gateway keeps no such record."""
+    from hitl_cli.agents.deferred import defer
+    from hitl_cli.python_api.server_backend import ServerBackend
+
+    if isinstance(backend, ServerBackend):
+        defer(backend.client(), call, request)
 
 
 def _unanswered(agent: AgentName, event: str, then: Answer) -> dict[str, Any] | None:

@@ -47,7 +47,6 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "hitl rule add --tool Bash --match 'git status*' --for 8h",
         "hitl rule add --tool Write --match '/srv/app/*' --deny --reason 'ask me first'",
         "hitl rule list",
-        "hitl rule remove 3f1c0a9b7d2e",
     ),
     "notify": ("hitl notify list", "hitl notify test reviewer"),
     "history": ("hitl history --since 7d", "hitl history --all --csv --excel"),
@@ -61,6 +60,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "hitl hook uninstall claude",
         "hitl hook claude --to lead --then defer",
         "hitl hook codex --to lead",
+        "hitl hook resume --once",
     ),
     "mcp": (
         "hitl mcp --to lead",

@@ -1,15 +1,16 @@
-"""`hitl hook claude`, `codex`, `install` and `uninstall`: coding agents ask before they act."""
+"""`hitl hook claude`, `codex`, `install`, `uninstall` and `resume`: coding agents ask before they act."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from hitl_cli.agents.decide_call import HookOptions, decide_call
 from hitl_cli.agents.tool_call import read_call
-from hitl_cli.cli.context import given_stdin, named_server
+from hitl_cli.cli.context import given_stdin, named_server, open_client
 from hitl_cli.cli.options import Server, Token, argument, family, flag, value
 from hitl_cli.cli.output import note
 from hitl_cli.errors import TooLarge
@@ -22,7 +23,6 @@ from hitl_cli.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from hitl_cli.agents.tool_call import AgentName
     from hitl_cli.python_api.backend import Backend
@@ -133,6 +133,28 @@ def uninstall(
     del agent
     path = claude_settings.settings_path(user=user)
     _apply(path, *claude_settings.without_hook(path), dry_run=dry_run)
+
+
+@app.command()
+def resume(
+    ctx: typer.Context,
+    more: Annotated[
+        list[str] | None,
+        argument("[-- OPTION...]", "Options for the agent, e.g. -- --model opus."),
+    ] = None,
+    program: Annotated[str, value("PROGRAM", "The agent's command.")] = "claude",
+    logs: Annotated[
+        Path | None, value("FOLDER", "Where to write what the agent prints. Default: in your data folder.")
+    ] = None,
+    once: Annotated[bool, flag("Resume what is decided now, wait for it, and exit.", "--once")] = False,
+    server: Server = None,
+    token: Token = None,
+) -> None:
+    """Resume sessions of `claude -p` that were deferred, each once, when a person has decided."""
+    from hitl_cli.cli.hook_resume import resume_sessions
+
+    with open_client(ctx, server, token, creates=True) as client:
+        resume_sessions(client, [program, *(more or [])], logs, once=once)
 
 
 def _place(

@@ -350,7 +350,7 @@ def test_the_real_agent_ends_and_goes_on_with_its_session_once_it_is_decided(hit
         model.stop()
 
 
-def begin(hitl: Hitl, model: FakeModel, *args: str) -> subprocess.Popen[str]:
+def begin(hitl: Hitl, model: FakeModel, *args: str, program: tuple[str, ...] = ()) -> subprocess.Popen[str]:
     """Start the agent in the test's folder, with a home of its own and no network but the model."""
     env: Mapping[str, str] = {
         **os.environ,
@@ -363,7 +363,7 @@ def begin(hitl: Hitl, model: FakeModel, *args: str) -> subprocess.Popen[str]:
     }
     assert CLAUDE is not None
     return subprocess.Popen(
-        [CLAUDE, *args, "--output-format", "json"],
+        [*(program or (CLAUDE,)), *args, "--output-format", "json"],
         cwd=hitl.folder,
         env=env,
         text=True,
