@@ -19,6 +19,7 @@ from hitl_cli.engine.server import (
     UNDECODABLE,
     Batch,
     Server,
+    after,
     asked,
     execute_message,
     fire_due,
@@ -104,7 +105,7 @@ class DebugServer(Server):
         # Each has its own time, and so its own transaction.
         batches = [self._one(request) for request in requests]
         if not self._frozen:
-            return merged([*batches, super()._decide([], subscribers, extra)])
+            return merged([*batches, super()._decide([], subscribers, after(batches, extra))])
         return msgspec.structs.replace(merged([*batches, self._still()]), due=FAR)
 
     def _one(self, request: Decoded) -> Batch:

@@ -258,7 +258,7 @@ class Server:
             except Exception as error:  # noqa: BLE001 - whatever it is, it is this request's alone
                 known = machine.refuse(500, f"the server failed: {type(error).__name__}")
                 tried.append(msgspec.structs.replace(request, known=known))
-        last = self._commit(tried, subscribers, extra, write=True)
+        last = self._commit(tried, subscribers, after(batches, extra), write=True)
         return msgspec.structs.replace(merged([*batches, last]), requests=last.requests, decided=last.decided)
 
     def _commit(
@@ -298,6 +298,18 @@ class Server:
             due=min(due, later),
             sooner=due < due_before,
         )
+
+
+def after(batches: Sequence[Batch], extra: Extra | None) -> Extra | None:
+    """Return `extra` for a batch that also hands out what earlier batches offered."""
+    if extra is None:
+        return None
+
+    def hand_out(tx: Transaction) -> None:
+        tx.offered.update(*(batch.offered for batch in batches))
+        extra(tx)
+
+    return hand_out
 
 
 def merged(batches: Sequence[Batch]) -> Batch:

@@ -31,7 +31,12 @@ TERMS = WorkerTerms(
 
 
 def run(id: str) -> ProtocolRequest:
-    lineage = {"resonate:origin": id, "resonate:branch": id, "resonate:parent": id, "resonate:scope": "global"}
+    lineage = {
+        "resonate:origin": id,
+        "resonate:branch": id,
+        "resonate:parent": id,
+        "resonate:scope": "global",
+    }
     tags = {**lineage, "resonate:target": "poll://any@default"}
     data = {"id": id, "timeoutAt": FAR, "param": {"headers": {}, "data": CALL}, "tags": tags}
     return ProtocolRequest("promise.create", data)
@@ -59,7 +64,9 @@ def test_tasks_are_taken_beside_a_request_that_fails(client: PostgresClient) -> 
     assert ids(taken) == ["a"]
 
 
-def test_what_a_worker_has_taken_when_it_stops_is_released_at_once(client: PostgresClient, database: str) -> None:
+def test_what_a_worker_has_taken_when_it_stops_is_released_at_once(
+    client: PostgresClient, database: str
+) -> None:
     client.call_many([run("a")])
 
     async def stop_while_taking() -> None:
@@ -79,7 +86,9 @@ def test_what_a_worker_has_taken_when_it_stops_is_released_at_once(client: Postg
     asyncio.run(asyncio.wait_for(stop_while_taking(), 20))
 
 
-def test_a_session_that_began_on_an_empty_database_settles_without_reading_all_that_waits(database: str) -> None:
+def test_a_session_that_began_on_an_empty_database_settles_without_reading_all_that_waits(
+    database: str,
+) -> None:
     """Before statistics of real runs exist: a plan of then would be kept until they do."""
     with psycopg.connect(database) as connection:
         connection.execute("SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off")

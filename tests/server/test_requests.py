@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,9 +12,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from hitl_cli.engine.http.app import OVERSIZED_MAX
+from hitl_cli.engine.machine import OFFER_RETRY_MS
 from hitl_cli.engine.server import DEBUG, RULES, now_ms
 from tests.conftest import PATIENCE_S, wait_until
-from tests.server.conftest import EXTERNAL, LIFE_MS, envelope
+from tests.server.conftest import EXTERNAL, LIFE_MS, TARGETED, envelope
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -148,6 +150,19 @@ def test_debug_requests_take_a_server_that_allows_them(serve: Callable[..., Serv
     assert debugging.send("debug.stop", {})[0] == 200
     debugging.create("last")
     wait_until(lambda: len(reader.messages) == 3)
+
+
+def test_what_a_dated_request_offers_is_sent_at_once(serve: Callable[..., Served]) -> None:
+    debugging = serve("--debug")
+    reader = debugging.reader()
+    for n in range(2):
+        debugging.create(f"t{n}")
+        wait_until(lambda n=n: (f"t{n}", 0) in reader.tasks())
+        since = time.monotonic()
+        data = {"id": f"dated{n}", "timeoutAt": now_ms() + LIFE_MS, "tags": TARGETED}
+        assert debugging.send("promise.create", data, {"resonate:debug_time": now_ms()})[0] == 200
+        wait_until(lambda n=n: (f"dated{n}", 0) in reader.tasks())
+        assert time.monotonic() - since < OFFER_RETRY_MS / 2_000
 
 
 anything = st.recursive(
