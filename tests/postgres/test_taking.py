@@ -11,6 +11,7 @@ import psycopg
 from hitl_cli.client.protocol import ProtocolRequest
 from hitl_cli.postgres.worker_link import PostgresConnection
 from hitl_cli.sdk.worker_link import WorkerTerms
+from tests.conftest import wait_until
 
 if TYPE_CHECKING:
     from hitl_cli.postgres.client import PostgresClient
@@ -74,8 +75,7 @@ def test_what_a_worker_has_taken_when_it_stops_is_released_at_once(
         taking = asyncio.create_task(connection._take(1, ["deploy@1"]))
         await asyncio.sleep(0)
         taking.cancel()
-        while connection._turns._sending or not await asyncio.to_thread(offered):
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(wait_until, offered)
         connection.close()
 
     def offered() -> bool:

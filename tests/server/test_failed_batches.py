@@ -57,8 +57,7 @@ async def sent(path: Path) -> list[str]:
 
         await create("first")
         server._commit_loop._poll_s = LIFE_MS  # it looks for what others left once, and not again
-        while server._commit_loop._seen is None:
-            await asyncio.sleep(0.01)
+        server._commit_loop._look()
         store = server._commit_loop.server.store
         store._db = Bug(store._db, 0, "a bug")  # type: ignore[assignment]
         answers = await asyncio.gather(create("good"), create("bad"))
