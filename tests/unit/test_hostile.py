@@ -123,6 +123,14 @@ def test_a_field_of_a_form_does_not_get_there_either(client: EmbeddedClient, tmp
     assert not (tmp_path / TOUCHED).exists()
 
 
+def texts_in(data: Any) -> Iterator[str]:
+    inner = data.values() if isinstance(data, dict) else data if isinstance(data, list) else ()
+    for value in inner:
+        yield from texts_in(value)
+    if isinstance(data, str):
+        yield data
+
+
 def keys_in(data: Any) -> Iterator[str]:
     if isinstance(data, dict):
         yield from data
@@ -152,7 +160,9 @@ def test_whatever_is_given_the_sdk_sees_json_or_our_own_error(
     id = f"p{client.now()}-{abs(hash((reason, remark, person)))}"
     put(client, f"{id}y", Question(prompt="?"))
     put(client, f"{id}n", Question(prompt="?"))
-    refused = {"__type", "__py_pickle"} & set(keys_in(data))
+    refused = {"__type", "__py_pickle"} & set(keys_in(data)) | {"__INF__", "__NEG_INF__"} & set(
+        texts_in(data)
+    )
     try:
         give(client, f"{id}y", approval(by=person, via="cli", data=data, comment=remark))
         assert not refused
