@@ -8,6 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct
+
 from hitl_cli.errors import BadSetting
 
 EVENTS = ("PreToolUse", "PermissionRequest")
@@ -25,15 +27,38 @@ def settings_path(*, user: bool) -> Path:
     return folder / ".claude" / "settings.json"
 
 
-def installed(path: Path) -> list[str]:
-    """Return the commands of hitl's hooks in a settings file. Raises BadSetting."""
+class InstalledHook(Struct, frozen=True, kw_only=True):
+    """A hook of hitl in a settings file."""
+
+    event: str
+    matcher: str | None
+    command: str
+    timeout_s: float | None
+
+
+def hooks_in(path: Path) -> list[InstalledHook]:
+    """Return hitl's hooks in a settings file. Raises BadSetting."""
     return [
-        str(hook["command"])
+        InstalledHook(
+            event=event,
+            matcher=_text_or_none(entry.get("matcher")),
+            command=str(hook["command"]),
+            timeout_s=hook["timeout"] if isinstance(hook.get("timeout"), int | float) else None,
+        )
         for event in EVENTS
         for entry in _entries(_read(path), event)
         for hook in _hooks(entry)
         if _is_ours(hook)
     ]
+
+
+def installed(path: Path) -> list[str]:
+    """Return the commands of hitl's hooks in a settings file. Raises BadSetting."""
+    return [hook.command for hook in hooks_in(path)]
+
+
+def _text_or_none(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def with_hook(path: Path, event: str, matcher: str, command: str, timeout_s: int) -> tuple[str, str]:

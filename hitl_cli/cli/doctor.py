@@ -33,6 +33,7 @@ def doctor(
 ) -> None:
     """Check the settings, the server and the workers, and suggest fixes. Changes nothing."""
     from hitl_cli.admin.doctor import examine
+    from hitl_cli.admin.hook_checks import examine_hooks
     from hitl_cli.admin.notify_checks import examine_people
 
     settings = Settings()
@@ -50,7 +51,7 @@ def doctor(
         *(("app", app) for app in settings.apps([])),
     ]
     report = examine(url.value, chosen_token, group.value, full=full)
-    report.findings.extend(examine_people(settings))
+    report.findings.extend([*examine_people(settings), *examine_hooks(settings)])
     if as_json:
         print_json(
             {

@@ -382,3 +382,55 @@ def test_an_installed_hook_blocks_even_if_hitl_is_missing_or_is_killed(hitl: Hit
     for each in (missing, killed):
         done = subprocess.run(["sh", "-c", each], input=b"{}", capture_output=True, check=False)
         assert done.returncode == 2, each
+
+
+# Doctor
+
+
+def findings(hitl: Hitl, exit_code: int = 0) -> list[dict[str, Any]]:
+    hitl.env["HOME"] = str(hitl.folder / "home")
+    done = hitl.run("doctor", "--json")
+    assert done.returncode == exit_code, done.stdout
+    return [one for one in json.loads(done.stdout)["findings"] if one["name"] == "hook"]
+
+
+def test_doctor_says_who_an_installed_hook_asks_and_where(hitl: Hitl) -> None:
+    assert findings(hitl) == []
+    hitl.ok("hook", "install", "--to", "lead", "--to", "ops", "--matcher", "Bash")
+    [ok] = findings(hitl)
+    assert ok["level"] == "ok"
+    for told in ("PreToolUse", str(settings(hitl)), "Bash", "lead or ops"):
+        assert told in ok["text"]
+
+
+@pytest.mark.parametrize(
+    ("change", "level", "told"),
+    [
+        ({"command": "/no/such/hitl hook claude || exit 2"}, "error", "/no/such/hitl"),
+        ({"command": f"{HITL} hook claude --wait 'x || exit 2"}, "error", "read"),
+        ({"command": f"{HITL} hook claude --wait soon || exit 2"}, "error", "soon"),
+        ({"command": f"{HITL} hook claude"}, "warning", "start"),
+        ({"command": f"{HITL} hook claude --wait 1h || exit 2", "timeout": 3_600}, "error", "1h"),
+        ({"command": f"{HITL} hook claude --wait 11m || exit 2"}, "error", "11m"),
+        ({"command": f"{HITL} hook claude --to group:none || exit 2"}, "warning", "group:none"),
+        ({"command": f"{HITL} hook claude --server http://127.0.0.1:1 || exit 2"}, "error", "127.0.0.1:1"),
+        ({"command": f"{HITL} hook claude --gateway http://127.0.0.1:1 || exit 2"}, "error", "127.0.0.1:1"),
+    ],
+)
+def test_doctor_finds_what_is_wrong_with_a_hook(
+    hitl: Hitl, change: dict[str, Any], level: str, told: str
+) -> None:
+    path = settings(hitl)
+    path.parent.mkdir()
+    hook = {"type": "command", **change}
+    path.write_text(json.dumps({"hooks": {"PreToolUse": [{"matcher": "Bash", "hooks": [hook]}]}}))
+    wrong = [one for one in findings(hitl, 1 if level == "error" else 0) if one["level"] != "ok"]
+    assert [one["level"] for one in wrong] == [level]
+    assert told in wrong[0]["text"]
+
+
+def test_doctor_says_that_the_agents_settings_cannot_be_read(hitl: Hitl) -> None:
+    path = settings(hitl)
+    path.parent.mkdir()
+    path.write_text("{")
+    assert [one["level"] for one in findings(hitl)] == ["warning"]
