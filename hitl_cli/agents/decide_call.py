@@ -71,15 +71,24 @@ def answering(
             return hook_output(event, "deny", refusal(decision))
         if call.asks_the_user:
             return hook_output(event, "allow", updated_input=answers_in(call, decision.data))
+        changed = _changed_input(call, decision)
         try:
-            decision.covers(call.arguments())
+            decision.covers(call.arguments() | ({} if changed is None else {"input": changed}))
         except NotCovered as error:
             if error.code != "approval-expired":
                 raise
         else:
             rule = " (a standing rule)" if decision.via == "rule" else ""
-            return hook_output(event, "allow", f"approved by {decision.by or 'another tool'}{rule}")
+            by = f"approved by {decision.by or 'another tool'}{rule}"
+            return hook_output(event, "allow", by, updated_input=changed)
     raise NotCovered(f"{asked.id} was asked {TIMES:,} times.")
+
+
+def _changed_input(call: ToolCall, decision: Decision[Any]) -> dict[str, Any] | None:
+    """Return the input that a person approved instead; None if it is that of the call."""
+    approved = decision.arguments
+    found = approved.get("input") if isinstance(approved, dict) else None
+    return found if isinstance(found, dict) and found != call.tool_input else None
 
 
 def refused(event: str, error: Exception) -> dict[str, Any] | None:

@@ -16,7 +16,8 @@ from hitl_cli.format.canonical_json import json_digest
 from hitl_cli.format.json import to_json
 from hitl_cli.format.stable_ids import stable_id
 from hitl_cli.format.terminal import printable
-from hitl_cli.requests.question import not_askable
+from hitl_cli.requests.editable import shape_of
+from hitl_cli.requests.question import Question, not_askable, sensible
 from hitl_cli.requests.question_input import OfferInput, QuestionInput
 from hitl_cli.rules.matching import MAIN, TOOL, at, check_where, matches
 from hitl_cli.rules.wildcards import WILD
@@ -102,13 +103,36 @@ def question(agent: AgentName, call: ToolCall, *, to: tuple[str, ...], deadline:
         deadline=deadline,
         valid_for=None if call.tool_use_id is not None else VALID_FOR,
         offer=_offer(call),
+        editable=_editable(call) if agent == "claude" else None,  # Codex refuses a changed input
         tags={"agent": agent, "tool": call.tool_name[:SUMMARY]},
     )
     if not call.asks_the_user:
         return asked
     return msgspec.structs.replace(
-        asked, prompt=f"{AGENTS[agent]} asks a question", form=question_form(call), arguments=None, offer=None
+        asked,
+        prompt=f"{AGENTS[agent]} asks a question",
+        form=question_form(call),
+        arguments=None,
+        offer=None,
+        editable=None,
     )
+
+
+def _editable(call: ToolCall) -> dict[str, Any] | None:
+    """Return the schema by which a person may change the input, and nothing else; None if it has no form."""
+    fixed = {"tool": call.tool_name, "cwd": call.cwd}
+    fields = {name: {"const": value, "readOnly": True} for name, value in fixed.items()}
+    schema = {
+        "type": "object",
+        "properties": {**fields, "input": shape_of(call.tool_input)},
+        "required": [*fields, "input"],
+        "additionalProperties": False,
+    }
+    try:
+        sensible(Question(prompt=call.tool_name, arguments=call.arguments(), editable=schema))
+    except BadInput:
+        return None
+    return schema
 
 
 def _offer(call: ToolCall) -> OfferInput | None:

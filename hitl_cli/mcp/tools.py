@@ -50,6 +50,10 @@ class AskArguments(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         Json,
         _about("Exactly what you will do after an approval, as JSON. The approval is for these only."),
     ] = None
+    editable: Annotated[
+        dict[str, Any] | bool | None,
+        _about("true, or a JSON Schema: a person may change the arguments. Then do what the result has."),
+    ] = None
     choices: Annotated[tuple[str, ...], _about("The person approves by choosing one of these.")] = ()
     form: Annotated[
         dict[str, Any] | None,
@@ -295,7 +299,7 @@ def answer(shown: RequestDetailsDocument, decision: Decision[Any]) -> Answer:
         state=_state_of(shown),
         approved=decision.approved,
         choice=decision.choice,
-        data=None if decision.data is True else decision.data,
+        data=decision.data if decision.data is not True and shown.editable is None else None,
         arguments=decision.arguments,
         valid_until=None if until is None else until.isoformat(),
         by=decision.by,

@@ -81,6 +81,21 @@ def test_an_answer_ends_the_wait(hitl: Hitl) -> None:
     assert [one["permissionDecision"] for one in answers] == ["allow"]
 
 
+@pytest.mark.parametrize("event", ["PreToolUse", "PermissionRequest"])
+def test_a_person_changes_the_input_and_the_agent_is_given_it(hitl: Hitl, event: str) -> None:
+    other = {"command": "git push origin a-branch", "description": "Push"}
+    hook(hitl, hook_event_name=event)
+    said = {"tool": "Bash", "cwd": "/srv/app", "input": other}
+    hitl.ok("approve", request(hitl)["id"], "--data", json.dumps(said), "--as", "lead")
+    allowed = hook(hitl, hook_event_name=event)
+    assert (allowed if event == "PreToolUse" else allowed["decision"])["updatedInput"] == other
+
+
+def test_codex_takes_no_changed_input(hitl: Hitl) -> None:
+    hook(hitl, agent="codex", hook_event_name="PermissionRequest")
+    assert hitl.json("show", request(hitl)["id"])["editable"] is None
+
+
 @pytest.mark.parametrize(
     "changed",
     [

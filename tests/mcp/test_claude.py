@@ -61,3 +61,11 @@ def test_a_call_runs_only_if_a_person_permits_it(hitl: Hitl, said: DecisionInput
     told = run_claude(hitl, "Bash", command, said, *prompt)
     assert (hitl.folder / "made").exists() == made
     assert len(told["permission_denials"]) == (not made)
+
+
+def test_a_person_changes_what_it_runs(hitl: Hitl) -> None:
+    command = {"command": "touch made", "description": "Make a file"}
+    other = {"command": "touch other", "description": "Make another file"}
+    said = DecisionInput(verdict="approve", data={"tool": "Bash", "cwd": str(hitl.folder), "input": other})
+    run_claude(hitl, "Bash", command, said, "--permission-prompt-tool", "mcp__hitl__approval_prompt")
+    assert [(hitl.folder / name).exists() for name in ("made", "other")] == [False, True]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hitl_cli.errors import BadInput
 from hitl_cli.mcp.server import McpOptions
 from hitl_cli.requests.decision_input import DecisionInput
 from tests.agents.test_hook import HOSTILE, QUESTIONS
@@ -87,6 +88,25 @@ def test_a_yes_counts_for_its_own_call_only(scene: Scene, changed: dict[str, Any
             await prompt(client)
             scene.decide(await scene.only_id())
             assert (await prompt(client, **changed))["behavior"] == "deny"
+
+    run(work)
+
+
+@pytest.mark.parametrize("mode", REVISIONS)
+def test_a_person_changes_the_input_and_nothing_else(scene: Scene, mode: str) -> None:
+    changed = {"command": "git push origin a-branch", "description": "Push"}
+
+    async def work() -> None:
+        async with scene.client(mode, options=options()) as client:
+            await prompt(client)
+            id = await scene.only_id()
+            for other in ({"tool": "Write"}, {"cwd": "/"}, {"input": {"command": "ls", "timeout": 1}}):
+                said = {"tool": "Bash", "cwd": "/srv/app", "input": changed} | other
+                with pytest.raises(BadInput):
+                    scene.decide(id, DecisionInput(verdict="approve", data=said))
+            said = {"tool": "Bash", "cwd": "/srv/app", "input": changed}
+            scene.decide(id, DecisionInput(verdict="approve", data=said))
+            assert await prompt(client) == {"behavior": "allow", "updatedInput": changed}
 
     run(work)
 

@@ -89,6 +89,9 @@ def test_the_answer_ends_the_call(scene: Scene, mode: str) -> None:
             assert made["approved"] is True
             assert (made["state"], made["by"], made["comment"]) == ("approved", "lead", "go")
             assert made["arguments"] == {"version": "1.4.2"}
+            scene.soon("e", DecisionInput(verdict="approve", data={"percent": 5}))
+            less = await call(client, "ask", prompt="E?", id="e", arguments={"percent": 50}, editable=True)
+            assert (less["approved"], less["arguments"], "data" in less) == (True, {"percent": 5}, False)
             scene.soon("c", DecisionInput(choice="eu"))
             assert (await call(client, "ask", prompt="Where?", choices=["eu", "us"], id="c"))[
                 "choice"
@@ -101,6 +104,7 @@ def test_the_answer_ends_the_call(scene: Scene, mode: str) -> None:
             listed = (await call(client, "history"))["requests"]
             assert {one["id"]: one["state"] for one in listed} == {
                 "d": "approved",
+                "e": "approved",
                 "c": "approved",
                 "n": "rejected",
                 late["id"]: "expired",
