@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import tempfile
 import threading
 from contextlib import contextmanager
@@ -33,6 +35,12 @@ if TYPE_CHECKING:
 
 ASKER = "tester"
 """Who asks and starts runs in a test."""
+
+IN_MEMORY = "/dev/shm"  # noqa: S108 - each test has a folder of its own in it
+"""A folder of Linux that needs no disk, where commits are synced for nothing."""
+
+SPACE = 100_000_000
+"""Bytes that must be free there, or the database is on the disk: containers may have little."""
 
 PATIENCE_S = 30.0
 """How long a step may run, in real time, before the test fails."""
@@ -209,7 +217,7 @@ def hitl_test(
     directory = Directory(
         groups={name: GroupContact(members=tuple(of)) for name, of in (groups or {}).items()}
     )
-    with tempfile.TemporaryDirectory(prefix="hitl-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix="hitl-", dir=_memory(), ignore_cleanup_errors=True) as folder:
         set_clock(now_ms())
         try:
             hitl = HitlTest(file_url(Path(folder) / "test.db"), workflows, directory)
@@ -219,3 +227,9 @@ def hitl_test(
                 hitl.close()
         finally:
             set_clock(None)
+
+
+def _memory() -> str | None:
+    """Return a folder in memory, if there is one with enough space."""
+    usable = os.access(IN_MEMORY, os.W_OK) and shutil.disk_usage(IN_MEMORY).free > SPACE
+    return IN_MEMORY if usable else None
