@@ -1,11 +1,13 @@
 """A connection on which a worker asks the same few statements again and again, by libpq's own calls.
 
-`psycopg.AsyncConnection.execute` takes four turns of the event loop and three times the CPU for it.
+`psycopg.AsyncConnection.execute` takes four turns of the event loop and three times the CPU for it, and
+`notifies` wakes ten times a second.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import struct
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +17,11 @@ from psycopg import errors
 from psycopg.pq import ExecStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from psycopg.pq.abc import PGresult
 
-TEXT, TEXTS = 25, 1009
+TEXT, TEXTS, BIGINT, BIGINTS = 25, 1009, 20, 1016
 """The numbers that PostgreSQL has for types."""
 
 _ARRAY = struct.Struct("!iiiii")
@@ -37,8 +39,13 @@ class Statement(Struct, frozen=True):
 class Lane:
     """A connection that answers one statement at a time."""
 
-    def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
+    def __init__(
+        self, connection: psycopg.AsyncConnection[Any], notified: Callable[[], None] = lambda: None
+    ) -> None:
+        """`notified` is called once for each notification of what the connection listens for."""
         self._connection = connection
+        self._notified = notified
+        self._broken = asyncio.Event()
         self._libpq = connection.pgconn
         self._socket = self._libpq.socket
         self._loop = asyncio.get_running_loop()
@@ -62,6 +69,11 @@ class Lane:
         formats = [int(isinstance(value, list)) for value in values]
         self._libpq.send_query_prepared(statement.name, sent, formats)
         return (await self._answer()).get_value(0, 0) or b""
+
+    async def hear(self, timeout_s: float) -> None:
+        """Return after a time, or as soon as the connection breaks."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._broken.wait(), timeout_s)
 
     def close(self) -> None:
         """Close it. What it has in hand is never answered."""
@@ -93,23 +105,31 @@ class Lane:
         """Take what the server has sent, and answer once that is complete."""
         try:
             self._libpq.consume_input()
-            while not self._libpq.is_busy():
-                result = self._libpq.get_result()
-                if result is None:
-                    break
-                self._results.append(result)
-            else:
-                return
+            complete = self._takes_all_results()
+            while self._libpq.notifies() is not None:
+                self._notified()
         except psycopg.Error as error:
             self._fail(error)
+            return
+        if not complete:
             return
         if self._results and self._answered is not None and not self._answered.done():
             self._answered.set_result(self._results[-1])
         self._results = []
 
+    def _takes_all_results(self) -> bool:
+        """Take the results that have come. Return whether no more are to come."""
+        while not self._libpq.is_busy():
+            result = self._libpq.get_result()
+            if result is None:
+                return True
+            self._results.append(result)
+        return False
+
     def _fail(self, error: psycopg.Error) -> None:
         """Close it, and answer with the error."""
         self.close()
+        self._broken.set()
         if self._answered is not None and not self._answered.done():
             self._answered.set_exception(error)
 

@@ -32,7 +32,7 @@ class _Due(Struct, frozen=True, rename="camel"):
 _due = msgspec.json.Decoder(list[_Due])
 
 
-def firings(due: str | bytes, now: int) -> list[Firing]:
+def firings(due: str | bytes | msgspec.Raw, now: int) -> list[Firing]:
     """Return what to fire, from the answer of hitl.tick()."""
     return [_firing(schedule, now) for schedule in _due.decode(due)]
 

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -25,7 +26,8 @@ from hitl_cli.engine.server import now_ms
 from hitl_cli.format.json import to_json
 from hitl_cli.postgres.client import NOW, TICK_S, PostgresClient, envelope
 from hitl_cli.postgres.errors import explained
-from hitl_cli.postgres.schedules import FIRE, firings
+from hitl_cli.postgres.lane import BIGINT, BIGINTS, TEXT, Lane, Statement
+from hitl_cli.postgres.schedules import firings
 from hitl_cli.postgres.turns import Turns, connect
 from hitl_cli.sdk.request_ports import HeldTask, RequestTaskPorts
 from hitl_cli.sdk.worker_link import WorkerLink
@@ -47,6 +49,15 @@ AGAIN_S = (0.5, 1.0, 2.0)
 """How long to wait before each new try to reach a server that is away; then the last one again and again."""
 
 MOST_AT_ONCE = 64
+
+CARE = Statement(b"hitl_care", b"SELECT hitl.care()::text", ())
+TICK = Statement(
+    b"hitl_tick",
+    b"SELECT json_build_object('due', hitl.tick(), 'now', " + NOW.encode() + b", 'peers',"
+    b" (SELECT count(*) FROM hitl.workers() w WHERE w.name = $1))::text",
+    (TEXT,),
+)
+FIRING = Statement(b"hitl_fire", b"SELECT hitl.fire($1, $2, $3, $4)::text", (TEXT, BIGINT, BIGINTS, BIGINT))
 
 
 def postgres_link(url: str, terms: WorkerTerms) -> WorkerLink:
@@ -84,7 +95,14 @@ class _Answer(Struct, frozen=True):
     data: _Taken
 
 
+class _Ticked(Struct, frozen=True):
+    due: msgspec.Raw
+    peers: int
+    now: int
+
+
 _answer = msgspec.json.Decoder(_Answer)
+_ticked = msgspec.json.Decoder(_Ticked)
 
 
 class PostgresConnection:
@@ -165,7 +183,11 @@ class PostgresConnection:
                 async with await connect(self._url) as connection:
                     await self._begin_to_listen(connection)
                     tries, told = 0, ""
-                    await self._hear(connection)
+                    lane = Lane(connection, self._look.set)
+                    try:
+                        await self._hear(lane)
+                    finally:
+                        lane.close()
             except psycopg.Error as error:
                 pause_s = AGAIN_S[min(tries, len(AGAIN_S) - 1)]
                 tries += 1
@@ -185,33 +207,20 @@ class PostgresConnection:
         await connection.execute("SELECT hitl.announce(%s, %s)", (self._terms.group, list(self._workflows)))
         self._look.set()
 
-    async def _hear(self, connection: psycopg.AsyncConnection[Any]) -> None:
-        loop = asyncio.get_running_loop()
-        next_tick, ticks = loop.time(), 0
-        while True:
-            if loop.time() >= next_tick:
-                await self._tick(connection)
-                if ticks % CARE_TICKS == 0:
-                    await connection.execute("SELECT hitl.care()")
-                next_tick, ticks = loop.time() + TICK_S, ticks + 1
-            async for _ in connection.notifies(timeout=next_tick - loop.time(), stop_after=1):
-                self._look.set()
+    async def _hear(self, lane: Lane) -> None:
+        for ticks in count():
+            await self._tick(lane)
+            if ticks % CARE_TICKS == 0:
+                await lane.ask(CARE, ())
+            await lane.hear(TICK_S)
 
-    async def _tick(self, connection: psycopg.AsyncConnection[Any]) -> None:
+    async def _tick(self, lane: Lane) -> None:
         """Fire what is due, and count the workers of the group."""
-        row = await (
-            await connection.execute(
-                f"SELECT hitl.tick()::text, (SELECT count(*) FROM hitl.workers() w WHERE w.name = %s), {NOW}",
-                (self._terms.group,),
-                prepare=True,
-            )
-        ).fetchone()
-        assert row is not None
-        due, peers, now = row
-        self._peers = max(peers, 1)
-        self._ahead_ms = now - now_ms()
-        for firing in firings(due, now):
-            await connection.execute(FIRE, firing)
+        found = _ticked.decode(await lane.ask(TICK, (self._terms.group,)))
+        self._peers = max(found.peers, 1)
+        self._ahead_ms = found.now - now_ms()
+        for id, seen, due, after in firings(found.due, found.now):
+            await lane.ask(FIRING, (id, seen, f"{{{','.join(map(str, due))}}}", after))
 
     # Messages
 
